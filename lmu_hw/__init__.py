@@ -1,0 +1,1 @@
+"""Integers and hardware: the arithmetic contract, the golden model, the plan and the accelerator."""

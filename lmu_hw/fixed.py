@@ -1,0 +1,316 @@
+"""The arithmetic contract: formats, rounding and saturation of integers.
+
+A tensor is an array of integers plus a `Format`; the real value of an integer ``q`` is ``q * 2**-frac``.
+Products and sums are exact. Only `requantize` narrows a value: shift, round, then saturate.
+"""
+
+import enum
+import operator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["Format", "Overflow", "Quantizer", "Rounding", "exact_matmul", "requantize", "saturate", "shift_round"]
+
+IntArray = NDArray[np.int64]
+
+MAX_WIDTH = 62
+"""Widest integer that the int64 arithmetic of the golden model carries with a guard bit."""
+
+
+class Rounding(enum.Enum):
+    """How bits below the least significant one are dropped; names and meaning as QONNX has them."""
+
+    ROUND = "ROUND"
+    """To nearest, ties to even."""
+    CEIL = "CEIL"
+    """Towards plus infinity."""
+    FLOOR = "FLOOR"
+    """Towards minus infinity (truncation of two's complement)."""
+    UP = "UP"
+    """Away from zero."""
+    DOWN = "DOWN"
+    """Towards zero."""
+    HALF_UP = "HALF_UP"
+    """To nearest, ties away from zero."""
+    HALF_DOWN = "HALF_DOWN"
+    """To nearest, ties towards zero."""
+
+    @property
+    def error(self) -> float:
+        """Largest magnitude of the rounding error, in units of the last place kept."""
+        return 0.5 if self in (Rounding.ROUND, Rounding.HALF_UP, Rounding.HALF_DOWN) else 1.0
+
+
+class Overflow(enum.Enum):
+    """What happens to a value that does not fit its format."""
+
+    SAT = "SAT"
+    """Clip to the format's smallest and largest integer."""
+    SAT_SYM = "SAT_SYM"
+    """Clip to plus and minus the largest integer (the most negative integer is never produced)."""
+    WRAP = "WRAP"
+    """Keep the low bits, as two's complement does."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """A fixed-point format.
+
+    Parameters
+    ----------
+    width : int
+        Bits, sign included, 1 to 62 (at least 2 if signed).
+    frac : int
+        Fraction bits, -64 to 64; the weight of the last bit is ``2**-frac``.
+    signed : bool
+        Two's complement if true, unsigned otherwise.
+    """
+
+    width: int
+    frac: int
+    signed: bool = True
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("width", 2 if self.signed else 1, MAX_WIDTH), ("frac", -64, 64)):
+            value = getattr(self, name)
+            try:
+                number = operator.index(value)
+            except TypeError:
+                raise TypeError(f"format {name} must be an integer, not {value!r}") from None
+            if isinstance(value, bool) or not low <= number <= high:
+                raise ValueError(f"format {name} must be in {low} to {high}, not {value!r}")
+            object.__setattr__(self, name, number)
+        if not isinstance(self.signed, bool):
+            raise TypeError(f"format signed must be a bool, not {self.signed!r}")
+
+    def __str__(self) -> str:
+        return f"{'s' if self.signed else 'u'}{self.width}.{self.frac}"
+
+    @property
+    def min(self) -> int:
+        """Smallest integer of the format."""
+        return -(1 << (self.width - 1)) if self.signed else 0
+
+    @property
+    def max(self) -> int:
+        """Largest integer of the format."""
+        return (1 << (self.width - 1)) - 1 if self.signed else (1 << self.width) - 1
+
+    @property
+    def magnitude(self) -> int:
+        """Largest absolute value of an integer of the format."""
+        return max(-self.min, self.max)
+
+    @property
+    def lsb(self) -> float:
+        """Real weight of the last bit."""
+        return 2.0**-self.frac
+
+    @property
+    def signed_width(self) -> int:
+        """Bits of a signed number that holds every integer of the format."""
+        return self.width if self.signed else self.width + 1
+
+    def quantize(self, real: ArrayLike, overflow: Overflow = Overflow.SAT) -> IntArray:
+        """Nearest integers to real values (ties towards plus infinity), saturated.
+
+        Parameters
+        ----------
+        real : array_like of float
+            Finite values.
+        overflow : Overflow
+            `SAT` or `SAT_SYM`.
+
+        Raises
+        ------
+        ValueError
+            If a value is not finite.
+        """
+        values = np.asarray(real, dtype=np.float64)
+        if not np.isfinite(values).all():
+            raise ValueError("values to quantize must be finite, found NaN or infinity")
+        low = -self.max if overflow is Overflow.SAT_SYM and self.signed else self.min
+        return np.clip(np.floor(np.ldexp(values, self.frac) + 0.5), low, self.max).astype(np.int64)
+
+    def real(self, integers: ArrayLike) -> NDArray[np.float64]:
+        """Real values of integers of this format."""
+        return np.ldexp(np.asarray(integers, dtype=np.float64), -self.frac)
+
+    def contains(self, integers: ArrayLike) -> bool:
+        """Whether every integer fits the format."""
+        array = np.asarray(integers)
+        return array.size == 0 or (int(array.min()) >= self.min and int(array.max()) <= self.max)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form, the inverse of `from_dict`."""
+        return {"width": self.width, "frac": self.frac, "signed": self.signed}
+
+    @classmethod
+    def from_dict(cls, data: Any) -> "Format":
+        """Format from its JSON form; a missing or unknown key is refused by name."""
+        if not isinstance(data, dict) or set(data) != {"width", "frac", "signed"}:
+            raise ValueError(f"a format must have exactly the keys width, frac and signed, not {data!r}")
+        return cls(**data)
+
+
+def shift_round(value: ArrayLike, shift: ArrayLike, rounding: Rounding) -> IntArray:
+    """Divide integers by ``2**shift`` and round.
+
+    Parameters
+    ----------
+    value : array_like of int64
+        Magnitudes below ``2**62``.
+    shift : array_like of int
+        0 to 62, broadcast against `value`.
+    rounding : Rounding
+        What happens to the bits shifted out.
+
+    Returns
+    -------
+    ndarray of int64
+        Rounded quotients.
+    """
+    v = np.asarray(value, dtype=np.int64)
+    s = np.asarray(shift, dtype=np.int64)
+    if s.size and (int(s.min()) < 0 or int(s.max()) > MAX_WIDTH):
+        raise ValueError(f"shift must be in 0 to {MAX_WIDTH}, not {s.min()} to {s.max()}")
+    quotient = v >> s
+    remainder = v - (quotient << s)
+    inexact = remainder != 0
+    half = np.where(s > 0, np.int64(1) << np.maximum(s - 1, 0), np.int64(1))
+    above, tie = (remainder > half) & inexact, (remainder == half) & inexact
+    negative = v < 0
+    increment = {
+        Rounding.FLOOR: np.zeros_like(inexact),
+        Rounding.CEIL: inexact,
+        Rounding.UP: inexact & ~negative,
+        Rounding.DOWN: inexact & negative,
+        Rounding.HALF_UP: above | (tie & ~negative),
+        Rounding.HALF_DOWN: above | (tie & negative),
+        Rounding.ROUND: above | (tie & (quotient & 1).astype(bool)),
+    }[rounding]
+    return quotient + increment
+
+
+def saturate(value: ArrayLike, fmt: Format, overflow: Overflow = Overflow.SAT) -> IntArray:
+    """Bring integers into a format.
+
+    Parameters
+    ----------
+    value : array_like of int64
+        Integers at the format's own scale.
+    fmt : Format
+        The target.
+    overflow : Overflow
+        Clip, clip symmetrically, or wrap.
+
+    Returns
+    -------
+    ndarray of int64
+        Integers that `fmt` contains.
+    """
+    v = np.asarray(value, dtype=np.int64)
+    if overflow is Overflow.WRAP:
+        low = v & ((1 << fmt.width) - 1)
+        return np.where(low > fmt.max, low - (1 << fmt.width), low) if fmt.signed else low
+    low_bound = -fmt.max if overflow is Overflow.SAT_SYM and fmt.signed else fmt.min
+    return np.clip(v, low_bound, fmt.max)
+
+
+@dataclass(frozen=True)
+class Quantizer:
+    """How one tensor is narrowed: a format and the two modes.
+
+    Parameters
+    ----------
+    format : Format
+        The target.
+    rounding : Rounding
+        What happens to the bits below the last one.
+    overflow : Overflow
+        What happens to values beyond the format.
+    """
+
+    format: Format
+    rounding: Rounding = Rounding.HALF_UP
+    overflow: Overflow = Overflow.SAT
+
+    def __post_init__(self) -> None:
+        for name, kind in (("format", Format), ("rounding", Rounding), ("overflow", Overflow)):
+            if not isinstance(getattr(self, name), kind):
+                raise TypeError(f"quantizer {name} must be a {kind.__name__}, not {getattr(self, name)!r}")
+
+    @property
+    def low(self) -> int:
+        """Smallest integer that is ever produced."""
+        symmetric = self.overflow is Overflow.SAT_SYM and self.format.signed
+        return -self.format.max if symmetric else self.format.min
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form, the inverse of `from_dict`."""
+        return self.format.to_dict() | {"rounding": self.rounding.value, "overflow": self.overflow.value}
+
+    @classmethod
+    def from_dict(cls, data: Any) -> "Quantizer":
+        """Quantizer from its JSON form; unknown keys and values are refused by name."""
+        if not isinstance(data, dict):
+            raise ValueError(f"a quantizer must be an object, not {data!r}")
+        rest = dict(data)
+        rounding, overflow = rest.pop("rounding", None), rest.pop("overflow", None)
+        if rounding not in Rounding.__members__:
+            raise ValueError(f"rounding must be one of {', '.join(Rounding.__members__)}, not {rounding!r}")
+        if overflow not in Overflow.__members__:
+            raise ValueError(f"overflow must be one of {', '.join(Overflow.__members__)}, not {overflow!r}")
+        return cls(Format.from_dict(rest), Rounding[rounding], Overflow[overflow])
+
+
+def requantize(value: ArrayLike, frac: ArrayLike, to: Quantizer) -> IntArray:
+    """Narrow exact integers to a format: shift, round, saturate.
+
+    Parameters
+    ----------
+    value : array_like of int64
+        Exact sums.
+    frac : array_like of int
+        Fraction bits of `value`, at least those of the target; may differ per channel (broadcast).
+    to : Quantizer
+        The target format and the modes.
+
+    Returns
+    -------
+    ndarray of int64
+        Integers that the format contains.
+    """
+    rounded = shift_round(value, np.asarray(frac) - to.format.frac, to.rounding)
+    return saturate(rounded, to.format, to.overflow)
+
+
+def exact_matmul(a: IntArray, b: IntArray) -> IntArray:
+    """Exact integer matrix product.
+
+    Runs in floating point, much faster, where every partial sum is provably below ``2**53``, and in
+    int64 otherwise; the result is the same.
+
+    Parameters
+    ----------
+    a : ndarray of int64, shape (..., n, k)
+        Left factor.
+    b : ndarray of int64, shape (k, m)
+        Right factor.
+
+    Returns
+    -------
+    ndarray of int64, shape (..., n, m)
+        The product.
+    """
+    if a.size == 0 or b.size == 0:
+        return np.matmul(a, b)
+    bound = int(np.abs(a).max()) * int(np.abs(b).sum(axis=0).max())
+    if bound < 1 << 53:
+        return np.rint(np.matmul(a.astype(np.float64), b.astype(np.float64))).astype(np.int64)
+    if bound >= 1 << MAX_WIDTH:
+        raise OverflowError(f"a sum of products may reach {bound}, over {MAX_WIDTH} bits")
+    return np.matmul(a, b)

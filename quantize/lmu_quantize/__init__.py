@@ -1,0 +1,1 @@
+"""Floats to integers: model description, loaders, features, training, calibration and export."""

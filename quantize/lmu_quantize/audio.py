@@ -1,0 +1,126 @@
+"""Read recordings: WAV files to mono 16-bit samples at 16 kHz.
+
+Everything downstream (features, calibration, bit-exact vectors) starts from these integers, so each
+conversion is exactly defined here and nothing is converted unless the caller asks for it.
+"""
+
+import math
+import os
+import wave
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import resample_poly
+
+__all__ = ["SAMPLE_RATE", "AudioError", "read_wav"]
+
+SAMPLE_RATE = 16_000
+"""Samples per second of every recording that :func:`read_wav` returns."""
+
+_LOWEST_RATE, _HIGHEST_RATE = 4_000, 384_000
+_EXPECTED = "expected a PCM WAV file"
+
+
+class AudioError(ValueError):
+    """A recording that cannot be used; the message names the file and what was expected."""
+
+
+def read_wav(path: str | os.PathLike[str], *, resample: bool = False) -> NDArray[np.int16]:
+    """Read a PCM WAV file as mono 16-bit samples at 16 kHz.
+
+    The width of a sample always becomes 16 bits:
+
+    - 8 bits (unsigned in WAV): ``(v - 128) * 2**8``
+    - 16 bits: unchanged
+    - 24 bits: ``floor(v / 2**8 + 1/2)``, saturated to 32767
+    - 32 bits: ``floor(v / 2**16 + 1/2)``, saturated to 32767
+
+    Rate and channels are converted only on request. With ``resample=True`` the channels are
+    averaged in float64, then ``scipy.signal.resample_poly`` (its default Kaiser window) changes the
+    rate by ``up = 16000 / g`` and ``down = rate / g`` with ``g = gcd(16000, rate)``, and the result
+    is rounded by ``floor(x + 1/2)`` and saturated to 16 bits. A file that is already mono at
+    16 kHz gives the same samples with and without ``resample``.
+
+    Parameters
+    ----------
+    path : path-like
+        A RIFF WAV file with 8-, 16-, 24- or 32-bit integer PCM samples. The header form
+        WAVE_FORMAT_EXTENSIBLE is read on Python 3.12 and later.
+    resample : bool
+        Convert other sample rates (4 kHz to 384 kHz) and channel counts instead of refusing them.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(n_samples,)`` int16, at least one sample.
+
+    Raises
+    ------
+    AudioError
+        The file is missing, empty, truncated, not PCM WAV, or of another rate or channel count.
+    """
+    path = Path(path)
+    rate, samples = _read_pcm(path)
+    channels = samples.shape[1]
+    if rate == SAMPLE_RATE and channels == 1:
+        return samples[:, 0]
+    if not resample:
+        raise AudioError(
+            f"{path}: expected mono at {SAMPLE_RATE} Hz, found {channels} channel(s) at {rate} Hz "
+            "(resample=True converts)"
+        )
+    if not _LOWEST_RATE <= rate <= _HIGHEST_RATE:
+        raise AudioError(
+            f"{path}: expected a sample rate of {_LOWEST_RATE} to {_HIGHEST_RATE} Hz, found {rate}"
+        )
+    mono = samples.mean(axis=1, dtype=np.float64)
+    if rate != SAMPLE_RATE:
+        common = math.gcd(SAMPLE_RATE, rate)
+        mono = resample_poly(mono, SAMPLE_RATE // common, rate // common)
+    rounded: NDArray[np.int16] = np.clip(np.floor(mono + 0.5), -32768, 32767).astype(np.int16)
+    return rounded
+
+
+def _read_pcm(path: Path) -> tuple[int, NDArray[np.int16]]:
+    """Give the sample rate in Hz and the ``(n_samples, channels)`` int16 samples of a WAV file."""
+    try:
+        with path.open("rb") as file, wave.open(file) as reader:
+            rate, channels = reader.getframerate(), reader.getnchannels()
+            width, promised = reader.getsampwidth(), reader.getnframes()
+            data = reader.readframes(promised)
+    except OSError as error:
+        raise AudioError(f"{path}: {_EXPECTED}, cannot read it: {error.strerror}") from error
+    except EOFError as error:
+        state = "ends inside its header" if path.stat().st_size else "is empty"
+        raise AudioError(f"{path}: {_EXPECTED}, this one {state}") from error
+    except wave.Error as error:
+        raise AudioError(f"{path}: {_EXPECTED}, found: {error}") from error
+    if width > 4:
+        raise AudioError(f"{path}: expected 8, 16, 24 or 32 bits per sample, found {8 * width}")
+    found = len(data) // (width * channels)
+    if found < promised:
+        raise AudioError(f"{path}: truncated: expected {promised} samples, found {found}")
+    if not found:
+        raise AudioError(f"{path}: expected at least one sample, found none")
+    return rate, _to_int16(data, width).reshape(-1, channels)
+
+
+def _to_int16(data: bytes, width: int) -> NDArray[np.int16]:
+    """Convert little-endian PCM of ``width`` bytes per sample by the rule of :func:`read_wav`."""
+    if width == 1:
+        return (np.frombuffer(data, np.uint8).astype(np.int16) - np.int16(128)) * np.int16(256)
+    if width == 2:
+        return np.frombuffer(data, "<i2").astype(np.int16)
+    wide: NDArray[np.int64]
+    if width == 3:
+        octets = np.frombuffer(data, np.uint8).reshape(-1, 3).astype(np.int32)
+        wide = (octets[:, 0] | octets[:, 1] << 8 | octets[:, 2] << 16).astype(np.int64)
+        wide -= (wide >> 23) << 24
+    else:
+        wide = np.frombuffer(data, "<i4").astype(np.int64)
+    shift = 8 * (width - 2)
+    rounded: NDArray[np.int16] = np.minimum((wide + (1 << (shift - 1))) >> shift, 32767).astype(
+        np.int16
+    )
+    return rounded

@@ -1,0 +1,1 @@
+"""Training of LMU keyword spotters with PyTorch, the only place where it is imported."""

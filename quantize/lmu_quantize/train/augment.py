@@ -1,0 +1,207 @@
+"""Augmentation: recordings made louder, quieter, faster, shifted and noisy; silence of every level; masked frames.
+
+Every function draws from the generator it is given and from nothing else.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["AugmentConfig", "NoiseBank", "augment_clip", "mask_frames", "silence_clip"]
+
+FloatArray = NDArray[np.float32]
+
+FULL_SCALE = 32768.0
+COLOUR_SECONDS = 20
+RATE = 16_000
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Ranges from which augmentation draws.
+
+    Parameters
+    ----------
+    shift_ms : float
+        Largest shift in time, both ways, in milliseconds.
+    speed : float
+        Largest relative change of speed, 0 to below 0.5; half of the clips keep theirs.
+    gain_db : tuple of float
+        Lowest and highest gain in decibels.
+    noise_probability : float
+        Fraction of clips with noise added, 0 to 1.
+    snr_db : tuple of float
+        Lowest and highest signal-to-noise ratio in decibels.
+    silence_rms : tuple of float
+        Lowest and highest RMS of silence, full scale being 1; drawn evenly in its logarithm.
+    time_masks, time_width : int
+        Masks along time in training, and the largest width of one in frames.
+    mel_masks, mel_width : int
+        Masks along the features, and the largest width of one.
+    """
+
+    shift_ms: float = 100.0
+    speed: float = 0.12
+    gain_db: tuple[float, float] = (-18.0, 10.0)
+    noise_probability: float = 0.75
+    snr_db: tuple[float, float] = (-3.0, 35.0)
+    silence_rms: tuple[float, float] = (1e-4, 0.35)
+    time_masks: int = 1
+    time_width: int = 8
+    mel_masks: int = 1
+    mel_width: int = 6
+
+    def __post_init__(self) -> None:
+        for name in ("gain_db", "snr_db", "silence_rms"):
+            pair = tuple(float(value) for value in getattr(self, name))
+            if len(pair) != 2 or not pair[0] <= pair[1]:
+                raise ValueError(f"{name} must be two numbers in ascending order, not {getattr(self, name)!r}")
+            object.__setattr__(self, name, pair)
+        if self.silence_rms[0] <= 0 or self.silence_rms[1] > 1:
+            raise ValueError(f"silence_rms must lie above 0 and at most 1, not {self.silence_rms!r}")
+        for name, high in (("shift_ms", 1000.0), ("speed", 0.5), ("noise_probability", 1.0)):
+            if not 0 <= getattr(self, name) <= high:
+                raise ValueError(f"{name} must be in 0 to {high:g}, not {getattr(self, name)!r}")
+        for name in ("time_masks", "time_width", "mel_masks", "mel_width"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise ValueError(f"{name} must be an integer of 0 or more, not {value!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return asdict(self)
+
+
+class NoiseBank:
+    """Noise to cut from: recordings, and coloured noise from white to brown.
+
+    Parameters
+    ----------
+    recordings : sequence of ndarray of int16
+        Background noise at 16 kHz, each longer than a second.
+    rng : numpy.random.Generator
+        Source of the coloured noise.
+    """
+
+    def __init__(self, recordings: Sequence[NDArray[np.int16]], rng: np.random.Generator) -> None:
+        self.recordings = [recording / np.float32(FULL_SCALE) for recording in recordings if len(recording) > RATE]
+        self.colours = [_coloured(rng, exponent) for exponent in (0.0, 0.5, 1.0, 1.5, 2.0)]
+
+    def cut(self, rng: np.random.Generator, samples: int) -> FloatArray:
+        """A stretch of noise with an RMS of 1, half of the time from a recording if there is one.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            Chooses the noise and the place.
+        samples : int
+            Length, at most one second at 16 kHz.
+
+        Returns
+        -------
+        ndarray of float32, shape (samples,)
+        """
+        pool = self.recordings if self.recordings and rng.random() < 0.5 else self.colours
+        noise = pool[rng.integers(len(pool))]
+        start = rng.integers(len(noise) - samples + 1)
+        stretch = noise[start : start + samples]
+        return stretch / np.float32(max(_rms(stretch), 1e-6))
+
+
+def _coloured(rng: np.random.Generator, exponent: float) -> FloatArray:
+    """Noise whose power falls with frequency to the power `exponent`; below 40 Hz it is flat."""
+    samples = COLOUR_SECONDS * RATE
+    spectrum = np.fft.rfft(rng.standard_normal(samples))
+    frequency = np.maximum(np.fft.rfftfreq(samples, 1 / RATE), 40.0)
+    return np.fft.irfft(spectrum * frequency ** (-exponent / 2), samples).astype(np.float32)
+
+
+def _rms(values: FloatArray) -> float:
+    return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
+
+
+def _to_int16(values: FloatArray) -> NDArray[np.int16]:
+    return np.clip(np.floor(values * FULL_SCALE + 0.5), -32768, 32767).astype(np.int16)
+
+
+def augment_clip(
+    clip: NDArray[np.int16], noise: NoiseBank, config: AugmentConfig, rng: np.random.Generator
+) -> NDArray[np.int16]:
+    """One variant of a recording.
+
+    Parameters
+    ----------
+    clip : ndarray of int16, shape (samples,)
+        At most one second at 16 kHz.
+    noise : NoiseBank
+        Where added noise comes from.
+    config : AugmentConfig
+        Ranges.
+    rng : numpy.random.Generator
+        Source of every choice.
+
+    Returns
+    -------
+    ndarray of int16, shape (samples,)
+        Zeros where the variant has no sample of the clip; saturated.
+    """
+    samples = len(clip)
+    signal = clip / np.float32(FULL_SCALE)
+    shift = int(rng.uniform(-1, 1) * config.shift_ms * RATE / 1000)
+    factor = 1.0 + (rng.uniform(-config.speed, config.speed) if rng.random() < 0.5 else 0.0)
+    grid = np.arange(samples)
+    middle = samples / 2
+    signal = np.interp((grid - middle) * factor + middle - shift, grid, signal, left=0.0, right=0.0)
+    signal = (signal * 10 ** (rng.uniform(*config.gain_db) / 20)).astype(np.float32)
+    if rng.random() < config.noise_probability:
+        level = _rms(signal) * 10 ** (-rng.uniform(*config.snr_db) / 20)
+        signal = signal + noise.cut(rng, samples) * np.float32(level)
+    return _to_int16(signal)
+
+
+def silence_clip(
+    samples: int, noise: NoiseBank, config: AugmentConfig, rng: np.random.Generator
+) -> NDArray[np.int16]:
+    """One clip without a word: noise at a level drawn evenly in decibels.
+
+    Parameters
+    ----------
+    samples : int
+        Length, at most one second at 16 kHz.
+    noise, config, rng
+        As `augment_clip` has them.
+
+    Returns
+    -------
+    ndarray of int16, shape (samples,)
+    """
+    low, high = np.log(config.silence_rms)
+    return _to_int16(noise.cut(rng, samples) * np.float32(np.exp(rng.uniform(low, high))))
+
+
+def mask_frames(frames: FloatArray, config: AugmentConfig, rng: np.random.Generator) -> None:
+    """Set bands of time and of features to 0, the mean of normalised features, in place.
+
+    Parameters
+    ----------
+    frames : ndarray of float32, shape (batch, T, size)
+        Normalised frames.
+    config : AugmentConfig
+        Number and largest width of the masks.
+    rng : numpy.random.Generator
+        Source of every choice; each sequence has its own masks.
+    """
+    batch, length, size = frames.shape
+    for axis, extent, count, width in (
+        (1, length, config.time_masks, config.time_width),
+        (2, size, config.mel_masks, config.mel_width),
+    ):
+        for _ in range(count):
+            widths = rng.integers(0, min(width, extent) + 1, size=batch)
+            starts = rng.integers(0, extent - widths + 1)
+            place = np.arange(extent)
+            mask = (place >= starts[:, None]) & (place < (starts + widths)[:, None])
+            frames *= ~(mask[:, :, None] if axis == 1 else mask[:, None, :])

@@ -1,0 +1,402 @@
+"""The LMU stack as a PyTorch module, trained in parallel over time.
+
+The cell is the feed-forward one of the keyword-spotting LMU: ``u_t = e_x x_t``, ``m_t = A m_{t-1} + B u_t`` for each
+memory, ``h_t = relu(w_x x_t + w_m m_t + b_h)``. As u does not depend on the memory, the memory of all frames is one
+product of u with the Toeplitz matrix of the impulse response ``A**k B`` (Chilkuri and Eliasmith 2021, eq. 24); the
+result equals the recurrence of `lmu_quantize.model.FloatModel.run` to the tolerance of float32.
+"""
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lmu_quantize.model import DenseLayer, FloatModel, LMULayer, Memory
+from lmu_quantize.train.quantizers import ActivationQuantizer, QuantizationScheme, WeightQuantizer
+
+__all__ = ["LMUBlock", "LMUNetwork", "LayerSpec", "storage_bits"]
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """Shape of one LMU layer.
+
+    Parameters
+    ----------
+    units : int
+        Hidden units.
+    memories : int
+        Memories, each with its own element of u.
+    order : int
+        Legendre coefficients of each memory.
+    thetas : tuple of float
+        Window lengths in frames; the memories are divided into as many equal blocks, one for each length.
+    discretizer : {"zoh", "euler"}
+        How the memory is made discrete.
+    input_weights : bool
+        Whether the hidden units see the layer's input directly (``w_x``).
+    """
+
+    units: int = 112
+    memories: int = 16
+    order: int = 8
+    thetas: tuple[float, ...] = (24.0,)
+    discretizer: str = "zoh"
+    input_weights: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("units", "memories", "order"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"layer {name} must be a positive integer, not {value!r}")
+        object.__setattr__(self, "thetas", tuple(float(theta) for theta in self.thetas))
+        if not self.thetas or self.memories % len(self.thetas):
+            raise ValueError(f"layer thetas must divide the {self.memories} memories evenly, not {self.thetas!r}")
+        if not isinstance(self.input_weights, bool):
+            raise ValueError(f"layer input_weights must be true or false, not {self.input_weights!r}")
+        self.groups()
+
+    def groups(self) -> tuple[tuple[Memory, int], ...]:
+        """Memories of one window length and how many there are of them, in order."""
+        count = self.memories // len(self.thetas)
+        return tuple((Memory(self.order, theta, self.discretizer), count) for theta in self.thetas)
+
+
+@functools.lru_cache(maxsize=64)
+def _toeplitz(memory: Memory, frames: int, last: int) -> Tensor:
+    """Matrix from u of `frames` frames to the state of the `last` ones, float32 (frames, last * order)."""
+    a, b = memory.discretize()
+    response = np.empty((frames, memory.order))
+    state = b
+    for lag in range(frames):
+        response[lag] = state
+        state = a @ state
+    matrix = np.zeros((frames, last, memory.order))
+    for position in range(last):
+        now = frames - last + position
+        matrix[: now + 1, position] = response[now::-1]
+    return torch.from_numpy(matrix.reshape(frames, last * memory.order).astype(np.float32))
+
+
+class LMUBlock(nn.Module):
+    """One LMU layer.
+
+    Parameters
+    ----------
+    inputs : int
+        Elements of an input frame.
+    spec : LayerSpec
+        Shape of the layer.
+    batch_norm : bool
+        Normalise the hidden sum over the batch while training; `fold` absorbs it into the weights.
+    """
+
+    def __init__(self, inputs: int, spec: LayerSpec, batch_norm: bool) -> None:
+        super().__init__()
+        self.spec, self.inputs = spec, inputs
+        states = spec.memories * spec.order
+        self.e_x = nn.Parameter(torch.randn(spec.memories, inputs) * inputs**-0.5)
+        self.w_m = nn.Parameter(torch.randn(spec.units, states) * states**-0.5)
+        self.w_x = nn.Parameter(torch.randn(spec.units, inputs) * inputs**-0.5) if spec.input_weights else None
+        self.b_h = nn.Parameter(torch.zeros(spec.units))
+        self.norm = nn.BatchNorm1d(spec.units) if batch_norm else None
+        self.quantizers = nn.ModuleDict()
+        self.u_quantizer: ActivationQuantizer | None = None
+        self.h_quantizer: ActivationQuantizer | None = None
+
+    def weights(self) -> dict[str, nn.Parameter]:
+        """The weight matrices by the names that `LMULayer` gives them."""
+        named = {"e_x": self.e_x, "w_m": self.w_m}
+        return named if self.w_x is None else named | {"w_x": self.w_x}
+
+    def weight(self, name: str) -> Tensor:
+        """A weight matrix as the forward pass uses it, on its grid where it is quantized."""
+        weight = self.weights()[name]
+        return self.quantizers[name](weight) if name in self.quantizers else weight
+
+    def memory(self, u: Tensor, last: int) -> Tensor:
+        """State of all memories.
+
+        Parameters
+        ----------
+        u : Tensor
+            float32, shape (batch, T, memories).
+        last : int
+            Frames of which the state is wanted, counted from the end; 1 to T.
+
+        Returns
+        -------
+        Tensor
+            float32, shape (batch, last, memories * order), memory-major.
+        """
+        batch, frames, _ = u.shape
+        order = self.spec.order
+        parts, start = [], 0
+        for memory, count in self.spec.groups():
+            group = u[..., start : start + count].transpose(1, 2)
+            state = group @ _toeplitz(memory, frames, last)
+            parts.append(state.view(batch, count, last, order).transpose(1, 2).reshape(batch, last, count * order))
+            start += count
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+
+    def forward(self, x: Tensor, last: int, trace: dict[str, Tensor] | None = None) -> Tensor:
+        """Hidden state of the last frames.
+
+        Parameters
+        ----------
+        x : Tensor
+            float32, shape (batch, T, inputs).
+        last : int
+            Frames to compute, counted from the end; 1 to T.
+        trace : dict, optional
+            Receives ``u``, ``m`` and ``h``.
+
+        Returns
+        -------
+        Tensor
+            float32, shape (batch, last, units).
+        """
+        u = functional.linear(x, self.weight("e_x"))
+        if trace is not None:
+            trace["u"] = u
+        if self.u_quantizer is not None:
+            u = self.u_quantizer(u)
+        m = self.memory(u, last)
+        total = functional.linear(m, self.weight("w_m"), self.b_h)
+        if self.w_x is not None:
+            total = total + functional.linear(x[:, x.shape[1] - last :], self.weight("w_x"))
+        if self.norm is not None:
+            total = self.norm(total.reshape(-1, self.spec.units)).view_as(total)
+        h = functional.relu(total)
+        if trace is not None:
+            trace |= {"m": m, "h": h}
+        return h if self.h_quantizer is None else self.h_quantizer(h)
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Absorb the batch normalisation into the weights; the evaluated function stays the same."""
+        norm = self.norm
+        if norm is None or norm.running_mean is None or norm.running_var is None:
+            return
+        gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+        self.b_h.copy_((self.b_h - norm.running_mean) * gain + norm.bias)
+        for name, weight in self.weights().items():
+            if name != "e_x":
+                weight.mul_(gain[:, None])
+        self.norm = None
+
+    def quantize(self, scheme: QuantizationScheme) -> None:
+        """Switch fake quantization on, with scales still to be calibrated."""
+        per_row = scheme.weight_scale == "row"
+        for name, weight in self.weights().items():
+            self.quantizers[name] = WeightQuantizer(weight.shape[0], scheme.weight_bits, per_row)
+        self.u_quantizer = ActivationQuantizer(scheme.u_bits, signed=True)
+        self.h_quantizer = ActivationQuantizer(scheme.hidden_bits, signed=False)
+
+    @torch.no_grad()
+    def to_layer(self) -> LMULayer:
+        """The layer in float64, weights as the forward pass uses them; batch normalisation must be folded."""
+        tensors = {name: self.weight(name).double().numpy() for name in self.weights()}
+        memories = tuple(memory for memory, count in self.spec.groups() for _ in range(count))
+        return LMULayer(memories, b_h=self.b_h.double().numpy(), activation="relu", **tensors)
+
+
+class LMUNetwork(nn.Module):
+    """LMU layers and a dense layer of logits.
+
+    Parameters
+    ----------
+    inputs : int
+        Elements of an input frame.
+    layers : tuple of LayerSpec
+        LMU layers, one or more.
+    outputs : int
+        Number of logits.
+    batch_norm : bool
+        Batch normalisation in every LMU layer until `fold`.
+    dropout : float
+        Fraction of hidden elements dropped in training, 0 to below 1.
+    """
+
+    def __init__(
+        self, inputs: int, layers: tuple[LayerSpec, ...], outputs: int, batch_norm: bool = True, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        sizes = (inputs, *(spec.units for spec in layers))
+        self.blocks = nn.ModuleList(
+            LMUBlock(size, spec, batch_norm) for size, spec in zip(sizes, layers, strict=False)
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.w = nn.Parameter(torch.randn(outputs, sizes[-1]) * sizes[-1] ** -0.5)
+        self.b = nn.Parameter(torch.zeros(outputs))
+        self.w_quantizer: WeightQuantizer | None = None
+        self.x_quantizer: ActivationQuantizer | None = None
+
+    def lmu_blocks(self) -> list[LMUBlock]:
+        """The LMU layers, first to last."""
+        return [block for block in self.blocks if isinstance(block, LMUBlock)]
+
+    def forward(self, frames: Tensor, last: int = 1, trace: dict[str, Tensor] | None = None) -> Tensor:
+        """Logits of the last frames of each sequence.
+
+        Parameters
+        ----------
+        frames : Tensor
+            float32, shape (batch, T, inputs).
+        last : int
+            Frames whose logits are wanted, counted from the end; 1 to T.
+        trace : dict, optional
+            Receives ``x`` and, for layer i, ``layer{i}.u``, ``.m`` and ``.h``.
+
+        Returns
+        -------
+        Tensor
+            float32, shape (batch, last, outputs).
+        """
+        if trace is not None:
+            trace["x"] = frames
+        value = frames if self.x_quantizer is None else self.x_quantizer(frames)
+        blocks = self.lmu_blocks()
+        for index, block in enumerate(blocks):
+            seen: dict[str, Tensor] | None = None if trace is None else {}
+            wanted = last if index == len(blocks) - 1 else frames.shape[1]
+            value = self.dropout(block(value, wanted, seen))
+            if trace is not None and seen is not None:
+                trace.update({f"layer{index}.{name}": tensor for name, tensor in seen.items()})
+        return functional.linear(value, self._output_weight(), self.b)
+
+    def _output_weight(self) -> Tensor:
+        return self.w if self.w_quantizer is None else self.w_quantizer(self.w)
+
+    def fold(self) -> None:
+        """Absorb every batch normalisation into the weights."""
+        for block in self.lmu_blocks():
+            block.fold()
+
+    def quantize(self, scheme: QuantizationScheme) -> None:
+        """Fold, then switch fake quantization on; `calibrate` must follow."""
+        self.fold()
+        for block in self.lmu_blocks():
+            block.quantize(scheme)
+        self.w_quantizer = WeightQuantizer(self.w.shape[0], scheme.weight_bits, scheme.weight_scale == "row")
+        self.x_quantizer = ActivationQuantizer(scheme.input_bits, signed=True)
+
+    def calibrate_weights(self) -> None:
+        """Choose the scales of all weights for their present values."""
+        for block in self.lmu_blocks():
+            for name, weight in block.weights().items():
+                quantizer = block.quantizers[name]
+                if isinstance(quantizer, WeightQuantizer):
+                    quantizer.calibrate(weight)
+        if self.w_quantizer is not None:
+            self.w_quantizer.calibrate(self.w)
+
+    @torch.no_grad()
+    def calibrate(self, frames: Tensor) -> None:
+        """Choose the scales of all weights, then those of all activations, layer by layer from the input up.
+
+        Parameters
+        ----------
+        frames : Tensor
+            float32, shape (batch, T, inputs); representative input frames.
+        """
+        if self.x_quantizer is None:
+            raise ValueError("quantize the network before its scales are calibrated")
+        self.calibrate_weights()
+        self.x_quantizer.calibrate(frames)
+        value = self.x_quantizer(frames)
+        for block in self.lmu_blocks():
+            if block.u_quantizer is None or block.h_quantizer is None:
+                raise ValueError("quantize the network before its scales are calibrated")
+            seen: dict[str, Tensor] = {}
+            block.u_quantizer.calibrate(functional.linear(value, block.weight("e_x")))
+            block(value, frames.shape[1], seen)
+            block.h_quantizer.calibrate(seen["h"])
+            value = block.h_quantizer(seen["h"])
+
+    def formats(self) -> dict[str, Any]:
+        """The fixed-point formats in JSON form.
+
+        Returns
+        -------
+        dict
+            ``input`` and, in ``layers``, ``u`` and ``h`` of each LMU layer as ``width``, ``frac`` and ``signed``; the
+            weights' ``bits`` and ``frac`` (a list with one entry for each row, or one number) by name. The dense layer
+            comes last. Empty where the network is not quantized.
+        """
+        if self.x_quantizer is None or self.w_quantizer is None:
+            return {}
+        layers: list[dict[str, Any]] = []
+        for block in self.lmu_blocks():
+            entry: dict[str, Any] = {"type": "lmu"}
+            for name, activation in (("u", block.u_quantizer), ("h", block.h_quantizer)):
+                if activation is not None:
+                    entry[name] = _format_dict(activation)
+            entry["weights"] = {name: _weight_dict(quantizer) for name, quantizer in block.quantizers.items()}
+            layers.append(entry)
+        layers.append({"type": "dense", "weights": {"w": _weight_dict(self.w_quantizer)}})
+        return {"input": _format_dict(self.x_quantizer), "layers": layers}
+
+    @torch.no_grad()
+    def to_float_model(
+        self,
+        labels: tuple[str, ...] = (),
+        name: str = "model",
+        front_end: dict[str, Any] | None = None,
+        notes: dict[str, Any] | None = None,
+    ) -> FloatModel:
+        """The network as equations in float64.
+
+        Batch normalisation is folded first. A quantized network gives its weights as they lie on their grids; its
+        activations are not rounded in the result (`formats` has their formats).
+
+        Parameters
+        ----------
+        labels, name, front_end, notes
+            As `FloatModel` takes them.
+        """
+        self.fold()
+        layers = [block.to_layer() for block in self.lmu_blocks()]
+        dense = DenseLayer(self._output_weight().double().numpy(), self.b.double().numpy())
+        return FloatModel((*layers, dense), labels, name, front_end, notes or {})
+
+
+def _format_dict(quantizer: ActivationQuantizer) -> dict[str, Any]:
+    fmt = quantizer.format
+    return {"width": fmt.width, "frac": fmt.frac, "signed": fmt.signed}
+
+
+def _weight_dict(quantizer: nn.Module) -> dict[str, Any]:
+    if not isinstance(quantizer, WeightQuantizer):
+        raise TypeError(f"weights must have a WeightQuantizer, not {type(quantizer).__name__}")
+    return {"bits": quantizer.bits, "frac": quantizer.frac.tolist()}
+
+
+def storage_bits(model: FloatModel, weight_bits: int = 4, bias_bits: int = 16, matrix_bits: int = 16) -> int:
+    """Bits that a model's constants take.
+
+    Parameters
+    ----------
+    model : FloatModel
+        The network.
+    weight_bits, bias_bits : int
+        Bits of an element of a weight matrix and of a bias.
+    matrix_bits : int
+        Bits of an element of the discrete memory matrices; memories of one layer that are equal share theirs.
+
+    Returns
+    -------
+    int
+        The sum over weights, biases and memory matrices.
+    """
+    total = 0
+    for layer in model.layers:
+        for name, tensor in layer.tensors.items():
+            total += tensor.size * (bias_bits if name.startswith("b") else weight_bits)
+        if isinstance(layer, LMULayer):
+            total += sum(memory.order * (memory.order + 1) * matrix_bits for memory in set(layer.memories))
+    return total

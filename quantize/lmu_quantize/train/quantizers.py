@@ -1,0 +1,184 @@
+"""Fake quantization for training: values rounded to a fixed-point grid, gradients passed straight through.
+
+A quantized value is ``clip(round(x * 2**frac), low, high) * 2**-frac``. Its gradient is 1 where ``x`` lies inside the
+clipping limits and 0 outside (the straight-through estimator). Scales are powers of two, chosen by the smallest mean
+squared error, so clipping and rounding are weighed against each other.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lmu_hw.fixed import Format
+
+__all__ = ["ActivationQuantizer", "QuantizationScheme", "WeightQuantizer", "best_frac", "fake_quantize"]
+
+GRANULARITIES = ("row", "tensor")
+
+_SHIFTS = 4
+"""Scales tried: from the largest that clips nothing down to 2**-3 of it."""
+
+_FRAC_LIMIT = 24
+"""Largest magnitude of a fraction-bit count; reached by tensors that are all but zero."""
+
+
+@dataclass(frozen=True)
+class QuantizationScheme:
+    """Bits of every tensor in quantization-aware training.
+
+    Parameters
+    ----------
+    weight_bits : int
+        Bits of a signed weight, 2 to 16; the most negative integer is not used (4 bits: -7 to 7).
+    weight_scale : {"row", "tensor"}
+        One power-of-two scale for each output row of a weight matrix, or one for the matrix.
+    input_bits : int
+        Bits of a signed element of an input frame, 2 to 16.
+    u_bits : int
+        Bits of a signed memory input u, 2 to 16.
+    hidden_bits : int
+        Bits of an unsigned hidden element (7: 0 to 127), 1 to 16.
+    """
+
+    weight_bits: int = 4
+    weight_scale: str = "row"
+    input_bits: int = 8
+    u_bits: int = 8
+    hidden_bits: int = 7
+
+    def __post_init__(self) -> None:
+        for name, low in (("weight_bits", 2), ("input_bits", 2), ("u_bits", 2), ("hidden_bits", 1)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= 16:
+                raise ValueError(f"{name} must be an integer in {low} to 16, not {value!r}")
+        if self.weight_scale not in GRANULARITIES:
+            raise ValueError(f"weight_scale must be one of {', '.join(GRANULARITIES)}, not {self.weight_scale!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return asdict(self)
+
+
+def fake_quantize(values: Tensor, frac: Tensor, low: int, high: int) -> Tensor:
+    """Round to the grid of a fixed-point format, with a straight-through gradient.
+
+    Parameters
+    ----------
+    values : Tensor
+        float32 values.
+    frac : Tensor
+        Fraction bits, an int32 scalar, or int32 of shape (rows,) for one scale to each row of a matrix.
+    low, high : int
+        Smallest and largest integer, ``low <= 0 <= high``.
+
+    Returns
+    -------
+    Tensor
+        Shape and dtype of `values`; ties are rounded to even integers.
+    """
+    scale = torch.exp2(-frac.to(values.dtype))
+    if frac.ndim == 0:
+        zero = torch.zeros((), dtype=torch.int32)
+        return torch.fake_quantize_per_tensor_affine(values, scale, zero, low, high)
+    zeros = torch.zeros_like(frac, dtype=torch.int32)
+    return torch.fake_quantize_per_channel_affine(values, scale, zeros, 0, low, high)
+
+
+def best_frac(values: Tensor, low: int, high: int) -> Tensor:
+    """Fraction bits with the smallest mean squared quantization error, for each row.
+
+    Parameters
+    ----------
+    values : Tensor
+        float32, shape (rows, n).
+    low, high : int
+        Smallest and largest integer of the format, ``low <= 0 < high``.
+
+    Returns
+    -------
+    Tensor
+        int32, shape (rows,), -24 to 24; of equally good scales the coarsest.
+    """
+    peak = values.detach().abs().amax(dim=1).clamp_min(2.0**-40)
+    widest = torch.floor(torch.log2(high / peak)).clamp(-_FRAC_LIMIT, _FRAC_LIMIT)
+    best = widest
+    smallest = torch.full_like(peak, torch.inf)
+    for shift in range(_SHIFTS):
+        frac = (widest + shift).clamp(max=_FRAC_LIMIT)
+        scale = torch.exp2(frac)[:, None]
+        rounded = torch.round(values * scale).clamp(low, high) / scale
+        error = (rounded - values).square().mean(dim=1)
+        better = error < smallest
+        best = torch.where(better, frac, best)
+        smallest = torch.where(better, error, smallest)
+    return best.to(torch.int32)
+
+
+class WeightQuantizer(nn.Module):
+    """Fake quantization of one weight matrix.
+
+    Parameters
+    ----------
+    rows : int
+        Output rows of the matrix.
+    bits : int
+        Bits of a weight, sign included.
+    per_row : bool
+        One scale for each row, else one for the matrix.
+    """
+
+    frac: Tensor
+
+    def __init__(self, rows: int, bits: int, per_row: bool) -> None:
+        super().__init__()
+        self.bits, self.per_row = bits, per_row
+        self.limit = 2 ** (bits - 1) - 1
+        self.register_buffer("frac", torch.zeros(rows if per_row else (), dtype=torch.int32))
+
+    @torch.no_grad()
+    def calibrate(self, weight: Tensor) -> None:
+        """Choose the scales for `weight`, shape (rows, inputs)."""
+        if self.per_row:
+            self.frac.copy_(best_frac(weight, -self.limit, self.limit))
+        else:
+            self.frac.copy_(best_frac(weight.reshape(1, -1), -self.limit, self.limit)[0])
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Give `weight` rounded to the grid."""
+        return fake_quantize(weight, self.frac, -self.limit, self.limit)
+
+
+class ActivationQuantizer(nn.Module):
+    """Fake quantization of one activation tensor, with one scale.
+
+    Parameters
+    ----------
+    bits : int
+        Bits of an element, sign included.
+    signed : bool
+        Two's complement, else 0 to ``2**bits - 1``.
+    """
+
+    frac: Tensor
+
+    def __init__(self, bits: int, signed: bool) -> None:
+        super().__init__()
+        self.bits, self.signed = bits, signed
+        self.low, self.high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+        self.register_buffer("frac", torch.zeros((), dtype=torch.int32))
+
+    @torch.no_grad()
+    def calibrate(self, values: Tensor) -> None:
+        """Choose the scale for representative `values` of any shape."""
+        self.frac.copy_(best_frac(values.reshape(1, -1), self.low, self.high)[0])
+
+    @property
+    def format(self) -> Format:
+        """The fixed-point format."""
+        return Format(self.bits, int(self.frac), self.signed)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Give `values` rounded to the grid."""
+        return fake_quantize(values, self.frac, self.low, self.high)

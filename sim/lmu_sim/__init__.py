@@ -1,0 +1,1 @@
+"""Running hardware: cocotb benches, simulator runners and the compiled batch simulator."""
