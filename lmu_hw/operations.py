@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_hw.fixed import Format, Quantizer
+from lmu_hw.fixed import MAX_WIDTH, Format, Quantizer
 from lmu_hw.program import QuantizedLMU, QuantizedModel, Weights, table_quantizer
 
 __all__ = ["Operation", "Term", "Vector", "lower", "output_name", "tanh_error", "tanh_table", "vectors"]
@@ -200,6 +200,18 @@ def _memory_update(index: int, layer: QuantizedLMU) -> list[Operation]:
     return operations
 
 
+def _check_width(op: Operation, known: dict[str, Vector]) -> None:
+    """Refuse sums that the 64-bit arithmetic of the golden model might not hold."""
+    if int(op.shifts.max()) > MAX_WIDTH:
+        raise ValueError(f"{op.name}: narrowing must drop at most {MAX_WIDTH} bits, not {op.shifts.max()}")
+    reach = np.abs(op.bias.astype(object))
+    for term in op.terms:
+        sums = np.abs(term.weights).sum(axis=1).astype(object)
+        reach = reach + sums * (known[term.source].format.magnitude << term.shift)
+    if max(reach) >= 1 << MAX_WIDTH:
+        raise ValueError(f"{op.name}: a sum may reach {max(reach)}, over {MAX_WIDTH} bits")
+
+
 def lower(model: QuantizedModel) -> tuple[Operation, ...]:
     """Operations of one frame, in order.
 
@@ -216,7 +228,7 @@ def lower(model: QuantizedModel) -> tuple[Operation, ...]:
     Raises
     ------
     ValueError
-        If the scales of the terms of one sum do not fit together.
+        If the scales of the terms of one sum do not fit together, or a sum may exceed 62 bits.
     """
     operations: list[Operation] = []
     known = vectors(model)
@@ -247,6 +259,8 @@ def lower(model: QuantizedModel) -> tuple[Operation, ...]:
             Operation(f"{name}.h", 0, 1, terms, bias, frac, narrow, layer.activation, layer.h.format, index)
         )
         source = f"{name}.h"
+    for op in operations:
+        _check_width(op, known)
     return tuple(operations)
 
 

@@ -65,7 +65,7 @@ class Weights:
 
     def __post_init__(self) -> None:
         values = _integers("weight values", self.values)
-        if values.ndim != 2:
+        if values.ndim != 2 or not values.size:
             raise ValueError(f"weight values must be a matrix, not of shape {values.shape}")
         width = operator.index(self.width)
         if not 2 <= width <= MAX_WEIGHT_WIDTH:
@@ -105,8 +105,8 @@ def _check_activation(layer: Any) -> None:
     if (layer.activation == "tanh") != (layer.table is not None):
         raise ValueError("a table format must be given exactly for activation tanh")
     if layer.table is not None:
-        if not layer.table.signed:
-            raise ValueError("the table format must be signed")
+        if not (layer.table.signed and layer.h.format.signed):
+            raise ValueError("the table format and the format of h must be signed for tanh")
         _width("the table format", layer.table, MAX_TABLE_WIDTH)
 
 
@@ -185,7 +185,7 @@ class QuantizedLMU:
         if not a or len(a) != len(b):
             raise ValueError(f"a and b must be equally many matrices, not {len(a)} and {len(b)}")
         for one_a, one_b in zip(a, b, strict=True):
-            if one_b.ndim != 1 or one_a.shape != (one_b.size, one_b.size):
+            if one_b.ndim != 1 or not one_b.size or one_a.shape != (one_b.size, one_b.size):
                 raise ValueError(f"a and b must have shapes (d, d) and (d,), not {one_a.shape} and {one_b.shape}")
             _in_range("a", one_a, self.a_format)
             _in_range("b", one_b, self.b_format)

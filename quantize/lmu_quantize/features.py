@@ -348,9 +348,11 @@ class FrontEnd:
         if (self.offset is None) != (self.scale is None):
             raise ValueError("offset and scale must be given together")
         for name in ("offset", "scale"):
-            given: Sequence[float] | None = getattr(self, name)
+            given = getattr(self, name)
             if given is None:
                 continue
+            if not isinstance(given, Sequence) or isinstance(given, str):
+                raise TypeError(f"{name} must be a sequence of numbers, not {given!r}")
             values = tuple(_finite(name, value) for value in given)
             if len(values) != self.size:
                 raise ValueError(f"{name} must have {self.size} values, not {len(values)}")
@@ -465,6 +467,8 @@ def _positive_int(name: str, value: Any) -> int:
 
 def _finite(name: str, value: Any) -> float:
     """Check a finite number."""
-    if isinstance(value, bool | str) or not math.isfinite(number := float(value)):
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        raise TypeError(f"{name} must be a finite number, not {value!r}")
+    if not math.isfinite(value):
         raise ValueError(f"{name} must be a finite number, not {value!r}")
-    return number
+    return float(value)

@@ -87,11 +87,13 @@ class NoiseBank:
     """
 
     def __init__(self, recordings: Sequence[NDArray[np.int16]], rng: np.random.Generator) -> None:
-        self.recordings = [recording / np.float32(FULL_SCALE) for recording in recordings if len(recording) > RATE]
+        self.recordings: list[FloatArray] = [
+            recording.astype(np.float32) / np.float32(FULL_SCALE) for recording in recordings if len(recording) > RATE
+        ]
         self.colours = [_coloured(rng, exponent) for exponent in (0.0, 0.5, 1.0, 1.5, 2.0)]
 
     def cut(self, rng: np.random.Generator, samples: int) -> FloatArray:
-        """A stretch of noise with an RMS of 1, half of the time from a recording if there is one.
+        """Cut a stretch with an RMS of 1, half of the time from a recording if there is one.
 
         Parameters
         ----------
@@ -105,8 +107,8 @@ class NoiseBank:
         ndarray of float32, shape (samples,)
         """
         pool = self.recordings if self.recordings and rng.random() < 0.5 else self.colours
-        noise = pool[rng.integers(len(pool))]
-        start = rng.integers(len(noise) - samples + 1)
+        noise = pool[int(rng.integers(len(pool)))]
+        start = int(rng.integers(len(noise) - samples + 1))
         stretch = noise[start : start + samples]
         return stretch / np.float32(max(_rms(stretch), 1e-6))
 

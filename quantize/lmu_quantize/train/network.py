@@ -109,17 +109,17 @@ class LMUBlock(nn.Module):
         self.h_quantizer: ActivationQuantizer | None = None
 
     def weights(self) -> dict[str, nn.Parameter]:
-        """The weight matrices by the names that `LMULayer` gives them."""
+        """Give the weight matrices by the names that `LMULayer` gives them."""
         named = {"e_x": self.e_x, "w_m": self.w_m}
         return named if self.w_x is None else named | {"w_x": self.w_x}
 
     def weight(self, name: str) -> Tensor:
-        """A weight matrix as the forward pass uses it, on its grid where it is quantized."""
+        """Give a weight matrix as the forward pass uses it, on its grid where it is quantized."""
         weight = self.weights()[name]
         return self.quantizers[name](weight) if name in self.quantizers else weight
 
     def memory(self, u: Tensor, last: int) -> Tensor:
-        """State of all memories.
+        """Compute the state of all memories.
 
         Parameters
         ----------
@@ -144,7 +144,7 @@ class LMUBlock(nn.Module):
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
 
     def forward(self, x: Tensor, last: int, trace: dict[str, Tensor] | None = None) -> Tensor:
-        """Hidden state of the last frames.
+        """Compute the hidden state of the last frames.
 
         Parameters
         ----------
@@ -199,10 +199,16 @@ class LMUBlock(nn.Module):
 
     @torch.no_grad()
     def to_layer(self) -> LMULayer:
-        """The layer in float64, weights as the forward pass uses them; batch normalisation must be folded."""
-        tensors = {name: self.weight(name).double().numpy() for name in self.weights()}
+        """Give the layer in float64, weights as the forward pass uses them; batch normalisation must be folded."""
         memories = tuple(memory for memory, count in self.spec.groups() for _ in range(count))
-        return LMULayer(memories, b_h=self.b_h.double().numpy(), activation="relu", **tensors)
+        return LMULayer(
+            memories,
+            e_x=self.weight("e_x").double().numpy(),
+            w_m=self.weight("w_m").double().numpy(),
+            w_x=None if self.w_x is None else self.weight("w_x").double().numpy(),
+            b_h=self.b_h.double().numpy(),
+            activation="relu",
+        )
 
 
 class LMUNetwork(nn.Module):
@@ -237,11 +243,11 @@ class LMUNetwork(nn.Module):
         self.x_quantizer: ActivationQuantizer | None = None
 
     def lmu_blocks(self) -> list[LMUBlock]:
-        """The LMU layers, first to last."""
+        """List the LMU layers, first to last."""
         return [block for block in self.blocks if isinstance(block, LMUBlock)]
 
     def forward(self, frames: Tensor, last: int = 1, trace: dict[str, Tensor] | None = None) -> Tensor:
-        """Logits of the last frames of each sequence.
+        """Compute the logits of the last frames of each sequence.
 
         Parameters
         ----------
@@ -319,7 +325,7 @@ class LMUNetwork(nn.Module):
             value = block.h_quantizer(seen["h"])
 
     def formats(self) -> dict[str, Any]:
-        """The fixed-point formats in JSON form.
+        """Give the fixed-point formats in JSON form.
 
         Returns
         -------
@@ -349,7 +355,7 @@ class LMUNetwork(nn.Module):
         front_end: dict[str, Any] | None = None,
         notes: dict[str, Any] | None = None,
     ) -> FloatModel:
-        """The network as equations in float64.
+        """Give the network as equations in float64.
 
         Batch normalisation is folded first. A quantized network gives its weights as they lie on their grids; its
         activations are not rounded in the result (`formats` has their formats).

@@ -134,7 +134,7 @@ class WeightQuantizer(nn.Module):
     def __init__(self, rows: int, bits: int, per_row: bool) -> None:
         super().__init__()
         self.bits, self.per_row = bits, per_row
-        self.limit = 2 ** (bits - 1) - 1
+        self.limit: int = (1 << (bits - 1)) - 1
         self.register_buffer("frac", torch.zeros(rows if per_row else (), dtype=torch.int32))
 
     @torch.no_grad()
@@ -166,7 +166,8 @@ class ActivationQuantizer(nn.Module):
     def __init__(self, bits: int, signed: bool) -> None:
         super().__init__()
         self.bits, self.signed = bits, signed
-        self.low, self.high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+        self.low: int = -(1 << (bits - 1)) if signed else 0
+        self.high: int = (1 << (bits - 1)) - 1 if signed else (1 << bits) - 1
         self.register_buffer("frac", torch.zeros((), dtype=torch.int32))
 
     @torch.no_grad()

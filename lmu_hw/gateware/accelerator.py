@@ -1,0 +1,173 @@
+"""The accelerator: a stream of feature frames in, logits and decisions out."""
+
+from amaranth.hdl import Array, Cat, Module, Mux, Shape, Signal, Value, signed, unsigned
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from lmu_hw.gateware.finish import Finish
+from lmu_hw.gateware.frame_input import FrameInput
+from lmu_hw.gateware.frame_output import FrameOutput
+from lmu_hw.gateware.lanes import Lanes
+from lmu_hw.gateware.layouts import decision_layout, feature_layout, load_layout, logit_layout
+from lmu_hw.gateware.memory import ReadOnly, SinglePort
+from lmu_hw.gateware.sequencer import Sequencer, read_layout
+from lmu_hw.plan import MemoryPlan, Plan, StatePolicy, WeightStore
+
+__all__ = ["Accelerator"]
+
+
+class Accelerator(wiring.Component):
+    """A whole network on shared lanes, generated from a plan.
+
+    Parameters
+    ----------
+    plan : Plan
+        From `lmu_hw.plan.make_plan`.
+
+    Members
+    -------
+    i : In(stream of feature_layout(plan))
+        Elements of the input frames, in order; a frame that has another length than the model's is dropped and reported.
+    o_logits : Out(stream of logit_layout(plan))
+        Logits of every frame in which the last layer computed, in order of the labels.
+    o_decision : Out(stream of decision_layout(plan))
+        Index of the largest logit, the lowest on a tie, and its value.
+    frame_error : Out(1)
+        One cycle for each dropped frame.
+    clear : In(1)
+        Under the pulse policy only: return the state to zero before the frame whose first element is accepted in this cycle
+        or later.
+    i_load : In(stream of load_layout(plan))
+        With weights in RAM only: words of the weight image. Accepted between frames; no frame starts while one is offered.
+        All words must be loaded before the first frame.
+
+    One clock, synchronous reset, no combinational path from any input to an output stream's payload or valid, nor from an
+    input's valid or payload to its ready. Latency and throughput: `Plan.frames`. The state is zero after reset, and lives
+    on across frames; it is cleared as the state policy says, bit-exact against `lmu_hw.golden`.
+    """
+
+    def __init__(self, plan: Plan):
+        self.plan = plan
+        members = {
+            "i": In(stream.Signature(feature_layout(plan))),
+            "o_logits": Out(stream.Signature(logit_layout(plan))),
+            "o_decision": Out(stream.Signature(decision_layout(plan))),
+            "frame_error": Out(1),
+        }
+        if plan.config.state is StatePolicy.PULSE:
+            members["clear"] = In(1)
+        if plan.config.weights is WeightStore.RAM:
+            members["i_load"] = In(stream.Signature(load_layout(plan)))
+        super().__init__(members)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        plan = self.plan
+        m.submodules.input = source = FrameInput(plan)
+        m.submodules.sequencer = sequencer = Sequencer(plan)
+        m.submodules.lanes = lanes = Lanes(plan)
+        m.submodules.finish = finish = Finish(plan)
+        m.submodules.output = sink = FrameOutput(plan)
+        wiring.connect(m, wiring.flipped(self.i), source.i)
+        wiring.connect(m, sink.o_logits, wiring.flipped(self.o_logits))
+        wiring.connect(m, sink.o_decision, wiring.flipped(self.o_decision))
+        m.d.comb += [
+            self.frame_error.eq(source.frame_error),
+            source.clear.eq(self.clear if plan.config.state is StatePolicy.PULSE else 0),
+            source.release.eq(sequencer.release),
+            sequencer.frame.eq(source.full),
+            sequencer.clear.eq(source.frame_clear),
+            sequencer.end.eq(source.frame_end),
+            sequencer.output_free.eq(sink.free),
+            sink.claim.eq(sequencer.claim),
+            sink.write.eq(finish.write & finish.write_output),
+            sink.data.eq(finish.write_data),
+        ]
+        issued, step = Signal(), Signal(read_layout(plan))
+        m.d.sync += issued.eq(sequencer.issue)
+        with m.If(sequencer.issue):
+            m.d.sync += step.eq(sequencer.read)
+        m.d.comb += [
+            lanes.enable.eq(issued),
+            lanes.first.eq(step.first),
+            lanes.last.eq(step.last),
+            lanes.shift.eq(step.shift),
+            lanes.activation.eq(Mux(step.zero, 0, self._data(m, source, sequencer, finish, step))),
+            lanes.weights.eq(self._weights(m, sequencer, lanes, step)),
+            finish.sums.eq(lanes.sums),
+            finish.start.eq(issued & step.last),
+            finish.group.eq(sequencer.group),
+        ]
+        self._parameters(m, sequencer, finish)
+        self._load(m, sequencer)
+        return m
+
+    def _data(
+        self, m: Module, source: FrameInput, sequencer: Sequencer, finish: Finish, step: Signal
+    ) -> Value:
+        """The data memories; the element of the present step."""
+        elements = []
+        for index, spec in enumerate(self.plan.data_memories):
+            cells = SinglePort(signed(spec.width) if spec.signed else unsigned(spec.width), spec.depth)
+            m.submodules[f"memory_{spec.name}"] = cells
+            read = sequencer.issue & (sequencer.read.memory == index)
+            if spec.name == "x":
+                write, address, value = source.write, source.address, source.i.payload.data
+            else:
+                write, address = finish.write & finish.write_memory[index], finish.write_address
+                value = finish.write_data
+            m.d.comb += [
+                cells.read.eq(read),
+                cells.write.eq(write),
+                cells.address.eq(Mux(write, address, sequencer.read.address)),
+                cells.w_data.eq(value),
+            ]
+            elements.append(cells.r_data)
+        element = Signal(signed(self.plan.activation_width), name="element")
+        m.d.comb += element.eq(Array(elements)[step.memory])
+        return element
+
+    def _weights(self, m: Module, sequencer: Sequencer, lanes: Lanes, step: Signal) -> Value:
+        """The weight memories; a word for the lanes, every weight extended to the widest."""
+        words = []
+        for index, (spec, width) in enumerate(
+            zip(self.plan.weight_memories, self.plan.weight_widths, strict=True)
+        ):
+            read = sequencer.issue & (sequencer.read.weights == index)
+            word = self._constant_memory(m, spec, index, read, sequencer.read.weight_address)
+            extended = [
+                Signal(signed(lanes.weight_width), name=f"{spec.name}_{lane}") for lane in range(self.plan.lanes)
+            ]
+            for lane, signal in enumerate(extended):
+                m.d.comb += signal.eq(word.word_select(lane, width).as_signed())
+            words.append(Cat(extended))
+        return Array(words)[step.weights]
+
+    def _parameters(self, m: Module, sequencer: Sequencer, finish: Finish) -> None:
+        spec = self.plan.parameters
+        index = len(self.plan.weight_memories)
+        m.d.comb += finish.parameter.eq(
+            self._constant_memory(m, spec, index, finish.parameter_read, finish.parameter_address)
+        )
+
+    def _constant_memory(self, m: Module, spec: MemoryPlan, index: int, read: Value, address: Value) -> Value:
+        """A ROM, or a RAM that the load port fills as memory `index`; the word read."""
+        name = f"memory_{spec.name}"
+        if self.plan.config.weights is WeightStore.ROM:
+            m.submodules[name] = rom = ReadOnly(unsigned(spec.width), self.plan.images()[spec.name])
+            m.d.comb += [rom.read.eq(read), rom.address.eq(address)]
+            return rom.r_data
+        m.submodules[name] = ram = SinglePort(Shape.cast(spec.width), spec.depth)
+        word = self.i_load.payload
+        write = self.i_load.valid & self.i_load.ready & (word.memory == index)
+        m.d.comb += [
+            ram.read.eq(read),
+            ram.write.eq(write),
+            ram.address.eq(Mux(write, word.address, address)),
+            ram.w_data.eq(word.data),
+        ]
+        return ram.r_data
+
+    def _load(self, m: Module, sequencer: Sequencer) -> None:
+        if self.plan.config.weights is WeightStore.RAM:
+            m.d.comb += [self.i_load.ready.eq(sequencer.idle), sequencer.hold.eq(self.i_load.valid)]

@@ -1,0 +1,331 @@
+"""The sequencer: walks the plan's operations and says, cycle by cycle, what is read and multiplied."""
+
+from dataclasses import dataclass
+
+from amaranth.hdl import Const, Module, Mux, Signal, Value, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import bits_for
+
+from lmu_hw.gateware.lanes import product_shifts
+from lmu_hw.gateware.layouts import group_layout
+from lmu_hw.gateware.state import LayerState
+from lmu_hw.plan import Location, Plan, PlannedOperation, PlannedTerm
+
+__all__ = ["Sequencer", "read_layout"]
+
+
+def read_layout(plan: Plan) -> data.StructLayout:
+    """One product step.
+
+    ``memory`` (index of the data memory), ``address`` in it, ``zero`` (the state was cleared: read as zero), ``weights``
+    (index of the weight memory), ``weight_address``, ``shift`` (index of the product shift), ``first`` and ``last`` of the
+    sum.
+    """
+    return data.StructLayout(
+        {
+            "memory": unsigned(bits_for(len(plan.data_memories) - 1)),
+            "address": unsigned(bits_for(max(memory.depth for memory in plan.data_memories) - 1)),
+            "zero": unsigned(1),
+            "weights": unsigned(bits_for(len(plan.weight_memories) - 1)),
+            "weight_address": unsigned(bits_for(max(memory.depth for memory in plan.weight_memories) - 1)),
+            "shift": unsigned(bits_for(len(product_shifts(plan)) - 1)),
+            "first": unsigned(1),
+            "last": unsigned(1),
+        }
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Step:
+    """One term of one operation, the unit by which the sequencer's constants are stored.
+
+    ``number`` is the term's place in its operation, ``first`` the step of the operation's first term, ``after`` the
+    operation that follows (the first one after the last).
+    """
+
+    planned: PlannedOperation
+    term: PlannedTerm
+    number: int
+    first: int
+    after: PlannedOperation
+
+
+def _steps(plan: Plan) -> list[_Step]:
+    steps: list[_Step] = []
+    for index, planned in enumerate(plan.operations):
+        first = len(steps)
+        after = plan.operations[(index + 1) % len(plan.operations)]
+        steps.extend(_Step(planned, term, number, first, after) for number, term in enumerate(planned.terms))
+    return steps
+
+
+def _target_base(planned: PlannedOperation) -> int:
+    return planned.operation.start + (planned.target.base if planned.target else 0)
+
+
+class Sequencer(wiring.Component):
+    """Issues the products of a frame, keeps track of the network's state, and hands finished groups on.
+
+    Parameters
+    ----------
+    plan : Plan
+        The schedule.
+
+    Members
+    -------
+    frame : In(1)
+        A whole input frame is there.
+    clear : In(1)
+        Clear the state before that frame.
+    end : In(1)
+        Clear the state after that frame.
+    hold : In(1)
+        Do not start a frame.
+    output_free : In(1)
+        The logits and the decision of the frame before were taken.
+    idle : Out(1)
+        Between frames, all elements written.
+    release : Out(1)
+        The input frame is not needed any more; one cycle.
+    claim : Out(1)
+        The logits of this frame are on their way; one cycle.
+    issue : Out(1)
+        A product step in this cycle.
+    read : Out(read_layout(plan))
+        The step.
+    group : Out(group_layout(plan))
+        Where the rows go of the group whose last product was issued in the cycle before.
+
+    Throughput: one step a cycle; it waits only where `lmu_hw.plan` counts a wait, or for `output_free`.
+    """
+
+    def __init__(self, plan: Plan):
+        self.plan = plan
+        super().__init__(
+            {
+                "frame": In(1),
+                "clear": In(1),
+                "end": In(1),
+                "hold": In(1),
+                "output_free": In(1),
+                "idle": Out(1),
+                "release": Out(1),
+                "claim": Out(1),
+                "issue": Out(1),
+                "read": Out(read_layout(plan)),
+                "group": Out(group_layout(plan)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        plan, steps = self.plan, _steps(self.plan)
+        m.submodules.state = state = LayerState(plan)
+        running, holds_input = Signal(), Signal()
+        busy = Signal(range(plan.lanes + plan.write_latency + 1))
+        step = Signal(range(max(2, len(steps))))
+        column = Signal(range(max(2, *(one.term.length for one in steps))))
+        group = Signal(range(max(2, *(one.planned.groups for one in steps))))
+        block = Signal(range(max(2, *(one.planned.operation.repeat for one in steps))))
+        const = self._constants(m, steps, step)
+        target = Signal(len(plan.data_memories))
+        stops = Signal()
+        with m.Switch(step):
+            for index, one in enumerate(steps):
+                with m.Case(index):
+                    self._state_dependent(m, one, state, target, stops)
+
+        last_column, last_group, ends_group, ends_block, ends_operation, ends_frame = (
+            Signal(name=name)
+            for name in ("last_column", "last_group", "ends_group", "ends_block", "ends_operation", "ends_frame")
+        )
+        fresh, waits, start = Signal(), Signal(), Signal()
+        rows = Signal(range(plan.lanes + 1))
+        m.d.comb += [
+            last_column.eq(column == const.length_last),
+            last_group.eq(group == const.groups_last),
+            ends_group.eq(last_column & const.last_term),
+            ends_block.eq(ends_group & last_group),
+            ends_operation.eq(ends_block & (block == const.repeat_last)),
+            ends_frame.eq(ends_operation & stops),
+            fresh.eq((column == 0) & (group == 0) & (block == 0)),
+            rows.eq(Mux(last_group, const.rows_last, plan.lanes)),
+            waits.eq(
+                (fresh & const.wait & (busy != 0))
+                | (ends_group & (busy > plan.write_latency + 1))
+                | (fresh & const.opens_output & ~self.output_free)
+            ),
+            self.issue.eq(running & ~waits),
+            self.idle.eq(~running & (busy == 0)),
+            self.claim.eq(self.issue & fresh & const.opens_output),
+            self.release.eq(self.issue & holds_input & (ends_frame | (ends_operation & const.releases))),
+            start.eq(~running & self.frame & ~self.hold),
+            state.start.eq(start),
+            state.clear.eq(self.clear),
+            state.end.eq(self.end),
+            state.finish.eq(self.issue & ends_frame),
+        ]
+        with m.If(start):
+            m.d.sync += [running.eq(1), holds_input.eq(1)]
+        with m.If(self.release):
+            m.d.sync += holds_input.eq(0)
+        with m.If(self.issue & ends_frame):
+            m.d.sync += running.eq(0)
+        with m.If(self.issue & ends_group):
+            m.d.sync += busy.eq(rows + plan.write_latency)
+        with m.Elif(busy != 0):
+            m.d.sync += busy.eq(busy - 1)
+
+        with m.If(self.issue):
+            with m.If(~last_column):
+                m.d.sync += column.eq(column + 1)
+            with m.Else():
+                m.d.sync += column.eq(0)
+                self._next_step(m, const, step, group, block, ends_group, ends_block, ends_operation, ends_frame)
+        self._pointers(m, const, column, rows, target, ends_group, ends_block, ends_operation, ends_frame)
+        m.d.comb += [self.read.first.eq((column == 0) & const.first_term), self.read.last.eq(ends_group)]
+        return m
+
+    def _constants(self, m: Module, steps: list[_Step], step: Signal) -> data.View:
+        """What the plan fixes, looked up by the present step."""
+        plan = self.plan
+        shifts = product_shifts(plan)
+        rows = []
+        for one in steps:
+            planned, term = one.planned, one.term
+            block_steps = [*(other.step for other in planned.terms[:2]), 0][:2] if planned.operation.repeat > 1 else [0, 0]
+            rows.append(
+                {
+                    "length_last": term.length - 1,
+                    "first_term": int(one.number == 0),
+                    "last_term": int(one.number == len(planned.terms) - 1),
+                    "second_term": int(one.number == 1),
+                    "first_step": one.first,
+                    "groups_last": planned.groups - 1,
+                    "rows_last": planned.rows_in(planned.groups - 1, plan.lanes),
+                    "repeat_last": planned.operation.repeat - 1,
+                    "wait": int(term.wait),
+                    "opens_output": int(planned.output and one.number == 0),
+                    "releases": int(planned.releases_input),
+                    "base": term.location.base + term.offset,
+                    "block_step0": block_steps[0],
+                    "block_step1": block_steps[1],
+                    "shift": shifts.index(term.shift),
+                    "weights": planned.weight_memory,
+                    "weight_base": planned.weight_base,
+                    "weight_after": one.after.weight_base,
+                    "parameter_base": planned.parameter_base,
+                    "parameter_after": one.after.parameter_base,
+                    "target_after": _target_base(one.after),
+                    "narrow": planned.narrow,
+                    "output": int(planned.output),
+                    "operation": plan.operations.index(planned),
+                }
+            )
+        layout = data.StructLayout({name: unsigned(bits_for(max(row[name] for row in rows))) for name in rows[0]})
+        const = Signal(layout, name="const")
+        with m.Switch(step):
+            for index, row in enumerate(rows):
+                with m.Case(index):
+                    m.d.comb += const.eq(layout.const(row))
+        return const
+
+    def _state_dependent(self, m: Module, one: _Step, state: LayerState, target: Signal, stops: Signal) -> None:
+        """What also depends on which memory is the old one, on cleared states and on the strides."""
+        planned, term = one.planned, one.term
+        m.d.comb += self.read.memory.eq(_select(term.location, state.turn(term.layer, term.kind), bool(term.state)))
+        if term.state:
+            m.d.comb += self.read.zero.eq(~state.valid(term.layer, term.state))
+        if planned.target is not None:
+            layer, kind = planned.operation.layer, planned.operation.target[-1]
+            chosen = _select(planned.target, state.turn(layer, kind), old=False)
+            m.d.comb += target.eq(Const(1, len(target)) << chosen)
+        if planned.output:
+            m.d.comb += stops.eq(1)
+        elif one.after.stride > 1:
+            m.d.comb += stops.eq(~state.closes[one.after.operation.layer])
+
+    def _next_step(
+        self,
+        m: Module,
+        const: data.View,
+        step: Signal,
+        group: Signal,
+        block: Signal,
+        ends_group: Value,
+        ends_block: Value,
+        ends_operation: Value,
+        ends_frame: Value,
+    ) -> None:
+        with m.If(~ends_group):
+            m.d.sync += step.eq(step + 1)
+        with m.Elif(~ends_block):
+            m.d.sync += [step.eq(const.first_step), group.eq(group + 1)]
+        with m.Elif(~ends_operation):
+            m.d.sync += [step.eq(const.first_step), group.eq(0), block.eq(block + 1)]
+        with m.Else():
+            m.d.sync += [step.eq(Mux(ends_frame, 0, step + 1)), group.eq(0), block.eq(0)]
+
+    def _pointers(
+        self,
+        m: Module,
+        const: data.View,
+        column: Signal,
+        rows: Value,
+        target: Value,
+        ends_group: Value,
+        ends_block: Value,
+        ends_operation: Value,
+        ends_frame: Value,
+    ) -> None:
+        """Addresses of weights, parameters, elements read and elements written."""
+        opening = self.plan.operations[0]
+        weight = Signal.like(self.read.weight_address, init=opening.weight_base)
+        parameter = Signal.like(self.group.parameter, init=opening.parameter_base)
+        address = Signal.like(self.group.address, init=_target_base(opening))
+        offset0, offset1 = (Signal.like(self.read.address, name=f"offset{n}") for n in range(2))
+        offset = Mux(const.first_term, offset0, Mux(const.second_term, offset1, 0))
+        m.d.comb += [
+            self.read.address.eq(const.base + offset + column),
+            self.read.weights.eq(const.weights),
+            self.read.weight_address.eq(weight),
+            self.read.shift.eq(const.shift),
+        ]
+        with m.If(self.issue):
+            m.d.sync += weight.eq(weight + 1)
+        with m.If(self.issue & ends_group):
+            m.d.sync += [
+                self.group.rows.eq(rows),
+                self.group.memory.eq(target),
+                self.group.address.eq(address),
+                self.group.parameter.eq(parameter),
+                self.group.narrow.eq(const.narrow),
+                self.group.output.eq(const.output),
+                self.group.operation.eq(const.operation),
+                parameter.eq(parameter + self.plan.lanes),
+                address.eq(address + rows),
+            ]
+        with m.If(self.issue & ends_block):
+            m.d.sync += [
+                weight.eq(const.weight_base),
+                parameter.eq(const.parameter_base),
+                offset0.eq(offset0 + const.block_step0),
+                offset1.eq(offset1 + const.block_step1),
+            ]
+        with m.If(self.issue & ends_operation):
+            m.d.sync += [
+                weight.eq(Mux(ends_frame, opening.weight_base, const.weight_after)),
+                parameter.eq(Mux(ends_frame, opening.parameter_base, const.parameter_after)),
+                address.eq(Mux(ends_frame, _target_base(opening), const.target_after)),
+                offset0.eq(0),
+                offset1.eq(0),
+            ]
+
+
+def _select(location: Location, turn: Value, old: bool) -> Value:
+    """Index of the memory that holds the old or the new copy of a vector."""
+    if len(location.memories) == 1:
+        return Const(location.memories[0], bits_for(location.memories[0]))
+    first, second = location.memories
+    return Mux(turn, second, first) if old else Mux(turn, first, second)

@@ -1,0 +1,407 @@
+"""Post-training quantization: a float model and calibration frames in, a quantized model and its errors out."""
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lmu_hw.bounds import certify, impulse_response_l1
+from lmu_hw.fixed import Format, Quantizer
+from lmu_hw.golden import Golden
+from lmu_hw.operations import lower, output_name, tanh_error
+from lmu_hw.program import QuantizedDense, QuantizedLayer, QuantizedLMU, QuantizedModel, Weights
+from lmu_quantize.equalize import equalizing_shifts, scale_memories
+from lmu_quantize.model import DenseLayer, FloatModel, Layer, LMULayer
+from lmu_quantize.quantization import QuantizationConfig
+from lmu_quantize.scales import WeightTerm, finest_format, format_by_error, format_by_percentile, quantize_terms
+from lmu_quantize.sensitivity import SensitivityReport, measure
+
+__all__ = ["QuantizationResult", "quantize_model", "trained_formats"]
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+Formats = dict[str, Format]
+
+LOGIT_MARGIN = 1.25
+"""Room above the largest float logit, for the quantization error."""
+STATE_MARGIN = 2.0
+"""Room above the largest state on the calibration frames, where no bound can be proven."""
+POWER_FLOOR = 0.01
+"""Least weight of a column in the choice of weight scales, relative to the mean of its source."""
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizationResult:
+    """What `quantize_model` gives.
+
+    Attributes
+    ----------
+    model : QuantizedModel
+        The network in integers.
+    report : SensitivityReport
+        Errors on the calibration frames.
+    floats : FloatModel
+        The float model with its memories scaled as in `model`; its hidden states are those of the original.
+    """
+
+    model: QuantizedModel
+    report: SensitivityReport
+    floats: FloatModel
+
+
+def quantize_model(
+    model: FloatModel, frames: ArrayLike, config: QuantizationConfig | None = None
+) -> QuantizationResult:
+    """Quantize a trained network.
+
+    Parameters
+    ----------
+    model : FloatModel
+        The network.
+    frames : array_like of float, shape (N, T, inputs)
+        Real frames, as many as describe what the network will see; long enough for a logit.
+    config : QuantizationConfig, optional
+        Bits and rules; the defaults if not given.
+
+    Returns
+    -------
+    QuantizationResult
+        The quantized model, whose notes hold the settings and the hash of the frames, and the report.
+
+    Raises
+    ------
+    ValueError
+        If the frames have another shape, are too few or not finite, or a name in the settings is not in the model.
+    """
+    config = QuantizationConfig() if config is None else config
+    samples = _checked_frames(model, frames)
+    _check_names(model, config)
+    scaled, shifts = _equalized(model, samples, config)
+    traces = {"x": samples} | scaled.run(samples)
+    formats = _signal_formats(scaled, traces, config) | _memory_formats(scaled, config)
+    formats |= _state_formats(scaled, traces, formats, config)
+    weights = _quantized_weights(scaled, traces, formats, config)
+    formats |= _logit_format(scaled, traces, weights, formats, config)
+    formats |= _table_formats(scaled, formats, config)
+    notes = dict(model.notes) | {
+        "quantization": config.to_dict(),
+        "calibration": {
+            "frames": list(samples.shape),
+            "sha256": hashlib.sha256(samples.astype("<f8").tobytes()).hexdigest(),
+        },
+        "equalization": {name: list(values) for name, values in shifts.items()},
+    }
+    assembly = _Assembly(scaled, weights, config, notes)
+    quantized = _fit_logits(assembly, _fit_states(assembly, formats), samples)
+    return QuantizationResult(quantized, measure(scaled, quantized, samples), scaled)
+
+
+def trained_formats(data: Mapping[str, Any]) -> dict[str, Format]:
+    """Formats of a network trained with quantization, for `QuantizationConfig.formats`.
+
+    Parameters
+    ----------
+    data : mapping
+        As `lmu_quantize.train.network.LMUNetwork.formats` gives them: ``input`` and, in ``layers``, ``u`` and ``h``
+        of each layer that has them.
+
+    Returns
+    -------
+    dict of str to Format
+        ``x``, ``layer{i}.u`` and ``layer{i}.h``.
+    """
+    if not isinstance(data, Mapping) or not {"input", "layers"} <= set(data):
+        raise ValueError("trained formats must have the keys input and layers")
+    formats = {"x": Format.from_dict(data["input"])}
+    for index, layer in enumerate(data["layers"]):
+        formats |= {f"layer{index}.{name}": Format.from_dict(layer[name]) for name in ("u", "h") if name in layer}
+    return formats
+
+
+def _checked_frames(model: FloatModel, frames: ArrayLike) -> FloatArray:
+    samples = np.asarray(frames, dtype=np.float64)
+    if samples.ndim != 3 or samples.shape[2] != model.inputs:
+        raise ValueError(f"calibration frames must have shape (N, T, {model.inputs}), not {samples.shape}")
+    if not np.isfinite(samples).all():
+        raise ValueError("calibration frames must be finite, found NaN or infinity")
+    period = math.prod(layer.stride for layer in model.layers if isinstance(layer, LMULayer))
+    if samples.shape[0] < 1 or samples.shape[1] < period:
+        raise ValueError(
+            f"calibration needs at least 1 sequence of {period} frames, the strides multiplied, not {samples.shape[:2]}"
+        )
+    return samples
+
+
+def _check_names(model: FloatModel, config: QuantizationConfig) -> None:
+    weights, known = set(), {"x"}
+    for index, layer in enumerate(model.layers):
+        weights |= {f"layer{index}"} | {f"layer{index}.{name}" for name in layer.tensors if not name.startswith("b")}
+        names = ["u", "m", "h", "a", "b"] if isinstance(layer, LMULayer) else ["h"]
+        known |= {f"layer{index}.{name}" for name in ([*names, "table"] if layer.activation == "tanh" else names)}
+    for setting, given, allowed in (
+        ("weight_overrides", config.weight_overrides, weights),
+        ("formats", config.formats, known),
+    ):
+        for name in sorted(set(given) - allowed):
+            raise ValueError(f"{setting}: the model has no {name!r}, only {', '.join(sorted(allowed))}")
+
+
+def _equalized(
+    model: FloatModel, frames: FloatArray, config: QuantizationConfig
+) -> tuple[FloatModel, dict[str, tuple[int, ...]]]:
+    """Scale the memories of each layer whose format of u is free; the model and the shifts used."""
+    if not config.equalize:
+        return model, {}
+    traces = model.run(frames)
+    layers, used = list(model.layers), {}
+    for index, layer in enumerate(model.layers):
+        name = f"layer{index}.u"
+        if not isinstance(layer, LMULayer) or name in config.formats:
+            continue
+        shifts = equalizing_shifts(traces[name], config.u_bits)
+        if any(shifts):
+            layers[index], used[name] = scale_memories(layer, shifts), shifts
+    return replace(model, layers=tuple(layers)), used
+
+
+def _best_format(values: FloatArray, width: int, signed: bool, config: QuantizationConfig) -> Format:
+    if config.range_rule == "mse":
+        return format_by_error(values, width, signed)
+    return format_by_percentile(values, width, config.percentile, signed)
+
+
+def _is_logits(model: FloatModel, index: int) -> bool:
+    """Whether the output of a layer is the network's and nothing else: the last one, without feedback."""
+    layer = model.layers[index]
+    feedback = isinstance(layer, LMULayer) and (layer.e_h is not None or layer.w_h is not None)
+    return index == len(model.layers) - 1 and not feedback
+
+
+def _signal_formats(model: FloatModel, traces: dict[str, FloatArray], config: QuantizationConfig) -> Formats:
+    """Formats of x, every u, and every h that is not the logits."""
+    chosen = {"x": (config.input_bits, True)}
+    for index, layer in enumerate(model.layers):
+        if isinstance(layer, LMULayer):
+            chosen[f"layer{index}.u"] = (config.u_bits, True)
+        if not _is_logits(model, index):
+            relu = layer.activation == "relu"
+            bits = config.activation_bits if relu else config.signed_bits
+            chosen[f"layer{index}.h"] = (bits, not (relu and bits == 7))
+    return {
+        name: config.formats.get(name) or _best_format(traces[name], width, signed, config)
+        for name, (width, signed) in chosen.items()
+    }
+
+
+def _memory_formats(model: FloatModel, config: QuantizationConfig) -> Formats:
+    """Formats of the discrete memory matrices, which hold all their elements."""
+    formats: Formats = {}
+    for index, layer in enumerate(model.layers):
+        if not isinstance(layer, LMULayer):
+            continue
+        pairs = [memory.discretize() for memory in dict.fromkeys(layer.memories)]
+        for position, (name, width) in enumerate((("a", config.a_bits), ("b", config.b_bits))):
+            peak = max(float(np.abs(pair[position]).max()) for pair in pairs)
+            key = f"layer{index}.{name}"
+            formats[key] = config.formats.get(key) or finest_format(peak, width)
+    return formats
+
+
+def _state_formats(
+    model: FloatModel, traces: dict[str, FloatArray], formats: Formats, config: QuantizationConfig
+) -> Formats:
+    """First formats of the memory states: as fine as a bound without rounding errors allows."""
+    chosen: Formats = {}
+    for index, layer in enumerate(model.layers):
+        key, name = f"layer{index}.m", f"layer{index}"
+        if not isinstance(layer, LMULayer):
+            continue
+        if key in config.formats:
+            chosen[key] = config.formats[key]
+            continue
+        u = formats[f"{name}.u"]
+        gains = []
+        for memory in dict.fromkeys(layer.memories):
+            a, b = memory.discretize()
+            fmt_a, fmt_b = formats[f"{name}.a"], formats[f"{name}.b"]
+            gains.append(impulse_response_l1(fmt_a.real(fmt_a.quantize(a)), fmt_b.real(fmt_b.quantize(b))).max())
+        peak = float(max(gains)) * u.magnitude * u.lsb
+        if not math.isfinite(peak):
+            peak = STATE_MARGIN * float(np.abs(traces[key]).max())
+        chosen[key] = finest_format(peak, config.state_bits)
+    return chosen
+
+
+def _power(values: FloatArray) -> FloatArray:
+    """Mean square of each element, kept from zero."""
+    mean: FloatArray = np.square(values.reshape(-1, values.shape[-1])).mean(axis=0)
+    return np.maximum(mean, POWER_FLOOR * float(mean.mean()))
+
+
+def _sums(index: int, layer: Layer) -> tuple[tuple[tuple[str, str], ...], ...]:
+    """For each sum of a layer, the matrices that it adds up and the vectors that they multiply."""
+    below = "x" if index == 0 else f"layer{index - 1}.h"
+    own_h, own_m = f"layer{index}.h", f"layer{index}.m"
+    if isinstance(layer, DenseLayer):
+        return ((("w", below),),)
+    groups = (
+        (("e_x", below), ("e_h", own_h), ("e_m", own_m)),
+        (("w_x", below), ("w_h", own_h), ("w_m", own_m)),
+    )
+    return tuple(tuple(pair for pair in group if pair[0] in layer.tensors) for group in groups)
+
+
+def _quantized_weights(
+    model: FloatModel, traces: dict[str, FloatArray], formats: Formats, config: QuantizationConfig
+) -> list[dict[str, Weights]]:
+    """Weights of each layer, those of one sum together."""
+    found: list[dict[str, Weights]] = []
+    powers = {name: _power(values) for name, values in traces.items()}
+    for index, layer in enumerate(model.layers):
+        own: dict[str, Weights] = {}
+        for pairs in _sums(index, layer):
+            terms = [
+                WeightTerm(layer.tensors[name], config.bits_of(index, name), powers[source], formats[source].frac)
+                for name, source in pairs
+            ]
+            quantized = quantize_terms(terms, config.weight_range == "symmetric")
+            own |= {name: weights for (name, _), weights in zip(pairs, quantized, strict=True)}
+        found.append(own)
+    return found
+
+
+def _logit_format(
+    model: FloatModel,
+    traces: dict[str, FloatArray],
+    weights: Sequence[Mapping[str, Weights]],
+    formats: Formats,
+    config: QuantizationConfig,
+) -> Formats:
+    """Format of the logits: it holds the calibration frames with room to spare, and is no finer than the exact sums."""
+    index = len(model.layers) - 1
+    key = f"layer{index}.h"
+    if key in config.formats:
+        return {key: config.formats[key]}
+    if not _is_logits(model, index):
+        return {}
+    fmt = finest_format(LOGIT_MARGIN * float(np.abs(traces[key]).max()), config.logits_bits)
+    if model.layers[index].activation == "tanh":
+        return {key: fmt}
+    pairs = _sums(index, model.layers[index])[-1]
+    exact = max(int(weights[index][name].frac.max()) + formats[source].frac for name, source in pairs)
+    return {key: replace(fmt, frac=min(fmt.frac, exact))}
+
+
+def _table_formats(model: FloatModel, formats: Formats, config: QuantizationConfig) -> Formats:
+    """Index formats of the tanh tables, with the smallest largest error over all inputs."""
+    chosen: Formats = {}
+    for index, layer in enumerate(model.layers):
+        key = f"layer{index}.table"
+        if layer.activation != "tanh":
+            continue
+        tried = [Format(config.table_bits, frac) for frac in range(config.table_bits + 1)]
+        errors = [tanh_error(fmt, formats[f"layer{index}.h"]) for fmt in tried]
+        chosen[key] = config.formats.get(key) or tried[int(np.argmin(errors))]
+    return chosen
+
+
+@dataclass(frozen=True, eq=False)
+class _Assembly:
+    """Everything but the formats that makes a quantized model."""
+
+    floats: FloatModel
+    weights: list[dict[str, Weights]]
+    config: QuantizationConfig
+    notes: dict[str, Any]
+
+    def __call__(self, formats: Formats) -> QuantizedModel:
+        """Build the model, its biases rounded to the scales of the sums that they join."""
+        bare = QuantizedModel(
+            layers=tuple(self._layer(index, layer, formats) for index, layer in enumerate(self.floats.layers)),
+            input=formats["x"],
+            labels=self.floats.labels,
+            name=self.floats.name,
+            front_end=self.floats.front_end,
+            notes=self.notes,
+        )
+        sums = {op.target: op.frac for op in lower(bare) if not op.target.endswith(".m")}
+        layers: list[QuantizedLayer] = []
+        for index, (layer, floats) in enumerate(zip(bare.layers, self.floats.layers, strict=True)):
+            biases = {
+                name: np.floor(np.ldexp(tensor, sums[f"layer{index}.{'u' if name == 'b_u' else 'h'}"]) + 0.5)
+                for name, tensor in floats.tensors.items()
+                if name.startswith("b")
+            }
+            integers: dict[str, Any] = {name: value.astype(np.int64) for name, value in biases.items()}
+            layers.append(replace(layer, **integers))
+        return replace(bare, layers=tuple(layers))
+
+    def _narrow(self, fmt: Format) -> Quantizer:
+        return Quantizer(fmt, self.config.rounding, self.config.overflow)
+
+    def _layer(self, index: int, layer: Layer, formats: Formats) -> QuantizedLayer:
+        name = f"layer{index}"
+        h, table = self._narrow(formats[f"{name}.h"]), formats.get(f"{name}.table")
+        weights: dict[str, Any] = dict(self.weights[index])
+        if isinstance(layer, DenseLayer):
+            return QuantizedDense(h=h, activation=layer.activation, table=table, **weights)
+        fmt_a, fmt_b = formats[f"{name}.a"], formats[f"{name}.b"]
+        distinct: dict[bytes, tuple[int, IntArray, IntArray]] = {}
+        matrix = []
+        for memory in layer.memories:
+            a, b = memory.discretize()
+            pair = fmt_a.quantize(a), fmt_b.quantize(b)
+            key = pair[0].tobytes() + pair[1].tobytes()
+            matrix.append(distinct.setdefault(key, (len(distinct), *pair))[0])
+        return QuantizedLMU(
+            matrix=tuple(matrix),
+            a=tuple(a for _, a, _ in distinct.values()),
+            b=tuple(b for _, _, b in distinct.values()),
+            a_format=fmt_a,
+            b_format=fmt_b,
+            u=self._narrow(formats[f"{name}.u"]),
+            m=self._narrow(formats[f"{name}.m"]),
+            h=h,
+            activation=layer.activation,
+            u_activation=layer.u_activation,
+            table=table,
+            stride=layer.stride,
+            **weights,
+        )
+
+
+def _coarser(fmt: Format) -> Format:
+    return replace(fmt, frac=fmt.frac - 1)
+
+
+def _fit_states(assembly: _Assembly, formats: Formats) -> Formats:
+    """Make free formats of memory states coarser until each is proven to hold its memories.
+
+    A memory whose response could not be summed has no bound; its format stays.
+    """
+    formats = dict(formats)
+    while True:
+        bounds = certify(assembly(formats)).memories
+        narrow = {f"layer{bound.layer}.m" for bound in bounds if bound.steps and not bound.fits}
+        narrow -= set(assembly.config.formats)
+        if not narrow:
+            return formats
+        formats |= {name: _coarser(formats[name]) for name in narrow}
+
+
+def _fit_logits(assembly: _Assembly, formats: Formats, frames: FloatArray) -> QuantizedModel:
+    """Make a free format of the logits coarser until none saturates on the frames; the final model."""
+    name = f"layer{len(assembly.floats.layers) - 1}.h"
+    free = name not in assembly.config.formats and _is_logits(assembly.floats, len(assembly.floats.layers) - 1)
+    while True:
+        model = assembly(formats)
+        golden = Golden(model)
+        state = golden.initial_state(len(frames))
+        golden.run(model.input.quantize(frames), state)
+        if not free or state.saturated[output_name(model)] == 0:
+            return model
+        formats = formats | {name: _coarser(formats[name])}

@@ -1,0 +1,195 @@
+"""Parts that all loaders share: naming the file in errors, and putting layers in order."""
+
+import contextlib
+import hashlib
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lmu_quantize.float_file import ModelFileError
+from lmu_quantize.model import DenseLayer, FloatModel, Layer, LMULayer
+
+__all__ = ["Chain", "PerLayer", "dense_activations", "drop_zero_terms", "finish", "in_order", "naming"]
+
+BEHIND_SOFTMAX = "the softmax of layer {!r} is not the last layer, which is not supported"
+
+
+@contextlib.contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn what a malformed file raises into one line that names the file."""
+    try:
+        yield
+    except ModelFileError:
+        raise
+    except (ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise ModelFileError(f"{os.fspath(path)}: {' '.join(str(error).split())}") from None
+
+
+class PerLayer:
+    """Options that a file without a configuration does not hold: one value for all layers or a dict by layer name.
+
+    Parameters
+    ----------
+    options : dict of str to Any
+        Value by option name, None for one not given.
+    layers : sequence of str
+        Names of the layers.
+
+    Raises
+    ------
+    ValueError
+        If a dict names a layer that is not there.
+    """
+
+    def __init__(self, options: Mapping[str, Any], layers: Sequence[str]) -> None:
+        for name, value in options.items():
+            strange = sorted(set(value) - set(layers)) if isinstance(value, Mapping) else []
+            if strange:
+                raise ValueError(f"{name} names layer {strange[0]!r}, the file has {', '.join(layers)}")
+        self._options = options
+
+    def get(self, option: str, layer: str) -> Any:
+        """Value of an option for a layer, or None."""
+        value = self._options[option]
+        return value.get(layer) if isinstance(value, Mapping) else value
+
+    def need(self, layer: str, *options: str) -> list[Any]:
+        """Values of options for a layer; `ValueError` lists those not given."""
+        values = [self.get(option, layer) for option in options]
+        missing = [option for option, value in zip(options, values, strict=True) if value is None]
+        if missing:
+            raise ValueError(f"layer {layer!r}: the file does not hold {', '.join(missing)}; pass as keyword")
+        return values
+
+
+def _chains(sequences: Sequence[Sequence[str]], layers: Mapping[str, Layer], size: int | None) -> Iterator[list[str]]:
+    if not any(sequences):
+        yield []
+    for index, sequence in enumerate(sequences):
+        if sequence and size in (None, layers[sequence[0]].inputs):
+            rest = [*sequences[:index], sequence[1:], *sequences[index + 1 :]]
+            for tail in _chains(rest, layers, layers[sequence[0]].units):
+                yield [sequence[0], *tail]
+
+
+def in_order(
+    layers: Mapping[str, Layer], sequences: Sequence[Sequence[str]], given: Sequence[str] | None
+) -> dict[str, Layer]:
+    """Order layers so that each takes what the one before gives.
+
+    Parameters
+    ----------
+    layers : mapping of str to LMULayer or DenseLayer
+        Layers by name.
+    sequences : sequence of sequence of str
+        Names whose mutual order is known; together every layer once.
+    given : sequence of str or None
+        The order, if the caller knows it.
+
+    Returns
+    -------
+    dict of str to layer
+        In the order given or in the only order whose sizes fit.
+
+    Raises
+    ------
+    ValueError
+        If no order fits, more than one does, or `given` is not the layers.
+    """
+    if given is not None:
+        if sorted(given) != sorted(layers):
+            raise ValueError(f"layers must name each of {', '.join(layers)} once, not {', '.join(given)}")
+        sequences = [list(given)]
+    found = _chains(sequences, layers, None)
+    first, second = next(found, None), next(found, None)
+    if first is None or second is not None:
+        sizes = ", ".join(f"{name} ({layer.inputs} to {layer.units})" for name, layer in layers.items())
+        how = "no order of its layers fits" if first is None else "more than one order of its layers fits"
+        raise ValueError(f"{how}, pass layers=(...) with the names in order: {sizes}")
+    return {name: layers[name] for name in first}
+
+
+def dense_activations(layers: Mapping[str, Layer], options: PerLayer) -> list[Layer]:
+    """Give dense layers the option ``dense_activation``, needed for all but the last, which is linear unless given."""
+    out: list[Layer] = []
+    for index, (name, layer) in enumerate(layers.items()):
+        if isinstance(layer, DenseLayer):
+            if index < len(layers) - 1:
+                activation = options.need(name, "dense_activation")[0]
+            else:
+                per_name = options.get("dense_activation", name)
+                activation = "linear" if per_name is None else per_name
+            layer = replace(layer, activation=activation)
+        out.append(layer)
+    return out
+
+
+def drop_zero_terms(layer: LMULayer, name: str) -> tuple[LMULayer, list[str]]:
+    """Leave out optional tensors that are all zeros; also return a remark for each."""
+    optional = ("e_h", "e_m", "w_x", "w_h")
+    zero = [term for term in optional if getattr(layer, term) is not None and not getattr(layer, term).any()]
+    remarks = [f"{term} of layer {name!r} is all zeros and was left out" for term in zero]
+    absent: dict[str, Any] = dict.fromkeys(zero)
+    return replace(layer, **absent), remarks
+
+
+class Chain:
+    """Layers of a model in order, while a configuration is read.
+
+    Parameters
+    ----------
+    size : int or None
+        Elements of an input frame, if known.
+    sequence : bool
+        Whether the input is a sequence of frames, rather than one vector.
+    """
+
+    def __init__(self, size: int | None, sequence: bool) -> None:
+        self.layers: list[Layer] = []
+        self.remarks: list[str] = []
+        self.size = size
+        self.sequence = sequence
+        self._softmax: str | None = None
+
+    def add(self, layer: Layer) -> None:
+        """Append a layer."""
+        if self._softmax is not None:
+            raise ValueError(BEHIND_SOFTMAX.format(self._softmax))
+        self.layers.append(layer)
+        self.size = layer.units
+
+    def activation(self, name: str, function: str) -> None:
+        """Apply an activation function to what is there: in the last layer, or as an identity layer with it."""
+        if function == "linear":
+            return
+        if self._softmax is not None:
+            raise ValueError(BEHIND_SOFTMAX.format(self._softmax))
+        if function == "softmax":
+            self._softmax = name
+            self.remarks.append(f"the softmax of layer {name!r} was left out: the outputs are logits")
+            return
+        last = self.layers[-1] if self.layers else None
+        recurrent = isinstance(last, LMULayer) and (last.e_h is not None or last.w_h is not None)
+        if last is not None and last.activation == function == "relu":
+            return
+        if last is not None and last.activation == "linear" and not recurrent:
+            self.layers[-1] = replace(last, activation=function)
+            return
+        if self.size is None:
+            raise ValueError(f"layer {name!r}: the number of elements of an input frame is not known")
+        self.add(DenseLayer(w=np.eye(self.size), activation=function))
+        self.remarks.append(f"activation layer {name!r} became a dense layer with identity weights")
+
+
+def finish(path: Path, kind: str, layers: Sequence[Layer], remarks: Sequence[str]) -> FloatModel:
+    """Make the model; its notes hold the file's name, format and SHA-256, and what the loader left out or added."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    source = {"file": path.name, "format": kind, "sha256": digest}
+    return FloatModel(tuple(layers), name=path.name.split(".")[0], notes={"source": source, "remarks": list(remarks)})

@@ -1,0 +1,246 @@
+"""Load legacy Keras HDF5 files (``.h5``, ``.hdf5``) of LMU models, from 2019 to Keras 3.
+
+Variables have names; the configuration is JSON in the attribute ``model_config``. Below ``model_weights`` (or the root,
+in a file of weights only)::
+
+    <layer>/<layer>/[<rnn>/]<cell>/{kernel,bias,theta_inv,recurrent_kernel}             keras-lmu 0.4 and later
+    <layer>/<layer>/[<rnn>/]<cell>/<hidden cell>/{kernel,recurrent_kernel,bias}
+    <layer>/<layer>/<cell>/{A,B,...}                                                    keras-lmu 0.2 and 0.3, as well
+    <layer>/<layer>/{input_encoders,hidden_encoders,memory_encoders,
+                     input_kernel,hidden_kernel,memory_kernel,AT,BT}                    2019
+
+Names may end in ``:0``. ``A`` is the transpose of the discrete state matrix; ``AT`` is that less the identity. The 2019
+configuration holds neither order nor window: both are found from ``AT`` and ``BT``.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmu_quantize.loaders.assemble import Chain, PerLayer, drop_zero_terms, finish, naming
+from lmu_quantize.loaders.keras import bare_cell, bare_layers, datasets, reading_h5
+from lmu_quantize.loaders.keras_config import (
+    Cell,
+    Dense,
+    EarlyCell,
+    build,
+    last_frame_only,
+    read_architecture,
+)
+from lmu_quantize.loaders.legendre import check_memory, infer_memory
+from lmu_quantize.model import DenseLayer, FloatModel, Layer, LMULayer, Memory
+
+__all__ = ["load_keras_h5"]
+
+FloatArray = NDArray[np.float64]
+Variables = dict[str, FloatArray]
+
+EARLY_NAMES = (
+    "input_encoders", "hidden_encoders", "memory_encoders",
+    "input_kernel", "hidden_kernel", "memory_kernel", "AT", "BT",
+)  # fmt: skip
+
+
+def _split(layer: str, variables: Mapping[str, FloatArray], has_hidden: bool) -> tuple[Variables, Variables]:
+    """Separate a layer's variables into those of the cell and those of the hidden cell, one group deeper."""
+    by_group: dict[str, Variables] = {}
+    for path, array in variables.items():
+        group, _, name = path.rpartition("/")
+        by_group.setdefault(group, {})[name.removesuffix(":0")] = array
+    groups = sorted(by_group, key=len)
+    if has_hidden and len(groups) == 1:
+        return {}, by_group[groups[0]]
+    if len(groups) > 1 + has_hidden or (len(groups) == 2 and not groups[1].startswith(f"{groups[0]}/")):
+        raise ValueError(f"layer {layer!r}: variables must be those of one LMU, found groups {', '.join(groups)}")
+    return by_group.get(groups[0], {}) if groups else {}, by_group[groups[1]] if len(groups) > 1 else {}
+
+
+def _require(layer: str, owner: str, variables: Mapping[str, FloatArray], names: Sequence[str]) -> None:
+    for name in names:
+        if name not in variables:
+            raise ValueError(f"layer {layer!r}: variable {name!r} of the {owner} is missing")
+    for name in variables:
+        if name not in names:
+            raise ValueError(f"layer {layer!r}: variable {name!r} of the {owner} is not expected")
+
+
+def _early_layer(spec: EarlyCell, variables: Variables) -> tuple[LMULayer, list[str]]:
+    """Make an LMU layer from the variables of the 2019 code."""
+    _require(spec.name, "LMU", variables, EARLY_NAMES)
+    transposed = variables["AT"]
+    if transposed.ndim != 2 or transposed.shape[0] != transposed.shape[1]:
+        raise ValueError(f"layer {spec.name!r}: variable 'AT' must be a square matrix, not of shape {transposed.shape}")
+    a, b = transposed.T + np.eye(transposed.shape[0]), variables["BT"]
+    try:
+        if spec.theta is None:
+            memory = infer_memory(a, b)
+        else:
+            memory = check_memory(Memory(spec.order or a.shape[0], spec.theta, spec.discretizer or "zoh"), a, b)
+    except ValueError as error:
+        raise ValueError(f"layer {spec.name!r}: variables AT and BT: {error}") from None
+    layer = LMULayer(
+        memories=(memory,),
+        e_x=variables["input_encoders"].T,
+        e_h=variables["hidden_encoders"].T,
+        e_m=variables["memory_encoders"].T,
+        w_x=variables["input_kernel"].T,
+        w_h=variables["hidden_kernel"].T,
+        w_m=variables["memory_kernel"].T,
+        activation=spec.activation or "tanh",
+    )
+    layer, remarks = drop_zero_terms(layer, spec.name)
+    if spec.theta is None:
+        found = f"order {memory.order}, theta {memory.theta:.9g}, {memory.discretizer}"
+        remarks.append(f"the memory of layer {spec.name!r} was found from AT and BT: {found}")
+    if spec.activation is None:
+        remarks.append(f"the activation of layer {spec.name!r} is not in the file; tanh, as in the 2019 paper")
+    return layer, remarks
+
+
+def _with_matrices(spec: Cell, cell: Variables) -> tuple[Cell, Variables]:
+    """Take the stored matrices of keras-lmu 0.2 and 0.3 out of a cell's variables, and check or complete `spec`."""
+    cell = dict(cell)
+    a, b = cell.pop("A", None), cell.pop("B", None)
+    if a is None or b is None:
+        return spec, cell
+    try:
+        if spec.theta is None:
+            memory = infer_memory(a.T, b)
+        else:
+            memory = check_memory(Memory(spec.order or a.shape[0], spec.theta, spec.discretizer or "zoh"), a.T, b)
+    except ValueError as error:
+        raise ValueError(f"layer {spec.name!r}: variables A and B: {error}") from None
+    return replace(spec, order=memory.order, theta=memory.theta, discretizer=memory.discretizer), cell
+
+
+class _Named:
+    """Variables of a legacy file, by layer and name."""
+
+    def __init__(self, variables: Mapping[str, Variables], activation: str | None) -> None:
+        self._left = dict(variables)
+        self._activation = activation
+
+    def _take(self, layer: str) -> Variables:
+        if layer not in self._left:
+            raise ValueError(f"layer {layer!r}: the file has no variables of it")
+        return self._left.pop(layer)
+
+    def dense(self, spec: Dense, group: str) -> Variables:
+        variables, _ = _split(spec.name, self._take(spec.name), has_hidden=False)
+        _require(spec.name, "dense layer", variables, spec.names)
+        return variables
+
+    def cell(self, spec: Cell, group: str) -> tuple[Cell, Variables, Variables]:
+        cell, hidden = _split(spec.name, self._take(spec.name), has_hidden=spec.hidden is not None)
+        spec, cell = _with_matrices(spec, cell)
+        _require(spec.name, "LMU", cell, spec.names)
+        _require(spec.name, "hidden cell", hidden, spec.hidden.names if spec.hidden else [])
+        return spec, cell, hidden
+
+    def early(self, chain: Chain, spec: EarlyCell) -> None:
+        cell, _ = _split(spec.name, self._take(spec.name), has_hidden=False)
+        layer, remarks = _early_layer(replace(spec, activation=spec.activation or self._activation), cell)
+        if chain.size not in (None, layer.inputs):
+            raise ValueError(f"layer {spec.name!r}: must take {chain.size} inputs, not {layer.inputs}")
+        chain.add(layer)
+        chain.remarks += remarks
+        last_frame_only(chain, spec)
+
+    def check_empty(self) -> None:
+        for layer, variables in self._left.items():
+            if variables:
+                raise ValueError(f"variables of {layer!r} belong to no layer of the configuration")
+
+
+def _bare_layer(name: str, variables: Variables, options: PerLayer) -> tuple[Layer, list[str]]:
+    names = {path.rpartition("/")[2].removesuffix(":0") for path in variables}
+    if "AT" in names:
+        cell, _ = _split(name, variables, has_hidden=False)
+        return _early_layer(EarlyCell(name, None, None, None, options.get("activation", name)), cell)
+    deep = {path.rpartition("/")[0] for path in variables}
+    if len(deep) == 1:
+        dense, _ = _split(name, variables, has_hidden=False)
+        _require(name, "dense layer", dense, ["kernel", "bias"] if "bias" in dense else ["kernel"])
+        return DenseLayer(w=dense["kernel"].T, b=dense.get("bias")), []
+    cell, hidden = _split(name, variables, has_hidden=True)
+    if "A" in cell and "B" in cell:
+        memory = infer_memory(cell.pop("A").T, cell.pop("B"))
+        told = {key: getattr(memory, key) for key in ("order", "theta", "discretizer")}
+        told |= {key: options.get(key, name) for key in ("activation", "inputs")}
+        options = PerLayer(told, [name])
+    return bare_cell(name, cell, hidden, None, options), []
+
+
+def load_keras_h5(
+    path: Path,
+    *,
+    order: Any = None,
+    theta: Any = None,
+    discretizer: Any = None,
+    activation: Any = None,
+    dense_activation: Any = None,
+    inputs: Any = None,
+    layers: Sequence[str] | None = None,
+) -> FloatModel:
+    """Load a legacy Keras HDF5 file.
+
+    Parameters
+    ----------
+    path : Path
+        HDF5 file with the attribute ``model_config``, or with weights only.
+    order, theta, discretizer, dense_activation, inputs, layers
+        As for `load_weights_h5`, for a file of weights only.
+    activation : {"linear", "relu", "tanh"} or dict, optional
+        As for `load_weights_h5`. For a 2019 configuration without one: one of the names, tanh unless given.
+
+    Returns
+    -------
+    FloatModel
+        With remarks in its notes.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is damaged, a layer or option is not supported, or stored matrices are not those of a Legendre
+        memory.
+    """
+    given = {"order": order, "theta": theta, "discretizer": discretizer, "activation": activation}
+    given |= {"dense_activation": dense_activation, "inputs": inputs}
+    with naming(path):
+        with reading_h5(path) as file:
+            config = file.attrs.get("model_config")
+            root = "model_weights" if "model_weights" in file else "/"
+            stored = [str(n.decode() if isinstance(n, bytes) else n) for n in file[root].attrs.get("layer_names", ())]
+            variables = {group: datasets(file[root], group) for group in file[root] if group != "optimizer_weights"}
+        if config is None:
+            return _load_bare(path, {name: found for name, found in variables.items() if found}, stored, given, layers)
+        architecture = read_architecture(json.loads(config))
+        early = any(isinstance(layer, EarlyCell) for layer in architecture.layers)
+        for option, value in (given | {"layers": layers}).items():
+            if value is not None and not (early and option == "activation"):
+                raise ValueError(f"the file has a configuration, {option} cannot be given")
+        source = _Named(variables, activation)
+        chain = build(architecture, source)
+        source.check_empty()
+        return finish(path, "keras-h5", chain.layers, chain.remarks)
+
+
+def _load_bare(
+    path: Path,
+    variables: Mapping[str, Variables],
+    stored: Sequence[str],
+    given: Mapping[str, Any],
+    layers: Sequence[str] | None,
+) -> FloatModel:
+    options = PerLayer(given, list(variables))
+    made = {name: _bare_layer(name, found, options) for name, found in variables.items()}
+    names = [name for name in stored if name in made]
+    sequences = [names] if len(names) == len(made) else [[name] for name in made]
+    ordered, remarks = bare_layers({name: layer for name, (layer, _) in made.items()}, sequences, layers, options)
+    remarks += [remark for _, more in made.values() for remark in more]
+    return finish(path, "keras-h5", ordered, remarks)

@@ -1,0 +1,128 @@
+"""Find the order and window of a Legendre memory from its discrete matrices."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import expm
+
+from lmu_quantize.model import Memory
+
+__all__ = ["check_memory", "infer_memory"]
+
+FloatArray = NDArray[np.float64]
+
+TOLERANCE = 1e-5
+"""Largest difference, of an element of A and of an element of B relative to its largest: float32 with room."""
+
+ROUNDING = 1e-7
+"""Two memories this near are the same in float32."""
+
+SHORTEST, OCTAVES, PER_OCTAVE = 2.0**-3, 24, 8
+NEWTON_STEPS = 30
+
+
+def _error(memory: Memory, a: FloatArray, b: FloatArray) -> float:
+    a_again, b_again = memory.discretize()
+    return float(max(np.abs(a_again - a).max(), np.abs(b_again - b).max() / np.abs(b_again).max()))
+
+
+def _matrices(a: Any, b: Any) -> tuple[FloatArray, FloatArray]:
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64).reshape(-1)
+    if a.ndim != 2 or a.shape[0] != a.shape[1] or b.shape != a.shape[:1]:
+        raise ValueError(f"A and B must have shapes (order, order) and (order,), not {a.shape} and {b.shape}")
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        raise ValueError("A and B must be finite, found NaN or infinity")
+    return a, b
+
+
+def _euler_theta(a: FloatArray, b: FloatArray, order: int) -> float:
+    """Least squares for 1/theta: both matrices are linear in it."""
+    a_c, b_c = Memory(order, 1.0).continuous()
+    weight = 1.0 / max(float(np.abs(b).max()), 1e-12) ** 2
+    rate = (np.sum((a - np.eye(order)) * a_c) + weight * (b @ b_c)) / (np.sum(a_c * a_c) + weight * (b_c @ b_c))
+    return float(1.0 / rate) if rate > 0 else np.nan
+
+
+def _zoh_theta(a: FloatArray, b: FloatArray, order: int) -> float:
+    """Gauss-Newton on ``expm(rate * [[A, B], [0, 0]])`` for rate = 1/theta, from the best of a geometric grid."""
+    system, target = np.zeros((order + 1, order + 1)), np.eye(order + 1)
+    system[:-1, :-1], system[:-1, -1] = Memory(order, 1.0).continuous()
+    target[:-1, :-1], target[:-1, -1] = a, b
+    scale = np.ones(order + 1)
+    scale[-1] = 1.0 / max(float(np.abs(b).max()), 1e-12)
+    best, rate = np.inf, 0.0
+    for part in range(PER_OCTAVE):
+        trial = 2.0 ** (-OCTAVES + part / PER_OCTAVE) / SHORTEST
+        power = expm(trial * system)
+        for _ in range(OCTAVES):
+            error = float(np.abs((power - target) * scale).max())
+            if error < best:
+                best, rate = error, trial
+            power, trial = power @ power, 2 * trial
+    for _ in range(NEWTON_STEPS):
+        power = expm(rate * system)
+        slope = system @ power * scale
+        step = float(np.sum((target - power) * scale * slope) / np.sum(slope * slope))
+        rate += float(np.clip(step, -rate / 2, rate))
+        if rate > 2 / SHORTEST or abs(step) <= 1e-13 * rate:
+            break
+    return 1.0 / rate
+
+
+def infer_memory(a: Any, b: Any) -> Memory:
+    """Find the memory whose discrete matrices these are.
+
+    Parameters
+    ----------
+    a : array_like, shape (order, order)
+        Discrete state matrix of ``m_t = A m_{t-1} + B u_t``, float32 or better.
+    b : array_like, shape (order,), (order, 1) or (1, order)
+        Discrete input matrix.
+
+    Returns
+    -------
+    Memory
+        The nearer of zero-order hold and Euler, which are the same at order 1; theta is a whole number where that
+        fits as well.
+
+    Raises
+    ------
+    ValueError
+        If no window reproduces A within 1e-5 and B within 1e-5 of its largest element; windows from 1/8 to 2 million
+        steps are searched.
+    """
+    a, b = _matrices(a, b)
+    order = a.shape[0]
+    memory = Memory(order, _zoh_theta(a, b, order), "zoh")
+    error = _error(memory, a, b)
+    theta = _euler_theta(a, b, order)
+    if np.isfinite(theta):
+        euler = Memory(order, theta, "euler")
+        euler_error = _error(euler, a, b)
+        if 2 * euler_error < error - ROUNDING:
+            memory, error = euler, euler_error
+    if error > TOLERANCE:
+        raise ValueError(
+            f"A and B are not those of a Legendre memory of order {order}: "
+            f"the nearest differs by {error:.2g}, over {TOLERANCE:g}"
+        )
+    if round(memory.theta) >= 1:
+        whole = Memory(order, round(memory.theta), memory.discretizer)
+        if _error(whole, a, b) <= max(2 * error, 1e-12):
+            return whole
+    return memory
+
+
+def check_memory(memory: Memory, a: Any, b: Any) -> Memory:
+    """Return `memory` if its discrete matrices are `a` and `b` within 1e-5, or raise `ValueError`."""
+    a, b = _matrices(a, b)
+    if a.shape[0] != memory.order:
+        raise ValueError(f"A must have order {memory.order}, not {a.shape[0]}")
+    error = _error(memory, a, b)
+    if error > TOLERANCE:
+        raise ValueError(
+            f"A and B are not those of order {memory.order}, theta {memory.theta:g}, {memory.discretizer}: "
+            f"they differ by {error:.2g}, over {TOLERANCE:g}"
+        )
+    return memory

@@ -1,0 +1,219 @@
+"""What quantization costs, tensor by tensor and vector by vector."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lmu_hw.bounds import certify
+from lmu_hw.golden import Golden
+from lmu_hw.operations import lower, output_name
+from lmu_hw.program import QuantizedDense, QuantizedLMU, QuantizedModel
+from lmu_quantize.model import FloatModel, LMULayer
+
+__all__ = ["SensitivityReport", "SensitivityRow", "measure"]
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class SensitivityRow:
+    """The quantization error of one tensor or vector.
+
+    Attributes
+    ----------
+    name : str
+        ``layer{i}.{tensor}``, or a vector: ``x``, ``layer{i}.u``, ``layer{i}.m``, ``layer{i}.h``.
+    kind : {"weight", "bias", "matrix", "vector"}
+        What it is. Errors of a vector are those of the whole network up to it, on the calibration frames.
+    format : str
+        Such as ``s8.5``; with the range of the fraction bits where they differ by row (``s4.3..6``).
+    elements : int
+        Numbers compared.
+    sqnr_db : float
+        Signal-to-quantization-noise ratio; infinite if exact, minus infinity if only the signal is zero.
+    max_error : float
+        Largest absolute error.
+    clipped : float
+        Fraction of the elements that lay beyond the format.
+    """
+
+    name: str
+    kind: str
+    format: str
+    elements: int
+    sqnr_db: float
+    max_error: float
+    clipped: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form; ``sqnr_db`` is null where it is not finite (`max_error` tells exact from silent)."""
+        finite = self.sqnr_db if math.isfinite(self.sqnr_db) else None
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "format": self.format,
+            "elements": self.elements,
+            "sqnr_db": finite,
+            "max_error": self.max_error,
+            "clipped": self.clipped,
+        }
+
+
+@dataclass(frozen=True)
+class SensitivityReport:
+    """The quantization errors of a model on calibration frames.
+
+    Attributes
+    ----------
+    rows : tuple of SensitivityRow
+        In the order of computation: per layer its tensors, then its vectors.
+    memories : dict of str to bool
+        For each ``layer{i}.m``, whether it is proven that the memory cannot overflow.
+    agreement : float
+        Fraction of computed frames in which the largest logit is the same one as in the float model.
+    """
+
+    rows: tuple[SensitivityRow, ...]
+    memories: dict[str, bool]
+    agreement: float
+
+    def __getitem__(self, name: str) -> SensitivityRow:
+        """Give the row of a name."""
+        for row in self.rows:
+            if row.name == name:
+                return row
+        raise KeyError(name)
+
+    @property
+    def logits(self) -> SensitivityRow:
+        """The row of the network's output."""
+        return self.rows[-1]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        rows = [row.to_dict() for row in self.rows]
+        return {"rows": rows, "memories": dict(self.memories), "agreement": self.agreement}
+
+    def __str__(self) -> str:
+        head = ("name", "kind", "format", "elements", "SQNR dB", "max error", "clipped")
+        lines = [head, *(self._cells(row) for row in self.rows)]
+        widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+        table = [
+            "  ".join(
+                cell.ljust(width) if column < 3 else cell.rjust(width)
+                for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+            )
+            for line in lines
+        ]
+        for name, proven in self.memories.items():
+            table.append(f"{name}: {'cannot overflow (proven)' if proven else 'overflow not excluded'}")
+        table.append(f"same decision as the float model: {100 * self.agreement:.2f} % of computed frames")
+        return "\n".join(table)
+
+    @staticmethod
+    def _cells(row: SensitivityRow) -> tuple[str, ...]:
+        sqnr = f"{row.sqnr_db:.1f}" if math.isfinite(row.sqnr_db) else "exact" if row.sqnr_db > 0 else "silent"
+        clipped = f"{100 * row.clipped:.3f} %" if row.clipped else "0"
+        return row.name, row.kind, row.format, str(row.elements), sqnr, f"{row.max_error:.3g}", clipped
+
+
+def _row(name: str, kind: str, fmt: str, wanted: ArrayLike, found: ArrayLike, clipped: float) -> SensitivityRow:
+    signal = np.asarray(wanted, dtype=np.float64)
+    error = np.asarray(found, dtype=np.float64) - signal
+    power, noise = float(np.square(signal).sum()), float(np.square(error).sum())
+    if noise == 0:
+        ratio = math.inf
+    else:
+        ratio = 10 * math.log10(power / noise) if power > 0 else -math.inf
+    return SensitivityRow(name, kind, fmt, signal.size, ratio, float(np.abs(error).max(initial=0.0)), clipped)
+
+
+def _span(letter: str, width: int, fracs: IntArray) -> str:
+    low, high = int(fracs.min()), int(fracs.max())
+    return f"{letter}{width}.{low}" if low == high else f"{letter}{width}.{low}..{high}"
+
+
+def _beyond(real: FloatArray, fracs: IntArray, low: int, high: int) -> float:
+    """Fraction of values that round to integers outside of low to high."""
+    scaled = np.floor(np.ldexp(real, fracs) + 0.5)
+    return float(np.mean((scaled < low) | (scaled > high)))
+
+
+def _tensor_rows(index: int, floats: FloatModel, model: QuantizedModel) -> Iterable[SensitivityRow]:
+    layer, wanted = model.layers[index], floats.layers[index].tensors
+    for name, weights in layer.weights.items():
+        nearest = np.floor(np.ldexp(wanted[name], weights.frac[:, None]) + 0.5)
+        clipped = float(np.mean(nearest != weights.values))
+        fmt = _span("s", weights.width, weights.frac)
+        yield _row(f"layer{index}.{name}", "weight", fmt, wanted[name], weights.real(), clipped)
+    sums = {op.target: op.frac for op in lower(model) if op.layer == index}
+    biases = {"b": layer.b} if isinstance(layer, QuantizedDense) else {"b_u": layer.b_u, "b_h": layer.b_h}
+    for name, bias in biases.items():
+        if bias is None:
+            continue
+        fracs = sums[f"layer{index}.u" if name == "b_u" else f"layer{index}.h"]
+        width = max(int(np.abs(bias).max()).bit_length() + 1, 2)
+        found = np.ldexp(bias.astype(np.float64), -fracs)
+        yield _row(f"layer{index}.{name}", "bias", _span("s", width, fracs), wanted[name], found, 0.0)
+
+
+def _matrix_rows(index: int, floats: LMULayer, layer: QuantizedLMU) -> Iterable[SensitivityRow]:
+    exact = [memory.discretize() for memory in floats.memories]
+    pairs = (("a", layer.a, layer.a_format), ("b", layer.b, layer.b_format))
+    for position, (name, matrices, fmt) in enumerate(pairs):
+        wanted = np.concatenate([pair[position].ravel() for pair in exact])
+        found = np.concatenate([fmt.real(matrices[which]).ravel() for which in layer.matrix])
+        clipped = _beyond(wanted, np.array(fmt.frac), fmt.min, fmt.max)
+        yield _row(f"layer{index}.{name}", "matrix", str(fmt), wanted, found, clipped)
+
+
+def measure(floats: FloatModel, model: QuantizedModel, frames: FloatArray) -> SensitivityReport:
+    """Compare a quantized model with the float model that it stands for.
+
+    Parameters
+    ----------
+    floats : FloatModel
+        The float model, with the same scaling of its memories.
+    model : QuantizedModel
+        The quantized model.
+    frames : ndarray of float64, shape (N, T, inputs)
+        Input frames.
+
+    Returns
+    -------
+    SensitivityReport
+        Errors of every tensor and vector.
+    """
+    golden = Golden(model)
+    state = golden.initial_state(len(frames))
+    inputs = model.input.quantize(frames)
+    found = {"x": inputs} | golden.run(inputs, state)
+    wanted = {"x": frames} | floats.run(frames)
+    clipped = {name: count / found[name].size for name, count in state.saturated.items()}
+    clipped["x"] = _beyond(frames, np.array(model.input.frac), model.input.min, model.input.max)
+    rows: list[SensitivityRow] = []
+    for name, vector in golden.vectors.items():
+        index = -1 if name == "x" else int(name.removeprefix("layer").split(".")[0])
+        if name.endswith(".u") or (name.endswith(".h") and isinstance(model.layers[index], QuantizedDense)):
+            rows.extend(_layer_rows(index, floats, model))
+        real = vector.format.real(found[name])
+        rows.append(_row(name, "vector", str(vector.format), wanted[name], real, clipped[name]))
+    last = output_name(model)
+    agreement = float(np.mean(np.argmax(found[last], axis=-1) == np.argmax(wanted[last], axis=-1)))
+    proven: dict[str, bool] = {}
+    for bound in certify(model).memories:
+        name = f"layer{bound.layer}.m"
+        proven[name] = proven.get(name, True) and bound.fits
+    return SensitivityReport(tuple(rows), proven, agreement)
+
+
+def _layer_rows(index: int, floats: FloatModel, model: QuantizedModel) -> Iterable[SensitivityRow]:
+    yield from _tensor_rows(index, floats, model)
+    layer, exact = model.layers[index], floats.layers[index]
+    if isinstance(layer, QuantizedLMU) and isinstance(exact, LMULayer):
+        yield from _matrix_rows(index, exact, layer)

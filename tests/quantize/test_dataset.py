@@ -1,0 +1,418 @@
+import csv
+import gzip
+import io
+import os
+import wave
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from lmu_quantize.audio import AudioError
+from lmu_quantize.dataset import (
+    KEYWORD_LABELS,
+    SPLITS,
+    DatasetError,
+    SpeechCommands,
+    load_clips,
+    published_split,
+)
+
+SPEECH = Path(
+    os.environ.get("LMU_HW_SPEECH", Path(__file__).resolve().parents[3] / "shared" / "speech")
+)
+SPLIT_OF_SHARD = {"train": "train", "val": "validation", "test_official": "test"}
+OTHER_WORDS = ("bed", "cat")
+# Speakers that the published rule puts into each split.
+SPEAKERS = {
+    split: [f"{n:08x}" for n in range(200) if published_split(f"{n:08x}_nohash_0.wav") == split]
+    for split in SPLITS
+}
+
+
+def write_wav(path, samples, *, rate=16_000, channels=1):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with wave.open(str(path), "wb") as writer:
+        writer.setsampwidth(2)
+        writer.setnchannels(channels)
+        writer.setframerate(rate)
+        writer.writeframes(np.asarray(samples, dtype="<i2").tobytes())
+    return path
+
+
+def make(root, *, test_set=True, speakers=3):
+    """Make a small dataset: ``speakers`` speakers of each split say every word."""
+    words = root / "speech_commands"
+    for split in SPLITS:
+        for number, speaker in enumerate(SPEAKERS[split][:speakers]):
+            for word in (*KEYWORD_LABELS[:8], *OTHER_WORDS):
+                write_wav(words / word / f"{speaker}_nohash_{number}.wav", [number])
+    write_wav(words / "_background_noise_" / "tap.wav", np.arange(50))
+    write_wav(words / "_background_noise_" / "bike.wav", np.arange(70))
+    (words / "_background_noise_" / "README.md").write_text("about the noise")
+    if test_set:
+        for label in (*KEYWORD_LABELS[:8], "_unknown_", "_silence_", "on", "off"):
+            for number in range(2):
+                write_wav(root / "speech_commands_test_set" / label / f"{number}.wav", [number])
+    return root
+
+
+def index_rows():
+    if not SPEECH.is_dir():
+        pytest.skip("no recordings: set LMU_HW_SPEECH to the folder that holds them")
+    with gzip.open(SPEECH / "index.csv.gz") as raw:
+        return list(csv.DictReader(io.TextIOWrapper(raw, encoding="utf-8")))
+
+
+def count(dataset, split):
+    return np.bincount(dataset.clips(split)[1], minlength=len(dataset.labels)).tolist()
+
+
+# Splits and labels
+
+
+def test_splits_of_a_small_set(tmp_path):
+    dataset = SpeechCommands(make(tmp_path))
+    assert dataset.labels == KEYWORD_LABELS
+    assert count(dataset, "train") == [3] * 8 + [6, 0]
+    assert count(dataset, "validation") == [3] * 8 + [6, 0]
+    assert count(dataset, "test") == [2] * 10
+    for split in ("train", "validation"):
+        paths, labels = dataset.clips(split)
+        assert labels.dtype == np.int64
+        assert len(set(paths)) == len(paths)
+        for path, label in zip(paths, labels, strict=True):
+            expected = "unknown" if path.parent.name in OTHER_WORDS else path.parent.name
+            assert KEYWORD_LABELS[label] == expected
+            assert published_split(path.name) == split
+
+
+def test_the_words_folder_itself_is_a_root(tmp_path):
+    whole = SpeechCommands(make(tmp_path))
+    words = SpeechCommands(tmp_path / "speech_commands")
+    assert words.words_folder == whole.words_folder == tmp_path / "speech_commands"
+    assert words.test_folder == whole.test_folder == tmp_path / "speech_commands_test_set"
+    for split in SPLITS:
+        assert words.clips(split)[0] == whole.clips(split)[0]
+
+
+def test_order_does_not_depend_on_the_file_system(tmp_path):
+    dataset = SpeechCommands(make(tmp_path))
+    for split in SPLITS:
+        paths, labels = dataset.clips(split)
+        assert labels.tolist() == sorted(labels)
+        keys = [(label, str(path)) for label, path in zip(labels, paths, strict=True)]
+        assert keys == sorted(keys)
+
+
+def test_without_the_official_test_set(tmp_path):
+    dataset = SpeechCommands(make(tmp_path, test_set=False))
+    assert dataset.test_folder is None
+    assert count(dataset, "test") == [3] * 8 + [6, 0]
+    assert {published_split(path.name) for path in dataset.clips("test")[0]} == {"test"}
+
+
+def test_the_official_test_set_elsewhere(tmp_path):
+    make(tmp_path)
+    (tmp_path / "speech_commands_test_set").rename(tmp_path / "held out")
+    assert SpeechCommands(tmp_path).test_folder is None
+    dataset = SpeechCommands(tmp_path, test_root=tmp_path / "held out")
+    assert count(dataset, "test") == [2] * 10
+
+
+def test_lists_take_precedence_over_the_rule(tmp_path):
+    make(tmp_path, test_set=False)
+    words = tmp_path / "speech_commands"
+    moved = f"{SPEAKERS['train'][0]}_nohash_0.wav"
+    chosen = [f"{word}/{moved}" for word in (*KEYWORD_LABELS[:8], "bed")]
+    (words / "validation_list.txt").write_text("\n".join([*chosen, "no/absent.wav"]) + "\n")
+    dataset = SpeechCommands(tmp_path)
+    assert count(dataset, "validation") == [1] * 9 + [0]
+    assert count(dataset, "train") == [5] * 8 + [11, 0]
+    assert count(dataset, "test") == [3] * 8 + [6, 0]
+    taken = [f"{path.parent.name}/{path.name}" for path in dataset.clips("validation")[0]]
+    assert taken == chosen
+
+
+def test_testing_list_takes_clips_out(tmp_path):
+    make(tmp_path, test_set=False)
+    words = tmp_path / "speech_commands"
+    moved = f"{SPEAKERS['validation'][1]}_nohash_1.wav"
+    names = [f"{word}/{moved}" for word in (*KEYWORD_LABELS[:8], *OTHER_WORDS)]
+    (words / "testing_list.txt").write_text("\n".join(names))
+    dataset = SpeechCommands(tmp_path)
+    assert count(dataset, "test") == [1] * 8 + [2, 0]
+    assert count(dataset, "validation") == [2] * 8 + [4, 0]
+    assert count(dataset, "train") == [6] * 8 + [12, 0]
+
+
+def test_an_empty_list_holds_nothing_out(tmp_path):
+    make(tmp_path)
+    (tmp_path / "speech_commands" / "testing_list.txt").write_text("")
+    dataset = SpeechCommands(tmp_path)
+    assert count(dataset, "train") == [6] * 8 + [12, 0]
+    assert count(dataset, "validation") == [3] * 8 + [6, 0]
+
+
+def test_every_word_clip_is_in_one_split(tmp_path):
+    dataset = SpeechCommands(make(tmp_path, test_set=False))
+    paths = [path for split in SPLITS for path in dataset.clips(split)[0]]
+    on_disk = {*dataset.words_folder.glob("[a-z]*/*.wav")}
+    assert len(paths) == len(on_disk)
+    assert set(paths) == on_disk
+
+
+def test_other_labels(tmp_path):
+    make(tmp_path)
+    dataset = SpeechCommands(tmp_path, labels=["go", "unknown", "stop"])
+    assert count(dataset, "train") == [3, 24, 3]
+    assert count(dataset, "test") == [2, 2, 2]
+    dataset = SpeechCommands(tmp_path, labels=("yes", "no"))
+    assert count(dataset, "train") == [3, 3]
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("0a2b400e_nohash_3.wav", "train"),
+        ("b1426003_nohash_0.wav", "validation"),
+        ("b49caed3_nohash_1.wav", "test"),
+        ("b49caed3_nohash_4.wav", "test"),
+    ],
+)
+def test_published_split_of_published_names(name, split):
+    assert published_split(name) == split
+
+
+def test_published_split_depends_on_the_speaker_alone():
+    for split, speakers in SPEAKERS.items():
+        for speaker in speakers[:5]:
+            names = [f"{speaker}_nohash_{number}.wav" for number in range(4)]
+            assert {published_split(name) for name in names} == {split}
+
+
+def test_published_split_takes_ten_percent_each():
+    splits = [published_split(f"{n:08x}_nohash_0.wav") for n in range(20_000)]
+    assert splits.count("validation") / len(splits) == pytest.approx(0.1, abs=0.01)
+    assert splits.count("test") / len(splits) == pytest.approx(0.1, abs=0.01)
+
+
+def test_published_split_of_the_real_recordings():
+    wrong = [
+        row["file"]
+        for row in index_rows()
+        if row["word"] != "_silence_"
+        and published_split(row["file"]) != SPLIT_OF_SHARD[row["shard"].split("/")[0]]
+    ]
+    assert wrong == []
+
+
+def test_counts_of_the_official_test_set(tmp_path):
+    make(tmp_path, test_set=False)
+    folders = {"unknown": "_unknown_", "silence": "_silence_"}
+    for row in index_rows():
+        if row["shard"].startswith("test_official/"):
+            label = Path(row["shard"]).stem
+            folder = tmp_path / "speech_commands_test_set" / folders.get(label, label)
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{row['word']}_{row['file']}").touch()
+    assert len([*tmp_path.glob("speech_commands_test_set/*/*.wav")]) == 4890
+    dataset = SpeechCommands(tmp_path)
+    assert count(dataset, "test") == [419, 405, 425, 406, 412, 396, 411, 402, 408, 408]
+    assert len(dataset.clips("test")[0]) == 4092
+
+
+def test_real_recordings_in_the_published_layout(tmp_path):
+    per_shard = defaultdict(list)
+    for row in index_rows():
+        if Path(row["shard"]).stem in ("yes", "go", "bed", "unknown", "silence"):
+            per_shard[row["shard"]].append(row)
+    folders = {"unknown": "_unknown_", "silence": "_silence_"}
+    originals, validation = {}, []
+    for shard, rows in per_shard.items():
+        for row in rows[:3]:
+            start = 16_000 * int(row["pos"])
+            stop = start + int(row["samples"])
+            samples, _ = soundfile.read(SPEECH / shard, start=start, stop=stop, dtype="int16")
+            name = Path(shard).stem
+            if shard.startswith("test"):
+                path = tmp_path / "speech_commands_test_set" / folders.get(name, name) / row["file"]
+            else:
+                path = tmp_path / "speech_commands" / name / row["file"]
+            if shard.startswith("val"):
+                validation.append(f"{name}/{row['file']}")
+            originals[write_wav(path, samples)] = samples
+    (tmp_path / "speech_commands" / "validation_list.txt").write_text("\n".join(validation))
+    (tmp_path / "speech_commands" / "testing_list.txt").write_text("")
+    dataset = SpeechCommands(tmp_path, labels=("yes", "go", "unknown", "silence"))
+    assert count(dataset, "train") == [3, 3, 3, 0]
+    assert count(dataset, "validation") == [3, 3, 3, 0]
+    assert count(dataset, "test") == [3, 3, 3, 3]
+    for split in SPLITS:
+        paths, _ = dataset.clips(split)
+        loaded = load_clips(paths)
+        assert loaded.problems == []
+        for path, clip in zip(paths, loaded.clips, strict=True):
+            length = len(originals[path])
+            np.testing.assert_array_equal(clip[:length], originals[path])
+            assert not clip[length:].any()
+
+
+# Noise
+
+
+def test_background_noise(tmp_path):
+    noises = SpeechCommands(make(tmp_path)).background_noise()
+    assert [len(noise) for noise in noises] == [70, 50]
+    assert all(noise.dtype == np.int16 for noise in noises)
+    np.testing.assert_array_equal(noises[1], np.arange(50))
+
+
+def test_background_noise_missing_or_broken(tmp_path):
+    folder = make(tmp_path) / "speech_commands" / "_background_noise_"
+    (folder / "tap.wav").write_bytes(b"RIFF")
+    with pytest.raises(AudioError, match=r"tap\.wav: expected a PCM WAV file"):
+        SpeechCommands(tmp_path).background_noise()
+    for file in folder.iterdir():
+        file.unlink()
+    with pytest.raises(DatasetError, match=r"_background_noise_: no WAV files in it$"):
+        SpeechCommands(tmp_path).background_noise()
+    folder.rmdir()
+    with pytest.raises(DatasetError, match=r"_background_noise_: no WAV files in it$"):
+        SpeechCommands(tmp_path).background_noise()
+
+
+# Clips
+
+
+def test_clips_are_padded_and_trimmed_at_the_end(tmp_path):
+    lengths = [1, 9, 10, 11, 25]
+    paths = [write_wav(tmp_path / f"{n}.wav", np.arange(1, n + 1)) for n in lengths]
+    clips, kept, problems = load_clips(paths, samples=10)
+    assert clips.dtype == np.int16
+    assert clips.shape == (5, 10)
+    for clip, n in zip(clips, lengths, strict=True):
+        expected = [*range(1, min(n, 10) + 1)] + [0] * max(0, 10 - n)
+        assert clip.tolist() == expected
+    assert kept.tolist() == [0, 1, 2, 3, 4]
+    assert problems == []
+
+
+def test_default_length_and_no_paths():
+    loaded = load_clips([])
+    assert loaded.clips.shape == (0, 16_000)
+    assert loaded.kept.shape == (0,)
+    assert loaded.kept.dtype == np.int64
+
+
+def test_unusable_files_are_named_and_skipped(tmp_path):
+    good = write_wav(tmp_path / "good.wav", [1, 2, 3])
+    last = write_wav(tmp_path / "last.wav", [4])
+    slow = write_wav(tmp_path / "slow.wav", [1], rate=8000)
+    stereo = write_wav(tmp_path / "stereo.wav", [1, 1], channels=2)
+    silent = write_wav(tmp_path / "silent.wav", [])
+    empty = tmp_path / "empty.wav"
+    empty.touch()
+    cut = write_wav(tmp_path / "cut.wav", [1] * 50)
+    cut.write_bytes(cut.read_bytes()[:-10])
+    absent = tmp_path / "absent.wav"
+    clips, kept, problems = load_clips(
+        [slow, good, stereo, silent, empty, cut, absent, last], samples=3
+    )
+    assert clips.tolist() == [[1, 2, 3], [4, 0, 0]]
+    assert kept.tolist() == [1, 7]
+    assert len(problems) == 6
+    for problem, path in zip(problems, [slow, stereo, silent, empty, cut, absent], strict=True):
+        assert problem.startswith(f"{path}: ")
+        assert "\n" not in problem
+
+
+@pytest.mark.parametrize("samples", [0, -5])
+def test_clip_length_is_checked(samples):
+    with pytest.raises(ValueError, match=f"^samples must be a positive integer, not {samples}$"):
+        load_clips([], samples=samples)
+
+
+# Refusals
+
+
+def test_missing_folders(tmp_path):
+    with pytest.raises(DatasetError, match=r"none: no such folder$"):
+        SpeechCommands(tmp_path / "none")
+    with pytest.raises(DatasetError, match=r"expected a folder speech_commands, or word folders"):
+        SpeechCommands(tmp_path)
+    make(tmp_path)
+    with pytest.raises(DatasetError, match=r"elsewhere: no such folder$"):
+        SpeechCommands(tmp_path, test_root=tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [
+        ("speech_commands/left", r"speech_commands: no folder for left$"),
+        ("speech_commands_test_set/go", r"speech_commands_test_set: no folder for go$"),
+        ("speech_commands_test_set/_unknown_", r"test_set: no folder for _unknown_$"),
+        ("speech_commands_test_set/_silence_", r"test_set: no folder for _silence_$"),
+    ],
+)
+def test_missing_label_folder(tmp_path, folder, message):
+    (make(tmp_path) / folder).rename(tmp_path / "away")
+    with pytest.raises(DatasetError, match=message):
+        SpeechCommands(tmp_path)
+
+
+def test_empty_label(tmp_path):
+    make(tmp_path)
+    for clip in (tmp_path / "speech_commands" / "up").iterdir():
+        if published_split(clip.name) == "validation":
+            clip.unlink()
+    dataset = SpeechCommands(tmp_path)
+    dataset.clips("train")
+    with pytest.raises(DatasetError, match=r"speech_commands: no validation clips for label 'up'$"):
+        dataset.clips("validation")
+    for clip in (tmp_path / "speech_commands_test_set" / "_silence_").iterdir():
+        clip.unlink()
+    with pytest.raises(DatasetError, match=r"test_set: no test clips for label 'silence'$"):
+        dataset.clips("test")
+
+
+def test_no_other_words(tmp_path):
+    make(tmp_path)
+    for word in OTHER_WORDS:
+        for clip in (tmp_path / "speech_commands" / word).iterdir():
+            clip.unlink()
+    with pytest.raises(DatasetError, match=r"no train clips for label 'unknown'$"):
+        SpeechCommands(tmp_path).clips("train")
+
+
+def test_clip_in_both_lists(tmp_path):
+    words = make(tmp_path) / "speech_commands"
+    (words / "validation_list.txt").write_text("up/a.wav\nup/b.wav\n")
+    (words / "testing_list.txt").write_text("up/b.wav\nup/c.wav\n")
+    with pytest.raises(DatasetError, match=r"1 clip\(s\) in both .*, such as up/b\.wav$"):
+        SpeechCommands(tmp_path)
+
+
+def test_unknown_split(tmp_path):
+    message = r"^split must be one of train, validation, test, not 'val'$"
+    with pytest.raises(ValueError, match=message):
+        SpeechCommands(make(tmp_path)).clips("val")
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ((), r"^labels must be a sequence of at least one name, not \(\)$"),
+        ("yes", r"^labels must be a sequence of at least one name, not 'yes'$"),
+        (("yes", "no", "yes"), r"^labels must be distinct, not yes, no, yes$"),
+        (("yes", "_unknown_"), r"^a label must be a plain word, not '_unknown_'$"),
+        (("../yes",), r"^a label must be a plain word, not '\.\./yes'$"),
+        (("yes", ""), r"^a label must be a plain word, not ''$"),
+        (("yes", 3), r"^a label must be a plain word, not 3$"),
+    ],
+)
+def test_labels_are_checked(tmp_path, labels, message):
+    with pytest.raises(DatasetError, match=message):
+        SpeechCommands(make(tmp_path), labels=labels)

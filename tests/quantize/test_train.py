@@ -1,0 +1,350 @@
+"""The trained network equals its equations, fake quantization stays on its grids, training resumes bit for bit."""
+
+import json
+import os
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lmu_quantize.float_file import load_float
+from lmu_quantize.model import DenseLayer, FloatModel, LMULayer, Memory
+from lmu_quantize.train import RECIPES, Score, TrainConfig, train
+from lmu_quantize.train.augment import (
+    AugmentConfig,
+    NoiseBank,
+    augment_clip,
+    mask_frames,
+    silence_clip,
+)
+from lmu_quantize.train.network import LayerSpec, LMUNetwork, storage_bits
+from lmu_quantize.train.quantizers import (
+    ActivationQuantizer,
+    QuantizationScheme,
+    WeightQuantizer,
+    best_frac,
+    fake_quantize,
+)
+
+from lmu_hw.fixed import Format, Overflow
+
+LAYERS = (
+    LayerSpec(units=12, memories=4, order=6, thetas=(10, 24)),
+    LayerSpec(units=8, memories=3, order=4, thetas=(15,), input_weights=False),
+    LayerSpec(units=16, memories=2, order=5, thetas=(60,), discretizer="euler"),
+)
+
+
+def network(seed: int = 0, **options: object) -> LMUNetwork:
+    torch.manual_seed(seed)
+    made = LMUNetwork(7, LAYERS, 5, **options)
+    for block in made.lmu_blocks():
+        if block.norm is not None:
+            block.norm.running_mean.normal_()
+            block.norm.running_var.uniform_(0.5, 2.0)
+            torch.nn.init.uniform_(block.norm.weight, 0.5, 2.0)
+            torch.nn.init.normal_(block.norm.bias)
+        torch.nn.init.normal_(block.b_h)
+    return made.eval()
+
+
+def frames(seed: int, batch: int = 6, length: int = 31) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((batch, length, 7)).astype(np.float32)
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_parallel_network_equals_the_recurrence(batch_norm: bool) -> None:
+    made = network(batch_norm=batch_norm)
+    x = frames(1)
+    with torch.no_grad():
+        everything = made(torch.from_numpy(x), x.shape[1]).numpy()
+        last = made(torch.from_numpy(x), 3).numpy()
+    model = made.to_float_model(labels=tuple("abcde"))
+    out = model.run(x)
+    np.testing.assert_allclose(everything, out["logits"], atol=2e-5, rtol=2e-5)
+    np.testing.assert_allclose(last, out["logits"][:, -3:], atol=2e-5, rtol=2e-5)
+    trace: dict[str, torch.Tensor] = {}
+    with torch.no_grad():
+        made(torch.from_numpy(x), x.shape[1], trace)
+    for layer in range(3):
+        for name in ("u", "m", "h"):
+            key = f"layer{layer}.{name}"
+            np.testing.assert_allclose(trace[key].numpy(), out[key], atol=2e-5, rtol=2e-5)
+
+
+def test_folding_keeps_the_function() -> None:
+    made = network(batch_norm=True)
+    x = torch.from_numpy(frames(2))
+    with torch.no_grad():
+        before = made(x, 31)
+        made.fold()
+        after = made(x, 31)
+    assert all(block.norm is None for block in made.lmu_blocks())
+    np.testing.assert_allclose(before.numpy(), after.numpy(), atol=2e-5, rtol=2e-5)
+
+
+@pytest.mark.parametrize(("low", "high", "frac"), [(-7, 7, 3), (-128, 127, 4), (0, 127, -2)])
+def test_fake_quantized_values_are_those_of_the_format(low: int, high: int, frac: int) -> None:
+    values = torch.linspace(-40, 40, 4001) * 2.0 ** (4 - frac)
+    got = fake_quantize(values, torch.tensor(frac, dtype=torch.int32), low, high).numpy()
+    integers = np.ldexp(got.astype(np.float64), frac)
+    np.testing.assert_array_equal(integers, np.round(integers))
+    fmt = Format(high.bit_length() + (low < 0), frac, signed=low < 0)
+    ties = np.abs(np.ldexp(values.numpy().astype(np.float64), frac) % 1 - 0.5) < 1e-6
+    overflow = Overflow.SAT_SYM if low == -high else Overflow.SAT
+    np.testing.assert_array_equal(integers[~ties], fmt.quantize(values.numpy(), overflow)[~ties])
+
+
+def test_gradient_passes_inside_the_limits_only() -> None:
+    values = torch.tensor([-3.0, -0.9, -0.2, 0.0, 0.4, 0.87, 3.0], requires_grad=True)
+    fake_quantize(values, torch.tensor(3, dtype=torch.int32), -7, 7).sum().backward()
+    assert values.grad is not None
+    np.testing.assert_array_equal(values.grad.numpy(), [0, 1, 1, 1, 1, 1, 0])
+
+
+def test_scale_of_each_row_has_the_smallest_error() -> None:
+    rows = torch.from_numpy(np.random.default_rng(3).standard_normal((5, 400)).astype(np.float32))
+    rows *= torch.tensor([[1e-3], [0.1], [1.0], [30.0], [0.0]])
+    chosen = best_frac(rows, -7, 7)
+    for row, frac in zip(rows[:4], chosen[:4], strict=True):
+        errors = {
+            candidate: float((fake_quantize(row, torch.tensor(candidate), -7, 7) - row).square().sum())
+            for candidate in range(int(frac) - 4, int(frac) + 5)
+        }
+        assert min(errors, key=errors.__getitem__) == int(frac)
+    assert -24 <= int(chosen[4]) <= 24
+
+
+@pytest.mark.parametrize("granularity", ["row", "tensor"])
+def test_quantized_network_lies_on_its_grids(granularity: str) -> None:
+    made = network(batch_norm=True)
+    scheme = QuantizationScheme(weight_scale=granularity)
+    made.quantize(scheme)
+    x = torch.from_numpy(frames(4, 40))
+    made.calibrate(x)
+    formats = made.formats()
+    assert formats["input"] == {"width": 8, "frac": int(made.x_quantizer.frac), "signed": True}
+    model = made.to_float_model()
+    for layer, entry in zip(model.layers, formats["layers"], strict=True):
+        assert entry["type"] == ("lmu" if isinstance(layer, LMULayer) else "dense")
+        for name, weights in entry["weights"].items():
+            assert weights["bits"] == 4
+            frac = np.array(weights["frac"])
+            assert frac.shape == ((layer.tensors[name].shape[0],) if granularity == "row" else ())
+            integers = np.ldexp(layer.tensors[name], frac[:, None] if granularity == "row" else frac)
+            np.testing.assert_array_equal(integers, np.round(integers))
+            assert np.abs(integers).max() <= 7
+        if isinstance(layer, LMULayer):
+            assert {name: entry[name]["width"] for name in ("u", "h")} == {"u": 8, "h": 7}
+            assert (entry["u"]["signed"], entry["h"]["signed"]) == (True, False)
+    made.train()
+    made(x, 4).square().mean().backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() and p.grad.any() for p in made.parameters())
+
+
+def test_calibration_asks_for_quantization() -> None:
+    with pytest.raises(ValueError, match=r"^quantize the network before its scales are calibrated$"):
+        network().calibrate(torch.zeros(1, 5, 7))
+    assert network().formats() == {}
+
+
+def test_quantizer_formats() -> None:
+    activation = ActivationQuantizer(7, signed=False)
+    activation.calibrate(torch.rand(1000) * 15.9)
+    assert activation.format == Format(7, 3, signed=False)
+    assert float(activation(torch.tensor(100.0))) == 127 / 8
+    assert float(activation(torch.tensor(-1.0))) == 0
+    weight = WeightQuantizer(2, 4, per_row=True)
+    weight.calibrate(torch.tensor([[7.0, -7.0], [0.875, 0.125]]))
+    assert weight.frac.tolist() == [0, 3]
+
+
+def test_storage_counts_equal_memories_once() -> None:
+    layer = LMULayer((Memory(3, 10),) * 4, np.ones((4, 5)), np.ones((6, 12)))
+    model = FloatModel((layer, DenseLayer(np.ones((2, 6)), np.ones(2))))
+    assert storage_bits(model, 4, 16, 10) == 4 * (20 + 72 + 12) + 16 * 2 + 10 * 12
+
+
+def test_shipped_keyword_recipe_fits_its_name() -> None:
+    config = TrainConfig.from_recipe("kws361", "data", "out")
+    made = LMUNetwork(40, config.layers, len(config.labels))
+    assert storage_bits(made.to_float_model()) <= 361_000
+    assert all(layer.units % 16 == 0 for layer in config.layers)
+
+
+def test_silence_has_the_levels_asked_for() -> None:
+    rng = np.random.default_rng(5)
+    bank = NoiseBank([rng.integers(-50, 50, 40_000).astype(np.int16)], rng)
+    config = AugmentConfig()
+    clips = np.stack([silence_clip(16_000, bank, config, rng) for _ in range(300)]).astype(np.float64) / 32768
+    level = np.sqrt(np.square(clips).mean(axis=1))
+    assert level.min() > 0.8e-4
+    assert level.max() < 0.36
+    assert np.mean(level < 1e-3) > 0.15
+    assert np.mean(level > 0.05) > 0.15
+
+
+def test_augmentation_is_repeatable_and_loses_nothing_when_off() -> None:
+    bank = NoiseBank([], np.random.default_rng(6))
+    clip = np.random.default_rng(7).integers(-9000, 9000, 16_000).astype(np.int16)
+    variants = [augment_clip(clip, bank, AugmentConfig(), np.random.default_rng(seed)) for seed in (8, 8, 9)]
+    np.testing.assert_array_equal(variants[0], variants[1])
+    assert (variants[0] != variants[2]).any()
+    off = AugmentConfig(shift_ms=0, speed=0, gain_db=(0, 0), noise_probability=0)
+    np.testing.assert_array_equal(augment_clip(clip, bank, off, np.random.default_rng(8)), clip)
+
+
+def test_masks_are_no_wider_than_asked() -> None:
+    values = np.ones((200, 20, 10), dtype=np.float32)
+    mask_frames(values, AugmentConfig(time_masks=1, time_width=4, mel_masks=1, mel_width=3), np.random.default_rng(10))
+    rows = (values.max(axis=2) == 0).sum(axis=1)
+    columns = (values.max(axis=1) == 0).sum(axis=1)
+    assert (rows.max(), columns.max()) == (4, 3)
+    assert set(np.unique(values)) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"epoch": 3}, "^unknown training configuration key 'epoch', expected data, out, "),
+        ({"layers": [{"unit": 3}]}, r"^unknown training configuration key 'layers\.unit', expected units, "),
+        ({"scheme": {"bits": 3}}, r"^unknown training configuration key 'scheme\.bits', expected weight_bits, "),
+        ({"augment": {"gain": 3}}, r"^unknown training configuration key 'augment\.gain', expected shift_ms, "),
+        ({"layers": []}, r"^layers must be one or more LayerSpec, not \(\)$"),
+        ({"layers": [{"units": 0}]}, "^layer units must be a positive integer, not 0$"),
+        ({"layers": [{"memories": 4, "thetas": [1, 2, 3]}]}, "^layer thetas must divide the 4 memories evenly, not "),
+        ({"layers": [{"thetas": [-1]}]}, "^memory theta must be a positive number of time steps, not -1.0$"),
+        ({"epochs": 0}, "^epochs must be an integer of at least 1, not 0$"),
+        ({"batch": 1}, "^batch must be an integer of at least 2, not 1$"),
+        ({"seed": 1.5}, r"^seed must be an integer of at least 0, not 1\.5$"),
+        ({"limit": True}, "^limit must be an integer of at least 1, not True$"),
+        ({"dropout": 1}, "^dropout must be in 0 to below 1, not 1$"),
+        ({"learning_rate": 0}, "^learning_rate must be a number above 0, not 0$"),
+        ({"splice_ratio": -1}, "^splice_ratio must be a number of 0 or more, not -1$"),
+        ({"scheme": {"weight_bits": 1}}, "^weight_bits must be an integer in 2 to 16, not 1$"),
+        ({"scheme": {"weight_scale": "column"}}, "^weight_scale must be one of row, tensor, not 'column'$"),
+        ({"augment": {"gain_db": [3, -3]}}, r"^gain_db must be two numbers in ascending order, not \[3, -3\]$"),
+        ({"augment": {"silence_rms": [0, 1]}}, "^silence_rms must lie above 0 and at most 1, not "),
+        ({"augment": {"speed": 0.7}}, r"^speed must be in 0 to 0\.5, not 0\.7$"),
+        ({"augment": {"mel_masks": -1}}, "^mel_masks must be an integer of 0 or more, not -1$"),
+        ({"front_end": {"n_mels": 40}}, "^front end key 'kind' is missing$"),
+    ],
+)
+def test_configuration_is_checked(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TrainConfig.from_json(json.dumps(values))
+
+
+def test_configuration_goes_through_json() -> None:
+    for recipe in RECIPES.glob("*.json"):
+        config = TrainConfig.from_recipe(recipe.stem, "somewhere", "elsewhere")
+        assert (config.data, config.out) == ("somewhere", "elsewhere")
+        assert TrainConfig.from_json(config.to_json()) == config
+    with pytest.raises(ValueError, match=r"^a training configuration must be a JSON object, not list$"):
+        TrainConfig.from_json("[]")
+    with pytest.raises(FileNotFoundError, match=r"^huge: no such file, and .* \(there are: kws361, tiny\)$"):
+        TrainConfig.from_recipe("huge", "", "")
+    with pytest.raises(ValueError, match=r"^data and out must name folders, not '' and ''$"):
+        train(TrainConfig())
+
+
+def test_score() -> None:
+    score = Score(("a", "b", "c"), (9, 1, 0), (10, 2, 0))
+    assert (score.accuracy, score.mean_recall) == (10 / 12, pytest.approx(0.7))
+    assert score.recall == {"a": 0.9, "b": 0.5}
+
+
+def write_wav(path: Path, samples: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(samples.astype("<i2").tobytes())
+
+
+@pytest.fixture(scope="module")
+def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Words that are tones, in the layout of Speech Commands: learnt within seconds."""
+    root = tmp_path_factory.mktemp("tones") / "speech_commands"
+    rng = np.random.default_rng(11)
+    validation = []
+    for word, pitch in {"yes": 400, "no": 900, "bird": 2500, "cat": 4500}.items():
+        for clip in range(24):
+            name = f"{clip:08x}_nohash_0.wav"
+            length = int(rng.integers(5000, 9000))
+            tone = np.sin(2 * np.pi * pitch * rng.uniform(0.95, 1.05) * np.arange(length) / 16_000)
+            samples = rng.standard_normal(16_000) * 20
+            samples[3000 : 3000 + length] += 6000 * tone
+            write_wav(root / word / name, samples)
+            validation += [f"{word}/{name}"] if clip % 4 == 0 else []
+    write_wav(root / "_background_noise_" / "hiss.wav", rng.standard_normal(64_000) * 100)
+    (root / "validation_list.txt").write_text("\n".join(validation))
+    (root / "testing_list.txt").write_text("")
+    return root.parent
+
+
+def tone_config(data: Path, out: Path, **changes: object) -> TrainConfig:
+    values: dict[str, object] = {
+        "labels": ["yes", "no", "unknown", "silence"],
+        "layers": [{"units": 16, "memories": 4, "order": 4, "thetas": [20]}],
+        "copies": 2,
+        "unknown_ratio": 1.0,
+        "splice_ratio": 0.5,
+        "batch": 16,
+        "epochs": 3,
+        "quantized_epochs": 3,
+        "threads": 1,
+    }
+    return TrainConfig.from_dict(values | {"data": str(data), "out": str(out)} | changes)
+
+
+class Stop(Exception):
+    """Raised to end a run after an epoch."""
+
+
+@pytest.mark.parametrize("kills", [(0,), (2,), (1, 4)])
+def test_resumed_run_has_the_same_bits(tones: Path, tmp_path: Path, kills: tuple[int, ...]) -> None:
+    whole = train(tone_config(tones, tmp_path / "whole"))
+
+    def stop(row: dict[str, object]) -> None:
+        if row["epoch"] in kills:
+            raise Stop
+
+    config = tone_config(tones, tmp_path / "parts")
+    for _ in kills:
+        with pytest.raises(Stop):
+            train(config, on_epoch=stop)
+    resumed = train(config)
+    for name in ("float.safetensors", "float-parent.safetensors", "formats.json"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
+    assert whole.scores == resumed.scores
+    without_time = [{key: value for key, value in row.items() if key != "seconds"} for row in whole.history]
+    assert without_time == [{key: value for key, value in row.items() if key != "seconds"} for row in resumed.history]
+    assert [row["phase"] for row in resumed.history] == ["float"] * 3 + ["quantized"] * 3
+
+
+def test_results_are_written_and_checkpoints_belong_to_one_configuration(tones: Path, tmp_path: Path) -> None:
+    result = train(tone_config(tones, tmp_path, epochs=40, quantized_epochs=5, learning_rate=0.01))
+    assert result.scores["float.validation"].accuracy > 0.75
+    assert result.scores["quantized.validation"].accuracy > 0.75
+    assert (tmp_path / "train.csv").read_text().startswith("phase,epoch,loss,train_accuracy,validation_accuracy,")
+    assert len((tmp_path / "train.csv").read_text().splitlines()) == 46
+    assert json.loads((tmp_path / "formats.json").read_text()) == result.formats
+    written = load_float(tmp_path / "float.safetensors")
+    assert written.labels == ("yes", "no", "unknown", "silence")
+    assert written.front_end is not None
+    assert len(written.front_end["offset"]) == 40
+    for got, kept in zip(written.layers, result.model.layers, strict=True):
+        for name, tensor in kept.tensors.items():
+            np.testing.assert_array_equal(got.tensors[name], tensor)
+    with pytest.raises(ValueError, match=r"made by another configuration; give another out folder, or remove it$"):
+        train(tone_config(tones, tmp_path, epochs=41))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("LMU_SPEECH_DATA" not in os.environ, reason="LMU_SPEECH_DATA must name the recordings")
+def test_tiny_recipe_learns_words(tmp_path: Path) -> None:
+    result = train(TrainConfig.from_recipe("tiny", os.environ["LMU_SPEECH_DATA"], tmp_path))
+    assert result.scores["quantized.validation"].mean_recall > 0.5
