@@ -179,7 +179,8 @@ class Certificate:
         found = {"schema": SCHEMA, "model": self.model, "overflows": self.overflows, "operations": operations}
         found["vectors"] = {name: asdict(bound) for name, bound in self.vectors.items()}
         found["memories"] = [asdict(bound) for bound in self.memories]
-        return json.loads(json.dumps(found))  # type: ignore[no-any-return]
+        plain: dict[str, Any] = json.loads(json.dumps(found))
+        return plain
 
     def save(self, path: str | Path) -> None:
         """Write the JSON form to a file."""
@@ -235,7 +236,7 @@ def _responses(a: FloatArray, b: FloatArray) -> _Responses | None:
     tiny = np.finfo(np.float64).tiny * MAX_STEPS
     power_error = float((g * INFLATION * (np.abs(a) @ power_sum)).sum(axis=1).max()) + d * tiny
     response_error = float((g * INFLATION * (np.abs(a) @ (up + down))).max()) + tiny
-    if not power_error < NEGLIGIBLE:
+    if not power_error < 0.5:
         return None
     partial = power_sum.sum(axis=1) * INFLATION / (1 - power_error)
     last = float(np.abs(power).sum(axis=1).max()) * INFLATION + float(partial.max()) * power_error

@@ -14,10 +14,20 @@ from lmu_hw.gateware.accelerator import Accelerator
 from lmu_hw.plan import Plan, WeightStore
 from lmu_hw.program_file import digest
 
-__all__ = ["TOP", "emit", "manifest", "to_verilog", "weight_image"]
+__all__ = ["LINT_WAIVERS", "TOP", "emit", "manifest", "to_verilog", "weight_image"]
 
 TOP = "lmu_accelerator"
 """Name of the top module unless another one is given."""
+
+LINT_WAIVERS = {
+    "CASEINCOMPLETE": "a value is assigned before the case, for where no item matches",
+    "DECLFILENAME": "all modules are in one file",
+    "PROCASSINIT": "registers have a power-on value beside their reset",
+    "UNUSEDSIGNAL": "named wires are kept for whoever looks at waves",
+    "WIDTHEXPAND": "operands keep their own widths, and Verilog's extension is meant",
+    "WIDTHTRUNC": "a vector is compared with zero by a logical not",
+}
+"""Verilator's style warnings that are off in the Verilog, and why; it has no other warnings."""
 
 
 def to_verilog(plan: Plan, name: str = TOP) -> str:
@@ -36,7 +46,10 @@ def to_verilog(plan: Plan, name: str = TOP) -> str:
         One file with all modules.
     """
     os.environ["AMARANTH_USE_YOSYS"] = "builtin"  # a Yosys on the PATH may be too old, and would change the output
-    return str(verilog.convert(Accelerator(plan), name=name, emit_src=False, strip_internal_attrs=True))
+    text = str(verilog.convert(Accelerator(plan), name=name, emit_src=False, strip_internal_attrs=True))
+    header, _, modules = text.partition("\n")
+    waivers = [f"/* verilator lint_off {code} */  // {reason}" for code, reason in LINT_WAIVERS.items()]
+    return "\n".join([header, *waivers, modules])
 
 
 def weight_image(plan: Plan) -> str:
@@ -61,8 +74,15 @@ def manifest(plan: Plan, files: dict[str, str], name: str = TOP) -> dict[str, An
         "config": plan.config.to_dict(),
         "plan": plan.report(),
         "files": {file: hashlib.sha256(text.encode()).hexdigest() for file, text in sorted(files.items())},
-        "tools": {package: importlib.metadata.version(package) for package in packages},
+        "tools": {package: _installed_version(package) for package in packages},
     }
+
+
+def _installed_version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"  # the source tree itself is on Python's path
 
 
 def emit(plan: Plan, directory: str | Path, name: str = TOP) -> list[Path]:

@@ -1,12 +1,13 @@
 """The plan: a quantized model and a configuration become memories, a schedule, exact cycles and exact access counts.
 
-The accelerator runs every operation of `lmu_hw.operations` on the same lanes. Lane ``i`` holds the sum of row ``g * lanes + i``
-of row group ``g``; in each cycle one element of a source vector is broadcast to all lanes, each with its own weight. While the
-next group is summed, the finished one is narrowed, one row a cycle, and written.
+The accelerator runs every operation of `lmu_hw.operations` on the same lanes. Lane ``i`` holds the sum of row ``g *
+lanes + i`` of row group ``g``; in each cycle one element of a source vector is broadcast to all lanes, each with its
+own weight. While the next group is summed, the finished one is narrowed, one row a cycle, and written.
 
-Timing of the gateware, on which the cycle counts here rest, with ``r`` rows in a group whose last product is issued in cycle
-``t``: the rows are written in cycles ``t + 3`` to ``t + 2 + r`` (one later each in a model with tanh); the next group may issue its
-last product from cycle ``t + r`` on; an element just written can be read from the cycle after its write on.
+Timing of the gateware, on which the cycle counts here rest, with ``r`` rows in a group whose last product is issued
+in cycle ``t``: the rows are written in cycles ``t + 3`` to ``t + 2 + r`` (one later each in a model with tanh); the
+next group may issue its last product from cycle ``t + r`` on; an element just written can be read from the cycle
+after its write on.
 """
 
 import enum
@@ -275,8 +276,8 @@ class FrameTiming:
     interval : int
         Cycles from the first product of this frame to the first product of the next one.
     latency : int
-        Cycles from the acceptance of the frame's last element to the cycle in which the decision is offered; 0 for a frame
-        without output.
+        Cycles from the acceptance of the frame's last element to the cycle in which the decision is offered; 0 for a
+        frame without output.
     issued : int
         Cycles with a product.
     products : int
@@ -544,7 +545,8 @@ def _place(model: QuantizedModel, known: dict[str, Vector]) -> tuple[tuple[Memor
             put(name, (f"h{index % 2}",), exclusive=False)
     for name, index in kept:
         put(name, (f"h{index % 2}",), exclusive=True)
-    memories, order = [], {}
+    memories: list[MemoryPlan] = []
+    order: dict[str, int] = {}
     for memory, contents in groups.items():
         formats = [known[name].format for name, _ in contents]
         signed = any(fmt.signed for fmt in formats)
@@ -615,9 +617,9 @@ def _narrow_steps(operations: tuple[Operation, ...], certificate: Certificate) -
 class _Clock:
     """Where the hardware is: next product, and from when on the resources that it shares are free.
 
-    ``now`` is the cycle of the next product; from ``last_ok`` on a group may issue its last product; from ``settled`` on
-    all elements are in memory; from ``output_free`` on logits may be computed; ``released`` is the cycle in which the input
-    frame was released.
+    ``now`` is the cycle of the next product; from ``last_ok`` on a group may issue its last product; from ``settled``
+    on all elements are in memory; from ``output_free`` on logits may be computed; ``released`` is the cycle in which
+    the input frame was released.
     """
 
     now: int = 0

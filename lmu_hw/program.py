@@ -4,6 +4,7 @@ A `QuantizedModel` is the one parameter object behind the golden model, the boun
 gateware. The cell is the one of `lmu_quantize.model`; every tensor here is integers.
 """
 
+import itertools
 import operator
 from dataclasses import dataclass, field
 from typing import Any
@@ -318,7 +319,7 @@ class QuantizedModel:
         layers = tuple(self.layers)
         if not layers or not all(isinstance(layer, QuantizedLMU | QuantizedDense) for layer in layers):
             raise ValueError(f"layers must be one or more QuantizedLMU or QuantizedDense, not {self.layers!r}")
-        for index, (below, above) in enumerate(zip(layers, layers[1:], strict=False)):
+        for index, (below, above) in enumerate(itertools.pairwise(layers)):
             if below.units != above.inputs:
                 raise ValueError(
                     f"layer {index + 1} must take the {below.units} outputs of layer {index}, not {above.inputs} inputs"

@@ -27,7 +27,8 @@ class Accelerator(wiring.Component):
     Members
     -------
     i : In(stream of feature_layout(plan))
-        Elements of the input frames, in order; a frame that has another length than the model's is dropped and reported.
+        Elements of the input frames, in order; a frame that has another length than the model's is dropped and
+        reported.
     o_logits : Out(stream of logit_layout(plan))
         Logits of every frame in which the last layer computed, in order of the labels.
     o_decision : Out(stream of decision_layout(plan))
@@ -35,15 +36,15 @@ class Accelerator(wiring.Component):
     frame_error : Out(1)
         One cycle for each dropped frame.
     clear : In(1)
-        Under the pulse policy only: return the state to zero before the frame whose first element is accepted in this cycle
-        or later.
+        Under the pulse policy only: return the state to zero before the frame whose first element is accepted in this
+        cycle or later.
     i_load : In(stream of load_layout(plan))
-        With weights in RAM only: words of the weight image. Accepted between frames; no frame starts while one is offered.
-        All words must be loaded before the first frame.
+        With weights in RAM only: words of the weight image. Accepted between frames; no frame starts while one is
+        offered. All words must be loaded before the first frame.
 
-    One clock, synchronous reset, no combinational path from any input to an output stream's payload or valid, nor from an
-    input's valid or payload to its ready. Latency and throughput: `Plan.frames`. The state is zero after reset, and lives
-    on across frames; it is cleared as the state policy says, bit-exact against `lmu_hw.golden`.
+    One clock, synchronous reset, no combinational path from any input to an output stream's payload or valid, nor
+    from an input's valid or payload to its ready. Latency and throughput: `Plan.frames`. The state is zero after
+    reset, and lives on across frames; it is cleared as the state policy says, bit-exact against `lmu_hw.golden`.
     """
 
     def __init__(self, plan: Plan):

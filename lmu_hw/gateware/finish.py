@@ -46,8 +46,8 @@ class Finish(wiring.Component):
     write_operation : Out
         Index of the operation in the plan.
 
-    Latency: row ``k`` is written ``k + 2`` cycles after `start`, one more if the model has tanh. A new group may start from
-    the cycle of the selection of the last row on (``rows`` cycles after the last `start`).
+    Latency: row ``k`` is written ``k + 2`` cycles after `start`, one more if the model has tanh. A new group may
+    start from the cycle of the selection of the last row on (``rows`` cycles after the last `start`).
     """
 
     def __init__(self, plan: Plan):
@@ -108,7 +108,7 @@ class Finish(wiring.Component):
         plan = self.plan
         bias = Signal(signed(plan.bias_width))
         shift = Signal(plan.shift_width)
-        operations = [op for op in plan.operations]
+        operations = plan.operations
         total = Signal(signed(max(plan.certificate.operations[op.operation.name].total_bits for op in operations)))
         m.d.comb += [
             bias.eq(self.parameter[: plan.bias_width]),

@@ -13,8 +13,8 @@ __all__ = ["FrameInput"]
 class FrameInput(wiring.Component):
     """Accepts the elements of one frame at a time and writes them to memory.
 
-    A frame must have exactly ``plan.model.inputs`` elements, the last one marked. Another one is dropped whole, up to its
-    mark, and reported; a clear that it carried is passed on to the next frame.
+    A frame must have exactly ``plan.model.inputs`` elements, the last one marked. Another one is dropped whole, up to
+    its mark, and reported; a clear that it carried is passed on to the next frame.
 
     Parameters
     ----------

@@ -14,8 +14,8 @@ __all__ = ["decision_layout", "feature_layout", "group_layout", "load_layout", "
 def feature_layout(plan: Plan) -> data.StructLayout:
     """One element of an input frame.
 
-    ``data`` (input format), ``last`` (ends the frame) and, under the utterance policy, ``end`` (with ``last``: the state is
-    cleared after this frame).
+    ``data`` (input format), ``last`` (ends the frame) and, under the utterance policy, ``end`` (with ``last``: the
+    state is cleared after this frame).
     """
     members = {"data": format_shape(plan.model.input), "last": unsigned(1)}
     if plan.config.state is StatePolicy.UTTERANCE:
@@ -36,7 +36,10 @@ def decision_layout(plan: Plan) -> data.StructLayout:
 
 
 def load_layout(plan: Plan) -> data.StructLayout:
-    """One word of a weight image: ``memory`` (the weight memories in order, then the parameters), ``address``, ``data``."""
+    """One word of a weight image.
+
+    ``memory`` (the weight memories in order, then the parameters), ``address`` in it, and ``data``.
+    """
     memories = (*plan.weight_memories, plan.parameters)
     return data.StructLayout(
         {
@@ -50,9 +53,9 @@ def load_layout(plan: Plan) -> data.StructLayout:
 def group_layout(plan: Plan) -> data.StructLayout:
     """Where the rows of a finished group go.
 
-    ``rows`` (how many), ``memory`` (one bit for each data memory to write), ``address`` (of the first row), ``parameter``
-    (address of the first row's bias and shift), ``narrow`` (index of the narrow step), ``output`` (the rows are logits) and
-    ``operation`` (index in the plan, for whoever observes the writes).
+    ``rows`` (how many), ``memory`` (one bit for each data memory to write), ``address`` (of the first row),
+    ``parameter`` (address of the first row's bias and shift), ``narrow`` (index of the narrow step), ``output`` (the
+    rows are logits) and ``operation`` (index in the plan, for whoever observes the writes).
     """
     return data.StructLayout(
         {

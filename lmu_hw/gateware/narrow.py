@@ -81,7 +81,7 @@ class Narrow(wiring.Component):
         super().__init__(
             {
                 "i": In(signed(width)),
-                "shift": In(range(self.shifts[-1] + 1)),
+                "shift": In(range(max(2, self.shifts[-1] + 1))),
                 "o": Out(format_shape(quantizer.format)),
             }
         )
@@ -115,6 +115,6 @@ class Narrow(wiring.Component):
     def _fit(self, value: Signal) -> Value:
         fmt = self.quantizer.format
         if self.quantizer.overflow is Overflow.WRAP or not self.saturates:
-            return value[: fmt.width].as_signed() if fmt.signed else value[: fmt.width]
+            return value  # the assignment keeps the low bits, and extends the sign where the format is the wider one
         low, high = self.quantizer.low, fmt.max
         return Mux(value > high, Const(high, format_shape(fmt)), Mux(value < low, Const(low, format_shape(fmt)), value))

@@ -18,9 +18,9 @@ __all__ = ["Sequencer", "read_layout"]
 def read_layout(plan: Plan) -> data.StructLayout:
     """One product step.
 
-    ``memory`` (index of the data memory), ``address`` in it, ``zero`` (the state was cleared: read as zero), ``weights``
-    (index of the weight memory), ``weight_address``, ``shift`` (index of the product shift), ``first`` and ``last`` of the
-    sum.
+    ``memory`` (index of the data memory), ``address`` in it, ``zero`` (the state was cleared: read as zero),
+    ``weights`` (index of the weight memory), ``weight_address``, ``shift`` (index of the product shift), ``first``
+    and ``last`` of the sum.
     """
     return data.StructLayout(
         {
@@ -130,11 +130,11 @@ class Sequencer(wiring.Component):
         block = Signal(range(max(2, *(one.planned.operation.repeat for one in steps))))
         const = self._constants(m, steps, step)
         target = Signal(len(plan.data_memories))
-        stops = Signal()
+        stops, zero = Signal(), Signal()
         with m.Switch(step):
             for index, one in enumerate(steps):
                 with m.Case(index):
-                    self._state_dependent(m, one, state, target, stops)
+                    self._state_dependent(m, one, state, target, stops, zero)
 
         last_column, last_group, ends_group, ends_block, ends_operation, ends_frame = (
             Signal(name=name)
@@ -142,6 +142,8 @@ class Sequencer(wiring.Component):
         )
         fresh, waits, start = Signal(), Signal(), Signal()
         rows = Signal(range(plan.lanes + 1))
+        # A group of one row is always finished before the next one.
+        unfinished = busy > plan.write_latency + 1 if plan.lanes > 1 else Const(0, 1)
         m.d.comb += [
             last_column.eq(column == const.length_last),
             last_group.eq(group == const.groups_last),
@@ -153,7 +155,7 @@ class Sequencer(wiring.Component):
             rows.eq(Mux(last_group, const.rows_last, plan.lanes)),
             waits.eq(
                 (fresh & const.wait & (busy != 0))
-                | (ends_group & (busy > plan.write_latency + 1))
+                | (ends_group & unfinished)
                 | (fresh & const.opens_output & ~self.output_free)
             ),
             self.issue.eq(running & ~waits),
@@ -184,7 +186,11 @@ class Sequencer(wiring.Component):
                 m.d.sync += column.eq(0)
                 self._next_step(m, const, step, group, block, ends_group, ends_block, ends_operation, ends_frame)
         self._pointers(m, const, column, rows, target, ends_group, ends_block, ends_operation, ends_frame)
-        m.d.comb += [self.read.first.eq((column == 0) & const.first_term), self.read.last.eq(ends_group)]
+        m.d.comb += [
+            self.read.zero.eq(zero),
+            self.read.first.eq((column == 0) & const.first_term),
+            self.read.last.eq(ends_group),
+        ]
         return m
 
     def _constants(self, m: Module, steps: list[_Step], step: Signal) -> data.View:
@@ -194,7 +200,7 @@ class Sequencer(wiring.Component):
         rows = []
         for one in steps:
             planned, term = one.planned, one.term
-            block_steps = [*(other.step for other in planned.terms[:2]), 0][:2] if planned.operation.repeat > 1 else [0, 0]
+            block_steps = [other.step for other in planned.terms] if planned.operation.repeat > 1 else [0, 0]
             rows.append(
                 {
                     "length_last": term.length - 1,
@@ -231,12 +237,14 @@ class Sequencer(wiring.Component):
                     m.d.comb += const.eq(layout.const(row))
         return const
 
-    def _state_dependent(self, m: Module, one: _Step, state: LayerState, target: Signal, stops: Signal) -> None:
+    def _state_dependent(
+        self, m: Module, one: _Step, state: LayerState, target: Signal, stops: Signal, zero: Signal
+    ) -> None:
         """What also depends on which memory is the old one, on cleared states and on the strides."""
         planned, term = one.planned, one.term
         m.d.comb += self.read.memory.eq(_select(term.location, state.turn(term.layer, term.kind), bool(term.state)))
         if term.state:
-            m.d.comb += self.read.zero.eq(~state.valid(term.layer, term.state))
+            m.d.comb += zero.eq(~state.valid(term.layer, term.state))
         if planned.target is not None:
             layer, kind = planned.operation.layer, planned.operation.target[-1]
             chosen = _select(planned.target, state.turn(layer, kind), old=False)

@@ -13,8 +13,8 @@ __all__ = ["LayerState"]
 class LayerState(wiring.Component):
     """One set of flags for each layer; they change between frames only.
 
-    A state that was cleared is not overwritten: it is marked invalid and read as zero until it is written again, so that
-    clearing takes no cycles.
+    A state that was cleared is not overwritten: it is marked invalid and read as zero until it is written again, so
+    that clearing takes no cycles.
 
     Parameters
     ----------

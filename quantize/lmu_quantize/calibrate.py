@@ -15,7 +15,7 @@ from lmu_hw.golden import Golden
 from lmu_hw.operations import lower, output_name, tanh_error
 from lmu_hw.program import QuantizedDense, QuantizedLayer, QuantizedLMU, QuantizedModel, Weights
 from lmu_quantize.equalize import equalizing_shifts, scale_memories
-from lmu_quantize.model import DenseLayer, FloatModel, Layer, LMULayer
+from lmu_quantize.model import DenseLayer, FloatModel, Layer, LMULayer, Memory
 from lmu_quantize.quantization import QuantizationConfig
 from lmu_quantize.scales import WeightTerm, finest_format, format_by_error, format_by_percentile, quantize_terms
 from lmu_quantize.sensitivity import SensitivityReport, measure
@@ -101,7 +101,7 @@ def quantize_model(
 
 
 def trained_formats(data: Mapping[str, Any]) -> dict[str, Format]:
-    """Formats of a network trained with quantization, for `QuantizationConfig.formats`.
+    """Read the formats of a network trained with quantization, for `QuantizationConfig.formats`.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ def _is_logits(model: FloatModel, index: int) -> bool:
 
 
 def _signal_formats(model: FloatModel, traces: dict[str, FloatArray], config: QuantizationConfig) -> Formats:
-    """Formats of x, every u, and every h that is not the logits."""
+    """Choose the formats of x, every u, and every h that is not the logits."""
     chosen = {"x": (config.input_bits, True)}
     for index, layer in enumerate(model.layers):
         if isinstance(layer, LMULayer):
@@ -198,7 +198,7 @@ def _signal_formats(model: FloatModel, traces: dict[str, FloatArray], config: Qu
 
 
 def _memory_formats(model: FloatModel, config: QuantizationConfig) -> Formats:
-    """Formats of the discrete memory matrices, which hold all their elements."""
+    """Choose the formats of the discrete memory matrices, which hold all their elements."""
     formats: Formats = {}
     for index, layer in enumerate(model.layers):
         if not isinstance(layer, LMULayer):
@@ -351,14 +351,14 @@ class _Assembly:
             return QuantizedDense(h=h, activation=layer.activation, table=table, **weights)
         fmt_a, fmt_b = formats[f"{name}.a"], formats[f"{name}.b"]
         distinct: dict[bytes, tuple[int, IntArray, IntArray]] = {}
-        matrix = []
-        for memory in layer.memories:
+        index_of: dict[Memory, int] = {}
+        for memory in dict.fromkeys(layer.memories):
             a, b = memory.discretize()
             pair = fmt_a.quantize(a), fmt_b.quantize(b)
             key = pair[0].tobytes() + pair[1].tobytes()
-            matrix.append(distinct.setdefault(key, (len(distinct), *pair))[0])
+            index_of[memory] = distinct.setdefault(key, (len(distinct), *pair))[0]
         return QuantizedLMU(
-            matrix=tuple(matrix),
+            matrix=tuple(index_of[memory] for memory in layer.memories),
             a=tuple(a for _, a, _ in distinct.values()),
             b=tuple(b for _, _, b in distinct.values()),
             a_format=fmt_a,

@@ -12,6 +12,7 @@ A layer with ``stride`` s computes ``h`` on every s-th of its input frames only 
 """
 
 import functools
+import itertools
 import operator
 from dataclasses import dataclass, field
 from typing import Any
@@ -292,7 +293,7 @@ class FloatModel:
         layers = tuple(self.layers)
         if not layers or not all(isinstance(layer, LMULayer | DenseLayer) for layer in layers):
             raise ValueError(f"layers must be one or more LMULayer or DenseLayer, not {self.layers!r}")
-        for index, (below, above) in enumerate(zip(layers, layers[1:], strict=False)):
+        for index, (below, above) in enumerate(itertools.pairwise(layers)):
             if below.units != above.inputs:
                 raise ValueError(
                     f"layer {index + 1} must take the {below.units} outputs of layer {index}, not {above.inputs} inputs"

@@ -82,8 +82,8 @@ class QuantizationConfig:
     input_bits: int = 8
     u_bits: int = 8
     state_bits: int = 12
-    a_bits: int = 12
-    b_bits: int = 12
+    a_bits: int = 10
+    b_bits: int = 10
     logits_bits: int = 16
     table_bits: int = 10
     range_rule: str = "mse"
@@ -140,7 +140,7 @@ class QuantizationConfig:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "QuantizationConfig":
-        """Settings from their JSON form; what is not given keeps its default, an unknown key is refused by name."""
+        """Read settings in JSON form; what is not given keeps its default, an unknown key is refused by name."""
         if not isinstance(data, Mapping):
             raise TypeError(f"quantization settings must be an object, not {data!r}")
         unknown = sorted(set(data) - {each.name for each in fields(cls)})

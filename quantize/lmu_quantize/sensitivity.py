@@ -163,7 +163,8 @@ def _tensor_rows(index: int, floats: FloatModel, model: QuantizedModel) -> Itera
 
 
 def _matrix_rows(index: int, floats: LMULayer, layer: QuantizedLMU) -> Iterable[SensitivityRow]:
-    exact = [memory.discretize() for memory in floats.memories]
+    distinct = {memory: memory.discretize() for memory in dict.fromkeys(floats.memories)}
+    exact = [distinct[memory] for memory in floats.memories]
     pairs = (("a", layer.a, layer.a_format), ("b", layer.b, layer.b_format))
     for position, (name, matrices, fmt) in enumerate(pairs):
         wanted = np.concatenate([pair[position].ravel() for pair in exact])

@@ -1,5 +1,6 @@
 """The trained network equals its equations, fake quantization stays on its grids, training resumes bit for bit."""
 
+import dataclasses
 import json
 import os
 import wave
@@ -8,6 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
+from lmu_hw.fixed import Format, Overflow
+from lmu_quantize.dataset import SpeechCommands
+from lmu_quantize.features import FrontEnd
 from lmu_quantize.float_file import load_float
 from lmu_quantize.model import DenseLayer, FloatModel, LMULayer, Memory
 from lmu_quantize.train import RECIPES, Score, TrainConfig, train
@@ -18,6 +23,7 @@ from lmu_quantize.train.augment import (
     mask_frames,
     silence_clip,
 )
+from lmu_quantize.train.data import FrameSource, prepare_evaluation, prepare_training
 from lmu_quantize.train.network import LayerSpec, LMUNetwork, storage_bits
 from lmu_quantize.train.quantizers import (
     ActivationQuantizer,
@@ -26,8 +32,6 @@ from lmu_quantize.train.quantizers import (
     best_frac,
     fake_quantize,
 )
-
-from lmu_hw.fixed import Format, Overflow
 
 LAYERS = (
     LayerSpec(units=12, memories=4, order=6, thetas=(10, 24)),
@@ -135,6 +139,9 @@ def test_quantized_network_lies_on_its_grids(granularity: str) -> None:
             integers = np.ldexp(layer.tensors[name], frac[:, None] if granularity == "row" else frac)
             np.testing.assert_array_equal(integers, np.round(integers))
             assert np.abs(integers).max() <= 7
+        if {"w_x", "w_m"} <= entry["weights"].keys():
+            difference = np.subtract(entry["weights"]["w_x"]["frac"], entry["weights"]["w_m"]["frac"])
+            assert np.unique(difference).size == 1
         if isinstance(layer, LMULayer):
             assert {name: entry[name]["width"] for name in ("u", "h")} == {"u": 8, "h": 7}
             assert (entry["u"]["signed"], entry["h"]["signed"]) == (True, False)
@@ -298,6 +305,35 @@ def tone_config(data: Path, out: Path, **changes: object) -> TrainConfig:
         "threads": 1,
     }
     return TrainConfig.from_dict(values | {"data": str(data), "out": str(out)} | changes)
+
+
+def test_frames_are_normalised_and_kept_for_the_next_run(tones: Path, tmp_path: Path) -> None:
+    source = FrameSource(
+        SpeechCommands(tones, ("yes", "no", "unknown", "silence")),
+        FrontEnd("log-mel", n_mels=20),
+        AugmentConfig(),
+        copies=2,
+        limit=10,
+        silence_ratio=0.5,
+        splice_ratio=0.3,
+        seed=12,
+    )
+    made = prepare_training(source, tmp_path)
+    assert made.frames.shape == (2, 38, 49, 20)
+    assert np.bincount(made.labels).tolist() == [10, 10, 13, 5]
+    assert np.flatnonzero(made.weights).tolist() == list(range(20, 30))
+    first = made.frames[0].astype(np.float64)
+    np.testing.assert_allclose(first.mean(axis=(0, 1)), 0, atol=0.01)
+    np.testing.assert_allclose(first.std(axis=(0, 1)), 1, atol=0.01)
+    stamp = (tmp_path / "frames.npy").stat().st_mtime_ns
+    again = prepare_training(source, tmp_path)
+    assert (tmp_path / "frames.npy").stat().st_mtime_ns == stamp
+    assert again.front_end == made.front_end
+    held_out = prepare_evaluation(source, "validation", made.front_end)
+    assert np.bincount(held_out.labels).tolist() == [6, 6, 10, 6]
+    assert held_out.frames.shape == (28, 49, 20)
+    prepare_training(dataclasses.replace(source, seed=13), tmp_path)
+    assert (tmp_path / "frames.npy").stat().st_mtime_ns != stamp
 
 
 class Stop(Exception):

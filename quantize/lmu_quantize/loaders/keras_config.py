@@ -162,7 +162,7 @@ def _option(config: Any, key: str, kind: str, where: str, *default: Any) -> Any:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     right = {
         "bool": isinstance(value, bool),
-        "integer": number and value == int(value),
+        "integer": number and value % 1 == 0,
         "number": number,
         "string": isinstance(value, str),
         "list": isinstance(value, list),
@@ -298,9 +298,12 @@ def _sources(layer: Mapping[str, Any], name: str) -> list[str]:
     nodes = _option(layer, "inbound_nodes", "list", f"layer {name!r}", [])
     if len(nodes) > 1:
         raise ValueError(f"layer {name!r} is used {len(nodes)} times, only a plain chain of layers is supported")
-    if nodes and isinstance(nodes[0], list):
-        return [str(source[0]) for source in nodes[0]]
-    return _origins(nodes)
+    try:
+        if nodes and isinstance(nodes[0], list):
+            return [str(source[0]) for source in nodes[0]]
+        return _origins(nodes)
+    except (AttributeError, IndexError, KeyError, TypeError):
+        raise ValueError(f"layer {name!r}: inbound_nodes are not those of Keras 2 or 3") from None
 
 
 def _chain(layers: Mapping[str, Any]) -> list[str]:
@@ -449,9 +452,7 @@ def _memory(spec: Cell, where: str, cell: Mapping[str, FloatArray]) -> Memory:
     return Memory(spec.order, theta, spec.discretizer)
 
 
-def build_cell(
-    chain: Chain, spec: Cell, cell: Mapping[str, FloatArray], hidden: Mapping[str, FloatArray]
-) -> None:
+def build_cell(chain: Chain, spec: Cell, cell: Mapping[str, FloatArray], hidden: Mapping[str, FloatArray]) -> None:
     """Append an LMU layer to a chain.
 
     Parameters

@@ -162,8 +162,10 @@ def _bare_layer(name: str, variables: Variables, options: PerLayer) -> tuple[Lay
     if "AT" in names:
         cell, _ = _split(name, variables, has_hidden=False)
         return _early_layer(EarlyCell(name, None, None, None, options.get("activation", name)), cell)
-    deep = {path.rpartition("/")[0] for path in variables}
-    if len(deep) == 1:
+    groups = {path.rpartition("/")[0] for path in variables}
+    if len(groups) == 1:
+        if "lmu" in name or any("/" in group for group in groups):
+            raise ValueError(f"layer {name!r}: without a configuration a cell and a hidden cell are needed")
         dense, _ = _split(name, variables, has_hidden=False)
         _require(name, "dense layer", dense, ["kernel", "bias"] if "bias" in dense else ["kernel"])
         return DenseLayer(w=dense["kernel"].T, b=dense.get("bias")), []

@@ -70,9 +70,7 @@ def _take(prefix: str, tensors: dict[str, FloatArray], names: Sequence[str], ndi
     return out
 
 
-def _lmu(
-    name: str, prefix: str, tensors: dict[str, FloatArray], options: PerLayer
-) -> tuple[LMULayer, list[str]]:
+def _lmu(name: str, prefix: str, tensors: dict[str, FloatArray], options: PerLayer) -> tuple[LMULayer, list[str]]:
     found = _take(prefix, tensors, LMU_NAMES, ndim=2)
     memory, remarks = _memory(name, prefix, tensors, found["W_m"].shape[1], options)
     layer = LMULayer(

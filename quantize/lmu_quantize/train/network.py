@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lmu_quantize.model import DenseLayer, FloatModel, LMULayer, Memory
+from lmu_quantize.scales import WeightTerm, quantize_terms
 from lmu_quantize.train.quantizers import ActivationQuantizer, QuantizationScheme, WeightQuantizer
 
 __all__ = ["LMUBlock", "LMUNetwork", "LayerSpec", "storage_bits"]
@@ -198,8 +199,35 @@ class LMUBlock(nn.Module):
         self.h_quantizer = ActivationQuantizer(scheme.hidden_bits, signed=False)
 
     @torch.no_grad()
+    def calibrate_weights(self) -> None:
+        """Choose the scales of the weights for their present values.
+
+        The matrices of one sum are scaled together, by the rule that the hardware asks for: their fraction bits differ
+        by the same number in every row.
+        """
+        for names in (("e_x",), ("w_x", "w_m")):
+            weights = {name: weight for name, weight in self.weights().items() if name in names}
+            quantizers = [self._weight_quantizer(name) for name in weights]
+            if not quantizers[0].per_row:
+                for quantizer, weight in zip(quantizers, weights.values(), strict=True):
+                    quantizer.calibrate(weight)
+                continue
+            terms = [
+                WeightTerm(weight.double().numpy(), quantizer.bits, np.ones(weight.shape[1]), 0)
+                for quantizer, weight in zip(quantizers, weights.values(), strict=True)
+            ]
+            for quantizer, chosen in zip(quantizers, quantize_terms(terms), strict=True):
+                quantizer.frac.copy_(torch.tensor(chosen.frac))
+
+    def _weight_quantizer(self, name: str) -> WeightQuantizer:
+        quantizer = self.quantizers[name]
+        if not isinstance(quantizer, WeightQuantizer):
+            raise TypeError(f"{name} must have a WeightQuantizer, not {type(quantizer).__name__}")
+        return quantizer
+
+    @torch.no_grad()
     def to_layer(self) -> LMULayer:
-        """Give the layer in float64, weights as the forward pass uses them; batch normalisation must be folded."""
+        """Give the layer in float64, weights as in the forward pass; batch normalisation must be folded."""
         memories = tuple(memory for memory, count in self.spec.groups() for _ in range(count))
         return LMULayer(
             memories,
@@ -294,10 +322,7 @@ class LMUNetwork(nn.Module):
     def calibrate_weights(self) -> None:
         """Choose the scales of all weights for their present values."""
         for block in self.lmu_blocks():
-            for name, weight in block.weights().items():
-                quantizer = block.quantizers[name]
-                if isinstance(quantizer, WeightQuantizer):
-                    quantizer.calibrate(weight)
+            block.calibrate_weights()
         if self.w_quantizer is not None:
             self.w_quantizer.calibrate(self.w)
 

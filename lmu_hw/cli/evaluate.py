@@ -1,0 +1,152 @@
+"""Measure the accuracy of a model on labelled clips.
+
+Engines: float runs the float model in float64, golden the quantized one on integers, rtl the generated Verilog in a
+compiled simulator, with every logit of every frame compared with golden. Clips come from a Speech Commands folder
+(--data) or a frames file (--frames; by default the small set shipped with the model). A clip's decision is that of
+its last frame.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmu_hw.cli.console import CommandError, console, progress, table
+from lmu_hw.cli.inputs import (
+    accelerator_arguments,
+    accelerator_config,
+    dataset_frames,
+    float_model,
+    model_frames,
+    positive,
+    quantized_model,
+)
+from lmu_hw.golden import Golden, decide
+from lmu_hw.plan import make_plan
+from lmu_hw.program import QuantizedModel
+from lmu_quantize.dataset import SPLITS
+from lmu_quantize.features import quantize_frames
+from lmu_quantize.frames_file import load_frames
+from lmu_quantize.model import FloatModel
+from lmu_quantize.score import Score, score_decisions
+from lmu_sim.batch import verify_batch
+
+SUMMARY = "measure accuracy: float, golden or rtl"
+
+CHUNK = 256
+"""Clips that the float and golden engines run at once."""
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Define the command's arguments."""
+    command.add_argument("model", metavar="MODEL", help="a model file, or the name of a shipped one")
+    command.add_argument("--engine", choices=("float", "golden", "rtl"), default="golden", help="default golden")
+    source = command.add_mutually_exclusive_group()
+    source.add_argument("--data", type=Path, help="Speech Commands folder")
+    source.add_argument("--frames", type=Path, help="a frames file (default: the set shipped with the model)")
+    command.add_argument("--split", choices=SPLITS, default="test", help="which clips of --data (default test)")
+    command.add_argument("--limit", type=positive, help="at most so many clips, spread evenly")
+    command.add_argument("--processes", type=positive, default=2, help="simulators at a time for rtl (default 2)")
+    command.add_argument("--build", type=Path, default=Path("build/rtl"), help="folder for the rtl simulator")
+    accelerator_arguments(command)
+
+
+def golden_decisions(model: QuantizedModel, frames: NDArray[np.int64]) -> tuple[NDArray[np.int64], dict[str, int]]:
+    """Decisions of the golden model at the end of each clip, and its saturation counts.
+
+    Parameters
+    ----------
+    model : QuantizedModel
+        The network.
+    frames : ndarray of int64, shape (clips, T, inputs)
+        Integer frames.
+
+    Returns
+    -------
+    decisions : ndarray of int64, shape (clips,)
+        Indices of labels.
+    saturated : dict of str to int
+        By vector.
+    """
+    golden, parts = Golden(model), []
+    counts: dict[str, int] = {}
+    with progress("golden model", len(frames)) as done:
+        for start in range(0, len(frames), CHUNK):
+            chunk = frames[start : start + CHUNK]
+            state = golden.initial_state(len(chunk))
+            parts.append(decide(golden.run(chunk, state)["logits"][:, -1])[0])
+            counts = {name: counts.get(name, 0) + count for name, count in state.saturated.items()}
+            done(start + len(chunk))
+    return np.concatenate(parts), counts
+
+
+def float_decisions(model: FloatModel, frames: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Decisions of the float model at the end of each clip, shape (clips,)."""
+    parts = []
+    with progress("float model", len(frames)) as done:
+        for start in range(0, len(frames), CHUNK):
+            parts.append(model.run(frames[start : start + CHUNK])["logits"][:, -1].argmax(axis=1))
+            done(start + CHUNK)
+    return np.concatenate(parts)
+
+
+def print_score(score: Score, title: str) -> None:
+    """Print accuracy and recall by label."""
+    console.print(f"{title}: [bold]{score}[/bold]")
+    recalls = table("label", "recall %", "clips")
+    for label, recall in score.recall.items():
+        recalls.add_row(label, f"{100 * recall:.1f}", str(int(score.confusion[score.labels.index(label)].sum())))
+    console.print(recalls)
+
+
+def _float(args: argparse.Namespace) -> tuple[Score, dict[str, Any]]:
+    model = float_model(args.model)
+    if args.data is not None:
+        frames, truth = dataset_frames(model, args.data, args.split, args.limit)
+    elif args.frames is not None:
+        found = load_frames(args.frames)
+        frames, truth = found.real()[: args.limit], found.truth[: args.limit]
+    else:
+        raise CommandError("give the clips to evaluate the float model on: --data FOLDER or --frames FILE")
+    return score_decisions(float_decisions(model, frames), truth, model.labels), {}
+
+
+def _integers(args: argparse.Namespace) -> tuple[Score, dict[str, Any]]:
+    model = quantized_model(args.model)
+    if args.data is not None:
+        floats, truth = dataset_frames(model, args.data, args.split, args.limit)
+        frames = quantize_frames(floats, model.input)
+    else:
+        found = model_frames(model, args.frames, args.limit)
+        frames, truth = found.frames, found.truth
+    if args.engine == "golden":
+        decisions, saturated = golden_decisions(model, frames)
+        console.print(f"saturated elements: {saturated}", markup=False)
+        return score_decisions(decisions, truth, model.labels), {"saturated": saturated}
+    return _rtl(args, model, frames, truth)
+
+
+def _rtl(
+    args: argparse.Namespace, model: QuantizedModel, frames: NDArray[np.int64], truth: NDArray[np.int64]
+) -> tuple[Score, dict[str, Any]]:
+    plan = make_plan(model, accelerator_config(args))
+    with progress("rtl simulation", len(frames)) as done:
+        report = verify_batch(
+            plan, frames, args.build, processes=args.processes, progress=lambda count, *_: done(count)
+        )
+    console.print(str(report), markup=False)
+    if report.differing:
+        raise CommandError("the Verilog and the golden model differ")
+    decisions = decide(report.result.logits[:, -1])[0]
+    return score_decisions(decisions, truth, model.labels), {"compared": report.compared, "differing": report.differing}
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Evaluate with the chosen engine and print the score."""
+    start = time.perf_counter()
+    score, more = _float(args) if args.engine == "float" else _integers(args)
+    print_score(score, f"{args.model}, {args.engine}")
+    return {"engine": args.engine, "seconds": time.perf_counter() - start, **score.to_dict(), **more}

@@ -1,0 +1,41 @@
+"""Turn recordings into a file of integer frames, for quantize, evaluate and cosim.
+
+Takes clips of a Speech Commands folder, evenly over the labels' order, through the front end of the model, in the
+model's input format.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from lmu_hw.cli.console import console
+from lmu_hw.cli.inputs import dataset_frames, positive, quantized_model
+from lmu_quantize.dataset import SPLITS
+from lmu_quantize.features import quantize_frames
+from lmu_quantize.frames_file import FrameSet, save_frames
+
+SUMMARY = "turn recordings into a file of integer frames"
+
+SOURCE = "Speech Commands (P. Warden, arXiv:1804.03209), CC BY 4.0; changed: turned into {kind} frames, {split} split"
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Define the command's arguments."""
+    command.add_argument("model", metavar="MODEL", help="a quantized model, or the name of a shipped one")
+    command.add_argument("--data", type=Path, required=True, help="Speech Commands folder")
+    command.add_argument("--split", choices=SPLITS, default="test", help="which clips (default test)")
+    command.add_argument("--limit", type=positive, help="how many clips (default all)")
+    command.add_argument("--out", type=Path, required=True, help="the frames file to write")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Read, compute, write."""
+    model = quantized_model(args.model)
+    floats, truth = dataset_frames(model, args.data, args.split, args.limit)
+    integers = quantize_frames(floats, model.input)
+    front_end = dict(model.front_end or {})
+    source = SOURCE.format(kind=front_end["kind"], split=args.split)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    save_frames(FrameSet(integers, truth, model.input, model.labels, front_end, source), args.out)
+    console.print(f"{args.out}: {len(integers)} clips of {integers.shape[1]} frames", markup=False)
+    return {"frames": str(args.out), "clips": len(integers)}

@@ -1,0 +1,33 @@
+"""Train a float network on Speech Commands, with quantization in the loop at the end.
+
+DATA is the published dataset's own folder layout. The run writes checkpoints to OUT and goes on where it was if it is
+started again. Needs PyTorch: pip install 'lmu-hw[train]'.
+"""
+
+import argparse
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from lmu_hw.cli.console import CommandError, console
+
+SUMMARY = "train a float network on recordings"
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Define the command's arguments."""
+    command.add_argument("--data", type=Path, required=True, help="folder with speech_commands/ (and its test set)")
+    command.add_argument("--out", type=Path, required=True, help="folder for checkpoints, log and models")
+    command.add_argument("--recipe", default="kws361", help="a recipe JSON or a shipped name (default kws361)")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Train and print the scores."""
+    if importlib.util.find_spec("torch") is None:
+        raise CommandError("training needs PyTorch: pip install 'lmu-hw[train]'")
+    from lmu_quantize.train import TrainConfig, train
+
+    result = train(TrainConfig.from_recipe(args.recipe, args.data, args.out), console=console)
+    for name, score in result.scores.items():
+        console.print(f"{name}: {score}", markup=False)
+    return {"scores": {name: score.to_dict() for name, score in result.scores.items()}, "out": str(args.out)}

@@ -1,0 +1,111 @@
+"""Files of integer input frames: clips of one length with their labels, ready for golden model and hardware."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmu_hw.fixed import Format
+from lmu_hw.tensor_file import TensorFileError, canonical_json, pack, parse_json, smallest, unpack, write_whole
+
+__all__ = ["FrameSet", "FramesFileError", "load_frames", "save_frames"]
+
+SCHEMA = "lmu-hw/frames"
+VERSION = "1"
+
+
+class FramesFileError(ValueError):
+    """A file does not hold input frames."""
+
+
+@dataclass(frozen=True, eq=False)
+class FrameSet:
+    """Clips as integer frames.
+
+    Parameters
+    ----------
+    frames : ndarray of int, shape (clips, T, inputs)
+        Integers of `format`.
+    truth : ndarray of int64, shape (clips,)
+        Indices into `labels`.
+    format : Format
+        Of the frames.
+    labels : tuple of str
+        Names.
+    front_end : dict
+        JSON form of the front end that made them.
+    source : str
+        Where the recordings came from, with their licence.
+    """
+
+    frames: NDArray[np.int64]
+    truth: NDArray[np.int64]
+    format: Format
+    labels: tuple[str, ...]
+    front_end: dict[str, Any]
+    source: str
+
+    @property
+    def clips(self) -> int:
+        """Number of clips."""
+        return int(self.frames.shape[0])
+
+    def real(self) -> NDArray[np.float64]:
+        """Real values of the frames, shape (clips, T, inputs)."""
+        return self.format.real(self.frames)
+
+
+def save_frames(frames: FrameSet, path: str | Path) -> None:
+    """Write frames as safetensors, in the smallest integer types; equal frames give equal bytes."""
+    metadata = {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "format": canonical_json(frames.format.to_dict()),
+        "labels": canonical_json(list(frames.labels)),
+        "front_end": canonical_json(frames.front_end),
+        "source": frames.source,
+    }
+    write_whole(Path(path), pack({"frames": smallest(frames.frames), "truth": smallest(frames.truth)}, metadata))
+
+
+def load_frames(path: str | Path) -> FrameSet:
+    """Read what `save_frames` wrote.
+
+    Raises
+    ------
+    FramesFileError
+        If the file is not one, is cut short, or holds values outside its own format; one line that names the file.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise FramesFileError(f"{path}: cannot be read ({error.strerror})") from None
+    try:
+        return _decode(data)
+    except (TensorFileError, ValueError, TypeError) as error:
+        raise FramesFileError(f"{path}: {error}") from None
+
+
+def _decode(data: bytes) -> FrameSet:
+    tensors, metadata = unpack(data)
+    if metadata.get("schema") != SCHEMA or metadata.get("version") != VERSION:
+        raise ValueError(f"schema must be {SCHEMA} version {VERSION}, not {metadata.get('schema')!r}")
+    for name, found, wanted in (
+        ("tensors", set(tensors), {"frames", "truth"}),
+        ("metadata", set(metadata), {"schema", "version", "format", "labels", "front_end", "source"}),
+    ):
+        if found != wanted:
+            raise ValueError(f"{name} must be {', '.join(sorted(wanted))}, not {', '.join(sorted(found))}")
+    frames, truth = (tensors[name].astype(np.int64) for name in ("frames", "truth"))
+    fmt = Format.from_dict(parse_json(metadata["format"]))
+    labels = tuple(parse_json(metadata["labels"]))
+    if frames.ndim != 3 or truth.shape != frames.shape[:1]:
+        raise ValueError(f"frames and truth do not fit, shapes {frames.shape} and {truth.shape}")
+    if not fmt.contains(frames):
+        raise ValueError(f"frames must be in {fmt.min} to {fmt.max}")
+    if truth.size and not 0 <= truth.min() <= truth.max() < len(labels):
+        raise ValueError(f"truth must be indices into the {len(labels)} labels")
+    return FrameSet(frames, truth, fmt, labels, parse_json(metadata["front_end"]), metadata["source"])

@@ -1,0 +1,458 @@
+"""The compiled batch simulator: whole corpora of clips through the Verilog, every logit and decision checked."""
+
+import contextlib
+import hashlib
+import importlib.resources
+import os
+import selectors
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lmu_hw.emit import to_verilog, weight_image
+from lmu_hw.golden import Golden, decide
+from lmu_hw.plan import Plan, StatePolicy, WeightStore
+from lmu_sim.tools import Tool, ToolError, find_verilator, run_tool
+
+__all__ = ["BatchReport", "BatchResult", "BatchSimulator", "Mismatch", "compare", "verify_batch"]
+
+IntArray = NDArray[np.int64]
+Progress = Callable[[int, int, float], None]
+
+PREFIX = "Vdesign"
+VERILATE = [
+    "--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "-Wno-lint", "-Wno-style",
+    "--prefix", PREFIX, "--Mdir", "."
+]  # fmt: skip
+COMPILE = ["-std=c++17", "-DVERILATOR=1", "-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TIMING=0", "-DVM_TRACE=0", "-I."]
+FAST, SLOW, RUNTIME = "-O3", "-O0", "-O2"
+GOLDEN_CLIPS = 256
+"""Clips that the golden model runs at once."""
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """What a batch gave.
+
+    Parameters
+    ----------
+    logits : ndarray of int64, shape (N, T_out, labels)
+        Every logit of every clip.
+    decisions : ndarray of int64, shape (N, T_out, 2)
+        Label and score.
+    cycles : ndarray of int64, shape (N,)
+        Clock cycles of each clip, from its first transfer to its last.
+    seconds : float
+        Time that the simulation took, the build not counted.
+    """
+
+    logits: IntArray
+    decisions: IntArray
+    cycles: IntArray
+    seconds: float
+
+    @property
+    def cycles_per_second(self) -> float:
+        """Simulated clock cycles in a second, all processes together."""
+        return float(self.cycles.sum()) / self.seconds
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """A value that differs from the golden model's.
+
+    Parameters
+    ----------
+    kind : {"logit", "label", "score"}
+        What differs.
+    clip, frame : int
+        Clip, and input frame of the clip, from 0.
+    label : int
+        Index of the logit; 0 for a label or a score.
+    expected, got : int
+        Golden's value and the hardware's.
+    """
+
+    kind: str
+    clip: int
+    frame: int
+    label: int
+    expected: int
+    got: int
+
+    def __str__(self) -> str:
+        what = f"logit {self.label}" if self.kind == "logit" else self.kind
+        return f"clip {self.clip}, frame {self.frame}, {what}: expected {self.expected}, got {self.got}"
+
+
+@dataclass(frozen=True)
+class BatchReport:
+    """Verdict on a batch.
+
+    Parameters
+    ----------
+    clips, frames : int
+        Clips, and input frames of each.
+    compared, differing : int
+        Values compared (logits, labels, scores), and how many differ.
+    first : Mismatch or None
+        The first difference, by clip and frame.
+    result : BatchResult
+        What the hardware gave.
+    """
+
+    clips: int
+    frames: int
+    compared: int
+    differing: int
+    first: Mismatch | None
+    result: BatchResult
+
+    @property
+    def passed(self) -> bool:
+        """Whether values were compared and none differs."""
+        return self.compared > 0 and self.differing == 0
+
+    def __str__(self) -> str:
+        speed = f"{self.result.cycles.sum():,} cycles at {self.result.cycles_per_second / 1e6:.1f} M/s"
+        verdict = "all equal" if self.passed else f"{self.differing:,} differ"
+        first = "" if self.first is None else f"; first: {self.first}"
+        return f"{self.clips:,} clips of {self.frames} frames, {speed}: {self.compared:,} values, {verdict}{first}"
+
+
+class BatchSimulator:
+    """An accelerator compiled to a program that runs clips at full speed.
+
+    Every clip starts from the zero state. Under the ``keep`` policy the accelerator is reset before each clip; under
+    ``pulse`` the first element of each clip comes with a pulse on ``clear``, and under ``utterance`` the last element is
+    marked ``end``, with no reset between the clips. Inputs are always valid and outputs always ready.
+
+    Parameters
+    ----------
+    plan : Plan
+        What to simulate.
+    directory : str or Path
+        Where programs are kept; made if it does not exist. A program is built again only if the Verilog, the main loop,
+        Verilator or the compiler changed.
+    verilog : str, optional
+        Verilog to simulate, with the ports of the plan's accelerator; the emitted one if not given.
+
+    Raises
+    ------
+    ToolError
+        If Verilator or the C++ compiler is missing or fails.
+    """
+
+    def __init__(self, plan: Plan, directory: str | Path, verilog: str | None = None):
+        self.plan = plan
+        self.directory = Path(directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        verilator = find_verilator()
+        compiler = _compiler(verilator)
+        text = to_verilog(plan) if verilog is None else verilog
+        loop = importlib.resources.files("lmu_sim").joinpath("batch.cpp").read_text()
+        design = _design_header(plan)
+        flags = " ".join([*VERILATE, *COMPILE, FAST, SLOW])
+        key = _digest(text, loop, design, flags, verilator.version, compiler.version)
+        self.program = self.directory / f"batch-{key}"
+        if not self.program.exists():
+            with tempfile.TemporaryDirectory(prefix=".build-", dir=self.directory) as folder:
+                build = Path(folder)
+                (build / "design.v").write_text(text)
+                (build / "design.h").write_text(design)
+                (build / "batch.cpp").write_text(loop)
+                self._build(build, verilator, compiler).replace(self.program)
+
+    def _build(self, build: Path, verilator: Tool, compiler: Tool) -> Path:
+        run_tool(verilator, [*VERILATE, "design.v"], build)
+        headers = Path(run_tool(verilator, ["--getenv", "VERILATOR_ROOT"], build).strip()) / "include"
+        include = [f"-I{headers}", f"-I{headers / 'vltstd'}"]
+        slow = sorted(path.name for path in build.glob(f"{PREFIX}*Slow.cpp"))
+        fast = sorted(path.name for path in build.glob(f"{PREFIX}*.cpp") if path.name not in slow)
+        objects = []
+        for name, sources, level in (("fast", [*fast, "batch.cpp"], FAST), ("slow", slow, SLOW)):
+            (build / f"{name}.cc").write_text("".join(f'#include "{source}"\n' for source in sources))
+            run_tool(compiler, [*COMPILE, *include, level, "-c", f"{name}.cc", "-o", f"{name}.o"], build)
+            objects.append(f"{name}.o")
+        for name in ("verilated", "verilated_threads"):
+            objects.append(self._runtime_object(headers / f"{name}.cpp", include, build, verilator, compiler))
+        run_tool(compiler, [*objects, "-pthread", "-o", "batch"], build)
+        return build / "batch"
+
+    def _runtime_object(
+        self, source: Path, include: list[str], build: Path, verilator: Tool, compiler: Tool
+    ) -> str:
+        """A part of Verilator's own, compiled once for all programs in the directory."""
+        key = _digest(source.read_text(), " ".join([*COMPILE, RUNTIME]), verilator.version, compiler.version)
+        kept = self.directory.resolve() / f"{source.stem}-{key}.o"
+        if not kept.exists():
+            made = build / kept.name
+            run_tool(compiler, [*COMPILE, *include, RUNTIME, "-c", str(source), "-o", made.name], build)
+            made.replace(kept)
+        return str(kept)
+
+    def run(self, frames: ArrayLike, processes: int = 2, progress: Progress | None = None) -> BatchResult:
+        """Run clips.
+
+        Parameters
+        ----------
+        frames : array_like of int, shape (N, T, inputs)
+            Integers of the model's input format.
+        processes : int
+            How many programs run side by side, each with a part of the clips.
+        progress : callable, optional
+            Called with the clips done, all clips, and the estimated seconds left.
+
+        Returns
+        -------
+        BatchResult
+            Every output, in the order of the clips.
+
+        Raises
+        ------
+        ValueError
+            If the frames have another shape or a value outside the input format.
+        RuntimeError
+            If the hardware hangs or gives more or fewer outputs than it should.
+        """
+        clips = _checked_frames(self.plan, frames)
+        if processes < 1:
+            raise ValueError(f"processes must be a positive integer, not {processes!r}")
+        count, steps, _ = clips.shape
+        due, labels = steps // self.plan.period, self.plan.model.outputs
+        record = np.dtype([("logits", "<i4", (due, labels)), ("decisions", "<i4", (due, 2)), ("cycles", "<i8")])
+        with tempfile.TemporaryDirectory(prefix=".run-", dir=self.directory) as folder:
+            scratch = Path(folder)
+            clips.astype("<i4").tofile(scratch / "frames")
+            image = []
+            if self.plan.config.weights is WeightStore.RAM:
+                _load_words(self.plan).tofile(scratch / "image")
+                image = ["image"]
+            bounds = np.linspace(0, count, min(processes, max(1, count)) + 1).astype(int)
+            shares = list(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True))
+            commands = [
+                [str(self.program.resolve()), "frames", f"out{first}"]
+                + [str(number) for number in (first, last - first, steps, due, _stall_limit(self.plan))]
+                + image
+                for first, last in shares
+            ]
+            begun = time.monotonic()
+            _run_all(commands, scratch, count, progress)
+            seconds = time.monotonic() - begun
+            records = np.concatenate([np.fromfile(scratch / f"out{first}", record) for first, _ in shares])
+        if len(records) != count:
+            raise RuntimeError(f"the simulation gave {len(records)} clips, not {count}")
+        logits, decisions = records["logits"].astype(np.int64), records["decisions"].astype(np.int64)
+        return BatchResult(logits, decisions, records["cycles"].astype(np.int64), seconds)
+
+
+def compare(plan: Plan, frames: ArrayLike, result: BatchResult) -> BatchReport:
+    """Compare every logit and decision with the golden model.
+
+    Parameters
+    ----------
+    plan : Plan
+        What was simulated.
+    frames : array_like of int, shape (N, T, inputs)
+        What it was given.
+    result : BatchResult
+        What it gave.
+
+    Returns
+    -------
+    BatchReport
+        The verdict.
+    """
+    clips = _checked_frames(plan, frames)
+    golden = Golden(plan.model)
+    compared = differing = 0
+    first = None
+    for start in range(0, len(clips), GOLDEN_CLIPS):
+        part = slice(start, start + GOLDEN_CLIPS)
+        logits = golden.run(clips[part])["logits"]
+        expected = np.concatenate([logits, np.stack(decide(logits), axis=-1)], axis=2)
+        got = np.concatenate([result.logits[part], result.decisions[part]], axis=2)
+        if got.shape != expected.shape:
+            raise ValueError(f"the result must have shape {expected.shape}, not {got.shape}")
+        differs = got != expected
+        compared += differs.size
+        differing += int(np.count_nonzero(differs))
+        if first is None and differs.any():
+            clip, output, column = (int(index) for index in np.argwhere(differs)[0])
+            labels = plan.model.outputs
+            kind = "logit" if column < labels else ("label", "score")[column - labels]
+            first = Mismatch(
+                kind,
+                start + clip,
+                (output + 1) * plan.period - 1,
+                column if column < labels else 0,
+                int(expected[clip, output, column]),
+                int(got[clip, output, column]),
+            )
+    return BatchReport(len(clips), clips.shape[1], compared, differing, first, result)
+
+
+def verify_batch(
+    plan: Plan,
+    frames: ArrayLike,
+    directory: str | Path,
+    *,
+    processes: int = 2,
+    progress: Progress | None = None,
+    verilog: str | None = None,
+) -> BatchReport:
+    """Run clips through the compiled Verilog and compare everything with the golden model.
+
+    Parameters
+    ----------
+    plan : Plan
+        What to simulate.
+    frames : array_like of int, shape (N, T, inputs)
+        Integers of the model's input format.
+    directory : str or Path
+        Where programs are kept.
+    processes : int
+        How many programs run side by side.
+    progress : callable, optional
+        Called with the clips done, all clips, and the estimated seconds left.
+    verilog : str, optional
+        Verilog to simulate; the emitted one if not given.
+
+    Returns
+    -------
+    BatchReport
+        The verdict.
+    """
+    return compare(plan, frames, BatchSimulator(plan, directory, verilog).run(frames, processes, progress))
+
+
+def _checked_frames(plan: Plan, frames: ArrayLike) -> IntArray:
+    array = np.asarray(frames)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"frames must hold integers, not {array.dtype}")
+    if array.ndim != 3 or array.shape[2] != plan.model.inputs:
+        raise ValueError(f"frames must have shape (clips, T, {plan.model.inputs}), not {array.shape}")
+    if not plan.model.input.contains(array):
+        raise ValueError(f"frame values must be in {plan.model.input.min} to {plan.model.input.max}")
+    return array.astype(np.int64)
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def _compiler(verilator: Tool) -> Tool:
+    command = verilator.env.get("CXX", "g++")
+    found = shutil.which(command, path=verilator.env.get("PATH"))
+    if found is None:
+        raise ToolError(f"the C++ compiler {command} was not found: apt install g++")
+    tool = Tool([found], verilator.env, "")
+    return tool._replace(version=run_tool(tool, ["--version"], Path.cwd()).partition("\n")[0])
+
+
+def _design_header(plan: Plan) -> str:
+    """What the main loop must know about the ports."""
+    state, model = plan.config.state, plan.model
+    words = sum(memory.depth for memory in (*plan.weight_memories, plan.parameters))
+    defines = {
+        "DESIGN_LOADS": plan.config.weights is WeightStore.RAM,
+        "DESIGN_PULSE": state is StatePolicy.PULSE,
+    }
+    constants = {
+        "inputs": model.inputs,
+        "outputs": model.outputs,
+        "input_bits": model.input.width,
+        "score_bits": plan.output.width,
+        "label_bits": max(1, (model.outputs - 1).bit_length()),
+        "load_words": -(-sum(_load_widths(plan)) // 32),
+        "load_transfers": words,
+    }
+    flags = {
+        "score_signed": plan.output.signed,
+        "marks_end": state is StatePolicy.UTTERANCE,
+        "clears_by_reset": state is StatePolicy.KEEP,
+    }
+    lines = ["#pragma once", *(f"#define {name}" for name, wanted in defines.items() if wanted), "namespace design {"]
+    lines += [f"constexpr int {name} = {value};" for name, value in constants.items()]
+    lines += [f"constexpr bool {name} = {str(value).lower()};" for name, value in flags.items()]
+    return "\n".join([*lines, "}  // namespace design", ""])
+
+
+def _load_widths(plan: Plan) -> tuple[int, int, int]:
+    """Bits of a transfer on the load port: memory, address, data."""
+    memories = (*plan.weight_memories, plan.parameters)
+    return (
+        max(1, (len(memories) - 1).bit_length()),
+        max(1, (max(memory.depth for memory in memories) - 1).bit_length()),
+        max(memory.width for memory in memories),
+    )
+
+
+def _load_words(plan: Plan) -> NDArray[np.uint32]:
+    """The weight image as transfers of the load port, 32 bits a word, low word first."""
+    index_bits, address_bits, _ = widths = _load_widths(plan)
+    size = 4 * -(-sum(widths) // 32)
+    transfers = bytearray()
+    for line in weight_image(plan).splitlines():
+        memory, address, word = (int(field, 16) for field in line.split())
+        transfers += (memory | address << index_bits | word << (index_bits + address_bits)).to_bytes(size, "little")
+    return np.frombuffer(bytes(transfers), "<u4")
+
+
+def _stall_limit(plan: Plan) -> int:
+    """Cycles in which something must move: more than a frame of any kind can take."""
+    return 1000 + 2 * max(max(frame.interval, frame.latency) for frame in plan.frames)
+
+
+@contextlib.contextmanager
+def _started(commands: list[list[str]], folder: Path) -> Iterator[list[subprocess.Popen[str]]]:
+    """Run programs side by side; whatever happens, none outlives the block."""
+    running: list[subprocess.Popen[str]] = []
+    try:
+        for command in commands:
+            running.append(
+                subprocess.Popen(
+                    command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
+                )
+            )
+        yield running
+    finally:
+        for process in running:
+            process.kill()
+            process.communicate()
+
+
+def _run_all(commands: list[list[str]], folder: Path, total: int, progress: Progress | None) -> None:
+    begun = time.monotonic()
+    with _started(commands, folder) as running, selectors.DefaultSelector() as selector:
+        for number, process in enumerate(running):
+            selector.register(process.stdout, selectors.EVENT_READ, number)  # type: ignore[arg-type]
+        pending = dict.fromkeys(range(len(running)), b"")
+        done = 0
+        while pending:
+            for key, _ in selector.select():
+                number = key.data
+                text = os.read(key.fd, 1 << 16)
+                if not text:
+                    selector.unregister(key.fileobj)
+                    del pending[number]
+                    _check_end(running[number])
+                    continue
+                done += text.count(b"\n")
+                if progress is not None:
+                    left = (time.monotonic() - begun) * (total - done) / max(done, 1)
+                    progress(done, total, left)
+
+
+def _check_end(process: subprocess.Popen[str]) -> None:
+    messages = process.stderr.read().strip() if process.stderr is not None else ""
+    if process.wait():
+        reason = messages.splitlines()[-1] if messages else f"status {process.returncode}"
+        raise RuntimeError(f"the simulated accelerator failed: {reason}")

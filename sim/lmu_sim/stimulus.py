@@ -1,0 +1,223 @@
+"""What a cosimulation sends, and what the golden model says must come of it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lmu_hw.golden import Golden, State
+from lmu_hw.operations import output_name
+from lmu_hw.plan import Plan, StatePolicy
+from lmu_hw.program import QuantizedModel
+
+__all__ = ["Expected", "Frame", "reference", "stimulus"]
+
+IntArray = NDArray[np.int64]
+
+CLEAR_AT_TRANSFER, CLEAR_AT_OFFER = 1, 2
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame as it is sent.
+
+    Parameters
+    ----------
+    values : tuple of int
+        Elements. The accelerator drops the frame unless there are as many as the model has inputs.
+    clear : int
+        0, or pulse ``clear``: 1 in the cycle in which the first element is accepted, 2 in the cycle in which it is first
+        offered.
+    end : bool
+        Whether the last element is marked as the end of an utterance.
+    reset_after : int
+        0, or reset the accelerator so many cycles after the first element was accepted; no later frame is sent before.
+    """
+
+    values: tuple[int, ...]
+    clear: int = 0
+    end: bool = False
+    reset_after: int = 0
+
+    def deposit(self, width: int) -> int:
+        """All of it as one number, as the bench takes it; elements of `width` bits."""
+        number = int(self.end) << 1 | self.clear << 2 | len(self.values) << 4 | self.reset_after << 20
+        for place, value in enumerate(self.values):
+            number |= (value & ((1 << width) - 1)) << (52 + place * width)
+        return number
+
+
+@dataclass(frozen=True)
+class Expected:
+    """One frame that the accelerator computes.
+
+    Parameters
+    ----------
+    frame : int
+        Index of the frame among those sent.
+    segment : int
+        Resets before it.
+    cut : bool
+        Whether the reset comes while it is sent or computed.
+    phase : int
+        Frames computed since the state was last cleared.
+    values : dict of str to ndarray of int64, shape (size,)
+        Every vector computed in it, as `Golden.step` names them.
+    """
+
+    frame: int
+    segment: int
+    cut: bool
+    phase: int
+    values: dict[str, IntArray]
+
+
+def stimulus(
+    plan: Plan,
+    utterances: Sequence[ArrayLike] | NDArray[np.integer],
+    *,
+    clear_before: Iterable[int] | None = None,
+    ends: Iterable[int] | None = None,
+    reset_in_frame: Mapping[int, int] | None = None,
+    malformed: Mapping[int, Sequence[Sequence[int]]] | None = None,
+    seed: int = 0,
+) -> tuple[Frame, ...]:
+    """Frames of utterances sent back to back, marked as the state policy asks.
+
+    Parameters
+    ----------
+    plan : Plan
+        The accelerator.
+    utterances : sequence of array_like of int, each of shape (T, inputs)
+        Input frames, in the model's input format.
+    clear_before : iterable of int, optional
+        Frames, counted over all utterances, before which ``clear`` is pulsed; under the pulse policy, the first frame of
+        every utterance but the first, if not given.
+    ends : iterable of int, optional
+        Frames that are marked as an end; under the utterance policy, the last frame of every utterance, if not given.
+    reset_in_frame : mapping of int to int, optional
+        Frames in which the accelerator is reset, and how many cycles after their first element was accepted.
+    malformed : mapping of int to sequence of sequences of int, optional
+        Frames of wrong length to send before the given frame.
+    seed : int
+        Decides which of the two legal times of a clear is used.
+
+    Returns
+    -------
+    tuple of Frame
+        In the order in which they are sent.
+
+    Raises
+    ------
+    ValueError
+        If a mark does not belong to the state policy, names no frame, or a frame does not fit the model.
+    """
+    arrays = [np.asarray(one) for one in utterances]
+    inputs = plan.model.inputs
+    for one in arrays:
+        if one.ndim != 2 or one.shape[1] != inputs or one.dtype.kind not in "iu":
+            raise ValueError(f"an utterance must hold integers of shape (T, {inputs}), not {one.dtype} of {one.shape}")
+        if not plan.model.input.contains(one):
+            raise ValueError(f"frame values must be in {plan.model.input.min} to {plan.model.input.max}")
+    starts = np.cumsum([0, *(len(one) for one in arrays)])
+    count = int(starts[-1])
+    policy = plan.config.state
+    if clear_before is None:
+        clear_before = starts[1:-1].tolist() if policy is StatePolicy.PULSE else ()
+    if ends is None:
+        ends = (starts[1:] - 1).tolist() if policy is StatePolicy.UTTERANCE else ()
+    clears, marked, resets = set(clear_before), set(ends), dict(reset_in_frame or {})
+    wrong = dict(malformed or {})
+    for name, found in (("clear", clears), ("end", marked), ("reset", set(resets)), ("malformed", set(wrong))):
+        for frame in found:
+            if not 0 <= frame < count:
+                raise ValueError(f"{name} marks must be frames 0 to {count - 1}, not {frame}")
+    rng = np.random.default_rng(seed)
+    frames: list[Frame] = []
+    for index, values in enumerate(np.concatenate(arrays).tolist() if arrays else []):
+        frames.extend(Frame(tuple(int(v) for v in short)) for short in wrong.get(index, ()))
+        clear = int(rng.choice([CLEAR_AT_TRANSFER, CLEAR_AT_OFFER])) if index in clears else 0
+        frames.append(Frame(tuple(values), clear, index in marked, resets.get(index, 0)))
+    check(plan, frames)
+    return tuple(frames)
+
+
+def check(plan: Plan, frames: Sequence[Frame]) -> None:
+    """Refuse frames that the bench cannot send to this accelerator."""
+    longest = slots(plan)
+    for index, frame in enumerate(frames):
+        if frame.clear and plan.config.state is not StatePolicy.PULSE:
+            raise ValueError(f"frame {index} pulses clear, but the state policy is {plan.config.state.value}")
+        if frame.end and plan.config.state is not StatePolicy.UTTERANCE:
+            raise ValueError(f"frame {index} marks an end, but the state policy is {plan.config.state.value}")
+        if not 1 <= len(frame.values) <= longest:
+            raise ValueError(f"frame {index} must have 1 to {longest} elements, not {len(frame.values)}")
+        if not plan.model.input.contains(np.array(frame.values)):
+            raise ValueError(f"frame {index} must hold values of {plan.model.input.min} to {plan.model.input.max}")
+
+
+def slots(plan: Plan) -> int:
+    """Elements of the longest frame that the bench can send: two whole frames and some, so that counters wrap."""
+    return 2 * plan.model.inputs + 2
+
+
+def reference(model: QuantizedModel, frames: Sequence[Frame]) -> tuple[list[Expected], dict[str, int]]:
+    """Run the golden model over frames, with their clears, ends and resets.
+
+    A malformed frame computes nothing; a clear or an end that it carries takes effect before the next frame.
+
+    Parameters
+    ----------
+    model : QuantizedModel
+        The network.
+    frames : sequence of Frame
+        As sent.
+
+    Returns
+    -------
+    expected : list of Expected
+        The well-formed frames.
+    saturated : dict of str to int
+        Per vector, how many elements were clipped or wrapped.
+    """
+    golden = Golden(model)
+    expected: list[Expected] = []
+    saturated = dict.fromkeys((name for name in golden.vectors if name != "x"), 0)
+    state: State | None = None
+    segment = phase = 0
+    for index, frame in enumerate(frames):
+        if frame.clear or state is None:
+            state, phase = golden.initial_state(), 0
+        if len(frame.values) == model.inputs:
+            before = dict(state.saturated)
+            values = golden.step(np.array([frame.values]), state)
+            for name, total in state.saturated.items():
+                saturated[name] += total - before[name]
+            flat = {name: value[0] for name, value in values.items()}
+            expected.append(Expected(index, segment, frame.reset_after > 0, phase, flat))
+            phase += 1
+        if frame.end or frame.reset_after:
+            state = None
+        if frame.reset_after:
+            segment += 1
+    return expected, saturated
+
+
+def elements(golden: Golden, expected: Expected) -> list[tuple[int, str, int, IntArray]]:
+    """What leaves the finish block in a frame, in order: index of the operation, vector, first element, values."""
+    found = []
+    seen: dict[str, int] = {}
+    for index, op in enumerate(golden.operations):
+        if op.target not in expected.values:
+            break
+        start = seen.get(op.target, 0)
+        stop = start + op.repeat * op.rows
+        found.append((index, op.target, start, expected.values[op.target][start:stop]))
+        seen[op.target] = stop
+    return found
+
+
+def gives_logits(model: QuantizedModel, expected: Expected) -> bool:
+    """Whether a frame gives logits."""
+    return output_name(model) in expected.values
