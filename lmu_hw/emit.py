@@ -10,8 +10,9 @@ from typing import Any
 
 from amaranth.back import verilog
 
+from lmu_hw.config import WeightStore
 from lmu_hw.gateware.accelerator import Accelerator
-from lmu_hw.plan import Plan, WeightStore
+from lmu_hw.plan import Plan
 from lmu_hw.program_file import digest
 
 __all__ = ["LINT_WAIVERS", "TOP", "emit", "manifest", "to_verilog", "weight_image"]
@@ -113,8 +114,13 @@ def emit(plan: Plan, directory: str | Path, name: str = TOP) -> list[Path]:
 
 def _write(path: Path, text: str) -> Path:
     with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as handle:
-        handle.write(text)
-    temporary = Path(handle.name)
-    temporary.chmod(0o644)
-    temporary.replace(path)
+        temporary = Path(handle.name)
+        try:
+            handle.write(text)
+            handle.close()
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink()
+            raise
     return path

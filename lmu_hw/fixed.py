@@ -177,22 +177,21 @@ def shift_round(value: ArrayLike, shift: ArrayLike, rounding: Rounding) -> IntAr
     s = np.asarray(shift, dtype=np.int64)
     if s.size and (int(s.min()) < 0 or int(s.max()) > MAX_WIDTH):
         raise ValueError(f"shift must be in 0 to {MAX_WIDTH}, not {s.min()} to {s.max()}")
-    quotient = v >> s
-    remainder = v - (quotient << s)
-    inexact = remainder != 0
-    half = np.where(s > 0, np.int64(1) << np.maximum(s - 1, 0), np.int64(1))
-    above, tie = (remainder > half) & inexact, (remainder == half) & inexact
-    negative = v < 0
-    increment = {
-        Rounding.FLOOR: np.zeros_like(inexact),
-        Rounding.CEIL: inexact,
-        Rounding.UP: inexact & ~negative,
-        Rounding.DOWN: inexact & negative,
-        Rounding.HALF_UP: above | (tie & ~negative),
-        Rounding.HALF_DOWN: above | (tie & negative),
-        Rounding.ROUND: above | (tie & (quotient & 1).astype(bool)),
-    }[rounding]
-    return quotient + increment
+    dropped, full = (s > 0).astype(np.int64), (np.int64(1) << s) - 1
+    half = (full + 1) >> 1
+    if rounding is Rounding.FLOOR:
+        return v >> s
+    if rounding is Rounding.CEIL:
+        return (v + full) >> s
+    if rounding is Rounding.UP:
+        return (v + full * (v > 0)) >> s
+    if rounding is Rounding.DOWN:
+        return (v + full * (v < 0)) >> s
+    if rounding is Rounding.HALF_UP:
+        return (v + half * dropped - dropped * (v < 0)) >> s
+    if rounding is Rounding.HALF_DOWN:
+        return (v + half * dropped - dropped * (v > 0)) >> s
+    return (v + half * dropped - dropped * (1 - ((v >> s) & 1))) >> s
 
 
 def saturate(value: ArrayLike, fmt: Format, overflow: Overflow = Overflow.SAT) -> IntArray:

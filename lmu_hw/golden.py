@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lmu_hw.fixed import exact_matmul, requantize, shift_round
+from lmu_hw.fixed import exact_matmul, saturate, shift_round
 from lmu_hw.operations import Operation, lower, output_name, tanh_table, vectors
 from lmu_hw.program import QuantizedLMU, QuantizedModel
 
@@ -103,7 +103,7 @@ class Golden:
         if not self.model.input.contains(frame):
             raise ValueError(f"frame values must be in {self.model.input.min} to {self.model.input.max}")
         seen = {"x": frame.astype(np.int64)}
-        previous = dict(state.values)
+        previous = state.values
         for op in self.operations:
             if op.closes_stride and self._skips(op, state):
                 break
@@ -135,8 +135,8 @@ class Golden:
             part = source[:, term.offset : term.offset + op.repeat * columns]
             part = part.reshape(batch, op.repeat, columns)
             total = total + (exact_matmul(part, np.ascontiguousarray(term.weights.T)) << term.shift)
-        value = requantize(total, op.frac, op.narrow)
         exact = shift_round(total, op.shifts, op.narrow.rounding)
+        value = saturate(exact, op.narrow.format, op.narrow.overflow)
         if op.activation == "relu":
             value, exact = np.maximum(value, 0), np.maximum(exact, 0)
         state.saturated[op.target] += int(np.count_nonzero(value != exact))

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from lmu_hw import program_file
 from lmu_hw.cli.console import CommandError, progress
+from lmu_hw.config import AcceleratorConfig, StatePolicy, WeightStore
 from lmu_hw.fixed import Format
-from lmu_hw.plan import AcceleratorConfig, StatePolicy, WeightStore
 from lmu_hw.program import QuantizedModel
 from lmu_quantize import zoo
 from lmu_quantize.audio import read_wav

@@ -4,6 +4,7 @@ from amaranth.hdl import Array, Cat, Module, Mux, Shape, Signal, Value, signed, 
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from lmu_hw.config import StatePolicy, WeightStore
 from lmu_hw.gateware.finish import Finish
 from lmu_hw.gateware.frame_input import FrameInput
 from lmu_hw.gateware.frame_output import FrameOutput
@@ -11,7 +12,8 @@ from lmu_hw.gateware.lanes import Lanes
 from lmu_hw.gateware.layouts import decision_layout, feature_layout, load_layout, logit_layout
 from lmu_hw.gateware.memory import ReadOnly, SinglePort
 from lmu_hw.gateware.sequencer import Sequencer, read_layout
-from lmu_hw.plan import MemoryPlan, Plan, StatePolicy, WeightStore
+from lmu_hw.placement import MemoryPlan
+from lmu_hw.plan import Plan
 
 __all__ = ["Accelerator"]
 

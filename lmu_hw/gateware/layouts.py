@@ -4,9 +4,10 @@ from amaranth.hdl import unsigned
 from amaranth.lib import data
 from amaranth.utils import bits_for
 
+from lmu_hw.config import StatePolicy
 from lmu_hw.gateware.narrow import format_shape
 from lmu_hw.operations import output_name, vectors
-from lmu_hw.plan import Plan, StatePolicy
+from lmu_hw.plan import Plan
 
 __all__ = ["decision_layout", "feature_layout", "group_layout", "load_layout", "logit_layout"]
 

@@ -10,7 +10,8 @@ from amaranth.utils import bits_for
 from lmu_hw.gateware.lanes import product_shifts
 from lmu_hw.gateware.layouts import group_layout
 from lmu_hw.gateware.state import LayerState
-from lmu_hw.plan import Location, Plan, PlannedOperation, PlannedTerm
+from lmu_hw.placement import Location
+from lmu_hw.plan import Plan, PlannedOperation, PlannedTerm
 
 __all__ = ["Sequencer", "read_layout"]
 

@@ -144,7 +144,7 @@ module lmu_bench;
 
   always @(posedge clk) begin
     fresh <= 0;
-    lfsr_i <= next_random(lfsr_i);
+    if (transfer) lfsr_i <= next_random(lfsr_i);
     if (rst) begin
       rst <= cycle < 3;
       i_valid <= 0;
@@ -162,7 +162,7 @@ module lmu_bench;
       end
       if (!i_valid || transfer) begin
         i_valid <= 0;
-        i_payload <= lfsr_i;
+        i_payload <= ~i_payload;
         if (gap_now != 0) gap <= gap_now - 1;
         else begin
           gap <= 0;
@@ -200,7 +200,7 @@ module lmu_bench;
   wire [31:0] load_gap_now = load_transfer ? gap_of(lfsr_load) : load_gap;
   initial image = $fopen("weights.txt", "r");
   always @(posedge clk) begin
-    lfsr_load <= next_random(lfsr_load);
+    if (load_transfer) lfsr_load <= next_random(lfsr_load);
     if (!rst && !loaded && (!load_valid || load_transfer)) begin
       load_valid <= 0;
       if (load_gap_now != 0) load_gap <= load_gap_now - 1;
@@ -218,17 +218,23 @@ module lmu_bench;
 
   // ---- stalls of the outputs --------------------------------------------------------------------------------------------
   always @(posedge clk) begin
-    lfsr_logits <= next_random(lfsr_logits);
-    lfsr_decision <= next_random(lfsr_decision);
-    if (logits_valid) logits_gap <= logits_ready ? gap_of(lfsr_logits) : logits_gap - 1;
-    if (decision_valid) decision_gap <= decision_ready ? gap_of(lfsr_decision) : decision_gap - 1;
+    if (logits_valid) begin
+      lfsr_logits <= next_random(lfsr_logits);
+      logits_gap <= logits_ready ? gap_of(lfsr_logits) : logits_gap - 1;
+    end
+    if (decision_valid) begin
+      lfsr_decision <= next_random(lfsr_decision);
+      decision_gap <= decision_ready ? gap_of(lfsr_decision) : decision_gap - 1;
+    end
   end
 
   // ---- monitors ---------------------------------------------------------------------------------------------------------
   wire [MEMORIES-1:0] reads = `LMU_READS;
   wire [MEMORIES-1:0] writes = `LMU_WRITES;
   wire issue = dut.sequencer.issue;
-  reg [31:0] counts [0:MEMORIES-1];
+  reg [31:0] counts [0:MEMORIES-1];  // reads of each memory; runs of equal cycles are added when they end
+  reg [MEMORIES-1:0] reads_before = 0;
+  reg [31:0] equal_reads = 0;
   reg [31:0] offered = 0;
   reg started = 0, logits_held = 0, decision_held = 0, decision_seen = 0;
   reg [`LMU_LOGIT_WIDTH-1:0] logits_before = 0;
@@ -245,8 +251,8 @@ module lmu_bench;
     logits_held <= !rst && logits_valid && !logits_ready;
     decision_held <= !rst && decision_valid && !decision_ready;
     decision_seen <= !rst && decision_valid && !decision_ready;
-    logits_before <= logits_payload;
-    decision_before <= decision_payload;
+    if (logits_valid) logits_before <= logits_payload;
+    if (decision_valid) decision_before <= decision_payload;
     quiet <= active ? 0 : quiet + 1;
     if (decision_valid && !decision_seen) offered <= cycle;
     if (!stopped && rst) begin
@@ -264,8 +270,12 @@ module lmu_bench;
         $fwrite(trace, "v %0d o_decision\n", cycle);
       if (^{i_ready, logits_valid, decision_valid, frame_error} === 1'bx) $fwrite(trace, "v %0d control\n", cycle);
       if ((reads & writes) != 0) $fwrite(trace, "m %0d %b\n", cycle, reads & writes);
-      if (reads != 0)
-        for (k = 0; k < MEMORIES; k = k + 1) if (reads[k]) counts[k] = counts[k] + 1;
+      if (reads == reads_before) equal_reads <= equal_reads + 1;
+      else begin
+        for (k = 0; k < MEMORIES; k = k + 1) if (reads_before[k]) counts[k] = counts[k] + equal_reads;
+        reads_before <= reads;
+        equal_reads <= 1;
+      end
       if (cycle > 16 && ((quiet > QUIET) || cycle >= limit)) begin
         for (k = 0; k < MEMORIES; k = k + 1) $fwrite(trace, "n %0d %0d\n", k, counts[k]);
         $fwrite(trace, "z %0d %0d %0d %0d\n", cycle, cycle >= limit, waiting, $time);

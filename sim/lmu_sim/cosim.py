@@ -1,7 +1,7 @@
 """Cosimulation: the Verilog of an accelerator against the golden model, every element of every vector in every frame."""
 
 import hashlib
-import shlex
+import itertools
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lmu_hw.config import StatePolicy, WeightStore
 from lmu_hw.emit import TOP, to_verilog, weight_image
 from lmu_hw.fixed import Format
 from lmu_hw.gateware.layouts import decision_layout, feature_layout, load_layout, logit_layout
 from lmu_hw.golden import Golden, decide
 from lmu_hw.operations import output_name
-from lmu_hw.plan import Plan, StatePolicy, WeightStore
+from lmu_hw.plan import Plan
 from lmu_hw.program import QuantizedModel
 from lmu_sim.runner import Simulator, build, run
 from lmu_sim.stimulus import Expected, Frame, check, elements, reference, slots, stimulus
@@ -101,9 +102,10 @@ class CosimResult:
     violations : tuple of str
         Broken rules of the streams and memories, each with its time.
     intervals : tuple of (int, int)
-        Cycles from frame to frame, measured and planned; only where nothing was stalled, dropped or reset.
+        Cycles from frame to frame, measured and planned; only where nothing was stalled, spaced, dropped or reset.
     latencies : tuple of (int, int)
-        Cycles from a frame's last element to its decision, measured and planned; where intervals are.
+        Cycles from a frame's last element to its decision, measured and planned; only of spaced frames without stalls
+        and resets.
     accesses : dict of str to (int, int)
         Reads of each memory, measured and planned; empty if the accelerator was reset.
     saturated : dict of str to int
@@ -290,7 +292,7 @@ def cosim(
     comparison = _Comparison(plan, plan.model if model is None else model, sent, trace, command)
     comparison.run()
     unstalled = stalls == "none" and not any(frame.reset_after for frame in sent)
-    intervals, latencies = comparison.timing() if unstalled else ((), ())
+    intervals, latencies = comparison.timing(spaced) if unstalled else ((), ())
     watch.append(time.perf_counter())
     return CosimResult(
         simulator=simulator,
@@ -623,31 +625,33 @@ class _Comparison:
             if not segment.ended or cycle < segment.ended:
                 self._note("frame_error", (index, -1), 0, 1, (cycle, 0))
 
-    def timing(self) -> tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]]:
-        """Measured and planned intervals and latencies, from the second stride period on."""
+    def timing(self, spaced: bool) -> tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]]:
+        """Measured and planned intervals, or latencies if the frames were spaced.
+
+        Intervals count where a whole stride period and the next frame came without a gap: no malformed frame, no clear
+        that starts the strides anew.
+        """
         segment = self.trace.segments[-1]
         accepted = {index: cycle for cycle, index in segment.accepted}
-        offered = iter(cycle for _, cycle, _ in segment.decisions)
-        intervals, latencies = [], []
-        starts = segment.started
+        giving = [one for one in self.expected if output_name(self.model) in one.values]
+        planned = self.plan.frames
+        if spaced:
+            pairs = [
+                (offered - accepted[one.frame], planned[one.phase % self.plan.period].latency)
+                for one, (_, offered, _) in zip(giving, segment.decisions, strict=False)
+                if one.frame in accepted
+            ]
+            return (), tuple(pairs)
+        pairs = []
         steady = 0
-        malformed_before = {
-            index + 1 for index, frame in enumerate(self.sent) if len(frame.values) != self.model.inputs
-        }
-        for place, one in enumerate(self.expected):
-            decision = next(offered, None) if output_name(self.model) in one.values else None
-            steady = 0 if one.phase == 0 and place % self.plan.period else steady + 1
-            if one.frame in malformed_before:
+        for place, (one, after) in enumerate(itertools.pairwise(self.expected)):
+            steady += 1
+            if after.frame != one.frame + 1 or after.phase != one.phase + 1:
                 steady = 0
-            timing = self.plan.frames[one.phase % self.plan.period]
-            if steady <= self.plan.period:
-                continue
-            if decision is not None and one.frame in accepted:
-                latencies.append((decision - accepted[one.frame], timing.latency))
-            if place + 1 < min(len(starts), len(self.expected)) and one.frame + 1 not in malformed_before | {None}:
-                if self.expected[place + 1].frame == one.frame + 1:
-                    intervals.append((starts[place + 1] - starts[place], timing.interval))
-        return tuple(intervals), tuple(latencies)
+            elif steady > self.plan.period and place + 1 < len(segment.started):
+                interval = segment.started[place + 1] - segment.started[place]
+                pairs.append((interval, planned[one.phase % self.plan.period].interval))
+        return tuple(pairs), ()
 
     def accesses(self) -> dict[str, tuple[int, int]]:
         """Reads of the weight memories, the parameters and all data memories together."""

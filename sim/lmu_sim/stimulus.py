@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lmu_hw.config import StatePolicy
 from lmu_hw.golden import Golden, State
 from lmu_hw.operations import output_name
-from lmu_hw.plan import Plan, StatePolicy
+from lmu_hw.plan import Plan
 from lmu_hw.program import QuantizedModel
 
 __all__ = ["Expected", "Frame", "reference", "stimulus"]

@@ -67,7 +67,7 @@ class TrainConfig:
     copies : int
         Augmented copies of each clip.
     limit : int or None
-        Most clips of one label in training and in validation.
+        Most clips of one label in each split; None takes all.
     unknown_ratio, silence_ratio, splice_ratio : float
         Clips of ``unknown`` (recorded), of silence and of spliced words in an epoch, as multiples of the mean number of
         clips of a keyword.

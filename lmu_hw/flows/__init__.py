@@ -1,0 +1,1 @@
+"""Open ASIC flows: cell libraries and synthesis."""

@@ -1,0 +1,1 @@
+"""From gates and their activity to energy."""

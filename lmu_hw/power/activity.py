@@ -1,0 +1,121 @@
+"""How often every net changes, and how long it is high."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmu_hw.power.netlist import HIGH, LOW, Netlist
+
+__all__ = ["Activity", "clock_nets", "random_activity"]
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Activity:
+    """Activity of the nets of a netlist, averaged over a run.
+
+    Parameters
+    ----------
+    period : float
+        Clock period of the run in seconds.
+    cycles : float
+        Clock cycles that were counted.
+    toggles : ndarray of float64, shape (nets,)
+        Changes per clock cycle; the clock itself has 2.
+    duty : ndarray of float64, shape (nets,)
+        Part of the time at 1.
+    known : ndarray of bool, shape (nets,)
+        Whether the net was observed.
+    source : str
+        Where it came from, for reports.
+    """
+
+    period: float
+    cycles: float
+    toggles: FloatArray
+    duty: FloatArray
+    known: BoolArray
+    source: str
+
+    def coverage(self, netlist: Netlist) -> float:
+        """Part of the instances' pins whose net was observed, 0 to 1."""
+        pins = [net for instance in netlist.instances for net in instance.nets.values()]
+        return float(np.mean(self.known[pins])) if pins else 1.0
+
+
+def clock_nets(netlist: Netlist, clock: str) -> BoolArray:
+    """Nets of the clock network: what the clock reaches through buffers, inverters and clock gates.
+
+    Parameters
+    ----------
+    netlist : Netlist
+        Any.
+    clock : str
+        Name of the input port.
+
+    Returns
+    -------
+    ndarray of bool, shape (nets,)
+        Which nets belong to it.
+
+    Raises
+    ------
+    ValueError
+        If there is no such port of one bit.
+    """
+    if len(netlist.inputs.get(clock, ())) != 1:
+        raise ValueError(f"the netlist {netlist.top} has no input port {clock!r} of one bit")
+    found = np.zeros(netlist.nets, dtype=bool)
+    found[netlist.inputs[clock][0]] = True
+    passing = []
+    for instance in netlist.instances:
+        cell = instance.cell
+        gate = [pin.name for pin in cell.pins.values() if pin.role == "clock"] if cell.clock_gating else []
+        plain = cell.inputs if len(cell.inputs) == 1 and not cell.sequentials else ()
+        passing += [
+            (instance.nets[pin], instance.nets[output]) for pin in (*gate, *plain) for output in cell.outputs
+        ]
+    changed = True
+    while changed:
+        changed = False
+        for source, target in passing:
+            if found[source] and not found[target]:
+                found[target] = changed = True
+    return found
+
+
+def random_activity(
+    netlist: Netlist, clock: str, period: float, rng: np.random.Generator, constants: Iterable[int] = ()
+) -> Activity:
+    """Made-up activity that no simulation would give, for comparisons of power tools.
+
+    Parameters
+    ----------
+    netlist : Netlist
+        Any.
+    clock : str
+        Name of the clock port; its network gets 2 changes per cycle.
+    period : float
+        In seconds.
+    rng : numpy.random.Generator
+        Source of all randomness.
+    constants : iterable of int
+        Nets that never change.
+
+    Returns
+    -------
+    Activity
+        Up to one change per cycle for every other net, and any duty.
+    """
+    toggles, duty = rng.uniform(0, 1, netlist.nets), rng.uniform(0, 1, netlist.nets)
+    clocks = clock_nets(netlist, clock)
+    toggles[clocks], duty[clocks] = 2, 0.5
+    fixed = [LOW, HIGH, *constants]
+    toggles[fixed] = 0
+    duty[fixed] = np.round(duty[fixed])
+    duty[LOW], duty[HIGH] = 0, 1
+    return Activity(period, float("inf"), toggles, duty, np.ones(netlist.nets, dtype=bool), "random")

@@ -1,0 +1,458 @@
+"""Mutation testing of the checker: accelerators with one deliberate fault, each of which a cosimulation must notice."""
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lmu_hw.emit import TOP, to_verilog
+from lmu_hw.fixed import Overflow, Quantizer, Rounding
+from lmu_hw.golden import Golden
+from lmu_hw.config import AcceleratorConfig, StatePolicy
+from lmu_hw.plan import Plan, make_plan
+from lmu_hw.program import QuantizedDense, QuantizedLMU, QuantizedModel
+from lmu_sim.cosim import CosimResult, cosim
+from lmu_sim.random_models import random_frames, random_model
+from lmu_sim.runner import Simulator
+from lmu_sim.stimulus import Frame, stimulus
+
+__all__ = ["FAULTS", "Fault", "Trial", "fault_plan", "fault_stimulus", "kill_rate", "kill_table", "try_fault"]
+
+SEED = 57
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One deliberate fault.
+
+    Parameters
+    ----------
+    name : str
+        Short name.
+    level : {"verilog", "model"}
+        What is changed: the text of the Verilog, or the quantized model from which it is made.
+    what : str
+        What is wrong, one line.
+    verilog : callable
+        From the plan of the sound accelerator to the Verilog of the faulty one.
+    equivalent : str
+        Why no stimulus can tell the faulty accelerator from the sound one; empty if it must be noticed.
+    """
+
+    name: str
+    level: str
+    what: str
+    verilog: Callable[[Plan], str]
+    equivalent: str = ""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What the checker made of a fault.
+
+    Parameters
+    ----------
+    fault : Fault
+        Which one.
+    noticed : bool
+        Whether the cosimulation failed.
+    how : str
+        What failed first.
+    """
+
+    fault: Fault
+    noticed: bool
+    how: str
+
+    @property
+    def right(self) -> bool:
+        """Noticed, or rightly not."""
+        return self.noticed != bool(self.fault.equivalent)
+
+
+def fault_plan() -> Plan:
+    """The sound accelerator: all terms, a stride, ReLU, tanh, saturation, three lanes, and the pulse policy."""
+    rng = np.random.default_rng(SEED)
+    options = {"rounding": Rounding.HALF_UP, "overflow": Overflow.SAT, "bias": True}
+    below = random_model(
+        rng, layers=("lmu",), inputs=4, units=5, memories=[(3, 6.0), (3, 6.0), (2, 5.0)], e_h=True, e_m=True, w_x=True,
+        w_h=True, activation="relu", u_activation="linear", stride=2, unsigned=False, **options,
+    )  # fmt: skip
+    above = random_model(rng, layers=("dense",), inputs=5, units=4, activation="tanh", unsigned=False, **options)
+    dense = above.layers[0]
+    if not isinstance(dense, QuantizedDense):
+        raise TypeError(f"the upper layer must be dense, not {dense!r}")
+    model = QuantizedModel((*below.layers, dense), below.input, name="faults")
+    return make_plan(model, AcceleratorConfig(lanes=3, state=StatePolicy.PULSE))
+
+
+def fault_stimulus(plan: Plan) -> tuple[Frame, ...]:
+    """Three utterances with clears, frames of wrong length among them, and a reset in the middle of a frame."""
+    rng = np.random.default_rng(SEED + 1)
+    frames = random_frames(rng, plan.model, 3, 10)
+    n = plan.model.inputs
+    wrong = [rng.integers(plan.model.input.min, plan.model.input.max, size).tolist() for size in (n - 1, n + 1, 2 * n)]
+    reset_after = plan.model.inputs + int(plan.cycles_per_frame)
+    return stimulus(plan, frames, malformed={5: wrong, 12: wrong}, reset_in_frame={22: reset_after}, seed=SEED)
+
+
+def _text(change: Callable[[Plan, str], str]) -> Callable[[Plan], str]:
+    """A fault in the Verilog; a change that changes nothing is an error of the fault."""
+
+    def make(plan: Plan) -> str:
+        sound = to_verilog(plan)
+        faulty = change(plan, sound)
+        if faulty == sound:
+            raise ValueError("the fault changes nothing in the Verilog")
+        return faulty
+
+    return make
+
+
+def _in_module(verilog: str, module: str, pattern: str, replacement: str | Callable[[re.Match[str]], str]) -> str:
+    """Replace every match in one module, and insist on one."""
+    start = verilog.index(f"module \\{TOP}.{module} (" if module else f"module {TOP}(")
+    end = verilog.index("endmodule", start)
+    body, count = re.subn(pattern, replacement, verilog[start:end])
+    if not count:
+        raise ValueError(f"nothing in module {module or TOP} matches {pattern}")
+    return verilog[:start] + body + verilog[end:]
+
+
+def _replace(module: str, pattern: str, replacement: str) -> Callable[[Plan], str]:
+    return _text(lambda plan, verilog: _in_module(verilog, module, pattern, replacement))
+
+
+def flip_bit(verilog: str, memory: str, address: int, bit: int) -> str:
+    """Flip one bit of one word of a memory of constants.
+
+    Parameters
+    ----------
+    verilog : str
+        Text from `lmu_hw.emit.to_verilog`.
+    memory : str
+        Name of the memory's module below the top.
+    address, bit : int
+        Which.
+
+    Returns
+    -------
+    str
+        The changed text.
+    """
+
+    def flipped(match: re.Match[str]) -> str:
+        digits = f"{int(match[2], 16) ^ (1 << bit):0{len(match[2])}x}"
+        return f"{match[1]}{digits};"
+
+    return _in_module(verilog, memory, rf"(cells\[{address}\] = \d+'h)([0-9a-f]+);", flipped)
+
+
+def _weight(plan: Plan, verilog: str) -> str:
+    """Lowest bit of the weight of row 0, column 0 of the last operation."""
+    planned = plan.operations[-1]
+    memory = plan.weight_memories[planned.weight_memory]
+    return flip_bit(verilog, f"memory_{memory.name}", planned.weight_base, 0)
+
+
+def _absent_weight(plan: Plan, verilog: str) -> str:
+    """A weight of a row that does not exist: the last lane of an operation's last, incomplete row group."""
+    planned = next(one for one in plan.operations if one.operation.rows % plan.lanes)
+    memory = plan.weight_memories[planned.weight_memory]
+    address = planned.weight_base + planned.groups * planned.operation.columns - 1
+    return flip_bit(verilog, f"memory_{memory.name}", address, memory.width - 1)
+
+
+def _bias(plan: Plan, verilog: str) -> str:
+    """The bias of a row of u changes by one unit in the last place of the result."""
+    planned = plan.operations[0]
+    return flip_bit(verilog, "memory_parameters", planned.parameter_base, int(planned.operation.shifts[0]))
+
+
+def _shift(plan: Plan, verilog: str) -> str:
+    planned = plan.operations[0]
+    return flip_bit(verilog, "memory_parameters", planned.parameter_base, plan.bias_width)
+
+
+def _table(plan: Plan, verilog: str) -> str:
+    """The entry of the tanh table that is read most often."""
+    planned = plan.operations[-1]
+    golden = Golden(plan.model)
+    state = golden.initial_state()
+    sizes = plan.model.inputs
+    frames = [one.values for one in fault_stimulus(plan) if len(one.values) == sizes]
+    values = [golden.step(np.array([frame]), state).get(planned.operation.target) for frame in frames]
+    results = np.abs(np.concatenate([value.ravel() for value in values if value is not None]))
+    common = int(np.bincount(results[results > 0]).argmax())
+    table = plan.images()["tanh"]
+    for address in (address for address, entry in enumerate(table) if entry == common):
+        verilog = flip_bit(verilog, "finish.table", address, 0)
+    return verilog
+
+
+def _swapped_lanes(plan: Plan, verilog: str) -> str:
+    first, second = (
+        re.search(rf"assign product{lane}  ?= \$signed\((weights\[[\d:]+\])\)", verilog) for lane in (0, 1)
+    )
+    if first is None or second is None:
+        raise ValueError("the lanes' products were not found")
+    marked = verilog.replace(first[0], first[0].replace(first[1], "\0"))
+    return marked.replace(second[0], second[0].replace(second[1], first[1])).replace("\0", second[1])
+
+
+def _dropped(plan: Plan, verilog: str) -> str:
+    """The last element of the memory state is not written."""
+    planned = [one for one in plan.operations if one.operation.target == "layer0.m"][-1]
+    if planned.target is None:
+        raise ValueError("the memory state must have a place")
+    op = planned.operation
+    address = planned.target.base + op.start + op.repeat * op.rows - 1
+    number = plan.operations.index(planned)
+    condition = f"(write_operation == {number} && write_address == {address})"
+    return _in_module(verilog, "finish", r"assign write = (.+?);", rf"assign write = \1 && !{condition};")
+
+
+def _stride_phase(plan: Plan, verilog: str) -> str:
+    """Of the values that the next phase can take, the constants after the first one are those of a clear and a reset."""
+    name = _find(verilog, r"phase0 <= (\S+) ;")
+    head, *rest = re.split(rf"({re.escape(name)}  ?= )1'h0;", verilog)
+    pairs = list(zip(rest[::2], rest[1::2], strict=True))
+    return head + "".join(f"{left}1'h{int(place > 0)};{right}" for place, (left, right) in enumerate(pairs))
+
+
+def _long_frame(plan: Plan, verilog: str) -> str:
+    """The mark of a frame that is too long, which keeps its elements from being written, is never set."""
+    start = verilog.index(f"module \\{TOP}.input (")
+    inverted = _find(verilog[start:], r"assign write = \S+ +& (\S+) ")
+    mark = _find(verilog[start:], rf"assign {re.escape(inverted)} +=  ?~ (\S+) ?;")
+    return _in_module(verilog, "input", rf"({re.escape(mark)} +)<= .+;", r"\1<= 1'h0;")
+
+
+def _find(text: str, pattern: str) -> str:
+    match = re.search(pattern, text)
+    if match is None:
+        raise ValueError(f"nothing matches {pattern}")
+    return match[1]
+
+
+def _model(change: Callable[[QuantizedModel], QuantizedModel]) -> Callable[[Plan], str]:
+    return lambda plan: to_verilog(make_plan(change(plan.model), plan.config))
+
+
+def _lmu(change: Callable[[QuantizedLMU], QuantizedLMU]) -> Callable[[Plan], str]:
+    """A change of the first layer."""
+
+    def changed(model: QuantizedModel) -> QuantizedModel:
+        layer = model.layers[0]
+        if not isinstance(layer, QuantizedLMU):
+            raise TypeError(f"the first layer must be an LMU, not {layer!r}")
+        return dataclasses.replace(model, layers=(change(layer), *model.layers[1:]))
+
+    return _model(changed)
+
+
+def _narrowed(name: str, **change: Rounding | Overflow) -> Callable[[Plan], str]:
+    def changed(layer: QuantizedLMU) -> QuantizedLMU:
+        quantizer: Quantizer = getattr(layer, name)
+        return dataclasses.replace(layer, **{name: dataclasses.replace(quantizer, **change)})  # type: ignore[arg-type]
+
+    return _lmu(changed)
+
+
+def _matrix(name: str) -> Callable[[Plan], str]:
+    """One element of a memory's matrix is one unit off."""
+
+    def changed(layer: QuantizedLMU) -> QuantizedLMU:
+        found = [one.copy() for one in getattr(layer, name)]
+        found[0].flat[0] += 1 if found[0].flat[0] <= 0 else -1
+        return dataclasses.replace(layer, **{name: tuple(found)})
+
+    return _lmu(changed)
+
+
+FAULTS = (
+    Fault("weight bit", "verilog", "one bit of one weight is flipped", _text(_weight)),
+    Fault("bias", "verilog", "one bias is one unit off", _text(_bias)),
+    Fault("narrowing shift", "verilog", "one row is shifted by one bit too many or too few", _text(_shift)),
+    Fault("tanh entry", "verilog", "the entries of the tanh table for one value are one unit off", _text(_table)),
+    Fault("swapped lanes", "verilog", "lanes 0 and 1 have each other's weights", _text(_swapped_lanes)),
+    Fault(
+        "product shift",
+        "verilog",
+        "the products of lane 0 are shifted by one bit too many",
+        _replace("lanes", r"(assign product0 +=) (.+);", r"\1 (\2) <<< 1;"),
+    ),
+    Fault("dropped element", "verilog", "the last element of the memory state is not written", _text(_dropped)),
+    Fault(
+        "stale memory",
+        "verilog",
+        "a clear does not reach the memory state",
+        _replace("sequencer.state", r"valid0m <= (.+);", r"valid0m <= valid0m | \1;"),
+    ),
+    Fault(
+        "stale hidden state",
+        "verilog",
+        "a clear does not reach the hidden state",
+        _replace("sequencer.state", r"valid0h <= (.+);", r"valid0h <= valid0h | \1;"),
+    ),
+    Fault(
+        "always cleared",
+        "verilog",
+        "the memory state is read as zero in every frame",
+        _replace("sequencer.state", r"valid0m <= (.+);", r"valid0m <= 1'h0;"),
+    ),
+    Fault(
+        "old is new",
+        "verilog",
+        "the two copies of the memory state are not exchanged",
+        _replace("sequencer.state", r"turn0m <= (.+);", r"turn0m <= 1'h0;"),
+    ),
+    Fault("stride phase", "verilog", "after a clear or a reset, the stride is one frame early", _text(_stride_phase)),
+    Fault(
+        "no reset",
+        "verilog",
+        "a reset does not reach the state of the layers",
+        _replace("sequencer.state", r"if \(rst\)", "if (1'h0)"),
+    ),
+    Fault(
+        "lost clear",
+        "verilog",
+        "a pulse on clear is ignored",
+        _replace("", r"\.clear\(clear\)", ".clear(1'h0)"),
+    ),
+    Fault(
+        "ties",
+        "verilog",
+        "the highest label wins a tie",
+        _replace("output", r"(assign .+ \$signed\(w_data\)) > ", r"\1 >= "),
+    ),
+    Fault(
+        "no back pressure",
+        "verilog",
+        "logits are computed while the last ones are still waiting",
+        _replace("", r"\.output_free\(.+\)", ".output_free(1'h1)"),
+    ),
+    Fault(
+        "impatient logits",
+        "verilog",
+        "a logit does not wait until it is taken",
+        _replace("", r"\.o_logits__ready\(o_logits__ready\)", ".o_logits__ready(1'h1)"),
+    ),
+    Fault(
+        "impatient decision",
+        "verilog",
+        "the decision does not wait until it is taken",
+        _replace("", r"\.o_decision__ready\(o_decision__ready\)", ".o_decision__ready(1'h1)"),
+    ),
+    Fault("long frame", "verilog", "a frame that is too long is used", _text(_long_frame)),
+    Fault(
+        "silent error",
+        "verilog",
+        "a dropped frame is not reported",
+        _replace("input", r"frame_error <= .+;", "frame_error <= 1'h0;"),
+    ),
+    Fault(
+        "absent row",
+        "verilog",
+        "one weight of a row that does not exist is not zero",
+        _text(_absent_weight),
+        "a lane without a row is never selected by the finish block",
+    ),
+    Fault("rounding", "model", "the memory state is rounded down", _narrowed("m", rounding=Rounding.FLOOR)),
+    Fault("tie rule", "model", "ties of the memory state go to even", _narrowed("m", rounding=Rounding.ROUND)),
+    Fault("wrapping", "model", "u wraps instead of saturating", _narrowed("u", overflow=Overflow.WRAP)),
+    Fault(
+        "symmetric",
+        "model",
+        "u never takes its most negative value",
+        _narrowed("u", overflow=Overflow.SAT_SYM),
+    ),
+    Fault(
+        "no ReLU",
+        "model",
+        "the hidden state keeps negative values",
+        _lmu(lambda layer: dataclasses.replace(layer, activation="linear")),
+    ),
+    Fault("state matrix", "model", "one element of the state matrix is one unit off", _matrix("a")),
+    Fault("input matrix", "model", "one element of the input matrix is one unit off", _matrix("b")),
+)
+"""All faults."""
+
+
+def try_fault(
+    fault: Fault, simulator: Simulator | str = Simulator.ICARUS, directory: str | Path = "build/faults"
+) -> Trial:
+    """Simulate one faulty accelerator against the sound model.
+
+    Parameters
+    ----------
+    fault : Fault
+        One of `FAULTS`.
+    simulator : Simulator or str
+        Which simulator.
+    directory : str or Path
+        For builds and runs.
+
+    Returns
+    -------
+    Trial
+        Whether it was noticed.
+    """
+    plan = fault_plan()
+    result = cosim(
+        plan,
+        fault_stimulus(plan),
+        simulator=simulator,
+        stalls="random",
+        seed=SEED,
+        directory=directory,
+        verilog=fault.verilog(plan),
+    )
+    return Trial(fault, not result.ok, _how(result))
+
+
+def _how(result: CosimResult) -> str:
+    if result.mismatch is not None:
+        one = result.mismatch
+        return f"{one.block}[{one.element}] of frame {one.frame}"
+    if result.violations:
+        return result.violations[0]
+    return "did not come to rest" if result.hung else "nothing differs" if result.ok else "not as planned"
+
+
+def kill_rate(trials: Iterable[Trial]) -> tuple[int, int]:
+    """How many faults were noticed, of how many that could be."""
+    real = [trial for trial in trials if not trial.fault.equivalent]
+    return sum(trial.noticed for trial in real), len(real)
+
+
+def kill_table(
+    simulator: Simulator | str = Simulator.ICARUS, directory: str | Path = "build/faults"
+) -> tuple[list[Trial], str]:
+    """Try every fault.
+
+    Parameters
+    ----------
+    simulator : Simulator or str
+        Which simulator.
+    directory : str or Path
+        For builds and runs.
+
+    Returns
+    -------
+    trials : list of Trial
+        In the order of `FAULTS`.
+    table : str
+        The same as a Markdown table, with the kill rate below.
+    """
+    trials = [try_fault(fault, simulator, directory) for fault in FAULTS]
+    lines = ["| fault | changed in | what is wrong | noticed by |", "|---|---|---|---|"]
+    for trial in trials:
+        fault = trial.fault
+        noticed = trial.how if trial.noticed else f"equivalent: {fault.equivalent}" if fault.equivalent else "**missed**"
+        lines.append(f"| {fault.name} | {fault.level} | {fault.what} | {noticed} |")
+    killed, real = kill_rate(trials)
+    return trials, "\n".join([*lines, "", f"{killed} of {real} faults noticed."]) + "\n"

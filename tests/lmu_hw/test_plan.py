@@ -1,0 +1,220 @@
+"""The plan's predictions against the accelerator in simulation, and against the Verilog: cycles, accesses, memories."""
+
+import re
+
+import numpy as np
+import pytest
+from amaranth.sim import Simulator
+from numpy.testing import assert_array_equal
+
+from lmu_hw.config import AcceleratorConfig, StatePolicy, WeightStore
+from lmu_hw.emit import to_verilog
+from lmu_hw.gateware.accelerator import Accelerator
+from lmu_hw.golden import Golden
+from lmu_hw.plan import make_plan
+from lmu_sim.random_models import random_frames, random_model
+
+
+class Watched(Accelerator):
+    """An accelerator that keeps its parts, so that a testbench can look into them."""
+
+    def elaborate(self, platform):
+        self.parts = super().elaborate(platform).submodules
+        return self.parts._builder
+
+
+class Observation:
+    """What an accelerator did with a stream of frames, cycle by cycle."""
+
+    def __init__(self, plan, frames, gap=0):
+        self.plan = plan
+        self.issues, self.accepts, self.decisions, self.logits = [], [], [], []
+        self.reads, self.writes = {}, {}
+        self.cycle = 0
+        self.expected = sum(plan.frames[t % plan.period].output for t in range(len(frames)))
+        self.frames, self.gap = frames, gap
+        self.dut = Watched(plan)
+        simulator = Simulator(self.dut)
+        simulator.add_clock(1e-6)
+        simulator.add_testbench(self._watch, background=True)
+        simulator.add_testbench(self._drive)
+        simulator.run()
+
+    async def _drive(self, ctx):
+        dut = self.dut
+        ctx.set(dut.o_logits.ready, 1)
+        ctx.set(dut.o_decision.ready, 1)
+        deadline = 2000 + 2 * (len(self.frames) + 1) * (max(f.interval for f in self.plan.frames) + self.gap)
+        for frame in self.frames.tolist():
+            for index, element in enumerate(frame):
+                ctx.set(dut.i.payload, {"data": element, "last": index == len(frame) - 1})
+                ctx.set(dut.i.valid, 1)
+                ready = False
+                while not ready:
+                    _, _, ready = await ctx.tick().sample(dut.i.ready)
+                    assert self.cycle < deadline, "an input was not accepted in time"
+            ctx.set(dut.i.valid, 0)
+            await ctx.tick().repeat(self.gap) if self.gap else None
+        issued = sum(self.plan.frames[t % self.plan.period].issued for t in range(len(self.frames)))
+        while len(self.decisions) < self.expected or len(self.issues) < issued:
+            await ctx.tick()
+            assert self.cycle < deadline, "the outputs did not come in time"
+        await ctx.tick().repeat(4 * self.plan.lanes + 20)
+
+    async def _watch(self, ctx):
+        dut, parts = self.dut, self.dut.parts
+        sequencer, finish = parts.sequencer, parts.finish
+        memories = {m.name: parts[f"memory_{m.name}"] for m in self.plan.memories if m.kind not in ("table", "output")}
+        signals = [sequencer.issue, finish.write, dut.i.valid & dut.i.ready & dut.i.payload.last]
+        signals += [dut.o_decision.valid, dut.o_logits.valid, dut.o_logits.payload.data]
+        signals += [memory.read for memory in memories.values()]
+        signals += [getattr(memory, "write", memory.read) for memory in memories.values()]
+        self.reads, self.writes = dict.fromkeys(memories, 0), dict.fromkeys(memories, 0)
+        writable = {memory.name for memory in self.plan.data_memories}
+        self.finished = 0
+        async for _, _, issue, write, accept, decision, logit, value, *ports in ctx.tick().sample(*signals):
+            if issue:
+                self.issues.append(self.cycle)
+            if accept:
+                self.accepts.append(self.cycle)
+            if decision:
+                self.decisions.append(self.cycle)
+            if logit:
+                self.logits.append(value)
+            self.finished += write
+            for name, read, written in zip(memories, ports[: len(memories)], ports[len(memories) :], strict=True):
+                self.reads[name] += read
+                self.writes[name] += written
+                assert not (read and written and name in writable), f"{name} is read and written in cycle {self.cycle}"
+            self.cycle += 1
+
+
+CASES = {
+    "one_lane": (1, {"layers": ("lmu", "dense")}),
+    "two_lanes_tanh": (2, {"layers": ("lmu",), "activation": "tanh"}),
+    "three_lanes_strided": (3, {"layers": ("lmu", "lmu", "dense"), "stride": 2}),
+    "four_lanes_2019": (4, {"layers": ("lmu",), "e_h": True, "e_m": True, "w_h": True, "activation": "tanh"}),
+    "eight_lanes_spotter": (8, {"layers": ("lmu", "lmu", "dense"), "e_h": False, "w_h": False, "stride": 1}),
+    "sixteen_lanes": (16, {"layers": ("dense", "lmu", "dense"), "inputs": 9, "units": 20, "stride": 3}),
+    "dense_only": (4, {"layers": ("dense", "dense")}),
+    "one_dense": (2, {"layers": ("dense",), "units": 1, "inputs": 1}),
+    "many_memories": (4, {"layers": ("lmu", "dense"), "memories": [(3, 6.0)] * 4 + [(2, 5.0)] * 2, "units": 7}),
+}
+
+
+def planned(seed, lanes, options, **config):
+    rng = np.random.default_rng(seed)
+    model = random_model(rng, **options)
+    return make_plan(model, AcceleratorConfig(lanes=lanes, **config)), rng
+
+
+def check_against_simulation(plan, rng):
+    model, period = plan.model, plan.period
+    count = 2 * period + 3
+    frames = random_frames(rng, model, 1, count)
+    seen = Observation(plan, frames[0])
+    assert_array_equal(seen.logits, Golden(model).run(frames)["logits"].reshape(-1))
+
+    executed = [plan.frames[t % period] for t in range(count)]
+    firsts = np.array(seen.issues)[np.cumsum([0] + [frame.issued for frame in executed[:-1]])]
+    assert_array_equal(np.diff(firsts)[period:], [frame.interval for frame in executed[period:-1]], "intervals")
+    assert len(seen.issues) == sum(frame.issued for frame in executed)
+    assert len(seen.accepts) == count
+
+    def predicted(name):
+        return sum(frame.accesses[name] for frame in executed)
+
+    for memory in (*plan.weight_memories, plan.parameters):
+        assert seen.reads[memory.name] == predicted(memory.name), memory.name
+    assert sum(seen.reads[memory.name] for memory in plan.data_memories) == predicted("data")
+    assert seen.finished == predicted("data writes")
+    assert seen.writes["x"] == count * model.inputs
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_cycles_and_accesses_are_exact(name):
+    lanes, options = CASES[name]
+    check_against_simulation(*planned(len(name), lanes, options))
+
+
+def test_a_frame_that_ends_early_is_written_before_its_memory_is_read_again():
+    # Layer 1 ends every other frame with its memory state, in the memory that holds the one of layer 0 too.
+    plan, rng = planned(1031, 8, {"layers": ("lmu", "lmu")})
+    assert plan.model.strides == (1, 2)
+    check_against_simulation(plan, rng)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(60))
+def test_cycles_and_accesses_are_exact_for_any_model(seed):
+    layers = [("lmu", "dense"), ("lmu", "lmu"), ("dense", "lmu", "dense"), ("lmu",), ("dense", "dense")][seed % 5]
+    check_against_simulation(*planned(1000 + seed, (1, 2, 3, 4, 5, 8, 16, 64)[seed % 8], {"layers": layers}))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_latency_is_exact_when_frames_are_far_apart(name):
+    lanes, options = CASES[name]
+    plan, rng = planned(len(name), lanes, options)
+    count = 2 * plan.period
+    gap = 2 * max(max(frame.interval, frame.latency) for frame in plan.frames) + 50
+    seen = Observation(plan, random_frames(rng, plan.model, 1, count)[0], gap)
+    outputs = [t for t in range(count) if plan.frames[t % plan.period].output]
+    measured = np.array(seen.decisions) - np.array(seen.accepts)[outputs]
+    assert_array_equal(measured, [plan.frames[t % plan.period].latency for t in outputs])
+
+
+@pytest.mark.parametrize("store", WeightStore)
+@pytest.mark.parametrize("name", CASES)
+def test_memory_bits_are_those_of_the_verilog(name, store):
+    lanes, options = CASES[name]
+    plan, _ = planned(len(name), lanes, options, weights=store)
+    found = {}
+    module = ""
+    for line in to_verilog(plan).splitlines():
+        if opened := re.match(r"module \\?(\S+)", line):
+            module = opened[1].split(".")[-1].removeprefix("memory_")
+        if array := re.match(r"\s*reg (?:\[(\d+):0\] )?\\?\S+ ?\[(\d+):0\];", line):
+            found[module] = (int(array[1] or 0) + 1) * (int(array[2]) + 1)
+    names = {"table": "tanh"}
+    assert {names.get(module, module): bits for module, bits in found.items()} == plan.memory_bits
+
+
+@pytest.mark.parametrize("lanes", [4, 8, 16])
+def test_the_lanes_of_the_spotter_are_busy(spotter, lanes):
+    plan = make_plan(spotter, AcceleratorConfig(lanes=lanes))
+    assert plan.utilisation >= 0.90
+    assert sum(plan.memory_bits[memory.name] for memory in plan.weight_memories) < 1.1 * spotter.weight_bits + 2000
+
+
+def test_utilisation_counts_the_needed_products_only():
+    plan, _ = planned(3, 5, {"layers": ("lmu", "dense")})
+    products = sum(op.products for op in Golden(plan.model).operations)
+    assert plan.frames[-1].products == products
+    assert plan.utilisation == sum(f.products for f in plan.frames) / (5 * sum(f.interval for f in plan.frames))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"lanes": 0}, ValueError, r"lanes must be in 1 to 64, not 0"),
+        ({"lanes": 65}, ValueError, r"lanes must be in 1 to 64, not 65"),
+        ({"lanes": True}, ValueError, r"lanes must be in 1 to 64, not True"),
+        ({"lanes": 2.0}, TypeError, r"lanes must be an integer, not 2\.0"),
+        ({"lanes": "8"}, TypeError, r"lanes must be an integer, not '8'"),
+        ({"weights": "flash"}, ValueError, r"weights must be one of rom, ram, not 'flash'"),
+        ({"state": "never"}, ValueError, r"state must be one of keep, pulse, utterance, not 'never'"),
+    ],
+)
+def test_a_bad_configuration_is_refused(arguments, error, message):
+    with pytest.raises(error, match=message):
+        AcceleratorConfig(**arguments)
+
+
+def test_a_configuration_survives_json():
+    config = AcceleratorConfig(np.int64(16), "ram", "utterance")
+    assert config == AcceleratorConfig(16, WeightStore.RAM, StatePolicy.UTTERANCE)
+    assert AcceleratorConfig.from_dict(config.to_dict()) == config
+    with pytest.raises(ValueError, match="unknown key 'lane' in the configuration, expected lanes, weights or state"):
+        AcceleratorConfig.from_dict({"lane": 4})
+    with pytest.raises(ValueError, match=r"a configuration must be an object, not \[4\]"):
+        AcceleratorConfig.from_dict([4])

@@ -1,0 +1,71 @@
+"""The engine against OpenSTA, for the same netlist, Liberty, loads and activity of every pin.
+
+Debian's OpenSTA is of 2019 and weighs transitions in a way that later versions dropped; `OpenSta2019Rules` has those weights and
+everything else of the engine: tables, loads, transition times, supplies, activities.
+"""
+
+import numpy as np
+import pytest
+from conftest_power import MEMORY_UPDATE, MULTIPLIER, load_library, mapped, registered_accelerator
+
+from lmu_hw.power.activity import random_activity
+from lmu_hw.power.engine import Conditions, find_power
+from lmu_hw.power.opensta import OpenSta2019Rules
+
+PERIOD = 10e-9
+LIBRARIES = ["ihp-sg13g2", "sky130A", "nangate45"]
+TOLERANCE = 0.02
+
+
+def compare(sta, name, verilog, top, **options):
+    library = load_library(name)
+    netlist = mapped(verilog, top, library, **options)
+    constants = [net for one in netlist.instances if not one.cell.inputs for net in one.nets.values()]
+    activity = random_activity(netlist, "clk", PERIOD, np.random.default_rng(1), constants)
+    expected = sta(library, netlist, activity)
+    assert (expected > 0).all()
+    ours = find_power(netlist, activity, Conditions(upper_capacitance=True), OpenSta2019Rules()).watts()
+    np.testing.assert_allclose(ours, expected, rtol=1e-4)
+    assert (np.abs(np.array(ours) / expected - 1) < TOLERANCE).all()
+    return netlist, activity, expected
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_multiplier_agrees_with_opensta(sta, name):
+    compare(sta, name, MULTIPLIER, "multiplier")
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_memory_update_agrees_with_opensta(sta, name):
+    netlist, *_ = compare(sta, name, MEMORY_UPDATE, "memory_update")
+    assert any(one.cell.clock_gating for one in netlist.instances)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*LIBRARIES, "asap7", "osu018"])
+def test_whole_accelerator_agrees_with_opensta(sta, name):
+    compare(sta, name, registered_accelerator(), "registered")
+
+
+def test_the_comparison_would_notice(sta):
+    """A tenth more activity on one port, or another slew at the inputs, is seen."""
+    library = load_library("ihp-sg13g2")
+    netlist, activity, expected = compare(sta, "ihp-sg13g2", MULTIPLIER, "multiplier")
+    conditions = Conditions(upper_capacitance=True, input_slew=0.5e-9)
+    internal, _, _ = find_power(netlist, activity, conditions, OpenSta2019Rules()).watts()
+    assert abs(internal / expected[0] - 1) > 1e-3
+    activity.toggles[list(netlist.outputs["p"])] *= 1.1
+    _, switching, leakage = find_power(netlist, activity, Conditions(upper_capacitance=True), OpenSta2019Rules()).watts()
+    assert switching > expected[1] * (1 + 1e-4)
+    assert leakage == pytest.approx(expected[2], rel=1e-4)
+    assert library.voltage == 1.2
+
+
+def test_default_rules_charge_less_and_leak_the_same(sta):
+    """Against that version: about half of the internal power, the same switching, leakage by state instead of the mean."""
+    for name in LIBRARIES:
+        netlist, activity, expected = compare(sta, name, MULTIPLIER, "multiplier")
+        internal, switching, leakage = find_power(netlist, activity, Conditions(upper_capacitance=True)).watts()
+        assert 0.3 < internal / expected[0] < 0.5
+        assert switching == pytest.approx(expected[1], rel=1e-4)
+        assert leakage == pytest.approx(expected[2], rel=0.1)

