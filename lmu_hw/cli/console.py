@@ -51,7 +51,9 @@ def progress(title: str, total: int | None = None) -> Iterator[Callable[[int], N
     columns = [SpinnerColumn(), TextColumn("{task.description}")]
     if total is not None:
         columns += [BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
-    with Progress(*columns, TimeElapsedColumn(), console=_errors, transient=True) as bar:
+    with Progress(
+        *columns, TimeElapsedColumn(), console=_errors, transient=True, disable=not _errors.is_terminal
+    ) as bar:
         task = bar.add_task(title, total=total)
         yield lambda done: bar.update(task, completed=done)
 

@@ -1,8 +1,8 @@
 """The main job on the shipped network: quantization, Verilog, co-simulation on real speech.
 
 Takes the float network kws361 and integer frames of real speech that ship with it, quantizes the network, measures
-float and integer accuracy on these clips, writes the Verilog, and compares it with the golden model in Icarus
-Verilog: every element of every vector in every frame.
+float and integer accuracy on these clips, writes the Verilog, and compares it with the golden model in a
+simulator: every element of every vector in every frame.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", type=Path, default=Path("build/demo"), help="folder for results (default build/demo)")
     command.add_argument("--clips", type=positive, default=4, help="clips to co-simulate (default 4)")
     command.add_argument(
-        "--simulator", choices=[one.value for one in Simulator], default="icarus", help="default icarus"
+        "--simulator", choices=[one.value for one in Simulator], default="verilator", help="default verilator"
     )
     accelerator_arguments(command)
 

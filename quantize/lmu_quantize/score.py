@@ -121,5 +121,5 @@ def score_decisions(decisions: ArrayLike, truth: ArrayLike, labels: tuple[str, .
         The counts.
     """
     confusion = np.zeros((len(labels), len(labels)), np.int64)
-    np.add.at(confusion, (np.asarray(truth), np.asarray(decisions)), 1)
+    np.add.at(confusion, (np.asarray(truth, np.int64), np.asarray(decisions, np.int64)), 1)
     return Score(labels, confusion)

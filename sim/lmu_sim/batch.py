@@ -131,9 +131,9 @@ class BatchReport:
 class BatchSimulator:
     """An accelerator compiled to a program that runs clips at full speed.
 
-    Every clip starts from the zero state. Under the ``keep`` policy the accelerator is reset before each clip; under
-    ``pulse`` the first element of each clip comes with a pulse on ``clear``, and under ``utterance`` the last element is
-    marked ``end``, with no reset between the clips. Inputs are always valid and outputs always ready.
+    Every clip starts from the zero state. Under the ``keep`` policy the accelerator is reset before each clip. Under
+    ``pulse`` the first element of each clip comes with a pulse on ``clear``, and under ``utterance`` the last element
+    of each is marked ``end``, with no reset between the clips. Inputs are always valid and outputs always ready.
 
     Parameters
     ----------

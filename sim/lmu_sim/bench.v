@@ -171,7 +171,7 @@ module lmu_bench;
             i_payload <= element_payload(elements[DATA-1:0], remaining == 1, end_mark);
             elements <= elements >> DATA;
             remaining <= remaining - 1;
-          end else if (slot_full && !barrier && loaded && quiet >= spaced) begin
+          end else if (slot_full && !barrier && loaded && (spaced == 0 || (!i_valid && quiet >= spaced))) begin
             i_valid <= 1;
             i_payload <= element_payload(slot[HEAD+:DATA], slot_length == 1, slot[1]);
             elements <= slot >> (HEAD + DATA);

@@ -20,7 +20,7 @@ from lmu_hw.golden import Golden, decide
 from lmu_hw.operations import output_name
 from lmu_hw.plan import Plan
 from lmu_hw.program import QuantizedModel
-from lmu_sim.runner import Simulator, build, run
+from lmu_sim.runner import WAVES, Simulator, build, run
 from lmu_sim.stimulus import Expected, Frame, check, elements, reference, slots, stimulus
 
 __all__ = ["STALLS", "CosimResult", "Mismatch", "cosim"]
@@ -308,7 +308,7 @@ def cosim(
         saturated=comparison.saturated,
         cycles=trace.cycles,
         hung=trace.hung,
-        waves=place / "waves.vcd" if waves else None,
+        waves=place / WAVES if waves else None,
         seconds=dict(zip(("build", "run", "compare"), np.diff(watch).tolist(), strict=True)),
     )
 

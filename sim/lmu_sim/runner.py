@@ -48,12 +48,18 @@ class Build:
         Where it is.
     top : str
         Name of the bench module.
+    waves : bool
+        Whether runs write waveforms, to `WAVES`.
     """
 
     simulator: Simulator
     directory: Path
     top: str
+    waves: bool
 
+
+WAVES = "waves.vcd"
+"""Waveforms, in the directory of a run."""
 
 MAKE_VARIABLES = {
     "CXX": "g++",
@@ -130,7 +136,7 @@ def build(
     directory : str or Path
         Where builds are kept, each in a folder named by its hash.
     waves : bool
-        Whether runs may write waveforms; the bench is compiled with ``LMU_WAVES`` defined then.
+        Whether runs write waveforms. With Icarus Verilog the bench must do that, if ``LMU_WAVES`` is defined.
     timeout : float
         Seconds.
 
@@ -152,7 +158,7 @@ def build(
     parent = Path(directory).resolve()
     place = parent / f"{simulator.value}-{digest}"
     if (place / "built").is_file():
-        return Build(simulator, place, top)
+        return Build(simulator, place, top, waves)
     if simulator is Simulator.VERILATOR and any(letter.isspace() for letter in str(place)):
         raise ToolError(f"Verilator cannot build in a folder with a space in its name, choose another than '{parent}'")
     parent.mkdir(parents=True, exist_ok=True)
@@ -166,7 +172,8 @@ def build(
         "arguments": {
             "sources": [str(place / name) for name in sources if not name.endswith(".vh")],
             "includes": [str(place)],
-            "defines": {"LMU_WAVES": 1} if waves else {},
+            "defines": {"LMU_WAVES": 1} if waves and simulator is Simulator.ICARUS else {},
+            "waves": waves and simulator is Simulator.VERILATOR,
             "hdl_toplevel": top,
             "build_dir": str(place),
             "timescale": ["1ns", "1ns"],
@@ -182,7 +189,7 @@ def build(
     if simulator is Simulator.VERILATOR and not runtime.exists():
         _keep(sorted(place.glob("verilated*.o")), runtime)
     (place / "built").touch()
-    return Build(simulator, place, top)
+    return Build(simulator, place, top, waves)
 
 
 def _keep(compiled: Sequence[Path], runtime: Path) -> None:
@@ -203,7 +210,7 @@ def _hash(described: Any) -> str:
 def _build_arguments(simulator: Simulator, waves: bool) -> list[str]:
     if simulator is Simulator.ICARUS:
         return list(ICARUS_ARGUMENTS)
-    return [*VERILATOR_ARGUMENTS, *(("--trace-vcd", "--trace-underscore") if waves else ())]
+    return [*VERILATOR_ARGUMENTS, *(("--trace-underscore",) if waves else ())]
 
 
 def run(
@@ -249,11 +256,13 @@ def run(
     place.mkdir(parents=True, exist_ok=True)
     for name, text in (files or {}).items():
         (place / name).write_text(text)
+    icarus = built.simulator is Simulator.ICARUS
     results = place / "results.xml"
     results.unlink(missing_ok=True)
     job = {
         "action": "run",
         "simulator": built.simulator.value,
+        "vcd": built.waves and icarus,
         "arguments": {
             "test_module": module,
             "hdl_toplevel": built.top,
@@ -262,6 +271,7 @@ def run(
             "test_dir": str(place),
             "results_xml": str(results),
             "plusargs": list(plusargs),
+            "test_args": ["--trace", "--trace-file", WAVES] if built.waves and not icarus else [],
             "extra_env": dict(environment or {}),
             "seed": 1,
         },
@@ -281,9 +291,15 @@ def run(
 
 def _work(job: dict[str, Any]) -> None:
     """In the child: call cocotb's runner."""
-    from cocotb_tools.runner import get_runner
+    from cocotb_tools.runner import Icarus, get_runner
 
-    runner = get_runner(job["simulator"])
+    class IcarusWithWaves(Icarus):
+        """Lets the bench write VCD; cocotb knows FST and nothing."""
+
+        def _test_command(self) -> list[list[str]]:
+            return [["-vcd" if word == "-none" else word for word in words] for words in super()._test_command()]
+
+    runner = IcarusWithWaves() if job.get("vcd") else get_runner(job["simulator"])
     arguments = dict(job["arguments"])
     if job["action"] == "build":
         arguments["timescale"] = tuple(arguments["timescale"])

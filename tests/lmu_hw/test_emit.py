@@ -63,9 +63,8 @@ def test_every_waiver_is_needed_and_has_a_reason(tmp_path):
         waiver = f"/* verilator lint_off {code} */  // {reason}\n"
         assert waiver in text
         (tmp_path / f"{code}.v").write_text(text.replace(waiver, ""))
-        command = [*find_verilator().command, "--lint-only", "-Wall", "-Wno-fatal", f"{code}.v"]
-        done = subprocess.run(command, cwd=tmp_path, env=find_verilator().env, capture_output=True, text=True, check=True)
-        assert f"%Warning-{code}:" in done.stderr
+        arguments = ["--lint-only", "-Wall", "-Wno-fatal", f"{code}.v"]
+        assert f"%Warning-{code}:" in run_tool(find_verilator(), arguments, tmp_path)
         assert len(reason.split()) > 3
 
 
@@ -156,7 +155,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
 
     (tmp_path / "lmu_accelerator.weights").unlink()
     (tmp_path / "lmu_accelerator.weights").mkdir()
-    with pytest.raises(OSError, match="lmu_accelerator.weights"):
+    with pytest.raises(OSError, match=r"lmu_accelerator\.weights"):
         emit(plan, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(before)
 

@@ -27,19 +27,38 @@ from lmu_sim.random_models import random_frames, random_model
 from lmu_sim.tools import find_yosys, run_tool
 
 
-def simulate(dut, *testbenches, cycles=20_000):
-    """Run testbenches; the first ones may end, and the whole must within a number of cycles."""
+def simulate(dut, *testbenches, background=(), cycles=20_000):
+    """Run testbenches to their end, which must come within a number of cycles."""
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)
 
     async def deadline(ctx):
-        await ctx.tick().repeat(cycles)
+        for _ in range(cycles):
+            await ctx.tick()
         raise TimeoutError(f"the simulation did not end within {cycles} cycles")
 
+    for testbench in (*background, deadline):  # before the others, which look at what was taken
+        simulator.add_testbench(testbench, background=True)
     for testbench in testbenches:
         simulator.add_testbench(testbench)
-    simulator.add_testbench(deadline, background=True)
     simulator.run()
+
+
+def taker(rng, stall, port, found):
+    """A testbench that takes beats, with stalls, and checks that a waiting beat stays as it is."""
+
+    async def take(ctx):
+        held = None
+        while True:
+            ready = bool(rng.random() >= stall)
+            ctx.set(port.ready, ready)
+            _, _, valid, payload = await ctx.tick().sample(port.valid, port.payload)
+            assert held is None or (valid and payload == held), "a waiting beat was changed or withdrawn"
+            held = payload if valid and not ready else None
+            if valid and ready:
+                found.append(payload)
+
+    return take
 
 
 def dense_plan(inputs=3, outputs=4, score=None, **config):
@@ -218,32 +237,8 @@ def test_output_gives_every_logit_and_decision_under_stalls(outputs, score, stal
         while not ctx.get(dut.free):
             await ctx.tick()
 
-    def taker(port, found):
-        async def take(ctx):
-            held = None
-            while True:
-                ready = bool(rng.random() >= stall)
-                ctx.set(port.ready, ready)
-                _, _, valid, payload = await ctx.tick().sample(port.valid, port.payload)
-                assert held is None or (valid and payload == held), "a waiting beat was changed or withdrawn"
-                held = payload if valid and not ready else None
-                if valid and ready:
-                    found.append(payload)
-
-        return take
-
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(write)
-    simulator.add_testbench(taker(dut.o_logits, logits), background=True)
-    simulator.add_testbench(taker(dut.o_decision, decisions), background=True)
-
-    async def deadline(ctx):
-        await ctx.tick().repeat(20_000)
-        raise TimeoutError("the outputs did not come")
-
-    simulator.add_testbench(deadline, background=True)
-    simulator.run()
+    takers = (taker(rng, stall, dut.o_logits, logits), taker(rng, stall, dut.o_decision, decisions))
+    simulate(dut, write, background=takers)
     assert_array_equal([beat.data for beat in logits], frames.reshape(-1))
     assert_array_equal([beat.last for beat in logits], np.tile(np.arange(outputs) == outputs - 1, len(frames)))
     label, largest = decide(frames)
@@ -318,22 +313,19 @@ def test_layer_state_follows_strides_and_clears(strides):
             ctx.set(dut.end, bool(rng.integers(2)))
             if clear:
                 phase, valid = [0] * len(strides), dict.fromkeys(kinds, 0)
-            closing, running = [], True
+            closing, written, running = [], [], True
             for index, stride in enumerate(strides):
                 closing.append(running and phase[index] == stride - 1)
                 if running:
                     phase[index] = (phase[index] + 1) % stride
-                    written = [(index, "m"), (index, "h")] if closing[index] else [(index, "m")]
-                    turn |= {key: 1 - turn[key] for key in written}
-                    valid_after = valid | dict.fromkeys(written, 1)
-                else:
-                    valid_after = valid
+                    written += [(index, "m"), (index, "h")] if closing[index] else [(index, "m")]
                 running = closing[index]
-                await ctx.tick().repeat(int(rng.integers(1, 3)))
-                assert {key: ctx.get(dut.valid(*key)) for key in kinds} == before_finish(valid, index)
-                pending[index] = valid_after
-                valid = valid_after
+            await ctx.tick().repeat(int(rng.integers(1, 4)))
             assert ctx.get(dut.closes) == sum(1 << index for index, closes in enumerate(closing) if closes)
+            assert {key: ctx.get(dut.valid(*key)) for key in kinds} == valid
+            assert {key: ctx.get(dut.turn(*key)) for key in kinds} == turn
+            turn |= {key: 1 - turn[key] for key in written}
+            valid |= dict.fromkeys(written, 1)
             ctx.set(dut.finish, 1)
             await ctx.tick()
             ctx.set(dut.finish, 0)
@@ -343,3 +335,134 @@ def test_layer_state_follows_strides_and_clears(strides):
             assert {key: ctx.get(dut.turn(*key)) for key in kinds} == turn
 
     simulate(dut, testbench)
+
+
+# The whole
+
+
+def stream_utterances(plan, utterances, rng, stall):
+    """Logits and decisions of utterances sent with pauses and stalls, the state cleared in between."""
+    dut = Accelerator(plan)
+    logits, decisions = [], []
+    policy, inputs = plan.config.state.value, plan.model.inputs
+    expected = sum(len(frames) // plan.period for frames in utterances)
+
+    async def load(ctx):
+        for index, memory in enumerate((*plan.weight_memories, plan.parameters)):
+            for address, word in enumerate(plan.images()[memory.name]):
+                ctx.set(dut.i_load.payload, {"memory": index, "address": address, "data": word})
+                ctx.set(dut.i_load.valid, 1)
+                await ctx.tick().until(dut.i_load.ready)
+                ctx.set(dut.i_load.valid, 0)
+
+    async def send(ctx):
+        if plan.config.weights.value == "ram":
+            await load(ctx)
+        for frames in utterances:
+            for index, element in enumerate(frames.reshape(-1).tolist()):
+                await ctx.tick().repeat(int(rng.integers(1, 4))) if rng.random() < stall else None
+                beat = {"data": element, "last": index % inputs == inputs - 1}
+                if policy == "utterance":
+                    beat["end"] = index == frames.size - 1
+                else:
+                    ctx.set(dut.clear, index == 0)
+                ctx.set(dut.i.payload, beat)
+                ctx.set(dut.i.valid, 1)
+                await ctx.tick().until(dut.i.ready)
+                ctx.set(dut.i.valid, 0)
+                if policy == "pulse":
+                    ctx.set(dut.clear, 0)
+        while len(decisions) < expected or len(logits) < expected * plan.model.outputs:
+            await ctx.tick()
+        await ctx.tick().repeat(200)
+
+    takers = (taker(rng, stall, dut.o_logits, logits), taker(rng, stall, dut.o_decision, decisions))
+    simulate(dut, send, background=takers, cycles=200_000)
+    return logits, decisions
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.6])
+@pytest.mark.parametrize(("state", "weights"), [("pulse", "rom"), ("utterance", "ram")])
+def test_stalls_and_clears_change_no_bit(state, weights, stall):
+    rng = np.random.default_rng(7)
+    model = random_model(rng, layers=("lmu", "lmu"), e_h=True, w_h=True, e_m=True, stride=2)
+    plan = make_plan(model, AcceleratorConfig(4, weights, state))
+    utterances = [random_frames(rng, model, 1, steps)[0] for steps in (5, 8, 4, 3)]
+    logits, decisions = stream_utterances(plan, utterances, rng, stall)
+    golden = [Golden(model).run(frames[None])["logits"][0] for frames in utterances]
+    expected = np.concatenate(golden)
+    assert_array_equal([beat.data for beat in logits], expected.reshape(-1))
+    assert [beat.last for beat in logits] == [i == model.outputs - 1 for i in range(model.outputs)] * len(expected)
+    assert_array_equal([(beat.label, beat.score) for beat in decisions], np.stack(decide(expected), axis=-1))
+
+
+# Structure
+
+
+@pytest.fixture(scope="module", params=[("rom", "keep"), ("rom", "pulse"), ("ram", "utterance")], ids="-".join)
+def netlist(request):
+    """Flattened netlist of an accelerator with every feature, as Yosys's JSON."""
+    weights, state = request.param
+    rng = np.random.default_rng(11)
+    model = random_model(rng, layers=("lmu", "dense"), activation="tanh", e_h=True, w_h=True, stride=2)
+    folder = request.config.rootpath / "build" / f"netlist-{os.getpid()}-{time.monotonic_ns()}"
+    folder.mkdir(parents=True)
+    (folder / "design.v").write_text(to_verilog(make_plan(model, AcceleratorConfig(4, weights, state))))
+    script = (
+        "read_verilog design.v; hierarchy -check -top lmu_accelerator; proc; flatten; opt_clean; write_json design.json"
+    )
+    try:
+        run_tool(find_yosys(), ["-Q", "-p", script], folder)
+        design = json.loads((folder / "design.json").read_text())
+    finally:
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
+    return design["modules"]["lmu_accelerator"]
+
+
+def is_register(cell):
+    return cell["type"] in ("$dff", "$dffe", "$sdff", "$sdffe", "$sdffce")
+
+
+def test_no_output_depends_on_an_input_in_the_same_cycle(netlist):
+    drivers = {}
+    for name, cell in netlist["cells"].items():
+        for port, direction in cell["port_directions"].items():
+            if direction == "output":
+                drivers |= dict.fromkeys(cell["connections"][port], name)
+    inputs = {
+        bit: name for name, port in netlist["ports"].items() if port["direction"] == "input" for bit in port["bits"]
+    }
+    outputs = {name: port["bits"] for name, port in netlist["ports"].items() if port["direction"] == "output"}
+    assert {"i__ready", "o_logits__valid", "o_decision__payload", "frame_error"} <= set(outputs)
+    for name, bits in outputs.items():
+        reached, seen, open_bits = set(), set(), [bit for bit in bits if isinstance(bit, int)]
+        assert open_bits, name
+        while open_bits:
+            bit = open_bits.pop()
+            if bit in inputs:
+                reached.add(inputs[bit])
+            if bit not in drivers or drivers[bit] in seen or is_register(netlist["cells"][drivers[bit]]):
+                continue
+            cell = netlist["cells"][drivers[bit]]
+            seen.add(drivers[bit])
+            for port, direction in cell["port_directions"].items():
+                if direction == "input":
+                    open_bits += [one for one in cell["connections"][port] if isinstance(one, int)]
+        assert not reached, f"{name} depends on {reached}"
+
+
+def test_there_is_one_clock_and_no_asynchronous_reset(netlist):
+    clock = netlist["ports"]["clk"]["bits"]
+    kinds = {cell["type"] for cell in netlist["cells"].values()}
+    assert not [kind for kind in kinds if "latch" in kind or kind.startswith(("$adff", "$aldff", "$dffsr", "$sr"))]
+    clocked = 0
+    for cell in netlist["cells"].values():
+        if is_register(cell) or cell["type"].startswith("$memwr"):
+            assert cell["connections"]["CLK"] == clock
+            assert int(cell["parameters"]["CLK_POLARITY"], 2) == 1
+            clocked += 1
+        else:
+            assert clock[0] not in itertools.chain.from_iterable(cell["connections"].values())
+    assert clocked > 50

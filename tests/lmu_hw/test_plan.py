@@ -72,7 +72,8 @@ class Observation:
         self.reads, self.writes = dict.fromkeys(memories, 0), dict.fromkeys(memories, 0)
         writable = {memory.name for memory in self.plan.data_memories}
         self.finished = 0
-        async for _, _, issue, write, accept, decision, logit, value, *ports in ctx.tick().sample(*signals):
+        while True:
+            _, _, issue, write, accept, decision, logit, value, *ports = await ctx.tick().sample(*signals)
             if issue:
                 self.issues.append(self.cycle)
             if accept:

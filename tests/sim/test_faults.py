@@ -1,0 +1,73 @@
+"""The checker notices deliberate faults."""
+
+import pytest
+
+from lmu_hw.emit import to_verilog
+from lmu_sim import faults
+from lmu_sim.cosim import cosim
+from lmu_sim.faults import FAULTS, Fault, Trial, fault_plan, fault_stimulus, kill_rate, kill_table, try_fault
+from lmu_sim.runner import Simulator
+
+QUICK = ("weight bit", "dropped element", "stale hidden state", "no back pressure", "absent row", "tie rule")
+
+
+@pytest.fixture(scope="module")
+def builds(tmp_path_factory):
+    return tmp_path_factory.mktemp("faults")
+
+
+def test_faults_are_many_and_different():
+    names = [fault.name for fault in FAULTS]
+    assert len(set(names)) == len(names)
+    assert sum(fault.level == "verilog" for fault in FAULTS) >= 6
+    plan = fault_plan()
+    texts = {fault.verilog(plan) for fault in FAULTS}
+    assert len(texts) == len(FAULTS)
+    assert to_verilog(plan) not in texts
+
+
+def test_the_sound_accelerator_passes(builds):
+    plan = fault_plan()
+    result = cosim(plan, fault_stimulus(plan), stalls="random", seed=faults.SEED, directory=builds)
+    assert result.ok, result.report()
+    assert all(result.saturated[name] for name in ("layer0.u", "layer0.m", "layer0.h"))
+    assert result.blocks["frame_error"] == (36, 0)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_fault(name, builds):
+    fault = next(fault for fault in FAULTS if fault.name == name)
+    trial = try_fault(fault, directory=builds)
+    assert trial.right, trial
+
+
+@pytest.mark.slow
+def test_every_fault(builds):
+    trials, table = kill_table(directory=builds)
+    assert [trial.fault for trial in trials] == list(FAULTS)
+    assert not [trial for trial in trials if not trial.right]
+    real = sum(not fault.equivalent for fault in FAULTS)
+    assert kill_rate(trials) == (real, real)
+    assert table.endswith(f"{real} of {real} faults noticed.\n")
+
+
+@pytest.mark.slow
+def test_faults_in_verilator(builds):
+    for name in QUICK:
+        fault = next(fault for fault in FAULTS if fault.name == name)
+        assert try_fault(fault, Simulator.VERILATOR, builds).right
+
+
+def test_kill_rate_leaves_out_equivalent_faults():
+    real, same = Fault("a", "verilog", "", to_verilog), Fault("b", "verilog", "", to_verilog, "nobody can see it")
+    trials = [Trial(real, True, ""), Trial(real, False, ""), Trial(same, False, "")]
+    assert kill_rate(trials) == (1, 2)
+    assert [trial.right for trial in trials] == [True, False, True]
+    assert not Trial(same, True, "").right
+
+
+def test_a_fault_that_changes_nothing_is_an_error():
+    with pytest.raises(ValueError, match="changes nothing"):
+        faults._text(lambda plan, verilog: verilog)(fault_plan())
+    with pytest.raises(ValueError, match="matches"):
+        faults._in_module(to_verilog(fault_plan()), "lanes", "no such text", "")
