@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,17 @@ TOP = "lmu_accelerator"
 LINT_WAIVERS = {
     "CASEINCOMPLETE": "a value is assigned before the case, for where no item matches",
     "DECLFILENAME": "all modules are in one file",
+    "INITIALDLY": "the assignment that wakes combinational blocks at the start must come after they began to wait",
     "PROCASSINIT": "registers have a power-on value beside their reset",
     "UNUSEDSIGNAL": "named wires are kept for whoever looks at waves",
     "WIDTHEXPAND": "operands keep their own widths, and Verilog's extension is meant",
     "WIDTHTRUNC": "a vector is compared with zero by a logical not",
 }
 """Verilator's style warnings that are off in the Verilog, and why; it has no other warnings."""
+
+
+_WAKE = re.compile(r"^  reg (\\\$auto\$verilog_backend\.cc:\d+:dump_module\$\d+ ) = 0;$", re.MULTILINE)
+"""Yosys's signal that lets a simulator evaluate ``always @*`` at the start; as SystemVerilog its value at the start does not."""
 
 
 def to_verilog(plan: Plan, name: str = TOP) -> str:
@@ -48,7 +54,7 @@ def to_verilog(plan: Plan, name: str = TOP) -> str:
     """
     os.environ["AMARANTH_USE_YOSYS"] = "builtin"  # a Yosys on the PATH may be too old, and would change the output
     text = str(verilog.convert(Accelerator(plan), name=name, emit_src=False, strip_internal_attrs=True))
-    header, _, modules = text.partition("\n")
+    header, _, modules = _WAKE.sub(r"  reg \1;\n  initial \1<= 0;", text).partition("\n")
     waivers = [f"/* verilator lint_off {code} */  // {reason}" for code, reason in LINT_WAIVERS.items()]
     return "\n".join([header, *waivers, modules])
 

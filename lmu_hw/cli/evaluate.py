@@ -23,13 +23,13 @@ from lmu_hw.cli.inputs import (
     model_frames,
     positive,
     quantized_model,
+    shipped_or_given,
 )
 from lmu_hw.golden import Golden, decide
 from lmu_hw.plan import make_plan
 from lmu_hw.program import QuantizedModel
 from lmu_quantize.dataset import SPLITS
 from lmu_quantize.features import quantize_frames
-from lmu_quantize.frames_file import load_frames
 from lmu_quantize.model import FloatModel
 from lmu_quantize.score import Score, score_decisions
 from lmu_sim.batch import verify_batch
@@ -106,11 +106,9 @@ def _float(args: argparse.Namespace) -> tuple[Score, dict[str, Any]]:
     model = float_model(args.model)
     if args.data is not None:
         frames, truth = dataset_frames(model, args.data, args.split, args.limit)
-    elif args.frames is not None:
-        found = load_frames(args.frames)
-        frames, truth = found.real()[: args.limit], found.truth[: args.limit]
     else:
-        raise CommandError("give the clips to evaluate the float model on: --data FOLDER or --frames FILE")
+        found = shipped_or_given(model, args.frames, args.limit)
+        frames, truth = found.real(), found.truth
     return score_decisions(float_decisions(model, frames), truth, model.labels), {}
 
 

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from lmu_hw import program_file
 from lmu_hw.cli.console import CommandError, progress
 from lmu_hw.config import AcceleratorConfig, StatePolicy, WeightStore
-from lmu_hw.fixed import Format
 from lmu_hw.program import QuantizedModel
 from lmu_quantize import zoo
 from lmu_quantize.audio import read_wav
@@ -28,6 +27,8 @@ __all__ = [
     "model_frames",
     "positive",
     "quantized_model",
+    "shipped_or_given",
+    "spread",
     "wav_frames",
 ]
 
@@ -48,7 +49,7 @@ def float_model(name: str) -> FloatModel:
     if name in zoo.names():
         return load_model(zoo.path(name, "float.safetensors"))
     if not Path(name).is_file():
-        raise CommandError(f"{name}: no such file, and no shipped model of that name (there are: {_zoo_list()})")
+        raise _unknown(name)
     return load_model(name)
 
 
@@ -57,16 +58,29 @@ def quantized_model(name: str) -> QuantizedModel:
     if name in zoo.names():
         return program_file.load(zoo.path(name, "quantized.safetensors"))
     if not Path(name).is_file():
-        raise CommandError(f"{name}: no such file, and no shipped model of that name (there are: {_zoo_list()})")
-    return program_file.load(name)
+        raise _unknown(name)
+    try:
+        return program_file.load(name)
+    except program_file.ProgramFileError:
+        if _is_float(name):
+            raise CommandError(f"{name}: this is a float model; quantize it first (lmu-hw quantize)") from None
+        raise
 
 
-def _zoo_list() -> str:
-    return ", ".join(zoo.names()) or "none"
+def _is_float(name: str) -> bool:
+    try:
+        return bool(load_model(name))
+    except (ValueError, TypeError, OSError):
+        return False
 
 
-def model_frames(model: QuantizedModel, path: str | Path | None, limit: int | None = None) -> FrameSet:
-    """Frames from a file, those shipped with the model's name without one; checked against the model."""
+def _unknown(name: str) -> CommandError:
+    known = ", ".join(zoo.names()) or "none"
+    return CommandError(f"{name}: no such file, and no shipped model of that name (there are: {known})")
+
+
+def shipped_or_given(model: FloatModel | QuantizedModel, path: Path | None, limit: int | None) -> FrameSet:
+    """Frames from a file, those shipped with the model's name without one; at most `limit` clips, spread evenly."""
     if path is None:
         if model.name not in zoo.names():
             raise CommandError(f"no frames are shipped for model {model.name!r}: give --frames, --wav or --data")
@@ -74,9 +88,15 @@ def model_frames(model: QuantizedModel, path: str | Path | None, limit: int | No
     found = load_frames(path)
     if found.frames.shape[2] != model.inputs:
         raise CommandError(f"{path}: frames have {found.frames.shape[2]} elements, the model takes {model.inputs}")
-    if found.format != model.input:
-        raise CommandError(f"{path}: frames have format {found.format}, the model takes {model.input}")
     return spread(found, limit)
+
+
+def model_frames(model: QuantizedModel, path: Path | None, limit: int | None = None) -> FrameSet:
+    """As `shipped_or_given`, in the input format of a quantized model."""
+    found = shipped_or_given(model, path, limit)
+    if found.format != model.input:
+        raise CommandError(f"frames have format {found.format}, the model takes {model.input}")
+    return found
 
 
 def spread(frames: FrameSet, limit: int | None) -> FrameSet:
@@ -129,11 +149,6 @@ def wav_frames(model: QuantizedModel, paths: list[Path], resample: bool) -> list
     """Integer frames of WAV files, each of shape (T, inputs)."""
     front_end = _front_end(model.front_end, model.name)
     return [quantize_frames(front_end.frames(read_wav(path, resample=resample)), model.input) for path in paths]
-
-
-def frame_format(model: QuantizedModel) -> Format:
-    """Format of a model's input frames."""
-    return model.input
 
 
 def accelerator_arguments(command: argparse.ArgumentParser) -> None:

@@ -3,6 +3,7 @@
 import functools
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ __all__ = ["Expression", "Tree"]
 
 FloatArray = NDArray[np.float64]
 
-Tree = tuple[str, "Tree", "Tree"] | tuple[str, "Tree"] | tuple[str, str] | tuple[str]
+Tree = tuple[Any, ...]
 """``("and" | "or" | "xor", left, right)``, ``("not", operand)``, ``("pin", name)``, ``("one",)`` or ``("zero",)``."""
 
 TOKEN = re.compile(r"\s*([A-Za-z_][\w.]*(?:\[\d+\])?|[01]|[!'*&+|^()])")
@@ -98,7 +99,6 @@ def _names(tree: Tree) -> tuple[str, ...]:
         return (str(tree[1]),)
     found: dict[str, None] = {}
     for part in tree[1:]:
-        assert isinstance(part, tuple)
         found.update(dict.fromkeys(_names(part)))
     return tuple(found)
 
@@ -108,7 +108,7 @@ def _evaluate(tree: Tree, values: Mapping[str, int], ones: int) -> int:
     kind = tree[0]
     if kind == "pin":
         return values[str(tree[1])]
-    parts = [_evaluate(part, values, ones) for part in tree[1:] if isinstance(part, tuple)]
+    parts = [_evaluate(part, values, ones) for part in tree[1:]]
     match kind:
         case "not":
             return parts[0] ^ ones

@@ -1,8 +1,8 @@
 """Liberty files: what a cell costs, how it behaves, in SI units.
 
-Read are areas, functions, capacitances, internal power, leakage and the delay and transition tables; constraint arcs, noise and
-current-source models are not. What was read is kept in the user's cache folder by the hash of the file, because text of
-10 MB takes seconds.
+Read are areas, functions, capacitances, internal power, leakage and the delay and transition tables; constraint
+arcs, noise and current-source models are not. What was read is kept in the user's cache folder by the hash of the
+file, because text of 10 MB takes seconds.
 """
 
 import gzip
@@ -92,7 +92,7 @@ class Table:
 
 
 def _place(axis: FloatArray, value: FloatArray) -> tuple[NDArray[np.int64], FloatArray]:
-    """Index of the axis point below a value, and where the value is between it and the next (0 to 1 within the axis)."""
+    """Index of the axis point below a value, and its place between that and the next (0 to 1 within the axis)."""
     if axis.size < 2:
         return np.zeros(value.shape, dtype=np.int64), np.zeros(value.shape)
     index = np.clip(np.searchsorted(axis, value, side="right") - 1, 0, axis.size - 2)
@@ -470,7 +470,7 @@ class _Reader:
         self.farad = float(amount) * PREFIXES[unit[0]]
         self.joule = self.volt**2 * self.farad
         self.templates = {group.names[0]: group for group in library.all("lu_table_template", "power_lut_template")}
-        self.voltages = {}
+        self.voltages: dict[str, float] = {}
         self.nominal = (library.number("nom_voltage") or 0.0) * self.volt
         for group in library.all("operating_conditions"):
             if group.names[0] == library.get("default_operating_conditions").strip():
@@ -489,7 +489,8 @@ class _Reader:
 
     def cell(self, group: _Group) -> dict[str, Any]:
         supplies = {
-            one.names[0]: self.voltages.get(one.get("voltage_name").strip(), self.nominal) for one in group.all("pg_pin")
+            one.names[0]: self.voltages.get(one.get("voltage_name").strip(), self.nominal)
+            for one in group.all("pg_pin")
         }
         leakage = group.number("cell_leakage_power")
         memory = next(group.all("memory"), None)
@@ -601,10 +602,13 @@ class _Reader:
                 pin["power"].append([related, one.get("when"), *tables, one.get("related_pg_pin").strip()])
         for one in group.all("timing"):
             kind = one.get("timing_type").strip() or "combinational"
-            if kind.startswith(("setup", "hold", "recovery", "removal", "min_pulse", "minimum", "non_seq", "skew", "nochange")):
+            if kind.startswith(
+                ("setup", "hold", "recovery", "removal", "min_pulse", "minimum", "non_seq", "skew", "nochange")
+            ):
                 continue
             tables = [
-                self.table(one, name, self.time) for name in ("cell_rise", "cell_fall", "rise_transition", "fall_transition")
+                self.table(one, name, self.time)
+                for name in ("cell_rise", "cell_fall", "rise_transition", "fall_transition")
             ]
             for related in one.get("related_pin").split():
                 pin["timing"].append([related, one.get("timing_sense").strip(), kind, *tables])

@@ -88,9 +88,9 @@ def _in_corner(files: list[Path], corner: str) -> tuple[Path, ...]:
 def find_pdk(name: str = "osu018", root: str | Path | None = None, corner: str | None = None) -> Pdk:
     """Find the Liberty files of a process.
 
-    Known layouts are those of IHP SG13G2, SKY130 (``libs.ref/LIBRARY/lib``), Nangate 45 and ASAP7 (``lib``), and Debian's cells
-    for 0.18 µm, which need no root; any other folder under the root that holds Liberty files in itself or in ``lib`` is taken
-    as it is.
+    Known layouts are those of IHP SG13G2, SKY130 (``libs.ref/LIBRARY/lib``), Nangate 45 and ASAP7 (``lib``), and
+    Debian's cells for 0.18 µm, which need no root; any other folder under the root that holds Liberty files in
+    itself or in ``lib`` is taken as it is.
 
     Parameters
     ----------
@@ -137,5 +137,7 @@ def find_pdk(name: str = "osu018", root: str | Path | None = None, corner: str |
     macros = _in_corner(_liberty(folder / layout.macros), wanted) if layout.macros else ()
     models = None
     if layout.models:
-        models = next((path for path in (folder / layout.models, folder / f"{layout.models}.gz") if path.is_file()), None)
+        models = next(
+            (path for path in (folder / layout.models, folder / f"{layout.models}.gz") if path.is_file()), None
+        )
     return Pdk(name, layout.node, wanted, cells, macros, models)

@@ -1,7 +1,7 @@
 """Synthesis: Verilog mapped to a cell library by Yosys, memories accounted for, results cached.
 
-Modules are mapped one by one and flattened at the end, so that every instance keeps the name of the block that it came from.
-The price is optimisation across blocks, some per cent of area; the gain is energy by block.
+Modules are mapped one by one and flattened at the end, so that every instance keeps the name of the block that it
+came from. The price is optimisation across blocks, some per cent of area; the gain is energy by block.
 """
 
 import fnmatch
@@ -17,10 +17,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lmu_hw.flows.liberty import Cell, Library, LibertyError, cache_folder, read_text
+from lmu_hw.flows.liberty import Cell, LibertyError, Library, cache_folder, read_text
 from lmu_hw.flows.yosys import run_yosys, yosys_version
 
-__all__ = ["ClockGate", "MappedMemory", "Synthesis", "SynthesisError", "find_clock_gate", "find_constants", "synthesize"]
+__all__ = [
+    "ClockGate",
+    "MappedMemory",
+    "Synthesis",
+    "SynthesisError",
+    "find_clock_gate",
+    "find_constants",
+    "synthesize",
+]
 
 RECIPE = 3
 """Raised whenever the scripts below change, so that older results are not taken from the cache."""
@@ -195,9 +203,7 @@ def _scratch() -> Path:
     raise SynthesisError("no writable folder outside /tmp was found for Yosys; set XDG_CACHE_HOME to one")
 
 
-def _script(
-    top: str, libraries: list[str], library: Library, gate: ClockGate | None, delay: float | None
-) -> str:
+def _script(top: str, libraries: list[str], library: Library, gate: ClockGate | None, delay: float | None) -> str:
     """Yosys commands."""
     avoided = sorted(name for name in library.cells if any(fnmatch.fnmatchcase(name, one) for one in AVOIDED))
     files = " ".join(f"-liberty {name}" for name in libraries)
@@ -293,7 +299,8 @@ def synthesize(
     clock_gating : bool
         Whether flip-flops with an enable share integrated clock gates, where the library has them.
     delay : float, optional
-        Target delay between registers in seconds: buffers are inserted and cells sized for it. Smallest area if not given.
+        Target delay between registers in seconds: buffers are inserted and cells sized for it. Smallest area if not
+        given.
 
     Returns
     -------

@@ -76,9 +76,7 @@ def clock_nets(netlist: Netlist, clock: str) -> BoolArray:
         cell = instance.cell
         gate = [pin.name for pin in cell.pins.values() if pin.role == "clock"] if cell.clock_gating else []
         plain = cell.inputs if len(cell.inputs) == 1 and not cell.sequentials else ()
-        passing += [
-            (instance.nets[pin], instance.nets[output]) for pin in (*gate, *plain) for output in cell.outputs
-        ]
+        passing += [(instance.nets[pin], instance.nets[output]) for pin in (*gate, *plain) for output in cell.outputs]
     changed = True
     while changed:
         changed = False

@@ -1,7 +1,8 @@
 """Power of a netlist from its activity: internal, switching and leakage, instance by instance.
 
-Energies come from the library's tables by input transition time and output load, weighted by how often each pin changes and how
-likely the states are that they hold for. Pins are taken as independent of each other where the library distinguishes states.
+Energies come from the library's tables by input transition time and output load, weighted by how often each pin
+changes and how likely the states are that they hold for. Pins are taken as independent of each other where the
+library distinguishes states.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -154,7 +155,7 @@ def _substitute(tree: Tree, known: Mapping[str, Tree]) -> str:
     if tree[0] == "pin":
         name = str(tree[1])
         return f"({_substitute(known[name], known)})" if name in known else name
-    parts = [_substitute(part, known) for part in tree[1:] if isinstance(part, tuple)]
+    parts = [_substitute(part, known) for part in tree[1:]]
     match tree[0]:
         case "not":
             return f"!({parts[0]})"
@@ -199,10 +200,10 @@ def _state_duty(group: Group) -> dict[str, FloatArray]:
 class StateRules:
     """The default: every change costs half of its rise and fall energies, in the state that it is likely to happen in.
 
-    An input's energies hold with the probability of their conditions. An output's change is ascribed to its inputs in proportion
-    to how often each changes times the probability that the output follows it in the state of the energy's condition.
-    Leakage is that of each state, weighted by the state's probability, and the cell's general figure for the rest.
-    Outputs in conditions are replaced by their functions, so that impossible states weigh nothing.
+    An input's energies hold with the probability of their conditions. An output's change is ascribed to its inputs
+    in proportion to how often each changes times the probability that the output follows it in the state of the
+    energy's condition. Leakage is that of each state, weighted by the state's probability, and the cell's general
+    figure for the rest. Outputs in conditions are replaced by their functions, so that impossible states weigh nothing.
     """
 
     def __init__(self) -> None:
@@ -333,8 +334,8 @@ class Power:
     clock : ndarray of float64, shape (instances,)
         The part of `internal` and `switching` that is spent at pins and nets of the clock network, in joule per cycle.
     ports : dict of str to float
-        Energy per cycle in joule that the outside spends on the nets of each input port; in no other sum. That of the clock
-        port is where a clock tree would be.
+        Energy per cycle in joule that the outside spends on the nets of each input port; in no other sum. That of
+        the clock port is where a clock tree would be.
     slews : ndarray of float64, shape (nets,)
         Longer of the rise and fall time of each net, in seconds.
     """
@@ -387,7 +388,7 @@ class Power:
 
 def find_loads(
     netlist: Netlist,
-    wires: WireLoad = WireLoad(),  # noqa: B008 - frozen
+    wires: WireLoad = WireLoad(),
     *,
     upper: bool = False,
 ) -> Loads:
@@ -431,9 +432,7 @@ def _constant_nets(netlist: Netlist) -> BoolArray:
     return constant
 
 
-def find_transitions(
-    netlist: Netlist, loads: Loads, input_slew: float = 0.0
-) -> tuple[FloatArray, FloatArray]:
+def find_transitions(netlist: Netlist, loads: Loads, input_slew: float = 0.0) -> tuple[FloatArray, FloatArray]:
     """Transition times of all nets, from ports to flip-flops and on: the longest over the arcs that end at a net.
 
     Parameters
@@ -514,7 +513,9 @@ def _groups(netlist: Netlist, activity: Activity, clocks: BoolArray) -> list[Gro
     return groups
 
 
-def _energy(rise: Table | None, fall: Table | None, slews: tuple[FloatArray, FloatArray], load: FloatArray) -> FloatArray:
+def _energy(
+    rise: Table | None, fall: Table | None, slews: tuple[FloatArray, FloatArray], load: FloatArray
+) -> FloatArray:
     """Sum of the rise and fall energies in joule."""
     total = np.zeros(load.shape)
     if rise is not None:
@@ -527,7 +528,7 @@ def _energy(rise: Table | None, fall: Table | None, slews: tuple[FloatArray, Flo
 def find_power(
     netlist: Netlist,
     activity: Activity,
-    conditions: Conditions = Conditions(),  # noqa: B008 - frozen
+    conditions: Conditions = Conditions(),
     rules: Rules | None = None,
 ) -> Power:
     """Compute internal, switching and leakage power of every instance.
@@ -560,9 +561,11 @@ def find_power(
         for name, net in group.nets.items():
             pin = group.cell.pins[name]
             is_output = pin.direction in ("output", "inout")
-            weights = rules.output_weights(group, pin) if is_output else [
-                rules.input_weight(group, pin, power) for power in pin.power
-            ]
+            weights = (
+                rules.output_weights(group, pin)
+                if is_output
+                else [rules.input_weight(group, pin, power) for power in pin.power]
+            )
             spent = np.zeros(group.instances.size)
             for power, weight in zip(pin.power, weights, strict=True):
                 source = group.nets.get(power.related, net)

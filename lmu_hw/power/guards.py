@@ -58,7 +58,9 @@ def check_coverage(netlist: Netlist, activity: Activity, least: float = MIN_COVE
         If it is too small, naming some of the nets that are missing.
     """
     if activity.toggles.size != netlist.nets:
-        raise PowerRefused(f"the activity is of {activity.toggles.size} nets, the netlist {netlist.top} has {netlist.nets}")
+        raise PowerRefused(
+            f"the activity is of {activity.toggles.size} nets, the netlist {netlist.top} has {netlist.nets}"
+        )
     coverage = activity.coverage(netlist)
     if coverage < least:
         missing = [netlist.names.get(net, f"net {net}") for net in np.flatnonzero(~activity.known).tolist()]
@@ -112,8 +114,8 @@ def check_activity(netlist: Netlist, activity: Activity, clock: str) -> None:
     Raises
     ------
     PowerRefused
-        If a net changes more often than the clock, a duty is not a probability, a constant moves, or a net that changes is
-        never high or never low.
+        If a net changes more often than the clock, a duty is not a probability, a constant moves, or a net that
+        changes is never high or never low.
     """
     names = netlist.names
     toggles, duty = activity.toggles, activity.duty
@@ -138,7 +140,8 @@ def check_activity(netlist: Netlist, activity: Activity, clock: str) -> None:
     if stuck.any():
         net = int(np.flatnonzero(stuck)[0])
         raise PowerRefused(
-            f"{names.get(net, f'net {net}')} changes {toggles[net]:g} times per cycle but is high for {duty[net]:g} of the time"
+            f"{names.get(net, f'net {net}')} changes {toggles[net]:g} times per cycle "
+            f"but is high for {duty[net]:g} of the time"
         )
 
 
@@ -162,11 +165,16 @@ def check_memories(memories: Iterable[MappedMemory], accepted: Sequence[str] = (
     wrong = [
         memory
         for memory in memories
-        if memory.built_of == "flip-flops" and memory.bits > small and memory.name not in accepted and "*" not in accepted
+        if memory.built_of == "flip-flops"
+        and memory.bits > small
+        and memory.name not in accepted
+        and "*" not in accepted
     ]
     if wrong:
         listed = ", ".join(f"{memory.name} ({memory.depth} x {memory.width} bits)" for memory in wrong)
-        raise PowerRefused(f"built of flip-flops, as no chip would: {listed}; accept them by name, or map them to macros")
+        raise PowerRefused(
+            f"built of flip-flops, as no chip would: {listed}; accept them by name, or map them to macros"
+        )
 
 
 def check_conserved(power: Power, label: Callable[[str], str] = str) -> None:

@@ -144,14 +144,23 @@ class Netlist:
 
         The ports of bit ``k`` of port ``p`` are called ``p_k``; all names can be given to any tool without escaping.
         """
-        ports = [f"{name}_{bit}" for group in (self.inputs, self.outputs) for name in group for bit in range(len(group[name]))]
+        ports = [
+            f"{name}_{bit}"
+            for group in (self.inputs, self.outputs)
+            for name in group
+            for bit in range(len(group[name]))
+        ]
         lines = [f"module {self.top} ({', '.join(ports)});"]
         for kind, group in (("input", self.inputs), ("output", self.outputs)):
             lines += [f"  {kind} {name}_{bit};" for name in group for bit in range(len(group[name]))]
         lines += [f"  wire n{net};" for net in range(self.nets)]
         lines += [f"  assign n{LOW} = 1'b0;", f"  assign n{HIGH} = 1'b1;"]
-        lines += [f"  assign n{net} = {name}_{bit};" for name, nets in self.inputs.items() for bit, net in enumerate(nets)]
-        lines += [f"  assign {name}_{bit} = n{net};" for name, nets in self.outputs.items() for bit, net in enumerate(nets)]
+        lines += [
+            f"  assign n{net} = {name}_{bit};" for name, nets in self.inputs.items() for bit, net in enumerate(nets)
+        ]
+        lines += [
+            f"  assign {name}_{bit} = n{net};" for name, nets in self.outputs.items() for bit, net in enumerate(nets)
+        ]
         for index, instance in enumerate(self.instances):
             pins = ", ".join(f".{pin}(n{net})" for pin, net in instance.nets.items())
             lines.append(f"  {instance.cell.name} i{index} ({pins});")
@@ -205,7 +214,8 @@ def read_netlist(path: str | Path, top: str, library: Library) -> Netlist:
             raise NetlistError("the netlist has an open bit (z)")
         return known.setdefault(bit, 2 + len(known) - 3)
 
-    inputs, outputs = {}, {}
+    inputs: dict[str, tuple[int, ...]] = {}
+    outputs: dict[str, tuple[int, ...]] = {}
     for name, port in module["ports"].items():
         group = {"input": inputs, "output": outputs}.get(port["direction"])
         if group is None:

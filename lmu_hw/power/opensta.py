@@ -1,8 +1,9 @@
 """The weights of OpenSTA 2.0.17 (2019), the version in Debian: for comparison only.
 
-That version charges a rise *and* a fall energy for each change at outputs with an inferred condition, at conditional inputs
-and at clock pins, twice what the Liberty tables say; later versions, and `lmu_hw.power.engine.StateRules`, charge their mean.
-Tables, transition times, loads and activities are the same, so that the comparison checks all of them.
+That version charges a rise *and* a fall energy for each change at outputs with an inferred condition, at conditional
+inputs and at clock pins, twice what the Liberty tables say; later versions, and `lmu_hw.power.engine.StateRules`,
+charge their mean. Tables, transition times, loads and activities are the same, so that the comparison checks all of
+them.
 """
 
 import numpy as np
@@ -23,7 +24,7 @@ def _duty(tree: Tree, group: Group) -> FloatArray:
             return np.ones(group.instances.size)
         case "zero":
             return np.zeros(group.instances.size)
-    parts = [_duty(part, group) for part in tree[1:] if isinstance(part, tuple)]
+    parts = [_duty(part, group) for part in tree[1:]]
     match tree[0]:
         case "not":
             return 1 - parts[0]
@@ -36,19 +37,19 @@ def _duty(tree: Tree, group: Group) -> FloatArray:
 
 
 def _inferred(tree: Tree, pin: str) -> Tree | None:
-    """Condition under which a function is taken to follow a pin, if its outermost operator has the pin as an operand."""
+    """Condition under which a function is taken to follow a pin that is an operand of its outermost operator."""
     own: tuple[Tree, Tree] = (("pin", pin), ("not", ("pin", pin)))
     match tree[0]:
         case "pin":
             return ("one",) if tree[1] == pin else None
         case "not":
-            return _inferred(tree[1], pin)  # type: ignore[arg-type]
+            return _inferred(tree[1], pin)
         case "and" | "or" | "xor":
-            _, left, right = tree  # type: ignore[misc]
+            _, left, right = tree
             other = right if left in own else left if right in own else None
             if other is None or tree[0] == "and":
                 return other
-            return other[1] if other[0] == "not" else ("not", other)  # type: ignore[return-value]
+            return other[1] if other[0] == "not" else ("not", other)
         case _:
             return None
 

@@ -1,4 +1,4 @@
-"""Cosimulation: the Verilog of an accelerator against the golden model, every element of every vector in every frame."""
+"""Cosimulation: an accelerator's Verilog against the golden model, every element of every vector in every frame."""
 
 import hashlib
 import itertools
@@ -68,17 +68,15 @@ class Mismatch:
     time_ns: int | None
     replay: str = ""
 
-    def _shown(self, value: int | None) -> str:
+    def _shown(self, value: int | None, unknown: bool = False) -> str:
         if value is None:
-            return "unknown (x)" if self.unknown else "nothing"
+            return "unknown (x)" if unknown else "nothing"
         digits = -(-self.format.width // 4)
         pattern = value & ((1 << self.format.width) - 1)
         return f"0x{pattern:0{digits}x} ({self.format.real(value):g})"
 
     def __str__(self) -> str:
-        unknown = self.unknown and self.got is None
-        got = "unknown (x)" if unknown else "nothing" if self.got is None else self._shown(self.got)
-        expected = "nothing" if self.expected is None else self._shown(self.expected)
+        expected, got = self._shown(self.expected), self._shown(self.got, self.unknown)
         where = f"{self.block}[{self.element}] of frame {self.frame}"
         when = "" if self.time_ns is None else f" at {self.time_ns} ns"
         replay = f"\nreplay with waveforms: {self.replay}" if self.replay else ""
@@ -234,8 +232,8 @@ def cosim(
     verilog : str, optional
         The Verilog to run instead of the plan's.
     replay : str
-        Command that repeats this run with waveforms, for the report of a mismatch; ``{simulator}`` and ``{seed}`` in it are
-        filled in.
+        Command that repeats this run with waveforms, for the report of a mismatch; ``{simulator}`` and ``{seed}`` in it
+        are filled in.
     timeout : float
         Seconds that building, and running, may take.
 
@@ -375,7 +373,7 @@ def bench_config(plan: Plan) -> str:
 def _plusargs(
     plan: Plan, sent: Sequence[Frame], stalls: str, percent: int, seed: int, spaced: bool
 ) -> list[str]:
-    """Settings of the bench. The longest stall holds up more than two frames; the limit is far beyond any healthy run."""
+    """Settings of the bench. The longest stall holds up two frames; the limit is far beyond any healthy run."""
     interval = max(frame.interval for frame in plan.frames)
     longest = min(2 * interval + 16, 65535)
     each = interval + (plan.model.inputs + plan.model.outputs + 2) * (1 + longest // 4)
@@ -526,7 +524,13 @@ class _Comparison:
         self.found.append((order, mismatch))
 
     def _compare(
-        self, block: str, order: tuple[int, int], first: int, expected: IntArray, got: Sequence[Got], partial: bool = False
+        self,
+        block: str,
+        order: tuple[int, int],
+        first: int,
+        expected: IntArray,
+        got: Sequence[Got],
+        partial: bool = False,
     ) -> None:
         """Compare a run of elements; `partial` allows missing ones at the end."""
         wanted = expected.tolist()
@@ -564,7 +568,7 @@ class _Comparison:
                 self._compare(target, (one.frame, index), 0, np.array([], np.int64), rows)
 
     def _split(self, segment: _Segment) -> list[dict[int, list[Got]]]:
-        """Elements by frame and operation: a frame ends where the operation's index falls, or its elements are complete."""
+        """Elements by frame and operation: a frame ends where the operation's index falls, or all are there."""
         widths = max(step.output.signed_width for step in self.plan.narrow_steps)
         sizes = [op.repeat * op.rows for op in self.golden.operations]
         groups: list[dict[int, list[Got]]] = []

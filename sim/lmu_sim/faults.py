@@ -5,13 +5,14 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from lmu_hw.config import AcceleratorConfig, StatePolicy
 from lmu_hw.emit import TOP, to_verilog
 from lmu_hw.fixed import Overflow, Quantizer, Rounding
 from lmu_hw.golden import Golden
-from lmu_hw.config import AcceleratorConfig, StatePolicy
 from lmu_hw.plan import Plan, make_plan
 from lmu_hw.program import QuantizedDense, QuantizedLMU, QuantizedModel
 from lmu_sim.cosim import CosimResult, cosim
@@ -76,7 +77,7 @@ class Trial:
 def fault_plan() -> Plan:
     """The sound accelerator: all terms, a stride, ReLU, tanh, saturation, three lanes, and the pulse policy."""
     rng = np.random.default_rng(SEED)
-    options = {"rounding": Rounding.HALF_UP, "overflow": Overflow.SAT, "bias": True}
+    options: dict[str, Any] = {"rounding": Rounding.HALF_UP, "overflow": Overflow.SAT, "bias": True}
     below = random_model(
         rng, layers=("lmu",), inputs=4, units=5, memories=[(3, 6.0), (3, 6.0), (2, 5.0)], e_h=True, e_m=True, w_x=True,
         w_h=True, activation="relu", u_activation="linear", stride=2, unsigned=False, **options,
@@ -216,7 +217,7 @@ def _dropped(plan: Plan, verilog: str) -> str:
 
 
 def _stride_phase(plan: Plan, verilog: str) -> str:
-    """Of the values that the next phase can take, the constants after the first one are those of a clear and a reset."""
+    """Of the constants that the next phase can be, those after the first one are of a clear and of a reset."""
     name = _find(verilog, r"phase0 <= (\S+) ;")
     head, *rest = re.split(rf"({re.escape(name)}  ?= )1'h0;", verilog)
     pairs = list(zip(rest[::2], rest[1::2], strict=True))
@@ -254,10 +255,14 @@ def _lmu(change: Callable[[QuantizedLMU], QuantizedLMU]) -> Callable[[Plan], str
     return _model(changed)
 
 
-def _narrowed(name: str, **change: Rounding | Overflow) -> Callable[[Plan], str]:
+def _with(layer: QuantizedLMU, name: str, value: Any) -> QuantizedLMU:
+    return dataclasses.replace(layer, **{name: value})
+
+
+def _narrowed(name: str, **change: Any) -> Callable[[Plan], str]:
     def changed(layer: QuantizedLMU) -> QuantizedLMU:
         quantizer: Quantizer = getattr(layer, name)
-        return dataclasses.replace(layer, **{name: dataclasses.replace(quantizer, **change)})  # type: ignore[arg-type]
+        return _with(layer, name, dataclasses.replace(quantizer, **change))
 
     return _lmu(changed)
 
@@ -268,7 +273,7 @@ def _matrix(name: str) -> Callable[[Plan], str]:
     def changed(layer: QuantizedLMU) -> QuantizedLMU:
         found = [one.copy() for one in getattr(layer, name)]
         found[0].flat[0] += 1 if found[0].flat[0] <= 0 else -1
-        return dataclasses.replace(layer, **{name: tuple(found)})
+        return _with(layer, name, tuple(found))
 
     return _lmu(changed)
 
@@ -452,7 +457,8 @@ def kill_table(
     lines = ["| fault | changed in | what is wrong | noticed by |", "|---|---|---|---|"]
     for trial in trials:
         fault = trial.fault
-        noticed = trial.how if trial.noticed else f"equivalent: {fault.equivalent}" if fault.equivalent else "**missed**"
+        missed = f"equivalent: {fault.equivalent}" if fault.equivalent else "**missed**"
+        noticed = trial.how if trial.noticed else missed
         lines.append(f"| {fault.name} | {fault.level} | {fault.what} | {noticed} |")
     killed, real = kill_rate(trials)
     return trials, "\n".join([*lines, "", f"{killed} of {real} faults noticed."]) + "\n"

@@ -1,7 +1,7 @@
 """Simulation of a mapped netlist: bit-exact outputs, and the exact activity of every net.
 
-Cells behave as their Liberty functions say. They are compiled into a small simulator, once for a set of functions, that runs up to
-64 clips side by side; it has no delays, so there are no glitches, and it starts with all state at zero.
+Cells behave as their Liberty functions say. They are compiled into a small simulator, once for a set of functions,
+that runs up to 64 clips side by side; it has no delays, so there are no glitches, and it starts with all state at zero.
 """
 
 import ctypes
@@ -57,7 +57,7 @@ def _c_text(tree: Tree, places: Mapping[str, int]) -> str:
     """C expression of a Boolean function; pin ``p`` is ``v[in[places[p]]]``."""
     if tree[0] == "pin":
         return f"v[in[{places[str(tree[1])]}]]"
-    parts = [_c_text(part, places) for part in tree[1:] if isinstance(part, tuple)]
+    parts = [_c_text(part, places) for part in tree[1:]]
     match tree[0]:
         case "not":
             return f"~{parts[0]}"
@@ -92,10 +92,9 @@ class _Flop:
     state: str
 
 
-def _latch(one: Sequential) -> Expression:
+def _latch(one: Sequential, data: Expression, enable: Expression) -> Expression:
     """State of a latch as a function of pins and its own state."""
-    assert one.data is not None and one.clock is not None
-    text = f"(({one.clock.text})*({one.data.text}))+(!({one.clock.text})*{one.state})"
+    text = f"(({enable.text})*({data.text}))+(!({enable.text})*{one.state})"
     if one.preset is not None:
         text = f"({one.preset.text})+({text})"
     if one.clear is not None:
@@ -129,7 +128,7 @@ def _behaviour(cell: Cell) -> tuple[list[_Node], list[_Flop]]:
         if one.data is None or one.clock is None:
             raise GateError(f"the cell {cell.name} has a {one.kind} without data or clock")
         if one.kind == "latch":
-            nodes.append(_Node(_latch(one), one.state))
+            nodes.append(_Node(_latch(one, one.data, one.clock), one.state))
         else:
             names = {}
             for kind in ("clock", "data", "clear", "preset"):
@@ -232,7 +231,9 @@ def _library(functions: Mapping[str, int]) -> ctypes.CDLL:
         raise ToolError("a C++ compiler was not found: apt install g++")
     source = Path(__file__).with_name("gates.cpp")
     cases = "".join(f"case {number}: return {text};\n" for text, number in functions.items())
-    key = hashlib.sha256("".join([cases, source.read_text(), compiler, *COMPILER_ARGUMENTS, _machine()]).encode()).hexdigest()[:32]
+    key = hashlib.sha256(
+        "".join([cases, source.read_text(), compiler, *COMPILER_ARGUMENTS, _machine()]).encode()
+    ).hexdigest()[:32]
     folder = cache_folder() / "gates"
     place = folder / f"{key}.so"
     if not place.is_file():
@@ -263,7 +264,8 @@ def _net_array(nets: Sequence[int]) -> NDArray[np.int32]:
 class GateSimulator:
     """A netlist that runs.
 
-    Inputs change just after the rising edge that starts a cycle, outputs are taken at its end. All state is zero at first.
+    Inputs change just after the rising edge that starts a cycle, outputs are taken at its end. All state is zero at
+    first.
 
     Parameters
     ----------
@@ -414,7 +416,12 @@ class GateSimulator:
         ports: list[int] = []
         for port in outputs:
             bits = self._port("outputs", f"{port}__payload")
-            ports += [self._port("outputs", f"{port}__valid")[0], self._port("inputs", f"{port}__ready")[0], len(bits), *bits]
+            ports += [
+                self._port("outputs", f"{port}__valid")[0],
+                self._port("inputs", f"{port}__ready")[0],
+                len(bits),
+                *bits,
+            ]
         port_nets = _net_array(ports)
         wanted = np.array(list(outputs.values()), dtype=np.int64)
         room = int(2 * wanted.sum() * self.runs + 1024)
@@ -450,7 +457,8 @@ class GateSimulator:
             if fewest < outputs[port]:
                 taken = int(accepted[: self.runs].min())
                 raise GateError(
-                    f"after {limit} cycles {port} gave {fewest} of {outputs[port]} beats, {taken} of {count} were accepted"
+                    f"after {limit} cycles {port} gave {fewest} of {outputs[port]} beats, "
+                    f"{taken} of {count} were accepted"
                 )
         return found
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from lmu_sim.tools import ToolError, find_icarus, find_verilator
 
-__all__ = ["Build", "Simulator", "SimulatorError", "build", "run"]
+__all__ = ["WAVES", "Build", "Simulator", "SimulatorError", "build", "run"]
 
 
 class Simulator(enum.Enum):
@@ -73,7 +73,6 @@ MAKE_VARIABLES = {
 }
 """Make variables for Verilator: the tools of this machine, not of the one that the package was built on."""
 
-ICARUS_ARGUMENTS = ("-g2005",)
 VERILATOR_ARGUMENTS = ("--no-timing", "--no-public-flat-rw", "-Wno-fatal", "-Wno-lint", "-O3", "--x-assign", "unique")
 NOT_INHERITED = ("COCOTB_", "GPI_", "PYTEST_CURRENT_TEST", "WAVES", "GUI", "MAKEFLAGS", "MAKELEVEL", "MFLAGS")
 
@@ -104,7 +103,8 @@ def _child(job: dict[str, Any], simulator: Simulator, timeout: float, directory:
         try:
             code = process.wait(timeout)
         except subprocess.TimeoutExpired:
-            raise SimulatorError(f"{simulator.value} took more than {timeout:g} s to {job['action']}, see {log}") from None
+            late = f"{simulator.value} took more than {timeout:g} s to {job['action']}, see {log}"
+            raise SimulatorError(late) from None
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
@@ -209,7 +209,7 @@ def _hash(described: Any) -> str:
 
 def _build_arguments(simulator: Simulator, waves: bool) -> list[str]:
     if simulator is Simulator.ICARUS:
-        return list(ICARUS_ARGUMENTS)
+        return []
     return [*VERILATOR_ARGUMENTS, *(("--trace-underscore",) if waves else ())]
 
 

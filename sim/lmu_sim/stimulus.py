@@ -28,8 +28,8 @@ class Frame:
     values : tuple of int
         Elements. The accelerator drops the frame unless there are as many as the model has inputs.
     clear : int
-        0, or pulse ``clear``: 1 in the cycle in which the first element is accepted, 2 in the cycle in which it is first
-        offered.
+        0, or pulse ``clear``: 1 in the cycle in which the first element is accepted, 2 in the cycle in which it is
+        first offered.
     end : bool
         Whether the last element is marked as the end of an utterance.
     reset_after : int
@@ -93,8 +93,8 @@ def stimulus(
     utterances : sequence of array_like of int, each of shape (T, inputs)
         Input frames, in the model's input format.
     clear_before : iterable of int, optional
-        Frames, counted over all utterances, before which ``clear`` is pulsed; under the pulse policy, the first frame of
-        every utterance but the first, if not given.
+        Frames, counted over all utterances, before which ``clear`` is pulsed; under the pulse policy, the first frame
+        of every utterance but the first, if not given.
     ends : iterable of int, optional
         Frames that are marked as an end; under the utterance policy, the last frame of every utterance, if not given.
     reset_in_frame : mapping of int to int, optional

@@ -133,7 +133,7 @@ def test_wrong_input_ends_in_one_line_and_leaves_nothing(tmp_path: Path, capsys:
     assert "not JSON" in fails(capsys, "quantize", "kws361", "--out", out, "--config", FLOAT.with_name("card.md"))
     assert "lanes" in fails(capsys, "verilog", "kws361", "--out", tmp_path / "v", "--lanes", "65")
     assert "identifier" in fails(capsys, "verilog", "kws361", "--out", tmp_path / "v", "--name", "a b")
-    assert "test clips" in fails(capsys, "evaluate", "kws361", "--data", tmp_path)
+    assert "speech_commands" in fails(capsys, "evaluate", "kws361", "--data", tmp_path)
     wav = write_wav(tmp_path / "fast.wav", rate=44_100)
     assert "44100" in fails(capsys, "cosim", "kws361", "--wav", wav, "--build", tmp_path / "b").replace(" ", "")
     assert "--frames" in fails(capsys, "quantize", renamed_float(tmp_path), "--out", out)
@@ -152,7 +152,7 @@ def renamed_float(folder: Path) -> Path:
 
 
 def test_a_foreign_quantized_model_is_refused(capsys: pytest.CaptureFixture[str]):
-    assert "schema" in fails(capsys, "verilog", FLOAT, "--out", "nowhere")
+    assert "this is a float model" in fails(capsys, "verilog", FLOAT, "--out", "nowhere")
     assert not Path("nowhere").exists()
 
 

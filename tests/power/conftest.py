@@ -10,11 +10,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from lmu_hw.config import AcceleratorConfig
 from lmu_hw.emit import to_verilog
 from lmu_hw.flows.liberty import Library, read_liberty, read_text
 from lmu_hw.flows.pdk import find_pdk
 from lmu_hw.flows.synth import synthesize
-from lmu_hw.plan import AcceleratorConfig, make_plan
+from lmu_hw.plan import make_plan
 from lmu_hw.power.activity import Activity, clock_nets
 from lmu_hw.power.netlist import Netlist, read_netlist
 from lmu_sim.random_models import random_model
@@ -55,7 +56,7 @@ endmodule
 
 
 def registered_accelerator() -> str:
-    """Verilog of a small accelerator, ROM weights, with flip-flops at its inputs (OpenSTA keeps activities only behind them)."""
+    """Small accelerator, weights in ROM, flip-flops at its inputs: OpenSTA keeps activities only behind them."""
     rng = np.random.default_rng(3)
     model = random_model(
         rng, inputs=4, units=6, memories=[(4, 8.0), (4, 8.0)], activation="relu", u_activation="linear", stride=1
@@ -71,7 +72,9 @@ def registered_accelerator() -> str:
         f".{name}({name}_q)" if direction == "input" and name != "clk" else f".{name}({name})"
         for direction, _, name in ports
     )
-    return core + f"module registered({', '.join(heads)});\n" + "\n".join(wires) + f"\n  core core ({pins});\nendmodule\n"
+    return (
+        core + f"module registered({', '.join(heads)});\n" + "\n".join(wires) + f"\n  core core ({pins});\nendmodule\n"
+    )
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +92,7 @@ def bench():
 
 @pytest.fixture
 def sta(tmp_path):
-    """Function that runs OpenSTA 2.0.17 on a netlist with an activity for every pin; internal, switching, leakage in watt."""
+    """Function that runs OpenSTA 2.0.17 with an activity for every pin: internal, switching, leakage in watt."""
     program = shutil.which("sta")
     if program is None:
         pytest.fail("OpenSTA was not found: apt-get install opensta")

@@ -1,5 +1,7 @@
 """The accelerator in Icarus Verilog and in Verilator, bit for bit against the golden model."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -120,7 +122,8 @@ def test_malformed_frames_are_dropped_and_reported(name, stalls, builds):
     n, top = plan.model.inputs, plan.model.input.max
     lengths = [size for size in (n - 1, n + 1, 2 * n, 2 * n + 1, 1) if size not in (0, n)]
     wrong = [[top] * size for size in lengths]
-    result = cosim(plan, utterances, stalls=stalls, malformed={0: wrong, 3: wrong[:1], 7: wrong[::-1]}, directory=builds)
+    malformed = {0: wrong, 3: wrong[:1], 7: wrong[::-1]}
+    result = cosim(plan, utterances, stalls=stalls, malformed=malformed, directory=builds)
     assert result.ok, result.report()
     assert result.frames == 10 + 2 * len(wrong) + 1
     assert result.blocks["frame_error"] == (result.frames, 0)
@@ -269,3 +272,14 @@ def test_wrong_frames_are_refused(builds):
         cosim(plan, utterances + (1 << 20), directory=builds)
     with pytest.raises(ValueError, match="frames must be all Frame"):
         cosim(plan, stimulus(plan, utterances), clear_before=[1], directory=builds)
+
+
+@pytest.mark.parametrize("name", ["dense", "2019"])
+def test_combinational_blocks_are_evaluated_at_the_start(name):
+    """Icarus Verilog in its SystemVerilog mode, which cocotb uses, sees no event in the value at a declaration."""
+    verilog = to_verilog(case(name)[0])
+    assert verilog.count("dump_module$") > 0
+    assert not re.search(r"dump_module\$\d+\s+= 0", verilog)
+    assert len(re.findall(r"initial \S+dump_module\$\d+ <= 0;", verilog)) == len(
+        re.findall(r"reg \S+dump_module\$\d+ ;", verilog)
+    )

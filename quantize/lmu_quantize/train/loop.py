@@ -286,6 +286,7 @@ def train(
     """
     if not config.data or not config.out:
         raise ValueError(f"data and out must name folders, not {config.data!r} and {config.out!r}")
+    source = _source(config)
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
     (out / "config.json").write_text(config.to_json())
@@ -294,7 +295,6 @@ def train(
     columns = (text[0], BarColumn(), text[1], TimeRemainingColumn())
     with torch.random.fork_rng(devices=[]), Progress(*columns, console=console, disable=console is None) as progress:
         preparing = progress.add_task("reading clips", total=1.0)
-        source = _source(config)
         training = prepare_training(
             source, out / "frames", lambda what, part: progress.update(preparing, description=what, completed=part)
         )

@@ -1,0 +1,39 @@
+"""The committed reference accelerators are what the generator emits from the shipped models, byte for byte."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from lmu_hw import program_file
+from lmu_hw.config import AcceleratorConfig
+from lmu_hw.emit import emit
+from lmu_hw.plan import make_plan
+from lmu_quantize import zoo
+
+RTL = Path(__file__).parent.parent / "rtl"
+MANIFESTS = sorted(RTL.glob("*.json"))
+
+
+def test_there_are_reference_accelerators():
+    assert len(MANIFESTS) >= 2
+    known = {RTL / "README.md", *MANIFESTS}
+    for path in MANIFESTS:
+        known |= {RTL / name for name in json.loads(path.read_text())["files"]}
+    assert set(RTL.iterdir()) == known
+
+
+@pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda path: path.stem)
+def test_files_have_the_hashes_of_the_manifest(manifest: Path):
+    for name, digest in json.loads(manifest.read_text())["files"].items():
+        assert hashlib.sha256((RTL / name).read_bytes()).hexdigest() == digest
+
+
+@pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda path: path.stem)
+def test_the_generator_emits_the_same_bytes(manifest: Path, tmp_path: Path):
+    described = json.loads(manifest.read_text())
+    model = program_file.load(zoo.path(described["model"]["name"], "quantized.safetensors"))
+    plan = make_plan(model, AcceleratorConfig.from_dict(described["config"]))
+    for path in emit(plan, tmp_path, described["top"]):
+        assert path.read_bytes() == (RTL / path.name).read_bytes(), path.name
