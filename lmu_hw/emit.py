@@ -34,7 +34,7 @@ LINT_WAIVERS = {
 
 
 _WAKE = re.compile(r"^  reg (\\\$auto\$verilog_backend\.cc:\d+:dump_module\$\d+ ) = 0;$", re.MULTILINE)
-"""Yosys's signal that lets a simulator evaluate ``always @*`` at the start; as SystemVerilog its value at the start does not."""
+"""Yosys's signal that has simulators evaluate ``always @*`` at the start; SystemVerilog sees no event in its value."""
 
 
 def to_verilog(plan: Plan, name: str = TOP) -> str:

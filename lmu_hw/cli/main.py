@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lmu_hw.cli import cosim, demo, doctor, evaluate, frames, quantize, train, verilog
+from lmu_hw.cli import cosim, demo, doctor, evaluate, faults, frames, quantize, train, verilog
 from lmu_hw.cli.console import CommandError, fail
 from lmu_sim.tools import ToolError
 
 __all__ = ["main", "parser"]
 
-COMMANDS = (demo, quantize, evaluate, verilog, cosim, train, frames, doctor)
+COMMANDS = (demo, quantize, evaluate, verilog, cosim, faults, train, frames, doctor)
 
 EPILOG = """\
 A typical way through:

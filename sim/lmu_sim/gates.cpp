@@ -20,12 +20,18 @@ struct Record {
     Word payload[4];
 };
 
+struct Net {
+    Word value = 0;
+    int64_t toggles = 0, high = 0, since = 0;
+    int32_t first_reader = 0, end_reader = 0, first_flop = 0, end_flop = 0;
+};
+
 struct Simulator {
     std::vector<int32_t> function, first_input, inputs, output;
-    std::vector<int32_t> first_reader, readers, first_flop, flops_of;
+    std::vector<int32_t> readers, flops_of;
     std::vector<Flop> flops;
-    std::vector<Word> value, dirty, clock_before;
-    std::vector<int64_t> toggles, high, since;
+    std::vector<Net> nets;
+    std::vector<Word> dirty, clock_before;
     std::vector<int32_t> pending;
     std::vector<char> is_pending;
     std::vector<Word> next;
@@ -33,17 +39,20 @@ struct Simulator {
     int32_t clock = 0;
     Word runs = ~Word(0);
 
-    void set(int32_t net, Word word) {
-        Word before = value[net];
+    Word value(int32_t net) const { return nets[net].value; }
+
+    void set(int32_t index, Word word) {
+        Net &net = nets[index];
+        Word before = net.value;
         Word changed = (word ^ before) & runs;
         if (!changed) return;
-        toggles[net] += __builtin_popcountll(changed);
-        high[net] += __builtin_popcountll(before & runs) * (now - since[net]);
-        since[net] = now;
-        value[net] = word;
-        for (int32_t k = first_reader[net]; k < first_reader[net + 1]; k++)
+        net.toggles += __builtin_popcountll(changed);
+        net.high += __builtin_popcountll(before & runs) * (now - net.since);
+        net.since = now;
+        net.value = word;
+        for (int32_t k = net.first_reader; k < net.end_reader; k++)
             dirty[readers[k] >> 6] |= Word(1) << (readers[k] & 63);
-        for (int32_t k = first_flop[net]; k < first_flop[net + 1]; k++) {
+        for (int32_t k = net.first_flop; k < net.end_flop; k++) {
             int32_t flop = flops_of[k];
             if (!is_pending[flop]) {
                 is_pending[flop] = 1;
@@ -54,7 +63,7 @@ struct Simulator {
 
     Word evaluate(int32_t node) const {
         const int32_t *in = &inputs[first_input[node]];
-        const Word *v = value.data();
+        const Net *v = nets.data();
         switch (function[node]) {
 #include "functions.inc"
         }
@@ -79,12 +88,12 @@ struct Simulator {
             next.clear();
             for (int32_t index : pending) {
                 const Flop &flop = flops[index];
-                Word clock_now = value[flop.clock];
+                Word clock_now = value(flop.clock);
                 Word rising = clock_now & ~clock_before[index];
                 clock_before[index] = clock_now;
-                Word state = (value[flop.state] & ~rising) | (value[flop.data] & rising);
-                if (flop.preset >= 0) state |= value[flop.preset];
-                if (flop.clear >= 0) state &= ~value[flop.clear];
+                Word state = (value(flop.state) & ~rising) | (value(flop.data) & rising);
+                if (flop.preset >= 0) state |= value(flop.preset);
+                if (flop.clear >= 0) state &= ~value(flop.clear);
                 next.push_back(state);
             }
             std::vector<int32_t> done;
@@ -118,10 +127,7 @@ Simulator *gates_new(
     s->first_input.assign(first_input, first_input + nodes + 1);
     s->inputs.assign(inputs, inputs + first_input[nodes] + 1);
     s->output.assign(output, output + nodes);
-    s->value.assign(nets, 0);
-    s->toggles.assign(nets, 0);
-    s->high.assign(nets, 0);
-    s->since.assign(nets, 0);
+    s->nets.resize(nets);
     s->dirty.assign((nodes + 63) / 64, 0);
     s->clock = clock;
     s->runs = runs;
@@ -142,17 +148,17 @@ Simulator *gates_new(
     s->is_pending.assign(flops, 1);
     for (int32_t index = 0; index < flops; index++) s->pending.push_back(index);
     for (int32_t net = 0; net < nets; net++) {
-        s->first_reader.push_back(int32_t(s->readers.size()));
+        s->nets[net].first_reader = int32_t(s->readers.size());
         s->readers.insert(s->readers.end(), readers[net].begin(), readers[net].end());
-        s->first_flop.push_back(int32_t(s->flops_of.size()));
+        s->nets[net].end_reader = int32_t(s->readers.size());
+        s->nets[net].first_flop = int32_t(s->flops_of.size());
         s->flops_of.insert(s->flops_of.end(), watching[net].begin(), watching[net].end());
+        s->nets[net].end_flop = int32_t(s->flops_of.size());
     }
-    s->first_reader.push_back(int32_t(s->readers.size()));
-    s->first_flop.push_back(int32_t(s->flops_of.size()));
-    s->value[1] = ~Word(0);
+    s->nets[1].value = ~Word(0);
     // Clocks that are inverted on their way are at 1 from the start: that is no edge.
     s->propagate();
-    for (int32_t index = 0; index < flops; index++) s->clock_before[index] = s->value[s->flops[index].clock];
+    for (int32_t index = 0; index < flops; index++) s->clock_before[index] = s->value(s->flops[index].clock);
     s->settle();
     return s;
 }
@@ -160,18 +166,19 @@ Simulator *gates_new(
 void gates_free(Simulator *s) { delete s; }
 
 void gates_clear(Simulator *s) {
-    s->toggles.assign(s->toggles.size(), 0);
-    s->high.assign(s->high.size(), 0);
-    s->since.assign(s->since.size(), s->now);
+    for (Net &net : s->nets) {
+        net.toggles = net.high = 0;
+        net.since = s->now;
+    }
 }
 
 int64_t gates_counts(Simulator *s, int64_t *toggles, int64_t *high) {
-    for (size_t net = 0; net < s->value.size(); net++) {
-        s->high[net] += __builtin_popcountll(s->value[net] & s->runs) * (s->now - s->since[net]);
-        s->since[net] = s->now;
+    for (Net &net : s->nets) {
+        net.high += __builtin_popcountll(net.value & s->runs) * (s->now - net.since);
+        net.since = s->now;
+        *toggles++ = net.toggles;
+        *high++ = net.high;
     }
-    std::memcpy(toggles, s->toggles.data(), s->toggles.size() * sizeof(int64_t));
-    std::memcpy(high, s->high.data(), s->high.size() * sizeof(int64_t));
     return s->now;
 }
 
@@ -185,7 +192,7 @@ void gates_vectors(
         for (int32_t k = 0; k < inputs; k++) s->set(input_nets[k], words[cycle * inputs + k]);
         s->settle();
         s->fall();
-        for (int32_t k = 0; k < outputs; k++) found[cycle * outputs + k] = s->value[output_nets[k]];
+        for (int32_t k = 0; k < outputs; k++) found[cycle * outputs + k] = s->value(output_nets[k]);
     }
 }
 
@@ -232,11 +239,11 @@ int64_t gates_stream(
         for (int32_t p = 0; p < ports; p++) s->set(port[p][1], ~Word(0));
         s->settle();
         s->fall();
-        Word taken = offered & s->value[ready];
+        Word taken = offered & s->value(ready);
         offered &= ~taken;
         for (int run = 0; run < 64; run++) beat[run] += taken >> run & 1;
         for (int32_t p = 0; p < ports; p++) {
-            Word out = s->value[port[p][0]] & s->runs;
+            Word out = s->value(port[p][0]) & s->runs;
             while (out) {
                 int run = __builtin_ctzll(out);
                 out &= out - 1;
@@ -247,7 +254,7 @@ int64_t gates_stream(
                 record.run = run;
                 std::memset(record.payload, 0, sizeof(record.payload));
                 for (int32_t k = 0; k < port[p][2] && k < 256; k++)
-                    record.payload[k >> 6] |= (s->value[port[p][3 + k]] >> run & 1) << (k & 63);
+                    record.payload[k >> 6] |= (s->value(port[p][3 + k]) >> run & 1) << (k & 63);
                 if (missing[p * 64 + run] > 0) {
                     missing[p * 64 + run]--;
                     left--;

@@ -54,9 +54,9 @@ class Beat:
 
 
 def _c_text(tree: Tree, places: Mapping[str, int]) -> str:
-    """C expression of a Boolean function; pin ``p`` is ``v[in[places[p]]]``."""
+    """C expression of a Boolean function; pin ``p`` is ``v[in[places[p]]].value``."""
     if tree[0] == "pin":
-        return f"v[in[{places[str(tree[1])]}]]"
+        return f"v[in[{places[str(tree[1])]}]].value"
     parts = [_c_text(part, places) for part in tree[1:]]
     match tree[0]:
         case "not":
