@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 SYSTEM := g++ make perl iverilog python3-venv
+REFERENCE := opensta qflow-tech-osu018
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: demo test test-slow lint tools clean
+.PHONY: demo test test-slow lint tools reference clean
 
 demo: $(VENV)/.demo
 	$(BIN)/lmu-hw demo
@@ -29,6 +30,12 @@ tools:
 	  $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends $(SYSTEM); \
 	fi
 
+# What the tests compare with: OpenSTA's power report, and a cell library that Debian has.
+reference:
+	@command -v sta >/dev/null && test -d /usr/share/qflow/tech/osu018 || { \
+	  echo "running: $(SUDO) apt-get install $(REFERENCE)"; \
+	  $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends $(REFERENCE); }
+
 $(VENV)/bin/python: | tools
 	$(PYTHON) -m venv $(VENV)
 
@@ -36,7 +43,7 @@ $(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
-$(VENV)/.test: pyproject.toml | $(VENV)/bin/python
+$(VENV)/.test: pyproject.toml | $(VENV)/bin/python reference
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	touch $@ $(VENV)/.demo
 

@@ -5,7 +5,7 @@ import operator
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["AcceleratorConfig", "StatePolicy", "WeightStore"]
+__all__ = ["AcceleratorConfig", "Interface", "StatePolicy", "WeightStore"]
 
 MAX_LANES = 64
 
@@ -30,6 +30,15 @@ class WeightStore(enum.Enum):
     """Memories filled through the load port."""
 
 
+class Interface(enum.Enum):
+    """What the accelerator's ports look like."""
+
+    STREAM = "stream"
+    """The core's own streams."""
+    AXI = "axi"
+    """A wrapper around the same core: AXI4-Stream names and an AXI4-Lite register block."""
+
+
 @dataclass(frozen=True)
 class AcceleratorConfig:
     """The choices that do not change any result.
@@ -42,11 +51,14 @@ class AcceleratorConfig:
         ``rom`` or ``ram``.
     state : StatePolicy or str
         ``keep``, ``pulse`` or ``utterance``.
+    interface : Interface or str
+        ``stream`` or ``axi``.
     """
 
     lanes: int = 8
     weights: WeightStore = WeightStore.ROM
     state: StatePolicy = StatePolicy.KEEP
+    interface: Interface = Interface.STREAM
 
     def __post_init__(self) -> None:
         try:
@@ -56,7 +68,7 @@ class AcceleratorConfig:
         if isinstance(self.lanes, bool) or not 1 <= lanes <= MAX_LANES:
             raise ValueError(f"lanes must be in 1 to {MAX_LANES}, not {self.lanes!r}")
         object.__setattr__(self, "lanes", lanes)
-        for name, kind in (("weights", WeightStore), ("state", StatePolicy)):
+        for name, kind in (("weights", WeightStore), ("state", StatePolicy), ("interface", Interface)):
             value = getattr(self, name)
             try:
                 object.__setattr__(self, name, kind(value))
@@ -65,8 +77,9 @@ class AcceleratorConfig:
                 raise ValueError(f"{name} must be one of {choices}, not {value!r}") from None
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON form, the inverse of `from_dict`."""
-        return {"lanes": self.lanes, "weights": self.weights.value, "state": self.state.value}
+        """JSON form, the inverse of `from_dict`; the core's own streams go without saying."""
+        found = {"lanes": self.lanes, "weights": self.weights.value, "state": self.state.value}
+        return found if self.interface is Interface.STREAM else {**found, "interface": self.interface.value}
 
     @classmethod
     def from_dict(cls, data: Any) -> "AcceleratorConfig":
@@ -74,6 +87,8 @@ class AcceleratorConfig:
         if not isinstance(data, dict):
             raise ValueError(f"a configuration must be an object, not {data!r}")
         for key in data:
-            if key not in ("lanes", "weights", "state"):
-                raise ValueError(f"unknown key {key!r} in the configuration, expected lanes, weights or state")
+            if key not in ("lanes", "weights", "state", "interface"):
+                raise ValueError(
+                    f"unknown key {key!r} in the configuration, expected lanes, weights, state or interface"
+                )
         return cls(**data)

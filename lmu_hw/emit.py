@@ -5,18 +5,21 @@ import importlib.metadata
 import json
 import os
 import re
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from amaranth.back import verilog
+from amaranth.lib.wiring import Component
 
-from lmu_hw.config import WeightStore
+from lmu_hw import registers
+from lmu_hw.config import Interface, WeightStore
 from lmu_hw.gateware.accelerator import Accelerator
+from lmu_hw.gateware.axi import AxiAccelerator
 from lmu_hw.plan import Plan
 from lmu_hw.program_file import digest
+from lmu_hw.tensor_file import write_whole
 
-__all__ = ["LINT_WAIVERS", "TOP", "emit", "manifest", "to_verilog", "weight_image"]
+__all__ = ["LINT_WAIVERS", "TOP", "emit", "manifest", "to_verilog", "weight_image", "wrapper_verilog"]
 
 TOP = "lmu_accelerator"
 """Name of the top module unless another one is given."""
@@ -52,8 +55,38 @@ def to_verilog(plan: Plan, name: str = TOP) -> str:
     str
         One file with all modules.
     """
+    return _convert(Accelerator(plan), name)
+
+
+def wrapper_verilog(plan: Plan, name: str = TOP) -> str:
+    """Verilog of the wrapper that the plan's interface asks for: module ``NAME_axi`` around the core ``NAME``.
+
+    Parameters
+    ----------
+    plan : Plan
+        The core's.
+    name : str
+        Name of the core's module.
+
+    Returns
+    -------
+    str
+        One file with all modules but the core's; empty if the interface is the core's own.
+
+    Raises
+    ------
+    ValueError
+        If the wrapper's registers have no room for the model.
+    """
+    if plan.config.interface is Interface.STREAM:
+        return ""
+    registers.check(plan)
+    return _convert(AxiAccelerator(plan, name), f"{name}_axi")
+
+
+def _convert(component: Component, name: str) -> str:
     os.environ["AMARANTH_USE_YOSYS"] = "builtin"  # a Yosys on the PATH may be too old, and would change the output
-    text = str(verilog.convert(Accelerator(plan), name=name, emit_src=False, strip_internal_attrs=True))
+    text = str(verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True))
     header, _, modules = _WAKE.sub(r"  reg \1;\n  initial \1<= 0;", text).partition("\n")
     waivers = [f"/* verilator lint_off {code} */  // {reason}" for code, reason in LINT_WAIVERS.items()]
     return "\n".join([header, *waivers, modules])
@@ -93,7 +126,7 @@ def _installed_version(package: str) -> str:
 
 
 def emit(plan: Plan, directory: str | Path, name: str = TOP) -> list[Path]:
-    """Write ``NAME.v``, ``NAME.weights`` (weights in RAM only) and ``NAME.json``.
+    """Write ``NAME.v``, ``NAME_axi.v`` (AXI only), ``NAME.weights`` (weights in RAM only) and ``NAME.json``.
 
     Parameters
     ----------
@@ -111,22 +144,14 @@ def emit(plan: Plan, directory: str | Path, name: str = TOP) -> list[Path]:
     """
     directory = Path(directory)
     files = {f"{name}.v": to_verilog(plan, name)}
+    if wrapper := wrapper_verilog(plan, name):
+        files[f"{name}_axi.v"] = wrapper
     if plan.config.weights is WeightStore.RAM:
         files[f"{name}.weights"] = weight_image(plan)
     described = json.dumps(manifest(plan, files, name), indent=2) + "\n"
     directory.mkdir(parents=True, exist_ok=True)
-    return [_write(directory / file, text) for file, text in (*files.items(), (f"{name}.json", described))]
-
-
-def _write(path: Path, text: str) -> Path:
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as handle:
-        temporary = Path(handle.name)
-        try:
-            handle.write(text)
-            handle.close()
-            temporary.chmod(0o644)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink()
-            raise
-    return path
+    written = []
+    for file, text in (*files.items(), (f"{name}.json", described)):
+        write_whole(directory / file, text.encode())
+        written.append(directory / file)
+    return written

@@ -53,5 +53,5 @@ def test_heavy_packages_stay_where_they_belong(package: str, path: Path):
 
 def test_the_rule_would_be_noticed(tmp_path: Path):
     broken = tmp_path / "broken.py"
-    broken.write_text("def f():\n    from lmu_sim.tools import find_icarus\n    return find_icarus\n")
-    assert "lmu_sim.tools" in imports(broken)
+    broken.write_text("def f():\n    from lmu_hw.tools import find_icarus\n    return find_icarus\n")
+    assert "lmu_hw.tools" in imports(broken)

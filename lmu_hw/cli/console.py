@@ -1,14 +1,17 @@
 """What commands print with: one console, progress bars, tables, one-line errors."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
@@ -16,20 +19,47 @@ from rich.progress import (
 )
 from rich.table import Table
 
-__all__ = ["CommandError", "console", "fail", "progress", "stage", "table"]
+__all__ = ["CommandError", "console", "fail", "print_saturated", "progress", "stage", "table"]
 
 console = Console(highlight=False, soft_wrap=True)
 _errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
+POLL_S = 0.5
+"""How often a stage looks what it is doing."""
+
 
 class CommandError(RuntimeError):
-    """A command cannot do what it was asked to; the message is for the user."""
+    """A command cannot do what it was asked to, or a check failed.
+
+    Parameters
+    ----------
+    message : str
+        For the user, one line.
+    result : dict, optional
+        Of a check that failed: what ``--json`` writes all the same.
+    """
+
+    def __init__(self, message: str, result: dict[str, Any] | None = None):
+        super().__init__(message)
+        self.result = result
 
 
 def fail(message: str) -> int:
     """Print one error line; the exit status."""
     _errors.print(f"lmu-hw: error: {message}", style="red", markup=False)
     return 1
+
+
+def _bar(*columns: ProgressColumn) -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        *columns,
+        TimeElapsedColumn(),
+        console=_errors,
+        transient=True,
+        disable=not _errors.is_terminal,
+    )
 
 
 @contextmanager
@@ -48,23 +78,43 @@ def progress(title: str, total: int | None = None) -> Iterator[Callable[[int], N
     callable
         Takes the number of steps done so far.
     """
-    columns = [SpinnerColumn(), TextColumn("{task.description}")]
-    if total is not None:
-        columns += [BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
-    with Progress(
-        *columns, TimeElapsedColumn(), console=_errors, transient=True, disable=not _errors.is_terminal
-    ) as bar:
+    columns = () if total is None else (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with _bar(*columns) as bar:
         task = bar.add_task(title, total=total)
         yield lambda done: bar.update(task, completed=done)
 
 
 @contextmanager
-def stage(title: str) -> Iterator[None]:
-    """Name a step, and print how long it took when it is done."""
+def stage(title: str, look: Callable[[], str] | None = None) -> Iterator[None]:
+    """Name a step, and print how long it took when it is done.
+
+    Parameters
+    ----------
+    title : str
+        What is done.
+    look : callable, optional
+        Says what is being done right now; asked now and then, on a terminal only.
+    """
     start = time.perf_counter()
-    with progress(title):
-        yield
-    console.print(f"[green]done[/green]  {title} ({time.perf_counter() - start:.1f} s)")
+    ended = threading.Event()
+    with _bar() as bar:
+        task = bar.add_task(title, total=None)
+
+        def follow() -> None:
+            while look is not None and not ended.wait(POLL_S):
+                bar.update(task, description=f"{title}: {look()}")
+
+        watcher = threading.Thread(target=follow, daemon=True)
+        if look is not None and _errors.is_terminal:
+            watcher.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            if watcher.ident is not None:
+                watcher.join()
+    console.print("[green]done[/green]  ", end="")
+    console.print(f"{title} ({time.perf_counter() - start:.1f} s)", markup=False)
 
 
 def table(*columns: str, title: str | None = None) -> Table:
@@ -73,3 +123,9 @@ def table(*columns: str, title: str | None = None) -> Table:
     for index, column in enumerate(columns):
         made.add_column(column, justify="left" if index == 0 else "right")
     return made
+
+
+def print_saturated(counts: dict[str, int]) -> None:
+    """Print how many elements of each vector were clipped or wrapped; only of vectors that have any."""
+    shown = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
+    console.print(f"saturated elements: {shown or 'none'}", markup=False)

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from lmu_hw.cli.console import CommandError, console
+from lmu_hw.tools import Tool, ToolError, find_icarus, find_verilator, find_yosys
 from lmu_quantize import zoo
-from lmu_sim.tools import Tool, ToolError, find_icarus, find_verilator, find_yosys
 
 SUMMARY = "say what is installed and what is missing"
 

@@ -5,14 +5,14 @@ import importlib.metadata
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lmu_hw.cli import cosim, demo, doctor, evaluate, faults, frames, quantize, train, verilog
-from lmu_hw.cli.console import CommandError, fail
-from lmu_sim.tools import ToolError
+from lmu_hw.cli.console import console, fail
+from lmu_hw.cli.inputs import writable
+from lmu_hw.tensor_file import write_whole
 
 __all__ = ["main", "parser"]
 
@@ -28,6 +28,9 @@ A typical way through:
 A MODEL is a file or the name of a shipped network (kws361). `lmu-hw COMMAND --help` tells more.
 """
 
+EXPECTED = (RuntimeError, OSError, ValueError, TypeError, MemoryError)
+"""What refusals, tools and the system raise; anything else is told as a defect of this program."""
+
 
 def parser() -> argparse.ArgumentParser:
     """Parser of the whole command line."""
@@ -38,7 +41,8 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="version", version=f"lmu-hw {importlib.metadata.version('lmu-hw')}")
-    top.add_argument("--traceback", action="store_true", help="show where in the code an error arose")
+    trace = {"action": "store_true", "help": "show where in the code an error arose"}
+    top.add_argument("--traceback", **trace)  # type: ignore[arg-type]
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for module in COMMANDS:
         name = module.__name__.rpartition(".")[2]
@@ -46,10 +50,15 @@ def parser() -> argparse.ArgumentParser:
             name,
             help=module.SUMMARY,
             description=module.__doc__,
+            epilog=f"example:\n  {module.EXAMPLE}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(command)
-        command.add_argument("--json", metavar="FILE", type=Path, help="write the result as JSON (- for the screen)")
+        command.add_argument(
+            "--json", metavar="FILE", type=Path, help="write the result as JSON (-: to the standard output)"
+        )
+        # Without a default, so that it does not undo the option before the command.
+        command.add_argument("--traceback", default=argparse.SUPPRESS, **trace)  # type: ignore[arg-type]
         command.set_defaults(run=module.run)
     return top
 
@@ -58,11 +67,35 @@ def _write_json(result: dict[str, Any], path: Path) -> None:
     text = json.dumps(result, indent=2) + "\n"
     if str(path) == "-":
         sys.stdout.write(text)
+        sys.stdout.flush()
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as handle:
-        handle.write(text)
-    Path(handle.name).replace(path)
+    write_whole(path, text.encode())
+
+
+def _run(args: argparse.Namespace) -> None:
+    """Run the command and write its result; that of a failed check too."""
+    if args.json is None:
+        args.run(args)
+        return
+    if str(args.json) != "-":
+        writable(args.json)
+    try:
+        result = args.run(args)
+    except Exception as error:
+        found = getattr(error, "result", None)
+        if found is not None:
+            _write_json(found | {"error": _line(error)}, args.json)
+        raise
+    _write_json(result, args.json)
+
+
+def _line(error: Exception) -> str:
+    """One line for the user."""
+    text = " ".join(str(error).split())
+    if isinstance(error, EXPECTED):
+        return text or type(error).__name__
+    return f"{type(error).__name__}: {text} (unexpected here; --traceback shows where)"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,19 +113,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         wrong command line.
     """
     args = parser().parse_args(arguments)
+    console.stderr = str(args.json) == "-"
     try:
-        result = args.run(args)
-        if args.json is not None:
-            _write_json(result, args.json)
+        _run(args)
     except KeyboardInterrupt:
         return fail("interrupted")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (CommandError, ToolError, OSError, ValueError, TypeError, MemoryError) as error:
+    except Exception as error:
         if args.traceback:
             raise
-        return fail(" ".join(str(error).split()) or type(error).__name__)
+        return fail(_line(error))
+    finally:
+        console.stderr = False
     return 0
 
 

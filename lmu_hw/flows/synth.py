@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from lmu_hw.flows.liberty import Cell, LibertyError, Library, cache_folder, read_text
-from lmu_hw.flows.yosys import run_yosys, yosys_version
+from lmu_hw.flows.yosys import run_yosys
+from lmu_hw.tools import find_yosys
 
 __all__ = [
     "ClockGate",
@@ -35,6 +36,9 @@ RECIPE = 3
 
 AVOIDED = ("*lpflow*", "*probe*", "*dly*", "*DLY*", "*macro_sparecell*")
 """Cells that logic synthesis should not pick: level shifters, test structures, delay elements."""
+
+RELAXED = 20e-9
+"""Target delay in seconds when speed does not matter."""
 
 MIN_GATED = 4
 """Flip-flops that share an enable before a clock gate is worth its own energy."""
@@ -284,7 +288,7 @@ def synthesize(
     library: Library,
     *,
     clock_gating: bool = True,
-    delay: float | None = None,
+    delay: float | None = RELAXED,
 ) -> Synthesis:
     """Map a design to a cell library.
 
@@ -298,9 +302,10 @@ def synthesize(
         From `lmu_hw.flows.liberty.read_liberty`; its files are read again by Yosys.
     clock_gating : bool
         Whether flip-flops with an enable share integrated clock gates, where the library has them.
-    delay : float, optional
-        Target delay between registers in seconds: buffers are inserted and cells sized for it. Smallest area if not
-        given.
+    delay : float or None
+        Target delay between registers in seconds, for which buffers are inserted and cells sized; the default asks for
+        no speed, only for edges that are not too slow. None gives the smallest area, with edges that may be far slower
+        than the library's limits, and the energy that they cost.
 
     Returns
     -------
@@ -311,10 +316,10 @@ def synthesize(
     ------
     SynthesisError
         If the design needs cells that the library does not have.
-    YosysError
+    ToolError
         If Yosys is missing or fails.
     """
-    tool = yosys_version()
+    tool = find_yosys().version
     options = json.dumps([RECIPE, tool, top, library.hashes, clock_gating, delay, AVOIDED, MIN_GATED])
     key = hashlib.sha256((options + verilog).encode()).hexdigest()[:32]
     place = cache_folder() / "synth" / key

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmu_hw.flows.expression import Expression, Tree
-from lmu_hw.flows.liberty import Cell, InternalPower, Library, Pin, Table, TimingArc
+from lmu_hw.flows.liberty import Cell, InternalPower, Pin, Table, TimingArc
 from lmu_hw.power.activity import Activity, clock_nets
 from lmu_hw.power.netlist import HIGH, LOW, Netlist
 
@@ -29,6 +29,7 @@ __all__ = [
     "find_loads",
     "find_power",
     "find_transitions",
+    "slew_excess",
 ]
 
 FloatArray = NDArray[np.float64]
@@ -597,12 +598,23 @@ def _voltage(netlist: Netlist) -> float:
     return 0.0
 
 
-def largest_slew_excess(netlist: Netlist, power: Power, library: Library) -> float:
-    """Longest transition time over its pin's limit, as a ratio; 0 if the library has no limits."""
+def slew_excess(power: Power) -> float:
+    """Longest transition time over its pin's limit: above 1, energies are extrapolated and too high.
+
+    Parameters
+    ----------
+    power : Power
+        From `find_power`.
+
+    Returns
+    -------
+    float
+        The largest ratio of all pins; 0 if the library has no limits.
+    """
     worst = 0.0
-    for instance in netlist.instances:
+    for instance in power.netlist.instances:
         for name, net in instance.nets.items():
-            limit = library.cells[instance.cell.name].pins[name].max_transition
+            limit = instance.cell.pins[name].max_transition
             if limit:
                 worst = max(worst, float(power.slews[net]) / limit)
     return worst

@@ -6,7 +6,7 @@ import numpy as np
 
 from lmu_hw.flows.synth import MappedMemory
 from lmu_hw.power.activity import Activity, clock_nets
-from lmu_hw.power.engine import Power
+from lmu_hw.power.engine import Power, slew_excess
 from lmu_hw.power.netlist import HIGH, LOW, Netlist
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "check_clock",
     "check_conserved",
     "check_coverage",
+    "check_edges",
     "check_memories",
 ]
 
@@ -177,6 +178,27 @@ def check_memories(memories: Iterable[MappedMemory], accepted: Sequence[str] = (
         )
 
 
+def check_edges(power: Power) -> None:
+    """Refuse a netlist with edges slower than the library allows: their energies would be extrapolated, and too high.
+
+    Parameters
+    ----------
+    power : Power
+        Of a netlist.
+
+    Raises
+    ------
+    PowerRefused
+        If a transition time is above its pin's limit.
+    """
+    excess = slew_excess(power)
+    if excess > 1:
+        raise PowerRefused(
+            f"an edge takes {excess:.1f} times as long as the library allows: "
+            "synthesise with a delay, which adds buffers"
+        )
+
+
 def check_conserved(power: Power, label: Callable[[str], str] = str) -> None:
     """Refuse a table whose blocks do not add up to its total.
 
@@ -239,5 +261,6 @@ def check_all(
     check_clock(netlist, activity, clock, period)
     check_activity(netlist, activity, clock)
     check_memories(memories, accepted)
+    check_edges(power)
     check_conserved(power)
     return coverage

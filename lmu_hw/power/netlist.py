@@ -2,7 +2,6 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,13 +94,8 @@ class Netlist:
             found[instance.cell.name].append(index)
         return {name: np.array(indices) for name, indices in sorted(found.items())}
 
-    def levels(self, sources: Iterable[int] | None = None) -> NDArray[np.int64]:
+    def levels(self) -> NDArray[np.int64]:
         """Level of each instance: 0 if it depends on no other one through timing arcs within a cycle.
-
-        Parameters
-        ----------
-        sources : iterable of int, optional
-            Nets that are at their level without a driver; ports and constants if not given.
 
         Returns
         -------
@@ -115,7 +109,7 @@ class Netlist:
             If there is a loop without a flip-flop in it.
         """
         drivers = self.drivers()
-        start = {LOW, HIGH, *(net for nets in self.inputs.values() for net in nets), *(sources or ())}
+        start = {LOW, HIGH, *(net for nets in self.inputs.values() for net in nets)}
         waiting = np.zeros(len(self.instances), dtype=np.int64)
         readers: dict[int, list[int]] = defaultdict(list)
         for index, instance in enumerate(self.instances):

@@ -17,11 +17,9 @@ safetensors header holds four strings:
 The same model makes the same bytes.
 """
 
-import contextlib
 import hashlib
 import json
 import os
-import secrets
 import struct
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
+from lmu_hw.tensor_file import write_whole
 from lmu_quantize.model import DenseLayer, FloatModel, Layer, LMULayer, Memory
 
 __all__ = ["SCHEMA", "VERSION", "ModelFileError", "load_float", "save_float"]
@@ -118,19 +117,7 @@ def save_float(model: FloatModel, path: str | os.PathLike[str]) -> None:
     OSError
         If the file cannot be written.
     """
-    content = _encode(model)
-    target = Path(path)
-    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
-    try:
-        with partial.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(target)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            partial.unlink()
-        raise
+    write_whole(path, _encode(model))
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, FloatArray]]:

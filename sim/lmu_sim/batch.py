@@ -20,7 +20,7 @@ from lmu_hw.config import StatePolicy, WeightStore
 from lmu_hw.emit import to_verilog, weight_image
 from lmu_hw.golden import Golden, decide
 from lmu_hw.plan import Plan
-from lmu_sim.tools import Tool, ToolError, find_verilator, run_tool
+from lmu_hw.tools import Tool, ToolError, find_verilator, run_tool
 
 __all__ = ["BatchReport", "BatchResult", "BatchSimulator", "Mismatch", "compare", "verify_batch"]
 

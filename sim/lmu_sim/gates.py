@@ -22,7 +22,7 @@ from lmu_hw.flows.expression import Expression, Tree
 from lmu_hw.flows.liberty import Cell, Sequential, cache_folder
 from lmu_hw.power.activity import Activity
 from lmu_hw.power.netlist import HIGH, LOW, Netlist
-from lmu_sim.tools import ToolError
+from lmu_hw.tools import ToolError
 
 __all__ = ["Beat", "GateError", "GateSimulator"]
 
@@ -182,19 +182,26 @@ class _Compiled:
                 if flop.state not in local:
                     local[flop.state] = self.fresh()
                 self.flops += [local[name] if name else -1 for name in vars(flop).values()]
-        order = self._order(inputs, output)
+        # Nodes of a level that do the same stand together, and nets in the order of their nodes: both are quicker.
+        level = self._levels(inputs, output)
+        order = np.lexsort((function, level)).tolist()
+        driven = [output[node] for node in order]
+        rest = np.setdiff1d(np.arange(self.nets), driven)
+        self.place = np.empty(self.nets, dtype=np.int32)
+        self.place[np.concatenate([rest, driven]).astype(np.int64)] = np.arange(self.nets)
         self.function = np.array([function[node] for node in order], dtype=np.int32)
-        self.output = np.array([output[node] for node in order], dtype=np.int32)
+        self.output = self.place[driven]
         lengths = [len(inputs[node]) for node in order]
         self.first_input = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-        self.inputs = np.array([net for node in order for net in inputs[node]] + [0], dtype=np.int32)
+        self.inputs = self.place[np.array([net for node in order for net in inputs[node]] + [0])]
+        self.flop_nets = np.array([self.place[net] if net >= 0 else -1 for net in self.flops], dtype=np.int32)
 
     def fresh(self) -> int:
         self.nets += 1
         return self.nets - 1
 
     @staticmethod
-    def _order(inputs: list[list[int]], output: list[int]) -> list[int]:
+    def _levels(inputs: list[list[int]], output: list[int]) -> list[int]:
         driver = {net: node for node, net in enumerate(output)}
         readers: list[list[int]] = [[] for _ in output]
         waiting = [0] * len(output)
@@ -202,17 +209,17 @@ class _Compiled:
             for source in {driver[net] for net in nets if net in driver} - {node}:
                 readers[source].append(node)
                 waiting[node] += 1
+        level = [0] * len(output)
         ready = [node for node, count in enumerate(waiting) if not count]
-        order = []
         for node in ready:
-            order.append(node)
             for reader in readers[node]:
+                level[reader] = max(level[reader], level[node] + 1)
                 waiting[reader] -= 1
                 if not waiting[reader]:
                     ready.append(reader)
-        if len(order) != len(output):
+        if len(ready) != len(output):
             raise GateError("the netlist has a combinational loop")
-        return order
+        return level
 
 
 def _machine() -> str:
@@ -257,10 +264,6 @@ def _pointer(array: NDArray) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.ctypes.data)
 
 
-def _net_array(nets: Sequence[int]) -> NDArray[np.int32]:
-    return np.array(nets, dtype=np.int32)
-
-
 class GateSimulator:
     """A netlist that runs.
 
@@ -294,7 +297,6 @@ class GateSimulator:
         self.runs = runs
         self._compiled = compiled = _Compiled(netlist)
         self._c = _library(compiled.functions)
-        flops = _net_array(compiled.flops)
         self._start = 0
         self._handle = ctypes.c_void_p(
             self._c.gates_new(
@@ -304,9 +306,9 @@ class GateSimulator:
                 _pointer(compiled.first_input),
                 _pointer(compiled.inputs),
                 _pointer(compiled.output),
-                ctypes.c_int32(flops.size // 5),
-                _pointer(flops),
-                ctypes.c_int32(netlist.inputs[clock][0]),
+                ctypes.c_int32(compiled.flop_nets.size // 5),
+                _pointer(compiled.flop_nets),
+                ctypes.c_int32(compiled.place[netlist.inputs[clock][0]]),
                 ctypes.c_uint64((1 << runs) - 1),
             )
         )
@@ -348,7 +350,7 @@ class GateSimulator:
         words = np.ascontiguousarray(np.stack(columns, axis=1)) if columns else np.zeros((cycles, 0), dtype=np.uint64)
         outputs = [net for port in self.netlist.outputs.values() for net in port]
         found = np.zeros((cycles, len(outputs)), dtype=np.uint64)
-        input_nets, output_nets = _net_array(nets), _net_array(outputs)
+        input_nets, output_nets = self._places(nets), self._places(outputs)
         self._c.gates_vectors(
             self._handle,
             ctypes.c_int64(cycles),
@@ -409,20 +411,16 @@ class GateSimulator:
         count = given.shape[1]
         data = np.zeros((MAX_RUNS, count), dtype=np.uint64)
         data[: self.runs] = given.astype(np.uint64)
-        payload = _net_array(self._port("inputs", f"{name}__payload"))
+        payload = self._places(self._port("inputs", f"{name}__payload"))
         if payload.size > 63:
             raise GateError(f"the stream {name} has {payload.size} bits, at most 63 can be fed")
         times = np.zeros(count, dtype=np.int64) if earliest is None else np.asarray(earliest, dtype=np.int64)
         ports: list[int] = []
         for port in outputs:
-            bits = self._port("outputs", f"{port}__payload")
-            ports += [
-                self._port("outputs", f"{port}__valid")[0],
-                self._port("inputs", f"{port}__ready")[0],
-                len(bits),
-                *bits,
-            ]
-        port_nets = _net_array(ports)
+            bits = self._places(self._port("outputs", f"{port}__payload"))
+            ports += [self._place("outputs", f"{port}__valid"), self._place("inputs", f"{port}__ready")]
+            ports += [bits.size, *bits.tolist()]
+        port_nets = np.array(ports, dtype=np.int32)
         wanted = np.array(list(outputs.values()), dtype=np.int64)
         room = int(2 * wanted.sum() * self.runs + 1024)
         records = np.zeros(room, dtype=RECORD)
@@ -430,8 +428,8 @@ class GateSimulator:
         cycles = self._c.gates_stream(
             self._handle,
             ctypes.c_int64(limit),
-            ctypes.c_int32(self._port("inputs", f"{name}__valid")[0]),
-            ctypes.c_int32(self._port("outputs", f"{name}__ready")[0]),
+            ctypes.c_int32(self._place("inputs", f"{name}__valid")),
+            ctypes.c_int32(self._place("outputs", f"{name}__ready")),
             ctypes.c_int32(payload.size),
             _pointer(payload),
             ctypes.c_int64(count),
@@ -462,6 +460,13 @@ class GateSimulator:
                 )
         return found
 
+    def _places(self, nets: Sequence[int]) -> NDArray[np.int32]:
+        """Where nets of the netlist are in the simulator."""
+        return self._compiled.place[np.array(nets, dtype=np.int64)]
+
+    def _place(self, kind: str, name: str) -> int:
+        return int(self._places(self._port(kind, name))[0])
+
     def _port(self, kind: str, name: str) -> tuple[int, ...]:
         group: dict[str, tuple[int, ...]] = getattr(self.netlist, kind)
         if name not in group:
@@ -476,7 +481,7 @@ class GateSimulator:
     def _time(self) -> tuple[int, IntArray, IntArray]:
         toggles, high = np.zeros(self._compiled.nets, dtype=np.int64), np.zeros(self._compiled.nets, dtype=np.int64)
         now = self._c.gates_counts(self._handle, _pointer(toggles), _pointer(high))
-        return int(now), toggles, high
+        return int(now), toggles[self._compiled.place], high[self._compiled.place]
 
     def activity(self, period: float) -> Activity:
         """Mean activity of all runs since the counts were started.

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lmu_sim.tools import ToolError, find_icarus, find_verilator
+from lmu_hw.tools import ToolError, find_icarus, find_verilator
 
 __all__ = ["WAVES", "Build", "Simulator", "SimulatorError", "build", "run"]
 

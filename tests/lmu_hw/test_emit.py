@@ -15,8 +15,8 @@ from lmu_hw import emit as emit_module
 from lmu_hw.config import AcceleratorConfig
 from lmu_hw.emit import LINT_WAIVERS, emit, to_verilog, weight_image
 from lmu_hw.plan import make_plan
+from lmu_hw.tools import find_verilator, find_yosys, run_tool
 from lmu_sim.random_models import random_model
-from lmu_sim.tools import find_verilator, find_yosys, run_tool
 
 CONFIGS = {
     "rom": {"lanes": 4},

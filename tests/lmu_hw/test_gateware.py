@@ -23,8 +23,8 @@ from lmu_hw.gateware.state import LayerState
 from lmu_hw.golden import Golden, decide
 from lmu_hw.plan import make_plan
 from lmu_hw.program import QuantizedDense, QuantizedModel, Weights
+from lmu_hw.tools import find_yosys, run_tool
 from lmu_sim.random_models import random_frames, random_model
-from lmu_sim.tools import find_yosys, run_tool
 
 
 def simulate(dut, *testbenches, background=(), cycles=20_000):

@@ -215,7 +215,7 @@ def test_a_configuration_survives_json():
     config = AcceleratorConfig(np.int64(16), "ram", "utterance")
     assert config == AcceleratorConfig(16, WeightStore.RAM, StatePolicy.UTTERANCE)
     assert AcceleratorConfig.from_dict(config.to_dict()) == config
-    with pytest.raises(ValueError, match="unknown key 'lane' in the configuration, expected lanes, weights or state"):
+    with pytest.raises(ValueError, match="unknown key 'lane' in the configuration, expected lanes, weights, state or"):
         AcceleratorConfig.from_dict({"lane": 4})
     with pytest.raises(ValueError, match=r"a configuration must be an object, not \[4\]"):
         AcceleratorConfig.from_dict([4])

@@ -12,6 +12,7 @@ from lmu_hw.power.guards import (
     check_clock,
     check_conserved,
     check_coverage,
+    check_edges,
     check_memories,
 )
 from lmu_hw.power.netlist import HIGH
@@ -111,6 +112,23 @@ def test_a_memory_of_flip_flops_is_refused_unless_named(bench):
     check_memories(done.memories, accepted=["cells"])
     check_memories(done.memories, accepted=["*"])
     check_memories(done.memories, small=256)
+
+
+def test_edges_beyond_the_library_are_refused(run, bench):
+    _, _, power = run
+    check_edges(power)
+    library = bench.load_library("sky130A")
+    wide = """module wide(input clk, input d, output reg [199:0] q); reg r;
+      always @(posedge clk) begin r <= d; q <= q ^ {200{r}}; end endmodule"""
+
+    def power_of(netlist):
+        simulator = GateSimulator(replace(netlist, outputs={}))
+        simulator.run({"d": np.arange(50) & 1}, 50)
+        return find_power(netlist, simulator.activity(PERIOD))
+
+    with pytest.raises(PowerRefused, match=r"an edge takes \d+\.\d times as long as the library allows"):
+        check_edges(power_of(bench.mapped(wide, "wide", library, delay=None)))
+    check_edges(power_of(bench.mapped(wide, "wide", library)))
 
 
 def test_energy_is_conserved(run):

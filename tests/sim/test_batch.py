@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from lmu_hw import tools
 from lmu_hw.config import AcceleratorConfig
 from lmu_hw.emit import to_verilog
 from lmu_hw.fixed import Overflow
 from lmu_hw.golden import Golden, decide
 from lmu_hw.plan import make_plan
-from lmu_sim import tools
+from lmu_hw.tools import ToolError
 from lmu_sim.batch import BatchResult, BatchSimulator, compare, verify_batch
 from lmu_sim.random_models import random_frames, random_model
-from lmu_sim.tools import ToolError
 
 CASES = {
     "keep": ({"lanes": 4}, {"layers": ("lmu", "dense"), "stride": 2}),

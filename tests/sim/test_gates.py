@@ -18,9 +18,9 @@ from lmu_hw.golden import Golden
 from lmu_hw.operations import output_name, vectors
 from lmu_hw.plan import make_plan
 from lmu_hw.power.netlist import read_netlist
+from lmu_hw.tools import find_icarus
 from lmu_sim.gates import GateError, GateSimulator
 from lmu_sim.random_models import random_frames, random_model
-from lmu_sim.tools import find_icarus
 
 PDK_ROOT = os.environ.get("PDK_ROOT") or Path(__file__).parents[2].parent / "shared" / "pdk"
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from lmu_hw.tools import ToolError
 from lmu_sim import runner, tools
 from lmu_sim.runner import Simulator, SimulatorError, build, run
-from lmu_sim.tools import ToolError
 
 BENCH = "module bench; reg clk = 0; always #5 clk = !clk; initial #100000 $finish; endmodule\n"
 TESTS = """

