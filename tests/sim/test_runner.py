@@ -2,8 +2,9 @@
 
 import pytest
 
+from lmu_hw import tools
 from lmu_hw.tools import ToolError
-from lmu_sim import runner, tools
+from lmu_sim import runner
 from lmu_sim.runner import Simulator, SimulatorError, build, run
 
 BENCH = "module bench; reg clk = 0; always #5 clk = !clk; initial #100000 $finish; endmodule\n"
