@@ -16,6 +16,7 @@ Partial sums may leave the range of the whole sum. In two's complement that is h
 bits of the whole sum only.
 """
 
+import functools
 import json
 import math
 from dataclasses import asdict, dataclass
@@ -188,6 +189,26 @@ class Certificate:
 
 
 @dataclass(frozen=True)
+class _Powers:
+    """Sums over the powers of a state matrix.
+
+    Attributes
+    ----------
+    steps : int
+        Powers that were summed.
+    noise_up, noise_down : ndarray of float64, shape (d,)
+        Row sums of the positive and of the negative parts of all powers, each safely rounded up.
+    total : ndarray of float64, shape (d,)
+        Row sums of the magnitudes of all powers, at least.
+    """
+
+    steps: int
+    noise_up: FloatArray
+    noise_down: FloatArray
+    total: FloatArray
+
+
+@dataclass(frozen=True)
 class _Responses:
     """Sums of the positive and of the negative parts of a memory's responses, each safely rounded up."""
 
@@ -209,44 +230,98 @@ def _decays(a: FloatArray) -> bool:
         return bool(np.abs(power).sum(axis=1).max() < NEGLIGIBLE)
 
 
-def _responses(a: FloatArray, b: FloatArray) -> _Responses | None:
-    """Sum the responses of ``m' = a m + b u`` over all time, or None if the sum cannot be proven finite.
+def _product_error(d: int) -> float:
+    """Bound of the relative error of a dot product of `d` elements."""
+    return d * UNIT / (1 - d * UNIT)
+
+
+def _matrix(data: bytes) -> FloatArray:
+    """Square matrix of float64 from its bytes."""
+    values = np.frombuffer(data)
+    size = math.isqrt(values.size)
+    return values.reshape(size, size)
+
+
+@functools.lru_cache(maxsize=64)
+def _powers(matrix: bytes, negligible: float) -> _Powers | None:
+    """Sum the powers of a matrix, or None if the sum cannot be proven finite.
 
     The powers ``P[k]`` are computed in floating point, ``P[k+1] = a P[k] + D[k]`` with ``|D[k]| <= g |a| |P[k]|``,
     where ``g`` bounds the relative error of a dot product. So ``a^k = P[k] - sum_j a^(k-1-j) D[j]``, and with S for the
     sum of all ``|a^k|`` the error of the whole sum is at most ``S sum_j |D[j]|``. The tail from K on is ``S |a^K|`` at
     most.
+
+    Of every power only the sums of its rows and of their magnitudes are kept, whose half sum and half difference are
+    the parts. All that costs time is then one product of matrices a step; it depends on the matrix only and is kept for
+    the next memory, pass or proof with the same one.
     """
+    a = _matrix(matrix)
     if not _decays(a):
         return None
-    d = len(b)
-    g = d * UNIT / (1 - d * UNIT)
-    power, response = np.eye(d), b.astype(np.float64)
-    noise_up, noise_down, up, down = (np.zeros(d) for _ in range(4))
-    power_sum = np.zeros((d, d))
+    d = len(a)
+    ones = np.ones(d)
+    power, following, magnitude = np.eye(d), np.empty((d, d)), np.empty((d, d))
+    row_sum, row_size = ones, ones
+    sums, sizes = np.zeros(d), np.zeros(d)
     steps = 0
-    while steps < MAX_STEPS and np.abs(power).sum(axis=1).max() >= NEGLIGIBLE:
-        noise_up += np.maximum(power, 0).sum(axis=1)
-        noise_down += np.maximum(-power, 0).sum(axis=1)
-        up += np.maximum(response, 0)
-        down += np.maximum(-response, 0)
-        power_sum += np.abs(power)
-        power, response = a @ power, a @ response
+    while steps < MAX_STEPS and row_size.max() >= negligible:
+        sums += row_sum
+        sizes += row_size
+        np.matmul(a, power, out=following)
+        power, following = following, power
+        np.abs(power, out=magnitude)
+        row_sum, row_size = power @ ones, magnitude @ ones
         steps += 1
     tiny = np.finfo(np.float64).tiny * MAX_STEPS
-    power_error = float((g * INFLATION * (np.abs(a) @ power_sum)).sum(axis=1).max()) + d * tiny
-    response_error = float((g * INFLATION * (np.abs(a) @ (up + down))).max()) + tiny
-    if not power_error < 0.5:
+    error = float((_product_error(d) * INFLATION * (np.abs(a) @ sizes)).max()) + d * tiny
+    if not error < 0.5:
         return None
-    partial = power_sum.sum(axis=1) * INFLATION / (1 - power_error)
-    last = float(np.abs(power).sum(axis=1).max()) * INFLATION + float(partial.max()) * power_error
-    last_response = float(np.abs(response).max()) * INFLATION + float(partial.max()) * response_error
+    partial = sizes * INFLATION / (1 - error)
+    last = float(row_size.max()) * INFLATION + float(partial.max()) * error
     if not last < 0.5:
         return None
     total = partial / (1 - last)
-    noise_slack, slack = total * (power_error + last), total * (response_error + last_response)
-    sums = (up + slack, down + slack, noise_up + noise_slack, noise_down + noise_slack)
-    return _Responses(steps, *(value * INFLATION for value in sums))
+    # Half sum and half difference cancel: their rounding is relative to the magnitudes.
+    slack = total * (error + last) + sizes * (INFLATION - 1)
+    up, down = (sizes + sums) / 2 + slack, (sizes - sums) / 2 + slack
+    return _Powers(steps, up * INFLATION, down * INFLATION, total)
+
+
+@functools.lru_cache(maxsize=64)
+def _response_sums(matrix: bytes, drive: bytes, negligible: float) -> tuple[FloatArray, FloatArray] | None:
+    """Sum the positive and the negative parts of ``a^k b``, with the errors and the tail bounded as in `_powers`.
+
+    The vector is carried from step to step, which takes ``d**2`` products; the matrix powers are not needed for it.
+    """
+    powers = _powers(matrix, negligible)
+    if powers is None:
+        return None
+    a, response = _matrix(matrix), np.frombuffer(drive)
+    d = response.size
+    up, down = np.zeros(d), np.zeros(d)
+    for _ in range(powers.steps):
+        up += np.maximum(response, 0)
+        down += np.maximum(-response, 0)
+        response = a @ response
+    tiny = np.finfo(np.float64).tiny * MAX_STEPS
+    error = float((_product_error(d) * INFLATION * (np.abs(a) @ (up + down))).max()) + tiny
+    last = float(np.abs(response).max()) * INFLATION + float(powers.total.max()) * error
+    slack = powers.total * (error + last)
+    return (up + slack) * INFLATION, (down + slack) * INFLATION
+
+
+def _responses(a: FloatArray, b: FloatArray) -> _Responses | None:
+    """Sum the responses of ``m' = a m + b u`` over all time, or None if the sum cannot be proven finite."""
+    matrix, drive = (np.ascontiguousarray(value, dtype=np.float64).tobytes() for value in (a, b))
+    powers, sums = _powers(matrix, NEGLIGIBLE), _response_sums(matrix, drive, NEGLIGIBLE)
+    if powers is None or sums is None:
+        return None
+    return _Responses(powers.steps, *sums, powers.noise_up, powers.noise_down)
+
+
+@functools.lru_cache(maxsize=64)
+def _spectral_radius(matrix: bytes) -> float:
+    return float(np.abs(np.linalg.eigvals(_matrix(matrix))).max())
 
 
 def impulse_response_l1(a: ArrayLike, b: ArrayLike) -> FloatArray:
@@ -388,7 +463,7 @@ class _Prover:
     def _memory(self, op: Operation, low: NDArray[Any], high: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Tighten the sums of those memories whose linear bound fits the format."""
         a, _ = _state_matrices(op)
-        radius = float(np.abs(np.linalg.eigvals(a)).max())
+        radius = _spectral_radius(np.ascontiguousarray(a).tobytes())
         gains, drive, shift = self.gains[op.name], op.terms[1], int(op.shifts[0])
         noise_low, noise_high = _rounding_error(op.narrow.rounding, shift)
         self.memories[op.name] = []

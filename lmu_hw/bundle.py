@@ -22,6 +22,9 @@ __all__ = ["bundle", "write_bundle"]
 
 IntArray = NDArray[np.int64]
 
+TEST_BENCH = "tb"
+"""Module of the test bench, and name of its file."""
+
 DRAIN = 64
 """Cycles of rest, beyond the longest that a frame can take, after which a replay ends."""
 
@@ -266,8 +269,10 @@ def bundle(plan: Plan, utterances: Sequence[ArrayLike] | NDArray[np.integer], na
     Raises
     ------
     ValueError
-        If there is no frame, or frames do not fit the model.
+        If there is no frame, frames do not fit the model, or the name is that of the test bench.
     """
+    if name == TEST_BENCH:
+        raise ValueError(f"the top module of a replay must not be named {name!r}, its test bench is")
     clips = _utterances(plan, utterances)
     golden = Golden(plan.model)
     frames = sum(len(clip) for clip in clips)

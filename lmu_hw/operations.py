@@ -8,6 +8,7 @@ The memory update is such an operation repeated over equal memories (``repeat``)
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,17 @@ from numpy.typing import NDArray
 from lmu_hw.fixed import MAX_WIDTH, Format, Quantizer
 from lmu_hw.program import QuantizedLMU, QuantizedModel, Weights, table_quantizer
 
-__all__ = ["Operation", "Term", "Vector", "lower", "output_name", "tanh_error", "tanh_table", "vectors"]
+__all__ = [
+    "Operation",
+    "Term",
+    "Vector",
+    "lower",
+    "output_name",
+    "tanh_error",
+    "tanh_errors",
+    "tanh_table",
+    "vectors",
+]
 
 IntArray = NDArray[np.int64]
 
@@ -294,3 +305,9 @@ def tanh_error(index: Format, output: Format) -> float:
     low = np.tanh(np.maximum(i - 0.5, 0) * index.lsb)
     high = np.append(np.tanh((i[:-1] + 0.5) * index.lsb), 1.0)
     return float(np.maximum(np.abs(table - low), np.abs(table - high)).max())
+
+
+def tanh_errors(operations: Iterable[Operation]) -> dict[str, float]:
+    """`tanh_error` of every vector that a tanh table makes, by name; rounded up to a millionth, as it is stated."""
+    errors = {op.target: tanh_error(op.narrow.format, op.output) for op in operations if op.activation == "tanh"}
+    return {name: math.ceil(error * 1e6) / 1e6 for name, error in errors.items()}

@@ -5,7 +5,9 @@ gateware. The cell is the one of `lmu_quantize.model`; every tensor here is inte
 """
 
 import itertools
+import math
 import operator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +16,15 @@ from numpy.typing import NDArray
 
 from lmu_hw.fixed import Format, Overflow, Quantizer
 
-__all__ = ["ACTIVATIONS", "QuantizedDense", "QuantizedLMU", "QuantizedLayer", "QuantizedModel", "Weights"]
+__all__ = [
+    "ACTIVATIONS",
+    "QuantizedDense",
+    "QuantizedLMU",
+    "QuantizedLayer",
+    "QuantizedModel",
+    "Weights",
+    "check_strides",
+]
 
 IntArray = NDArray[np.int64]
 
@@ -22,6 +32,9 @@ ACTIVATIONS = ("linear", "relu", "tanh")
 MAX_WEIGHT_WIDTH = 16
 MAX_VALUE_WIDTH = 24
 MAX_TABLE_WIDTH = 14
+MAX_STRIDE = 1024
+MAX_PERIOD = 4096
+"""Most frames after which the strides of all layers repeat; the timing of each of them is worked out."""
 
 
 def _integers(name: str, value: Any, shape: tuple[int, ...] | None = None) -> IntArray:
@@ -44,6 +57,22 @@ def _in_range(name: str, array: IntArray, fmt: Format) -> None:
 def _width(name: str, fmt: Format, limit: int) -> None:
     if fmt.width > limit:
         raise ValueError(f"{name} must be at most {limit} bits wide, not {fmt.width}")
+
+
+def check_strides(strides: Iterable[int]) -> None:
+    """Refuse a stride of a layer, or a product of strides, that no accelerator is built for.
+
+    Raises
+    ------
+    ValueError
+        If a stride is not in 1 to 1024, or the strides multiplied exceed 4096.
+    """
+    checked = [operator.index(stride) for stride in strides]
+    for stride in checked:
+        if not 1 <= stride <= MAX_STRIDE:
+            raise ValueError(f"layer stride must be in 1 to {MAX_STRIDE}, not {stride!r}")
+    if math.prod(checked) > MAX_PERIOD:
+        raise ValueError(f"the strides multiplied must be at most {MAX_PERIOD}, not {math.prod(checked)}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +169,7 @@ class QuantizedLMU:
     table : Format, optional
         Index format of the tanh table, with tanh only.
     stride : int
-        Every how many input frames the hidden state is computed.
+        Every how many input frames the hidden state is computed, 1 to 1024.
     """
 
     matrix: tuple[int, ...]
@@ -169,8 +198,7 @@ class QuantizedLMU:
         _check_activation(self)
         if self.u_activation not in ("linear", "relu"):
             raise ValueError(f"layer u_activation must be one of linear, relu, not {self.u_activation!r}")
-        if operator.index(self.stride) < 1:
-            raise ValueError(f"layer stride must be a positive integer, not {self.stride!r}")
+        check_strides((self.stride,))
         for name in ("u", "m", "h"):
             _width(f"the format of {name}", getattr(self, name).format, MAX_VALUE_WIDTH)
         m, d, n, h = len(self.matrix), self.state_size, self.inputs, self.units
@@ -295,7 +323,7 @@ class QuantizedModel:
     Parameters
     ----------
     layers : tuple of QuantizedLMU or QuantizedDense
-        One or more; the inputs of each are the units of the one before.
+        One or more; the inputs of each are the units of the one before, the strides multiplied at most 4096.
     input : Format
         Format of the input frames, at most 24 bits.
     labels : tuple of str
@@ -324,6 +352,7 @@ class QuantizedModel:
                 raise ValueError(
                     f"layer {index + 1} must take the {below.units} outputs of layer {index}, not {above.inputs} inputs"
                 )
+        check_strides(layer.stride for layer in layers if isinstance(layer, QuantizedLMU))
         _width("the input format", self.input, MAX_VALUE_WIDTH)
         labels = tuple(self.labels)
         if labels and (len(labels) != layers[-1].units or len(set(labels)) != len(labels)):

@@ -1,6 +1,7 @@
 """Registers of the accelerator with AXI4-Lite: one table, for the gateware, the documentation and the tests."""
 
 import enum
+import textwrap
 from dataclasses import dataclass
 
 from lmu_hw.config import WeightStore
@@ -145,10 +146,21 @@ def load_beats(plan: Plan) -> int:
 
 
 TEXT = f"""\
-# Registers
+# The AXI wrapper and its registers
 
-The wrapper `NAME_axi` (`lmu-hw verilog --interface axi`) has {1 << ADDRESS_WIDTH} bytes of registers behind AXI4-Lite.
-This page is made from the table in `lmu_hw/registers.py`, which the hardware is made from too.
+`lmu-hw verilog --interface axi` writes the core as `NAME.v` and a wrapper around it as `NAME_axi.v`. This page is made
+from the table in `lmu_hw/registers.py`, which the hardware is made from too.
+
+| port | what |
+|---|---|
+| `aclk`, `aresetn` | clock; synchronous reset, active low |
+| `s_axis_*` | elements of frames, right-aligned in whole bytes; `tlast` ends a frame, with `tuser` an utterance |
+| `m_axis_logits_*` | logits, sign-extended to whole bytes; `tlast` with the last label |
+| `m_axis_decision_*` | label, zero-extended to whole bytes, and above it the score like a logit; `tlast` always |
+| `s_axil_*` | AXI4-Lite, 32 bits of data, {1 << ADDRESS_WIDTH} bytes of registers; `awprot` and `arprot` are ignored |
+| `irq` | high while a bit of IRQ_STATUS is set that IRQ_ENABLE has too |
+
+`tuser` is there under `--state utterance` only.
 
 - Registers have 32 bits; the two lowest bits of an address are ignored.
 - An access is refused with SLVERR, and changes nothing, if no register of this accelerator is at its address, if it
@@ -159,21 +171,17 @@ This page is made from the table in `lmu_hw/registers.py`, which the hardware is
 - Access: RO is read only, RW read and write, WO write only (reads as 0), W1C read, and a 1 that is written clears its
   bit. RAM: there with `--weights ram` only. LABEL_MASK*k* is there if the model has more than 32 *k* labels.
 
-| offset | register | access | after reset | there | meaning |
-|---|---|---|---|---|---|
+Registers, in order of address; access and value after reset in parentheses:
+
 """
 
 
 def markdown() -> str:
     """Page of the documentation."""
-    rows = []
+    entries = []
     for register in REGISTERS:
         reset = "of the model" if register.name in ("FEATURES", "SHAPE") else f"`0x{register.reset:x}`"
-        there = "RAM" if register.loading else "always"
-        if register.name.startswith("LABEL_MASK") and register.name != "LABEL_MASK0":
-            there = "labels"
-        rows.append(
-            f"| `0x{register.offset:02x}` | {register.name} | {register.access.value} | {reset} | {there} | "
-            f"{register.meaning} |\n"
-        )
-    return TEXT + "".join(rows)
+        only = "; RAM" if register.loading else ""
+        entry = f"- `0x{register.offset:02x}` **{register.name}** ({register.access.value}, {reset}{only}): "
+        entries.append(textwrap.fill(entry + register.meaning, 120, subsequent_indent="  ") + "\n")
+    return TEXT + "".join(entries)

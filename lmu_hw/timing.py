@@ -92,20 +92,23 @@ def _run_frame(plan: "Plan", executed: "tuple[PlannedOperation, ...]", clock: _C
 def steady_frames(plan: "Plan") -> tuple[FrameTiming, ...]:
     """Timing over one period, after a first period has filled the pipeline."""
     clock = _Clock()
-    firsts, latencies = [], []
+    firsts = []
+    latencies: dict[int, int] = {}
     for frame in range(2 * plan.period + 1):
         executed = plan.executed(frame)
         _run_frame(plan, executed, clock)
         firsts.append(clock.first)
         full = clock.released + plan.model.inputs + 1
         clock.now = max(clock.now, full) + 1
-        idle = _Clock(now=2)  # the last element is accepted two cycles before the first product
-        _run_frame(plan, executed, idle)
-        latencies.append(idle.settled if executed[-1].output else 0)
-    return tuple(
-        _timing(plan, firsts[frame + 1] - firsts[frame], latencies[frame], plan.executed(frame))
-        for frame in range(plan.period, 2 * plan.period)
-    )
+        if len(executed) not in latencies:
+            idle = _Clock(now=2)  # the last element is accepted two cycles before the first product
+            _run_frame(plan, executed, idle)
+            latencies[len(executed)] = idle.settled if executed[-1].output else 0
+    frames = []
+    for frame in range(plan.period, 2 * plan.period):
+        executed = plan.executed(frame)
+        frames.append(_timing(plan, firsts[frame + 1] - firsts[frame], latencies[len(executed)], executed))
+    return tuple(frames)
 
 
 def _timing(plan: "Plan", interval: int, latency: int, executed: "tuple[PlannedOperation, ...]") -> FrameTiming:

@@ -9,6 +9,7 @@ import pytest
 from lmu_hw import program_file
 from lmu_hw.config import AcceleratorConfig
 from lmu_hw.emit import emit
+from lmu_hw.fusesoc import core_file
 from lmu_hw.plan import make_plan
 from lmu_quantize import zoo
 
@@ -18,7 +19,7 @@ MANIFESTS = sorted(RTL.glob("*.json"))
 
 def test_there_are_reference_accelerators():
     assert len(MANIFESTS) >= 2
-    known = {RTL / "README.md", *MANIFESTS}
+    known = {RTL / "README.md", *MANIFESTS, *(path.with_suffix(".core") for path in MANIFESTS)}
     for path in MANIFESTS:
         known |= {RTL / name for name in json.loads(path.read_text())["files"]}
     assert set(RTL.iterdir()) == known
@@ -37,3 +38,14 @@ def test_the_generator_emits_the_same_bytes(manifest: Path, tmp_path: Path):
     plan = make_plan(model, AcceleratorConfig.from_dict(described["config"]))
     for path in emit(plan, tmp_path, described["top"]):
         assert path.read_bytes() == (RTL / path.name).read_bytes(), path.name
+
+
+@pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda path: path.stem)
+def test_the_core_file_is_made_from_the_manifest(manifest: Path):
+    described = json.loads(manifest.read_text())
+    text = manifest.with_suffix(".core").read_text()
+    assert text == core_file(described)
+    assert text.startswith("CAPI=2:\n")
+    assert all(f"\n      - {name}\n" in text for name in described["files"])
+    wrapped = {**described, "files": {**described["files"], f"{described['top']}_axi.v": ""}}
+    assert f"toplevel: {described['top']}_axi\n" in core_file(wrapped)

@@ -53,9 +53,9 @@ def fail(message: str) -> int:
 def _bar(*columns: ProgressColumn) -> Progress:
     return Progress(
         SpinnerColumn(),
+        TimeElapsedColumn(),
         TextColumn("{task.description}", markup=False),
         *columns,
-        TimeElapsedColumn(),
         console=_errors,
         transient=True,
         disable=not _errors.is_terminal,

@@ -7,16 +7,18 @@ in every frame with the golden model. Without stalls it also compares cycles wit
 
 import argparse
 import shlex
+import time
 from pathlib import Path
 from typing import Any
 
-from lmu_hw.cli.console import CommandError, console, stage, table
+from lmu_hw.cli.console import CommandError, console, print_saturated, stage, table
 from lmu_hw.cli.inputs import (
     accelerator_arguments,
     accelerator_config,
     model_frames,
     positive,
     quantized_model,
+    seconds,
     wav_frames,
 )
 from lmu_hw.plan import make_plan
@@ -24,23 +26,41 @@ from lmu_sim.cosim import STALLS, CosimResult, cosim
 from lmu_sim.runner import Simulator
 
 SUMMARY = "compare the Verilog with the golden model, bit for bit"
+EXAMPLE = "lmu-hw cosim kws361 --lanes 16 --limit 2 --simulator verilator --stalls random"
+
+TIMEOUT_S = 600.0
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Define the command's arguments."""
     command.add_argument("model", metavar="MODEL", help="a quantized model, or the name of a shipped one")
     source = command.add_mutually_exclusive_group()
-    source.add_argument("--frames", type=Path, help="a frames file (default: the set shipped with the model)")
-    source.add_argument("--wav", type=Path, nargs="+", help="WAV files, one utterance each")
+    source.add_argument(
+        "--frames", metavar="FILE", type=Path, help="a frames file (default: the set shipped with the model)"
+    )
+    source.add_argument("--wav", metavar="FILE", type=Path, nargs="+", help="WAV files, one utterance each")
     command.add_argument("--resample", action="store_true", help="accept WAV files of other rates and more channels")
-    command.add_argument("--limit", type=positive, default=4, help="clips of the frames file (default 4)")
+    command.add_argument("--limit", metavar="N", type=positive, default=4, help="clips of the frames file (default 4)")
     command.add_argument(
         "--simulator", choices=[one.value for one in Simulator], default="icarus", help="default icarus"
     )
     command.add_argument("--stalls", choices=STALLS, default="none", help="stall input and outputs (default none)")
-    command.add_argument("--seed", type=int, default=1, help="of everything random (default 1)")
+    command.add_argument("--seed", metavar="N", type=int, default=1, help="of everything random (default 1)")
     command.add_argument("--waves", action="store_true", help="write waveforms (VCD)")
-    command.add_argument("--build", type=Path, default=Path("build/cosim"), help="folder for builds and runs")
+    command.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=seconds,
+        default=TIMEOUT_S,
+        help=f"how long the build, and the run, may take (default {TIMEOUT_S:g})",
+    )
+    command.add_argument(
+        "--build",
+        metavar="FOLDER",
+        type=Path,
+        default=Path("build/cosim"),
+        help="for builds and runs (default build/cosim)",
+    )
     accelerator_arguments(command)
 
 
@@ -53,6 +73,7 @@ def replay_command(args: argparse.Namespace) -> str:
         words += [*(["--frames", str(args.frames)] if args.frames else []), "--limit", str(args.limit)]
     words += ["--lanes", str(args.lanes), "--weights", args.weights, "--state", args.state]
     words += ["--stalls", args.stalls, "--simulator", args.simulator, "--seed", str(args.seed)]
+    words += ["--timeout", f"{args.timeout:g}"] if args.timeout != TIMEOUT_S else []
     return shlex.join([*words, "--build", str(args.build), "--waves"])
 
 
@@ -62,26 +83,59 @@ def print_result(result: CosimResult) -> None:
     for name, (compared, differing) in result.blocks.items():
         blocks.add_row(name, str(compared), str(differing))
     console.print(blocks)
-    console.print(f"saturated elements: {result.saturated}", markup=False)
+    print_saturated(result.saturated)
     if result.intervals:
         measured = sorted({interval for interval, _ in result.intervals})
         planned = "as planned" if result.as_planned else "NOT as planned"
         console.print(f"cycles from frame to frame: {', '.join(map(str, measured))} ({planned})")
     if result.waves is not None:
         console.print(f"waveforms: {result.waves}", markup=False)
+    console.print(", ".join(f"{name} {value:.1f} s" for name, value in result.seconds.items()))
     console.print(f"{result.compared} values compared, {result.differing} differ")
 
 
 def check_result(result: CosimResult) -> None:
     """Raise the error of a run that was not exact."""
+    if result.ok:
+        return
     if result.hung:
-        raise CommandError("the accelerator stopped taking frames, or did not come to rest")
-    if result.mismatch is not None:
-        raise CommandError(f"first difference: {result.mismatch}")
-    if result.violations:
-        raise CommandError(f"a rule of the interfaces was broken: {result.violations[0]}")
-    if not result.ok:
-        raise CommandError("measured cycles or memory accesses are not the planned ones")
+        message = "the accelerator stopped taking frames, or did not come to rest"
+    elif result.mismatch is not None:
+        message = f"first difference: {result.mismatch}"
+    elif result.violations:
+        message = f"a rule of the interfaces was broken: {result.violations[0]}"
+    elif not result.compared:
+        message = "nothing was compared"
+    else:
+        message = "measured cycles or memory accesses are not the planned ones"
+    raise CommandError(message, result.report())
+
+
+def phase(folder: Path, since: float, frames: int) -> str:
+    """Say what a co-simulation is doing, from the files that it writes.
+
+    Parameters
+    ----------
+    folder : Path
+        Of builds and runs.
+    since : float
+        Time when it began, in seconds of `time.time`.
+    frames : int
+        How many it sends.
+    """
+    try:
+        logs = [log for log in folder.glob("*/run-*/run.log") if log.stat().st_mtime >= since]
+        if not logs:
+            return "build"
+        place = max(logs, key=lambda log: log.stat().st_mtime).parent
+        if (place / "results.xml").is_file():
+            return "compare"
+        trace = place / "trace.txt"
+        known = trace.is_file() and trace.stat().st_mtime >= since
+        taken = sum(line.startswith("a ") for line in trace.read_text().splitlines()) if known else 0
+    except OSError:  # a file went away meanwhile
+        return "run"
+    return f"run, {min(taken, frames)} of {frames} frames"
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -93,7 +147,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     else:
         frames = list(model_frames(model, args.frames, args.limit).frames)
     count = sum(len(clip) for clip in frames)
-    with stage(f"co-simulation of {count} frames in {args.simulator}, stalls: {args.stalls}"):
+    title, start = f"co-simulation of {count} frames in {args.simulator}, stalls: {args.stalls}", time.time()
+    with stage(title, lambda: phase(args.build, start, count)):
         result = cosim(
             plan,
             frames,
@@ -103,6 +158,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             directory=args.build,
             waves=args.waves,
             replay=replay_command(args),
+            timeout=args.timeout,
         )
     print_result(result)
     check_result(result)

@@ -29,13 +29,16 @@ from lmu_sim.cosim import cosim
 from lmu_sim.runner import Simulator
 
 SUMMARY = "run the main job on the shipped network"
+EXAMPLE = "lmu-hw demo --lanes 8 --simulator icarus --clips 1"
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Define the command's arguments."""
     command.add_argument("--model", default="kws361", choices=zoo.names(), help="shipped network (default kws361)")
-    command.add_argument("--out", type=Path, default=Path("build/demo"), help="folder for results (default build/demo)")
-    command.add_argument("--clips", type=positive, default=4, help="clips to co-simulate (default 4)")
+    command.add_argument(
+        "--out", metavar="FOLDER", type=Path, default=Path("build/demo"), help="for results (default build/demo)"
+    )
+    command.add_argument("--clips", metavar="N", type=positive, default=4, help="clips to co-simulate (default 4)")
     command.add_argument(
         "--simulator", choices=[one.value for one in Simulator], default="verilator", help="default verilator"
     )

@@ -3,7 +3,8 @@
 Engines: float runs the float model in float64, golden the quantized one on integers, rtl the generated Verilog in a
 compiled simulator, with every logit of every frame compared with golden. Clips come from a Speech Commands folder
 (--data) or a frames file (--frames; by default the small set shipped with the model). A clip's decision is that of
-its last frame.
+its last frame. --labels and --front-end stand in for what a model does not tell itself, --load for what the float file
+of another tool does not hold.
 """
 
 import argparse
@@ -14,11 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_hw.cli.console import CommandError, console, progress, table
+from lmu_hw.cli.console import CommandError, console, print_saturated, progress, stage, table
 from lmu_hw.cli.inputs import (
+    Model,
     accelerator_arguments,
     accelerator_config,
+    check_length,
     dataset_frames,
+    described,
+    description_arguments,
     float_model,
     model_frames,
     positive,
@@ -32,9 +37,10 @@ from lmu_quantize.dataset import SPLITS
 from lmu_quantize.features import quantize_frames
 from lmu_quantize.model import FloatModel
 from lmu_quantize.score import Score, score_decisions
-from lmu_sim.batch import verify_batch
+from lmu_sim.batch import BatchSimulator, compare
 
 SUMMARY = "measure accuracy: float, golden or rtl"
+EXAMPLE = "lmu-hw evaluate kws361 --engine rtl --lanes 16 --limit 20"
 
 CHUNK = 256
 """Clips that the float and golden engines run at once."""
@@ -45,13 +51,22 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("model", metavar="MODEL", help="a model file, or the name of a shipped one")
     command.add_argument("--engine", choices=("float", "golden", "rtl"), default="golden", help="default golden")
     source = command.add_mutually_exclusive_group()
-    source.add_argument("--data", type=Path, help="Speech Commands folder")
-    source.add_argument("--frames", type=Path, help="a frames file (default: the set shipped with the model)")
+    source.add_argument("--data", metavar="FOLDER", type=Path, help="Speech Commands folder")
+    source.add_argument(
+        "--frames", metavar="FILE", type=Path, help="a frames file (default: the set shipped with the model)"
+    )
     command.add_argument("--split", choices=SPLITS, default="test", help="which clips of --data (default test)")
-    command.add_argument("--limit", type=positive, help="at most so many clips, spread evenly")
-    command.add_argument("--processes", type=positive, default=2, help="simulators at a time for rtl (default 2)")
-    command.add_argument("--build", type=Path, default=Path("build/rtl"), help="folder for the rtl simulator")
-    accelerator_arguments(command)
+    command.add_argument("--limit", metavar="N", type=positive, help="at most so many clips, spread evenly")
+    description_arguments(command)
+    group = accelerator_arguments(command, "accelerator, for --engine rtl only")
+    group.add_argument("--processes", metavar="N", type=positive, default=2, help="simulators at a time (default 2)")
+    group.add_argument(
+        "--build",
+        metavar="FOLDER",
+        type=Path,
+        default=Path("build/rtl"),
+        help="for the simulator (default build/rtl)",
+    )
 
 
 def golden_decisions(model: QuantizedModel, frames: NDArray[np.int64]) -> tuple[NDArray[np.int64], dict[str, int]]:
@@ -95,34 +110,50 @@ def float_decisions(model: FloatModel, frames: NDArray[np.float64]) -> NDArray[n
 
 def print_score(score: Score, title: str) -> None:
     """Print accuracy and recall by label."""
-    console.print(f"{title}: [bold]{score}[/bold]")
+    console.print(f"{title}: ", end="", markup=False)
+    console.print(f"[bold]{score}[/bold]")
     recalls = table("label", "recall %", "clips")
     for label, recall in score.recall.items():
         recalls.add_row(label, f"{100 * recall:.1f}", str(int(score.confusion[score.labels.index(label)].sum())))
     console.print(recalls)
 
 
+def _labelled(model: Model) -> Model:
+    """Refuse a model whose decisions have no names."""
+    if not model.labels:
+        raise CommandError(f"model {model.name!r} has no labels, give its {model.outputs} with --labels A,B,...")
+    return model
+
+
+def _source(args: argparse.Namespace) -> str:
+    return str(args.data or args.frames or args.model)
+
+
 def _float(args: argparse.Namespace) -> tuple[Score, dict[str, Any]]:
-    model = float_model(args.model)
+    model = _labelled(float_model(args.model, args))
     if args.data is not None:
         frames, truth = dataset_frames(model, args.data, args.split, args.limit)
     else:
         found = shipped_or_given(model, args.frames, args.limit)
         frames, truth = found.real(), found.truth
+    check_length(model, frames.shape[1], _source(args))
     return score_decisions(float_decisions(model, frames), truth, model.labels), {}
 
 
 def _integers(args: argparse.Namespace) -> tuple[Score, dict[str, Any]]:
-    model = quantized_model(args.model)
+    if args.load:
+        raise CommandError("--load is for float models of other tools: --engine float, or quantize first")
+    model = _labelled(described(quantized_model(args.model), args))
     if args.data is not None:
         floats, truth = dataset_frames(model, args.data, args.split, args.limit)
         frames = quantize_frames(floats, model.input)
     else:
         found = model_frames(model, args.frames, args.limit)
         frames, truth = found.frames, found.truth
+    check_length(model, frames.shape[1], _source(args))
     if args.engine == "golden":
         decisions, saturated = golden_decisions(model, frames)
-        console.print(f"saturated elements: {saturated}", markup=False)
+        print_saturated(saturated)
         return score_decisions(decisions, truth, model.labels), {"saturated": saturated}
     return _rtl(args, model, frames, truth)
 
@@ -131,15 +162,16 @@ def _rtl(
     args: argparse.Namespace, model: QuantizedModel, frames: NDArray[np.int64], truth: NDArray[np.int64]
 ) -> tuple[Score, dict[str, Any]]:
     plan = make_plan(model, accelerator_config(args))
+    with stage("build the simulator"):
+        simulator = BatchSimulator(plan, args.build)
     with progress("rtl simulation", len(frames)) as done:
-        report = verify_batch(
-            plan, frames, args.build, processes=args.processes, progress=lambda count, *_: done(count)
-        )
+        result = simulator.run(frames, args.processes, lambda count, *_: done(count))
+    with progress("compare with golden"):
+        report = compare(plan, frames, result)
     console.print(str(report), markup=False)
-    if report.differing:
-        raise CommandError("the Verilog and the golden model differ")
-    decisions = decide(report.result.logits[:, -1])[0]
-    return score_decisions(decisions, truth, model.labels), {"compared": report.compared, "differing": report.differing}
+    first = None if report.first is None else str(report.first)
+    more = {"compared": report.compared, "differing": report.differing, "first": first}
+    return score_decisions(decide(result.logits[:, -1])[0], truth, model.labels), more
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -147,4 +179,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     start = time.perf_counter()
     score, more = _float(args) if args.engine == "float" else _integers(args)
     print_score(score, f"{args.model}, {args.engine}")
-    return {"engine": args.engine, "seconds": time.perf_counter() - start, **score.to_dict(), **more}
+    result = {"engine": args.engine, "seconds": time.perf_counter() - start, **score.to_dict(), **more}
+    if more.get("differing"):
+        raise CommandError(f"the Verilog and the golden model differ: {more['first']}", result)
+    return result

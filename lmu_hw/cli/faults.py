@@ -12,6 +12,7 @@ from lmu_sim.faults import FAULTS, fault_table, kill_rate, try_fault
 from lmu_sim.runner import Simulator
 
 SUMMARY = "test the checker itself with injected faults"
+EXAMPLE = "lmu-hw faults --simulator icarus --json faults.json"
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -19,7 +20,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--simulator", choices=[one.value for one in Simulator], default="icarus", help="default icarus"
     )
-    command.add_argument("--build", type=Path, default=Path("build/faults"), help="folder for builds and runs")
+    command.add_argument(
+        "--build",
+        metavar="FOLDER",
+        type=Path,
+        default=Path("build/faults"),
+        help="for builds and runs (default build/faults)",
+    )
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -31,6 +38,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             done(len(trials))
     console.print(fault_table(trials), markup=False)
     killed, real = kill_rate(trials)
+    result = {"noticed": killed, "faults": real, "trials": {trial.fault.name: trial.how for trial in trials}}
     if killed < real:
-        raise CommandError(f"{real - killed} of {real} faults were not noticed")
-    return {"noticed": killed, "faults": real, "trials": {trial.fault.name: trial.how for trial in trials}}
+        raise CommandError(f"{real - killed} of {real} faults were not noticed", result)
+    return result

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from lmu_hw.cli.console import console
-from lmu_hw.cli.inputs import dataset_frames, positive, quantized_model
+from lmu_hw.cli.inputs import dataset_frames, positive, quantized_model, writable
 from lmu_quantize.dataset import SPLITS
 from lmu_quantize.features import quantize_frames
 from lmu_quantize.frames_file import FrameSet, save_frames
 
 SUMMARY = "turn recordings into a file of integer frames"
+EXAMPLE = "lmu-hw frames kws361 --data recordings --split validation --limit 500 --out calibration.safetensors"
 
 SOURCE = "Speech Commands (P. Warden, arXiv:1804.03209), CC BY 4.0; changed: turned into {kind} frames, {split} split"
 
@@ -22,14 +23,15 @@ SOURCE = "Speech Commands (P. Warden, arXiv:1804.03209), CC BY 4.0; changed: tur
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Define the command's arguments."""
     command.add_argument("model", metavar="MODEL", help="a quantized model, or the name of a shipped one")
-    command.add_argument("--data", type=Path, required=True, help="Speech Commands folder")
+    command.add_argument("--data", metavar="FOLDER", type=Path, required=True, help="Speech Commands folder")
     command.add_argument("--split", choices=SPLITS, default="test", help="which clips (default test)")
-    command.add_argument("--limit", type=positive, help="how many clips (default all)")
-    command.add_argument("--out", type=Path, required=True, help="the frames file to write")
+    command.add_argument("--limit", metavar="N", type=positive, help="how many clips (default all)")
+    command.add_argument("--out", metavar="FILE", type=Path, required=True, help="the frames file to write")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Read, compute, write."""
+    writable(args.out)
     model = quantized_model(args.model)
     floats, truth = dataset_frames(model, args.data, args.split, args.limit)
     integers = quantize_frames(floats, model.input)

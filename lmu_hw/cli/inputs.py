@@ -26,6 +26,7 @@ from lmu_quantize.loaders import load_model
 from lmu_quantize.model import FloatModel, LMULayer
 
 __all__ = [
+    "Model",
     "accelerator_arguments",
     "accelerator_config",
     "check_length",
@@ -46,6 +47,7 @@ __all__ = [
 ]
 
 Model = TypeVar("Model", FloatModel, QuantizedModel)
+"""Either kind, the same in and out."""
 
 
 def positive(text: str) -> int:
@@ -363,7 +365,7 @@ def dataset_frames(
         for start in range(0, len(paths), 256):
             loaded = load_clips(paths[start : start + 256])
             for problem in loaded.problems:
-                raise CommandError(f"a clip cannot be used: {problem}")
+                raise CommandError(f"a clip cannot be used: {problem}".replace(" (resample=True converts)", ""))
             parts.append(front_end.frames_batch(loaded.clips))
             kept.append(truth[start : start + 256][loaded.kept])
             done(start)

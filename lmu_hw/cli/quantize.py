@@ -2,11 +2,11 @@
 
 MODEL is a float model: our own safetensors, keras-lmu (.keras, .h5, .weights.h5), a PyTorch state dict, or a shipped
 name. Formats are chosen on real frames, given as a frames file (--frames) or as a dataset folder (--data, validation
-split).
+split). What the file of another tool does not hold is told by --load, --labels and --front-end; labels and front end go
+into the quantized model, so that evaluate, frames and cosim can use recordings.
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,16 @@ from numpy.typing import NDArray
 from lmu_hw import program_file
 from lmu_hw.bounds import certify
 from lmu_hw.cli.console import CommandError, console, stage
-from lmu_hw.cli.inputs import dataset_frames, float_model, positive
+from lmu_hw.cli.inputs import (
+    check_length,
+    dataset_frames,
+    description_arguments,
+    float_model,
+    matching,
+    positive,
+    read_object,
+    writable,
+)
 from lmu_hw.fixed import Format
 from lmu_hw.plan import make_plan
 from lmu_quantize import zoo
@@ -26,24 +35,45 @@ from lmu_quantize.model import FloatModel
 from lmu_quantize.quantization import QuantizationConfig
 
 SUMMARY = "turn a float model into integers"
+EXAMPLE = (
+    "lmu-hw quantize net.weights.h5 --load order=6 --load theta=40 --load discretizer=zoh --load activation=relu "
+    "--labels yes,no --front-end mfcc --data recordings --out q.safetensors"
+)
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Define the command's arguments."""
     command.add_argument("model", metavar="MODEL", help="a float model, or the name of a shipped one")
-    command.add_argument("--out", type=Path, required=True, help="the quantized model to write")
+    command.add_argument("--out", metavar="FILE", type=Path, required=True, help="the quantized model to write")
     source = command.add_mutually_exclusive_group()
-    source.add_argument("--frames", type=Path, help="calibration frames (default: those shipped with the model)")
-    source.add_argument("--data", type=Path, help="Speech Commands folder; its validation split calibrates")
-    command.add_argument("--limit", type=positive, default=500, help="clips to calibrate on (default 500)")
+    source.add_argument(
+        "--frames", metavar="FILE", type=Path, help="calibration frames (default: those shipped with the model)"
+    )
+    source.add_argument(
+        "--data", metavar="FOLDER", type=Path, help="Speech Commands folder; its validation split calibrates"
+    )
+    command.add_argument("--limit", metavar="N", type=positive, default=500, help="clips to calibrate on (default 500)")
+    command.add_argument("--certificate", metavar="FILE", type=Path, help="write the overflow certificate as JSON")
+    description_arguments(command)
     bits = command.add_argument_group("formats")
-    bits.add_argument("--weight-bits", type=int, default=4, help="bits of a weight, 4 to 8 (default 4)")
+    bits.add_argument("--weight-bits", metavar="N", type=int, default=4, help="bits of a weight, 2 to 16 (default 4)")
     bits.add_argument("--activation-bits", type=int, default=7, choices=(7, 8), help="of a ReLU output (default 7)")
-    bits.add_argument("--state-bits", type=int, default=12, help="bits of the memory state, 8 to 24 (default 12)")
-    bits.add_argument("--matrix-bits", type=int, default=10, help="bits of the memory matrices, 8 to 16 (default 10)")
-    bits.add_argument("--formats", type=Path, help="JSON of the formats that training used (default: shipped)")
-    bits.add_argument("--config", type=Path, help="JSON with any field of QuantizationConfig; overrides the options")
-    command.add_argument("--certificate", type=Path, help="write the overflow certificate as JSON")
+    bits.add_argument(
+        "--state-bits", metavar="N", type=int, default=12, help="bits of the memory state, 8 to 24 (default 12)"
+    )
+    bits.add_argument(
+        "--matrix-bits", metavar="N", type=int, default=10, help="bits of the memory matrices, 8 to 16 (default 10)"
+    )
+    bits.add_argument(
+        "--formats", metavar="FILE", type=Path, help="JSON of the formats that training used (default: shipped)"
+    )
+    bits.add_argument(
+        "--config", metavar="FILE", type=Path, help="JSON with any field of QuantizationConfig; overrides the options"
+    )
+
+
+FORMATS = 'formats of training, {"input": FORMAT, "layers": [{"u": FORMAT, "h": FORMAT}, ...]}'
+"""What --formats should hold."""
 
 
 def calibration_frames(model: FloatModel, args: argparse.Namespace) -> NDArray[np.float64]:
@@ -55,9 +85,8 @@ def calibration_frames(model: FloatModel, args: argparse.Namespace) -> NDArray[n
         if model.name not in zoo.names():
             raise CommandError("give calibration frames: --frames FILE or --data FOLDER")
         path = zoo.path(model.name, "calibration.safetensors")
-    found = load_frames(path)
-    if found.frames.shape[2] != model.inputs:
-        raise CommandError(f"{path}: frames have {found.frames.shape[2]} elements, the model takes {model.inputs}")
+    found = matching(model, load_frames(path), path)
+    check_length(model, found.frames.shape[1], str(path))
     return found.real()[: args.limit]
 
 
@@ -67,10 +96,11 @@ def shipped_formats(model: FloatModel, path: Path | None) -> dict[str, Format]:
         path = zoo.path(model.name, "formats.json") if model.name in zoo.names() else None
         if path is None or not path.is_file():
             return {}
+    found = read_object(path, FORMATS)
     try:
-        return trained_formats(json.loads(path.read_text()))
-    except json.JSONDecodeError as error:
-        raise CommandError(f"{path}: not JSON ({error})") from None
+        return trained_formats(found)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise CommandError(f"{path}: expected {FORMATS}: {error}") from None
 
 
 def quantization_config(model: FloatModel, args: argparse.Namespace) -> QuantizationConfig:
@@ -83,12 +113,15 @@ def quantization_config(model: FloatModel, args: argparse.Namespace) -> Quantiza
         "b_bits": args.matrix_bits,
         "formats": {name: fmt.to_dict() for name, fmt in shipped_formats(model, args.formats).items()},
     }
-    if args.config is not None:
-        try:
-            fields |= json.loads(args.config.read_text())
-        except json.JSONDecodeError as error:
-            raise CommandError(f"{args.config}: not JSON ({error})") from None
-    return QuantizationConfig.from_dict(QuantizationConfig().to_dict() | fields)
+    config = QuantizationConfig.from_dict(QuantizationConfig().to_dict() | fields)
+    if args.config is None:
+        return config
+    what = "fields of QuantizationConfig, such as weight_bits"
+    given = read_object(args.config, what)
+    try:
+        return QuantizationConfig.from_dict(config.to_dict() | given)
+    except (ValueError, TypeError) as error:
+        raise CommandError(f"{args.config}: expected {what}: {error}") from None
 
 
 def summary(result: QuantizationResult) -> dict[str, Any]:
@@ -107,14 +140,19 @@ def summary(result: QuantizationResult) -> dict[str, Any]:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Quantize, print the report, write the model."""
-    model = float_model(args.model)
+    for path in (args.out, args.certificate):
+        if path is not None:
+            writable(path)
+    model = float_model(args.model, args)
+    config = quantization_config(model, args)
     frames = calibration_frames(model, args)
     with stage(f"quantize {model.name} on {len(frames)} clips"):
-        result = quantize_model(model, frames, quantization_config(model, args))
+        result = quantize_model(model, frames, config)
     console.print(str(result.report), markup=False)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     program_file.save(result.model, args.out)
     if args.certificate is not None:
+        args.certificate.parent.mkdir(parents=True, exist_ok=True)
         certify(result.model).save(args.certificate)
     figures = summary(result)
     console.print(

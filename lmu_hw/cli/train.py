@@ -12,13 +12,18 @@ from typing import Any
 from lmu_hw.cli.console import CommandError, console
 
 SUMMARY = "train a float network on recordings"
+EXAMPLE = "lmu-hw train --data recordings --out build/training"
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Define the command's arguments."""
-    command.add_argument("--data", type=Path, required=True, help="folder with speech_commands/ (and its test set)")
-    command.add_argument("--out", type=Path, required=True, help="folder for checkpoints, log and models")
-    command.add_argument("--recipe", default="kws361", help="a recipe JSON or a shipped name (default kws361)")
+    command.add_argument(
+        "--data", metavar="FOLDER", type=Path, required=True, help="folder with speech_commands/ (and its test set)"
+    )
+    command.add_argument("--out", metavar="FOLDER", type=Path, required=True, help="for checkpoints, log and models")
+    command.add_argument(
+        "--recipe", metavar="RECIPE", default="kws361", help="a recipe JSON or a shipped name (default kws361)"
+    )
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

@@ -7,6 +7,7 @@ value expected of them, a test bench in Verilog and a Makefile.
 """
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,45 @@ from lmu_hw.emit import TOP, emit
 from lmu_hw.plan import Plan, make_plan
 
 SUMMARY = "write the accelerator as Verilog"
+EXAMPLE = "lmu-hw verilog kws361 --lanes 16 --weights ram --name keywords --out rtl"
+
+KEYWORDS = frozenset(
+    """
+    always and assign automatic begin buf bufif0 bufif1 case casex casez cell cmos config deassign default defparam
+    design disable edge else end endcase endconfig endfunction endgenerate endmodule endprimitive endspecify endtable
+    endtask event for force forever fork function generate genvar highz0 highz1 if ifnone incdir include initial inout
+    input instance integer join large liblist library localparam macromodule medium module nand negedge nmos nor
+    noshowcancelled not notif0 notif1 or output parameter pmos posedge primitive pull0 pull1 pulldown pullup
+    pulsestyle_ondetect pulsestyle_onevent rcmos real realtime reg release repeat rnmos rpmos rtran rtranif0 rtranif1
+    scalared showcancelled signed small specify specparam strong0 strong1 supply0 supply1 table task time tran tranif0
+    tranif1 tri tri0 tri1 triand trior trireg unsigned use uwire vectored wait wand weak0 weak1 while wire wor xnor xor
+    accept_on alias always_comb always_ff always_latch assert assume before bind bins binsof bit break byte chandle
+    checker class clocking const constraint context continue cover covergroup coverpoint cross dist do endchecker
+    endclass endclocking endgroup endinterface endpackage endprogram endproperty endsequence enum eventually expect
+    export extends extern final first_match foreach forkjoin global iff ignore_bins illegal_bins implements implies
+    import inside int interconnect interface intersect join_any join_none let local logic longint matches modport
+    nettype new nexttime null package packed priority program property protected pure rand randc randcase randsequence
+    ref reject_on restrict return s_always s_eventually s_nexttime s_until s_until_with sequence shortint shortreal
+    soft solve static string strong struct super sync_accept_on sync_reject_on tagged this throughout timeprecision
+    timeunit type typedef union unique unique0 until until_with untyped var virtual void wait_order weak wildcard with
+    within
+    """.split()
+)
+"""Of Verilog (IEEE 1364-2005) and SystemVerilog (IEEE 1800-2017)."""
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Define the command's arguments."""
     command.add_argument("model", metavar="MODEL", help="a quantized model, or the name of a shipped one")
-    command.add_argument("--out", type=Path, help="folder to write to")
+    command.add_argument("--out", type=Path, metavar="FOLDER", help="where to write")
     command.add_argument("--bundle", type=Path, metavar="DIR", help="folder to write a replay to")
-    command.add_argument("--frames", type=Path, help="frames file of the replay (default: shipped with the model)")
-    command.add_argument("--limit", type=positive, help="clips of the replay (default 1)")
-    command.add_argument("--name", default=TOP, help=f"name of the top module and of the files (default {TOP})")
+    command.add_argument(
+        "--frames", type=Path, metavar="FILE", help="frames file of the replay (default: shipped with the model)"
+    )
+    command.add_argument("--limit", type=positive, metavar="N", help="clips of the replay (default 1)")
+    command.add_argument(
+        "--name", metavar="NAME", default=TOP, help=f"name of the top module and of the files (default {TOP})"
+    )
     accelerator_arguments(command)
     command.add_argument(
         "--interface",
@@ -55,8 +85,8 @@ def print_plan(plan: Plan) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Plan, print, write."""
-    if not args.name.isidentifier():
-        raise ValueError(f"--name must be a Verilog identifier, not {args.name!r}")
+    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", args.name) is None or args.name in KEYWORDS:
+        raise CommandError(f"--name must be a plain Verilog identifier and no keyword, not {args.name!r}")
     if args.out is None and args.bundle is None:
         raise CommandError("nothing to write: give --out, --bundle, or both")
     if args.bundle is None and (args.frames is not None or args.limit is not None):

@@ -143,14 +143,14 @@ class AxiAccelerator(wiring.Component):
             "SHAPE": plan.model.inputs | plan.model.outputs << 16,
             "FEATURES": self._features(),
         }
-        writes = {"CONTROL": [clear.eq(bus.write_data[0])]}  # combinational; all others are registers
+        m.d.comb += clear.eq(self._writes(bus, "CONTROL") & bus.write_data[0])
         loading = Signal()
         if plan.config.weights is WeightStore.RAM:
             self._load(m, bus, values, loading, ports)
         self._count(m, values, frame_error, loading)
         self._hear(m, bus, values, label, score, frame_error)
         m.submodules.core = Instance(self.core, **ports)
-        self._access(m, bus, values, writes, loading)
+        self._access(m, bus, values, loading)
         return m
 
     def _features(self) -> int:
@@ -164,7 +164,7 @@ class AxiAccelerator(wiring.Component):
         """Whether a register is written in this cycle."""
         return bus.write & ~bus.write_error & (bus.write_address == OFFSETS[name] >> 2)
 
-    def _access(self, m: Module, bus: AxiLite, values: dict, writes: dict, loading: Signal) -> None:
+    def _access(self, m: Module, bus: AxiLite, values: dict, loading: Signal) -> None:
         """Answers of the register bus: the value of every register, or an error where there is none."""
         m.d.comb += [bus.read_error.eq(1), bus.write_error.eq(1)]
         with m.Switch(bus.read_address):
@@ -177,9 +177,6 @@ class AxiAccelerator(wiring.Component):
                 if register.access is not Access.READ:
                     with m.Case(register.offset >> 2):
                         m.d.comb += bus.write_error.eq(~whole | loading if register.loading else ~whole)
-        for name, statements in writes.items():
-            with m.If(self._writes(bus, name)):
-                m.d.comb += statements
 
     def _load(self, m: Module, bus: AxiLite, values: dict, loading: Signal, ports: dict) -> None:
         """The window to the load port: some writes make a word, which waits until the core takes it."""

@@ -10,14 +10,30 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lmu_hw.bounds import certify, impulse_response_l1
-from lmu_hw.fixed import Format, Quantizer
+from lmu_hw.fixed import MAX_WIDTH, Format, Overflow, Quantizer
 from lmu_hw.golden import Golden
-from lmu_hw.operations import lower, output_name, tanh_error
-from lmu_hw.program import QuantizedDense, QuantizedLayer, QuantizedLMU, QuantizedModel, Weights
+from lmu_hw.operations import lower, output_name, tanh_table
+from lmu_hw.program import (
+    QuantizedDense,
+    QuantizedLayer,
+    QuantizedLMU,
+    QuantizedModel,
+    Weights,
+    check_strides,
+)
 from lmu_quantize.equalize import equalizing_shifts, scale_memories
 from lmu_quantize.model import DenseLayer, FloatModel, Layer, LMULayer, Memory
 from lmu_quantize.quantization import QuantizationConfig
-from lmu_quantize.scales import WeightTerm, finest_format, format_by_error, format_by_percentile, quantize_terms
+from lmu_quantize.scales import (
+    COARSER,
+    FINER,
+    FRAC_LIMIT,
+    WeightTerm,
+    finest_format,
+    format_by_error,
+    format_by_percentile,
+    quantize_terms,
+)
 from lmu_quantize.sensitivity import SensitivityReport, measure
 
 __all__ = ["QuantizationResult", "quantize_model", "trained_formats"]
@@ -30,6 +46,8 @@ LOGIT_MARGIN = 1.25
 """Room above the largest float logit, for the quantization error."""
 STATE_MARGIN = 2.0
 """Room above the largest state on the calibration frames, where no bound can be proven."""
+LARGEST_TANH = math.nextafter(1.0, 0.0)
+"""Largest hidden state whose inverse tanh is finite."""
 POWER_FLOOR = 0.01
 """Least weight of a column in the choice of weight scales, relative to the mean of its source."""
 
@@ -75,18 +93,19 @@ def quantize_model(
     Raises
     ------
     ValueError
-        If the frames have another shape, are too few or not finite, or a name in the settings is not in the model.
+        If the frames have another shape, are too few or not finite or make the model diverge, a name in the settings is
+        not in the model, or the strides or the sums of the model are beyond what the hardware carries.
     """
     config = QuantizationConfig() if config is None else config
     samples = _checked_frames(model, frames)
     _check_names(model, config)
     scaled, shifts = _equalized(model, samples, config)
-    traces = {"x": samples} | scaled.run(samples)
+    traces = {"x": samples} | _run(scaled, samples)
     formats = _signal_formats(scaled, traces, config) | _memory_formats(scaled, config)
     formats |= _state_formats(scaled, traces, formats, config)
     weights = _quantized_weights(scaled, traces, formats, config)
     formats |= _logit_format(scaled, traces, weights, formats, config)
-    formats |= _table_formats(scaled, formats, config)
+    formats |= _table_formats(scaled, traces, formats, config)
     notes = dict(model.notes) | {
         "quantization": config.to_dict(),
         "calibration": {
@@ -128,12 +147,24 @@ def _checked_frames(model: FloatModel, frames: ArrayLike) -> FloatArray:
         raise ValueError(f"calibration frames must have shape (N, T, {model.inputs}), not {samples.shape}")
     if not np.isfinite(samples).all():
         raise ValueError("calibration frames must be finite, found NaN or infinity")
-    period = math.prod(layer.stride for layer in model.layers if isinstance(layer, LMULayer))
+    strides = [layer.stride for layer in model.layers if isinstance(layer, LMULayer)]
+    check_strides(strides)
+    period = math.prod(strides)
     if samples.shape[0] < 1 or samples.shape[1] < period:
         raise ValueError(
             f"calibration needs at least 1 sequence of {period} frames, the strides multiplied, not {samples.shape[:2]}"
         )
     return samples
+
+
+def _run(model: FloatModel, frames: FloatArray) -> dict[str, FloatArray]:
+    """Vectors of the float model, which must be finite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        traces = model.run(frames)
+    for name, values in traces.items():
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} of the float model is not finite on the calibration frames")
+    return traces
 
 
 def _check_names(model: FloatModel, config: QuantizationConfig) -> None:
@@ -156,7 +187,7 @@ def _equalized(
     """Scale the memories of each layer whose format of u is free; the model and the shifts used."""
     if not config.equalize:
         return model, {}
-    traces = model.run(frames)
+    traces = _run(model, frames)
     layers, used = list(model.layers), {}
     for index, layer in enumerate(model.layers):
         name = f"layer{index}.u"
@@ -296,17 +327,45 @@ def _logit_format(
     return {key: replace(fmt, frac=min(fmt.frac, exact))}
 
 
-def _table_formats(model: FloatModel, formats: Formats, config: QuantizationConfig) -> Formats:
-    """Index formats of the tanh tables, with the smallest largest error over all inputs."""
+def _table_formats(
+    model: FloatModel, traces: dict[str, FloatArray], formats: Formats, config: QuantizationConfig
+) -> Formats:
+    """Index formats of the tanh tables."""
     chosen: Formats = {}
     for index, layer in enumerate(model.layers):
-        key = f"layer{index}.table"
-        if layer.activation != "tanh":
-            continue
-        tried = [Format(config.table_bits, frac) for frac in range(config.table_bits + 1)]
-        errors = [tanh_error(fmt, formats[f"layer{index}.h"]) for fmt in tried]
-        chosen[key] = config.formats.get(key) or tried[int(np.argmin(errors))]
+        key, name = f"layer{index}.table", f"layer{index}.h"
+        if layer.activation == "tanh":
+            chosen[key] = config.formats.get(key) or _best_table(traces[name], formats[name], config)
     return chosen
+
+
+def _best_table(hidden: FloatArray, output: Format, config: QuantizationConfig) -> Format:
+    """Index format with the smallest mean squared error of the table's results on the float model's hidden states.
+
+    Of equals the finest one that holds every pre-activation, which is the inverse of tanh of a hidden state.
+    """
+    pre = np.arctanh(np.clip(hidden, -LARGEST_TANH, LARGEST_TANH)).ravel()
+    widest = finest_format(float(np.abs(pre).max(initial=0.0)), config.table_bits)
+    best, smallest = widest, math.inf
+    coarser = range(widest.frac, widest.frac - COARSER - 1, -1)
+    finer = range(widest.frac + 1, min(widest.frac + FINER, FRAC_LIMIT) + 1)
+    for frac in (*coarser, *finer):
+        fmt = Format(config.table_bits, frac)
+        found = fmt.quantize(pre, Overflow.SAT_SYM)
+        values = np.sign(found) * tanh_table(fmt, output)[np.abs(found)]
+        error = float(np.square(output.real(values) - hidden.ravel()).sum())
+        if error < smallest:
+            best, smallest = fmt, error
+    return best
+
+
+def _bias(what: str, values: FloatArray, fracs: IntArray) -> IntArray:
+    """Nearest integers at the scales of the sums that a bias joins."""
+    rounded = np.floor(np.ldexp(values, fracs) + 0.5)
+    most = float(np.abs(rounded).max(initial=0.0))
+    if not most < 2.0**MAX_WIDTH:
+        raise ValueError(f"{what} reaches {most:.3g} at the scale of its sum, over {MAX_WIDTH} bits")
+    return rounded.astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -331,12 +390,11 @@ class _Assembly:
         sums = {op.target: op.frac for op in lower(bare) if not op.target.endswith(".m")}
         layers: list[QuantizedLayer] = []
         for index, (layer, floats) in enumerate(zip(bare.layers, self.floats.layers, strict=True)):
-            biases = {
-                name: np.floor(np.ldexp(tensor, sums[f"layer{index}.{'u' if name == 'b_u' else 'h'}"]) + 0.5)
-                for name, tensor in floats.tensors.items()
-                if name.startswith("b")
-            }
-            integers: dict[str, Any] = {name: value.astype(np.int64) for name, value in biases.items()}
+            integers: dict[str, Any] = {}
+            for name, tensor in floats.tensors.items():
+                if name.startswith("b"):
+                    target = f"layer{index}.{'u' if name == 'b_u' else 'h'}"
+                    integers[name] = _bias(f"{target}: the bias {name}", tensor, sums[target])
             layers.append(replace(layer, **integers))
         return replace(bare, layers=tuple(layers))
 

@@ -38,6 +38,11 @@ class FrameSet:
         JSON form of the front end that made them.
     source : str
         Where the recordings came from, with their licence.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the parts do not fit each other, or a value is outside its range.
     """
 
     frames: NDArray[np.int64]
@@ -46,6 +51,31 @@ class FrameSet:
     labels: tuple[str, ...]
     front_end: dict[str, Any]
     source: str
+
+    def __post_init__(self) -> None:
+        for name, ndim in (("frames", 3), ("truth", 1)):
+            array = np.asarray(getattr(self, name))
+            if array.dtype.kind not in "iu":
+                raise TypeError(f"{name} must hold integers, not {array.dtype}")
+            if array.ndim != ndim:
+                raise ValueError(f"{name} must have {ndim} dimensions, not shape {array.shape}")
+            object.__setattr__(self, name, array.astype(np.int64, copy=False))
+        for name, kind in (("format", Format), ("front_end", dict), ("source", str)):
+            if not isinstance(getattr(self, name), kind):
+                raise TypeError(f"{name} must be a {kind.__name__}, not {getattr(self, name)!r}")
+        labels = self.labels
+        if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
+            raise TypeError(f"labels must be texts, not {labels!r}")
+        object.__setattr__(self, "labels", tuple(labels))
+        if len(set(labels)) != len(labels):
+            raise ValueError(f"labels must be distinct, not {', '.join(labels)}")
+        frames, truth, fmt = self.frames, self.truth, self.format
+        if len(truth) != len(frames):
+            raise ValueError(f"frames and truth do not fit, shapes {frames.shape} and {truth.shape}")
+        if not fmt.contains(frames):
+            raise ValueError(f"frames must be in {fmt.min} to {fmt.max}")
+        if truth.size and not 0 <= truth.min() <= truth.max() < len(labels):
+            raise ValueError(f"truth must be indices into the {len(labels)} labels")
 
     @property
     def clips(self) -> int:
@@ -101,11 +131,7 @@ def _decode(data: bytes) -> FrameSet:
             raise ValueError(f"{name} must be {', '.join(sorted(wanted))}, not {', '.join(sorted(found))}")
     frames, truth = (tensors[name].astype(np.int64) for name in ("frames", "truth"))
     fmt = Format.from_dict(parse_json(metadata["format"]))
-    labels = tuple(parse_json(metadata["labels"]))
-    if frames.ndim != 3 or truth.shape != frames.shape[:1]:
-        raise ValueError(f"frames and truth do not fit, shapes {frames.shape} and {truth.shape}")
-    if not fmt.contains(frames):
-        raise ValueError(f"frames must be in {fmt.min} to {fmt.max}")
-    if truth.size and not 0 <= truth.min() <= truth.max() < len(labels):
-        raise ValueError(f"truth must be indices into the {len(labels)} labels")
-    return FrameSet(frames, truth, fmt, labels, parse_json(metadata["front_end"]), metadata["source"])
+    labels, front_end = (parse_json(metadata[name]) for name in ("labels", "front_end"))
+    if not isinstance(labels, list):
+        raise ValueError(f"labels must be a list, not {labels!r}")
+    return FrameSet(frames, truth, fmt, tuple(labels), front_end, metadata["source"])

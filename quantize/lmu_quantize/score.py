@@ -119,7 +119,18 @@ def score_decisions(decisions: ArrayLike, truth: ArrayLike, labels: tuple[str, .
     -------
     Score
         The counts.
+
+    Raises
+    ------
+    ValueError
+        If there are more decisions than truths or the other way round, or an index is of no label.
     """
+    pair = (np.asarray(truth, np.int64), np.asarray(decisions, np.int64))
+    if pair[0].ndim != 1 or pair[0].shape != pair[1].shape:
+        raise ValueError(f"decisions and truth must have one shape (clips,), not {pair[1].shape} and {pair[0].shape}")
+    for name, indices in zip(("truth", "decisions"), pair, strict=True):
+        if indices.size and not 0 <= indices.min() <= indices.max() < len(labels):
+            raise ValueError(f"{name} must be indices into the {len(labels)} labels, found {indices.max()}")
     confusion = np.zeros((len(labels), len(labels)), np.int64)
-    np.add.at(confusion, (np.asarray(truth, np.int64), np.asarray(decisions, np.int64)), 1)
+    np.add.at(confusion, pair, 1)
     return Score(labels, confusion)

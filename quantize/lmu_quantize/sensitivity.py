@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lmu_hw.bounds import certify
 from lmu_hw.golden import Golden
-from lmu_hw.operations import lower, output_name
+from lmu_hw.operations import lower, output_name, tanh_errors
 from lmu_hw.program import QuantizedDense, QuantizedLMU, QuantizedModel
 from lmu_quantize.model import FloatModel, LMULayer
 
@@ -18,6 +18,14 @@ __all__ = ["SensitivityReport", "SensitivityRow", "measure"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+
+LEAST_SQNR_DB = 3.0
+"""A vector with a lower ratio carries next to nothing of the float model's."""
+MOST_CLIPPED = 0.05
+EXPLANATION = (
+    "SQNR: power of the signal over that of the quantization error; clipped: share of the numbers beyond their format; "
+    "format s4.3..4: signed (u: unsigned), 4 bits, 3 to 4 of them fraction bits, row by row"
+)
 
 
 @dataclass(frozen=True)
@@ -76,11 +84,14 @@ class SensitivityReport:
         For each ``layer{i}.m``, whether it is proven that the memory cannot overflow.
     agreement : float
         Fraction of computed frames in which the largest logit is the same one as in the float model.
+    tanh_error : dict of str to float
+        For each vector that a tanh table makes, the largest error of the table over all inputs.
     """
 
     rows: tuple[SensitivityRow, ...]
     memories: dict[str, bool]
     agreement: float
+    tanh_error: dict[str, float] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> SensitivityRow:
         """Give the row of a name."""
@@ -94,10 +105,34 @@ class SensitivityReport:
         """The row of the network's output."""
         return self.rows[-1]
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What makes the model doubtful: one line for each vector or memory concerned.
+
+        That is a vector below 3 dB, a vector of which more than 5 % is clipped on the calibration frames (a tanh may
+        well be saturated, and is not counted), or a memory that is not proven to stay within its format.
+        """
+        found = []
+        for row in self.rows:
+            if row.kind != "vector":
+                continue
+            if row.sqnr_db < LEAST_SQNR_DB:
+                ratio = f"{row.sqnr_db:.1f} dB" if math.isfinite(row.sqnr_db) else "without a signal"
+                found.append(f"{row.name}: SQNR {ratio}, below {LEAST_SQNR_DB:g} dB")
+            if row.clipped > MOST_CLIPPED and row.name not in self.tanh_error:
+                found.append(f"{row.name}: {100 * row.clipped:.1f} % clipped, above {100 * MOST_CLIPPED:g} %")
+        found += [f"{name}: overflow is not excluded" for name, proven in self.memories.items() if not proven]
+        return tuple(found)
+
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
-        rows = [row.to_dict() for row in self.rows]
-        return {"rows": rows, "memories": dict(self.memories), "agreement": self.agreement}
+        return {
+            "rows": [row.to_dict() for row in self.rows],
+            "memories": dict(self.memories),
+            "agreement": self.agreement,
+            "tanh_error": dict(self.tanh_error),
+            "warnings": list(self.warnings),
+        }
 
     def __str__(self) -> str:
         head = ("name", "kind", "format", "elements", "SQNR dB", "max error", "clipped")
@@ -110,9 +145,15 @@ class SensitivityReport:
             )
             for line in lines
         ]
+        table.append(EXPLANATION)
         for name, proven in self.memories.items():
             table.append(f"{name}: {'cannot overflow (proven)' if proven else 'overflow not excluded'}")
+        for name, error in self.tanh_error.items():
+            table.append(
+                f"{name}: error of the tanh table at most {error:.3g}, over all inputs (beyond its formats too)"
+            )
         table.append(f"same decision as the float model: {100 * self.agreement:.2f} % of computed frames")
+        table.extend(f"warning: {warning}" for warning in self.warnings)
         return "\n".join(table)
 
     @staticmethod
@@ -210,7 +251,7 @@ def measure(floats: FloatModel, model: QuantizedModel, frames: FloatArray) -> Se
     for bound in certify(model).memories:
         name = f"layer{bound.layer}.m"
         proven[name] = proven.get(name, True) and bound.fits
-    return SensitivityReport(tuple(rows), proven, agreement)
+    return SensitivityReport(tuple(rows), proven, agreement, tanh_errors(golden.operations))
 
 
 def _layer_rows(index: int, floats: FloatModel, model: QuantizedModel) -> Iterable[SensitivityRow]:

@@ -1,13 +1,40 @@
 """AXI4-Stream and AXI4-Lite in cocotb: agents that stall at random, and a checker of the channels' rules."""
 
 import random
+import re
 from collections import deque
 from typing import Any
 
 import cocotb
 from cocotb.triggers import ClockCycles, Event, RisingEdge
 
-__all__ = ["AxiBench", "ChannelRules", "ResponseRules", "Sink", "Source"]
+__all__ = ["BENCH", "AxiBench", "ChannelRules", "ResponseRules", "Sink", "Source", "bench_verilog"]
+
+BENCH = "lmu_axi_bench"
+"""Name of the module around an accelerator with AXI."""
+
+_PORT = re.compile(r"^  (input|output) (\[\d+:0\] )?(\w+);$", re.MULTILINE)
+
+
+def bench_verilog(wrapper: str, name: str) -> str:
+    """Verilog of a module around a wrapper: its ports as signals of the same names, which cocotb sees in Verilator too.
+
+    Parameters
+    ----------
+    wrapper : str
+        From `lmu_hw.emit.wrapper_verilog`.
+    name : str
+        Name of the wrapper's module.
+    """
+    start = wrapper.index(f"\nmodule {name}(")
+    ports = _PORT.findall(wrapper[start : wrapper.index("\nendmodule", start)])
+    kinds = {"input": ("reg", " = 0"), "output": ("wire", "")}
+    signals = [
+        f"  {kinds[direction][0]} {width}{port} /*verilator public_flat_rw*/{kinds[direction][1]};\n"
+        for direction, width, port in ports
+    ]
+    connections = ",\n".join(f"    .{port}({port})" for _, _, port in ports)
+    return f"module {BENCH};\n{''.join(signals)}  {name} dut (\n{connections}\n  );\nendmodule\n"
 
 
 class ChannelRules:

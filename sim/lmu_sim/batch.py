@@ -62,7 +62,7 @@ class BatchResult:
     @property
     def cycles_per_second(self) -> float:
         """Simulated clock cycles in a second, all processes together."""
-        return float(self.cycles.sum()) / self.seconds
+        return float(self.cycles.sum()) / self.seconds if self.seconds else 0.0
 
 
 @dataclass(frozen=True)
@@ -228,6 +228,9 @@ class BatchSimulator:
             raise ValueError(f"processes must be a positive integer, not {processes!r}")
         count, steps, _ = clips.shape
         due, labels = steps // self.plan.period, self.plan.model.outputs
+        if not steps:
+            nothing = np.zeros((count, 0, 2), np.int64)
+            return BatchResult(np.zeros((count, 0, labels), np.int64), nothing, np.zeros(count, np.int64), 0.0)
         record = np.dtype([("logits", "<i4", (due, labels)), ("decisions", "<i4", (due, 2)), ("cycles", "<i8")])
         with tempfile.TemporaryDirectory(prefix=".run-", dir=self.directory) as folder:
             scratch = Path(folder)
@@ -455,5 +458,5 @@ def _run_all(commands: list[list[str]], folder: Path, total: int, progress: Prog
 def _check_end(process: subprocess.Popen[str]) -> None:
     messages = process.stderr.read().strip() if process.stderr is not None else ""
     if process.wait():
-        reason = messages.splitlines()[-1] if messages else f"status {process.returncode}"
+        reason = messages.splitlines()[-1] if messages else f"status {process.returncode}, no message"
         raise RuntimeError(f"the simulated accelerator failed: {reason}")

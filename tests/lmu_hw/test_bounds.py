@@ -130,6 +130,43 @@ def exact_l1(a, b, steps):
     return total
 
 
+@pytest.mark.parametrize("negligible", [bounds.NEGLIGIBLE, 0.25])
+@pytest.mark.parametrize(("order", "theta"), [(1, 4.0), (3, 6.0), (4, 5.0)])
+def test_power_sums_are_safe_and_tight(order, theta, negligible):
+    """Against the row sums of the parts of the exact powers, also when most of them are left to the tail bound."""
+    a = np.round(legendre_memory(order, theta)[0] * 2**9) / 2**9
+    found = bounds._powers(a.tobytes(), negligible)
+    exact = [[Fraction(value) for value in row] for row in a.tolist()]
+    power = [[Fraction(i == j) for j in range(order)] for i in range(order)]
+    up, down = [Fraction(0)] * order, [Fraction(0)] * order
+    for _ in range(120):
+        up = [one + sum(max(value, 0) for value in row) for one, row in zip(up, power, strict=True)]
+        down = [one - sum(min(value, 0) for value in row) for one, row in zip(down, power, strict=True)]
+        power = [[sum(row[k] * power[k][j] for k in range(order)) for j in range(order)] for row in exact]
+    for part, total in ((found.noise_up, up), (found.noise_down, down)):
+        for value, least in zip(part.tolist(), total, strict=True):
+            assert least <= Fraction(value)
+            if negligible == bounds.NEGLIGIBLE:
+                assert Fraction(value) <= least + max(up + down) / 2**20
+
+
+def test_the_powers_of_a_matrix_are_summed_once():
+    """In every layer, pass and proof with the same matrix, whatever the formats of u and m."""
+    model = transparent_model(5, 30.0, memories=3)
+    bounds._powers.cache_clear()
+    certify(model)
+    certify(with_m(model, Quantizer(Format(14, 10))))
+    certify(model)
+    assert bounds._powers.cache_info().misses == 1
+
+
+@pytest.mark.slow
+def test_a_memory_of_order_256_is_certified():
+    model = transparent_model(256, 784.0, m=Quantizer(Format(20, 9)), width=16)
+    (memory,) = certify(model).memories
+    assert memory.fits
+
+
 @pytest.mark.parametrize(("order", "theta"), [(1, 4.0), (3, 6.0), (4, 5.0)])
 def test_l1_norm_is_safe_and_tight(order, theta):
     a, b = legendre_memory(order, theta)

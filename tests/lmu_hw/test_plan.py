@@ -1,5 +1,6 @@
 """The plan's predictions against the accelerator in simulation, and against the Verilog: cycles, accesses, memories."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -9,9 +10,12 @@ from numpy.testing import assert_array_equal
 
 from lmu_hw.config import AcceleratorConfig, StatePolicy, WeightStore
 from lmu_hw.emit import to_verilog
+from lmu_hw.fixed import Format, Quantizer
 from lmu_hw.gateware.accelerator import Accelerator
 from lmu_hw.golden import Golden
+from lmu_hw.operations import tanh_error
 from lmu_hw.plan import make_plan
+from lmu_hw.program import QuantizedDense, QuantizedModel, Weights
 from lmu_sim.random_models import random_frames, random_model
 
 
@@ -219,3 +223,45 @@ def test_a_configuration_survives_json():
         AcceleratorConfig.from_dict({"lane": 4})
     with pytest.raises(ValueError, match=r"a configuration must be an object, not \[4\]"):
         AcceleratorConfig.from_dict([4])
+
+
+@pytest.mark.parametrize("weight_frac", [17, 26, 32])
+def test_the_hardware_narrows_as_far_as_the_golden_model_does(weight_frac):
+    """Shifts of up to 62 bits, with sums and biases of up to 61, of both signs."""
+    rng = np.random.default_rng(weight_frac)
+    x, shift = Format(24, 24), weight_frac + 30
+    first = QuantizedDense(
+        Weights(rng.integers(-32768, 32768, (5, 4)), 16, [weight_frac] * 5),
+        Quantizer(Format(12, x.frac + weight_frac - shift)),
+        rng.integers(-(1 << 60), 1 << 60, 5),
+    )
+    second = QuantizedDense(
+        Weights(rng.integers(-8, 8, (3, 5)), 4, [2, 0, 1]), Quantizer(Format(16, first.h.format.frac))
+    )
+    plan = make_plan(QuantizedModel((first, second), x), AcceleratorConfig(lanes=2))
+    assert max(int(planned.operation.shifts.max()) for planned in plan.operations) == shift
+    check_against_simulation(plan, rng)
+
+
+def test_the_longest_period_is_worked_out():
+    rng = np.random.default_rng(7)
+    model = random_model(rng, layers=("lmu", "lmu"), stride=64)
+    first, second = model.layers
+    model = dataclasses.replace(
+        model, layers=(dataclasses.replace(first, stride=1024), dataclasses.replace(second, stride=4))
+    )
+    plan = make_plan(model)
+    assert len(plan.frames) == plan.period == 4096
+    assert [index for index, frame in enumerate(plan.frames) if frame.output] == [4095]
+    assert plan.frames[0].latency == 0 < plan.frames[-1].latency
+
+
+def test_the_report_states_the_error_of_tanh():
+    plan, _ = planned(4, 2, {"layers": ("lmu", "dense"), "activation": "tanh"})
+    errors = plan.report()["tanh_error"]
+    assert list(errors) == ["layer0.h", "layer1.h"]
+    for layer, error in zip(plan.model.layers, errors.values(), strict=True):
+        exact = tanh_error(layer.table, layer.h.format)
+        assert exact <= error <= exact + 1e-6
+    plan, _ = planned(4, 2, {"layers": ("lmu", "dense"), "activation": "relu"})
+    assert "tanh_error" not in plan.report()

@@ -94,7 +94,8 @@ def test_weights():
         ({"activation": "tanh"}, ValueError, "a table format must be given exactly for activation tanh"),
         ({"table": Format(8, 4)}, ValueError, "a table format must be given exactly for activation tanh"),
         ({"u_activation": "tanh"}, ValueError, "layer u_activation must be one of linear, relu, not 'tanh'"),
-        ({"stride": 0}, ValueError, "layer stride must be a positive integer, not 0"),
+        ({"stride": 0}, ValueError, "layer stride must be in 1 to 1024, not 0"),
+        ({"stride": 10**9}, ValueError, "layer stride must be in 1 to 1024, not 1000000000"),
         ({"u": Quantizer(Format(25, 4))}, ValueError, "the format of u must be at most 24 bits wide, not 25"),
         ({"m": Quantizer(Format(25, 4))}, ValueError, "the format of m must be at most 24 bits wide, not 25"),
         ({"h": Quantizer(Format(25, 4))}, ValueError, "the format of h must be at most 24 bits wide, not 25"),
@@ -181,3 +182,14 @@ def test_model():
 def test_table_quantizer():
     like = Quantizer(Format(8, 4), Rounding.CEIL, Overflow.WRAP)
     assert table_quantizer(Format(6, 2), like) == Quantizer(Format(6, 2), Rounding.CEIL, Overflow.SAT_SYM)
+
+
+def test_the_period_of_the_strides_is_bounded():
+    last = dense(w=ones(3, 4))
+
+    def stacked(first, second):
+        return QuantizedModel([lmu(stride=first), last, lmu(stride=second)], Format(8, 4))
+
+    assert stacked(1024, 4).strides == (1024, 1, 4)
+    with pytest.raises(ValueError, match=r"^the strides multiplied must be at most 4096, not 5120$"):
+        stacked(1024, 5)

@@ -10,6 +10,7 @@ from lmu_hw.bounds import certify, impulse_response_l1
 from lmu_hw.fixed import Format, Overflow, Rounding
 from lmu_hw.golden import Golden
 from lmu_hw.operations import lower
+from lmu_hw.plan import make_plan
 from lmu_hw.program_file import digest, load, save
 from lmu_quantize.calibrate import quantize_model, trained_formats
 from lmu_quantize.equalize import equalizing_shifts, scale_memories
@@ -328,6 +329,31 @@ def test_tables_are_the_best_of_their_width():
     assert coarse.report["layer0.h"].sqnr_db + 6 < fine.report["layer0.h"].sqnr_db
 
 
+@pytest.mark.parametrize("gain", [0.3, 0.1, 0.01])
+def test_small_hidden_states_of_tanh_are_kept(gain):
+    """A format of h that ends far below 1 is no reason for a coarse table."""
+    model, frames = made("2019")
+    cell, dense = model.layers
+    small = {name: gain * cell.tensors[name] for name in ("w_x", "w_m", "b_h")}
+    model = dataclasses.replace(model, layers=(dataclasses.replace(cell, **small), dense))
+    result = quantize_model(model, frames, QuantizationConfig(weight_bits=8))
+    assert result.report["layer0.h"].sqnr_db > 20
+    assert result.report.agreement > 0.9
+
+
+def test_the_table_of_a_silent_tanh_is_fine_and_holds_one():
+    cell = LMULayer((Memory(3, 5.0),), np.zeros((1, 2)), np.zeros((2, 3)), activation="tanh", e_h=np.zeros((1, 2)))
+    model = quantize_model(FloatModel((cell, DenseLayer(np.ones((1, 2))))), np.zeros((1, 5, 2))).model
+    assert model.layers[0].table == Format(10, 8)
+
+
+def test_saturated_hidden_states_of_tanh_are_kept():
+    model = FloatModel((DenseLayer([[40.0]], activation="tanh"), DenseLayer([[1.0]])))
+    report = quantize_model(model, np.linspace(-3, 3, 101)[None, :, None]).report
+    assert report["layer0.h"].sqnr_db > 30
+    assert report.warnings == ()
+
+
 def test_modes_reach_every_vector():
     model, frames = made("2019")
     config = QuantizationConfig(rounding=Rounding.FLOOR, overflow=Overflow.SAT_SYM)
@@ -445,9 +471,15 @@ def test_the_report_is_json_and_a_table():
     assert names == ["x", *(f"layer0.{name}" for name in cell), "layer1.w", "layer1.h"]
     assert {row["kind"] for row in data["rows"]} == {"vector", "weight", "bias", "matrix"}
     lines = str(report).splitlines()
-    assert len(lines) == len(names) + 3
+    assert len(lines) == len(names) + 5
     assert lines[0].split()[:4] == ["name", "kind", "format", "elements"]
-    assert lines[-2] == "layer0.m: cannot overflow (proven)"
+    assert lines[-4].startswith("SQNR: power of the signal over that of the quantization error; clipped: ")
+    assert "; format s4.3..4: signed (u: unsigned), 4 bits, 3 to 4 of them fraction bits" in lines[-4]
+    assert lines[-3] == "layer0.m: cannot overflow (proven)"
+    assert lines[-2] == "layer0.h: error of the tanh table at most 0.00781, over all inputs (beyond its formats too)"
+    assert lines[-1].startswith("same decision as the float model: ")
+    assert data["tanh_error"] == {"layer0.h": pytest.approx(2**-7, abs=1e-6)}
+    assert data["warnings"] == []
     assert report["layer0.h"].name == "layer0.h"
     with pytest.raises(KeyError, match="layer9"):
         report["layer9.h"]
@@ -652,3 +684,72 @@ def test_a_row_of_zeros_takes_a_scale_of_the_others():
     (quantized,) = quantize_terms([WeightTerm(weights, 4, np.ones(2), 0)])
     assert quantized.frac[0] == quantized.frac[1:].max()
     np.testing.assert_array_equal(quantized.real(), weights)
+
+
+def scaled(model, weights=1.0, biases=1.0):
+    layers = [
+        dataclasses.replace(
+            layer, **{name: value * (biases if name[0] == "b" else weights) for name, value in layer.tensors.items()}
+        )
+        for layer in model.layers
+    ]
+    return dataclasses.replace(model, layers=tuple(layers))
+
+
+@pytest.mark.parametrize("scale", [1e30, 1e-30])
+def test_frames_that_no_format_holds_are_warned_of(scale):
+    model, frames = made("alone")
+    report = quantize_model(model, scale * frames).report
+    assert report.warnings[0] == "x: SQNR 0.0 dB, below 3 dB"
+    assert ("x: 100.0 % clipped, above 5 %" in report.warnings) == (scale > 1)
+    assert report.to_dict()["warnings"] == list(report.warnings)
+    assert "warning: x: SQNR 0.0 dB, below 3 dB" in str(report).splitlines()
+
+
+def test_good_models_are_without_warnings(kind):
+    model, frames = made(kind)
+    assert quantize_model(model, frames, WIDE).report.warnings == ()
+
+
+def test_a_memory_that_is_not_proven_is_warned_of():
+    model, frames = made("kws")
+    fmt = quantize_model(model, frames).model.layers[0].m.format
+    finer = {"layer0.m": Format(fmt.width, fmt.frac + 1)}
+    report = quantize_model(model, frames, QuantizationConfig(formats=finer)).report
+    assert report.warnings == ("layer0.m: overflow is not excluded",)
+
+
+def test_strides_that_no_accelerator_is_built_for_are_refused():
+    model, frames = made("strided")
+    layers = (dataclasses.replace(model.layers[0], stride=10**9), *model.layers[1:])
+    with pytest.raises(ValueError, match=r"^layer stride must be in 1 to 1024, not 1000000000$"):
+        quantize_model(dataclasses.replace(model, layers=layers), frames)
+
+
+@pytest.mark.parametrize("kind", ["kws", "2019"])
+@pytest.mark.parametrize(
+    ("frames_by", "weights_by", "biases_by"),
+    [(1e30, 1, 1), (1e-30, 1, 1), (1, 1e-30, 1), (1, 1, 1e12), (1e8, 1e-8, 1)],
+)
+def test_what_is_quantized_can_be_planned(kind, frames_by, weights_by, biases_by):
+    model, frames = made(kind)
+    result = quantize_model(scaled(model, weights_by, biases_by), frames_by * frames)
+    assert make_plan(result.model).accumulator_width <= 62
+
+
+def test_a_bias_beyond_every_sum_is_refused():
+    model, frames = made("kws")
+    with pytest.raises(ValueError, match=r"^layer0\.h: the bias b_h reaches .* at the scale of its sum, over 62 bits$"):
+        quantize_model(scaled(model, biases=1e30), frames)
+
+
+def test_a_sum_beyond_62_bits_is_refused():
+    model, frames = made("2019")
+    with pytest.raises(ValueError, match=r"^layer0\.u: a sum may reach \d+, over 62 bits$"):
+        quantize_model(scaled(model, weights=1e8), 1e-8 * frames)
+
+
+def test_a_float_model_that_diverges_is_refused():
+    model, frames = made("2019")
+    with pytest.raises(ValueError, match=r"^layer0\.\w of the float model is not finite on the calibration frames$"):
+        quantize_model(scaled(model, weights=1e30), frames)

@@ -74,3 +74,42 @@ def test_cut_and_missing_files_are_refused(frames: FrameSet, tmp_path: Path):
             load_frames(tmp_path / "cut")
     with pytest.raises(FramesFileError, match="none: cannot be read"):
         load_frames(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"frames": np.zeros((4, 6), np.int64)}, ValueError, "frames must have 3 dimensions"),
+        ({"frames": np.zeros((4, 6, 5))}, TypeError, "frames must hold integers, not float64"),
+        ({"frames": np.full((4, 6, 5), 128)}, ValueError, "frames must be in -128 to 127"),
+        ({"frames": np.zeros((3, 6, 5), np.int64)}, ValueError, "frames and truth do not fit"),
+        ({"truth": np.array([0, 1, 2, 0])}, ValueError, "truth must be indices into the 2 labels"),
+        ({"truth": np.array([0, 1, -1, 0])}, ValueError, "truth must be indices into the 2 labels"),
+        ({"truth": np.zeros((4, 1), np.int64)}, ValueError, "truth must have 1 dimensions"),
+        ({"labels": ("a", 1)}, TypeError, "labels must be texts"),
+        ({"labels": "ab"}, TypeError, "labels must be texts"),
+        ({"labels": ("a", "a")}, ValueError, "labels must be distinct"),
+        ({"front_end": None}, TypeError, "front_end must be a dict"),
+        ({"source": None}, TypeError, "source must be a str"),
+        ({"format": "q"}, TypeError, "format must be a Format"),
+    ],
+)
+def test_what_cannot_be_loaded_cannot_be_made(
+    frames: FrameSet, changes: dict[str, object], error: type[Exception], message: str
+):
+    with pytest.raises(error, match=message):
+        replace(frames, **changes)  # type: ignore[arg-type]
+
+
+def test_smaller_integers_and_lists_of_labels_will_do(frames: FrameSet, tmp_path: Path):
+    given = replace(frames, frames=frames.frames.astype(np.int16), labels=["a", "b"])  # type: ignore[arg-type]
+    assert (given.frames.dtype, given.labels) == (np.int64, ("a", "b"))
+    for name, one in (("one", frames), ("two", given)):
+        save_frames(one, tmp_path / name)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+@pytest.mark.parametrize("labels", ['{"a":0}', '"ab"', "3"])
+def test_labels_of_another_kind_are_refused(frames: FrameSet, labels: str, tmp_path: Path):
+    with pytest.raises(FramesFileError, match="bad: labels must be a list"):
+        load_frames(altered(frames, tmp_path, labels=labels))

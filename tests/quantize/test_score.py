@@ -30,3 +30,22 @@ def test_wilson_interval_solves_its_equation(correct: int, clips: int):
     """Both ends p satisfy |share - p| = z sqrt(p (1 - p) / clips)."""
     for p in wilson_interval(correct, clips):
         assert abs(correct / clips - p) == pytest.approx(1.96 * math.sqrt(max(0, p * (1 - p)) / clips), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("decisions", "truth", "message"),
+    [
+        ([0, 1], [0], r"one shape \(clips,\), not \(2,\) and \(1,\)"),
+        ([3], [0], "decisions must be indices into the 3 labels, found 3"),
+        ([0], [-1], "truth must be indices into the 3 labels"),
+        ([[0]], [[0]], "one shape"),
+    ],
+)
+def test_refusals(decisions: list[int], truth: list[int], message: str):
+    with pytest.raises(ValueError, match=message):
+        score_decisions(decisions, truth, LABELS)
+
+
+def test_a_model_without_labels_has_no_score():
+    with pytest.raises(ValueError, match="into the 0 labels"):
+        score_decisions([0], [0], ())

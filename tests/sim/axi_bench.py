@@ -69,7 +69,7 @@ async def pestering(bench, seed):
             await bench.write(OFFSETS[name], rng.getrandbits(32), rng.choice([0, 7, 15]))
 
 
-@cocotb.test(timeout_time=20, timeout_unit="ms")
+@cocotb.test(timeout_time=2, timeout_unit="ms")
 async def streams_are_exact(dut):
     for number, stall in enumerate((0.0, 0.3, 0.8)):
         bench = await started(dut, stall, 10 * CASE["seed"] + number)
@@ -83,7 +83,7 @@ async def streams_are_exact(dut):
         await ClockCycles(dut.aclk, 2)
 
 
-@cocotb.test(timeout_time=20, timeout_unit="ms")
+@cocotb.test(timeout_time=2, timeout_unit="ms")
 async def counters_and_rest(dut):
     bench = await started(dut, 0.2, CASE["seed"])
     errors = sum(len(frame["values"]) != CASE["inputs"] for frame in CASE["frames"])
@@ -98,7 +98,7 @@ async def counters_and_rest(dut):
     assert bench.violations == []
 
 
-@cocotb.test(timeout_time=20, timeout_unit="ms")
+@cocotb.test(timeout_time=2, timeout_unit="ms")
 async def every_register_and_address(dut):
     bench = await started(dut, 0.3, CASE["seed"])
     constants = {
@@ -134,7 +134,7 @@ async def every_register_and_address(dut):
     assert bench.violations == []
 
 
-@cocotb.test(timeout_time=20, timeout_unit="ms")
+@cocotb.test(timeout_time=2, timeout_unit="ms")
 async def interrupts(dut):
     scores = sorted(score for _, score in CASE["decided"])
     heard_labels = {label for label, _ in CASE["decided"]}
@@ -183,7 +183,7 @@ async def interrupts(dut):
         await ClockCycles(dut.aclk, 2)
 
 
-@cocotb.test(timeout_time=20, timeout_unit="ms")
+@cocotb.test(timeout_time=2, timeout_unit="ms")
 async def loading_waits_for_the_frame(dut):
     bench = await started(dut, 0.0, CASE["seed"])
     if not CASE["weights"]:

@@ -129,6 +129,18 @@ def test_no_clips_are_no_proof(programs):
     assert not report.passed
 
 
+@pytest.mark.parametrize("name", ["keep", "utterance_tanh"])
+def test_clips_without_frames_or_too_short_give_nothing(name, programs):
+    plan, _ = make_case(name)
+    for clips, steps in ((3, 0), (0, 0), (2, plan.period - 1)):
+        report = verify_batch(plan, np.zeros((clips, steps, plan.model.inputs), int), programs)
+        assert report.result.logits.shape == (clips, 0, plan.model.outputs)
+        assert report.result.decisions.shape == (clips, 0, 2)
+        assert report.result.cycles.shape == (clips,)
+        assert (report.passed, report.compared) == (False, 0)
+        assert f"{clips} clips of {steps} frames" in str(report)
+
+
 def test_a_design_that_hangs_is_reported(programs):
     plan, rng = make_case("keep")
     text = to_verilog(plan)

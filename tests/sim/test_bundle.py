@@ -217,6 +217,8 @@ def test_frames_that_do_not_fit_are_refused():
         bundle(plan, utterances + 1000)
     with pytest.raises(ValueError, match="at least one utterance"):
         bundle(plan, [])
+    with pytest.raises(ValueError, match="must not be named 'tb'"):
+        bundle(plan, utterances, "tb")
 
 
 def test_frames_before_the_first_logits_pass(tmp_path, make):
