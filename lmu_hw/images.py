@@ -1,19 +1,16 @@
 """Contents of the memories that hold constants."""
 
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lmu_hw.operations import Operation, tanh_table
-
-if TYPE_CHECKING:
-    from lmu_hw.plan import Plan
+from lmu_hw.schedule import Schedule
 
 __all__ = ["images"]
 
 
-def images(plan: "Plan") -> dict[str, list[int]]:
+def images(plan: Schedule) -> dict[str, list[int]]:
     """Words of every weight memory, of the parameters and of the tanh table, by name of the memory."""
     found: dict[str, list[int]] = {memory.name: [] for memory in plan.weight_memories}
     parameters = []

@@ -7,202 +7,23 @@ own weight. While the next group is summed, the finished one is narrowed, one ro
 
 import functools
 import math
-from dataclasses import dataclass
 from typing import Any
 
 from lmu_hw import images
 from lmu_hw.bounds import Certificate, certify
 from lmu_hw.config import AcceleratorConfig
-from lmu_hw.fixed import Format, Quantizer
+from lmu_hw.fixed import Format
 from lmu_hw.operations import Operation, lower, output_name, tanh_errors, vectors
 from lmu_hw.placement import Location, MemoryPlan, place
 from lmu_hw.program import QuantizedModel
+from lmu_hw.schedule import NarrowStep, PlannedOperation, PlannedTerm, Schedule
 from lmu_hw.timing import FrameTiming, steady_frames
 
-__all__ = ["NarrowStep", "Plan", "PlannedOperation", "PlannedTerm", "make_plan"]
+__all__ = ["Plan", "make_plan"]
 
 
-@dataclass(frozen=True)
-class PlannedTerm:
-    """One pass over a source vector.
-
-    Parameters
-    ----------
-    location : Location
-        Of the source.
-    layer : int
-        Layer that owns the source, -1 for the input frame.
-    state : {"", "m", "h"}
-        Which state of that layer the source is, if its value from before the frame is read (zero after a clear).
-    kind : {"x", "u", "m", "h"}
-        What the source is.
-    offset : int
-        First element read by block 0.
-    step : int
-        Elements from block to block.
-    length : int
-        Elements read.
-    shift : int
-        Left shift of the products.
-    wait : bool
-        Whether an element still on its way when the operation starts may go to a memory that is read.
-    """
-
-    location: Location
-    layer: int
-    state: str
-    kind: str
-    offset: int
-    step: int
-    length: int
-    shift: int
-    wait: bool
-
-
-@dataclass(frozen=True)
-class NarrowStep:
-    """How a class of operations turns an exact sum into an element.
-
-    Parameters
-    ----------
-    quantizer : Quantizer
-        Narrowing of the sum.
-    saturates : bool
-        Whether the certificate leaves the possibility that the value does not fit.
-    activation : {"linear", "relu", "tanh"}
-        What follows.
-    output : Format
-        Of the element.
-    table_base : int
-        First entry in the table memory, for tanh.
-    """
-
-    quantizer: Quantizer
-    saturates: bool
-    activation: str
-    output: Format
-    table_base: int = 0
-
-
-@dataclass(frozen=True, eq=False)
-class PlannedOperation:
-    """An operation with its place in the hardware.
-
-    Parameters
-    ----------
-    operation : Operation
-        What is computed.
-    terms : tuple of PlannedTerm
-        The passes.
-    groups : int
-        Row groups of a block.
-    weight_memory : int
-        Index among the weight memories.
-    weight_base : int
-        Address of the first word; all blocks of the operation share the words.
-    parameter_base : int
-        Address of the bias and shift of row 0; shared by the blocks.
-    target : Location or None
-        Where the elements are written, if they are read again.
-    narrow : int
-        Index of the `NarrowStep`.
-    output : bool
-        Whether the elements are the logits.
-    releases_input : bool
-        Whether the input frame is not needed any more after it.
-    stride : int
-        More than 1 if the operation runs in every ``stride``-th frame of its layer only, and the frame ends otherwise.
-    """
-
-    operation: Operation
-    terms: tuple[PlannedTerm, ...]
-    groups: int
-    weight_memory: int
-    weight_base: int
-    parameter_base: int
-    target: Location | None
-    narrow: int
-    output: bool
-    releases_input: bool
-    stride: int
-
-    def rows_in(self, group: int, lanes: int) -> int:
-        """Rows of a group."""
-        return min(lanes, self.operation.rows - group * lanes)
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """Everything that the gateware is built from.
-
-    Parameters
-    ----------
-    model : QuantizedModel
-        The network.
-    config : AcceleratorConfig
-        The configuration.
-    certificate : Certificate
-        Proven ranges.
-    operations : tuple of PlannedOperation
-        The schedule.
-    data_memories, weight_memories : tuple of MemoryPlan
-        By index.
-    parameters : MemoryPlan
-        Word: bias (low bits, signed), then shift.
-    table : MemoryPlan or None
-        tanh entries.
-    narrow_steps : tuple of NarrowStep
-        By index.
-    accumulator_width : int
-        Bits of a lane's sum.
-    bias_width, shift_width : int
-        Fields of a parameter word.
-    """
-
-    model: QuantizedModel
-    config: AcceleratorConfig
-    certificate: Certificate
-    operations: tuple[PlannedOperation, ...]
-    data_memories: tuple[MemoryPlan, ...]
-    weight_memories: tuple[MemoryPlan, ...]
-    parameters: MemoryPlan
-    table: MemoryPlan | None
-    output: MemoryPlan
-    narrow_steps: tuple[NarrowStep, ...]
-    accumulator_width: int
-    bias_width: int
-    shift_width: int
-
-    @property
-    def lanes(self) -> int:
-        """Multipliers."""
-        return self.config.lanes
-
-    @property
-    def write_latency(self) -> int:
-        """Cycles from a group's last product to the write of its first row, less the row's own cycle."""
-        return 3 if self.table is not None else 2
-
-    @property
-    def memories(self) -> tuple[MemoryPlan, ...]:
-        """All memories."""
-        table = () if self.table is None else (self.table,)
-        return (*self.data_memories, *self.weight_memories, self.parameters, *table, self.output)
-
-    @property
-    def memory_bits(self) -> dict[str, int]:
-        """Bits of each memory by name."""
-        return {memory.name: memory.bits for memory in self.memories}
-
-    @property
-    def activation_width(self) -> int:
-        """Bits of the operand that all lanes share."""
-        return max(memory.width if memory.signed else memory.width + 1 for memory in self.data_memories)
-
-    @property
-    def weight_widths(self) -> tuple[int, ...]:
-        """Bits of a weight in each weight memory."""
-        return tuple(memory.width // self.lanes for memory in self.weight_memories)
+class Plan(Schedule):
+    """Everything that the gateware is built from, and what it will take."""
 
     @property
     def cycles_per_frame(self) -> float:
@@ -218,23 +39,6 @@ class Plan:
     def frames(self) -> tuple[FrameTiming, ...]:
         """Timing of each frame of a stride period, in the steady state; frame 0 is the first after a clear."""
         return steady_frames(self)
-
-    def executed(self, frame: int) -> tuple[PlannedOperation, ...]:
-        """Operations that run in the given frame, counted from a clear."""
-        reach = frame
-        done = []
-        for planned in self.operations:
-            if planned.stride > 1:
-                reach, rest = divmod(reach, planned.stride)
-                if rest != planned.stride - 1:
-                    break
-            done.append(planned)
-        return tuple(done)
-
-    @property
-    def period(self) -> int:
-        """Frames after which the strides repeat."""
-        return math.prod(self.model.strides)
 
     def images(self) -> dict[str, list[int]]:
         """Contents of the weight, parameter and table memories: unsigned words, in order of address."""

@@ -8,10 +8,8 @@ after its write on.
 
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from lmu_hw.plan import Plan, PlannedOperation
+from lmu_hw.schedule import PlannedOperation, Schedule
 
 __all__ = ["FrameTiming", "steady_frames"]
 
@@ -62,7 +60,7 @@ class _Clock:
     released: int = 0
 
 
-def _run_frame(plan: "Plan", executed: "tuple[PlannedOperation, ...]", clock: _Clock) -> None:
+def _run_frame(plan: Schedule, executed: tuple[PlannedOperation, ...], clock: _Clock) -> None:
     """Walk one frame whose first product may be issued in cycle ``clock.now``."""
     released = -1
     clock.first = -1
@@ -89,7 +87,7 @@ def _run_frame(plan: "Plan", executed: "tuple[PlannedOperation, ...]", clock: _C
     clock.released = released if released >= 0 else clock.now - 1
 
 
-def steady_frames(plan: "Plan") -> tuple[FrameTiming, ...]:
+def steady_frames(plan: Schedule) -> tuple[FrameTiming, ...]:
     """Timing over one period, after a first period has filled the pipeline."""
     clock = _Clock()
     firsts = []
@@ -111,7 +109,7 @@ def steady_frames(plan: "Plan") -> tuple[FrameTiming, ...]:
     return tuple(frames)
 
 
-def _timing(plan: "Plan", interval: int, latency: int, executed: "tuple[PlannedOperation, ...]") -> FrameTiming:
+def _timing(plan: Schedule, interval: int, latency: int, executed: tuple[PlannedOperation, ...]) -> FrameTiming:
     accesses = {memory.name: 0 for memory in plan.weight_memories}
     issued = products = written = 0
     for planned in executed:

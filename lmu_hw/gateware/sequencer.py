@@ -11,7 +11,8 @@ from lmu_hw.gateware.lanes import product_shifts
 from lmu_hw.gateware.layouts import group_layout
 from lmu_hw.gateware.state import LayerState
 from lmu_hw.placement import Location
-from lmu_hw.plan import Plan, PlannedOperation, PlannedTerm
+from lmu_hw.plan import Plan
+from lmu_hw.schedule import PlannedOperation, PlannedTerm
 
 __all__ = ["Sequencer", "read_layout"]
 

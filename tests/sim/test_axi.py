@@ -198,7 +198,7 @@ def test_the_checker_sees_broken_rules():
 
 FAULTS = {
     "interrupt upside down": ("utterance", r"assign irq = ([^;]+);", r"assign irq = ~(\1);", 1),
-    "heard without its mask": ("utterance", r"assign heard = (\S+) +& (\S+) *;", r"assign heard = \1 | \2 ;", 1),
+    "heard without its mask": ("utterance", r"assign heard = (\S+) +& (\S+) *;", r"assign heard = \1 | \2 ;", 2),
 }
 
 
