@@ -45,3 +45,9 @@ def make_spotter(units=112, memories=16, order=8, inputs=40, labels=10):
 @pytest.fixture(scope="session")
 def spotter():
     return make_spotter()
+
+
+@pytest.fixture(scope="session")
+def published_size_spotter():
+    """As many weights as the published 361-kbit network has, and a few more."""
+    return make_spotter(units=128)

@@ -1,0 +1,15 @@
+# Timing constraints of any accelerator of this project, for OpenSTA, OpenROAD and the vendors' tools.
+#
+# Source it after reading the netlist. PERIOD (in the library's time unit) may be set before; the default is 1 MHz in ns,
+# enough for real time (50 frames/s) from 6 lanes up with the shipped network.
+if {![info exists PERIOD]} { set PERIOD 1000.0 }
+
+create_clock -name clk -period $PERIOD [get_ports clk]
+
+# Everything else is synchronous to clk: a fifth of the period is left to the outside on either side.
+set data_inputs {}
+foreach port [all_inputs] {
+  if {[get_property $port full_name] ne "clk"} { lappend data_inputs $port }
+}
+set_input_delay [expr {0.2 * $PERIOD}] -clock clk $data_inputs
+set_output_delay [expr {0.2 * $PERIOD}] -clock clk [all_outputs]
