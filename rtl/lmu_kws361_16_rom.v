@@ -30,8 +30,6 @@ module lmu_kws361_16_rom(i__valid, o_logits__ready, o_decision__ready, clk, rst,
   wire \$7 ;
   wire \$8 ;
   wire \$9 ;
-  (* init = 1'h0 *)
-  wire \$signal ;
   wire [11:0] activation;
   wire [5:0] address;
   wire [8:0] \address$130 ;
@@ -92,6 +90,8 @@ module lmu_kws361_16_rom(i__valid, o_logits__ready, o_decision__ready, clk, rst,
   wire i__valid;
   wire \i__valid$14 ;
   wire issue;
+  (* init = 1'h0 *)
+  wire issued;
   wire last;
   output [19:0] o_decision__payload;
   wire [19:0] o_decision__payload;
@@ -295,37 +295,37 @@ module lmu_kws361_16_rom(i__valid, o_logits__ready, o_decision__ready, clk, rst,
     .weights(weights)
   );
   \lmu_kws361_16_rom.memory_h0  memory_h0 (
-    .address(\$12 [6:0]),
     .clk(clk),
     .r_data(\r_data$76 ),
-    .read(\read$62 ),
+    .read__addr(\$12 [6:0]),
+    .read__en(\read$62 ),
     .rst(rst),
     .write__data(data[6:0]),
     .write__en(\write$63 )
   );
   \lmu_kws361_16_rom.memory_h1  memory_h1 (
-    .address(\$15 [6:0]),
     .clk(clk),
     .r_data(\r_data$77 ),
-    .read(\read$66 ),
+    .read__addr(\$15 [6:0]),
+    .read__en(\read$66 ),
     .rst(rst),
     .write__data(data[6:0]),
     .write__en(\write$67 )
   );
   \lmu_kws361_16_rom.memory_m0  memory_m0 (
-    .address(\address$56 ),
     .clk(clk),
     .r_data(\r_data$74 ),
-    .read(\read$54 ),
+    .read__addr(\address$56 ),
+    .read__en(\read$54 ),
     .rst(rst),
     .write__data(data[11:0]),
     .write__en(\write$55 )
   );
   \lmu_kws361_16_rom.memory_m1  memory_m1 (
-    .address(\address$60 ),
     .clk(clk),
     .r_data(\r_data$75 ),
-    .read(\read$58 ),
+    .read__addr(\address$60 ),
+    .read__en(\read$58 ),
     .rst(rst),
     .write__data(data[11:0]),
     .write__en(\write$59 )
@@ -338,10 +338,10 @@ module lmu_kws361_16_rom(i__valid, o_logits__ready, o_decision__ready, clk, rst,
     .rst(rst)
   );
   \lmu_kws361_16_rom.memory_u  memory_u (
-    .address(\$5 [3:0]),
     .clk(clk),
     .r_data(\r_data$73 ),
-    .read(\read$48 ),
+    .read__addr(\$5 [3:0]),
+    .read__en(\read$48 ),
     .rst(rst),
     .write__data(data[7:0]),
     .write__en(\write$49 )
@@ -361,10 +361,10 @@ module lmu_kws361_16_rom(i__valid, o_logits__ready, o_decision__ready, clk, rst,
     .rst(rst)
   );
   \lmu_kws361_16_rom.memory_x  memory_x (
-    .address(\$2 [5:0]),
     .clk(clk),
     .r_data(r_data),
-    .read(read),
+    .read__addr(\$2 [5:0]),
+    .read__en(read),
     .rst(rst),
     .write__data(i__payload[7:0]),
     .write__en(\write$43 )
@@ -506,7 +506,7 @@ module lmu_kws361_16_rom(i__valid, o_logits__ready, o_decision__ready, clk, rst,
   assign weights10_13 = \r_data$100 [139:130];
   assign weights10_14 = \r_data$100 [149:140];
   assign weights10_15 = \r_data$100 [159:150];
-  assign \$signal  = enable;
+  assign issued = enable;
   assign first = step[29];
   assign last = step[30];
   assign shift = step[28:27];
@@ -1254,17 +1254,15 @@ module \lmu_kws361_16_rom.input (i__valid, clk, rst, i__ready, write, \release ,
   wire \$7 ;
   wire \$8 ;
   wire \$9 ;
-  wire \$signal ;
-  reg \$signal$11  = 1'h0;
-  wire \$signal$4 ;
-  reg \$signal$6  = 1'h0;
-  wire \$signal$7 ;
+  wire accepted;
   (* init = 6'h00 *)
   wire [5:0] address;
   wire carried;
   wire clear;
+  reg clear_next = 1'h0;
   input clk;
   wire clk;
+  wire complete;
   output [5:0] count;
   reg [5:0] count = 6'h00;
   output frame_clear;
@@ -1283,31 +1281,33 @@ module \lmu_kws361_16_rom.input (i__valid, clk, rst, i__ready, write, \release ,
   wire i__ready;
   input i__valid;
   wire i__valid;
+  reg overrun = 1'h0;
   input \release ;
   wire \release ;
   input rst;
   wire rst;
+  wire starts;
   output write;
   wire write;
   assign i__ready = ~ full;
   assign \$1  = ~ full;
-  assign \$signal  = i__valid & \$1 ;
+  assign accepted = i__valid & \$1 ;
   assign \$2  = ! count;
-  assign \$3  = \$signal  & \$2 ;
-  assign \$4  = ~ \$signal$6 ;
-  assign \$signal$4  = \$3  & \$4 ;
+  assign \$3  = accepted & \$2 ;
+  assign \$4  = ~ overrun;
+  assign starts = \$3  & \$4 ;
   assign \$5  = count == 6'h27;
   assign \$6  = i__payload[8] & \$5 ;
-  assign \$7  = ~ \$signal$6 ;
-  assign \$signal$7  = \$6  & \$7 ;
-  assign carried = \$signal$4  ? \$8  : frame_clear;
-  assign \$9  = ~ \$signal$6 ;
-  assign write = \$signal  & \$9 ;
-  assign \$10  = \$signal  & i__payload[8];
-  assign \$11  = ~ \$signal$7 ;
+  assign \$7  = ~ overrun;
+  assign complete = \$6  & \$7 ;
+  assign carried = starts ? \$8  : frame_clear;
+  assign \$9  = ~ overrun;
+  assign write = accepted & \$9 ;
+  assign \$10  = accepted & i__payload[8];
+  assign \$11  = ~ complete;
   assign \$12  = \$10  & \$11 ;
   assign \$13  = count == 6'h27;
-  assign \$14  = ~ \$signal$7 ;
+  assign \$14  = ~ complete;
   assign \$16  = \$14  & \$15 ;
   assign \$17  = count + 1'h1;
   always @(posedge clk)
@@ -1315,11 +1315,11 @@ module \lmu_kws361_16_rom.input (i__valid, clk, rst, i__ready, write, \release ,
   always @(posedge clk)
     frame_clear <= \$19 ;
   always @(posedge clk)
-    \$signal$11  <= \$20 ;
+    clear_next <= \$20 ;
   always @(posedge clk)
     count <= \$21 ;
   always @(posedge clk)
-    \$signal$6  <= \$22 ;
+    overrun <= \$22 ;
   always @(posedge clk)
     full <= \$23 ;
   always @(posedge clk)
@@ -1334,7 +1334,7 @@ module \lmu_kws361_16_rom.input (i__valid, clk, rst, i__ready, write, \release ,
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$19  = frame_clear;
-    if (\$signal$4 ) begin
+    if (starts) begin
       \$19  = carried;
     end
     if (rst) begin
@@ -1343,11 +1343,11 @@ module \lmu_kws361_16_rom.input (i__valid, clk, rst, i__ready, write, \release ,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$20  = \$signal$11 ;
-    if (\$signal$4 ) begin
+    \$20  = clear_next;
+    if (starts) begin
       \$20  = 1'h0;
     end
-    if (\$signal ) begin
+    if (accepted) begin
       if (i__payload[8]) begin
         if (\$16 ) begin
           \$20  = 1'h1;
@@ -1361,7 +1361,7 @@ module \lmu_kws361_16_rom.input (i__valid, clk, rst, i__ready, write, \release ,
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$21  = count;
-    if (\$signal ) begin
+    if (accepted) begin
       (* full_case = 32'd1 *)
       if (i__payload[8]) begin
         \$21  = 6'h00;
@@ -1376,8 +1376,8 @@ module \lmu_kws361_16_rom.input (i__valid, clk, rst, i__ready, write, \release ,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$22  = \$signal$6 ;
-    if (\$signal ) begin
+    \$22  = overrun;
+    if (accepted) begin
       if (i__payload[8]) begin
         \$22  = 1'h0;
       end else if (\$13 ) begin
@@ -1391,9 +1391,9 @@ module \lmu_kws361_16_rom.input (i__valid, clk, rst, i__ready, write, \release ,
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$23  = full;
-    if (\$signal ) begin
+    if (accepted) begin
       if (i__payload[8]) begin
-        \$23  = \$signal$7 ;
+        \$23  = complete;
       end
     end
     if (\release ) begin
@@ -1406,7 +1406,7 @@ module \lmu_kws361_16_rom.input (i__valid, clk, rst, i__ready, write, \release ,
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$24  = frame_end;
-    if (\$signal ) begin
+    if (accepted) begin
       if (i__payload[8]) begin
         \$24  = 1'h0;
       end
@@ -1419,7 +1419,7 @@ module \lmu_kws361_16_rom.input (i__valid, clk, rst, i__ready, write, \release ,
   assign address = count;
   assign \i__payload.data  = i__payload[7:0];
   assign \i__payload.last  = i__payload[8];
-  assign \$8  = \$signal$11 ;
+  assign \$8  = clear_next;
   assign \$15  = carried;
 endmodule
 
@@ -2600,18 +2600,18 @@ module \lmu_kws361_16_rom.lanes (rst, activation, weights, enable, \port$712$27 
   assign \$78  = { product15[21], product15, 2'h0 };
 endmodule
 
-module \lmu_kws361_16_rom.memory_h0 (rst, read, write__en, address, write__data, r_data, clk);
-  wire [6:0] \$signature__addr ;
-  wire [6:0] \$signature__data ;
-  wire \$signature__en ;
-  input [6:0] address;
+module \lmu_kws361_16_rom.memory_h0 (rst, read__en, write__en, read__addr, write__data, r_data, clk);
   wire [6:0] address;
   input clk;
   wire clk;
   output [6:0] r_data;
   wire [6:0] r_data;
-  input read;
   wire read;
+  input [6:0] read__addr;
+  wire [6:0] read__addr;
+  wire [6:0] read__data;
+  input read__en;
+  wire read__en;
   input rst;
   wire rst;
   wire [6:0] w_data;
@@ -2738,35 +2738,35 @@ module \lmu_kws361_16_rom.memory_h0 (rst, read, write__en, address, write__data,
   end
   always @(posedge clk) begin
     if (write__en)
-      cells[address] <= write__data;
+      cells[read__addr] <= write__data;
   end
   reg [6:0] _0_;
   always @(posedge clk) begin
-    if (read) begin
-      _0_ <= cells[address];
+    if (read__en) begin
+      _0_ <= cells[read__addr];
     end
   end
   assign r_data = _0_;
-  assign \$signature__addr  = address;
-  assign \$signature__en  = read;
-  assign \$signature__data  = r_data;
-  assign write__addr = address;
+  assign address = read__addr;
+  assign read = read__en;
+  assign read__data = r_data;
+  assign write__addr = read__addr;
   assign write = write__en;
   assign w_data = write__data;
 endmodule
 
-module \lmu_kws361_16_rom.memory_h1 (rst, read, write__en, address, write__data, r_data, clk);
-  wire [6:0] \$signature__addr ;
-  wire [6:0] \$signature__data ;
-  wire \$signature__en ;
-  input [6:0] address;
+module \lmu_kws361_16_rom.memory_h1 (rst, read__en, write__en, read__addr, write__data, r_data, clk);
   wire [6:0] address;
   input clk;
   wire clk;
   output [6:0] r_data;
   wire [6:0] r_data;
-  input read;
   wire read;
+  input [6:0] read__addr;
+  wire [6:0] read__addr;
+  wire [6:0] read__data;
+  input read__en;
+  wire read__en;
   input rst;
   wire rst;
   wire [6:0] w_data;
@@ -2893,35 +2893,35 @@ module \lmu_kws361_16_rom.memory_h1 (rst, read, write__en, address, write__data,
   end
   always @(posedge clk) begin
     if (write__en)
-      cells[address] <= write__data;
+      cells[read__addr] <= write__data;
   end
   reg [6:0] _0_;
   always @(posedge clk) begin
-    if (read) begin
-      _0_ <= cells[address];
+    if (read__en) begin
+      _0_ <= cells[read__addr];
     end
   end
   assign r_data = _0_;
-  assign \$signature__addr  = address;
-  assign \$signature__en  = read;
-  assign \$signature__data  = r_data;
-  assign write__addr = address;
+  assign address = read__addr;
+  assign read = read__en;
+  assign read__data = r_data;
+  assign write__addr = read__addr;
   assign write = write__en;
   assign w_data = write__data;
 endmodule
 
-module \lmu_kws361_16_rom.memory_m0 (rst, read, write__en, address, write__data, r_data, clk);
-  wire [8:0] \$signature__addr ;
-  wire [11:0] \$signature__data ;
-  wire \$signature__en ;
-  input [8:0] address;
+module \lmu_kws361_16_rom.memory_m0 (rst, read__en, write__en, read__addr, write__data, r_data, clk);
   wire [8:0] address;
   input clk;
   wire clk;
   output [11:0] r_data;
   wire [11:0] r_data;
-  input read;
   wire read;
+  input [8:0] read__addr;
+  wire [8:0] read__addr;
+  wire [11:0] read__data;
+  input read__en;
+  wire read__en;
   input rst;
   wire rst;
   wire [11:0] w_data;
@@ -3320,35 +3320,35 @@ module \lmu_kws361_16_rom.memory_m0 (rst, read, write__en, address, write__data,
   end
   always @(posedge clk) begin
     if (write__en)
-      cells[address] <= write__data;
+      cells[read__addr] <= write__data;
   end
   reg [11:0] _0_;
   always @(posedge clk) begin
-    if (read) begin
-      _0_ <= cells[address];
+    if (read__en) begin
+      _0_ <= cells[read__addr];
     end
   end
   assign r_data = _0_;
-  assign \$signature__addr  = address;
-  assign \$signature__en  = read;
-  assign \$signature__data  = r_data;
-  assign write__addr = address;
+  assign address = read__addr;
+  assign read = read__en;
+  assign read__data = r_data;
+  assign write__addr = read__addr;
   assign write = write__en;
   assign w_data = write__data;
 endmodule
 
-module \lmu_kws361_16_rom.memory_m1 (rst, read, write__en, address, write__data, r_data, clk);
-  wire [8:0] \$signature__addr ;
-  wire [11:0] \$signature__data ;
-  wire \$signature__en ;
-  input [8:0] address;
+module \lmu_kws361_16_rom.memory_m1 (rst, read__en, write__en, read__addr, write__data, r_data, clk);
   wire [8:0] address;
   input clk;
   wire clk;
   output [11:0] r_data;
   wire [11:0] r_data;
-  input read;
   wire read;
+  input [8:0] read__addr;
+  wire [8:0] read__addr;
+  wire [11:0] read__data;
+  input read__en;
+  wire read__en;
   input rst;
   wire rst;
   wire [11:0] w_data;
@@ -3747,19 +3747,19 @@ module \lmu_kws361_16_rom.memory_m1 (rst, read, write__en, address, write__data,
   end
   always @(posedge clk) begin
     if (write__en)
-      cells[address] <= write__data;
+      cells[read__addr] <= write__data;
   end
   reg [11:0] _0_;
   always @(posedge clk) begin
-    if (read) begin
-      _0_ <= cells[address];
+    if (read__en) begin
+      _0_ <= cells[read__addr];
     end
   end
   assign r_data = _0_;
-  assign \$signature__addr  = address;
-  assign \$signature__en  = read;
-  assign \$signature__data  = r_data;
-  assign write__addr = address;
+  assign address = read__addr;
+  assign read = read__en;
+  assign read__data = r_data;
+  assign write__addr = read__addr;
   assign write = write__en;
   assign w_data = write__data;
 endmodule
@@ -4211,18 +4211,18 @@ module \lmu_kws361_16_rom.memory_parameters (rst, read__en, r_data, read__addr, 
   assign read__data = r_data;
 endmodule
 
-module \lmu_kws361_16_rom.memory_u (rst, read, write__en, address, write__data, r_data, clk);
-  wire [3:0] \$signature__addr ;
-  wire [7:0] \$signature__data ;
-  wire \$signature__en ;
-  input [3:0] address;
+module \lmu_kws361_16_rom.memory_u (rst, read__en, write__en, read__addr, write__data, r_data, clk);
   wire [3:0] address;
   input clk;
   wire clk;
   output [7:0] r_data;
   wire [7:0] r_data;
-  input read;
   wire read;
+  input [3:0] read__addr;
+  wire [3:0] read__addr;
+  wire [7:0] read__data;
+  input read__en;
+  wire read__en;
   input rst;
   wire rst;
   wire [7:0] w_data;
@@ -4253,19 +4253,19 @@ module \lmu_kws361_16_rom.memory_u (rst, read, write__en, address, write__data, 
   end
   always @(posedge clk) begin
     if (write__en)
-      cells[address] <= write__data;
+      cells[read__addr] <= write__data;
   end
   reg [7:0] _0_;
   always @(posedge clk) begin
-    if (read) begin
-      _0_ <= cells[address];
+    if (read__en) begin
+      _0_ <= cells[read__addr];
     end
   end
   assign r_data = _0_;
-  assign \$signature__addr  = address;
-  assign \$signature__en  = read;
-  assign \$signature__data  = r_data;
-  assign write__addr = address;
+  assign address = read__addr;
+  assign read = read__en;
+  assign read__data = r_data;
+  assign write__addr = read__addr;
   assign write = write__en;
   assign w_data = write__data;
 endmodule
@@ -9267,18 +9267,18 @@ module \lmu_kws361_16_rom.memory_weights4 (rst, read__en, r_data, read__addr, cl
   assign read__data = r_data;
 endmodule
 
-module \lmu_kws361_16_rom.memory_x (clk, rst, read, address, write__en, r_data, write__data);
-  wire [5:0] \$signature__addr ;
-  wire [7:0] \$signature__data ;
-  wire \$signature__en ;
-  input [5:0] address;
+module \lmu_kws361_16_rom.memory_x (clk, rst, read__en, read__addr, write__en, r_data, write__data);
   wire [5:0] address;
   input clk;
   wire clk;
   output [7:0] r_data;
   wire [7:0] r_data;
-  input read;
   wire read;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
+  wire [7:0] read__data;
+  input read__en;
+  wire read__en;
   input rst;
   wire rst;
   wire [7:0] w_data;
@@ -9333,19 +9333,19 @@ module \lmu_kws361_16_rom.memory_x (clk, rst, read, address, write__en, r_data, 
   end
   always @(posedge clk) begin
     if (write__en)
-      cells[address] <= write__data;
+      cells[read__addr] <= write__data;
   end
   reg [7:0] _0_;
   always @(posedge clk) begin
-    if (read) begin
-      _0_ <= cells[address];
+    if (read__en) begin
+      _0_ <= cells[read__addr];
     end
   end
   assign r_data = _0_;
-  assign \$signature__addr  = address;
-  assign \$signature__en  = read;
-  assign \$signature__data  = r_data;
-  assign write__addr = address;
+  assign address = read__addr;
+  assign read = read__en;
+  assign read__data = r_data;
+  assign write__addr = read__addr;
   assign write = write__en;
   assign w_data = write__data;
 endmodule
@@ -9455,10 +9455,10 @@ module \lmu_kws361_16_rom.output (o_decision__ready, clk, rst, write, claim, w_d
   always @(posedge clk)
     claimed <= \$28 ;
   \lmu_kws361_16_rom.output.logits  logits (
-    .address(address),
     .clk(clk),
     .r_data(r_data),
-    .read(read),
+    .read__addr(address),
+    .read__en(read),
     .rst(rst),
     .write__data(w_data),
     .write__en(write)
@@ -9563,18 +9563,18 @@ module \lmu_kws361_16_rom.output (o_decision__ready, clk, rst, write, claim, w_d
   assign o_logits__payload[15:0] = r_data;
 endmodule
 
-module \lmu_kws361_16_rom.output.logits (rst, write__en, write__data, read, r_data, address, clk);
-  wire [3:0] \$signature__addr ;
-  wire [15:0] \$signature__data ;
-  wire \$signature__en ;
-  input [3:0] address;
+module \lmu_kws361_16_rom.output.logits (rst, write__en, write__data, read__en, r_data, read__addr, clk);
   wire [3:0] address;
   input clk;
   wire clk;
   output [15:0] r_data;
   wire [15:0] r_data;
-  input read;
   wire read;
+  input [3:0] read__addr;
+  wire [3:0] read__addr;
+  wire [15:0] read__data;
+  input read__en;
+  wire read__en;
   input rst;
   wire rst;
   wire [15:0] w_data;
@@ -9599,19 +9599,19 @@ module \lmu_kws361_16_rom.output.logits (rst, write__en, write__data, read, r_da
   end
   always @(posedge clk) begin
     if (write__en)
-      cells[address] <= write__data;
+      cells[read__addr] <= write__data;
   end
   reg [15:0] _0_;
   always @(posedge clk) begin
-    if (read) begin
-      _0_ <= cells[address];
+    if (read__en) begin
+      _0_ <= cells[read__addr];
     end
   end
   assign r_data = _0_;
-  assign \$signature__addr  = address;
-  assign \$signature__en  = read;
-  assign \$signature__data  = r_data;
-  assign write__addr = address;
+  assign address = read__addr;
+  assign read = read__en;
+  assign read__data = r_data;
+  assign write__addr = read__addr;
   assign write = write__en;
   assign w_data = write__data;
 endmodule
@@ -9718,10 +9718,6 @@ module \lmu_kws361_16_rom.sequencer (rst, issue, claim, \release , output_free, 
   reg [8:0] \$97 ;
   reg [8:0] \$98 ;
   reg [8:0] \$99 ;
-  reg \$signal ;
-  wire \$signal$21 ;
-  wire \$signal$23 ;
-  reg \$signal$27  = 1'h0;
   reg [8:0] address = 9'h000;
   reg [3:0] block = 4'h0;
   reg [4:0] busy = 5'h00;
@@ -9768,6 +9764,7 @@ module \lmu_kws361_16_rom.sequencer (rst, issue, claim, \release , output_free, 
   wire finish;
   input frame;
   wire frame;
+  wire fresh;
   reg [2:0] group = 3'h0;
   output [36:0] \group$46 ;
   reg [36:0] \group$46  = 37'h0000000000;
@@ -9805,9 +9802,11 @@ module \lmu_kws361_16_rom.sequencer (rst, issue, claim, \release , output_free, 
   wire [4:0] rows;
   input rst;
   wire rst;
+  reg running = 1'h0;
   wire start;
   wire \start$35 ;
   reg [3:0] step = 4'h0;
+  reg stops;
   reg [5:0] target;
   wire turn0m;
   wire turn1m;
@@ -9815,6 +9814,7 @@ module \lmu_kws361_16_rom.sequencer (rst, issue, claim, \release , output_free, 
   wire valid0m;
   wire valid1m;
   wire valid2m;
+  wire waits;
   reg [12:0] weight = 13'h0000;
   reg zero;
   assign \$2  = turn0m ? 2'h3 : 2'h2;
@@ -9844,35 +9844,35 @@ module \lmu_kws361_16_rom.sequencer (rst, issue, claim, \release , output_free, 
   assign ends_block = ends_group & last_group;
   assign \$31  = block == \const [25:22];
   assign ends_operation = ends_block & \$31 ;
-  assign ends_frame = ends_operation & \$signal ;
+  assign ends_frame = ends_operation & stops;
   assign \$32  = ! column;
   assign \$33  = ! group;
   assign \$34  = \$32  & \$33 ;
   assign \$35  = ! block;
-  assign \$signal$21  = \$34  & \$35 ;
+  assign fresh = \$34  & \$35 ;
   assign rows = last_group ? \const [21:17] : 5'h10;
-  assign \$36  = \$signal$21  & \const [26];
+  assign \$36  = fresh & \const [26];
   assign \$37  = | busy;
   assign \$38  = \$36  & \$37 ;
   assign \$39  = busy > 2'h3;
   assign \$40  = ends_group & \$39 ;
   assign \$41  = \$38  | \$40 ;
-  assign \$42  = \$signal$21  & \const [27];
+  assign \$42  = fresh & \const [27];
   assign \$43  = ~ output_free;
   assign \$44  = \$42  & \$43 ;
-  assign \$signal$23  = \$41  | \$44 ;
-  assign \$45  = ~ \$signal$23 ;
-  assign issue = \$signal$27  & \$45 ;
-  assign \$46  = ~ \$signal$27 ;
+  assign waits = \$41  | \$44 ;
+  assign \$45  = ~ waits;
+  assign issue = running & \$45 ;
+  assign \$46  = ~ running;
   assign \$47  = ! busy;
   assign idle = \$46  & \$47 ;
-  assign \$48  = issue & \$signal$21 ;
+  assign \$48  = issue & fresh;
   assign claim = \$48  & \const [27];
   assign \$49  = issue & holds_input;
   assign \$50  = ends_operation & \const [28];
   assign \$51  = ends_frame | \$50 ;
   assign \release  = \$49  & \$51 ;
-  assign \$52  = ~ \$signal$27 ;
+  assign \$52  = ~ running;
   assign \$53  = \$52  & frame;
   assign finish = issue & ends_frame;
   assign \$55  = \const [9] ? offset1 : 9'h000;
@@ -9908,7 +9908,7 @@ module \lmu_kws361_16_rom.sequencer (rst, issue, claim, \release , output_free, 
   assign \$85  = ends_frame ? 9'h000 : \const [89:81];
   assign \$86  = ends_frame ? 9'h000 : \const [98:90];
   always @(posedge clk)
-    \$signal$27  <= \$87 ;
+    running <= \$87 ;
   always @(posedge clk)
     holds_input <= \$88 ;
   always @(posedge clk)
@@ -10102,7 +10102,7 @@ module \lmu_kws361_16_rom.sequencer (rst, issue, claim, \release , output_free, 
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$signal  = 1'h0;
+    stops = 1'h0;
     (* full_case = 32'd1 *)
     casez (step)
       4'h0:
@@ -10136,12 +10136,12 @@ module \lmu_kws361_16_rom.sequencer (rst, issue, claim, \release , output_free, 
       4'he:
           /* empty */;
       4'hf:
-          \$signal  = 1'h1;
+          stops = 1'h1;
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$87  = \$signal$27 ;
+    \$87  = running;
     if (start) begin
       \$87  = 1'h1;
     end

@@ -47,8 +47,6 @@ module lmu_kws361_8_ram(i__valid, o_logits__ready, o_decision__ready, clear, i_l
   wire \$7 ;
   wire \$8 ;
   wire \$9 ;
-  (* init = 1'h0 *)
-  wire \$signal ;
   wire [11:0] activation;
   wire [5:0] address;
   wire [8:0] \address$123 ;
@@ -122,6 +120,8 @@ module lmu_kws361_8_ram(i__valid, o_logits__ready, o_decision__ready, clear, i_l
   wire i_load__valid;
   wire idle;
   wire issue;
+  (* init = 1'h0 *)
+  wire issued;
   wire last;
   output [19:0] o_decision__payload;
   wire [19:0] o_decision__payload;
@@ -337,82 +337,82 @@ module lmu_kws361_8_ram(i__valid, o_logits__ready, o_decision__ready, clear, i_l
     .weights(weights)
   );
   \lmu_kws361_8_ram.memory_h0  memory_h0 (
-    .address(\$12 [6:0]),
     .clk(clk),
     .r_data(\r_data$80 ),
-    .read(\read$66 ),
+    .read__addr(\$12 [6:0]),
+    .read__en(\read$66 ),
     .rst(rst),
     .write__data(data[6:0]),
     .write__en(\write$67 )
   );
   \lmu_kws361_8_ram.memory_h1  memory_h1 (
-    .address(\$15 [6:0]),
     .clk(clk),
     .r_data(\r_data$81 ),
-    .read(\read$70 ),
+    .read__addr(\$15 [6:0]),
+    .read__en(\read$70 ),
     .rst(rst),
     .write__data(data[6:0]),
     .write__en(\write$71 )
   );
   \lmu_kws361_8_ram.memory_m0  memory_m0 (
-    .address(\address$60 ),
     .clk(clk),
     .r_data(\r_data$78 ),
-    .read(\read$58 ),
+    .read__addr(\address$60 ),
+    .read__en(\read$58 ),
     .rst(rst),
     .write__data(data[11:0]),
     .write__en(\write$59 )
   );
   \lmu_kws361_8_ram.memory_m1  memory_m1 (
-    .address(\address$64 ),
     .clk(clk),
     .r_data(\r_data$79 ),
-    .read(\read$62 ),
+    .read__addr(\address$64 ),
+    .read__en(\read$62 ),
     .rst(rst),
     .write__data(data[11:0]),
     .write__en(\write$63 )
   );
   \lmu_kws361_8_ram.memory_parameters  memory_parameters (
-    .address(\$34 [8:0]),
     .clk(clk),
     .r_data(\parameter ),
-    .read(\read$120 ),
+    .read__addr(\$34 [8:0]),
+    .read__en(\read$120 ),
     .rst(rst),
     .write__data(i_load__payload[32:16]),
     .write__en(\write$122 )
   );
   \lmu_kws361_8_ram.memory_u  memory_u (
-    .address(\$5 [3:0]),
     .clk(clk),
     .r_data(\r_data$77 ),
-    .read(\read$52 ),
+    .read__addr(\$5 [3:0]),
+    .read__en(\read$52 ),
     .rst(rst),
     .write__data(data[7:0]),
     .write__en(\write$53 )
   );
   \lmu_kws361_8_ram.memory_weights10  memory_weights10 (
-    .address(\$28 [4:0]),
     .clk(clk),
     .r_data(\r_data$100 ),
-    .read(\read$95 ),
+    .read__addr(\$28 [4:0]),
+    .read__en(\read$95 ),
     .rst(rst),
     .write__data(i_load__payload[95:16]),
     .write__en(\write$96 )
   );
   \lmu_kws361_8_ram.memory_weights4  memory_weights4 (
-    .address(\address$84 ),
     .clk(clk),
     .r_data(\r_data$87 ),
-    .read(\read$82 ),
+    .read__addr(\address$84 ),
+    .read__en(\read$82 ),
     .rst(rst),
     .write__data(i_load__payload[47:16]),
     .write__en(\write$83 )
   );
   \lmu_kws361_8_ram.memory_x  memory_x (
-    .address(\$2 [5:0]),
     .clk(clk),
     .r_data(r_data),
-    .read(read),
+    .read__addr(\$2 [5:0]),
+    .read__en(read),
     .rst(rst),
     .write__data(i__payload[7:0]),
     .write__en(\write$47 )
@@ -541,7 +541,7 @@ module lmu_kws361_8_ram(i__valid, o_logits__ready, o_decision__ready, clear, i_l
   assign weights10_5 = \r_data$100 [59:50];
   assign weights10_6 = \r_data$100 [69:60];
   assign weights10_7 = \r_data$100 [79:70];
-  assign \$signal  = enable;
+  assign issued = enable;
   assign first = step[30];
   assign last = step[31];
   assign shift = step[29:28];
@@ -1279,18 +1279,16 @@ module \lmu_kws361_8_ram.input (i__valid, clear, clk, rst, i__ready, write, \rel
   wire \$7 ;
   wire \$8 ;
   wire \$9 ;
-  wire \$signal ;
-  reg \$signal$11  = 1'h0;
-  wire \$signal$4 ;
-  reg \$signal$6  = 1'h0;
-  wire \$signal$7 ;
+  wire accepted;
   (* init = 6'h00 *)
   wire [5:0] address;
   wire carried;
   input clear;
   wire clear;
+  reg clear_next = 1'h0;
   input clk;
   wire clk;
+  wire complete;
   output [5:0] count;
   reg [5:0] count = 6'h00;
   output frame_clear;
@@ -1309,32 +1307,34 @@ module \lmu_kws361_8_ram.input (i__valid, clear, clk, rst, i__ready, write, \rel
   wire i__ready;
   input i__valid;
   wire i__valid;
+  reg overrun = 1'h0;
   input \release ;
   wire \release ;
   input rst;
   wire rst;
+  wire starts;
   output write;
   wire write;
   assign i__ready = ~ full;
   assign \$1  = ~ full;
-  assign \$signal  = i__valid & \$1 ;
+  assign accepted = i__valid & \$1 ;
   assign \$2  = ! count;
-  assign \$3  = \$signal  & \$2 ;
-  assign \$4  = ~ \$signal$6 ;
-  assign \$signal$4  = \$3  & \$4 ;
+  assign \$3  = accepted & \$2 ;
+  assign \$4  = ~ overrun;
+  assign starts = \$3  & \$4 ;
   assign \$5  = count == 6'h27;
   assign \$6  = i__payload[8] & \$5 ;
-  assign \$7  = ~ \$signal$6 ;
-  assign \$signal$7  = \$6  & \$7 ;
-  assign \$8  = \$signal$11  | clear;
-  assign carried = \$signal$4  ? \$8  : frame_clear;
-  assign \$9  = ~ \$signal$6 ;
-  assign write = \$signal  & \$9 ;
-  assign \$10  = \$signal  & i__payload[8];
-  assign \$11  = ~ \$signal$7 ;
+  assign \$7  = ~ overrun;
+  assign complete = \$6  & \$7 ;
+  assign \$8  = clear_next | clear;
+  assign carried = starts ? \$8  : frame_clear;
+  assign \$9  = ~ overrun;
+  assign write = accepted & \$9 ;
+  assign \$10  = accepted & i__payload[8];
+  assign \$11  = ~ complete;
   assign \$12  = \$10  & \$11 ;
   assign \$13  = count == 6'h27;
-  assign \$14  = ~ \$signal$7 ;
+  assign \$14  = ~ complete;
   assign \$16  = \$14  & \$15 ;
   assign \$17  = count + 1'h1;
   always @(posedge clk)
@@ -1342,11 +1342,11 @@ module \lmu_kws361_8_ram.input (i__valid, clear, clk, rst, i__ready, write, \rel
   always @(posedge clk)
     frame_clear <= \$19 ;
   always @(posedge clk)
-    \$signal$11  <= \$20 ;
+    clear_next <= \$20 ;
   always @(posedge clk)
     count <= \$21 ;
   always @(posedge clk)
-    \$signal$6  <= \$22 ;
+    overrun <= \$22 ;
   always @(posedge clk)
     full <= \$23 ;
   always @(posedge clk)
@@ -1361,7 +1361,7 @@ module \lmu_kws361_8_ram.input (i__valid, clear, clk, rst, i__ready, write, \rel
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$19  = frame_clear;
-    if (\$signal$4 ) begin
+    if (starts) begin
       \$19  = carried;
     end
     if (rst) begin
@@ -1370,13 +1370,13 @@ module \lmu_kws361_8_ram.input (i__valid, clear, clk, rst, i__ready, write, \rel
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$20  = \$signal$11 ;
-    if (\$signal$4 ) begin
+    \$20  = clear_next;
+    if (starts) begin
       \$20  = 1'h0;
     end else if (clear) begin
       \$20  = 1'h1;
     end
-    if (\$signal ) begin
+    if (accepted) begin
       if (i__payload[8]) begin
         if (\$16 ) begin
           \$20  = 1'h1;
@@ -1390,7 +1390,7 @@ module \lmu_kws361_8_ram.input (i__valid, clear, clk, rst, i__ready, write, \rel
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$21  = count;
-    if (\$signal ) begin
+    if (accepted) begin
       (* full_case = 32'd1 *)
       if (i__payload[8]) begin
         \$21  = 6'h00;
@@ -1405,8 +1405,8 @@ module \lmu_kws361_8_ram.input (i__valid, clear, clk, rst, i__ready, write, \rel
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$22  = \$signal$6 ;
-    if (\$signal ) begin
+    \$22  = overrun;
+    if (accepted) begin
       if (i__payload[8]) begin
         \$22  = 1'h0;
       end else if (\$13 ) begin
@@ -1420,9 +1420,9 @@ module \lmu_kws361_8_ram.input (i__valid, clear, clk, rst, i__ready, write, \rel
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$23  = full;
-    if (\$signal ) begin
+    if (accepted) begin
       if (i__payload[8]) begin
-        \$23  = \$signal$7 ;
+        \$23  = complete;
       end
     end
     if (\release ) begin
@@ -1435,7 +1435,7 @@ module \lmu_kws361_8_ram.input (i__valid, clear, clk, rst, i__ready, write, \rel
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$24  = frame_end;
-    if (\$signal ) begin
+    if (accepted) begin
       if (i__payload[8]) begin
         \$24  = 1'h0;
       end
@@ -2051,18 +2051,18 @@ module \lmu_kws361_8_ram.lanes (rst, activation, weights, enable, \port$624$28 ,
   assign \$38  = { product7[21], product7, 2'h0 };
 endmodule
 
-module \lmu_kws361_8_ram.memory_h0 (rst, read, write__en, address, write__data, r_data, clk);
-  wire [6:0] \$signature__addr ;
-  wire [6:0] \$signature__data ;
-  wire \$signature__en ;
-  input [6:0] address;
+module \lmu_kws361_8_ram.memory_h0 (rst, read__en, write__en, read__addr, write__data, r_data, clk);
   wire [6:0] address;
   input clk;
   wire clk;
   output [6:0] r_data;
   wire [6:0] r_data;
-  input read;
   wire read;
+  input [6:0] read__addr;
+  wire [6:0] read__addr;
+  wire [6:0] read__data;
+  input read__en;
+  wire read__en;
   input rst;
   wire rst;
   wire [6:0] w_data;
@@ -2189,35 +2189,35 @@ module \lmu_kws361_8_ram.memory_h0 (rst, read, write__en, address, write__data, 
   end
   always @(posedge clk) begin
     if (write__en)
-      cells[address] <= write__data;
+      cells[read__addr] <= write__data;
   end
   reg [6:0] _0_;
   always @(posedge clk) begin
-    if (read) begin
-      _0_ <= cells[address];
+    if (read__en) begin
+      _0_ <= cells[read__addr];
     end
   end
   assign r_data = _0_;
-  assign \$signature__addr  = address;
-  assign \$signature__en  = read;
-  assign \$signature__data  = r_data;
-  assign write__addr = address;
+  assign address = read__addr;
+  assign read = read__en;
+  assign read__data = r_data;
+  assign write__addr = read__addr;
   assign write = write__en;
   assign w_data = write__data;
 endmodule
 
-module \lmu_kws361_8_ram.memory_h1 (rst, read, write__en, address, write__data, r_data, clk);
-  wire [6:0] \$signature__addr ;
-  wire [6:0] \$signature__data ;
-  wire \$signature__en ;
-  input [6:0] address;
+module \lmu_kws361_8_ram.memory_h1 (rst, read__en, write__en, read__addr, write__data, r_data, clk);
   wire [6:0] address;
   input clk;
   wire clk;
   output [6:0] r_data;
   wire [6:0] r_data;
-  input read;
   wire read;
+  input [6:0] read__addr;
+  wire [6:0] read__addr;
+  wire [6:0] read__data;
+  input read__en;
+  wire read__en;
   input rst;
   wire rst;
   wire [6:0] w_data;
@@ -2344,35 +2344,35 @@ module \lmu_kws361_8_ram.memory_h1 (rst, read, write__en, address, write__data, 
   end
   always @(posedge clk) begin
     if (write__en)
-      cells[address] <= write__data;
+      cells[read__addr] <= write__data;
   end
   reg [6:0] _0_;
   always @(posedge clk) begin
-    if (read) begin
-      _0_ <= cells[address];
+    if (read__en) begin
+      _0_ <= cells[read__addr];
     end
   end
   assign r_data = _0_;
-  assign \$signature__addr  = address;
-  assign \$signature__en  = read;
-  assign \$signature__data  = r_data;
-  assign write__addr = address;
+  assign address = read__addr;
+  assign read = read__en;
+  assign read__data = r_data;
+  assign write__addr = read__addr;
   assign write = write__en;
   assign w_data = write__data;
 endmodule
 
-module \lmu_kws361_8_ram.memory_m0 (rst, read, write__en, address, write__data, r_data, clk);
-  wire [8:0] \$signature__addr ;
-  wire [11:0] \$signature__data ;
-  wire \$signature__en ;
-  input [8:0] address;
+module \lmu_kws361_8_ram.memory_m0 (rst, read__en, write__en, read__addr, write__data, r_data, clk);
   wire [8:0] address;
   input clk;
   wire clk;
   output [11:0] r_data;
   wire [11:0] r_data;
-  input read;
   wire read;
+  input [8:0] read__addr;
+  wire [8:0] read__addr;
+  wire [11:0] read__data;
+  input read__en;
+  wire read__en;
   input rst;
   wire rst;
   wire [11:0] w_data;
@@ -2771,35 +2771,35 @@ module \lmu_kws361_8_ram.memory_m0 (rst, read, write__en, address, write__data, 
   end
   always @(posedge clk) begin
     if (write__en)
-      cells[address] <= write__data;
+      cells[read__addr] <= write__data;
   end
   reg [11:0] _0_;
   always @(posedge clk) begin
-    if (read) begin
-      _0_ <= cells[address];
+    if (read__en) begin
+      _0_ <= cells[read__addr];
     end
   end
   assign r_data = _0_;
-  assign \$signature__addr  = address;
-  assign \$signature__en  = read;
-  assign \$signature__data  = r_data;
-  assign write__addr = address;
+  assign address = read__addr;
+  assign read = read__en;
+  assign read__data = r_data;
+  assign write__addr = read__addr;
   assign write = write__en;
   assign w_data = write__data;
 endmodule
 
-module \lmu_kws361_8_ram.memory_m1 (rst, read, write__en, address, write__data, r_data, clk);
-  wire [8:0] \$signature__addr ;
-  wire [11:0] \$signature__data ;
-  wire \$signature__en ;
-  input [8:0] address;
+module \lmu_kws361_8_ram.memory_m1 (rst, read__en, write__en, read__addr, write__data, r_data, clk);
   wire [8:0] address;
   input clk;
   wire clk;
   output [11:0] r_data;
   wire [11:0] r_data;
-  input read;
   wire read;
+  input [8:0] read__addr;
+  wire [8:0] read__addr;
+  wire [11:0] read__data;
+  input read__en;
+  wire read__en;
   input rst;
   wire rst;
   wire [11:0] w_data;
@@ -3198,35 +3198,35 @@ module \lmu_kws361_8_ram.memory_m1 (rst, read, write__en, address, write__data, 
   end
   always @(posedge clk) begin
     if (write__en)
-      cells[address] <= write__data;
+      cells[read__addr] <= write__data;
   end
   reg [11:0] _0_;
   always @(posedge clk) begin
-    if (read) begin
-      _0_ <= cells[address];
+    if (read__en) begin
+      _0_ <= cells[read__addr];
     end
   end
   assign r_data = _0_;
-  assign \$signature__addr  = address;
-  assign \$signature__en  = read;
-  assign \$signature__data  = r_data;
-  assign write__addr = address;
+  assign address = read__addr;
+  assign read = read__en;
+  assign read__data = r_data;
+  assign write__addr = read__addr;
   assign write = write__en;
   assign w_data = write__data;
 endmodule
 
-module \lmu_kws361_8_ram.memory_parameters (clk, rst, write__en, address, read, r_data, write__data);
-  wire [8:0] \$signature__addr ;
-  wire [16:0] \$signature__data ;
-  wire \$signature__en ;
-  input [8:0] address;
+module \lmu_kws361_8_ram.memory_parameters (clk, rst, write__en, read__addr, read__en, r_data, write__data);
   wire [8:0] address;
   input clk;
   wire clk;
   output [16:0] r_data;
   wire [16:0] r_data;
-  input read;
   wire read;
+  input [8:0] read__addr;
+  wire [8:0] read__addr;
+  wire [16:0] read__data;
+  input read__en;
+  wire read__en;
   input rst;
   wire rst;
   wire [16:0] w_data;
@@ -3659,35 +3659,35 @@ module \lmu_kws361_8_ram.memory_parameters (clk, rst, write__en, address, read, 
   end
   always @(posedge clk) begin
     if (write__en)
-      cells[address] <= write__data;
+      cells[read__addr] <= write__data;
   end
   reg [16:0] _0_;
   always @(posedge clk) begin
-    if (read) begin
-      _0_ <= cells[address];
+    if (read__en) begin
+      _0_ <= cells[read__addr];
     end
   end
   assign r_data = _0_;
-  assign \$signature__addr  = address;
-  assign \$signature__en  = read;
-  assign \$signature__data  = r_data;
-  assign write__addr = address;
+  assign address = read__addr;
+  assign read = read__en;
+  assign read__data = r_data;
+  assign write__addr = read__addr;
   assign write = write__en;
   assign w_data = write__data;
 endmodule
 
-module \lmu_kws361_8_ram.memory_u (rst, read, write__en, address, write__data, r_data, clk);
-  wire [3:0] \$signature__addr ;
-  wire [7:0] \$signature__data ;
-  wire \$signature__en ;
-  input [3:0] address;
+module \lmu_kws361_8_ram.memory_u (rst, read__en, write__en, read__addr, write__data, r_data, clk);
   wire [3:0] address;
   input clk;
   wire clk;
   output [7:0] r_data;
   wire [7:0] r_data;
-  input read;
   wire read;
+  input [3:0] read__addr;
+  wire [3:0] read__addr;
+  wire [7:0] read__data;
+  input read__en;
+  wire read__en;
   input rst;
   wire rst;
   wire [7:0] w_data;
@@ -3718,35 +3718,35 @@ module \lmu_kws361_8_ram.memory_u (rst, read, write__en, address, write__data, r
   end
   always @(posedge clk) begin
     if (write__en)
-      cells[address] <= write__data;
+      cells[read__addr] <= write__data;
   end
   reg [7:0] _0_;
   always @(posedge clk) begin
-    if (read) begin
-      _0_ <= cells[address];
+    if (read__en) begin
+      _0_ <= cells[read__addr];
     end
   end
   assign r_data = _0_;
-  assign \$signature__addr  = address;
-  assign \$signature__en  = read;
-  assign \$signature__data  = r_data;
-  assign write__addr = address;
+  assign address = read__addr;
+  assign read = read__en;
+  assign read__data = r_data;
+  assign write__addr = read__addr;
   assign write = write__en;
   assign w_data = write__data;
 endmodule
 
-module \lmu_kws361_8_ram.memory_weights10 (clk, rst, read, write__en, address, r_data, write__data);
-  wire [4:0] \$signature__addr ;
-  wire [79:0] \$signature__data ;
-  wire \$signature__en ;
-  input [4:0] address;
+module \lmu_kws361_8_ram.memory_weights10 (clk, rst, read__en, write__en, read__addr, r_data, write__data);
   wire [4:0] address;
   input clk;
   wire clk;
   output [79:0] r_data;
   wire [79:0] r_data;
-  input read;
   wire read;
+  input [4:0] read__addr;
+  wire [4:0] read__addr;
+  wire [79:0] read__data;
+  input read__en;
+  wire read__en;
   input rst;
   wire rst;
   wire [79:0] w_data;
@@ -3788,35 +3788,35 @@ module \lmu_kws361_8_ram.memory_weights10 (clk, rst, read, write__en, address, r
   end
   always @(posedge clk) begin
     if (write__en)
-      cells[address] <= write__data;
+      cells[read__addr] <= write__data;
   end
   reg [79:0] _0_;
   always @(posedge clk) begin
-    if (read) begin
-      _0_ <= cells[address];
+    if (read__en) begin
+      _0_ <= cells[read__addr];
     end
   end
   assign r_data = _0_;
-  assign \$signature__addr  = address;
-  assign \$signature__en  = read;
-  assign \$signature__data  = r_data;
-  assign write__addr = address;
+  assign address = read__addr;
+  assign read = read__en;
+  assign read__data = r_data;
+  assign write__addr = read__addr;
   assign write = write__en;
   assign w_data = write__data;
 endmodule
 
-module \lmu_kws361_8_ram.memory_weights4 (clk, rst, read, write__en, address, r_data, write__data);
-  wire [13:0] \$signature__addr ;
-  wire [31:0] \$signature__data ;
-  wire \$signature__en ;
-  input [13:0] address;
+module \lmu_kws361_8_ram.memory_weights4 (clk, rst, read__en, write__en, read__addr, r_data, write__data);
   wire [13:0] address;
   input clk;
   wire clk;
   output [31:0] r_data;
   wire [31:0] r_data;
-  input read;
   wire read;
+  input [13:0] read__addr;
+  wire [13:0] read__addr;
+  wire [31:0] read__data;
+  input read__en;
+  wire read__en;
   input rst;
   wire rst;
   wire [31:0] w_data;
@@ -13655,35 +13655,35 @@ module \lmu_kws361_8_ram.memory_weights4 (clk, rst, read, write__en, address, r_
   end
   always @(posedge clk) begin
     if (write__en)
-      cells[address] <= write__data;
+      cells[read__addr] <= write__data;
   end
   reg [31:0] _0_;
   always @(posedge clk) begin
-    if (read) begin
-      _0_ <= cells[address];
+    if (read__en) begin
+      _0_ <= cells[read__addr];
     end
   end
   assign r_data = _0_;
-  assign \$signature__addr  = address;
-  assign \$signature__en  = read;
-  assign \$signature__data  = r_data;
-  assign write__addr = address;
+  assign address = read__addr;
+  assign read = read__en;
+  assign read__data = r_data;
+  assign write__addr = read__addr;
   assign write = write__en;
   assign w_data = write__data;
 endmodule
 
-module \lmu_kws361_8_ram.memory_x (clk, rst, read, address, write__en, r_data, write__data);
-  wire [5:0] \$signature__addr ;
-  wire [7:0] \$signature__data ;
-  wire \$signature__en ;
-  input [5:0] address;
+module \lmu_kws361_8_ram.memory_x (clk, rst, read__en, read__addr, write__en, r_data, write__data);
   wire [5:0] address;
   input clk;
   wire clk;
   output [7:0] r_data;
   wire [7:0] r_data;
-  input read;
   wire read;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
+  wire [7:0] read__data;
+  input read__en;
+  wire read__en;
   input rst;
   wire rst;
   wire [7:0] w_data;
@@ -13738,19 +13738,19 @@ module \lmu_kws361_8_ram.memory_x (clk, rst, read, address, write__en, r_data, w
   end
   always @(posedge clk) begin
     if (write__en)
-      cells[address] <= write__data;
+      cells[read__addr] <= write__data;
   end
   reg [7:0] _0_;
   always @(posedge clk) begin
-    if (read) begin
-      _0_ <= cells[address];
+    if (read__en) begin
+      _0_ <= cells[read__addr];
     end
   end
   assign r_data = _0_;
-  assign \$signature__addr  = address;
-  assign \$signature__en  = read;
-  assign \$signature__data  = r_data;
-  assign write__addr = address;
+  assign address = read__addr;
+  assign read = read__en;
+  assign read__data = r_data;
+  assign write__addr = read__addr;
   assign write = write__en;
   assign w_data = write__data;
 endmodule
@@ -13860,10 +13860,10 @@ module \lmu_kws361_8_ram.output (o_decision__ready, clk, rst, write, claim, w_da
   always @(posedge clk)
     claimed <= \$28 ;
   \lmu_kws361_8_ram.output.logits  logits (
-    .address(address),
     .clk(clk),
     .r_data(r_data),
-    .read(read),
+    .read__addr(address),
+    .read__en(read),
     .rst(rst),
     .write__data(w_data),
     .write__en(write)
@@ -13968,18 +13968,18 @@ module \lmu_kws361_8_ram.output (o_decision__ready, clk, rst, write, claim, w_da
   assign o_logits__payload[15:0] = r_data;
 endmodule
 
-module \lmu_kws361_8_ram.output.logits (rst, write__en, write__data, read, r_data, address, clk);
-  wire [3:0] \$signature__addr ;
-  wire [15:0] \$signature__data ;
-  wire \$signature__en ;
-  input [3:0] address;
+module \lmu_kws361_8_ram.output.logits (rst, write__en, write__data, read__en, r_data, read__addr, clk);
   wire [3:0] address;
   input clk;
   wire clk;
   output [15:0] r_data;
   wire [15:0] r_data;
-  input read;
   wire read;
+  input [3:0] read__addr;
+  wire [3:0] read__addr;
+  wire [15:0] read__data;
+  input read__en;
+  wire read__en;
   input rst;
   wire rst;
   wire [15:0] w_data;
@@ -14004,19 +14004,19 @@ module \lmu_kws361_8_ram.output.logits (rst, write__en, write__data, read, r_dat
   end
   always @(posedge clk) begin
     if (write__en)
-      cells[address] <= write__data;
+      cells[read__addr] <= write__data;
   end
   reg [15:0] _0_;
   always @(posedge clk) begin
-    if (read) begin
-      _0_ <= cells[address];
+    if (read__en) begin
+      _0_ <= cells[read__addr];
     end
   end
   assign r_data = _0_;
-  assign \$signature__addr  = address;
-  assign \$signature__en  = read;
-  assign \$signature__data  = r_data;
-  assign write__addr = address;
+  assign address = read__addr;
+  assign read = read__en;
+  assign read__data = r_data;
+  assign write__addr = read__addr;
   assign write = write__en;
   assign w_data = write__data;
 endmodule
@@ -14123,10 +14123,6 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
   reg [8:0] \$97 ;
   reg [8:0] \$98 ;
   reg [8:0] \$99 ;
-  reg \$signal ;
-  wire \$signal$21 ;
-  wire \$signal$23 ;
-  reg \$signal$27  = 1'h0;
   reg [8:0] address = 9'h000;
   reg [3:0] block = 4'h0;
   reg [3:0] busy = 4'h0;
@@ -14173,6 +14169,7 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
   wire finish;
   input frame;
   wire frame;
+  wire fresh;
   reg [3:0] group = 4'h0;
   output [35:0] \group$46 ;
   reg [35:0] \group$46  = 36'h000000000;
@@ -14212,9 +14209,11 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
   wire [3:0] rows;
   input rst;
   wire rst;
+  reg running = 1'h0;
   wire start;
   wire \start$35 ;
   reg [3:0] step = 4'h0;
+  reg stops;
   reg [5:0] target;
   wire turn0m;
   wire turn1m;
@@ -14222,6 +14221,7 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
   wire valid0m;
   wire valid1m;
   wire valid2m;
+  wire waits;
   reg [13:0] weight = 14'h0000;
   reg zero;
   assign \$2  = turn0m ? 2'h3 : 2'h2;
@@ -14251,35 +14251,35 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
   assign ends_block = ends_group & last_group;
   assign \$31  = block == \const [25:22];
   assign ends_operation = ends_block & \$31 ;
-  assign ends_frame = ends_operation & \$signal ;
+  assign ends_frame = ends_operation & stops;
   assign \$32  = ! column;
   assign \$33  = ! group;
   assign \$34  = \$32  & \$33 ;
   assign \$35  = ! block;
-  assign \$signal$21  = \$34  & \$35 ;
+  assign fresh = \$34  & \$35 ;
   assign rows = last_group ? \const [21:18] : 4'h8;
-  assign \$36  = \$signal$21  & \const [26];
+  assign \$36  = fresh & \const [26];
   assign \$37  = | busy;
   assign \$38  = \$36  & \$37 ;
   assign \$39  = busy > 2'h3;
   assign \$40  = ends_group & \$39 ;
   assign \$41  = \$38  | \$40 ;
-  assign \$42  = \$signal$21  & \const [27];
+  assign \$42  = fresh & \const [27];
   assign \$43  = ~ output_free;
   assign \$44  = \$42  & \$43 ;
-  assign \$signal$23  = \$41  | \$44 ;
-  assign \$45  = ~ \$signal$23 ;
-  assign issue = \$signal$27  & \$45 ;
-  assign \$46  = ~ \$signal$27 ;
+  assign waits = \$41  | \$44 ;
+  assign \$45  = ~ waits;
+  assign issue = running & \$45 ;
+  assign \$46  = ~ running;
   assign \$47  = ! busy;
   assign idle = \$46  & \$47 ;
-  assign \$48  = issue & \$signal$21 ;
+  assign \$48  = issue & fresh;
   assign claim = \$48  & \const [27];
   assign \$49  = issue & holds_input;
   assign \$50  = ends_operation & \const [28];
   assign \$51  = ends_frame | \$50 ;
   assign \release  = \$49  & \$51 ;
-  assign \$52  = ~ \$signal$27 ;
+  assign \$52  = ~ running;
   assign \$53  = \$52  & frame;
   assign \$54  = ~ hold;
   assign start = \$53  & \$54 ;
@@ -14317,7 +14317,7 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
   assign \$85  = ends_frame ? 9'h000 : \const [91:83];
   assign \$86  = ends_frame ? 9'h000 : \const [100:92];
   always @(posedge clk)
-    \$signal$27  <= \$87 ;
+    running <= \$87 ;
   always @(posedge clk)
     holds_input <= \$88 ;
   always @(posedge clk)
@@ -14511,7 +14511,7 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$signal  = 1'h0;
+    stops = 1'h0;
     (* full_case = 32'd1 *)
     casez (step)
       4'h0:
@@ -14545,12 +14545,12 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
       4'he:
           /* empty */;
       4'hf:
-          \$signal  = 1'h1;
+          stops = 1'h1;
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$87  = \$signal$27 ;
+    \$87  = running;
     if (start) begin
       \$87  = 1'h1;
     end

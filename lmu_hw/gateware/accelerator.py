@@ -86,7 +86,8 @@ class Accelerator(wiring.Component):
             sink.write.eq(finish.write & finish.write_output),
             sink.data.eq(finish.write_data),
         ]
-        issued, step = Signal(), Signal(read_layout(plan))
+        issued = Signal()
+        step = Signal(read_layout(plan))
         m.d.sync += issued.eq(sequencer.issue)
         with m.If(sequencer.issue):
             m.d.sync += step.eq(sequencer.read)

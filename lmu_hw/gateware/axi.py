@@ -104,9 +104,11 @@ class AxiAccelerator(wiring.Component):
         for name in ("awready", "wready", "bresp", "bvalid", "arready", "rdata", "rresp", "rvalid"):
             m.d.comb += getattr(self, f"s_axil_{name}").eq(getattr(bus, name))
 
-        features, logit = Signal(feature_layout(plan)), Signal(logit_layout(plan))
+        features = Signal(feature_layout(plan))
+        logit = Signal(logit_layout(plan))
         decision = Signal(decision_layout(plan))
-        frame_error, clear = Signal(), Signal()
+        frame_error = Signal()
+        clear = Signal()
         ports = {
             "i_clk": domain.clk,
             "i_rst": domain.rst,
@@ -182,7 +184,8 @@ class AxiAccelerator(wiring.Component):
         """The window to the load port: some writes make a word, which waits until the core takes it."""
         beats = load_beats(self.plan)
         layout = load_layout(self.plan)
-        word, memory = Signal(layout), Signal(layout["memory"].shape, name="load_memory")
+        word = Signal(layout)
+        memory = Signal(layout["memory"].shape, name="load_memory")
         address = Signal(layout["address"].shape, name="load_address")
         pieces = Signal(32 * beats)
         beat = Signal(range(max(2, beats)))
@@ -203,7 +206,9 @@ class AxiAccelerator(wiring.Component):
     def _count(self, m: Module, values: dict, frame_error: Signal, loading: Signal) -> None:
         """Counters of frames and decisions; whether anything is under way."""
         frames, errors, decisions = (Signal(32, name=name) for name in ("frames", "frame_errors", "decisions"))
-        receiving, ended, busy = Signal(), Signal(), Signal()
+        receiving = Signal()
+        ended = Signal()
+        busy = Signal()
         longest = max(max(frame.interval, frame.latency) for frame in self.plan.frames) + REST
         rest = Signal(bits_for(longest))
         accepted = self.s_axis_tvalid & self.s_axis_tready
@@ -238,8 +243,11 @@ class AxiAccelerator(wiring.Component):
         self, m: Module, bus: AxiLite, values: dict, label: Signal, score: Signal, frame_error: Signal
     ) -> None:
         """The interrupt: decisions that count as heard, and dropped frames."""
-        threshold, enable, status = Signal(signed(32)), Signal(2), Signal(2)
-        heard_label, heard_score = Signal.like(label), Signal.like(score)
+        threshold = Signal(signed(32))
+        enable = Signal(2)
+        status = Signal(2)
+        heard_label = Signal.like(label)
+        heard_score = Signal.like(score)
         mask = Signal(self.plan.model.outputs)
         heard = Signal()
         m.d.comb += [

@@ -80,7 +80,9 @@ class AxiLite(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        address_held, data_held, read_held = Signal(), Signal(), Signal()
+        address_held = Signal()
+        data_held = Signal()
+        read_held = Signal()
         m.d.comb += [
             self.awready.eq(~address_held),
             self.wready.eq(~data_held),

@@ -148,8 +148,11 @@ class Finish(wiring.Component):
         )[place.narrow]
         negative = element < 0
         magnitude = Mux(negative, -element, element)
-        late_valid, late_tanh, late_negative = Signal(), Signal(), Signal()
-        late_place, late_element = Signal(group_layout(self.plan)), Signal.like(element)
+        late_valid = Signal()
+        late_tanh = Signal()
+        late_negative = Signal()
+        late_place = Signal(group_layout(self.plan))
+        late_element = Signal.like(element)
         m.d.comb += [rom.address.eq(base + magnitude), rom.read.eq(valid & tanh)]
         m.d.sync += late_valid.eq(valid)
         with m.If(valid):

@@ -63,7 +63,11 @@ class FrameInput(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         count = Signal.like(self.address)
-        overrun, clear_next, accepted, complete, starts = Signal(), Signal(), Signal(), Signal(), Signal()
+        overrun = Signal()
+        clear_next = Signal()
+        accepted = Signal()
+        complete = Signal()
+        starts = Signal()
         carried = Signal()
         full = self.plan.model.inputs - 1
         marked_end = self.i.payload.end if self.plan.config.state is StatePolicy.UTTERANCE else 0

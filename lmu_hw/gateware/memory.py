@@ -55,7 +55,8 @@ class SinglePort(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.cells = cells = memory.Memory(shape=self.shape, depth=max(2, self.depth), init=[])
-        read, write = cells.read_port(), cells.write_port()
+        read = cells.read_port()
+        write = cells.write_port()
         m.d.comb += [
             read.addr.eq(self.address),
             read.en.eq(self.read),

@@ -124,7 +124,8 @@ class Sequencer(wiring.Component):
         m = Module()
         plan, steps = self.plan, _steps(self.plan)
         m.submodules.state = state = LayerState(plan)
-        running, holds_input = Signal(), Signal()
+        running = Signal()
+        holds_input = Signal()
         busy = Signal(range(plan.lanes + plan.write_latency + 1))
         step = Signal(range(max(2, len(steps))))
         column = Signal(range(max(2, *(one.term.length for one in steps))))
@@ -132,7 +133,8 @@ class Sequencer(wiring.Component):
         block = Signal(range(max(2, *(one.planned.operation.repeat for one in steps))))
         const = self._constants(m, steps, step)
         target = Signal(len(plan.data_memories))
-        stops, zero = Signal(), Signal()
+        stops = Signal()
+        zero = Signal()
         with m.Switch(step):
             for index, one in enumerate(steps):
                 with m.Case(index):
@@ -142,7 +144,9 @@ class Sequencer(wiring.Component):
             Signal(name=name)
             for name in ("last_column", "last_group", "ends_group", "ends_block", "ends_operation", "ends_frame")
         )
-        fresh, waits, start = Signal(), Signal(), Signal()
+        fresh = Signal()
+        waits = Signal()
+        start = Signal()
         rows = Signal(range(plan.lanes + 1))
         # A group of one row is always finished before the next one.
         unfinished = busy > plan.write_latency + 1 if plan.lanes > 1 else Const(0, 1)
