@@ -1,6 +1,7 @@
 """The import direction: lmu_quantize -> lmu_hw <- lmu_sim, and lmu_hw.cli -> all."""
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,12 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGES = {"lmu_hw": ROOT / "lmu_hw", "lmu_quantize": ROOT / "quantize/lmu_quantize", "lmu_sim": ROOT / "sim/lmu_sim"}
 ALLOWED = {"lmu_hw": {"lmu_hw"}, "lmu_quantize": {"lmu_quantize", "lmu_hw"}, "lmu_sim": {"lmu_sim", "lmu_hw"}}
+OUTSIDE = {
+    "lmu_hw": {"numpy", "scipy", "amaranth"},
+    "lmu_quantize": {"numpy", "scipy", "h5py", "safetensors", "torch", "rich"},
+    "lmu_sim": {"numpy", "scipy", "cocotb", "cocotb_tools"},
+    "cli": {"numpy", "rich"},
+}
 HEAVY = {"torch": "lmu_quantize/train", "h5py": "lmu_quantize/loaders"}
 
 
@@ -49,6 +56,14 @@ def test_heavy_packages_stay_where_they_belong(package: str, path: Path):
         if place is not None:
             torch_loader = path.name == "torch_state.py" and name.startswith("torch")
             assert place in str(path) or torch_loader, f"{path} imports {name}"
+
+
+@pytest.mark.parametrize(("package", "path"), modules(), ids=lambda value: str(value).removeprefix(str(ROOT)))
+def test_each_package_uses_its_own_libraries_only(package: str, path: Path):
+    allowed = OUTSIDE["cli" if (PACKAGES["lmu_hw"] / "cli") in path.parents else package]
+    for name in imports(path):
+        top = name.partition(".")[0]
+        assert top in allowed or top in PACKAGES or top in sys.stdlib_module_names, f"{path} imports {name}"
 
 
 def test_the_rule_would_be_noticed(tmp_path: Path):
