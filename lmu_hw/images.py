@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from lmu_hw.operations import Operation, tanh_table
 from lmu_hw.schedule import Schedule
 
-__all__ = ["images"]
+__all__ = ["images", "load_beats", "load_words"]
 
 
 def images(plan: Schedule) -> dict[str, list[int]]:
@@ -29,6 +29,21 @@ def images(plan: Schedule) -> dict[str, list[int]]:
         }
         found["tanh"] = [int(entry) for base in sorted(seen) for entry in seen[base]]
     return found
+
+
+def load_words(plan: Schedule) -> list[tuple[int, int, int]]:
+    """Words for the load port: memory (weight memories in order, then the parameters), address, data."""
+    contents = images(plan)
+    return [
+        (index, address, word)
+        for index, memory in enumerate((*plan.weight_memories, plan.parameters))
+        for address, word in enumerate(contents[memory.name])
+    ]
+
+
+def load_beats(plan: Schedule) -> int:
+    """32-bit pieces that a word for the load port is written in."""
+    return -(-max(memory.width for memory in (*plan.weight_memories, plan.parameters)) // 32)
 
 
 def _weight_words(op: Operation, groups: int, lanes: int, width: int) -> list[int]:

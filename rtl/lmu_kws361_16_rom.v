@@ -264,7 +264,7 @@ module lmu_kws361_16_rom(i__valid, o_logits__ready, o_decision__ready, clk, rst,
     .\parameter (\parameter ),
     .parameter_address(\address$130 ),
     .parameter_read(\read$128 ),
-    .\port$895$5 (\$20 ),
+    .\port$894$5 (\$20 ),
     .row_valid(\write$36 ),
     .rst(rst),
     .start(start),
@@ -560,7 +560,7 @@ module lmu_kws361_16_rom(i__valid, o_logits__ready, o_decision__ready, clk, rst,
   assign \$17  = \read$42 [13];
 endmodule
 
-module \lmu_kws361_16_rom.finish (rst, start, parameter_read, element, \parameter , group, sums, parameter_address, row_valid, \port$895$5 , write_output, clk);
+module \lmu_kws361_16_rom.finish (rst, start, parameter_read, element, \parameter , group, sums, parameter_address, row_valid, \port$894$5 , write_output, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$2 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$2 <= 0;
   wire \$1 ;
@@ -617,8 +617,8 @@ module \lmu_kws361_16_rom.finish (rst, start, parameter_read, element, \paramete
   wire \place.output ;
   wire [8:0] \place.parameter ;
   wire [4:0] \place.rows ;
-  output [14:0] \port$895$5 ;
-  wire [14:0] \port$895$5 ;
+  output [14:0] \port$894$5 ;
+  wire [14:0] \port$894$5 ;
   reg [36:0] row_place = 37'h0000000000;
   wire [8:0] \row_place.address ;
   wire [5:0] \row_place.memory ;
@@ -835,7 +835,7 @@ module \lmu_kws361_16_rom.finish (rst, start, parameter_read, element, \paramete
   assign write_data = element;
   assign write_operation = row_place[36:33];
   assign parameter_address = place[28:20];
-  assign \port$895$5  = row_place[19:5];
+  assign \port$894$5  = row_place[19:5];
   assign write_output = row_place[32];
   assign \group.rows  = group[4:0];
   assign \group.memory  = group[10:5];
@@ -1424,186 +1424,158 @@ module \lmu_kws361_16_rom.input (i__valid, clk, rst, i__ready, write, \release ,
 endmodule
 
 module \lmu_kws361_16_rom.lanes (rst, activation, weights, enable, \port$712$27 , sums, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$9 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$9 <= 0;
-  wire [22:0] \$1 ;
-  wire [21:0] \$10 ;
-  wire \$100 ;
-  wire \$101 ;
-  wire \$102 ;
-  wire \$103 ;
-  wire \$104 ;
-  wire \$105 ;
-  wire \$106 ;
-  wire \$107 ;
-  wire \$108 ;
-  wire \$109 ;
-  wire [22:0] \$11 ;
-  wire \$110 ;
-  wire \$111 ;
-  wire \$112 ;
-  wire \$113 ;
-  wire \$114 ;
-  wire \$115 ;
-  wire \$116 ;
-  wire \$117 ;
-  wire \$118 ;
-  wire \$119 ;
-  wire [22:0] \$12 ;
-  wire \$120 ;
-  wire \$121 ;
-  wire \$122 ;
-  wire \$123 ;
-  wire \$124 ;
-  wire \$125 ;
-  wire \$126 ;
-  wire \$127 ;
-  wire \$128 ;
-  reg [20:0] \$129 ;
-  wire [24:0] \$13 ;
-  reg [20:0] \$130 ;
-  reg [20:0] \$131 ;
-  reg [20:0] \$132 ;
-  reg [20:0] \$133 ;
-  reg [20:0] \$134 ;
-  reg [20:0] \$135 ;
-  reg [20:0] \$136 ;
-  reg [20:0] \$137 ;
-  reg [20:0] \$138 ;
-  reg [20:0] \$139 ;
-  reg [24:0] \$14 ;
-  reg [20:0] \$140 ;
-  reg [20:0] \$141 ;
-  reg [20:0] \$142 ;
-  reg [20:0] \$143 ;
-  reg [20:0] \$144 ;
-  reg [20:0] \$145 ;
-  reg [20:0] \$146 ;
-  reg [20:0] \$147 ;
-  reg [20:0] \$148 ;
-  reg [20:0] \$149 ;
-  wire [21:0] \$15 ;
-  reg [20:0] \$150 ;
-  reg [20:0] \$151 ;
-  reg [20:0] \$152 ;
-  reg [20:0] \$153 ;
-  reg [20:0] \$154 ;
-  reg [20:0] \$155 ;
-  reg [20:0] \$156 ;
-  reg [20:0] \$157 ;
-  reg [20:0] \$158 ;
-  reg [20:0] \$159 ;
-  wire [22:0] \$16 ;
-  reg [20:0] \$160 ;
-  wire [22:0] \$17 ;
-  wire [24:0] \$18 ;
-  reg [24:0] \$19 ;
-  wire [22:0] \$2 ;
-  wire [21:0] \$20 ;
-  wire [22:0] \$21 ;
-  wire [22:0] \$22 ;
-  wire [24:0] \$23 ;
-  reg [24:0] \$24 ;
-  wire [21:0] \$25 ;
-  wire [22:0] \$26 ;
-  wire [22:0] \$27 ;
-  wire [24:0] \$28 ;
-  reg [24:0] \$29 ;
-  wire [24:0] \$3 ;
-  wire [21:0] \$30 ;
-  wire [22:0] \$31 ;
-  wire [22:0] \$32 ;
-  wire [24:0] \$33 ;
-  reg [24:0] \$34 ;
-  wire [21:0] \$35 ;
-  wire [22:0] \$36 ;
-  wire [22:0] \$37 ;
-  wire [24:0] \$38 ;
-  reg [24:0] \$39 ;
-  reg [24:0] \$4 ;
-  wire [21:0] \$40 ;
-  wire [22:0] \$41 ;
-  wire [22:0] \$42 ;
-  wire [24:0] \$43 ;
-  reg [24:0] \$44 ;
-  wire [21:0] \$45 ;
-  wire [22:0] \$46 ;
-  wire [22:0] \$47 ;
-  wire [24:0] \$48 ;
-  reg [24:0] \$49 ;
-  wire [21:0] \$5 ;
-  wire [21:0] \$50 ;
-  wire [22:0] \$51 ;
-  wire [22:0] \$52 ;
-  wire [24:0] \$53 ;
-  reg [24:0] \$54 ;
-  wire [21:0] \$55 ;
-  wire [22:0] \$56 ;
-  wire [22:0] \$57 ;
-  wire [24:0] \$58 ;
-  reg [24:0] \$59 ;
-  wire [22:0] \$6 ;
-  wire [21:0] \$60 ;
-  wire [22:0] \$61 ;
-  wire [22:0] \$62 ;
-  wire [24:0] \$63 ;
-  reg [24:0] \$64 ;
-  wire [21:0] \$65 ;
-  wire [22:0] \$66 ;
-  wire [22:0] \$67 ;
-  wire [24:0] \$68 ;
-  reg [24:0] \$69 ;
-  wire [22:0] \$7 ;
-  wire [21:0] \$70 ;
-  wire [22:0] \$71 ;
-  wire [22:0] \$72 ;
-  wire [24:0] \$73 ;
-  reg [24:0] \$74 ;
-  wire [21:0] \$75 ;
-  wire [22:0] \$76 ;
-  wire [22:0] \$77 ;
-  wire [24:0] \$78 ;
-  reg [24:0] \$79 ;
-  wire [24:0] \$8 ;
-  wire [21:0] \$80 ;
-  wire \$81 ;
-  wire \$82 ;
-  wire \$83 ;
-  wire \$84 ;
-  wire \$85 ;
-  wire \$86 ;
-  wire \$87 ;
-  wire \$88 ;
-  wire \$89 ;
-  reg [24:0] \$9 ;
-  wire \$90 ;
-  wire \$91 ;
-  wire \$92 ;
-  wire \$93 ;
-  wire \$94 ;
-  wire \$95 ;
-  wire \$96 ;
-  wire \$97 ;
-  wire \$98 ;
-  wire \$99 ;
   input [11:0] activation;
   wire [11:0] activation;
-  wire [20:0] aligned0;
-  wire [20:0] aligned1;
-  wire [20:0] aligned10;
-  wire [20:0] aligned11;
-  wire [20:0] aligned12;
-  wire [20:0] aligned13;
-  wire [20:0] aligned14;
-  wire [20:0] aligned15;
-  wire [20:0] aligned2;
-  wire [20:0] aligned3;
-  wire [20:0] aligned4;
-  wire [20:0] aligned5;
-  wire [20:0] aligned6;
-  wire [20:0] aligned7;
-  wire [20:0] aligned8;
-  wire [20:0] aligned9;
+  wire [11:0] \activation$3 ;
+  input clk;
+  wire clk;
+  input enable;
+  wire enable;
+  wire \enable$7 ;
+  wire first;
+  wire \first$9 ;
+  wire last;
+  wire \last$11 ;
+  input [3:0] \port$712$27 ;
+  wire [3:0] \port$712$27 ;
+  wire [335:0] products;
+  wire [335:0] \products$13 ;
+  input rst;
+  wire rst;
+  wire [1:0] shift;
+  wire [1:0] \shift$1 ;
+  output [335:0] sums;
+  wire [335:0] sums;
+  wire [335:0] \sums$15 ;
+  input [159:0] weights;
+  wire [159:0] weights;
+  wire [159:0] \weights$5 ;
+  \lmu_kws361_16_rom.lanes.accumulate  accumulate (
+    .clk(clk),
+    .enable(enable),
+    .\port$712$29 (\port$712$27 [3:2]),
+    .products(products),
+    .rst(rst),
+    .sums(sums)
+  );
+  \lmu_kws361_16_rom.lanes.multiply  multiply (
+    .activation(activation),
+    .products(products),
+    .shift(\port$712$27 [1:0]),
+    .weights(weights)
+  );
+  assign shift = \port$712$27 [1:0];
+  assign \shift$1  = \port$712$27 [1:0];
+  assign \activation$3  = activation;
+  assign \weights$5  = weights;
+  assign \enable$7  = enable;
+  assign first = \port$712$27 [2];
+  assign \first$9  = \port$712$27 [2];
+  assign last = \port$712$27 [3];
+  assign \last$11  = \port$712$27 [3];
+  assign \products$13  = products;
+  assign \sums$15  = sums;
+endmodule
+
+module \lmu_kws361_16_rom.lanes.accumulate (rst, enable, \port$712$29 , products, sums, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$9 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$9 <= 0;
+  wire [21:0] \$1 ;
+  wire [21:0] \$10 ;
+  wire [21:0] \$11 ;
+  wire [21:0] \$12 ;
+  wire [21:0] \$13 ;
+  wire [21:0] \$14 ;
+  wire [21:0] \$15 ;
+  wire [21:0] \$16 ;
+  wire \$17 ;
+  wire \$18 ;
+  wire \$19 ;
+  wire [21:0] \$2 ;
+  wire \$20 ;
+  wire \$21 ;
+  wire \$22 ;
+  wire \$23 ;
+  wire \$24 ;
+  wire \$25 ;
+  wire \$26 ;
+  wire \$27 ;
+  wire \$28 ;
+  wire \$29 ;
+  wire [21:0] \$3 ;
+  wire \$30 ;
+  wire \$31 ;
+  wire \$32 ;
+  wire \$33 ;
+  wire \$34 ;
+  wire \$35 ;
+  wire \$36 ;
+  wire \$37 ;
+  wire \$38 ;
+  wire \$39 ;
+  wire [21:0] \$4 ;
+  wire \$40 ;
+  wire \$41 ;
+  wire \$42 ;
+  wire \$43 ;
+  wire \$44 ;
+  wire \$45 ;
+  wire \$46 ;
+  wire \$47 ;
+  wire \$48 ;
+  wire \$49 ;
+  wire [21:0] \$5 ;
+  wire \$50 ;
+  wire \$51 ;
+  wire \$52 ;
+  wire \$53 ;
+  wire \$54 ;
+  wire \$55 ;
+  wire \$56 ;
+  wire \$57 ;
+  wire \$58 ;
+  wire \$59 ;
+  wire [21:0] \$6 ;
+  wire \$60 ;
+  wire \$61 ;
+  wire \$62 ;
+  wire \$63 ;
+  wire \$64 ;
+  reg [20:0] \$65 ;
+  reg [20:0] \$66 ;
+  reg [20:0] \$67 ;
+  reg [20:0] \$68 ;
+  reg [20:0] \$69 ;
+  wire [21:0] \$7 ;
+  reg [20:0] \$70 ;
+  reg [20:0] \$71 ;
+  reg [20:0] \$72 ;
+  reg [20:0] \$73 ;
+  reg [20:0] \$74 ;
+  reg [20:0] \$75 ;
+  reg [20:0] \$76 ;
+  reg [20:0] \$77 ;
+  reg [20:0] \$78 ;
+  reg [20:0] \$79 ;
+  wire [21:0] \$8 ;
+  reg [20:0] \$80 ;
+  reg [20:0] \$81 ;
+  reg [20:0] \$82 ;
+  reg [20:0] \$83 ;
+  reg [20:0] \$84 ;
+  reg [20:0] \$85 ;
+  reg [20:0] \$86 ;
+  reg [20:0] \$87 ;
+  reg [20:0] \$88 ;
+  reg [20:0] \$89 ;
+  wire [21:0] \$9 ;
+  reg [20:0] \$90 ;
+  reg [20:0] \$91 ;
+  reg [20:0] \$92 ;
+  reg [20:0] \$93 ;
+  reg [20:0] \$94 ;
+  reg [20:0] \$95 ;
+  reg [20:0] \$96 ;
   input clk;
   wire clk;
   input enable;
@@ -1626,24 +1598,26 @@ module \lmu_kws361_16_rom.lanes (rst, activation, weights, enable, \port$712$27 
   reg [20:0] held8 = 21'h000000;
   reg [20:0] held9 = 21'h000000;
   wire last;
-  input [3:0] \port$712$27 ;
-  wire [3:0] \port$712$27 ;
-  wire [21:0] product0;
-  wire [21:0] product1;
-  wire [21:0] product10;
-  wire [21:0] product11;
-  wire [21:0] product12;
-  wire [21:0] product13;
-  wire [21:0] product14;
-  wire [21:0] product15;
-  wire [21:0] product2;
-  wire [21:0] product3;
-  wire [21:0] product4;
-  wire [21:0] product5;
-  wire [21:0] product6;
-  wire [21:0] product7;
-  wire [21:0] product8;
-  wire [21:0] product9;
+  input [1:0] \port$712$29 ;
+  wire [1:0] \port$712$29 ;
+  wire [20:0] product0;
+  wire [20:0] product1;
+  wire [20:0] product10;
+  wire [20:0] product11;
+  wire [20:0] product12;
+  wire [20:0] product13;
+  wire [20:0] product14;
+  wire [20:0] product15;
+  wire [20:0] product2;
+  wire [20:0] product3;
+  wire [20:0] product4;
+  wire [20:0] product5;
+  wire [20:0] product6;
+  wire [20:0] product7;
+  wire [20:0] product8;
+  wire [20:0] product9;
+  input [335:0] products;
+  wire [335:0] products;
   input rst;
   wire rst;
   reg [20:0] running0 = 21'h000000;
@@ -1662,7 +1636,6 @@ module \lmu_kws361_16_rom.lanes (rst, activation, weights, enable, \port$712$27 
   reg [20:0] running7 = 21'h000000;
   reg [20:0] running8 = 21'h000000;
   reg [20:0] running9 = 21'h000000;
-  wire [1:0] shift;
   output [335:0] sums;
   wire [335:0] sums;
   reg [20:0] total0;
@@ -1681,6 +1654,627 @@ module \lmu_kws361_16_rom.lanes (rst, activation, weights, enable, \port$712$27 
   reg [20:0] total7;
   reg [20:0] total8;
   reg [20:0] total9;
+  assign \$4  = $signed(running3) + $signed(products[83:63]);
+  assign \$5  = $signed(running4) + $signed(products[104:84]);
+  assign \$6  = $signed(running5) + $signed(products[125:105]);
+  assign \$7  = $signed(running6) + $signed(products[146:126]);
+  assign \$8  = $signed(running7) + $signed(products[167:147]);
+  assign \$9  = $signed(running8) + $signed(products[188:168]);
+  assign \$10  = $signed(running9) + $signed(products[209:189]);
+  assign \$11  = $signed(running10) + $signed(products[230:210]);
+  assign \$12  = $signed(running11) + $signed(products[251:231]);
+  assign \$13  = $signed(running12) + $signed(products[272:252]);
+  assign \$14  = $signed(running13) + $signed(products[293:273]);
+  assign \$15  = $signed(running14) + $signed(products[314:294]);
+  assign \$16  = $signed(running15) + $signed(products[335:315]);
+  assign \$17  = ~ \port$712$29 [1];
+  assign \$18  = enable & \$17 ;
+  assign \$19  = enable & \port$712$29 [1];
+  assign \$20  = ~ \port$712$29 [1];
+  assign \$21  = enable & \$20 ;
+  assign \$22  = enable & \port$712$29 [1];
+  assign \$23  = ~ \port$712$29 [1];
+  assign \$24  = enable & \$23 ;
+  assign \$25  = enable & \port$712$29 [1];
+  assign \$26  = ~ \port$712$29 [1];
+  assign \$27  = enable & \$26 ;
+  assign \$28  = enable & \port$712$29 [1];
+  assign \$29  = ~ \port$712$29 [1];
+  assign \$30  = enable & \$29 ;
+  assign \$31  = enable & \port$712$29 [1];
+  assign \$32  = ~ \port$712$29 [1];
+  assign \$33  = enable & \$32 ;
+  assign \$34  = enable & \port$712$29 [1];
+  assign \$35  = ~ \port$712$29 [1];
+  assign \$36  = enable & \$35 ;
+  assign \$37  = enable & \port$712$29 [1];
+  assign \$38  = ~ \port$712$29 [1];
+  assign \$39  = enable & \$38 ;
+  assign \$40  = enable & \port$712$29 [1];
+  assign \$41  = ~ \port$712$29 [1];
+  assign \$42  = enable & \$41 ;
+  assign \$43  = enable & \port$712$29 [1];
+  assign \$44  = ~ \port$712$29 [1];
+  assign \$45  = enable & \$44 ;
+  assign \$46  = enable & \port$712$29 [1];
+  assign \$47  = ~ \port$712$29 [1];
+  assign \$48  = enable & \$47 ;
+  assign \$49  = enable & \port$712$29 [1];
+  assign \$50  = ~ \port$712$29 [1];
+  assign \$51  = enable & \$50 ;
+  assign \$52  = enable & \port$712$29 [1];
+  assign \$53  = ~ \port$712$29 [1];
+  assign \$54  = enable & \$53 ;
+  assign \$55  = enable & \port$712$29 [1];
+  assign \$56  = ~ \port$712$29 [1];
+  assign \$57  = enable & \$56 ;
+  assign \$58  = enable & \port$712$29 [1];
+  assign \$59  = ~ \port$712$29 [1];
+  assign \$60  = enable & \$59 ;
+  assign \$61  = enable & \port$712$29 [1];
+  assign \$62  = ~ \port$712$29 [1];
+  assign \$63  = enable & \$62 ;
+  assign \$64  = enable & \port$712$29 [1];
+  always @(posedge clk)
+    running0 <= \$65 ;
+  always @(posedge clk)
+    held0 <= \$66 ;
+  always @(posedge clk)
+    running1 <= \$67 ;
+  always @(posedge clk)
+    held1 <= \$68 ;
+  always @(posedge clk)
+    running2 <= \$69 ;
+  always @(posedge clk)
+    held2 <= \$70 ;
+  always @(posedge clk)
+    running3 <= \$71 ;
+  always @(posedge clk)
+    held3 <= \$72 ;
+  always @(posedge clk)
+    running4 <= \$73 ;
+  always @(posedge clk)
+    held4 <= \$74 ;
+  always @(posedge clk)
+    running5 <= \$75 ;
+  always @(posedge clk)
+    held5 <= \$76 ;
+  always @(posedge clk)
+    running6 <= \$77 ;
+  always @(posedge clk)
+    held6 <= \$78 ;
+  always @(posedge clk)
+    running7 <= \$79 ;
+  always @(posedge clk)
+    held7 <= \$80 ;
+  always @(posedge clk)
+    running8 <= \$81 ;
+  always @(posedge clk)
+    held8 <= \$82 ;
+  always @(posedge clk)
+    running9 <= \$83 ;
+  always @(posedge clk)
+    held9 <= \$84 ;
+  always @(posedge clk)
+    running10 <= \$85 ;
+  always @(posedge clk)
+    held10 <= \$86 ;
+  always @(posedge clk)
+    running11 <= \$87 ;
+  always @(posedge clk)
+    held11 <= \$88 ;
+  always @(posedge clk)
+    running12 <= \$89 ;
+  always @(posedge clk)
+    held12 <= \$90 ;
+  always @(posedge clk)
+    running13 <= \$91 ;
+  always @(posedge clk)
+    held13 <= \$92 ;
+  always @(posedge clk)
+    running14 <= \$93 ;
+  always @(posedge clk)
+    held14 <= \$94 ;
+  always @(posedge clk)
+    running15 <= \$95 ;
+  always @(posedge clk)
+    held15 <= \$96 ;
+  assign \$1  = $signed(running0) + $signed(products[20:0]);
+  assign \$2  = $signed(running1) + $signed(products[41:21]);
+  assign \$3  = $signed(running2) + $signed(products[62:42]);
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$712$29 [0]) begin
+      total0 = products[20:0];
+    end else begin
+      total0 = \$1 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$712$29 [0]) begin
+      total1 = products[41:21];
+    end else begin
+      total1 = \$2 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$712$29 [0]) begin
+      total2 = products[62:42];
+    end else begin
+      total2 = \$3 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$712$29 [0]) begin
+      total3 = products[83:63];
+    end else begin
+      total3 = \$4 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$712$29 [0]) begin
+      total4 = products[104:84];
+    end else begin
+      total4 = \$5 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$712$29 [0]) begin
+      total5 = products[125:105];
+    end else begin
+      total5 = \$6 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$712$29 [0]) begin
+      total6 = products[146:126];
+    end else begin
+      total6 = \$7 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$712$29 [0]) begin
+      total7 = products[167:147];
+    end else begin
+      total7 = \$8 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$712$29 [0]) begin
+      total8 = products[188:168];
+    end else begin
+      total8 = \$9 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$712$29 [0]) begin
+      total9 = products[209:189];
+    end else begin
+      total9 = \$10 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$712$29 [0]) begin
+      total10 = products[230:210];
+    end else begin
+      total10 = \$11 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$712$29 [0]) begin
+      total11 = products[251:231];
+    end else begin
+      total11 = \$12 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$712$29 [0]) begin
+      total12 = products[272:252];
+    end else begin
+      total12 = \$13 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$712$29 [0]) begin
+      total13 = products[293:273];
+    end else begin
+      total13 = \$14 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$712$29 [0]) begin
+      total14 = products[314:294];
+    end else begin
+      total14 = \$15 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$712$29 [0]) begin
+      total15 = products[335:315];
+    end else begin
+      total15 = \$16 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$65  = running0;
+    if (\$18 ) begin
+      \$65  = total0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$66  = held0;
+    if (\$19 ) begin
+      \$66  = total0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$67  = running1;
+    if (\$21 ) begin
+      \$67  = total1;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$68  = held1;
+    if (\$22 ) begin
+      \$68  = total1;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$69  = running2;
+    if (\$24 ) begin
+      \$69  = total2;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$70  = held2;
+    if (\$25 ) begin
+      \$70  = total2;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$71  = running3;
+    if (\$27 ) begin
+      \$71  = total3;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$72  = held3;
+    if (\$28 ) begin
+      \$72  = total3;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$73  = running4;
+    if (\$30 ) begin
+      \$73  = total4;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$74  = held4;
+    if (\$31 ) begin
+      \$74  = total4;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$75  = running5;
+    if (\$33 ) begin
+      \$75  = total5;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$76  = held5;
+    if (\$34 ) begin
+      \$76  = total5;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$77  = running6;
+    if (\$36 ) begin
+      \$77  = total6;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$78  = held6;
+    if (\$37 ) begin
+      \$78  = total6;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$79  = running7;
+    if (\$39 ) begin
+      \$79  = total7;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$80  = held7;
+    if (\$40 ) begin
+      \$80  = total7;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$81  = running8;
+    if (\$42 ) begin
+      \$81  = total8;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$82  = held8;
+    if (\$43 ) begin
+      \$82  = total8;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$83  = running9;
+    if (\$45 ) begin
+      \$83  = total9;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$84  = held9;
+    if (\$46 ) begin
+      \$84  = total9;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$85  = running10;
+    if (\$48 ) begin
+      \$85  = total10;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$86  = held10;
+    if (\$49 ) begin
+      \$86  = total10;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$87  = running11;
+    if (\$51 ) begin
+      \$87  = total11;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$88  = held11;
+    if (\$52 ) begin
+      \$88  = total11;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$89  = running12;
+    if (\$54 ) begin
+      \$89  = total12;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$90  = held12;
+    if (\$55 ) begin
+      \$90  = total12;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$91  = running13;
+    if (\$57 ) begin
+      \$91  = total13;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$92  = held13;
+    if (\$58 ) begin
+      \$92  = total13;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$93  = running14;
+    if (\$60 ) begin
+      \$93  = total14;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$94  = held14;
+    if (\$61 ) begin
+      \$94  = total14;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$95  = running15;
+    if (\$63 ) begin
+      \$95  = total15;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$96  = held15;
+    if (\$64 ) begin
+      \$96  = total15;
+    end
+  end
+  assign product0 = products[20:0];
+  assign first = \port$712$29 [0];
+  assign product1 = products[41:21];
+  assign product2 = products[62:42];
+  assign product3 = products[83:63];
+  assign product4 = products[104:84];
+  assign product5 = products[125:105];
+  assign product6 = products[146:126];
+  assign product7 = products[167:147];
+  assign product8 = products[188:168];
+  assign product9 = products[209:189];
+  assign product10 = products[230:210];
+  assign product11 = products[251:231];
+  assign product12 = products[272:252];
+  assign product13 = products[293:273];
+  assign product14 = products[314:294];
+  assign product15 = products[335:315];
+  assign last = \port$712$29 [1];
+  assign sums[335:315] = held15;
+  assign sums[314:294] = held14;
+  assign sums[293:273] = held13;
+  assign sums[272:252] = held12;
+  assign sums[251:231] = held11;
+  assign sums[230:210] = held10;
+  assign sums[209:189] = held9;
+  assign sums[188:168] = held8;
+  assign sums[167:147] = held7;
+  assign sums[146:126] = held6;
+  assign sums[125:105] = held5;
+  assign sums[104:84] = held4;
+  assign sums[83:63] = held3;
+  assign sums[62:42] = held2;
+  assign sums[41:21] = held1;
+  assign sums[20:0] = held0;
+endmodule
+
+module \lmu_kws361_16_rom.lanes.multiply (weights, shift, products, activation);
+  reg \$auto$verilog_backend.cc:2355:dump_module$10 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$10 <= 0;
+  wire [22:0] \$1 ;
+  wire [22:0] \$10 ;
+  wire [24:0] \$11 ;
+  reg [24:0] \$12 ;
+  wire [22:0] \$13 ;
+  wire [22:0] \$14 ;
+  wire [24:0] \$15 ;
+  reg [24:0] \$16 ;
+  wire [22:0] \$17 ;
+  wire [22:0] \$18 ;
+  wire [24:0] \$19 ;
+  wire [22:0] \$2 ;
+  reg [24:0] \$20 ;
+  wire [22:0] \$21 ;
+  wire [22:0] \$22 ;
+  wire [24:0] \$23 ;
+  reg [24:0] \$24 ;
+  wire [22:0] \$25 ;
+  wire [22:0] \$26 ;
+  wire [24:0] \$27 ;
+  reg [24:0] \$28 ;
+  wire [22:0] \$29 ;
+  wire [24:0] \$3 ;
+  wire [22:0] \$30 ;
+  wire [24:0] \$31 ;
+  reg [24:0] \$32 ;
+  wire [22:0] \$33 ;
+  wire [22:0] \$34 ;
+  wire [24:0] \$35 ;
+  reg [24:0] \$36 ;
+  wire [22:0] \$37 ;
+  wire [22:0] \$38 ;
+  wire [24:0] \$39 ;
+  reg [24:0] \$4 ;
+  reg [24:0] \$40 ;
+  wire [22:0] \$41 ;
+  wire [22:0] \$42 ;
+  wire [24:0] \$43 ;
+  reg [24:0] \$44 ;
+  wire [22:0] \$45 ;
+  wire [22:0] \$46 ;
+  wire [24:0] \$47 ;
+  reg [24:0] \$48 ;
+  wire [22:0] \$49 ;
+  wire [22:0] \$5 ;
+  wire [22:0] \$50 ;
+  wire [24:0] \$51 ;
+  reg [24:0] \$52 ;
+  wire [22:0] \$53 ;
+  wire [22:0] \$54 ;
+  wire [24:0] \$55 ;
+  reg [24:0] \$56 ;
+  wire [22:0] \$57 ;
+  wire [22:0] \$58 ;
+  wire [24:0] \$59 ;
+  wire [22:0] \$6 ;
+  reg [24:0] \$60 ;
+  wire [22:0] \$61 ;
+  wire [22:0] \$62 ;
+  wire [24:0] \$63 ;
+  reg [24:0] \$64 ;
+  wire [24:0] \$7 ;
+  reg [24:0] \$8 ;
+  wire [22:0] \$9 ;
+  input [11:0] activation;
+  wire [11:0] activation;
+  wire [21:0] product0;
+  wire [21:0] product1;
+  wire [21:0] product10;
+  wire [21:0] product11;
+  wire [21:0] product12;
+  wire [21:0] product13;
+  wire [21:0] product14;
+  wire [21:0] product15;
+  wire [21:0] product2;
+  wire [21:0] product3;
+  wire [21:0] product4;
+  wire [21:0] product5;
+  wire [21:0] product6;
+  wire [21:0] product7;
+  wire [21:0] product8;
+  wire [21:0] product9;
+  output [335:0] products;
+  wire [335:0] products;
+  input [1:0] shift;
+  wire [1:0] shift;
   wire [9:0] weight0;
   wire [9:0] weight1;
   wire [9:0] weight10;
@@ -1699,250 +2293,62 @@ module \lmu_kws361_16_rom.lanes (rst, activation, weights, enable, \port$712$27 
   wire [9:0] weight9;
   input [159:0] weights;
   wire [159:0] weights;
-  assign product0 = $signed(weights[9:0]) * $signed(activation);
-  assign \$5  = $signed(running0) + $signed(\$4 [20:0]);
-  assign product1 = $signed(weights[19:10]) * $signed(activation);
-  assign \$10  = $signed(running1) + $signed(\$9 [20:0]);
-  assign product2 = $signed(weights[29:20]) * $signed(activation);
-  assign \$15  = $signed(running2) + $signed(\$14 [20:0]);
-  assign product3 = $signed(weights[39:30]) * $signed(activation);
-  assign \$20  = $signed(running3) + $signed(\$19 [20:0]);
-  assign product4 = $signed(weights[49:40]) * $signed(activation);
-  assign \$25  = $signed(running4) + $signed(\$24 [20:0]);
-  assign product5 = $signed(weights[59:50]) * $signed(activation);
-  assign \$30  = $signed(running5) + $signed(\$29 [20:0]);
-  assign product6 = $signed(weights[69:60]) * $signed(activation);
-  assign \$35  = $signed(running6) + $signed(\$34 [20:0]);
   assign product7 = $signed(weights[79:70]) * $signed(activation);
-  assign \$40  = $signed(running7) + $signed(\$39 [20:0]);
   assign product8 = $signed(weights[89:80]) * $signed(activation);
-  assign \$45  = $signed(running8) + $signed(\$44 [20:0]);
   assign product9 = $signed(weights[99:90]) * $signed(activation);
-  assign \$50  = $signed(running9) + $signed(\$49 [20:0]);
   assign product10 = $signed(weights[109:100]) * $signed(activation);
-  assign \$55  = $signed(running10) + $signed(\$54 [20:0]);
   assign product11 = $signed(weights[119:110]) * $signed(activation);
-  assign \$60  = $signed(running11) + $signed(\$59 [20:0]);
   assign product12 = $signed(weights[129:120]) * $signed(activation);
-  assign \$65  = $signed(running12) + $signed(\$64 [20:0]);
   assign product13 = $signed(weights[139:130]) * $signed(activation);
-  assign \$70  = $signed(running13) + $signed(\$69 [20:0]);
   assign product14 = $signed(weights[149:140]) * $signed(activation);
-  assign \$75  = $signed(running14) + $signed(\$74 [20:0]);
   assign product15 = $signed(weights[159:150]) * $signed(activation);
-  assign \$80  = $signed(running15) + $signed(\$79 [20:0]);
-  assign \$81  = ~ \port$712$27 [3];
-  assign \$82  = enable & \$81 ;
-  assign \$83  = enable & \port$712$27 [3];
-  assign \$84  = ~ \port$712$27 [3];
-  assign \$85  = enable & \$84 ;
-  assign \$86  = enable & \port$712$27 [3];
-  assign \$87  = ~ \port$712$27 [3];
-  assign \$88  = enable & \$87 ;
-  assign \$89  = enable & \port$712$27 [3];
-  assign \$90  = ~ \port$712$27 [3];
-  assign \$91  = enable & \$90 ;
-  assign \$92  = enable & \port$712$27 [3];
-  assign \$93  = ~ \port$712$27 [3];
-  assign \$94  = enable & \$93 ;
-  assign \$95  = enable & \port$712$27 [3];
-  assign \$96  = ~ \port$712$27 [3];
-  assign \$97  = enable & \$96 ;
-  assign \$98  = enable & \port$712$27 [3];
-  assign \$99  = ~ \port$712$27 [3];
-  assign \$100  = enable & \$99 ;
-  assign \$101  = enable & \port$712$27 [3];
-  assign \$102  = ~ \port$712$27 [3];
-  assign \$103  = enable & \$102 ;
-  assign \$104  = enable & \port$712$27 [3];
-  assign \$105  = ~ \port$712$27 [3];
-  assign \$106  = enable & \$105 ;
-  assign \$107  = enable & \port$712$27 [3];
-  assign \$108  = ~ \port$712$27 [3];
-  assign \$109  = enable & \$108 ;
-  assign \$110  = enable & \port$712$27 [3];
-  assign \$111  = ~ \port$712$27 [3];
-  assign \$112  = enable & \$111 ;
-  assign \$113  = enable & \port$712$27 [3];
-  assign \$114  = ~ \port$712$27 [3];
-  assign \$115  = enable & \$114 ;
-  assign \$116  = enable & \port$712$27 [3];
-  assign \$117  = ~ \port$712$27 [3];
-  assign \$118  = enable & \$117 ;
-  assign \$119  = enable & \port$712$27 [3];
-  assign \$120  = ~ \port$712$27 [3];
-  assign \$121  = enable & \$120 ;
-  assign \$122  = enable & \port$712$27 [3];
-  assign \$123  = ~ \port$712$27 [3];
-  assign \$124  = enable & \$123 ;
-  assign \$125  = enable & \port$712$27 [3];
-  assign \$126  = ~ \port$712$27 [3];
-  assign \$127  = enable & \$126 ;
-  assign \$128  = enable & \port$712$27 [3];
-  always @(posedge clk)
-    running0 <= \$129 ;
-  always @(posedge clk)
-    held0 <= \$130 ;
-  always @(posedge clk)
-    running1 <= \$131 ;
-  always @(posedge clk)
-    held1 <= \$132 ;
-  always @(posedge clk)
-    running2 <= \$133 ;
-  always @(posedge clk)
-    held2 <= \$134 ;
-  always @(posedge clk)
-    running3 <= \$135 ;
-  always @(posedge clk)
-    held3 <= \$136 ;
-  always @(posedge clk)
-    running4 <= \$137 ;
-  always @(posedge clk)
-    held4 <= \$138 ;
-  always @(posedge clk)
-    running5 <= \$139 ;
-  always @(posedge clk)
-    held5 <= \$140 ;
-  always @(posedge clk)
-    running6 <= \$141 ;
-  always @(posedge clk)
-    held6 <= \$142 ;
-  always @(posedge clk)
-    running7 <= \$143 ;
-  always @(posedge clk)
-    held7 <= \$144 ;
-  always @(posedge clk)
-    running8 <= \$145 ;
-  always @(posedge clk)
-    held8 <= \$146 ;
-  always @(posedge clk)
-    running9 <= \$147 ;
-  always @(posedge clk)
-    held9 <= \$148 ;
-  always @(posedge clk)
-    running10 <= \$149 ;
-  always @(posedge clk)
-    held10 <= \$150 ;
-  always @(posedge clk)
-    running11 <= \$151 ;
-  always @(posedge clk)
-    held11 <= \$152 ;
-  always @(posedge clk)
-    running12 <= \$153 ;
-  always @(posedge clk)
-    held12 <= \$154 ;
-  always @(posedge clk)
-    running13 <= \$155 ;
-  always @(posedge clk)
-    held13 <= \$156 ;
-  always @(posedge clk)
-    running14 <= \$157 ;
-  always @(posedge clk)
-    held14 <= \$158 ;
-  always @(posedge clk)
-    running15 <= \$159 ;
-  always @(posedge clk)
-    held15 <= \$160 ;
+  assign product0 = $signed(weights[9:0]) * $signed(activation);
+  assign product1 = $signed(weights[19:10]) * $signed(activation);
+  assign product2 = $signed(weights[29:20]) * $signed(activation);
+  assign product3 = $signed(weights[39:30]) * $signed(activation);
+  assign product4 = $signed(weights[49:40]) * $signed(activation);
+  assign product5 = $signed(weights[59:50]) * $signed(activation);
+  assign product6 = $signed(weights[69:60]) * $signed(activation);
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$4  = 25'h0000000;
-    casez (\port$712$27 [1:0])
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$32  = 25'h0000000;
+    casez (shift)
       2'h0:
-          \$4  = { \$1 [22], \$1 [22], \$1  };
+          \$32  = { \$29 [22], \$29 [22], \$29  };
       2'h1:
-          \$4  = { \$2 [22], \$2 [22], \$2  };
+          \$32  = { \$30 [22], \$30 [22], \$30  };
       2'h2:
-          \$4  = \$3 ;
+          \$32  = \$31 ;
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$9  = 25'h0000000;
-    casez (\port$712$27 [1:0])
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$36  = 25'h0000000;
+    casez (shift)
       2'h0:
-          \$9  = { \$6 [22], \$6 [22], \$6  };
+          \$36  = { \$33 [22], \$33 [22], \$33  };
       2'h1:
-          \$9  = { \$7 [22], \$7 [22], \$7  };
+          \$36  = { \$34 [22], \$34 [22], \$34  };
       2'h2:
-          \$9  = \$8 ;
+          \$36  = \$35 ;
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$14  = 25'h0000000;
-    casez (\port$712$27 [1:0])
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$40  = 25'h0000000;
+    casez (shift)
       2'h0:
-          \$14  = { \$11 [22], \$11 [22], \$11  };
+          \$40  = { \$37 [22], \$37 [22], \$37  };
       2'h1:
-          \$14  = { \$12 [22], \$12 [22], \$12  };
+          \$40  = { \$38 [22], \$38 [22], \$38  };
       2'h2:
-          \$14  = \$13 ;
+          \$40  = \$39 ;
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$19  = 25'h0000000;
-    casez (\port$712$27 [1:0])
-      2'h0:
-          \$19  = { \$16 [22], \$16 [22], \$16  };
-      2'h1:
-          \$19  = { \$17 [22], \$17 [22], \$17  };
-      2'h2:
-          \$19  = \$18 ;
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$24  = 25'h0000000;
-    casez (\port$712$27 [1:0])
-      2'h0:
-          \$24  = { \$21 [22], \$21 [22], \$21  };
-      2'h1:
-          \$24  = { \$22 [22], \$22 [22], \$22  };
-      2'h2:
-          \$24  = \$23 ;
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$29  = 25'h0000000;
-    casez (\port$712$27 [1:0])
-      2'h0:
-          \$29  = { \$26 [22], \$26 [22], \$26  };
-      2'h1:
-          \$29  = { \$27 [22], \$27 [22], \$27  };
-      2'h2:
-          \$29  = \$28 ;
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$34  = 25'h0000000;
-    casez (\port$712$27 [1:0])
-      2'h0:
-          \$34  = { \$31 [22], \$31 [22], \$31  };
-      2'h1:
-          \$34  = { \$32 [22], \$32 [22], \$32  };
-      2'h2:
-          \$34  = \$33 ;
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$39  = 25'h0000000;
-    casez (\port$712$27 [1:0])
-      2'h0:
-          \$39  = { \$36 [22], \$36 [22], \$36  };
-      2'h1:
-          \$39  = { \$37 [22], \$37 [22], \$37  };
-      2'h2:
-          \$39  = \$38 ;
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$44  = 25'h0000000;
-    casez (\port$712$27 [1:0])
+    casez (shift)
       2'h0:
           \$44  = { \$41 [22], \$41 [22], \$41  };
       2'h1:
@@ -1952,45 +2358,57 @@ module \lmu_kws361_16_rom.lanes (rst, activation, weights, enable, \port$712$27 
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$49  = 25'h0000000;
-    casez (\port$712$27 [1:0])
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$48  = 25'h0000000;
+    casez (shift)
       2'h0:
-          \$49  = { \$46 [22], \$46 [22], \$46  };
+          \$48  = { \$45 [22], \$45 [22], \$45  };
       2'h1:
-          \$49  = { \$47 [22], \$47 [22], \$47  };
+          \$48  = { \$46 [22], \$46 [22], \$46  };
       2'h2:
-          \$49  = \$48 ;
+          \$48  = \$47 ;
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$54  = 25'h0000000;
-    casez (\port$712$27 [1:0])
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$52  = 25'h0000000;
+    casez (shift)
       2'h0:
-          \$54  = { \$51 [22], \$51 [22], \$51  };
+          \$52  = { \$49 [22], \$49 [22], \$49  };
       2'h1:
-          \$54  = { \$52 [22], \$52 [22], \$52  };
+          \$52  = { \$50 [22], \$50 [22], \$50  };
       2'h2:
-          \$54  = \$53 ;
+          \$52  = \$51 ;
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$59  = 25'h0000000;
-    casez (\port$712$27 [1:0])
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$56  = 25'h0000000;
+    casez (shift)
       2'h0:
-          \$59  = { \$56 [22], \$56 [22], \$56  };
+          \$56  = { \$53 [22], \$53 [22], \$53  };
       2'h1:
-          \$59  = { \$57 [22], \$57 [22], \$57  };
+          \$56  = { \$54 [22], \$54 [22], \$54  };
       2'h2:
-          \$59  = \$58 ;
+          \$56  = \$55 ;
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$60  = 25'h0000000;
+    casez (shift)
+      2'h0:
+          \$60  = { \$57 [22], \$57 [22], \$57  };
+      2'h1:
+          \$60  = { \$58 [22], \$58 [22], \$58  };
+      2'h2:
+          \$60  = \$59 ;
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$64  = 25'h0000000;
-    casez (\port$712$27 [1:0])
+    casez (shift)
       2'h0:
           \$64  = { \$61 [22], \$61 [22], \$61  };
       2'h1:
@@ -2000,604 +2418,169 @@ module \lmu_kws361_16_rom.lanes (rst, activation, weights, enable, \port$712$27 
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$69  = 25'h0000000;
-    casez (\port$712$27 [1:0])
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$4  = 25'h0000000;
+    casez (shift)
       2'h0:
-          \$69  = { \$66 [22], \$66 [22], \$66  };
+          \$4  = { \$1 [22], \$1 [22], \$1  };
       2'h1:
-          \$69  = { \$67 [22], \$67 [22], \$67  };
+          \$4  = { \$2 [22], \$2 [22], \$2  };
       2'h2:
-          \$69  = \$68 ;
+          \$4  = \$3 ;
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$74  = 25'h0000000;
-    casez (\port$712$27 [1:0])
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$8  = 25'h0000000;
+    casez (shift)
       2'h0:
-          \$74  = { \$71 [22], \$71 [22], \$71  };
+          \$8  = { \$5 [22], \$5 [22], \$5  };
       2'h1:
-          \$74  = { \$72 [22], \$72 [22], \$72  };
+          \$8  = { \$6 [22], \$6 [22], \$6  };
       2'h2:
-          \$74  = \$73 ;
+          \$8  = \$7 ;
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$79  = 25'h0000000;
-    casez (\port$712$27 [1:0])
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$12  = 25'h0000000;
+    casez (shift)
       2'h0:
-          \$79  = { \$76 [22], \$76 [22], \$76  };
+          \$12  = { \$9 [22], \$9 [22], \$9  };
       2'h1:
-          \$79  = { \$77 [22], \$77 [22], \$77  };
+          \$12  = { \$10 [22], \$10 [22], \$10  };
       2'h2:
-          \$79  = \$78 ;
+          \$12  = \$11 ;
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$712$27 [2]) begin
-      total0 = \$4 [20:0];
-    end else begin
-      total0 = \$5 [20:0];
-    end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$16  = 25'h0000000;
+    casez (shift)
+      2'h0:
+          \$16  = { \$13 [22], \$13 [22], \$13  };
+      2'h1:
+          \$16  = { \$14 [22], \$14 [22], \$14  };
+      2'h2:
+          \$16  = \$15 ;
+    endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$712$27 [2]) begin
-      total1 = \$9 [20:0];
-    end else begin
-      total1 = \$10 [20:0];
-    end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$20  = 25'h0000000;
+    casez (shift)
+      2'h0:
+          \$20  = { \$17 [22], \$17 [22], \$17  };
+      2'h1:
+          \$20  = { \$18 [22], \$18 [22], \$18  };
+      2'h2:
+          \$20  = \$19 ;
+    endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$712$27 [2]) begin
-      total2 = \$14 [20:0];
-    end else begin
-      total2 = \$15 [20:0];
-    end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$24  = 25'h0000000;
+    casez (shift)
+      2'h0:
+          \$24  = { \$21 [22], \$21 [22], \$21  };
+      2'h1:
+          \$24  = { \$22 [22], \$22 [22], \$22  };
+      2'h2:
+          \$24  = \$23 ;
+    endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$712$27 [2]) begin
-      total3 = \$19 [20:0];
-    end else begin
-      total3 = \$20 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$712$27 [2]) begin
-      total4 = \$24 [20:0];
-    end else begin
-      total4 = \$25 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$712$27 [2]) begin
-      total5 = \$29 [20:0];
-    end else begin
-      total5 = \$30 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$712$27 [2]) begin
-      total6 = \$34 [20:0];
-    end else begin
-      total6 = \$35 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$712$27 [2]) begin
-      total7 = \$39 [20:0];
-    end else begin
-      total7 = \$40 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$712$27 [2]) begin
-      total8 = \$44 [20:0];
-    end else begin
-      total8 = \$45 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$712$27 [2]) begin
-      total9 = \$49 [20:0];
-    end else begin
-      total9 = \$50 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$712$27 [2]) begin
-      total10 = \$54 [20:0];
-    end else begin
-      total10 = \$55 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$712$27 [2]) begin
-      total11 = \$59 [20:0];
-    end else begin
-      total11 = \$60 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$712$27 [2]) begin
-      total12 = \$64 [20:0];
-    end else begin
-      total12 = \$65 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$712$27 [2]) begin
-      total13 = \$69 [20:0];
-    end else begin
-      total13 = \$70 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$712$27 [2]) begin
-      total14 = \$74 [20:0];
-    end else begin
-      total14 = \$75 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$712$27 [2]) begin
-      total15 = \$79 [20:0];
-    end else begin
-      total15 = \$80 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$129  = running0;
-    if (\$82 ) begin
-      \$129  = total0;
-    end
-    if (rst) begin
-      \$129  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$130  = held0;
-    if (\$83 ) begin
-      \$130  = total0;
-    end
-    if (rst) begin
-      \$130  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$131  = running1;
-    if (\$85 ) begin
-      \$131  = total1;
-    end
-    if (rst) begin
-      \$131  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$132  = held1;
-    if (\$86 ) begin
-      \$132  = total1;
-    end
-    if (rst) begin
-      \$132  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$133  = running2;
-    if (\$88 ) begin
-      \$133  = total2;
-    end
-    if (rst) begin
-      \$133  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$134  = held2;
-    if (\$89 ) begin
-      \$134  = total2;
-    end
-    if (rst) begin
-      \$134  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$135  = running3;
-    if (\$91 ) begin
-      \$135  = total3;
-    end
-    if (rst) begin
-      \$135  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$136  = held3;
-    if (\$92 ) begin
-      \$136  = total3;
-    end
-    if (rst) begin
-      \$136  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$137  = running4;
-    if (\$94 ) begin
-      \$137  = total4;
-    end
-    if (rst) begin
-      \$137  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$138  = held4;
-    if (\$95 ) begin
-      \$138  = total4;
-    end
-    if (rst) begin
-      \$138  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$139  = running5;
-    if (\$97 ) begin
-      \$139  = total5;
-    end
-    if (rst) begin
-      \$139  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$140  = held5;
-    if (\$98 ) begin
-      \$140  = total5;
-    end
-    if (rst) begin
-      \$140  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$141  = running6;
-    if (\$100 ) begin
-      \$141  = total6;
-    end
-    if (rst) begin
-      \$141  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$142  = held6;
-    if (\$101 ) begin
-      \$142  = total6;
-    end
-    if (rst) begin
-      \$142  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$143  = running7;
-    if (\$103 ) begin
-      \$143  = total7;
-    end
-    if (rst) begin
-      \$143  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$144  = held7;
-    if (\$104 ) begin
-      \$144  = total7;
-    end
-    if (rst) begin
-      \$144  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$145  = running8;
-    if (\$106 ) begin
-      \$145  = total8;
-    end
-    if (rst) begin
-      \$145  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$146  = held8;
-    if (\$107 ) begin
-      \$146  = total8;
-    end
-    if (rst) begin
-      \$146  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$147  = running9;
-    if (\$109 ) begin
-      \$147  = total9;
-    end
-    if (rst) begin
-      \$147  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$148  = held9;
-    if (\$110 ) begin
-      \$148  = total9;
-    end
-    if (rst) begin
-      \$148  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$149  = running10;
-    if (\$112 ) begin
-      \$149  = total10;
-    end
-    if (rst) begin
-      \$149  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$150  = held10;
-    if (\$113 ) begin
-      \$150  = total10;
-    end
-    if (rst) begin
-      \$150  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$151  = running11;
-    if (\$115 ) begin
-      \$151  = total11;
-    end
-    if (rst) begin
-      \$151  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$152  = held11;
-    if (\$116 ) begin
-      \$152  = total11;
-    end
-    if (rst) begin
-      \$152  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$153  = running12;
-    if (\$118 ) begin
-      \$153  = total12;
-    end
-    if (rst) begin
-      \$153  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$154  = held12;
-    if (\$119 ) begin
-      \$154  = total12;
-    end
-    if (rst) begin
-      \$154  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$155  = running13;
-    if (\$121 ) begin
-      \$155  = total13;
-    end
-    if (rst) begin
-      \$155  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$156  = held13;
-    if (\$122 ) begin
-      \$156  = total13;
-    end
-    if (rst) begin
-      \$156  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$157  = running14;
-    if (\$124 ) begin
-      \$157  = total14;
-    end
-    if (rst) begin
-      \$157  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$158  = held14;
-    if (\$125 ) begin
-      \$158  = total14;
-    end
-    if (rst) begin
-      \$158  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$159  = running15;
-    if (\$127 ) begin
-      \$159  = total15;
-    end
-    if (rst) begin
-      \$159  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$160  = held15;
-    if (\$128 ) begin
-      \$160  = total15;
-    end
-    if (rst) begin
-      \$160  = 21'h000000;
-    end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$28  = 25'h0000000;
+    casez (shift)
+      2'h0:
+          \$28  = { \$25 [22], \$25 [22], \$25  };
+      2'h1:
+          \$28  = { \$26 [22], \$26 [22], \$26  };
+      2'h2:
+          \$28  = \$27 ;
+    endcase
   end
   assign weight0 = weights[9:0];
-  assign aligned0 = \$4 [20:0];
-  assign shift = \port$712$27 [1:0];
-  assign first = \port$712$27 [2];
   assign weight1 = weights[19:10];
-  assign aligned1 = \$9 [20:0];
   assign weight2 = weights[29:20];
-  assign aligned2 = \$14 [20:0];
   assign weight3 = weights[39:30];
-  assign aligned3 = \$19 [20:0];
   assign weight4 = weights[49:40];
-  assign aligned4 = \$24 [20:0];
   assign weight5 = weights[59:50];
-  assign aligned5 = \$29 [20:0];
   assign weight6 = weights[69:60];
-  assign aligned6 = \$34 [20:0];
   assign weight7 = weights[79:70];
-  assign aligned7 = \$39 [20:0];
   assign weight8 = weights[89:80];
-  assign aligned8 = \$44 [20:0];
   assign weight9 = weights[99:90];
-  assign aligned9 = \$49 [20:0];
   assign weight10 = weights[109:100];
-  assign aligned10 = \$54 [20:0];
   assign weight11 = weights[119:110];
-  assign aligned11 = \$59 [20:0];
   assign weight12 = weights[129:120];
-  assign aligned12 = \$64 [20:0];
   assign weight13 = weights[139:130];
-  assign aligned13 = \$69 [20:0];
   assign weight14 = weights[149:140];
-  assign aligned14 = \$74 [20:0];
   assign weight15 = weights[159:150];
-  assign aligned15 = \$79 [20:0];
-  assign last = \port$712$27 [3];
-  assign sums[335:315] = held15;
-  assign sums[314:294] = held14;
-  assign sums[293:273] = held13;
-  assign sums[272:252] = held12;
-  assign sums[251:231] = held11;
-  assign sums[230:210] = held10;
-  assign sums[209:189] = held9;
-  assign sums[188:168] = held8;
-  assign sums[167:147] = held7;
-  assign sums[146:126] = held6;
-  assign sums[125:105] = held5;
-  assign sums[104:84] = held4;
-  assign sums[83:63] = held3;
-  assign sums[62:42] = held2;
-  assign sums[41:21] = held1;
-  assign sums[20:0] = held0;
+  assign products[335:315] = \$64 [20:0];
+  assign products[314:294] = \$60 [20:0];
+  assign products[293:273] = \$56 [20:0];
+  assign products[272:252] = \$52 [20:0];
+  assign products[251:231] = \$48 [20:0];
+  assign products[230:210] = \$44 [20:0];
+  assign products[209:189] = \$40 [20:0];
+  assign products[188:168] = \$36 [20:0];
+  assign products[167:147] = \$32 [20:0];
+  assign products[146:126] = \$28 [20:0];
+  assign products[125:105] = \$24 [20:0];
+  assign products[104:84] = \$20 [20:0];
+  assign products[83:63] = \$16 [20:0];
+  assign products[62:42] = \$12 [20:0];
+  assign products[41:21] = \$8 [20:0];
+  assign products[20:0] = \$4 [20:0];
   assign \$1  = { product0[21], product0 };
   assign \$2  = { product0, 1'h0 };
   assign \$3  = { product0[21], product0, 2'h0 };
-  assign \$6  = { product1[21], product1 };
-  assign \$7  = { product1, 1'h0 };
-  assign \$8  = { product1[21], product1, 2'h0 };
-  assign \$11  = { product2[21], product2 };
-  assign \$12  = { product2, 1'h0 };
-  assign \$13  = { product2[21], product2, 2'h0 };
-  assign \$16  = { product3[21], product3 };
-  assign \$17  = { product3, 1'h0 };
-  assign \$18  = { product3[21], product3, 2'h0 };
-  assign \$21  = { product4[21], product4 };
-  assign \$22  = { product4, 1'h0 };
-  assign \$23  = { product4[21], product4, 2'h0 };
-  assign \$26  = { product5[21], product5 };
-  assign \$27  = { product5, 1'h0 };
-  assign \$28  = { product5[21], product5, 2'h0 };
-  assign \$31  = { product6[21], product6 };
-  assign \$32  = { product6, 1'h0 };
-  assign \$33  = { product6[21], product6, 2'h0 };
-  assign \$36  = { product7[21], product7 };
-  assign \$37  = { product7, 1'h0 };
-  assign \$38  = { product7[21], product7, 2'h0 };
-  assign \$41  = { product8[21], product8 };
-  assign \$42  = { product8, 1'h0 };
-  assign \$43  = { product8[21], product8, 2'h0 };
-  assign \$46  = { product9[21], product9 };
-  assign \$47  = { product9, 1'h0 };
-  assign \$48  = { product9[21], product9, 2'h0 };
-  assign \$51  = { product10[21], product10 };
-  assign \$52  = { product10, 1'h0 };
-  assign \$53  = { product10[21], product10, 2'h0 };
-  assign \$56  = { product11[21], product11 };
-  assign \$57  = { product11, 1'h0 };
-  assign \$58  = { product11[21], product11, 2'h0 };
-  assign \$61  = { product12[21], product12 };
-  assign \$62  = { product12, 1'h0 };
-  assign \$63  = { product12[21], product12, 2'h0 };
-  assign \$66  = { product13[21], product13 };
-  assign \$67  = { product13, 1'h0 };
-  assign \$68  = { product13[21], product13, 2'h0 };
-  assign \$71  = { product14[21], product14 };
-  assign \$72  = { product14, 1'h0 };
-  assign \$73  = { product14[21], product14, 2'h0 };
-  assign \$76  = { product15[21], product15 };
-  assign \$77  = { product15, 1'h0 };
-  assign \$78  = { product15[21], product15, 2'h0 };
+  assign \$5  = { product1[21], product1 };
+  assign \$6  = { product1, 1'h0 };
+  assign \$7  = { product1[21], product1, 2'h0 };
+  assign \$9  = { product2[21], product2 };
+  assign \$10  = { product2, 1'h0 };
+  assign \$11  = { product2[21], product2, 2'h0 };
+  assign \$13  = { product3[21], product3 };
+  assign \$14  = { product3, 1'h0 };
+  assign \$15  = { product3[21], product3, 2'h0 };
+  assign \$17  = { product4[21], product4 };
+  assign \$18  = { product4, 1'h0 };
+  assign \$19  = { product4[21], product4, 2'h0 };
+  assign \$21  = { product5[21], product5 };
+  assign \$22  = { product5, 1'h0 };
+  assign \$23  = { product5[21], product5, 2'h0 };
+  assign \$25  = { product6[21], product6 };
+  assign \$26  = { product6, 1'h0 };
+  assign \$27  = { product6[21], product6, 2'h0 };
+  assign \$29  = { product7[21], product7 };
+  assign \$30  = { product7, 1'h0 };
+  assign \$31  = { product7[21], product7, 2'h0 };
+  assign \$33  = { product8[21], product8 };
+  assign \$34  = { product8, 1'h0 };
+  assign \$35  = { product8[21], product8, 2'h0 };
+  assign \$37  = { product9[21], product9 };
+  assign \$38  = { product9, 1'h0 };
+  assign \$39  = { product9[21], product9, 2'h0 };
+  assign \$41  = { product10[21], product10 };
+  assign \$42  = { product10, 1'h0 };
+  assign \$43  = { product10[21], product10, 2'h0 };
+  assign \$45  = { product11[21], product11 };
+  assign \$46  = { product11, 1'h0 };
+  assign \$47  = { product11[21], product11, 2'h0 };
+  assign \$49  = { product12[21], product12 };
+  assign \$50  = { product12, 1'h0 };
+  assign \$51  = { product12[21], product12, 2'h0 };
+  assign \$53  = { product13[21], product13 };
+  assign \$54  = { product13, 1'h0 };
+  assign \$55  = { product13[21], product13, 2'h0 };
+  assign \$57  = { product14[21], product14 };
+  assign \$58  = { product14, 1'h0 };
+  assign \$59  = { product14[21], product14, 2'h0 };
+  assign \$61  = { product15[21], product15 };
+  assign \$62  = { product15, 1'h0 };
+  assign \$63  = { product15[21], product15, 2'h0 };
 endmodule
 
 module \lmu_kws361_16_rom.memory_h0 (rst, read__en, write__en, read__addr, write__data, r_data, clk);
@@ -9351,8 +9334,8 @@ module \lmu_kws361_16_rom.memory_x (clk, rst, read__en, read__addr, write__en, r
 endmodule
 
 module \lmu_kws361_16_rom.output (o_decision__ready, clk, rst, write, claim, w_data, free, o_logits__payload, o_decision__payload, o_decision__valid, o_logits__valid, o_logits__ready);
-  reg \$auto$verilog_backend.cc:2355:dump_module$10 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$10 <= 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$11 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$11 <= 0;
   wire \$1 ;
   wire [4:0] \$10 ;
   wire \$11 ;
@@ -9464,7 +9447,7 @@ module \lmu_kws361_16_rom.output (o_decision__ready, clk, rst, write, claim, w_d
     .write__en(write)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$23  = address;
     if (write) begin
       \$23  = \$3 [3:0];
@@ -9483,7 +9466,7 @@ module \lmu_kws361_16_rom.output (o_decision__ready, clk, rst, write, claim, w_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$24  = o_decision__payload;
     if (write) begin
       if (\$6 ) begin
@@ -9496,7 +9479,7 @@ module \lmu_kws361_16_rom.output (o_decision__ready, clk, rst, write, claim, w_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$25  = sending;
     if (write) begin
       if (\$7 ) begin
@@ -9513,7 +9496,7 @@ module \lmu_kws361_16_rom.output (o_decision__ready, clk, rst, write, claim, w_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$26  = o_decision__valid;
     if (write) begin
       if (\$7 ) begin
@@ -9528,7 +9511,7 @@ module \lmu_kws361_16_rom.output (o_decision__ready, clk, rst, write, claim, w_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$27  = o_logits__valid;
     if (read) begin
       \$27  = 1'h1;
@@ -9541,7 +9524,7 @@ module \lmu_kws361_16_rom.output (o_decision__ready, clk, rst, write, claim, w_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$28  = claimed;
     if (claim) begin
       \$28  = 1'h1;
@@ -9617,8 +9600,8 @@ module \lmu_kws361_16_rom.output.logits (rst, write__en, write__data, read__en, 
 endmodule
 
 module \lmu_kws361_16_rom.sequencer (rst, issue, claim, \release , output_free, clear, frame, \end , read, \group$46 , clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$11 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$11 <= 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$12 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$12 <= 0;
   wire [6:0] \$1 ;
   wire [12:0] \$10 ;
   wire [6:0] \$11 ;
@@ -9948,7 +9931,7 @@ module \lmu_kws361_16_rom.sequencer (rst, issue, claim, \release , output_free, 
     .valid2m(valid2m)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     (* full_case = 32'd1 *)
     casez (step)
       4'h0:
@@ -9986,7 +9969,7 @@ module \lmu_kws361_16_rom.sequencer (rst, issue, claim, \release , output_free, 
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     (* full_case = 32'd1 *)
     casez (step)
       4'h0:
@@ -10035,7 +10018,7 @@ module \lmu_kws361_16_rom.sequencer (rst, issue, claim, \release , output_free, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     target = 6'h00;
     casez (step)
       4'h0:
@@ -10071,7 +10054,7 @@ module \lmu_kws361_16_rom.sequencer (rst, issue, claim, \release , output_free, 
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     zero = 1'h0;
     casez (step)
       4'h0:
@@ -10101,7 +10084,7 @@ module \lmu_kws361_16_rom.sequencer (rst, issue, claim, \release , output_free, 
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     stops = 1'h0;
     (* full_case = 32'd1 *)
     casez (step)
@@ -10140,7 +10123,7 @@ module \lmu_kws361_16_rom.sequencer (rst, issue, claim, \release , output_free, 
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$87  = running;
     if (start) begin
       \$87  = 1'h1;
@@ -10153,7 +10136,7 @@ module \lmu_kws361_16_rom.sequencer (rst, issue, claim, \release , output_free, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$88  = holds_input;
     if (start) begin
       \$88  = 1'h1;
@@ -10166,7 +10149,7 @@ module \lmu_kws361_16_rom.sequencer (rst, issue, claim, \release , output_free, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$89  = busy;
     if (\$62 ) begin
       \$89  = \$64 [4:0];
@@ -10178,7 +10161,7 @@ module \lmu_kws361_16_rom.sequencer (rst, issue, claim, \release , output_free, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$90  = column;
     if (issue) begin
       (* full_case = 32'd1 *)
@@ -10193,7 +10176,7 @@ module \lmu_kws361_16_rom.sequencer (rst, issue, claim, \release , output_free, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$91  = step;
     if (issue) begin
       (* full_case = 32'd1 *)
@@ -10216,7 +10199,7 @@ module \lmu_kws361_16_rom.sequencer (rst, issue, claim, \release , output_free, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$92  = group;
     if (issue) begin
       (* full_case = 32'd1 *)
@@ -10238,7 +10221,7 @@ module \lmu_kws361_16_rom.sequencer (rst, issue, claim, \release , output_free, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$93  = block;
     if (issue) begin
       (* full_case = 32'd1 *)
@@ -10259,7 +10242,7 @@ module \lmu_kws361_16_rom.sequencer (rst, issue, claim, \release , output_free, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$94  = weight;
     if (issue) begin
       \$94  = \$76 [12:0];
@@ -10275,7 +10258,7 @@ module \lmu_kws361_16_rom.sequencer (rst, issue, claim, \release , output_free, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$95  = \group$46 ;
     if (\$77 ) begin
       \$95 [4:0] = rows;
@@ -10291,7 +10274,7 @@ module \lmu_kws361_16_rom.sequencer (rst, issue, claim, \release , output_free, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$96  = \parameter ;
     if (\$77 ) begin
       \$96  = \$78 [8:0];
@@ -10307,7 +10290,7 @@ module \lmu_kws361_16_rom.sequencer (rst, issue, claim, \release , output_free, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$97  = address;
     if (\$77 ) begin
       \$97  = \$79 [8:0];
@@ -10320,7 +10303,7 @@ module \lmu_kws361_16_rom.sequencer (rst, issue, claim, \release , output_free, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$98  = offset0;
     if (\$80 ) begin
       \$98  = \$81 [8:0];
@@ -10333,7 +10316,7 @@ module \lmu_kws361_16_rom.sequencer (rst, issue, claim, \release , output_free, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$99  = offset1;
     if (\$80 ) begin
       \$99  = \$82 [8:0];
@@ -10402,8 +10385,8 @@ module \lmu_kws361_16_rom.sequencer (rst, issue, claim, \release , output_free, 
 endmodule
 
 module \lmu_kws361_16_rom.sequencer.state (rst, start, finish, clear, \end , valid0m, turn0m, valid1m, turn1m, valid2m, turn2m, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$12 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$12 <= 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$13 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$13 <= 0;
   wire \$1 ;
   wire [1:0] \$10 ;
   wire \$11 ;
@@ -10566,7 +10549,7 @@ module \lmu_kws361_16_rom.sequencer.state (rst, start, finish, clear, \end , val
   always @(posedge clk)
     valid0m <= \$41 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$42  = turn0m;
     if (\$1 ) begin
       \$42  = \$3 ;
@@ -10576,7 +10559,7 @@ module \lmu_kws361_16_rom.sequencer.state (rst, start, finish, clear, \end , val
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$43  = valid0h;
     if (\$4 ) begin
       \$43  = 1'h1;
@@ -10589,7 +10572,7 @@ module \lmu_kws361_16_rom.sequencer.state (rst, start, finish, clear, \end , val
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$44  = turn0h;
     if (\$4 ) begin
       \$44  = \$5 ;
@@ -10599,7 +10582,7 @@ module \lmu_kws361_16_rom.sequencer.state (rst, start, finish, clear, \end , val
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$45  = phase1;
     if (\$9 ) begin
       \$45  = \$10 [0];
@@ -10615,7 +10598,7 @@ module \lmu_kws361_16_rom.sequencer.state (rst, start, finish, clear, \end , val
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$46  = valid1m;
     if (\$9 ) begin
       \$46  = 1'h1;
@@ -10628,7 +10611,7 @@ module \lmu_kws361_16_rom.sequencer.state (rst, start, finish, clear, \end , val
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$47  = turn1m;
     if (\$9 ) begin
       \$47  = \$11 ;
@@ -10638,7 +10621,7 @@ module \lmu_kws361_16_rom.sequencer.state (rst, start, finish, clear, \end , val
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$48  = valid1h;
     if (\$12 ) begin
       \$48  = 1'h1;
@@ -10651,7 +10634,7 @@ module \lmu_kws361_16_rom.sequencer.state (rst, start, finish, clear, \end , val
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$49  = turn1h;
     if (\$12 ) begin
       \$49  = \$13 ;
@@ -10661,7 +10644,7 @@ module \lmu_kws361_16_rom.sequencer.state (rst, start, finish, clear, \end , val
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$50  = phase2;
     if (\$17 ) begin
       \$50  = \$18 [0];
@@ -10677,7 +10660,7 @@ module \lmu_kws361_16_rom.sequencer.state (rst, start, finish, clear, \end , val
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$51  = valid2m;
     if (\$17 ) begin
       \$51  = 1'h1;
@@ -10690,7 +10673,7 @@ module \lmu_kws361_16_rom.sequencer.state (rst, start, finish, clear, \end , val
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$52  = turn2m;
     if (\$17 ) begin
       \$52  = \$19 ;
@@ -10700,7 +10683,7 @@ module \lmu_kws361_16_rom.sequencer.state (rst, start, finish, clear, \end , val
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$53  = valid2h;
     if (\$20 ) begin
       \$53  = 1'h1;
@@ -10713,7 +10696,7 @@ module \lmu_kws361_16_rom.sequencer.state (rst, start, finish, clear, \end , val
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$54  = turn2h;
     if (\$20 ) begin
       \$54  = \$21 ;
@@ -10723,7 +10706,7 @@ module \lmu_kws361_16_rom.sequencer.state (rst, start, finish, clear, \end , val
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$55  = phase3;
     if (\$25 ) begin
       \$55  = \$26 [0];
@@ -10739,7 +10722,7 @@ module \lmu_kws361_16_rom.sequencer.state (rst, start, finish, clear, \end , val
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$39  = ends;
     if (start) begin
       \$39  = \end ;
@@ -10749,7 +10732,7 @@ module \lmu_kws361_16_rom.sequencer.state (rst, start, finish, clear, \end , val
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$40  = phase0;
     if (\$1 ) begin
       \$40  = \$2 [0];
@@ -10765,7 +10748,7 @@ module \lmu_kws361_16_rom.sequencer.state (rst, start, finish, clear, \end , val
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$41  = valid0m;
     if (\$1 ) begin
       \$41  = 1'h1;

@@ -30,19 +30,33 @@ module lmu_kws361_8_ram(i__valid, o_logits__ready, o_decision__ready, clear, i_l
   wire \$25 ;
   wire \$26 ;
   wire \$27 ;
-  wire [13:0] \$28 ;
+  wire \$28 ;
   wire \$29 ;
   wire \$3 ;
   wire \$30 ;
   wire \$31 ;
   wire \$32 ;
   wire \$33 ;
-  wire [13:0] \$34 ;
-  reg \$35 ;
-  reg [31:0] \$36 ;
-  wire [14:0] \$37 ;
+  wire \$34 ;
+  wire \$35 ;
+  wire \$36 ;
+  wire \$37 ;
+  wire [13:0] \$38 ;
+  wire \$39 ;
   wire \$4 ;
+  wire \$40 ;
+  wire \$41 ;
+  wire \$42 ;
+  wire \$43 ;
+  wire \$44 ;
+  wire \$45 ;
+  wire \$46 ;
+  wire \$47 ;
+  wire [13:0] \$48 ;
+  reg \$49 ;
   wire [8:0] \$5 ;
+  reg [31:0] \$50 ;
+  wire [14:0] \$51 ;
   wire \$6 ;
   wire \$7 ;
   wire \$8 ;
@@ -239,73 +253,88 @@ module lmu_kws361_8_ram(i__valid, o_logits__ready, o_decision__ready, clear, i_l
   wire [15:0] write_data;
   wire [5:0] write_memory;
   wire write_output;
+  assign \$31  = \$29  & \$30 ;
+  assign \$32  = ~ \$31 ;
+  assign \read$95  = \$28  & \$32 ;
+  assign \$33  = i_load__valid & i_load__ready;
+  assign \$34  = i_load__payload[1:0] == 1'h1;
+  assign \write$96  = \$33  & \$34 ;
+  assign \$35  = i_load__valid & i_load__ready;
+  assign \$36  = i_load__payload[1:0] == 1'h1;
+  assign \$37  = \$35  & \$36 ;
+  assign \$38  = \$37  ? i_load__payload[15:2] : \read$46 [27:14];
+  assign activation = step[12] ? 12'h000 : element;
+  assign start = enable & step[31];
+  assign \$39  = i_load__valid & i_load__ready;
+  assign \$40  = i_load__payload[1:0] == 2'h2;
+  assign \$41  = \$39  & \$40 ;
+  assign \$42  = ~ \$41 ;
+  assign \read$120  = parameter_read & \$42 ;
+  assign \$43  = i_load__valid & i_load__ready;
+  assign \$44  = i_load__payload[1:0] == 2'h2;
+  assign \write$122  = \$43  & \$44 ;
+  assign \$45  = i_load__valid & i_load__ready;
+  assign \$46  = i_load__payload[1:0] == 2'h2;
+  assign \$47  = \$45  & \$46 ;
+  assign \$48  = \$47  ? i_load__payload[15:2] : { 5'h00, parameter_address };
+  always @(posedge clk)
+    enable <= \$49 ;
+  always @(posedge clk)
+    step <= \$50 ;
   assign write = \write$40  & write_output;
   assign \$1  = ! \read$46 [2:0];
   assign read = issue & \$1 ;
   assign \$2  = \write$47  ? { 3'h0, \address$50  } : \read$46 [11:3];
   assign \$3  = \read$46 [2:0] == 1'h1;
   assign \read$52  = issue & \$3 ;
-  assign \write$53  = \write$40  & \$37 [1];
-  assign \$4  = \write$40  & \$37 [1];
-  assign \$5  = \$4  ? \$37 [14:6] : \read$46 [11:3];
+  assign \write$53  = \write$40  & \$51 [1];
+  assign \$4  = \write$40  & \$51 [1];
+  assign \$5  = \$4  ? \$51 [14:6] : \read$46 [11:3];
   assign \$6  = \read$46 [2:0] == 2'h2;
   assign \read$58  = issue & \$6 ;
-  assign \write$59  = \write$40  & \$37 [2];
-  assign \$7  = \write$40  & \$37 [2];
-  assign \address$60  = \$7  ? \$37 [14:6] : \read$46 [11:3];
+  assign \write$59  = \write$40  & \$51 [2];
+  assign \$7  = \write$40  & \$51 [2];
+  assign \address$60  = \$7  ? \$51 [14:6] : \read$46 [11:3];
   assign \$8  = \read$46 [2:0] == 2'h3;
   assign \read$62  = issue & \$8 ;
-  assign \write$63  = \write$40  & \$37 [3];
-  assign \$9  = \write$40  & \$37 [3];
-  assign \address$64  = \$9  ? \$37 [14:6] : \read$46 [11:3];
+  assign \write$63  = \write$40  & \$51 [3];
+  assign \$9  = \write$40  & \$51 [3];
+  assign \address$64  = \$9  ? \$51 [14:6] : \read$46 [11:3];
   assign \$10  = \read$46 [2:0] == 3'h4;
   assign \read$66  = issue & \$10 ;
-  assign \write$67  = \write$40  & \$37 [4];
-  assign \$11  = \write$40  & \$37 [4];
-  assign \$12  = \$11  ? \$37 [14:6] : \read$46 [11:3];
+  assign \write$67  = \write$40  & \$51 [4];
+  assign \$11  = \write$40  & \$51 [4];
+  assign \$12  = \$11  ? \$51 [14:6] : \read$46 [11:3];
   assign \$13  = \read$46 [2:0] == 3'h5;
   assign \read$70  = issue & \$13 ;
-  assign \write$71  = \write$40  & \$37 [5];
-  assign \$14  = \write$40  & \$37 [5];
-  assign \$15  = \$14  ? \$37 [14:6] : \read$46 [11:3];
+  assign \write$71  = \write$40  & \$51 [5];
+  assign \$14  = \write$40  & \$51 [5];
+  assign \$15  = \$14  ? \$51 [14:6] : \read$46 [11:3];
   assign \$16  = ! \read$46 [13];
-  assign \read$82  = issue & \$16 ;
-  assign \$17  = i_load__valid & i_load__ready;
-  assign \$18  = ! i_load__payload[1:0];
-  assign \write$83  = \$17  & \$18 ;
-  assign \$19  = i_load__valid & i_load__ready;
-  assign \$20  = ! i_load__payload[1:0];
-  assign \$21  = \$19  & \$20 ;
-  assign \address$84  = \$21  ? i_load__payload[15:2] : \read$46 [27:14];
-  assign \read$95  = issue & \$22 ;
-  assign \$23  = i_load__valid & i_load__ready;
-  assign \$24  = i_load__payload[1:0] == 1'h1;
-  assign \write$96  = \$23  & \$24 ;
-  assign \$25  = i_load__valid & i_load__ready;
-  assign \$26  = i_load__payload[1:0] == 1'h1;
-  assign \$27  = \$25  & \$26 ;
-  assign \$28  = \$27  ? i_load__payload[15:2] : \read$46 [27:14];
-  assign activation = step[12] ? 12'h000 : element;
-  assign start = enable & step[31];
+  assign \$17  = issue & \$16 ;
+  assign \$18  = i_load__valid & i_load__ready;
+  assign \$19  = ! i_load__payload[1:0];
+  assign \$20  = \$18  & \$19 ;
+  assign \$21  = ~ \$20 ;
+  assign \read$82  = \$17  & \$21 ;
+  assign \$22  = i_load__valid & i_load__ready;
+  assign \$23  = ! i_load__payload[1:0];
+  assign \write$83  = \$22  & \$23 ;
+  assign \$24  = i_load__valid & i_load__ready;
+  assign \$25  = ! i_load__payload[1:0];
+  assign \$26  = \$24  & \$25 ;
+  assign \address$84  = \$26  ? i_load__payload[15:2] : \read$46 [27:14];
+  assign \$28  = issue & \$27 ;
   assign \$29  = i_load__valid & i_load__ready;
-  assign \$30  = i_load__payload[1:0] == 2'h2;
-  assign \write$122  = \$29  & \$30 ;
-  assign \$31  = i_load__valid & i_load__ready;
-  assign \$32  = i_load__payload[1:0] == 2'h2;
-  assign \$33  = \$31  & \$32 ;
-  assign \$34  = \$33  ? i_load__payload[15:2] : { 5'h00, parameter_address };
-  always @(posedge clk)
-    enable <= \$35 ;
-  always @(posedge clk)
-    step <= \$36 ;
+  assign \$30  = i_load__payload[1:0] == 1'h1;
   \lmu_kws361_8_ram.finish  finish (
     .clk(clk),
     .element(data),
     .group(group),
     .\parameter (\parameter ),
     .parameter_address(parameter_address),
-    .parameter_read(\read$120 ),
-    .\port$767$4 (\$37 ),
+    .parameter_read(parameter_read),
+    .\port$781$4 (\$51 ),
     .row_valid(\write$40 ),
     .rst(rst),
     .start(start),
@@ -331,7 +360,7 @@ module lmu_kws361_8_ram(i__valid, o_logits__ready, o_decision__ready, clear, i_l
     .activation(activation),
     .clk(clk),
     .enable(enable),
-    .\port$624$28 (step[31:28]),
+    .\port$639$28 (step[31:28]),
     .rst(rst),
     .sums(sums),
     .weights(weights)
@@ -375,7 +404,7 @@ module lmu_kws361_8_ram(i__valid, o_logits__ready, o_decision__ready, clear, i_l
   \lmu_kws361_8_ram.memory_parameters  memory_parameters (
     .clk(clk),
     .r_data(\parameter ),
-    .read__addr(\$34 [8:0]),
+    .read__addr(\$48 [8:0]),
     .read__en(\read$120 ),
     .rst(rst),
     .write__data(i_load__payload[32:16]),
@@ -393,7 +422,7 @@ module lmu_kws361_8_ram(i__valid, o_logits__ready, o_decision__ready, clear, i_l
   \lmu_kws361_8_ram.memory_weights10  memory_weights10 (
     .clk(clk),
     .r_data(\r_data$100 ),
-    .read__addr(\$28 [4:0]),
+    .read__addr(\$38 [4:0]),
     .read__en(\read$95 ),
     .rst(rst),
     .write__data(i_load__payload[95:16]),
@@ -448,6 +477,33 @@ module lmu_kws361_8_ram(i__valid, o_logits__ready, o_decision__ready, clear, i_l
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    (* full_case = 32'd1 *)
+    casez (step[13])
+      1'h0:
+          weights = { \r_data$87 [31], \r_data$87 [31], \r_data$87 [31], \r_data$87 [31], \r_data$87 [31], \r_data$87 [31], \r_data$87 [31:27], \r_data$87 [27], \r_data$87 [27], \r_data$87 [27], \r_data$87 [27], \r_data$87 [27], \r_data$87 [27:23], \r_data$87 [23], \r_data$87 [23], \r_data$87 [23], \r_data$87 [23], \r_data$87 [23], \r_data$87 [23:19], \r_data$87 [19], \r_data$87 [19], \r_data$87 [19], \r_data$87 [19], \r_data$87 [19], \r_data$87 [19:15], \r_data$87 [15], \r_data$87 [15], \r_data$87 [15], \r_data$87 [15], \r_data$87 [15], \r_data$87 [15:11], \r_data$87 [11], \r_data$87 [11], \r_data$87 [11], \r_data$87 [11], \r_data$87 [11], \r_data$87 [11:7], \r_data$87 [7], \r_data$87 [7], \r_data$87 [7], \r_data$87 [7], \r_data$87 [7], \r_data$87 [7:3], \r_data$87 [3], \r_data$87 [3], \r_data$87 [3], \r_data$87 [3], \r_data$87 [3], \r_data$87 [3:0] };
+      1'h1:
+          weights = \r_data$100 ;
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    \$49  = issue;
+    if (rst) begin
+      \$49  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    \$50  = step;
+    if (issue) begin
+      \$50  = \read$46 ;
+    end
+    if (rst) begin
+      \$50  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
     element = 12'h000;
     casez (step[2:0])
       3'h0:
@@ -463,33 +519,6 @@ module lmu_kws361_8_ram(i__valid, o_logits__ready, o_decision__ready, clear, i_l
       3'h5:
           element = { 5'h00, \r_data$81  };
     endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
-    (* full_case = 32'd1 *)
-    casez (step[13])
-      1'h0:
-          weights = { \r_data$87 [31], \r_data$87 [31], \r_data$87 [31], \r_data$87 [31], \r_data$87 [31], \r_data$87 [31], \r_data$87 [31:27], \r_data$87 [27], \r_data$87 [27], \r_data$87 [27], \r_data$87 [27], \r_data$87 [27], \r_data$87 [27:23], \r_data$87 [23], \r_data$87 [23], \r_data$87 [23], \r_data$87 [23], \r_data$87 [23], \r_data$87 [23:19], \r_data$87 [19], \r_data$87 [19], \r_data$87 [19], \r_data$87 [19], \r_data$87 [19], \r_data$87 [19:15], \r_data$87 [15], \r_data$87 [15], \r_data$87 [15], \r_data$87 [15], \r_data$87 [15], \r_data$87 [15:11], \r_data$87 [11], \r_data$87 [11], \r_data$87 [11], \r_data$87 [11], \r_data$87 [11], \r_data$87 [11:7], \r_data$87 [7], \r_data$87 [7], \r_data$87 [7], \r_data$87 [7], \r_data$87 [7], \r_data$87 [7:3], \r_data$87 [3], \r_data$87 [3], \r_data$87 [3], \r_data$87 [3], \r_data$87 [3], \r_data$87 [3:0] };
-      1'h1:
-          weights = \r_data$100 ;
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
-    \$35  = issue;
-    if (rst) begin
-      \$35  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
-    \$36  = step;
-    if (issue) begin
-      \$36  = \read$46 ;
-    end
-    if (rst) begin
-      \$36  = 32'd0;
-    end
   end
   assign \i__payload$16  = i__payload;
   assign \i__ready$17  = i__ready;
@@ -512,9 +541,9 @@ module lmu_kws361_8_ram(i__valid, o_logits__ready, o_decision__ready, clear, i_l
   assign \write$48  = \write$47 ;
   assign address = \$2 [5:0];
   assign w_data = i__payload[7:0];
-  assign write_memory = \$37 [5:0];
+  assign write_memory = \$51 [5:0];
   assign \address$55  = \$5 [3:0];
-  assign write_address = \$37 [14:6];
+  assign write_address = \$51 [14:6];
   assign \w_data$57  = data[7:0];
   assign \w_data$61  = data[11:0];
   assign \w_data$65  = data[11:0];
@@ -531,7 +560,7 @@ module lmu_kws361_8_ram(i__valid, o_logits__ready, o_decision__ready, clear, i_l
   assign weights4_5 = { \r_data$87 [23], \r_data$87 [23], \r_data$87 [23], \r_data$87 [23], \r_data$87 [23], \r_data$87 [23], \r_data$87 [23:20] };
   assign weights4_6 = { \r_data$87 [27], \r_data$87 [27], \r_data$87 [27], \r_data$87 [27], \r_data$87 [27], \r_data$87 [27], \r_data$87 [27:24] };
   assign weights4_7 = { \r_data$87 [31], \r_data$87 [31], \r_data$87 [31], \r_data$87 [31], \r_data$87 [31], \r_data$87 [31], \r_data$87 [31:28] };
-  assign \address$97  = \$28 [4:0];
+  assign \address$97  = \$38 [4:0];
   assign \w_data$98  = i_load__payload[95:16];
   assign weights10_0 = \r_data$100 [9:0];
   assign weights10_1 = \r_data$100 [19:10];
@@ -547,8 +576,7 @@ module lmu_kws361_8_ram(i__valid, o_logits__ready, o_decision__ready, clear, i_l
   assign shift = step[29:28];
   assign \sums$116  = sums;
   assign \group$119  = group;
-  assign parameter_read = \read$120 ;
-  assign \address$123  = \$34 [8:0];
+  assign \address$123  = \$48 [8:0];
   assign \w_data$125  = i_load__payload[32:16];
   assign \r_data$127  = \parameter ;
   assign idle = i_load__ready;
@@ -598,10 +626,10 @@ module lmu_kws361_8_ram(i__valid, o_logits__ready, o_decision__ready, clear, i_l
   assign \group$119.narrow  = group[30:28];
   assign \group$119.output  = group[31];
   assign \group$119.operation  = group[35:32];
-  assign \$22  = \read$46 [13];
+  assign \$27  = \read$46 [13];
 endmodule
 
-module \lmu_kws361_8_ram.finish (rst, start, parameter_read, element, \parameter , group, sums, parameter_address, row_valid, \port$767$4 , write_output, clk);
+module \lmu_kws361_8_ram.finish (rst, start, parameter_read, element, \parameter , group, sums, parameter_address, row_valid, \port$781$4 , write_output, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$2 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$2 <= 0;
   wire \$1 ;
@@ -658,8 +686,8 @@ module \lmu_kws361_8_ram.finish (rst, start, parameter_read, element, \parameter
   wire \place.output ;
   wire [8:0] \place.parameter ;
   wire [3:0] \place.rows ;
-  output [14:0] \port$767$4 ;
-  wire [14:0] \port$767$4 ;
+  output [14:0] \port$781$4 ;
+  wire [14:0] \port$781$4 ;
   reg [35:0] row_place = 36'h000000000;
   wire [8:0] \row_place.address ;
   wire [5:0] \row_place.memory ;
@@ -860,7 +888,7 @@ module \lmu_kws361_8_ram.finish (rst, start, parameter_read, element, \parameter
   assign write_data = element;
   assign write_operation = row_place[35:32];
   assign parameter_address = place[27:19];
-  assign \port$767$4  = row_place[18:4];
+  assign \port$781$4  = row_place[18:4];
   assign write_output = row_place[31];
   assign \group.rows  = group[3:0];
   assign \group.memory  = group[9:4];
@@ -1450,99 +1478,111 @@ module \lmu_kws361_8_ram.input (i__valid, clear, clk, rst, i__ready, write, \rel
   assign \$15  = carried;
 endmodule
 
-module \lmu_kws361_8_ram.lanes (rst, activation, weights, enable, \port$624$28 , sums, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$9 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$9 <= 0;
-  wire [22:0] \$1 ;
-  wire [21:0] \$10 ;
-  wire [22:0] \$11 ;
-  wire [22:0] \$12 ;
-  wire [24:0] \$13 ;
-  reg [24:0] \$14 ;
-  wire [21:0] \$15 ;
-  wire [22:0] \$16 ;
-  wire [22:0] \$17 ;
-  wire [24:0] \$18 ;
-  reg [24:0] \$19 ;
-  wire [22:0] \$2 ;
-  wire [21:0] \$20 ;
-  wire [22:0] \$21 ;
-  wire [22:0] \$22 ;
-  wire [24:0] \$23 ;
-  reg [24:0] \$24 ;
-  wire [21:0] \$25 ;
-  wire [22:0] \$26 ;
-  wire [22:0] \$27 ;
-  wire [24:0] \$28 ;
-  reg [24:0] \$29 ;
-  wire [24:0] \$3 ;
-  wire [21:0] \$30 ;
-  wire [22:0] \$31 ;
-  wire [22:0] \$32 ;
-  wire [24:0] \$33 ;
-  reg [24:0] \$34 ;
-  wire [21:0] \$35 ;
-  wire [22:0] \$36 ;
-  wire [22:0] \$37 ;
-  wire [24:0] \$38 ;
-  reg [24:0] \$39 ;
-  reg [24:0] \$4 ;
-  wire [21:0] \$40 ;
-  wire \$41 ;
-  wire \$42 ;
-  wire \$43 ;
-  wire \$44 ;
-  wire \$45 ;
-  wire \$46 ;
-  wire \$47 ;
-  wire \$48 ;
-  wire \$49 ;
-  wire [21:0] \$5 ;
-  wire \$50 ;
-  wire \$51 ;
-  wire \$52 ;
-  wire \$53 ;
-  wire \$54 ;
-  wire \$55 ;
-  wire \$56 ;
-  wire \$57 ;
-  wire \$58 ;
-  wire \$59 ;
-  wire [22:0] \$6 ;
-  wire \$60 ;
-  wire \$61 ;
-  wire \$62 ;
-  wire \$63 ;
-  wire \$64 ;
-  reg [20:0] \$65 ;
-  reg [20:0] \$66 ;
-  reg [20:0] \$67 ;
-  reg [20:0] \$68 ;
-  reg [20:0] \$69 ;
-  wire [22:0] \$7 ;
-  reg [20:0] \$70 ;
-  reg [20:0] \$71 ;
-  reg [20:0] \$72 ;
-  reg [20:0] \$73 ;
-  reg [20:0] \$74 ;
-  reg [20:0] \$75 ;
-  reg [20:0] \$76 ;
-  reg [20:0] \$77 ;
-  reg [20:0] \$78 ;
-  reg [20:0] \$79 ;
-  wire [24:0] \$8 ;
-  reg [20:0] \$80 ;
-  reg [24:0] \$9 ;
+module \lmu_kws361_8_ram.lanes (rst, activation, weights, enable, \port$639$28 , sums, clk);
   input [11:0] activation;
   wire [11:0] activation;
-  wire [20:0] aligned0;
-  wire [20:0] aligned1;
-  wire [20:0] aligned2;
-  wire [20:0] aligned3;
-  wire [20:0] aligned4;
-  wire [20:0] aligned5;
-  wire [20:0] aligned6;
-  wire [20:0] aligned7;
+  wire [11:0] \activation$3 ;
+  input clk;
+  wire clk;
+  input enable;
+  wire enable;
+  wire \enable$7 ;
+  wire first;
+  wire \first$9 ;
+  wire last;
+  wire \last$11 ;
+  input [3:0] \port$639$28 ;
+  wire [3:0] \port$639$28 ;
+  wire [167:0] products;
+  wire [167:0] \products$13 ;
+  input rst;
+  wire rst;
+  wire [1:0] shift;
+  wire [1:0] \shift$1 ;
+  output [167:0] sums;
+  wire [167:0] sums;
+  wire [167:0] \sums$15 ;
+  input [79:0] weights;
+  wire [79:0] weights;
+  wire [79:0] \weights$5 ;
+  \lmu_kws361_8_ram.lanes.accumulate  accumulate (
+    .clk(clk),
+    .enable(enable),
+    .\port$639$30 (\port$639$28 [3:2]),
+    .products(products),
+    .rst(rst),
+    .sums(sums)
+  );
+  \lmu_kws361_8_ram.lanes.multiply  multiply (
+    .activation(activation),
+    .products(products),
+    .shift(\port$639$28 [1:0]),
+    .weights(weights)
+  );
+  assign shift = \port$639$28 [1:0];
+  assign \shift$1  = \port$639$28 [1:0];
+  assign \activation$3  = activation;
+  assign \weights$5  = weights;
+  assign \enable$7  = enable;
+  assign first = \port$639$28 [2];
+  assign \first$9  = \port$639$28 [2];
+  assign last = \port$639$28 [3];
+  assign \last$11  = \port$639$28 [3];
+  assign \products$13  = products;
+  assign \sums$15  = sums;
+endmodule
+
+module \lmu_kws361_8_ram.lanes.accumulate (rst, enable, \port$639$30 , products, sums, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$9 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$9 <= 0;
+  wire [21:0] \$1 ;
+  wire \$10 ;
+  wire \$11 ;
+  wire \$12 ;
+  wire \$13 ;
+  wire \$14 ;
+  wire \$15 ;
+  wire \$16 ;
+  wire \$17 ;
+  wire \$18 ;
+  wire \$19 ;
+  wire [21:0] \$2 ;
+  wire \$20 ;
+  wire \$21 ;
+  wire \$22 ;
+  wire \$23 ;
+  wire \$24 ;
+  wire \$25 ;
+  wire \$26 ;
+  wire \$27 ;
+  wire \$28 ;
+  wire \$29 ;
+  wire [21:0] \$3 ;
+  wire \$30 ;
+  wire \$31 ;
+  wire \$32 ;
+  reg [20:0] \$33 ;
+  reg [20:0] \$34 ;
+  reg [20:0] \$35 ;
+  reg [20:0] \$36 ;
+  reg [20:0] \$37 ;
+  reg [20:0] \$38 ;
+  reg [20:0] \$39 ;
+  wire [21:0] \$4 ;
+  reg [20:0] \$40 ;
+  reg [20:0] \$41 ;
+  reg [20:0] \$42 ;
+  reg [20:0] \$43 ;
+  reg [20:0] \$44 ;
+  reg [20:0] \$45 ;
+  reg [20:0] \$46 ;
+  reg [20:0] \$47 ;
+  reg [20:0] \$48 ;
+  wire [21:0] \$5 ;
+  wire [21:0] \$6 ;
+  wire [21:0] \$7 ;
+  wire [21:0] \$8 ;
+  wire \$9 ;
   input clk;
   wire clk;
   input enable;
@@ -1557,16 +1597,18 @@ module \lmu_kws361_8_ram.lanes (rst, activation, weights, enable, \port$624$28 ,
   reg [20:0] held6 = 21'h000000;
   reg [20:0] held7 = 21'h000000;
   wire last;
-  input [3:0] \port$624$28 ;
-  wire [3:0] \port$624$28 ;
-  wire [21:0] product0;
-  wire [21:0] product1;
-  wire [21:0] product2;
-  wire [21:0] product3;
-  wire [21:0] product4;
-  wire [21:0] product5;
-  wire [21:0] product6;
-  wire [21:0] product7;
+  input [1:0] \port$639$30 ;
+  wire [1:0] \port$639$30 ;
+  wire [20:0] product0;
+  wire [20:0] product1;
+  wire [20:0] product2;
+  wire [20:0] product3;
+  wire [20:0] product4;
+  wire [20:0] product5;
+  wire [20:0] product6;
+  wire [20:0] product7;
+  input [167:0] products;
+  wire [167:0] products;
   input rst;
   wire rst;
   reg [20:0] running0 = 21'h000000;
@@ -1577,7 +1619,6 @@ module \lmu_kws361_8_ram.lanes (rst, activation, weights, enable, \port$624$28 ,
   reg [20:0] running5 = 21'h000000;
   reg [20:0] running6 = 21'h000000;
   reg [20:0] running7 = 21'h000000;
-  wire [1:0] shift;
   output [167:0] sums;
   wire [167:0] sums;
   reg [20:0] total0;
@@ -1588,6 +1629,323 @@ module \lmu_kws361_8_ram.lanes (rst, activation, weights, enable, \port$624$28 ,
   reg [20:0] total5;
   reg [20:0] total6;
   reg [20:0] total7;
+  always @(posedge clk)
+    held2 <= \$38 ;
+  always @(posedge clk)
+    running3 <= \$39 ;
+  always @(posedge clk)
+    held3 <= \$40 ;
+  always @(posedge clk)
+    running4 <= \$41 ;
+  always @(posedge clk)
+    held4 <= \$42 ;
+  always @(posedge clk)
+    running5 <= \$43 ;
+  always @(posedge clk)
+    held5 <= \$44 ;
+  always @(posedge clk)
+    running6 <= \$45 ;
+  always @(posedge clk)
+    held6 <= \$46 ;
+  always @(posedge clk)
+    running7 <= \$47 ;
+  always @(posedge clk)
+    held7 <= \$48 ;
+  assign \$1  = $signed(running0) + $signed(products[20:0]);
+  assign \$2  = $signed(running1) + $signed(products[41:21]);
+  assign \$3  = $signed(running2) + $signed(products[62:42]);
+  assign \$4  = $signed(running3) + $signed(products[83:63]);
+  assign \$5  = $signed(running4) + $signed(products[104:84]);
+  assign \$6  = $signed(running5) + $signed(products[125:105]);
+  assign \$7  = $signed(running6) + $signed(products[146:126]);
+  assign \$8  = $signed(running7) + $signed(products[167:147]);
+  assign \$9  = ~ \port$639$30 [1];
+  assign \$10  = enable & \$9 ;
+  assign \$11  = enable & \port$639$30 [1];
+  assign \$12  = ~ \port$639$30 [1];
+  assign \$13  = enable & \$12 ;
+  assign \$14  = enable & \port$639$30 [1];
+  assign \$15  = ~ \port$639$30 [1];
+  assign \$16  = enable & \$15 ;
+  assign \$17  = enable & \port$639$30 [1];
+  assign \$18  = ~ \port$639$30 [1];
+  assign \$19  = enable & \$18 ;
+  assign \$20  = enable & \port$639$30 [1];
+  assign \$21  = ~ \port$639$30 [1];
+  assign \$22  = enable & \$21 ;
+  assign \$23  = enable & \port$639$30 [1];
+  assign \$24  = ~ \port$639$30 [1];
+  assign \$25  = enable & \$24 ;
+  assign \$26  = enable & \port$639$30 [1];
+  assign \$27  = ~ \port$639$30 [1];
+  assign \$28  = enable & \$27 ;
+  assign \$29  = enable & \port$639$30 [1];
+  assign \$30  = ~ \port$639$30 [1];
+  assign \$31  = enable & \$30 ;
+  assign \$32  = enable & \port$639$30 [1];
+  always @(posedge clk)
+    running0 <= \$33 ;
+  always @(posedge clk)
+    held0 <= \$34 ;
+  always @(posedge clk)
+    running1 <= \$35 ;
+  always @(posedge clk)
+    held1 <= \$36 ;
+  always @(posedge clk)
+    running2 <= \$37 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$38  = held2;
+    if (\$17 ) begin
+      \$38  = total2;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$39  = running3;
+    if (\$19 ) begin
+      \$39  = total3;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$40  = held3;
+    if (\$20 ) begin
+      \$40  = total3;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$41  = running4;
+    if (\$22 ) begin
+      \$41  = total4;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$42  = held4;
+    if (\$23 ) begin
+      \$42  = total4;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$43  = running5;
+    if (\$25 ) begin
+      \$43  = total5;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$44  = held5;
+    if (\$26 ) begin
+      \$44  = total5;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$45  = running6;
+    if (\$28 ) begin
+      \$45  = total6;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$46  = held6;
+    if (\$29 ) begin
+      \$46  = total6;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$47  = running7;
+    if (\$31 ) begin
+      \$47  = total7;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$48  = held7;
+    if (\$32 ) begin
+      \$48  = total7;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$639$30 [0]) begin
+      total0 = products[20:0];
+    end else begin
+      total0 = \$1 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$639$30 [0]) begin
+      total1 = products[41:21];
+    end else begin
+      total1 = \$2 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$639$30 [0]) begin
+      total2 = products[62:42];
+    end else begin
+      total2 = \$3 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$639$30 [0]) begin
+      total3 = products[83:63];
+    end else begin
+      total3 = \$4 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$639$30 [0]) begin
+      total4 = products[104:84];
+    end else begin
+      total4 = \$5 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$639$30 [0]) begin
+      total5 = products[125:105];
+    end else begin
+      total5 = \$6 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$639$30 [0]) begin
+      total6 = products[146:126];
+    end else begin
+      total6 = \$7 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$639$30 [0]) begin
+      total7 = products[167:147];
+    end else begin
+      total7 = \$8 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$33  = running0;
+    if (\$10 ) begin
+      \$33  = total0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$34  = held0;
+    if (\$11 ) begin
+      \$34  = total0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$35  = running1;
+    if (\$13 ) begin
+      \$35  = total1;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$36  = held1;
+    if (\$14 ) begin
+      \$36  = total1;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$37  = running2;
+    if (\$16 ) begin
+      \$37  = total2;
+    end
+  end
+  assign product0 = products[20:0];
+  assign first = \port$639$30 [0];
+  assign product1 = products[41:21];
+  assign product2 = products[62:42];
+  assign product3 = products[83:63];
+  assign product4 = products[104:84];
+  assign product5 = products[125:105];
+  assign product6 = products[146:126];
+  assign product7 = products[167:147];
+  assign last = \port$639$30 [1];
+  assign sums[167:147] = held7;
+  assign sums[146:126] = held6;
+  assign sums[125:105] = held5;
+  assign sums[104:84] = held4;
+  assign sums[83:63] = held3;
+  assign sums[62:42] = held2;
+  assign sums[41:21] = held1;
+  assign sums[20:0] = held0;
+endmodule
+
+module \lmu_kws361_8_ram.lanes.multiply (weights, shift, products, activation);
+  reg \$auto$verilog_backend.cc:2355:dump_module$10 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$10 <= 0;
+  wire [22:0] \$1 ;
+  wire [22:0] \$10 ;
+  wire [24:0] \$11 ;
+  reg [24:0] \$12 ;
+  wire [22:0] \$13 ;
+  wire [22:0] \$14 ;
+  wire [24:0] \$15 ;
+  reg [24:0] \$16 ;
+  wire [22:0] \$17 ;
+  wire [22:0] \$18 ;
+  wire [24:0] \$19 ;
+  wire [22:0] \$2 ;
+  reg [24:0] \$20 ;
+  wire [22:0] \$21 ;
+  wire [22:0] \$22 ;
+  wire [24:0] \$23 ;
+  reg [24:0] \$24 ;
+  wire [22:0] \$25 ;
+  wire [22:0] \$26 ;
+  wire [24:0] \$27 ;
+  reg [24:0] \$28 ;
+  wire [22:0] \$29 ;
+  wire [24:0] \$3 ;
+  wire [22:0] \$30 ;
+  wire [24:0] \$31 ;
+  reg [24:0] \$32 ;
+  reg [24:0] \$4 ;
+  wire [22:0] \$5 ;
+  wire [22:0] \$6 ;
+  wire [24:0] \$7 ;
+  reg [24:0] \$8 ;
+  wire [22:0] \$9 ;
+  input [11:0] activation;
+  wire [11:0] activation;
+  wire [21:0] product0;
+  wire [21:0] product1;
+  wire [21:0] product2;
+  wire [21:0] product3;
+  wire [21:0] product4;
+  wire [21:0] product5;
+  wire [21:0] product6;
+  wire [21:0] product7;
+  output [167:0] products;
+  wire [167:0] products;
+  input [1:0] shift;
+  wire [1:0] shift;
   wire [9:0] weight0;
   wire [9:0] weight1;
   wire [9:0] weight2;
@@ -1598,374 +1956,18 @@ module \lmu_kws361_8_ram.lanes (rst, activation, weights, enable, \port$624$28 ,
   wire [9:0] weight7;
   input [79:0] weights;
   wire [79:0] weights;
-  assign \$20  = $signed(running3) + $signed(\$19 [20:0]);
-  assign product4 = $signed(weights[49:40]) * $signed(activation);
-  assign \$25  = $signed(running4) + $signed(\$24 [20:0]);
-  assign product5 = $signed(weights[59:50]) * $signed(activation);
-  assign \$30  = $signed(running5) + $signed(\$29 [20:0]);
-  assign product6 = $signed(weights[69:60]) * $signed(activation);
-  assign \$35  = $signed(running6) + $signed(\$34 [20:0]);
-  assign product7 = $signed(weights[79:70]) * $signed(activation);
-  assign \$40  = $signed(running7) + $signed(\$39 [20:0]);
-  assign \$41  = ~ \port$624$28 [3];
-  assign \$42  = enable & \$41 ;
-  assign \$43  = enable & \port$624$28 [3];
-  assign \$44  = ~ \port$624$28 [3];
-  assign \$45  = enable & \$44 ;
-  assign \$46  = enable & \port$624$28 [3];
-  assign \$47  = ~ \port$624$28 [3];
-  assign \$48  = enable & \$47 ;
-  assign \$49  = enable & \port$624$28 [3];
-  assign \$50  = ~ \port$624$28 [3];
-  assign \$51  = enable & \$50 ;
-  assign \$52  = enable & \port$624$28 [3];
-  assign \$53  = ~ \port$624$28 [3];
-  assign \$54  = enable & \$53 ;
-  assign \$55  = enable & \port$624$28 [3];
-  assign \$56  = ~ \port$624$28 [3];
-  assign \$57  = enable & \$56 ;
-  assign \$58  = enable & \port$624$28 [3];
-  assign \$59  = ~ \port$624$28 [3];
-  assign \$60  = enable & \$59 ;
-  assign \$61  = enable & \port$624$28 [3];
-  assign \$62  = ~ \port$624$28 [3];
-  assign \$63  = enable & \$62 ;
-  assign \$64  = enable & \port$624$28 [3];
-  always @(posedge clk)
-    running0 <= \$65 ;
-  always @(posedge clk)
-    held0 <= \$66 ;
-  always @(posedge clk)
-    running1 <= \$67 ;
-  always @(posedge clk)
-    held1 <= \$68 ;
-  always @(posedge clk)
-    running2 <= \$69 ;
-  always @(posedge clk)
-    held2 <= \$70 ;
-  always @(posedge clk)
-    running3 <= \$71 ;
-  always @(posedge clk)
-    held3 <= \$72 ;
-  always @(posedge clk)
-    running4 <= \$73 ;
-  always @(posedge clk)
-    held4 <= \$74 ;
-  always @(posedge clk)
-    running5 <= \$75 ;
-  always @(posedge clk)
-    held5 <= \$76 ;
-  always @(posedge clk)
-    running6 <= \$77 ;
-  always @(posedge clk)
-    held6 <= \$78 ;
-  always @(posedge clk)
-    running7 <= \$79 ;
-  always @(posedge clk)
-    held7 <= \$80 ;
   assign product0 = $signed(weights[9:0]) * $signed(activation);
-  assign \$5  = $signed(running0) + $signed(\$4 [20:0]);
   assign product1 = $signed(weights[19:10]) * $signed(activation);
-  assign \$10  = $signed(running1) + $signed(\$9 [20:0]);
   assign product2 = $signed(weights[29:20]) * $signed(activation);
-  assign \$15  = $signed(running2) + $signed(\$14 [20:0]);
   assign product3 = $signed(weights[39:30]) * $signed(activation);
+  assign product4 = $signed(weights[49:40]) * $signed(activation);
+  assign product5 = $signed(weights[59:50]) * $signed(activation);
+  assign product6 = $signed(weights[69:60]) * $signed(activation);
+  assign product7 = $signed(weights[79:70]) * $signed(activation);
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$19  = 25'h0000000;
-    casez (\port$624$28 [1:0])
-      2'h0:
-          \$19  = { \$16 [22], \$16 [22], \$16  };
-      2'h1:
-          \$19  = { \$17 [22], \$17 [22], \$17  };
-      2'h2:
-          \$19  = \$18 ;
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$24  = 25'h0000000;
-    casez (\port$624$28 [1:0])
-      2'h0:
-          \$24  = { \$21 [22], \$21 [22], \$21  };
-      2'h1:
-          \$24  = { \$22 [22], \$22 [22], \$22  };
-      2'h2:
-          \$24  = \$23 ;
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$29  = 25'h0000000;
-    casez (\port$624$28 [1:0])
-      2'h0:
-          \$29  = { \$26 [22], \$26 [22], \$26  };
-      2'h1:
-          \$29  = { \$27 [22], \$27 [22], \$27  };
-      2'h2:
-          \$29  = \$28 ;
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$34  = 25'h0000000;
-    casez (\port$624$28 [1:0])
-      2'h0:
-          \$34  = { \$31 [22], \$31 [22], \$31  };
-      2'h1:
-          \$34  = { \$32 [22], \$32 [22], \$32  };
-      2'h2:
-          \$34  = \$33 ;
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$39  = 25'h0000000;
-    casez (\port$624$28 [1:0])
-      2'h0:
-          \$39  = { \$36 [22], \$36 [22], \$36  };
-      2'h1:
-          \$39  = { \$37 [22], \$37 [22], \$37  };
-      2'h2:
-          \$39  = \$38 ;
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$624$28 [2]) begin
-      total0 = \$4 [20:0];
-    end else begin
-      total0 = \$5 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$624$28 [2]) begin
-      total1 = \$9 [20:0];
-    end else begin
-      total1 = \$10 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$624$28 [2]) begin
-      total2 = \$14 [20:0];
-    end else begin
-      total2 = \$15 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$624$28 [2]) begin
-      total3 = \$19 [20:0];
-    end else begin
-      total3 = \$20 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$624$28 [2]) begin
-      total4 = \$24 [20:0];
-    end else begin
-      total4 = \$25 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$624$28 [2]) begin
-      total5 = \$29 [20:0];
-    end else begin
-      total5 = \$30 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$624$28 [2]) begin
-      total6 = \$34 [20:0];
-    end else begin
-      total6 = \$35 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$624$28 [2]) begin
-      total7 = \$39 [20:0];
-    end else begin
-      total7 = \$40 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$65  = running0;
-    if (\$42 ) begin
-      \$65  = total0;
-    end
-    if (rst) begin
-      \$65  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$66  = held0;
-    if (\$43 ) begin
-      \$66  = total0;
-    end
-    if (rst) begin
-      \$66  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$67  = running1;
-    if (\$45 ) begin
-      \$67  = total1;
-    end
-    if (rst) begin
-      \$67  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$68  = held1;
-    if (\$46 ) begin
-      \$68  = total1;
-    end
-    if (rst) begin
-      \$68  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$69  = running2;
-    if (\$48 ) begin
-      \$69  = total2;
-    end
-    if (rst) begin
-      \$69  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$70  = held2;
-    if (\$49 ) begin
-      \$70  = total2;
-    end
-    if (rst) begin
-      \$70  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$71  = running3;
-    if (\$51 ) begin
-      \$71  = total3;
-    end
-    if (rst) begin
-      \$71  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$72  = held3;
-    if (\$52 ) begin
-      \$72  = total3;
-    end
-    if (rst) begin
-      \$72  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$73  = running4;
-    if (\$54 ) begin
-      \$73  = total4;
-    end
-    if (rst) begin
-      \$73  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$74  = held4;
-    if (\$55 ) begin
-      \$74  = total4;
-    end
-    if (rst) begin
-      \$74  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$75  = running5;
-    if (\$57 ) begin
-      \$75  = total5;
-    end
-    if (rst) begin
-      \$75  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$76  = held5;
-    if (\$58 ) begin
-      \$76  = total5;
-    end
-    if (rst) begin
-      \$76  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$77  = running6;
-    if (\$60 ) begin
-      \$77  = total6;
-    end
-    if (rst) begin
-      \$77  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$78  = held6;
-    if (\$61 ) begin
-      \$78  = total6;
-    end
-    if (rst) begin
-      \$78  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$79  = running7;
-    if (\$63 ) begin
-      \$79  = total7;
-    end
-    if (rst) begin
-      \$79  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$80  = held7;
-    if (\$64 ) begin
-      \$80  = total7;
-    end
-    if (rst) begin
-      \$80  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$4  = 25'h0000000;
-    casez (\port$624$28 [1:0])
+    casez (shift)
       2'h0:
           \$4  = { \$1 [22], \$1 [22], \$1  };
       2'h1:
@@ -1975,80 +1977,129 @@ module \lmu_kws361_8_ram.lanes (rst, activation, weights, enable, \port$624$28 ,
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$9  = 25'h0000000;
-    casez (\port$624$28 [1:0])
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$8  = 25'h0000000;
+    casez (shift)
       2'h0:
-          \$9  = { \$6 [22], \$6 [22], \$6  };
+          \$8  = { \$5 [22], \$5 [22], \$5  };
       2'h1:
-          \$9  = { \$7 [22], \$7 [22], \$7  };
+          \$8  = { \$6 [22], \$6 [22], \$6  };
       2'h2:
-          \$9  = \$8 ;
+          \$8  = \$7 ;
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$14  = 25'h0000000;
-    casez (\port$624$28 [1:0])
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$12  = 25'h0000000;
+    casez (shift)
       2'h0:
-          \$14  = { \$11 [22], \$11 [22], \$11  };
+          \$12  = { \$9 [22], \$9 [22], \$9  };
       2'h1:
-          \$14  = { \$12 [22], \$12 [22], \$12  };
+          \$12  = { \$10 [22], \$10 [22], \$10  };
       2'h2:
-          \$14  = \$13 ;
+          \$12  = \$11 ;
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$16  = 25'h0000000;
+    casez (shift)
+      2'h0:
+          \$16  = { \$13 [22], \$13 [22], \$13  };
+      2'h1:
+          \$16  = { \$14 [22], \$14 [22], \$14  };
+      2'h2:
+          \$16  = \$15 ;
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$20  = 25'h0000000;
+    casez (shift)
+      2'h0:
+          \$20  = { \$17 [22], \$17 [22], \$17  };
+      2'h1:
+          \$20  = { \$18 [22], \$18 [22], \$18  };
+      2'h2:
+          \$20  = \$19 ;
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$24  = 25'h0000000;
+    casez (shift)
+      2'h0:
+          \$24  = { \$21 [22], \$21 [22], \$21  };
+      2'h1:
+          \$24  = { \$22 [22], \$22 [22], \$22  };
+      2'h2:
+          \$24  = \$23 ;
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$28  = 25'h0000000;
+    casez (shift)
+      2'h0:
+          \$28  = { \$25 [22], \$25 [22], \$25  };
+      2'h1:
+          \$28  = { \$26 [22], \$26 [22], \$26  };
+      2'h2:
+          \$28  = \$27 ;
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$32  = 25'h0000000;
+    casez (shift)
+      2'h0:
+          \$32  = { \$29 [22], \$29 [22], \$29  };
+      2'h1:
+          \$32  = { \$30 [22], \$30 [22], \$30  };
+      2'h2:
+          \$32  = \$31 ;
     endcase
   end
   assign weight0 = weights[9:0];
-  assign aligned0 = \$4 [20:0];
-  assign shift = \port$624$28 [1:0];
-  assign first = \port$624$28 [2];
   assign weight1 = weights[19:10];
-  assign aligned1 = \$9 [20:0];
   assign weight2 = weights[29:20];
-  assign aligned2 = \$14 [20:0];
   assign weight3 = weights[39:30];
-  assign aligned3 = \$19 [20:0];
   assign weight4 = weights[49:40];
-  assign aligned4 = \$24 [20:0];
   assign weight5 = weights[59:50];
-  assign aligned5 = \$29 [20:0];
   assign weight6 = weights[69:60];
-  assign aligned6 = \$34 [20:0];
   assign weight7 = weights[79:70];
-  assign aligned7 = \$39 [20:0];
-  assign last = \port$624$28 [3];
-  assign sums[167:147] = held7;
-  assign sums[146:126] = held6;
-  assign sums[125:105] = held5;
-  assign sums[104:84] = held4;
-  assign sums[83:63] = held3;
-  assign sums[62:42] = held2;
-  assign sums[41:21] = held1;
-  assign sums[20:0] = held0;
+  assign products[167:147] = \$32 [20:0];
+  assign products[146:126] = \$28 [20:0];
+  assign products[125:105] = \$24 [20:0];
+  assign products[104:84] = \$20 [20:0];
+  assign products[83:63] = \$16 [20:0];
+  assign products[62:42] = \$12 [20:0];
+  assign products[41:21] = \$8 [20:0];
+  assign products[20:0] = \$4 [20:0];
   assign \$1  = { product0[21], product0 };
   assign \$2  = { product0, 1'h0 };
   assign \$3  = { product0[21], product0, 2'h0 };
-  assign \$6  = { product1[21], product1 };
-  assign \$7  = { product1, 1'h0 };
-  assign \$8  = { product1[21], product1, 2'h0 };
-  assign \$11  = { product2[21], product2 };
-  assign \$12  = { product2, 1'h0 };
-  assign \$13  = { product2[21], product2, 2'h0 };
-  assign \$16  = { product3[21], product3 };
-  assign \$17  = { product3, 1'h0 };
-  assign \$18  = { product3[21], product3, 2'h0 };
-  assign \$21  = { product4[21], product4 };
-  assign \$22  = { product4, 1'h0 };
-  assign \$23  = { product4[21], product4, 2'h0 };
-  assign \$26  = { product5[21], product5 };
-  assign \$27  = { product5, 1'h0 };
-  assign \$28  = { product5[21], product5, 2'h0 };
-  assign \$31  = { product6[21], product6 };
-  assign \$32  = { product6, 1'h0 };
-  assign \$33  = { product6[21], product6, 2'h0 };
-  assign \$36  = { product7[21], product7 };
-  assign \$37  = { product7, 1'h0 };
-  assign \$38  = { product7[21], product7, 2'h0 };
+  assign \$5  = { product1[21], product1 };
+  assign \$6  = { product1, 1'h0 };
+  assign \$7  = { product1[21], product1, 2'h0 };
+  assign \$9  = { product2[21], product2 };
+  assign \$10  = { product2, 1'h0 };
+  assign \$11  = { product2[21], product2, 2'h0 };
+  assign \$13  = { product3[21], product3 };
+  assign \$14  = { product3, 1'h0 };
+  assign \$15  = { product3[21], product3, 2'h0 };
+  assign \$17  = { product4[21], product4 };
+  assign \$18  = { product4, 1'h0 };
+  assign \$19  = { product4[21], product4, 2'h0 };
+  assign \$21  = { product5[21], product5 };
+  assign \$22  = { product5, 1'h0 };
+  assign \$23  = { product5[21], product5, 2'h0 };
+  assign \$25  = { product6[21], product6 };
+  assign \$26  = { product6, 1'h0 };
+  assign \$27  = { product6[21], product6, 2'h0 };
+  assign \$29  = { product7[21], product7 };
+  assign \$30  = { product7, 1'h0 };
+  assign \$31  = { product7[21], product7, 2'h0 };
 endmodule
 
 module \lmu_kws361_8_ram.memory_h0 (rst, read__en, write__en, read__addr, write__data, r_data, clk);
@@ -3215,7 +3266,7 @@ module \lmu_kws361_8_ram.memory_m1 (rst, read__en, write__en, read__addr, write_
   assign w_data = write__data;
 endmodule
 
-module \lmu_kws361_8_ram.memory_parameters (clk, rst, write__en, read__addr, read__en, r_data, write__data);
+module \lmu_kws361_8_ram.memory_parameters (clk, rst, read__en, write__en, read__addr, r_data, write__data);
   wire [8:0] address;
   input clk;
   wire clk;
@@ -13756,8 +13807,8 @@ module \lmu_kws361_8_ram.memory_x (clk, rst, read__en, read__addr, write__en, r_
 endmodule
 
 module \lmu_kws361_8_ram.output (o_decision__ready, clk, rst, write, claim, w_data, free, o_logits__payload, o_decision__payload, o_decision__valid, o_logits__valid, o_logits__ready);
-  reg \$auto$verilog_backend.cc:2355:dump_module$10 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$10 <= 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$11 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$11 <= 0;
   wire \$1 ;
   wire [4:0] \$10 ;
   wire \$11 ;
@@ -13869,7 +13920,7 @@ module \lmu_kws361_8_ram.output (o_decision__ready, clk, rst, write, claim, w_da
     .write__en(write)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$23  = address;
     if (write) begin
       \$23  = \$3 [3:0];
@@ -13888,7 +13939,7 @@ module \lmu_kws361_8_ram.output (o_decision__ready, clk, rst, write, claim, w_da
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$24  = o_decision__payload;
     if (write) begin
       if (\$6 ) begin
@@ -13901,7 +13952,7 @@ module \lmu_kws361_8_ram.output (o_decision__ready, clk, rst, write, claim, w_da
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$25  = sending;
     if (write) begin
       if (\$7 ) begin
@@ -13918,7 +13969,7 @@ module \lmu_kws361_8_ram.output (o_decision__ready, clk, rst, write, claim, w_da
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$26  = o_decision__valid;
     if (write) begin
       if (\$7 ) begin
@@ -13933,7 +13984,7 @@ module \lmu_kws361_8_ram.output (o_decision__ready, clk, rst, write, claim, w_da
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$27  = o_logits__valid;
     if (read) begin
       \$27  = 1'h1;
@@ -13946,7 +13997,7 @@ module \lmu_kws361_8_ram.output (o_decision__ready, clk, rst, write, claim, w_da
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$28  = claimed;
     if (claim) begin
       \$28  = 1'h1;
@@ -14022,8 +14073,8 @@ module \lmu_kws361_8_ram.output.logits (rst, write__en, write__data, read__en, r
 endmodule
 
 module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , output_free, clear, frame, \end , read, \group$46 , hold);
-  reg \$auto$verilog_backend.cc:2355:dump_module$11 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$11 <= 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$12 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$12 <= 0;
   wire [6:0] \$1 ;
   wire [12:0] \$10 ;
   wire [6:0] \$11 ;
@@ -14357,7 +14408,7 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
     .valid2m(valid2m)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     (* full_case = 32'd1 *)
     casez (step)
       4'h0:
@@ -14395,7 +14446,7 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     (* full_case = 32'd1 *)
     casez (step)
       4'h0:
@@ -14444,7 +14495,7 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     target = 6'h00;
     casez (step)
       4'h0:
@@ -14480,7 +14531,7 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     zero = 1'h0;
     casez (step)
       4'h0:
@@ -14510,7 +14561,7 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     stops = 1'h0;
     (* full_case = 32'd1 *)
     casez (step)
@@ -14549,7 +14600,7 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$87  = running;
     if (start) begin
       \$87  = 1'h1;
@@ -14562,7 +14613,7 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$88  = holds_input;
     if (start) begin
       \$88  = 1'h1;
@@ -14575,7 +14626,7 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$89  = busy;
     if (\$62 ) begin
       \$89  = \$64 [3:0];
@@ -14587,7 +14638,7 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$90  = column;
     if (issue) begin
       (* full_case = 32'd1 *)
@@ -14602,7 +14653,7 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$91  = step;
     if (issue) begin
       (* full_case = 32'd1 *)
@@ -14625,7 +14676,7 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$92  = group;
     if (issue) begin
       (* full_case = 32'd1 *)
@@ -14647,7 +14698,7 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$93  = block;
     if (issue) begin
       (* full_case = 32'd1 *)
@@ -14668,7 +14719,7 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$94  = weight;
     if (issue) begin
       \$94  = \$76 [13:0];
@@ -14684,7 +14735,7 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$95  = \group$46 ;
     if (\$77 ) begin
       \$95 [3:0] = rows;
@@ -14700,7 +14751,7 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$96  = \parameter ;
     if (\$77 ) begin
       \$96  = \$78 [8:0];
@@ -14716,7 +14767,7 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$97  = address;
     if (\$77 ) begin
       \$97  = \$79 [8:0];
@@ -14729,7 +14780,7 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$98  = offset0;
     if (\$80 ) begin
       \$98  = \$81 [8:0];
@@ -14742,7 +14793,7 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$99  = offset1;
     if (\$80 ) begin
       \$99  = \$82 [8:0];
@@ -14808,8 +14859,8 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
 endmodule
 
 module \lmu_kws361_8_ram.sequencer.state (rst, start, finish, clear, \end , valid0m, turn0m, valid1m, turn1m, valid2m, turn2m, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$12 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$12 <= 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$13 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$13 <= 0;
   wire \$1 ;
   wire [1:0] \$10 ;
   wire \$11 ;
@@ -14972,7 +15023,7 @@ module \lmu_kws361_8_ram.sequencer.state (rst, start, finish, clear, \end , vali
   always @(posedge clk)
     valid0m <= \$41 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$42  = turn0m;
     if (\$1 ) begin
       \$42  = \$3 ;
@@ -14982,7 +15033,7 @@ module \lmu_kws361_8_ram.sequencer.state (rst, start, finish, clear, \end , vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$43  = valid0h;
     if (\$4 ) begin
       \$43  = 1'h1;
@@ -14995,7 +15046,7 @@ module \lmu_kws361_8_ram.sequencer.state (rst, start, finish, clear, \end , vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$44  = turn0h;
     if (\$4 ) begin
       \$44  = \$5 ;
@@ -15005,7 +15056,7 @@ module \lmu_kws361_8_ram.sequencer.state (rst, start, finish, clear, \end , vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$45  = phase1;
     if (\$9 ) begin
       \$45  = \$10 [0];
@@ -15021,7 +15072,7 @@ module \lmu_kws361_8_ram.sequencer.state (rst, start, finish, clear, \end , vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$46  = valid1m;
     if (\$9 ) begin
       \$46  = 1'h1;
@@ -15034,7 +15085,7 @@ module \lmu_kws361_8_ram.sequencer.state (rst, start, finish, clear, \end , vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$47  = turn1m;
     if (\$9 ) begin
       \$47  = \$11 ;
@@ -15044,7 +15095,7 @@ module \lmu_kws361_8_ram.sequencer.state (rst, start, finish, clear, \end , vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$48  = valid1h;
     if (\$12 ) begin
       \$48  = 1'h1;
@@ -15057,7 +15108,7 @@ module \lmu_kws361_8_ram.sequencer.state (rst, start, finish, clear, \end , vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$49  = turn1h;
     if (\$12 ) begin
       \$49  = \$13 ;
@@ -15067,7 +15118,7 @@ module \lmu_kws361_8_ram.sequencer.state (rst, start, finish, clear, \end , vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$50  = phase2;
     if (\$17 ) begin
       \$50  = \$18 [0];
@@ -15083,7 +15134,7 @@ module \lmu_kws361_8_ram.sequencer.state (rst, start, finish, clear, \end , vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$51  = valid2m;
     if (\$17 ) begin
       \$51  = 1'h1;
@@ -15096,7 +15147,7 @@ module \lmu_kws361_8_ram.sequencer.state (rst, start, finish, clear, \end , vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$52  = turn2m;
     if (\$17 ) begin
       \$52  = \$19 ;
@@ -15106,7 +15157,7 @@ module \lmu_kws361_8_ram.sequencer.state (rst, start, finish, clear, \end , vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$53  = valid2h;
     if (\$20 ) begin
       \$53  = 1'h1;
@@ -15119,7 +15170,7 @@ module \lmu_kws361_8_ram.sequencer.state (rst, start, finish, clear, \end , vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$54  = turn2h;
     if (\$20 ) begin
       \$54  = \$21 ;
@@ -15129,7 +15180,7 @@ module \lmu_kws361_8_ram.sequencer.state (rst, start, finish, clear, \end , vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$55  = phase3;
     if (\$25 ) begin
       \$55  = \$26 [0];
@@ -15145,7 +15196,7 @@ module \lmu_kws361_8_ram.sequencer.state (rst, start, finish, clear, \end , vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$39  = ends;
     if (start) begin
       \$39  = \end ;
@@ -15155,7 +15206,7 @@ module \lmu_kws361_8_ram.sequencer.state (rst, start, finish, clear, \end , vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$40  = phase0;
     if (\$1 ) begin
       \$40  = \$2 [0];
@@ -15171,7 +15222,7 @@ module \lmu_kws361_8_ram.sequencer.state (rst, start, finish, clear, \end , vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$41  = valid0m;
     if (\$1 ) begin
       \$41  = 1'h1;

@@ -19,7 +19,7 @@ MANIFESTS = sorted(RTL.glob("*.json"))
 
 def test_there_are_reference_accelerators():
     assert len(MANIFESTS) >= 2
-    known = {RTL / "README.md", *MANIFESTS, *(path.with_suffix(".core") for path in MANIFESTS)}
+    known = {RTL / "README.md", *(path.with_suffix(end) for path in MANIFESTS for end in (".json", ".core", ".xml"))}
     for path in MANIFESTS:
         known |= {RTL / name for name in json.loads(path.read_text())["files"]}
     assert set(RTL.iterdir()) == known
@@ -47,5 +47,5 @@ def test_the_core_file_is_made_from_the_manifest(manifest: Path):
     assert text == core_file(described)
     assert text.startswith("CAPI=2:\n")
     assert all(f"\n      - {name}\n" in text for name in described["files"])
-    wrapped = {**described, "files": {**described["files"], f"{described['top']}_axi.v": ""}}
-    assert f"toplevel: {described['top']}_axi\n" in core_file(wrapped)
+    wrapped = {**described, "config": {**described["config"], "interface": "spi"}}
+    assert f"toplevel: {described['top']}_spi\n" in core_file(wrapped)

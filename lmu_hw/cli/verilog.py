@@ -1,9 +1,9 @@
 """Write the accelerator of a quantized model as Verilog.
 
---out gets NAME.v, NAME.json (manifest: hashes, versions, cycles, memories) and, with weights in RAM, NAME.weights, the
-words for the load port; with --interface axi also NAME_axi.v, a wrapper around NAME.v. --bundle gets a replay of the
-core that needs no Python: the Verilog, clips of a frames file (by default of the one shipped with the model), every
-value expected of them, a test bench in Verilog and a Makefile.
+--out gets NAME.v, NAME.json (manifest: hashes, versions, cycles, memories), NAME.core (FuseSoC), NAME.xml (IP-XACT)
+and, with weights in RAM, NAME.weights, the image for the load port; with --interface axi or spi also NAME_axi.v or
+NAME_spi.v, a wrapper around NAME.v. --bundle gets a replay that needs no Python: the Verilog, clips of a frames file
+(by default of the one shipped with the model), every value expected of them, a test bench in Verilog and a Makefile.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from lmu_hw.boards import BAUD, BOARDS, write_board
 from lmu_hw.bundle import write_bundle
 from lmu_hw.cli.console import CommandError, console, stage, table
 from lmu_hw.cli.inputs import accelerator_arguments, accelerator_config, model_frames, positive, quantized_model
@@ -58,12 +59,21 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--name", metavar="NAME", default=TOP, help=f"name of the top module and of the files (default {TOP})"
     )
+    command.add_argument(
+        "--board",
+        choices=tuple(BOARDS),
+        help="write the top of a board with the accelerator in it, lmu_BOARD.v, and its constraints instead",
+    )
+    command.add_argument(
+        "--baud", metavar="N", type=positive, help=f"bits a second of the board's serial line (default {BAUD})"
+    )
     accelerator_arguments(command)
     command.add_argument(
         "--interface",
         choices=[member.value for member in Interface],
         default="stream",
-        help="the core's own streams, or NAME_axi.v around them: AXI4-Stream, AXI4-Lite registers (default stream)",
+        help="the core's own streams, or a wrapper around them: NAME_axi.v with AXI4-Stream and AXI4-Lite registers, "
+        "NAME_spi.v with SPI and the same registers (default stream)",
     )
 
 
@@ -91,11 +101,18 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         raise CommandError("nothing to write: give --out, --bundle, or both")
     if args.bundle is None and (args.frames is not None or args.limit is not None):
         raise CommandError("--frames and --limit belong to --bundle")
+    if args.board is None and args.baud is not None:
+        raise CommandError("--baud belongs to --board")
+    if args.board is not None and args.out is None:
+        raise CommandError("--board needs --out")
     model = quantized_model(args.model)
     plan = make_plan(model, accelerator_config(args))
     print_plan(plan)
     files = []
-    if args.out is not None:
+    if args.board is not None:
+        with stage(f"write the top of {args.board} to {args.out}"):
+            files += write_board(plan, args.board, args.out, args.baud or BAUD)
+    elif args.out is not None:
         with stage(f"write {args.out / args.name}.v"):
             files += emit(plan, args.out, args.name)
     if args.bundle is not None:

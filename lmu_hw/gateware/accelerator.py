@@ -15,7 +15,22 @@ from lmu_hw.gateware.sequencer import Sequencer, read_layout
 from lmu_hw.placement import MemoryPlan
 from lmu_hw.plan import Plan
 
-__all__ = ["Accelerator"]
+__all__ = ["Accelerator", "accelerator_ports"]
+
+
+def accelerator_ports(plan: Plan) -> wiring.Signature:
+    """Ports of the accelerator, as `Accelerator` describes them."""
+    members = {
+        "i": In(stream.Signature(feature_layout(plan))),
+        "o_logits": Out(stream.Signature(logit_layout(plan))),
+        "o_decision": Out(stream.Signature(decision_layout(plan))),
+        "frame_error": Out(1),
+    }
+    if plan.config.state is StatePolicy.PULSE:
+        members["clear"] = In(1)
+    if plan.config.weights is WeightStore.RAM:
+        members["i_load"] = In(stream.Signature(load_layout(plan)))
+    return wiring.Signature(members)
 
 
 class Accelerator(wiring.Component):
@@ -51,17 +66,7 @@ class Accelerator(wiring.Component):
 
     def __init__(self, plan: Plan):
         self.plan = plan
-        members = {
-            "i": In(stream.Signature(feature_layout(plan))),
-            "o_logits": Out(stream.Signature(logit_layout(plan))),
-            "o_decision": Out(stream.Signature(decision_layout(plan))),
-            "frame_error": Out(1),
-        }
-        if plan.config.state is StatePolicy.PULSE:
-            members["clear"] = In(1)
-        if plan.config.weights is WeightStore.RAM:
-            members["i_load"] = In(stream.Signature(load_layout(plan)))
-        super().__init__(members)
+        super().__init__(accelerator_ports(plan))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -165,7 +170,7 @@ class Accelerator(wiring.Component):
         word = self.i_load.payload
         write = self.i_load.valid & self.i_load.ready & (word.memory == index)
         m.d.comb += [
-            ram.read.eq(read),
+            ram.read.eq(read & ~write),  # never both; said here, so that synthesis sees that one port is enough
             ram.write.eq(write),
             ram.address.eq(Mux(write, word.address, address)),
             ram.w_data.eq(word.data),

@@ -9,7 +9,7 @@ from lmu_hw.gateware.narrow import format_shape
 from lmu_hw.operations import output_name, vectors
 from lmu_hw.plan import Plan
 
-__all__ = ["decision_layout", "feature_layout", "group_layout", "load_layout", "logit_layout"]
+__all__ = ["decision_layout", "feature_layout", "group_layout", "load_layout", "logit_layout", "whole_bytes"]
 
 
 def feature_layout(plan: Plan) -> data.StructLayout:
@@ -69,3 +69,8 @@ def group_layout(plan: Plan) -> data.StructLayout:
             "operation": unsigned(bits_for(len(plan.operations) - 1)),
         }
     )
+
+
+def whole_bytes(width: int) -> int:
+    """Bits of the bytes that hold so many bits."""
+    return 8 * -(-width // 8)

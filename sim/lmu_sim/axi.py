@@ -1,40 +1,13 @@
 """AXI4-Stream and AXI4-Lite in cocotb: agents that stall at random, and a checker of the channels' rules."""
 
 import random
-import re
 from collections import deque
 from typing import Any
 
 import cocotb
 from cocotb.triggers import ClockCycles, Event, RisingEdge
 
-__all__ = ["BENCH", "AxiBench", "ChannelRules", "ResponseRules", "Sink", "Source", "bench_verilog"]
-
-BENCH = "lmu_axi_bench"
-"""Name of the module around an accelerator with AXI."""
-
-_PORT = re.compile(r"^  (input|output) (\[\d+:0\] )?(\w+);$", re.MULTILINE)
-
-
-def bench_verilog(wrapper: str, name: str) -> str:
-    """Verilog of a module around a wrapper: its ports as signals of the same names, which cocotb sees in Verilator too.
-
-    Parameters
-    ----------
-    wrapper : str
-        From `lmu_hw.emit.wrapper_verilog`.
-    name : str
-        Name of the wrapper's module.
-    """
-    start = wrapper.index(f"\nmodule {name}(")
-    ports = _PORT.findall(wrapper[start : wrapper.index("\nendmodule", start)])
-    kinds = {"input": ("reg", " = 0"), "output": ("wire", "")}
-    signals = [
-        f"  {kinds[direction][0]} {width}{port} /*verilator public_flat_rw*/{kinds[direction][1]};\n"
-        for direction, width, port in ports
-    ]
-    connections = ",\n".join(f"    .{port}({port})" for _, _, port in ports)
-    return f"module {BENCH};\n{''.join(signals)}  {name} dut (\n{connections}\n  );\nendmodule\n"
+__all__ = ["AxiBench", "ChannelRules", "ResetRules", "ResponseRules", "Sink", "Source"]
 
 
 class ChannelRules:
@@ -82,6 +55,26 @@ class ResponseRules:
         self.answered += valid and ready
         self.taken = [before + moved for before, moved in zip(self.taken, taken, strict=True)]
         return f"{self.name}: response without a request" if broken else None
+
+
+class ResetRules:
+    """Rule of a channel in reset: nothing is offered in the cycle after an edge in reset.
+
+    Parameters
+    ----------
+    name : str
+        For messages.
+    """
+
+    def __init__(self, name: str):
+        self.name = name
+        self.before = False
+
+    def step(self, reset: bool, valid: bool) -> str | None:
+        """Take in one clock edge: whether it is in reset, and what is offered."""
+        broken = self.before and valid
+        self.before = reset
+        return f"{self.name}: valid after an edge in reset" if broken else None
 
 
 class _Channel:
@@ -157,6 +150,7 @@ class Sink:
     def __init__(self, channel: _Channel, rng: random.Random, stall: float):
         self.channel, self.rng, self.stall = channel, rng, stall
         self.rules = ChannelRules(channel.name)
+        self.reset_rules = ResetRules(channel.name)
         self.taken: list[tuple[int, ...]] = []
         self.valid = self.ready = False
         channel.ready.value = 0
@@ -205,9 +199,10 @@ class AxiBench:
     async def start(self, reset_cycles: int = 4) -> None:
         """Reset the accelerator, and start all agents."""
         self.dut.aresetn.value = 0
+        await ClockCycles(self.dut.aclk, 2)  # outputs are unknown until the first edge in reset
+        self._task = cocotb.start_soon(self._run())
         await ClockCycles(self.dut.aclk, reset_cycles)
         self.dut.aresetn.value = 1
-        self._task = cocotb.start_soon(self._run())
 
     def stop(self) -> None:
         """Stop all agents, and put the accelerator into reset."""
@@ -221,7 +216,10 @@ class AxiBench:
             self.cycle += 1
             for source in (self.features, self._aw, self._w, self._ar):
                 source.step()
-            found = [sink.step() for sink in (self.logits, self.decisions, self._b, self._r)]
+            sinks = (self.logits, self.decisions, self._b, self._r)
+            found = [sink.step() for sink in sinks]
+            reset = not int(self.dut.aresetn.value)
+            found += [sink.reset_rules.step(reset, sink.valid) for sink in sinks]
             found.append(self._write_rules.step((self._aw.moved, self._w.moved), self._b.valid, self._b.ready))
             found.append(self._read_rules.step((self._ar.moved,), self._r.valid, self._r.ready))
             self.violations += [f"cycle {self.cycle}: {broken}" for broken in found if broken]

@@ -1,11 +1,9 @@
 """The compiled batch simulator: whole corpora of clips through the Verilog, every logit and decision checked."""
 
 import contextlib
-import hashlib
 import importlib.resources
 import os
 import selectors
-import shutil
 import subprocess
 import tempfile
 import time
@@ -17,23 +15,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lmu_hw.config import StatePolicy, WeightStore
-from lmu_hw.emit import to_verilog, weight_image
+from lmu_hw.emit import TOP, to_verilog, weight_image
 from lmu_hw.golden import Golden, decide
 from lmu_hw.plan import Plan
-from lmu_hw.tools import Tool, ToolError, find_verilator, run_tool
+from lmu_sim.verilated import build_program
 
 __all__ = ["BatchReport", "BatchResult", "BatchSimulator", "Mismatch", "compare", "verify_batch"]
 
 IntArray = NDArray[np.int64]
 Progress = Callable[[int, int, float], None]
 
-PREFIX = "Vdesign"
-VERILATE = [
-    "--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "-Wno-lint", "-Wno-style",
-    "--prefix", PREFIX, "--Mdir", "."
-]  # fmt: skip
-COMPILE = ["-std=c++17", "-DVERILATOR=1", "-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TIMING=0", "-DVM_TRACE=0", "-I."]
-FAST, SLOW, RUNTIME = "-O3", "-O0", "-O1"
 GOLDEN_CLIPS = 256
 """Clips that the golden model runs at once."""
 
@@ -154,50 +145,9 @@ class BatchSimulator:
     def __init__(self, plan: Plan, directory: str | Path, verilog: str | None = None):
         self.plan = plan
         self.directory = Path(directory)
-        self.directory.mkdir(parents=True, exist_ok=True)
-        verilator = find_verilator()
-        compiler = _compiler(verilator)
         text = to_verilog(plan) if verilog is None else verilog
         loop = importlib.resources.files("lmu_sim").joinpath("batch.cpp").read_text()
-        design = _design_header(plan)
-        flags = " ".join([*VERILATE, *COMPILE, FAST, SLOW])
-        key = _digest(text, loop, design, flags, verilator.version, compiler.version)
-        self.program = self.directory / f"batch-{key}"
-        if not self.program.exists():
-            with tempfile.TemporaryDirectory(prefix=".build-", dir=self.directory) as folder:
-                build = Path(folder)
-                (build / "design.v").write_text(text)
-                (build / "design.h").write_text(design)
-                (build / "batch.cpp").write_text(loop)
-                self._build(build, verilator, compiler).replace(self.program)
-
-    def _build(self, build: Path, verilator: Tool, compiler: Tool) -> Path:
-        run_tool(verilator, [*VERILATE, "design.v"], build)
-        headers = Path(run_tool(verilator, ["--getenv", "VERILATOR_ROOT"], build).strip()) / "include"
-        include = [f"-I{headers}", f"-I{headers / 'vltstd'}"]
-        slow = sorted(path.name for path in build.glob(f"{PREFIX}*Slow.cpp"))
-        fast = sorted(path.name for path in build.glob(f"{PREFIX}*.cpp") if path.name not in slow)
-        objects = []
-        for name, sources, level in (("fast", [*fast, "batch.cpp"], FAST), ("slow", slow, SLOW)):
-            (build / f"{name}.cc").write_text("".join(f'#include "{source}"\n' for source in sources))
-            run_tool(compiler, [*COMPILE, *include, level, "-c", f"{name}.cc", "-o", f"{name}.o"], build)
-            objects.append(f"{name}.o")
-        for name in ("verilated", "verilated_threads"):
-            objects.append(self._runtime_object(headers / f"{name}.cpp", include, build, verilator, compiler))
-        run_tool(compiler, [*objects, "-pthread", "-o", "batch"], build)
-        return build / "batch"
-
-    def _runtime_object(
-        self, source: Path, include: list[str], build: Path, verilator: Tool, compiler: Tool
-    ) -> str:
-        """A part of Verilator's own, compiled once for all programs in the directory."""
-        key = _digest(source.read_text(), " ".join([*COMPILE, RUNTIME]), verilator.version, compiler.version)
-        kept = self.directory.resolve() / f"{source.stem}-{key}.o"
-        if not kept.exists():
-            made = build / kept.name
-            run_tool(compiler, [*COMPILE, *include, RUNTIME, "-c", str(source), "-o", made.name], build)
-            made.replace(kept)
-        return str(kept)
+        self.program = build_program(self.directory, "batch", text, TOP, _design_header(plan), loop)
 
     def run(self, frames: ArrayLike, processes: int = 2, progress: Progress | None = None) -> BatchResult:
         """Run clips.
@@ -346,19 +296,6 @@ def _checked_frames(plan: Plan, frames: ArrayLike) -> IntArray:
     if not plan.model.input.contains(array):
         raise ValueError(f"frame values must be in {plan.model.input.min} to {plan.model.input.max}")
     return array.astype(np.int64)
-
-
-def _digest(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
-
-
-def _compiler(verilator: Tool) -> Tool:
-    command = verilator.env.get("CXX", "g++")
-    found = shutil.which(command, path=verilator.env.get("PATH"))
-    if found is None:
-        raise ToolError(f"the C++ compiler {command} was not found: apt install g++")
-    tool = Tool([found], verilator.env, "")
-    return tool._replace(version=run_tool(tool, ["--version"], Path.cwd()).partition("\n")[0])
 
 
 def _design_header(plan: Plan) -> str:

@@ -288,7 +288,7 @@ FAULTS = (
         "product shift",
         "verilog",
         "the products of lane 0 are shifted by one bit too many",
-        _replace("lanes", r"(assign product0 +=) (.+);", r"\1 (\2) <<< 1;"),
+        _replace("lanes.multiply", r"(assign product0 +=) (.+);", r"\1 (\2) <<< 1;"),
     ),
     Fault("dropped element", "verilog", "the last element of the memory state is not written", _text(_dropped)),
     Fault(

@@ -1,8 +1,10 @@
 // Zero-delay simulation of a gate netlist, 64 independent runs at a time: bit k of every word belongs to run k.
 //
 // Nodes are evaluated in topological order, and only when an input changed, so no net glitches. Changes and time at 1 are
-// counted for every net, exactly. The cell functions are in functions.inc, generated from the Liberty file.
+// counted for every net, exactly, over the runs that are to be counted. The cell functions are in functions.inc,
+// generated from the Liberty file. Memory macros keep a word of 64 runs for every bit they hold.
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <vector>
@@ -13,6 +15,17 @@ struct Flop {
     int32_t clock, data, clear, preset, state;
 };
 
+// Nets of the pins of a memory macro; no mask means that whole words are written.
+struct Macro {
+    int32_t clock, enable, write, read;
+    std::vector<int32_t> address, data_in, mask, data_out;
+    std::vector<Word> contents;  // [address][bit]
+    std::vector<int32_t> watched;
+    std::vector<Word> before;  // of the watched pins when they last settled
+    std::vector<int64_t> changes, enabled;
+    int64_t edges[8];  // by enable, write, read
+};
+
 struct Record {
     int64_t cycle;
     int32_t port;
@@ -20,9 +33,9 @@ struct Record {
     Word payload[4];
 };
 
+// Time at 1 is kept as the sum of the times of all falling edges less those of all rising ones.
 struct Net {
-    Word value = 0;
-    int64_t toggles = 0, high = 0, since = 0;
+    int64_t toggles = 0, high = 0;
     int32_t first_reader = 0, end_reader = 0, first_flop = 0, end_flop = 0;
 };
 
@@ -30,6 +43,8 @@ struct Simulator {
     std::vector<int32_t> function, first_input, inputs, output;
     std::vector<int32_t> readers, flops_of;
     std::vector<Flop> flops;
+    std::vector<Macro> macros;
+    std::vector<Word> values;
     std::vector<Net> nets;
     std::vector<Word> dirty, clock_before;
     std::vector<int32_t> pending;
@@ -37,19 +52,19 @@ struct Simulator {
     std::vector<Word> next;
     int64_t now = 0;
     int32_t clock = 0;
-    Word runs = ~Word(0);
+    Word runs = ~Word(0), counted = ~Word(0);
 
-    Word value(int32_t net) const { return nets[net].value; }
+    Word value(int32_t net) const { return values[net]; }
 
     void set(int32_t index, Word word) {
+        Word before = values[index];
+        if (!((word ^ before) & runs)) return;
+        values[index] = word;
         Net &net = nets[index];
-        Word before = net.value;
-        Word changed = (word ^ before) & runs;
-        if (!changed) return;
-        net.toggles += __builtin_popcountll(changed);
-        net.high += __builtin_popcountll(before & runs) * (now - net.since);
-        net.since = now;
-        net.value = word;
+        int falling = __builtin_popcountll(before & ~word & counted);
+        int rising = __builtin_popcountll(~before & word & counted);
+        net.toggles += falling + rising;
+        net.high += (falling - rising) * now;
         for (int32_t k = net.first_reader; k < net.end_reader; k++)
             dirty[readers[k] >> 6] |= Word(1) << (readers[k] & 63);
         for (int32_t k = net.first_flop; k < net.end_flop; k++) {
@@ -63,7 +78,7 @@ struct Simulator {
 
     Word evaluate(int32_t node) const {
         const int32_t *in = &inputs[first_input[node]];
-        const Net *v = nets.data();
+        const Word *v = values.data();
         switch (function[node]) {
 #include "functions.inc"
         }
@@ -81,46 +96,121 @@ struct Simulator {
             }
     }
 
-    void settle() {
-        for (;;) {
-            propagate();
-            if (pending.empty()) return;
-            next.clear();
-            for (int32_t index : pending) {
-                const Flop &flop = flops[index];
-                Word clock_now = value(flop.clock);
-                Word rising = clock_now & ~clock_before[index];
-                clock_before[index] = clock_now;
-                Word state = (value(flop.state) & ~rising) | (value(flop.data) & rising);
-                if (flop.preset >= 0) state |= value(flop.preset);
-                if (flop.clear >= 0) state &= ~value(flop.clear);
-                next.push_back(state);
+    // Next state of a flip-flop, from the values before the edge.
+    Word sampled(const Flop &flop, Word rising) const {
+        Word state = (value(flop.state) & ~rising) | (value(flop.data) & rising);
+        if (flop.preset >= 0) state |= value(flop.preset);
+        if (flop.clear >= 0) state &= ~value(flop.clear);
+        return state;
+    }
+
+    // Access of a macro, from the values before the edge; what its outputs become is appended to `next`.
+    void access(Macro &macro, Word rising) {
+        Word enable = value(macro.enable), write = value(macro.write), read = value(macro.read);
+        for (int state = 0; state < 8; state++) {
+            Word match = (state & 4 ? enable : ~enable) & (state & 2 ? write : ~write) & (state & 1 ? read : ~read);
+            macro.edges[state] += __builtin_popcountll(rising & match & counted);
+        }
+        size_t first = next.size(), width = macro.data_out.size();
+        for (int32_t net : macro.data_out) next.push_back(value(net));
+        for (Word left = rising & enable & (write | read) & runs; left;) {
+            Word alike = left;
+            size_t address = 0;
+            for (size_t bit = 0; bit < macro.address.size(); bit++) {
+                Word one = value(macro.address[bit]);
+                bool high = one >> __builtin_ctzll(left) & 1;
+                alike &= high ? one : ~one;
+                address |= size_t(high) << bit;
             }
-            std::vector<int32_t> done;
-            done.swap(pending);
-            for (int32_t index : done) is_pending[index] = 0;
-            for (size_t k = 0; k < done.size(); k++) set(flops[done[k]].state, next[k]);
+            left &= ~alike;
+            Word *word = &macro.contents[address * width];
+            for (size_t bit = 0; bit < width; bit++) {
+                Word stored = alike & write & (macro.mask.empty() ? ~Word(0) : value(macro.mask[bit]));
+                word[bit] = (word[bit] & ~stored) | (value(macro.data_in[bit]) & stored);
+                next[first + bit] = (next[first + bit] & ~(alike & read)) | (word[bit] & alike & read);
+            }
         }
     }
 
-    void rise() {
+    // Flip-flops and macros whose clocks moved take their next states; false if there were none.
+    bool capture() {
+        if (pending.empty()) return false;
+        int32_t number = int32_t(flops.size());
+        next.clear();
+        for (int32_t index : pending) {
+            Word clock_now = value(index < number ? flops[index].clock : macros[index - number].clock);
+            Word rising = clock_now & ~clock_before[index];
+            clock_before[index] = clock_now;
+            if (index < number)
+                next.push_back(sampled(flops[index], rising));
+            else
+                access(macros[index - number], rising);
+        }
+        std::vector<int32_t> done;
+        done.swap(pending);
+        const Word *state = next.data();
+        for (int32_t index : done) {
+            is_pending[index] = 0;
+            if (index < number)
+                set(flops[index].state, *state++);
+            else
+                for (int32_t net : macros[index - number].data_out) set(net, *state++);
+        }
+        return true;
+    }
+
+    void settle() {
+        do propagate();
+        while (capture());
+    }
+
+    // Changes of the macros' pins, taken when all have settled, apart where the enable is high.
+    void watch() {
+        for (Macro &macro : macros) {
+            Word enable = value(macro.enable);
+            for (size_t k = 0; k < macro.watched.size(); k++) {
+                Word now_at = value(macro.watched[k]);
+                Word changed = (now_at ^ macro.before[k]) & counted;
+                macro.before[k] = now_at;
+                if (!changed) continue;
+                macro.changes[k] += __builtin_popcountll(changed);
+                macro.enabled[k] += __builtin_popcountll(changed & enable);
+            }
+        }
+    }
+
+    // Count other runs from now on.
+    void select(Word other) {
+        for (size_t k = 0; k < nets.size(); k++)
+            nets[k].high += (__builtin_popcountll(values[k] & counted) - __builtin_popcountll(values[k] & other)) * now;
+        counted = other;
+    }
+
+    // A rising edge of the clock. Inputs change with the flip-flops: one after the other would be changes in no time.
+    template <typename Drive> void rise(Drive drive) {
         set(clock, ~Word(0));
+        propagate();
+        capture();
+        drive();
         settle();
     }
 
     void fall() {
         now++;
+        watch();
         set(clock, 0);
         settle();
         now++;
     }
 };
 
+#pragma GCC visibility push(default)
 extern "C" {
 
 Simulator *gates_new(
     int32_t nets, int32_t nodes, const int32_t *function, const int32_t *first_input, const int32_t *inputs,
-    const int32_t *output, int32_t flops, const int32_t *flop_nets, int32_t clock, Word runs
+    const int32_t *output, int32_t flops, const int32_t *flop_nets, int32_t macros, const int32_t *macro_nets,
+    int32_t clock, Word runs
 ) {
     Simulator *s = new Simulator;
     s->function.assign(function, function + nodes);
@@ -128,9 +218,10 @@ Simulator *gates_new(
     s->inputs.assign(inputs, inputs + first_input[nodes] + 1);
     s->output.assign(output, output + nodes);
     s->nets.resize(nets);
+    s->values.assign(nets, 0);
     s->dirty.assign((nodes + 63) / 64, 0);
     s->clock = clock;
-    s->runs = runs;
+    s->runs = s->counted = runs;
     std::vector<std::vector<int32_t>> readers(nets), watching(nets);
     for (int32_t node = 0; node < nodes; node++) {
         s->dirty[node >> 6] |= Word(1) << (node & 63);
@@ -144,9 +235,31 @@ Simulator *gates_new(
         if (flop.clear >= 0) watching[flop.clear].push_back(index);
         if (flop.preset >= 0) watching[flop.preset].push_back(index);
     }
-    s->clock_before.assign(flops, 0);
-    s->is_pending.assign(flops, 1);
-    for (int32_t index = 0; index < flops; index++) s->pending.push_back(index);
+    for (int32_t index = 0; index < macros; index++) {
+        Macro macro = {};
+        macro.clock = macro_nets[0];
+        macro.enable = macro_nets[1];
+        macro.write = macro_nets[2];
+        macro.read = macro_nets[3];
+        int32_t addresses = macro_nets[4], width = macro_nets[5], masks = macro_nets[6], watched = macro_nets[7];
+        const int32_t *place = macro_nets + 8;
+        macro.address.assign(place, place + addresses);
+        macro.data_in.assign(place + addresses, place + addresses + width);
+        macro.mask.assign(place + addresses + width, place + addresses + width + masks);
+        place += addresses + width + masks;
+        macro.data_out.assign(place, place + width);
+        macro.watched.assign(place + width, place + width + watched);
+        macro_nets = place + width + watched;
+        macro.contents.assign((size_t(1) << addresses) * width, 0);
+        macro.before.assign(watched, 0);
+        macro.changes.assign(watched, 0);
+        macro.enabled.assign(watched, 0);
+        watching[macro.clock].push_back(flops + index);
+        s->macros.push_back(macro);
+    }
+    s->clock_before.assign(flops + macros, 0);
+    s->is_pending.assign(flops + macros, 1);
+    for (int32_t index = 0; index < flops + macros; index++) s->pending.push_back(index);
     for (int32_t net = 0; net < nets; net++) {
         s->nets[net].first_reader = int32_t(s->readers.size());
         s->readers.insert(s->readers.end(), readers[net].begin(), readers[net].end());
@@ -155,31 +268,103 @@ Simulator *gates_new(
         s->flops_of.insert(s->flops_of.end(), watching[net].begin(), watching[net].end());
         s->nets[net].end_flop = int32_t(s->flops_of.size());
     }
-    s->nets[1].value = ~Word(0);
+    s->values[1] = ~Word(0);
     // Clocks that are inverted on their way are at 1 from the start: that is no edge.
     s->propagate();
     for (int32_t index = 0; index < flops; index++) s->clock_before[index] = s->value(s->flops[index].clock);
+    for (int32_t index = 0; index < macros; index++)
+        s->clock_before[flops + index] = s->value(s->macros[index].clock);
     s->settle();
     return s;
 }
 
 void gates_free(Simulator *s) { delete s; }
 
-void gates_clear(Simulator *s) {
-    for (Net &net : s->nets) {
-        net.toggles = net.high = 0;
-        net.since = s->now;
+// Forget all counts, and count the given runs from now on.
+void gates_clear(Simulator *s, Word counted) {
+    for (Net &net : s->nets) net.toggles = net.high = 0;
+    s->counted = 0;
+    s->select(counted & s->runs);
+    for (Macro &macro : s->macros) {
+        std::memset(macro.edges, 0, sizeof(macro.edges));
+        for (size_t k = 0; k < macro.watched.size(); k++) {
+            macro.before[k] = s->value(macro.watched[k]);
+            macro.changes[k] = macro.enabled[k] = 0;
+        }
     }
 }
 
-int64_t gates_counts(Simulator *s, int64_t *toggles, int64_t *high) {
-    for (Net &net : s->nets) {
-        net.high += __builtin_popcountll(net.value & s->runs) * (s->now - net.since);
-        net.since = s->now;
-        *toggles++ = net.toggles;
-        *high++ = net.high;
+// Count the given runs from now on, beside what was counted before.
+void gates_select(Simulator *s, Word counted) { s->select(counted & s->runs); }
+
+int64_t gates_now(Simulator *s) { return s->now; }
+
+void gates_counts(Simulator *s, int64_t *toggles, int64_t *high) {
+    for (size_t k = 0; k < s->nets.size(); k++) {
+        toggles[k] = s->nets[k].toggles;
+        high[k] = s->nets[k].high + __builtin_popcountll(s->values[k] & s->counted) * s->now;
     }
-    return s->now;
+}
+
+// Counts of a macro: clock edges by enable, write and read, and changes of the watched pins.
+void gates_accesses(Simulator *s, int32_t index, int64_t *edges, int64_t *changes, int64_t *enabled) {
+    const Macro &macro = s->macros[index];
+    std::memcpy(edges, macro.edges, sizeof(macro.edges));
+    std::copy(macro.changes.begin(), macro.changes.end(), changes);
+    std::copy(macro.enabled.begin(), macro.enabled.end(), enabled);
+}
+
+// Values of nets, for peeking.
+void gates_peek(Simulator *s, int32_t nets, const int32_t *net, Word *found) {
+    for (int32_t k = 0; k < nets; k++) found[k] = s->value(net[k]);
+}
+
+// Give states of flip-flops other values in the runs of `mask`; counts see it as a change.
+void gates_poke(Simulator *s, int32_t nets, const int32_t *net, const Word *words, Word mask) {
+    for (int32_t k = 0; k < nets; k++) s->set(net[k], (s->value(net[k]) & ~mask) | (words[k] & mask));
+    s->settle();
+}
+
+// Words of a macro from `address` on, [address][bit].
+void gates_read_macro(Simulator *s, int32_t index, int32_t address, int32_t words, Word *found) {
+    const Macro &macro = s->macros[index];
+    size_t width = macro.data_out.size();
+    std::memcpy(found, &macro.contents[address * width], words * width * sizeof(Word));
+}
+
+void gates_write_macro(Simulator *s, int32_t index, int32_t address, int32_t words, const Word *given, Word mask) {
+    Macro &macro = s->macros[index];
+    size_t width = macro.data_out.size();
+    Word *place = &macro.contents[address * width];
+    for (size_t k = 0; k < words * width; k++) place[k] = (place[k] & ~mask) | (given[k] & mask);
+}
+
+int64_t gates_state_size(Simulator *s) {
+    int64_t size = int64_t(s->nets.size() + s->clock_before.size());
+    for (const Macro &macro : s->macros) size += int64_t(macro.contents.size());
+    return size;
+}
+
+// Everything that one run holds, a byte a bit; nothing may be on its way.
+void gates_save(Simulator *s, int32_t run, char *state) {
+    for (Word word : s->values) *state++ = word >> run & 1;
+    for (Word word : s->clock_before) *state++ = word >> run & 1;
+    for (const Macro &macro : s->macros)
+        for (Word word : macro.contents) *state++ = word >> run & 1;
+}
+
+// Put the runs of `mask` in a saved state; counts do not see it.
+void gates_load(Simulator *s, const char *state, Word mask) {
+    auto put = [&](Word &word) { word = *state++ ? word | mask : word & ~mask; };
+    Word counted = s->counted;
+    s->select(counted & ~mask);
+    for (Word &word : s->values) put(word);
+    s->select(counted);
+    for (Word &word : s->clock_before) put(word);
+    for (Macro &macro : s->macros) {
+        for (Word &word : macro.contents) put(word);
+        for (size_t k = 0; k < macro.watched.size(); k++) macro.before[k] = s->value(macro.watched[k]);
+    }
 }
 
 // Cycles with given inputs: words[cycle][input]; outputs are taken at the end of each cycle.
@@ -188,9 +373,9 @@ void gates_vectors(
     const int32_t *output_nets, Word *found
 ) {
     for (int64_t cycle = 0; cycle < cycles; cycle++) {
-        s->rise();
-        for (int32_t k = 0; k < inputs; k++) s->set(input_nets[k], words[cycle * inputs + k]);
-        s->settle();
+        s->rise([&] {
+            for (int32_t k = 0; k < inputs; k++) s->set(input_nets[k], words[cycle * inputs + k]);
+        });
         s->fall();
         for (int32_t k = 0; k < outputs; k++) found[cycle * outputs + k] = s->value(output_nets[k]);
     }
@@ -198,14 +383,16 @@ void gates_vectors(
 
 // A stream in, streams out, all by valid and ready. Beats are payload bits [run][beat][word]; beat b is offered from cycle
 // earliest[b] on. Ports out: nets of valid, ready (driven to 1), number of payload bits, payload. Ends when `expected` beats
-// came out of every run at every port, or after `limit` cycles. Returns the number of cycles; negative if the records are full.
+// came out of every run at every port, or after `limit` cycles, in any case then if `exactly`. Returns the number of cycles;
+// negative if the records are full.
 int64_t gates_stream(
-    Simulator *s, int64_t limit, int32_t valid, int32_t ready, int32_t bits, const int32_t *payload, int64_t beats,
-    const Word *data, const int64_t *earliest, int32_t ports, const int32_t *port_nets, const int64_t *expected,
-    int64_t room, Record *records, int64_t *count, int64_t *accepted
+    Simulator *s, int64_t limit, int32_t exactly, int32_t valid, int32_t ready, int32_t bits, const int32_t *payload,
+    int64_t beats, const Word *data, const int64_t *earliest, int32_t ports, const int32_t *port_nets,
+    const int64_t *expected, int64_t room, Record *records, int64_t *count, int64_t *accepted
 ) {
     std::vector<int64_t> beat(64, 0);
-    std::vector<Word> held(bits, 0);
+    std::vector<Word> held;
+    for (int32_t k = 0; k < bits; k++) held.push_back(s->value(payload[k]));
     std::vector<int64_t> missing;
     std::vector<const int32_t *> port;
     const int32_t *place = port_nets;
@@ -222,8 +409,7 @@ int64_t gates_stream(
     int32_t words = (bits + 63) / 64;
     Word offered = 0;
     *count = 0;
-    for (; cycle < limit && left > 0; cycle++) {
-        s->rise();
+    for (; cycle < limit && (exactly || left > 0); cycle++) {
         for (int run = 0; run < 64; run++) {
             if (!(s->runs >> run & 1) || (offered >> run & 1)) continue;
             if (beat[run] >= beats || earliest[beat[run]] > cycle) continue;
@@ -234,10 +420,11 @@ int64_t gates_stream(
                 held[k] = (held[k] & ~(Word(1) << run)) | (bit << run);
             }
         }
-        s->set(valid, offered);
-        for (int32_t k = 0; k < bits; k++) s->set(payload[k], held[k]);
-        for (int32_t p = 0; p < ports; p++) s->set(port[p][1], ~Word(0));
-        s->settle();
+        s->rise([&] {
+            s->set(valid, offered);
+            for (int32_t k = 0; k < bits; k++) s->set(payload[k], held[k]);
+            for (int32_t p = 0; p < ports; p++) s->set(port[p][1], ~Word(0));
+        });
         s->fall();
         Word taken = offered & s->value(ready);
         offered &= ~taken;

@@ -11,30 +11,27 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_hw.flows.expression import Expression, Tree
-from lmu_hw.flows.liberty import Cell, Sequential, cache_folder
+from lmu_hw.flows.liberty import cache_folder
 from lmu_hw.power.activity import Activity
-from lmu_hw.power.netlist import HIGH, LOW, Netlist
+from lmu_hw.power.netlist import Netlist
 from lmu_hw.tools import ToolError
+from lmu_sim.counts import AccessCounts, Counts
+from lmu_sim.gate_nodes import CompiledNetlist, GateError, PlacedMacro
 
 __all__ = ["Beat", "GateError", "GateSimulator"]
 
 IntArray = NDArray[np.int64]
 
 MAX_RUNS = 64
-COMPILER_ARGUMENTS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared")
+COMPILER_ARGUMENTS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-fvisibility=hidden")
 RECORD = np.dtype([("cycle", np.int64), ("port", np.int32), ("run", np.int32), ("payload", np.uint64, 4)])
-
-
-class GateError(ValueError):
-    """A netlist cannot be simulated."""
 
 
 @dataclass(frozen=True)
@@ -51,175 +48,6 @@ class Beat:
 
     cycle: int
     payload: int
-
-
-def _c_text(tree: Tree, places: Mapping[str, int]) -> str:
-    """C expression of a Boolean function; pin ``p`` is ``v[in[places[p]]].value``."""
-    if tree[0] == "pin":
-        return f"v[in[{places[str(tree[1])]}]].value"
-    parts = [_c_text(part, places) for part in tree[1:]]
-    match tree[0]:
-        case "not":
-            return f"~{parts[0]}"
-        case "and":
-            return f"({parts[0]} & {parts[1]})"
-        case "or":
-            return f"({parts[0]} | {parts[1]})"
-        case "xor":
-            return f"({parts[0]} ^ {parts[1]})"
-        case "one":
-            return "~Word(0)"
-        case _:
-            return "Word(0)"
-
-
-@dataclass(frozen=True)
-class _Node:
-    """A function of pins and states that drives a pin or state."""
-
-    function: Expression
-    output: str
-
-
-@dataclass(frozen=True)
-class _Flop:
-    """A flip-flop: names of pins or states, nothing for what it does not have."""
-
-    clock: str
-    data: str
-    clear: str
-    preset: str
-    state: str
-
-
-def _latch(one: Sequential, data: Expression, enable: Expression) -> Expression:
-    """State of a latch as a function of pins and its own state."""
-    text = f"(({enable.text})*({data.text}))+(!({enable.text})*{one.state})"
-    if one.preset is not None:
-        text = f"({one.preset.text})+({text})"
-    if one.clear is not None:
-        text = f"!({one.clear.text})*({text})"
-    return Expression(text)
-
-
-def _clock_gate(cell: Cell) -> list[_Node]:
-    roles = {pin.role: pin.name for pin in cell.pins.values() if pin.role}
-    clock, enable, test, out = (roles.get(role, "") for role in ("clock", "enable", "test", "out"))
-    rest = [name for name in cell.inputs if name not in (clock, enable, test)]
-    enable = enable or (rest[0] if len(rest) == 1 else "")
-    out = out or (cell.outputs[0] if len(cell.outputs) == 1 else "")
-    if not cell.clock_gating.startswith("latch_posedge") or not (clock and enable and out):
-        raise GateError(f"the clock gate {cell.name} is of a kind that is not simulated: {cell.clock_gating!r}")
-    late = cell.clock_gating.endswith("postcontrol")
-    request = f"({enable}+{test})" if test and not late else enable
-    passing = f"({clock}*(state+{test}))" if test and late else f"{clock}*state"
-    return [_Node(Expression(f"(!{clock}*{request})+({clock}*state)"), "state"), _Node(Expression(passing), out)]
-
-
-def _behaviour(cell: Cell) -> tuple[list[_Node], list[_Flop]]:
-    """Nodes and flip-flops of a cell."""
-    if cell.memory is not None:
-        raise GateError(f"the memory macro {cell.name} is not simulated")
-    if cell.clock_gating:
-        return _clock_gate(cell), []
-    nodes: list[_Node] = []
-    flops: list[_Flop] = []
-    for number, one in enumerate(cell.sequentials):
-        if one.data is None or one.clock is None:
-            raise GateError(f"the cell {cell.name} has a {one.kind} without data or clock")
-        if one.kind == "latch":
-            nodes.append(_Node(_latch(one, one.data, one.clock), one.state))
-        else:
-            names = {}
-            for kind in ("clock", "data", "clear", "preset"):
-                function = getattr(one, kind)
-                names[kind] = "" if function is None else f"{kind}{number}"
-                if function is not None:
-                    nodes.append(_Node(function, names[kind]))
-            flops.append(_Flop(**names, state=one.state))
-        if one.inverse:
-            nodes.append(_Node(Expression(f"!{one.state}"), one.inverse))
-    for pin in cell.pins.values():
-        if pin.direction == "input" or pin.direction == "internal":
-            continue
-        if pin.function is None or pin.three_state is not None:
-            raise GateError(f"the output {pin.name} of the cell {cell.name} has no function that can be simulated")
-        nodes.append(_Node(pin.function, pin.name))
-    return nodes, flops
-
-
-class _Compiled:
-    """Nodes of a netlist in topological order, as numbers."""
-
-    def __init__(self, netlist: Netlist):
-        self.nets = netlist.nets
-        self.functions: dict[str, int] = {}
-        self.flops: list[int] = []
-        function: list[int] = []
-        inputs: list[list[int]] = []
-        output: list[int] = []
-        behaviours: dict[str, tuple[list[_Node], list[_Flop]]] = {}
-        for instance in netlist.instances:
-            cell = instance.cell
-            if cell.name not in behaviours:
-                behaviours[cell.name] = _behaviour(cell)
-            nodes, flops = behaviours[cell.name]
-            local = dict(instance.nets)
-            for node in nodes:
-                plain = node.function.tree
-                if plain[0] == "pin" and node.output not in local:
-                    local[node.output] = local[str(plain[1])] if str(plain[1]) in local else self.fresh()
-                    continue
-                for name in (*node.function.pins, node.output):
-                    if name not in local:
-                        local[name] = self.fresh()
-                places = {name: index for index, name in enumerate(node.function.pins)}
-                text = _c_text(node.function.tree, places)
-                function.append(self.functions.setdefault(text, len(self.functions)))
-                inputs.append([local[name] for name in node.function.pins])
-                output.append(local[node.output])
-            for flop in flops:
-                if flop.state not in local:
-                    local[flop.state] = self.fresh()
-                self.flops += [local[name] if name else -1 for name in vars(flop).values()]
-        # Nodes of a level that do the same stand together, and nets in the order of their nodes: both are quicker.
-        level = self._levels(inputs, output)
-        order = np.lexsort((function, level)).tolist()
-        driven = [output[node] for node in order]
-        rest = np.setdiff1d(np.arange(self.nets), driven)
-        self.place = np.empty(self.nets, dtype=np.int32)
-        self.place[np.concatenate([rest, driven]).astype(np.int64)] = np.arange(self.nets)
-        self.function = np.array([function[node] for node in order], dtype=np.int32)
-        self.output = self.place[driven]
-        lengths = [len(inputs[node]) for node in order]
-        self.first_input = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-        self.inputs = self.place[np.array([net for node in order for net in inputs[node]] + [0])]
-        self.flop_nets = np.array([self.place[net] if net >= 0 else -1 for net in self.flops], dtype=np.int32)
-
-    def fresh(self) -> int:
-        self.nets += 1
-        return self.nets - 1
-
-    @staticmethod
-    def _levels(inputs: list[list[int]], output: list[int]) -> list[int]:
-        driver = {net: node for node, net in enumerate(output)}
-        readers: list[list[int]] = [[] for _ in output]
-        waiting = [0] * len(output)
-        for node, nets in enumerate(inputs):
-            for source in {driver[net] for net in nets if net in driver} - {node}:
-                readers[source].append(node)
-                waiting[node] += 1
-        level = [0] * len(output)
-        ready = [node for node, count in enumerate(waiting) if not count]
-        for node in ready:
-            for reader in readers[node]:
-                level[reader] = max(level[reader], level[node] + 1)
-                waiting[reader] -= 1
-                if not waiting[reader]:
-                    ready.append(reader)
-        if len(ready) != len(output):
-            raise GateError("the netlist has a combinational loop")
-        return level
 
 
 def _machine() -> str:
@@ -255,8 +83,9 @@ def _library(functions: Mapping[str, int]) -> ctypes.CDLL:
             (work / "gates.so").replace(place)
     library = ctypes.CDLL(str(place))
     library.gates_new.restype = ctypes.c_void_p
-    library.gates_counts.restype = ctypes.c_int64
+    library.gates_now.restype = ctypes.c_int64
     library.gates_stream.restype = ctypes.c_int64
+    library.gates_state_size.restype = ctypes.c_int64
     return library
 
 
@@ -268,16 +97,18 @@ class GateSimulator:
     """A netlist that runs.
 
     Inputs change just after the rising edge that starts a cycle, outputs are taken at its end. All state is zero at
-    first.
+    first, the words of memory macros too.
 
     Parameters
     ----------
     netlist : Netlist
-        Of cells with functions; memory macros and three-state outputs are refused.
+        Of cells with functions and of memory macros with known pins; three-state outputs are refused.
     clock : str
         Name of the clock port.
     runs : int
         Independent runs side by side, 1 to 64.
+    compiled : CompiledNetlist, optional
+        Of the netlist, from the `compiled` of another simulator, to save the time.
 
     Raises
     ------
@@ -287,7 +118,9 @@ class GateSimulator:
         If there is no C++ compiler.
     """
 
-    def __init__(self, netlist: Netlist, clock: str = "clk", runs: int = 1):
+    def __init__(
+        self, netlist: Netlist, clock: str = "clk", runs: int = 1, *, compiled: CompiledNetlist | None = None
+    ):
         if not 1 <= runs <= MAX_RUNS:
             raise GateError(f"runs must be in 1 to {MAX_RUNS}, not {runs!r}")
         if len(netlist.inputs.get(clock, ())) != 1:
@@ -295,9 +128,11 @@ class GateSimulator:
         self.netlist = netlist
         self.clock = clock
         self.runs = runs
-        self._compiled = compiled = _Compiled(netlist)
+        self.compiled = compiled = CompiledNetlist(netlist) if compiled is None else compiled
         self._c = _library(compiled.functions)
-        self._start = 0
+        self._counted_runs = runs
+        self._half_cycles, self._since = 0, 0
+        macros = np.array([number for one in compiled.macros for number in one.numbers(compiled.place)], dtype=np.int32)
         self._handle = ctypes.c_void_p(
             self._c.gates_new(
                 ctypes.c_int32(compiled.nets),
@@ -308,14 +143,24 @@ class GateSimulator:
                 _pointer(compiled.output),
                 ctypes.c_int32(compiled.flop_nets.size // 5),
                 _pointer(compiled.flop_nets),
+                ctypes.c_int32(len(compiled.macros)),
+                _pointer(macros),
                 ctypes.c_int32(compiled.place[netlist.inputs[clock][0]]),
-                ctypes.c_uint64((1 << runs) - 1),
+                ctypes.c_uint64(_mask(range(runs))),
             )
         )
+        for one in compiled.macros:
+            self._check_ties(one)
 
     def __del__(self) -> None:
         if getattr(self, "_handle", None) is not None:
             self._c.gates_free(self._handle)
+
+    def _check_ties(self, placed: PlacedMacro) -> None:
+        for pin, level in placed.macro.ties.items():
+            if (self.peek([placed.nets[pin]]) != level).any():
+                name = self.netlist.instances[placed.instance].name
+                raise GateError(f"the pin {pin} of {name} ({placed.macro.cell}) must be held at {level}")
 
     def run(self, inputs: Mapping[str, IntArray], cycles: int) -> dict[str, IntArray]:
         """Run cycles with given inputs.
@@ -380,6 +225,7 @@ class GateSimulator:
         *,
         earliest: IntArray | None = None,
         limit: int = 10_000_000,
+        cycles: int | None = None,
     ) -> dict[str, list[list[Beat]]]:
         """Feed a stream and collect others; consumers are always ready.
 
@@ -395,6 +241,8 @@ class GateSimulator:
             First cycle in which each beat may be offered; as soon as possible if not given.
         limit : int
             Cycles after which it gives up.
+        cycles : int, optional
+            Run for exactly so many cycles, whatever came by then, instead of until all beats came.
 
         Returns
         -------
@@ -404,7 +252,7 @@ class GateSimulator:
         Raises
         ------
         GateError
-            If not all beats came.
+            If not all beats came, or more than twice as many.
         """
         given = np.asarray(beats, dtype=np.int64)
         given = np.broadcast_to(given if given.ndim == 2 else given[None], (self.runs, given.shape[-1]))
@@ -425,9 +273,10 @@ class GateSimulator:
         room = int(2 * wanted.sum() * self.runs + 1024)
         records = np.zeros(room, dtype=RECORD)
         number, accepted = np.zeros(1, dtype=np.int64), np.zeros(MAX_RUNS, dtype=np.int64)
-        cycles = self._c.gates_stream(
+        done = self._c.gates_stream(
             self._handle,
-            ctypes.c_int64(limit),
+            ctypes.c_int64(limit if cycles is None else cycles),
+            ctypes.c_int32(cycles is not None),
             ctypes.c_int32(self._place("inputs", f"{name}__valid")),
             ctypes.c_int32(self._place("outputs", f"{name}__ready")),
             ctypes.c_int32(payload.size),
@@ -443,14 +292,14 @@ class GateSimulator:
             _pointer(number),
             _pointer(accepted),
         )
-        if cycles < 0:
+        if done < 0:
             raise GateError(f"more than {room} beats came out, {int(wanted.sum()) * self.runs} were expected")
         found: dict[str, list[list[Beat]]] = {port: [[] for _ in range(self.runs)] for port in outputs}
         names = list(outputs)
         for record in records[: int(number[0])]:
             value = sum(int(word) << (64 * index) for index, word in enumerate(record["payload"]))
             found[names[record["port"]]][record["run"]].append(Beat(int(record["cycle"]), value))
-        for port, runs in found.items():
+        for port, runs in found.items() if cycles is None else ():
             fewest = min(len(one) for one in runs)
             if fewest < outputs[port]:
                 taken = int(accepted[: self.runs].min())
@@ -462,7 +311,7 @@ class GateSimulator:
 
     def _places(self, nets: Sequence[int]) -> NDArray[np.int32]:
         """Where nets of the netlist are in the simulator."""
-        return self._compiled.place[np.array(nets, dtype=np.int64)]
+        return self.compiled.place[np.array(nets, dtype=np.int64)]
 
     def _place(self, kind: str, name: str) -> int:
         return int(self._places(self._port(kind, name))[0])
@@ -474,17 +323,47 @@ class GateSimulator:
         return group[name]
 
     def start_counting(self) -> None:
-        """Forget all counts, after a reset say."""
-        self._c.gates_clear(self._handle)
-        self._start = self._time()[0]
+        """Forget all counts, after a reset say, and count all runs from now on."""
+        self._c.gates_clear(self._handle, ctypes.c_uint64(_mask(range(self.runs))))
+        self._counted_runs, self._half_cycles, self._since = self.runs, 0, self._now()
 
-    def _time(self) -> tuple[int, IntArray, IntArray]:
-        toggles, high = np.zeros(self._compiled.nets, dtype=np.int64), np.zeros(self._compiled.nets, dtype=np.int64)
-        now = self._c.gates_counts(self._handle, _pointer(toggles), _pointer(high))
-        return int(now), toggles[self._compiled.place], high[self._compiled.place]
+    def count_runs(self, runs: Iterable[int]) -> None:
+        """Count some runs only from now on, added to what was counted before."""
+        chosen = set(runs)
+        self._half_cycles += self._counted_runs * (self._now() - self._since)
+        self._counted_runs, self._since = len(chosen), self._now()
+        self._c.gates_select(self._handle, ctypes.c_uint64(_mask(chosen)))
+
+    def _now(self) -> int:
+        return int(self._c.gates_now(self._handle))
+
+    def counts(self) -> Counts:
+        """Counts of all nets since they were started, over the runs that were counted."""
+        nets = self.compiled.nets
+        toggles, high = np.zeros(nets, dtype=np.int64), np.zeros(nets, dtype=np.int64)
+        self._c.gates_counts(self._handle, _pointer(toggles), _pointer(high))
+        place = self.compiled.place[: self.netlist.nets]
+        return Counts(
+            half_cycles=self._half_cycles + self._counted_runs * (self._now() - self._since),
+            toggles=toggles[place],
+            high=high[place],
+            accesses={one.instance: self._accesses(index, one) for index, one in enumerate(self.compiled.macros)},
+        )
+
+    def _accesses(self, index: int, placed: PlacedMacro) -> AccessCounts:
+        edges = np.zeros((2, 2, 2), dtype=np.int64)
+        changes, enabled = (np.zeros(len(placed.watched), dtype=np.int64) for _ in range(2))
+        self._c.gates_accesses(
+            self._handle, ctypes.c_int32(index), _pointer(edges), _pointer(changes), _pointer(enabled)
+        )
+        return AccessCounts(
+            edges,
+            dict(zip(placed.watched, changes.tolist(), strict=True)),
+            dict(zip(placed.watched, enabled.tolist(), strict=True)),
+        )
 
     def activity(self, period: float) -> Activity:
-        """Mean activity of all runs since the counts were started.
+        """Mean activity of all counted runs since the counts were started.
 
         Parameters
         ----------
@@ -494,31 +373,134 @@ class GateSimulator:
         Returns
         -------
         Activity
-            Exact counts of every net that has a driver or is an input.
+            Exact counts of every net that has a driver or is an input; `cycles` is the mean over the runs.
 
         Raises
         ------
         GateError
             If no cycle was counted.
         """
-        now, toggles, high = self._time()
-        half_cycles = now - self._start
-        if half_cycles <= 0:
+        counts = self.counts()
+        if not counts.half_cycles:
             raise GateError("no cycle was run since the counts were started")
-        nets = self.netlist.nets
-        known = np.zeros(nets, dtype=bool)
-        known[[LOW, HIGH]] = True
-        known[list(self.netlist.drivers())] = True
-        for port in self.netlist.inputs.values():
-            known[list(port)] = True
-        return Activity(
-            period=period,
-            cycles=half_cycles / 2,
-            toggles=toggles[:nets] / (half_cycles / 2 * self.runs),
-            duty=high[:nets] / (half_cycles * self.runs),
-            known=known,
-            source="zero-delay simulation of the netlist",
+        return counts.activity(self.netlist, period, counts.cycles / self.runs)
+
+    def peek(self, nets: Sequence[int]) -> IntArray:
+        """Present values of nets.
+
+        Parameters
+        ----------
+        nets : sequence of int
+            Of the netlist.
+
+        Returns
+        -------
+        ndarray of int64, shape (nets, runs)
+            0 or 1.
+        """
+        places = self._places(nets)
+        found = np.zeros(places.size, dtype=np.uint64)
+        self._c.gates_peek(self._handle, ctypes.c_int32(places.size), _pointer(places), _pointer(found))
+        return _bits(found, self.runs)
+
+    def poke(self, nets: Sequence[int], values: IntArray, runs: Iterable[int] | None = None) -> None:
+        """Give flip-flops another state, between cycles; the counts see changes.
+
+        Parameters
+        ----------
+        nets : sequence of int
+            Nets of the netlist that flip-flops drive, themselves or through buffers and inverters.
+        values : ndarray of int64, shape (nets, runs)
+            What the nets are to be, 0 or 1.
+        runs : iterable of int, optional
+            Where; everywhere if not given.
+
+        Raises
+        ------
+        GateError
+            If there is no flip-flop behind a net.
+        """
+        states, words = [], _words(np.asarray(values))
+        for number, given in enumerate(nets):
+            net, inverted = self.compiled.state_behind(given)
+            states.append(int(self.compiled.place[net]))
+            words[number] ^= np.uint64(0xFFFFFFFFFFFFFFFF if inverted else 0)
+        places = np.array(states, dtype=np.int32)
+        mask = ctypes.c_uint64(_mask(range(self.runs) if runs is None else runs))
+        self._c.gates_poke(self._handle, ctypes.c_int32(places.size), _pointer(places), _pointer(words), mask)
+
+    def peek_macro(self, instance: int, address: int, words: int) -> IntArray:
+        """Words of a memory macro.
+
+        Parameters
+        ----------
+        instance : int
+            Index of the instance in the netlist.
+        address, words : int
+            First word, and how many.
+
+        Returns
+        -------
+        ndarray of int64, shape (words, width, runs)
+            Bits, lowest first.
+        """
+        index, width = self._macro(instance, address, words)
+        found = np.zeros((words, width), dtype=np.uint64)
+        self._c.gates_read_macro(
+            self._handle, ctypes.c_int32(index), ctypes.c_int32(address), ctypes.c_int32(words), _pointer(found)
         )
+        return _bits(found, self.runs)
+
+    def poke_macro(self, instance: int, address: int, bits: IntArray, runs: Iterable[int] | None = None) -> None:
+        """Change words of a memory macro, between cycles; nothing is counted.
+
+        Parameters
+        ----------
+        instance : int
+            Index of the instance in the netlist.
+        address : int
+            First word.
+        bits : ndarray of int64, shape (words, width, runs)
+            Lowest first.
+        runs : iterable of int, optional
+            Where; everywhere if not given.
+        """
+        words = np.ascontiguousarray(_words(np.asarray(bits)))
+        index, _ = self._macro(instance, address, len(words))
+        self._c.gates_write_macro(
+            self._handle, ctypes.c_int32(index), ctypes.c_int32(address), ctypes.c_int32(len(words)),
+            _pointer(words), ctypes.c_uint64(_mask(range(self.runs) if runs is None else runs)),
+        )  # fmt: skip
+
+    def _macro(self, instance: int, address: int, words: int) -> tuple[int, int]:
+        """Number and width of a macro that holds the given words."""
+        for index, one in enumerate(self.compiled.macros):
+            if one.instance == instance:
+                if not 0 <= address <= address + words <= one.macro.depth:
+                    raise GateError(
+                        f"{one.macro.cell} has {one.macro.depth} words, not {words} from address {address} on"
+                    )
+                return index, one.macro.width
+        raise GateError(f"instance {instance} is no memory macro")
+
+    def save(self, run: int = 0) -> NDArray[np.uint8]:
+        """Everything that a run holds, for `load`; between cycles."""
+        state = np.zeros(self._c.gates_state_size(self._handle), dtype=np.uint8)
+        self._c.gates_save(self._handle, ctypes.c_int32(run), _pointer(state))
+        return state
+
+    def load(self, state: NDArray[np.uint8], runs: Iterable[int]) -> None:
+        """Put runs in a state saved from a simulator of the same netlist; the counts do not see it."""
+        self._c.gates_load(self._handle, _pointer(state), ctypes.c_uint64(_mask(runs)))
+
+
+def _mask(runs: Iterable[int]) -> int:
+    return sum(1 << run for run in runs)
+
+
+def _bits(words: NDArray[np.uint64], runs: int) -> IntArray:
+    """The bits of each run from words of 64."""
+    return (words[..., None] >> np.arange(runs, dtype=np.uint64) & np.uint64(1)).astype(np.int64)
 
 
 def _words(bits: IntArray) -> NDArray[np.uint64]:

@@ -10,23 +10,21 @@ from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles
 
 from lmu_hw.gateware.axi_lite import OKAY, SLVERR
-from lmu_hw.registers import IDENTIFICATION, OFFSETS, REGISTERS, VERSION, Access
+from lmu_hw.registers import OFFSETS, REGISTERS, Access
 from lmu_sim.axi import AxiBench
 
 CASE = json.loads(Path(os.environ["LMU_AXI_CASE"]).read_text())
 HEARD, DROPPED = 1, 2
+FOREIGN = 4
 
 
 async def started(dut, stall, seed):
-    Clock(dut.aclk, 10, unit="ns", impl="gpi").start()
     bench = AxiBench(dut, stall, seed)
     await bench.start()
-    for number, (memory, address, word) in enumerate(CASE["weights"]):
-        if number == 0 or CASE["weights"][number - 1][0] != memory:
-            assert await bench.write(OFFSETS["LOAD_MEMORY"], memory) == OKAY
-            assert await bench.write(OFFSETS["LOAD_ADDRESS"], address) == OKAY
-        for beat in range(CASE["beats"]):
-            assert await bench.write(OFFSETS["LOAD_DATA"], word >> 32 * beat & 0xFFFFFFFF) == OKAY
+    for name, value in CASE["writes"]:
+        assert await bench.write(OFFSETS[name], value) == OKAY, name
+    if CASE["writes"]:
+        assert await get(bench, "LOAD_CRC") == CASE["crc"]
     return bench
 
 
@@ -54,8 +52,13 @@ async def play(bench):
 
 def compare(bench):
     assert bench.violations == []
-    assert bench.logits.taken == [tuple(beat) for beat in CASE["logits"]]
-    assert bench.decisions.taken == [tuple(beat) for beat in CASE["decisions"]]
+    last, width = CASE["labels"] - 1, 8 * CASE["score_bytes"]
+    mask = (1 << width) - 1
+    assert bench.logits.taken == [
+        (value & mask, int(place == last)) for one in CASE["results"] for place, value in enumerate(one["logits"])
+    ]
+    shift = 8 * CASE["label_bytes"]
+    assert bench.decisions.taken == [(one["label"] | (one["score"] & mask) << shift, 1) for one in CASE["results"]]
 
 
 async def pestering(bench, seed):
@@ -71,6 +74,7 @@ async def pestering(bench, seed):
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")
 async def streams_are_exact(dut):
+    Clock(dut.aclk, 10, unit="ns", impl="gpi").start()
     for number, stall in enumerate((0.0, 0.3, 0.8)):
         bench = await started(dut, stall, 10 * CASE["seed"] + number)
         assert await get(bench, "STATUS") == 0
@@ -84,7 +88,27 @@ async def streams_are_exact(dut):
 
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")
+async def a_reset_in_the_middle_leaves_nothing(dut):
+    Clock(dut.aclk, 10, unit="ns", impl="gpi").start()
+    rng = random.Random(CASE["seed"])
+    for number in range(6):
+        bench = await started(dut, 0.3, CASE["seed"] + number)
+        disturbance = cocotb.start_soon(pestering(bench, number))
+        for frame in CASE["frames"]:
+            bench.send(frame["values"], frame["end"])
+        await ClockCycles(dut.aclk, rng.randrange(2, 3 * CASE["cycles"]))
+        disturbance.cancel()
+        assert bench.violations == []
+        bench.stop()
+    bench = await started(dut, 0.1, CASE["seed"])
+    await play(bench)
+    compare(bench)
+    assert await get(bench, "DECISIONS") == len(CASE["results"])
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
 async def counters_and_rest(dut):
+    Clock(dut.aclk, 10, unit="ns", impl="gpi").start()
     bench = await started(dut, 0.2, CASE["seed"])
     errors = sum(len(frame["values"]) != CASE["inputs"] for frame in CASE["frames"])
     bench.send(CASE["frames"][0]["values"][:1] * (CASE["inputs"] + 1))
@@ -92,7 +116,7 @@ async def counters_and_rest(dut):
     assert await get(bench, "STATUS") & 1
     await play(bench)
     assert await get(bench, "STATUS") == 0
-    assert len(bench.decisions.taken) == len(CASE["decisions"]) == await get(bench, "DECISIONS")
+    assert len(bench.decisions.taken) == len(CASE["results"]) == await get(bench, "DECISIONS")
     assert await get(bench, "FRAMES") == len(CASE["frames"]) - errors
     assert await get(bench, "FRAME_ERRORS") == errors + 1
     assert bench.violations == []
@@ -100,11 +124,11 @@ async def counters_and_rest(dut):
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")
 async def every_register_and_address(dut):
+    Clock(dut.aclk, 10, unit="ns", impl="gpi").start()
     bench = await started(dut, 0.3, CASE["seed"])
-    constants = {
-        "ID": IDENTIFICATION, "VERSION": VERSION, "FEATURES": CASE["features"], "SHAPE": CASE["shape"],
+    constants = CASE["constants"] | {
         "FRAMES": 0, "DECISIONS": 0, "FRAME_ERRORS": 0, "HEARD_LABEL": 0, "HEARD_SCORE": 0, "STATUS": 0,
-        "CONTROL": 0, "LOAD_DATA": 0, "IRQ_STATUS": 0,
+        "CONTROL": 0, "LOAD_DATA": 0, "IRQ_STATUS": 0, "LOAD_CRC": 0,
     }  # fmt: skip
     by_offset = {register.offset: register for register in REGISTERS if register.name in CASE["present"]}
     widths = CASE["widths"]
@@ -136,8 +160,10 @@ async def every_register_and_address(dut):
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")
 async def interrupts(dut):
-    scores = sorted(score for _, score in CASE["decided"])
-    heard_labels = {label for label, _ in CASE["decided"]}
+    Clock(dut.aclk, 10, unit="ns", impl="gpi").start()
+    decided = [(one["label"], one["score"]) for one in CASE["results"]]
+    scores = sorted(score for _, score in decided)
+    heard_labels = {label for label, _ in decided}
     middle = scores[len(scores) // 2]
     everything = (1 << CASE["labels"]) - 1
     settings = [
@@ -156,7 +182,7 @@ async def interrupts(dut):
         await put(bench, "IRQ_ENABLE", HEARD)
         assert int(dut.irq.value) == 0
         await play(bench)
-        heard = [(label, score) for label, score in CASE["decided"] if mask >> label & 1 and score >= threshold]
+        heard = [(label, score) for label, score in decided if mask >> label & 1 and score >= threshold]
         errors = any(len(frame["values"]) != CASE["inputs"] for frame in CASE["frames"])
         assert await get(bench, "IRQ_STATUS") == HEARD * bool(heard) | DROPPED * errors
         assert int(dut.irq.value) == bool(heard)
@@ -185,9 +211,10 @@ async def interrupts(dut):
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")
 async def loading_waits_for_the_frame(dut):
+    Clock(dut.aclk, 10, unit="ns", impl="gpi").start()
     bench = await started(dut, 0.0, CASE["seed"])
-    if not CASE["weights"]:
-        for name in ("LOAD_MEMORY", "LOAD_ADDRESS", "LOAD_DATA"):
+    if not CASE["writes"]:
+        for name in ("LOAD_SHAPE", "LOAD_MEMORY", "LOAD_ADDRESS", "LOAD_DATA"):
             assert await bench.write(OFFSETS[name], 0) == SLVERR
         return
     bench.decisions.stall = bench.logits.stall = 1.0  # what is not taken keeps the next frame waiting
@@ -195,13 +222,13 @@ async def loading_waits_for_the_frame(dut):
     for _ in range(3 * CASE["period"]):
         bench.send(giving)
     await ClockCycles(dut.aclk, CASE["cycles"] * 3 * CASE["period"])
-    memory, address, word = CASE["weights"][-1]
-    await put(bench, "LOAD_MEMORY", memory)
+    address = CASE["last"][1]
+    await put(bench, "LOAD_MEMORY", CASE["last"][0])
     await put(bench, "LOAD_ADDRESS", address)
-    for beat in range(CASE["beats"]):
-        await put(bench, "LOAD_DATA", word >> 32 * beat & 0xFFFFFFFF)
+    for _, value in CASE["writes"][-CASE["beats"] :]:
+        await put(bench, "LOAD_DATA", value)
     assert await get(bench, "STATUS") == 3
-    for name in ("LOAD_DATA", "LOAD_ADDRESS", "LOAD_MEMORY"):
+    for name in ("LOAD_DATA", "LOAD_ADDRESS", "LOAD_MEMORY", "LOAD_SHAPE"):
         assert await bench.write(OFFSETS[name], 0) == SLVERR
     assert await get(bench, "LOAD_ADDRESS") == address
     bench.decisions.stall = bench.logits.stall = 0.0
@@ -211,3 +238,24 @@ async def loading_waits_for_the_frame(dut):
     assert await get(bench, "LOAD_ADDRESS") == (address + 1) % (1 << CASE["widths"]["LOAD_ADDRESS"])
     assert await get(bench, "DECISIONS") == 3
     assert bench.violations == []
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+async def a_foreign_image_is_refused(dut):
+    Clock(dut.aclk, 10, unit="ns", impl="gpi").start()
+    bench = await started(dut, 0.2, CASE["seed"])
+    if not CASE["writes"]:
+        return
+    shape = CASE["constants"]["SHAPE_ID"]
+    for wrong in (shape ^ 1, shape ^ 1 << 31, 0):
+        await put(bench, "LOAD_SHAPE", wrong)
+        assert await get(bench, "STATUS") == FOREIGN
+        for name, value in CASE["writes"][1 : 3 + CASE["beats"]]:
+            assert await bench.write(OFFSETS[name], value) == (SLVERR if name == "LOAD_DATA" else OKAY)
+        assert await get(bench, "STATUS") == FOREIGN
+        assert await get(bench, "LOAD_ADDRESS") == 0
+    await put(bench, "LOAD_SHAPE", shape)
+    assert await get(bench, "STATUS") == 0
+    assert await get(bench, "LOAD_CRC") == 0
+    await play(bench)
+    compare(bench)

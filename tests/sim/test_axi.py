@@ -10,86 +10,24 @@ import pytest
 
 from lmu_hw.cli.main import main
 from lmu_hw.config import AcceleratorConfig, Interface
-from lmu_hw.emit import emit, to_verilog, weight_image, wrapper_verilog
-from lmu_hw.gateware.layouts import decision_layout, load_layout, logit_layout
-from lmu_hw.golden import decide
+from lmu_hw.emit import emit, to_verilog, wrapper_verilog
 from lmu_hw.plan import make_plan
-from lmu_hw.registers import REGISTERS, load_beats, markdown, present
+from lmu_hw.registers import REGISTERS, markdown
 from lmu_hw.tools import find_verilator, find_yosys, run_tool
-from lmu_sim.axi import BENCH, ChannelRules, ResponseRules, bench_verilog
-from lmu_sim.random_models import random_frames, random_model
+from lmu_sim.axi import ChannelRules, ResetRules, ResponseRules
+from lmu_sim.random_models import random_model
 from lmu_sim.runner import Simulator, SimulatorError, build, run
-from lmu_sim.stimulus import reference, stimulus
+from lmu_sim.wrapper_bench import BENCH, bench_verilog
+from tests.sim.interface_cases import CASES, described, plan_of
 
-TESTS = 5
-CASES = {
-    "rom": (11, {"units": 4, "stride": 1}, {"lanes": 4}),
-    "pulse": (12, {"units": 3, "stride": 2}, {"lanes": 7, "weights": "ram", "state": "pulse"}),
-    "utterance": (13, {"layers": ("dense", "dense"), "units": 5}, {"lanes": 2, "state": "utterance"}),
-    "one label": (14, {"layers": ("dense",), "units": 1}, {"lanes": 1, "weights": "ram", "state": "utterance"}),
-    "many labels": (15, {"layers": ("dense",), "units": 36, "inputs": 3, "bias": True}, {"lanes": 16}),
-}
+TESTS = 7
+DEFAULT = "pulse", "utterance"
 
 
-def plan_of(name):
-    seed, options, config = CASES[name]
-    rng = np.random.default_rng(seed)
-    model = random_model(rng, **options)
-    return make_plan(model, AcceleratorConfig(**config, interface="axi")), random_frames(rng, model, 2, 7)
-
-
-def bytes_of(width):
-    return 8 * -(-width // 8)
-
-
-def described(name):
-    """What the bench must know: frames, expected beats, registers."""
-    plan, utterances = plan_of(name)
-    n = plan.model.inputs
-    frames = stimulus(plan, utterances, malformed={4: [[0] * (n + 1)], 8: [[1] * (2 * n + 1)]}, seed=1)
-    logit, decision = logit_layout(plan), decision_layout(plan)
-    width = bytes_of(logit["data"].width)
-    label_width = bytes_of(decision["label"].width)
-    mask = (1 << width) - 1
-    logits, decisions, decided = [], [], []
-    for one in reference(plan.model, frames)[0]:
-        if "logits" in one.values:
-            values = one.values["logits"]
-            logits += [[int(v) & mask, int(place == values.size - 1)] for place, v in enumerate(values)]
-            label, score = (int(v) for v in decide(values))
-            decided.append([label, score])
-            decisions.append([label | (score & mask) << label_width, 1])
-    ram = plan.config.weights.value == "ram"
-    beats = load_beats(plan) if ram else 0
-    flags = ram | (plan.config.state.value == "pulse") << 1 | (plan.config.state.value == "utterance") << 2
-    widths = {"THRESHOLD": 32, "IRQ_ENABLE": 2}
-    widths |= {f"LABEL_MASK{k}": min(32, plan.model.outputs - 32 * k) for k in range(-(-plan.model.outputs // 32))}
-    layout = load_layout(plan)
-    widths |= {"LOAD_MEMORY": layout["memory"].width, "LOAD_ADDRESS": layout["address"].width}
-    words = [[int(f, 16) for f in line.split()] for line in weight_image(plan).splitlines()] if ram else []
-    return plan, {
-        "seed": CASES[name][0],
-        "inputs": n,
-        "labels": plan.model.outputs,
-        "frames": [{"values": list(f.values), "clear": bool(f.clear), "end": f.end} for f in frames],
-        "logits": logits,
-        "decisions": decisions,
-        "decided": decided,
-        "weights": words,
-        "beats": beats,
-        "features": flags | beats << 8,
-        "shape": n | plan.model.outputs << 16,
-        "present": [register.name for register in present(plan)],
-        "widths": widths,
-        "period": plan.period,
-        "cycles": max(frame.interval for frame in plan.frames),
-    }
-
-
-def simulate(simulator, name, directory, monkeypatch, change=lambda wrapper: wrapper):
+def simulate(simulator, name, directory, monkeypatch, change=lambda wrapper: wrapper, other=False):
     monkeypatch.syspath_prepend(Path(__file__).parent)
-    plan, case = described(name)
-    assert case["decisions"]
+    plan, case = described(name, "axi", other)
+    assert case["results"]
     wrapper = change(wrapper_verilog(plan))
     sources = {
         "core.v": to_verilog(plan),
@@ -102,9 +40,24 @@ def simulate(simulator, name, directory, monkeypatch, change=lambda wrapper: wra
     run(built, "axi_bench", TESTS, directory / "run", environment={"LMU_AXI_CASE": str(path)})
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", DEFAULT)
 def test_icarus(name, tmp_path, monkeypatch):
     simulate(Simulator.ICARUS, name, tmp_path, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(set(CASES) - set(DEFAULT)))
+def test_icarus_with_the_other_accelerators(name, tmp_path, monkeypatch):
+    simulate(Simulator.ICARUS, name, tmp_path, monkeypatch)
+
+
+def test_another_network_of_the_same_shape(tmp_path, monkeypatch):
+    simulate(Simulator.ICARUS, "one label", tmp_path, monkeypatch, other=True)
+
+
+@pytest.mark.slow
+def test_another_larger_network_of_the_same_shape(tmp_path, monkeypatch):
+    simulate(Simulator.ICARUS, "pulse", tmp_path, monkeypatch, other=True)
 
 
 @pytest.mark.slow
@@ -113,9 +66,9 @@ def test_verilator(name, tmp_path, monkeypatch):
     simulate(Simulator.VERILATOR, name, tmp_path, monkeypatch)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", DEFAULT)
 def test_verilator_has_no_warning(name, tmp_path):
-    emit(plan_of(name)[0], tmp_path, "spotter")
+    emit(plan_of(name, "axi")[0], tmp_path, "spotter")
     output = run_tool(find_verilator(), ["--lint-only", "-Wall", "spotter.v", "spotter_axi.v"], tmp_path)
     assert "%Warning" not in output
 
@@ -124,7 +77,7 @@ def test_yosys_accepts_the_wrapper(request):
     build_folder = request.config.rootpath / "build"  # a Yosys with a `/tmp` of its own sees it too
     build_folder.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=build_folder) as folder:
-        emit(plan_of("pulse")[0], folder, "spotter")
+        emit(plan_of("pulse", "axi")[0], folder, "spotter")
         script = (
             "read_verilog spotter.v spotter_axi.v; hierarchy -check -top spotter_axi; proc; check -assert; "
             "select -assert-none t:$dlatch* t:$adff* t:$aldff* t:$dffsr* t:$sr"
@@ -135,12 +88,13 @@ def test_yosys_accepts_the_wrapper(request):
 
 
 def test_the_core_is_the_one_without_a_wrapper(tmp_path):
-    plan, _ = plan_of("pulse")
+    plan, _ = plan_of("pulse", "axi")
     native = make_plan(plan.model, AcceleratorConfig(lanes=7, weights="ram", state="pulse"))
     assert to_verilog(plan) == to_verilog(native)
     assert wrapper_verilog(native) == ""
     written = [path.name for path in emit(plan, tmp_path)]
-    assert written == ["lmu_accelerator.v", "lmu_accelerator_axi.v", "lmu_accelerator.weights", "lmu_accelerator.json"]
+    ends = (".v", "_axi.v", ".weights", ".core", ".xml", ".json")
+    assert written == [f"lmu_accelerator{end}" for end in ends]
     modules = re.findall(r"^module \\?([\w.]+)", (tmp_path / written[1]).read_text(), re.MULTILINE)
     assert all(module.startswith("lmu_accelerator_axi") for module in modules)
     manifest = json.loads((tmp_path / written[-1]).read_text())
@@ -148,12 +102,12 @@ def test_the_core_is_the_one_without_a_wrapper(tmp_path):
     assert AcceleratorConfig.from_dict(manifest["config"]) == plan.config
     assert "interface" not in native.config.to_dict()
     assert AcceleratorConfig.from_dict(native.config.to_dict()).interface is Interface.STREAM
-    with pytest.raises(ValueError, match="interface must be one of stream, axi, not 'wishbone'"):
+    with pytest.raises(ValueError, match="interface must be one of stream, axi, spi, not 'wishbone'"):
         AcceleratorConfig(interface="wishbone")
 
 
 def test_the_wrapper_is_the_same_in_every_run():
-    assert wrapper_verilog(plan_of("pulse")[0]) == wrapper_verilog(plan_of("pulse")[0])
+    assert wrapper_verilog(plan_of("pulse", "axi")[0]) == wrapper_verilog(plan_of("pulse", "axi")[0])
 
 
 def test_the_command_line_writes_the_wrapper(tmp_path):
@@ -189,6 +143,12 @@ def test_the_checker_sees_broken_rules():
     assert rules.step(False, True, ()) == "r: valid fell before ready"
     assert rules.step(True, False, (3,)) is None
     assert rules.step(True, False, (4,)) == "r: payload changed from (3,) to (4,) before ready"
+    resets = ResetRules("r")
+    assert resets.step(True, True) is None
+    assert resets.step(True, False) is None
+    assert resets.step(True, True) == "r: valid after an edge in reset"
+    assert resets.step(False, True) == "r: valid after an edge in reset"
+    assert resets.step(False, True) is None
     responses = ResponseRules("b", 2)
     assert responses.step((True, False), False, True) is None
     assert responses.step((False, True), True, False) == "b: response without a request"
@@ -197,7 +157,7 @@ def test_the_checker_sees_broken_rules():
 
 
 FAULTS = {
-    "interrupt upside down": ("utterance", r"assign irq = ([^;]+);", r"assign irq = ~(\1);", 1),
+    "interrupt upside down": ("utterance", r"assign irq = (\| [^;]+);", r"assign irq = ~(\1);", 1),
     "heard without its mask": ("utterance", r"assign heard = (\S+) +& (\S+) *;", r"assign heard = \1 | \2 ;", 2),
 }
 

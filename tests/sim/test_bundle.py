@@ -32,6 +32,10 @@ CASES = {
     "tanh": (2, ("lmu", "lmu", "dense"), {"lanes": 3, "weights": "ram", "state": "pulse"}),
     "utterance": (4, ("dense", "lmu"), {"lanes": 8, "state": "utterance", "weights": "ram"}),
     "dense": (7, ("dense",), {"lanes": 1, "state": "pulse"}),
+    "axi": (2, ("lmu", "lmu", "dense"), {"lanes": 3, "weights": "ram", "state": "pulse", "interface": "axi"}),
+    "axi utterance": (4, ("dense", "lmu"), {"lanes": 8, "state": "utterance", "interface": "axi"}),
+    "spi": (2, ("lmu", "dense"), {"lanes": 3, "weights": "ram", "state": "pulse", "interface": "spi"}),
+    "spi utterance": (4, ("dense", "lmu"), {"lanes": 8, "state": "utterance", "interface": "spi"}),
 }
 
 
@@ -141,8 +145,32 @@ def test_verilator_passes_and_fails(tmp_path, make):
         (tmp_path / file).write_text(text)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["axi", "spi utterance"])
+def test_verilator_passes_with_a_wrapper(name, tmp_path, make):
+    plan, utterances = write(name, tmp_path)
+    for plusargs in ("", "+stall"):
+        status, output = make(tmp_path, "verilator", f"PLUSARGS={plusargs}")
+        assert status == 0, output
+        assert passes(plan, utterances, output), output
+
+
+@pytest.mark.parametrize(("file", "message"), [("weights.hex", "memory"), ("adapter.vh", "refused")])
+def test_weights_that_a_wrapper_refuses_fail(file, message, tmp_path, make):
+    write("axi", tmp_path)
+    if file == "adapter.vh":
+        path = tmp_path / file
+        path.write_text(re.sub(r"SHAPE_ID = 32'd\d+", "SHAPE_ID = 32'd1", path.read_text()))
+    else:
+        corrupt(tmp_path / file, 5, -3)
+    status, output = make(tmp_path, "icarus")
+    assert status != 0
+    assert message in output
+    assert "FAIL" in output
+
+
 @pytest.mark.parametrize("file", ["elements.hex", "logits.hex", "decisions.hex", "memory_parameters.hex"])
-@pytest.mark.parametrize("name", ["rom", "tanh"])
+@pytest.mark.parametrize("name", ["rom", "tanh", "axi", "spi"])
 def test_a_corrupted_expectation_fails(name, file, tmp_path, make):
     write(name, tmp_path)
     corrupt(tmp_path / file, 5)

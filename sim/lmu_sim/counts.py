@@ -1,0 +1,136 @@
+"""Exact counts of what the nets of a netlist did; they add up over runs, frames and simulators."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmu_hw.power.activity import Accesses, Activity
+from lmu_hw.power.netlist import HIGH, LOW, Netlist
+
+__all__ = ["AccessCounts", "Counts"]
+
+Numbers = NDArray[Any]
+"""Of int64 as counted, of float64 when scaled."""
+
+
+@dataclass(frozen=True, eq=False)
+class AccessCounts:
+    """What a memory macro was asked for.
+
+    Parameters
+    ----------
+    edges : ndarray of int64 or float64, shape (2, 2, 2)
+        Rising clock edges by the values of the enable, the write and the read pin at the edge.
+    changes : dict of str to int or float
+        Cycles at whose end an input pin had another value than at the end of the cycle before.
+    enabled : dict of str to int or float
+        Those of them at whose end the enable was high.
+    """
+
+    edges: Numbers
+    changes: Mapping[str, float]
+    enabled: Mapping[str, float]
+
+    def __add__(self, other: "AccessCounts") -> "AccessCounts":
+        return AccessCounts(
+            self.edges + other.edges,
+            {pin: count + other.changes[pin] for pin, count in self.changes.items()},
+            {pin: count + other.enabled[pin] for pin, count in self.enabled.items()},
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """Counts of all nets, added up over the runs that were counted; integers until they are `scaled`.
+
+    Parameters
+    ----------
+    half_cycles : int or float
+        Time that was counted, in half clock cycles.
+    toggles : ndarray of int64 or float64, shape (nets,)
+        Changes.
+    high : ndarray of int64 or float64, shape (nets,)
+        Half clock cycles at 1.
+    accesses : dict of int to AccessCounts
+        Of each memory macro, by the index of its instance.
+    """
+
+    half_cycles: float
+    toggles: Numbers
+    high: Numbers
+    accesses: Mapping[int, AccessCounts]
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(
+            self.half_cycles + other.half_cycles,
+            self.toggles + other.toggles,
+            self.high + other.high,
+            {index: one + other.accesses[index] for index, one in self.accesses.items()},
+        )
+
+    @property
+    def cycles(self) -> float:
+        """Clock cycles that were counted."""
+        return self.half_cycles / 2
+
+    def scaled(self, factor: float) -> "Counts":
+        """All counts times a factor, which may make them fractions."""
+        return Counts(
+            self.half_cycles * factor,
+            self.toggles * factor,
+            self.high * factor,
+            {
+                index: AccessCounts(
+                    one.edges * factor,
+                    {pin: count * factor for pin, count in one.changes.items()},
+                    {pin: count * factor for pin, count in one.enabled.items()},
+                )
+                for index, one in self.accesses.items()
+            },
+        )
+
+    def activity(self, netlist: Netlist, period: float, cycles: float | None = None) -> Activity:
+        """Means over the time that was counted.
+
+        Parameters
+        ----------
+        netlist : Netlist
+            Of which.
+        period : float
+            Clock period in seconds that a cycle stands for.
+        cycles : float, optional
+            What to call the length of the run; all cycles that were counted if not given.
+
+        Returns
+        -------
+        Activity
+            Known for every net that has a driver or is an input.
+        """
+        known = np.zeros(netlist.nets, dtype=bool)
+        known[[LOW, HIGH]] = True
+        known[list(netlist.drivers())] = True
+        for port in netlist.inputs.values():
+            known[list(port)] = True
+        toggles = self.toggles / self.cycles
+        return Activity(
+            period=period,
+            cycles=self.cycles if cycles is None else cycles,
+            toggles=toggles,
+            duty=self.high / self.half_cycles,
+            known=known,
+            source="zero-delay simulation of the netlist",
+            accesses={
+                index: self._accesses(one, netlist.instances[index].nets, toggles)
+                for index, one in self.accesses.items()
+            },
+        )
+
+    def _accesses(self, one: AccessCounts, nets: Mapping[str, int], toggles: NDArray[np.float64]) -> Accesses:
+        enabled = {
+            pin: float(toggles[nets[pin]]) * one.enabled[pin] / changes if changes else 0.0
+            for pin, changes in one.changes.items()
+        }
+        return Accesses(one.edges / self.cycles, enabled)

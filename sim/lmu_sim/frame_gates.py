@@ -1,0 +1,174 @@
+"""An accelerator's netlist that takes frames, and whose state between frames can be set."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmu_hw.config import Interface, WeightStore
+from lmu_hw.golden import decide
+from lmu_hw.operations import output_name, vectors
+from lmu_hw.placement import Location
+from lmu_hw.plan import Plan
+from lmu_hw.power.netlist import Netlist
+from lmu_sim.gate_memory import StoredMemory
+from lmu_sim.gate_nodes import GateError
+from lmu_sim.gates import Beat, GateSimulator
+
+__all__ = ["FrameGates"]
+
+IntArray = NDArray[np.int64]
+
+
+class FrameGates:
+    """The netlist of an accelerator with the core's own streams.
+
+    A frame gets a window of `window` cycles, at whose end all is at rest, however many cycles its computation takes.
+    After `warm_up` frames from a given state of the network, every register holds what it would hold after a longer
+    past: that is one stride period, or two where the copies of a hidden state, and with them the memories that are
+    read, take turns from period to period.
+
+    Parameters
+    ----------
+    netlist : Netlist
+        Of the Verilog that `lmu_hw.emit` makes.
+    plan : Plan
+        Of the accelerator.
+
+    Raises
+    ------
+    GateError
+        If the accelerator has another interface, or a memory is not found in the netlist.
+    """
+
+    def __init__(self, netlist: Netlist, plan: Plan):
+        if plan.config.interface is not Interface.STREAM:
+            raise GateError(f"the core itself is simulated, not its {plan.config.interface.value} wrapper")
+        self.netlist, self.plan = netlist, plan
+        self.output = vectors(plan.model)[output_name(plan.model)].format
+        slowest = max(max(one.latency, one.interval) for one in plan.frames)
+        self.window = plan.model.inputs + slowest + 2 * plan.model.outputs + plan.lanes + 8
+        self.states = {
+            (term.layer, term.state): term.location for one in plan.operations for term in one.terms if term.state
+        }
+        twice = any(kind == "h" and len(location.memories) > 1 for (_, kind), location in self.states.items())
+        self.warm_up = plan.period * (2 if twice else 1)
+        used = {index for location in self.states.values() for index in location.memories}
+        self._memories = {index: self._stored(plan.data_memories[index].name) for index in sorted(used)}
+        self._simulator = GateSimulator(netlist)
+        self._saved: dict[int, NDArray[np.uint8]] = {}
+
+    def _stored(self, name: str) -> StoredMemory:
+        spec = next(spec for spec in self.plan.memories if spec.name == name)
+        return StoredMemory(self.netlist, f"memory_{name}", spec.depth, spec.width)
+
+    def reset(self) -> None:
+        """Fill the weights, where they are in RAM, and reset the control."""
+        if self.plan.config.weights is WeightStore.RAM:
+            images = self.plan.images()
+            for spec in (*self.plan.weight_memories, self.plan.parameters):
+                words = [[word >> bit & 1 for bit in range(spec.width)] for word in images[spec.name]]
+                self._stored(spec.name).poke_bits(self._simulator, 0, np.array(words)[:, :, None])
+        self._simulator.run({"rst": np.ones(2, dtype=np.int64)}, 2)
+        self._simulator.run({"rst": np.zeros(1, dtype=np.int64)}, 1)
+
+    def control_frames(self, frame: int) -> int:
+        """Frames after reset that leave the control as it is before `frame` of a clip, with every state written.
+
+        Valid flags are set after one stride period; which copy of a state is the old one alternates, and repeats
+        after two.
+        """
+        period = self.plan.period
+        return period + (frame - period) % (2 * period)
+
+    def advance(self, done: int) -> None:
+        """Compute one more frame after reset, the `done`-th, of zeros, and keep the state behind it."""
+        self.compute(self._simulator, np.zeros((1, self.plan.model.inputs), dtype=np.int64))
+        self._saved[done] = self._simulator.save()
+
+    def simulator(self, starts: Sequence[int]) -> GateSimulator:
+        """A simulator with one run for each start, its control as it is before that frame of a clip.
+
+        Parameters
+        ----------
+        starts : sequence of int
+            Frames of a clip, counted from 0; `advance` must have come to `control_frames` of each.
+        """
+        found = GateSimulator(self.netlist, runs=len(starts), compiled=self._simulator.compiled)
+        after = [self.control_frames(start) for start in starts]
+        for done in sorted(set(after)):
+            found.load(self._saved[done], [run for run, other in enumerate(after) if other == done])
+        return found
+
+    def put_state(
+        self, simulator: GateSimulator, starts: Sequence[int], layer: int, kind: str, values: IntArray
+    ) -> None:
+        """Write a state of the network to where the frame to come reads it.
+
+        Parameters
+        ----------
+        simulator : GateSimulator
+            From `simulator`.
+        starts : sequence of int
+            The same.
+        layer : int
+            Of the state.
+        kind : {"m", "h"}
+            Which one.
+        values : ndarray of int64, shape (runs, size)
+            For each run.
+        """
+        location = self.states[layer, kind]
+        old = [self._old(location, layer, kind, self.control_frames(start)) for start in starts]
+        for index in sorted(set(old)):
+            runs = [run for run, other in enumerate(old) if other == index]
+            self._memories[index].poke(simulator, location.base, values.T, runs)
+
+    def _old(self, location: Location, layer: int, kind: str, frames: int) -> int:
+        """Memory that holds the old copy of a state some frames after reset."""
+        every = int(np.prod(self.plan.model.strides[: layer + (kind == "h")], dtype=np.int64))
+        return location.memories[frames // every % len(location.memories)]
+
+    def compute(self, simulator: GateSimulator, frames: IntArray) -> dict[str, list[list[Beat]]]:
+        """Run a window.
+
+        Parameters
+        ----------
+        simulator : GateSimulator
+            Any of this netlist.
+        frames : ndarray of int64, shape (runs, inputs)
+            A frame for each run.
+
+        Returns
+        -------
+        dict of str to list of list of Beat
+            What came out of ``o_logits`` and ``o_decision``, by run.
+        """
+        width = self.plan.model.input.width
+        beats = frames & ((1 << width) - 1)
+        beats[:, -1] |= 1 << width
+        expected = {"o_logits": self.plan.model.outputs, "o_decision": 1}
+        return simulator.stream("i", beats, expected, cycles=self.window)
+
+    def difference(self, logits: list[Beat], decision: list[Beat], expected: IntArray | None) -> str:
+        """Compare what came out of a run with the golden logits, None if none are due.
+
+        Returns
+        -------
+        str
+            What differs, nothing if all is equal.
+        """
+        due = 0 if expected is None else expected.size
+        if len(logits) != due or len(decision) != (due > 0):
+            return f"{len(logits)} logits and {len(decision)} decisions came, {due} and {int(due > 0)} were expected"
+        if expected is None:
+            return ""
+        mask = (1 << self.output.width) - 1
+        for label, (beat, value) in enumerate(zip(logits, expected.tolist(), strict=True)):
+            if beat.payload & mask != value & mask:
+                return f"logit {label} is {beat.payload & mask:#x}, not {value & mask:#x}"
+        label, score = (int(one) for one in decide(expected))
+        bits = max(1, (expected.size - 1).bit_length())
+        if decision[0].payload != label | (score & mask) << bits:
+            return f"the decision is {decision[0].payload:#x}, not label {label} with score {score}"
+        return ""

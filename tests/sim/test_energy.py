@@ -1,0 +1,220 @@
+"""Frames through the netlist of an accelerator: pieces side by side count what whole clips count, net by net."""
+
+import os
+from dataclasses import replace
+from functools import reduce
+from operator import add
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lmu_hw.config import AcceleratorConfig
+from lmu_hw.emit import TOP, to_verilog
+from lmu_hw.flows.liberty import read_liberty
+from lmu_hw.flows.pdk import find_pdk
+from lmu_hw.flows.synth import synthesize
+from lmu_hw.flows.tiling import Usage
+from lmu_hw.plan import make_plan
+from lmu_hw.power.activity import clock_nets
+from lmu_hw.power.netlist import read_netlist
+from lmu_sim.energy import FrameError, _pieces, run_frames
+from lmu_sim.frame_gates import FrameGates
+from lmu_sim.gates import GateError, GateSimulator
+from lmu_sim.random_models import random_frames, random_model
+
+PDK_ROOT = os.environ.get("PDK_ROOT") or Path(__file__).parents[2].parent / "shared" / "pdk"
+
+STRIDES = {
+    "layers": ("lmu", "lmu", "dense"), "stride": 2, "e_h": True, "e_m": True, "w_h": False, "activation": "relu"
+}  # fmt: skip
+CASES = {
+    "recurrent, utterance": (2, {"lanes": 4, "state": "utterance"},
+        {"layers": ("lmu", "dense"), "stride": 3, "w_h": True, "w_x": True, "activation": "tanh"}),
+    "one cell": (3, {"lanes": 3}, {"layers": ("lmu",), "stride": 1, "e_h": True, "w_h": True}),
+    "weights in RAM": (4, {"lanes": 2, "weights": "ram"}, {"layers": ("lmu", "dense"), "stride": 1, "units": 2}),
+}  # fmt: skip
+
+
+class Design:
+    """A small accelerator, its netlist, and clips for it."""
+
+    def __init__(self, seed, config, options, name="ihp-sg13g2", usage=None):
+        options = {"inputs": 3, "units": 3, "memories": [(3, 8.0), (2, 6.0)], **options}
+        self.plan = make_plan(random_model(np.random.default_rng(seed), **options), AcceleratorConfig(**config))
+        pdk = find_pdk(name, PDK_ROOT)
+        library = read_liberty(pdk.cells if usage is None else [*pdk.cells, *pdk.macros])
+        done = synthesize(to_verilog(self.plan), TOP, library, usage=usage)
+        self.netlist = read_netlist(done.json, TOP, library)
+        self.clips = random_frames(np.random.default_rng(seed), self.plan.model, 2, 4 * self.plan.period + 3)
+
+
+@pytest.fixture(scope="module")
+def strides():
+    return Design(1, {"lanes": 2, "state": "pulse"}, STRIDES)
+
+
+def whole_clips(one, pace=None):
+    """Counts of the same frames, one after the other, `pace` cycles apart, each clip from reset."""
+    found = []
+    for clip in one.clips:
+        gates = FrameGates(one.netlist, one.plan)
+        gates.window = gates.window if pace is None else pace
+        simulator = GateSimulator(one.netlist)
+        if one.plan.config.weights.value == "ram":
+            load_weights(simulator, one.plan)
+        simulator.run({"rst": np.ones(2, dtype=np.int64)}, 2)
+        simulator.run({"rst": np.zeros(1, dtype=np.int64)}, 1)
+        for number, frame in enumerate(clip):
+            if number == gates.warm_up:
+                simulator.start_counting()
+            gates.compute(simulator, frame[None])
+        found.append(simulator.counts())
+    return reduce(add, found)
+
+
+def load_weights(simulator, plan):
+    """Fill the memories through the load port, as a host does."""
+    images, words = plan.images(), []
+    for number, spec in enumerate((*plan.weight_memories, plan.parameters)):
+        words += [(number, address, word) for address, word in enumerate(images[spec.name])]
+    memory, address = (max(word[k] for word in words).bit_length() for k in (0, 1))
+    payload = [number | place << memory | word << memory + address for number, place, word in words]
+    simulator.stream("i_load", np.array(payload), {}, cycles=len(words) + 4)
+    simulator.run({"i_load__payload": np.zeros(1, dtype=np.int64)}, 1)
+
+
+def same(counts, expected):
+    assert counts.half_cycles == expected.half_cycles
+    np.testing.assert_array_equal(counts.toggles, expected.toggles)
+    np.testing.assert_array_equal(counts.high, expected.high)
+
+
+def check_pieces(one):
+    run = run_frames(one.netlist, one.plan, {"noise": one.clips}, jobs=2)
+    counts = run.kinds["noise"]
+    length, period, labels = one.clips.shape[1], one.plan.period, one.plan.model.outputs
+    warm_up = FrameGates(one.netlist, one.plan).warm_up
+    assert counts.frames == 2 * (length - warm_up)
+    assert counts.busy.cycles == counts.frames * run.window
+    outputs = sum(number % period == period - 1 for number in range(warm_up, length))
+    assert counts.compared == 2 * outputs * (labels + 2)
+    same(counts.busy, whole_clips(one))
+    return run
+
+
+def test_pieces_count_what_whole_clips_count(strides):
+    check_pieces(strides)
+
+
+def test_pieces_count_what_whole_clips_count_with_macros():
+    """Memories of macros, also where these are not worth it, as if they were seldom used."""
+    one = Design(*CASES["weights in RAM"], usage=Usage(accesses=0.01))
+    places = {index: instance.name for index, instance in enumerate(one.netlist.instances) if instance.cell.memory}
+    assert {name.partition(".")[0] for name in places.values()} >= {"memory_m0", "memory_m1", "memory_weights8"}
+    run = check_pieces(one)
+    counts = run.kinds["noise"]
+    expected = whole_clips(one).accesses
+    assert counts.busy.accesses.keys() == expected.keys() == places.keys()
+    for index, name in places.items():
+        found = counts.busy.accesses[index]
+        np.testing.assert_array_equal(found.edges, expected[index].edges, name)
+        assert found.changes == expected[index].changes
+        assert found.enabled == expected[index].enabled
+    frame = one.plan.frames[0].accesses
+    activity = run.activity("noise", run.window, 1e-6)
+    reads, writes = (
+        sum(getattr(activity.accesses[index], kind) for index, name in places.items() if "memory_m" in name)
+        for kind in ("reads", "writes")
+    )
+    state = one.plan.model.layers[0].state_size
+    assert writes * run.window == pytest.approx(state)
+    assert state < reads * run.window < frame["data"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_pieces_count_what_whole_clips_count_in_other_cells(case):
+    check_pieces(Design(*CASES[case]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["asap7", "nangate45", "sky130A", "osu018"])
+def test_pieces_count_what_whole_clips_count_in_other_libraries(name):
+    check_pieces(Design(1, {"lanes": 2, "state": "pulse"}, STRIDES, name))
+
+
+def test_nothing_but_the_clock_moves_between_frames(strides):
+    run = run_frames(strides.netlist, strides.plan, {"noise": strides.clips[:1]})
+    moving = run.kinds["noise"].idle.toggles > 0
+    clocks = clock_nets(strides.netlist, "clk")
+    assert moving.any()
+    assert not (moving & ~clocks).any()
+
+
+def test_the_activity_at_a_frame_rate_is_that_of_frames_so_far_apart(strides):
+    run = run_frames(strides.netlist, strides.plan, {"noise": strides.clips})
+    slow = run.window + 1000
+    found = run.activity("noise", slow, 1e-6)
+    expected = whole_clips(strides, slow).activity(strides.netlist, 1e-6)
+    assert found.cycles == slow
+    assert found.period == 1e-6
+    coverage = found.coverage(strides.netlist)
+    assert coverage == 1
+    np.testing.assert_allclose(found.toggles, expected.toggles, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(found.duty, expected.duty, rtol=1e-9, atol=1e-12)
+
+
+def test_overlapping_frames_do_about_the_same_work(strides):
+    run = run_frames(strides.netlist, strides.plan, {"noise": strides.clips})
+    pace = max(frame.interval for frame in strides.plan.frames)
+    clock = strides.netlist.inputs["clk"][0]
+    assert pace < run.window
+    found = run.activity("noise", pace, 1e-6)
+    expected = whole_clips(strides, pace).activity(strides.netlist, 1e-6)
+    assert found.toggles.sum() == pytest.approx(expected.toggles.sum(), rel=0.01)
+    assert found.toggles[clock] == pytest.approx(2)
+
+
+def test_a_network_with_other_weights_is_noticed(strides):
+    layer = strides.plan.model.layers[0]
+    values = layer.w_m.values.copy()
+    values[0, 0] ^= 1
+    other = replace(layer, w_m=replace(layer.w_m, values=values))
+    model = replace(strides.plan.model, layers=(other, *strides.plan.model.layers[1:]))
+    plan = make_plan(model, strides.plan.config)
+    with pytest.raises(FrameError, match=r"frame \d+ of clip \d \(noise\): (logit \d is|the decision is) 0x"):
+        run_frames(strides.netlist, plan, {"noise": strides.clips})
+
+
+def test_frames_at_another_place_in_the_stride_period_are_noticed(strides, monkeypatch):
+    monkeypatch.setattr(FrameGates, "control_frames", lambda self, frame: self.plan.period)
+    with pytest.raises(FrameError, match=r"0 logits and 0 decisions came, 3 and 1 were expected"):
+        run_frames(strides.netlist, strides.plan, {"noise": strides.clips})
+
+
+def test_wrong_clips_and_wrappers_are_refused(strides):
+    with pytest.raises(ValueError, match="there must be clips of one kind at least"):
+        run_frames(strides.netlist, strides.plan, {})
+    with pytest.raises(ValueError, match=r"noise must have shape \(clips, frames, 3\) with more than 4 frames, not"):
+        run_frames(strides.netlist, strides.plan, {"noise": strides.clips[:, :4]})
+    wrapped = make_plan(strides.plan.model, AcceleratorConfig(interface="axi"))
+    with pytest.raises(GateError, match="the core itself is simulated, not its axi wrapper"):
+        run_frames(strides.netlist, wrapped, {"noise": strides.clips})
+
+
+def test_progress_is_told(strides):
+    told = []
+    run_frames(strides.netlist, strides.plan, {"noise": strides.clips}, progress=lambda *call: told.append(call))
+    stages = {stage: [(done, total) for name, done, total in told if name == stage] for stage, *_ in told}
+    assert list(stages) == ["set up the netlist", "frames through the netlist"]
+    for calls in stages.values():
+        assert calls == [(done, len(calls)) for done in range(1, len(calls) + 1)]
+
+
+@pytest.mark.parametrize(("clips", "length", "warm_up", "most"), [(1, 49, 1, 64), (3, 49, 1, 64), (70, 9, 4, 64)])
+def test_pieces_cover_every_counted_frame_once(clips, length, warm_up, most):
+    pieces = _pieces(clips, length, warm_up, most)
+    covered = [(one.clip, frame) for one in pieces for frame in range(one.first, one.first + one.count)]
+    assert sorted(covered) == [(clip, frame) for clip in range(clips) for frame in range(warm_up, length)]
+    assert len(pieces) <= max(most, clips)
