@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Tool", "ToolError", "find_icarus", "find_verilator", "find_yosys", "run_tool"]
+__all__ = ["Tool", "ToolError", "find_flow_tool", "find_icarus", "find_verilator", "find_yosys", "run_tool"]
 
 OLDEST_VERILATOR = (5, 36)
 """cocotb 2 drives no older one."""
@@ -197,3 +197,35 @@ def find_yosys() -> Tool:
         If there is none.
     """
     return _find_yosys(os.environ.get("PATH", ""))
+
+
+@functools.cache
+def _find_flow_tool(name: str, package: str, path: str) -> Tool:
+    env = {**os.environ, "PATH": path}
+    for candidate in (f"yowasp-{name}", name):
+        found = _beside_python(candidate)
+        if found is not None:
+            try:
+                version = importlib.metadata.version(package)
+            except importlib.metadata.PackageNotFoundError:
+                version = "of the system"
+            return Tool([found], env, f"{package} {version}")
+    raise ToolError(f"{name} was not found: pip install {package}")
+
+
+def find_flow_tool(name: str, package: str) -> Tool:
+    """A place and route tool: that of a Python package, else the one on the PATH.
+
+    Parameters
+    ----------
+    name : str
+        Of the program, without ``yowasp-``.
+    package : str
+        Python package that brings it.
+
+    Raises
+    ------
+    ToolError
+        If there is none.
+    """
+    return _find_flow_tool(name, package, os.environ.get("PATH", ""))

@@ -1,8 +1,8 @@
 """Liberty files: what a cell costs, how it behaves, in SI units.
 
-Read are areas, functions, capacitances, internal power, leakage and the delay and transition tables; constraint
-arcs, noise and current-source models are not. What was read is kept in the user's cache folder by the hash of the
-file, because text of 10 MB takes seconds.
+Read are areas, functions, capacitances, internal power, leakage, the delay and transition tables and setup times;
+other constraints, noise and current-source models are not. What was read is kept in the user's cache folder by the
+hash of the file, because text of 10 MB takes seconds.
 """
 
 import gzip
@@ -31,6 +31,7 @@ __all__ = [
     "Memory",
     "Pin",
     "Sequential",
+    "Setup",
     "Table",
     "TimingArc",
     "cache_folder",
@@ -40,7 +41,7 @@ __all__ = [
 
 FloatArray = NDArray[np.float64]
 
-SCHEMA = 4
+SCHEMA = 6
 """Of the cache files: raised whenever what is read or how it is stored changes."""
 
 
@@ -148,6 +149,27 @@ class TimingArc:
 
 
 @dataclass(frozen=True, eq=False)
+class Setup:
+    """How long before a clock edge an input must be stable.
+
+    Parameters
+    ----------
+    related : str
+        The clock pin.
+    rising : bool
+        Whether the clock's rising edge is meant, not the falling one.
+    rise, fall : Table or None
+        Seconds, for a rising and a falling input; over the transition time of the clock (`Table.slews`) and that of the
+        input (in the place of `Table.loads`).
+    """
+
+    related: str
+    rising: bool
+    rise: Table | None
+    fall: Table | None
+
+
+@dataclass(frozen=True, eq=False)
 class Pin:
     """A signal pin of a cell; pins of a bus are one by one, named ``BUS[i]``.
 
@@ -176,7 +198,9 @@ class Pin:
     power : tuple of InternalPower
         Energies.
     timing : tuple of TimingArc
-        Arcs that end here; constraints are left out.
+        Arcs that end here.
+    setup : tuple of Setup
+        Setup times.
     """
 
     name: str
@@ -194,6 +218,7 @@ class Pin:
     voltage: float
     power: tuple[InternalPower, ...]
     timing: tuple[TimingArc, ...]
+    setup: tuple[Setup, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,7 +284,7 @@ class Memory:
     word_width: int
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Cell:
     """A cell.
 
@@ -312,7 +337,7 @@ class Cell:
         return tuple(pin.name for pin in self.pins.values() if pin.direction in ("output", "inout"))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Library:
     """Cells of one or more files at one corner.
 
@@ -330,6 +355,10 @@ class Library:
         Where they were read.
     hashes : tuple of str
         SHA-256 of each file's text.
+    process : float
+        Nominal process factor, as the library counts it.
+    corner : str
+        Name of the default operating conditions, nothing if the library names none.
     """
 
     name: str
@@ -338,6 +367,8 @@ class Library:
     cells: dict[str, Cell]
     files: tuple[Path, ...] = field(default=())
     hashes: tuple[str, ...] = field(default=())
+    process: float = 1.0
+    corner: str = ""
 
 
 # Reading the text.
@@ -449,6 +480,7 @@ class _Pool:
 
 SLEW_AXES = ("input_net_transition", "input_transition_time", "related_pin_transition")
 LOAD_AXES = ("total_output_net_capacitance",)
+DATA_AXES = ("constrained_pin_transition",)
 ROLES = {"clock": "clock_gate_clock_pin", "enable": "clock_gate_enable_pin", "test": "clock_gate_test_pin",
          "out": "clock_gate_out_pin"}  # fmt: skip
 
@@ -472,9 +504,13 @@ class _Reader:
         self.templates = {group.names[0]: group for group in library.all("lu_table_template", "power_lut_template")}
         self.voltages: dict[str, float] = {}
         self.nominal = (library.number("nom_voltage") or 0.0) * self.volt
+        temperature = library.number("nom_temperature")
         for group in library.all("operating_conditions"):
             if group.names[0] == library.get("default_operating_conditions").strip():
                 self.nominal = (group.number("voltage") or 0.0) * self.volt
+                found = group.number("temperature")
+                temperature = temperature if found is None else found
+        self.temperature = 25.0 if temperature is None else temperature
         self.types = {group.names[0]: group for group in library.all("type")}
 
     def read(self, text: str) -> dict[str, Any]:
@@ -483,7 +519,9 @@ class _Reader:
         return {
             "name": self.library.names[0],
             "voltage": self.nominal,
-            "temperature": self.library.number("nom_temperature") or 25.0,
+            "temperature": self.temperature,
+            "process": self.library.number("nom_process") or 1.0,
+            "corner": self.library.get("default_operating_conditions").strip(),
             "cells": [self.cell(group) for group in self.library.all("cell")],
         }
 
@@ -566,6 +604,7 @@ class _Reader:
                     "voltage": self.nominal,
                     "power": [],
                     "timing": [],
+                    "setup": [],
                 },
             )
             self.describe(group, pin, supplies)
@@ -602,6 +641,10 @@ class _Reader:
                 pin["power"].append([related, one.get("when"), *tables, one.get("related_pg_pin").strip()])
         for one in group.all("timing"):
             kind = one.get("timing_type").strip() or "combinational"
+            if kind in ("setup_rising", "setup_falling"):
+                tables = [self.table(one, name, self.time) for name in ("rise_constraint", "fall_constraint")]
+                for related in one.get("related_pin").split():
+                    pin["setup"].append([related, kind == "setup_rising", *tables])
             if kind.startswith(
                 ("setup", "hold", "recovery", "removal", "min_pulse", "minimum", "non_seq", "skew", "nochange")
             ):
@@ -631,6 +674,9 @@ class _Reader:
                 order.append("slew")
             elif variable in LOAD_AXES:
                 axes["load"] = self.pool.add(text, self.farad)
+                order.append("load")
+            elif variable in DATA_AXES:
+                axes["load"] = self.pool.add(text, self.time)
                 order.append("load")
             else:
                 return None
@@ -688,6 +734,10 @@ class _Builder:
             timing=tuple(
                 TimingArc(related, sense, kind, *(self.table(one) for one in tables))
                 for related, sense, kind, *tables in data["timing"]
+            ),
+            setup=tuple(
+                Setup(related, rising, *(self.table(one) for one in tables))
+                for related, rising, *tables in data["setup"]
             ),
         )
 
@@ -798,4 +848,5 @@ def read_liberty(paths: str | Path | Iterable[str | Path]) -> Library:
         for data in description["cells"]:
             cells.setdefault(data["name"], builder.cell(data))
         hashes.append(key)
-    return Library(first["name"], first["voltage"], first["temperature"], cells, files, tuple(hashes))
+    names = {name: first[name] for name in ("name", "voltage", "temperature", "process", "corner")}
+    return Library(cells=cells, files=files, hashes=tuple(hashes), **names)

@@ -2,10 +2,13 @@
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Pdk", "PdkError", "find_pdk"]
+__all__ = ["Pdk", "PdkError", "find_corners", "find_pdk"]
+
+OSU = "osu018"
 
 OSU_FILE = Path("/usr/share/qflow/tech/osu018/osu018_stdcells.lib")
 """Of Debian's package qflow-tech-osu018."""
@@ -50,22 +53,28 @@ class _Layout:
     node: float
     cells: str
     corner: str
+    pattern: str = ""
     macros: str = ""
     models: str = ""
 
+
+SKY130 = r"(?:tt|ss|ff)_n?\d+C_\dv\d+"
 
 LAYOUTS = {
     "ihp-sg13g2": _Layout(
         node=130,
         cells="libs.ref/sg13g2_stdcell/lib",
         corner="typ_1p20V_25C",
+        pattern=r"(?:typ|slow|fast)_\d+p\d+V_m?\d+C",
         macros="libs.ref/sg13g2_sram/lib",
         models="libs.ref/sg13g2_stdcell/verilog/sg13g2_stdcell.v",
     ),
-    "sky130A": _Layout(node=130, cells="libs.ref/sky130_fd_sc_hd/lib", corner="tt_025C_1v80"),
-    "sky130B": _Layout(node=130, cells="libs.ref/sky130_fd_sc_hd/lib", corner="tt_025C_1v80"),
-    "nangate45": _Layout(node=45, cells="lib", corner="NangateOpenCellLibrary_typical"),
-    "asap7": _Layout(node=7, cells="lib", corner="RVT_TT"),
+    "sky130A": _Layout(node=130, cells="libs.ref/sky130_fd_sc_hd/lib", corner="tt_025C_1v80", pattern=SKY130),
+    "sky130B": _Layout(node=130, cells="libs.ref/sky130_fd_sc_hd/lib", corner="tt_025C_1v80", pattern=SKY130),
+    "nangate45": _Layout(
+        node=45, cells="lib", corner="NangateOpenCellLibrary_typical", pattern=r"NangateOpenCellLibrary_\w+"
+    ),
+    "asap7": _Layout(node=7, cells="lib", corner="RVT_TT", pattern=r"[A-Z]*VT_(?:TT|SS|FF)"),
 }
 
 
@@ -85,7 +94,55 @@ def _in_corner(files: list[Path], corner: str) -> tuple[Path, ...]:
     return tuple(found[name] for name in sorted(found))
 
 
-def find_pdk(name: str = "osu018", root: str | Path | None = None, corner: str | None = None) -> Pdk:
+def _find_layout(name: str, root: str | Path | None) -> tuple[Path, _Layout]:
+    """Folder of a process, and where its files are under it."""
+    base = root if root is not None else os.environ.get("PDK_ROOT", "")
+    if not str(base):
+        raise PdkError(f"the environment's PDK_ROOT must name the folder that holds {name}; {OSU} needs none")
+    folder = Path(base) / name
+    if not folder.is_dir():
+        here = ", ".join(sorted(path.name for path in Path(base).glob("*/"))) or "nothing"
+        raise PdkError(f"the folder {folder} was expected, PDK_ROOT holds {here}")
+    layout = LAYOUTS.get(name)
+    if layout is None:
+        place = folder / "lib" if _liberty(folder / "lib") else folder
+        layout = _Layout(node=float("nan"), cells=str(place.relative_to(folder)), corner="")
+    return folder, layout
+
+
+def _corners(layout: _Layout, files: Iterable[Path]) -> tuple[str, ...]:
+    """Corners that the names of files tell."""
+    if not layout.pattern:
+        return ()
+    found = (re.search(layout.pattern, _stem(path)) for path in files)
+    return tuple(sorted({match[0] for match in found if match is not None}))
+
+
+def find_corners(name: str = OSU, root: str | Path | None = None) -> tuple[str, ...]:
+    """Corners of a process for which there are files, by names that `find_pdk` takes.
+
+    Parameters
+    ----------
+    name, root : str, str or Path
+        As for `find_pdk`.
+
+    Returns
+    -------
+    tuple of str
+        Sorted; empty if there is one only, as in folders of an unknown layout.
+
+    Raises
+    ------
+    PdkError
+        If the folder is not there.
+    """
+    if name == OSU:
+        return ()
+    folder, layout = _find_layout(name, root)
+    return _corners(layout, _liberty(folder / layout.cells))
+
+
+def find_pdk(name: str = OSU, root: str | Path | None = None, corner: str | None = None) -> Pdk:
     """Find the Liberty files of a process.
 
     Known layouts are those of IHP SG13G2, SKY130 (``libs.ref/LIBRARY/lib``), Nangate 45 and ASAP7 (``lib``), and
@@ -111,21 +168,13 @@ def find_pdk(name: str = "osu018", root: str | Path | None = None, corner: str |
     PdkError
         If there are none, naming what was expected.
     """
-    if name == "osu018":
+    if name == OSU:
+        if corner is not None:
+            raise PdkError(f"{OSU} has one corner only, not {corner!r}")
         if not OSU_FILE.is_file():
             raise PdkError(f"the cells osu018 were expected at {OSU_FILE}: apt-get install qflow-tech-osu018")
         return Pdk(name, 180, "", (OSU_FILE,), (), None)
-    base = root if root is not None else os.environ.get("PDK_ROOT", "")
-    if not str(base):
-        raise PdkError(f"the environment's PDK_ROOT must name the folder that holds {name}; osu018 needs none")
-    folder = Path(base) / name
-    if not folder.is_dir():
-        here = ", ".join(sorted(path.name for path in Path(base).glob("*/"))) or "nothing"
-        raise PdkError(f"the folder {folder} was expected, PDK_ROOT holds {here}")
-    layout = LAYOUTS.get(name)
-    if layout is None:
-        place = folder / "lib" if _liberty(folder / "lib") else folder
-        layout = _Layout(node=float("nan"), cells=str(place.relative_to(folder)), corner="")
+    folder, layout = _find_layout(name, root)
     files = _liberty(folder / layout.cells)
     if not files:
         raise PdkError(f"Liberty files (*.lib, *.lib.gz) were expected in {folder / layout.cells}")
@@ -134,7 +183,13 @@ def find_pdk(name: str = "osu018", root: str | Path | None = None, corner: str |
     if not cells:
         known = ", ".join(_stem(path) for path in files)
         raise PdkError(f"no Liberty file in {folder / layout.cells} is for the corner {wanted!r}, there are {known}")
-    macros = _in_corner(_liberty(folder / layout.macros), wanted) if layout.macros else ()
+    corners = _corners(layout, cells)
+    if len(corners) > 1:
+        raise PdkError(f"{wanted!r} may be any of the corners {', '.join(corners)} of {name}: give one in full")
+    all_macros = _liberty(folder / layout.macros) if layout.macros else []
+    macros = _in_corner(all_macros, wanted)
+    if all_macros and not macros:
+        raise PdkError(f"no macro in {folder / layout.macros} is for the corner {wanted!r}, as the cells are")
     models = None
     if layout.models:
         models = next(

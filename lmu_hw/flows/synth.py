@@ -1,72 +1,48 @@
-"""Synthesis: Verilog mapped to a cell library by Yosys, memories accounted for, results cached.
+"""Synthesis: Verilog mapped to a cell library by Yosys, memories to SRAM macros, results cached.
 
-Modules are mapped one by one and flattened at the end, so that every instance keeps the name of the block that it
-came from. The price is optimisation across blocks, some per cent of area; the gain is energy by block.
+The design is read once, its modules are mapped side by side (`lmu_hw.flows.mapping`) and flattened at the end.
 """
 
-import fnmatch
 import hashlib
 import json
-import os
-import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lmu_hw.flows.liberty import Cell, LibertyError, Library, cache_folder, read_text
-from lmu_hw.flows.yosys import run_yosys
+from lmu_hw.flows.elaborate import Modules, elaborate
+from lmu_hw.flows.liberty import LibertyError, Library, cache_folder
+from lmu_hw.flows.mapping import Progress, Recipe, blackboxes, map_modules
+from lmu_hw.flows.memories import Choice, choose_memories, replace_memories
+from lmu_hw.flows.memory_cost import Cost, Usage
+from lmu_hw.flows.sram_model import is_model
+from lmu_hw.flows.yosys import run_yosys, scratch_folder
 from lmu_hw.tools import find_yosys
 
-__all__ = [
-    "ClockGate",
-    "MappedMemory",
-    "Synthesis",
-    "SynthesisError",
-    "find_clock_gate",
-    "find_constants",
-    "synthesize",
-]
+__all__ = ["MappedMemory", "Synthesis", "SynthesisError", "synthesize"]
 
-RECIPE = 3
-"""Raised whenever the scripts below change, so that older results are not taken from the cache."""
-
-AVOIDED = ("*lpflow*", "*probe*", "*dly*", "*DLY*", "*macro_sparecell*")
-"""Cells that logic synthesis should not pick: level shifters, test structures, delay elements."""
+VERSION = 2
+"""Raised whenever memories are replaced, results put together or stored in another way."""
 
 RELAXED = 20e-9
 """Target delay in seconds when speed does not matter."""
 
-MIN_GATED = 4
-"""Flip-flops that share an enable before a clock gate is worth its own energy."""
+ASSEMBLE = """
+read_json modules.json
+hierarchy -check -top {top}
+flatten
+opt_clean -purge
+check -mapped -assert
+write_json netlist.json
+write_verilog -noattr netlist.v
+"""
 
 
 class SynthesisError(RuntimeError):
     """A design cannot be mapped to a library."""
-
-
-@dataclass(frozen=True)
-class ClockGate:
-    """An integrated clock gate that passes the clock while its enable, taken while the clock is low, is high.
-
-    Parameters
-    ----------
-    cell : str
-        Name.
-    enable, clock, output : str
-        Pins.
-    test : str
-        Scan enable, tied low; nothing if there is none.
-    """
-
-    cell: str
-    enable: str
-    clock: str
-    output: str
-    test: str
 
 
 @dataclass(frozen=True)
@@ -81,8 +57,14 @@ class MappedMemory:
         Words, and bits of a word.
     writable : bool
         Whether it has a write port.
-    built_of : {"flip-flops", "logic"}
+    built_of : {"flip-flops", "macros", "logic"}
         What it became. A memory without write port becomes logic.
+    chosen : bool
+        Whether it became so because that costs least. Flip-flops for want of macros are not chosen.
+    macros : dict of str to int
+        Number of macros by cell.
+    cost : Cost or None
+        Energies, leakage and area: of macros after their Liberty, of chosen flip-flops an estimate.
     """
 
     name: str
@@ -90,11 +72,22 @@ class MappedMemory:
     width: int
     writable: bool
     built_of: str
+    chosen: bool = False
+    macros: dict[str, int] = field(default_factory=dict)
+    cost: Cost | None = None
 
     @property
     def bits(self) -> int:
         """Size in bits."""
         return self.depth * self.width
+
+    def describe(self) -> str:
+        """What it became, in words."""
+        if self.macros:
+            listed = ", ".join(f"{count} x {name}" for name, count in self.macros.items())
+            kind = "SRAM model, not macros of this process" if any(map(is_model, self.macros)) else "macros"
+            return f"{kind}: {listed}"
+        return f"{self.built_of} (less power than macros)" if self.chosen and self.writable else self.built_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,155 +124,27 @@ class Synthesis:
     tool: str
 
 
-def find_clock_gate(library: Library) -> ClockGate | None:
-    """Smallest integrated clock gate of a library for rising edges, also if the library marks it ``dont_use``.
-
-    Libraries mark clock gates so to keep logic mapping from instantiating them; that is not how they are used here.
-
-    Parameters
-    ----------
-    library : Library
-        Any.
-
-    Returns
-    -------
-    ClockGate or None
-        None if there is none.
-    """
-    found: list[tuple[bool, float, ClockGate]] = []
-    for cell in library.cells.values():
-        if not re.fullmatch(r"latch_posedge(_precontrol|_postcontrol)?", cell.clock_gating):
-            continue
-        roles = {pin.role: pin.name for pin in cell.pins.values() if pin.role}
-        if not roles.keys() >= {"enable", "clock", "out"}:
-            roles = _guessed_roles(cell)
-        if roles.keys() >= {"enable", "clock", "out"}:
-            gate = ClockGate(cell.name, roles["enable"], roles["clock"], roles["out"], roles.get("test", ""))
-            found.append((bool(gate.test), cell.area, gate))
-    return min(found, key=lambda entry: (entry[0], entry[1], entry[2].cell))[2] if found else None
-
-
-def _guessed_roles(cell: Cell) -> dict[str, str]:
-    """Roles of a clock gate whose pins the library does not mark completely."""
-    roles = {pin.role: pin.name for pin in cell.pins.values() if pin.role}
-    inputs = [name for name in cell.inputs if name not in roles.values()]
-    if "enable" not in roles and len(inputs) == 1:
-        roles["enable"] = inputs[0]
-    if "out" not in roles and len(cell.outputs) == 1:
-        roles["out"] = cell.outputs[0]
-    return roles
-
-
-def find_constants(library: Library) -> dict[int, tuple[str, str]]:
-    """Smallest cells that drive a constant.
-
-    Parameters
-    ----------
-    library : Library
-        Any.
-
-    Returns
-    -------
-    dict of int to (str, str)
-        Cell and pin for 0 and 1, as far as the library has them.
-    """
-    found: dict[int, tuple[float, str, str]] = {}
-    for cell in library.cells.values():
-        if cell.inputs or cell.sequentials:
-            continue
-        for pin in cell.pins.values():
-            text = pin.function.text.strip() if pin.function is not None else ""
-            if pin.direction == "output" and text in ("0", "1"):
-                entry = (cell.area, cell.name, pin.name)
-                found[int(text)] = min(found.get(int(text), entry), entry)
-    return {value: (name, pin) for value, (_, name, pin) in found.items()}
-
-
-def _scratch() -> Path:
-    """A folder that exists for Yosys too: YoWASP has a ``/tmp`` of its own."""
-    for folder in (cache_folder() / "synth", Path("/var/tmp"), Path.cwd()):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            continue
-        if Path("/tmp") not in folder.resolve().parents and os.access(folder, os.W_OK):
-            return folder
-    raise SynthesisError("no writable folder outside /tmp was found for Yosys; set XDG_CACHE_HOME to one")
-
-
-def _script(top: str, libraries: list[str], library: Library, gate: ClockGate | None, delay: float | None) -> str:
-    """Yosys commands."""
-    avoided = sorted(name for name in library.cells if any(fnmatch.fnmatchcase(name, one) for one in AVOIDED))
-    files = " ".join(f"-liberty {name}" for name in libraries)
-    skipped = " ".join(f"-dont_use {name}" for name in avoided)
-    constants = find_constants(library)
-    lines = [f"read_liberty -lib -overwrite -ignore_miss_func {name}" for name in libraries]
-    lines += [
-        "read_verilog design.v",
-        f"hierarchy -check -top {top}",
-        f"synth -top {top} -run begin:fine",
-        "setattr -unset init w:*",
-        "write_json memories.json",
-        "synth -run fine:check -noabc",
-        "dfflegalize -cell $_DFF_P_ 01 -cell $_DFFE_PP_ 01 -cell $_DFF_N_ 01 -cell $_DFFE_NP_ 01",
-        "opt -fast",
-    ]
-    if gate is not None:
-        test = f"-tie_lo {gate.test} " if gate.test else ""
-        pins = f"{gate.enable}:{gate.clock}:{gate.output}"
-        lines.append(f"clockgate -pos {gate.cell} {pins} {test}-min_net_size {MIN_GATED}")
-    lines += [f"dfflibmap {skipped} {files}", "opt -fast"]
-    if delay is None:
-        lines.append(f"abc {skipped} {files}")
-    else:
-        lines.append(f"abc -constr constraints -D {delay:g} {skipped} {files}")
-    lines.append("opt_clean -purge")
-    ties = [
-        f"-{kind}cell {constants[value][0]} {constants[value][1]}"
-        for kind, value in (("lo", 0), ("hi", 1))
-        if value in constants
-    ]
-    if ties:
-        lines.append(f"hilomap -singleton {' '.join(ties)}")
-    lines += [
-        "flatten",
-        "opt_clean -purge",
-        "check -mapped -assert",
-        "write_json netlist.json",
-        "write_verilog -noattr netlist.v",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _drive(library: Library) -> str:
-    """A cell for ABC to drive the inputs with: the smallest buffer, else inverter."""
-    found = []
-    for cell in library.cells.values():
-        if len(cell.inputs) == 1 and len(cell.outputs) == 1 and not cell.sequentials and not cell.dont_use:
-            function = cell.pins[cell.outputs[0]].function
-            if function is not None and function.pins == cell.inputs:
-                found.append((function.truth != 0b10, cell.area, cell.name))
-    if not found:
-        raise SynthesisError(f"the library {library.name} has neither a buffer nor an inverter")
-    return min(found)[2]
-
-
-def _memories(data: dict[str, Any], top: str) -> Iterator[MappedMemory]:
-    """Memories of a design before they are mapped, with the paths of their instances."""
-    modules = data["modules"]
+def _walk(modules: Modules, choices: Mapping[str, Choice], top: str) -> Iterator[MappedMemory]:
+    """Memories of a design with the paths of their instances."""
 
     def walk(module: str, path: str) -> Iterator[MappedMemory]:
         for name, cell in modules[module]["cells"].items():
-            inner = f"{path}.{name}" if path else name
-            if cell["type"] in ("$mem", "$mem_v2"):
-                values = {key: int(cell["parameters"][key], 2) for key in ("SIZE", "WIDTH", "WR_PORTS")}
-                writable = values["WR_PORTS"] > 0
-                built_of = "flip-flops" if writable else "logic"
-                yield MappedMemory(path or name, values["SIZE"], values["WIDTH"], writable, built_of)
-            elif cell["type"] in modules and "blackbox" not in modules[cell["type"]].get("attributes", {}):
-                yield from walk(cell["type"], inner)
+            choice = choices.get(f"{module}/{name}")
+            if choice is not None:
+                memory = choice.memory
+                macros = {} if choice.tiling is None else choice.tiling.counts
+                yield MappedMemory(
+                    path or name, memory.depth, memory.width, memory.writable,
+                    choice.built_of, choice.chosen, macros, choice.cost,
+                )  # fmt: skip
+            elif cell["type"] in modules:
+                yield from walk(cell["type"], f"{path}.{name}" if path else name)
 
     yield from walk(top, "")
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Progress that nobody watches."""
 
 
 def synthesize(
@@ -289,6 +154,8 @@ def synthesize(
     *,
     clock_gating: bool = True,
     delay: float | None = RELAXED,
+    usage: Usage | Mapping[str, Usage] | None = None,
+    progress: Progress = _silent,
 ) -> Synthesis:
     """Map a design to a cell library.
 
@@ -299,74 +166,91 @@ def synthesize(
     top : str
         Name of the top module.
     library : Library
-        From `lmu_hw.flows.liberty.read_liberty`; its files are read again by Yosys.
+        From `lmu_hw.flows.liberty.read_liberty`; its files are read again by Yosys. With memory macros in it, writable
+        memories become macros where these take less power than flip-flops.
     clock_gating : bool
         Whether flip-flops with an enable share integrated clock gates, where the library has them.
     delay : float or None
         Target delay between registers in seconds, for which buffers are inserted and cells sized; the default asks for
         no speed, only for edges that are not too slow. None gives the smallest area, with edges that may be far slower
         than the library's limits, and the energy that they cost.
+    usage : Usage or mapping of str to Usage, optional
+        How the memories will be used, all alike or by name of the instance, which decides what they become; the
+        defaults of `Usage` for those that are not named.
+    progress : callable
+        Told the stage, how much of it is done, and of how much.
 
     Returns
     -------
     Synthesis
-        From the cache, if the same was done before with the same version of Yosys.
+        From the cache, if the same was done before with the same version of Yosys; else modules that have not changed
+        are.
 
     Raises
     ------
     SynthesisError
-        If the design needs cells that the library does not have.
+        If the design needs cells that the library does not have, or its files are gone.
     ToolError
         If Yosys is missing or fails.
     """
-    tool = find_yosys().version
-    options = json.dumps([RECIPE, tool, top, library.hashes, clock_gating, delay, AVOIDED, MIN_GATED])
-    key = hashlib.sha256((options + verilog).encode()).hexdigest()[:32]
-    place = cache_folder() / "synth" / key
-    if not (place / "netlist.json").is_file():
-        _run(verilog, top, library, clock_gating, delay, place)
-    return _result(place, top, library, key, tool)
+    recipe = Recipe(library, clock_gating, delay)
+    used = Usage() if usage is None else usage
+    asked = asdict(used) if isinstance(used, Usage) else {name: asdict(one) for name, one in sorted(used.items())}
+    try:
+        options = json.dumps([VERSION, recipe.text(), library.hashes, top, asked])
+        key = hashlib.sha256((options + verilog).encode()).hexdigest()[:32]
+        place = cache_folder() / "synth" / key
+        if not (place / "netlist.json").is_file():
+            _run(verilog, top, recipe, used, progress, place)
+    except LibertyError as error:
+        raise SynthesisError(f"the library {library.name} cannot be used: {error}") from None
+    return _result(place, top, library, key)
 
 
-def _run(verilog: str, top: str, library: Library, clock_gating: bool, delay: float | None, place: Path) -> None:
-    gate = find_clock_gate(library) if clock_gating else None
-    with tempfile.TemporaryDirectory(dir=_scratch(), prefix="run-") as name:
+def _run(
+    verilog: str, top: str, recipe: Recipe, usage: Usage | Mapping[str, Usage], progress: Progress, place: Path
+) -> None:
+    library = recipe.library
+    progress("elaboration", 0, 1)
+    modules = elaborate(verilog, top)
+    choices = choose_memories(modules, library, usage)
+    known = blackboxes(library)
+    design = replace_memories(modules, choices, known)
+    progress("elaboration", 1, 1)
+    mapped = map_modules(design, recipe, progress)
+    progress("assembly", 0, 1)
+    with tempfile.TemporaryDirectory(dir=scratch_folder(), prefix="run-") as name:
         folder = Path(name)
-        (folder / "design.v").write_text(verilog)
-        libraries = []
-        for index, path in enumerate(library.files):
-            libraries.append(f"cells{index}.lib")
-            try:
-                (folder / libraries[-1]).write_text(read_text(path))
-            except LibertyError as error:
-                raise SynthesisError(f"the library is needed again for synthesis: {error}") from None
-        if delay is not None:
-            (folder / "constraints").write_text(f"set_driving_cell {_drive(library)}\nset_load 1\n")
-        picoseconds = None if delay is None else delay * 1e12
-        run_yosys(_script(top, libraries, library, gate, picoseconds), folder)
-        netlist = json.loads((folder / "netlist.json").read_text())
-        unknown = {cell["type"] for cell in netlist["modules"][top]["cells"].values()} - library.cells.keys()
+        (folder / "modules.json").write_text(json.dumps({"modules": {**known, **mapped}}))
+        run_yosys(ASSEMBLE.format(top=top), folder)
+        netlist = json.loads((folder / "netlist.json").read_text())["modules"][top]
+        unknown = {cell["type"] for cell in netlist["cells"].values()} - library.cells.keys()
         if unknown:
             raise SynthesisError(f"the library {library.name} has no cells for {', '.join(sorted(unknown))}")
-        memories = [vars(memory) for memory in _memories(json.loads((folder / "memories.json").read_text()), top)]
+        memories = [asdict(memory) for memory in _walk(modules, choices, top)]
         (folder / "memories.json").write_text(json.dumps(memories))
-        flat = {"modules": {top: netlist["modules"][top]}}
-        (folder / "netlist.json").write_text(json.dumps(flat))
-        part = Path(tempfile.mkdtemp(dir=_made(place.parent), prefix="part-"))
-        for file in ("netlist.v", "memories.json", "netlist.json"):
-            shutil.copyfile(folder / file, part / file)
-        try:
-            part.rename(place)
-        except OSError:
-            shutil.rmtree(part)  # another process was faster
+        (folder / "netlist.json").write_text(json.dumps({"modules": {top: netlist}}))
+        _keep(folder, place)
+    progress("assembly", 1, 1)
 
 
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def _keep(folder: Path, place: Path) -> None:
+    """Put a result into the cache, whole."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(dir=place.parent, prefix="part-"))
+    for file in ("netlist.v", "memories.json", "netlist.json"):
+        shutil.copyfile(folder / file, part / file)
+    try:
+        part.rename(place)
+    except OSError:
+        shutil.rmtree(part)  # another process was faster
 
 
-def _result(place: Path, top: str, library: Library, key: str, tool: str) -> Synthesis:
+def _memory(data: dict[str, Any]) -> MappedMemory:
+    return MappedMemory(**{**data, "cost": None if data["cost"] is None else Cost(**data["cost"])})
+
+
+def _result(place: Path, top: str, library: Library, key: str) -> Synthesis:
     cells = json.loads((place / "netlist.json").read_text())["modules"][top]["cells"]
     counts = Counter(cell["type"] for cell in cells.values())
     return Synthesis(
@@ -375,7 +259,7 @@ def _result(place: Path, top: str, library: Library, key: str, tool: str) -> Syn
         verilog=place / "netlist.v",
         area=sum(library.cells[name].area * count for name, count in counts.items()),
         cells=dict(sorted(counts.items())),
-        memories=tuple(MappedMemory(**data) for data in json.loads((place / "memories.json").read_text())),
+        memories=tuple(_memory(data) for data in json.loads((place / "memories.json").read_text())),
         key=key,
-        tool=tool,
+        tool=find_yosys().version,
     )

@@ -1,10 +1,30 @@
 """Yosys scripts."""
 
+import os
 from pathlib import Path
 
-from lmu_hw.tools import find_yosys, run_tool
+from lmu_hw.flows.liberty import cache_folder
+from lmu_hw.tools import ToolError, find_yosys, run_tool
 
-__all__ = ["run_yosys"]
+__all__ = ["run_yosys", "scratch_folder"]
+
+
+def scratch_folder() -> Path:
+    """A folder that exists for Yosys too: YoWASP has a ``/tmp`` of its own.
+
+    Raises
+    ------
+    ToolError
+        If there is none.
+    """
+    for folder in (cache_folder() / "synth", Path("/var/tmp"), Path.cwd()):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if Path("/tmp") not in folder.resolve().parents and os.access(folder, os.W_OK):
+            return folder
+    raise ToolError("no writable folder outside /tmp was found for Yosys; set XDG_CACHE_HOME to one")
 
 
 def run_yosys(script: str, directory: Path, timeout: float = 3600) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from lmu_hw.flows import liberty
 from lmu_hw.flows.liberty import LibertyError, read_liberty
-from lmu_hw.flows.pdk import PdkError, find_pdk
+from lmu_hw.flows.pdk import PdkError, find_corners, find_pdk
 
 PDK_ROOT = os.environ.get("PDK_ROOT") or Path(__file__).parents[2].parent / "shared" / "pdk"
 
@@ -40,7 +40,7 @@ library ("small") {
                                       "4, 5, 6"); }
         rise_transition (by_load_first) { index_2 ("20, 40"); values ("1, 4", "2, 5", "3, 6"); }
       }
-      timing () { related_pin : A; timing_type : setup_rising; rise_constraint (by_both) { values ("1"); } }
+      timing () { related_pin : A; timing_type : setup_rising; rise_constraint (scalar) { values ("1"); } }
       internal_power () { related_pin : "A"; related_pg_pin : VDD; rise_power (by_both) { values ("1,2,3", "4,5,6"); } }
     }
   }
@@ -226,6 +226,34 @@ def test_pdk_folders_are_found_or_named(tmp_path, monkeypatch):
     monkeypatch.setattr("lmu_hw.flows.pdk.OSU_FILE", tmp_path / "osu.lib")
     with pytest.raises(PdkError, match="apt-get install qflow-tech-osu018"):
         find_pdk()
+
+
+def test_corners_are_told_apart(tmp_path):
+    assert find_corners() == ()
+    assert find_corners("ihp-sg13g2", PDK_ROOT) == ("typ_1p20V_25C",)
+    assert find_corners("sky130A", PDK_ROOT) == ("tt_025C_1v80",)
+    assert find_corners("asap7", PDK_ROOT) == ("RVT_TT",)
+    cells, macros = (tmp_path / "ihp-sg13g2/libs.ref" / name / "lib" for name in ("sg13g2_stdcell", "sg13g2_sram"))
+    for folder in (cells, macros):
+        folder.mkdir(parents=True)
+    names = ("fast_1p32V_m40C", "slow_1p08V_125C", "slow_1p35V_125C", "typ_1p20V_25C")
+    for name in names:
+        text = SMALL.replace("nom_voltage", f"default_operating_conditions : {name}; nom_process : 2; nom_voltage")
+        (cells / f"sg13g2_stdcell_{name}.lib").write_text(text)
+    for name in names[1:]:
+        (macros / f"RM_IHPSG13_1P_64x64_c2_bm_bist_{name}.lib").write_text(SMALL)
+    assert find_corners("ihp-sg13g2", tmp_path) == names
+    pdk = find_pdk("ihp-sg13g2", tmp_path, "slow_1p08V_125C")
+    assert [path.name for path in pdk.cells] == ["sg13g2_stdcell_slow_1p08V_125C.lib"]
+    assert len(pdk.macros) == 1
+    library = read_liberty(pdk.cells)
+    assert (library.corner, library.process, library.voltage, library.temperature) == ("slow_1p08V_125C", 2, 1.5, 85)
+    with pytest.raises(PdkError, match="'slow' may be any of the corners slow_1p08V_125C, slow_1p35V_125C of ihp"):
+        find_pdk("ihp-sg13g2", tmp_path, "slow")
+    with pytest.raises(PdkError, match=r"no macro in .*sg13g2_sram/lib is for the corner 'fast_1p32V_m40C'"):
+        find_pdk("ihp-sg13g2", tmp_path, "fast_1p32V_m40C")
+    with pytest.raises(PdkError, match="osu018 has one corner only, not 'slow'"):
+        find_pdk(corner="slow")
 
 
 def test_the_description_is_plain_json(small):

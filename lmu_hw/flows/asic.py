@@ -1,0 +1,208 @@
+"""ASIC flow: an accelerator mapped to the cells of a process, and what others need to take it further."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lmu_hw.emit import TOP, to_verilog
+from lmu_hw.flows.liberty import Library, read_text
+from lmu_hw.flows.librelane import PDKS, librelane_config
+from lmu_hw.flows.macro_rtl import macro_model, macros_of, memory_tilings, with_macros
+from lmu_hw.flows.mapping import Recipe, abc_constraints, logic_files, mapping_commands
+from lmu_hw.flows.memory_cost import Usage
+from lmu_hw.flows.sdc import sdc
+from lmu_hw.flows.synth import RELAXED, Synthesis, synthesize
+from lmu_hw.plan import Plan
+from lmu_hw.power.netlist import read_netlist
+from lmu_hw.power.timing import TOOL, find_timing
+
+__all__ = ["AsicBuild", "AsicError", "build_asic", "time_unit", "yosys_script"]
+
+LOGIC_SHARE = 0.6
+"""Part of a short period that is given to ABC as the delay of logic: modules are mapped apart, and paths cross them."""
+
+VERILOG, MODELS, SDC = f"{TOP}.v", "macro_models.v", f"{TOP}.sdc"
+
+
+class AsicError(RuntimeError):
+    """A netlist misses its clock.
+
+    Parameters
+    ----------
+    message : str
+        What was short.
+    build : AsicBuild
+        The netlist.
+    """
+
+    def __init__(self, message: str, build: "AsicBuild"):
+        super().__init__(message)
+        self.build = build
+
+
+@dataclass(frozen=True, eq=False)
+class AsicBuild:
+    """A mapped accelerator.
+
+    Parameters
+    ----------
+    synthesis : Synthesis
+        The netlist.
+    clock_hz : float
+        The constraint.
+    fmax_hz : float
+        Highest clock by the library's delays, without wires.
+    flip_flops, macros : int
+        Instances.
+    files : dict of str to str
+        Texts that go with the netlist, by name.
+    """
+
+    synthesis: Synthesis
+    clock_hz: float
+    fmax_hz: float
+    flip_flops: int
+    macros: int
+    files: dict[str, str]
+
+    @property
+    def slack_s(self) -> float:
+        """What is left of the clock's period, below zero if the clock is missed."""
+        return 1 / self.clock_hz - 1 / self.fmax_hz
+
+    def report(self) -> dict[str, Any]:
+        """Key figures, JSON-able."""
+        return {
+            "area_um2": self.synthesis.area,
+            "cells": sum(self.synthesis.cells.values()),
+            "flip_flops": self.flip_flops,
+            "macros": self.macros,
+            "memories": [
+                {"name": one.name, "words": one.depth, "bits": one.width, "built_of": one.describe()}
+                for one in self.synthesis.memories
+            ],
+            "clock_hz": self.clock_hz,
+            "fmax_hz": self.fmax_hz,
+            "slack_s": self.slack_s,
+            "timing": TOOL,
+            "tools": {"yosys": self.synthesis.tool},
+        }
+
+
+def time_unit(library: Library) -> float:
+    """Time unit of a library's files in seconds, as constraints for it are written."""
+    found = re.search(r'time_unit\s*:\s*"?\s*(\d+)\s*(ns|ps)', read_text(library.files[0]))
+    if found is None:
+        return 1e-9
+    return int(found[1]) * {"ns": 1e-9, "ps": 1e-12}[found[2]]
+
+
+def yosys_script(top: str, library: Library, sources: Sequence[str], delay: float = RELAXED) -> str:
+    """Script that maps the accelerator with a plain Yosys: ``yosys -s synth.ys``.
+
+    Parameters
+    ----------
+    top : str
+        Name of the top module.
+    library : Library
+        Cells and macros; its files are named where they were read.
+    sources : sequence of str
+        Verilog files beside the script.
+    delay : float
+        Target delay between registers in seconds.
+
+    Returns
+    -------
+    str
+        Commands. The netlist does the same as that of `lmu_hw.flows.synth.synthesize`, but need not be equal to it.
+    """
+    names = {path: f"cells{index}.lib" for index, path in enumerate(library.files)}
+    unpacked = [f"#   {'gunzip -c' if path.suffix == '.gz' else 'cat'} {path} > {name}" for path, name in names.items()]
+    lines = [
+        f"# {top} mapped to the cells of {library.name}. Before: the Liberty files beside this script, unpacked,",
+        *unpacked,
+        "# then: yosys -s synth.ys",
+        *(f"read_liberty -lib -overwrite -ignore_miss_func {name}" for name in names.values()),
+        *(f"read_verilog {source}" for source in sources),
+        f"hierarchy -check -top {top}",
+        f"synth -top {top} -run begin:fine",
+        "opt_expr -mux_undef",
+        "opt_clean",
+        "setattr -unset init w:*",
+        *mapping_commands(Recipe(library, True, delay), [names[path] for path in logic_files(library)]),
+        "flatten",
+        "opt_clean -purge",
+        "check -mapped -assert",
+        "tee -o cells.txt stat " + " ".join(f"-liberty {name}" for name in names.values()),
+        "write_json netlist.json",
+        "write_verilog -noattr netlist.v",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _files(plan: Plan, library: Library, clock_hz: float, delay: float, pdk: str) -> dict[str, str]:
+    tilings = memory_tilings(plan, library, Usage(clock=clock_hz))
+    macros = macros_of(tilings)
+    unit = time_unit(library)
+    files = {
+        VERILOG: with_macros(to_verilog(plan), tilings),
+        SDC: sdc(1 / clock_hz / unit, f"{clock_hz / 1e6:g} MHz in {'ns' if unit == 1e-9 else 'ps'}"),
+        "synth.ys": yosys_script(TOP, library, [VERILOG], delay),
+        "constraints": abc_constraints(library),
+    }
+    if macros:
+        files[MODELS] = "".join(macro_model(macro) for macro in macros.values())
+    if pdk in PDKS:
+        files["config.json"] = librelane_config(TOP, VERILOG, SDC, clock_hz, macros)
+    return files
+
+
+def build_asic(plan: Plan, library: Library, clock_hz: float, pdk: str = "") -> AsicBuild:
+    """Map an accelerator to a library.
+
+    Parameters
+    ----------
+    plan : Plan
+        The accelerator's.
+    library : Library
+        Cells, and macros if the process has any.
+    clock_hz : float
+        The constraint.
+    pdk : str
+        Name of the process; those of `lmu_hw.flows.librelane.PDKS` get a configuration of LibreLane.
+
+    Returns
+    -------
+    AsicBuild
+        A netlist that meets its clock.
+
+    Raises
+    ------
+    AsicError
+        If it misses the clock.
+    SynthesisError
+        If the library lacks a cell.
+    ToolError
+        If Yosys is missing or fails.
+    """
+    delay = min(RELAXED, LOGIC_SHARE / clock_hz)
+    synthesis = synthesize(to_verilog(plan), TOP, library, delay=delay, usage=Usage(clock=clock_hz))
+    netlist = read_netlist(synthesis.json, TOP, library)
+    timing = find_timing(netlist)
+    kinds = [library.cells[name] for name, count in synthesis.cells.items() for _ in range(count)]
+    build = AsicBuild(
+        synthesis=synthesis,
+        clock_hz=clock_hz,
+        fmax_hz=timing.clock,
+        flip_flops=sum(any(one.kind == "ff" for one in cell.sequentials) for cell in kinds),
+        macros=sum(cell.memory is not None for cell in kinds),
+        files=_files(plan, library, clock_hz, delay, pdk),
+    )
+    if build.slack_s < 0:
+        raise AsicError(
+            f"too slow in {library.name}: {timing.clock / 1e6:.2f} MHz of {clock_hz / 1e6:g} MHz, "
+            f"{-1e9 * build.slack_s:.2f} ns are missing",
+            build,
+        )
+    return build

@@ -1,0 +1,150 @@
+"""Memories of a design replaced by what they are to be made of."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lmu_hw.flows.elaborate import DesignMemory, Module, Modules, elaborate, find_memories, ports_only
+from lmu_hw.flows.liberty import Library
+from lmu_hw.flows.memory_cost import Cost, Usage
+from lmu_hw.flows.rows import LEAST_BITS, row_modules
+from lmu_hw.flows.tiling import Tiling, choose
+from lmu_hw.flows.wrapper import memory_verilog
+
+__all__ = ["Choice", "choose_memories", "replace_memories"]
+
+FLIP_FLOPS, MACROS, LOGIC = "flip-flops", "macros", "logic"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a memory becomes.
+
+    Parameters
+    ----------
+    memory : DesignMemory
+        The memory.
+    built_of : {"flip-flops", "macros", "logic"}
+        What it is made of.
+    chosen : bool
+        Whether that is the one that costs least, not the only one left.
+    tiling : Tiling or None
+        Of macros.
+    cost : Cost or None
+        Macros: after their Liberty. Flip-flops: an estimate, where there was a choice. Logic: None.
+    """
+
+    memory: DesignMemory
+    built_of: str
+    chosen: bool
+    tiling: Tiling | None
+    cost: Cost | None
+
+
+def _usage(usage: Usage | Mapping[str, Usage], module: str) -> Usage:
+    if isinstance(usage, Usage):
+        return usage
+    return usage.get(module.rpartition(".")[2], Usage())
+
+
+def choose_memories(modules: Modules, library: Library, usage: Usage | Mapping[str, Usage]) -> dict[str, Choice]:
+    """Choose for every memory of a design.
+
+    Parameters
+    ----------
+    modules : dict of str to Module
+        From `lmu_hw.flows.elaborate.elaborate`.
+    library : Library
+        Cells and macros.
+    usage : Usage or mapping of str to Usage
+        Of all memories, or by the last part of the name of the module that holds it, the default for others.
+
+    Returns
+    -------
+    dict of str to Choice
+        By module and cell, joined by a slash.
+    """
+    macros = any(cell.memory is not None for cell in library.cells.values())
+    found = {}
+    for memory in find_memories(modules):
+        if not memory.writable:
+            choice = Choice(memory, LOGIC, True, None, None)
+        elif not memory.single_port or not macros:
+            choice = Choice(memory, FLIP_FLOPS, False, None, None)
+        else:
+            tiling, cost = choose(library, memory.depth, memory.width, _usage(usage, memory.module))
+            choice = Choice(memory, FLIP_FLOPS if tiling is None else MACROS, True, tiling, cost)
+        found[f"{memory.module}/{memory.cell}"] = choice
+    return found
+
+
+def _instance(cell: Module, kind: str, *, writable: bool) -> Module:
+    """Instance of a module in the place of a ``$mem_v2`` cell."""
+    wires = cell["connections"]
+    connections = {
+        "clk": wires["RD_CLK"],
+        "read": wires["RD_EN"],
+        "address": wires["RD_ADDR"],
+        "r_data": wires["RD_DATA"],
+    }
+    if writable:
+        connections |= {"write": wires["WR_EN"][:1], "w_data": wires["WR_DATA"]}
+    directions = {name: "output" if name == "r_data" else "input" for name in connections}
+    return {
+        "hide_name": 0,
+        "type": kind,
+        "parameters": {},
+        "attributes": {},
+        "port_directions": directions,
+        "connections": connections,
+    }
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def replace_memories(modules: Modules, choices: Mapping[str, Choice], library_ports: Modules) -> Modules:
+    """Put macros, and logic that reads by rows, in the place of memories.
+
+    Parameters
+    ----------
+    modules : dict of str to Module
+        The design.
+    choices : mapping of str to Choice
+        From `choose_memories`.
+    library_ports : dict of str to Module
+        Ports of the macros.
+
+    Returns
+    -------
+    dict of str to Module
+        The design with the new modules that it uses; equal tilings share one.
+
+    Raises
+    ------
+    ToolError
+        If Yosys is missing or fails.
+    """
+    changed = dict(modules)
+    parts: Modules = {}
+    texts: dict[str, str] = {}
+    for choice in choices.values():
+        memory = choice.memory
+        module = changed[memory.module]
+        cell = module["cells"][memory.cell]
+        if choice.tiling is not None:
+            name = f"sram_{memory.depth}x{memory.width}_{_short_hash(repr(choice.tiling))}"
+            texts[name] = memory_verilog(name, choice.tiling)
+        elif not memory.writable and memory.single_port and memory.depth * memory.width >= LEAST_BITS:
+            name = f"rom_{memory.depth}x{memory.width}_{_short_hash(cell['parameters']['INIT'])}"
+            texts[name], found = row_modules(name, cell)
+            parts |= found
+        else:
+            continue
+        cells = {**module["cells"], memory.cell: _instance(cell, name, writable=memory.writable)}
+        changed[memory.module] = {**module, "cells": cells}
+    if texts:
+        known = {**library_ports, **{name: ports_only(part) for name, part in parts.items()}}
+        changed |= elaborate("\n".join(texts.values()), None, known)
+    return {**changed, **parts}
