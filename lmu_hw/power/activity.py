@@ -1,17 +1,49 @@
 """How often every net changes, and how long it is high."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lmu_hw.power.netlist import HIGH, LOW, Netlist
 
-__all__ = ["Activity", "clock_nets", "random_activity"]
+__all__ = ["Accesses", "Activity", "clock_nets", "random_activity"]
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Accesses:
+    """What a memory macro was asked for: its pins jointly, where the activity of single nets would not say.
+
+    Parameters
+    ----------
+    edges : ndarray of float64, shape (2, 2, 2)
+        Rising clock edges per cycle by the values of the enable, the write and the read pin at the edge, in this order
+        of the axes: ``edges[1, 0, 1]`` are reads, ``edges[1, 1, 0]`` are writes.
+    enabled : dict of str to float
+        Changes per cycle of each input pin but the clock, as far as the enable is high when the pins have settled.
+    """
+
+    edges: FloatArray
+    enabled: Mapping[str, float]
+
+    @property
+    def reads(self) -> float:
+        """Reads per cycle."""
+        return float(self.edges[1, 0, 1])
+
+    @property
+    def writes(self) -> float:
+        """Writes per cycle, those with a read beside them too."""
+        return float(self.edges[1, 1].sum())
+
+    @property
+    def idle(self) -> float:
+        """Clock edges per cycle without an access."""
+        return float(self.edges.sum()) - self.reads - self.writes
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +64,8 @@ class Activity:
         Whether the net was observed.
     source : str
         Where it came from, for reports.
+    accesses : dict of int to Accesses
+        Of each memory macro, by the index of its instance; empty where pins were not observed jointly.
     """
 
     period: float
@@ -40,6 +74,7 @@ class Activity:
     duty: FloatArray
     known: BoolArray
     source: str
+    accesses: Mapping[int, Accesses] = field(default_factory=dict)
 
     def coverage(self, netlist: Netlist) -> float:
         """Part of the instances' pins whose net was observed, 0 to 1."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from lmu_hw.flows.sram import find_macro
 from lmu_hw.flows.synth import MappedMemory
 from lmu_hw.power.activity import Activity, clock_nets
 from lmu_hw.power.engine import Power, slew_excess
@@ -13,6 +14,7 @@ __all__ = [
     "MAX_DATA_TOGGLES",
     "MIN_COVERAGE",
     "PowerRefused",
+    "check_accesses",
     "check_activity",
     "check_all",
     "check_clock",
@@ -146,8 +148,45 @@ def check_activity(netlist: Netlist, activity: Activity, clock: str) -> None:
         )
 
 
+def check_accesses(netlist: Netlist, activity: Activity, tolerance: float = 1e-3) -> None:
+    """Refuse memory macros whose pins were not observed jointly, or not as their nets were.
+
+    Parameters
+    ----------
+    netlist : Netlist
+        The netlist.
+    activity : Activity
+        Of its nets.
+    tolerance : float
+        Events per cycle by which counts may differ.
+
+    Raises
+    ------
+    PowerRefused
+        If a macro has no accesses, or its clock edges or the changes of an input are others than those of its nets.
+    """
+    for index, instance in enumerate(netlist.instances):
+        macro = find_macro(instance.cell)
+        if macro is None:
+            continue
+        accesses = activity.accesses.get(index)
+        if accesses is None:
+            raise PowerRefused(f"the accesses of {instance.name} ({instance.cell.name}) are not known")
+        edges, clock = float(accesses.edges.sum()), 0.5 * float(activity.toggles[instance.nets[macro.clock]])
+        if abs(edges - clock) > tolerance:
+            raise PowerRefused(
+                f"{instance.name} has accesses for {edges:g} clock edges a cycle, its clock has {clock:g}"
+            )
+        for pin, enabled in accesses.enabled.items():
+            toggles = float(activity.toggles[instance.nets[pin]])
+            if enabled > toggles + tolerance:
+                raise PowerRefused(
+                    f"{pin} of {instance.name} changes {enabled:g} times per cycle enabled, in all {toggles:g} times"
+                )
+
+
 def check_memories(memories: Iterable[MappedMemory], accepted: Sequence[str] = (), small: int = SMALL_MEMORY) -> None:
-    """Refuse writable memories that became flip-flops without anyone saying so.
+    """Refuse writable memories that became flip-flops without anyone saying so, for want of a macro.
 
     Parameters
     ----------
@@ -167,6 +206,7 @@ def check_memories(memories: Iterable[MappedMemory], accepted: Sequence[str] = (
         memory
         for memory in memories
         if memory.built_of == "flip-flops"
+        and not memory.chosen
         and memory.bits > small
         and memory.name not in accepted
         and "*" not in accepted
@@ -260,6 +300,7 @@ def check_all(
     coverage = check_coverage(netlist, activity)
     check_clock(netlist, activity, clock, period)
     check_activity(netlist, activity, clock)
+    check_accesses(netlist, activity)
     check_memories(memories, accepted)
     check_edges(power)
     check_conserved(power)

@@ -42,7 +42,7 @@ class Instance:
     nets: dict[str, int]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Netlist:
     """Instances and nets.
 
@@ -66,6 +66,9 @@ class Netlist:
     instances: tuple[Instance, ...]
     nets: int
     names: dict[int, str]
+
+    def __repr__(self) -> str:
+        return f"<Netlist {self.top}: {len(self.instances)} instances, {self.nets} nets>"
 
     def pins(self) -> int:
         """Number of connected signal pins of all instances."""

@@ -1,7 +1,7 @@
 """The weights of OpenSTA 2.0.17 (2019), the version in Debian: for comparison only.
 
 That version charges a rise *and* a fall energy for each change at outputs with an inferred condition, at conditional
-inputs and at clock pins, twice what the Liberty tables say; later versions, and `lmu_hw.power.engine.StateRules`,
+inputs and at clock pins, twice what the Liberty tables say; later versions, and `lmu_hw.power.rules.StateRules`,
 charge their mean. Tables, transition times, loads and activities are the same, so that the comparison checks all of
 them.
 """
@@ -10,7 +10,7 @@ import numpy as np
 
 from lmu_hw.flows.expression import Expression, Tree
 from lmu_hw.flows.liberty import Cell, InternalPower, Pin
-from lmu_hw.power.engine import FloatArray, Group
+from lmu_hw.power.rules import FloatArray, Group
 
 __all__ = ["OpenSta2019Rules"]
 
@@ -82,11 +82,11 @@ class OpenSta2019Rules:
             return _duty(power.when.tree, group)
         return np.where(group.is_clock[related], 1.0, 0.5)
 
-    def input_weight(self, group: Group, pin: Pin, power: InternalPower) -> FloatArray:
-        return self._weight(group, pin, power)
+    def input_rate(self, group: Group, pin: Pin, power: InternalPower) -> FloatArray:
+        return group.toggles[pin.name] * self._weight(group, pin, power)
 
-    def output_weights(self, group: Group, pin: Pin) -> list[FloatArray]:
-        return [self._weight(group, pin, power) for power in pin.power]
+    def output_rates(self, group: Group, pin: Pin) -> list[FloatArray]:
+        return [group.toggles[pin.name] * self._weight(group, pin, power) for power in pin.power]
 
     def leakage(self, group: Group) -> FloatArray:
         cell = group.cell

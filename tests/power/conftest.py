@@ -14,23 +14,61 @@ from lmu_hw.config import AcceleratorConfig
 from lmu_hw.emit import to_verilog
 from lmu_hw.flows.liberty import Library, read_liberty, read_text
 from lmu_hw.flows.pdk import find_pdk
+from lmu_hw.flows.sram import find_macro
 from lmu_hw.flows.synth import synthesize
 from lmu_hw.plan import make_plan
 from lmu_hw.power.activity import Activity, clock_nets
-from lmu_hw.power.netlist import Netlist, read_netlist
+from lmu_hw.power.netlist import Instance, Netlist, read_netlist
+from lmu_hw.program import QuantizedModel
 from lmu_sim.random_models import random_model
 
 PDK_ROOT = os.environ.get("PDK_ROOT") or Path(__file__).parents[2].parent / "shared" / "pdk"
 
 
-def load_library(name: str) -> Library:
-    return read_liberty(find_pdk(name, PDK_ROOT).cells)
+def load_library(name: str, macro: str = "") -> Library:
+    """Cells of a process, and those of its macros whose name has the given part."""
+    pdk = find_pdk(name, PDK_ROOT)
+    return read_liberty([*pdk.cells, *(path for path in pdk.macros if macro and macro in path.name)])
+
+
+def macro_netlist(library: Library, name: str) -> Netlist:
+    """A memory macro of IHP's between flip-flops: D of port ``d`` to its inputs, from its outputs to port ``q``."""
+    macro = find_macro(library.cells[name])
+    instances, names = [], {}
+
+    def net(name: str) -> int:
+        names[2 + len(names)] = name
+        return 1 + len(names)
+
+    def flip_flop(name: str, data: int, out: int) -> None:
+        nets = {"CLK": clock, "D": data, "RESET_B": high, "Q": out}
+        instances.append(Instance(name, "", library.cells["sg13g2_dfrbpq_1"], nets))
+
+    clock, low, high = net("clk"), net("low"), net("high")
+    instances.append(Instance("low", "", library.cells["sg13g2_tielo"], {"L_LO": low}))
+    instances.append(Instance("high", "", library.cells["sg13g2_tiehi"], {"L_HI": high}))
+    nets = {macro.clock: clock} | dict.fromkeys(macro.mask, high)
+    nets |= {pin: high if level else low for pin, level in macro.ties.items()}
+    inputs, outputs = [], []
+    for pin in (macro.enable, macro.read, macro.write, *macro.address, *macro.data_in):
+        inputs.append(net(f"d {pin}"))
+        nets[pin] = net(pin)
+        flip_flop(pin, inputs[-1], nets[pin])
+    for pin in macro.data_out:
+        nets[pin] = net(pin)
+        outputs.append(net(f"q {pin}"))
+        flip_flop(pin, nets[pin], outputs[-1])
+    instances.append(Instance("memory", "memory", library.cells[name], nets))
+    ports = {"clk": (clock,), "d": tuple(inputs)}, {"q": tuple(outputs)}
+    return Netlist("macro", *ports, tuple(instances), 2 + len(names), names)
 
 
 def mapped(verilog: str, top: str, library: Library, **options) -> Netlist:
     done = synthesize(verilog, top, library, **options)
     return read_netlist(done.json, top, library)
 
+
+FLAT = 'power_lut_template (flat) { variable_1 : input_transition_time; index_1 ("0, 1"); }'
 
 MULTIPLIER = """
 module multiplier(input clk, input signed [7:0] a, input signed [7:0] b, output reg signed [15:0] p);
@@ -55,13 +93,17 @@ endmodule
 """
 
 
-def registered_accelerator() -> str:
-    """Small accelerator, weights in ROM, flip-flops at its inputs: OpenSTA keeps activities only behind them."""
-    rng = np.random.default_rng(3)
-    model = random_model(
-        rng, inputs=4, units=6, memories=[(4, 8.0), (4, 8.0)], activation="relu", u_activation="linear", stride=1
+def small_model(**shape) -> QuantizedModel:
+    shape = {"inputs": 4, "units": 6, "memories": [(4, 8.0), (4, 8.0)]} | shape
+    return random_model(
+        np.random.default_rng(3), **shape, activation="relu", u_activation="linear", stride=1, e_h=False, w_h=False
     )
-    core = to_verilog(make_plan(model, AcceleratorConfig(lanes=4)), "core")
+
+
+def registered_accelerator(model: QuantizedModel | None = None, **config) -> str:
+    """An accelerator with flip-flops at its inputs: OpenSTA keeps activities only behind them."""
+    plan = make_plan(model or small_model(), AcceleratorConfig(**{"lanes": 4} | config))
+    core = to_verilog(plan, "core")
     ports = re.findall(r"^  (input|output) (\[\d+:0\] )?(\w+);", core.partition("endmodule")[0], re.MULTILINE)
     heads, wires = [], []
     for direction, width, name in ports:
@@ -83,7 +125,9 @@ def bench():
     return SimpleNamespace(
         multiplier=MULTIPLIER,
         memory_update=MEMORY_UPDATE,
+        macro_netlist=macro_netlist,
         registered_accelerator=registered_accelerator,
+        small_model=small_model,
         load_library=load_library,
         mapped=mapped,
         pdk_root=PDK_ROOT,
@@ -91,28 +135,52 @@ def bench():
 
 
 @pytest.fixture
-def sta(tmp_path):
-    """Function that runs OpenSTA 2.0.17 with an activity for every pin: internal, switching, leakage in watt."""
+def opensta(tmp_path):
+    """Function that runs commands of OpenSTA 2.0.17 on a netlist with a clock; what it prints."""
     program = shutil.which("sta")
     if program is None:
         pytest.fail("OpenSTA was not found: apt-get install opensta")
 
-    def run(library: Library, netlist: Netlist, activity: Activity) -> np.ndarray:
-        commands, unit = [], "1ns"
+    def run(library: Library, netlist: Netlist, period: float, commands: list[str]) -> str:
+        script, unit = [], "1ns"
         for index, path in enumerate(library.files):
             # That version adds the library's default wires to every net; the comparison is without.
             text = re.sub(r"(?m)^\s*default_wire_load\w*\s*:.*$", "", read_text(path))
             text = re.sub(r"default_wire_load\w*", "comment", text)
+            # It also takes an energy that is not a table for joules, whatever the units are.
+            text = re.sub(
+                r"(rise_power|fall_power)\s*\(\s*\"?scalar\"?\s*\)\s*\{\s*values\s*\(\s*\"?([-+.\de]+)\"?\s*\)",
+                r'\1 (flat) { values ("\2, \2")', text
+            )  # fmt: skip
+            text = re.sub(r"(library\s*\([^)]*\)\s*\{)", rf"\1 {FLAT}", text, count=1)
             unit = re.search(r'time_unit\s*:\s*"(\w+)"', text)[1]
             (tmp_path / f"cells{index}.lib").write_text(text)
-            commands.append(f"read_liberty cells{index}.lib")
+            script.append(f"read_liberty cells{index}.lib")
         (tmp_path / "netlist.v").write_text(netlist.to_verilog())
-        commands += [
+        script += [
             "read_verilog netlist.v",
             f"link_design {netlist.top}",
-            f"create_clock -name clk -period {activity.period / {'1ns': 1e-9, '1ps': 1e-12}[unit]} [get_ports clk_0]",
+            f"create_clock -name clk -period {period / {'1ns': 1e-9, '1ps': 1e-12}[unit]} [get_ports clk_0]",
             "set_propagated_clock [all_clocks]",
+            *commands,
         ]
+        (tmp_path / "run.tcl").write_text("\n".join(script) + "\n")
+        done = subprocess.run(
+            [program, "-no_splash", "-exit", "run.tcl"],
+            cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False,
+        )  # fmt: skip
+        assert not done.stderr, done.stderr[-2000:]
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture
+def sta(opensta):
+    """Function that gives OpenSTA an activity for every pin: internal, switching, leakage in watt."""
+
+    def run(library: Library, netlist: Netlist, activity: Activity) -> np.ndarray:
+        commands = []
         clocks = clock_nets(netlist, "clk")
         for name, nets in netlist.inputs.items():
             for bit, net in enumerate(nets):
@@ -124,15 +192,9 @@ def sta(tmp_path):
                 if not clocks[net]:
                     values = f"{activity.toggles[net]:.9g} {activity.duty[net]:.9g}"
                     commands.append(f"sta::set_power_pin_activity [get_pins i{index}/{pin}] {values}")
-        commands.append("report_power -digits 8")
-        (tmp_path / "run.tcl").write_text("\n".join(commands) + "\n")
-        done = subprocess.run(
-            [program, "-no_splash", "-exit", "run.tcl"],
-            cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
-        (tmp_path / "sta.log").write_text(done.stdout + done.stderr)
-        total = re.search(r"^Total\s+(\S+)\s+(\S+)\s+(\S+)\s", done.stdout, re.MULTILINE)
-        assert total, done.stdout[-2000:] + done.stderr[-2000:]
+        printed = opensta(library, netlist, activity.period, [*commands, "report_power -digits 8"])
+        total = re.search(r"^Total\s+(\S+)\s+(\S+)\s+(\S+)\s", printed, re.MULTILINE)
+        assert total, printed[-2000:]
         return np.array([float(one) for one in total.groups()])
 
     return run

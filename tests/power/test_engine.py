@@ -7,8 +7,10 @@ import pytest
 
 from lmu_hw.flows.liberty import read_liberty
 from lmu_hw.power.activity import Activity, clock_nets
-from lmu_hw.power.engine import Conditions, WireLoad, find_loads, find_power, find_transitions
+from lmu_hw.power.conditions import Conditions, WireLoad
+from lmu_hw.power.engine import find_power
 from lmu_hw.power.netlist import HIGH, LOW, Instance, Netlist, NetlistError
+from lmu_hw.power.transitions import find_loads, find_transitions
 
 LIBRARY = """
 library (hand) {

@@ -149,7 +149,7 @@ def test_a_lost_block_is_refused(run):
 
     class Lossy(type(power)):
         def blocks(self, label=str):
-            return {"half": self._sum(np.arange(len(self.netlist.instances) // 2))}
+            return {"half": self.sum_of(np.arange(len(self.netlist.instances) // 2))}
 
     lossy = Lossy(**{name: getattr(power, name) for name in power.__dataclass_fields__})
     with pytest.raises(PowerRefused, match="of the blocks adds up to"):

@@ -7,9 +7,12 @@ weights and everything else of the engine: tables, loads, transition times, supp
 import numpy as np
 import pytest
 
+from lmu_hw import program_file
 from lmu_hw.power.activity import random_activity
-from lmu_hw.power.engine import Conditions, find_power
+from lmu_hw.power.conditions import Conditions
+from lmu_hw.power.engine import find_power
 from lmu_hw.power.opensta import OpenSta2019Rules
+from lmu_quantize import zoo
 
 PERIOD = 10e-9
 LIBRARIES = ["ihp-sg13g2", "sky130A", "nangate45"]
@@ -20,7 +23,10 @@ USUAL = 1e-4
 
 def compare(sta, bench, name, verilog, top, tolerance=USUAL, **options):
     library = bench.load_library(name)
-    netlist = bench.mapped(verilog, top, library, **options)
+    return check(sta, library, bench.mapped(verilog, top, library, **options), tolerance)
+
+
+def check(sta, library, netlist, tolerance):
     constants = [net for one in netlist.instances if not one.cell.inputs for net in one.nets.values()]
     activity = random_activity(netlist, "clk", PERIOD, np.random.default_rng(1), constants)
     expected = sta(library, netlist, activity)
@@ -42,11 +48,33 @@ def test_memory_update_agrees_with_opensta(sta, bench, name):
     assert any(one.cell.clock_gating for one in netlist.instances)
 
 
+@pytest.mark.parametrize("name", ["RM_IHPSG13_1P_256x8_c3_bm_bist", "RM_IHPSG13_1P_1024x64_c2_bm_bist"])
+def test_memory_macro_agrees_with_opensta(sta, bench, name):
+    library = bench.load_library("ihp-sg13g2", name)
+    check(sta, library, bench.macro_netlist(library, name), USUAL)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*LIBRARIES, "asap7", "osu018"])
 def test_whole_accelerator_agrees_with_opensta(sta, bench, name):
     # Constants that reach logic make that version overwrite the activities behind them; there are a few.
     compare(sta, bench, name, bench.registered_accelerator(), "registered", tolerance=REQUIRED)
+
+
+@pytest.mark.slow
+def test_accelerator_with_memory_macros_agrees_with_opensta(sta, bench):
+    model = bench.small_model(inputs=8, units=24, memories=[(6, 16.0)] * 3)
+    library = bench.load_library("ihp-sg13g2", "RM_")
+    netlist = bench.mapped(bench.registered_accelerator(model, weights="ram"), "registered", library)
+    assert sum(one.cell.memory is not None for one in netlist.instances) == 4
+    check(sta, library, netlist, REQUIRED)
+
+
+@pytest.mark.slow
+def test_the_networks_accelerator_agrees_with_opensta(sta, bench):
+    """361 kbit, 16 lanes, weights in logic."""
+    model = program_file.load(zoo.path("kws361", "quantized.safetensors"))
+    compare(sta, bench, "ihp-sg13g2", bench.registered_accelerator(model, lanes=16), "registered", tolerance=REQUIRED)
 
 
 def test_the_comparison_would_notice(sta, bench):

@@ -1,0 +1,258 @@
+"""An estimate of the clock tree that place and route would add: buffers and wires, from clock pins and area.
+
+The clock port, and each clock gate, drives the clock pins behind it through levels of one kind of buffer, down to a
+level that a single buffer could drive. Every buffer drives as much as its transition time allows. The wires of a level
+with n driven pins in an area A have the length sqrt(n A), the asymptotic worst case of the shortest rectilinear tree
+through n points (F. Chung and R. Graham, On Steiner trees for bounded point sets, Geometriae Dedicata 11, 1981): more
+than such a tree needs for points at random, as balanced trees are. A clock gate's pins take the part of the area that
+they are of all clock pins. Wires have 0.2 fF per micrometre (N. Weste and D. Harris, CMOS VLSI Design, 4th edition,
+section 6.2: typical of dense wires, in all processes).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from lmu_hw.flows.liberty import Cell, LibertyError, Library
+from lmu_hw.flows.special import find_inverter, mean_leakage
+from lmu_hw.power.activity import Activity, clock_nets
+from lmu_hw.power.netlist import Netlist
+
+__all__ = ["ClockTree", "ClockTreeRule", "find_clock_tree"]
+
+
+@dataclass(frozen=True)
+class ClockTreeRule:
+    """What the estimate assumes.
+
+    Parameters
+    ----------
+    wire : float
+        Capacitance of wires in farad per micrometre.
+    utilisation : float
+        Part of the placed area that cells take, above 0 to 1.
+    slew : float
+        Transition time that a buffer may give its load, as a multiple of that of an inverter that drives four of its
+        kind.
+
+    Raises
+    ------
+    ValueError
+        If a number is outside its range.
+    """
+
+    wire: float = 0.2e-15
+    utilisation: float = 0.7
+    slew: float = 3.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.wire < float("inf"):
+            raise ValueError(f"wire must be a capacitance in farad per micrometre, not {self.wire!r}")
+        if not 0 < self.utilisation <= 1:
+            raise ValueError(f"utilisation must be above 0 and at most 1, not {self.utilisation!r}")
+        if not 1 <= self.slew < float("inf"):
+            raise ValueError(f"slew must be at least 1, not {self.slew!r}")
+
+    def describe(self) -> str:
+        """One line for reports."""
+        return (
+            f"buffers with edges of up to {self.slew:g} times a fan-out of four, wires of {self.wire * 1e15:g} fF/um "
+            f"and sqrt(pins x area) length, {self.utilisation:.0%} of the area used"
+        )
+
+
+@dataclass(frozen=True)
+class ClockTree:
+    """An estimated clock tree.
+
+    Parameters
+    ----------
+    energy : float
+        Joule per clock cycle: internal energy of the buffers, what charges their pins, the wires, and the clock pins
+        at the clock port, which no cell of the netlist drives.
+    leakage : float
+        Of the buffers in watt.
+    area : float
+        Of the buffers, in the library's unit.
+    buffer : str
+        Name of the cell.
+    buffers : int
+        Number of them.
+    wire : float
+        Length of all wires in micrometre.
+    """
+
+    energy: float
+    leakage: float
+    area: float
+    buffer: str
+    buffers: int
+    wire: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Buffer:
+    """A buffer at the load that it may drive."""
+
+    cell: Cell
+    load: float
+    slew: float
+
+    @property
+    def pin(self) -> float:
+        """Input capacitance in farad."""
+        pin = self.cell.pins[self.cell.inputs[0]]
+        return max(pin.rise_capacitance, pin.fall_capacitance)
+
+    def internal(self, load: float) -> float:
+        """Internal energy of a rise and a fall in joule."""
+        return sum(
+            float(table(self.slew, load))
+            for pin in self.cell.pins.values()
+            for power in pin.power
+            for table in (power.rise, power.fall)
+            if table is not None and (not power.supply or self.cell.supplies.get(power.supply, 1.0))
+        )
+
+    def cost(self, voltage: float) -> float:
+        """Joule per cycle and farad that it drives, which the choice of a buffer makes small."""
+        return (self.internal(self.load) + self.pin * voltage**2) / self.load
+
+
+def _slew(cell: Cell, slew: float, load: float) -> float:
+    """Longest transition time of a cell with one input and one output."""
+    tables = [
+        table
+        for arc in cell.pins[cell.outputs[0]].timing
+        for table in (arc.slew_rise, arc.slew_fall)
+        if table is not None
+    ]
+    return max((float(table(slew, load)) for table in tables), default=0.0)
+
+
+def _fan_out_of_four(library: Library) -> float:
+    """Transition time of the smallest inverter that drives four of its kind, behind others like it."""
+    cell = find_inverter(library)
+    pin = cell.pins[cell.inputs[0]]
+    load, slew = 4 * max(pin.rise_capacitance, pin.fall_capacitance), 0.0
+    for _ in range(8):
+        slew = _slew(cell, slew, load)
+    return slew
+
+
+def _largest_load(cell: Cell, slew: float) -> float:
+    """Load at which a buffer with edges of that time at its input gives them on, at most the library's limit."""
+    limit = cell.pins[cell.outputs[0]].max_capacitance
+    low, high = 0.0, limit if limit is not None else 1e-12
+    if _slew(cell, slew, high) <= slew:
+        return high
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _slew(cell, slew, middle) <= slew else (low, middle)
+    return low
+
+
+def _choose(library: Library, slew: float) -> _Buffer:
+    """The buffer that spends least for what it drives."""
+    found = []
+    for cell in library.cells.values():
+        if len(cell.inputs) == 1 and len(cell.outputs) == 1 and not cell.sequentials and not cell.dont_use:
+            function = cell.pins[cell.outputs[0]].function
+            if function is not None and function.tree == ("pin", cell.inputs[0]):
+                buffer = _Buffer(cell, _largest_load(cell, slew), slew)
+                if buffer.load > 2 * buffer.pin:
+                    found.append((buffer.cost(library.voltage), cell.name, buffer))
+    if not found:
+        raise LibertyError(f"the library {library.name} has no buffer that can drive two of its kind")
+    return min(found, key=lambda entry: entry[:2])[2]
+
+
+def _branches(netlist: Netlist, activity: Activity, clock: str) -> Iterator[tuple[list[float], float, bool]]:
+    """Capacitance of the clock pins on each net of the clock network, its changes per cycle, whether it is the port."""
+    clocks = clock_nets(netlist, clock)
+    sinks: dict[int, list[float]] = {}
+    for instance in netlist.instances:
+        for name, net in instance.nets.items():
+            pin = instance.cell.pins[name]
+            if clocks[net] and pin.direction != "output":
+                sinks.setdefault(net, []).append(max(pin.rise_capacitance, pin.fall_capacitance))
+    port = netlist.inputs[clock][0]
+    for net, pins in sorted(sinks.items()):
+        yield pins, float(activity.toggles[net]), net == port
+
+
+@dataclass(frozen=True)
+class _Branch:
+    """Buffers behind the port or a clock gate: internal energy of a rise and a fall, capacitance added, wire."""
+
+    buffers: int
+    internal: float
+    charged: float
+    wire: float
+
+
+def _grow(buffer: _Buffer, rule: ClockTreeRule, pins: list[float], area: float) -> _Branch:
+    """Add levels of buffers until one could drive the next, or wires alone need as many as there are."""
+    load, driven = sum(pins), len(pins)
+    buffers, internal, charged, wire = 0, 0.0, 0.0, 0.0
+    while True:
+        length = float(np.sqrt(driven * area))
+        wire += length
+        load += length * rule.wire
+        charged += length * rule.wire
+        needed = int(np.ceil(load / buffer.load))
+        if needed <= 1:
+            return _Branch(buffers, internal, charged, wire)
+        buffers += needed
+        internal += needed * buffer.internal(load / needed)
+        charged += needed * buffer.pin
+        if needed >= driven:
+            return _Branch(buffers, internal, charged, wire)
+        load, driven = needed * buffer.pin, needed
+
+
+def find_clock_tree(
+    netlist: Netlist, library: Library, activity: Activity, clock: str = "clk", rule: ClockTreeRule | None = None
+) -> ClockTree:
+    """Estimate the clock tree of a netlist and what it spends.
+
+    Parameters
+    ----------
+    netlist : Netlist
+        Without a clock tree.
+    library : Library
+        Where the buffer comes from.
+    activity : Activity
+        Of the netlist: a gated clock's tree moves as often as the gate lets it.
+    clock : str
+        Name of the clock port.
+    rule : ClockTreeRule, optional
+        What is assumed; the defaults of `ClockTreeRule` if not given.
+
+    Returns
+    -------
+    ClockTree
+        Estimated; not part of `lmu_hw.power.engine.find_power`.
+
+    Raises
+    ------
+    LibertyError
+        If the library has no buffer or inverter.
+    ValueError
+        If the netlist has no such clock.
+    """
+    rule = ClockTreeRule() if rule is None else rule
+    buffer = _choose(library, rule.slew * _fan_out_of_four(library))
+    area = sum(instance.cell.area for instance in netlist.instances) / rule.utilisation
+    branches = list(_branches(netlist, activity, clock))
+    count = sum(len(pins) for pins, _, _ in branches)
+    energy, wire, buffers = 0.0, 0.0, 0
+    for pins, toggles, is_port in branches:
+        grown = _grow(buffer, rule, pins, area if is_port else area * len(pins) / count)
+        charged = grown.charged + (sum(pins) if is_port else 0.0)
+        energy += 0.5 * toggles * (grown.internal + charged * library.voltage**2)
+        wire += grown.wire
+        buffers += grown.buffers
+    leakage, size = buffers * mean_leakage(buffer.cell), buffers * buffer.cell.area
+    return ClockTree(energy, leakage, size, buffer.cell.name, buffers, wire)

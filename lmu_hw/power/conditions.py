@@ -1,0 +1,64 @@
+"""What a netlist works under, besides its activity."""
+
+from dataclasses import dataclass
+
+__all__ = ["Conditions", "WireLoad"]
+
+
+@dataclass(frozen=True)
+class WireLoad:
+    """Capacitance of wires, before there is a layout: a sum of three terms for every net.
+
+    Parameters
+    ----------
+    fixed : float
+        In farad, of every net that is driven or read by an instance.
+    per_fanout : float
+        In farad, for every input pin on the net.
+    per_pin_area : float
+        In farad per square root of the total cell area (in the library's unit) and input pin.
+    """
+
+    fixed: float = 0.0
+    per_fanout: float = 0.0
+    per_pin_area: float = 0.0
+
+    def describe(self) -> str:
+        """One line for reports."""
+        if not (self.fixed or self.per_fanout or self.per_pin_area):
+            return "no wires"
+        return (
+            f"{self.fixed * 1e15:g} fF a net + {self.per_fanout * 1e15:g} fF a fan-out"
+            f" + {self.per_pin_area * 1e15:g} fF a fan-out and square root of area"
+        )
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a netlist works under, besides its activity.
+
+    Parameters
+    ----------
+    wires : WireLoad
+        Wire capacitance.
+    input_slew : float
+        Transition time at input ports, the clock's included, in seconds.
+    clock : str
+        Name of the clock port.
+    clock_slew : float
+        Longest transition time on nets of the clock network in seconds: there will be a tree of buffers where a netlist
+        has one clock gate that drives hundreds of flip-flops, whose energies would else be extrapolated.
+    longest_slew : float
+        Longest transition time on any net in seconds: place and route buffers what synthesis left slower, such as nets
+        between modules that were mapped one by one.
+    upper_capacitance : bool
+        Whether pins count with the upper ends of their capacitance ranges, as OpenSTA has them, not with the library's
+        plain figures.
+    """
+
+    wires: WireLoad = WireLoad()
+    input_slew: float = 0.0
+    clock: str = "clk"
+    clock_slew: float = float("inf")
+    longest_slew: float = float("inf")
+    upper_capacitance: bool = False

@@ -1,0 +1,50 @@
+"""From measured accelerators to the table of a technology: non-negative least squares, row by row."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy.optimize import nnls
+
+from lmu_hw.power.features import Counts
+
+__all__ = ["fit_counts", "weigh"]
+
+SMALL = 0.02
+"""Part of the total below which a row's own error matters less and less."""
+
+
+def weigh(counts: Counts, energies: Counts) -> dict[str, float]:
+    """Sum of counts times energies, by row; a count that the table does not have is an error."""
+    return {
+        row: sum(count * energies[row][name] for name, count in named.items() if count) for row, named in counts.items()
+    }
+
+
+def fit_counts(counts: Sequence[Counts], measured: Sequence[Mapping[str, float]]) -> Counts:
+    """Find what each count costs.
+
+    Parameters
+    ----------
+    counts : sequence of Counts
+        Of every design; the same rows and names in each.
+    measured : sequence of mapping of str to float
+        Of every design, by row.
+
+    Returns
+    -------
+    Counts
+        None below 0, so that no part of an accelerator pays for another one; the sum of squares of the errors is the
+        smallest, each as a part of the measured value (of rows that are small in their design, of a bit more).
+    """
+    totals = np.array([sum(one.values()) for one in measured])
+    found: Counts = {}
+    for row, named in counts[0].items():
+        names = list(named)
+        matrix = np.array([[one[row][name] for name in names] for one in counts], dtype=np.float64)
+        target = np.array([one[row] for one in measured])
+        weight = 1 / (target + SMALL * totals)
+        scale = np.abs(matrix).max(axis=0)
+        scale[scale == 0] = 1
+        solution, _ = nnls(matrix / scale * weight[:, None], target * weight)
+        found[row] = {name: float(value) for name, value in zip(names, solution / scale, strict=True)}
+    return found

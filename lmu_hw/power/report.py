@@ -1,0 +1,262 @@
+"""The report of a power estimate: energy by row and kind of sound, at a clock and a frame rate."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["CLOCK_TREE", "ESTIMATED", "KINDS", "MEASURED", "TABLE", "Area", "OperatingPoint", "Report", "Row", "Sums"]
+
+KINDS = ("speech", "silence", "noise")
+"""Kinds of sound, in the order of a report."""
+
+MEASURED, TABLE, ESTIMATED = "measured", "table", "estimated"
+"""Where a row comes from: gates that ran, the tier's table, or a rule of thumb that no netlist stands behind."""
+
+
+CLOCK_TREE = "clock tree"
+"""Name of an estimated row."""
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """How fast the accelerator runs.
+
+    Parameters
+    ----------
+    clock : float
+        In hertz.
+    frame_rate : float
+        Frames per second.
+    busy_cycles : float
+        Clock cycles that a frame takes.
+
+    Raises
+    ------
+    ValueError
+        If a value is not above 0, or the clock is too slow for the frame rate.
+    """
+
+    clock: float
+    frame_rate: float
+    busy_cycles: float
+
+    def __post_init__(self) -> None:
+        for name in ("clock", "frame_rate", "busy_cycles"):
+            value = getattr(self, name)
+            if not (isinstance(value, (int, float)) and 0 < value < math.inf):
+                raise ValueError(f"{name} must be a number above 0, not {value!r}")
+        if self.clock < self.slowest_clock * (1 - 1e-9):
+            raise ValueError(
+                f"clock must be at least {self.slowest_clock:g} Hz for {self.frame_rate:g} frames of "
+                f"{self.busy_cycles:g} cycles a second, not {self.clock:g} Hz"
+            )
+
+    @property
+    def slowest_clock(self) -> float:
+        """The slowest clock that keeps the frame rate, in hertz."""
+        return self.frame_rate * self.busy_cycles
+
+    @property
+    def idle_cycles(self) -> float:
+        """Clock cycles between frames; the clock runs on."""
+        return max(0.0, self.clock / self.frame_rate - self.busy_cycles)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A part of the accelerator, under one kind of sound.
+
+    Parameters
+    ----------
+    name : str
+        One of `lmu_hw.power.rows.ROWS`, or of an estimate.
+    frame : float
+        Dynamic energy from the start of a frame to the start of the next one, in joule.
+    leakage : float
+        In watt.
+    area : float
+        In square micrometre.
+    origin : {"measured", "table", "estimated"}
+        Where it comes from.
+    """
+
+    name: str
+    frame: float
+    leakage: float
+    area: float
+    origin: str = MEASURED
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Energy of a frame, between the starts of two frames.
+
+    Parameters
+    ----------
+    dynamic, leakage : float
+        In joule.
+    frame_rate : float
+        Frames per second.
+    """
+
+    dynamic: float
+    leakage: float
+    frame_rate: float
+
+    @property
+    def frame(self) -> float:
+        """Joule per frame."""
+        return self.dynamic + self.leakage
+
+    @property
+    def decision(self) -> float:
+        """Joule per decision, that is for a second of audio."""
+        return self.frame * self.frame_rate
+
+    @property
+    def power(self) -> float:
+        """Average watt."""
+        return self.frame * self.frame_rate
+
+    def to_dict(self) -> dict[str, float]:
+        """JSON form, in the units of reports."""
+        return {
+            "nJ_per_frame": self.frame * 1e9,
+            "dynamic_nJ_per_frame": self.dynamic * 1e9,
+            "leakage_nJ_per_frame": self.leakage * 1e9,
+            "nJ_per_decision": self.decision * 1e9,
+            "average_uW": self.power * 1e6,
+        }
+
+
+@dataclass(frozen=True)
+class Area:
+    """Area of the cells; no wires, no filling.
+
+    Parameters
+    ----------
+    total : float
+        In square micrometre, memory macros included.
+    macros : float
+        Of the macros, in square micrometre.
+    gates : float
+        The rest, in NAND2 equivalents of the library; not a number where it has none.
+    macro_model : bool
+        Whether the macros are a model, not cells of the library.
+    """
+
+    total: float
+    macros: float
+    gates: float
+    macro_model: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return {
+            "um2": self.total,
+            "macros_um2": self.macros,
+            "macros_are_a_model": self.macro_model,
+            "kGE_without_macros": None if math.isnan(self.gates) else self.gates / 1000,
+        }
+
+
+@dataclass(frozen=True)
+class Report:
+    """A power estimate.
+
+    Parameters
+    ----------
+    tier : {"table", "rtl", "gates"}
+        How it was made.
+    technology : dict
+        Name, node in nanometre, voltage, temperature, Liberty files with their hashes.
+    point : OperatingPoint
+        Clock and frame rate.
+    rows : dict of str to tuple of Row
+        By kind of sound; the same names in every kind.
+    area : Area
+        Of the cells.
+    achievable_clock : float or None
+        In hertz, None if it was not computed.
+    band : float or None
+        Largest error of the tier against gates on configurations that its table was not made from, as a part of the
+        total; None for gates.
+    missing : tuple of str
+        What is in no row.
+    details : dict
+        JSON-able: inputs, their hashes, tools.
+    """
+
+    tier: str
+    technology: dict[str, Any]
+    point: OperatingPoint
+    rows: Mapping[str, tuple[Row, ...]]
+    area: Area
+    achievable_clock: float | None = None
+    band: float | None = None
+    missing: tuple[str, ...] = ()
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        names = {tuple(row.name for row in rows) for rows in self.rows.values()}
+        if len(names) != 1:
+            raise ValueError(f"every kind of sound must have the same rows, not {sorted(names)}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the rows, the estimated ones last."""
+        rows = next(iter(self.rows.values()))
+        return tuple(row.name for row in sorted(rows, key=lambda row: row.origin == ESTIMATED))
+
+    def row(self, kind: str, name: str) -> Row:
+        """A row of one kind of sound."""
+        return next(row for row in self.rows[kind] if row.name == name)
+
+    def sums(self, kind: str, name: str | None = None, *, estimates: bool = True) -> Sums:
+        """Energy of a frame.
+
+        Parameters
+        ----------
+        kind : str
+            Of sound.
+        name : str, optional
+            Of a row; all of them if not given.
+        estimates : bool
+            Whether estimated rows count in the sum of all.
+        """
+        chosen = [row for row in self.rows[kind] if name is None or row.name == name]
+        if name is None and not estimates:
+            chosen = [row for row in chosen if row.origin != ESTIMATED]
+        dynamic = sum(row.frame for row in chosen)
+        leakage = sum(row.leakage for row in chosen) / self.point.frame_rate
+        return Sums(dynamic, leakage, self.point.frame_rate)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        found = {
+            "tier": self.tier,
+            "technology": self.technology,
+            "clock_hz": self.point.clock,
+            "frame_rate_hz": self.point.frame_rate,
+            "busy_cycles_per_frame": self.point.busy_cycles,
+            "idle_cycles_per_frame": self.point.idle_cycles,
+            "error_band": self.band,
+            "sounds": {kind: self._kind(kind) for kind in self.rows},
+            "missing": list(self.missing),
+            "area": self.area.to_dict(),
+            "achievable_clock_hz": self.achievable_clock,
+        }
+        return found | self.details
+
+    def _kind(self, kind: str) -> dict[str, Any]:
+        rows = {
+            name: self.sums(kind, name).to_dict()
+            | {"area_um2": self.row(kind, name).area, "origin": self.row(kind, name).origin}
+            for name in self.names
+        }
+        return {
+            "rows": rows,
+            "total": self.sums(kind, estimates=False).to_dict(),
+            "total_with_estimates": self.sums(kind).to_dict(),
+        }

@@ -1,0 +1,123 @@
+"""The rows of a report: which part of an accelerator a cell works for."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+
+from lmu_hw.flows.liberty import Cell
+from lmu_hw.power.engine import BlockPower, Power
+from lmu_hw.power.netlist import Netlist
+
+__all__ = ["OTHER", "ROWS", "core_path", "power_rows", "row_of"]
+
+ROWS = (
+    "weight memory",
+    "state memory",
+    "multipliers",
+    "accumulators",
+    "finish",
+    "control",
+    "interface",
+    "clock",
+)
+"""Every row, in the order of a report.
+
+``finish`` holds biases, narrowing and activation with their parameters, ``control`` the sequencer and the multiplexers
+of the core's top level, ``interface`` the streams' ends and wrappers, ``clock`` clock gates and the clock pins of
+flip-flops.
+"""
+
+OTHER = "other"
+"""Row of a block of the core that is not known here; real designs have none."""
+
+BLOCKS = {
+    "memory_weights": "weight memory",
+    "memory_parameters": "finish",
+    "memory_": "state memory",
+    "lanes.multiply": "multipliers",
+    "lanes.accumulate": "accumulators",
+    "finish": "finish",
+    "sequencer": "control",
+    "input": "interface",
+    "output": "interface",
+}
+"""Row by the start of a path in the core; the first that fits."""
+
+
+def core_path(netlist: Netlist) -> str:
+    """Path of the accelerator's core in a netlist: nothing where it is the top, ``core`` in a wrapper.
+
+    Parameters
+    ----------
+    netlist : Netlist
+        Of an accelerator.
+
+    Returns
+    -------
+    str
+        Parts joined by dots; nothing too if the design has no core.
+    """
+    for block in netlist.blocks():
+        found = re.match(r"(.*?)(^|\.)lanes(\.|$)", block)
+        if found:
+            return found[1]
+    return ""
+
+
+def row_of(block: str, cell: Cell, core: str = "") -> str:
+    """Row that a cell belongs to.
+
+    Parameters
+    ----------
+    block : str
+        Path of the module instance that it is in, `Instance.block`.
+    cell : Cell
+        The cell: clock gates are clock wherever they are.
+    core : str
+        Path of the accelerator's core, from `core_path`.
+
+    Returns
+    -------
+    str
+        One of `ROWS`, or `OTHER`.
+    """
+    if cell.clock_gating:
+        return "clock"
+    if core:
+        if block != core and not block.startswith(f"{core}."):
+            return "interface"
+        block = block[len(core) + 1 :]
+    if not block:
+        return "control"
+    return next((row for start, row in BLOCKS.items() if block.startswith(start)), OTHER)
+
+
+def power_rows(power: Power) -> dict[str, BlockPower]:
+    """Power by row; what is spent at pins and nets of the clock network is moved from each row to the clock's.
+
+    Parameters
+    ----------
+    power : Power
+        Of an accelerator.
+
+    Returns
+    -------
+    dict of str to BlockPower
+        In the order of `ROWS`, rows without any cell too; they add up to `Power.total`.
+    """
+    core = core_path(power.netlist)
+    rows = np.array([row_of(one.block, one.cell, core) for one in power.netlist.instances])
+    names = [*ROWS, *([OTHER] if OTHER in rows else [])]
+    found = {name: power.sum_of(np.flatnonzero(rows == name)) for name in names}
+    for name in names:
+        if name != "clock":
+            internal = float(power.clock_internal[rows == name].sum())
+            switching = float(power.clock_switching[rows == name].sum())
+            found[name] = _add(found[name], -internal, -switching)
+            found["clock"] = _add(found["clock"], internal, switching)
+    return found
+
+
+def _add(row: BlockPower, internal: float, switching: float) -> BlockPower:
+    return replace(row, internal=row.internal + internal, switching=row.switching + switching)

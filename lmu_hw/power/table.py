@@ -1,0 +1,215 @@
+"""The tiers without gates: exact counts of an accelerator's plan times the energies of a technology's table."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lmu_hw.flows.memory_cost import Cost
+from lmu_hw.plan import Plan
+from lmu_hw.power.features import (
+    Counts,
+    accesses,
+    cycle_counts,
+    frame_counts,
+    is_constant,
+    row_of_memory,
+    size_counts,
+    usages,
+)
+from lmu_hw.power.fit import weigh
+from lmu_hw.power.rates import Rates
+from lmu_hw.power.report import CLOCK_TREE, ESTIMATED, KINDS, TABLE, Area, OperatingPoint, Report, Row
+from lmu_hw.power.rows import ROWS
+from lmu_hw.power.technology import Energy, MemoryCosts, Technology
+
+__all__ = ["Built", "Figures", "build", "counted_frame", "counted_size", "energy", "estimate", "report"]
+
+MACROS = "macros"
+
+
+@dataclass(frozen=True)
+class Built:
+    """What the memories of an accelerator are made of.
+
+    Parameters
+    ----------
+    built_of : dict of str to {"logic", "flip-flops", "macros"}
+        By memory.
+    macros : dict of str to Cost
+        Of the memories that are made of macros.
+    """
+
+    built_of: dict[str, str]
+    macros: dict[str, Cost]
+
+
+def build(plan: Plan, memories: MemoryCosts, clock: float) -> Built:
+    """Choose for every memory as synthesis does.
+
+    Parameters
+    ----------
+    plan : Plan
+        The accelerator.
+    memories : MemoryCosts
+        Of a technology.
+    clock : float
+        In hertz.
+    """
+    used, built_of, macros = usages(plan, clock), {}, {}
+    for memory in plan.memories:
+        if is_constant(plan, memory):
+            built_of[memory.name] = "logic"
+            continue
+        built_of[memory.name], cost = memories.choose(max(2, memory.depth), memory.width, used[memory.name])
+        if built_of[memory.name] == MACROS:
+            macros[memory.name] = cost
+    return Built(built_of, macros)
+
+
+def counted_frame(plan: Plan, rates: Rates, built: Built) -> Counts:
+    """Counts of a frame, the energy of the macros among them as a count of its own."""
+    counts, found, cycles = frame_counts(plan, rates, built.built_of), accesses(plan), plan.cycles_per_frame
+    for row in ("weight memory", "state memory", "finish", "interface"):
+        counts[row]["macros"] = 0.0
+    for memory in plan.memories:
+        cost = built.macros.get(memory.name)
+        if cost is not None:
+            one = found[memory.name]
+            resting = cycles - one.reads - one.writes
+            energy = one.reads * cost.read + one.writes * cost.write + resting * cost.idle
+            counts[row_of_memory(memory)]["macros"] += energy
+    return counts
+
+
+def counted_size(plan: Plan, built: Built, what: str) -> Counts:
+    """Counts of what does not move; `what` of the macros (``leakage`` or ``area``) as a count of its own."""
+    counts = size_counts(plan, built.built_of)
+    for row in ("weight memory", "state memory", "finish", "interface"):
+        counts[row]["macros"] = 0.0
+    for memory in plan.memories:
+        cost = built.macros.get(memory.name)
+        if cost is not None:
+            counts[row_of_memory(memory)]["macros"] += getattr(cost, what)
+    return counts
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Figures of an accelerator by row.
+
+    Parameters
+    ----------
+    frame : dict of str to float
+        Joule from frame to frame at the operating point.
+    leakage : dict of str to float
+        Watt.
+    area : dict of str to float
+        Square micrometre.
+    macro_area : float
+        Of that, macros.
+    """
+
+    frame: dict[str, float]
+    leakage: dict[str, float]
+    area: dict[str, float]
+    macro_area: float
+
+    def energy(self, frame_rate: float) -> Energy:
+        """Energy per frame of all rows but the estimated one."""
+        return energy(self.frame, self.leakage, frame_rate)
+
+
+def energy(frame: Mapping[str, float], leakage: Mapping[str, float], frame_rate: float) -> Energy:
+    """Energy per frame from joule per frame and watt by row; the estimated row is left out."""
+    dynamic, leaking = (
+        sum(value for row, value in part.items() if row != CLOCK_TREE) for part in (frame, leakage)
+    )
+    return Energy(dynamic, leaking / frame_rate)
+
+
+def estimate(plan: Plan, technology: Technology, point: OperatingPoint, rates: Rates) -> Figures:
+    """Weigh the counts of an accelerator.
+
+    Parameters
+    ----------
+    plan : Plan
+        The accelerator.
+    technology : Technology
+        The table.
+    point : OperatingPoint
+        Clock and frame rate.
+    rates : Rates
+        Changes per frame: typical ones (tier ``table``) or those of the frames (tier ``rtl``).
+
+    Returns
+    -------
+    Figures
+        By row.
+    """
+    built = build(plan, technology.memories, point.clock)
+    frame = weigh(counted_frame(plan, rates, built), technology.frame)
+    rest = weigh(cycle_counts(plan, built.built_of), technology.cycle)
+    for row, energy in rest.items():
+        frame[row] += energy * point.idle_cycles
+    resting = sum(cost.idle for cost in built.macros.values())
+    frame["state memory"] += resting * point.idle_cycles
+    return Figures(
+        frame=frame,
+        leakage=weigh(counted_size(plan, built, "leakage"), technology.leakage),
+        area=weigh(counted_size(plan, built, "area"), technology.area),
+        macro_area=sum(cost.area for cost in built.macros.values()),
+    )
+
+
+def report(
+    plan: Plan, technology: Technology, point: OperatingPoint, tier: str, rates: Mapping[str, Rates]
+) -> Report:
+    """Report of the tier ``table`` or ``rtl``.
+
+    Parameters
+    ----------
+    plan : Plan
+        The accelerator.
+    technology : Technology
+        The table.
+    point : OperatingPoint
+        Clock and frame rate.
+    tier : {"table", "rtl"}
+        Which.
+    rates : mapping of str to Rates
+        By kind of sound.
+    """
+    rows = {}
+    figures = None
+    for kind in sorted(rates, key=KINDS.index):
+        figures = estimate(plan, technology, point, rates[kind])
+        rows[kind] = tuple(
+            Row(
+                name,
+                figures.frame[name],
+                figures.leakage[name],
+                figures.area[name],
+                ESTIMATED if name == CLOCK_TREE else TABLE,
+            )
+            for name in (*ROWS, CLOCK_TREE)
+        )
+    if figures is None:
+        raise ValueError("there must be one kind of sound at least")
+    total = sum(area for row, area in figures.area.items() if row != CLOCK_TREE)
+    gates = (total - figures.macro_area) / technology.gate_area if technology.gate_area else math.nan
+    described: dict[str, Any] = {
+        "name": technology.name,
+        "node_nm": technology.node,
+        "voltage_V": technology.voltage,
+        "temperature_C": technology.temperature,
+    } | technology.provenance
+    return Report(
+        tier=tier,
+        technology=described,
+        point=point,
+        rows=rows,
+        area=Area(total, figures.macro_area, gates, technology.memories.model and figures.macro_area > 0),
+        band=technology.band(tier),
+        missing=("glitches",),
+    )

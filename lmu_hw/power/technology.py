@@ -1,0 +1,290 @@
+"""Tables of a technology: energies, leakage and area by count, as characterisation measured them."""
+
+import json
+import math
+from collections import defaultdict
+from dataclasses import asdict, dataclass, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from lmu_hw.flows.liberty import Library
+from lmu_hw.flows.memory_cost import Cost, Usage, flip_flop_cost, multiplexer_cost
+from lmu_hw.flows.sram import Macro
+from lmu_hw.flows.tiling import macros_by_depth, tile_macros
+from lmu_hw.power.features import Counts
+from lmu_hw.power.rates import TypicalRates
+from lmu_hw.power.report import CLOCK_TREE
+from lmu_hw.power.rows import ROWS
+from lmu_hw.tensor_file import parse_json, write_whole
+
+__all__ = [
+    "Check",
+    "Energy",
+    "MacroCost",
+    "MemoryCosts",
+    "Technology",
+    "TechnologyError",
+    "load_technology",
+    "save_technology",
+    "shipped",
+]
+
+SCHEMA = "lmu-hw/technology"
+VERSION = 1
+FOLDER = "technologies"
+
+
+class TechnologyError(ValueError):
+    """A file is not the table of a technology, or there is none of that name."""
+
+
+@dataclass(frozen=True)
+class MacroCost:
+    """An SRAM macro of a technology, or one of the model that stands in for it.
+
+    Parameters
+    ----------
+    cell : str
+        Name.
+    depth, width : int
+        Words, and bits of a word.
+    cost : Cost
+        Energies, leakage, area.
+    """
+
+    cell: str
+    depth: int
+    width: int
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class MemoryCosts:
+    """What memories are chosen from, as `lmu_hw.flows.tiling` does it with a library.
+
+    Parameters
+    ----------
+    macros : tuple of MacroCost
+        Empty if the technology has none.
+    model : bool
+        Whether the macros are a model, not cells of the library.
+    multiplexer : Cost
+        Of a bit of one more bank.
+    bit, column, word : Cost
+        Of a memory of flip-flops: for every bit, bit of a word, and word.
+    """
+
+    macros: tuple[MacroCost, ...]
+    model: bool
+    multiplexer: Cost
+    bit: Cost
+    column: Cost
+    word: Cost
+
+    @classmethod
+    def of(cls, library: Library, model: bool) -> "MemoryCosts":
+        """Costs of a library's memories."""
+        macros = tuple(
+            MacroCost(macro.cell, macro.depth, macro.width, cost)
+            for kinds in macros_by_depth(library).values()
+            for macro, cost in kinds
+        )
+        one, wide, deep, both = (flip_flop_cost(library, *size) for size in ((1, 1), (1, 2), (2, 1), (2, 2)))
+        bit = both + wide.scaled(-1) + deep.scaled(-1) + one
+        column = wide + one.scaled(-1) + bit.scaled(-1)
+        word = deep + one.scaled(-1) + bit.scaled(-1)
+        return cls(macros, model, multiplexer_cost(library, 1), bit, column, word)
+
+    def choose(self, depth: int, width: int, usage: Usage) -> tuple[str, Cost]:
+        """What a memory becomes, ``flip-flops`` or ``macros``, and its cost."""
+        flip_flops = self.bit.scaled(depth * width) + self.column.scaled(width) + self.word.scaled(depth)
+        if not self.macros:
+            return "flip-flops", flip_flops
+        by_depth: dict[int, list[tuple[Macro, Cost]]] = defaultdict(list)
+        for one in self.macros:
+            macro = Macro(one.cell, one.depth, one.width, "", "", "", "", (), (), (), (), {})
+            by_depth[one.depth].append((macro, one.cost))
+        tiling = tile_macros(by_depth, self.multiplexer.scaled(width), depth, width, usage)
+        if flip_flops.power(usage) <= tiling.cost.power(usage):
+            return "flip-flops", flip_flops
+        return "macros", tiling.cost
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "MemoryCosts":
+        """Costs from their JSON form."""
+        macros = tuple(MacroCost(**{**one, "cost": Cost(**one["cost"])}) for one in data["macros"])
+        parts = {name: Cost(**data[name]) for name in ("multiplexer", "bit", "column", "word")}
+        return cls(macros, data["model"], **parts)
+
+
+@dataclass(frozen=True)
+class Energy:
+    """Of a frame, at the slowest clock that keeps real time; without estimated rows.
+
+    Parameters
+    ----------
+    dynamic, leakage : float
+        In joule.
+    """
+
+    dynamic: float
+    leakage: float
+
+    def errors(self, truth: "Energy") -> tuple[float, float]:
+        """Of the whole and of the dynamic part, as parts of the true ones."""
+        whole, true_whole = self.dynamic + self.leakage, truth.dynamic + truth.leakage
+        return whole / true_whole - 1, self.dynamic / truth.dynamic - 1
+
+
+@dataclass(frozen=True)
+class Check:
+    """The table against gates, on one accelerator.
+
+    Parameters
+    ----------
+    design : str
+        What it is.
+    fitted : bool
+        Whether the table was made from it.
+    gates, table, rtl : Energy
+        By tier.
+    """
+
+    design: str
+    fitted: bool
+    gates: Energy
+    table: Energy
+    rtl: Energy
+
+    def errors(self, tier: str) -> tuple[float, float]:
+        """Errors of a tier, of the whole energy and of the dynamic one."""
+        found: Energy = getattr(self, tier)
+        return found.errors(self.gates)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Check":
+        """Check from its JSON form."""
+        return cls(**data | {tier: Energy(**data[tier]) for tier in ("gates", "table", "rtl")})
+
+
+@dataclass(frozen=True)
+class Technology:
+    """Energies of a technology.
+
+    Parameters
+    ----------
+    name : str
+        Of the process.
+    node : float or None
+        In nanometre, as the process is named.
+    voltage : float
+        In volt.
+    temperature : float
+        In degrees Celsius.
+    frame, cycle : dict of str to dict of str to float
+        Joule for each of the counts of `lmu_hw.power.features.frame_counts` and `cycle_counts`.
+    leakage, area : dict of str to dict of str to float
+        Watt and square micrometre for each of `size_counts`.
+    memories : MemoryCosts
+        What memories are made of.
+    gate_area : float
+        Of a NAND2, in square micrometre.
+    rates : dict of str to TypicalRates
+        By kind of sound.
+    checks : tuple of Check
+        Against gates.
+    provenance : dict
+        Liberty files and their hashes, tools, designs.
+    """
+
+    name: str
+    node: float | None
+    voltage: float
+    temperature: float
+    frame: Counts
+    cycle: Counts
+    leakage: Counts
+    area: Counts
+    memories: MemoryCosts
+    gate_area: float
+    rates: dict[str, TypicalRates]
+    checks: tuple[Check, ...]
+    provenance: dict[str, Any]
+
+
+    def band(self, tier: str) -> float:
+        """Largest error of a tier, whole or dynamic, on designs that were not fitted, as a part; NaN without any."""
+        errors = [abs(error) for check in self.checks if not check.fitted for error in check.errors(tier)]
+        return max(errors, default=math.nan)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form, the inverse of `from_dict`."""
+        return {"schema": SCHEMA, "version": VERSION} | asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Any) -> "Technology":
+        """Table from its JSON form.
+
+        Raises
+        ------
+        ValueError
+            If it is not one.
+        """
+        if not isinstance(data, dict) or data.get("schema") != SCHEMA or data.get("version") != VERSION:
+            raise ValueError(f"expected the schema {SCHEMA} version {VERSION}")
+        names = [one.name for one in fields(cls)]
+        if set(data) != {"schema", "version", *names}:
+            wrong = ", ".join(sorted(set(data) ^ {"schema", "version", *names}))
+            raise ValueError(f"missing or unknown: {wrong}")
+        try:
+            found = {name: data[name] for name in names} | {
+                "memories": MemoryCosts.from_dict(data["memories"]),
+                "checks": tuple(Check.from_dict(one) for one in data["checks"]),
+                "rates": {kind: TypicalRates(**one) for kind, one in data["rates"].items()},
+            }
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"a part of the table is not as expected ({error})") from None
+        for name in ("frame", "leakage", "area"):
+            if not isinstance(found[name], dict) or set(found[name]) != {*ROWS, CLOCK_TREE}:
+                raise ValueError(f"{name} must hold the rows {', '.join((*ROWS, CLOCK_TREE))}")
+        return cls(**found)
+
+
+def save_technology(technology: Technology, path: Path) -> None:
+    """Write a table as JSON; equal tables give equal bytes."""
+    text = json.dumps(technology.to_dict(), indent=1, sort_keys=True) + "\n"
+    write_whole(path, text.encode())
+
+
+def shipped() -> tuple[str, ...]:
+    """Names of the technologies that ship with the product."""
+    folder = resources.files("lmu_hw.power") / FOLDER
+    return tuple(sorted(Path(file.name).stem for file in folder.iterdir() if file.name.endswith(".json")))
+
+
+def load_technology(name: str | Path) -> Technology:
+    """Read the table of a technology.
+
+    Parameters
+    ----------
+    name : str or Path
+        A file, or one of `shipped`.
+
+    Raises
+    ------
+    TechnologyError
+        If there is none, or it is damaged; one line.
+    """
+    if str(name) in shipped():
+        text = (resources.files("lmu_hw.power") / FOLDER / f"{name}.json").read_text()
+    else:
+        try:
+            text = Path(name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            known = ", ".join(shipped()) or "none"
+            raise TechnologyError(f"{name}: no such table; these ship with the product: {known}") from None
+    try:
+        return Technology.from_dict(parse_json(text))
+    except ValueError as error:
+        raise TechnologyError(f"{name}: not the table of a technology: {error}") from None

@@ -1,0 +1,268 @@
+"""The tiers without gates: counts, fits, tables, and their agreement with gates."""
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from lmu_hw import program_file
+from lmu_hw.config import AcceleratorConfig, WeightStore
+from lmu_hw.flows.liberty import read_liberty
+from lmu_hw.flows.memory_cost import Usage
+from lmu_hw.flows.pdk import find_pdk
+from lmu_hw.flows.tiling import choose
+from lmu_hw.golden import Golden
+from lmu_hw.plan import make_plan
+from lmu_hw.power.designs import CHECKED, FITTED, Cut, cut
+from lmu_hw.power.features import accesses, frame_counts, size_counts, usages
+from lmu_hw.power.fit import fit_counts, weigh
+from lmu_hw.power.rates import TypicalRates, find_rates, issues, weight_toggles
+from lmu_hw.power.report import CLOCK_TREE, OperatingPoint
+from lmu_hw.power.rows import ROWS
+from lmu_hw.power.table import build, estimate
+from lmu_hw.power.technology import MemoryCosts, TechnologyError, load_technology, save_technology, shipped
+from lmu_quantize import zoo
+from lmu_sim.random_models import random_frames, random_model
+
+TECHNOLOGIES = ("asap7", "ihp-sg13g2", "nangate45", "sky130A")
+BAND = 0.15
+
+
+@pytest.fixture(scope="module")
+def network():
+    return program_file.load(zoo.path("kws361", "quantized.safetensors"))
+
+
+def a_plan(seed: int, **options):
+    rng = np.random.default_rng(seed)
+    model = random_model(rng, **({"layers": ("lmu", "lmu", "dense")} | options))
+    return make_plan(model, AcceleratorConfig(lanes=int(rng.integers(1, 6))))
+
+
+def walk(plan, frames):
+    """Operand, products and sums of all lanes, issue by issue, as plainly as can be."""
+    golden, state = Golden(plan.model), None
+    state = golden.initial_state(1)
+    for number, frame in enumerate(frames):
+        previous = dict(state.values)
+        seen = golden.step(frame[None], state) | {"x": frame[None]}
+        for planned in plan.executed(number):
+            op = planned.operation
+            for block in range(op.repeat):
+                for group in range(planned.groups):
+                    sums = [0] * plan.lanes
+                    for term in op.terms:
+                        source = (previous if term.previous else seen)[term.source][0]
+                        for column in range(term.weights.shape[1]):
+                            operand = int(source[term.offset + block * term.step + column])
+                            products = []
+                            for lane in range(plan.lanes):
+                                row = group * plan.lanes + lane
+                                weight = int(term.weights[row, column]) if row < op.rows else 0
+                                products.append(weight * operand)
+                                sums[lane] += products[-1] << term.shift
+                            yield operand, products, list(sums)
+
+
+def changes(values, width):
+    mask = (1 << width) - 1
+    return sum(bin((a ^ b) & mask).count("1") for a, b in pairwise(values))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_changes_are_those_of_the_schedule(seed: int):
+    plan = a_plan(seed)
+    frames = random_frames(np.random.default_rng(seed), plan.model, 1, 2 * plan.period)
+    steps = list(walk(plan, frames[0]))
+    found = find_rates(plan, frames)
+    count = frames.shape[1]
+    assert len(steps) == issues(plan) * count
+    assert found.operand * count == pytest.approx(changes([step[0] for step in steps], plan.activation_width))
+    width = plan.activation_width + max(plan.weight_widths)
+    for which, bits, value in ((1, width, found.product), (2, plan.accumulator_width, found.total)):
+        lanes = [changes([step[which][lane] for step in steps], bits) for lane in range(plan.lanes)]
+        assert value * count == pytest.approx(sum(lanes))
+
+
+def test_typical_rates_are_the_rates_of_the_plan_that_they_came_from():
+    plan = a_plan(1)
+    rates = find_rates(plan, random_frames(np.random.default_rng(1), plan.model, 2, 4))
+    again = TypicalRates.of(plan, rates).rates(plan)
+    assert vars(again) == pytest.approx(vars(rates))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_accesses_are_those_of_the_plan(seed: int):
+    plan = a_plan(seed)
+    found = accesses(plan)
+    frames = plan.frames
+    for memory in (*plan.weight_memories, plan.parameters):
+        planned = sum(frame.accesses[memory.name] for frame in frames) / len(frames)
+        assert found[memory.name].reads == pytest.approx(planned)
+    data = [found[memory.name] for memory in plan.data_memories]
+    assert sum(one.reads for one in data) == pytest.approx(issues(plan))
+    used = usages(plan, 270e3)
+    assert {one.clock for one in used.values()} == {200e3}
+    assert all(0 <= one.accesses <= 1 and 0 <= one.writes <= 1 for one in used.values())
+
+
+def test_weight_words_change_as_the_image_says(network):
+    plan = make_plan(cut(network, Cut(1, 8, 2, 8)), AcceleratorConfig(lanes=4))
+    images, words = plan.images(), {memory.name: [] for memory in plan.weight_memories}
+    for planned in plan.executed(0):
+        name = plan.weight_memories[planned.weight_memory].name
+        size = planned.groups * planned.operation.columns
+        words[name] += images[name][planned.weight_base : planned.weight_base + size] * planned.operation.repeat
+    for memory in plan.weight_memories:
+        found = words[memory.name]
+        assert weight_toggles(plan)[memory.name] == changes([*found, found[0]], memory.width)
+
+
+def test_a_fit_finds_what_counts_cost():
+    rng = np.random.default_rng(2)
+    truth = {"one": {"a": 2.0, "b": 0.0}, "two": {"c": 5.0}}
+    counts = [
+        {"one": {"a": rng.uniform(1, 9), "b": rng.uniform(1, 9)}, "two": {"c": rng.uniform(1, 9)}} for _ in range(8)
+    ]
+    measured = [weigh(one, truth) for one in counts]
+    found = fit_counts(counts, measured)
+    assert found["one"] == pytest.approx(truth["one"], abs=1e-9)
+    assert found["two"] == pytest.approx(truth["two"])
+
+
+def test_every_row_has_counts(network):
+    plan = make_plan(cut(network, Cut(2, 8, 2, 8)), AcceleratorConfig(lanes=4))
+    rates = TypicalRates(0.3, 0.3, 0.1).rates(plan)
+    built = dict.fromkeys((memory.name for memory in plan.memories), "flip-flops")
+    assert set(frame_counts(plan, rates, built)) == set(size_counts(plan, built)) == {*ROWS, CLOCK_TREE}
+
+
+def test_no_design_is_both_fitted_and_checked():
+    assert not {one.name for one in FITTED} & {one.name for one in CHECKED}
+    assert all(one.fitted for one in FITTED)
+    assert not any(one.fitted for one in CHECKED)
+
+
+@pytest.mark.parametrize(
+    ("kept", "message"),
+    [
+        (Cut(4, 8, 2, 8), "kws361 has 3 LMU layers and 40 inputs"),
+        (Cut(1, 8, 17, 8), "a layer has 16 memories and 112 units"),
+    ],
+)
+def test_networks_are_not_cut_larger(network, kept, message):
+    with pytest.raises(ValueError, match=message):
+        cut(network, kept)
+
+
+def test_a_cut_keeps_something():
+    with pytest.raises(ValueError, match="units must be a positive integer, not 0"):
+        Cut(1, 8, 2, 0)
+
+
+@pytest.mark.parametrize("name", ["ihp-sg13g2"])
+def test_stored_memory_costs_choose_as_the_library_does(name, bench):
+    pdk = find_pdk(name, bench.pdk_root)
+    library = read_liberty((*pdk.cells, *pdk.macros))
+    costs = MemoryCosts.of(library, model=False)
+    for depth, width in ((2, 7), (16, 8), (40, 8), (112, 7), (384, 12), (4912, 64)):
+        for usage in (Usage(), Usage(2e5, 0.25, 0.5)):
+            tiling, cost = choose(library, depth, width, usage)
+            kind, found = costs.choose(depth, width, usage)
+            assert (kind == "macros") == (tiling is not None)
+            assert vars(found) == pytest.approx(vars(cost))
+
+
+@pytest.mark.parametrize("name", TECHNOLOGIES)
+def test_shipped_tables_are_within_their_band_of_gates(name: str):
+    technology = load_technology(name)
+    checked = [check for check in technology.checks if not check.fitted]
+    assert checked
+    assert technology.band("table") <= BAND
+    assert all(abs(error) <= technology.band("table") for check in checked for error in check.errors("table"))
+    assert all(file.startswith("sha256:") for file in technology.provenance["files"].values())
+
+
+@pytest.mark.parametrize("name", TECHNOLOGIES)
+def test_tables_give_what_they_were_checked_with(name: str, network):
+    technology = load_technology(name)
+    by_name = {check.design: check for check in technology.checks}
+    for design in CHECKED:
+        plan = make_plan(
+            cut(network, design.cut), AcceleratorConfig(lanes=design.lanes, weights=WeightStore(design.weights))
+        )
+        point = OperatingPoint(50 * plan.cycles_per_frame, 50, plan.cycles_per_frame)
+        figures = estimate(plan, technology, point, technology.rates["speech"].rates(plan))
+        assert vars(figures.energy(50)) == pytest.approx(vars(by_name[design.name].table), rel=1e-6)
+
+
+def test_idle_cycles_cost_the_clock_only(network):
+    technology = load_technology("ihp-sg13g2")
+    plan = make_plan(cut(network, Cut(1, 8, 2, 8)), AcceleratorConfig(lanes=4))
+    rates = technology.rates["speech"].rates(plan)
+    cycles = plan.cycles_per_frame
+    fast, slow = (
+        estimate(plan, technology, OperatingPoint(50 * factor * cycles, 50, cycles), rates) for factor in (1, 1.01)
+    )
+    grown = {row for row in slow.frame if slow.frame[row] > fast.frame[row]}
+    assert grown <= {"clock", "clock tree", "state memory"}
+    assert "clock" in grown
+    assert slow.leakage == fast.leakage
+
+
+def test_larger_accelerators_cost_more(network):
+    technology = load_technology("ihp-sg13g2")
+    totals = []
+    for kept in (Cut(1, 8, 2, 8), Cut(1, 16, 4, 24), Cut(2, 24, 4, 32)):
+        plan = make_plan(cut(network, kept), AcceleratorConfig(lanes=8))
+        point = OperatingPoint(50 * plan.cycles_per_frame, 50, plan.cycles_per_frame)
+        figures = estimate(plan, technology, point, technology.rates["speech"].rates(plan))
+        totals.append([sum(part.values()) for part in (figures.frame, figures.leakage, figures.area)])
+    assert (np.diff(np.array(totals), axis=0) > 0).all()
+
+
+def test_memories_of_a_plan_are_built_as_their_table_says(network):
+    technology = load_technology("ihp-sg13g2")
+    plan = make_plan(network, AcceleratorConfig(lanes=16))
+    built = build(plan, technology.memories, 271e3)
+    assert built.built_of["weights4"] == "logic"
+    assert built.built_of["m0"] == built.built_of["m1"] == "macros"
+    assert built.built_of["logits"] == "flip-flops"
+    assert set(built.macros) == {name for name, kind in built.built_of.items() if kind == "macros"}
+
+
+def test_tables_are_written_and_read_again(tmp_path):
+    technology = load_technology("ihp-sg13g2")
+    path = tmp_path / "table.json"
+    save_technology(technology, path)
+    again = load_technology(path)
+    assert again == technology
+    save_technology(replace(again), tmp_path / "again.json")
+    assert path.read_bytes() == (tmp_path / "again.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: data.pop("frame"), "missing or unknown: frame"),
+        (lambda data: data.update(schema="other"), "expected the schema lmu-hw/technology version 1"),
+        (lambda data: data["leakage"].pop("clock"), "leakage must hold the rows weight memory"),
+        (lambda data: data["checks"][0].pop("gates"), "a part of the table is not as expected"),
+    ],
+)
+def test_damaged_tables_are_refused(tmp_path, change, message):
+    data = load_technology("ihp-sg13g2").to_dict()
+    data = json.loads(json.dumps(data))
+    change(data)
+    path = tmp_path / "table.json"
+    path.write_text(json.dumps(data))
+    with pytest.raises(TechnologyError, match=message):
+        load_technology(path)
+
+
+def test_a_missing_table_is_told_with_those_there_are():
+    with pytest.raises(TechnologyError, match="nowhere: no such table; these ship with the product: asap7"):
+        load_technology("nowhere")
+    assert set(TECHNOLOGIES) <= set(shipped())
