@@ -125,19 +125,20 @@ def trained_formats(data: Mapping[str, Any]) -> dict[str, Format]:
     Parameters
     ----------
     data : mapping
-        As `lmu_quantize.train.network.LMUNetwork.formats` gives them: ``input`` and, in ``layers``, ``u`` and ``h``
-        of each layer that has them.
+        As `lmu_quantize.train.network.LMUNetwork.formats` gives them: ``input`` and, in ``layers``, ``u``, ``m``,
+        ``h``, ``a`` and ``b`` of each layer that has them.
 
     Returns
     -------
     dict of str to Format
-        ``x``, ``layer{i}.u`` and ``layer{i}.h``.
+        ``x``, ``layer{i}.u`` and so on.
     """
     if not isinstance(data, Mapping) or not {"input", "layers"} <= set(data):
         raise ValueError("trained formats must have the keys input and layers")
     formats = {"x": Format.from_dict(data["input"])}
     for index, layer in enumerate(data["layers"]):
-        formats |= {f"layer{index}.{name}": Format.from_dict(layer[name]) for name in ("u", "h") if name in layer}
+        given = [name for name in ("u", "m", "h", "a", "b") if name in layer]
+        formats |= {f"layer{index}.{name}": Format.from_dict(layer[name]) for name in given}
     return formats
 
 

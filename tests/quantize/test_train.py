@@ -13,11 +13,16 @@ import pytest
 import soundfile
 import torch
 
+from lmu_hw import program_file
 from lmu_hw.fixed import Format, Overflow
+from lmu_hw.golden import Golden, decide
+from lmu_quantize import zoo
 from lmu_quantize.dataset import SpeechCommands
 from lmu_quantize.features import FrontEnd
 from lmu_quantize.float_file import load_float
+from lmu_quantize.frames_file import load_frames
 from lmu_quantize.model import DenseLayer, FloatModel, LMULayer, Memory
+from lmu_quantize.score import score_decisions
 from lmu_quantize.train import RECIPES, TrainConfig, train
 from lmu_quantize.train.augment import (
     AugmentConfig,
@@ -177,11 +182,12 @@ def test_storage_counts_equal_memories_once() -> None:
     assert storage_bits(model, 4, 16, 10) == 4 * (20 + 72 + 12) + 16 * 2 + 10 * 12
 
 
-def test_shipped_keyword_recipe_fits_its_name() -> None:
-    config = TrainConfig.from_recipe("kws361", "data", "out")
+@pytest.mark.parametrize("recipe", ["kws361", "kws361-tuned", "kws105", "kws49"])
+def test_shipped_recipe_fits_its_name(recipe: str) -> None:
+    config = TrainConfig.from_recipe(recipe, "data", "out")
     made = LMUNetwork(40, config.layers, len(config.labels))
-    assert storage_bits(made.to_float_model()) <= 361_000
-    assert all(layer.units % 16 == 0 for layer in config.layers)
+    assert storage_bits(made.to_float_model()) <= 1000 * int(recipe.removeprefix("kws").removesuffix("-tuned"))
+    assert all(layer.units % 8 == 0 for layer in config.layers)
 
 
 def test_silence_has_the_levels_asked_for() -> None:
@@ -204,6 +210,22 @@ def test_augmentation_is_repeatable_and_loses_nothing_when_off() -> None:
     assert (variants[0] != variants[2]).any()
     off = AugmentConfig(shift_ms=0, speed=0, gain_db=(0, 0), noise_probability=0)
     np.testing.assert_array_equal(augment_clip(clip, bank, off, np.random.default_rng(8)), clip)
+
+
+def test_reverberation_follows_the_sound_and_decays() -> None:
+    click = np.zeros(16_000, dtype=np.int16)
+    click[4000] = 20_000
+    config = AugmentConfig(
+        shift_ms=0, speed=0, gain_db=(0, 0), noise_probability=0,
+        reverb_probability=1, reverb_seconds=(0.3, 0.3), reverb_db=(0, 0),
+    )  # fmt: skip
+    bank = NoiseBank([], np.random.default_rng(13))
+    wet = augment_clip(click, bank, config, np.random.default_rng(14)).astype(np.float64)
+    assert not wet[:4000].any()
+    assert not wet[4000 + 4800 :].any()
+    tail = np.square(wet[4001:8800])
+    assert tail.sum() == pytest.approx(20_000**2, rel=0.1)
+    assert tail[:2400].sum() > 500 * tail[2400:].sum()
 
 
 def test_masks_are_no_wider_than_asked() -> None:
@@ -234,6 +256,16 @@ def test_masks_are_no_wider_than_asked() -> None:
         ({"learning_rate": 0}, "^learning_rate must be a number above 0, not 0$"),
         ({"splice_ratio": -1}, "^splice_ratio must be a number of 0 or more, not -1$"),
         ({"scheme": {"weight_bits": 1}}, "^weight_bits must be an integer in 2 to 16, not 1$"),
+        ({"scheme": {"exact": 1}}, "^exact must be true or false, not 1$"),
+        ({"scheme": {"exact": True, "hidden_bits": 8}}, "^exact training has 7 hidden_bits and one weight_scale for "),
+        ({"frame_augment": {"gain": 3}}, r"^unknown training configuration key 'frame_augment\.gain', expected "),
+        ({"teacher": {"model": ""}}, "^teacher model must be a shipped name, not ''$"),
+        ({"teacher": {"model": "a", "weight": 2}}, "^teacher weight must be in 0 to 1, not 2$"),
+        ({"teacher": {"model": "a", "temperature": 0}}, "^teacher temperature must be a number above 0, not 0$"),
+        ({"balanced": 1}, "^balanced must be true or false, not 1$"),
+        ({"word_weight": -1}, "^word_weight must be a number of 0 or more, not -1$"),
+        ({"augment": {"reverb_seconds": [0, 1]}}, "^reverb_seconds must lie above 0 and at most 1, not "),
+        ({"augment": {"reverb_probability": 2}}, "^reverb_probability must be in 0 to 1, not 2$"),
         ({"scheme": {"weight_scale": "column"}}, "^weight_scale must be one of row, tensor, not 'column'$"),
         ({"augment": {"gain_db": [3, -3]}}, r"^gain_db must be two numbers in ascending order, not \[3, -3\]$"),
         ({"augment": {"silence_rms": [0, 1]}}, "^silence_rms must lie above 0 and at most 1, not "),
@@ -254,7 +286,7 @@ def test_configuration_goes_through_json() -> None:
         assert TrainConfig.from_json(config.to_json()) == config
     with pytest.raises(ValueError, match=r"^a training configuration must be a JSON object, not list$"):
         TrainConfig.from_json("[]")
-    with pytest.raises(FileNotFoundError, match=r"^huge: no such file, and .* \(there are: kws361, tiny\)$"):
+    with pytest.raises(FileNotFoundError, match=r"^huge: no such file, and .* \(there are: kws105, kws361, .*tiny\)$"):
         TrainConfig.from_recipe("huge", "", "")
     with pytest.raises(ValueError, match=r"^data and out must name folders, not '' and ''$"):
         train(TrainConfig())
@@ -318,6 +350,10 @@ def test_frames_are_normalised_and_kept_for_the_next_run(tones: Path, tmp_path: 
     )
     made = prepare_training(source, tmp_path)
     assert made.frames.shape == (2, 38, 49, 20)
+    assert made.words == ("yes", "no", "bird", "cat", "_spliced_", "_silence_")
+    assert np.bincount(made.word_of).tolist() == [10, 10, *np.bincount(made.word_of)[2:4], 3, 5]
+    assert made.label_of_word.tolist() == [0, 1, 2, 2, 2, 3]
+    np.testing.assert_array_equal(made.label_of_word[made.word_of], made.labels)
     assert np.bincount(made.labels).tolist() == [10, 10, 13, 5]
     assert np.flatnonzero(made.weights).tolist() == list(range(20, 30))
     first = made.frames[0].astype(np.float64)
@@ -357,6 +393,55 @@ def test_resumed_run_has_the_same_bits(tones: Path, tmp_path: Path, kills: tuple
     without_time = [{key: value for key, value in row.items() if key != "seconds"} for row in whole.history]
     assert without_time == [{key: value for key, value in row.items() if key != "seconds"} for row in resumed.history]
     assert [row["phase"] for row in resumed.history] == ["float"] * 3 + ["quantized"] * 3
+
+
+EXACT = {
+    "scheme": {"exact": True},
+    "frame_augment": {},
+    "balanced": True,
+    "word_weight": 0.3,
+    "epochs": 3,
+    "quantized_epochs": 2,
+    "learning_rate": 0.01,
+}
+
+
+def test_exact_training_resumes_and_exports_what_it_trained(tones: Path, tmp_path: Path) -> None:
+    whole = train(tone_config(tones, tmp_path / "whole", **EXACT))
+
+    def stop(row: dict[str, object]) -> None:
+        if row["epoch"] in (1, 3):
+            raise Stop
+
+    config = tone_config(tones, tmp_path / "parts", **EXACT)
+    for _ in range(2):
+        with pytest.raises(Stop):
+            train(config, cache=tmp_path / "whole", on_epoch=stop)
+    train(config, cache=tmp_path / "whole")
+    assert not (tmp_path / "parts" / "frames").exists()
+    for name in ("float.safetensors", "float-parent.safetensors", "formats.json", "quantized.safetensors"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
+    model = program_file.load(tmp_path / "whole" / "quantized.safetensors")
+    speech = SpeechCommands(tones, model.labels)
+    source = FrameSource(speech, FrontEnd("log-mel"), AugmentConfig(), 2, None, 1.0, 0.5, 0)
+    clips = prepare_evaluation(source, "validation", FrontEnd.from_dict(model.front_end))
+    decisions = decide(Golden(model).run(model.input.quantize(clips.frames))["logits"][:, -1])[0]
+    score = score_decisions(decisions, clips.labels, model.labels)
+    assert score.to_dict() == whole.scores["quantized.validation"].to_dict()
+
+
+def test_training_starts_from_a_shipped_network() -> None:
+    parent = load_float(zoo.path("kws361", "float-parent.safetensors"))
+    config = TrainConfig.from_recipe("kws361-tuned", "data", "out")
+    made = LMUNetwork(40, config.layers, 10)
+    x = torch.from_numpy(load_frames(zoo.path("kws361", "test.safetensors")).real()[:40].astype(np.float32))
+    made.start_from(parent, x)
+    expected = parent.run(x.numpy())["logits"]
+    with torch.no_grad():
+        np.testing.assert_allclose(made.eval()(x, 49).numpy(), expected, atol=1e-3)
+        np.testing.assert_allclose(made.train()(x, 49).numpy(), expected, atol=2e-2)
+    with pytest.raises(ValueError, match=r"^the layers of 'kws361' do not have the shapes of the recipe$"):
+        LMUNetwork(40, config.layers, 11).start_from(parent, x)
 
 
 def test_results_are_written_and_checkpoints_belong_to_one_configuration(tones: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Augmentation: recordings made louder, quieter, faster, shifted and noisy; silence of every level; masked frames.
+"""Augmentation: recordings made louder, quieter, faster, shifted, noisy, reverberant; silence; masked frames.
 
 Every function draws from the generator it is given and from nothing else.
 """
@@ -35,6 +35,12 @@ class AugmentConfig:
         Fraction of clips with noise added, 0 to 1.
     snr_db : tuple of float
         Lowest and highest signal-to-noise ratio in decibels.
+    reverb_probability : float
+        Fraction of clips with reverberation, 0 to 1.
+    reverb_seconds : tuple of float
+        Shortest and longest time in which the reverberation decays by 60 dB, at most 1 s.
+    reverb_db : tuple of float
+        Lowest and highest level of the direct sound over the reverberation in decibels.
     silence_rms : tuple of float
         Lowest and highest RMS of silence, full scale being 1; drawn evenly in its logarithm.
     time_masks, time_width : int
@@ -48,6 +54,9 @@ class AugmentConfig:
     gain_db: tuple[float, float] = (-18.0, 10.0)
     noise_probability: float = 0.75
     snr_db: tuple[float, float] = (-3.0, 35.0)
+    reverb_probability: float = 0.0
+    reverb_seconds: tuple[float, float] = (0.1, 0.5)
+    reverb_db: tuple[float, float] = (0.0, 15.0)
     silence_rms: tuple[float, float] = (1e-4, 0.35)
     time_masks: int = 1
     time_width: int = 8
@@ -55,14 +64,18 @@ class AugmentConfig:
     mel_width: int = 6
 
     def __post_init__(self) -> None:
-        for name in ("gain_db", "snr_db", "silence_rms"):
+        for name in ("gain_db", "snr_db", "reverb_seconds", "reverb_db", "silence_rms"):
             pair = tuple(float(value) for value in getattr(self, name))
             if len(pair) != 2 or not pair[0] <= pair[1]:
                 raise ValueError(f"{name} must be two numbers in ascending order, not {getattr(self, name)!r}")
             object.__setattr__(self, name, pair)
         if self.silence_rms[0] <= 0 or self.silence_rms[1] > 1:
             raise ValueError(f"silence_rms must lie above 0 and at most 1, not {self.silence_rms!r}")
-        for name, high in (("shift_ms", 1000.0), ("speed", 0.5), ("noise_probability", 1.0)):
+        if self.reverb_seconds[0] <= 0 or self.reverb_seconds[1] > 1:
+            raise ValueError(f"reverb_seconds must lie above 0 and at most 1, not {self.reverb_seconds!r}")
+        for name, high in (
+            ("shift_ms", 1000.0), ("speed", 0.5), ("noise_probability", 1.0), ("reverb_probability", 1.0),
+        ):  # fmt: skip
             if not 0 <= getattr(self, name) <= high:
                 raise ValueError(f"{name} must be in 0 to {high:g}, not {getattr(self, name)!r}")
         for name in ("time_masks", "time_width", "mel_masks", "mel_width"):
@@ -156,12 +169,27 @@ def augment_clip(
     factor = 1.0 + (rng.uniform(-config.speed, config.speed) if rng.random() < 0.5 else 0.0)
     grid = np.arange(samples)
     middle = samples / 2
-    signal = np.interp((grid - middle) * factor + middle - shift, grid, signal, left=0.0, right=0.0)
-    signal = (signal * 10 ** (rng.uniform(*config.gain_db) / 20)).astype(np.float32)
+    moved = np.interp((grid - middle) * factor + middle - shift, grid, signal, left=0.0, right=0.0)
+    if config.reverb_probability and rng.random() < config.reverb_probability:
+        moved = _reverberant(moved, config, rng)
+    signal = (moved * 10 ** (rng.uniform(*config.gain_db) / 20)).astype(np.float32)
     if rng.random() < config.noise_probability:
         level = _rms(signal) * 10 ** (-rng.uniform(*config.snr_db) / 20)
         signal = signal + noise.cut(rng, samples) * np.float32(level)
     return _to_int16(signal)
+
+
+def _reverberant(
+    signal: NDArray[np.float64], config: AugmentConfig, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Add the response of a room: noise that decays exponentially, after the direct sound."""
+    decay = rng.uniform(*config.reverb_seconds)
+    length = int(decay * RATE)
+    tail = rng.standard_normal(length) * 10 ** (-3 * np.arange(length) / length)
+    tail *= 10 ** (-rng.uniform(*config.reverb_db) / 20) / np.sqrt(np.square(tail).sum())
+    size = len(signal) + length
+    echo = np.fft.irfft(np.fft.rfft(signal, size) * np.fft.rfft(tail, size), size)
+    return signal + echo[: len(signal)]
 
 
 def silence_clip(

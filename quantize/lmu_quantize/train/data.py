@@ -25,6 +25,7 @@ __all__ = ["EvaluationSet", "FrameSource", "TrainingSet", "prepare_evaluation", 
 
 SAMPLES = 16_000
 CHUNK = 256
+SPLICED, SILENCE = "_spliced_", "_silence_"
 NOISE_FOR_VALIDATION = 0.2
 """Last part of every noise recording, kept for the silence of validation."""
 
@@ -77,14 +78,27 @@ class TrainingSet:
     weights : ndarray of float64, shape (N,)
         Relative frequency with which an epoch draws a recorded clip of ``unknown``; 0 for all others, which every
         epoch has.
+    words : tuple of str
+        What the clips say, finer than the labels: every label that is a word, every other word in alphabetical order,
+        ``SPLICED`` and ``SILENCE``.
+    word_of : ndarray of int64, shape (N,)
+        Positions in the words.
+    label_of_word : ndarray of int64, shape (words,)
+        For each word its position in the labels.
     front_end : FrontEnd
         With the normalisation of these frames.
+    key : str
+        Hash of all that the frames depend on.
     """
 
     frames: NDArray[np.float16]
     labels: NDArray[np.int64]
     weights: NDArray[np.float64]
+    words: tuple[str, ...]
+    word_of: NDArray[np.int64]
+    label_of_word: NDArray[np.int64]
     front_end: FrontEnd
+    key: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,10 +111,13 @@ class EvaluationSet:
         Normalised frames.
     labels : ndarray of int64, shape (N,)
         Positions in the labels.
+    words : ndarray of str, shape (N,)
+        Name of each clip's folder; ``SILENCE`` of silence that was made.
     """
 
     frames: NDArray[np.float32]
     labels: NDArray[np.int64]
+    words: NDArray[np.str_]
 
 
 def prepare_training(
@@ -178,7 +195,14 @@ def prepare_training(
     all_labels = np.concatenate([labels, np.full(splices, unknown), np.full(silences, silence)]).astype(np.int64)
     weights = np.concatenate([_word_weights(words, labels == unknown), np.zeros(splices + silences)])
     frames = np.load(folder / "frames.npy", mmap_mode="r")
-    return TrainingSet(frames, all_labels, weights, source.front_end.with_normalisation(made["mean"], made["std"]))
+    said = words + [SPLICED] * splices + [SILENCE] * silences
+    known = _known_words(said, names)
+    places = {word: place for place, word in enumerate(known)}
+    word_of = np.array([places[word] for word in said], dtype=np.int64)
+    label_of_word = np.zeros(len(known), dtype=np.int64)
+    label_of_word[word_of] = all_labels
+    front_end = source.front_end.with_normalisation(made["mean"], made["std"])
+    return TrainingSet(frames, all_labels, weights, known, word_of, label_of_word, front_end, key)
 
 
 def prepare_evaluation(source: FrameSource, split: str, front_end: FrontEnd) -> EvaluationSet:
@@ -203,6 +227,7 @@ def prepare_evaluation(source: FrameSource, split: str, front_end: FrontEnd) -> 
     paths, labels = _limited(source, split)
     loaded = load_clips(paths, SAMPLES)
     labels, clips = labels[loaded.kept], loaded.clips
+    words = [paths[index].parent.name for index in loaded.kept]
     names = source.speech.labels
     if "silence" in names and not (labels == names.index("silence")).any():
         rng = _rng(source.seed, 3)
@@ -211,13 +236,14 @@ def prepare_evaluation(source: FrameSource, split: str, front_end: FrontEnd) -> 
         silences = [silence_clip(SAMPLES, bank, source.augment, rng) for _ in range(count)]
         clips = np.concatenate([clips, np.stack(silences)])
         labels = np.concatenate([labels, np.full(count, names.index("silence"))])
+        words += [SILENCE] * count
     frames = np.concatenate(
         [
             front_end.frames_batch(clips[start : start + CHUNK]).astype(np.float32)
             for start in range(0, len(clips), CHUNK)
         ]
     )
-    return EvaluationSet(frames, labels.astype(np.int64))
+    return EvaluationSet(frames, labels.astype(np.int64), np.array(words))
 
 
 def _variant(
@@ -269,6 +295,14 @@ def _limited(source: FrameSource, split: str) -> tuple[list[Path], NDArray[np.in
         places = np.flatnonzero(labels == label)
         chosen += sorted(rng.permutation(places)[: source.limit].tolist())
     return [paths[place] for place in chosen], labels[chosen]
+
+
+def _known_words(said: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    """All that is said, without repeats: labels first, then other words, then what is no word."""
+    rest = set(said)
+    first = [name for name in names if name in rest]
+    last = [name for name in (SPLICED, SILENCE) if name in rest]
+    return (*first, *sorted(rest - set(first) - set(last)), *last)
 
 
 def _mean_keyword(labels: NDArray[np.int64], names: Sequence[str]) -> float:

@@ -7,10 +7,9 @@ the same weights, bit for bit, as one that was not (on the same machine with the
 import csv
 import dataclasses
 import json
-import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,200 +18,33 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor
-from torch.nn import functional
+from torch import Tensor, nn
 
-from lmu_quantize.dataset import KEYWORD_LABELS, SpeechCommands
+from lmu_hw import program_file
+from lmu_quantize import zoo
+from lmu_quantize.calibrate import quantize_model
+from lmu_quantize.dataset import SpeechCommands
 from lmu_quantize.features import FrontEnd
-from lmu_quantize.float_file import save_float
+from lmu_quantize.float_file import load_float, save_float
 from lmu_quantize.model import FloatModel
+from lmu_quantize.quantization import QuantizationConfig
 from lmu_quantize.score import Score, score_decisions
-from lmu_quantize.train.augment import AugmentConfig, mask_frames
+from lmu_quantize.train.balance import unknown_offset
+from lmu_quantize.train.batches import Batches
+from lmu_quantize.train.config import TrainConfig
 from lmu_quantize.train.data import EvaluationSet, FrameSource, TrainingSet, prepare_evaluation, prepare_training
-from lmu_quantize.train.network import LayerSpec, LMUNetwork, storage_bits
-from lmu_quantize.train.quantizers import QuantizationScheme
+from lmu_quantize.train.exact import ExactNetwork
+from lmu_quantize.train.network import LMUNetwork, storage_bits
+from lmu_quantize.train.objective import Objective
+from lmu_quantize.train.optimisation import make_optimizer, set_rate
+from lmu_quantize.train.teacher import Teacher
 
-__all__ = ["RECIPES", "TrainConfig", "TrainResult", "evaluate", "train"]
-
-RECIPES = Path(__file__).parent / "recipes"
-"""Folder of the recipes that are shipped."""
+__all__ = ["TrainResult", "evaluate", "train"]
 
 CALIBRATION_CLIPS = 1024
+EXACT_CALIBRATION_CLIPS = 256
+"""Fewer, as the golden model runs on them."""
 EVALUATION_BATCH = 512
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Everything that a training run depends on.
-
-    Parameters
-    ----------
-    data : str
-        Folder of Speech Commands, as `SpeechCommands` takes it. Recipes leave it empty.
-    out : str
-        Folder of the results, the checkpoint and the frames. Recipes leave it empty.
-    name : str
-        Name of the model.
-    labels : tuple of str
-        Labels in output order.
-    front_end : dict
-        Parameters of `FrontEnd`, without normalisation.
-    layers : tuple of LayerSpec
-        LMU layers; a dense layer of logits follows.
-    batch_norm : bool
-        Batch normalisation in float training; folded into the weights before fine-tuning.
-    dropout : float
-        Fraction of hidden elements dropped in float training, 0 to below 1.
-    augment : AugmentConfig
-        Ranges of the augmentation.
-    copies : int
-        Augmented copies of each clip.
-    limit : int or None
-        Most clips of one label in each split; None takes all.
-    unknown_ratio, silence_ratio, splice_ratio : float
-        Clips of ``unknown`` (recorded), of silence and of spliced words in an epoch, as multiples of the mean number of
-        clips of a keyword.
-    loss_frames : int
-        Last frames over which the loss is averaged.
-    label_smoothing : float
-        0 to below 1.
-    batch : int
-        Clips in a batch.
-    epochs, quantized_epochs : int
-        Epochs of float training and of fine-tuning.
-    learning_rate, quantized_learning_rate : float
-        Peaks of the two; each falls to 0 along a cosine.
-    warmup : float
-        Part of the steps of each over which the learning rate rises, 0 to below 1.
-    weight_decay : float
-        Of AdamW, on weight matrices only.
-    scheme : QuantizationScheme
-        Bits in fine-tuning.
-    seed : int
-        Seed of all choices.
-    threads : int
-        Threads of PyTorch.
-    """
-
-    data: str = ""
-    out: str = ""
-    name: str = "kws"
-    labels: tuple[str, ...] = KEYWORD_LABELS
-    front_end: dict[str, Any] = field(default_factory=lambda: {"kind": "log-mel", "n_mels": 40})
-    layers: tuple[LayerSpec, ...] = (LayerSpec(),)
-    batch_norm: bool = True
-    dropout: float = 0.1
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    copies: int = 8
-    limit: int | None = None
-    unknown_ratio: float = 3.0
-    silence_ratio: float = 1.0
-    splice_ratio: float = 0.0
-    loss_frames: int = 4
-    label_smoothing: float = 0.05
-    batch: int = 128
-    epochs: int = 60
-    quantized_epochs: int = 20
-    learning_rate: float = 4e-3
-    quantized_learning_rate: float = 1e-3
-    warmup: float = 0.1
-    weight_decay: float = 0.01
-    scheme: QuantizationScheme = field(default_factory=QuantizationScheme)
-    seed: int = 0
-    threads: int = 2
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "labels", tuple(self.labels))
-        object.__setattr__(self, "layers", tuple(self.layers))
-        if not self.layers or not all(isinstance(layer, LayerSpec) for layer in self.layers):
-            raise ValueError(f"layers must be one or more LayerSpec, not {self.layers!r}")
-        for name, low in (
-            ("copies", 1), ("loss_frames", 1), ("batch", 2), ("epochs", 1), ("quantized_epochs", 0), ("seed", 0),
-            ("threads", 1), ("limit", 1),
-        ):  # fmt: skip
-            value = getattr(self, name)
-            if name == "limit" and value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < low:
-                raise ValueError(f"{name} must be an integer of at least {low}, not {value!r}")
-        for name in ("dropout", "label_smoothing", "warmup"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must be in 0 to below 1, not {getattr(self, name)!r}")
-        for name in ("unknown_ratio", "silence_ratio", "splice_ratio", "weight_decay"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be a number of 0 or more, not {getattr(self, name)!r}")
-        for name in ("learning_rate", "quantized_learning_rate"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be a number above 0, not {getattr(self, name)!r}")
-        FrontEnd.from_dict(self.front_end)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON form."""
-        return dataclasses.asdict(self)
-
-    def to_json(self) -> str:
-        """JSON text, the same for equal configurations."""
-        return json.dumps(self.to_dict(), indent=2) + "\n"
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "TrainConfig":
-        """Build a configuration from `to_dict`; absent keys take the defaults.
-
-        Raises
-        ------
-        ValueError
-            A key is unknown or a value is refused.
-        """
-        given = dict(values)
-        _refuse_unknown("", given, cls)
-        if "layers" in given:
-            for layer in given["layers"]:
-                _refuse_unknown("layers.", layer, LayerSpec)
-            given["layers"] = tuple(LayerSpec(**layer) for layer in given["layers"])
-        if "augment" in given:
-            _refuse_unknown("augment.", given["augment"], AugmentConfig)
-            given["augment"] = AugmentConfig(**given["augment"])
-        if "scheme" in given:
-            _refuse_unknown("scheme.", given["scheme"], QuantizationScheme)
-            given["scheme"] = QuantizationScheme(**given["scheme"])
-        return cls(**given)
-
-    @classmethod
-    def from_json(cls, text: str) -> "TrainConfig":
-        """Build a configuration from JSON text.
-
-        Raises
-        ------
-        ValueError
-            The text is not a JSON object, a key is unknown, or a value is refused.
-        """
-        values = json.loads(text)
-        if not isinstance(values, dict):
-            raise ValueError(f"a training configuration must be a JSON object, not {type(values).__name__}")
-        return cls.from_dict(values)
-
-    @classmethod
-    def from_recipe(cls, recipe: str | Path, data: str | Path, out: str | Path) -> "TrainConfig":
-        """Read a recipe and say where the data is and where results go.
-
-        Parameters
-        ----------
-        recipe : str or Path
-            A file, or the name of a shipped recipe with or without ``.json``.
-        data, out : str or Path
-            As in the class.
-
-        Raises
-        ------
-        FileNotFoundError
-            There is no such recipe.
-        """
-        shipped = RECIPES / f"{Path(recipe).name.removesuffix('.json')}.json"
-        path = Path(recipe) if Path(recipe).is_file() else shipped
-        if not path.is_file():
-            known = ", ".join(sorted(file.stem for file in RECIPES.glob("*.json")))
-            raise FileNotFoundError(f"{recipe}: no such file, and no shipped recipe of that name (there are: {known})")
-        return dataclasses.replace(cls.from_json(path.read_text()), data=str(data), out=str(out))
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,7 +58,7 @@ class TrainResult:
     parent : FloatModel
         The float network of the best epoch.
     formats : dict
-        As `LMUNetwork.formats`; empty without fine-tuning.
+        As `LMUNetwork.formats` or `ExactNetwork.formats`; empty without fine-tuning.
     history : list of dict
         One row for each epoch, as in ``train.csv``.
     scores : dict of str to Score
@@ -243,9 +75,10 @@ class TrainResult:
 
 @dataclass
 class _Run:
-    """State of a run between epochs; `save` and `load` keep it on disk."""
+    """State of a run between epochs; `_save` and `_resume` keep it on disk."""
 
-    network: LMUNetwork
+    network: LMUNetwork | ExactNetwork
+    head: nn.Linear | None
     optimizer: torch.optim.AdamW
     epoch: int
     history: list[dict[str, Any]]
@@ -256,18 +89,22 @@ class _Run:
 def train(
     config: TrainConfig,
     *,
+    cache: Path | None = None,
     console: Console | None = None,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
 ) -> TrainResult:
     """Train a network, resuming where an earlier run of the same configuration stopped.
 
     Writes to ``config.out``: ``float-parent.safetensors``, ``float.safetensors`` (the fine-tuned weights),
-    ``formats.json``, ``train.csv``, ``result.json``, ``config.json``; and, to resume, ``checkpoint.pt`` and ``frames``.
+    ``formats.json``, ``train.csv``, ``result.json``, ``config.json``, after exact fine-tuning
+    ``quantized.safetensors``; and, to resume, ``checkpoint.pt``.
 
     Parameters
     ----------
     config : TrainConfig
         The run.
+    cache : Path, optional
+        Folder of the frames, which runs of other networks may share; ``config.out`` if not given.
     console : rich.console.Console, optional
         Where progress is shown; none is shown without it.
     on_epoch : callable, optional
@@ -289,6 +126,7 @@ def train(
     source = _source(config)
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
+    cache = out if cache is None else cache
     (out / "config.json").write_text(config.to_json())
     torch.set_num_threads(config.threads)
     text = TextColumn("{task.description}"), TextColumn("{task.percentage:3.0f} %")
@@ -296,18 +134,22 @@ def train(
     with torch.random.fork_rng(devices=[]), Progress(*columns, console=console, disable=console is None) as progress:
         preparing = progress.add_task("reading clips", total=1.0)
         training = prepare_training(
-            source, out / "frames", lambda what, part: progress.update(preparing, description=what, completed=part)
+            source, cache / "frames", lambda what, part: progress.update(preparing, description=what, completed=part)
         )
         progress.update(preparing, description="frames ready", completed=1.0)
         validation = prepare_evaluation(source, "validation", training.front_end)
-        run = _start(config)
-        _resume(config, out / "checkpoint.pt", run)
+        batches = Batches(config, training)
+        taught = config.teacher
+        teacher = None if taught is None else Teacher(taught, config.labels, training.front_end)
+        run = _start(config, training)
+        _resume(config, out / "checkpoint.pt", run, training)
+        objective = Objective(config, batches, teacher, run.head)
         total = config.epochs + config.quantized_epochs
         bar = progress.add_task("training", total=total, completed=run.epoch)
         while run.epoch < total:
             if run.epoch == config.epochs:
                 _begin_fine_tuning(config, run, training)
-            row = _epoch(config, run, training, validation)
+            row = _epoch(config, run, objective, batches, validation)
             run.epoch += 1
             run.history.append(row)
             _write_history(out / "train.csv", run.history)
@@ -322,13 +164,12 @@ def train(
         return _finish(config, run, training, validation, source)
 
 
-@torch.no_grad()
-def evaluate(network: LMUNetwork, data: EvaluationSet, labels: tuple[str, ...]) -> Score:
+def evaluate(network: LMUNetwork | ExactNetwork, data: EvaluationSet, labels: tuple[str, ...]) -> Score:
     """Compare the last frame's logits with the labels.
 
     Parameters
     ----------
-    network : LMUNetwork
+    network : LMUNetwork or ExactNetwork
         Left in evaluation mode.
     data : EvaluationSet
         Frames and labels.
@@ -339,14 +180,18 @@ def evaluate(network: LMUNetwork, data: EvaluationSet, labels: tuple[str, ...]) 
     -------
     Score
     """
+    return score_decisions(_logits(network, data).argmax(axis=1), data.labels, labels)
+
+
+@torch.no_grad()
+def _logits(network: LMUNetwork | ExactNetwork, data: EvaluationSet) -> NDArray[np.float64]:
+    """Compute the logits of the last frames, shape (clips, labels)."""
     network.eval()
-    found = np.concatenate(
-        [
-            network(torch.from_numpy(data.frames[start : start + EVALUATION_BATCH]))[:, -1].argmax(dim=1).numpy()
-            for start in range(0, len(data.frames), EVALUATION_BATCH)
-        ]
-    )
-    return score_decisions(found, data.labels, labels)
+    parts = [
+        network(torch.from_numpy(data.frames[start : start + EVALUATION_BATCH]))[:, -1].double().numpy()
+        for start in range(0, len(data.frames), EVALUATION_BATCH)
+    ]
+    return np.concatenate(parts)
 
 
 def _source(config: TrainConfig) -> FrameSource:
@@ -367,70 +212,83 @@ def _network(config: TrainConfig) -> LMUNetwork:
     return LMUNetwork(inputs, config.layers, len(config.labels), config.batch_norm, config.dropout)
 
 
-def _optimizer(config: TrainConfig, network: LMUNetwork) -> torch.optim.AdamW:
-    matrices = [parameter for parameter in network.parameters() if parameter.ndim == 2]
-    vectors = [parameter for parameter in network.parameters() if parameter.ndim == 1]
-    groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=config.learning_rate)
+def _optimizer(config: TrainConfig, network: nn.Module, head: nn.Linear | None) -> torch.optim.AdamW:
+    modules = (network,) if head is None else (network, head)
+    return make_optimizer(modules, config.learning_rate, config.weight_decay)
 
 
-def _start(config: TrainConfig) -> _Run:
+def _start(config: TrainConfig, training: TrainingSet) -> _Run:
     torch.manual_seed(config.seed)
     network = _network(config)
-    return _Run(network, _optimizer(config, network), 0, [], {}, {"float": -1.0, "quantized": -1.0})
+    if config.init:
+        parent = load_float(zoo.path(config.init, "float-parent.safetensors"))
+        network.start_from(parent, _samples(config, training, CALIBRATION_CLIPS))
+    head = nn.Linear(config.layers[-1].units, len(training.words)) if config.word_weight else None
+    optimizer = _optimizer(config, network, head)
+    return _Run(network, head, optimizer, 0, [], {}, {"float": -1.0, "quantized": -1.0})
 
 
 def _begin_fine_tuning(config: TrainConfig, run: _Run, training: TrainingSet) -> None:
     """Go on from the best float network, folded and quantized."""
-    run.network.load_state_dict(run.best["float"])
-    run.network.eval()
-    run.network.quantize(config.scheme)
-    run.network.dropout.p = 0.0
+    run.network = _quantized(config, run.best["float"], training)
+    run.optimizer = _optimizer(config, run.network, run.head)
+
+
+def _quantized(
+    config: TrainConfig, weights: dict[str, Tensor], training: TrainingSet
+) -> LMUNetwork | ExactNetwork:
+    """Quantize a float network, with its formats chosen on training frames."""
+    network = _network(config)
+    network.load_state_dict(weights)
+    network.eval()
+    network.dropout.p = 0.0
+    frames = _samples(config, training, EXACT_CALIBRATION_CLIPS if config.scheme.exact else CALIBRATION_CLIPS)
+    if not config.scheme.exact:
+        network.quantize(config.scheme)
+        network.calibrate(frames)
+        return network
+    bits = {name: getattr(config.scheme, name) for name in ("weight_bits", "input_bits", "u_bits")}
+    floats = network.to_float_model(config.labels, config.name, training.front_end.to_dict())
+    exact = ExactNetwork(quantize_model(floats, frames.numpy(), QuantizationConfig(**bits)), frames.shape[1])
+    exact.calibrate_weights(frames)
+    return exact
+
+
+def _samples(config: TrainConfig, training: TrainingSet, most: int) -> Tensor:
+    """Frames of clips drawn at random, one copy of each."""
     rng = np.random.default_rng((config.seed, 4))
     copies, clips = training.frames.shape[:2]
-    chosen = rng.choice(clips, min(CALIBRATION_CLIPS, clips), replace=False)
-    frames = training.frames[rng.integers(copies, size=len(chosen)), chosen].astype(np.float32)
-    run.network.calibrate(torch.from_numpy(frames))
-    run.optimizer = _optimizer(config, run.network)
+    chosen = rng.choice(clips, min(most, clips), replace=False)
+    return torch.from_numpy(training.frames[rng.integers(copies, size=len(chosen)), chosen].astype(np.float32))
 
 
-def _epoch(config: TrainConfig, run: _Run, training: TrainingSet, validation: EvaluationSet) -> dict[str, Any]:
+def _epoch(
+    config: TrainConfig, run: _Run, objective: Objective, batches: Batches, validation: EvaluationSet
+) -> dict[str, Any]:
     """Train one epoch, evaluate, and keep the weights if they are the best so far."""
     began = time.monotonic()
     quantized = run.epoch >= config.epochs
     phase = "quantized" if quantized else "float"
     rng = np.random.default_rng((config.seed, 5, run.epoch))
     torch.manual_seed(int(rng.integers(2**62)))
-    clips = _draw(config, training, rng)
-    copies = rng.integers(training.frames.shape[0], size=len(clips))
-    batches = max(1, len(clips) // config.batch)
     first, peak = (config.epochs, config.quantized_learning_rate) if quantized else (0, config.learning_rate)
-    steps = batches * (config.quantized_epochs if quantized else config.epochs)
+    steps = batches.count * (config.quantized_epochs if quantized else config.epochs)
     if quantized:
         run.network.calibrate_weights()
     run.network.train()
     loss_sum, correct = 0.0, 0
     rate = peak
-    for number in range(batches):
-        part = slice(number * config.batch, (number + 1) * config.batch)
-        frames = training.frames[copies[part], clips[part]].astype(np.float32)
-        mask_frames(frames, config.augment, rng)
-        targets = torch.from_numpy(training.labels[clips[part]])
-        rate = peak * _schedule(((run.epoch - first) * batches + number) / steps, config.warmup)
-        for group in run.optimizer.param_groups:
-            group["lr"] = rate
-        logits = run.network(torch.from_numpy(frames), config.loss_frames)
-        loss = functional.cross_entropy(
-            logits.flatten(0, 1),
-            targets.repeat_interleave(config.loss_frames),
-            label_smoothing=config.label_smoothing,
-        )
+    for number, (frames, clips) in enumerate(batches.epoch(rng)):
+        rate = set_rate(run.optimizer, peak, ((run.epoch - first) * batches.count + number) / steps, config.warmup)
+        hidden = run.network.hidden(frames, config.loss_frames)
+        logits = run.network.logits(hidden)
+        loss = objective(logits, hidden, frames, clips)
         run.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(run.network.parameters(), 5.0)
         run.optimizer.step()
         loss_sum += float(loss.detach())
-        correct += int((logits[:, -1].argmax(dim=1) == targets).sum())
+        correct += _correct(logits, batches.training.labels[clips])
     score = evaluate(run.network, validation, config.labels)
     if score.mean_recall > run.best_score[phase]:
         run.best_score[phase] = score.mean_recall
@@ -438,8 +296,8 @@ def _epoch(config: TrainConfig, run: _Run, training: TrainingSet, validation: Ev
     return {
         "phase": phase,
         "epoch": run.epoch,
-        "loss": loss_sum / batches,
-        "train_accuracy": correct / min(len(clips), batches * config.batch),
+        "loss": loss_sum / batches.count,
+        "train_accuracy": correct / batches.clips,
         "validation_accuracy": score.accuracy,
         "validation_mean_recall": score.mean_recall,
         "learning_rate": rate,
@@ -447,24 +305,9 @@ def _epoch(config: TrainConfig, run: _Run, training: TrainingSet, validation: Ev
     }
 
 
-def _draw(config: TrainConfig, training: TrainingSet, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Draw the clips of one epoch in random order: all, but of recorded ``unknown`` so many as the ratio says."""
-    drawn = np.flatnonzero(training.weights)
-    always = np.flatnonzero(training.weights == 0)
-    keywords = [i for i, name in enumerate(config.labels) if name not in ("unknown", "silence")]
-    per_keyword = float(np.mean([(training.labels == index).sum() for index in keywords]))
-    wanted = min(len(drawn), round(config.unknown_ratio * per_keyword))
-    if wanted:
-        weights = training.weights[drawn]
-        always = np.concatenate([always, rng.choice(drawn, wanted, replace=False, p=weights / weights.sum())])
-    return rng.permutation(always)
-
-
-def _schedule(part: float, warmup: float) -> float:
-    """Learning rate at a part of the run, 0 to below 1, relative to its peak."""
-    if part < warmup:
-        return (part + 1e-3) / (warmup + 1e-3)
-    return 0.5 * (1 + math.cos(math.pi * (part - warmup) / (1 - warmup)))
+def _correct(logits: Tensor, labels: NDArray[np.int64]) -> int:
+    """Count the clips whose last frame decides for their label."""
+    return int((logits[:, -1].argmax(dim=1) == torch.from_numpy(labels)).sum())
 
 
 def _save(config: TrainConfig, path: Path, run: _Run) -> None:
@@ -473,6 +316,7 @@ def _save(config: TrainConfig, path: Path, run: _Run) -> None:
         "epoch": run.epoch,
         "history": run.history,
         "network": run.network.state_dict(),
+        "head": None if run.head is None else run.head.state_dict(),
         "optimizer": run.optimizer.state_dict(),
         "best": run.best,
         "best_score": run.best_score,
@@ -483,7 +327,7 @@ def _save(config: TrainConfig, path: Path, run: _Run) -> None:
     partial.replace(path)
 
 
-def _resume(config: TrainConfig, path: Path, run: _Run) -> None:
+def _resume(config: TrainConfig, path: Path, run: _Run, training: TrainingSet) -> None:
     """Load the checkpoint, if there is one, into `run`."""
     if not path.exists():
         return
@@ -492,10 +336,10 @@ def _resume(config: TrainConfig, path: Path, run: _Run) -> None:
         raise ValueError(f"{path}: made by another configuration; give another out folder, or remove it")
     run.epoch, run.history = state["epoch"], state["history"]
     run.best, run.best_score = state["best"], state["best_score"]
+    if run.head is not None:
+        run.head.load_state_dict(state["head"])
     if run.epoch > config.epochs:
-        run.network.quantize(config.scheme)
-        run.network.dropout.p = 0.0
-        run.optimizer = _optimizer(config, run.network)
+        _begin_fine_tuning(config, run, training)
     run.network.load_state_dict(state["network"])
     run.optimizer.load_state_dict(state["optimizer"])
     torch.set_rng_state(state["rng"])
@@ -513,12 +357,15 @@ def _finish(
     parent = _network(config)
     parent.load_state_dict(run.best["float"])
     parent.eval()
-    networks = {"float": parent}
+    networks: dict[str, LMUNetwork | ExactNetwork] = {"float": parent}
     if config.quantized_epochs:
-        final = _network(config)
-        final.quantize(config.scheme)
-        final.load_state_dict(run.best["quantized"])
-        networks["quantized"] = final
+        networks["quantized"] = _quantized(config, run.best["float"], training)
+        networks["quantized"].load_state_dict(run.best["quantized"])
+    offsets = {}
+    if config.balanced and "unknown" in config.labels:
+        for kind, network in networks.items():
+            offsets[kind] = unknown_offset(_logits(network, validation), validation, config.labels)
+            network.shift_logit(config.labels.index("unknown"), offsets[kind])
     splits = {"validation": validation}
     if source.speech.test_folder is not None:
         splits["test"] = prepare_evaluation(source, "test", training.front_end)
@@ -527,13 +374,7 @@ def _finish(
         for kind, network in networks.items()
         for split, data in splits.items()
     }
-    notes = {
-        "recipe": {name: value for name, value in config.to_dict().items() if name not in ("data", "out", "threads")},
-        "training_clips": dict(
-            zip(config.labels, np.bincount(training.labels, minlength=len(config.labels)).tolist(), strict=True)
-        ),
-        "scores": {name: score.to_dict() for name, score in scores.items()},
-    }
+    notes = _notes(config, training, scores) | {"unknown_offset": offsets}
     front_end = training.front_end.to_dict()
     models = {}
     for kind, network in networks.items():
@@ -544,11 +385,25 @@ def _finish(
     formats = networks["quantized"].formats() if "quantized" in networks else {}
     save_float(models["float"], out / "float-parent.safetensors")
     save_float(model, out / "float.safetensors")
+    final = networks.get("quantized")
+    if isinstance(final, ExactNetwork):
+        program_file.save(final.to_quantized(notes), out / "quantized.safetensors")
     if formats:
         (out / "formats.json").write_text(json.dumps(formats, indent=2) + "\n")
     size = {"parameters": model.parameters, "storage_bits": storage_bits(model, config.scheme.weight_bits)}
     (out / "result.json").write_text(json.dumps(size | notes, indent=2) + "\n")
     return TrainResult(model, models["float"], formats, run.history, scores)
+
+
+def _notes(config: TrainConfig, training: TrainingSet, scores: dict[str, Score]) -> dict[str, Any]:
+    """Recipe, data and scores, for the files that a run writes."""
+    return {
+        "recipe": {name: value for name, value in config.to_dict().items() if name not in ("data", "out", "threads")},
+        "training_clips": dict(
+            zip(config.labels, np.bincount(training.labels, minlength=len(config.labels)).tolist(), strict=True)
+        ),
+        "scores": {name: score.to_dict() for name, score in scores.items()},
+    }
 
 
 def _write_history(path: Path, history: list[dict[str, Any]]) -> None:
@@ -558,10 +413,3 @@ def _write_history(path: Path, history: list[dict[str, Any]]) -> None:
         for row in history:
             shown = {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()}
             writer.writerow(shown)
-
-
-def _refuse_unknown(prefix: str, given: Mapping[str, Any], kind: type[Any]) -> None:
-    known = [entry.name for entry in dataclasses.fields(kind)]
-    for key in given:
-        if key not in known:
-            raise ValueError(f"unknown training configuration key {prefix + key!r}, expected {', '.join(known)}")

@@ -178,6 +178,24 @@ class LMUBlock(nn.Module):
         return h if self.h_quantizer is None else self.h_quantizer(h)
 
     @torch.no_grad()
+    def start_norm(self, x: Tensor) -> Tensor:
+        """Set the batch normalisation to change nothing on these frames, and give the layer's output."""
+        norm, self.norm = self.norm, None
+        trace: dict[str, Tensor] = {}
+        self(x, x.shape[1], trace)
+        total = functional.linear(trace["m"], self.w_m, self.b_h)
+        if self.w_x is not None:
+            total = total + functional.linear(x, self.w_x)
+        self.norm = norm
+        if norm is not None and norm.running_mean is not None and norm.running_var is not None:
+            mean, variance = total.flatten(0, 1).mean(0), total.flatten(0, 1).var(0)
+            norm.running_mean.copy_(mean)
+            norm.running_var.copy_(variance)
+            norm.bias.copy_(mean)
+            norm.weight.copy_(torch.sqrt(variance + norm.eps))
+        return functional.relu(total)
+
+    @torch.no_grad()
     def fold(self) -> None:
         """Absorb the batch normalisation into the weights; the evaluated function stays the same."""
         norm = self.norm
@@ -270,6 +288,25 @@ class LMUNetwork(nn.Module):
         self.w_quantizer: WeightQuantizer | None = None
         self.x_quantizer: ActivationQuantizer | None = None
 
+    @classmethod
+    def from_float(cls, model: FloatModel) -> "LMUNetwork":
+        """Build the network of a float model, without batch normalisation.
+
+        Parameters
+        ----------
+        model : FloatModel
+            Feed-forward ReLU layers with a bias, of equally many memories for each window length, and a dense layer.
+
+        Raises
+        ------
+        ValueError
+            The model has other layers.
+        """
+        layers = [layer for layer in model.layers if isinstance(layer, LMULayer)]
+        made = cls(model.inputs, tuple(_spec(layer) for layer in layers), len(model.labels), batch_norm=False)
+        made.start_from(model, torch.zeros(1, 1, model.inputs))
+        return made
+
     def lmu_blocks(self) -> list[LMUBlock]:
         """List the LMU layers, first to last."""
         return [block for block in self.blocks if isinstance(block, LMUBlock)]
@@ -291,6 +328,10 @@ class LMUNetwork(nn.Module):
         Tensor
             float32, shape (batch, last, outputs).
         """
+        return self.logits(self.hidden(frames, last, trace))
+
+    def hidden(self, frames: Tensor, last: int = 1, trace: dict[str, Tensor] | None = None) -> Tensor:
+        """Compute the hidden state of the last LMU layer, float32, shape (batch, last, units); else as `forward`."""
         if trace is not None:
             trace["x"] = frames
         value = frames if self.x_quantizer is None else self.x_quantizer(frames)
@@ -301,10 +342,47 @@ class LMUNetwork(nn.Module):
             value = self.dropout(block(value, wanted, seen))
             if trace is not None and seen is not None:
                 trace.update({f"layer{index}.{name}": tensor for name, tensor in seen.items()})
-        return functional.linear(value, self._output_weight(), self.b)
+        return value
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Compute the logits of hidden states, float32, shape (batch, last, outputs)."""
+        return functional.linear(hidden, self._output_weight(), self.b)
+
+    @torch.no_grad()
+    def shift_logit(self, index: int, offset: float) -> None:
+        """Add to the bias of one logit."""
+        self.b[index] += offset
 
     def _output_weight(self) -> Tensor:
         return self.w if self.w_quantizer is None else self.w_quantizer(self.w)
+
+    @torch.no_grad()
+    def start_from(self, model: FloatModel, frames: Tensor) -> None:
+        """Take the weights of a float model; batch normalisation is set so that it changes nothing on these frames.
+
+        Parameters
+        ----------
+        model : FloatModel
+            A network of the same shape.
+        frames : Tensor
+            float32, shape (batch, T, inputs); representative frames.
+
+        Raises
+        ------
+        ValueError
+            A matrix is missing or has another shape.
+        """
+        own = [(block.weights() | {"b_h": block.b_h}) for block in self.lmu_blocks()] + [{"w": self.w, "b": self.b}]
+        if [{name: tuple(p.shape) for name, p in named.items()} for named in own] != [
+            {name: tensor.shape for name, tensor in layer.tensors.items()} for layer in model.layers
+        ]:
+            raise ValueError(f"the layers of {model.name!r} do not have the shapes of the recipe")
+        for named, layer in zip(own, model.layers, strict=True):
+            for name, parameter in named.items():
+                parameter.copy_(torch.tensor(layer.tensors[name]))
+        value = frames
+        for block in self.lmu_blocks():
+            value = block.start_norm(value)
 
     def fold(self) -> None:
         """Absorb every batch normalisation into the weights."""
@@ -394,6 +472,24 @@ class LMUNetwork(nn.Module):
         layers = [block.to_layer() for block in self.lmu_blocks()]
         dense = DenseLayer(self._output_weight().double().numpy(), self.b.double().numpy())
         return FloatModel((*layers, dense), labels, name, front_end, notes or {})
+
+
+def _spec(layer: LMULayer) -> LayerSpec:
+    """Shape of a layer."""
+    kinds = tuple(dict.fromkeys(layer.memories))
+    spec = LayerSpec(
+        units=layer.w_m.shape[0],
+        memories=len(layer.memories),
+        order=kinds[0].order,
+        thetas=tuple(memory.theta for memory in kinds),
+        discretizer=kinds[0].discretizer,
+        input_weights=layer.w_x is not None,
+    )
+    if tuple(memory for memory, count in spec.groups() for _ in range(count)) != layer.memories:
+        raise ValueError("the memories of a layer must be equal blocks that differ in their window length only")
+    if layer.activation != "relu" or layer.u_activation != "linear" or layer.stride != 1:
+        raise ValueError("a layer must be a ReLU layer of stride 1")
+    return spec
 
 
 def _format_dict(quantizer: ActivationQuantizer) -> dict[str, Any]:

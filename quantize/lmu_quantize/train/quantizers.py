@@ -39,7 +39,10 @@ class QuantizationScheme:
     u_bits : int
         Bits of a signed memory input u, 2 to 16.
     hidden_bits : int
-        Bits of an unsigned hidden element (7: 0 to 127), 1 to 16.
+        Bits of an unsigned hidden element (7: 0 to 127), 1 to 16; 7 where `exact`.
+    exact : bool
+        Whether the forward pass is that of the golden model bit for bit (`lmu_quantize.train.exact`), the memory state,
+        the memory matrices and the biases quantized too. Else weights and activations only, the memory in parallel.
     """
 
     weight_bits: int = 4
@@ -47,12 +50,17 @@ class QuantizationScheme:
     input_bits: int = 8
     u_bits: int = 8
     hidden_bits: int = 7
+    exact: bool = False
 
     def __post_init__(self) -> None:
         for name, low in (("weight_bits", 2), ("input_bits", 2), ("u_bits", 2), ("hidden_bits", 1)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= 16:
                 raise ValueError(f"{name} must be an integer in {low} to 16, not {value!r}")
+        if not isinstance(self.exact, bool):
+            raise ValueError(f"exact must be true or false, not {self.exact!r}")
+        if self.exact and (self.hidden_bits != 7 or self.weight_scale != "row"):
+            raise ValueError("exact training has 7 hidden_bits and one weight_scale for each row")
         if self.weight_scale not in GRANULARITIES:
             raise ValueError(f"weight_scale must be one of {', '.join(GRANULARITIES)}, not {self.weight_scale!r}")
 

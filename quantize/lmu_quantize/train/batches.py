@@ -1,0 +1,98 @@
+"""The batches of an epoch: which clips are drawn, and their frames, augmented anew."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lmu_quantize.train.augment import mask_frames
+from lmu_quantize.train.config import TrainConfig
+from lmu_quantize.train.data import SILENCE, TrainingSet
+from lmu_quantize.train.frame_augment import augment_frames
+
+__all__ = ["Batches"]
+
+
+class Batches:
+    """Draws epochs from a training set.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        Labels, ratios, augmentation and size of a batch.
+    training : TrainingSet
+        Frames of all clips.
+
+    Attributes
+    ----------
+    count : int
+        Batches of an epoch.
+    clips : int
+        Clips of an epoch, those of a last incomplete batch left out.
+    """
+
+    def __init__(self, config: TrainConfig, training: TrainingSet) -> None:
+        self.config, self.training = config, training
+        self._drawn = np.flatnonzero(training.weights)
+        self._always = np.flatnonzero(training.weights == 0)
+        keywords = [i for i, name in enumerate(config.labels) if name not in ("unknown", "silence")]
+        per_keyword = float(np.mean([(training.labels == index).sum() for index in keywords]))
+        self._wanted = min(len(self._drawn), round(config.unknown_ratio * per_keyword))
+        total = len(self._always) + self._wanted
+        self.count = max(1, total // config.batch)
+        self.clips = min(total, self.count * config.batch)
+        self._noise: Tensor | None = None
+
+    def epoch(self, rng: np.random.Generator) -> Iterator[tuple[Tensor, NDArray[np.int64]]]:
+        """Give the batches of one epoch: frames, float32 (batch, T, size), and the numbers of their clips."""
+        config, training = self.config, self.training
+        clips = self._draw(rng)
+        copies = rng.integers(training.frames.shape[0], size=len(clips))
+        generator = torch.Generator()
+        if config.frame_augment is not None:
+            generator.manual_seed(int(rng.integers(2**62)))
+        for number in range(self.count):
+            part = slice(number * config.batch, (number + 1) * config.batch)
+            frames = training.frames[copies[part], clips[part]].astype(np.float32)
+            if config.frame_augment is not None:
+                frames = self._augmented(frames, generator)
+            mask_frames(frames, config.augment, rng)
+            yield torch.from_numpy(frames), clips[part]
+
+    def frequencies(self) -> NDArray[np.float64]:
+        """Mean number of times that each clip is in an epoch, as if those drawn did not exclude each other."""
+        weights = self.training.weights
+        drawn = np.minimum(weights / max(weights.sum(), 1e-30) * self._wanted, 1.0)
+        return np.where(weights > 0, drawn, 1.0)
+
+    def _draw(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Draw the clips of one epoch in random order: all, but of recorded ``unknown`` so many as the ratio says."""
+        chosen = self._always
+        if self._wanted:
+            weights = self.training.weights[self._drawn]
+            drawn = rng.choice(self._drawn, self._wanted, replace=False, p=weights / weights.sum())
+            chosen = np.concatenate([chosen, drawn])
+        return rng.permutation(chosen)
+
+    def _augmented(self, frames: NDArray[np.float32], generator: torch.Generator) -> NDArray[np.float32]:
+        """Augment normalised frames as log energies."""
+        front_end, config = self.training.front_end, self.config.frame_augment
+        if config is None or front_end.offset is None or front_end.scale is None:
+            raise ValueError("frames must be normalised to be augmented")
+        offset, scale = torch.tensor(front_end.offset), torch.tensor(front_end.scale)
+        if self._noise is None:
+            silent = self.training.word_of == self._silence()
+            noise = np.concatenate([copy[silent] for copy in self.training.frames]).astype(np.float32)
+            self._noise = torch.from_numpy(noise) / scale + offset
+        floor = math.log(front_end.log_epsilon)
+        energies = augment_frames(torch.from_numpy(frames) / scale + offset, self._noise, floor, config, generator)
+        result: NDArray[np.float32] = ((energies - offset) * scale).contiguous().numpy()
+        return result
+
+    def _silence(self) -> int:
+        if SILENCE not in self.training.words:
+            raise ValueError("frame_augment adds noise from the clips of silence: give a label and a ratio of it")
+        return self.training.words.index(SILENCE)

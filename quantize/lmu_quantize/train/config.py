@@ -1,0 +1,230 @@
+"""The configuration of a training run, and the recipes that are shipped."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lmu_quantize.dataset import KEYWORD_LABELS
+from lmu_quantize.features import FrontEnd
+from lmu_quantize.train.augment import AugmentConfig
+from lmu_quantize.train.frame_augment import FrameAugmentConfig
+from lmu_quantize.train.network import LayerSpec
+from lmu_quantize.train.quantizers import QuantizationScheme
+from lmu_quantize.train.teacher import TeacherConfig
+
+__all__ = ["RECIPES", "TrainConfig"]
+
+RECIPES = Path(__file__).parent / "recipes"
+"""Folder of the recipes that are shipped."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that a training run depends on.
+
+    Parameters
+    ----------
+    data : str
+        Folder of Speech Commands, as `SpeechCommands` takes it. Recipes leave it empty.
+    out : str
+        Folder of the results, the checkpoint and the frames. Recipes leave it empty.
+    name : str
+        Name of the model.
+    labels : tuple of str
+        Labels in output order.
+    front_end : dict
+        Parameters of `FrontEnd`, without normalisation.
+    layers : tuple of LayerSpec
+        LMU layers; a dense layer of logits follows.
+    init : str
+        Name of a shipped model whose float parent gives the first weights; its layers must have the same shapes. Random
+        weights if empty.
+    batch_norm : bool
+        Batch normalisation in float training; folded into the weights before fine-tuning.
+    dropout : float
+        Fraction of hidden elements dropped in float training, 0 to below 1.
+    augment : AugmentConfig
+        Ranges of the augmentation of recordings, and the masks.
+    frame_augment : FrameAugmentConfig, optional
+        Ranges of the augmentation of frames, drawn anew in every epoch.
+    copies : int
+        Augmented copies of each clip.
+    limit : int or None
+        Most clips of one label in each split; None takes all.
+    unknown_ratio, silence_ratio, splice_ratio : float
+        Clips of ``unknown`` (recorded), of silence and of spliced words in an epoch, as multiples of the mean number of
+        clips of a keyword.
+    loss_frames : int
+        Last frames over which the loss is averaged.
+    label_smoothing : float
+        0 to below 1.
+    balanced : bool
+        Train logits for labels that are equally frequent, whatever their frequency in an epoch, by adding the logarithm
+        of that frequency to the logits in the loss (Menon et al. 2021, "Long-tail learning via logit adjustment"). In
+        the end the logit of ``unknown`` is shifted for the best validation in which all unknown words count the same.
+    word_weight : float
+        Weight of a second loss, of telling all words apart that the clips say; its output layer is dropped in the end.
+    teacher : TeacherConfig, optional
+        A shipped network whose outputs are learnt too.
+    batch : int
+        Clips in a batch.
+    epochs, quantized_epochs : int
+        Epochs of float training and of fine-tuning.
+    learning_rate, quantized_learning_rate : float
+        Peaks of the two; each falls to 0 along a cosine.
+    warmup : float
+        Part of the steps of each over which the learning rate rises, 0 to below 1.
+    weight_decay : float
+        Of AdamW, on weight matrices only.
+    scheme : QuantizationScheme
+        Bits in fine-tuning.
+    seed : int
+        Seed of all choices.
+    threads : int
+        Threads of PyTorch.
+    """
+
+    data: str = ""
+    out: str = ""
+    name: str = "kws"
+    labels: tuple[str, ...] = KEYWORD_LABELS
+    front_end: dict[str, Any] = field(default_factory=lambda: {"kind": "log-mel", "n_mels": 40})
+    layers: tuple[LayerSpec, ...] = (LayerSpec(),)
+    init: str = ""
+    batch_norm: bool = True
+    dropout: float = 0.1
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    frame_augment: FrameAugmentConfig | None = None
+    copies: int = 8
+    limit: int | None = None
+    unknown_ratio: float = 3.0
+    silence_ratio: float = 1.0
+    splice_ratio: float = 0.0
+    loss_frames: int = 4
+    label_smoothing: float = 0.05
+    balanced: bool = False
+    word_weight: float = 0.0
+    teacher: TeacherConfig | None = None
+    batch: int = 128
+    epochs: int = 60
+    quantized_epochs: int = 20
+    learning_rate: float = 4e-3
+    quantized_learning_rate: float = 1e-3
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    scheme: QuantizationScheme = field(default_factory=QuantizationScheme)
+    seed: int = 0
+    threads: int = 2
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", tuple(self.labels))
+        object.__setattr__(self, "layers", tuple(self.layers))
+        if not self.layers or not all(isinstance(layer, LayerSpec) for layer in self.layers):
+            raise ValueError(f"layers must be one or more LayerSpec, not {self.layers!r}")
+        for name, low in (
+            ("copies", 1), ("loss_frames", 1), ("batch", 2), ("epochs", 1), ("quantized_epochs", 0), ("seed", 0),
+            ("threads", 1), ("limit", 1),
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if name == "limit" and value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < low:
+                raise ValueError(f"{name} must be an integer of at least {low}, not {value!r}")
+        for name in ("dropout", "label_smoothing", "warmup"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be in 0 to below 1, not {getattr(self, name)!r}")
+        for name in ("unknown_ratio", "silence_ratio", "splice_ratio", "weight_decay", "word_weight"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be a number of 0 or more, not {getattr(self, name)!r}")
+        for name in ("learning_rate", "quantized_learning_rate"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be a number above 0, not {getattr(self, name)!r}")
+        if not isinstance(self.balanced, bool):
+            raise ValueError(f"balanced must be true or false, not {self.balanced!r}")
+        FrontEnd.from_dict(self.front_end)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return dataclasses.asdict(self)
+
+    def to_json(self) -> str:
+        """JSON text, the same for equal configurations."""
+        return json.dumps(self.to_dict(), indent=2) + "\n"
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "TrainConfig":
+        """Build a configuration from `to_dict`; absent keys take the defaults.
+
+        Raises
+        ------
+        ValueError
+            A key is unknown or a value is refused.
+        """
+        given = dict(values)
+        _refuse_unknown("", given, cls)
+        if "layers" in given:
+            for layer in given["layers"]:
+                _refuse_unknown("layers.", layer, LayerSpec)
+            given["layers"] = tuple(LayerSpec(**layer) for layer in given["layers"])
+        for name, kind in _PARTS.items():
+            if given.get(name) is not None:
+                _refuse_unknown(f"{name}.", given[name], kind)
+                given[name] = kind(**given[name])
+        return cls(**given)
+
+    @classmethod
+    def from_json(cls, text: str) -> "TrainConfig":
+        """Build a configuration from JSON text.
+
+        Raises
+        ------
+        ValueError
+            The text is not a JSON object, a key is unknown, or a value is refused.
+        """
+        values = json.loads(text)
+        if not isinstance(values, dict):
+            raise ValueError(f"a training configuration must be a JSON object, not {type(values).__name__}")
+        return cls.from_dict(values)
+
+    @classmethod
+    def from_recipe(cls, recipe: str | Path, data: str | Path, out: str | Path) -> "TrainConfig":
+        """Read a recipe and say where the data is and where results go.
+
+        Parameters
+        ----------
+        recipe : str or Path
+            A file, or the name of a shipped recipe with or without ``.json``.
+        data, out : str or Path
+            As in the class.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such recipe.
+        """
+        shipped = RECIPES / f"{Path(recipe).name.removesuffix('.json')}.json"
+        path = Path(recipe) if Path(recipe).is_file() else shipped
+        if not path.is_file():
+            known = ", ".join(sorted(file.stem for file in RECIPES.glob("*.json")))
+            raise FileNotFoundError(f"{recipe}: no such file, and no shipped recipe of that name (there are: {known})")
+        return dataclasses.replace(cls.from_json(path.read_text()), data=str(data), out=str(out))
+
+
+_PARTS: dict[str, type[Any]] = {
+    "augment": AugmentConfig,
+    "frame_augment": FrameAugmentConfig,
+    "teacher": TeacherConfig,
+    "scheme": QuantizationScheme,
+}
+"""Keys that hold a configuration of their own."""
+
+
+def _refuse_unknown(prefix: str, given: Mapping[str, Any], kind: type[Any]) -> None:
+    known = [entry.name for entry in dataclasses.fields(kind)]
+    for key in given:
+        if key not in known:
+            raise ValueError(f"unknown training configuration key {prefix + key!r}, expected {', '.join(known)}")

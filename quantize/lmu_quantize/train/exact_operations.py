@@ -1,0 +1,169 @@
+"""The operations of exact training: what the golden model computes forward, straight through the roundings backward."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lmu_hw.fixed import Quantizer
+from lmu_hw.program import QuantizedLMU
+
+__all__ = ["EXACT", "Memories", "Narrow", "NarrowedSum", "OnGrid", "RoundedMemory", "memory_groups"]
+
+EXACT = 1 << 24
+"""Integers up to this magnitude are exact in float32."""
+
+
+def _half_away(values: Tensor) -> Tensor:
+    """Nearest integers, ties away from zero: `Rounding.HALF_UP`."""
+    return torch.trunc(values + torch.copysign(torch.full_like(values, 0.5), values))
+
+
+@dataclass(frozen=True)
+class Narrow:
+    """How a sum is narrowed.
+
+    Parameters
+    ----------
+    quantizer : Quantizer
+        Format and overflow; rounding is to nearest, ties away from zero.
+    relu : bool
+        Whether negative values become 0.
+    """
+
+    quantizer: Quantizer
+    relu: bool = False
+
+
+class NarrowedSum(torch.autograd.Function):
+    """A narrowed sum of matrix products and a bias; gradients pass where nothing saturates."""
+
+    @staticmethod
+    def forward(ctx: Any, narrow: Narrow, bias: Tensor, *pairs: Tensor) -> Tensor:
+        total = bias.double()
+        for source, weight in zip(pairs[::2], pairs[1::2], strict=True):
+            total = total + torch.nn.functional.linear(source, weight).double()
+        fmt = narrow.quantizer.format
+        rounded = _half_away(total * 2.0**fmt.frac)
+        value = rounded.clamp(narrow.quantizer.low, fmt.max)
+        passed = value == rounded
+        if narrow.relu:
+            value = value.clamp_min(0)
+            passed &= total > 0
+        ctx.save_for_backward(passed, *pairs)
+        return (value * 2.0**-fmt.frac).float()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        passed, *pairs = ctx.saved_tensors
+        gradient = gradients[0] * passed
+        flat = gradient.flatten(0, -2)
+        results: list[Tensor | None] = [None, flat.sum(0)]
+        for source, weight in zip(pairs[::2], pairs[1::2], strict=True):
+            results += [gradient @ weight, flat.T @ source.flatten(0, -2)]
+        return tuple(results)
+
+
+class OnGrid(torch.autograd.Function):
+    """Values rounded to given fraction bits, ties towards plus infinity; the gradient passes."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, frac: Tensor) -> Tensor:
+        scale = torch.exp2(frac.double())
+        return torch.floor(values.double() * scale + 0.5) / scale
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        return gradients[0].float(), None
+
+
+@dataclass(frozen=True, eq=False)
+class Memories:
+    """Neighbouring memories of one layer that share their matrices.
+
+    ``a`` and ``b`` are scaled so that the sum is in steps of the state; ``u_frac`` and ``m_frac`` are the fraction bits
+    of u and of the state.
+    """
+
+    count: int
+    a: Tensor
+    b: Tensor
+    low: float
+    high: float
+    u_frac: int
+    m_frac: int
+    response: NDArray[np.float64]
+
+    def run(self, u: Tensor, last: int) -> Tensor:
+        """State of the last frames, shape (batch, last, count * order), of u in shape (batch, T, count)."""
+        batch, frames, _ = u.shape
+        order = len(self.b)
+        driven = (u * 2.0**self.u_frac).transpose(0, 1).reshape(frames, batch * self.count, 1).to(self.b) * self.b
+        half = torch.full((batch * self.count, order), 0.5, dtype=self.a.dtype)
+        state = torch.zeros_like(half)
+        kept = torch.empty((last, *state.shape), dtype=self.a.dtype)
+        for now in range(frames):
+            total = torch.addmm(driven[now], state, self.a)
+            state = total.add_(torch.copysign(half, total)).trunc_().clamp_(self.low, self.high)
+            if now >= frames - last:
+                kept[now - frames + last] = state
+        real = kept.float() * 2.0**-self.m_frac
+        return real.view(last, batch, self.count * order).transpose(0, 1)
+
+    def toeplitz(self, frames: int, last: int) -> Tensor:
+        """Matrix from u of all frames to the unrounded state of the last ones, shape (frames, last * order)."""
+        matrix = np.zeros((frames, last, len(self.b)))
+        for position in range(last):
+            now = frames - last + position
+            matrix[: now + 1, position] = self.response[now::-1]
+        return torch.from_numpy(matrix.reshape(frames, -1).astype(np.float32))
+
+
+class RoundedMemory(torch.autograd.Function):
+    """The rounded recurrence forward, the transposed impulse response backward."""
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, group: Memories, toeplitz: Tensor, last: int) -> Tensor:
+        ctx.group, ctx.last = group, last
+        ctx.save_for_backward(toeplitz)
+        return group.run(u, last)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        (toeplitz,) = ctx.saved_tensors
+        batch, last, count = len(gradients[0]), ctx.last, ctx.group.count
+        order = gradients[0].shape[2] // count
+        gradient = gradients[0].view(batch, last, count, order).transpose(1, 2).reshape(batch, count, last * order)
+        return (gradient @ toeplitz.T).transpose(1, 2), None, None, None
+
+
+def memory_groups(layer: QuantizedLMU, frames: int) -> list[Memories]:
+    """Runs of neighbouring memories that share their matrices, in order."""
+    found: list[Memories] = []
+    fmt_a, fmt_b, m, u = layer.a_format, layer.b_format, layer.m.format, layer.u.format
+    steps = max(fmt_a.frac, fmt_b.frac + u.frac - m.frac, 0)
+    first = 0
+    while first < len(layer.matrix):
+        last = first
+        while last < len(layer.matrix) and layer.matrix[last] == layer.matrix[first]:
+            last += 1
+        a, b = fmt_a.real(layer.a[layer.matrix[first]]), fmt_b.real(layer.b[layer.matrix[first]])
+        scaled_b = np.ldexp(b, m.frac - u.frac)
+        reach = np.abs(a).sum(axis=1) * m.magnitude + np.abs(scaled_b) * u.magnitude + 1
+        dtype = torch.float32 if float(reach.max()) * 2.0**steps < EXACT else torch.float64
+        response = np.empty((frames, b.size))
+        state = b
+        for lag in range(frames):
+            response[lag] = state
+            state = a @ state
+        found.append(
+            Memories(
+                last - first, torch.from_numpy(a.T.copy()).to(dtype), torch.from_numpy(scaled_b).to(dtype),
+                float(layer.m.low), float(m.max), u.frac, m.frac, response,
+            )
+        )  # fmt: skip
+        first = last
+    return found

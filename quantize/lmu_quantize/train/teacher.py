@@ -1,0 +1,91 @@
+"""A shipped network as a teacher: a smaller one learns its outputs (Hinton et al. 2015, arXiv:1503.02531)."""
+
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lmu_quantize import zoo
+from lmu_quantize.features import FrontEnd
+from lmu_quantize.float_file import load_float
+from lmu_quantize.train.network import LMUNetwork
+
+__all__ = ["Teacher", "TeacherConfig"]
+
+
+@dataclass(frozen=True)
+class TeacherConfig:
+    """Which network is the teacher, and how much is learnt from it.
+
+    Parameters
+    ----------
+    model : str
+        Name of a shipped network; its float parent teaches.
+    weight : float
+        Part of the loss that the teacher's outputs make, 0 to 1; the labels make the rest.
+    temperature : float
+        Divides the logits of both where they are compared, above 0.
+    """
+
+    model: str
+    weight: float = 0.7
+    temperature: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.model, str) or not self.model:
+            raise ValueError(f"teacher model must be a shipped name, not {self.model!r}")
+        if not 0 <= self.weight <= 1:
+            raise ValueError(f"teacher weight must be in 0 to 1, not {self.weight!r}")
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(f"teacher temperature must be a number above 0, not {self.temperature!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return asdict(self)
+
+
+class Teacher:
+    """A network that gives logits for frames as the student sees them.
+
+    Parameters
+    ----------
+    config : TeacherConfig
+        Which network.
+    labels : tuple of str
+        Labels of the student.
+    front_end : FrontEnd
+        Of the student; that of the teacher may differ in its normalisation only.
+
+    Raises
+    ------
+    ValueError
+        The network has other labels or another front end.
+    """
+
+    def __init__(self, config: TeacherConfig, labels: tuple[str, ...], front_end: FrontEnd) -> None:
+        model = load_float(zoo.path(config.model, "float-parent.safetensors"))
+        if model.labels != labels:
+            raise ValueError(f"teacher {config.model!r} has the labels {', '.join(model.labels)}")
+        own = FrontEnd.from_dict(model.front_end or {})
+        if replace(own, offset=None, scale=None) != replace(front_end, offset=None, scale=None):
+            raise ValueError(f"teacher {config.model!r} has another front end")
+        self.network = LMUNetwork.from_float(model).eval()
+        student, teacher = _normalisation(front_end), _normalisation(own)
+        self.scale = teacher[1] / student[1]
+        self.offset = (student[0] - teacher[0]) * teacher[1]
+
+    @torch.no_grad()
+    def __call__(self, frames: Tensor, last: int) -> Tensor:
+        """Compute the logits of the last frames, float32, (batch, T, inputs) to (batch, last, labels)."""
+        logits: Tensor = self.network(frames * self.scale + self.offset, last)
+        return logits
+
+
+def _normalisation(front_end: FrontEnd) -> tuple[Tensor, Tensor]:
+    """Offset and scale, which change nothing where a front end has none."""
+    offset, scale = front_end.offset, front_end.scale
+    if offset is None or scale is None:
+        return torch.zeros(front_end.size), torch.ones(front_end.size)
+    return torch.tensor(offset), torch.tensor(scale)

@@ -1,0 +1,229 @@
+"""Exact quantization in training: the forward pass is the golden model, the gradient that of the unrounded network."""
+
+import dataclasses
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from lmu_hw.fixed import Format, Overflow, Quantizer, Rounding
+from lmu_hw.golden import Golden
+from lmu_hw.program import QuantizedLMU, QuantizedModel
+from lmu_quantize import zoo
+from lmu_quantize.calibrate import QuantizationResult, quantize_model, trained_formats
+from lmu_quantize.float_file import load_float
+from lmu_quantize.frames_file import load_frames
+from lmu_quantize.quantization import QuantizationConfig
+from lmu_quantize.train.exact import ExactNetwork
+from lmu_quantize.train.exact_operations import Narrow, NarrowedSum, RoundedMemory, memory_groups
+from lmu_quantize.train.network import LayerSpec, LMUBlock, LMUNetwork
+
+SMALL = (
+    LayerSpec(units=12, memories=4, order=6, thetas=(10, 24)),
+    LayerSpec(units=8, memories=3, order=4, thetas=(15,), input_weights=False),
+    LayerSpec(units=16, memories=2, order=5, thetas=(60,), discretizer="euler"),
+)
+
+
+@pytest.fixture(scope="module")
+def speech() -> tuple[QuantizationResult, np.ndarray]:
+    """The float parent of the shipped network, quantized, and frames of real clips."""
+    frames = load_frames(zoo.path("kws361", "test.safetensors")).real()[::25]
+    return quantize_model(load_float(zoo.path("kws361", "float-parent.safetensors")), frames), frames
+
+
+def random_result(seed: int = 0, **config: object) -> tuple[QuantizationResult, np.ndarray]:
+    torch.manual_seed(seed)
+    network = LMUNetwork(7, SMALL, 5, batch_norm=False)
+    for block in network.lmu_blocks():
+        torch.nn.init.normal_(block.b_h, std=0.3)
+    frames = np.random.default_rng(seed).standard_normal((6, 31, 7))
+    return quantize_model(network.to_float_model(tuple("abcde")), frames, QuantizationConfig(**config)), frames
+
+
+def compare(network: ExactNetwork, frames: np.ndarray) -> QuantizedModel:
+    """Every element of every vector in every frame, in training and in the golden model of the export."""
+    trace: dict[str, torch.Tensor] = {}
+    with torch.no_grad():
+        logits = network(torch.from_numpy(frames.astype(np.float32)), frames.shape[1], trace)
+    model = network.to_quantized()
+    golden = Golden(model).run(model.input.quantize(frames.astype(np.float32)))
+    trace["logits"] = logits
+    for index, layer in enumerate(model.layers[:-1]):
+        for name in ("u", "m", "h"):
+            frac = getattr(layer, name).format.frac
+            found = np.ldexp(trace[f"layer{index}.{name}"].numpy().astype(np.float64), frac)
+            np.testing.assert_array_equal(found, golden[f"layer{index}.{name}"], err_msg=f"layer{index}.{name}")
+    frac = model.layers[-1].output.format.frac
+    np.testing.assert_array_equal(np.ldexp(logits.numpy().astype(np.float64), frac), golden["logits"])
+    return model
+
+
+def test_forward_is_the_golden_model_on_real_clips(speech: tuple[QuantizationResult, np.ndarray]) -> None:
+    result, frames = speech
+    network = ExactNetwork(result, frames.shape[1])
+    compare(network, frames)
+    network.calibrate_weights(torch.from_numpy(frames.astype(np.float32)))
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.02)
+    for _ in range(2):
+        network(torch.from_numpy(frames.astype(np.float32)), 4).square().mean().backward()
+        optimizer.step()
+    network.calibrate_weights()
+    trained = compare(network, frames)
+    assert (trained.layers[0].w_m.values != result.model.layers[0].w_m.values).any()
+
+
+@pytest.mark.parametrize("state_bits", [9, 12, 16])
+def test_forward_is_the_golden_model_of_other_shapes(state_bits: int) -> None:
+    result, frames = random_result(state_bits, state_bits=state_bits)
+    network = ExactNetwork(result, frames.shape[1])
+    wide = {group.a.dtype for layer in network.layers for group in layer.groups}
+    assert wide == {torch.float64 if state_bits == 16 else torch.float32}
+    compare(network, frames)
+    compare(network, 40 * frames)
+
+
+def test_last_frames_are_those_of_all_frames() -> None:
+    result, frames = random_result()
+    network = ExactNetwork(result, frames.shape[1])
+    x = torch.from_numpy(frames.astype(np.float32))
+    with torch.no_grad():
+        np.testing.assert_array_equal(network(x, 31)[:, -3:].numpy(), network(x, 3).numpy())
+
+
+def test_gradient_of_the_memory_is_that_of_the_unrounded_recurrence() -> None:
+    layer = random_result()[0].model.layers[0]
+    u = (torch.randint(-128, 128, (3, 31, 4)) * layer.u.format.lsb).requires_grad_()
+    wanted = torch.randn(3, 5, 24)
+    start, states = 0, []
+    for group in memory_groups(layer, 31):
+        part = u[..., start : start + group.count]
+        states.append(RoundedMemory.apply(part, group, group.toeplitz(31, 5), 5))
+        start += group.count
+    (torch.cat(states, dim=2) * wanted).sum().backward()
+    got, u.grad = u.grad, None
+    plain = torch.zeros(3, 4, 6)
+    kept = []
+    for now in range(31):
+        plain = torch.stack([_update(layer, plain[:, k], u[:, now, k], layer.matrix[k]) for k in range(4)], dim=1)
+        kept.append(plain.flatten(1))
+    (torch.stack(kept[-5:], dim=1) * wanted).sum().backward()
+    torch.testing.assert_close(got, u.grad, atol=1e-4, rtol=1e-4)
+    assert float(got[:, 0].abs().max()) > 0
+
+
+def _update(layer: QuantizedLMU, state: torch.Tensor, u: torch.Tensor, matrix: int) -> torch.Tensor:
+    a, b = layer.a_format.real(layer.a[matrix]), layer.b_format.real(layer.b[matrix])
+    return state @ torch.from_numpy(a.T).float() + u[:, None] * torch.from_numpy(b).float()
+
+
+def test_gradient_of_a_sum_is_that_of_the_products() -> None:
+    x, w = torch.randn(2, 3, 5, requires_grad=True), torch.randn(4, 5, requires_grad=True)
+    y, v = torch.randn(2, 3, 2, requires_grad=True), torch.randn(4, 2, requires_grad=True)
+    bias, wanted = torch.randn(4, requires_grad=True), torch.randn(2, 3, 4)
+    (NarrowedSum.apply(Narrow(Quantizer(Format(16, 8))), bias, x, w, y, v) * wanted).sum().backward()
+    got = [each.grad.clone() for each in (x, w, y, v, bias)]
+    for each in (x, w, y, v, bias):
+        each.grad = None
+    ((x @ w.T + y @ v.T + bias) * wanted).sum().backward()
+    for each, gradient in zip((x, w, y, v, bias), got, strict=True):
+        torch.testing.assert_close(gradient, each.grad)
+
+
+def test_gradient_stops_where_values_saturate() -> None:
+    result, frames = random_result()
+    network = ExactNetwork(result, 31)
+    last = network.layers[-1]
+    last.bias.data[0] = 1e4
+    network(torch.from_numpy(frames.astype(np.float32)), 31).sum().backward()
+    assert last.bias.grad[0] == 0
+    assert last.bias.grad[1] == 6 * 31
+
+
+def test_quantizing_the_exported_floats_gives_the_same_network(
+    speech: tuple[QuantizationResult, np.ndarray],
+) -> None:
+    result, frames = speech
+    network = ExactNetwork(result, frames.shape[1])
+    network.calibrate_weights(torch.from_numpy(frames.astype(np.float32)))
+    formats = trained_formats(network.formats())
+    again = quantize_model(network.to_float_model(result.model.labels), frames, QuantizationConfig(formats=formats))
+    first = network.to_quantized()
+    integers = first.input.quantize(frames)
+    for name, values in Golden(again.model).run(integers).items():
+        if name not in ("logits", f"layer{len(first.layers) - 1}.h"):
+            np.testing.assert_array_equal(values, Golden(first).run(integers)[name], err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"activation": "linear"}, "^layer0 must be a feed-forward ReLU layer of stride 1 to be trained, without "),
+        ({"stride": 2}, "^layer0 must be a feed-forward ReLU layer of stride 1 to be trained, without "),
+        ({"b_h": None}, "^layer0 must have a bias to be trained$"),
+        ({"rounding": Rounding.FLOOR}, "^layer0.m: training rounds HALF_UP and saturates, not "),
+        ({"overflow": Overflow.WRAP}, "^layer0.m: training rounds HALF_UP and saturates, not "),
+    ],
+)
+def test_what_is_not_trained_is_refused(change: dict[str, object], message: str) -> None:
+    result, _ = random_result()
+    first = result.model.layers[0]
+    if {"rounding", "overflow"} & set(change):
+        change = {"m": Quantizer(first.m.format, **change)}
+    layers = (dataclasses.replace(first, **change), *result.model.layers[1:])
+    broken = dataclasses.replace(result, model=dataclasses.replace(result.model, layers=layers))
+    with pytest.raises(ValueError, match=message):
+        ExactNetwork(broken, 31)
+
+
+def test_sums_beyond_float32_are_refused() -> None:
+    result, _ = random_result(weight_bits=16, state_bits=16)
+    with pytest.raises(ValueError, match=r"^layer0\.e_x: a sum of products may reach \d+, over 24 bits$"):
+        ExactNetwork(result, 31)
+
+
+def test_dense_layer_must_be_last() -> None:
+    result, _ = random_result()
+    layers = result.model.layers[:-1]
+    broken = dataclasses.replace(result, model=dataclasses.replace(result.model, layers=layers, labels=()))
+    with pytest.raises(ValueError, match=r"^a trained network must be LMU layers and one last dense layer$"):
+        ExactNetwork(broken, 31)
+
+
+def recurrent(block: LMUBlock, u: torch.Tensor) -> torch.Tensor:
+    """The memory of a block frame by frame, shape (batch, T, memories * order)."""
+    ((memory, count),) = block.spec.groups()
+    a, b = (torch.from_numpy(matrix.astype(np.float32)) for matrix in memory.discretize())
+    state = torch.zeros(len(u), count, len(b))
+    states = []
+    for now in range(u.shape[1]):
+        state = state @ a.T + u[:, now, :, None] * b
+        states.append(state)
+    return torch.stack(states, dim=1).flatten(2)
+
+
+@pytest.mark.slow
+def test_parallel_memory_is_ten_times_as_fast_as_the_recurrence(capsys: pytest.CaptureFixture[str]) -> None:
+    block = LMUBlock(40, LayerSpec(units=112, memories=16, order=8, thetas=(24,)), batch_norm=False)
+    u = torch.randn(16, 49, 16, requires_grad=True)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        seconds = []
+        results = []
+        for memory in (lambda: recurrent(block, u), lambda: block.memory(u, u.shape[1])):
+            times = []
+            for _ in range(7):
+                began = time.process_time()
+                value = memory()
+                value.sum().backward()
+                times.append(time.process_time() - began)
+            seconds.append(min(times))
+            results.append(value.detach().numpy())
+    finally:
+        torch.set_num_threads(threads)
+    np.testing.assert_allclose(*results, atol=2e-5, rtol=2e-5)
+    with capsys.disabled():
+        print(f"\nmemory of 16 clips, forward and backward: {seconds[0] / seconds[1]:.1f} times the recurrence")
+    assert seconds[0] > 10 * seconds[1]

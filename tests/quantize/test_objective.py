@@ -1,0 +1,129 @@
+"""The loss: balanced logits, words, and a teacher's outputs."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from lmu_quantize import zoo
+from lmu_quantize.dataset import KEYWORD_LABELS
+from lmu_quantize.features import FrontEnd
+from lmu_quantize.float_file import load_float
+from lmu_quantize.train.batches import Batches
+from lmu_quantize.train.config import TrainConfig
+from lmu_quantize.train.data import TrainingSet
+from lmu_quantize.train.frame_augment import FrameAugmentConfig
+from lmu_quantize.train.network import LMUNetwork
+from lmu_quantize.train.objective import Objective, label_offset, word_offset
+from lmu_quantize.train.teacher import Teacher, TeacherConfig
+
+LABELS = ("yes", "no", "unknown", "silence")
+WORDS = ("yes", "no", "bird", "cat", "_silence_")
+
+
+def training_set() -> TrainingSet:
+    """40 clips of yes, 20 of no, 24 and 6 of other words, 10 of silence."""
+    word_of = np.repeat(np.arange(5), (40, 20, 24, 6, 10))
+    label_of_word = np.array([0, 1, 2, 2, 3])
+    labels = label_of_word[word_of]
+    weights = np.where(labels == 2, np.array([1, 1, 24**-0.5, 6**-0.5, 1])[word_of], 0.0)
+    frames = np.random.default_rng(2).standard_normal((2, 100, 49, 40)).astype(np.float16)
+    front_end = FrontEnd("log-mel").with_normalisation(np.zeros(40), np.ones(40))
+    return TrainingSet(frames, labels, weights, WORDS, word_of, label_of_word, front_end, "key")
+
+
+def config(**changes: object) -> TrainConfig:
+    return TrainConfig.from_dict({"labels": LABELS, "batch": 16, "unknown_ratio": 0.5} | changes)
+
+
+def test_epoch_has_all_clips_but_of_unknown_as_many_as_asked() -> None:
+    batches = Batches(config(batch=17), training_set())
+    drawn = list(batches.epoch(np.random.default_rng(0)))
+    clips = np.concatenate([clips for _, clips in drawn])
+    assert (batches.count, batches.clips) == (5, 85)
+    assert [len(frames) for frames, _ in drawn] == [17] * 5
+    counts = np.bincount(training_set().labels[clips], minlength=4)
+    assert counts.tolist() == [40, 20, 15, 10]
+    assert len(set(clips.tolist())) == 85
+
+
+def test_frequencies_are_about_those_of_many_epochs() -> None:
+    batches = Batches(config(batch=17), training_set())
+    counts = np.zeros(100)
+    for seed in range(150):
+        for _, clips in batches.epoch(np.random.default_rng(seed)):
+            counts[clips] += 1 / 150
+    words = [counts[training_set().word_of == word].sum() for word in range(5)]
+    expected = [batches.frequencies()[training_set().word_of == word].sum() for word in range(5)]
+    np.testing.assert_allclose(words, expected, rtol=0.2)
+
+
+def test_offsets_are_the_frequencies_over_equal_ones() -> None:
+    batches = Batches(config(), training_set())
+    np.testing.assert_allclose(np.exp(label_offset(batches).numpy()), 4 * np.array([40, 20, 15, 10]) / 85, rtol=1e-5)
+    shares = np.exp(word_offset(batches).numpy()) * np.array([1, 1, 0.5, 0.5, 1]) / 4
+    assert shares.sum() == pytest.approx(1, rel=1e-5)
+    assert shares[2] / shares[3] == pytest.approx(2, rel=1e-5)
+
+
+def test_loss_is_the_sum_of_its_parts() -> None:
+    torch.manual_seed(4)
+    batches = Batches(config(), training_set())
+    head = torch.nn.Linear(6, 5)
+    logits, hidden, clips = torch.randn(16, 3, 4), torch.randn(16, 3, 6), np.arange(10, 90, 5)
+    targets, said = (torch.from_numpy(each[clips]) for each in (training_set().labels, training_set().word_of))
+
+    def mean(values: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        frames = [functional.cross_entropy(values[:, frame], wanted, label_smoothing=0.05) for frame in range(3)]
+        return torch.stack(frames).mean()
+
+    plain = Objective(config(), batches, None, None)(logits, hidden, torch.zeros(16, 49, 40), clips)
+    torch.testing.assert_close(plain, mean(logits, targets))
+    both = Objective(config(balanced=True, word_weight=0.3), batches, None, head)(logits, hidden, plain, clips)
+    offsets = label_offset(batches), word_offset(batches)
+    torch.testing.assert_close(both, mean(logits + offsets[0], targets) + 0.3 * mean(head(hidden) + offsets[1], said))
+
+
+def test_a_student_that_is_its_teacher_has_nothing_to_learn() -> None:
+    parent = load_float(zoo.path("kws361", "float-parent.safetensors"))
+    own = FrontEnd.from_dict(parent.front_end)
+    teacher = Teacher(TeacherConfig("kws361", 1.0), KEYWORD_LABELS, own)
+    frames = torch.randn(4, 49, 40)
+    expected = parent.run(frames.numpy())["logits"][:, -2:]
+    np.testing.assert_allclose(teacher(frames, 2).numpy(), expected, atol=2e-5)
+    offset, scale = torch.tensor(own.offset), torch.tensor(own.scale)
+    unlike = own.with_normalisation(np.full(40, -3.0), np.full(40, 2.0))
+    other = Teacher(TeacherConfig("kws361"), KEYWORD_LABELS, unlike)
+    renormalised = (frames / scale + offset + 3) / 2
+    np.testing.assert_allclose(other(renormalised, 2).numpy(), expected, atol=2e-3)
+    training = dataclasses.replace(training_set(), front_end=own)
+    settings = {"labels": KEYWORD_LABELS, "teacher": {"model": "kws361", "weight": 1.0}}
+    objective = Objective(config(**settings), Batches(config(), training), teacher, None)
+    network = LMUNetwork.from_float(parent)
+    loss = objective(network(frames, 2), torch.zeros(4, 2, 6), frames, np.arange(4))
+    assert abs(float(loss.detach())) < 1e-5
+
+
+def test_teacher_must_have_the_same_labels_and_features() -> None:
+    own = FrontEnd.from_dict(load_float(zoo.path("kws361", "float-parent.safetensors")).front_end)
+    with pytest.raises(ValueError, match=r"^teacher 'kws361' has the labels yes, no, "):
+        Teacher(TeacherConfig("kws361"), LABELS, own)
+    with pytest.raises(ValueError, match=r"^teacher 'kws361' has another front end$"):
+        Teacher(TeacherConfig("kws361"), KEYWORD_LABELS, FrontEnd("log-mel", n_mels=20))
+
+
+def test_noise_for_frames_comes_from_the_clips_of_silence() -> None:
+    silent = dataclasses.replace(training_set(), words=("yes", "no", "bird", "cat", "dog"))
+    batches = Batches(config(frame_augment=FrameAugmentConfig().to_dict()), silent)
+    with pytest.raises(ValueError, match=r"^frame_augment adds noise from the clips of silence: give a label and "):
+        next(batches.epoch(np.random.default_rng(0)))
+
+
+def test_frames_of_an_epoch_are_drawn_anew() -> None:
+    batches = Batches(config(frame_augment=FrameAugmentConfig().to_dict()), training_set())
+    first, again, other = (next(batches.epoch(np.random.default_rng(seed)))[0] for seed in (5, 5, 6))
+    assert torch.equal(first, again)
+    assert first.dtype == torch.float32
+    assert not torch.equal(first, other)
