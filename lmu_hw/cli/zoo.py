@@ -100,7 +100,7 @@ def entry(name: str) -> Entry:
 def run(_args: argparse.Namespace) -> dict[str, Any]:
     """Print the list."""
     entries = [entry(name) for name in zoo.names()]
-    shown = table("network", "labels", "weights kbit", "float %", "golden %", "products", "bits read")
+    shown = table("network", "labels", "kbit", "float %", "golden %", "products", "bits read")
     for each in entries:
         accuracies = [
             "-" if value is None else f"{100 * value:.2f}" for value in (each.float_accuracy, each.golden_accuracy)

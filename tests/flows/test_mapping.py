@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from lmu_hw.flows import elaborate, mapping
+from lmu_hw.flows import elaborate, mapping, synth
 from lmu_hw.flows.liberty import read_liberty
 from lmu_hw.flows.pdk import find_pdk
 from lmu_hw.flows.synth import synthesize
@@ -46,7 +46,8 @@ def mapped(monkeypatch, tmp_path):
         return run(batch, modules, recipe)
 
     monkeypatch.setattr(mapping, "_map_batch", spy)
-    monkeypatch.setattr(mapping, "cache_folder", lambda: tmp_path)
+    for module in (mapping, synth):
+        monkeypatch.setattr(module, "cache_folder", lambda: tmp_path)
     return found
 
 
