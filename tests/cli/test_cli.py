@@ -93,7 +93,8 @@ def test_evaluate_float_agrees_with_itself_from_file_and_name(tmp_path: Path):
 def test_verilog_writes_all_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     command = ["verilog", "kws361", "--out", str(tmp_path), "--lanes", "8", "--weights", "ram", "--name", "kws"]
     assert main(command) == 0
-    assert {path.name for path in tmp_path.iterdir()} == {f"kws{end}" for end in (".v", ".weights", ".core", ".xml", ".json")}
+    endings = (".v", ".weights", ".core", ".xml", ".json")
+    assert {path.name for path in tmp_path.iterdir()} == {f"kws{end}" for end in endings}
     manifest = json.loads((tmp_path / "kws.json").read_text())
     assert manifest["model"]["sha256"] == program_file.digest(program_file.load(QUANTIZED))
     assert manifest["config"] == {"lanes": 8, "weights": "ram", "state": "keep"}
