@@ -1,23 +1,32 @@
 """Our figures beside published ones, with what each covers."""
 
-from lmu_hw.cli.console import console, table
+import json
+
+from lmu_hw.cli.console import console, significant, table
 from lmu_hw.power.published import Published, published
 from lmu_hw.power.report import Report
 from lmu_hw.power.scaling import Scaling
+from lmu_quantize import zoo
 
 __all__ = ["print_comparison"]
 
 SOUND = "speech"
 
-ACCURACIES = {"kws361": ("Speech Commands, 10 labels", 93.26)}
-"""Of shipped networks, as their cards say it: task, and per cent of the official test clips."""
+
+def _accuracy(name: str) -> tuple[str, float | None]:
+    """Task of a shipped network, and its accuracy in per cent of the official test clips."""
+    measured = zoo.path(name, "golden.json")
+    if name not in zoo.names() or not measured.is_file():
+        return "not known", None
+    found = json.loads(measured.read_text())
+    return f"Speech Commands, {len(found['labels'])} labels", round(100 * found["accuracy"], 2)
 
 
 def _ours(name: str, report: Report) -> Published:
     """Our figure as a row of the table."""
     kind = SOUND if SOUND in report.rows else next(iter(report.rows))
     one = report.sums(kind)
-    task, accuracy = ACCURACIES.get(name, ("not known", None))
+    task, accuracy = _accuracy(name)
     return Published(
         design=f"this accelerator, {name}",
         node_nm=report.technology["node_nm"],
@@ -33,8 +42,8 @@ def _ours(name: str, report: Report) -> Published:
     )
 
 
-def _figure(value: float | None, text: str = "{:.4g}") -> str:
-    return "" if value is None else text.format(value)
+def _figure(value: float | None) -> str:
+    return "" if value is None else significant(value)
 
 
 def _lost(ours: Published, others: tuple[Published, ...]) -> list[str]:
@@ -70,7 +79,7 @@ def print_comparison(name: str, report: Report, scaling: Scaling | None) -> None
     ours, others = _ours(name, report), published()
     for one in (ours, *others):
         cells = [
-            _figure(one.node_nm, "{:g}"),
+            _figure(one.node_nm),
             one.scope,
             one.method,
             one.task,

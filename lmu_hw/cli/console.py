@@ -19,13 +19,18 @@ from rich.progress import (
 )
 from rich.table import Table
 
-__all__ = ["CommandError", "console", "fail", "print_saturated", "progress", "stage", "stages", "table"]
+__all__ = ["CommandError", "console", "fail", "print_saturated", "progress", "significant", "stage", "stages", "table"]
 
 console = Console(highlight=False, soft_wrap=True)
 _errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 POLL_S = 0.5
 """How often a stage looks what it is doing."""
+
+
+def significant(value: float) -> str:
+    """Text of a number to four significant digits, large ones without an exponent."""
+    return f"{float(f'{value:.4g}'):.12g}"
 
 
 class CommandError(RuntimeError):

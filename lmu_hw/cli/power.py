@@ -22,7 +22,7 @@ from typing import Any
 from rich.table import Table
 
 from lmu_hw.cli.comparison import print_comparison
-from lmu_hw.cli.console import CommandError, console, stages, table
+from lmu_hw.cli.console import CommandError, console, significant, stages, table
 from lmu_hw.cli.inputs import (
     accelerator_arguments,
     accelerator_config,
@@ -180,7 +180,7 @@ def _totals_table(report: Report, scaling: Scaling | None) -> Table:
         one = report.sums(kind)
         dynamic = one.dynamic * one.frame_rate * 1e6
         leakage = one.leakage * one.frame_rate * 1e6
-        cells = [f"{value:.4g}" for value in (one.frame * 1e9, one.decision * 1e9, one.power * 1e6, dynamic, leakage)]
+        cells = [significant(value) for value in (one.frame * 1e9, one.decision * 1e9, one.power * 1e6, dynamic, leakage)]
         if scaling is not None:
             low, most = dynamic * scaling.least, dynamic * scaling.most
             cells.append(f"{dynamic * scaling.factor:.3g} ({low:.2g} to {most:.2g})")

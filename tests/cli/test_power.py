@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lmu_hw import program_file
+from lmu_hw.cli.console import significant
 from lmu_hw.cli.main import main
 from lmu_hw.power.designs import Cut, cut
 from lmu_hw.power.rows import ROWS
@@ -155,3 +156,17 @@ def test_wrong_frequencies_are_refused(capsys):
     with pytest.raises(SystemExit):
         main(["power", "kws361", "--clock", "fast"])
     assert "must be a frequency in Hz above 0 (250k, 1.5M), not 'fast'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0, "0"), (52183.7, "52180"), (251000.0, "251000"), (8.79, "8.79"), (0.0123456, "0.01235")]
+)
+def test_numbers_are_printed_to_four_digits(value: float, text: str):
+    assert significant(value) == text
+
+
+def test_accuracy_of_a_shipped_network_is_the_measured_one(capsys: pytest.CaptureFixture[str]):
+    assert main(["power", "kws361", "--compare"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("More accurate on its task")]
+    assert "LMU-2" in line
+    assert "UltraTrail" not in line
