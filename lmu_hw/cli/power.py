@@ -180,7 +180,8 @@ def _totals_table(report: Report, scaling: Scaling | None) -> Table:
         one = report.sums(kind)
         dynamic = one.dynamic * one.frame_rate * 1e6
         leakage = one.leakage * one.frame_rate * 1e6
-        cells = [significant(value) for value in (one.frame * 1e9, one.decision * 1e9, one.power * 1e6, dynamic, leakage)]
+        energies = one.frame * 1e9, one.decision * 1e9
+        cells = [significant(value) for value in (*energies, one.power * 1e6, dynamic, leakage)]
         if scaling is not None:
             low, most = dynamic * scaling.least, dynamic * scaling.most
             cells.append(f"{dynamic * scaling.factor:.3g} ({low:.2g} to {most:.2g})")
