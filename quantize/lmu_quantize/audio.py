@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import resample_poly
 
 __all__ = ["SAMPLE_RATE", "AudioError", "read_wav"]
 
@@ -77,6 +76,8 @@ def read_wav(path: str | os.PathLike[str], *, resample: bool = False) -> NDArray
     mono = samples.mean(axis=1, dtype=np.float64)
     if rate != SAMPLE_RATE:
         common = math.gcd(SAMPLE_RATE, rate)
+        from scipy.signal import resample_poly  # takes a second to import, and most commands never resample
+
         mono = resample_poly(mono, SAMPLE_RATE // common, rate // common)
     rounded: NDArray[np.int16] = np.clip(np.floor(mono + 0.5), -32768, 32767).astype(np.int16)
     return rounded
