@@ -3,9 +3,9 @@
 //
 // usage: serial_bridge REST
 //   REST  cycles without anything on either line after which the board is taken to wait for its host
-// The clock runs while the board works, and stands still while it waits. SIGUSR1 presses the button. At the end of the
-// standard input one line on the standard error: LEDs for the word, ready, trouble, and cycles. Verilator writes the `__`
-// in a port's name as `___05F`.
+// All cycles are those of the clock behind the board's divider, where it has one. The clock runs while the board works, and
+// stands still while it waits. SIGUSR1 presses the button. At the end of the standard input one line on the standard error:
+// LEDs for the word, ready, trouble, and cycles. Verilator writes the `__` in a port's name as `___05F`.
 
 #include <poll.h>
 #include <unistd.h>
@@ -45,13 +45,15 @@ class Board {
 
     void queue(uint8_t byte) { bytes_.push_back(byte); }
 
-    // One cycle of the clock; whether anything was on a line.
+    // One cycle of the clock behind the divider; whether anything was on a line.
     bool cycle() {
         const bool sent = send();
-        top_.clk = 0;
-        top_.eval();
-        top_.clk = 1;
-        top_.eval();
+        for (int i = 0; i < design::divider; ++i) {
+            top_.clk = 0;
+            top_.eval();
+            top_.clk = 1;
+            top_.eval();
+        }
         ++cycles_;
         return receive() || sent;
     }

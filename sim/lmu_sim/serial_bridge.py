@@ -83,7 +83,7 @@ class Signs:
     ready, trouble : bool
         Whether these LEDs are lit.
     cycles : int
-        Clock cycles in all.
+        Clock cycles in all, behind the board's divider.
     """
 
     word: int
@@ -123,7 +123,8 @@ class SerialBridge:
         loop = importlib.resources.files("lmu_sim").joinpath("serial_bridge.cpp").read_text()
         header = (
             f"#pragma once\n#define DESIGN_BUTTON {self.board.button}\nnamespace design {{\n"
-            f"constexpr int divisor = {DIVISOR};\nconstexpr int pressed = {int(not self.board.button_low)};\n}}\n"
+            f"constexpr int divisor = {DIVISOR};\nconstexpr int divider = {self.board.divider};\n"
+            f"constexpr int pressed = {int(not self.board.button_low)};\n}}\n"
         )
         self._program = build_program(Path(directory), "board", verilog, top, header, loop)
         self._rest = 1000 + 2 * max(max(frame.interval, frame.latency) for frame in plan.frames)
