@@ -210,17 +210,16 @@ def test_parallel_memory_is_ten_times_as_fast_as_the_recurrence(capsys: pytest.C
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        seconds = []
-        results = []
-        for memory in (lambda: recurrent(block, u), lambda: block.memory(u, u.shape[1])):
-            times = []
-            for _ in range(7):
+        memories = (lambda: recurrent(block, u), lambda: block.memory(u, u.shape[1]))
+        seconds = [float("inf"), float("inf")]
+        results = [np.zeros(0), np.zeros(0)]
+        for _ in range(60):  # in turns, the best of each: other work on the machine slows down the shorter one more
+            for index, memory in enumerate(memories):
                 began = time.process_time()
                 value = memory()
                 value.sum().backward()
-                times.append(time.process_time() - began)
-            seconds.append(min(times))
-            results.append(value.detach().numpy())
+                seconds[index] = min(seconds[index], time.process_time() - began)
+                results[index] = value.detach().numpy()
     finally:
         torch.set_num_threads(threads)
     np.testing.assert_allclose(*results, atol=2e-5, rtol=2e-5)
