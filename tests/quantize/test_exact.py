@@ -211,18 +211,19 @@ def test_parallel_memory_is_ten_times_as_fast_as_the_recurrence(capsys: pytest.C
     torch.set_num_threads(1)
     try:
         memories = (lambda: recurrent(block, u), lambda: block.memory(u, u.shape[1]))
-        seconds = [float("inf"), float("inf")]
-        results = [np.zeros(0), np.zeros(0)]
-        for _ in range(60):  # in turns, the best of each: other work on the machine slows down the shorter one more
-            for index, memory in enumerate(memories):
+        ratios = []
+        for _ in range(60):  # in turns, and the median: other work on the machine slows both down
+            seconds, results = [], []
+            for memory in memories:
                 began = time.process_time()
                 value = memory()
                 value.sum().backward()
-                seconds[index] = min(seconds[index], time.process_time() - began)
-                results[index] = value.detach().numpy()
+                seconds.append(time.process_time() - began)
+                results.append(value.detach().numpy())
+            ratios.append(seconds[0] / seconds[1])
     finally:
         torch.set_num_threads(threads)
     np.testing.assert_allclose(*results, atol=2e-5, rtol=2e-5)
     with capsys.disabled():
-        print(f"\nmemory of 16 clips, forward and backward: {seconds[0] / seconds[1]:.1f} times the recurrence")
-    assert seconds[0] > 10 * seconds[1]
+        print(f"\nmemory of 16 clips, forward and backward: {np.median(ratios):.1f} times the recurrence")
+    assert np.median(ratios) > 10
