@@ -5,6 +5,7 @@ started again. Needs PyTorch: pip install 'lmu-hw[train]'.
 """
 
 import argparse
+import dataclasses
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--cache",
         metavar="FOLDER",
         type=Path,
-        help="for augmented frames, which runs of other networks may share (default OUT)",
+        help="for augmented frames, which runs of other networks and the same seed may share (default OUT)",
     )
+    command.add_argument("--seed", metavar="N", type=int, help="seed of all choices (default the recipe's)")
+    command.add_argument("--threads", metavar="N", type=int, help="threads of PyTorch (default the recipe's)")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -38,7 +41,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         raise CommandError("training needs PyTorch: pip install 'lmu-hw[train]'")
     from lmu_quantize.train import TrainConfig, train
 
-    result = train(TrainConfig.from_recipe(args.recipe, args.data, args.out), cache=args.cache, console=console)
+    config = TrainConfig.from_recipe(args.recipe, args.data, args.out)
+    given = {name: getattr(args, name) for name in ("seed", "threads") if getattr(args, name) is not None}
+    result = train(dataclasses.replace(config, **given), cache=args.cache, console=console)
     for name, score in result.scores.items():
         console.print(f"{name}: {score}", markup=False)
     return {"scores": {name: score.to_dict() for name, score in result.scores.items()}, "out": str(args.out)}

@@ -363,6 +363,8 @@ def test_frames_are_normalised_and_kept_for_the_next_run(tones: Path, tmp_path: 
     again = prepare_training(source, tmp_path)
     assert (tmp_path / "frames.npy").stat().st_mtime_ns == stamp
     assert again.front_end == made.front_end
+    prepare_training(dataclasses.replace(source, augment=AugmentConfig(time_width=3, mel_masks=2)), tmp_path)
+    assert (tmp_path / "frames.npy").stat().st_mtime_ns == stamp
     held_out = prepare_evaluation(source, "validation", made.front_end)
     assert np.bincount(held_out.labels).tolist() == [6, 6, 10, 6]
     assert held_out.frames.shape == (28, 49, 20)

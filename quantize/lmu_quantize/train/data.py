@@ -28,6 +28,8 @@ CHUNK = 256
 SPLICED, SILENCE = "_spliced_", "_silence_"
 NOISE_FOR_VALIDATION = 0.2
 """Last part of every noise recording, kept for the silence of validation."""
+MASKS = ("time_masks", "time_width", "mel_masks", "mel_width")
+"""Parts of the augmentation that are drawn anew in every epoch, so the stored frames do not depend on them."""
 
 
 @dataclass(frozen=True)
@@ -332,7 +334,7 @@ def _key(source: FrameSource, clips: NDArray[np.int16], silences: int, splices: 
     """Hash of all that the stored frames depend on."""
     settings: dict[str, Any] = {
         "front_end": source.front_end.to_dict(),
-        "augment": {name: value for name, value in source.augment.to_dict().items() if "mask" not in name},
+        "augment": {name: value for name, value in source.augment.to_dict().items() if name not in MASKS},
         "copies": source.copies,
         "seed": source.seed,
         "silences": silences,
