@@ -146,10 +146,12 @@ def flip_bit(verilog: str, memory: str, address: int, bit: int) -> str:
     """
 
     def flipped(match: re.Match[str]) -> str:
-        digits = f"{int(match[2], 16) ^ (1 << bit):0{len(match[2])}x}"
-        return f"{match[1]}{digits};"
+        base, digits = match[2], match[3]
+        if base == "d":  # Yosys writes words of 32 bits in decimal
+            return f"{match[1]}d{int(digits) ^ (1 << bit)};"
+        return f"{match[1]}h{int(digits, 16) ^ (1 << bit):0{len(digits)}x};"
 
-    return _in_module(verilog, memory, rf"(cells\[{address}\] = \d+'h)([0-9a-f]+);", flipped)
+    return _in_module(verilog, memory, rf"(cells\[{address}\] = \d+')([hd])([0-9a-f]+);", flipped)
 
 
 def _weight(plan: Plan, verilog: str) -> str:

@@ -26,6 +26,14 @@ def test_faults_are_many_and_different():
     assert to_verilog(plan) not in texts
 
 
+@pytest.mark.parametrize(
+    ("word", "flipped"), [("31'h00ff", "31'h00fd"), ("32'd255", "32'd253"), ("8'hff", "8'hfd")]
+)  # Yosys writes words of 32 bits in decimal
+def test_a_bit_is_flipped_in_words_of_any_width(word, flipped):
+    text = "module \\lmu_accelerator.memory (a);\n    cells[9] = {};\n    cells[10] = 8'h00;\nendmodule\n"
+    assert faults.flip_bit(text.format(word), "memory", 9, 1) == text.format(flipped)
+
+
 def test_the_sound_accelerator_passes(builds):
     plan = fault_plan()
     result = cosim(plan, fault_stimulus(plan), stalls="random", seed=faults.SEED, directory=builds)
