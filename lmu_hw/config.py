@@ -1,9 +1,11 @@
-"""The choices of an accelerator that do not change any result."""
+"""The choices of an accelerator that do not change what the network computes."""
 
 import enum
 import operator
 from dataclasses import dataclass
 from typing import Any
+
+from lmu_hw.smoothing import Smoothing
 
 __all__ = ["AcceleratorConfig", "Interface", "StatePolicy", "WeightStore"]
 
@@ -43,7 +45,7 @@ class Interface(enum.Enum):
 
 @dataclass(frozen=True)
 class AcceleratorConfig:
-    """The choices that do not change any result.
+    """The choices that do not change what the network computes.
 
     Parameters
     ----------
@@ -55,12 +57,19 @@ class AcceleratorConfig:
         ``keep``, ``pulse`` or ``utterance``.
     interface : Interface or str
         ``stream``, ``axi`` or ``spi``.
+    skip_zero_blocks : bool
+        Whether blocks of zero weights (one column of a row group) are neither stored nor multiplied, where the index
+        that this needs takes fewer bits than they do (`lmu_hw.sparsity`).
+    smoothing : Smoothing, optional
+        Adds events to the outputs, with the stream interface only.
     """
 
     lanes: int = 8
     weights: WeightStore = WeightStore.ROM
     state: StatePolicy = StatePolicy.KEEP
     interface: Interface = Interface.STREAM
+    skip_zero_blocks: bool = False
+    smoothing: Smoothing | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -77,11 +86,21 @@ class AcceleratorConfig:
             except ValueError:
                 choices = ", ".join(member.value for member in kind)
                 raise ValueError(f"{name} must be one of {choices}, not {value!r}") from None
+        if not isinstance(self.skip_zero_blocks, bool):
+            raise TypeError(f"skip_zero_blocks must be true or false, not {self.skip_zero_blocks!r}")
+        if self.smoothing is not None and not isinstance(self.smoothing, Smoothing):
+            raise TypeError(f"smoothing must be Smoothing or None, not {self.smoothing!r}")
+        if self.smoothing is not None and self.interface is not Interface.STREAM:
+            raise ValueError(f"smoothing needs the stream interface, not {self.interface.value}")
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON form, the inverse of `from_dict`; the core's own streams go without saying."""
-        found = {"lanes": self.lanes, "weights": self.weights.value, "state": self.state.value}
-        return found if self.interface is Interface.STREAM else {**found, "interface": self.interface.value}
+        """JSON form, the inverse of `from_dict`; the core's own streams and what is off go without saying."""
+        found: dict[str, Any] = {"lanes": self.lanes, "weights": self.weights.value, "state": self.state.value}
+        if self.interface is not Interface.STREAM:
+            found["interface"] = self.interface.value
+        if self.skip_zero_blocks:
+            found["skip_zero_blocks"] = True
+        return found if self.smoothing is None else {**found, "smoothing": self.smoothing.to_dict()}
 
     @classmethod
     def from_dict(cls, data: Any) -> "AcceleratorConfig":
@@ -89,8 +108,11 @@ class AcceleratorConfig:
         if not isinstance(data, dict):
             raise ValueError(f"a configuration must be an object, not {data!r}")
         for key in data:
-            if key not in ("lanes", "weights", "state", "interface"):
+            if key not in ("lanes", "weights", "state", "interface", "skip_zero_blocks", "smoothing"):
                 raise ValueError(
-                    f"unknown key {key!r} in the configuration, expected lanes, weights, state or interface"
+                    f"unknown key {key!r} in the configuration, expected lanes, weights, state, interface, "
+                    "skip_zero_blocks or smoothing"
                 )
+        if data.get("smoothing") is not None:
+            data = {**data, "smoothing": Smoothing.from_dict(data["smoothing"])}
         return cls(**data)

@@ -6,13 +6,14 @@ Products and sums are exact. Only `requantize` narrows a value: shift, round, th
 
 import enum
 import operator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Format", "Overflow", "Quantizer", "Rounding", "exact_matmul", "requantize", "saturate", "shift_round"]
+__all__ = ["Format", "Overflow", "Quantizer", "Rounding", "exact_matmul", "requantize", "saturate", "shift_round", "shifter"]
 
 IntArray = NDArray[np.int64]
 
@@ -173,25 +174,37 @@ def shift_round(value: ArrayLike, shift: ArrayLike, rounding: Rounding) -> IntAr
     ndarray of int64
         Rounded quotients.
     """
-    v = np.asarray(value, dtype=np.int64)
+    return shifter(shift, rounding)(np.asarray(value, dtype=np.int64))
+
+
+def shifter(shift: ArrayLike, rounding: Rounding) -> Callable[[IntArray], IntArray]:
+    """Function of `shift_round` for one shift and mode, for many small arrays.
+
+    Parameters
+    ----------
+    shift, rounding
+        As in `shift_round`.
+
+    Returns
+    -------
+    callable
+        From int64 values to their rounded quotients.
+    """
     s = np.asarray(shift, dtype=np.int64)
     if s.size and (int(s.min()) < 0 or int(s.max()) > MAX_WIDTH):
         raise ValueError(f"shift must be in 0 to {MAX_WIDTH}, not {s.min()} to {s.max()}")
     dropped, full = (s > 0).astype(np.int64), (np.int64(1) << s) - 1
-    half = (full + 1) >> 1
-    if rounding is Rounding.FLOOR:
-        return v >> s
-    if rounding is Rounding.CEIL:
-        return (v + full) >> s
-    if rounding is Rounding.UP:
-        return (v + full * (v > 0)) >> s
-    if rounding is Rounding.DOWN:
-        return (v + full * (v < 0)) >> s
-    if rounding is Rounding.HALF_UP:
-        return (v + half * dropped - dropped * (v < 0)) >> s
-    if rounding is Rounding.HALF_DOWN:
-        return (v + half * dropped - dropped * (v > 0)) >> s
-    return (v + half * dropped - dropped * (1 - ((v >> s) & 1))) >> s
+    half = ((full + 1) >> 1) * dropped
+    functions: dict[Rounding, Callable[[IntArray], IntArray]] = {
+        Rounding.FLOOR: lambda v: v >> s,
+        Rounding.CEIL: lambda v: (v + full) >> s,
+        Rounding.UP: lambda v: (v + full * (v > 0)) >> s,
+        Rounding.DOWN: lambda v: (v + full * (v < 0)) >> s,
+        Rounding.HALF_UP: lambda v: (v + half - dropped * (v < 0)) >> s,
+        Rounding.HALF_DOWN: lambda v: (v + half - dropped * (v > 0)) >> s,
+        Rounding.ROUND: lambda v: (v + half - dropped * (1 - ((v >> s) & 1))) >> s,
+    }
+    return functions[rounding]
 
 
 def saturate(value: ArrayLike, fmt: Format, overflow: Overflow = Overflow.SAT) -> IntArray:

@@ -1,22 +1,22 @@
 """Contents of the memories that hold constants."""
 
-
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_hw.operations import Operation, tanh_table
-from lmu_hw.schedule import Schedule
+from lmu_hw.operations import tanh_table
+from lmu_hw.schedule import PlannedOperation, Schedule
 
 __all__ = ["images", "load_beats", "load_words"]
 
 
 def images(plan: Schedule) -> dict[str, list[int]]:
     """Words of every weight memory, of the parameters and of the tanh table, by name of the memory."""
-    found: dict[str, list[int]] = {memory.name: [] for memory in plan.weight_memories}
+    found: dict[str, list[int]] = {memory.name: [0] * memory.depth for memory in plan.weight_memories}
     parameters = []
     for planned in plan.operations:
         memory = plan.weight_memories[planned.weight_memory]
-        found[memory.name].extend(_weight_words(planned.operation, planned.groups, plan.lanes, memory.width))
+        words = _weight_words(planned, plan.lanes, plan.weight_widths[planned.weight_memory], memory.index_bits)
+        found[memory.name][planned.weight_base : planned.weight_base + len(words)] = words
         for bias, shift in zip(planned.operation.bias, planned.operation.shifts, strict=True):
             word = int(bias) & ((1 << plan.bias_width) - 1)
             parameters.append(word | int(shift) << plan.bias_width)
@@ -46,14 +46,28 @@ def load_beats(plan: Schedule) -> int:
     return -(-max(memory.width for memory in (*plan.weight_memories, plan.parameters)) // 32)
 
 
-def _weight_words(op: Operation, groups: int, lanes: int, width: int) -> list[int]:
-    """One word for each column of each row group: lane 0 in the low bits, absent rows zero."""
-    bits = width // lanes
-    columns = np.concatenate([term.weights for term in op.terms], axis=1)
-    padded: NDArray[np.int64] = np.zeros((groups * lanes, columns.shape[1]), np.int64)
-    padded[: op.rows] = columns & ((1 << bits) - 1)
-    words = []
-    for group in range(groups):
-        for column in padded[group * lanes : (group + 1) * lanes].T.tolist():
-            words.append(sum(value << (lane * bits) for lane, value in enumerate(column)))
-    return words
+def _weight_words(planned: PlannedOperation, lanes: int, bits: int, index_bits: int) -> list[int]:
+    """One word for each column of each row group: lane 0 in the low bits, absent rows zero.
+
+    With an index, a word has in its highest bits the column of the next word of the operation, and above it whether
+    that one is the last of its term.
+    """
+    words, places = [], []
+    for group in range(planned.groups):
+        for term, laid in zip(planned.operation.terms, planned.terms, strict=True):
+            columns = laid.columns[group]
+            words += _packed(term.weights[group * lanes : (group + 1) * lanes, columns], bits)
+            places += [(column, column == columns[-1]) for column in columns]
+    if not index_bits:
+        return words
+    return [
+        word | column << lanes * bits | last << lanes * bits + index_bits - 1
+        for word, (column, last) in zip(words, [*places[1:], (0, False)], strict=True)
+    ]
+
+
+def _packed(values: NDArray[np.int64], bits: int) -> list[int]:
+    """One word for each column: two's complement, row 0 in the low bits."""
+    unpacked = (values.T[:, :, None] >> np.arange(bits)) & 1
+    packed = np.packbits(unpacked.reshape(len(unpacked), -1).astype(np.uint8), axis=1, bitorder="little")
+    return [int.from_bytes(row, "little") for row in packed]

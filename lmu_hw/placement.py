@@ -22,8 +22,11 @@ class MemoryPlan:
         Bits of a word.
     signed : bool
         Whether a word is a signed integer (data memories only).
-    kind : {"data", "weights", "parameters", "table", "output"}
+    kind : {"data", "weights", "parameters", "table", "output", "sums"}
         What it holds.
+    index_bits : int
+        How many of the bits of a word, the highest ones, say which weights the next word holds (weight memories of
+        which blocks are skipped only).
     """
 
     name: str
@@ -31,6 +34,7 @@ class MemoryPlan:
     width: int
     signed: bool
     kind: str
+    index_bits: int = 0
 
     @property
     def bits(self) -> int:

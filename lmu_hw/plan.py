@@ -7,6 +7,7 @@ own weight. While the next group is summed, the finished one is narrowed, one ro
 
 import functools
 import math
+from dataclasses import asdict
 from typing import Any
 
 from lmu_hw import images
@@ -17,6 +18,7 @@ from lmu_hw.operations import Operation, lower, output_name, tanh_errors, vector
 from lmu_hw.placement import Location, MemoryPlan, place
 from lmu_hw.program import QuantizedModel
 from lmu_hw.schedule import NarrowStep, PlannedOperation, PlannedTerm, Schedule
+from lmu_hw.sparsity import Columns, MemoryColumns, memory_columns, stored_bits, weight_width
 from lmu_hw.timing import FrameTiming, steady_frames
 
 __all__ = ["Plan", "make_plan"]
@@ -45,7 +47,11 @@ class Plan(Schedule):
         return images.images(self)
 
     def report(self) -> dict[str, Any]:
-        """Key figures, JSON-able; ``tanh_error`` (of each table, over all inputs) only for a model with tanh."""
+        """Key figures, JSON-able.
+
+        ``tanh_error`` (of each table, over all inputs) only for a model with tanh, ``stored_weight_bits`` (trained
+        weights that are not skipped, and the index) only where blocks are skipped.
+        """
         figures = {
             "lanes": self.lanes,
             "cycles_per_frame": self.cycles_per_frame,
@@ -56,8 +62,14 @@ class Plan(Schedule):
             "memory_bits": self.memory_bits,
             "slowest_clock_hz_at_50_frames_per_s": math.ceil(50 * self.cycles_per_frame),
         }
+        if self.index_bits:
+            figures["stored_weight_bits"] = asdict(stored_bits(self.model, self.lanes))
         errors = tanh_errors(planned.operation for planned in self.operations)
         return figures | {"tanh_error": errors} if errors else figures
+
+
+_certified = functools.lru_cache(maxsize=4)(certify)
+"""A sweep over configurations proves each model once."""
 
 
 def make_plan(model: QuantizedModel, config: AcceleratorConfig | None = None) -> Plan:
@@ -76,25 +88,27 @@ def make_plan(model: QuantizedModel, config: AcceleratorConfig | None = None) ->
         Memories, schedule, widths.
     """
     config = AcceleratorConfig() if config is None else config
-    certificate = certify(model)
+    certificate = _certified(model)
     operations = lower(model)
     known = vectors(model)
     memories, locations = place(model, known)
-    widths = sorted({_weight_width(op) for op in operations})
+    widths = sorted({weight_width(op) for op in operations})
     steps, table_entries = _narrow_steps(operations, certificate)
+    stored = {width: _stored(operations, config, width) for width in widths}
+    left = {width: iter(one.columns) for width, one in stored.items()}
     depths = dict.fromkeys(widths, 0)
     parameter_base = 0
     planned = []
     waits = _waits(model, operations, locations)
     last_reader = max(i for i, op in enumerate(operations) if any(term.source == "x" for term in op.terms))
     for index, op in enumerate(operations):
-        groups = -(-op.rows // config.lanes)
-        width = _weight_width(op)
+        width = weight_width(op)
+        columns = next(left[width])
         planned.append(
             PlannedOperation(
                 operation=op,
-                terms=tuple(_planned_term(op, n, locations, waits[index, n]) for n in range(len(op.terms))),
-                groups=groups,
+                terms=tuple(_planned_term(op, n, locations, waits[index, n], columns) for n in range(len(op.terms))),
+                groups=-(-op.rows // config.lanes),
                 weight_memory=widths.index(width),
                 weight_base=depths[width],
                 parameter_base=parameter_base,
@@ -105,7 +119,7 @@ def make_plan(model: QuantizedModel, config: AcceleratorConfig | None = None) ->
                 stride=model.strides[op.layer] if op.closes_stride else 1,
             )
         )
-        depths[width] += groups * op.columns
+        depths[width] += planned[-1].words
         parameter_base += op.rows
     bias_width = max(_signed_bits(int(op.bias.min()), int(op.bias.max())) for op in operations)
     shift_width = max(1, max(int(op.shifts.max()) for op in operations).bit_length())
@@ -116,6 +130,8 @@ def make_plan(model: QuantizedModel, config: AcceleratorConfig | None = None) ->
         width = max(output.width - 1 for _, output in table_entries)
         table = MemoryPlan("tanh", entries, width, False, "table")
     logits = known[output_name(model)]
+    if config.smoothing is not None:
+        config.smoothing.check(model.outputs, logits.format)
     return Plan(
         model=model,
         config=config,
@@ -123,7 +139,10 @@ def make_plan(model: QuantizedModel, config: AcceleratorConfig | None = None) ->
         operations=tuple(planned),
         data_memories=memories,
         weight_memories=tuple(
-            MemoryPlan(f"weights{width}", depths[width], width * lanes, False, "weights") for width in widths
+            MemoryPlan(
+                f"weights{width}", depths[width], width * lanes + one.index_bits, False, "weights", one.index_bits
+            )
+            for width, one in stored.items()
         ),
         parameters=MemoryPlan("parameters", parameter_base, bias_width + shift_width, False, "parameters"),
         table=table,
@@ -140,11 +159,15 @@ def _signed_bits(low: int, high: int) -> int:
     return max(2, (high if high >= 0 else ~high).bit_length() + 1, (low if low >= 0 else ~low).bit_length() + 1)
 
 
-def _weight_width(op: Operation) -> int:
-    return max(term.width for term in op.terms)
+def _stored(operations: tuple[Operation, ...], config: AcceleratorConfig, width: int) -> MemoryColumns:
+    """What the weight memory of a width stores."""
+    mine = [op for op in operations if weight_width(op) == width]
+    return memory_columns(mine, config.lanes, width, config.skip_zero_blocks)
 
 
-def _planned_term(op: Operation, number: int, places: dict[str, Location], wait: bool) -> PlannedTerm:
+def _planned_term(
+    op: Operation, number: int, places: dict[str, Location], wait: bool, columns: Columns
+) -> PlannedTerm:
     term = op.terms[number]
     owner, _, kind = term.source.rpartition(".")
     return PlannedTerm(
@@ -157,6 +180,7 @@ def _planned_term(op: Operation, number: int, places: dict[str, Location], wait:
         length=int(term.weights.shape[1]),
         shift=term.shift,
         wait=wait,
+        columns=columns[number],
     )
 
 

@@ -13,6 +13,7 @@ from lmu_hw.gateware.accelerator import accelerator_ports
 from lmu_hw.gateware.axi import axi_ports
 from lmu_hw.gateware.spi import spi_ports
 from lmu_hw.plan import Plan
+from lmu_hw.smoothing import Smoothing
 
 __all__ = ["Port", "markdown", "ports"]
 
@@ -60,6 +61,9 @@ MEANINGS = {
         "o_decision__payload": "index of the largest logit, the lowest on a tie, and that logit",
         "o_decision__valid": _VALID,
         "o_decision__ready": _READY,
+        "o_event__payload": "keyword that was heard, and its margin over the best background label",
+        "o_event__valid": _VALID,
+        "o_event__ready": _READY,
         "frame_error": "one cycle for each frame that was dropped because its length was wrong",
         "clear": "clear the state before the frame whose first element is accepted in this cycle or later",
         "i_load__payload": "word of the weight image; taken between frames",
@@ -158,12 +162,26 @@ TEXT = """\
 # Port reference
 
 This page is made from the signatures of the gateware by `lmu_hw.ports.markdown`; a test keeps it current. Widths are
-those of the shipped network {model} with {lanes} lanes; those of data, scores, labels and words follow the network.
+those of the shipped network {model} with {lanes} lanes, with smoothing over 16 frames; those of data, scores, labels and
+words follow the network.
 Streams follow Amaranth's rules, which are AXI4-Stream's: a payload moves in a cycle with valid and ready high, and a
 valid payload stays until it moves. IP-XACT files (`NAME.xml`, IEEE 1685-2014) list the ports of each emitted
 accelerator with its own widths.
 
 """
+
+SMOOTHING = Smoothing(background=(0,), shift=4, threshold=0, refractory=1)
+"""Whose widths are shown."""
+
+Choice = tuple[WeightStore, StatePolicy, Smoothing | None]
+"""What decides which ports there are."""
+
+OPTIONS = (
+    *((0, one, f"`--weights {one.value}`") for one in WeightStore),
+    *((1, one, f"`--state {one.value}`") for one in StatePolicy),
+    (2, SMOOTHING, "`--smoothing`"),
+)
+"""Place in a choice, its value, and the option that makes it."""
 
 TITLES = {
     Interface.STREAM: "The core: module `NAME` in `NAME.v`",
@@ -190,12 +208,13 @@ def markdown(plan: Plan) -> str:
 
 def _rows(plan: Plan, interface: Interface) -> list[str]:
     """One line for each port that there is in any configuration."""
-    seen: dict[str, dict[tuple[WeightStore, StatePolicy], Port]] = {}
-    choices = tuple(itertools.product(WeightStore, StatePolicy))
-    for weights, state in choices:
-        config = replace(plan.config, interface=interface, weights=weights, state=state)
+    seen: dict[str, dict[Choice, Port]] = {}
+    smoothings = (None, SMOOTHING) if interface is Interface.STREAM else (None,)
+    choices = tuple(itertools.product(WeightStore, StatePolicy, smoothings))
+    for weights, state, smoothing in choices:
+        config = replace(plan.config, interface=interface, weights=weights, state=state, smoothing=smoothing)
         for port in ports(replace(plan, config=config)):
-            seen.setdefault(port.name, {})[weights, state] = port
+            seen.setdefault(port.name, {})[weights, state, smoothing] = port
     rows = []
     for name, variants in seen.items():
         widest = max(variants.values(), key=lambda port: port.width)
@@ -211,14 +230,11 @@ def _rows(plan: Plan, interface: Interface) -> list[str]:
     return rows
 
 
-def _condition(
-    having: set[tuple[WeightStore, StatePolicy]], choices: tuple[tuple[WeightStore, StatePolicy], ...]
-) -> str:
+def _condition(having: set[Choice], choices: tuple[Choice, ...]) -> str:
     """The option under which there is a port."""
     if len(having) == len(choices):
         return "always"
-    for place, (option, kind) in enumerate((("weights", WeightStore), ("state", StatePolicy))):
-        for value in kind:
-            if having == {choice for choice in choices if choice[place] is value}:
-                return f"`--{option} {value.value}`"
+    for place, value, option in OPTIONS:
+        if having == {choice for choice in choices if choice[place] == value}:
+            return option
     raise ValueError(f"a port is there under more than one option: {having}")

@@ -37,6 +37,8 @@ class PlannedTerm:
         Left shift of the products.
     wait : bool
         Whether an element still on its way when the operation starts may go to a memory that is read.
+    columns : tuple of tuple of int
+        For each row group, the elements that are multiplied, in order; at least one.
     """
 
     location: Location
@@ -48,6 +50,7 @@ class PlannedTerm:
     length: int
     shift: int
     wait: bool
+    columns: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,15 @@ class PlannedOperation:
         """Rows of a group."""
         return min(lanes, self.operation.rows - group * lanes)
 
+    def products_in(self, group: int) -> int:
+        """Products of each row of a group."""
+        return sum(len(term.columns[group]) for term in self.terms)
+
+    @property
+    def words(self) -> int:
+        """Weight words, and so products of a lane in one block."""
+        return sum(self.products_in(group) for group in range(self.groups))
+
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
@@ -180,7 +192,16 @@ class Schedule:
     def memories(self) -> tuple[MemoryPlan, ...]:
         """All memories."""
         table = () if self.table is None else (self.table,)
-        return (*self.data_memories, *self.weight_memories, self.parameters, *table, self.output)
+        sums = () if self.sums is None else (self.sums,)
+        return (*self.data_memories, *self.weight_memories, self.parameters, *table, self.output, *sums)
+
+    @property
+    def sums(self) -> MemoryPlan | None:
+        """Sums of decision smoothing, if it is asked for."""
+        if self.config.smoothing is None:
+            return None
+        width = self.output.width + self.config.smoothing.shift
+        return MemoryPlan("sums", self.output.depth, width, self.output.signed, "sums")
 
     @property
     def memory_bits(self) -> dict[str, int]:
@@ -195,7 +216,12 @@ class Schedule:
     @property
     def weight_widths(self) -> tuple[int, ...]:
         """Bits of a weight in each weight memory."""
-        return tuple(memory.width // self.lanes for memory in self.weight_memories)
+        return tuple((memory.width - memory.index_bits) // self.lanes for memory in self.weight_memories)
+
+    @property
+    def index_bits(self) -> int:
+        """Bits beside the weights of a word that say what the next word holds; 0 if no blocks are skipped."""
+        return max(memory.index_bits for memory in self.weight_memories)
 
     def executed(self, frame: int) -> tuple[PlannedOperation, ...]:
         """Operations that run in the given frame, counted from a clear."""

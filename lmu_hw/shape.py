@@ -34,7 +34,8 @@ def shape(plan: Plan) -> dict[str, Any]:
     dict
         JSON-able: ``lanes``, ``input`` (size and format), the widths of sums and parameters, and ``operations`` in the
         order of the schedule. An operation's ``shifts`` are all that its narrowing can do, and ``saturates`` says
-        whether it has a saturator.
+        whether it has a saturator. Where blocks are skipped, ``index_bits`` of a weight word say what the next one
+        holds, and an operation has room for ``words`` from address ``weight_base`` on.
     """
     certificate = plan.certificate
     return {
@@ -44,8 +45,16 @@ def shape(plan: Plan) -> dict[str, Any]:
         "sum_bits": max(certificate.operations[one.operation.name].total_bits for one in plan.operations),
         "bias_bits": plan.bias_width,
         "shift_bits": plan.shift_width,
-        "operations": [_operation(plan, planned) for planned in plan.operations],
+        "operations": [_operation(plan, planned) | _place(plan, planned) for planned in plan.operations],
     }
+
+
+def _place(plan: Plan, planned: PlannedOperation) -> dict[str, Any]:
+    """Where the weight words of an operation are; without an index this follows from the rest."""
+    if not plan.index_bits:
+        return {}
+    index_bits = plan.weight_memories[planned.weight_memory].index_bits
+    return {"index_bits": index_bits, "words": planned.words, "weight_base": planned.weight_base}
 
 
 def _operation(plan: Plan, planned: PlannedOperation) -> dict[str, Any]:
@@ -99,7 +108,8 @@ def fitted(plan: Plan, accelerator: dict[str, Any]) -> Plan:
     Returns
     -------
     Plan
-        With parameter words as wide as the accelerator's; its images belong to the accelerator.
+        With parameter words as wide and weights at the same addresses as the accelerator's; its images belong to the
+        accelerator.
 
     Raises
     ------
@@ -111,9 +121,21 @@ def fitted(plan: Plan, accelerator: dict[str, Any]) -> Plan:
     if difference is not None:
         raise ShapeError(f"the network does not fit this accelerator: {difference}")
     bias, shift = accelerator["bias_bits"], accelerator["shift_bits"]
-    return replace(
+    fixed = replace(
         plan, bias_width=bias, shift_width=shift, parameters=replace(plan.parameters, width=bias + shift)
     )
+    return _placed(fixed, accelerator["operations"]) if plan.index_bits else fixed
+
+
+def _placed(plan: Plan, accelerator: list[dict[str, Any]]) -> Plan:
+    """Weights at the addresses of an accelerator's operations, in memories as deep as its own."""
+    depths = [0] * len(plan.weight_memories)
+    operations = []
+    for planned, theirs in zip(plan.operations, accelerator, strict=True):
+        depths[planned.weight_memory] = theirs["weight_base"] + theirs["words"]
+        operations.append(replace(planned, weight_base=theirs["weight_base"]))
+    memories = tuple(replace(one, depth=depth) for one, depth in zip(plan.weight_memories, depths, strict=True))
+    return replace(plan, operations=tuple(operations), weight_memories=memories)
 
 
 def _difference(own: dict[str, Any], other: dict[str, Any]) -> str | None:
@@ -135,6 +157,10 @@ def _difference(own: dict[str, Any], other: dict[str, Any]) -> str | None:
 
 
 def _operation_difference(own: dict[str, Any], other: dict[str, Any]) -> str | None:
+    if own.get("index_bits", 0) != other.get("index_bits", 0):
+        return f"index_bits {own.get('index_bits', 0)}, the accelerator has {other.get('index_bits', 0)}"
+    if own.get("words", 0) > other.get("words", 0):
+        return f"{own['words']} weight words are needed, the accelerator has {other['words']}"
     for name in ("rows", "repeat", "stride", "weight_bits", "narrow", "activation", "output"):
         if own[name] != other[name]:
             return f"{name} {_shown(own[name])}, the accelerator has {_shown(other[name])}"

@@ -28,7 +28,7 @@ class FrameTiming:
     issued : int
         Cycles with a product.
     products : int
-        Products needed (idle lanes not counted).
+        Products needed (idle lanes and skipped blocks not counted).
     output : bool
         Whether the frame gives logits.
     accesses : dict of str to int
@@ -72,9 +72,9 @@ def _run_frame(plan: Schedule, executed: tuple[PlannedOperation, ...], clock: _C
             for term in planned.terms:
                 if term.wait and block == 0 and group == 0:
                     clock.now = max(clock.now, clock.settled)
-                if clock.first < 0 and planned.operation.columns > 1:
+                if clock.first < 0 and planned.products_in(group) > 1:
                     clock.first = clock.now
-                clock.now += term.length
+                clock.now += len(term.columns[group])
             clock.now = max(clock.now, clock.last_ok + 1)
             if clock.first < 0:
                 clock.first = clock.now - 1
@@ -114,10 +114,11 @@ def _timing(plan: Schedule, interval: int, latency: int, executed: tuple[Planned
     issued = products = written = 0
     for planned in executed:
         op = planned.operation
-        reads = op.repeat * planned.groups * op.columns
+        reads = op.repeat * planned.words
         accesses[plan.weight_memories[planned.weight_memory].name] += reads
         issued += reads
-        products += op.products
+        rows = (planned.rows_in(group, plan.lanes) * planned.products_in(group) for group in range(planned.groups))
+        products += op.repeat * sum(rows)
         written += op.repeat * op.rows
     accesses |= {"data": issued, "parameters": written, "data writes": written}
     return FrameTiming(interval, latency, issued, products, executed[-1].output, accesses)

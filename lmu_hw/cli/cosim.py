@@ -19,6 +19,7 @@ from lmu_hw.cli.inputs import (
     positive,
     quantized_model,
     seconds,
+    smoothing_argument,
     wav_frames,
 )
 from lmu_hw.plan import make_plan
@@ -61,7 +62,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         default=Path("build/cosim"),
         help="for builds and runs (default build/cosim)",
     )
-    accelerator_arguments(command)
+    group = accelerator_arguments(command)
+    smoothing_argument(group, "add decision smoothing, and compare its events")
 
 
 def replay_command(args: argparse.Namespace) -> str:
@@ -72,6 +74,8 @@ def replay_command(args: argparse.Namespace) -> str:
     else:
         words += [*(["--frames", str(args.frames)] if args.frames else []), "--limit", str(args.limit)]
     words += ["--lanes", str(args.lanes), "--weights", args.weights, "--state", args.state]
+    words += ["--skip-zero-blocks"] if args.skip_zero_blocks else []
+    words += ["--smoothing", str(args.smoothing)] if args.smoothing else []
     words += ["--stalls", args.stalls, "--simulator", args.simulator, "--seed", str(args.seed)]
     words += ["--timeout", f"{args.timeout:g}"] if args.timeout != TIMEOUT_S else []
     return shlex.join([*words, "--build", str(args.build), "--waves"])

@@ -3,11 +3,13 @@
 Engines: float runs the float model in float64, golden the quantized one on integers, rtl the generated Verilog in a
 compiled simulator, with every logit of every frame compared with golden. Clips come from a Speech Commands folder
 (--data) or a frames file (--frames; by default the small set shipped with the model). A clip's decision is that of
-its last frame. --labels and --front-end stand in for what a model does not tell itself, --load for what the float file
-of another tool does not hold.
+its last frame. --stream makes hours of audio of the clips of --data instead, with noise and silence between them, and
+scores the events of the decision smoothing on it; the state is never reset. --labels and --front-end stand in for what
+a model does not tell itself, --load for what the float file of another tool does not hold.
 """
 
 import argparse
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,10 @@ from lmu_hw.cli.inputs import (
     positive,
     quantized_model,
     shipped_or_given,
+    smoothing_argument,
 )
+from lmu_hw.cli.score_report import write_report
+from lmu_hw.cli.streaming import evaluate_stream
 from lmu_hw.golden import Golden, decide
 from lmu_hw.plan import make_plan
 from lmu_hw.program import QuantizedModel
@@ -41,6 +46,9 @@ from lmu_sim.batch import BatchSimulator, compare
 
 SUMMARY = "measure accuracy: float, golden or rtl"
 EXAMPLE = "lmu-hw evaluate kws361 --engine rtl --lanes 16 --limit 20"
+
+STREAM_ONLY = {"hours": 1.0, "false_accepts": 5.0, "seed": 0, "smoothing": None}
+"""Options that belong to --stream, and their defaults."""
 
 CHUNK = 256
 """Clips that the float and golden engines run at once."""
@@ -57,6 +65,23 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--split", choices=SPLITS, default="test", help="which clips of --data (default test)")
     command.add_argument("--limit", metavar="N", type=positive, help="at most so many clips, spread evenly")
+    command.add_argument(
+        "--report",
+        metavar="FOLDER",
+        type=Path,
+        help="write a table label by label and the confusion matrix there; of a stream, the smoothing and its curve",
+    )
+    stream = command.add_argument_group("stream")
+    stream.add_argument("--stream", action="store_true", help="measure events in hours of audio, with --data")
+    stream.add_argument("--hours", metavar="H", type=hours, help="how long (default 1)")
+    stream.add_argument(
+        "--false-accepts",
+        metavar="N",
+        type=rate,
+        help="most false accepts in an hour of validation, by which the smoothing is chosen (default 5)",
+    )
+    stream.add_argument("--seed", metavar="N", type=natural, help="of the stream (default 0)")
+    smoothing_argument(stream, "smoothing, instead of choosing it")
     description_arguments(command)
     group = accelerator_arguments(command, "accelerator, for --engine rtl only")
     group.add_argument("--processes", metavar="N", type=positive, default=2, help="simulators at a time (default 2)")
@@ -67,6 +92,32 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         default=Path("build/rtl"),
         help="for the simulator (default build/rtl)",
     )
+
+
+def hours(text: str) -> float:
+    """Argument type: hours, from which a stream of some clips can be made."""
+    value = rate(text)
+    if not 0.01 <= value <= 100:
+        raise argparse.ArgumentTypeError(f"must be in 0.01 to 100, not {text!r}")
+    return value
+
+
+def rate(text: str) -> float:
+    """Argument type: a number of 0 or more."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number of 0 or more, not {text!r}")
+    return value
+
+
+def natural(text: str) -> int:
+    """Argument type: an integer of 0 or more."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be an integer of 0 or more, not {text!r}")
+    return int(text)
 
 
 def golden_decisions(model: QuantizedModel, frames: NDArray[np.int64]) -> tuple[NDArray[np.int64], dict[str, int]]:
@@ -158,6 +209,18 @@ def _integers(args: argparse.Namespace) -> tuple[Score, dict[str, Any]]:
     return _rtl(args, model, frames, truth)
 
 
+def _stream(args: argparse.Namespace) -> dict[str, Any]:
+    """Evaluate on a stream."""
+    if args.engine != "golden" or args.data is None or args.limit is not None or args.split != "test" or args.load:
+        raise CommandError("--stream runs the golden model on all clips of --data, without --limit, --split and --load")
+    if args.smoothing is not None and args.false_accepts is not None:
+        raise CommandError("--false-accepts chooses a smoothing, and --smoothing gives one")
+    for name, value in STREAM_ONLY.items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
+    return evaluate_stream(args, _labelled(described(quantized_model(args.model), args)))
+
+
 def _rtl(
     args: argparse.Namespace, model: QuantizedModel, frames: NDArray[np.int64], truth: NDArray[np.int64]
 ) -> tuple[Score, dict[str, Any]]:
@@ -177,8 +240,15 @@ def _rtl(
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Evaluate with the chosen engine and print the score."""
     start = time.perf_counter()
+    if args.stream:
+        return _stream(args) | {"seconds": time.perf_counter() - start}
+    for name in STREAM_ONLY:
+        if getattr(args, name) is not None:
+            raise CommandError(f"--{name.replace('_', '-')} belongs to --stream")
     score, more = _float(args) if args.engine == "float" else _integers(args)
     print_score(score, f"{args.model}, {args.engine}")
+    if args.report is not None:
+        write_report(score, f"{args.model}, {args.engine}: {score}", args.report)
     result = {"engine": args.engine, "seconds": time.perf_counter() - start, **score.to_dict(), **more}
     if more.get("differing"):
         raise CommandError(f"the Verilog and the golden model differ: {more['first']}", result)

@@ -10,6 +10,7 @@ from typing import Any
 
 from lmu_hw.cli.console import console
 from lmu_hw.cli.inputs import dataset_frames, positive, quantized_model, writable
+from lmu_hw.program import QuantizedModel
 from lmu_quantize.dataset import SPLITS
 from lmu_quantize.features import quantize_frames
 from lmu_quantize.frames_file import FrameSet, save_frames
@@ -29,15 +30,19 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", metavar="FILE", type=Path, required=True, help="the frames file to write")
 
 
+def frame_set(model: QuantizedModel, data: Path, split: str, limit: int | None) -> FrameSet:
+    """Integer frames of a split of the published dataset, at most `limit` clips, evenly over the labels' order."""
+    floats, truth = dataset_frames(model, data, split, limit)
+    front_end = dict(model.front_end or {})
+    source = SOURCE.format(kind=front_end["kind"], split=split)
+    return FrameSet(quantize_frames(floats, model.input), truth, model.input, model.labels, front_end, source)
+
+
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Read, compute, write."""
     writable(args.out)
-    model = quantized_model(args.model)
-    floats, truth = dataset_frames(model, args.data, args.split, args.limit)
-    integers = quantize_frames(floats, model.input)
-    front_end = dict(model.front_end or {})
-    source = SOURCE.format(kind=front_end["kind"], split=args.split)
+    found = frame_set(quantized_model(args.model), args.data, args.split, args.limit)
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    save_frames(FrameSet(integers, truth, model.input, model.labels, front_end, source), args.out)
-    console.print(f"{args.out}: {len(integers)} clips of {integers.shape[1]} frames", markup=False)
-    return {"frames": str(args.out), "clips": len(integers)}
+    save_frames(found, args.out)
+    console.print(f"{args.out}: {found.clips} clips of {found.frames.shape[1]} frames", markup=False)
+    return {"frames": str(args.out), "clips": found.clips}

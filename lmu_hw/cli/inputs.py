@@ -16,6 +16,7 @@ from lmu_hw import program_file
 from lmu_hw.cli.console import CommandError, progress
 from lmu_hw.config import AcceleratorConfig, Interface, StatePolicy, WeightStore
 from lmu_hw.program import QuantizedModel
+from lmu_hw.smoothing import Smoothing
 from lmu_hw.tensor_file import parse_json
 from lmu_quantize import zoo
 from lmu_quantize.audio import read_wav
@@ -34,13 +35,16 @@ __all__ = [
     "described",
     "description_arguments",
     "float_model",
+    "front_end_of",
     "matching",
     "model_frames",
     "positive",
     "quantized_model",
     "read_object",
+    "read_smoothing",
     "seconds",
     "shipped_or_given",
+    "smoothing_argument",
     "spread",
     "wav_frames",
     "writable",
@@ -327,7 +331,8 @@ def spread(frames: FrameSet, limit: int | None) -> FrameSet:
     return replace(frames, frames=frames.frames[chosen], truth=frames.truth[chosen])
 
 
-def _front_end(model: FloatModel | QuantizedModel) -> FrontEnd:
+def front_end_of(model: FloatModel | QuantizedModel) -> FrontEnd:
+    """Front end that makes the frames of a model; a model that does not name one is refused."""
     if model.front_end is None:
         raise CommandError(
             f"model {model.name!r} does not say which front end made its frames: give --front-end to quantize "
@@ -348,7 +353,7 @@ def dataset_frames(
     truth : ndarray of int64, shape (clips,)
         Indices into the model's labels.
     """
-    front_end = _front_end(model)
+    front_end = front_end_of(model)
     if not model.labels:
         raise CommandError(f"model {model.name!r} has no labels: give --labels to quantize (evaluate takes it too)")
     dataset = SpeechCommands(data, model.labels)
@@ -374,7 +379,7 @@ def dataset_frames(
 
 def wav_frames(model: QuantizedModel, paths: list[Path], resample: bool) -> list[NDArray[np.int64]]:
     """Integer frames of WAV files, each of shape (T, inputs)."""
-    front_end, found = _front_end(model), []
+    front_end, found = front_end_of(model), []
     for path in paths:
         try:
             samples = read_wav(path, resample=resample)
@@ -402,10 +407,40 @@ def accelerator_arguments(command: argparse.ArgumentParser, title: str = "accele
         default="keep",
         help="when the state returns to zero: never, on a pulse, at the end of an utterance (default keep)",
     )
+    group.add_argument(
+        "--skip-zero-blocks",
+        action="store_true",
+        help="neither store nor multiply blocks of weights (a column of as many rows as lanes) that are zero",
+    )
     return group
+
+
+def smoothing_argument(command: argparse.ArgumentParser | argparse._ArgumentGroup, what: str) -> None:
+    """Add the option that takes a file of `Smoothing`; `what` says what it is for."""
+    command.add_argument(
+        "--smoothing", metavar="FILE", type=Path, help=f"{what}: JSON, as evaluate --stream --report writes it"
+    )
+
+
+def read_smoothing(path: Path | None) -> Smoothing | None:
+    """Smoothing from its JSON, None without a file."""
+    if path is None:
+        return None
+    found = read_object(path, "the parameters of decision smoothing")
+    try:
+        return Smoothing.from_dict(found)
+    except (TypeError, ValueError) as error:
+        raise CommandError(f"{path}: {error}") from None
 
 
 def accelerator_config(args: argparse.Namespace) -> AcceleratorConfig:
     """Read the options of `accelerator_arguments`."""
     interface = getattr(args, "interface", Interface.STREAM)
-    return AcceleratorConfig(lanes=args.lanes, weights=args.weights, state=args.state, interface=interface)
+    return AcceleratorConfig(
+        lanes=args.lanes,
+        weights=args.weights,
+        state=args.state,
+        interface=interface,
+        skip_zero_blocks=args.skip_zero_blocks,
+        smoothing=read_smoothing(getattr(args, "smoothing", None)),
+    )

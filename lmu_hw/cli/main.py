@@ -20,6 +20,7 @@ from lmu_hw.cli import (
     hil,
     power,
     quantize,
+    search,
     synth,
     train,
     verilog,
@@ -34,7 +35,7 @@ __all__ = ["main", "parser"]
 
 COMMANDS = (
     demo, quantize, evaluate, verilog, weights, cosim, synth, hil, power,
-    characterise, faults, train, zoo, frames, doctor,
+    characterise, faults, train, search, zoo, frames, doctor,
 )
 
 EPILOG = """\

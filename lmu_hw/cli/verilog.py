@@ -14,7 +14,14 @@ from typing import Any
 from lmu_hw.boards import BAUD, BOARDS, write_board
 from lmu_hw.bundle import write_bundle
 from lmu_hw.cli.console import CommandError, console, stage, table
-from lmu_hw.cli.inputs import accelerator_arguments, accelerator_config, model_frames, positive, quantized_model
+from lmu_hw.cli.inputs import (
+    accelerator_arguments,
+    accelerator_config,
+    model_frames,
+    positive,
+    quantized_model,
+    smoothing_argument,
+)
 from lmu_hw.config import Interface
 from lmu_hw.emit import TOP, emit
 from lmu_hw.plan import Plan, make_plan
@@ -67,7 +74,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--baud", metavar="N", type=positive, help=f"bits a second of the board's serial line (default {BAUD})"
     )
-    accelerator_arguments(command)
+    group = accelerator_arguments(command)
+    smoothing_argument(group, "add decision smoothing, which gives events")
     command.add_argument(
         "--interface",
         choices=[member.value for member in Interface],
@@ -86,6 +94,14 @@ def print_plan(plan: Plan) -> None:
         f"decision {report['latency_cycles']} cycles after the frame, "
         f"real time (50 frames/s) from {report['slowest_clock_hz_at_50_frames_per_s'] / 1000:.1f} kHz"
     )
+    if "stored_weight_bits" in report:
+        weights, index = (report["stored_weight_bits"][name] / 1000 for name in ("weights", "index"))
+        console.print(
+            f"weights: {weights:.1f} kbit stored of {plan.model.weight_bits / 1000:.1f}, "
+            f"{weights + index:.1f} kbit with the index that skips the rest"
+        )
+    elif plan.config.skip_zero_blocks:
+        console.print("weights: all are stored, an index would take more than the blocks of zeros")
     memories = table("memory", "words", "bits a word", "bits")
     for memory in plan.memories:
         memories.add_row(memory.name, str(memory.depth), str(memory.width), str(memory.bits))
@@ -103,6 +119,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         raise CommandError("--frames and --limit belong to --bundle")
     if args.board is None and args.baud is not None:
         raise CommandError("--baud belongs to --board")
+    if args.smoothing is not None and (args.bundle is not None or args.board is not None):
+        raise CommandError("--smoothing is for --out without --board: the replay and the boards do not take events")
     if args.board is not None and args.out is None:
         raise CommandError("--board needs --out")
     model = quantized_model(args.model)

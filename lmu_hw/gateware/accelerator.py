@@ -1,7 +1,7 @@
 """The accelerator: a stream of feature frames in, logits and decisions out."""
 
 from amaranth.hdl import Array, Cat, Module, Mux, Shape, Signal, Value, signed, unsigned
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from lmu_hw.config import StatePolicy, WeightStore
@@ -9,9 +9,17 @@ from lmu_hw.gateware.finish import Finish
 from lmu_hw.gateware.frame_input import FrameInput
 from lmu_hw.gateware.frame_output import FrameOutput
 from lmu_hw.gateware.lanes import Lanes
-from lmu_hw.gateware.layouts import decision_layout, feature_layout, load_layout, logit_layout
+from lmu_hw.gateware.layouts import (
+    decision_layout,
+    event_layout,
+    feature_layout,
+    index_layout,
+    load_layout,
+    logit_layout,
+)
 from lmu_hw.gateware.memory import ReadOnly, SinglePort
 from lmu_hw.gateware.sequencer import Sequencer, read_layout
+from lmu_hw.gateware.smoothing import Smoother
 from lmu_hw.placement import MemoryPlan
 from lmu_hw.plan import Plan
 
@@ -28,6 +36,8 @@ def accelerator_ports(plan: Plan) -> wiring.Signature:
     }
     if plan.config.state is StatePolicy.PULSE:
         members["clear"] = In(1)
+    if plan.config.smoothing is not None:
+        members["o_event"] = Out(stream.Signature(event_layout(plan)))
     if plan.config.weights is WeightStore.RAM:
         members["i_load"] = In(stream.Signature(load_layout(plan)))
     return wiring.Signature(members)
@@ -50,6 +60,8 @@ class Accelerator(wiring.Component):
         Logits of every frame in which the last layer computed, in order of the labels.
     o_decision : Out(stream of decision_layout(plan))
         Index of the largest logit, the lowest on a tie, and its value.
+    o_event : Out(stream of event_layout(plan))
+        With smoothing only: a keyword that was heard, and its margin.
     frame_error : Out(1)
         One cycle for each dropped frame.
     clear : In(1)
@@ -86,7 +98,7 @@ class Accelerator(wiring.Component):
             sequencer.frame.eq(source.full),
             sequencer.clear.eq(source.frame_clear),
             sequencer.end.eq(source.frame_end),
-            sequencer.output_free.eq(sink.free),
+            sequencer.output_free.eq(self._output_free(m, sequencer, sink)),
             sink.claim.eq(sequencer.claim),
             sink.write.eq(finish.write & finish.write_output),
             sink.data.eq(finish.write_data),
@@ -139,6 +151,7 @@ class Accelerator(wiring.Component):
     def _weights(self, m: Module, sequencer: Sequencer, lanes: Lanes, step: Signal) -> Value:
         """The weight memories; a word for the lanes, every weight extended to the widest."""
         words = []
+        indices: list[Value] = []
         for index, (spec, width) in enumerate(
             zip(self.plan.weight_memories, self.plan.weight_widths, strict=True)
         ):
@@ -150,7 +163,19 @@ class Accelerator(wiring.Component):
             for lane, signal in enumerate(extended):
                 m.d.comb += signal.eq(word.word_select(lane, width).as_signed())
             words.append(Cat(extended))
+            if self.plan.index_bits:
+                indices.append(self._index(m, spec, word))
+        if self.plan.index_bits:
+            m.d.comb += sequencer.index.as_value().eq(Array(indices)[step.weights])
         return Array(words)[step.weights]
+
+    def _index(self, m: Module, spec: MemoryPlan, word: Value) -> Value:
+        """What a weight word says about the next one; nothing in a memory of which no blocks are skipped."""
+        index = Signal(index_layout(self.plan.index_bits), name=f"{spec.name}_index")
+        if spec.index_bits:
+            own = data.View(index_layout(spec.index_bits), word[spec.width - spec.index_bits :])
+            m.d.comb += [index.column.eq(own.column), index.last.eq(own.last)]
+        return index.as_value()
 
     def _parameters(self, m: Module, sequencer: Sequencer, finish: Finish) -> None:
         spec = self.plan.parameters
@@ -176,6 +201,20 @@ class Accelerator(wiring.Component):
             ram.w_data.eq(word.data),
         ]
         return ram.r_data
+
+    def _output_free(self, m: Module, sequencer: Sequencer, sink: FrameOutput) -> Value:
+        """Whether the logits of a frame can be taken; with decision smoothing, if it is asked for."""
+        if self.plan.config.smoothing is None:
+            return sink.free
+        m.submodules.smoother = smoother = Smoother(self.plan, self.plan.config.smoothing)
+        wiring.connect(m, smoother.o_event, wiring.flipped(self.o_event))
+        m.d.comb += [
+            smoother.transfer.eq(self.o_logits.valid & self.o_logits.ready),
+            smoother.logit.eq(self.o_logits.payload),
+            smoother.cleared.eq(sequencer.cleared),
+            smoother.claim.eq(sequencer.claim),
+        ]
+        return sink.free & smoother.free
 
     def _load(self, m: Module, sequencer: Sequencer) -> None:
         if self.plan.config.weights is WeightStore.RAM:

@@ -1,6 +1,6 @@
 """Payloads and bundles that the blocks of the accelerator exchange."""
 
-from amaranth.hdl import unsigned
+from amaranth.hdl import signed, unsigned
 from amaranth.lib import data
 from amaranth.utils import bits_for
 
@@ -8,8 +8,18 @@ from lmu_hw.config import StatePolicy
 from lmu_hw.gateware.narrow import format_shape
 from lmu_hw.operations import output_name, vectors
 from lmu_hw.plan import Plan
+from lmu_hw.smoothing import sum_format
 
-__all__ = ["decision_layout", "feature_layout", "group_layout", "load_layout", "logit_layout", "whole_bytes"]
+__all__ = [
+    "decision_layout",
+    "event_layout",
+    "feature_layout",
+    "group_layout",
+    "index_layout",
+    "load_layout",
+    "logit_layout",
+    "whole_bytes",
+]
 
 
 def feature_layout(plan: Plan) -> data.StructLayout:
@@ -34,6 +44,14 @@ def decision_layout(plan: Plan) -> data.StructLayout:
     """``label`` (index of the largest logit, the lowest on a tie) and ``score`` (that logit)."""
     fmt = vectors(plan.model)[output_name(plan.model)].format
     return data.StructLayout({"label": unsigned(bits_for(plan.model.outputs - 1)), "score": format_shape(fmt)})
+
+
+def event_layout(plan: Plan) -> data.StructLayout:
+    """``label`` (index of the keyword heard) and ``score`` (its margin over the best background label, signed)."""
+    fmt = sum_format(vectors(plan.model)[output_name(plan.model)].format, plan.config.smoothing.shift)
+    return data.StructLayout(
+        {"label": unsigned(bits_for(plan.model.outputs - 1)), "score": signed(fmt.signed_width + 1)}
+    )
 
 
 def load_layout(plan: Plan) -> data.StructLayout:
@@ -69,6 +87,11 @@ def group_layout(plan: Plan) -> data.StructLayout:
             "operation": unsigned(bits_for(len(plan.operations) - 1)),
         }
     )
+
+
+def index_layout(index_bits: int) -> data.StructLayout:
+    """What a word of an indexed weight memory says about the next one: ``column``, ``last`` (of its term)."""
+    return data.StructLayout({"column": unsigned(index_bits - 1), "last": unsigned(1)})
 
 
 def whole_bytes(width: int) -> int:

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
 
 from lmu_hw.gateware.lanes import product_shifts
-from lmu_hw.gateware.layouts import group_layout
+from lmu_hw.gateware.layouts import group_layout, index_layout
 from lmu_hw.gateware.state import LayerState
 from lmu_hw.placement import Location
 from lmu_hw.plan import Plan
@@ -98,12 +98,18 @@ class Sequencer(wiring.Component):
         The step.
     group : Out(group_layout(plan))
         Where the rows go of the group whose last product was issued in the cycle before.
+    index : In(index_layout(plan.index_bits))
+        Only if blocks are skipped: what the weight word read last says about the next one.
+    cleared : Out(1)
+        With smoothing only: the state is cleared in this cycle.
 
     Throughput: one step a cycle; it waits only where `lmu_hw.plan` counts a wait, or for `output_free`.
     """
 
     def __init__(self, plan: Plan):
         self.plan = plan
+        index = {"index": In(index_layout(plan.index_bits))} if plan.index_bits else {}
+        cleared = {} if plan.config.smoothing is None else {"cleared": Out(1)}
         super().__init__(
             {
                 "frame": In(1),
@@ -117,6 +123,8 @@ class Sequencer(wiring.Component):
                 "issue": Out(1),
                 "read": Out(read_layout(plan)),
                 "group": Out(group_layout(plan)),
+                **index,
+                **cleared,
             }
         )
 
@@ -128,10 +136,14 @@ class Sequencer(wiring.Component):
         holds_input = Signal()
         busy = Signal(range(plan.lanes + plan.write_latency + 1))
         step = Signal(range(max(2, len(steps))))
-        column = Signal(range(max(2, *(one.term.length for one in steps))))
+        count = Signal(range(max(2, *(one.term.length for one in steps))), name="column")
         group = Signal(range(max(2, *(one.planned.groups for one in steps))))
         block = Signal(range(max(2, *(one.planned.operation.repeat for one in steps))))
         const = self._constants(m, steps, step)
+        last_column, last_group, ends_group, ends_block, ends_operation, ends_frame = (
+            Signal(name=name)
+            for name in ("last_column", "last_group", "ends_group", "ends_block", "ends_operation", "ends_frame")
+        )
         target = Signal(len(plan.data_memories))
         stops = Signal()
         zero = Signal()
@@ -140,10 +152,7 @@ class Sequencer(wiring.Component):
                 with m.Case(index):
                     self._state_dependent(m, one, state, target, stops, zero)
 
-        last_column, last_group, ends_group, ends_block, ends_operation, ends_frame = (
-            Signal(name=name)
-            for name in ("last_column", "last_group", "ends_group", "ends_block", "ends_operation", "ends_frame")
-        )
+        column, begins, ends = self._column(m, const, count, last_column, ends_block)
         fresh = Signal()
         waits = Signal()
         start = Signal()
@@ -151,13 +160,13 @@ class Sequencer(wiring.Component):
         # A group of one row is always finished before the next one.
         unfinished = busy > plan.write_latency + 1 if plan.lanes > 1 else Const(0, 1)
         m.d.comb += [
-            last_column.eq(column == const.length_last),
+            last_column.eq(ends),
             last_group.eq(group == const.groups_last),
             ends_group.eq(last_column & const.last_term),
             ends_block.eq(ends_group & last_group),
             ends_operation.eq(ends_block & (block == const.repeat_last)),
             ends_frame.eq(ends_operation & stops),
-            fresh.eq((column == 0) & (group == 0) & (block == 0)),
+            fresh.eq(begins & (group == 0) & (block == 0)),
             rows.eq(Mux(last_group, const.rows_last, plan.lanes)),
             waits.eq(
                 (fresh & const.wait & (busy != 0))
@@ -174,6 +183,8 @@ class Sequencer(wiring.Component):
             state.end.eq(self.end),
             state.finish.eq(self.issue & ends_frame),
         ]
+        if plan.config.smoothing is not None:
+            m.d.comb += self.cleared.eq(state.cleared)
         with m.If(start):
             m.d.sync += [running.eq(1), holds_input.eq(1)]
         with m.If(self.release):
@@ -187,14 +198,14 @@ class Sequencer(wiring.Component):
 
         with m.If(self.issue):
             with m.If(~last_column):
-                m.d.sync += column.eq(column + 1)
+                m.d.sync += count.eq(count + 1)
             with m.Else():
-                m.d.sync += column.eq(0)
+                m.d.sync += count.eq(0)
                 self._next_step(m, const, step, group, block, ends_group, ends_block, ends_operation, ends_frame)
         self._pointers(m, const, column, rows, target, ends_group, ends_block, ends_operation, ends_frame)
         m.d.comb += [
             self.read.zero.eq(zero),
-            self.read.first.eq((column == 0) & const.first_term),
+            self.read.first.eq(begins & const.first_term),
             self.read.last.eq(ends_group),
         ]
         return m
@@ -202,7 +213,7 @@ class Sequencer(wiring.Component):
     def _constants(self, m: Module, steps: list[_Step], step: Signal) -> data.View:
         """What the plan fixes, looked up by the present step."""
         plan = self.plan
-        shifts = product_shifts(plan)
+        shifts, skips = product_shifts(plan), plan.index_bits > 0
         rows = []
         for one in steps:
             planned, term = one.planned, one.term
@@ -234,6 +245,7 @@ class Sequencer(wiring.Component):
                     "output": int(planned.output),
                     "operation": plan.operations.index(planned),
                 }
+                | ({"indexed": int(plan.weight_memories[planned.weight_memory].index_bits > 0)} if skips else {})
             )
         layout = data.StructLayout({name: unsigned(bits_for(max(row[name] for row in rows))) for name in rows[0]})
         const = Signal(layout, name="const")
@@ -242,6 +254,30 @@ class Sequencer(wiring.Component):
                 with m.Case(index):
                     m.d.comb += const.eq(layout.const(row))
         return const
+
+    def _column(
+        self, m: Module, const: data.View, count: Signal, last_column: Value, ends_block: Value
+    ) -> tuple[Value, Value, Value]:
+        """Column of the present product in its term, and whether it is the term's first and its last.
+
+        It is counted, or, where blocks are skipped, was read with the weights of the product before; the first product
+        of an operation is that of column 0.
+        """
+        if not self.plan.index_bits:
+            return count, count == 0, count == const.length_last
+        opens = Signal(init=1)
+        begins = Signal(init=1)
+        column = Signal.like(count, name="kept_column")
+        ends = Signal()
+        with m.If(self.issue):
+            m.d.sync += [opens.eq(ends_block), begins.eq(last_column)]
+        with m.If(~const.indexed):
+            m.d.comb += [column.eq(count), ends.eq(count == const.length_last)]
+        with m.Elif(opens):
+            m.d.comb += ends.eq(const.length_last == 0)
+        with m.Else():
+            m.d.comb += [column.eq(self.index.column), ends.eq(self.index.last)]
+        return column, begins, ends
 
     def _state_dependent(
         self, m: Module, one: _Step, state: LayerState, target: Signal, stops: Signal, zero: Signal
@@ -285,7 +321,7 @@ class Sequencer(wiring.Component):
         self,
         m: Module,
         const: data.View,
-        column: Signal,
+        column: Value,
         rows: Value,
         target: Value,
         ends_group: Value,

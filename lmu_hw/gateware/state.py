@@ -33,6 +33,8 @@ class LayerState(wiring.Component):
         The frame's last product is issued.
     closes : Out(layers)
         Which layers compute their hidden state in this frame.
+    cleared : Out(1)
+        With smoothing only: the state is cleared in this cycle.
     """
 
     def __init__(self, plan: Plan):
@@ -41,7 +43,10 @@ class LayerState(wiring.Component):
         self._recurrent = [isinstance(layer, QuantizedLMU) for layer in plan.model.layers]
         self._valid = {(i, kind): Signal(name=f"valid{i}{kind}") for i in layers if self._recurrent[i] for kind in "mh"}
         self._turn = {(i, kind): Signal(name=f"turn{i}{kind}") for i in layers if self._recurrent[i] for kind in "mh"}
-        super().__init__({"start": In(1), "clear": In(1), "end": In(1), "finish": In(1), "closes": Out(len(layers))})
+        cleared = {} if plan.config.smoothing is None else {"cleared": Out(1)}
+        super().__init__(
+            {"start": In(1), "clear": In(1), "end": In(1), "finish": In(1), "closes": Out(len(layers)), **cleared}
+        )
 
     def valid(self, layer: int, kind: str) -> Value:
         """Whether the state ``m`` or ``h`` of a layer was written since it was cleared."""
@@ -57,6 +62,8 @@ class LayerState(wiring.Component):
         runs: Value = Const(1, 1)
         with m.If(self.start):
             m.d.sync += ends.eq(self.end)
+        if self.plan.config.smoothing is not None:
+            m.d.comb += self.cleared.eq((self.start & self.clear) | (self.finish & ends))
         for index, stride in enumerate(self.plan.model.strides):
             phase = Signal(range(max(2, stride)), name=f"phase{index}")
             closes = self.closes[index]

@@ -72,14 +72,14 @@ def accesses(plan: Plan) -> dict[str, Accesses]:
         for planned in plan.executed(frame):
             op = planned.operation
             rows = op.repeat * op.rows
-            reads[plan.weight_memories[planned.weight_memory].name] += op.repeat * planned.groups * op.columns
+            reads[plan.weight_memories[planned.weight_memory].name] += op.repeat * planned.words
             reads[plan.parameters.name] += rows
             if plan.table is not None and op.activation == "tanh":
                 reads[plan.table.name] += rows
             for term in planned.terms:
                 names = [plan.data_memories[index].name for index in term.location.memories]
                 for name in names:
-                    reads[name] += op.repeat * planned.groups * term.length / len(names)
+                    reads[name] += op.repeat * sum(map(len, term.columns)) / len(names)
             targets = [plan.data_memories[index].name for index in planned.target.memories] if planned.target else []
             for name in targets:
                 writes[name] += rows / len(targets)

@@ -4,6 +4,8 @@ The golden model is bit-exact with the Verilog, and the plan has every cycle, so
 of the Verilog has at those signals, at a fraction of its time.
 """
 
+import functools
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -86,13 +88,25 @@ def products_per_frame(plan: Plan) -> float:
     return issues(plan) * plan.lanes
 
 
+def _order(planned: PlannedOperation) -> tuple[IntArray, IntArray]:
+    """Row group, and column among those of all terms, of every product of a lane in a block, in order."""
+    starts = np.cumsum([0, *(term.length for term in planned.terms)])
+    groups, columns = [], []
+    for group in range(planned.groups):
+        for start, term in zip(starts, planned.terms, strict=False):
+            columns.append(start + np.array(term.columns[group], np.int64))
+            groups.append(np.full(len(columns[-1]), group))
+    return np.concatenate(groups), np.concatenate(columns)
+
+
 def _weights(planned: PlannedOperation, lanes: int) -> IntArray:
-    """Weights of an operation, shape (groups, lanes, columns); zero for rows that are not there."""
+    """Weights of an operation in order, shape (products of a lane, lanes); zero for rows that are not there."""
     op = planned.operation
     columns = np.concatenate([term.weights for term in op.terms], axis=1)
     padded = np.zeros((planned.groups * lanes, columns.shape[1]), np.int64)
     padded[: op.rows] = columns
-    return padded.reshape(planned.groups, lanes, -1)
+    group, column = _order(planned)
+    return padded.reshape(planned.groups, lanes, -1)[group, :, column]
 
 
 def _changes(values: IntArray, width: int) -> int:
@@ -117,18 +131,19 @@ def _streams(
     plan: Plan, planned: PlannedOperation, seen: dict[str, IntArray], previous: dict[str, IntArray]
 ) -> tuple[IntArray, IntArray, IntArray]:
     """Operands (batch, issues), products and sums (batch, issues, lanes) of an operation, in order."""
-    weights = _weights(planned, plan.lanes)
-    operands = _operands(planned, seen, previous)
-    batch, repeat, columns = operands.shape
+    group, column = _order(planned)
+    operands = _operands(planned, seen, previous)[:, :, column]
+    products = operands[..., None] * _weights(planned, plan.lanes)
     shifts = np.repeat([term.shift for term in planned.terms], [term.length for term in planned.terms])
-    operands = np.broadcast_to(operands[:, :, None], (batch, repeat, planned.groups, columns))
-    products = operands[:, :, :, None] * weights
-    totals = np.cumsum(products << shifts, axis=-1)
+    aligned = products << shifts[column, None]
+    opens = np.searchsorted(group, np.arange(planned.groups))
+    totals = np.cumsum(aligned, axis=2)
+    totals -= (totals - aligned)[:, :, opens[group]]
 
-    def lanes_last(values: IntArray) -> IntArray:
-        return np.moveaxis(values, 3, 4).reshape(batch, -1, plan.lanes)
+    def in_order(values: IntArray) -> IntArray:
+        return values.reshape(len(values), -1, plan.lanes)
 
-    return operands.reshape(batch, -1), lanes_last(products), lanes_last(totals)
+    return operands.reshape(len(operands), -1), in_order(products), in_order(totals)
 
 
 def _frames(plan: Plan, frames: IntArray) -> Iterator[tuple[IntArray, IntArray, IntArray]]:
@@ -171,17 +186,17 @@ def find_rates(plan: Plan, frames: IntArray) -> Rates:
     return Rates(operand / count, product / count, total / count)
 
 
+@functools.lru_cache(maxsize=4)
 def weight_toggles(plan: Plan) -> dict[str, float]:
     """Changed bits per frame of the words read from each weight memory: they are the same in every frame."""
-    found: dict[str, list[IntArray]] = {memory.name: [] for memory in plan.weight_memories}
+    images = plan.images()
+    found: dict[str, list[int]] = {memory.name: [] for memory in plan.weight_memories}
     for number in range(plan.period):
         for planned in plan.executed(number):
-            weights = np.moveaxis(_weights(planned, plan.lanes), 1, 2)
-            words = np.broadcast_to(weights, (planned.operation.repeat, *weights.shape))
-            found[plan.weight_memories[planned.weight_memory].name].append(words.reshape(1, -1, plan.lanes))
-    widths = dict(zip(found, plan.weight_widths, strict=True))
-    changes = {}
-    for name, parts in found.items():
-        words = np.concatenate([*parts, parts[0][:, :1]], axis=1) if parts else np.zeros((1, 1, 1), np.int64)
-        changes[name] = _changes(words, widths[name]) / plan.period
-    return changes
+            name = plan.weight_memories[planned.weight_memory].name
+            words = images[name][planned.weight_base : planned.weight_base + planned.words]
+            found[name].extend(words * planned.operation.repeat)
+    return {
+        name: sum((one ^ two).bit_count() for one, two in itertools.pairwise([*words, *words[:1]])) / plan.period
+        for name, words in found.items()
+    }

@@ -26,7 +26,7 @@ module lmu_bench;
   integer stalls, percent, seed, long_stall, limit, spaced, trace;
   reg [31:0] cycle = 0;
   reg [31:0] quiet = 0;  // cycles without any activity
-  reg [31:0] lfsr_i, lfsr_logits, lfsr_decision, lfsr_load;
+  reg [31:0] lfsr_i, lfsr_logits, lfsr_decision, lfsr_load, lfsr_event;
 
   function [31:0] next_random(input [31:0] value);
     reg [31:0] v;
@@ -72,6 +72,7 @@ module lmu_bench;
     lfsr_logits = seeded(2);
     lfsr_decision = seeded(3);
     lfsr_load = seeded(4);
+    lfsr_event = seeded(5);
     trace = $fopen("trace.txt", "w");
 `ifdef LMU_WAVES
     $dumpfile("waves.vcd");
@@ -102,6 +103,15 @@ module lmu_bench;
   wire loaded = 1;
 `endif
 
+`ifdef LMU_EVENT
+  wire event_valid;
+  wire [`LMU_EVENT_WIDTH-1:0] event_payload;
+  reg [31:0] event_gap = 0;
+  wire event_ready = event_gap == 0;
+`else
+  wire event_valid = 0;
+`endif
+
   `LMU_TOP dut (
     .clk(clk),
     .rst(rst),
@@ -112,6 +122,11 @@ module lmu_bench;
     .i_load__valid(load_valid),
     .i_load__payload(load_payload),
     .i_load__ready(load_ready),
+`endif
+`ifdef LMU_EVENT
+    .o_event__valid(event_valid),
+    .o_event__payload(event_payload),
+    .o_event__ready(event_ready),
 `endif
     .i__valid(i_valid),
     .i__payload(i_payload),
@@ -228,6 +243,24 @@ module lmu_bench;
     end
   end
 
+`ifdef LMU_EVENT
+  reg event_held = 0;
+  reg [`LMU_EVENT_WIDTH-1:0] event_before = 0;
+  always @(posedge clk) begin
+    if (event_valid) begin
+      lfsr_event <= next_random(lfsr_event);
+      event_gap <= event_ready ? gap_of(lfsr_event) : event_gap - 1;
+      event_before <= event_payload;
+    end
+    event_held <= !rst && event_valid && !event_ready;
+    if (!stopped && !rst) begin
+      if (event_valid && event_ready) $fwrite(trace, "s %0d %h\n", cycle, event_payload);
+      if (event_held && (!event_valid || event_payload !== event_before)) $fwrite(trace, "v %0d o_event\n", cycle);
+      if (event_valid === 1'bx) $fwrite(trace, "v %0d control\n", cycle);
+    end
+  end
+`endif
+
   // ---- monitors ---------------------------------------------------------------------------------------------------------
   wire [MEMORIES-1:0] reads = `LMU_READS;
   wire [MEMORIES-1:0] writes = `LMU_WRITES;
@@ -242,7 +275,7 @@ module lmu_bench;
   integer k;
   wire waiting = (slot_full && !barrier) || i_valid;
   wire active = issue || dut.finish.write || transfer || gap != 0 || reset_in != 0 || rst || !loaded || logits_valid
-    || decision_valid;
+    || decision_valid || event_valid;
   initial for (k = 0; k < MEMORIES; k = k + 1) counts[k] = 0;
 
   always @(posedge clk) begin

@@ -15,13 +15,14 @@ from numpy.typing import ArrayLike, NDArray
 from lmu_hw.config import StatePolicy, WeightStore
 from lmu_hw.emit import TOP, to_verilog, weight_image
 from lmu_hw.fixed import Format
-from lmu_hw.gateware.layouts import decision_layout, feature_layout, load_layout, logit_layout
+from lmu_hw.gateware.layouts import decision_layout, event_layout, feature_layout, load_layout, logit_layout
 from lmu_hw.golden import Golden, decide
 from lmu_hw.operations import output_name
 from lmu_hw.plan import Plan
 from lmu_hw.program import QuantizedModel
+from lmu_hw.smoothing import detect, sum_format
 from lmu_sim.runner import WAVES, Simulator, build, run
-from lmu_sim.stimulus import Expected, Frame, check, elements, reference, slots, stimulus
+from lmu_sim.stimulus import Expected, Frame, check, elements, gives_logits, logit_frames, reference, slots, stimulus
 
 __all__ = ["STALLS", "CosimResult", "Mismatch", "cosim"]
 
@@ -41,7 +42,8 @@ class Mismatch:
     Parameters
     ----------
     block : str
-        The vector, ``logits``, ``decision.label``, ``decision.score``, or ``frame_error``.
+        The vector, ``logits``, ``decision.label``, ``decision.score``, ``event.label``, ``event.score``, or
+        ``frame_error``.
     frame : int
         Index among the frames sent.
     element : int
@@ -351,6 +353,8 @@ def bench_config(plan: Plan) -> str:
         lines["END"] = 1
     if plan.config.state is StatePolicy.PULSE:
         lines["CLEAR"] = 1
+    if plan.config.smoothing is not None:
+        lines |= {"EVENT": 1, "EVENT_WIDTH": event_layout(plan).size}
     if plan.config.weights is WeightStore.RAM:
         layout = load_layout(plan)
         lines |= {f"LOAD_{name.upper()}": field.width for name, field in layout}
@@ -360,7 +364,8 @@ def bench_config(plan: Plan) -> str:
     constant = {memory.name for memory in (*plan.weight_memories, plan.parameters) if fixed}
     reads, writes = [], []
     for memory in plan.memories:
-        kind = {"table": r"finish.\table ", "output": r"\output .logits"}.get(memory.kind, f"memory_{memory.name}")
+        places = {"table": r"finish.\table ", "output": r"\output .logits", "sums": "smoother.sums"}
+        kind = places.get(memory.kind, f"memory_{memory.name}")
         reads.append(f"dut.{kind}.read")
         writable = memory.kind != "table" and memory.name not in constant
         writes.append(f"dut.{kind}.write" if writable else "1'b0")
@@ -393,6 +398,7 @@ class _Segment:
     elements: list[tuple[int, int, int | None]] = field(default_factory=list)
     logits: list[tuple[int, int | None]] = field(default_factory=list)
     decisions: list[tuple[int, int, int | None]] = field(default_factory=list)
+    events: list[tuple[int, int | None]] = field(default_factory=list)
     ended: int = 0
 
 
@@ -424,6 +430,8 @@ class _Trace:
                 segment.elements.append((now, int(rest[0]) if rest[0].isdigit() else -1, _number(rest[1])))
             elif kind == "l":
                 segment.logits.append((now, _number(rest[0])))
+            elif kind == "s":
+                segment.events.append((now, _number(rest[0])))
             elif kind == "d":
                 segment.decisions.append((now, int(rest[0]), _number(rest[1])))
             elif kind == "a":
@@ -484,6 +492,10 @@ class _Comparison:
         label = Format(max(1, (model.outputs - 1).bit_length()), 0, False)
         self.formats |= {"logits": logits, "decision.label": label, "decision.score": logits}
         self.formats["frame_error"] = Format(1, 0, False)
+        if plan.config.smoothing is not None:
+            score = sum_format(logits, plan.config.smoothing.shift)
+            self.blocks |= {"event.label": [0, 0], "event.score": [0, 0]}
+            self.formats |= {"event.label": label, "event.score": Format(score.signed_width + 1, score.frac, True)}
         self.found: list[tuple[tuple[int, int], Mismatch]] = []
 
     @property
@@ -502,6 +514,7 @@ class _Comparison:
                 needed = self._completed(segment, frames)
             self._elements(segment, frames, needed)
             self._outputs(segment, frames, needed, cut=number + 1 < count)
+            self._events(segment, frames, needed, cut=number + 1 < count)
             self._errors(segment, number)
 
     def _completed(self, segment: _Segment, frames: list[Expected]) -> int:
@@ -607,6 +620,27 @@ class _Comparison:
             scores = [(cycle, None if raw is None else self._logit(raw >> width, fmt)) for cycle, _, raw in one]
             self._compare("decision.label", order, 0, decided[0], labels, partial)
             self._compare("decision.score", order, 0, decided[1], scores, partial)
+
+    def _events(self, segment: _Segment, frames: list[Expected], needed: int, cut: bool) -> None:
+        """Events of a segment; those of the last two complete frames may be lost in a reset."""
+        smoothing = self.plan.config.smoothing
+        if smoothing is None:
+            return
+        giving, restarts = logit_frames(self.model, frames)
+        logits = np.array([one.values[output_name(self.model)] for one in giving]).reshape(-1, self.model.outputs)
+        found = detect(logits, smoothing, restarts)
+        due = sum(gives_logits(self.model, one) for one in frames[:needed]) - 2 * cut
+        label, score = self.formats["event.label"], self.formats["event.score"]
+        for place in range(max(len(found.frames), len(segment.events))):
+            known = place < len(found.frames)
+            frame = giving[int(found.frames[place])].frame if known else len(self.sent)
+            partial = known and cut and int(found.frames[place]) >= due
+            order = (frame, len(self.golden.operations))
+            got = segment.events[place : place + 1]
+            labels = [(cycle, None if raw is None else raw & ((1 << label.width) - 1)) for cycle, raw in got]
+            scores = [(cycle, None if raw is None else _signed(raw >> label.width, score.width)) for cycle, raw in got]
+            self._compare("event.label", order, 0, found.labels[place : place + 1], labels, partial)
+            self._compare("event.score", order, 0, found.scores[place : place + 1], scores, partial)
 
     @staticmethod
     def _logit(raw: int | None, fmt: Format) -> int | None:

@@ -1,6 +1,8 @@
 """Random valid models, to fuzz the hardware with: every feature of the cell, formats drawn tensor by tensor."""
 
+import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +11,7 @@ from scipy.linalg import expm
 from lmu_hw.fixed import Format, Overflow, Quantizer, Rounding
 from lmu_hw.program import QuantizedDense, QuantizedLayer, QuantizedLMU, QuantizedModel, Weights
 
-__all__ = ["legendre_memory", "random_frames", "random_model"]
+__all__ = ["legendre_memory", "prune_blocks", "random_frames", "random_model"]
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -63,6 +65,40 @@ def random_frames(rng: np.random.Generator, model: QuantizedModel, batch: int, s
     held = rng.choice([model.input.min, 0, model.input.max], shape)
     kind = np.repeat(rng.integers(0, 3, (batch, -(-steps // 4), 1)), 4, axis=1)[:, :steps]
     return np.where(kind == 0, held, noise)
+
+
+def prune_blocks(rng: np.random.Generator, model: QuantizedModel, rows: int, fraction: float) -> QuantizedModel:
+    """Set blocks of weights to zero, drawn at random.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of all randomness.
+    model : QuantizedModel
+        The network.
+    rows : int
+        Rows of a block, which has one column.
+    fraction : float
+        Of the blocks of every weight matrix, 0 to 1; those of the memory matrices stay.
+
+    Returns
+    -------
+    QuantizedModel
+        The same network otherwise.
+    """
+
+    def pruned(weights: Weights) -> Weights:
+        height, columns = weights.values.shape
+        blocks = -(-height // rows)
+        gone = rng.permutation(blocks * columns) < round(fraction * blocks * columns)
+        mask = np.repeat(gone.reshape(blocks, columns), rows, axis=0)[:height]
+        return dataclasses.replace(weights, values=np.where(mask, 0, weights.values))
+
+    layers = []
+    for layer in model.layers:
+        changed: dict[str, Any] = {name: pruned(weights) for name, weights in layer.weights.items()}
+        layers.append(dataclasses.replace(layer, **changed))
+    return dataclasses.replace(model, layers=tuple(layers))
 
 
 class _Draw:

@@ -219,6 +219,28 @@ def elements(golden: Golden, expected: Expected) -> list[tuple[int, str, int, In
     return found
 
 
+def logit_frames(model: QuantizedModel, frames: Sequence[Expected]) -> tuple[list[Expected], list[int]]:
+    """Frames that give logits, and which of them, by index, come first after a clear.
+
+    Parameters
+    ----------
+    model : QuantizedModel
+        The network.
+    frames : sequence of Expected
+        Frames between two resets, as `reference` gives them.
+    """
+    giving: list[Expected] = []
+    restarts: list[int] = []
+    cleared = False
+    for one in frames:
+        cleared |= one.phase == 0
+        if gives_logits(model, one):
+            restarts += [len(giving)] if cleared else []
+            giving.append(one)
+            cleared = False
+    return giving, restarts
+
+
 def gives_logits(model: QuantizedModel, expected: Expected) -> bool:
     """Whether a frame gives logits."""
     return output_name(model) in expected.values

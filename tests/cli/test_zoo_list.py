@@ -4,12 +4,13 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lmu_hw import program_file
 from lmu_hw.cli.main import main
-from lmu_hw.cli.zoo import cost
 from lmu_quantize import zoo
+from lmu_quantize.zoo.cost import cost
 
 
 def test_every_network_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -41,3 +42,22 @@ def test_layers_behind_a_stride_cost_less() -> None:
     always = first.e_x.bits
     assert cost(slow)[1] == always + (model.weight_bits - always) / 2
     assert cost(slow)[0] == always / 4 + 16 * 8 * 9 + (model.weight_bits - always) / 8 + 16 * 8 * 9
+
+
+def test_skipped_blocks_cost_nothing_but_the_index() -> None:
+    model = program_file.load(zoo.path("kws361", "quantized.safetensors"))
+    layers = []
+    for layer in model.layers:
+        ones = {name: np.ones_like(each.values) for name, each in layer.weights.items()}
+        if "w_m" in ones:
+            ones["w_m"][:, ::2] = 0
+        made = {name: dataclasses.replace(layer.weights[name], values=values) for name, values in ones.items()}
+        layers.append(dataclasses.replace(layer, **made))
+    pruned = dataclasses.replace(model, layers=tuple(layers))
+    skipped, dense = cost(pruned, 16), cost(pruned)
+    zeros = 3 * 112 * 64
+    assert dense[0] - skipped[0] == zeros
+    inputs = 40 + 112 + 112
+    words = inputs + 7 * (inputs + 3 * 64) + 112
+    assert skipped[1] == dense[1] - 4 * zeros + 8 * words
+    assert cost(model, 16) == cost(model)

@@ -16,7 +16,7 @@ from lmu_hw.golden import Golden
 from lmu_hw.operations import tanh_error
 from lmu_hw.plan import make_plan
 from lmu_hw.program import QuantizedDense, QuantizedModel, Weights
-from lmu_sim.random_models import random_frames, random_model
+from lmu_sim.random_models import prune_blocks, random_frames, random_model
 
 
 class Watched(Accelerator):
@@ -60,7 +60,8 @@ class Observation:
             ctx.set(dut.i.valid, 0)
             await ctx.tick().repeat(self.gap) if self.gap else None
         issued = sum(self.plan.frames[t % self.plan.period].issued for t in range(len(self.frames)))
-        while len(self.decisions) < self.expected or len(self.issues) < issued:
+        logits = self.expected * self.plan.model.outputs
+        while len(self.decisions) < self.expected or len(self.issues) < issued or len(self.logits) < logits:
             await ctx.tick()
             assert self.cycle < deadline, "the outputs did not come in time"
         await ctx.tick().repeat(4 * self.plan.lanes + 20)
@@ -198,6 +199,50 @@ def test_utilisation_counts_the_needed_products_only():
     assert plan.utilisation == sum(f.products for f in plan.frames) / (5 * sum(f.interval for f in plan.frames))
 
 
+PRUNED = [
+    (0.5, 4, {"layers": ("lmu", "lmu"), "units": 9, "inputs": 8}),
+    (0.8, 8, {"layers": ("lmu", "dense"), "units": 19, "inputs": 12, "memories": [(3, 6.0)] * 3, "stride": 2}),
+    (0.91, 2, {"layers": ("dense", "lmu"), "units": 11, "inputs": 7, "activation": "tanh", "e_m": True}),
+    (0.8, 1, {"layers": ("dense", "dense"), "units": 6, "inputs": 1}),
+    (1.0, 3, {"layers": ("lmu", "lmu", "dense"), "units": 7, "inputs": 6}),
+]
+
+
+def check_pruned(seed, fraction, lanes, options):
+    rng = np.random.default_rng(seed)
+    model = prune_blocks(rng, random_model(rng, **options), lanes, fraction)
+    dense = make_plan(model, AcceleratorConfig(lanes=lanes))
+    plan = make_plan(model, AcceleratorConfig(lanes=lanes, skip_zero_blocks=True))
+    check_against_simulation(plan, rng)
+    assert plan.frames[-1].products <= dense.frames[-1].products
+    return plan, dense
+
+
+@pytest.mark.parametrize(("fraction", "lanes", "options"), PRUNED)
+def test_skipped_blocks_take_no_cycle(fraction, lanes, options):
+    plan, dense = check_pruned(1, fraction, lanes, options)
+    assert plan.index_bits > 0 == dense.index_bits
+    assert plan.frames[-1].issued < dense.frames[-1].issued
+    assert sum(memory.bits for memory in plan.weight_memories) < sum(memory.bits for memory in dense.weight_memories)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(40))
+def test_cycles_and_accesses_are_exact_for_any_pruned_model(seed):
+    layers = [("lmu", "dense"), ("lmu", "lmu"), ("dense", "lmu", "dense"), ("lmu",), ("dense", "dense")][seed % 5]
+    rng = np.random.default_rng(seed)
+    options = {"layers": layers, "units": int(rng.integers(1, 20)), "inputs": int(rng.integers(1, 12))}
+    check_pruned(2000 + seed, (0.5, 0.8, 0.91, 1.0)[seed % 4], (1, 2, 3, 4, 5, 8, 16)[seed % 7], options)
+
+
+def test_nothing_is_skipped_where_the_index_would_take_more():
+    rng = np.random.default_rng(5)
+    model = random_model(rng, layers=("lmu", "dense"), units=8)
+    plans = [make_plan(model, AcceleratorConfig(lanes=4, skip_zero_blocks=skip)) for skip in (False, True)]
+    assert to_verilog(plans[0]) == to_verilog(plans[1])
+    assert "stored_weight_bits" not in plans[1].report()
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -207,6 +252,7 @@ def test_utilisation_counts_the_needed_products_only():
         ({"lanes": 2.0}, TypeError, r"lanes must be an integer, not 2\.0"),
         ({"lanes": "8"}, TypeError, r"lanes must be an integer, not '8'"),
         ({"weights": "flash"}, ValueError, r"weights must be one of rom, ram, not 'flash'"),
+        ({"skip_zero_blocks": 1}, TypeError, r"skip_zero_blocks must be true or false, not 1"),
         ({"state": "never"}, ValueError, r"state must be one of keep, pulse, utterance, not 'never'"),
     ],
 )
@@ -216,10 +262,12 @@ def test_a_bad_configuration_is_refused(arguments, error, message):
 
 
 def test_a_configuration_survives_json():
+    config = AcceleratorConfig(lanes=2, skip_zero_blocks=True)
+    assert AcceleratorConfig.from_dict(config.to_dict()) == config
     config = AcceleratorConfig(np.int64(16), "ram", "utterance")
     assert config == AcceleratorConfig(16, WeightStore.RAM, StatePolicy.UTTERANCE)
     assert AcceleratorConfig.from_dict(config.to_dict()) == config
-    with pytest.raises(ValueError, match="unknown key 'lane' in the configuration, expected lanes, weights, state or"):
+    with pytest.raises(ValueError, match="unknown key 'lane' in the configuration, expected lanes, weights, "):
         AcceleratorConfig.from_dict({"lane": 4})
     with pytest.raises(ValueError, match=r"a configuration must be an object, not \[4\]"):
         AcceleratorConfig.from_dict([4])

@@ -14,9 +14,9 @@ from lmu_hw.emit import emit
 from lmu_hw.fixed import Format
 from lmu_hw.plan import make_plan
 from lmu_hw.program import QuantizedLMU
-from lmu_hw.shape import ShapeError, fitted, identification, shape, shape_digest
+from lmu_hw.shape import CAPACITIES, ShapeError, fitted, identification, shape, shape_digest
 from lmu_hw.weight_file import Image, WeightFileError, make_image, read_image
-from lmu_sim.random_models import random_model
+from lmu_sim.random_models import prune_blocks, random_model
 from tests.sim.interface_cases import retrained
 
 CONFIG = AcceleratorConfig(lanes=3, weights="ram")
@@ -106,6 +106,18 @@ def test_saturation_that_the_accelerator_lacks_is_refused(plan):
     without = {**described, "operations": [{**one, "saturates": False} for one in described["operations"]]}
     with pytest.raises(ShapeError, match="the accelerator has no saturator there"):
         fitted(plan, without)
+
+
+def test_more_weight_words_than_the_accelerator_has_are_refused():
+    rng = np.random.default_rng(5)
+    model = random_model(rng, layers=("lmu", "dense"), units=12, inputs=9, stride=1)
+    config = AcceleratorConfig(lanes=3, weights="ram", skip_zero_blocks=True)
+    half, most = (make_plan(prune_blocks(rng, model, 3, fraction), config) for fraction in (0.5, 0.9))
+    room = {**shape(most), **{name: shape(half)[name] for name in CAPACITIES}}
+    with pytest.raises(ShapeError, match=r"layer0\.u: \d+ weight words are needed, the accelerator has \d+$"):
+        fitted(half, room)
+    with pytest.raises(ShapeError, match=r"layer0\.u: index_bits 0, the accelerator has \d$"):
+        fitted(make_plan(model, config), room)
 
 
 def test_writes_say_each_word_once_and_the_checksum_covers_them(plan):

@@ -24,7 +24,7 @@ from lmu_hw.power.rows import ROWS
 from lmu_hw.power.table import build, estimate
 from lmu_hw.power.technology import MemoryCosts, TechnologyError, load_technology, save_technology, shipped
 from lmu_quantize import zoo
-from lmu_sim.random_models import random_frames, random_model
+from lmu_sim.random_models import prune_blocks, random_frames, random_model
 
 TECHNOLOGIES = ("asap7", "ihp-sg13g2", "nangate45", "sky130A")
 BAND = 0.15
@@ -41,6 +41,15 @@ def a_plan(seed: int, **options):
     return make_plan(model, AcceleratorConfig(lanes=int(rng.integers(1, 6))))
 
 
+def a_pruned_plan(seed: int):
+    rng = np.random.default_rng(seed)
+    model = random_model(rng, layers=("lmu", "lmu", "dense"), units=9, inputs=6)
+    lanes = int(rng.integers(1, 6))
+    plan = make_plan(prune_blocks(rng, model, lanes, 0.8), AcceleratorConfig(lanes=lanes, skip_zero_blocks=True))
+    assert plan.index_bits
+    return plan
+
+
 def walk(plan, frames):
     """Operand, products and sums of all lanes, issue by issue, as plainly as can be."""
     golden, state = Golden(plan.model), None
@@ -53,9 +62,9 @@ def walk(plan, frames):
             for block in range(op.repeat):
                 for group in range(planned.groups):
                     sums = [0] * plan.lanes
-                    for term in op.terms:
+                    for number, term in enumerate(op.terms):
                         source = (previous if term.previous else seen)[term.source][0]
-                        for column in range(term.weights.shape[1]):
+                        for column in planned.terms[number].columns[group]:
                             operand = int(source[term.offset + block * term.step + column])
                             products = []
                             for lane in range(plan.lanes):
@@ -71,9 +80,10 @@ def changes(values, width):
     return sum(bin((a ^ b) & mask).count("1") for a, b in pairwise(values))
 
 
+@pytest.mark.parametrize("made", [a_plan, a_pruned_plan])
 @pytest.mark.parametrize("seed", range(6))
-def test_changes_are_those_of_the_schedule(seed: int):
-    plan = a_plan(seed)
+def test_changes_are_those_of_the_schedule(seed: int, made):
+    plan = made(seed)
     frames = random_frames(np.random.default_rng(seed), plan.model, 1, 2 * plan.period)
     steps = list(walk(plan, frames[0]))
     found = find_rates(plan, frames)
@@ -93,9 +103,10 @@ def test_typical_rates_are_the_rates_of_the_plan_that_they_came_from():
     assert vars(again) == pytest.approx(vars(rates))
 
 
+@pytest.mark.parametrize("made", [a_plan, a_pruned_plan])
 @pytest.mark.parametrize("seed", range(4))
-def test_accesses_are_those_of_the_plan(seed: int):
-    plan = a_plan(seed)
+def test_accesses_are_those_of_the_plan(seed: int, made):
+    plan = made(seed)
     found = accesses(plan)
     frames = plan.frames
     for memory in (*plan.weight_memories, plan.parameters):

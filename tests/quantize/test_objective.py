@@ -1,4 +1,4 @@
-"""The loss: balanced logits, words, and a teacher's outputs."""
+"""The loss: balanced logits, words, a teacher's outputs, and few activations and weights."""
 
 import dataclasses
 
@@ -15,8 +15,9 @@ from lmu_quantize.train.batches import Batches
 from lmu_quantize.train.config import TrainConfig
 from lmu_quantize.train.data import TrainingSet
 from lmu_quantize.train.frame_augment import FrameAugmentConfig
-from lmu_quantize.train.network import LMUNetwork
+from lmu_quantize.train.network import LayerSpec, LMUNetwork
 from lmu_quantize.train.objective import Objective, label_offset, word_offset
+from lmu_quantize.train.regularisation import activity_loss, density, weight_loss, zero_fractions
 from lmu_quantize.train.teacher import Teacher, TeacherConfig
 
 LABELS = ("yes", "no", "unknown", "silence")
@@ -104,6 +105,63 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn() -> None:
     network = LMUNetwork.from_float(parent)
     loss = objective(network(frames, 2), torch.zeros(4, 2, 6), frames, np.arange(4))
     assert abs(float(loss.detach())) < 1e-5
+
+
+def test_teacher_gives_its_outputs_where_the_student_has_some() -> None:
+    parent = load_float(zoo.path("kws361", "float-parent.safetensors"))
+    own, frames = FrontEnd.from_dict(parent.front_end), torch.randn(2, 49, 40)
+    expected = parent.run(frames.numpy())["logits"]
+    for period, last in ((2, [43, 45, 47]), (4, [39, 43, 47]), (3, [41, 44, 47])):
+        teacher = Teacher(TeacherConfig("kws361"), KEYWORD_LABELS, own, period)
+        np.testing.assert_allclose(teacher(frames, 3).numpy(), expected[:, last], atol=2e-5)
+    strided = dataclasses.replace(parent.layers[0], stride=2)
+    strided = dataclasses.replace(parent, layers=(strided, *parent.layers[1:]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lmu_quantize.train.teacher.load_float", lambda path: strided)
+        teacher = Teacher(TeacherConfig("kws361"), KEYWORD_LABELS, own, 4)
+        expected = strided.run(frames.numpy())["logits"][:, [21, 23]]
+        np.testing.assert_allclose(teacher(frames, 2).numpy(), expected, atol=2e-5)
+        message = r"^teacher 'kws361' has an output every 2 frames, the student every 3$"
+        with pytest.raises(ValueError, match=message):
+            Teacher(TeacherConfig("kws361"), KEYWORD_LABELS, own, 3)
+
+
+def test_density_is_one_of_equal_magnitudes_and_falls_with_zeros() -> None:
+    rows = torch.tensor([[2.0, -2, 2, 2], [0, 0, 0, 3], [0, 1, 0, -1]])
+    np.testing.assert_allclose(density(rows).numpy(), [1, 0.5, 0.5**0.5], atol=1e-6)
+    np.testing.assert_allclose(density(100 * rows).numpy(), density(rows).numpy(), atol=1e-6)
+    assert float(density(torch.zeros(3))) == 0
+    trace = {"layer0.u": torch.ones(2, 3), "layer0.h": rows[None], "layer1.h": torch.ones(1, 2, 2)}
+    assert float(activity_loss(trace)) == pytest.approx((float(density(rows.flatten())) + 1) / 2)
+    assert float(weight_loss([rows, torch.ones(3)])) == pytest.approx(float(density(rows).mean()))
+    assert zero_fractions(trace) == {"layer0.h": 5 / 12, "layer1.h": 0.0}
+
+
+def test_loss_of_activations_and_weights_makes_zeros() -> None:
+    torch.manual_seed(5)
+    batches = Batches(config(), training_set())
+    network = LMUNetwork(40, (LayerSpec(units=16, memories=4, order=4, thetas=(20,)),), 4, batch_norm=False)
+    frames, clips = torch.randn(16, 49, 40), np.arange(10, 90, 5)
+
+    def loss(**changes: object) -> tuple[torch.Tensor, float]:
+        objective = Objective(config(**changes), batches, None, None)
+        trace: dict[str, torch.Tensor] | None = {} if objective.traced else None
+        hidden = network.hidden(frames, 4, trace)
+        value = objective(network.logits(hidden), hidden, frames, clips, trace, network.parameters())
+        return value, float((hidden == 0).float().mean())
+
+    plain, few = loss()
+    matrices = [matrix for matrix in network.parameters() if matrix.ndim == 2]
+    both, _ = loss(activity_density=0.5, weight_density=0.25)
+    hidden = network.hidden(frames, 4)
+    rows = torch.stack([density(matrix).mean() for matrix in matrices])
+    torch.testing.assert_close(both, plain + 0.5 * density(hidden.flatten()) + 0.25 * rows.mean())
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
+    for _ in range(40):
+        optimizer.zero_grad()
+        loss(activity_density=3.0)[0].backward()
+        optimizer.step()
+    assert loss()[1] > few + 0.2
 
 
 def test_teacher_must_have_the_same_labels_and_features() -> None:

@@ -16,6 +16,7 @@ import torch
 from lmu_hw import program_file
 from lmu_hw.fixed import Format, Overflow
 from lmu_hw.golden import Golden, decide
+from lmu_hw.sparsity import stored_bits
 from lmu_quantize import zoo
 from lmu_quantize.dataset import SpeechCommands
 from lmu_quantize.features import FrontEnd
@@ -286,7 +287,7 @@ def test_configuration_goes_through_json() -> None:
         assert TrainConfig.from_json(config.to_json()) == config
     with pytest.raises(ValueError, match=r"^a training configuration must be a JSON object, not list$"):
         TrainConfig.from_json("[]")
-    with pytest.raises(FileNotFoundError, match=r"^huge: no such file, and .* \(there are: kws105, kws361, .*tiny\)$"):
+    with pytest.raises(FileNotFoundError, match=r"^huge: no such file, and .* \(there are: kws105, .*kws361, .*tiny\)$"):
         TrainConfig.from_recipe("huge", "", "")
     with pytest.raises(ValueError, match=r"^data and out must name folders, not '' and ''$"):
         train(TrainConfig())
@@ -430,6 +431,33 @@ def test_exact_training_resumes_and_exports_what_it_trained(tones: Path, tmp_pat
     decisions = decide(Golden(model).run(model.input.quantize(clips.frames))["logits"][:, -1])[0]
     score = score_decisions(decisions, clips.labels, model.labels)
     assert score.to_dict() == whole.scores["quantized.validation"].to_dict()
+
+
+def test_pruned_training_resumes_and_exports_zeros(tones: Path, tmp_path: Path) -> None:
+    pruning = {"fraction": 0.75, "rows": 4, "first_epoch": 1, "last_epoch": 2}
+    config = tone_config(tones, tmp_path / "whole", **EXACT, pruning=pruning)
+    train(config)
+
+    def stop(row: dict[str, object]) -> None:
+        if row["epoch"] in (1, 3):
+            raise Stop
+
+    for _ in range(2):
+        with pytest.raises(Stop):
+            train(dataclasses.replace(config, out=str(tmp_path / "parts")), cache=tmp_path / "whole", on_epoch=stop)
+    train(dataclasses.replace(config, out=str(tmp_path / "parts")), cache=tmp_path / "whole")
+    for name in ("float-parent.safetensors", "quantized.safetensors"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
+    model = program_file.load(tmp_path / "whole" / "quantized.safetensors")
+    for layer in model.layers[:-1]:
+        for name in ("w_x", "w_m"):
+            values = layer.weights[name].values
+            live = [values[first : first + 4].any(axis=0) for first in range(0, len(values), 4)]
+            assert 0.2 < np.mean(live) <= 0.25
+        assert layer.e_x.values.any()
+    stored = stored_bits(model, 4)
+    assert model.notes["stored_weight_bits"] == {"weights": stored.weights, "index": stored.index}
+    assert 0 < stored.total < model.weight_bits
 
 
 def test_training_starts_from_a_shipped_network() -> None:

@@ -11,9 +11,10 @@ from lmu_hw.fixed import Overflow
 from lmu_hw.golden import Golden
 from lmu_hw.operations import output_name
 from lmu_hw.plan import make_plan
+from lmu_hw.shape import fitted, shape
 from lmu_sim.cosim import STALLS, cosim
 from lmu_sim.faults import flip_bit
-from lmu_sim.random_models import random_frames, random_model
+from lmu_sim.random_models import prune_blocks, random_frames, random_model
 from lmu_sim.runner import Simulator
 from lmu_sim.stimulus import Frame, reference, stimulus
 
@@ -30,8 +31,13 @@ CASES = {
     "ram": (6, {"layers": ("lmu", "dense"), **FULL}, {"lanes": 5, "weights": "ram", "state": "utterance"}),
     "wrapping": (7, {"layers": ("lmu", "lmu"), "overflow": Overflow.WRAP}, {"lanes": 7, "state": "pulse"}),
     "wide": (8, {"layers": ("lmu", "dense"), "unsigned": True}, {"lanes": 64}),
+    "pruned": (10, {"layers": ("lmu", "lmu", "dense"), **SPOTTER, "units": 12}, {"lanes": 4, "state": "pulse"}),
+    "pruned ram": (11, {"layers": ("lmu", "dense"), **FULL, "units": 11, "inputs": 6}, {"lanes": 3, "weights": "ram"}),
     "any": (9, {"layers": ("dense", "lmu", "dense", "lmu")}, {"lanes": 4, "weights": "ram", "state": "pulse"}),
 }
+PRUNED = {"pruned": 0.8, "pruned ram": 0.91}
+"""Fraction of the blocks that are zero, and skipped."""
+
 COMPILED = ("2019", "strided", "ram")
 """Cases that Verilator runs in the quick tests; it builds each for many seconds."""
 
@@ -47,7 +53,11 @@ def quick_and_slow():
 def case(name, utterances=3, steps=6):
     seed, options, config = CASES[name]
     rng = np.random.default_rng(seed)
-    plan = make_plan(random_model(rng, **options), AcceleratorConfig(**config))
+    model = random_model(rng, **options)
+    if name in PRUNED:
+        model = prune_blocks(rng, model, config["lanes"], PRUNED[name])
+    plan = make_plan(model, AcceleratorConfig(**config, skip_zero_blocks=name in PRUNED))
+    assert (plan.index_bits > 0) == (name in PRUNED)
     return plan, random_frames(rng, plan.model, utterances, steps)
 
 
@@ -92,6 +102,19 @@ def test_cycles_are_the_planned_ones(name, builds):
     assert spaced.ok, spaced.report()
     assert len(spaced.latencies) == 12 // plan.period
     assert not spaced.intervals
+
+
+@pytest.mark.parametrize("fraction", [0.85, 1.0])
+def test_an_accelerator_with_weights_in_ram_runs_networks_with_other_blocks(fraction, builds):
+    plan, utterances = case("pruned ram")
+    fuller = random_model(np.random.default_rng(11), **CASES["pruned ram"][1])
+    loaded = prune_blocks(np.random.default_rng(1), fuller, plan.lanes, fraction)
+    roomy = make_plan(prune_blocks(np.random.default_rng(2), fuller, plan.lanes, 0.5), plan.config)
+    laid_out = fitted(make_plan(loaded, plan.config), shape(roomy))
+    assert laid_out.operations[-1].words < roomy.operations[-1].words
+    result = cosim(laid_out, utterances, stalls="random", seed=3, directory=builds, verilog=to_verilog(roomy))
+    assert result.ok, result.report()
+    assert (result.compared, result.differing) == (expected_count(plan, stimulus(plan, utterances, seed=3)), 0)
 
 
 def test_tensors_of_the_models_have_different_formats():

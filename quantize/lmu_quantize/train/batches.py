@@ -47,7 +47,10 @@ class Batches:
         self._noise: Tensor | None = None
 
     def epoch(self, rng: np.random.Generator) -> Iterator[tuple[Tensor, NDArray[np.int64]]]:
-        """Give the batches of one epoch: frames, float32 (batch, T, size), and the numbers of their clips."""
+        """Give the batches of one epoch: frames, float32 (batch, T, size), and the numbers of their clips.
+
+        The frames of the clips come last, after ``config.lead_frames`` of others.
+        """
         config, training = self.config, self.training
         clips = self._draw(rng)
         copies = rng.integers(training.frames.shape[0], size=len(clips))
@@ -56,10 +59,10 @@ class Batches:
             generator.manual_seed(int(rng.integers(2**62)))
         for number in range(self.count):
             part = slice(number * config.batch, (number + 1) * config.batch)
-            frames = training.frames[copies[part], clips[part]].astype(np.float32)
-            if config.frame_augment is not None:
-                frames = self._augmented(frames, generator)
+            frames = self._frames(copies[part], clips[part], generator)
             mask_frames(frames, config.augment, rng)
+            if config.lead_frames:
+                frames = np.concatenate([self._lead(clips, len(frames), rng, generator), frames], axis=1)
             yield torch.from_numpy(frames), clips[part]
 
     def frequencies(self) -> NDArray[np.float64]:
@@ -76,6 +79,27 @@ class Batches:
             drawn = rng.choice(self._drawn, self._wanted, replace=False, p=weights / weights.sum())
             chosen = np.concatenate([chosen, drawn])
         return rng.permutation(chosen)
+
+    def _frames(
+        self, copies: NDArray[np.int64], clips: NDArray[np.int64], generator: torch.Generator
+    ) -> NDArray[np.float32]:
+        """Frames of the given copies of clips, augmented, shape (clips, T, size)."""
+        frames = self.training.frames[copies, clips].astype(np.float32)
+        return frames if self.config.frame_augment is None else self._augmented(frames, generator)
+
+    def _lead(
+        self, clips: NDArray[np.int64], count: int, rng: np.random.Generator, generator: torch.Generator
+    ) -> NDArray[np.float32]:
+        """Frames that come before `count` clips: those of clips of the epoch in a row, cut anywhere."""
+        copies, _, each, _ = self.training.frames.shape
+        lead = self.config.lead_frames
+        row = [
+            self._frames(rng.integers(copies, size=count), rng.choice(clips, count), generator)
+            for _ in range(lead // each + 1)
+        ]
+        joined = np.concatenate(row, axis=1)
+        start = int(rng.integers(joined.shape[1] - lead, endpoint=True))
+        return joined[:, start : start + lead]
 
     def _augmented(self, frames: NDArray[np.float32], generator: torch.Generator) -> NDArray[np.float32]:
         """Augment normalised frames as log energies."""

@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lmu_hw.program import check_strides
 from lmu_quantize.dataset import KEYWORD_LABELS
 from lmu_quantize.features import FrontEnd
 from lmu_quantize.train.augment import AugmentConfig
 from lmu_quantize.train.frame_augment import FrameAugmentConfig
 from lmu_quantize.train.network import LayerSpec
+from lmu_quantize.train.peers import PeerSpec
+from lmu_quantize.train.pruning import PruningConfig
 from lmu_quantize.train.quantizers import QuantizationScheme
 from lmu_quantize.train.teacher import TeacherConfig
 
@@ -20,6 +23,7 @@ __all__ = ["RECIPES", "TrainConfig"]
 
 RECIPES = Path(__file__).parent / "recipes"
 """Folder of the recipes that are shipped."""
+REGULARISATION = ("activity_density", "weight_density")
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class TrainConfig:
         Parameters of `FrontEnd`, without normalisation.
     layers : tuple of LayerSpec
         LMU layers; a dense layer of logits follows.
+    network : PeerSpec, optional
+        A network of another kind for comparison, in the place of `layers`; it is not exact and has no warm start.
     init : str
         Name of a shipped model whose float parent gives the first weights; its layers must have the same shapes. Random
         weights if empty.
@@ -59,7 +65,10 @@ class TrainConfig:
         Clips of ``unknown`` (recorded), of silence and of spliced words in an epoch, as multiples of the mean number of
         clips of a keyword.
     loss_frames : int
-        Last frames over which the loss is averaged.
+        Last frames over which the loss is averaged; of a network with strides the outputs in them, at least one.
+    lead_frames : int
+        Frames of other clips before each clip, so that the state is not zero where the clip starts, as in a stream; 0
+        for none.
     label_smoothing : float
         0 to below 1.
     balanced : bool
@@ -70,6 +79,11 @@ class TrainConfig:
         Weight of a second loss, of telling all words apart that the clips say; its output layer is dropped in the end.
     teacher : TeacherConfig, optional
         A shipped network whose outputs are learnt too.
+    activity_density, weight_density : float
+        Weights of two losses, `lmu_quantize.train.regularisation.density` of the hidden states and of the weight
+        matrices, each the mean over layers: what is zero costs no multiplication.
+    pruning : PruningConfig, optional
+        Blocks of weights that go to zero in float training and stay zero.
     batch : int
         Clips in a batch.
     epochs, quantized_epochs : int
@@ -94,6 +108,7 @@ class TrainConfig:
     labels: tuple[str, ...] = KEYWORD_LABELS
     front_end: dict[str, Any] = field(default_factory=lambda: {"kind": "log-mel", "n_mels": 40})
     layers: tuple[LayerSpec, ...] = (LayerSpec(),)
+    network: PeerSpec | None = None
     init: str = ""
     batch_norm: bool = True
     dropout: float = 0.1
@@ -105,10 +120,14 @@ class TrainConfig:
     silence_ratio: float = 1.0
     splice_ratio: float = 0.0
     loss_frames: int = 4
+    lead_frames: int = 0
     label_smoothing: float = 0.05
     balanced: bool = False
     word_weight: float = 0.0
     teacher: TeacherConfig | None = None
+    activity_density: float = 0.0
+    weight_density: float = 0.0
+    pruning: PruningConfig | None = None
     batch: int = 128
     epochs: int = 60
     quantized_epochs: int = 20
@@ -126,7 +145,7 @@ class TrainConfig:
         if not self.layers or not all(isinstance(layer, LayerSpec) for layer in self.layers):
             raise ValueError(f"layers must be one or more LayerSpec, not {self.layers!r}")
         for name, low in (
-            ("copies", 1), ("loss_frames", 1), ("batch", 2), ("epochs", 1), ("quantized_epochs", 0), ("seed", 0),
+            ("copies", 1), ("loss_frames", 1), ("batch", 2), ("epochs", 1), ("quantized_epochs", 0), ("seed", 0), ("lead_frames", 0),
             ("threads", 1), ("limit", 1),
         ):  # fmt: skip
             value = getattr(self, name)
@@ -137,7 +156,7 @@ class TrainConfig:
         for name in ("dropout", "label_smoothing", "warmup"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be in 0 to below 1, not {getattr(self, name)!r}")
-        for name in ("unknown_ratio", "silence_ratio", "splice_ratio", "weight_decay", "word_weight"):
+        for name in ("unknown_ratio", "silence_ratio", "splice_ratio", "weight_decay", "word_weight", *REGULARISATION):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be a number of 0 or more, not {getattr(self, name)!r}")
         for name in ("learning_rate", "quantized_learning_rate"):
@@ -145,7 +164,24 @@ class TrainConfig:
                 raise ValueError(f"{name} must be a number above 0, not {getattr(self, name)!r}")
         if not isinstance(self.balanced, bool):
             raise ValueError(f"balanced must be true or false, not {self.balanced!r}")
+        if self.pruning is not None and self.pruning.last_epoch >= self.epochs:
+            raise ValueError(
+                f"pruning last_epoch must be below the {self.epochs} float epochs, not {self.pruning.last_epoch!r}"
+            )
+        check_strides(layer.stride for layer in self.layers)
+        if self.network is not None and (self.scheme.exact or self.init or self.pruning or self.period > 1):
+            raise ValueError(f"a {self.network.kind} network has no exact scheme, init, pruning or strides of layers")
         FrontEnd.from_dict(self.front_end)
+
+    @property
+    def period(self) -> int:
+        """Input frames for one output: the strides multiplied."""
+        return math.prod(layer.stride for layer in self.layers)
+
+    @property
+    def loss_outputs(self) -> int:
+        """Last outputs over which the loss is averaged."""
+        return max(1, self.loss_frames // self.period)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
@@ -215,9 +251,11 @@ class TrainConfig:
 
 
 _PARTS: dict[str, type[Any]] = {
+    "network": PeerSpec,
     "augment": AugmentConfig,
     "frame_augment": FrameAugmentConfig,
     "teacher": TeacherConfig,
+    "pruning": PruningConfig,
     "scheme": QuantizationScheme,
 }
 """Keys that hold a configuration of their own."""

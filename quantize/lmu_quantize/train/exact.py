@@ -8,6 +8,7 @@ matrices, activations and the state of every memory are on their grids, and roun
 rounding: that of the memory is the transposed product with the impulse response, parallel over time.
 """
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +24,7 @@ from lmu_quantize.model import DenseLayer, FloatModel, LMULayer
 from lmu_quantize.scales import WeightTerm, quantize_terms
 from lmu_quantize.train.exact_operations import EXACT, Narrow, NarrowedSum, OnGrid, RoundedMemory, memory_groups
 from lmu_quantize.train.quantizers import WeightQuantizer
+from lmu_quantize.train.windows import read_frames
 
 __all__ = ["ExactNetwork"]
 
@@ -51,7 +53,7 @@ class _Layer(nn.Module):
         bias = floats.tensors["b" if isinstance(floats, DenseLayer) else "b_h"]
         self.bias = nn.Parameter(torch.from_numpy(bias.astype(np.float32)))
         self.groups = memory_groups(integers, frames) if isinstance(integers, QuantizedLMU) else []
-        self.toeplitz: dict[int, list[Tensor]] = {}
+        self.toeplitz: dict[range, list[Tensor]] = {}
 
     def quantized(self, name: str) -> Tensor:
         """Give a weight matrix on its grid."""
@@ -86,13 +88,13 @@ class _Layer(nn.Module):
         bias: Tensor = OnGrid.apply(self.bias, torch.from_numpy(self.sum_frac(source)))
         return bias
 
-    def states(self, u: Tensor, last: int) -> Tensor:
-        """State of all memories in the last frames."""
-        if last not in self.toeplitz:
-            self.toeplitz[last] = [group.toeplitz(u.shape[1], last) for group in self.groups]
+    def states(self, u: Tensor, read: range) -> Tensor:
+        """State of all memories in the frames that are read."""
+        if read not in self.toeplitz:
+            self.toeplitz[read] = [group.toeplitz(u.shape[1], read) for group in self.groups]
         parts, start = [], 0
-        for group, toeplitz in zip(self.groups, self.toeplitz[last], strict=True):
-            parts.append(RoundedMemory.apply(u[..., start : start + group.count], group, toeplitz, last))
+        for group, toeplitz in zip(self.groups, self.toeplitz[read], strict=True):
+            parts.append(RoundedMemory.apply(u[..., start : start + group.count], group, toeplitz, read))
             start += group.count
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
 
@@ -144,15 +146,20 @@ class ExactNetwork(nn.Module):
                 if reach >= EXACT:
                     raise ValueError(f"layer{index}.{name}: a sum of products may reach {reach}, over 24 bits")
 
+    @property
+    def period(self) -> int:
+        """Input frames for one output: the strides multiplied."""
+        return math.prod(self.start.strides)
+
     def hidden(self, frames: Tensor, last: int, trace: dict[str, Tensor] | None = None) -> Tensor:
-        """Compute the hidden state of the last LMU layer in the last frames.
+        """Compute the hidden state of the last LMU layer in the last frames that compute it.
 
         Parameters
         ----------
         frames : Tensor
             float32, shape (batch, T, inputs); any values, they are quantized first.
         last : int
-            Frames wanted, counted from the end.
+            Outputs wanted, counted from the end; 1 to T // period.
         trace : dict, optional
             Receives ``layer{i}.u`` of all frames, ``layer{i}.m`` and ``.h`` of those computed, on their grids.
 
@@ -166,7 +173,7 @@ class ExactNetwork(nn.Module):
         value = (integers * 2.0**-fmt.frac).float()
         stages = self._stages()
         for index, (layer, source) in enumerate(stages[:-1]):
-            wanted = last if index == len(stages) - 2 else frames.shape[1]
+            wanted = last if index == len(stages) - 2 else value.shape[1] // self.start.strides[index]
             value = self._lmu(index, layer, source, value, wanted, trace)
         return value
 
@@ -178,10 +185,11 @@ class ExactNetwork(nn.Module):
             raise TypeError(f"layer{index} must be an LMU layer, not {type(integers).__name__}")
         no_bias = torch.zeros(len(integers.matrix))
         u = NarrowedSum.apply(Narrow(integers.u), no_bias, x, layer.quantized("e_x"))
-        m = layer.states(u, last)
+        read = read_frames(x.shape[1], last, integers.stride)
+        m = layer.states(u, read)
         pairs = [m, layer.quantized("w_m")]
         if integers.w_x is not None:
-            pairs += [x[:, x.shape[1] - last :], layer.quantized("w_x")]
+            pairs += [x[:, read.start : read.stop : read.step], layer.quantized("w_x")]
         h: Tensor = NarrowedSum.apply(Narrow(integers.h, relu=True), layer.grid_bias(source), *pairs)
         if trace is not None:
             trace |= {f"layer{index}.u": u, f"layer{index}.m": m, f"layer{index}.h": h}
@@ -233,7 +241,7 @@ class ExactNetwork(nn.Module):
     def _measured(self, frames: Tensor) -> list[dict[str, NDArray[np.float64]]]:
         """Mean square of all that each matrix multiplies."""
         trace: dict[str, Tensor] = {}
-        self.hidden(frames, frames.shape[1], trace)
+        self.hidden(frames, frames.shape[1] // self.period, trace)
         found, source = [], _power(frames)
         for index, (layer, _) in enumerate(self._stages()):
             powers = dict.fromkeys(layer.weights, source)
@@ -320,8 +328,8 @@ def _check_layer(index: int, layer: QuantizedLMU | QuantizedDense, last: bool) -
         _check(f"layer{index}.h", layer.h)
         return
     extra = [name for name in ("e_h", "e_m", "w_h", "b_u") if getattr(layer, name) is not None]
-    if extra or layer.activation != "relu" or layer.u_activation != "linear" or layer.stride != 1:
-        raise ValueError(f"layer{index} must be a feed-forward ReLU layer of stride 1 to be trained, without {extra}")
+    if extra or layer.activation != "relu" or layer.u_activation != "linear":
+        raise ValueError(f"layer{index} must be a feed-forward ReLU layer to be trained, without {extra}")
     if layer.b_h is None:
         raise ValueError(f"layer{index} must have a bias to be trained")
     for name in ("u", "m", "h"):

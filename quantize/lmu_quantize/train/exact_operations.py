@@ -97,27 +97,26 @@ class Memories:
     m_frac: int
     response: NDArray[np.float64]
 
-    def run(self, u: Tensor, last: int) -> Tensor:
-        """State of the last frames, shape (batch, last, count * order), of u in shape (batch, T, count)."""
+    def run(self, u: Tensor, read: range) -> Tensor:
+        """State in the frames that are read, shape (batch, len(read), count * order), of u, (batch, T, count)."""
         batch, frames, _ = u.shape
         order = len(self.b)
         driven = (u * 2.0**self.u_frac).transpose(0, 1).reshape(frames, batch * self.count, 1).to(self.b) * self.b
         half = torch.full((batch * self.count, order), 0.5, dtype=self.a.dtype)
         state = torch.zeros_like(half)
-        kept = torch.empty((last, *state.shape), dtype=self.a.dtype)
-        for now in range(frames):
+        kept = torch.empty((len(read), *state.shape), dtype=self.a.dtype)
+        for now in range(read[-1] + 1):
             total = torch.addmm(driven[now], state, self.a)
             state = total.add_(torch.copysign(half, total)).trunc_().clamp_(self.low, self.high)
-            if now >= frames - last:
-                kept[now - frames + last] = state
+            if now in read:
+                kept[read.index(now)] = state
         real = kept.float() * 2.0**-self.m_frac
-        return real.view(last, batch, self.count * order).transpose(0, 1)
+        return real.view(len(read), batch, self.count * order).transpose(0, 1)
 
-    def toeplitz(self, frames: int, last: int) -> Tensor:
-        """Matrix from u of all frames to the unrounded state of the last ones, shape (frames, last * order)."""
-        matrix = np.zeros((frames, last, len(self.b)))
-        for position in range(last):
-            now = frames - last + position
+    def toeplitz(self, frames: int, read: range) -> Tensor:
+        """Matrix from u of all frames to the unrounded state where it is read, shape (frames, len(read) * order)."""
+        matrix = np.zeros((frames, len(read), len(self.b)))
+        for position, now in enumerate(read):
             matrix[: now + 1, position] = self.response[now::-1]
         return torch.from_numpy(matrix.reshape(frames, -1).astype(np.float32))
 
@@ -126,10 +125,10 @@ class RoundedMemory(torch.autograd.Function):
     """The rounded recurrence forward, the transposed impulse response backward."""
 
     @staticmethod
-    def forward(ctx: Any, u: Tensor, group: Memories, toeplitz: Tensor, last: int) -> Tensor:
-        ctx.group, ctx.last = group, last
+    def forward(ctx: Any, u: Tensor, group: Memories, toeplitz: Tensor, read: range) -> Tensor:
+        ctx.group, ctx.last = group, len(read)
         ctx.save_for_backward(toeplitz)
-        return group.run(u, last)
+        return group.run(u, read)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:

@@ -21,6 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from lmu_hw import program_file
+from lmu_hw.sparsity import stored_bits
 from lmu_quantize import zoo
 from lmu_quantize.calibrate import quantize_model
 from lmu_quantize.dataset import SpeechCommands
@@ -37,6 +38,9 @@ from lmu_quantize.train.exact import ExactNetwork
 from lmu_quantize.train.network import LMUNetwork, storage_bits
 from lmu_quantize.train.objective import Objective
 from lmu_quantize.train.optimisation import make_optimizer, set_rate
+from lmu_quantize.train.peers import PeerNetwork
+from lmu_quantize.train.pruning import Pruner
+from lmu_quantize.train.regularisation import zero_fractions
 from lmu_quantize.train.teacher import Teacher
 
 __all__ = ["TrainResult", "evaluate", "train"]
@@ -46,6 +50,8 @@ EXACT_CALIBRATION_CLIPS = 256
 """Fewer, as the golden model runs on them."""
 EVALUATION_BATCH = 512
 
+Network = LMUNetwork | ExactNetwork | PeerNetwork
+
 
 @dataclass(frozen=True, eq=False)
 class TrainResult:
@@ -53,9 +59,10 @@ class TrainResult:
 
     Attributes
     ----------
-    model : FloatModel
-        The fine-tuned network with its weights on their grids; without fine-tuning the same as `parent`.
-    parent : FloatModel
+    model : FloatModel or None
+        The fine-tuned network with its weights on their grids; without fine-tuning the same as `parent`. None for a
+        network of another kind than LMU.
+    parent : FloatModel or None
         The float network of the best epoch.
     formats : dict
         As `LMUNetwork.formats` or `ExactNetwork.formats`; empty without fine-tuning.
@@ -66,8 +73,8 @@ class TrainResult:
         ``quantized.test``.
     """
 
-    model: FloatModel
-    parent: FloatModel
+    model: FloatModel | None
+    parent: FloatModel | None
     formats: dict[str, Any]
     history: list[dict[str, Any]]
     scores: dict[str, Score]
@@ -77,7 +84,7 @@ class TrainResult:
 class _Run:
     """State of a run between epochs; `_save` and `_resume` keep it on disk."""
 
-    network: LMUNetwork | ExactNetwork
+    network: Network
     head: nn.Linear | None
     optimizer: torch.optim.AdamW
     epoch: int
@@ -92,12 +99,14 @@ def train(
     cache: Path | None = None,
     console: Console | None = None,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
+    test: bool = True,
 ) -> TrainResult:
     """Train a network, resuming where an earlier run of the same configuration stopped.
 
     Writes to ``config.out``: ``float-parent.safetensors``, ``float.safetensors`` (the fine-tuned weights),
     ``formats.json``, ``train.csv``, ``result.json``, ``config.json``, after exact fine-tuning
-    ``quantized.safetensors``; and, to resume, ``checkpoint.pt``.
+    ``quantized.safetensors``; and, to resume, ``checkpoint.pt``. Of a network of another kind than LMU only
+    ``train.csv``, ``result.json``, ``config.json`` and the checkpoint.
 
     Parameters
     ----------
@@ -109,6 +118,8 @@ def train(
         Where progress is shown; none is shown without it.
     on_epoch : callable, optional
         Called with the row of each epoch after its checkpoint is written.
+    test : bool
+        Whether the networks are scored on the test clips, where there are any.
 
     Returns
     -------
@@ -140,7 +151,7 @@ def train(
         validation = prepare_evaluation(source, "validation", training.front_end)
         batches = Batches(config, training)
         taught = config.teacher
-        teacher = None if taught is None else Teacher(taught, config.labels, training.front_end)
+        teacher = None if taught is None else Teacher(taught, config.labels, training.front_end, config.period)
         run = _start(config, training)
         _resume(config, out / "checkpoint.pt", run, training)
         objective = Objective(config, batches, teacher, run.head)
@@ -161,15 +172,15 @@ def train(
                 completed=run.epoch,
                 description=f"{row['phase']} {row['epoch']}: {100 * row['validation_mean_recall']:.2f} % of validation",
             )
-        return _finish(config, run, training, validation, source)
+        return _finish(config, run, training, validation, source if test else None)
 
 
-def evaluate(network: LMUNetwork | ExactNetwork, data: EvaluationSet, labels: tuple[str, ...]) -> Score:
+def evaluate(network: Network, data: EvaluationSet, labels: tuple[str, ...]) -> Score:
     """Compare the last frame's logits with the labels.
 
     Parameters
     ----------
-    network : LMUNetwork or ExactNetwork
+    network : LMUNetwork, ExactNetwork or PeerNetwork
         Left in evaluation mode.
     data : EvaluationSet
         Frames and labels.
@@ -184,7 +195,7 @@ def evaluate(network: LMUNetwork | ExactNetwork, data: EvaluationSet, labels: tu
 
 
 @torch.no_grad()
-def _logits(network: LMUNetwork | ExactNetwork, data: EvaluationSet) -> NDArray[np.float64]:
+def _logits(network: Network, data: EvaluationSet) -> NDArray[np.float64]:
     """Compute the logits of the last frames, shape (clips, labels)."""
     network.eval()
     parts = [
@@ -192,6 +203,15 @@ def _logits(network: LMUNetwork | ExactNetwork, data: EvaluationSet) -> NDArray[
         for start in range(0, len(data.frames), EVALUATION_BATCH)
     ]
     return np.concatenate(parts)
+
+
+@torch.no_grad()
+def _zeros(network: Network, data: EvaluationSet) -> dict[str, float]:
+    """Give the fraction of zeros in the hidden states of every layer, on clips spread over a split."""
+    trace: dict[str, Tensor] = {}
+    frames = torch.from_numpy(data.frames[:: max(1, len(data.frames) // EVALUATION_BATCH)])
+    network(frames, frames.shape[1] // network.period, trace)
+    return zero_fractions(trace)
 
 
 def _source(config: TrainConfig) -> FrameSource:
@@ -207,8 +227,10 @@ def _source(config: TrainConfig) -> FrameSource:
     )
 
 
-def _network(config: TrainConfig) -> LMUNetwork:
+def _network(config: TrainConfig) -> LMUNetwork | PeerNetwork:
     inputs = FrontEnd.from_dict(config.front_end).size
+    if config.network is not None:
+        return PeerNetwork(inputs, config.network, len(config.labels), config.batch_norm, config.dropout)
     return LMUNetwork(inputs, config.layers, len(config.labels), config.batch_norm, config.dropout)
 
 
@@ -220,10 +242,10 @@ def _optimizer(config: TrainConfig, network: nn.Module, head: nn.Linear | None) 
 def _start(config: TrainConfig, training: TrainingSet) -> _Run:
     torch.manual_seed(config.seed)
     network = _network(config)
-    if config.init:
+    if isinstance(network, LMUNetwork) and config.init:
         parent = load_float(zoo.path(config.init, "float-parent.safetensors"))
         network.start_from(parent, _samples(config, training, CALIBRATION_CLIPS))
-    head = nn.Linear(config.layers[-1].units, len(training.words)) if config.word_weight else None
+    head = nn.Linear(network.w.shape[1], len(training.words)) if config.word_weight else None
     optimizer = _optimizer(config, network, head)
     return _Run(network, head, optimizer, 0, [], {}, {"float": -1.0, "quantized": -1.0})
 
@@ -234,16 +256,14 @@ def _begin_fine_tuning(config: TrainConfig, run: _Run, training: TrainingSet) ->
     run.optimizer = _optimizer(config, run.network, run.head)
 
 
-def _quantized(
-    config: TrainConfig, weights: dict[str, Tensor], training: TrainingSet
-) -> LMUNetwork | ExactNetwork:
+def _quantized(config: TrainConfig, weights: dict[str, Tensor], training: TrainingSet) -> Network:
     """Quantize a float network, with its formats chosen on training frames."""
     network = _network(config)
     network.load_state_dict(weights)
     network.eval()
     network.dropout.p = 0.0
     frames = _samples(config, training, EXACT_CALIBRATION_CLIPS if config.scheme.exact else CALIBRATION_CLIPS)
-    if not config.scheme.exact:
+    if isinstance(network, PeerNetwork) or not config.scheme.exact:
         network.quantize(config.scheme)
         network.calibrate(frames)
         return network
@@ -273,6 +293,7 @@ def _epoch(
     torch.manual_seed(int(rng.integers(2**62)))
     first, peak = (config.epochs, config.quantized_learning_rate) if quantized else (0, config.learning_rate)
     steps = batches.count * (config.quantized_epochs if quantized else config.epochs)
+    pruner = Pruner(config.pruning, run.network, run.epoch)
     if quantized:
         run.network.calibrate_weights()
     run.network.train()
@@ -280,17 +301,20 @@ def _epoch(
     rate = peak
     for number, (frames, clips) in enumerate(batches.epoch(rng)):
         rate = set_rate(run.optimizer, peak, ((run.epoch - first) * batches.count + number) / steps, config.warmup)
-        hidden = run.network.hidden(frames, config.loss_frames)
+        trace: dict[str, Tensor] | None = {} if objective.traced else None
+        hidden = run.network.hidden(frames, config.loss_outputs, trace)
         logits = run.network.logits(hidden)
-        loss = objective(logits, hidden, frames, clips)
+        loss = objective(logits, hidden, frames, clips, trace, run.network.parameters())
         run.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        pruner.mask_gradients()
         torch.nn.utils.clip_grad_norm_(run.network.parameters(), 5.0)
         run.optimizer.step()
+        pruner.hold()
         loss_sum += float(loss.detach())
         correct += _correct(logits, batches.training.labels[clips])
     score = evaluate(run.network, validation, config.labels)
-    if score.mean_recall > run.best_score[phase]:
+    if pruner.complete and score.mean_recall > run.best_score[phase]:
         run.best_score[phase] = score.mean_recall
         run.best[phase] = {name: value.clone() for name, value in run.network.state_dict().items()}
     return {
@@ -332,7 +356,7 @@ def _resume(config: TrainConfig, path: Path, run: _Run, training: TrainingSet) -
     if not path.exists():
         return
     state = torch.load(path, weights_only=True)
-    if state["config"] != _identity(config):
+    if _identity(TrainConfig.from_json(state["config"])) != _identity(config):
         raise ValueError(f"{path}: made by another configuration; give another out folder, or remove it")
     run.epoch, run.history = state["epoch"], state["history"]
     run.best, run.best_score = state["best"], state["best_score"]
@@ -351,13 +375,13 @@ def _identity(config: TrainConfig) -> str:
 
 
 def _finish(
-    config: TrainConfig, run: _Run, training: TrainingSet, validation: EvaluationSet, source: FrameSource
+    config: TrainConfig, run: _Run, training: TrainingSet, validation: EvaluationSet, test: FrameSource | None
 ) -> TrainResult:
-    """Score the best networks, once, and write everything."""
+    """Score the best networks, once, and write everything; `test` is where test clips are, if they are wanted."""
     parent = _network(config)
     parent.load_state_dict(run.best["float"])
     parent.eval()
-    networks: dict[str, LMUNetwork | ExactNetwork] = {"float": parent}
+    networks: dict[str, Network] = {"float": parent}
     if config.quantized_epochs:
         networks["quantized"] = _quantized(config, run.best["float"], training)
         networks["quantized"].load_state_dict(run.best["quantized"])
@@ -367,32 +391,46 @@ def _finish(
             offsets[kind] = unknown_offset(_logits(network, validation), validation, config.labels)
             network.shift_logit(config.labels.index("unknown"), offsets[kind])
     splits = {"validation": validation}
-    if source.speech.test_folder is not None:
-        splits["test"] = prepare_evaluation(source, "test", training.front_end)
+    if test is not None and test.speech.test_folder is not None:
+        splits["test"] = prepare_evaluation(test, "test", training.front_end)
     scores = {
         f"{kind}.{split}": evaluate(network, data, config.labels)
         for kind, network in networks.items()
         for split, data in splits.items()
     }
-    notes = _notes(config, training, scores) | {"unknown_offset": offsets}
+    notes = _notes(config, training, scores) | {
+        "unknown_offset": offsets,
+        "zero_activations": {kind: _zeros(network, validation) for kind, network in networks.items()},
+    }
+    out = Path(config.out)
+    if isinstance(parent, PeerNetwork):
+        _write_result(out, parent.size(config.scheme.weight_bits) | notes)
+        return TrainResult(None, None, {}, run.history, scores)
+    ours = {kind: network for kind, network in networks.items() if not isinstance(network, PeerNetwork)}
     front_end = training.front_end.to_dict()
     models = {}
-    for kind, network in networks.items():
+    for kind, network in ours.items():
         weights = "float32" if kind == "float" else "fine-tuned, on their quantization grids"
         models[kind] = network.to_float_model(config.labels, config.name, front_end, notes | {"weights": weights})
-    out = Path(config.out)
     model = models.get("quantized", models["float"])
-    formats = networks["quantized"].formats() if "quantized" in networks else {}
+    formats = ours["quantized"].formats() if "quantized" in ours else {}
     save_float(models["float"], out / "float-parent.safetensors")
     save_float(model, out / "float.safetensors")
-    final = networks.get("quantized")
+    final = ours.get("quantized")
     if isinstance(final, ExactNetwork):
+        if config.pruning is not None:
+            stored = stored_bits(final.to_quantized(), config.pruning.rows)
+            notes["stored_weight_bits"] = dataclasses.asdict(stored)
         program_file.save(final.to_quantized(notes), out / "quantized.safetensors")
     if formats:
         (out / "formats.json").write_text(json.dumps(formats, indent=2) + "\n")
     size = {"parameters": model.parameters, "storage_bits": storage_bits(model, config.scheme.weight_bits)}
-    (out / "result.json").write_text(json.dumps(size | notes, indent=2) + "\n")
+    _write_result(out, size | notes)
     return TrainResult(model, models["float"], formats, run.history, scores)
+
+
+def _write_result(out: Path, result: dict[str, Any]) -> None:
+    (out / "result.json").write_text(json.dumps(result, indent=2) + "\n")
 
 
 def _notes(config: TrainConfig, training: TrainingSet, scores: dict[str, Score]) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 The cell is the feed-forward one of the keyword-spotting LMU: ``u_t = e_x x_t``, ``m_t = A m_{t-1} + B u_t`` for each
 memory, ``h_t = relu(w_x x_t + w_m m_t + b_h)``. As u does not depend on the memory, the memory of all frames is one
-product of u with the Toeplitz matrix of the impulse response ``A**k B`` (Chilkuri and Eliasmith 2021, eq. 24); the
-result equals the recurrence of `lmu_quantize.model.FloatModel.run` to the tolerance of float32.
+product of u with a Toeplitz matrix (`lmu_quantize.train.windows`); the result equals the recurrence of
+`lmu_quantize.model.FloatModel.run` to the tolerance of float32.
 """
 
-import functools
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch.nn import functional
 from lmu_quantize.model import DenseLayer, FloatModel, LMULayer, Memory
 from lmu_quantize.scales import WeightTerm, quantize_terms
 from lmu_quantize.train.quantizers import ActivationQuantizer, QuantizationScheme, WeightQuantizer
+from lmu_quantize.train.windows import LearntWindows, read_frames, toeplitz
 
 __all__ = ["LMUBlock", "LMUNetwork", "LayerSpec", "storage_bits"]
 
@@ -40,6 +41,10 @@ class LayerSpec:
         How the memory is made discrete.
     input_weights : bool
         Whether the hidden units see the layer's input directly (``w_x``).
+    stride : int
+        The hidden state is computed in every ``stride``-th input frame.
+    learn_theta : bool
+        Whether float training learns the window lengths, one for each block of memories; `thetas` are where it starts.
     """
 
     units: int = 112
@@ -48,39 +53,26 @@ class LayerSpec:
     thetas: tuple[float, ...] = (24.0,)
     discretizer: str = "zoh"
     input_weights: bool = True
+    stride: int = 1
+    learn_theta: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("units", "memories", "order"):
+        for name in ("units", "memories", "order", "stride"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"layer {name} must be a positive integer, not {value!r}")
         object.__setattr__(self, "thetas", tuple(float(theta) for theta in self.thetas))
         if not self.thetas or self.memories % len(self.thetas):
             raise ValueError(f"layer thetas must divide the {self.memories} memories evenly, not {self.thetas!r}")
-        if not isinstance(self.input_weights, bool):
-            raise ValueError(f"layer input_weights must be true or false, not {self.input_weights!r}")
+        for name in ("input_weights", "learn_theta"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"layer {name} must be true or false, not {getattr(self, name)!r}")
         self.groups()
 
     def groups(self) -> tuple[tuple[Memory, int], ...]:
         """Memories of one window length and how many there are of them, in order."""
         count = self.memories // len(self.thetas)
         return tuple((Memory(self.order, theta, self.discretizer), count) for theta in self.thetas)
-
-
-@functools.lru_cache(maxsize=64)
-def _toeplitz(memory: Memory, frames: int, last: int) -> Tensor:
-    """Matrix from u of `frames` frames to the state of the `last` ones, float32 (frames, last * order)."""
-    a, b = memory.discretize()
-    response = np.empty((frames, memory.order))
-    state = b
-    for lag in range(frames):
-        response[lag] = state
-        state = a @ state
-    matrix = np.zeros((frames, last, memory.order))
-    for position in range(last):
-        now = frames - last + position
-        matrix[: now + 1, position] = response[now::-1]
-    return torch.from_numpy(matrix.reshape(frames, last * memory.order).astype(np.float32))
 
 
 class LMUBlock(nn.Module):
@@ -104,6 +96,8 @@ class LMUBlock(nn.Module):
         self.w_m = nn.Parameter(torch.randn(spec.units, states) * states**-0.5)
         self.w_x = nn.Parameter(torch.randn(spec.units, inputs) * inputs**-0.5) if spec.input_weights else None
         self.b_h = nn.Parameter(torch.zeros(spec.units))
+        memories = tuple(memory for memory, _ in spec.groups())
+        self.windows = LearntWindows(memories) if spec.learn_theta else None
         self.norm = nn.BatchNorm1d(spec.units) if batch_norm else None
         self.quantizers = nn.ModuleDict()
         self.u_quantizer: ActivationQuantizer | None = None
@@ -119,6 +113,13 @@ class LMUBlock(nn.Module):
         weight = self.weights()[name]
         return self.quantizers[name](weight) if name in self.quantizers else weight
 
+    def groups(self) -> tuple[tuple[Memory, int], ...]:
+        """Memories of one window length and how many there are of them, in order; learnt ones as they are now."""
+        if self.windows is None:
+            return self.spec.groups()
+        counts = (count for _, count in self.spec.groups())
+        return tuple(zip(self.windows.learnt(), counts, strict=True))
+
     def memory(self, u: Tensor, last: int) -> Tensor:
         """Compute the state of all memories.
 
@@ -127,32 +128,49 @@ class LMUBlock(nn.Module):
         u : Tensor
             float32, shape (batch, T, memories).
         last : int
-            Frames of which the state is wanted, counted from the end; 1 to T.
+            Computed frames of which the state is wanted, counted from the end; 1 to T // stride.
 
         Returns
         -------
         Tensor
             float32, shape (batch, last, memories * order), memory-major.
         """
-        batch, frames, _ = u.shape
-        order = self.spec.order
-        parts, start = [], 0
-        for memory, count in self.spec.groups():
-            group = u[..., start : start + count].transpose(1, 2)
-            state = group @ _toeplitz(memory, frames, last)
-            parts.append(state.view(batch, count, last, order).transpose(1, 2).reshape(batch, last, count * order))
-            start += count
+        return self._memory_major(self.order_major(u, last))
+
+    def _memory_major(self, states: list[Tensor]) -> Tensor:
+        parts = [m.unflatten(2, (self.spec.order, -1)).transpose(2, 3).flatten(2) for m in states]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
 
+    def order_major(self, u: Tensor, last: int) -> list[Tensor]:
+        """Compute the same state for each block of memories, shape (batch, last, order * count), order-major.
+
+        The product with the Toeplitz matrix gives it in this order without a copy.
+        """
+        frames, stride, start, parts = u.shape[1], self.spec.stride, 0, []
+        learnt = None if self.windows is None else self.windows.toeplitz(frames, last, stride)
+        for index, (memory, count) in enumerate(self.spec.groups()):
+            matrix = toeplitz(memory, frames, last, stride) if learnt is None else learnt[index]
+            state = matrix @ u[..., start : start + count]
+            parts.append(state.view(len(u), last, self.spec.order * count))
+            start += count
+        return parts
+
+    def order_major_weights(self) -> list[Tensor]:
+        """Give ``w_m`` for each block of memories, its columns in the order of `order_major`."""
+        units, order = self.spec.units, self.spec.order
+        sizes = [count * order for _, count in self.spec.groups()]
+        parts = self.weight("w_m").split(sizes, dim=1)
+        return [part.view(units, -1, order).transpose(1, 2).reshape(units, -1) for part in parts]
+
     def forward(self, x: Tensor, last: int, trace: dict[str, Tensor] | None = None) -> Tensor:
-        """Compute the hidden state of the last frames.
+        """Compute the hidden state of the last frames that are computed.
 
         Parameters
         ----------
         x : Tensor
             float32, shape (batch, T, inputs).
         last : int
-            Frames to compute, counted from the end; 1 to T.
+            Frames to compute, counted from the end; 1 to T // stride.
         trace : dict, optional
             Receives ``u``, ``m`` and ``h``.
 
@@ -160,21 +178,33 @@ class LMUBlock(nn.Module):
         -------
         Tensor
             float32, shape (batch, last, units).
+
+        Raises
+        ------
+        ValueError
+            `last` is out of range.
         """
+        read = read_frames(x.shape[1], last, self.spec.stride)
         u = functional.linear(x, self.weight("e_x"))
         if trace is not None:
             trace["u"] = u
         if self.u_quantizer is not None:
             u = self.u_quantizer(u)
-        m = self.memory(u, last)
-        total = functional.linear(m, self.weight("w_m"), self.b_h)
+        states = self.order_major(u, last)
+        if trace is not None:
+            trace["m"] = self._memory_major(states)
+        parts = zip(states, self.order_major_weights(), strict=True)
+        state, weight = next(parts)
+        total = functional.linear(state, weight, self.b_h)
+        for state, weight in parts:
+            total = total + functional.linear(state, weight)
         if self.w_x is not None:
-            total = total + functional.linear(x[:, x.shape[1] - last :], self.weight("w_x"))
+            total = total + functional.linear(x[:, read.start : read.stop : read.step], self.weight("w_x"))
         if self.norm is not None:
             total = self.norm(total.reshape(-1, self.spec.units)).view_as(total)
         h = functional.relu(total)
         if trace is not None:
-            trace |= {"m": m, "h": h}
+            trace["h"] = h
         return h if self.h_quantizer is None else self.h_quantizer(h)
 
     @torch.no_grad()
@@ -182,10 +212,11 @@ class LMUBlock(nn.Module):
         """Set the batch normalisation to change nothing on these frames, and give the layer's output."""
         norm, self.norm = self.norm, None
         trace: dict[str, Tensor] = {}
-        self(x, x.shape[1], trace)
+        stride = self.spec.stride
+        self(x, x.shape[1] // stride, trace)
         total = functional.linear(trace["m"], self.w_m, self.b_h)
         if self.w_x is not None:
-            total = total + functional.linear(x, self.w_x)
+            total = total + functional.linear(x[:, stride - 1 :: stride], self.w_x)
         self.norm = norm
         if norm is not None and norm.running_mean is not None and norm.running_var is not None:
             mean, variance = total.flatten(0, 1).mean(0), total.flatten(0, 1).var(0)
@@ -209,7 +240,9 @@ class LMUBlock(nn.Module):
         self.norm = None
 
     def quantize(self, scheme: QuantizationScheme) -> None:
-        """Switch fake quantization on, with scales still to be calibrated."""
+        """Switch fake quantization on, with scales still to be calibrated; learnt windows stay as they are."""
+        if self.windows is not None:
+            self.windows.requires_grad_(False)
         per_row = scheme.weight_scale == "row"
         for name, weight in self.weights().items():
             self.quantizers[name] = WeightQuantizer(weight.shape[0], scheme.weight_bits, per_row)
@@ -246,7 +279,7 @@ class LMUBlock(nn.Module):
     @torch.no_grad()
     def to_layer(self) -> LMULayer:
         """Give the layer in float64, weights as in the forward pass; batch normalisation must be folded."""
-        memories = tuple(memory for memory, count in self.spec.groups() for _ in range(count))
+        memories = tuple(memory for memory, count in self.groups() for _ in range(count))
         return LMULayer(
             memories,
             e_x=self.weight("e_x").double().numpy(),
@@ -254,6 +287,7 @@ class LMUBlock(nn.Module):
             w_x=None if self.w_x is None else self.weight("w_x").double().numpy(),
             b_h=self.b_h.double().numpy(),
             activation="relu",
+            stride=self.spec.stride,
         )
 
 
@@ -304,24 +338,29 @@ class LMUNetwork(nn.Module):
         """
         layers = [layer for layer in model.layers if isinstance(layer, LMULayer)]
         made = cls(model.inputs, tuple(_spec(layer) for layer in layers), len(model.labels), batch_norm=False)
-        made.start_from(model, torch.zeros(1, 1, model.inputs))
+        made.start_from(model, torch.zeros(1, made.period, model.inputs))
         return made
 
     def lmu_blocks(self) -> list[LMUBlock]:
         """List the LMU layers, first to last."""
         return [block for block in self.blocks if isinstance(block, LMUBlock)]
 
+    @property
+    def period(self) -> int:
+        """Input frames for one output: the strides multiplied."""
+        return math.prod(block.spec.stride for block in self.lmu_blocks())
+
     def forward(self, frames: Tensor, last: int = 1, trace: dict[str, Tensor] | None = None) -> Tensor:
-        """Compute the logits of the last frames of each sequence.
+        """Compute the last logits of each sequence.
 
         Parameters
         ----------
         frames : Tensor
             float32, shape (batch, T, inputs).
         last : int
-            Frames whose logits are wanted, counted from the end; 1 to T.
+            Outputs wanted, counted from the end; 1 to T // period.
         trace : dict, optional
-            Receives ``x`` and, for layer i, ``layer{i}.u``, ``.m`` and ``.h``.
+            Receives ``x`` and, for layer i, ``layer{i}.u``, ``.m`` and ``.h``; of the frames that were computed.
 
         Returns
         -------
@@ -338,7 +377,7 @@ class LMUNetwork(nn.Module):
         blocks = self.lmu_blocks()
         for index, block in enumerate(blocks):
             seen: dict[str, Tensor] | None = None if trace is None else {}
-            wanted = last if index == len(blocks) - 1 else frames.shape[1]
+            wanted = last if index == len(blocks) - 1 else value.shape[1] // block.spec.stride
             value = self.dropout(block(value, wanted, seen))
             if trace is not None and seen is not None:
                 trace.update({f"layer{index}.{name}": tensor for name, tensor in seen.items()})
@@ -360,6 +399,8 @@ class LMUNetwork(nn.Module):
     def start_from(self, model: FloatModel, frames: Tensor) -> None:
         """Take the weights of a float model; batch normalisation is set so that it changes nothing on these frames.
 
+        Windows are taken too, where they are learnt.
+
         Parameters
         ----------
         model : FloatModel
@@ -380,6 +421,10 @@ class LMUNetwork(nn.Module):
         for named, layer in zip(own, model.layers, strict=True):
             for name, parameter in named.items():
                 parameter.copy_(torch.tensor(layer.tensors[name]))
+        for block, layer in zip(self.lmu_blocks(), model.layers, strict=False):
+            if block.windows is not None and isinstance(layer, LMULayer):
+                step = len(layer.memories) // len(block.spec.thetas)
+                block.windows.start_from(tuple(memory.theta for memory in layer.memories[::step]))
         value = frames
         for block in self.lmu_blocks():
             value = block.start_norm(value)
@@ -423,7 +468,7 @@ class LMUNetwork(nn.Module):
                 raise ValueError("quantize the network before its scales are calibrated")
             seen: dict[str, Tensor] = {}
             block.u_quantizer.calibrate(functional.linear(value, block.weight("e_x")))
-            block(value, frames.shape[1], seen)
+            block(value, value.shape[1] // block.spec.stride, seen)
             block.h_quantizer.calibrate(seen["h"])
             value = block.h_quantizer(seen["h"])
 
@@ -484,11 +529,12 @@ def _spec(layer: LMULayer) -> LayerSpec:
         thetas=tuple(memory.theta for memory in kinds),
         discretizer=kinds[0].discretizer,
         input_weights=layer.w_x is not None,
+        stride=layer.stride,
     )
     if tuple(memory for memory, count in spec.groups() for _ in range(count)) != layer.memories:
         raise ValueError("the memories of a layer must be equal blocks that differ in their window length only")
-    if layer.activation != "relu" or layer.u_activation != "linear" or layer.stride != 1:
-        raise ValueError("a layer must be a ReLU layer of stride 1")
+    if layer.activation != "relu" or layer.u_activation != "linear":
+        raise ValueError("a layer must be a ReLU layer with a linear u")
     return spec
 
 

@@ -1,4 +1,6 @@
-"""What a network is trained for: labels, words, and the outputs of a teacher."""
+"""What a network is trained for: labels, words, the outputs of a teacher, and few activations and weights."""
+
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
@@ -9,6 +11,7 @@ from torch.nn import functional
 from lmu_quantize.train.batches import Batches
 from lmu_quantize.train.config import TrainConfig
 from lmu_quantize.train.data import TrainingSet
+from lmu_quantize.train.regularisation import activity_loss, weight_loss
 from lmu_quantize.train.teacher import Teacher
 
 __all__ = ["Objective", "label_offset", "word_offset"]
@@ -59,7 +62,15 @@ class Objective:
         self.label_offset = label_offset(batches) if config.balanced else zero
         self.word_offset = word_offset(batches) if config.balanced else zero
 
-    def __call__(self, logits: Tensor, hidden: Tensor, frames: Tensor, clips: NDArray[np.int64]) -> Tensor:
+    def __call__(
+        self,
+        logits: Tensor,
+        hidden: Tensor,
+        frames: Tensor,
+        clips: NDArray[np.int64],
+        trace: Mapping[str, Tensor] | None = None,
+        parameters: Iterable[Tensor] = (),
+    ) -> Tensor:
         """Compute the loss.
 
         Parameters
@@ -72,6 +83,10 @@ class Objective:
             float32, shape (batch, T, inputs), as the student sees them.
         clips : ndarray of int64, shape (batch,)
             Numbers of the clips in the training set.
+        trace : mapping of str to Tensor, optional
+            What the network computed; asked for where `traced`.
+        parameters : iterable of Tensor
+            Of the network.
 
         Returns
         -------
@@ -86,7 +101,16 @@ class Objective:
         if self.head is not None:
             words = torch.from_numpy(self.training.word_of[clips])
             loss = loss + self.config.word_weight * self._hard(self.head(hidden) + self.word_offset, words)
+        if trace is not None and self.traced:
+            loss = loss + self.config.activity_density * activity_loss(trace)
+        if self.config.weight_density:
+            loss = loss + self.config.weight_density * weight_loss(parameters)
         return loss
+
+    @property
+    def traced(self) -> bool:
+        """Whether the loss depends on hidden states of all layers."""
+        return self.config.activity_density > 0
 
     def _hard(self, logits: Tensor, targets: Tensor) -> Tensor:
         return functional.cross_entropy(

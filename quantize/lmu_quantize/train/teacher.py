@@ -57,30 +57,40 @@ class Teacher:
         Labels of the student.
     front_end : FrontEnd
         Of the student; that of the teacher may differ in its normalisation only.
+    period : int
+        Input frames for one output of the student.
 
     Raises
     ------
     ValueError
-        The network has other labels or another front end.
+        The network has other labels, another front end, or no output in some of the student's frames.
     """
 
-    def __init__(self, config: TeacherConfig, labels: tuple[str, ...], front_end: FrontEnd) -> None:
+    def __init__(
+        self, config: TeacherConfig, labels: tuple[str, ...], front_end: FrontEnd, period: int = 1
+    ) -> None:
         model = load_float(zoo.path(config.model, "float-parent.safetensors"))
         if model.labels != labels:
             raise ValueError(f"teacher {config.model!r} has the labels {', '.join(model.labels)}")
         own = FrontEnd.from_dict(model.front_end or {})
         if replace(own, offset=None, scale=None) != replace(front_end, offset=None, scale=None):
             raise ValueError(f"teacher {config.model!r} has another front end")
-        self.network = LMUNetwork.from_float(model).eval()
+        self.network, self.period = LMUNetwork.from_float(model).eval(), period
+        if period % self.network.period:
+            raise ValueError(
+                f"teacher {config.model!r} has an output every {self.network.period} frames, the student every {period}"
+            )
         student, teacher = _normalisation(front_end), _normalisation(own)
         self.scale = teacher[1] / student[1]
         self.offset = (student[0] - teacher[0]) * teacher[1]
 
     @torch.no_grad()
     def __call__(self, frames: Tensor, last: int) -> Tensor:
-        """Compute the logits of the last frames, float32, (batch, T, inputs) to (batch, last, labels)."""
-        logits: Tensor = self.network(frames * self.scale + self.offset, last)
-        return logits
+        """Compute the logits of the student's last outputs, float32, (batch, T, inputs) to (batch, last, labels)."""
+        frames = frames[:, : frames.shape[1] // self.period * self.period]
+        ratio = self.period // self.network.period
+        logits: Tensor = self.network(frames * self.scale + self.offset, (last - 1) * ratio + 1)
+        return logits[:, ::ratio]
 
 
 def _normalisation(front_end: FrontEnd) -> tuple[Tensor, Tensor]:

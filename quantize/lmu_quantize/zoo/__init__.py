@@ -2,14 +2,15 @@
 
 from pathlib import Path
 
-__all__ = ["names", "path"]
+__all__ = ["ROOT", "names", "path"]
 
-_ROOT = Path(__file__).parent
+ROOT = Path(__file__).parent
+"""Holds a folder for each model."""
 
 
 def names() -> list[str]:
     """Names of the shipped models."""
-    return sorted(folder.name for folder in _ROOT.iterdir() if (folder / "card.md").is_file())
+    return sorted(folder.name for folder in ROOT.iterdir() if (folder / "card.md").is_file())
 
 
 def path(name: str, file: str) -> Path:
@@ -23,4 +24,4 @@ def path(name: str, file: str) -> Path:
         ``float.safetensors``, ``quantized.safetensors``, ``calibration.safetensors``, ``test.safetensors``,
         ``card.md``.
     """
-    return _ROOT / name / file
+    return ROOT / name / file

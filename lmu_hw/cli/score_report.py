@@ -1,0 +1,66 @@
+"""The report of a score: a table label by label and the confusion matrix as a picture."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from lmu_hw.cli.console import CommandError
+from lmu_quantize.score import Score
+from lmu_quantize.score_table import to_csv, to_markdown
+
+__all__ = ["CONFUSION", "draw_confusion", "write_report"]
+
+CONFUSION = "confusion.png"
+LABELS_CSV, LABELS_MD = "labels.csv", "labels.md"
+
+
+def draw_confusion(score: Score, title: str, path: Path) -> None:
+    """Draw a confusion matrix: clips of a label in a row, shaded by their share of it.
+
+    Parameters
+    ----------
+    score : Score
+        What to draw.
+    title : str
+        Above it.
+    path : Path
+        SVG or PNG, by its suffix; the same score gives the same bytes with the same version of matplotlib.
+    """
+    shares = score.confusion / score.confusion.sum(axis=1, keepdims=True).clip(min=1)
+    size = 1.6 + 0.45 * len(score.labels)
+    with rc_context({"svg.hashsalt": "lmu-hw", "svg.fonttype": "path", "font.size": 8}):
+        figure = Figure(figsize=(size, size), layout="constrained")
+        axes = figure.add_subplot()
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for row, column in np.argwhere(score.confusion).tolist():
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, str(score.confusion[row, column]), ha="center", va="center", color=colour)
+        places = range(len(score.labels))
+        axes.set_xticks(places, score.labels, rotation=45, ha="right")
+        axes.set_yticks(places, score.labels)
+        axes.set_xlabel("decision")
+        axes.set_ylabel("label")
+        axes.set_title(title, loc="left", fontsize=8)
+        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=100)
+
+
+def write_report(score: Score, title: str, folder: Path) -> None:
+    """Write ``labels.csv``, ``labels.md`` and ``confusion.png``.
+
+    Parameters
+    ----------
+    score : Score
+        What to report.
+    title : str
+        Above the picture.
+    folder : Path
+        Made where it is missing.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise CommandError(f"{folder}: is a file, a folder for the report is needed")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / LABELS_CSV).write_text(to_csv(score))
+    (folder / LABELS_MD).write_text(to_markdown(score))
+    draw_confusion(score, title, folder / CONFUSION)

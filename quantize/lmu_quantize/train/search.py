@@ -1,0 +1,426 @@
+"""A search over the shapes of networks: accuracy on validation against what the hardware stores, multiplies and reads.
+
+Candidates are drawn at random from lists of choices and trained shortly, all by one recipe. The best go on to longer
+trainings (successive halving; Jamieson and Talwalkar 2016, arXiv:1502.07943). With several costs there is no one best:
+candidates are ordered by the Pareto front that they lie on, then by how far they are from others on it, so that the
+whole front goes on (the order of NSGA-II; Deb et al. 2002). Every finished training is a line of a file, by which a
+search goes on after a kill. The test set is never looked at.
+"""
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from lmu_hw import pareto, program_file
+from lmu_hw.sparsity import stored_bits
+from lmu_hw.tensor_file import write_whole
+from lmu_quantize.features import FrontEnd
+from lmu_quantize.train.config import TrainConfig
+from lmu_quantize.train.loop import train
+from lmu_quantize.train.network import LMUNetwork
+from lmu_quantize.zoo.cost import cost
+
+__all__ = ["SEARCHES", "Rung", "SearchConfig", "Trial", "candidates", "fronts", "order", "search", "write_csv"]
+
+SEARCHES = Path(__file__).parent / "searches"
+"""Folder of the searches that are shipped."""
+
+COSTS = ("kbits", "multiplications", "weight_bits")
+"""What the front weighs against `Trial.recall`."""
+
+TRIES = 200
+"""Draws for each candidate that is wanted, before the space is said to be too small."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One round of trainings of the same length.
+
+    Parameters
+    ----------
+    trials : int
+        Candidates that are trained.
+    epochs, quantized_epochs : int
+        Of each training; at least one of each.
+    """
+
+    trials: int
+    epochs: int
+    quantized_epochs: int
+
+    def __post_init__(self) -> None:
+        for name in ("trials", "epochs", "quantized_epochs"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"rung {name} must be a positive integer, not {value!r}")
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """What is searched, and how.
+
+    Parameters
+    ----------
+    recipe : str
+        A recipe's file or shipped name; its fine-tuning must be exact.
+    layers : tuple of dict
+        For each LMU layer a list of choices for each parameter of `LayerSpec` that is not its default.
+    kbits : tuple of two floats
+        Least and most thousands of bits of weights of a candidate, before pruning.
+    changes : dict
+        Keys of the recipe that are another in all trainings.
+    choices : dict of str to list
+        Keys of the recipe with the values to choose from.
+    rungs : tuple of Rung
+        Rounds, each with no more trials than the one before.
+    seed : int
+        Seed of the choice of candidates; the trainings have that of the recipe.
+    """
+
+    recipe: str
+    layers: tuple[dict[str, list[Any]], ...]
+    kbits: tuple[float, float]
+    changes: dict[str, Any] = field(default_factory=dict)
+    choices: dict[str, list[Any]] = field(default_factory=dict)
+    rungs: tuple[Rung, ...] = (Rung(16, 10, 2),)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("layers", "rungs", "kbits"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for where, choices in (("choices", self.choices), *((f"layers[{i}]", each) for i, each in self._numbered())):
+            for key, values in choices.items():
+                if not isinstance(values, list) or not values:
+                    raise ValueError(f"{where}.{key} must be a list of choices, not {values!r}")
+        if not self.layers:
+            raise ValueError("layers must be one or more objects of choices")
+        if not self.rungs or not all(isinstance(rung, Rung) for rung in self.rungs):
+            raise ValueError(f"rungs must be one or more Rung, not {self.rungs!r}")
+        counts = [rung.trials for rung in self.rungs]
+        if counts != sorted(counts, reverse=True):
+            raise ValueError(f"a rung must have no more trials than the one before, not {counts}")
+        if len(self.kbits) != 2 or not 0 <= self.kbits[0] < self.kbits[1]:
+            raise ValueError(f"kbits must be two ascending numbers of 0 or more, not {list(self.kbits)}")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise ValueError(f"seed must be an integer of at least 0, not {self.seed!r}")
+
+    def _numbered(self) -> list[tuple[int, dict[str, list[Any]]]]:
+        for layer in self.layers:
+            if not isinstance(layer, dict):
+                raise ValueError(f"layers must be objects of choices, not {layer!r}")
+        return list(enumerate(self.layers))
+
+    def to_json(self) -> str:
+        """JSON text, the same for equal searches."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "SearchConfig":
+        """Build a search from JSON text.
+
+        Raises
+        ------
+        ValueError
+            The text is not a JSON object, a key is unknown or missing, or a value is refused.
+        """
+        values = json.loads(text)
+        if not isinstance(values, dict):
+            raise ValueError(f"a search must be a JSON object, not {type(values).__name__}")
+        _check_keys("search", values, cls)
+        if "rungs" in values:
+            for rung in values["rungs"]:
+                _check_keys("rung", rung, Rung)
+            values["rungs"] = tuple(Rung(**rung) for rung in values["rungs"])
+        return cls(**values)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "SearchConfig":
+        """Read a search from a file, or one that is shipped, by its name.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such search.
+        """
+        shipped = SEARCHES / f"{Path(path).name.removesuffix('.json')}.json"
+        file = Path(path) if Path(path).is_file() else shipped
+        if not file.is_file():
+            known = ", ".join(sorted(each.stem for each in SEARCHES.glob("*.json")))
+            raise FileNotFoundError(f"{path}: no such file, and no shipped search of that name (there are: {known})")
+        return cls.from_json(file.read_text())
+
+    def training(self, candidate: Mapping[str, Any], rung: Rung, data: Path, out: Path, threads: int) -> TrainConfig:
+        """Make the configuration of one training; pruning, if any, ends at two thirds of its float epochs.
+
+        Parameters
+        ----------
+        candidate : mapping
+            Keys of the recipe, as `candidates` draws them.
+        rung : Rung
+            Length of the training.
+        data, out : Path
+            As in `TrainConfig`.
+        threads : int
+            Threads of PyTorch.
+
+        Raises
+        ------
+        ValueError
+            The configuration is refused, or its fine-tuning is not exact.
+        """
+        values = TrainConfig.from_recipe(self.recipe, data, out).to_dict() | self.changes | dict(candidate)
+        length: dict[str, Any] = {"epochs": rung.epochs, "quantized_epochs": rung.quantized_epochs, "threads": threads}
+        if values["pruning"] is not None:
+            span = {"first_epoch": rung.epochs // 8, "last_epoch": 2 * rung.epochs // 3}
+            length["pruning"] = values["pruning"] | span
+        config = TrainConfig.from_dict(values | length)
+        if not config.scheme.exact:
+            raise ValueError(f"a search counts integers: the scheme of recipe {self.recipe!r} must be exact")
+        return config
+
+
+def _check_keys(what: str, given: Any, kind: type[Any]) -> None:
+    if not isinstance(given, dict):
+        raise ValueError(f"a {what} must be a JSON object, not {given!r}")
+    fields = dataclasses.fields(kind)
+    known = [entry.name for entry in fields]
+    for key in given:
+        if key not in known:
+            raise ValueError(f"unknown {what} key {key!r}, expected {', '.join(known)}")
+    for entry in fields:
+        needed = entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING
+        if needed and entry.name not in given:
+            raise ValueError(f"{what} key {entry.name!r} is missing")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A finished training.
+
+    Parameters
+    ----------
+    candidate, rung : int
+        Numbers, from 0.
+    recall, accuracy : float
+        Mean recall of the labels, and accuracy, of the integers on validation, 0 to 1.
+    kbits : float
+        Thousands of bits of weights; of a pruned network those that the hardware stores, with the index.
+    multiplications, weight_bits : float
+        Per 20 ms of audio, as `lmu_quantize.zoo.cost.cost` counts them.
+    zeros : float
+        Fraction of zeros among the hidden states, mean over the layers.
+    seconds : float
+        Of the training's epochs.
+    changes : dict
+        What the candidate has of its own: ``layers`` and choices.
+    """
+
+    candidate: int
+    rung: int
+    recall: float
+    accuracy: float
+    kbits: float
+    multiplications: float
+    weight_bits: float
+    zeros: float
+    seconds: float
+    changes: dict[str, Any]
+
+
+def candidates(config: SearchConfig) -> list[dict[str, Any]]:
+    """Draw the candidates of the first rung, all different, of the size asked for.
+
+    Parameters
+    ----------
+    config : SearchConfig
+        The search.
+
+    Returns
+    -------
+    list of dict
+        Keys of the recipe.
+
+    Raises
+    ------
+    ValueError
+        The space has too few networks of that size, or a choice is refused whatever the others are.
+    """
+    rng = np.random.default_rng(config.seed)
+    wanted = config.rungs[0].trials
+    found: list[dict[str, Any]] = []
+    seen: set[str] = set()
+    refused = ""
+    for _ in range(TRIES * wanted):
+        drawn: dict[str, Any] = {"layers": [_draw(layer, rng) for layer in config.layers]}
+        drawn |= _draw(config.choices, rng)
+        text = json.dumps(drawn)
+        if text in seen:
+            continue
+        seen.add(text)
+        try:
+            size = _kbits(config.training(drawn, config.rungs[0], Path(), Path(), 1))
+        except ValueError as error:
+            refused = f"; the last draw was refused: {error}"
+            continue
+        if config.kbits[0] <= size <= config.kbits[1]:
+            found.append(drawn)
+        if len(found) == wanted:
+            return found
+    low, high = config.kbits
+    raise ValueError(f"the search wants {wanted} networks of {low:g} to {high:g} kbit, found {len(found)}{refused}")
+
+
+def _draw(choices: Mapping[str, list[Any]], rng: np.random.Generator) -> dict[str, Any]:
+    return {key: values[rng.integers(len(values))] for key, values in choices.items()}
+
+
+def _kbits(config: TrainConfig) -> float:
+    """Thousands of bits of the weights of a network."""
+    network = LMUNetwork(FrontEnd.from_dict(config.front_end).size, config.layers, len(config.labels))
+    weights = sum(parameter.numel() for parameter in network.parameters() if parameter.ndim >= 2)
+    return weights * config.scheme.weight_bits / 1000
+
+
+def search(
+    config: SearchConfig,
+    data: Path,
+    out: Path,
+    *,
+    threads: int = 1,
+    cache: Path | None = None,
+    console: Console | None = None,
+    on_trial: Callable[[Trial], None] | None = None,
+) -> list[Trial]:
+    """Train all candidates, going on where an earlier search of the same configuration stopped.
+
+    Parameters
+    ----------
+    config : SearchConfig
+        The search.
+    data : Path
+        Folder of Speech Commands.
+    out : Path
+        Receives ``search.json``, ``trials.jsonl`` with a line for each training, and the folders of the trainings.
+    threads : int
+        Threads of PyTorch; a training that was stopped must go on with as many.
+    cache : Path, optional
+        Folder of the frames; `out` if not given.
+    console : rich.console.Console, optional
+        Where progress is shown.
+    on_trial : callable, optional
+        Called after each training.
+
+    Returns
+    -------
+    list of Trial
+        Of all rungs.
+
+    Raises
+    ------
+    ValueError
+        The folder holds another search, or the space has too few candidates.
+    """
+    drawn = candidates(config)
+    out.mkdir(parents=True, exist_ok=True)
+    mine, kept = config.to_json(), out / "search.json"
+    if kept.exists() and kept.read_text() != mine:
+        raise ValueError(f"{kept}: made by another search; give another out folder, or remove it")
+    write_whole(kept, mine.encode())
+    done = {(trial.candidate, trial.rung): trial for trial in _read(out / "trials.jsonl")}
+    numbers = list(range(len(drawn)))
+    for index, rung in enumerate(config.rungs):
+        for number in numbers[: rung.trials]:
+            if (number, index) in done:
+                continue
+            folder = out / "trials" / f"{index}-{number:03}"
+            training = config.training(drawn[number], rung, data, folder, threads)
+            trial = Trial(number, index, **_measured(training, cache or out, console), changes=drawn[number])
+            with (out / "trials.jsonl").open("a") as file:
+                file.write(json.dumps(dataclasses.asdict(trial)) + "\n")
+            done[number, index] = trial
+            if on_trial is not None:
+                on_trial(trial)
+        finished = [done[number, index] for number in numbers[: rung.trials]]
+        numbers = [finished[place].candidate for place in order(finished)]
+    return list(done.values())
+
+
+def _measured(training: TrainConfig, cache: Path, console: Console | None) -> dict[str, float]:
+    """Train one candidate; what `Trial` says of it."""
+    result = train(training, cache=cache, console=console, test=False)
+    out = Path(training.out)
+    model = program_file.load(out / "quantized.safetensors")
+    rows = None if training.pruning is None else training.pruning.rows
+    products, bits = cost(model, rows)
+    score = result.scores["quantized.validation"]
+    zeros = json.loads((out / "result.json").read_text())["zero_activations"]["quantized"]
+    (out / "checkpoint.pt").unlink()
+    return {
+        "recall": score.mean_recall,
+        "accuracy": score.accuracy,
+        "kbits": (model.weight_bits if rows is None else stored_bits(model, rows).total) / 1000,
+        "multiplications": products,
+        "weight_bits": bits,
+        "zeros": float(np.mean(list(zeros.values()))),
+        "seconds": sum(row["seconds"] for row in result.history),
+    }
+
+
+def _read(path: Path) -> list[Trial]:
+    """Read the finished trainings; a line that a kill cut off is dropped."""
+    if not path.exists():
+        return []
+    lines = path.read_text().splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith("\n")]
+    if len(whole) != len(lines):
+        write_whole(path, "".join(whole).encode())
+    return [Trial(**json.loads(line)) for line in whole]
+
+
+def _objectives(trials: Sequence[Trial]) -> NDArray[np.float64]:
+    """What is to be small, shape (trials, 1 + costs)."""
+    return np.array([[-trial.recall, *(getattr(trial, name) for name in COSTS)] for trial in trials])
+
+
+def fronts(trials: Sequence[Trial]) -> NDArray[np.int64]:
+    """Number of the Pareto front of each trial: 0 where no other is as good in all and better in one, and so on.
+
+    Parameters
+    ----------
+    trials : sequence of Trial
+        Of one rung, one or more.
+
+    Returns
+    -------
+    ndarray of int64, shape (trials,)
+    """
+    return pareto.fronts(_objectives(trials))
+
+
+def order(trials: Sequence[Trial]) -> list[int]:
+    """Positions of trials, best first: by front, then by the distance to their neighbours on it."""
+    return pareto.order(_objectives(trials))
+
+
+def write_csv(trials: Sequence[Trial], path: Path) -> None:
+    """Write one row for each trial, with its Pareto front among those of its rung; nested values as JSON."""
+    rows = []
+    for rung in sorted({trial.rung for trial in trials}):
+        members = [trial for trial in trials if trial.rung == rung]
+        for trial, front in zip(members, fronts(members), strict=True):
+            values = dataclasses.asdict(trial)
+            rows.append(values | {"front": int(front), "changes": json.dumps(trial.changes)})
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(path, text.getvalue().encode())

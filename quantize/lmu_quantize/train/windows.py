@@ -1,0 +1,120 @@
+"""From u to the state of a memory, parallel over time, with windows that are given or learnt.
+
+The state of a frame is the sum over all earlier frames of ``A**k B u`` (Chilkuri and Eliasmith 2021, eq. 24), so the
+states of several frames are one product of u with a Toeplitz matrix. Where the window length is learnt, as in Voelker,
+Kajic and Eliasmith 2019, the matrix is a function of it: A and B are discretised again in every step, in float64, and
+the gradient goes through the matrix exponential.
+"""
+
+import functools
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lmu_quantize.model import Memory
+
+__all__ = ["LearntWindows", "read_frames", "toeplitz"]
+
+
+def read_frames(frames: int, last: int, stride: int) -> range:
+    """Frames in which the state is read: the last ones of every `stride`-th, counted as `LMULayer` does.
+
+    Parameters
+    ----------
+    frames : int
+        Length of the sequence.
+    last : int
+        Frames wanted, counted from the end.
+    stride : int
+        The state is read in frames ``stride - 1``, ``2 * stride - 1`` and so on.
+
+    Raises
+    ------
+    ValueError
+        The sequence has fewer such frames, or none is wanted.
+    """
+    computed = range(stride - 1, frames, stride)
+    if not 1 <= last <= len(computed):
+        raise ValueError(f"last must be in 1 to {len(computed)} for {frames} frames and stride {stride}, not {last!r}")
+    return computed[-last:]
+
+
+@functools.lru_cache(maxsize=64)
+def toeplitz(memory: Memory, frames: int, last: int, stride: int) -> Tensor:
+    """Matrix from u of all frames to the state where it is read, float32, shape (last * order, frames).
+
+    Parameters
+    ----------
+    memory : Memory
+        Order, window and discretisation.
+    frames, last, stride : int
+        As `read_frames` takes them.
+    """
+    a, b = memory.discretize()
+    response = np.empty((frames, memory.order))
+    state = b
+    for lag in range(frames):
+        response[lag] = state
+        state = a @ state
+    matrix = np.zeros((last, memory.order, frames))
+    for position, now in enumerate(read_frames(frames, last, stride)):
+        matrix[position, :, : now + 1] = response[now::-1].T
+    return torch.from_numpy(matrix.reshape(last * memory.order, frames).astype(np.float32))
+
+
+class LearntWindows(nn.Module):
+    """Memories of one order whose window lengths are parameters.
+
+    Parameters
+    ----------
+    memories : tuple of Memory
+        One for each window length, of equal order and discretisation; their windows are the first values. What is
+        learnt is the logarithm of the factor by which a window has grown, so it stays above 0.
+    """
+
+    def __init__(self, memories: tuple[Memory, ...]) -> None:
+        super().__init__()
+        self.memories = memories
+        self.growth = nn.Parameter(torch.zeros(len(memories)))
+
+    @torch.no_grad()
+    def start_from(self, thetas: tuple[float, ...]) -> None:
+        """Set the window lengths, in frames, one for each memory."""
+        start = torch.tensor([memory.theta for memory in self.memories], dtype=torch.float64)
+        self.growth.copy_(torch.log(torch.tensor(thetas, dtype=torch.float64) / start))
+
+    @torch.no_grad()
+    def learnt(self) -> tuple[Memory, ...]:
+        """Memories with the present window lengths."""
+        factors = self.growth.double().exp().tolist()
+        return tuple(
+            Memory(memory.order, memory.theta * factor, memory.discretizer)
+            for memory, factor in zip(self.memories, factors, strict=True)
+        )
+
+    def discretized(self) -> tuple[Tensor, Tensor]:
+        """Give A and B of all memories, float64, shapes (memories, order, order) and (memories, order)."""
+        first = self.memories[0]
+        start = torch.tensor([memory.theta for memory in self.memories], dtype=torch.float64)
+        theta = start * self.growth.double().exp()
+        continuous = torch.from_numpy(np.column_stack(first.continuous()))
+        scaled = continuous / theta[:, None, None]
+        a, b = scaled[..., :-1], scaled[..., -1]
+        if first.discretizer == "euler":
+            return a + torch.eye(first.order, dtype=torch.float64), b
+        exponential = torch.matrix_exp(functional.pad(scaled, (0, 0, 0, 1)))
+        return exponential[:, :-1, :-1], exponential[:, :-1, -1]
+
+    def toeplitz(self, frames: int, last: int, stride: int) -> Tensor:
+        """Give `toeplitz` of every memory, float32, shape (memories, last * order, frames), with gradients."""
+        power, state = self.discretized()
+        response = state[:, None]
+        while response.shape[1] < frames:  # lags 0 to n - 1 and A**n give those to 2 n - 1
+            response = torch.cat([response, response @ power.transpose(1, 2)], dim=1)
+            power = power @ power
+        lags = torch.tensor(read_frames(frames, last, stride))[:, None] - torch.arange(frames)
+        found = response.index_select(1, lags.clamp_min(0).flatten()) * (lags >= 0).flatten()[:, None]
+        found = found.view(len(found), last, frames, -1).transpose(2, 3)
+        return found.reshape(len(found), -1, frames).float()

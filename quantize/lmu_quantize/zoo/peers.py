@@ -1,0 +1,72 @@
+"""Results of networks of other kinds, trained like ours, that the zoo is compared with."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lmu_quantize import zoo
+
+__all__ = ["PUBLISHED", "Peer", "peers", "read_peer"]
+
+PUBLISHED = ((1683, 0.969), (361, 0.959), (105, 0.950), (49, 0.927))
+"""Kilobits and accuracy of the LMUs of Blouw et al. 2021 (arXiv:2009.04465): 12 labels, the whole dataset."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A network of another kind and its accuracy.
+
+    Parameters
+    ----------
+    name : str
+        Of its recipe.
+    kind : str
+        As in `lmu_quantize.train.peers.PeerSpec`.
+    kbits : float
+        Thousands of bits of trained weights, biases not counted.
+    float_accuracy, quantized_accuracy : float
+        On the official test clips, 0 to 1, before and after training with quantization.
+    clips : int
+        Test clips.
+    multiplications, weight_bits : float
+        Per frame of 20 ms.
+    """
+
+    name: str
+    kind: str
+    kbits: float
+    float_accuracy: float
+    quantized_accuracy: float
+    clips: int
+    multiplications: float
+    weight_bits: float
+
+
+def read_peer(result: dict[str, Any]) -> Peer:
+    """Read what training wrote as ``result.json``.
+
+    Raises
+    ------
+    ValueError
+        Something is missing.
+    """
+    try:
+        scores, recipe = result["scores"], result["recipe"]
+        return Peer(
+            name=recipe["name"],
+            kind=recipe["network"]["kind"],
+            kbits=result["weight_bits"] / 1000,
+            float_accuracy=scores["float.test"]["accuracy"],
+            quantized_accuracy=scores["quantized.test"]["accuracy"],
+            clips=scores["quantized.test"]["clips"],
+            multiplications=result["multiplications"],
+            weight_bits=result["fetched_bits"],
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not the result of a network of another kind, with its test clips ({error})") from None
+
+
+def peers(folder: Path = zoo.ROOT / "peers") -> list[Peer]:
+    """Read the results that are shipped, by name; none where there is no folder."""
+    return [read_peer(json.loads(path.read_text())) for path in sorted(folder.glob("*.json"))]
