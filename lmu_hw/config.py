@@ -2,14 +2,19 @@
 
 import enum
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from lmu_hw.smoothing import Smoothing
 
-__all__ = ["AcceleratorConfig", "Interface", "StatePolicy", "WeightStore"]
+__all__ = ["LEVERS", "AcceleratorConfig", "Interface", "StatePolicy", "WeightStore"]
 
 MAX_LANES = 64
+
+LEVERS = (
+    "skip_zero_blocks", "skip_zero_elements", "isolate_operands", "shift_operand", "split_sums", "control_reset"
+)  # fmt: skip
+"""Choices that save energy, each off unless it is asked for."""
 
 
 class StatePolicy(enum.Enum):
@@ -60,6 +65,18 @@ class AcceleratorConfig:
     skip_zero_blocks : bool
         Whether blocks of zero weights (one column of a row group) are neither stored nor multiplied, where the index
         that this needs takes fewer bits than they do (`lmu_hw.sparsity`).
+    skip_zero_elements : bool
+        Whether elements that a ReLU made zero are neither read nor multiplied: a frame takes as many cycles as its
+        data ask for, at most as many as without (`lmu_hw.timing`). Not together with `skip_zero_blocks`.
+    isolate_operands : bool
+        Whether multipliers that are wider than most weights are cut in two, and the upper part rests while the weights
+        are narrow; lanes that get no wide weights have none.
+    shift_operand : bool
+        Whether products are aligned by a shift of the operand that all lanes share, not of each product.
+    split_sums : bool
+        Whether the upper half of each lane's sum is clocked only when it changes.
+    control_reset : bool
+        Whether only control is reset: registers of data have no reset, so that clock gates can take them.
     smoothing : Smoothing, optional
         Adds events to the outputs, with the stream interface only.
     """
@@ -69,6 +86,11 @@ class AcceleratorConfig:
     state: StatePolicy = StatePolicy.KEEP
     interface: Interface = Interface.STREAM
     skip_zero_blocks: bool = False
+    skip_zero_elements: bool = False
+    isolate_operands: bool = False
+    shift_operand: bool = False
+    split_sums: bool = False
+    control_reset: bool = False
     smoothing: Smoothing | None = None
 
     def __post_init__(self) -> None:
@@ -86,8 +108,11 @@ class AcceleratorConfig:
             except ValueError:
                 choices = ", ".join(member.value for member in kind)
                 raise ValueError(f"{name} must be one of {choices}, not {value!r}") from None
-        if not isinstance(self.skip_zero_blocks, bool):
-            raise TypeError(f"skip_zero_blocks must be true or false, not {self.skip_zero_blocks!r}")
+        for name in LEVERS:
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name} must be true or false, not {getattr(self, name)!r}")
+        if self.skip_zero_blocks and self.skip_zero_elements:
+            raise ValueError("skip_zero_blocks and skip_zero_elements exclude each other, give one of them")
         if self.smoothing is not None and not isinstance(self.smoothing, Smoothing):
             raise TypeError(f"smoothing must be Smoothing or None, not {self.smoothing!r}")
         if self.smoothing is not None and self.interface is not Interface.STREAM:
@@ -98,8 +123,7 @@ class AcceleratorConfig:
         found: dict[str, Any] = {"lanes": self.lanes, "weights": self.weights.value, "state": self.state.value}
         if self.interface is not Interface.STREAM:
             found["interface"] = self.interface.value
-        if self.skip_zero_blocks:
-            found["skip_zero_blocks"] = True
+        found |= {name: True for name in LEVERS if getattr(self, name)}
         return found if self.smoothing is None else {**found, "smoothing": self.smoothing.to_dict()}
 
     @classmethod
@@ -107,12 +131,10 @@ class AcceleratorConfig:
         """Configuration from its JSON form; an unknown key is refused by name."""
         if not isinstance(data, dict):
             raise ValueError(f"a configuration must be an object, not {data!r}")
+        known = [field.name for field in fields(cls)]
         for key in data:
-            if key not in ("lanes", "weights", "state", "interface", "skip_zero_blocks", "smoothing"):
-                raise ValueError(
-                    f"unknown key {key!r} in the configuration, expected lanes, weights, state, interface, "
-                    "skip_zero_blocks or smoothing"
-                )
+            if key not in known:
+                raise ValueError(f"unknown key {key!r} in the configuration, expected {', '.join(known)}")
         if data.get("smoothing") is not None:
             data = {**data, "smoothing": Smoothing.from_dict(data["smoothing"])}
         return cls(**data)

@@ -13,7 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Format", "Overflow", "Quantizer", "Rounding", "exact_matmul", "requantize", "saturate", "shift_round", "shifter"]
+__all__ = [
+    "Format",
+    "Overflow",
+    "Quantizer",
+    "Rounding",
+    "exact_matmul",
+    "requantize",
+    "saturate",
+    "shift_round",
+    "shifter",
+]
 
 IntArray = NDArray[np.int64]
 

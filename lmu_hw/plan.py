@@ -19,7 +19,7 @@ from lmu_hw.placement import Location, MemoryPlan, place
 from lmu_hw.program import QuantizedModel
 from lmu_hw.schedule import NarrowStep, PlannedOperation, PlannedTerm, Schedule
 from lmu_hw.sparsity import Columns, MemoryColumns, memory_columns, stored_bits, weight_width
-from lmu_hw.timing import FrameTiming, steady_frames
+from lmu_hw.timing import FrameTiming, all_zero, steady_frames
 
 __all__ = ["Plan", "make_plan"]
 
@@ -39,8 +39,16 @@ class Plan(Schedule):
 
     @functools.cached_property
     def frames(self) -> tuple[FrameTiming, ...]:
-        """Timing of each frame of a stride period, in the steady state; frame 0 is the first after a clear."""
-        return steady_frames(self)
+        """Timing of each frame of a stride period, in the steady state; frame 0 is the first after a clear.
+
+        With `skip_zero_elements` that of frames in which nothing is skipped: none takes longer.
+        """
+        return steady_frames(self, {})
+
+    @functools.cached_property
+    def shortest_frames(self) -> tuple[FrameTiming, ...]:
+        """As `frames`, of frames in which every element that may be skipped is zero: none is shorter."""
+        return steady_frames(self, all_zero(self))
 
     def images(self) -> dict[str, list[int]]:
         """Contents of the weight, parameter and table memories: unsigned words, in order of address."""
@@ -50,7 +58,9 @@ class Plan(Schedule):
         """Key figures, JSON-able.
 
         ``tanh_error`` (of each table, over all inputs) only for a model with tanh, ``stored_weight_bits`` (trained
-        weights that are not skipped, and the index) only where blocks are skipped.
+        weights that are not skipped, and the index) only where blocks are skipped. Where zero elements are skipped,
+        cycles are those of frames without one, and ``least_cycles_per_frame`` and ``least_latency_cycles`` are those of
+        frames in which all are zero.
         """
         figures = {
             "lanes": self.lanes,
@@ -62,6 +72,10 @@ class Plan(Schedule):
             "memory_bits": self.memory_bits,
             "slowest_clock_hz_at_50_frames_per_s": math.ceil(50 * self.cycles_per_frame),
         }
+        if self.skipping_memories:
+            least = self.shortest_frames
+            figures["least_cycles_per_frame"] = sum(frame.interval for frame in least) / len(least)
+            figures["least_latency_cycles"] = max(frame.latency for frame in least)
         if self.index_bits:
             figures["stored_weight_bits"] = asdict(stored_bits(self.model, self.lanes))
         errors = tanh_errors(planned.operation for planned in self.operations)
@@ -99,6 +113,7 @@ def make_plan(model: QuantizedModel, config: AcceleratorConfig | None = None) ->
     depths = dict.fromkeys(widths, 0)
     parameter_base = 0
     planned = []
+    skipped = _skipped(operations, locations) if config.skip_zero_elements else set()
     waits = _waits(model, operations, locations)
     last_reader = max(i for i, op in enumerate(operations) if any(term.source == "x" for term in op.terms))
     for index, op in enumerate(operations):
@@ -107,7 +122,9 @@ def make_plan(model: QuantizedModel, config: AcceleratorConfig | None = None) ->
         planned.append(
             PlannedOperation(
                 operation=op,
-                terms=tuple(_planned_term(op, n, locations, waits[index, n], columns) for n in range(len(op.terms))),
+                terms=tuple(
+                    _planned_term(op, n, locations, waits[index, n], columns, skipped) for n in range(len(op.terms))
+                ),
                 groups=-(-op.rows // config.lanes),
                 weight_memory=widths.index(width),
                 weight_base=depths[width],
@@ -166,7 +183,7 @@ def _stored(operations: tuple[Operation, ...], config: AcceleratorConfig, width:
 
 
 def _planned_term(
-    op: Operation, number: int, places: dict[str, Location], wait: bool, columns: Columns
+    op: Operation, number: int, places: dict[str, Location], wait: bool, columns: Columns, skipped: set[str]
 ) -> PlannedTerm:
     term = op.terms[number]
     owner, _, kind = term.source.rpartition(".")
@@ -181,7 +198,14 @@ def _planned_term(
         shift=term.shift,
         wait=wait,
         columns=columns[number],
+        skips=term.source in skipped and not term.previous,
     )
+
+
+def _skipped(operations: tuple[Operation, ...], places: dict[str, Location]) -> set[str]:
+    """Vectors of which only elements that are not zero are read: outputs of a ReLU, at the bottom of their memory."""
+    found = {op.target for op in operations if op.activation == "relu" and op.closes_stride}
+    return {name for name in found if name in places and places[name] == Location(places[name].memories[:1], 0)}
 
 
 def _waits(

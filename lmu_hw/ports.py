@@ -61,7 +61,7 @@ MEANINGS = {
         "o_decision__payload": "index of the largest logit, the lowest on a tie, and that logit",
         "o_decision__valid": _VALID,
         "o_decision__ready": _READY,
-        "o_event__payload": "keyword that was heard, and its margin over the best background label",
+        "o_event__payload": "keyword that was heard, and its lead over the next label",
         "o_event__valid": _VALID,
         "o_event__ready": _READY,
         "frame_error": "one cycle for each frame that was dropped because its length was wrong",
@@ -162,15 +162,15 @@ TEXT = """\
 # Port reference
 
 This page is made from the signatures of the gateware by `lmu_hw.ports.markdown`; a test keeps it current. Widths are
-those of the shipped network {model} with {lanes} lanes, with smoothing over 16 frames; those of data, scores, labels and
-words follow the network.
+those of the shipped network {model} with {lanes} lanes, with smoothing of scores of 10 bits over 16 frames; those of
+data, scores, labels and words follow the network.
 Streams follow Amaranth's rules, which are AXI4-Stream's: a payload moves in a cycle with valid and ready high, and a
 valid payload stays until it moves. IP-XACT files (`NAME.xml`, IEEE 1685-2014) list the ports of each emitted
 accelerator with its own widths.
 
 """
 
-SMOOTHING = Smoothing(background=(0,), shift=4, threshold=0, refractory=1)
+SMOOTHING = Smoothing(background=(0,), score_bits=10, shift=4, threshold=1, refractory=1)
 """Whose widths are shown."""
 
 Choice = tuple[WeightStore, StatePolicy, Smoothing | None]

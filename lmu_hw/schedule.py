@@ -39,6 +39,8 @@ class PlannedTerm:
         Whether an element still on its way when the operation starts may go to a memory that is read.
     columns : tuple of tuple of int
         For each row group, the elements that are multiplied, in order; at least one.
+    skips : bool
+        Whether elements that are zero are left out as they come.
     """
 
     location: Location
@@ -51,6 +53,7 @@ class PlannedTerm:
     shift: int
     wait: bool
     columns: tuple[tuple[int, ...], ...]
+    skips: bool
 
 
 @dataclass(frozen=True)
@@ -200,8 +203,8 @@ class Schedule:
         """Sums of decision smoothing, if it is asked for."""
         if self.config.smoothing is None:
             return None
-        width = self.output.width + self.config.smoothing.shift
-        return MemoryPlan("sums", self.output.depth, width, self.output.signed, "sums")
+        width = self.config.smoothing.score_bits + self.config.smoothing.shift
+        return MemoryPlan("sums", self.output.depth, width, False, "sums")
 
     @property
     def memory_bits(self) -> dict[str, int]:
@@ -219,9 +222,44 @@ class Schedule:
         return tuple((memory.width - memory.index_bits) // self.lanes for memory in self.weight_memories)
 
     @property
+    def narrow_width(self) -> int | None:
+        """Bits of the weights that the lower part of a cut multiplier takes; None if multipliers are whole.
+
+        Those of the memory whose weights are multiplied most often.
+        """
+        if not self.config.isolate_operands:
+            return None
+        words = dict.fromkeys(self.weight_widths, 0)
+        for planned in self.operations:
+            words[self.weight_widths[planned.weight_memory]] += planned.operation.repeat * planned.words
+        width = max(words, key=lambda one: words[one])
+        return width if width < max(words) else None
+
+    @property
+    def wide_lanes(self) -> int:
+        """Lanes that get weights of more than `narrow_width` bits: the first ones, as many as a group has rows."""
+        wide = (one for one in self.operations if self.weight_widths[one.weight_memory] > (self.narrow_width or 0))
+        return max((one.rows_in(0, self.lanes) for one in wide), default=0)
+
+    @property
+    def operand_width(self) -> int:
+        """Bits of the operand of the multipliers, after its shift if it is the operand that is shifted."""
+        if not self.config.shift_operand:
+            return self.activation_width
+        signed = [memory.width if memory.signed else memory.width + 1 for memory in self.data_memories]
+        terms = (term for planned in self.operations for term in planned.terms)
+        return max(signed[term.location.memories[0]] + term.shift for term in terms)
+
+    @property
     def index_bits(self) -> int:
         """Bits beside the weights of a word that say what the next word holds; 0 if no blocks are skipped."""
         return max(memory.index_bits for memory in self.weight_memories)
+
+    @property
+    def skipping_memories(self) -> tuple[int, ...]:
+        """Data memories from which only elements that are not zero are read, by some operation."""
+        terms = (term for planned in self.operations for term in planned.terms if term.skips)
+        return tuple(sorted({term.location.memories[0] for term in terms}))
 
     def executed(self, frame: int) -> tuple[PlannedOperation, ...]:
         """Operations that run in the given frame, counted from a clear."""

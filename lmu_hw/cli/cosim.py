@@ -22,6 +22,7 @@ from lmu_hw.cli.inputs import (
     smoothing_argument,
     wav_frames,
 )
+from lmu_hw.config import LEVERS
 from lmu_hw.plan import make_plan
 from lmu_sim.cosim import STALLS, CosimResult, cosim
 from lmu_sim.runner import Simulator
@@ -30,6 +31,9 @@ SUMMARY = "compare the Verilog with the golden model, bit for bit"
 EXAMPLE = "lmu-hw cosim kws361 --lanes 16 --limit 2 --simulator verilator --stalls random"
 
 TIMEOUT_S = 600.0
+
+MOST_SHOWN = 8
+"""Different intervals of frames that are printed one by one."""
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -74,7 +78,7 @@ def replay_command(args: argparse.Namespace) -> str:
     else:
         words += [*(["--frames", str(args.frames)] if args.frames else []), "--limit", str(args.limit)]
     words += ["--lanes", str(args.lanes), "--weights", args.weights, "--state", args.state]
-    words += ["--skip-zero-blocks"] if args.skip_zero_blocks else []
+    words += [f"--{name.replace('_', '-')}" for name in LEVERS if getattr(args, name)]
     words += ["--smoothing", str(args.smoothing)] if args.smoothing else []
     words += ["--stalls", args.stalls, "--simulator", args.simulator, "--seed", str(args.seed)]
     words += ["--timeout", f"{args.timeout:g}"] if args.timeout != TIMEOUT_S else []
@@ -89,9 +93,13 @@ def print_result(result: CosimResult) -> None:
     console.print(blocks)
     print_saturated(result.saturated)
     if result.intervals:
-        measured = sorted({interval for interval, _ in result.intervals})
+        intervals = [interval for interval, _ in result.intervals]
+        measured = sorted(set(intervals))
         planned = "as planned" if result.as_planned else "NOT as planned"
-        console.print(f"cycles from frame to frame: {', '.join(map(str, measured))} ({planned})")
+        shown = ", ".join(map(str, measured))
+        if len(measured) > MOST_SHOWN:
+            shown = f"{measured[0]} to {measured[-1]}, mean {sum(intervals) / len(intervals):.0f}"
+        console.print(f"cycles from frame to frame: {shown} ({planned})")
     if result.waves is not None:
         console.print(f"waveforms: {result.waves}", markup=False)
     console.print(", ".join(f"{name} {value:.1f} s" for name, value in result.seconds.items()))

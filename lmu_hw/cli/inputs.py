@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lmu_hw import program_file
 from lmu_hw.cli.console import CommandError, progress
-from lmu_hw.config import AcceleratorConfig, Interface, StatePolicy, WeightStore
+from lmu_hw.config import LEVERS, AcceleratorConfig, Interface, StatePolicy, WeightStore
 from lmu_hw.program import QuantizedModel
 from lmu_hw.smoothing import Smoothing
 from lmu_hw.tensor_file import parse_json
@@ -49,6 +49,16 @@ __all__ = [
     "wav_frames",
     "writable",
 ]
+
+LEVER_HELP = {
+    "skip_zero_blocks": "neither store nor multiply blocks of weights (a column, as many rows as lanes) that are zero",
+    "skip_zero_elements": "neither read nor multiply elements that a ReLU made zero: cycles depend on the data",
+    "isolate_operands": "cut multipliers in two, the upper part resting while weights are narrow",
+    "shift_operand": "align products by a shift of the operand that all lanes share",
+    "split_sums": "clock the upper half of a sum only when it changes",
+    "control_reset": "reset control only, so that clock gates can take registers of data",
+}
+"""What the options of `lmu_hw.config.LEVERS` do."""
 
 Model = TypeVar("Model", FloatModel, QuantizedModel)
 """Either kind, the same in and out."""
@@ -370,7 +380,7 @@ def dataset_frames(
         for start in range(0, len(paths), 256):
             loaded = load_clips(paths[start : start + 256])
             for problem in loaded.problems:
-                raise CommandError(f"a clip cannot be used: {problem}".replace(" (resample=True converts)", ""))
+                raise CommandError(f"a clip cannot be used: {problem}")
             parts.append(front_end.frames_batch(loaded.clips))
             kept.append(truth[start : start + 256][loaded.kept])
             done(start)
@@ -407,11 +417,8 @@ def accelerator_arguments(command: argparse.ArgumentParser, title: str = "accele
         default="keep",
         help="when the state returns to zero: never, on a pulse, at the end of an utterance (default keep)",
     )
-    group.add_argument(
-        "--skip-zero-blocks",
-        action="store_true",
-        help="neither store nor multiply blocks of weights (a column of as many rows as lanes) that are zero",
-    )
+    for name, text in LEVER_HELP.items():
+        group.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=text)
     return group
 
 
@@ -441,6 +448,6 @@ def accelerator_config(args: argparse.Namespace) -> AcceleratorConfig:
         weights=args.weights,
         state=args.state,
         interface=interface,
-        skip_zero_blocks=args.skip_zero_blocks,
+        **{name: getattr(args, name) for name in LEVERS},
         smoothing=read_smoothing(getattr(args, "smoothing", None)),
     )

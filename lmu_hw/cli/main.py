@@ -15,6 +15,7 @@ from lmu_hw.cli import (
     demo,
     doctor,
     evaluate,
+    explore,
     faults,
     frames,
     hil,
@@ -34,7 +35,7 @@ from lmu_hw.tensor_file import write_whole
 __all__ = ["main", "parser"]
 
 COMMANDS = (
-    demo, quantize, evaluate, verilog, weights, cosim, synth, hil, power,
+    demo, quantize, evaluate, verilog, weights, cosim, synth, hil, power, explore,
     characterise, faults, train, search, zoo, frames, doctor,
 )
 

@@ -39,15 +39,13 @@ from lmu_hw.plan import Plan, make_plan
 from lmu_hw.power import table as tables
 from lmu_hw.power.published import published
 from lmu_hw.power.rates import find_rates
-from lmu_hw.power.report import ESTIMATED, OperatingPoint, Report
+from lmu_hw.power.report import ESTIMATED, OperatingPoint, Report, frame_rate
 from lmu_hw.power.scaling import RULE, Scaling, ScalingError, Target, parse_target, scale_energy
 from lmu_hw.power.technology import load_technology
 from lmu_hw.tensor_file import write_whole
 
 SUMMARY = "estimate the energy of an inference"
 EXAMPLE = "lmu-hw power kws361 --lanes 16 --tier gates --pdk ihp-sg13g2 --out build/power"
-
-FRAME_RATE = 50.0
 
 TECHNOLOGY = "ihp-sg13g2"
 """Of the tiers table and rtl, where none is named."""
@@ -96,10 +94,7 @@ def _config(args: argparse.Namespace) -> AcceleratorConfig:
 
 
 def _point(args: argparse.Namespace, plan: Plan) -> OperatingPoint:
-    rate = args.frame_rate
-    if rate is None:
-        front_end = plan.model.front_end
-        rate = front_end["sample_rate"] / front_end["hop"] if front_end else FRAME_RATE
+    rate = args.frame_rate or frame_rate(plan.model.front_end)
     clock = args.clock
     if clock is None:
         clock = rate * plan.cycles_per_frame

@@ -8,16 +8,16 @@ from matplotlib.figure import Figure
 
 from lmu_hw.cli.console import CommandError
 from lmu_quantize.score import Score
-from lmu_quantize.score_table import to_csv, to_markdown
+from lmu_quantize.score_table import label_rows, to_csv, to_markdown
 
-__all__ = ["CONFUSION", "draw_confusion", "write_report"]
+__all__ = ["CONFUSION", "draw_confusion", "report_folder", "write_report"]
 
 CONFUSION = "confusion.png"
 LABELS_CSV, LABELS_MD = "labels.csv", "labels.md"
 
 
 def draw_confusion(score: Score, title: str, path: Path) -> None:
-    """Draw a confusion matrix: clips of a label in a row, shaded by their share of it.
+    """Draw a confusion matrix: clips of a label in a row, shaded by their share of it; the recall beside it.
 
     Parameters
     ----------
@@ -28,22 +28,35 @@ def draw_confusion(score: Score, title: str, path: Path) -> None:
     path : Path
         SVG or PNG, by its suffix; the same score gives the same bytes with the same version of matplotlib.
     """
-    shares = score.confusion / score.confusion.sum(axis=1, keepdims=True).clip(min=1)
+    shading = score.confusion / score.confusion.sum(axis=1, keepdims=True).clip(min=1)
     size = 1.6 + 0.45 * len(score.labels)
+    shares = [[100 * share for share in (row.recall, *row.interval)] for row in label_rows(score)]
+    recalls = ["{:.1f} ({:.1f} to {:.1f})".format(*row) for row in shares]
     with rc_context({"svg.hashsalt": "lmu-hw", "svg.fonttype": "path", "font.size": 8}):
-        figure = Figure(figsize=(size, size), layout="constrained")
+        figure = Figure(figsize=(size + 1.3, size), layout="constrained")
         axes = figure.add_subplot()
-        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        axes.imshow(shading, cmap="Blues", vmin=0, vmax=1)
         for row, column in np.argwhere(score.confusion).tolist():
-            colour = "white" if shares[row, column] > 0.5 else "black"
+            colour = "white" if shading[row, column] > 0.5 else "black"
             axes.text(column, row, str(score.confusion[row, column]), ha="center", va="center", color=colour)
         places = range(len(score.labels))
         axes.set_xticks(places, score.labels, rotation=45, ha="right")
         axes.set_yticks(places, score.labels)
+        beside = axes.secondary_yaxis("right")
+        beside.set_yticks(places, recalls)
+        beside.tick_params(length=0)
+        beside.set_ylabel("recall, % (95 % interval)")
         axes.set_xlabel("decision")
         axes.set_ylabel("label")
         axes.set_title(title, loc="left", fontsize=8)
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=100)
+
+
+def report_folder(folder: Path) -> None:
+    """Make the folder of a report; refuse a file of that name."""
+    if folder.exists() and not folder.is_dir():
+        raise CommandError(f"{folder}: is a file, a folder for the report is needed")
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 def write_report(score: Score, title: str, folder: Path) -> None:
@@ -58,9 +71,7 @@ def write_report(score: Score, title: str, folder: Path) -> None:
     folder : Path
         Made where it is missing.
     """
-    if folder.exists() and not folder.is_dir():
-        raise CommandError(f"{folder}: is a file, a folder for the report is needed")
-    folder.mkdir(parents=True, exist_ok=True)
+    report_folder(folder)
     (folder / LABELS_CSV).write_text(to_csv(score))
     (folder / LABELS_MD).write_text(to_markdown(score))
     draw_confusion(score, title, folder / CONFUSION)

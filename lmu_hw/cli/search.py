@@ -8,6 +8,7 @@ front.svg and the networks; the front is that of the last rung. Needs PyTorch: p
 import argparse
 import dataclasses
 import importlib.util
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", metavar="FOLDER", type=Path, required=True, help="for the log, networks and pictures")
     command.add_argument("--threads", metavar="N", type=int, default=1, help="threads of PyTorch (default 1)")
     command.add_argument(
+        "--device", metavar="DEVICE", default="auto", help="cpu, cuda, or auto: a GPU if there is one (default auto)"
+    )
+    command.add_argument(
         "--cache", metavar="FOLDER", type=Path, help="for augmented frames, as of lmu-hw train (default OUT)"
     )
 
@@ -42,8 +46,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     config = SearchConfig.load(args.space)
     trials = search(
-        config, args.data, args.out, threads=args.threads, cache=args.cache, console=console, on_trial=_print_trial
-    )
+        config, args.data, args.out, threads=args.threads, device=args.device, cache=args.cache, console=console,
+        on_trial=_print_trial,
+    )  # fmt: skip
     last = [trial for trial in trials if trial.rung == len(config.rungs) - 1]
     front = [trial for trial, number in zip(last, fronts(last), strict=True) if number == 0]
     write_csv(trials, args.out / "trials.csv")
@@ -59,7 +64,7 @@ def _print_trial(trial: "Trial") -> None:
 
 
 def _print_front(front: list["Trial"]) -> None:
-    shown = table("candidate", "recall %", "accuracy %", "kbit", "products", "bits read", "zeros %", "layers")
+    shown = table("no.", "recall %", "accuracy %", "kbit", "products", "bits read", "zeros %")
     for trial in front:
         shown.add_row(
             str(trial.candidate),
@@ -69,12 +74,15 @@ def _print_front(front: list["Trial"]) -> None:
             f"{trial.multiplications:,.0f}",
             f"{trial.weight_bits:,.0f}",
             f"{100 * trial.zeros:.0f}",
-            _layers(trial.changes["layers"]),
         )
     console.print(shown)
+    for trial in front:
+        console.print(f"no. {trial.candidate}: {_choices(trial.changes)}", markup=False)
     console.print("recall and accuracy of the integers on validation; products and bits of weights read: per 20 ms")
 
 
-def _layers(layers: list[dict[str, Any]]) -> str:
-    """Short text of the choices of every layer."""
-    return "; ".join(" ".join(f"{key} {value}" for key, value in layer.items()) for layer in layers)
+def _choices(changes: dict[str, Any]) -> str:
+    """Short text of what a candidate has of its own: every layer, then the recipe's keys."""
+    own = {key: value for key, value in changes.items() if key != "layers"}
+    parts = [", ".join(f"{key} {json.dumps(value)}" for key, value in each.items()) for each in changes["layers"]]
+    return "; ".join([*parts, *(f"{key} {json.dumps(value)}" for key, value in own.items())])

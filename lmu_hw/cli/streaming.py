@@ -3,29 +3,34 @@
 import argparse
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 from numpy.typing import NDArray
 
 from lmu_hw.cli.console import CommandError, console, progress, stage, table
 from lmu_hw.cli.inputs import front_end_of, read_smoothing
+from lmu_hw.cli.score_report import report_folder
 from lmu_hw.golden import Golden, decide
 from lmu_hw.program import QuantizedModel
-from lmu_hw.smoothing import Smoothing, detect, margins, smooth
+from lmu_hw.smoothing import Smoothing, detect
 from lmu_hw.tensor_file import write_whole
 from lmu_quantize.dataset import SpeechCommands, load_clips
 from lmu_quantize.features import quantize_frames
 from lmu_quantize.score import Score, score_decisions
 from lmu_quantize.stream import Stream, make_stream, noise_part
-from lmu_quantize.stream_score import Curve, LogitClock, StreamScore, choose, score_events, sweep
+from lmu_quantize.stream_score import LogitClock, StreamScore, choose, score_events
 
 __all__ = ["BACKGROUND", "evaluate_stream"]
 
 IntArray = NDArray[np.int64]
+Scores = dict[str, StreamScore]
+"""By split."""
 
 BACKGROUND = ("unknown", "silence")
 """Labels that are no keyword."""
@@ -33,21 +38,50 @@ SMOOTHING, PICTURE = "smoothing.json", "stream.png"
 CHUNK = 256
 """Clips run at once, and clips that follow each other without a reset."""
 SPLITS = ("validation", "test")
+RATES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0)
+"""False accepts in an hour of validation at which the curve has its points."""
 
 
-class _Clips:
-    """Clips of a split and the stream made from them."""
+class _Streams:
+    """Streams of validation and test clips, and the logits of a network on them."""
 
-    def __init__(self, model: QuantizedModel, dataset: SpeechCommands, split: str, hours: float, seed: int):
-        paths, labels = dataset.clips(split)
-        loaded = load_clips(paths)
-        for problem in loaded.problems:
-            raise CommandError(f"a clip cannot be used: {problem}".replace(" (resample=True converts)", ""))
-        self.clips, self.labels = loaded.clips, labels
-        noise = [noise_part(recording, split) for recording in dataset.background_noise()]
-        number = SPLITS.index(split)
-        self.stream = make_stream(self.clips, labels, model.labels, noise, hours, 2 * seed + number)
-        self.frames = quantize_frames(front_end_of(model).frames(self.stream.samples), model.input)
+    def __init__(self, model: QuantizedModel, dataset: SpeechCommands, hours: float, seed: int):
+        golden, front_end = Golden(model), front_end_of(model)
+        self.logit = golden.operations[-1].output
+        self.clock = LogitClock(front_end.window, front_end.hop, math.prod(model.strides))
+        with stage("make the streams"):
+            self.streams = {
+                split: _stream(model, dataset, split, hours, 2 * seed + number) for number, split in enumerate(SPLITS)
+            }
+        audio = (stream.samples for stream in self.streams.values())
+        frames = np.stack([quantize_frames(front_end.frames(samples), model.input) for samples in audio])
+        with progress("golden model", frames.shape[1]) as done:
+            self.logits = dict(zip(SPLITS, golden.run_long(frames, progress=done), strict=True))
+
+    def choose(self, background: tuple[int, ...], rates: Sequence[float]) -> list[Smoothing | None]:
+        """Smoothing for each rate of false accepts, chosen on validation."""
+        split = SPLITS[0]
+        return choose(self.logits[split], self.logit, background, rates, self.streams[split], self.clock)
+
+    def score(self, smoothing: Smoothing) -> Scores:
+        """Score the events on both streams."""
+        return {
+            split: score_events(detect(self.logits[split], smoothing), stream, self.clock)
+            for split, stream in self.streams.items()
+        }
+
+
+def _clips(dataset: SpeechCommands, split: str) -> tuple[NDArray[np.int16], IntArray]:
+    paths, labels = dataset.clips(split)
+    loaded = load_clips(paths)
+    for problem in loaded.problems:
+        raise CommandError(f"a clip cannot be used: {problem}")
+    return loaded.clips, labels
+
+
+def _stream(model: QuantizedModel, dataset: SpeechCommands, split: str, hours: float, seed: int) -> Stream:
+    noise = [noise_part(recording, split) for recording in dataset.background_noise()]
+    return make_stream(*_clips(dataset, split), model.labels, noise, hours, seed)
 
 
 def evaluate_stream(args: argparse.Namespace, model: QuantizedModel) -> dict[str, Any]:
@@ -68,42 +102,36 @@ def evaluate_stream(args: argparse.Namespace, model: QuantizedModel) -> dict[str
     background = tuple(place for place, name in enumerate(model.labels) if name in BACKGROUND)
     if not background:
         raise CommandError(f"--stream needs a label {' or '.join(BACKGROUND)} that keywords are compared with")
-    given = read_smoothing(args.smoothing)
+    smoothing = read_smoothing(args.smoothing)
+    if smoothing is not None:
+        smoothing.check(model.outputs, Golden(model).operations[-1].output)
+    if args.report is not None:
+        report_folder(args.report)
     dataset = SpeechCommands(args.data, model.labels)
     if dataset.test_folder is None:
         raise CommandError(f"{args.data}: the official test clips (speech_commands_test_set) are not there")
-    with stage("make the streams"):
-        made = {split: _Clips(model, dataset, split, args.hours, args.seed) for split in SPLITS}
-    golden, front_end = Golden(model), front_end_of(model)
-    clock = LogitClock(front_end.window, front_end.hop, math.prod(model.strides))
-    frames = np.stack([one.frames for one in made.values()])
-    with progress("golden model", frames.shape[1]) as done:
-        logits = dict(zip(SPLITS, golden.run_long(frames, progress=done), strict=True))
-    if given is None:
-        with stage("choose the smoothing on validation"):
-            given = choose(logits["validation"], background, args.false_accepts, made["validation"].stream, clock)
-    given.check(model.outputs, golden.operations[-1].output)
-    scores = {name: _score(logits[name], given, made[name].stream, clock) for name in SPLITS}
-    curves = {name: _curve(logits[name], given, made[name].stream, clock) for name in SPLITS}
-    clips = _clip_scores(golden, made["test"].clips, made["test"].labels, args.seed)
-    _print(given, model, scores, clips)
+    streams = _Streams(model, dataset, args.hours, args.seed)
+    with stage("choose the smoothing on validation"):
+        *points, chosen = streams.choose(background, (*RATES, args.false_accepts))
+    smoothing = chosen if smoothing is None else smoothing
+    if smoothing is None:
+        raise CommandError(f"no smoothing gives {args.false_accepts:g} false accepts in an hour of validation or fewer")
+    scores = streams.score(smoothing)
+    curve = [(rate, one, streams.score(one)) for rate, one in zip(RATES, points, strict=True) if one is not None]
+    clips = _clip_scores(Golden(model), *_clips(dataset, "test"), args.seed)
+    _print(smoothing, model, scores, clips)
     if args.report is not None:
-        _write(args.report, f"{model.name}, {args.hours:g} h of stream", given, scores, curves)
+        _write(args.report, f"{model.name}, {args.hours:g} h of stream", smoothing, scores, [one[2] for one in curve])
     return {
-        "smoothing": given.to_dict(),
-        "stream": {name: score.to_dict() for name, score in scores.items()},
-        "curve": {name: curve.to_dict() for name, curve in curves.items()},
+        "smoothing": smoothing.to_dict(),
+        "stream": _to_dicts(scores),
+        "curve": [{"most": rate, "smoothing": one.to_dict(), **_to_dicts(found)} for rate, one, found in curve],
         "clips": {name: score.to_dict() for name, score in clips.items()},
     }
 
 
-def _score(logits: IntArray, smoothing: Smoothing, stream: Stream, clock: LogitClock) -> StreamScore:
-    return score_events(detect(logits, smoothing), stream, clock)
-
-
-def _curve(logits: IntArray, smoothing: Smoothing, stream: Stream, clock: LogitClock) -> Curve:
-    labels, margin = margins(smooth(logits, smoothing.shift), smoothing.background)
-    return sweep(labels, margin, smoothing.refractory, stream, clock)
+def _to_dicts(scores: Scores) -> dict[str, Any]:
+    return {split: score.to_dict() for split, score in scores.items()}
 
 
 def _clip_scores(golden: Golden, clips: NDArray[np.int16], labels: IntArray, seed: int) -> dict[str, Score]:
@@ -116,7 +144,7 @@ def _clip_scores(golden: Golden, clips: NDArray[np.int16], labels: IntArray, see
         reset = []
         for first in range(0, len(frames), CHUNK):
             reset.append(decide(golden.run_long(frames[first : first + CHUNK])[:, -1])[0])
-            done(first)
+            done(min(first + CHUNK, len(frames)))
     rows = max(1, len(frames) // CHUNK)
     order = np.random.default_rng((seed, 7)).permutation(len(frames))
     filled = np.resize(order, (rows, -(-len(frames) // rows)))
@@ -130,14 +158,13 @@ def _clip_scores(golden: Golden, clips: NDArray[np.int16], labels: IntArray, see
     return {name: score_decisions(decisions, labels, model.labels) for name, decisions in found.items()}
 
 
-def _print(
-    smoothing: Smoothing, model: QuantizedModel, scores: dict[str, StreamScore], clips: dict[str, Score]
-) -> None:
+def _print(smoothing: Smoothing, model: QuantizedModel, scores: Scores, clips: dict[str, Score]) -> None:
     console.print(
-        f"smoothing: average over about {1 << smoothing.shift} frames, threshold {smoothing.threshold}, "
-        f"refractory time {smoothing.refractory} frames, background {', '.join(map(str, _names(smoothing, model)))}"
+        f"smoothing: scores of {smoothing.score_bits} bits, average over about {1 << smoothing.shift} frames, "
+        f"threshold {smoothing.threshold}, refractory time {smoothing.refractory} frames, "
+        f"background {', '.join(model.labels[place] for place in smoothing.background)}"
     )
-    found = table("stream", "hours", "keywords", "false accepts/h", "false rejects %", "delay s", "95 %")
+    found = table("stream", "hours", "keywords", "false accepts/h", "false rejects %", "median delay s", "95 %")
     for name, score in scores.items():
         row = score.to_dict()
         delays = ["-" if row[key] is None else f"{row[key]:.2f}" for key in ("delay_median_s", "delay_95_s")]
@@ -148,24 +175,22 @@ def _print(
         console.print(f"test clips {name}: {clip_score}")
 
 
-def _names(smoothing: Smoothing, model: QuantizedModel) -> list[str]:
-    return [model.labels[place] for place in smoothing.background]
+def _place(score: StreamScore) -> tuple[float, float]:
+    """Place in the picture."""
+    return score.false_accepts_per_hour, 100 * score.false_rejects
 
 
-def _write(
-    folder: Path, title: str, smoothing: Smoothing, scores: dict[str, StreamScore], curves: dict[str, Curve]
-) -> None:
+def _write(folder: Path, title: str, smoothing: Smoothing, scores: Scores, curve: list[Scores]) -> None:
     """Write the smoothing and the picture of the curves."""
-    folder.mkdir(parents=True, exist_ok=True)
     with rc_context({"svg.hashsalt": "lmu-hw", "font.size": 9}):
         figure = Figure(figsize=(5, 3.6), layout="constrained")
         axes = figure.add_subplot()
-        for name, curve in curves.items():
-            rates = [one.false_accepts_per_hour for one in curve.scores]
-            line = axes.plot(rates, [100 * one.false_rejects for one in curve.scores], label=name)[0]
-            chosen = scores[name]
-            axes.plot(chosen.false_accepts_per_hour, 100 * chosen.false_rejects, "o", color=line.get_color())
+        for name, score in scores.items():
+            rates, rejects = zip(*(_place(one) for one in (*(point[name] for point in curve), score)), strict=True)
+            line = axes.plot(rates[:-1], rejects[:-1], ".-", label=name)[0]
+            axes.plot(rates[-1], rejects[-1], "o", color=line.get_color())
         axes.set_xscale("symlog", linthresh=1)
+        axes.xaxis.set_major_formatter(ScalarFormatter())
         axes.set_xlim(left=0)
         axes.set_ylim(0, 100)
         axes.set_xlabel("false accepts per hour")

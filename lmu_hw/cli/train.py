@@ -33,6 +33,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--seed", metavar="N", type=int, help="seed of all choices (default the recipe's)")
     command.add_argument("--threads", metavar="N", type=int, help="threads of PyTorch (default the recipe's)")
+    command.add_argument("--device", metavar="DEVICE", help="cpu, cuda or auto (default the recipe's)")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from lmu_quantize.train import TrainConfig, train
 
     config = TrainConfig.from_recipe(args.recipe, args.data, args.out)
-    given = {name: getattr(args, name) for name in ("seed", "threads") if getattr(args, name) is not None}
+    given = {name: getattr(args, name) for name in ("seed", "threads", "device") if getattr(args, name) is not None}
     result = train(dataclasses.replace(config, **given), cache=args.cache, console=console)
     for name, score in result.scores.items():
         console.print(f"{name}: {score}", markup=False)

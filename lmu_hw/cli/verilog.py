@@ -94,6 +94,11 @@ def print_plan(plan: Plan) -> None:
         f"decision {report['latency_cycles']} cycles after the frame, "
         f"real time (50 frames/s) from {report['slowest_clock_hz_at_50_frames_per_s'] / 1000:.1f} kHz"
     )
+    if "least_cycles_per_frame" in report:
+        console.print(
+            f"that is without a zero to skip; with nothing but zeros {report['least_cycles_per_frame']:.0f} cycles per "
+            f"frame, decision {report['least_latency_cycles']} cycles after it"
+        )
     if "stored_weight_bits" in report:
         weights, index = (report["stored_weight_bits"][name] / 1000 for name in ("weights", "index"))
         console.print(

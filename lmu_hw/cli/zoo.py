@@ -150,7 +150,10 @@ def _print(entries: list[Entry], others: list[Peer]) -> None:
             f"{each.weight_bits / 1000:.1f}",
         )
     for other in others:
-        accuracies = f"{100 * other.float_accuracy:.2f}", f"{100 * other.quantized_accuracy:.2f}"
+        accuracies = (
+            _accuracy(other.float_accuracy, other.float_interval),
+            _accuracy(other.quantized_accuracy, other.quantized_interval),
+        )
         costs = f"{other.multiplications / 1000:.1f}", f"{other.weight_bits / 1000:.1f}"
         shown.add_row(f"{other.name} *", "", f"{other.kbits:.1f}", *accuracies, *costs)
     console.print(shown)

@@ -85,8 +85,7 @@ def add(addition: Addition) -> dict[str, Any]:
     folder = addition.into / name
     if folder.exists() and not addition.replace:
         raise CommandError(f"{folder}: is there already; --replace puts this run in its place")
-    if not addition.into.is_dir():
-        raise CommandError(f"{addition.into}: no such folder, that of a zoo is needed")
+    _check_zoo(addition.into)
     _check_recipe(addition.run, result["recipe"])
     seeds = [_seed_result(result)] if addition.seeds else []
     for run in addition.seeds:
@@ -137,10 +136,11 @@ def add_peer(run: Path, into: Path, replace: bool) -> dict[str, Any]:
     if not (run / "train.csv").is_file():
         raise CommandError(f"{run}: lacks train.csv")
     _check_recipe(run, result["recipe"])
+    _check_zoo(into)
     kept = into / "peers" / f"{peer.name}.json"
     if kept.exists() and not replace:
         raise CommandError(f"{kept}: is there already; --replace puts this run in its place")
-    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.parent.mkdir(exist_ok=True)
     write_whole(kept.with_suffix(".csv"), (run / "train.csv").read_bytes())
     write_whole(kept, (json.dumps(result, indent=2) + "\n").encode())
     console.print(f"{kept}: {100 * peer.quantized_accuracy:.2f} % of {peer.clips} clips", markup=False)
@@ -162,6 +162,11 @@ def _result(run: Path, needed: tuple[str, ...]) -> dict[str, Any]:
         if key not in result["scores"]:
             raise CommandError(f"{run / RESULT}: holds no score {key}; train with the official test clips")
     return result
+
+
+def _check_zoo(folder: Path) -> None:
+    if not folder.is_dir():
+        raise CommandError(f"{folder}: no such folder, that of a zoo is needed")
 
 
 def _check_recipe(run: Path, recipe: dict[str, Any]) -> None:

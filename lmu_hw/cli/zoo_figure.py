@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from lmu_quantize.zoo.peers import PUBLISHED, Peer
 
@@ -14,6 +15,7 @@ __all__ = ["draw_zoo"]
 
 OURS, ELSEWHERE = "#4e79a7", "#777777"
 COLOURS = {"gru": "#f28e2b", "lstm": "#e15759", "ds-cnn": "#59a14f"}
+BARS: dict[str, Any] = {"capsize": 2.5, "elinewidth": 1, "markersize": 5}
 NAMES = {"gru": "GRU", "lstm": "LSTM", "ds-cnn": "DS-CNN, streaming"}
 
 
@@ -51,7 +53,7 @@ def draw_zoo(entries: Sequence[Any], others: Sequence[Peer], path: Path) -> tupl
     second = path.with_name(f"{path.stem}-cost{path.suffix}")
     path.parent.mkdir(parents=True, exist_ok=True)
     with rc_context({"svg.hashsalt": "lmu-hw", "svg.fonttype": "path", "font.size": 9}):
-        figure = Figure(figsize=(7, 5), layout="constrained")
+        figure = Figure(figsize=(8, 5), layout="constrained")
         axes = figure.add_subplot()
         _points(axes, drawn, others, lambda each: each.kbits)
         kbits, accuracies = zip(*PUBLISHED, strict=True)
@@ -60,11 +62,10 @@ def draw_zoo(entries: Sequence[Any], others: Sequence[Peer], path: Path) -> tupl
         _finish(figure, axes, "kbit of weights, biases not counted", path)
         figure = Figure(figsize=(10, 5), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
-        _points(left, drawn, others, lambda each: each.multiplications)
-        _points(right, drawn, others, lambda each: each.weight_bits)
-        left.set_xlabel("multiplications per 20 ms of audio")
-        _decorate(left)
-        _finish(figure, right, "bits of weights read per 20 ms of audio", second)
+        _points(left, drawn, others, lambda each: each.multiplications / 1000)
+        _points(right, drawn, others, lambda each: each.weight_bits / 1000)
+        _decorate(left, "thousands of multiplications per 20 ms of audio")
+        _finish(figure, right, "kbit of weights read per 20 ms of audio", second)
     return path, second
 
 
@@ -73,30 +74,40 @@ def _points(
 ) -> None:
     """Draw our networks with their intervals and names, and the others."""
     for number, entry in enumerate(entries):
-        accuracy, interval = 100 * (entry.golden_accuracy or 0), entry.golden_interval
-        bars = None if interval is None else [[accuracy - 100 * interval[0]], [100 * interval[1] - accuracy]]
+        accuracy = 100 * (entry.golden_accuracy or 0)
         label = "LMU, this zoo: integers, 95 % interval" if number == 0 else None
-        axes.errorbar([where(entry)], [accuracy], yerr=bars, fmt="o", color=OURS, capsize=3, label=label)
+        bars = _bars(accuracy, entry.golden_interval)
+        axes.errorbar([where(entry)], [accuracy], yerr=bars, fmt="o", color=OURS, label=label, **BARS)
         text = entry.name if len(entry.labels) == 10 else f"{entry.name} ({len(entry.labels)} labels)"
-        axes.annotate(text, (where(entry), accuracy), (5, 4), textcoords="offset points", fontsize=7)
+        place = where(entry), accuracy
+        axes.annotate(text, place, (-6, 3), textcoords="offset points", fontsize=7, horizontalalignment="right")
     for kind, colour in COLOURS.items():
-        mine = [each for each in others if each.kind == kind]
-        if mine:
-            accuracies = [100 * each.quantized_accuracy for each in mine]
-            label = f"{NAMES[kind]}: same data and recipe"
-            axes.plot([where(each) for each in mine], accuracies, "s", color=colour, label=label)
+        for number, other in enumerate(each for each in others if each.kind == kind):
+            accuracy = 100 * other.quantized_accuracy
+            label = f"{NAMES[kind]}: same data and recipe" if number == 0 else None
+            bars = _bars(accuracy, other.quantized_interval)
+            axes.errorbar([where(other)], [accuracy], yerr=bars, fmt="s", color=colour, label=label, **BARS)
 
 
-def _decorate(axes: Axes) -> None:
+def _bars(accuracy: float, interval: tuple[float, float] | None) -> list[list[float]] | None:
+    """Lengths of the bars of an interval, which is 0 to 1, below and above an accuracy in percent."""
+    return None if interval is None else [[accuracy - 100 * interval[0]], [100 * interval[1] - accuracy]]
+
+
+def _decorate(axes: Axes, name: str) -> None:
     axes.set_xscale("log")
-    axes.grid(alpha=0.3, which="both")
+    axes.margins(x=0.15)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:,g}")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.grid(alpha=0.3)
+    axes.set_xlabel(name)
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_ylabel("accuracy on the official test clips, %")
 
 
 def _finish(figure: Figure, axes: Axes, name: str, path: Path) -> None:
-    _decorate(axes)
-    axes.set_xlabel(name)
+    _decorate(axes, name)
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=8)
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=7.5)
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=150)

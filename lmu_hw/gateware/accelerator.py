@@ -1,6 +1,6 @@
 """The accelerator: a stream of feature frames in, logits and decisions out."""
 
-from amaranth.hdl import Array, Cat, Module, Mux, Shape, Signal, Value, signed, unsigned
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -61,7 +61,7 @@ class Accelerator(wiring.Component):
     o_decision : Out(stream of decision_layout(plan))
         Index of the largest logit, the lowest on a tie, and its value.
     o_event : Out(stream of event_layout(plan))
-        With smoothing only: a keyword that was heard, and its margin.
+        With smoothing only: a keyword that was heard, and its lead.
     frame_error : Out(1)
         One cycle for each dropped frame.
     clear : In(1)
@@ -104,7 +104,7 @@ class Accelerator(wiring.Component):
             sink.data.eq(finish.write_data),
         ]
         issued = Signal()
-        step = Signal(read_layout(plan))
+        step = Signal(read_layout(plan), reset_less=plan.config.control_reset)
         m.d.sync += issued.eq(sequencer.issue)
         with m.If(sequencer.issue):
             m.d.sync += step.eq(sequencer.read)
@@ -119,6 +119,15 @@ class Accelerator(wiring.Component):
             finish.start.eq(issued & step.last),
             finish.group.eq(sequencer.group),
         ]
+        if plan.narrow_width is not None:
+            wide = Array(Const(width > plan.narrow_width, 1) for width in plan.weight_widths)
+            m.d.comb += lanes.wide.eq(wide[step.weights])
+        if plan.skipping_memories:
+            m.d.comb += [
+                sequencer.written.memory.eq(Mux(finish.write, finish.write_memory, 0)),
+                sequencer.written.address.eq(finish.write_address),
+                sequencer.written.nonzero.eq(finish.write_data != 0),
+            ]
         self._parameters(m, sequencer, finish)
         self._load(m, sequencer)
         return m
@@ -211,6 +220,7 @@ class Accelerator(wiring.Component):
         m.d.comb += [
             smoother.transfer.eq(self.o_logits.valid & self.o_logits.ready),
             smoother.logit.eq(self.o_logits.payload),
+            smoother.largest.eq(self.o_decision.payload.score),
             smoother.cleared.eq(sequencer.cleared),
             smoother.claim.eq(sequencer.claim),
         ]

@@ -76,9 +76,10 @@ class Finish(wiring.Component):
         m = Module()
         plan, width = self.plan, self.plan.accumulator_width
         rows = Signal.like(self.group.rows)
-        lane = Signal(range(max(2, plan.lanes)))
-        place = Signal(group_layout(plan))
-        selected = Signal(signed(width))
+        free = plan.config.control_reset
+        lane = Signal(range(max(2, plan.lanes)), reset_less=free)
+        place = Signal(group_layout(plan), reset_less=free)
+        selected = Signal(signed(width), reset_less=free)
         with m.If(self.start):
             m.d.sync += [rows.eq(self.group.rows), lane.eq(0), place.eq(self.group)]
         with m.Elif(rows != 0):
@@ -89,7 +90,7 @@ class Finish(wiring.Component):
                 place.address.eq(place.address + 1),
             ]
         row_valid = Signal()
-        row_place = Signal(group_layout(plan))
+        row_place = Signal(group_layout(plan), reset_less=free)
         m.d.comb += [self.parameter_read.eq(rows != 0), self.parameter_address.eq(place.parameter)]
         m.d.sync += row_valid.eq(rows != 0)
         with m.If(rows != 0):
@@ -149,10 +150,11 @@ class Finish(wiring.Component):
         negative = element < 0
         magnitude = Mux(negative, -element, element)
         late_valid = Signal()
-        late_tanh = Signal()
-        late_negative = Signal()
-        late_place = Signal(group_layout(self.plan))
-        late_element = Signal.like(element)
+        free = self.plan.config.control_reset
+        late_tanh = Signal(reset_less=free)
+        late_negative = Signal(reset_less=free)
+        late_place = Signal(group_layout(self.plan), reset_less=free)
+        late_element = Signal.like(element, reset_less=free)
         m.d.comb += [rom.address.eq(base + magnitude), rom.read.eq(valid & tanh)]
         m.d.sync += late_valid.eq(valid)
         with m.If(valid):

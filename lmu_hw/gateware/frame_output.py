@@ -53,7 +53,11 @@ class FrameOutput(wiring.Component):
         last = self.plan.model.outputs - 1
         m.submodules.logits = logits = SinglePort(Shape.cast(logit_layout(self.plan)["data"].shape), last + 1)
         index = Signal(range(max(2, last + 1)))
-        label, score = self.o_decision.payload.label, self.o_decision.payload.score
+        decision = self.o_decision.payload
+        if self.plan.config.control_reset:
+            decision = Signal(decision_layout(self.plan), reset_less=True)
+            m.d.comb += self.o_decision.payload.eq(decision)
+        label, score = decision.label, decision.score
         sending = Signal()
         m.d.comb += [
             logits.address.eq(index),

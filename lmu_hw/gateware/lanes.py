@@ -1,6 +1,6 @@
 """The lanes: one multiplier and one sum each, sharing one operand."""
 
-from amaranth.hdl import Array, Module, Signal, signed, unsigned
+from amaranth.hdl import Array, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
@@ -28,16 +28,24 @@ class Multipliers(wiring.Component):
         Operand of all lanes.
     weights : In(lanes * signed(max weight width)), lane 0 in the low bits
         Operand of each lane.
+    wide : In(1)
+        Only with `Plan.narrow_width`: the weights have more bits than that.
     products : Out(lanes * signed(plan.accumulator_width))
         Shifted products, in the same cycle.
+
+    With `Plan.narrow_width` a weight is cut into a signed digit of as many bits and the rest, which is 0 for narrow
+    weights. Both operands of the multiplier of the rest are held at 0 unless `wide`; only `Plan.wide_lanes` have one.
+    With `shift_operand` it is the operand that is shifted, once for all lanes.
     """
 
     def __init__(self, plan: Plan):
         self.plan = plan
         self.product_shifts = product_shifts(plan)
         self.weight_width = max(plan.weight_widths)
+        wide = {} if plan.narrow_width is None else {"wide": In(1)}
         super().__init__(
             {
+                **wide,
                 "shift": In(unsigned(bits_for(len(self.product_shifts) - 1))),
                 "activation": In(signed(plan.activation_width)),
                 "weights": In(unsigned(plan.lanes * self.weight_width)),
@@ -48,17 +56,46 @@ class Multipliers(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         width = self.plan.accumulator_width
+        operand = self._operand(m)
+        rest = None if self.plan.narrow_width is None else self._resting(m, operand)
         for lane in range(self.plan.lanes):
             weight = Signal(signed(self.weight_width), name=f"weight{lane}")
-            product = Signal(signed(self.weight_width + self.plan.activation_width), name=f"product{lane}")
+            product = Signal(signed(self.weight_width + self.plan.operand_width), name=f"product{lane}")
             m.d.comb += [
                 weight.eq(self.weights.word_select(lane, self.weight_width)),
-                product.eq(weight * self.activation),
-                self.products.word_select(lane, width).eq(
-                    Array(product << shift for shift in self.product_shifts)[self.shift]
-                ),
+                product.eq(weight * operand if rest is None else self._cut(weight, operand, rest, lane)),
+                self.products.word_select(lane, width).eq(self._shifted(product)),
             ]
         return m
+
+    def _operand(self, m: Module) -> Signal:
+        """What all weights are multiplied by."""
+        if not self.plan.config.shift_operand:
+            return self.activation
+        operand = Signal(signed(self.plan.operand_width), name="operand")
+        m.d.comb += operand.eq(Array(self.activation << shift for shift in self.product_shifts)[self.shift])
+        return operand
+
+    def _shifted(self, product: Signal) -> Value:
+        """A product as it is added: aligned by its own shift, unless the operand was shifted."""
+        if self.plan.config.shift_operand:
+            return product
+        return Array(product << shift for shift in self.product_shifts)[self.shift]
+
+    def _resting(self, m: Module, operand: Signal) -> Signal:
+        """The operand of the upper parts, which is still while weights are narrow."""
+        resting = Signal.like(operand, name="wide_operand")
+        m.d.comb += resting.eq(Mux(self.wide, operand, 0))
+        return resting
+
+    def _cut(self, weight: Signal, operand: Signal, resting: Signal, lane: int) -> Value:
+        """Product in two parts, the lower one of a digit of `Plan.narrow_width` bits."""
+        width = self.plan.narrow_width
+        digit = weight[:width].as_signed()
+        if lane >= self.plan.wide_lanes:
+            return digit * operand
+        rest = Mux(self.wide, weight[width:], 0).as_signed() + (self.wide & weight[width - 1])
+        return digit * operand + ((rest * resting) << width)
 
 
 class Accumulators(wiring.Component):
@@ -80,6 +117,7 @@ class Accumulators(wiring.Component):
     sums : Out(lanes * signed(plan.accumulator_width))
         Finished sums, from the cycle after `last` until the next `last`.
 
+    With `split_sums` the upper half of a running sum is clocked only when it changes, which small products seldom do.
     The registers have no reset, since the first product of a sum starts it: so each has nothing but its enable, which
     clock gates take.
     """
@@ -92,6 +130,7 @@ class Accumulators(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         width = self.plan.accumulator_width
+        low = width // 2
         for lane in range(self.plan.lanes):
             product = Signal(signed(width), name=f"product{lane}")
             running = Signal(signed(width), name=f"running{lane}", reset_less=True)
@@ -106,7 +145,12 @@ class Accumulators(wiring.Component):
             with m.Else():
                 m.d.comb += total.eq(running + product)
             with m.If(self.enable & ~self.last):
-                m.d.sync += running.eq(total)
+                if self.plan.config.split_sums:
+                    m.d.sync += running[:low].eq(total[:low])
+                    with m.If(self.first | (total[low:] != running[low:])):
+                        m.d.sync += running[low:].eq(total[low:])
+                else:
+                    m.d.sync += running.eq(total)
             with m.If(self.enable & self.last):
                 m.d.sync += held.eq(total)
         return m
@@ -124,7 +168,7 @@ class Lanes(wiring.Component):
     -------
     enable, first, last, sums
         As for `Accumulators`.
-    shift, activation, weights
+    shift, activation, weights, wide
         As for `Multipliers`.
 
     Latency 1 cycle, one product in each lane a cycle.
@@ -136,7 +180,8 @@ class Lanes(wiring.Component):
         self.accumulate = Accumulators(plan)
         self.product_shifts = self.multiply.product_shifts
         self.weight_width = self.multiply.weight_width
-        operands = {name: self.multiply.signature.members[name] for name in ("shift", "activation", "weights")}
+        members = self.multiply.signature.members
+        operands = {name: members[name] for name in members if name != "products"}
         sums = {name: self.accumulate.signature.members[name] for name in ("enable", "first", "last", "sums")}
         super().__init__(operands | sums)
 
@@ -148,6 +193,7 @@ class Lanes(wiring.Component):
             multiply.shift.eq(self.shift),
             multiply.activation.eq(self.activation),
             multiply.weights.eq(self.weights),
+            *([] if self.plan.narrow_width is None else [multiply.wide.eq(self.wide)]),
             accumulate.enable.eq(self.enable),
             accumulate.first.eq(self.first),
             accumulate.last.eq(self.last),

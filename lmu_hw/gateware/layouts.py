@@ -1,6 +1,6 @@
 """Payloads and bundles that the blocks of the accelerator exchange."""
 
-from amaranth.hdl import signed, unsigned
+from amaranth.hdl import unsigned
 from amaranth.lib import data
 from amaranth.utils import bits_for
 
@@ -8,7 +8,6 @@ from lmu_hw.config import StatePolicy
 from lmu_hw.gateware.narrow import format_shape
 from lmu_hw.operations import output_name, vectors
 from lmu_hw.plan import Plan
-from lmu_hw.smoothing import sum_format
 
 __all__ = [
     "decision_layout",
@@ -19,6 +18,7 @@ __all__ = [
     "load_layout",
     "logit_layout",
     "whole_bytes",
+    "written_layout",
 ]
 
 
@@ -47,11 +47,8 @@ def decision_layout(plan: Plan) -> data.StructLayout:
 
 
 def event_layout(plan: Plan) -> data.StructLayout:
-    """``label`` (index of the keyword heard) and ``score`` (its margin over the best background label, signed)."""
-    fmt = sum_format(vectors(plan.model)[output_name(plan.model)].format, plan.config.smoothing.shift)
-    return data.StructLayout(
-        {"label": unsigned(bits_for(plan.model.outputs - 1)), "score": signed(fmt.signed_width + 1)}
-    )
+    """``label`` (index of the keyword heard) and ``score`` (its lead over the next label)."""
+    return data.StructLayout({"label": unsigned(bits_for(plan.model.outputs - 1)), "score": unsigned(plan.sums.width)})
 
 
 def load_layout(plan: Plan) -> data.StructLayout:
@@ -92,6 +89,14 @@ def group_layout(plan: Plan) -> data.StructLayout:
 def index_layout(index_bits: int) -> data.StructLayout:
     """What a word of an indexed weight memory says about the next one: ``column``, ``last`` (of its term)."""
     return data.StructLayout({"column": unsigned(index_bits - 1), "last": unsigned(1)})
+
+
+def written_layout(plan: Plan) -> data.StructLayout:
+    """An element that is written: ``memory`` (one bit for each data memory), ``address``, ``nonzero``."""
+    group = group_layout(plan)
+    return data.StructLayout(
+        {"memory": group["memory"].shape, "address": group["address"].shape, "nonzero": unsigned(1)}
+    )
 
 
 def whole_bytes(width: int) -> int:

@@ -8,7 +8,8 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
 
 from lmu_hw.gateware.lanes import product_shifts
-from lmu_hw.gateware.layouts import group_layout, index_layout
+from lmu_hw.gateware.layouts import group_layout, index_layout, written_layout
+from lmu_hw.gateware.nonzero import NonzeroMap
 from lmu_hw.gateware.state import LayerState
 from lmu_hw.placement import Location
 from lmu_hw.plan import Plan
@@ -100,6 +101,8 @@ class Sequencer(wiring.Component):
         Where the rows go of the group whose last product was issued in the cycle before.
     index : In(index_layout(plan.index_bits))
         Only if blocks are skipped: what the weight word read last says about the next one.
+    written : In(written_layout(plan))
+        Only if zero elements are skipped: what is written to the data memories in this cycle.
     cleared : Out(1)
         With smoothing only: the state is cleared in this cycle.
 
@@ -109,6 +112,7 @@ class Sequencer(wiring.Component):
     def __init__(self, plan: Plan):
         self.plan = plan
         index = {"index": In(index_layout(plan.index_bits))} if plan.index_bits else {}
+        written = {"written": In(written_layout(plan))} if plan.skipping_memories else {}
         cleared = {} if plan.config.smoothing is None else {"cleared": Out(1)}
         super().__init__(
             {
@@ -124,6 +128,7 @@ class Sequencer(wiring.Component):
                 "read": Out(read_layout(plan)),
                 "group": Out(group_layout(plan)),
                 **index,
+                **written,
                 **cleared,
             }
         )
@@ -135,10 +140,11 @@ class Sequencer(wiring.Component):
         running = Signal()
         holds_input = Signal()
         busy = Signal(range(plan.lanes + plan.write_latency + 1))
-        step = Signal(range(max(2, len(steps))))
-        count = Signal(range(max(2, *(one.term.length for one in steps))), name="column")
-        group = Signal(range(max(2, *(one.planned.groups for one in steps))))
-        block = Signal(range(max(2, *(one.planned.operation.repeat for one in steps))))
+        free = plan.config.control_reset
+        step = Signal(range(max(2, len(steps))), reset_less=free)
+        count = Signal(range(max(2, *(one.term.length for one in steps))), name="column", reset_less=free)
+        group = Signal(range(max(2, *(one.planned.groups for one in steps))), reset_less=free)
+        block = Signal(range(max(2, *(one.planned.operation.repeat for one in steps))), reset_less=free)
         const = self._constants(m, steps, step)
         last_column, last_group, ends_group, ends_block, ends_operation, ends_frame = (
             Signal(name=name)
@@ -187,6 +193,8 @@ class Sequencer(wiring.Component):
             m.d.comb += self.cleared.eq(state.cleared)
         with m.If(start):
             m.d.sync += [running.eq(1), holds_input.eq(1)]
+            if free:  # after a reset; they are there anyway after a frame
+                m.d.sync += [place.eq(place.init) for place in (step, count, group, block)]
         with m.If(self.release):
             m.d.sync += holds_input.eq(0)
         with m.If(self.issue & ends_frame):
@@ -198,11 +206,11 @@ class Sequencer(wiring.Component):
 
         with m.If(self.issue):
             with m.If(~last_column):
-                m.d.sync += count.eq(count + 1)
+                m.d.sync += count.eq((column if plan.skipping_memories else count) + 1)
             with m.Else():
                 m.d.sync += count.eq(0)
                 self._next_step(m, const, step, group, block, ends_group, ends_block, ends_operation, ends_frame)
-        self._pointers(m, const, column, rows, target, ends_group, ends_block, ends_operation, ends_frame)
+        self._pointers(m, const, start, column, rows, target, ends, ends_group, ends_block, ends_operation, ends_frame)
         m.d.comb += [
             self.read.zero.eq(zero),
             self.read.first.eq(begins & const.first_term),
@@ -245,6 +253,7 @@ class Sequencer(wiring.Component):
                     "output": int(planned.output),
                     "operation": plan.operations.index(planned),
                 }
+                | ({"skips": int(term.skips)} if plan.skipping_memories else {})
                 | ({"indexed": int(plan.weight_memories[planned.weight_memory].index_bits > 0)} if skips else {})
             )
         layout = data.StructLayout({name: unsigned(bits_for(max(row[name] for row in rows))) for name in rows[0]})
@@ -260,9 +269,11 @@ class Sequencer(wiring.Component):
     ) -> tuple[Value, Value, Value]:
         """Column of the present product in its term, and whether it is the term's first and its last.
 
-        It is counted, or, where blocks are skipped, was read with the weights of the product before; the first product
-        of an operation is that of column 0.
+        It is counted; or, where blocks are skipped, was read with the weights of the product before, the first product
+        of an operation being that of column 0; or, where zero elements are skipped, is searched.
         """
+        if self.plan.skipping_memories:
+            return self._search(m, const, count)
         if not self.plan.index_bits:
             return count, count == 0, count == const.length_last
         opens = Signal(init=1)
@@ -278,6 +289,24 @@ class Sequencer(wiring.Component):
         with m.Else():
             m.d.comb += [column.eq(self.index.column), ends.eq(self.index.last)]
         return column, begins, ends
+
+    def _search(self, m: Module, const: data.View, count: Signal) -> tuple[Value, Value, Value]:
+        """As `_column`, the next column that is not zero from `count` on."""
+        m.submodules.nonzero = nonzero = NonzeroMap(self.plan)
+        column = Signal.like(count, name="kept_column")
+        ends = Signal()
+        m.d.comb += [
+            nonzero.write.eq(self.written.memory),
+            nonzero.address.eq(self.written.address),
+            nonzero.nonzero.eq(self.written.nonzero),
+            nonzero.enable.eq(const.skips),
+            nonzero.memory.eq(self.read.memory),
+            nonzero.start.eq(count),
+            nonzero.stop.eq(const.length_last),
+            column.eq(Mux(const.skips, nonzero.found, count)),
+            ends.eq(Mux(const.skips, nonzero.last, count == const.length_last)),
+        ]
+        return column, count == 0, ends
 
     def _state_dependent(
         self, m: Module, one: _Step, state: LayerState, target: Signal, stops: Signal, zero: Signal
@@ -321,9 +350,11 @@ class Sequencer(wiring.Component):
         self,
         m: Module,
         const: data.View,
+        start: Value,
         column: Value,
         rows: Value,
         target: Value,
+        ends: Value,
         ends_group: Value,
         ends_block: Value,
         ends_operation: Value,
@@ -331,31 +362,39 @@ class Sequencer(wiring.Component):
     ) -> None:
         """Addresses of weights, parameters, elements read and elements written."""
         opening = self.plan.operations[0]
-        weight = Signal.like(self.read.weight_address, init=opening.weight_base)
-        parameter = Signal.like(self.group.parameter, init=opening.parameter_base)
-        address = Signal.like(self.group.address, init=_target_base(opening))
-        offset0, offset1 = (Signal.like(self.read.address, name=f"offset{n}") for n in range(2))
+        free = self.plan.config.control_reset
+        weight = Signal.like(self.read.weight_address, init=opening.weight_base, reset_less=free)
+        parameter = Signal.like(self.group.parameter, init=opening.parameter_base, reset_less=free)
+        address = Signal.like(self.group.address, init=_target_base(opening), reset_less=free)
+        offset0, offset1 = (Signal.like(self.read.address, name=f"offset{n}", reset_less=free) for n in range(2))
+        group = Signal(group_layout(self.plan), reset_less=True) if free else self.group
+        searches = bool(self.plan.skipping_memories)  # then the pointer stays at the first word of the term
         offset = Mux(const.first_term, offset0, Mux(const.second_term, offset1, 0))
         m.d.comb += [
             self.read.address.eq(const.base + offset + column),
             self.read.weights.eq(const.weights),
-            self.read.weight_address.eq(weight),
+            self.read.weight_address.eq(weight + column if searches else weight),
             self.read.shift.eq(const.shift),
         ]
-        with m.If(self.issue):
-            m.d.sync += weight.eq(weight + 1)
+        if free:
+            with m.If(start):
+                m.d.sync += [place.eq(place.init) for place in (weight, parameter, address, offset0, offset1)]
+        with m.If(self.issue & ends if searches else self.issue):
+            m.d.sync += weight.eq(weight + (const.length_last + 1 if searches else 1))
         with m.If(self.issue & ends_group):
             m.d.sync += [
-                self.group.rows.eq(rows),
-                self.group.memory.eq(target),
-                self.group.address.eq(address),
-                self.group.parameter.eq(parameter),
-                self.group.narrow.eq(const.narrow),
-                self.group.output.eq(const.output),
-                self.group.operation.eq(const.operation),
+                group.rows.eq(rows),
+                group.memory.eq(target),
+                group.address.eq(address),
+                group.parameter.eq(parameter),
+                group.narrow.eq(const.narrow),
+                group.output.eq(const.output),
+                group.operation.eq(const.operation),
                 parameter.eq(parameter + self.plan.lanes),
                 address.eq(address + rows),
             ]
+        if free:
+            m.d.comb += self.group.eq(group)
         with m.If(self.issue & ends_block):
             m.d.sync += [
                 weight.eq(const.weight_base),

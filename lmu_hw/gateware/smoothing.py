@@ -1,21 +1,19 @@
 """Decision smoothing: listens to the logits and offers an event when a keyword was heard."""
 
-from amaranth.hdl import Const, Module, Mux, Signal, signed
+from amaranth.hdl import Const, Module, Mux, Signal, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from lmu_hw.gateware.layouts import event_layout, logit_layout
+from lmu_hw.gateware.layouts import decision_layout, event_layout, logit_layout
 from lmu_hw.gateware.memory import SinglePort
-from lmu_hw.gateware.narrow import format_shape
-from lmu_hw.operations import output_name, vectors
 from lmu_hw.plan import Plan
-from lmu_hw.smoothing import Smoothing, sum_format
+from lmu_hw.smoothing import Smoothing
 
 __all__ = ["Smoother"]
 
 
 class Smoother(wiring.Component):
-    """Averages the logits as they are taken, and compares the best keyword with the best background label.
+    """Averages the scores of labels as their logits are taken, and compares the two largest averages.
 
     Bit-exact against `lmu_hw.smoothing.detect`. Each label's sum is read in the cycle after a logit was taken and
     written in the cycle in which the next one is, so one port is enough.
@@ -31,6 +29,8 @@ class Smoother(wiring.Component):
         A logit is taken in this cycle; logits are at least two cycles apart.
     logit : In(logit_layout(plan))
         That logit.
+    largest : In(shape of a logit)
+        Largest logit of its frame.
     cleared : In(1)
         The state of the network was cleared: the sums start anew with the next claimed frame.
     claim : In(1)
@@ -49,6 +49,7 @@ class Smoother(wiring.Component):
             {
                 "transfer": In(1),
                 "logit": In(logit_layout(plan)),
+                "largest": In(decision_layout(plan)["score"].shape),
                 "cleared": In(1),
                 "claim": In(1),
                 "free": Out(1),
@@ -58,18 +59,21 @@ class Smoother(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        labels, shift = self.plan.model.outputs, self.smoothing.shift
-        shape = format_shape(sum_format(vectors(self.plan.model)[output_name(self.plan.model)].format, shift))
-        m.submodules.sums = sums = SinglePort(shape, labels)
+        labels, bits, shift = self.plan.model.outputs, self.smoothing.score_bits, self.smoothing.shift
+        m.submodules.sums = sums = SinglePort(unsigned(self.plan.sums.width), labels)
         index = Signal(range(labels))
         fetched = Signal()
         pending = Signal(init=1)
         fresh = Signal()
-        held = Signal(shape)
-        total = Signal(shape)
+        gap = Signal(self.plan.output.width)
+        score = Signal(bits)
+        held = Signal(self.plan.sums.width)
+        total = Signal(self.plan.sums.width)
         m.d.comb += [
+            gap.eq(self.largest - self.logit.data),
+            score.eq(Mux(gap[bits:].any(), 0, ~gap[:bits])),
             held.eq(Mux(fresh, 0, sums.r_data)),
-            total.eq(held - (held >> shift) + self.logit.data),
+            total.eq(held - (held >> shift) + score),
             sums.address.eq(index),
             sums.read.eq(~fetched & ~self.transfer),
             sums.write.eq(self.transfer),
@@ -87,40 +91,37 @@ class Smoother(wiring.Component):
         return m
 
     def _judge(self, m: Module, index: Signal, total: Signal) -> None:
-        """Find the best keyword and the best background label; offer an event."""
+        """Find the label that leads and how far; offer an event."""
         smoothing, event = self.smoothing, self.o_event
-        background = Signal()
-        keyword_seen = Signal()
-        background_seen = Signal()
-        keyword = Signal.like(total)
-        other = Signal.like(total)
+        best = Signal.like(total)
+        second = Signal.like(total)
         label = Signal.like(event.payload.label)
-        mask = sum(1 << number for number in smoothing.background)
-        m.d.comb += background.eq(Const(mask, self.plan.model.outputs).bit_select(index, 1))
-        with m.If(self.transfer & background):
-            m.d.sync += background_seen.eq(1)
-            with m.If(~background_seen | (total > other)):
-                m.d.sync += other.eq(total)
-        with m.If(self.transfer & ~background):
-            m.d.sync += keyword_seen.eq(1)
-            with m.If(~keyword_seen | (total > keyword)):
-                m.d.sync += [keyword.eq(total), label.eq(index)]
+        with m.If(self.transfer):
+            with m.If((index == 0) | (total > best)):
+                m.d.sync += [best.eq(total), second.eq(Mux(index == 0, 0, best)), label.eq(index)]
+            with m.Elif(total > second):
+                m.d.sync += second.eq(total)
         judging = Signal()
-        margin = Signal(signed(len(total) + 2))
+        lead = Signal.like(total)
+        background = Signal()
         rest = Signal(range(smoothing.refractory + 1))
         late = Signal()
-        m.d.comb += [margin.eq(keyword - other), self.free.eq(~late)]
+        mask = sum(1 << number for number in smoothing.background)
+        m.d.comb += [
+            lead.eq(best - second),
+            background.eq(Const(mask, self.plan.model.outputs).bit_select(label, 1)),
+            self.free.eq(~late),
+        ]
         m.d.sync += [judging.eq(self.transfer & self.logit.last), late.eq(event.valid & ~event.ready)]
         with m.If(event.valid & event.ready):
             m.d.sync += event.valid.eq(0)
         with m.If(judging):
-            m.d.sync += [keyword_seen.eq(0), background_seen.eq(0)]
             with m.If(rest != 0):
                 m.d.sync += rest.eq(rest - 1)
-            with m.Elif(margin >= smoothing.threshold):
+            with m.Elif(~background & (lead >= smoothing.threshold)):
                 m.d.sync += [
                     rest.eq(smoothing.refractory),
                     event.valid.eq(1),
                     event.payload.label.eq(label),
-                    event.payload.score.eq(margin),
+                    event.payload.score.eq(lead),
                 ]

@@ -5,7 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["CLOCK_TREE", "ESTIMATED", "KINDS", "MEASURED", "TABLE", "Area", "OperatingPoint", "Report", "Row", "Sums"]
+__all__ = [
+    "CLOCK_TREE", "ESTIMATED", "KINDS", "MEASURED", "TABLE", "Area", "OperatingPoint", "Report", "Row", "Sums",
+    "frame_rate",
+]
 
 KINDS = ("speech", "silence", "noise")
 """Kinds of sound, in the order of a report."""
@@ -16,6 +19,14 @@ MEASURED, TABLE, ESTIMATED = "measured", "table", "estimated"
 
 CLOCK_TREE = "clock tree"
 """Name of an estimated row."""
+
+FRAME_RATE = 50.0
+"""Frames per second of a network that does not name its front end."""
+
+
+def frame_rate(front_end: Mapping[str, Any] | None) -> float:
+    """Frames per second that a front end makes, from its JSON form."""
+    return float(front_end["sample_rate"] / front_end["hop"]) if front_end else FRAME_RATE
 
 
 @dataclass(frozen=True)

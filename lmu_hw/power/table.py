@@ -27,6 +27,9 @@ __all__ = ["Built", "Figures", "build", "counted_frame", "counted_size", "energy
 
 MACROS = "macros"
 
+UNMEASURED = ("skip_zero_elements", "isolate_operands", "shift_operand", "split_sums", "control_reset")
+"""Choices of a configuration that the accelerators which tables are made from do not have."""
+
 
 @dataclass(frozen=True)
 class Built:
@@ -146,7 +149,15 @@ def estimate(plan: Plan, technology: Technology, point: OperatingPoint, rates: R
     -------
     Figures
         By row.
+
+    Raises
+    ------
+    ValueError
+        If the accelerator has what no table was measured with.
     """
+    unknown = [name for name in UNMEASURED if getattr(plan.config, name)]
+    if unknown:
+        raise ValueError(f"tables do not know the effect of {', '.join(unknown)}: take the tier gates")
     built = build(plan, technology.memories, point.clock)
     frame = weigh(counted_frame(plan, rates, built), technology.frame)
     rest = weigh(cycle_counts(plan, built.built_of), technology.cycle)

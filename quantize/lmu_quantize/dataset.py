@@ -8,6 +8,8 @@ Commands: A Dataset for Limited-Vocabulary Speech Recognition", arXiv:1804.03209
     ROOT/speech_commands/validation_list.txt                 optional
     ROOT/speech_commands/testing_list.txt                    optional
     ROOT/speech_commands_test_set/<label>/<name>.wav         the official test set, optional
+
+Both folders may have the version in their names, as the archives have: ``speech_commands_v0.02``.
 """
 
 import hashlib
@@ -39,6 +41,7 @@ KEYWORD_LABELS = (
 """Eight keywords, every other word, and no word: the default labels, in output order."""
 
 _WORDS_FOLDER = "speech_commands"
+_VERSIONS = ("", "_v0.01", "_v0.02")
 _TEST_FOLDER = "speech_commands_test_set"
 _NOISE_FOLDER = "_background_noise_"
 _TEST_FOLDER_OF_LABEL = {"unknown": "_unknown_", "silence": "_silence_"}
@@ -101,7 +104,7 @@ def load_clips(paths: Sequence[str | os.PathLike[str]], samples: int = 16_000) -
         try:
             recording = read_wav(path)[:samples]
         except AudioError as error:
-            problems.append(str(error))
+            problems.append(str(error).removesuffix(" (resample=True converts)"))
             continue
         clips[len(kept), : len(recording)] = recording
         kept.append(position)
@@ -159,7 +162,8 @@ class SpeechCommands:
     labels : sequence of str
         Distinct labels in output order.
     test_root : path-like, optional
-        The official test set; by default ``speech_commands_test_set`` beside the words' folder.
+        The official test set; by default ``speech_commands_test_set`` beside the words' folder, of
+        the same version where the names have one.
 
     Attributes
     ----------
@@ -300,19 +304,24 @@ class SpeechCommands:
         if not root.is_dir():
             raise DatasetError(f"{root}: no such folder")
         is_words = any((root / name).is_dir() for name in (_NOISE_FOLDER, *self._keywords))
-        folder = root if is_words else root / _WORDS_FOLDER
-        if not folder.is_dir():
-            raise DatasetError(f"{root}: expected a folder {_WORDS_FOLDER}, or word folders, in it")
+        folder = root if is_words else _versioned(root)
         _check_folders(folder, self._keywords)
         return folder
 
     def _find_test_set(self, given: Path | None) -> Path | None:
         """Give the folder of the official test set, checked for all labels, or ``None``."""
-        folder = self.words_folder.parent / _TEST_FOLDER if given is None else given
-        if not folder.is_dir():
-            if given is not None:
-                raise DatasetError(f"{folder}: no such folder")
-            return None
+        if given is None:
+            version = self.words_folder.name.removeprefix(_WORDS_FOLDER)
+            beside = self.words_folder.parent
+            found = [beside / f"{_TEST_FOLDER}{each}" for each in (version, "") if each in _VERSIONS]
+            found = [folder for folder in found if folder.is_dir()]
+            if not found:
+                return None
+            folder = found[0]
+        elif given.is_dir():
+            folder = given
+        else:
+            raise DatasetError(f"{given}: no such folder")
         _check_folders(folder, [_TEST_FOLDER_OF_LABEL.get(label, label) for label in self.labels])
         return folder
 
@@ -331,6 +340,18 @@ def _checked_labels(labels: Sequence[str]) -> tuple[str, ...]:
     if len(set(labels)) < len(labels):
         raise DatasetError(f"labels must be distinct, not {', '.join(labels)}")
     return tuple(labels)
+
+
+def _versioned(root: Path) -> Path:
+    """Give the words' folder in a folder, whatever its version."""
+    found = [root / f"{_WORDS_FOLDER}{version}" for version in _VERSIONS]
+    found = [folder for folder in found if folder.is_dir()]
+    if not found:
+        raise DatasetError(f"{root}: expected a folder {_WORDS_FOLDER}, or word folders, in it")
+    if len(found) > 1:
+        names = " and ".join(folder.name for folder in found)
+        raise DatasetError(f"{root}: holds {names}; give one of these folders")
+    return found[0]
 
 
 def _check_folders(folder: Path, names: Iterable[str]) -> None:

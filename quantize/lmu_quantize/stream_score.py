@@ -5,28 +5,34 @@ end of the word; it is rejected if there is none. Every other event is a false a
 """
 
 import bisect
+import functools
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_hw.smoothing import Events, Smoothing, fire, margins, smooth
+from lmu_hw.fixed import Format
+from lmu_hw.smoothing import Events, Smoothing, fire, leads, scores, smooth
 from lmu_quantize.audio import SAMPLE_RATE
 from lmu_quantize.score import wilson_interval
 from lmu_quantize.stream import Stream
 
-__all__ = ["TOLERANCE_S", "Curve", "LogitClock", "StreamScore", "choose", "score_events", "sweep"]
+__all__ = ["TOLERANCE_S", "LogitClock", "StreamScore", "choose", "score_events"]
 
 IntArray = NDArray[np.int64]
 
 TOLERANCE_S = 1.0
 """How long after the end of a word its event may come."""
-SHIFTS = tuple(range(7))
-REFRACTORIES = (40, 60, 80)
-"""Averages and refractory times that are tried."""
-POINTS = 60
-"""Thresholds of a curve, at most, and one that nothing reaches."""
+WIDTHS = (1, 2, 3)
+"""Bits of a score above the point that are tried,"""
+SHIFTS = (0, 1, 2, 3, 4, 5)
+REFRACTORIES = (40, 60)
+"""with these averages and refractory times."""
+POINTS = 160
+"""Thresholds, at most."""
 
 
 @dataclass(frozen=True)
@@ -96,30 +102,6 @@ class StreamScore:
         }
 
 
-@dataclass(frozen=True)
-class Curve:
-    """False rejects against false accepts, at rising thresholds.
-
-    Attributes
-    ----------
-    thresholds : tuple of int
-        As in `Smoothing`.
-    scores : tuple of StreamScore
-        One for each.
-    """
-
-    thresholds: tuple[int, ...]
-    scores: tuple[StreamScore, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON form."""
-        return {
-            "threshold": list(self.thresholds),
-            "false_accepts_per_hour": [one.false_accepts_per_hour for one in self.scores],
-            "false_rejects": [one.false_rejects for one in self.scores],
-        }
-
-
 def score_events(events: Events, stream: Stream, clock: LogitClock) -> StreamScore:
     """Match events with the keywords of a stream.
 
@@ -152,76 +134,70 @@ def score_events(events: Events, stream: Stream, clock: LogitClock) -> StreamSco
     return StreamScore(stream.hours, len(taken), len(delays), len(times) - len(delays), np.array(delays))
 
 
-def sweep(labels: IntArray, margin: IntArray, refractory: int, stream: Stream, clock: LogitClock) -> Curve:
-    """Score a stream at thresholds that from a tenth of the frames to none reach.
-
-    Parameters
-    ----------
-    labels, margin : ndarray of int64, shape (T,)
-        From `lmu_hw.smoothing.margins`.
-    refractory : int
-        As in `Smoothing`.
-    stream, clock
-        As in `score_events`.
-
-    Returns
-    -------
-    Curve
-    """
-    thresholds = _thresholds(margin)
-    scores = [_score(labels, margin, threshold, refractory, stream, clock) for threshold in thresholds]
-    return Curve(tuple(thresholds), tuple(scores))
-
-
-def _thresholds(margin: IntArray) -> list[int]:
-    """Rising thresholds, closer to each other where few frames reach them."""
-    tail = np.geomspace(0.1, 0.5 / len(margin), POINTS)
-    found: list[int] = np.unique([*np.ceil(np.quantile(margin, 1 - tail)).astype(np.int64), margin.max() + 1]).tolist()
-    return found
-
-
-def _score(
-    labels: IntArray, margin: IntArray, threshold: int, refractory: int, stream: Stream, clock: LogitClock
-) -> StreamScore:
-    frames = fire(margin, threshold, refractory)
-    return score_events(Events(frames, labels[frames], margin[frames]), stream, clock)
-
-
 def choose(
-    logits: IntArray, background: tuple[int, ...], per_hour: float, stream: Stream, clock: LogitClock
-) -> Smoothing:
-    """Smoothing with the fewest false rejects at no more than a rate of false accepts.
+    logits: IntArray,
+    logit: Format,
+    background: tuple[int, ...],
+    rates: Sequence[float],
+    stream: Stream,
+    clock: LogitClock,
+) -> list[Smoothing | None]:
+    """Smoothing with the fewest false rejects at no more than a rate of false accepts, for each of several rates.
 
-    For every average and refractory time the threshold falls until the rate is exceeded.
+    For every width of the scores, average and refractory time, the lowest threshold that keeps the rate is found by
+    bisection.
 
     Parameters
     ----------
     logits : ndarray of int64, shape (T, labels)
         Of the stream.
+    logit : Format
+        Of the logits.
     background : tuple of int
         As in `Smoothing`.
-    per_hour : float
-        Most false accepts in an hour, 0 or more.
+    rates : sequence of float
+        Most false accepts in an hour.
     stream, clock
         As in `score_events`.
 
     Returns
     -------
-    Smoothing
-        Of equally good ones that with the shortest average, then the shortest refractory time, then the highest
-        threshold.
+    list of Smoothing or None
+        One for each rate, None where every smoothing exceeds it. Of equally good ones that with the narrowest scores,
+        then the shortest average, then the shortest refractory time.
     """
-    best: tuple[float, Smoothing] | None = None
-    for shift in SHIFTS:
-        labels, margin = margins(smooth(logits, shift), background)
-        thresholds = _thresholds(margin)
+    best: list[tuple[float, Smoothing] | None] = [None] * len(rates)
+    widths = sorted({min(max(1, logit.frac + above), logit.width) for above in WIDTHS})
+    for score_bits, shift in itertools.product(widths, SHIFTS):
+        labels, lead = leads(smooth(scores(logits, score_bits), shift), background)
+        thresholds = _thresholds(lead)
         for refractory in REFRACTORIES:
-            for threshold in reversed(thresholds):
-                score = _score(labels, margin, threshold, refractory, stream, clock)
-                if score.false_accepts_per_hour > per_hour:
-                    break
-                if best is None or score.false_rejects < best[0]:
-                    best = score.false_rejects, Smoothing(background, shift, threshold, refractory)
-    if best is None:
-        raise ValueError(f"false accepts in an hour must be 0 or more, not {per_hour!r}")
-    return best[1]
+            score = functools.cache(functools.partial(_score, labels, lead, refractory, stream, clock))
+            for place, per_hour in enumerate(rates):
+                threshold = _lowest(score, thresholds, per_hour)
+                held = best[place]
+                if threshold and (held is None or score(threshold).false_rejects < held[0]):
+                    smoothing = Smoothing(background, score_bits, shift, threshold, refractory)
+                    best[place] = score(threshold).false_rejects, smoothing
+    return [None if held is None else held[1] for held in best]
+
+
+def _thresholds(lead: IntArray) -> list[int]:
+    """Rising thresholds that some frames reach, closer to each other where few do."""
+    tail = np.geomspace(1.0, 0.5 / len(lead), POINTS)
+    quantiles = np.ceil(np.quantile(lead, 1 - tail)).astype(np.int64)
+    found: list[int] = np.unique(quantiles.clip(min=1, max=lead.max())).tolist()
+    return [threshold for threshold in found if threshold]
+
+
+def _lowest(score: Callable[[int], StreamScore], thresholds: list[int], per_hour: float) -> int | None:
+    """Lowest threshold that keeps the rate of false accepts, None if none does."""
+    place = bisect.bisect_left(thresholds, True, key=lambda one: score(one).false_accepts_per_hour <= per_hour)
+    return None if place == len(thresholds) else thresholds[place]
+
+
+def _score(
+    labels: IntArray, lead: IntArray, refractory: int, stream: Stream, clock: LogitClock, threshold: int
+) -> StreamScore:
+    frames = fire(lead, threshold, refractory)
+    return score_events(Events(frames, labels[frames], lead[frames]), stream, clock)

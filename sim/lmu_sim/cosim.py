@@ -20,7 +20,8 @@ from lmu_hw.golden import Golden, decide
 from lmu_hw.operations import output_name
 from lmu_hw.plan import Plan
 from lmu_hw.program import QuantizedModel
-from lmu_hw.smoothing import detect, sum_format
+from lmu_hw.smoothing import detect
+from lmu_hw.timing import Nonzero, all_zero, frame_timing, latency, stream_starts
 from lmu_sim.runner import WAVES, Simulator, build, run
 from lmu_sim.stimulus import Expected, Frame, check, elements, gives_logits, logit_frames, reference, slots, stimulus
 
@@ -493,9 +494,8 @@ class _Comparison:
         self.formats |= {"logits": logits, "decision.label": label, "decision.score": logits}
         self.formats["frame_error"] = Format(1, 0, False)
         if plan.config.smoothing is not None:
-            score = sum_format(logits, plan.config.smoothing.shift)
             self.blocks |= {"event.label": [0, 0], "event.score": [0, 0]}
-            self.formats |= {"event.label": label, "event.score": Format(score.signed_width + 1, score.frac, True)}
+            self.formats |= {"event.label": label, "event.score": plan.config.smoothing.sum_format(logits)}
         self.found: list[tuple[tuple[int, int], Mismatch]] = []
 
     @property
@@ -630,7 +630,7 @@ class _Comparison:
         logits = np.array([one.values[output_name(self.model)] for one in giving]).reshape(-1, self.model.outputs)
         found = detect(logits, smoothing, restarts)
         due = sum(gives_logits(self.model, one) for one in frames[:needed]) - 2 * cut
-        label, score = self.formats["event.label"], self.formats["event.score"]
+        label = self.formats["event.label"]
         for place in range(max(len(found.frames), len(segment.events))):
             known = place < len(found.frames)
             frame = giving[int(found.frames[place])].frame if known else len(self.sent)
@@ -638,7 +638,7 @@ class _Comparison:
             order = (frame, len(self.golden.operations))
             got = segment.events[place : place + 1]
             labels = [(cycle, None if raw is None else raw & ((1 << label.width) - 1)) for cycle, raw in got]
-            scores = [(cycle, None if raw is None else _signed(raw >> label.width, score.width)) for cycle, raw in got]
+            scores = [(cycle, None if raw is None else raw >> label.width) for cycle, raw in got]
             self._compare("event.label", order, 0, found.labels[place : place + 1], labels, partial)
             self._compare("event.score", order, 0, found.scores[place : place + 1], scores, partial)
 
@@ -672,24 +672,48 @@ class _Comparison:
         segment = self.trace.segments[-1]
         accepted = {index: cycle for cycle, index in segment.accepted}
         giving = [one for one in self.expected if output_name(self.model) in one.values]
-        planned = self.plan.frames
         if spaced:
             pairs = [
-                (offered - accepted[one.frame], planned[one.phase % self.plan.period].latency)
+                (offered - accepted[one.frame], self._latency(one))
                 for one, (_, offered, _) in zip(giving, segment.decisions, strict=False)
                 if one.frame in accepted
             ]
             return (), tuple(pairs)
         pairs = []
         steady = 0
+        intervals = self._intervals()
         for place, (one, after) in enumerate(itertools.pairwise(self.expected)):
             steady += 1
             if after.frame != one.frame + 1 or after.phase != one.phase + 1:
                 steady = 0
             elif steady > self.plan.period and place + 1 < len(segment.started):
                 interval = segment.started[place + 1] - segment.started[place]
-                pairs.append((interval, planned[one.phase % self.plan.period].interval))
+                pairs.append((interval, intervals[place]))
         return tuple(pairs), ()
+
+    def _nonzero(self, one: Expected) -> Nonzero:
+        """How many elements of the vectors of which zeros are skipped are not zero."""
+        names = (name for name in all_zero(self.plan) if name in one.values)
+        return {name: int(np.count_nonzero(one.values[name])) for name in names}
+
+    def _latency(self, one: Expected) -> int:
+        """Planned latency of a frame, that of its data where it depends on them."""
+        if self.plan.skipping_memories:
+            return latency(self.plan, one.phase, self._nonzero(one))
+        return self.plan.frames[one.phase % self.plan.period].latency
+
+    def _intervals(self) -> list[int]:
+        """Planned cycles from each frame to the next one, those of their data where they depend on them."""
+        if self.plan.skipping_memories:
+            starts = stream_starts(self.plan, ((one.phase, self._nonzero(one)) for one in self.expected))
+            return [after - before for before, after in itertools.pairwise(starts)]
+        return [self.plan.frames[one.phase % self.plan.period].interval for one in self.expected]
+
+    def _accesses(self, one: Expected) -> dict[str, int]:
+        """Planned accesses of a frame, those of its data where they depend on them."""
+        if self.plan.skipping_memories:
+            return frame_timing(self.plan, self.plan.executed(one.phase), self._nonzero(one), 0, 0).accesses
+        return self.plan.frames[one.phase % self.plan.period].accesses
 
     def accesses(self) -> dict[str, tuple[int, int]]:
         """Reads of the weight memories, the parameters and all data memories together."""
@@ -702,6 +726,7 @@ class _Comparison:
                 measured[name] = measured.get(name, 0) + count
         planned = dict.fromkeys(measured, 0)
         for one in self.expected:
+            found = self._accesses(one)
             for name in planned:
-                planned[name] += self.plan.frames[one.phase % self.plan.period].accesses[name]
+                planned[name] += found[name]
         return {name: (measured[name], planned[name]) for name in measured}

@@ -96,7 +96,13 @@ def test_the_rate_is_kept_on_validation_and_files_are_written(result: tuple[dict
     assert Smoothing.from_dict(json.loads((report / "smoothing.json").read_text())).to_dict() == found["smoothing"]
     assert found["smoothing"]["background"] == [8, 9]
     assert (report / "stream.png").read_bytes()[:4] == b"\x89PNG"
-    assert found["curve"]["test"]["false_accepts_per_hour"][-1] == 0
+    for point in found["curve"]:
+        assert point["validation"]["false_accepts_per_hour"] <= point["most"]
+        assert Smoothing.from_dict(point["smoothing"]).background == (8, 9)
+    assert [point["most"] for point in found["curve"]][-2:] == [100, 200]
+    assert found["curve"][-2] == {"most": 100, "smoothing": found["smoothing"], **found["stream"]}
+    rejects = [point["validation"]["false_rejects"] for point in found["curve"]]
+    assert rejects == sorted(rejects, reverse=True)
 
 
 def test_a_given_smoothing_is_used(result: tuple[dict, Path], recordings: Path, tmp_path: Path) -> None:
@@ -133,7 +139,7 @@ def test_wrong_options_are_refused(result: tuple[dict, Path], tmp_path: Path, re
     broken = tmp_path / "broken.json"
     broken.write_text('{"shift": 3}')
     assert f"{broken}: smoothing lacks 'background'" in refused("cosim", "kws105", "--smoothing", broken)
-    broken.write_text(json.dumps(Smoothing((99,), 1, 1, 1).to_dict()))
+    broken.write_text(json.dumps(Smoothing((99,), 2, 1, 1, 1).to_dict()))
     assert "background label 99 is none of the 10 labels" in refused("cosim", "kws105", "--smoothing", broken)
     assert not (tmp_path / "lmu_accelerator.v").exists()
 

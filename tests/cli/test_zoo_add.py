@@ -5,14 +5,19 @@ import shutil
 import wave
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from lmu_hw import program_file
 from lmu_hw.cli.main import main
+from lmu_hw.sparsity import stored_bits
+from lmu_quantize import zoo
 from lmu_quantize.frames_file import load_frames
 from lmu_quantize.score import Score
 from lmu_quantize.train import TrainConfig, config, train
+from lmu_quantize.zoo.cost import cost
 
 RECIPE = {
     "name": "tones",
@@ -28,9 +33,17 @@ RECIPE = {
     "scheme": {"exact": True},
     "threads": 1,
 }
+LAYER = {"units": 8, "memories": 2, "order": 4, "thetas": [20]}
+PRUNED = RECIPE | {
+    "name": "tones-pruned",
+    "layers": [LAYER, LAYER | {"stride": 2}],
+    "pruning": {"fraction": 0.5, "rows": 4, "matrices": ["w_x", "w_m"]},
+}
+PEER = RECIPE | {"name": "tones-gru", "network": {"kind": "gru", "units": 6}, "scheme": {}}
 PITCHES = {"yes": 400, "no": 900, "bird": 2500}
 
 Refused = Callable[..., str]
+Listed = Callable[..., dict[str, Any]]
 
 
 def write_tone(path: Path, pitch: float, rng: np.random.Generator) -> None:
@@ -71,10 +84,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Frames that all runs share."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def runs(data: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """A run with seed 0, and a copy of it with another seed and score in its result."""
     first, second = (tmp_path_factory.mktemp("runs") / str(seed) for seed in range(2))
-    train(TrainConfig.from_dict(RECIPE | {"data": str(data), "out": str(first)}))
+    train(TrainConfig.from_dict(RECIPE | {"data": str(data), "out": str(first)}), cache=cache)
     change(first, second, seed=1)
     result = json.loads((second / "result.json").read_text())
     result["scores"]["quantized.test"]["accuracy"] = 0.625
@@ -82,12 +101,21 @@ def runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [first, second]
 
 
+@pytest.fixture(scope="module")
+def peer(data: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a network of another kind."""
+    out = tmp_path_factory.mktemp("runs") / "peer"
+    train(TrainConfig.from_dict(PEER | {"data": str(data), "out": str(out)}), cache=cache)
+    return out
+
+
 @pytest.fixture(autouse=True)
 def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Let the recipe of the runs be the only one that is shipped."""
+    """Let the recipes of the runs be the only ones that are shipped."""
     folder = tmp_path / "recipes"
     folder.mkdir()
-    (folder / "tones.json").write_text(json.dumps(RECIPE))
+    for recipe in (RECIPE, PRUNED, PEER):
+        (folder / f"{recipe['name']}.json").write_text(json.dumps(recipe))
     monkeypatch.setattr(config, "RECIPES", folder)
     return folder
 
@@ -97,6 +125,19 @@ def into(tmp_path: Path) -> Path:
     folder = tmp_path / "zoo"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture
+def listed(into: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Listed:
+    """List the new zoo as if it were the shipped one."""
+
+    def run(*options: object) -> dict[str, Any]:
+        monkeypatch.setattr(zoo, "ROOT", into)
+        assert main(["zoo", "--json", str(tmp_path / "zoo.json"), *map(str, options)]) == 0
+        found: dict[str, Any] = json.loads((tmp_path / "zoo.json").read_text())
+        return found
+
+    return run
 
 
 def test_a_run_becomes_a_network_of_the_zoo(data: Path, runs: list[Path], into: Path, tmp_path: Path) -> None:
@@ -145,6 +186,96 @@ def test_the_card_says_what_was_measured(data: Path, runs: list[Path], into: Pat
     assert '- Few training clips here: 12 of "yes", 12 of "no"' in card
     assert "- One seed (0)." in card
     assert not (into / "tones" / "seeds.json").exists()
+
+
+def test_the_list_has_mean_and_spread_of_the_seeds(
+    data: Path, runs: list[Path], into: Path, listed: Listed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["zoo", "--add", str(runs[0]), "--data", str(data), "--into", str(into), "--seeds", str(runs[1])]) == 0
+    golden = json.loads((into / "tones" / "golden.json").read_text())["accuracy"]
+    seeds = listed()["networks"][0]["seeds"]
+    assert (seeds["count"], seeds["mean"]) == (2, (golden + 0.625) / 2)
+    assert seeds["deviation"] == pytest.approx(abs(golden - 0.625) / 2**0.5)
+    assert (seeds["low"], seeds["high"]) == (min(golden, 0.625), max(golden, 0.625))
+    assert f"tones, golden over 2 seeds: {seeds['text']}" in " ".join(capsys.readouterr().out.split())
+    card = (into / "tones" / "card.md").read_text()
+    assert "Over 2 seeds (`seeds.json`)" in card
+    assert f"| 0 | {100 * json.loads((into / 'tones' / 'float.json').read_text())['accuracy']:.2f} % |" in card
+    assert f"| {seeds['text']} |" in card
+    assert "One seed" not in card
+
+
+def test_a_pruned_network_with_strides_is_added(data: Path, cache: Path, into: Path, listed: Listed) -> None:
+    run = into.parent / "pruned"
+    train(TrainConfig.from_dict(PRUNED | {"data": str(data), "out": str(run)}), cache=cache)
+    assert main(["zoo", "--add", str(run), "--data", str(data), "--into", str(into)]) == 0
+    model = program_file.load(into / "tones-pruned" / "quantized.safetensors")
+    trained = json.loads((run / "result.json").read_text())["scores"]
+    for engine, phase in (("float", "float"), ("golden", "quantized")):
+        measured = json.loads((into / "tones-pruned" / f"{engine}.json").read_text())
+        assert measured["confusion"] == trained[f"{phase}.test"]["confusion"]
+    stored, (products, bits) = stored_bits(model, 4), cost(model, 4)
+    assert stored.weights < model.weight_bits
+    assert products < cost(model)[0]
+    entry = listed()["networks"][0]
+    assert (entry["kbits"], entry["index_kbits"]) == (stored.weights / 1000, stored.index / 1000)
+    assert (entry["multiplications"], entry["weight_bits"]) == (products, bits)
+    card = " ".join((into / "tones-pruned" / "card.md").read_text().split())
+    assert f"{stored.weights / 1000:.1f} kbit of weights are stored, {stored.total / 1000:.1f} kbit with their" in card
+    assert f"{products:,.0f} products, {bits:,.0f} weight bits read, blocks of zeros skipped |" in card
+    assert "8 relu units, every 2 frames; " in card
+    drop = 100 * (entry["float_accuracy"] - entry["golden_accuracy"])
+    assert f"- The integers are {abs(drop):.2f} points {'below' if drop >= 0 else 'above'} their float parent." in card
+
+
+def test_a_network_of_another_kind_is_kept_beside(
+    data: Path, peer: Path, into: Path, listed: Listed, refused: Refused, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["zoo", "--add", str(peer), "--into", str(into)]) == 0
+    assert sorted(path.name for path in (into / "peers").iterdir()) == ["tones-gru.csv", "tones-gru.json"]
+    assert (into / "peers" / "tones-gru.csv").read_bytes() == (peer / "train.csv").read_bytes()
+    result = json.loads((peer / "result.json").read_text())
+    assert json.loads((into / "peers" / "tones-gru.json").read_text()) == result
+    found = listed()
+    assert found["networks"] == []
+    assert len(found["peers"]) == 1
+    weights = 3 * 6 * (40 + 6) + 3 * 6 * 12 + 4 * 6
+    entry = found["peers"][0]
+    assert (entry["name"], entry["kind"], entry["kbits"]) == ("tones-gru", "gru", 4 * weights / 1000)
+    assert (entry["multiplications"], entry["weight_bits"]) == (weights + 2 * 3 * 6, 4 * weights)
+    assert entry["quantized_accuracy"] == result["scores"]["quantized.test"]["accuracy"]
+    assert "tones-gru *" in capsys.readouterr().out
+    assert refused("zoo", "--add", peer, "--into", into).endswith("--replace puts this run in its place")
+    assert main(["zoo", "--add", str(peer), "--into", str(into), "--replace"]) == 0
+    changed = change(peer, into.parent / "changed", epochs=7)
+    assert refused("zoo", "--add", changed, "--into", into).endswith("the shipped recipe tones-gru in epochs")
+    (changed / "train.csv").unlink()
+    assert refused("zoo", "--add", changed, "--into", into).endswith("changed: lacks train.csv")
+    del result["scores"]["quantized.test"]
+    (changed / "result.json").write_text(json.dumps(result))
+    message = refused("zoo", "--add", changed, "--into", into)
+    assert message.endswith("not the result of a network of another kind, with its test clips ('quantized.test')")
+    assert "no such folder, that of a zoo" in refused("zoo", "--add", peer, "--into", into.parent / "nowhere")
+
+
+def test_the_list_is_drawn(
+    data: Path, runs: list[Path], peer: Path, into: Path, listed: Listed, refused: Refused
+) -> None:
+    assert main(["zoo", "--add", str(runs[0]), "--data", str(data), "--into", str(into)]) == 0
+    first, second = into.parent / "drawn" / "zoo.svg", into.parent / "drawn" / "zoo-cost.svg"
+    listed("--figure", first)
+    alone = first.read_text(), second.read_text()
+    listed("--figure", first)
+    assert (first.read_text(), second.read_text()) == alone
+    for text in alone:
+        assert "<!-- tones (4 labels) -->" in text
+        assert "GRU" not in text
+    assert "published elsewhere" in alone[0]
+    assert main(["zoo", "--add", str(peer), "--into", str(into)]) == 0
+    listed("--figure", first)
+    for path in (first, second):
+        assert "<!-- GRU: same data and recipe -->" in path.read_text()
+    assert refused("zoo", "--figure", "zoo.txt").endswith("--figure must end in .svg or .png, not 'zoo.txt'")
 
 
 def test_a_network_is_replaced_on_request_only(data: Path, runs: list[Path], into: Path, refused: Refused) -> None:

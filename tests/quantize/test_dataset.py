@@ -260,6 +260,29 @@ def test_real_recordings_in_the_published_layout(tmp_path):
             assert not clip[length:].any()
 
 
+@pytest.mark.parametrize("version", ["_v0.01", "_v0.02"])
+def test_folders_may_have_the_names_of_the_archives(tmp_path, version):
+    plain = SpeechCommands(make(tmp_path / "plain"))
+    words = (make(tmp_path / "named") / "speech_commands").rename(tmp_path / "named" / f"speech_commands{version}")
+    for test_set in ("speech_commands_test_set", f"speech_commands_test_set{version}"):
+        (tmp_path / "named" / "speech_commands_test_set").rename(tmp_path / "named" / test_set)
+        for root in (tmp_path / "named", words):
+            dataset = SpeechCommands(root)
+            assert (dataset.words_folder, dataset.test_folder) == (words, tmp_path / "named" / test_set)
+            for split in SPLITS:
+                assert count(dataset, split) == count(plain, split)
+
+
+def test_one_version_at_a_time(tmp_path):
+    make(tmp_path)
+    (tmp_path / "speech_commands_v0.01").mkdir()
+    (tmp_path / "speech_commands_v0.02").mkdir()
+    message = r"holds speech_commands and speech_commands_v0\.01 and speech_commands_v0\.02; give one of these folders$"
+    with pytest.raises(DatasetError, match=message):
+        SpeechCommands(tmp_path)
+    assert SpeechCommands(tmp_path / "speech_commands").test_folder == tmp_path / "speech_commands_test_set"
+
+
 # Noise
 
 

@@ -184,7 +184,7 @@ def test_quantizing_the_exported_floats_gives_the_same_network(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"activation": "linear"}, "^layer0 must be a feed-forward ReLU layer to be trained, without "),
+        ({"activation": "linear"}, "^layer0 must be a ReLU layer with a linear u without bias to be trained$"),
         ({"b_h": None}, "^layer0 must have a bias to be trained$"),
         ({"rounding": Rounding.FLOOR}, "^layer0.m: training rounds HALF_UP and saturates, not "),
         ({"overflow": Overflow.WRAP}, "^layer0.m: training rounds HALF_UP and saturates, not "),

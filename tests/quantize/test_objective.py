@@ -50,6 +50,34 @@ def test_epoch_has_all_clips_but_of_unknown_as_many_as_asked() -> None:
     assert len(set(clips.tolist())) == 85
 
 
+def test_frames_of_other_clips_come_first() -> None:
+    training = training_set()
+    places = {row.tobytes(): place for place, row in enumerate(training.frames.astype(np.float32).reshape(-1, 40))}
+    plain = next(Batches(config(), training).epoch(np.random.default_rng(1)))
+    found = list(Batches(config(lead_frames=60), training).epoch(np.random.default_rng(1)))
+    np.testing.assert_array_equal(found[0][0][:, 60:].numpy(), plain[0].numpy())
+    np.testing.assert_array_equal(found[0][1], plain[1])
+    cuts = set()
+    for frames, _ in found:
+        assert frames.shape == (16, 109, 40)
+        rows = np.array([places[row.tobytes()] for row in frames[:, :60].numpy().reshape(-1, 40)]).reshape(16, 60)
+        (cut,) = set((rows[:, 0] % 49).tolist())
+        np.testing.assert_array_equal(rows % 49, np.broadcast_to((np.arange(60) + cut) % 49, rows.shape))
+        assert ((np.diff(rows) == 1) | (rows[:, 1:] % 49 == 0)).all()
+        assert len(np.unique(rows[:, 0] // 49)) > 8
+        cuts.add(cut)
+    assert len(cuts) > 2
+
+
+def test_the_stream_recipe_starts_from_a_shipped_network() -> None:
+    recipe, own = (TrainConfig.from_recipe(name, "data", "out") for name in ("kws105-stream", "kws105"))
+    changed = ("name", "init", "lead_frames", "epochs", "quantized_epochs", "learning_rate", "quantized_learning_rate")
+    assert dataclasses.replace(recipe, **{name: getattr(own, name) for name in changed}) == own
+    assert (recipe.init, recipe.lead_frames) == ("kws105", 50)
+    parent = load_float(zoo.path(recipe.init, "float-parent.safetensors"))
+    LMUNetwork(40, recipe.layers, len(recipe.labels)).start_from(parent, torch.randn(4, 49, 40))
+
+
 def test_frequencies_are_about_those_of_many_epochs() -> None:
     batches = Batches(config(batch=17), training_set())
     counts = np.zeros(100)
@@ -105,6 +133,9 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn() -> None:
     network = LMUNetwork.from_float(parent)
     loss = objective(network(frames, 2), torch.zeros(4, 2, 6), frames, np.arange(4))
     assert abs(float(loss.detach())) < 1e-5
+    late = Objective(config(**settings, lead_frames=7), Batches(config(), training), teacher, None)
+    following = torch.cat([torch.randn(4, 7, 40), frames], 1)
+    assert float(late(network(frames, 2), torch.zeros(4, 2, 6), following, np.arange(4))) == float(loss)
 
 
 def test_teacher_gives_its_outputs_where_the_student_has_some() -> None:
@@ -124,6 +155,26 @@ def test_teacher_gives_its_outputs_where_the_student_has_some() -> None:
         message = r"^teacher 'kws361' has an output every 2 frames, the student every 3$"
         with pytest.raises(ValueError, match=message):
             Teacher(TeacherConfig("kws361"), KEYWORD_LABELS, own, 3)
+
+
+def test_words_that_a_teacher_does_not_know_are_its_unknown() -> None:
+    own = FrontEnd.from_dict(load_float(zoo.path("kws361", "float-parent.safetensors")).front_end)
+    labels = ("on", *KEYWORD_LABELS[:8], "off", "silence", "unknown")
+    teacher = Teacher(TeacherConfig("kws361"), labels, own)
+    logits = torch.randn(3, 2, 12, requires_grad=True)
+    found = functional.softmax(teacher.merged(logits), -1)
+    shares = functional.softmax(logits, -1)
+    unknown = shares[..., [0, 9, 11]].sum(-1, keepdim=True)
+    torch.testing.assert_close(found, torch.cat([shares[..., 1:9], unknown, shares[..., 10:11]], -1))
+    found.square().sum().backward()
+    assert torch.isfinite(logits.grad).all()
+    settings = {"labels": labels, "teacher": {"model": "kws361", "weight": 1.0, "temperature": 3.0}}
+    objective = Objective(config(**settings), Batches(config(), training_set()), teacher, None)
+    frames, hot = torch.randn(3, 49, 40), []
+    for each in (teacher.merged(logits.detach() / 3), teacher(frames, 2) / 3):
+        hot.append(functional.log_softmax(each, -1))
+    expected = 9 * (hot[1].exp() * (hot[1] - hot[0])).sum(-1).mean()
+    torch.testing.assert_close(objective(logits.detach(), torch.zeros(3, 2, 6), frames, np.arange(3)), expected)
 
 
 def test_density_is_one_of_equal_magnitudes_and_falls_with_zeros() -> None:
@@ -164,10 +215,11 @@ def test_loss_of_activations_and_weights_makes_zeros() -> None:
     assert loss()[1] > few + 0.2
 
 
-def test_teacher_must_have_the_same_labels_and_features() -> None:
+def test_teacher_must_know_the_labels_and_features() -> None:
     own = FrontEnd.from_dict(load_float(zoo.path("kws361", "float-parent.safetensors")).front_end)
-    with pytest.raises(ValueError, match=r"^teacher 'kws361' has the labels yes, no, "):
-        Teacher(TeacherConfig("kws361"), LABELS, own)
+    for labels in (LABELS, (*LABELS, "on"), (*KEYWORD_LABELS[1:], "yes")):
+        with pytest.raises(ValueError, match=r"^teacher 'kws361' has the labels yes, no, "):
+            Teacher(TeacherConfig("kws361"), labels, own)
     with pytest.raises(ValueError, match=r"^teacher 'kws361' has another front end$"):
         Teacher(TeacherConfig("kws361"), KEYWORD_LABELS, FrontEnd("log-mel", n_mels=20))
 

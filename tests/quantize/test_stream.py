@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from lmu_hw.fixed import Format
 from lmu_hw.smoothing import Events, Smoothing, detect
 from lmu_quantize.features import FrontEnd
 from lmu_quantize.stream import FADE, Stream, make_stream, noise_part, word_end
-from lmu_quantize.stream_score import LogitClock, choose, score_events, sweep
+from lmu_quantize.stream_score import LogitClock, choose, score_events
 
 NAMES = ("yes", "no", "unknown", "silence")
 SECOND = 16_000
@@ -158,27 +159,23 @@ def test_smoothing_is_chosen_by_false_rejects_under_the_rate():
     rng = np.random.default_rng(8)
     starts = np.arange(2, 350, 6) + rng.random(58)
     stream = spoken(*[(int(rng.integers(2)), start, start + 0.6) for start in starts])
-    logits = noisy_logits(stream)
-    chosen = choose(logits, (2,), 20.0, stream, CLOCK)
-    score = score_events(detect(logits, chosen), stream, CLOCK)
+    logits, fmt = noisy_logits(stream), Format(10, 6)
+    few, none = choose(logits, fmt, (2,), (20.0, 0.0), stream, CLOCK)
+    score = score_events(detect(logits, few), stream, CLOCK)
     assert score.false_accepts_per_hour <= 20
     assert score.false_rejects < 0.1
-    assert chosen.shift > 0
-    plain = sweep(logits[:, :2].argmax(axis=1), logits[:, :2].max(axis=1) - logits[:, 2], 40, stream, CLOCK)
-    allowed = [one.false_rejects for one in plain.scores if one.false_accepts_per_hour <= 20]
-    assert score.false_rejects < min(allowed)
-    silent = choose(logits, (2,), 0.0, stream, CLOCK)
-    assert not score_events(detect(logits, silent), stream, CLOCK).false_accepts
-    assert Smoothing.from_dict(chosen.to_dict()) == chosen
-    with pytest.raises(ValueError, match="false accepts in an hour must be 0 or more, not -1"):
-        choose(logits, (2,), -1, stream, CLOCK)
+    assert few.shift > 0
+    assert few.score_bits in (7, 8, 9)
+    plain = [Smoothing((2,), 10, 0, threshold, 40) for threshold in range(1, 1000, 20)]
+    scores = [score_events(detect(logits, one), stream, CLOCK) for one in plain]
+    assert score.false_rejects < min(one.false_rejects for one in scores if one.false_accepts_per_hour <= 20)
+    assert not score_events(detect(logits, none), stream, CLOCK).false_accepts
 
 
-def test_a_curve_goes_from_many_events_to_none():
-    stream = spoken((0, 10.0, 10.6), (1, 20.0, 20.6))
-    logits = noisy_logits(stream)
-    curve = sweep(np.zeros(len(logits), np.int64), logits[:, 0] - logits[:, 2], 10, stream, CLOCK)
-    assert list(curve.thresholds) == sorted(set(curve.thresholds))
-    assert (curve.scores[-1].accepted, curve.scores[-1].false_accepts) == (0, 0)
-    assert curve.scores[0].false_accepts > 100
-    assert list(curve.to_dict()) == ["threshold", "false_accepts_per_hour", "false_rejects"]
+def test_a_rate_that_no_smoothing_keeps_has_none():
+    stream = spoken((0, 100.0, 100.6), hours=0.05)
+    logits = np.tile([0, 60, 0], (8000, 1))
+    fmt = Format(10, 6)
+    assert choose(logits, fmt, (2,), (0, 1e6), stream, CLOCK)[0] is None
+    assert choose(logits, fmt, (2,), (0, 1e6), stream, CLOCK)[1].background == (2,)
+    assert choose(np.zeros_like(logits), fmt, (2,), (0,), stream, CLOCK) == [None]

@@ -183,11 +183,11 @@ def test_storage_counts_equal_memories_once() -> None:
     assert storage_bits(model, 4, 16, 10) == 4 * (20 + 72 + 12) + 16 * 2 + 10 * 12
 
 
-@pytest.mark.parametrize("recipe", ["kws361", "kws361-tuned", "kws105", "kws49"])
+@pytest.mark.parametrize("recipe", ["kws1683", "kws361", "kws361-tuned", "kws361-12", "kws105", "kws49", "kws49-theta"])
 def test_shipped_recipe_fits_its_name(recipe: str) -> None:
     config = TrainConfig.from_recipe(recipe, "data", "out")
     made = LMUNetwork(40, config.layers, len(config.labels))
-    assert storage_bits(made.to_float_model()) <= 1000 * int(recipe.removeprefix("kws").removesuffix("-tuned"))
+    assert storage_bits(made.to_float_model()) <= 1000 * int(recipe.removeprefix("kws").partition("-")[0])
     assert all(layer.units % 8 == 0 for layer in config.layers)
 
 
@@ -253,6 +253,8 @@ def test_masks_are_no_wider_than_asked() -> None:
         ({"batch": 1}, "^batch must be an integer of at least 2, not 1$"),
         ({"seed": 1.5}, r"^seed must be an integer of at least 0, not 1\.5$"),
         ({"limit": True}, "^limit must be an integer of at least 1, not True$"),
+        ({"lead_frames": -1}, "^lead_frames must be an integer of at least 0, not -1$"),
+        ({"lead_frames": 3, "layers": [{"stride": 2}]}, "^lead_frames must be a multiple of 2, not 3$"),
         ({"dropout": 1}, "^dropout must be in 0 to below 1, not 1$"),
         ({"learning_rate": 0}, "^learning_rate must be a number above 0, not 0$"),
         ({"splice_ratio": -1}, "^splice_ratio must be a number of 0 or more, not -1$"),
@@ -287,7 +289,7 @@ def test_configuration_goes_through_json() -> None:
         assert TrainConfig.from_json(config.to_json()) == config
     with pytest.raises(ValueError, match=r"^a training configuration must be a JSON object, not list$"):
         TrainConfig.from_json("[]")
-    with pytest.raises(FileNotFoundError, match=r"^huge: no such file, and .* \(there are: kws105, .*kws361, .*tiny\)$"):
+    with pytest.raises(FileNotFoundError, match=r"^huge: no such file, and .* \(there are: .*kws105, .*tiny.*\)$"):
         TrainConfig.from_recipe("huge", "", "")
     with pytest.raises(ValueError, match=r"^data and out must name folders, not '' and ''$"):
         train(TrainConfig())
@@ -334,6 +336,7 @@ def tone_config(data: Path, out: Path, **changes: object) -> TrainConfig:
         "epochs": 3,
         "quantized_epochs": 3,
         "threads": 1,
+        "device": "cpu",
     }
     return TrainConfig.from_dict(values | {"data": str(data), "out": str(out)} | changes)
 
@@ -406,17 +409,25 @@ EXACT = {
     "epochs": 3,
     "quantized_epochs": 2,
     "learning_rate": 0.01,
+    "lead_frames": 9,
 }
 
 
-def test_exact_training_resumes_and_exports_what_it_trained(tones: Path, tmp_path: Path) -> None:
-    whole = train(tone_config(tones, tmp_path / "whole", **EXACT))
+FEEDBACK = {"hidden_feedback": True, "memory_feedback": True, "hidden_weights": True}
+
+
+@pytest.mark.parametrize("feedback", [{}, FEEDBACK])
+def test_exact_training_resumes_and_exports_what_it_trained(
+    tones: Path, tmp_path: Path, feedback: dict[str, bool]
+) -> None:
+    settings = EXACT | {"layers": [{"units": 16, "memories": 4, "order": 4, "thetas": [20]} | feedback]}
+    whole = train(tone_config(tones, tmp_path / "whole", **settings))
 
     def stop(row: dict[str, object]) -> None:
         if row["epoch"] in (1, 3):
             raise Stop
 
-    config = tone_config(tones, tmp_path / "parts", **EXACT)
+    config = tone_config(tones, tmp_path / "parts", **settings)
     for _ in range(2):
         with pytest.raises(Stop):
             train(config, cache=tmp_path / "whole", on_epoch=stop)
@@ -425,6 +436,8 @@ def test_exact_training_resumes_and_exports_what_it_trained(tones: Path, tmp_pat
     for name in ("float.safetensors", "float-parent.safetensors", "formats.json", "quantized.safetensors"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
     model = program_file.load(tmp_path / "whole" / "quantized.safetensors")
+    assert all((name in model.layers[0].weights) == bool(feedback) for name in ("e_h", "e_m", "w_h"))
+    assert all(weights.values.any() for weights in model.layers[0].weights.values())
     speech = SpeechCommands(tones, model.labels)
     source = FrameSource(speech, FrontEnd("log-mel"), AugmentConfig(), 2, None, 1.0, 0.5, 0)
     clips = prepare_evaluation(source, "validation", FrontEnd.from_dict(model.front_end))
@@ -460,9 +473,9 @@ def test_pruned_training_resumes_and_exports_zeros(tones: Path, tmp_path: Path) 
     assert 0 < stored.total < model.weight_bits
 
 
-def test_training_starts_from_a_shipped_network() -> None:
+def test_training_starts_from_a_shipped_network(tones: Path, tmp_path: Path) -> None:
     parent = load_float(zoo.path("kws361", "float-parent.safetensors"))
-    config = TrainConfig.from_recipe("kws361-tuned", "data", "out")
+    config = TrainConfig.from_recipe("kws361", "data", "out")
     made = LMUNetwork(40, config.layers, 10)
     x = torch.from_numpy(load_frames(zoo.path("kws361", "test.safetensors")).real()[:40].astype(np.float32))
     made.start_from(parent, x)
@@ -472,6 +485,8 @@ def test_training_starts_from_a_shipped_network() -> None:
         np.testing.assert_allclose(made.train()(x, 49).numpy(), expected, atol=2e-2)
     with pytest.raises(ValueError, match=r"^the layers of 'kws361' do not have the shapes of the recipe$"):
         LMUNetwork(40, config.layers, 11).start_from(parent, x)
+    with pytest.raises(ValueError, match=r"^the layers of 'kws361' do not have the shapes of the recipe$"):
+        train(tone_config(tones, tmp_path, init="kws361"))
 
 
 def test_results_are_written_and_checkpoints_belong_to_one_configuration(tones: Path, tmp_path: Path) -> None:
@@ -519,7 +534,8 @@ def words(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_tiny_recipe_learns_words(words: Path, tmp_path: Path) -> None:
-    result = train(TrainConfig.from_recipe("tiny", words, tmp_path / "out"))
+@pytest.mark.parametrize("recipe", ["tiny", "tiny-recurrent"])
+def test_tiny_recipe_learns_words(words: Path, tmp_path: Path, recipe: str) -> None:
+    result = train(TrainConfig.from_recipe(recipe, words, tmp_path / "out"))
     assert result.scores["float.validation"].mean_recall > 0.6
     assert result.scores["quantized.validation"].mean_recall > 0.6

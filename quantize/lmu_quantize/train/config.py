@@ -12,6 +12,7 @@ from lmu_hw.program import check_strides
 from lmu_quantize.dataset import KEYWORD_LABELS
 from lmu_quantize.features import FrontEnd
 from lmu_quantize.train.augment import AugmentConfig
+from lmu_quantize.train.devices import DEVICES
 from lmu_quantize.train.frame_augment import FrameAugmentConfig
 from lmu_quantize.train.network import LayerSpec
 from lmu_quantize.train.peers import PeerSpec
@@ -67,8 +68,8 @@ class TrainConfig:
     loss_frames : int
         Last frames over which the loss is averaged; of a network with strides the outputs in them, at least one.
     lead_frames : int
-        Frames of other clips before each clip, so that the state is not zero where the clip starts, as in a stream; 0
-        for none.
+        Frames of other clips before each clip of training, so that the state is not zero where the clip starts, as in a
+        stream; 0 for none. A multiple of `period`.
     label_smoothing : float
         0 to below 1.
     balanced : bool
@@ -100,6 +101,8 @@ class TrainConfig:
         Seed of all choices.
     threads : int
         Threads of PyTorch.
+    device : {"auto", "cpu", "cuda"}
+        Where networks are trained; ``auto`` is a GPU if PyTorch sees one.
     """
 
     data: str = ""
@@ -138,6 +141,7 @@ class TrainConfig:
     scheme: QuantizationScheme = field(default_factory=QuantizationScheme)
     seed: int = 0
     threads: int = 2
+    device: str = "auto"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", tuple(self.labels))
@@ -145,8 +149,8 @@ class TrainConfig:
         if not self.layers or not all(isinstance(layer, LayerSpec) for layer in self.layers):
             raise ValueError(f"layers must be one or more LayerSpec, not {self.layers!r}")
         for name, low in (
-            ("copies", 1), ("loss_frames", 1), ("batch", 2), ("epochs", 1), ("quantized_epochs", 0), ("seed", 0), ("lead_frames", 0),
-            ("threads", 1), ("limit", 1),
+            ("copies", 1), ("loss_frames", 1), ("batch", 2), ("epochs", 1), ("quantized_epochs", 0), ("seed", 0),
+            ("threads", 1), ("limit", 1), ("lead_frames", 0),
         ):  # fmt: skip
             value = getattr(self, name)
             if name == "limit" and value is None:
@@ -162,6 +166,8 @@ class TrainConfig:
         for name in ("learning_rate", "quantized_learning_rate"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be a number above 0, not {getattr(self, name)!r}")
+        if self.device not in DEVICES:
+            raise ValueError(f"device must be one of {', '.join(DEVICES)}, not {self.device!r}")
         if not isinstance(self.balanced, bool):
             raise ValueError(f"balanced must be true or false, not {self.balanced!r}")
         if self.pruning is not None and self.pruning.last_epoch >= self.epochs:
@@ -169,6 +175,8 @@ class TrainConfig:
                 f"pruning last_epoch must be below the {self.epochs} float epochs, not {self.pruning.last_epoch!r}"
             )
         check_strides(layer.stride for layer in self.layers)
+        if self.lead_frames % self.period:
+            raise ValueError(f"lead_frames must be a multiple of {self.period}, not {self.lead_frames!r}")
         if self.network is not None and (self.scheme.exact or self.init or self.pruning or self.period > 1):
             raise ValueError(f"a {self.network.kind} network has no exact scheme, init, pruning or strides of layers")
         FrontEnd.from_dict(self.front_end)

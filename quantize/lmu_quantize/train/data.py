@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_quantize.dataset import SpeechCommands, load_clips
+from lmu_quantize.dataset import DatasetError, LoadedClips, SpeechCommands, load_clips
 from lmu_quantize.features import FrontEnd
 from lmu_quantize.train.augment import AugmentConfig, NoiseBank, augment_clip, silence_clip
 
@@ -91,6 +91,8 @@ class TrainingSet:
         With the normalisation of these frames.
     key : str
         Hash of all that the frames depend on.
+    problems : tuple of str
+        One line for each file that could not be used and was left out.
     """
 
     frames: NDArray[np.float16]
@@ -101,6 +103,7 @@ class TrainingSet:
     label_of_word: NDArray[np.int64]
     front_end: FrontEnd
     key: str
+    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,11 +118,14 @@ class EvaluationSet:
         Positions in the labels.
     words : ndarray of str, shape (N,)
         Name of each clip's folder; ``SILENCE`` of silence that was made.
+    problems : tuple of str
+        One line for each file that could not be used and was left out.
     """
 
     frames: NDArray[np.float32]
     labels: NDArray[np.int64]
     words: NDArray[np.str_]
+    problems: tuple[str, ...] = ()
 
 
 def prepare_training(
@@ -143,14 +149,11 @@ def prepare_training(
     Raises
     ------
     lmu_quantize.dataset.DatasetError
-        The folder of recordings lacks something.
+        The folder of recordings lacks something, or no clip of a label can be used.
     """
     report = progress or _silent
-    paths, labels = _limited(source, "train")
     report("reading clips", 0.0)
-    loaded = load_clips(paths, SAMPLES)
-    words = [paths[index].parent.name for index in loaded.kept]
-    labels = labels[loaded.kept]
+    loaded, labels, words = _usable(source, "train")
     names = source.speech.labels
     per_keyword = _mean_keyword(labels, names)
     silences = round(source.silence_ratio * per_keyword) if "silence" in names else 0
@@ -204,7 +207,8 @@ def prepare_training(
     label_of_word = np.zeros(len(known), dtype=np.int64)
     label_of_word[word_of] = all_labels
     front_end = source.front_end.with_normalisation(made["mean"], made["std"])
-    return TrainingSet(frames, all_labels, weights, known, word_of, label_of_word, front_end, key)
+    problems = tuple(loaded.problems)
+    return TrainingSet(frames, all_labels, weights, known, word_of, label_of_word, front_end, key, problems)
 
 
 def prepare_evaluation(source: FrameSource, split: str, front_end: FrontEnd) -> EvaluationSet:
@@ -225,11 +229,14 @@ def prepare_evaluation(source: FrameSource, split: str, front_end: FrontEnd) -> 
     Returns
     -------
     EvaluationSet
+
+    Raises
+    ------
+    lmu_quantize.dataset.DatasetError
+        The folder of recordings lacks something, or no clip of a label can be used.
     """
-    paths, labels = _limited(source, split)
-    loaded = load_clips(paths, SAMPLES)
-    labels, clips = labels[loaded.kept], loaded.clips
-    words = [paths[index].parent.name for index in loaded.kept]
+    loaded, labels, words = _usable(source, split)
+    clips = loaded.clips
     names = source.speech.labels
     if "silence" in names and not (labels == names.index("silence")).any():
         rng = _rng(source.seed, 3)
@@ -245,7 +252,7 @@ def prepare_evaluation(source: FrameSource, split: str, front_end: FrontEnd) -> 
             for start in range(0, len(clips), CHUNK)
         ]
     )
-    return EvaluationSet(frames, labels.astype(np.int64), np.array(words))
+    return EvaluationSet(frames, labels.astype(np.int64), np.array(words), tuple(loaded.problems))
 
 
 def _variant(
@@ -284,6 +291,19 @@ def _splice(first: NDArray[np.int16], second: NDArray[np.int16]) -> NDArray[np.i
     room = min(len(tail), SAMPLES - len(head))
     spliced[len(head) : len(head) + room] += tail[:room] * np.minimum(np.arange(1, room + 1) / fade, 1.0)
     return spliced.astype(np.int16)
+
+
+def _usable(source: FrameSource, split: str) -> tuple[LoadedClips, NDArray[np.int64], list[str]]:
+    """Read the clips of a split that can be used, with their labels and the names of their folders."""
+    paths, labels = _limited(source, split)
+    loaded = load_clips(paths, SAMPLES)
+    kept = labels[loaded.kept]
+    for index in sorted(set(labels.tolist()) - set(kept.tolist())):
+        raise DatasetError(
+            f"no {split} clip of label {source.speech.labels[index]!r} can be used; "
+            f"of {len(loaded.problems)} such files the first is {loaded.problems[0]}"
+        )
+    return loaded, kept, [paths[index].parent.name for index in loaded.kept]
 
 
 def _limited(source: FrameSource, split: str) -> tuple[list[Path], NDArray[np.int64]]:

@@ -5,9 +5,11 @@ numbers is exact as long as it fits the significand: every sum of products of on
 its grid (float32); sums of several matrices and biases are taken in float64. Weights, biases, the discrete memory
 matrices, activations and the state of every memory are on their grids, and rounding and saturation are those of
 `lmu_hw.golden`. Rounding the state makes the memory recurrent in the forward pass. Gradients go straight through every
-rounding: that of the memory is the transposed product with the impulse response, parallel over time.
+rounding: that of the memory is the transposed product with the impulse response, parallel over time; in a layer with
+feedback (``e_h``, ``e_m``, ``w_h``) they go back frame by frame.
 """
 
+import itertools
 import math
 from dataclasses import replace
 from typing import Any
@@ -16,18 +18,32 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from lmu_hw.fixed import Format, Overflow, Quantizer, Rounding
 from lmu_hw.program import QuantizedDense, QuantizedLMU, QuantizedModel, Weights
 from lmu_quantize.calibrate import QuantizationResult
 from lmu_quantize.model import DenseLayer, FloatModel, LMULayer
 from lmu_quantize.scales import WeightTerm, quantize_terms
-from lmu_quantize.train.exact_operations import EXACT, Narrow, NarrowedSum, OnGrid, RoundedMemory, memory_groups
+from lmu_quantize.train.exact_operations import (
+    EXACT,
+    Narrow,
+    NarrowedSum,
+    OnGrid,
+    RoundedMemory,
+    RoundedUpdate,
+    memory_groups,
+)
 from lmu_quantize.train.quantizers import WeightQuantizer
+from lmu_quantize.train.recurrence import recur
 from lmu_quantize.train.windows import read_frames
 
 __all__ = ["ExactNetwork"]
 
+SUMS = (("e_x", "e_h", "e_m"), ("w_x", "w_h", "w_m"), ("w",))
+"""Matrices that are added up, and so scaled together."""
+FEEDBACK = ("e_h", "e_m", "w_h")
+"""Matrices that multiply what was computed in an earlier frame."""
 POWER_FLOOR = 0.01
 """Least weight of a column in the choice of weight scales, relative to the mean of its source."""
 
@@ -53,7 +69,7 @@ class _Layer(nn.Module):
         bias = floats.tensors["b" if isinstance(floats, DenseLayer) else "b_h"]
         self.bias = nn.Parameter(torch.from_numpy(bias.astype(np.float32)))
         self.groups = memory_groups(integers, frames) if isinstance(integers, QuantizedLMU) else []
-        self.toeplitz: dict[range, list[Tensor]] = {}
+        self.toeplitz: dict[tuple[range, torch.device], list[Tensor]] = {}
 
     def quantized(self, name: str) -> Tensor:
         """Give a weight matrix on its grid."""
@@ -62,7 +78,7 @@ class _Layer(nn.Module):
 
     def fracs(self, name: str) -> NDArray[np.int64]:
         """Fraction bits of the rows of a matrix."""
-        return self.quantizer(name).frac.numpy().astype(np.int64)
+        return self.quantizer(name).frac.cpu().numpy().astype(np.int64)
 
     def quantizer(self, name: str) -> WeightQuantizer:
         """Quantizer of a matrix."""
@@ -73,30 +89,39 @@ class _Layer(nn.Module):
 
     def source_format(self, name: str, source: Format) -> Format:
         """Format of what a matrix multiplies; `source` is that of the layer's input."""
-        if name == "w_m" and isinstance(self.integers, QuantizedLMU):
+        if isinstance(self.integers, QuantizedLMU) and name in ("w_m", "e_m"):
             return self.integers.m.format
-        return source
+        return self.integers.h.format if name in ("e_h", "w_h") else source
 
-    def sum_frac(self, source: Format) -> NDArray[np.int64]:
+    def sum_frac(self, source: Format) -> Tensor:
         """Fraction bits of the sum of the hidden state, row by row, as `lmu_hw.operations.lower` chooses them."""
-        terms = [self.fracs(name) + self.source_format(name, source).frac for name in self.weights if name != "e_x"]
-        frac: NDArray[np.int64] = np.max(terms, axis=0)
-        return frac + max(0, int(self.integers.h.format.frac - frac.min()))
+        names = [name for name in self.weights if name.startswith("w")]
+        terms = [self.quantizer(name).frac + self.source_format(name, source).frac for name in names]
+        frac = torch.stack(terms).amax(0)
+        return frac + (self.integers.h.format.frac - frac.min()).clamp_min(0)
 
     def grid_bias(self, source: Format) -> Tensor:
         """Give the bias at the scale of its sum, float64."""
-        bias: Tensor = OnGrid.apply(self.bias, torch.from_numpy(self.sum_frac(source)))
+        bias: Tensor = OnGrid.apply(self.bias, self.sum_frac(source))
         return bias
 
     def states(self, u: Tensor, read: range) -> Tensor:
         """State of all memories in the frames that are read."""
-        if read not in self.toeplitz:
-            self.toeplitz[read] = [group.toeplitz(u.shape[1], read) for group in self.groups]
+        place = read, u.device
+        if place not in self.toeplitz:
+            self.toeplitz[place] = [group.toeplitz(u.shape[1], read).to(u.device) for group in self.groups]
         parts, start = [], 0
-        for group, toeplitz in zip(self.groups, self.toeplitz[read], strict=True):
+        for group, toeplitz in zip(self.groups, self.toeplitz[place], strict=True):
             parts.append(RoundedMemory.apply(u[..., start : start + group.count], group, toeplitz, read))
             start += group.count
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+
+    def update(self, u: Tensor, state: Tensor) -> Tensor:
+        """State of all memories after one frame."""
+        counts = [group.count for group in self.groups]
+        sizes = [group.count * len(group.b) for group in self.groups]
+        parts = zip(u.split(counts, 1), state.split(sizes, 1), self.groups, strict=True)
+        return torch.cat([RoundedUpdate.apply(*part) for part in parts], 1)
 
 
 class ExactNetwork(nn.Module):
@@ -106,9 +131,9 @@ class ExactNetwork(nn.Module):
     ----------
     start : QuantizationResult
         Where training starts: the floats give the parameters, the quantized model all formats, which stay as they are.
-        Layers must be LMU layers with ReLU and without feedback, and a last dense layer.
+        Layers must be LMU layers with ReLU, and a last dense layer.
     frames : int
-        Length of every sequence.
+        Length of the longest sequence.
 
     Raises
     ------
@@ -141,8 +166,8 @@ class ExactNetwork(nn.Module):
     def _check_reach(self) -> None:
         for index, (layer, source) in enumerate(self._stages()):
             for name, weights in layer.integers.weights.items():
-                fmt = layer.integers.m.format if name == "w_m" and isinstance(layer.integers, QuantizedLMU) else source
-                reach = weights.values.shape[1] * ((1 << (weights.width - 1)) - 1) * fmt.magnitude
+                magnitude = layer.source_format(name, source).magnitude
+                reach = weights.values.shape[1] * ((1 << (weights.width - 1)) - 1) * magnitude
                 if reach >= EXACT:
                     raise ValueError(f"layer{index}.{name}: a sum of products may reach {reach}, over 24 bits")
 
@@ -183,7 +208,9 @@ class ExactNetwork(nn.Module):
         integers = layer.integers
         if not isinstance(integers, QuantizedLMU):
             raise TypeError(f"layer{index} must be an LMU layer, not {type(integers).__name__}")
-        no_bias = torch.zeros(len(integers.matrix))
+        if any(name in layer.weights for name in FEEDBACK):
+            return self._recurrent(index, layer, integers, source, x, last, trace)
+        no_bias = torch.zeros(len(integers.matrix), device=x.device)
         u = NarrowedSum.apply(Narrow(integers.u), no_bias, x, layer.quantized("e_x"))
         read = read_frames(x.shape[1], last, integers.stride)
         m = layer.states(u, read)
@@ -194,6 +221,35 @@ class ExactNetwork(nn.Module):
         if trace is not None:
             trace |= {f"layer{index}.u": u, f"layer{index}.m": m, f"layer{index}.h": h}
         return h
+
+    def _recurrent(
+        self, index: int, layer: _Layer, integers: QuantizedLMU, source: Format, x: Tensor, last: int,
+        trace: dict[str, Tensor] | None,
+    ) -> Tensor:  # fmt: skip
+        """Compute the same frame by frame, as state is fed back."""
+        weights = {name: layer.quantized(name) for name in layer.weights}
+        computed = x[:, integers.stride - 1 :: integers.stride]
+        direct = layer.grid_bias(source).expand(len(x), computed.shape[1], -1)
+        if integers.w_x is not None:
+            direct = direct + functional.linear(computed, weights["w_x"]).double()
+        driven, sums = functional.linear(x, weights["e_x"]).unbind(1), direct.unbind(1)
+
+        def narrowed(narrow: Narrow, bias: Tensor, **sources: Tensor) -> Tensor:
+            pairs = [(value, weights[name]) for name, value in sources.items() if name in weights]
+            total: Tensor = NarrowedSum.apply(narrow, bias, *itertools.chain.from_iterable(pairs))
+            return total
+
+        u, m, h = recur(
+            x.shape[1],
+            integers.stride,
+            (x.new_zeros(len(x), integers.state_size), x.new_zeros(len(x), integers.units)),
+            lambda now, m, h: narrowed(Narrow(integers.u), driven[now], e_h=h, e_m=m),
+            layer.update,
+            lambda now, m, h: narrowed(Narrow(integers.h, relu=True), sums[now], w_m=m, w_h=h),
+        )
+        if trace is not None:
+            trace |= {f"layer{index}.u": u, f"layer{index}.m": m[:, -last:], f"layer{index}.h": h[:, -last:]}
+        return h[:, -last:]
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Compute the logits of hidden states, float32, shape (batch, last, outputs)."""
@@ -224,13 +280,13 @@ class ExactNetwork(nn.Module):
         if frames is not None:
             self.powers = self._measured(frames)
         for (layer, source), powers in zip(self._stages(), self.powers, strict=True):
-            for names in (("e_x",), ("w_x", "w_m"), ("w",)):
+            for names in SUMS:
                 present = [name for name in names if name in layer.weights]
                 if not present:
                     continue
                 terms = [
                     WeightTerm(
-                        layer.weights[name].double().numpy(), layer.integers.weights[name].width, powers[name],
+                        layer.weights[name].double().cpu().numpy(), layer.integers.weights[name].width, powers[name],
                         layer.source_format(name, source).frac,
                     )
                     for name in present
@@ -246,8 +302,10 @@ class ExactNetwork(nn.Module):
         for index, (layer, _) in enumerate(self._stages()):
             powers = dict.fromkeys(layer.weights, source)
             if "w_m" in powers:
-                powers["w_m"] = _power(trace[f"layer{index}.m"])
-                source = _power(trace[f"layer{index}.h"])
+                own_m, own_h = (_power(trace[f"layer{index}.{name}"]) for name in ("m", "h"))
+                own = {"w_m": own_m, "e_m": own_m, "e_h": own_h, "w_h": own_h}
+                powers |= {name: power for name, power in own.items() if name in powers}
+                source = own_h
             found.append(powers)
         return found
 
@@ -282,9 +340,9 @@ class ExactNetwork(nn.Module):
         layers: list[LMULayer | DenseLayer] = []
         for floats, (layer, source) in zip(self.floats.layers, self._stages(), strict=True):
             tensors: dict[str, Any] = {
-                each: layer.quantized(each).double().numpy() for each in layer.integers.weights
+                each: layer.quantized(each).double().cpu().numpy() for each in layer.integers.weights
             }
-            tensors["b" if isinstance(floats, DenseLayer) else "b_h"] = layer.grid_bias(source).numpy()
+            tensors["b" if isinstance(floats, DenseLayer) else "b_h"] = layer.grid_bias(source).cpu().numpy()
             layers.append(replace(floats, **tensors))
         return FloatModel(tuple(layers), labels, name, front_end, notes or {})
 
@@ -301,20 +359,20 @@ class ExactNetwork(nn.Module):
         for layer, source in self._stages():
             integers = layer.integers
             made: dict[str, Any] = {name: self._weights(layer, name) for name in integers.weights}
-            bias = np.ldexp(layer.grid_bias(source).numpy(), layer.sum_frac(source)).astype(np.int64)
-            made["b" if isinstance(integers, QuantizedDense) else "b_h"] = bias
+            bias, frac = (values.cpu().numpy() for values in (layer.grid_bias(source), layer.sum_frac(source)))
+            made["b" if isinstance(integers, QuantizedDense) else "b_h"] = np.ldexp(bias, frac).astype(np.int64)
             layers.append(replace(integers, **made))
         return replace(self.start, layers=tuple(layers), notes=self.start.notes if notes is None else notes)
 
     @staticmethod
     def _weights(layer: _Layer, name: str) -> Weights:
         frac = layer.fracs(name)
-        values = np.rint(np.ldexp(layer.quantized(name).double().numpy(), frac[:, None])).astype(np.int64)
+        values = np.rint(np.ldexp(layer.quantized(name).double().cpu().numpy(), frac[:, None])).astype(np.int64)
         return Weights(values, layer.integers.weights[name].width, frac)
 
 
 def _power(values: Tensor) -> NDArray[np.float64]:
-    mean: NDArray[np.float64] = values.double().square().flatten(0, -2).mean(0).numpy()
+    mean: NDArray[np.float64] = values.double().square().flatten(0, -2).mean(0).cpu().numpy()
     return np.maximum(mean, POWER_FLOOR * float(mean.mean()))
 
 
@@ -327,9 +385,8 @@ def _check_layer(index: int, layer: QuantizedLMU | QuantizedDense, last: bool) -
             raise ValueError(f"layer{index} must be linear with a bias to be trained")
         _check(f"layer{index}.h", layer.h)
         return
-    extra = [name for name in ("e_h", "e_m", "w_h", "b_u") if getattr(layer, name) is not None]
-    if extra or layer.activation != "relu" or layer.u_activation != "linear":
-        raise ValueError(f"layer{index} must be a feed-forward ReLU layer to be trained, without {extra}")
+    if layer.b_u is not None or layer.activation != "relu" or layer.u_activation != "linear":
+        raise ValueError(f"layer{index} must be a ReLU layer with a linear u without bias to be trained")
     if layer.b_h is None:
         raise ValueError(f"layer{index} must have a bias to be trained")
     for name in ("u", "m", "h"):

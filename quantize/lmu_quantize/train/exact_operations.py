@@ -11,7 +11,7 @@ from torch import Tensor
 from lmu_hw.fixed import Quantizer
 from lmu_hw.program import QuantizedLMU
 
-__all__ = ["EXACT", "Memories", "Narrow", "NarrowedSum", "OnGrid", "RoundedMemory", "memory_groups"]
+__all__ = ["EXACT", "Memories", "Narrow", "NarrowedSum", "OnGrid", "RoundedMemory", "RoundedUpdate", "memory_groups"]
 
 EXACT = 1 << 24
 """Integers up to this magnitude are exact in float32."""
@@ -39,7 +39,10 @@ class Narrow:
 
 
 class NarrowedSum(torch.autograd.Function):
-    """A narrowed sum of matrix products and a bias; gradients pass where nothing saturates."""
+    """A narrowed sum of matrix products and a bias; gradients pass where nothing saturates.
+
+    The bias is a vector, or in the shape of the sum.
+    """
 
     @staticmethod
     def forward(ctx: Any, narrow: Narrow, bias: Tensor, *pairs: Tensor) -> Tensor:
@@ -50,6 +53,7 @@ class NarrowedSum(torch.autograd.Function):
         rounded = _half_away(total * 2.0**fmt.frac)
         value = rounded.clamp(narrow.quantizer.low, fmt.max)
         passed = value == rounded
+        ctx.shared_bias = bias.ndim == 1
         if narrow.relu:
             value = value.clamp_min(0)
             passed &= total > 0
@@ -61,7 +65,7 @@ class NarrowedSum(torch.autograd.Function):
         passed, *pairs = ctx.saved_tensors
         gradient = gradients[0] * passed
         flat = gradient.flatten(0, -2)
-        results: list[Tensor | None] = [None, flat.sum(0)]
+        results: list[Tensor | None] = [None, flat.sum(0) if ctx.shared_bias else gradient]
         for source, weight in zip(pairs[::2], pairs[1::2], strict=True):
             results += [gradient @ weight, flat.T @ source.flatten(0, -2)]
         return tuple(results)
@@ -100,18 +104,27 @@ class Memories:
     def run(self, u: Tensor, read: range) -> Tensor:
         """State in the frames that are read, shape (batch, len(read), count * order), of u, (batch, T, count)."""
         batch, frames, _ = u.shape
-        order = len(self.b)
-        driven = (u * 2.0**self.u_frac).transpose(0, 1).reshape(frames, batch * self.count, 1).to(self.b) * self.b
-        half = torch.full((batch * self.count, order), 0.5, dtype=self.a.dtype)
+        a, b = self.a.to(u.device), self.b.to(u.device)
+        order = len(b)
+        driven = (u * 2.0**self.u_frac).transpose(0, 1).reshape(frames, batch * self.count, 1).to(b) * b
+        half = torch.full((batch * self.count, order), 0.5, dtype=a.dtype, device=u.device)
         state = torch.zeros_like(half)
-        kept = torch.empty((len(read), *state.shape), dtype=self.a.dtype)
+        kept = torch.empty((len(read), *state.shape), dtype=a.dtype, device=u.device)
         for now in range(read[-1] + 1):
-            total = torch.addmm(driven[now], state, self.a)
+            total = torch.addmm(driven[now], state, a)
             state = total.add_(torch.copysign(half, total)).trunc_().clamp_(self.low, self.high)
             if now in read:
                 kept[read.index(now)] = state
         real = kept.float() * 2.0**-self.m_frac
         return real.view(len(read), batch, self.count * order).transpose(0, 1)
+
+    def update(self, u: Tensor, state: Tensor) -> Tensor:
+        """State after one frame, shape (batch, count * order), of u, (batch, count), and the state before it."""
+        a, b = self.a.to(u.device), self.b.to(u.device)
+        driven = (u * 2.0**self.u_frac).reshape(-1, 1).to(b) * b
+        total = torch.addmm(driven, (state * 2.0**self.m_frac).view(-1, len(b)).to(a), a)
+        rounded = _half_away(total).clamp(self.low, self.high)
+        return (rounded.float() * 2.0**-self.m_frac).view_as(state)
 
     def toeplitz(self, frames: int, read: range) -> Tensor:
         """Matrix from u of all frames to the unrounded state where it is read, shape (frames, len(read) * order)."""
@@ -137,6 +150,22 @@ class RoundedMemory(torch.autograd.Function):
         order = gradients[0].shape[2] // count
         gradient = gradients[0].view(batch, last, count, order).transpose(1, 2).reshape(batch, count, last * order)
         return (gradient @ toeplitz.T).transpose(1, 2), None, None, None
+
+
+class RoundedUpdate(torch.autograd.Function):
+    """One frame of the rounded recurrence forward, its transposed matrices backward."""
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, state: Tensor, group: Memories) -> Tensor:
+        ctx.group = group
+        return group.update(u, state)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        group: Memories = ctx.group
+        gradient = gradients[0].view(len(gradients[0]), group.count, -1)
+        a, b = group.a.to(gradient), torch.from_numpy(group.response[0]).to(gradient)
+        return gradient @ b, (gradient @ a.T).flatten(1), None
 
 
 def memory_groups(layer: QuantizedLMU, frames: int) -> list[Memories]:

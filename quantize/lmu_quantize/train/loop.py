@@ -1,14 +1,15 @@
 """The training loop: float training, then quantization-aware fine-tuning, resumable after every epoch.
 
 Every epoch is seeded by the configuration's seed and its own number, so a run that was interrupted and resumed gives
-the same weights, bit for bit, as one that was not (on the same machine with the same number of threads).
+the same weights, bit for bit, as one that was not (on the same machine with the same number of threads). A run may go
+on on another device, with other bits. Networks are made, quantized for the first time and scored in the end on the CPU.
 """
 
 import csv
 import dataclasses
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from lmu_quantize.train.balance import unknown_offset
 from lmu_quantize.train.batches import Batches
 from lmu_quantize.train.config import TrainConfig
 from lmu_quantize.train.data import EvaluationSet, FrameSource, TrainingSet, prepare_evaluation, prepare_training
+from lmu_quantize.train.devices import CPU, choose_device
 from lmu_quantize.train.exact import ExactNetwork
 from lmu_quantize.train.network import LMUNetwork, storage_bits
 from lmu_quantize.train.objective import Objective
@@ -49,6 +51,11 @@ CALIBRATION_CLIPS = 1024
 EXACT_CALIBRATION_CLIPS = 256
 """Fewer, as the golden model runs on them."""
 EVALUATION_BATCH = 512
+UNNOTED = ("data", "out", "threads", "device")
+"""Keys of the configuration that the written models do not name."""
+
+NAMED = 20
+"""Most files that are named where progress is shown."""
 
 Network = LMUNetwork | ExactNetwork | PeerNetwork
 
@@ -82,8 +89,9 @@ class TrainResult:
 
 @dataclass
 class _Run:
-    """State of a run between epochs; `_save` and `_resume` keep it on disk."""
+    """State of a run between epochs; `_save` and `_resume` keep it on disk. The best weights are on the CPU."""
 
+    device: torch.device
     network: Network
     head: nn.Linear | None
     optimizer: torch.optim.AdamW
@@ -128,12 +136,14 @@ def train(
     Raises
     ------
     ValueError
-        ``config.data`` or ``config.out`` is empty, or the folder holds the checkpoint of another configuration.
+        ``config.data`` or ``config.out`` is empty, a GPU is asked for where there is none, or the folder holds the
+        checkpoint of another configuration.
     lmu_quantize.dataset.DatasetError
         The folder of recordings lacks something.
     """
     if not config.data or not config.out:
         raise ValueError(f"data and out must name folders, not {config.data!r} and {config.out!r}")
+    device = choose_device(config.device)
     source = _source(config)
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -142,19 +152,22 @@ def train(
     torch.set_num_threads(config.threads)
     text = TextColumn("{task.description}"), TextColumn("{task.percentage:3.0f} %")
     columns = (text[0], BarColumn(), text[1], TimeRemainingColumn())
-    with torch.random.fork_rng(devices=[]), Progress(*columns, console=console, disable=console is None) as progress:
+    kept = torch.random.fork_rng(devices=[] if device == CPU else [device])
+    with kept, Progress(*columns, console=console, disable=console is None) as progress:
         preparing = progress.add_task("reading clips", total=1.0)
         training = prepare_training(
             source, cache / "frames", lambda what, part: progress.update(preparing, description=what, completed=part)
         )
         progress.update(preparing, description="frames ready", completed=1.0)
         validation = prepare_evaluation(source, "validation", training.front_end)
+        if console is not None:
+            _tell(console, {"train": training, "validation": validation})
         batches = Batches(config, training)
         taught = config.teacher
-        teacher = None if taught is None else Teacher(taught, config.labels, training.front_end, config.period)
-        run = _start(config, training)
+        teacher = None if taught is None else Teacher(taught, config.labels, training.front_end, config.period, device)
+        run = _start(config, training, device)
         _resume(config, out / "checkpoint.pt", run, training)
-        objective = Objective(config, batches, teacher, run.head)
+        objective = Objective(config, batches, teacher, run.head, device)
         total = config.epochs + config.quantized_epochs
         bar = progress.add_task("training", total=total, completed=run.epoch)
         while run.epoch < total:
@@ -194,15 +207,24 @@ def evaluate(network: Network, data: EvaluationSet, labels: tuple[str, ...]) -> 
     return score_decisions(_logits(network, data).argmax(axis=1), data.labels, labels)
 
 
+def _tell(console: Console, sets: Mapping[str, TrainingSet | EvaluationSet]) -> None:
+    """Name the files that were left out; all of them are in ``result.json`` too."""
+    for split, data in sets.items():
+        if data.problems:
+            console.print(f"{len(data.problems)} clips of {split} left out:", markup=False)
+        for problem in data.problems[:NAMED]:
+            console.print(f"  {problem}", markup=False)
+        if len(data.problems) > NAMED:
+            console.print(f"  and {len(data.problems) - NAMED} more", markup=False)
+
+
 @torch.no_grad()
 def _logits(network: Network, data: EvaluationSet) -> NDArray[np.float64]:
     """Compute the logits of the last frames, shape (clips, labels)."""
     network.eval()
-    parts = [
-        network(torch.from_numpy(data.frames[start : start + EVALUATION_BATCH]))[:, -1].double().numpy()
-        for start in range(0, len(data.frames), EVALUATION_BATCH)
-    ]
-    return np.concatenate(parts)
+    device = next(network.parameters()).device
+    batches = torch.from_numpy(data.frames).split(EVALUATION_BATCH)
+    return np.concatenate([network(batch.to(device))[:, -1].double().cpu().numpy() for batch in batches])
 
 
 @torch.no_grad()
@@ -239,20 +261,20 @@ def _optimizer(config: TrainConfig, network: nn.Module, head: nn.Linear | None) 
     return make_optimizer(modules, config.learning_rate, config.weight_decay)
 
 
-def _start(config: TrainConfig, training: TrainingSet) -> _Run:
+def _start(config: TrainConfig, training: TrainingSet, device: torch.device) -> _Run:
     torch.manual_seed(config.seed)
     network = _network(config)
     if isinstance(network, LMUNetwork) and config.init:
         parent = load_float(zoo.path(config.init, "float-parent.safetensors"))
         network.start_from(parent, _samples(config, training, CALIBRATION_CLIPS))
-    head = nn.Linear(network.w.shape[1], len(training.words)) if config.word_weight else None
-    optimizer = _optimizer(config, network, head)
-    return _Run(network, head, optimizer, 0, [], {}, {"float": -1.0, "quantized": -1.0})
+    head = nn.Linear(network.w.shape[1], len(training.words)).to(device) if config.word_weight else None
+    optimizer = _optimizer(config, network.to(device), head)
+    return _Run(device, network, head, optimizer, 0, [], {}, {"float": -1.0, "quantized": -1.0})
 
 
 def _begin_fine_tuning(config: TrainConfig, run: _Run, training: TrainingSet) -> None:
     """Go on from the best float network, folded and quantized."""
-    run.network = _quantized(config, run.best["float"], training)
+    run.network = _quantized(config, run.best["float"], training).to(run.device)
     run.optimizer = _optimizer(config, run.network, run.head)
 
 
@@ -269,7 +291,8 @@ def _quantized(config: TrainConfig, weights: dict[str, Tensor], training: Traini
         return network
     bits = {name: getattr(config.scheme, name) for name in ("weight_bits", "input_bits", "u_bits")}
     floats = network.to_float_model(config.labels, config.name, training.front_end.to_dict())
-    exact = ExactNetwork(quantize_model(floats, frames.numpy(), QuantizationConfig(**bits)), frames.shape[1])
+    start = quantize_model(floats, frames.numpy(), QuantizationConfig(**bits))
+    exact = ExactNetwork(start, frames.shape[1] + config.lead_frames)
     exact.calibrate_weights(frames)
     return exact
 
@@ -301,6 +324,7 @@ def _epoch(
     rate = peak
     for number, (frames, clips) in enumerate(batches.epoch(rng)):
         rate = set_rate(run.optimizer, peak, ((run.epoch - first) * batches.count + number) / steps, config.warmup)
+        frames = frames.to(run.device)
         trace: dict[str, Tensor] | None = {} if objective.traced else None
         hidden = run.network.hidden(frames, config.loss_outputs, trace)
         logits = run.network.logits(hidden)
@@ -316,7 +340,9 @@ def _epoch(
     score = evaluate(run.network, validation, config.labels)
     if pruner.complete and score.mean_recall > run.best_score[phase]:
         run.best_score[phase] = score.mean_recall
-        run.best[phase] = {name: value.clone() for name, value in run.network.state_dict().items()}
+        run.best[phase] = {
+            name: value.to(CPU, copy=True) for name, value in run.network.state_dict().items()
+        }
     return {
         "phase": phase,
         "epoch": run.epoch,
@@ -331,7 +357,7 @@ def _epoch(
 
 def _correct(logits: Tensor, labels: NDArray[np.int64]) -> int:
     """Count the clips whose last frame decides for their label."""
-    return int((logits[:, -1].argmax(dim=1) == torch.from_numpy(labels)).sum())
+    return int((logits[:, -1].argmax(dim=1).cpu() == torch.from_numpy(labels)).sum())
 
 
 def _save(config: TrainConfig, path: Path, run: _Run) -> None:
@@ -355,7 +381,7 @@ def _resume(config: TrainConfig, path: Path, run: _Run, training: TrainingSet) -
     """Load the checkpoint, if there is one, into `run`."""
     if not path.exists():
         return
-    state = torch.load(path, weights_only=True)
+    state = torch.load(path, map_location=CPU, weights_only=True)
     if _identity(TrainConfig.from_json(state["config"])) != _identity(config):
         raise ValueError(f"{path}: made by another configuration; give another out folder, or remove it")
     run.epoch, run.history = state["epoch"], state["history"]
@@ -370,8 +396,8 @@ def _resume(config: TrainConfig, path: Path, run: _Run, training: TrainingSet) -
 
 
 def _identity(config: TrainConfig) -> str:
-    """Give the configuration without the folders, which may move."""
-    return dataclasses.replace(config, data="", out="").to_json()
+    """Give the configuration without the folders and the device, which may be others."""
+    return dataclasses.replace(config, data="", out="", device="auto").to_json()
 
 
 def _finish(
@@ -398,13 +424,15 @@ def _finish(
         for kind, network in networks.items()
         for split, data in splits.items()
     }
+    sets: dict[str, TrainingSet | EvaluationSet] = {"train": training, **splits}
+    left_out = {"skipped_clips": {split: list(data.problems) for split, data in sets.items()}}
     notes = _notes(config, training, scores) | {
         "unknown_offset": offsets,
         "zero_activations": {kind: _zeros(network, validation) for kind, network in networks.items()},
     }
     out = Path(config.out)
     if isinstance(parent, PeerNetwork):
-        _write_result(out, parent.size(config.scheme.weight_bits) | notes)
+        _write_result(out, parent.size(config.scheme.weight_bits) | notes | left_out)
         return TrainResult(None, None, {}, run.history, scores)
     ours = {kind: network for kind, network in networks.items() if not isinstance(network, PeerNetwork)}
     front_end = training.front_end.to_dict()
@@ -425,7 +453,7 @@ def _finish(
     if formats:
         (out / "formats.json").write_text(json.dumps(formats, indent=2) + "\n")
     size = {"parameters": model.parameters, "storage_bits": storage_bits(model, config.scheme.weight_bits)}
-    _write_result(out, size | notes)
+    _write_result(out, size | notes | left_out)
     return TrainResult(model, models["float"], formats, run.history, scores)
 
 
@@ -436,7 +464,7 @@ def _write_result(out: Path, result: dict[str, Any]) -> None:
 def _notes(config: TrainConfig, training: TrainingSet, scores: dict[str, Score]) -> dict[str, Any]:
     """Recipe, data and scores, for the files that a run writes."""
     return {
-        "recipe": {name: value for name, value in config.to_dict().items() if name not in ("data", "out", "threads")},
+        "recipe": {name: value for name, value in config.to_dict().items() if name not in UNNOTED},
         "training_clips": dict(
             zip(config.labels, np.bincount(training.labels, minlength=len(config.labels)).tolist(), strict=True)
         ),

@@ -1,9 +1,10 @@
-"""The LMU stack as a PyTorch module, trained in parallel over time.
+"""The LMU stack as a PyTorch module, trained in parallel over time where nothing is fed back.
 
 The cell is the feed-forward one of the keyword-spotting LMU: ``u_t = e_x x_t``, ``m_t = A m_{t-1} + B u_t`` for each
 memory, ``h_t = relu(w_x x_t + w_m m_t + b_h)``. As u does not depend on the memory, the memory of all frames is one
-product of u with a Toeplitz matrix (`lmu_quantize.train.windows`); the result equals the recurrence of
-`lmu_quantize.model.FloatModel.run` to the tolerance of float32.
+product of u with a Toeplitz matrix (`lmu_quantize.train.windows`). A layer may have the feedback of the 2019 cell too,
+``e_h h_{t-1}`` and ``e_m m_{t-1}`` in u and ``w_h h_{t-1}`` in the hidden state; it runs frame by frame
+(`lmu_quantize.train.recurrence`). The result equals `lmu_quantize.model.FloatModel.run` to the tolerance of float32.
 """
 
 import math
@@ -12,12 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lmu_quantize.model import DenseLayer, FloatModel, LMULayer, Memory
 from lmu_quantize.scales import WeightTerm, quantize_terms
 from lmu_quantize.train.quantizers import ActivationQuantizer, QuantizationScheme, WeightQuantizer
+from lmu_quantize.train.recurrence import recur
 from lmu_quantize.train.windows import LearntWindows, read_frames, toeplitz
 
 __all__ = ["LMUBlock", "LMUNetwork", "LayerSpec", "storage_bits"]
@@ -45,6 +48,12 @@ class LayerSpec:
         The hidden state is computed in every ``stride``-th input frame.
     learn_theta : bool
         Whether float training learns the window lengths, one for each block of memories; `thetas` are where it starts.
+    hidden_feedback : bool
+        Whether u sees the previous hidden state (``e_h``).
+    memory_feedback : bool
+        Whether u sees the previous memory state (``e_m``).
+    hidden_weights : bool
+        Whether the hidden units see the previous hidden state (``w_h``).
     """
 
     units: int = 112
@@ -55,6 +64,9 @@ class LayerSpec:
     input_weights: bool = True
     stride: int = 1
     learn_theta: bool = False
+    hidden_feedback: bool = False
+    memory_feedback: bool = False
+    hidden_weights: bool = False
 
     def __post_init__(self) -> None:
         for name in ("units", "memories", "order", "stride"):
@@ -64,10 +76,15 @@ class LayerSpec:
         object.__setattr__(self, "thetas", tuple(float(theta) for theta in self.thetas))
         if not self.thetas or self.memories % len(self.thetas):
             raise ValueError(f"layer thetas must divide the {self.memories} memories evenly, not {self.thetas!r}")
-        for name in ("input_weights", "learn_theta"):
+        for name in ("input_weights", "learn_theta", "hidden_feedback", "memory_feedback", "hidden_weights"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"layer {name} must be true or false, not {getattr(self, name)!r}")
         self.groups()
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether anything is fed back, so that the layer runs frame by frame."""
+        return self.hidden_feedback or self.memory_feedback or self.hidden_weights
 
     def groups(self) -> tuple[tuple[Memory, int], ...]:
         """Memories of one window length and how many there are of them, in order."""
@@ -78,6 +95,8 @@ class LayerSpec:
 class LMUBlock(nn.Module):
     """One LMU layer.
 
+    Matrices that feed back start at zero: training starts with the feed-forward layer.
+
     Parameters
     ----------
     inputs : int
@@ -85,7 +104,8 @@ class LMUBlock(nn.Module):
     spec : LayerSpec
         Shape of the layer.
     batch_norm : bool
-        Normalise the hidden sum over the batch while training; `fold` absorbs it into the weights.
+        Normalise the hidden sum over the batch while training; `fold` absorbs it into the weights. Not in a recurrent
+        layer, where the statistics of all frames would be needed before the first.
     """
 
     def __init__(self, inputs: int, spec: LayerSpec, batch_norm: bool) -> None:
@@ -96,17 +116,21 @@ class LMUBlock(nn.Module):
         self.w_m = nn.Parameter(torch.randn(spec.units, states) * states**-0.5)
         self.w_x = nn.Parameter(torch.randn(spec.units, inputs) * inputs**-0.5) if spec.input_weights else None
         self.b_h = nn.Parameter(torch.zeros(spec.units))
+        self.e_h = nn.Parameter(torch.zeros(spec.memories, spec.units)) if spec.hidden_feedback else None
+        self.e_m = nn.Parameter(torch.zeros(spec.memories, states)) if spec.memory_feedback else None
+        self.w_h = nn.Parameter(torch.zeros(spec.units, spec.units)) if spec.hidden_weights else None
         memories = tuple(memory for memory, _ in spec.groups())
         self.windows = LearntWindows(memories) if spec.learn_theta else None
-        self.norm = nn.BatchNorm1d(spec.units) if batch_norm else None
+        self.norm = nn.BatchNorm1d(spec.units) if batch_norm and not spec.recurrent else None
         self.quantizers = nn.ModuleDict()
         self.u_quantizer: ActivationQuantizer | None = None
         self.h_quantizer: ActivationQuantizer | None = None
 
     def weights(self) -> dict[str, nn.Parameter]:
         """Give the weight matrices by the names that `LMULayer` gives them."""
-        named = {"e_x": self.e_x, "w_m": self.w_m}
-        return named if self.w_x is None else named | {"w_x": self.w_x}
+        optional = {"w_x": self.w_x, "e_h": self.e_h, "e_m": self.e_m, "w_h": self.w_h}
+        present = {name: weight for name, weight in optional.items() if weight is not None}
+        return {"e_x": self.e_x, "w_m": self.w_m} | present
 
     def weight(self, name: str) -> Tensor:
         """Give a weight matrix as the forward pass uses it, on its grid where it is quantized."""
@@ -149,7 +173,7 @@ class LMUBlock(nn.Module):
         frames, stride, start, parts = u.shape[1], self.spec.stride, 0, []
         learnt = None if self.windows is None else self.windows.toeplitz(frames, last, stride)
         for index, (memory, count) in enumerate(self.spec.groups()):
-            matrix = toeplitz(memory, frames, last, stride) if learnt is None else learnt[index]
+            matrix = toeplitz(memory, frames, last, stride, u.device) if learnt is None else learnt[index]
             state = matrix @ u[..., start : start + count]
             parts.append(state.view(len(u), last, self.spec.order * count))
             start += count
@@ -185,6 +209,11 @@ class LMUBlock(nn.Module):
             `last` is out of range.
         """
         read = read_frames(x.shape[1], last, self.spec.stride)
+        if self.spec.recurrent:
+            u, m, h = self._recurrent(x)
+            if trace is not None:
+                trace |= {"u": u, "m": m[:, -last:], "h": h[:, -last:]}
+            return h[:, -last:]
         u = functional.linear(x, self.weight("e_x"))
         if trace is not None:
             trace["u"] = u
@@ -207,6 +236,43 @@ class LMUBlock(nn.Module):
             trace["h"] = h
         return h if self.h_quantizer is None else self.h_quantizer(h)
 
+    def _recurrent(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute u before it is quantized, and memory and hidden state of all frames that are computed."""
+        stride, (a, b) = self.spec.stride, self._matrices(x.device)
+        weights = {name: self.weight(name) for name in self.weights()}
+        driven = functional.linear(x, weights["e_x"]).unbind(1)
+        direct = self.b_h.expand(len(x), x.shape[1] // stride, -1)
+        if self.w_x is not None:
+            direct = direct + functional.linear(x[:, stride - 1 :: stride], weights["w_x"])
+        sums = direct.unbind(1)
+
+        def encode(now: int, m: Tensor, h: Tensor) -> Tensor:
+            u = driven[now] if self.e_h is None else driven[now] + functional.linear(h, weights["e_h"])
+            return u if self.e_m is None else u + functional.linear(m, weights["e_m"])
+
+        def remember(u: Tensor, m: Tensor) -> Tensor:
+            u = u if self.u_quantizer is None else self.u_quantizer(u)
+            state = torch.einsum("bgco,gpo->bgcp", m.view(len(m), len(a), -1, self.spec.order), a)
+            return (state + u.view(len(u), len(a), -1, 1) * b[:, None]).flatten(1)
+
+        def read_out(now: int, m: Tensor, h: Tensor) -> Tensor:
+            total = sums[now] + functional.linear(m, weights["w_m"])
+            total = total if self.w_h is None else total + functional.linear(h, weights["w_h"])
+            h = functional.relu(total)
+            return h if self.h_quantizer is None else self.h_quantizer(h)
+
+        start = x.new_zeros(len(x), self.w_m.shape[1]), x.new_zeros(len(x), self.spec.units)
+        return recur(x.shape[1], stride, start, encode, remember, read_out)
+
+    def _matrices(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Give A and B of every block of memories, float32, shapes (blocks, order, order) and (blocks, order)."""
+        if self.windows is not None:
+            a, b = self.windows.discretized()
+            return a.float(), b.float()
+        found = [memory.discretize() for memory, _ in self.spec.groups()]
+        a, b = (torch.from_numpy(np.stack(each).astype(np.float32)) for each in zip(*found, strict=True))
+        return a.to(device), b.to(device)
+
     @torch.no_grad()
     def start_norm(self, x: Tensor) -> Tensor:
         """Set the batch normalisation to change nothing on these frames, and give the layer's output."""
@@ -214,6 +280,8 @@ class LMUBlock(nn.Module):
         trace: dict[str, Tensor] = {}
         stride = self.spec.stride
         self(x, x.shape[1] // stride, trace)
+        if self.spec.recurrent:
+            return trace["h"]
         total = functional.linear(trace["m"], self.w_m, self.b_h)
         if self.w_x is not None:
             total = total + functional.linear(x[:, stride - 1 :: stride], self.w_x)
@@ -235,7 +303,7 @@ class LMUBlock(nn.Module):
         gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)
         self.b_h.copy_((self.b_h - norm.running_mean) * gain + norm.bias)
         for name, weight in self.weights().items():
-            if name != "e_x":
+            if name.startswith("w"):
                 weight.mul_(gain[:, None])
         self.norm = None
 
@@ -256,7 +324,7 @@ class LMUBlock(nn.Module):
         The matrices of one sum are scaled together, by the rule that the hardware asks for: their fraction bits differ
         by the same number in every row.
         """
-        for names in (("e_x",), ("w_x", "w_m")):
+        for names in (("e_x", "e_h", "e_m"), ("w_x", "w_h", "w_m")):
             weights = {name: weight for name, weight in self.weights().items() if name in names}
             quantizers = [self._weight_quantizer(name) for name in weights]
             if not quantizers[0].per_row:
@@ -264,7 +332,7 @@ class LMUBlock(nn.Module):
                     quantizer.calibrate(weight)
                 continue
             terms = [
-                WeightTerm(weight.double().numpy(), quantizer.bits, np.ones(weight.shape[1]), 0)
+                WeightTerm(_float64(weight), quantizer.bits, np.ones(weight.shape[1]), 0)
                 for quantizer, weight in zip(quantizers, weights.values(), strict=True)
             ]
             for quantizer, chosen in zip(quantizers, quantize_terms(terms), strict=True):
@@ -280,15 +348,32 @@ class LMUBlock(nn.Module):
     def to_layer(self) -> LMULayer:
         """Give the layer in float64, weights as in the forward pass; batch normalisation must be folded."""
         memories = tuple(memory for memory, count in self.groups() for _ in range(count))
+        weights: dict[str, Any] = {name: _float64(self.weight(name)) for name in self.weights()}
         return LMULayer(
             memories,
-            e_x=self.weight("e_x").double().numpy(),
-            w_m=self.weight("w_m").double().numpy(),
-            w_x=None if self.w_x is None else self.weight("w_x").double().numpy(),
-            b_h=self.b_h.double().numpy(),
+            b_h=_float64(self.b_h),
             activation="relu",
             stride=self.spec.stride,
+            **weights,
         )
+
+    @torch.no_grad()
+    def calibrate(self, x: Tensor) -> Tensor:
+        """Choose the scales of u and of the hidden state for representative inputs, and give the layer's output."""
+        quantizers = self.u_quantizer, self.h_quantizer
+        if quantizers[0] is None or quantizers[1] is None:
+            raise ValueError("quantize the network before its scales are calibrated")
+        computed = x.shape[1] // self.spec.stride
+        self.u_quantizer = self.h_quantizer = None
+        seen: dict[str, Tensor] = {}
+        self(x, computed, seen)
+        quantizers[0].calibrate(seen["u"])
+        self.u_quantizer = quantizers[0]
+        self(x, computed, seen)
+        quantizers[1].calibrate(seen["h"])
+        self.h_quantizer = quantizers[1]
+        output: Tensor = self(x, computed)
+        return output
 
 
 class LMUNetwork(nn.Module):
@@ -329,7 +414,7 @@ class LMUNetwork(nn.Module):
         Parameters
         ----------
         model : FloatModel
-            Feed-forward ReLU layers with a bias, of equally many memories for each window length, and a dense layer.
+            ReLU layers with a bias, of equally many memories for each window length, and a dense layer.
 
         Raises
         ------
@@ -464,13 +549,7 @@ class LMUNetwork(nn.Module):
         self.x_quantizer.calibrate(frames)
         value = self.x_quantizer(frames)
         for block in self.lmu_blocks():
-            if block.u_quantizer is None or block.h_quantizer is None:
-                raise ValueError("quantize the network before its scales are calibrated")
-            seen: dict[str, Tensor] = {}
-            block.u_quantizer.calibrate(functional.linear(value, block.weight("e_x")))
-            block(value, value.shape[1] // block.spec.stride, seen)
-            block.h_quantizer.calibrate(seen["h"])
-            value = block.h_quantizer(seen["h"])
+            value = block.calibrate(value)
 
     def formats(self) -> dict[str, Any]:
         """Give the fixed-point formats in JSON form.
@@ -515,7 +594,7 @@ class LMUNetwork(nn.Module):
         """
         self.fold()
         layers = [block.to_layer() for block in self.lmu_blocks()]
-        dense = DenseLayer(self._output_weight().double().numpy(), self.b.double().numpy())
+        dense = DenseLayer(_float64(self._output_weight()), _float64(self.b))
         return FloatModel((*layers, dense), labels, name, front_end, notes or {})
 
 
@@ -530,12 +609,20 @@ def _spec(layer: LMULayer) -> LayerSpec:
         discretizer=kinds[0].discretizer,
         input_weights=layer.w_x is not None,
         stride=layer.stride,
+        hidden_feedback=layer.e_h is not None,
+        memory_feedback=layer.e_m is not None,
+        hidden_weights=layer.w_h is not None,
     )
     if tuple(memory for memory, count in spec.groups() for _ in range(count)) != layer.memories:
         raise ValueError("the memories of a layer must be equal blocks that differ in their window length only")
     if layer.activation != "relu" or layer.u_activation != "linear":
         raise ValueError("a layer must be a ReLU layer with a linear u")
     return spec
+
+
+def _float64(values: Tensor) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = values.detach().double().cpu().numpy()
+    return found
 
 
 def _format_dict(quantizer: ActivationQuantizer) -> dict[str, Any]:

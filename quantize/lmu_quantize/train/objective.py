@@ -11,6 +11,7 @@ from torch.nn import functional
 from lmu_quantize.train.batches import Batches
 from lmu_quantize.train.config import TrainConfig
 from lmu_quantize.train.data import TrainingSet
+from lmu_quantize.train.devices import CPU
 from lmu_quantize.train.regularisation import activity_loss, weight_loss
 from lmu_quantize.train.teacher import Teacher
 
@@ -51,16 +52,23 @@ class Objective:
         Gives outputs to learn.
     head : torch.nn.Linear or None
         From hidden states to words.
+    device : torch.device
+        Where the network is.
     """
 
     def __init__(
-        self, config: TrainConfig, batches: Batches, teacher: Teacher | None, head: nn.Linear | None
+        self,
+        config: TrainConfig,
+        batches: Batches,
+        teacher: Teacher | None,
+        head: nn.Linear | None,
+        device: torch.device = CPU,
     ) -> None:
         self.config, self.teacher, self.head = config, teacher, head
         self.training: TrainingSet = batches.training
         zero = torch.zeros(())
-        self.label_offset = label_offset(batches) if config.balanced else zero
-        self.word_offset = word_offset(batches) if config.balanced else zero
+        self.label_offset = (label_offset(batches) if config.balanced else zero).to(device)
+        self.word_offset = (word_offset(batches) if config.balanced else zero).to(device)
 
     def __call__(
         self,
@@ -80,7 +88,8 @@ class Objective:
         hidden : Tensor
             float32, shape (batch, last, units).
         frames : Tensor
-            float32, shape (batch, T, inputs), as the student sees them.
+            float32, shape (batch, T, inputs), as the student sees them; the teacher does not see the
+            ``config.lead_frames`` first ones.
         clips : ndarray of int64, shape (batch,)
             Numbers of the clips in the training set.
         trace : mapping of str to Tensor, optional
@@ -93,13 +102,15 @@ class Objective:
         Tensor
             A scalar.
         """
-        targets = torch.from_numpy(self.training.labels[clips])
+        targets = torch.from_numpy(self.training.labels[clips]).to(logits.device)
         loss = self._hard(logits + self.label_offset, targets)
         if self.teacher is not None and self.config.teacher is not None:
             part, heat = self.config.teacher.weight, self.config.teacher.temperature
-            loss = (1 - part) * loss + part * _divergence(logits, self.teacher(frames, logits.shape[1]), heat)
+            learnt = self.teacher.merged(logits / heat)
+            wanted = self.teacher(frames[:, self.config.lead_frames :], logits.shape[1])
+            loss = (1 - part) * loss + part * _divergence(learnt, wanted / heat, heat)
         if self.head is not None:
-            words = torch.from_numpy(self.training.word_of[clips])
+            words = torch.from_numpy(self.training.word_of[clips]).to(logits.device)
             loss = loss + self.config.word_weight * self._hard(self.head(hidden) + self.word_offset, words)
         if trace is not None and self.traced:
             loss = loss + self.config.activity_density * activity_loss(trace)
@@ -122,6 +133,6 @@ class Objective:
 
 def _divergence(logits: Tensor, wanted: Tensor, temperature: float) -> Tensor:
     """Kullback-Leibler divergence of softened outputs from the wanted ones, scaled to keep its gradients' size."""
-    target = functional.softmax(wanted / temperature, -1)
-    divergence = functional.kl_div(functional.log_softmax(logits / temperature, -1), target, reduction="none")
+    target = functional.softmax(wanted, -1)
+    divergence = functional.kl_div(functional.log_softmax(logits, -1), target, reduction="none")
     return divergence.sum(-1).mean() * temperature**2

@@ -83,14 +83,14 @@ def _block_norms(weights: Tensor, rows: int) -> Tensor:
     """Root mean square of each block, shape (groups of rows, columns); the last group may have fewer rows."""
     groups = -(-len(weights) // rows)
     squares = functional.pad(weights.detach().square(), (0, 0, 0, groups * rows - len(weights)))
-    present = torch.full((groups, 1), float(rows))
+    present = torch.full((groups, 1), float(rows), device=weights.device)
     present[-1] = len(weights) - (groups - 1) * rows
     return (squares.reshape(groups, rows, -1).sum(dim=1) / present).sqrt()
 
 
 def _smallest(values: Tensor, fraction: float) -> Tensor:
     """Mark a part of the values, the smallest, of equal ones the first."""
-    marked = torch.zeros(values.numel(), dtype=torch.bool)
+    marked = torch.zeros(values.numel(), dtype=torch.bool, device=values.device)
     marked[torch.argsort(values.flatten(), stable=True)[: round(fraction * values.numel())]] = True
     return marked.reshape(values.shape)
 

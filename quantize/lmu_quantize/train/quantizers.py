@@ -88,7 +88,7 @@ def fake_quantize(values: Tensor, frac: Tensor, low: int, high: int) -> Tensor:
     """
     scale = torch.exp2(-frac.to(values.dtype))
     if frac.ndim == 0:
-        zero = torch.zeros((), dtype=torch.int32)
+        zero = torch.zeros((), dtype=torch.int32, device=values.device)
         return torch.fake_quantize_per_tensor_affine(values, scale, zero, low, high)
     zeros = torch.zeros_like(frac, dtype=torch.int32)
     return torch.fake_quantize_per_channel_affine(values, scale, zeros, 0, low, high)

@@ -25,6 +25,7 @@ from lmu_hw.sparsity import stored_bits
 from lmu_hw.tensor_file import write_whole
 from lmu_quantize.features import FrontEnd
 from lmu_quantize.train.config import TrainConfig
+from lmu_quantize.train.devices import choose_device
 from lmu_quantize.train.loop import train
 from lmu_quantize.train.network import LMUNetwork
 from lmu_quantize.zoo.cost import cost
@@ -158,7 +159,9 @@ class SearchConfig:
             raise FileNotFoundError(f"{path}: no such file, and no shipped search of that name (there are: {known})")
         return cls.from_json(file.read_text())
 
-    def training(self, candidate: Mapping[str, Any], rung: Rung, data: Path, out: Path, threads: int) -> TrainConfig:
+    def training(
+        self, candidate: Mapping[str, Any], rung: Rung, data: Path, out: Path, threads: int, device: str = "auto"
+    ) -> TrainConfig:
         """Make the configuration of one training; pruning, if any, ends at two thirds of its float epochs.
 
         Parameters
@@ -171,6 +174,8 @@ class SearchConfig:
             As in `TrainConfig`.
         threads : int
             Threads of PyTorch.
+        device : str
+            As in `TrainConfig`.
 
         Raises
         ------
@@ -178,7 +183,8 @@ class SearchConfig:
             The configuration is refused, or its fine-tuning is not exact.
         """
         values = TrainConfig.from_recipe(self.recipe, data, out).to_dict() | self.changes | dict(candidate)
-        length: dict[str, Any] = {"epochs": rung.epochs, "quantized_epochs": rung.quantized_epochs, "threads": threads}
+        length: dict[str, Any] = {"epochs": rung.epochs, "quantized_epochs": rung.quantized_epochs}
+        length |= {"threads": threads, "device": device}
         if values["pruning"] is not None:
             span = {"first_epoch": rung.epochs // 8, "last_epoch": 2 * rung.epochs // 3}
             length["pruning"] = values["pruning"] | span
@@ -296,6 +302,7 @@ def search(
     out: Path,
     *,
     threads: int = 1,
+    device: str = "auto",
     cache: Path | None = None,
     console: Console | None = None,
     on_trial: Callable[[Trial], None] | None = None,
@@ -312,6 +319,8 @@ def search(
         Receives ``search.json``, ``trials.jsonl`` with a line for each training, and the folders of the trainings.
     threads : int
         Threads of PyTorch; a training that was stopped must go on with as many.
+    device : str
+        As in `TrainConfig`.
     cache : Path, optional
         Folder of the frames; `out` if not given.
     console : rich.console.Console, optional
@@ -327,8 +336,9 @@ def search(
     Raises
     ------
     ValueError
-        The folder holds another search, or the space has too few candidates.
+        The folder holds another search, the space has too few candidates, or a GPU is asked for where there is none.
     """
+    choose_device(device)
     drawn = candidates(config)
     out.mkdir(parents=True, exist_ok=True)
     mine, kept = config.to_json(), out / "search.json"
@@ -342,7 +352,7 @@ def search(
             if (number, index) in done:
                 continue
             folder = out / "trials" / f"{index}-{number:03}"
-            training = config.training(drawn[number], rung, data, folder, threads)
+            training = config.training(drawn[number], rung, data, folder, threads, device)
             trial = Trial(number, index, **_measured(training, cache or out, console), changes=drawn[number])
             with (out / "trials.jsonl").open("a") as file:
                 file.write(json.dumps(dataclasses.asdict(trial)) + "\n")

@@ -10,6 +10,7 @@ from torch import Tensor
 from lmu_quantize import zoo
 from lmu_quantize.features import FrontEnd
 from lmu_quantize.float_file import load_float
+from lmu_quantize.train.devices import CPU
 from lmu_quantize.train.network import LMUNetwork
 
 __all__ = ["Teacher", "TeacherConfig"]
@@ -54,11 +55,13 @@ class Teacher:
     config : TeacherConfig
         Which network.
     labels : tuple of str
-        Labels of the student.
+        Labels of the student: those of the teacher, or these and more words, which are ``unknown`` to it.
     front_end : FrontEnd
         Of the student; that of the teacher may differ in its normalisation only.
     period : int
         Input frames for one output of the student.
+    device : torch.device
+        Where the student's frames are.
 
     Raises
     ------
@@ -67,22 +70,29 @@ class Teacher:
     """
 
     def __init__(
-        self, config: TeacherConfig, labels: tuple[str, ...], front_end: FrontEnd, period: int = 1
+        self,
+        config: TeacherConfig,
+        labels: tuple[str, ...],
+        front_end: FrontEnd,
+        period: int = 1,
+        device: torch.device = CPU,
     ) -> None:
         model = load_float(zoo.path(config.model, "float-parent.safetensors"))
-        if model.labels != labels:
+        groups = _groups(labels, model.labels)
+        self.groups = None if groups is None else groups.to(device)
+        if self.groups is None and model.labels != labels:
             raise ValueError(f"teacher {config.model!r} has the labels {', '.join(model.labels)}")
         own = FrontEnd.from_dict(model.front_end or {})
         if replace(own, offset=None, scale=None) != replace(front_end, offset=None, scale=None):
             raise ValueError(f"teacher {config.model!r} has another front end")
-        self.network, self.period = LMUNetwork.from_float(model).eval(), period
+        self.network, self.period = LMUNetwork.from_float(model).eval().to(device), period
         if period % self.network.period:
             raise ValueError(
                 f"teacher {config.model!r} has an output every {self.network.period} frames, the student every {period}"
             )
         student, teacher = _normalisation(front_end), _normalisation(own)
-        self.scale = teacher[1] / student[1]
-        self.offset = (student[0] - teacher[0]) * teacher[1]
+        self.scale = (teacher[1] / student[1]).to(device)
+        self.offset = ((student[0] - teacher[0]) * teacher[1]).to(device)
 
     @torch.no_grad()
     def __call__(self, frames: Tensor, last: int) -> Tensor:
@@ -91,6 +101,26 @@ class Teacher:
         ratio = self.period // self.network.period
         logits: Tensor = self.network(frames * self.scale + self.offset, (last - 1) * ratio + 1)
         return logits[:, ::ratio]
+
+
+    def merged(self, logits: Tensor) -> Tensor:
+        """Give logits of the teacher's labels, (..., labels of the student) to (..., labels of the teacher).
+
+        The probabilities of ``unknown`` and of the words that the teacher does not know are added up.
+        """
+        if self.groups is None:
+            return logits
+        return (logits.unsqueeze(-2) + self.groups).logsumexp(-1)
+
+
+def _groups(student: tuple[str, ...], teacher: tuple[str, ...]) -> Tensor | None:
+    """Mark which labels make up one of the teacher, 0 and -inf; None where they are the same or do not fit."""
+    more = set(student) - set(teacher)
+    if not more or "unknown" not in teacher or not set(teacher) <= set(student):
+        return None
+    names = ["unknown" if label in more else label for label in student]
+    taken = torch.tensor([[name == label for name in names] for label in teacher])
+    return torch.zeros(taken.shape).masked_fill(~taken, -torch.inf)
 
 
 def _normalisation(front_end: FrontEnd) -> tuple[Tensor, Tensor]:

@@ -10,10 +10,12 @@ import functools
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lmu_quantize.model import Memory
+from lmu_quantize.train.devices import CPU
 
 __all__ = ["LearntWindows", "read_frames", "toeplitz"]
 
@@ -42,7 +44,9 @@ def read_frames(frames: int, last: int, stride: int) -> range:
 
 
 @functools.lru_cache(maxsize=64)
-def toeplitz(memory: Memory, frames: int, last: int, stride: int) -> Tensor:
+def toeplitz(
+    memory: Memory, frames: int, last: int, stride: int, device: torch.device = CPU
+) -> Tensor:
     """Matrix from u of all frames to the state where it is read, float32, shape (last * order, frames).
 
     Parameters
@@ -51,6 +55,8 @@ def toeplitz(memory: Memory, frames: int, last: int, stride: int) -> Tensor:
         Order, window and discretisation.
     frames, last, stride : int
         As `read_frames` takes them.
+    device : torch.device
+        Where the matrix is wanted.
     """
     a, b = memory.discretize()
     response = np.empty((frames, memory.order))
@@ -61,7 +67,7 @@ def toeplitz(memory: Memory, frames: int, last: int, stride: int) -> Tensor:
     matrix = np.zeros((last, memory.order, frames))
     for position, now in enumerate(read_frames(frames, last, stride)):
         matrix[position, :, : now + 1] = response[now::-1].T
-    return torch.from_numpy(matrix.reshape(last * memory.order, frames).astype(np.float32))
+    return torch.from_numpy(matrix.reshape(last * memory.order, frames).astype(np.float32)).to(device)
 
 
 class LearntWindows(nn.Module):
@@ -82,8 +88,7 @@ class LearntWindows(nn.Module):
     @torch.no_grad()
     def start_from(self, thetas: tuple[float, ...]) -> None:
         """Set the window lengths, in frames, one for each memory."""
-        start = torch.tensor([memory.theta for memory in self.memories], dtype=torch.float64)
-        self.growth.copy_(torch.log(torch.tensor(thetas, dtype=torch.float64) / start))
+        self.growth.copy_(torch.log(self._float64(thetas) / self._start()))
 
     @torch.no_grad()
     def learnt(self) -> tuple[Memory, ...]:
@@ -94,16 +99,21 @@ class LearntWindows(nn.Module):
             for memory, factor in zip(self.memories, factors, strict=True)
         )
 
+    def _float64(self, values: ArrayLike) -> Tensor:
+        return torch.tensor(values, dtype=torch.float64, device=self.growth.device)
+
+    def _start(self) -> Tensor:
+        return self._float64([memory.theta for memory in self.memories])
+
     def discretized(self) -> tuple[Tensor, Tensor]:
         """Give A and B of all memories, float64, shapes (memories, order, order) and (memories, order)."""
         first = self.memories[0]
-        start = torch.tensor([memory.theta for memory in self.memories], dtype=torch.float64)
-        theta = start * self.growth.double().exp()
-        continuous = torch.from_numpy(np.column_stack(first.continuous()))
+        theta = self._start() * self.growth.double().exp()
+        continuous = self._float64(np.column_stack(first.continuous()))
         scaled = continuous / theta[:, None, None]
         a, b = scaled[..., :-1], scaled[..., -1]
         if first.discretizer == "euler":
-            return a + torch.eye(first.order, dtype=torch.float64), b
+            return a + torch.eye(first.order, dtype=torch.float64, device=a.device), b
         exponential = torch.matrix_exp(functional.pad(scaled, (0, 0, 0, 1)))
         return exponential[:, :-1, :-1], exponential[:, :-1, -1]
 
@@ -114,7 +124,8 @@ class LearntWindows(nn.Module):
         while response.shape[1] < frames:  # lags 0 to n - 1 and A**n give those to 2 n - 1
             response = torch.cat([response, response @ power.transpose(1, 2)], dim=1)
             power = power @ power
-        lags = torch.tensor(read_frames(frames, last, stride))[:, None] - torch.arange(frames)
+        read = torch.tensor(read_frames(frames, last, stride), device=state.device)
+        lags = read[:, None] - torch.arange(frames, device=state.device)
         found = response.index_select(1, lags.clamp_min(0).flatten()) * (lags >= 0).flatten()[:, None]
         found = found.view(len(found), last, frames, -1).transpose(2, 3)
         return found.reshape(len(found), -1, frames).float()

@@ -77,7 +77,8 @@ def _head(facts: CardFacts) -> str:
     if pruned is not None:
         rows.append(("pruned", _pruned(facts.model, pruned)))
     products, bits = cost(facts.model, pruned)
-    rows.append(("per 20 ms of audio", f"{products:,.0f} products, {bits:,.0f} weight bits read"))
+    skipped = "" if pruned is None else ", blocks of zeros skipped"
+    rows.append(("per 20 ms of audio", f"{products:,.0f} products, {bits:,.0f} weight bits read{skipped}"))
     table = "\n".join(f"| {name} | {value} |" for name, value in rows)
     count = "one LMU layer" if len(layers) == 1 else f"{len(layers)} LMU layers"
     return f"""# {facts.name}

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from lmu_quantize import zoo
@@ -27,6 +26,8 @@ class Peer:
         Thousands of bits of trained weights, biases not counted.
     float_accuracy, quantized_accuracy : float
         On the official test clips, 0 to 1, before and after training with quantization.
+    float_interval, quantized_interval : tuple of float
+        Their 95 % Wilson intervals.
     clips : int
         Test clips.
     multiplications, weight_bits : float
@@ -38,6 +39,8 @@ class Peer:
     kbits: float
     float_accuracy: float
     quantized_accuracy: float
+    float_interval: tuple[float, float]
+    quantized_interval: tuple[float, float]
     clips: int
     multiplications: float
     weight_bits: float
@@ -52,14 +55,17 @@ def read_peer(result: dict[str, Any]) -> Peer:
         Something is missing.
     """
     try:
-        scores, recipe = result["scores"], result["recipe"]
+        recipe = result["recipe"]
+        floats, quantized = (result["scores"][f"{phase}.test"] for phase in ("float", "quantized"))
         return Peer(
             name=recipe["name"],
             kind=recipe["network"]["kind"],
             kbits=result["weight_bits"] / 1000,
-            float_accuracy=scores["float.test"]["accuracy"],
-            quantized_accuracy=scores["quantized.test"]["accuracy"],
-            clips=scores["quantized.test"]["clips"],
+            float_accuracy=floats["accuracy"],
+            quantized_accuracy=quantized["accuracy"],
+            float_interval=tuple(floats["interval"]),
+            quantized_interval=tuple(quantized["interval"]),
+            clips=quantized["clips"],
             multiplications=result["multiplications"],
             weight_bits=result["fetched_bits"],
         )
@@ -67,6 +73,6 @@ def read_peer(result: dict[str, Any]) -> Peer:
         raise ValueError(f"not the result of a network of another kind, with its test clips ({error})") from None
 
 
-def peers(folder: Path = zoo.ROOT / "peers") -> list[Peer]:
+def peers() -> list[Peer]:
     """Read the results that are shipped, by name; none where there is no folder."""
-    return [read_peer(json.loads(path.read_text())) for path in sorted(folder.glob("*.json"))]
+    return [read_peer(json.loads(path.read_text())) for path in sorted((zoo.ROOT / "peers").glob("*.json"))]

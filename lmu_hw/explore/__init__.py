@@ -1,0 +1,1 @@
+"""Sweeps over networks, configurations, technologies and clocks, and what to choose from them."""

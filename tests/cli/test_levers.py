@@ -1,0 +1,56 @@
+"""Options of the choices that save energy."""
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lmu_hw import program_file
+from lmu_hw.cli.cosim import replay_command
+from lmu_hw.cli.inputs import LEVER_HELP, accelerator_arguments, accelerator_config
+from lmu_hw.cli.main import main
+from lmu_hw.config import LEVERS
+from lmu_sim.random_models import random_model
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    made = random_model(np.random.default_rng(1), layers=("dense", "dense"), activation="relu", units=9, inputs=3)
+    program_file.save(made, tmp_path / "model.safetensors")
+    return tmp_path / "model.safetensors"
+
+
+def test_every_lever_has_an_option() -> None:
+    assert set(LEVER_HELP) == set(LEVERS)
+    parser = argparse.ArgumentParser()
+    accelerator_arguments(parser)
+    for name in LEVERS:
+        config = accelerator_config(parser.parse_args([f"--{name.replace('_', '-')}"]))
+        assert [other for other in LEVERS if getattr(config, other)] == [name]
+
+
+def test_verilog_says_what_zeros_save(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verilog", str(model), "--lanes", "4", "--skip-zero-elements", "--out", str(tmp_path)]) == 0
+    assert "without a zero to skip; with nothing but zeros" in " ".join(capsys.readouterr().out.split())
+    manifest = json.loads((tmp_path / "lmu_accelerator.json").read_text())
+    assert manifest["config"]["skip_zero_elements"] is True
+
+
+def test_levers_that_exclude_each_other_and_tables_without_them_are_refused(
+    model: Path, refused: Callable[..., str]
+) -> None:
+    both = refused("verilog", model, "--skip-zero-blocks", "--skip-zero-elements", "--out", model.parent)
+    assert both.endswith("skip_zero_blocks and skip_zero_elements exclude each other, give one of them")
+    assert refused("power", model, "--split-sums").endswith("effect of split_sums: take the tier gates")
+
+
+def test_a_replay_has_the_levers_of_the_run() -> None:
+    parser = argparse.ArgumentParser()
+    accelerator_arguments(parser)
+    args = parser.parse_args(["--skip-zero-elements", "--control-reset"])
+    rest = {"model": "m", "wav": None, "frames": None, "limit": 1, "smoothing": None, "stalls": "none", "seed": 1}
+    args = argparse.Namespace(**vars(args), **rest, simulator="icarus", timeout=600.0, build="b")
+    assert " --skip-zero-elements --control-reset " in replay_command(args)
