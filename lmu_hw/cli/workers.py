@@ -1,6 +1,7 @@
 """Who does the work of a sweep: processes of this machine, or a Dask cluster."""
 
 import importlib.util
+import logging
 import multiprocessing
 import os
 import signal
@@ -78,6 +79,8 @@ def _cluster(address: str) -> Iterator[tuple[Executor, int]]:
         raise CommandError("--dask needs Dask: pip install 'lmu-hw[dask]'")
     from distributed import Client  # an extra, and slow to import
 
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # errors that end the command are told in one line
     try:
         client = Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError) as error:

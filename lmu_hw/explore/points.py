@@ -120,7 +120,7 @@ def outcome(plan: Plan, found: Report) -> Outcome:
 @functools.lru_cache(maxsize=8)
 def _settled(network: Network) -> QuantizedModel:
     """One object for all copies of a network in a process, so that what is kept by object is found again."""
-    return __import__('copy').copy(network.model)
+    return network.model
 
 
 def predict(

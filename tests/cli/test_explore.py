@@ -209,8 +209,10 @@ def test_a_cluster_that_is_not_there_is_told(monkeypatch):
         pass
 
 
-def started(*arguments):
-    return subprocess.Popen([sys.executable, "-c", RUN, *map(str, arguments)], stdout=subprocess.DEVNULL)
+def started(*arguments, **pipes):
+    return subprocess.Popen(
+        [sys.executable, "-c", RUN, *map(str, arguments)], stdout=subprocess.DEVNULL, text=True, **pipes
+    )
 
 
 def wait_for_lines(path, count, process):
@@ -261,6 +263,30 @@ def test_a_dask_cluster_does_the_same_though_a_worker_is_killed(models, threads,
     ours, theirs = ((folder / "points.jsonl").read_bytes().splitlines() for folder in (out, alone))
     assert sorted(ours) == sorted(theirs)
     assert (out / "points.csv").read_bytes() == (alone / "points.csv").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_cluster_that_is_lost_is_told(models, tmp_path):
+    def served(kind, *arguments):
+        command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", "--no-dashboard", *map(str, arguments)]
+        return subprocess.Popen(command, stderr=subprocess.DEVNULL)
+
+    file, out = tmp_path / "scheduler.json", tmp_path / "sweep"
+    scheduler = served("scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", file)
+    worker = served("worker", "--scheduler-file", file, "--nthreads", 1, "--no-nanny")
+    try:
+        wait_for_lines(file, 1, scheduler)
+        address = json.loads(file.read_text())["address"]
+        process = started("explore", *models, *LISTS, "--dask", address, "--out", out, stderr=subprocess.PIPE)
+        wait_for_lines(out / "points.jsonl", 5, process)
+        scheduler.kill()
+        _, error = process.communicate()
+    finally:
+        for one in (worker, scheduler):
+            one.kill()
+            one.wait()
+    assert process.returncode == 1
+    assert error == f"lmu-hw: error: the Dask cluster at {address} was lost; start again to go on where it was\n"
 
 
 @pytest.mark.slow

@@ -140,7 +140,11 @@ def test_wrong_options_are_refused(result: tuple[dict, Path], tmp_path: Path, re
     broken.write_text('{"shift": 3}')
     assert f"{broken}: smoothing lacks 'background'" in refused("cosim", "kws105", "--smoothing", broken)
     broken.write_text(json.dumps(Smoothing((99,), 2, 1, 1, 1).to_dict()))
-    assert "background label 99 is none of the 10 labels" in refused("cosim", "kws105", "--smoothing", broken)
+    for command in ("cosim", "kws105"), (*stream, "--data", tmp_path):
+        assert "background label 99 is none of the 10 labels" in refused(*command, "--smoothing", broken)
+    assert f"{broken}: is a file, a folder for the report is needed" in refused(
+        *stream, "--data", tmp_path, "--report", broken
+    )
     assert not (tmp_path / "lmu_accelerator.v").exists()
 
 
