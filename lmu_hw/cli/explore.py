@@ -138,8 +138,13 @@ def _limits(args: argparse.Namespace) -> Limits:
     return Limits(args.max_power, args.max_area, args.max_latency, accuracy)
 
 
-def _run(sweep: Sweep, networks: dict[str, Network], technologies: dict[str, Technology], store: Store,
-         args: argparse.Namespace) -> None:  # fmt: skip
+def _run(
+    sweep: Sweep,
+    networks: dict[str, Network],
+    technologies: dict[str, Technology],
+    store: Store,
+    args: argparse.Namespace,
+) -> None:
     """Predict what is not done, in processes that start only if there is something."""
     if all(store.get(point.key) is not None for point in sweep.points()):
         return

@@ -23,12 +23,14 @@ from lmu_hw.tensor_file import write_whole
 from lmu_quantize.dataset import SpeechCommands, load_clips
 from lmu_quantize.features import quantize_frames
 from lmu_quantize.score import Score, score_decisions
-from lmu_quantize.stream import Stream, make_stream, noise_part
+from lmu_quantize.stream import make_stream, noise_part
 from lmu_quantize.stream_score import LogitClock, StreamScore, choose, score_events
 
 __all__ = ["BACKGROUND", "evaluate_stream"]
 
 IntArray = NDArray[np.int64]
+Clips = tuple[NDArray[np.int16], IntArray]
+"""Samples and labels."""
 Scores = dict[str, StreamScore]
 """By split."""
 
@@ -45,14 +47,17 @@ RATES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0)
 class _Streams:
     """Streams of validation and test clips, and the logits of a network on them."""
 
-    def __init__(self, model: QuantizedModel, dataset: SpeechCommands, hours: float, seed: int):
+    def __init__(
+        self, model: QuantizedModel, clips: dict[str, Clips], noise: list[NDArray[np.int16]], hours: float, seed: int
+    ):
         golden, front_end = Golden(model), front_end_of(model)
         self.logit = golden.operations[-1].output
         self.clock = LogitClock(front_end.window, front_end.hop, math.prod(model.strides))
         with stage("make the streams"):
-            self.streams = {
-                split: _stream(model, dataset, split, hours, 2 * seed + number) for number, split in enumerate(SPLITS)
-            }
+            self.streams = {}
+            for number, split in enumerate(SPLITS):
+                held_out = [noise_part(recording, split) for recording in noise]
+                self.streams[split] = make_stream(*clips[split], model.labels, held_out, hours, 2 * seed + number)
         audio = (stream.samples for stream in self.streams.values())
         frames = np.stack([quantize_frames(front_end.frames(samples), model.input) for samples in audio])
         with progress("golden model", frames.shape[1]) as done:
@@ -71,17 +76,12 @@ class _Streams:
         }
 
 
-def _clips(dataset: SpeechCommands, split: str) -> tuple[NDArray[np.int16], IntArray]:
+def _clips(dataset: SpeechCommands, split: str) -> Clips:
     paths, labels = dataset.clips(split)
     loaded = load_clips(paths)
     for problem in loaded.problems:
         raise CommandError(f"a clip cannot be used: {problem}")
     return loaded.clips, labels
-
-
-def _stream(model: QuantizedModel, dataset: SpeechCommands, split: str, hours: float, seed: int) -> Stream:
-    noise = [noise_part(recording, split) for recording in dataset.background_noise()]
-    return make_stream(*_clips(dataset, split), model.labels, noise, hours, seed)
 
 
 def evaluate_stream(args: argparse.Namespace, model: QuantizedModel) -> dict[str, Any]:
@@ -110,7 +110,9 @@ def evaluate_stream(args: argparse.Namespace, model: QuantizedModel) -> dict[str
     dataset = SpeechCommands(args.data, model.labels)
     if dataset.test_folder is None:
         raise CommandError(f"{args.data}: the official test clips (speech_commands_test_set) are not there")
-    streams = _Streams(model, dataset, args.hours, args.seed)
+    with stage("read the clips"):
+        clips = {split: _clips(dataset, split) for split in SPLITS}
+    streams = _Streams(model, clips, dataset.background_noise(), args.hours, args.seed)
     with stage("choose the smoothing on validation"):
         *points, chosen = streams.choose(background, (*RATES, args.false_accepts))
     smoothing = chosen if smoothing is None else smoothing
@@ -118,15 +120,15 @@ def evaluate_stream(args: argparse.Namespace, model: QuantizedModel) -> dict[str
         raise CommandError(f"no smoothing gives {args.false_accepts:g} false accepts in an hour of validation or fewer")
     scores = streams.score(smoothing)
     curve = [(rate, one, streams.score(one)) for rate, one in zip(RATES, points, strict=True) if one is not None]
-    clips = _clip_scores(Golden(model), *_clips(dataset, "test"), args.seed)
-    _print(smoothing, model, scores, clips)
+    clip_scores = _clip_scores(Golden(model), *clips["test"], args.seed)
+    _print(smoothing, model, scores, clip_scores)
     if args.report is not None:
         _write(args.report, f"{model.name}, {args.hours:g} h of stream", smoothing, scores, [one[2] for one in curve])
     return {
         "smoothing": smoothing.to_dict(),
         "stream": _to_dicts(scores),
         "curve": [{"most": rate, "smoothing": one.to_dict(), **_to_dicts(found)} for rate, one, found in curve],
-        "clips": {name: score.to_dict() for name, score in clips.items()},
+        "clips": {name: score.to_dict() for name, score in clip_scores.items()},
     }
 
 

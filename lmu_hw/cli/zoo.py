@@ -6,8 +6,8 @@ integers that the hardware runs: every product of one frame, those with the memo
 trained weight that is read for it, layers at a fraction of the frame rate in proportion.
 
 --add puts a finished run of `lmu-hw train` into the zoo: it copies the run's files, measures the float parent and the
-integers on the official test clips, and writes the card. Of a run of another kind of network (GRU, LSTM, DS-CNN) it
-keeps the result and the log, to compare with.
+integers on the official test clips, and writes the card. Of a run of another kind of network (GRU, LSTM, DS-CNN), and
+with --compare of any, it keeps the result and the log, to compare with.
 
 --figure draws accuracy against kbit, with the other kinds and the published LMUs; and against multiplications and
 weight bits, in a second picture with -cost in its name.
@@ -84,6 +84,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--seeds", metavar="RUN", type=Path, nargs="+", default=[], help="runs of the recipe with other seeds"
     )
+    group.add_argument("--compare", action="store_true", help="keep the result only, beside those of other kinds")
     group.add_argument("--remarks", metavar="FILE", type=Path, help="Markdown text for the limits on the card")
     group.add_argument("--replace", action="store_true", help="put the run in the place of a network of its name")
     group.add_argument(
@@ -158,7 +159,7 @@ def _print(entries: list[Entry], others: list[Peer]) -> None:
         shown.add_row(f"{other.name} *", "", f"{other.kbits:.1f}", *accuracies, *costs)
     console.print(shown)
     if others:
-        console.print("* another kind, to compare with: fake quantization instead of golden")
+        console.print("* to compare with, trained alike; kinds other than LMU: fake quantization instead of golden")
     if any(each.index_kbits for each in entries):
         console.print("kbit of pruned networks: weights that are stored, + their index")
     console.print("accuracies: official test clips, with 95 % Wilson intervals")
@@ -170,7 +171,7 @@ def _print(entries: list[Entry], others: list[Peer]) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Print the list, or add a network."""
-    if args.add is not None and is_peer(args.add):
+    if args.add is not None and (args.compare or is_peer(args.add)):
         return add_peer(args.add, args.into, args.replace)
     if args.add is not None:
         if args.data is None:
@@ -178,7 +179,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         return add(Addition(args.add, args.data, args.into, tuple(args.seeds), args.remarks, args.replace))
     if args.figure is not None and args.figure.suffix not in (".svg", ".png"):
         raise CommandError(f"--figure must end in .svg or .png, not {str(args.figure)!r}")
-    for option in ("data", "seeds", "remarks", "replace"):
+    for option in ("data", "seeds", "remarks", "replace", "compare"):
         if getattr(args, option):
             raise CommandError(f"--{option} goes with --add")
     entries = [entry(name) for name in zoo.names()]

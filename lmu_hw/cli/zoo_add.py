@@ -24,6 +24,7 @@ from lmu_quantize.frames_file import save_frames
 from lmu_quantize.score import Score, score_decisions
 from lmu_quantize.score_table import to_csv
 from lmu_quantize.zoo.card import CardFacts, card_text
+from lmu_quantize.zoo.cost import block_rows, cost
 from lmu_quantize.zoo.peers import read_peer
 from lmu_quantize.zoo.seeds import SeedResult, save_seeds
 
@@ -112,7 +113,7 @@ def is_peer(run: Path) -> bool:
 
 
 def add_peer(run: Path, into: Path, replace: bool) -> dict[str, Any]:
-    """Keep result and log of a run of another kind of network, in the zoo's folder ``peers``.
+    """Keep result and log of a run, in the zoo's folder ``peers``; of one of our networks with its size and cost.
 
     Parameters
     ----------
@@ -128,7 +129,7 @@ def add_peer(run: Path, into: Path, replace: bool) -> dict[str, Any]:
     dict
         The `Peer`.
     """
-    result = read_object(run / RESULT, "the result of a training run")
+    result = read_object(run / RESULT, "the result of a training run") if is_peer(run) else _counted(run)
     try:
         peer = read_peer(result)
     except ValueError as error:
@@ -145,6 +146,14 @@ def add_peer(run: Path, into: Path, replace: bool) -> dict[str, Any]:
     write_whole(kept, (json.dumps(result, indent=2) + "\n").encode())
     console.print(f"{kept}: {100 * peer.quantized_accuracy:.2f} % of {peer.clips} clips", markup=False)
     return asdict(peer)
+
+
+def _counted(run: Path) -> dict[str, Any]:
+    """Give the result of a run of one of our networks, with what `PeerNetwork.size` counts of the others."""
+    result = _result(run, ("quantized.safetensors",))
+    model = program_file.load(run / "quantized.safetensors")
+    products, bits = cost(model, block_rows(model))
+    return result | {"weight_bits": model.weight_bits, "multiplications": products, "fetched_bits": bits}
 
 
 def _result(run: Path, needed: tuple[str, ...]) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from lmu_quantize.zoo.peers import PUBLISHED, Peer
 __all__ = ["draw_zoo"]
 
 OURS, ELSEWHERE = "#4e79a7", "#777777"
-COLOURS = {"gru": "#f28e2b", "lstm": "#e15759", "ds-cnn": "#59a14f"}
+COLOURS = {"lmu": OURS, "gru": "#f28e2b", "lstm": "#e15759", "ds-cnn": "#59a14f"}
 BARS: dict[str, Any] = {"capsize": 2.5, "elinewidth": 1, "markersize": 5}
-NAMES = {"gru": "GRU", "lstm": "LSTM", "ds-cnn": "DS-CNN, streaming"}
+NAMES = {"lmu": "LMU", "gru": "GRU", "lstm": "LSTM", "ds-cnn": "DS-CNN, streaming"}
 
 
 class Drawn(Protocol):
@@ -39,7 +39,7 @@ def draw_zoo(entries: Sequence[Any], others: Sequence[Peer], path: Path) -> tupl
     entries : sequence of Drawn
         Our networks; those without a measurement are left out.
     others : sequence of Peer
-        Networks of other kinds.
+        Networks to compare with.
     path : Path
         SVG or PNG, by its suffix; the second picture has ``-cost`` in its name. The same results give the same bytes
         with the same version of matplotlib.
@@ -84,7 +84,7 @@ def _points(
     for kind, colour in COLOURS.items():
         for number, other in enumerate(each for each in others if each.kind == kind):
             accuracy = 100 * other.quantized_accuracy
-            label = f"{NAMES[kind]}: same data and recipe" if number == 0 else None
+            label = f"{NAMES[kind]}: one recipe and data for all kinds" if number == 0 else None
             bars = _bars(accuracy, other.quantized_interval)
             axes.errorbar([where(other)], [accuracy], yerr=bars, fmt="s", color=colour, label=label, **BARS)
 

@@ -254,8 +254,22 @@ def test_a_network_of_another_kind_is_kept_beside(
     del result["scores"]["quantized.test"]
     (changed / "result.json").write_text(json.dumps(result))
     message = refused("zoo", "--add", changed, "--into", into)
-    assert message.endswith("not the result of a network of another kind, with its test clips ('quantized.test')")
+    assert message.endswith("not the result of a network to compare with, with its test clips ('quantized.test')")
     assert "no such folder, that of a zoo" in refused("zoo", "--add", peer, "--into", into.parent / "nowhere")
+
+
+def test_one_of_ours_is_compared_with_the_others(
+    runs: list[Path], into: Path, listed: Listed, refused: Refused
+) -> None:
+    assert main(["zoo", "--add", str(runs[0]), "--compare", "--into", str(into)]) == 0
+    found = listed()
+    assert found["networks"] == []
+    entry, model = found["peers"][0], program_file.load(runs[0] / "quantized.safetensors")
+    assert (entry["name"], entry["kind"], entry["kbits"]) == ("tones", "lmu", model.weight_bits / 1000)
+    assert (entry["multiplications"], entry["weight_bits"]) == cost(model)
+    scores = json.loads((runs[0] / "result.json").read_text())["scores"]
+    assert entry["quantized_accuracy"] == scores["quantized.test"]["accuracy"]
+    assert "lacks result.json, quantized.safetensors" in refused("zoo", "--add", into, "--compare", "--into", into)
 
 
 def test_the_list_is_drawn(
@@ -274,7 +288,7 @@ def test_the_list_is_drawn(
     assert main(["zoo", "--add", str(peer), "--into", str(into)]) == 0
     listed("--figure", first)
     for path in (first, second):
-        assert "<!-- GRU: same data and recipe -->" in path.read_text()
+        assert "<!-- GRU: one recipe and data for all kinds -->" in path.read_text()
     assert refused("zoo", "--figure", "zoo.txt").endswith("--figure must end in .svg or .png, not 'zoo.txt'")
 
 
@@ -324,7 +338,7 @@ def test_unfit_runs_are_refused(data: Path, runs: list[Path], into: Path, tmp_pa
     assert list(into.iterdir()) == []
 
 
-@pytest.mark.parametrize("option", ["--data", "--seeds", "--remarks"])
+@pytest.mark.parametrize("option", ["--data folder", "--seeds folder", "--remarks file", "--replace", "--compare"])
 def test_options_of_adding_need_a_run(option: str, refused: Refused) -> None:
-    assert refused("zoo", option, "folder").endswith(f"{option} goes with --add")
+    assert refused("zoo", *option.split()).endswith(f"{option.split()[0]} goes with --add")
 

@@ -135,7 +135,7 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn() -> None:
     assert abs(float(loss.detach())) < 1e-5
     late = Objective(config(**settings, lead_frames=7), Batches(config(), training), teacher, None)
     following = torch.cat([torch.randn(4, 7, 40), frames], 1)
-    assert abs(float(late(network(frames, 2), torch.zeros(4, 2, 6), following, np.arange(4)))) < 1e-5
+    assert abs(float(late(network(frames, 2).detach(), torch.zeros(4, 2, 6), following, np.arange(4)))) < 1e-5
 
 
 def test_teacher_gives_its_outputs_where_the_student_has_some() -> None:
@@ -175,6 +175,12 @@ def test_words_that_a_teacher_does_not_know_are_its_unknown() -> None:
         hot.append(functional.log_softmax(each, -1))
     expected = 9 * (hot[1].exp() * (hot[1] - hot[0])).sum(-1).mean()
     torch.testing.assert_close(objective(logits.detach(), torch.zeros(3, 2, 6), frames, np.arange(3)), expected)
+
+
+def test_the_recipe_of_twelve_labels_is_that_of_ten() -> None:
+    ten, twelve = (TrainConfig.from_recipe(name, "", "") for name in ("kws361-tuned", "kws361-12"))
+    assert dataclasses.replace(twelve, name=ten.name, labels=ten.labels) == ten
+    assert sorted(twelve.labels) == sorted([*KEYWORD_LABELS, "on", "off"])
 
 
 def test_density_is_one_of_equal_magnitudes_and_falls_with_zeros() -> None:

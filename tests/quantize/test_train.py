@@ -534,8 +534,8 @@ def words(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", ["tiny", "tiny-recurrent"])
-def test_tiny_recipe_learns_words(words: Path, tmp_path: Path, recipe: str) -> None:
+@pytest.mark.parametrize(("recipe", "least"), [("tiny", 0.6), ("tiny-recurrent", 0.5)])
+def test_tiny_recipe_learns_words(words: Path, tmp_path: Path, recipe: str, least: float) -> None:
     result = train(TrainConfig.from_recipe(recipe, words, tmp_path / "out"))
-    assert result.scores["float.validation"].mean_recall > 0.6
-    assert result.scores["quantized.validation"].mean_recall > 0.6
+    assert result.scores["float.validation"].mean_recall > least
+    assert result.scores["quantized.validation"].mean_recall > least

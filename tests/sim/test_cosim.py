@@ -154,6 +154,14 @@ def test_reset_in_mid_frame(simulator, builds):
         assert result.ok, (after, result.report())
 
 
+def test_reset_in_mid_frame_where_only_control_is_reset(builds):
+    plan, utterances = case("levers", utterances=1, steps=7)
+    interval = plan.shortest_frames[0].interval
+    resets = {1: 1, 2: interval // 3, 4: interval, 5: interval + plan.model.inputs + 5}
+    result = cosim(plan, utterances, stalls="random", seed=4, reset_in_frame=resets, directory=builds)
+    assert result.ok, result.report()
+
+
 @pytest.mark.parametrize("name", ["2019", "strided", "mixed", "one layer"])
 @pytest.mark.parametrize("stalls", ["none", "random"])
 def test_malformed_frames_are_dropped_and_reported(name, stalls, builds):

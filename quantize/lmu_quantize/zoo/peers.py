@@ -1,4 +1,4 @@
-"""Results of networks of other kinds, trained like ours, that the zoo is compared with."""
+"""Results of networks of other kinds, and of ours trained just like them, that the zoo is compared with."""
 
 import json
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ PUBLISHED = ((1683, 0.969), (361, 0.959), (105, 0.950), (49, 0.927))
 
 @dataclass(frozen=True)
 class Peer:
-    """A network of another kind and its accuracy.
+    """A network to compare with, and its accuracy.
 
     Parameters
     ----------
     name : str
         Of its recipe.
     kind : str
-        As in `lmu_quantize.train.peers.PeerSpec`.
+        As in `lmu_quantize.train.peers.PeerSpec`; ``lmu`` for one of ours.
     kbits : float
         Thousands of bits of trained weights, biases not counted.
     float_accuracy, quantized_accuracy : float
@@ -47,7 +47,7 @@ class Peer:
 
 
 def read_peer(result: dict[str, Any]) -> Peer:
-    """Read what training wrote as ``result.json``.
+    """Read what training wrote as ``result.json``, of one of ours with its size and cost added.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def read_peer(result: dict[str, Any]) -> Peer:
         floats, quantized = (result["scores"][f"{phase}.test"] for phase in ("float", "quantized"))
         return Peer(
             name=recipe["name"],
-            kind=recipe["network"]["kind"],
+            kind="lmu" if recipe["network"] is None else recipe["network"]["kind"],
             kbits=result["weight_bits"] / 1000,
             float_accuracy=floats["accuracy"],
             quantized_accuracy=quantized["accuracy"],
@@ -70,7 +70,7 @@ def read_peer(result: dict[str, Any]) -> Peer:
             weight_bits=result["fetched_bits"],
         )
     except (KeyError, TypeError) as error:
-        raise ValueError(f"not the result of a network of another kind, with its test clips ({error})") from None
+        raise ValueError(f"not the result of a network to compare with, with its test clips ({error})") from None
 
 
 def peers() -> list[Peer]:
