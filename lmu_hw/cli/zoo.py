@@ -31,7 +31,7 @@ from lmu_quantize.zoo.peers import Peer, peers
 from lmu_quantize.zoo.seeds import load_seeds, spread
 
 SUMMARY = "list the shipped networks, or add one"
-EXAMPLE = "lmu-hw zoo --json zoo.json\n  lmu-hw zoo --add build/training --data recordings"
+EXAMPLE = "lmu-hw zoo --add build/training --data recordings"
 
 
 @dataclass(frozen=True)
