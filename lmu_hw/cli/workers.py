@@ -79,7 +79,7 @@ def _cluster(address: str) -> Iterator[tuple[Executor, int]]:
         raise CommandError("--dask needs Dask: pip install 'lmu-hw[dask]'")
     from distributed import Client  # an extra, and slow to import
 
-    for name in ("distributed", "distributed.client", "tornado.application"):
+    for name in ("distributed", "distributed.client", "tornado.application", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # errors that end the command are told in one line
     try:
         client = Client(address, timeout=CONNECT_S, set_as_default=False)
