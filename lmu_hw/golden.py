@@ -163,9 +163,7 @@ class Golden:
             Every vector by name, stacked over the frames in which it was computed: shape (batch, T_i, size).
             ``logits`` is always there.
         """
-        array = np.asarray(frames)
-        if array.ndim != 3 or array.shape[2] != self.model.inputs:
-            raise ValueError(f"frames must have shape (batch, T, {self.model.inputs}), not {array.shape}")
+        array = self._sequences(frames)
         state = self.initial_state(array.shape[0]) if state is None else state
         traces: dict[str, list[IntArray]] = {}
         for t in range(array.shape[1]):
@@ -195,9 +193,7 @@ class Golden:
         ndarray of int64, shape (batch, T_out, labels)
             Logits of every frame in which the last layer computed.
         """
-        array = np.asarray(frames)
-        if array.ndim != 3 or array.shape[2] != self.model.inputs:
-            raise ValueError(f"frames must have shape (batch, T, {self.model.inputs}), not {array.shape}")
+        array = self._sequences(frames)
         if not self.model.input.contains(array):
             raise ValueError(f"frame values must be in {self.model.input.min} to {self.model.input.max}")
         state = self.initial_state(array.shape[0]) if state is None else state
@@ -209,6 +205,12 @@ class Golden:
             if progress is not None:
                 progress(start + chunk.shape[1])
         return np.concatenate(parts, axis=1) if parts else np.zeros((len(array), 0, self.model.outputs), np.int64)
+
+    def _sequences(self, frames: ArrayLike) -> IntArray:
+        array = np.asarray(frames)
+        if array.ndim != 3 or array.shape[2] != self.model.inputs:
+            raise ValueError(f"frames must have shape (batch, T, {self.model.inputs}), not {array.shape}")
+        return array
 
     def _vectors(self, frames: IntArray, state: State) -> IntArray:
         """Run some frames vector by vector; the logits."""

@@ -18,7 +18,7 @@ from lmu_hw.operations import Operation, lower, output_name, tanh_errors, vector
 from lmu_hw.placement import Location, MemoryPlan, place
 from lmu_hw.program import QuantizedModel
 from lmu_hw.schedule import NarrowStep, PlannedOperation, PlannedTerm, Schedule
-from lmu_hw.sparsity import Columns, MemoryColumns, memory_columns, stored_bits, weight_width
+from lmu_hw.sparsity import Columns, columns_of, stored_bits, stored_columns, weight_width
 from lmu_hw.timing import FrameTiming, all_zero, steady_frames
 
 __all__ = ["Plan", "make_plan"]
@@ -106,19 +106,17 @@ def make_plan(model: QuantizedModel, config: AcceleratorConfig | None = None) ->
     operations = lower(model)
     known = vectors(model)
     memories, locations = place(model, known)
-    widths = sorted({weight_width(op) for op in operations})
+    stored = stored_columns(operations, config.lanes, config.skip_zero_blocks)
+    widths = list(stored)
     steps, table_entries = _narrow_steps(operations, certificate)
-    stored = {width: _stored(operations, config, width) for width in widths}
-    left = {width: iter(one.columns) for width, one in stored.items()}
     depths = dict.fromkeys(widths, 0)
     parameter_base = 0
     planned = []
     skipped = _skipped(operations, locations) if config.skip_zero_elements else set()
     waits = _waits(model, operations, locations)
     last_reader = max(i for i, op in enumerate(operations) if any(term.source == "x" for term in op.terms))
-    for index, op in enumerate(operations):
+    for index, (op, columns) in enumerate(zip(operations, columns_of(operations, stored), strict=True)):
         width = weight_width(op)
-        columns = next(left[width])
         planned.append(
             PlannedOperation(
                 operation=op,
@@ -174,12 +172,6 @@ def make_plan(model: QuantizedModel, config: AcceleratorConfig | None = None) ->
 def _signed_bits(low: int, high: int) -> int:
     """Bits of a signed integer that holds a range, at least 2."""
     return max(2, (high if high >= 0 else ~high).bit_length() + 1, (low if low >= 0 else ~low).bit_length() + 1)
-
-
-def _stored(operations: tuple[Operation, ...], config: AcceleratorConfig, width: int) -> MemoryColumns:
-    """What the weight memory of a width stores."""
-    mine = [op for op in operations if weight_width(op) == width]
-    return memory_columns(mine, config.lanes, width, config.skip_zero_blocks)
 
 
 def _planned_term(

@@ -10,6 +10,7 @@ the first group of an operation keeps column 0 of its first term and, if there a
 before that could say where it is.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,11 +23,15 @@ __all__ = [
     "MemoryColumns",
     "StoredBits",
     "all_columns",
+    "columns_of",
     "index_bits",
     "kept_columns",
     "memory_columns",
     "stored_bits",
+    "stored_columns",
+    "weight_counts",
     "weight_width",
+    "word_count",
 ]
 
 Columns = tuple[tuple[tuple[int, ...], ...], ...]
@@ -90,7 +95,7 @@ class MemoryColumns:
     index_bits: int
 
 
-def _words(columns: Columns) -> int:
+def word_count(columns: Columns) -> int:
     """Weight words of an operation."""
     return sum(len(group) for term in columns for group in term)
 
@@ -113,7 +118,7 @@ def memory_columns(operations: list[Operation], lanes: int, width: int, skip: bo
     if skip:
         index = max(index_bits(op) for op in operations)
         kept = tuple(kept_columns(op, lanes) for op in operations)
-        if sum(map(_words, kept)) * (lanes * width + index) < sum(map(_words, dense)) * lanes * width:
+        if sum(map(word_count, kept)) * (lanes * width + index) < sum(map(word_count, dense)) * lanes * width:
             return MemoryColumns(kept, index)
     return MemoryColumns(dense, 0)
 
@@ -121,6 +126,27 @@ def memory_columns(operations: list[Operation], lanes: int, width: int, skip: bo
 def weight_width(op: Operation) -> int:
     """Bits of a stored weight of an operation, those of its widest term."""
     return max(term.width for term in op.terms)
+
+
+def stored_columns(operations: Sequence[Operation], lanes: int, skip: bool) -> dict[int, MemoryColumns]:
+    """Choose what every weight memory stores, as `memory_columns`, by the bits of a weight in ascending order."""
+    return {
+        width: memory_columns([op for op in operations if weight_width(op) == width], lanes, width, skip)
+        for width in sorted({weight_width(op) for op in operations})
+    }
+
+
+def columns_of(operations: Sequence[Operation], stored: Mapping[int, MemoryColumns]) -> list[Columns]:
+    """Columns of each operation, from `stored_columns` of the same operations."""
+    left = {width: iter(one.columns) for width, one in stored.items()}
+    return [next(left[weight_width(op)]) for op in operations]
+
+
+def weight_counts(op: Operation, columns: Columns, lanes: int) -> list[int]:
+    """Weights of each term in the blocks that are stored; rows that fill up a row group are not counted."""
+    return [
+        sum(len(kept) * min(lanes, op.rows - group * lanes) for group, kept in enumerate(groups)) for groups in columns
+    ]
 
 
 @dataclass(frozen=True)
@@ -158,19 +184,10 @@ def stored_bits(model: QuantizedModel, lanes: int) -> StoredBits:
     """
     weights = index = 0
     operations = lower(model)
-    for width in {weight_width(op) for op in operations}:
-        mine = [op for op in operations if weight_width(op) == width]
-        stored = memory_columns(mine, lanes, width, skip=True)
-        index += stored.index_bits * sum(map(_words, stored.columns))
-        trained = zip(mine, stored.columns, strict=True)
-        weights += sum(_weight_bits(op, columns, lanes) for op, columns in trained if not op.target.endswith(".m"))
+    stored = stored_columns(operations, lanes, skip=True)
+    for op, columns in zip(operations, columns_of(operations, stored), strict=True):
+        index += stored[weight_width(op)].index_bits * word_count(columns)
+        if not op.target.endswith(".m"):
+            counts = weight_counts(op, columns, lanes)
+            weights += sum(count * term.width for count, term in zip(counts, op.terms, strict=True))
     return StoredBits(weights, index)
-
-
-def _weight_bits(op: Operation, columns: Columns, lanes: int) -> int:
-    """Bits of the stored weights of an operation, each at its term's width."""
-    return sum(
-        len(kept) * min(lanes, op.rows - group * lanes) * term.width
-        for term, groups in zip(op.terms, columns, strict=True)
-        for group, kept in enumerate(groups)
-    )

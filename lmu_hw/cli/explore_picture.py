@@ -4,19 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib import rc_context
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from lmu_hw.cli.drawing import open_frame, save, style
 from lmu_hw.explore.front import Found, order
 
 __all__ = ["write_clocks", "write_front"]
 
 COLOURS = ("#4e79a7", "#f28e2b", "#e15759", "#76b7b2", "#59a14f", "#edc948", "#b07aa1", "#9c755f")
 MARKERS = "osD^vP*X"
-STYLE: Any = {"svg.hashsalt": "lmu-hw", "svg.fonttype": "path", "font.size": 9}
 PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
 
 
@@ -27,10 +26,6 @@ def _logarithmic(axis: Any) -> None:
     axis.set_major_locator(LogLocator(subs=(1.0,) if high > 100 * low else (1.0, 2.0, 5.0)))
     axis.set_major_formatter(PLAIN)
     axis.set_minor_formatter(NullFormatter())
-
-
-def _save(figure: Figure, path: Path) -> None:
-    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=150)
 
 
 def _names(found: Sequence[Found], name: str) -> list[str]:
@@ -55,7 +50,7 @@ def write_front(found: Sequence[Found], path: Path) -> None:
     if all(one.accuracy is not None for one in found):
         axes.append(("accuracy, %", lambda one: 100 * one.accuracy))
     numbers = order(found)
-    with rc_context(STYLE):
+    with style():
         figure = Figure(figsize=(3.6 * len(axes), 3.6), layout="constrained")
         plots = figure.subplots(1, len(axes), sharey=True)
         for plot, (label, value) in zip(plots, axes, strict=True):
@@ -79,11 +74,11 @@ def write_front(found: Sequence[Found], path: Path) -> None:
             plot.set_xlabel(label)
             if "accuracy" not in label:
                 _logarithmic(plot.xaxis)
-            plot.spines[["top", "right"]].set_visible(False)
+            open_frame(plot)
         plots[0].set_ylabel("average power, µW")
         _logarithmic(plots[0].yaxis)
         figure.legend(*plots[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
-        _save(figure, path)
+        save(figure, path)
 
 
 def write_clocks(found: Sequence[Found], path: Path) -> None:
@@ -101,7 +96,7 @@ def write_clocks(found: Sequence[Found], path: Path) -> None:
     technologies, models = _names(found, "technology"), _names(found, "model")
     clocks = [one.outcome.clock / 1e3 for one in found]
     scale = LogNorm(min(clocks) / 1.01, max(clocks) * 1.01)
-    with rc_context(STYLE):
+    with style():
         figure = Figure(figsize=(1 + 3.4 * len(technologies), 3.6), layout="constrained")
         plots = figure.subplots(1, len(technologies), squeeze=False)[0]
         for plot, technology in zip(plots, technologies, strict=True):
@@ -118,7 +113,7 @@ def write_clocks(found: Sequence[Found], path: Path) -> None:
             plot.set(title=Path(technology).stem, xlabel="area, mm²")
             _logarithmic(plot.xaxis)
             _logarithmic(plot.yaxis)
-            plot.spines[["top", "right"]].set_visible(False)
+            open_frame(plot)
         plots[0].set_ylabel("average power, µW")
         handles = [
             Line2D([], [], color="#555555", linestyle="", marker=marker, label=Path(model).stem)
@@ -126,4 +121,4 @@ def write_clocks(found: Sequence[Found], path: Path) -> None:
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
         figure.colorbar(drawn, ax=list(plots), label="clock, kHz", format=PLAIN)
-        _save(figure, path)
+        save(figure, path)

@@ -1,6 +1,7 @@
 """What the commands take: models, frames, recordings, accelerator options."""
 
 import argparse
+import importlib.util
 import json
 import math
 import re
@@ -38,6 +39,7 @@ __all__ = [
     "front_end_of",
     "matching",
     "model_frames",
+    "need_torch",
     "positive",
     "quantized_model",
     "read_object",
@@ -420,6 +422,12 @@ def accelerator_arguments(command: argparse.ArgumentParser, title: str = "accele
     for name, text in LEVER_HELP.items():
         group.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=text)
     return group
+
+
+def need_torch(what: str) -> None:
+    """Refuse to go on without PyTorch, an extra; `what` says what cannot be done, with its verb."""
+    if importlib.util.find_spec("torch") is None:
+        raise CommandError(f"{what} PyTorch: pip install 'lmu-hw[train]'")
 
 
 def smoothing_argument(command: argparse.ArgumentParser | argparse._ArgumentGroup, what: str) -> None:

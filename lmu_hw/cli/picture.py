@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from lmu_hw.cli.drawing import open_frame, save, style
 from lmu_hw.power.report import ESTIMATED, Report
 
 __all__ = ["write_picture"]
@@ -26,7 +26,7 @@ def write_picture(report: Report, title: str, path: Path) -> None:
         SVG or PNG, by its suffix; the same report gives the same bytes with the same version of matplotlib.
     """
     kinds = list(report.rows)
-    with rc_context({"svg.hashsalt": "lmu-hw", "svg.fonttype": "path", "font.size": 9}):
+    with style():
         figure = Figure(figsize=(8, 1.6 + 0.5 * len(kinds)), layout="constrained")
         axes = figure.add_subplot()
         left = [0.0] * len(kinds)
@@ -42,7 +42,7 @@ def write_picture(report: Report, title: str, path: Path) -> None:
         axes.invert_yaxis()
         axes.set_xlabel("nJ per frame")
         axes.set_title(title, loc="left", fontsize=9)
-        axes.spines[["top", "right"]].set_visible(False)
+        open_frame(axes)
         figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=8)
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=150)
+        save(figure, path)

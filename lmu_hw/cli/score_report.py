@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from lmu_hw.cli.console import CommandError
+from lmu_hw.cli.drawing import save, style
 from lmu_quantize.score import Score
 from lmu_quantize.score_table import label_rows, to_csv, to_markdown
 
@@ -32,7 +32,7 @@ def draw_confusion(score: Score, title: str, path: Path) -> None:
     size = 1.6 + 0.45 * len(score.labels)
     shares = [[100 * share for share in (row.recall, *row.interval)] for row in label_rows(score)]
     recalls = ["{:.1f} ({:.1f} to {:.1f})".format(*row) for row in shares]
-    with rc_context({"svg.hashsalt": "lmu-hw", "svg.fonttype": "path", "font.size": 8}):
+    with style(8):
         figure = Figure(figsize=(size + 1.3, size), layout="constrained")
         axes = figure.add_subplot()
         axes.imshow(shading, cmap="Blues", vmin=0, vmax=1)
@@ -49,7 +49,7 @@ def draw_confusion(score: Score, title: str, path: Path) -> None:
         axes.set_xlabel("decision")
         axes.set_ylabel("label")
         axes.set_title(title, loc="left", fontsize=8)
-        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=100)
+        save(figure, path, 100)
 
 
 def report_folder(folder: Path) -> None:

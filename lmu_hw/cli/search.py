@@ -7,12 +7,12 @@ front.svg and the networks; the front is that of the last rung. Needs PyTorch: p
 
 import argparse
 import dataclasses
-import importlib.util
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lmu_hw.cli.console import CommandError, console, significant, table
+from lmu_hw.cli.console import console, significant, table
+from lmu_hw.cli.inputs import need_torch
 
 if TYPE_CHECKING:
     from lmu_quantize.train.search import Trial
@@ -39,8 +39,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Search, and print the front."""
-    if importlib.util.find_spec("torch") is None:
-        raise CommandError("training needs PyTorch: pip install 'lmu-hw[train]'")
+    need_torch("training needs")
     from lmu_hw.cli.search_picture import write_picture
     from lmu_quantize.train.search import SearchConfig, fronts, search, write_csv
 

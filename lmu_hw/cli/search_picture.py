@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from lmu_hw.cli.drawing import open_frame, save, style
 from lmu_quantize.train.search import Trial, fronts
 
 __all__ = ["write_picture"]
@@ -28,7 +28,7 @@ def write_picture(trials: Sequence[Trial], path: Path) -> None:
         SVG or PNG, by its suffix; the same trials give the same bytes with the same version of matplotlib.
     """
     best = fronts(trials) == 0
-    with rc_context({"svg.hashsalt": "lmu-hw", "svg.fonttype": "path", "font.size": 9}):
+    with style():
         figure = Figure(figsize=(10, 3.6), layout="constrained")
         plots = figure.subplots(1, len(AXES), sharey=True)
         for plot, (name, label) in zip(plots, AXES.items(), strict=True):
@@ -41,7 +41,7 @@ def write_picture(trials: Sequence[Trial], path: Path) -> None:
                         plot.annotate(str(trial.candidate), (cost, 100 * trial.recall), (3, 3),
                                       textcoords="offset points", fontsize=7)  # fmt: skip
             plot.set_xlabel(label)
-            plot.spines[["top", "right"]].set_visible(False)
+            open_frame(plot)
         plots[0].set_ylabel("% mean recall, validation")
         plots[0].legend(frameon=False, fontsize=8)
-        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=150)
+        save(figure, path)

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 from numpy.typing import NDArray
 
 from lmu_hw.cli.console import CommandError, console, progress, stage, table
+from lmu_hw.cli.drawing import open_frame, save, style
 from lmu_hw.cli.inputs import front_end_of, read_smoothing
 from lmu_hw.cli.score_report import report_folder
 from lmu_hw.golden import Golden, decide
@@ -184,7 +184,7 @@ def _place(score: StreamScore) -> tuple[float, float]:
 
 def _write(folder: Path, title: str, smoothing: Smoothing, scores: Scores, curve: list[Scores]) -> None:
     """Write the smoothing and the picture of the curves."""
-    with rc_context({"svg.hashsalt": "lmu-hw", "font.size": 9}):
+    with style():
         figure = Figure(figsize=(5, 3.6), layout="constrained")
         axes = figure.add_subplot()
         for name, score in scores.items():
@@ -198,7 +198,7 @@ def _write(folder: Path, title: str, smoothing: Smoothing, scores: Scores, curve
         axes.set_xlabel("false accepts per hour")
         axes.set_ylabel("false rejects, %")
         axes.set_title(title, loc="left", fontsize=9)
-        axes.spines[["top", "right"]].set_visible(False)
+        open_frame(axes)
         axes.legend(frameon=False)
-        figure.savefig(folder / PICTURE, dpi=120)
+        save(figure, folder / PICTURE, 120)
     write_whole(folder / SMOOTHING, (json.dumps(smoothing.to_dict(), indent=2) + "\n").encode())

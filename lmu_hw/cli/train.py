@@ -6,11 +6,11 @@ started again. Needs PyTorch: pip install 'lmu-hw[train]'.
 
 import argparse
 import dataclasses
-import importlib.util
 from pathlib import Path
 from typing import Any
 
-from lmu_hw.cli.console import CommandError, console
+from lmu_hw.cli.console import console
+from lmu_hw.cli.inputs import need_torch
 
 SUMMARY = "train a float network on recordings"
 EXAMPLE = "lmu-hw train --data recordings --out build/training"
@@ -38,8 +38,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Train and print the scores."""
-    if importlib.util.find_spec("torch") is None:
-        raise CommandError("training needs PyTorch: pip install 'lmu-hw[train]'")
+    need_torch("training needs")
     from lmu_quantize.train import TrainConfig, train
 
     config = TrainConfig.from_recipe(args.recipe, args.data, args.out)

@@ -1,7 +1,6 @@
 """Put a finished training run into the zoo: its files, its accuracy on the official test clips, its card."""
 
 import csv
-import importlib.util
 import json
 import shutil
 import tempfile
@@ -14,7 +13,7 @@ from lmu_hw import program_file
 from lmu_hw.cli.console import CommandError, console, print_saturated
 from lmu_hw.cli.evaluate import float_decisions, golden_decisions, print_score
 from lmu_hw.cli.frames import frame_set
-from lmu_hw.cli.inputs import dataset_frames, read_object
+from lmu_hw.cli.inputs import dataset_frames, need_torch, read_object
 from lmu_hw.cli.score_report import CONFUSION, LABELS_CSV, draw_confusion
 from lmu_hw.program import QuantizedModel
 from lmu_hw.tensor_file import write_whole
@@ -180,29 +179,28 @@ def _check_zoo(folder: Path) -> None:
 
 def _check_recipe(run: Path, recipe: dict[str, Any]) -> None:
     """Refuse a run that no shipped recipe repeats."""
-    if importlib.util.find_spec("torch") is None:
-        raise CommandError("recipes need PyTorch: pip install 'lmu-hw[train]'")
+    need_torch("recipes need")
     from lmu_quantize.train import TrainConfig
 
     try:
         made, shipped = TrainConfig.from_dict(recipe), TrainConfig.from_recipe(recipe["name"], "", "")
     except (ValueError, TypeError, FileNotFoundError) as error:
         raise CommandError(f"{run}: no shipped recipe repeats this run ({error})") from None
-    ours, theirs = made.to_dict(), shipped.to_dict()
-    differing = sorted(key for key in {*ours, *theirs} - {"threads"} if ours.get(key) != theirs.get(key))
-    if differing:
-        raise CommandError(f"{run}: differs from the shipped recipe {recipe['name']} in {', '.join(differing)}")
+    _refuse_other(run, made.to_dict(), shipped.to_dict(), "threads", "shipped recipe")
 
 
 def _same_recipe(run: Path, recipe: dict[str, Any]) -> dict[str, Any]:
     """Result of a run that differs from a recipe in its seed only."""
     found = _result(run, ())
-    differing = sorted(
-        key for key in {*found["recipe"], *recipe} - {"seed"} if found["recipe"].get(key) != recipe.get(key)
-    )
-    if differing:
-        raise CommandError(f"{run}: differs from the recipe {recipe['name']} in {', '.join(differing)}")
+    _refuse_other(run, found["recipe"], recipe, "seed", "recipe")
     return found
+
+
+def _refuse_other(run: Path, made: dict[str, Any], recipe: dict[str, Any], free: str, what: str) -> None:
+    """Refuse a run by another recipe than the one given, in anything but one free key."""
+    differing = sorted(key for key in {*made, *recipe} - {free} if made.get(key) != recipe.get(key))
+    if differing:
+        raise CommandError(f"{run}: differs from the {what} {recipe['name']} in {', '.join(differing)}")
 
 
 def _seed_result(result: dict[str, Any]) -> SeedResult:

@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
+from lmu_hw.cli.drawing import open_frame, save, style
 from lmu_quantize.zoo.peers import PUBLISHED, Peer
 
 __all__ = ["draw_zoo"]
@@ -52,7 +52,7 @@ def draw_zoo(entries: Sequence[Any], others: Sequence[Peer], path: Path) -> tupl
     drawn = [entry for entry in entries if entry.golden_accuracy is not None]
     second = path.with_name(f"{path.stem}-cost{path.suffix}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with rc_context({"svg.hashsalt": "lmu-hw", "svg.fonttype": "path", "font.size": 9}):
+    with style():
         figure = Figure(figsize=(8, 5), layout="constrained")
         axes = figure.add_subplot()
         _points(axes, drawn, others, lambda each: each.kbits)
@@ -102,7 +102,7 @@ def _decorate(axes: Axes, name: str) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.grid(alpha=0.3)
     axes.set_xlabel(name)
-    axes.spines[["top", "right"]].set_visible(False)
+    open_frame(axes)
     axes.set_ylabel("accuracy on the official test clips, %")
 
 
@@ -110,4 +110,4 @@ def _finish(figure: Figure, axes: Axes, name: str, path: Path) -> None:
     _decorate(axes, name)
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=7.5)
-    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=150)
+    save(figure, path)

@@ -1,7 +1,5 @@
 """What to choose from a sweep: the Pareto front of power, area, latency and accuracy, and the best within limits."""
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -12,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmu_hw import pareto
+from lmu_hw.csv_file import write_rows
 from lmu_hw.explore.points import Outcome
 from lmu_hw.explore.sweep import AUTO, Point
-from lmu_hw.tensor_file import canonical_json, write_whole
+from lmu_hw.tensor_file import canonical_json
 
 __all__ = ["AIMS", "Found", "Limits", "best", "order", "row", "spread", "write_csv"]
 
@@ -143,12 +142,7 @@ def write_csv(found: Sequence[Found], path: Path) -> None:
     path : Path
         The file, written whole.
     """
-    rows = [row(one, int(number)) for one, number in zip(found, order(found), strict=True)]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_whole(path, text.getvalue().encode())
+    write_rows([row(one, int(number)) for one, number in zip(found, order(found), strict=True)], path)
 
 
 def _cell(value: Any) -> Any:

@@ -1,11 +1,11 @@
 """The command line as a user meets it: results on disk, one line and a nonzero status when something is wrong."""
 
 import json
-import wave
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from lmu_hw import program_file
 from lmu_hw.cli.main import COMMANDS, main
@@ -21,11 +21,7 @@ QUANTIZED = zoo.path("kws361", "quantized.safetensors")
 
 def write_wav(path: Path, rate: int = 16_000, seconds: float = 0.2, seed: int = 0) -> Path:
     samples = np.random.default_rng(seed).integers(-3000, 3000, int(rate * seconds)).astype("<i2")
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes(samples.tobytes())
+    soundfile.write(path, samples, rate)
     return path
 
 

@@ -5,12 +5,12 @@ import json
 import re
 import shlex
 import stat
-import wave
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from lmu_hw import program_file
 from lmu_hw.cli import cosim as cosim_command
@@ -181,11 +181,7 @@ def test_clips_too_short_or_none_at_all(small: tuple[Path, Path], tmp_path: Path
 
 
 def write_wav(path: Path, samples: int, rate: int = 16_000) -> Path:
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes(bytes(2 * samples))
+    soundfile.write(path, np.zeros(samples, np.int16), rate)
     return path
 
 

@@ -1,12 +1,12 @@
 """The command `frames`: recordings of a small made-up dataset become a file that the other commands take."""
 
 import json
-import wave
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from lmu_hw import program_file
 from lmu_hw.cli.main import main
@@ -26,11 +26,7 @@ def samples(seed: int) -> np.ndarray:
 
 def write_wav(path: Path, seed: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(16_000)
-        file.writeframes(samples(seed).tobytes())
+    soundfile.write(path, samples(seed), 16_000)
 
 
 @pytest.fixture

@@ -2,12 +2,12 @@
 
 import csv
 import json
-import wave
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from lmu_hw import program_file
 from lmu_hw.cli.main import main
@@ -31,11 +31,7 @@ def write_tone(path: Path, pitch: float, rng: np.random.Generator) -> None:
     samples = rng.standard_normal(16_000) * 20
     samples[4000:11_000] += 6000 * np.sin(2 * np.pi * pitch * np.arange(7000) / 16_000)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(16_000)
-        file.writeframes(samples.astype("<i2").tobytes())
+    soundfile.write(path, samples.astype(np.int16), 16_000)
 
 
 @pytest.fixture(scope="module")

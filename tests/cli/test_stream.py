@@ -4,7 +4,6 @@ import csv
 import gzip
 import json
 import os
-import wave
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,11 +29,7 @@ Refused = Callable[..., str]
 
 def write_wav(path: Path, samples: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(16_000)
-        file.writeframes(samples.astype("<i2").tobytes())
+    soundfile.write(path, samples.astype(np.int16), 16_000)
 
 
 @pytest.fixture(scope="module")

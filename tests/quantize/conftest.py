@@ -1,10 +1,10 @@
 """Made-up recordings that several tests train on."""
 
-import wave
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 
 @pytest.fixture(scope="module")
@@ -16,11 +16,8 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / word).mkdir(parents=True)
         for clip in range(16 if word != "_background_noise_" else 1):
             tone = 6000 * np.sin(2 * np.pi * pitch * rng.uniform(0.95, 1.05) * np.arange(16_000) / 16_000)
-            with wave.open(str(root / word / f"{clip:08x}_nohash_0.wav"), "wb") as file:
-                file.setnchannels(1)
-                file.setsampwidth(2)
-                file.setframerate(16_000)
-                file.writeframes((tone + 20 * rng.standard_normal(16_000)).astype("<i2").tobytes())
+            samples = (tone + 20 * rng.standard_normal(16_000)).astype(np.int16)
+            soundfile.write(root / word / f"{clip:08x}_nohash_0.wav", samples, 16_000)
     words = [word for word in pitches if not word.startswith("_")]
     names = [f"{word}/{clip:08x}_nohash_0.wav" for word in words for clip in range(4)]
     (root / "validation_list.txt").write_text("\n".join(names))

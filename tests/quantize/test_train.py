@@ -5,7 +5,6 @@ import dataclasses
 import gzip
 import json
 import os
-import wave
 from pathlib import Path
 
 import numpy as np
@@ -297,11 +296,7 @@ def test_configuration_goes_through_json() -> None:
 
 def write_wav(path: Path, samples: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(16_000)
-        file.writeframes(samples.astype("<i2").tobytes())
+    soundfile.write(path, samples.astype(np.int16), 16_000)
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from lmu_quantize.train.network import LayerSpec
 from lmu_quantize.train.peers import PeerSpec
 from lmu_quantize.train.pruning import PruningConfig
 from lmu_quantize.train.quantizers import QuantizationScheme
+from lmu_quantize.train.shipped import read_given
 from lmu_quantize.train.teacher import TeacherConfig
 
 __all__ = ["RECIPES", "TrainConfig"]
@@ -250,12 +251,8 @@ class TrainConfig:
         FileNotFoundError
             There is no such recipe.
         """
-        shipped = RECIPES / f"{Path(recipe).name.removesuffix('.json')}.json"
-        path = Path(recipe) if Path(recipe).is_file() else shipped
-        if not path.is_file():
-            known = ", ".join(sorted(file.stem for file in RECIPES.glob("*.json")))
-            raise FileNotFoundError(f"{recipe}: no such file, and no shipped recipe of that name (there are: {known})")
-        return dataclasses.replace(cls.from_json(path.read_text()), data=str(data), out=str(out))
+        read = cls.from_json(read_given(recipe, RECIPES, "recipe"))
+        return dataclasses.replace(read, data=str(data), out=str(out))
 
 
 _PARTS: dict[str, type[Any]] = {

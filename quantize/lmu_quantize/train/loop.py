@@ -5,7 +5,6 @@ the same weights, bit for bit, as one that was not (on the same machine with the
 on on another device, with other bits. Networks are made, quantized for the first time and scored in the end on the CPU.
 """
 
-import csv
 import dataclasses
 import json
 import time
@@ -22,6 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from lmu_hw import program_file
+from lmu_hw.csv_file import write_rows
 from lmu_hw.sparsity import stored_bits
 from lmu_quantize import zoo
 from lmu_quantize.calibrate import quantize_model
@@ -473,9 +473,7 @@ def _notes(config: TrainConfig, training: TrainingSet, scores: dict[str, Score])
 
 
 def _write_history(path: Path, history: list[dict[str, Any]]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(history[0]), lineterminator="\n")
-        writer.writeheader()
-        for row in history:
-            shown = {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()}
-            writer.writerow(shown)
+    rows = [
+        {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()} for row in history
+    ]
+    write_rows(rows, path)

@@ -7,9 +7,7 @@ whole front goes on (the order of NSGA-II; Deb et al. 2002). Every finished trai
 search goes on after a kill. The test set is never looked at.
 """
 
-import csv
 import dataclasses
-import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +19,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from lmu_hw import pareto, program_file
+from lmu_hw.csv_file import write_rows
 from lmu_hw.sparsity import stored_bits
 from lmu_hw.tensor_file import write_whole
 from lmu_quantize.features import FrontEnd
@@ -28,6 +27,7 @@ from lmu_quantize.train.config import TrainConfig
 from lmu_quantize.train.devices import choose_device
 from lmu_quantize.train.loop import train
 from lmu_quantize.train.network import LMUNetwork
+from lmu_quantize.train.shipped import read_given
 from lmu_quantize.zoo.cost import cost
 
 __all__ = ["SEARCHES", "Rung", "SearchConfig", "Trial", "candidates", "fronts", "order", "search", "write_csv"]
@@ -152,12 +152,7 @@ class SearchConfig:
         FileNotFoundError
             There is no such search.
         """
-        shipped = SEARCHES / f"{Path(path).name.removesuffix('.json')}.json"
-        file = Path(path) if Path(path).is_file() else shipped
-        if not file.is_file():
-            known = ", ".join(sorted(each.stem for each in SEARCHES.glob("*.json")))
-            raise FileNotFoundError(f"{path}: no such file, and no shipped search of that name (there are: {known})")
-        return cls.from_json(file.read_text())
+        return cls.from_json(read_given(path, SEARCHES, "search"))
 
     def training(
         self, candidate: Mapping[str, Any], rung: Rung, data: Path, out: Path, threads: int, device: str = "auto"
@@ -429,8 +424,4 @@ def write_csv(trials: Sequence[Trial], path: Path) -> None:
         for trial, front in zip(members, fronts(members), strict=True):
             values = dataclasses.asdict(trial)
             rows.append(values | {"front": int(front), "changes": json.dumps(trial.changes)})
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_whole(path, text.getvalue().encode())
+    write_rows(rows, path)

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from lmu_hw.operations import Operation, lower
+from lmu_hw.power.report import frame_rate
 from lmu_hw.program import QuantizedModel
-from lmu_hw.sparsity import memory_columns, weight_width
-from lmu_quantize.features import FrontEnd
+from lmu_hw.sparsity import columns_of, stored_columns, weight_counts, weight_width, word_count
 
 __all__ = ["SPAN_S", "block_rows", "cost"]
 
@@ -38,13 +38,12 @@ def cost(model: QuantizedModel, skipped: int | None = None) -> tuple[float, floa
         rate /= stride
     products, bits = 0.0, 0.0
     operations = lower(model)
-    reads = _reads(operations) if skipped is None else _unskipped(operations, skipped)
-    for op, (multiplied, read) in zip(operations, reads, strict=True):
+    for op, (multiplied, read) in zip(operations, _reads(operations, skipped), strict=True):
         share = rates[op.layer][op.closes_stride] * op.repeat
         products += share * multiplied
         bits += share * read
-    frame_rate = 1 / SPAN_S if model.front_end is None else FrontEnd.from_dict(model.front_end).frame_rate
-    return products * frame_rate * SPAN_S, bits * frame_rate * SPAN_S
+    frames = frame_rate(model.front_end) * SPAN_S
+    return products * frames, bits * frames
 
 
 def block_rows(model: QuantizedModel) -> int | None:
@@ -54,27 +53,14 @@ def block_rows(model: QuantizedModel) -> int | None:
     return int(pruning["rows"]) if pruning else None
 
 
-def _reads(operations: Sequence[Operation]) -> list[tuple[int, int]]:
-    """Products of a block of each operation, and bits of the trained weights that are read for it."""
+def _reads(operations: Sequence[Operation], skipped: int | None) -> list[tuple[int, int]]:
+    """Products of a block of each operation, and bits of trained weights, with their index, that are read for it."""
+    lanes = 1 if skipped is None else skipped
+    stored = stored_columns(operations, lanes, skip=skipped is not None)
     found = []
-    for op in operations:
-        bits = 0 if op.target.endswith(".m") else sum(term.weights.size * term.width for term in op.terms)
-        found.append((op.rows * op.columns, bits))
+    for op, columns in zip(operations, columns_of(operations, stored), strict=True):
+        counts = weight_counts(op, columns, lanes)
+        bits = stored[weight_width(op)].index_bits * word_count(columns)
+        bits += sum(count * term.width for count, term in zip(counts, op.terms, strict=True))
+        found.append((sum(counts), 0 if op.target.endswith(".m") else bits))
     return found
-
-
-def _unskipped(operations: Sequence[Operation], lanes: int) -> list[tuple[int, int]]:
-    """Give the same where blocks of zeros of so many rows are skipped, with the bits of the index."""
-    found = {}
-    for width in {weight_width(op) for op in operations}:
-        mine = [op for op in operations if weight_width(op) == width]
-        stored = memory_columns(mine, lanes, width, skip=True)
-        for op, columns in zip(mine, stored.columns, strict=True):
-            products = bits = 0
-            for term, groups in zip(op.terms, columns, strict=True):
-                for group, kept in enumerate(groups):
-                    rows = min(lanes, op.rows - group * lanes)
-                    products += len(kept) * rows
-                    bits += len(kept) * (rows * term.width + stored.index_bits)
-            found[op.name] = products, 0 if op.target.endswith(".m") else bits
-    return [found[op.name] for op in operations]
