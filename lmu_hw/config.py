@@ -11,6 +11,8 @@ __all__ = ["LEVERS", "AcceleratorConfig", "Interface", "StatePolicy", "WeightSto
 
 MAX_LANES = 64
 
+BANK_WORDS = tuple(2**bits for bits in range(3, 13))
+
 LEVERS = (
     "skip_zero_blocks", "skip_zero_elements", "isolate_operands", "shift_operand", "split_sums", "control_reset"
 )  # fmt: skip
@@ -77,6 +79,9 @@ class AcceleratorConfig:
         Whether the upper half of each lane's sum is clocked only when it changes.
     control_reset : bool
         Whether only control is reset: registers of data have no reset, so that clock gates can take them.
+    bank_words : int
+        Words of the banks that weight memories in ROM are cut into, each with an address of its own that moves only
+        when it is read: a power of two from 8 to 4,096; 0 for whole memories.
     smoothing : Smoothing, optional
         Adds events to the outputs, with the stream interface only.
     """
@@ -91,6 +96,7 @@ class AcceleratorConfig:
     shift_operand: bool = False
     split_sums: bool = False
     control_reset: bool = False
+    bank_words: int = 0
     smoothing: Smoothing | None = None
 
     def __post_init__(self) -> None:
@@ -113,10 +119,18 @@ class AcceleratorConfig:
                 raise TypeError(f"{name} must be true or false, not {getattr(self, name)!r}")
         if self.skip_zero_blocks and self.skip_zero_elements:
             raise ValueError("skip_zero_blocks and skip_zero_elements exclude each other, give one of them")
+        self._check_banks()
         if self.smoothing is not None and not isinstance(self.smoothing, Smoothing):
             raise TypeError(f"smoothing must be Smoothing or None, not {self.smoothing!r}")
         if self.smoothing is not None and self.interface is not Interface.STREAM:
             raise ValueError(f"smoothing needs the stream interface, not {self.interface.value}")
+
+    def _check_banks(self) -> None:
+        words = self.bank_words
+        if isinstance(words, bool) or not isinstance(words, int) or (words and words not in BANK_WORDS):
+            raise ValueError(f"bank_words must be 0 or a power of two from 8 to 4096, not {words!r}")
+        if words and self.weights is not WeightStore.ROM:
+            raise ValueError(f"bank_words needs weights rom, not {self.weights.value}")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form, the inverse of `from_dict`; the core's own streams and what is off go without saying."""
@@ -124,6 +138,8 @@ class AcceleratorConfig:
         if self.interface is not Interface.STREAM:
             found["interface"] = self.interface.value
         found |= {name: True for name in LEVERS if getattr(self, name)}
+        if self.bank_words:
+            found["bank_words"] = self.bank_words
         return found if self.smoothing is None else {**found, "smoothing": self.smoothing.to_dict()}
 
     @classmethod

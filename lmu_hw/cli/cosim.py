@@ -79,6 +79,7 @@ def replay_command(args: argparse.Namespace) -> str:
         words += [*(["--frames", str(args.frames)] if args.frames else []), "--limit", str(args.limit)]
     words += ["--lanes", str(args.lanes), "--weights", args.weights, "--state", args.state]
     words += [f"--{name.replace('_', '-')}" for name in LEVERS if getattr(args, name)]
+    words += ["--bank-words", str(args.bank_words)] if args.bank_words else []
     words += ["--smoothing", str(args.smoothing)] if args.smoothing else []
     words += ["--stalls", args.stalls, "--simulator", args.simulator, "--seed", str(args.seed)]
     words += ["--timeout", f"{args.timeout:g}"] if args.timeout != TIMEOUT_S else []

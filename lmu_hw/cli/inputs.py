@@ -421,6 +421,13 @@ def accelerator_arguments(command: argparse.ArgumentParser, title: str = "accele
     )
     for name, text in LEVER_HELP.items():
         group.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=text)
+    group.add_argument(
+        "--bank-words",
+        metavar="N",
+        type=positive,
+        default=0,
+        help="cut constant weights into banks of N words, of which a read moves one: a power of two from 8 to 4096",
+    )
     return group
 
 
@@ -457,5 +464,6 @@ def accelerator_config(args: argparse.Namespace) -> AcceleratorConfig:
         state=args.state,
         interface=interface,
         **{name: getattr(args, name) for name in LEVERS},
+        bank_words=args.bank_words,
         smoothing=read_smoothing(getattr(args, "smoothing", None)),
     )

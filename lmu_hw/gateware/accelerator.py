@@ -17,7 +17,7 @@ from lmu_hw.gateware.layouts import (
     load_layout,
     logit_layout,
 )
-from lmu_hw.gateware.memory import ReadOnly, SinglePort
+from lmu_hw.gateware.memory import BankedReadOnly, ReadOnly, SinglePort
 from lmu_hw.gateware.sequencer import Sequencer, read_layout
 from lmu_hw.gateware.smoothing import Smoother
 from lmu_hw.placement import MemoryPlan
@@ -197,7 +197,10 @@ class Accelerator(wiring.Component):
         """A ROM, or a RAM that the load port fills as memory `index`; the word read."""
         name = f"memory_{spec.name}"
         if self.plan.config.weights is WeightStore.ROM:
-            m.submodules[name] = rom = ReadOnly(unsigned(spec.width), self.plan.images()[spec.name])
+            words, banks = self.plan.images()[spec.name], self.plan.config.bank_words
+            banked = banks > 0 and spec in self.plan.weight_memories
+            shape = unsigned(spec.width)
+            m.submodules[name] = rom = BankedReadOnly(shape, words, banks) if banked else ReadOnly(shape, words)
             m.d.comb += [rom.read.eq(read), rom.address.eq(address)]
             return rom.r_data
         m.submodules[name] = ram = SinglePort(Shape.cast(spec.width), spec.depth)

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Module, Shape
+from amaranth.hdl import Array, Module, Shape, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["ReadOnly", "SinglePort"]
+__all__ = ["BankedReadOnly", "Constants", "ReadOnly", "SinglePort"]
 
 
 def _address_range(depth: int) -> range:
@@ -100,4 +100,83 @@ class ReadOnly(wiring.Component):
         m.submodules.cells = cells = memory.Memory(shape=self.shape, depth=len(init), init=init)
         read = cells.read_port()
         m.d.comb += [read.addr.eq(self.address), read.en.eq(self.read), self.r_data.eq(read.data)]
+        return m
+
+
+class Constants(wiring.Component):
+    """A table of constants: logic, without a register.
+
+    Parameters
+    ----------
+    shape : Shape
+        Of a word.
+    init : sequence of int
+        The words, at least one.
+
+    Members
+    -------
+    address : In(range(depth))
+        Of the word.
+    data : Out(shape)
+        The word, in the same cycle.
+    """
+
+    def __init__(self, shape: Shape, init: Sequence[int]):
+        self.shape = shape
+        self.init = [int(word) for word in init]
+        super().__init__({"address": In(_address_range(len(init))), "data": Out(shape)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        padding = [0] * max(0, 2 - len(self.init))
+        init = self.init + padding
+        m.submodules.cells = cells = memory.Memory(shape=self.shape, depth=len(init), init=init)
+        read = cells.read_port(domain="comb")
+        m.d.comb += [read.addr.eq(self.address), self.data.eq(read.data)]
+        return m
+
+
+class BankedReadOnly(wiring.Component):
+    """A memory of constants in banks: a read moves the logic of one of them, the others keep their addresses.
+
+    Parameters
+    ----------
+    shape : Shape
+        Of a word.
+    init : sequence of int
+        The words, at least one.
+    bank_words : int
+        Words of a bank, a power of two; the last one may have fewer.
+
+    Members
+    -------
+    address, read, r_data
+        As for `ReadOnly`. The word comes out of logic behind a register of the address, not out of a register: that is
+        64 registers less for words of 64 bits, and a longer path in the cycle after the read.
+    """
+
+    def __init__(self, shape: Shape, init: Sequence[int], bank_words: int):
+        self.shape = shape
+        self.init = [int(word) for word in init]
+        self.bank_words = bank_words
+        super().__init__({"address": In(_address_range(len(init))), "read": In(1), "r_data": Out(shape)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        low = self.bank_words.bit_length() - 1
+        wanted = self.address[low:]
+        starts = range(0, len(self.init), self.bank_words)
+        chosen = Signal(range(max(2, len(starts))), reset_less=True)
+        with m.If(self.read):
+            m.d.sync += chosen.eq(wanted)
+        words = []
+        for index, start in enumerate(starts):
+            bank = Constants(self.shape, self.init[start : start + self.bank_words])
+            m.submodules[f"bank{index}"] = bank
+            held = Signal.like(bank.address, name=f"address{index}", reset_less=True)
+            with m.If(self.read & (wanted == index)):
+                m.d.sync += held.eq(self.address)
+            m.d.comb += bank.address.eq(held)
+            words.append(bank.data)
+        m.d.comb += self.r_data.eq(Array(words)[chosen])
         return m

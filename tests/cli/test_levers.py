@@ -50,7 +50,7 @@ def test_levers_that_exclude_each_other_and_tables_without_them_are_refused(
 def test_a_replay_has_the_levers_of_the_run() -> None:
     parser = argparse.ArgumentParser()
     accelerator_arguments(parser)
-    args = parser.parse_args(["--skip-zero-elements", "--control-reset"])
+    args = parser.parse_args(["--skip-zero-elements", "--control-reset", "--bank-words", "64"])
     rest = {"model": "m", "wav": None, "frames": None, "limit": 1, "smoothing": None, "stalls": "none", "seed": 1}
     args = argparse.Namespace(**vars(args), **rest, simulator="icarus", timeout=600.0, build="b")
-    assert " --skip-zero-elements --control-reset " in replay_command(args)
+    assert " --skip-zero-elements --control-reset --bank-words 64 " in replay_command(args)

@@ -5,12 +5,15 @@ import re
 
 import numpy as np
 import pytest
+from amaranth.back import verilog
+from amaranth.hdl import unsigned
 from amaranth.sim import Simulator
 from numpy.testing import assert_array_equal
 
 from lmu_hw.config import LEVERS, AcceleratorConfig
 from lmu_hw.emit import to_verilog
 from lmu_hw.gateware.lanes import Accumulators, Multipliers
+from lmu_hw.gateware.memory import BankedReadOnly
 from lmu_hw.gateware.nonzero import NonzeroMap
 from lmu_hw.plan import make_plan
 from lmu_hw.power.rates import Rates
@@ -204,6 +207,37 @@ def test_only_control_is_reset():
     assert {"rows", "row_valid", "busy", "running"} <= control < every
 
 
+# ---- banks of constants --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("depth", "bank_words"), [(100, 16), (64, 64), (5, 8), (17, 8), (1, 8)])
+def test_words_of_all_banks_are_read_and_stay(depth, bank_words):
+    rng = np.random.default_rng(depth)
+    words = rng.integers(0, 1 << 12, depth).tolist()
+    dut = BankedReadOnly(unsigned(12), words, bank_words)
+
+    async def bench(ctx):
+        for address in [*range(depth), *rng.integers(0, depth, 50).tolist()]:
+            ctx.set(dut.address, address)
+            ctx.set(dut.read, 1)
+            await ctx.tick()
+            assert ctx.get(dut.r_data) == words[address]
+            ctx.set(dut.read, 0)
+            ctx.set(dut.address, int(rng.integers(depth)))
+            await ctx.tick()
+            assert ctx.get(dut.r_data) == words[address]
+
+    simulate(dut, bench)
+
+
+def test_a_read_moves_the_address_of_one_bank():
+    dut = BankedReadOnly(unsigned(4), list(range(16)) * 2, 8)
+    text = verilog.convert(dut, name="banks")
+    assert len(re.findall(r"^module ", text, re.MULTILINE)) == 1 + 4
+    # Registers are in the top alone, one address for each bank, so that no bank moves when another one is read.
+    assert set(re.findall(r"^\s*(\S+) <= ", text, re.MULTILINE)) == {"chosen", *(f"address{bank}" for bank in range(4))}
+
+
 # ---- off -----------------------------------------------------------------------------------------------------------
 
 
@@ -227,5 +261,5 @@ def test_levers_that_exclude_each_other_are_refused():
 def test_tables_refuse_what_they_were_not_measured_with():
     plan = planned(skip_zero_elements=True, split_sums=True)
     point = OperatingPoint(1e6, 50.0, plan.cycles_per_frame)
-    with pytest.raises(ValueError, match="effect of skip_zero_elements, split_sums: take the tier gates"):
+    with pytest.raises(ValueError, match="does not know the levers skip_zero_elements, split_sums, but none"):
         estimate(plan, load_technology("ihp-sg13g2"), point, Rates(1.0, 1.0, 1.0))

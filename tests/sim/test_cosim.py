@@ -44,6 +44,7 @@ CASES = {
         {"lanes": 3, "weights": "ram", "state": "utterance", "skip_zero_elements": True, "isolate_operands": True},
     ),
     "pruned levers": (14, {"layers": ("lmu", "dense"), **FULL, "units": 12}, {"lanes": 4, "control_reset": True}),
+    "banks": (15, {"layers": ("lmu", "lmu", "dense"), **SPOTTER, "units": 20}, {"lanes": 4, "bank_words": 8}),
     "any": (9, {"layers": ("dense", "lmu", "dense", "lmu")}, {"lanes": 4, "weights": "ram", "state": "pulse"}),
 }
 PRUNED = {"pruned": 0.8, "pruned levers": 0.8, "pruned ram": 0.91}
