@@ -338,10 +338,13 @@ def bundle(plan: Plan, utterances: Sequence[ArrayLike] | NDArray[np.integer], na
     Raises
     ------
     ValueError
-        If there is no frame, frames do not fit the model, or the name is that of the test bench.
+        If there is no frame, frames do not fit the model, the name is that of the test bench, or the accelerator
+        computes several frames together.
     """
     if name == TEST_BENCH:
         raise ValueError(f"the top module of a replay must not be named {name!r}, its test bench is")
+    if plan.config.frames_per_fetch > 1:
+        raise ValueError(f"a replay needs frames_per_fetch 1, not {plan.config.frames_per_fetch}")
     clips = _utterances(plan, utterances)
     golden = Golden(plan.model)
     frames = sum(len(clip) for clip in clips)

@@ -7,11 +7,14 @@ from typing import Any
 
 from lmu_hw.smoothing import Smoothing
 
-__all__ = ["LEVERS", "AcceleratorConfig", "Interface", "StatePolicy", "WeightStore"]
+__all__ = ["LEVERS", "ROUNDS", "AcceleratorConfig", "Interface", "StatePolicy", "WeightStore"]
 
 MAX_LANES = 64
 
 BANK_WORDS = tuple(2**bits for bits in range(3, 13))
+
+ROUNDS = (1, 2, 4, 8)
+"""Choices for the frames that are computed with one fetch of the weights."""
 
 LEVERS = (
     "skip_zero_blocks", "skip_zero_elements", "isolate_operands", "shift_operand", "split_sums", "control_reset"
@@ -82,6 +85,10 @@ class AcceleratorConfig:
     bank_words : int
         Words of the banks that weight memories in ROM are cut into, each with an address of its own that moves only
         when it is read: a power of two from 8 to 4,096; 0 for whole memories.
+    frames_per_fetch : int
+        Frames that are taken in before they are computed together, such that a weight is fetched once for all of them
+        (`lmu_hw.rounds`): 1, 2, 4 or 8. More than 1 with the state policy ``keep`` and the stream interface only, and
+        with nothing skipped.
     smoothing : Smoothing, optional
         Adds events to the outputs, with the stream interface only.
     """
@@ -97,6 +104,7 @@ class AcceleratorConfig:
     split_sums: bool = False
     control_reset: bool = False
     bank_words: int = 0
+    frames_per_fetch: int = 1
     smoothing: Smoothing | None = None
 
     def __post_init__(self) -> None:
@@ -120,6 +128,7 @@ class AcceleratorConfig:
         if self.skip_zero_blocks and self.skip_zero_elements:
             raise ValueError("skip_zero_blocks and skip_zero_elements exclude each other, give one of them")
         self._check_banks()
+        self._check_rounds()
         if self.smoothing is not None and not isinstance(self.smoothing, Smoothing):
             raise TypeError(f"smoothing must be Smoothing or None, not {self.smoothing!r}")
         if self.smoothing is not None and self.interface is not Interface.STREAM:
@@ -132,6 +141,20 @@ class AcceleratorConfig:
         if words and self.weights is not WeightStore.ROM:
             raise ValueError(f"bank_words needs weights rom, not {self.weights.value}")
 
+    def _check_rounds(self) -> None:
+        frames = self.frames_per_fetch
+        if isinstance(frames, bool) or frames not in ROUNDS:
+            raise ValueError(f"frames_per_fetch must be one of {', '.join(map(str, ROUNDS))}, not {frames!r}")
+        if frames == 1:
+            return
+        if self.state is not StatePolicy.KEEP:
+            raise ValueError(f"frames_per_fetch of {frames} needs the state policy keep, not {self.state.value}")
+        if self.interface is not Interface.STREAM:
+            raise ValueError(f"frames_per_fetch of {frames} needs the stream interface, not {self.interface.value}")
+        for name in ("skip_zero_blocks", "skip_zero_elements"):
+            if getattr(self, name):
+                raise ValueError(f"frames_per_fetch of {frames} and {name} exclude each other, give one of them")
+
     def to_dict(self) -> dict[str, Any]:
         """JSON form, the inverse of `from_dict`; the core's own streams and what is off go without saying."""
         found: dict[str, Any] = {"lanes": self.lanes, "weights": self.weights.value, "state": self.state.value}
@@ -140,6 +163,8 @@ class AcceleratorConfig:
         found |= {name: True for name in LEVERS if getattr(self, name)}
         if self.bank_words:
             found["bank_words"] = self.bank_words
+        if self.frames_per_fetch > 1:
+            found["frames_per_fetch"] = self.frames_per_fetch
         return found if self.smoothing is None else {**found, "smoothing": self.smoothing.to_dict()}
 
     @classmethod

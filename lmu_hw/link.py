@@ -204,7 +204,9 @@ class LinkLayout:
 
     @classmethod
     def of(cls, plan: Plan) -> "LinkLayout":
-        """Layout for a plan."""
+        """Layout for a plan, which must answer each frame before the next one."""
+        if plan.config.frames_per_fetch > 1:
+            raise ValueError(f"a board's link needs frames_per_fetch 1, not {plan.config.frames_per_fetch}")
         ram = plan.config.weights is WeightStore.RAM
         memories = (*plan.weight_memories, plan.parameters) if ram else ()
         return cls(

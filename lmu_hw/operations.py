@@ -145,6 +145,11 @@ class Operation:
         return self.repeat * self.rows * self.columns
 
     @property
+    def updates_memory(self) -> bool:
+        """Whether this operation renews memory states."""
+        return self.target.endswith(".m")
+
+    @property
     def closes_stride(self) -> bool:
         """Whether this operation computes a hidden state, and so waits for its layer's stride."""
         return self.target.endswith(".h")

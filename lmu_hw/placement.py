@@ -1,5 +1,6 @@
 """Which memory holds which vector, such that one port for each memory is enough."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lmu_hw.operations import Vector
@@ -52,30 +53,44 @@ class Location:
         Index of the data memory; two of them, old and new in turn, for a vector that is read while it is renewed.
     base : int
         Address of the first element.
+    frames : int
+        Frames of a round that are kept (`lmu_hw.rounds`). Of two memories the first then holds those with even numbers,
+        the second the others.
     """
 
     memories: tuple[int, ...]
     base: int
+    frames: int = 1
+
+    @property
+    def copies(self) -> int:
+        """Words for each element in each memory: one for each frame that it holds, in order."""
+        return max(1, self.frames // len(self.memories))
 
 
-def place(model: QuantizedModel, known: dict[str, Vector]) -> tuple[tuple[MemoryPlan, ...], dict[str, Location]]:
+def place(
+    model: QuantizedModel, known: dict[str, Vector], frames: Mapping[str, int]
+) -> tuple[tuple[MemoryPlan, ...], dict[str, Location]]:
     """Give every vector that is read a place such that no memory is read and written in one cycle.
 
     The memory states of all layers share two memories, old and new. Outputs of layers alternate between two memories. A
-    hidden state that its own layer reads while computing the next one has two memories of its own.
+    hidden state that its own layer reads while computing the next one has two memories of its own. `frames` says how
+    many frames of each vector are kept.
     """
-    groups: dict[str, list[tuple[str, int]]] = {"x": [("x", 0)]}
-    sizes: dict[str, int] = {"x": known["x"].size}
-    pairs: dict[str, tuple[str, ...]] = {"x": ("x",)}
-    bases: dict[str, int] = {"x": 0}
+    groups: dict[str, list[tuple[str, int]]] = {}
+    sizes: dict[str, int] = {}
+    pairs: dict[str, tuple[str, ...]] = {}
+    bases: dict[str, int] = {}
 
     def put(name: str, into: tuple[str, ...], exclusive: bool) -> None:
         base = sizes.get(into[0], 0) if exclusive else 0
         pairs[name], bases[name] = into, base
         for memory in into:
-            sizes[memory] = max(sizes.get(memory, 0), base + known[name].size)
+            words = known[name].size * max(1, frames[name] // len(into))
+            sizes[memory] = max(sizes.get(memory, 0), base + words)
             groups.setdefault(memory, []).append((name, base))
 
+    put("x", ("x",), exclusive=False)
     kept = []
     for index, layer in enumerate(model.layers):
         name = f"layer{index}.h"
@@ -100,5 +115,8 @@ def place(model: QuantizedModel, known: dict[str, Vector]) -> tuple[tuple[Memory
         width = max(fmt.signed_width if signed else fmt.width for fmt in formats)
         order[memory] = len(memories)
         memories.append(MemoryPlan(memory, sizes[memory], width, signed, "data"))
-    places = {name: Location(tuple(order[memory] for memory in into), bases[name]) for name, into in pairs.items()}
+    places = {
+        name: Location(tuple(order[memory] for memory in into), bases[name], frames[name])
+        for name, into in pairs.items()
+    }
     return tuple(memories), places

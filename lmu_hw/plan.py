@@ -7,6 +7,7 @@ own weight. While the next group is summed, the finished one is narrowed, one ro
 
 import functools
 import math
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -17,6 +18,7 @@ from lmu_hw.fixed import Format
 from lmu_hw.operations import Operation, lower, output_name, tanh_errors, vectors
 from lmu_hw.placement import Location, MemoryPlan, place
 from lmu_hw.program import QuantizedModel
+from lmu_hw.rounds import check_rounds, round_strides, vector_frames
 from lmu_hw.schedule import NarrowStep, PlannedOperation, PlannedTerm, Schedule
 from lmu_hw.sparsity import Columns, columns_of, stored_bits, stored_columns, weight_width
 from lmu_hw.timing import FrameTiming, all_zero, steady_frames
@@ -30,7 +32,7 @@ class Plan(Schedule):
     @property
     def cycles_per_frame(self) -> float:
         """Mean interval over the frames of a stride period."""
-        return sum(frame.interval for frame in self.frames) / len(self.frames)
+        return self._mean(frame.interval for frame in self.frames)
 
     @property
     def utilisation(self) -> float:
@@ -41,7 +43,8 @@ class Plan(Schedule):
     def frames(self) -> tuple[FrameTiming, ...]:
         """Timing of each frame of a stride period, in the steady state; frame 0 is the first after a clear.
 
-        With `skip_zero_elements` that of frames in which nothing is skipped: none takes longer.
+        With `skip_zero_elements` that of frames in which nothing is skipped: none takes longer. With
+        `frames_per_fetch` there is one entry for each round of so many frames.
         """
         return steady_frames(self, {})
 
@@ -49,6 +52,10 @@ class Plan(Schedule):
     def shortest_frames(self) -> tuple[FrameTiming, ...]:
         """As `frames`, of frames in which every element that may be skipped is zero: none is shorter."""
         return steady_frames(self, all_zero(self))
+
+    def _mean(self, values: Iterable[int]) -> float:
+        """Mean over frames of a figure that is known of each entry of `frames`."""
+        return sum(values) / (self.rounds * self.config.frames_per_fetch)
 
     def images(self) -> dict[str, list[int]]:
         """Contents of the weight, parameter and table memories: unsigned words, in order of address."""
@@ -60,13 +67,14 @@ class Plan(Schedule):
         ``tanh_error`` (of each table, over all inputs) only for a model with tanh, ``stored_weight_bits`` (trained
         weights that are not skipped, and the index) only where blocks are skipped. Where zero elements are skipped,
         cycles are those of frames without one, and ``least_cycles_per_frame`` and ``least_latency_cycles`` are those of
-        frames in which all are zero.
+        frames in which all are zero. With `frames_per_fetch`, ``latency_cycles`` is counted from the last frame of a
+        round, and ``latency_frames`` are the frames that the first one waits for before.
         """
         figures = {
             "lanes": self.lanes,
             "cycles_per_frame": self.cycles_per_frame,
             "latency_cycles": max(frame.latency for frame in self.frames),
-            "products_per_frame": sum(frame.products for frame in self.frames) / len(self.frames),
+            "products_per_frame": self._mean(frame.products for frame in self.frames),
             "lane_utilisation": self.utilisation,
             "accumulator_bits": self.accumulator_width,
             "memory_bits": self.memory_bits,
@@ -74,8 +82,10 @@ class Plan(Schedule):
         }
         if self.skipping_memories:
             least = self.shortest_frames
-            figures["least_cycles_per_frame"] = sum(frame.interval for frame in least) / len(least)
+            figures["least_cycles_per_frame"] = self._mean(frame.interval for frame in least)
             figures["least_latency_cycles"] = max(frame.latency for frame in least)
+        if self.config.frames_per_fetch > 1:
+            figures["latency_frames"] = self.config.frames_per_fetch - 1
         if self.index_bits:
             figures["stored_weight_bits"] = asdict(stored_bits(self.model, self.lanes))
         errors = tanh_errors(planned.operation for planned in self.operations)
@@ -100,12 +110,19 @@ def make_plan(model: QuantizedModel, config: AcceleratorConfig | None = None) ->
     -------
     Plan
         Memories, schedule, widths.
+
+    Raises
+    ------
+    ValueError
+        If the network cannot be built so: its sums are too wide, or `frames_per_fetch` or the smoothing does not fit.
     """
     config = AcceleratorConfig() if config is None else config
+    check_rounds(model, config.frames_per_fetch)
     certificate = _certified(model)
     operations = lower(model)
     known = vectors(model)
-    memories, locations = place(model, known)
+    frames = vector_frames(model, config.frames_per_fetch)
+    memories, locations = place(model, known, frames)
     stored = stored_columns(operations, config.lanes, config.skip_zero_blocks)
     widths = list(stored)
     steps, table_entries = _narrow_steps(operations, certificate)
@@ -113,7 +130,8 @@ def make_plan(model: QuantizedModel, config: AcceleratorConfig | None = None) ->
     parameter_base = 0
     planned = []
     skipped = _skipped(operations, locations) if config.skip_zero_elements else set()
-    waits = _waits(model, operations, locations)
+    strides = round_strides(model, config.frames_per_fetch)
+    waits = _waits(strides, operations, locations)
     last_reader = max(i for i, op in enumerate(operations) if any(term.source == "x" for term in op.terms))
     for index, (op, columns) in enumerate(zip(operations, columns_of(operations, stored), strict=True)):
         width = weight_width(op)
@@ -131,7 +149,9 @@ def make_plan(model: QuantizedModel, config: AcceleratorConfig | None = None) ->
                 narrow=steps.index(_narrow_step(op, certificate, table_entries)),
                 output=op.target == output_name(model),
                 releases_input=index == last_reader,
-                stride=model.strides[op.layer] if op.closes_stride else 1,
+                stride=strides[op.layer] if op.closes_stride else 1,
+                frames=frames[op.target],
+                together=frames[op.target] > 1 and not op.updates_memory and op.target != output_name(model),
             )
         )
         depths[width] += planned[-1].words
@@ -201,7 +221,7 @@ def _skipped(operations: tuple[Operation, ...], places: dict[str, Location]) -> 
 
 
 def _waits(
-    model: QuantizedModel, operations: tuple[Operation, ...], places: dict[str, Location]
+    strides: tuple[int, ...], operations: tuple[Operation, ...], places: dict[str, Location]
 ) -> dict[tuple[int, int], bool]:
     """For each term, whether an element on its way when the operation starts may go to a memory that the term reads.
 
@@ -213,7 +233,7 @@ def _waits(
 
     pending = written(operations[-1])
     for index, op in enumerate(operations):
-        if op.closes_stride and model.strides[op.layer] > 1:
+        if op.closes_stride and strides[op.layer] > 1:
             pending |= written(operations[index - 1])
     waits = {}
     for index, op in enumerate(operations):

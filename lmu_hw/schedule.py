@@ -9,6 +9,7 @@ from lmu_hw.fixed import Format, Quantizer
 from lmu_hw.operations import Operation
 from lmu_hw.placement import Location, MemoryPlan
 from lmu_hw.program import QuantizedModel
+from lmu_hw.rounds import round_strides
 
 __all__ = ["NarrowStep", "PlannedOperation", "PlannedTerm", "Schedule"]
 
@@ -109,6 +110,12 @@ class PlannedOperation:
         Whether the input frame is not needed any more after it.
     stride : int
         More than 1 if the operation runs in every ``stride``-th frame of its layer only, and the frame ends otherwise.
+        With `frames_per_fetch`, in every ``stride``-th round.
+    frames : int
+        Frames that it computes in a round (`lmu_hw.rounds`); 1 without `frames_per_fetch`.
+    together : bool
+        Whether each weight word is fetched once for all of these frames, and used in consecutive cycles; otherwise the
+        operation runs for one frame after the other.
     """
 
     operation: Operation
@@ -122,6 +129,33 @@ class PlannedOperation:
     output: bool
     releases_input: bool
     stride: int
+    frames: int
+    together: bool
+
+    @property
+    def sums(self) -> int:
+        """Frames for which each weight word is used in consecutive cycles; so many sums has each row."""
+        return self.frames if self.together else 1
+
+    @property
+    def passes(self) -> int:
+        """How often it runs in a round."""
+        return 1 if self.together else self.frames
+
+    @property
+    def chained(self) -> bool:
+        """Whether each pass but the first reads what the one before it wrote."""
+        return self.passes > 1 and self.operation.updates_memory
+
+    @property
+    def target_copies(self) -> int:
+        """Words between neighbouring elements of the target."""
+        return 1 if self.target is None else self.target.copies
+
+    @property
+    def target_start(self) -> int:
+        """Address of the first element written."""
+        return self.operation.start * self.target_copies + (0 if self.target is None else self.target.base)
 
     def rows_in(self, group: int, lanes: int) -> int:
         """Rows of a group."""
@@ -261,8 +295,18 @@ class Schedule:
         terms = (term for planned in self.operations for term in planned.terms if term.skips)
         return tuple(sorted({term.location.memories[0] for term in terms}))
 
+    @property
+    def round_strides(self) -> tuple[int, ...]:
+        """Strides of the layers in rounds of `frames_per_fetch` frames."""
+        return round_strides(self.model, self.config.frames_per_fetch)
+
+    @property
+    def rounds(self) -> int:
+        """Rounds after which the strides repeat."""
+        return math.prod(self.round_strides)
+
     def executed(self, frame: int) -> tuple[PlannedOperation, ...]:
-        """Operations that run in the given frame, counted from a clear."""
+        """Operations that run in the given frame, counted from a clear; in the given round with `frames_per_fetch`."""
         reach = frame
         done = []
         for planned in self.operations:

@@ -13,7 +13,7 @@ OUTSIDE = {
     "lmu_hw": {"numpy", "scipy", "amaranth"},
     "lmu_quantize": {"numpy", "scipy", "h5py", "safetensors", "torch", "rich"},
     "lmu_sim": {"numpy", "scipy", "cocotb", "cocotb_tools"},
-    "cli": {"distributed", "matplotlib", "numpy", "rich", "serial"},
+    "cli": {"adjustText", "distributed", "matplotlib", "numpy", "rich", "serial"},
 }
 HEAVY = {"torch": "lmu_quantize/train", "h5py": "lmu_quantize/loaders"}
 

@@ -6,6 +6,9 @@ accelerators check the table, and their largest error is the error band that eve
 
 The library is that of --pdk (found under the environment's PDK_ROOT), the files of --liberty, or else Debian's cells
 for 0.18 um. Results of every accelerator are cached, so that an interrupted run goes on where it was.
+
+A table holds a set of energies for accelerators without levers and one for those with all that go together. --levers
+measures one of them; the other is then taken from FILE, if it is there.
 """
 
 import argparse
@@ -20,22 +23,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmu_hw import program_file
-from lmu_hw.cli.console import console, stages, table
+from lmu_hw.cli.console import CommandError, console, stages, table
 from lmu_hw.cli.inputs import writable
 from lmu_hw.cli.libraries import find_library, library_arguments
 from lmu_hw.cli.measure import Mapped, Progress, map_plan, rows_at, run_mapped
 from lmu_hw.cli.sounds import find_sounds
-from lmu_hw.config import AcceleratorConfig, WeightStore
+from lmu_hw.config import AcceleratorConfig
 from lmu_hw.flows.liberty import Library, cache_folder
 from lmu_hw.flows.special import find_nand
 from lmu_hw.plan import Plan, make_plan
-from lmu_hw.power.designs import CHECKED, FITTED, WHOLE, Design, cut
+from lmu_hw.power.designs import LEAN, PLAIN, Design, DesignSet, cut
 from lmu_hw.power.features import Counts, cycle_counts
 from lmu_hw.power.fit import fit_counts
 from lmu_hw.power.rates import Rates, TypicalRates, find_rates
 from lmu_hw.power.report import OperatingPoint
 from lmu_hw.power.table import Built, build, counted_frame, counted_size, energy, estimate
-from lmu_hw.power.technology import Check, MemoryCosts, Technology, save_technology
+from lmu_hw.power.technology import Check, Energies, MemoryCosts, Technology, load_technology, save_technology
 from lmu_hw.program import QuantizedModel
 from lmu_hw.tensor_file import write_whole
 from lmu_quantize import zoo
@@ -45,8 +48,13 @@ EXAMPLE = "lmu-hw characterise --pdk ihp-sg13g2 --out ihp-sg13g2.json"
 
 IntArray = NDArray[np.int64]
 
+SETS = {one.name: one for one in (PLAIN, LEAN)}
+
 NETWORK = "kws361"
 FRAME_RATE = 50.0
+ROM = ("changed word bits", "moves by logic", "moves by words", "bits selected from a row")
+"""Counts of constant weight memories."""
+
 LENGTH = 13
 """Frames of a clip; the first ones of a stride period are not counted."""
 
@@ -87,14 +95,25 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--whole", action="store_true", help=f"check with the whole network {NETWORK} too, which takes minutes"
     )
+    command.add_argument(
+        "--levers", choices=tuple(SETS), help="measure one set of levers only, and keep the other one of FILE"
+    )
 
 
-def _design(design: Design, model: QuantizedModel, frames: IntArray) -> tuple[Plan, IntArray]:
+def config_of(design: Design, levers: tuple[str, ...]) -> AcceleratorConfig:
+    """Configuration of a design of a set with the given levers."""
+    on = (*levers, "skip_zero_elements") if design.skips else levers
+    return AcceleratorConfig.from_dict({"lanes": design.lanes, "weights": design.weights} | dict.fromkeys(on, True))
+
+
+def _design(
+    design: Design, levers: tuple[str, ...], model: QuantizedModel, frames: IntArray
+) -> tuple[Plan, IntArray]:
     """Plan of a design, and its frames."""
     if design.cut is not None:
         model = cut(model, design.cut)
         frames = frames[:, :, : design.cut.inputs]
-    return make_plan(model, AcceleratorConfig(lanes=design.lanes, weights=WeightStore(design.weights))), frames
+    return make_plan(model, config_of(design, levers)), frames
 
 
 def _point(plan: Plan, resting: float = 0.0) -> OperatingPoint:
@@ -133,13 +152,14 @@ class _Result:
 
 
 def _results(
-    designs: tuple[Design, ...], library: Library, memories: MemoryCosts, frames: IntArray, told: Progress
+    chosen: DesignSet, whole: bool, library: Library, memories: MemoryCosts, frames: IntArray, told: Progress
 ) -> list[_Result]:
     model = program_file.load(zoo.path(NETWORK, "quantized.safetensors"))
+    designs = (*chosen.designs, *(chosen.whole if whole else ()))
     found = []
     for number, design in enumerate(designs, 1):
-        plan, given = _design(design, model, frames)
-        title = f"design {number} of {len(designs)}"
+        plan, given = _design(design, chosen.levers, model, frames)
+        title = f"{chosen.name}, design {number} of {len(designs)}"
 
         def tell(stage: str, done: int, total: int, title: str = title) -> None:
             told(f"{title}, {stage}", done, total)
@@ -151,11 +171,14 @@ def _results(
     return found
 
 
-def _fitted(results: list[_Result]) -> tuple[Counts, Counts, Counts, Counts]:
-    """Energies of frames and cycles, leakage, area."""
+def _fitted(results: list[_Result], plain: Energies | None) -> tuple[Counts, Counts, Counts, Counts]:
+    """Energies of frames and cycles, leakage, area; constant memories are the same logic as in a plain accelerator."""
     used = [one for one in results if one.design.fitted]
+    same = {} if plain is None else {"weight memory": {name: plain.frame["weight memory"][name] for name in ROM}}
     frame = fit_counts(
-        [counted_frame(one.plan, one.rates, one.built) for one in used], [one.measured.frame for one in used]
+        [counted_frame(one.plan, one.rates, one.built) for one in used],
+        [one.measured.frame for one in used],
+        same,
     )
     cycle = fit_counts(
         [cycle_counts(one.plan, one.built.built_of) for one in used], [one.measured.cycle for one in used]
@@ -170,7 +193,7 @@ def _fitted(results: list[_Result]) -> tuple[Counts, Counts, Counts, Counts]:
 
 
 def _check(result: _Result, technology: Technology) -> Check:
-    typical = technology.rates["speech"].rates(result.plan)
+    typical = technology.energies(result.plan.config).typical(result.plan)["speech"]
     gates = energy(result.measured.frame, result.measured.leakage, FRAME_RATE)
     by_table, by_rtl = (
         estimate(result.plan, technology, _point(result.plan), rates).energy(FRAME_RATE)
@@ -179,56 +202,92 @@ def _check(result: _Result, technology: Technology) -> Check:
     return Check(result.design.name, result.design.fitted, gates, by_table, by_rtl)
 
 
-def _typical(lanes: int = 16) -> dict[str, TypicalRates]:
+def _typical(*, skips: bool, lanes: int = 16) -> dict[str, TypicalRates]:
     """Rates of the whole network on every kind of sound."""
     model = program_file.load(zoo.path(NETWORK, "quantized.safetensors"))
-    plan = make_plan(model, AcceleratorConfig(lanes=lanes))
+    plan = make_plan(model, AcceleratorConfig(lanes=lanes, skip_zero_elements=skips))
     sounds = find_sounds(model, None, None, 1)
     return {kind: TypicalRates.of(plan, find_rates(plan, frames)) for kind, frames in sounds.items()}
+
+
+def _energies(chosen: DesignSet, results: list[_Result], plain: Energies | None) -> Energies:
+    """Energies of designs with the same levers, not yet checked."""
+    frame, cycle, leakage, area = _fitted(results, plain)
+    skips = any(one.design.skips for one in results)
+    return Energies(
+        levers=chosen.levers,
+        frame=frame,
+        cycle=cycle,
+        leakage=leakage,
+        area=area,
+        rates=_typical(skips=False),
+        skipping=_typical(skips=True) if skips else {},
+        checks=(),
+    )
+
+
+def _kept(args: argparse.Namespace, files: dict[str, str]) -> tuple[Energies, ...]:
+    """Sets of the table that is there, but the one to be measured."""
+    if args.levers is None or not args.out.exists():
+        return ()
+    there = load_technology(args.out)
+    if there.provenance.get("files") != files:
+        raise CommandError(f"{args.out}: was made from other Liberty files; without --levers both sets are measured")
+    return tuple(one for one in there.sets if one.levers != SETS[args.levers].levers)
 
 
 def _characterise(args: argparse.Namespace, told: Progress) -> Technology:
     library, described = find_library(args)
     memories = MemoryCosts.of(library, described["macros_are_a_model"])
+    sets = _kept(args, described["files"])
     model = program_file.load(zoo.path(NETWORK, "quantized.safetensors"))
     frames = find_sounds(model, None, None, 1)["speech"][:, :LENGTH]
-    designs = (*FITTED, *CHECKED, *(WHOLE if args.whole else ()))
-    results = _results(designs, library, memories, frames, told)
-    frame, cycle, leakage, area = _fitted(results)
-    nand = find_nand(library)
+    results = {
+        one.levers: _results(one, args.whole, library, memories, frames, told)
+        for one in SETS.values()
+        if args.levers in (None, one.name)
+    }
+    measured: list[Energies] = []
+    for one in (PLAIN, LEAN):
+        if one.levers in results:
+            plain = next((known for known in (*sets, *measured) if not known.levers), None)
+            measured.append(_energies(one, results[one.levers], plain))
     technology = Technology(
         name=args.name or described["name"],
         node=described["node_nm"],
         voltage=library.voltage,
         temperature=library.temperature,
-        frame=frame,
-        cycle=cycle,
-        leakage=leakage,
-        area=area,
+        sets=tuple(sorted((*sets, *measured), key=lambda one: len(one.levers))),
         memories=memories,
-        gate_area=nand.area,
-        rates=_typical(),
-        checks=(),
+        gate_area=find_nand(library).area,
         provenance={
             "corner": described["corner"],
             "files": described["files"],
-            "synthesis": results[0].synthesis,
+            "synthesis": next(iter(results.values()))[0].synthesis,
             "lmu_hw": importlib.metadata.version("lmu-hw"),
         },
     )
-    return replace(technology, checks=tuple(_check(one, technology) for one in results))
+    checked = [
+        replace(one, checks=tuple(_check(result, technology) for result in results[one.levers]))
+        if one.levers in results
+        else one
+        for one in technology.sets
+    ]
+    return replace(technology, sets=tuple(checked))
 
 
-def print_checks(technology: Technology) -> None:
+def print_checks(energies: Energies) -> None:
     """Print the tiers against gates: errors of the whole energy, and of the dynamic part."""
-    shown = table("design", "nJ per frame", "dynamic", "table", "dynamic", "rtl", "dynamic")
-    for check in technology.checks:
+    shown = table(
+        "design", "nJ per frame", "dynamic", "table", "dynamic", "rtl", "dynamic", title=f"levers: {energies.name}"
+    )
+    for check in energies.checks:
         errors = (f"{100 * error:+.1f} %" for tier in ("table", "rtl") for error in check.errors(tier))
         whole, dynamic = check.gates.dynamic + check.gates.leakage, check.gates.dynamic
         name = check.design + (" (fitted)" if check.fitted else "")
         shown.add_row(name, f"{whole * 1e9:.4g}", f"{dynamic * 1e9:.4g}", *errors)
     console.print(shown)
-    bands = (f"{tier} ± {100 * technology.band(tier):.1f} %" for tier in ("table", "rtl"))
+    bands = (f"{tier} ± {100 * energies.band(tier):.1f} %" for tier in ("table", "rtl"))
     console.print(f"error band, the largest error of designs that were not fitted: {', '.join(bands)}")
 
 
@@ -237,7 +296,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     writable(args.out)
     with stages() as told:
         technology = _characterise(args, told)
-    print_checks(technology)
+    for energies in technology.sets:
+        print_checks(energies)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     save_technology(technology, args.out)
     return technology.to_dict()

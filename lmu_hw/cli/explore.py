@@ -52,7 +52,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="KEY=V,...",
         action="append",
         default=[],
-        help="choices for another key of the configuration, e.g. skip_zero_blocks=false,true; can be repeated",
+        help="choices for another key of the configuration, e.g. state=keep,pulse, or for levers together "
+        "(levers=none,lean,all); can be repeated",
     )
     lists.add_argument("--technology", metavar="NAME,...", help="shipped tables or files (default ihp-sg13g2)")
     lists.add_argument("--clock", metavar="HZ,...", help=f"e.g. {AUTO},500kHz,2MHz (default {AUTO})")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lmu_hw.cli.console import console, significant, table
 from lmu_hw.explore.front import Found, spread
+from lmu_hw.explore.sweep import TOGETHER
 
 __all__ = ["described", "print_confirmed", "print_front"]
 
@@ -16,6 +17,10 @@ def _config(found: Found) -> str:
     """Choices of the configuration that say anything, in short."""
     config = found.point.config.to_dict()
     parts = [str(config.pop("lanes")), str(config.pop("weights"))]
+    for name in ("all", "lean"):
+        if set(TOGETHER[name]) <= config.keys():
+            parts.append(f"{name} levers")
+            config = {key: value for key, value in config.items() if key not in TOGETHER[name]}
     parts += [key if value is True else f"{key} {value}" for key, value in config.items() if key != "state"]
     return ", ".join(parts)
 

@@ -422,6 +422,13 @@ def accelerator_arguments(command: argparse.ArgumentParser, title: str = "accele
     for name, text in LEVER_HELP.items():
         group.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=text)
     group.add_argument(
+        "--frames-per-fetch",
+        metavar="N",
+        type=positive,
+        default=1,
+        help="fetch a weight once for 1, 2, 4 or 8 frames, which are taken in before: the first waits for the last",
+    )
+    group.add_argument(
         "--bank-words",
         metavar="N",
         type=positive,
@@ -465,5 +472,6 @@ def accelerator_config(args: argparse.Namespace) -> AcceleratorConfig:
         interface=interface,
         **{name: getattr(args, name) for name in LEVERS},
         bank_words=args.bank_words,
+        frames_per_fetch=args.frames_per_fetch,
         smoothing=read_smoothing(getattr(args, "smoothing", None)),
     )

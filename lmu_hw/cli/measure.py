@@ -28,7 +28,7 @@ from lmu_hw.power.timing import find_timing
 from lmu_hw.power.transitions import find_loads, find_transitions
 from lmu_sim.energy import FrameRun, run_frames
 
-__all__ = ["Mapped", "Progress", "map_plan", "measure", "rows_at", "run_mapped", "wire_rule"]
+__all__ = ["Mapped", "Progress", "conditions_of", "map_plan", "measure", "rows_at", "run_mapped", "wire_rule"]
 
 IntArray = NDArray[np.int64]
 
@@ -77,11 +77,8 @@ class Mapped:
 
     @functools.cached_property
     def conditions(self) -> Conditions:
-        """Wires by `wire_rule`; no edge slower than the cells allow, clock edges `CLOCK_EDGE` of that."""
-        cells = {one.cell.name: one.cell for one in self.netlist.instances if one.cell.memory is None}.values()
-        limits = [pin.max_transition for cell in cells for pin in cell.pins.values() if pin.max_transition]
-        slowest = min(limits, default=math.inf)
-        return Conditions(wires=wire_rule(self.netlist), clock_slew=CLOCK_EDGE * slowest, longest_slew=slowest)
+        """Those of the netlist before place and route."""
+        return conditions_of(self.netlist)
 
     @functools.cached_property
     def slow_part(self) -> float:
@@ -158,6 +155,22 @@ def rows_at(mapped: Mapped, done: FrameRun, kind: str, point: OperatingPoint) ->
     tree = find_clock_tree(mapped.netlist, mapped.library, activity, conditions.clock)
     rows[CLOCK_TREE] = Row(CLOCK_TREE, tree.energy * cycles, tree.leakage, tree.area, ESTIMATED)
     return rows
+
+
+def conditions_of(netlist: Netlist, clock: str = "clk") -> Conditions:
+    """Conditions before there is a layout: wires by `wire_rule`, no edge slower than the cells allow.
+
+    Parameters
+    ----------
+    netlist : Netlist
+        Of any design.
+    clock : str
+        Its clock port, whose edges are `CLOCK_EDGE` of the slowest.
+    """
+    cells = {one.cell.name: one.cell for one in netlist.instances if one.cell.memory is None}.values()
+    limits = [pin.max_transition for cell in cells for pin in cell.pins.values() if pin.max_transition]
+    slowest = min(limits, default=math.inf)
+    return Conditions(wires=wire_rule(netlist), clock=clock, clock_slew=CLOCK_EDGE * slowest, longest_slew=slowest)
 
 
 def wire_rule(netlist: Netlist) -> WireLoad:

@@ -23,6 +23,7 @@ from rich.table import Table
 
 from lmu_hw.cli.comparison import print_comparison
 from lmu_hw.cli.console import CommandError, console, significant, stages, table
+from lmu_hw.cli.floor import find_floors, floors_dict, print_floors
 from lmu_hw.cli.inputs import (
     accelerator_arguments,
     accelerator_config,
@@ -123,7 +124,7 @@ def _tables(args: argparse.Namespace, plan: Plan, point: OperatingPoint) -> Repo
     if args.tier == "table":
         if args.frames is not None or args.wav is not None:
             raise CommandError("--frames and --wav belong to the tiers rtl and gates: table knows no frames")
-        rates = {kind: typical.rates(plan) for kind, typical in technology.rates.items()}
+        rates = technology.energies(plan.config).typical(plan)
     else:
         sounds = find_sounds(plan.model, args.frames, args.wav, args.clips)
         rates = {kind: find_rates(plan, frames) for kind, frames in sounds.items()}
@@ -171,8 +172,11 @@ def _totals_table(report: Report, scaling: Scaling | None) -> Table:
     if scaling is not None:
         columns.append(f"dynamic µW scaled to {scaling.target}")
     shown = table("sound", *columns)
-    for kind in report.rows:
-        one = report.sums(kind)
+    heard = {kind: report.sums(kind) for kind in report.rows}
+    mixed = report.mixed()
+    if mixed is not None:
+        heard["speech 1 : noise 9"] = mixed
+    for kind, one in heard.items():
         dynamic = one.dynamic * one.frame_rate * 1e6
         leakage = one.leakage * one.frame_rate * 1e6
         energies = one.frame * 1e9, one.decision * 1e9
@@ -223,7 +227,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     report = _gates(args, plan, point) if args.tier == "gates" else _tables(args, plan, point)
     scaling = _scaling(args, report)
     print_report(report, scaling)
+    heard = None if args.tier == "table" else find_sounds(plan.model, args.frames, args.wav, args.clips)
+    floors = find_floors(plan, report, heard)
+    print_floors(floors, report)
     found = {"model": args.model, "config": plan.config.to_dict()} | report.to_dict()
+    found["floor"] = floors_dict(floors, report)
     if scaling is not None:
         found["scaled"] = _scaled(report, scaling)
     if args.compare:

@@ -94,6 +94,8 @@ def print_plan(plan: Plan) -> None:
         f"decision {report['latency_cycles']} cycles after the frame, "
         f"real time (50 frames/s) from {report['slowest_clock_hz_at_50_frames_per_s'] / 1000:.1f} kHz"
     )
+    if "latency_frames" in report:
+        console.print(f"a decision waits for up to {report['latency_frames']} more frames, computed together")
     if "least_cycles_per_frame" in report:
         console.print(
             f"that is without a zero to skip; with nothing but zeros {report['least_cycles_per_frame']:.0f} cycles per "

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from adjustText import adjust_text
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
@@ -64,7 +65,7 @@ def draw_zoo(entries: Sequence[Any], others: Sequence[Peer], path: Path) -> tupl
         left, right = figure.subplots(1, 2, sharey=True)
         _points(left, drawn, others, lambda each: each.multiplications / 1000)
         _points(right, drawn, others, lambda each: each.weight_bits / 1000)
-        _decorate(left, "thousands of multiplications per 20 ms of audio")
+        left.set_xlabel("thousands of multiplications per 20 ms of audio")
         _finish(figure, right, "kbit of weights read per 20 ms of audio", second)
     return path, second
 
@@ -73,20 +74,25 @@ def _points(
     axes: Axes, entries: Sequence[Drawn], others: Sequence[Peer], where: Callable[[Any], float]
 ) -> None:
     """Draw our networks with their intervals and names, and the others."""
+    names = []
     for number, entry in enumerate(entries):
         accuracy = 100 * (entry.golden_accuracy or 0)
         label = "LMU, this zoo: integers, 95 % interval" if number == 0 else None
         bars = _bars(accuracy, entry.golden_interval)
         axes.errorbar([where(entry)], [accuracy], yerr=bars, fmt="o", color=OURS, label=label, **BARS)
         text = entry.name if len(entry.labels) == 10 else f"{entry.name} ({len(entry.labels)} labels)"
-        place = where(entry), accuracy
-        axes.annotate(text, place, (-6, 3), textcoords="offset points", fontsize=7, horizontalalignment="right")
+        names.append(axes.text(where(entry), accuracy, text, fontsize=7))
     for kind, colour in COLOURS.items():
         for number, other in enumerate(each for each in others if each.kind == kind):
             accuracy = 100 * other.quantized_accuracy
             label = f"{NAMES[kind]}: one recipe and data for all kinds" if number == 0 else None
             bars = _bars(accuracy, other.quantized_interval)
             axes.errorbar([where(other)], [accuracy], yerr=bars, fmt="s", color=colour, label=label, **BARS)
+    _decorate(axes)
+    adjust_text(
+        names, ax=axes, only_move={"text": "xy", "static": "xy", "explode": "xy", "pull": "xy"}, expand=(1.15, 1.5),
+        arrowprops={"arrowstyle": "-", "color": ELSEWHERE, "linewidth": 0.5}, iter_lim=500,
+    )  # fmt: skip
 
 
 def _bars(accuracy: float, interval: tuple[float, float] | None) -> list[list[float]] | None:
@@ -94,20 +100,19 @@ def _bars(accuracy: float, interval: tuple[float, float] | None) -> list[list[fl
     return None if interval is None else [[accuracy - 100 * interval[0]], [100 * interval[1] - accuracy]]
 
 
-def _decorate(axes: Axes, name: str) -> None:
+def _decorate(axes: Axes) -> None:
     axes.set_xscale("log")
     axes.margins(x=0.15)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:,g}")
     axes.xaxis.set_minor_locator(NullLocator())
     axes.grid(alpha=0.3)
-    axes.set_xlabel(name)
     open_frame(axes)
     axes.set_ylabel("accuracy on the official test clips, %")
 
 
 def _finish(figure: Figure, axes: Axes, name: str, path: Path) -> None:
-    _decorate(axes, name)
+    axes.set_xlabel(name)
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=7.5)
     save(figure, path)

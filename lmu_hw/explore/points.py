@@ -12,7 +12,7 @@ from lmu_hw.power.table import report
 from lmu_hw.power.technology import Technology
 from lmu_hw.program import QuantizedModel
 
-__all__ = ["SOUND", "Network", "Outcome", "operating_point", "outcome", "predict"]
+__all__ = ["SOUND", "Network", "Outcome", "longest_latency", "operating_point", "outcome", "predict"]
 
 SOUND = "speech"
 """What is heard while energy is counted."""
@@ -50,7 +50,7 @@ class Outcome:
     cycles : float
         Of a frame.
     latency : float
-        Seconds from the last element of a frame to the decision, the longest.
+        Seconds from the last element of a frame to the first decision that it is part of, the longest.
     utilisation : float
         Needed products over those that the lanes could do in the cycles of a frame.
     dynamic, leakage : float
@@ -100,6 +100,32 @@ def operating_point(plan: Plan, clock: float | str) -> OperatingPoint:
     return OperatingPoint(hertz, rate, plan.cycles_per_frame)
 
 
+def longest_latency(plan: Plan, point: OperatingPoint) -> float:
+    """Seconds from the last element of a frame to the first decision that it is part of, the longest.
+
+    With strides not every frame gives a decision, and what is heard in the others waits for the next one that does.
+    Frames that come while a longer one is still computed wait too. With `frames_per_fetch` the first frame of a round
+    waits for the last one, and is taken to wait for the last decision of the round.
+
+    Parameters
+    ----------
+    plan : Plan
+        The accelerator.
+    point : OperatingPoint
+        Frames come one by one at its frame rate, each to be taken when the one before is done.
+    """
+    size = plan.config.frames_per_fetch
+    between, period, late = size * point.clock / point.frame_rate, len(plan.frames), 0.0
+    decided = {}
+    for number, frame in enumerate(3 * plan.frames):  # the first period sets up what waits
+        if frame.output:
+            decided[number] = late + frame.latency
+        late = max(0.0, late + frame.interval - between)
+    waits = ((next(last for last in decided if last >= number), number) for number in range(period, 2 * period))
+    longest = max((last - number) * between + decided[last] for last, number in waits)
+    return longest / point.clock + (size - 1) / point.frame_rate
+
+
 def outcome(plan: Plan, found: Report) -> Outcome:
     """Outcome of a point from its plan and a report of any tier."""
     sums = found.sums(SOUND)
@@ -108,7 +134,7 @@ def outcome(plan: Plan, found: Report) -> Outcome:
         slowest_clock=found.point.slowest_clock,
         frame_rate=found.point.frame_rate,
         cycles=plan.cycles_per_frame,
-        latency=max(frame.latency for frame in plan.frames) / found.point.clock,
+        latency=longest_latency(plan, found.point),
         utilisation=plan.utilisation,
         dynamic=sums.dynamic,
         leakage=sums.leakage,
@@ -152,8 +178,8 @@ def predict(
 
 
 def _predicted(plan: Plan, technology: Technology, clock: float | str) -> Outcome | str:
-    rates = {SOUND: technology.rates[SOUND].rates(plan)}
     try:
+        rates = {SOUND: technology.energies(plan.config).typical(plan)[SOUND]}
         return outcome(plan, report(plan, technology, operating_point(plan, clock), "table", rates))
     except ValueError as error:
         return str(error)

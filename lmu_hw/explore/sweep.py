@@ -7,14 +7,21 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from lmu_hw.config import AcceleratorConfig
+from lmu_hw.power.designs import LEAN
 from lmu_hw.tensor_file import canonical_json
 
-__all__ = ["AUTO", "Point", "Sweep"]
+__all__ = ["AUTO", "TOGETHER", "Point", "Sweep"]
 
 AUTO = "auto"
 """The slowest clock that keeps real time."""
 
 KEYS = ("models", "config", "technologies", "clocks")
+
+LEVERS = "levers"
+"""Key of a configuration in a sweep that stands for several."""
+
+TOGETHER = {"none": (), "lean": LEAN.levers, "all": ("skip_zero_elements", *LEAN.levers)}
+"""Levers by their name in a sweep: those that tables are made for."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,8 @@ class Sweep:
     models : tuple of str
         Files of quantized networks, or names of shipped ones.
     config : dict of str to list
-        Choices for keys of `AcceleratorConfig`; the others keep their defaults.
+        Choices for keys of `AcceleratorConfig`; the others keep their defaults. The key ``levers`` takes names of
+        `TOGETHER`.
     technologies : tuple of str
         Tables of energies: shipped ones by name, or files of ``lmu-hw characterise``.
     clocks : tuple of float or "auto"
@@ -77,7 +85,7 @@ class Sweep:
         object.__setattr__(self, "clocks", _checked_clocks(self.clocks))
         if not isinstance(self.config, Mapping):
             raise ValueError(f"config must be an object of lists, not {self.config!r}")
-        known = [one.name for one in fields(AcceleratorConfig)]
+        known = [*(one.name for one in fields(AcceleratorConfig)), LEVERS]
         for key, choices in self.config.items():
             if key not in known:
                 raise ValueError(f"unknown key {key!r} in config, expected {', '.join(known)}")
@@ -91,7 +99,9 @@ class Sweep:
         for values in itertools.product(*self.config.values()):
             chosen = dict(zip(self.config, values, strict=True))
             try:
-                found.append(AcceleratorConfig.from_dict(chosen))
+                found.append(_config(chosen))
+                if found[-1] in found[:-1]:
+                    raise ValueError("the same as another one")
             except (TypeError, ValueError) as error:
                 raise ValueError(f"config {canonical_json(chosen)}: {error}") from None
         return tuple(found)
@@ -132,6 +142,15 @@ class Sweep:
         if "models" not in data:
             raise ValueError("models is missing: name one network or more")
         return cls(**data)
+
+
+def _config(chosen: Mapping[str, Any]) -> AcceleratorConfig:
+    """Configuration of one choice for each key."""
+    data = dict(chosen)
+    together = data.pop(LEVERS, "none")
+    if together not in TOGETHER:
+        raise ValueError(f"levers must be one of {', '.join(TOGETHER)}, not {together!r}")
+    return AcceleratorConfig.from_dict(dict.fromkeys(TOGETHER[together], True) | data)
 
 
 def _check_list(name: str, values: Any) -> None:

@@ -33,6 +33,9 @@ class Usage:
         Reads and writes per clock cycle, 0 to 1.
     writes : float
         Part of the accesses that are writes, 0 to 1.
+    moves : float
+        Clock cycles without an access in which the address moves all the same, because other memories are accessed
+        with it, as a part of all cycles: 0 to 1, with the accesses.
 
     Raises
     ------
@@ -43,13 +46,16 @@ class Usage:
     clock: float = 1e6
     accesses: float = 1.0
     writes: float = 0.0
+    moves: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 < self.clock < float("inf"):
             raise ValueError(f"clock must be a positive frequency in hertz, not {self.clock!r}")
-        for name in ("accesses", "writes"):
+        for name in ("accesses", "writes", "moves"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be in 0 to 1, not {getattr(self, name)!r}")
+        if self.accesses + self.moves > 1:
+            raise ValueError(f"accesses and moves must be at most 1 together, not {self.accesses!r} and {self.moves!r}")
 
 
 @dataclass(frozen=True)
@@ -61,9 +67,9 @@ class Cost:
     read, write : float
         Energy of an access in joule.
     idle : float
-        Energy of a clock cycle without an access, in joule.
+        Energy of a clock cycle in which nothing moves, in joule.
     aside : float
-        Energy of an access to another bank, in joule.
+        Energy of a clock cycle in which only the address moves, for another bank or memory, in joule.
     leakage : float
         In watt.
     area : float
@@ -92,7 +98,8 @@ class Cost:
     def power(self, usage: Usage) -> float:
         """Mean power in watt."""
         access = (1 - usage.writes) * self.read + usage.writes * self.write
-        return usage.clock * (usage.accesses * access + (1 - usage.accesses) * self.idle) + self.leakage
+        still = 1 - usage.accesses - usage.moves
+        return usage.clock * (usage.accesses * access + usage.moves * self.aside + still * self.idle) + self.leakage
 
 
 def _edges(pin: Pin, duty: Mapping[str, np.ndarray]) -> float:
@@ -198,11 +205,12 @@ def flip_flop_cost(library: Library, depth: int, width: int) -> Cost:
         clock, count = depth * (_edges(pin, duty) + _capacitance(pin) * volts), depth
         gate_leakage, gate_area = mean_leakage(cell), cell.area
     multiplexers = bits - width
+    moved = clock + multiplexers / 4 * MUX_NANDS * change  # whether the word is wanted or not
     return Cost(
-        read=clock + multiplexers / 4 * MUX_NANDS * change,
+        read=moved,
         write=clock + width * tick,
         idle=clock,
-        aside=clock,
+        aside=moved,
         leakage=bits * mean_leakage(flop.cell) + multiplexers * MUX_NANDS * mean_leakage(nand) + count * gate_leakage,
         area=bits * flop.cell.area + multiplexers * MUX_NANDS * nand.area + count * gate_area,
     )

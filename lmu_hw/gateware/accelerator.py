@@ -104,6 +104,7 @@ class Accelerator(wiring.Component):
             sink.data.eq(finish.write_data),
         ]
         issued = Signal()
+        frames = plan.config.frames_per_fetch
         step = Signal(read_layout(plan), reset_less=plan.config.control_reset)
         m.d.sync += issued.eq(sequencer.issue)
         with m.If(sequencer.issue):
@@ -116,9 +117,11 @@ class Accelerator(wiring.Component):
             lanes.activation.eq(Mux(step.zero, 0, self._data(m, source, sequencer, finish, step))),
             lanes.weights.eq(self._weights(m, sequencer, lanes, step)),
             finish.sums.eq(lanes.sums),
-            finish.start.eq(issued & step.last),
+            finish.start.eq(issued & (step.last if frames == 1 else step.finish)),
             finish.group.eq(sequencer.group),
         ]
+        if frames > 1:
+            m.d.comb += lanes.frame.eq(step.frame)
         if plan.narrow_width is not None:
             wide = Array(Const(width > plan.narrow_width, 1) for width in plan.weight_widths)
             m.d.comb += lanes.wide.eq(wide[step.weights])
@@ -159,12 +162,13 @@ class Accelerator(wiring.Component):
 
     def _weights(self, m: Module, sequencer: Sequencer, lanes: Lanes, step: Signal) -> Value:
         """The weight memories; a word for the lanes, every weight extended to the widest."""
+        fetch = sequencer.issue if self.plan.config.frames_per_fetch == 1 else sequencer.issue & sequencer.read.fetch
         words = []
         indices: list[Value] = []
         for index, (spec, width) in enumerate(
             zip(self.plan.weight_memories, self.plan.weight_widths, strict=True)
         ):
-            read = sequencer.issue & (sequencer.read.weights == index)
+            read = fetch & (sequencer.read.weights == index)
             word = self._constant_memory(m, spec, index, read, sequencer.read.weight_address)
             extended = [
                 Signal(signed(lanes.weight_width), name=f"{spec.name}_{lane}") for lane in range(self.plan.lanes)

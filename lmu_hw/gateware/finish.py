@@ -1,7 +1,7 @@
 """Finishing: bias, narrowing and activation of the lanes' sums, one row a cycle."""
 
-from amaranth.hdl import Array, Const, Module, Mux, Signal, Value, signed, unsigned
-from amaranth.lib import wiring
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
 
@@ -25,7 +25,7 @@ class Finish(wiring.Component):
     Members
     -------
     sums : In(lanes * signed(plan.accumulator_width))
-        From the lanes, stable while rows of the group remain.
+        From the lanes, stable while rows of the group remain; with `frames_per_fetch` so many for each lane.
     start : In(1)
         A group's last product is being added in this cycle.
     group : In(group_layout(plan))
@@ -48,7 +48,8 @@ class Finish(wiring.Component):
         Index of the operation in the plan.
 
     Latency: row ``k`` is written ``k + 2`` cycles after `start`, one more if the model has tanh. A new group may
-    start from the cycle of the selection of the last row on (``rows`` cycles after the last `start`).
+    start from the cycle of the selection of the last row on (``rows`` cycles after the last `start`). Where a row has
+    several sums, they are written one after the other, and its bias and shift are read once.
     """
 
     def __init__(self, plan: Plan):
@@ -57,7 +58,7 @@ class Finish(wiring.Component):
         layout = group_layout(plan)
         super().__init__(
             {
-                "sums": In(unsigned(plan.lanes * plan.accumulator_width)),
+                "sums": In(unsigned(plan.config.frames_per_fetch * plan.lanes * plan.accumulator_width)),
                 "start": In(1),
                 "group": In(layout),
                 "parameter_address": Out(layout["parameter"].shape),
@@ -80,22 +81,23 @@ class Finish(wiring.Component):
         lane = Signal(range(max(2, plan.lanes)), reset_less=free)
         place = Signal(group_layout(plan), reset_less=free)
         selected = Signal(signed(width), reset_less=free)
+        chosen, read, closes, step = self._sum(m, lane, rows, place)
         with m.If(self.start):
             m.d.sync += [rows.eq(self.group.rows), lane.eq(0), place.eq(self.group)]
         with m.Elif(rows != 0):
             m.d.sync += [
                 rows.eq(rows - 1),
-                lane.eq(lane + 1),
-                place.parameter.eq(place.parameter + 1),
-                place.address.eq(place.address + 1),
+                lane.eq(lane + closes),
+                place.parameter.eq(place.parameter + closes),
+                place.address.eq(place.address + step),
             ]
         row_valid = Signal()
         row_place = Signal(group_layout(plan), reset_less=free)
-        m.d.comb += [self.parameter_read.eq(rows != 0), self.parameter_address.eq(place.parameter)]
+        m.d.comb += [self.parameter_read.eq(read), self.parameter_address.eq(place.parameter)]
         m.d.sync += row_valid.eq(rows != 0)
         with m.If(rows != 0):
             m.d.sync += [
-                selected.eq(Array(self.sums.word_select(i, width) for i in range(plan.lanes))[lane]),
+                selected.eq(Array(self.sums.word_select(i, width) for i in range(len(self.sums) // width))[chosen]),
                 row_place.eq(place),
             ]
         element = self._narrow(m, selected, row_place.narrow)
@@ -104,6 +106,18 @@ class Finish(wiring.Component):
         else:
             self._look_up(m, row_valid, row_place, element)
         return m
+
+    def _sum(self, m: Module, lane: Signal, rows: Signal, place: data.View) -> tuple[Value, Value, Value, Value]:
+        """Which sum is selected, whether its parameters are read, whether it is the last of its row, and the step."""
+        if self.plan.config.frames_per_fetch == 1:
+            return lane, rows != 0, Const(1, 1), Const(1, 1)
+        number = Signal.like(place.last_sum, name="number", reset_less=self.plan.config.control_reset)
+        closes = number == place.last_sum
+        with m.If(self.start):
+            m.d.sync += number.eq(0)
+        with m.Elif(rows != 0):
+            m.d.sync += number.eq(Mux(closes, 0, number + 1))
+        return Cat(number, lane), (rows != 0) & (number == 0), closes, place.step
 
     def _narrow(self, m: Module, selected: Signal, step: Value) -> Signal:
         """Add the bias and narrow by every step; the active one is selected."""

@@ -1,6 +1,6 @@
-"""The input: collects one frame, checks its length, and carries the marks that clear the state."""
+"""The input: collects a frame, or a round of them, checks lengths, and carries the marks that clear the state."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -15,7 +15,8 @@ class FrameInput(wiring.Component):
     """Accepts the elements of one frame at a time and writes them to memory.
 
     A frame must have exactly ``plan.model.inputs`` elements, the last one marked. Another one is dropped whole, up to
-    its mark, and reported; a clear that it carried is passed on to the next frame.
+    its mark, and reported; a clear that it carried is passed on to the next frame. With `frames_per_fetch` a whole
+    round of frames is accepted before it is used.
 
     Parameters
     ----------
@@ -31,7 +32,7 @@ class FrameInput(wiring.Component):
     release : In(1)
         The frame is not needed any more.
     full : Out(1)
-        A whole frame is there.
+        A whole frame is there, or a whole round.
     frame_clear, frame_end : Out(1)
         With `full`: clear the state before or after it.
     frame_error : Out(1)
@@ -39,7 +40,7 @@ class FrameInput(wiring.Component):
     write : Out(1)
         Write an element.
     address : Out
-        Where.
+        Where; the same element of all frames of a round is in neighbouring words.
 
     Latency: `full` rises in the cycle after the last element. One element a cycle.
     """
@@ -56,13 +57,15 @@ class FrameInput(wiring.Component):
                 "frame_end": Out(1),
                 "frame_error": Out(1),
                 "write": Out(1),
-                "address": Out(range(max(2, plan.model.inputs))),
+                "address": Out(range(max(2, plan.model.inputs * plan.config.frames_per_fetch))),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        count = Signal.like(self.address)
+        frames = self.plan.config.frames_per_fetch
+        count = Signal(range(max(2, self.plan.model.inputs)))
+        frame = Signal(range(max(2, frames)))
         overrun = Signal()
         clear_next = Signal()
         accepted = Signal()
@@ -70,6 +73,7 @@ class FrameInput(wiring.Component):
         starts = Signal()
         carried = Signal()
         full = self.plan.model.inputs - 1
+        fills = complete if frames == 1 else complete & (frame == frames - 1)
         marked_end = self.i.payload.end if self.plan.config.state is StatePolicy.UTTERANCE else 0
         m.d.comb += [
             self.i.ready.eq(~self.full),
@@ -78,7 +82,7 @@ class FrameInput(wiring.Component):
             complete.eq(self.i.payload.last & (count == full) & ~overrun),
             carried.eq(Mux(starts, clear_next | self.clear, self.frame_clear)),
             self.write.eq(accepted & ~overrun),
-            self.address.eq(count),
+            self.address.eq(count if frames == 1 else Cat(frame, count)),
         ]
         m.d.sync += self.frame_error.eq(accepted & self.i.payload.last & ~complete)
         with m.If(starts):
@@ -87,7 +91,9 @@ class FrameInput(wiring.Component):
             m.d.sync += clear_next.eq(1)
         with m.If(accepted):
             with m.If(self.i.payload.last):
-                m.d.sync += [count.eq(0), overrun.eq(0), self.full.eq(complete), self.frame_end.eq(marked_end)]
+                m.d.sync += [count.eq(0), overrun.eq(0), self.full.eq(fills), self.frame_end.eq(marked_end)]
+                if frames > 1:
+                    m.d.sync += frame.eq(frame + complete)
                 with m.If(~complete & (marked_end | carried)):
                     m.d.sync += clear_next.eq(1)
             with m.Elif(count == full):

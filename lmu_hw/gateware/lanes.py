@@ -114,8 +114,10 @@ class Accumulators(wiring.Component):
         The product starts or ends a sum.
     products : In(lanes * signed(plan.accumulator_width)), lane 0 in the low bits
         What to add.
+    frame : In(range(frames))
+        Only with `frames_per_fetch`: to which sum of each lane.
     sums : Out(lanes * signed(plan.accumulator_width))
-        Finished sums, from the cycle after `last` until the next `last`.
+        Finished sums, from the cycle after `last` until the next `last`; with `frames_per_fetch` all of lane 0 first.
 
     With `split_sums` the upper half of a running sum is clocked only when it changes, which small products seldom do.
     The registers have no reset, since the first product of a sum starts it: so each has nothing but its enable, which
@@ -125,35 +127,53 @@ class Accumulators(wiring.Component):
     def __init__(self, plan: Plan):
         self.plan = plan
         lanes = unsigned(plan.lanes * plan.accumulator_width)
-        super().__init__({"enable": In(1), "first": In(1), "last": In(1), "products": In(lanes), "sums": Out(lanes)})
+        frames = plan.config.frames_per_fetch
+        frame = {"frame": In(range(frames))} if frames > 1 else {}
+        sums = unsigned(frames * plan.lanes * plan.accumulator_width)
+        super().__init__(
+            {"enable": In(1), "first": In(1), "last": In(1), "products": In(lanes), "sums": Out(sums), **frame}
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        width = self.plan.accumulator_width
-        low = width // 2
+        width, frames = self.plan.accumulator_width, self.plan.config.frames_per_fetch
         for lane in range(self.plan.lanes):
             product = Signal(signed(width), name=f"product{lane}")
-            running = Signal(signed(width), name=f"running{lane}", reset_less=True)
+            running = self._registers(f"running{lane}")
             total = Signal(signed(width), name=f"total{lane}")
-            held = Signal(signed(width), name=f"held{lane}", reset_less=True)
+            held = self._registers(f"held{lane}")
+            present = running[0] if frames == 1 else Array(running)[self.frame]
             m.d.comb += [
                 product.eq(self.products.word_select(lane, width)),
-                self.sums.word_select(lane, width).eq(held),
+                *(self.sums.word_select(lane * frames + number, width).eq(one) for number, one in enumerate(held)),
             ]
             with m.If(self.first):
                 m.d.comb += total.eq(product)
             with m.Else():
-                m.d.comb += total.eq(running + product)
-            with m.If(self.enable & ~self.last):
-                if self.plan.config.split_sums:
-                    m.d.sync += running[:low].eq(total[:low])
-                    with m.If(self.first | (total[low:] != running[low:])):
-                        m.d.sync += running[low:].eq(total[low:])
-                else:
-                    m.d.sync += running.eq(total)
-            with m.If(self.enable & self.last):
-                m.d.sync += held.eq(total)
+                m.d.comb += total.eq(present + product)
+            for number in range(frames):
+                enable = self.enable if frames == 1 else self.enable & (self.frame == number)
+                with m.If(enable & ~self.last):
+                    self._keep(m, running[number], total, present)
+                with m.If(enable & self.last):
+                    m.d.sync += held[number].eq(total)
         return m
+
+    def _registers(self, name: str) -> list[Signal]:
+        """A register for each sum of a lane."""
+        frames = self.plan.config.frames_per_fetch
+        names = [name] if frames == 1 else [f"{name}_{number}" for number in range(frames)]
+        return [Signal(signed(self.plan.accumulator_width), name=one, reset_less=True) for one in names]
+
+    def _keep(self, m: Module, running: Signal, total: Signal, present: Value) -> None:
+        """Store a running sum, of which `present` is the value so far."""
+        low = self.plan.accumulator_width // 2
+        if not self.plan.config.split_sums:
+            m.d.sync += running.eq(total)
+            return
+        m.d.sync += running[:low].eq(total[:low])
+        with m.If(self.first | (total[low:] != present[low:])):
+            m.d.sync += running[low:].eq(total[low:])
 
 
 class Lanes(wiring.Component):
@@ -166,7 +186,7 @@ class Lanes(wiring.Component):
 
     Members
     -------
-    enable, first, last, sums
+    enable, first, last, frame, sums
         As for `Accumulators`.
     shift, activation, weights, wide
         As for `Multipliers`.
@@ -182,7 +202,8 @@ class Lanes(wiring.Component):
         self.weight_width = self.multiply.weight_width
         members = self.multiply.signature.members
         operands = {name: members[name] for name in members if name != "products"}
-        sums = {name: self.accumulate.signature.members[name] for name in ("enable", "first", "last", "sums")}
+        own = self.accumulate.signature.members
+        sums = {name: own[name] for name in own if name != "products"}
         super().__init__(operands | sums)
 
     def elaborate(self, platform: object) -> Module:
@@ -194,6 +215,7 @@ class Lanes(wiring.Component):
             multiply.activation.eq(self.activation),
             multiply.weights.eq(self.weights),
             *([] if self.plan.narrow_width is None else [multiply.wide.eq(self.wide)]),
+            *([] if self.plan.config.frames_per_fetch == 1 else [accumulate.frame.eq(self.frame)]),
             accumulate.enable.eq(self.enable),
             accumulate.first.eq(self.first),
             accumulate.last.eq(self.last),

@@ -71,17 +71,22 @@ def group_layout(plan: Plan) -> data.StructLayout:
 
     ``rows`` (how many), ``memory`` (one bit for each data memory to write), ``address`` (of the first row),
     ``parameter`` (address of the first row's bias and shift), ``narrow`` (index of the narrow step), ``output`` (the
-    rows are logits) and ``operation`` (index in the plan, for whoever observes the writes).
+    rows are logits) and ``operation`` (index in the plan, for whoever observes the writes). With `frames_per_fetch`
+    also ``last_sum`` (index of the last sum of a row; ``rows`` counts all sums of all rows) and ``step`` (from one
+    written address to the next).
     """
+    frames = plan.config.frames_per_fetch
+    sums = {"last_sum": range(frames), "step": range(frames)} if frames > 1 else {}
     return data.StructLayout(
         {
-            "rows": unsigned(bits_for(plan.lanes)),
+            "rows": unsigned(bits_for(plan.lanes * frames)),
             "memory": unsigned(len(plan.data_memories)),
             "address": unsigned(bits_for(max(memory.depth for memory in plan.data_memories) - 1)),
             "parameter": unsigned(bits_for(plan.parameters.depth - 1)),
             "narrow": unsigned(bits_for(len(plan.narrow_steps) - 1)),
             "output": unsigned(1),
             "operation": unsigned(bits_for(len(plan.operations) - 1)),
+            **sums,
         }
     )
 

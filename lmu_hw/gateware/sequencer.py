@@ -10,8 +10,8 @@ from amaranth.utils import bits_for
 from lmu_hw.gateware.lanes import product_shifts
 from lmu_hw.gateware.layouts import group_layout, index_layout, written_layout
 from lmu_hw.gateware.nonzero import NonzeroMap
+from lmu_hw.gateware.round_walk import RoundWalk, walk_of
 from lmu_hw.gateware.state import LayerState
-from lmu_hw.placement import Location
 from lmu_hw.plan import Plan
 from lmu_hw.schedule import PlannedOperation, PlannedTerm
 
@@ -23,8 +23,11 @@ def read_layout(plan: Plan) -> data.StructLayout:
 
     ``memory`` (index of the data memory), ``address`` in it, ``zero`` (the state was cleared: read as zero),
     ``weights`` (index of the weight memory), ``weight_address``, ``shift`` (index of the product shift), ``first``
-    and ``last`` of the sum.
+    and ``last`` of the sum. With `frames_per_fetch` also ``frame`` (to which sum of the lanes), ``fetch`` (the weights
+    are not those of the step before) and ``finish`` (the group is complete).
     """
+    frames = plan.config.frames_per_fetch
+    several = {"frame": range(frames), "fetch": unsigned(1), "finish": unsigned(1)} if frames > 1 else {}
     return data.StructLayout(
         {
             "memory": unsigned(bits_for(len(plan.data_memories) - 1)),
@@ -35,6 +38,7 @@ def read_layout(plan: Plan) -> data.StructLayout:
             "shift": unsigned(bits_for(len(product_shifts(plan)) - 1)),
             "first": unsigned(1),
             "last": unsigned(1),
+            **several,
         }
     )
 
@@ -63,12 +67,10 @@ def _steps(plan: Plan) -> list[_Step]:
     return steps
 
 
-def _target_base(planned: PlannedOperation) -> int:
-    return planned.operation.start + (planned.target.base if planned.target else 0)
-
-
 class Sequencer(wiring.Component):
     """Issues the products of a frame, keeps track of the network's state, and hands finished groups on.
+
+    With `frames_per_fetch` a frame is a round of so many (`lmu_hw.gateware.round_walk`).
 
     Parameters
     ----------
@@ -111,6 +113,7 @@ class Sequencer(wiring.Component):
 
     def __init__(self, plan: Plan):
         self.plan = plan
+        self._walk = walk_of(plan)
         index = {"index": In(index_layout(plan.index_bits))} if plan.index_bits else {}
         written = {"written": In(written_layout(plan))} if plan.skipping_memories else {}
         cleared = {} if plan.config.smoothing is None else {"cleared": Out(1)}
@@ -139,8 +142,9 @@ class Sequencer(wiring.Component):
         m.submodules.state = state = LayerState(plan)
         running = Signal()
         holds_input = Signal()
-        busy = Signal(range(plan.lanes + plan.write_latency + 1))
-        free = plan.config.control_reset
+        most = plan.lanes * plan.config.frames_per_fetch
+        busy = Signal(range(most + plan.write_latency + 1))
+        free, walk = plan.config.control_reset, self._walk
         step = Signal(range(max(2, len(steps))), reset_less=free)
         count = Signal(range(max(2, *(one.term.length for one in steps))), name="column", reset_less=free)
         group = Signal(range(max(2, *(one.planned.groups for one in steps))), reset_less=free)
@@ -163,25 +167,28 @@ class Sequencer(wiring.Component):
         waits = Signal()
         start = Signal()
         rows = Signal(range(plan.lanes + 1))
-        # A group of one row is always finished before the next one.
-        unfinished = busy > plan.write_latency + 1 if plan.lanes > 1 else Const(0, 1)
+        elements = walk.elements(const, rows)
+        # A group of one element is always finished before the next one.
+        unfinished = busy > plan.write_latency + 1 if most > 1 else Const(0, 1)
+        closes = walk.closes(const, ends, ends_group)
+        claims = walk.claims(fresh, closes, group)
         m.d.comb += [
-            last_column.eq(ends),
+            last_column.eq(walk.ends_term(ends)),
             last_group.eq(group == const.groups_last),
             ends_group.eq(last_column & const.last_term),
             ends_block.eq(ends_group & last_group),
-            ends_operation.eq(ends_block & (block == const.repeat_last)),
+            ends_operation.eq(walk.complete(m, const, self.issue, ends_block & (block == const.repeat_last))),
             ends_frame.eq(ends_operation & stops),
             fresh.eq(begins & (group == 0) & (block == 0)),
             rows.eq(Mux(last_group, const.rows_last, plan.lanes)),
             waits.eq(
-                (fresh & const.wait & (busy != 0))
-                | (ends_group & unfinished)
-                | (fresh & const.opens_output & ~self.output_free)
+                (fresh & walk.waits(const) & (busy != 0))
+                | (closes & unfinished)
+                | (claims & const.opens_output & ~self.output_free)
             ),
             self.issue.eq(running & ~waits),
             self.idle.eq(~running & (busy == 0)),
-            self.claim.eq(self.issue & fresh & const.opens_output),
+            self.claim.eq(self.issue & claims & const.opens_output),
             self.release.eq(self.issue & holds_input & (ends_frame | (ends_operation & const.releases))),
             start.eq(~running & self.frame & ~self.hold),
             state.start.eq(start),
@@ -194,19 +201,19 @@ class Sequencer(wiring.Component):
         with m.If(start):
             m.d.sync += [running.eq(1), holds_input.eq(1)]
             if free:  # after a reset; they are there anyway after a frame
-                m.d.sync += [place.eq(place.init) for place in (step, count, group, block)]
+                m.d.sync += [place.eq(place.init) for place in (step, count, group, block, *walk.counters)]
         with m.If(self.release):
             m.d.sync += holds_input.eq(0)
         with m.If(self.issue & ends_frame):
             m.d.sync += running.eq(0)
         with m.If(self.issue & ends_group):
-            m.d.sync += busy.eq(rows + plan.write_latency)
+            m.d.sync += busy.eq(elements + plan.write_latency)
         with m.Elif(busy != 0):
             m.d.sync += busy.eq(busy - 1)
 
         with m.If(self.issue):
             with m.If(~last_column):
-                m.d.sync += count.eq((column if plan.skipping_memories else count) + 1)
+                m.d.sync += count.eq((column if plan.skipping_memories else count) + walk.turns)
             with m.Else():
                 m.d.sync += count.eq(0)
                 self._next_step(m, const, step, group, block, ends_group, ends_block, ends_operation, ends_frame)
@@ -214,8 +221,14 @@ class Sequencer(wiring.Component):
         m.d.comb += [
             self.read.zero.eq(zero),
             self.read.first.eq(begins & const.first_term),
-            self.read.last.eq(ends_group),
+            self.read.last.eq(closes),
         ]
+        if isinstance(walk, RoundWalk):
+            m.d.comb += [
+                self.read.frame.eq(Mux(const.together, walk.number, 0)),
+                self.read.fetch.eq(~const.together | (walk.number == 0)),
+                self.read.finish.eq(ends_group),
+            ]
         return m
 
     def _constants(self, m: Module, steps: list[_Step], step: Signal) -> data.View:
@@ -237,9 +250,9 @@ class Sequencer(wiring.Component):
                     "rows_last": planned.rows_in(planned.groups - 1, plan.lanes),
                     "repeat_last": planned.operation.repeat - 1,
                     "wait": int(term.wait),
-                    "opens_output": int(planned.output and one.number == 0),
+                    "opens_output": int(planned.output and one.number == self._walk.claiming_term(planned)),
                     "releases": int(planned.releases_input),
-                    "base": term.location.base + term.offset,
+                    "base": term.location.base + term.offset * term.location.copies,
                     "block_step0": block_steps[0],
                     "block_step1": block_steps[1],
                     "shift": shifts.index(term.shift),
@@ -248,11 +261,12 @@ class Sequencer(wiring.Component):
                     "weight_after": one.after.weight_base,
                     "parameter_base": planned.parameter_base,
                     "parameter_after": one.after.parameter_base,
-                    "target_after": _target_base(one.after),
+                    "target_after": one.after.target_start,
                     "narrow": planned.narrow,
                     "output": int(planned.output),
                     "operation": plan.operations.index(planned),
                 }
+                | self._walk.constants(planned, one.number)
                 | ({"skips": int(term.skips)} if plan.skipping_memories else {})
                 | ({"indexed": int(plan.weight_memories[planned.weight_memory].index_bits > 0)} if skips else {})
             )
@@ -313,12 +327,12 @@ class Sequencer(wiring.Component):
     ) -> None:
         """What also depends on which memory is the old one, on cleared states and on the strides."""
         planned, term = one.planned, one.term
-        m.d.comb += self.read.memory.eq(_select(term.location, state.turn(term.layer, term.kind), bool(term.state)))
+        m.d.comb += self.read.memory.eq(self._walk.source(m, planned, term, state.turn(term.layer, term.kind)))
         if term.state:
-            m.d.comb += zero.eq(~state.valid(term.layer, term.state))
+            m.d.comb += zero.eq(self._walk.cleared(state.valid(term.layer, term.state)))
         if planned.target is not None:
             layer, kind = planned.operation.layer, planned.operation.target[-1]
-            chosen = _select(planned.target, state.turn(layer, kind), old=False)
+            chosen = self._walk.target(planned, state.turn(layer, kind))
             m.d.comb += target.eq(Const(1, len(target)) << chosen)
         if planned.output:
             m.d.comb += stops.eq(1)
@@ -342,7 +356,7 @@ class Sequencer(wiring.Component):
         with m.Elif(~ends_block):
             m.d.sync += [step.eq(const.first_step), group.eq(group + 1)]
         with m.Elif(~ends_operation):
-            m.d.sync += [step.eq(const.first_step), group.eq(0), block.eq(block + 1)]
+            m.d.sync += [step.eq(const.first_step), group.eq(0), block.eq(self._walk.next_block(block))]
         with m.Else():
             m.d.sync += [step.eq(Mux(ends_frame, 0, step + 1)), group.eq(0), block.eq(0)]
 
@@ -362,16 +376,16 @@ class Sequencer(wiring.Component):
     ) -> None:
         """Addresses of weights, parameters, elements read and elements written."""
         opening = self.plan.operations[0]
-        free = self.plan.config.control_reset
+        free, walk = self.plan.config.control_reset, self._walk
         weight = Signal.like(self.read.weight_address, init=opening.weight_base, reset_less=free)
         parameter = Signal.like(self.group.parameter, init=opening.parameter_base, reset_less=free)
-        address = Signal.like(self.group.address, init=_target_base(opening), reset_less=free)
+        address = Signal.like(self.group.address, init=opening.target_start, reset_less=free)
         offset0, offset1 = (Signal.like(self.read.address, name=f"offset{n}", reset_less=free) for n in range(2))
         group = Signal(group_layout(self.plan), reset_less=True) if free else self.group
         searches = bool(self.plan.skipping_memories)  # then the pointer stays at the first word of the term
         offset = Mux(const.first_term, offset0, Mux(const.second_term, offset1, 0))
         m.d.comb += [
-            self.read.address.eq(const.base + offset + column),
+            self.read.address.eq(walk.address(const, offset, column)),
             self.read.weights.eq(const.weights),
             self.read.weight_address.eq(weight + column if searches else weight),
             self.read.shift.eq(const.shift),
@@ -380,10 +394,10 @@ class Sequencer(wiring.Component):
             with m.If(start):
                 m.d.sync += [place.eq(place.init) for place in (weight, parameter, address, offset0, offset1)]
         with m.If(self.issue & ends if searches else self.issue):
-            m.d.sync += weight.eq(weight + (const.length_last + 1 if searches else 1))
+            m.d.sync += weight.eq(weight + (const.length_last + 1 if searches else walk.turns))
         with m.If(self.issue & ends_group):
             m.d.sync += [
-                group.rows.eq(rows),
+                group.rows.eq(walk.elements(const, rows)),
                 group.memory.eq(target),
                 group.address.eq(address),
                 group.parameter.eq(parameter),
@@ -391,8 +405,10 @@ class Sequencer(wiring.Component):
                 group.output.eq(const.output),
                 group.operation.eq(const.operation),
                 parameter.eq(parameter + self.plan.lanes),
-                address.eq(address + rows),
+                address.eq(address + walk.words(const, rows)),
             ]
+            if isinstance(walk, RoundWalk):
+                m.d.sync += [group.last_sum.eq(Mux(const.together, const.frames_last, 0)), group.step.eq(const.step)]
         if free:
             m.d.comb += self.group.eq(group)
         with m.If(self.issue & ends_block):
@@ -402,19 +418,14 @@ class Sequencer(wiring.Component):
                 offset0.eq(offset0 + const.block_step0),
                 offset1.eq(offset1 + const.block_step1),
             ]
+        if isinstance(walk, RoundWalk):
+            with m.If(self.issue & walk.ends_pass):
+                m.d.sync += [address.eq(walk.next_target(const)), offset0.eq(0), offset1.eq(0)]
         with m.If(self.issue & ends_operation):
             m.d.sync += [
                 weight.eq(Mux(ends_frame, opening.weight_base, const.weight_after)),
                 parameter.eq(Mux(ends_frame, opening.parameter_base, const.parameter_after)),
-                address.eq(Mux(ends_frame, _target_base(opening), const.target_after)),
+                address.eq(Mux(ends_frame, opening.target_start, const.target_after)),
                 offset0.eq(0),
                 offset1.eq(0),
             ]
-
-
-def _select(location: Location, turn: Value, old: bool) -> Value:
-    """Index of the memory that holds the old or the new copy of a vector."""
-    if len(location.memories) == 1:
-        return Const(location.memories[0], bits_for(location.memories[0]))
-    first, second = location.memories
-    return Mux(turn, second, first) if old else Mux(turn, first, second)

@@ -11,7 +11,7 @@ __all__ = ["LayerState"]
 
 
 class LayerState(wiring.Component):
-    """One set of flags for each layer; they change between frames only.
+    """One set of flags for each layer; they change between frames only, with `frames_per_fetch` between rounds.
 
     A state that was cleared is not overwritten: it is marked invalid and read as zero until it is written again, so
     that clearing takes no cycles.
@@ -64,7 +64,7 @@ class LayerState(wiring.Component):
             m.d.sync += ends.eq(self.end)
         if self.plan.config.smoothing is not None:
             m.d.comb += self.cleared.eq((self.start & self.clear) | (self.finish & ends))
-        for index, stride in enumerate(self.plan.model.strides):
+        for index, stride in enumerate(self.plan.round_strides):
             phase = Signal(range(max(2, stride)), name=f"phase{index}")
             closes = self.closes[index]
             m.d.comb += closes.eq(runs & (phase == stride - 1))

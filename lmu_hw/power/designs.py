@@ -6,7 +6,7 @@ import numpy as np
 
 from lmu_hw.program import QuantizedDense, QuantizedLMU, QuantizedModel, Weights
 
-__all__ = ["CHECKED", "FITTED", "WHOLE", "Cut", "Design", "cut"]
+__all__ = ["LEAN", "PLAIN", "Cut", "Design", "DesignSet", "cut"]
 
 
 @dataclass(frozen=True)
@@ -113,12 +113,15 @@ class Design:
         Of the accelerator.
     fitted : bool
         Whether the table is made from it, or checked with it.
+    skips : bool
+        Whether zero elements are skipped.
     """
 
     cut: Cut | None
     lanes: int
     weights: str
     fitted: bool
+    skips: bool = False
 
     @property
     def name(self) -> str:
@@ -127,25 +130,63 @@ class Design:
         what = "the whole network"
         if kept is not None:
             what = f"{kept.layers} x ({kept.memories} memories, {kept.units} units), {kept.inputs} inputs"
-        return f"{what}, {self.lanes} lanes, {self.weights}"
+        return f"{what}, {self.lanes} lanes, {self.weights}" + (", zeros skipped" if self.skips else "")
 
 
-FITTED = (
-    Design(Cut(1, 8, 2, 8), 4, "rom", True),
-    Design(Cut(1, 16, 4, 24), 8, "rom", True),
-    Design(Cut(2, 24, 4, 32), 16, "rom", True),
-    Design(Cut(1, 16, 8, 40), 8, "rom", True),
-    Design(Cut(1, 40, 8, 64), 4, "rom", True),
-    Design(Cut(1, 12, 3, 12), 4, "ram", True),
-    Design(Cut(2, 24, 6, 40), 8, "ram", True),
+@dataclass(frozen=True)
+class DesignSet:
+    """Accelerators with the same levers.
+
+    Parameters
+    ----------
+    name : str
+        Of the set.
+    levers : tuple of str
+        Those of `lmu_hw.config.LEVERS` that all of them have, beside `Design.skips`.
+    designs : tuple of Design
+        Some to make a table from, some to check it with.
+    whole : tuple of Design
+        To check it with too: the whole network, whose synthesis takes minutes.
+    """
+
+    name: str
+    levers: tuple[str, ...]
+    designs: tuple[Design, ...]
+    whole: tuple[Design, ...]
+
+
+PLAIN = DesignSet(
+    "plain",
+    (),
+    (
+        Design(Cut(1, 8, 2, 8), 4, "rom", True),
+        Design(Cut(1, 16, 4, 24), 8, "rom", True),
+        Design(Cut(2, 24, 4, 32), 16, "rom", True),
+        Design(Cut(1, 16, 8, 40), 8, "rom", True),
+        Design(Cut(1, 40, 8, 64), 4, "rom", True),
+        Design(Cut(1, 12, 3, 12), 4, "ram", True),
+        Design(Cut(2, 24, 6, 40), 8, "ram", True),
+        Design(Cut(1, 24, 5, 36), 8, "rom", False),
+        Design(Cut(2, 32, 4, 28), 12, "ram", False),
+    ),
+    (Design(None, 16, "rom", False), Design(None, 16, "ram", False)),
 )
-"""Designs that a table is made from."""
+"""No levers."""
 
-CHECKED = (
-    Design(Cut(1, 24, 5, 36), 8, "rom", False),
-    Design(Cut(2, 32, 4, 28), 12, "ram", False),
+LEAN = DesignSet(
+    "lean",
+    ("isolate_operands", "shift_operand", "split_sums", "control_reset"),
+    (
+        Design(Cut(1, 8, 2, 8), 4, "rom", True, skips=True),
+        Design(Cut(2, 24, 4, 32), 16, "rom", True, skips=True),
+        Design(Cut(2, 16, 8, 40), 8, "rom", True, skips=True),
+        Design(Cut(1, 40, 8, 64), 4, "rom", True, skips=True),
+        Design(Cut(1, 12, 3, 12), 4, "ram", True, skips=True),
+        Design(Cut(2, 24, 6, 40), 8, "ram", True, skips=True),
+        Design(Cut(2, 24, 5, 36), 8, "rom", False, skips=True),
+        Design(Cut(2, 32, 4, 28), 12, "ram", False, skips=True),
+        Design(Cut(1, 24, 5, 36), 8, "rom", False),
+    ),
+    (Design(None, 16, "rom", False, skips=True),),
 )
-"""Designs that it is checked with."""
-
-WHOLE = (Design(None, 16, "rom", False), Design(None, 16, "ram", False))
-"""The whole network, whose synthesis takes minutes."""
+"""All levers that go together; zeros are skipped by all but one, and by as many layers as can be."""

@@ -15,7 +15,7 @@ from lmu_hw.flows.memory_cost import Usage
 from lmu_hw.flows.rows import LEAST_BITS, ROW_WORDS
 from lmu_hw.placement import MemoryPlan
 from lmu_hw.plan import Plan
-from lmu_hw.power.rates import Rates, issues, weight_toggles
+from lmu_hw.power.rates import EVERY, Nonzero, Rates, issues, term_products, weight_toggles
 from lmu_hw.power.report import CLOCK_TREE
 
 __all__ = [
@@ -32,6 +32,9 @@ __all__ = [
 
 Counts = dict[str, dict[str, float]]
 """By row, then by name."""
+
+MAP_WORD = 16
+"""Bits that share a clock gate, of those that tell which elements are zero."""
 
 SHARING = 0.75
 """Area of a constant memory grows with this power of the number of rare bits of a column, as minterms are shared."""
@@ -64,30 +67,41 @@ def row_of_memory(memory: MemoryPlan) -> str:
     return rows.get(memory.kind, "finish")
 
 
-def accesses(plan: Plan) -> dict[str, Accesses]:
-    """Accesses of every memory, means over the frames of a stride period; a pair of memories shares its accesses."""
+def accesses(plan: Plan, nonzero: Nonzero = EVERY) -> dict[str, Accesses]:
+    """Accesses of every memory, means over the frames of a stride period; a pair of memories shares its accesses.
+
+    Parameters
+    ----------
+    plan : Plan
+        The accelerator.
+    nonzero : mapping of str to float
+        Elements that are not zero, of vectors whose zeros are skipped; all of them if not given.
+    """
     reads = dict.fromkeys((memory.name for memory in plan.memories), 0.0)
     writes = dict(reads)
-    for frame in range(plan.period):
-        for planned in plan.executed(frame):
+    for number in range(plan.rounds):
+        for planned in plan.executed(number):
             op = planned.operation
-            rows = op.repeat * op.rows
-            reads[plan.weight_memories[planned.weight_memory].name] += op.repeat * planned.words
-            reads[plan.parameters.name] += rows
+            rows = planned.frames * op.repeat * op.rows
+            products = np.sum([term_products(planned, group, nonzero) for group in range(planned.groups)], axis=0)
+            fetched = planned.passes * op.repeat * float(products.sum())
+            reads[plan.weight_memories[planned.weight_memory].name] += fetched
+            reads[plan.parameters.name] += rows / planned.sums
             if plan.table is not None and op.activation == "tanh":
                 reads[plan.table.name] += rows
-            for term in planned.terms:
+            for term, count in zip(planned.terms, products.tolist(), strict=True):
                 names = [plan.data_memories[index].name for index in term.location.memories]
                 for name in names:
-                    reads[name] += op.repeat * sum(map(len, term.columns)) / len(names)
+                    reads[name] += planned.frames * op.repeat * count / len(names)
             targets = [plan.data_memories[index].name for index in planned.target.memories] if planned.target else []
             for name in targets:
                 writes[name] += rows / len(targets)
             if planned.output:
                 writes[plan.output.name] += rows
                 reads[plan.output.name] += rows
-    writes["x"] += plan.period * plan.model.inputs
-    return {name: Accesses(reads[name] / plan.period, writes[name] / plan.period) for name in reads}
+    frames = plan.rounds * plan.config.frames_per_fetch
+    writes["x"] += frames * plan.model.inputs
+    return {name: Accesses(reads[name] / frames, writes[name] / frames) for name in reads}
 
 
 def usages(plan: Plan, clock: float) -> dict[str, Usage]:
@@ -103,10 +117,14 @@ def usages(plan: Plan, clock: float) -> dict[str, Usage]:
     decade = 10.0 ** math.floor(math.log10(clock))
     rounded = decade * min((1, 2, 5, 10), key=lambda step: abs(math.log(clock / decade / step)))
     found = {}
+    moving = math.ceil(16 * issues(plan) / plan.cycles_per_frame) / 16
+    data = {memory.name for memory in plan.data_memories}
     for name, one in accesses(plan).items():
         total = one.reads + one.writes
         busy = min(1.0, math.ceil(16 * total / plan.cycles_per_frame) / 16)
-        found[name] = Usage(rounded, busy, round(16 * one.writes / total) / 16 if total else 0.0)
+        writes = round(16 * one.writes / total) / 16 if total else 0.0
+        # Data memories share their address, so that of each moves with every product.
+        found[name] = Usage(rounded, busy, writes, max(0.0, moving - busy) if name in data else 0.0)
     return found
 
 
@@ -157,6 +175,67 @@ def _flip_flops(plan: Plan, built_of: Mapping[str, str], row: str) -> list[Memor
     ]
 
 
+def _row_moves(plan: Plan, nonzero: Nonzero) -> dict[str, float]:
+    """How often the logic of each constant weight memory moves in a frame: once for each row of words that is read.
+
+    Words that are left out are taken to be spread evenly, so that a row of ``s`` words of which a part ``p`` is read
+    moves with the probability ``1 - (1 - p) ** s``.
+    """
+    logic = _constants(plan)
+    moves = dict.fromkeys((memory.name for memory in plan.weight_memories), 0.0)
+    for frame in range(plan.period):
+        for planned in plan.executed(frame):
+            name = plan.weight_memories[planned.weight_memory].name
+            step = logic[name].step if name in logic else 1
+            for group in range(planned.groups):
+                counts = term_products(planned, group, nonzero)
+                for term, count in zip(planned.terms, counts, strict=True):
+                    words = len(term.columns[group])
+                    rows = words / step * (1 - (1 - count / words) ** step)
+                    moves[name] += planned.operation.repeat * rows
+    return {name: moved / plan.period for name, moved in moves.items()}
+
+
+def _multiplied(plan: Plan) -> tuple[float, float]:
+    """Bits of weights that take part in a product, of all lanes: in the mean of the products of a frame, and at most.
+
+    Upper parts of multipliers that are cut in two rest while weights are narrow.
+    """
+    width = max(plan.weight_widths)
+    narrow = plan.narrow_width
+    if narrow is None:
+        return plan.lanes * width, plan.lanes * width
+    upper = plan.wide_lanes * (width - narrow)
+    executed = [planned for frame in range(plan.period) for planned in plan.executed(frame)]
+    words = [planned.operation.repeat * planned.words for planned in executed]
+    wide = [plan.weight_widths[planned.weight_memory] > narrow for planned in executed]
+    part = sum(count for count, one in zip(words, wide, strict=True) if one) / sum(words)
+    return plan.lanes * narrow + part * upper, plan.lanes * narrow + upper
+
+
+def _searched(plan: Plan, nonzero: Nonzero) -> dict[str, float]:
+    """Reads of each weight memory per frame whose element was searched for, so that words are left out."""
+    reads = dict.fromkeys((memory.name for memory in plan.weight_memories), 0.0)
+    for frame in range(plan.period):
+        for planned in plan.executed(frame):
+            for group in range(planned.groups):
+                counts = term_products(planned, group, nonzero)
+                found = sum(count for term, count in zip(planned.terms, counts, strict=True) if term.skips)
+                reads[plan.weight_memories[planned.weight_memory].name] += planned.operation.repeat * found
+    return {name: count / plan.period for name, count in reads.items()}
+
+
+def _map_depth(plan: Plan) -> int:
+    """Bits that one search goes over."""
+    return max((plan.data_memories[index].depth for index in plan.skipping_memories), default=0)
+
+
+def _gated_words(plan: Plan, built_of: Mapping[str, str]) -> int:
+    """Words with a clock gate of their own: of memories of flip-flops, and of the bits that tell which are zero."""
+    loose = sum(memory.depth for memory in plan.memories if built_of[memory.name] == "flip-flops")
+    return loose + sum(-(-plan.data_memories[index].depth // MAP_WORD) for index in plan.skipping_memories)
+
+
 def frame_counts(plan: Plan, rates: Rates, built_of: Mapping[str, str]) -> Counts:
     """What the dynamic energy of a frame grows with, from its first cycle to its last.
 
@@ -174,20 +253,24 @@ def frame_counts(plan: Plan, rates: Rates, built_of: Mapping[str, str]) -> Count
     dict of str to dict of str to float
         Per frame.
     """
-    found, logic, cycles, issued = accesses(plan), _constants(plan), plan.cycles_per_frame, issues(plan)
+    found, logic, cycles = accesses(plan, rates.nonzero), _constants(plan), plan.cycles_per_frame
+    issued = issues(plan, rates.nonzero)
+    every = accesses(plan) if plan.skipping_memories else found
     weights = plan.lanes * max(plan.weight_widths)
     toggles = weight_toggles(plan)
     rows = found[plan.parameters.name].reads
     constant = [memory for memory in plan.weight_memories if is_constant(plan, memory)]
-    moves = {name: found[name].reads / one.step for name, one in logic.items()}
+    moves, searched = _row_moves(plan, rates.nonzero), _searched(plan, rates.nonzero)
     parameters = logic[plan.parameters.name].switched if plan.parameters.name in logic else 0.0
-    loose = [memory for memory in plan.memories if built_of[memory.name] == "flip-flops"]
     held = [memory for memory in plan.memories if built_of[memory.name] != "macros"]
     counts: Counts = {
         "weight memory": {
-            "changed word bits": sum(toggles[memory.name] for memory in constant),
+            "changed word bits": sum(
+                toggles[memory.name] * found[memory.name].reads / every[memory.name].reads for memory in constant
+            ),
             "moves by logic": sum(moves[memory.name] * logic[memory.name].switched for memory in constant),
             "moves by words": sum(moves[memory.name] * memory.depth for memory in constant),
+            "bits read out of turn": sum(searched[memory.name] * memory.width for memory in constant),
             "bits selected from a row": sum(
                 found[memory.name].reads * memory.width for memory in constant if logic[memory.name].step > 1
             ),
@@ -196,7 +279,7 @@ def frame_counts(plan: Plan, rates: Rates, built_of: Mapping[str, str]) -> Count
         "multipliers": {
             "changed product bits": rates.product,
             "changed sum bits": rates.total,
-            "changed operand bits by weight bits": rates.operand * weights,
+            "changed operand bits by weight bits": rates.operand * _multiplied(plan)[0],
         },
         "accumulators": {
             "changed sum bits": rates.total,
@@ -208,11 +291,15 @@ def frame_counts(plan: Plan, rates: Rates, built_of: Mapping[str, str]) -> Count
             "elements": rows,
             "elements by parameter logic": rows * parameters,
         },
-        "control": {"cycles": cycles, "products by weight bits": issued * weights},
+        "control": {
+            "cycles": cycles,
+            "products by weight bits": issued * weights,
+            "searches by map bits": sum(searched.values()) * _map_depth(plan),
+        },
         "interface": {"cycles": cycles, "inputs": float(plan.model.inputs)},
         "clock": {
             "cycles": cycles,
-            "cycles by gated words": cycles * sum(memory.depth for memory in loose),
+            "cycles by gated words": cycles * _gated_words(plan, built_of),
             "products by sum bits": issued * plan.lanes * plan.accumulator_width,
             "read bits": sum(found[memory.name].reads * memory.width for memory in held),
         },
@@ -230,8 +317,7 @@ def frame_counts(plan: Plan, rates: Rates, built_of: Mapping[str, str]) -> Count
 
 def cycle_counts(plan: Plan, built_of: Mapping[str, str]) -> Counts:
     """What the dynamic energy of a cycle between frames grows with: the clock runs on, gated or not."""
-    loose = sum(memory.depth for memory in plan.memories if built_of[memory.name] == "flip-flops")
-    named = {"cycles": 1.0, "gated words": float(loose)}
+    named = {"cycles": 1.0, "gated words": float(_gated_words(plan, built_of))}
     return {"clock": named, CLOCK_TREE: dict(named)}
 
 
@@ -240,7 +326,8 @@ def size_counts(plan: Plan, built_of: Mapping[str, str]) -> Counts:
     logic = _constants(plan)
     constant = [memory for memory in plan.weight_memories if is_constant(plan, memory)]
     weights, sums = plan.lanes * max(plan.weight_widths), float(plan.lanes * plan.accumulator_width)
-    loose = sum(memory.depth for memory in plan.memories if built_of[memory.name] == "flip-flops")
+    loose = _gated_words(plan, built_of)
+    map_bits = sum(plan.data_memories[index].depth for index in plan.skipping_memories)
     parameters = logic[plan.parameters.name].placed if plan.parameters.name in logic else 0.0
     terms = sum(len(planned.terms) for planned in plan.operations)
     counts: Counts = {
@@ -252,10 +339,10 @@ def size_counts(plan: Plan, built_of: Mapping[str, str]) -> Counts:
             ),
         },
         "state memory": {},
-        "multipliers": {"weight by operand bits": float(weights * plan.activation_width), "sum bits": sums},
+        "multipliers": {"weight by operand bits": float(_multiplied(plan)[1] * plan.operand_width), "sum bits": sums},
         "accumulators": {"sum bits": sums},
         "finish": {"one": 1.0, "sum bits": sums, "parameter logic": parameters},
-        "control": {"one": 1.0, "weight bits": float(weights), "terms": float(terms)},
+        "control": {"one": 1.0, "weight bits": float(weights), "terms": float(terms), "map bits": float(map_bits)},
         "interface": {"one": 1.0},
         "clock": {"one": 1.0, "gated words": float(loose)},
     }

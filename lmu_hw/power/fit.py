@@ -1,6 +1,7 @@
 """From measured accelerators to the table of a technology: non-negative least squares, row by row."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from scipy.optimize import nnls
@@ -8,6 +9,11 @@ from scipy.optimize import nnls
 from lmu_hw.power.features import Counts
 
 __all__ = ["fit_counts", "weigh"]
+
+MACROS = {"macros": 1.0}
+"""What the Liberty of memory macros says of them counts as it is."""
+
+NONE: Mapping[str, Mapping[str, float]] = MappingProxyType({})
 
 SMALL = 0.02
 """Part of the total below which a row's own error matters less and less."""
@@ -20,7 +26,9 @@ def weigh(counts: Counts, energies: Counts) -> dict[str, float]:
     }
 
 
-def fit_counts(counts: Sequence[Counts], measured: Sequence[Mapping[str, float]]) -> Counts:
+def fit_counts(
+    counts: Sequence[Counts], measured: Sequence[Mapping[str, float]], given: Mapping[str, Mapping[str, float]] = NONE
+) -> Counts:
     """Find what each count costs.
 
     Parameters
@@ -29,22 +37,27 @@ def fit_counts(counts: Sequence[Counts], measured: Sequence[Mapping[str, float]]
         Of every design; the same rows and names in each.
     measured : sequence of mapping of str to float
         Of every design, by row.
+    given : mapping of str to mapping of str to float
+        What some counts cost, by row, where that is known.
 
     Returns
     -------
     Counts
-        None below 0, so that no part of an accelerator pays for another one; the sum of squares of the errors is the
-        smallest, each as a part of the measured value (of rows that are small in their design, of a bit more).
+        None below 0, so that no part of an accelerator pays for another one, `given` and `MACROS` as they are; the sum
+        of squares of the errors is the smallest, each as a part of the measured value (of rows that are small in their
+        design, of a bit more).
     """
     totals = np.array([sum(one.values()) for one in measured])
     found: Counts = {}
     for row, named in counts[0].items():
-        names = list(named)
+        known = {name: cost for name, cost in (MACROS | dict(given.get(row, {}))).items() if name in named}
+        names = [name for name in named if name not in known]
         matrix = np.array([[one[row][name] for name in names] for one in counts], dtype=np.float64)
         target = np.array([one[row] for one in measured])
         weight = 1 / (target + SMALL * totals)
+        rest = target - [sum(one[row][name] * cost for name, cost in known.items()) for one in counts]
         scale = np.abs(matrix).max(axis=0)
         scale[scale == 0] = 1
-        solution, _ = nnls(matrix / scale * weight[:, None], target * weight)
-        found[row] = {name: float(value) for name, value in zip(names, solution / scale, strict=True)}
+        solution, _ = nnls(matrix / scale * weight[:, None], rest * weight)
+        found[row] = known | {name: float(value) for name, value in zip(names, solution / scale, strict=True)}
     return found

@@ -6,8 +6,10 @@ of the Verilog has at those signals, at a fraction of its time.
 
 import functools
 import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +18,18 @@ from lmu_hw.golden import Golden
 from lmu_hw.plan import Plan
 from lmu_hw.schedule import PlannedOperation
 
-__all__ = ["Rates", "TypicalRates", "find_rates", "issues", "products_per_frame", "weight_toggles"]
+__all__ = [
+    "EVERY", "Nonzero", "Rates", "TypicalRates", "find_rates", "issues", "skipped_elements", "term_products",
+    "weight_toggles",
+]  # fmt: skip
 
 IntArray = NDArray[np.int64]
+
+Nonzero = Mapping[str, float]
+"""By name of a vector whose zeros are skipped, how many of its elements are not zero, on average."""
+
+EVERY: Nonzero = MappingProxyType({})
+"""Nothing is zero."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +42,14 @@ class Rates:
         Of the operand that all lanes share.
     product, total : float
         Of the products, and of the sums that are formed from them, of all lanes.
+    nonzero : mapping of str to float
+        Elements that are not zero, of vectors whose zeros are skipped: means over the frames in which they are read.
     """
 
     operand: float
     product: float
     total: float
+    nonzero: Nonzero = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -46,31 +60,38 @@ class TypicalRates:
     ----------
     operand, product, total : float
         As in `Rates`, per issued product of a lane and bit of the signal, 0 to 1.
+    nonzero : float
+        Part of the elements of vectors whose zeros are skipped that is not zero, 0 to 1; 1 if none are skipped.
     """
 
     operand: float
     product: float
     total: float
+    nonzero: float = 1.0
 
     @classmethod
     def of(cls, plan: Plan, rates: Rates) -> "TypicalRates":
         """Rates of an accelerator per product and bit."""
-        issued = issues(plan)
+        issued = issues(plan, rates.nonzero)
         lanes = issued * plan.lanes
+        skipped = skipped_elements(plan)
         return cls(
             operand=rates.operand / (issued * plan.activation_width),
             product=rates.product / (lanes * _product_width(plan)),
             total=rates.total / (lanes * plan.accumulator_width),
+            nonzero=sum(rates.nonzero.values()) / sum(skipped.values()) if skipped else 1.0,
         )
 
     def rates(self, plan: Plan) -> Rates:
         """Rates of another accelerator."""
-        issued = issues(plan)
+        nonzero = {name: self.nonzero * size for name, size in skipped_elements(plan).items()}
+        issued = issues(plan, nonzero)
         lanes = issued * plan.lanes
         return Rates(
             operand=self.operand * issued * plan.activation_width,
             product=self.product * lanes * _product_width(plan),
             total=self.total * lanes * plan.accumulator_width,
+            nonzero=nonzero,
         )
 
 
@@ -78,14 +99,28 @@ def _product_width(plan: Plan) -> int:
     return plan.activation_width + max(plan.weight_widths)
 
 
-def issues(plan: Plan) -> float:
+def skipped_elements(plan: Plan) -> dict[str, int]:
+    """Vectors whose zeros are skipped, and their elements."""
+    pairs = (pair for one in plan.operations for pair in zip(one.operation.terms, one.terms, strict=True))
+    return {term.source: laid.length for term, laid in pairs if laid.skips}
+
+
+def term_products(planned: PlannedOperation, group: int, nonzero: Nonzero) -> list[float]:
+    """Products of each row of a group, by term: one at least where zeros are skipped."""
+    pairs = zip(planned.operation.terms, planned.terms, strict=True)
+    return [
+        max(1.0, nonzero.get(term.source, laid.length)) if laid.skips else len(laid.columns[group])
+        for term, laid in pairs
+    ]
+
+
+def issues(plan: Plan, nonzero: Nonzero = EVERY) -> float:
     """Cycles with a product, per frame."""
-    return sum(frame.issued for frame in plan.frames) / len(plan.frames)
-
-
-def products_per_frame(plan: Plan) -> float:
-    """Products of all lanes, idle ones too, per frame."""
-    return issues(plan) * plan.lanes
+    executed = (planned for number in range(plan.rounds) for planned in plan.executed(number))
+    return sum(
+        one.frames * one.operation.repeat * sum(sum(term_products(one, group, nonzero)) for group in range(one.groups))
+        for one in executed
+    ) / (plan.rounds * plan.config.frames_per_fetch)
 
 
 def _order(planned: PlannedOperation) -> tuple[IntArray, IntArray]:
@@ -110,9 +145,9 @@ def _weights(planned: PlannedOperation, lanes: int) -> IntArray:
 
 
 def _changes(values: IntArray, width: int) -> int:
-    """Changed bits from each value of an axis 1 to the next."""
+    """Changed bits from each value of an axis 0 to the next."""
     mask = (1 << width) - 1
-    return int(np.bitwise_count((values[:, 1:] ^ values[:, :-1]) & mask).sum())
+    return int(np.bitwise_count((values[1:] ^ values[:-1]) & mask).sum())
 
 
 def _operands(planned: PlannedOperation, seen: dict[str, IntArray], previous: dict[str, IntArray]) -> IntArray:
@@ -127,10 +162,23 @@ def _operands(planned: PlannedOperation, seen: dict[str, IntArray], previous: di
     return np.concatenate(parts, axis=2)
 
 
+def _issued(planned: PlannedOperation, operands: IntArray) -> NDArray[np.bool_]:
+    """Which products are issued, shape as `operands` (batch, repeat, products): all but those of zeros skipped."""
+    group, column = _order(planned)
+    term = np.repeat(np.arange(len(planned.terms)), [laid.length for laid in planned.terms])[column]
+    skips = np.array([laid.skips for laid in planned.terms])[term]
+    issued = ~skips | (operands != 0)
+    passes = group * len(planned.terms) + term
+    first = np.flatnonzero(np.diff(passes, prepend=-1))
+    found = np.logical_or.reduceat(issued, first, axis=2)
+    issued[:, :, first] |= ~found  # a pass over nothing but zeros takes one product
+    return issued
+
+
 def _streams(
     plan: Plan, planned: PlannedOperation, seen: dict[str, IntArray], previous: dict[str, IntArray]
-) -> tuple[IntArray, IntArray, IntArray]:
-    """Operands (batch, issues), products and sums (batch, issues, lanes) of an operation, in order."""
+) -> tuple[NDArray[np.bool_], tuple[IntArray, ...]]:
+    """Of an operation, in order: which products are issued; operands (batch, products), products and sums of lanes."""
     group, column = _order(planned)
     operands = _operands(planned, seen, previous)[:, :, column]
     products = operands[..., None] * _weights(planned, plan.lanes)
@@ -143,23 +191,25 @@ def _streams(
     def in_order(values: IntArray) -> IntArray:
         return values.reshape(len(values), -1, plan.lanes)
 
-    return operands.reshape(len(operands), -1), in_order(products), in_order(totals)
+    issued = _issued(planned, operands).reshape(len(operands), -1)
+    return issued, (operands.reshape(len(operands), -1), in_order(products), in_order(totals))
 
 
-def _frames(plan: Plan, frames: IntArray) -> Iterator[tuple[IntArray, IntArray, IntArray]]:
-    """Streams of every frame, with the values before it in front."""
+def _frames(plan: Plan, frames: IntArray) -> Iterator[tuple[list[tuple[IntArray, ...]], dict[str, float]]]:
+    """Of every frame: the streams of each clip, and the elements that are not zero where zeros are skipped, of all."""
     golden = Golden(plan.model)
     state = golden.initial_state(len(frames))
-    last: tuple[IntArray, ...] | None = None
+    skipped = skipped_elements(plan)
     for number in range(frames.shape[1]):
         previous = dict(state.values)
         seen = golden.step(frames[:, number], state) | {"x": frames[:, number]}
-        parts = [_streams(plan, planned, seen, previous) for planned in plan.executed(number)]
-        now = [np.concatenate(one, axis=1) for one in zip(*parts, strict=True)]
-        if last is not None:
-            now = [np.concatenate([one, two], axis=1) for one, two in zip(last, now, strict=True)]
-        yield now[0], now[1], now[2]
-        last = tuple(one[:, -1:] for one in now)
+        executed = plan.executed(number)
+        parts = [_streams(plan, planned, seen, previous) for planned in executed]
+        issued = np.concatenate([one for one, _ in parts], axis=1)
+        now = [np.concatenate(one, axis=1) for one in zip(*(streams for _, streams in parts), strict=True)]
+        read = {term.source for planned in executed for term in planned.operation.terms} & skipped.keys()
+        counts = {name: float(np.count_nonzero(seen[name])) for name in read}
+        yield [tuple(one[clip][issued[clip]] for one in now) for clip in range(len(frames))], counts
 
 
 def find_rates(plan: Plan, frames: IntArray) -> Rates:
@@ -177,13 +227,19 @@ def find_rates(plan: Plan, frames: IntArray) -> Rates:
     Rates
         Means per frame.
     """
-    operand = product = total = 0
-    for operands, products, totals in _frames(plan, frames):
-        operand += _changes(operands, plan.activation_width)
-        product += _changes(products, _product_width(plan))
-        total += _changes(totals, plan.accumulator_width)
-    count = frames.shape[0] * frames.shape[1]
-    return Rates(operand / count, product / count, total / count)
+    widths = plan.activation_width, _product_width(plan), plan.accumulator_width
+    changed = np.zeros(3, np.int64)
+    nonzero: dict[str, list[float]] = defaultdict(list)
+    last: list[tuple[IntArray, ...]] = [()] * len(frames)
+    for streams, counts in _frames(plan, frames):
+        for clip, found in enumerate(streams):
+            joined = [np.concatenate(pair) for pair in zip(last[clip], found, strict=True)] if last[clip] else found
+            changed += [_changes(values, width) for values, width in zip(joined, widths, strict=True)]
+            last[clip] = tuple(values[-1:] for values in found)
+        for name, count in counts.items():
+            nonzero[name].append(count / len(frames))
+    operand, product, total = (changed / (frames.shape[0] * frames.shape[1])).tolist()
+    return Rates(operand, product, total, {name: sum(counts) / len(counts) for name, counts in nonzero.items()})
 
 
 @functools.lru_cache(maxsize=4)

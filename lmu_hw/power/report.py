@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = [
-    "CLOCK_TREE", "ESTIMATED", "KINDS", "MEASURED", "TABLE", "Area", "OperatingPoint", "Report", "Row", "Sums",
+    "CLOCK_TREE", "ESTIMATED", "KINDS", "MEASURED", "MIX", "TABLE", "Area", "OperatingPoint", "Report", "Row", "Sums",
     "frame_rate",
 ]
 
@@ -97,6 +97,10 @@ class Row:
     leakage: float
     area: float
     origin: str = MEASURED
+
+
+MIX = {"speech": 1, "noise": 9}
+"""What a spotter hears that listens all day: a part of speech to nine of background noise."""
 
 
 @dataclass(frozen=True)
@@ -243,8 +247,18 @@ class Report:
         leakage = sum(row.leakage for row in chosen) / self.point.frame_rate
         return Sums(dynamic, leakage, self.point.frame_rate)
 
+    def mixed(self) -> Sums | None:
+        """Mean energy of a frame of `MIX`; None if one of its sounds was not measured."""
+        if any(kind not in self.rows for kind in MIX):
+            return None
+        sums = {kind: self.sums(kind) for kind in MIX}
+        parts = sum(MIX.values())
+        dynamic = sum(part * sums[kind].dynamic for kind, part in MIX.items()) / parts
+        return Sums(dynamic, sums["noise"].leakage, self.point.frame_rate)
+
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
+        mixed = self.mixed()
         found = {
             "tier": self.tier,
             "technology": self.technology,
@@ -254,6 +268,7 @@ class Report:
             "idle_cycles_per_frame": self.point.idle_cycles,
             "error_band": self.band,
             "sounds": {kind: self._kind(kind) for kind in self.rows},
+            "mixed": None if mixed is None else {"parts": MIX, **mixed.to_dict()},
             "missing": list(self.missing),
             "area": self.area.to_dict(),
             "achievable_clock_hz": self.achievable_clock,

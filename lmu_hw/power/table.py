@@ -27,9 +27,6 @@ __all__ = ["Built", "Figures", "build", "counted_frame", "counted_size", "energy
 
 MACROS = "macros"
 
-UNMEASURED = ("skip_zero_elements", "isolate_operands", "shift_operand", "split_sums", "control_reset")
-"""Choices of a configuration that the accelerators which tables are made from do not have."""
-
 
 @dataclass(frozen=True)
 class Built:
@@ -72,14 +69,14 @@ def build(plan: Plan, memories: MemoryCosts, clock: float) -> Built:
 
 def counted_frame(plan: Plan, rates: Rates, built: Built) -> Counts:
     """Counts of a frame, the energy of the macros among them as a count of its own."""
-    counts, found, cycles = frame_counts(plan, rates, built.built_of), accesses(plan), plan.cycles_per_frame
+    counts, found = frame_counts(plan, rates, built.built_of), accesses(plan, rates.nonzero)
     for row in ("weight memory", "state memory", "finish", "interface"):
         counts[row]["macros"] = 0.0
     for memory in plan.memories:
         cost = built.macros.get(memory.name)
         if cost is not None:
             one = found[memory.name]
-            resting = cycles - one.reads - one.writes
+            resting = plan.cycles_per_frame - one.reads - one.writes
             energy = one.reads * cost.read + one.writes * cost.write + resting * cost.idle
             counts[row_of_memory(memory)]["macros"] += energy
     return counts
@@ -153,22 +150,20 @@ def estimate(plan: Plan, technology: Technology, point: OperatingPoint, rates: R
     Raises
     ------
     ValueError
-        If the accelerator has what no table was measured with.
+        If the table was not measured with the accelerator's levers.
     """
-    unknown = [name for name in UNMEASURED if getattr(plan.config, name)]
-    if unknown:
-        raise ValueError(f"tables do not know the effect of {', '.join(unknown)}: take the tier gates")
+    energies = technology.energies(plan.config)
     built = build(plan, technology.memories, point.clock)
-    frame = weigh(counted_frame(plan, rates, built), technology.frame)
-    rest = weigh(cycle_counts(plan, built.built_of), technology.cycle)
+    frame = weigh(counted_frame(plan, rates, built), energies.frame)
+    rest = weigh(cycle_counts(plan, built.built_of), energies.cycle)
     for row, energy in rest.items():
         frame[row] += energy * point.idle_cycles
     resting = sum(cost.idle for cost in built.macros.values())
     frame["state memory"] += resting * point.idle_cycles
     return Figures(
         frame=frame,
-        leakage=weigh(counted_size(plan, built, "leakage"), technology.leakage),
-        area=weigh(counted_size(plan, built, "area"), technology.area),
+        leakage=weigh(counted_size(plan, built, "leakage"), energies.leakage),
+        area=weigh(counted_size(plan, built, "area"), energies.area),
         macro_area=sum(cost.area for cost in built.macros.values()),
     )
 
@@ -221,6 +216,6 @@ def report(
         point=point,
         rows=rows,
         area=Area(total, figures.macro_area, gates, technology.memories.model and figures.macro_area > 0),
-        band=technology.band(tier),
+        band=technology.energies(plan.config).band(tier),
         missing=("glitches",),
     )

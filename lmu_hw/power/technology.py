@@ -8,18 +8,21 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from lmu_hw.config import LEVERS, AcceleratorConfig
 from lmu_hw.flows.liberty import Library
 from lmu_hw.flows.memory_cost import Cost, Usage, flip_flop_cost, multiplexer_cost
 from lmu_hw.flows.sram import Macro
 from lmu_hw.flows.tiling import macros_by_depth, tile_macros
+from lmu_hw.plan import Plan
 from lmu_hw.power.features import Counts
-from lmu_hw.power.rates import TypicalRates
+from lmu_hw.power.rates import Rates, TypicalRates
 from lmu_hw.power.report import CLOCK_TREE
 from lmu_hw.power.rows import ROWS
 from lmu_hw.tensor_file import parse_json, write_whole
 
 __all__ = [
     "Check",
+    "Energies",
     "Energy",
     "MacroCost",
     "MemoryCosts",
@@ -31,8 +34,14 @@ __all__ = [
 ]
 
 SCHEMA = "lmu-hw/technology"
-VERSION = 1
+VERSION = 2
 FOLDER = "technologies"
+
+PRICED = ("lanes", "weights", "state", "interface", "smoothing", *LEVERS)
+"""Choices of a configuration that energies can hold for."""
+
+COUNTED = ("skip_zero_blocks", "skip_zero_elements")
+"""Levers whose effect is in the counts of a plan."""
 
 
 class TechnologyError(ValueError):
@@ -169,6 +178,74 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Energies:
+    """What the counts of accelerators cost that have the same levers, as measured with such accelerators.
+
+    Parameters
+    ----------
+    levers : tuple of str
+        Those of `lmu_hw.config.LEVERS` that are on, without those whose effect is in the counts: `COUNTED`.
+    frame, cycle : dict of str to dict of str to float
+        Joule for each of the counts of `lmu_hw.power.features.frame_counts` and `cycle_counts`.
+    leakage, area : dict of str to dict of str to float
+        Watt and square micrometre for each of `size_counts`.
+    rates, skipping : dict of str to TypicalRates
+        By kind of sound; `skipping` where zero elements are skipped, empty if that was not measured.
+    checks : tuple of Check
+        Against gates.
+    """
+
+    levers: tuple[str, ...]
+    frame: Counts
+    cycle: Counts
+    leakage: Counts
+    area: Counts
+    rates: dict[str, TypicalRates]
+    skipping: dict[str, TypicalRates]
+    checks: tuple[Check, ...]
+
+    def know(self, config: AcceleratorConfig) -> bool:
+        """Whether they hold for a configuration."""
+        on = tuple(name for name in LEVERS if name not in COUNTED and getattr(config, name))
+        return on == self.levers and (bool(self.skipping) or not config.skip_zero_elements)
+
+    def typical(self, plan: Plan) -> dict[str, Rates]:
+        """Typical changes per frame of an accelerator, by kind of sound."""
+        rates = self.skipping if plan.config.skip_zero_elements else self.rates
+        return {kind: one.rates(plan) for kind, one in rates.items()}
+
+    def band(self, tier: str) -> float:
+        """Largest error of a tier, whole or dynamic, on designs that were not fitted, as a part; NaN without any."""
+        errors = [abs(error) for check in self.checks if not check.fitted for error in check.errors(tier)]
+        return max(errors, default=math.nan)
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        skipping = ("skip_zero_elements (or not)",) if self.skipping else ()
+        return ", ".join((*skipping, *self.levers)) or "none"
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Energies":
+        """Energies from their JSON form.
+
+        Raises
+        ------
+        ValueError
+            If rows are missing or unknown.
+        """
+        rates = {
+            name: {kind: TypicalRates(**one) for kind, one in data[name].items()} for name in ("rates", "skipping")
+        }
+        checks = tuple(Check.from_dict(one) for one in data["checks"])
+        found = cls(**data | rates | {"checks": checks, "levers": tuple(data["levers"])})
+        for name in ("frame", "leakage", "area"):
+            if set(data[name]) != {*ROWS, CLOCK_TREE}:
+                raise ValueError(f"{name} must hold the rows {', '.join((*ROWS, CLOCK_TREE))}")
+        return found
+
+
+@dataclass(frozen=True)
 class Technology:
     """Energies of a technology.
 
@@ -182,18 +259,12 @@ class Technology:
         In volt.
     temperature : float
         In degrees Celsius.
-    frame, cycle : dict of str to dict of str to float
-        Joule for each of the counts of `lmu_hw.power.features.frame_counts` and `cycle_counts`.
-    leakage, area : dict of str to dict of str to float
-        Watt and square micrometre for each of `size_counts`.
+    sets : tuple of Energies
+        By levers, no two with the same.
     memories : MemoryCosts
         What memories are made of.
     gate_area : float
         Of a NAND2, in square micrometre.
-    rates : dict of str to TypicalRates
-        By kind of sound.
-    checks : tuple of Check
-        Against gates.
     provenance : dict
         Liberty files and their hashes, tools, designs.
     """
@@ -202,21 +273,30 @@ class Technology:
     node: float | None
     voltage: float
     temperature: float
-    frame: Counts
-    cycle: Counts
-    leakage: Counts
-    area: Counts
+    sets: tuple[Energies, ...]
     memories: MemoryCosts
     gate_area: float
-    rates: dict[str, TypicalRates]
-    checks: tuple[Check, ...]
     provenance: dict[str, Any]
 
+    def energies(self, config: AcceleratorConfig) -> Energies:
+        """Those that hold for a configuration.
 
-    def band(self, tier: str) -> float:
-        """Largest error of a tier, whole or dynamic, on designs that were not fitted, as a part; NaN without any."""
-        errors = [abs(error) for check in self.checks if not check.fitted for error in check.errors(tier)]
-        return max(errors, default=math.nan)
+        Raises
+        ------
+        ValueError
+            If none was measured with its levers.
+        """
+        others = [
+            one.name for one in fields(config) if one.name not in PRICED and getattr(config, one.name) != one.default
+        ]
+        if others:
+            raise ValueError(f"the table {self.name} does not know {', '.join(others)}: take the tier gates")
+        for one in self.sets:
+            if one.know(config):
+                return one
+        on = ", ".join(name for name in LEVERS if getattr(config, name)) or "none"
+        known = "; or ".join(one.name for one in self.sets)
+        raise ValueError(f"the table {self.name} does not know the levers {on}, but {known}: take the tier gates")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form, the inverse of `from_dict`."""
@@ -240,14 +320,13 @@ class Technology:
         try:
             found = {name: data[name] for name in names} | {
                 "memories": MemoryCosts.from_dict(data["memories"]),
-                "checks": tuple(Check.from_dict(one) for one in data["checks"]),
-                "rates": {kind: TypicalRates(**one) for kind, one in data["rates"].items()},
+                "sets": tuple(Energies.from_dict(one) for one in data["sets"]),
             }
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"a part of the table is not as expected ({error})") from None
-        for name in ("frame", "leakage", "area"):
-            if not isinstance(found[name], dict) or set(found[name]) != {*ROWS, CLOCK_TREE}:
-                raise ValueError(f"{name} must hold the rows {', '.join((*ROWS, CLOCK_TREE))}")
+        levers = [one.levers for one in found["sets"]]
+        if not levers or len(set(levers)) != len(levers):
+            raise ValueError("sets must be one or more, no two with the same levers")
         return cls(**found)
 
 

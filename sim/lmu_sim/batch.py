@@ -124,7 +124,8 @@ class BatchSimulator:
 
     Every clip starts from the zero state. Under the ``keep`` policy the accelerator is reset before each clip. Under
     ``pulse`` the first element of each clip comes with a pulse on ``clear``, and under ``utterance`` the last element
-    of each is marked ``end``, with no reset between the clips. Inputs are always valid and outputs always ready.
+    of each is marked ``end``, with no reset between the clips. Inputs are always valid and outputs always ready. With
+    `frames_per_fetch`, frames of zeros fill the last round of each clip; what comes of them is left out.
 
     Parameters
     ----------
@@ -176,8 +177,10 @@ class BatchSimulator:
         clips = _checked_frames(self.plan, frames)
         if processes < 1:
             raise ValueError(f"processes must be a positive integer, not {processes!r}")
+        kept, labels = clips.shape[1] // self.plan.period, self.plan.model.outputs
+        clips = np.pad(clips, ((0, 0), (0, -clips.shape[1] % self.plan.config.frames_per_fetch), (0, 0)))
         count, steps, _ = clips.shape
-        due, labels = steps // self.plan.period, self.plan.model.outputs
+        due = steps // self.plan.period
         if not steps:
             nothing = np.zeros((count, 0, 2), np.int64)
             return BatchResult(np.zeros((count, 0, labels), np.int64), nothing, np.zeros(count, np.int64), 0.0)
@@ -203,7 +206,7 @@ class BatchSimulator:
             records = np.concatenate([np.fromfile(scratch / f"out{first}", record) for first, _ in shares])
         if len(records) != count:
             raise RuntimeError(f"the simulation gave {len(records)} clips, not {count}")
-        logits, decisions = records["logits"].astype(np.int64), records["decisions"].astype(np.int64)
+        logits, decisions = (records[name][:, :kept].astype(np.int64) for name in ("logits", "decisions"))
         return BatchResult(logits, decisions, records["cycles"].astype(np.int64), seconds)
 
 

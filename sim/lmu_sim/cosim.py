@@ -21,9 +21,20 @@ from lmu_hw.operations import output_name
 from lmu_hw.plan import Plan
 from lmu_hw.program import QuantizedModel
 from lmu_hw.smoothing import detect
-from lmu_hw.timing import Nonzero, all_zero, frame_timing, latency, stream_starts
+from lmu_hw.timing import FrameTiming, Nonzero, all_zero, frame_timing, latency, stream_starts
 from lmu_sim.runner import WAVES, Simulator, build, run
-from lmu_sim.stimulus import Expected, Frame, check, elements, gives_logits, logit_frames, reference, slots, stimulus
+from lmu_sim.stimulus import (
+    Expected,
+    Frame,
+    check,
+    elements,
+    gives_logits,
+    in_rounds,
+    logit_frames,
+    reference,
+    slots,
+    stimulus,
+)
 
 __all__ = ["STALLS", "CosimResult", "Mismatch", "cosim"]
 
@@ -485,7 +496,9 @@ class _Comparison:
     def __init__(self, plan: Plan, model: QuantizedModel, sent: Sequence[Frame], trace: _Trace, replay: str):
         self.plan, self.model, self.sent, self.trace, self.replay = plan, model, sent, trace, replay
         self.golden = Golden(model)
-        self.expected, self.saturated = reference(model, sent)
+        computed, self.saturated = reference(model, sent)
+        self.rounds = in_rounds(plan, computed)
+        self.expected = [one for frames in self.rounds for one in frames]
         self.formats = {name: vector.format for name, vector in self.golden.vectors.items()}
         self.blocks: dict[str, list[int]] = {name: [0, 0] for name in self.formats if name != "x"}
         self.blocks |= {name: [0, 0] for name in ("logits", "decision.label", "decision.score", "frame_error")}
@@ -520,12 +533,13 @@ class _Comparison:
     def _completed(self, segment: _Segment, frames: list[Expected]) -> int:
         """How many frames must be complete at the reset that ends a segment.
 
-        When a frame's first product is issued, all products of the frame before it were; its last rows follow within a
-        number of cycles.
+        When the first product of a frame, or round, is issued, all products of the one before it were; its last rows
+        follow within a number of cycles.
         """
-        tail = self.plan.lanes + self.plan.write_latency + 2
+        size = self.plan.config.frames_per_fetch
+        tail = size * self.plan.lanes + self.plan.write_latency + 2
         whole = sum(cycle <= segment.ended - tail for cycle in segment.started) - 1
-        return min(max(whole, 0), len(frames))
+        return min(max(whole, 0) * size, len(frames))
 
     def _note(self, block: str, order: tuple[int, int], element: int, expected: int | None, got: Got | None) -> None:
         self.blocks[block][1] += 1
@@ -561,29 +575,36 @@ class _Comparison:
             self._note(block, order, first + place, None, got[place])
 
     def _elements(self, segment: _Segment, frames: list[Expected], needed: int) -> None:
-        """Elements that left the finish block: frame by frame, operation by operation."""
+        """Elements that left the finish block: frame by frame, or round by round, operation by operation."""
         groups = self._split(segment)
         operations = self.golden.operations
-        for place in range(max(len(groups), len(frames))):
-            got = groups[place] if place < len(groups) else {}
-            if place >= len(frames):
-                for index, rows in got.items():
-                    target = operations[index].target if 0 <= index < len(operations) else output_name(self.model)
-                    self._compare(target, (len(self.sent), index), 0, np.array([], np.int64), rows)
-                continue
-            one = frames[place]
-            left = dict(got)
-            for index, target, start, values in elements(self.golden, one):
-                rows = left.pop(index, [])
-                self._compare(target, (one.frame, index), start, values, rows, partial=place >= needed)
+        rounds = in_rounds(self.plan, frames)
+        for place in range(max(len(groups), len(rounds))):
+            left = dict(groups[place]) if place < len(groups) else {}
+            members = rounds[place] if place < len(rounds) else []
+            seen = dict.fromkeys(left, 0)
+            for number, one in enumerate(members):
+                partial = place * len(members) + number >= needed
+                for index, target, start, values in elements(self.golden, one):
+                    rows = self._of_frame(index, left.get(index, []), seen.get(index, 0), values.size)
+                    seen[index] = seen.get(index, 0) + 1
+                    self._compare(target, (one.frame, index), start, values, rows, partial)
             for index, rows in left.items():
-                target = operations[index].target if 0 <= index < len(operations) else output_name(self.model)
-                self._compare(target, (one.frame, index), 0, np.array([], np.int64), rows)
+                size = operations[index].repeat * operations[index].rows if 0 <= index < len(operations) else 0
+                target = operations[index].target if size else output_name(self.model)
+                order = (members[-1].frame if members else len(self.sent), index)
+                done = seen[index] * size
+                self._compare(target, order, done, np.array([], np.int64), rows[done:])
+
+    def _of_frame(self, index: int, rows: list[Got], number: int, size: int) -> list[Got]:
+        """Elements of one frame of a round, those computed together coming row by row."""
+        sums = self.plan.operations[index].sums
+        return rows[number : sums * size : sums] if sums > 1 else rows[number * size : (number + 1) * size]
 
     def _split(self, segment: _Segment) -> list[dict[int, list[Got]]]:
-        """Elements by frame and operation: a frame ends where the operation's index falls, or all are there."""
+        """Elements by frame, or round, and operation: it ends where the operation's index falls, or all are there."""
         widths = max(step.output.signed_width for step in self.plan.narrow_steps)
-        sizes = [op.repeat * op.rows for op in self.golden.operations]
+        sizes = [one.operation.repeat * one.operation.rows * one.frames for one in self.plan.operations]
         groups: list[dict[int, list[Got]]] = []
         last = len(sizes)
         for cycle, index, value in segment.elements:
@@ -667,26 +688,27 @@ class _Comparison:
         """Measured and planned intervals, or latencies if the frames were spaced.
 
         Intervals count where a whole stride period and the next frame came without a gap: no malformed frame, no clear
-        that starts the strides anew.
+        that starts the strides anew. With `frames_per_fetch` they are those from round to round.
         """
         segment = self.trace.segments[-1]
         accepted = {index: cycle for cycle, index in segment.accepted}
-        giving = [one for one in self.expected if output_name(self.model) in one.values]
         if spaced:
+            planned = [pair for frames in self.rounds for pair in self._latencies(frames)]
             pairs = [
-                (offered - accepted[one.frame], self._latency(one))
-                for one, (_, offered, _) in zip(giving, segment.decisions, strict=False)
-                if one.frame in accepted
+                (offered - accepted[last], cycles)
+                for (last, cycles), (_, offered, _) in zip(planned, segment.decisions, strict=False)
+                if last in accepted
             ]
             return (), tuple(pairs)
         pairs = []
         steady = 0
         intervals = self._intervals()
-        for place, (one, after) in enumerate(itertools.pairwise(self.expected)):
+        for place, (one, after) in enumerate(itertools.pairwise(self.rounds)):
             steady += 1
-            if after.frame != one.frame + 1 or after.phase != one.phase + 1:
+            apart = len(one) + len(after) - 1
+            if after[-1].frame != one[0].frame + apart or after[-1].phase != one[0].phase + apart:
                 steady = 0
-            elif steady > self.plan.period and place + 1 < len(segment.started):
+            elif steady > self.plan.rounds and place + 1 < len(segment.started):
                 interval = segment.started[place + 1] - segment.started[place]
                 pairs.append((interval, intervals[place]))
         return tuple(pairs), ()
@@ -696,24 +718,29 @@ class _Comparison:
         names = (name for name in all_zero(self.plan) if name in one.values)
         return {name: int(np.count_nonzero(one.values[name])) for name in names}
 
-    def _latency(self, one: Expected) -> int:
-        """Planned latency of a frame, that of its data where it depends on them."""
-        if self.plan.skipping_memories:
-            return latency(self.plan, one.phase, self._nonzero(one))
-        return self.plan.frames[one.phase % self.plan.period].latency
+    def _timing(self, frames: Sequence[Expected]) -> FrameTiming:
+        """Planned timing of a frame, or round."""
+        return self.plan.frames[frames[0].phase // len(frames) % self.plan.rounds]
+
+    def _latencies(self, frames: Sequence[Expected]) -> list[tuple[int, int]]:
+        """For each output the frame that it waits for, and the planned latency, that of its data where it depends."""
+        if self.plan.skipping_memories and self._timing(frames).output:
+            return [(frames[-1].frame, latency(self.plan, frames[0].phase, self._nonzero(frames[0])))]
+        return [(frames[-1].frame, cycles) for cycles in self._timing(frames).latencies]
 
     def _intervals(self) -> list[int]:
-        """Planned cycles from each frame to the next one, those of their data where they depend on them."""
+        """Planned cycles from each round to the next one, those of their data where they depend on them."""
         if self.plan.skipping_memories:
             starts = stream_starts(self.plan, ((one.phase, self._nonzero(one)) for one in self.expected))
             return [after - before for before, after in itertools.pairwise(starts)]
-        return [self.plan.frames[one.phase % self.plan.period].interval for one in self.expected]
+        return [self._timing(frames).interval for frames in self.rounds]
 
-    def _accesses(self, one: Expected) -> dict[str, int]:
-        """Planned accesses of a frame, those of its data where they depend on them."""
+    def _accesses(self, frames: Sequence[Expected]) -> dict[str, int]:
+        """Planned accesses of a round, those of its data where they depend on them."""
         if self.plan.skipping_memories:
-            return frame_timing(self.plan, self.plan.executed(one.phase), self._nonzero(one), 0, 0).accesses
-        return self.plan.frames[one.phase % self.plan.period].accesses
+            one = frames[0]
+            return frame_timing(self.plan, self.plan.executed(one.phase), self._nonzero(one)).accesses
+        return self._timing(frames).accesses
 
     def accesses(self) -> dict[str, tuple[int, int]]:
         """Reads of the weight memories, the parameters and all data memories together."""
@@ -725,8 +752,8 @@ class _Comparison:
             if memory.kind in ("data", "weights", "parameters"):
                 measured[name] = measured.get(name, 0) + count
         planned = dict.fromkeys(measured, 0)
-        for one in self.expected:
-            found = self._accesses(one)
+        for frames in self.rounds:
+            found = self._accesses(frames)
             for name in planned:
                 planned[name] += found[name]
         return {name: (measured[name], planned[name]) for name in measured}

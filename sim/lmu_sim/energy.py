@@ -7,6 +7,9 @@ what it would hold in a run of the whole clip from reset, and the counts are the
 
 What depends on the number of frames only (which copy of a state is the old one, the place in the stride period) is
 taken from a short run after reset.
+
+With several frames for each fetch of a weight, clips are sequences of rounds of so many frames, and a window is that
+of a round.
 """
 
 import os
@@ -77,13 +80,14 @@ class FrameRun:
     netlist : Netlist
         Of the accelerator.
     window : int
-        Clock cycles that are counted for a frame: from its first element until all is at rest again.
+        Clock cycles that are counted for a frame: from its first element until all is at rest again; with
+        `frames_per_fetch` its share of those of a round.
     kinds : dict of str to FrameCounts
         By the kind of clips.
     """
 
     netlist: Netlist
-    window: int
+    window: float
     kinds: Mapping[str, FrameCounts]
 
     def activity(self, kind: str, cycles: float, period: float) -> Activity:
@@ -126,19 +130,28 @@ def _pieces(clips: int, length: int, warm_up: int, most: int) -> list[_Piece]:
     return [_Piece(clip, first, min(size, length - first)) for clip in range(clips) for first in starts]
 
 
+def _rounds(clips: IntArray, frames: int) -> IntArray:
+    """Clips of shape (clips, frames, inputs) as whole rounds, (clips, rounds, frames of a round, inputs)."""
+    count = clips.shape[1] // frames
+    return clips[:, : count * frames].reshape(len(clips), count, frames, -1)
+
+
 class _Reference:
-    """The golden model on some clips: what comes out of every frame, and the states before it."""
+    """The golden model on some clips: what comes out of every round, and the states before it."""
 
     def __init__(self, gates: FrameGates, clips: IntArray):
         golden = Golden(gates.plan.model)
         state = golden.initial_state(len(clips))
-        self.clips = clips
+        self.rounds = _rounds(clips, gates.frames)
         self.states: dict[tuple[int, str], list[IntArray]] = {key: [] for key in gates.states}
-        self.logits: list[IntArray | None] = []
-        for frame in clips.transpose(1, 0, 2):
+        self.logits: list[IntArray] = []
+        labels = gates.plan.model.outputs
+        for frames in self.rounds.transpose(1, 2, 0, 3):
             for (layer, kind), found in self.states.items():
                 found.append(state.values[f"layer{layer}.{kind}"])
-            self.logits.append(golden.step(frame, state).get("logits"))
+            logits = [golden.step(frame, state).get("logits") for frame in frames]
+            due = [one for one in logits if one is not None]
+            self.logits.append(np.stack(due, axis=1) if due else np.zeros((len(clips), 0, labels), np.int64))
 
 
 class _Batch:
@@ -165,24 +178,25 @@ class _Batch:
             if window >= self.warm_up:
                 simulator.count_runs(active)
             # A run whose piece has ended goes on with some frame, uncounted.
-            places = [(piece.clip, min(start + window, self.reference.clips.shape[1] - 1))
+            places = [(piece.clip, min(start + window, self.reference.rounds.shape[1] - 1))
                       for start, piece in zip(starts, pieces, strict=True)]  # fmt: skip
-            found = gates.compute(simulator, np.array([self.reference.clips[place] for place in places]))
+            found = gates.compute(simulator, np.array([self.reference.rounds[place] for place in places]))
             equal = sum(self._compared(*places[run], found, run) for run in active)
             compared += equal if window >= self.warm_up else 0
             done()
         busy = simulator.counts()
         simulator.start_counting()
         simulator.run({}, IDLE_CYCLES)
-        return FrameCounts(sum(piece.count for piece in pieces), busy, simulator.counts(), compared)
+        frames = gates.frames * sum(piece.count for piece in pieces)
+        return FrameCounts(frames, busy, simulator.counts(), compared)
 
     def _compared(self, clip: int, frame: int, found: Mapping[str, list[list[Beat]]], run: int) -> int:
-        logits = self.reference.logits[frame]
-        expected = None if logits is None else logits[clip]
+        expected = self.reference.logits[frame][clip]
         different = self.gates.difference(found["o_logits"][run], found["o_decision"][run], expected)
         if different:
-            raise FrameError(f"frame {frame} of clip {clip} ({self.kind}): {different}")
-        return 0 if expected is None else expected.size + 2
+            last = self.gates.frames * (frame + 1) - 1
+            raise FrameError(f"frame {last} of clip {clip} ({self.kind}): {different}")
+        return expected.size + 2 * len(expected)
 
 
 def run_frames(
@@ -231,20 +245,21 @@ def run_frames(
     jobs = os.cpu_count() or 1 if jobs is None else jobs
     gates = FrameGates(netlist, plan)
     for kind, frames in given.items():
-        if frames.ndim != 3 or not len(frames) or frames.shape[1] <= gates.warm_up:
+        least = gates.frames * (gates.warm_up + 1)
+        if frames.ndim != 3 or not len(frames) or frames.shape[1] < least:
             raise ValueError(
-                f"clips of {kind} must have shape (clips, frames, {plan.model.inputs}) with more than {gates.warm_up} "
+                f"clips of {kind} must have shape (clips, frames, {plan.model.inputs}) with more than {least - 1} "
                 f"frames, not {frames.shape}"
             )
     batches = []
     for kind, frames in given.items():
         reference = _Reference(gates, frames)
         shares = max(1, jobs // len(given))
-        pieces = _pieces(len(frames), frames.shape[1], gates.warm_up, shares * MAX_RUNS)
+        pieces = _pieces(len(frames), frames.shape[1] // gates.frames, gates.warm_up, shares * MAX_RUNS)
         many = max(min(shares, -(-len(pieces) // MAX_RUNS)), -(-len(pieces) // MAX_RUNS))
         batches += [_Batch(gates, kind, reference, pieces[first::many]) for first in range(many)]
     _prepare(gates, batches, progress)
-    return FrameRun(netlist, gates.window, _together(batches, jobs, progress))
+    return FrameRun(netlist, gates.window / gates.frames, _together(batches, jobs, progress))
 
 
 def _prepare(gates: FrameGates, batches: Sequence[_Batch], progress: Progress | None) -> None:

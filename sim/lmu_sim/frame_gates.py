@@ -26,7 +26,7 @@ class FrameGates:
     A frame gets a window of `window` cycles, at whose end all is at rest, however many cycles its computation takes.
     After `warm_up` frames from a given state of the network, every register holds what it would hold after a longer
     past: that is one stride period, or two where the copies of a hidden state, and with them the memories that are
-    read, take turns from period to period.
+    read, take turns from period to period. With `frames_per_fetch` a frame, here, is a round of so many.
 
     Parameters
     ----------
@@ -47,12 +47,13 @@ class FrameGates:
         self.netlist, self.plan = netlist, plan
         self.output = vectors(plan.model)[output_name(plan.model)].format
         slowest = max(max(one.latency, one.interval) for one in plan.frames)
-        self.window = plan.model.inputs + slowest + 2 * plan.model.outputs + plan.lanes + 8
+        self.frames = plan.config.frames_per_fetch
+        self.window = self.frames * (plan.model.inputs + plan.lanes) + slowest + 2 * plan.model.outputs + 8
         self.states = {
             (term.layer, term.state): term.location for one in plan.operations for term in one.terms if term.state
         }
         twice = any(kind == "h" and len(location.memories) > 1 for (_, kind), location in self.states.items())
-        self.warm_up = plan.period * (2 if twice else 1)
+        self.warm_up = plan.rounds * (2 if twice else 1)
         used = {index for location in self.states.values() for index in location.memories}
         self._memories = {index: self._stored(plan.data_memories[index].name) for index in sorted(used)}
         self._simulator = GateSimulator(netlist)
@@ -78,12 +79,12 @@ class FrameGates:
         Valid flags are set after one stride period; which copy of a state is the old one alternates, and repeats
         after two.
         """
-        period = self.plan.period
+        period = self.plan.rounds
         return period + (frame - period) % (2 * period)
 
     def advance(self, done: int) -> None:
         """Compute one more frame after reset, the `done`-th, of zeros, and keep the state behind it."""
-        self.compute(self._simulator, np.zeros((1, self.plan.model.inputs), dtype=np.int64))
+        self.compute(self._simulator, np.zeros((1, self.frames, self.plan.model.inputs), dtype=np.int64))
         self._saved[done] = self._simulator.save()
 
     def simulator(self, starts: Sequence[int]) -> GateSimulator:
@@ -122,11 +123,14 @@ class FrameGates:
         old = [self._old(location, layer, kind, self.control_frames(start)) for start in starts]
         for index in sorted(set(old)):
             runs = [run for run, other in enumerate(old) if other == index]
-            self._memories[index].poke(simulator, location.base, values.T, runs)
+            # Of several frames that are kept, the last one is read; the others are written first.
+            self._memories[index].poke(simulator, location.base, values.T.repeat(location.copies, axis=0), runs)
 
     def _old(self, location: Location, layer: int, kind: str, frames: int) -> int:
         """Memory that holds the old copy of a state some frames after reset."""
-        every = int(np.prod(self.plan.model.strides[: layer + (kind == "h")], dtype=np.int64))
+        if location.frames > 1:
+            return location.memories[-1]
+        every = int(np.prod(self.plan.round_strides[: layer + (kind == "h")], dtype=np.int64))
         return location.memories[frames // every % len(location.memories)]
 
     def compute(self, simulator: GateSimulator, frames: IntArray) -> dict[str, list[list[Beat]]]:
@@ -136,8 +140,8 @@ class FrameGates:
         ----------
         simulator : GateSimulator
             Any of this netlist.
-        frames : ndarray of int64, shape (runs, inputs)
-            A frame for each run.
+        frames : ndarray of int64, shape (runs, frames, inputs)
+            A round for each run.
 
         Returns
         -------
@@ -146,29 +150,29 @@ class FrameGates:
         """
         width = self.plan.model.input.width
         beats = frames & ((1 << width) - 1)
-        beats[:, -1] |= 1 << width
-        expected = {"o_logits": self.plan.model.outputs, "o_decision": 1}
-        return simulator.stream("i", beats, expected, cycles=self.window)
+        beats[:, :, -1] |= 1 << width
+        expected = {"o_logits": self.frames * self.plan.model.outputs, "o_decision": self.frames}
+        return simulator.stream("i", beats.reshape(len(beats), -1), expected, cycles=self.window)
 
-    def difference(self, logits: list[Beat], decision: list[Beat], expected: IntArray | None) -> str:
-        """Compare what came out of a run with the golden logits, None if none are due.
+    def difference(self, logits: list[Beat], decisions: list[Beat], expected: IntArray) -> str:
+        """Compare what came out of a run with the golden logits, of shape (outputs due, labels).
 
         Returns
         -------
         str
             What differs, nothing if all is equal.
         """
-        due = 0 if expected is None else expected.size
-        if len(logits) != due or len(decision) != (due > 0):
-            return f"{len(logits)} logits and {len(decision)} decisions came, {due} and {int(due > 0)} were expected"
-        if expected is None:
-            return ""
+        due, labels = expected.shape
+        if len(logits) != due * labels or len(decisions) != due:
+            return (
+                f"{len(logits)} logits and {len(decisions)} decisions came, {due * labels} and {due} were expected"
+            )
         mask = (1 << self.output.width) - 1
-        for label, (beat, value) in enumerate(zip(logits, expected.tolist(), strict=True)):
+        for place, (beat, value) in enumerate(zip(logits, expected.ravel().tolist(), strict=True)):
             if beat.payload & mask != value & mask:
-                return f"logit {label} is {beat.payload & mask:#x}, not {value & mask:#x}"
-        label, score = (int(one) for one in decide(expected))
-        bits = max(1, (expected.size - 1).bit_length())
-        if decision[0].payload != label | (score & mask) << bits:
-            return f"the decision is {decision[0].payload:#x}, not label {label} with score {score}"
+                return f"logit {place % labels} is {beat.payload & mask:#x}, not {value & mask:#x}"
+        bits = max(1, (labels - 1).bit_length())
+        for beat, label, score in zip(decisions, *(one.tolist() for one in decide(expected)), strict=True):
+            if beat.payload != label | (score & mask) << bits:
+                return f"the decision is {beat.payload:#x}, not label {label} with score {score}"
         return ""

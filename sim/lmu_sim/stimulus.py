@@ -1,5 +1,6 @@
 """What a cosimulation sends, and what the golden model says must come of it."""
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -203,6 +204,13 @@ def reference(model: QuantizedModel, frames: Sequence[Frame]) -> tuple[list[Expe
         if frame.reset_after:
             segment += 1
     return expected, saturated
+
+
+def in_rounds(plan: Plan, frames: Sequence[Expected]) -> list[list[Expected]]:
+    """Frames that an accelerator computes together; those at the end of a segment that fill no round never are."""
+    size = plan.config.frames_per_fetch
+    segments = [list(group) for _, group in itertools.groupby(frames, key=lambda one: one.segment)]
+    return [one[first : first + size] for one in segments for first in range(0, len(one) - size + 1, size)]
 
 
 def elements(golden: Golden, expected: Expected) -> list[tuple[int, str, int, IntArray]]:

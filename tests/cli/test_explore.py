@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 
 from lmu_hw import program_file
@@ -20,6 +21,8 @@ from lmu_hw.cli.console import CommandError
 from lmu_hw.cli.main import main
 from lmu_hw.cli.quantity import AREA, FREQUENCY, POWER, TIME, quantity
 from lmu_hw.cli.workers import workers
+from lmu_hw.config import LEVERS, AcceleratorConfig
+from lmu_hw.explore.sweep import TOGETHER
 from lmu_hw.power.designs import Cut, cut
 from lmu_hw.power.technology import load_technology
 from lmu_quantize import zoo
@@ -73,14 +76,14 @@ def refused(capsys, *arguments):
 def test_a_sweep_finds_its_front_and_its_best(models, threads, tmp_path, capsys):
     out = tmp_path / "sweep"
     lists = ("--lanes", "2,4", "--weights", "rom,ram", "--technology", "ihp-sg13g2,sky130A", "--clock", "auto,2MHz,20k")
-    found = explored(out, *models, *lists, "--max-latency", "1ms", "--jobs", 1)
+    found = explored(out, *models, *lists, "--max-latency", "42ms", "--jobs", 1)
     assert found["points"] == 2 * 2 * 2 * 2 * 3
     points = rows(out)
     assert len(points) == found["points"] - found["refused"]
     assert [row for row in points if row["front"] == "0"] == [
         {key: "" if value is None else str(value) for key, value in row.items()} for row in found["front"]
     ]
-    best = min((row for row in points if float(row["latency_ms"]) <= 1), key=lambda row: float(row["power_uW"]))
+    best = min((row for row in points if float(row["latency_ms"]) <= 42), key=lambda row: float(row["power_uW"]))
     assert found["best"]["power_uW"] == float(best["power_uW"])
     for row in points:
         assert float(row["clock_Hz"]) >= float(row["slowest_clock_Hz"])
@@ -91,6 +94,26 @@ def test_a_sweep_finds_its_front_and_its_best(models, threads, tmp_path, capsys)
     assert "best power within the limits" in printed
     for name in ("front.svg", "clock.svg"):
         assert (out / name).read_text().startswith("<?xml")
+
+
+def test_pandas_reads_the_points(models, threads, tmp_path):
+    out = tmp_path / "sweep"
+    found = explored(out, *models, "--lanes", "2,3", "--set", "skip_zero_blocks=false,true", "--clock", "auto,2MHz")
+    points = pandas.read_csv(out / "points.csv")
+    assert len(points) == found["points"] == 16
+    kinds = {name: dtype.kind for name, dtype in points.dtypes.items()}
+    assert {kinds[name] for name in ("lanes", "front")} == {"i"}
+    assert {kinds[name] for name in (*LEVERS, "clock_is_slowest")} == {"b"}
+    numbers = [name for name in points if name.endswith(("_Hz", "_ms", "_frame", "_uW", "_um2"))]
+    assert len(numbers) == 13
+    assert {kinds[name] for name in (*numbers, "accuracy", "lane_utilisation")} == {"f"}
+    assert points["accuracy"].isna().all()
+    assert points["gates_power_uW"].isna().all()
+    assert set(points["model"]) == set(models)
+    assert set(points["weights"]) == {"rom"}
+    best = points.loc[points["power_uW"].idxmin()]
+    assert best.power_uW == found["best"]["power_uW"]
+    assert list(points[points["front"] == 0]["nJ_per_frame"]) == [one["nJ_per_frame"] for one in found["front"]]
 
 
 def test_a_point_of_the_sweep_is_what_power_says(threads, tmp_path):
@@ -298,11 +321,14 @@ def test_gates_confirm_the_front(threads, tmp_path, monkeypatch, capsys):
     chosen = slice(None, None, 19)
     save_frames(replace(shipped, frames=shipped.frames[chosen, :12, :6], truth=shipped.truth[chosen]), frames)
     out = tmp_path / "sweep"
-    arguments = (model, "--lanes", "1,2", "--confirm", 1, "--frames", frames, "--jobs", 1)
+    levers = "--set", "levers=none,all"
+    arguments = (model, "--lanes", "1,2", *levers, "--confirm", 1, "--frames", frames, "--jobs", 1)
     found = explored(out, *arguments)
     confirmed = [row for row in found["front"] if row["gates_nJ_per_frame"] is not None]
     assert confirmed == [found["best"]]
-    band = load_technology("ihp-sg13g2").band("table")
+    assert confirmed[0]["skip_zero_elements"] is confirmed[0]["split_sums"] is True
+    config = AcceleratorConfig(**dict.fromkeys(TOGETHER["all"], True))
+    band = load_technology("ihp-sg13g2").energies(config).band("table")
     assert confirmed[0]["gates_nJ_per_frame"] == pytest.approx(confirmed[0]["nJ_per_frame"], rel=2 * band)
     assert confirmed[0]["gates_achievable_clock_Hz"] > 1e6
     assert "confirmed by gates" in capsys.readouterr().out

@@ -39,12 +39,27 @@ def test_verilog_says_what_zeros_save(model: Path, tmp_path: Path, capsys: pytes
     assert manifest["config"]["skip_zero_elements"] is True
 
 
+def test_verilog_says_how_long_a_round_waits(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verilog", str(model), "--lanes", "4", "--frames-per-fetch", "4", "--out", str(tmp_path)]) == 0
+    assert "a decision waits for up to 3 more frames" in " ".join(capsys.readouterr().out.split())
+    manifest = json.loads((tmp_path / "lmu_accelerator.json").read_text())
+    assert (manifest["config"]["frames_per_fetch"], manifest["plan"]["latency_frames"]) == (4, 3)
+
+
+def test_rounds_that_cannot_be_are_refused(model: Path, refused: Callable[..., str]) -> None:
+    three = refused("verilog", model, "--frames-per-fetch", "3", "--out", model.parent)
+    assert three.endswith("frames_per_fetch must be one of 1, 2, 4, 8, not 3")
+    cleared = refused("verilog", model, "--frames-per-fetch", "2", "--state", "pulse", "--out", model.parent)
+    assert cleared.endswith("frames_per_fetch of 2 needs the state policy keep, not pulse")
+    assert "does not know frames_per_fetch: take the tier gates" in refused("power", model, "--frames-per-fetch", "2")
+
+
 def test_levers_that_exclude_each_other_and_tables_without_them_are_refused(
     model: Path, refused: Callable[..., str]
 ) -> None:
     both = refused("verilog", model, "--skip-zero-blocks", "--skip-zero-elements", "--out", model.parent)
     assert both.endswith("skip_zero_blocks and skip_zero_elements exclude each other, give one of them")
-    assert refused("power", model, "--split-sums").endswith("effect of split_sums: take the tier gates")
+    assert "does not know the levers split_sums, but none" in refused("power", model, "--split-sums")
 
 
 def test_a_replay_has_the_levers_of_the_run() -> None:
@@ -54,3 +69,5 @@ def test_a_replay_has_the_levers_of_the_run() -> None:
     rest = {"model": "m", "wav": None, "frames": None, "limit": 1, "smoothing": None, "stalls": "none", "seed": 1}
     args = argparse.Namespace(**vars(args), **rest, simulator="icarus", timeout=600.0, build="b")
     assert " --skip-zero-elements --control-reset --bank-words 64 " in replay_command(args)
+    args.frames_per_fetch = 2
+    assert " --frames-per-fetch 2 " in replay_command(args)

@@ -11,9 +11,10 @@ import pytest
 from lmu_hw import program_file
 from lmu_hw.cli.console import significant
 from lmu_hw.cli.main import main
+from lmu_hw.config import AcceleratorConfig
 from lmu_hw.power.designs import Cut, cut
 from lmu_hw.power.rows import ROWS
-from lmu_hw.power.technology import load_technology
+from lmu_hw.power.technology import load_technology, save_technology
 from lmu_quantize import zoo
 from lmu_quantize.frames_file import load_frames, save_frames
 
@@ -57,7 +58,7 @@ def test_the_table_answers_at_once_with_its_error_band(tmp_path, capsys):
     assert time.perf_counter() - start < 10
     assert list(found["sounds"]) == ["speech", "silence", "noise"]
     check_sums(found)
-    band = load_technology("ihp-sg13g2").band("table")
+    band = load_technology("ihp-sg13g2").energies(AcceleratorConfig()).band("table")
     assert found["error_band"] == band
     assert f"± {100 * band:.0f} %" in capsys.readouterr().out
     assert found["clock_hz"] == pytest.approx(50 * found["busy_cycles_per_frame"])
@@ -105,6 +106,22 @@ def test_rtl_uses_the_frames_that_it_is_given(small, tmp_path):
     assert speech != noise
 
 
+@pytest.mark.parametrize("tier", ["table", "rtl"])
+def test_tables_know_levers_that_go_together(tier, tmp_path):
+    lean = "--isolate-operands", "--shift-operand", "--split-sums", "--control-reset"
+    plain, some, every = (
+        figures(tmp_path, "kws105", "--lanes", 16, "--tier", tier, *levers)
+        for levers in ((), lean, (*lean, "--skip-zero-elements"))
+    )
+    for found in (plain, some, every):
+        check_sums(found)
+    energies = [one["sounds"]["speech"]["total"]["dynamic_nJ_per_frame"] for one in (plain, some, every)]
+    assert energies == sorted(energies, reverse=True)
+    assert plain["error_band"] != some["error_band"] == every["error_band"]
+    gates = 158  # docs/levers.md, all levers, clock tree counted
+    assert every["sounds"]["speech"]["total_with_estimates"]["dynamic_nJ_per_frame"] == pytest.approx(gates, rel=0.1)
+
+
 def test_gates_write_report_and_pictures(small, tmp_path, monkeypatch):
     monkeypatch.setenv("PDK_ROOT", PDK_ROOT)
     model, frames, out = small / "small.safetensors", small / "frames.safetensors", tmp_path / "out"
@@ -132,6 +149,8 @@ def test_gates_write_report_and_pictures(small, tmp_path, monkeypatch):
         (["--scale-to", "3nm"], "the node must be in 7 to 180 nm, not 3 nm"),
         (["--tier", "gates", "--liberty", "x.lib", "--pdk", "asap7"], "--liberty names the files itself"),
         (["--config", "nowhere.json"], "nowhere.json: cannot be read"),
+        (["--split-sums"], "the table ihp-sg13g2 does not know the levers split_sums, but none; or skip_zero_elements"),
+        (["--split-sums", "--pdk", "asap7"], "the table asap7 does not know the levers split_sums, but none: take"),
     ],
 )
 def test_what_does_not_fit_is_refused(refused, arguments, message):
@@ -146,6 +165,16 @@ def test_an_unknown_pdk_is_refused_before_any_work(refused, monkeypatch, tmp_pat
     assert not out.exists()
     assert "was expected" in refused("characterise", "--pdk", "none", "--out", tmp_path / "table.json")
     assert not (tmp_path / "table.json").exists()
+
+
+def test_sets_of_one_library_are_not_kept_with_those_of_another(refused, monkeypatch, tmp_path):
+    monkeypatch.setenv("PDK_ROOT", PDK_ROOT)
+    path = tmp_path / "table.json"
+    save_technology(load_technology("sky130A"), path)
+    before = path.read_bytes()
+    line = refused("characterise", "--pdk", "ihp-sg13g2", "--levers", "lean", "--out", path)
+    assert f"{path}: was made from other Liberty files" in line
+    assert path.read_bytes() == before
 
 
 def test_a_model_without_frames_needs_some(refused, small):

@@ -9,6 +9,7 @@ import pytest
 
 from lmu_hw import program_file
 from lmu_hw.cli.main import main
+from lmu_hw.sparsity import StoredBits, stored_bits
 from lmu_quantize import zoo
 from lmu_quantize.zoo.cost import cost
 
@@ -22,7 +23,10 @@ def test_every_network_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[s
         model = program_file.load(zoo.path(each["name"], "quantized.safetensors"))
         assert each["name"] in printed
         assert each["labels"] == list(model.labels)
-        assert each["kbits"] == model.weight_bits / 1000
+        pruned = each["name"].endswith("-pruned")
+        stored = stored_bits(model, 16) if pruned else StoredBits(model.weight_bits, 0)
+        assert (each["kbits"], each["index_kbits"]) == (stored.weights / 1000, stored.index / 1000)
+        assert (stored.index > 0) == pruned
         for engine in ("float", "golden"):
             measured = json.loads(zoo.path(each["name"], f"{engine}.json").read_text())
             assert measured["engine"] == engine

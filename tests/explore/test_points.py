@@ -1,15 +1,18 @@
 """Outcomes of points are those of the tier table."""
 
 import pickle
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from lmu_hw.config import AcceleratorConfig
-from lmu_hw.explore.points import predict
+from lmu_hw.explore.points import longest_latency, predict
 from lmu_hw.explore.sweep import Point
 from lmu_hw.plan import make_plan
 from lmu_hw.power.report import OperatingPoint, frame_rate
 from lmu_hw.power.table import report
+from lmu_sim.random_models import random_model
 
 
 def test_a_point_costs_what_the_table_says(network, technologies):
@@ -21,15 +24,45 @@ def test_a_point_costs_what_the_table_says(network, technologies):
     for point in points:
         clock = slowest if point.clock == "auto" else 2e6
         technology = technologies[point.technology]
-        rates = {"speech": technology.rates["speech"].rates(plan)}
+        rates = {"speech": technology.energies(config).typical(plan)["speech"]}
         told = report(plan, technology, OperatingPoint(clock, 50.0, plan.cycles_per_frame), "table", rates)
         done = found[point.key]
         assert (done.clock, done.slowest_clock, done.cycles) == (clock, slowest, plan.cycles_per_frame)
         assert done.power == told.sums("speech").power
         assert done.energy == told.sums("speech").frame
         assert done.area == told.area.total
-        assert done.latency == plan.report()["latency_cycles"] / clock
+        waited = (plan.period - 1) / 50
+        assert done.latency == pytest.approx(waited + plan.report()["latency_cycles"] / clock, rel=1e-3)
         assert done.utilisation == plan.utilisation
+
+
+def test_latency_counts_the_frames_that_strides_wait_for():
+    """Strides of 2 and 2, worked out by hand: one decision in four frames, whose long frame makes others wait."""
+    model = random_model(np.random.default_rng(2), layers=("lmu", "lmu", "dense"), stride=2)
+    plan = make_plan(model, AcceleratorConfig(lanes=2))
+    assert [frame.output for frame in plan.frames] == [False, False, False, True]
+    last = plan.frames[-1].latency
+    fast = OperatingPoint(1e6, 50.0, plan.cycles_per_frame)
+    assert longest_latency(plan, fast) == pytest.approx(3 / 50 + last / 1e6)
+    slow = OperatingPoint(50 * plan.cycles_per_frame, 50.0, plan.cycles_per_frame)
+    assert longest_latency(plan, slow) == pytest.approx(3 / 50 + last / slow.clock, rel=0.01)
+
+
+def test_latency_counts_frames_that_wait_for_a_long_one():
+    def timing(interval, output):
+        return SimpleNamespace(interval=interval, latency=interval + 5, output=output)
+
+    plan = SimpleNamespace(frames=(timing(300, True), timing(100, True)), config=AcceleratorConfig())
+    point = OperatingPoint(10_000.0, 50.0, 200.0)
+    # Frames every 200 cycles: the second of a pair starts 100 cycles late, and has caught up when the next one comes.
+    assert longest_latency(plan, point) == pytest.approx(305 / 10_000)
+    plan.frames = (timing(350, True), timing(50, True))
+    assert longest_latency(plan, point) == pytest.approx(355 / 10_000)
+    plan.frames = (timing(300, False), timing(100, True))
+    assert longest_latency(plan, point) == pytest.approx((200 + 100 + 105) / 10_000)
+    # Two frames together, every 400 cycles: the first of a pair waits for the second, 200 cycles.
+    plan.frames, plan.config = (timing(350, True),), AcceleratorConfig(frames_per_fetch=2)
+    assert longest_latency(plan, point) == pytest.approx((200 + 355) / 10_000)
 
 
 def test_a_clock_that_is_too_slow_is_no_point(network, technologies):

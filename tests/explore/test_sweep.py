@@ -33,6 +33,14 @@ def test_any_key_of_the_configuration_can_be_swept():
     ]  # fmt: skip
 
 
+def test_levers_are_swept_together():
+    sweep = Sweep(("a",), {"levers": ("none", "lean", "all"), "lanes": (4,)})
+    lean = {"isolate_operands": True, "shift_operand": True, "split_sums": True, "control_reset": True}
+    expected = {}, lean, lean | {"skip_zero_elements": True}
+    assert list(sweep.configs()) == [AcceleratorConfig(lanes=4, **levers) for levers in expected]
+    assert Sweep.from_dict(sweep.to_dict()) == sweep
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -49,6 +57,8 @@ def test_any_key_of_the_configuration_can_be_swept():
         ({"clocks": [5, 5]}, "clocks has 5 twice"),
         ({"config": []}, r"config must be an object of lists, not \[\]"),
         ({"config": {"lane": [1]}}, "unknown key 'lane' in config, expected lanes, weights"),
+        ({"config": {"levers": ["some"]}}, "levers must be one of none, lean, all, not 'some'"),
+        ({"config": {"levers": ["lean", "all"], "skip_zero_elements": [True]}}, "the same as another one"),
         ({"config": {"lanes": 4}}, "config lanes must be a list of one or more, not 4"),
         ({"config": {"lanes": [4, 4]}}, "config lanes has 4 twice"),
         ({"config": {"lanes": [65]}}, r'config \{"lanes":65\}: lanes must be in 1 to 64, not 65'),

@@ -88,7 +88,9 @@ def test_power_weighs_accesses_and_leakage():
     cost = Cost(read=10e-12, write=20e-12, idle=1e-12, leakage=5e-6, area=1)
     assert cost.power(Usage(1e6)) == pytest.approx(10e-6 + 5e-6)
     assert cost.power(Usage(1e6, accesses=0.5, writes=0.25)) == pytest.approx((0.5 * 12.5 + 0.5) * 1e-6 + 5e-6)
-    away = replace(cost, aside=2e-12).accessed(0.25)
+    apart = replace(cost, aside=2e-12)
+    assert apart.power(Usage(1e6, 0.5, 0.25, moves=0.3)) == pytest.approx((0.5 * 12.5 + 0.3 * 2 + 0.2) * 1e-6 + 5e-6)
+    away = apart.accessed(0.25)
     assert (away.read, away.write, away.idle) == pytest.approx((4e-12, 6.5e-12, 1e-12))
 
 
@@ -98,6 +100,8 @@ def test_power_weighs_accesses_and_leakage():
         ({"clock": 0}, "clock must be a positive frequency in hertz, not 0"),
         ({"accesses": 1.5}, r"accesses must be in 0 to 1, not 1\.5"),
         ({"writes": -1}, "writes must be in 0 to 1, not -1"),
+        ({"moves": 2}, "moves must be in 0 to 1, not 2"),
+        ({"accesses": 0.75, "moves": 0.5}, r"accesses and moves must be at most 1 together, not 0\.75 and 0\.5"),
     ],
 )
 def test_impossible_uses_are_refused(values, message):
@@ -255,9 +259,9 @@ def test_the_estimate_of_flip_flops_is_near_what_gates_take(bare):
     words = np.random.default_rng(1).integers(0, 256, 4 * depth)
     simulator.run({"en": still, "we": still + 1, "address": order, "d": words}, 4 * depth)
 
-    def energy(read: int) -> float:
+    def energy(read: int, moved: int) -> float:
         simulator.start_counting()
-        simulator.run({"en": still + read, "we": still, "address": order * read, "d": still}, 4 * depth)
+        simulator.run({"en": still + read, "we": still, "address": order * moved, "d": still}, 4 * depth)
         internal, switching, _ = find_power(simulator.netlist, simulator.activity(period)).watts()
         return (internal + switching) * period
 
@@ -266,5 +270,6 @@ def test_the_estimate_of_flip_flops_is_near_what_gates_take(bare):
     assert done.area - output == pytest.approx(estimate.area, rel=0.3)
     leakage = sum(count * (bare.cells[name].leakage or 0) for name, count in done.cells.items())
     assert leakage == pytest.approx(estimate.leakage, rel=0.3)
-    assert energy(1) == pytest.approx(estimate.read, rel=0.3)
-    assert energy(0) == pytest.approx(estimate.idle, rel=0.5)
+    assert energy(1, 1) == pytest.approx(estimate.read, rel=0.3)
+    assert energy(0, 1) == pytest.approx(estimate.aside, rel=0.3)
+    assert energy(0, 0) == pytest.approx(estimate.idle, rel=0.5)

@@ -16,6 +16,7 @@ from lmu_hw.golden import Golden
 from lmu_hw.operations import tanh_error
 from lmu_hw.plan import make_plan
 from lmu_hw.program import QuantizedDense, QuantizedModel, Weights
+from lmu_hw.rounds import round_strides, vector_frames
 from lmu_sim.random_models import prune_blocks, random_frames, random_model
 
 
@@ -35,7 +36,8 @@ class Observation:
         self.issues, self.accepts, self.decisions, self.logits = [], [], [], []
         self.reads, self.writes = {}, {}
         self.cycle = 0
-        self.expected = sum(plan.frames[t % plan.period].output for t in range(len(frames)))
+        self.executed = [plan.frames[n % plan.rounds] for n in range(len(frames) // plan.config.frames_per_fetch)]
+        self.expected = sum(len(frame.latencies) for frame in self.executed)
         self.frames, self.gap = frames, gap
         self.dut = Watched(plan)
         simulator = Simulator(self.dut)
@@ -59,12 +61,12 @@ class Observation:
                     assert self.cycle < deadline, "an input was not accepted in time"
             ctx.set(dut.i.valid, 0)
             await ctx.tick().repeat(self.gap) if self.gap else None
-        issued = sum(self.plan.frames[t % self.plan.period].issued for t in range(len(self.frames)))
+        issued = sum(frame.issued for frame in self.executed)
         logits = self.expected * self.plan.model.outputs
         while len(self.decisions) < self.expected or len(self.issues) < issued or len(self.logits) < logits:
             await ctx.tick()
             assert self.cycle < deadline, "the outputs did not come in time"
-        await ctx.tick().repeat(4 * self.plan.lanes + 20)
+        await ctx.tick().repeat(4 * self.plan.lanes * self.plan.config.frames_per_fetch + 20)
 
     async def _watch(self, ctx):
         dut, parts = self.dut, self.dut.parts
@@ -115,13 +117,13 @@ def planned(seed, lanes, options, **config):
 
 
 def check_against_simulation(plan, rng):
-    model, period = plan.model, plan.period
-    count = 2 * period + 3
+    model, period = plan.model, plan.rounds
+    count = (2 * period + 3) * plan.config.frames_per_fetch
     frames = random_frames(rng, model, 1, count)
     seen = Observation(plan, frames[0])
     assert_array_equal(seen.logits, Golden(model).run(frames)["logits"].reshape(-1))
 
-    executed = [plan.frames[t % period] for t in range(count)]
+    executed = seen.executed
     firsts = np.array(seen.issues)[np.cumsum([0] + [frame.issued for frame in executed[:-1]])]
     assert_array_equal(np.diff(firsts)[period:], [frame.interval for frame in executed[period:-1]], "intervals")
     assert len(seen.issues) == sum(frame.issued for frame in executed)
@@ -161,12 +163,100 @@ def test_cycles_and_accesses_are_exact_for_any_model(seed):
 def test_latency_is_exact_when_frames_are_far_apart(name):
     lanes, options = CASES[name]
     plan, rng = planned(len(name), lanes, options)
-    count = 2 * plan.period
+    check_latencies(plan, rng)
+
+
+def check_latencies(plan, rng):
+    size = plan.config.frames_per_fetch
     gap = 2 * max(max(frame.interval, frame.latency) for frame in plan.frames) + 50
-    seen = Observation(plan, random_frames(rng, plan.model, 1, count)[0], gap)
-    outputs = [t for t in range(count) if plan.frames[t % plan.period].output]
-    measured = np.array(seen.decisions) - np.array(seen.accepts)[outputs]
-    assert_array_equal(measured, [plan.frames[t % plan.period].latency for t in outputs])
+    seen = Observation(plan, random_frames(rng, plan.model, 1, 2 * plan.rounds * size)[0], gap)
+    lasts = [last for last, frame in zip(seen.accepts[size - 1 :: size], seen.executed, strict=True)
+             for _ in frame.latencies]  # fmt: skip
+    planned = [latency for frame in seen.executed for latency in frame.latencies]
+    assert_array_equal(np.array(seen.decisions) - lasts, planned)
+    return planned
+
+
+FORWARD = {"e_h": False, "e_m": False, "w_h": False}
+ROUNDS = {
+    "one_lane": (1, 2, {"layers": ("lmu", "dense"), "stride": 1}),
+    "strides_in_a_round": (4, 4, {"layers": ("lmu", "lmu", "dense"), "stride": 2, "memories": 4}),
+    "strides_beyond_a_round": (3, 2, {"layers": ("lmu", "dense"), "stride": 4, "activation": "tanh"}),
+    "no_memory": (8, 8, {"layers": ("dense", "dense"), "units": 11}),
+    "more_rows_than_columns": (16, 2, {"layers": ("lmu", "lmu", "dense"), "stride": 1, "units": 14, "inputs": 1}),
+    "memory_in_the_last_layer": (5, 4, {"layers": ("lmu",), "stride": 1, "w_x": True}),
+}
+
+
+def in_rounds(name, **config):
+    lanes, frames, options = ROUNDS[name]
+    return planned(len(name), lanes, FORWARD | options, frames_per_fetch=frames, **config)
+
+
+@pytest.mark.parametrize("name", ROUNDS)
+def test_rounds_take_the_planned_cycles_and_accesses(name):
+    check_against_simulation(*in_rounds(name))
+
+
+@pytest.mark.parametrize("name", ["strides_in_a_round", "strides_beyond_a_round", "memory_in_the_last_layer"])
+def test_every_decision_of_a_round_has_the_planned_latency(name):
+    plan, rng = in_rounds(name, control_reset=True, split_sums=True)
+    found = check_latencies(plan, rng)
+    frames = plan.config.frames_per_fetch
+    assert len(found) == 2 * plan.rounds * frames // plan.period
+    assert plan.report()["latency_frames"] == frames - 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(40))
+def test_rounds_of_any_model_take_the_planned_cycles_and_accesses(seed):
+    layers = [("lmu", "dense"), ("lmu", "lmu"), ("dense", "lmu", "dense"), ("lmu",), ("dense", "dense")][seed % 5]
+    options = FORWARD | {"layers": layers, "stride": (1, 2, 4)[seed % 3]}
+    lanes = (1, 2, 3, 4, 5, 8, 16, 64)[seed % 8]
+    check_against_simulation(*planned(3000 + seed, lanes, options, frames_per_fetch=(2, 4, 8)[seed // 3 % 3]))
+
+
+def test_a_round_has_fewer_frames_behind_strides():
+    model = random_model(np.random.default_rng(3), layers=("lmu", "lmu", "dense"), stride=2, **FORWARD)
+    names = ["x", "layer0.u", "layer0.m", "layer0.h", "layer1.u", "layer1.m", "layer1.h", "layer2.h"]
+    assert vector_frames(model, 8) == dict(zip(names, [8, 8, 8, 4, 4, 4, 2, 2], strict=True))
+    assert vector_frames(model, 2) == dict(zip(names, [2, 2, 2, 1, 1, 1, 1, 1], strict=True))
+    assert [round_strides(model, frames) for frames in (1, 2, 4, 8)] == [(2, 2, 1), (1, 2, 1), (1, 1, 1), (1, 1, 1)]
+
+
+def test_rounds_that_do_not_fit_the_strides_are_refused():
+    model = random_model(np.random.default_rng(3), layers=("lmu", "lmu"), stride=3, **FORWARD)
+    with pytest.raises(ValueError, match="frames_per_fetch of 2 does not fit layers that run every 3 frames"):
+        make_plan(model, AcceleratorConfig(frames_per_fetch=2))
+
+
+def test_layers_behind_strides_may_be_recurrent():
+    """Layer 1 runs in every round for one frame, so it may read its own results back."""
+    rng = np.random.default_rng(11)
+    model = random_model(rng, layers=("lmu", "lmu"), stride=2, e_h=True, e_m=True, w_h=True)
+    first = dataclasses.replace(model.layers[0], e_h=None, e_m=None, w_h=None)
+    model = dataclasses.replace(model, layers=(first, *model.layers[1:]))
+    plan = make_plan(model, AcceleratorConfig(lanes=3, frames_per_fetch=2))
+    assert [one.frames for one in plan.operations if one.operation.layer] == [1] * (len(plan.operations) // 2)
+    check_against_simulation(plan, rng)
+    with pytest.raises(ValueError, match="frames_per_fetch of 4 needs layers without e_h, layer 1 has it"):
+        make_plan(model, AcceleratorConfig(frames_per_fetch=4))
+
+
+def test_weights_are_fetched_once_for_a_round():
+    one, _ = planned(5, 4, FORWARD | {"layers": ("lmu", "lmu", "dense"), "stride": 1, "memories": 2})
+    several = make_plan(one.model, dataclasses.replace(one.config, frames_per_fetch=4))
+    assert [planned.together for planned in several.operations if planned.operation.target[-1] == "u"] == [True] * 2
+    alone = [planned for planned in several.operations if not planned.together]
+    assert {planned.operation.target[7:] for planned in alone} == {"m", "h"}  # the memory, and the logits
+    repeated = sum(planned.operation.repeat * planned.words for planned in alone)
+    words = sum(planned.operation.repeat * planned.words for planned in one.operations)
+    fetched = sum(several.frames[0].accesses[memory.name] for memory in several.weight_memories)
+    assert fetched == 4 * repeated + (words - repeated)
+    assert several.frames[0].products == 4 * one.frames[0].products
+    assert several.frames[0].issued == 4 * one.frames[0].issued
+    frames = several.cycles_per_frame * 4, sum(frame.interval for frame in several.frames)
+    assert frames[0] == frames[1]
 
 
 @pytest.mark.parametrize("store", WeightStore)
@@ -256,6 +346,12 @@ def test_nothing_is_skipped_where_the_index_would_take_more():
         ({"lanes": "8"}, TypeError, r"lanes must be an integer, not '8'"),
         ({"weights": "flash"}, ValueError, r"weights must be one of rom, ram, not 'flash'"),
         ({"skip_zero_blocks": 1}, TypeError, r"skip_zero_blocks must be true or false, not 1"),
+        ({"frames_per_fetch": 3}, ValueError, r"frames_per_fetch must be one of 1, 2, 4, 8, not 3"),
+        ({"frames_per_fetch": True}, ValueError, r"frames_per_fetch must be one of 1, 2, 4, 8, not True"),
+        ({"frames_per_fetch": 2, "state": "pulse"}, ValueError, r"of 2 needs the state policy keep, not pulse"),
+        ({"frames_per_fetch": 2, "interface": "spi"}, ValueError, r"of 2 needs the stream interface, not spi"),
+        ({"frames_per_fetch": 4, "skip_zero_blocks": True}, ValueError, r"of 4 and skip_zero_blocks exclude each"),
+        ({"frames_per_fetch": 4, "skip_zero_elements": True}, ValueError, r"of 4 and skip_zero_elements exclude each"),
         ({"state": "never"}, ValueError, r"state must be one of keep, pulse, utterance, not 'never'"),
     ],
 )
@@ -266,6 +362,8 @@ def test_a_bad_configuration_is_refused(arguments, error, message):
 
 def test_a_configuration_survives_json():
     config = AcceleratorConfig(lanes=2, skip_zero_blocks=True)
+    assert AcceleratorConfig.from_dict(config.to_dict()) == config
+    config = AcceleratorConfig(frames_per_fetch=4, split_sums=True)
     assert AcceleratorConfig.from_dict(config.to_dict()) == config
     config = AcceleratorConfig(np.int64(16), "ram", "utterance")
     assert config == AcceleratorConfig(16, WeightStore.RAM, StatePolicy.UTTERANCE)

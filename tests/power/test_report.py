@@ -44,6 +44,16 @@ def test_a_decision_is_a_second_of_audio():
     assert one.to_dict()["nJ_per_frame"] == pytest.approx(66)
 
 
+def test_a_day_is_one_part_of_speech_to_nine_of_noise():
+    assert a_report().mixed() is None
+    assert a_report().to_dict()["mixed"] is None
+    rows = dict(a_report().rows)
+    report = a_report(rows={"speech": rows["speech"], "noise": rows["silence"]})
+    assert report.mixed().dynamic == pytest.approx(0.1 * 6e-9 + 0.9 * 5e-9)
+    assert report.mixed().leakage == report.sums("noise").leakage
+    assert report.to_dict()["mixed"]["parts"] == {"speech": 1, "noise": 9}
+
+
 def test_json_holds_every_row_and_where_it_comes_from():
     found = a_report(band=0.1).to_dict()
     assert found["sounds"]["speech"]["rows"]["clock tree"]["origin"] == "estimated"

@@ -68,7 +68,7 @@ def test_the_band_holds_what_the_measured_libraries_say():
     measured = {}
     for name in ("ihp-sg13g2", "nangate45", "asap7"):
         technology = load_technology(name)
-        rates = technology.rates["speech"].rates(plan)
+        rates = technology.energies(plan.config).typical(plan)["speech"]
         place = Target(technology.node, technology.voltage)
         measured[place] = estimate(plan, technology, point, rates).energy(50).dynamic
     for one, two in permutations(measured, 2):

@@ -8,21 +8,24 @@ import numpy as np
 import pytest
 
 from lmu_hw import program_file
-from lmu_hw.config import AcceleratorConfig, WeightStore
+from lmu_hw.cli.characterise import config_of
+from lmu_hw.config import AcceleratorConfig
 from lmu_hw.flows.liberty import read_liberty
 from lmu_hw.flows.memory_cost import Usage
 from lmu_hw.flows.pdk import find_pdk
 from lmu_hw.flows.tiling import choose
+from lmu_hw.gateware import nonzero
 from lmu_hw.golden import Golden
 from lmu_hw.plan import make_plan
-from lmu_hw.power.designs import CHECKED, FITTED, Cut, cut
-from lmu_hw.power.features import accesses, frame_counts, size_counts, usages
+from lmu_hw.power.designs import LEAN, PLAIN, Cut, cut
+from lmu_hw.power.features import MAP_WORD, accesses, frame_counts, size_counts, usages
 from lmu_hw.power.fit import fit_counts, weigh
-from lmu_hw.power.rates import TypicalRates, find_rates, issues, weight_toggles
+from lmu_hw.power.rates import TypicalRates, find_rates, issues, skipped_elements, weight_toggles
 from lmu_hw.power.report import CLOCK_TREE, OperatingPoint
 from lmu_hw.power.rows import ROWS
 from lmu_hw.power.table import build, estimate
 from lmu_hw.power.technology import MemoryCosts, TechnologyError, load_technology, save_technology, shipped
+from lmu_hw.timing import steady_frames
 from lmu_quantize import zoo
 from lmu_sim.random_models import prune_blocks, random_frames, random_model
 
@@ -50,6 +53,15 @@ def a_pruned_plan(seed: int):
     return plan
 
 
+def a_skipping_plan(seed: int):
+    rng = np.random.default_rng(seed)
+    layers = "lmu", "lmu", "dense", "dense"
+    model = random_model(rng, layers=layers, units=9, inputs=6, activation="relu", e_h=False, w_h=False)
+    plan = make_plan(model, AcceleratorConfig(lanes=int(rng.integers(1, 6)), skip_zero_elements=True))
+    assert len(skipped_elements(plan)) == 3
+    return plan
+
+
 def walk(plan, frames):
     """Operand, products and sums of all lanes, issue by issue, as plainly as can be."""
     golden, state = Golden(plan.model), None
@@ -64,7 +76,10 @@ def walk(plan, frames):
                     sums = [0] * plan.lanes
                     for number, term in enumerate(op.terms):
                         source = (previous if term.previous else seen)[term.source][0]
-                        for column in planned.terms[number].columns[group]:
+                        columns = planned.terms[number].columns[group]
+                        if planned.terms[number].skips:
+                            columns = np.flatnonzero(source).tolist() or [0]
+                        for column in columns:
                             operand = int(source[term.offset + block * term.step + column])
                             products = []
                             for lane in range(plan.lanes):
@@ -80,7 +95,7 @@ def changes(values, width):
     return sum(bin((a ^ b) & mask).count("1") for a, b in pairwise(values))
 
 
-@pytest.mark.parametrize("made", [a_plan, a_pruned_plan])
+@pytest.mark.parametrize("made", [a_plan, a_pruned_plan, a_skipping_plan])
 @pytest.mark.parametrize("seed", range(6))
 def test_changes_are_those_of_the_schedule(seed: int, made):
     plan = made(seed)
@@ -88,7 +103,9 @@ def test_changes_are_those_of_the_schedule(seed: int, made):
     steps = list(walk(plan, frames[0]))
     found = find_rates(plan, frames)
     count = frames.shape[1]
-    assert len(steps) == issues(plan) * count
+    assert (found.nonzero == {}) == (not plan.skipping_memories)
+    if not found.nonzero:
+        assert len(steps) == issues(plan) * count
     assert found.operand * count == pytest.approx(changes([step[0] for step in steps], plan.activation_width))
     width = plan.activation_width + max(plan.weight_widths)
     for which, bits, value in ((1, width, found.product), (2, plan.accumulator_width, found.total)):
@@ -100,7 +117,56 @@ def test_typical_rates_are_the_rates_of_the_plan_that_they_came_from():
     plan = a_plan(1)
     rates = find_rates(plan, random_frames(np.random.default_rng(1), plan.model, 2, 4))
     again = TypicalRates.of(plan, rates).rates(plan)
-    assert vars(again) == pytest.approx(vars(rates))
+    changes = "operand", "product", "total"
+    assert [getattr(again, one) for one in changes] == pytest.approx([getattr(rates, one) for one in changes])
+    assert again.nonzero == rates.nonzero == {}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_accesses_with_zeros_skipped_are_those_of_timing(seed: int):
+    plan = a_skipping_plan(seed)
+    rng = np.random.default_rng(seed)
+    counts = {name: int(rng.integers(0, size + 1)) for name, size in skipped_elements(plan).items()}
+    found, frames = accesses(plan, counts), steady_frames(plan, counts)
+    for memory in (*plan.weight_memories, plan.parameters):
+        assert found[memory.name].reads == pytest.approx(np.mean([one.accesses[memory.name] for one in frames]))
+    assert sum(found[memory.name].reads for memory in plan.data_memories) == pytest.approx(issues(plan, counts))
+    assert issues(plan, counts) == pytest.approx(np.mean([one.issued for one in frames]))
+    assert accesses(plan) == accesses(plan, skipped_elements(plan))
+
+
+def test_elements_that_are_not_zero_are_counted_where_they_are_read():
+    plan = a_skipping_plan(3)
+    frames = random_frames(np.random.default_rng(3), plan.model, 3, 2 * plan.period)
+    values = Golden(plan.model).run(frames)
+    expected = {name: np.count_nonzero(values[name], axis=-1).mean() for name in skipped_elements(plan)}
+    assert plan.period == 1
+    assert find_rates(plan, frames).nonzero == pytest.approx(expected)
+
+
+def test_skipping_leaves_typical_rates_what_they_are():
+    plan = a_skipping_plan(2)
+    typical = TypicalRates(0.3, 0.2, 0.1, nonzero=0.4)
+    again = TypicalRates.of(plan, typical.rates(plan))
+    assert vars(again) == pytest.approx(vars(typical))
+    sizes = skipped_elements(plan)
+    assert typical.rates(plan).nonzero == pytest.approx({name: 0.4 * size for name, size in sizes.items()})
+
+
+def test_fewer_elements_give_smaller_counts_of_what_moves():
+    plan = a_skipping_plan(1)
+    built = dict.fromkeys((memory.name for memory in plan.memories), "flip-flops")
+    some, every = (
+        frame_counts(plan, TypicalRates(0.3, 0.3, 0.1, part).rates(plan), built) for part in (0.5, 1.0)
+    )
+    fewer = {name for row in some for name, count in some[row].items() if count < every[row][name]}
+    assert {"changed word bits", "moves by logic", "bits read out of turn", "searches by map bits"} <= fewer
+    assert all(count <= every[row][name] for row in some for name, count in some[row].items())
+    assert some["clock"]["cycles"] == every["clock"]["cycles"]
+
+
+def test_the_map_of_zeros_counts_as_the_gateware_builds_it():
+    assert MAP_WORD == nonzero.WORD
 
 
 @pytest.mark.parametrize("made", [a_plan, a_pruned_plan])
@@ -143,6 +209,13 @@ def test_a_fit_finds_what_counts_cost():
     assert found["two"] == pytest.approx(truth["two"])
 
 
+def test_a_fit_leaves_known_costs_as_they_are():
+    counts = [{"one": {"macros": 3.0 * size, "a": float(size)}} for size in (1, 2, 5)]
+    found = fit_counts(counts, [{"one": 5.0 * size} for size in (1, 2, 5)])
+    assert found["one"] == pytest.approx({"macros": 1.0, "a": 2.0})
+    assert fit_counts(counts, [{"one": 2.0 * size} for size in (1, 2, 5)])["one"] == {"macros": 1.0, "a": 0.0}
+
+
 def test_every_row_has_counts(network):
     plan = make_plan(cut(network, Cut(2, 8, 2, 8)), AcceleratorConfig(lanes=4))
     rates = TypicalRates(0.3, 0.3, 0.1).rates(plan)
@@ -151,9 +224,11 @@ def test_every_row_has_counts(network):
 
 
 def test_no_design_is_both_fitted_and_checked():
-    assert not {one.name for one in FITTED} & {one.name for one in CHECKED}
-    assert all(one.fitted for one in FITTED)
-    assert not any(one.fitted for one in CHECKED)
+    for chosen in (PLAIN, LEAN):
+        names = [one.name for one in chosen.designs]
+        assert len(set(names)) == len(names)
+        assert {one.fitted for one in chosen.designs} == {True, False}
+        assert not any(one.fitted for one in chosen.whole)
 
 
 @pytest.mark.parametrize(
@@ -186,33 +261,82 @@ def test_stored_memory_costs_choose_as_the_library_does(name, bench):
             assert vars(found) == pytest.approx(vars(cost))
 
 
-@pytest.mark.parametrize("name", TECHNOLOGIES)
-def test_shipped_tables_are_within_their_band_of_gates(name: str):
-    technology = load_technology(name)
-    checked = [check for check in technology.checks if not check.fitted]
+SETS = [(name, energies) for name in TECHNOLOGIES for energies in load_technology(name).sets]
+NAMES = [f"{name}: {energies.name}" for name, energies in SETS]
+
+
+@pytest.mark.parametrize(("name", "energies"), SETS, ids=NAMES)
+def test_shipped_tables_are_within_their_band_of_gates(name: str, energies):
+    checked = [check for check in energies.checks if not check.fitted]
     assert checked
-    assert technology.band("table") <= BAND
-    assert all(abs(error) <= technology.band("table") for check in checked for error in check.errors("table"))
-    assert all(file.startswith("sha256:") for file in technology.provenance["files"].values())
+    assert energies.band("table") <= BAND
+    assert all(abs(error) <= energies.band("table") for check in checked for error in check.errors("table"))
+    assert all(file.startswith("sha256:") for file in load_technology(name).provenance["files"].values())
 
 
-@pytest.mark.parametrize("name", TECHNOLOGIES)
-def test_tables_give_what_they_were_checked_with(name: str, network):
+@pytest.mark.parametrize(("name", "energies"), SETS, ids=NAMES)
+def test_tables_give_what_they_were_checked_with(name: str, energies, network):
     technology = load_technology(name)
-    by_name = {check.design: check for check in technology.checks}
-    for design in CHECKED:
-        plan = make_plan(
-            cut(network, design.cut), AcceleratorConfig(lanes=design.lanes, weights=WeightStore(design.weights))
-        )
+    by_name = {check.design: check for check in energies.checks}
+    [chosen] = [one for one in (PLAIN, LEAN) if one.levers == energies.levers]
+    for design in chosen.designs:
+        if design.fitted:
+            continue
+        plan = make_plan(cut(network, design.cut), config_of(design, chosen.levers))
         point = OperatingPoint(50 * plan.cycles_per_frame, 50, plan.cycles_per_frame)
-        figures = estimate(plan, technology, point, technology.rates["speech"].rates(plan))
+        figures = estimate(plan, technology, point, energies.typical(plan)["speech"])
         assert vars(figures.energy(50)) == pytest.approx(vars(by_name[design.name].table), rel=1e-6)
+
+
+LEAN_ON = dict.fromkeys(LEAN.levers, True)
+
+
+@pytest.mark.parametrize(
+    ("config", "levers"),
+    [
+        ({}, ()),
+        ({"skip_zero_blocks": True}, ()),
+        (LEAN_ON, LEAN.levers),
+        (LEAN_ON | {"skip_zero_blocks": True, "weights": "ram"}, LEAN.levers),
+        (LEAN_ON | {"skip_zero_elements": True, "state": "pulse"}, LEAN.levers),
+    ],
+)
+def test_energies_are_those_with_the_levers_of_a_configuration(config, levers):
+    technology = load_technology("ihp-sg13g2")
+    config = AcceleratorConfig.from_dict({"lanes": 4} | config)
+    assert technology.energies(config).levers == levers
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"skip_zero_elements": True}, "does not know the levers skip_zero_elements, but none; or skip_zero_elements "),
+        ({"split_sums": True}, "does not know the levers split_sums, but none"),
+        ({"bank_words": 64, "lanes": 4}, "the table ihp-sg13g2 does not know bank_words: take the tier gates"),
+        ({"frames_per_fetch": 2}, "the table ihp-sg13g2 does not know frames_per_fetch: take the tier gates"),
+    ],
+)
+def test_levers_that_were_not_measured_together_are_refused(config, message):
+    with pytest.raises(ValueError, match=message):
+        load_technology("ihp-sg13g2").energies(AcceleratorConfig(**config))
+
+
+def test_levers_save_energy_by_the_table(network):
+    technology = load_technology("ihp-sg13g2")
+    totals = []
+    for levers in ({}, LEAN_ON, LEAN_ON | {"skip_zero_elements": True}):
+        plan = make_plan(cut(network, Cut(2, 24, 4, 32)), AcceleratorConfig(lanes=16, **levers))
+        point = OperatingPoint(50 * plan.cycles_per_frame, 50, plan.cycles_per_frame)
+        energies = technology.energies(plan.config)
+        totals.append(estimate(plan, technology, point, energies.typical(plan)["speech"]).energy(50).dynamic)
+    assert totals[0] > 1.3 * totals[1]
+    assert totals[1] > 1.05 * totals[2]
 
 
 def test_idle_cycles_cost_the_clock_only(network):
     technology = load_technology("ihp-sg13g2")
     plan = make_plan(cut(network, Cut(1, 8, 2, 8)), AcceleratorConfig(lanes=4))
-    rates = technology.rates["speech"].rates(plan)
+    rates = technology.energies(plan.config).typical(plan)["speech"]
     cycles = plan.cycles_per_frame
     fast, slow = (
         estimate(plan, technology, OperatingPoint(50 * factor * cycles, 50, cycles), rates) for factor in (1, 1.01)
@@ -229,7 +353,7 @@ def test_larger_accelerators_cost_more(network):
     for kept in (Cut(1, 8, 2, 8), Cut(1, 16, 4, 24), Cut(2, 24, 4, 32)):
         plan = make_plan(cut(network, kept), AcceleratorConfig(lanes=8))
         point = OperatingPoint(50 * plan.cycles_per_frame, 50, plan.cycles_per_frame)
-        figures = estimate(plan, technology, point, technology.rates["speech"].rates(plan))
+        figures = estimate(plan, technology, point, technology.energies(plan.config).typical(plan)["speech"])
         totals.append([sum(part.values()) for part in (figures.frame, figures.leakage, figures.area)])
     assert (np.diff(np.array(totals), axis=0) > 0).all()
 
@@ -242,6 +366,15 @@ def test_memories_of_a_plan_are_built_as_their_table_says(network):
     assert built.built_of["m0"] == built.built_of["m1"] == "macros"
     assert built.built_of["logits"] == "flip-flops"
     assert set(built.macros) == {name for name, kind in built.built_of.items() if kind == "macros"}
+
+
+@pytest.mark.parametrize("lanes", [4, 6, 8, 12, 16, 24])
+def test_small_memories_are_macros_on_any_number_of_lanes(lanes):
+    """Flip-flops of 120 words move with the address that all data memories share, whatever the clock."""
+    technology = load_technology("sky130A")
+    plan = make_plan(program_file.load(zoo.path("kws49", "quantized.safetensors")), AcceleratorConfig(lanes=lanes))
+    built_of = build(plan, technology.memories, 50 * plan.cycles_per_frame).built_of
+    assert built_of["m0"] == built_of["m1"] == "macros"
 
 
 def test_tables_are_written_and_read_again(tmp_path):
@@ -257,10 +390,12 @@ def test_tables_are_written_and_read_again(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda data: data.pop("frame"), "missing or unknown: frame"),
-        (lambda data: data.update(schema="other"), "expected the schema lmu-hw/technology version 1"),
-        (lambda data: data["leakage"].pop("clock"), "leakage must hold the rows weight memory"),
-        (lambda data: data["checks"][0].pop("gates"), "a part of the table is not as expected"),
+        (lambda data: data.pop("memories"), "missing or unknown: memories"),
+        (lambda data: data.update(schema="other"), "expected the schema lmu-hw/technology version 2"),
+        (lambda data: data.update(sets=[]), "sets must be one or more, no two with the same levers"),
+        (lambda data: data["sets"].append(data["sets"][0]), "sets must be one or more, no two with the same levers"),
+        (lambda data: data["sets"][0]["leakage"].pop("clock"), "leakage must hold the rows weight memory"),
+        (lambda data: data["sets"][0]["checks"][0].pop("gates"), "a part of the table is not as expected"),
     ],
 )
 def test_damaged_tables_are_refused(tmp_path, change, message):

@@ -17,9 +17,11 @@ from lmu_hw.tools import ToolError
 from lmu_sim.batch import BatchResult, BatchSimulator, compare, verify_batch
 from lmu_sim.random_models import random_frames, random_model
 
+FORWARD = {"e_h": False, "e_m": False, "w_h": False}
 CASES = {
     "keep": ({"lanes": 4}, {"layers": ("lmu", "dense"), "stride": 2}),
     "pulse_ram": ({"lanes": 16, "weights": "ram", "state": "pulse"}, {"layers": ("lmu", "lmu"), "stride": 3}),
+    "rounds": ({"lanes": 5, "frames_per_fetch": 4}, {"layers": ("lmu", "dense"), "stride": 2, **FORWARD}),
     "utterance_tanh": ({"lanes": 3, "state": "utterance"}, {"layers": ("lmu", "dense"), "activation": "tanh"}),
 }
 
@@ -36,7 +38,9 @@ def programs(tmp_path_factory):
     return tmp_path_factory.mktemp("programs")
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name == "rounds" else []) for name in CASES]
+)
 def test_batch_is_golden(name, programs):
     plan, rng = make_case(name)
     frames = random_frames(rng, plan.model, 9, 13)

@@ -28,11 +28,16 @@ PDK_ROOT = os.environ.get("PDK_ROOT") or Path(__file__).parents[2].parent / "sha
 STRIDES = {
     "layers": ("lmu", "lmu", "dense"), "stride": 2, "e_h": True, "e_m": True, "w_h": False, "activation": "relu"
 }  # fmt: skip
+FORWARD = {"layers": ("lmu", "lmu", "dense"), "e_h": False, "e_m": False, "w_h": False}
 CASES = {
     "recurrent, utterance": (2, {"lanes": 4, "state": "utterance"},
         {"layers": ("lmu", "dense"), "stride": 3, "w_h": True, "w_x": True, "activation": "tanh"}),
     "one cell": (3, {"lanes": 3}, {"layers": ("lmu",), "stride": 1, "e_h": True, "w_h": True}),
+    "rounds": (6, {"lanes": 2, "frames_per_fetch": 2, "control_reset": True}, FORWARD | {"stride": 1}),
+    "rounds, strides": (7, {"lanes": 3, "frames_per_fetch": 4, "split_sums": True}, FORWARD | {"stride": 2}),
     "weights in RAM": (4, {"lanes": 2, "weights": "ram"}, {"layers": ("lmu", "dense"), "stride": 1, "units": 2}),
+    "banks": (5, {"lanes": 2, "bank_words": 8, "skip_zero_elements": True, "control_reset": True},
+        {"layers": ("lmu", "dense"), "stride": 2, "units": 4, "activation": "relu"}),
 }  # fmt: skip
 
 
@@ -65,12 +70,16 @@ def whole_clips(one, pace=None):
             load_weights(simulator, one.plan)
         simulator.run({"rst": np.ones(2, dtype=np.int64)}, 2)
         simulator.run({"rst": np.zeros(1, dtype=np.int64)}, 1)
-        for number, frame in enumerate(clip):
+        for number, frames in enumerate(in_rounds(clip, gates.frames)):
             if number == gates.warm_up:
                 simulator.start_counting()
-            gates.compute(simulator, frame[None])
+            gates.compute(simulator, frames[None])
         found.append(simulator.counts())
     return reduce(add, found)
+
+
+def in_rounds(clip, size):
+    return clip[: len(clip) // size * size].reshape(-1, size, clip.shape[1])
 
 
 def load_weights(simulator, plan):
@@ -93,8 +102,8 @@ def same(counts, expected):
 def check_pieces(one):
     run = run_frames(one.netlist, one.plan, {"noise": one.clips}, jobs=2)
     counts = run.kinds["noise"]
-    length, period, labels = one.clips.shape[1], one.plan.period, one.plan.model.outputs
-    warm_up = FrameGates(one.netlist, one.plan).warm_up
+    period, labels, size = one.plan.period, one.plan.model.outputs, one.plan.config.frames_per_fetch
+    length, warm_up = one.clips.shape[1] // size * size, size * FrameGates(one.netlist, one.plan).warm_up
     assert counts.frames == 2 * (length - warm_up)
     assert counts.busy.cycles == counts.frames * run.window
     outputs = sum(number % period == period - 1 for number in range(warm_up, length))
@@ -105,6 +114,12 @@ def check_pieces(one):
 
 def test_pieces_count_what_whole_clips_count(strides):
     check_pieces(strides)
+
+
+def test_pieces_of_rounds_count_what_whole_clips_count():
+    one = Design(*CASES["rounds"])
+    run = check_pieces(one)
+    assert run.window == FrameGates(one.netlist, one.plan).window / 2
 
 
 def test_pieces_count_what_whole_clips_count_with_macros():

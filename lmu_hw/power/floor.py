@@ -1,0 +1,249 @@
+"""The floor under an energy figure: what no accelerator of the network can leave out, at the least that was measured.
+
+Every weight that meets a nonzero operand is fetched once a frame (once for as many frames as `frames_per_fetch` says),
+every product of a nonzero weight and a nonzero operand is formed and added, every element that is read again is written
+once and read once, and what holds weights and elements leaks. The coefficients are of the same library
+(`lmu_hw.cli.floor_costs`): constant memories as logic and products between ports, both without registers and clock;
+macros and flip-flops as the table of the technology has them. Control, clock, registers, sums and the interface are not
+in it.
+"""
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmu_hw.flows.memory_cost import Usage
+from lmu_hw.operations import Operation, vectors
+from lmu_hw.plan import Plan
+from lmu_hw.power.technology import MemoryCosts
+from lmu_hw.program import QuantizedModel
+from lmu_hw.schedule import PlannedOperation
+
+__all__ = ["Demand", "Floor", "FloorCosts", "find_demand", "find_floor", "load_floor_costs"]
+
+BoolArray = NDArray[np.bool_]
+FloatArray = NDArray[np.float64]
+
+FILE = "floors.json"
+
+WORD = 64
+"""Bits of a word of a memory of weights."""
+
+
+@dataclass(frozen=True)
+class FloorCosts:
+    """Measured on a library.
+
+    Parameters
+    ----------
+    memories : tuple of (float, float, float)
+        Of constant memories as logic by size: bits, joule a bit that is read, watt of leakage a bit.
+    products : tuple of (float, float, float)
+        Of a product and its addition: bits of weight times bits of operand, joule, watt of leakage.
+
+    Raises
+    ------
+    ValueError
+        If one of them is empty, or not in ascending order of bits.
+    """
+
+    memories: tuple[tuple[float, float, float], ...]
+    products: tuple[tuple[float, float, float], ...]
+
+    def __post_init__(self) -> None:
+        for name in ("memories", "products"):
+            bits = [one[0] for one in getattr(self, name)]
+            if not bits or bits != sorted(set(bits)) or bits[0] <= 0:
+                raise ValueError(f"{name} must hold one or more sizes in ascending order, not {bits}")
+
+    def memory(self, bits: float) -> tuple[float, float]:
+        """Joule and watt a bit of a constant memory: between measured sizes by the logarithm, beyond as at the end."""
+        sizes, reads, leaks = np.array(self.memories).T
+        place = np.log(bits)
+        return float(np.interp(place, np.log(sizes), reads)), float(np.interp(place, np.log(sizes), leaks))
+
+    def product(self, bits: float) -> tuple[float, float]:
+        """Joule and watt of a product: between measured sizes in a line, beyond in proportion."""
+        sizes, energies, leaks = np.array(self.products).T
+        inside = min(max(bits, sizes[0]), sizes[-1])
+        grown = bits / inside
+        return grown * float(np.interp(inside, sizes, energies)), grown * float(np.interp(inside, sizes, leaks))
+
+
+def load_floor_costs(name: str, voltage: float, temperature: float) -> FloorCosts | None:
+    """What was measured on a process at a corner; None if nothing was.
+
+    Parameters
+    ----------
+    name : str
+        Of the process, as ``ihp-sg13g2``.
+    voltage, temperature : float
+        In volt and degrees Celsius.
+    """
+    found = json.loads((resources.files("lmu_hw.power") / FILE).read_text()).get(name)
+    if found is None or not math.isclose(found["voltage"], voltage) or found["temperature"] != temperature:
+        return None
+    products: dict[float, tuple[float, float]] = {}
+    for one in found["products"]:
+        least = products.get(one["bits"], (math.inf, math.inf))
+        products[one["bits"]] = min(least, (one["energy"], one["leakage"]))
+    return FloorCosts(
+        memories=tuple((one["bits"], one["read_per_bit"], one["leakage_per_bit"]) for one in found["memories"]),
+        products=tuple((bits, *products[bits]) for bits in sorted(products)),
+    )
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a frame needs, on average over many.
+
+    Parameters
+    ----------
+    weight_bits : float
+        Bits of weights that are fetched.
+    stored_bits : int
+        Bits of all weights.
+    products : dict of int to float
+        Products by bits of weight times bits of operand.
+    vectors : tuple of (int, int, float)
+        Of each vector that is read again: elements, bits of an element, elements written per frame.
+    """
+
+    weight_bits: float
+    stored_bits: int
+    products: dict[int, float]
+    vectors: tuple[tuple[int, int, float], ...]
+
+
+def find_demand(plan: Plan, nonzero: Mapping[str, FloatArray] | None = None) -> Demand:
+    """Count what a frame needs.
+
+    Parameters
+    ----------
+    plan : Plan
+        Of the network; its weights that are not stored, in blocks of zeros, count nowhere.
+    nonzero : mapping of str to ndarray of float64, shape (elements,)
+        By vector, the part of the time for which each element is not zero; nothing is zero if not given.
+    """
+    known = vectors(plan.model)
+    parts = {name: np.ones(one.size) for name, one in known.items()} | dict(nonzero or {})
+    read_again = {term.source for planned in plan.operations for term in planned.operation.terms}
+    fetched, stored, products = 0.0, 0, defaultdict[int, float](float)
+    written = defaultdict[str, float](float, x=float(plan.model.inputs))
+    for planned in plan.operations:
+        op = planned.operation
+        rate = _rate(plan.model, op)
+        written[op.target] += rate * op.repeat * op.rows
+        for index, term in enumerate(op.terms):
+            kept, present = _kept(planned, index, plan.lanes), _present(planned, index, parts[term.source])
+            stored += term.width * int(kept.sum())
+            fetches = min(rate, 1 / plan.config.frames_per_fetch)
+            fetched += fetches * term.width * float((kept @ present.max(axis=0)).sum())
+            bits = term.width * known[term.source].format.signed_width
+            products[bits] += rate * float(((kept & (term.weights != 0)) @ present.sum(axis=0)).sum())
+    kept_vectors = tuple(
+        (known[name].size, known[name].format.width, count) for name, count in written.items() if name in read_again
+    )
+    return Demand(fetched, stored, dict(products), kept_vectors)
+
+
+def _rate(model: QuantizedModel, op: Operation) -> float:
+    """How often an operation runs, per frame: layers above a stride see fewer frames."""
+    return 1 / math.prod(model.strides[: op.layer + op.closes_stride])
+
+
+def _kept(planned: PlannedOperation, index: int, lanes: int) -> BoolArray:
+    """Which weights of a term are stored, shape (rows, columns)."""
+    kept = np.zeros(planned.operation.terms[index].weights.shape, dtype=bool)
+    for group, columns in enumerate(planned.terms[index].columns):
+        kept[group * lanes : (group + 1) * lanes, list(columns)] = True
+    return kept
+
+
+def _present(planned: PlannedOperation, index: int, part: FloatArray) -> FloatArray:
+    """How often each element that a term reads is not zero, shape (blocks, columns)."""
+    term = planned.operation.terms[index]
+    starts = term.offset + term.step * np.arange(planned.operation.repeat)
+    return part[starts[:, None] + np.arange(term.weights.shape[1])]
+
+
+@dataclass(frozen=True)
+class Floor:
+    """Energy of a frame in joule.
+
+    Parameters
+    ----------
+    weights : float
+        Fetching weights.
+    products : float
+        Products and their additions.
+    elements : float
+        Writing and reading what is read again.
+    leakage : float
+        Of weights, elements and one multiplier.
+    """
+
+    weights: float
+    products: float
+    elements: float
+    leakage: float
+
+    @property
+    def total(self) -> float:
+        """All of it."""
+        return self.weights + self.products + self.elements + self.leakage
+
+    def to_dict(self, energy: float) -> dict[str, Any]:
+        """JSON form, beside the energy of a frame in joule that stands on it."""
+        parts = {name: value * 1e9 for name, value in vars(self).items()}
+        return {"nJ_per_frame": self.total * 1e9, "parts_nJ": parts, "ratio": energy / self.total}
+
+
+def find_floor(demand: Demand, costs: FloorCosts, memories: MemoryCosts, frame_rate: float) -> Floor:
+    """Weigh what a frame needs.
+
+    Parameters
+    ----------
+    demand : Demand
+        From `find_demand`.
+    costs : FloorCosts
+        Of constant memories and products.
+    memories : MemoryCosts
+        Macros and flip-flops of the same technology.
+    frame_rate : float
+        Frames per second.
+    """
+    weights, leaking = _weights(demand, costs, memories, frame_rate)
+    elements = 0.0
+    for size, width, count in demand.vectors:
+        usage = Usage(2 * count * frame_rate, 1.0, 0.5)
+        cost = memories.choose(max(2, size), width, usage)[1]
+        elements += count * (cost.read + cost.write)
+        leaking += cost.leakage
+    leaking += costs.product(max(demand.products))[1]
+    products = sum(count * costs.product(bits)[0] for bits, count in demand.products.items())
+    return Floor(weights, products, elements, leaking / frame_rate)
+
+
+def _weights(demand: Demand, costs: FloorCosts, memories: MemoryCosts, frame_rate: float) -> tuple[float, float]:
+    """Joule a frame and watt of the weights: as logic, whole or in banks of a measured size, or as macros.
+
+    Whichever takes least together. Of banks one moves at a time; what chooses among them is not counted.
+    """
+    sizes = [demand.stored_bits, *(bits for bits, _, _ in costs.memories if bits < demand.stored_bits)]
+    logic = [costs.memory(bits) for bits in sizes]
+    found = [(demand.weight_bits * read, demand.stored_bits * leak) for read, leak in logic]
+    if memories.macros:
+        reads = demand.weight_bits / WORD
+        usage = Usage(max(1.0, reads * frame_rate), 1.0, 0.0)
+        built_of, cost = memories.choose(max(2, math.ceil(demand.stored_bits / WORD)), WORD, usage)
+        if built_of == "macros":
+            found.append((reads * cost.read, cost.leakage))
+    return min(found, key=lambda one: one[0] + one[1] / frame_rate)
