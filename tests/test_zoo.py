@@ -1,5 +1,6 @@
 """The shipped network: what README and card say of it, and its Verilog against the golden model."""
 
+import json
 import re
 from pathlib import Path
 
@@ -87,3 +88,19 @@ def test_every_logit_of_whole_clips(model, clips, lanes: int, tmp_path: Path):
     report = verify_batch(plan, clips.frames[::20], tmp_path)
     assert report.passed, str(report)
     assert report.compared == 10 * 49 * 12
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["kws49", "kws105", "kws361"])
+def test_every_logit_of_the_accelerators_of_least_energy(size, tmp_path: Path):
+    manifest = json.loads((ROOT / "rtl" / f"lmu_{size}_eighth.json").read_text())
+    plan = make_plan(
+        program_file.load(zoo.path(f"{size}-eighth", "quantized.safetensors")),
+        AcceleratorConfig.from_dict(manifest["config"]),
+    )
+    assert plan.config.skip_zero_elements
+    assert plan.config.bank_words
+    clips = load_frames(zoo.path(f"{size}-eighth", "test.safetensors"))
+    report = verify_batch(plan, clips.frames[::20], tmp_path)
+    assert report.passed, str(report)
+    assert report.compared == 10 * (49 // 8) * 12
