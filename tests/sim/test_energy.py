@@ -169,7 +169,7 @@ def test_nothing_but_the_clock_moves_between_frames(strides):
 
 def test_the_activity_at_a_frame_rate_is_that_of_frames_so_far_apart(strides):
     run = run_frames(strides.netlist, strides.plan, {"noise": strides.clips})
-    slow = run.window + 1000
+    slow = int(run.window) + 1000
     found = run.activity("noise", slow, 1e-6)
     expected = whole_clips(strides, slow).activity(strides.netlist, 1e-6)
     assert found.cycles == slow
