@@ -11,7 +11,8 @@ __all__ = ["LEVERS", "ROUNDS", "AcceleratorConfig", "Interface", "StatePolicy", 
 
 MAX_LANES = 64
 
-BANK_WORDS = tuple(2**bits for bits in range(3, 13))
+BANK_WORDS = (0, *(2**bits for bits in range(3, 13)))
+"""Choices for the words of a bank; 0 for no banks."""
 
 ROUNDS = (1, 2, 4, 8)
 """Choices for the frames that are computed with one fetch of the weights."""
@@ -136,14 +137,14 @@ class AcceleratorConfig:
 
     def _check_banks(self) -> None:
         words = self.bank_words
-        if isinstance(words, bool) or not isinstance(words, int) or (words and words not in BANK_WORDS):
+        if type(words) is not int or words not in BANK_WORDS:
             raise ValueError(f"bank_words must be 0 or a power of two from 8 to 4096, not {words!r}")
         if words and self.weights is not WeightStore.ROM:
             raise ValueError(f"bank_words needs weights rom, not {self.weights.value}")
 
     def _check_rounds(self) -> None:
         frames = self.frames_per_fetch
-        if isinstance(frames, bool) or frames not in ROUNDS:
+        if type(frames) is not int or frames not in ROUNDS:
             raise ValueError(f"frames_per_fetch must be one of {', '.join(map(str, ROUNDS))}, not {frames!r}")
         if frames == 1:
             return

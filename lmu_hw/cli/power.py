@@ -19,6 +19,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.table import Table
 
 from lmu_hw.cli.comparison import print_comparison
@@ -40,13 +42,15 @@ from lmu_hw.plan import Plan, make_plan
 from lmu_hw.power import table as tables
 from lmu_hw.power.published import published
 from lmu_hw.power.rates import find_rates
-from lmu_hw.power.report import ESTIMATED, OperatingPoint, Report, frame_rate
+from lmu_hw.power.report import ESTIMATED, MIX, OperatingPoint, Report, frame_rate
 from lmu_hw.power.scaling import RULE, Scaling, ScalingError, Target, parse_target, scale_energy
 from lmu_hw.power.technology import load_technology
 from lmu_hw.tensor_file import write_whole
 
 SUMMARY = "estimate the energy of an inference"
 EXAMPLE = "lmu-hw power kws361 --lanes 16 --tier gates --pdk ihp-sg13g2 --out build/power"
+
+Sounds = dict[str, NDArray[np.int64]]
 
 TECHNOLOGY = "ihp-sg13g2"
 """Of the tiers table and rtl, where none is named."""
@@ -105,17 +109,19 @@ def _point(args: argparse.Namespace, plan: Plan) -> OperatingPoint:
         raise CommandError(f"--clock: {error}") from None
 
 
-def _gates(args: argparse.Namespace, plan: Plan, point: OperatingPoint) -> Report:
+def _gates(args: argparse.Namespace, plan: Plan, point: OperatingPoint) -> tuple[Report, Sounds]:
+    """Figures, and the frames that they are of."""
     if args.table is not None:
         raise CommandError("--table belongs to the tiers table and rtl")
     library, technology = find_library(args)
     sounds = find_sounds(plan.model, args.frames, args.wav, args.clips)
     with stages() as told:
         mapped = map_plan(plan, library, point.clock, told)
-        return measure(mapped, sounds, point, technology, told)
+        return measure(mapped, sounds, point, technology, told), sounds
 
 
-def _tables(args: argparse.Namespace, plan: Plan, point: OperatingPoint) -> Report:
+def _tables(args: argparse.Namespace, plan: Plan, point: OperatingPoint) -> tuple[Report, Sounds | None]:
+    """Figures, and the frames that they are of, if there are any."""
     if args.liberty is not None or args.corner is not None:
         raise CommandError("--liberty and --corner belong to the tier gates; `lmu-hw characterise` makes a --table")
     if args.table is not None and args.pdk is not None:
@@ -124,11 +130,11 @@ def _tables(args: argparse.Namespace, plan: Plan, point: OperatingPoint) -> Repo
     if args.tier == "table":
         if args.frames is not None or args.wav is not None:
             raise CommandError("--frames and --wav belong to the tiers rtl and gates: table knows no frames")
-        rates = technology.energies(plan.config).typical(plan)
+        sounds, rates = None, technology.energies(plan.config).typical(plan)
     else:
         sounds = find_sounds(plan.model, args.frames, args.wav, args.clips)
         rates = {kind: find_rates(plan, frames) for kind, frames in sounds.items()}
-    return tables.report(plan, technology, point, args.tier, rates)
+    return tables.report(plan, technology, point, args.tier, rates), sounds
 
 
 def _scaling(args: argparse.Namespace, report: Report) -> Scaling | None:
@@ -175,7 +181,7 @@ def _totals_table(report: Report, scaling: Scaling | None) -> Table:
     heard = {kind: report.sums(kind) for kind in report.rows}
     mixed = report.mixed()
     if mixed is not None:
-        heard["speech 1 : noise 9"] = mixed
+        heard[" : ".join(f"{kind} {part}" for kind, part in MIX.items())] = mixed
     for kind, one in heard.items():
         dynamic = one.dynamic * one.frame_rate * 1e6
         leakage = one.leakage * one.frame_rate * 1e6
@@ -224,11 +230,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.out is not None:
         writable(args.out / "report.json")
     point = _point(args, plan)
-    report = _gates(args, plan, point) if args.tier == "gates" else _tables(args, plan, point)
+    report, sounds = _gates(args, plan, point) if args.tier == "gates" else _tables(args, plan, point)
     scaling = _scaling(args, report)
     print_report(report, scaling)
-    heard = None if args.tier == "table" else find_sounds(plan.model, args.frames, args.wav, args.clips)
-    floors = find_floors(plan, report, heard)
+    floors = find_floors(plan, report, sounds)
     print_floors(floors, report)
     found = {"model": args.model, "config": plan.config.to_dict()} | report.to_dict()
     found["floor"] = floors_dict(floors, report)

@@ -13,6 +13,12 @@ def _address_range(depth: int) -> range:
     return range(max(2, depth))
 
 
+def _constants(shape: Shape, words: list[int]) -> memory.Memory:
+    """A memory that holds words from the start, two at least."""
+    init = words + [0] * max(0, 2 - len(words))
+    return memory.Memory(shape=shape, depth=len(init), init=init)
+
+
 class SinglePort(wiring.Component):
     """A memory with a single port, as block RAM or as an SRAM macro has it.
 
@@ -95,9 +101,7 @@ class ReadOnly(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        padding = [0] * max(0, 2 - len(self.init))
-        init = self.init + padding
-        m.submodules.cells = cells = memory.Memory(shape=self.shape, depth=len(init), init=init)
+        m.submodules.cells = cells = _constants(self.shape, self.init)
         read = cells.read_port()
         m.d.comb += [read.addr.eq(self.address), read.en.eq(self.read), self.r_data.eq(read.data)]
         return m
@@ -128,9 +132,7 @@ class Constants(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        padding = [0] * max(0, 2 - len(self.init))
-        init = self.init + padding
-        m.submodules.cells = cells = memory.Memory(shape=self.shape, depth=len(init), init=init)
+        m.submodules.cells = cells = _constants(self.shape, self.init)
         read = cells.read_port(domain="comb")
         m.d.comb += [read.addr.eq(self.address), self.data.eq(read.data)]
         return m

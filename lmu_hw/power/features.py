@@ -5,7 +5,7 @@ Every function gives, by row, named counts; a technology's table holds the joule
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from lmu_hw.placement import MemoryPlan
 from lmu_hw.plan import Plan
 from lmu_hw.power.rates import EVERY, Nonzero, Rates, issues, term_products, weight_toggles
 from lmu_hw.power.report import CLOCK_TREE
+from lmu_hw.schedule import PlannedTerm
 
 __all__ = [
     "Accesses",
@@ -175,6 +176,20 @@ def _flip_flops(plan: Plan, built_of: Mapping[str, str], row: str) -> list[Memor
     ]
 
 
+def _summed(plan: Plan, nonzero: Nonzero) -> Iterator[tuple[str, PlannedTerm, int, int, float]]:
+    """Every term of every row group that is summed in a stride period.
+
+    Weight memory, term, how often it runs in a frame, words that it has, and how many of them are read.
+    """
+    for frame in range(plan.rounds):
+        for planned in plan.executed(frame):
+            name, repeat = plan.weight_memories[planned.weight_memory].name, planned.operation.repeat
+            for group in range(planned.groups):
+                counts = term_products(planned, group, nonzero)
+                for term, count in zip(planned.terms, counts, strict=True):
+                    yield name, term, repeat, len(term.columns[group]), count
+
+
 def _row_moves(plan: Plan, nonzero: Nonzero) -> dict[str, float]:
     """How often the logic of each constant weight memory moves in a frame: once for each row of words that is read.
 
@@ -183,17 +198,19 @@ def _row_moves(plan: Plan, nonzero: Nonzero) -> dict[str, float]:
     """
     logic = _constants(plan)
     moves = dict.fromkeys((memory.name for memory in plan.weight_memories), 0.0)
-    for frame in range(plan.period):
-        for planned in plan.executed(frame):
-            name = plan.weight_memories[planned.weight_memory].name
-            step = logic[name].step if name in logic else 1
-            for group in range(planned.groups):
-                counts = term_products(planned, group, nonzero)
-                for term, count in zip(planned.terms, counts, strict=True):
-                    words = len(term.columns[group])
-                    rows = words / step * (1 - (1 - count / words) ** step)
-                    moves[name] += planned.operation.repeat * rows
-    return {name: moved / plan.period for name, moved in moves.items()}
+    for name, _, repeat, words, count in _summed(plan, nonzero):
+        step = logic[name].step if name in logic else 1
+        moves[name] += repeat * (words / step * (1 - (1 - count / words) ** step))
+    return {name: moved / plan.rounds for name, moved in moves.items()}
+
+
+def _searched(plan: Plan, nonzero: Nonzero) -> dict[str, float]:
+    """Reads of each weight memory per frame whose element was searched for, so that words are left out."""
+    reads = dict.fromkeys((memory.name for memory in plan.weight_memories), 0.0)
+    for name, term, repeat, _, count in _summed(plan, nonzero):
+        if term.skips:
+            reads[name] += repeat * count
+    return {name: count / plan.rounds for name, count in reads.items()}
 
 
 def _multiplied(plan: Plan) -> tuple[float, float]:
@@ -211,18 +228,6 @@ def _multiplied(plan: Plan) -> tuple[float, float]:
     wide = [plan.weight_widths[planned.weight_memory] > narrow for planned in executed]
     part = sum(count for count, one in zip(words, wide, strict=True) if one) / sum(words)
     return plan.lanes * narrow + part * upper, plan.lanes * narrow + upper
-
-
-def _searched(plan: Plan, nonzero: Nonzero) -> dict[str, float]:
-    """Reads of each weight memory per frame whose element was searched for, so that words are left out."""
-    reads = dict.fromkeys((memory.name for memory in plan.weight_memories), 0.0)
-    for frame in range(plan.period):
-        for planned in plan.executed(frame):
-            for group in range(planned.groups):
-                counts = term_products(planned, group, nonzero)
-                found = sum(count for term, count in zip(planned.terms, counts, strict=True) if term.skips)
-                reads[plan.weight_memories[planned.weight_memory].name] += planned.operation.repeat * found
-    return {name: count / plan.period for name, count in reads.items()}
 
 
 def _map_depth(plan: Plan) -> int:

@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +165,7 @@ def main() -> None:
     result: dict[str, Any] = {}
     for name in args.layers or names(model):
         layer = dense_layer(model, name, clip)
-        layer = Dense(name, layer.weights, layer.weight_width, layer.frames[WARM_UP:], layer.frame_format)
+        layer = replace(layer, frames=layer.frames[WARM_UP:])
         with stages() as told:
             peer = nngen(layer, args.nngen, tuple(args.parallel), library, told)
             configs = [AcceleratorConfig(lanes=args.lanes, weights=store) for store in ("ram", "rom")]

@@ -340,6 +340,8 @@ def test_nothing_is_skipped_where_the_index_would_take_more():
         ({"lanes": 65}, ValueError, r"lanes must be in 1 to 64, not 65"),
         ({"lanes": True}, ValueError, r"lanes must be in 1 to 64, not True"),
         ({"bank_words": 24}, ValueError, r"bank_words must be 0 or a power of two from 8 to 4096, not 24"),
+        ({"bank_words": 16.0}, ValueError, r"bank_words must be 0 or a power of two from 8 to 4096, not 16.0"),
+        ({"frames_per_fetch": 2.0}, ValueError, r"frames_per_fetch must be one of 1, 2, 4, 8, not 2.0"),
         ({"bank_words": True}, ValueError, r"bank_words must be 0 or a power of two from 8 to 4096, not True"),
         ({"bank_words": 16, "weights": "ram"}, ValueError, r"bank_words needs weights rom, not ram"),
         ({"lanes": 2.0}, TypeError, r"lanes must be an integer, not 2\.0"),
