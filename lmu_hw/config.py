@@ -18,7 +18,8 @@ ROUNDS = (1, 2, 4, 8)
 """Choices for the frames that are computed with one fetch of the weights."""
 
 LEVERS = (
-    "skip_zero_blocks", "skip_zero_elements", "isolate_operands", "shift_operand", "split_sums", "control_reset"
+    "skip_zero_blocks", "skip_zero_elements", "isolate_operands", "shift_operand", "split_sums", "control_reset",
+    "stop_clock", "gate_blocks"
 )  # fmt: skip
 """Choices that save energy, each off unless it is asked for."""
 
@@ -83,6 +84,13 @@ class AcceleratorConfig:
         Whether the upper half of each lane's sum is clocked only when it changes.
     control_reset : bool
         Whether only control is reset: registers of data have no reset, so that clock gates can take them.
+    stop_clock : bool
+        Whether one clock gate stands before all flip-flops and memories, closed while no frame is received, computed or
+        delivered.
+    gate_blocks : bool
+        Whether clock gates stand before the blocks that work now and then: the writable memories, the banked ones, the
+        input, the output, the finish, the flags of layers and of elements that are zero. With the interface ``spi``
+        together with `stop_clock` only.
     bank_words : int
         Words of the banks that weight memories in ROM are cut into, each with an address of its own that moves only
         when it is read: a power of two from 8 to 4,096; 0 for whole memories.
@@ -104,6 +112,8 @@ class AcceleratorConfig:
     shift_operand: bool = False
     split_sums: bool = False
     control_reset: bool = False
+    stop_clock: bool = False
+    gate_blocks: bool = False
     bank_words: int = 0
     frames_per_fetch: int = 1
     smoothing: Smoothing | None = None
@@ -130,6 +140,8 @@ class AcceleratorConfig:
             raise ValueError("skip_zero_blocks and skip_zero_elements exclude each other, give one of them")
         self._check_banks()
         self._check_rounds()
+        if self.gate_blocks and self.interface is Interface.SPI and not self.stop_clock:
+            raise ValueError("gate_blocks with the interface spi needs stop_clock: its gates need a clock that runs")
         if self.smoothing is not None and not isinstance(self.smoothing, Smoothing):
             raise TypeError(f"smoothing must be Smoothing or None, not {self.smoothing!r}")
         if self.smoothing is not None and self.interface is not Interface.STREAM:
@@ -155,6 +167,11 @@ class AcceleratorConfig:
         for name in ("skip_zero_blocks", "skip_zero_elements"):
             if getattr(self, name):
                 raise ValueError(f"frames_per_fetch of {frames} and {name} exclude each other, give one of them")
+
+    @property
+    def gates_clock(self) -> bool:
+        """Whether clock gates are part of the design, not only of what synthesis makes of it."""
+        return self.stop_clock or self.gate_blocks
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form, the inverse of `from_dict`; the core's own streams and what is off go without saying."""

@@ -35,6 +35,16 @@ class Plan(Schedule):
         return self._mean(frame.interval for frame in self.frames)
 
     @property
+    def paced_cycles(self) -> float:
+        """Cycles from frame to frame at the slowest clock, if none is given.
+
+        They are `cycles_per_frame`. Where the clock stops at rest, and a cycle more costs next to nothing, there is
+        room for each frame to come in, be computed and go out before the next one comes.
+        """
+        room = self.model.inputs + self.lanes + 2 * self.model.outputs + 8
+        return self.cycles_per_frame + (room if self.config.stop_clock else 0)
+
+    @property
     def utilisation(self) -> float:
         """Needed products over ``lanes * cycles``, in a steady stream."""
         return sum(f.products for f in self.frames) / (self.lanes * sum(f.interval for f in self.frames))

@@ -110,6 +110,7 @@ awake; with STATUS not `busy` and `cs_n` high the host may also stop `clk` itsel
 
 The gate is the module `NAME_spi.gate`: a flip-flop on the falling edge of `clk` and an AND gate. Put the clock gate
 of the library (ASIC) or a clock buffer with enable (FPGA) in its place; its ports are `clk`, `enable` and `gated`.
+With `--stop-clock` the core has such a gate of its own, `NAME.gate`, and the wrapper none.
 """
 
 

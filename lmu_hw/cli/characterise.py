@@ -103,7 +103,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def config_of(design: Design, levers: tuple[str, ...]) -> AcceleratorConfig:
     """Configuration of a design of a set with the given levers."""
     on = (*levers, "skip_zero_elements") if design.skips else levers
-    return AcceleratorConfig.from_dict({"lanes": design.lanes, "weights": design.weights} | dict.fromkeys(on, True))
+    chosen = {"lanes": design.lanes, "weights": design.weights, "bank_words": design.bank_words}
+    return AcceleratorConfig.from_dict(chosen | dict.fromkeys(on, True))
 
 
 def _design(
@@ -117,7 +118,7 @@ def _design(
 
 
 def _point(plan: Plan, resting: float = 0.0) -> OperatingPoint:
-    return OperatingPoint(FRAME_RATE * (plan.cycles_per_frame + resting), FRAME_RATE, plan.cycles_per_frame)
+    return OperatingPoint(FRAME_RATE * (plan.paced_cycles + resting), FRAME_RATE, plan.cycles_per_frame)
 
 
 def _measured(mapped: Mapped, frames: IntArray, told: Progress) -> Measured:
@@ -233,7 +234,8 @@ def _kept(args: argparse.Namespace, files: dict[str, str]) -> tuple[Energies, ..
     there = load_technology(args.out)
     if there.provenance.get("files") != files:
         raise CommandError(f"{args.out}: was made from other Liberty files; without --levers both sets are measured")
-    return tuple(one for one in there.sets if one.levers != SETS[args.levers].levers)
+    others = [one.levers for name, one in SETS.items() if name != args.levers]
+    return tuple(one for one in there.sets if one.levers in others)
 
 
 def _characterise(args: argparse.Namespace, told: Progress) -> Technology:

@@ -59,6 +59,8 @@ LEVER_HELP = {
     "shift_operand": "align products by a shift of the operand that all lanes share",
     "split_sums": "clock the upper half of a sum only when it changes",
     "control_reset": "reset control only, so that clock gates can take registers of data",
+    "stop_clock": "stop the clock of everything while no frame is received, computed or delivered",
+    "gate_blocks": "stop the clock of memories, input, output and finish while they do nothing",
 }
 """What the options of `lmu_hw.config.LEVERS` do."""
 

@@ -102,7 +102,7 @@ def _point(args: argparse.Namespace, plan: Plan) -> OperatingPoint:
     rate = args.frame_rate or frame_rate(plan.model.front_end)
     clock = args.clock
     if clock is None:
-        clock = rate * plan.cycles_per_frame
+        clock = rate * plan.paced_cycles
     try:
         return OperatingPoint(clock, rate, plan.cycles_per_frame)
     except ValueError as error:

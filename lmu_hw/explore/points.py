@@ -96,7 +96,7 @@ def operating_point(plan: Plan, clock: float | str) -> OperatingPoint:
         If the clock is too slow for the frame rate.
     """
     rate = frame_rate(plan.model.front_end)
-    hertz = rate * plan.cycles_per_frame if clock == AUTO else float(clock)
+    hertz = rate * plan.paced_cycles if clock == AUTO else float(clock)
     return OperatingPoint(hertz, rate, plan.cycles_per_frame)
 
 

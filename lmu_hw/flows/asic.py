@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from lmu_hw.emit import TOP, to_verilog
+from lmu_hw.flows.clock_gates import with_clock_gates
 from lmu_hw.flows.liberty import Library, read_text
 from lmu_hw.flows.librelane import PDKS, librelane_config
 from lmu_hw.flows.macro_rtl import macro_model, macros_of, memory_tilings, with_macros
 from lmu_hw.flows.mapping import Recipe, abc_constraints, logic_files, mapping_commands
 from lmu_hw.flows.memory_cost import Usage
 from lmu_hw.flows.sdc import sdc
+from lmu_hw.flows.special import find_clock_gate
 from lmu_hw.flows.synth import RELAXED, Synthesis, synthesize
 from lmu_hw.plan import Plan
 from lmu_hw.power.netlist import read_netlist
@@ -146,7 +148,7 @@ def _files(plan: Plan, library: Library, clock_hz: float, delay: float, pdk: str
     macros = macros_of(tilings)
     unit = time_unit(library)
     files = {
-        VERILOG: with_macros(to_verilog(plan), tilings),
+        VERILOG: with_macros(with_clock_gates(to_verilog(plan), find_clock_gate(library)), tilings),
         SDC: sdc(1 / clock_hz / unit, f"{clock_hz / 1e6:g} MHz in {'ns' if unit == 1e-9 else 'ps'}"),
         "synth.ys": yosys_script(TOP, library, [VERILOG], delay),
         "constraints": abc_constraints(library),

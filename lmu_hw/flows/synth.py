@@ -13,19 +13,21 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lmu_hw.flows.clock_gates import with_clock_gates
 from lmu_hw.flows.elaborate import Modules, elaborate
 from lmu_hw.flows.liberty import LibertyError, Library, cache_folder
 from lmu_hw.flows.mapping import Progress, Recipe, blackboxes, map_modules
 from lmu_hw.flows.memories import Choice, choose_memories, replace_memories
 from lmu_hw.flows.memory_cost import Cost, Usage
+from lmu_hw.flows.special import find_clock_gate
 from lmu_hw.flows.sram_model import is_model
 from lmu_hw.flows.yosys import run_yosys, scratch_folder
 from lmu_hw.tools import find_yosys
 
 __all__ = ["MappedMemory", "Synthesis", "SynthesisError", "synthesize"]
 
-VERSION = 2
-"""Raised whenever memories are replaced, results put together or stored in another way."""
+VERSION = 3
+"""Raised whenever memories or clock gates are replaced, results put together or stored in another way."""
 
 RELAXED = 20e-9
 """Target delay in seconds when speed does not matter."""
@@ -169,7 +171,8 @@ def synthesize(
         From `lmu_hw.flows.liberty.read_liberty`; its files are read again by Yosys. With memory macros in it, writable
         memories become macros where these take less power than flip-flops.
     clock_gating : bool
-        Whether flip-flops with an enable share integrated clock gates, where the library has them.
+        Whether flip-flops with an enable share integrated clock gates, and these take the place of the design's own,
+        where the library has them.
     delay : float or None
         Target delay between registers in seconds, for which buffers are inserted and cells sized; the default asks for
         no speed, only for edges that are not too slow. None gives the smallest area, with edges that may be far slower
@@ -212,9 +215,10 @@ def _run(
 ) -> None:
     library = recipe.library
     progress("elaboration", 0, 1)
-    modules = elaborate(verilog, top)
-    choices = choose_memories(modules, library, usage)
     known = blackboxes(library)
+    gate = find_clock_gate(library) if recipe.clock_gating else None
+    modules = elaborate(with_clock_gates(verilog, gate), top, {} if gate is None else {gate.cell: known[gate.cell]})
+    choices = choose_memories(modules, library, usage)
     design = replace_memories(modules, choices, known)
     progress("elaboration", 1, 1)
     mapped = map_modules(design, recipe, progress)

@@ -1,10 +1,11 @@
 """The accelerator: a stream of feature frames in, logits and decisions out."""
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Shape, Signal, Value, signed, unsigned
+from amaranth.hdl import Array, Cat, ClockDomain, Const, Module, Mux, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from lmu_hw.config import StatePolicy, WeightStore
+from lmu_hw.gateware.clock_gate import FREE, ClockGate, add_block
 from lmu_hw.gateware.finish import Finish
 from lmu_hw.gateware.frame_input import FrameInput
 from lmu_hw.gateware.frame_output import FrameOutput
@@ -27,7 +28,7 @@ __all__ = ["Accelerator", "accelerator_ports"]
 
 
 def accelerator_ports(plan: Plan) -> wiring.Signature:
-    """Ports of the accelerator, as `Accelerator` describes them."""
+    """Ports of the accelerator but clock and reset, as `Accelerator` describes them."""
     members = {
         "i": In(stream.Signature(feature_layout(plan))),
         "o_logits": Out(stream.Signature(logit_layout(plan))),
@@ -70,27 +71,42 @@ class Accelerator(wiring.Component):
     i_load : In(stream of load_layout(plan))
         With weights in RAM only: words of the weight image. Accepted between frames; no frame starts while one is
         offered. All words must be loaded before the first frame.
+    clk, rst : In(1)
+        Clock and synchronous reset, with `stop_clock` or `gate_blocks`; else they are those of the domain ``sync``.
 
     One clock, synchronous reset, no combinational path from any input to an output stream's payload or valid, nor
     from an input's valid or payload to its ready. Latency and throughput: `Plan.frames`. The state is zero after
     reset, and lives on across frames; it is cleared as the state policy says, bit-exact against `lmu_hw.golden`.
+
+    With `stop_clock` a clock gate closes while nothing is received, computed or delivered, and opens in the cycle in
+    which a beat is offered, with nothing later than without: ``rst``, ``clear`` and the valid of input streams must
+    settle in the first half of a cycle. So they must with `gate_blocks`, and the ready of output streams too.
     """
 
     def __init__(self, plan: Plan):
         self.plan = plan
-        super().__init__(accelerator_ports(plan))
+        ports: dict[str, wiring.Member] = dict(accelerator_ports(plan).members)
+        if plan.config.gates_clock:
+            ports |= {"clk": In(1), "rst": In(1)}
+        super().__init__(ports)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         plan = self.plan
-        m.submodules.input = source = FrameInput(plan)
-        m.submodules.sequencer = sequencer = Sequencer(plan)
-        m.submodules.lanes = lanes = Lanes(plan)
-        m.submodules.finish = finish = Finish(plan)
-        m.submodules.output = sink = FrameOutput(plan)
+        source, sequencer, lanes, finish, sink = (
+            kind(plan) for kind in (FrameInput, Sequencer, Lanes, Finish, FrameOutput)
+        )
+        gates = plan.config.gate_blocks
+        taking = Cat(self.i.valid, source.release, source.frame_error, source.clear)
+        add_block(m, "input", source, taking if gates else None)
+        m.submodules.sequencer = sequencer
+        m.submodules.lanes = lanes
+        add_block(m, "finish", finish, finish.start | finish.busy if gates else None)
+        add_block(m, "output", sink, sink.claim | ~sink.free if gates else None)
         wiring.connect(m, wiring.flipped(self.i), source.i)
         wiring.connect(m, sink.o_logits, wiring.flipped(self.o_logits))
         wiring.connect(m, sink.o_decision, wiring.flipped(self.o_decision))
+        smoother = self._smoother(m, sequencer, sink)
         m.d.comb += [
             self.frame_error.eq(source.frame_error),
             source.clear.eq(self.clear if plan.config.state is StatePolicy.PULSE else 0),
@@ -98,7 +114,7 @@ class Accelerator(wiring.Component):
             sequencer.frame.eq(source.full),
             sequencer.clear.eq(source.frame_clear),
             sequencer.end.eq(source.frame_end),
-            sequencer.output_free.eq(self._output_free(m, sequencer, sink)),
+            sequencer.output_free.eq(sink.free if smoother is None else sink.free & smoother.free),
             sink.claim.eq(sequencer.claim),
             sink.write.eq(finish.write & finish.write_output),
             sink.data.eq(finish.write_data),
@@ -133,6 +149,8 @@ class Accelerator(wiring.Component):
             ]
         self._parameters(m, sequencer, finish)
         self._load(m, sequencer)
+        if plan.config.gates_clock:
+            self._clocks(m, source, sequencer, sink, smoother)
         return m
 
     def _data(
@@ -142,7 +160,8 @@ class Accelerator(wiring.Component):
         elements = []
         for index, spec in enumerate(self.plan.data_memories):
             cells = SinglePort(signed(spec.width) if spec.signed else unsigned(spec.width), spec.depth)
-            m.submodules[f"memory_{spec.name}"] = cells
+            access = cells.read | cells.write if self.plan.config.gate_blocks else None
+            add_block(m, f"memory_{spec.name}", cells, access)
             read = sequencer.issue & (sequencer.read.memory == index)
             if spec.name == "x":
                 write, address, value = source.write, source.address, source.i.payload.data
@@ -199,15 +218,17 @@ class Accelerator(wiring.Component):
 
     def _constant_memory(self, m: Module, spec: MemoryPlan, index: int, read: Value, address: Value) -> Value:
         """A ROM, or a RAM that the load port fills as memory `index`; the word read."""
-        name = f"memory_{spec.name}"
+        name, gates = f"memory_{spec.name}", self.plan.config.gate_blocks
         if self.plan.config.weights is WeightStore.ROM:
             words, banks = self.plan.images()[spec.name], self.plan.config.bank_words
             banked = banks > 0 and spec in self.plan.weight_memories
             shape = unsigned(spec.width)
-            m.submodules[name] = rom = BankedReadOnly(shape, words, banks) if banked else ReadOnly(shape, words)
+            rom = BankedReadOnly(shape, words, banks) if banked else ReadOnly(shape, words)
+            add_block(m, name, rom, rom.read if gates and banked else None)
             m.d.comb += [rom.read.eq(read), rom.address.eq(address)]
             return rom.r_data
-        m.submodules[name] = ram = SinglePort(Shape.cast(spec.width), spec.depth)
+        ram = SinglePort(Shape.cast(spec.width), spec.depth)
+        add_block(m, name, ram, ram.read | ram.write if gates else None)
         word = self.i_load.payload
         write = self.i_load.valid & self.i_load.ready & (word.memory == index)
         m.d.comb += [
@@ -218,10 +239,10 @@ class Accelerator(wiring.Component):
         ]
         return ram.r_data
 
-    def _output_free(self, m: Module, sequencer: Sequencer, sink: FrameOutput) -> Value:
-        """Whether the logits of a frame can be taken; with decision smoothing, if it is asked for."""
+    def _smoother(self, m: Module, sequencer: Sequencer, sink: FrameOutput) -> Smoother | None:
+        """Decision smoothing, if it is asked for, listening to the logits."""
         if self.plan.config.smoothing is None:
-            return sink.free
+            return None
         m.submodules.smoother = smoother = Smoother(self.plan, self.plan.config.smoothing)
         wiring.connect(m, smoother.o_event, wiring.flipped(self.o_event))
         m.d.comb += [
@@ -231,7 +252,31 @@ class Accelerator(wiring.Component):
             smoother.cleared.eq(sequencer.cleared),
             smoother.claim.eq(sequencer.claim),
         ]
-        return sink.free & smoother.free
+        return smoother
+
+    def _clocks(
+        self, m: Module, source: FrameInput, sequencer: Sequencer, sink: FrameOutput, smoother: Smoother | None
+    ) -> None:
+        """The clock that never stops; and all else's, which stops if it is to while nothing is under way or given."""
+        free, domain = ClockDomain(FREE, reset_less=True, local=True), ClockDomain("sync", local=True)
+        m.domains += [free, domain]
+        m.d.comb += [free.clk.eq(self.clk), domain.rst.eq(self.rst)]
+        if not self.plan.config.stop_clock:
+            m.d.comb += domain.clk.eq(self.clk)
+            return
+        m.submodules.gate = gate = ClockGate()
+        wakes = [self.rst, self.i.valid, source.full, source.frame_error, ~sequencer.idle, ~sink.free]
+        if self.plan.config.state is StatePolicy.PULSE:
+            wakes.append(self.clear)
+        if self.plan.config.weights is WeightStore.RAM:
+            wakes.append(self.i_load.valid)
+        if smoother is not None:
+            wakes.append(smoother.busy)
+        m.d.comb += [
+            gate.clk.eq(self.clk),
+            gate.enable.eq(Cat(wakes).any()),
+            domain.clk.eq(gate.gated),
+        ]
 
     def _load(self, m: Module, sequencer: Sequencer) -> None:
         if self.plan.config.weights is WeightStore.RAM:

@@ -46,6 +46,8 @@ class Finish(wiring.Component):
         It is a logit.
     write_operation : Out
         Index of the operation in the plan.
+    busy : Out(1)
+        With `gate_blocks` only: needs the clock even without `start`.
 
     Latency: row ``k`` is written ``k + 2`` cycles after `start`, one more if the model has tanh. A new group may
     start from the cycle of the selection of the last row on (``rows`` cycles after the last `start`). Where a row has
@@ -56,6 +58,7 @@ class Finish(wiring.Component):
         self.plan = plan
         widths = [step.output.signed_width for step in plan.narrow_steps]
         layout = group_layout(plan)
+        busy = {"busy": Out(1)} if plan.config.gate_blocks else {}
         super().__init__(
             {
                 "sums": In(unsigned(plan.config.frames_per_fetch * plan.lanes * plan.accumulator_width)),
@@ -70,6 +73,7 @@ class Finish(wiring.Component):
                 "write_data": Out(signed(max(widths))),
                 "write_output": Out(1),
                 "write_operation": Out(layout["operation"].shape),
+                **busy,
             }
         )
 
@@ -100,6 +104,8 @@ class Finish(wiring.Component):
                 selected.eq(Array(self.sums.word_select(i, width) for i in range(len(self.sums) // width))[chosen]),
                 row_place.eq(place),
             ]
+        if plan.config.gate_blocks:
+            m.d.comb += self.busy.eq((rows != 0) | row_valid | self.write)
         element = self._narrow(m, selected, row_place.narrow)
         if plan.table is None:
             self._write(m, row_valid, row_place, element)

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
-from amaranth.hdl import Const, Module, Mux, Signal, Value, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
 
+from lmu_hw.gateware.clock_gate import add_block
 from lmu_hw.gateware.lanes import product_shifts
 from lmu_hw.gateware.layouts import group_layout, index_layout, written_layout
 from lmu_hw.gateware.nonzero import NonzeroMap
@@ -139,7 +140,8 @@ class Sequencer(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         plan, steps = self.plan, _steps(self.plan)
-        m.submodules.state = state = LayerState(plan)
+        state, gates = LayerState(plan), plan.config.gate_blocks
+        add_block(m, "state", state, Cat(state.start, state.finish) if gates else None)
         running = Signal()
         holds_input = Signal()
         most = plan.lanes * plan.config.frames_per_fetch
@@ -306,7 +308,8 @@ class Sequencer(wiring.Component):
 
     def _search(self, m: Module, const: data.View, count: Signal) -> tuple[Value, Value, Value]:
         """As `_column`, the next column that is not zero from `count` on."""
-        m.submodules.nonzero = nonzero = NonzeroMap(self.plan)
+        nonzero = NonzeroMap(self.plan)
+        add_block(m, "nonzero", nonzero, self.written.memory if self.plan.config.gate_blocks else None)
         column = Signal.like(count, name="kept_column")
         ends = Signal()
         m.d.comb += [

@@ -1,6 +1,6 @@
 """Decision smoothing: listens to the logits and offers an event when a keyword was heard."""
 
-from amaranth.hdl import Const, Module, Mux, Signal, unsigned
+from amaranth.hdl import Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -38,6 +38,8 @@ class Smoother(wiring.Component):
     free : Out(1)
         No event was kept waiting. The logits of one more frame may come before an event is taken, since the refractory
         time is one frame at least; those of a second may not.
+    busy : Out(1)
+        Needs the clock even if no logit is taken.
     o_event : Out(stream of event_layout(plan))
         Offered in the second cycle after the last logit was taken.
     """
@@ -53,6 +55,7 @@ class Smoother(wiring.Component):
                 "cleared": In(1),
                 "claim": In(1),
                 "free": Out(1),
+                "busy": Out(1),
                 "o_event": Out(stream.Signature(event_layout(plan))),
             }
         )
@@ -87,11 +90,11 @@ class Smoother(wiring.Component):
             m.d.sync += [fresh.eq(pending), pending.eq(0)]
         with m.If(self.cleared):
             m.d.sync += pending.eq(1)
-        self._judge(m, index, total)
+        m.d.comb += self.busy.eq(~fetched | self._judge(m, index, total))
         return m
 
-    def _judge(self, m: Module, index: Signal, total: Signal) -> None:
-        """Find the label that leads and how far; offer an event."""
+    def _judge(self, m: Module, index: Signal, total: Signal) -> Value:
+        """Find the label that leads and how far; offer an event. Returns whether that goes on."""
         smoothing, event = self.smoothing, self.o_event
         best = Signal.like(total)
         second = Signal.like(total)
@@ -125,3 +128,4 @@ class Smoother(wiring.Component):
                     event.payload.label.eq(label),
                     event.payload.score.eq(lead),
                 ]
+        return judging | late | event.valid

@@ -56,7 +56,8 @@ class SpiAccelerator(wiring.Component):
         High while a bit of IRQ_STATUS is set that IRQ_ENABLE has too.
 
     The core's clock runs in the cycles in which it has something to do or to take, and in no others: what moves between
-    the wrapper and the core moves in a cycle in which both run.
+    the wrapper and the core moves in a cycle in which both run. With `stop_clock` that is the core's own doing, and the
+    wrapper has no clock gate.
     """
 
     def __init__(self, plan: Plan, core: str):
@@ -71,12 +72,11 @@ class SpiAccelerator(wiring.Component):
         m.submodules.link = link = SpiLink()
         m.submodules.commands = commands = SpiCommands()
         m.submodules.registers = registers = RegisterBlock(plan)
-        m.submodules.gate = gate = ClockGate()
-        m.submodules.core, core = core_instance(plan, self.core, gate.gated, domain.rst)
+        gated = Signal()
+        m.submodules.core, core = core_instance(plan, self.core, gated, domain.rst)
         m.d.comb += [
             domain.clk.eq(self.clk),
             domain.rst.eq(self.rst),
-            gate.clk.eq(self.clk),
             link.sck.eq(self.sck),
             link.cs_n.eq(self.cs_n),
             link.mosi.eq(self.mosi),
@@ -93,7 +93,8 @@ class SpiAccelerator(wiring.Component):
         wiring.connect(m, commands.bus, registers.bus)
         self._frames(m, link, commands, registers, core)
         self._results(m, commands, registers, core)
-        self._sleep(m, commands, registers, gate, core)
+        awake = self._sleep(m, commands, registers, core)
+        self._clock(m, gated, awake)
         return m
 
     def _frames(
@@ -144,11 +145,11 @@ class SpiAccelerator(wiring.Component):
         m: Module,
         commands: SpiCommands,
         registers: RegisterBlock,
-        gate: ClockGate,
         core: wiring.PureInterface,
-    ) -> None:
-        """The core's clock: it runs while the core is not at rest, and in the cycle in which it is given something."""
+    ) -> Signal:
+        """Whether the core needs its clock: it is not at rest, or is given something in this cycle."""
         m.submodules.rest = rest = Rest(self.plan)
+        awake = Signal()
         wakes = Signal()
         given = [core.i.valid]
         if self.plan.config.state is StatePolicy.PULSE:
@@ -163,9 +164,18 @@ class SpiAccelerator(wiring.Component):
             rest.full.eq(~core.i.ready),
             rest.offering.eq(core.o_logits.valid | core.o_decision.valid),
             wakes.eq(Cat(given).any()),
-            gate.enable.eq(self.rst | rest.busy | wakes),
+            awake.eq(self.rst | rest.busy | wakes),
             registers.busy.eq(rest.busy),
             commands.busy.eq(rest.busy),
             registers.ended.eq(rest.ended),
-            registers.asleep.eq(~gate.enable),
+            registers.asleep.eq(~awake),
         ]
+        return awake
+
+    def _clock(self, m: Module, gated: Signal, awake: Signal) -> None:
+        """The core's clock, which it stops itself if it can."""
+        if self.plan.config.stop_clock:
+            m.d.comb += gated.eq(self.clk)
+            return
+        m.submodules.gate = gate = ClockGate()
+        m.d.comb += [gate.clk.eq(self.clk), gate.enable.eq(awake), gated.eq(gate.gated)]

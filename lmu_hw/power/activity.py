@@ -83,7 +83,7 @@ class Activity:
 
 
 def clock_nets(netlist: Netlist, clock: str) -> BoolArray:
-    """Nets of the clock network: what the clock reaches through buffers, inverters and clock gates.
+    """Nets of the clock network: what the clock reaches through clock gates and cells without state.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def clock_nets(netlist: Netlist, clock: str) -> BoolArray:
     for instance in netlist.instances:
         cell = instance.cell
         gate = [pin.name for pin in cell.pins.values() if pin.role == "clock"] if cell.clock_gating else []
-        plain = cell.inputs if len(cell.inputs) == 1 and not cell.sequentials else ()
+        plain = () if cell.clock_gating or cell.sequentials or cell.memory is not None else cell.inputs
         passing += [(instance.nets[pin], instance.nets[output]) for pin in (*gate, *plain) for output in cell.outputs]
     changed = True
     while changed:

@@ -5,8 +5,8 @@ level that a single buffer could drive. Every buffer drives as much as its trans
 with n driven pins in an area A have the length sqrt(n A), the asymptotic worst case of the shortest rectilinear tree
 through n points (F. Chung and R. Graham, On Steiner trees for bounded point sets, Geometriae Dedicata 11, 1981): more
 than such a tree needs for points at random, as balanced trees are. A clock gate's pins take the part of the area that
-they are of all clock pins. Wires have 0.2 fF per micrometre (N. Weste and D. Harris, CMOS VLSI Design, 4th edition,
-section 6.2: typical of dense wires, in all processes).
+they, and the pins behind the gates among them, are of all clock pins. Wires have 0.2 fF per micrometre (N. Weste and D.
+Harris, CMOS VLSI Design, 4th edition, section 6.2: typical of dense wires, in all processes).
 """
 
 from collections.abc import Iterator
@@ -168,18 +168,34 @@ def _choose(library: Library, slew: float) -> _Buffer:
     return min(found, key=lambda entry: entry[:2])[2]
 
 
-def _branches(netlist: Netlist, activity: Activity, clock: str) -> Iterator[tuple[list[float], float, bool]]:
-    """Capacitance of the clock pins on each net of the clock network, its changes per cycle, whether it is the port."""
+@dataclass(frozen=True)
+class _Net:
+    """A net of the clock network: capacitance of its pins, number of pins on it and behind the gates that it drives."""
+
+    net: int
+    pins: list[float]
+    behind: int
+
+
+def _nets(netlist: Netlist, clock: str) -> Iterator[_Net]:
+    """Every net of the clock network."""
     clocks = clock_nets(netlist, clock)
-    sinks: dict[int, list[float]] = {}
+    pins: dict[int, list[float]] = {}
+    gated: dict[int, set[int]] = {}
     for instance in netlist.instances:
-        for name, net in instance.nets.items():
-            pin = instance.cell.pins[name]
-            if clocks[net] and pin.direction != "output":
-                sinks.setdefault(net, []).append(max(pin.rise_capacitance, pin.fall_capacitance))
-    port = netlist.inputs[clock][0]
-    for net, pins in sorted(sinks.items()):
-        yield pins, float(activity.toggles[net]), net == port
+        inputs = [name for name in instance.cell.pins if instance.cell.pins[name].direction != "output"]
+        outputs = {instance.nets[name] for name in instance.nets if name not in inputs}
+        for name in inputs:
+            pin, net = instance.cell.pins[name], instance.nets.get(name, -1)
+            if net >= 0 and clocks[net]:
+                pins.setdefault(net, []).append(max(pin.rise_capacitance, pin.fall_capacitance))
+                gated.setdefault(net, set()).update(out for out in outputs if clocks[out])
+
+    def behind(net: int) -> int:
+        return len(pins.get(net, ())) + sum(behind(out) for out in gated.get(net, ()))
+
+    for net, loads in sorted(pins.items()):
+        yield _Net(net, loads, behind(net))
 
 
 @dataclass(frozen=True)
@@ -245,13 +261,14 @@ def find_clock_tree(
     rule = ClockTreeRule() if rule is None else rule
     buffer = _choose(library, rule.slew * _fan_out_of_four(library))
     area = sum(instance.cell.area for instance in netlist.instances) / rule.utilisation
-    branches = list(_branches(netlist, activity, clock))
-    count = sum(len(pins) for pins, _, _ in branches)
+    nets = list(_nets(netlist, clock))
+    port = netlist.inputs[clock][0]
+    count = sum(len(one.pins) for one in nets)
     energy, wire, buffers = 0.0, 0.0, 0
-    for pins, toggles, is_port in branches:
-        grown = _grow(buffer, rule, pins, area if is_port else area * len(pins) / count)
-        charged = grown.charged + (sum(pins) if is_port else 0.0)
-        energy += 0.5 * toggles * (grown.internal + charged * library.voltage**2)
+    for one in nets:
+        grown = _grow(buffer, rule, one.pins, area * one.behind / count)
+        charged = grown.charged + (sum(one.pins) if one.net == port else 0.0)
+        energy += 0.5 * float(activity.toggles[one.net]) * (grown.internal + charged * library.voltage**2)
         wire += grown.wire
         buffers += grown.buffers
     leakage, size = buffers * mean_leakage(buffer.cell), buffers * buffer.cell.area

@@ -115,6 +115,8 @@ class Design:
         Whether the table is made from it, or checked with it.
     skips : bool
         Whether zero elements are skipped.
+    bank_words : int
+        Of the accelerator.
     """
 
     cut: Cut | None
@@ -122,6 +124,7 @@ class Design:
     weights: str
     fitted: bool
     skips: bool = False
+    bank_words: int = 0
 
     @property
     def name(self) -> str:
@@ -130,7 +133,8 @@ class Design:
         what = "the whole network"
         if kept is not None:
             what = f"{kept.layers} x ({kept.memories} memories, {kept.units} units), {kept.inputs} inputs"
-        return f"{what}, {self.lanes} lanes, {self.weights}" + (", zeros skipped" if self.skips else "")
+        banks = f" in banks of {self.bank_words}" if self.bank_words else ""
+        return f"{what}, {self.lanes} lanes, {self.weights}{banks}" + (", zeros skipped" if self.skips else "")
 
 
 @dataclass(frozen=True)
@@ -175,18 +179,20 @@ PLAIN = DesignSet(
 
 LEAN = DesignSet(
     "lean",
-    ("isolate_operands", "shift_operand", "split_sums", "control_reset"),
+    ("isolate_operands", "shift_operand", "split_sums", "control_reset", "stop_clock", "gate_blocks"),
     (
         Design(Cut(1, 8, 2, 8), 4, "rom", True, skips=True),
         Design(Cut(2, 24, 4, 32), 16, "rom", True, skips=True),
         Design(Cut(2, 16, 8, 40), 8, "rom", True, skips=True),
-        Design(Cut(1, 40, 8, 64), 4, "rom", True, skips=True),
+        Design(Cut(1, 40, 8, 64), 4, "rom", True, skips=True, bank_words=128),
+        Design(Cut(2, 24, 6, 40), 8, "rom", True, skips=True, bank_words=64),
         Design(Cut(1, 12, 3, 12), 4, "ram", True, skips=True),
         Design(Cut(2, 24, 6, 40), 8, "ram", True, skips=True),
         Design(Cut(2, 24, 5, 36), 8, "rom", False, skips=True),
+        Design(Cut(2, 32, 6, 36), 12, "rom", False, skips=True, bank_words=32),
         Design(Cut(2, 32, 4, 28), 12, "ram", False, skips=True),
         Design(Cut(1, 24, 5, 36), 8, "rom", False),
     ),
-    (Design(None, 16, "rom", False, skips=True),),
+    (Design(None, 16, "rom", False, skips=True, bank_words=256),),
 )
 """All levers that go together; zeros are skipped by all but one, and by as many layers as can be."""

@@ -20,6 +20,7 @@ from lmu_hw.power.report import CLOCK_TREE
 from lmu_hw.schedule import PlannedTerm
 
 __all__ = [
+    "BANKED",
     "Accesses",
     "Counts",
     "accesses",
@@ -27,6 +28,7 @@ __all__ = [
     "frame_counts",
     "is_constant",
     "row_of_memory",
+    "running_cycles",
     "size_counts",
     "usages",
 ]
@@ -36,6 +38,9 @@ Counts = dict[str, dict[str, float]]
 
 MAP_WORD = 16
 """Bits that share a clock gate, of those that tell which elements are zero."""
+
+BANKED = "bits selected from a bank"
+"""Count of the weight memory that only tables of accelerators with banks have."""
 
 SHARING = 0.75
 """Area of a constant memory grows with this power of the number of rare bits of a column, as minterms are shared."""
@@ -144,12 +149,16 @@ class _Constant:
     """A constant memory as logic.
 
     ``switched`` and ``placed`` say how much logic there is, for energy and for size; ``step`` is the number of words
-    after which it moves: a large memory is cut into the words of a row (`lmu_hw.flows.rows`).
+    after which it moves: a large memory is cut into the words of a row (`lmu_hw.flows.rows`). Of ``banks`` with
+    ``words`` words each one moves, and ``switched`` is the mean of theirs. ``held`` bits are in registers.
     """
 
     switched: float
     placed: float
     step: int
+    words: int
+    banks: int
+    held: int
 
 
 @functools.lru_cache(maxsize=4)
@@ -158,12 +167,17 @@ def _constants(plan: Plan) -> dict[str, _Constant]:
     images, found = plan.images(), {}
     for memory in plan.memories:
         if is_constant(plan, memory):
-            step = ROW_WORDS if memory.bits >= LEAST_BITS else 1
-            parts = [images[memory.name][first::step] for first in range(step)]
+            size = plan.config.bank_words if memory.kind == "weights" else 0
+            step = ROW_WORDS if not size and memory.bits >= LEAST_BITS else 1
+            words = images[memory.name]
+            banks = [words[first : first + size] for first in range(0, len(words), size)] if size else [words]
+            parts = [bank[first::step] for bank in banks for first in range(step)]
             switched, placed = (
                 sum(_rare_bits(part, memory.width, power) for part in parts) for power in (1.0, SHARING)
             )
-            found[memory.name] = _Constant(switched, placed, step)
+            depth = min(size, memory.depth) if size else memory.depth
+            held = len(banks) * (depth - 1).bit_length() if size else memory.width
+            found[memory.name] = _Constant(switched / len(banks), placed, step, depth, len(banks), held)
     return found
 
 
@@ -235,10 +249,50 @@ def _map_depth(plan: Plan) -> int:
     return max((plan.data_memories[index].depth for index in plan.skipping_memories), default=0)
 
 
-def _gated_words(plan: Plan, built_of: Mapping[str, str]) -> int:
-    """Words with a clock gate of their own: of memories of flip-flops, and of the bits that tell which are zero."""
-    loose = sum(memory.depth for memory in plan.memories if built_of[memory.name] == "flip-flops")
-    return loose + sum(-(-plan.data_memories[index].depth // MAP_WORD) for index in plan.skipping_memories)
+def _gated_words(plan: Plan, built_of: Mapping[str, str]) -> dict[str, int]:
+    """Words with a clock gate of their own, by memory: of flip-flops, of bits that tell which are zero, and banks."""
+    words = {memory.name: memory.depth for memory in plan.memories if built_of[memory.name] == "flip-flops"}
+    if plan.config.bank_words:
+        logic = _constants(plan)
+        words |= {memory.name: logic[memory.name].banks for memory in plan.weight_memories}
+    return words
+
+
+def _map_words(plan: Plan) -> dict[str, int]:
+    """Words of the bits that tell which elements are zero, by memory."""
+    return {plan.data_memories[index].name: -(-plan.data_memories[index].depth // MAP_WORD)
+            for index in plan.skipping_memories}  # fmt: skip
+
+
+def running_cycles(plan: Plan, nonzero: Nonzero) -> float:
+    """Cycles of a frame in which the clock runs: all of them, or with `stop_clock` those in which there is work."""
+    if not plan.config.stop_clock:
+        return plan.cycles_per_frame
+    return plan.cycles_per_frame - issues(plan) + issues(plan, nonzero)
+
+
+def _clocked_words(plan: Plan, built_of: Mapping[str, str], found: Mapping[str, Accesses], cycles: float) -> float:
+    """Cycles of a frame times the gated words that get a clock: with `gate_blocks` only those of a memory in use."""
+    if not plan.config.gate_blocks:
+        return cycles * (sum(_gated_words(plan, built_of).values()) + sum(_map_words(plan).values()))
+    words = sum((found[name].reads + found[name].writes) * size for name, size in _gated_words(plan, built_of).items())
+    return words + sum(found[name].writes for name in _map_words(plan)) * sum(_map_words(plan).values())
+
+
+def _banked(plan: Plan, uses: Mapping[str, float]) -> dict[str, float]:
+    """Bits that are selected from banks, of memories that are used so often; nothing without banks."""
+    if not plan.config.bank_words:
+        return {}
+    logic = _constants(plan)
+    widths = {memory.name: memory.width for memory in plan.weight_memories}
+    return {BANKED: sum(count * widths[name] * (logic[name].banks - 1) for name, count in uses.items())}
+
+
+def _clocked_bits(plan: Plan, memory: MemoryPlan) -> float:
+    """Registers that a read of a memory clocks: of the word, or of an address within a bank and that of the bank."""
+    if not plan.config.bank_words or memory.kind != "weights":
+        return memory.width
+    return (memory.depth - 1).bit_length()
 
 
 def frame_counts(plan: Plan, rates: Rates, built_of: Mapping[str, str]) -> Counts:
@@ -258,7 +312,7 @@ def frame_counts(plan: Plan, rates: Rates, built_of: Mapping[str, str]) -> Count
     dict of str to dict of str to float
         Per frame.
     """
-    found, logic, cycles = accesses(plan, rates.nonzero), _constants(plan), plan.cycles_per_frame
+    found, logic, cycles = accesses(plan, rates.nonzero), _constants(plan), running_cycles(plan, rates.nonzero)
     issued = issues(plan, rates.nonzero)
     every = accesses(plan) if plan.skipping_memories else found
     weights = plan.lanes * max(plan.weight_widths)
@@ -274,11 +328,12 @@ def frame_counts(plan: Plan, rates: Rates, built_of: Mapping[str, str]) -> Count
                 toggles[memory.name] * found[memory.name].reads / every[memory.name].reads for memory in constant
             ),
             "moves by logic": sum(moves[memory.name] * logic[memory.name].switched for memory in constant),
-            "moves by words": sum(moves[memory.name] * memory.depth for memory in constant),
+            "moves by words": sum(moves[memory.name] * logic[memory.name].words for memory in constant),
             "bits read out of turn": sum(searched[memory.name] * memory.width for memory in constant),
             "bits selected from a row": sum(
                 found[memory.name].reads * memory.width for memory in constant if logic[memory.name].step > 1
             ),
+            **_banked(plan, {memory.name: found[memory.name].reads for memory in constant}),
         },
         "state memory": {},
         "multipliers": {
@@ -304,9 +359,9 @@ def frame_counts(plan: Plan, rates: Rates, built_of: Mapping[str, str]) -> Count
         "interface": {"cycles": cycles, "inputs": float(plan.model.inputs)},
         "clock": {
             "cycles": cycles,
-            "cycles by gated words": cycles * _gated_words(plan, built_of),
+            "cycles by gated words": _clocked_words(plan, built_of, found, cycles),
             "products by sum bits": issued * plan.lanes * plan.accumulator_width,
-            "read bits": sum(found[memory.name].reads * memory.width for memory in held),
+            "read bits": sum(found[memory.name].reads * _clocked_bits(plan, memory) for memory in held),
         },
     }
     for row in ("weight memory", "state memory", "interface", "finish"):
@@ -322,7 +377,8 @@ def frame_counts(plan: Plan, rates: Rates, built_of: Mapping[str, str]) -> Count
 
 def cycle_counts(plan: Plan, built_of: Mapping[str, str]) -> Counts:
     """What the dynamic energy of a cycle between frames grows with: the clock runs on, gated or not."""
-    named = {"cycles": 1.0, "gated words": float(_gated_words(plan, built_of))}
+    words = sum(_gated_words(plan, built_of).values()) + sum(_map_words(plan).values())
+    named = {"cycles": 1.0, "gated words": 0.0 if plan.config.stop_clock else float(words)}
     return {"clock": named, CLOCK_TREE: dict(named)}
 
 
@@ -331,17 +387,18 @@ def size_counts(plan: Plan, built_of: Mapping[str, str]) -> Counts:
     logic = _constants(plan)
     constant = [memory for memory in plan.weight_memories if is_constant(plan, memory)]
     weights, sums = plan.lanes * max(plan.weight_widths), float(plan.lanes * plan.accumulator_width)
-    loose = _gated_words(plan, built_of)
+    loose = sum(_gated_words(plan, built_of).values()) + sum(_map_words(plan).values())
     map_bits = sum(plan.data_memories[index].depth for index in plan.skipping_memories)
     parameters = logic[plan.parameters.name].placed if plan.parameters.name in logic else 0.0
     terms = sum(len(planned.terms) for planned in plan.operations)
     counts: Counts = {
         "weight memory": {
             "logic": sum(logic[memory.name].placed for memory in constant),
-            "word bits": float(sum(memory.width for memory in constant)),
+            "word bits": float(sum(logic[memory.name].held for memory in constant)),
             "bits selected from a row": float(
                 sum(memory.width for memory in constant if logic[memory.name].step > 1)
             ),
+            **_banked(plan, dict.fromkeys((memory.name for memory in constant), 1.0)),
         },
         "state memory": {},
         "multipliers": {"weight by operand bits": float(_multiplied(plan)[1] * plan.operand_width), "sum bits": sums},

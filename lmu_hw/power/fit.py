@@ -34,7 +34,7 @@ def fit_counts(
     Parameters
     ----------
     counts : sequence of Counts
-        Of every design; the same rows and names in each.
+        Of every design, with the same rows; a name that one does not have counts 0 there.
     measured : sequence of mapping of str to float
         Of every design, by row.
     given : mapping of str to mapping of str to float
@@ -49,13 +49,14 @@ def fit_counts(
     """
     totals = np.array([sum(one.values()) for one in measured])
     found: Counts = {}
-    for row, named in counts[0].items():
+    for row in counts[0]:
+        named = dict.fromkeys(name for one in counts for name in one[row])
         known = {name: cost for name, cost in (MACROS | dict(given.get(row, {}))).items() if name in named}
         names = [name for name in named if name not in known]
-        matrix = np.array([[one[row][name] for name in names] for one in counts], dtype=np.float64)
+        matrix = np.array([[one[row].get(name, 0.0) for name in names] for one in counts], dtype=np.float64)
         target = np.array([one[row] for one in measured])
         weight = 1 / (target + SMALL * totals)
-        rest = target - [sum(one[row][name] * cost for name, cost in known.items()) for one in counts]
+        rest = target - [sum(one[row].get(name, 0.0) * cost for name, cost in known.items()) for one in counts]
         scale = np.abs(matrix).max(axis=0)
         scale[scale == 0] = 1
         solution, _ = nnls(matrix / scale * weight[:, None], rest * weight)

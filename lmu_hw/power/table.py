@@ -14,6 +14,7 @@ from lmu_hw.power.features import (
     frame_counts,
     is_constant,
     row_of_memory,
+    running_cycles,
     size_counts,
     usages,
 )
@@ -76,7 +77,7 @@ def counted_frame(plan: Plan, rates: Rates, built: Built) -> Counts:
         cost = built.macros.get(memory.name)
         if cost is not None:
             one = found[memory.name]
-            resting = plan.cycles_per_frame - one.reads - one.writes
+            resting = 0.0 if plan.config.gate_blocks else running_cycles(plan, rates.nonzero) - one.reads - one.writes
             energy = one.reads * cost.read + one.writes * cost.write + resting * cost.idle
             counts[row_of_memory(memory)]["macros"] += energy
     return counts
@@ -158,7 +159,7 @@ def estimate(plan: Plan, technology: Technology, point: OperatingPoint, rates: R
     rest = weigh(cycle_counts(plan, built.built_of), energies.cycle)
     for row, energy in rest.items():
         frame[row] += energy * point.idle_cycles
-    resting = sum(cost.idle for cost in built.macros.values())
+    resting = 0.0 if plan.config.gates_clock else sum(cost.idle for cost in built.macros.values())
     frame["state memory"] += resting * point.idle_cycles
     return Figures(
         frame=frame,

@@ -14,7 +14,7 @@ from lmu_hw.flows.memory_cost import Cost, Usage, flip_flop_cost, multiplexer_co
 from lmu_hw.flows.sram import Macro
 from lmu_hw.flows.tiling import macros_by_depth, tile_macros
 from lmu_hw.plan import Plan
-from lmu_hw.power.features import Counts
+from lmu_hw.power.features import BANKED, Counts
 from lmu_hw.power.rates import Rates, TypicalRates
 from lmu_hw.power.report import CLOCK_TREE
 from lmu_hw.power.rows import ROWS
@@ -37,7 +37,7 @@ SCHEMA = "lmu-hw/technology"
 VERSION = 2
 FOLDER = "technologies"
 
-PRICED = ("lanes", "weights", "state", "interface", "smoothing", *LEVERS)
+PRICED = ("lanes", "weights", "state", "interface", "smoothing", "bank_words", *LEVERS)
 """Choices of a configuration that energies can hold for."""
 
 COUNTED = ("skip_zero_blocks", "skip_zero_elements")
@@ -207,7 +207,14 @@ class Energies:
     def know(self, config: AcceleratorConfig) -> bool:
         """Whether they hold for a configuration."""
         on = tuple(name for name in LEVERS if name not in COUNTED and getattr(config, name))
+        if config.bank_words and not self.banked:
+            return False
         return on == self.levers and (bool(self.skipping) or not config.skip_zero_elements)
+
+    @property
+    def banked(self) -> bool:
+        """Whether they hold with banks of weights too."""
+        return BANKED in self.frame["weight memory"]
 
     def typical(self, plan: Plan) -> dict[str, Rates]:
         """Typical changes per frame of an accelerator, by kind of sound."""
@@ -222,8 +229,8 @@ class Energies:
     @property
     def name(self) -> str:
         """For people."""
-        skipping = ("skip_zero_elements (or not)",) if self.skipping else ()
-        return ", ".join((*skipping, *self.levers)) or "none"
+        either = {"skip_zero_elements": bool(self.skipping), "bank_words": self.banked}
+        return ", ".join((*(f"{name} (or not)" for name, known in either.items() if known), *self.levers)) or "none"
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Energies":
@@ -294,7 +301,7 @@ class Technology:
         for one in self.sets:
             if one.know(config):
                 return one
-        on = ", ".join(name for name in LEVERS if getattr(config, name)) or "none"
+        on = ", ".join(name for name in ("bank_words", *LEVERS) if getattr(config, name)) or "none"
         known = "; or ".join(one.name for one in self.sets)
         raise ValueError(f"the table {self.name} does not know the levers {on}, but {known}: take the tier gates")
 

@@ -36,8 +36,8 @@ def small_model() -> QuantizedModel:
 def small_plan(small_model: QuantizedModel) -> Callable[..., Plan]:
     """Plan of the small model."""
 
-    def plan(lanes: int = 2, weights: str = "ram") -> Plan:
-        return make_plan(small_model, AcceleratorConfig(lanes=lanes, weights=weights))
+    def plan(lanes: int = 2, weights: str = "ram", **options: bool) -> Plan:
+        return make_plan(small_model, AcceleratorConfig(lanes=lanes, weights=weights, **options))
 
     return plan
 

@@ -13,7 +13,7 @@ from librelane.config.variable import Macro as LibrelaneMacro
 from librelane.flows import Flow
 
 from lmu_hw.emit import TOP, to_verilog
-from lmu_hw.flows.asic import AsicError, build_asic, time_unit, yosys_script
+from lmu_hw.flows.asic import AsicError, _files, build_asic, time_unit, yosys_script
 from lmu_hw.flows.liberty import read_liberty, read_text
 from lmu_hw.flows.librelane import librelane_config
 from lmu_hw.flows.macro_rtl import macros_of
@@ -21,6 +21,7 @@ from lmu_hw.flows.mapping import abc_constraints
 from lmu_hw.flows.memory_cost import Usage
 from lmu_hw.flows.pdk import find_pdk
 from lmu_hw.flows.sdc import sdc
+from lmu_hw.flows.synth import RELAXED
 from lmu_hw.flows.tiling import tile
 from lmu_hw.flows.yosys import run_yosys, scratch_folder
 from lmu_hw.golden import Golden
@@ -65,17 +66,20 @@ def test_librelane_knows_every_variable(macros):
     assert "MACROS" not in json.loads(librelane_config(TOP, "a.v", "a.sdc", 1e6, {}))
 
 
-def test_a_plain_yosys_maps_it_and_the_netlist_is_bit_exact(small_plan):
-    library, plan = cells("ihp-sg13g2"), small_plan(weights="rom")
+@pytest.mark.parametrize("gates", [False, True])
+def test_a_plain_yosys_maps_it_and_the_netlist_is_bit_exact(small_plan, gates: bool):
+    library, plan = cells("ihp-sg13g2"), small_plan(weights="rom", stop_clock=gates, gate_blocks=gates)
     with tempfile.TemporaryDirectory(dir=scratch_folder()) as name:
         folder = Path(name)
         for index, path in enumerate(library.files):
             (folder / f"cells{index}.lib").write_text(read_text(path))
-        (folder / f"{TOP}.v").write_text(to_verilog(plan))
+        (folder / f"{TOP}.v").write_text(_files(plan, library, 1e6, RELAXED, "")[f"{TOP}.v"])
         (folder / "constraints").write_text(abc_constraints(library))
         run_yosys(yosys_script(TOP, library, [f"{TOP}.v"]), folder)
         netlist = read_netlist(folder / "netlist.json", TOP, library)
         assert "Chip area" in (folder / "cells.txt").read_text()
+    falling = [one for one in netlist.instances if any(one.clock.text.startswith("!") for one in one.cell.sequentials)]
+    assert not falling
     simulator = GateSimulator(netlist)
     simulator.run({"rst": np.ones(2, dtype=np.int64)}, 2)
     simulator.run({"rst": np.zeros(1, dtype=np.int64)}, 1)

@@ -11,6 +11,7 @@ from lmu_hw.flows.liberty import read_liberty
 from lmu_hw.flows.pdk import find_pdk
 from lmu_hw.flows.special import find_clock_gate, find_constants
 from lmu_hw.flows.synth import SynthesisError, synthesize
+from lmu_hw.power.activity import clock_nets
 from lmu_hw.power.netlist import NetlistError, read_netlist
 from lmu_hw.tools import ToolError
 
@@ -69,6 +70,52 @@ def test_blocks_memories_and_clock_gates_are_kept(library):
     without = synthesize(DESIGN, "outer", library, clock_gating=False)
     assert "sg13g2_lgcp_1" not in without.cells
     assert without.key != done.key
+
+
+GATED = """
+module gate(clk, enable, gated);
+  input clk, enable;
+  output gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge clk)
+    passes <= enable;
+endmodule
+module behind(clk, free, enable, gated);
+  input clk, free, enable;
+  output gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
+endmodule
+module other(input clk, input enable, input more, output gated);
+  assign gated = enable & more;
+endmodule
+module outer(input clk, input e, input f, input [1:0] d, output reg [1:0] q, output r);
+  wire one, two;
+  gate first(.clk(clk), .enable(e), .gated(one));
+  behind second(.clk(one), .free(clk), .enable(f), .gated(two));
+  other third(.clk(clk), .enable(e), .more(f), .gated(r));
+  always @(posedge one) q[0] <= d[0];
+  always @(posedge two) q[1] <= d[1];
+endmodule
+"""
+
+
+@pytest.mark.parametrize("gating", [True, False])
+def test_a_designs_own_clock_gates_become_cells(library, gating):
+    done = synthesize(GATED, "outer", library, clock_gating=gating)
+    netlist = read_netlist(done.json, "outer", library)
+    assert done.cells.get("sg13g2_lgcp_1", 0) == (2 if gating else 0)
+    clocks = clock_nets(netlist, "clk")
+    flops = [one for one in netlist.instances if one.cell.sequentials and not one.cell.clock_gating]
+    assert len(flops) == (2 if gating else 4)
+    assert all(clocks[one.nets["CLK"]] for one in flops)
+    places = {one.block: one.nets for one in netlist.instances if one.cell.clock_gating}
+    if gating:
+        assert places["second"]["CLK"] == places["first"]["GCLK"] != netlist.inputs["clk"][0]
+    assert clocks.sum() == (3 if gating else pytest.approx(4, abs=1))
 
 
 def test_results_come_from_the_cache(library, monkeypatch):

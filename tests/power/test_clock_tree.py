@@ -103,6 +103,24 @@ def test_a_gated_tree_moves_with_its_gate(library):
         assert tree.energy == pytest.approx((port + 0.5 * gate * branch) * FEMTO)
 
 
+def test_a_gate_behind_a_gate_is_in_the_area_of_both(library):
+    """4 flip-flops behind a gate behind a gate, 1 behind the first: 112 um2 and 7 pins, 16 for each pin."""
+    cells = library.cells
+    flops = [Instance(f"f{index}", "", cells["DFF"], {"CK": clock, "D": D, "Q": 6 + index})
+             for index, clock in enumerate([5, 5, 5, 5, G])]  # fmt: skip
+    gates = [Instance(f"g{clock}", "", cells["GATE"], {"CK": clock, "E": D, "Q": out})
+             for clock, out in ((CLK, G), (G, 5))]  # fmt: skip
+    netlist = Netlist("hand", {"clk": (CLK,), "d": (D,)}, {}, (*flops, *gates), 11, {})
+    toggles = np.zeros(11)
+    toggles[[CLK, G, 5]] = 2, 1, 0.5
+    activity = Activity(1e-6, 100, toggles, np.zeros(11), np.ones(11, dtype=bool), "by hand")
+    tree = find_clock_tree(netlist, library, activity, rule=RULE)
+    wires = np.sqrt(1 * 112 * 7 / 7), np.sqrt(2 * 112 * 6 / 7), np.sqrt(4 * 112 * 4 / 7)
+    assert tree.wire == pytest.approx(sum(wires))
+    port, first, second = (wire / 4 for wire in wires)
+    assert tree.energy == pytest.approx((3 + port + 0.5 * first + 0.25 * second) * FEMTO)
+
+
 def test_wires_that_need_more_buffers_than_pins_end(library):
     netlist = flip_flops(library, 2)
     tree = find_clock_tree(netlist, library, moving(netlist), rule=replace(RULE, wire=10e-15))

@@ -18,7 +18,17 @@ from lmu_hw.gateware import nonzero
 from lmu_hw.golden import Golden
 from lmu_hw.plan import make_plan
 from lmu_hw.power.designs import LEAN, PLAIN, Cut, cut
-from lmu_hw.power.features import MAP_WORD, accesses, frame_counts, size_counts, usages
+from lmu_hw.power.features import (
+    BANKED,
+    MAP_WORD,
+    accesses,
+    cycle_counts,
+    frame_counts,
+    is_constant,
+    running_cycles,
+    size_counts,
+    usages,
+)
 from lmu_hw.power.fit import fit_counts, weigh
 from lmu_hw.power.rates import TypicalRates, find_rates, issues, skipped_elements, weight_toggles
 from lmu_hw.power.report import CLOCK_TREE, OperatingPoint
@@ -165,6 +175,56 @@ def test_fewer_elements_give_smaller_counts_of_what_moves():
     assert some["clock"]["cycles"] == every["clock"]["cycles"]
 
 
+def test_banks_are_counted_as_the_gateware_builds_them(network):
+    levers = dict.fromkeys(LEAN.levers, True)
+    whole, banked = (
+        make_plan(cut(network, Cut(1, 16, 4, 24)), AcceleratorConfig(lanes=8, bank_words=words, **levers))
+        for words in (0, 16)
+    )
+    built = {memory.name: "logic" if is_constant(whole, memory) else "macros" for memory in whole.memories}
+    rates = TypicalRates(0.3, 0.3, 0.1).rates(whole)
+    plain, found = (frame_counts(plan, rates, built) for plan in (whole, banked))
+    size = size_counts(banked, built)
+    depths = {memory.name: memory.depth for memory in banked.weight_memories}
+    widths = {memory.name: memory.width for memory in banked.weight_memories}
+    reads = {name: accesses(banked)[name].reads for name in depths}
+    banks = {name: -(-depth // 16) for name, depth in depths.items()}
+    assert max(banks.values()) > 3
+    selected = {name: widths[name] * (count - 1) for name, count in banks.items()}
+    assert BANKED not in plain["weight memory"]
+    assert found["weight memory"][BANKED] == pytest.approx(sum(reads[name] * selected[name] for name in depths))
+    assert size["weight memory"][BANKED] == sum(selected.values())
+    assert size["weight memory"]["word bits"] == sum(
+        count * (min(16, depths[name]) - 1).bit_length() for name, count in banks.items()
+    )
+    # One bank moves at a time: as much as a memory of its words.
+    assert found["weight memory"]["moves by words"] == pytest.approx(
+        sum(reads[name] * min(16, depth) for name, depth in depths.items())
+    )
+    assert 0 < found["weight memory"]["moves by logic"] < plain["weight memory"]["moves by logic"]
+    words = sum(reads[name] * (depths[name] - 1).bit_length() for name in depths)
+    held = banked.parameters.width * accesses(banked)[banked.parameters.name].reads
+    assert found["clock"]["read bits"] == pytest.approx(words + held)
+    assert found["clock"]["cycles by gated words"] == pytest.approx(sum(reads[name] * banks[name] for name in depths))
+
+
+def test_a_stopped_clock_counts_the_cycles_with_work():
+    base = a_skipping_plan(1)
+    plan = make_plan(base.model, replace(base.config, stop_clock=True, gate_blocks=True))
+    built = dict.fromkeys((memory.name for memory in plan.memories), "flip-flops")
+    half, every = (TypicalRates(0.3, 0.3, 0.1, part).rates(plan) for part in (0.5, 1.0))
+    skipped = issues(plan, every.nonzero) - issues(plan, half.nonzero)
+    assert skipped > 0
+    assert running_cycles(base, half.nonzero) == base.cycles_per_frame
+    assert running_cycles(plan, every.nonzero) == plan.cycles_per_frame
+    assert running_cycles(plan, half.nonzero) == pytest.approx(plan.cycles_per_frame - skipped)
+    assert frame_counts(plan, half, built)["clock"]["cycles"] == running_cycles(plan, half.nonzero)
+    gated, free = (frame_counts(one, half, built)["clock"]["cycles by gated words"] for one in (plan, base))
+    assert gated < 0.5 * free
+    assert cycle_counts(plan, built)["clock"]["gated words"] == 0 < cycle_counts(base, built)["clock"]["gated words"]
+    assert plan.paced_cycles > plan.cycles_per_frame == base.paced_cycles
+
+
 def test_the_map_of_zeros_counts_as_the_gateware_builds_it():
     assert MAP_WORD == nonzero.WORD
 
@@ -207,6 +267,12 @@ def test_a_fit_finds_what_counts_cost():
     found = fit_counts(counts, measured)
     assert found["one"] == pytest.approx(truth["one"], abs=1e-9)
     assert found["two"] == pytest.approx(truth["two"])
+
+
+def test_a_fit_knows_counts_that_only_some_designs_have():
+    counts = [{"one": {"a": 1.0}}, {"one": {"a": 3.0, "b": 2.0}}, {"one": {"a": 2.0, "b": 5.0}}]
+    found = fit_counts(counts, [weigh(one, {"one": {"a": 2.0, "b": 7.0}}) for one in counts])
+    assert found["one"] == pytest.approx({"a": 2.0, "b": 7.0})
 
 
 def test_a_fit_leaves_known_costs_as_they_are():
@@ -283,7 +349,7 @@ def test_tables_give_what_they_were_checked_with(name: str, energies, network):
         if design.fitted:
             continue
         plan = make_plan(cut(network, design.cut), config_of(design, chosen.levers))
-        point = OperatingPoint(50 * plan.cycles_per_frame, 50, plan.cycles_per_frame)
+        point = OperatingPoint(50 * plan.paced_cycles, 50, plan.cycles_per_frame)
         figures = estimate(plan, technology, point, energies.typical(plan)["speech"])
         assert vars(figures.energy(50)) == pytest.approx(vars(by_name[design.name].table), rel=1e-6)
 
@@ -297,6 +363,7 @@ LEAN_ON = dict.fromkeys(LEAN.levers, True)
         ({}, ()),
         ({"skip_zero_blocks": True}, ()),
         (LEAN_ON, LEAN.levers),
+        (LEAN_ON | {"bank_words": 64}, LEAN.levers),
         (LEAN_ON | {"skip_zero_blocks": True, "weights": "ram"}, LEAN.levers),
         (LEAN_ON | {"skip_zero_elements": True, "state": "pulse"}, LEAN.levers),
     ],
@@ -312,7 +379,8 @@ def test_energies_are_those_with_the_levers_of_a_configuration(config, levers):
     [
         ({"skip_zero_elements": True}, "does not know the levers skip_zero_elements, but none; or skip_zero_elements "),
         ({"split_sums": True}, "does not know the levers split_sums, but none"),
-        ({"bank_words": 64, "lanes": 4}, "the table ihp-sg13g2 does not know bank_words: take the tier gates"),
+        ({"bank_words": 64, "lanes": 4}, "does not know the levers bank_words, but none; or skip_zero_elements "),
+        ({"stop_clock": True, "gate_blocks": True}, "does not know the levers stop_clock, gate_blocks, but none"),
         ({"frames_per_fetch": 2}, "the table ihp-sg13g2 does not know frames_per_fetch: take the tier gates"),
     ],
 )

@@ -20,6 +20,11 @@ CASES = {
     "pulse": (12, {"units": 3, "stride": 2}, {"lanes": 7, "weights": "ram", "state": "pulse"}),
     "utterance": (13, {"layers": ("dense", "dense"), "units": 5}, {"lanes": 2, "state": "utterance"}),
     "one label": (14, {"layers": ("dense",), "units": 1}, {"lanes": 1, "weights": "ram", "state": "utterance"}),
+    "gated": (
+        17,
+        {"units": 4, "stride": 2},
+        {"lanes": 3, "weights": "ram", "state": "pulse", "stop_clock": True, "gate_blocks": True},
+    ),
     "slow": (16, {"units": 6, "inputs": 1, "stride": 1, "layers": ("lmu", "dense", "dense")}, {"lanes": 1}),
     "many labels": (15, {"layers": ("dense",), "units": 36, "inputs": 3, "bias": True}, {"lanes": 16}),
 }

@@ -45,12 +45,19 @@ CASES = {
     ),
     "pruned levers": (14, {"layers": ("lmu", "dense"), **FULL, "units": 12}, {"lanes": 4, "control_reset": True}),
     "banks": (15, {"layers": ("lmu", "lmu", "dense"), **SPOTTER, "units": 20}, {"lanes": 4, "bank_words": 8}),
+    "stopped": (16, {"layers": ("lmu", "dense"), **FULL}, {"lanes": 4, "state": "pulse", "stop_clock": True}),
+    "gated": (17, {"layers": ("lmu", "lmu"), "stride": 2}, {"lanes": 3, "weights": "ram", "gate_blocks": True}),
+    "stopped ram": (
+        18,
+        {"layers": ("lmu", "dense"), **FULL, "activation": "tanh"},
+        {"lanes": 3, "weights": "ram", "state": "utterance", "stop_clock": True, "gate_blocks": True},
+    ),
     "any": (9, {"layers": ("dense", "lmu", "dense", "lmu")}, {"lanes": 4, "weights": "ram", "state": "pulse"}),
 }
 PRUNED = {"pruned": 0.8, "pruned levers": 0.8, "pruned ram": 0.91}
 """Fraction of the blocks that are zero, and skipped."""
 
-COMPILED = ("2019", "strided", "ram")
+COMPILED = ("2019", "strided", "ram", "stopped ram")
 """Cases that Verilator runs in the quick tests; it builds each for many seconds."""
 
 

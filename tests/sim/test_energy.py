@@ -36,6 +36,8 @@ CASES = {
     "rounds": (6, {"lanes": 2, "frames_per_fetch": 2, "control_reset": True}, FORWARD | {"stride": 1}),
     "rounds, strides": (7, {"lanes": 3, "frames_per_fetch": 4, "split_sums": True}, FORWARD | {"stride": 2}),
     "weights in RAM": (4, {"lanes": 2, "weights": "ram"}, {"layers": ("lmu", "dense"), "stride": 1, "units": 2}),
+    "clock gates": (8, {"lanes": 2, "stop_clock": True, "gate_blocks": True, "skip_zero_elements": True},
+        {"layers": ("lmu", "dense"), "stride": 2, "units": 4, "activation": "relu"}),
     "banks": (5, {"lanes": 2, "bank_words": 8, "skip_zero_elements": True, "control_reset": True},
         {"layers": ("lmu", "dense"), "stride": 2, "units": 4, "activation": "relu"}),
 }  # fmt: skip
@@ -114,6 +116,30 @@ def check_pieces(one):
 
 def test_pieces_count_what_whole_clips_count(strides):
     check_pieces(strides)
+
+
+def test_a_stopped_clock_moves_nothing_but_itself():
+    one = Design(*CASES["clock gates"])
+    clocks = np.flatnonzero(clock_nets(one.netlist, "clk"))
+    port = one.netlist.inputs["clk"][0]
+    gates, simulator = FrameGates(one.netlist, one.plan), GateSimulator(one.netlist)
+    simulator.run({"rst": np.ones(2, dtype=np.int64)}, 2)
+    simulator.run({"rst": np.zeros(1, dtype=np.int64)}, 1)
+    for frame in one.clips[0]:
+        simulator.start_counting()
+        gates.compute(simulator, frame[None, None])
+    moved = simulator.counts().toggles[clocks]
+    assert (moved > 0).sum() > 10
+    simulator.start_counting()
+    simulator.run({}, 50)
+    assert np.flatnonzero(simulator.counts().toggles).tolist() == [port]
+    gated = [one for one in one.netlist.instances if one.cell.clock_gating and one.nets[clock_pin(one)] == port]
+    assert len(gated) == 1
+    assert not any(one.cell.sequentials and port in one.nets.values() for one in one.netlist.instances)
+
+
+def clock_pin(instance):
+    return next(pin.name for pin in instance.cell.pins.values() if pin.role == "clock")
 
 
 def test_pieces_of_rounds_count_what_whole_clips_count():

@@ -15,11 +15,14 @@ from lmu_sim.cosim import STALLS, cosim
 from lmu_sim.random_models import random_frames, random_model
 from lmu_sim.stimulus import stimulus
 
-SLOW, QUICK = pytest.mark.slow, ("pulse", "plain")
+SLOW, QUICK = pytest.mark.slow, ("pulse", "stopped", "plain")
 CASES = {
     "keep": (21, {"layers": ("lmu", "dense")}, {"lanes": 4}, 0, 2, 3),
     "pulse": (22, {"layers": ("lmu", "lmu")}, {"lanes": 3, "state": "pulse"}, 2, 3, 1),
     "utterance": (23, {"layers": ("lmu", "dense"), "stride": 2}, {"lanes": 8, "state": "utterance"}, 1, 1, 2),
+    "stopped": (
+        25, {"layers": ("lmu", "dense")}, {"lanes": 2, "stop_clock": True, "gate_blocks": True}, 1, 1, 2
+    ),
     "plain": (24, {"layers": ("dense",)}, {"lanes": 1, "weights": "ram", "state": "pulse"}, 1, 0, 1),
 }
 """Seed, model, configuration, bits that a score has less than a logit, shift, refractory time."""

@@ -97,7 +97,7 @@ def test_the_clock_gate_can_be_replaced():
 
 
 FAULTS = {
-    "sleeps while it computes": (r"assign enable = \S+ +\| wakes;", "assign enable = wakes | rst;"),
+    "sleeps while it computes": (r"assign awake = \S+ +\| wakes;", "assign awake = wakes | rst;"),
     "replaces what is read": (r"= ~ reading;", "= 1'b1;"),
     "sees no overrun": (r"assign overrun = [^;]+;", "assign overrun = 1'b0;"),
     "takes elements at once": (r"assign ends = [^;]+;", "assign ends = 1'b0;"),

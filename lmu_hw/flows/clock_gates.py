@@ -1,0 +1,34 @@
+"""The clock gates that a design was written with, as cells of a library."""
+
+import re
+
+from lmu_hw.flows.special import ClockGate
+
+__all__ = ["with_clock_gates"]
+
+_PARTS = re.compile(
+    r"  reg passes = 1'h1;\n  assign gated = clk & passes;\n  always @\(negedge \w+\)\n    passes <= enable;\n"
+)
+"""In a module of `lmu_hw.gateware.clock_gate.ClockGate`: all but its ports."""
+
+
+def with_clock_gates(verilog: str, gate: ClockGate | None) -> str:
+    """Put a library's clock gate in the place of a design's own.
+
+    Parameters
+    ----------
+    verilog : str
+        From `lmu_hw.emit.to_verilog`.
+    gate : ClockGate or None
+        The cell; None leaves the flip-flops and AND gates that they are written as.
+
+    Returns
+    -------
+    str
+        The same modules and ports; the cell is not in it.
+    """
+    if gate is None:
+        return verilog
+    pins = {gate.clock: "clk", gate.enable: "enable", gate.output: "gated"} | ({gate.test: "1'b0"} if gate.test else {})
+    connections = ", ".join(f".{pin}({signal})" for pin, signal in pins.items())
+    return _PARTS.sub(f"  {gate.cell} cell (\n    {connections}\n  );\n", verilog)
