@@ -11,66 +11,140 @@ module lmu_kws105_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
   reg \$auto$verilog_backend.cc:2355:dump_module$1 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$1 <= 0;
   wire \$1 ;
-  wire \$10 ;
+  wire [7:0] \$10 ;
   wire \$11 ;
-  wire [7:0] \$12 ;
+  wire \$12 ;
   wire \$13 ;
   wire \$14 ;
   wire [7:0] \$15 ;
   wire \$16 ;
   wire \$17 ;
-  wire [5:0] \$18 ;
+  wire \$18 ;
   wire \$19 ;
-  wire [7:0] \$2 ;
-  reg \$20 ;
-  reg [27:0] \$21 ;
-  wire [13:0] \$22 ;
+  wire \$2 ;
+  wire \$20 ;
+  wire \$21 ;
+  wire \$22 ;
+  wire \$23 ;
+  wire \$24 ;
+  wire \$25 ;
+  wire \$26 ;
+  wire \$27 ;
+  wire [7:0] \$28 ;
+  wire \$29 ;
   wire \$3 ;
+  wire \$30 ;
+  wire \$31 ;
+  wire \$32 ;
+  wire [7:0] \$33 ;
+  wire \$34 ;
+  wire \$35 ;
+  wire \$36 ;
+  wire \$37 ;
+  wire [5:0] \$38 ;
+  wire \$39 ;
   wire \$4 ;
-  wire [7:0] \$5 ;
+  wire \$40 ;
+  wire \$41 ;
+  reg \$42 ;
+  reg [27:0] \$43 ;
+  wire [13:0] \$44 ;
+  wire \$5 ;
   wire \$6 ;
   wire \$7 ;
   wire \$8 ;
   wire \$9 ;
   wire [11:0] activation;
   wire [5:0] address;
-  wire [7:0] \address$132 ;
-  wire [5:0] \address$46 ;
-  wire [3:0] \address$51 ;
-  wire [7:0] \address$56 ;
-  wire [7:0] \address$60 ;
-  wire [5:0] \address$64 ;
-  wire [5:0] \address$68 ;
-  wire [10:0] \address$79 ;
-  wire [4:0] \address$98 ;
+  wire [7:0] \address$107 ;
+  wire [5:0] \address$117 ;
+  wire [5:0] \address$127 ;
+  wire [10:0] \address$144 ;
+  wire [4:0] \address$169 ;
+  wire [7:0] \address$202 ;
+  wire [5:0] \address$75 ;
+  wire [3:0] \address$86 ;
+  wire [7:0] \address$97 ;
+  wire busy;
   wire claim;
-  wire \claim$34 ;
+  wire \claim$57 ;
   wire clear;
-  wire \clear$27 ;
+  wire \clear$52 ;
   input clk;
   wire clk;
+  wire \clk$109 ;
+  wire \clk$119 ;
+  wire \clk$12 ;
+  wire \clk$13 ;
+  wire \clk$137 ;
+  wire \clk$162 ;
+  wire \clk$206 ;
+  wire \clk$24 ;
+  wire \clk$32 ;
+  wire \clk$63 ;
+  wire \clk$77 ;
+  wire \clk$89 ;
+  wire \clk$99 ;
   wire [15:0] data;
   reg [11:0] element;
-  reg enable = 1'h0;
+  wire enable;
+  wire \enable$101 ;
+  wire \enable$111 ;
+  wire \enable$121 ;
+  wire \enable$139 ;
+  wire \enable$164 ;
+  reg \enable$187  = 1'h0;
+  wire \enable$207 ;
+  wire \enable$26 ;
+  wire \enable$34 ;
+  wire \enable$65 ;
+  wire \enable$79 ;
+  wire \enable$91 ;
   wire \end ;
+  wire finish_clk;
+  wire finish_rst;
   wire first;
   wire frame;
   wire frame_clear;
   wire frame_end;
   output frame_error;
   wire frame_error;
-  wire \frame_error$21 ;
+  wire \frame_error$18 ;
   wire free;
+  wire \free$100 ;
+  wire \free$110 ;
+  wire \free$120 ;
+  wire \free$138 ;
+  wire \free$163 ;
+  wire \free$25 ;
+  wire \free$33 ;
+  wire \free$36 ;
+  wire \free$64 ;
+  wire \free$78 ;
+  wire \free$90 ;
+  wire free_clk;
   wire full;
+  wire gated;
+  wire \gated$105 ;
+  wire \gated$115 ;
+  wire \gated$125 ;
+  wire \gated$142 ;
+  wire \gated$167 ;
+  wire \gated$209 ;
+  wire \gated$30 ;
+  wire \gated$38 ;
+  wire \gated$69 ;
+  wire \gated$83 ;
+  wire \gated$95 ;
   wire [34:0] group;
-  wire [34:0] \group$127 ;
-  wire [7:0] \group$127.address ;
-  wire [5:0] \group$127.memory ;
-  wire [2:0] \group$127.narrow ;
-  wire [3:0] \group$127.operation ;
-  wire \group$127.output ;
-  wire [7:0] \group$127.parameter ;
-  wire [4:0] \group$127.rows ;
+  wire [34:0] \group$197 ;
+  wire [7:0] \group$197.address ;
+  wire [5:0] \group$197.memory ;
+  wire [2:0] \group$197.narrow ;
+  wire [3:0] \group$197.operation ;
+  wire \group$197.output ;
+  wire [7:0] \group$197.parameter ;
+  wire [4:0] \group$197.rows ;
   wire [7:0] \group.address ;
   wire [5:0] \group.memory ;
   wire [2:0] \group.narrow ;
@@ -80,82 +154,104 @@ module lmu_kws105_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
   wire [4:0] \group.rows ;
   input [8:0] i__payload;
   wire [8:0] i__payload;
-  wire [8:0] \i__payload$12 ;
-  wire [7:0] \i__payload$12.data ;
-  wire \i__payload$12.last ;
+  wire [8:0] \i__payload$40 ;
+  wire [7:0] \i__payload$40.data ;
+  wire \i__payload$40.last ;
   wire [7:0] \i__payload.data ;
   wire \i__payload.last ;
   output i__ready;
   wire i__ready;
-  wire \i__ready$13 ;
+  wire \i__ready$41 ;
   input i__valid;
   wire i__valid;
-  wire \i__valid$14 ;
+  wire \i__valid$42 ;
+  wire idle;
+  wire input_clk;
+  wire input_rst;
   wire issue;
   (* init = 1'h0 *)
   wire issued;
   wire last;
+  wire memory_h0_clk;
+  wire memory_h0_rst;
+  wire memory_h1_clk;
+  wire memory_h1_rst;
+  wire memory_m0_clk;
+  wire memory_m0_rst;
+  wire memory_m1_clk;
+  wire memory_m1_rst;
+  wire memory_u_clk;
+  wire memory_u_rst;
+  wire memory_weights10_clk;
+  wire memory_weights10_rst;
+  wire memory_weights4_clk;
+  wire memory_weights4_rst;
+  wire memory_x_clk;
+  wire memory_x_rst;
   output [19:0] o_decision__payload;
   wire [19:0] o_decision__payload;
-  wire [19:0] \o_decision__payload$18 ;
-  wire [3:0] \o_decision__payload$18.label ;
-  wire [15:0] \o_decision__payload$18.score ;
+  wire [19:0] \o_decision__payload$46 ;
+  wire [3:0] \o_decision__payload$46.label ;
+  wire [15:0] \o_decision__payload$46.score ;
   wire [3:0] \o_decision__payload.label ;
   wire [15:0] \o_decision__payload.score ;
   input o_decision__ready;
   wire o_decision__ready;
-  wire \o_decision__ready$19 ;
+  wire \o_decision__ready$47 ;
   output o_decision__valid;
   wire o_decision__valid;
-  wire \o_decision__valid$20 ;
+  wire \o_decision__valid$48 ;
   output [16:0] o_logits__payload;
   wire [16:0] o_logits__payload;
-  wire [16:0] \o_logits__payload$15 ;
-  wire [15:0] \o_logits__payload$15.data ;
-  wire \o_logits__payload$15.last ;
+  wire [16:0] \o_logits__payload$43 ;
+  wire [15:0] \o_logits__payload$43.data ;
+  wire \o_logits__payload$43.last ;
   wire [15:0] \o_logits__payload.data ;
   wire \o_logits__payload.last ;
   input o_logits__ready;
   wire o_logits__ready;
-  wire \o_logits__ready$16 ;
+  wire \o_logits__ready$44 ;
   output o_logits__valid;
   wire o_logits__valid;
-  wire \o_logits__valid$17 ;
+  wire \o_logits__valid$45 ;
+  wire output_clk;
   wire output_free;
+  wire output_rst;
   wire [17:0] \parameter ;
   wire [7:0] parameter_address;
   wire parameter_read;
   wire [7:0] r_data;
-  wire [159:0] \r_data$100 ;
-  wire [17:0] \r_data$135 ;
-  wire [7:0] \r_data$73 ;
-  wire [11:0] \r_data$74 ;
-  wire [11:0] \r_data$75 ;
-  wire [6:0] \r_data$76 ;
-  wire [6:0] \r_data$77 ;
-  wire [63:0] \r_data$81 ;
+  wire [7:0] \r_data$132 ;
+  wire [11:0] \r_data$133 ;
+  wire [11:0] \r_data$134 ;
+  wire [6:0] \r_data$135 ;
+  wire [6:0] \r_data$136 ;
+  wire [63:0] \r_data$146 ;
+  wire [159:0] \r_data$171 ;
+  wire [17:0] \r_data$205 ;
   wire read;
-  wire \read$130 ;
-  wire [27:0] \read$42 ;
-  wire [7:0] \read$42.address ;
-  wire \read$42.first ;
-  wire \read$42.last ;
-  wire [2:0] \read$42.memory ;
-  wire [1:0] \read$42.shift ;
-  wire [10:0] \read$42.weight_address ;
-  wire \read$42.weights ;
-  wire \read$42.zero ;
-  wire \read$48 ;
-  wire \read$54 ;
-  wire \read$58 ;
-  wire \read$62 ;
-  wire \read$66 ;
-  wire \read$78 ;
-  wire \read$97 ;
+  wire \read$102 ;
+  wire \read$112 ;
+  wire \read$122 ;
+  wire \read$140 ;
+  wire \read$165 ;
+  wire \read$200 ;
+  wire [27:0] \read$72 ;
+  wire [7:0] \read$72.address ;
+  wire \read$72.first ;
+  wire \read$72.last ;
+  wire [2:0] \read$72.memory ;
+  wire [1:0] \read$72.shift ;
+  wire [10:0] \read$72.weight_address ;
+  wire \read$72.weights ;
+  wire \read$72.zero ;
+  wire \read$80 ;
+  wire \read$92 ;
   wire \release ;
-  wire \release$24 ;
+  wire \release$49 ;
   input rst;
   wire rst;
+  wire \rst$20 ;
   wire [1:0] shift;
   wire start;
   reg [27:0] step = 28'h0000000;
@@ -168,13 +264,13 @@ module lmu_kws105_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
   wire \step.weights ;
   wire \step.zero ;
   wire [335:0] sums;
-  wire [335:0] \sums$124 ;
+  wire [335:0] \sums$195 ;
   wire [7:0] w_data;
-  wire [7:0] \w_data$53 ;
-  wire [11:0] \w_data$57 ;
-  wire [11:0] \w_data$61 ;
-  wire [6:0] \w_data$65 ;
-  wire [6:0] \w_data$69 ;
+  wire [11:0] \w_data$108 ;
+  wire [6:0] \w_data$118 ;
+  wire [6:0] \w_data$128 ;
+  wire [7:0] \w_data$88 ;
+  wire [11:0] \w_data$98 ;
   reg [159:0] weights;
   wire [9:0] weights10_0;
   wire [9:0] weights10_1;
@@ -210,14 +306,14 @@ module lmu_kws105_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
   wire [9:0] weights4_9;
   reg wide;
   wire write;
-  wire \write$36 ;
-  wire \write$43 ;
-  wire \write$44 ;
-  wire \write$49 ;
-  wire \write$55 ;
+  wire \write$103 ;
+  wire \write$113 ;
+  wire \write$123 ;
   wire \write$59 ;
-  wire \write$63 ;
   wire \write$67 ;
+  wire \write$73 ;
+  wire \write$81 ;
+  wire \write$93 ;
   wire [7:0] write_address;
   wire [15:0] write_data;
   wire [5:0] write_memory;
@@ -226,183 +322,281 @@ module lmu_kws105_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
   wire [7:0] \written.address ;
   wire [5:0] \written.memory ;
   wire \written.nonzero ;
-  assign write = \write$36  & write_output;
-  assign \$1  = ! \read$42 [2:0];
-  assign read = issue & \$1 ;
-  assign \$2  = \write$43  ? { 2'h0, \address$46  } : \read$42 [10:3];
-  assign \$3  = \read$42 [2:0] == 1'h1;
-  assign \read$48  = issue & \$3 ;
-  assign \write$49  = \write$36  & \$22 [1];
-  assign \$4  = \write$36  & \$22 [1];
-  assign \$5  = \$4  ? \$22 [13:6] : \read$42 [10:3];
-  assign \$6  = \read$42 [2:0] == 2'h2;
-  assign \read$54  = issue & \$6 ;
-  assign \write$55  = \write$36  & \$22 [2];
-  assign \$7  = \write$36  & \$22 [2];
-  assign \address$56  = \$7  ? \$22 [13:6] : \read$42 [10:3];
-  assign \$8  = \read$42 [2:0] == 2'h3;
-  assign \read$58  = issue & \$8 ;
-  assign \write$59  = \write$36  & \$22 [3];
-  assign \$9  = \write$36  & \$22 [3];
-  assign \address$60  = \$9  ? \$22 [13:6] : \read$42 [10:3];
-  assign \$10  = \read$42 [2:0] == 3'h4;
-  assign \read$62  = issue & \$10 ;
-  assign \write$63  = \write$36  & \$22 [4];
-  assign \$11  = \write$36  & \$22 [4];
-  assign \$12  = \$11  ? \$22 [13:6] : \read$42 [10:3];
-  assign \$13  = \read$42 [2:0] == 3'h5;
-  assign \read$66  = issue & \$13 ;
-  assign \write$67  = \write$36  & \$22 [5];
-  assign \$14  = \write$36  & \$22 [5];
-  assign \$15  = \$14  ? \$22 [13:6] : \read$42 [10:3];
-  assign \$16  = ! \read$42 [12];
-  assign \read$78  = issue & \$16 ;
-  assign \read$97  = issue & \$17 ;
+  assign \$33  = \$32  ? \$44 [13:6] : \read$72 [10:3];
+  assign \enable$139  = \$34  | rst;
+  assign \$35  = ! \read$72 [12];
+  assign \read$140  = issue & \$35 ;
+  assign \enable$164  = \$36  | rst;
+  assign \read$165  = issue & \$37 ;
   assign activation = step[11] ? 12'h000 : element;
-  assign start = enable & step[27];
-  assign \$18  = \write$36  ? \$22 [5:0] : 6'h00;
-  assign \$19  = | data;
-  always @(posedge clk)
-    enable <= \$20 ;
-  always @(posedge clk)
-    step <= \$21 ;
+  assign start = \enable$187  & step[27];
+  assign \$38  = \write$59  ? \$44 [5:0] : 6'h00;
+  assign \$39  = | data;
+  assign \$40  = ~ idle;
+  assign \$41  = ~ \free$36 ;
+  assign \enable$207  = | { \$41 , \$40 , frame_error, frame, i__valid, rst };
+  always @(posedge \clk$12 )
+    \enable$187  <= \$42 ;
+  always @(posedge \clk$12 )
+    step <= \$43 ;
+  assign \$1  = | { 1'h0, frame_error, \release , i__valid };
+  assign enable = \$1  | rst;
+  assign \$2  = start | busy;
+  assign \enable$26  = \$3  | rst;
+  assign \$4  = ~ \free$36 ;
+  assign \$5  = claim | \$4 ;
+  assign \enable$34  = \$6  | rst;
+  assign write = \write$59  & write_output;
+  assign \$7  = read | \write$67 ;
+  assign \enable$65  = \$8  | rst;
+  assign \$9  = ! \read$72 [2:0];
+  assign read = issue & \$9 ;
+  assign \$10  = \write$67  ? { 2'h0, \address$75  } : \read$72 [10:3];
+  assign \$11  = \read$80  | \write$81 ;
+  assign \enable$79  = \$12  | rst;
+  assign \$13  = \read$72 [2:0] == 1'h1;
+  assign \read$80  = issue & \$13 ;
+  assign \write$81  = \write$59  & \$44 [1];
+  assign \$14  = \write$59  & \$44 [1];
+  assign \$15  = \$14  ? \$44 [13:6] : \read$72 [10:3];
+  assign \$16  = \read$92  | \write$93 ;
+  assign \enable$91  = \$17  | rst;
+  assign \$18  = \read$72 [2:0] == 2'h2;
+  assign \read$92  = issue & \$18 ;
+  assign \write$93  = \write$59  & \$44 [2];
+  assign \$19  = \write$59  & \$44 [2];
+  assign \address$97  = \$19  ? \$44 [13:6] : \read$72 [10:3];
+  assign \$20  = \read$102  | \write$103 ;
+  assign \enable$101  = \$21  | rst;
+  assign \$22  = \read$72 [2:0] == 2'h3;
+  assign \read$102  = issue & \$22 ;
+  assign \write$103  = \write$59  & \$44 [3];
+  assign \$23  = \write$59  & \$44 [3];
+  assign \address$107  = \$23  ? \$44 [13:6] : \read$72 [10:3];
+  assign \$24  = \read$112  | \write$113 ;
+  assign \enable$111  = \$25  | rst;
+  assign \$26  = \read$72 [2:0] == 3'h4;
+  assign \read$112  = issue & \$26 ;
+  assign \write$113  = \write$59  & \$44 [4];
+  assign \$27  = \write$59  & \$44 [4];
+  assign \$28  = \$27  ? \$44 [13:6] : \read$72 [10:3];
+  assign \$29  = \read$122  | \write$123 ;
+  assign \enable$121  = \$30  | rst;
+  assign \$31  = \read$72 [2:0] == 3'h5;
+  assign \read$122  = issue & \$31 ;
+  assign \write$123  = \write$59  & \$44 [5];
+  assign \$32  = \write$59  & \$44 [5];
   \lmu_kws105_eighth.finish  finish (
-    .clk(clk),
+    .busy(busy),
     .element(data),
+    .finish_clk(finish_clk),
+    .finish_rst(rst),
     .group(group),
     .\parameter (\parameter ),
-    .parameter_address(\address$132 ),
-    .parameter_read(\read$130 ),
-    .\port$1184$5 (\$22 ),
-    .row_valid(\write$36 ),
-    .rst(rst),
+    .parameter_address(\address$202 ),
+    .parameter_read(\read$200 ),
+    .\port$1376$5 (\$44 ),
+    .row_valid(\write$59 ),
     .start(start),
     .sums(sums),
     .write_output(write_output)
   );
-  \lmu_kws105_eighth.input  \input  (
+  \lmu_kws105_eighth.finish_gate  finish_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$26 ),
+    .free(clk),
+    .gated(finish_clk)
+  );
+  \lmu_kws105_eighth.gate  gate (
     .clk(clk),
-    .count(\address$46 ),
-    .frame_clear(\clear$27 ),
+    .enable(\enable$207 ),
+    .gated(\clk$12 )
+  );
+  \lmu_kws105_eighth.input  \input  (
+    .count(\address$75 ),
+    .frame_clear(\clear$52 ),
     .frame_end(\end ),
     .frame_error(frame_error),
     .full(frame),
     .i__payload(i__payload),
     .i__ready(i__ready),
     .i__valid(i__valid),
+    .input_clk(input_clk),
+    .input_rst(rst),
     .\release (\release ),
-    .rst(rst),
-    .write(\write$43 )
+    .write(\write$67 )
+  );
+  \lmu_kws105_eighth.input_gate  input_gate (
+    .clk(\clk$12 ),
+    .enable(enable),
+    .free(clk),
+    .gated(input_clk)
   );
   \lmu_kws105_eighth.lanes  lanes (
     .activation(activation),
-    .clk(clk),
-    .enable(enable),
-    .\port$983$24 (step[27:24]),
+    .clk(\clk$12 ),
+    .enable(\enable$187 ),
+    .\port$1171$24 (step[27:24]),
     .rst(rst),
     .sums(sums),
     .weights(weights),
     .wide(wide)
   );
   \lmu_kws105_eighth.memory_h0  memory_h0 (
-    .clk(clk),
-    .r_data(\r_data$76 ),
-    .read__addr(\$12 [5:0]),
-    .read__en(\read$62 ),
-    .rst(rst),
+    .memory_h0_clk(memory_h0_clk),
+    .memory_h0_rst(rst),
+    .r_data(\r_data$135 ),
+    .read__addr(\$28 [5:0]),
+    .read__en(\read$112 ),
     .write__data(data[6:0]),
-    .write__en(\write$63 )
+    .write__en(\write$113 )
+  );
+  \lmu_kws105_eighth.memory_h0_gate  memory_h0_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$111 ),
+    .free(clk),
+    .gated(memory_h0_clk)
   );
   \lmu_kws105_eighth.memory_h1  memory_h1 (
-    .clk(clk),
-    .r_data(\r_data$77 ),
-    .read__addr(\$15 [5:0]),
-    .read__en(\read$66 ),
-    .rst(rst),
+    .memory_h1_clk(memory_h1_clk),
+    .memory_h1_rst(rst),
+    .r_data(\r_data$136 ),
+    .read__addr(\$33 [5:0]),
+    .read__en(\read$122 ),
     .write__data(data[6:0]),
-    .write__en(\write$67 )
+    .write__en(\write$123 )
+  );
+  \lmu_kws105_eighth.memory_h1_gate  memory_h1_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$121 ),
+    .free(clk),
+    .gated(memory_h1_clk)
   );
   \lmu_kws105_eighth.memory_m0  memory_m0 (
-    .clk(clk),
-    .r_data(\r_data$74 ),
-    .read__addr(\address$56 ),
-    .read__en(\read$54 ),
-    .rst(rst),
+    .memory_m0_clk(memory_m0_clk),
+    .memory_m0_rst(rst),
+    .r_data(\r_data$133 ),
+    .read__addr(\address$97 ),
+    .read__en(\read$92 ),
     .write__data(data[11:0]),
-    .write__en(\write$55 )
+    .write__en(\write$93 )
+  );
+  \lmu_kws105_eighth.memory_m0_gate  memory_m0_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$91 ),
+    .free(clk),
+    .gated(memory_m0_clk)
   );
   \lmu_kws105_eighth.memory_m1  memory_m1 (
-    .clk(clk),
-    .r_data(\r_data$75 ),
-    .read__addr(\address$60 ),
-    .read__en(\read$58 ),
-    .rst(rst),
+    .memory_m1_clk(memory_m1_clk),
+    .memory_m1_rst(rst),
+    .r_data(\r_data$134 ),
+    .read__addr(\address$107 ),
+    .read__en(\read$102 ),
     .write__data(data[11:0]),
-    .write__en(\write$59 )
+    .write__en(\write$103 )
+  );
+  \lmu_kws105_eighth.memory_m1_gate  memory_m1_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$101 ),
+    .free(clk),
+    .gated(memory_m1_clk)
   );
   \lmu_kws105_eighth.memory_parameters  memory_parameters (
-    .clk(clk),
+    .clk(\clk$12 ),
     .r_data(\parameter ),
-    .read__addr(\address$132 ),
-    .read__en(\read$130 ),
+    .read__addr(\address$202 ),
+    .read__en(\read$200 ),
     .rst(rst)
   );
   \lmu_kws105_eighth.memory_u  memory_u (
-    .clk(clk),
-    .r_data(\r_data$73 ),
-    .read__addr(\$5 [3:0]),
-    .read__en(\read$48 ),
-    .rst(rst),
+    .memory_u_clk(memory_u_clk),
+    .memory_u_rst(rst),
+    .r_data(\r_data$132 ),
+    .read__addr(\$15 [3:0]),
+    .read__en(\read$80 ),
     .write__data(data[7:0]),
-    .write__en(\write$49 )
+    .write__en(\write$81 )
+  );
+  \lmu_kws105_eighth.memory_u_gate  memory_u_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$79 ),
+    .free(clk),
+    .gated(memory_u_clk)
   );
   \lmu_kws105_eighth.memory_weights10  memory_weights10 (
-    .address(\read$42 [17:13]),
-    .clk(clk),
-    .r_data(\r_data$100 ),
-    .read(\read$97 ),
-    .rst(rst)
+    .address(\read$72 [17:13]),
+    .memory_weights10_clk(memory_weights10_clk),
+    .memory_weights10_rst(rst),
+    .r_data(\r_data$171 ),
+    .read(\read$165 )
+  );
+  \lmu_kws105_eighth.memory_weights10_gate  memory_weights10_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$164 ),
+    .free(clk),
+    .gated(memory_weights10_clk)
   );
   \lmu_kws105_eighth.memory_weights4  memory_weights4 (
-    .address(\read$42 [23:13]),
-    .clk(clk),
-    .r_data(\r_data$81 ),
-    .read(\read$78 ),
-    .rst(rst)
+    .address(\read$72 [23:13]),
+    .memory_weights4_clk(memory_weights4_clk),
+    .memory_weights4_rst(rst),
+    .r_data(\r_data$146 ),
+    .read(\read$140 )
+  );
+  \lmu_kws105_eighth.memory_weights4_gate  memory_weights4_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$139 ),
+    .free(clk),
+    .gated(memory_weights4_clk)
   );
   \lmu_kws105_eighth.memory_x  memory_x (
-    .clk(clk),
+    .memory_x_clk(memory_x_clk),
+    .memory_x_rst(rst),
     .r_data(r_data),
-    .read__addr(\$2 [5:0]),
+    .read__addr(\$10 [5:0]),
     .read__en(read),
-    .rst(rst),
     .write__data(i__payload[7:0]),
-    .write__en(\write$43 )
+    .write__en(\write$67 )
+  );
+  \lmu_kws105_eighth.memory_x_gate  memory_x_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$65 ),
+    .free(clk),
+    .gated(memory_x_clk)
   );
   \lmu_kws105_eighth.output  \output  (
     .claim(claim),
-    .clk(clk),
-    .free(output_free),
+    .free(\free$36 ),
     .o_decision__payload(o_decision__payload),
     .o_decision__ready(o_decision__ready),
     .o_decision__valid(o_decision__valid),
     .o_logits__payload(o_logits__payload),
     .o_logits__ready(o_logits__ready),
     .o_logits__valid(o_logits__valid),
-    .rst(rst),
+    .output_clk(output_clk),
+    .output_rst(rst),
     .w_data(data),
     .write(write)
   );
+  \lmu_kws105_eighth.output_gate  output_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$34 ),
+    .free(clk),
+    .gated(output_clk)
+  );
   \lmu_kws105_eighth.sequencer  sequencer (
     .claim(claim),
-    .clear(\clear$27 ),
-    .clk(clk),
+    .clear(\clear$52 ),
+    .clk(\clk$12 ),
     .\end (\end ),
     .frame(frame),
-    .\group$57 (group),
+    .free(clk),
+    .\group$72 (group),
+    .idle(idle),
     .issue(issue),
-    .output_free(output_free),
-    .read(\read$42 ),
+    .output_free(\free$36 ),
+    .read(\read$72 ),
     .\release (\release ),
     .rst(rst),
     .written(written)
@@ -414,15 +608,15 @@ module lmu_kws105_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
       3'h0:
           element = { r_data[7], r_data[7], r_data[7], r_data[7], r_data };
       3'h1:
-          element = { \r_data$73 [7], \r_data$73 [7], \r_data$73 [7], \r_data$73 [7], \r_data$73  };
+          element = { \r_data$132 [7], \r_data$132 [7], \r_data$132 [7], \r_data$132 [7], \r_data$132  };
       3'h2:
-          element = \r_data$74 ;
+          element = \r_data$133 ;
       3'h3:
-          element = \r_data$75 ;
+          element = \r_data$134 ;
       3'h4:
-          element = { 5'h00, \r_data$76  };
+          element = { 5'h00, \r_data$135  };
       3'h5:
-          element = { 5'h00, \r_data$77  };
+          element = { 5'h00, \r_data$136  };
     endcase
   end
   always @* begin
@@ -430,9 +624,9 @@ module lmu_kws105_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
     (* full_case = 32'd1 *)
     casez (step[12])
       1'h0:
-          weights = { \r_data$81 [63], \r_data$81 [63], \r_data$81 [63], \r_data$81 [63], \r_data$81 [63], \r_data$81 [63], \r_data$81 [63:59], \r_data$81 [59], \r_data$81 [59], \r_data$81 [59], \r_data$81 [59], \r_data$81 [59], \r_data$81 [59:55], \r_data$81 [55], \r_data$81 [55], \r_data$81 [55], \r_data$81 [55], \r_data$81 [55], \r_data$81 [55:51], \r_data$81 [51], \r_data$81 [51], \r_data$81 [51], \r_data$81 [51], \r_data$81 [51], \r_data$81 [51:47], \r_data$81 [47], \r_data$81 [47], \r_data$81 [47], \r_data$81 [47], \r_data$81 [47], \r_data$81 [47:43], \r_data$81 [43], \r_data$81 [43], \r_data$81 [43], \r_data$81 [43], \r_data$81 [43], \r_data$81 [43:39], \r_data$81 [39], \r_data$81 [39], \r_data$81 [39], \r_data$81 [39], \r_data$81 [39], \r_data$81 [39:35], \r_data$81 [35], \r_data$81 [35], \r_data$81 [35], \r_data$81 [35], \r_data$81 [35], \r_data$81 [35:31], \r_data$81 [31], \r_data$81 [31], \r_data$81 [31], \r_data$81 [31], \r_data$81 [31], \r_data$81 [31:27], \r_data$81 [27], \r_data$81 [27], \r_data$81 [27], \r_data$81 [27], \r_data$81 [27], \r_data$81 [27:23], \r_data$81 [23], \r_data$81 [23], \r_data$81 [23], \r_data$81 [23], \r_data$81 [23], \r_data$81 [23:19], \r_data$81 [19], \r_data$81 [19], \r_data$81 [19], \r_data$81 [19], \r_data$81 [19], \r_data$81 [19:15], \r_data$81 [15], \r_data$81 [15], \r_data$81 [15], \r_data$81 [15], \r_data$81 [15], \r_data$81 [15:11], \r_data$81 [11], \r_data$81 [11], \r_data$81 [11], \r_data$81 [11], \r_data$81 [11], \r_data$81 [11:7], \r_data$81 [7], \r_data$81 [7], \r_data$81 [7], \r_data$81 [7], \r_data$81 [7], \r_data$81 [7:3], \r_data$81 [3], \r_data$81 [3], \r_data$81 [3], \r_data$81 [3], \r_data$81 [3], \r_data$81 [3:0] };
+          weights = { \r_data$146 [63], \r_data$146 [63], \r_data$146 [63], \r_data$146 [63], \r_data$146 [63], \r_data$146 [63], \r_data$146 [63:59], \r_data$146 [59], \r_data$146 [59], \r_data$146 [59], \r_data$146 [59], \r_data$146 [59], \r_data$146 [59:55], \r_data$146 [55], \r_data$146 [55], \r_data$146 [55], \r_data$146 [55], \r_data$146 [55], \r_data$146 [55:51], \r_data$146 [51], \r_data$146 [51], \r_data$146 [51], \r_data$146 [51], \r_data$146 [51], \r_data$146 [51:47], \r_data$146 [47], \r_data$146 [47], \r_data$146 [47], \r_data$146 [47], \r_data$146 [47], \r_data$146 [47:43], \r_data$146 [43], \r_data$146 [43], \r_data$146 [43], \r_data$146 [43], \r_data$146 [43], \r_data$146 [43:39], \r_data$146 [39], \r_data$146 [39], \r_data$146 [39], \r_data$146 [39], \r_data$146 [39], \r_data$146 [39:35], \r_data$146 [35], \r_data$146 [35], \r_data$146 [35], \r_data$146 [35], \r_data$146 [35], \r_data$146 [35:31], \r_data$146 [31], \r_data$146 [31], \r_data$146 [31], \r_data$146 [31], \r_data$146 [31], \r_data$146 [31:27], \r_data$146 [27], \r_data$146 [27], \r_data$146 [27], \r_data$146 [27], \r_data$146 [27], \r_data$146 [27:23], \r_data$146 [23], \r_data$146 [23], \r_data$146 [23], \r_data$146 [23], \r_data$146 [23], \r_data$146 [23:19], \r_data$146 [19], \r_data$146 [19], \r_data$146 [19], \r_data$146 [19], \r_data$146 [19], \r_data$146 [19:15], \r_data$146 [15], \r_data$146 [15], \r_data$146 [15], \r_data$146 [15], \r_data$146 [15], \r_data$146 [15:11], \r_data$146 [11], \r_data$146 [11], \r_data$146 [11], \r_data$146 [11], \r_data$146 [11], \r_data$146 [11:7], \r_data$146 [7], \r_data$146 [7], \r_data$146 [7], \r_data$146 [7], \r_data$146 [7], \r_data$146 [7:3], \r_data$146 [3], \r_data$146 [3], \r_data$146 [3], \r_data$146 [3], \r_data$146 [3], \r_data$146 [3:0] };
       1'h1:
-          weights = \r_data$100 ;
+          weights = \r_data$171 ;
     endcase
   end
   always @* begin
@@ -447,112 +641,160 @@ module lmu_kws105_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
-    \$20  = issue;
+    \$42  = issue;
     if (rst) begin
-      \$20  = 1'h0;
+      \$42  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
-    \$21  = step;
+    \$43  = step;
     if (issue) begin
-      \$21  = \read$42 ;
+      \$43  = \read$72 ;
     end
   end
-  assign \i__payload$12  = i__payload;
-  assign \i__ready$13  = i__ready;
-  assign \i__valid$14  = i__valid;
-  assign \o_logits__payload$15  = o_logits__payload;
-  assign \o_logits__ready$16  = o_logits__ready;
-  assign \o_logits__valid$17  = o_logits__valid;
-  assign \o_decision__payload$18  = o_decision__payload;
-  assign \o_decision__ready$19  = o_decision__ready;
-  assign \o_decision__valid$20  = o_decision__valid;
-  assign \frame_error$21  = frame_error;
+  assign \clk$13  = \clk$12 ;
+  assign free = clk;
+  assign free_clk = clk;
+  assign \frame_error$18  = frame_error;
   assign clear = 1'h0;
-  assign \release$24  = \release ;
+  assign \rst$20  = rst;
+  assign gated = input_clk;
+  assign input_rst = rst;
+  assign \clk$24  = \clk$12 ;
+  assign \free$25  = clk;
+  assign \gated$30  = finish_clk;
+  assign finish_rst = rst;
+  assign \clk$32  = \clk$12 ;
+  assign \free$33  = clk;
+  assign \gated$38  = output_clk;
+  assign output_rst = rst;
+  assign \i__payload$40  = i__payload;
+  assign \i__ready$41  = i__ready;
+  assign \i__valid$42  = i__valid;
+  assign \o_logits__payload$43  = o_logits__payload;
+  assign \o_logits__ready$44  = o_logits__ready;
+  assign \o_logits__valid$45  = o_logits__valid;
+  assign \o_decision__payload$46  = o_decision__payload;
+  assign \o_decision__ready$47  = o_decision__ready;
+  assign \o_decision__valid$48  = o_decision__valid;
+  assign \release$49  = \release ;
   assign full = frame;
-  assign frame_clear = \clear$27 ;
+  assign frame_clear = \clear$52 ;
   assign frame_end = \end ;
-  assign free = output_free;
-  assign \claim$34  = claim;
+  assign output_free = \free$36 ;
+  assign \claim$57  = claim;
   assign write_data = data;
-  assign \write$44  = \write$43 ;
-  assign address = \$2 [5:0];
+  assign \clk$63  = \clk$12 ;
+  assign \free$64  = clk;
+  assign \gated$69  = memory_x_clk;
+  assign memory_x_rst = rst;
+  assign \write$73  = \write$67 ;
+  assign address = \$10 [5:0];
   assign w_data = i__payload[7:0];
-  assign write_memory = \$22 [5:0];
-  assign \address$51  = \$5 [3:0];
-  assign write_address = \$22 [13:6];
-  assign \w_data$53  = data[7:0];
-  assign \w_data$57  = data[11:0];
-  assign \w_data$61  = data[11:0];
-  assign \address$64  = \$12 [5:0];
-  assign \w_data$65  = data[6:0];
-  assign \address$68  = \$15 [5:0];
-  assign \w_data$69  = data[6:0];
-  assign \address$79  = \read$42 [23:13];
-  assign weights4_0 = { \r_data$81 [3], \r_data$81 [3], \r_data$81 [3], \r_data$81 [3], \r_data$81 [3], \r_data$81 [3], \r_data$81 [3:0] };
-  assign weights4_1 = { \r_data$81 [7], \r_data$81 [7], \r_data$81 [7], \r_data$81 [7], \r_data$81 [7], \r_data$81 [7], \r_data$81 [7:4] };
-  assign weights4_2 = { \r_data$81 [11], \r_data$81 [11], \r_data$81 [11], \r_data$81 [11], \r_data$81 [11], \r_data$81 [11], \r_data$81 [11:8] };
-  assign weights4_3 = { \r_data$81 [15], \r_data$81 [15], \r_data$81 [15], \r_data$81 [15], \r_data$81 [15], \r_data$81 [15], \r_data$81 [15:12] };
-  assign weights4_4 = { \r_data$81 [19], \r_data$81 [19], \r_data$81 [19], \r_data$81 [19], \r_data$81 [19], \r_data$81 [19], \r_data$81 [19:16] };
-  assign weights4_5 = { \r_data$81 [23], \r_data$81 [23], \r_data$81 [23], \r_data$81 [23], \r_data$81 [23], \r_data$81 [23], \r_data$81 [23:20] };
-  assign weights4_6 = { \r_data$81 [27], \r_data$81 [27], \r_data$81 [27], \r_data$81 [27], \r_data$81 [27], \r_data$81 [27], \r_data$81 [27:24] };
-  assign weights4_7 = { \r_data$81 [31], \r_data$81 [31], \r_data$81 [31], \r_data$81 [31], \r_data$81 [31], \r_data$81 [31], \r_data$81 [31:28] };
-  assign weights4_8 = { \r_data$81 [35], \r_data$81 [35], \r_data$81 [35], \r_data$81 [35], \r_data$81 [35], \r_data$81 [35], \r_data$81 [35:32] };
-  assign weights4_9 = { \r_data$81 [39], \r_data$81 [39], \r_data$81 [39], \r_data$81 [39], \r_data$81 [39], \r_data$81 [39], \r_data$81 [39:36] };
-  assign weights4_10 = { \r_data$81 [43], \r_data$81 [43], \r_data$81 [43], \r_data$81 [43], \r_data$81 [43], \r_data$81 [43], \r_data$81 [43:40] };
-  assign weights4_11 = { \r_data$81 [47], \r_data$81 [47], \r_data$81 [47], \r_data$81 [47], \r_data$81 [47], \r_data$81 [47], \r_data$81 [47:44] };
-  assign weights4_12 = { \r_data$81 [51], \r_data$81 [51], \r_data$81 [51], \r_data$81 [51], \r_data$81 [51], \r_data$81 [51], \r_data$81 [51:48] };
-  assign weights4_13 = { \r_data$81 [55], \r_data$81 [55], \r_data$81 [55], \r_data$81 [55], \r_data$81 [55], \r_data$81 [55], \r_data$81 [55:52] };
-  assign weights4_14 = { \r_data$81 [59], \r_data$81 [59], \r_data$81 [59], \r_data$81 [59], \r_data$81 [59], \r_data$81 [59], \r_data$81 [59:56] };
-  assign weights4_15 = { \r_data$81 [63], \r_data$81 [63], \r_data$81 [63], \r_data$81 [63], \r_data$81 [63], \r_data$81 [63], \r_data$81 [63:60] };
-  assign \address$98  = \read$42 [17:13];
-  assign weights10_0 = \r_data$100 [9:0];
-  assign weights10_1 = \r_data$100 [19:10];
-  assign weights10_2 = \r_data$100 [29:20];
-  assign weights10_3 = \r_data$100 [39:30];
-  assign weights10_4 = \r_data$100 [49:40];
-  assign weights10_5 = \r_data$100 [59:50];
-  assign weights10_6 = \r_data$100 [69:60];
-  assign weights10_7 = \r_data$100 [79:70];
-  assign weights10_8 = \r_data$100 [89:80];
-  assign weights10_9 = \r_data$100 [99:90];
-  assign weights10_10 = \r_data$100 [109:100];
-  assign weights10_11 = \r_data$100 [119:110];
-  assign weights10_12 = \r_data$100 [129:120];
-  assign weights10_13 = \r_data$100 [139:130];
-  assign weights10_14 = \r_data$100 [149:140];
-  assign weights10_15 = \r_data$100 [159:150];
-  assign issued = enable;
+  assign \clk$77  = \clk$12 ;
+  assign \free$78  = clk;
+  assign \gated$83  = memory_u_clk;
+  assign memory_u_rst = rst;
+  assign write_memory = \$44 [5:0];
+  assign \address$86  = \$15 [3:0];
+  assign write_address = \$44 [13:6];
+  assign \w_data$88  = data[7:0];
+  assign \clk$89  = \clk$12 ;
+  assign \free$90  = clk;
+  assign \gated$95  = memory_m0_clk;
+  assign memory_m0_rst = rst;
+  assign \w_data$98  = data[11:0];
+  assign \clk$99  = \clk$12 ;
+  assign \free$100  = clk;
+  assign \gated$105  = memory_m1_clk;
+  assign memory_m1_rst = rst;
+  assign \w_data$108  = data[11:0];
+  assign \clk$109  = \clk$12 ;
+  assign \free$110  = clk;
+  assign \gated$115  = memory_h0_clk;
+  assign memory_h0_rst = rst;
+  assign \address$117  = \$28 [5:0];
+  assign \w_data$118  = data[6:0];
+  assign \clk$119  = \clk$12 ;
+  assign \free$120  = clk;
+  assign \gated$125  = memory_h1_clk;
+  assign memory_h1_rst = rst;
+  assign \address$127  = \$33 [5:0];
+  assign \w_data$128  = data[6:0];
+  assign \clk$137  = \clk$12 ;
+  assign \free$138  = clk;
+  assign \gated$142  = memory_weights4_clk;
+  assign memory_weights4_rst = rst;
+  assign \address$144  = \read$72 [23:13];
+  assign weights4_0 = { \r_data$146 [3], \r_data$146 [3], \r_data$146 [3], \r_data$146 [3], \r_data$146 [3], \r_data$146 [3], \r_data$146 [3:0] };
+  assign weights4_1 = { \r_data$146 [7], \r_data$146 [7], \r_data$146 [7], \r_data$146 [7], \r_data$146 [7], \r_data$146 [7], \r_data$146 [7:4] };
+  assign weights4_2 = { \r_data$146 [11], \r_data$146 [11], \r_data$146 [11], \r_data$146 [11], \r_data$146 [11], \r_data$146 [11], \r_data$146 [11:8] };
+  assign weights4_3 = { \r_data$146 [15], \r_data$146 [15], \r_data$146 [15], \r_data$146 [15], \r_data$146 [15], \r_data$146 [15], \r_data$146 [15:12] };
+  assign weights4_4 = { \r_data$146 [19], \r_data$146 [19], \r_data$146 [19], \r_data$146 [19], \r_data$146 [19], \r_data$146 [19], \r_data$146 [19:16] };
+  assign weights4_5 = { \r_data$146 [23], \r_data$146 [23], \r_data$146 [23], \r_data$146 [23], \r_data$146 [23], \r_data$146 [23], \r_data$146 [23:20] };
+  assign weights4_6 = { \r_data$146 [27], \r_data$146 [27], \r_data$146 [27], \r_data$146 [27], \r_data$146 [27], \r_data$146 [27], \r_data$146 [27:24] };
+  assign weights4_7 = { \r_data$146 [31], \r_data$146 [31], \r_data$146 [31], \r_data$146 [31], \r_data$146 [31], \r_data$146 [31], \r_data$146 [31:28] };
+  assign weights4_8 = { \r_data$146 [35], \r_data$146 [35], \r_data$146 [35], \r_data$146 [35], \r_data$146 [35], \r_data$146 [35], \r_data$146 [35:32] };
+  assign weights4_9 = { \r_data$146 [39], \r_data$146 [39], \r_data$146 [39], \r_data$146 [39], \r_data$146 [39], \r_data$146 [39], \r_data$146 [39:36] };
+  assign weights4_10 = { \r_data$146 [43], \r_data$146 [43], \r_data$146 [43], \r_data$146 [43], \r_data$146 [43], \r_data$146 [43], \r_data$146 [43:40] };
+  assign weights4_11 = { \r_data$146 [47], \r_data$146 [47], \r_data$146 [47], \r_data$146 [47], \r_data$146 [47], \r_data$146 [47], \r_data$146 [47:44] };
+  assign weights4_12 = { \r_data$146 [51], \r_data$146 [51], \r_data$146 [51], \r_data$146 [51], \r_data$146 [51], \r_data$146 [51], \r_data$146 [51:48] };
+  assign weights4_13 = { \r_data$146 [55], \r_data$146 [55], \r_data$146 [55], \r_data$146 [55], \r_data$146 [55], \r_data$146 [55], \r_data$146 [55:52] };
+  assign weights4_14 = { \r_data$146 [59], \r_data$146 [59], \r_data$146 [59], \r_data$146 [59], \r_data$146 [59], \r_data$146 [59], \r_data$146 [59:56] };
+  assign weights4_15 = { \r_data$146 [63], \r_data$146 [63], \r_data$146 [63], \r_data$146 [63], \r_data$146 [63], \r_data$146 [63], \r_data$146 [63:60] };
+  assign \clk$162  = \clk$12 ;
+  assign \free$163  = clk;
+  assign \gated$167  = memory_weights10_clk;
+  assign memory_weights10_rst = rst;
+  assign \address$169  = \read$72 [17:13];
+  assign weights10_0 = \r_data$171 [9:0];
+  assign weights10_1 = \r_data$171 [19:10];
+  assign weights10_2 = \r_data$171 [29:20];
+  assign weights10_3 = \r_data$171 [39:30];
+  assign weights10_4 = \r_data$171 [49:40];
+  assign weights10_5 = \r_data$171 [59:50];
+  assign weights10_6 = \r_data$171 [69:60];
+  assign weights10_7 = \r_data$171 [79:70];
+  assign weights10_8 = \r_data$171 [89:80];
+  assign weights10_9 = \r_data$171 [99:90];
+  assign weights10_10 = \r_data$171 [109:100];
+  assign weights10_11 = \r_data$171 [119:110];
+  assign weights10_12 = \r_data$171 [129:120];
+  assign weights10_13 = \r_data$171 [139:130];
+  assign weights10_14 = \r_data$171 [149:140];
+  assign weights10_15 = \r_data$171 [159:150];
+  assign issued = \enable$187 ;
   assign first = step[26];
   assign last = step[27];
   assign shift = step[25:24];
-  assign \sums$124  = sums;
-  assign \group$127  = group;
-  assign parameter_read = \read$130 ;
-  assign parameter_address = \address$132 ;
-  assign \r_data$135  = \parameter ;
+  assign \sums$195  = sums;
+  assign \group$197  = group;
+  assign parameter_read = \read$200 ;
+  assign parameter_address = \address$202 ;
+  assign \r_data$205  = \parameter ;
+  assign \clk$206  = clk;
+  assign \gated$209  = \clk$12 ;
   assign \i__payload.data  = i__payload[7:0];
   assign \i__payload.last  = i__payload[8];
   assign \o_logits__payload.data  = o_logits__payload[15:0];
   assign \o_logits__payload.last  = o_logits__payload[16];
   assign \o_decision__payload.label  = o_decision__payload[3:0];
   assign \o_decision__payload.score  = o_decision__payload[19:4];
-  assign \i__payload$12.data  = i__payload[7:0];
-  assign \i__payload$12.last  = i__payload[8];
-  assign \o_logits__payload$15.data  = o_logits__payload[15:0];
-  assign \o_logits__payload$15.last  = o_logits__payload[16];
-  assign \o_decision__payload$18.label  = o_decision__payload[3:0];
-  assign \o_decision__payload$18.score  = o_decision__payload[19:4];
-  assign \read$42.memory  = \read$42 [2:0];
-  assign \read$42.address  = \read$42 [10:3];
-  assign \read$42.zero  = \read$42 [11];
-  assign \read$42.weights  = \read$42 [12];
-  assign \read$42.weight_address  = \read$42 [23:13];
-  assign \read$42.shift  = \read$42 [25:24];
-  assign \read$42.first  = \read$42 [26];
-  assign \read$42.last  = \read$42 [27];
+  assign \i__payload$40.data  = i__payload[7:0];
+  assign \i__payload$40.last  = i__payload[8];
+  assign \o_logits__payload$43.data  = o_logits__payload[15:0];
+  assign \o_logits__payload$43.last  = o_logits__payload[16];
+  assign \o_decision__payload$46.label  = o_decision__payload[3:0];
+  assign \o_decision__payload$46.score  = o_decision__payload[19:4];
+  assign \read$72.memory  = \read$72 [2:0];
+  assign \read$72.address  = \read$72 [10:3];
+  assign \read$72.zero  = \read$72 [11];
+  assign \read$72.weights  = \read$72 [12];
+  assign \read$72.weight_address  = \read$72 [23:13];
+  assign \read$72.shift  = \read$72 [25:24];
+  assign \read$72.first  = \read$72 [26];
+  assign \read$72.last  = \read$72 [27];
   assign \step.memory  = step[2:0];
   assign \step.address  = step[10:3];
   assign \step.zero  = step[11];
@@ -568,32 +810,44 @@ module lmu_kws105_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
   assign \group.narrow  = group[29:27];
   assign \group.output  = group[30];
   assign \group.operation  = group[34:31];
-  assign \group$127.rows  = group[4:0];
-  assign \group$127.memory  = group[10:5];
-  assign \group$127.address  = group[18:11];
-  assign \group$127.parameter  = group[26:19];
-  assign \group$127.narrow  = group[29:27];
-  assign \group$127.output  = group[30];
-  assign \group$127.operation  = group[34:31];
+  assign \group$197.rows  = group[4:0];
+  assign \group$197.memory  = group[10:5];
+  assign \group$197.address  = group[18:11];
+  assign \group$197.parameter  = group[26:19];
+  assign \group$197.narrow  = group[29:27];
+  assign \group$197.output  = group[30];
+  assign \group$197.operation  = group[34:31];
   assign \written.memory  = written[5:0];
   assign \written.address  = written[13:6];
   assign \written.nonzero  = written[14];
-  assign written[14] = \$19 ;
-  assign written[13:6] = \$22 [13:6];
-  assign written[5:0] = \$18 ;
-  assign \$17  = \read$42 [12];
+  assign written[14] = \$39 ;
+  assign written[13:6] = \$44 [13:6];
+  assign written[5:0] = \$38 ;
+  assign \$3  = \$2 ;
+  assign \$6  = \$5 ;
+  assign \$8  = \$7 ;
+  assign \$12  = \$11 ;
+  assign \$17  = \$16 ;
+  assign \$21  = \$20 ;
+  assign \$25  = \$24 ;
+  assign \$30  = \$29 ;
+  assign \$34  = \read$140 ;
+  assign \$37  = \read$72 [12];
+  assign \$36  = \read$165 ;
 endmodule
 
-module \lmu_kws105_eighth.finish (rst, start, parameter_read, element, \parameter , group, sums, parameter_address, row_valid, \port$1184$5 , write_output, clk);
+module \lmu_kws105_eighth.finish (start, finish_clk, parameter_read, busy, element, \parameter , group, sums, parameter_address, row_valid, \port$1376$5 , write_output, finish_rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$2 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$2 <= 0;
   wire \$1 ;
-  reg [4:0] \$10 ;
-  reg [3:0] \$11 ;
-  reg [34:0] \$12 ;
-  reg \$13 ;
-  reg [20:0] \$14 ;
-  reg [34:0] \$15 ;
+  wire \$10 ;
+  wire [21:0] \$11 ;
+  reg [4:0] \$12 ;
+  reg [3:0] \$13 ;
+  reg [34:0] \$14 ;
+  reg \$15 ;
+  reg [20:0] \$16 ;
+  reg [34:0] \$17 ;
   wire [5:0] \$2 ;
   wire [4:0] \$3 ;
   wire [8:0] \$4 ;
@@ -601,12 +855,16 @@ module \lmu_kws105_eighth.finish (rst, start, parameter_read, element, \paramete
   wire \$6 ;
   wire \$7 ;
   reg [20:0] \$8 ;
-  wire [21:0] \$9 ;
+  wire \$9 ;
   wire [13:0] bias;
-  input clk;
-  wire clk;
+  output busy;
+  wire busy;
   output [15:0] element;
   reg [15:0] element;
+  input finish_clk;
+  wire finish_clk;
+  input finish_rst;
+  wire finish_rst;
   input [34:0] group;
   wire [34:0] group;
   wire [7:0] \group.address ;
@@ -617,16 +875,16 @@ module \lmu_kws105_eighth.finish (rst, start, parameter_read, element, \paramete
   wire [7:0] \group.parameter ;
   wire [4:0] \group.rows ;
   wire [20:0] i;
-  wire [20:0] \i$19 ;
   wire [20:0] \i$21 ;
   wire [20:0] \i$23 ;
   wire [20:0] \i$25 ;
+  wire [20:0] \i$27 ;
   reg [3:0] lane = 4'h0;
   wire [7:0] o;
-  wire [11:0] \o$29 ;
-  wire [6:0] \o$30 ;
   wire [11:0] \o$31 ;
-  wire [15:0] \o$32 ;
+  wire [6:0] \o$32 ;
+  wire [11:0] \o$33 ;
+  wire [15:0] \o$34 ;
   input [17:0] \parameter ;
   wire [17:0] \parameter ;
   output [7:0] parameter_address;
@@ -641,8 +899,8 @@ module \lmu_kws105_eighth.finish (rst, start, parameter_read, element, \paramete
   wire \place.output ;
   wire [7:0] \place.parameter ;
   wire [4:0] \place.rows ;
-  output [13:0] \port$1184$5 ;
-  wire [13:0] \port$1184$5 ;
+  output [13:0] \port$1376$5 ;
+  wire [13:0] \port$1376$5 ;
   reg [34:0] row_place = 35'h000000000;
   wire [7:0] \row_place.address ;
   wire [5:0] \row_place.memory ;
@@ -654,15 +912,13 @@ module \lmu_kws105_eighth.finish (rst, start, parameter_read, element, \paramete
   output row_valid;
   reg row_valid = 1'h0;
   reg [4:0] rows = 5'h00;
-  input rst;
-  wire rst;
   reg [20:0] selected = 21'h000000;
   wire [3:0] shift;
-  wire [2:0] \shift$18 ;
-  wire [3:0] \shift$20 ;
+  wire [2:0] \shift$20 ;
   wire [3:0] \shift$22 ;
   wire [3:0] \shift$24 ;
-  wire \shift$26 ;
+  wire [3:0] \shift$26 ;
+  wire \shift$28 ;
   input start;
   wire start;
   input [335:0] sums;
@@ -684,42 +940,45 @@ module \lmu_kws105_eighth.finish (rst, start, parameter_read, element, \paramete
   assign \$6  = | rows;
   assign \$7  = | rows;
   assign parameter_read = | rows;
-  assign \$9  = $signed(selected) + $signed(\parameter [13:0]);
-  always @(posedge clk)
-    rows <= \$10 ;
-  always @(posedge clk)
-    lane <= \$11 ;
-  always @(posedge clk)
-    place <= \$12 ;
-  always @(posedge clk)
-    row_valid <= \$13 ;
-  always @(posedge clk)
-    selected <= \$14 ;
-  always @(posedge clk)
-    row_place <= \$15 ;
+  assign \$9  = | rows;
+  assign \$10  = \$9  | row_valid;
+  assign busy = \$10  | row_valid;
+  assign \$11  = $signed(selected) + $signed(\parameter [13:0]);
+  always @(posedge finish_clk)
+    rows <= \$12 ;
+  always @(posedge finish_clk)
+    lane <= \$13 ;
+  always @(posedge finish_clk)
+    place <= \$14 ;
+  always @(posedge finish_clk)
+    row_valid <= \$15 ;
+  always @(posedge finish_clk)
+    selected <= \$16 ;
+  always @(posedge finish_clk)
+    row_place <= \$17 ;
   \lmu_kws105_eighth.finish.narrow0  narrow0 (
-    .i(\$9 [20:0]),
+    .i(\$11 [20:0]),
     .o(o),
     .shift(\parameter [16:14])
   );
   \lmu_kws105_eighth.finish.narrow1  narrow1 (
-    .i(\$9 [20:0]),
-    .o(\o$29 ),
-    .shift(\parameter [17:14])
-  );
-  \lmu_kws105_eighth.finish.narrow2  narrow2 (
-    .i(\$9 [20:0]),
-    .o(\o$30 ),
-    .shift(\parameter [17:14])
-  );
-  \lmu_kws105_eighth.finish.narrow3  narrow3 (
-    .i(\$9 [20:0]),
+    .i(\$11 [20:0]),
     .o(\o$31 ),
     .shift(\parameter [17:14])
   );
-  \lmu_kws105_eighth.finish.narrow4  narrow4 (
-    .i(\$9 [20:0]),
+  \lmu_kws105_eighth.finish.narrow2  narrow2 (
+    .i(\$11 [20:0]),
     .o(\o$32 ),
+    .shift(\parameter [17:14])
+  );
+  \lmu_kws105_eighth.finish.narrow3  narrow3 (
+    .i(\$11 [20:0]),
+    .o(\o$33 ),
+    .shift(\parameter [17:14])
+  );
+  \lmu_kws105_eighth.finish.narrow4  narrow4 (
+    .i(\$11 [20:0]),
+    .o(\o$34 ),
     .shift(\parameter [14])
   );
   always @* begin
@@ -767,87 +1026,87 @@ module \lmu_kws105_eighth.finish (rst, start, parameter_read, element, \paramete
       3'h0:
           element = { o[7], o[7], o[7], o[7], o[7], o[7], o[7], o[7], o };
       3'h1:
-          element = { \o$29 [11], \o$29 [11], \o$29 [11], \o$29 [11], \o$29  };
-      3'h2:
-          element = { 9'h000, \o$30  };
-      3'h3:
           element = { \o$31 [11], \o$31 [11], \o$31 [11], \o$31 [11], \o$31  };
+      3'h2:
+          element = { 9'h000, \o$32  };
+      3'h3:
+          element = { \o$33 [11], \o$33 [11], \o$33 [11], \o$33 [11], \o$33  };
       3'h4:
-          element = \o$32 ;
+          element = \o$34 ;
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$10  = rows;
+    \$12  = rows;
     if (start) begin
-      \$10  = group[4:0];
+      \$12  = group[4:0];
     end else if (\$1 ) begin
-      \$10  = \$2 [4:0];
+      \$12  = \$2 [4:0];
     end
-    if (rst) begin
-      \$10  = 5'h00;
+    if (finish_rst) begin
+      \$12  = 5'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$11  = lane;
+    \$13  = lane;
     if (start) begin
-      \$11  = 4'h0;
+      \$13  = 4'h0;
     end else if (\$1 ) begin
-      \$11  = \$3 [3:0];
+      \$13  = \$3 [3:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$12  = place;
+    \$14  = place;
     if (start) begin
-      \$12  = group;
+      \$14  = group;
     end else if (\$1 ) begin
-      \$12 [26:19] = \$4 [7:0];
-      \$12 [18:11] = \$5 [7:0];
+      \$14 [26:19] = \$4 [7:0];
+      \$14 [18:11] = \$5 [7:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$13  = \$6 ;
-    if (rst) begin
-      \$13  = 1'h0;
+    \$15  = \$6 ;
+    if (finish_rst) begin
+      \$15  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$14  = selected;
+    \$16  = selected;
     if (\$7 ) begin
-      \$14  = \$8 ;
+      \$16  = \$8 ;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$15  = row_place;
+    \$17  = row_place;
     if (\$7 ) begin
-      \$15  = place;
+      \$17  = place;
     end
   end
+  assign write = row_valid;
   assign bias = \parameter [13:0];
   assign shift = \parameter [17:14];
-  assign total = \$9 [20:0];
-  assign i = \$9 [20:0];
-  assign \shift$18  = \parameter [16:14];
-  assign \i$19  = \$9 [20:0];
-  assign \shift$20  = \parameter [17:14];
-  assign \i$21  = \$9 [20:0];
+  assign total = \$11 [20:0];
+  assign i = \$11 [20:0];
+  assign \shift$20  = \parameter [16:14];
+  assign \i$21  = \$11 [20:0];
   assign \shift$22  = \parameter [17:14];
-  assign \i$23  = \$9 [20:0];
+  assign \i$23  = \$11 [20:0];
   assign \shift$24  = \parameter [17:14];
-  assign \i$25  = \$9 [20:0];
-  assign \shift$26  = \parameter [14];
-  assign write = row_valid;
+  assign \i$25  = \$11 [20:0];
+  assign \shift$26  = \parameter [17:14];
+  assign \i$27  = \$11 [20:0];
+  assign \shift$28  = \parameter [14];
   assign write_memory = row_place[10:5];
   assign write_address = row_place[18:11];
   assign write_data = element;
   assign write_operation = row_place[34:31];
   assign parameter_address = place[26:19];
-  assign \port$1184$5  = row_place[18:5];
+  assign \port$1376$5  = row_place[18:5];
   assign write_output = row_place[30];
   assign \group.rows  = group[4:0];
   assign \group.memory  = group[10:5];
@@ -1211,7 +1470,35 @@ module \lmu_kws105_eighth.finish.narrow4 (o, shift, i);
   assign \$4  = \$3 ;
 endmodule
 
-module \lmu_kws105_eighth.input (i__valid, clk, rst, i__ready, write, \release , frame_error, frame_clear, count, full, frame_end, i__payload);
+module \lmu_kws105_eighth.finish_gate (enable, gated, clk, free);
+  input clk;
+  wire clk;
+  input enable;
+  wire enable;
+  input free;
+  wire free;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
+endmodule
+
+module \lmu_kws105_eighth.gate (enable, gated, clk);
+  input clk;
+  wire clk;
+  input enable;
+  wire enable;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge clk)
+    passes <= enable;
+endmodule
+
+module \lmu_kws105_eighth.input (i__valid, input_rst, input_clk, i__ready, write, \release , frame_error, frame_clear, count, full, frame_end, i__payload);
   reg \$auto$verilog_backend.cc:2355:dump_module$8 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$8 <= 0;
   wire \$1 ;
@@ -1244,8 +1531,6 @@ module \lmu_kws105_eighth.input (i__valid, clk, rst, i__ready, write, \release ,
   wire carried;
   wire clear;
   reg clear_next = 1'h0;
-  input clk;
-  wire clk;
   wire complete;
   output [5:0] count;
   reg [5:0] count = 6'h00;
@@ -1265,11 +1550,13 @@ module \lmu_kws105_eighth.input (i__valid, clk, rst, i__ready, write, \release ,
   wire i__ready;
   input i__valid;
   wire i__valid;
+  input input_clk;
+  wire input_clk;
+  input input_rst;
+  wire input_rst;
   reg overrun = 1'h0;
   input \release ;
   wire \release ;
-  input rst;
-  wire rst;
   wire starts;
   output write;
   wire write;
@@ -1294,24 +1581,24 @@ module \lmu_kws105_eighth.input (i__valid, clk, rst, i__ready, write, \release ,
   assign \$14  = ~ complete;
   assign \$16  = \$14  & \$15 ;
   assign \$17  = count + 1'h1;
-  always @(posedge clk)
+  always @(posedge input_clk)
     frame_error <= \$18 ;
-  always @(posedge clk)
+  always @(posedge input_clk)
     frame_clear <= \$19 ;
-  always @(posedge clk)
+  always @(posedge input_clk)
     clear_next <= \$20 ;
-  always @(posedge clk)
+  always @(posedge input_clk)
     count <= \$21 ;
-  always @(posedge clk)
+  always @(posedge input_clk)
     overrun <= \$22 ;
-  always @(posedge clk)
+  always @(posedge input_clk)
     full <= \$23 ;
-  always @(posedge clk)
+  always @(posedge input_clk)
     frame_end <= \$24 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$18  = \$12 ;
-    if (rst) begin
+    if (input_rst) begin
       \$18  = 1'h0;
     end
   end
@@ -1321,7 +1608,7 @@ module \lmu_kws105_eighth.input (i__valid, clk, rst, i__ready, write, \release ,
     if (starts) begin
       \$19  = carried;
     end
-    if (rst) begin
+    if (input_rst) begin
       \$19  = 1'h0;
     end
   end
@@ -1338,7 +1625,7 @@ module \lmu_kws105_eighth.input (i__valid, clk, rst, i__ready, write, \release ,
         end
       end
     end
-    if (rst) begin
+    if (input_rst) begin
       \$20  = 1'h0;
     end
   end
@@ -1354,7 +1641,7 @@ module \lmu_kws105_eighth.input (i__valid, clk, rst, i__ready, write, \release ,
         \$21  = \$17 [5:0];
       end
     end
-    if (rst) begin
+    if (input_rst) begin
       \$21  = 6'h00;
     end
   end
@@ -1368,7 +1655,7 @@ module \lmu_kws105_eighth.input (i__valid, clk, rst, i__ready, write, \release ,
         \$22  = 1'h1;
       end
     end
-    if (rst) begin
+    if (input_rst) begin
       \$22  = 1'h0;
     end
   end
@@ -1383,7 +1670,7 @@ module \lmu_kws105_eighth.input (i__valid, clk, rst, i__ready, write, \release ,
     if (\release ) begin
       \$23  = 1'h0;
     end
-    if (rst) begin
+    if (input_rst) begin
       \$23  = 1'h0;
     end
   end
@@ -1395,7 +1682,7 @@ module \lmu_kws105_eighth.input (i__valid, clk, rst, i__ready, write, \release ,
         \$24  = 1'h0;
       end
     end
-    if (rst) begin
+    if (input_rst) begin
       \$24  = 1'h0;
     end
   end
@@ -1407,7 +1694,22 @@ module \lmu_kws105_eighth.input (i__valid, clk, rst, i__ready, write, \release ,
   assign \$15  = carried;
 endmodule
 
-module \lmu_kws105_eighth.lanes (rst, activation, weights, wide, enable, \port$983$24 , sums, clk);
+module \lmu_kws105_eighth.input_gate (enable, gated, clk, free);
+  input clk;
+  wire clk;
+  input enable;
+  wire enable;
+  input free;
+  wire free;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
+endmodule
+
+module \lmu_kws105_eighth.lanes (activation, weights, wide, clk, enable, \port$1171$24 , sums, rst);
   input [11:0] activation;
   wire [11:0] activation;
   wire [11:0] \activation$3 ;
@@ -1420,8 +1722,8 @@ module \lmu_kws105_eighth.lanes (rst, activation, weights, wide, enable, \port$9
   wire \first$11 ;
   wire last;
   wire \last$13 ;
-  input [3:0] \port$983$24 ;
-  wire [3:0] \port$983$24 ;
+  input [3:0] \port$1171$24 ;
+  wire [3:0] \port$1171$24 ;
   wire [335:0] products;
   wire [335:0] \products$15 ;
   input rst;
@@ -1440,7 +1742,7 @@ module \lmu_kws105_eighth.lanes (rst, activation, weights, wide, enable, \port$9
   \lmu_kws105_eighth.lanes.accumulate  accumulate (
     .clk(clk),
     .enable(enable),
-    .\port$983$26 (\port$983$24 [3:2]),
+    .\port$1171$26 (\port$1171$24 [3:2]),
     .products(products),
     .rst(rst),
     .sums(sums)
@@ -1448,25 +1750,25 @@ module \lmu_kws105_eighth.lanes (rst, activation, weights, wide, enable, \port$9
   \lmu_kws105_eighth.lanes.multiply  multiply (
     .activation(activation),
     .products(products),
-    .shift(\port$983$24 [1:0]),
+    .shift(\port$1171$24 [1:0]),
     .weights(weights),
     .wide(wide)
   );
-  assign shift = \port$983$24 [1:0];
-  assign \shift$1  = \port$983$24 [1:0];
+  assign shift = \port$1171$24 [1:0];
+  assign \shift$1  = \port$1171$24 [1:0];
   assign \activation$3  = activation;
   assign \weights$5  = weights;
   assign \wide$7  = wide;
   assign \enable$9  = enable;
-  assign first = \port$983$24 [2];
-  assign \first$11  = \port$983$24 [2];
-  assign last = \port$983$24 [3];
-  assign \last$13  = \port$983$24 [3];
+  assign first = \port$1171$24 [2];
+  assign \first$11  = \port$1171$24 [2];
+  assign last = \port$1171$24 [3];
+  assign \last$13  = \port$1171$24 [3];
   assign \products$15  = products;
   assign \sums$17  = sums;
 endmodule
 
-module \lmu_kws105_eighth.lanes.accumulate (rst, enable, \port$983$26 , products, sums, clk);
+module \lmu_kws105_eighth.lanes.accumulate (clk, enable, \port$1171$26 , products, sums, rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$9 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$9 <= 0;
   wire [21:0] \$1 ;
@@ -1619,8 +1921,8 @@ module \lmu_kws105_eighth.lanes.accumulate (rst, enable, \port$983$26 , products
   reg [20:0] held8 = 21'h000000;
   reg [20:0] held9 = 21'h000000;
   wire last;
-  input [1:0] \port$983$26 ;
-  wire [1:0] \port$983$26 ;
+  input [1:0] \port$1171$26 ;
+  wire [1:0] \port$1171$26 ;
   wire [20:0] product0;
   wire [20:0] product1;
   wire [20:0] product10;
@@ -1691,86 +1993,86 @@ module \lmu_kws105_eighth.lanes.accumulate (rst, enable, \port$983$26 , products
   assign \$14  = $signed(running13) + $signed(products[293:273]);
   assign \$15  = $signed(running14) + $signed(products[314:294]);
   assign \$16  = $signed(running15) + $signed(products[335:315]);
-  assign \$17  = ~ \port$983$26 [1];
+  assign \$17  = ~ \port$1171$26 [1];
   assign \$18  = enable & \$17 ;
   assign \$19  = total0[20:10] != running0[20:10];
-  assign \$20  = \port$983$26 [0] | \$19 ;
-  assign \$21  = enable & \port$983$26 [1];
-  assign \$22  = ~ \port$983$26 [1];
+  assign \$20  = \port$1171$26 [0] | \$19 ;
+  assign \$21  = enable & \port$1171$26 [1];
+  assign \$22  = ~ \port$1171$26 [1];
   assign \$23  = enable & \$22 ;
   assign \$24  = total1[20:10] != running1[20:10];
-  assign \$25  = \port$983$26 [0] | \$24 ;
-  assign \$26  = enable & \port$983$26 [1];
-  assign \$27  = ~ \port$983$26 [1];
+  assign \$25  = \port$1171$26 [0] | \$24 ;
+  assign \$26  = enable & \port$1171$26 [1];
+  assign \$27  = ~ \port$1171$26 [1];
   assign \$28  = enable & \$27 ;
   assign \$29  = total2[20:10] != running2[20:10];
-  assign \$30  = \port$983$26 [0] | \$29 ;
-  assign \$31  = enable & \port$983$26 [1];
-  assign \$32  = ~ \port$983$26 [1];
+  assign \$30  = \port$1171$26 [0] | \$29 ;
+  assign \$31  = enable & \port$1171$26 [1];
+  assign \$32  = ~ \port$1171$26 [1];
   assign \$33  = enable & \$32 ;
   assign \$34  = total3[20:10] != running3[20:10];
-  assign \$35  = \port$983$26 [0] | \$34 ;
-  assign \$36  = enable & \port$983$26 [1];
-  assign \$37  = ~ \port$983$26 [1];
+  assign \$35  = \port$1171$26 [0] | \$34 ;
+  assign \$36  = enable & \port$1171$26 [1];
+  assign \$37  = ~ \port$1171$26 [1];
   assign \$38  = enable & \$37 ;
   assign \$39  = total4[20:10] != running4[20:10];
-  assign \$40  = \port$983$26 [0] | \$39 ;
-  assign \$41  = enable & \port$983$26 [1];
-  assign \$42  = ~ \port$983$26 [1];
+  assign \$40  = \port$1171$26 [0] | \$39 ;
+  assign \$41  = enable & \port$1171$26 [1];
+  assign \$42  = ~ \port$1171$26 [1];
   assign \$43  = enable & \$42 ;
   assign \$44  = total5[20:10] != running5[20:10];
-  assign \$45  = \port$983$26 [0] | \$44 ;
-  assign \$46  = enable & \port$983$26 [1];
-  assign \$47  = ~ \port$983$26 [1];
+  assign \$45  = \port$1171$26 [0] | \$44 ;
+  assign \$46  = enable & \port$1171$26 [1];
+  assign \$47  = ~ \port$1171$26 [1];
   assign \$48  = enable & \$47 ;
   assign \$49  = total6[20:10] != running6[20:10];
-  assign \$50  = \port$983$26 [0] | \$49 ;
-  assign \$51  = enable & \port$983$26 [1];
-  assign \$52  = ~ \port$983$26 [1];
+  assign \$50  = \port$1171$26 [0] | \$49 ;
+  assign \$51  = enable & \port$1171$26 [1];
+  assign \$52  = ~ \port$1171$26 [1];
   assign \$53  = enable & \$52 ;
   assign \$54  = total7[20:10] != running7[20:10];
-  assign \$55  = \port$983$26 [0] | \$54 ;
-  assign \$56  = enable & \port$983$26 [1];
-  assign \$57  = ~ \port$983$26 [1];
+  assign \$55  = \port$1171$26 [0] | \$54 ;
+  assign \$56  = enable & \port$1171$26 [1];
+  assign \$57  = ~ \port$1171$26 [1];
   assign \$58  = enable & \$57 ;
   assign \$59  = total8[20:10] != running8[20:10];
-  assign \$60  = \port$983$26 [0] | \$59 ;
-  assign \$61  = enable & \port$983$26 [1];
-  assign \$62  = ~ \port$983$26 [1];
+  assign \$60  = \port$1171$26 [0] | \$59 ;
+  assign \$61  = enable & \port$1171$26 [1];
+  assign \$62  = ~ \port$1171$26 [1];
   assign \$63  = enable & \$62 ;
   assign \$64  = total9[20:10] != running9[20:10];
-  assign \$65  = \port$983$26 [0] | \$64 ;
-  assign \$66  = enable & \port$983$26 [1];
-  assign \$67  = ~ \port$983$26 [1];
+  assign \$65  = \port$1171$26 [0] | \$64 ;
+  assign \$66  = enable & \port$1171$26 [1];
+  assign \$67  = ~ \port$1171$26 [1];
   assign \$68  = enable & \$67 ;
   assign \$69  = total10[20:10] != running10[20:10];
-  assign \$70  = \port$983$26 [0] | \$69 ;
-  assign \$71  = enable & \port$983$26 [1];
-  assign \$72  = ~ \port$983$26 [1];
+  assign \$70  = \port$1171$26 [0] | \$69 ;
+  assign \$71  = enable & \port$1171$26 [1];
+  assign \$72  = ~ \port$1171$26 [1];
   assign \$73  = enable & \$72 ;
   assign \$74  = total11[20:10] != running11[20:10];
-  assign \$75  = \port$983$26 [0] | \$74 ;
-  assign \$76  = enable & \port$983$26 [1];
-  assign \$77  = ~ \port$983$26 [1];
+  assign \$75  = \port$1171$26 [0] | \$74 ;
+  assign \$76  = enable & \port$1171$26 [1];
+  assign \$77  = ~ \port$1171$26 [1];
   assign \$78  = enable & \$77 ;
   assign \$79  = total12[20:10] != running12[20:10];
-  assign \$80  = \port$983$26 [0] | \$79 ;
-  assign \$81  = enable & \port$983$26 [1];
-  assign \$82  = ~ \port$983$26 [1];
+  assign \$80  = \port$1171$26 [0] | \$79 ;
+  assign \$81  = enable & \port$1171$26 [1];
+  assign \$82  = ~ \port$1171$26 [1];
   assign \$83  = enable & \$82 ;
   assign \$84  = total13[20:10] != running13[20:10];
-  assign \$85  = \port$983$26 [0] | \$84 ;
-  assign \$86  = enable & \port$983$26 [1];
-  assign \$87  = ~ \port$983$26 [1];
+  assign \$85  = \port$1171$26 [0] | \$84 ;
+  assign \$86  = enable & \port$1171$26 [1];
+  assign \$87  = ~ \port$1171$26 [1];
   assign \$88  = enable & \$87 ;
   assign \$89  = total14[20:10] != running14[20:10];
-  assign \$90  = \port$983$26 [0] | \$89 ;
-  assign \$91  = enable & \port$983$26 [1];
-  assign \$92  = ~ \port$983$26 [1];
+  assign \$90  = \port$1171$26 [0] | \$89 ;
+  assign \$91  = enable & \port$1171$26 [1];
+  assign \$92  = ~ \port$1171$26 [1];
   assign \$93  = enable & \$92 ;
   assign \$94  = total15[20:10] != running15[20:10];
-  assign \$95  = \port$983$26 [0] | \$94 ;
-  assign \$96  = enable & \port$983$26 [1];
+  assign \$95  = \port$1171$26 [0] | \$94 ;
+  assign \$96  = enable & \port$1171$26 [1];
   always @(posedge clk)
     running0 <= \$97 ;
   always @(posedge clk)
@@ -1838,7 +2140,7 @@ module \lmu_kws105_eighth.lanes.accumulate (rst, enable, \port$983$26 , products
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$983$26 [0]) begin
+    if (\port$1171$26 [0]) begin
       total0 = products[20:0];
     end else begin
       total0 = \$1 [20:0];
@@ -1847,7 +2149,7 @@ module \lmu_kws105_eighth.lanes.accumulate (rst, enable, \port$983$26 , products
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$983$26 [0]) begin
+    if (\port$1171$26 [0]) begin
       total1 = products[41:21];
     end else begin
       total1 = \$2 [20:0];
@@ -1856,7 +2158,7 @@ module \lmu_kws105_eighth.lanes.accumulate (rst, enable, \port$983$26 , products
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$983$26 [0]) begin
+    if (\port$1171$26 [0]) begin
       total2 = products[62:42];
     end else begin
       total2 = \$3 [20:0];
@@ -1865,7 +2167,7 @@ module \lmu_kws105_eighth.lanes.accumulate (rst, enable, \port$983$26 , products
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$983$26 [0]) begin
+    if (\port$1171$26 [0]) begin
       total3 = products[83:63];
     end else begin
       total3 = \$4 [20:0];
@@ -1874,7 +2176,7 @@ module \lmu_kws105_eighth.lanes.accumulate (rst, enable, \port$983$26 , products
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$983$26 [0]) begin
+    if (\port$1171$26 [0]) begin
       total4 = products[104:84];
     end else begin
       total4 = \$5 [20:0];
@@ -1883,7 +2185,7 @@ module \lmu_kws105_eighth.lanes.accumulate (rst, enable, \port$983$26 , products
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$983$26 [0]) begin
+    if (\port$1171$26 [0]) begin
       total5 = products[125:105];
     end else begin
       total5 = \$6 [20:0];
@@ -1892,7 +2194,7 @@ module \lmu_kws105_eighth.lanes.accumulate (rst, enable, \port$983$26 , products
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$983$26 [0]) begin
+    if (\port$1171$26 [0]) begin
       total6 = products[146:126];
     end else begin
       total6 = \$7 [20:0];
@@ -1901,7 +2203,7 @@ module \lmu_kws105_eighth.lanes.accumulate (rst, enable, \port$983$26 , products
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$983$26 [0]) begin
+    if (\port$1171$26 [0]) begin
       total7 = products[167:147];
     end else begin
       total7 = \$8 [20:0];
@@ -1910,7 +2212,7 @@ module \lmu_kws105_eighth.lanes.accumulate (rst, enable, \port$983$26 , products
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$983$26 [0]) begin
+    if (\port$1171$26 [0]) begin
       total8 = products[188:168];
     end else begin
       total8 = \$9 [20:0];
@@ -1919,7 +2221,7 @@ module \lmu_kws105_eighth.lanes.accumulate (rst, enable, \port$983$26 , products
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$983$26 [0]) begin
+    if (\port$1171$26 [0]) begin
       total9 = products[209:189];
     end else begin
       total9 = \$10 [20:0];
@@ -1928,7 +2230,7 @@ module \lmu_kws105_eighth.lanes.accumulate (rst, enable, \port$983$26 , products
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$983$26 [0]) begin
+    if (\port$1171$26 [0]) begin
       total10 = products[230:210];
     end else begin
       total10 = \$11 [20:0];
@@ -1937,7 +2239,7 @@ module \lmu_kws105_eighth.lanes.accumulate (rst, enable, \port$983$26 , products
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$983$26 [0]) begin
+    if (\port$1171$26 [0]) begin
       total11 = products[251:231];
     end else begin
       total11 = \$12 [20:0];
@@ -1946,7 +2248,7 @@ module \lmu_kws105_eighth.lanes.accumulate (rst, enable, \port$983$26 , products
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$983$26 [0]) begin
+    if (\port$1171$26 [0]) begin
       total12 = products[272:252];
     end else begin
       total12 = \$13 [20:0];
@@ -1955,7 +2257,7 @@ module \lmu_kws105_eighth.lanes.accumulate (rst, enable, \port$983$26 , products
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$983$26 [0]) begin
+    if (\port$1171$26 [0]) begin
       total13 = products[293:273];
     end else begin
       total13 = \$14 [20:0];
@@ -1964,7 +2266,7 @@ module \lmu_kws105_eighth.lanes.accumulate (rst, enable, \port$983$26 , products
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$983$26 [0]) begin
+    if (\port$1171$26 [0]) begin
       total14 = products[314:294];
     end else begin
       total14 = \$15 [20:0];
@@ -1973,7 +2275,7 @@ module \lmu_kws105_eighth.lanes.accumulate (rst, enable, \port$983$26 , products
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$983$26 [0]) begin
+    if (\port$1171$26 [0]) begin
       total15 = products[335:315];
     end else begin
       total15 = \$16 [20:0];
@@ -2252,7 +2554,7 @@ module \lmu_kws105_eighth.lanes.accumulate (rst, enable, \port$983$26 , products
     end
   end
   assign product0 = products[20:0];
-  assign first = \port$983$26 [0];
+  assign first = \port$1171$26 [0];
   assign product1 = products[41:21];
   assign product2 = products[62:42];
   assign product3 = products[83:63];
@@ -2268,7 +2570,7 @@ module \lmu_kws105_eighth.lanes.accumulate (rst, enable, \port$983$26 , products
   assign product13 = products[293:273];
   assign product14 = products[314:294];
   assign product15 = products[335:315];
-  assign last = \port$983$26 [1];
+  assign last = \port$1171$26 [1];
   assign sums[335:315] = held15;
   assign sums[314:294] = held14;
   assign sums[293:273] = held13;
@@ -2509,10 +2811,12 @@ module \lmu_kws105_eighth.lanes.multiply (weights, wide, shift, products, activa
   assign \$45  = { \$44 [18], \$44 [18], \$44 [18], \$44 , 4'h0 };
 endmodule
 
-module \lmu_kws105_eighth.memory_h0 (rst, read__en, write__en, read__addr, write__data, r_data, clk);
+module \lmu_kws105_eighth.memory_h0 (read__en, write__en, read__addr, write__data, memory_h0_clk, r_data, memory_h0_rst);
   wire [5:0] address;
-  input clk;
-  wire clk;
+  input memory_h0_clk;
+  wire memory_h0_clk;
+  input memory_h0_rst;
+  wire memory_h0_rst;
   output [6:0] r_data;
   wire [6:0] r_data;
   wire read;
@@ -2521,8 +2825,6 @@ module \lmu_kws105_eighth.memory_h0 (rst, read__en, write__en, read__addr, write
   wire [6:0] read__data;
   input read__en;
   wire read__en;
-  input rst;
-  wire rst;
   wire [6:0] w_data;
   wire write;
   wire [5:0] write__addr;
@@ -2597,12 +2899,12 @@ module \lmu_kws105_eighth.memory_h0 (rst, read__en, write__en, read__addr, write
     cells[62] = 7'h00;
     cells[63] = 7'h00;
   end
-  always @(posedge clk) begin
+  always @(posedge memory_h0_clk) begin
     if (write__en)
       cells[read__addr] <= write__data;
   end
   reg [6:0] _0_;
-  always @(posedge clk) begin
+  always @(posedge memory_h0_clk) begin
     if (read__en) begin
       _0_ <= cells[read__addr];
     end
@@ -2616,10 +2918,27 @@ module \lmu_kws105_eighth.memory_h0 (rst, read__en, write__en, read__addr, write
   assign w_data = write__data;
 endmodule
 
-module \lmu_kws105_eighth.memory_h1 (rst, read__en, write__en, read__addr, write__data, r_data, clk);
-  wire [5:0] address;
+module \lmu_kws105_eighth.memory_h0_gate (enable, gated, clk, free);
   input clk;
   wire clk;
+  input enable;
+  wire enable;
+  input free;
+  wire free;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
+endmodule
+
+module \lmu_kws105_eighth.memory_h1 (read__en, write__en, read__addr, write__data, memory_h1_clk, r_data, memory_h1_rst);
+  wire [5:0] address;
+  input memory_h1_clk;
+  wire memory_h1_clk;
+  input memory_h1_rst;
+  wire memory_h1_rst;
   output [6:0] r_data;
   wire [6:0] r_data;
   wire read;
@@ -2628,8 +2947,6 @@ module \lmu_kws105_eighth.memory_h1 (rst, read__en, write__en, read__addr, write
   wire [6:0] read__data;
   input read__en;
   wire read__en;
-  input rst;
-  wire rst;
   wire [6:0] w_data;
   wire write;
   wire [5:0] write__addr;
@@ -2704,12 +3021,12 @@ module \lmu_kws105_eighth.memory_h1 (rst, read__en, write__en, read__addr, write
     cells[62] = 7'h00;
     cells[63] = 7'h00;
   end
-  always @(posedge clk) begin
+  always @(posedge memory_h1_clk) begin
     if (write__en)
       cells[read__addr] <= write__data;
   end
   reg [6:0] _0_;
-  always @(posedge clk) begin
+  always @(posedge memory_h1_clk) begin
     if (read__en) begin
       _0_ <= cells[read__addr];
     end
@@ -2723,10 +3040,27 @@ module \lmu_kws105_eighth.memory_h1 (rst, read__en, write__en, read__addr, write
   assign w_data = write__data;
 endmodule
 
-module \lmu_kws105_eighth.memory_m0 (rst, read__en, write__en, read__addr, write__data, r_data, clk);
+module \lmu_kws105_eighth.memory_h1_gate (enable, gated, clk, free);
+  input clk;
+  wire clk;
+  input enable;
+  wire enable;
+  input free;
+  wire free;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
+endmodule
+
+module \lmu_kws105_eighth.memory_m0 (read__en, write__en, read__addr, write__data, memory_m0_clk, r_data, memory_m0_rst);
   wire [7:0] address;
-  input clk;
-  wire clk;
+  input memory_m0_clk;
+  wire memory_m0_clk;
+  input memory_m0_rst;
+  wire memory_m0_rst;
   output [11:0] r_data;
   wire [11:0] r_data;
   wire read;
@@ -2735,8 +3069,6 @@ module \lmu_kws105_eighth.memory_m0 (rst, read__en, write__en, read__addr, write
   wire [11:0] read__data;
   input read__en;
   wire read__en;
-  input rst;
-  wire rst;
   wire [11:0] w_data;
   wire write;
   wire [7:0] write__addr;
@@ -2927,12 +3259,12 @@ module \lmu_kws105_eighth.memory_m0 (rst, read__en, write__en, read__addr, write
     cells[178] = 12'h000;
     cells[179] = 12'h000;
   end
-  always @(posedge clk) begin
+  always @(posedge memory_m0_clk) begin
     if (write__en)
       cells[read__addr] <= write__data;
   end
   reg [11:0] _0_;
-  always @(posedge clk) begin
+  always @(posedge memory_m0_clk) begin
     if (read__en) begin
       _0_ <= cells[read__addr];
     end
@@ -2946,10 +3278,27 @@ module \lmu_kws105_eighth.memory_m0 (rst, read__en, write__en, read__addr, write
   assign w_data = write__data;
 endmodule
 
-module \lmu_kws105_eighth.memory_m1 (rst, read__en, write__en, read__addr, write__data, r_data, clk);
-  wire [7:0] address;
+module \lmu_kws105_eighth.memory_m0_gate (enable, gated, clk, free);
   input clk;
   wire clk;
+  input enable;
+  wire enable;
+  input free;
+  wire free;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
+endmodule
+
+module \lmu_kws105_eighth.memory_m1 (read__en, write__en, read__addr, write__data, memory_m1_clk, r_data, memory_m1_rst);
+  wire [7:0] address;
+  input memory_m1_clk;
+  wire memory_m1_clk;
+  input memory_m1_rst;
+  wire memory_m1_rst;
   output [11:0] r_data;
   wire [11:0] r_data;
   wire read;
@@ -2958,8 +3307,6 @@ module \lmu_kws105_eighth.memory_m1 (rst, read__en, write__en, read__addr, write
   wire [11:0] read__data;
   input read__en;
   wire read__en;
-  input rst;
-  wire rst;
   wire [11:0] w_data;
   wire write;
   wire [7:0] write__addr;
@@ -3150,12 +3497,12 @@ module \lmu_kws105_eighth.memory_m1 (rst, read__en, write__en, read__addr, write
     cells[178] = 12'h000;
     cells[179] = 12'h000;
   end
-  always @(posedge clk) begin
+  always @(posedge memory_m1_clk) begin
     if (write__en)
       cells[read__addr] <= write__data;
   end
   reg [11:0] _0_;
-  always @(posedge clk) begin
+  always @(posedge memory_m1_clk) begin
     if (read__en) begin
       _0_ <= cells[read__addr];
     end
@@ -3169,7 +3516,22 @@ module \lmu_kws105_eighth.memory_m1 (rst, read__en, write__en, read__addr, write
   assign w_data = write__data;
 endmodule
 
-module \lmu_kws105_eighth.memory_parameters (rst, read__en, r_data, read__addr, clk);
+module \lmu_kws105_eighth.memory_m1_gate (enable, gated, clk, free);
+  input clk;
+  wire clk;
+  input enable;
+  wire enable;
+  input free;
+  wire free;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
+endmodule
+
+module \lmu_kws105_eighth.memory_parameters (read__en, r_data, clk, read__addr, rst);
   wire [7:0] address;
   input clk;
   wire clk;
@@ -3448,10 +3810,12 @@ module \lmu_kws105_eighth.memory_parameters (rst, read__en, r_data, read__addr, 
   assign read__data = r_data;
 endmodule
 
-module \lmu_kws105_eighth.memory_u (rst, read__en, write__en, read__addr, write__data, r_data, clk);
+module \lmu_kws105_eighth.memory_u (read__en, write__en, read__addr, write__data, memory_u_clk, r_data, memory_u_rst);
   wire [3:0] address;
-  input clk;
-  wire clk;
+  input memory_u_clk;
+  wire memory_u_clk;
+  input memory_u_rst;
+  wire memory_u_rst;
   output [7:0] r_data;
   wire [7:0] r_data;
   wire read;
@@ -3460,8 +3824,6 @@ module \lmu_kws105_eighth.memory_u (rst, read__en, write__en, read__addr, write_
   wire [7:0] read__data;
   input read__en;
   wire read__en;
-  input rst;
-  wire rst;
   wire [7:0] w_data;
   wire write;
   wire [3:0] write__addr;
@@ -3482,12 +3844,12 @@ module \lmu_kws105_eighth.memory_u (rst, read__en, write__en, read__addr, write_
     cells[8] = 8'h00;
     cells[9] = 8'h00;
   end
-  always @(posedge clk) begin
+  always @(posedge memory_u_clk) begin
     if (write__en)
       cells[read__addr] <= write__data;
   end
   reg [7:0] _0_;
-  always @(posedge clk) begin
+  always @(posedge memory_u_clk) begin
     if (read__en) begin
       _0_ <= cells[read__addr];
     end
@@ -3501,7 +3863,22 @@ module \lmu_kws105_eighth.memory_u (rst, read__en, write__en, read__addr, write_
   assign w_data = write__data;
 endmodule
 
-module \lmu_kws105_eighth.memory_weights10 (rst, read, r_data, address, clk);
+module \lmu_kws105_eighth.memory_u_gate (enable, gated, clk, free);
+  input clk;
+  wire clk;
+  input enable;
+  wire enable;
+  input free;
+  wire free;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
+endmodule
+
+module \lmu_kws105_eighth.memory_weights10 (read, memory_weights10_clk, r_data, address, memory_weights10_rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$11 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$11 <= 0;
   wire \$1 ;
@@ -3514,18 +3891,18 @@ module \lmu_kws105_eighth.memory_weights10 (rst, read, r_data, address, clk);
   wire [4:0] \address$6 ;
   reg [4:0] address0 = 5'h00;
   reg chosen = 1'h0;
-  input clk;
-  wire clk;
   wire [159:0] data;
+  input memory_weights10_clk;
+  wire memory_weights10_clk;
+  input memory_weights10_rst;
+  wire memory_weights10_rst;
   output [159:0] r_data;
   reg [159:0] r_data;
   input read;
   wire read;
-  input rst;
-  wire rst;
-  always @(posedge clk)
+  always @(posedge memory_weights10_clk)
     address0 <= \$4 ;
-  always @(posedge clk)
+  always @(posedge memory_weights10_clk)
     chosen <= \$3 ;
   \lmu_kws105_eighth.memory_weights10.bank0  bank0 (
     .data(data),
@@ -3594,7 +3971,22 @@ module \lmu_kws105_eighth.memory_weights10.bank0 (read__addr, data);
   assign read__data = data;
 endmodule
 
-module \lmu_kws105_eighth.memory_weights4 (rst, read, r_data, address, clk);
+module \lmu_kws105_eighth.memory_weights10_gate (enable, gated, clk, free);
+  input clk;
+  wire clk;
+  input enable;
+  wire enable;
+  input free;
+  wire free;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
+endmodule
+
+module \lmu_kws105_eighth.memory_weights4 (read, memory_weights4_clk, r_data, address, memory_weights4_rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$12 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$12 <= 0;
   wire \$1 ;
@@ -3603,212 +3995,687 @@ module \lmu_kws105_eighth.memory_weights4 (rst, read, r_data, address, clk);
   wire \$12 ;
   wire \$13 ;
   wire \$14 ;
-  reg [2:0] \$15 ;
-  reg [7:0] \$16 ;
-  reg [7:0] \$17 ;
-  reg [7:0] \$18 ;
-  reg [7:0] \$19 ;
+  wire \$15 ;
+  wire \$16 ;
+  wire \$17 ;
+  wire \$18 ;
+  wire \$19 ;
   wire \$2 ;
-  reg [7:0] \$20 ;
-  reg [7:0] \$21 ;
-  reg [6:0] \$22 ;
+  wire \$20 ;
+  wire \$21 ;
+  wire \$22 ;
+  wire \$23 ;
+  wire \$24 ;
+  wire \$25 ;
+  wire \$26 ;
+  wire \$27 ;
+  wire \$28 ;
+  wire \$29 ;
   wire \$3 ;
+  wire \$30 ;
+  wire \$31 ;
+  wire \$32 ;
+  wire \$33 ;
+  wire \$34 ;
+  wire \$35 ;
+  wire \$36 ;
+  wire \$37 ;
+  wire \$38 ;
+  wire \$39 ;
   wire \$4 ;
+  wire \$40 ;
+  wire \$41 ;
+  wire \$42 ;
+  wire \$43 ;
+  wire \$44 ;
+  wire \$45 ;
+  wire \$46 ;
+  wire \$47 ;
+  wire \$48 ;
+  wire \$49 ;
   wire \$5 ;
+  wire \$50 ;
+  wire \$51 ;
+  wire \$52 ;
+  reg [4:0] \$53 ;
+  reg [5:0] \$54 ;
+  reg [5:0] \$55 ;
+  reg [5:0] \$56 ;
+  reg [5:0] \$57 ;
+  reg [5:0] \$58 ;
+  reg [5:0] \$59 ;
   wire \$6 ;
+  reg [5:0] \$60 ;
+  reg [5:0] \$61 ;
+  reg [5:0] \$62 ;
+  reg [5:0] \$63 ;
+  reg [5:0] \$64 ;
+  reg [5:0] \$65 ;
+  reg [5:0] \$66 ;
+  reg [5:0] \$67 ;
+  reg [5:0] \$68 ;
+  reg [5:0] \$69 ;
   wire \$7 ;
+  reg [5:0] \$70 ;
+  reg [5:0] \$71 ;
+  reg [5:0] \$72 ;
+  reg [5:0] \$73 ;
+  reg [5:0] \$74 ;
+  reg [5:0] \$75 ;
+  reg [5:0] \$76 ;
+  reg [5:0] \$77 ;
+  reg [5:0] \$78 ;
+  reg [4:0] \$79 ;
   wire \$8 ;
   wire \$9 ;
   input [10:0] address;
   wire [10:0] address;
-  (* init = 8'h00 *)
-  wire [7:0] \address$12 ;
-  (* init = 8'h00 *)
-  wire [7:0] \address$13 ;
-  (* init = 8'h00 *)
-  wire [7:0] \address$14 ;
-  (* init = 8'h00 *)
-  wire [7:0] \address$15 ;
-  (* init = 8'h00 *)
-  wire [7:0] \address$16 ;
-  (* init = 8'h00 *)
-  wire [7:0] \address$17 ;
-  (* init = 7'h00 *)
-  wire [6:0] \address$18 ;
-  reg [7:0] address0 = 8'h00;
-  reg [7:0] address1 = 8'h00;
-  reg [7:0] address2 = 8'h00;
-  reg [7:0] address3 = 8'h00;
-  reg [7:0] address4 = 8'h00;
-  reg [7:0] address5 = 8'h00;
-  reg [6:0] address6 = 7'h00;
-  reg [2:0] chosen = 3'h0;
-  input clk;
-  wire clk;
+  (* init = 6'h00 *)
+  wire [5:0] \address$31 ;
+  (* init = 6'h00 *)
+  wire [5:0] \address$32 ;
+  (* init = 6'h00 *)
+  wire [5:0] \address$33 ;
+  (* init = 6'h00 *)
+  wire [5:0] \address$34 ;
+  (* init = 6'h00 *)
+  wire [5:0] \address$35 ;
+  (* init = 6'h00 *)
+  wire [5:0] \address$36 ;
+  (* init = 6'h00 *)
+  wire [5:0] \address$37 ;
+  (* init = 6'h00 *)
+  wire [5:0] \address$38 ;
+  (* init = 6'h00 *)
+  wire [5:0] \address$39 ;
+  (* init = 6'h00 *)
+  wire [5:0] \address$40 ;
+  (* init = 6'h00 *)
+  wire [5:0] \address$41 ;
+  (* init = 6'h00 *)
+  wire [5:0] \address$42 ;
+  (* init = 6'h00 *)
+  wire [5:0] \address$43 ;
+  (* init = 6'h00 *)
+  wire [5:0] \address$44 ;
+  (* init = 6'h00 *)
+  wire [5:0] \address$45 ;
+  (* init = 6'h00 *)
+  wire [5:0] \address$46 ;
+  (* init = 6'h00 *)
+  wire [5:0] \address$47 ;
+  (* init = 6'h00 *)
+  wire [5:0] \address$48 ;
+  (* init = 6'h00 *)
+  wire [5:0] \address$49 ;
+  (* init = 6'h00 *)
+  wire [5:0] \address$50 ;
+  (* init = 6'h00 *)
+  wire [5:0] \address$51 ;
+  (* init = 6'h00 *)
+  wire [5:0] \address$52 ;
+  (* init = 6'h00 *)
+  wire [5:0] \address$53 ;
+  (* init = 6'h00 *)
+  wire [5:0] \address$54 ;
+  (* init = 6'h00 *)
+  wire [5:0] \address$55 ;
+  (* init = 5'h00 *)
+  wire [4:0] \address$56 ;
+  reg [5:0] address0 = 6'h00;
+  reg [5:0] address1 = 6'h00;
+  reg [5:0] address10 = 6'h00;
+  reg [5:0] address11 = 6'h00;
+  reg [5:0] address12 = 6'h00;
+  reg [5:0] address13 = 6'h00;
+  reg [5:0] address14 = 6'h00;
+  reg [5:0] address15 = 6'h00;
+  reg [5:0] address16 = 6'h00;
+  reg [5:0] address17 = 6'h00;
+  reg [5:0] address18 = 6'h00;
+  reg [5:0] address19 = 6'h00;
+  reg [5:0] address2 = 6'h00;
+  reg [5:0] address20 = 6'h00;
+  reg [5:0] address21 = 6'h00;
+  reg [5:0] address22 = 6'h00;
+  reg [5:0] address23 = 6'h00;
+  reg [5:0] address24 = 6'h00;
+  reg [4:0] address25 = 5'h00;
+  reg [5:0] address3 = 6'h00;
+  reg [5:0] address4 = 6'h00;
+  reg [5:0] address5 = 6'h00;
+  reg [5:0] address6 = 6'h00;
+  reg [5:0] address7 = 6'h00;
+  reg [5:0] address8 = 6'h00;
+  reg [5:0] address9 = 6'h00;
+  reg [4:0] chosen = 5'h00;
   wire [63:0] data;
-  wire [63:0] \data$21 ;
-  wire [63:0] \data$22 ;
-  wire [63:0] \data$23 ;
-  wire [63:0] \data$24 ;
-  wire [63:0] \data$25 ;
-  wire [63:0] \data$26 ;
+  wire [63:0] \data$59 ;
+  wire [63:0] \data$60 ;
+  wire [63:0] \data$61 ;
+  wire [63:0] \data$62 ;
+  wire [63:0] \data$63 ;
+  wire [63:0] \data$64 ;
+  wire [63:0] \data$65 ;
+  wire [63:0] \data$66 ;
+  wire [63:0] \data$67 ;
+  wire [63:0] \data$68 ;
+  wire [63:0] \data$69 ;
+  wire [63:0] \data$70 ;
+  wire [63:0] \data$71 ;
+  wire [63:0] \data$72 ;
+  wire [63:0] \data$73 ;
+  wire [63:0] \data$74 ;
+  wire [63:0] \data$75 ;
+  wire [63:0] \data$76 ;
+  wire [63:0] \data$77 ;
+  wire [63:0] \data$78 ;
+  wire [63:0] \data$79 ;
+  wire [63:0] \data$80 ;
+  wire [63:0] \data$81 ;
+  wire [63:0] \data$82 ;
+  wire [63:0] \data$83 ;
+  input memory_weights4_clk;
+  wire memory_weights4_clk;
+  input memory_weights4_rst;
+  wire memory_weights4_rst;
   output [63:0] r_data;
   reg [63:0] r_data;
   input read;
   wire read;
-  input rst;
-  wire rst;
-  assign \$1  = ! address[10:8];
+  assign \$21  = address[10:6] == 4'ha;
+  assign \$22  = read & \$21 ;
+  assign \$23  = address[10:6] == 4'hb;
+  assign \$24  = read & \$23 ;
+  assign \$25  = address[10:6] == 4'hc;
+  assign \$26  = read & \$25 ;
+  assign \$27  = address[10:6] == 4'hd;
+  assign \$28  = read & \$27 ;
+  assign \$29  = address[10:6] == 4'he;
+  assign \$30  = read & \$29 ;
+  assign \$31  = address[10:6] == 4'hf;
+  assign \$32  = read & \$31 ;
+  assign \$33  = address[10:6] == 5'h10;
+  assign \$34  = read & \$33 ;
+  assign \$35  = address[10:6] == 5'h11;
+  assign \$36  = read & \$35 ;
+  assign \$37  = address[10:6] == 5'h12;
+  assign \$38  = read & \$37 ;
+  assign \$39  = address[10:6] == 5'h13;
+  assign \$40  = read & \$39 ;
+  assign \$41  = address[10:6] == 5'h14;
+  assign \$42  = read & \$41 ;
+  assign \$43  = address[10:6] == 5'h15;
+  assign \$44  = read & \$43 ;
+  assign \$45  = address[10:6] == 5'h16;
+  assign \$46  = read & \$45 ;
+  assign \$47  = address[10:6] == 5'h17;
+  assign \$48  = read & \$47 ;
+  assign \$49  = address[10:6] == 5'h18;
+  assign \$50  = read & \$49 ;
+  assign \$51  = address[10:6] == 5'h19;
+  assign \$52  = read & \$51 ;
+  always @(posedge memory_weights4_clk)
+    chosen <= \$53 ;
+  always @(posedge memory_weights4_clk)
+    address0 <= \$54 ;
+  always @(posedge memory_weights4_clk)
+    address1 <= \$55 ;
+  always @(posedge memory_weights4_clk)
+    address2 <= \$56 ;
+  always @(posedge memory_weights4_clk)
+    address3 <= \$57 ;
+  always @(posedge memory_weights4_clk)
+    address4 <= \$58 ;
+  always @(posedge memory_weights4_clk)
+    address5 <= \$59 ;
+  always @(posedge memory_weights4_clk)
+    address6 <= \$60 ;
+  always @(posedge memory_weights4_clk)
+    address7 <= \$61 ;
+  always @(posedge memory_weights4_clk)
+    address8 <= \$62 ;
+  always @(posedge memory_weights4_clk)
+    address9 <= \$63 ;
+  always @(posedge memory_weights4_clk)
+    address10 <= \$64 ;
+  always @(posedge memory_weights4_clk)
+    address11 <= \$65 ;
+  always @(posedge memory_weights4_clk)
+    address12 <= \$66 ;
+  always @(posedge memory_weights4_clk)
+    address13 <= \$67 ;
+  always @(posedge memory_weights4_clk)
+    address14 <= \$68 ;
+  always @(posedge memory_weights4_clk)
+    address15 <= \$69 ;
+  always @(posedge memory_weights4_clk)
+    address16 <= \$70 ;
+  always @(posedge memory_weights4_clk)
+    address17 <= \$71 ;
+  always @(posedge memory_weights4_clk)
+    address18 <= \$72 ;
+  always @(posedge memory_weights4_clk)
+    address19 <= \$73 ;
+  always @(posedge memory_weights4_clk)
+    address20 <= \$74 ;
+  always @(posedge memory_weights4_clk)
+    address21 <= \$75 ;
+  always @(posedge memory_weights4_clk)
+    address22 <= \$76 ;
+  always @(posedge memory_weights4_clk)
+    address23 <= \$77 ;
+  always @(posedge memory_weights4_clk)
+    address24 <= \$78 ;
+  always @(posedge memory_weights4_clk)
+    address25 <= \$79 ;
+  assign \$1  = ! address[10:6];
   assign \$2  = read & \$1 ;
-  assign \$3  = address[10:8] == 1'h1;
+  assign \$3  = address[10:6] == 1'h1;
   assign \$4  = read & \$3 ;
-  assign \$5  = address[10:8] == 2'h2;
+  assign \$5  = address[10:6] == 2'h2;
   assign \$6  = read & \$5 ;
-  assign \$7  = address[10:8] == 2'h3;
+  assign \$7  = address[10:6] == 2'h3;
   assign \$8  = read & \$7 ;
-  assign \$9  = address[10:8] == 3'h4;
+  assign \$9  = address[10:6] == 3'h4;
   assign \$10  = read & \$9 ;
-  assign \$11  = address[10:8] == 3'h5;
+  assign \$11  = address[10:6] == 3'h5;
   assign \$12  = read & \$11 ;
-  assign \$13  = address[10:8] == 3'h6;
+  assign \$13  = address[10:6] == 3'h6;
   assign \$14  = read & \$13 ;
-  always @(posedge clk)
-    chosen <= \$15 ;
-  always @(posedge clk)
-    address0 <= \$16 ;
-  always @(posedge clk)
-    address1 <= \$17 ;
-  always @(posedge clk)
-    address2 <= \$18 ;
-  always @(posedge clk)
-    address3 <= \$19 ;
-  always @(posedge clk)
-    address4 <= \$20 ;
-  always @(posedge clk)
-    address5 <= \$21 ;
-  always @(posedge clk)
-    address6 <= \$22 ;
+  assign \$15  = address[10:6] == 3'h7;
+  assign \$16  = read & \$15 ;
+  assign \$17  = address[10:6] == 4'h8;
+  assign \$18  = read & \$17 ;
+  assign \$19  = address[10:6] == 4'h9;
+  assign \$20  = read & \$19 ;
   \lmu_kws105_eighth.memory_weights4.bank0  bank0 (
     .data(data),
     .read__addr(address0)
   );
   \lmu_kws105_eighth.memory_weights4.bank1  bank1 (
-    .data(\data$21 ),
+    .data(\data$59 ),
     .read__addr(address1)
   );
+  \lmu_kws105_eighth.memory_weights4.bank10  bank10 (
+    .data(\data$68 ),
+    .read__addr(address10)
+  );
+  \lmu_kws105_eighth.memory_weights4.bank11  bank11 (
+    .data(\data$69 ),
+    .read__addr(address11)
+  );
+  \lmu_kws105_eighth.memory_weights4.bank12  bank12 (
+    .data(\data$70 ),
+    .read__addr(address12)
+  );
+  \lmu_kws105_eighth.memory_weights4.bank13  bank13 (
+    .data(\data$71 ),
+    .read__addr(address13)
+  );
+  \lmu_kws105_eighth.memory_weights4.bank14  bank14 (
+    .data(\data$72 ),
+    .read__addr(address14)
+  );
+  \lmu_kws105_eighth.memory_weights4.bank15  bank15 (
+    .data(\data$73 ),
+    .read__addr(address15)
+  );
+  \lmu_kws105_eighth.memory_weights4.bank16  bank16 (
+    .data(\data$74 ),
+    .read__addr(address16)
+  );
+  \lmu_kws105_eighth.memory_weights4.bank17  bank17 (
+    .data(\data$75 ),
+    .read__addr(address17)
+  );
+  \lmu_kws105_eighth.memory_weights4.bank18  bank18 (
+    .data(\data$76 ),
+    .read__addr(address18)
+  );
+  \lmu_kws105_eighth.memory_weights4.bank19  bank19 (
+    .data(\data$77 ),
+    .read__addr(address19)
+  );
   \lmu_kws105_eighth.memory_weights4.bank2  bank2 (
-    .data(\data$22 ),
+    .data(\data$60 ),
     .read__addr(address2)
   );
+  \lmu_kws105_eighth.memory_weights4.bank20  bank20 (
+    .data(\data$78 ),
+    .read__addr(address20)
+  );
+  \lmu_kws105_eighth.memory_weights4.bank21  bank21 (
+    .data(\data$79 ),
+    .read__addr(address21)
+  );
+  \lmu_kws105_eighth.memory_weights4.bank22  bank22 (
+    .data(\data$80 ),
+    .read__addr(address22)
+  );
+  \lmu_kws105_eighth.memory_weights4.bank23  bank23 (
+    .data(\data$81 ),
+    .read__addr(address23)
+  );
+  \lmu_kws105_eighth.memory_weights4.bank24  bank24 (
+    .data(\data$82 ),
+    .read__addr(address24)
+  );
+  \lmu_kws105_eighth.memory_weights4.bank25  bank25 (
+    .data(\data$83 ),
+    .read__addr(address25)
+  );
   \lmu_kws105_eighth.memory_weights4.bank3  bank3 (
-    .data(\data$23 ),
+    .data(\data$61 ),
     .read__addr(address3)
   );
   \lmu_kws105_eighth.memory_weights4.bank4  bank4 (
-    .data(\data$24 ),
+    .data(\data$62 ),
     .read__addr(address4)
   );
   \lmu_kws105_eighth.memory_weights4.bank5  bank5 (
-    .data(\data$25 ),
+    .data(\data$63 ),
     .read__addr(address5)
   );
   \lmu_kws105_eighth.memory_weights4.bank6  bank6 (
-    .data(\data$26 ),
+    .data(\data$64 ),
     .read__addr(address6)
+  );
+  \lmu_kws105_eighth.memory_weights4.bank7  bank7 (
+    .data(\data$65 ),
+    .read__addr(address7)
+  );
+  \lmu_kws105_eighth.memory_weights4.bank8  bank8 (
+    .data(\data$66 ),
+    .read__addr(address8)
+  );
+  \lmu_kws105_eighth.memory_weights4.bank9  bank9 (
+    .data(\data$67 ),
+    .read__addr(address9)
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     r_data = 64'h0000000000000000;
     casez (chosen)
-      3'h0:
+      5'h00:
           r_data = data;
-      3'h1:
-          r_data = \data$21 ;
-      3'h2:
-          r_data = \data$22 ;
-      3'h3:
-          r_data = \data$23 ;
-      3'h4:
-          r_data = \data$24 ;
-      3'h5:
-          r_data = \data$25 ;
-      3'h6:
-          r_data = \data$26 ;
+      5'h01:
+          r_data = \data$59 ;
+      5'h02:
+          r_data = \data$60 ;
+      5'h03:
+          r_data = \data$61 ;
+      5'h04:
+          r_data = \data$62 ;
+      5'h05:
+          r_data = \data$63 ;
+      5'h06:
+          r_data = \data$64 ;
+      5'h07:
+          r_data = \data$65 ;
+      5'h08:
+          r_data = \data$66 ;
+      5'h09:
+          r_data = \data$67 ;
+      5'h0a:
+          r_data = \data$68 ;
+      5'h0b:
+          r_data = \data$69 ;
+      5'h0c:
+          r_data = \data$70 ;
+      5'h0d:
+          r_data = \data$71 ;
+      5'h0e:
+          r_data = \data$72 ;
+      5'h0f:
+          r_data = \data$73 ;
+      5'h10:
+          r_data = \data$74 ;
+      5'h11:
+          r_data = \data$75 ;
+      5'h12:
+          r_data = \data$76 ;
+      5'h13:
+          r_data = \data$77 ;
+      5'h14:
+          r_data = \data$78 ;
+      5'h15:
+          r_data = \data$79 ;
+      5'h16:
+          r_data = \data$80 ;
+      5'h17:
+          r_data = \data$81 ;
+      5'h18:
+          r_data = \data$82 ;
+      5'h19:
+          r_data = \data$83 ;
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$15  = chosen;
+    \$53  = chosen;
     if (read) begin
-      \$15  = address[10:8];
+      \$53  = address[10:6];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$16  = address0;
+    \$54  = address0;
     if (\$2 ) begin
-      \$16  = address[7:0];
+      \$54  = address[5:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$17  = address1;
+    \$55  = address1;
     if (\$4 ) begin
-      \$17  = address[7:0];
+      \$55  = address[5:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$18  = address2;
+    \$56  = address2;
     if (\$6 ) begin
-      \$18  = address[7:0];
+      \$56  = address[5:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$19  = address3;
+    \$57  = address3;
     if (\$8 ) begin
-      \$19  = address[7:0];
+      \$57  = address[5:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$20  = address4;
+    \$58  = address4;
     if (\$10 ) begin
-      \$20  = address[7:0];
+      \$58  = address[5:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$21  = address5;
+    \$59  = address5;
     if (\$12 ) begin
-      \$21  = address[7:0];
+      \$59  = address[5:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$22  = address6;
+    \$60  = address6;
     if (\$14 ) begin
-      \$22  = address[6:0];
+      \$60  = address[5:0];
     end
   end
-  assign \address$12  = address0;
-  assign \address$13  = address1;
-  assign \address$14  = address2;
-  assign \address$15  = address3;
-  assign \address$16  = address4;
-  assign \address$17  = address5;
-  assign \address$18  = address6;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$61  = address7;
+    if (\$16 ) begin
+      \$61  = address[5:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$62  = address8;
+    if (\$18 ) begin
+      \$62  = address[5:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$63  = address9;
+    if (\$20 ) begin
+      \$63  = address[5:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$64  = address10;
+    if (\$22 ) begin
+      \$64  = address[5:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$65  = address11;
+    if (\$24 ) begin
+      \$65  = address[5:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$66  = address12;
+    if (\$26 ) begin
+      \$66  = address[5:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$67  = address13;
+    if (\$28 ) begin
+      \$67  = address[5:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$68  = address14;
+    if (\$30 ) begin
+      \$68  = address[5:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$69  = address15;
+    if (\$32 ) begin
+      \$69  = address[5:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$70  = address16;
+    if (\$34 ) begin
+      \$70  = address[5:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$71  = address17;
+    if (\$36 ) begin
+      \$71  = address[5:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$72  = address18;
+    if (\$38 ) begin
+      \$72  = address[5:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$73  = address19;
+    if (\$40 ) begin
+      \$73  = address[5:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$74  = address20;
+    if (\$42 ) begin
+      \$74  = address[5:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$75  = address21;
+    if (\$44 ) begin
+      \$75  = address[5:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$76  = address22;
+    if (\$46 ) begin
+      \$76  = address[5:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$77  = address23;
+    if (\$48 ) begin
+      \$77  = address[5:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$78  = address24;
+    if (\$50 ) begin
+      \$78  = address[5:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$79  = address25;
+    if (\$52 ) begin
+      \$79  = address[4:0];
+    end
+  end
+  assign \address$31  = address0;
+  assign \address$32  = address1;
+  assign \address$33  = address2;
+  assign \address$34  = address3;
+  assign \address$35  = address4;
+  assign \address$36  = address5;
+  assign \address$37  = address6;
+  assign \address$38  = address7;
+  assign \address$39  = address8;
+  assign \address$40  = address9;
+  assign \address$41  = address10;
+  assign \address$42  = address11;
+  assign \address$43  = address12;
+  assign \address$44  = address13;
+  assign \address$45  = address14;
+  assign \address$46  = address15;
+  assign \address$47  = address16;
+  assign \address$48  = address17;
+  assign \address$49  = address18;
+  assign \address$50  = address19;
+  assign \address$51  = address20;
+  assign \address$52  = address21;
+  assign \address$53  = address22;
+  assign \address$54  = address23;
+  assign \address$55  = address24;
+  assign \address$56  = address25;
 endmodule
 
 module \lmu_kws105_eighth.memory_weights4.bank0 (read__addr, data);
-  wire [7:0] address;
+  wire [5:0] address;
   output [63:0] data;
   wire [63:0] data;
-  input [7:0] read__addr;
-  wire [7:0] read__addr;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
   wire [63:0] read__data;
-  reg [63:0] cells [255:0];
+  reg [63:0] cells [63:0];
   initial begin
     cells[0] = 64'h0000006bfbfed2df;
     cells[1] = 64'h0000002d1c00324c;
@@ -3874,198 +4741,6 @@ module \lmu_kws105_eighth.memory_weights4.bank0 (read__addr, data);
     cells[61] = 64'hdf2f1f00000e010f;
     cells[62] = 64'hed020f01f0f1e31e;
     cells[63] = 64'h0e220f01f022f20f;
-    cells[64] = 64'h0ff411100f0ff300;
-    cells[65] = 64'h0df0200f00ff02ff;
-    cells[66] = 64'hfff210e010100e00;
-    cells[67] = 64'he1e301ff2f110e11;
-    cells[68] = 64'hf1130ff02f111e01;
-    cells[69] = 64'h01e2001010f0101f;
-    cells[70] = 64'h1f0500e0f0001e01;
-    cells[71] = 64'h0df200f011100e0f;
-    cells[72] = 64'h00f10ff000001d01;
-    cells[73] = 64'hf01611f010100e0f;
-    cells[74] = 64'hff040100f1f00ff0;
-    cells[75] = 64'h020404f000f01d00;
-    cells[76] = 64'hef0304f010f01f01;
-    cells[77] = 64'h1f13f1e011000d01;
-    cells[78] = 64'h2101f100f0011d01;
-    cells[79] = 64'hef51e5f01f1e090f;
-    cells[80] = 64'hf1ff01e110f00001;
-    cells[81] = 64'hdf0f003fbe11011e;
-    cells[82] = 64'h60e01430d2421d0f;
-    cells[83] = 64'heaffd2e00121f321;
-    cells[84] = 64'hd33130e10f0c31fd;
-    cells[85] = 64'h23f10f2010f30de1;
-    cells[86] = 64'h11ff001110000100;
-    cells[87] = 64'h000cf1ff101f000f;
-    cells[88] = 64'hff2d11d0d12f0003;
-    cells[89] = 64'h10f00f0000f2ef1d;
-    cells[90] = 64'he20fe2ffefdbf010;
-    cells[91] = 64'heef0f0ff011d3fe4;
-    cells[92] = 64'h10110f00f00f0f0f;
-    cells[93] = 64'h2f1210d0100f0f11;
-    cells[94] = 64'ha10eefc02fe1d202;
-    cells[95] = 64'h114e1de1010e5020;
-    cells[96] = 64'h7dd20f2f0f12b1f2;
-    cells[97] = 64'h10e01101e004e3c0;
-    cells[98] = 64'hefcc21cf11ff120d;
-    cells[99] = 64'h5b45df9f72011de2;
-    cells[100] = 64'h77f3bb5f2120e017;
-    cells[101] = 64'h9930674e022272d9;
-    cells[102] = 64'hf901b0af0e3cb167;
-    cells[103] = 64'h77d0d99f0ffe9f96;
-    cells[104] = 64'hd09000e1e0f12400;
-    cells[105] = 64'hb3b5fe4e31f2ee04;
-    cells[106] = 64'h7c44f5303a7c9f4d;
-    cells[107] = 64'hdbf01211f1767fb1;
-    cells[108] = 64'ha7fe1e1004c69f72;
-    cells[109] = 64'h7e1d1331b109fb1c;
-    cells[110] = 64'hf20001f03111130f;
-    cells[111] = 64'hf101a40f60011f0e;
-    cells[112] = 64'hbdfd01d02f304f24;
-    cells[113] = 64'h320e11e130f70fbc;
-    cells[114] = 64'hbf1dc4d0d1b9114f;
-    cells[115] = 64'h9e13efef11193f37;
-    cells[116] = 64'hf0f000201f10ff00;
-    cells[117] = 64'h0f01e2102001f00f;
-    cells[118] = 64'hd11e2fe140f01111;
-    cells[119] = 64'h001c0f010ff5f1ed;
-    cells[120] = 64'h4d02f311ffe01031;
-    cells[121] = 64'hff11010003192000;
-    cells[122] = 64'h1e00f0f100000301;
-    cells[123] = 64'hd0f4024e10100f11;
-    cells[124] = 64'h00d3031f100ffef1;
-    cells[125] = 64'h7e1efeb100311001;
-    cells[126] = 64'hb3f4100f0ffe3000;
-    cells[127] = 64'ha1f1101f20d1e0cd;
-    cells[128] = 64'h1fff001010100d0f;
-    cells[129] = 64'he02a0d301f30f100;
-    cells[130] = 64'hf00e0110ff1f0213;
-    cells[131] = 64'h53f323e0f1d02efe;
-    cells[132] = 64'he11cdbf0e1f0d101;
-    cells[133] = 64'h9eff0120e12b0124;
-    cells[134] = 64'h00e200e100020f0f;
-    cells[135] = 64'h021c1e1e10000ff0;
-    cells[136] = 64'h213e0f2f011d0111;
-    cells[137] = 64'h1d03f101ed15f1f0;
-    cells[138] = 64'hd4101b0ff0ef2e33;
-    cells[139] = 64'he220003f12093f11;
-    cells[140] = 64'hf5070f2fc1feff30;
-    cells[141] = 64'h104cef00c1402210;
-    cells[142] = 64'h291beffeef1701c1;
-    cells[143] = 64'hfdbecb1ffd2101b3;
-    cells[144] = 64'h1102ee001f0be0d1;
-    cells[145] = 64'h112f1e00fd0c1011;
-    cells[146] = 64'h032f70001dfd0012;
-    cells[147] = 64'hfd1f7f00f2f6fe11;
-    cells[148] = 64'h0fdf2f1004e740a1;
-    cells[149] = 64'h1dcef30121f621bd;
-    cells[150] = 64'h1b1cff1221f1f0ce;
-    cells[151] = 64'h012dfef2001fe0ef;
-    cells[152] = 64'h1710fff20fe0cf20;
-    cells[153] = 64'h07000fff1010cf2f;
-    cells[154] = 64'he7e1f01f10d0e040;
-    cells[155] = 64'hf6e1110202d0f11f;
-    cells[156] = 64'hfd1001f112fff00f;
-    cells[157] = 64'h0e2011f1122fb16e;
-    cells[158] = 64'hff3f10ff2100bf5e;
-    cells[159] = 64'hf00f1fff03ed003e;
-    cells[160] = 64'h00e00eff131e3f2d;
-    cells[161] = 64'h0d00ed1ff130722e;
-    cells[162] = 64'h1f01ff0efe0e70f0;
-    cells[163] = 64'h1ff10010e0305010;
-    cells[164] = 64'h10f10f10fe3f20f0;
-    cells[165] = 64'h02f00e11f1010020;
-    cells[166] = 64'h12f00c00ed1e00e1;
-    cells[167] = 64'h111000f20f1f0111;
-    cells[168] = 64'h01011101ffffef10;
-    cells[169] = 64'h1f0f1d01eef10101;
-    cells[170] = 64'h1011ff0f00f1ff31;
-    cells[171] = 64'hf0021011f0fff001;
-    cells[172] = 64'h11000f00f0010010;
-    cells[173] = 64'h0e11f0010ff0f0e1;
-    cells[174] = 64'hfdf000f00fe10030;
-    cells[175] = 64'h1ff112101f110010;
-    cells[176] = 64'h0f01021110000010;
-    cells[177] = 64'h100f0f1001e11f01;
-    cells[178] = 64'h0cf0011000020fd0;
-    cells[179] = 64'h03f30c1fd011f00f;
-    cells[180] = 64'h12f0f0f001f11000;
-    cells[181] = 64'h0bdf13ff0213e0ef;
-    cells[182] = 64'h1ff00101cf1de00d;
-    cells[183] = 64'he430ce03f2be0020;
-    cells[184] = 64'he03111fd2172f242;
-    cells[185] = 64'h2ee120effd30f310;
-    cells[186] = 64'hfe1f010010021f00;
-    cells[187] = 64'he341262120ee0fe1;
-    cells[188] = 64'h0011ec01100e0eef;
-    cells[189] = 64'h2ef1cbffe101022f;
-    cells[190] = 64'he1e0054ef1fe0f23;
-    cells[191] = 64'he00021f30f2d0011;
-    cells[192] = 64'h0f110f00021fc020;
-    cells[193] = 64'h0130fd0f24003f0e;
-    cells[194] = 64'hd0212ee01cf111e1;
-    cells[195] = 64'h1fd13f101f7f0e11;
-    cells[196] = 64'h3ec110f1f1f01c90;
-    cells[197] = 64'h0001e2f0f092f2d1;
-    cells[198] = 64'h062d3f102200e0f1;
-    cells[199] = 64'hbaf3f24f324c1d1f;
-    cells[200] = 64'h9c94ebc6deeefcf7;
-    cells[201] = 64'hf00f0ce2bbe1f37c;
-    cells[202] = 64'h7f45257dd079f999;
-    cells[203] = 64'h3261aee034b10d94;
-    cells[204] = 64'h091e21f113eb3010;
-    cells[205] = 64'hf0b007e65721c059;
-    cells[206] = 64'h1fa21c3e6b22efdf;
-    cells[207] = 64'hfe507209259f3297;
-    cells[208] = 64'h107f27c7a07ee970;
-    cells[209] = 64'h010feb37ba43394c;
-    cells[210] = 64'hfe0d110fff0100c1;
-    cells[211] = 64'hcdf3e5530ef0fbc3;
-    cells[212] = 64'hde0099f111010cd0;
-    cells[213] = 64'h2151e0ddb5f2077f;
-    cells[214] = 64'hecd2d77edf9bf072;
-    cells[215] = 64'hd0000be4405d09a1;
-    cells[216] = 64'h0dfd00ef1011e1f0;
-    cells[217] = 64'hd402d01ff01c30ef;
-    cells[218] = 64'he1f2ce12d0f00f92;
-    cells[219] = 64'hefcf15100151f2ae;
-    cells[220] = 64'h1ee1321ef00a0061;
-    cells[221] = 64'h2e10fbf110cefd72;
-    cells[222] = 64'h1cff0f00010010ff;
-    cells[223] = 64'h10e2fe0001f00ee0;
-    cells[224] = 64'h0152011f1d501211;
-    cells[225] = 64'h046e12ff1ee1ef73;
-    cells[226] = 64'h11e10e10f0a11cce;
-    cells[227] = 64'hfce000101071f49c;
-    cells[228] = 64'hff00110f01100100;
-    cells[229] = 64'hf110132002f01131;
-    cells[230] = 64'he131eff2102f0d32;
-    cells[231] = 64'h1220fcff101f01ef;
-    cells[232] = 64'hfff00541f2be1212;
-    cells[233] = 64'he0f00101001ffb74;
-    cells[234] = 64'h0c1211000f010010;
-    cells[235] = 64'hf1fff0001efcf120;
-    cells[236] = 64'he00eed21020ef0d1;
-    cells[237] = 64'hf2012f01e1e301a0;
-    cells[238] = 64'h0ffe311dff1cf172;
-    cells[239] = 64'h2ef00f1f00410e61;
-    cells[240] = 64'h2ccc3ef1fedf1295;
-    cells[241] = 64'h2df02d11ec2f13de;
-    cells[242] = 64'hefe00204041fffc2;
-    cells[243] = 64'h3126e411221002ce;
-    cells[244] = 64'hd204070e20021fe1;
-    cells[245] = 64'h02d426fde1d1f1f1;
-    cells[246] = 64'h0307300ccee2f0e1;
-    cells[247] = 64'hd0e5f1129ff0f091;
-    cells[248] = 64'hc0f5e012cf100191;
-    cells[249] = 64'h5f03d101e13f139e;
-    cells[250] = 64'h71f2eb0012f10100;
-    cells[251] = 64'h7f02fc011ee00fe0;
-    cells[252] = 64'h40121f011fe000f1;
-    cells[253] = 64'h20201fe1fdef11d0;
-    cells[254] = 64'h40300ff10f00f0fd;
-    cells[255] = 64'h7f10f0ff12f002b0;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -4073,555 +4748,250 @@ module \lmu_kws105_eighth.memory_weights4.bank0 (read__addr, data);
 endmodule
 
 module \lmu_kws105_eighth.memory_weights4.bank1 (read__addr, data);
-  wire [7:0] address;
+  wire [5:0] address;
   output [63:0] data;
   wire [63:0] data;
-  input [7:0] read__addr;
-  wire [7:0] read__addr;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
   wire [63:0] read__data;
-  reg [63:0] cells [255:0];
+  reg [63:0] cells [63:0];
   initial begin
-    cells[0] = 64'h712f1f0102000ff0;
-    cells[1] = 64'h70ffea12d2000f91;
-    cells[2] = 64'h20f10b01dfef1093;
-    cells[3] = 64'h01ef00ffef00f4af;
-    cells[4] = 64'hd00f22f1ff0f0400;
-    cells[5] = 64'h1ff001000030f2fe;
-    cells[6] = 64'h12d2e20201601121;
-    cells[7] = 64'h00f3fd12005f1cce;
-    cells[8] = 64'h00e2fc0100111abe;
-    cells[9] = 64'h02f20b10e0201ef4;
-    cells[10] = 64'h1ee31ef11f001bdf;
-    cells[11] = 64'hfdee2001ff010de3;
-    cells[12] = 64'h0ef03d01ffe1ffd4;
-    cells[13] = 64'hfbf0310f0fc01fb4;
-    cells[14] = 64'hf9e01d1e10e0fcd0;
-    cells[15] = 64'h1d10220111d0fec1;
-    cells[16] = 64'hfc0e210f110f0dd0;
-    cells[17] = 64'h2010020010f10dcf;
-    cells[18] = 64'hff1d020000e00eef;
-    cells[19] = 64'h2f00f10f0fe00f11;
-    cells[20] = 64'h021df0101f010ff2;
-    cells[21] = 64'h11ffd00010f010ee;
-    cells[22] = 64'h041edf0023f11fee;
-    cells[23] = 64'hc3ffe200f02f009e;
-    cells[24] = 64'hf0f1fe0f11100260;
-    cells[25] = 64'h02fed110d3fff7ee;
-    cells[26] = 64'h40f010251dc10cf0;
-    cells[27] = 64'h1e1040fffe201915;
-    cells[28] = 64'hbf1eff20e21003fe;
-    cells[29] = 64'h01f0d0e121e1021f;
-    cells[30] = 64'h0fe20f0f00f002d0;
-    cells[31] = 64'hc0fd220e0feff131;
-    cells[32] = 64'h111ff302f20f3c4d;
-    cells[33] = 64'hfe11ffe102012deb;
-    cells[34] = 64'hc210221cfff0d137;
-    cells[35] = 64'h1ef0df3f001fe012;
-    cells[36] = 64'h0f01f50100f001d0;
-    cells[37] = 64'h200eebf21d000711;
-    cells[38] = 64'hf00e2e0f00c10433;
-    cells[39] = 64'h001126ff041feb00;
-    cells[40] = 64'h1f03dc311f3e114d;
-    cells[41] = 64'h10001d1ffde02100;
-    cells[42] = 64'h1ef2f3020dc0f1b1;
-    cells[43] = 64'h40e91afd262f01e0;
-    cells[44] = 64'h011bf01ad130427d;
-    cells[45] = 64'h0c11f7ff3e10daee;
-    cells[46] = 64'ha324ff2d194edb72;
-    cells[47] = 64'hf010f97cd50e6e6e;
-    cells[48] = 64'hc3922601e050f021;
-    cells[49] = 64'h7f5bfbf1341dd0ee;
-    cells[50] = 64'hec73b20df4d20cdc;
-    cells[51] = 64'h3fe46704fc541039;
-    cells[52] = 64'h32223fa417c9f5c0;
-    cells[53] = 64'haff39d7cf7cbe657;
-    cells[54] = 64'h1af2fb0ee1f0f0c1;
-    cells[55] = 64'h901a35fa1ff0090f;
-    cells[56] = 64'h061ce05eed50795b;
-    cells[57] = 64'h09f1c9f313e27309;
-    cells[58] = 64'hd70177cdfee1bf37;
-    cells[59] = 64'h2f1dd04f0e1feef3;
-    cells[60] = 64'h1f11ff0ff1f001f0;
-    cells[61] = 64'h221dd1010f1f07fe;
-    cells[62] = 64'h011ff003e0c211e2;
-    cells[63] = 64'h0e024002142019e0;
-    cells[64] = 64'h230002def03e1e01;
-    cells[65] = 64'he01ba2310edfee20;
-    cells[66] = 64'h10e0020101f01ee0;
-    cells[67] = 64'h40101e11ff111901;
-    cells[68] = 64'he2021b0f0a301715;
-    cells[69] = 64'hee11e3ff11efe4c2;
-    cells[70] = 64'h430e2d3004014b1c;
-    cells[71] = 64'hf2014c210f214c1d;
-    cells[72] = 64'he2010f0011e0021e;
-    cells[73] = 64'hc00f10ff0eeff12f;
-    cells[74] = 64'h1d1de20dfd001e2b;
-    cells[75] = 64'h03f00d2001f12f1b;
-    cells[76] = 64'hfe02f4d0111fc0f7;
-    cells[77] = 64'h2af1d10ef01fd3f5;
-    cells[78] = 64'h11e02e10f00001c1;
-    cells[79] = 64'h2f2f23010110f61e;
-    cells[80] = 64'h0e2101f40100e2ff;
-    cells[81] = 64'he501000200ff0b4e;
-    cells[82] = 64'h0d0fe1eef21fefe4;
-    cells[83] = 64'h2dffc030f2fff201;
-    cells[84] = 64'hdef1030df5160dff;
-    cells[85] = 64'h4f11f7021603f552;
-    cells[86] = 64'h340fe406fbf00500;
-    cells[87] = 64'h27f0e5f51cf1ff1f;
-    cells[88] = 64'he6e30b0d0211f120;
-    cells[89] = 64'hd5f41ded03d7f410;
-    cells[90] = 64'he1317dee0304e32f;
-    cells[91] = 64'h0d023fe01101f6fe;
-    cells[92] = 64'hfcd2f2f5010d030e;
-    cells[93] = 64'hae91f005f40c0e11;
-    cells[94] = 64'h90e00df004f90d21;
-    cells[95] = 64'h9f2f2fff14f0f3f2;
-    cells[96] = 64'hff721ef01df302c3;
-    cells[97] = 64'h1f61010e1cf3f7d0;
-    cells[98] = 64'h1051020ff6eef500;
-    cells[99] = 64'h1f0300ffe7fe0020;
-    cells[100] = 64'h3ff5100ef50efb00;
-    cells[101] = 64'h2f1210ff04010df0;
-    cells[102] = 64'h2f341e01f20f0fef;
-    cells[103] = 64'h1f211f010002f1e0;
-    cells[104] = 64'h0f1202f0fe11fdfe;
-    cells[105] = 64'hf001f30f0df3ed1d;
-    cells[106] = 64'hf0d1010ff1f1fd1d;
-    cells[107] = 64'h001ffe0f0ef2fb10;
-    cells[108] = 64'h00f0f111ff03ed0f;
-    cells[109] = 64'h210ff001f022fb00;
-    cells[110] = 64'h101f001f0bf0fc00;
-    cells[111] = 64'h0120f400fe12fd01;
-    cells[112] = 64'h0001ff010d010c0f;
-    cells[113] = 64'hf021f100fe2110f1;
-    cells[114] = 64'h001000010f221fff;
-    cells[115] = 64'h000f01000f2d1e10;
-    cells[116] = 64'hf00ff2110f201d01;
-    cells[117] = 64'h000fff011e20100f;
-    cells[118] = 64'hf10003000e3f1010;
-    cells[119] = 64'h1f0ff01100122201;
-    cells[120] = 64'h0000ff111f012210;
-    cells[121] = 64'h10ff00f104003501;
-    cells[122] = 64'h01000f011421451f;
-    cells[123] = 64'he1e01e1f251b6200;
-    cells[124] = 64'hf01f0f0e000f0200;
-    cells[125] = 64'h4fe2000205131f1f;
-    cells[126] = 64'hf0de0e141222ffb2;
-    cells[127] = 64'hdf320efb0ce0f143;
-    cells[128] = 64'h40410003d4df1f0d;
-    cells[129] = 64'h31dbf312122d0ec2;
-    cells[130] = 64'h00ff01000e0e0001;
-    cells[131] = 64'h1f101e2d000412ff;
-    cells[132] = 64'h00f10e0007f3f01e;
-    cells[133] = 64'h101e06e2eaf01d33;
-    cells[134] = 64'h1f110b1d1f1d009e;
-    cells[135] = 64'he0120916072101fc;
-    cells[136] = 64'h11f0000f01000f00;
-    cells[137] = 64'hfd1001f10c1e0fe0;
-    cells[138] = 64'h201011ffff200311;
-    cells[139] = 64'h00f10021042b01ef;
-    cells[140] = 64'hdeee03ef1d1f1d2f;
-    cells[141] = 64'h200101ecfc171f21;
-    cells[142] = 64'h0052031f0eff0601;
-    cells[143] = 64'h2ecfe1410f1f09df;
-    cells[144] = 64'hdef31cd32f2601ef;
-    cells[145] = 64'hc053e71071492641;
-    cells[146] = 64'h5d5a092eb379121a;
-    cells[147] = 64'h30d2f9c2920640e9;
-    cells[148] = 64'h21f12d010a120bff;
-    cells[149] = 64'hddd2f010072d04e5;
-    cells[150] = 64'hf25f00ea2b27f770;
-    cells[151] = 64'h302f1e17cdf920a9;
-    cells[152] = 64'h9cb40619d5d90107;
-    cells[153] = 64'h00410dd919171071;
-    cells[154] = 64'hf00f02101e1f0c12;
-    cells[155] = 64'h210ffe61fc7335ff;
-    cells[156] = 64'h01d409d0e7b5d20b;
-    cells[157] = 64'h1e0a17bfecd02d74;
-    cells[158] = 64'h4f51f94e1e7dfe9e;
-    cells[159] = 64'hbfe50937070101c9;
-    cells[160] = 64'h00f10f000f0eff10;
-    cells[161] = 64'h0220f320f125060f;
-    cells[162] = 64'h1e0f0121033e020f;
-    cells[163] = 64'h10defd0f13fa1c21;
-    cells[164] = 64'h1140000c10f502e2;
-    cells[165] = 64'hff420f00ff0002fe;
-    cells[166] = 64'hf0f101010f000000;
-    cells[167] = 64'h2021010ef02f0f10;
-    cells[168] = 64'h3fe000e11fecf312;
-    cells[169] = 64'he1e00e21e21311ef;
-    cells[170] = 64'hff30f10ede70fe4f;
-    cells[171] = 64'h200001d22df00ef0;
-    cells[172] = 64'h000000000ffe0401;
-    cells[173] = 64'h0000ff1100eff000;
-    cells[174] = 64'h00e10f0f02161f1e;
-    cells[175] = 64'he13005f10c1df102;
-    cells[176] = 64'h10110d0f1fad0ecf;
-    cells[177] = 64'h00f10a2116f5002d;
-    cells[178] = 64'hfe020000000e0f11;
-    cells[179] = 64'h3252000efdb1ff0f;
-    cells[180] = 64'h209e010400fe11f1;
-    cells[181] = 64'he0c10ff0ff1ee022;
-    cells[182] = 64'h1132031ce0b30ff2;
-    cells[183] = 64'h202f0f0123010fff;
-    cells[184] = 64'h0000001faed00efe;
-    cells[185] = 64'h000000f132d40124;
-    cells[186] = 64'h000000def1201d3e;
-    cells[187] = 64'h0000000e04501f31;
-    cells[188] = 64'h000000005fd0dd14;
-    cells[189] = 64'h000000f2fe0cb112;
-    cells[190] = 64'h00000003d5f21020;
-    cells[191] = 64'h0000003d5f142ff0;
-    cells[192] = 64'h000000f1e9f22f1c;
-    cells[193] = 64'h000000f1ec031f1f;
-    cells[194] = 64'h00000032bd21f101;
-    cells[195] = 64'h000000342f110d0d;
-    cells[196] = 64'h0000001ff1e1f2cf;
-    cells[197] = 64'h000000d00b0220cf;
-    cells[198] = 64'h000000d3dc1e3fe1;
-    cells[199] = 64'h000000403300334d;
-    cells[200] = 64'h0000001134111050;
-    cells[201] = 64'h000000133fd0f0c0;
-    cells[202] = 64'h00000011f0c415d3;
-    cells[203] = 64'h0000000044cff0f1;
-    cells[204] = 64'h00000001d3e3fd21;
-    cells[205] = 64'h00000031231f434e;
-    cells[206] = 64'h000000f2f31f4ef1;
-    cells[207] = 64'h000000d22e10d22f;
-    cells[208] = 64'h00000022d2dd3011;
-    cells[209] = 64'h000000111d5109fc;
-    cells[210] = 64'h000000df1615f00e;
-    cells[211] = 64'h00000012a3f30012;
-    cells[212] = 64'h000000c02f1235d1;
-    cells[213] = 64'h000000e1bd10fe14;
-    cells[214] = 64'h000000e0edf1010b;
-    cells[215] = 64'h0000001d403f44ee;
-    cells[216] = 64'h000000ec1e30c231;
-    cells[217] = 64'h000000ff3f0f3600;
-    cells[218] = 64'h000000352ffdf0d2;
-    cells[219] = 64'h00000000dcc1c0d2;
-    cells[220] = 64'h000000f0e6011111;
-    cells[221] = 64'h000000d30f00ef02;
-    cells[222] = 64'h00000001cc12f01f;
-    cells[223] = 64'h00000011f344dc4f;
-    cells[224] = 64'h000000ec0055e001;
-    cells[225] = 64'h000000ff30c5e015;
-    cells[226] = 64'h000000c05dc203ff;
-    cells[227] = 64'h00000051f220f531;
-    cells[228] = 64'h00000023f4ff0af0;
-    cells[229] = 64'h0000000216effe04;
-    cells[230] = 64'h00000040ef3001f0;
-    cells[231] = 64'h000000e03fef4f1c;
-    cells[232] = 64'h000000de3df2faff;
-    cells[233] = 64'h0000004ef0dd521d;
-    cells[234] = 64'h0000003fdc220ee1;
-    cells[235] = 64'h0000005ff00104b2;
-    cells[236] = 64'h000000dd04320d10;
-    cells[237] = 64'h000000513011e1c0;
-    cells[238] = 64'h0000004a2f11f32c;
-    cells[239] = 64'h000000e3dc1e20f0;
-    cells[240] = 64'h000000005ef0ea02;
-    cells[241] = 64'h00000000edbf60b5;
-    cells[242] = 64'h000000200f4d0c2e;
-    cells[243] = 64'h000000f700321fe2;
-    cells[244] = 64'h000000731f1ef00e;
-    cells[245] = 64'h0000001e2dc02d2f;
-    cells[246] = 64'h0000001f021c2ef5;
-    cells[247] = 64'h0000003e0ede2d3d;
-    cells[248] = 64'h4ff1c120ffe10ceb;
-    cells[249] = 64'h00dec11afef0323e;
-    cells[250] = 64'hefdffedd1921af11;
-    cells[251] = 64'he30f2feeeda0fd1d;
-    cells[252] = 64'hd2f02ef202c0fdf0;
-    cells[253] = 64'he2e01f03ffc000f1;
-    cells[254] = 64'h120ff00b11211f0f;
-    cells[255] = 64'hbcf1f012231e10ff;
+    cells[0] = 64'h0ff411100f0ff300;
+    cells[1] = 64'h0df0200f00ff02ff;
+    cells[2] = 64'hfff210e010100e00;
+    cells[3] = 64'he1e301ff2f110e11;
+    cells[4] = 64'hf1130ff02f111e01;
+    cells[5] = 64'h01e2001010f0101f;
+    cells[6] = 64'h1f0500e0f0001e01;
+    cells[7] = 64'h0df200f011100e0f;
+    cells[8] = 64'h00f10ff000001d01;
+    cells[9] = 64'hf01611f010100e0f;
+    cells[10] = 64'hff040100f1f00ff0;
+    cells[11] = 64'h020404f000f01d00;
+    cells[12] = 64'hef0304f010f01f01;
+    cells[13] = 64'h1f13f1e011000d01;
+    cells[14] = 64'h2101f100f0011d01;
+    cells[15] = 64'hef51e5f01f1e090f;
+    cells[16] = 64'hf1ff01e110f00001;
+    cells[17] = 64'hdf0f003fbe11011e;
+    cells[18] = 64'h60e01430d2421d0f;
+    cells[19] = 64'heaffd2e00121f321;
+    cells[20] = 64'hd33130e10f0c31fd;
+    cells[21] = 64'h23f10f2010f30de1;
+    cells[22] = 64'h11ff001110000100;
+    cells[23] = 64'h000cf1ff101f000f;
+    cells[24] = 64'hff2d11d0d12f0003;
+    cells[25] = 64'h10f00f0000f2ef1d;
+    cells[26] = 64'he20fe2ffefdbf010;
+    cells[27] = 64'heef0f0ff011d3fe4;
+    cells[28] = 64'h10110f00f00f0f0f;
+    cells[29] = 64'h2f1210d0100f0f11;
+    cells[30] = 64'ha10eefc02fe1d202;
+    cells[31] = 64'h114e1de1010e5020;
+    cells[32] = 64'h7dd20f2f0f12b1f2;
+    cells[33] = 64'h10e01101e004e3c0;
+    cells[34] = 64'hefcc21cf11ff120d;
+    cells[35] = 64'h5b45df9f72011de2;
+    cells[36] = 64'h77f3bb5f2120e017;
+    cells[37] = 64'h9930674e022272d9;
+    cells[38] = 64'hf901b0af0e3cb167;
+    cells[39] = 64'h77d0d99f0ffe9f96;
+    cells[40] = 64'hd09000e1e0f12400;
+    cells[41] = 64'hb3b5fe4e31f2ee04;
+    cells[42] = 64'h7c44f5303a7c9f4d;
+    cells[43] = 64'hdbf01211f1767fb1;
+    cells[44] = 64'ha7fe1e1004c69f72;
+    cells[45] = 64'h7e1d1331b109fb1c;
+    cells[46] = 64'hf20001f03111130f;
+    cells[47] = 64'hf101a40f60011f0e;
+    cells[48] = 64'hbdfd01d02f304f24;
+    cells[49] = 64'h320e11e130f70fbc;
+    cells[50] = 64'hbf1dc4d0d1b9114f;
+    cells[51] = 64'h9e13efef11193f37;
+    cells[52] = 64'hf0f000201f10ff00;
+    cells[53] = 64'h0f01e2102001f00f;
+    cells[54] = 64'hd11e2fe140f01111;
+    cells[55] = 64'h001c0f010ff5f1ed;
+    cells[56] = 64'h4d02f311ffe01031;
+    cells[57] = 64'hff11010003192000;
+    cells[58] = 64'h1e00f0f100000301;
+    cells[59] = 64'hd0f4024e10100f11;
+    cells[60] = 64'h00d3031f100ffef1;
+    cells[61] = 64'h7e1efeb100311001;
+    cells[62] = 64'hb3f4100f0ffe3000;
+    cells[63] = 64'ha1f1101f20d1e0cd;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
   assign read__data = data;
 endmodule
 
-module \lmu_kws105_eighth.memory_weights4.bank2 (read__addr, data);
-  wire [7:0] address;
+module \lmu_kws105_eighth.memory_weights4.bank10 (read__addr, data);
+  wire [5:0] address;
   output [63:0] data;
   wire [63:0] data;
-  input [7:0] read__addr;
-  wire [7:0] read__addr;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
   wire [63:0] read__data;
-  reg [63:0] cells [255:0];
+  reg [63:0] cells [63:0];
   initial begin
-    cells[0] = 64'h3c100aed0f1f1df2;
-    cells[1] = 64'h03effa2bfd00dff1;
-    cells[2] = 64'hffe00be00f1e1d0f;
-    cells[3] = 64'h0a1e2c30fa4beb10;
-    cells[4] = 64'h35001f34f4fe22e0;
-    cells[5] = 64'h0101e2f0e2112fa0;
-    cells[6] = 64'hf2c01c1e0dc1fbf0;
-    cells[7] = 64'he02ef21f20112333;
-    cells[8] = 64'h112eff2c13b1130d;
-    cells[9] = 64'h011e0c1001fe11f0;
-    cells[10] = 64'h120092e0fe30130d;
-    cells[11] = 64'h2f0ffd4012e01e21;
-    cells[12] = 64'h1eedfe2ee3f1f011;
-    cells[13] = 64'he22eff0e20c11221;
-    cells[14] = 64'h130c1cd0fadf1efe;
-    cells[15] = 64'he4f11f21202e3dfe;
-    cells[16] = 64'h10001f0220d1ee0e;
-    cells[17] = 64'h3f300d02f0f1deef;
-    cells[18] = 64'h02ee410d0e3f0efd;
-    cells[19] = 64'h0fd0f21001b0f110;
-    cells[20] = 64'hefe121ceffb0f7d0;
-    cells[21] = 64'h00000d200bf00cee;
-    cells[22] = 64'h11dfff0f1010fe03;
-    cells[23] = 64'h0def00ad0cde0e00;
-    cells[24] = 64'hb0dfd31400eb1eee;
-    cells[25] = 64'hd1fff1d0c0b100df;
-    cells[26] = 64'h0f02ee04e1b0c201;
-    cells[27] = 64'h1001d3f2f03cf0fa;
-    cells[28] = 64'hf1cf131d03e02e0f;
-    cells[29] = 64'h02f0ff11dfd0fde0;
-    cells[30] = 64'hf2f00b1efd2010ff;
-    cells[31] = 64'hf310f0120fc1fffe;
-    cells[32] = 64'hcc0c1109ee2b0e00;
-    cells[33] = 64'he00fd00efc4f031e;
-    cells[34] = 64'h01fed0d21eddd0f1;
-    cells[35] = 64'h0de1115f2411301e;
-    cells[36] = 64'h3be0123bf00fda0f;
-    cells[37] = 64'h21e0ffb00e3dfef1;
-    cells[38] = 64'h02e0dfefe0ee01e0;
-    cells[39] = 64'hfd0f21121fef01f1;
-    cells[40] = 64'h0d00fefe0e0f0fec;
-    cells[41] = 64'h2e0113e113b1ff1f;
-    cells[42] = 64'h21112c12f2111221;
-    cells[43] = 64'h0d03f010f3102f0f;
-    cells[44] = 64'hd0ef01ede1fef0fe;
-    cells[45] = 64'h2f0ffe1ff31e1df1;
-    cells[46] = 64'hfefff1e2149e1202;
-    cells[47] = 64'hf3c1e9010df02e00;
-    cells[48] = 64'hef303e110cf1fcf0;
-    cells[49] = 64'h0f1fffffee01d0ff;
-    cells[50] = 64'h0020f043f0ded012;
-    cells[51] = 64'hd0cf001df01fef22;
-    cells[52] = 64'he022f00301901111;
-    cells[53] = 64'h1e211e0010001100;
-    cells[54] = 64'hfe01f000eaf1fd2e;
-    cells[55] = 64'h302ee01110110021;
-    cells[56] = 64'hdef1edbff91ee0ee;
-    cells[57] = 64'h5000271f2dfd07e3;
-    cells[58] = 64'h01fd030bf3f0211f;
-    cells[59] = 64'hfff029e000400b00;
-    cells[60] = 64'h2103d425310f0601;
-    cells[61] = 64'hd11e011ddba0e40f;
-    cells[62] = 64'he521e413e6f1352f;
-    cells[63] = 64'h20d2edcda3fd31c1;
-    cells[64] = 64'h0cd12f0b2b0f0d10;
-    cells[65] = 64'he40101e42260f30f;
-    cells[66] = 64'h3e201bffb6fd3de2;
-    cells[67] = 64'h0a0f001e2190fd1f;
-    cells[68] = 64'h20ff110202731f12;
-    cells[69] = 64'h0f422f731932ee32;
-    cells[70] = 64'he232df1f03a10710;
-    cells[71] = 64'h2e0e0dfbe300ff00;
-    cells[72] = 64'hee1fff242b10bd11;
-    cells[73] = 64'hc304e23f23f16410;
-    cells[74] = 64'h1e0d1fcafeefe1ef;
-    cells[75] = 64'hd0e2fe33111b3d1f;
-    cells[76] = 64'h02013df13301f1e0;
-    cells[77] = 64'h011c0eee004efff1;
-    cells[78] = 64'he0ff1314f1bf302e;
-    cells[79] = 64'hf014ff0effe2121f;
-    cells[80] = 64'hc0fcfdbae1ed001f;
-    cells[81] = 64'h1d201dfff0a600e1;
-    cells[82] = 64'h2be1e0210b5f03fe;
-    cells[83] = 64'hf10010ff0dde1020;
-    cells[84] = 64'h113102f200c60fff;
-    cells[85] = 64'h3e1cf1f0f55effdf;
-    cells[86] = 64'hf3f0001f241d2101;
-    cells[87] = 64'h401fdd2317510701;
-    cells[88] = 64'hf2ff2fecf9101f1e;
-    cells[89] = 64'h01eee201f9f0fe01;
-    cells[90] = 64'h0f11f215f510f40f;
-    cells[91] = 64'h202330ff124f5100;
-    cells[92] = 64'hfffd0615f610471f;
-    cells[93] = 64'h0f24ecce12ee16c2;
-    cells[94] = 64'h12f010e9fc00ed2f;
-    cells[95] = 64'h130e0f07d0110eff;
-    cells[96] = 64'h1e060eff110e03e2;
-    cells[97] = 64'h1c1b45e90fe01c2e;
-    cells[98] = 64'hcb22f010e40ef610;
-    cells[99] = 64'h4fc01d0dd1d30de0;
-    cells[100] = 64'he20d13d01fde1100;
-    cells[101] = 64'h0f02f3350fd0000e;
-    cells[102] = 64'h10f03eedf1c0fe02;
-    cells[103] = 64'hf20e02ee3e012211;
-    cells[104] = 64'hd29dd92c029692e2;
-    cells[105] = 64'haf2ca5c992fa1fed;
-    cells[106] = 64'h5a2321e39b5f2901;
-    cells[107] = 64'hdff0232d71f3f412;
-    cells[108] = 64'h40f0d01cff9c20db;
-    cells[109] = 64'h30c0cbf0df4cb9f2;
-    cells[110] = 64'hedefd031f310f00f;
-    cells[111] = 64'hf5ad2fbee9ddd1c0;
-    cells[112] = 64'h2222131101a1ee11;
-    cells[113] = 64'hdd30f61102f21f1e;
-    cells[114] = 64'h14ef0bdb1c5e40f2;
-    cells[115] = 64'h7e2c2e420cb2c010;
-    cells[116] = 64'h04ee210e11031e00;
-    cells[117] = 64'h1c1cd0ff20d00e42;
-    cells[118] = 64'h400fbff0efb2ef1e;
-    cells[119] = 64'hfe0fd0fed04ff0e1;
-    cells[120] = 64'h200b1f34e110fe01;
-    cells[121] = 64'h4ff02120c1ef0000;
-    cells[122] = 64'h20f020cf0d020f0f;
-    cells[123] = 64'hbd11f100703cf0e3;
-    cells[124] = 64'h0400ede05e01f0fe;
-    cells[125] = 64'h01ee3eef01d2ef0e;
-    cells[126] = 64'hf2f02e10fe24f0ef;
-    cells[127] = 64'h131fc1f10fd2ee1c;
-    cells[128] = 64'h1f1e40c33c11020b;
-    cells[129] = 64'h0f02fb1f03cf101e;
-    cells[130] = 64'h2d0c213351030ded;
-    cells[131] = 64'h32000fe10d10e012;
-    cells[132] = 64'hfffce0ee0ef2feff;
-    cells[133] = 64'h000de1e3fe21ffcf;
-    cells[134] = 64'h1f0ce0bfe05e012e;
-    cells[135] = 64'hefff34ff3f3ff001;
-    cells[136] = 64'hcef2f0bfaf020c14;
-    cells[137] = 64'h0efbf0f1ee12e000;
-    cells[138] = 64'h1e0fe233cdef1e01;
-    cells[139] = 64'h2eff20132ec31f3f;
-    cells[140] = 64'he00f000ddd0f0e1c;
-    cells[141] = 64'hefd1e20f04f011cd;
-    cells[142] = 64'h0dfa1fde1df01050;
-    cells[143] = 64'hd0022f1fdf1ff1d1;
-    cells[144] = 64'he31f1f0d100012a2;
-    cells[145] = 64'h00fb2ff1eff001f0;
-    cells[146] = 64'h0300fcd020c0f20f;
-    cells[147] = 64'h3c2ecfc42ec00f0d;
-    cells[148] = 64'h20fd00d2bf31feee;
-    cells[149] = 64'h1d000df3f0f01d5f;
-    cells[150] = 64'h1e0be2fe00dfe211;
-    cells[151] = 64'h11ee00bfe200010f;
-    cells[152] = 64'hddfce2ffcd0efe3f;
-    cells[153] = 64'h9fe1d2e3f0900ffc;
-    cells[154] = 64'h21104f0fef02f00e;
-    cells[155] = 64'h10005021ff0f0000;
-    cells[156] = 64'hec1fbf001d900019;
-    cells[157] = 64'h5d1bdf1b01fffe21;
-    cells[158] = 64'h100fa000ef0d107c;
-    cells[159] = 64'h1ffb3000fe00efe3;
-    cells[160] = 64'he1fdc3dfb1f3004f;
-    cells[161] = 64'hfce2fce2f1910f7e;
-    cells[162] = 64'haee1d0b1ff03ff5d;
-    cells[163] = 64'h1e2fb11f4fe1f20c;
-    cells[164] = 64'hee0fd22020ff1eac;
-    cells[165] = 64'h220a1f001f321d0f;
-    cells[166] = 64'hffe0e04021b0f300;
-    cells[167] = 64'hbf02e200ed11ef20;
-    cells[168] = 64'hc10edf1c10fd2e2f;
-    cells[169] = 64'hceeec2d1b012df04;
-    cells[170] = 64'h2e10defc00f0131c;
-    cells[171] = 64'h3e1901230f121e1e;
-    cells[172] = 64'h300110fe00e11f2f;
-    cells[173] = 64'h141ff01c0f0f10ff;
-    cells[174] = 64'h030ac0fff1e02f0d;
-    cells[175] = 64'hca2431bf6fe22def;
-    cells[176] = 64'h4e121f1d31e2e011;
-    cells[177] = 64'hd10f00e2e05fffae;
-    cells[178] = 64'h1ef0c3ec200002ee;
-    cells[179] = 64'h2502fe011e010fdf;
-    cells[180] = 64'hdd02df30ecb110a9;
-    cells[181] = 64'h4214ddd12120112c;
-    cells[182] = 64'h2fff41c0b22e0e27;
-    cells[183] = 64'h1f0fdf3371c5fddd;
-    cells[184] = 64'hf7f49ed030311f4a;
-    cells[185] = 64'hfefe51efde29f126;
-    cells[186] = 64'h0d0f4ef2fe4dffe4;
-    cells[187] = 64'hcf0723ff4fd4f51f;
-    cells[188] = 64'hf4f2f10ffeffe11f;
-    cells[189] = 64'h3efc2d11e0290121;
-    cells[190] = 64'hec03f21d41c411df;
-    cells[191] = 64'hf500d0f332260efd;
-    cells[192] = 64'h3ffed200f010e030;
-    cells[193] = 64'h6e0b0302c3430f2d;
-    cells[194] = 64'h3d2f7ff0001e1213;
-    cells[195] = 64'hf712ee1f4fc0e1e4;
-    cells[196] = 64'he60db205f0310aac;
-    cells[197] = 64'h49112e0f013d0e14;
-    cells[198] = 64'hce02d0edcbe0fbac;
-    cells[199] = 64'hfed031b1e1f0e0f1;
-    cells[200] = 64'hff211f12723e1321;
-    cells[201] = 64'hee10afe00e1c1f0f;
-    cells[202] = 64'hf0c030c3c2d1f0e1;
-    cells[203] = 64'h012e7f3f03440e40;
-    cells[204] = 64'hacdfdfbea0dfed94;
-    cells[205] = 64'h5301e11211d01e10;
-    cells[206] = 64'he20f00210e001251;
-    cells[207] = 64'hdf0f410e002000af;
-    cells[208] = 64'h332ff14202fc217e;
-    cells[209] = 64'hf20fbf101c0d0032;
-    cells[210] = 64'hbd1511030f33e22e;
-    cells[211] = 64'h62f263ff00f1e136;
-    cells[212] = 64'h72dfd10f12940130;
-    cells[213] = 64'hf01eaec410700fcf;
-    cells[214] = 64'hc610710aee4cff94;
-    cells[215] = 64'h4ad03f4f3392f040;
-    cells[216] = 64'hab003041fc7fde17;
-    cells[217] = 64'h4602ed2162f5f3fa;
-    cells[218] = 64'h5d3fd1bee0fd2f0e;
-    cells[219] = 64'hd0f11162d03dfdb1;
-    cells[220] = 64'hf3de0c0931260d7d;
-    cells[221] = 64'he11d31b01e9015d2;
-    cells[222] = 64'h0ced9032d00de237;
-    cells[223] = 64'h11fe5021cec4109c;
-    cells[224] = 64'h625230d050f10efa;
-    cells[225] = 64'he2d29f30d23ce124;
-    cells[226] = 64'haedf6f1ddfbf101d;
-    cells[227] = 64'h4c5d21b36f16f0de;
-    cells[228] = 64'h92eba9abb9942cd9;
-    cells[229] = 64'h92e599e30fc9799e;
-    cells[230] = 64'h03f26404e4120dc0;
-    cells[231] = 64'h7930420d0fdef07b;
-    cells[232] = 64'h3e06aa9141792756;
-    cells[233] = 64'h97e6735ebd37f209;
-    cells[234] = 64'h0ffe0e31cf1dedd2;
-    cells[235] = 64'h000d0e5ff4af5f1c;
-    cells[236] = 64'hc31ce1c0f024214c;
-    cells[237] = 64'he1f310100f3ce140;
-    cells[238] = 64'h31f0106053bf1f13;
-    cells[239] = 64'hb309df91ef062fdb;
-    cells[240] = 64'hfedd110b2110de00;
-    cells[241] = 64'he23f2cef10e1fe1f;
-    cells[242] = 64'h1dae2e4ffcff0d0e;
-    cells[243] = 64'he0fdebed0d00ef20;
-    cells[244] = 64'h1dff00ed20ff1020;
-    cells[245] = 64'hecb2ec100e00f11d;
-    cells[246] = 64'h3e3f210ef00e0910;
-    cells[247] = 64'h1d2412e301f1edf2;
-    cells[248] = 64'h101ff2d00100f130;
-    cells[249] = 64'he6defe4f2220ce11;
-    cells[250] = 64'h031f1c2f10201311;
-    cells[251] = 64'h13b2310110d10c2e;
-    cells[252] = 64'h1c5d1de10e1320f0;
-    cells[253] = 64'he1ff9f0df0000be1;
-    cells[254] = 64'h11bff02c3f10eedf;
-    cells[255] = 64'h22fa0f100fe1ffb0;
+    cells[0] = 64'h1f1e40c33c11020b;
+    cells[1] = 64'h0f02fb1f03cf101e;
+    cells[2] = 64'h2d0c213351030ded;
+    cells[3] = 64'h32000fe10d10e012;
+    cells[4] = 64'hfffce0ee0ef2feff;
+    cells[5] = 64'h000de1e3fe21ffcf;
+    cells[6] = 64'h1f0ce0bfe05e012e;
+    cells[7] = 64'hefff34ff3f3ff001;
+    cells[8] = 64'hcef2f0bfaf020c14;
+    cells[9] = 64'h0efbf0f1ee12e000;
+    cells[10] = 64'h1e0fe233cdef1e01;
+    cells[11] = 64'h2eff20132ec31f3f;
+    cells[12] = 64'he00f000ddd0f0e1c;
+    cells[13] = 64'hefd1e20f04f011cd;
+    cells[14] = 64'h0dfa1fde1df01050;
+    cells[15] = 64'hd0022f1fdf1ff1d1;
+    cells[16] = 64'he31f1f0d100012a2;
+    cells[17] = 64'h00fb2ff1eff001f0;
+    cells[18] = 64'h0300fcd020c0f20f;
+    cells[19] = 64'h3c2ecfc42ec00f0d;
+    cells[20] = 64'h20fd00d2bf31feee;
+    cells[21] = 64'h1d000df3f0f01d5f;
+    cells[22] = 64'h1e0be2fe00dfe211;
+    cells[23] = 64'h11ee00bfe200010f;
+    cells[24] = 64'hddfce2ffcd0efe3f;
+    cells[25] = 64'h9fe1d2e3f0900ffc;
+    cells[26] = 64'h21104f0fef02f00e;
+    cells[27] = 64'h10005021ff0f0000;
+    cells[28] = 64'hec1fbf001d900019;
+    cells[29] = 64'h5d1bdf1b01fffe21;
+    cells[30] = 64'h100fa000ef0d107c;
+    cells[31] = 64'h1ffb3000fe00efe3;
+    cells[32] = 64'he1fdc3dfb1f3004f;
+    cells[33] = 64'hfce2fce2f1910f7e;
+    cells[34] = 64'haee1d0b1ff03ff5d;
+    cells[35] = 64'h1e2fb11f4fe1f20c;
+    cells[36] = 64'hee0fd22020ff1eac;
+    cells[37] = 64'h220a1f001f321d0f;
+    cells[38] = 64'hffe0e04021b0f300;
+    cells[39] = 64'hbf02e200ed11ef20;
+    cells[40] = 64'hc10edf1c10fd2e2f;
+    cells[41] = 64'hceeec2d1b012df04;
+    cells[42] = 64'h2e10defc00f0131c;
+    cells[43] = 64'h3e1901230f121e1e;
+    cells[44] = 64'h300110fe00e11f2f;
+    cells[45] = 64'h141ff01c0f0f10ff;
+    cells[46] = 64'h030ac0fff1e02f0d;
+    cells[47] = 64'hca2431bf6fe22def;
+    cells[48] = 64'h4e121f1d31e2e011;
+    cells[49] = 64'hd10f00e2e05fffae;
+    cells[50] = 64'h1ef0c3ec200002ee;
+    cells[51] = 64'h2502fe011e010fdf;
+    cells[52] = 64'hdd02df30ecb110a9;
+    cells[53] = 64'h4214ddd12120112c;
+    cells[54] = 64'h2fff41c0b22e0e27;
+    cells[55] = 64'h1f0fdf3371c5fddd;
+    cells[56] = 64'hf7f49ed030311f4a;
+    cells[57] = 64'hfefe51efde29f126;
+    cells[58] = 64'h0d0f4ef2fe4dffe4;
+    cells[59] = 64'hcf0723ff4fd4f51f;
+    cells[60] = 64'hf4f2f10ffeffe11f;
+    cells[61] = 64'h3efc2d11e0290121;
+    cells[62] = 64'hec03f21d41c411df;
+    cells[63] = 64'hf500d0f332260efd;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
   assign read__data = data;
 endmodule
 
-module \lmu_kws105_eighth.memory_weights4.bank3 (read__addr, data);
-  wire [7:0] address;
+module \lmu_kws105_eighth.memory_weights4.bank11 (read__addr, data);
+  wire [5:0] address;
   output [63:0] data;
   wire [63:0] data;
-  input [7:0] read__addr;
-  wire [7:0] read__addr;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
   wire [63:0] read__data;
-  reg [63:0] cells [255:0];
+  reg [63:0] cells [63:0];
+  initial begin
+    cells[0] = 64'h3ffed200f010e030;
+    cells[1] = 64'h6e0b0302c3430f2d;
+    cells[2] = 64'h3d2f7ff0001e1213;
+    cells[3] = 64'hf712ee1f4fc0e1e4;
+    cells[4] = 64'he60db205f0310aac;
+    cells[5] = 64'h49112e0f013d0e14;
+    cells[6] = 64'hce02d0edcbe0fbac;
+    cells[7] = 64'hfed031b1e1f0e0f1;
+    cells[8] = 64'hff211f12723e1321;
+    cells[9] = 64'hee10afe00e1c1f0f;
+    cells[10] = 64'hf0c030c3c2d1f0e1;
+    cells[11] = 64'h012e7f3f03440e40;
+    cells[12] = 64'hacdfdfbea0dfed94;
+    cells[13] = 64'h5301e11211d01e10;
+    cells[14] = 64'he20f00210e001251;
+    cells[15] = 64'hdf0f410e002000af;
+    cells[16] = 64'h332ff14202fc217e;
+    cells[17] = 64'hf20fbf101c0d0032;
+    cells[18] = 64'hbd1511030f33e22e;
+    cells[19] = 64'h62f263ff00f1e136;
+    cells[20] = 64'h72dfd10f12940130;
+    cells[21] = 64'hf01eaec410700fcf;
+    cells[22] = 64'hc610710aee4cff94;
+    cells[23] = 64'h4ad03f4f3392f040;
+    cells[24] = 64'hab003041fc7fde17;
+    cells[25] = 64'h4602ed2162f5f3fa;
+    cells[26] = 64'h5d3fd1bee0fd2f0e;
+    cells[27] = 64'hd0f11162d03dfdb1;
+    cells[28] = 64'hf3de0c0931260d7d;
+    cells[29] = 64'he11d31b01e9015d2;
+    cells[30] = 64'h0ced9032d00de237;
+    cells[31] = 64'h11fe5021cec4109c;
+    cells[32] = 64'h625230d050f10efa;
+    cells[33] = 64'he2d29f30d23ce124;
+    cells[34] = 64'haedf6f1ddfbf101d;
+    cells[35] = 64'h4c5d21b36f16f0de;
+    cells[36] = 64'h92eba9abb9942cd9;
+    cells[37] = 64'h92e599e30fc9799e;
+    cells[38] = 64'h03f26404e4120dc0;
+    cells[39] = 64'h7930420d0fdef07b;
+    cells[40] = 64'h3e06aa9141792756;
+    cells[41] = 64'h97e6735ebd37f209;
+    cells[42] = 64'h0ffe0e31cf1dedd2;
+    cells[43] = 64'h000d0e5ff4af5f1c;
+    cells[44] = 64'hc31ce1c0f024214c;
+    cells[45] = 64'he1f310100f3ce140;
+    cells[46] = 64'h31f0106053bf1f13;
+    cells[47] = 64'hb309df91ef062fdb;
+    cells[48] = 64'hfedd110b2110de00;
+    cells[49] = 64'he23f2cef10e1fe1f;
+    cells[50] = 64'h1dae2e4ffcff0d0e;
+    cells[51] = 64'he0fdebed0d00ef20;
+    cells[52] = 64'h1dff00ed20ff1020;
+    cells[53] = 64'hecb2ec100e00f11d;
+    cells[54] = 64'h3e3f210ef00e0910;
+    cells[55] = 64'h1d2412e301f1edf2;
+    cells[56] = 64'h101ff2d00100f130;
+    cells[57] = 64'he6defe4f2220ce11;
+    cells[58] = 64'h031f1c2f10201311;
+    cells[59] = 64'h13b2310110d10c2e;
+    cells[60] = 64'h1c5d1de10e1320f0;
+    cells[61] = 64'he1ff9f0df0000be1;
+    cells[62] = 64'h11bff02c3f10eedf;
+    cells[63] = 64'h22fa0f100fe1ffb0;
+  end
+  assign data = cells[read__addr];
+  assign address = read__addr;
+  assign read__data = data;
+endmodule
+
+module \lmu_kws105_eighth.memory_weights4.bank12 (read__addr, data);
+  wire [5:0] address;
+  output [63:0] data;
+  wire [63:0] data;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
+  wire [63:0] read__data;
+  reg [63:0] cells [63:0];
   initial begin
     cells[0] = 64'hd1cdffe101c00f50;
     cells[1] = 64'h0d1202ccf1e03ef1;
@@ -4687,212 +5057,257 @@ module \lmu_kws105_eighth.memory_weights4.bank3 (read__addr, data);
     cells[61] = 64'h15f3647e621f04fb;
     cells[62] = 64'h0052ac2ffe2c15fe;
     cells[63] = 64'hfefa4ed100f02e3e;
-    cells[64] = 64'h64f5554e2ff0ffad;
-    cells[65] = 64'he247901e0d1ec000;
-    cells[66] = 64'hfdb0ff92e1f0d9d3;
-    cells[67] = 64'h2e1107150f2103d2;
-    cells[68] = 64'h0463ed5900f0211c;
-    cells[69] = 64'h10e00ae5f2fff912;
-    cells[70] = 64'hd1b227010f10f7e0;
-    cells[71] = 64'hf21dfceb2f01d520;
-    cells[72] = 64'hd7ee1ec10edef11f;
-    cells[73] = 64'h09beefebea2e092c;
-    cells[74] = 64'h3e722e3404111fe0;
-    cells[75] = 64'hf32ff72e00e0e302;
-    cells[76] = 64'h1ceb0ed9fb0ffa3e;
-    cells[77] = 64'h3145499706115ec1;
-    cells[78] = 64'he2cf2fc210f1f42f;
-    cells[79] = 64'h2ee2e791f21f2ef3;
-    cells[80] = 64'h1452b25f101e2c40;
-    cells[81] = 64'hfe0e19fd2f01e2ee;
-    cells[82] = 64'h1dd726f5e40e0cd4;
-    cells[83] = 64'he76ff7421bf0fa20;
-    cells[84] = 64'hd42d74df10e07410;
-    cells[85] = 64'h10d7947c412fe4ce;
-    cells[86] = 64'h2ee0cf0100f1bd7f;
-    cells[87] = 64'hf11e63a2e1f052d2;
-    cells[88] = 64'h0bd7ed2c3f20d41f;
-    cells[89] = 64'h22ecbe42d2f0cc31;
-    cells[90] = 64'hdaeef2e4f3a10900;
-    cells[91] = 64'h34700f692f6ff7cd;
-    cells[92] = 64'h2f00fdd0e0f0022e;
-    cells[93] = 64'he0d222b710ffdd20;
-    cells[94] = 64'h3631f27a2d2017cf;
-    cells[95] = 64'hffaf1c2ac0e00ffc;
-    cells[96] = 64'ha09cd99fbbdbdce3;
-    cells[97] = 64'hb95f99deb3b1f937;
-    cells[98] = 64'h10d0c71015471bd4;
-    cells[99] = 64'h33db3737ddf2e49a;
-    cells[100] = 64'hd92af999f0121d51;
-    cells[101] = 64'h3e07cca546526b75;
-    cells[102] = 64'h0bb1fffdffb00cf3;
-    cells[103] = 64'hdeafbcc1ff001bf3;
-    cells[104] = 64'hf42a03f21112f53e;
-    cells[105] = 64'h30e41e101ff10401;
-    cells[106] = 64'hbcde0bf001111c30;
-    cells[107] = 64'h1e4900f2f2f1210e;
-    cells[108] = 64'hb2ffd1dfc0f01ff1;
-    cells[109] = 64'hd011000dfdffefe3;
-    cells[110] = 64'hd0f01c020022e009;
-    cells[111] = 64'h20e1dee1eef00f1f;
-    cells[112] = 64'h3f0333df0f2cf100;
-    cells[113] = 64'h0feff2f14ffbddef;
-    cells[114] = 64'h61ff1fefd002d301;
-    cells[115] = 64'h200130321e2e3ffd;
-    cells[116] = 64'he1ee40ef0d0edd1e;
-    cells[117] = 64'h10ec1f00c1102ff0;
-    cells[118] = 64'heeff403cd22030dd;
-    cells[119] = 64'he13be21efd101d1e;
-    cells[120] = 64'h12106d922f9dd1f0;
-    cells[121] = 64'h1000df01f10ff00b;
-    cells[122] = 64'hbffef0c2c20b1ef3;
-    cells[123] = 64'h110dffa12f11000f;
-    cells[124] = 64'h1ef1f0ff32f01f0f;
-    cells[125] = 64'hf0e131feef1010f0;
-    cells[126] = 64'hcf10c02c2024ffeb;
-    cells[127] = 64'h11fd01efdeff2010;
-    cells[128] = 64'hc22fd0c1e0c21142;
-    cells[129] = 64'hf00fffc0f2f02fff;
-    cells[130] = 64'he10eafe3e0df1d1d;
-    cells[131] = 64'h0eeef0003ff3dd03;
-    cells[132] = 64'h2231fddbf0e1200f;
-    cells[133] = 64'h01e0902411000f02;
-    cells[134] = 64'he0029011fed110dd;
-    cells[135] = 64'h322d0ed1efef020f;
-    cells[136] = 64'h1e1011f040011f31;
-    cells[137] = 64'h2f0f0e2ec21e21fe;
-    cells[138] = 64'h1f0e410fde111f00;
-    cells[139] = 64'hb0de4f101efeea23;
-    cells[140] = 64'h10c0e2bfdf0ceffd;
-    cells[141] = 64'hb0f2c0fe0014cef1;
-    cells[142] = 64'h0e0eef213f3f21ff;
-    cells[143] = 64'hef02cf0bff21e9f0;
-    cells[144] = 64'h012fdf0c00cf0fdc;
-    cells[145] = 64'h0d1fbf0de32f0eee;
-    cells[146] = 64'hff0e3f1eff211df3;
-    cells[147] = 64'hd0e0d1002ef2de2e;
-    cells[148] = 64'h131ff0de2e9def1f;
-    cells[149] = 64'ha023b10eeff11fe0;
-    cells[150] = 64'hefe0aedec100bff0;
-    cells[151] = 64'h0f10fffee00e10e2;
-    cells[152] = 64'h120f21b1901041fe;
-    cells[153] = 64'h01202fcfc0dfdf0d;
-    cells[154] = 64'h1ed09010c10011eb;
-    cells[155] = 64'hc02f3f2d120f3d0c;
-    cells[156] = 64'h31ef1fe5c1db2d23;
-    cells[157] = 64'he1ef00ec2f023102;
-    cells[158] = 64'he1fe2fd21ff120f5;
-    cells[159] = 64'hff100aeb22d041f0;
-    cells[160] = 64'h1221ae21e02f0fed;
-    cells[161] = 64'ha0def3f2d12e3ff0;
-    cells[162] = 64'he20faf0131f0effe;
-    cells[163] = 64'hdef030f311fb0b02;
-    cells[164] = 64'he10f11e1fd20f13c;
-    cells[165] = 64'he0309e4bf01f311b;
-    cells[166] = 64'he0c2d112f1f1f2dc;
-    cells[167] = 64'hd10f20d02fd10e00;
-    cells[168] = 64'ha01de2df0fdeef0c;
-    cells[169] = 64'h40de10ecfd1e414f;
-    cells[170] = 64'hd0df40d1f0ee0ff0;
-    cells[171] = 64'hf1ff0fe00e0e4200;
-    cells[172] = 64'hfdf0ee3f04ff00fb;
-    cells[173] = 64'he3d91f270fa3efff;
-    cells[174] = 64'h1130fe009ccf1107;
-    cells[175] = 64'hdfe2f13d202f3e27;
-    cells[176] = 64'hd3fe011460f0400f;
-    cells[177] = 64'h5f1e0fea9d0ef4f9;
-    cells[178] = 64'h533340991dc01212;
-    cells[179] = 64'hdff142dc3b0230ee;
-    cells[180] = 64'h0effe304e243f1dd;
-    cells[181] = 64'h102eee0ed151d010;
-    cells[182] = 64'hf0def34e4cdc1110;
-    cells[183] = 64'heef4e2f531e002f3;
-    cells[184] = 64'h112ff2f104df01f1;
-    cells[185] = 64'h35ea0f15f0e94111;
-    cells[186] = 64'hf000201c0ec0500d;
-    cells[187] = 64'h9e01f51dde44401b;
-    cells[188] = 64'h72ec5a302e611132;
-    cells[189] = 64'h113eefed30c0d1e2;
-    cells[190] = 64'h20f12000ecb1702d;
-    cells[191] = 64'h0fd314d1ff2cbfd6;
-    cells[192] = 64'hf013f1f2f311d20e;
-    cells[193] = 64'h121dffe313b52ff0;
-    cells[194] = 64'h50ed13fd1e6ca1e6;
-    cells[195] = 64'h9e43ad4fff20e01c;
-    cells[196] = 64'h3dd22f2a99dc1f90;
-    cells[197] = 64'hff1500d3ff2c0304;
-    cells[198] = 64'hf330c0d06321906d;
-    cells[199] = 64'h50e1f11eed3defd0;
-    cells[200] = 64'h9042cf04020d00e1;
-    cells[201] = 64'h02ee12e1f2f14b44;
-    cells[202] = 64'he1dcf335d3cb20f2;
-    cells[203] = 64'h6f0e2019ceff22f2;
-    cells[204] = 64'hdfe20ff30ff1001e;
-    cells[205] = 64'hb0f0f1070100423b;
-    cells[206] = 64'h7e502b090e42e0fe;
-    cells[207] = 64'h0ef21ee311ce90e4;
-    cells[208] = 64'h234323cd33e121c7;
-    cells[209] = 64'hcdbf00703e63def2;
-    cells[210] = 64'hf10d1f24dce2d329;
-    cells[211] = 64'h212f11c2f1fcdd02;
-    cells[212] = 64'hcea21f2d712c43f0;
-    cells[213] = 64'h3021a2d090b5540b;
-    cells[214] = 64'h00c1f2e72d636f16;
-    cells[215] = 64'he13c401fc044120b;
-    cells[216] = 64'h1f0ef02d633191f9;
-    cells[217] = 64'h2fe2eddf21e93e14;
-    cells[218] = 64'h0113c23daf907309;
-    cells[219] = 64'heed0022641179f12;
-    cells[220] = 64'h990d097cd69a60f9;
-    cells[221] = 64'h1107127f6bb2e12f;
-    cells[222] = 64'hf22332c35966e097;
-    cells[223] = 64'h20cb0d97e71bdfd2;
-    cells[224] = 64'h015041af95ca7e7e;
-    cells[225] = 64'h2c56345e6960df61;
-    cells[226] = 64'h0d13002f3032ff0c;
-    cells[227] = 64'h1f05ec56210d9e03;
-    cells[228] = 64'he3f1ce9eeeca20c7;
-    cells[229] = 64'h100e220cc212ff0b;
-    cells[230] = 64'hd030dd35e3f2d210;
-    cells[231] = 64'h12f7bfc1e0c23007;
-    cells[232] = 64'h0000001e112f21cf;
-    cells[233] = 64'h00000020113dc1f1;
-    cells[234] = 64'h0000000fdf90f2f5;
-    cells[235] = 64'h00000020e2c22d4f;
-    cells[236] = 64'h0000003f2f0ae10f;
-    cells[237] = 64'h0000000320f3f032;
-    cells[238] = 64'h000000150100270f;
-    cells[239] = 64'h000000201c0e21d6;
-    cells[240] = 64'h000000decfb009de;
-    cells[241] = 64'h0000000211111fe1;
-    cells[242] = 64'h0000006ff0e030f1;
-    cells[243] = 64'h00000010bdb005de;
-    cells[244] = 64'h000000c3fe1c3c0d;
-    cells[245] = 64'h00000020ee0e1adf;
-    cells[246] = 64'h00000011f0fef344;
-    cells[247] = 64'h0000001904bffd30;
-    cells[248] = 64'h0000003cde0105f4;
-    cells[249] = 64'h000000cf112b1000;
-    cells[250] = 64'h000000d2109d54f3;
-    cells[251] = 64'h000000e05ccf1220;
-    cells[252] = 64'h0000005fee001302;
-    cells[253] = 64'h00000043db11160e;
-    cells[254] = 64'h000000133ff24b4f;
-    cells[255] = 64'h0000000106d1c402;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
   assign read__data = data;
 endmodule
 
-module \lmu_kws105_eighth.memory_weights4.bank4 (read__addr, data);
-  wire [7:0] address;
+module \lmu_kws105_eighth.memory_weights4.bank13 (read__addr, data);
+  wire [5:0] address;
   output [63:0] data;
   wire [63:0] data;
-  input [7:0] read__addr;
-  wire [7:0] read__addr;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
   wire [63:0] read__data;
-  reg [63:0] cells [255:0];
+  reg [63:0] cells [63:0];
+  initial begin
+    cells[0] = 64'h64f5554e2ff0ffad;
+    cells[1] = 64'he247901e0d1ec000;
+    cells[2] = 64'hfdb0ff92e1f0d9d3;
+    cells[3] = 64'h2e1107150f2103d2;
+    cells[4] = 64'h0463ed5900f0211c;
+    cells[5] = 64'h10e00ae5f2fff912;
+    cells[6] = 64'hd1b227010f10f7e0;
+    cells[7] = 64'hf21dfceb2f01d520;
+    cells[8] = 64'hd7ee1ec10edef11f;
+    cells[9] = 64'h09beefebea2e092c;
+    cells[10] = 64'h3e722e3404111fe0;
+    cells[11] = 64'hf32ff72e00e0e302;
+    cells[12] = 64'h1ceb0ed9fb0ffa3e;
+    cells[13] = 64'h3145499706115ec1;
+    cells[14] = 64'he2cf2fc210f1f42f;
+    cells[15] = 64'h2ee2e791f21f2ef3;
+    cells[16] = 64'h1452b25f101e2c40;
+    cells[17] = 64'hfe0e19fd2f01e2ee;
+    cells[18] = 64'h1dd726f5e40e0cd4;
+    cells[19] = 64'he76ff7421bf0fa20;
+    cells[20] = 64'hd42d74df10e07410;
+    cells[21] = 64'h10d7947c412fe4ce;
+    cells[22] = 64'h2ee0cf0100f1bd7f;
+    cells[23] = 64'hf11e63a2e1f052d2;
+    cells[24] = 64'h0bd7ed2c3f20d41f;
+    cells[25] = 64'h22ecbe42d2f0cc31;
+    cells[26] = 64'hdaeef2e4f3a10900;
+    cells[27] = 64'h34700f692f6ff7cd;
+    cells[28] = 64'h2f00fdd0e0f0022e;
+    cells[29] = 64'he0d222b710ffdd20;
+    cells[30] = 64'h3631f27a2d2017cf;
+    cells[31] = 64'hffaf1c2ac0e00ffc;
+    cells[32] = 64'ha09cd99fbbdbdce3;
+    cells[33] = 64'hb95f99deb3b1f937;
+    cells[34] = 64'h10d0c71015471bd4;
+    cells[35] = 64'h33db3737ddf2e49a;
+    cells[36] = 64'hd92af999f0121d51;
+    cells[37] = 64'h3e07cca546526b75;
+    cells[38] = 64'h0bb1fffdffb00cf3;
+    cells[39] = 64'hdeafbcc1ff001bf3;
+    cells[40] = 64'hf42a03f21112f53e;
+    cells[41] = 64'h30e41e101ff10401;
+    cells[42] = 64'hbcde0bf001111c30;
+    cells[43] = 64'h1e4900f2f2f1210e;
+    cells[44] = 64'hb2ffd1dfc0f01ff1;
+    cells[45] = 64'hd011000dfdffefe3;
+    cells[46] = 64'hd0f01c020022e009;
+    cells[47] = 64'h20e1dee1eef00f1f;
+    cells[48] = 64'h3f0333df0f2cf100;
+    cells[49] = 64'h0feff2f14ffbddef;
+    cells[50] = 64'h61ff1fefd002d301;
+    cells[51] = 64'h200130321e2e3ffd;
+    cells[52] = 64'he1ee40ef0d0edd1e;
+    cells[53] = 64'h10ec1f00c1102ff0;
+    cells[54] = 64'heeff403cd22030dd;
+    cells[55] = 64'he13be21efd101d1e;
+    cells[56] = 64'h12106d922f9dd1f0;
+    cells[57] = 64'h1000df01f10ff00b;
+    cells[58] = 64'hbffef0c2c20b1ef3;
+    cells[59] = 64'h110dffa12f11000f;
+    cells[60] = 64'h1ef1f0ff32f01f0f;
+    cells[61] = 64'hf0e131feef1010f0;
+    cells[62] = 64'hcf10c02c2024ffeb;
+    cells[63] = 64'h11fd01efdeff2010;
+  end
+  assign data = cells[read__addr];
+  assign address = read__addr;
+  assign read__data = data;
+endmodule
+
+module \lmu_kws105_eighth.memory_weights4.bank14 (read__addr, data);
+  wire [5:0] address;
+  output [63:0] data;
+  wire [63:0] data;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
+  wire [63:0] read__data;
+  reg [63:0] cells [63:0];
+  initial begin
+    cells[0] = 64'hc22fd0c1e0c21142;
+    cells[1] = 64'hf00fffc0f2f02fff;
+    cells[2] = 64'he10eafe3e0df1d1d;
+    cells[3] = 64'h0eeef0003ff3dd03;
+    cells[4] = 64'h2231fddbf0e1200f;
+    cells[5] = 64'h01e0902411000f02;
+    cells[6] = 64'he0029011fed110dd;
+    cells[7] = 64'h322d0ed1efef020f;
+    cells[8] = 64'h1e1011f040011f31;
+    cells[9] = 64'h2f0f0e2ec21e21fe;
+    cells[10] = 64'h1f0e410fde111f00;
+    cells[11] = 64'hb0de4f101efeea23;
+    cells[12] = 64'h10c0e2bfdf0ceffd;
+    cells[13] = 64'hb0f2c0fe0014cef1;
+    cells[14] = 64'h0e0eef213f3f21ff;
+    cells[15] = 64'hef02cf0bff21e9f0;
+    cells[16] = 64'h012fdf0c00cf0fdc;
+    cells[17] = 64'h0d1fbf0de32f0eee;
+    cells[18] = 64'hff0e3f1eff211df3;
+    cells[19] = 64'hd0e0d1002ef2de2e;
+    cells[20] = 64'h131ff0de2e9def1f;
+    cells[21] = 64'ha023b10eeff11fe0;
+    cells[22] = 64'hefe0aedec100bff0;
+    cells[23] = 64'h0f10fffee00e10e2;
+    cells[24] = 64'h120f21b1901041fe;
+    cells[25] = 64'h01202fcfc0dfdf0d;
+    cells[26] = 64'h1ed09010c10011eb;
+    cells[27] = 64'hc02f3f2d120f3d0c;
+    cells[28] = 64'h31ef1fe5c1db2d23;
+    cells[29] = 64'he1ef00ec2f023102;
+    cells[30] = 64'he1fe2fd21ff120f5;
+    cells[31] = 64'hff100aeb22d041f0;
+    cells[32] = 64'h1221ae21e02f0fed;
+    cells[33] = 64'ha0def3f2d12e3ff0;
+    cells[34] = 64'he20faf0131f0effe;
+    cells[35] = 64'hdef030f311fb0b02;
+    cells[36] = 64'he10f11e1fd20f13c;
+    cells[37] = 64'he0309e4bf01f311b;
+    cells[38] = 64'he0c2d112f1f1f2dc;
+    cells[39] = 64'hd10f20d02fd10e00;
+    cells[40] = 64'ha01de2df0fdeef0c;
+    cells[41] = 64'h40de10ecfd1e414f;
+    cells[42] = 64'hd0df40d1f0ee0ff0;
+    cells[43] = 64'hf1ff0fe00e0e4200;
+    cells[44] = 64'hfdf0ee3f04ff00fb;
+    cells[45] = 64'he3d91f270fa3efff;
+    cells[46] = 64'h1130fe009ccf1107;
+    cells[47] = 64'hdfe2f13d202f3e27;
+    cells[48] = 64'hd3fe011460f0400f;
+    cells[49] = 64'h5f1e0fea9d0ef4f9;
+    cells[50] = 64'h533340991dc01212;
+    cells[51] = 64'hdff142dc3b0230ee;
+    cells[52] = 64'h0effe304e243f1dd;
+    cells[53] = 64'h102eee0ed151d010;
+    cells[54] = 64'hf0def34e4cdc1110;
+    cells[55] = 64'heef4e2f531e002f3;
+    cells[56] = 64'h112ff2f104df01f1;
+    cells[57] = 64'h35ea0f15f0e94111;
+    cells[58] = 64'hf000201c0ec0500d;
+    cells[59] = 64'h9e01f51dde44401b;
+    cells[60] = 64'h72ec5a302e611132;
+    cells[61] = 64'h113eefed30c0d1e2;
+    cells[62] = 64'h20f12000ecb1702d;
+    cells[63] = 64'h0fd314d1ff2cbfd6;
+  end
+  assign data = cells[read__addr];
+  assign address = read__addr;
+  assign read__data = data;
+endmodule
+
+module \lmu_kws105_eighth.memory_weights4.bank15 (read__addr, data);
+  wire [5:0] address;
+  output [63:0] data;
+  wire [63:0] data;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
+  wire [63:0] read__data;
+  reg [63:0] cells [63:0];
+  initial begin
+    cells[0] = 64'hf013f1f2f311d20e;
+    cells[1] = 64'h121dffe313b52ff0;
+    cells[2] = 64'h50ed13fd1e6ca1e6;
+    cells[3] = 64'h9e43ad4fff20e01c;
+    cells[4] = 64'h3dd22f2a99dc1f90;
+    cells[5] = 64'hff1500d3ff2c0304;
+    cells[6] = 64'hf330c0d06321906d;
+    cells[7] = 64'h50e1f11eed3defd0;
+    cells[8] = 64'h9042cf04020d00e1;
+    cells[9] = 64'h02ee12e1f2f14b44;
+    cells[10] = 64'he1dcf335d3cb20f2;
+    cells[11] = 64'h6f0e2019ceff22f2;
+    cells[12] = 64'hdfe20ff30ff1001e;
+    cells[13] = 64'hb0f0f1070100423b;
+    cells[14] = 64'h7e502b090e42e0fe;
+    cells[15] = 64'h0ef21ee311ce90e4;
+    cells[16] = 64'h234323cd33e121c7;
+    cells[17] = 64'hcdbf00703e63def2;
+    cells[18] = 64'hf10d1f24dce2d329;
+    cells[19] = 64'h212f11c2f1fcdd02;
+    cells[20] = 64'hcea21f2d712c43f0;
+    cells[21] = 64'h3021a2d090b5540b;
+    cells[22] = 64'h00c1f2e72d636f16;
+    cells[23] = 64'he13c401fc044120b;
+    cells[24] = 64'h1f0ef02d633191f9;
+    cells[25] = 64'h2fe2eddf21e93e14;
+    cells[26] = 64'h0113c23daf907309;
+    cells[27] = 64'heed0022641179f12;
+    cells[28] = 64'h990d097cd69a60f9;
+    cells[29] = 64'h1107127f6bb2e12f;
+    cells[30] = 64'hf22332c35966e097;
+    cells[31] = 64'h20cb0d97e71bdfd2;
+    cells[32] = 64'h015041af95ca7e7e;
+    cells[33] = 64'h2c56345e6960df61;
+    cells[34] = 64'h0d13002f3032ff0c;
+    cells[35] = 64'h1f05ec56210d9e03;
+    cells[36] = 64'he3f1ce9eeeca20c7;
+    cells[37] = 64'h100e220cc212ff0b;
+    cells[38] = 64'hd030dd35e3f2d210;
+    cells[39] = 64'h12f7bfc1e0c23007;
+    cells[40] = 64'h0000001e112f21cf;
+    cells[41] = 64'h00000020113dc1f1;
+    cells[42] = 64'h0000000fdf90f2f5;
+    cells[43] = 64'h00000020e2c22d4f;
+    cells[44] = 64'h0000003f2f0ae10f;
+    cells[45] = 64'h0000000320f3f032;
+    cells[46] = 64'h000000150100270f;
+    cells[47] = 64'h000000201c0e21d6;
+    cells[48] = 64'h000000decfb009de;
+    cells[49] = 64'h0000000211111fe1;
+    cells[50] = 64'h0000006ff0e030f1;
+    cells[51] = 64'h00000010bdb005de;
+    cells[52] = 64'h000000c3fe1c3c0d;
+    cells[53] = 64'h00000020ee0e1adf;
+    cells[54] = 64'h00000011f0fef344;
+    cells[55] = 64'h0000001904bffd30;
+    cells[56] = 64'h0000003cde0105f4;
+    cells[57] = 64'h000000cf112b1000;
+    cells[58] = 64'h000000d2109d54f3;
+    cells[59] = 64'h000000e05ccf1220;
+    cells[60] = 64'h0000005fee001302;
+    cells[61] = 64'h00000043db11160e;
+    cells[62] = 64'h000000133ff24b4f;
+    cells[63] = 64'h0000000106d1c402;
+  end
+  assign data = cells[read__addr];
+  assign address = read__addr;
+  assign read__data = data;
+endmodule
+
+module \lmu_kws105_eighth.memory_weights4.bank16 (read__addr, data);
+  wire [5:0] address;
+  output [63:0] data;
+  wire [63:0] data;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
+  wire [63:0] read__data;
+  reg [63:0] cells [63:0];
   initial begin
     cells[0] = 64'h000000e1bcff05ed;
     cells[1] = 64'h0000003b1e1e02fd;
@@ -4958,212 +5373,336 @@ module \lmu_kws105_eighth.memory_weights4.bank4 (read__addr, data);
     cells[61] = 64'h110ef2e1fbdbfc14;
     cells[62] = 64'hb12221f91f10020f;
     cells[63] = 64'h2ef11013022f3ede;
-    cells[64] = 64'hfe101fd1e32d051d;
-    cells[65] = 64'h03f1fd2a1130feff;
-    cells[66] = 64'hb110000ecdef13dd;
-    cells[67] = 64'hd20101044f1019f1;
-    cells[68] = 64'hff1e2fe20031d0de;
-    cells[69] = 64'h01fefd020ed0afe1;
-    cells[70] = 64'h1ee001100ed1e30e;
-    cells[71] = 64'haedf0e0d329fd31b;
-    cells[72] = 64'h710ee300f0be2f00;
-    cells[73] = 64'h2df0f10fffd0e11e;
-    cells[74] = 64'h103f0025efde0adf;
-    cells[75] = 64'hcee0ef00cfccf3af;
-    cells[76] = 64'h2f0fedf30a4ef7e0;
-    cells[77] = 64'he2ff0ee310901a91;
-    cells[78] = 64'hfcb070041d5fef0d;
-    cells[79] = 64'he1de39310ef0e50f;
-    cells[80] = 64'h0cff0f20cefff3f1;
-    cells[81] = 64'h0f10201d0fd3c0fc;
-    cells[82] = 64'hcdc0304afe90f501;
-    cells[83] = 64'he42d02404f73e40c;
-    cells[84] = 64'hf0121f0f10120e3e;
-    cells[85] = 64'h7e1311f7a26d01f0;
-    cells[86] = 64'h12efff2c3ec11111;
-    cells[87] = 64'hdae2df1f41aff33f;
-    cells[88] = 64'hcd1e43c5ee02d3dd;
-    cells[89] = 64'h12cffcefef2f0fea;
-    cells[90] = 64'hcffe0fd40fcff9e1;
-    cells[91] = 64'hf1000fdfffbefeee;
-    cells[92] = 64'h02202010c11ee1ec;
-    cells[93] = 64'he0002e10e1922d22;
-    cells[94] = 64'hf102ff2ef902f412;
-    cells[95] = 64'h40f0f0f5e13c04ce;
-    cells[96] = 64'he1102ce5ed011402;
-    cells[97] = 64'h43eff0f1fc0ffcfd;
-    cells[98] = 64'hfd011e23cd0d1b12;
-    cells[99] = 64'h300e2220ef9e03ee;
-    cells[100] = 64'h40f0c20d01fc2ee2;
-    cells[101] = 64'h3cfff0f2edec1cc3;
-    cells[102] = 64'hdf401fcce1fee3f4;
-    cells[103] = 64'h1d0130fa3fcf1de0;
-    cells[104] = 64'hf2d00d691f674252;
-    cells[105] = 64'hef202eb1ff702ff0;
-    cells[106] = 64'h1e00f2e4ffdefeef;
-    cells[107] = 64'h0ff0012000a00100;
-    cells[108] = 64'h10001f0ff01e0df0;
-    cells[109] = 64'h01000f001030ff00;
-    cells[110] = 64'h19b100197fffdd3d;
-    cells[111] = 64'he420fee7017f1b0f;
-    cells[112] = 64'h231ffff6df2121f1;
-    cells[113] = 64'h0dff011d0fd1f500;
-    cells[114] = 64'hf20f0020f02010ff;
-    cells[115] = 64'hf1000f0100301ee1;
-    cells[116] = 64'h1cef0ff5cebee1a5;
-    cells[117] = 64'h0f0f2ffc21d0f31f;
-    cells[118] = 64'hf41fff1e22e01c1f;
-    cells[119] = 64'h0000f11111200f00;
-    cells[120] = 64'h1f0001fe1f11031f;
-    cells[121] = 64'h20f000001011010f;
-    cells[122] = 64'he2011f03edd1ff12;
-    cells[123] = 64'hf100102e12f0f0ff;
-    cells[124] = 64'h1ef0f20e01601200;
-    cells[125] = 64'h0000f1f1ffe10200;
-    cells[126] = 64'h01100f10f1cf0e00;
-    cells[127] = 64'h0f000f0fff300010;
-    cells[128] = 64'hd432f2fe6f032475;
-    cells[129] = 64'hf0e02f13e300f3ff;
-    cells[130] = 64'hf10f0011d11f00dd;
-    cells[131] = 64'h0110f00f1e400d00;
-    cells[132] = 64'h0f00f00f000000ff;
-    cells[133] = 64'h0f00000100df02ff;
-    cells[134] = 64'h4100213034104125;
-    cells[135] = 64'h1110f10f1f41f1fe;
-    cells[136] = 64'hdf0001f1ee0ffc1e;
-    cells[137] = 64'h0000010101ff1211;
-    cells[138] = 64'h0f00f1ff0020f30f;
-    cells[139] = 64'hfe00f0fff01febf0;
-    cells[140] = 64'hff0501201efaf1b1;
-    cells[141] = 64'he3001f101fffff00;
-    cells[142] = 64'h111f020f1f120c20;
-    cells[143] = 64'h1f10010100f10500;
-    cells[144] = 64'h010f0e1100f10110;
-    cells[145] = 64'h00ef0f0012211e01;
-    cells[146] = 64'hd2e0ef222dc2dfdf;
-    cells[147] = 64'hd240f3f0f20e0c11;
-    cells[148] = 64'h1f001eeff1202300;
-    cells[149] = 64'h1ff0ffffff111500;
-    cells[150] = 64'hf000110100100f10;
-    cells[151] = 64'h10010101f2f00cf0;
-    cells[152] = 64'hcf3b2ef7d09edfb3;
-    cells[153] = 64'he1e0ef1af300001f;
-    cells[154] = 64'h2001010f10631f10;
-    cells[155] = 64'h1e0010f20ed01c00;
-    cells[156] = 64'hee01101fffe01100;
-    cells[157] = 64'h11f0f00101412220;
-    cells[158] = 64'hc0acf0deeae979e7;
-    cells[159] = 64'hed507f1f21932100;
-    cells[160] = 64'h1ce1dd2ef363a31d;
-    cells[161] = 64'h11c1c1ff0d6d2ff1;
-    cells[162] = 64'hf2201f1ff1e0fd00;
-    cells[163] = 64'h00302e023203c52f;
-    cells[164] = 64'h026cf114c312026f;
-    cells[165] = 64'hc10d2ddc015ffe4b;
-    cells[166] = 64'hf47f1edeed01fb10;
-    cells[167] = 64'h0390bbf031d4001e;
-    cells[168] = 64'hd342dcfd2f3fce0e;
-    cells[169] = 64'hee2dd30fdedfc103;
-    cells[170] = 64'h0dce0fdfe1f0d1df;
-    cells[171] = 64'h00723e1d15d1ee2e;
-    cells[172] = 64'h117f1fecfff1e0f0;
-    cells[173] = 64'h269c16f1d3bbe23a;
-    cells[174] = 64'hf1cf00d1e2e01242;
-    cells[175] = 64'h0201edeffde0e03f;
-    cells[176] = 64'h2430fec0212cff0e;
-    cells[177] = 64'h047fddef72f0f150;
-    cells[178] = 64'hfbf101fe00c0edd0;
-    cells[179] = 64'hf4e1fbde0f011e1f;
-    cells[180] = 64'hfdfd2df12091003f;
-    cells[181] = 64'h21d32de123f0fb0f;
-    cells[182] = 64'h2edff0d1b3eb2fee;
-    cells[183] = 64'h093e011fc10ef1d1;
-    cells[184] = 64'he1201de0e3fe40d0;
-    cells[185] = 64'hdb32cdcd00f30e0f;
-    cells[186] = 64'h2ada92f0d1f01220;
-    cells[187] = 64'h0daf1302fe9f0fe4;
-    cells[188] = 64'h0a722dee0f1fffed;
-    cells[189] = 64'he4f00b20e16e2000;
-    cells[190] = 64'h371f3cdcb00190e0;
-    cells[191] = 64'hffaf33b0f29dfed1;
-    cells[192] = 64'h1a22f2e10c301451;
-    cells[193] = 64'hf0e0f110f02feee0;
-    cells[194] = 64'h0dfffdf211e12fd0;
-    cells[195] = 64'hf71b1fcf5eddf010;
-    cells[196] = 64'h0f01dd1e221fe0af;
-    cells[197] = 64'h0b010d01d010fdaf;
-    cells[198] = 64'h0e3b26102fadd0e4;
-    cells[199] = 64'hf1eafc0ccee0f23e;
-    cells[200] = 64'h09939fded0031131;
-    cells[201] = 64'he29d24f32f0b04ce;
-    cells[202] = 64'h192cf0cc30cd1f11;
-    cells[203] = 64'he1d951d9d32ddbcb;
-    cells[204] = 64'hfee0021e1002deef;
-    cells[205] = 64'h14e01f1eef3c1daf;
-    cells[206] = 64'hf73e00f11003ff21;
-    cells[207] = 64'hf57e200bbf0c1c9e;
-    cells[208] = 64'h0c30de1e0e02efff;
-    cells[209] = 64'h3dbe0e20f2100f1d;
-    cells[210] = 64'hf2400311fcbfe1d2;
-    cells[211] = 64'hfc0edd0ee7dd2f21;
-    cells[212] = 64'h3fe12effe4f1e01c;
-    cells[213] = 64'h0204fff040fe0f4e;
-    cells[214] = 64'hf290df0fb55ddf1d;
-    cells[215] = 64'h12ecee1e2000f2c0;
-    cells[216] = 64'h1601ff1111e010d1;
-    cells[217] = 64'h1b0a012f220fe1be;
-    cells[218] = 64'hf53eff51e13f00df;
-    cells[219] = 64'h0c3f103ed02f1fdf;
-    cells[220] = 64'h0c0d1102242b100e;
-    cells[221] = 64'h0b1e22110e00f1af;
-    cells[222] = 64'h110cfbef3410debd;
-    cells[223] = 64'h152030e0f0f00130;
-    cells[224] = 64'hedf0ff1d4ff0ffe0;
-    cells[225] = 64'h1dc0da2cd220b0ec;
-    cells[226] = 64'h1b9f42bf02bf5039;
-    cells[227] = 64'h00f1bee11131f1f1;
-    cells[228] = 64'h0c7f1f0ce1b00fde;
-    cells[229] = 64'hffe1fd0f02310000;
-    cells[230] = 64'h03b1000200010011;
-    cells[231] = 64'h111f11000ffe0f00;
-    cells[232] = 64'h00f1f01ff010f00f;
-    cells[233] = 64'h10df0001f103002f;
-    cells[234] = 64'hde93cdeb240f1ed1;
-    cells[235] = 64'h0523311f221ff0f0;
-    cells[236] = 64'h1e1f0003eee0f1ff;
-    cells[237] = 64'h0f0fdfe00ff10020;
-    cells[238] = 64'h01200001001f1010;
-    cells[239] = 64'h0d2ff0010ff100f0;
-    cells[240] = 64'hfcdeffd2d0de00bd;
-    cells[241] = 64'h0311dff1001f1111;
-    cells[242] = 64'h02f1111f101ff111;
-    cells[243] = 64'h0def2100000000e0;
-    cells[244] = 64'h02210111f0001011;
-    cells[245] = 64'h0121f0ff0001f010;
-    cells[246] = 64'h4fecde02b30d021b;
-    cells[247] = 64'hf22f5310000000ff;
-    cells[248] = 64'hf023001021141fe2;
-    cells[249] = 64'h00f0ef00f01f1000;
-    cells[250] = 64'hf210120ff000f111;
-    cells[251] = 64'h0ef2010f10020f00;
-    cells[252] = 64'h0f0124051e015215;
-    cells[253] = 64'h05203000214f0f00;
-    cells[254] = 64'h000fff1d11d0efee;
-    cells[255] = 64'h0def010100f21100;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
   assign read__data = data;
 endmodule
 
-module \lmu_kws105_eighth.memory_weights4.bank5 (read__addr, data);
-  wire [7:0] address;
+module \lmu_kws105_eighth.memory_weights4.bank17 (read__addr, data);
+  wire [5:0] address;
   output [63:0] data;
   wire [63:0] data;
-  input [7:0] read__addr;
-  wire [7:0] read__addr;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
   wire [63:0] read__data;
-  reg [63:0] cells [255:0];
+  reg [63:0] cells [63:0];
+  initial begin
+    cells[0] = 64'hfe101fd1e32d051d;
+    cells[1] = 64'h03f1fd2a1130feff;
+    cells[2] = 64'hb110000ecdef13dd;
+    cells[3] = 64'hd20101044f1019f1;
+    cells[4] = 64'hff1e2fe20031d0de;
+    cells[5] = 64'h01fefd020ed0afe1;
+    cells[6] = 64'h1ee001100ed1e30e;
+    cells[7] = 64'haedf0e0d329fd31b;
+    cells[8] = 64'h710ee300f0be2f00;
+    cells[9] = 64'h2df0f10fffd0e11e;
+    cells[10] = 64'h103f0025efde0adf;
+    cells[11] = 64'hcee0ef00cfccf3af;
+    cells[12] = 64'h2f0fedf30a4ef7e0;
+    cells[13] = 64'he2ff0ee310901a91;
+    cells[14] = 64'hfcb070041d5fef0d;
+    cells[15] = 64'he1de39310ef0e50f;
+    cells[16] = 64'h0cff0f20cefff3f1;
+    cells[17] = 64'h0f10201d0fd3c0fc;
+    cells[18] = 64'hcdc0304afe90f501;
+    cells[19] = 64'he42d02404f73e40c;
+    cells[20] = 64'hf0121f0f10120e3e;
+    cells[21] = 64'h7e1311f7a26d01f0;
+    cells[22] = 64'h12efff2c3ec11111;
+    cells[23] = 64'hdae2df1f41aff33f;
+    cells[24] = 64'hcd1e43c5ee02d3dd;
+    cells[25] = 64'h12cffcefef2f0fea;
+    cells[26] = 64'hcffe0fd40fcff9e1;
+    cells[27] = 64'hf1000fdfffbefeee;
+    cells[28] = 64'h02202010c11ee1ec;
+    cells[29] = 64'he0002e10e1922d22;
+    cells[30] = 64'hf102ff2ef902f412;
+    cells[31] = 64'h40f0f0f5e13c04ce;
+    cells[32] = 64'he1102ce5ed011402;
+    cells[33] = 64'h43eff0f1fc0ffcfd;
+    cells[34] = 64'hfd011e23cd0d1b12;
+    cells[35] = 64'h300e2220ef9e03ee;
+    cells[36] = 64'h40f0c20d01fc2ee2;
+    cells[37] = 64'h3cfff0f2edec1cc3;
+    cells[38] = 64'hdf401fcce1fee3f4;
+    cells[39] = 64'h1d0130fa3fcf1de0;
+    cells[40] = 64'hf2d00d691f674252;
+    cells[41] = 64'hef202eb1ff702ff0;
+    cells[42] = 64'h1e00f2e4ffdefeef;
+    cells[43] = 64'h0ff0012000a00100;
+    cells[44] = 64'h10001f0ff01e0df0;
+    cells[45] = 64'h01000f001030ff00;
+    cells[46] = 64'h19b100197fffdd3d;
+    cells[47] = 64'he420fee7017f1b0f;
+    cells[48] = 64'h231ffff6df2121f1;
+    cells[49] = 64'h0dff011d0fd1f500;
+    cells[50] = 64'hf20f0020f02010ff;
+    cells[51] = 64'hf1000f0100301ee1;
+    cells[52] = 64'h1cef0ff5cebee1a5;
+    cells[53] = 64'h0f0f2ffc21d0f31f;
+    cells[54] = 64'hf41fff1e22e01c1f;
+    cells[55] = 64'h0000f11111200f00;
+    cells[56] = 64'h1f0001fe1f11031f;
+    cells[57] = 64'h20f000001011010f;
+    cells[58] = 64'he2011f03edd1ff12;
+    cells[59] = 64'hf100102e12f0f0ff;
+    cells[60] = 64'h1ef0f20e01601200;
+    cells[61] = 64'h0000f1f1ffe10200;
+    cells[62] = 64'h01100f10f1cf0e00;
+    cells[63] = 64'h0f000f0fff300010;
+  end
+  assign data = cells[read__addr];
+  assign address = read__addr;
+  assign read__data = data;
+endmodule
+
+module \lmu_kws105_eighth.memory_weights4.bank18 (read__addr, data);
+  wire [5:0] address;
+  output [63:0] data;
+  wire [63:0] data;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
+  wire [63:0] read__data;
+  reg [63:0] cells [63:0];
+  initial begin
+    cells[0] = 64'hd432f2fe6f032475;
+    cells[1] = 64'hf0e02f13e300f3ff;
+    cells[2] = 64'hf10f0011d11f00dd;
+    cells[3] = 64'h0110f00f1e400d00;
+    cells[4] = 64'h0f00f00f000000ff;
+    cells[5] = 64'h0f00000100df02ff;
+    cells[6] = 64'h4100213034104125;
+    cells[7] = 64'h1110f10f1f41f1fe;
+    cells[8] = 64'hdf0001f1ee0ffc1e;
+    cells[9] = 64'h0000010101ff1211;
+    cells[10] = 64'h0f00f1ff0020f30f;
+    cells[11] = 64'hfe00f0fff01febf0;
+    cells[12] = 64'hff0501201efaf1b1;
+    cells[13] = 64'he3001f101fffff00;
+    cells[14] = 64'h111f020f1f120c20;
+    cells[15] = 64'h1f10010100f10500;
+    cells[16] = 64'h010f0e1100f10110;
+    cells[17] = 64'h00ef0f0012211e01;
+    cells[18] = 64'hd2e0ef222dc2dfdf;
+    cells[19] = 64'hd240f3f0f20e0c11;
+    cells[20] = 64'h1f001eeff1202300;
+    cells[21] = 64'h1ff0ffffff111500;
+    cells[22] = 64'hf000110100100f10;
+    cells[23] = 64'h10010101f2f00cf0;
+    cells[24] = 64'hcf3b2ef7d09edfb3;
+    cells[25] = 64'he1e0ef1af300001f;
+    cells[26] = 64'h2001010f10631f10;
+    cells[27] = 64'h1e0010f20ed01c00;
+    cells[28] = 64'hee01101fffe01100;
+    cells[29] = 64'h11f0f00101412220;
+    cells[30] = 64'hc0acf0deeae979e7;
+    cells[31] = 64'hed507f1f21932100;
+    cells[32] = 64'h1ce1dd2ef363a31d;
+    cells[33] = 64'h11c1c1ff0d6d2ff1;
+    cells[34] = 64'hf2201f1ff1e0fd00;
+    cells[35] = 64'h00302e023203c52f;
+    cells[36] = 64'h026cf114c312026f;
+    cells[37] = 64'hc10d2ddc015ffe4b;
+    cells[38] = 64'hf47f1edeed01fb10;
+    cells[39] = 64'h0390bbf031d4001e;
+    cells[40] = 64'hd342dcfd2f3fce0e;
+    cells[41] = 64'hee2dd30fdedfc103;
+    cells[42] = 64'h0dce0fdfe1f0d1df;
+    cells[43] = 64'h00723e1d15d1ee2e;
+    cells[44] = 64'h117f1fecfff1e0f0;
+    cells[45] = 64'h269c16f1d3bbe23a;
+    cells[46] = 64'hf1cf00d1e2e01242;
+    cells[47] = 64'h0201edeffde0e03f;
+    cells[48] = 64'h2430fec0212cff0e;
+    cells[49] = 64'h047fddef72f0f150;
+    cells[50] = 64'hfbf101fe00c0edd0;
+    cells[51] = 64'hf4e1fbde0f011e1f;
+    cells[52] = 64'hfdfd2df12091003f;
+    cells[53] = 64'h21d32de123f0fb0f;
+    cells[54] = 64'h2edff0d1b3eb2fee;
+    cells[55] = 64'h093e011fc10ef1d1;
+    cells[56] = 64'he1201de0e3fe40d0;
+    cells[57] = 64'hdb32cdcd00f30e0f;
+    cells[58] = 64'h2ada92f0d1f01220;
+    cells[59] = 64'h0daf1302fe9f0fe4;
+    cells[60] = 64'h0a722dee0f1fffed;
+    cells[61] = 64'he4f00b20e16e2000;
+    cells[62] = 64'h371f3cdcb00190e0;
+    cells[63] = 64'hffaf33b0f29dfed1;
+  end
+  assign data = cells[read__addr];
+  assign address = read__addr;
+  assign read__data = data;
+endmodule
+
+module \lmu_kws105_eighth.memory_weights4.bank19 (read__addr, data);
+  wire [5:0] address;
+  output [63:0] data;
+  wire [63:0] data;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
+  wire [63:0] read__data;
+  reg [63:0] cells [63:0];
+  initial begin
+    cells[0] = 64'h1a22f2e10c301451;
+    cells[1] = 64'hf0e0f110f02feee0;
+    cells[2] = 64'h0dfffdf211e12fd0;
+    cells[3] = 64'hf71b1fcf5eddf010;
+    cells[4] = 64'h0f01dd1e221fe0af;
+    cells[5] = 64'h0b010d01d010fdaf;
+    cells[6] = 64'h0e3b26102fadd0e4;
+    cells[7] = 64'hf1eafc0ccee0f23e;
+    cells[8] = 64'h09939fded0031131;
+    cells[9] = 64'he29d24f32f0b04ce;
+    cells[10] = 64'h192cf0cc30cd1f11;
+    cells[11] = 64'he1d951d9d32ddbcb;
+    cells[12] = 64'hfee0021e1002deef;
+    cells[13] = 64'h14e01f1eef3c1daf;
+    cells[14] = 64'hf73e00f11003ff21;
+    cells[15] = 64'hf57e200bbf0c1c9e;
+    cells[16] = 64'h0c30de1e0e02efff;
+    cells[17] = 64'h3dbe0e20f2100f1d;
+    cells[18] = 64'hf2400311fcbfe1d2;
+    cells[19] = 64'hfc0edd0ee7dd2f21;
+    cells[20] = 64'h3fe12effe4f1e01c;
+    cells[21] = 64'h0204fff040fe0f4e;
+    cells[22] = 64'hf290df0fb55ddf1d;
+    cells[23] = 64'h12ecee1e2000f2c0;
+    cells[24] = 64'h1601ff1111e010d1;
+    cells[25] = 64'h1b0a012f220fe1be;
+    cells[26] = 64'hf53eff51e13f00df;
+    cells[27] = 64'h0c3f103ed02f1fdf;
+    cells[28] = 64'h0c0d1102242b100e;
+    cells[29] = 64'h0b1e22110e00f1af;
+    cells[30] = 64'h110cfbef3410debd;
+    cells[31] = 64'h152030e0f0f00130;
+    cells[32] = 64'hedf0ff1d4ff0ffe0;
+    cells[33] = 64'h1dc0da2cd220b0ec;
+    cells[34] = 64'h1b9f42bf02bf5039;
+    cells[35] = 64'h00f1bee11131f1f1;
+    cells[36] = 64'h0c7f1f0ce1b00fde;
+    cells[37] = 64'hffe1fd0f02310000;
+    cells[38] = 64'h03b1000200010011;
+    cells[39] = 64'h111f11000ffe0f00;
+    cells[40] = 64'h00f1f01ff010f00f;
+    cells[41] = 64'h10df0001f103002f;
+    cells[42] = 64'hde93cdeb240f1ed1;
+    cells[43] = 64'h0523311f221ff0f0;
+    cells[44] = 64'h1e1f0003eee0f1ff;
+    cells[45] = 64'h0f0fdfe00ff10020;
+    cells[46] = 64'h01200001001f1010;
+    cells[47] = 64'h0d2ff0010ff100f0;
+    cells[48] = 64'hfcdeffd2d0de00bd;
+    cells[49] = 64'h0311dff1001f1111;
+    cells[50] = 64'h02f1111f101ff111;
+    cells[51] = 64'h0def2100000000e0;
+    cells[52] = 64'h02210111f0001011;
+    cells[53] = 64'h0121f0ff0001f010;
+    cells[54] = 64'h4fecde02b30d021b;
+    cells[55] = 64'hf22f5310000000ff;
+    cells[56] = 64'hf023001021141fe2;
+    cells[57] = 64'h00f0ef00f01f1000;
+    cells[58] = 64'hf210120ff000f111;
+    cells[59] = 64'h0ef2010f10020f00;
+    cells[60] = 64'h0f0124051e015215;
+    cells[61] = 64'h05203000214f0f00;
+    cells[62] = 64'h000fff1d11d0efee;
+    cells[63] = 64'h0def010100f21100;
+  end
+  assign data = cells[read__addr];
+  assign address = read__addr;
+  assign read__data = data;
+endmodule
+
+module \lmu_kws105_eighth.memory_weights4.bank2 (read__addr, data);
+  wire [5:0] address;
+  output [63:0] data;
+  wire [63:0] data;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
+  wire [63:0] read__data;
+  reg [63:0] cells [63:0];
+  initial begin
+    cells[0] = 64'h1fff001010100d0f;
+    cells[1] = 64'he02a0d301f30f100;
+    cells[2] = 64'hf00e0110ff1f0213;
+    cells[3] = 64'h53f323e0f1d02efe;
+    cells[4] = 64'he11cdbf0e1f0d101;
+    cells[5] = 64'h9eff0120e12b0124;
+    cells[6] = 64'h00e200e100020f0f;
+    cells[7] = 64'h021c1e1e10000ff0;
+    cells[8] = 64'h213e0f2f011d0111;
+    cells[9] = 64'h1d03f101ed15f1f0;
+    cells[10] = 64'hd4101b0ff0ef2e33;
+    cells[11] = 64'he220003f12093f11;
+    cells[12] = 64'hf5070f2fc1feff30;
+    cells[13] = 64'h104cef00c1402210;
+    cells[14] = 64'h291beffeef1701c1;
+    cells[15] = 64'hfdbecb1ffd2101b3;
+    cells[16] = 64'h1102ee001f0be0d1;
+    cells[17] = 64'h112f1e00fd0c1011;
+    cells[18] = 64'h032f70001dfd0012;
+    cells[19] = 64'hfd1f7f00f2f6fe11;
+    cells[20] = 64'h0fdf2f1004e740a1;
+    cells[21] = 64'h1dcef30121f621bd;
+    cells[22] = 64'h1b1cff1221f1f0ce;
+    cells[23] = 64'h012dfef2001fe0ef;
+    cells[24] = 64'h1710fff20fe0cf20;
+    cells[25] = 64'h07000fff1010cf2f;
+    cells[26] = 64'he7e1f01f10d0e040;
+    cells[27] = 64'hf6e1110202d0f11f;
+    cells[28] = 64'hfd1001f112fff00f;
+    cells[29] = 64'h0e2011f1122fb16e;
+    cells[30] = 64'hff3f10ff2100bf5e;
+    cells[31] = 64'hf00f1fff03ed003e;
+    cells[32] = 64'h00e00eff131e3f2d;
+    cells[33] = 64'h0d00ed1ff130722e;
+    cells[34] = 64'h1f01ff0efe0e70f0;
+    cells[35] = 64'h1ff10010e0305010;
+    cells[36] = 64'h10f10f10fe3f20f0;
+    cells[37] = 64'h02f00e11f1010020;
+    cells[38] = 64'h12f00c00ed1e00e1;
+    cells[39] = 64'h111000f20f1f0111;
+    cells[40] = 64'h01011101ffffef10;
+    cells[41] = 64'h1f0f1d01eef10101;
+    cells[42] = 64'h1011ff0f00f1ff31;
+    cells[43] = 64'hf0021011f0fff001;
+    cells[44] = 64'h11000f00f0010010;
+    cells[45] = 64'h0e11f0010ff0f0e1;
+    cells[46] = 64'hfdf000f00fe10030;
+    cells[47] = 64'h1ff112101f110010;
+    cells[48] = 64'h0f01021110000010;
+    cells[49] = 64'h100f0f1001e11f01;
+    cells[50] = 64'h0cf0011000020fd0;
+    cells[51] = 64'h03f30c1fd011f00f;
+    cells[52] = 64'h12f0f0f001f11000;
+    cells[53] = 64'h0bdf13ff0213e0ef;
+    cells[54] = 64'h1ff00101cf1de00d;
+    cells[55] = 64'he430ce03f2be0020;
+    cells[56] = 64'he03111fd2172f242;
+    cells[57] = 64'h2ee120effd30f310;
+    cells[58] = 64'hfe1f010010021f00;
+    cells[59] = 64'he341262120ee0fe1;
+    cells[60] = 64'h0011ec01100e0eef;
+    cells[61] = 64'h2ef1cbffe101022f;
+    cells[62] = 64'he1e0054ef1fe0f23;
+    cells[63] = 64'he00021f30f2d0011;
+  end
+  assign data = cells[read__addr];
+  assign address = read__addr;
+  assign read__data = data;
+endmodule
+
+module \lmu_kws105_eighth.memory_weights4.bank20 (read__addr, data);
+  wire [5:0] address;
+  output [63:0] data;
+  wire [63:0] data;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
+  wire [63:0] read__data;
+  reg [63:0] cells [63:0];
   initial begin
     cells[0] = 64'h0e0f100f0001f010;
     cells[1] = 64'h00f000ff1f000010;
@@ -5229,212 +5768,257 @@ module \lmu_kws105_eighth.memory_weights4.bank5 (read__addr, data);
     cells[61] = 64'h010213f120ce092d;
     cells[62] = 64'he0312ff0d02fff05;
     cells[63] = 64'h21fd3fdeff0f0921;
-    cells[64] = 64'hdef0222220fd0c22;
-    cells[65] = 64'hff0f0c02e50ddfef;
-    cells[66] = 64'hf200d1e1f01e0e3e;
-    cells[67] = 64'h011fc9ad9110d2d2;
-    cells[68] = 64'hffd1102011335ce4;
-    cells[69] = 64'h21de02cc7fb4496a;
-    cells[70] = 64'h02dfecfbfa37daf2;
-    cells[71] = 64'hf2be039a0d02d911;
-    cells[72] = 64'hf301f0e010dffb1c;
-    cells[73] = 64'hf20fe2cdb113fc1f;
-    cells[74] = 64'h10ff202f10520f1f;
-    cells[75] = 64'hd2eedbee120f3ef3;
-    cells[76] = 64'h0d003d1f030e2f12;
-    cells[77] = 64'h00fef101df3c42db;
-    cells[78] = 64'h200f2ff22fce11f0;
-    cells[79] = 64'hec0e1eefe2342b31;
-    cells[80] = 64'h00eed3e12ef30ef1;
-    cells[81] = 64'hc01f11e0fee0ea0f;
-    cells[82] = 64'hef00020dcee01fdc;
-    cells[83] = 64'h2effd01dcf2e00ea;
-    cells[84] = 64'hff00f0202d4f9f1e;
-    cells[85] = 64'h3df00d1ffff90fe0;
-    cells[86] = 64'h0f0ffc1202c43efa;
-    cells[87] = 64'he3f1f01e21f2c0d1;
-    cells[88] = 64'h2cdf1fd111ee1fae;
-    cells[89] = 64'h11f0ffeec3fccffc;
-    cells[90] = 64'h2fbfdf00911c20e1;
-    cells[91] = 64'h0100f323504e0201;
-    cells[92] = 64'h10ef1c302e4c0d2f;
-    cells[93] = 64'hf1efc09fe0cd21be;
-    cells[94] = 64'h21e0ea131a03913f;
-    cells[95] = 64'h0010ffc00b21d0ed;
-    cells[96] = 64'hf21009c5b7fd31e4;
-    cells[97] = 64'h02f1e101ff01f00c;
-    cells[98] = 64'h11f0f21e1f01001e;
-    cells[99] = 64'h00f0000010100102;
-    cells[100] = 64'h001001110f10f111;
-    cells[101] = 64'h0f00000f00ff1000;
-    cells[102] = 64'hd1fe2efebb01e9ce;
-    cells[103] = 64'hf1ffe112020f03ce;
-    cells[104] = 64'h0f12022031000222;
-    cells[105] = 64'h10002f0f0f1f1e21;
-    cells[106] = 64'h00000000010f0001;
-    cells[107] = 64'h0111ff001ef1f020;
-    cells[108] = 64'hdc010cccdedef211;
-    cells[109] = 64'h1000210020220013;
-    cells[110] = 64'h220f0221101001ff;
-    cells[111] = 64'hf010f00000ffff00;
-    cells[112] = 64'h01f00111fff01f1e;
-    cells[113] = 64'h0100010011110000;
-    cells[114] = 64'h2ce01b1ebf1b12b2;
-    cells[115] = 64'hf220000fe100df3f;
-    cells[116] = 64'hf100f20330011f3d;
-    cells[117] = 64'h1fd0000110f110f0;
-    cells[118] = 64'h002001f1ff11ff10;
-    cells[119] = 64'hf11001f21020fe10;
-    cells[120] = 64'h7c0f2e404f203142;
-    cells[121] = 64'h010f01c0021effef;
-    cells[122] = 64'hc2010001e100dfef;
-    cells[123] = 64'h10f00010f00f0110;
-    cells[124] = 64'h01f0f1f100f1100f;
-    cells[125] = 64'he0f0fff12f01f0ff;
-    cells[126] = 64'h0221151ecd00d5e5;
-    cells[127] = 64'he0f00e22e200f01e;
-    cells[128] = 64'h2fff0ef1f0201e1d;
-    cells[129] = 64'h100100e01fff10f0;
-    cells[130] = 64'hff00102010e10f00;
-    cells[131] = 64'hff0f1f11f0101010;
-    cells[132] = 64'h040110d3e235260f;
-    cells[133] = 64'h001111f3f0f100f4;
-    cells[134] = 64'hff2ff00f10f1ffff;
-    cells[135] = 64'h00f001010010001f;
-    cells[136] = 64'hff0011f000fefff0;
-    cells[137] = 64'h0e21001f0e01ff10;
-    cells[138] = 64'he701060210f27ede;
-    cells[139] = 64'hff010f15d1410021;
-    cells[140] = 64'h2e100eff00f0c111;
-    cells[141] = 64'h00100f0d11e000f0;
-    cells[142] = 64'hff00ff210110011f;
-    cells[143] = 64'h1ff00e000111f010;
-    cells[144] = 64'hf01f47f3290c30e2;
-    cells[145] = 64'h1f0f20f232201101;
-    cells[146] = 64'h11f1ed0d24c2ef0e;
-    cells[147] = 64'he001f010f0010f0f;
-    cells[148] = 64'h0f1f0010001fe010;
-    cells[149] = 64'h10e000f0000f1ffe;
-    cells[150] = 64'hffae99fd30c0d0dc;
-    cells[151] = 64'h0030b2ef1f51f0f5;
-    cells[152] = 64'hf1327311f1ec1201;
-    cells[153] = 64'h00a0201ff0f2000e;
-    cells[154] = 64'hf1f000fe000df112;
-    cells[155] = 64'hf0201ff3201f001d;
-    cells[156] = 64'h00c1e04e249eb200;
-    cells[157] = 64'hf1dfdf4270907b00;
-    cells[158] = 64'h061e11bfe010e0df;
-    cells[159] = 64'he5fee0d4d0dc6e0d;
-    cells[160] = 64'h0cc0fff040feefa2;
-    cells[161] = 64'h1303e1d2114f1d0d;
-    cells[162] = 64'hb3efde9c20fbfe2d;
-    cells[163] = 64'h15e02f41f0019100;
-    cells[164] = 64'h1511f1d2cda5ed2e;
-    cells[165] = 64'h1201ccb142ece901;
-    cells[166] = 64'he2df22223109f230;
-    cells[167] = 64'hefff3d14f00f2f20;
-    cells[168] = 64'h0e00f2dcdbe09fe3;
-    cells[169] = 64'h13ea3e31e0dae122;
-    cells[170] = 64'hdf003d60000afe0f;
-    cells[171] = 64'h07ee0b2fd1dd12e0;
-    cells[172] = 64'he3cfed90fe133f12;
-    cells[173] = 64'hf11e11effdcde1e0;
-    cells[174] = 64'hf30d5dddec1ccef2;
-    cells[175] = 64'h0ee31032fb4f1f12;
-    cells[176] = 64'heeea043ef25e92ce;
-    cells[177] = 64'hc1cdfef034ffdf10;
-    cells[178] = 64'h10fd0e43d0c3ef04;
-    cells[179] = 64'hf10d201c2d2d20cd;
-    cells[180] = 64'hff1312e2feb4303f;
-    cells[181] = 64'hf1e2d1e030a5e122;
-    cells[182] = 64'h11e3e57cecde1eee;
-    cells[183] = 64'h0e02e9c721f3110b;
-    cells[184] = 64'hfecf72191f2cff3d;
-    cells[185] = 64'h0fee1f2ff134eb00;
-    cells[186] = 64'hf900ed19f02032fe;
-    cells[187] = 64'h31edfd90fec2fe0f;
-    cells[188] = 64'heec33e1d010cd001;
-    cells[189] = 64'hdc010ac0dee00fbe;
-    cells[190] = 64'hf1f4fd32fe6c9b0b;
-    cells[191] = 64'hfac002993fde73dc;
-    cells[192] = 64'hdbe02572e109b01d;
-    cells[193] = 64'h0f04007f0e409dff;
-    cells[194] = 64'h720c11e3fe14511d;
-    cells[195] = 64'h30121156e1363fe1;
-    cells[196] = 64'h0e11221c025bf10f;
-    cells[197] = 64'h11ff10e2c922fee2;
-    cells[198] = 64'h240cd40e1e5fa02e;
-    cells[199] = 64'h0150cf34ad139eff;
-    cells[200] = 64'h0f00fdb6bcd44f01;
-    cells[201] = 64'hddfdbd2c2f4cc1ed;
-    cells[202] = 64'hfaf1fbabe24bc00d;
-    cells[203] = 64'hf6e0ec00e0ae7f2f;
-    cells[204] = 64'h14022020a05b0ff2;
-    cells[205] = 64'hf3ef3bfd0dcdf2f4;
-    cells[206] = 64'hf1f02fe252a63ef3;
-    cells[207] = 64'hffdcbfaeefcfc0e0;
-    cells[208] = 64'hd1fef0edee2993f2;
-    cells[209] = 64'h190fae0cde00f000;
-    cells[210] = 64'hedf5ccdeef4d9dfa;
-    cells[211] = 64'hd9d20e4a1e2f401d;
-    cells[212] = 64'he00ffc5402eff02f;
-    cells[213] = 64'hf4d0ebc0ee79900d;
-    cells[214] = 64'he01d90a1e02dd0d0;
-    cells[215] = 64'h4dfd10be12d6b2f0;
-    cells[216] = 64'h1ee3ec3f0e3c41ef;
-    cells[217] = 64'he4d30dc93f9cebde;
-    cells[218] = 64'he731fb7506dd412e;
-    cells[219] = 64'h0e00ef1f10bb2f2f;
-    cells[220] = 64'h23011c3e1270909f;
-    cells[221] = 64'h11001f5d00011103;
-    cells[222] = 64'hf31f0101f0e04040;
-    cells[223] = 64'h0100f0d30f100f0f;
-    cells[224] = 64'hff011f2100ff200f;
-    cells[225] = 64'hfcf2101e0fe00f21;
-    cells[226] = 64'h2ff09ce4d0efec00;
-    cells[227] = 64'h0301f0a210e19010;
-    cells[228] = 64'h030e323b1022420f;
-    cells[229] = 64'h0f00ef2000f07ff0;
-    cells[230] = 64'hfc1200c20ffee000;
-    cells[231] = 64'he201121f0fffb021;
-    cells[232] = 64'hbfc1f9cf1f5ffeea;
-    cells[233] = 64'h14121014f1f13211;
-    cells[234] = 64'h1120f24101d32012;
-    cells[235] = 64'h0cffe01b1f120f0f;
-    cells[236] = 64'h10000100101ef000;
-    cells[237] = 64'h140201e100edf0f0;
-    cells[238] = 64'hd0eeb20fdddcd311;
-    cells[239] = 64'h20ff00cf00163f01;
-    cells[240] = 64'h1c1110ef311feff0;
-    cells[241] = 64'h00110f33000ed100;
-    cells[242] = 64'h1000001000023f00;
-    cells[243] = 64'hf00f10fdf20040f0;
-    cells[244] = 64'h0232dd13d606101d;
-    cells[245] = 64'h02ff01bb1ee0d000;
-    cells[246] = 64'h02f010e11e0df111;
-    cells[247] = 64'h1d11f022f01341f0;
-    cells[248] = 64'h0c00ff20100320f1;
-    cells[249] = 64'h02feffe00ff0c111;
-    cells[250] = 64'h4d1ec4fe66e42134;
-    cells[251] = 64'h00fff0f2df4ff0ff;
-    cells[252] = 64'hfff01e3feff3ffc0;
-    cells[253] = 64'h0f1e003b2ff00110;
-    cells[254] = 64'hf5000f20001cff10;
-    cells[255] = 64'he0f12fe5f0fe2fe0;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
   assign read__data = data;
 endmodule
 
-module \lmu_kws105_eighth.memory_weights4.bank6 (read__addr, data);
-  wire [6:0] address;
+module \lmu_kws105_eighth.memory_weights4.bank21 (read__addr, data);
+  wire [5:0] address;
   output [63:0] data;
   wire [63:0] data;
-  input [6:0] read__addr;
-  wire [6:0] read__addr;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
   wire [63:0] read__data;
-  reg [63:0] cells [87:0];
+  reg [63:0] cells [63:0];
+  initial begin
+    cells[0] = 64'hdef0222220fd0c22;
+    cells[1] = 64'hff0f0c02e50ddfef;
+    cells[2] = 64'hf200d1e1f01e0e3e;
+    cells[3] = 64'h011fc9ad9110d2d2;
+    cells[4] = 64'hffd1102011335ce4;
+    cells[5] = 64'h21de02cc7fb4496a;
+    cells[6] = 64'h02dfecfbfa37daf2;
+    cells[7] = 64'hf2be039a0d02d911;
+    cells[8] = 64'hf301f0e010dffb1c;
+    cells[9] = 64'hf20fe2cdb113fc1f;
+    cells[10] = 64'h10ff202f10520f1f;
+    cells[11] = 64'hd2eedbee120f3ef3;
+    cells[12] = 64'h0d003d1f030e2f12;
+    cells[13] = 64'h00fef101df3c42db;
+    cells[14] = 64'h200f2ff22fce11f0;
+    cells[15] = 64'hec0e1eefe2342b31;
+    cells[16] = 64'h00eed3e12ef30ef1;
+    cells[17] = 64'hc01f11e0fee0ea0f;
+    cells[18] = 64'hef00020dcee01fdc;
+    cells[19] = 64'h2effd01dcf2e00ea;
+    cells[20] = 64'hff00f0202d4f9f1e;
+    cells[21] = 64'h3df00d1ffff90fe0;
+    cells[22] = 64'h0f0ffc1202c43efa;
+    cells[23] = 64'he3f1f01e21f2c0d1;
+    cells[24] = 64'h2cdf1fd111ee1fae;
+    cells[25] = 64'h11f0ffeec3fccffc;
+    cells[26] = 64'h2fbfdf00911c20e1;
+    cells[27] = 64'h0100f323504e0201;
+    cells[28] = 64'h10ef1c302e4c0d2f;
+    cells[29] = 64'hf1efc09fe0cd21be;
+    cells[30] = 64'h21e0ea131a03913f;
+    cells[31] = 64'h0010ffc00b21d0ed;
+    cells[32] = 64'hf21009c5b7fd31e4;
+    cells[33] = 64'h02f1e101ff01f00c;
+    cells[34] = 64'h11f0f21e1f01001e;
+    cells[35] = 64'h00f0000010100102;
+    cells[36] = 64'h001001110f10f111;
+    cells[37] = 64'h0f00000f00ff1000;
+    cells[38] = 64'hd1fe2efebb01e9ce;
+    cells[39] = 64'hf1ffe112020f03ce;
+    cells[40] = 64'h0f12022031000222;
+    cells[41] = 64'h10002f0f0f1f1e21;
+    cells[42] = 64'h00000000010f0001;
+    cells[43] = 64'h0111ff001ef1f020;
+    cells[44] = 64'hdc010cccdedef211;
+    cells[45] = 64'h1000210020220013;
+    cells[46] = 64'h220f0221101001ff;
+    cells[47] = 64'hf010f00000ffff00;
+    cells[48] = 64'h01f00111fff01f1e;
+    cells[49] = 64'h0100010011110000;
+    cells[50] = 64'h2ce01b1ebf1b12b2;
+    cells[51] = 64'hf220000fe100df3f;
+    cells[52] = 64'hf100f20330011f3d;
+    cells[53] = 64'h1fd0000110f110f0;
+    cells[54] = 64'h002001f1ff11ff10;
+    cells[55] = 64'hf11001f21020fe10;
+    cells[56] = 64'h7c0f2e404f203142;
+    cells[57] = 64'h010f01c0021effef;
+    cells[58] = 64'hc2010001e100dfef;
+    cells[59] = 64'h10f00010f00f0110;
+    cells[60] = 64'h01f0f1f100f1100f;
+    cells[61] = 64'he0f0fff12f01f0ff;
+    cells[62] = 64'h0221151ecd00d5e5;
+    cells[63] = 64'he0f00e22e200f01e;
+  end
+  assign data = cells[read__addr];
+  assign address = read__addr;
+  assign read__data = data;
+endmodule
+
+module \lmu_kws105_eighth.memory_weights4.bank22 (read__addr, data);
+  wire [5:0] address;
+  output [63:0] data;
+  wire [63:0] data;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
+  wire [63:0] read__data;
+  reg [63:0] cells [63:0];
+  initial begin
+    cells[0] = 64'h2fff0ef1f0201e1d;
+    cells[1] = 64'h100100e01fff10f0;
+    cells[2] = 64'hff00102010e10f00;
+    cells[3] = 64'hff0f1f11f0101010;
+    cells[4] = 64'h040110d3e235260f;
+    cells[5] = 64'h001111f3f0f100f4;
+    cells[6] = 64'hff2ff00f10f1ffff;
+    cells[7] = 64'h00f001010010001f;
+    cells[8] = 64'hff0011f000fefff0;
+    cells[9] = 64'h0e21001f0e01ff10;
+    cells[10] = 64'he701060210f27ede;
+    cells[11] = 64'hff010f15d1410021;
+    cells[12] = 64'h2e100eff00f0c111;
+    cells[13] = 64'h00100f0d11e000f0;
+    cells[14] = 64'hff00ff210110011f;
+    cells[15] = 64'h1ff00e000111f010;
+    cells[16] = 64'hf01f47f3290c30e2;
+    cells[17] = 64'h1f0f20f232201101;
+    cells[18] = 64'h11f1ed0d24c2ef0e;
+    cells[19] = 64'he001f010f0010f0f;
+    cells[20] = 64'h0f1f0010001fe010;
+    cells[21] = 64'h10e000f0000f1ffe;
+    cells[22] = 64'hffae99fd30c0d0dc;
+    cells[23] = 64'h0030b2ef1f51f0f5;
+    cells[24] = 64'hf1327311f1ec1201;
+    cells[25] = 64'h00a0201ff0f2000e;
+    cells[26] = 64'hf1f000fe000df112;
+    cells[27] = 64'hf0201ff3201f001d;
+    cells[28] = 64'h00c1e04e249eb200;
+    cells[29] = 64'hf1dfdf4270907b00;
+    cells[30] = 64'h061e11bfe010e0df;
+    cells[31] = 64'he5fee0d4d0dc6e0d;
+    cells[32] = 64'h0cc0fff040feefa2;
+    cells[33] = 64'h1303e1d2114f1d0d;
+    cells[34] = 64'hb3efde9c20fbfe2d;
+    cells[35] = 64'h15e02f41f0019100;
+    cells[36] = 64'h1511f1d2cda5ed2e;
+    cells[37] = 64'h1201ccb142ece901;
+    cells[38] = 64'he2df22223109f230;
+    cells[39] = 64'hefff3d14f00f2f20;
+    cells[40] = 64'h0e00f2dcdbe09fe3;
+    cells[41] = 64'h13ea3e31e0dae122;
+    cells[42] = 64'hdf003d60000afe0f;
+    cells[43] = 64'h07ee0b2fd1dd12e0;
+    cells[44] = 64'he3cfed90fe133f12;
+    cells[45] = 64'hf11e11effdcde1e0;
+    cells[46] = 64'hf30d5dddec1ccef2;
+    cells[47] = 64'h0ee31032fb4f1f12;
+    cells[48] = 64'heeea043ef25e92ce;
+    cells[49] = 64'hc1cdfef034ffdf10;
+    cells[50] = 64'h10fd0e43d0c3ef04;
+    cells[51] = 64'hf10d201c2d2d20cd;
+    cells[52] = 64'hff1312e2feb4303f;
+    cells[53] = 64'hf1e2d1e030a5e122;
+    cells[54] = 64'h11e3e57cecde1eee;
+    cells[55] = 64'h0e02e9c721f3110b;
+    cells[56] = 64'hfecf72191f2cff3d;
+    cells[57] = 64'h0fee1f2ff134eb00;
+    cells[58] = 64'hf900ed19f02032fe;
+    cells[59] = 64'h31edfd90fec2fe0f;
+    cells[60] = 64'heec33e1d010cd001;
+    cells[61] = 64'hdc010ac0dee00fbe;
+    cells[62] = 64'hf1f4fd32fe6c9b0b;
+    cells[63] = 64'hfac002993fde73dc;
+  end
+  assign data = cells[read__addr];
+  assign address = read__addr;
+  assign read__data = data;
+endmodule
+
+module \lmu_kws105_eighth.memory_weights4.bank23 (read__addr, data);
+  wire [5:0] address;
+  output [63:0] data;
+  wire [63:0] data;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
+  wire [63:0] read__data;
+  reg [63:0] cells [63:0];
+  initial begin
+    cells[0] = 64'hdbe02572e109b01d;
+    cells[1] = 64'h0f04007f0e409dff;
+    cells[2] = 64'h720c11e3fe14511d;
+    cells[3] = 64'h30121156e1363fe1;
+    cells[4] = 64'h0e11221c025bf10f;
+    cells[5] = 64'h11ff10e2c922fee2;
+    cells[6] = 64'h240cd40e1e5fa02e;
+    cells[7] = 64'h0150cf34ad139eff;
+    cells[8] = 64'h0f00fdb6bcd44f01;
+    cells[9] = 64'hddfdbd2c2f4cc1ed;
+    cells[10] = 64'hfaf1fbabe24bc00d;
+    cells[11] = 64'hf6e0ec00e0ae7f2f;
+    cells[12] = 64'h14022020a05b0ff2;
+    cells[13] = 64'hf3ef3bfd0dcdf2f4;
+    cells[14] = 64'hf1f02fe252a63ef3;
+    cells[15] = 64'hffdcbfaeefcfc0e0;
+    cells[16] = 64'hd1fef0edee2993f2;
+    cells[17] = 64'h190fae0cde00f000;
+    cells[18] = 64'hedf5ccdeef4d9dfa;
+    cells[19] = 64'hd9d20e4a1e2f401d;
+    cells[20] = 64'he00ffc5402eff02f;
+    cells[21] = 64'hf4d0ebc0ee79900d;
+    cells[22] = 64'he01d90a1e02dd0d0;
+    cells[23] = 64'h4dfd10be12d6b2f0;
+    cells[24] = 64'h1ee3ec3f0e3c41ef;
+    cells[25] = 64'he4d30dc93f9cebde;
+    cells[26] = 64'he731fb7506dd412e;
+    cells[27] = 64'h0e00ef1f10bb2f2f;
+    cells[28] = 64'h23011c3e1270909f;
+    cells[29] = 64'h11001f5d00011103;
+    cells[30] = 64'hf31f0101f0e04040;
+    cells[31] = 64'h0100f0d30f100f0f;
+    cells[32] = 64'hff011f2100ff200f;
+    cells[33] = 64'hfcf2101e0fe00f21;
+    cells[34] = 64'h2ff09ce4d0efec00;
+    cells[35] = 64'h0301f0a210e19010;
+    cells[36] = 64'h030e323b1022420f;
+    cells[37] = 64'h0f00ef2000f07ff0;
+    cells[38] = 64'hfc1200c20ffee000;
+    cells[39] = 64'he201121f0fffb021;
+    cells[40] = 64'hbfc1f9cf1f5ffeea;
+    cells[41] = 64'h14121014f1f13211;
+    cells[42] = 64'h1120f24101d32012;
+    cells[43] = 64'h0cffe01b1f120f0f;
+    cells[44] = 64'h10000100101ef000;
+    cells[45] = 64'h140201e100edf0f0;
+    cells[46] = 64'hd0eeb20fdddcd311;
+    cells[47] = 64'h20ff00cf00163f01;
+    cells[48] = 64'h1c1110ef311feff0;
+    cells[49] = 64'h00110f33000ed100;
+    cells[50] = 64'h1000001000023f00;
+    cells[51] = 64'hf00f10fdf20040f0;
+    cells[52] = 64'h0232dd13d606101d;
+    cells[53] = 64'h02ff01bb1ee0d000;
+    cells[54] = 64'h02f010e11e0df111;
+    cells[55] = 64'h1d11f022f01341f0;
+    cells[56] = 64'h0c00ff20100320f1;
+    cells[57] = 64'h02feffe00ff0c111;
+    cells[58] = 64'h4d1ec4fe66e42134;
+    cells[59] = 64'h00fff0f2df4ff0ff;
+    cells[60] = 64'hfff01e3feff3ffc0;
+    cells[61] = 64'h0f1e003b2ff00110;
+    cells[62] = 64'hf5000f20001cff10;
+    cells[63] = 64'he0f12fe5f0fe2fe0;
+  end
+  assign data = cells[read__addr];
+  assign address = read__addr;
+  assign read__data = data;
+endmodule
+
+module \lmu_kws105_eighth.memory_weights4.bank24 (read__addr, data);
+  wire [5:0] address;
+  output [63:0] data;
+  wire [63:0] data;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
+  wire [63:0] read__data;
+  reg [63:0] cells [63:0];
   initial begin
     cells[0] = 64'h5010ae5e2179e1e9;
     cells[1] = 64'h0ef22f21f1e79002;
@@ -5500,40 +6084,625 @@ module \lmu_kws105_eighth.memory_weights4.bank6 (read__addr, data);
     cells[61] = 64'h000000e1d1d11fc1;
     cells[62] = 64'h00000024afd0e010;
     cells[63] = 64'h000000121fc00b6d;
-    cells[64] = 64'h000000f05ef3bba1;
-    cells[65] = 64'h0000002cf1b24db0;
-    cells[66] = 64'h000000294c0f7a0f;
-    cells[67] = 64'h0000001a00dee133;
-    cells[68] = 64'h000000d53d0f4a10;
-    cells[69] = 64'h000000ed22fe4b6e;
-    cells[70] = 64'h0000001f6e070ed4;
-    cells[71] = 64'h0000004c4eb33bc2;
-    cells[72] = 64'h0000002e931f3bb2;
-    cells[73] = 64'h0000002d9e0444c0;
-    cells[74] = 64'h000000e33e03dba2;
-    cells[75] = 64'h00000013de1ff7e2;
-    cells[76] = 64'h000000e0e2f05d7c;
-    cells[77] = 64'h000000e3402e9ff0;
-    cells[78] = 64'h000000fd2f41c5cc;
-    cells[79] = 64'h00000012003b1d40;
-    cells[80] = 64'h000000dfff11497d;
-    cells[81] = 64'h000000d53f02efb2;
-    cells[82] = 64'h00000023e21e7ce0;
-    cells[83] = 64'h00000027adefe310;
-    cells[84] = 64'h000000ef0f2ef273;
-    cells[85] = 64'h000000ad31c11042;
-    cells[86] = 64'h000000df2ef3c3a1;
-    cells[87] = 64'h000000ff43ea53cb;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
   assign read__data = data;
 endmodule
 
-module \lmu_kws105_eighth.memory_x (clk, rst, read__en, read__addr, write__en, r_data, write__data);
+module \lmu_kws105_eighth.memory_weights4.bank25 (read__addr, data);
+  wire [4:0] address;
+  output [63:0] data;
+  wire [63:0] data;
+  input [4:0] read__addr;
+  wire [4:0] read__addr;
+  wire [63:0] read__data;
+  reg [63:0] cells [23:0];
+  initial begin
+    cells[0] = 64'h000000f05ef3bba1;
+    cells[1] = 64'h0000002cf1b24db0;
+    cells[2] = 64'h000000294c0f7a0f;
+    cells[3] = 64'h0000001a00dee133;
+    cells[4] = 64'h000000d53d0f4a10;
+    cells[5] = 64'h000000ed22fe4b6e;
+    cells[6] = 64'h0000001f6e070ed4;
+    cells[7] = 64'h0000004c4eb33bc2;
+    cells[8] = 64'h0000002e931f3bb2;
+    cells[9] = 64'h0000002d9e0444c0;
+    cells[10] = 64'h000000e33e03dba2;
+    cells[11] = 64'h00000013de1ff7e2;
+    cells[12] = 64'h000000e0e2f05d7c;
+    cells[13] = 64'h000000e3402e9ff0;
+    cells[14] = 64'h000000fd2f41c5cc;
+    cells[15] = 64'h00000012003b1d40;
+    cells[16] = 64'h000000dfff11497d;
+    cells[17] = 64'h000000d53f02efb2;
+    cells[18] = 64'h00000023e21e7ce0;
+    cells[19] = 64'h00000027adefe310;
+    cells[20] = 64'h000000ef0f2ef273;
+    cells[21] = 64'h000000ad31c11042;
+    cells[22] = 64'h000000df2ef3c3a1;
+    cells[23] = 64'h000000ff43ea53cb;
+  end
+  assign data = cells[read__addr];
+  assign address = read__addr;
+  assign read__data = data;
+endmodule
+
+module \lmu_kws105_eighth.memory_weights4.bank3 (read__addr, data);
   wire [5:0] address;
+  output [63:0] data;
+  wire [63:0] data;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
+  wire [63:0] read__data;
+  reg [63:0] cells [63:0];
+  initial begin
+    cells[0] = 64'h0f110f00021fc020;
+    cells[1] = 64'h0130fd0f24003f0e;
+    cells[2] = 64'hd0212ee01cf111e1;
+    cells[3] = 64'h1fd13f101f7f0e11;
+    cells[4] = 64'h3ec110f1f1f01c90;
+    cells[5] = 64'h0001e2f0f092f2d1;
+    cells[6] = 64'h062d3f102200e0f1;
+    cells[7] = 64'hbaf3f24f324c1d1f;
+    cells[8] = 64'h9c94ebc6deeefcf7;
+    cells[9] = 64'hf00f0ce2bbe1f37c;
+    cells[10] = 64'h7f45257dd079f999;
+    cells[11] = 64'h3261aee034b10d94;
+    cells[12] = 64'h091e21f113eb3010;
+    cells[13] = 64'hf0b007e65721c059;
+    cells[14] = 64'h1fa21c3e6b22efdf;
+    cells[15] = 64'hfe507209259f3297;
+    cells[16] = 64'h107f27c7a07ee970;
+    cells[17] = 64'h010feb37ba43394c;
+    cells[18] = 64'hfe0d110fff0100c1;
+    cells[19] = 64'hcdf3e5530ef0fbc3;
+    cells[20] = 64'hde0099f111010cd0;
+    cells[21] = 64'h2151e0ddb5f2077f;
+    cells[22] = 64'hecd2d77edf9bf072;
+    cells[23] = 64'hd0000be4405d09a1;
+    cells[24] = 64'h0dfd00ef1011e1f0;
+    cells[25] = 64'hd402d01ff01c30ef;
+    cells[26] = 64'he1f2ce12d0f00f92;
+    cells[27] = 64'hefcf15100151f2ae;
+    cells[28] = 64'h1ee1321ef00a0061;
+    cells[29] = 64'h2e10fbf110cefd72;
+    cells[30] = 64'h1cff0f00010010ff;
+    cells[31] = 64'h10e2fe0001f00ee0;
+    cells[32] = 64'h0152011f1d501211;
+    cells[33] = 64'h046e12ff1ee1ef73;
+    cells[34] = 64'h11e10e10f0a11cce;
+    cells[35] = 64'hfce000101071f49c;
+    cells[36] = 64'hff00110f01100100;
+    cells[37] = 64'hf110132002f01131;
+    cells[38] = 64'he131eff2102f0d32;
+    cells[39] = 64'h1220fcff101f01ef;
+    cells[40] = 64'hfff00541f2be1212;
+    cells[41] = 64'he0f00101001ffb74;
+    cells[42] = 64'h0c1211000f010010;
+    cells[43] = 64'hf1fff0001efcf120;
+    cells[44] = 64'he00eed21020ef0d1;
+    cells[45] = 64'hf2012f01e1e301a0;
+    cells[46] = 64'h0ffe311dff1cf172;
+    cells[47] = 64'h2ef00f1f00410e61;
+    cells[48] = 64'h2ccc3ef1fedf1295;
+    cells[49] = 64'h2df02d11ec2f13de;
+    cells[50] = 64'hefe00204041fffc2;
+    cells[51] = 64'h3126e411221002ce;
+    cells[52] = 64'hd204070e20021fe1;
+    cells[53] = 64'h02d426fde1d1f1f1;
+    cells[54] = 64'h0307300ccee2f0e1;
+    cells[55] = 64'hd0e5f1129ff0f091;
+    cells[56] = 64'hc0f5e012cf100191;
+    cells[57] = 64'h5f03d101e13f139e;
+    cells[58] = 64'h71f2eb0012f10100;
+    cells[59] = 64'h7f02fc011ee00fe0;
+    cells[60] = 64'h40121f011fe000f1;
+    cells[61] = 64'h20201fe1fdef11d0;
+    cells[62] = 64'h40300ff10f00f0fd;
+    cells[63] = 64'h7f10f0ff12f002b0;
+  end
+  assign data = cells[read__addr];
+  assign address = read__addr;
+  assign read__data = data;
+endmodule
+
+module \lmu_kws105_eighth.memory_weights4.bank4 (read__addr, data);
+  wire [5:0] address;
+  output [63:0] data;
+  wire [63:0] data;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
+  wire [63:0] read__data;
+  reg [63:0] cells [63:0];
+  initial begin
+    cells[0] = 64'h712f1f0102000ff0;
+    cells[1] = 64'h70ffea12d2000f91;
+    cells[2] = 64'h20f10b01dfef1093;
+    cells[3] = 64'h01ef00ffef00f4af;
+    cells[4] = 64'hd00f22f1ff0f0400;
+    cells[5] = 64'h1ff001000030f2fe;
+    cells[6] = 64'h12d2e20201601121;
+    cells[7] = 64'h00f3fd12005f1cce;
+    cells[8] = 64'h00e2fc0100111abe;
+    cells[9] = 64'h02f20b10e0201ef4;
+    cells[10] = 64'h1ee31ef11f001bdf;
+    cells[11] = 64'hfdee2001ff010de3;
+    cells[12] = 64'h0ef03d01ffe1ffd4;
+    cells[13] = 64'hfbf0310f0fc01fb4;
+    cells[14] = 64'hf9e01d1e10e0fcd0;
+    cells[15] = 64'h1d10220111d0fec1;
+    cells[16] = 64'hfc0e210f110f0dd0;
+    cells[17] = 64'h2010020010f10dcf;
+    cells[18] = 64'hff1d020000e00eef;
+    cells[19] = 64'h2f00f10f0fe00f11;
+    cells[20] = 64'h021df0101f010ff2;
+    cells[21] = 64'h11ffd00010f010ee;
+    cells[22] = 64'h041edf0023f11fee;
+    cells[23] = 64'hc3ffe200f02f009e;
+    cells[24] = 64'hf0f1fe0f11100260;
+    cells[25] = 64'h02fed110d3fff7ee;
+    cells[26] = 64'h40f010251dc10cf0;
+    cells[27] = 64'h1e1040fffe201915;
+    cells[28] = 64'hbf1eff20e21003fe;
+    cells[29] = 64'h01f0d0e121e1021f;
+    cells[30] = 64'h0fe20f0f00f002d0;
+    cells[31] = 64'hc0fd220e0feff131;
+    cells[32] = 64'h111ff302f20f3c4d;
+    cells[33] = 64'hfe11ffe102012deb;
+    cells[34] = 64'hc210221cfff0d137;
+    cells[35] = 64'h1ef0df3f001fe012;
+    cells[36] = 64'h0f01f50100f001d0;
+    cells[37] = 64'h200eebf21d000711;
+    cells[38] = 64'hf00e2e0f00c10433;
+    cells[39] = 64'h001126ff041feb00;
+    cells[40] = 64'h1f03dc311f3e114d;
+    cells[41] = 64'h10001d1ffde02100;
+    cells[42] = 64'h1ef2f3020dc0f1b1;
+    cells[43] = 64'h40e91afd262f01e0;
+    cells[44] = 64'h011bf01ad130427d;
+    cells[45] = 64'h0c11f7ff3e10daee;
+    cells[46] = 64'ha324ff2d194edb72;
+    cells[47] = 64'hf010f97cd50e6e6e;
+    cells[48] = 64'hc3922601e050f021;
+    cells[49] = 64'h7f5bfbf1341dd0ee;
+    cells[50] = 64'hec73b20df4d20cdc;
+    cells[51] = 64'h3fe46704fc541039;
+    cells[52] = 64'h32223fa417c9f5c0;
+    cells[53] = 64'haff39d7cf7cbe657;
+    cells[54] = 64'h1af2fb0ee1f0f0c1;
+    cells[55] = 64'h901a35fa1ff0090f;
+    cells[56] = 64'h061ce05eed50795b;
+    cells[57] = 64'h09f1c9f313e27309;
+    cells[58] = 64'hd70177cdfee1bf37;
+    cells[59] = 64'h2f1dd04f0e1feef3;
+    cells[60] = 64'h1f11ff0ff1f001f0;
+    cells[61] = 64'h221dd1010f1f07fe;
+    cells[62] = 64'h011ff003e0c211e2;
+    cells[63] = 64'h0e024002142019e0;
+  end
+  assign data = cells[read__addr];
+  assign address = read__addr;
+  assign read__data = data;
+endmodule
+
+module \lmu_kws105_eighth.memory_weights4.bank5 (read__addr, data);
+  wire [5:0] address;
+  output [63:0] data;
+  wire [63:0] data;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
+  wire [63:0] read__data;
+  reg [63:0] cells [63:0];
+  initial begin
+    cells[0] = 64'h230002def03e1e01;
+    cells[1] = 64'he01ba2310edfee20;
+    cells[2] = 64'h10e0020101f01ee0;
+    cells[3] = 64'h40101e11ff111901;
+    cells[4] = 64'he2021b0f0a301715;
+    cells[5] = 64'hee11e3ff11efe4c2;
+    cells[6] = 64'h430e2d3004014b1c;
+    cells[7] = 64'hf2014c210f214c1d;
+    cells[8] = 64'he2010f0011e0021e;
+    cells[9] = 64'hc00f10ff0eeff12f;
+    cells[10] = 64'h1d1de20dfd001e2b;
+    cells[11] = 64'h03f00d2001f12f1b;
+    cells[12] = 64'hfe02f4d0111fc0f7;
+    cells[13] = 64'h2af1d10ef01fd3f5;
+    cells[14] = 64'h11e02e10f00001c1;
+    cells[15] = 64'h2f2f23010110f61e;
+    cells[16] = 64'h0e2101f40100e2ff;
+    cells[17] = 64'he501000200ff0b4e;
+    cells[18] = 64'h0d0fe1eef21fefe4;
+    cells[19] = 64'h2dffc030f2fff201;
+    cells[20] = 64'hdef1030df5160dff;
+    cells[21] = 64'h4f11f7021603f552;
+    cells[22] = 64'h340fe406fbf00500;
+    cells[23] = 64'h27f0e5f51cf1ff1f;
+    cells[24] = 64'he6e30b0d0211f120;
+    cells[25] = 64'hd5f41ded03d7f410;
+    cells[26] = 64'he1317dee0304e32f;
+    cells[27] = 64'h0d023fe01101f6fe;
+    cells[28] = 64'hfcd2f2f5010d030e;
+    cells[29] = 64'hae91f005f40c0e11;
+    cells[30] = 64'h90e00df004f90d21;
+    cells[31] = 64'h9f2f2fff14f0f3f2;
+    cells[32] = 64'hff721ef01df302c3;
+    cells[33] = 64'h1f61010e1cf3f7d0;
+    cells[34] = 64'h1051020ff6eef500;
+    cells[35] = 64'h1f0300ffe7fe0020;
+    cells[36] = 64'h3ff5100ef50efb00;
+    cells[37] = 64'h2f1210ff04010df0;
+    cells[38] = 64'h2f341e01f20f0fef;
+    cells[39] = 64'h1f211f010002f1e0;
+    cells[40] = 64'h0f1202f0fe11fdfe;
+    cells[41] = 64'hf001f30f0df3ed1d;
+    cells[42] = 64'hf0d1010ff1f1fd1d;
+    cells[43] = 64'h001ffe0f0ef2fb10;
+    cells[44] = 64'h00f0f111ff03ed0f;
+    cells[45] = 64'h210ff001f022fb00;
+    cells[46] = 64'h101f001f0bf0fc00;
+    cells[47] = 64'h0120f400fe12fd01;
+    cells[48] = 64'h0001ff010d010c0f;
+    cells[49] = 64'hf021f100fe2110f1;
+    cells[50] = 64'h001000010f221fff;
+    cells[51] = 64'h000f01000f2d1e10;
+    cells[52] = 64'hf00ff2110f201d01;
+    cells[53] = 64'h000fff011e20100f;
+    cells[54] = 64'hf10003000e3f1010;
+    cells[55] = 64'h1f0ff01100122201;
+    cells[56] = 64'h0000ff111f012210;
+    cells[57] = 64'h10ff00f104003501;
+    cells[58] = 64'h01000f011421451f;
+    cells[59] = 64'he1e01e1f251b6200;
+    cells[60] = 64'hf01f0f0e000f0200;
+    cells[61] = 64'h4fe2000205131f1f;
+    cells[62] = 64'hf0de0e141222ffb2;
+    cells[63] = 64'hdf320efb0ce0f143;
+  end
+  assign data = cells[read__addr];
+  assign address = read__addr;
+  assign read__data = data;
+endmodule
+
+module \lmu_kws105_eighth.memory_weights4.bank6 (read__addr, data);
+  wire [5:0] address;
+  output [63:0] data;
+  wire [63:0] data;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
+  wire [63:0] read__data;
+  reg [63:0] cells [63:0];
+  initial begin
+    cells[0] = 64'h40410003d4df1f0d;
+    cells[1] = 64'h31dbf312122d0ec2;
+    cells[2] = 64'h00ff01000e0e0001;
+    cells[3] = 64'h1f101e2d000412ff;
+    cells[4] = 64'h00f10e0007f3f01e;
+    cells[5] = 64'h101e06e2eaf01d33;
+    cells[6] = 64'h1f110b1d1f1d009e;
+    cells[7] = 64'he0120916072101fc;
+    cells[8] = 64'h11f0000f01000f00;
+    cells[9] = 64'hfd1001f10c1e0fe0;
+    cells[10] = 64'h201011ffff200311;
+    cells[11] = 64'h00f10021042b01ef;
+    cells[12] = 64'hdeee03ef1d1f1d2f;
+    cells[13] = 64'h200101ecfc171f21;
+    cells[14] = 64'h0052031f0eff0601;
+    cells[15] = 64'h2ecfe1410f1f09df;
+    cells[16] = 64'hdef31cd32f2601ef;
+    cells[17] = 64'hc053e71071492641;
+    cells[18] = 64'h5d5a092eb379121a;
+    cells[19] = 64'h30d2f9c2920640e9;
+    cells[20] = 64'h21f12d010a120bff;
+    cells[21] = 64'hddd2f010072d04e5;
+    cells[22] = 64'hf25f00ea2b27f770;
+    cells[23] = 64'h302f1e17cdf920a9;
+    cells[24] = 64'h9cb40619d5d90107;
+    cells[25] = 64'h00410dd919171071;
+    cells[26] = 64'hf00f02101e1f0c12;
+    cells[27] = 64'h210ffe61fc7335ff;
+    cells[28] = 64'h01d409d0e7b5d20b;
+    cells[29] = 64'h1e0a17bfecd02d74;
+    cells[30] = 64'h4f51f94e1e7dfe9e;
+    cells[31] = 64'hbfe50937070101c9;
+    cells[32] = 64'h00f10f000f0eff10;
+    cells[33] = 64'h0220f320f125060f;
+    cells[34] = 64'h1e0f0121033e020f;
+    cells[35] = 64'h10defd0f13fa1c21;
+    cells[36] = 64'h1140000c10f502e2;
+    cells[37] = 64'hff420f00ff0002fe;
+    cells[38] = 64'hf0f101010f000000;
+    cells[39] = 64'h2021010ef02f0f10;
+    cells[40] = 64'h3fe000e11fecf312;
+    cells[41] = 64'he1e00e21e21311ef;
+    cells[42] = 64'hff30f10ede70fe4f;
+    cells[43] = 64'h200001d22df00ef0;
+    cells[44] = 64'h000000000ffe0401;
+    cells[45] = 64'h0000ff1100eff000;
+    cells[46] = 64'h00e10f0f02161f1e;
+    cells[47] = 64'he13005f10c1df102;
+    cells[48] = 64'h10110d0f1fad0ecf;
+    cells[49] = 64'h00f10a2116f5002d;
+    cells[50] = 64'hfe020000000e0f11;
+    cells[51] = 64'h3252000efdb1ff0f;
+    cells[52] = 64'h209e010400fe11f1;
+    cells[53] = 64'he0c10ff0ff1ee022;
+    cells[54] = 64'h1132031ce0b30ff2;
+    cells[55] = 64'h202f0f0123010fff;
+    cells[56] = 64'h0000001faed00efe;
+    cells[57] = 64'h000000f132d40124;
+    cells[58] = 64'h000000def1201d3e;
+    cells[59] = 64'h0000000e04501f31;
+    cells[60] = 64'h000000005fd0dd14;
+    cells[61] = 64'h000000f2fe0cb112;
+    cells[62] = 64'h00000003d5f21020;
+    cells[63] = 64'h0000003d5f142ff0;
+  end
+  assign data = cells[read__addr];
+  assign address = read__addr;
+  assign read__data = data;
+endmodule
+
+module \lmu_kws105_eighth.memory_weights4.bank7 (read__addr, data);
+  wire [5:0] address;
+  output [63:0] data;
+  wire [63:0] data;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
+  wire [63:0] read__data;
+  reg [63:0] cells [63:0];
+  initial begin
+    cells[0] = 64'h000000f1e9f22f1c;
+    cells[1] = 64'h000000f1ec031f1f;
+    cells[2] = 64'h00000032bd21f101;
+    cells[3] = 64'h000000342f110d0d;
+    cells[4] = 64'h0000001ff1e1f2cf;
+    cells[5] = 64'h000000d00b0220cf;
+    cells[6] = 64'h000000d3dc1e3fe1;
+    cells[7] = 64'h000000403300334d;
+    cells[8] = 64'h0000001134111050;
+    cells[9] = 64'h000000133fd0f0c0;
+    cells[10] = 64'h00000011f0c415d3;
+    cells[11] = 64'h0000000044cff0f1;
+    cells[12] = 64'h00000001d3e3fd21;
+    cells[13] = 64'h00000031231f434e;
+    cells[14] = 64'h000000f2f31f4ef1;
+    cells[15] = 64'h000000d22e10d22f;
+    cells[16] = 64'h00000022d2dd3011;
+    cells[17] = 64'h000000111d5109fc;
+    cells[18] = 64'h000000df1615f00e;
+    cells[19] = 64'h00000012a3f30012;
+    cells[20] = 64'h000000c02f1235d1;
+    cells[21] = 64'h000000e1bd10fe14;
+    cells[22] = 64'h000000e0edf1010b;
+    cells[23] = 64'h0000001d403f44ee;
+    cells[24] = 64'h000000ec1e30c231;
+    cells[25] = 64'h000000ff3f0f3600;
+    cells[26] = 64'h000000352ffdf0d2;
+    cells[27] = 64'h00000000dcc1c0d2;
+    cells[28] = 64'h000000f0e6011111;
+    cells[29] = 64'h000000d30f00ef02;
+    cells[30] = 64'h00000001cc12f01f;
+    cells[31] = 64'h00000011f344dc4f;
+    cells[32] = 64'h000000ec0055e001;
+    cells[33] = 64'h000000ff30c5e015;
+    cells[34] = 64'h000000c05dc203ff;
+    cells[35] = 64'h00000051f220f531;
+    cells[36] = 64'h00000023f4ff0af0;
+    cells[37] = 64'h0000000216effe04;
+    cells[38] = 64'h00000040ef3001f0;
+    cells[39] = 64'h000000e03fef4f1c;
+    cells[40] = 64'h000000de3df2faff;
+    cells[41] = 64'h0000004ef0dd521d;
+    cells[42] = 64'h0000003fdc220ee1;
+    cells[43] = 64'h0000005ff00104b2;
+    cells[44] = 64'h000000dd04320d10;
+    cells[45] = 64'h000000513011e1c0;
+    cells[46] = 64'h0000004a2f11f32c;
+    cells[47] = 64'h000000e3dc1e20f0;
+    cells[48] = 64'h000000005ef0ea02;
+    cells[49] = 64'h00000000edbf60b5;
+    cells[50] = 64'h000000200f4d0c2e;
+    cells[51] = 64'h000000f700321fe2;
+    cells[52] = 64'h000000731f1ef00e;
+    cells[53] = 64'h0000001e2dc02d2f;
+    cells[54] = 64'h0000001f021c2ef5;
+    cells[55] = 64'h0000003e0ede2d3d;
+    cells[56] = 64'h4ff1c120ffe10ceb;
+    cells[57] = 64'h00dec11afef0323e;
+    cells[58] = 64'hefdffedd1921af11;
+    cells[59] = 64'he30f2feeeda0fd1d;
+    cells[60] = 64'hd2f02ef202c0fdf0;
+    cells[61] = 64'he2e01f03ffc000f1;
+    cells[62] = 64'h120ff00b11211f0f;
+    cells[63] = 64'hbcf1f012231e10ff;
+  end
+  assign data = cells[read__addr];
+  assign address = read__addr;
+  assign read__data = data;
+endmodule
+
+module \lmu_kws105_eighth.memory_weights4.bank8 (read__addr, data);
+  wire [5:0] address;
+  output [63:0] data;
+  wire [63:0] data;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
+  wire [63:0] read__data;
+  reg [63:0] cells [63:0];
+  initial begin
+    cells[0] = 64'h3c100aed0f1f1df2;
+    cells[1] = 64'h03effa2bfd00dff1;
+    cells[2] = 64'hffe00be00f1e1d0f;
+    cells[3] = 64'h0a1e2c30fa4beb10;
+    cells[4] = 64'h35001f34f4fe22e0;
+    cells[5] = 64'h0101e2f0e2112fa0;
+    cells[6] = 64'hf2c01c1e0dc1fbf0;
+    cells[7] = 64'he02ef21f20112333;
+    cells[8] = 64'h112eff2c13b1130d;
+    cells[9] = 64'h011e0c1001fe11f0;
+    cells[10] = 64'h120092e0fe30130d;
+    cells[11] = 64'h2f0ffd4012e01e21;
+    cells[12] = 64'h1eedfe2ee3f1f011;
+    cells[13] = 64'he22eff0e20c11221;
+    cells[14] = 64'h130c1cd0fadf1efe;
+    cells[15] = 64'he4f11f21202e3dfe;
+    cells[16] = 64'h10001f0220d1ee0e;
+    cells[17] = 64'h3f300d02f0f1deef;
+    cells[18] = 64'h02ee410d0e3f0efd;
+    cells[19] = 64'h0fd0f21001b0f110;
+    cells[20] = 64'hefe121ceffb0f7d0;
+    cells[21] = 64'h00000d200bf00cee;
+    cells[22] = 64'h11dfff0f1010fe03;
+    cells[23] = 64'h0def00ad0cde0e00;
+    cells[24] = 64'hb0dfd31400eb1eee;
+    cells[25] = 64'hd1fff1d0c0b100df;
+    cells[26] = 64'h0f02ee04e1b0c201;
+    cells[27] = 64'h1001d3f2f03cf0fa;
+    cells[28] = 64'hf1cf131d03e02e0f;
+    cells[29] = 64'h02f0ff11dfd0fde0;
+    cells[30] = 64'hf2f00b1efd2010ff;
+    cells[31] = 64'hf310f0120fc1fffe;
+    cells[32] = 64'hcc0c1109ee2b0e00;
+    cells[33] = 64'he00fd00efc4f031e;
+    cells[34] = 64'h01fed0d21eddd0f1;
+    cells[35] = 64'h0de1115f2411301e;
+    cells[36] = 64'h3be0123bf00fda0f;
+    cells[37] = 64'h21e0ffb00e3dfef1;
+    cells[38] = 64'h02e0dfefe0ee01e0;
+    cells[39] = 64'hfd0f21121fef01f1;
+    cells[40] = 64'h0d00fefe0e0f0fec;
+    cells[41] = 64'h2e0113e113b1ff1f;
+    cells[42] = 64'h21112c12f2111221;
+    cells[43] = 64'h0d03f010f3102f0f;
+    cells[44] = 64'hd0ef01ede1fef0fe;
+    cells[45] = 64'h2f0ffe1ff31e1df1;
+    cells[46] = 64'hfefff1e2149e1202;
+    cells[47] = 64'hf3c1e9010df02e00;
+    cells[48] = 64'hef303e110cf1fcf0;
+    cells[49] = 64'h0f1fffffee01d0ff;
+    cells[50] = 64'h0020f043f0ded012;
+    cells[51] = 64'hd0cf001df01fef22;
+    cells[52] = 64'he022f00301901111;
+    cells[53] = 64'h1e211e0010001100;
+    cells[54] = 64'hfe01f000eaf1fd2e;
+    cells[55] = 64'h302ee01110110021;
+    cells[56] = 64'hdef1edbff91ee0ee;
+    cells[57] = 64'h5000271f2dfd07e3;
+    cells[58] = 64'h01fd030bf3f0211f;
+    cells[59] = 64'hfff029e000400b00;
+    cells[60] = 64'h2103d425310f0601;
+    cells[61] = 64'hd11e011ddba0e40f;
+    cells[62] = 64'he521e413e6f1352f;
+    cells[63] = 64'h20d2edcda3fd31c1;
+  end
+  assign data = cells[read__addr];
+  assign address = read__addr;
+  assign read__data = data;
+endmodule
+
+module \lmu_kws105_eighth.memory_weights4.bank9 (read__addr, data);
+  wire [5:0] address;
+  output [63:0] data;
+  wire [63:0] data;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
+  wire [63:0] read__data;
+  reg [63:0] cells [63:0];
+  initial begin
+    cells[0] = 64'h0cd12f0b2b0f0d10;
+    cells[1] = 64'he40101e42260f30f;
+    cells[2] = 64'h3e201bffb6fd3de2;
+    cells[3] = 64'h0a0f001e2190fd1f;
+    cells[4] = 64'h20ff110202731f12;
+    cells[5] = 64'h0f422f731932ee32;
+    cells[6] = 64'he232df1f03a10710;
+    cells[7] = 64'h2e0e0dfbe300ff00;
+    cells[8] = 64'hee1fff242b10bd11;
+    cells[9] = 64'hc304e23f23f16410;
+    cells[10] = 64'h1e0d1fcafeefe1ef;
+    cells[11] = 64'hd0e2fe33111b3d1f;
+    cells[12] = 64'h02013df13301f1e0;
+    cells[13] = 64'h011c0eee004efff1;
+    cells[14] = 64'he0ff1314f1bf302e;
+    cells[15] = 64'hf014ff0effe2121f;
+    cells[16] = 64'hc0fcfdbae1ed001f;
+    cells[17] = 64'h1d201dfff0a600e1;
+    cells[18] = 64'h2be1e0210b5f03fe;
+    cells[19] = 64'hf10010ff0dde1020;
+    cells[20] = 64'h113102f200c60fff;
+    cells[21] = 64'h3e1cf1f0f55effdf;
+    cells[22] = 64'hf3f0001f241d2101;
+    cells[23] = 64'h401fdd2317510701;
+    cells[24] = 64'hf2ff2fecf9101f1e;
+    cells[25] = 64'h01eee201f9f0fe01;
+    cells[26] = 64'h0f11f215f510f40f;
+    cells[27] = 64'h202330ff124f5100;
+    cells[28] = 64'hfffd0615f610471f;
+    cells[29] = 64'h0f24ecce12ee16c2;
+    cells[30] = 64'h12f010e9fc00ed2f;
+    cells[31] = 64'h130e0f07d0110eff;
+    cells[32] = 64'h1e060eff110e03e2;
+    cells[33] = 64'h1c1b45e90fe01c2e;
+    cells[34] = 64'hcb22f010e40ef610;
+    cells[35] = 64'h4fc01d0dd1d30de0;
+    cells[36] = 64'he20d13d01fde1100;
+    cells[37] = 64'h0f02f3350fd0000e;
+    cells[38] = 64'h10f03eedf1c0fe02;
+    cells[39] = 64'hf20e02ee3e012211;
+    cells[40] = 64'hd29dd92c029692e2;
+    cells[41] = 64'haf2ca5c992fa1fed;
+    cells[42] = 64'h5a2321e39b5f2901;
+    cells[43] = 64'hdff0232d71f3f412;
+    cells[44] = 64'h40f0d01cff9c20db;
+    cells[45] = 64'h30c0cbf0df4cb9f2;
+    cells[46] = 64'hedefd031f310f00f;
+    cells[47] = 64'hf5ad2fbee9ddd1c0;
+    cells[48] = 64'h2222131101a1ee11;
+    cells[49] = 64'hdd30f61102f21f1e;
+    cells[50] = 64'h14ef0bdb1c5e40f2;
+    cells[51] = 64'h7e2c2e420cb2c010;
+    cells[52] = 64'h04ee210e11031e00;
+    cells[53] = 64'h1c1cd0ff20d00e42;
+    cells[54] = 64'h400fbff0efb2ef1e;
+    cells[55] = 64'hfe0fd0fed04ff0e1;
+    cells[56] = 64'h200b1f34e110fe01;
+    cells[57] = 64'h4ff02120c1ef0000;
+    cells[58] = 64'h20f020cf0d020f0f;
+    cells[59] = 64'hbd11f100703cf0e3;
+    cells[60] = 64'h0400ede05e01f0fe;
+    cells[61] = 64'h01ee3eef01d2ef0e;
+    cells[62] = 64'hf2f02e10fe24f0ef;
+    cells[63] = 64'h131fc1f10fd2ee1c;
+  end
+  assign data = cells[read__addr];
+  assign address = read__addr;
+  assign read__data = data;
+endmodule
+
+module \lmu_kws105_eighth.memory_weights4_gate (enable, gated, clk, free);
   input clk;
   wire clk;
+  input enable;
+  wire enable;
+  input free;
+  wire free;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
+endmodule
+
+module \lmu_kws105_eighth.memory_x (memory_x_rst, read__en, read__addr, write__en, memory_x_clk, r_data, write__data);
+  wire [5:0] address;
+  input memory_x_clk;
+  wire memory_x_clk;
+  input memory_x_rst;
+  wire memory_x_rst;
   output [7:0] r_data;
   wire [7:0] r_data;
   wire read;
@@ -5542,8 +6711,6 @@ module \lmu_kws105_eighth.memory_x (clk, rst, read__en, read__addr, write__en, r
   wire [7:0] read__data;
   input read__en;
   wire read__en;
-  input rst;
-  wire rst;
   wire [7:0] w_data;
   wire write;
   wire [5:0] write__addr;
@@ -5594,12 +6761,12 @@ module \lmu_kws105_eighth.memory_x (clk, rst, read__en, read__addr, write__en, r
     cells[38] = 8'h00;
     cells[39] = 8'h00;
   end
-  always @(posedge clk) begin
+  always @(posedge memory_x_clk) begin
     if (write__en)
       cells[read__addr] <= write__data;
   end
   reg [7:0] _0_;
-  always @(posedge clk) begin
+  always @(posedge memory_x_clk) begin
     if (read__en) begin
       _0_ <= cells[read__addr];
     end
@@ -5613,7 +6780,22 @@ module \lmu_kws105_eighth.memory_x (clk, rst, read__en, read__addr, write__en, r
   assign w_data = write__data;
 endmodule
 
-module \lmu_kws105_eighth.output (o_decision__ready, clk, rst, write, claim, w_data, free, o_logits__payload, o_decision__payload, o_decision__valid, o_logits__valid, o_logits__ready);
+module \lmu_kws105_eighth.memory_x_gate (enable, gated, clk, free);
+  input clk;
+  wire clk;
+  input enable;
+  wire enable;
+  input free;
+  wire free;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
+endmodule
+
+module \lmu_kws105_eighth.output (o_decision__ready, output_rst, write, claim, w_data, output_clk, free, o_logits__payload, o_decision__payload, o_decision__valid, o_logits__valid, o_logits__ready);
   reg \$auto$verilog_backend.cc:2355:dump_module$13 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$13 <= 0;
   wire \$1 ;
@@ -5648,8 +6830,6 @@ module \lmu_kws105_eighth.output (o_decision__ready, clk, rst, write, claim, w_d
   input claim;
   wire claim;
   reg claimed = 1'h0;
-  input clk;
-  wire clk;
   wire [15:0] data;
   (* init = 20'h00000 *)
   wire [19:0] decision;
@@ -5675,10 +6855,12 @@ module \lmu_kws105_eighth.output (o_decision__ready, clk, rst, write, claim, w_d
   wire o_logits__ready;
   output o_logits__valid;
   reg o_logits__valid = 1'h0;
+  input output_clk;
+  wire output_clk;
+  input output_rst;
+  wire output_rst;
   wire [15:0] r_data;
   wire read;
-  input rst;
-  wire rst;
   reg sending = 1'h0;
   input [15:0] w_data;
   wire [15:0] w_data;
@@ -5709,24 +6891,24 @@ module \lmu_kws105_eighth.output (o_decision__ready, clk, rst, write, claim, w_d
   assign \$20  = o_decision__valid & o_decision__ready;
   assign \$21  = \$19  & \$20 ;
   assign \$22  = \$18  | \$21 ;
-  always @(posedge clk)
+  always @(posedge output_clk)
     address <= \$23 ;
-  always @(posedge clk)
+  always @(posedge output_clk)
     o_decision__payload <= \$24 ;
-  always @(posedge clk)
+  always @(posedge output_clk)
     sending <= \$25 ;
-  always @(posedge clk)
+  always @(posedge output_clk)
     o_decision__valid <= \$26 ;
-  always @(posedge clk)
+  always @(posedge output_clk)
     o_logits__valid <= \$27 ;
-  always @(posedge clk)
+  always @(posedge output_clk)
     claimed <= \$28 ;
   \lmu_kws105_eighth.output.logits  logits (
-    .clk(clk),
+    .output_clk(output_clk),
+    .output_rst(output_rst),
     .r_data(r_data),
     .read__addr(address),
     .read__en(read),
-    .rst(rst),
     .write__data(w_data),
     .write__en(write)
   );
@@ -5745,7 +6927,7 @@ module \lmu_kws105_eighth.output (o_decision__ready, clk, rst, write, claim, w_d
         \$23  = 4'h0;
       end
     end
-    if (rst) begin
+    if (output_rst) begin
       \$23  = 4'h0;
     end
   end
@@ -5772,7 +6954,7 @@ module \lmu_kws105_eighth.output (o_decision__ready, clk, rst, write, claim, w_d
         \$25  = 1'h0;
       end
     end
-    if (rst) begin
+    if (output_rst) begin
       \$25  = 1'h0;
     end
   end
@@ -5787,7 +6969,7 @@ module \lmu_kws105_eighth.output (o_decision__ready, clk, rst, write, claim, w_d
     if (\$8 ) begin
       \$26  = 1'h0;
     end
-    if (rst) begin
+    if (output_rst) begin
       \$26  = 1'h0;
     end
   end
@@ -5800,7 +6982,7 @@ module \lmu_kws105_eighth.output (o_decision__ready, clk, rst, write, claim, w_d
     if (\$9 ) begin
       \$27  = 1'h0;
     end
-    if (rst) begin
+    if (output_rst) begin
       \$27  = 1'h0;
     end
   end
@@ -5812,7 +6994,7 @@ module \lmu_kws105_eighth.output (o_decision__ready, clk, rst, write, claim, w_d
     end else if (\$22 ) begin
       \$28  = 1'h0;
     end
-    if (rst) begin
+    if (output_rst) begin
       \$28  = 1'h0;
     end
   end
@@ -5830,10 +7012,12 @@ module \lmu_kws105_eighth.output (o_decision__ready, clk, rst, write, claim, w_d
   assign o_logits__payload[15:0] = r_data;
 endmodule
 
-module \lmu_kws105_eighth.output.logits (rst, write__en, write__data, read__en, r_data, read__addr, clk);
+module \lmu_kws105_eighth.output.logits (write__en, write__data, output_clk, read__en, r_data, read__addr, output_rst);
   wire [3:0] address;
-  input clk;
-  wire clk;
+  input output_clk;
+  wire output_clk;
+  input output_rst;
+  wire output_rst;
   output [15:0] r_data;
   wire [15:0] r_data;
   wire read;
@@ -5842,8 +7026,6 @@ module \lmu_kws105_eighth.output.logits (rst, write__en, write__data, read__en, 
   wire [15:0] read__data;
   input read__en;
   wire read__en;
-  input rst;
-  wire rst;
   wire [15:0] w_data;
   wire write;
   wire [3:0] write__addr;
@@ -5864,12 +7046,12 @@ module \lmu_kws105_eighth.output.logits (rst, write__en, write__data, read__en, 
     cells[8] = 16'h0000;
     cells[9] = 16'h0000;
   end
-  always @(posedge clk) begin
+  always @(posedge output_clk) begin
     if (write__en)
       cells[read__addr] <= write__data;
   end
   reg [15:0] _0_;
-  always @(posedge clk) begin
+  always @(posedge output_clk) begin
     if (read__en) begin
       _0_ <= cells[read__addr];
     end
@@ -5883,53 +7065,70 @@ module \lmu_kws105_eighth.output.logits (rst, write__en, write__data, read__en, 
   assign w_data = write__data;
 endmodule
 
-module \lmu_kws105_eighth.sequencer (rst, issue, claim, \release , output_free, written, clear, frame, \end , read, \group$57 , clk);
+module \lmu_kws105_eighth.output_gate (enable, gated, clk, free);
+  input clk;
+  wire clk;
+  input enable;
+  wire enable;
+  input free;
+  wire free;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
+endmodule
+
+module \lmu_kws105_eighth.sequencer (rst, issue, idle, claim, \release , output_free, clk, written, clear, frame, \end , read, \group$72 , free);
   reg \$auto$verilog_backend.cc:2355:dump_module$14 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$14 <= 0;
-  wire [6:0] \$1 ;
-  wire [12:0] \$10 ;
-  reg [3:0] \$100 ;
-  reg [4:0] \$101 ;
-  reg [10:0] \$102 ;
-  reg [7:0] \$103 ;
-  reg [7:0] \$104 ;
+  wire \$1 ;
+  wire \$10 ;
+  reg [5:0] \$100 ;
+  reg [1:0] \$101 ;
+  reg [3:0] \$102 ;
+  reg [4:0] \$103 ;
+  reg [10:0] \$104 ;
   reg [7:0] \$105 ;
   reg [7:0] \$106 ;
-  reg [34:0] \$107 ;
-  wire [1:0] \$108 ;
-  wire [3:0] \$109 ;
-  wire [1:0] \$11 ;
-  wire [12:0] \$12 ;
-  wire [6:0] \$13 ;
-  wire [1:0] \$14 ;
-  wire \$15 ;
-  wire [1:0] \$16 ;
-  wire [8:0] \$17 ;
-  wire \$18 ;
-  wire [1:0] \$19 ;
-  wire [1:0] \$2 ;
-  wire [8:0] \$20 ;
-  wire \$21 ;
-  wire [12:0] \$22 ;
-  wire [1:0] \$23 ;
-  wire [12:0] \$24 ;
-  wire [6:0] \$25 ;
-  wire [1:0] \$26 ;
-  wire \$27 ;
-  wire [1:0] \$28 ;
-  wire [8:0] \$29 ;
-  wire \$3 ;
-  wire [1:0] \$30 ;
-  wire [8:0] \$31 ;
-  wire [12:0] \$32 ;
-  wire [1:0] \$33 ;
-  wire [12:0] \$34 ;
-  wire \$35 ;
+  reg [7:0] \$107 ;
+  reg [7:0] \$108 ;
+  reg [34:0] \$109 ;
+  wire [12:0] \$11 ;
+  wire [1:0] \$110 ;
+  wire [3:0] \$111 ;
+  wire [1:0] \$12 ;
+  wire [12:0] \$13 ;
+  wire [6:0] \$14 ;
+  wire [1:0] \$15 ;
+  wire \$16 ;
+  wire [1:0] \$17 ;
+  wire [8:0] \$18 ;
+  wire \$19 ;
+  wire [6:0] \$2 ;
+  wire [1:0] \$20 ;
+  wire [8:0] \$21 ;
+  wire \$22 ;
+  wire [12:0] \$23 ;
+  wire [1:0] \$24 ;
+  wire [12:0] \$25 ;
+  wire [6:0] \$26 ;
+  wire [1:0] \$27 ;
+  wire \$28 ;
+  wire [1:0] \$29 ;
+  wire [1:0] \$3 ;
+  wire [8:0] \$30 ;
+  wire [1:0] \$31 ;
+  wire [8:0] \$32 ;
+  wire [12:0] \$33 ;
+  wire [1:0] \$34 ;
+  wire [12:0] \$35 ;
   wire \$36 ;
   wire \$37 ;
   wire \$38 ;
   wire \$39 ;
-  wire [1:0] \$4 ;
+  wire \$4 ;
   wire \$40 ;
   wire \$41 ;
   wire \$42 ;
@@ -5940,7 +7139,7 @@ module \lmu_kws105_eighth.sequencer (rst, issue, claim, \release , output_free, 
   wire \$47 ;
   wire \$48 ;
   wire \$49 ;
-  wire [8:0] \$5 ;
+  wire [1:0] \$5 ;
   wire \$50 ;
   wire \$51 ;
   wire \$52 ;
@@ -5951,50 +7150,50 @@ module \lmu_kws105_eighth.sequencer (rst, issue, claim, \release , output_free, 
   wire \$57 ;
   wire \$58 ;
   wire \$59 ;
-  wire \$6 ;
-  wire [7:0] \$60 ;
-  wire [7:0] \$61 ;
-  wire [8:0] \$62 ;
-  wire [9:0] \$63 ;
-  wire [11:0] \$64 ;
-  wire \$65 ;
-  wire \$66 ;
+  wire [8:0] \$6 ;
+  wire \$60 ;
+  wire \$61 ;
+  wire [7:0] \$62 ;
+  wire [7:0] \$63 ;
+  wire [8:0] \$64 ;
+  wire [9:0] \$65 ;
+  wire [11:0] \$66 ;
   wire \$67 ;
   wire \$68 ;
   wire \$69 ;
-  wire [1:0] \$7 ;
-  wire [5:0] \$70 ;
-  wire [5:0] \$71 ;
-  wire \$72 ;
-  wire [6:0] \$73 ;
+  wire \$7 ;
+  wire \$70 ;
+  wire \$71 ;
+  wire [5:0] \$72 ;
+  wire [5:0] \$73 ;
   wire \$74 ;
-  wire \$75 ;
+  wire [6:0] \$75 ;
   wire \$76 ;
-  wire [4:0] \$77 ;
-  wire [2:0] \$78 ;
+  wire \$77 ;
+  wire \$78 ;
   wire [4:0] \$79 ;
-  wire [8:0] \$8 ;
-  wire [4:0] \$80 ;
+  wire [1:0] \$8 ;
+  wire [2:0] \$80 ;
   wire [4:0] \$81 ;
-  wire \$82 ;
-  wire [6:0] \$83 ;
-  wire [11:0] \$84 ;
-  wire \$85 ;
-  wire [8:0] \$86 ;
-  wire [8:0] \$87 ;
-  wire \$88 ;
+  wire [4:0] \$82 ;
+  wire [4:0] \$83 ;
+  wire \$84 ;
+  wire [6:0] \$85 ;
+  wire [11:0] \$86 ;
+  wire \$87 ;
+  wire [8:0] \$88 ;
   wire [8:0] \$89 ;
-  wire \$9 ;
-  wire [8:0] \$90 ;
-  wire \$91 ;
-  wire [10:0] \$92 ;
-  wire [7:0] \$93 ;
-  wire [6:0] \$94 ;
-  reg \$95 ;
-  reg \$96 ;
-  reg [3:0] \$97 ;
-  reg [5:0] \$98 ;
-  reg [1:0] \$99 ;
+  wire [8:0] \$9 ;
+  wire \$90 ;
+  wire [8:0] \$91 ;
+  wire [8:0] \$92 ;
+  wire \$93 ;
+  wire [10:0] \$94 ;
+  wire [7:0] \$95 ;
+  wire [6:0] \$96 ;
+  reg \$97 ;
+  reg \$98 ;
+  reg [3:0] \$99 ;
   (* init = 35'h000000000 *)
   wire [34:0] \$signal ;
   wire [7:0] \$signal.address ;
@@ -6005,16 +7204,18 @@ module \lmu_kws105_eighth.sequencer (rst, issue, claim, \release , output_free, 
   wire [7:0] \$signal.parameter ;
   wire [4:0] \$signal.rows ;
   wire [7:0] address;
-  reg [7:0] \address$62  = 8'h00;
+  reg [7:0] \address$75  = 8'h00;
   reg [3:0] block = 4'h0;
   reg [4:0] busy = 5'h00;
   output claim;
   wire claim;
   input clear;
   wire clear;
-  wire \clear$50 ;
+  wire \clear$66 ;
   input clk;
   wire clk;
+  wire \clk$1 ;
+  wire \clk$24 ;
   wire [3:0] closes;
   (* init = 6'h00 *)
   wire [5:0] column;
@@ -6045,9 +7246,11 @@ module \lmu_kws105_eighth.sequencer (rst, issue, claim, \release , output_free, 
   wire [10:0] \const.weight_base ;
   wire \const.weights ;
   wire enable;
+  wire \enable$26 ;
+  wire \enable$34 ;
   input \end ;
   wire \end ;
-  wire \end$52 ;
+  wire \end$68 ;
   wire ends;
   wire ends_block;
   wire ends_frame;
@@ -6057,19 +7260,26 @@ module \lmu_kws105_eighth.sequencer (rst, issue, claim, \release , output_free, 
   wire [5:0] found;
   input frame;
   wire frame;
+  input free;
+  wire free;
+  wire \free$25 ;
+  wire free_clk;
   wire fresh;
+  wire gated;
+  wire \gated$29 ;
   reg [1:0] group = 2'h0;
-  output [34:0] \group$57 ;
-  reg [34:0] \group$57  = 35'h000000000;
-  wire [7:0] \group$57.address ;
-  wire [5:0] \group$57.memory ;
-  wire [2:0] \group$57.narrow ;
-  wire [3:0] \group$57.operation ;
-  wire \group$57.output ;
-  wire [7:0] \group$57.parameter ;
-  wire [4:0] \group$57.rows ;
+  output [34:0] \group$72 ;
+  reg [34:0] \group$72  = 35'h000000000;
+  wire [7:0] \group$72.address ;
+  wire [5:0] \group$72.memory ;
+  wire [2:0] \group$72.narrow ;
+  wire [3:0] \group$72.operation ;
+  wire \group$72.output ;
+  wire [7:0] \group$72.parameter ;
+  wire [4:0] \group$72.rows ;
   wire hold;
   reg holds_input = 1'h0;
+  output idle;
   wire idle;
   output issue;
   wire issue;
@@ -6079,6 +7289,8 @@ module \lmu_kws105_eighth.sequencer (rst, issue, claim, \release , output_free, 
   wire last_group;
   wire [2:0] memory;
   wire nonzero;
+  wire nonzero_clk;
+  wire nonzero_rst;
   reg [7:0] offset0 = 8'h00;
   reg [7:0] offset1 = 8'h00;
   input output_free;
@@ -6100,9 +7312,11 @@ module \lmu_kws105_eighth.sequencer (rst, issue, claim, \release , output_free, 
   input rst;
   wire rst;
   reg running = 1'h0;
-  reg [5:0] start = 6'h00;
-  wire \start$45 ;
-  wire \start$48 ;
+  wire start;
+  reg [5:0] \start$36  = 6'h00;
+  wire \start$62 ;
+  wire state_clk;
+  wire state_rst;
   reg [3:0] step = 4'h0;
   wire [5:0] stop;
   reg stops;
@@ -6122,157 +7336,173 @@ module \lmu_kws105_eighth.sequencer (rst, issue, claim, \release , output_free, 
   wire [5:0] \written.memory ;
   wire \written.nonzero ;
   reg zero;
-  assign \$2  = turn0m ? 2'h3 : 2'h2;
-  assign \$3  = ~ valid0m;
-  assign \$4  = turn0m ? 2'h2 : 2'h3;
-  assign \$5  = 1'h1 << \$4 ;
-  assign \$6  = ~ closes[0];
-  assign \$7  = turn0m ? 2'h2 : 2'h3;
-  assign \$8  = 1'h1 << \$7 ;
-  assign \$9  = ~ closes[0];
-  assign \$11  = turn0m ? 2'h2 : 2'h3;
-  assign \$14  = turn1m ? 2'h3 : 2'h2;
-  assign \$15  = ~ valid1m;
-  assign \$16  = turn1m ? 2'h2 : 2'h3;
-  assign \$17  = 1'h1 << \$16 ;
-  assign \$18  = ~ closes[1];
-  assign \$19  = turn1m ? 2'h2 : 2'h3;
-  assign \$20  = 1'h1 << \$19 ;
-  assign \$21  = ~ closes[1];
-  assign \$23  = turn1m ? 2'h2 : 2'h3;
-  assign \$26  = turn2m ? 2'h3 : 2'h2;
-  assign \$27  = ~ valid2m;
-  assign \$28  = turn2m ? 2'h2 : 2'h3;
-  assign \$29  = 1'h1 << \$28 ;
-  assign \$30  = turn2m ? 2'h2 : 2'h3;
-  assign \$31  = 1'h1 << \$30 ;
-  assign \$33  = turn2m ? 2'h2 : 2'h3;
-  assign kept_column = \const [94] ? { \$108 , \$109  } : start;
-  assign \$35  = start == \const [5:0];
-  assign ends = \const [94] ? last : \$35 ;
+  assign \$1  = | { finish, start };
+  assign enable = \$1  | rst;
+  assign \$3  = turn0m ? 2'h3 : 2'h2;
+  assign \$4  = ~ valid0m;
+  assign \$5  = turn0m ? 2'h2 : 2'h3;
+  assign \$6  = 1'h1 << \$5 ;
+  assign \$7  = ~ closes[0];
+  assign \$8  = turn0m ? 2'h2 : 2'h3;
+  assign \$9  = 1'h1 << \$8 ;
+  assign \$10  = ~ closes[0];
+  assign \$12  = turn0m ? 2'h2 : 2'h3;
+  assign \$15  = turn1m ? 2'h3 : 2'h2;
+  assign \$16  = ~ valid1m;
+  assign \$17  = turn1m ? 2'h2 : 2'h3;
+  assign \$18  = 1'h1 << \$17 ;
+  assign \$19  = ~ closes[1];
+  assign \$20  = turn1m ? 2'h2 : 2'h3;
+  assign \$21  = 1'h1 << \$20 ;
+  assign \$22  = ~ closes[1];
+  assign \$24  = turn1m ? 2'h2 : 2'h3;
+  assign \$27  = turn2m ? 2'h3 : 2'h2;
+  assign \$28  = ~ valid2m;
+  assign \$29  = turn2m ? 2'h2 : 2'h3;
+  assign \$30  = 1'h1 << \$29 ;
+  assign \$31  = turn2m ? 2'h2 : 2'h3;
+  assign \$32  = 1'h1 << \$31 ;
+  assign \$34  = turn2m ? 2'h2 : 2'h3;
+  assign \$36  = | written[5:0];
+  assign \enable$26  = \$36  | rst;
+  assign kept_column = \const [94] ? { \$110 , \$111  } : \start$36 ;
+  assign \$37  = \start$36  == \const [5:0];
+  assign ends = \const [94] ? last : \$37 ;
   assign last_group = group == \const [14:13];
   assign ends_group = ends & \const [7];
   assign ends_block = ends_group & last_group;
-  assign \$36  = block == \const [23:20];
-  assign ends_operation = ends_block & \$36 ;
+  assign \$38  = block == \const [23:20];
+  assign ends_operation = ends_block & \$38 ;
   assign ends_frame = ends_operation & stops;
-  assign \$37  = ! start;
-  assign \$38  = ! group;
-  assign \$39  = \$37  & \$38 ;
-  assign \$40  = ! block;
-  assign fresh = \$39  & \$40 ;
+  assign \$39  = ! \start$36 ;
+  assign \$40  = ! group;
+  assign \$41  = \$39  & \$40 ;
+  assign \$42  = ! block;
+  assign fresh = \$41  & \$42 ;
   assign rows = last_group ? \const [19:15] : 5'h10;
-  assign \$41  = fresh & \const [24];
-  assign \$42  = | busy;
-  assign \$43  = \$41  & \$42 ;
-  assign \$44  = busy > 2'h3;
-  assign \$45  = ends_group & \$44 ;
-  assign \$46  = \$43  | \$45 ;
-  assign \$47  = fresh & \const [25];
-  assign \$48  = ~ output_free;
-  assign \$49  = \$47  & \$48 ;
-  assign waits = \$46  | \$49 ;
-  assign \$50  = ~ waits;
-  assign issue = running & \$50 ;
-  assign \$51  = ~ running;
-  assign \$52  = ! busy;
-  assign idle = \$51  & \$52 ;
-  assign \$53  = issue & fresh;
-  assign claim = \$53  & \const [25];
-  assign \$54  = issue & holds_input;
-  assign \$55  = ends_operation & \const [26];
-  assign \$56  = ends_frame | \$55 ;
-  assign \release  = \$54  & \$56 ;
-  assign \$57  = ~ running;
-  assign \$58  = \$57  & frame;
+  assign \$43  = fresh & \const [24];
+  assign \$44  = | busy;
+  assign \$45  = \$43  & \$44 ;
+  assign \$46  = busy > 2'h3;
+  assign \$47  = ends_group & \$46 ;
+  assign \$48  = \$45  | \$47 ;
+  assign \$49  = fresh & \const [25];
+  assign \$50  = ~ output_free;
+  assign \$51  = \$49  & \$50 ;
+  assign waits = \$48  | \$51 ;
+  assign \$52  = ~ waits;
+  assign issue = running & \$52 ;
+  assign \$53  = ~ running;
+  assign \$54  = ! busy;
+  assign idle = \$53  & \$54 ;
+  assign \$55  = issue & fresh;
+  assign claim = \$55  & \const [25];
+  assign \$56  = issue & holds_input;
+  assign \$57  = ends_operation & \const [26];
+  assign \$58  = ends_frame | \$57 ;
+  assign \release  = \$56  & \$58 ;
+  assign \$59  = ~ running;
+  assign \$60  = \$59  & frame;
   assign finish = issue & ends_frame;
-  assign \$60  = \const [8] ? offset1 : 8'h00;
-  assign \$61  = \const [6] ? offset0 : \$60 ;
-  assign \$62  = \const [33:27] + \$61 ;
-  assign \$63  = \$62  + kept_column;
-  assign \$64  = weight + kept_column;
-  assign \$65  = ! start;
-  assign \$66  = \$65  & \const [6];
-  assign \$67  = issue & ends_frame;
-  assign \$68  = issue & ends_group;
-  assign \$69  = | busy;
-  assign \$70  = rows + 2'h2;
-  assign \$71  = busy - 1'h1;
-  assign \$72  = ~ ends;
-  assign \$73  = kept_column + 1'h1;
-  assign \$74  = ~ ends_group;
-  assign \$75  = ~ ends_block;
-  assign \$76  = ~ ends_operation;
-  assign \$77  = step + 1'h1;
-  assign \$78  = group + 1'h1;
-  assign \$79  = block + 1'h1;
-  assign \$80  = step + 1'h1;
-  assign \$81  = ends_frame ? 5'h00 : \$80 ;
-  assign \$82  = issue & ends;
-  assign \$83  = \const [5:0] + 1'h1;
-  assign \$84  = weight + \$83 ;
-  assign \$85  = issue & ends_group;
-  assign \$86  = \parameter  + 5'h10;
-  assign \$87  = \address$62  + rows;
-  assign \$88  = issue & ends_block;
-  assign \$89  = offset0 + \const [36:34];
-  assign \$90  = offset1 + \const [37];
-  assign \$91  = issue & ends_operation;
-  assign \$92  = ends_frame ? 11'h000 : \const [62:52];
-  assign \$93  = ends_frame ? 8'h00 : \const [78:71];
-  assign \$94  = ends_frame ? 7'h00 : \const [85:79];
+  assign \$62  = \const [8] ? offset1 : 8'h00;
+  assign \$63  = \const [6] ? offset0 : \$62 ;
+  assign \$64  = \const [33:27] + \$63 ;
+  assign \$65  = \$64  + kept_column;
+  assign \$66  = weight + kept_column;
+  assign \$67  = ! \start$36 ;
+  assign \$68  = \$67  & \const [6];
+  assign \$69  = issue & ends_frame;
+  assign \$70  = issue & ends_group;
+  assign \$71  = | busy;
+  assign \$72  = rows + 2'h2;
+  assign \$73  = busy - 1'h1;
+  assign \$74  = ~ ends;
+  assign \$75  = kept_column + 1'h1;
+  assign \$76  = ~ ends_group;
+  assign \$77  = ~ ends_block;
+  assign \$78  = ~ ends_operation;
+  assign \$79  = step + 1'h1;
+  assign \$80  = group + 1'h1;
+  assign \$81  = block + 1'h1;
+  assign \$82  = step + 1'h1;
+  assign \$83  = ends_frame ? 5'h00 : \$82 ;
+  assign \$84  = issue & ends;
+  assign \$85  = \const [5:0] + 1'h1;
+  assign \$86  = weight + \$85 ;
+  assign \$87  = issue & ends_group;
+  assign \$88  = \parameter  + 5'h10;
+  assign \$89  = \address$75  + rows;
+  assign \$90  = issue & ends_block;
+  assign \$91  = offset0 + \const [36:34];
+  assign \$92  = offset1 + \const [37];
+  assign \$93  = issue & ends_operation;
+  assign \$94  = ends_frame ? 11'h000 : \const [62:52];
+  assign \$95  = ends_frame ? 8'h00 : \const [78:71];
+  assign \$96  = ends_frame ? 7'h00 : \const [85:79];
   always @(posedge clk)
-    running <= \$95 ;
+    running <= \$97 ;
   always @(posedge clk)
-    holds_input <= \$96 ;
+    holds_input <= \$98 ;
   always @(posedge clk)
-    step <= \$97 ;
+    step <= \$99 ;
   always @(posedge clk)
-    start <= \$98 ;
+    \start$36  <= \$100 ;
   always @(posedge clk)
-    group <= \$99 ;
+    group <= \$101 ;
   always @(posedge clk)
-    block <= \$100 ;
+    block <= \$102 ;
   always @(posedge clk)
-    busy <= \$101 ;
+    busy <= \$103 ;
   always @(posedge clk)
-    weight <= \$102 ;
+    weight <= \$104 ;
   always @(posedge clk)
-    \parameter  <= \$103 ;
+    \parameter  <= \$105 ;
   always @(posedge clk)
-    \address$62  <= \$104 ;
+    \address$75  <= \$106 ;
   always @(posedge clk)
-    offset0 <= \$105 ;
+    offset0 <= \$107 ;
   always @(posedge clk)
-    offset1 <= \$106 ;
+    offset1 <= \$108 ;
   always @(posedge clk)
-    \group$57  <= \$107 ;
-  \lmu_kws105_eighth.sequencer.nonzero$64  \nonzero$64  (
-    .clk(clk),
+    \group$72  <= \$109 ;
+  \lmu_kws105_eighth.sequencer.nonzero$79  \nonzero$79  (
     .enable(\const [94]),
-    .first_bit(\$109 ),
-    .first_word(\$108 ),
+    .first_bit(\$111 ),
+    .first_word(\$110 ),
     .last(last),
     .memory(read[2:0]),
-    .\port$977$0 (written),
-    .rst(rst),
-    .start(start),
+    .nonzero_clk(nonzero_clk),
+    .nonzero_rst(rst),
+    .\port$1165$0 (written),
+    .start(\start$36 ),
     .stop(\const [5:0])
+  );
+  \lmu_kws105_eighth.sequencer.nonzero_gate  nonzero_gate (
+    .clk(clk),
+    .enable(\enable$26 ),
+    .free(free),
+    .gated(nonzero_clk)
   );
   \lmu_kws105_eighth.sequencer.state  state (
     .clear(clear),
-    .clk(clk),
     .closes(closes),
     .\end (\end ),
     .finish(finish),
-    .rst(rst),
-    .start(\start$45 ),
+    .start(start),
+    .state_clk(state_clk),
+    .state_rst(rst),
     .turn0m(turn0m),
     .turn1m(turn1m),
     .turn2m(turn2m),
     .valid0m(valid0m),
     .valid1m(valid1m),
     .valid2m(valid2m)
+  );
+  \lmu_kws105_eighth.sequencer.state_gate  state_gate (
+    .clk(clk),
+    .enable(enable),
+    .free(free),
+    .gated(state_clk)
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
@@ -6319,44 +7549,44 @@ module \lmu_kws105_eighth.sequencer (rst, issue, claim, \release , output_free, 
       4'h0:
           read[2:0] = 3'h0;
       4'h1:
-          read[2:0] = { 1'h0, \$2  };
+          read[2:0] = { 1'h0, \$3  };
       4'h2:
           read[2:0] = 3'h1;
       4'h3:
           read[2:0] = 3'h0;
       4'h4:
-          read[2:0] = { 1'h0, \$11  };
+          read[2:0] = { 1'h0, \$12  };
       4'h5:
           read[2:0] = 3'h4;
       4'h6:
-          read[2:0] = { 1'h0, \$14  };
+          read[2:0] = { 1'h0, \$15  };
       4'h7:
           read[2:0] = 3'h1;
       4'h8:
           read[2:0] = 3'h4;
       4'h9:
-          read[2:0] = { 1'h0, \$23  };
+          read[2:0] = { 1'h0, \$24  };
       4'ha:
           read[2:0] = 3'h5;
       4'hb:
-          read[2:0] = { 1'h0, \$26  };
+          read[2:0] = { 1'h0, \$27  };
       4'hc:
           read[2:0] = 3'h1;
       4'hd:
           read[2:0] = 3'h5;
       4'he:
-          read[2:0] = { 1'h0, \$33  };
+          read[2:0] = { 1'h0, \$34  };
       4'hf:
           read[2:0] = 3'h4;
     endcase
     begin
       begin
-        read[10:3] = \$63 [7:0];
+        read[10:3] = \$65 [7:0];
         read[12] = \const [40];
-        read[23:13] = \$64 [10:0];
+        read[23:13] = \$66 [10:0];
         read[25:24] = \const [39:38];
         read[11] = zero;
-        read[26] = \$66 ;
+        read[26] = \$68 ;
         read[27] = ends_group;
       end
     end
@@ -6366,35 +7596,35 @@ module \lmu_kws105_eighth.sequencer (rst, issue, claim, \release , output_free, 
     target = 6'h00;
     casez (step)
       4'h0:
-          target = \$1 [5:0];
+          target = \$2 [5:0];
       4'h1:
-          target = \$5 [5:0];
+          target = \$6 [5:0];
       4'h2:
-          target = \$8 [5:0];
+          target = \$9 [5:0];
       4'h3:
-          target = \$10 [5:0];
+          target = \$11 [5:0];
       4'h4:
-          target = \$12 [5:0];
-      4'h5:
           target = \$13 [5:0];
+      4'h5:
+          target = \$14 [5:0];
       4'h6:
-          target = \$17 [5:0];
+          target = \$18 [5:0];
       4'h7:
-          target = \$20 [5:0];
+          target = \$21 [5:0];
       4'h8:
-          target = \$22 [5:0];
+          target = \$23 [5:0];
       4'h9:
-          target = \$24 [5:0];
-      4'ha:
           target = \$25 [5:0];
+      4'ha:
+          target = \$26 [5:0];
       4'hb:
-          target = \$29 [5:0];
+          target = \$30 [5:0];
       4'hc:
-          target = \$31 [5:0];
-      4'hd:
           target = \$32 [5:0];
+      4'hd:
+          target = \$33 [5:0];
       4'he:
-          target = \$34 [5:0];
+          target = \$35 [5:0];
     endcase
   end
   always @* begin
@@ -6404,7 +7634,7 @@ module \lmu_kws105_eighth.sequencer (rst, issue, claim, \release , output_free, 
       4'h0:
           /* empty */;
       4'h1:
-          zero = \$3 ;
+          zero = \$4 ;
       4'h2:
           /* empty */;
       4'h3:
@@ -6414,7 +7644,7 @@ module \lmu_kws105_eighth.sequencer (rst, issue, claim, \release , output_free, 
       4'h5:
           /* empty */;
       4'h6:
-          zero = \$15 ;
+          zero = \$16 ;
       4'h7:
           /* empty */;
       4'h8:
@@ -6424,7 +7654,7 @@ module \lmu_kws105_eighth.sequencer (rst, issue, claim, \release , output_free, 
       4'ha:
           /* empty */;
       4'hb:
-          zero = \$27 ;
+          zero = \$28 ;
     endcase
   end
   always @* begin
@@ -6435,9 +7665,9 @@ module \lmu_kws105_eighth.sequencer (rst, issue, claim, \release , output_free, 
       4'h0:
           /* empty */;
       4'h1:
-          stops = \$6 ;
+          stops = \$7 ;
       4'h2:
-          stops = \$9 ;
+          stops = \$10 ;
       4'h3:
           /* empty */;
       4'h4:
@@ -6445,9 +7675,9 @@ module \lmu_kws105_eighth.sequencer (rst, issue, claim, \release , output_free, 
       4'h5:
           /* empty */;
       4'h6:
-          stops = \$18 ;
+          stops = \$19 ;
       4'h7:
-          stops = \$21 ;
+          stops = \$22 ;
       4'h8:
           /* empty */;
       4'h9:
@@ -6468,221 +7698,229 @@ module \lmu_kws105_eighth.sequencer (rst, issue, claim, \release , output_free, 
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$95  = running;
-    if (\start$45 ) begin
-      \$95  = 1'h1;
+    \$97  = running;
+    if (start) begin
+      \$97  = 1'h1;
     end
-    if (\$67 ) begin
-      \$95  = 1'h0;
+    if (\$69 ) begin
+      \$97  = 1'h0;
     end
     if (rst) begin
-      \$95  = 1'h0;
+      \$97  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$96  = holds_input;
-    if (\start$45 ) begin
-      \$96  = 1'h1;
+    \$98  = holds_input;
+    if (start) begin
+      \$98  = 1'h1;
     end
     if (\release ) begin
-      \$96  = 1'h0;
+      \$98  = 1'h0;
     end
     if (rst) begin
-      \$96  = 1'h0;
+      \$98  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$97  = step;
-    if (\start$45 ) begin
-      \$97  = 4'h0;
+    \$99  = step;
+    if (start) begin
+      \$99  = 4'h0;
     end
     if (issue) begin
       (* full_case = 32'd1 *)
-      if (\$72 ) begin
+      if (\$74 ) begin
       end else begin
         (* full_case = 32'd1 *)
-        if (\$74 ) begin
-          \$97  = \$77 [3:0];
-        end else if (\$75 ) begin
-          \$97  = \const [12:9];
-        end else if (\$76 ) begin
-          \$97  = \const [12:9];
+        if (\$76 ) begin
+          \$99  = \$79 [3:0];
+        end else if (\$77 ) begin
+          \$99  = \const [12:9];
+        end else if (\$78 ) begin
+          \$99  = \const [12:9];
         end else begin
-          \$97  = \$81 [3:0];
+          \$99  = \$83 [3:0];
         end
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$98  = start;
-    if (\start$45 ) begin
-      \$98  = 6'h00;
+    \$100  = \start$36 ;
+    if (start) begin
+      \$100  = 6'h00;
     end
     if (issue) begin
       (* full_case = 32'd1 *)
-      if (\$72 ) begin
-        \$98  = \$73 [5:0];
+      if (\$74 ) begin
+        \$100  = \$75 [5:0];
       end else begin
-        \$98  = 6'h00;
+        \$100  = 6'h00;
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$99  = group;
-    if (\start$45 ) begin
-      \$99  = 2'h0;
+    \$101  = group;
+    if (start) begin
+      \$101  = 2'h0;
     end
     if (issue) begin
       (* full_case = 32'd1 *)
-      if (\$72 ) begin
+      if (\$74 ) begin
       end else begin
         (* full_case = 32'd1 *)
-        if (\$74 ) begin
-        end else if (\$75 ) begin
-          \$99  = \$78 [1:0];
-        end else if (\$76 ) begin
-          \$99  = 2'h0;
+        if (\$76 ) begin
+        end else if (\$77 ) begin
+          \$101  = \$80 [1:0];
+        end else if (\$78 ) begin
+          \$101  = 2'h0;
         end else begin
-          \$99  = 2'h0;
+          \$101  = 2'h0;
         end
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$100  = block;
-    if (\start$45 ) begin
-      \$100  = 4'h0;
+    \$102  = block;
+    if (start) begin
+      \$102  = 4'h0;
     end
     if (issue) begin
       (* full_case = 32'd1 *)
-      if (\$72 ) begin
+      if (\$74 ) begin
       end else begin
         (* full_case = 32'd1 *)
-        if (\$74 ) begin
-        end else if (\$75 ) begin
-        end else if (\$76 ) begin
-          \$100  = \$79 [3:0];
+        if (\$76 ) begin
+        end else if (\$77 ) begin
+        end else if (\$78 ) begin
+          \$102  = \$81 [3:0];
         end else begin
-          \$100  = 4'h0;
+          \$102  = 4'h0;
         end
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$101  = busy;
-    if (\$68 ) begin
-      \$101  = \$70 [4:0];
-    end else if (\$69 ) begin
-      \$101  = \$71 [4:0];
+    \$103  = busy;
+    if (\$70 ) begin
+      \$103  = \$72 [4:0];
+    end else if (\$71 ) begin
+      \$103  = \$73 [4:0];
     end
     if (rst) begin
-      \$101  = 5'h00;
+      \$103  = 5'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$102  = weight;
-    if (\start$45 ) begin
-      \$102  = 11'h000;
+    \$104  = weight;
+    if (start) begin
+      \$104  = 11'h000;
     end
-    if (\$82 ) begin
-      \$102  = \$84 [10:0];
+    if (\$84 ) begin
+      \$104  = \$86 [10:0];
     end
-    if (\$88 ) begin
-      \$102  = \const [51:41];
+    if (\$90 ) begin
+      \$104  = \const [51:41];
     end
-    if (\$91 ) begin
-      \$102  = \$92 ;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$103  = \parameter ;
-    if (\start$45 ) begin
-      \$103  = 8'h00;
-    end
-    if (\$85 ) begin
-      \$103  = \$86 [7:0];
-    end
-    if (\$88 ) begin
-      \$103  = \const [70:63];
-    end
-    if (\$91 ) begin
-      \$103  = \$93 ;
+    if (\$93 ) begin
+      \$104  = \$94 ;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$104  = \address$62 ;
-    if (\start$45 ) begin
-      \$104  = 8'h00;
-    end
-    if (\$85 ) begin
-      \$104  = \$87 [7:0];
-    end
-    if (\$91 ) begin
-      \$104  = { 1'h0, \$94  };
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$105  = offset0;
-    if (\start$45 ) begin
+    \$105  = \parameter ;
+    if (start) begin
       \$105  = 8'h00;
     end
-    if (\$88 ) begin
-      \$105  = \$89 [7:0];
+    if (\$87 ) begin
+      \$105  = \$88 [7:0];
     end
-    if (\$91 ) begin
-      \$105  = 8'h00;
+    if (\$90 ) begin
+      \$105  = \const [70:63];
     end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$106  = offset1;
-    if (\start$45 ) begin
-      \$106  = 8'h00;
-    end
-    if (\$88 ) begin
-      \$106  = \$90 [7:0];
-    end
-    if (\$91 ) begin
-      \$106  = 8'h00;
+    if (\$93 ) begin
+      \$105  = \$95 ;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$107  = \group$57 ;
-    if (\$85 ) begin
-      \$107 [4:0] = rows;
-      \$107 [10:5] = target;
-      \$107 [18:11] = \address$62 ;
-      \$107 [26:19] = \parameter ;
-      \$107 [29:27] = \const [88:86];
-      \$107 [30] = \const [89];
-      \$107 [34:31] = \const [93:90];
+    \$106  = \address$75 ;
+    if (start) begin
+      \$106  = 8'h00;
+    end
+    if (\$87 ) begin
+      \$106  = \$89 [7:0];
+    end
+    if (\$93 ) begin
+      \$106  = { 1'h0, \$96  };
     end
   end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$107  = offset0;
+    if (start) begin
+      \$107  = 8'h00;
+    end
+    if (\$90 ) begin
+      \$107  = \$91 [7:0];
+    end
+    if (\$93 ) begin
+      \$107  = 8'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$108  = offset1;
+    if (start) begin
+      \$108  = 8'h00;
+    end
+    if (\$90 ) begin
+      \$108  = \$92 [7:0];
+    end
+    if (\$93 ) begin
+      \$108  = 8'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$109  = \group$72 ;
+    if (\$87 ) begin
+      \$109 [4:0] = rows;
+      \$109 [10:5] = target;
+      \$109 [18:11] = \address$75 ;
+      \$109 [26:19] = \parameter ;
+      \$109 [29:27] = \const [88:86];
+      \$109 [30] = \const [89];
+      \$109 [34:31] = \const [93:90];
+    end
+  end
+  assign \clk$1  = clk;
+  assign free_clk = free;
+  assign gated = state_clk;
+  assign state_rst = rst;
+  assign \clk$24  = clk;
+  assign \free$25  = free;
+  assign \gated$29  = nonzero_clk;
+  assign nonzero_rst = rst;
   assign write = written[5:0];
   assign address = written[13:6];
   assign nonzero = written[14];
-  assign enable = \const [94];
+  assign \enable$34  = \const [94];
   assign memory = read[2:0];
-  assign column = start;
+  assign column = \start$36 ;
   assign stop = \const [5:0];
-  assign found = { \$108 , \$109  };
+  assign found = { \$110 , \$111  };
   assign last_column = ends;
+  assign \start$62  = start;
   assign hold = 1'h0;
-  assign \start$48  = \start$45 ;
-  assign \clear$50  = clear;
-  assign \end$52  = \end ;
-  assign \$signal  = \group$57 ;
+  assign \clear$66  = clear;
+  assign \end$68  = \end ;
+  assign \$signal  = \group$72 ;
   assign \const.length_last  = \const [5:0];
   assign \const.first_term  = \const [6];
   assign \const.last_term  = \const [7];
@@ -6719,34 +7957,34 @@ module \lmu_kws105_eighth.sequencer (rst, issue, claim, \release , output_free, 
   assign \written.memory  = written[5:0];
   assign \written.address  = written[13:6];
   assign \written.nonzero  = written[14];
-  assign \group$57.rows  = \group$57 [4:0];
-  assign \group$57.memory  = \group$57 [10:5];
-  assign \group$57.address  = \group$57 [18:11];
-  assign \group$57.parameter  = \group$57 [26:19];
-  assign \group$57.narrow  = \group$57 [29:27];
-  assign \group$57.output  = \group$57 [30];
-  assign \group$57.operation  = \group$57 [34:31];
-  assign \$signal.rows  = \group$57 [4:0];
-  assign \$signal.memory  = \group$57 [10:5];
-  assign \$signal.address  = \group$57 [18:11];
-  assign \$signal.parameter  = \group$57 [26:19];
-  assign \$signal.narrow  = \group$57 [29:27];
-  assign \$signal.output  = \group$57 [30];
-  assign \$signal.operation  = \group$57 [34:31];
-  assign \$1  = 7'h02;
-  assign \$10  = 13'h0010;
-  assign \$12  = 13'h0010;
-  assign \$13  = 7'h02;
-  assign \$22  = 13'h0020;
-  assign \$24  = 13'h0020;
-  assign \$25  = 7'h02;
-  assign \$32  = 13'h0010;
-  assign \$34  = 13'h0010;
-  assign \$59  = 1'h1;
-  assign \start$45  = \$58 ;
+  assign \group$72.rows  = \group$72 [4:0];
+  assign \group$72.memory  = \group$72 [10:5];
+  assign \group$72.address  = \group$72 [18:11];
+  assign \group$72.parameter  = \group$72 [26:19];
+  assign \group$72.narrow  = \group$72 [29:27];
+  assign \group$72.output  = \group$72 [30];
+  assign \group$72.operation  = \group$72 [34:31];
+  assign \$signal.rows  = \group$72 [4:0];
+  assign \$signal.memory  = \group$72 [10:5];
+  assign \$signal.address  = \group$72 [18:11];
+  assign \$signal.parameter  = \group$72 [26:19];
+  assign \$signal.narrow  = \group$72 [29:27];
+  assign \$signal.output  = \group$72 [30];
+  assign \$signal.operation  = \group$72 [34:31];
+  assign \$61  = 1'h1;
+  assign start = \$60 ;
+  assign \$2  = 7'h02;
+  assign \$11  = 13'h0010;
+  assign \$13  = 13'h0010;
+  assign \$14  = 7'h02;
+  assign \$23  = 13'h0020;
+  assign \$25  = 13'h0020;
+  assign \$26  = 7'h02;
+  assign \$33  = 13'h0010;
+  assign \$35  = 13'h0010;
 endmodule
 
-module \lmu_kws105_eighth.sequencer.nonzero$64 (rst, last, \port$977$0 , stop, enable, memory, start, first_word, first_bit, clk);
+module \lmu_kws105_eighth.sequencer.nonzero$79 (nonzero_clk, last, \port$1165$0 , stop, enable, memory, start, first_word, first_bit, nonzero_rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$15 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$15 <= 0;
   wire [30:0] \$1 ;
@@ -6857,8 +8095,6 @@ module \lmu_kws105_eighth.sequencer.nonzero$64 (rst, last, \port$977$0 , stop, e
   wire [7:0] address;
   wire [3:0] \bit ;
   reg [15:0] chosen;
-  input clk;
-  wire clk;
   wire [63:0] counted;
   input enable;
   wire enable;
@@ -6889,24 +8125,26 @@ module \lmu_kws105_eighth.sequencer.nonzero$64 (rst, last, \port$977$0 , stop, e
   input [2:0] memory;
   wire [2:0] memory;
   wire nonzero;
-  input [14:0] \port$977$0 ;
-  wire [14:0] \port$977$0 ;
-  input rst;
-  wire rst;
+  input nonzero_clk;
+  wire nonzero_clk;
+  input nonzero_rst;
+  wire nonzero_rst;
+  input [14:0] \port$1165$0 ;
+  wire [14:0] \port$1165$0 ;
   input [5:0] start;
   wire [5:0] start;
   input [5:0] stop;
   wire [5:0] stop;
   wire [1:0] word;
   wire [5:0] write;
-  assign \$1  = 1'h1 << \port$977$0 [9:6];
-  assign \$2  = 1'h1 << \port$977$0 [9:6];
-  assign \$3  = 1'h1 << \port$977$0 [9:6];
-  assign \$4  = 1'h1 << \port$977$0 [9:6];
-  assign \$5  = 1'h1 << \port$977$0 [9:6];
-  assign \$6  = 1'h1 << \port$977$0 [9:6];
-  assign \$7  = 1'h1 << \port$977$0 [9:6];
-  assign \$8  = 1'h1 << \port$977$0 [9:6];
+  assign \$1  = 1'h1 << \port$1165$0 [9:6];
+  assign \$2  = 1'h1 << \port$1165$0 [9:6];
+  assign \$3  = 1'h1 << \port$1165$0 [9:6];
+  assign \$4  = 1'h1 << \port$1165$0 [9:6];
+  assign \$5  = 1'h1 << \port$1165$0 [9:6];
+  assign \$6  = 1'h1 << \port$1165$0 [9:6];
+  assign \$7  = 1'h1 << \port$1165$0 [9:6];
+  assign \$8  = 1'h1 << \port$1165$0 [9:6];
   assign \$9  = memory == 3'h5;
   assign \$10  = enable ? live : 64'h0000000000000000;
   assign \$11  = enable ? start : 6'h00;
@@ -6948,69 +8186,69 @@ module \lmu_kws105_eighth.sequencer.nonzero$64 (rst, last, \port$977$0 , stop, e
   assign \$48  = | \$47 ;
   assign \$49  = ~ \$48 ;
   assign last = \$45  & \$49 ;
-  assign \$50  = ! \port$977$0 [13:10];
-  assign \$51  = \port$977$0 [4] & \$50 ;
+  assign \$50  = ! \port$1165$0 [13:10];
+  assign \$51  = \port$1165$0 [4] & \$50 ;
   assign \$52  = ~ \$1 [15:0];
   assign \$53  = h0_0 & \$52 ;
-  assign \$54  = \$1 [15:0] & { \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14] };
+  assign \$54  = \$1 [15:0] & { \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14] };
   assign \$55  = \$53  | \$54 ;
-  assign \$56  = \port$977$0 [13:10] == 1'h1;
-  assign \$57  = \port$977$0 [4] & \$56 ;
+  assign \$56  = \port$1165$0 [13:10] == 1'h1;
+  assign \$57  = \port$1165$0 [4] & \$56 ;
   assign \$58  = ~ \$2 [15:0];
   assign \$59  = h0_1 & \$58 ;
-  assign \$60  = \$2 [15:0] & { \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14] };
+  assign \$60  = \$2 [15:0] & { \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14] };
   assign \$61  = \$59  | \$60 ;
-  assign \$62  = \port$977$0 [13:10] == 2'h2;
-  assign \$63  = \port$977$0 [4] & \$62 ;
+  assign \$62  = \port$1165$0 [13:10] == 2'h2;
+  assign \$63  = \port$1165$0 [4] & \$62 ;
   assign \$64  = ~ \$3 [15:0];
   assign \$65  = h0_2 & \$64 ;
-  assign \$66  = \$3 [15:0] & { \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14] };
+  assign \$66  = \$3 [15:0] & { \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14] };
   assign \$67  = \$65  | \$66 ;
-  assign \$68  = \port$977$0 [13:10] == 2'h3;
-  assign \$69  = \port$977$0 [4] & \$68 ;
+  assign \$68  = \port$1165$0 [13:10] == 2'h3;
+  assign \$69  = \port$1165$0 [4] & \$68 ;
   assign \$70  = ~ \$4 [15:0];
   assign \$71  = h0_3 & \$70 ;
-  assign \$72  = \$4 [15:0] & { \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14] };
+  assign \$72  = \$4 [15:0] & { \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14] };
   assign \$73  = \$71  | \$72 ;
-  assign \$74  = ! \port$977$0 [13:10];
-  assign \$75  = \port$977$0 [5] & \$74 ;
+  assign \$74  = ! \port$1165$0 [13:10];
+  assign \$75  = \port$1165$0 [5] & \$74 ;
   assign \$76  = ~ \$5 [15:0];
   assign \$77  = h1_0 & \$76 ;
-  assign \$78  = \$5 [15:0] & { \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14] };
+  assign \$78  = \$5 [15:0] & { \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14] };
   assign \$79  = \$77  | \$78 ;
-  assign \$80  = \port$977$0 [13:10] == 1'h1;
-  assign \$81  = \port$977$0 [5] & \$80 ;
+  assign \$80  = \port$1165$0 [13:10] == 1'h1;
+  assign \$81  = \port$1165$0 [5] & \$80 ;
   assign \$82  = ~ \$6 [15:0];
   assign \$83  = h1_1 & \$82 ;
-  assign \$84  = \$6 [15:0] & { \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14] };
+  assign \$84  = \$6 [15:0] & { \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14] };
   assign \$85  = \$83  | \$84 ;
-  assign \$86  = \port$977$0 [13:10] == 2'h2;
-  assign \$87  = \port$977$0 [5] & \$86 ;
+  assign \$86  = \port$1165$0 [13:10] == 2'h2;
+  assign \$87  = \port$1165$0 [5] & \$86 ;
   assign \$88  = ~ \$7 [15:0];
   assign \$89  = h1_2 & \$88 ;
-  assign \$90  = \$7 [15:0] & { \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14] };
+  assign \$90  = \$7 [15:0] & { \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14] };
   assign \$91  = \$89  | \$90 ;
-  assign \$92  = \port$977$0 [13:10] == 2'h3;
-  assign \$93  = \port$977$0 [5] & \$92 ;
+  assign \$92  = \port$1165$0 [13:10] == 2'h3;
+  assign \$93  = \port$1165$0 [5] & \$92 ;
   assign \$94  = ~ \$8 [15:0];
   assign \$95  = h1_3 & \$94 ;
-  assign \$96  = \$8 [15:0] & { \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14], \port$977$0 [14] };
+  assign \$96  = \$8 [15:0] & { \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14], \port$1165$0 [14] };
   assign \$97  = \$95  | \$96 ;
-  always @(posedge clk)
+  always @(posedge nonzero_clk)
     h0_0 <= \$98 ;
-  always @(posedge clk)
+  always @(posedge nonzero_clk)
     h0_1 <= \$99 ;
-  always @(posedge clk)
+  always @(posedge nonzero_clk)
     h0_2 <= \$100 ;
-  always @(posedge clk)
+  always @(posedge nonzero_clk)
     h0_3 <= \$101 ;
-  always @(posedge clk)
+  always @(posedge nonzero_clk)
     h1_0 <= \$102 ;
-  always @(posedge clk)
+  always @(posedge nonzero_clk)
     h1_1 <= \$103 ;
-  always @(posedge clk)
+  always @(posedge nonzero_clk)
     h1_2 <= \$104 ;
-  always @(posedge clk)
+  always @(posedge nonzero_clk)
     h1_3 <= \$105 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
@@ -7158,7 +8396,7 @@ module \lmu_kws105_eighth.sequencer.nonzero$64 (rst, last, \port$977$0 , stop, e
     end
   end
   assign h0_0_place = \$1 [15:0];
-  assign address = \port$977$0 [13:6];
+  assign address = \port$1165$0 [13:6];
   assign h0_1_place = \$2 [15:0];
   assign h0_2_place = \$3 [15:0];
   assign h0_3_place = \$4 [15:0];
@@ -7170,12 +8408,27 @@ module \lmu_kws105_eighth.sequencer.nonzero$64 (rst, last, \port$977$0 , stop, e
   assign word = first_word;
   assign \bit  = first_bit;
   assign found = { first_word, first_bit };
-  assign write = \port$977$0 [5:0];
-  assign nonzero = \port$977$0 [14];
+  assign write = \port$1165$0 [5:0];
+  assign nonzero = \port$1165$0 [14];
   assign \$14  = 65'h1fffffffffffffffe;
 endmodule
 
-module \lmu_kws105_eighth.sequencer.state (rst, start, finish, clear, \end , valid0m, turn0m, valid1m, turn1m, valid2m, turn2m, closes, clk);
+module \lmu_kws105_eighth.sequencer.nonzero_gate (enable, gated, clk, free);
+  input clk;
+  wire clk;
+  input enable;
+  wire enable;
+  input free;
+  wire free;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
+endmodule
+
+module \lmu_kws105_eighth.sequencer.state (start, finish, state_clk, clear, \end , valid0m, turn0m, valid1m, turn1m, valid2m, turn2m, closes, state_rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$16 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$16 <= 0;
   wire \$1 ;
@@ -7235,8 +8488,6 @@ module \lmu_kws105_eighth.sequencer.state (rst, start, finish, clear, \end , val
   wire \$9 ;
   input clear;
   wire clear;
-  input clk;
-  wire clk;
   output [3:0] closes;
   wire [3:0] closes;
   input \end ;
@@ -7248,10 +8499,12 @@ module \lmu_kws105_eighth.sequencer.state (rst, start, finish, clear, \end , val
   reg phase1 = 1'h0;
   reg phase2 = 1'h0;
   reg phase3 = 1'h0;
-  input rst;
-  wire rst;
   input start;
   wire start;
+  input state_clk;
+  wire state_clk;
+  input state_rst;
+  wire state_rst;
   reg turn0h = 1'h0;
   output turn0m;
   reg turn0m = 1'h0;
@@ -7270,33 +8523,33 @@ module \lmu_kws105_eighth.sequencer.state (rst, start, finish, clear, \end , val
   reg valid2h = 1'h0;
   output valid2m;
   reg valid2m = 1'h0;
-  always @(posedge clk)
+  always @(posedge state_clk)
     turn0m <= \$42 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     valid0h <= \$43 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     turn0h <= \$44 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     phase1 <= \$45 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     valid1m <= \$46 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     turn1m <= \$47 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     valid1h <= \$48 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     turn1h <= \$49 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     phase2 <= \$50 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     valid2m <= \$51 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     turn2m <= \$52 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     valid2h <= \$53 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     turn2h <= \$54 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     phase3 <= \$55 ;
   assign \$2  = phase0 + 1'h1;
   assign \$3  = ~ turn0m;
@@ -7333,11 +8586,11 @@ module \lmu_kws105_eighth.sequencer.state (rst, start, finish, clear, \end , val
   assign \$36  = closes[1] & \$35 ;
   assign \$37  = ! phase3;
   assign \$38  = closes[2] & \$37 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     ends <= \$39 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     phase0 <= \$40 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     valid0m <= \$41 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
@@ -7345,7 +8598,7 @@ module \lmu_kws105_eighth.sequencer.state (rst, start, finish, clear, \end , val
     if (\$1 ) begin
       \$42  = \$3 ;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$42  = 1'h0;
     end
   end
@@ -7358,7 +8611,7 @@ module \lmu_kws105_eighth.sequencer.state (rst, start, finish, clear, \end , val
     if (\$8 ) begin
       \$43  = 1'h0;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$43  = 1'h0;
     end
   end
@@ -7368,7 +8621,7 @@ module \lmu_kws105_eighth.sequencer.state (rst, start, finish, clear, \end , val
     if (\$4 ) begin
       \$44  = \$5 ;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$44  = 1'h0;
     end
   end
@@ -7384,7 +8637,7 @@ module \lmu_kws105_eighth.sequencer.state (rst, start, finish, clear, \end , val
     if (\$16 ) begin
       \$45  = 1'h0;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$45  = 1'h0;
     end
   end
@@ -7397,7 +8650,7 @@ module \lmu_kws105_eighth.sequencer.state (rst, start, finish, clear, \end , val
     if (\$16 ) begin
       \$46  = 1'h0;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$46  = 1'h0;
     end
   end
@@ -7407,7 +8660,7 @@ module \lmu_kws105_eighth.sequencer.state (rst, start, finish, clear, \end , val
     if (\$9 ) begin
       \$47  = \$11 ;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$47  = 1'h0;
     end
   end
@@ -7420,7 +8673,7 @@ module \lmu_kws105_eighth.sequencer.state (rst, start, finish, clear, \end , val
     if (\$16 ) begin
       \$48  = 1'h0;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$48  = 1'h0;
     end
   end
@@ -7430,7 +8683,7 @@ module \lmu_kws105_eighth.sequencer.state (rst, start, finish, clear, \end , val
     if (\$12 ) begin
       \$49  = \$13 ;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$49  = 1'h0;
     end
   end
@@ -7446,7 +8699,7 @@ module \lmu_kws105_eighth.sequencer.state (rst, start, finish, clear, \end , val
     if (\$24 ) begin
       \$50  = 1'h0;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$50  = 1'h0;
     end
   end
@@ -7459,7 +8712,7 @@ module \lmu_kws105_eighth.sequencer.state (rst, start, finish, clear, \end , val
     if (\$24 ) begin
       \$51  = 1'h0;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$51  = 1'h0;
     end
   end
@@ -7469,7 +8722,7 @@ module \lmu_kws105_eighth.sequencer.state (rst, start, finish, clear, \end , val
     if (\$17 ) begin
       \$52  = \$19 ;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$52  = 1'h0;
     end
   end
@@ -7482,7 +8735,7 @@ module \lmu_kws105_eighth.sequencer.state (rst, start, finish, clear, \end , val
     if (\$24 ) begin
       \$53  = 1'h0;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$53  = 1'h0;
     end
   end
@@ -7492,7 +8745,7 @@ module \lmu_kws105_eighth.sequencer.state (rst, start, finish, clear, \end , val
     if (\$20 ) begin
       \$54  = \$21 ;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$54  = 1'h0;
     end
   end
@@ -7508,7 +8761,7 @@ module \lmu_kws105_eighth.sequencer.state (rst, start, finish, clear, \end , val
     if (\$30 ) begin
       \$55  = 1'h0;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$55  = 1'h0;
     end
   end
@@ -7518,7 +8771,7 @@ module \lmu_kws105_eighth.sequencer.state (rst, start, finish, clear, \end , val
     if (start) begin
       \$39  = \end ;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$39  = 1'h0;
     end
   end
@@ -7534,7 +8787,7 @@ module \lmu_kws105_eighth.sequencer.state (rst, start, finish, clear, \end , val
     if (\$8 ) begin
       \$40  = 2'h0;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$40  = 2'h0;
     end
   end
@@ -7547,7 +8800,7 @@ module \lmu_kws105_eighth.sequencer.state (rst, start, finish, clear, \end , val
     if (\$8 ) begin
       \$41  = 1'h0;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$41  = 1'h0;
     end
   end
@@ -7558,4 +8811,19 @@ module \lmu_kws105_eighth.sequencer.state (rst, start, finish, clear, \end , val
   assign \$1  = finish;
   assign \$32  = \$31 ;
   assign \$33  = phase1;
+endmodule
+
+module \lmu_kws105_eighth.sequencer.state_gate (enable, gated, clk, free);
+  input clk;
+  wire clk;
+  input enable;
+  wire enable;
+  input free;
+  wire free;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
 endmodule

@@ -11,171 +11,267 @@ module lmu_kws361_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
   reg \$auto$verilog_backend.cc:2355:dump_module$1 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$1 <= 0;
   wire \$1 ;
-  wire \$10 ;
+  wire [8:0] \$10 ;
   wire \$11 ;
-  wire [8:0] \$12 ;
+  wire \$12 ;
   wire \$13 ;
   wire \$14 ;
   wire [8:0] \$15 ;
   wire \$16 ;
   wire \$17 ;
-  wire [5:0] \$18 ;
+  wire \$18 ;
   wire \$19 ;
-  wire [8:0] \$2 ;
-  reg \$20 ;
-  reg [29:0] \$21 ;
-  wire [14:0] \$22 ;
+  wire \$2 ;
+  wire \$20 ;
+  wire \$21 ;
+  wire \$22 ;
+  wire \$23 ;
+  wire \$24 ;
+  wire \$25 ;
+  wire \$26 ;
+  wire \$27 ;
+  wire [8:0] \$28 ;
+  wire \$29 ;
   wire \$3 ;
+  wire \$30 ;
+  wire \$31 ;
+  wire \$32 ;
+  wire [8:0] \$33 ;
+  wire \$34 ;
+  wire \$35 ;
+  wire \$36 ;
+  wire \$37 ;
+  wire [5:0] \$38 ;
+  wire \$39 ;
   wire \$4 ;
-  wire [8:0] \$5 ;
+  wire \$40 ;
+  wire \$41 ;
+  reg \$42 ;
+  reg [28:0] \$43 ;
+  wire [14:0] \$44 ;
+  wire \$5 ;
   wire \$6 ;
   wire \$7 ;
   wire \$8 ;
   wire \$9 ;
   wire [11:0] activation;
   wire [5:0] address;
-  wire [8:0] \address$132 ;
-  wire [5:0] \address$46 ;
-  wire [3:0] \address$51 ;
-  wire [8:0] \address$56 ;
-  wire [8:0] \address$60 ;
-  wire [6:0] \address$64 ;
-  wire [6:0] \address$68 ;
-  wire [12:0] \address$79 ;
-  wire [4:0] \address$98 ;
+  wire [8:0] \address$107 ;
+  wire [6:0] \address$117 ;
+  wire [6:0] \address$127 ;
+  wire [11:0] \address$144 ;
+  wire [4:0] \address$185 ;
+  wire [8:0] \address$234 ;
+  wire [5:0] \address$75 ;
+  wire [3:0] \address$86 ;
+  wire [8:0] \address$97 ;
+  wire busy;
   wire claim;
-  wire \claim$34 ;
+  wire \claim$57 ;
   wire clear;
-  wire \clear$27 ;
+  wire \clear$52 ;
   input clk;
   wire clk;
+  wire \clk$109 ;
+  wire \clk$119 ;
+  wire \clk$12 ;
+  wire \clk$13 ;
+  wire \clk$137 ;
+  wire \clk$178 ;
+  wire \clk$238 ;
+  wire \clk$24 ;
+  wire \clk$32 ;
+  wire \clk$63 ;
+  wire \clk$77 ;
+  wire \clk$89 ;
+  wire \clk$99 ;
   wire [15:0] data;
   reg [11:0] element;
-  reg enable = 1'h0;
+  wire enable;
+  wire \enable$101 ;
+  wire \enable$111 ;
+  wire \enable$121 ;
+  wire \enable$139 ;
+  wire \enable$180 ;
+  reg \enable$219  = 1'h0;
+  wire \enable$239 ;
+  wire \enable$26 ;
+  wire \enable$34 ;
+  wire \enable$65 ;
+  wire \enable$79 ;
+  wire \enable$91 ;
   wire \end ;
+  wire finish_clk;
+  wire finish_rst;
   wire first;
   wire frame;
   wire frame_clear;
   wire frame_end;
   output frame_error;
   wire frame_error;
-  wire \frame_error$21 ;
+  wire \frame_error$18 ;
   wire free;
+  wire \free$100 ;
+  wire \free$110 ;
+  wire \free$120 ;
+  wire \free$138 ;
+  wire \free$179 ;
+  wire \free$25 ;
+  wire \free$33 ;
+  wire \free$36 ;
+  wire \free$64 ;
+  wire \free$78 ;
+  wire \free$90 ;
+  wire free_clk;
   wire full;
-  wire [35:0] group;
-  wire [35:0] \group$127 ;
-  wire [8:0] \group$127.address ;
-  wire [5:0] \group$127.memory ;
-  wire [1:0] \group$127.narrow ;
-  wire [3:0] \group$127.operation ;
-  wire \group$127.output ;
-  wire [8:0] \group$127.parameter ;
-  wire [4:0] \group$127.rows ;
+  wire gated;
+  wire \gated$105 ;
+  wire \gated$115 ;
+  wire \gated$125 ;
+  wire \gated$142 ;
+  wire \gated$183 ;
+  wire \gated$241 ;
+  wire \gated$30 ;
+  wire \gated$38 ;
+  wire \gated$69 ;
+  wire \gated$83 ;
+  wire \gated$95 ;
+  wire [36:0] group;
+  wire [36:0] \group$229 ;
+  wire [8:0] \group$229.address ;
+  wire [5:0] \group$229.memory ;
+  wire [1:0] \group$229.narrow ;
+  wire [3:0] \group$229.operation ;
+  wire \group$229.output ;
+  wire [8:0] \group$229.parameter ;
+  wire [5:0] \group$229.rows ;
   wire [8:0] \group.address ;
   wire [5:0] \group.memory ;
   wire [1:0] \group.narrow ;
   wire [3:0] \group.operation ;
   wire \group.output ;
   wire [8:0] \group.parameter ;
-  wire [4:0] \group.rows ;
+  wire [5:0] \group.rows ;
   input [8:0] i__payload;
   wire [8:0] i__payload;
-  wire [8:0] \i__payload$12 ;
-  wire [7:0] \i__payload$12.data ;
-  wire \i__payload$12.last ;
+  wire [8:0] \i__payload$40 ;
+  wire [7:0] \i__payload$40.data ;
+  wire \i__payload$40.last ;
   wire [7:0] \i__payload.data ;
   wire \i__payload.last ;
   output i__ready;
   wire i__ready;
-  wire \i__ready$13 ;
+  wire \i__ready$41 ;
   input i__valid;
   wire i__valid;
-  wire \i__valid$14 ;
+  wire \i__valid$42 ;
+  wire idle;
+  wire input_clk;
+  wire input_rst;
   wire issue;
   (* init = 1'h0 *)
   wire issued;
   wire last;
+  wire memory_h0_clk;
+  wire memory_h0_rst;
+  wire memory_h1_clk;
+  wire memory_h1_rst;
+  wire memory_m0_clk;
+  wire memory_m0_rst;
+  wire memory_m1_clk;
+  wire memory_m1_rst;
+  wire memory_u_clk;
+  wire memory_u_rst;
+  wire memory_weights10_clk;
+  wire memory_weights10_rst;
+  wire memory_weights4_clk;
+  wire memory_weights4_rst;
+  wire memory_x_clk;
+  wire memory_x_rst;
   output [19:0] o_decision__payload;
   wire [19:0] o_decision__payload;
-  wire [19:0] \o_decision__payload$18 ;
-  wire [3:0] \o_decision__payload$18.label ;
-  wire [15:0] \o_decision__payload$18.score ;
+  wire [19:0] \o_decision__payload$46 ;
+  wire [3:0] \o_decision__payload$46.label ;
+  wire [15:0] \o_decision__payload$46.score ;
   wire [3:0] \o_decision__payload.label ;
   wire [15:0] \o_decision__payload.score ;
   input o_decision__ready;
   wire o_decision__ready;
-  wire \o_decision__ready$19 ;
+  wire \o_decision__ready$47 ;
   output o_decision__valid;
   wire o_decision__valid;
-  wire \o_decision__valid$20 ;
+  wire \o_decision__valid$48 ;
   output [16:0] o_logits__payload;
   wire [16:0] o_logits__payload;
-  wire [16:0] \o_logits__payload$15 ;
-  wire [15:0] \o_logits__payload$15.data ;
-  wire \o_logits__payload$15.last ;
+  wire [16:0] \o_logits__payload$43 ;
+  wire [15:0] \o_logits__payload$43.data ;
+  wire \o_logits__payload$43.last ;
   wire [15:0] \o_logits__payload.data ;
   wire \o_logits__payload.last ;
   input o_logits__ready;
   wire o_logits__ready;
-  wire \o_logits__ready$16 ;
+  wire \o_logits__ready$44 ;
   output o_logits__valid;
   wire o_logits__valid;
-  wire \o_logits__valid$17 ;
+  wire \o_logits__valid$45 ;
+  wire output_clk;
   wire output_free;
+  wire output_rst;
   wire [16:0] \parameter ;
   wire [8:0] parameter_address;
   wire parameter_read;
   wire [7:0] r_data;
-  wire [159:0] \r_data$100 ;
-  wire [16:0] \r_data$135 ;
-  wire [7:0] \r_data$73 ;
-  wire [11:0] \r_data$74 ;
-  wire [11:0] \r_data$75 ;
-  wire [6:0] \r_data$76 ;
-  wire [6:0] \r_data$77 ;
-  wire [63:0] \r_data$81 ;
+  wire [7:0] \r_data$132 ;
+  wire [11:0] \r_data$133 ;
+  wire [11:0] \r_data$134 ;
+  wire [6:0] \r_data$135 ;
+  wire [6:0] \r_data$136 ;
+  wire [127:0] \r_data$146 ;
+  wire [319:0] \r_data$187 ;
+  wire [16:0] \r_data$237 ;
   wire read;
-  wire \read$130 ;
-  wire [29:0] \read$42 ;
-  wire [8:0] \read$42.address ;
-  wire \read$42.first ;
-  wire \read$42.last ;
-  wire [2:0] \read$42.memory ;
-  wire \read$42.shift ;
-  wire [12:0] \read$42.weight_address ;
-  wire \read$42.weights ;
-  wire \read$42.zero ;
-  wire \read$48 ;
-  wire \read$54 ;
-  wire \read$58 ;
-  wire \read$62 ;
-  wire \read$66 ;
-  wire \read$78 ;
-  wire \read$97 ;
+  wire \read$102 ;
+  wire \read$112 ;
+  wire \read$122 ;
+  wire \read$140 ;
+  wire \read$181 ;
+  wire \read$232 ;
+  wire [28:0] \read$72 ;
+  wire [8:0] \read$72.address ;
+  wire \read$72.first ;
+  wire \read$72.last ;
+  wire [2:0] \read$72.memory ;
+  wire \read$72.shift ;
+  wire [11:0] \read$72.weight_address ;
+  wire \read$72.weights ;
+  wire \read$72.zero ;
+  wire \read$80 ;
+  wire \read$92 ;
   wire \release ;
-  wire \release$24 ;
+  wire \release$49 ;
   input rst;
   wire rst;
+  wire \rst$20 ;
   wire shift;
   wire start;
-  reg [29:0] step = 30'h00000000;
+  reg [28:0] step = 29'h00000000;
   wire [8:0] \step.address ;
   wire \step.first ;
   wire \step.last ;
   wire [2:0] \step.memory ;
   wire \step.shift ;
-  wire [12:0] \step.weight_address ;
+  wire [11:0] \step.weight_address ;
   wire \step.weights ;
   wire \step.zero ;
-  wire [335:0] sums;
-  wire [335:0] \sums$124 ;
+  wire [671:0] sums;
+  wire [671:0] \sums$227 ;
   wire [7:0] w_data;
-  wire [7:0] \w_data$53 ;
-  wire [11:0] \w_data$57 ;
-  wire [11:0] \w_data$61 ;
-  wire [6:0] \w_data$65 ;
-  wire [6:0] \w_data$69 ;
-  reg [159:0] weights;
+  wire [11:0] \w_data$108 ;
+  wire [6:0] \w_data$118 ;
+  wire [6:0] \w_data$128 ;
+  wire [7:0] \w_data$88 ;
+  wire [11:0] \w_data$98 ;
+  reg [319:0] weights;
   wire [9:0] weights10_0;
   wire [9:0] weights10_1;
   wire [9:0] weights10_10;
@@ -184,8 +280,24 @@ module lmu_kws361_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
   wire [9:0] weights10_13;
   wire [9:0] weights10_14;
   wire [9:0] weights10_15;
+  wire [9:0] weights10_16;
+  wire [9:0] weights10_17;
+  wire [9:0] weights10_18;
+  wire [9:0] weights10_19;
   wire [9:0] weights10_2;
+  wire [9:0] weights10_20;
+  wire [9:0] weights10_21;
+  wire [9:0] weights10_22;
+  wire [9:0] weights10_23;
+  wire [9:0] weights10_24;
+  wire [9:0] weights10_25;
+  wire [9:0] weights10_26;
+  wire [9:0] weights10_27;
+  wire [9:0] weights10_28;
+  wire [9:0] weights10_29;
   wire [9:0] weights10_3;
+  wire [9:0] weights10_30;
+  wire [9:0] weights10_31;
   wire [9:0] weights10_4;
   wire [9:0] weights10_5;
   wire [9:0] weights10_6;
@@ -200,8 +312,24 @@ module lmu_kws361_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
   wire [9:0] weights4_13;
   wire [9:0] weights4_14;
   wire [9:0] weights4_15;
+  wire [9:0] weights4_16;
+  wire [9:0] weights4_17;
+  wire [9:0] weights4_18;
+  wire [9:0] weights4_19;
   wire [9:0] weights4_2;
+  wire [9:0] weights4_20;
+  wire [9:0] weights4_21;
+  wire [9:0] weights4_22;
+  wire [9:0] weights4_23;
+  wire [9:0] weights4_24;
+  wire [9:0] weights4_25;
+  wire [9:0] weights4_26;
+  wire [9:0] weights4_27;
+  wire [9:0] weights4_28;
+  wire [9:0] weights4_29;
   wire [9:0] weights4_3;
+  wire [9:0] weights4_30;
+  wire [9:0] weights4_31;
   wire [9:0] weights4_4;
   wire [9:0] weights4_5;
   wire [9:0] weights4_6;
@@ -210,14 +338,14 @@ module lmu_kws361_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
   wire [9:0] weights4_9;
   reg wide;
   wire write;
-  wire \write$36 ;
-  wire \write$43 ;
-  wire \write$44 ;
-  wire \write$49 ;
-  wire \write$55 ;
+  wire \write$103 ;
+  wire \write$113 ;
+  wire \write$123 ;
   wire \write$59 ;
-  wire \write$63 ;
   wire \write$67 ;
+  wire \write$73 ;
+  wire \write$81 ;
+  wire \write$93 ;
   wire [8:0] write_address;
   wire [15:0] write_data;
   wire [5:0] write_memory;
@@ -226,183 +354,281 @@ module lmu_kws361_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
   wire [8:0] \written.address ;
   wire [5:0] \written.memory ;
   wire \written.nonzero ;
-  assign write = \write$36  & write_output;
-  assign \$1  = ! \read$42 [2:0];
-  assign read = issue & \$1 ;
-  assign \$2  = \write$43  ? { 3'h0, \address$46  } : \read$42 [11:3];
-  assign \$3  = \read$42 [2:0] == 1'h1;
-  assign \read$48  = issue & \$3 ;
-  assign \write$49  = \write$36  & \$22 [1];
-  assign \$4  = \write$36  & \$22 [1];
-  assign \$5  = \$4  ? \$22 [14:6] : \read$42 [11:3];
-  assign \$6  = \read$42 [2:0] == 2'h2;
-  assign \read$54  = issue & \$6 ;
-  assign \write$55  = \write$36  & \$22 [2];
-  assign \$7  = \write$36  & \$22 [2];
-  assign \address$56  = \$7  ? \$22 [14:6] : \read$42 [11:3];
-  assign \$8  = \read$42 [2:0] == 2'h3;
-  assign \read$58  = issue & \$8 ;
-  assign \write$59  = \write$36  & \$22 [3];
-  assign \$9  = \write$36  & \$22 [3];
-  assign \address$60  = \$9  ? \$22 [14:6] : \read$42 [11:3];
-  assign \$10  = \read$42 [2:0] == 3'h4;
-  assign \read$62  = issue & \$10 ;
-  assign \write$63  = \write$36  & \$22 [4];
-  assign \$11  = \write$36  & \$22 [4];
-  assign \$12  = \$11  ? \$22 [14:6] : \read$42 [11:3];
-  assign \$13  = \read$42 [2:0] == 3'h5;
-  assign \read$66  = issue & \$13 ;
-  assign \write$67  = \write$36  & \$22 [5];
-  assign \$14  = \write$36  & \$22 [5];
-  assign \$15  = \$14  ? \$22 [14:6] : \read$42 [11:3];
-  assign \$16  = ! \read$42 [13];
-  assign \read$78  = issue & \$16 ;
-  assign \read$97  = issue & \$17 ;
+  assign \$33  = \$32  ? \$44 [14:6] : \read$72 [11:3];
+  assign \enable$139  = \$34  | rst;
+  assign \$35  = ! \read$72 [13];
+  assign \read$140  = issue & \$35 ;
+  assign \enable$180  = \$36  | rst;
+  assign \read$181  = issue & \$37 ;
   assign activation = step[12] ? 12'h000 : element;
-  assign start = enable & step[29];
-  assign \$18  = \write$36  ? \$22 [5:0] : 6'h00;
-  assign \$19  = | data;
-  always @(posedge clk)
-    enable <= \$20 ;
-  always @(posedge clk)
-    step <= \$21 ;
+  assign start = \enable$219  & step[28];
+  assign \$38  = \write$59  ? \$44 [5:0] : 6'h00;
+  assign \$39  = | data;
+  assign \$40  = ~ idle;
+  assign \$41  = ~ \free$36 ;
+  assign \enable$239  = | { \$41 , \$40 , frame_error, frame, i__valid, rst };
+  always @(posedge \clk$12 )
+    \enable$219  <= \$42 ;
+  always @(posedge \clk$12 )
+    step <= \$43 ;
+  assign \$1  = | { 1'h0, frame_error, \release , i__valid };
+  assign enable = \$1  | rst;
+  assign \$2  = start | busy;
+  assign \enable$26  = \$3  | rst;
+  assign \$4  = ~ \free$36 ;
+  assign \$5  = claim | \$4 ;
+  assign \enable$34  = \$6  | rst;
+  assign write = \write$59  & write_output;
+  assign \$7  = read | \write$67 ;
+  assign \enable$65  = \$8  | rst;
+  assign \$9  = ! \read$72 [2:0];
+  assign read = issue & \$9 ;
+  assign \$10  = \write$67  ? { 3'h0, \address$75  } : \read$72 [11:3];
+  assign \$11  = \read$80  | \write$81 ;
+  assign \enable$79  = \$12  | rst;
+  assign \$13  = \read$72 [2:0] == 1'h1;
+  assign \read$80  = issue & \$13 ;
+  assign \write$81  = \write$59  & \$44 [1];
+  assign \$14  = \write$59  & \$44 [1];
+  assign \$15  = \$14  ? \$44 [14:6] : \read$72 [11:3];
+  assign \$16  = \read$92  | \write$93 ;
+  assign \enable$91  = \$17  | rst;
+  assign \$18  = \read$72 [2:0] == 2'h2;
+  assign \read$92  = issue & \$18 ;
+  assign \write$93  = \write$59  & \$44 [2];
+  assign \$19  = \write$59  & \$44 [2];
+  assign \address$97  = \$19  ? \$44 [14:6] : \read$72 [11:3];
+  assign \$20  = \read$102  | \write$103 ;
+  assign \enable$101  = \$21  | rst;
+  assign \$22  = \read$72 [2:0] == 2'h3;
+  assign \read$102  = issue & \$22 ;
+  assign \write$103  = \write$59  & \$44 [3];
+  assign \$23  = \write$59  & \$44 [3];
+  assign \address$107  = \$23  ? \$44 [14:6] : \read$72 [11:3];
+  assign \$24  = \read$112  | \write$113 ;
+  assign \enable$111  = \$25  | rst;
+  assign \$26  = \read$72 [2:0] == 3'h4;
+  assign \read$112  = issue & \$26 ;
+  assign \write$113  = \write$59  & \$44 [4];
+  assign \$27  = \write$59  & \$44 [4];
+  assign \$28  = \$27  ? \$44 [14:6] : \read$72 [11:3];
+  assign \$29  = \read$122  | \write$123 ;
+  assign \enable$121  = \$30  | rst;
+  assign \$31  = \read$72 [2:0] == 3'h5;
+  assign \read$122  = issue & \$31 ;
+  assign \write$123  = \write$59  & \$44 [5];
+  assign \$32  = \write$59  & \$44 [5];
   \lmu_kws361_eighth.finish  finish (
-    .clk(clk),
+    .busy(busy),
     .element(data),
+    .finish_clk(finish_clk),
+    .finish_rst(rst),
     .group(group),
     .\parameter (\parameter ),
-    .parameter_address(\address$132 ),
-    .parameter_read(\read$130 ),
-    .\port$1438$5 (\$22 ),
-    .row_valid(\write$36 ),
-    .rst(rst),
+    .parameter_address(\address$234 ),
+    .parameter_read(\read$232 ),
+    .\port$1815$6 (\$44 ),
+    .row_valid(\write$59 ),
     .start(start),
     .sums(sums),
     .write_output(write_output)
   );
-  \lmu_kws361_eighth.input  \input  (
+  \lmu_kws361_eighth.finish_gate  finish_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$26 ),
+    .free(clk),
+    .gated(finish_clk)
+  );
+  \lmu_kws361_eighth.gate  gate (
     .clk(clk),
-    .count(\address$46 ),
-    .frame_clear(\clear$27 ),
+    .enable(\enable$239 ),
+    .gated(\clk$12 )
+  );
+  \lmu_kws361_eighth.input  \input  (
+    .count(\address$75 ),
+    .frame_clear(\clear$52 ),
     .frame_end(\end ),
     .frame_error(frame_error),
     .full(frame),
     .i__payload(i__payload),
     .i__ready(i__ready),
     .i__valid(i__valid),
+    .input_clk(input_clk),
+    .input_rst(rst),
     .\release (\release ),
-    .rst(rst),
-    .write(\write$43 )
+    .write(\write$67 )
+  );
+  \lmu_kws361_eighth.input_gate  input_gate (
+    .clk(\clk$12 ),
+    .enable(enable),
+    .free(clk),
+    .gated(input_clk)
   );
   \lmu_kws361_eighth.lanes  lanes (
     .activation(activation),
-    .clk(clk),
-    .enable(enable),
-    .\port$1221$27 (step[29:27]),
+    .clk(\clk$12 ),
+    .enable(\enable$219 ),
+    .\port$1514$26 (step[28:26]),
     .rst(rst),
     .sums(sums),
     .weights(weights),
     .wide(wide)
   );
   \lmu_kws361_eighth.memory_h0  memory_h0 (
-    .clk(clk),
-    .r_data(\r_data$76 ),
-    .read__addr(\$12 [6:0]),
-    .read__en(\read$62 ),
-    .rst(rst),
+    .memory_h0_clk(memory_h0_clk),
+    .memory_h0_rst(rst),
+    .r_data(\r_data$135 ),
+    .read__addr(\$28 [6:0]),
+    .read__en(\read$112 ),
     .write__data(data[6:0]),
-    .write__en(\write$63 )
+    .write__en(\write$113 )
+  );
+  \lmu_kws361_eighth.memory_h0_gate  memory_h0_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$111 ),
+    .free(clk),
+    .gated(memory_h0_clk)
   );
   \lmu_kws361_eighth.memory_h1  memory_h1 (
-    .clk(clk),
-    .r_data(\r_data$77 ),
-    .read__addr(\$15 [6:0]),
-    .read__en(\read$66 ),
-    .rst(rst),
+    .memory_h1_clk(memory_h1_clk),
+    .memory_h1_rst(rst),
+    .r_data(\r_data$136 ),
+    .read__addr(\$33 [6:0]),
+    .read__en(\read$122 ),
     .write__data(data[6:0]),
-    .write__en(\write$67 )
+    .write__en(\write$123 )
+  );
+  \lmu_kws361_eighth.memory_h1_gate  memory_h1_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$121 ),
+    .free(clk),
+    .gated(memory_h1_clk)
   );
   \lmu_kws361_eighth.memory_m0  memory_m0 (
-    .clk(clk),
-    .r_data(\r_data$74 ),
-    .read__addr(\address$56 ),
-    .read__en(\read$54 ),
-    .rst(rst),
+    .memory_m0_clk(memory_m0_clk),
+    .memory_m0_rst(rst),
+    .r_data(\r_data$133 ),
+    .read__addr(\address$97 ),
+    .read__en(\read$92 ),
     .write__data(data[11:0]),
-    .write__en(\write$55 )
+    .write__en(\write$93 )
+  );
+  \lmu_kws361_eighth.memory_m0_gate  memory_m0_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$91 ),
+    .free(clk),
+    .gated(memory_m0_clk)
   );
   \lmu_kws361_eighth.memory_m1  memory_m1 (
-    .clk(clk),
-    .r_data(\r_data$75 ),
-    .read__addr(\address$60 ),
-    .read__en(\read$58 ),
-    .rst(rst),
+    .memory_m1_clk(memory_m1_clk),
+    .memory_m1_rst(rst),
+    .r_data(\r_data$134 ),
+    .read__addr(\address$107 ),
+    .read__en(\read$102 ),
     .write__data(data[11:0]),
-    .write__en(\write$59 )
+    .write__en(\write$103 )
+  );
+  \lmu_kws361_eighth.memory_m1_gate  memory_m1_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$101 ),
+    .free(clk),
+    .gated(memory_m1_clk)
   );
   \lmu_kws361_eighth.memory_parameters  memory_parameters (
-    .clk(clk),
+    .clk(\clk$12 ),
     .r_data(\parameter ),
-    .read__addr(\address$132 ),
-    .read__en(\read$130 ),
+    .read__addr(\address$234 ),
+    .read__en(\read$232 ),
     .rst(rst)
   );
   \lmu_kws361_eighth.memory_u  memory_u (
-    .clk(clk),
-    .r_data(\r_data$73 ),
-    .read__addr(\$5 [3:0]),
-    .read__en(\read$48 ),
-    .rst(rst),
+    .memory_u_clk(memory_u_clk),
+    .memory_u_rst(rst),
+    .r_data(\r_data$132 ),
+    .read__addr(\$15 [3:0]),
+    .read__en(\read$80 ),
     .write__data(data[7:0]),
-    .write__en(\write$49 )
+    .write__en(\write$81 )
+  );
+  \lmu_kws361_eighth.memory_u_gate  memory_u_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$79 ),
+    .free(clk),
+    .gated(memory_u_clk)
   );
   \lmu_kws361_eighth.memory_weights10  memory_weights10 (
-    .address(\read$42 [18:14]),
-    .clk(clk),
-    .r_data(\r_data$100 ),
-    .read(\read$97 ),
-    .rst(rst)
+    .address(\read$72 [18:14]),
+    .memory_weights10_clk(memory_weights10_clk),
+    .memory_weights10_rst(rst),
+    .r_data(\r_data$187 ),
+    .read(\read$181 )
+  );
+  \lmu_kws361_eighth.memory_weights10_gate  memory_weights10_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$180 ),
+    .free(clk),
+    .gated(memory_weights10_clk)
   );
   \lmu_kws361_eighth.memory_weights4  memory_weights4 (
-    .address(\read$42 [26:14]),
-    .clk(clk),
-    .r_data(\r_data$81 ),
-    .read(\read$78 ),
-    .rst(rst)
+    .address(\read$72 [25:14]),
+    .memory_weights4_clk(memory_weights4_clk),
+    .memory_weights4_rst(rst),
+    .r_data(\r_data$146 ),
+    .read(\read$140 )
+  );
+  \lmu_kws361_eighth.memory_weights4_gate  memory_weights4_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$139 ),
+    .free(clk),
+    .gated(memory_weights4_clk)
   );
   \lmu_kws361_eighth.memory_x  memory_x (
-    .clk(clk),
+    .memory_x_clk(memory_x_clk),
+    .memory_x_rst(rst),
     .r_data(r_data),
-    .read__addr(\$2 [5:0]),
+    .read__addr(\$10 [5:0]),
     .read__en(read),
-    .rst(rst),
     .write__data(i__payload[7:0]),
-    .write__en(\write$43 )
+    .write__en(\write$67 )
+  );
+  \lmu_kws361_eighth.memory_x_gate  memory_x_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$65 ),
+    .free(clk),
+    .gated(memory_x_clk)
   );
   \lmu_kws361_eighth.output  \output  (
     .claim(claim),
-    .clk(clk),
-    .free(output_free),
+    .free(\free$36 ),
     .o_decision__payload(o_decision__payload),
     .o_decision__ready(o_decision__ready),
     .o_decision__valid(o_decision__valid),
     .o_logits__payload(o_logits__payload),
     .o_logits__ready(o_logits__ready),
     .o_logits__valid(o_logits__valid),
-    .rst(rst),
+    .output_clk(output_clk),
+    .output_rst(rst),
     .w_data(data),
     .write(write)
   );
+  \lmu_kws361_eighth.output_gate  output_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$34 ),
+    .free(clk),
+    .gated(output_clk)
+  );
   \lmu_kws361_eighth.sequencer  sequencer (
     .claim(claim),
-    .clear(\clear$27 ),
-    .clk(clk),
+    .clear(\clear$52 ),
+    .clk(\clk$12 ),
     .\end (\end ),
     .frame(frame),
-    .\group$57 (group),
+    .free(clk),
+    .\group$72 (group),
+    .idle(idle),
     .issue(issue),
-    .output_free(output_free),
-    .read(\read$42 ),
+    .output_free(\free$36 ),
+    .read(\read$72 ),
     .\release (\release ),
     .rst(rst),
     .written(written)
@@ -414,15 +640,15 @@ module lmu_kws361_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
       3'h0:
           element = { r_data[7], r_data[7], r_data[7], r_data[7], r_data };
       3'h1:
-          element = { \r_data$73 [7], \r_data$73 [7], \r_data$73 [7], \r_data$73 [7], \r_data$73  };
+          element = { \r_data$132 [7], \r_data$132 [7], \r_data$132 [7], \r_data$132 [7], \r_data$132  };
       3'h2:
-          element = \r_data$74 ;
+          element = \r_data$133 ;
       3'h3:
-          element = \r_data$75 ;
+          element = \r_data$134 ;
       3'h4:
-          element = { 5'h00, \r_data$76  };
+          element = { 5'h00, \r_data$135  };
       3'h5:
-          element = { 5'h00, \r_data$77  };
+          element = { 5'h00, \r_data$136  };
     endcase
   end
   always @* begin
@@ -430,9 +656,9 @@ module lmu_kws361_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
     (* full_case = 32'd1 *)
     casez (step[13])
       1'h0:
-          weights = { \r_data$81 [63], \r_data$81 [63], \r_data$81 [63], \r_data$81 [63], \r_data$81 [63], \r_data$81 [63], \r_data$81 [63:59], \r_data$81 [59], \r_data$81 [59], \r_data$81 [59], \r_data$81 [59], \r_data$81 [59], \r_data$81 [59:55], \r_data$81 [55], \r_data$81 [55], \r_data$81 [55], \r_data$81 [55], \r_data$81 [55], \r_data$81 [55:51], \r_data$81 [51], \r_data$81 [51], \r_data$81 [51], \r_data$81 [51], \r_data$81 [51], \r_data$81 [51:47], \r_data$81 [47], \r_data$81 [47], \r_data$81 [47], \r_data$81 [47], \r_data$81 [47], \r_data$81 [47:43], \r_data$81 [43], \r_data$81 [43], \r_data$81 [43], \r_data$81 [43], \r_data$81 [43], \r_data$81 [43:39], \r_data$81 [39], \r_data$81 [39], \r_data$81 [39], \r_data$81 [39], \r_data$81 [39], \r_data$81 [39:35], \r_data$81 [35], \r_data$81 [35], \r_data$81 [35], \r_data$81 [35], \r_data$81 [35], \r_data$81 [35:31], \r_data$81 [31], \r_data$81 [31], \r_data$81 [31], \r_data$81 [31], \r_data$81 [31], \r_data$81 [31:27], \r_data$81 [27], \r_data$81 [27], \r_data$81 [27], \r_data$81 [27], \r_data$81 [27], \r_data$81 [27:23], \r_data$81 [23], \r_data$81 [23], \r_data$81 [23], \r_data$81 [23], \r_data$81 [23], \r_data$81 [23:19], \r_data$81 [19], \r_data$81 [19], \r_data$81 [19], \r_data$81 [19], \r_data$81 [19], \r_data$81 [19:15], \r_data$81 [15], \r_data$81 [15], \r_data$81 [15], \r_data$81 [15], \r_data$81 [15], \r_data$81 [15:11], \r_data$81 [11], \r_data$81 [11], \r_data$81 [11], \r_data$81 [11], \r_data$81 [11], \r_data$81 [11:7], \r_data$81 [7], \r_data$81 [7], \r_data$81 [7], \r_data$81 [7], \r_data$81 [7], \r_data$81 [7:3], \r_data$81 [3], \r_data$81 [3], \r_data$81 [3], \r_data$81 [3], \r_data$81 [3], \r_data$81 [3:0] };
+          weights = { \r_data$146 [127], \r_data$146 [127], \r_data$146 [127], \r_data$146 [127], \r_data$146 [127], \r_data$146 [127], \r_data$146 [127:123], \r_data$146 [123], \r_data$146 [123], \r_data$146 [123], \r_data$146 [123], \r_data$146 [123], \r_data$146 [123:119], \r_data$146 [119], \r_data$146 [119], \r_data$146 [119], \r_data$146 [119], \r_data$146 [119], \r_data$146 [119:115], \r_data$146 [115], \r_data$146 [115], \r_data$146 [115], \r_data$146 [115], \r_data$146 [115], \r_data$146 [115:111], \r_data$146 [111], \r_data$146 [111], \r_data$146 [111], \r_data$146 [111], \r_data$146 [111], \r_data$146 [111:107], \r_data$146 [107], \r_data$146 [107], \r_data$146 [107], \r_data$146 [107], \r_data$146 [107], \r_data$146 [107:103], \r_data$146 [103], \r_data$146 [103], \r_data$146 [103], \r_data$146 [103], \r_data$146 [103], \r_data$146 [103:99], \r_data$146 [99], \r_data$146 [99], \r_data$146 [99], \r_data$146 [99], \r_data$146 [99], \r_data$146 [99:95], \r_data$146 [95], \r_data$146 [95], \r_data$146 [95], \r_data$146 [95], \r_data$146 [95], \r_data$146 [95:91], \r_data$146 [91], \r_data$146 [91], \r_data$146 [91], \r_data$146 [91], \r_data$146 [91], \r_data$146 [91:87], \r_data$146 [87], \r_data$146 [87], \r_data$146 [87], \r_data$146 [87], \r_data$146 [87], \r_data$146 [87:83], \r_data$146 [83], \r_data$146 [83], \r_data$146 [83], \r_data$146 [83], \r_data$146 [83], \r_data$146 [83:79], \r_data$146 [79], \r_data$146 [79], \r_data$146 [79], \r_data$146 [79], \r_data$146 [79], \r_data$146 [79:75], \r_data$146 [75], \r_data$146 [75], \r_data$146 [75], \r_data$146 [75], \r_data$146 [75], \r_data$146 [75:71], \r_data$146 [71], \r_data$146 [71], \r_data$146 [71], \r_data$146 [71], \r_data$146 [71], \r_data$146 [71:67], \r_data$146 [67], \r_data$146 [67], \r_data$146 [67], \r_data$146 [67], \r_data$146 [67], \r_data$146 [67:63], \r_data$146 [63], \r_data$146 [63], \r_data$146 [63], \r_data$146 [63], \r_data$146 [63], \r_data$146 [63:59], \r_data$146 [59], \r_data$146 [59], \r_data$146 [59], \r_data$146 [59], \r_data$146 [59], \r_data$146 [59:55], \r_data$146 [55], \r_data$146 [55], \r_data$146 [55], \r_data$146 [55], \r_data$146 [55], \r_data$146 [55:51], \r_data$146 [51], \r_data$146 [51], \r_data$146 [51], \r_data$146 [51], \r_data$146 [51], \r_data$146 [51:47], \r_data$146 [47], \r_data$146 [47], \r_data$146 [47], \r_data$146 [47], \r_data$146 [47], \r_data$146 [47:43], \r_data$146 [43], \r_data$146 [43], \r_data$146 [43], \r_data$146 [43], \r_data$146 [43], \r_data$146 [43:39], \r_data$146 [39], \r_data$146 [39], \r_data$146 [39], \r_data$146 [39], \r_data$146 [39], \r_data$146 [39:35], \r_data$146 [35], \r_data$146 [35], \r_data$146 [35], \r_data$146 [35], \r_data$146 [35], \r_data$146 [35:31], \r_data$146 [31], \r_data$146 [31], \r_data$146 [31], \r_data$146 [31], \r_data$146 [31], \r_data$146 [31:27], \r_data$146 [27], \r_data$146 [27], \r_data$146 [27], \r_data$146 [27], \r_data$146 [27], \r_data$146 [27:23], \r_data$146 [23], \r_data$146 [23], \r_data$146 [23], \r_data$146 [23], \r_data$146 [23], \r_data$146 [23:19], \r_data$146 [19], \r_data$146 [19], \r_data$146 [19], \r_data$146 [19], \r_data$146 [19], \r_data$146 [19:15], \r_data$146 [15], \r_data$146 [15], \r_data$146 [15], \r_data$146 [15], \r_data$146 [15], \r_data$146 [15:11], \r_data$146 [11], \r_data$146 [11], \r_data$146 [11], \r_data$146 [11], \r_data$146 [11], \r_data$146 [11:7], \r_data$146 [7], \r_data$146 [7], \r_data$146 [7], \r_data$146 [7], \r_data$146 [7], \r_data$146 [7:3], \r_data$146 [3], \r_data$146 [3], \r_data$146 [3], \r_data$146 [3], \r_data$146 [3], \r_data$146 [3:0] };
       1'h1:
-          weights = \r_data$100 ;
+          weights = \r_data$187 ;
     endcase
   end
   always @* begin
@@ -447,223 +673,317 @@ module lmu_kws361_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
-    \$20  = issue;
+    \$42  = issue;
     if (rst) begin
-      \$20  = 1'h0;
+      \$42  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
-    \$21  = step;
+    \$43  = step;
     if (issue) begin
-      \$21  = \read$42 ;
+      \$43  = \read$72 ;
     end
   end
-  assign \i__payload$12  = i__payload;
-  assign \i__ready$13  = i__ready;
-  assign \i__valid$14  = i__valid;
-  assign \o_logits__payload$15  = o_logits__payload;
-  assign \o_logits__ready$16  = o_logits__ready;
-  assign \o_logits__valid$17  = o_logits__valid;
-  assign \o_decision__payload$18  = o_decision__payload;
-  assign \o_decision__ready$19  = o_decision__ready;
-  assign \o_decision__valid$20  = o_decision__valid;
-  assign \frame_error$21  = frame_error;
+  assign \clk$13  = \clk$12 ;
+  assign free = clk;
+  assign free_clk = clk;
+  assign \frame_error$18  = frame_error;
   assign clear = 1'h0;
-  assign \release$24  = \release ;
+  assign \rst$20  = rst;
+  assign gated = input_clk;
+  assign input_rst = rst;
+  assign \clk$24  = \clk$12 ;
+  assign \free$25  = clk;
+  assign \gated$30  = finish_clk;
+  assign finish_rst = rst;
+  assign \clk$32  = \clk$12 ;
+  assign \free$33  = clk;
+  assign \gated$38  = output_clk;
+  assign output_rst = rst;
+  assign \i__payload$40  = i__payload;
+  assign \i__ready$41  = i__ready;
+  assign \i__valid$42  = i__valid;
+  assign \o_logits__payload$43  = o_logits__payload;
+  assign \o_logits__ready$44  = o_logits__ready;
+  assign \o_logits__valid$45  = o_logits__valid;
+  assign \o_decision__payload$46  = o_decision__payload;
+  assign \o_decision__ready$47  = o_decision__ready;
+  assign \o_decision__valid$48  = o_decision__valid;
+  assign \release$49  = \release ;
   assign full = frame;
-  assign frame_clear = \clear$27 ;
+  assign frame_clear = \clear$52 ;
   assign frame_end = \end ;
-  assign free = output_free;
-  assign \claim$34  = claim;
+  assign output_free = \free$36 ;
+  assign \claim$57  = claim;
   assign write_data = data;
-  assign \write$44  = \write$43 ;
-  assign address = \$2 [5:0];
+  assign \clk$63  = \clk$12 ;
+  assign \free$64  = clk;
+  assign \gated$69  = memory_x_clk;
+  assign memory_x_rst = rst;
+  assign \write$73  = \write$67 ;
+  assign address = \$10 [5:0];
   assign w_data = i__payload[7:0];
-  assign write_memory = \$22 [5:0];
-  assign \address$51  = \$5 [3:0];
-  assign write_address = \$22 [14:6];
-  assign \w_data$53  = data[7:0];
-  assign \w_data$57  = data[11:0];
-  assign \w_data$61  = data[11:0];
-  assign \address$64  = \$12 [6:0];
-  assign \w_data$65  = data[6:0];
-  assign \address$68  = \$15 [6:0];
-  assign \w_data$69  = data[6:0];
-  assign \address$79  = \read$42 [26:14];
-  assign weights4_0 = { \r_data$81 [3], \r_data$81 [3], \r_data$81 [3], \r_data$81 [3], \r_data$81 [3], \r_data$81 [3], \r_data$81 [3:0] };
-  assign weights4_1 = { \r_data$81 [7], \r_data$81 [7], \r_data$81 [7], \r_data$81 [7], \r_data$81 [7], \r_data$81 [7], \r_data$81 [7:4] };
-  assign weights4_2 = { \r_data$81 [11], \r_data$81 [11], \r_data$81 [11], \r_data$81 [11], \r_data$81 [11], \r_data$81 [11], \r_data$81 [11:8] };
-  assign weights4_3 = { \r_data$81 [15], \r_data$81 [15], \r_data$81 [15], \r_data$81 [15], \r_data$81 [15], \r_data$81 [15], \r_data$81 [15:12] };
-  assign weights4_4 = { \r_data$81 [19], \r_data$81 [19], \r_data$81 [19], \r_data$81 [19], \r_data$81 [19], \r_data$81 [19], \r_data$81 [19:16] };
-  assign weights4_5 = { \r_data$81 [23], \r_data$81 [23], \r_data$81 [23], \r_data$81 [23], \r_data$81 [23], \r_data$81 [23], \r_data$81 [23:20] };
-  assign weights4_6 = { \r_data$81 [27], \r_data$81 [27], \r_data$81 [27], \r_data$81 [27], \r_data$81 [27], \r_data$81 [27], \r_data$81 [27:24] };
-  assign weights4_7 = { \r_data$81 [31], \r_data$81 [31], \r_data$81 [31], \r_data$81 [31], \r_data$81 [31], \r_data$81 [31], \r_data$81 [31:28] };
-  assign weights4_8 = { \r_data$81 [35], \r_data$81 [35], \r_data$81 [35], \r_data$81 [35], \r_data$81 [35], \r_data$81 [35], \r_data$81 [35:32] };
-  assign weights4_9 = { \r_data$81 [39], \r_data$81 [39], \r_data$81 [39], \r_data$81 [39], \r_data$81 [39], \r_data$81 [39], \r_data$81 [39:36] };
-  assign weights4_10 = { \r_data$81 [43], \r_data$81 [43], \r_data$81 [43], \r_data$81 [43], \r_data$81 [43], \r_data$81 [43], \r_data$81 [43:40] };
-  assign weights4_11 = { \r_data$81 [47], \r_data$81 [47], \r_data$81 [47], \r_data$81 [47], \r_data$81 [47], \r_data$81 [47], \r_data$81 [47:44] };
-  assign weights4_12 = { \r_data$81 [51], \r_data$81 [51], \r_data$81 [51], \r_data$81 [51], \r_data$81 [51], \r_data$81 [51], \r_data$81 [51:48] };
-  assign weights4_13 = { \r_data$81 [55], \r_data$81 [55], \r_data$81 [55], \r_data$81 [55], \r_data$81 [55], \r_data$81 [55], \r_data$81 [55:52] };
-  assign weights4_14 = { \r_data$81 [59], \r_data$81 [59], \r_data$81 [59], \r_data$81 [59], \r_data$81 [59], \r_data$81 [59], \r_data$81 [59:56] };
-  assign weights4_15 = { \r_data$81 [63], \r_data$81 [63], \r_data$81 [63], \r_data$81 [63], \r_data$81 [63], \r_data$81 [63], \r_data$81 [63:60] };
-  assign \address$98  = \read$42 [18:14];
-  assign weights10_0 = \r_data$100 [9:0];
-  assign weights10_1 = \r_data$100 [19:10];
-  assign weights10_2 = \r_data$100 [29:20];
-  assign weights10_3 = \r_data$100 [39:30];
-  assign weights10_4 = \r_data$100 [49:40];
-  assign weights10_5 = \r_data$100 [59:50];
-  assign weights10_6 = \r_data$100 [69:60];
-  assign weights10_7 = \r_data$100 [79:70];
-  assign weights10_8 = \r_data$100 [89:80];
-  assign weights10_9 = \r_data$100 [99:90];
-  assign weights10_10 = \r_data$100 [109:100];
-  assign weights10_11 = \r_data$100 [119:110];
-  assign weights10_12 = \r_data$100 [129:120];
-  assign weights10_13 = \r_data$100 [139:130];
-  assign weights10_14 = \r_data$100 [149:140];
-  assign weights10_15 = \r_data$100 [159:150];
-  assign issued = enable;
-  assign first = step[28];
-  assign last = step[29];
-  assign shift = step[27];
-  assign \sums$124  = sums;
-  assign \group$127  = group;
-  assign parameter_read = \read$130 ;
-  assign parameter_address = \address$132 ;
-  assign \r_data$135  = \parameter ;
+  assign \clk$77  = \clk$12 ;
+  assign \free$78  = clk;
+  assign \gated$83  = memory_u_clk;
+  assign memory_u_rst = rst;
+  assign write_memory = \$44 [5:0];
+  assign \address$86  = \$15 [3:0];
+  assign write_address = \$44 [14:6];
+  assign \w_data$88  = data[7:0];
+  assign \clk$89  = \clk$12 ;
+  assign \free$90  = clk;
+  assign \gated$95  = memory_m0_clk;
+  assign memory_m0_rst = rst;
+  assign \w_data$98  = data[11:0];
+  assign \clk$99  = \clk$12 ;
+  assign \free$100  = clk;
+  assign \gated$105  = memory_m1_clk;
+  assign memory_m1_rst = rst;
+  assign \w_data$108  = data[11:0];
+  assign \clk$109  = \clk$12 ;
+  assign \free$110  = clk;
+  assign \gated$115  = memory_h0_clk;
+  assign memory_h0_rst = rst;
+  assign \address$117  = \$28 [6:0];
+  assign \w_data$118  = data[6:0];
+  assign \clk$119  = \clk$12 ;
+  assign \free$120  = clk;
+  assign \gated$125  = memory_h1_clk;
+  assign memory_h1_rst = rst;
+  assign \address$127  = \$33 [6:0];
+  assign \w_data$128  = data[6:0];
+  assign \clk$137  = \clk$12 ;
+  assign \free$138  = clk;
+  assign \gated$142  = memory_weights4_clk;
+  assign memory_weights4_rst = rst;
+  assign \address$144  = \read$72 [25:14];
+  assign weights4_0 = { \r_data$146 [3], \r_data$146 [3], \r_data$146 [3], \r_data$146 [3], \r_data$146 [3], \r_data$146 [3], \r_data$146 [3:0] };
+  assign weights4_1 = { \r_data$146 [7], \r_data$146 [7], \r_data$146 [7], \r_data$146 [7], \r_data$146 [7], \r_data$146 [7], \r_data$146 [7:4] };
+  assign weights4_2 = { \r_data$146 [11], \r_data$146 [11], \r_data$146 [11], \r_data$146 [11], \r_data$146 [11], \r_data$146 [11], \r_data$146 [11:8] };
+  assign weights4_3 = { \r_data$146 [15], \r_data$146 [15], \r_data$146 [15], \r_data$146 [15], \r_data$146 [15], \r_data$146 [15], \r_data$146 [15:12] };
+  assign weights4_4 = { \r_data$146 [19], \r_data$146 [19], \r_data$146 [19], \r_data$146 [19], \r_data$146 [19], \r_data$146 [19], \r_data$146 [19:16] };
+  assign weights4_5 = { \r_data$146 [23], \r_data$146 [23], \r_data$146 [23], \r_data$146 [23], \r_data$146 [23], \r_data$146 [23], \r_data$146 [23:20] };
+  assign weights4_6 = { \r_data$146 [27], \r_data$146 [27], \r_data$146 [27], \r_data$146 [27], \r_data$146 [27], \r_data$146 [27], \r_data$146 [27:24] };
+  assign weights4_7 = { \r_data$146 [31], \r_data$146 [31], \r_data$146 [31], \r_data$146 [31], \r_data$146 [31], \r_data$146 [31], \r_data$146 [31:28] };
+  assign weights4_8 = { \r_data$146 [35], \r_data$146 [35], \r_data$146 [35], \r_data$146 [35], \r_data$146 [35], \r_data$146 [35], \r_data$146 [35:32] };
+  assign weights4_9 = { \r_data$146 [39], \r_data$146 [39], \r_data$146 [39], \r_data$146 [39], \r_data$146 [39], \r_data$146 [39], \r_data$146 [39:36] };
+  assign weights4_10 = { \r_data$146 [43], \r_data$146 [43], \r_data$146 [43], \r_data$146 [43], \r_data$146 [43], \r_data$146 [43], \r_data$146 [43:40] };
+  assign weights4_11 = { \r_data$146 [47], \r_data$146 [47], \r_data$146 [47], \r_data$146 [47], \r_data$146 [47], \r_data$146 [47], \r_data$146 [47:44] };
+  assign weights4_12 = { \r_data$146 [51], \r_data$146 [51], \r_data$146 [51], \r_data$146 [51], \r_data$146 [51], \r_data$146 [51], \r_data$146 [51:48] };
+  assign weights4_13 = { \r_data$146 [55], \r_data$146 [55], \r_data$146 [55], \r_data$146 [55], \r_data$146 [55], \r_data$146 [55], \r_data$146 [55:52] };
+  assign weights4_14 = { \r_data$146 [59], \r_data$146 [59], \r_data$146 [59], \r_data$146 [59], \r_data$146 [59], \r_data$146 [59], \r_data$146 [59:56] };
+  assign weights4_15 = { \r_data$146 [63], \r_data$146 [63], \r_data$146 [63], \r_data$146 [63], \r_data$146 [63], \r_data$146 [63], \r_data$146 [63:60] };
+  assign weights4_16 = { \r_data$146 [67], \r_data$146 [67], \r_data$146 [67], \r_data$146 [67], \r_data$146 [67], \r_data$146 [67], \r_data$146 [67:64] };
+  assign weights4_17 = { \r_data$146 [71], \r_data$146 [71], \r_data$146 [71], \r_data$146 [71], \r_data$146 [71], \r_data$146 [71], \r_data$146 [71:68] };
+  assign weights4_18 = { \r_data$146 [75], \r_data$146 [75], \r_data$146 [75], \r_data$146 [75], \r_data$146 [75], \r_data$146 [75], \r_data$146 [75:72] };
+  assign weights4_19 = { \r_data$146 [79], \r_data$146 [79], \r_data$146 [79], \r_data$146 [79], \r_data$146 [79], \r_data$146 [79], \r_data$146 [79:76] };
+  assign weights4_20 = { \r_data$146 [83], \r_data$146 [83], \r_data$146 [83], \r_data$146 [83], \r_data$146 [83], \r_data$146 [83], \r_data$146 [83:80] };
+  assign weights4_21 = { \r_data$146 [87], \r_data$146 [87], \r_data$146 [87], \r_data$146 [87], \r_data$146 [87], \r_data$146 [87], \r_data$146 [87:84] };
+  assign weights4_22 = { \r_data$146 [91], \r_data$146 [91], \r_data$146 [91], \r_data$146 [91], \r_data$146 [91], \r_data$146 [91], \r_data$146 [91:88] };
+  assign weights4_23 = { \r_data$146 [95], \r_data$146 [95], \r_data$146 [95], \r_data$146 [95], \r_data$146 [95], \r_data$146 [95], \r_data$146 [95:92] };
+  assign weights4_24 = { \r_data$146 [99], \r_data$146 [99], \r_data$146 [99], \r_data$146 [99], \r_data$146 [99], \r_data$146 [99], \r_data$146 [99:96] };
+  assign weights4_25 = { \r_data$146 [103], \r_data$146 [103], \r_data$146 [103], \r_data$146 [103], \r_data$146 [103], \r_data$146 [103], \r_data$146 [103:100] };
+  assign weights4_26 = { \r_data$146 [107], \r_data$146 [107], \r_data$146 [107], \r_data$146 [107], \r_data$146 [107], \r_data$146 [107], \r_data$146 [107:104] };
+  assign weights4_27 = { \r_data$146 [111], \r_data$146 [111], \r_data$146 [111], \r_data$146 [111], \r_data$146 [111], \r_data$146 [111], \r_data$146 [111:108] };
+  assign weights4_28 = { \r_data$146 [115], \r_data$146 [115], \r_data$146 [115], \r_data$146 [115], \r_data$146 [115], \r_data$146 [115], \r_data$146 [115:112] };
+  assign weights4_29 = { \r_data$146 [119], \r_data$146 [119], \r_data$146 [119], \r_data$146 [119], \r_data$146 [119], \r_data$146 [119], \r_data$146 [119:116] };
+  assign weights4_30 = { \r_data$146 [123], \r_data$146 [123], \r_data$146 [123], \r_data$146 [123], \r_data$146 [123], \r_data$146 [123], \r_data$146 [123:120] };
+  assign weights4_31 = { \r_data$146 [127], \r_data$146 [127], \r_data$146 [127], \r_data$146 [127], \r_data$146 [127], \r_data$146 [127], \r_data$146 [127:124] };
+  assign \clk$178  = \clk$12 ;
+  assign \free$179  = clk;
+  assign \gated$183  = memory_weights10_clk;
+  assign memory_weights10_rst = rst;
+  assign \address$185  = \read$72 [18:14];
+  assign weights10_0 = \r_data$187 [9:0];
+  assign weights10_1 = \r_data$187 [19:10];
+  assign weights10_2 = \r_data$187 [29:20];
+  assign weights10_3 = \r_data$187 [39:30];
+  assign weights10_4 = \r_data$187 [49:40];
+  assign weights10_5 = \r_data$187 [59:50];
+  assign weights10_6 = \r_data$187 [69:60];
+  assign weights10_7 = \r_data$187 [79:70];
+  assign weights10_8 = \r_data$187 [89:80];
+  assign weights10_9 = \r_data$187 [99:90];
+  assign weights10_10 = \r_data$187 [109:100];
+  assign weights10_11 = \r_data$187 [119:110];
+  assign weights10_12 = \r_data$187 [129:120];
+  assign weights10_13 = \r_data$187 [139:130];
+  assign weights10_14 = \r_data$187 [149:140];
+  assign weights10_15 = \r_data$187 [159:150];
+  assign weights10_16 = \r_data$187 [169:160];
+  assign weights10_17 = \r_data$187 [179:170];
+  assign weights10_18 = \r_data$187 [189:180];
+  assign weights10_19 = \r_data$187 [199:190];
+  assign weights10_20 = \r_data$187 [209:200];
+  assign weights10_21 = \r_data$187 [219:210];
+  assign weights10_22 = \r_data$187 [229:220];
+  assign weights10_23 = \r_data$187 [239:230];
+  assign weights10_24 = \r_data$187 [249:240];
+  assign weights10_25 = \r_data$187 [259:250];
+  assign weights10_26 = \r_data$187 [269:260];
+  assign weights10_27 = \r_data$187 [279:270];
+  assign weights10_28 = \r_data$187 [289:280];
+  assign weights10_29 = \r_data$187 [299:290];
+  assign weights10_30 = \r_data$187 [309:300];
+  assign weights10_31 = \r_data$187 [319:310];
+  assign issued = \enable$219 ;
+  assign first = step[27];
+  assign last = step[28];
+  assign shift = step[26];
+  assign \sums$227  = sums;
+  assign \group$229  = group;
+  assign parameter_read = \read$232 ;
+  assign parameter_address = \address$234 ;
+  assign \r_data$237  = \parameter ;
+  assign \clk$238  = clk;
+  assign \gated$241  = \clk$12 ;
   assign \i__payload.data  = i__payload[7:0];
   assign \i__payload.last  = i__payload[8];
   assign \o_logits__payload.data  = o_logits__payload[15:0];
   assign \o_logits__payload.last  = o_logits__payload[16];
   assign \o_decision__payload.label  = o_decision__payload[3:0];
   assign \o_decision__payload.score  = o_decision__payload[19:4];
-  assign \i__payload$12.data  = i__payload[7:0];
-  assign \i__payload$12.last  = i__payload[8];
-  assign \o_logits__payload$15.data  = o_logits__payload[15:0];
-  assign \o_logits__payload$15.last  = o_logits__payload[16];
-  assign \o_decision__payload$18.label  = o_decision__payload[3:0];
-  assign \o_decision__payload$18.score  = o_decision__payload[19:4];
-  assign \read$42.memory  = \read$42 [2:0];
-  assign \read$42.address  = \read$42 [11:3];
-  assign \read$42.zero  = \read$42 [12];
-  assign \read$42.weights  = \read$42 [13];
-  assign \read$42.weight_address  = \read$42 [26:14];
-  assign \read$42.shift  = \read$42 [27];
-  assign \read$42.first  = \read$42 [28];
-  assign \read$42.last  = \read$42 [29];
+  assign \i__payload$40.data  = i__payload[7:0];
+  assign \i__payload$40.last  = i__payload[8];
+  assign \o_logits__payload$43.data  = o_logits__payload[15:0];
+  assign \o_logits__payload$43.last  = o_logits__payload[16];
+  assign \o_decision__payload$46.label  = o_decision__payload[3:0];
+  assign \o_decision__payload$46.score  = o_decision__payload[19:4];
+  assign \read$72.memory  = \read$72 [2:0];
+  assign \read$72.address  = \read$72 [11:3];
+  assign \read$72.zero  = \read$72 [12];
+  assign \read$72.weights  = \read$72 [13];
+  assign \read$72.weight_address  = \read$72 [25:14];
+  assign \read$72.shift  = \read$72 [26];
+  assign \read$72.first  = \read$72 [27];
+  assign \read$72.last  = \read$72 [28];
   assign \step.memory  = step[2:0];
   assign \step.address  = step[11:3];
   assign \step.zero  = step[12];
   assign \step.weights  = step[13];
-  assign \step.weight_address  = step[26:14];
-  assign \step.shift  = step[27];
-  assign \step.first  = step[28];
-  assign \step.last  = step[29];
-  assign \group.rows  = group[4:0];
-  assign \group.memory  = group[10:5];
-  assign \group.address  = group[19:11];
-  assign \group.parameter  = group[28:20];
-  assign \group.narrow  = group[30:29];
-  assign \group.output  = group[31];
-  assign \group.operation  = group[35:32];
-  assign \group$127.rows  = group[4:0];
-  assign \group$127.memory  = group[10:5];
-  assign \group$127.address  = group[19:11];
-  assign \group$127.parameter  = group[28:20];
-  assign \group$127.narrow  = group[30:29];
-  assign \group$127.output  = group[31];
-  assign \group$127.operation  = group[35:32];
+  assign \step.weight_address  = step[25:14];
+  assign \step.shift  = step[26];
+  assign \step.first  = step[27];
+  assign \step.last  = step[28];
+  assign \group.rows  = group[5:0];
+  assign \group.memory  = group[11:6];
+  assign \group.address  = group[20:12];
+  assign \group.parameter  = group[29:21];
+  assign \group.narrow  = group[31:30];
+  assign \group.output  = group[32];
+  assign \group.operation  = group[36:33];
+  assign \group$229.rows  = group[5:0];
+  assign \group$229.memory  = group[11:6];
+  assign \group$229.address  = group[20:12];
+  assign \group$229.parameter  = group[29:21];
+  assign \group$229.narrow  = group[31:30];
+  assign \group$229.output  = group[32];
+  assign \group$229.operation  = group[36:33];
   assign \written.memory  = written[5:0];
   assign \written.address  = written[14:6];
   assign \written.nonzero  = written[15];
-  assign written[15] = \$19 ;
-  assign written[14:6] = \$22 [14:6];
-  assign written[5:0] = \$18 ;
-  assign \$17  = \read$42 [13];
+  assign written[15] = \$39 ;
+  assign written[14:6] = \$44 [14:6];
+  assign written[5:0] = \$38 ;
+  assign \$3  = \$2 ;
+  assign \$6  = \$5 ;
+  assign \$8  = \$7 ;
+  assign \$12  = \$11 ;
+  assign \$17  = \$16 ;
+  assign \$21  = \$20 ;
+  assign \$25  = \$24 ;
+  assign \$30  = \$29 ;
+  assign \$34  = \read$140 ;
+  assign \$37  = \read$72 [13];
+  assign \$36  = \read$181 ;
 endmodule
 
-module \lmu_kws361_eighth.finish (rst, start, parameter_read, element, \parameter , group, sums, parameter_address, row_valid, \port$1438$5 , write_output, clk);
+module \lmu_kws361_eighth.finish (start, finish_clk, parameter_read, busy, element, \parameter , group, sums, parameter_address, row_valid, \port$1815$6 , write_output, finish_rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$2 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$2 <= 0;
   wire \$1 ;
-  reg [4:0] \$10 ;
-  reg [3:0] \$11 ;
-  reg [35:0] \$12 ;
-  reg \$13 ;
-  reg [20:0] \$14 ;
-  reg [35:0] \$15 ;
-  wire [5:0] \$2 ;
-  wire [4:0] \$3 ;
+  wire \$10 ;
+  wire [21:0] \$11 ;
+  reg [5:0] \$12 ;
+  reg [4:0] \$13 ;
+  reg [36:0] \$14 ;
+  reg \$15 ;
+  reg [20:0] \$16 ;
+  reg [36:0] \$17 ;
+  wire [6:0] \$2 ;
+  wire [5:0] \$3 ;
   wire [9:0] \$4 ;
   wire [9:0] \$5 ;
   wire \$6 ;
   wire \$7 ;
   reg [20:0] \$8 ;
-  wire [21:0] \$9 ;
+  wire \$9 ;
   wire [12:0] bias;
-  input clk;
-  wire clk;
+  output busy;
+  wire busy;
   output [15:0] element;
   reg [15:0] element;
-  input [35:0] group;
-  wire [35:0] group;
+  input finish_clk;
+  wire finish_clk;
+  input finish_rst;
+  wire finish_rst;
+  input [36:0] group;
+  wire [36:0] group;
   wire [8:0] \group.address ;
   wire [5:0] \group.memory ;
   wire [1:0] \group.narrow ;
   wire [3:0] \group.operation ;
   wire \group.output ;
   wire [8:0] \group.parameter ;
-  wire [4:0] \group.rows ;
+  wire [5:0] \group.rows ;
   wire [20:0] i;
-  wire [20:0] \i$19 ;
   wire [20:0] \i$21 ;
   wire [20:0] \i$23 ;
-  reg [3:0] lane = 4'h0;
+  wire [20:0] \i$25 ;
+  reg [4:0] lane = 5'h00;
   wire [7:0] o;
-  wire [11:0] \o$27 ;
-  wire [6:0] \o$28 ;
-  wire [15:0] \o$29 ;
+  wire [11:0] \o$29 ;
+  wire [6:0] \o$30 ;
+  wire [15:0] \o$31 ;
   input [16:0] \parameter ;
   wire [16:0] \parameter ;
   output [8:0] parameter_address;
   wire [8:0] parameter_address;
   output parameter_read;
   wire parameter_read;
-  reg [35:0] place = 36'h000000000;
+  reg [36:0] place = 37'h0000000000;
   wire [8:0] \place.address ;
   wire [5:0] \place.memory ;
   wire [1:0] \place.narrow ;
   wire [3:0] \place.operation ;
   wire \place.output ;
   wire [8:0] \place.parameter ;
-  wire [4:0] \place.rows ;
-  output [14:0] \port$1438$5 ;
-  wire [14:0] \port$1438$5 ;
-  reg [35:0] row_place = 36'h000000000;
+  wire [5:0] \place.rows ;
+  output [14:0] \port$1815$6 ;
+  wire [14:0] \port$1815$6 ;
+  reg [36:0] row_place = 37'h0000000000;
   wire [8:0] \row_place.address ;
   wire [5:0] \row_place.memory ;
   wire [1:0] \row_place.narrow ;
   wire [3:0] \row_place.operation ;
   wire \row_place.output ;
   wire [8:0] \row_place.parameter ;
-  wire [4:0] \row_place.rows ;
+  wire [5:0] \row_place.rows ;
   output row_valid;
   reg row_valid = 1'h0;
-  reg [4:0] rows = 5'h00;
-  input rst;
-  wire rst;
+  reg [5:0] rows = 6'h00;
   reg [20:0] selected = 21'h000000;
   wire [3:0] shift;
-  wire [2:0] \shift$18 ;
-  wire [3:0] \shift$20 ;
+  wire [2:0] \shift$20 ;
   wire [3:0] \shift$22 ;
-  wire \shift$24 ;
+  wire [3:0] \shift$24 ;
+  wire \shift$26 ;
   input start;
   wire start;
-  input [335:0] sums;
-  wire [335:0] sums;
+  input [671:0] sums;
+  wire [671:0] sums;
   wire [20:0] total;
   (* init = 1'h0 *)
   wire write;
@@ -676,188 +996,223 @@ module \lmu_kws361_eighth.finish (rst, start, parameter_read, element, \paramete
   assign \$1  = | rows;
   assign \$2  = rows - 1'h1;
   assign \$3  = lane + 1'h1;
-  assign \$4  = place[28:20] + 1'h1;
-  assign \$5  = place[19:11] + 1'h1;
+  assign \$4  = place[29:21] + 1'h1;
+  assign \$5  = place[20:12] + 1'h1;
   assign \$6  = | rows;
   assign \$7  = | rows;
   assign parameter_read = | rows;
-  assign \$9  = $signed(selected) + $signed(\parameter [12:0]);
-  always @(posedge clk)
-    rows <= \$10 ;
-  always @(posedge clk)
-    lane <= \$11 ;
-  always @(posedge clk)
-    place <= \$12 ;
-  always @(posedge clk)
-    row_valid <= \$13 ;
-  always @(posedge clk)
-    selected <= \$14 ;
-  always @(posedge clk)
-    row_place <= \$15 ;
+  assign \$9  = | rows;
+  assign \$10  = \$9  | row_valid;
+  assign busy = \$10  | row_valid;
+  assign \$11  = $signed(selected) + $signed(\parameter [12:0]);
+  always @(posedge finish_clk)
+    rows <= \$12 ;
+  always @(posedge finish_clk)
+    lane <= \$13 ;
+  always @(posedge finish_clk)
+    place <= \$14 ;
+  always @(posedge finish_clk)
+    row_valid <= \$15 ;
+  always @(posedge finish_clk)
+    selected <= \$16 ;
+  always @(posedge finish_clk)
+    row_place <= \$17 ;
   \lmu_kws361_eighth.finish.narrow0  narrow0 (
-    .i(\$9 [20:0]),
+    .i(\$11 [20:0]),
     .o(o),
     .shift(\parameter [15:13])
   );
   \lmu_kws361_eighth.finish.narrow1  narrow1 (
-    .i(\$9 [20:0]),
-    .o(\o$27 ),
+    .i(\$11 [20:0]),
+    .o(\o$29 ),
     .shift(\parameter [16:13])
   );
   \lmu_kws361_eighth.finish.narrow2  narrow2 (
-    .i(\$9 [20:0]),
-    .o(\o$28 ),
+    .i(\$11 [20:0]),
+    .o(\o$30 ),
     .shift(\parameter [16:13])
   );
   \lmu_kws361_eighth.finish.narrow3  narrow3 (
-    .i(\$9 [20:0]),
-    .o(\o$29 ),
+    .i(\$11 [20:0]),
+    .o(\o$31 ),
     .shift(\parameter [13])
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     (* full_case = 32'd1 *)
     casez (lane)
-      4'h0:
+      5'h00:
           \$8  = sums[20:0];
-      4'h1:
+      5'h01:
           \$8  = sums[41:21];
-      4'h2:
+      5'h02:
           \$8  = sums[62:42];
-      4'h3:
+      5'h03:
           \$8  = sums[83:63];
-      4'h4:
+      5'h04:
           \$8  = sums[104:84];
-      4'h5:
+      5'h05:
           \$8  = sums[125:105];
-      4'h6:
+      5'h06:
           \$8  = sums[146:126];
-      4'h7:
+      5'h07:
           \$8  = sums[167:147];
-      4'h8:
+      5'h08:
           \$8  = sums[188:168];
-      4'h9:
+      5'h09:
           \$8  = sums[209:189];
-      4'ha:
+      5'h0a:
           \$8  = sums[230:210];
-      4'hb:
+      5'h0b:
           \$8  = sums[251:231];
-      4'hc:
+      5'h0c:
           \$8  = sums[272:252];
-      4'hd:
+      5'h0d:
           \$8  = sums[293:273];
-      4'he:
+      5'h0e:
           \$8  = sums[314:294];
-      4'hf:
+      5'h0f:
           \$8  = sums[335:315];
+      5'h10:
+          \$8  = sums[356:336];
+      5'h11:
+          \$8  = sums[377:357];
+      5'h12:
+          \$8  = sums[398:378];
+      5'h13:
+          \$8  = sums[419:399];
+      5'h14:
+          \$8  = sums[440:420];
+      5'h15:
+          \$8  = sums[461:441];
+      5'h16:
+          \$8  = sums[482:462];
+      5'h17:
+          \$8  = sums[503:483];
+      5'h18:
+          \$8  = sums[524:504];
+      5'h19:
+          \$8  = sums[545:525];
+      5'h1a:
+          \$8  = sums[566:546];
+      5'h1b:
+          \$8  = sums[587:567];
+      5'h1c:
+          \$8  = sums[608:588];
+      5'h1d:
+          \$8  = sums[629:609];
+      5'h1e:
+          \$8  = sums[650:630];
+      5'h1f:
+          \$8  = sums[671:651];
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     (* full_case = 32'd1 *)
-    casez (row_place[30:29])
+    casez (row_place[31:30])
       2'h0:
           element = { o[7], o[7], o[7], o[7], o[7], o[7], o[7], o[7], o };
       2'h1:
-          element = { \o$27 [11], \o$27 [11], \o$27 [11], \o$27 [11], \o$27  };
+          element = { \o$29 [11], \o$29 [11], \o$29 [11], \o$29 [11], \o$29  };
       2'h2:
-          element = { 9'h000, \o$28  };
+          element = { 9'h000, \o$30  };
       2'h3:
-          element = \o$29 ;
+          element = \o$31 ;
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$10  = rows;
+    \$12  = rows;
     if (start) begin
-      \$10  = group[4:0];
+      \$12  = group[5:0];
     end else if (\$1 ) begin
-      \$10  = \$2 [4:0];
+      \$12  = \$2 [5:0];
     end
-    if (rst) begin
-      \$10  = 5'h00;
+    if (finish_rst) begin
+      \$12  = 6'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$11  = lane;
+    \$13  = lane;
     if (start) begin
-      \$11  = 4'h0;
+      \$13  = 5'h00;
     end else if (\$1 ) begin
-      \$11  = \$3 [3:0];
+      \$13  = \$3 [4:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$12  = place;
+    \$14  = place;
     if (start) begin
-      \$12  = group;
+      \$14  = group;
     end else if (\$1 ) begin
-      \$12 [28:20] = \$4 [8:0];
-      \$12 [19:11] = \$5 [8:0];
+      \$14 [29:21] = \$4 [8:0];
+      \$14 [20:12] = \$5 [8:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$13  = \$6 ;
-    if (rst) begin
-      \$13  = 1'h0;
+    \$15  = \$6 ;
+    if (finish_rst) begin
+      \$15  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$14  = selected;
+    \$16  = selected;
     if (\$7 ) begin
-      \$14  = \$8 ;
+      \$16  = \$8 ;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$15  = row_place;
+    \$17  = row_place;
     if (\$7 ) begin
-      \$15  = place;
+      \$17  = place;
     end
   end
+  assign write = row_valid;
   assign bias = \parameter [12:0];
   assign shift = \parameter [16:13];
-  assign total = \$9 [20:0];
-  assign i = \$9 [20:0];
-  assign \shift$18  = \parameter [15:13];
-  assign \i$19  = \$9 [20:0];
-  assign \shift$20  = \parameter [16:13];
-  assign \i$21  = \$9 [20:0];
+  assign total = \$11 [20:0];
+  assign i = \$11 [20:0];
+  assign \shift$20  = \parameter [15:13];
+  assign \i$21  = \$11 [20:0];
   assign \shift$22  = \parameter [16:13];
-  assign \i$23  = \$9 [20:0];
-  assign \shift$24  = \parameter [13];
-  assign write = row_valid;
-  assign write_memory = row_place[10:5];
-  assign write_address = row_place[19:11];
+  assign \i$23  = \$11 [20:0];
+  assign \shift$24  = \parameter [16:13];
+  assign \i$25  = \$11 [20:0];
+  assign \shift$26  = \parameter [13];
+  assign write_memory = row_place[11:6];
+  assign write_address = row_place[20:12];
   assign write_data = element;
-  assign write_operation = row_place[35:32];
-  assign parameter_address = place[28:20];
-  assign \port$1438$5  = row_place[19:5];
-  assign write_output = row_place[31];
-  assign \group.rows  = group[4:0];
-  assign \group.memory  = group[10:5];
-  assign \group.address  = group[19:11];
-  assign \group.parameter  = group[28:20];
-  assign \group.narrow  = group[30:29];
-  assign \group.output  = group[31];
-  assign \group.operation  = group[35:32];
-  assign \place.rows  = place[4:0];
-  assign \place.memory  = place[10:5];
-  assign \place.address  = place[19:11];
-  assign \place.parameter  = place[28:20];
-  assign \place.narrow  = place[30:29];
-  assign \place.output  = place[31];
-  assign \place.operation  = place[35:32];
-  assign \row_place.rows  = row_place[4:0];
-  assign \row_place.memory  = row_place[10:5];
-  assign \row_place.address  = row_place[19:11];
-  assign \row_place.parameter  = row_place[28:20];
-  assign \row_place.narrow  = row_place[30:29];
-  assign \row_place.output  = row_place[31];
-  assign \row_place.operation  = row_place[35:32];
+  assign write_operation = row_place[36:33];
+  assign parameter_address = place[29:21];
+  assign \port$1815$6  = row_place[20:6];
+  assign write_output = row_place[32];
+  assign \group.rows  = group[5:0];
+  assign \group.memory  = group[11:6];
+  assign \group.address  = group[20:12];
+  assign \group.parameter  = group[29:21];
+  assign \group.narrow  = group[31:30];
+  assign \group.output  = group[32];
+  assign \group.operation  = group[36:33];
+  assign \place.rows  = place[5:0];
+  assign \place.memory  = place[11:6];
+  assign \place.address  = place[20:12];
+  assign \place.parameter  = place[29:21];
+  assign \place.narrow  = place[31:30];
+  assign \place.output  = place[32];
+  assign \place.operation  = place[36:33];
+  assign \row_place.rows  = row_place[5:0];
+  assign \row_place.memory  = row_place[11:6];
+  assign \row_place.address  = row_place[20:12];
+  assign \row_place.parameter  = row_place[29:21];
+  assign \row_place.narrow  = row_place[31:30];
+  assign \row_place.output  = row_place[32];
+  assign \row_place.operation  = row_place[36:33];
 endmodule
 
 module \lmu_kws361_eighth.finish.narrow0 (o, shift, i);
@@ -1132,7 +1487,35 @@ module \lmu_kws361_eighth.finish.narrow3 (o, shift, i);
   assign \$4  = 1'h0;
 endmodule
 
-module \lmu_kws361_eighth.input (i__valid, clk, rst, i__ready, write, \release , frame_error, frame_clear, count, full, frame_end, i__payload);
+module \lmu_kws361_eighth.finish_gate (enable, gated, clk, free);
+  input clk;
+  wire clk;
+  input enable;
+  wire enable;
+  input free;
+  wire free;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
+endmodule
+
+module \lmu_kws361_eighth.gate (enable, gated, clk);
+  input clk;
+  wire clk;
+  input enable;
+  wire enable;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge clk)
+    passes <= enable;
+endmodule
+
+module \lmu_kws361_eighth.input (i__valid, input_rst, input_clk, i__ready, write, \release , frame_error, frame_clear, count, full, frame_end, i__payload);
   reg \$auto$verilog_backend.cc:2355:dump_module$7 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$7 <= 0;
   wire \$1 ;
@@ -1165,8 +1548,6 @@ module \lmu_kws361_eighth.input (i__valid, clk, rst, i__ready, write, \release ,
   wire carried;
   wire clear;
   reg clear_next = 1'h0;
-  input clk;
-  wire clk;
   wire complete;
   output [5:0] count;
   reg [5:0] count = 6'h00;
@@ -1186,11 +1567,13 @@ module \lmu_kws361_eighth.input (i__valid, clk, rst, i__ready, write, \release ,
   wire i__ready;
   input i__valid;
   wire i__valid;
+  input input_clk;
+  wire input_clk;
+  input input_rst;
+  wire input_rst;
   reg overrun = 1'h0;
   input \release ;
   wire \release ;
-  input rst;
-  wire rst;
   wire starts;
   output write;
   wire write;
@@ -1215,24 +1598,24 @@ module \lmu_kws361_eighth.input (i__valid, clk, rst, i__ready, write, \release ,
   assign \$14  = ~ complete;
   assign \$16  = \$14  & \$15 ;
   assign \$17  = count + 1'h1;
-  always @(posedge clk)
+  always @(posedge input_clk)
     frame_error <= \$18 ;
-  always @(posedge clk)
+  always @(posedge input_clk)
     frame_clear <= \$19 ;
-  always @(posedge clk)
+  always @(posedge input_clk)
     clear_next <= \$20 ;
-  always @(posedge clk)
+  always @(posedge input_clk)
     count <= \$21 ;
-  always @(posedge clk)
+  always @(posedge input_clk)
     overrun <= \$22 ;
-  always @(posedge clk)
+  always @(posedge input_clk)
     full <= \$23 ;
-  always @(posedge clk)
+  always @(posedge input_clk)
     frame_end <= \$24 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$18  = \$12 ;
-    if (rst) begin
+    if (input_rst) begin
       \$18  = 1'h0;
     end
   end
@@ -1242,7 +1625,7 @@ module \lmu_kws361_eighth.input (i__valid, clk, rst, i__ready, write, \release ,
     if (starts) begin
       \$19  = carried;
     end
-    if (rst) begin
+    if (input_rst) begin
       \$19  = 1'h0;
     end
   end
@@ -1259,7 +1642,7 @@ module \lmu_kws361_eighth.input (i__valid, clk, rst, i__ready, write, \release ,
         end
       end
     end
-    if (rst) begin
+    if (input_rst) begin
       \$20  = 1'h0;
     end
   end
@@ -1275,7 +1658,7 @@ module \lmu_kws361_eighth.input (i__valid, clk, rst, i__ready, write, \release ,
         \$21  = \$17 [5:0];
       end
     end
-    if (rst) begin
+    if (input_rst) begin
       \$21  = 6'h00;
     end
   end
@@ -1289,7 +1672,7 @@ module \lmu_kws361_eighth.input (i__valid, clk, rst, i__ready, write, \release ,
         \$22  = 1'h1;
       end
     end
-    if (rst) begin
+    if (input_rst) begin
       \$22  = 1'h0;
     end
   end
@@ -1304,7 +1687,7 @@ module \lmu_kws361_eighth.input (i__valid, clk, rst, i__ready, write, \release ,
     if (\release ) begin
       \$23  = 1'h0;
     end
-    if (rst) begin
+    if (input_rst) begin
       \$23  = 1'h0;
     end
   end
@@ -1316,7 +1699,7 @@ module \lmu_kws361_eighth.input (i__valid, clk, rst, i__ready, write, \release ,
         \$24  = 1'h0;
       end
     end
-    if (rst) begin
+    if (input_rst) begin
       \$24  = 1'h0;
     end
   end
@@ -1328,7 +1711,22 @@ module \lmu_kws361_eighth.input (i__valid, clk, rst, i__ready, write, \release ,
   assign \$15  = carried;
 endmodule
 
-module \lmu_kws361_eighth.lanes (rst, activation, weights, wide, enable, \port$1221$27 , sums, clk);
+module \lmu_kws361_eighth.input_gate (enable, gated, clk, free);
+  input clk;
+  wire clk;
+  input enable;
+  wire enable;
+  input free;
+  wire free;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
+endmodule
+
+module \lmu_kws361_eighth.lanes (activation, weights, wide, clk, enable, \port$1514$26 , sums, rst);
   input [11:0] activation;
   wire [11:0] activation;
   wire [11:0] \activation$3 ;
@@ -1341,27 +1739,27 @@ module \lmu_kws361_eighth.lanes (rst, activation, weights, wide, enable, \port$1
   wire \first$11 ;
   wire last;
   wire \last$13 ;
-  input [2:0] \port$1221$27 ;
-  wire [2:0] \port$1221$27 ;
-  wire [335:0] products;
-  wire [335:0] \products$15 ;
+  input [2:0] \port$1514$26 ;
+  wire [2:0] \port$1514$26 ;
+  wire [671:0] products;
+  wire [671:0] \products$15 ;
   input rst;
   wire rst;
   wire shift;
   wire \shift$1 ;
-  output [335:0] sums;
-  wire [335:0] sums;
-  wire [335:0] \sums$17 ;
-  input [159:0] weights;
-  wire [159:0] weights;
-  wire [159:0] \weights$5 ;
+  output [671:0] sums;
+  wire [671:0] sums;
+  wire [671:0] \sums$17 ;
+  input [319:0] weights;
+  wire [319:0] weights;
+  wire [319:0] \weights$5 ;
   input wide;
   wire wide;
   wire \wide$7 ;
   \lmu_kws361_eighth.lanes.accumulate  accumulate (
     .clk(clk),
     .enable(enable),
-    .\port$1221$28 (\port$1221$27 [2:1]),
+    .\port$1514$27 (\port$1514$26 [2:1]),
     .products(products),
     .rst(rst),
     .sums(sums)
@@ -1369,82 +1767,210 @@ module \lmu_kws361_eighth.lanes (rst, activation, weights, wide, enable, \port$1
   \lmu_kws361_eighth.lanes.multiply  multiply (
     .activation(activation),
     .products(products),
-    .shift(\port$1221$27 [0]),
+    .shift(\port$1514$26 [0]),
     .weights(weights),
     .wide(wide)
   );
-  assign shift = \port$1221$27 [0];
-  assign \shift$1  = \port$1221$27 [0];
+  assign shift = \port$1514$26 [0];
+  assign \shift$1  = \port$1514$26 [0];
   assign \activation$3  = activation;
   assign \weights$5  = weights;
   assign \wide$7  = wide;
   assign \enable$9  = enable;
-  assign first = \port$1221$27 [1];
-  assign \first$11  = \port$1221$27 [1];
-  assign last = \port$1221$27 [2];
-  assign \last$13  = \port$1221$27 [2];
+  assign first = \port$1514$26 [1];
+  assign \first$11  = \port$1514$26 [1];
+  assign last = \port$1514$26 [2];
+  assign \last$13  = \port$1514$26 [2];
   assign \products$15  = products;
   assign \sums$17  = sums;
 endmodule
 
-module \lmu_kws361_eighth.lanes.accumulate (rst, enable, \port$1221$28 , products, sums, clk);
+module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1514$27 , products, sums, rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$8 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$8 <= 0;
   wire [21:0] \$1 ;
   wire [21:0] \$10 ;
-  reg [20:0] \$100 ;
-  reg [20:0] \$101 ;
-  reg [20:0] \$102 ;
-  reg [20:0] \$103 ;
-  reg [20:0] \$104 ;
-  reg [20:0] \$105 ;
-  reg [20:0] \$106 ;
-  reg [20:0] \$107 ;
-  reg [20:0] \$108 ;
-  reg [20:0] \$109 ;
+  wire \$100 ;
+  wire \$101 ;
+  wire \$102 ;
+  wire \$103 ;
+  wire \$104 ;
+  wire \$105 ;
+  wire \$106 ;
+  wire \$107 ;
+  wire \$108 ;
+  wire \$109 ;
   wire [21:0] \$11 ;
-  reg [20:0] \$110 ;
-  reg [20:0] \$111 ;
-  reg [20:0] \$112 ;
-  reg [20:0] \$113 ;
-  reg [20:0] \$114 ;
-  reg [20:0] \$115 ;
-  reg [20:0] \$116 ;
-  reg [20:0] \$117 ;
-  reg [20:0] \$118 ;
-  reg [20:0] \$119 ;
+  wire \$110 ;
+  wire \$111 ;
+  wire \$112 ;
+  wire \$113 ;
+  wire \$114 ;
+  wire \$115 ;
+  wire \$116 ;
+  wire \$117 ;
+  wire \$118 ;
+  wire \$119 ;
   wire [21:0] \$12 ;
-  reg [20:0] \$120 ;
-  reg [20:0] \$121 ;
-  reg [20:0] \$122 ;
-  reg [20:0] \$123 ;
-  reg [20:0] \$124 ;
-  reg [20:0] \$125 ;
-  reg [20:0] \$126 ;
-  reg [20:0] \$127 ;
-  reg [20:0] \$128 ;
+  wire \$120 ;
+  wire \$121 ;
+  wire \$122 ;
+  wire \$123 ;
+  wire \$124 ;
+  wire \$125 ;
+  wire \$126 ;
+  wire \$127 ;
+  wire \$128 ;
+  wire \$129 ;
   wire [21:0] \$13 ;
+  wire \$130 ;
+  wire \$131 ;
+  wire \$132 ;
+  wire \$133 ;
+  wire \$134 ;
+  wire \$135 ;
+  wire \$136 ;
+  wire \$137 ;
+  wire \$138 ;
+  wire \$139 ;
   wire [21:0] \$14 ;
+  wire \$140 ;
+  wire \$141 ;
+  wire \$142 ;
+  wire \$143 ;
+  wire \$144 ;
+  wire \$145 ;
+  wire \$146 ;
+  wire \$147 ;
+  wire \$148 ;
+  wire \$149 ;
   wire [21:0] \$15 ;
+  wire \$150 ;
+  wire \$151 ;
+  wire \$152 ;
+  wire \$153 ;
+  wire \$154 ;
+  wire \$155 ;
+  wire \$156 ;
+  wire \$157 ;
+  wire \$158 ;
+  wire \$159 ;
   wire [21:0] \$16 ;
-  wire \$17 ;
-  wire \$18 ;
-  wire \$19 ;
+  wire \$160 ;
+  wire \$161 ;
+  wire \$162 ;
+  wire \$163 ;
+  wire \$164 ;
+  wire \$165 ;
+  wire \$166 ;
+  wire \$167 ;
+  wire \$168 ;
+  wire \$169 ;
+  wire [21:0] \$17 ;
+  wire \$170 ;
+  wire \$171 ;
+  wire \$172 ;
+  wire \$173 ;
+  wire \$174 ;
+  wire \$175 ;
+  wire \$176 ;
+  wire \$177 ;
+  wire \$178 ;
+  wire \$179 ;
+  wire [21:0] \$18 ;
+  wire \$180 ;
+  wire \$181 ;
+  wire \$182 ;
+  wire \$183 ;
+  wire \$184 ;
+  wire \$185 ;
+  wire \$186 ;
+  wire \$187 ;
+  wire \$188 ;
+  wire \$189 ;
+  wire [21:0] \$19 ;
+  wire \$190 ;
+  wire \$191 ;
+  wire \$192 ;
+  reg [20:0] \$193 ;
+  reg [20:0] \$194 ;
+  reg [20:0] \$195 ;
+  reg [20:0] \$196 ;
+  reg [20:0] \$197 ;
+  reg [20:0] \$198 ;
+  reg [20:0] \$199 ;
   wire [21:0] \$2 ;
-  wire \$20 ;
-  wire \$21 ;
-  wire \$22 ;
-  wire \$23 ;
-  wire \$24 ;
-  wire \$25 ;
-  wire \$26 ;
-  wire \$27 ;
-  wire \$28 ;
-  wire \$29 ;
+  wire [21:0] \$20 ;
+  reg [20:0] \$200 ;
+  reg [20:0] \$201 ;
+  reg [20:0] \$202 ;
+  reg [20:0] \$203 ;
+  reg [20:0] \$204 ;
+  reg [20:0] \$205 ;
+  reg [20:0] \$206 ;
+  reg [20:0] \$207 ;
+  reg [20:0] \$208 ;
+  reg [20:0] \$209 ;
+  wire [21:0] \$21 ;
+  reg [20:0] \$210 ;
+  reg [20:0] \$211 ;
+  reg [20:0] \$212 ;
+  reg [20:0] \$213 ;
+  reg [20:0] \$214 ;
+  reg [20:0] \$215 ;
+  reg [20:0] \$216 ;
+  reg [20:0] \$217 ;
+  reg [20:0] \$218 ;
+  reg [20:0] \$219 ;
+  wire [21:0] \$22 ;
+  reg [20:0] \$220 ;
+  reg [20:0] \$221 ;
+  reg [20:0] \$222 ;
+  reg [20:0] \$223 ;
+  reg [20:0] \$224 ;
+  reg [20:0] \$225 ;
+  reg [20:0] \$226 ;
+  reg [20:0] \$227 ;
+  reg [20:0] \$228 ;
+  reg [20:0] \$229 ;
+  wire [21:0] \$23 ;
+  reg [20:0] \$230 ;
+  reg [20:0] \$231 ;
+  reg [20:0] \$232 ;
+  reg [20:0] \$233 ;
+  reg [20:0] \$234 ;
+  reg [20:0] \$235 ;
+  reg [20:0] \$236 ;
+  reg [20:0] \$237 ;
+  reg [20:0] \$238 ;
+  reg [20:0] \$239 ;
+  wire [21:0] \$24 ;
+  reg [20:0] \$240 ;
+  reg [20:0] \$241 ;
+  reg [20:0] \$242 ;
+  reg [20:0] \$243 ;
+  reg [20:0] \$244 ;
+  reg [20:0] \$245 ;
+  reg [20:0] \$246 ;
+  reg [20:0] \$247 ;
+  reg [20:0] \$248 ;
+  reg [20:0] \$249 ;
+  wire [21:0] \$25 ;
+  reg [20:0] \$250 ;
+  reg [20:0] \$251 ;
+  reg [20:0] \$252 ;
+  reg [20:0] \$253 ;
+  reg [20:0] \$254 ;
+  reg [20:0] \$255 ;
+  reg [20:0] \$256 ;
+  wire [21:0] \$26 ;
+  wire [21:0] \$27 ;
+  wire [21:0] \$28 ;
+  wire [21:0] \$29 ;
   wire [21:0] \$3 ;
-  wire \$30 ;
-  wire \$31 ;
-  wire \$32 ;
+  wire [21:0] \$30 ;
+  wire [21:0] \$31 ;
+  wire [21:0] \$32 ;
   wire \$33 ;
   wire \$34 ;
   wire \$35 ;
@@ -1515,9 +2041,9 @@ module \lmu_kws361_eighth.lanes.accumulate (rst, enable, \port$1221$28 , product
   wire \$94 ;
   wire \$95 ;
   wire \$96 ;
-  reg [20:0] \$97 ;
-  reg [20:0] \$98 ;
-  reg [20:0] \$99 ;
+  wire \$97 ;
+  wire \$98 ;
+  wire \$99 ;
   input clk;
   wire clk;
   input enable;
@@ -1531,8 +2057,24 @@ module \lmu_kws361_eighth.lanes.accumulate (rst, enable, \port$1221$28 , product
   reg [20:0] held13 = 21'h000000;
   reg [20:0] held14 = 21'h000000;
   reg [20:0] held15 = 21'h000000;
+  reg [20:0] held16 = 21'h000000;
+  reg [20:0] held17 = 21'h000000;
+  reg [20:0] held18 = 21'h000000;
+  reg [20:0] held19 = 21'h000000;
   reg [20:0] held2 = 21'h000000;
+  reg [20:0] held20 = 21'h000000;
+  reg [20:0] held21 = 21'h000000;
+  reg [20:0] held22 = 21'h000000;
+  reg [20:0] held23 = 21'h000000;
+  reg [20:0] held24 = 21'h000000;
+  reg [20:0] held25 = 21'h000000;
+  reg [20:0] held26 = 21'h000000;
+  reg [20:0] held27 = 21'h000000;
+  reg [20:0] held28 = 21'h000000;
+  reg [20:0] held29 = 21'h000000;
   reg [20:0] held3 = 21'h000000;
+  reg [20:0] held30 = 21'h000000;
+  reg [20:0] held31 = 21'h000000;
   reg [20:0] held4 = 21'h000000;
   reg [20:0] held5 = 21'h000000;
   reg [20:0] held6 = 21'h000000;
@@ -1540,8 +2082,8 @@ module \lmu_kws361_eighth.lanes.accumulate (rst, enable, \port$1221$28 , product
   reg [20:0] held8 = 21'h000000;
   reg [20:0] held9 = 21'h000000;
   wire last;
-  input [1:0] \port$1221$28 ;
-  wire [1:0] \port$1221$28 ;
+  input [1:0] \port$1514$27 ;
+  wire [1:0] \port$1514$27 ;
   wire [20:0] product0;
   wire [20:0] product1;
   wire [20:0] product10;
@@ -1550,16 +2092,32 @@ module \lmu_kws361_eighth.lanes.accumulate (rst, enable, \port$1221$28 , product
   wire [20:0] product13;
   wire [20:0] product14;
   wire [20:0] product15;
+  wire [20:0] product16;
+  wire [20:0] product17;
+  wire [20:0] product18;
+  wire [20:0] product19;
   wire [20:0] product2;
+  wire [20:0] product20;
+  wire [20:0] product21;
+  wire [20:0] product22;
+  wire [20:0] product23;
+  wire [20:0] product24;
+  wire [20:0] product25;
+  wire [20:0] product26;
+  wire [20:0] product27;
+  wire [20:0] product28;
+  wire [20:0] product29;
   wire [20:0] product3;
+  wire [20:0] product30;
+  wire [20:0] product31;
   wire [20:0] product4;
   wire [20:0] product5;
   wire [20:0] product6;
   wire [20:0] product7;
   wire [20:0] product8;
   wire [20:0] product9;
-  input [335:0] products;
-  wire [335:0] products;
+  input [671:0] products;
+  wire [671:0] products;
   input rst;
   wire rst;
   reg [20:0] running0 = 21'h000000;
@@ -1570,16 +2128,32 @@ module \lmu_kws361_eighth.lanes.accumulate (rst, enable, \port$1221$28 , product
   reg [20:0] running13 = 21'h000000;
   reg [20:0] running14 = 21'h000000;
   reg [20:0] running15 = 21'h000000;
+  reg [20:0] running16 = 21'h000000;
+  reg [20:0] running17 = 21'h000000;
+  reg [20:0] running18 = 21'h000000;
+  reg [20:0] running19 = 21'h000000;
   reg [20:0] running2 = 21'h000000;
+  reg [20:0] running20 = 21'h000000;
+  reg [20:0] running21 = 21'h000000;
+  reg [20:0] running22 = 21'h000000;
+  reg [20:0] running23 = 21'h000000;
+  reg [20:0] running24 = 21'h000000;
+  reg [20:0] running25 = 21'h000000;
+  reg [20:0] running26 = 21'h000000;
+  reg [20:0] running27 = 21'h000000;
+  reg [20:0] running28 = 21'h000000;
+  reg [20:0] running29 = 21'h000000;
   reg [20:0] running3 = 21'h000000;
+  reg [20:0] running30 = 21'h000000;
+  reg [20:0] running31 = 21'h000000;
   reg [20:0] running4 = 21'h000000;
   reg [20:0] running5 = 21'h000000;
   reg [20:0] running6 = 21'h000000;
   reg [20:0] running7 = 21'h000000;
   reg [20:0] running8 = 21'h000000;
   reg [20:0] running9 = 21'h000000;
-  output [335:0] sums;
-  wire [335:0] sums;
+  output [671:0] sums;
+  wire [671:0] sums;
   reg [20:0] total0;
   reg [20:0] total1;
   reg [20:0] total10;
@@ -1588,8 +2162,24 @@ module \lmu_kws361_eighth.lanes.accumulate (rst, enable, \port$1221$28 , product
   reg [20:0] total13;
   reg [20:0] total14;
   reg [20:0] total15;
+  reg [20:0] total16;
+  reg [20:0] total17;
+  reg [20:0] total18;
+  reg [20:0] total19;
   reg [20:0] total2;
+  reg [20:0] total20;
+  reg [20:0] total21;
+  reg [20:0] total22;
+  reg [20:0] total23;
+  reg [20:0] total24;
+  reg [20:0] total25;
+  reg [20:0] total26;
+  reg [20:0] total27;
+  reg [20:0] total28;
+  reg [20:0] total29;
   reg [20:0] total3;
+  reg [20:0] total30;
+  reg [20:0] total31;
   reg [20:0] total4;
   reg [20:0] total5;
   reg [20:0] total6;
@@ -1612,154 +2202,314 @@ module \lmu_kws361_eighth.lanes.accumulate (rst, enable, \port$1221$28 , product
   assign \$14  = $signed(running13) + $signed(products[293:273]);
   assign \$15  = $signed(running14) + $signed(products[314:294]);
   assign \$16  = $signed(running15) + $signed(products[335:315]);
-  assign \$17  = ~ \port$1221$28 [1];
-  assign \$18  = enable & \$17 ;
-  assign \$19  = total0[20:10] != running0[20:10];
-  assign \$20  = \port$1221$28 [0] | \$19 ;
-  assign \$21  = enable & \port$1221$28 [1];
-  assign \$22  = ~ \port$1221$28 [1];
-  assign \$23  = enable & \$22 ;
-  assign \$24  = total1[20:10] != running1[20:10];
-  assign \$25  = \port$1221$28 [0] | \$24 ;
-  assign \$26  = enable & \port$1221$28 [1];
-  assign \$27  = ~ \port$1221$28 [1];
-  assign \$28  = enable & \$27 ;
-  assign \$29  = total2[20:10] != running2[20:10];
-  assign \$30  = \port$1221$28 [0] | \$29 ;
-  assign \$31  = enable & \port$1221$28 [1];
-  assign \$32  = ~ \port$1221$28 [1];
-  assign \$33  = enable & \$32 ;
-  assign \$34  = total3[20:10] != running3[20:10];
-  assign \$35  = \port$1221$28 [0] | \$34 ;
-  assign \$36  = enable & \port$1221$28 [1];
-  assign \$37  = ~ \port$1221$28 [1];
-  assign \$38  = enable & \$37 ;
-  assign \$39  = total4[20:10] != running4[20:10];
-  assign \$40  = \port$1221$28 [0] | \$39 ;
-  assign \$41  = enable & \port$1221$28 [1];
-  assign \$42  = ~ \port$1221$28 [1];
-  assign \$43  = enable & \$42 ;
-  assign \$44  = total5[20:10] != running5[20:10];
-  assign \$45  = \port$1221$28 [0] | \$44 ;
-  assign \$46  = enable & \port$1221$28 [1];
-  assign \$47  = ~ \port$1221$28 [1];
-  assign \$48  = enable & \$47 ;
-  assign \$49  = total6[20:10] != running6[20:10];
-  assign \$50  = \port$1221$28 [0] | \$49 ;
-  assign \$51  = enable & \port$1221$28 [1];
-  assign \$52  = ~ \port$1221$28 [1];
-  assign \$53  = enable & \$52 ;
-  assign \$54  = total7[20:10] != running7[20:10];
-  assign \$55  = \port$1221$28 [0] | \$54 ;
-  assign \$56  = enable & \port$1221$28 [1];
-  assign \$57  = ~ \port$1221$28 [1];
-  assign \$58  = enable & \$57 ;
-  assign \$59  = total8[20:10] != running8[20:10];
-  assign \$60  = \port$1221$28 [0] | \$59 ;
-  assign \$61  = enable & \port$1221$28 [1];
-  assign \$62  = ~ \port$1221$28 [1];
-  assign \$63  = enable & \$62 ;
-  assign \$64  = total9[20:10] != running9[20:10];
-  assign \$65  = \port$1221$28 [0] | \$64 ;
-  assign \$66  = enable & \port$1221$28 [1];
-  assign \$67  = ~ \port$1221$28 [1];
-  assign \$68  = enable & \$67 ;
-  assign \$69  = total10[20:10] != running10[20:10];
-  assign \$70  = \port$1221$28 [0] | \$69 ;
-  assign \$71  = enable & \port$1221$28 [1];
-  assign \$72  = ~ \port$1221$28 [1];
-  assign \$73  = enable & \$72 ;
-  assign \$74  = total11[20:10] != running11[20:10];
-  assign \$75  = \port$1221$28 [0] | \$74 ;
-  assign \$76  = enable & \port$1221$28 [1];
-  assign \$77  = ~ \port$1221$28 [1];
-  assign \$78  = enable & \$77 ;
-  assign \$79  = total12[20:10] != running12[20:10];
-  assign \$80  = \port$1221$28 [0] | \$79 ;
-  assign \$81  = enable & \port$1221$28 [1];
-  assign \$82  = ~ \port$1221$28 [1];
-  assign \$83  = enable & \$82 ;
-  assign \$84  = total13[20:10] != running13[20:10];
-  assign \$85  = \port$1221$28 [0] | \$84 ;
-  assign \$86  = enable & \port$1221$28 [1];
-  assign \$87  = ~ \port$1221$28 [1];
-  assign \$88  = enable & \$87 ;
-  assign \$89  = total14[20:10] != running14[20:10];
-  assign \$90  = \port$1221$28 [0] | \$89 ;
-  assign \$91  = enable & \port$1221$28 [1];
-  assign \$92  = ~ \port$1221$28 [1];
-  assign \$93  = enable & \$92 ;
-  assign \$94  = total15[20:10] != running15[20:10];
-  assign \$95  = \port$1221$28 [0] | \$94 ;
-  assign \$96  = enable & \port$1221$28 [1];
+  assign \$17  = $signed(running16) + $signed(products[356:336]);
+  assign \$18  = $signed(running17) + $signed(products[377:357]);
+  assign \$19  = $signed(running18) + $signed(products[398:378]);
+  assign \$20  = $signed(running19) + $signed(products[419:399]);
+  assign \$21  = $signed(running20) + $signed(products[440:420]);
+  assign \$22  = $signed(running21) + $signed(products[461:441]);
+  assign \$23  = $signed(running22) + $signed(products[482:462]);
+  assign \$24  = $signed(running23) + $signed(products[503:483]);
+  assign \$25  = $signed(running24) + $signed(products[524:504]);
+  assign \$26  = $signed(running25) + $signed(products[545:525]);
+  assign \$27  = $signed(running26) + $signed(products[566:546]);
+  assign \$28  = $signed(running27) + $signed(products[587:567]);
+  assign \$29  = $signed(running28) + $signed(products[608:588]);
+  assign \$30  = $signed(running29) + $signed(products[629:609]);
+  assign \$31  = $signed(running30) + $signed(products[650:630]);
+  assign \$32  = $signed(running31) + $signed(products[671:651]);
+  assign \$33  = ~ \port$1514$27 [1];
+  assign \$34  = enable & \$33 ;
+  assign \$35  = total0[20:10] != running0[20:10];
+  assign \$36  = \port$1514$27 [0] | \$35 ;
+  assign \$37  = enable & \port$1514$27 [1];
+  assign \$38  = ~ \port$1514$27 [1];
+  assign \$39  = enable & \$38 ;
+  assign \$40  = total1[20:10] != running1[20:10];
+  assign \$41  = \port$1514$27 [0] | \$40 ;
+  assign \$42  = enable & \port$1514$27 [1];
+  assign \$43  = ~ \port$1514$27 [1];
+  assign \$44  = enable & \$43 ;
+  assign \$45  = total2[20:10] != running2[20:10];
+  assign \$46  = \port$1514$27 [0] | \$45 ;
+  assign \$47  = enable & \port$1514$27 [1];
+  assign \$48  = ~ \port$1514$27 [1];
+  assign \$49  = enable & \$48 ;
+  assign \$50  = total3[20:10] != running3[20:10];
+  assign \$51  = \port$1514$27 [0] | \$50 ;
+  assign \$52  = enable & \port$1514$27 [1];
+  assign \$53  = ~ \port$1514$27 [1];
+  assign \$54  = enable & \$53 ;
+  assign \$55  = total4[20:10] != running4[20:10];
+  assign \$56  = \port$1514$27 [0] | \$55 ;
+  assign \$57  = enable & \port$1514$27 [1];
+  assign \$58  = ~ \port$1514$27 [1];
+  assign \$59  = enable & \$58 ;
+  assign \$60  = total5[20:10] != running5[20:10];
+  assign \$61  = \port$1514$27 [0] | \$60 ;
+  assign \$62  = enable & \port$1514$27 [1];
+  assign \$63  = ~ \port$1514$27 [1];
+  assign \$64  = enable & \$63 ;
+  assign \$65  = total6[20:10] != running6[20:10];
+  assign \$66  = \port$1514$27 [0] | \$65 ;
+  assign \$67  = enable & \port$1514$27 [1];
+  assign \$68  = ~ \port$1514$27 [1];
+  assign \$69  = enable & \$68 ;
+  assign \$70  = total7[20:10] != running7[20:10];
+  assign \$71  = \port$1514$27 [0] | \$70 ;
+  assign \$72  = enable & \port$1514$27 [1];
+  assign \$73  = ~ \port$1514$27 [1];
+  assign \$74  = enable & \$73 ;
+  assign \$75  = total8[20:10] != running8[20:10];
+  assign \$76  = \port$1514$27 [0] | \$75 ;
+  assign \$77  = enable & \port$1514$27 [1];
+  assign \$78  = ~ \port$1514$27 [1];
+  assign \$79  = enable & \$78 ;
+  assign \$80  = total9[20:10] != running9[20:10];
+  assign \$81  = \port$1514$27 [0] | \$80 ;
+  assign \$82  = enable & \port$1514$27 [1];
+  assign \$83  = ~ \port$1514$27 [1];
+  assign \$84  = enable & \$83 ;
+  assign \$85  = total10[20:10] != running10[20:10];
+  assign \$86  = \port$1514$27 [0] | \$85 ;
+  assign \$87  = enable & \port$1514$27 [1];
+  assign \$88  = ~ \port$1514$27 [1];
+  assign \$89  = enable & \$88 ;
+  assign \$90  = total11[20:10] != running11[20:10];
+  assign \$91  = \port$1514$27 [0] | \$90 ;
+  assign \$92  = enable & \port$1514$27 [1];
+  assign \$93  = ~ \port$1514$27 [1];
+  assign \$94  = enable & \$93 ;
+  assign \$95  = total12[20:10] != running12[20:10];
+  assign \$96  = \port$1514$27 [0] | \$95 ;
+  assign \$97  = enable & \port$1514$27 [1];
+  assign \$98  = ~ \port$1514$27 [1];
+  assign \$99  = enable & \$98 ;
+  assign \$100  = total13[20:10] != running13[20:10];
+  assign \$101  = \port$1514$27 [0] | \$100 ;
+  assign \$102  = enable & \port$1514$27 [1];
+  assign \$103  = ~ \port$1514$27 [1];
+  assign \$104  = enable & \$103 ;
+  assign \$105  = total14[20:10] != running14[20:10];
+  assign \$106  = \port$1514$27 [0] | \$105 ;
+  assign \$107  = enable & \port$1514$27 [1];
+  assign \$108  = ~ \port$1514$27 [1];
+  assign \$109  = enable & \$108 ;
+  assign \$110  = total15[20:10] != running15[20:10];
+  assign \$111  = \port$1514$27 [0] | \$110 ;
+  assign \$112  = enable & \port$1514$27 [1];
+  assign \$113  = ~ \port$1514$27 [1];
+  assign \$114  = enable & \$113 ;
+  assign \$115  = total16[20:10] != running16[20:10];
+  assign \$116  = \port$1514$27 [0] | \$115 ;
+  assign \$117  = enable & \port$1514$27 [1];
+  assign \$118  = ~ \port$1514$27 [1];
+  assign \$119  = enable & \$118 ;
+  assign \$120  = total17[20:10] != running17[20:10];
+  assign \$121  = \port$1514$27 [0] | \$120 ;
+  assign \$122  = enable & \port$1514$27 [1];
+  assign \$123  = ~ \port$1514$27 [1];
+  assign \$124  = enable & \$123 ;
+  assign \$125  = total18[20:10] != running18[20:10];
+  assign \$126  = \port$1514$27 [0] | \$125 ;
+  assign \$127  = enable & \port$1514$27 [1];
+  assign \$128  = ~ \port$1514$27 [1];
+  assign \$129  = enable & \$128 ;
+  assign \$130  = total19[20:10] != running19[20:10];
+  assign \$131  = \port$1514$27 [0] | \$130 ;
+  assign \$132  = enable & \port$1514$27 [1];
+  assign \$133  = ~ \port$1514$27 [1];
+  assign \$134  = enable & \$133 ;
+  assign \$135  = total20[20:10] != running20[20:10];
+  assign \$136  = \port$1514$27 [0] | \$135 ;
+  assign \$137  = enable & \port$1514$27 [1];
+  assign \$138  = ~ \port$1514$27 [1];
+  assign \$139  = enable & \$138 ;
+  assign \$140  = total21[20:10] != running21[20:10];
+  assign \$141  = \port$1514$27 [0] | \$140 ;
+  assign \$142  = enable & \port$1514$27 [1];
+  assign \$143  = ~ \port$1514$27 [1];
+  assign \$144  = enable & \$143 ;
+  assign \$145  = total22[20:10] != running22[20:10];
+  assign \$146  = \port$1514$27 [0] | \$145 ;
+  assign \$147  = enable & \port$1514$27 [1];
+  assign \$148  = ~ \port$1514$27 [1];
+  assign \$149  = enable & \$148 ;
+  assign \$150  = total23[20:10] != running23[20:10];
+  assign \$151  = \port$1514$27 [0] | \$150 ;
+  assign \$152  = enable & \port$1514$27 [1];
+  assign \$153  = ~ \port$1514$27 [1];
+  assign \$154  = enable & \$153 ;
+  assign \$155  = total24[20:10] != running24[20:10];
+  assign \$156  = \port$1514$27 [0] | \$155 ;
+  assign \$157  = enable & \port$1514$27 [1];
+  assign \$158  = ~ \port$1514$27 [1];
+  assign \$159  = enable & \$158 ;
+  assign \$160  = total25[20:10] != running25[20:10];
+  assign \$161  = \port$1514$27 [0] | \$160 ;
+  assign \$162  = enable & \port$1514$27 [1];
+  assign \$163  = ~ \port$1514$27 [1];
+  assign \$164  = enable & \$163 ;
+  assign \$165  = total26[20:10] != running26[20:10];
+  assign \$166  = \port$1514$27 [0] | \$165 ;
+  assign \$167  = enable & \port$1514$27 [1];
+  assign \$168  = ~ \port$1514$27 [1];
+  assign \$169  = enable & \$168 ;
+  assign \$170  = total27[20:10] != running27[20:10];
+  assign \$171  = \port$1514$27 [0] | \$170 ;
+  assign \$172  = enable & \port$1514$27 [1];
+  assign \$173  = ~ \port$1514$27 [1];
+  assign \$174  = enable & \$173 ;
+  assign \$175  = total28[20:10] != running28[20:10];
+  assign \$176  = \port$1514$27 [0] | \$175 ;
+  assign \$177  = enable & \port$1514$27 [1];
+  assign \$178  = ~ \port$1514$27 [1];
+  assign \$179  = enable & \$178 ;
+  assign \$180  = total29[20:10] != running29[20:10];
+  assign \$181  = \port$1514$27 [0] | \$180 ;
+  assign \$182  = enable & \port$1514$27 [1];
+  assign \$183  = ~ \port$1514$27 [1];
+  assign \$184  = enable & \$183 ;
+  assign \$185  = total30[20:10] != running30[20:10];
+  assign \$186  = \port$1514$27 [0] | \$185 ;
+  assign \$187  = enable & \port$1514$27 [1];
+  assign \$188  = ~ \port$1514$27 [1];
+  assign \$189  = enable & \$188 ;
+  assign \$190  = total31[20:10] != running31[20:10];
+  assign \$191  = \port$1514$27 [0] | \$190 ;
+  assign \$192  = enable & \port$1514$27 [1];
   always @(posedge clk)
-    running0 <= \$97 ;
+    running0 <= \$193 ;
   always @(posedge clk)
-    held0 <= \$98 ;
+    held0 <= \$194 ;
   always @(posedge clk)
-    running1 <= \$99 ;
+    running1 <= \$195 ;
   always @(posedge clk)
-    held1 <= \$100 ;
+    held1 <= \$196 ;
   always @(posedge clk)
-    running2 <= \$101 ;
+    running2 <= \$197 ;
   always @(posedge clk)
-    held2 <= \$102 ;
+    held2 <= \$198 ;
   always @(posedge clk)
-    running3 <= \$103 ;
+    running3 <= \$199 ;
   always @(posedge clk)
-    held3 <= \$104 ;
+    held3 <= \$200 ;
   always @(posedge clk)
-    running4 <= \$105 ;
+    running4 <= \$201 ;
   always @(posedge clk)
-    held4 <= \$106 ;
+    held4 <= \$202 ;
   always @(posedge clk)
-    running5 <= \$107 ;
+    running5 <= \$203 ;
   always @(posedge clk)
-    held5 <= \$108 ;
+    held5 <= \$204 ;
   always @(posedge clk)
-    running6 <= \$109 ;
+    running6 <= \$205 ;
   always @(posedge clk)
-    held6 <= \$110 ;
+    held6 <= \$206 ;
   always @(posedge clk)
-    running7 <= \$111 ;
+    running7 <= \$207 ;
   always @(posedge clk)
-    held7 <= \$112 ;
+    held7 <= \$208 ;
   always @(posedge clk)
-    running8 <= \$113 ;
+    running8 <= \$209 ;
   always @(posedge clk)
-    held8 <= \$114 ;
+    held8 <= \$210 ;
   always @(posedge clk)
-    running9 <= \$115 ;
+    running9 <= \$211 ;
   always @(posedge clk)
-    held9 <= \$116 ;
+    held9 <= \$212 ;
   always @(posedge clk)
-    running10 <= \$117 ;
+    running10 <= \$213 ;
   always @(posedge clk)
-    held10 <= \$118 ;
+    held10 <= \$214 ;
   always @(posedge clk)
-    running11 <= \$119 ;
+    running11 <= \$215 ;
   always @(posedge clk)
-    held11 <= \$120 ;
+    held11 <= \$216 ;
   always @(posedge clk)
-    running12 <= \$121 ;
+    running12 <= \$217 ;
   always @(posedge clk)
-    held12 <= \$122 ;
+    held12 <= \$218 ;
   always @(posedge clk)
-    running13 <= \$123 ;
+    running13 <= \$219 ;
   always @(posedge clk)
-    held13 <= \$124 ;
+    held13 <= \$220 ;
   always @(posedge clk)
-    running14 <= \$125 ;
+    running14 <= \$221 ;
   always @(posedge clk)
-    held14 <= \$126 ;
+    held14 <= \$222 ;
   always @(posedge clk)
-    running15 <= \$127 ;
+    running15 <= \$223 ;
   always @(posedge clk)
-    held15 <= \$128 ;
+    held15 <= \$224 ;
+  always @(posedge clk)
+    running16 <= \$225 ;
+  always @(posedge clk)
+    held16 <= \$226 ;
+  always @(posedge clk)
+    running17 <= \$227 ;
+  always @(posedge clk)
+    held17 <= \$228 ;
+  always @(posedge clk)
+    running18 <= \$229 ;
+  always @(posedge clk)
+    held18 <= \$230 ;
+  always @(posedge clk)
+    running19 <= \$231 ;
+  always @(posedge clk)
+    held19 <= \$232 ;
+  always @(posedge clk)
+    running20 <= \$233 ;
+  always @(posedge clk)
+    held20 <= \$234 ;
+  always @(posedge clk)
+    running21 <= \$235 ;
+  always @(posedge clk)
+    held21 <= \$236 ;
+  always @(posedge clk)
+    running22 <= \$237 ;
+  always @(posedge clk)
+    held22 <= \$238 ;
+  always @(posedge clk)
+    running23 <= \$239 ;
+  always @(posedge clk)
+    held23 <= \$240 ;
+  always @(posedge clk)
+    running24 <= \$241 ;
+  always @(posedge clk)
+    held24 <= \$242 ;
+  always @(posedge clk)
+    running25 <= \$243 ;
+  always @(posedge clk)
+    held25 <= \$244 ;
+  always @(posedge clk)
+    running26 <= \$245 ;
+  always @(posedge clk)
+    held26 <= \$246 ;
+  always @(posedge clk)
+    running27 <= \$247 ;
+  always @(posedge clk)
+    held27 <= \$248 ;
+  always @(posedge clk)
+    running28 <= \$249 ;
+  always @(posedge clk)
+    held28 <= \$250 ;
+  always @(posedge clk)
+    running29 <= \$251 ;
+  always @(posedge clk)
+    held29 <= \$252 ;
+  always @(posedge clk)
+    running30 <= \$253 ;
+  always @(posedge clk)
+    held30 <= \$254 ;
+  always @(posedge clk)
+    running31 <= \$255 ;
+  always @(posedge clk)
+    held31 <= \$256 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1221$28 [0]) begin
+    if (\port$1514$27 [0]) begin
       total0 = products[20:0];
     end else begin
       total0 = \$1 [20:0];
@@ -1768,7 +2518,7 @@ module \lmu_kws361_eighth.lanes.accumulate (rst, enable, \port$1221$28 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1221$28 [0]) begin
+    if (\port$1514$27 [0]) begin
       total1 = products[41:21];
     end else begin
       total1 = \$2 [20:0];
@@ -1777,7 +2527,7 @@ module \lmu_kws361_eighth.lanes.accumulate (rst, enable, \port$1221$28 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1221$28 [0]) begin
+    if (\port$1514$27 [0]) begin
       total2 = products[62:42];
     end else begin
       total2 = \$3 [20:0];
@@ -1786,7 +2536,7 @@ module \lmu_kws361_eighth.lanes.accumulate (rst, enable, \port$1221$28 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1221$28 [0]) begin
+    if (\port$1514$27 [0]) begin
       total3 = products[83:63];
     end else begin
       total3 = \$4 [20:0];
@@ -1795,7 +2545,7 @@ module \lmu_kws361_eighth.lanes.accumulate (rst, enable, \port$1221$28 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1221$28 [0]) begin
+    if (\port$1514$27 [0]) begin
       total4 = products[104:84];
     end else begin
       total4 = \$5 [20:0];
@@ -1804,7 +2554,7 @@ module \lmu_kws361_eighth.lanes.accumulate (rst, enable, \port$1221$28 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1221$28 [0]) begin
+    if (\port$1514$27 [0]) begin
       total5 = products[125:105];
     end else begin
       total5 = \$6 [20:0];
@@ -1813,7 +2563,7 @@ module \lmu_kws361_eighth.lanes.accumulate (rst, enable, \port$1221$28 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1221$28 [0]) begin
+    if (\port$1514$27 [0]) begin
       total6 = products[146:126];
     end else begin
       total6 = \$7 [20:0];
@@ -1822,7 +2572,7 @@ module \lmu_kws361_eighth.lanes.accumulate (rst, enable, \port$1221$28 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1221$28 [0]) begin
+    if (\port$1514$27 [0]) begin
       total7 = products[167:147];
     end else begin
       total7 = \$8 [20:0];
@@ -1831,7 +2581,7 @@ module \lmu_kws361_eighth.lanes.accumulate (rst, enable, \port$1221$28 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1221$28 [0]) begin
+    if (\port$1514$27 [0]) begin
       total8 = products[188:168];
     end else begin
       total8 = \$9 [20:0];
@@ -1840,7 +2590,7 @@ module \lmu_kws361_eighth.lanes.accumulate (rst, enable, \port$1221$28 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1221$28 [0]) begin
+    if (\port$1514$27 [0]) begin
       total9 = products[209:189];
     end else begin
       total9 = \$10 [20:0];
@@ -1849,7 +2599,7 @@ module \lmu_kws361_eighth.lanes.accumulate (rst, enable, \port$1221$28 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1221$28 [0]) begin
+    if (\port$1514$27 [0]) begin
       total10 = products[230:210];
     end else begin
       total10 = \$11 [20:0];
@@ -1858,7 +2608,7 @@ module \lmu_kws361_eighth.lanes.accumulate (rst, enable, \port$1221$28 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1221$28 [0]) begin
+    if (\port$1514$27 [0]) begin
       total11 = products[251:231];
     end else begin
       total11 = \$12 [20:0];
@@ -1867,7 +2617,7 @@ module \lmu_kws361_eighth.lanes.accumulate (rst, enable, \port$1221$28 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1221$28 [0]) begin
+    if (\port$1514$27 [0]) begin
       total12 = products[272:252];
     end else begin
       total12 = \$13 [20:0];
@@ -1876,7 +2626,7 @@ module \lmu_kws361_eighth.lanes.accumulate (rst, enable, \port$1221$28 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1221$28 [0]) begin
+    if (\port$1514$27 [0]) begin
       total13 = products[293:273];
     end else begin
       total13 = \$14 [20:0];
@@ -1885,7 +2635,7 @@ module \lmu_kws361_eighth.lanes.accumulate (rst, enable, \port$1221$28 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1221$28 [0]) begin
+    if (\port$1514$27 [0]) begin
       total14 = products[314:294];
     end else begin
       total14 = \$15 [20:0];
@@ -1894,7 +2644,7 @@ module \lmu_kws361_eighth.lanes.accumulate (rst, enable, \port$1221$28 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1221$28 [0]) begin
+    if (\port$1514$27 [0]) begin
       total15 = products[335:315];
     end else begin
       total15 = \$16 [20:0];
@@ -1902,278 +2652,694 @@ module \lmu_kws361_eighth.lanes.accumulate (rst, enable, \port$1221$28 , product
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$97  = running0;
-    if (\$18 ) begin
-      \$97 [9:0] = total0[9:0];
-      if (\$20 ) begin
-        \$97 [20:10] = total0[20:10];
+    (* full_case = 32'd1 *)
+    if (\port$1514$27 [0]) begin
+      total16 = products[356:336];
+    end else begin
+      total16 = \$17 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$1514$27 [0]) begin
+      total17 = products[377:357];
+    end else begin
+      total17 = \$18 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$1514$27 [0]) begin
+      total18 = products[398:378];
+    end else begin
+      total18 = \$19 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$1514$27 [0]) begin
+      total19 = products[419:399];
+    end else begin
+      total19 = \$20 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$1514$27 [0]) begin
+      total20 = products[440:420];
+    end else begin
+      total20 = \$21 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$1514$27 [0]) begin
+      total21 = products[461:441];
+    end else begin
+      total21 = \$22 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$1514$27 [0]) begin
+      total22 = products[482:462];
+    end else begin
+      total22 = \$23 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$1514$27 [0]) begin
+      total23 = products[503:483];
+    end else begin
+      total23 = \$24 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$1514$27 [0]) begin
+      total24 = products[524:504];
+    end else begin
+      total24 = \$25 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$1514$27 [0]) begin
+      total25 = products[545:525];
+    end else begin
+      total25 = \$26 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$1514$27 [0]) begin
+      total26 = products[566:546];
+    end else begin
+      total26 = \$27 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$1514$27 [0]) begin
+      total27 = products[587:567];
+    end else begin
+      total27 = \$28 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$1514$27 [0]) begin
+      total28 = products[608:588];
+    end else begin
+      total28 = \$29 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$1514$27 [0]) begin
+      total29 = products[629:609];
+    end else begin
+      total29 = \$30 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$1514$27 [0]) begin
+      total30 = products[650:630];
+    end else begin
+      total30 = \$31 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$1514$27 [0]) begin
+      total31 = products[671:651];
+    end else begin
+      total31 = \$32 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$193  = running0;
+    if (\$34 ) begin
+      \$193 [9:0] = total0[9:0];
+      if (\$36 ) begin
+        \$193 [20:10] = total0[20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$98  = held0;
-    if (\$21 ) begin
-      \$98  = total0;
+    \$194  = held0;
+    if (\$37 ) begin
+      \$194  = total0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$99  = running1;
-    if (\$23 ) begin
-      \$99 [9:0] = total1[9:0];
-      if (\$25 ) begin
-        \$99 [20:10] = total1[20:10];
+    \$195  = running1;
+    if (\$39 ) begin
+      \$195 [9:0] = total1[9:0];
+      if (\$41 ) begin
+        \$195 [20:10] = total1[20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$100  = held1;
-    if (\$26 ) begin
-      \$100  = total1;
+    \$196  = held1;
+    if (\$42 ) begin
+      \$196  = total1;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$101  = running2;
-    if (\$28 ) begin
-      \$101 [9:0] = total2[9:0];
-      if (\$30 ) begin
-        \$101 [20:10] = total2[20:10];
+    \$197  = running2;
+    if (\$44 ) begin
+      \$197 [9:0] = total2[9:0];
+      if (\$46 ) begin
+        \$197 [20:10] = total2[20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$102  = held2;
-    if (\$31 ) begin
-      \$102  = total2;
+    \$198  = held2;
+    if (\$47 ) begin
+      \$198  = total2;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$103  = running3;
-    if (\$33 ) begin
-      \$103 [9:0] = total3[9:0];
-      if (\$35 ) begin
-        \$103 [20:10] = total3[20:10];
+    \$199  = running3;
+    if (\$49 ) begin
+      \$199 [9:0] = total3[9:0];
+      if (\$51 ) begin
+        \$199 [20:10] = total3[20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$104  = held3;
-    if (\$36 ) begin
-      \$104  = total3;
+    \$200  = held3;
+    if (\$52 ) begin
+      \$200  = total3;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$105  = running4;
-    if (\$38 ) begin
-      \$105 [9:0] = total4[9:0];
-      if (\$40 ) begin
-        \$105 [20:10] = total4[20:10];
+    \$201  = running4;
+    if (\$54 ) begin
+      \$201 [9:0] = total4[9:0];
+      if (\$56 ) begin
+        \$201 [20:10] = total4[20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$106  = held4;
-    if (\$41 ) begin
-      \$106  = total4;
+    \$202  = held4;
+    if (\$57 ) begin
+      \$202  = total4;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$107  = running5;
-    if (\$43 ) begin
-      \$107 [9:0] = total5[9:0];
-      if (\$45 ) begin
-        \$107 [20:10] = total5[20:10];
+    \$203  = running5;
+    if (\$59 ) begin
+      \$203 [9:0] = total5[9:0];
+      if (\$61 ) begin
+        \$203 [20:10] = total5[20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$108  = held5;
-    if (\$46 ) begin
-      \$108  = total5;
+    \$204  = held5;
+    if (\$62 ) begin
+      \$204  = total5;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$109  = running6;
-    if (\$48 ) begin
-      \$109 [9:0] = total6[9:0];
-      if (\$50 ) begin
-        \$109 [20:10] = total6[20:10];
+    \$205  = running6;
+    if (\$64 ) begin
+      \$205 [9:0] = total6[9:0];
+      if (\$66 ) begin
+        \$205 [20:10] = total6[20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$110  = held6;
-    if (\$51 ) begin
-      \$110  = total6;
+    \$206  = held6;
+    if (\$67 ) begin
+      \$206  = total6;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$111  = running7;
-    if (\$53 ) begin
-      \$111 [9:0] = total7[9:0];
-      if (\$55 ) begin
-        \$111 [20:10] = total7[20:10];
+    \$207  = running7;
+    if (\$69 ) begin
+      \$207 [9:0] = total7[9:0];
+      if (\$71 ) begin
+        \$207 [20:10] = total7[20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$112  = held7;
-    if (\$56 ) begin
-      \$112  = total7;
+    \$208  = held7;
+    if (\$72 ) begin
+      \$208  = total7;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$113  = running8;
-    if (\$58 ) begin
-      \$113 [9:0] = total8[9:0];
-      if (\$60 ) begin
-        \$113 [20:10] = total8[20:10];
+    \$209  = running8;
+    if (\$74 ) begin
+      \$209 [9:0] = total8[9:0];
+      if (\$76 ) begin
+        \$209 [20:10] = total8[20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$114  = held8;
-    if (\$61 ) begin
-      \$114  = total8;
+    \$210  = held8;
+    if (\$77 ) begin
+      \$210  = total8;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$115  = running9;
-    if (\$63 ) begin
-      \$115 [9:0] = total9[9:0];
-      if (\$65 ) begin
-        \$115 [20:10] = total9[20:10];
+    \$211  = running9;
+    if (\$79 ) begin
+      \$211 [9:0] = total9[9:0];
+      if (\$81 ) begin
+        \$211 [20:10] = total9[20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$116  = held9;
-    if (\$66 ) begin
-      \$116  = total9;
+    \$212  = held9;
+    if (\$82 ) begin
+      \$212  = total9;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$117  = running10;
-    if (\$68 ) begin
-      \$117 [9:0] = total10[9:0];
-      if (\$70 ) begin
-        \$117 [20:10] = total10[20:10];
+    \$213  = running10;
+    if (\$84 ) begin
+      \$213 [9:0] = total10[9:0];
+      if (\$86 ) begin
+        \$213 [20:10] = total10[20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$118  = held10;
-    if (\$71 ) begin
-      \$118  = total10;
+    \$214  = held10;
+    if (\$87 ) begin
+      \$214  = total10;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$119  = running11;
-    if (\$73 ) begin
-      \$119 [9:0] = total11[9:0];
-      if (\$75 ) begin
-        \$119 [20:10] = total11[20:10];
+    \$215  = running11;
+    if (\$89 ) begin
+      \$215 [9:0] = total11[9:0];
+      if (\$91 ) begin
+        \$215 [20:10] = total11[20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$120  = held11;
-    if (\$76 ) begin
-      \$120  = total11;
+    \$216  = held11;
+    if (\$92 ) begin
+      \$216  = total11;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$121  = running12;
-    if (\$78 ) begin
-      \$121 [9:0] = total12[9:0];
-      if (\$80 ) begin
-        \$121 [20:10] = total12[20:10];
+    \$217  = running12;
+    if (\$94 ) begin
+      \$217 [9:0] = total12[9:0];
+      if (\$96 ) begin
+        \$217 [20:10] = total12[20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$122  = held12;
-    if (\$81 ) begin
-      \$122  = total12;
+    \$218  = held12;
+    if (\$97 ) begin
+      \$218  = total12;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$123  = running13;
-    if (\$83 ) begin
-      \$123 [9:0] = total13[9:0];
-      if (\$85 ) begin
-        \$123 [20:10] = total13[20:10];
+    \$219  = running13;
+    if (\$99 ) begin
+      \$219 [9:0] = total13[9:0];
+      if (\$101 ) begin
+        \$219 [20:10] = total13[20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$124  = held13;
-    if (\$86 ) begin
-      \$124  = total13;
+    \$220  = held13;
+    if (\$102 ) begin
+      \$220  = total13;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$125  = running14;
-    if (\$88 ) begin
-      \$125 [9:0] = total14[9:0];
-      if (\$90 ) begin
-        \$125 [20:10] = total14[20:10];
+    \$221  = running14;
+    if (\$104 ) begin
+      \$221 [9:0] = total14[9:0];
+      if (\$106 ) begin
+        \$221 [20:10] = total14[20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$126  = held14;
-    if (\$91 ) begin
-      \$126  = total14;
+    \$222  = held14;
+    if (\$107 ) begin
+      \$222  = total14;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$127  = running15;
-    if (\$93 ) begin
-      \$127 [9:0] = total15[9:0];
-      if (\$95 ) begin
-        \$127 [20:10] = total15[20:10];
+    \$223  = running15;
+    if (\$109 ) begin
+      \$223 [9:0] = total15[9:0];
+      if (\$111 ) begin
+        \$223 [20:10] = total15[20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$128  = held15;
-    if (\$96 ) begin
-      \$128  = total15;
+    \$224  = held15;
+    if (\$112 ) begin
+      \$224  = total15;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$225  = running16;
+    if (\$114 ) begin
+      \$225 [9:0] = total16[9:0];
+      if (\$116 ) begin
+        \$225 [20:10] = total16[20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$226  = held16;
+    if (\$117 ) begin
+      \$226  = total16;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$227  = running17;
+    if (\$119 ) begin
+      \$227 [9:0] = total17[9:0];
+      if (\$121 ) begin
+        \$227 [20:10] = total17[20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$228  = held17;
+    if (\$122 ) begin
+      \$228  = total17;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$229  = running18;
+    if (\$124 ) begin
+      \$229 [9:0] = total18[9:0];
+      if (\$126 ) begin
+        \$229 [20:10] = total18[20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$230  = held18;
+    if (\$127 ) begin
+      \$230  = total18;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$231  = running19;
+    if (\$129 ) begin
+      \$231 [9:0] = total19[9:0];
+      if (\$131 ) begin
+        \$231 [20:10] = total19[20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$232  = held19;
+    if (\$132 ) begin
+      \$232  = total19;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$233  = running20;
+    if (\$134 ) begin
+      \$233 [9:0] = total20[9:0];
+      if (\$136 ) begin
+        \$233 [20:10] = total20[20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$234  = held20;
+    if (\$137 ) begin
+      \$234  = total20;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$235  = running21;
+    if (\$139 ) begin
+      \$235 [9:0] = total21[9:0];
+      if (\$141 ) begin
+        \$235 [20:10] = total21[20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$236  = held21;
+    if (\$142 ) begin
+      \$236  = total21;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$237  = running22;
+    if (\$144 ) begin
+      \$237 [9:0] = total22[9:0];
+      if (\$146 ) begin
+        \$237 [20:10] = total22[20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$238  = held22;
+    if (\$147 ) begin
+      \$238  = total22;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$239  = running23;
+    if (\$149 ) begin
+      \$239 [9:0] = total23[9:0];
+      if (\$151 ) begin
+        \$239 [20:10] = total23[20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$240  = held23;
+    if (\$152 ) begin
+      \$240  = total23;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$241  = running24;
+    if (\$154 ) begin
+      \$241 [9:0] = total24[9:0];
+      if (\$156 ) begin
+        \$241 [20:10] = total24[20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$242  = held24;
+    if (\$157 ) begin
+      \$242  = total24;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$243  = running25;
+    if (\$159 ) begin
+      \$243 [9:0] = total25[9:0];
+      if (\$161 ) begin
+        \$243 [20:10] = total25[20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$244  = held25;
+    if (\$162 ) begin
+      \$244  = total25;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$245  = running26;
+    if (\$164 ) begin
+      \$245 [9:0] = total26[9:0];
+      if (\$166 ) begin
+        \$245 [20:10] = total26[20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$246  = held26;
+    if (\$167 ) begin
+      \$246  = total26;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$247  = running27;
+    if (\$169 ) begin
+      \$247 [9:0] = total27[9:0];
+      if (\$171 ) begin
+        \$247 [20:10] = total27[20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$248  = held27;
+    if (\$172 ) begin
+      \$248  = total27;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$249  = running28;
+    if (\$174 ) begin
+      \$249 [9:0] = total28[9:0];
+      if (\$176 ) begin
+        \$249 [20:10] = total28[20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$250  = held28;
+    if (\$177 ) begin
+      \$250  = total28;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$251  = running29;
+    if (\$179 ) begin
+      \$251 [9:0] = total29[9:0];
+      if (\$181 ) begin
+        \$251 [20:10] = total29[20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$252  = held29;
+    if (\$182 ) begin
+      \$252  = total29;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$253  = running30;
+    if (\$184 ) begin
+      \$253 [9:0] = total30[9:0];
+      if (\$186 ) begin
+        \$253 [20:10] = total30[20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$254  = held30;
+    if (\$187 ) begin
+      \$254  = total30;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$255  = running31;
+    if (\$189 ) begin
+      \$255 [9:0] = total31[9:0];
+      if (\$191 ) begin
+        \$255 [20:10] = total31[20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$256  = held31;
+    if (\$192 ) begin
+      \$256  = total31;
     end
   end
   assign product0 = products[20:0];
-  assign first = \port$1221$28 [0];
+  assign first = \port$1514$27 [0];
   assign product1 = products[41:21];
   assign product2 = products[62:42];
   assign product3 = products[83:63];
@@ -2189,7 +3355,39 @@ module \lmu_kws361_eighth.lanes.accumulate (rst, enable, \port$1221$28 , product
   assign product13 = products[293:273];
   assign product14 = products[314:294];
   assign product15 = products[335:315];
-  assign last = \port$1221$28 [1];
+  assign product16 = products[356:336];
+  assign product17 = products[377:357];
+  assign product18 = products[398:378];
+  assign product19 = products[419:399];
+  assign product20 = products[440:420];
+  assign product21 = products[461:441];
+  assign product22 = products[482:462];
+  assign product23 = products[503:483];
+  assign product24 = products[524:504];
+  assign product25 = products[545:525];
+  assign product26 = products[566:546];
+  assign product27 = products[587:567];
+  assign product28 = products[608:588];
+  assign product29 = products[629:609];
+  assign product30 = products[650:630];
+  assign product31 = products[671:651];
+  assign last = \port$1514$27 [1];
+  assign sums[671:651] = held31;
+  assign sums[650:630] = held30;
+  assign sums[629:609] = held29;
+  assign sums[608:588] = held28;
+  assign sums[587:567] = held27;
+  assign sums[566:546] = held26;
+  assign sums[545:525] = held25;
+  assign sums[524:504] = held24;
+  assign sums[503:483] = held23;
+  assign sums[482:462] = held22;
+  assign sums[461:441] = held21;
+  assign sums[440:420] = held20;
+  assign sums[419:399] = held19;
+  assign sums[398:378] = held18;
+  assign sums[377:357] = held17;
+  assign sums[356:336] = held16;
   assign sums[335:315] = held15;
   assign sums[314:294] = held14;
   assign sums[293:273] = held13;
@@ -2269,7 +3467,23 @@ module \lmu_kws361_eighth.lanes.multiply (weights, wide, shift, products, activa
   wire \$6 ;
   wire [15:0] \$60 ;
   wire [15:0] \$61 ;
+  wire [15:0] \$62 ;
+  wire [15:0] \$63 ;
+  wire [15:0] \$64 ;
+  wire [15:0] \$65 ;
+  wire [15:0] \$66 ;
+  wire [15:0] \$67 ;
+  wire [15:0] \$68 ;
+  wire [15:0] \$69 ;
   wire [6:0] \$7 ;
+  wire [15:0] \$70 ;
+  wire [15:0] \$71 ;
+  wire [15:0] \$72 ;
+  wire [15:0] \$73 ;
+  wire [15:0] \$74 ;
+  wire [15:0] \$75 ;
+  wire [15:0] \$76 ;
+  wire [15:0] \$77 ;
   wire [18:0] \$8 ;
   wire [25:0] \$9 ;
   input [11:0] activation;
@@ -2283,16 +3497,32 @@ module \lmu_kws361_eighth.lanes.multiply (weights, wide, shift, products, activa
   wire [21:0] product13;
   wire [21:0] product14;
   wire [21:0] product15;
+  wire [21:0] product16;
+  wire [21:0] product17;
+  wire [21:0] product18;
+  wire [21:0] product19;
   wire [21:0] product2;
+  wire [21:0] product20;
+  wire [21:0] product21;
+  wire [21:0] product22;
+  wire [21:0] product23;
+  wire [21:0] product24;
+  wire [21:0] product25;
+  wire [21:0] product26;
+  wire [21:0] product27;
+  wire [21:0] product28;
+  wire [21:0] product29;
   wire [21:0] product3;
+  wire [21:0] product30;
+  wire [21:0] product31;
   wire [21:0] product4;
   wire [21:0] product5;
   wire [21:0] product6;
   wire [21:0] product7;
   wire [21:0] product8;
   wire [21:0] product9;
-  output [335:0] products;
-  wire [335:0] products;
+  output [671:0] products;
+  wire [671:0] products;
   input shift;
   wire shift;
   wire [9:0] weight0;
@@ -2303,19 +3533,48 @@ module \lmu_kws361_eighth.lanes.multiply (weights, wide, shift, products, activa
   wire [9:0] weight13;
   wire [9:0] weight14;
   wire [9:0] weight15;
+  wire [9:0] weight16;
+  wire [9:0] weight17;
+  wire [9:0] weight18;
+  wire [9:0] weight19;
   wire [9:0] weight2;
+  wire [9:0] weight20;
+  wire [9:0] weight21;
+  wire [9:0] weight22;
+  wire [9:0] weight23;
+  wire [9:0] weight24;
+  wire [9:0] weight25;
+  wire [9:0] weight26;
+  wire [9:0] weight27;
+  wire [9:0] weight28;
+  wire [9:0] weight29;
   wire [9:0] weight3;
+  wire [9:0] weight30;
+  wire [9:0] weight31;
   wire [9:0] weight4;
   wire [9:0] weight5;
   wire [9:0] weight6;
   wire [9:0] weight7;
   wire [9:0] weight8;
   wire [9:0] weight9;
-  input [159:0] weights;
-  wire [159:0] weights;
+  input [319:0] weights;
+  wire [319:0] weights;
   input wide;
   wire wide;
   wire [11:0] wide_operand;
+  assign \$22  = $signed(\$21 ) * $signed(wide_operand);
+  assign \$24  = $signed(\$18 ) + $signed(\$23 );
+  assign \$25  = $signed(weights[33:30]) * $signed(\$3 [11:0]);
+  assign \$26  = wide ? weights[39:34] : 6'h00;
+  assign \$27  = wide & weights[33];
+  assign \$28  = $signed(\$26 ) + $signed({ 1'h0, \$27  });
+  assign \$29  = $signed(\$28 ) * $signed(wide_operand);
+  assign \$31  = $signed(\$25 ) + $signed(\$30 );
+  assign \$32  = $signed(weights[43:40]) * $signed(\$3 [11:0]);
+  assign \$33  = wide ? weights[49:44] : 6'h00;
+  assign \$34  = wide & weights[43];
+  assign \$35  = $signed(\$33 ) + $signed({ 1'h0, \$34  });
+  assign \$36  = $signed(\$35 ) * $signed(wide_operand);
   assign \$38  = $signed(\$32 ) + $signed(\$37 );
   assign \$39  = $signed(weights[53:50]) * $signed(\$3 [11:0]);
   assign \$40  = wide ? weights[59:54] : 6'h00;
@@ -2338,6 +3597,22 @@ module \lmu_kws361_eighth.lanes.multiply (weights, wide, shift, products, activa
   assign \$59  = $signed(weights[133:130]) * $signed(\$3 [11:0]);
   assign \$60  = $signed(weights[143:140]) * $signed(\$3 [11:0]);
   assign \$61  = $signed(weights[153:150]) * $signed(\$3 [11:0]);
+  assign \$62  = $signed(weights[163:160]) * $signed(\$3 [11:0]);
+  assign \$63  = $signed(weights[173:170]) * $signed(\$3 [11:0]);
+  assign \$64  = $signed(weights[183:180]) * $signed(\$3 [11:0]);
+  assign \$65  = $signed(weights[193:190]) * $signed(\$3 [11:0]);
+  assign \$66  = $signed(weights[203:200]) * $signed(\$3 [11:0]);
+  assign \$67  = $signed(weights[213:210]) * $signed(\$3 [11:0]);
+  assign \$68  = $signed(weights[223:220]) * $signed(\$3 [11:0]);
+  assign \$69  = $signed(weights[233:230]) * $signed(\$3 [11:0]);
+  assign \$70  = $signed(weights[243:240]) * $signed(\$3 [11:0]);
+  assign \$71  = $signed(weights[253:250]) * $signed(\$3 [11:0]);
+  assign \$72  = $signed(weights[263:260]) * $signed(\$3 [11:0]);
+  assign \$73  = $signed(weights[273:270]) * $signed(\$3 [11:0]);
+  assign \$74  = $signed(weights[283:280]) * $signed(\$3 [11:0]);
+  assign \$75  = $signed(weights[293:290]) * $signed(\$3 [11:0]);
+  assign \$76  = $signed(weights[303:300]) * $signed(\$3 [11:0]);
+  assign \$77  = $signed(weights[313:310]) * $signed(\$3 [11:0]);
   assign wide_operand = wide ? \$3 [11:0] : 12'h000;
   assign \$4  = $signed(weights[3:0]) * $signed(\$3 [11:0]);
   assign \$5  = wide ? weights[9:4] : 6'h00;
@@ -2355,19 +3630,6 @@ module \lmu_kws361_eighth.lanes.multiply (weights, wide, shift, products, activa
   assign \$19  = wide ? weights[29:24] : 6'h00;
   assign \$20  = wide & weights[23];
   assign \$21  = $signed(\$19 ) + $signed({ 1'h0, \$20  });
-  assign \$22  = $signed(\$21 ) * $signed(wide_operand);
-  assign \$24  = $signed(\$18 ) + $signed(\$23 );
-  assign \$25  = $signed(weights[33:30]) * $signed(\$3 [11:0]);
-  assign \$26  = wide ? weights[39:34] : 6'h00;
-  assign \$27  = wide & weights[33];
-  assign \$28  = $signed(\$26 ) + $signed({ 1'h0, \$27  });
-  assign \$29  = $signed(\$28 ) * $signed(wide_operand);
-  assign \$31  = $signed(\$25 ) + $signed(\$30 );
-  assign \$32  = $signed(weights[43:40]) * $signed(\$3 [11:0]);
-  assign \$33  = wide ? weights[49:44] : 6'h00;
-  assign \$34  = wide & weights[43];
-  assign \$35  = $signed(\$33 ) + $signed({ 1'h0, \$34  });
-  assign \$36  = $signed(\$35 ) * $signed(wide_operand);
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     (* full_case = 32'd1 *)
@@ -2411,6 +3673,54 @@ module \lmu_kws361_eighth.lanes.multiply (weights, wide, shift, products, activa
   assign product14 = { \$60 [15], \$60 [15], \$60 [15], \$60 [15], \$60 [15], \$60 [15], \$60  };
   assign weight15 = weights[159:150];
   assign product15 = { \$61 [15], \$61 [15], \$61 [15], \$61 [15], \$61 [15], \$61 [15], \$61  };
+  assign weight16 = weights[169:160];
+  assign product16 = { \$62 [15], \$62 [15], \$62 [15], \$62 [15], \$62 [15], \$62 [15], \$62  };
+  assign weight17 = weights[179:170];
+  assign product17 = { \$63 [15], \$63 [15], \$63 [15], \$63 [15], \$63 [15], \$63 [15], \$63  };
+  assign weight18 = weights[189:180];
+  assign product18 = { \$64 [15], \$64 [15], \$64 [15], \$64 [15], \$64 [15], \$64 [15], \$64  };
+  assign weight19 = weights[199:190];
+  assign product19 = { \$65 [15], \$65 [15], \$65 [15], \$65 [15], \$65 [15], \$65 [15], \$65  };
+  assign weight20 = weights[209:200];
+  assign product20 = { \$66 [15], \$66 [15], \$66 [15], \$66 [15], \$66 [15], \$66 [15], \$66  };
+  assign weight21 = weights[219:210];
+  assign product21 = { \$67 [15], \$67 [15], \$67 [15], \$67 [15], \$67 [15], \$67 [15], \$67  };
+  assign weight22 = weights[229:220];
+  assign product22 = { \$68 [15], \$68 [15], \$68 [15], \$68 [15], \$68 [15], \$68 [15], \$68  };
+  assign weight23 = weights[239:230];
+  assign product23 = { \$69 [15], \$69 [15], \$69 [15], \$69 [15], \$69 [15], \$69 [15], \$69  };
+  assign weight24 = weights[249:240];
+  assign product24 = { \$70 [15], \$70 [15], \$70 [15], \$70 [15], \$70 [15], \$70 [15], \$70  };
+  assign weight25 = weights[259:250];
+  assign product25 = { \$71 [15], \$71 [15], \$71 [15], \$71 [15], \$71 [15], \$71 [15], \$71  };
+  assign weight26 = weights[269:260];
+  assign product26 = { \$72 [15], \$72 [15], \$72 [15], \$72 [15], \$72 [15], \$72 [15], \$72  };
+  assign weight27 = weights[279:270];
+  assign product27 = { \$73 [15], \$73 [15], \$73 [15], \$73 [15], \$73 [15], \$73 [15], \$73  };
+  assign weight28 = weights[289:280];
+  assign product28 = { \$74 [15], \$74 [15], \$74 [15], \$74 [15], \$74 [15], \$74 [15], \$74  };
+  assign weight29 = weights[299:290];
+  assign product29 = { \$75 [15], \$75 [15], \$75 [15], \$75 [15], \$75 [15], \$75 [15], \$75  };
+  assign weight30 = weights[309:300];
+  assign product30 = { \$76 [15], \$76 [15], \$76 [15], \$76 [15], \$76 [15], \$76 [15], \$76  };
+  assign weight31 = weights[319:310];
+  assign product31 = { \$77 [15], \$77 [15], \$77 [15], \$77 [15], \$77 [15], \$77 [15], \$77  };
+  assign products[671:651] = { \$77 [15], \$77 [15], \$77 [15], \$77 [15], \$77 [15], \$77  };
+  assign products[650:630] = { \$76 [15], \$76 [15], \$76 [15], \$76 [15], \$76 [15], \$76  };
+  assign products[629:609] = { \$75 [15], \$75 [15], \$75 [15], \$75 [15], \$75 [15], \$75  };
+  assign products[608:588] = { \$74 [15], \$74 [15], \$74 [15], \$74 [15], \$74 [15], \$74  };
+  assign products[587:567] = { \$73 [15], \$73 [15], \$73 [15], \$73 [15], \$73 [15], \$73  };
+  assign products[566:546] = { \$72 [15], \$72 [15], \$72 [15], \$72 [15], \$72 [15], \$72  };
+  assign products[545:525] = { \$71 [15], \$71 [15], \$71 [15], \$71 [15], \$71 [15], \$71  };
+  assign products[524:504] = { \$70 [15], \$70 [15], \$70 [15], \$70 [15], \$70 [15], \$70  };
+  assign products[503:483] = { \$69 [15], \$69 [15], \$69 [15], \$69 [15], \$69 [15], \$69  };
+  assign products[482:462] = { \$68 [15], \$68 [15], \$68 [15], \$68 [15], \$68 [15], \$68  };
+  assign products[461:441] = { \$67 [15], \$67 [15], \$67 [15], \$67 [15], \$67 [15], \$67  };
+  assign products[440:420] = { \$66 [15], \$66 [15], \$66 [15], \$66 [15], \$66 [15], \$66  };
+  assign products[419:399] = { \$65 [15], \$65 [15], \$65 [15], \$65 [15], \$65 [15], \$65  };
+  assign products[398:378] = { \$64 [15], \$64 [15], \$64 [15], \$64 [15], \$64 [15], \$64  };
+  assign products[377:357] = { \$63 [15], \$63 [15], \$63 [15], \$63 [15], \$63 [15], \$63  };
+  assign products[356:336] = { \$62 [15], \$62 [15], \$62 [15], \$62 [15], \$62 [15], \$62  };
   assign products[335:315] = { \$61 [15], \$61 [15], \$61 [15], \$61 [15], \$61 [15], \$61  };
   assign products[314:294] = { \$60 [15], \$60 [15], \$60 [15], \$60 [15], \$60 [15], \$60  };
   assign products[293:273] = { \$59 [15], \$59 [15], \$59 [15], \$59 [15], \$59 [15], \$59  };
@@ -2438,10 +3748,12 @@ module \lmu_kws361_eighth.lanes.multiply (weights, wide, shift, products, activa
   assign \$51  = { \$50 [18], \$50 [18], \$50 [18], \$50 , 4'h0 };
 endmodule
 
-module \lmu_kws361_eighth.memory_h0 (rst, read__en, write__en, read__addr, write__data, r_data, clk);
+module \lmu_kws361_eighth.memory_h0 (read__en, write__en, read__addr, write__data, memory_h0_clk, r_data, memory_h0_rst);
   wire [6:0] address;
-  input clk;
-  wire clk;
+  input memory_h0_clk;
+  wire memory_h0_clk;
+  input memory_h0_rst;
+  wire memory_h0_rst;
   output [6:0] r_data;
   wire [6:0] r_data;
   wire read;
@@ -2450,8 +3762,6 @@ module \lmu_kws361_eighth.memory_h0 (rst, read__en, write__en, read__addr, write
   wire [6:0] read__data;
   input read__en;
   wire read__en;
-  input rst;
-  wire rst;
   wire [6:0] w_data;
   wire write;
   wire [6:0] write__addr;
@@ -2590,12 +3900,12 @@ module \lmu_kws361_eighth.memory_h0 (rst, read__en, write__en, read__addr, write
     cells[126] = 7'h00;
     cells[127] = 7'h00;
   end
-  always @(posedge clk) begin
+  always @(posedge memory_h0_clk) begin
     if (write__en)
       cells[read__addr] <= write__data;
   end
   reg [6:0] _0_;
-  always @(posedge clk) begin
+  always @(posedge memory_h0_clk) begin
     if (read__en) begin
       _0_ <= cells[read__addr];
     end
@@ -2609,10 +3919,27 @@ module \lmu_kws361_eighth.memory_h0 (rst, read__en, write__en, read__addr, write
   assign w_data = write__data;
 endmodule
 
-module \lmu_kws361_eighth.memory_h1 (rst, read__en, write__en, read__addr, write__data, r_data, clk);
-  wire [6:0] address;
+module \lmu_kws361_eighth.memory_h0_gate (enable, gated, clk, free);
   input clk;
   wire clk;
+  input enable;
+  wire enable;
+  input free;
+  wire free;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
+endmodule
+
+module \lmu_kws361_eighth.memory_h1 (read__en, write__en, read__addr, write__data, memory_h1_clk, r_data, memory_h1_rst);
+  wire [6:0] address;
+  input memory_h1_clk;
+  wire memory_h1_clk;
+  input memory_h1_rst;
+  wire memory_h1_rst;
   output [6:0] r_data;
   wire [6:0] r_data;
   wire read;
@@ -2621,8 +3948,6 @@ module \lmu_kws361_eighth.memory_h1 (rst, read__en, write__en, read__addr, write
   wire [6:0] read__data;
   input read__en;
   wire read__en;
-  input rst;
-  wire rst;
   wire [6:0] w_data;
   wire write;
   wire [6:0] write__addr;
@@ -2761,12 +4086,12 @@ module \lmu_kws361_eighth.memory_h1 (rst, read__en, write__en, read__addr, write
     cells[126] = 7'h00;
     cells[127] = 7'h00;
   end
-  always @(posedge clk) begin
+  always @(posedge memory_h1_clk) begin
     if (write__en)
       cells[read__addr] <= write__data;
   end
   reg [6:0] _0_;
-  always @(posedge clk) begin
+  always @(posedge memory_h1_clk) begin
     if (read__en) begin
       _0_ <= cells[read__addr];
     end
@@ -2780,10 +4105,27 @@ module \lmu_kws361_eighth.memory_h1 (rst, read__en, write__en, read__addr, write
   assign w_data = write__data;
 endmodule
 
-module \lmu_kws361_eighth.memory_m0 (rst, read__en, write__en, read__addr, write__data, r_data, clk);
+module \lmu_kws361_eighth.memory_h1_gate (enable, gated, clk, free);
+  input clk;
+  wire clk;
+  input enable;
+  wire enable;
+  input free;
+  wire free;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
+endmodule
+
+module \lmu_kws361_eighth.memory_m0 (read__en, write__en, read__addr, write__data, memory_m0_clk, r_data, memory_m0_rst);
   wire [8:0] address;
-  input clk;
-  wire clk;
+  input memory_m0_clk;
+  wire memory_m0_clk;
+  input memory_m0_rst;
+  wire memory_m0_rst;
   output [11:0] r_data;
   wire [11:0] r_data;
   wire read;
@@ -2792,8 +4134,6 @@ module \lmu_kws361_eighth.memory_m0 (rst, read__en, write__en, read__addr, write
   wire [11:0] read__data;
   input read__en;
   wire read__en;
-  input rst;
-  wire rst;
   wire [11:0] w_data;
   wire write;
   wire [8:0] write__addr;
@@ -3140,12 +4480,12 @@ module \lmu_kws361_eighth.memory_m0 (rst, read__en, write__en, read__addr, write
     cells[334] = 12'h000;
     cells[335] = 12'h000;
   end
-  always @(posedge clk) begin
+  always @(posedge memory_m0_clk) begin
     if (write__en)
       cells[read__addr] <= write__data;
   end
   reg [11:0] _0_;
-  always @(posedge clk) begin
+  always @(posedge memory_m0_clk) begin
     if (read__en) begin
       _0_ <= cells[read__addr];
     end
@@ -3159,10 +4499,27 @@ module \lmu_kws361_eighth.memory_m0 (rst, read__en, write__en, read__addr, write
   assign w_data = write__data;
 endmodule
 
-module \lmu_kws361_eighth.memory_m1 (rst, read__en, write__en, read__addr, write__data, r_data, clk);
-  wire [8:0] address;
+module \lmu_kws361_eighth.memory_m0_gate (enable, gated, clk, free);
   input clk;
   wire clk;
+  input enable;
+  wire enable;
+  input free;
+  wire free;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
+endmodule
+
+module \lmu_kws361_eighth.memory_m1 (read__en, write__en, read__addr, write__data, memory_m1_clk, r_data, memory_m1_rst);
+  wire [8:0] address;
+  input memory_m1_clk;
+  wire memory_m1_clk;
+  input memory_m1_rst;
+  wire memory_m1_rst;
   output [11:0] r_data;
   wire [11:0] r_data;
   wire read;
@@ -3171,8 +4528,6 @@ module \lmu_kws361_eighth.memory_m1 (rst, read__en, write__en, read__addr, write
   wire [11:0] read__data;
   input read__en;
   wire read__en;
-  input rst;
-  wire rst;
   wire [11:0] w_data;
   wire write;
   wire [8:0] write__addr;
@@ -3519,12 +4874,12 @@ module \lmu_kws361_eighth.memory_m1 (rst, read__en, write__en, read__addr, write
     cells[334] = 12'h000;
     cells[335] = 12'h000;
   end
-  always @(posedge clk) begin
+  always @(posedge memory_m1_clk) begin
     if (write__en)
       cells[read__addr] <= write__data;
   end
   reg [11:0] _0_;
-  always @(posedge clk) begin
+  always @(posedge memory_m1_clk) begin
     if (read__en) begin
       _0_ <= cells[read__addr];
     end
@@ -3538,7 +4893,22 @@ module \lmu_kws361_eighth.memory_m1 (rst, read__en, write__en, read__addr, write
   assign w_data = write__data;
 endmodule
 
-module \lmu_kws361_eighth.memory_parameters (rst, read__en, r_data, read__addr, clk);
+module \lmu_kws361_eighth.memory_m1_gate (enable, gated, clk, free);
+  input clk;
+  wire clk;
+  input enable;
+  wire enable;
+  input free;
+  wire free;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
+endmodule
+
+module \lmu_kws361_eighth.memory_parameters (read__en, r_data, clk, read__addr, rst);
   wire [8:0] address;
   input clk;
   wire clk;
@@ -4030,10 +5400,12 @@ module \lmu_kws361_eighth.memory_parameters (rst, read__en, r_data, read__addr, 
   assign read__data = r_data;
 endmodule
 
-module \lmu_kws361_eighth.memory_u (rst, read__en, write__en, read__addr, write__data, r_data, clk);
+module \lmu_kws361_eighth.memory_u (read__en, write__en, read__addr, write__data, memory_u_clk, r_data, memory_u_rst);
   wire [3:0] address;
-  input clk;
-  wire clk;
+  input memory_u_clk;
+  wire memory_u_clk;
+  input memory_u_rst;
+  wire memory_u_rst;
   output [7:0] r_data;
   wire [7:0] r_data;
   wire read;
@@ -4042,8 +5414,6 @@ module \lmu_kws361_eighth.memory_u (rst, read__en, write__en, read__addr, write_
   wire [7:0] read__data;
   input read__en;
   wire read__en;
-  input rst;
-  wire rst;
   wire [7:0] w_data;
   wire write;
   wire [3:0] write__addr;
@@ -4070,12 +5440,12 @@ module \lmu_kws361_eighth.memory_u (rst, read__en, write__en, read__addr, write_
     cells[14] = 8'h00;
     cells[15] = 8'h00;
   end
-  always @(posedge clk) begin
+  always @(posedge memory_u_clk) begin
     if (write__en)
       cells[read__addr] <= write__data;
   end
   reg [7:0] _0_;
-  always @(posedge clk) begin
+  always @(posedge memory_u_clk) begin
     if (read__en) begin
       _0_ <= cells[read__addr];
     end
@@ -4089,7 +5459,22 @@ module \lmu_kws361_eighth.memory_u (rst, read__en, write__en, read__addr, write_
   assign w_data = write__data;
 endmodule
 
-module \lmu_kws361_eighth.memory_weights10 (rst, read, r_data, address, clk);
+module \lmu_kws361_eighth.memory_u_gate (enable, gated, clk, free);
+  input clk;
+  wire clk;
+  input enable;
+  wire enable;
+  input free;
+  wire free;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
+endmodule
+
+module \lmu_kws361_eighth.memory_weights10 (read, memory_weights10_clk, r_data, address, memory_weights10_rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$10 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$10 <= 0;
   wire \$1 ;
@@ -4102,18 +5487,18 @@ module \lmu_kws361_eighth.memory_weights10 (rst, read, r_data, address, clk);
   wire [4:0] \address$6 ;
   reg [4:0] address0 = 5'h00;
   reg chosen = 1'h0;
-  input clk;
-  wire clk;
-  wire [159:0] data;
-  output [159:0] r_data;
-  reg [159:0] r_data;
+  wire [319:0] data;
+  input memory_weights10_clk;
+  wire memory_weights10_clk;
+  input memory_weights10_rst;
+  wire memory_weights10_rst;
+  output [319:0] r_data;
+  reg [319:0] r_data;
   input read;
   wire read;
-  input rst;
-  wire rst;
-  always @(posedge clk)
+  always @(posedge memory_weights10_clk)
     address0 <= \$4 ;
-  always @(posedge clk)
+  always @(posedge memory_weights10_clk)
     chosen <= \$3 ;
   \lmu_kws361_eighth.memory_weights10.bank0  bank0 (
     .data(data),
@@ -4128,7 +5513,7 @@ module \lmu_kws361_eighth.memory_weights10 (rst, read, r_data, address, clk);
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    r_data = 160'h0000000000000000000000000000000000000000;
+    r_data = 320'h00000000000000000000000000000000000000000000000000000000000000000000000000000000;
     casez (chosen)
       1'h0:
           r_data = data;
@@ -4148,44 +5533,59 @@ endmodule
 
 module \lmu_kws361_eighth.memory_weights10.bank0 (read__addr, data);
   wire [4:0] address;
-  output [159:0] data;
-  wire [159:0] data;
+  output [319:0] data;
+  wire [319:0] data;
   input [4:0] read__addr;
   wire [4:0] read__addr;
-  wire [159:0] read__data;
-  reg [159:0] cells [23:0];
+  wire [319:0] read__data;
+  reg [319:0] cells [23:0];
   initial begin
-    cells[0] = 160'h00000000000000000000003f01ab782836f199db;
-    cells[1] = 160'h0000000000000000000000018e2095d489c64fde;
-    cells[2] = 160'h00000000000000000000003d525b4e3314ce8be3;
-    cells[3] = 160'h000000000000000000000004ccd8e34076eed7e9;
-    cells[4] = 160'h000000000000000000000037d478cfd3f9df3bf1;
-    cells[5] = 160'h00000000000000000000000db17f16dffbcf7ff6;
-    cells[6] = 160'h0000000000000000000000096d1ba6f5ff0febff;
-    cells[7] = 160'h000000000000000000000001fcb510b0123cd449;
-    cells[8] = 160'h0000000000000000000000059f7b9929b27291bf;
-    cells[9] = 160'h00000000000000000000003ab03c82ce8f851bc9;
-    cells[10] = 160'h00000000000000000000000490773f440c2dafd5;
-    cells[11] = 160'h00000000000000000000003d4e213719b3eeafe8;
-    cells[12] = 160'h00000000000000000000003e649ff2c3b95f57f5;
-    cells[13] = 160'h00000000000000000000000b3e370fed3f301003;
-    cells[14] = 160'h000000000000000000000000ada3ee05c1c05007;
-    cells[15] = 160'h000000000000000000000034e10ccfacdb3ae083;
-    cells[16] = 160'h0000000000000000000000064de7e223f0e351aa;
-    cells[17] = 160'h00000000000000000000003971f03ed112441fb9;
-    cells[18] = 160'h000000000000000000000006ee9b704a466d47d0;
-    cells[19] = 160'h00000000000000000000003990053bfeb2cec3ec;
-    cells[20] = 160'h000000000000000000000003734f69c2fb0faffd;
-    cells[21] = 160'h000000000000000000000006cd1753004290880c;
-    cells[22] = 160'h00000000000000000000003d7e94260e02a06008;
-    cells[23] = 160'h00000000000000000000003384343bb8de3964ac;
+    cells[0] = 320'h000000000000000000000000000000000000000000000000000000000000003f01ab782836f199db;
+    cells[1] = 320'h00000000000000000000000000000000000000000000000000000000000000018e2095d489c64fde;
+    cells[2] = 320'h000000000000000000000000000000000000000000000000000000000000003d525b4e3314ce8be3;
+    cells[3] = 320'h0000000000000000000000000000000000000000000000000000000000000004ccd8e34076eed7e9;
+    cells[4] = 320'h0000000000000000000000000000000000000000000000000000000000000037d478cfd3f9df3bf1;
+    cells[5] = 320'h000000000000000000000000000000000000000000000000000000000000000db17f16dffbcf7ff6;
+    cells[6] = 320'h00000000000000000000000000000000000000000000000000000000000000096d1ba6f5ff0febff;
+    cells[7] = 320'h0000000000000000000000000000000000000000000000000000000000000001fcb510b0123cd449;
+    cells[8] = 320'h00000000000000000000000000000000000000000000000000000000000000059f7b9929b27291bf;
+    cells[9] = 320'h000000000000000000000000000000000000000000000000000000000000003ab03c82ce8f851bc9;
+    cells[10] = 320'h000000000000000000000000000000000000000000000000000000000000000490773f440c2dafd5;
+    cells[11] = 320'h000000000000000000000000000000000000000000000000000000000000003d4e213719b3eeafe8;
+    cells[12] = 320'h000000000000000000000000000000000000000000000000000000000000003e649ff2c3b95f57f5;
+    cells[13] = 320'h000000000000000000000000000000000000000000000000000000000000000b3e370fed3f301003;
+    cells[14] = 320'h0000000000000000000000000000000000000000000000000000000000000000ada3ee05c1c05007;
+    cells[15] = 320'h0000000000000000000000000000000000000000000000000000000000000034e10ccfacdb3ae083;
+    cells[16] = 320'h00000000000000000000000000000000000000000000000000000000000000064de7e223f0e351aa;
+    cells[17] = 320'h000000000000000000000000000000000000000000000000000000000000003971f03ed112441fb9;
+    cells[18] = 320'h0000000000000000000000000000000000000000000000000000000000000006ee9b704a466d47d0;
+    cells[19] = 320'h000000000000000000000000000000000000000000000000000000000000003990053bfeb2cec3ec;
+    cells[20] = 320'h0000000000000000000000000000000000000000000000000000000000000003734f69c2fb0faffd;
+    cells[21] = 320'h0000000000000000000000000000000000000000000000000000000000000006cd1753004290880c;
+    cells[22] = 320'h000000000000000000000000000000000000000000000000000000000000003d7e94260e02a06008;
+    cells[23] = 320'h000000000000000000000000000000000000000000000000000000000000003384343bb8de3964ac;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
   assign read__data = data;
 endmodule
 
-module \lmu_kws361_eighth.memory_weights4 (rst, read, r_data, address, clk);
+module \lmu_kws361_eighth.memory_weights10_gate (enable, gated, clk, free);
+  input clk;
+  wire clk;
+  input enable;
+  wire enable;
+  input free;
+  wire free;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
+endmodule
+
+module \lmu_kws361_eighth.memory_weights4 (read, memory_weights4_clk, r_data, address, memory_weights4_rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$11 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$11 <= 0;
   wire \$1 ;
@@ -4227,811 +5627,733 @@ module \lmu_kws361_eighth.memory_weights4 (rst, read, r_data, address, clk);
   wire \$42 ;
   wire \$43 ;
   wire \$44 ;
-  reg [4:0] \$45 ;
-  reg [7:0] \$46 ;
-  reg [7:0] \$47 ;
-  reg [7:0] \$48 ;
-  reg [7:0] \$49 ;
+  wire \$45 ;
+  wire \$46 ;
+  wire \$47 ;
+  wire \$48 ;
+  reg [4:0] \$49 ;
   wire \$5 ;
-  reg [7:0] \$50 ;
-  reg [7:0] \$51 ;
-  reg [7:0] \$52 ;
-  reg [7:0] \$53 ;
-  reg [7:0] \$54 ;
-  reg [7:0] \$55 ;
-  reg [7:0] \$56 ;
-  reg [7:0] \$57 ;
-  reg [7:0] \$58 ;
-  reg [7:0] \$59 ;
+  reg [6:0] \$50 ;
+  reg [6:0] \$51 ;
+  reg [6:0] \$52 ;
+  reg [6:0] \$53 ;
+  reg [6:0] \$54 ;
+  reg [6:0] \$55 ;
+  reg [6:0] \$56 ;
+  reg [6:0] \$57 ;
+  reg [6:0] \$58 ;
+  reg [6:0] \$59 ;
   wire \$6 ;
-  reg [7:0] \$60 ;
-  reg [7:0] \$61 ;
-  reg [7:0] \$62 ;
-  reg [7:0] \$63 ;
-  reg [7:0] \$64 ;
-  reg [7:0] \$65 ;
-  reg [7:0] \$66 ;
+  reg [6:0] \$60 ;
+  reg [6:0] \$61 ;
+  reg [6:0] \$62 ;
+  reg [6:0] \$63 ;
+  reg [6:0] \$64 ;
+  reg [6:0] \$65 ;
+  reg [6:0] \$66 ;
   reg [6:0] \$67 ;
+  reg [6:0] \$68 ;
+  reg [6:0] \$69 ;
   wire \$7 ;
+  reg [6:0] \$70 ;
+  reg [6:0] \$71 ;
+  reg [6:0] \$72 ;
+  reg [2:0] \$73 ;
   wire \$8 ;
   wire \$9 ;
-  input [12:0] address;
-  wire [12:0] address;
-  (* init = 8'h00 *)
-  wire [7:0] \address$27 ;
-  (* init = 8'h00 *)
-  wire [7:0] \address$28 ;
-  (* init = 8'h00 *)
-  wire [7:0] \address$29 ;
-  (* init = 8'h00 *)
-  wire [7:0] \address$30 ;
-  (* init = 8'h00 *)
-  wire [7:0] \address$31 ;
-  (* init = 8'h00 *)
-  wire [7:0] \address$32 ;
-  (* init = 8'h00 *)
-  wire [7:0] \address$33 ;
-  (* init = 8'h00 *)
-  wire [7:0] \address$34 ;
-  (* init = 8'h00 *)
-  wire [7:0] \address$35 ;
-  (* init = 8'h00 *)
-  wire [7:0] \address$36 ;
-  (* init = 8'h00 *)
-  wire [7:0] \address$37 ;
-  (* init = 8'h00 *)
-  wire [7:0] \address$38 ;
-  (* init = 8'h00 *)
-  wire [7:0] \address$39 ;
-  (* init = 8'h00 *)
-  wire [7:0] \address$40 ;
-  (* init = 8'h00 *)
-  wire [7:0] \address$41 ;
-  (* init = 8'h00 *)
-  wire [7:0] \address$42 ;
-  (* init = 8'h00 *)
-  wire [7:0] \address$43 ;
-  (* init = 8'h00 *)
-  wire [7:0] \address$44 ;
-  (* init = 8'h00 *)
-  wire [7:0] \address$45 ;
-  (* init = 8'h00 *)
-  wire [7:0] \address$46 ;
-  (* init = 8'h00 *)
-  wire [7:0] \address$47 ;
+  input [11:0] address;
+  wire [11:0] address;
+  (* init = 7'h00 *)
+  wire [6:0] \address$29 ;
+  (* init = 7'h00 *)
+  wire [6:0] \address$30 ;
+  (* init = 7'h00 *)
+  wire [6:0] \address$31 ;
+  (* init = 7'h00 *)
+  wire [6:0] \address$32 ;
+  (* init = 7'h00 *)
+  wire [6:0] \address$33 ;
+  (* init = 7'h00 *)
+  wire [6:0] \address$34 ;
+  (* init = 7'h00 *)
+  wire [6:0] \address$35 ;
+  (* init = 7'h00 *)
+  wire [6:0] \address$36 ;
+  (* init = 7'h00 *)
+  wire [6:0] \address$37 ;
+  (* init = 7'h00 *)
+  wire [6:0] \address$38 ;
+  (* init = 7'h00 *)
+  wire [6:0] \address$39 ;
+  (* init = 7'h00 *)
+  wire [6:0] \address$40 ;
+  (* init = 7'h00 *)
+  wire [6:0] \address$41 ;
+  (* init = 7'h00 *)
+  wire [6:0] \address$42 ;
+  (* init = 7'h00 *)
+  wire [6:0] \address$43 ;
+  (* init = 7'h00 *)
+  wire [6:0] \address$44 ;
+  (* init = 7'h00 *)
+  wire [6:0] \address$45 ;
+  (* init = 7'h00 *)
+  wire [6:0] \address$46 ;
+  (* init = 7'h00 *)
+  wire [6:0] \address$47 ;
   (* init = 7'h00 *)
   wire [6:0] \address$48 ;
-  reg [7:0] address0 = 8'h00;
-  reg [7:0] address1 = 8'h00;
-  reg [7:0] address10 = 8'h00;
-  reg [7:0] address11 = 8'h00;
-  reg [7:0] address12 = 8'h00;
-  reg [7:0] address13 = 8'h00;
-  reg [7:0] address14 = 8'h00;
-  reg [7:0] address15 = 8'h00;
-  reg [7:0] address16 = 8'h00;
-  reg [7:0] address17 = 8'h00;
-  reg [7:0] address18 = 8'h00;
-  reg [7:0] address19 = 8'h00;
-  reg [7:0] address2 = 8'h00;
-  reg [7:0] address20 = 8'h00;
+  (* init = 7'h00 *)
+  wire [6:0] \address$49 ;
+  (* init = 7'h00 *)
+  wire [6:0] \address$50 ;
+  (* init = 7'h00 *)
+  wire [6:0] \address$51 ;
+  (* init = 3'h0 *)
+  wire [2:0] \address$52 ;
+  reg [6:0] address0 = 7'h00;
+  reg [6:0] address1 = 7'h00;
+  reg [6:0] address10 = 7'h00;
+  reg [6:0] address11 = 7'h00;
+  reg [6:0] address12 = 7'h00;
+  reg [6:0] address13 = 7'h00;
+  reg [6:0] address14 = 7'h00;
+  reg [6:0] address15 = 7'h00;
+  reg [6:0] address16 = 7'h00;
+  reg [6:0] address17 = 7'h00;
+  reg [6:0] address18 = 7'h00;
+  reg [6:0] address19 = 7'h00;
+  reg [6:0] address2 = 7'h00;
+  reg [6:0] address20 = 7'h00;
   reg [6:0] address21 = 7'h00;
-  reg [7:0] address3 = 8'h00;
-  reg [7:0] address4 = 8'h00;
-  reg [7:0] address5 = 8'h00;
-  reg [7:0] address6 = 8'h00;
-  reg [7:0] address7 = 8'h00;
-  reg [7:0] address8 = 8'h00;
-  reg [7:0] address9 = 8'h00;
+  reg [6:0] address22 = 7'h00;
+  reg [2:0] address23 = 3'h0;
+  reg [6:0] address3 = 7'h00;
+  reg [6:0] address4 = 7'h00;
+  reg [6:0] address5 = 7'h00;
+  reg [6:0] address6 = 7'h00;
+  reg [6:0] address7 = 7'h00;
+  reg [6:0] address8 = 7'h00;
+  reg [6:0] address9 = 7'h00;
   reg [4:0] chosen = 5'h00;
-  input clk;
-  wire clk;
-  wire [63:0] data;
-  wire [63:0] \data$51 ;
-  wire [63:0] \data$52 ;
-  wire [63:0] \data$53 ;
-  wire [63:0] \data$54 ;
-  wire [63:0] \data$55 ;
-  wire [63:0] \data$56 ;
-  wire [63:0] \data$57 ;
-  wire [63:0] \data$58 ;
-  wire [63:0] \data$59 ;
-  wire [63:0] \data$60 ;
-  wire [63:0] \data$61 ;
-  wire [63:0] \data$62 ;
-  wire [63:0] \data$63 ;
-  wire [63:0] \data$64 ;
-  wire [63:0] \data$65 ;
-  wire [63:0] \data$66 ;
-  wire [63:0] \data$67 ;
-  wire [63:0] \data$68 ;
-  wire [63:0] \data$69 ;
-  wire [63:0] \data$70 ;
-  wire [63:0] \data$71 ;
-  output [63:0] r_data;
-  reg [63:0] r_data;
+  wire [127:0] data;
+  wire [127:0] \data$55 ;
+  wire [127:0] \data$56 ;
+  wire [127:0] \data$57 ;
+  wire [127:0] \data$58 ;
+  wire [127:0] \data$59 ;
+  wire [127:0] \data$60 ;
+  wire [127:0] \data$61 ;
+  wire [127:0] \data$62 ;
+  wire [127:0] \data$63 ;
+  wire [127:0] \data$64 ;
+  wire [127:0] \data$65 ;
+  wire [127:0] \data$66 ;
+  wire [127:0] \data$67 ;
+  wire [127:0] \data$68 ;
+  wire [127:0] \data$69 ;
+  wire [127:0] \data$70 ;
+  wire [127:0] \data$71 ;
+  wire [127:0] \data$72 ;
+  wire [127:0] \data$73 ;
+  wire [127:0] \data$74 ;
+  wire [127:0] \data$75 ;
+  wire [127:0] \data$76 ;
+  wire [127:0] \data$77 ;
+  input memory_weights4_clk;
+  wire memory_weights4_clk;
+  input memory_weights4_rst;
+  wire memory_weights4_rst;
+  output [127:0] r_data;
+  reg [127:0] r_data;
   input read;
   wire read;
-  input rst;
-  wire rst;
-  assign \$33  = address[12:8] == 5'h10;
-  assign \$34  = read & \$33 ;
-  assign \$35  = address[12:8] == 5'h11;
-  assign \$36  = read & \$35 ;
-  assign \$37  = address[12:8] == 5'h12;
-  assign \$38  = read & \$37 ;
-  assign \$39  = address[12:8] == 5'h13;
-  assign \$40  = read & \$39 ;
-  assign \$41  = address[12:8] == 5'h14;
-  assign \$42  = read & \$41 ;
-  assign \$43  = address[12:8] == 5'h15;
-  assign \$44  = read & \$43 ;
-  always @(posedge clk)
-    chosen <= \$45 ;
-  always @(posedge clk)
-    address0 <= \$46 ;
-  always @(posedge clk)
-    address1 <= \$47 ;
-  always @(posedge clk)
-    address2 <= \$48 ;
-  always @(posedge clk)
-    address3 <= \$49 ;
-  always @(posedge clk)
-    address4 <= \$50 ;
-  always @(posedge clk)
-    address5 <= \$51 ;
-  always @(posedge clk)
-    address6 <= \$52 ;
-  always @(posedge clk)
-    address7 <= \$53 ;
-  always @(posedge clk)
-    address8 <= \$54 ;
-  always @(posedge clk)
-    address9 <= \$55 ;
-  always @(posedge clk)
-    address10 <= \$56 ;
-  always @(posedge clk)
-    address11 <= \$57 ;
-  always @(posedge clk)
-    address12 <= \$58 ;
-  always @(posedge clk)
-    address13 <= \$59 ;
-  always @(posedge clk)
-    address14 <= \$60 ;
-  always @(posedge clk)
-    address15 <= \$61 ;
-  always @(posedge clk)
-    address16 <= \$62 ;
-  always @(posedge clk)
-    address17 <= \$63 ;
-  always @(posedge clk)
-    address18 <= \$64 ;
-  always @(posedge clk)
-    address19 <= \$65 ;
-  always @(posedge clk)
-    address20 <= \$66 ;
-  always @(posedge clk)
-    address21 <= \$67 ;
-  assign \$1  = ! address[12:8];
-  assign \$2  = read & \$1 ;
-  assign \$3  = address[12:8] == 1'h1;
-  assign \$4  = read & \$3 ;
-  assign \$5  = address[12:8] == 2'h2;
-  assign \$6  = read & \$5 ;
-  assign \$7  = address[12:8] == 2'h3;
-  assign \$8  = read & \$7 ;
-  assign \$9  = address[12:8] == 3'h4;
-  assign \$10  = read & \$9 ;
-  assign \$11  = address[12:8] == 3'h5;
-  assign \$12  = read & \$11 ;
-  assign \$13  = address[12:8] == 3'h6;
-  assign \$14  = read & \$13 ;
-  assign \$15  = address[12:8] == 3'h7;
-  assign \$16  = read & \$15 ;
-  assign \$17  = address[12:8] == 4'h8;
-  assign \$18  = read & \$17 ;
-  assign \$19  = address[12:8] == 4'h9;
-  assign \$20  = read & \$19 ;
-  assign \$21  = address[12:8] == 4'ha;
-  assign \$22  = read & \$21 ;
-  assign \$23  = address[12:8] == 4'hb;
-  assign \$24  = read & \$23 ;
-  assign \$25  = address[12:8] == 4'hc;
-  assign \$26  = read & \$25 ;
-  assign \$27  = address[12:8] == 4'hd;
+  assign \$27  = address[11:7] == 4'hd;
   assign \$28  = read & \$27 ;
-  assign \$29  = address[12:8] == 4'he;
+  assign \$29  = address[11:7] == 4'he;
   assign \$30  = read & \$29 ;
-  assign \$31  = address[12:8] == 4'hf;
+  assign \$31  = address[11:7] == 4'hf;
   assign \$32  = read & \$31 ;
+  assign \$33  = address[11:7] == 5'h10;
+  assign \$34  = read & \$33 ;
+  assign \$35  = address[11:7] == 5'h11;
+  assign \$36  = read & \$35 ;
+  assign \$37  = address[11:7] == 5'h12;
+  assign \$38  = read & \$37 ;
+  assign \$39  = address[11:7] == 5'h13;
+  assign \$40  = read & \$39 ;
+  assign \$41  = address[11:7] == 5'h14;
+  assign \$42  = read & \$41 ;
+  assign \$43  = address[11:7] == 5'h15;
+  assign \$44  = read & \$43 ;
+  assign \$45  = address[11:7] == 5'h16;
+  assign \$46  = read & \$45 ;
+  assign \$47  = address[11:7] == 5'h17;
+  assign \$48  = read & \$47 ;
+  always @(posedge memory_weights4_clk)
+    chosen <= \$49 ;
+  always @(posedge memory_weights4_clk)
+    address0 <= \$50 ;
+  always @(posedge memory_weights4_clk)
+    address1 <= \$51 ;
+  always @(posedge memory_weights4_clk)
+    address2 <= \$52 ;
+  always @(posedge memory_weights4_clk)
+    address3 <= \$53 ;
+  always @(posedge memory_weights4_clk)
+    address4 <= \$54 ;
+  always @(posedge memory_weights4_clk)
+    address5 <= \$55 ;
+  always @(posedge memory_weights4_clk)
+    address6 <= \$56 ;
+  always @(posedge memory_weights4_clk)
+    address7 <= \$57 ;
+  always @(posedge memory_weights4_clk)
+    address8 <= \$58 ;
+  always @(posedge memory_weights4_clk)
+    address9 <= \$59 ;
+  always @(posedge memory_weights4_clk)
+    address10 <= \$60 ;
+  always @(posedge memory_weights4_clk)
+    address11 <= \$61 ;
+  always @(posedge memory_weights4_clk)
+    address12 <= \$62 ;
+  always @(posedge memory_weights4_clk)
+    address13 <= \$63 ;
+  always @(posedge memory_weights4_clk)
+    address14 <= \$64 ;
+  always @(posedge memory_weights4_clk)
+    address15 <= \$65 ;
+  always @(posedge memory_weights4_clk)
+    address16 <= \$66 ;
+  always @(posedge memory_weights4_clk)
+    address17 <= \$67 ;
+  always @(posedge memory_weights4_clk)
+    address18 <= \$68 ;
+  always @(posedge memory_weights4_clk)
+    address19 <= \$69 ;
+  always @(posedge memory_weights4_clk)
+    address20 <= \$70 ;
+  always @(posedge memory_weights4_clk)
+    address21 <= \$71 ;
+  always @(posedge memory_weights4_clk)
+    address22 <= \$72 ;
+  always @(posedge memory_weights4_clk)
+    address23 <= \$73 ;
+  assign \$1  = ! address[11:7];
+  assign \$2  = read & \$1 ;
+  assign \$3  = address[11:7] == 1'h1;
+  assign \$4  = read & \$3 ;
+  assign \$5  = address[11:7] == 2'h2;
+  assign \$6  = read & \$5 ;
+  assign \$7  = address[11:7] == 2'h3;
+  assign \$8  = read & \$7 ;
+  assign \$9  = address[11:7] == 3'h4;
+  assign \$10  = read & \$9 ;
+  assign \$11  = address[11:7] == 3'h5;
+  assign \$12  = read & \$11 ;
+  assign \$13  = address[11:7] == 3'h6;
+  assign \$14  = read & \$13 ;
+  assign \$15  = address[11:7] == 3'h7;
+  assign \$16  = read & \$15 ;
+  assign \$17  = address[11:7] == 4'h8;
+  assign \$18  = read & \$17 ;
+  assign \$19  = address[11:7] == 4'h9;
+  assign \$20  = read & \$19 ;
+  assign \$21  = address[11:7] == 4'ha;
+  assign \$22  = read & \$21 ;
+  assign \$23  = address[11:7] == 4'hb;
+  assign \$24  = read & \$23 ;
+  assign \$25  = address[11:7] == 4'hc;
+  assign \$26  = read & \$25 ;
   \lmu_kws361_eighth.memory_weights4.bank0  bank0 (
     .data(data),
     .read__addr(address0)
   );
   \lmu_kws361_eighth.memory_weights4.bank1  bank1 (
-    .data(\data$51 ),
+    .data(\data$55 ),
     .read__addr(address1)
   );
   \lmu_kws361_eighth.memory_weights4.bank10  bank10 (
-    .data(\data$60 ),
+    .data(\data$64 ),
     .read__addr(address10)
   );
   \lmu_kws361_eighth.memory_weights4.bank11  bank11 (
-    .data(\data$61 ),
+    .data(\data$65 ),
     .read__addr(address11)
   );
   \lmu_kws361_eighth.memory_weights4.bank12  bank12 (
-    .data(\data$62 ),
+    .data(\data$66 ),
     .read__addr(address12)
   );
   \lmu_kws361_eighth.memory_weights4.bank13  bank13 (
-    .data(\data$63 ),
+    .data(\data$67 ),
     .read__addr(address13)
   );
   \lmu_kws361_eighth.memory_weights4.bank14  bank14 (
-    .data(\data$64 ),
+    .data(\data$68 ),
     .read__addr(address14)
   );
   \lmu_kws361_eighth.memory_weights4.bank15  bank15 (
-    .data(\data$65 ),
+    .data(\data$69 ),
     .read__addr(address15)
   );
   \lmu_kws361_eighth.memory_weights4.bank16  bank16 (
-    .data(\data$66 ),
+    .data(\data$70 ),
     .read__addr(address16)
   );
   \lmu_kws361_eighth.memory_weights4.bank17  bank17 (
-    .data(\data$67 ),
+    .data(\data$71 ),
     .read__addr(address17)
   );
   \lmu_kws361_eighth.memory_weights4.bank18  bank18 (
-    .data(\data$68 ),
+    .data(\data$72 ),
     .read__addr(address18)
   );
   \lmu_kws361_eighth.memory_weights4.bank19  bank19 (
-    .data(\data$69 ),
+    .data(\data$73 ),
     .read__addr(address19)
   );
   \lmu_kws361_eighth.memory_weights4.bank2  bank2 (
-    .data(\data$52 ),
+    .data(\data$56 ),
     .read__addr(address2)
   );
   \lmu_kws361_eighth.memory_weights4.bank20  bank20 (
-    .data(\data$70 ),
+    .data(\data$74 ),
     .read__addr(address20)
   );
   \lmu_kws361_eighth.memory_weights4.bank21  bank21 (
-    .data(\data$71 ),
+    .data(\data$75 ),
     .read__addr(address21)
   );
+  \lmu_kws361_eighth.memory_weights4.bank22  bank22 (
+    .data(\data$76 ),
+    .read__addr(address22)
+  );
+  \lmu_kws361_eighth.memory_weights4.bank23  bank23 (
+    .data(\data$77 ),
+    .read__addr(address23)
+  );
   \lmu_kws361_eighth.memory_weights4.bank3  bank3 (
-    .data(\data$53 ),
+    .data(\data$57 ),
     .read__addr(address3)
   );
   \lmu_kws361_eighth.memory_weights4.bank4  bank4 (
-    .data(\data$54 ),
+    .data(\data$58 ),
     .read__addr(address4)
   );
   \lmu_kws361_eighth.memory_weights4.bank5  bank5 (
-    .data(\data$55 ),
+    .data(\data$59 ),
     .read__addr(address5)
   );
   \lmu_kws361_eighth.memory_weights4.bank6  bank6 (
-    .data(\data$56 ),
+    .data(\data$60 ),
     .read__addr(address6)
   );
   \lmu_kws361_eighth.memory_weights4.bank7  bank7 (
-    .data(\data$57 ),
+    .data(\data$61 ),
     .read__addr(address7)
   );
   \lmu_kws361_eighth.memory_weights4.bank8  bank8 (
-    .data(\data$58 ),
+    .data(\data$62 ),
     .read__addr(address8)
   );
   \lmu_kws361_eighth.memory_weights4.bank9  bank9 (
-    .data(\data$59 ),
+    .data(\data$63 ),
     .read__addr(address9)
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    r_data = 64'h0000000000000000;
+    r_data = 128'h00000000000000000000000000000000;
     casez (chosen)
       5'h00:
           r_data = data;
       5'h01:
-          r_data = \data$51 ;
-      5'h02:
-          r_data = \data$52 ;
-      5'h03:
-          r_data = \data$53 ;
-      5'h04:
-          r_data = \data$54 ;
-      5'h05:
           r_data = \data$55 ;
-      5'h06:
+      5'h02:
           r_data = \data$56 ;
-      5'h07:
+      5'h03:
           r_data = \data$57 ;
-      5'h08:
+      5'h04:
           r_data = \data$58 ;
-      5'h09:
+      5'h05:
           r_data = \data$59 ;
-      5'h0a:
+      5'h06:
           r_data = \data$60 ;
-      5'h0b:
+      5'h07:
           r_data = \data$61 ;
-      5'h0c:
+      5'h08:
           r_data = \data$62 ;
-      5'h0d:
+      5'h09:
           r_data = \data$63 ;
-      5'h0e:
+      5'h0a:
           r_data = \data$64 ;
-      5'h0f:
+      5'h0b:
           r_data = \data$65 ;
-      5'h10:
+      5'h0c:
           r_data = \data$66 ;
-      5'h11:
+      5'h0d:
           r_data = \data$67 ;
-      5'h12:
+      5'h0e:
           r_data = \data$68 ;
-      5'h13:
+      5'h0f:
           r_data = \data$69 ;
-      5'h14:
+      5'h10:
           r_data = \data$70 ;
-      5'h15:
+      5'h11:
           r_data = \data$71 ;
+      5'h12:
+          r_data = \data$72 ;
+      5'h13:
+          r_data = \data$73 ;
+      5'h14:
+          r_data = \data$74 ;
+      5'h15:
+          r_data = \data$75 ;
+      5'h16:
+          r_data = \data$76 ;
+      5'h17:
+          r_data = \data$77 ;
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$45  = chosen;
+    \$49  = chosen;
     if (read) begin
-      \$45  = address[12:8];
+      \$49  = address[11:7];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$46  = address0;
+    \$50  = address0;
     if (\$2 ) begin
-      \$46  = address[7:0];
+      \$50  = address[6:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$47  = address1;
+    \$51  = address1;
     if (\$4 ) begin
-      \$47  = address[7:0];
+      \$51  = address[6:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$48  = address2;
+    \$52  = address2;
     if (\$6 ) begin
-      \$48  = address[7:0];
+      \$52  = address[6:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$49  = address3;
+    \$53  = address3;
     if (\$8 ) begin
-      \$49  = address[7:0];
+      \$53  = address[6:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$50  = address4;
+    \$54  = address4;
     if (\$10 ) begin
-      \$50  = address[7:0];
+      \$54  = address[6:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$51  = address5;
+    \$55  = address5;
     if (\$12 ) begin
-      \$51  = address[7:0];
+      \$55  = address[6:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$52  = address6;
+    \$56  = address6;
     if (\$14 ) begin
-      \$52  = address[7:0];
+      \$56  = address[6:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$53  = address7;
+    \$57  = address7;
     if (\$16 ) begin
-      \$53  = address[7:0];
+      \$57  = address[6:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$54  = address8;
+    \$58  = address8;
     if (\$18 ) begin
-      \$54  = address[7:0];
+      \$58  = address[6:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$55  = address9;
+    \$59  = address9;
     if (\$20 ) begin
-      \$55  = address[7:0];
+      \$59  = address[6:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$56  = address10;
+    \$60  = address10;
     if (\$22 ) begin
-      \$56  = address[7:0];
+      \$60  = address[6:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$57  = address11;
+    \$61  = address11;
     if (\$24 ) begin
-      \$57  = address[7:0];
+      \$61  = address[6:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$58  = address12;
+    \$62  = address12;
     if (\$26 ) begin
-      \$58  = address[7:0];
+      \$62  = address[6:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$59  = address13;
+    \$63  = address13;
     if (\$28 ) begin
-      \$59  = address[7:0];
+      \$63  = address[6:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$60  = address14;
+    \$64  = address14;
     if (\$30 ) begin
-      \$60  = address[7:0];
+      \$64  = address[6:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$61  = address15;
+    \$65  = address15;
     if (\$32 ) begin
-      \$61  = address[7:0];
+      \$65  = address[6:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$62  = address16;
+    \$66  = address16;
     if (\$34 ) begin
-      \$62  = address[7:0];
+      \$66  = address[6:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$63  = address17;
+    \$67  = address17;
     if (\$36 ) begin
-      \$63  = address[7:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$64  = address18;
-    if (\$38 ) begin
-      \$64  = address[7:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$65  = address19;
-    if (\$40 ) begin
-      \$65  = address[7:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$66  = address20;
-    if (\$42 ) begin
-      \$66  = address[7:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$67  = address21;
-    if (\$44 ) begin
       \$67  = address[6:0];
     end
   end
-  assign \address$27  = address0;
-  assign \address$28  = address1;
-  assign \address$29  = address2;
-  assign \address$30  = address3;
-  assign \address$31  = address4;
-  assign \address$32  = address5;
-  assign \address$33  = address6;
-  assign \address$34  = address7;
-  assign \address$35  = address8;
-  assign \address$36  = address9;
-  assign \address$37  = address10;
-  assign \address$38  = address11;
-  assign \address$39  = address12;
-  assign \address$40  = address13;
-  assign \address$41  = address14;
-  assign \address$42  = address15;
-  assign \address$43  = address16;
-  assign \address$44  = address17;
-  assign \address$45  = address18;
-  assign \address$46  = address19;
-  assign \address$47  = address20;
-  assign \address$48  = address21;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$68  = address18;
+    if (\$38 ) begin
+      \$68  = address[6:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$69  = address19;
+    if (\$40 ) begin
+      \$69  = address[6:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$70  = address20;
+    if (\$42 ) begin
+      \$70  = address[6:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$71  = address21;
+    if (\$44 ) begin
+      \$71  = address[6:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$72  = address22;
+    if (\$46 ) begin
+      \$72  = address[6:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$73  = address23;
+    if (\$48 ) begin
+      \$73  = address[2:0];
+    end
+  end
+  assign \address$29  = address0;
+  assign \address$30  = address1;
+  assign \address$31  = address2;
+  assign \address$32  = address3;
+  assign \address$33  = address4;
+  assign \address$34  = address5;
+  assign \address$35  = address6;
+  assign \address$36  = address7;
+  assign \address$37  = address8;
+  assign \address$38  = address9;
+  assign \address$39  = address10;
+  assign \address$40  = address11;
+  assign \address$41  = address12;
+  assign \address$42  = address13;
+  assign \address$43  = address14;
+  assign \address$44  = address15;
+  assign \address$45  = address16;
+  assign \address$46  = address17;
+  assign \address$47  = address18;
+  assign \address$48  = address19;
+  assign \address$49  = address20;
+  assign \address$50  = address21;
+  assign \address$51  = address22;
+  assign \address$52  = address23;
 endmodule
 
 module \lmu_kws361_eighth.memory_weights4.bank0 (read__addr, data);
-  wire [7:0] address;
-  output [63:0] data;
-  wire [63:0] data;
-  input [7:0] read__addr;
-  wire [7:0] read__addr;
-  wire [63:0] read__data;
-  reg [63:0] cells [255:0];
+  wire [6:0] address;
+  output [127:0] data;
+  wire [127:0] data;
+  input [6:0] read__addr;
+  wire [6:0] read__addr;
+  wire [127:0] read__data;
+  reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 64'he1e7112a1be0d3fe;
-    cells[1] = 64'h5000123e6ae0023e;
-    cells[2] = 64'h512bde114d1e2f21;
-    cells[3] = 64'h5359cad4de5f3031;
-    cells[4] = 64'h3121fec3cf222111;
-    cells[5] = 64'h30211ed2c0d4422f;
-    cells[6] = 64'hd01c33e6b2f763ba;
-    cells[7] = 64'h11d90142d41721b9;
-    cells[8] = 64'h30b0e3705643e1fc;
-    cells[9] = 64'h2ec70f70754fd041;
-    cells[10] = 64'h0ca73e11214efd32;
-    cells[11] = 64'hde923e12ed3d2c12;
-    cells[12] = 64'hd2be6d10ddfc3cf2;
-    cells[13] = 64'h06e0421ebffc3ce1;
-    cells[14] = 64'h2522260f13ea40d1;
-    cells[15] = 64'h506726fff30903df;
-    cells[16] = 64'hfb7703e2113be4fd;
-    cells[17] = 64'hcb3400c63e1dd12c;
-    cells[18] = 64'hde1d4cd30fefc03c;
-    cells[19] = 64'he0f950d23fe2be4d;
-    cells[20] = 64'h223b4fff40d4caf0;
-    cells[21] = 64'h114a400b4003ece1;
-    cells[22] = 64'h004d120b71141e13;
-    cells[23] = 64'h0030100e31332104;
-    cells[24] = 64'hef2c0f2f20322213;
-    cells[25] = 64'hef1de01de1312121;
-    cells[26] = 64'hef0be11ec0111121;
-    cells[27] = 64'hfdeaf11edf002211;
-    cells[28] = 64'h0ffe0110d1f102f2;
-    cells[29] = 64'h1feaf10fa0f00121;
-    cells[30] = 64'h0f0f0011d2e0f201;
-    cells[31] = 64'h0f0bfd10b2ef000f;
-    cells[32] = 64'hf00ee011c00ffff0;
-    cells[33] = 64'h0010ff31f1f00ff1;
-    cells[34] = 64'he20fff11d1f0e100;
-    cells[35] = 64'h02030012d101e001;
-    cells[36] = 64'h000101221ff0f1f2;
-    cells[37] = 64'hf013e01110010001;
-    cells[38] = 64'h10170f222f00fff1;
-    cells[39] = 64'he207b2254dc0ffef;
-    cells[40] = 64'he4c0fe40ff0e0e3f;
-    cells[41] = 64'h23efcfc00d00fc32;
-    cells[42] = 64'h23f0131e1d2fe001;
-    cells[43] = 64'he21f3f3122000503;
-    cells[44] = 64'h01fefd2015d21613;
-    cells[45] = 64'hffef1002f3eff203;
-    cells[46] = 64'hee2153eee3df50f2;
-    cells[47] = 64'hef6217e190f131ef;
-    cells[48] = 64'hd11f0121feeff14f;
-    cells[49] = 64'h011f00012010e471;
-    cells[50] = 64'h013f11ff10011051;
-    cells[51] = 64'hf100d1f100011ec3;
-    cells[52] = 64'hf0f2b0e021ff1ed1;
-    cells[53] = 64'h11e33e00ffffffd1;
-    cells[54] = 64'h10f7f20efffe2f41;
-    cells[55] = 64'h02030020021f2122;
-    cells[56] = 64'h1302f010020e00d1;
-    cells[57] = 64'hfff11ef0f221e0b0;
-    cells[58] = 64'h000f21d112ee11e1;
-    cells[59] = 64'h011efee00200e0b0;
-    cells[60] = 64'he0d032210f20fe01;
-    cells[61] = 64'hee00fc211ef00ff1;
-    cells[62] = 64'h1fe0fd020ff0f010;
-    cells[63] = 64'h0ff0ffef0ff12f0e;
-    cells[64] = 64'h210fe0ff0e20fef1;
-    cells[65] = 64'hf2e1fe00f11f0101;
-    cells[66] = 64'h00f1f21010ff2010;
-    cells[67] = 64'h00000df1f0f0f1c1;
-    cells[68] = 64'h1ee0fff12ffef000;
-    cells[69] = 64'h1f4ffffffefe0f10;
-    cells[70] = 64'he2ef022fff2eee11;
-    cells[71] = 64'hdf00e0fff20d12fe;
-    cells[72] = 64'hf030000f130eff1f;
-    cells[73] = 64'h000feff10f0e0000;
-    cells[74] = 64'h2110f21e101e213f;
-    cells[75] = 64'hf120e1f10d31ef0f;
-    cells[76] = 64'h0e1fd20f20140c0f;
-    cells[77] = 64'h2f00fe110ef630e0;
-    cells[78] = 64'h1f3050f00137020d;
-    cells[79] = 64'h011f42fe10f70e0d;
-    cells[80] = 64'he21131f130f0c2f1;
-    cells[81] = 64'hb1117422be017214;
-    cells[82] = 64'h5e91d10d0d2f1cf2;
-    cells[83] = 64'hfe2d9ed2230f9000;
-    cells[84] = 64'hd3413e13f19e77e0;
-    cells[85] = 64'h2b9270df0bfec3f3;
-    cells[86] = 64'h010db30ef17f9a40;
-    cells[87] = 64'h0000f100102f0010;
-    cells[88] = 64'h2fffe110e0101ffe;
-    cells[89] = 64'h11ff1f1e100f10f0;
-    cells[90] = 64'hd0104eef2011e20f;
-    cells[91] = 64'he11131f3010120ff;
-    cells[92] = 64'h22fff3001ff02df1;
-    cells[93] = 64'h1d10e11c0011e011;
-    cells[94] = 64'h01e0ff01f10f1020;
-    cells[95] = 64'hff001fef2101f0e1;
-    cells[96] = 64'hc04052eefe0ff100;
-    cells[97] = 64'h21d1f2fe00012020;
-    cells[98] = 64'h110eaff01421ec11;
-    cells[99] = 64'h032f1e15ff1ef311;
-    cells[100] = 64'h10e3310f1ee022ff;
-    cells[101] = 64'h0fffe110fe012ff1;
-    cells[102] = 64'h0e4f2e102041bfcd;
-    cells[103] = 64'hf2f1efef021fe0ee;
-    cells[104] = 64'h201e90111e12511f;
-    cells[105] = 64'hbdf0e1d31f1fc03f;
-    cells[106] = 64'h07442e3004010f1e;
-    cells[107] = 64'h3f3e0e2f0ee17fe1;
-    cells[108] = 64'h0cdfe0e0c3e05e12;
-    cells[109] = 64'hed020cf15f3ed9a2;
-    cells[110] = 64'hbf4de22efa01c50e;
-    cells[111] = 64'h2e9f242ef1f17400;
-    cells[112] = 64'h4fe46c1727fef920;
-    cells[113] = 64'he37e29100c11d22f;
-    cells[114] = 64'hcfdebe3909f137d1;
-    cells[115] = 64'h004ff200011fe01e;
-    cells[116] = 64'h5ff0100f0f21fce9;
-    cells[117] = 64'hc4011a0e10114d10;
-    cells[118] = 64'ha06ea0201f01d60f;
-    cells[119] = 64'h0cb0c3e5f91fd00f;
-    cells[120] = 64'h64de0f0d14f1690f;
-    cells[121] = 64'hee703d1c100203d2;
-    cells[122] = 64'h0930f01fedc00052;
-    cells[123] = 64'h40de3a1e0fe5afcb;
-    cells[124] = 64'hb0010db0207f301c;
-    cells[125] = 64'hdcf092e3fff10453;
-    cells[126] = 64'h509da61720f0e902;
-    cells[127] = 64'hfe5000e913ff4a11;
-    cells[128] = 64'he4321d290d10e3e1;
-    cells[129] = 64'h02f0ff0f0101f100;
-    cells[130] = 64'h00f0e0e0f0fc20df;
-    cells[131] = 64'hf020211101e10121;
-    cells[132] = 64'h02111020010ff3f0;
-    cells[133] = 64'h2ef11f0d0d1effff;
-    cells[134] = 64'h1fef001e00222ef0;
-    cells[135] = 64'hd30fe0040302e1f1;
-    cells[136] = 64'hec001111f1ef20f2;
-    cells[137] = 64'h3ff0d040ff2db02f;
-    cells[138] = 64'h00ef0c101303f01c;
-    cells[139] = 64'hfe006d111fee6e10;
-    cells[140] = 64'hf4ffd211ff7fdd12;
-    cells[141] = 64'hf24da30012024e2e;
-    cells[142] = 64'h1a211efcfd9d50ef;
-    cells[143] = 64'h1e1013120f20f11f;
-    cells[144] = 64'h3fb13043f32f2fc1;
-    cells[145] = 64'hee51fd0d20f13df1;
-    cells[146] = 64'hcc3ecece0feed60e;
-    cells[147] = 64'h1590250702f1f2ee;
-    cells[148] = 64'h2f51f1de1ff049f0;
-    cells[149] = 64'hfb4e0d091d0e240f;
-    cells[150] = 64'h0ff000100f10101f;
-    cells[151] = 64'h001f1110110ef0e0;
-    cells[152] = 64'h013000f20f010e11;
-    cells[153] = 64'hffe0d0f10f100e10;
-    cells[154] = 64'h03fdf02f1f20ff00;
-    cells[155] = 64'hff21f1fe020f1f21;
-    cells[156] = 64'h2e011f10010001e1;
-    cells[157] = 64'h0d0f000f00f1010e;
-    cells[158] = 64'h302ff221f000f2f9;
-    cells[159] = 64'h21efdd1012dffeff;
-    cells[160] = 64'h1e002ee41d0f30e2;
-    cells[161] = 64'hd31061202d4f141f;
-    cells[162] = 64'hf1f1d4e917ef0c1f;
-    cells[163] = 64'h3d3ec00f11120ef2;
-    cells[164] = 64'hd1f1ee1f00d10f10;
-    cells[165] = 64'hf0d1fde0feeb13c1;
-    cells[166] = 64'hdde153d1f225e0f3;
-    cells[167] = 64'h0551152002fded21;
-    cells[168] = 64'h5e2090f90a2d3510;
-    cells[169] = 64'h0acef02103320100;
-    cells[170] = 64'h040160d705d00dff;
-    cells[171] = 64'h2cc122cf11330fad;
-    cells[172] = 64'he77a277eff3e0042;
-    cells[173] = 64'h766f3475dc94e642;
-    cells[174] = 64'h6b9729e3414f4927;
-    cells[175] = 64'hd7794929352d19e2;
-    cells[176] = 64'ha4cd75aefcd2c7b0;
-    cells[177] = 64'hf9970757f2301220;
-    cells[178] = 64'h01f0001000000ff0;
-    cells[179] = 64'hf11120f1001ef002;
-    cells[180] = 64'h1f02d10001d2f100;
-    cells[181] = 64'h200fc010020f101e;
-    cells[182] = 64'h0f3010ee0e20e101;
-    cells[183] = 64'hf1032e201000f20f;
-    cells[184] = 64'hf00e000201ff2e00;
-    cells[185] = 64'h12f1e1111f21f02f;
-    cells[186] = 64'h2ef0fff0f320fbab;
-    cells[187] = 64'h1321fd3f0290f010;
-    cells[188] = 64'hf03fdf3d123ff64d;
-    cells[189] = 64'hf0dffeb1ff71ccfe;
-    cells[190] = 64'h47312f4314f11df1;
-    cells[191] = 64'hed633e1e12e243f1;
-    cells[192] = 64'h122140f21fd021fe;
-    cells[193] = 64'h02ef4f2d1bb1f0c1;
-    cells[194] = 64'h25ee9005f09200d0;
-    cells[195] = 64'h0710f0e6009e031d;
-    cells[196] = 64'hd4d11cefed31f120;
-    cells[197] = 64'hc0e00c4ffd3ef524;
-    cells[198] = 64'hdf010b7df0cf1765;
-    cells[199] = 64'h4eef3f1102d30717;
-    cells[200] = 64'h7f11f2e1f4def323;
-    cells[201] = 64'h1e1f20d2c2f0f003;
-    cells[202] = 64'h0e0261ffc1a1ff03;
-    cells[203] = 64'hee0f010ee0911101;
-    cells[204] = 64'hfff1f1122d90f011;
-    cells[205] = 64'h0fff4f0120df22e1;
-    cells[206] = 64'hf0f01ff37292e10d;
-    cells[207] = 64'he10000f07ec0ef0e;
-    cells[208] = 64'h0fe0f0016f9ff1fd;
-    cells[209] = 64'h1f100f001190e1bd;
-    cells[210] = 64'h0df27220f3a0ffdf;
-    cells[211] = 64'h0111300202d002ff;
-    cells[212] = 64'h0031410d0030ef4d;
-    cells[213] = 64'h1011e01910cf221f;
-    cells[214] = 64'hf00f101af11ff02f;
-    cells[215] = 64'h01e14f0f0eee0b00;
-    cells[216] = 64'h10100d1f1eafedfe;
-    cells[217] = 64'h100f5ff0f01e101e;
-    cells[218] = 64'h0101de062fb00df0;
-    cells[219] = 64'h001fe101213f3e2e;
-    cells[220] = 64'h0f019e1f0fbe0d11;
-    cells[221] = 64'h100190f112e2111f;
-    cells[222] = 64'h00f09f00e0f41f1f;
-    cells[223] = 64'h10f1a10f11a11def;
-    cells[224] = 64'h001f9f01f0b13f1f;
-    cells[225] = 64'h0f00e20effd30d1f;
-    cells[226] = 64'h1010c0ff0fc32e0e;
-    cells[227] = 64'h0000e2f0f0a3fe0e;
-    cells[228] = 64'hff10f1231192fd10;
-    cells[229] = 64'h1f20bff211ef2fd1;
-    cells[230] = 64'h01ee63fef1a00f40;
-    cells[231] = 64'h00227fffdde122f2;
-    cells[232] = 64'he0f00efe1fc21dff;
-    cells[233] = 64'h31b2ee310fa1d4d4;
-    cells[234] = 64'h3efdf401ef0d293d;
-    cells[235] = 64'hd0301eed13e5371e;
-    cells[236] = 64'h2f04ee501af192a4;
-    cells[237] = 64'h2fc136e10c0f7915;
-    cells[238] = 64'ha21e2cdf071e732f;
-    cells[239] = 64'hf010c1f0e01ffe00;
-    cells[240] = 64'h001ed01f21110103;
-    cells[241] = 64'h01dff0f110f0fefd;
-    cells[242] = 64'h1f04fff0f02df02f;
-    cells[243] = 64'h0012212110f01fd3;
-    cells[244] = 64'h101f0201fe010ff0;
-    cells[245] = 64'h0eedffeee01ed330;
-    cells[246] = 64'h0f00c002f0001010;
-    cells[247] = 64'hf03101fef0ef0100;
-    cells[248] = 64'h01201e1123ff3113;
-    cells[249] = 64'h0eef1003f03f00f0;
-    cells[250] = 64'h01f0c00ee120f21f;
-    cells[251] = 64'hff10ef012211121f;
-    cells[252] = 64'h1f110301feee1e01;
-    cells[253] = 64'hff109322511dff00;
-    cells[254] = 64'h1f6ee2cdd30e50dd;
-    cells[255] = 64'hf1617c22e3c52162;
+    cells[0] = 128'h0000000000000000e1e7112a1be0d3fe;
+    cells[1] = 128'h00000000000000005000123e6ae0023e;
+    cells[2] = 128'h0000000000000000512bde114d1e2f21;
+    cells[3] = 128'h00000000000000005359cad4de5f3031;
+    cells[4] = 128'h00000000000000003121fec3cf222111;
+    cells[5] = 128'h000000000000000030211ed2c0d4422f;
+    cells[6] = 128'h0000000000000000d01c33e6b2f763ba;
+    cells[7] = 128'h000000000000000011d90142d41721b9;
+    cells[8] = 128'h000000000000000030b0e3705643e1fc;
+    cells[9] = 128'h00000000000000002ec70f70754fd041;
+    cells[10] = 128'h00000000000000000ca73e11214efd32;
+    cells[11] = 128'h0000000000000000de923e12ed3d2c12;
+    cells[12] = 128'h0000000000000000d2be6d10ddfc3cf2;
+    cells[13] = 128'h000000000000000006e0421ebffc3ce1;
+    cells[14] = 128'h00000000000000002522260f13ea40d1;
+    cells[15] = 128'h0000000000000000506726fff30903df;
+    cells[16] = 128'h0000000000000000fb7703e2113be4fd;
+    cells[17] = 128'h0000000000000000cb3400c63e1dd12c;
+    cells[18] = 128'h0000000000000000de1d4cd30fefc03c;
+    cells[19] = 128'h0000000000000000e0f950d23fe2be4d;
+    cells[20] = 128'h0000000000000000223b4fff40d4caf0;
+    cells[21] = 128'h0000000000000000114a400b4003ece1;
+    cells[22] = 128'h0000000000000000004d120b71141e13;
+    cells[23] = 128'h00000000000000000030100e31332104;
+    cells[24] = 128'h0000000000000000ef2c0f2f20322213;
+    cells[25] = 128'h0000000000000000ef1de01de1312121;
+    cells[26] = 128'h0000000000000000ef0be11ec0111121;
+    cells[27] = 128'h0000000000000000fdeaf11edf002211;
+    cells[28] = 128'h00000000000000000ffe0110d1f102f2;
+    cells[29] = 128'h00000000000000001feaf10fa0f00121;
+    cells[30] = 128'h00000000000000000f0f0011d2e0f201;
+    cells[31] = 128'h00000000000000000f0bfd10b2ef000f;
+    cells[32] = 128'h0000000000000000f00ee011c00ffff0;
+    cells[33] = 128'h00000000000000000010ff31f1f00ff1;
+    cells[34] = 128'h0000000000000000e20fff11d1f0e100;
+    cells[35] = 128'h000000000000000002030012d101e001;
+    cells[36] = 128'h0000000000000000000101221ff0f1f2;
+    cells[37] = 128'h0000000000000000f013e01110010001;
+    cells[38] = 128'h000000000000000010170f222f00fff1;
+    cells[39] = 128'h0000000000000000e207b2254dc0ffef;
+    cells[40] = 128'h122140f21fd021fee4c0fe40ff0e0e3f;
+    cells[41] = 128'h02ef4f2d1bb1f0c123efcfc00d00fc32;
+    cells[42] = 128'h25ee9005f09200d023f0131e1d2fe001;
+    cells[43] = 128'h0710f0e6009e031de21f3f3122000503;
+    cells[44] = 128'hd4d11cefed31f12001fefd2015d21613;
+    cells[45] = 128'hc0e00c4ffd3ef524ffef1002f3eff203;
+    cells[46] = 128'hdf010b7df0cf1765ee2153eee3df50f2;
+    cells[47] = 128'h4eef3f1102d30717ef6217e190f131ef;
+    cells[48] = 128'h7f11f2e1f4def323d11f0121feeff14f;
+    cells[49] = 128'h1e1f20d2c2f0f003011f00012010e471;
+    cells[50] = 128'h0e0261ffc1a1ff03013f11ff10011051;
+    cells[51] = 128'hee0f010ee0911101f100d1f100011ec3;
+    cells[52] = 128'hfff1f1122d90f011f0f2b0e021ff1ed1;
+    cells[53] = 128'h0fff4f0120df22e111e33e00ffffffd1;
+    cells[54] = 128'hf0f01ff37292e10d10f7f20efffe2f41;
+    cells[55] = 128'he10000f07ec0ef0e02030020021f2122;
+    cells[56] = 128'h0fe0f0016f9ff1fd1302f010020e00d1;
+    cells[57] = 128'h1f100f001190e1bdfff11ef0f221e0b0;
+    cells[58] = 128'h0df27220f3a0ffdf000f21d112ee11e1;
+    cells[59] = 128'h0111300202d002ff011efee00200e0b0;
+    cells[60] = 128'h0031410d0030ef4de0d032210f20fe01;
+    cells[61] = 128'h1011e01910cf221fee00fc211ef00ff1;
+    cells[62] = 128'hf00f101af11ff02f1fe0fd020ff0f010;
+    cells[63] = 128'h01e14f0f0eee0b000ff0ffef0ff12f0e;
+    cells[64] = 128'h10100d1f1eafedfe210fe0ff0e20fef1;
+    cells[65] = 128'h100f5ff0f01e101ef2e1fe00f11f0101;
+    cells[66] = 128'h0101de062fb00df000f1f21010ff2010;
+    cells[67] = 128'h001fe101213f3e2e00000df1f0f0f1c1;
+    cells[68] = 128'h0f019e1f0fbe0d111ee0fff12ffef000;
+    cells[69] = 128'h100190f112e2111f1f4ffffffefe0f10;
+    cells[70] = 128'h00f09f00e0f41f1fe2ef022fff2eee11;
+    cells[71] = 128'h10f1a10f11a11defdf00e0fff20d12fe;
+    cells[72] = 128'h001f9f01f0b13f1ff030000f130eff1f;
+    cells[73] = 128'h0f00e20effd30d1f000feff10f0e0000;
+    cells[74] = 128'h1010c0ff0fc32e0e2110f21e101e213f;
+    cells[75] = 128'h0000e2f0f0a3fe0ef120e1f10d31ef0f;
+    cells[76] = 128'hff10f1231192fd100e1fd20f20140c0f;
+    cells[77] = 128'h1f20bff211ef2fd12f00fe110ef630e0;
+    cells[78] = 128'h01ee63fef1a00f401f3050f00137020d;
+    cells[79] = 128'h00227fffdde122f2011f42fe10f70e0d;
+    cells[80] = 128'he0f00efe1fc21dffe21131f130f0c2f1;
+    cells[81] = 128'h31b2ee310fa1d4d4b1117422be017214;
+    cells[82] = 128'h3efdf401ef0d293d5e91d10d0d2f1cf2;
+    cells[83] = 128'hd0301eed13e5371efe2d9ed2230f9000;
+    cells[84] = 128'h2f04ee501af192a4d3413e13f19e77e0;
+    cells[85] = 128'h2fc136e10c0f79152b9270df0bfec3f3;
+    cells[86] = 128'ha21e2cdf071e732f010db30ef17f9a40;
+    cells[87] = 128'hf010c1f0e01ffe000000f100102f0010;
+    cells[88] = 128'h001ed01f211101032fffe110e0101ffe;
+    cells[89] = 128'h01dff0f110f0fefd11ff1f1e100f10f0;
+    cells[90] = 128'h1f04fff0f02df02fd0104eef2011e20f;
+    cells[91] = 128'h0012212110f01fd3e11131f3010120ff;
+    cells[92] = 128'h101f0201fe010ff022fff3001ff02df1;
+    cells[93] = 128'h0eedffeee01ed3301d10e11c0011e011;
+    cells[94] = 128'h0f00c002f000101001e0ff01f10f1020;
+    cells[95] = 128'hf03101fef0ef0100ff001fef2101f0e1;
+    cells[96] = 128'h01201e1123ff3113c04052eefe0ff100;
+    cells[97] = 128'h0eef1003f03f00f021d1f2fe00012020;
+    cells[98] = 128'h01f0c00ee120f21f110eaff01421ec11;
+    cells[99] = 128'hff10ef012211121f032f1e15ff1ef311;
+    cells[100] = 128'h1f110301feee1e0110e3310f1ee022ff;
+    cells[101] = 128'hff109322511dff000fffe110fe012ff1;
+    cells[102] = 128'h1f6ee2cdd30e50dd0e4f2e102041bfcd;
+    cells[103] = 128'hf1617c22e3c52162f2f1efef021fe0ee;
+    cells[104] = 128'hfd15973e4e30ffdb201e90111e12511f;
+    cells[105] = 128'h33de4abf2f00779ebdf0e1d31f1fc03f;
+    cells[106] = 128'h0fcf4c5fe00ec07207442e3004010f1e;
+    cells[107] = 128'h1b50b71ed004b92d3f3e0e2f0ee17fe1;
+    cells[108] = 128'h1010a12ac03104e00cdfe0e0c3e05e12;
+    cells[109] = 128'h002e03b57297efaded020cf15f3ed9a2;
+    cells[110] = 128'he2315910202fe331bf4de22efa01c50e;
+    cells[111] = 128'h2f0e272a1d3a03632e9f242ef1f17400;
+    cells[112] = 128'h011f22b412f0ed914fe46c1727fef920;
+    cells[113] = 128'he0c1d9105162e271e37e29100c11d22f;
+    cells[114] = 128'h2e20172f4cf4e07ecfdebe3909f137d1;
+    cells[115] = 128'h2020c102d41d0f01004ff200011fe01e;
+    cells[116] = 128'he02d0030114f4fee5ff0100f0f21fce9;
+    cells[117] = 128'h00f040001f54fe4fc4011a0e10114d10;
+    cells[118] = 128'h2ff79211fe2f9de3a06ea0201f01d60f;
+    cells[119] = 128'hbff14c3015e473b30cb0c3e5f91fd00f;
+    cells[120] = 128'h123e64ff0bfdb04e64de0f0d14f1690f;
+    cells[121] = 128'h5e0fe2d00c119f0cee703d1c100203d2;
+    cells[122] = 128'h12ff3d0113701eef0930f01fedc00052;
+    cells[123] = 128'hd2407d2eaf0feaeb40de3a1e0fe5afcb;
+    cells[124] = 128'h1d1202fd0b702e2db0010db0207f301c;
+    cells[125] = 128'h23e1e205ec23cfb5dcf092e3fff10453;
+    cells[126] = 128'hbed05f0dd7c404d2509da61720f0e902;
+    cells[127] = 128'he01fe2fd1c1ec251fe5000e913ff4a11;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -5039,270 +6361,142 @@ module \lmu_kws361_eighth.memory_weights4.bank0 (read__addr, data);
 endmodule
 
 module \lmu_kws361_eighth.memory_weights4.bank1 (read__addr, data);
-  wire [7:0] address;
-  output [63:0] data;
-  wire [63:0] data;
-  input [7:0] read__addr;
-  wire [7:0] read__addr;
-  wire [63:0] read__data;
-  reg [63:0] cells [255:0];
+  wire [6:0] address;
+  output [127:0] data;
+  wire [127:0] data;
+  input [6:0] read__addr;
+  wire [6:0] read__addr;
+  wire [127:0] read__data;
+  reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 64'hfd15973e4e30ffdb;
-    cells[1] = 64'h33de4abf2f00779e;
-    cells[2] = 64'h0fcf4c5fe00ec072;
-    cells[3] = 64'h1b50b71ed004b92d;
-    cells[4] = 64'h1010a12ac03104e0;
-    cells[5] = 64'h002e03b57297efad;
-    cells[6] = 64'he2315910202fe331;
-    cells[7] = 64'h2f0e272a1d3a0363;
-    cells[8] = 64'h011f22b412f0ed91;
-    cells[9] = 64'he0c1d9105162e271;
-    cells[10] = 64'h2e20172f4cf4e07e;
-    cells[11] = 64'h2020c102d41d0f01;
-    cells[12] = 64'he02d0030114f4fee;
-    cells[13] = 64'h00f040001f54fe4f;
-    cells[14] = 64'h2ff79211fe2f9de3;
-    cells[15] = 64'hbff14c3015e473b3;
-    cells[16] = 64'h123e64ff0bfdb04e;
-    cells[17] = 64'h5e0fe2d00c119f0c;
-    cells[18] = 64'h12ff3d0113701eef;
-    cells[19] = 64'hd2407d2eaf0feaeb;
-    cells[20] = 64'h1d1202fd0b702e2d;
-    cells[21] = 64'h23e1e205ec23cfb5;
-    cells[22] = 64'hbed05f0dd7c404d2;
-    cells[23] = 64'he01fe2fd1c1ec251;
-    cells[24] = 64'h53515fe529131bed;
-    cells[25] = 64'h00f04f0d00d00e00;
-    cells[26] = 64'hf0e0f0143ff22011;
-    cells[27] = 64'h10d004ff2e20c3ff;
-    cells[28] = 64'h102f0e0ff1f0f001;
-    cells[29] = 64'hfd2f212601f17b01;
-    cells[30] = 64'h021011f1fe0ec2d0;
-    cells[31] = 64'h01f1fa0b0100a410;
-    cells[32] = 64'h010fb114011f0201;
-    cells[33] = 64'h004cf1ea112ccf1f;
-    cells[34] = 64'hf31fccfd01ef3300;
-    cells[35] = 64'h0ec4f610ef2f3b11;
-    cells[36] = 64'hf2ef1fcb32ff921e;
-    cells[37] = 64'hf0200d4fff0135ec;
-    cells[38] = 64'h2bf12704fce17ef1;
-    cells[39] = 64'h1f001101f2e30002;
-    cells[40] = 64'hef2ce00f1f41a2df;
-    cells[41] = 64'hff0d91ffecce2032;
-    cells[42] = 64'h20f72c12fef25de1;
-    cells[43] = 64'hd0e5100d341f93c1;
-    cells[44] = 64'h1ddbe30e0df05d40;
-    cells[45] = 64'h411af0d62af1722e;
-    cells[46] = 64'h1000300021d10101;
-    cells[47] = 64'hf01f11f0c1000f00;
-    cells[48] = 64'hff11df00f01f001f;
-    cells[49] = 64'h10f120102d001ef1;
-    cells[50] = 64'hffe210f0d11ff01e;
-    cells[51] = 64'h00fee111e1ff0f01;
-    cells[52] = 64'h011e01011df021e1;
-    cells[53] = 64'h1010310d00001ff0;
-    cells[54] = 64'h110df0f3d2114e02;
-    cells[55] = 64'heec0b211bec4c0eb;
-    cells[56] = 64'h1125cffd1cfebc3d;
-    cells[57] = 64'h0f0371e3221e7e01;
-    cells[58] = 64'hf1eee013be0ecec1;
-    cells[59] = 64'h021cddfeee02b2fe;
-    cells[60] = 64'h01f260011f94011f;
-    cells[61] = 64'h011210013c0bf13e;
-    cells[62] = 64'h0c50c5ff1eec0ff5;
-    cells[63] = 64'hf2fbcb1fa5e510a2;
-    cells[64] = 64'h0eeeb11212ffe07e;
-    cells[65] = 64'h014103110dae12cd;
-    cells[66] = 64'he3113c0ed1fc20b2;
-    cells[67] = 64'hdeffd20a0e920202;
-    cells[68] = 64'h3bbf94f797e40207;
-    cells[69] = 64'h4793992777121299;
-    cells[70] = 64'he93567197d5f467e;
-    cells[71] = 64'h3f2166f099d909b9;
-    cells[72] = 64'he70bd9f527c20acd;
-    cells[73] = 64'hd90a421e73e7d737;
-    cells[74] = 64'h000000012000ff00;
-    cells[75] = 64'h0f00d100e2100211;
-    cells[76] = 64'h12110f02e1e0f121;
-    cells[77] = 64'h0000020f40e3100e;
-    cells[78] = 64'h010f10f11eee00f0;
-    cells[79] = 64'h00f01d00e2001110;
-    cells[80] = 64'h0f01b212f2011ff0;
-    cells[81] = 64'h100f91fe110f0fff;
-    cells[82] = 64'hff4dc21ff34f11e1;
-    cells[83] = 64'h14103de004a4f602;
-    cells[84] = 64'h1ef5d410103d0f1d;
-    cells[85] = 64'h000e40040fdd7ecd;
-    cells[86] = 64'h11fe3101c20fa031;
-    cells[87] = 64'h4c22b3ee1f33d031;
-    cells[88] = 64'h20e73f30dffdf0f1;
-    cells[89] = 64'h301d11cbf204f1f2;
-    cells[90] = 64'h001dc1dcc4e30111;
-    cells[91] = 64'hbe1e029a94f71300;
-    cells[92] = 64'h2e031b1e2e00f32c;
-    cells[93] = 64'h70022f0d0e3f012e;
-    cells[94] = 64'h501ccefb2e2ff1ee;
-    cells[95] = 64'h110335202101f1ff;
-    cells[96] = 64'h01fff2bf2002f00e;
-    cells[97] = 64'hd3fd04bfeffe20f1;
-    cells[98] = 64'hefeb0fb1c01e2111;
-    cells[99] = 64'heffeeeee2e1b01f1;
-    cells[100] = 64'he2ff1fc1ef1c61e2;
-    cells[101] = 64'hb2e4ffce1f1f1020;
-    cells[102] = 64'h1ff10fe0cf0e011f;
-    cells[103] = 64'hd0e3022db1fd0100;
-    cells[104] = 64'hfef23e00ef2d000f;
-    cells[105] = 64'h0f033cc1000e11f1;
-    cells[106] = 64'hf2244011d11f0001;
-    cells[107] = 64'hee4241c2ef2f010f;
-    cells[108] = 64'h212f331f201f3101;
-    cells[109] = 64'h3ffe0510c10fde02;
-    cells[110] = 64'h7013f2015efe0f02;
-    cells[111] = 64'h31e0ffef7ff2f1e0;
-    cells[112] = 64'h601200df7002f101;
-    cells[113] = 64'h2021d0ff60d1110e;
-    cells[114] = 64'h6201e0ee7111fff1;
-    cells[115] = 64'h10f0ecde22f30f11;
-    cells[116] = 64'h11f00f4fd0fe2020;
-    cells[117] = 64'h0012ff100f02e0ef;
-    cells[118] = 64'h02f1f21420f0f030;
-    cells[119] = 64'h0f160e1d0020d010;
-    cells[120] = 64'h1203e05200d10ff0;
-    cells[121] = 64'heef32032e0020e0f;
-    cells[122] = 64'hff00f127300ef001;
-    cells[123] = 64'he1011f4f10110f0e;
-    cells[124] = 64'he106e12f30c1d00f;
-    cells[125] = 64'h0002f0df21e300f2;
-    cells[126] = 64'hf103ffd530fff2ff;
-    cells[127] = 64'hf10230d5114f01d1;
-    cells[128] = 64'he0f10e42300f31f0;
-    cells[129] = 64'h131913199fbf002d;
-    cells[130] = 64'h2022de9dffc0dd07;
-    cells[131] = 64'h2de170bf30556f2c;
-    cells[132] = 64'h934bd2fbe1a1b1f9;
-    cells[133] = 64'h200690314fad0dd7;
-    cells[134] = 64'h7fec7d12c07f6f34;
-    cells[135] = 64'h0f0d0010f000ff00;
-    cells[136] = 64'h00f20033101eff0f;
-    cells[137] = 64'h11f21f01f111020f;
-    cells[138] = 64'hee1f0101f0f2100f;
-    cells[139] = 64'heeff32f0f12f2c1e;
-    cells[140] = 64'h1510ee0f2f01c20f;
-    cells[141] = 64'h110d0030fff11102;
-    cells[142] = 64'h11100f1f10f0f0f1;
-    cells[143] = 64'hef0eefe100fd01f3;
-    cells[144] = 64'h1eee11ff2112100e;
-    cells[145] = 64'hc22301011011ff1f;
-    cells[146] = 64'h1be1af21df1df113;
-    cells[147] = 64'h2eef2dd1e10331ef;
-    cells[148] = 64'hf62153e13001f0fe;
-    cells[149] = 64'hfe010dd11100ef00;
-    cells[150] = 64'hdf27e236202fcef1;
-    cells[151] = 64'h4eedfe207d5005fe;
-    cells[152] = 64'ha40d302d11b10f3c;
-    cells[153] = 64'hdd47df76b37efa36;
-    cells[154] = 64'h1be9dc1ef136e4dd;
-    cells[155] = 64'h040372d34f9434a9;
-    cells[156] = 64'h10ff031f20eff011;
-    cells[157] = 64'h9c0e1c91a0fbf223;
-    cells[158] = 64'h522f90d1ff0332bf;
-    cells[159] = 64'ha7e032ff4f100fe1;
-    cells[160] = 64'h1bfc690d41ca3f66;
-    cells[161] = 64'ha0379312e0f021ea;
-    cells[162] = 64'h930477e1df5ea1ad;
-    cells[163] = 64'h000101ef2101df0e;
-    cells[164] = 64'h5f053277f14ffe0c;
-    cells[165] = 64'h11011d411f6025f0;
-    cells[166] = 64'h011f3fe10090d123;
-    cells[167] = 64'hecf60223c472490b;
-    cells[168] = 64'hb5f9bcfd1131950a;
-    cells[169] = 64'h41227e334d9f24f6;
-    cells[170] = 64'heefff2dc50d0ffe0;
-    cells[171] = 64'h3f00312cd20411fc;
-    cells[172] = 64'h05051e04003d1fef;
-    cells[173] = 64'h4e1f42d4e03dc0e7;
-    cells[174] = 64'hf120e111e1372200;
-    cells[175] = 64'hc3e7bacccfab1f29;
-    cells[176] = 64'hecf93001ce39cf03;
-    cells[177] = 64'h0000020ff00ff000;
-    cells[178] = 64'h0ff21f20f0203120;
-    cells[179] = 64'h0011f111e1301020;
-    cells[180] = 64'h2003f0ff01c3d001;
-    cells[181] = 64'h20fe5df11021f2dd;
-    cells[182] = 64'hce0d2420004fe111;
-    cells[183] = 64'h0e04902f10b12f24;
-    cells[184] = 64'hfe1d00d101001f01;
-    cells[185] = 64'h3ef411527edf0e0d;
-    cells[186] = 64'heee22042d0f204cc;
-    cells[187] = 64'he120def2cf4101d2;
-    cells[188] = 64'h5fd60200d0de5944;
-    cells[189] = 64'h131a4cab0104e139;
-    cells[190] = 64'hd2390f221011a4ca;
-    cells[191] = 64'h0e1c102030300e10;
-    cells[192] = 64'h1d1aef541fd04d2d;
-    cells[193] = 64'hc404ead4bedd11de;
-    cells[194] = 64'hf0ed22ed1e4003e5;
-    cells[195] = 64'hdc3df3de12b46a3d;
-    cells[196] = 64'hf7159ce1e1dfd429;
-    cells[197] = 64'h2f0b605ddf7cb7e3;
-    cells[198] = 64'hff1e01103011f000;
-    cells[199] = 64'hf01f1e401001100e;
-    cells[200] = 64'h12e31001100e100e;
-    cells[201] = 64'h1f1e02ff201ef0f1;
-    cells[202] = 64'h2012fffffff41f01;
-    cells[203] = 64'hf3d40e0fefff1f0e;
-    cells[204] = 64'h001af12ef02ee20e;
-    cells[205] = 64'hee1ef2fe20e2dd2f;
-    cells[206] = 64'hef010f654247ff2f;
-    cells[207] = 64'h04021f6e1f5bf3fe;
-    cells[208] = 64'h5c19d2fce0ad02f1;
-    cells[209] = 64'h34167eff13574c30;
-    cells[210] = 64'hc5f1104aed0ca03e;
-    cells[211] = 64'hd9e9933ec09ff30f;
-    cells[212] = 64'h200210d0bff010f1;
-    cells[213] = 64'h3f32d1cb33f552f1;
-    cells[214] = 64'hc1fa3100f00eec40;
-    cells[215] = 64'h4d07fed1fef1f013;
-    cells[216] = 64'h1410c4fff0f504ae;
-    cells[217] = 64'hedf973c1f2500f23;
-    cells[218] = 64'h2e07b9ee50bffd41;
-    cells[219] = 64'h3e0921e45210f02f;
-    cells[220] = 64'hdfdc2e7479b95d21;
-    cells[221] = 64'h7c97575e770653fc;
-    cells[222] = 64'h257956fc0746739f;
-    cells[223] = 64'hc9d0790da999dc45;
-    cells[224] = 64'h0397b47b19966d39;
-    cells[225] = 64'hc76997059775e4fe;
-    cells[226] = 64'h000ff0e1e1f10001;
-    cells[227] = 64'h0f11ffc21feeff10;
-    cells[228] = 64'hfe00f0102f10f10f;
-    cells[229] = 64'h32f2ef2ee11000f0;
-    cells[230] = 64'h5031000e00fdff04;
-    cells[231] = 64'h2cfe231110231100;
-    cells[232] = 64'he2e320d011022ffc;
-    cells[233] = 64'h010b01e1c1fee0f2;
-    cells[234] = 64'hef17fb375f1cfe1e;
-    cells[235] = 64'hee0010507133071b;
-    cells[236] = 64'h6414e210c1c2b1f2;
-    cells[237] = 64'h4b271f26904b5903;
-    cells[238] = 64'hafd9210ed154e729;
-    cells[239] = 64'hf6f132013f9404be;
-    cells[240] = 64'h204f171d20fb0a1e;
-    cells[241] = 64'h5223002e10d000d0;
-    cells[242] = 64'hf1f1eed4f2031e10;
-    cells[243] = 64'he2effdf4f1001e11;
-    cells[244] = 64'he00ff01c0ff20e22;
-    cells[245] = 64'hff222f1011f1efe2;
-    cells[246] = 64'heff0fee10f20fe90;
-    cells[247] = 64'h0d121eff0f01fed0;
-    cells[248] = 64'h0eeede41ffe30fff;
-    cells[249] = 64'h101fb0f30fc52d2d;
-    cells[250] = 64'h050df1ee10f4002d;
-    cells[251] = 64'hd5f012f122d3220d;
-    cells[252] = 64'hf12072e02fe23f3f;
-    cells[253] = 64'hf0ff720ee0e1111e;
-    cells[254] = 64'h0100312ef2f1f22c;
-    cells[255] = 64'hff1c172ff1d434ff;
+    cells[0] = 128'h53515fe529131bede4321d290d10e3e1;
+    cells[1] = 128'h00f04f0d00d00e0002f0ff0f0101f100;
+    cells[2] = 128'hf0e0f0143ff2201100f0e0e0f0fc20df;
+    cells[3] = 128'h10d004ff2e20c3fff020211101e10121;
+    cells[4] = 128'h102f0e0ff1f0f00102111020010ff3f0;
+    cells[5] = 128'hfd2f212601f17b012ef11f0d0d1effff;
+    cells[6] = 128'h021011f1fe0ec2d01fef001e00222ef0;
+    cells[7] = 128'h01f1fa0b0100a410d30fe0040302e1f1;
+    cells[8] = 128'h010fb114011f0201ec001111f1ef20f2;
+    cells[9] = 128'h004cf1ea112ccf1f3ff0d040ff2db02f;
+    cells[10] = 128'hf31fccfd01ef330000ef0c101303f01c;
+    cells[11] = 128'h0ec4f610ef2f3b11fe006d111fee6e10;
+    cells[12] = 128'hf2ef1fcb32ff921ef4ffd211ff7fdd12;
+    cells[13] = 128'hf0200d4fff0135ecf24da30012024e2e;
+    cells[14] = 128'h2bf12704fce17ef11a211efcfd9d50ef;
+    cells[15] = 128'h1f001101f2e300021e1013120f20f11f;
+    cells[16] = 128'hef2ce00f1f41a2df3fb13043f32f2fc1;
+    cells[17] = 128'hff0d91ffecce2032ee51fd0d20f13df1;
+    cells[18] = 128'h20f72c12fef25de1cc3ecece0feed60e;
+    cells[19] = 128'hd0e5100d341f93c11590250702f1f2ee;
+    cells[20] = 128'h1ddbe30e0df05d402f51f1de1ff049f0;
+    cells[21] = 128'h411af0d62af1722efb4e0d091d0e240f;
+    cells[22] = 128'h1000300021d101010ff000100f10101f;
+    cells[23] = 128'hf01f11f0c1000f00001f1110110ef0e0;
+    cells[24] = 128'hff11df00f01f001f013000f20f010e11;
+    cells[25] = 128'h10f120102d001ef1ffe0d0f10f100e10;
+    cells[26] = 128'hffe210f0d11ff01e03fdf02f1f20ff00;
+    cells[27] = 128'h00fee111e1ff0f01ff21f1fe020f1f21;
+    cells[28] = 128'h011e01011df021e12e011f10010001e1;
+    cells[29] = 128'h1010310d00001ff00d0f000f00f1010e;
+    cells[30] = 128'h110df0f3d2114e02302ff221f000f2f9;
+    cells[31] = 128'heec0b211bec4c0eb21efdd1012dffeff;
+    cells[32] = 128'h1125cffd1cfebc3d1e002ee41d0f30e2;
+    cells[33] = 128'h0f0371e3221e7e01d31061202d4f141f;
+    cells[34] = 128'hf1eee013be0ecec1f1f1d4e917ef0c1f;
+    cells[35] = 128'h021cddfeee02b2fe3d3ec00f11120ef2;
+    cells[36] = 128'h01f260011f94011fd1f1ee1f00d10f10;
+    cells[37] = 128'h011210013c0bf13ef0d1fde0feeb13c1;
+    cells[38] = 128'h0c50c5ff1eec0ff5dde153d1f225e0f3;
+    cells[39] = 128'hf2fbcb1fa5e510a20551152002fded21;
+    cells[40] = 128'h0eeeb11212ffe07e5e2090f90a2d3510;
+    cells[41] = 128'h014103110dae12cd0acef02103320100;
+    cells[42] = 128'he3113c0ed1fc20b2040160d705d00dff;
+    cells[43] = 128'hdeffd20a0e9202022cc122cf11330fad;
+    cells[44] = 128'h3bbf94f797e40207e77a277eff3e0042;
+    cells[45] = 128'h4793992777121299766f3475dc94e642;
+    cells[46] = 128'he93567197d5f467e6b9729e3414f4927;
+    cells[47] = 128'h3f2166f099d909b9d7794929352d19e2;
+    cells[48] = 128'he70bd9f527c20acda4cd75aefcd2c7b0;
+    cells[49] = 128'hd90a421e73e7d737f9970757f2301220;
+    cells[50] = 128'h000000012000ff0001f0001000000ff0;
+    cells[51] = 128'h0f00d100e2100211f11120f1001ef002;
+    cells[52] = 128'h12110f02e1e0f1211f02d10001d2f100;
+    cells[53] = 128'h0000020f40e3100e200fc010020f101e;
+    cells[54] = 128'h010f10f11eee00f00f3010ee0e20e101;
+    cells[55] = 128'h00f01d00e2001110f1032e201000f20f;
+    cells[56] = 128'h0f01b212f2011ff0f00e000201ff2e00;
+    cells[57] = 128'h100f91fe110f0fff12f1e1111f21f02f;
+    cells[58] = 128'hff4dc21ff34f11e12ef0fff0f320fbab;
+    cells[59] = 128'h14103de004a4f6021321fd3f0290f010;
+    cells[60] = 128'h1ef5d410103d0f1df03fdf3d123ff64d;
+    cells[61] = 128'h000e40040fdd7ecdf0dffeb1ff71ccfe;
+    cells[62] = 128'h11fe3101c20fa03147312f4314f11df1;
+    cells[63] = 128'h4c22b3ee1f33d031ed633e1e12e243f1;
+    cells[64] = 128'h204f171d20fb0a1e20e73f30dffdf0f1;
+    cells[65] = 128'h5223002e10d000d0301d11cbf204f1f2;
+    cells[66] = 128'hf1f1eed4f2031e10001dc1dcc4e30111;
+    cells[67] = 128'he2effdf4f1001e11be1e029a94f71300;
+    cells[68] = 128'he00ff01c0ff20e222e031b1e2e00f32c;
+    cells[69] = 128'hff222f1011f1efe270022f0d0e3f012e;
+    cells[70] = 128'heff0fee10f20fe90501ccefb2e2ff1ee;
+    cells[71] = 128'h0d121eff0f01fed0110335202101f1ff;
+    cells[72] = 128'h0eeede41ffe30fff01fff2bf2002f00e;
+    cells[73] = 128'h101fb0f30fc52d2dd3fd04bfeffe20f1;
+    cells[74] = 128'h050df1ee10f4002defeb0fb1c01e2111;
+    cells[75] = 128'hd5f012f122d3220deffeeeee2e1b01f1;
+    cells[76] = 128'hf12072e02fe23f3fe2ff1fc1ef1c61e2;
+    cells[77] = 128'hf0ff720ee0e1111eb2e4ffce1f1f1020;
+    cells[78] = 128'h0100312ef2f1f22c1ff10fe0cf0e011f;
+    cells[79] = 128'hff1c172ff1d434ffd0e3022db1fd0100;
+    cells[80] = 128'h1119e33f0fe1f3fefef23e00ef2d000f;
+    cells[81] = 128'h11fec02e0011d0ff0f033cc1000e11f1;
+    cells[82] = 128'h011f2e0cf0fe1ee0f2244011d11f0001;
+    cells[83] = 128'h0fe0210f01fe1e0dee4241c2ef2f010f;
+    cells[84] = 128'h21f32e100f1fde0f212f331f201f3101;
+    cells[85] = 128'h2f3cef1210fefffd3ffe0510c10fde02;
+    cells[86] = 128'h30fe2e050f1dcf107013f2015efe0f02;
+    cells[87] = 128'h0f3ff1030f00feef31e0ffef7ff2f1e0;
+    cells[88] = 128'h3f1e0013fe1f10ee601200df7002f101;
+    cells[89] = 128'h000e00020f1e002e2021d0ff60d1110e;
+    cells[90] = 128'hef103edfff02fc0f6201e0ee7111fff1;
+    cells[91] = 128'h12f3f1f3001f1efd10f0ecde22f30f11;
+    cells[92] = 128'hed12f201f010f0f211f00f4fd0fe2020;
+    cells[93] = 128'he01720fff01e11100012ff100f02e0ef;
+    cells[94] = 128'h0113f1101001fe0002f1f21420f0f030;
+    cells[95] = 128'h0ff70fe0011100000f160e1d0020d010;
+    cells[96] = 128'h0ff60ffe001ff1f21203e05200d10ff0;
+    cells[97] = 128'hf1f1f02000d10ff0eef32032e0020e0f;
+    cells[98] = 128'hff110f01000011deff00f127300ef001;
+    cells[99] = 128'h01d200f100e00112e1011f4f10110f0e;
+    cells[100] = 128'h1f22d00e11000013e106e12f30c1d00f;
+    cells[101] = 128'he1fcf01f00e010f20002f0df21e300f2;
+    cells[102] = 128'hf11bf101ff1f0111f103ffd530fff2ff;
+    cells[103] = 128'hffc9112e10200141f10230d5114f01d1;
+    cells[104] = 128'h000e2ed0f132fe11e0f10e42300f31f0;
+    cells[105] = 128'h0e0cdd1c10004fe1131913199fbf002d;
+    cells[106] = 128'hf2071e0ef00ce0ef2022de9dffc0dd07;
+    cells[107] = 128'heff102f6f214ded02de170bf30556f2c;
+    cells[108] = 128'h0ff1134e42ee7020934bd2fbe1a1b1f9;
+    cells[109] = 128'h029efd9d2f1e90ff200690314fad0dd7;
+    cells[110] = 128'h017d2ee3dd13afcf7fec7d12c07f6f34;
+    cells[111] = 128'h11f20f1e00f00f010f0d0010f000ff00;
+    cells[112] = 128'h1001010010fff2f300f20033101eff0f;
+    cells[113] = 128'h0100f1011000f01011f21f01f111020f;
+    cells[114] = 128'hf2ff002011f00e2fee1f0101f0f2100f;
+    cells[115] = 128'h1dfd00efef10f122eeff32f0f12f2c1e;
+    cells[116] = 128'h01531022e00110ff1510ee0f2f01c20f;
+    cells[117] = 128'h03d1100123ff00fe110d0030fff11102;
+    cells[118] = 128'h1ff1e00f000ff0f011100f1f10f0f0f1;
+    cells[119] = 128'h20ff20f010f010feef0eefe100fd01f3;
+    cells[120] = 128'h01e00000100101101eee11ff2112100e;
+    cells[121] = 128'h0e0ffff1cf00ff20c22301011011ff1f;
+    cells[122] = 128'hf1fe3f10e2112f101be1af21df1df113;
+    cells[123] = 128'h0f0201103e0011e12eef2dd1e10331ef;
+    cells[124] = 128'h0e41f0ed1f01f010f62153e13001f0fe;
+    cells[125] = 128'h22ef5f110fff0fe2fe010dd11100ef00;
+    cells[126] = 128'h3011b4fc00d0b01cdf27e236202fcef1;
+    cells[127] = 128'hbd22e0ffd0072f624eedfe207d5005fe;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -5310,270 +6504,142 @@ module \lmu_kws361_eighth.memory_weights4.bank1 (read__addr, data);
 endmodule
 
 module \lmu_kws361_eighth.memory_weights4.bank10 (read__addr, data);
-  wire [7:0] address;
-  output [63:0] data;
-  wire [63:0] data;
-  input [7:0] read__addr;
-  wire [7:0] read__addr;
-  wire [63:0] read__data;
-  reg [63:0] cells [255:0];
+  wire [6:0] address;
+  output [127:0] data;
+  wire [127:0] data;
+  input [6:0] read__addr;
+  wire [6:0] read__addr;
+  wire [127:0] read__data;
+  reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 64'h03f01a05f0d33000;
-    cells[1] = 64'hfef044ff1111d31d;
-    cells[2] = 64'h2d1fe5ccf15acdfd;
-    cells[3] = 64'hfe0e9bf9a0a2f011;
-    cells[4] = 64'hfbc2041b079fc112;
-    cells[5] = 64'he2411f0132ef1f3f;
-    cells[6] = 64'h06e3ee39dc450f0e;
-    cells[7] = 64'h200e37f9703dbf0e;
-    cells[8] = 64'hf17bbbb690f95b11;
-    cells[9] = 64'h3293b977dfe0340c;
-    cells[10] = 64'h2aef43eee3f0fb02;
-    cells[11] = 64'h000f9e021022f7ff;
-    cells[12] = 64'he3fd3a02efcdc02d;
-    cells[13] = 64'h0ff2432020c32e01;
-    cells[14] = 64'h1000c4fdff20051e;
-    cells[15] = 64'h1e1f30e4f01bef21;
-    cells[16] = 64'hf0ef0e104f003cf0;
-    cells[17] = 64'h120ecaf031deee1d;
-    cells[18] = 64'h214244df00d21c00;
-    cells[19] = 64'h0bd11100cf1013e3;
-    cells[20] = 64'he0e0ee01204f10f1;
-    cells[21] = 64'h00303d1e0021ffff;
-    cells[22] = 64'h10c0ff21e0f033ff;
-    cells[23] = 64'h00eedfd221201f11;
-    cells[24] = 64'hf4f1bb7e1260f11e;
-    cells[25] = 64'h0f00292f10efbf33;
-    cells[26] = 64'h9c03003f0be33cc2;
-    cells[27] = 64'h32ffce7fee3e01af;
-    cells[28] = 64'h2d0e0a9ce9d1703f;
-    cells[29] = 64'hc5112bf416f3f620;
-    cells[30] = 64'hd0ff2eee1b3f5fc0;
-    cells[31] = 64'hb2f00210ecee5fbf;
-    cells[32] = 64'he11200b10de0c010;
-    cells[33] = 64'h21feee30602fb222;
-    cells[34] = 64'hfef1e230df10de22;
-    cells[35] = 64'hf0011fdbc1ef13e1;
-    cells[36] = 64'h010992fe130df4de;
-    cells[37] = 64'h9d0141bd11322fd0;
-    cells[38] = 64'hc90e99a2acedbed7;
-    cells[39] = 64'h0ecf163f00312cfc;
-    cells[40] = 64'h31ebd4efdef0d111;
-    cells[41] = 64'h2de9401e1ff1f2cb;
-    cells[42] = 64'h02e193ef5f12602d;
-    cells[43] = 64'h940b109fef90df1d;
-    cells[44] = 64'he112f2e1105f500c;
-    cells[45] = 64'h1efdca21ccef2a41;
-    cells[46] = 64'h121a71f12361f14c;
-    cells[47] = 64'h2702e2210f2232cf;
-    cells[48] = 64'h00f22cf64af16f1a;
-    cells[49] = 64'h41eefd2cde12cfde;
-    cells[50] = 64'h2cd1111cf12e3024;
-    cells[51] = 64'h1c0fcbcfbbaecaf0;
-    cells[52] = 64'h00f2fc19e3d09190;
-    cells[53] = 64'h3e1eca1c3ee0f2d2;
-    cells[54] = 64'hc5142bd1d3023ed5;
-    cells[55] = 64'hcefbe472ce1144e5;
-    cells[56] = 64'h0bffe222cc2d2fdd;
-    cells[57] = 64'h1d1e0dccdb002204;
-    cells[58] = 64'hd1eebefdafff2df5;
-    cells[59] = 64'heeefe200eabb6b0f;
-    cells[60] = 64'hfe1f212ac04151d2;
-    cells[61] = 64'he2001fdee11ff10e;
-    cells[62] = 64'hcee72212fef3b434;
-    cells[63] = 64'hb3ed6ead1011c2fb;
-    cells[64] = 64'h0e1f3e41512cfbad;
-    cells[65] = 64'hf2ed701d244edaaf;
-    cells[66] = 64'h1ee10ecdd003e01f;
-    cells[67] = 64'he30e60b24ff05ffb;
-    cells[68] = 64'h1edfcf9d2cfee1ec;
-    cells[69] = 64'h23f3bc12f201e410;
-    cells[70] = 64'hd9022eded24f12d1;
-    cells[71] = 64'h153e3ead2fb2c2ed;
-    cells[72] = 64'hd10df173d1200fee;
-    cells[73] = 64'h040c12cfddec1fd2;
-    cells[74] = 64'h0d1e9f1fabce5f96;
-    cells[75] = 64'hefe0a13953fe42c2;
-    cells[76] = 64'h9d0fe53010fc74fd;
-    cells[77] = 64'h991e09d399905a1c;
-    cells[78] = 64'h0f0f0e9f1ed0f0ee;
-    cells[79] = 64'h3200d001e10fa4e3;
-    cells[80] = 64'hbfd105b1f9c33fcc;
-    cells[81] = 64'he602b1f602ce2dfa;
-    cells[82] = 64'h30fccff32219adce;
-    cells[83] = 64'h011cb1e222dd0121;
-    cells[84] = 64'he21c51efcd230fdf;
-    cells[85] = 64'he3ff529de201930f;
-    cells[86] = 64'he306c000e04f103f;
-    cells[87] = 64'heda23af000e2e26f;
-    cells[88] = 64'h7cfd9e4eaebe3cc0;
-    cells[89] = 64'h042215cf7f0e063f;
-    cells[90] = 64'hde0dfb143e1afadc;
-    cells[91] = 64'h39fdfa7eedc9f9d3;
-    cells[92] = 64'h3c1fd20c1d2f0bec;
-    cells[93] = 64'hc21fe224e34e330e;
-    cells[94] = 64'h050192f01abff11c;
-    cells[95] = 64'h2201f2fdddf06f3e;
-    cells[96] = 64'h02f2cf0ed9c10e1d;
-    cells[97] = 64'h4110fd251fed1233;
-    cells[98] = 64'hf204a0afda0fe1f2;
-    cells[99] = 64'h1d03eb9e4de09e06;
-    cells[100] = 64'hdefdb13fa21fb203;
-    cells[101] = 64'he31e3dfddd2122cb;
-    cells[102] = 64'hee1eb1ca350d2fce;
-    cells[103] = 64'he30f3009f3429ecd;
-    cells[104] = 64'h2d0f11e2c9c112e2;
-    cells[105] = 64'ha21034cecd9e03ff;
-    cells[106] = 64'hf0fff03c0daf9000;
-    cells[107] = 64'hf120237cde90bcdd;
-    cells[108] = 64'h033f9f40900fc004;
-    cells[109] = 64'h01000feb4e1fb005;
-    cells[110] = 64'he2001e4e434302c9;
-    cells[111] = 64'h3133011114c0f2c1;
-    cells[112] = 64'hcff3af0f032f032f;
-    cells[113] = 64'hf5f055b4b211d2e0;
-    cells[114] = 64'he230adf2dc9de1f3;
-    cells[115] = 64'he313b0b2b5ffef1d;
-    cells[116] = 64'h4320d42c504e340a;
-    cells[117] = 64'he41f9290e09fe154;
-    cells[118] = 64'hce01a9e430af090e;
-    cells[119] = 64'h31e112fdfed2aeec;
-    cells[120] = 64'h24e34f0fd2120e0e;
-    cells[121] = 64'h1e1fdbe9cd2c7213;
-    cells[122] = 64'ha21dd4ed210f11e3;
-    cells[123] = 64'h230f440e557f24d9;
-    cells[124] = 64'h21e2fd40d2d042e2;
-    cells[125] = 64'hb0cd529c1d04cefd;
-    cells[126] = 64'h1ffd092e402e9ff0;
-    cells[127] = 64'hf413ff593105e2d9;
-    cells[128] = 64'hbdff00bf215ff199;
-    cells[129] = 64'h0eec29eb711c1cdd;
-    cells[130] = 64'h0d0e26df031f1fba;
-    cells[131] = 64'h5f1fde0d5d109fe1;
-    cells[132] = 64'h013ff3eb3e00f227;
-    cells[133] = 64'h1210fe991140212d;
-    cells[134] = 64'h0eeeff9f01c0a1df;
-    cells[135] = 64'h032fdfa3cf101ef6;
-    cells[136] = 64'h1100927d424f53f9;
-    cells[137] = 64'h2cfc05db5f914e11;
-    cells[138] = 64'hcfed21c95aa334c2;
-    cells[139] = 64'h15111edefe0ef21f;
-    cells[140] = 64'hff22100d10f34f1c;
-    cells[141] = 64'h5212202ce0ef1f2e;
-    cells[142] = 64'h10dfe0e1230f2ede;
-    cells[143] = 64'h2101df691e1f23ed;
-    cells[144] = 64'hc50152dff4143fce;
-    cells[145] = 64'h0ef2e29ccdf1aec2;
-    cells[146] = 64'h6eee422e5da03a5f;
-    cells[147] = 64'h4329bee1ec15a1f2;
-    cells[148] = 64'h0ffdc34ee23d0159;
-    cells[149] = 64'h0fe1001bf172d2d1;
-    cells[150] = 64'h33fd21c2729042f0;
-    cells[151] = 64'h5300ff10d6cf0d0b;
-    cells[152] = 64'h0f00dd1f1f20edf1;
-    cells[153] = 64'h200f04c1fe315313;
-    cells[154] = 64'h2ff01e010000d222;
-    cells[155] = 64'hf1101f113f202eb1;
-    cells[156] = 64'hff01d3ffffe00113;
-    cells[157] = 64'h11ff311101d10f2b;
-    cells[158] = 64'h11101e1012100fca;
-    cells[159] = 64'he0fdded3cf0eed10;
-    cells[160] = 64'habe3f2040f111f04;
-    cells[161] = 64'h2f2f3f0c3011efe6;
-    cells[162] = 64'h340f1e2fee0ff021;
-    cells[163] = 64'heee1d13f212100f4;
-    cells[164] = 64'hf10013d1d1302f0d;
-    cells[165] = 64'h121e20f2e0e01e0c;
-    cells[166] = 64'h100051412e0f1f11;
-    cells[167] = 64'h02020210fe111cfe;
-    cells[168] = 64'h10fef11ef0f0122e;
-    cells[169] = 64'h0d1efe2111103e13;
-    cells[170] = 64'hef11d210ea010ea2;
-    cells[171] = 64'h3ff21f0d22d1d00a;
-    cells[172] = 64'h240f1c03361f0f7d;
-    cells[173] = 64'h0dffe0dfded10f10;
-    cells[174] = 64'hef0110340140e011;
-    cells[175] = 64'hf01000fe62e0c323;
-    cells[176] = 64'h1e1f11ffce403d0f;
-    cells[177] = 64'hfbf0e1102c3041d5;
-    cells[178] = 64'hf102a10f239ff006;
-    cells[179] = 64'h041f4f01d5010f29;
-    cells[180] = 64'he0fe101bf0effd2f;
-    cells[181] = 64'h0e11fb113111eff0;
-    cells[182] = 64'hd10f12012ef061ee;
-    cells[183] = 64'h1f0fe1e0d0b01f30;
-    cells[184] = 64'h4e12f0234112d1ee;
-    cells[185] = 64'hf0f12ff20c2f30f3;
-    cells[186] = 64'h121ff0fdafe00f23;
-    cells[187] = 64'h75019f1bbde0ed0c;
-    cells[188] = 64'hcfa47e9991e6eee3;
-    cells[189] = 64'hf940fc27325b315d;
-    cells[190] = 64'h01c4e12109025501;
-    cells[191] = 64'hbf9f3eac154fd1e3;
-    cells[192] = 64'h34402f37370e0e21;
-    cells[193] = 64'h422f931f19d230db;
-    cells[194] = 64'ha3d54d2df0e3efbe;
-    cells[195] = 64'h4f0b7a293eee1b00;
-    cells[196] = 64'hee3f0fb4deef7272;
-    cells[197] = 64'hb9f026313eb1949f;
-    cells[198] = 64'h2f032fefc7700d9a;
-    cells[199] = 64'hf4deb4b61d722072;
-    cells[200] = 64'hbf3f01307b90a526;
-    cells[201] = 64'h6017439e476332f3;
-    cells[202] = 64'h0af1df06d632343f;
-    cells[203] = 64'hce1cad353cdefe2d;
-    cells[204] = 64'h733141fe0201e1dd;
-    cells[205] = 64'he0030cd2d021fff2;
-    cells[206] = 64'hd1dfc140ea20f010;
-    cells[207] = 64'h2200240945b1e50d;
-    cells[208] = 64'h3301cfe0eedfd1f1;
-    cells[209] = 64'hd0ee5d0b61121de3;
-    cells[210] = 64'hff0f25d0f21e5140;
-    cells[211] = 64'h2f01ddf2eb111000;
-    cells[212] = 64'h0fff2e1d1de00fcf;
-    cells[213] = 64'he123120105eee233;
-    cells[214] = 64'h0112f1051f22ef10;
-    cells[215] = 64'h0e01023131401f00;
-    cells[216] = 64'hf00f23cd10222401;
-    cells[217] = 64'h1f001e0fa211ef00;
-    cells[218] = 64'h211001213ebf1eeb;
-    cells[219] = 64'hf30fd3feeeb01107;
-    cells[220] = 64'h1e002df0e270213a;
-    cells[221] = 64'h2e10200250300f09;
-    cells[222] = 64'h200f10243000de3f;
-    cells[223] = 64'h210f30ec01f200f0;
-    cells[224] = 64'hf2100f1ff00f21f0;
-    cells[225] = 64'h00e012202dff2f0e;
-    cells[226] = 64'h21fef21de1d02001;
-    cells[227] = 64'hce110013133f1122;
-    cells[228] = 64'hf1113f131030e02f;
-    cells[229] = 64'h3ee10e1234f02ee1;
-    cells[230] = 64'h1310231e1201040d;
-    cells[231] = 64'he0f11110eef01e00;
-    cells[232] = 64'h00102d1f2011f04f;
-    cells[233] = 64'h221f13eee0e1f12d;
-    cells[234] = 64'hcfe1020210204fc1;
-    cells[235] = 64'h2ef1fc143020e004;
-    cells[236] = 64'h0f0003df2f001220;
-    cells[237] = 64'h2110c32eaf120320;
-    cells[238] = 64'h3f010e30f200cfcf;
-    cells[239] = 64'he101f40222e10f00;
-    cells[240] = 64'he1fdf013cf11003e;
-    cells[241] = 64'h3e003d0b002f100e;
-    cells[242] = 64'h100300f020fff2d0;
-    cells[243] = 64'h34fd912c0bfddf1e;
-    cells[244] = 64'hff0cdb206499eb20;
-    cells[245] = 64'h9f02a1dd5fb1603f;
-    cells[246] = 64'h4f0f06aff93152cc;
-    cells[247] = 64'h7d11f11e729ee2cd;
-    cells[248] = 64'hbe15dd16e5230057;
-    cells[249] = 64'ha4cde2209b510b3f;
-    cells[250] = 64'he111f10cf102bff2;
-    cells[251] = 64'h2cfcfcff1d011ff1;
-    cells[252] = 64'h1e01e0f30fff103e;
-    cells[253] = 64'he1f0640e0010defc;
-    cells[254] = 64'h2dee2a00235001c1;
-    cells[255] = 64'hf221e0e2eedfff42;
+    cells[0] = 128'h00f22cf64af16f1ab20eed019de1d401;
+    cells[1] = 128'h41eefd2cde12cfdef1fba19c3f23ddf4;
+    cells[2] = 128'h2cd1111cf12e3024ffc21ffed1930ee0;
+    cells[3] = 128'h1c0fcbcfbbaecaf00f31dfffb20c20fe;
+    cells[4] = 128'h00f2fc19e3d09190c0df9f0ddc3246f4;
+    cells[5] = 128'h3e1eca1c3ee0f2d23d9e1d12d2ae91d1;
+    cells[6] = 128'hc5142bd1d3023ed50f03349c1f640af2;
+    cells[7] = 128'hcefbe472ce1144e52e2dac992ca1eedb;
+    cells[8] = 128'h0bffe222cc2d2fdd0f447d1a91beec0d;
+    cells[9] = 128'h1d1e0dccdb002204cfe0e2f0d133f2fb;
+    cells[10] = 128'hd1eebefdafff2df5a0719bbec51cbf02;
+    cells[11] = 128'heeefe200eabb6b0fc1ff7cddb21ddcdd;
+    cells[12] = 128'hfe1f212ac04151d22bd0432ced2ddbf3;
+    cells[13] = 128'he2001fdee11ff10ef1b1fbefa05fcb2c;
+    cells[14] = 128'hcee72212fef3b434306f7931eceefdf1;
+    cells[15] = 128'hb3ed6ead1011c2fb33dd504f5c7320de;
+    cells[16] = 128'h0e1f3e41512cfbadeadfd42c13e1fef6;
+    cells[17] = 128'hf2ed701d244edaafe9eee1dd120ef2ef;
+    cells[18] = 128'h1ee10ecdd003e01f2bffa113ee4402de;
+    cells[19] = 128'he30e60b24ff05ffbd0f223cda03d060d;
+    cells[20] = 128'h1edfcf9d2cfee1ecc2911f10d4f410ee;
+    cells[21] = 128'h23f3bc12f201e410ef0e13ddd3fefc06;
+    cells[22] = 128'hd9022eded24f12d1fb9100bdf1f3bf1e;
+    cells[23] = 128'h153e3ead2fb2c2ede200132ce2e2f2fc;
+    cells[24] = 128'hd10df173d1200fee1d2b4cbddfddca00;
+    cells[25] = 128'h040c12cfddec1fd2ee92322c54c513ef;
+    cells[26] = 128'h0d1e9f1fabce5f96fca0315b21a0ffef;
+    cells[27] = 128'hefe0a13953fe42c22f14efeb9b1dfb1b;
+    cells[28] = 128'h9d0fe53010fc74fd0e0e99f15efb0240;
+    cells[29] = 128'h991e09d399905a1ca1bbce9f1f7a90f0;
+    cells[30] = 128'h0f0f0e9f1ed0f0ee22d104bef011fef4;
+    cells[31] = 128'h3200d001e10fa4e321f0f3fd7d6024df;
+    cells[32] = 128'hbfd105b1f9c33fcce0efc0feb100c2eb;
+    cells[33] = 128'he602b1f602ce2dfad3ffffd21b2f5c33;
+    cells[34] = 128'h30fccff32219adce031fedec1faaeff0;
+    cells[35] = 128'h011cb1e222dd01212f0c1013bd1cfd0d;
+    cells[36] = 128'he21c51efcd230fdffe1e06ff1f751f1e;
+    cells[37] = 128'he3ff529de201930f1fe0f5e32f70d103;
+    cells[38] = 128'he306c000e04f103fef4c29e191eb3b1f;
+    cells[39] = 128'heda23af000e2e26f2c90dc09afb026f0;
+    cells[40] = 128'h7cfd9e4eaebe3cc02f229f0ed193e2f1;
+    cells[41] = 128'h042215cf7f0e063ff41201f522d02a24;
+    cells[42] = 128'hde0dfb143e1afadc0bfe3bc1d1bfef12;
+    cells[43] = 128'h39fdfa7eedc9f9d34e526cbab291fbf1;
+    cells[44] = 128'h3c1fd20c1d2f0becc053faef025104fd;
+    cells[45] = 128'hc21fe224e34e330efd461ecf9bd2311f;
+    cells[46] = 128'h050192f01abff11c00aef9ff12910e1e;
+    cells[47] = 128'h2201f2fdddf06f3ee09ee0b02e01ecd3;
+    cells[48] = 128'h02f2cf0ed9c10e1deee0e3efcfd51df2;
+    cells[49] = 128'h4110fd251fed1233d1ed5d102edfb5e9;
+    cells[50] = 128'hf204a0afda0fe1f200eece031d4ff0de;
+    cells[51] = 128'h1d03eb9e4de09e061f10e21af013ecf2;
+    cells[52] = 128'hdefdb13fa21fb2031100343c1c0d17dd;
+    cells[53] = 128'he31e3dfddd2122cbc40c4ef6ac1fdfdc;
+    cells[54] = 128'hee1eb1ca350d2fce21ff22dd107f040e;
+    cells[55] = 128'he30f3009f3429ecd0bfdfec2f2aed114;
+    cells[56] = 128'h2d0f11e2c9c112e226beff221d03dfef;
+    cells[57] = 128'ha21034cecd9e03fff6017d70ce09210c;
+    cells[58] = 128'hf0fff03c0daf9000fc1014bcf1f12cd5;
+    cells[59] = 128'hf120237cde90bcdd03fce1ddc1f9bc1c;
+    cells[60] = 128'h033f9f40900fc004e11d0cff0d0c2e1d;
+    cells[61] = 128'h01000feb4e1fb005bc624d0a0edd2f2a;
+    cells[62] = 128'he2001e4e434302c913cfaef7c12ac2fe;
+    cells[63] = 128'h3133011114c0f2c1ed5e40f04e43f100;
+    cells[64] = 128'hcff3af0f032f032f001fff9e1d1cdf00;
+    cells[65] = 128'hf5f055b4b211d2e0f5adef053dfdd9fe;
+    cells[66] = 128'he230adf2dc9de1f3110210db42fe0d22;
+    cells[67] = 128'he313b0b2b5ffef1ddddf0e9f201bf902;
+    cells[68] = 128'h4320d42c504e340a02a11310dbcdbd01;
+    cells[69] = 128'he41f9290e09fe1540d2135e5d23f1a05;
+    cells[70] = 128'hce01a9e430af090ee3ccd10ccc0ebd0f;
+    cells[71] = 128'h31e112fdfed2aeec1bf3f09bc3be1912;
+    cells[72] = 128'h24e34f0fd2120e0eedde02c0c1d3f211;
+    cells[73] = 128'h1e1fdbe9cd2c72130200dfa31ff25d14;
+    cells[74] = 128'ha21dd4ed210f11e33e017f3ded34bc01;
+    cells[75] = 128'h230f440e557f24d9d1be1c11d3ccde4f;
+    cells[76] = 128'h21e2fd40d2d042e202001509bced1125;
+    cells[77] = 128'hb0cd529c1d04cefdffc0d511a4011000;
+    cells[78] = 128'h1ffd092e402e9ff00c910903d4e2f000;
+    cells[79] = 128'hf413ff593105e2d90c29fe9c90dbd01b;
+    cells[80] = 128'hbdff00bf215ff1999dc00ddaf3ed9419;
+    cells[81] = 128'h0eec29eb711c1cdd1a00bfedc4fdef11;
+    cells[82] = 128'h0d0e26df031f1fbaf1f1101fb0220e12;
+    cells[83] = 128'h5f1fde0d5d109fe100e151305f1430e0;
+    cells[84] = 128'h013ff3eb3e00f2271d0feec5c13cc52e;
+    cells[85] = 128'h1210fe991140212de0b02e1d9141cdf0;
+    cells[86] = 128'h0eeeff9f01c0a1dff0b395e3552300f2;
+    cells[87] = 128'h032fdfa3cf101ef601fbd30119403b40;
+    cells[88] = 128'h1100927d424f53f9b2fe7af19fcc1e09;
+    cells[89] = 128'h2cfc05db5f914e113ce120ebd1c0cc0f;
+    cells[90] = 128'hcfed21c95aa334c2b0e0d0ed1b2d030e;
+    cells[91] = 128'h15111edefe0ef21ffedeef02439330f2;
+    cells[92] = 128'hff22100d10f34f1c10adc40ee1de0922;
+    cells[93] = 128'h5212202ce0ef1f2eee924413f4b23ee1;
+    cells[94] = 128'h10dfe0e1230f2ede2f024209bffd011f;
+    cells[95] = 128'h2101df691e1f23ed2f7efdb2e9caeaff;
+    cells[96] = 128'hc50152dff4143fce01de203ccc1d1ff0;
+    cells[97] = 128'h0ef2e29ccdf1aec21e60e5f9ff7edf13;
+    cells[98] = 128'h6eee422e5da03a5fe971b2d0e5d0eddb;
+    cells[99] = 128'h4329bee1ec15a1f2023ff025ae32e91f;
+    cells[100] = 128'h0ffdc34ee23d01592d4e0adb0db0432f;
+    cells[101] = 128'h0fe1001bf172d2d101efd4540e2f3d01;
+    cells[102] = 128'h33fd21c2729042f00170a1ffe1cf9d0c;
+    cells[103] = 128'h5300ff10d6cf0d0bfe4e94ed21def2fe;
+    cells[104] = 128'h0f00dd1f1f20edf110212102f5bf1c23;
+    cells[105] = 128'h200f04c1fe315313e51f20222cf21ffc;
+    cells[106] = 128'h2ff01e010000d2220d0f002fed21f4ef;
+    cells[107] = 128'hf1101f113f202eb11d1101e1f22e1102;
+    cells[108] = 128'hff01d3ffffe0011302121e15204010ff;
+    cells[109] = 128'h11ff311101d10f2bf0b1cd43ee030011;
+    cells[110] = 128'h11101e1012100fca101ff3e9f1e0ff0f;
+    cells[111] = 128'he0fdded3cf0eed10d0fd0e0ef20dce0d;
+    cells[112] = 128'habe3f2040f111f04fb61cee0e0f03132;
+    cells[113] = 128'h2f2f3f0c3011efe63111e30f2f1403e3;
+    cells[114] = 128'h340f1e2fee0ff021f5ed41031e0dfdfe;
+    cells[115] = 128'heee1d13f212100f4e0603befd001ff0e;
+    cells[116] = 128'hf10013d1d1302f0d20e3fe3310424100;
+    cells[117] = 128'h121e20f2e0e01e0c01a014e1210ffe01;
+    cells[118] = 128'h100051412e0f1f1103ffed03210022fd;
+    cells[119] = 128'h02020210fe111cfe1f2e2afcf160ea23;
+    cells[120] = 128'h10fef11ef0f0122e1f02f42e42022ff2;
+    cells[121] = 128'h0d1efe2111103e13d1ef0327e0d022fe;
+    cells[122] = 128'hef11d210ea010ea21ef1daebff2f011e;
+    cells[123] = 128'h3ff21f0d22d1d00a2010e12ff0f420f2;
+    cells[124] = 128'h240f1c03361f0f7de30e442701fef201;
+    cells[125] = 128'h0dffe0dfded10f100000c100d3de3e00;
+    cells[126] = 128'hef0110340140e011f0fc2e1e3b900d21;
+    cells[127] = 128'hf01000fe62e0c3231230ff101102c3e0;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -5581,270 +6647,142 @@ module \lmu_kws361_eighth.memory_weights4.bank10 (read__addr, data);
 endmodule
 
 module \lmu_kws361_eighth.memory_weights4.bank11 (read__addr, data);
-  wire [7:0] address;
-  output [63:0] data;
-  wire [63:0] data;
-  input [7:0] read__addr;
-  wire [7:0] read__addr;
-  wire [63:0] read__data;
-  reg [63:0] cells [255:0];
+  wire [6:0] address;
+  output [127:0] data;
+  wire [127:0] data;
+  input [6:0] read__addr;
+  wire [6:0] read__addr;
+  wire [127:0] read__data;
+  reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 64'he310140bfec0de12;
-    cells[1] = 64'h1f0edcb0ed00ddde;
-    cells[2] = 64'h2100e4f3e0e23312;
-    cells[3] = 64'hff023f4116eff133;
-    cells[4] = 64'hf20eff1200f10ecf;
-    cells[5] = 64'h1fffd21f19d14212;
-    cells[6] = 64'hfff24ffd05feef5d;
-    cells[7] = 64'h00112e00f500c0ee;
-    cells[8] = 64'h01734f413133fd4e;
-    cells[9] = 64'h1d40dd30edd3ec1e;
-    cells[10] = 64'hfef1df321932def1;
-    cells[11] = 64'h2247203039e5e022;
-    cells[12] = 64'h9c0c313ca192ea21;
-    cells[13] = 64'hf4f11e6e1cac03ff;
-    cells[14] = 64'h112d0f121e216e21;
-    cells[15] = 64'h1c22dff1ccae025f;
-    cells[16] = 64'hefe2b43fe90be0e0;
-    cells[17] = 64'hf0b9f4a222d0db02;
-    cells[18] = 64'h5912ef0f2d04abf0;
-    cells[19] = 64'h9e3e01111dcf350e;
-    cells[20] = 64'h12e4cc5f1f6dafdf;
-    cells[21] = 64'heabb01eef903aaef;
-    cells[22] = 64'hfedeed10fcd3dc9f;
-    cells[23] = 64'h1edce1c1f390df3f;
-    cells[24] = 64'h0131093400ecc512;
-    cells[25] = 64'hf2211c1feb0efb01;
-    cells[26] = 64'hefd5f443304ad57f;
-    cells[27] = 64'hdc91fd2e0f9de2fe;
-    cells[28] = 64'hc21ffdff0a1fc011;
-    cells[29] = 64'h31ddf10fddcfcc30;
-    cells[30] = 64'h21d0010100ff099d;
-    cells[31] = 64'hd9ece55d6113f0d2;
-    cells[32] = 64'hfacde410d0bea251;
-    cells[33] = 64'h91d01e0f1bb132f3;
-    cells[34] = 64'h1efefc0effc0d05d;
-    cells[35] = 64'hce9ff2dfe173000e;
-    cells[36] = 64'h36dc09e01a552f0e;
-    cells[37] = 64'h0559e302a13e0fd0;
-    cells[38] = 64'h0e022ffe0bc20c0f;
-    cells[39] = 64'hf464e3ed2d1e9d7f;
-    cells[40] = 64'h1032d4d32991f21f;
-    cells[41] = 64'h5930bef111f6fde1;
-    cells[42] = 64'h05c20dffd09cc934;
-    cells[43] = 64'h0ad0c2ce3a9dbabf;
-    cells[44] = 64'h014e53d0fa15d7cf;
-    cells[45] = 64'he4cf2e1f33c24f3d;
-    cells[46] = 64'h0eec1001fc42d411;
-    cells[47] = 64'h1f7edae3ce257b90;
-    cells[48] = 64'h004919dfce101cff;
-    cells[49] = 64'h447a1bf0cdde6c00;
-    cells[50] = 64'hffcdf3feeeffcde0;
-    cells[51] = 64'hf110bded12101b01;
-    cells[52] = 64'he02dfed1fdaf0401;
-    cells[53] = 64'heed0e261ea23d4c2;
-    cells[54] = 64'hc41ff1af3bd32d9f;
-    cells[55] = 64'h92152c02f221fad2;
-    cells[56] = 64'hf140df23d2c342ec;
-    cells[57] = 64'hc39bd4c52dd129c2;
-    cells[58] = 64'h09baeeb4ffb1beb0;
-    cells[59] = 64'hd342de3b43c4d14c;
-    cells[60] = 64'h91ccec497fbc0fd0;
-    cells[61] = 64'hd13cd1fcae90eb20;
-    cells[62] = 64'hcdf1f10221fede0d;
-    cells[63] = 64'hafeddee0195ddf01;
-    cells[64] = 64'h0d0df5eefe92f92c;
-    cells[65] = 64'h0b90131ef602f9e1;
-    cells[66] = 64'h250ff9050f324340;
-    cells[67] = 64'heee0effe12e23491;
-    cells[68] = 64'h10f2d10c042d0eed;
-    cells[69] = 64'hf3b33002e4e002fd;
-    cells[70] = 64'heb11b30c1dccef9e;
-    cells[71] = 64'hf0bbf42fd2d1b13f;
-    cells[72] = 64'h0ffcd104fd91ebff;
-    cells[73] = 64'heb043c2ffdfadf71;
-    cells[74] = 64'hfd91c1db012e11ff;
-    cells[75] = 64'h3b11c211de01fab1;
-    cells[76] = 64'hcdff233023c252e1;
-    cells[77] = 64'hb2fa1e4066d1d7d1;
-    cells[78] = 64'h0e92d1be522fdd31;
-    cells[79] = 64'hff1133a0220d00d1;
-    cells[80] = 64'h0bdd3dde0ff003d2;
-    cells[81] = 64'hee7c933dcd1f3ef1;
-    cells[82] = 64'hb4c3101f0e729d4f;
-    cells[83] = 64'hecdbd1219aebe4e2;
-    cells[84] = 64'he1d4abf109efe2e4;
-    cells[85] = 64'h1ce9ec2cfec10f2f;
-    cells[86] = 64'hc0923cef0a100501;
-    cells[87] = 64'hffdcdf1cd120f2bf;
-    cells[88] = 64'head0fefeab0492e2;
-    cells[89] = 64'h2f000b20ff091020;
-    cells[90] = 64'hd0bfd1023ef9f6f0;
-    cells[91] = 64'h12f0f20eeab04f32;
-    cells[92] = 64'hef46392310f2eff3;
-    cells[93] = 64'hcf11ba0e2212cf22;
-    cells[94] = 64'hf3f4dc1df3e22eef;
-    cells[95] = 64'hcc420e414c21fdfe;
-    cells[96] = 64'h0c6e0efd1d62e20f;
-    cells[97] = 64'h61173de12ed66221;
-    cells[98] = 64'h1fc43ea049402920;
-    cells[99] = 64'h0e9ce4dd1f1999f0;
-    cells[100] = 64'hb371111f70f01f4c;
-    cells[101] = 64'hfd342f10024201df;
-    cells[102] = 64'h1f11c100de3eddfe;
-    cells[103] = 64'h02e01f012433dadd;
-    cells[104] = 64'h2f3b0fef2f0feecf;
-    cells[105] = 64'h2100ef00e3d34cee;
-    cells[106] = 64'h61fdd2d11002cec0;
-    cells[107] = 64'h55322de1ef2b5d51;
-    cells[108] = 64'h1d12b41f1efb31c1;
-    cells[109] = 64'h0b1e5f92b21509ff;
-    cells[110] = 64'he7dd0fe307f5253f;
-    cells[111] = 64'ha1de130b2ab99903;
-    cells[112] = 64'he5ec0d9fdd39b27c;
-    cells[113] = 64'hfd0b10ad9f331dce;
-    cells[114] = 64'h4cdfefe00f3e1dd1;
-    cells[115] = 64'h1ee30ee3dd312e52;
-    cells[116] = 64'h019ef66f11c033ee;
-    cells[117] = 64'hd29602ed0001ef10;
-    cells[118] = 64'h4feae1afdbef9bfe;
-    cells[119] = 64'h3d601ff1d5e1bf5e;
-    cells[120] = 64'hc023c62b7e9bf300;
-    cells[121] = 64'h032de33d2ebe0ce2;
-    cells[122] = 64'hee30defde2f9cdf0;
-    cells[123] = 64'h06250dd0b23bdaf2;
-    cells[124] = 64'h02d31e0150cee7ff;
-    cells[125] = 64'hbc11e501f3d15fee;
-    cells[126] = 64'hf3d004ff2ec039f2;
-    cells[127] = 64'h0104f23df02ad2fd;
-    cells[128] = 64'h5bf0f10daa0ede1f;
-    cells[129] = 64'h502e30efdc1fff00;
-    cells[130] = 64'hf5fd0de1b1d1fa34;
-    cells[131] = 64'h3411ede0eefdb21f;
-    cells[132] = 64'hd4ece10e43923f01;
-    cells[133] = 64'hefedf5cff0ecd200;
-    cells[134] = 64'hc3210d300e0f1d53;
-    cells[135] = 64'he1193112e0be2cef;
-    cells[136] = 64'h01100e0e0221d21f;
-    cells[137] = 64'hfc13e21d2effee12;
-    cells[138] = 64'h03ef01220e1e2021;
-    cells[139] = 64'hf2ff3c2102ef201f;
-    cells[140] = 64'h1d14f32d0ed1f1d1;
-    cells[141] = 64'h20dfe1d1e334e1f2;
-    cells[142] = 64'hd34f1d0f212e213e;
-    cells[143] = 64'h13fffe10e3004fdc;
-    cells[144] = 64'h3e0b31cff5ff6311;
-    cells[145] = 64'h0cf300440dd0d033;
-    cells[146] = 64'hef02ee3f2dffdec0;
-    cells[147] = 64'h313f1ecc0030230f;
-    cells[148] = 64'h1fd01311fff3ff4e;
-    cells[149] = 64'h02c1f042f0dd00c1;
-    cells[150] = 64'h214ff012f00e2020;
-    cells[151] = 64'hf1de152cfe02dfb2;
-    cells[152] = 64'h02230fd123e101e0;
-    cells[153] = 64'hd00fdd0510f10e0e;
-    cells[154] = 64'h20cf103fffe01e30;
-    cells[155] = 64'h62341ffd000141e1;
-    cells[156] = 64'hd01fd2002232d2d1;
-    cells[157] = 64'he0d11e1006c0ef11;
-    cells[158] = 64'h21e230fe10100323;
-    cells[159] = 64'h223df2202c2e0120;
-    cells[160] = 64'hf1f01b300ff2eeb0;
-    cells[161] = 64'hdeef2fd001bacff1;
-    cells[162] = 64'h3121e0211d313e4f;
-    cells[163] = 64'h021ffe4f2135e1ef;
-    cells[164] = 64'h1fffeedf0ebfeee0;
-    cells[165] = 64'he0102df10242010d;
-    cells[166] = 64'hf000f02ff101f0ff;
-    cells[167] = 64'h2fcee300e0001ee1;
-    cells[168] = 64'h024f5ee112302f2f;
-    cells[169] = 64'hf1241e4f2fed0e1f;
-    cells[170] = 64'h2fc1d30ff1d1c1b2;
-    cells[171] = 64'hde3301d2031af090;
-    cells[172] = 64'h6c53011009ceb37f;
-    cells[173] = 64'hefa0bd6c4b71e57e;
-    cells[174] = 64'h021c7f11916f5e9e;
-    cells[175] = 64'h6cf0e293bf93f741;
-    cells[176] = 64'h9ee1cfbd6570d93f;
-    cells[177] = 64'hd47b2e70e47be9bf;
-    cells[178] = 64'h2d3ffc9eda2b90cd;
-    cells[179] = 64'hd4ce5de4d934ee61;
-    cells[180] = 64'hdf31d71f25e72cae;
-    cells[181] = 64'h6169deaef61f32df;
-    cells[182] = 64'hfd2e59c7d00c6a71;
-    cells[183] = 64'hc5a61710eefbb7ae;
-    cells[184] = 64'h721e92eb2df2c1bf;
-    cells[185] = 64'h7d1556310f4ef475;
-    cells[186] = 64'h0911021270272132;
-    cells[187] = 64'ha3fc9bf614bb1d9c;
-    cells[188] = 64'h460e3e6d030c2272;
-    cells[189] = 64'h2ce5402e32330cf1;
-    cells[190] = 64'h13fac492dedfefce;
-    cells[191] = 64'h056d3453f1c04533;
-    cells[192] = 64'hedf220c1f113d2d1;
-    cells[193] = 64'h2271f0f1aceef13d;
-    cells[194] = 64'h22e0ee3c3d1dc02f;
-    cells[195] = 64'he09d42f10f2001f2;
-    cells[196] = 64'h50401302ffb0462f;
-    cells[197] = 64'hcc12ee1e325cfb20;
-    cells[198] = 64'hd2df1f10f032fdf2;
-    cells[199] = 64'h101200103102f1f1;
-    cells[200] = 64'h220cde3e0e0e0d2f;
-    cells[201] = 64'h12e122e322d22101;
-    cells[202] = 64'hed0202200fced20e;
-    cells[203] = 64'h1131c030ee4e0e0f;
-    cells[204] = 64'h2fa23f9fe1e742b2;
-    cells[205] = 64'he220320122efe1f0;
-    cells[206] = 64'h3341f0e00e112f11;
-    cells[207] = 64'h245c05f10f0e211c;
-    cells[208] = 64'hd1f20e2021f2cdf0;
-    cells[209] = 64'hfcedf1c0c0fdf012;
-    cells[210] = 64'h212fe523f01e441e;
-    cells[211] = 64'h01f41d002204ffd0;
-    cells[212] = 64'h1eff3fef0201cb02;
-    cells[213] = 64'h3e11efff0cd1e001;
-    cells[214] = 64'h021f0e0f22e11fee;
-    cells[215] = 64'h00111011f223e221;
-    cells[216] = 64'h3f22d321f0d0f211;
-    cells[217] = 64'h0000013f01001ebe;
-    cells[218] = 64'h10dd21ef123efee1;
-    cells[219] = 64'he00210d1fdd00351;
-    cells[220] = 64'hb1ff2bff100fef00;
-    cells[221] = 64'hfee012e1301f12c0;
-    cells[222] = 64'h1f3b11e410113100;
-    cells[223] = 64'hf005003011c1d020;
-    cells[224] = 64'h10e3e210f001f2a2;
-    cells[225] = 64'h2f1b30c0206f0101;
-    cells[226] = 64'hd0403f2e10de0c4f;
-    cells[227] = 64'hb21f1ed3f7b40be0;
-    cells[228] = 64'h167ebbd0972c79a9;
-    cells[229] = 64'h1c572d5d00fe2ffd;
-    cells[230] = 64'h3bc52723ce0db202;
-    cells[231] = 64'hf34d0002f0396d1d;
-    cells[232] = 64'h95250f1d1f364efe;
-    cells[233] = 64'h5d9106d203d79644;
-    cells[234] = 64'hf00d1202f32141ad;
-    cells[235] = 64'hecf2eed10e20de31;
-    cells[236] = 64'h1c2fe22afeff0f30;
-    cells[237] = 64'h240e3dcff1302fd0;
-    cells[238] = 64'he00211c40f1ecf32;
-    cells[239] = 64'hc0e2e0500f0f142f;
-    cells[240] = 64'h22fefe3d022130cf;
-    cells[241] = 64'hf21ffc0f0042f00e;
-    cells[242] = 64'h305f11d011212ff0;
-    cells[243] = 64'h01de0c2311df1341;
-    cells[244] = 64'hdf06112ff1fff020;
-    cells[245] = 64'h3152e5f11d22f1e0;
-    cells[246] = 64'h00fd0ef122f22f30;
-    cells[247] = 64'h00e03e02e4ec1010;
-    cells[248] = 64'hb13fd9e20eb6fc10;
-    cells[249] = 64'h01d6cf31fe0c301c;
-    cells[250] = 64'hc23ddd02c1b21ffe;
-    cells[251] = 64'h4eedfce001f3cecf;
-    cells[252] = 64'h03b2dd7f0ccef1b1;
-    cells[253] = 64'h1b0f10203140df30;
-    cells[254] = 64'h420ddffdff10f290;
-    cells[255] = 64'h4b1e9220010ee010;
+    cells[0] = 128'h1e1f11ffce403d0f0311151201200ffc;
+    cells[1] = 128'hfbf0e1102c3041d50ff010eaff2a0e0f;
+    cells[2] = 128'hf102a10f239ff0061061db304043e201;
+    cells[3] = 128'h041f4f01d5010f29f3e1e234d1031112;
+    cells[4] = 128'he0fe101bf0effd2fdbde10cbcef1f3eb;
+    cells[5] = 128'h0e11fb113111eff020ddd2e12d51ce04;
+    cells[6] = 128'hd10f12012ef061ee1f50e01003fe0e12;
+    cells[7] = 128'h1f0fe1e0d0b01f30e2e04032e3df420b;
+    cells[8] = 128'h4e12f0234112d1ee1ef0f2de4f02d110;
+    cells[9] = 128'hf0f12ff20c2f30f3006011f2f01e0f03;
+    cells[10] = 128'h121ff0fdafe00f23f2f13e43cd0f12ed;
+    cells[11] = 128'h75019f1bbde0ed0c3fe2fccd17b061df;
+    cells[12] = 128'hcfa47e9991e6eee311def4259be4f190;
+    cells[13] = 128'hf940fc27325b315df0e16ceeec7fd111;
+    cells[14] = 128'h01c4e12109025501ff0e103b31d3fa41;
+    cells[15] = 128'hbf9f3eac154fd1e332efbd3e9fd501f5;
+    cells[16] = 128'h34402f37370e0e2100e34e267fced4fe;
+    cells[17] = 128'h422f931f19d230dbff614fdf511f1f00;
+    cells[18] = 128'ha3d54d2df0e3efbe19cc1ae004bf29f0;
+    cells[19] = 128'h4f0b7a293eee1b00d6d3a30a026317fc;
+    cells[20] = 128'hee3f0fb4deef7272d720461ea019f24b;
+    cells[21] = 128'hb9f026313eb1949fe99f5c431395e100;
+    cells[22] = 128'h2f032fefc7700d9af0f295bfb4f6f50e;
+    cells[23] = 128'hf4deb4b61d7220724f9005e3c0e9ad31;
+    cells[24] = 128'hbf3f01307b90a5262f2d7d4c6ebfeecd;
+    cells[25] = 128'h6017439e476332f35666434775036f13;
+    cells[26] = 128'h0af1df06d632343f462f30efc92b4ee7;
+    cells[27] = 128'hce1cad353cdefe2dd9cca10dbdf1f3c3;
+    cells[28] = 128'h733141fe0201e1ddffe12fef350f460a;
+    cells[29] = 128'he0030cd2d021fff215403f22ded9c2ff;
+    cells[30] = 128'hd1dfc140ea20f0100bc1df113c5441d3;
+    cells[31] = 128'h2200240945b1e50df2c0070a4116200c;
+    cells[32] = 128'h3301cfe0eedfd1f11e01d00f10e011f2;
+    cells[33] = 128'hd0ee5d0b61121de310eff323c1dfccef;
+    cells[34] = 128'hff0f25d0f21e5140f1ff2f013f22f10d;
+    cells[35] = 128'h2f01ddf2eb1110000ef11feb0e220201;
+    cells[36] = 128'h0fff2e1d1de00fcf2200e030d1fedd11;
+    cells[37] = 128'he123120105eee23310003e05715f3ffd;
+    cells[38] = 128'h0112f1051f22ef100e0000e0e0122301;
+    cells[39] = 128'h0e01023131401f00140220004112e211;
+    cells[40] = 128'hf00f23cd10222401014f1d133e4110fb;
+    cells[41] = 128'h1f001e0fa211ef00efe2f0ffc02f23ff;
+    cells[42] = 128'h211001213ebf1eeb0ef104ef121ee116;
+    cells[43] = 128'hf30fd3feeeb01107005c0d055ee001f2;
+    cells[44] = 128'h1e002df0e270213af293fd649fe7311c;
+    cells[45] = 128'h2e10200250300f091ee116f9011fd11f;
+    cells[46] = 128'h200f10243000de3fe131ee00efe1030d;
+    cells[47] = 128'h210f30ec01f200f013cf32121141f3dc;
+    cells[48] = 128'hf2100f1ff00f21f03efe1efc213fee22;
+    cells[49] = 128'h00e012202dff2f0edd321120d1e10102;
+    cells[50] = 128'h21fef21de1d02001ff10f503111010ee;
+    cells[51] = 128'hce110013133f1122300000ff12f0f31f;
+    cells[52] = 128'hf1113f131030e02f02015d00f0f00e01;
+    cells[53] = 128'h3ee10e1234f02ee112410fe1efbf0ffd;
+    cells[54] = 128'h1310231e1201040df1e1440303ef4f0d;
+    cells[55] = 128'he0f11110eef01e001adee00bef3112f4;
+    cells[56] = 128'h00102d1f2011f04f2040df01ee30d0e1;
+    cells[57] = 128'h221f13eee0e1f12d02e101f411ed3fee;
+    cells[58] = 128'hcfe1020210204fc11ec0e00d12d42120;
+    cells[59] = 128'h2ef1fc143020e0042e602ef0cfe2e02f;
+    cells[60] = 128'h0f0003df2f001220f1223d0d01102aff;
+    cells[61] = 128'h2110c32eaf120320120131f42dc33e00;
+    cells[62] = 128'h3f010e30f200cfcffbd014ef112fe5d3;
+    cells[63] = 128'he101f40222e10f000c20b2011f4d0ef2;
+    cells[64] = 128'he1fdf013cf11003e03f01a05f0d33000;
+    cells[65] = 128'h3e003d0b002f100efef044ff1111d31d;
+    cells[66] = 128'h100300f020fff2d02d1fe5ccf15acdfd;
+    cells[67] = 128'h34fd912c0bfddf1efe0e9bf9a0a2f011;
+    cells[68] = 128'hff0cdb206499eb20fbc2041b079fc112;
+    cells[69] = 128'h9f02a1dd5fb1603fe2411f0132ef1f3f;
+    cells[70] = 128'h4f0f06aff93152cc06e3ee39dc450f0e;
+    cells[71] = 128'h7d11f11e729ee2cd200e37f9703dbf0e;
+    cells[72] = 128'hbe15dd16e5230057f17bbbb690f95b11;
+    cells[73] = 128'ha4cde2209b510b3f3293b977dfe0340c;
+    cells[74] = 128'he111f10cf102bff22aef43eee3f0fb02;
+    cells[75] = 128'h2cfcfcff1d011ff1000f9e021022f7ff;
+    cells[76] = 128'h1e01e0f30fff103ee3fd3a02efcdc02d;
+    cells[77] = 128'he1f0640e0010defc0ff2432020c32e01;
+    cells[78] = 128'h2dee2a00235001c11000c4fdff20051e;
+    cells[79] = 128'hf221e0e2eedfff421e1f30e4f01bef21;
+    cells[80] = 128'he310140bfec0de12f0ef0e104f003cf0;
+    cells[81] = 128'h1f0edcb0ed00ddde120ecaf031deee1d;
+    cells[82] = 128'h2100e4f3e0e23312214244df00d21c00;
+    cells[83] = 128'hff023f4116eff1330bd11100cf1013e3;
+    cells[84] = 128'hf20eff1200f10ecfe0e0ee01204f10f1;
+    cells[85] = 128'h1fffd21f19d1421200303d1e0021ffff;
+    cells[86] = 128'hfff24ffd05feef5d10c0ff21e0f033ff;
+    cells[87] = 128'h00112e00f500c0ee00eedfd221201f11;
+    cells[88] = 128'hb13fd9e20eb6fc1001734f413133fd4e;
+    cells[89] = 128'h01d6cf31fe0c301c1d40dd30edd3ec1e;
+    cells[90] = 128'hc23ddd02c1b21ffefef1df321932def1;
+    cells[91] = 128'h4eedfce001f3cecf2247203039e5e022;
+    cells[92] = 128'h03b2dd7f0ccef1b19c0c313ca192ea21;
+    cells[93] = 128'h1b0f10203140df30f4f11e6e1cac03ff;
+    cells[94] = 128'h420ddffdff10f290112d0f121e216e21;
+    cells[95] = 128'h4b1e9220010ee0101c22dff1ccae025f;
+    cells[96] = 128'h073dd01392020e01efe2b43fe90be0e0;
+    cells[97] = 128'heb1e2f22deda1c1ff0b9f4a222d0db02;
+    cells[98] = 128'h09f52ed19cfbe00e5912ef0f2d04abf0;
+    cells[99] = 128'heee2dd1b910004f09e3e01111dcf350e;
+    cells[100] = 128'he42dbdf01f934c1d12e4cc5f1f6dafdf;
+    cells[101] = 128'h2bffbfd4dfef30f1eabb01eef903aaef;
+    cells[102] = 128'h26a0123f45299e4dfedeed10fcd3dc9f;
+    cells[103] = 128'h9c1faa1fb19a2f0e1edce1c1f390df3f;
+    cells[104] = 128'he313b9f39dc0dd100131093400ecc512;
+    cells[105] = 128'h3229afde40a3efeef2211c1feb0efb01;
+    cells[106] = 128'h51490bee1071eeb4efd5f443304ad57f;
+    cells[107] = 128'h1b4f910d2f2d1291dc91fd2e0f9de2fe;
+    cells[108] = 128'h30ecfdf311db6e4ec21ffdff0a1fc011;
+    cells[109] = 128'hfaed231fe211bcc131ddf10fddcfcc30;
+    cells[110] = 128'h19bf0ed0bdae0aff21d0010100ff099d;
+    cells[111] = 128'h1a10f1ce10d30fced9ece55d6113f0d2;
+    cells[112] = 128'h14d90d243010ef02facde410d0bea251;
+    cells[113] = 128'h1ade0df20ffde21191d01e0f1bb132f3;
+    cells[114] = 128'hf5f2030fd4ced3df1efefc0effc0d05d;
+    cells[115] = 128'h6ddb6ffd104d0ce0ce9ff2dfe173000e;
+    cells[116] = 128'h1ff719c2ed7c0d1d36dc09e01a552f0e;
+    cells[117] = 128'hbd3491df9c9eef200559e302a13e0fd0;
+    cells[118] = 128'h01e0e03c01d0fd0f0e022ffe0bc20c0f;
+    cells[119] = 128'h7cbebde31010ea70f464e3ed2d1e9d7f;
+    cells[120] = 128'h0301d1bfb430de501032d4d32991f21f;
+    cells[121] = 128'hd121edabb03e0fef5930bef111f6fde1;
+    cells[122] = 128'h2e01de00034f0f0005c20dffd09cc934;
+    cells[123] = 128'h1edf1e42e21501ee0ad0c2ce3a9dbabf;
+    cells[124] = 128'he20ed2c31391ab45014e53d0fa15d7cf;
+    cells[125] = 128'h3a01c22e1d6e53dfe4cf2e1f33c24f3d;
+    cells[126] = 128'h04cf3dd31da093cf0eec1001fc42d411;
+    cells[127] = 128'h2522e3bb71b1a61e1f7edae3ce257b90;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -5852,270 +6790,142 @@ module \lmu_kws361_eighth.memory_weights4.bank11 (read__addr, data);
 endmodule
 
 module \lmu_kws361_eighth.memory_weights4.bank12 (read__addr, data);
-  wire [7:0] address;
-  output [63:0] data;
-  wire [63:0] data;
-  input [7:0] read__addr;
-  wire [7:0] read__addr;
-  wire [63:0] read__data;
-  reg [63:0] cells [255:0];
+  wire [6:0] address;
+  output [127:0] data;
+  wire [127:0] data;
+  input [6:0] read__addr;
+  wire [6:0] read__addr;
+  wire [127:0] read__data;
+  reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 64'h073dd01392020e01;
-    cells[1] = 64'heb1e2f22deda1c1f;
-    cells[2] = 64'h09f52ed19cfbe00e;
-    cells[3] = 64'heee2dd1b910004f0;
-    cells[4] = 64'he42dbdf01f934c1d;
-    cells[5] = 64'h2bffbfd4dfef30f1;
-    cells[6] = 64'h26a0123f45299e4d;
-    cells[7] = 64'h9c1faa1fb19a2f0e;
-    cells[8] = 64'he313b9f39dc0dd10;
-    cells[9] = 64'h3229afde40a3efee;
-    cells[10] = 64'h51490bee1071eeb4;
-    cells[11] = 64'h1b4f910d2f2d1291;
-    cells[12] = 64'h30ecfdf311db6e4e;
-    cells[13] = 64'hfaed231fe211bcc1;
-    cells[14] = 64'h19bf0ed0bdae0aff;
-    cells[15] = 64'h1a10f1ce10d30fce;
-    cells[16] = 64'h14d90d243010ef02;
-    cells[17] = 64'h1ade0df20ffde211;
-    cells[18] = 64'hf5f2030fd4ced3df;
-    cells[19] = 64'h6ddb6ffd104d0ce0;
-    cells[20] = 64'h1ff719c2ed7c0d1d;
-    cells[21] = 64'hbd3491df9c9eef20;
-    cells[22] = 64'h01e0e03c01d0fd0f;
-    cells[23] = 64'h7cbebde31010ea70;
-    cells[24] = 64'h0301d1bfb430de50;
-    cells[25] = 64'hd121edabb03e0fef;
-    cells[26] = 64'h2e01de00034f0f00;
-    cells[27] = 64'h1edf1e42e21501ee;
-    cells[28] = 64'he20ed2c31391ab45;
-    cells[29] = 64'h3a01c22e1d6e53df;
-    cells[30] = 64'h04cf3dd31da093cf;
-    cells[31] = 64'h2522e3bb71b1a61e;
-    cells[32] = 64'h9b009c1fe0beff3e;
-    cells[33] = 64'h903d9d20efbece21;
-    cells[34] = 64'hde212dc3004c2c10;
-    cells[35] = 64'h21fb1bef23eee390;
-    cells[36] = 64'hfaedb0413d1e10de;
-    cells[37] = 64'h0c1f2ecff121eff0;
-    cells[38] = 64'he5a13141e5d3fb3d;
-    cells[39] = 64'h3aceafad5fe5effc;
-    cells[40] = 64'hdeebf12fff310031;
-    cells[41] = 64'h00ded92de2a2fe90;
-    cells[42] = 64'hf2afac0e14b0c0dd;
-    cells[43] = 64'h01050122ee3f3c1e;
-    cells[44] = 64'hf21fd071f5ce5311;
-    cells[45] = 64'hb4caee3c1366ca92;
-    cells[46] = 64'hd12f0b1fb2e510f2;
-    cells[47] = 64'he2eef44f929fe4ff;
-    cells[48] = 64'h0f3bca1021e1cdbe;
-    cells[49] = 64'h300dd1113e51e1f2;
-    cells[50] = 64'hf300bbf1ee0ce330;
-    cells[51] = 64'h1df5c0f01fe03301;
-    cells[52] = 64'h03ffcf1d5f9f410f;
-    cells[53] = 64'hbe42fddde1b51fe1;
-    cells[54] = 64'h50fef2b130410f3b;
-    cells[55] = 64'he129fbad1ff19de2;
-    cells[56] = 64'h42c1331fd2ffcdb0;
-    cells[57] = 64'h77c3211d7d7c22f0;
-    cells[58] = 64'h3e4d2bfa035fecd1;
-    cells[59] = 64'hd9c5131d41193c0a;
-    cells[60] = 64'he9cccd2f11d06fdf;
-    cells[61] = 64'hf1e2320020df7011;
-    cells[62] = 64'h4a2d2fcbf3f11cb0;
-    cells[63] = 64'hd3bb221bd3bef0ff;
-    cells[64] = 64'h42ee21cec1afdf1f;
-    cells[65] = 64'h1737bd9d09a000f2;
-    cells[66] = 64'he4090df0fe013cef;
-    cells[67] = 64'h2131c7511c2d100f;
-    cells[68] = 64'heffed500ce9e40fd;
-    cells[69] = 64'he43db0c070ebf3d3;
-    cells[70] = 64'hf2129c31b0a0f021;
-    cells[71] = 64'hcd04cd0e2000f110;
-    cells[72] = 64'h04cc251ebefddf40;
-    cells[73] = 64'h0213a3ec2c22e40f;
-    cells[74] = 64'ha1ac571f1373026f;
-    cells[75] = 64'he2f1035ffd2cde3e;
-    cells[76] = 64'h9cf2ee4ee9e03f1e;
-    cells[77] = 64'h24b1310251c1e43b;
-    cells[78] = 64'hfa09123b5ec1d0cf;
-    cells[79] = 64'hffd1efbc0ecfd0d2;
-    cells[80] = 64'h212fdeafe4955c2d;
-    cells[81] = 64'h0fffdf3f5b4a109c;
-    cells[82] = 64'hb104ac50103fee00;
-    cells[83] = 64'h401a4d450f7f0ee0;
-    cells[84] = 64'h012e1f5100b53e02;
-    cells[85] = 64'hcd35fffd9a213002;
-    cells[86] = 64'hf009ef5d40129a42;
-    cells[87] = 64'h0c003d2cb340dde0;
-    cells[88] = 64'hddc0022ee24e5f1e;
-    cells[89] = 64'hd0edfb7fb7022fb1;
-    cells[90] = 64'h011111b21f02de41;
-    cells[91] = 64'h1fe95ed1733eeffd;
-    cells[92] = 64'h0e3f91b51190cb20;
-    cells[93] = 64'h0ffd12b220e01e4f;
-    cells[94] = 64'h9ad5eccee09f10f0;
-    cells[95] = 64'h1df93e9f33925a4d;
-    cells[96] = 64'h40a93de24f7dd20c;
-    cells[97] = 64'h99bc0a12f391adff;
-    cells[98] = 64'hf5db3924133e3fd2;
-    cells[99] = 64'hef27b4113d20f23d;
-    cells[100] = 64'hdfd61c12ace063e1;
-    cells[101] = 64'h11fe2fbcb3df419f;
-    cells[102] = 64'hf2feed2e0219b1f1;
-    cells[103] = 64'h07dc2f5d7e3ceef1;
-    cells[104] = 64'h31f2caf5f2912950;
-    cells[105] = 64'hef3bc0f5cf0f2d21;
-    cells[106] = 64'hf1ddf1e50c211e2d;
-    cells[107] = 64'hf32131fe0e40de01;
-    cells[108] = 64'h53f91e3ec310ed1e;
-    cells[109] = 64'h1fe09211aff712f3;
-    cells[110] = 64'h502dec23d4b0efe0;
-    cells[111] = 64'h61f21e923e14fb2d;
-    cells[112] = 64'hf1fb3e14f1b0b0f4;
-    cells[113] = 64'hfc109d03e23edc22;
-    cells[114] = 64'hd9edf1f0cecb2ede;
-    cells[115] = 64'h1cdc00111ecefc04;
-    cells[116] = 64'hdfd0a121e1ee0520;
-    cells[117] = 64'h47fb2eef7331f51e;
-    cells[118] = 64'hc92f1001de0ff09e;
-    cells[119] = 64'h1319f9f1d03afa2e;
-    cells[120] = 64'hedc32f131ef01f1e;
-    cells[121] = 64'h46ff122140e12301;
-    cells[122] = 64'h2e30eeffcfeff302;
-    cells[123] = 64'hfdd11df1021eecf0;
-    cells[124] = 64'hf3fef5011110ec00;
-    cells[125] = 64'hf0f3f0fdeff302e0;
-    cells[126] = 64'h1d0d1d2200ef2400;
-    cells[127] = 64'hf0ededcd2be000c1;
-    cells[128] = 64'h203102f2255f120f;
-    cells[129] = 64'h3df4f13f031aff10;
-    cells[130] = 64'hd2de0f1f3dcff2e1;
-    cells[131] = 64'hff1000d3ff033300;
-    cells[132] = 64'h3ef2d5efe10eec21;
-    cells[133] = 64'h15fc0f3e3ffe00c0;
-    cells[134] = 64'he2fd2072f14de12f;
-    cells[135] = 64'h2f10e1d1f23d711f;
-    cells[136] = 64'hee34f29c22c71e22;
-    cells[137] = 64'h11df1242de0ff301;
-    cells[138] = 64'h1000ec400f0920f0;
-    cells[139] = 64'he1433eec1f00ee10;
-    cells[140] = 64'h33de25f3ef33f00f;
-    cells[141] = 64'hfdd0dd000f0effdf;
-    cells[142] = 64'h050c31e320ffbf21;
-    cells[143] = 64'h0e24f3f1d0001232;
-    cells[144] = 64'h20efef1d02df00bf;
-    cells[145] = 64'h163f2f0201feff20;
-    cells[146] = 64'hea4701e2ef20fd00;
-    cells[147] = 64'hfabfd23b0fe213c0;
-    cells[148] = 64'hcb1fbd00a0b000ec;
-    cells[149] = 64'hef111d2f1d1f1dd1;
-    cells[150] = 64'h13ef21c313104d42;
-    cells[151] = 64'h11f1c10c00f203fe;
-    cells[152] = 64'h2f202d2d2ff0f3cf;
-    cells[153] = 64'h0ffff2f221fd3d50;
-    cells[154] = 64'h04f2c301fff0fe10;
-    cells[155] = 64'h29a5e270fd0dd6e9;
-    cells[156] = 64'ha77dddd172dc3003;
-    cells[157] = 64'he1f31eefd0957ef5;
-    cells[158] = 64'h19ed550e3902c20a;
-    cells[159] = 64'hd67cbcd1ee2ed24f;
-    cells[160] = 64'h00a1e432c1d37b22;
-    cells[161] = 64'hdb92624f403d14a1;
-    cells[162] = 64'hf4b120c25f700e3a;
-    cells[163] = 64'h9c11dd01d129ffc0;
-    cells[164] = 64'h664dc01104d7dff2;
-    cells[165] = 64'hf114450c3b02f52f;
-    cells[166] = 64'h6a39fddccf49f5d0;
-    cells[167] = 64'h57e9c2b505cf0b72;
-    cells[168] = 64'h933776326e04274d;
-    cells[169] = 64'h432677417154577f;
-    cells[170] = 64'hf52902c26fd5a0f6;
-    cells[171] = 64'hefcdbbf34cb91ee4;
-    cells[172] = 64'h0fc1391ed272231f;
-    cells[173] = 64'hdfdfb2c12fd7ee22;
-    cells[174] = 64'h013727eb4b6c3013;
-    cells[175] = 64'h52347e43c350461d;
-    cells[176] = 64'h0e012f510011f230;
-    cells[177] = 64'hee1def0032000e31;
-    cells[178] = 64'h1fef2200f0f171f1;
-    cells[179] = 64'hf0e010121ee411ff;
-    cells[180] = 64'h035fe0ddf02eed40;
-    cells[181] = 64'heb3016fe002250f0;
-    cells[182] = 64'h0bd11f132010e4c1;
-    cells[183] = 64'h24011131e2f20210;
-    cells[184] = 64'hfe23f2e02d1061f0;
-    cells[185] = 64'he1122eece11120df;
-    cells[186] = 64'h13fff22412e2dc60;
-    cells[187] = 64'hfd32f4e33c010200;
-    cells[188] = 64'hee127deaf02022af;
-    cells[189] = 64'h34ec1e4ee2f1fd50;
-    cells[190] = 64'h2f0ff1301c3ddff0;
-    cells[191] = 64'h0400dd1f3de251fe;
-    cells[192] = 64'he1f30de11de17ff0;
-    cells[193] = 64'h200f01d4100ffc20;
-    cells[194] = 64'h0231ef0ff030f3f0;
-    cells[195] = 64'hedf10e0d212f40ff;
-    cells[196] = 64'h1ff111020df0ff30;
-    cells[197] = 64'h3f013f01100dfdfe;
-    cells[198] = 64'hf2e4f31e0df41200;
-    cells[199] = 64'he01e0f111dfe02ff;
-    cells[200] = 64'h3e0f3fd011feed10;
-    cells[201] = 64'h120fc60000050001;
-    cells[202] = 64'he04def0ef2eff3cf;
-    cells[203] = 64'h2f014dff1f2e1df1;
-    cells[204] = 64'hefd2f140f1e111ee;
-    cells[205] = 64'h6023f301201fef21;
-    cells[206] = 64'he2400fe0111cdf01;
-    cells[207] = 64'hd2d3f21f10132f00;
-    cells[208] = 64'h1ed2f101f0f601f0;
-    cells[209] = 64'hef1e2d004200f0f2;
-    cells[210] = 64'h03fe2efe101d1f1e;
-    cells[211] = 64'he00fddbf9b1c20f2;
-    cells[212] = 64'ha13a13502223d9de;
-    cells[213] = 64'hf01f2f40344074dd;
-    cells[214] = 64'h34f3f01b01fa0231;
-    cells[215] = 64'h327b3d3e1231a1d0;
-    cells[216] = 64'hfee13bf75d2026dd;
-    cells[217] = 64'h4d9490e00bed095f;
-    cells[218] = 64'hfe23ddf2cde22efd;
-    cells[219] = 64'he2fb3d014f4dbfc0;
-    cells[220] = 64'h21def00e1322fe41;
-    cells[221] = 64'h1e14d10fe0e03220;
-    cells[222] = 64'h021d3cf1f00ffedf;
-    cells[223] = 64'h00e1f3f0200ffc20;
-    cells[224] = 64'hbf21b30ff1f1141f;
-    cells[225] = 64'hefc00e1e1f013012;
-    cells[226] = 64'h422014ef41d00f01;
-    cells[227] = 64'hdf22ff0111fc110f;
-    cells[228] = 64'h10900d05d1510ef0;
-    cells[229] = 64'h302023e010f50e21;
-    cells[230] = 64'hc352f10c00eee5f0;
-    cells[231] = 64'h1ecb0af20f2ef102;
-    cells[232] = 64'h503c0e11f2010240;
-    cells[233] = 64'hc410bde31262c235;
-    cells[234] = 64'h0ff22d1331043e5a;
-    cells[235] = 64'hc6d1aceffef20134;
-    cells[236] = 64'h5613904702f2fbf5;
-    cells[237] = 64'h3f2bbc011000e2ea;
-    cells[238] = 64'h521fb516c439e1ed;
-    cells[239] = 64'hfa05323ff307ebdf;
-    cells[240] = 64'h30d020e42fde0e54;
-    cells[241] = 64'hf4bd32f04f643c4f;
-    cells[242] = 64'h1af42c3fc2171f2f;
-    cells[243] = 64'hd02b2e4110233ded;
-    cells[244] = 64'h50dec2056fc1ca24;
-    cells[245] = 64'hdd0bbe3236e4c0fe;
-    cells[246] = 64'hf23ec9f202e11243;
-    cells[247] = 64'hfddfe0fec41c133e;
-    cells[248] = 64'h4f00eedfef2c1e45;
-    cells[249] = 64'h4f01f92a0dc0cc16;
-    cells[250] = 64'hff200740fff12613;
-    cells[251] = 64'h21dabcef1ee3b124;
-    cells[252] = 64'hc0dc573a11fbee02;
-    cells[253] = 64'hedcdfef2104c922b;
-    cells[254] = 64'h40512eee96ccd3f1;
-    cells[255] = 64'h2f2cec100eeec074;
+    cells[0] = 128'h9b009c1fe0beff3e004919dfce101cff;
+    cells[1] = 128'h903d9d20efbece21447a1bf0cdde6c00;
+    cells[2] = 128'hde212dc3004c2c10ffcdf3feeeffcde0;
+    cells[3] = 128'h21fb1bef23eee390f110bded12101b01;
+    cells[4] = 128'hfaedb0413d1e10dee02dfed1fdaf0401;
+    cells[5] = 128'h0c1f2ecff121eff0eed0e261ea23d4c2;
+    cells[6] = 128'he5a13141e5d3fb3dc41ff1af3bd32d9f;
+    cells[7] = 128'h3aceafad5fe5effc92152c02f221fad2;
+    cells[8] = 128'hdeebf12fff310031f140df23d2c342ec;
+    cells[9] = 128'h00ded92de2a2fe90c39bd4c52dd129c2;
+    cells[10] = 128'hf2afac0e14b0c0dd09baeeb4ffb1beb0;
+    cells[11] = 128'h01050122ee3f3c1ed342de3b43c4d14c;
+    cells[12] = 128'hf21fd071f5ce531191ccec497fbc0fd0;
+    cells[13] = 128'hb4caee3c1366ca92d13cd1fcae90eb20;
+    cells[14] = 128'hd12f0b1fb2e510f2cdf1f10221fede0d;
+    cells[15] = 128'he2eef44f929fe4ffafeddee0195ddf01;
+    cells[16] = 128'h0f3bca1021e1cdbe0d0df5eefe92f92c;
+    cells[17] = 128'h300dd1113e51e1f20b90131ef602f9e1;
+    cells[18] = 128'hf300bbf1ee0ce330250ff9050f324340;
+    cells[19] = 128'h1df5c0f01fe03301eee0effe12e23491;
+    cells[20] = 128'h03ffcf1d5f9f410f10f2d10c042d0eed;
+    cells[21] = 128'hbe42fddde1b51fe1f3b33002e4e002fd;
+    cells[22] = 128'h50fef2b130410f3beb11b30c1dccef9e;
+    cells[23] = 128'he129fbad1ff19de2f0bbf42fd2d1b13f;
+    cells[24] = 128'h42c1331fd2ffcdb00ffcd104fd91ebff;
+    cells[25] = 128'h77c3211d7d7c22f0eb043c2ffdfadf71;
+    cells[26] = 128'h3e4d2bfa035fecd1fd91c1db012e11ff;
+    cells[27] = 128'hd9c5131d41193c0a3b11c211de01fab1;
+    cells[28] = 128'he9cccd2f11d06fdfcdff233023c252e1;
+    cells[29] = 128'hf1e2320020df7011b2fa1e4066d1d7d1;
+    cells[30] = 128'h4a2d2fcbf3f11cb00e92d1be522fdd31;
+    cells[31] = 128'hd3bb221bd3bef0ffff1133a0220d00d1;
+    cells[32] = 128'h42ee21cec1afdf1f0bdd3dde0ff003d2;
+    cells[33] = 128'h1737bd9d09a000f2ee7c933dcd1f3ef1;
+    cells[34] = 128'he4090df0fe013cefb4c3101f0e729d4f;
+    cells[35] = 128'h2131c7511c2d100fecdbd1219aebe4e2;
+    cells[36] = 128'heffed500ce9e40fde1d4abf109efe2e4;
+    cells[37] = 128'he43db0c070ebf3d31ce9ec2cfec10f2f;
+    cells[38] = 128'hf2129c31b0a0f021c0923cef0a100501;
+    cells[39] = 128'hcd04cd0e2000f110ffdcdf1cd120f2bf;
+    cells[40] = 128'h04cc251ebefddf40ead0fefeab0492e2;
+    cells[41] = 128'h0213a3ec2c22e40f2f000b20ff091020;
+    cells[42] = 128'ha1ac571f1373026fd0bfd1023ef9f6f0;
+    cells[43] = 128'he2f1035ffd2cde3e12f0f20eeab04f32;
+    cells[44] = 128'h9cf2ee4ee9e03f1eef46392310f2eff3;
+    cells[45] = 128'h24b1310251c1e43bcf11ba0e2212cf22;
+    cells[46] = 128'hfa09123b5ec1d0cff3f4dc1df3e22eef;
+    cells[47] = 128'hffd1efbc0ecfd0d2cc420e414c21fdfe;
+    cells[48] = 128'h212fdeafe4955c2d0c6e0efd1d62e20f;
+    cells[49] = 128'h0fffdf3f5b4a109c61173de12ed66221;
+    cells[50] = 128'hb104ac50103fee001fc43ea049402920;
+    cells[51] = 128'h401a4d450f7f0ee00e9ce4dd1f1999f0;
+    cells[52] = 128'h012e1f5100b53e02b371111f70f01f4c;
+    cells[53] = 128'hcd35fffd9a213002fd342f10024201df;
+    cells[54] = 128'hf009ef5d40129a421f11c100de3eddfe;
+    cells[55] = 128'h0c003d2cb340dde002e01f012433dadd;
+    cells[56] = 128'hddc0022ee24e5f1e2f3b0fef2f0feecf;
+    cells[57] = 128'hd0edfb7fb7022fb12100ef00e3d34cee;
+    cells[58] = 128'h011111b21f02de4161fdd2d11002cec0;
+    cells[59] = 128'h1fe95ed1733eeffd55322de1ef2b5d51;
+    cells[60] = 128'h0e3f91b51190cb201d12b41f1efb31c1;
+    cells[61] = 128'h0ffd12b220e01e4f0b1e5f92b21509ff;
+    cells[62] = 128'h9ad5eccee09f10f0e7dd0fe307f5253f;
+    cells[63] = 128'h1df93e9f33925a4da1de130b2ab99903;
+    cells[64] = 128'h40a93de24f7dd20ce5ec0d9fdd39b27c;
+    cells[65] = 128'h99bc0a12f391adfffd0b10ad9f331dce;
+    cells[66] = 128'hf5db3924133e3fd24cdfefe00f3e1dd1;
+    cells[67] = 128'hef27b4113d20f23d1ee30ee3dd312e52;
+    cells[68] = 128'hdfd61c12ace063e1019ef66f11c033ee;
+    cells[69] = 128'h11fe2fbcb3df419fd29602ed0001ef10;
+    cells[70] = 128'hf2feed2e0219b1f14feae1afdbef9bfe;
+    cells[71] = 128'h07dc2f5d7e3ceef13d601ff1d5e1bf5e;
+    cells[72] = 128'h31f2caf5f2912950c023c62b7e9bf300;
+    cells[73] = 128'hef3bc0f5cf0f2d21032de33d2ebe0ce2;
+    cells[74] = 128'hf1ddf1e50c211e2dee30defde2f9cdf0;
+    cells[75] = 128'hf32131fe0e40de0106250dd0b23bdaf2;
+    cells[76] = 128'h53f91e3ec310ed1e02d31e0150cee7ff;
+    cells[77] = 128'h1fe09211aff712f3bc11e501f3d15fee;
+    cells[78] = 128'h502dec23d4b0efe0f3d004ff2ec039f2;
+    cells[79] = 128'h61f21e923e14fb2d0104f23df02ad2fd;
+    cells[80] = 128'hf1fb3e14f1b0b0f45bf0f10daa0ede1f;
+    cells[81] = 128'hfc109d03e23edc22502e30efdc1fff00;
+    cells[82] = 128'hd9edf1f0cecb2edef5fd0de1b1d1fa34;
+    cells[83] = 128'h1cdc00111ecefc043411ede0eefdb21f;
+    cells[84] = 128'hdfd0a121e1ee0520d4ece10e43923f01;
+    cells[85] = 128'h47fb2eef7331f51eefedf5cff0ecd200;
+    cells[86] = 128'hc92f1001de0ff09ec3210d300e0f1d53;
+    cells[87] = 128'h1319f9f1d03afa2ee1193112e0be2cef;
+    cells[88] = 128'hedc32f131ef01f1e01100e0e0221d21f;
+    cells[89] = 128'h46ff122140e12301fc13e21d2effee12;
+    cells[90] = 128'h2e30eeffcfeff30203ef01220e1e2021;
+    cells[91] = 128'hfdd11df1021eecf0f2ff3c2102ef201f;
+    cells[92] = 128'hf3fef5011110ec001d14f32d0ed1f1d1;
+    cells[93] = 128'hf0f3f0fdeff302e020dfe1d1e334e1f2;
+    cells[94] = 128'h1d0d1d2200ef2400d34f1d0f212e213e;
+    cells[95] = 128'hf0ededcd2be000c113fffe10e3004fdc;
+    cells[96] = 128'h203102f2255f120f3e0b31cff5ff6311;
+    cells[97] = 128'h3df4f13f031aff100cf300440dd0d033;
+    cells[98] = 128'hd2de0f1f3dcff2e1ef02ee3f2dffdec0;
+    cells[99] = 128'hff1000d3ff033300313f1ecc0030230f;
+    cells[100] = 128'h3ef2d5efe10eec211fd01311fff3ff4e;
+    cells[101] = 128'h15fc0f3e3ffe00c002c1f042f0dd00c1;
+    cells[102] = 128'he2fd2072f14de12f214ff012f00e2020;
+    cells[103] = 128'h2f10e1d1f23d711ff1de152cfe02dfb2;
+    cells[104] = 128'hee34f29c22c71e2202230fd123e101e0;
+    cells[105] = 128'h11df1242de0ff301d00fdd0510f10e0e;
+    cells[106] = 128'h1000ec400f0920f020cf103fffe01e30;
+    cells[107] = 128'he1433eec1f00ee1062341ffd000141e1;
+    cells[108] = 128'h33de25f3ef33f00fd01fd2002232d2d1;
+    cells[109] = 128'hfdd0dd000f0effdfe0d11e1006c0ef11;
+    cells[110] = 128'h050c31e320ffbf2121e230fe10100323;
+    cells[111] = 128'h0e24f3f1d0001232223df2202c2e0120;
+    cells[112] = 128'h20efef1d02df00bff1f01b300ff2eeb0;
+    cells[113] = 128'h163f2f0201feff20deef2fd001bacff1;
+    cells[114] = 128'hea4701e2ef20fd003121e0211d313e4f;
+    cells[115] = 128'hfabfd23b0fe213c0021ffe4f2135e1ef;
+    cells[116] = 128'hcb1fbd00a0b000ec1fffeedf0ebfeee0;
+    cells[117] = 128'hef111d2f1d1f1dd1e0102df10242010d;
+    cells[118] = 128'h13ef21c313104d42f000f02ff101f0ff;
+    cells[119] = 128'h11f1c10c00f203fe2fcee300e0001ee1;
+    cells[120] = 128'h2f202d2d2ff0f3cf024f5ee112302f2f;
+    cells[121] = 128'h0ffff2f221fd3d50f1241e4f2fed0e1f;
+    cells[122] = 128'h04f2c301fff0fe102fc1d30ff1d1c1b2;
+    cells[123] = 128'h29a5e270fd0dd6e9de3301d2031af090;
+    cells[124] = 128'ha77dddd172dc30036c53011009ceb37f;
+    cells[125] = 128'he1f31eefd0957ef5efa0bd6c4b71e57e;
+    cells[126] = 128'h19ed550e3902c20a021c7f11916f5e9e;
+    cells[127] = 128'hd67cbcd1ee2ed24f6cf0e293bf93f741;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -6123,270 +6933,142 @@ module \lmu_kws361_eighth.memory_weights4.bank12 (read__addr, data);
 endmodule
 
 module \lmu_kws361_eighth.memory_weights4.bank13 (read__addr, data);
-  wire [7:0] address;
-  output [63:0] data;
-  wire [63:0] data;
-  input [7:0] read__addr;
-  wire [7:0] read__addr;
-  wire [63:0] read__data;
-  reg [63:0] cells [255:0];
+  wire [6:0] address;
+  output [127:0] data;
+  wire [127:0] data;
+  input [6:0] read__addr;
+  wire [6:0] read__addr;
+  wire [127:0] read__data;
+  reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 64'h4e4c202340ecd142;
-    cells[1] = 64'hfffbba01f20ee4ec;
-    cells[2] = 64'h4ff065131e030ec1;
-    cells[3] = 64'h22ba3e0e5fcf0175;
-    cells[4] = 64'h4f9f4f22c1fdbf3d;
-    cells[5] = 64'hab3ff071e4e3f4f0;
-    cells[6] = 64'h0d0014ef010bb39f;
-    cells[7] = 64'hf0d23d3ee3f4dc5f;
-    cells[8] = 64'hc11c16e3de0d0427;
-    cells[9] = 64'h20aec0dc1630df0a;
-    cells[10] = 64'he4b9702010110253;
-    cells[11] = 64'hdf1f1027517103f0;
-    cells[12] = 64'h3d3dfef7210bb001;
-    cells[13] = 64'hfe4a1e1d0392457e;
-    cells[14] = 64'h2c2021c179f23fe5;
-    cells[15] = 64'hfd3042dff450654f;
-    cells[16] = 64'h11aad11e5300016c;
-    cells[17] = 64'h53e013fe3cc11165;
-    cells[18] = 64'hf5e9b1df6e0e2332;
-    cells[19] = 64'h30df5f541ff3ddee;
-    cells[20] = 64'h0353e30115ee5443;
-    cells[21] = 64'h5d004f0fecbef063;
-    cells[22] = 64'hadf9ad5320c41303;
-    cells[23] = 64'he15a2a110f52fb1f;
-    cells[24] = 64'h5f9ecefec4efa30d;
-    cells[25] = 64'h00edfadc132105c3;
-    cells[26] = 64'h2120f0134ec24107;
-    cells[27] = 64'h5efb0d0210dfcd0f;
-    cells[28] = 64'h200ce2dd313b20dc;
-    cells[29] = 64'hfea5b91071244b7c;
-    cells[30] = 64'hc021e23b0510bfd6;
-    cells[31] = 64'h230930fe2cf31150;
-    cells[32] = 64'h2f04ea32b72cf07e;
-    cells[33] = 64'h00ea63e01fe1df00;
-    cells[34] = 64'h0ed911045b42fde3;
-    cells[35] = 64'h103dfe2c26ffc1dc;
-    cells[36] = 64'h1e0b22ec1004fd1b;
-    cells[37] = 64'h43412101a4cfd420;
-    cells[38] = 64'h692f051f35311fe0;
-    cells[39] = 64'h5121d24033b6dd37;
-    cells[40] = 64'h0334411d96c1ef6f;
-    cells[41] = 64'hc1cb3ed0de60c2f0;
-    cells[42] = 64'h20f944be7cff2412;
-    cells[43] = 64'h2e3f01e1ff2c2f17;
-    cells[44] = 64'hece003f42f7df1b2;
-    cells[45] = 64'he3bcffeead340f03;
-    cells[46] = 64'h20ed2f3b37f01261;
-    cells[47] = 64'h15c4dcf37f34fb23;
-    cells[48] = 64'h3c533e2d94fea0e1;
-    cells[49] = 64'he4ef16f09cfe0131;
-    cells[50] = 64'hdbcf23c3ee5e252f;
-    cells[51] = 64'ha45e00ff21f33060;
-    cells[52] = 64'hfba036031cdbe364;
-    cells[53] = 64'h020d74f49cf9b204;
-    cells[54] = 64'h1423f01cf4c0123d;
-    cells[55] = 64'hfe410b2c070d0e3d;
-    cells[56] = 64'heaa146e2df402220;
-    cells[57] = 64'h107f3344f2b0030e;
-    cells[58] = 64'h4d2fe00a40022d01;
-    cells[59] = 64'h103e42f502df2e3c;
-    cells[60] = 64'h010febeff13cc000;
-    cells[61] = 64'hd6cf20ff4e552b51;
-    cells[62] = 64'hf41f11a0f12d7e6c;
-    cells[63] = 64'h243001d29229b130;
-    cells[64] = 64'h1f0dee0d01dc3219;
-    cells[65] = 64'h6b0fd2f23d0dfa7f;
-    cells[66] = 64'h1140ffd5fd5310e1;
-    cells[67] = 64'hdecb5f0edf33104c;
-    cells[68] = 64'h20d43dfec2113d70;
-    cells[69] = 64'hd4ff9cdfd0cfe203;
-    cells[70] = 64'hf121ddf0ffc11313;
-    cells[71] = 64'h5bbf2304122ce1f1;
-    cells[72] = 64'h62dfe306efedf0f0;
-    cells[73] = 64'h306cfe01cfdfb5ed;
-    cells[74] = 64'h1305da2ef104ff23;
-    cells[75] = 64'hef4d241f63f4516c;
-    cells[76] = 64'hbfbf146fe0101321;
-    cells[77] = 64'hb014cb2e44642121;
-    cells[78] = 64'hd139145f30d40232;
-    cells[79] = 64'hf210d31031fe1e53;
-    cells[80] = 64'hb240d3e5156d1223;
-    cells[81] = 64'h0109efd0ee1e1744;
-    cells[82] = 64'h13ff1df103f53b1f;
-    cells[83] = 64'hdc475e20b0141023;
-    cells[84] = 64'hf16f021643f2450a;
-    cells[85] = 64'h6f324613d3fedd07;
-    cells[86] = 64'h4efffce422042f3b;
-    cells[87] = 64'h12dd51acee3dfe5d;
-    cells[88] = 64'h31cbedce02f4f25c;
-    cells[89] = 64'hd2f42e0f0d242c37;
-    cells[90] = 64'he76e4f322ae70e14;
-    cells[91] = 64'h2f02b521e2fc0015;
-    cells[92] = 64'hb02a0c220402f401;
-    cells[93] = 64'hef0f155b41cf1472;
-    cells[94] = 64'hc2df0d024102d143;
-    cells[95] = 64'h3fcee00c2dcf0172;
-    cells[96] = 64'he10252efa051fb5e;
-    cells[97] = 64'h2f1e01f5e0e01166;
-    cells[98] = 64'hff6f21f53a2302b4;
-    cells[99] = 64'h02ef6c2c5ed1eb55;
-    cells[100] = 64'hddd26550f2621102;
-    cells[101] = 64'he33ef091002e714c;
-    cells[102] = 64'h0a96e01fee20006e;
-    cells[103] = 64'h4d1000c0132150ed;
-    cells[104] = 64'heecb00dd0000befe;
-    cells[105] = 64'hfeae001df02f31f1;
-    cells[106] = 64'h0ede2f92d0efd02d;
-    cells[107] = 64'he10132f2e0f3f0ff;
-    cells[108] = 64'hfdfec1e20021401d;
-    cells[109] = 64'hdfff00ac231119fe;
-    cells[110] = 64'h00d92e20ffbe7fe7;
-    cells[111] = 64'h3dec1fc021e4d112;
-    cells[112] = 64'hfdccecd1fe0f0200;
-    cells[113] = 64'h1f0f0ee3112f2100;
-    cells[114] = 64'hcd2b21d0f2b0fffe;
-    cells[115] = 64'h2cb1ed0210f11e32;
-    cells[116] = 64'h2e201cac01cd2003;
-    cells[117] = 64'h1f53fdee23c27311;
-    cells[118] = 64'hec04dfeee0d1f1ff;
-    cells[119] = 64'hee9ee209edee4a11;
-    cells[120] = 64'hbe9f02d1ff3ebbf5;
-    cells[121] = 64'h1f9612ed0c1e5fed;
-    cells[122] = 64'hd20f0e2d01c14f0b;
-    cells[123] = 64'hf14f120f21ae300b;
-    cells[124] = 64'h2ef3e40f21ed9f11;
-    cells[125] = 64'h71e0ef3c3fcc5210;
-    cells[126] = 64'h300fa2132f5bdaf1;
-    cells[127] = 64'h2e2320bcff0df0d1;
-    cells[128] = 64'h0e0d13e010fd0002;
-    cells[129] = 64'h1fced01f00cfcd01;
-    cells[130] = 64'h0101e03001c2ffe0;
-    cells[131] = 64'h14d122f01cee3c0b;
-    cells[132] = 64'h1b0ef1c001e124e0;
-    cells[133] = 64'h09201122000f3411;
-    cells[134] = 64'h001fc3df22ee0002;
-    cells[135] = 64'h4edbecd00c437d02;
-    cells[136] = 64'he0f1d002ffeefdf0;
-    cells[137] = 64'hd21dffdc20e261f2;
-    cells[138] = 64'h5f203003f3910d09;
-    cells[139] = 64'hfe011c300ffd50fd;
-    cells[140] = 64'h54e2c0bb100d9fee;
-    cells[141] = 64'hfb14defcee01ac00;
-    cells[142] = 64'he0a2d31dfdcb6ffd;
-    cells[143] = 64'hec10fee300a0f3f1;
-    cells[144] = 64'h01f2311a2ef27d0c;
-    cells[145] = 64'hde21c2e3ecae52eb;
-    cells[146] = 64'he10cf0ffffbee0fc;
-    cells[147] = 64'h09ce3db01101c3f3;
-    cells[148] = 64'h926ded30f104f20f;
-    cells[149] = 64'hf5dcefdc0fbfdffd;
-    cells[150] = 64'h35de1d4c30ae7d1e;
-    cells[151] = 64'h41350bdc13029e03;
-    cells[152] = 64'h1dfff6f12ff415e1;
-    cells[153] = 64'hb0eeef3000dfad04;
-    cells[154] = 64'h2df4ded3ffc0dfff;
-    cells[155] = 64'h1c5d019bf11e20e1;
-    cells[156] = 64'hefeeb020c0034214;
-    cells[157] = 64'hd12121f2ffe2420a;
-    cells[158] = 64'h0df0eb2e1e1dff03;
-    cells[159] = 64'hffef110ffe9bd0fa;
-    cells[160] = 64'h010112dfee5f93f2;
-    cells[161] = 64'h29fadac2f1e3ac01;
-    cells[162] = 64'h00e0f0e113cc0e01;
-    cells[163] = 64'h0113010f21007202;
-    cells[164] = 64'he50de2fe3f0ccd1e;
-    cells[165] = 64'h1d0eae00120273e1;
-    cells[166] = 64'hee200f0e1ef0ef01;
-    cells[167] = 64'hed5fefe10fffa2ff;
-    cells[168] = 64'h002fff4d11e1410f;
-    cells[169] = 64'hdebeef2f0cee20e2;
-    cells[170] = 64'h0d0200af0e02e203;
-    cells[171] = 64'hbdf13ee0e042a2f4;
-    cells[172] = 64'h0f0c1dff110c5fff;
-    cells[173] = 64'h19e01f2300ede9f1;
-    cells[174] = 64'h100ff0ee00c0b2dc;
-    cells[175] = 64'h310e4fc3026e1f0f;
-    cells[176] = 64'hde2ac2ef1161f105;
-    cells[177] = 64'h0f1ef1e5e3b0fc2e;
-    cells[178] = 64'h0c0ee10200e1bf01;
-    cells[179] = 64'h1d01fe3ee213f20b;
-    cells[180] = 64'hffdd111efd920ff1;
-    cells[181] = 64'hfd1fde2efe0c5df6;
-    cells[182] = 64'hffeeff011eef7b1d;
-    cells[183] = 64'h5fe21ffc00f31e1f;
-    cells[184] = 64'heffdf1ffffdf5f13;
-    cells[185] = 64'hebce2c02f2e21d2e;
-    cells[186] = 64'hafb25e2c3d56bc16;
-    cells[187] = 64'h0dcded3bffec2d02;
-    cells[188] = 64'he1c011cc112e6ae0;
-    cells[189] = 64'he230310f0f5cea0d;
-    cells[190] = 64'hca1fdf23b1d30211;
-    cells[191] = 64'h002b2df003f121f2;
-    cells[192] = 64'hecdec23011e0240e;
-    cells[193] = 64'hc3001fcbff4f92df;
-    cells[194] = 64'hbeac3d1ef26b6af1;
-    cells[195] = 64'he1e21ff4fe0c9f00;
-    cells[196] = 64'hdd12f01fcdfc71f0;
-    cells[197] = 64'h3c022de1ffd310f0;
-    cells[198] = 64'h009494ef0ffe7e01;
-    cells[199] = 64'h0c3e1ec010fdd001;
-    cells[200] = 64'hebe91cdddffe5ce0;
-    cells[201] = 64'hdb0efdc1201e5ef2;
-    cells[202] = 64'hed103bd3e1244202;
-    cells[203] = 64'hfb0ffde0e0ef701b;
-    cells[204] = 64'h0ed2e22010d3000d;
-    cells[205] = 64'h2ef0fd11002efe0b;
-    cells[206] = 64'he1f1ee1e0f3ebf00;
-    cells[207] = 64'hdbd90f1ed024700f;
-    cells[208] = 64'h0d1d0ceee132e001;
-    cells[209] = 64'h1bc0df3f101d7e01;
-    cells[210] = 64'heddee2b1ecff6eff;
-    cells[211] = 64'hfaec0cc1ef219211;
-    cells[212] = 64'hecd111041390423e;
-    cells[213] = 64'he11cf3d10e3fecf0;
-    cells[214] = 64'h0de03eb40111711f;
-    cells[215] = 64'hf115e0fd0e0b14fe;
-    cells[216] = 64'h1eeb2fdff1b3710f;
-    cells[217] = 64'hd0cd34e21e400ff1;
-    cells[218] = 64'h202c0cd1023dcc0f;
-    cells[219] = 64'h1cc93bd00f007005;
-    cells[220] = 64'hf9c1ecff22c9ff10;
-    cells[221] = 64'h0202f31d110fb20b;
-    cells[222] = 64'hd22d1f0affef701e;
-    cells[223] = 64'hd2cbe12b11b29dff;
-    cells[224] = 64'h020eec0ff220df05;
-    cells[225] = 64'hdefefffbe1b06f00;
-    cells[226] = 64'h5ecdff1124ffd21d;
-    cells[227] = 64'h3214f1f01dde121f;
-    cells[228] = 64'h1bde10e122ed4e25;
-    cells[229] = 64'h0dfdbe22b2034000;
-    cells[230] = 64'hde0f52310f3f21ef;
-    cells[231] = 64'ha1a12e4ce94dabf5;
-    cells[232] = 64'h040f20fd0ffe99e0;
-    cells[233] = 64'h131221010203e20e;
-    cells[234] = 64'hee210e110f1f1301;
-    cells[235] = 64'h0ef1c0000f0e5e10;
-    cells[236] = 64'h00ff010000111000;
-    cells[237] = 64'h100f1f0100111100;
-    cells[238] = 64'hff00e00f0001fff0;
-    cells[239] = 64'h9a993a9b9ebca1ad;
-    cells[240] = 64'h3deecf1325220b27;
-    cells[241] = 64'h1627261e2ff17f1d;
-    cells[242] = 64'h2f4f7a001ee2bf0d;
-    cells[243] = 64'h1d3efc20113fb003;
-    cells[244] = 64'h2e03a40210110b1f;
-    cells[245] = 64'hd0ee210eef0ebff1;
-    cells[246] = 64'h011fed4011ce72fe;
-    cells[247] = 64'hf31f1d0e0f500202;
-    cells[248] = 64'hf0e1f20100f19f01;
-    cells[249] = 64'h0e11011300f0501f;
-    cells[250] = 64'h01110f0e01300010;
-    cells[251] = 64'h01f0d2f00f1fc0f1;
-    cells[252] = 64'h11f13e020f100201;
-    cells[253] = 64'he0ed0142d010e21e;
-    cells[254] = 64'h10ff010f110f3f01;
-    cells[255] = 64'h001310ff10f11e02;
+    cells[0] = 128'h00a1e432c1d37b229ee1cfbd6570d93f;
+    cells[1] = 128'hdb92624f403d14a1d47b2e70e47be9bf;
+    cells[2] = 128'hf4b120c25f700e3a2d3ffc9eda2b90cd;
+    cells[3] = 128'h9c11dd01d129ffc0d4ce5de4d934ee61;
+    cells[4] = 128'h664dc01104d7dff2df31d71f25e72cae;
+    cells[5] = 128'hf114450c3b02f52f6169deaef61f32df;
+    cells[6] = 128'h6a39fddccf49f5d0fd2e59c7d00c6a71;
+    cells[7] = 128'h57e9c2b505cf0b72c5a61710eefbb7ae;
+    cells[8] = 128'h933776326e04274d721e92eb2df2c1bf;
+    cells[9] = 128'h432677417154577f7d1556310f4ef475;
+    cells[10] = 128'hf52902c26fd5a0f60911021270272132;
+    cells[11] = 128'hefcdbbf34cb91ee4a3fc9bf614bb1d9c;
+    cells[12] = 128'h0fc1391ed272231f460e3e6d030c2272;
+    cells[13] = 128'hdfdfb2c12fd7ee222ce5402e32330cf1;
+    cells[14] = 128'h013727eb4b6c301313fac492dedfefce;
+    cells[15] = 128'h52347e43c350461d056d3453f1c04533;
+    cells[16] = 128'h0e012f510011f230edf220c1f113d2d1;
+    cells[17] = 128'hee1def0032000e312271f0f1aceef13d;
+    cells[18] = 128'h1fef2200f0f171f122e0ee3c3d1dc02f;
+    cells[19] = 128'hf0e010121ee411ffe09d42f10f2001f2;
+    cells[20] = 128'h035fe0ddf02eed4050401302ffb0462f;
+    cells[21] = 128'heb3016fe002250f0cc12ee1e325cfb20;
+    cells[22] = 128'h0bd11f132010e4c1d2df1f10f032fdf2;
+    cells[23] = 128'h24011131e2f20210101200103102f1f1;
+    cells[24] = 128'hfe23f2e02d1061f0220cde3e0e0e0d2f;
+    cells[25] = 128'he1122eece11120df12e122e322d22101;
+    cells[26] = 128'h13fff22412e2dc60ed0202200fced20e;
+    cells[27] = 128'hfd32f4e33c0102001131c030ee4e0e0f;
+    cells[28] = 128'hee127deaf02022af2fa23f9fe1e742b2;
+    cells[29] = 128'h34ec1e4ee2f1fd50e220320122efe1f0;
+    cells[30] = 128'h2f0ff1301c3ddff03341f0e00e112f11;
+    cells[31] = 128'h0400dd1f3de251fe245c05f10f0e211c;
+    cells[32] = 128'he1f30de11de17ff0d1f20e2021f2cdf0;
+    cells[33] = 128'h200f01d4100ffc20fcedf1c0c0fdf012;
+    cells[34] = 128'h0231ef0ff030f3f0212fe523f01e441e;
+    cells[35] = 128'hedf10e0d212f40ff01f41d002204ffd0;
+    cells[36] = 128'h1ff111020df0ff301eff3fef0201cb02;
+    cells[37] = 128'h3f013f01100dfdfe3e11efff0cd1e001;
+    cells[38] = 128'hf2e4f31e0df41200021f0e0f22e11fee;
+    cells[39] = 128'he01e0f111dfe02ff00111011f223e221;
+    cells[40] = 128'h3e0f3fd011feed103f22d321f0d0f211;
+    cells[41] = 128'h120fc600000500010000013f01001ebe;
+    cells[42] = 128'he04def0ef2eff3cf10dd21ef123efee1;
+    cells[43] = 128'h2f014dff1f2e1df1e00210d1fdd00351;
+    cells[44] = 128'hefd2f140f1e111eeb1ff2bff100fef00;
+    cells[45] = 128'h6023f301201fef21fee012e1301f12c0;
+    cells[46] = 128'he2400fe0111cdf011f3b11e410113100;
+    cells[47] = 128'hd2d3f21f10132f00f005003011c1d020;
+    cells[48] = 128'h1ed2f101f0f601f010e3e210f001f2a2;
+    cells[49] = 128'hef1e2d004200f0f22f1b30c0206f0101;
+    cells[50] = 128'h03fe2efe101d1f1ed0403f2e10de0c4f;
+    cells[51] = 128'he00fddbf9b1c20f2b21f1ed3f7b40be0;
+    cells[52] = 128'ha13a13502223d9de167ebbd0972c79a9;
+    cells[53] = 128'hf01f2f40344074dd1c572d5d00fe2ffd;
+    cells[54] = 128'h34f3f01b01fa02313bc52723ce0db202;
+    cells[55] = 128'h327b3d3e1231a1d0f34d0002f0396d1d;
+    cells[56] = 128'hfee13bf75d2026dd95250f1d1f364efe;
+    cells[57] = 128'h4d9490e00bed095f5d9106d203d79644;
+    cells[58] = 128'hfe23ddf2cde22efdf00d1202f32141ad;
+    cells[59] = 128'he2fb3d014f4dbfc0ecf2eed10e20de31;
+    cells[60] = 128'h21def00e1322fe411c2fe22afeff0f30;
+    cells[61] = 128'h1e14d10fe0e03220240e3dcff1302fd0;
+    cells[62] = 128'h021d3cf1f00ffedfe00211c40f1ecf32;
+    cells[63] = 128'h00e1f3f0200ffc20c0e2e0500f0f142f;
+    cells[64] = 128'hbf21b30ff1f1141f22fefe3d022130cf;
+    cells[65] = 128'hefc00e1e1f013012f21ffc0f0042f00e;
+    cells[66] = 128'h422014ef41d00f01305f11d011212ff0;
+    cells[67] = 128'hdf22ff0111fc110f01de0c2311df1341;
+    cells[68] = 128'h10900d05d1510ef0df06112ff1fff020;
+    cells[69] = 128'h302023e010f50e213152e5f11d22f1e0;
+    cells[70] = 128'hc352f10c00eee5f000fd0ef122f22f30;
+    cells[71] = 128'h1ecb0af20f2ef10200e03e02e4ec1010;
+    cells[72] = 128'h0000000000000000503c0e11f2010240;
+    cells[73] = 128'h0000000000000000c410bde31262c235;
+    cells[74] = 128'h00000000000000000ff22d1331043e5a;
+    cells[75] = 128'h0000000000000000c6d1aceffef20134;
+    cells[76] = 128'h00000000000000005613904702f2fbf5;
+    cells[77] = 128'h00000000000000003f2bbc011000e2ea;
+    cells[78] = 128'h0000000000000000521fb516c439e1ed;
+    cells[79] = 128'h0000000000000000fa05323ff307ebdf;
+    cells[80] = 128'h000000000000000030d020e42fde0e54;
+    cells[81] = 128'h0000000000000000f4bd32f04f643c4f;
+    cells[82] = 128'h00000000000000001af42c3fc2171f2f;
+    cells[83] = 128'h0000000000000000d02b2e4110233ded;
+    cells[84] = 128'h000000000000000050dec2056fc1ca24;
+    cells[85] = 128'h0000000000000000dd0bbe3236e4c0fe;
+    cells[86] = 128'h0000000000000000f23ec9f202e11243;
+    cells[87] = 128'h0000000000000000fddfe0fec41c133e;
+    cells[88] = 128'h00000000000000004f00eedfef2c1e45;
+    cells[89] = 128'h00000000000000004f01f92a0dc0cc16;
+    cells[90] = 128'h0000000000000000ff200740fff12613;
+    cells[91] = 128'h000000000000000021dabcef1ee3b124;
+    cells[92] = 128'h0000000000000000c0dc573a11fbee02;
+    cells[93] = 128'h0000000000000000edcdfef2104c922b;
+    cells[94] = 128'h000000000000000040512eee96ccd3f1;
+    cells[95] = 128'h00000000000000002f2cec100eeec074;
+    cells[96] = 128'h00000000000000004e4c202340ecd142;
+    cells[97] = 128'h0000000000000000fffbba01f20ee4ec;
+    cells[98] = 128'h00000000000000004ff065131e030ec1;
+    cells[99] = 128'h000000000000000022ba3e0e5fcf0175;
+    cells[100] = 128'h00000000000000004f9f4f22c1fdbf3d;
+    cells[101] = 128'h0000000000000000ab3ff071e4e3f4f0;
+    cells[102] = 128'h00000000000000000d0014ef010bb39f;
+    cells[103] = 128'h0000000000000000f0d23d3ee3f4dc5f;
+    cells[104] = 128'h0000000000000000c11c16e3de0d0427;
+    cells[105] = 128'h000000000000000020aec0dc1630df0a;
+    cells[106] = 128'h0000000000000000e4b9702010110253;
+    cells[107] = 128'h0000000000000000df1f1027517103f0;
+    cells[108] = 128'h00000000000000003d3dfef7210bb001;
+    cells[109] = 128'h0000000000000000fe4a1e1d0392457e;
+    cells[110] = 128'h00000000000000002c2021c179f23fe5;
+    cells[111] = 128'h0000000000000000fd3042dff450654f;
+    cells[112] = 128'h000000000000000011aad11e5300016c;
+    cells[113] = 128'h000000000000000053e013fe3cc11165;
+    cells[114] = 128'h0000000000000000f5e9b1df6e0e2332;
+    cells[115] = 128'h000000000000000030df5f541ff3ddee;
+    cells[116] = 128'h00000000000000000353e30115ee5443;
+    cells[117] = 128'h00000000000000005d004f0fecbef063;
+    cells[118] = 128'h0000000000000000adf9ad5320c41303;
+    cells[119] = 128'h0000000000000000e15a2a110f52fb1f;
+    cells[120] = 128'h00000000000000005f9ecefec4efa30d;
+    cells[121] = 128'h000000000000000000edfadc132105c3;
+    cells[122] = 128'h00000000000000002120f0134ec24107;
+    cells[123] = 128'h00000000000000005efb0d0210dfcd0f;
+    cells[124] = 128'h0000000000000000200ce2dd313b20dc;
+    cells[125] = 128'h0000000000000000fea5b91071244b7c;
+    cells[126] = 128'h0000000000000000c021e23b0510bfd6;
+    cells[127] = 128'h0000000000000000230930fe2cf31150;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -6394,270 +7076,142 @@ module \lmu_kws361_eighth.memory_weights4.bank13 (read__addr, data);
 endmodule
 
 module \lmu_kws361_eighth.memory_weights4.bank14 (read__addr, data);
-  wire [7:0] address;
-  output [63:0] data;
-  wire [63:0] data;
-  input [7:0] read__addr;
-  wire [7:0] read__addr;
-  wire [63:0] read__data;
-  reg [63:0] cells [255:0];
+  wire [6:0] address;
+  output [127:0] data;
+  wire [127:0] data;
+  input [6:0] read__addr;
+  wire [6:0] read__addr;
+  wire [127:0] read__data;
+  reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 64'hf0111f0101f0f000;
-    cells[1] = 64'h0f0ff0000000f100;
-    cells[2] = 64'h1010f0000000f0f0;
-    cells[3] = 64'hf0f0f0f10000f00f;
-    cells[4] = 64'h0cf2ffe01011df1d;
-    cells[5] = 64'hdfd211fef0f2f204;
-    cells[6] = 64'h120e50000fde1001;
-    cells[7] = 64'h201f1f00000e1efe;
-    cells[8] = 64'h11f1d20f01100f00;
-    cells[9] = 64'h110fe2000f00f0f0;
-    cells[10] = 64'h1ff1000100011f11;
-    cells[11] = 64'hdcfc1112d140e101;
-    cells[12] = 64'h012f120d00c2620c;
-    cells[13] = 64'h12f33bfd11dfe101;
-    cells[14] = 64'hffc1cf1111109e02;
-    cells[15] = 64'heff0c3110e031e0e;
-    cells[16] = 64'hf21122000fe1710e;
-    cells[17] = 64'h00001e0f010fbefe;
-    cells[18] = 64'hfd013ddc10e06701;
-    cells[19] = 64'hf0e11f0000fde00f;
-    cells[20] = 64'hf0fee1130130dc01;
-    cells[21] = 64'h202f10f000221001;
-    cells[22] = 64'h221020f00ff14200;
-    cells[23] = 64'he10fff11011ef010;
-    cells[24] = 64'h1f1fdf0f110111f2;
-    cells[25] = 64'hcf12221e101c1f0d;
-    cells[26] = 64'hfdfd02020022cef6;
-    cells[27] = 64'h400f3c000004210e;
-    cells[28] = 64'h0112ff1e00ff110e;
-    cells[29] = 64'hf010f10f011dff01;
-    cells[30] = 64'h2fff11000001e002;
-    cells[31] = 64'hf001ff011fff310e;
-    cells[32] = 64'h2f5cccd4d1fc2cfe;
-    cells[33] = 64'h035ff2110f13ff0f;
-    cells[34] = 64'hf0c1011c00f11101;
-    cells[35] = 64'h20c1e10f0fee01ff;
-    cells[36] = 64'h01fff1210e10ff0f;
-    cells[37] = 64'h021f10ff100200f0;
-    cells[38] = 64'h0f11101ff20f200e;
-    cells[39] = 64'h1f0542fd6fe0101f;
-    cells[40] = 64'hd1d11010f031e0f0;
-    cells[41] = 64'h12fdf013f020b000;
-    cells[42] = 64'h1e201100f1f0600f;
-    cells[43] = 64'h01220fef00f03000;
-    cells[44] = 64'h0f2fff0100100001;
-    cells[45] = 64'h211101f110ff020f;
-    cells[46] = 64'he6ec1153010e3010;
-    cells[47] = 64'h40f0200f002f11fb;
-    cells[48] = 64'h1d21cedef002f000;
-    cells[49] = 64'he011d200f1efe003;
-    cells[50] = 64'h10f120f10f0f1f00;
-    cells[51] = 64'h0ff11d0f00f0101f;
-    cells[52] = 64'h0210f0100100c0ff;
-    cells[53] = 64'h010edf10002ecc0f;
-    cells[54] = 64'h11d1e10d01333ff0;
-    cells[55] = 64'h11e0eff00fcf030f;
-    cells[56] = 64'hff302ff00fed1000;
-    cells[57] = 64'h0101210f00202e00;
-    cells[58] = 64'h0000e0ff02021110;
-    cells[59] = 64'hff0100000f0f2e00;
-    cells[60] = 64'h275a7462e1745752;
-    cells[61] = 64'h2001d1f2009f5eef;
-    cells[62] = 64'haa135ad10f33cce4;
-    cells[63] = 64'h02f0fd00ffe2b60c;
-    cells[64] = 64'h31ffe10d0fcf400e;
-    cells[65] = 64'h2a02ce00ff0f0e03;
-    cells[66] = 64'he0fc2d211f23b100;
-    cells[67] = 64'h02f4db1ee0459313;
-    cells[68] = 64'h241101e21ebe230d;
-    cells[69] = 64'hed10f3f1110c3ef1;
-    cells[70] = 64'h0eff100e12211e00;
-    cells[71] = 64'h11002f0f1f0111f0;
-    cells[72] = 64'h001ff0110e0f11f0;
-    cells[73] = 64'h1ff0ef1ff000ef01;
-    cells[74] = 64'h0f0dff21f1f121f0;
-    cells[75] = 64'h00eff0f0001fe002;
-    cells[76] = 64'h010201000f201f0f;
-    cells[77] = 64'h112000100000100e;
-    cells[78] = 64'hf010000000f0ef01;
-    cells[79] = 64'hf0e0f1010100d001;
-    cells[80] = 64'h10f0000100101000;
-    cells[81] = 64'hf1ee0fc0001dffd0;
-    cells[82] = 64'h4110fd2311dffe1f;
-    cells[83] = 64'hef21f21f0002f010;
-    cells[84] = 64'hd020310ff0101200;
-    cells[85] = 64'h10101010011ff000;
-    cells[86] = 64'h10f1e10ef001100f;
-    cells[87] = 64'h1ff01101000f2001;
-    cells[88] = 64'he0e90ddfed9f1aff;
-    cells[89] = 64'h2bce0e1efd5d112e;
-    cells[90] = 64'h30d1ace309fe2121;
-    cells[91] = 64'hf7f0f0ed0eed3f01;
-    cells[92] = 64'h1fd31c01dbfe30fe;
-    cells[93] = 64'h7f0b9dd2df3e2f41;
-    cells[94] = 64'h0101bdf12ed12f1f;
-    cells[95] = 64'hefee0ef0e00ff011;
-    cells[96] = 64'heb1eaefe001fdca0;
-    cells[97] = 64'h1ad1dd13dd1ee23f;
-    cells[98] = 64'h2fcfeeecbbbcd213;
-    cells[99] = 64'h31d0ffae303e0ee4;
-    cells[100] = 64'h1cc0612fcc2f2ec1;
-    cells[101] = 64'h6bf01211fc1b4fe2;
-    cells[102] = 64'h30c903fe1e3fe01f;
-    cells[103] = 64'he06b10de22e0cece;
-    cells[104] = 64'hb1102fdfe31111ee;
-    cells[105] = 64'h99ef1ef2d3931dfe;
-    cells[106] = 64'hdf3000cc033100d1;
-    cells[107] = 64'h1cc2f4fd10414bd0;
-    cells[108] = 64'ha036120f31012bdf;
-    cells[109] = 64'hf942af32ef313e1f;
-    cells[110] = 64'h09f00140c132fadc;
-    cells[111] = 64'h0b0f2cf2df2e1b1b;
-    cells[112] = 64'hafe114f1f1300f0e;
-    cells[113] = 64'he11211103eece093;
-    cells[114] = 64'hf1f1f90efdb04020;
-    cells[115] = 64'hbee12dfcdf911d11;
-    cells[116] = 64'h4102bf012ee1e10f;
-    cells[117] = 64'h503ffe1dddfb0ce1;
-    cells[118] = 64'h1100b0e4f243d35e;
-    cells[119] = 64'h2ade5fdfed32601f;
-    cells[120] = 64'hc000fd0d12e30e0f;
-    cells[121] = 64'hff24d10112e13200;
-    cells[122] = 64'h2cd1fcdfcdf1ec51;
-    cells[123] = 64'h512dd110f0004210;
-    cells[124] = 64'hc3e20dc0bd11102c;
-    cells[125] = 64'h4d223dffc0dc3abf;
-    cells[126] = 64'hbff006ff151103f0;
-    cells[127] = 64'h02cdf0c0f03ffff0;
-    cells[128] = 64'hcc1eee13dda03f00;
-    cells[129] = 64'hd2f111ff0d3f1ef1;
-    cells[130] = 64'he030ebcf32ec3e04;
-    cells[131] = 64'h6f9b01f1d9d2f230;
-    cells[132] = 64'h30efcc31cedd111c;
-    cells[133] = 64'hd00111eff2c3db3d;
-    cells[134] = 64'hda0d0ceb110c2ef2;
-    cells[135] = 64'h2def1eadf04ef120;
-    cells[136] = 64'h330f2f200ee0ff2e;
-    cells[137] = 64'h3bce004dcdef2022;
-    cells[138] = 64'he0e0f0ee20de10c2;
-    cells[139] = 64'h29be0022adf22f1d;
-    cells[140] = 64'h174304d1530e0491;
-    cells[141] = 64'h2ddd22d50da231fd;
-    cells[142] = 64'hee43230f05b53bf0;
-    cells[143] = 64'h3d1feecb1f1de1d2;
-    cells[144] = 64'h22001f0f10fff0cc;
-    cells[145] = 64'h1b9bb4d1e92e5294;
-    cells[146] = 64'hd5fe0f0fe33e3e3d;
-    cells[147] = 64'h1afec543c3032dff;
-    cells[148] = 64'hb3d4f2a9ef0fd2d4;
-    cells[149] = 64'h21f01050f902feec;
-    cells[150] = 64'h1000eff2f521ffcf;
-    cells[151] = 64'hcad210429ace1fdd;
-    cells[152] = 64'h01f42211ff2e0f0b;
-    cells[153] = 64'h11ebd1ee5b903140;
-    cells[154] = 64'he924de0fed002a32;
-    cells[155] = 64'hdb0c2e1f02ffcee0;
-    cells[156] = 64'h0e4edcf0f040a22e;
-    cells[157] = 64'hfccce0ccfd7df3f2;
-    cells[158] = 64'h12f42fd0ef0d101f;
-    cells[159] = 64'hcee2fe100c11140e;
-    cells[160] = 64'h3cf0c310e023fafe;
-    cells[161] = 64'hef03f12e3f30ff1f;
-    cells[162] = 64'hf32dbb0d222f9e1f;
-    cells[163] = 64'h1eeff3c0fdcc02cc;
-    cells[164] = 64'he240004d16c1b9ff;
-    cells[165] = 64'hdf3f0f0e22b52ef1;
-    cells[166] = 64'he9d2013feededeff;
-    cells[167] = 64'h71dd5f001511e23e;
-    cells[168] = 64'he31ef2ff2321edf2;
-    cells[169] = 64'hebf0ef23bcfc1f0d;
-    cells[170] = 64'h9f1ce4b2c4a52011;
-    cells[171] = 64'h3fdcfe0eedc014fd;
-    cells[172] = 64'h363aafaa1de0e00d;
-    cells[173] = 64'haffec3ceed2f0311;
-    cells[174] = 64'h31fde09f3ced32f1;
-    cells[175] = 64'h1210ffd0ff4f1f0c;
-    cells[176] = 64'hee0ec12110f0f1e2;
-    cells[177] = 64'hd0039df3210102c9;
-    cells[178] = 64'hbc0aa0b00d2206dd;
-    cells[179] = 64'hcd0ffbaacf0ff1a2;
-    cells[180] = 64'h01fe01fc214127ed;
-    cells[181] = 64'h2cffee0ec0ef2d01;
-    cells[182] = 64'hb51d22cd22b002ee;
-    cells[183] = 64'h2ae0ce311041da2e;
-    cells[184] = 64'hf9fdf1100c0fd03c;
-    cells[185] = 64'h601fcedfea400142;
-    cells[186] = 64'h55ecf01eedd1121e;
-    cells[187] = 64'h0f249021fbfd00f2;
-    cells[188] = 64'hf03bcb0200efd11f;
-    cells[189] = 64'h2ade1010cc2e4e01;
-    cells[190] = 64'he12e0f31a1aced02;
-    cells[191] = 64'h0edffd33edbe140c;
-    cells[192] = 64'h50f1df00fe4ee00e;
-    cells[193] = 64'h1e2db02e0f000e01;
-    cells[194] = 64'hcdb124befbedf1f0;
-    cells[195] = 64'hffffee0ebeffffe0;
-    cells[196] = 64'h2c9db0f4fd19b00f;
-    cells[197] = 64'hdbd0df01cfe001d0;
-    cells[198] = 64'h220fb2131a3ff01f;
-    cells[199] = 64'h1111e62c123ed0de;
-    cells[200] = 64'h312dace2ed3e4231;
-    cells[201] = 64'hb3de030cefa0e4fe;
-    cells[202] = 64'hcdbffeffea3d34f2;
-    cells[203] = 64'hdb31fa11eee1fdda;
-    cells[204] = 64'h25fa3e30befbf04f;
-    cells[205] = 64'hbf24ff02f2fdfed1;
-    cells[206] = 64'h51f2e2dd00de1011;
-    cells[207] = 64'he403e1faf0901daf;
-    cells[208] = 64'hc1dff02d1fd1002f;
-    cells[209] = 64'h1100f3ebf120feee;
-    cells[210] = 64'h25ffe1d3101ef211;
-    cells[211] = 64'h0deff5fdf02d0cf0;
-    cells[212] = 64'h0f42ed22f1ceb2f1;
-    cells[213] = 64'h310fd0f02f2d110e;
-    cells[214] = 64'he01fe0dfdf9002f1;
-    cells[215] = 64'h991995dd6c9f2392;
-    cells[216] = 64'h96ee30dcc2c1c1db;
-    cells[217] = 64'h3f3f1fc00100f121;
-    cells[218] = 64'h2b21ed520ef11022;
-    cells[219] = 64'h00f2f1300031ffd1;
-    cells[220] = 64'h000000f10130ff00;
-    cells[221] = 64'h2e01e00f0f1f0112;
-    cells[222] = 64'he20f2f2000dff1ef;
-    cells[223] = 64'hfbcd9cedbae962a9;
-    cells[224] = 64'h67e0102021120f45;
-    cells[225] = 64'h4423363f41c3ed04;
-    cells[226] = 64'he1cff00fe1710020;
-    cells[227] = 64'hecfd00f03040030f;
-    cells[228] = 64'h1eff410100f01013;
-    cells[229] = 64'he0feee01cf3cfe1f;
-    cells[230] = 64'h3b7cdf31231efe11;
-    cells[231] = 64'h10f101e210f005fe;
-    cells[232] = 64'hf0c31ceeff1000f1;
-    cells[233] = 64'hff00f00f0ff00f10;
-    cells[234] = 64'he30011f11010011f;
-    cells[235] = 64'h0ff10f002fd011f0;
-    cells[236] = 64'h1e0001200ff00f11;
-    cells[237] = 64'h1f1fef1031fe1101;
-    cells[238] = 64'h1000012f0f011d11;
-    cells[239] = 64'hf2ff11f00f10f1ff;
-    cells[240] = 64'h0000000000000100;
-    cells[241] = 64'h1000001000f00110;
-    cells[242] = 64'hf110000001f001f0;
-    cells[243] = 64'h111f000010010000;
-    cells[244] = 64'hf59f1d10aae970e4;
-    cells[245] = 64'he711f1201212fd0e;
-    cells[246] = 64'hfc21f30e1422d20f;
-    cells[247] = 64'h1c200e010f1003f1;
-    cells[248] = 64'h0f100001f0f01f01;
-    cells[249] = 64'h1300f110f0f1e01f;
-    cells[250] = 64'hfef0fe10ff2f1101;
-    cells[251] = 64'h73efb0ee2101a122;
-    cells[252] = 64'h1e001430ff2f1dee;
-    cells[253] = 64'hbd103ff0111023f0;
-    cells[254] = 64'hf1000e00f0d11111;
-    cells[255] = 64'h2001ff11f0f10ef0;
+    cells[0] = 128'h00000000000000002f04ea32b72cf07e;
+    cells[1] = 128'h000000000000000000ea63e01fe1df00;
+    cells[2] = 128'h00000000000000000ed911045b42fde3;
+    cells[3] = 128'h0000000000000000103dfe2c26ffc1dc;
+    cells[4] = 128'h00000000000000001e0b22ec1004fd1b;
+    cells[5] = 128'h000000000000000043412101a4cfd420;
+    cells[6] = 128'h0000000000000000692f051f35311fe0;
+    cells[7] = 128'h00000000000000005121d24033b6dd37;
+    cells[8] = 128'h00000000000000000334411d96c1ef6f;
+    cells[9] = 128'h0000000000000000c1cb3ed0de60c2f0;
+    cells[10] = 128'h000000000000000020f944be7cff2412;
+    cells[11] = 128'h00000000000000002e3f01e1ff2c2f17;
+    cells[12] = 128'h0000000000000000ece003f42f7df1b2;
+    cells[13] = 128'h0000000000000000e3bcffeead340f03;
+    cells[14] = 128'h000000000000000020ed2f3b37f01261;
+    cells[15] = 128'h000000000000000015c4dcf37f34fb23;
+    cells[16] = 128'h00000000000000003c533e2d94fea0e1;
+    cells[17] = 128'h0000000000000000e4ef16f09cfe0131;
+    cells[18] = 128'h0000000000000000dbcf23c3ee5e252f;
+    cells[19] = 128'h0000000000000000a45e00ff21f33060;
+    cells[20] = 128'h0000000000000000fba036031cdbe364;
+    cells[21] = 128'h0000000000000000020d74f49cf9b204;
+    cells[22] = 128'h00000000000000001423f01cf4c0123d;
+    cells[23] = 128'h0000000000000000fe410b2c070d0e3d;
+    cells[24] = 128'h0000000000000000eaa146e2df402220;
+    cells[25] = 128'h0000000000000000107f3344f2b0030e;
+    cells[26] = 128'h00000000000000004d2fe00a40022d01;
+    cells[27] = 128'h0000000000000000103e42f502df2e3c;
+    cells[28] = 128'h0000000000000000010febeff13cc000;
+    cells[29] = 128'h0000000000000000d6cf20ff4e552b51;
+    cells[30] = 128'h0000000000000000f41f11a0f12d7e6c;
+    cells[31] = 128'h0000000000000000243001d29229b130;
+    cells[32] = 128'h00000000000000001f0dee0d01dc3219;
+    cells[33] = 128'h00000000000000006b0fd2f23d0dfa7f;
+    cells[34] = 128'h00000000000000001140ffd5fd5310e1;
+    cells[35] = 128'h0000000000000000decb5f0edf33104c;
+    cells[36] = 128'h000000000000000020d43dfec2113d70;
+    cells[37] = 128'h0000000000000000d4ff9cdfd0cfe203;
+    cells[38] = 128'h0000000000000000f121ddf0ffc11313;
+    cells[39] = 128'h00000000000000005bbf2304122ce1f1;
+    cells[40] = 128'h000000000000000062dfe306efedf0f0;
+    cells[41] = 128'h0000000000000000306cfe01cfdfb5ed;
+    cells[42] = 128'h00000000000000001305da2ef104ff23;
+    cells[43] = 128'h0000000000000000ef4d241f63f4516c;
+    cells[44] = 128'h0000000000000000bfbf146fe0101321;
+    cells[45] = 128'h0000000000000000b014cb2e44642121;
+    cells[46] = 128'h0000000000000000d139145f30d40232;
+    cells[47] = 128'h0000000000000000f210d31031fe1e53;
+    cells[48] = 128'h0000000000000000b240d3e5156d1223;
+    cells[49] = 128'h00000000000000000109efd0ee1e1744;
+    cells[50] = 128'h000000000000000013ff1df103f53b1f;
+    cells[51] = 128'h0000000000000000dc475e20b0141023;
+    cells[52] = 128'h0000000000000000f16f021643f2450a;
+    cells[53] = 128'h00000000000000006f324613d3fedd07;
+    cells[54] = 128'h00000000000000004efffce422042f3b;
+    cells[55] = 128'h000000000000000012dd51acee3dfe5d;
+    cells[56] = 128'h000000000000000031cbedce02f4f25c;
+    cells[57] = 128'h0000000000000000d2f42e0f0d242c37;
+    cells[58] = 128'h0000000000000000e76e4f322ae70e14;
+    cells[59] = 128'h00000000000000002f02b521e2fc0015;
+    cells[60] = 128'h0000000000000000b02a0c220402f401;
+    cells[61] = 128'h0000000000000000ef0f155b41cf1472;
+    cells[62] = 128'h0000000000000000c2df0d024102d143;
+    cells[63] = 128'h00000000000000003fcee00c2dcf0172;
+    cells[64] = 128'h0000000000000000e10252efa051fb5e;
+    cells[65] = 128'h00000000000000002f1e01f5e0e01166;
+    cells[66] = 128'h0000000000000000ff6f21f53a2302b4;
+    cells[67] = 128'h000000000000000002ef6c2c5ed1eb55;
+    cells[68] = 128'h0000000000000000ddd26550f2621102;
+    cells[69] = 128'h0000000000000000e33ef091002e714c;
+    cells[70] = 128'h00000000000000000a96e01fee20006e;
+    cells[71] = 128'h00000000000000004d1000c0132150ed;
+    cells[72] = 128'he0e90ddfed9f1affeecb00dd0000befe;
+    cells[73] = 128'h2bce0e1efd5d112efeae001df02f31f1;
+    cells[74] = 128'h30d1ace309fe21210ede2f92d0efd02d;
+    cells[75] = 128'hf7f0f0ed0eed3f01e10132f2e0f3f0ff;
+    cells[76] = 128'h1fd31c01dbfe30fefdfec1e20021401d;
+    cells[77] = 128'h7f0b9dd2df3e2f41dfff00ac231119fe;
+    cells[78] = 128'h0101bdf12ed12f1f00d92e20ffbe7fe7;
+    cells[79] = 128'hefee0ef0e00ff0113dec1fc021e4d112;
+    cells[80] = 128'heb1eaefe001fdca0fdccecd1fe0f0200;
+    cells[81] = 128'h1ad1dd13dd1ee23f1f0f0ee3112f2100;
+    cells[82] = 128'h2fcfeeecbbbcd213cd2b21d0f2b0fffe;
+    cells[83] = 128'h31d0ffae303e0ee42cb1ed0210f11e32;
+    cells[84] = 128'h1cc0612fcc2f2ec12e201cac01cd2003;
+    cells[85] = 128'h6bf01211fc1b4fe21f53fdee23c27311;
+    cells[86] = 128'h30c903fe1e3fe01fec04dfeee0d1f1ff;
+    cells[87] = 128'he06b10de22e0ceceee9ee209edee4a11;
+    cells[88] = 128'hb1102fdfe31111eebe9f02d1ff3ebbf5;
+    cells[89] = 128'h99ef1ef2d3931dfe1f9612ed0c1e5fed;
+    cells[90] = 128'hdf3000cc033100d1d20f0e2d01c14f0b;
+    cells[91] = 128'h1cc2f4fd10414bd0f14f120f21ae300b;
+    cells[92] = 128'ha036120f31012bdf2ef3e40f21ed9f11;
+    cells[93] = 128'hf942af32ef313e1f71e0ef3c3fcc5210;
+    cells[94] = 128'h09f00140c132fadc300fa2132f5bdaf1;
+    cells[95] = 128'h0b0f2cf2df2e1b1b2e2320bcff0df0d1;
+    cells[96] = 128'hafe114f1f1300f0e0e0d13e010fd0002;
+    cells[97] = 128'he11211103eece0931fced01f00cfcd01;
+    cells[98] = 128'hf1f1f90efdb040200101e03001c2ffe0;
+    cells[99] = 128'hbee12dfcdf911d1114d122f01cee3c0b;
+    cells[100] = 128'h4102bf012ee1e10f1b0ef1c001e124e0;
+    cells[101] = 128'h503ffe1dddfb0ce109201122000f3411;
+    cells[102] = 128'h1100b0e4f243d35e001fc3df22ee0002;
+    cells[103] = 128'h2ade5fdfed32601f4edbecd00c437d02;
+    cells[104] = 128'hc000fd0d12e30e0fe0f1d002ffeefdf0;
+    cells[105] = 128'hff24d10112e13200d21dffdc20e261f2;
+    cells[106] = 128'h2cd1fcdfcdf1ec515f203003f3910d09;
+    cells[107] = 128'h512dd110f0004210fe011c300ffd50fd;
+    cells[108] = 128'hc3e20dc0bd11102c54e2c0bb100d9fee;
+    cells[109] = 128'h4d223dffc0dc3abffb14defcee01ac00;
+    cells[110] = 128'hbff006ff151103f0e0a2d31dfdcb6ffd;
+    cells[111] = 128'h02cdf0c0f03ffff0ec10fee300a0f3f1;
+    cells[112] = 128'hcc1eee13dda03f0001f2311a2ef27d0c;
+    cells[113] = 128'hd2f111ff0d3f1ef1de21c2e3ecae52eb;
+    cells[114] = 128'he030ebcf32ec3e04e10cf0ffffbee0fc;
+    cells[115] = 128'h6f9b01f1d9d2f23009ce3db01101c3f3;
+    cells[116] = 128'h30efcc31cedd111c926ded30f104f20f;
+    cells[117] = 128'hd00111eff2c3db3df5dcefdc0fbfdffd;
+    cells[118] = 128'hda0d0ceb110c2ef235de1d4c30ae7d1e;
+    cells[119] = 128'h2def1eadf04ef12041350bdc13029e03;
+    cells[120] = 128'h330f2f200ee0ff2e1dfff6f12ff415e1;
+    cells[121] = 128'h3bce004dcdef2022b0eeef3000dfad04;
+    cells[122] = 128'he0e0f0ee20de10c22df4ded3ffc0dfff;
+    cells[123] = 128'h29be0022adf22f1d1c5d019bf11e20e1;
+    cells[124] = 128'h174304d1530e0491efeeb020c0034214;
+    cells[125] = 128'h2ddd22d50da231fdd12121f2ffe2420a;
+    cells[126] = 128'hee43230f05b53bf00df0eb2e1e1dff03;
+    cells[127] = 128'h3d1feecb1f1de1d2ffef110ffe9bd0fa;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -6665,270 +7219,142 @@ module \lmu_kws361_eighth.memory_weights4.bank14 (read__addr, data);
 endmodule
 
 module \lmu_kws361_eighth.memory_weights4.bank15 (read__addr, data);
-  wire [7:0] address;
-  output [63:0] data;
-  wire [63:0] data;
-  input [7:0] read__addr;
-  wire [7:0] read__addr;
-  wire [63:0] read__data;
-  reg [63:0] cells [255:0];
+  wire [6:0] address;
+  output [127:0] data;
+  wire [127:0] data;
+  input [6:0] read__addr;
+  wire [6:0] read__addr;
+  wire [127:0] read__data;
+  reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 64'h0e1e111f10201ee1;
-    cells[1] = 64'h0000f0f000f0f100;
-    cells[2] = 64'h7ed11f20bd1c02eb;
-    cells[3] = 64'hdedd00ef10000411;
-    cells[4] = 64'hd10fe2010fe20e32;
-    cells[5] = 64'hf1120231f0ff1ff0;
-    cells[6] = 64'h0e020e0ef0300111;
-    cells[7] = 64'h0e2100010120f110;
-    cells[8] = 64'h00f101000f0f0f00;
-    cells[9] = 64'hc3d3c0ff1fcb42e7;
-    cells[10] = 64'hf40f10ff1f02ee0f;
-    cells[11] = 64'h2f0d12220fe0001e;
-    cells[12] = 64'h2f11f102013001f0;
-    cells[13] = 64'h00f0ffff1022f300;
-    cells[14] = 64'h01ff0e1101d0ff2f;
-    cells[15] = 64'h0f00032100e01fe2;
-    cells[16] = 64'h70d1ae00eb3fd10c;
-    cells[17] = 64'hdc12110d112101f1;
-    cells[18] = 64'hcc1f201002e21011;
-    cells[19] = 64'hef0f01e11fd1ff00;
-    cells[20] = 64'h021001ff00d100f0;
-    cells[21] = 64'h1e011f1011f11ff0;
-    cells[22] = 64'h23000001ff01000f;
-    cells[23] = 64'hf6e06001bfee0fff;
-    cells[24] = 64'hd10f01c112d21321;
-    cells[25] = 64'h1b31df00f0df0f21;
-    cells[26] = 64'h201100101eff0fef;
-    cells[27] = 64'h13e00200005001e0;
-    cells[28] = 64'h0e00eff01121f120;
-    cells[29] = 64'h0d102f2fe1dff0f0;
-    cells[30] = 64'h9a44d03f34f291bf;
-    cells[31] = 64'h49ee11f0ffef1131;
-    cells[32] = 64'h44fe1e220eef3f1f;
-    cells[33] = 64'hd6f10f1f0f000fff;
-    cells[34] = 64'h0fff011000110021;
-    cells[35] = 64'h00fe11e1f0000000;
-    cells[36] = 64'hf1110f10f001f0ff;
-    cells[37] = 64'hdbc0e2fde212be02;
-    cells[38] = 64'hfd000f130ffe110f;
-    cells[39] = 64'h13110ef1ffc011f0;
-    cells[40] = 64'h131f000f0031f0f0;
-    cells[41] = 64'h0ef0011001300f1f;
-    cells[42] = 64'h20101ff110f010f1;
-    cells[43] = 64'h111e101f00e00f11;
-    cells[44] = 64'h45307c5326e7c619;
-    cells[45] = 64'hd2ef2d0e0dcc2b46;
-    cells[46] = 64'hfe1cd1ffefeb0f24;
-    cells[47] = 64'h0051eff2335012fe;
-    cells[48] = 64'h201f10ed30e1f100;
-    cells[49] = 64'hf43f22fe0ecf1df2;
-    cells[50] = 64'h440b231121f1f3fe;
-    cells[51] = 64'h4ac23f11bd2a6f1d;
-    cells[52] = 64'h1f13102d0100fd12;
-    cells[53] = 64'h131de3003034ffe1;
-    cells[54] = 64'h02f0f1f110f102ff;
-    cells[55] = 64'h0ff1fe1f01df0020;
-    cells[56] = 64'h121f000f10e1f0df;
-    cells[57] = 64'h20f210f0003f21f0;
-    cells[58] = 64'h0fe0f1202d0f2111;
-    cells[59] = 64'h111f11020001f1f0;
-    cells[60] = 64'h100000f001f00100;
-    cells[61] = 64'h1e01fe0f00f00010;
-    cells[62] = 64'hf1fff01000110f00;
-    cells[63] = 64'h000000f001201000;
-    cells[64] = 64'h101000000fe00000;
-    cells[65] = 64'h0ae5f0e4fe1202eb;
-    cells[66] = 64'h11e41d0d0f0f0013;
-    cells[67] = 64'hd50c123111200d11;
-    cells[68] = 64'h0f0f03f12051f0ef;
-    cells[69] = 64'h2e010ee0f1100001;
-    cells[70] = 64'hf10f0f1100df0f11;
-    cells[71] = 64'h0101e10f1f111000;
-    cells[72] = 64'h1fdffdf201d310ee;
-    cells[73] = 64'h3fd2d0e41e210ee1;
-    cells[74] = 64'h313c0121414fcdfc;
-    cells[75] = 64'hfffe3102ef01ebe2;
-    cells[76] = 64'h3010310130e2ffdf;
-    cells[77] = 64'h1d0ae1110301ffce;
-    cells[78] = 64'h231eb02320c1f6fc;
-    cells[79] = 64'hcff2d1161fe1fec1;
-    cells[80] = 64'h90001f0a2fe0d5d4;
-    cells[81] = 64'h22ee1f10d2ffe11e;
-    cells[82] = 64'hddedf12713dffa11;
-    cells[83] = 64'h3db01fdf0f0dfcf2;
-    cells[84] = 64'h6660c2021f1cf3ef;
-    cells[85] = 64'he0dfe1f71a2f1fd2;
-    cells[86] = 64'hfece000223330ee2;
-    cells[87] = 64'he91eb1fe31b701dc;
-    cells[88] = 64'h22b2d013f1e10c0c;
-    cells[89] = 64'h334cfd05cef02230;
-    cells[90] = 64'hfeefeffd2ffc32ef;
-    cells[91] = 64'h0ffe2f03011cf3f2;
-    cells[92] = 64'hf3422f01b0ec1b11;
-    cells[93] = 64'h0d01c029ff00f000;
-    cells[94] = 64'h90d0d0c222d51132;
-    cells[95] = 64'h210eff3330320f01;
-    cells[96] = 64'h5130dff2f500201f;
-    cells[97] = 64'h3ecd010c5e120ce0;
-    cells[98] = 64'ha1fe10f3effc0f03;
-    cells[99] = 64'hd2fdde0cefedff20;
-    cells[100] = 64'h51becf1ef022dbf1;
-    cells[101] = 64'hddf2fee601302dd1;
-    cells[102] = 64'h0dc0b23c02030fdf;
-    cells[103] = 64'h5eee0ee73101ccbe;
-    cells[104] = 64'hed12dfc2e2fff1fc;
-    cells[105] = 64'h10eeaf1afec00e0e;
-    cells[106] = 64'h0f0c0fec2f1ee9f4;
-    cells[107] = 64'hdec0e213ef20e312;
-    cells[108] = 64'h320fb1202d10da10;
-    cells[109] = 64'hfe04cff4212201c0;
-    cells[110] = 64'hdfe241030e1d014e;
-    cells[111] = 64'hddc30f0c2f20f214;
-    cells[112] = 64'hfcf20ffdf0fe1fb0;
-    cells[113] = 64'h0e30f00ccddc0015;
-    cells[114] = 64'hcd1e3e1ffb300dd1;
-    cells[115] = 64'h2ed0e0f5621ef1f1;
-    cells[116] = 64'h52f1cff52e3120c2;
-    cells[117] = 64'hdefbd017eed912ff;
-    cells[118] = 64'hbf0cfd3320fb0e12;
-    cells[119] = 64'h7d3fd2f42f11bb2f;
-    cells[120] = 64'h4cfcdfee30f11fb2;
-    cells[121] = 64'ha3fa3ffa3efc4d21;
-    cells[122] = 64'he3be40eee90f1210;
-    cells[123] = 64'h54cdbff64efdf3ee;
-    cells[124] = 64'h20d242db1d111c09;
-    cells[125] = 64'h1ef0e2200450edef;
-    cells[126] = 64'hdf0beee710415b31;
-    cells[127] = 64'hef602e0c00fb12d3;
-    cells[128] = 64'h5f20a0323000f014;
-    cells[129] = 64'hbddc02dd00fcdfde;
-    cells[130] = 64'h011ff1f1e00aed02;
-    cells[131] = 64'h01dff00df00f3d52;
-    cells[132] = 64'h1b102e2c13ff0ea0;
-    cells[133] = 64'h1f20df00310100cf;
-    cells[134] = 64'hfe00b0d00e2e2d03;
-    cells[135] = 64'h33efff031e00310e;
-    cells[136] = 64'h4e00eef1ff120c11;
-    cells[137] = 64'hbce2301ccef0f13f;
-    cells[138] = 64'he4ef2eee0b0c1e51;
-    cells[139] = 64'h53c1dfe72dd023e1;
-    cells[140] = 64'he105f1ff3fd0eff1;
-    cells[141] = 64'hceeb1fafe3ddeddd;
-    cells[142] = 64'h4d4ffdf3fe0f0d04;
-    cells[143] = 64'hff2eff1f1fd1d4c0;
-    cells[144] = 64'hd0d3d1274002ff33;
-    cells[145] = 64'hd12211fdf22fcfff;
-    cells[146] = 64'hd91322fa41e1eed5;
-    cells[147] = 64'h0b1302ff0f0e1bc1;
-    cells[148] = 64'h0f31d00e0effff1d;
-    cells[149] = 64'h0dfd20e0e121e33b;
-    cells[150] = 64'h153bffeef5215f02;
-    cells[151] = 64'h7ef2cf0f33132dd2;
-    cells[152] = 64'h1df2f01e12feeefd;
-    cells[153] = 64'he2e0e10330de10fc;
-    cells[154] = 64'h42b0ecc5eeed41e9;
-    cells[155] = 64'h1d20000f1e0ee10c;
-    cells[156] = 64'hceebd1f944a4e9cf;
-    cells[157] = 64'h52de0ff2e3d0df3b;
-    cells[158] = 64'h5c211e0d0021f0e1;
-    cells[159] = 64'h401ed212222202f1;
-    cells[160] = 64'hdde13119fe200df3;
-    cells[161] = 64'h12ffbf20f021d10f;
-    cells[162] = 64'hdfeffdd30fbeb3ff;
-    cells[163] = 64'h29f00109e1b0ee00;
-    cells[164] = 64'h7abec11f22f3e10f;
-    cells[165] = 64'hdb400ff21022ff01;
-    cells[166] = 64'hc1dd11eefc132cdc;
-    cells[167] = 64'h31d0e1db000001c2;
-    cells[168] = 64'h22cbf2ed50f0d1de;
-    cells[169] = 64'hafe11101f21f11b1;
-    cells[170] = 64'h1cde1f1104c202cf;
-    cells[171] = 64'h400100edf0ff0fbe;
-    cells[172] = 64'hdee30ef2d13100e1;
-    cells[173] = 64'heff0e1fd35f20e0f;
-    cells[174] = 64'he102e0d0b03c1101;
-    cells[175] = 64'h3faffff7111e0fdc;
-    cells[176] = 64'h5ff2cff02ee3e0de;
-    cells[177] = 64'hfaecec12011c0210;
-    cells[178] = 64'h0fdb22273003fefe;
-    cells[179] = 64'hdf11c2162100edef;
-    cells[180] = 64'h0be041ef142022d4;
-    cells[181] = 64'h23edeff32ffe20d1;
-    cells[182] = 64'h01eb2003e22decdc;
-    cells[183] = 64'h5dc20f29f3f1f0d1;
-    cells[184] = 64'hf93d101021002dfc;
-    cells[185] = 64'hcc1d1f120cfdbf3f;
-    cells[186] = 64'h030d0ed52fabd2d0;
-    cells[187] = 64'hf40bce143fc027fa;
-    cells[188] = 64'heceee0b7211f0df1;
-    cells[189] = 64'h41f00f1cde1f2ef1;
-    cells[190] = 64'h4cfff2ed3ff1dc0e;
-    cells[191] = 64'h1201bd21b3101dc1;
-    cells[192] = 64'h4def1efff11ec1f0;
-    cells[193] = 64'h7cf1c306200de20f;
-    cells[194] = 64'hf0c120101e1cf103;
-    cells[195] = 64'hf6111f22e0f31445;
-    cells[196] = 64'h1bf0fd042de1f2e1;
-    cells[197] = 64'h1a1110fe1010fda1;
-    cells[198] = 64'h0bffd1521232dfbc;
-    cells[199] = 64'hbdaf1ad90fa1023c;
-    cells[200] = 64'hb610ced52e000e0c;
-    cells[201] = 64'h0e1f011a0d1201ff;
-    cells[202] = 64'h2df03f20fffe0322;
-    cells[203] = 64'hf0000002f4ef0010;
-    cells[204] = 64'h0001000001110fff;
-    cells[205] = 64'h01e000011d00f11f;
-    cells[206] = 64'h022100f20100fe0f;
-    cells[207] = 64'h791d9a2fbfbca79b;
-    cells[208] = 64'hf35053e32ade054e;
-    cells[209] = 64'hf60344ff21443a74;
-    cells[210] = 64'h01e0ce02f4f200fe;
-    cells[211] = 64'h10000e0e0ec10fdd;
-    cells[212] = 64'he1ed13e2fd201a33;
-    cells[213] = 64'h5010102ff40e11bd;
-    cells[214] = 64'h99d4f000010e4204;
-    cells[215] = 64'h22fe00100012ffce;
-    cells[216] = 64'h121e01fe11f1f10f;
-    cells[217] = 64'h1101f00ff210f121;
-    cells[218] = 64'h0f0f0f120010fff0;
-    cells[219] = 64'h120f11020e00e0f1;
-    cells[220] = 64'hf0110000101f0010;
-    cells[221] = 64'h3f02301d00001202;
-    cells[222] = 64'h111fe0100fe10f00;
-    cells[223] = 64'hf000f10100000f1e;
-    cells[224] = 64'hfff1100110000010;
-    cells[225] = 64'h0000000f01000000;
-    cells[226] = 64'h0001f000000f000f;
-    cells[227] = 64'h1000100f00000100;
-    cells[228] = 64'he0e030d3c2dfedeb;
-    cells[229] = 64'h4214e11dfff2f00e;
-    cells[230] = 64'h1f20002d20200024;
-    cells[231] = 64'hef0f0f0012101000;
-    cells[232] = 64'h011f01020002f000;
-    cells[233] = 64'h000000002df00112;
-    cells[234] = 64'hff001f00f0f0ff00;
-    cells[235] = 64'h4be2011c00e2ce35;
-    cells[236] = 64'h032f1f13df4e1f04;
-    cells[237] = 64'he20f1ef0ffee10ca;
-    cells[238] = 64'h0fd1f00f01e10000;
-    cells[239] = 64'hff01f00f1011fe02;
-    cells[240] = 64'hf0101f00fe10021e;
-    cells[241] = 64'h10f00f0001f00020;
-    cells[242] = 64'h7bf0901642e12ed3;
-    cells[243] = 64'he01f2019d4fce311;
-    cells[244] = 64'hd20011fdf130fe0d;
-    cells[245] = 64'h0f1110f40e21ff11;
-    cells[246] = 64'h000010010fe0010f;
-    cells[247] = 64'he0e1001ff210ff1f;
-    cells[248] = 64'h11f0f0f10001ff10;
-    cells[249] = 64'h46ef30efd2eb12fe;
-    cells[250] = 64'h4f0101132005f2ff;
-    cells[251] = 64'hfd3000022c410f20;
-    cells[252] = 64'he001f000020e0f11;
-    cells[253] = 64'h01f00f0f03d011ef;
-    cells[254] = 64'hfe0f001d101f0001;
-    cells[255] = 64'h11ff000ee1001001;
+    cells[0] = 128'h22001f0f10fff0cc010112dfee5f93f2;
+    cells[1] = 128'h1b9bb4d1e92e529429fadac2f1e3ac01;
+    cells[2] = 128'hd5fe0f0fe33e3e3d00e0f0e113cc0e01;
+    cells[3] = 128'h1afec543c3032dff0113010f21007202;
+    cells[4] = 128'hb3d4f2a9ef0fd2d4e50de2fe3f0ccd1e;
+    cells[5] = 128'h21f01050f902feec1d0eae00120273e1;
+    cells[6] = 128'h1000eff2f521ffcfee200f0e1ef0ef01;
+    cells[7] = 128'hcad210429ace1fdded5fefe10fffa2ff;
+    cells[8] = 128'h01f42211ff2e0f0b002fff4d11e1410f;
+    cells[9] = 128'h11ebd1ee5b903140debeef2f0cee20e2;
+    cells[10] = 128'he924de0fed002a320d0200af0e02e203;
+    cells[11] = 128'hdb0c2e1f02ffcee0bdf13ee0e042a2f4;
+    cells[12] = 128'h0e4edcf0f040a22e0f0c1dff110c5fff;
+    cells[13] = 128'hfccce0ccfd7df3f219e01f2300ede9f1;
+    cells[14] = 128'h12f42fd0ef0d101f100ff0ee00c0b2dc;
+    cells[15] = 128'hcee2fe100c11140e310e4fc3026e1f0f;
+    cells[16] = 128'h3cf0c310e023fafede2ac2ef1161f105;
+    cells[17] = 128'hef03f12e3f30ff1f0f1ef1e5e3b0fc2e;
+    cells[18] = 128'hf32dbb0d222f9e1f0c0ee10200e1bf01;
+    cells[19] = 128'h1eeff3c0fdcc02cc1d01fe3ee213f20b;
+    cells[20] = 128'he240004d16c1b9ffffdd111efd920ff1;
+    cells[21] = 128'hdf3f0f0e22b52ef1fd1fde2efe0c5df6;
+    cells[22] = 128'he9d2013feededeffffeeff011eef7b1d;
+    cells[23] = 128'h71dd5f001511e23e5fe21ffc00f31e1f;
+    cells[24] = 128'he31ef2ff2321edf2effdf1ffffdf5f13;
+    cells[25] = 128'hebf0ef23bcfc1f0debce2c02f2e21d2e;
+    cells[26] = 128'h9f1ce4b2c4a52011afb25e2c3d56bc16;
+    cells[27] = 128'h3fdcfe0eedc014fd0dcded3bffec2d02;
+    cells[28] = 128'h363aafaa1de0e00de1c011cc112e6ae0;
+    cells[29] = 128'haffec3ceed2f0311e230310f0f5cea0d;
+    cells[30] = 128'h31fde09f3ced32f1ca1fdf23b1d30211;
+    cells[31] = 128'h1210ffd0ff4f1f0c002b2df003f121f2;
+    cells[32] = 128'hee0ec12110f0f1e2ecdec23011e0240e;
+    cells[33] = 128'hd0039df3210102c9c3001fcbff4f92df;
+    cells[34] = 128'hbc0aa0b00d2206ddbeac3d1ef26b6af1;
+    cells[35] = 128'hcd0ffbaacf0ff1a2e1e21ff4fe0c9f00;
+    cells[36] = 128'h01fe01fc214127eddd12f01fcdfc71f0;
+    cells[37] = 128'h2cffee0ec0ef2d013c022de1ffd310f0;
+    cells[38] = 128'hb51d22cd22b002ee009494ef0ffe7e01;
+    cells[39] = 128'h2ae0ce311041da2e0c3e1ec010fdd001;
+    cells[40] = 128'hf9fdf1100c0fd03cebe91cdddffe5ce0;
+    cells[41] = 128'h601fcedfea400142db0efdc1201e5ef2;
+    cells[42] = 128'h55ecf01eedd1121eed103bd3e1244202;
+    cells[43] = 128'h0f249021fbfd00f2fb0ffde0e0ef701b;
+    cells[44] = 128'hf03bcb0200efd11f0ed2e22010d3000d;
+    cells[45] = 128'h2ade1010cc2e4e012ef0fd11002efe0b;
+    cells[46] = 128'he12e0f31a1aced02e1f1ee1e0f3ebf00;
+    cells[47] = 128'h0edffd33edbe140cdbd90f1ed024700f;
+    cells[48] = 128'h50f1df00fe4ee00e0d1d0ceee132e001;
+    cells[49] = 128'h1e2db02e0f000e011bc0df3f101d7e01;
+    cells[50] = 128'hcdb124befbedf1f0eddee2b1ecff6eff;
+    cells[51] = 128'hffffee0ebeffffe0faec0cc1ef219211;
+    cells[52] = 128'h2c9db0f4fd19b00fecd111041390423e;
+    cells[53] = 128'hdbd0df01cfe001d0e11cf3d10e3fecf0;
+    cells[54] = 128'h220fb2131a3ff01f0de03eb40111711f;
+    cells[55] = 128'h1111e62c123ed0def115e0fd0e0b14fe;
+    cells[56] = 128'h312dace2ed3e42311eeb2fdff1b3710f;
+    cells[57] = 128'hb3de030cefa0e4fed0cd34e21e400ff1;
+    cells[58] = 128'hcdbffeffea3d34f2202c0cd1023dcc0f;
+    cells[59] = 128'hdb31fa11eee1fdda1cc93bd00f007005;
+    cells[60] = 128'h25fa3e30befbf04ff9c1ecff22c9ff10;
+    cells[61] = 128'hbf24ff02f2fdfed10202f31d110fb20b;
+    cells[62] = 128'h51f2e2dd00de1011d22d1f0affef701e;
+    cells[63] = 128'he403e1faf0901dafd2cbe12b11b29dff;
+    cells[64] = 128'hc1dff02d1fd1002f020eec0ff220df05;
+    cells[65] = 128'h1100f3ebf120feeedefefffbe1b06f00;
+    cells[66] = 128'h25ffe1d3101ef2115ecdff1124ffd21d;
+    cells[67] = 128'h0deff5fdf02d0cf03214f1f01dde121f;
+    cells[68] = 128'h0f42ed22f1ceb2f11bde10e122ed4e25;
+    cells[69] = 128'h310fd0f02f2d110e0dfdbe22b2034000;
+    cells[70] = 128'he01fe0dfdf9002f1de0f52310f3f21ef;
+    cells[71] = 128'h991995dd6c9f2392a1a12e4ce94dabf5;
+    cells[72] = 128'h96ee30dcc2c1c1db040f20fd0ffe99e0;
+    cells[73] = 128'h3f3f1fc00100f121131221010203e20e;
+    cells[74] = 128'h2b21ed520ef11022ee210e110f1f1301;
+    cells[75] = 128'h00f2f1300031ffd10ef1c0000f0e5e10;
+    cells[76] = 128'h000000f10130ff0000ff010000111000;
+    cells[77] = 128'h2e01e00f0f1f0112100f1f0100111100;
+    cells[78] = 128'he20f2f2000dff1efff00e00f0001fff0;
+    cells[79] = 128'hfbcd9cedbae962a99a993a9b9ebca1ad;
+    cells[80] = 128'h67e0102021120f453deecf1325220b27;
+    cells[81] = 128'h4423363f41c3ed041627261e2ff17f1d;
+    cells[82] = 128'he1cff00fe17100202f4f7a001ee2bf0d;
+    cells[83] = 128'hecfd00f03040030f1d3efc20113fb003;
+    cells[84] = 128'h1eff410100f010132e03a40210110b1f;
+    cells[85] = 128'he0feee01cf3cfe1fd0ee210eef0ebff1;
+    cells[86] = 128'h3b7cdf31231efe11011fed4011ce72fe;
+    cells[87] = 128'h10f101e210f005fef31f1d0e0f500202;
+    cells[88] = 128'hf0c31ceeff1000f1f0e1f20100f19f01;
+    cells[89] = 128'hff00f00f0ff00f100e11011300f0501f;
+    cells[90] = 128'he30011f11010011f01110f0e01300010;
+    cells[91] = 128'h0ff10f002fd011f001f0d2f00f1fc0f1;
+    cells[92] = 128'h1e0001200ff00f1111f13e020f100201;
+    cells[93] = 128'h1f1fef1031fe1101e0ed0142d010e21e;
+    cells[94] = 128'h1000012f0f011d1110ff010f110f3f01;
+    cells[95] = 128'hf2ff11f00f10f1ff001310ff10f11e02;
+    cells[96] = 128'h0000000000000100f0111f0101f0f000;
+    cells[97] = 128'h1000001000f001100f0ff0000000f100;
+    cells[98] = 128'hf110000001f001f01010f0000000f0f0;
+    cells[99] = 128'h111f000010010000f0f0f0f10000f00f;
+    cells[100] = 128'hf59f1d10aae970e40cf2ffe01011df1d;
+    cells[101] = 128'he711f1201212fd0edfd211fef0f2f204;
+    cells[102] = 128'hfc21f30e1422d20f120e50000fde1001;
+    cells[103] = 128'h1c200e010f1003f1201f1f00000e1efe;
+    cells[104] = 128'h0f100001f0f01f0111f1d20f01100f00;
+    cells[105] = 128'h1300f110f0f1e01f110fe2000f00f0f0;
+    cells[106] = 128'hfef0fe10ff2f11011ff1000100011f11;
+    cells[107] = 128'h73efb0ee2101a122dcfc1112d140e101;
+    cells[108] = 128'h1e001430ff2f1dee012f120d00c2620c;
+    cells[109] = 128'hbd103ff0111023f012f33bfd11dfe101;
+    cells[110] = 128'hf1000e00f0d11111ffc1cf1111109e02;
+    cells[111] = 128'h2001ff11f0f10ef0eff0c3110e031e0e;
+    cells[112] = 128'h0e1e111f10201ee1f21122000fe1710e;
+    cells[113] = 128'h0000f0f000f0f10000001e0f010fbefe;
+    cells[114] = 128'h7ed11f20bd1c02ebfd013ddc10e06701;
+    cells[115] = 128'hdedd00ef10000411f0e11f0000fde00f;
+    cells[116] = 128'hd10fe2010fe20e32f0fee1130130dc01;
+    cells[117] = 128'hf1120231f0ff1ff0202f10f000221001;
+    cells[118] = 128'h0e020e0ef0300111221020f00ff14200;
+    cells[119] = 128'h0e2100010120f110e10fff11011ef010;
+    cells[120] = 128'h00f101000f0f0f001f1fdf0f110111f2;
+    cells[121] = 128'hc3d3c0ff1fcb42e7cf12221e101c1f0d;
+    cells[122] = 128'hf40f10ff1f02ee0ffdfd02020022cef6;
+    cells[123] = 128'h2f0d12220fe0001e400f3c000004210e;
+    cells[124] = 128'h2f11f102013001f00112ff1e00ff110e;
+    cells[125] = 128'h00f0ffff1022f300f010f10f011dff01;
+    cells[126] = 128'h01ff0e1101d0ff2f2fff11000001e002;
+    cells[127] = 128'h0f00032100e01fe2f001ff011fff310e;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -6936,270 +7362,142 @@ module \lmu_kws361_eighth.memory_weights4.bank15 (read__addr, data);
 endmodule
 
 module \lmu_kws361_eighth.memory_weights4.bank16 (read__addr, data);
-  wire [7:0] address;
-  output [63:0] data;
-  wire [63:0] data;
-  input [7:0] read__addr;
-  wire [7:0] read__addr;
-  wire [63:0] read__data;
-  reg [63:0] cells [255:0];
+  wire [6:0] address;
+  output [127:0] data;
+  wire [127:0] data;
+  input [6:0] read__addr;
+  wire [6:0] read__addr;
+  wire [127:0] read__data;
+  reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 64'h52e0e100601fc5d0;
-    cells[1] = 64'h0f0ff00eeff01200;
-    cells[2] = 64'hce1f1fe0cfe03230;
-    cells[3] = 64'hf1fff101f3110c01;
-    cells[4] = 64'h01f01f10ff1f0e0f;
-    cells[5] = 64'he00f1f020e000100;
-    cells[6] = 64'h0001110f1010fff1;
-    cells[7] = 64'hf4e3bf0702011fed;
-    cells[8] = 64'hf1f1001a0f0110fc;
-    cells[9] = 64'h0f2e010c0f210033;
-    cells[10] = 64'h112011000100f101;
-    cells[11] = 64'h1001100000f0f0f0;
-    cells[12] = 64'h110001012f00feff;
-    cells[13] = 64'hf1f00001001f0f01;
-    cells[14] = 64'hd2d60eef402f2320;
-    cells[15] = 64'h0fccf02e0f22f242;
-    cells[16] = 64'h304d0113edeff2f0;
-    cells[17] = 64'h0011100202ee00ef;
-    cells[18] = 64'hf0f0f00101010f10;
-    cells[19] = 64'h10f0f101f001ff11;
-    cells[20] = 64'hf10000f0f1f001f0;
-    cells[21] = 64'h00d110d102fedf62;
-    cells[22] = 64'hf2eff1e02f121f0d;
-    cells[23] = 64'h1f21d01e1f0220de;
-    cells[24] = 64'h20010f0df2ff1012;
-    cells[25] = 64'h0ff11f01f10010ff;
-    cells[26] = 64'h1e1100000e0200e1;
-    cells[27] = 64'hf00f00000f1ff031;
-    cells[28] = 64'h6575f47663770f0d;
-    cells[29] = 64'hcd1eece9fd09010e;
-    cells[30] = 64'hcd9fdfc310df1304;
-    cells[31] = 64'h0f1122251ff40d21;
-    cells[32] = 64'h123e0010c2111011;
-    cells[33] = 64'hffe00ef2effff3ef;
-    cells[34] = 64'hf143022d1e11f023;
-    cells[35] = 64'h550332f75ef231e1;
-    cells[36] = 64'h00000009ffeff012;
-    cells[37] = 64'hffee1f0fe33ff100;
-    cells[38] = 64'h10f0101421010f1f;
-    cells[39] = 64'h1001f00200f10ff0;
-    cells[40] = 64'h1f10f00ef000000f;
-    cells[41] = 64'hf1f00100120110f1;
-    cells[42] = 64'h114f3ffdf0f00100;
-    cells[43] = 64'hf0f0f01210111f00;
-    cells[44] = 64'h00d0e1120f100f00;
-    cells[45] = 64'h1010000ff0f00201;
-    cells[46] = 64'h0001ff00f1f00100;
-    cells[47] = 64'h00f1000f10110e10;
-    cells[48] = 64'h102010ff00100f00;
-    cells[49] = 64'h47f9e10e5e3e14fd;
-    cells[50] = 64'hff1220fef1ff0200;
-    cells[51] = 64'h0d041ff1c2f10f02;
-    cells[52] = 64'h10000000101f1ee0;
-    cells[53] = 64'hfff0000f1d10fe00;
-    cells[54] = 64'h0f02000ed1f11130;
-    cells[55] = 64'h111e010f10f00fee;
-    cells[56] = 64'h10e1e4deeffe9d95;
-    cells[57] = 64'h90dd44ff01d01132;
-    cells[58] = 64'h1f1009eb1d2fff2e;
-    cells[59] = 64'hdfd94ff1a4e1f023;
-    cells[60] = 64'hd2dff5e2f101ef4b;
-    cells[61] = 64'hdf2f3e1ff510fd09;
-    cells[62] = 64'hf1d1402c01a1d700;
-    cells[63] = 64'hf14297cffe2201ef;
-    cells[64] = 64'hd03f0ffa1eeefbef;
-    cells[65] = 64'he0de0002eb21ee01;
-    cells[66] = 64'h3e32c6c01f11d3f2;
-    cells[67] = 64'hf01d01fb1a5f224f;
-    cells[68] = 64'hd1e1efcf4d00f1c2;
-    cells[69] = 64'hcff10bcef01016f0;
-    cells[70] = 64'hdfef2efce2f0df40;
-    cells[71] = 64'hde01fe301a0ea3ef;
-    cells[72] = 64'h0ffefe302000cccd;
-    cells[73] = 64'hf1bc1be301e0ece0;
-    cells[74] = 64'h01f0e1e2df0e0309;
-    cells[75] = 64'h0fc1e9efadef00e2;
-    cells[76] = 64'h31e3d9f1fe10d000;
-    cells[77] = 64'he10fcfed30dffdee;
-    cells[78] = 64'hc03b2e03e4d101de;
-    cells[79] = 64'hcfc029fcf0900e3e;
-    cells[80] = 64'h41c2ff0f40f1ef2e;
-    cells[81] = 64'hee0e3c100bc01111;
-    cells[82] = 64'h1f0bd3e20e4230ff;
-    cells[83] = 64'h301f0910df10edfe;
-    cells[84] = 64'he01e0e3de3feef31;
-    cells[85] = 64'hafeee3d0de0df700;
-    cells[86] = 64'h0111040e10ffee2b;
-    cells[87] = 64'h0fcfc2f2f0221fd0;
-    cells[88] = 64'h01fe0111fddff104;
-    cells[89] = 64'h0ff10efdc3f1fbc0;
-    cells[90] = 64'h302b1ef0bf1d10ff;
-    cells[91] = 64'hef2d132eee2f11f5;
-    cells[92] = 64'hd01c0cfc3eadee5e;
-    cells[93] = 64'hefabe0b0ffbd2013;
-    cells[94] = 64'h41e129011c2fcde0;
-    cells[95] = 64'hf02ed32efdeeff01;
-    cells[96] = 64'hd0d11d09faf1cf5f;
-    cells[97] = 64'h50d2e9e2d0f1cb0b;
-    cells[98] = 64'h20f0293befff0d3f;
-    cells[99] = 64'hc15cf40c72ffdab7;
-    cells[100] = 64'h10a2f2d0f1dff1de;
-    cells[101] = 64'h0f2f2fffdb2ef2de;
-    cells[102] = 64'hfd0c1aea1d3fd630;
-    cells[103] = 64'haffcee3f0e001e00;
-    cells[104] = 64'hdf2ef01111e2c340;
-    cells[105] = 64'h1f3fe004fff1144c;
-    cells[106] = 64'hf0fe0301d0ef1f40;
-    cells[107] = 64'hc1eb0edc60f0d9fb;
-    cells[108] = 64'hfe255d6f4b04d0d2;
-    cells[109] = 64'hc0e32fed03110eef;
-    cells[110] = 64'hf0d3c0c4ad3f03a2;
-    cells[111] = 64'h30040f00e900f02c;
-    cells[112] = 64'h00f21b2d1def1f12;
-    cells[113] = 64'hff2923ec3c32fce0;
-    cells[114] = 64'h110d100f2100eee1;
-    cells[115] = 64'he0e220d201f2509d;
-    cells[116] = 64'h3e3ffbdcc92fb9cf;
-    cells[117] = 64'hc0ee24e1e7a2f3e2;
-    cells[118] = 64'hb0f0c4ec4d211de0;
-    cells[119] = 64'h11bed3b02012dec0;
-    cells[120] = 64'he0c11df1f2f2f00d;
-    cells[121] = 64'hfe1e1410011f1fb7;
-    cells[122] = 64'hb0f023fd4dff1e09;
-    cells[123] = 64'he00e053220e20ed3;
-    cells[124] = 64'he14f05fd1e1dff02;
-    cells[125] = 64'hdf0af3e3e011e0eb;
-    cells[126] = 64'h1ff0c1ffdcf0f2c2;
-    cells[127] = 64'h3221110e3332ee3f;
-    cells[128] = 64'he020d2122f0f4ff2;
-    cells[129] = 64'h11104c201102105f;
-    cells[130] = 64'hf04cf42eefec01e4;
-    cells[131] = 64'h1edcfdc2bcb0f4c3;
-    cells[132] = 64'h01d1c211fdfdc1e2;
-    cells[133] = 64'h10e50d3e2eeff303;
-    cells[134] = 64'h50cf1ef7d621d301;
-    cells[135] = 64'h1f0cef1e0f2010ee;
-    cells[136] = 64'h101ef3efe21ffdf0;
-    cells[137] = 64'hffc0f4afd02e30b0;
-    cells[138] = 64'h21efe1e02dfed199;
-    cells[139] = 64'he091092c2edeff07;
-    cells[140] = 64'hce624d2ad2dfba0f;
-    cells[141] = 64'h30eb02ff0e00df5f;
-    cells[142] = 64'h1fe112f1dbe04002;
-    cells[143] = 64'hf0e3210ed3b0f72c;
-    cells[144] = 64'h1ee41d15b3d13fbf;
-    cells[145] = 64'h20e10d1ceeffdae1;
-    cells[146] = 64'ha101172f6edfbf93;
-    cells[147] = 64'h6e40f1cbaefd0ffd;
-    cells[148] = 64'h01e1da30f2f0fcc2;
-    cells[149] = 64'hd012e0e1d2f1133d;
-    cells[150] = 64'hee0b3d0122f0cee2;
-    cells[151] = 64'he01bf32c2b10eff0;
-    cells[152] = 64'he2fd313f22e0be23;
-    cells[153] = 64'hee3ef50ff1cd032f;
-    cells[154] = 64'he1101defd1012e5b;
-    cells[155] = 64'h2ec1e5f1edff10d1;
-    cells[156] = 64'hc011e1ffc01eef01;
-    cells[157] = 64'h3e1ff5f2102130d2;
-    cells[158] = 64'hcfd010dff1f110d1;
-    cells[159] = 64'ha092f3f124d200f1;
-    cells[160] = 64'ha0fe123e2fef225c;
-    cells[161] = 64'hdfaf04013dbd11fe;
-    cells[162] = 64'h00f0ec0a3e22df20;
-    cells[163] = 64'hf04ed3f0e0ff22e0;
-    cells[164] = 64'haee9f3f1302e11e1;
-    cells[165] = 64'h01d101cf1f11fe2d;
-    cells[166] = 64'hdf22f40c0feef2d1;
-    cells[167] = 64'h30f40c10cfe0090f;
-    cells[168] = 64'hff33ef1a200dd9f9;
-    cells[169] = 64'hf012311f103de904;
-    cells[170] = 64'h3ffa11c2312f002f;
-    cells[171] = 64'he02fd3231100b4ec;
-    cells[172] = 64'hde29420290df12e5;
-    cells[173] = 64'hf1b1ede4e00ee2fc;
-    cells[174] = 64'hdf00fdfdedfe1e13;
-    cells[175] = 64'hffed1be0cdeeaccd;
-    cells[176] = 64'hdfb0d41df0e0ee00;
-    cells[177] = 64'h10afeb0eeffff0e0;
-    cells[178] = 64'h0f2e220f1c2e0fe2;
-    cells[179] = 64'h10e1fe02d130edd3;
-    cells[180] = 64'hf073c3ff292e15c0;
-    cells[181] = 64'he0eb3030fde041f1;
-    cells[182] = 64'hf021e20f022eeceb;
-    cells[183] = 64'hfed0b11f49ff9d95;
-    cells[184] = 64'h431af9c0e000be22;
-    cells[185] = 64'h4f210e0e1f023f01;
-    cells[186] = 64'hbff52512010022e1;
-    cells[187] = 64'hf0eff20111fee10e;
-    cells[188] = 64'h200e0ff0010f01f1;
-    cells[189] = 64'h1fe1fef011001fff;
-    cells[190] = 64'he00ee0f0001fd131;
-    cells[191] = 64'h1e9ddba9ddba9bf9;
-    cells[192] = 64'hf07ed7204f32370f;
-    cells[193] = 64'h21111d1494f22f13;
-    cells[194] = 64'h00e11ffedf10e902;
-    cells[195] = 64'h112c02005110e10d;
-    cells[196] = 64'hef200ef2030ee131;
-    cells[197] = 64'h200301100d100dfe;
-    cells[198] = 64'hce0d0601e09e12f0;
-    cells[199] = 64'hf102fd0e4f411cf1;
-    cells[200] = 64'h01000e0def11112f;
-    cells[201] = 64'h000f1e02f1f1f210;
-    cells[202] = 64'hf0f10f010201fff1;
-    cells[203] = 64'h00110d0f1f110020;
-    cells[204] = 64'hfffe02f1f0ff02e2;
-    cells[205] = 64'h0fe1112200101e1f;
-    cells[206] = 64'hf0100e0003000010;
-    cells[207] = 64'h101fffff00f0f2f1;
-    cells[208] = 64'h00f0020f1f001010;
-    cells[209] = 64'h000111000000001f;
-    cells[210] = 64'h100f0ef0f00ff0f1;
-    cells[211] = 64'h00111210000010f0;
-    cells[212] = 64'heeded39ff1512f21;
-    cells[213] = 64'hf0f32e2e01a1e020;
-    cells[214] = 64'h202f1b302e00f0ff;
-    cells[215] = 64'h0010ee02104022fd;
-    cells[216] = 64'h00021100111010f0;
-    cells[217] = 64'h0000101000f01101;
-    cells[218] = 64'h000003f01f001020;
-    cells[219] = 64'hc03cd7400defff02;
-    cells[220] = 64'h01b1f9d1e3f1ef3f;
-    cells[221] = 64'h40f22bef0011011e;
-    cells[222] = 64'hf03f06f00e101f00;
-    cells[223] = 64'he00e01f000001ff1;
-    cells[224] = 64'hfff11e0ff10100ff;
-    cells[225] = 64'h100f011000110f0d;
-    cells[226] = 64'hdef1d1dcf1c3002f;
-    cells[227] = 64'h103e4f0e3e2f1d31;
-    cells[228] = 64'h011f0013101f13e2;
-    cells[229] = 64'hf000f20200000000;
-    cells[230] = 64'h1000fef00f000d10;
-    cells[231] = 64'hf01010e1101f0f0f;
-    cells[232] = 64'hf01ff01ff001f2ff;
-    cells[233] = 64'h01cee1c31b410ddf;
-    cells[234] = 64'hf0401124e2df22fd;
-    cells[235] = 64'h00311e0e22ff1312;
-    cells[236] = 64'h10d0030e2f000013;
-    cells[237] = 64'h00f0f30feef0f00f;
-    cells[238] = 64'h00200e0001111f0e;
-    cells[239] = 64'h00e1fff0f0f0f102;
-    cells[240] = 64'hc209272c21ceff14;
-    cells[241] = 64'h00f1f902b01101fe;
-    cells[242] = 64'h3023eb012f30122d;
-    cells[243] = 64'h200021f0101ff0f1;
-    cells[244] = 64'h10001001ff010ff0;
-    cells[245] = 64'hf002ff010101001f;
-    cells[246] = 64'h000e11ff120001f1;
-    cells[247] = 64'h400ecf9de040ff0e;
-    cells[248] = 64'h1010321f10d00e00;
-    cells[249] = 64'h00111f32102012ff;
-    cells[250] = 64'h000ffe00f10002f1;
-    cells[251] = 64'hf01f0f0f01d00ff0;
-    cells[252] = 64'h0021000f1f00102f;
-    cells[253] = 64'h00000dff1f10ff11;
-    cells[254] = 64'h011de2010fffd3ce;
-    cells[255] = 64'hf01e1b11e4002fff;
+    cells[0] = 128'h70d1ae00eb3fd10c2f5cccd4d1fc2cfe;
+    cells[1] = 128'hdc12110d112101f1035ff2110f13ff0f;
+    cells[2] = 128'hcc1f201002e21011f0c1011c00f11101;
+    cells[3] = 128'hef0f01e11fd1ff0020c1e10f0fee01ff;
+    cells[4] = 128'h021001ff00d100f001fff1210e10ff0f;
+    cells[5] = 128'h1e011f1011f11ff0021f10ff100200f0;
+    cells[6] = 128'h23000001ff01000f0f11101ff20f200e;
+    cells[7] = 128'hf6e06001bfee0fff1f0542fd6fe0101f;
+    cells[8] = 128'hd10f01c112d21321d1d11010f031e0f0;
+    cells[9] = 128'h1b31df00f0df0f2112fdf013f020b000;
+    cells[10] = 128'h201100101eff0fef1e201100f1f0600f;
+    cells[11] = 128'h13e00200005001e001220fef00f03000;
+    cells[12] = 128'h0e00eff01121f1200f2fff0100100001;
+    cells[13] = 128'h0d102f2fe1dff0f0211101f110ff020f;
+    cells[14] = 128'h9a44d03f34f291bfe6ec1153010e3010;
+    cells[15] = 128'h49ee11f0ffef113140f0200f002f11fb;
+    cells[16] = 128'h44fe1e220eef3f1f1d21cedef002f000;
+    cells[17] = 128'hd6f10f1f0f000fffe011d200f1efe003;
+    cells[18] = 128'h0fff01100011002110f120f10f0f1f00;
+    cells[19] = 128'h00fe11e1f00000000ff11d0f00f0101f;
+    cells[20] = 128'hf1110f10f001f0ff0210f0100100c0ff;
+    cells[21] = 128'hdbc0e2fde212be02010edf10002ecc0f;
+    cells[22] = 128'hfd000f130ffe110f11d1e10d01333ff0;
+    cells[23] = 128'h13110ef1ffc011f011e0eff00fcf030f;
+    cells[24] = 128'h131f000f0031f0f0ff302ff00fed1000;
+    cells[25] = 128'h0ef0011001300f1f0101210f00202e00;
+    cells[26] = 128'h20101ff110f010f10000e0ff02021110;
+    cells[27] = 128'h111e101f00e00f11ff0100000f0f2e00;
+    cells[28] = 128'h45307c5326e7c619275a7462e1745752;
+    cells[29] = 128'hd2ef2d0e0dcc2b462001d1f2009f5eef;
+    cells[30] = 128'hfe1cd1ffefeb0f24aa135ad10f33cce4;
+    cells[31] = 128'h0051eff2335012fe02f0fd00ffe2b60c;
+    cells[32] = 128'h201f10ed30e1f10031ffe10d0fcf400e;
+    cells[33] = 128'hf43f22fe0ecf1df22a02ce00ff0f0e03;
+    cells[34] = 128'h440b231121f1f3fee0fc2d211f23b100;
+    cells[35] = 128'h4ac23f11bd2a6f1d02f4db1ee0459313;
+    cells[36] = 128'h1f13102d0100fd12241101e21ebe230d;
+    cells[37] = 128'h131de3003034ffe1ed10f3f1110c3ef1;
+    cells[38] = 128'h02f0f1f110f102ff0eff100e12211e00;
+    cells[39] = 128'h0ff1fe1f01df002011002f0f1f0111f0;
+    cells[40] = 128'h121f000f10e1f0df001ff0110e0f11f0;
+    cells[41] = 128'h20f210f0003f21f01ff0ef1ff000ef01;
+    cells[42] = 128'h0fe0f1202d0f21110f0dff21f1f121f0;
+    cells[43] = 128'h111f11020001f1f000eff0f0001fe002;
+    cells[44] = 128'h100000f001f00100010201000f201f0f;
+    cells[45] = 128'h1e01fe0f00f00010112000100000100e;
+    cells[46] = 128'hf1fff01000110f00f010000000f0ef01;
+    cells[47] = 128'h000000f001201000f0e0f1010100d001;
+    cells[48] = 128'h101000000fe0000010f0000100101000;
+    cells[49] = 128'h0ae5f0e4fe1202ebf1ee0fc0001dffd0;
+    cells[50] = 128'h11e41d0d0f0f00134110fd2311dffe1f;
+    cells[51] = 128'hd50c123111200d11ef21f21f0002f010;
+    cells[52] = 128'h0f0f03f12051f0efd020310ff0101200;
+    cells[53] = 128'h2e010ee0f110000110101010011ff000;
+    cells[54] = 128'hf10f0f1100df0f1110f1e10ef001100f;
+    cells[55] = 128'h0101e10f1f1110001ff01101000f2001;
+    cells[56] = 128'h10e1e4deeffe9d951fdffdf201d310ee;
+    cells[57] = 128'h90dd44ff01d011323fd2d0e41e210ee1;
+    cells[58] = 128'h1f1009eb1d2fff2e313c0121414fcdfc;
+    cells[59] = 128'hdfd94ff1a4e1f023fffe3102ef01ebe2;
+    cells[60] = 128'hd2dff5e2f101ef4b3010310130e2ffdf;
+    cells[61] = 128'hdf2f3e1ff510fd091d0ae1110301ffce;
+    cells[62] = 128'hf1d1402c01a1d700231eb02320c1f6fc;
+    cells[63] = 128'hf14297cffe2201efcff2d1161fe1fec1;
+    cells[64] = 128'hd03f0ffa1eeefbef90001f0a2fe0d5d4;
+    cells[65] = 128'he0de0002eb21ee0122ee1f10d2ffe11e;
+    cells[66] = 128'h3e32c6c01f11d3f2ddedf12713dffa11;
+    cells[67] = 128'hf01d01fb1a5f224f3db01fdf0f0dfcf2;
+    cells[68] = 128'hd1e1efcf4d00f1c26660c2021f1cf3ef;
+    cells[69] = 128'hcff10bcef01016f0e0dfe1f71a2f1fd2;
+    cells[70] = 128'hdfef2efce2f0df40fece000223330ee2;
+    cells[71] = 128'hde01fe301a0ea3efe91eb1fe31b701dc;
+    cells[72] = 128'h0ffefe302000cccd22b2d013f1e10c0c;
+    cells[73] = 128'hf1bc1be301e0ece0334cfd05cef02230;
+    cells[74] = 128'h01f0e1e2df0e0309feefeffd2ffc32ef;
+    cells[75] = 128'h0fc1e9efadef00e20ffe2f03011cf3f2;
+    cells[76] = 128'h31e3d9f1fe10d000f3422f01b0ec1b11;
+    cells[77] = 128'he10fcfed30dffdee0d01c029ff00f000;
+    cells[78] = 128'hc03b2e03e4d101de90d0d0c222d51132;
+    cells[79] = 128'hcfc029fcf0900e3e210eff3330320f01;
+    cells[80] = 128'h41c2ff0f40f1ef2e5130dff2f500201f;
+    cells[81] = 128'hee0e3c100bc011113ecd010c5e120ce0;
+    cells[82] = 128'h1f0bd3e20e4230ffa1fe10f3effc0f03;
+    cells[83] = 128'h301f0910df10edfed2fdde0cefedff20;
+    cells[84] = 128'he01e0e3de3feef3151becf1ef022dbf1;
+    cells[85] = 128'hafeee3d0de0df700ddf2fee601302dd1;
+    cells[86] = 128'h0111040e10ffee2b0dc0b23c02030fdf;
+    cells[87] = 128'h0fcfc2f2f0221fd05eee0ee73101ccbe;
+    cells[88] = 128'h01fe0111fddff104ed12dfc2e2fff1fc;
+    cells[89] = 128'h0ff10efdc3f1fbc010eeaf1afec00e0e;
+    cells[90] = 128'h302b1ef0bf1d10ff0f0c0fec2f1ee9f4;
+    cells[91] = 128'hef2d132eee2f11f5dec0e213ef20e312;
+    cells[92] = 128'hd01c0cfc3eadee5e320fb1202d10da10;
+    cells[93] = 128'hefabe0b0ffbd2013fe04cff4212201c0;
+    cells[94] = 128'h41e129011c2fcde0dfe241030e1d014e;
+    cells[95] = 128'hf02ed32efdeeff01ddc30f0c2f20f214;
+    cells[96] = 128'hd0d11d09faf1cf5ffcf20ffdf0fe1fb0;
+    cells[97] = 128'h50d2e9e2d0f1cb0b0e30f00ccddc0015;
+    cells[98] = 128'h20f0293befff0d3fcd1e3e1ffb300dd1;
+    cells[99] = 128'hc15cf40c72ffdab72ed0e0f5621ef1f1;
+    cells[100] = 128'h10a2f2d0f1dff1de52f1cff52e3120c2;
+    cells[101] = 128'h0f2f2fffdb2ef2dedefbd017eed912ff;
+    cells[102] = 128'hfd0c1aea1d3fd630bf0cfd3320fb0e12;
+    cells[103] = 128'haffcee3f0e001e007d3fd2f42f11bb2f;
+    cells[104] = 128'hdf2ef01111e2c3404cfcdfee30f11fb2;
+    cells[105] = 128'h1f3fe004fff1144ca3fa3ffa3efc4d21;
+    cells[106] = 128'hf0fe0301d0ef1f40e3be40eee90f1210;
+    cells[107] = 128'hc1eb0edc60f0d9fb54cdbff64efdf3ee;
+    cells[108] = 128'hfe255d6f4b04d0d220d242db1d111c09;
+    cells[109] = 128'hc0e32fed03110eef1ef0e2200450edef;
+    cells[110] = 128'hf0d3c0c4ad3f03a2df0beee710415b31;
+    cells[111] = 128'h30040f00e900f02cef602e0c00fb12d3;
+    cells[112] = 128'h00f21b2d1def1f125f20a0323000f014;
+    cells[113] = 128'hff2923ec3c32fce0bddc02dd00fcdfde;
+    cells[114] = 128'h110d100f2100eee1011ff1f1e00aed02;
+    cells[115] = 128'he0e220d201f2509d01dff00df00f3d52;
+    cells[116] = 128'h3e3ffbdcc92fb9cf1b102e2c13ff0ea0;
+    cells[117] = 128'hc0ee24e1e7a2f3e21f20df00310100cf;
+    cells[118] = 128'hb0f0c4ec4d211de0fe00b0d00e2e2d03;
+    cells[119] = 128'h11bed3b02012dec033efff031e00310e;
+    cells[120] = 128'he0c11df1f2f2f00d4e00eef1ff120c11;
+    cells[121] = 128'hfe1e1410011f1fb7bce2301ccef0f13f;
+    cells[122] = 128'hb0f023fd4dff1e09e4ef2eee0b0c1e51;
+    cells[123] = 128'he00e053220e20ed353c1dfe72dd023e1;
+    cells[124] = 128'he14f05fd1e1dff02e105f1ff3fd0eff1;
+    cells[125] = 128'hdf0af3e3e011e0ebceeb1fafe3ddeddd;
+    cells[126] = 128'h1ff0c1ffdcf0f2c24d4ffdf3fe0f0d04;
+    cells[127] = 128'h3221110e3332ee3fff2eff1f1fd1d4c0;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -7207,270 +7505,142 @@ module \lmu_kws361_eighth.memory_weights4.bank16 (read__addr, data);
 endmodule
 
 module \lmu_kws361_eighth.memory_weights4.bank17 (read__addr, data);
-  wire [7:0] address;
-  output [63:0] data;
-  wire [63:0] data;
-  input [7:0] read__addr;
-  wire [7:0] read__addr;
-  wire [63:0] read__data;
-  reg [63:0] cells [255:0];
+  wire [6:0] address;
+  output [127:0] data;
+  wire [127:0] data;
+  input [6:0] read__addr;
+  wire [6:0] read__addr;
+  wire [127:0] read__data;
+  reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 64'h10d21e103ef12113;
-    cells[1] = 64'h110ef2fd0e11f1f1;
-    cells[2] = 64'hf02f0000f0f00f0e;
-    cells[3] = 64'h10f01efff1ff0011;
-    cells[4] = 64'h01010f000ff0df01;
-    cells[5] = 64'h210fb3e0103ceec1;
-    cells[6] = 64'he0003e0f04f0e31d;
-    cells[7] = 64'h2022110e0f002f20;
-    cells[8] = 64'h000ff2f10ef10e02;
-    cells[9] = 64'he0f0fe0f1100f21f;
-    cells[10] = 64'h101110f00000f000;
-    cells[11] = 64'h00fff0fff00f01e1;
-    cells[12] = 64'h7727013e43673274;
-    cells[13] = 64'hfd1d2ffaf9ef1331;
-    cells[14] = 64'hbc1ff707dded10ce;
-    cells[15] = 64'hdfd3ff11432ed2cd;
-    cells[16] = 64'h210e3c0c11f10f2e;
-    cells[17] = 64'h30fcf7f4ddf111e1;
-    cells[18] = 64'hc2020eede1300f42;
-    cells[19] = 64'hffbe36c223d03f3f;
-    cells[20] = 64'h202ffb0ef130fc01;
-    cells[21] = 64'h2110df11fe00e5d3;
-    cells[22] = 64'h00e101120fff011e;
-    cells[23] = 64'he0ff20f010102cff;
-    cells[24] = 64'hf0f0fe101f0f0f02;
-    cells[25] = 64'h010000f21f1f022f;
-    cells[26] = 64'h20f02f130201f222;
-    cells[27] = 64'h0020e2002f1010f1;
-    cells[28] = 64'he010101ef0001ffe;
-    cells[29] = 64'h10f1101f00f00110;
-    cells[30] = 64'h100f000010010001;
-    cells[31] = 64'h0010f10001000f0f;
-    cells[32] = 64'h100000f001100110;
-    cells[33] = 64'h03e41b0d20e2fefc;
-    cells[34] = 64'h202f0103be102520;
-    cells[35] = 64'hf0eee101100fef14;
-    cells[36] = 64'he00e1f0022f10dff;
-    cells[37] = 64'h00011f1ff1f0200f;
-    cells[38] = 64'hf00ff202fe0f00f4;
-    cells[39] = 64'h11110efff00100f0;
-    cells[40] = 64'h13bcd1f03f12edef;
-    cells[41] = 64'hd5fee10df7ef100d;
-    cells[42] = 64'hc0f1230bf0fd1025;
-    cells[43] = 64'h10d1f0b0febdebce;
-    cells[44] = 64'h16112c1f111ec32f;
-    cells[45] = 64'h2fab13b143dd2f2f;
-    cells[46] = 64'h14ee3e21152f1013;
-    cells[47] = 64'hbec1cef0d12e3d00;
-    cells[48] = 64'hb3d1cf0defff0d0f;
-    cells[49] = 64'he2e14b20ed20ee00;
-    cells[50] = 64'h1aed2cf020dcef1f;
-    cells[51] = 64'h992721eedd011002;
-    cells[52] = 64'h2fdee1dfd1ff1200;
-    cells[53] = 64'h0dd4df21d021200f;
-    cells[54] = 64'h19ededfc4e20ffcd;
-    cells[55] = 64'hd3d4e5d341c09db1;
-    cells[56] = 64'hfbdb1e0010fbbfba;
-    cells[57] = 64'h6f1bc11ef2104011;
-    cells[58] = 64'h3c201beff2ef0bf0;
-    cells[59] = 64'h022dfcff0daefedf;
-    cells[60] = 64'hf74022e61e13f042;
-    cells[61] = 64'h3d0e403f0e2e1f2f;
-    cells[62] = 64'h69c030f0efd23ddc;
-    cells[63] = 64'ha1e0e0effff101d5;
-    cells[64] = 64'hf042e4132d20d20e;
-    cells[65] = 64'he5c5c7111e0c0fd5;
-    cells[66] = 64'haf1ffa421f1f2330;
-    cells[67] = 64'hf6d0ee5f1c20f0f2;
-    cells[68] = 64'h03224a301d1aff23;
-    cells[69] = 64'hdc03110f01f11edf;
-    cells[70] = 64'h51d152021ffdefe3;
-    cells[71] = 64'heedff10d9d0c1ed0;
-    cells[72] = 64'h00eef1e0e020f0ce;
-    cells[73] = 64'h21213731c20c2141;
-    cells[74] = 64'he5202a210b0ee105;
-    cells[75] = 64'hbb01c21e120022f0;
-    cells[76] = 64'hc02d2022fef2f222;
-    cells[77] = 64'hbb02f7ea0f00fde0;
-    cells[78] = 64'hdc01d203041e10fe;
-    cells[79] = 64'h9f12ee01ffb1cc9e;
-    cells[80] = 64'h0ee7e5f00f7e0c4f;
-    cells[81] = 64'h2a1feb3fdb11ce31;
-    cells[82] = 64'he2dc01ffc0f29ef3;
-    cells[83] = 64'he309fc0f42034f0e;
-    cells[84] = 64'hf21011fc0213022d;
-    cells[85] = 64'h432f2d043df0dec0;
-    cells[86] = 64'hdfe1d1e3cb1d1fce;
-    cells[87] = 64'hd9de21d1ed11f2fe;
-    cells[88] = 64'h33f51ef630fcee1e;
-    cells[89] = 64'h20cd00b1ddee239e;
-    cells[90] = 64'he90ec20ddf2101ff;
-    cells[91] = 64'hadb0f205012f2fcf;
-    cells[92] = 64'h47e70fcff021fdf3;
-    cells[93] = 64'h9511e62140301e2e;
-    cells[94] = 64'h54a02420e02f50fe;
-    cells[95] = 64'h2f1dfbb2ea110ff1;
-    cells[96] = 64'hb64fe02edee1e112;
-    cells[97] = 64'hc2fc00deefaf5e16;
-    cells[98] = 64'h0e3ef110cdff131d;
-    cells[99] = 64'h0ce11e02fe004f00;
-    cells[100] = 64'h229c1ef31ad90cc2;
-    cells[101] = 64'h3bd310df00d2ee21;
-    cells[102] = 64'hc0f1f210f0f300dd;
-    cells[103] = 64'h1f401f4fe12ce11a;
-    cells[104] = 64'hef4d2f0fffd4ee10;
-    cells[105] = 64'h1b2dcb1bf1d0e2e9;
-    cells[106] = 64'hb3ffffe3fcd31312;
-    cells[107] = 64'h0b2ecddf0f00b04a;
-    cells[108] = 64'hb20fb0e2c1fb1e90;
-    cells[109] = 64'h19be3ec4dbeeff9b;
-    cells[110] = 64'h15f0031301e2fdf0;
-    cells[111] = 64'he6fc24f311dd0e31;
-    cells[112] = 64'h27d02fefd2cb3fd3;
-    cells[113] = 64'hd3112e0f0c0f00f6;
-    cells[114] = 64'hb9ff0fd21ddefea2;
-    cells[115] = 64'hd634b5dd2ec0e222;
-    cells[116] = 64'he53ff0df302220f2;
-    cells[117] = 64'h03f03f13f0d1f0c2;
-    cells[118] = 64'h77d124f10ff14f31;
-    cells[119] = 64'hdef3d4ee11f02fc4;
-    cells[120] = 64'he1ffe0f412f1fed4;
-    cells[121] = 64'hdff3f20c03f1202d;
-    cells[122] = 64'hcc9491ef0e190159;
-    cells[123] = 64'hcbfed10c43e10ed1;
-    cells[124] = 64'h50bbd1b520b9ec90;
-    cells[125] = 64'hfe0d1cf1f120d02f;
-    cells[126] = 64'hdb2fdcfc00f4bfe0;
-    cells[127] = 64'h04fc32f0f1e0ce10;
-    cells[128] = 64'h4d0fbef0fe031f21;
-    cells[129] = 64'hefd0301eac02ee12;
-    cells[130] = 64'hb4ecd2c0f6ecbffc;
-    cells[131] = 64'hecfb10f5fafeefc5;
-    cells[132] = 64'hf9cb000c01cec100;
-    cells[133] = 64'hf2f104c0f1df3d10;
-    cells[134] = 64'h49b2f02ec1fbdfbf;
-    cells[135] = 64'ha13502f1ee3c01f3;
-    cells[136] = 64'he02fe1c3d119f1e0;
-    cells[137] = 64'h6fdd390312dee0fc;
-    cells[138] = 64'h022200c011ce0dfc;
-    cells[139] = 64'h1feff10b002ff051;
-    cells[140] = 64'hfbf2e0e02d1ed1ff;
-    cells[141] = 64'heb0ff60f0f0f1130;
-    cells[142] = 64'hc4f6ff1c2000d1db;
-    cells[143] = 64'hbbb0e50bd6feee69;
-    cells[144] = 64'ha11120bf01e0f2f1;
-    cells[145] = 64'h10c00df0e0c0dde9;
-    cells[146] = 64'h000fd2ec0dfae2e4;
-    cells[147] = 64'hfcfbeddf10ef2fef;
-    cells[148] = 64'hb914d022340211ce;
-    cells[149] = 64'h21f12d21144b00c1;
-    cells[150] = 64'he0350f0fe1f001f3;
-    cells[151] = 64'h543fdfffffe2ce3f;
-    cells[152] = 64'hf1ed01d13edef01f;
-    cells[153] = 64'hdfebff2b20dd0dca;
-    cells[154] = 64'h2019feeb9ffb1ebd;
-    cells[155] = 64'h1dc2ef2006faee0f;
-    cells[156] = 64'h134590ea42e40f19;
-    cells[157] = 64'h4c1123310f00eefe;
-    cells[158] = 64'hbf3c330ef3f10dd1;
-    cells[159] = 64'hefda0bf33c0fbfc2;
-    cells[160] = 64'hc9bff2100dd3fe1e;
-    cells[161] = 64'he21dd0ff0511f0ee;
-    cells[162] = 64'hd420be30022f210e;
-    cells[163] = 64'h4e3fab0f1c221f2e;
-    cells[164] = 64'h97209de411fe2e05;
-    cells[165] = 64'h03eefd0dfcce9df1;
-    cells[166] = 64'h1facf00321da1be0;
-    cells[167] = 64'hcba2c4001dfdcfbd;
-    cells[168] = 64'hd4cc3e0bfff9d19f;
-    cells[169] = 64'hf1c1230e2efd20d6;
-    cells[170] = 64'h1d32f00f0026105f;
-    cells[171] = 64'h0110eff211f211ff;
-    cells[172] = 64'hf1ff1000020f1ff1;
-    cells[173] = 64'heef10f1f01231f20;
-    cells[174] = 64'h021f01000f11dfde;
-    cells[175] = 64'hcfa9ce9fc991990e;
-    cells[176] = 64'h1b0120f7f34e76db;
-    cells[177] = 64'hd574327c731e4607;
-    cells[178] = 64'hfd2e1e0b1fffeb01;
-    cells[179] = 64'h29ff03d2eef0000e;
-    cells[180] = 64'h1f30233412f24503;
-    cells[181] = 64'h220fef1edee1cff1;
-    cells[182] = 64'h40f4c00e13e21f1b;
-    cells[183] = 64'h0dee012fc100103d;
-    cells[184] = 64'hff1f20f31e1f00f2;
-    cells[185] = 64'hd1210f0e01f000f1;
-    cells[186] = 64'hf101130e01f20f1e;
-    cells[187] = 64'hfe0e20f0012e0ff2;
-    cells[188] = 64'h3f22ff1e111100ff;
-    cells[189] = 64'hd9dfe2eef2f200f0;
-    cells[190] = 64'h10ff2f111f102100;
-    cells[191] = 64'h23011f101f0f0f01;
-    cells[192] = 64'hf101f00f0000000f;
-    cells[193] = 64'h001f010100f00100;
-    cells[194] = 64'h0f10100110f01000;
-    cells[195] = 64'hff00f10f0f00000f;
-    cells[196] = 64'hcae3f1fe2f211ed0;
-    cells[197] = 64'hf3123e1131f4ef12;
-    cells[198] = 64'h100e0f02fdff1130;
-    cells[199] = 64'h000ff000b00f110c;
-    cells[200] = 64'hf001111e012110fd;
-    cells[201] = 64'h1f01202021020f11;
-    cells[202] = 64'h02f1ffff0ffd01f1;
-    cells[203] = 64'h99ed4efe0feef113;
-    cells[204] = 64'h020e1c003f201022;
-    cells[205] = 64'h5300c0e3111f00df;
-    cells[206] = 64'h2ef0f201ffe0ef0e;
-    cells[207] = 64'hfc1f200ef101002f;
-    cells[208] = 64'h0110deef2ff01003;
-    cells[209] = 64'h1eff0f00f00fff0f;
-    cells[210] = 64'he0440fe02fb11ee3;
-    cells[211] = 64'h1f5c0ce0ff0fe0d1;
-    cells[212] = 64'h1fcf131e011f0220;
-    cells[213] = 64'h02f2200023101f10;
-    cells[214] = 64'h011f00010ff0fef2;
-    cells[215] = 64'h210f001effff100e;
-    cells[216] = 64'he0f1000001110010;
-    cells[217] = 64'h99e52641137ff221;
-    cells[218] = 64'h0ad04d0222de0fe1;
-    cells[219] = 64'hf600de0d01e0101f;
-    cells[220] = 64'h0430e101e112f020;
-    cells[221] = 64'h0e0f31f100f10ffe;
-    cells[222] = 64'hece01e0f0f00101f;
-    cells[223] = 64'hf101f11e1110f120;
-    cells[224] = 64'ha0fefd3c03ffe421;
-    cells[225] = 64'h1fdf11112be1fe12;
-    cells[226] = 64'h2120f1d5ee101eef;
-    cells[227] = 64'h0f101f0ef200120f;
-    cells[228] = 64'h20ef221ef1000101;
-    cells[229] = 64'h222f01f2f0e0ee10;
-    cells[230] = 64'h0f1f0010f3100120;
-    cells[231] = 64'hff13ff0241502fc0;
-    cells[232] = 64'h0e0102e02f00eeef;
-    cells[233] = 64'h12ff2100c0f0021d;
-    cells[234] = 64'h01211f1010201112;
-    cells[235] = 64'h0f00ff1f211fff12;
-    cells[236] = 64'hf0ef1101e1f00f2f;
-    cells[237] = 64'hf0f101f0ff212efe;
-    cells[238] = 64'hcbe31d221fddf1a2;
-    cells[239] = 64'he1eee4ea1eef20de;
-    cells[240] = 64'h033f02dfd1411270;
-    cells[241] = 64'h4ff11f051310ef01;
-    cells[242] = 64'h0df2fe10100fe0df;
-    cells[243] = 64'hf3fff10c00010020;
-    cells[244] = 64'h12f00021000ef122;
-    cells[245] = 64'hedfbccf21ce1efb1;
-    cells[246] = 64'hffc1f5d0121d220d;
-    cells[247] = 64'h06343030f21ef142;
-    cells[248] = 64'h2c311e1f1ff1ff01;
-    cells[249] = 64'h1efe01e00fe1ff00;
-    cells[250] = 64'he403e20ff02f1131;
-    cells[251] = 64'hfc3fef02f110f0ff;
-    cells[252] = 64'h201c57b0273e70e7;
-    cells[253] = 64'hce021ef3194ec4a6;
-    cells[254] = 64'hba00b9413dc3c11a;
-    cells[255] = 64'hc32dd0dec2d20f2e;
+    cells[0] = 128'he020d2122f0f4ff2d0d3d1274002ff33;
+    cells[1] = 128'h11104c201102105fd12211fdf22fcfff;
+    cells[2] = 128'hf04cf42eefec01e4d91322fa41e1eed5;
+    cells[3] = 128'h1edcfdc2bcb0f4c30b1302ff0f0e1bc1;
+    cells[4] = 128'h01d1c211fdfdc1e20f31d00e0effff1d;
+    cells[5] = 128'h10e50d3e2eeff3030dfd20e0e121e33b;
+    cells[6] = 128'h50cf1ef7d621d301153bffeef5215f02;
+    cells[7] = 128'h1f0cef1e0f2010ee7ef2cf0f33132dd2;
+    cells[8] = 128'h101ef3efe21ffdf01df2f01e12feeefd;
+    cells[9] = 128'hffc0f4afd02e30b0e2e0e10330de10fc;
+    cells[10] = 128'h21efe1e02dfed19942b0ecc5eeed41e9;
+    cells[11] = 128'he091092c2edeff071d20000f1e0ee10c;
+    cells[12] = 128'hce624d2ad2dfba0fceebd1f944a4e9cf;
+    cells[13] = 128'h30eb02ff0e00df5f52de0ff2e3d0df3b;
+    cells[14] = 128'h1fe112f1dbe040025c211e0d0021f0e1;
+    cells[15] = 128'hf0e3210ed3b0f72c401ed212222202f1;
+    cells[16] = 128'h1ee41d15b3d13fbfdde13119fe200df3;
+    cells[17] = 128'h20e10d1ceeffdae112ffbf20f021d10f;
+    cells[18] = 128'ha101172f6edfbf93dfeffdd30fbeb3ff;
+    cells[19] = 128'h6e40f1cbaefd0ffd29f00109e1b0ee00;
+    cells[20] = 128'h01e1da30f2f0fcc27abec11f22f3e10f;
+    cells[21] = 128'hd012e0e1d2f1133ddb400ff21022ff01;
+    cells[22] = 128'hee0b3d0122f0cee2c1dd11eefc132cdc;
+    cells[23] = 128'he01bf32c2b10eff031d0e1db000001c2;
+    cells[24] = 128'he2fd313f22e0be2322cbf2ed50f0d1de;
+    cells[25] = 128'hee3ef50ff1cd032fafe11101f21f11b1;
+    cells[26] = 128'he1101defd1012e5b1cde1f1104c202cf;
+    cells[27] = 128'h2ec1e5f1edff10d1400100edf0ff0fbe;
+    cells[28] = 128'hc011e1ffc01eef01dee30ef2d13100e1;
+    cells[29] = 128'h3e1ff5f2102130d2eff0e1fd35f20e0f;
+    cells[30] = 128'hcfd010dff1f110d1e102e0d0b03c1101;
+    cells[31] = 128'ha092f3f124d200f13faffff7111e0fdc;
+    cells[32] = 128'ha0fe123e2fef225c5ff2cff02ee3e0de;
+    cells[33] = 128'hdfaf04013dbd11fefaecec12011c0210;
+    cells[34] = 128'h00f0ec0a3e22df200fdb22273003fefe;
+    cells[35] = 128'hf04ed3f0e0ff22e0df11c2162100edef;
+    cells[36] = 128'haee9f3f1302e11e10be041ef142022d4;
+    cells[37] = 128'h01d101cf1f11fe2d23edeff32ffe20d1;
+    cells[38] = 128'hdf22f40c0feef2d101eb2003e22decdc;
+    cells[39] = 128'h30f40c10cfe0090f5dc20f29f3f1f0d1;
+    cells[40] = 128'hff33ef1a200dd9f9f93d101021002dfc;
+    cells[41] = 128'hf012311f103de904cc1d1f120cfdbf3f;
+    cells[42] = 128'h3ffa11c2312f002f030d0ed52fabd2d0;
+    cells[43] = 128'he02fd3231100b4ecf40bce143fc027fa;
+    cells[44] = 128'hde29420290df12e5eceee0b7211f0df1;
+    cells[45] = 128'hf1b1ede4e00ee2fc41f00f1cde1f2ef1;
+    cells[46] = 128'hdf00fdfdedfe1e134cfff2ed3ff1dc0e;
+    cells[47] = 128'hffed1be0cdeeaccd1201bd21b3101dc1;
+    cells[48] = 128'hdfb0d41df0e0ee004def1efff11ec1f0;
+    cells[49] = 128'h10afeb0eeffff0e07cf1c306200de20f;
+    cells[50] = 128'h0f2e220f1c2e0fe2f0c120101e1cf103;
+    cells[51] = 128'h10e1fe02d130edd3f6111f22e0f31445;
+    cells[52] = 128'hf073c3ff292e15c01bf0fd042de1f2e1;
+    cells[53] = 128'he0eb3030fde041f11a1110fe1010fda1;
+    cells[54] = 128'hf021e20f022eeceb0bffd1521232dfbc;
+    cells[55] = 128'hfed0b11f49ff9d95bdaf1ad90fa1023c;
+    cells[56] = 128'h431af9c0e000be22b610ced52e000e0c;
+    cells[57] = 128'h4f210e0e1f023f010e1f011a0d1201ff;
+    cells[58] = 128'hbff52512010022e12df03f20fffe0322;
+    cells[59] = 128'hf0eff20111fee10ef0000002f4ef0010;
+    cells[60] = 128'h200e0ff0010f01f10001000001110fff;
+    cells[61] = 128'h1fe1fef011001fff01e000011d00f11f;
+    cells[62] = 128'he00ee0f0001fd131022100f20100fe0f;
+    cells[63] = 128'h1e9ddba9ddba9bf9791d9a2fbfbca79b;
+    cells[64] = 128'hf07ed7204f32370ff35053e32ade054e;
+    cells[65] = 128'h21111d1494f22f13f60344ff21443a74;
+    cells[66] = 128'h00e11ffedf10e90201e0ce02f4f200fe;
+    cells[67] = 128'h112c02005110e10d10000e0e0ec10fdd;
+    cells[68] = 128'hef200ef2030ee131e1ed13e2fd201a33;
+    cells[69] = 128'h200301100d100dfe5010102ff40e11bd;
+    cells[70] = 128'hce0d0601e09e12f099d4f000010e4204;
+    cells[71] = 128'hf102fd0e4f411cf122fe00100012ffce;
+    cells[72] = 128'h01000e0def11112f121e01fe11f1f10f;
+    cells[73] = 128'h000f1e02f1f1f2101101f00ff210f121;
+    cells[74] = 128'hf0f10f010201fff10f0f0f120010fff0;
+    cells[75] = 128'h00110d0f1f110020120f11020e00e0f1;
+    cells[76] = 128'hfffe02f1f0ff02e2f0110000101f0010;
+    cells[77] = 128'h0fe1112200101e1f3f02301d00001202;
+    cells[78] = 128'hf0100e0003000010111fe0100fe10f00;
+    cells[79] = 128'h101fffff00f0f2f1f000f10100000f1e;
+    cells[80] = 128'h00f0020f1f001010fff1100110000010;
+    cells[81] = 128'h000111000000001f0000000f01000000;
+    cells[82] = 128'h100f0ef0f00ff0f10001f000000f000f;
+    cells[83] = 128'h00111210000010f01000100f00000100;
+    cells[84] = 128'heeded39ff1512f21e0e030d3c2dfedeb;
+    cells[85] = 128'hf0f32e2e01a1e0204214e11dfff2f00e;
+    cells[86] = 128'h202f1b302e00f0ff1f20002d20200024;
+    cells[87] = 128'h0010ee02104022fdef0f0f0012101000;
+    cells[88] = 128'h00021100111010f0011f01020002f000;
+    cells[89] = 128'h0000101000f01101000000002df00112;
+    cells[90] = 128'h000003f01f001020ff001f00f0f0ff00;
+    cells[91] = 128'hc03cd7400defff024be2011c00e2ce35;
+    cells[92] = 128'h01b1f9d1e3f1ef3f032f1f13df4e1f04;
+    cells[93] = 128'h40f22bef0011011ee20f1ef0ffee10ca;
+    cells[94] = 128'hf03f06f00e101f000fd1f00f01e10000;
+    cells[95] = 128'he00e01f000001ff1ff01f00f1011fe02;
+    cells[96] = 128'hfff11e0ff10100fff0101f00fe10021e;
+    cells[97] = 128'h100f011000110f0d10f00f0001f00020;
+    cells[98] = 128'hdef1d1dcf1c3002f7bf0901642e12ed3;
+    cells[99] = 128'h103e4f0e3e2f1d31e01f2019d4fce311;
+    cells[100] = 128'h011f0013101f13e2d20011fdf130fe0d;
+    cells[101] = 128'hf000f202000000000f1110f40e21ff11;
+    cells[102] = 128'h1000fef00f000d10000010010fe0010f;
+    cells[103] = 128'hf01010e1101f0f0fe0e1001ff210ff1f;
+    cells[104] = 128'hf01ff01ff001f2ff11f0f0f10001ff10;
+    cells[105] = 128'h01cee1c31b410ddf46ef30efd2eb12fe;
+    cells[106] = 128'hf0401124e2df22fd4f0101132005f2ff;
+    cells[107] = 128'h00311e0e22ff1312fd3000022c410f20;
+    cells[108] = 128'h10d0030e2f000013e001f000020e0f11;
+    cells[109] = 128'h00f0f30feef0f00f01f00f0f03d011ef;
+    cells[110] = 128'h00200e0001111f0efe0f001d101f0001;
+    cells[111] = 128'h00e1fff0f0f0f10211ff000ee1001001;
+    cells[112] = 128'hc209272c21ceff1452e0e100601fc5d0;
+    cells[113] = 128'h00f1f902b01101fe0f0ff00eeff01200;
+    cells[114] = 128'h3023eb012f30122dce1f1fe0cfe03230;
+    cells[115] = 128'h200021f0101ff0f1f1fff101f3110c01;
+    cells[116] = 128'h10001001ff010ff001f01f10ff1f0e0f;
+    cells[117] = 128'hf002ff010101001fe00f1f020e000100;
+    cells[118] = 128'h000e11ff120001f10001110f1010fff1;
+    cells[119] = 128'h400ecf9de040ff0ef4e3bf0702011fed;
+    cells[120] = 128'h1010321f10d00e00f1f1001a0f0110fc;
+    cells[121] = 128'h00111f32102012ff0f2e010c0f210033;
+    cells[122] = 128'h000ffe00f10002f1112011000100f101;
+    cells[123] = 128'hf01f0f0f01d00ff01001100000f0f0f0;
+    cells[124] = 128'h0021000f1f00102f110001012f00feff;
+    cells[125] = 128'h00000dff1f10ff11f1f00001001f0f01;
+    cells[126] = 128'h011de2010fffd3ced2d60eef402f2320;
+    cells[127] = 128'hf01e1b11e4002fff0fccf02e0f22f242;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -7478,270 +7648,142 @@ module \lmu_kws361_eighth.memory_weights4.bank17 (read__addr, data);
 endmodule
 
 module \lmu_kws361_eighth.memory_weights4.bank18 (read__addr, data);
-  wire [7:0] address;
-  output [63:0] data;
-  wire [63:0] data;
-  input [7:0] read__addr;
-  wire [7:0] read__addr;
-  wire [63:0] read__data;
-  reg [63:0] cells [255:0];
+  wire [6:0] address;
+  output [127:0] data;
+  wire [127:0] data;
+  input [6:0] read__addr;
+  wire [6:0] read__addr;
+  wire [127:0] read__data;
+  reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 64'h322013f10e0f31e4;
-    cells[1] = 64'h59e2c2132d1403f0;
-    cells[2] = 64'hf3002fefe1122e1e;
-    cells[3] = 64'hdfffcf0d13b3041d;
-    cells[4] = 64'h030d0d110be0f012;
-    cells[5] = 64'h320111000e3dfdff;
-    cells[6] = 64'h1cf11fe0130f0000;
-    cells[7] = 64'hfff010f2110001f0;
-    cells[8] = 64'h1200f1feff000f01;
-    cells[9] = 64'hff2ff0f101f01ff0;
-    cells[10] = 64'h42011f00f2fff012;
-    cells[11] = 64'h00f0f100f20f20f0;
-    cells[12] = 64'hfd1f001ef020100e;
-    cells[13] = 64'h120010011001f011;
-    cells[14] = 64'h1001f00200f00f01;
-    cells[15] = 64'h0eff0000000f010f;
-    cells[16] = 64'h0201100000000010;
-    cells[17] = 64'h642c0d000e0e0311;
-    cells[18] = 64'h1031e10feff20102;
-    cells[19] = 64'he0e0f10f1014fd0f;
-    cells[20] = 64'h1fe22f0002fe0000;
-    cells[21] = 64'h0011f1ffef1f1001;
-    cells[22] = 64'hf110f2001111f01f;
-    cells[23] = 64'h2c0f00f100fd210f;
-    cells[24] = 64'hce02ed222fd5ff2f;
-    cells[25] = 64'h3ad0ffafe02c0e2f;
-    cells[26] = 64'hfe0ffeef9203ff23;
-    cells[27] = 64'h0d4d1130f23103dd;
-    cells[28] = 64'h39f01ebfb312e000;
-    cells[29] = 64'hbde9013e90611b10;
-    cells[30] = 64'hdf2c2dded5d0fc36;
-    cells[31] = 64'h1140e1b2fb2cf0ff;
-    cells[32] = 64'hfdfbf3f2e0ebf000;
-    cells[33] = 64'h41ecd20100000fef;
-    cells[34] = 64'h211ff1a19fd5fe62;
-    cells[35] = 64'hd452d101d12e0c11;
-    cells[36] = 64'h1b1e0ddfef32012f;
-    cells[37] = 64'hbb2ce191de0b0d2f;
-    cells[38] = 64'hfd30ee6e10f4f010;
-    cells[39] = 64'h3140d190fd141dfc;
-    cells[40] = 64'heecf0c1f0de0f1ec;
-    cells[41] = 64'hfff33c62222d01b9;
-    cells[42] = 64'hcf002f01ff191fe2;
-    cells[43] = 64'hd90d03fdfd14200d;
-    cells[44] = 64'h0f03e24d44fc129c;
-    cells[45] = 64'hd0d1edfc101c1ce1;
-    cells[46] = 64'hf2f50d65022c21ef;
-    cells[47] = 64'hedd0001fd0e3d09b;
-    cells[48] = 64'hdeff122c121100df;
-    cells[49] = 64'h0e0e121ece050cff;
-    cells[50] = 64'h0ff2dedf00ef1df4;
-    cells[51] = 64'hb011de2cf0b41fc1;
-    cells[52] = 64'hf0ed0dd2d2e32fed;
-    cells[53] = 64'hee4ff2a302130f21;
-    cells[54] = 64'h04ff20301f1f22e0;
-    cells[55] = 64'hcf07e1e40ffcf1fb;
-    cells[56] = 64'h1e11e3ff0d1cf1f0;
-    cells[57] = 64'hc3feedf3b01911e1;
-    cells[58] = 64'hc02103d012e20df1;
-    cells[59] = 64'h303ccdadefcc2f30;
-    cells[60] = 64'hbeeb1e20b00d0ede;
-    cells[61] = 64'hdce4f14efd9ed2f2;
-    cells[62] = 64'hb00b11202ef90ef1;
-    cells[63] = 64'h02c0effd3f10100f;
-    cells[64] = 64'h3be9cf91edd320f2;
-    cells[65] = 64'hc0dcffee0fed0d0f;
-    cells[66] = 64'hba0c024e42500ce0;
-    cells[67] = 64'hed5bf1a201c11007;
-    cells[68] = 64'h4df01f90f0fef221;
-    cells[69] = 64'haf10de430d190def;
-    cells[70] = 64'h9c5ef000ce10f93f;
-    cells[71] = 64'hce23d161db4bfff2;
-    cells[72] = 64'h2efdf0a3f0e73e2f;
-    cells[73] = 64'hf2e1df1d02432b03;
-    cells[74] = 64'hcf0f2fed0efd0f0e;
-    cells[75] = 64'heddc1dd20e26f0ee;
-    cells[76] = 64'h13ffb1f040f2ffed;
-    cells[77] = 64'h4fed4ef3fe94e040;
-    cells[78] = 64'h3e3421dc2d191ef0;
-    cells[79] = 64'hd000021f20fd0c10;
-    cells[80] = 64'hddfdfe03bff101f0;
-    cells[81] = 64'hc51d94011e19fa02;
-    cells[82] = 64'hfe1d01fd413101c0;
-    cells[83] = 64'h32fecf002220211f;
-    cells[84] = 64'hcf22ef430009002d;
-    cells[85] = 64'h00231de3e1b013f1;
-    cells[86] = 64'h31bedcb0de201000;
-    cells[87] = 64'h3ec01cb0fd0df51f;
-    cells[88] = 64'hd112d101fedd03fe;
-    cells[89] = 64'h0e6dcd9b03f21310;
-    cells[90] = 64'h01e9f00b2f100edd;
-    cells[91] = 64'h10c11ff03ff2f2cb;
-    cells[92] = 64'h71fbf0cfee41110e;
-    cells[93] = 64'he01fd2d10f1001f0;
-    cells[94] = 64'h5ee11fefc00902fc;
-    cells[95] = 64'h0dd10f2020efe12d;
-    cells[96] = 64'hff251123c1fc1ffe;
-    cells[97] = 64'hff2011ff33fbf20e;
-    cells[98] = 64'h200c10efed11120d;
-    cells[99] = 64'h0e13320fffd0d10b;
-    cells[100] = 64'h3f3c521bf11d0005;
-    cells[101] = 64'h20fdde0f1f19fcc3;
-    cells[102] = 64'he33424b2e3af0021;
-    cells[103] = 64'hd0f5c12020f1ff0f;
-    cells[104] = 64'hf30b12fecf20000e;
-    cells[105] = 64'h3f2320c0d0d1f220;
-    cells[106] = 64'h3d04d1e2ccab0eec;
-    cells[107] = 64'h1f3d0f9302d1fe45;
-    cells[108] = 64'hcdfddc42d0220f01;
-    cells[109] = 64'hf201f20ffc30dff0;
-    cells[110] = 64'h01b11e23fe10f0ef;
-    cells[111] = 64'h91f120d0c2c90d4f;
-    cells[112] = 64'h01ef1d0011f60ded;
-    cells[113] = 64'hedcf0d30d00cfe19;
-    cells[114] = 64'h1d22dddfdb09d004;
-    cells[115] = 64'he401f022eef01cef;
-    cells[116] = 64'hb205fce3efc3f140;
-    cells[117] = 64'h4b00f12f10dd0efe;
-    cells[118] = 64'hae010b224f070fa1;
-    cells[119] = 64'h5edcfdd12e12010d;
-    cells[120] = 64'h1d1dffc09e1200f4;
-    cells[121] = 64'hde0efff22d0b1e0c;
-    cells[122] = 64'h0d1f1f01ef00f11f;
-    cells[123] = 64'h14e11fecefc200fc;
-    cells[124] = 64'h1f00fe12def02101;
-    cells[125] = 64'h3001e0fe04d1f100;
-    cells[126] = 64'hfef0ede1e0bd01fe;
-    cells[127] = 64'h39effd9f1cfe011f;
-    cells[128] = 64'h7fd00fb3de2e02ff;
-    cells[129] = 64'heceaeef04140fedf;
-    cells[130] = 64'hc522e1f4cee4fd21;
-    cells[131] = 64'h1f12f2eefdffe3f1;
-    cells[132] = 64'hce3e1fb6fde21134;
-    cells[133] = 64'hcefffee1f1291d02;
-    cells[134] = 64'hfefc0111d1f01e00;
-    cells[135] = 64'hd1f21e50fe5b101f;
-    cells[136] = 64'h0ebec000e2f91e11;
-    cells[137] = 64'h230ed01df1cce1ff;
-    cells[138] = 64'hc032e223f01ae0dc;
-    cells[139] = 64'h3d2d0dcf022b00e0;
-    cells[140] = 64'h0c2afe9021f0ff10;
-    cells[141] = 64'hb1f22f3fd0d902ca;
-    cells[142] = 64'hff4befffdc13f163;
-    cells[143] = 64'hec1e02e22daff000;
-    cells[144] = 64'hf104ff00c0ef0f01;
-    cells[145] = 64'h0d2d000eedfcd031;
-    cells[146] = 64'h0f1ff12e3e22ff1e;
-    cells[147] = 64'h01220f1d12df01fd;
-    cells[148] = 64'h7722029dd0f9f04f;
-    cells[149] = 64'h2ed1e122ce1e0f0d;
-    cells[150] = 64'h011f1003dfb7f00f;
-    cells[151] = 64'h146f9ee40094ef11;
-    cells[152] = 64'h292d100e2f0ce2dc;
-    cells[153] = 64'h13110115fff41eff;
-    cells[154] = 64'h10011ef0ef301e12;
-    cells[155] = 64'hf0f0fe2e11000100;
-    cells[156] = 64'hf00f002011010010;
-    cells[157] = 64'h201101e3ef0100f2;
-    cells[158] = 64'h1eef0e010010000f;
-    cells[159] = 64'hd9d0afed9a9b9eca;
-    cells[160] = 64'h164c33e0125e2f35;
-    cells[161] = 64'h03d2101f74f72202;
-    cells[162] = 64'h1eafde202ee20f4c;
-    cells[163] = 64'h001e01432f1e111f;
-    cells[164] = 64'he01211d111131013;
-    cells[165] = 64'hdc2301201f02f100;
-    cells[166] = 64'h3d0d2eff2e0e322d;
-    cells[167] = 64'h40130f13ef1fe122;
-    cells[168] = 64'he0020200e233fdf3;
-    cells[169] = 64'h000f1fff00f2110f;
-    cells[170] = 64'h0e000e100fef000e;
-    cells[171] = 64'he022f110001dff00;
-    cells[172] = 64'hf01f000f20f11000;
-    cells[173] = 64'h210100f00123e000;
-    cells[174] = 64'hf01ffff1011e0100;
-    cells[175] = 64'h00f010f01fff1010;
-    cells[176] = 64'h0ff001000f000001;
-    cells[177] = 64'h100000000f0e00f0;
-    cells[178] = 64'h11100000010f0f0f;
-    cells[179] = 64'h0000000000010000;
-    cells[180] = 64'he032c2cff110de11;
-    cells[181] = 64'hdfcd001e221e020e;
-    cells[182] = 64'h0fe030f11ddf221e;
-    cells[183] = 64'h1001ff12ff131ff0;
-    cells[184] = 64'h2010f031f21100f1;
-    cells[185] = 64'he110000001ff011f;
-    cells[186] = 64'hf0f00ff10f020010;
-    cells[187] = 64'h53f0d0efd21e001f;
-    cells[188] = 64'hfe0e101f0fd10f0d;
-    cells[189] = 64'hf01113312d100f0f;
-    cells[190] = 64'hff100f100f1101e2;
-    cells[191] = 64'hf0000eff02fe0112;
-    cells[192] = 64'h1110101000ff0000;
-    cells[193] = 64'hf011ef100110110f;
-    cells[194] = 64'h3e02df91a0f21f30;
-    cells[195] = 64'h100d020e3f220e20;
-    cells[196] = 64'he10020414000f100;
-    cells[197] = 64'hd1010e21f0ff11d2;
-    cells[198] = 64'hf1f0f0301f030ff1;
-    cells[199] = 64'h2220010110101f1e;
-    cells[200] = 64'hfffffef1f00f0000;
-    cells[201] = 64'h00ffdc0e5246ee20;
-    cells[202] = 64'hb213fd14110002f3;
-    cells[203] = 64'hf02f01d1d0be21f2;
-    cells[204] = 64'h30fd110fef120e0e;
-    cells[205] = 64'h00001f10ff21000f;
-    cells[206] = 64'hd0100ee00fff00ff;
-    cells[207] = 64'h21010fff01f300ff;
-    cells[208] = 64'h0b2a3fa2f102d242;
-    cells[209] = 64'h03040e101ffc0f10;
-    cells[210] = 64'h13f0e13f11111eee;
-    cells[211] = 64'hff0ff0fe01f310d1;
-    cells[212] = 64'hef0ffe2001ef01f1;
-    cells[213] = 64'h01f12f210f0f1f0d;
-    cells[214] = 64'hff1f20f0f112002e;
-    cells[215] = 64'hff4010dffff4fe10;
-    cells[216] = 64'h30d100201020100e;
-    cells[217] = 64'h0000fe01110d02e1;
-    cells[218] = 64'h1f10ff0ff1f00002;
-    cells[219] = 64'hf1ef001f11000010;
-    cells[220] = 64'h10e002010f111f1f;
-    cells[221] = 64'h000f011001111102;
-    cells[222] = 64'h53ef4fc0eed01421;
-    cells[223] = 64'h2f00e023f0e50e2c;
-    cells[224] = 64'h1011f2ff202df10e;
-    cells[225] = 64'hdf1110201f1ef1f2;
-    cells[226] = 64'heff00f20f0e21012;
-    cells[227] = 64'h00fff00f1100011e;
-    cells[228] = 64'h00001100f00d0000;
-    cells[229] = 64'hd7f2100fcfd900ff;
-    cells[230] = 64'h0eee0012f0320f2d;
-    cells[231] = 64'h0e1ef0f21122f1f2;
-    cells[232] = 64'h1f11fe2e1eef0112;
-    cells[233] = 64'h11100f2d0000ff1f;
-    cells[234] = 64'h1f0ff1f11121ff10;
-    cells[235] = 64'he121ffff10fe0002;
-    cells[236] = 64'h776577d593450477;
-    cells[237] = 64'hd10c92cf002cf92f;
-    cells[238] = 64'hef90e92e5dd011ec;
-    cells[239] = 64'h00f1104f1fe203ef;
-    cells[240] = 64'hef0d031fc24df0f1;
-    cells[241] = 64'hff10f0f21e120fec;
-    cells[242] = 64'h1fef0df021e20301;
-    cells[243] = 64'he25411ef22fbd220;
-    cells[244] = 64'h121df1f0301400ff;
-    cells[245] = 64'h00ee0120eef11e1f;
-    cells[246] = 64'hffc200300ffd00ff;
-    cells[247] = 64'hff1ff0e001100ff1;
-    cells[248] = 64'h202ef0f0f0021010;
-    cells[249] = 64'h001f01400fed01ff;
-    cells[250] = 64'h0f00f21021100100;
-    cells[251] = 64'h00000001ff020201;
-    cells[252] = 64'hf0010e0fe00000f1;
-    cells[253] = 64'h000f11ef021f0f10;
-    cells[254] = 64'hf10f010f1011001e;
-    cells[255] = 64'hf0001011ff1001f0;
+    cells[0] = 128'h10d21e103ef12113304d0113edeff2f0;
+    cells[1] = 128'h110ef2fd0e11f1f10011100202ee00ef;
+    cells[2] = 128'hf02f0000f0f00f0ef0f0f00101010f10;
+    cells[3] = 128'h10f01efff1ff001110f0f101f001ff11;
+    cells[4] = 128'h01010f000ff0df01f10000f0f1f001f0;
+    cells[5] = 128'h210fb3e0103ceec100d110d102fedf62;
+    cells[6] = 128'he0003e0f04f0e31df2eff1e02f121f0d;
+    cells[7] = 128'h2022110e0f002f201f21d01e1f0220de;
+    cells[8] = 128'h000ff2f10ef10e0220010f0df2ff1012;
+    cells[9] = 128'he0f0fe0f1100f21f0ff11f01f10010ff;
+    cells[10] = 128'h101110f00000f0001e1100000e0200e1;
+    cells[11] = 128'h00fff0fff00f01e1f00f00000f1ff031;
+    cells[12] = 128'h7727013e436732746575f47663770f0d;
+    cells[13] = 128'hfd1d2ffaf9ef1331cd1eece9fd09010e;
+    cells[14] = 128'hbc1ff707dded10cecd9fdfc310df1304;
+    cells[15] = 128'hdfd3ff11432ed2cd0f1122251ff40d21;
+    cells[16] = 128'h210e3c0c11f10f2e123e0010c2111011;
+    cells[17] = 128'h30fcf7f4ddf111e1ffe00ef2effff3ef;
+    cells[18] = 128'hc2020eede1300f42f143022d1e11f023;
+    cells[19] = 128'hffbe36c223d03f3f550332f75ef231e1;
+    cells[20] = 128'h202ffb0ef130fc0100000009ffeff012;
+    cells[21] = 128'h2110df11fe00e5d3ffee1f0fe33ff100;
+    cells[22] = 128'h00e101120fff011e10f0101421010f1f;
+    cells[23] = 128'he0ff20f010102cff1001f00200f10ff0;
+    cells[24] = 128'hf0f0fe101f0f0f021f10f00ef000000f;
+    cells[25] = 128'h010000f21f1f022ff1f00100120110f1;
+    cells[26] = 128'h20f02f130201f222114f3ffdf0f00100;
+    cells[27] = 128'h0020e2002f1010f1f0f0f01210111f00;
+    cells[28] = 128'he010101ef0001ffe00d0e1120f100f00;
+    cells[29] = 128'h10f1101f00f001101010000ff0f00201;
+    cells[30] = 128'h100f0000100100010001ff00f1f00100;
+    cells[31] = 128'h0010f10001000f0f00f1000f10110e10;
+    cells[32] = 128'h100000f001100110102010ff00100f00;
+    cells[33] = 128'h03e41b0d20e2fefc47f9e10e5e3e14fd;
+    cells[34] = 128'h202f0103be102520ff1220fef1ff0200;
+    cells[35] = 128'hf0eee101100fef140d041ff1c2f10f02;
+    cells[36] = 128'he00e1f0022f10dff10000000101f1ee0;
+    cells[37] = 128'h00011f1ff1f0200ffff0000f1d10fe00;
+    cells[38] = 128'hf00ff202fe0f00f40f02000ed1f11130;
+    cells[39] = 128'h11110efff00100f0111e010f10f00fee;
+    cells[40] = 128'hce02ed222fd5ff2f13bcd1f03f12edef;
+    cells[41] = 128'h3ad0ffafe02c0e2fd5fee10df7ef100d;
+    cells[42] = 128'hfe0ffeef9203ff23c0f1230bf0fd1025;
+    cells[43] = 128'h0d4d1130f23103dd10d1f0b0febdebce;
+    cells[44] = 128'h39f01ebfb312e00016112c1f111ec32f;
+    cells[45] = 128'hbde9013e90611b102fab13b143dd2f2f;
+    cells[46] = 128'hdf2c2dded5d0fc3614ee3e21152f1013;
+    cells[47] = 128'h1140e1b2fb2cf0ffbec1cef0d12e3d00;
+    cells[48] = 128'hfdfbf3f2e0ebf000b3d1cf0defff0d0f;
+    cells[49] = 128'h41ecd20100000fefe2e14b20ed20ee00;
+    cells[50] = 128'h211ff1a19fd5fe621aed2cf020dcef1f;
+    cells[51] = 128'hd452d101d12e0c11992721eedd011002;
+    cells[52] = 128'h1b1e0ddfef32012f2fdee1dfd1ff1200;
+    cells[53] = 128'hbb2ce191de0b0d2f0dd4df21d021200f;
+    cells[54] = 128'hfd30ee6e10f4f01019ededfc4e20ffcd;
+    cells[55] = 128'h3140d190fd141dfcd3d4e5d341c09db1;
+    cells[56] = 128'heecf0c1f0de0f1ecfbdb1e0010fbbfba;
+    cells[57] = 128'hfff33c62222d01b96f1bc11ef2104011;
+    cells[58] = 128'hcf002f01ff191fe23c201beff2ef0bf0;
+    cells[59] = 128'hd90d03fdfd14200d022dfcff0daefedf;
+    cells[60] = 128'h0f03e24d44fc129cf74022e61e13f042;
+    cells[61] = 128'hd0d1edfc101c1ce13d0e403f0e2e1f2f;
+    cells[62] = 128'hf2f50d65022c21ef69c030f0efd23ddc;
+    cells[63] = 128'hedd0001fd0e3d09ba1e0e0effff101d5;
+    cells[64] = 128'hdeff122c121100dff042e4132d20d20e;
+    cells[65] = 128'h0e0e121ece050cffe5c5c7111e0c0fd5;
+    cells[66] = 128'h0ff2dedf00ef1df4af1ffa421f1f2330;
+    cells[67] = 128'hb011de2cf0b41fc1f6d0ee5f1c20f0f2;
+    cells[68] = 128'hf0ed0dd2d2e32fed03224a301d1aff23;
+    cells[69] = 128'hee4ff2a302130f21dc03110f01f11edf;
+    cells[70] = 128'h04ff20301f1f22e051d152021ffdefe3;
+    cells[71] = 128'hcf07e1e40ffcf1fbeedff10d9d0c1ed0;
+    cells[72] = 128'h1e11e3ff0d1cf1f000eef1e0e020f0ce;
+    cells[73] = 128'hc3feedf3b01911e121213731c20c2141;
+    cells[74] = 128'hc02103d012e20df1e5202a210b0ee105;
+    cells[75] = 128'h303ccdadefcc2f30bb01c21e120022f0;
+    cells[76] = 128'hbeeb1e20b00d0edec02d2022fef2f222;
+    cells[77] = 128'hdce4f14efd9ed2f2bb02f7ea0f00fde0;
+    cells[78] = 128'hb00b11202ef90ef1dc01d203041e10fe;
+    cells[79] = 128'h02c0effd3f10100f9f12ee01ffb1cc9e;
+    cells[80] = 128'h3be9cf91edd320f20ee7e5f00f7e0c4f;
+    cells[81] = 128'hc0dcffee0fed0d0f2a1feb3fdb11ce31;
+    cells[82] = 128'hba0c024e42500ce0e2dc01ffc0f29ef3;
+    cells[83] = 128'hed5bf1a201c11007e309fc0f42034f0e;
+    cells[84] = 128'h4df01f90f0fef221f21011fc0213022d;
+    cells[85] = 128'haf10de430d190def432f2d043df0dec0;
+    cells[86] = 128'h9c5ef000ce10f93fdfe1d1e3cb1d1fce;
+    cells[87] = 128'hce23d161db4bfff2d9de21d1ed11f2fe;
+    cells[88] = 128'h2efdf0a3f0e73e2f33f51ef630fcee1e;
+    cells[89] = 128'hf2e1df1d02432b0320cd00b1ddee239e;
+    cells[90] = 128'hcf0f2fed0efd0f0ee90ec20ddf2101ff;
+    cells[91] = 128'heddc1dd20e26f0eeadb0f205012f2fcf;
+    cells[92] = 128'h13ffb1f040f2ffed47e70fcff021fdf3;
+    cells[93] = 128'h4fed4ef3fe94e0409511e62140301e2e;
+    cells[94] = 128'h3e3421dc2d191ef054a02420e02f50fe;
+    cells[95] = 128'hd000021f20fd0c102f1dfbb2ea110ff1;
+    cells[96] = 128'hddfdfe03bff101f0b64fe02edee1e112;
+    cells[97] = 128'hc51d94011e19fa02c2fc00deefaf5e16;
+    cells[98] = 128'hfe1d01fd413101c00e3ef110cdff131d;
+    cells[99] = 128'h32fecf002220211f0ce11e02fe004f00;
+    cells[100] = 128'hcf22ef430009002d229c1ef31ad90cc2;
+    cells[101] = 128'h00231de3e1b013f13bd310df00d2ee21;
+    cells[102] = 128'h31bedcb0de201000c0f1f210f0f300dd;
+    cells[103] = 128'h3ec01cb0fd0df51f1f401f4fe12ce11a;
+    cells[104] = 128'hd112d101fedd03feef4d2f0fffd4ee10;
+    cells[105] = 128'h0e6dcd9b03f213101b2dcb1bf1d0e2e9;
+    cells[106] = 128'h01e9f00b2f100eddb3ffffe3fcd31312;
+    cells[107] = 128'h10c11ff03ff2f2cb0b2ecddf0f00b04a;
+    cells[108] = 128'h71fbf0cfee41110eb20fb0e2c1fb1e90;
+    cells[109] = 128'he01fd2d10f1001f019be3ec4dbeeff9b;
+    cells[110] = 128'h5ee11fefc00902fc15f0031301e2fdf0;
+    cells[111] = 128'h0dd10f2020efe12de6fc24f311dd0e31;
+    cells[112] = 128'hff251123c1fc1ffe27d02fefd2cb3fd3;
+    cells[113] = 128'hff2011ff33fbf20ed3112e0f0c0f00f6;
+    cells[114] = 128'h200c10efed11120db9ff0fd21ddefea2;
+    cells[115] = 128'h0e13320fffd0d10bd634b5dd2ec0e222;
+    cells[116] = 128'h3f3c521bf11d0005e53ff0df302220f2;
+    cells[117] = 128'h20fdde0f1f19fcc303f03f13f0d1f0c2;
+    cells[118] = 128'he33424b2e3af002177d124f10ff14f31;
+    cells[119] = 128'hd0f5c12020f1ff0fdef3d4ee11f02fc4;
+    cells[120] = 128'hf30b12fecf20000ee1ffe0f412f1fed4;
+    cells[121] = 128'h3f2320c0d0d1f220dff3f20c03f1202d;
+    cells[122] = 128'h3d04d1e2ccab0eeccc9491ef0e190159;
+    cells[123] = 128'h1f3d0f9302d1fe45cbfed10c43e10ed1;
+    cells[124] = 128'hcdfddc42d0220f0150bbd1b520b9ec90;
+    cells[125] = 128'hf201f20ffc30dff0fe0d1cf1f120d02f;
+    cells[126] = 128'h01b11e23fe10f0efdb2fdcfc00f4bfe0;
+    cells[127] = 128'h91f120d0c2c90d4f04fc32f0f1e0ce10;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -7749,270 +7791,142 @@ module \lmu_kws361_eighth.memory_weights4.bank18 (read__addr, data);
 endmodule
 
 module \lmu_kws361_eighth.memory_weights4.bank19 (read__addr, data);
-  wire [7:0] address;
-  output [63:0] data;
-  wire [63:0] data;
-  input [7:0] read__addr;
-  wire [7:0] read__addr;
-  wire [63:0] read__data;
-  reg [63:0] cells [255:0];
+  wire [6:0] address;
+  output [127:0] data;
+  wire [127:0] data;
+  input [6:0] read__addr;
+  wire [6:0] read__addr;
+  wire [127:0] read__data;
+  reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 64'h1000f00f11ff00f1;
-    cells[1] = 64'hcfd00d14cee11ee1;
-    cells[2] = 64'hf133010c000ef0f2;
-    cells[3] = 64'h00ff100e3ff1f111;
-    cells[4] = 64'hff0fff02fff1000c;
-    cells[5] = 64'h102f010000100000;
-    cells[6] = 64'hf0111fef101ef111;
-    cells[7] = 64'hf00f00f10e00010f;
-    cells[8] = 64'hbfd02b203fb01251;
-    cells[9] = 64'h9ef111ff0d0000ef;
-    cells[10] = 64'h7f2fdfe0bf0ee0e2;
-    cells[11] = 64'h90372121ed20fef2;
-    cells[12] = 64'hf203231feff0dd9e;
-    cells[13] = 64'hbe3deddf21efb223;
-    cells[14] = 64'hef0d011d00310ff1;
-    cells[15] = 64'h11d10120102ffe3f;
-    cells[16] = 64'h10f10fc23011f1ce;
-    cells[17] = 64'hd201fc1f1ff1d232;
-    cells[18] = 64'h31c31d31ee1ee3de;
-    cells[19] = 64'h70f1d1fdc101c40e;
-    cells[20] = 64'hcf000230c0e0dffd;
-    cells[21] = 64'h0e11e201314ee0ec;
-    cells[22] = 64'h9e03f1f31fede101;
-    cells[23] = 64'h9eddc11f2e4c2cd0;
-    cells[24] = 64'heff01f1ff10e1fef;
-    cells[25] = 64'hbe034ef5101202e3;
-    cells[26] = 64'h4f20032e4dd025c0;
-    cells[27] = 64'h9e3ec923fcf101ae;
-    cells[28] = 64'h7fcfffec00e54e60;
-    cells[29] = 64'h9039de13e0bfe342;
-    cells[30] = 64'hded12e1222adf0f1;
-    cells[31] = 64'had0e00f10fc32222;
-    cells[32] = 64'h0fce00dfb1b1e1fe;
-    cells[33] = 64'hae4ebe1e0f1ee2c3;
-    cells[34] = 64'h621eeede309c1d1f;
-    cells[35] = 64'h9003f1cf10f0f0e0;
-    cells[36] = 64'hee211000d0eecf0f;
-    cells[37] = 64'h0f0e01f0ffbd3efc;
-    cells[38] = 64'h0fedd10e10fe2050;
-    cells[39] = 64'h4ff231220ef090ed;
-    cells[40] = 64'h40100f1eff1f2fde;
-    cells[41] = 64'h9f0ccd2e2f21d20f;
-    cells[42] = 64'hf02efb12f0bee131;
-    cells[43] = 64'h9111d0c22fff0e0d;
-    cells[44] = 64'h3f2ad0edb1e2fe1f;
-    cells[45] = 64'h4edfbdf2f2ff1403;
-    cells[46] = 64'he00eddb14f011210;
-    cells[47] = 64'hf101cdc1ffdd0f03;
-    cells[48] = 64'hefeea05d21cfd2c2;
-    cells[49] = 64'he132009c3020c3ae;
-    cells[50] = 64'hde311d1a0e11e3d2;
-    cells[51] = 64'h2e0079d2421eb0f0;
-    cells[52] = 64'hd1a0f0fee0e01a9e;
-    cells[53] = 64'he030121130f12d5d;
-    cells[54] = 64'h1f4ff2e0fd33f3af;
-    cells[55] = 64'hcef0e40d0000b271;
-    cells[56] = 64'h9f3020ff11ffef9f;
-    cells[57] = 64'h4f301c31ae00ddc0;
-    cells[58] = 64'h7f2203f3ff1feffe;
-    cells[59] = 64'hdf4a0f31322cb1e3;
-    cells[60] = 64'h0e0bcd2b424cc105;
-    cells[61] = 64'h913201121dddf0a0;
-    cells[62] = 64'h50fe3023de306e3b;
-    cells[63] = 64'h30000fbebff5e000;
-    cells[64] = 64'hcfe1e0ee1e03f1ed;
-    cells[65] = 64'h7d5ddd10010f9501;
-    cells[66] = 64'hf049ff9f91d2cd02;
-    cells[67] = 64'h9f30ef314e4edfef;
-    cells[68] = 64'h50eebd0d3e24f1b1;
-    cells[69] = 64'he0d5211101f0effe;
-    cells[70] = 64'he11cfdcffff3fdde;
-    cells[71] = 64'hd10e1102f1dfdcbc;
-    cells[72] = 64'h4fe121eef1fee00b;
-    cells[73] = 64'h9f20f022305bfd00;
-    cells[74] = 64'hfe39fdbf32e10ee0;
-    cells[75] = 64'ha0de20000121290f;
-    cells[76] = 64'h310ce3022f1f20bf;
-    cells[77] = 64'hff120241eefcbbf2;
-    cells[78] = 64'hbfcedd2e0101e40f;
-    cells[79] = 64'ha01030f43ef2dff0;
-    cells[80] = 64'h1fdf4c43f02000ff;
-    cells[81] = 64'h4132120111410fdf;
-    cells[82] = 64'h0000cd1dffef0fbe;
-    cells[83] = 64'h70e0ed10fe1f1fc1;
-    cells[84] = 64'h903af9b1e1304d20;
-    cells[85] = 64'h713d2101322c5e10;
-    cells[86] = 64'h511f2f70ef0e0011;
-    cells[87] = 64'h2fcc00f420fd016e;
-    cells[88] = 64'h010bdd000f30eefd;
-    cells[89] = 64'h51bede1101ccfe10;
-    cells[90] = 64'h021a0f43f12e4de0;
-    cells[91] = 64'h00100e0d31311ea1;
-    cells[92] = 64'h9f02d1114d3def44;
-    cells[93] = 64'h11111212ee10d240;
-    cells[94] = 64'h30020c1b0013f141;
-    cells[95] = 64'hbf312101fef1e140;
-    cells[96] = 64'h9013d10e00fcdfd3;
-    cells[97] = 64'h9f1d0100d0fee2f2;
-    cells[98] = 64'hb2ce4bc4413120ef;
-    cells[99] = 64'h1112dc0c2f500032;
-    cells[100] = 64'hdfe224f4fe1fe4fd;
-    cells[101] = 64'h9f164011df0d0fa1;
-    cells[102] = 64'h1e2d131a0fd0ede2;
-    cells[103] = 64'h31ea01f121db0fed;
-    cells[104] = 64'h2f2f15f10111cdcf;
-    cells[105] = 64'h2e100f20f09c0032;
-    cells[106] = 64'ha2f51254ee4fd0d0;
-    cells[107] = 64'h00eeae30011012f1;
-    cells[108] = 64'h01a101ddd0df2bee;
-    cells[109] = 64'hf0eefef00dd0d0f0;
-    cells[110] = 64'hefd20cfde11ff0dd;
-    cells[111] = 64'h90ef201f31b03cdc;
-    cells[112] = 64'hf0ede3f14f1301be;
-    cells[113] = 64'h9e1bfde222de1fd0;
-    cells[114] = 64'h7efd103e9100b0c0;
-    cells[115] = 64'h01b200243f1dfe10;
-    cells[116] = 64'h3ff1efee02b0d102;
-    cells[117] = 64'h10e11ff010cf0fe9;
-    cells[118] = 64'hf00ef0eeef00c0c1;
-    cells[119] = 64'he0100efd20100341;
-    cells[120] = 64'hfe0eefeef0cfa1ff;
-    cells[121] = 64'h310330e31e2fef3e;
-    cells[122] = 64'h1e0012e12f03d2f1;
-    cells[123] = 64'hb123110c30ee6f0e;
-    cells[124] = 64'hdeefeed0eecbfe00;
-    cells[125] = 64'h01cfd00e1f132210;
-    cells[126] = 64'hef20e0dd0e401efe;
-    cells[127] = 64'h40c4fc3d1ef22df1;
-    cells[128] = 64'h71ee0021ee2102fe;
-    cells[129] = 64'hae0e0fe30f03120d;
-    cells[130] = 64'h100f2ce230002f33;
-    cells[131] = 64'h0f1320f31e00e35f;
-    cells[132] = 64'h52f9dee1ef7b2ffd;
-    cells[133] = 64'hdf1fec00f10ffee3;
-    cells[134] = 64'h113eff131d0c22e2;
-    cells[135] = 64'hf0ef0a74410bfff2;
-    cells[136] = 64'he0f22e310e004e9c;
-    cells[137] = 64'h11fece4130fcf116;
-    cells[138] = 64'h0001ffb501e2f220;
-    cells[139] = 64'h0011120d00201e0e;
-    cells[140] = 64'h10f0002e001f0f11;
-    cells[141] = 64'h101f0df1f1f01200;
-    cells[142] = 64'h10f00200100f0f0f;
-    cells[143] = 64'h9facc022cae292be;
-    cells[144] = 64'h514f0425e3c0296f;
-    cells[145] = 64'h10121ceb62ed411f;
-    cells[146] = 64'he00edbe140412301;
-    cells[147] = 64'h200e02f2df4fff11;
-    cells[148] = 64'h5f4f141ee1c00f50;
-    cells[149] = 64'h0ed3fefd2fd1e3c1;
-    cells[150] = 64'hdefebeef011c5eae;
-    cells[151] = 64'h30f2321e1131f2ef;
-    cells[152] = 64'hc0201f1f00e1e320;
-    cells[153] = 64'hd0ffff020fff0e10;
-    cells[154] = 64'h30f002f010200ef0;
-    cells[155] = 64'h1002100e1ff00020;
-    cells[156] = 64'hf0f1fff2101fe0f1;
-    cells[157] = 64'h12f1e010ff0300f2;
-    cells[158] = 64'hd010101ff001011f;
-    cells[159] = 64'h10101f0f201e0f10;
-    cells[160] = 64'h10f10ff1f00f0f00;
-    cells[161] = 64'hf0f00000f0000000;
-    cells[162] = 64'hf000001000100000;
-    cells[163] = 64'h10000f1f000010f0;
-    cells[164] = 64'h20e10e30de009010;
-    cells[165] = 64'ha0fefe0001032b21;
-    cells[166] = 64'h402f01e630e22f20;
-    cells[167] = 64'h10010300000f0101;
-    cells[168] = 64'hb0f0111df01f00f1;
-    cells[169] = 64'hf01ffe1000100111;
-    cells[170] = 64'h1101f1012fdeff0f;
-    cells[171] = 64'hd2ffe214fdf1fd40;
-    cells[172] = 64'h30f3200000120eff;
-    cells[173] = 64'h1ffefeef020f22e1;
-    cells[174] = 64'hc010fe01d0bff2e1;
-    cells[175] = 64'hd022211f0ff1fff0;
-    cells[176] = 64'h101101f0302111e0;
-    cells[177] = 64'hf1011000dfe1fff0;
-    cells[178] = 64'hdf9f0ed2eff0d1dc;
-    cells[179] = 64'h112f0ef12f030f32;
-    cells[180] = 64'hf0410132e1fe1e02;
-    cells[181] = 64'hc00f000d102f00ff;
-    cells[182] = 64'hf10f00e010011100;
-    cells[183] = 64'h2010f01fe00121f1;
-    cells[184] = 64'he0ff010fff10f111;
-    cells[185] = 64'hd00beeff3ff6c200;
-    cells[186] = 64'h5004426f20e0ff22;
-    cells[187] = 64'h000210f0f11dfef1;
-    cells[188] = 64'hc000efc1f030100f;
-    cells[189] = 64'h3000002000001110;
-    cells[190] = 64'h0011001010ff2f11;
-    cells[191] = 64'h000f0fff00021020;
-    cells[192] = 64'h3010000112fc02ed;
-    cells[193] = 64'he1e4f0403e100711;
-    cells[194] = 64'hf01020d1ef112f00;
-    cells[195] = 64'h30fe101fe1ff2df0;
-    cells[196] = 64'h20000f2f110f0101;
-    cells[197] = 64'hd10f0ff00f113000;
-    cells[198] = 64'h30ef01f01100fff1;
-    cells[199] = 64'h01d00dfdffff20ff;
-    cells[200] = 64'hb01ffd20f0100ef3;
-    cells[201] = 64'h0020030200f10010;
-    cells[202] = 64'h0001020f4ff100fe;
-    cells[203] = 64'hd0f00f2f0010ff00;
-    cells[204] = 64'h10f000f3ef0001f0;
-    cells[205] = 64'hf001100e1fef11f0;
-    cells[206] = 64'h63e0ffef23f072af;
-    cells[207] = 64'hbf451122fe3de503;
-    cells[208] = 64'h2f1e100e0f4fff3f;
-    cells[209] = 64'h10ff0e1f20c2fd0f;
-    cells[210] = 64'hf001f00100ef0101;
-    cells[211] = 64'h00f100f0e00ff001;
-    cells[212] = 64'h00f0f11e00e020ff;
-    cells[213] = 64'h62e11102e01dd270;
-    cells[214] = 64'hcf21125ee02ef002;
-    cells[215] = 64'h0f1dfede10e21fbf;
-    cells[216] = 64'h00f0fff330d2000f;
-    cells[217] = 64'h11f01110000f1ff0;
-    cells[218] = 64'h3f0f010de0210fe0;
-    cells[219] = 64'hd0110f0f21f10020;
-    cells[220] = 64'h77d77321cf577e10;
-    cells[221] = 64'h3e699cfeb0deef02;
-    cells[222] = 64'h4df0ff1622aaee00;
-    cells[223] = 64'hcff144d1101012e0;
-    cells[224] = 64'hbf0d1fffe0111210;
-    cells[225] = 64'hefdfeb05101f2402;
-    cells[226] = 64'hf2d111104f063021;
-    cells[227] = 64'h7f9e3f1022e11051;
-    cells[228] = 64'h902eef012f01e310;
-    cells[229] = 64'hd121f0d3ef0f00ef;
-    cells[230] = 64'h70f0011fe0100c00;
-    cells[231] = 64'h40f0001e000e0f00;
-    cells[232] = 64'hb02f000020f100ee;
-    cells[233] = 64'h10e11200f0000020;
-    cells[234] = 64'h000000102011ff00;
-    cells[235] = 64'h300df00100ff1f00;
-    cells[236] = 64'hf012110fe0f11211;
-    cells[237] = 64'h0001000ff02f0000;
-    cells[238] = 64'h010ff0011000000f;
-    cells[239] = 64'h0000000100e10f00;
-    cells[240] = 64'h0001001ef010f010;
-    cells[241] = 64'h2f3c4f0f23c0b410;
-    cells[242] = 64'hf1f1c1f11eff2330;
-    cells[243] = 64'hc0d20f210e013ef0;
-    cells[244] = 64'h50110100f0100eff;
-    cells[245] = 64'h40f001f0200101e1;
-    cells[246] = 64'hb0f10ef110ff2f00;
-    cells[247] = 64'he0000010f01fe0ff;
-    cells[248] = 64'ha1aff4d23de90efe;
-    cells[249] = 64'h4d1ecf1de3ffb1e0;
-    cells[250] = 64'heec71002c20c70e0;
-    cells[251] = 64'h1c0cd3cd022b9e21;
-    cells[252] = 64'h211c23dcd1bb1ff0;
-    cells[253] = 64'hc9b0f4e1db1d7e3f;
-    cells[254] = 64'hdd0f2132b003f1d0;
-    cells[255] = 64'h20049f11d11d5112;
+    cells[0] = 128'h01ef1d0011f60ded4d0fbef0fe031f21;
+    cells[1] = 128'hedcf0d30d00cfe19efd0301eac02ee12;
+    cells[2] = 128'h1d22dddfdb09d004b4ecd2c0f6ecbffc;
+    cells[3] = 128'he401f022eef01cefecfb10f5fafeefc5;
+    cells[4] = 128'hb205fce3efc3f140f9cb000c01cec100;
+    cells[5] = 128'h4b00f12f10dd0efef2f104c0f1df3d10;
+    cells[6] = 128'hae010b224f070fa149b2f02ec1fbdfbf;
+    cells[7] = 128'h5edcfdd12e12010da13502f1ee3c01f3;
+    cells[8] = 128'h1d1dffc09e1200f4e02fe1c3d119f1e0;
+    cells[9] = 128'hde0efff22d0b1e0c6fdd390312dee0fc;
+    cells[10] = 128'h0d1f1f01ef00f11f022200c011ce0dfc;
+    cells[11] = 128'h14e11fecefc200fc1feff10b002ff051;
+    cells[12] = 128'h1f00fe12def02101fbf2e0e02d1ed1ff;
+    cells[13] = 128'h3001e0fe04d1f100eb0ff60f0f0f1130;
+    cells[14] = 128'hfef0ede1e0bd01fec4f6ff1c2000d1db;
+    cells[15] = 128'h39effd9f1cfe011fbbb0e50bd6feee69;
+    cells[16] = 128'h7fd00fb3de2e02ffa11120bf01e0f2f1;
+    cells[17] = 128'heceaeef04140fedf10c00df0e0c0dde9;
+    cells[18] = 128'hc522e1f4cee4fd21000fd2ec0dfae2e4;
+    cells[19] = 128'h1f12f2eefdffe3f1fcfbeddf10ef2fef;
+    cells[20] = 128'hce3e1fb6fde21134b914d022340211ce;
+    cells[21] = 128'hcefffee1f1291d0221f12d21144b00c1;
+    cells[22] = 128'hfefc0111d1f01e00e0350f0fe1f001f3;
+    cells[23] = 128'hd1f21e50fe5b101f543fdfffffe2ce3f;
+    cells[24] = 128'h0ebec000e2f91e11f1ed01d13edef01f;
+    cells[25] = 128'h230ed01df1cce1ffdfebff2b20dd0dca;
+    cells[26] = 128'hc032e223f01ae0dc2019feeb9ffb1ebd;
+    cells[27] = 128'h3d2d0dcf022b00e01dc2ef2006faee0f;
+    cells[28] = 128'h0c2afe9021f0ff10134590ea42e40f19;
+    cells[29] = 128'hb1f22f3fd0d902ca4c1123310f00eefe;
+    cells[30] = 128'hff4befffdc13f163bf3c330ef3f10dd1;
+    cells[31] = 128'hec1e02e22daff000efda0bf33c0fbfc2;
+    cells[32] = 128'hf104ff00c0ef0f01c9bff2100dd3fe1e;
+    cells[33] = 128'h0d2d000eedfcd031e21dd0ff0511f0ee;
+    cells[34] = 128'h0f1ff12e3e22ff1ed420be30022f210e;
+    cells[35] = 128'h01220f1d12df01fd4e3fab0f1c221f2e;
+    cells[36] = 128'h7722029dd0f9f04f97209de411fe2e05;
+    cells[37] = 128'h2ed1e122ce1e0f0d03eefd0dfcce9df1;
+    cells[38] = 128'h011f1003dfb7f00f1facf00321da1be0;
+    cells[39] = 128'h146f9ee40094ef11cba2c4001dfdcfbd;
+    cells[40] = 128'h292d100e2f0ce2dcd4cc3e0bfff9d19f;
+    cells[41] = 128'h13110115fff41efff1c1230e2efd20d6;
+    cells[42] = 128'h10011ef0ef301e121d32f00f0026105f;
+    cells[43] = 128'hf0f0fe2e110001000110eff211f211ff;
+    cells[44] = 128'hf00f002011010010f1ff1000020f1ff1;
+    cells[45] = 128'h201101e3ef0100f2eef10f1f01231f20;
+    cells[46] = 128'h1eef0e010010000f021f01000f11dfde;
+    cells[47] = 128'hd9d0afed9a9b9ecacfa9ce9fc991990e;
+    cells[48] = 128'h164c33e0125e2f351b0120f7f34e76db;
+    cells[49] = 128'h03d2101f74f72202d574327c731e4607;
+    cells[50] = 128'h1eafde202ee20f4cfd2e1e0b1fffeb01;
+    cells[51] = 128'h001e01432f1e111f29ff03d2eef0000e;
+    cells[52] = 128'he01211d1111310131f30233412f24503;
+    cells[53] = 128'hdc2301201f02f100220fef1edee1cff1;
+    cells[54] = 128'h3d0d2eff2e0e322d40f4c00e13e21f1b;
+    cells[55] = 128'h40130f13ef1fe1220dee012fc100103d;
+    cells[56] = 128'he0020200e233fdf3ff1f20f31e1f00f2;
+    cells[57] = 128'h000f1fff00f2110fd1210f0e01f000f1;
+    cells[58] = 128'h0e000e100fef000ef101130e01f20f1e;
+    cells[59] = 128'he022f110001dff00fe0e20f0012e0ff2;
+    cells[60] = 128'hf01f000f20f110003f22ff1e111100ff;
+    cells[61] = 128'h210100f00123e000d9dfe2eef2f200f0;
+    cells[62] = 128'hf01ffff1011e010010ff2f111f102100;
+    cells[63] = 128'h00f010f01fff101023011f101f0f0f01;
+    cells[64] = 128'h0ff001000f000001f101f00f0000000f;
+    cells[65] = 128'h100000000f0e00f0001f010100f00100;
+    cells[66] = 128'h11100000010f0f0f0f10100110f01000;
+    cells[67] = 128'h0000000000010000ff00f10f0f00000f;
+    cells[68] = 128'he032c2cff110de11cae3f1fe2f211ed0;
+    cells[69] = 128'hdfcd001e221e020ef3123e1131f4ef12;
+    cells[70] = 128'h0fe030f11ddf221e100e0f02fdff1130;
+    cells[71] = 128'h1001ff12ff131ff0000ff000b00f110c;
+    cells[72] = 128'h2010f031f21100f1f001111e012110fd;
+    cells[73] = 128'he110000001ff011f1f01202021020f11;
+    cells[74] = 128'hf0f00ff10f02001002f1ffff0ffd01f1;
+    cells[75] = 128'h53f0d0efd21e001f99ed4efe0feef113;
+    cells[76] = 128'hfe0e101f0fd10f0d020e1c003f201022;
+    cells[77] = 128'hf01113312d100f0f5300c0e3111f00df;
+    cells[78] = 128'hff100f100f1101e22ef0f201ffe0ef0e;
+    cells[79] = 128'hf0000eff02fe0112fc1f200ef101002f;
+    cells[80] = 128'h1110101000ff00000110deef2ff01003;
+    cells[81] = 128'hf011ef100110110f1eff0f00f00fff0f;
+    cells[82] = 128'h3e02df91a0f21f30e0440fe02fb11ee3;
+    cells[83] = 128'h100d020e3f220e201f5c0ce0ff0fe0d1;
+    cells[84] = 128'he10020414000f1001fcf131e011f0220;
+    cells[85] = 128'hd1010e21f0ff11d202f2200023101f10;
+    cells[86] = 128'hf1f0f0301f030ff1011f00010ff0fef2;
+    cells[87] = 128'h2220010110101f1e210f001effff100e;
+    cells[88] = 128'hfffffef1f00f0000e0f1000001110010;
+    cells[89] = 128'h00ffdc0e5246ee2099e52641137ff221;
+    cells[90] = 128'hb213fd14110002f30ad04d0222de0fe1;
+    cells[91] = 128'hf02f01d1d0be21f2f600de0d01e0101f;
+    cells[92] = 128'h30fd110fef120e0e0430e101e112f020;
+    cells[93] = 128'h00001f10ff21000f0e0f31f100f10ffe;
+    cells[94] = 128'hd0100ee00fff00ffece01e0f0f00101f;
+    cells[95] = 128'h21010fff01f300fff101f11e1110f120;
+    cells[96] = 128'h0b2a3fa2f102d242a0fefd3c03ffe421;
+    cells[97] = 128'h03040e101ffc0f101fdf11112be1fe12;
+    cells[98] = 128'h13f0e13f11111eee2120f1d5ee101eef;
+    cells[99] = 128'hff0ff0fe01f310d10f101f0ef200120f;
+    cells[100] = 128'hef0ffe2001ef01f120ef221ef1000101;
+    cells[101] = 128'h01f12f210f0f1f0d222f01f2f0e0ee10;
+    cells[102] = 128'hff1f20f0f112002e0f1f0010f3100120;
+    cells[103] = 128'hff4010dffff4fe10ff13ff0241502fc0;
+    cells[104] = 128'h30d100201020100e0e0102e02f00eeef;
+    cells[105] = 128'h0000fe01110d02e112ff2100c0f0021d;
+    cells[106] = 128'h1f10ff0ff1f0000201211f1010201112;
+    cells[107] = 128'hf1ef001f110000100f00ff1f211fff12;
+    cells[108] = 128'h10e002010f111f1ff0ef1101e1f00f2f;
+    cells[109] = 128'h000f011001111102f0f101f0ff212efe;
+    cells[110] = 128'h53ef4fc0eed01421cbe31d221fddf1a2;
+    cells[111] = 128'h2f00e023f0e50e2ce1eee4ea1eef20de;
+    cells[112] = 128'h1011f2ff202df10e033f02dfd1411270;
+    cells[113] = 128'hdf1110201f1ef1f24ff11f051310ef01;
+    cells[114] = 128'heff00f20f0e210120df2fe10100fe0df;
+    cells[115] = 128'h00fff00f1100011ef3fff10c00010020;
+    cells[116] = 128'h00001100f00d000012f00021000ef122;
+    cells[117] = 128'hd7f2100fcfd900ffedfbccf21ce1efb1;
+    cells[118] = 128'h0eee0012f0320f2dffc1f5d0121d220d;
+    cells[119] = 128'h0e1ef0f21122f1f206343030f21ef142;
+    cells[120] = 128'h1f11fe2e1eef01122c311e1f1ff1ff01;
+    cells[121] = 128'h11100f2d0000ff1f1efe01e00fe1ff00;
+    cells[122] = 128'h1f0ff1f11121ff10e403e20ff02f1131;
+    cells[123] = 128'he121ffff10fe0002fc3fef02f110f0ff;
+    cells[124] = 128'h776577d593450477201c57b0273e70e7;
+    cells[125] = 128'hd10c92cf002cf92fce021ef3194ec4a6;
+    cells[126] = 128'hef90e92e5dd011ecba00b9413dc3c11a;
+    cells[127] = 128'h00f1104f1fe203efc32dd0dec2d20f2e;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -8020,270 +7934,142 @@ module \lmu_kws361_eighth.memory_weights4.bank19 (read__addr, data);
 endmodule
 
 module \lmu_kws361_eighth.memory_weights4.bank2 (read__addr, data);
-  wire [7:0] address;
-  output [63:0] data;
-  wire [63:0] data;
-  input [7:0] read__addr;
-  wire [7:0] read__addr;
-  wire [63:0] read__data;
-  reg [63:0] cells [255:0];
+  wire [6:0] address;
+  output [127:0] data;
+  wire [127:0] data;
+  input [6:0] read__addr;
+  wire [6:0] read__addr;
+  wire [127:0] read__data;
+  reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 64'h1119e33f0fe1f3fe;
-    cells[1] = 64'h11fec02e0011d0ff;
-    cells[2] = 64'h011f2e0cf0fe1ee0;
-    cells[3] = 64'h0fe0210f01fe1e0d;
-    cells[4] = 64'h21f32e100f1fde0f;
-    cells[5] = 64'h2f3cef1210fefffd;
-    cells[6] = 64'h30fe2e050f1dcf10;
-    cells[7] = 64'h0f3ff1030f00feef;
-    cells[8] = 64'h3f1e0013fe1f10ee;
-    cells[9] = 64'h000e00020f1e002e;
-    cells[10] = 64'hef103edfff02fc0f;
-    cells[11] = 64'h12f3f1f3001f1efd;
-    cells[12] = 64'hed12f201f010f0f2;
-    cells[13] = 64'he01720fff01e1110;
-    cells[14] = 64'h0113f1101001fe00;
-    cells[15] = 64'h0ff70fe001110000;
-    cells[16] = 64'h0ff60ffe001ff1f2;
-    cells[17] = 64'hf1f1f02000d10ff0;
-    cells[18] = 64'hff110f01000011de;
-    cells[19] = 64'h01d200f100e00112;
-    cells[20] = 64'h1f22d00e11000013;
-    cells[21] = 64'he1fcf01f00e010f2;
-    cells[22] = 64'hf11bf101ff1f0111;
-    cells[23] = 64'hffc9112e10200141;
-    cells[24] = 64'h000e2ed0f132fe11;
-    cells[25] = 64'h0e0cdd1c10004fe1;
-    cells[26] = 64'hf2071e0ef00ce0ef;
-    cells[27] = 64'heff102f6f214ded0;
-    cells[28] = 64'h0ff1134e42ee7020;
-    cells[29] = 64'h029efd9d2f1e90ff;
-    cells[30] = 64'h017d2ee3dd13afcf;
-    cells[31] = 64'h11f20f1e00f00f01;
-    cells[32] = 64'h1001010010fff2f3;
-    cells[33] = 64'h0100f1011000f010;
-    cells[34] = 64'hf2ff002011f00e2f;
-    cells[35] = 64'h1dfd00efef10f122;
-    cells[36] = 64'h01531022e00110ff;
-    cells[37] = 64'h03d1100123ff00fe;
-    cells[38] = 64'h1ff1e00f000ff0f0;
-    cells[39] = 64'h20ff20f010f010fe;
-    cells[40] = 64'h01e0000010010110;
-    cells[41] = 64'h0e0ffff1cf00ff20;
-    cells[42] = 64'hf1fe3f10e2112f10;
-    cells[43] = 64'h0f0201103e0011e1;
-    cells[44] = 64'h0e41f0ed1f01f010;
-    cells[45] = 64'h22ef5f110fff0fe2;
-    cells[46] = 64'h3011b4fc00d0b01c;
-    cells[47] = 64'hbd22e0ffd0072f62;
-    cells[48] = 64'h16071b2401ea2f3e;
-    cells[49] = 64'h1df0f09410f4d110;
-    cells[50] = 64'h001e431020e07fe1;
-    cells[51] = 64'h02e1ce79e23bef13;
-    cells[52] = 64'h2f03cef1017109c3;
-    cells[53] = 64'h01d1654ff014342b;
-    cells[54] = 64'ha0fc0e32fe10be21;
-    cells[55] = 64'h5f5cf0f932cf2a23;
-    cells[56] = 64'h249232613201200d;
-    cells[57] = 64'h1f72ae17c9ed9011;
-    cells[58] = 64'hdb3c229907201025;
-    cells[59] = 64'h121e0e2101ff0fff;
-    cells[60] = 64'h1d21040e11fee335;
-    cells[61] = 64'hdc4df3001002222f;
-    cells[62] = 64'h03f2e12cc2fe112d;
-    cells[63] = 64'h1e03f0a4bc10c112;
-    cells[64] = 64'hff7d016230e06f23;
-    cells[65] = 64'h01afe07b173d0efd;
-    cells[66] = 64'hfd0eef020010130e;
-    cells[67] = 64'h123b420f104e0231;
-    cells[68] = 64'h221f130fdff4e022;
-    cells[69] = 64'hfa03c021b3ee1230;
-    cells[70] = 64'h139feec34e2f2ecd;
-    cells[71] = 64'h0f7d0f323ae0e120;
-    cells[72] = 64'hdd1c325de6f0ff20;
-    cells[73] = 64'h00f0f1010002f0f0;
-    cells[74] = 64'hc0f52002101111d2;
-    cells[75] = 64'hfffce1f2001e00ff;
-    cells[76] = 64'h3ffee1ebf1f11200;
-    cells[77] = 64'hf33320f10ff0e110;
-    cells[78] = 64'h00f0fee30210ff1f;
-    cells[79] = 64'h2eb1f00ef0123010;
-    cells[80] = 64'h11101e0200cf1f31;
-    cells[81] = 64'h7c0213f000dcdf7e;
-    cells[82] = 64'h101cff2f20e6ee00;
-    cells[83] = 64'hc33b2f231edc2f42;
-    cells[84] = 64'h0d0200cbbf11af13;
-    cells[85] = 64'h0062107f0f014f30;
-    cells[86] = 64'he6eae02152fb51f0;
-    cells[87] = 64'h121f022e01ae1e30;
-    cells[88] = 64'h4ed0010d10eff024;
-    cells[89] = 64'h2001fdd0eee5f0fe;
-    cells[90] = 64'h932d1071f2db0d10;
-    cells[91] = 64'hecb211f32f331203;
-    cells[92] = 64'h227001202c0fe11e;
-    cells[93] = 64'h05fdf121f4cba2fc;
-    cells[94] = 64'h0f02011e10ef12f0;
-    cells[95] = 64'h00f1feee000ff001;
-    cells[96] = 64'h31ff10f1e0f1f1f1;
-    cells[97] = 64'hdf011f22e0fe011e;
-    cells[98] = 64'hdef0efdf102110f2;
-    cells[99] = 64'h035e21302000f010;
-    cells[100] = 64'h12020130f0eee00e;
-    cells[101] = 64'hf203201f00de02ff;
-    cells[102] = 64'h0d31e01fff0fc117;
-    cells[103] = 64'h3d3101ff00f0e101;
-    cells[104] = 64'h05b12d4f510d412f;
-    cells[105] = 64'hea0ebf9e0c22a3f2;
-    cells[106] = 64'hf1712361e3200120;
-    cells[107] = 64'h1695e07502cd202d;
-    cells[108] = 64'h01fff3ff1110e300;
-    cells[109] = 64'hd1061df010022ecd;
-    cells[110] = 64'h1ffaf1d001034fcf;
-    cells[111] = 64'h0efbe2f2ce01e5d0;
-    cells[112] = 64'hf5772cf2c112011d;
-    cells[113] = 64'hee9001a955137f4e;
-    cells[114] = 64'h3edcfe351a1f0fe0;
-    cells[115] = 64'hf9e0df35215267f1;
-    cells[116] = 64'h43171db05ee31555;
-    cells[117] = 64'h15565f77f1b99575;
-    cells[118] = 64'h6f471dff9022697d;
-    cells[119] = 64'h9922fd9902197b75;
-    cells[120] = 64'hc649fe7741e49193;
-    cells[121] = 64'h53f5c29021d7e1ee;
-    cells[122] = 64'h1f0e2f00f0100ff0;
-    cells[123] = 64'hf003d00ef0f20d0d;
-    cells[124] = 64'hef0e1fe0d0131020;
-    cells[125] = 64'hf1101e00301e2110;
-    cells[126] = 64'hf034f01251f2f0ff;
-    cells[127] = 64'h109f10de010f1f00;
-    cells[128] = 64'h010edf2fde200120;
-    cells[129] = 64'h1f01fe1000ff1ed1;
-    cells[130] = 64'h1011130010eeefd0;
-    cells[131] = 64'hdf21f001e015f251;
-    cells[132] = 64'hf2ff0a4dcf0c007f;
-    cells[133] = 64'hde4d309340e2c212;
-    cells[134] = 64'hf204133f41e250e2;
-    cells[135] = 64'h11d2c05bd20f2f2f;
-    cells[136] = 64'h11f27fffbff16ef9;
-    cells[137] = 64'h21d10001ffe2fc6c;
-    cells[138] = 64'h110fd01f3530db40;
-    cells[139] = 64'hff4fe41f26ee0d43;
-    cells[140] = 64'hf0f0d0d404f02132;
-    cells[141] = 64'h0021c2b131df1e52;
-    cells[142] = 64'hf0e1c1c131ce0e32;
-    cells[143] = 64'h011202e00d4efe40;
-    cells[144] = 64'he010ffe0ae4dcf01;
-    cells[145] = 64'he0df1ff0c30e0f00;
-    cells[146] = 64'hd0ddd402c1e09033;
-    cells[147] = 64'h1ec2bf21b4fda130;
-    cells[148] = 64'hf124f1f1cfefde6e;
-    cells[149] = 64'h0004d0f1e23dc04f;
-    cells[150] = 64'h011ded1e144ffb3f;
-    cells[151] = 64'h0eed011dd170432f;
-    cells[152] = 64'h00edff20e061520e;
-    cells[153] = 64'hf0e0ff03dd00212e;
-    cells[154] = 64'hf1e1f000e1f0bb3b;
-    cells[155] = 64'hfff3c000efc1e02d;
-    cells[156] = 64'h1fbe1e31f3c2f01f;
-    cells[157] = 64'h1f9fe01efd02b2f1;
-    cells[158] = 64'h00cff11ef2e0fe10;
-    cells[159] = 64'h20e1f31eedc2ef0f;
-    cells[160] = 64'hf12043f3d022fc1f;
-    cells[161] = 64'hf2402211fd01ee1e;
-    cells[162] = 64'h0f6113edc000ec0f;
-    cells[163] = 64'hf0410fe1ee110f20;
-    cells[164] = 64'hf0401e10feef0120;
-    cells[165] = 64'h0f40311edd2f1a30;
-    cells[166] = 64'hf14f520020f0cd30;
-    cells[167] = 64'h202f4d1e0d123d20;
-    cells[168] = 64'hef013e0e1f0ff120;
-    cells[169] = 64'h102f2c2e0ef1114f;
-    cells[170] = 64'hf11f3c1bede0d120;
-    cells[171] = 64'h00103e2dd2d1fc20;
-    cells[172] = 64'h011f1c0e10ffcb41;
-    cells[173] = 64'h0000101d2031f1fe;
-    cells[174] = 64'h11e14f2d0b02012f;
-    cells[175] = 64'hf0f07009bbff272e;
-    cells[176] = 64'h31f1f10f1de026ff;
-    cells[177] = 64'he0dfe194011bc1f0;
-    cells[178] = 64'hb1df20110f50bef2;
-    cells[179] = 64'h4e20df0111033a0f;
-    cells[180] = 64'h116200fff6dd2ef0;
-    cells[181] = 64'hd240e00fde3fc40d;
-    cells[182] = 64'h109001152c13e132;
-    cells[183] = 64'h001000101110b0f0;
-    cells[184] = 64'h21f01fff121fd110;
-    cells[185] = 64'hfffff000e1f1e010;
-    cells[186] = 64'h0f00000f1d10f1f0;
-    cells[187] = 64'h112f0f03fe1f2e10;
-    cells[188] = 64'hf10110ffff0022ff;
-    cells[189] = 64'hfff1f10e34f10301;
-    cells[190] = 64'hf0f00101f00f1101;
-    cells[191] = 64'hf0c10040f0c0c1f0;
-    cells[192] = 64'h202f11010c0121ef;
-    cells[193] = 64'h101f02ee004efe10;
-    cells[194] = 64'hf1010df01101d001;
-    cells[195] = 64'h1ff00e12f0ff32f1;
-    cells[196] = 64'hffeff22000301aff;
-    cells[197] = 64'hff11e22256b09d13;
-    cells[198] = 64'h1ede3e62fcb6cdde;
-    cells[199] = 64'h1001c50f0a214e30;
-    cells[200] = 64'he12f32c2270ce4d2;
-    cells[201] = 64'h193ffaf111b241ee;
-    cells[202] = 64'h200d1c0d0fe22ce1;
-    cells[203] = 64'hf5ef163ede5d0e1f;
-    cells[204] = 64'h212f210d23cf942f;
-    cells[205] = 64'hf23cf07e037f920d;
-    cells[206] = 64'he3e1020010527d00;
-    cells[207] = 64'h291120bdc3c03fef;
-    cells[208] = 64'he4fc0a10f02c9cd1;
-    cells[209] = 64'h05b1f1340c5f4731;
-    cells[210] = 64'h1ce4e31ebff55920;
-    cells[211] = 64'h003fe022131fca14;
-    cells[212] = 64'h20f13efe1ef3ee50;
-    cells[213] = 64'hf0e1c4fdefd03012;
-    cells[214] = 64'h0fdc323f3442f6a0;
-    cells[215] = 64'h0033fc00fe132c6e;
-    cells[216] = 64'h00e221feffaf1ea1;
-    cells[217] = 64'h2e1e150e1311c71f;
-    cells[218] = 64'hef10df1d1d31ebd4;
-    cells[219] = 64'h21d21f1f2bd3192c;
-    cells[220] = 64'h0f2de1d1f1fe10b1;
-    cells[221] = 64'h33033f020b40120f;
-    cells[222] = 64'hf0b5ee0bd3b40f22;
-    cells[223] = 64'hed3de40126afe2c2;
-    cells[224] = 64'h51fe0103eb0e133f;
-    cells[225] = 64'h002000e20e11ff00;
-    cells[226] = 64'hf0520dd01f013131;
-    cells[227] = 64'hf0cf0210002f2fe0;
-    cells[228] = 64'h1f1f013ef01f4010;
-    cells[229] = 64'hf1110d1eef00121f;
-    cells[230] = 64'h00d001f31110ec01;
-    cells[231] = 64'h1f30130012f0dff0;
-    cells[232] = 64'hf0e0f11b234ff311;
-    cells[233] = 64'h1002f44fe02e10dd;
-    cells[234] = 64'h20130bf2e0a2f000;
-    cells[235] = 64'hb1ed1ce12b12b3df;
-    cells[236] = 64'h31dff7f319203f20;
-    cells[237] = 64'h2f1300eff3b03300;
-    cells[238] = 64'he0ffe9ebe3fe23e0;
-    cells[239] = 64'hf011f10cddfee0df;
-    cells[240] = 64'h2ffe02d117ef0002;
-    cells[241] = 64'hf11d2dd225211f51;
-    cells[242] = 64'h10e1e02f2a01be9b;
-    cells[243] = 64'h2d002613e0e13e41;
-    cells[244] = 64'hd13e2e000f30171c;
-    cells[245] = 64'h11d0cafd202f04e2;
-    cells[246] = 64'hf001f10f0e102ff0;
-    cells[247] = 64'h2f0100f212d11e01;
-    cells[248] = 64'h100e0f00031f1f1f;
-    cells[249] = 64'hf202f01f0b1fe2ff;
-    cells[250] = 64'h1f1211ffe2d10011;
-    cells[251] = 64'h0d0ef11012e0fe1f;
-    cells[252] = 64'hf20ffffffe2e16f0;
-    cells[253] = 64'hf0f0fe31110fd9ef;
-    cells[254] = 64'h4f7e20f021223bd3;
-    cells[255] = 64'hfff0cffff401023f;
+    cells[0] = 128'h16071b2401ea2f3ea40d302d11b10f3c;
+    cells[1] = 128'h1df0f09410f4d110dd47df76b37efa36;
+    cells[2] = 128'h001e431020e07fe11be9dc1ef136e4dd;
+    cells[3] = 128'h02e1ce79e23bef13040372d34f9434a9;
+    cells[4] = 128'h2f03cef1017109c310ff031f20eff011;
+    cells[5] = 128'h01d1654ff014342b9c0e1c91a0fbf223;
+    cells[6] = 128'ha0fc0e32fe10be21522f90d1ff0332bf;
+    cells[7] = 128'h5f5cf0f932cf2a23a7e032ff4f100fe1;
+    cells[8] = 128'h249232613201200d1bfc690d41ca3f66;
+    cells[9] = 128'h1f72ae17c9ed9011a0379312e0f021ea;
+    cells[10] = 128'hdb3c229907201025930477e1df5ea1ad;
+    cells[11] = 128'h121e0e2101ff0fff000101ef2101df0e;
+    cells[12] = 128'h1d21040e11fee3355f053277f14ffe0c;
+    cells[13] = 128'hdc4df3001002222f11011d411f6025f0;
+    cells[14] = 128'h03f2e12cc2fe112d011f3fe10090d123;
+    cells[15] = 128'h1e03f0a4bc10c112ecf60223c472490b;
+    cells[16] = 128'hff7d016230e06f23b5f9bcfd1131950a;
+    cells[17] = 128'h01afe07b173d0efd41227e334d9f24f6;
+    cells[18] = 128'hfd0eef020010130eeefff2dc50d0ffe0;
+    cells[19] = 128'h123b420f104e02313f00312cd20411fc;
+    cells[20] = 128'h221f130fdff4e02205051e04003d1fef;
+    cells[21] = 128'hfa03c021b3ee12304e1f42d4e03dc0e7;
+    cells[22] = 128'h139feec34e2f2ecdf120e111e1372200;
+    cells[23] = 128'h0f7d0f323ae0e120c3e7bacccfab1f29;
+    cells[24] = 128'hdd1c325de6f0ff20ecf93001ce39cf03;
+    cells[25] = 128'h00f0f1010002f0f00000020ff00ff000;
+    cells[26] = 128'hc0f52002101111d20ff21f20f0203120;
+    cells[27] = 128'hfffce1f2001e00ff0011f111e1301020;
+    cells[28] = 128'h3ffee1ebf1f112002003f0ff01c3d001;
+    cells[29] = 128'hf33320f10ff0e11020fe5df11021f2dd;
+    cells[30] = 128'h00f0fee30210ff1fce0d2420004fe111;
+    cells[31] = 128'h2eb1f00ef01230100e04902f10b12f24;
+    cells[32] = 128'h11101e0200cf1f31fe1d00d101001f01;
+    cells[33] = 128'h7c0213f000dcdf7e3ef411527edf0e0d;
+    cells[34] = 128'h101cff2f20e6ee00eee22042d0f204cc;
+    cells[35] = 128'hc33b2f231edc2f42e120def2cf4101d2;
+    cells[36] = 128'h0d0200cbbf11af135fd60200d0de5944;
+    cells[37] = 128'h0062107f0f014f30131a4cab0104e139;
+    cells[38] = 128'he6eae02152fb51f0d2390f221011a4ca;
+    cells[39] = 128'h121f022e01ae1e300e1c102030300e10;
+    cells[40] = 128'h4ed0010d10eff0241d1aef541fd04d2d;
+    cells[41] = 128'h2001fdd0eee5f0fec404ead4bedd11de;
+    cells[42] = 128'h932d1071f2db0d10f0ed22ed1e4003e5;
+    cells[43] = 128'hecb211f32f331203dc3df3de12b46a3d;
+    cells[44] = 128'h227001202c0fe11ef7159ce1e1dfd429;
+    cells[45] = 128'h05fdf121f4cba2fc2f0b605ddf7cb7e3;
+    cells[46] = 128'h0f02011e10ef12f0ff1e01103011f000;
+    cells[47] = 128'h00f1feee000ff001f01f1e401001100e;
+    cells[48] = 128'h31ff10f1e0f1f1f112e31001100e100e;
+    cells[49] = 128'hdf011f22e0fe011e1f1e02ff201ef0f1;
+    cells[50] = 128'hdef0efdf102110f22012fffffff41f01;
+    cells[51] = 128'h035e21302000f010f3d40e0fefff1f0e;
+    cells[52] = 128'h12020130f0eee00e001af12ef02ee20e;
+    cells[53] = 128'hf203201f00de02ffee1ef2fe20e2dd2f;
+    cells[54] = 128'h0d31e01fff0fc117ef010f654247ff2f;
+    cells[55] = 128'h3d3101ff00f0e10104021f6e1f5bf3fe;
+    cells[56] = 128'h05b12d4f510d412f5c19d2fce0ad02f1;
+    cells[57] = 128'hea0ebf9e0c22a3f234167eff13574c30;
+    cells[58] = 128'hf1712361e3200120c5f1104aed0ca03e;
+    cells[59] = 128'h1695e07502cd202dd9e9933ec09ff30f;
+    cells[60] = 128'h01fff3ff1110e300200210d0bff010f1;
+    cells[61] = 128'hd1061df010022ecd3f32d1cb33f552f1;
+    cells[62] = 128'h1ffaf1d001034fcfc1fa3100f00eec40;
+    cells[63] = 128'h0efbe2f2ce01e5d04d07fed1fef1f013;
+    cells[64] = 128'hf5772cf2c112011d1410c4fff0f504ae;
+    cells[65] = 128'hee9001a955137f4eedf973c1f2500f23;
+    cells[66] = 128'h3edcfe351a1f0fe02e07b9ee50bffd41;
+    cells[67] = 128'hf9e0df35215267f13e0921e45210f02f;
+    cells[68] = 128'h43171db05ee31555dfdc2e7479b95d21;
+    cells[69] = 128'h15565f77f1b995757c97575e770653fc;
+    cells[70] = 128'h6f471dff9022697d257956fc0746739f;
+    cells[71] = 128'h9922fd9902197b75c9d0790da999dc45;
+    cells[72] = 128'hc649fe7741e491930397b47b19966d39;
+    cells[73] = 128'h53f5c29021d7e1eec76997059775e4fe;
+    cells[74] = 128'h1f0e2f00f0100ff0000ff0e1e1f10001;
+    cells[75] = 128'hf003d00ef0f20d0d0f11ffc21feeff10;
+    cells[76] = 128'hef0e1fe0d0131020fe00f0102f10f10f;
+    cells[77] = 128'hf1101e00301e211032f2ef2ee11000f0;
+    cells[78] = 128'hf034f01251f2f0ff5031000e00fdff04;
+    cells[79] = 128'h109f10de010f1f002cfe231110231100;
+    cells[80] = 128'h010edf2fde200120e2e320d011022ffc;
+    cells[81] = 128'h1f01fe1000ff1ed1010b01e1c1fee0f2;
+    cells[82] = 128'h1011130010eeefd0ef17fb375f1cfe1e;
+    cells[83] = 128'hdf21f001e015f251ee0010507133071b;
+    cells[84] = 128'hf2ff0a4dcf0c007f6414e210c1c2b1f2;
+    cells[85] = 128'hde4d309340e2c2124b271f26904b5903;
+    cells[86] = 128'hf204133f41e250e2afd9210ed154e729;
+    cells[87] = 128'h11d2c05bd20f2f2ff6f132013f9404be;
+    cells[88] = 128'h542211ef1d12033011f27fffbff16ef9;
+    cells[89] = 128'h5d0130f13a12130e21d10001ffe2fc6c;
+    cells[90] = 128'h1fe0ed3e2e01f1e0110fd01f3530db40;
+    cells[91] = 128'h22123f7ff7a1c2efff4fe41f26ee0d43;
+    cells[92] = 128'hf0f020621700f0dff0f0d0d404f02132;
+    cells[93] = 128'h00100f41111611010021c2b131df1e52;
+    cells[94] = 128'hdce0ccf102d1df20f0e1c1c131ce0e32;
+    cells[95] = 128'h3dc1fedefd320f11011202e00d4efe40;
+    cells[96] = 128'h5cd2e1cff0cf110ee010ffe0ae4dcf01;
+    cells[97] = 128'h6b0310d31352ef0fe0df1ff0c30e0f00;
+    cells[98] = 128'hdd0110f7f25f2f01d0ddd402c1e09033;
+    cells[99] = 128'hcb1011f50f1cddf21ec2bf21b4fda130;
+    cells[100] = 128'hcc011fe2ffaeff1ff124f1f1cfefde6e;
+    cells[101] = 128'hfeff1ef0ff9e0fed0004d0f1e23dc04f;
+    cells[102] = 128'h2eef2010e094f1e0011ded1e144ffb3f;
+    cells[103] = 128'h2202320de093111f0eed011dd170432f;
+    cells[104] = 128'h2e24f000fe02f3f000edff20e061520e;
+    cells[105] = 128'h2e3231fffbfc101ff0e0ff03dd00212e;
+    cells[106] = 128'h000420efdc2ddeedf1e1f000e1f0bb3b;
+    cells[107] = 128'h1ff4fefe1fb0100ffff3c000efc1e02d;
+    cells[108] = 128'hdef320fff730eebe1fbe1e31f3c2f01f;
+    cells[109] = 128'hf1e20120e7f112f11f9fe01efd02b2f1;
+    cells[110] = 128'h312ef301174202e100cff11ef2e0fe10;
+    cells[111] = 128'h0ff121010302f23120e1f31eedc2ef0f;
+    cells[112] = 128'h20000201013ef14ff12043f3d022fc1f;
+    cells[113] = 128'h100e0f1100300f2df2402211fd01ee1e;
+    cells[114] = 128'h3001f3110fcff0310f6113edc000ec0f;
+    cells[115] = 128'hee10ff0f0021114ff0410fe1ee110f20;
+    cells[116] = 128'h300f10220e3001edf0401e10feef0120;
+    cells[117] = 128'hfeff1100f230f1310f40311edd2f1a30;
+    cells[118] = 128'he021d01f007f2edff14f520020f0cd30;
+    cells[119] = 128'h1ff1ffe0120e1101202f4d1e0d123d20;
+    cells[120] = 128'hc20e01001f300fefef013e0e1f0ff120;
+    cells[121] = 128'hee11e0010160140f102f2c2e0ef1114f;
+    cells[122] = 128'hfff010f030500fe2f11f3c1bede0d120;
+    cells[123] = 128'hee0ffff0fe11210200103e2dd2d1fc20;
+    cells[124] = 128'h0f0110f1220e2f11011f1c0e10ffcb41;
+    cells[125] = 128'h2f1f011002c200f50000101d2031f1fe;
+    cells[126] = 128'h11fc00001fdf2e4411e14f2d0b02012f;
+    cells[127] = 128'hcef0e0ff1f2f03d3f0f07009bbff272e;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -8291,270 +8077,142 @@ module \lmu_kws361_eighth.memory_weights4.bank2 (read__addr, data);
 endmodule
 
 module \lmu_kws361_eighth.memory_weights4.bank20 (read__addr, data);
-  wire [7:0] address;
-  output [63:0] data;
-  wire [63:0] data;
-  input [7:0] read__addr;
-  wire [7:0] read__addr;
-  wire [63:0] read__data;
-  reg [63:0] cells [255:0];
+  wire [6:0] address;
+  output [127:0] data;
+  wire [127:0] data;
+  input [6:0] read__addr;
+  wire [6:0] read__addr;
+  wire [127:0] read__data;
+  reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 64'hee2cf1cfe0104f50;
-    cells[1] = 64'h20d2c2d3ef039fa0;
-    cells[2] = 64'h1fefbe14b4fd0101;
-    cells[3] = 64'h03133f310d037e0e;
-    cells[4] = 64'h14dbf1ee1ed23100;
-    cells[5] = 64'h0111bdeebf10010f;
-    cells[6] = 64'h9031310bf3090e1e;
-    cells[7] = 64'h9fc33e7eeff2119e;
-    cells[8] = 64'hbffcd20dffe32ff0;
-    cells[9] = 64'hcddcf09c421e312f;
-    cells[10] = 64'h1e240a00b0032e1f;
-    cells[11] = 64'hae0fdfcff0213160;
-    cells[12] = 64'hf3223b122f200f01;
-    cells[13] = 64'hed21d101fc019200;
-    cells[14] = 64'h0ff2f3fe5104a110;
-    cells[15] = 64'heaf0f2fcee1e0091;
-    cells[16] = 64'hc10de0ade00d4f11;
-    cells[17] = 64'h0f411350ef1b0eed;
-    cells[18] = 64'h430ed0d04fdd10cf;
-    cells[19] = 64'h00f100f00cff91e0;
-    cells[20] = 64'hc1142ff00ffe1fb0;
-    cells[21] = 64'h11e1ae113e12310e;
-    cells[22] = 64'he1041120e1223dd1;
-    cells[23] = 64'hf1d0dbefb105a1f1;
-    cells[24] = 64'hefedcfe400e7fffe;
-    cells[25] = 64'h0ef10d01ed029200;
-    cells[26] = 64'he0011db2eef0b0bf;
-    cells[27] = 64'hf01fdf50f0f19ede;
-    cells[28] = 64'h102211319f02f1a1;
-    cells[29] = 64'hde030e1d0f02f1d0;
-    cells[30] = 64'hae200de20325c040;
-    cells[31] = 64'h2d2d0002fcf3deb1;
-    cells[32] = 64'hed02eee0e1eb0c91;
-    cells[33] = 64'h100dedecdfe100ff;
-    cells[34] = 64'h2fdb3fcf91f1af1e;
-    cells[35] = 64'h0c0fc1d2212d414f;
-    cells[36] = 64'h0efca1e0e1d020b1;
-    cells[37] = 64'h31210ac20fed7fef;
-    cells[38] = 64'hb0e10fd1ee1f61ee;
-    cells[39] = 64'h4f1d100f0dfba0f0;
-    cells[40] = 64'he01eefefdff07df0;
-    cells[41] = 64'h0f0d022e4f01ffbf;
-    cells[42] = 64'h2ffe0eed11f92fff;
-    cells[43] = 64'h2ddfa2ee2dec7db1;
-    cells[44] = 64'h0dee472bebf930dd;
-    cells[45] = 64'hedf3d1eef40b4111;
-    cells[46] = 64'he10efa200117932f;
-    cells[47] = 64'hf2f12d10fdf4d14e;
-    cells[48] = 64'h0e4eeeef00fbdf91;
-    cells[49] = 64'hddc7c112ac490010;
-    cells[50] = 64'hf10df0dddde02030;
-    cells[51] = 64'h2ed1f0ec1f2eed30;
-    cells[52] = 64'ha3333004b91900f1;
-    cells[53] = 64'hfc0ff10f2ffd21c1;
-    cells[54] = 64'h3052ed12dffd1fd1;
-    cells[55] = 64'h121ed0a000d9e1d1;
-    cells[56] = 64'hfd20fffe20f031e2;
-    cells[57] = 64'h0f1fee0001009012;
-    cells[58] = 64'h000ed2cdfcf34fe0;
-    cells[59] = 64'h1fdb90ea41c51fee;
-    cells[60] = 64'hce20c120d00490e1;
-    cells[61] = 64'h0db1edb02d13df20;
-    cells[62] = 64'h2e31e9000ffbe2f0;
-    cells[63] = 64'h1ddd02d203f2d21f;
-    cells[64] = 64'heff20410121e7230;
-    cells[65] = 64'h121100d2cef52001;
-    cells[66] = 64'he1ffef200d25a0c0;
-    cells[67] = 64'hedf1f05fd0fec4ef;
-    cells[68] = 64'he1e0e9e00cf7d1f0;
-    cells[69] = 64'h3d3d0f10fd0121df;
-    cells[70] = 64'he20e6045dff1231f;
-    cells[71] = 64'h04114e10ffe5ff00;
-    cells[72] = 64'hf000c9f01005c0f1;
-    cells[73] = 64'h0ff4dc0030021f00;
-    cells[74] = 64'hec92f1ffeffefeef;
-    cells[75] = 64'h3fe1c032f9e941ae;
-    cells[76] = 64'hbd00e7f0a039d12f;
-    cells[77] = 64'h0edfede2b302a1ff;
-    cells[78] = 64'h1f0f1e21eedfde1f;
-    cells[79] = 64'h0c0e12e2d00e01b0;
-    cells[80] = 64'hfff3f4422ffd4150;
-    cells[81] = 64'h02030ff192eafff1;
-    cells[82] = 64'hdcd9930400c0c09e;
-    cells[83] = 64'h13d31e329b1fff10;
-    cells[84] = 64'he01fedc9efe2e0f2;
-    cells[85] = 64'h1b0dc2ede202103f;
-    cells[86] = 64'h1f013419311adcff;
-    cells[87] = 64'he2112c00dfdf1dbe;
-    cells[88] = 64'he21bc2dfd0ad7fe0;
-    cells[89] = 64'hdee421e1e01e3000;
-    cells[90] = 64'h1c0dd1ae15f2ee21;
-    cells[91] = 64'hff022e2f2d00700f;
-    cells[92] = 64'h0f10daec2e05dd11;
-    cells[93] = 64'h0013fe3f042292e0;
-    cells[94] = 64'h0ff2cb0d3dfe0c3f;
-    cells[95] = 64'h3d0ba20213b2efff;
-    cells[96] = 64'h1f1ccffcb00bbf9f;
-    cells[97] = 64'h1abce031ea231fdf;
-    cells[98] = 64'hc1e3fd3fc0db42f1;
-    cells[99] = 64'hefe1be102123f110;
-    cells[100] = 64'h4d002102f1124c10;
-    cells[101] = 64'h211c2dfeb2d0fdff;
-    cells[102] = 64'h1fe6e011001f5e20;
-    cells[103] = 64'hdef00de20e0fd113;
-    cells[104] = 64'h9ee2fe01fefeee30;
-    cells[105] = 64'hfe2e1ee212ffb24f;
-    cells[106] = 64'hfdeda1ef0000d10f;
-    cells[107] = 64'h0129026030d690e0;
-    cells[108] = 64'h03ed311d4feda0fe;
-    cells[109] = 64'h3e21defd102c50f1;
-    cells[110] = 64'h10feddeece1cd231;
-    cells[111] = 64'hed33fff2e0f07de1;
-    cells[112] = 64'h1cf1ece1fef41fc1;
-    cells[113] = 64'hf14dbdb0efff6130;
-    cells[114] = 64'hefeff4d02230012e;
-    cells[115] = 64'h0f112f02221db031;
-    cells[116] = 64'h1e22db52df01e2af;
-    cells[117] = 64'hff1e1e300df1cffe;
-    cells[118] = 64'h0de7cb0eb00d61e1;
-    cells[119] = 64'hcbe2fd740fdb50a0;
-    cells[120] = 64'hdf09ddeed0dc9ff2;
-    cells[121] = 64'h10f53132ed1cf012;
-    cells[122] = 64'h3ef301f23013010f;
-    cells[123] = 64'hf1ffff0e03033ff0;
-    cells[124] = 64'he0010001f200ff00;
-    cells[125] = 64'h21100ff01ef0f100;
-    cells[126] = 64'hf1000f1f0000f010;
-    cells[127] = 64'hf99d99aeac99f190;
-    cells[128] = 64'h050f46325f153fee;
-    cells[129] = 64'hf662714e3145f170;
-    cells[130] = 64'hfde3e112fc10e001;
-    cells[131] = 64'h1fe30011210f30ff;
-    cells[132] = 64'h0f4e33111413ffc0;
-    cells[133] = 64'hef00bc124debc1c0;
-    cells[134] = 64'h0c20ff200f300ed0;
-    cells[135] = 64'h12f0f1e0e20cf012;
-    cells[136] = 64'h110f11f111f3f11f;
-    cells[137] = 64'hd001101010044110;
-    cells[138] = 64'h0f10f0fdf00d00f0;
-    cells[139] = 64'h13f02101000ec0f0;
-    cells[140] = 64'h0f00f0000102ff00;
-    cells[141] = 64'h00e0011111f10ff0;
-    cells[142] = 64'hf10010e00f010100;
-    cells[143] = 64'h00000f00ff0ff000;
-    cells[144] = 64'hf000001f10000010;
-    cells[145] = 64'h000000f00001f000;
-    cells[146] = 64'h01000f0010001010;
-    cells[147] = 64'h1000001ff0ff0f00;
-    cells[148] = 64'h21a3ded04311e05f;
-    cells[149] = 64'he10020113e0611f1;
-    cells[150] = 64'hcf30201fbe0f2110;
-    cells[151] = 64'h1001e00f01fecf00;
-    cells[152] = 64'h11fff10e1301eff0;
-    cells[153] = 64'hf2200f10010100f0;
-    cells[154] = 64'h00f00ff00f121f00;
-    cells[155] = 64'hf02fd001ff0193b0;
-    cells[156] = 64'he0010ec02e097230;
-    cells[157] = 64'h0fd1102f0e0fff30;
-    cells[158] = 64'h12f0123112f42ef0;
-    cells[159] = 64'h0000f00ff2004f01;
-    cells[160] = 64'hff001fff00000110;
-    cells[161] = 64'h1011f11f0103bfef;
-    cells[162] = 64'h1c6fde20fffcc2b1;
-    cells[163] = 64'hfffef1e1ff144100;
-    cells[164] = 64'hf3b211f02f13f03f;
-    cells[165] = 64'h1f0fee010e0edf00;
-    cells[166] = 64'hef11f010000fc000;
-    cells[167] = 64'h11f201f20f042020;
-    cells[168] = 64'h1011df1f010fcf00;
-    cells[169] = 64'hf4ef2effeffded1e;
-    cells[170] = 64'hf2d0113e1f053ff0;
-    cells[171] = 64'h2e10e10000fd11e0;
-    cells[172] = 64'h0f2100f1f10dd200;
-    cells[173] = 64'h1011000122031000;
-    cells[174] = 64'hff00e00f0fff30f1;
-    cells[175] = 64'h010000000001f000;
-    cells[176] = 64'hf03e00f3feffe1bf;
-    cells[177] = 64'h1e033df2f00cf000;
-    cells[178] = 64'hf00fe20002007f10;
-    cells[179] = 64'hf000e00ef003200f;
-    cells[180] = 64'hff210e101e01c0f0;
-    cells[181] = 64'h0e100f1f0001f000;
-    cells[182] = 64'h00f1f010110211d0;
-    cells[183] = 64'h0210ee0f320c3011;
-    cells[184] = 64'h0f0f132f0ff40011;
-    cells[185] = 64'h1f0f11f0e0f3b010;
-    cells[186] = 64'h0110eff101fc10ff;
-    cells[187] = 64'hfff011100001f100;
-    cells[188] = 64'h1ff00000f00120ff;
-    cells[189] = 64'h1011f110120ed010;
-    cells[190] = 64'h1141ee443fd00dc1;
-    cells[191] = 64'h0c1016fe0209f0f0;
-    cells[192] = 64'h21e01fe0d10f212f;
-    cells[193] = 64'he0fdef120002001f;
-    cells[194] = 64'hf11f011f00013f10;
-    cells[195] = 64'h0f001100f0011130;
-    cells[196] = 64'h1010fff0fff0d0f0;
-    cells[197] = 64'h0f03cdf36efe5100;
-    cells[198] = 64'h0eff041e131e1f10;
-    cells[199] = 64'h10201e30b003af1f;
-    cells[200] = 64'h10000e102e01f110;
-    cells[201] = 64'hff0001f0000f410f;
-    cells[202] = 64'h00011010f1010f10;
-    cells[203] = 64'h11f1ef012f02f0f0;
-    cells[204] = 64'h3664f32747050727;
-    cells[205] = 64'he20f0333f90311dd;
-    cells[206] = 64'hfcafde0aec04dd0d;
-    cells[207] = 64'h4f20ff0ff429ff31;
-    cells[208] = 64'h1ef101f1011f03f1;
-    cells[209] = 64'he1d12f10fe033f0f;
-    cells[210] = 64'h011ffffff2114023;
-    cells[211] = 64'hee1b454f122db0d1;
-    cells[212] = 64'hef100bc50e031002;
-    cells[213] = 64'h20e3efd01f00610f;
-    cells[214] = 64'h1f21132c10002f00;
-    cells[215] = 64'hf0121010f000f101;
-    cells[216] = 64'h1010f111f0f2f020;
-    cells[217] = 64'h1000110f000eef00;
-    cells[218] = 64'h0efc2f0200f00f1f;
-    cells[219] = 64'h0000f02f0f10fff0;
-    cells[220] = 64'h2111010f0f0fc1f0;
-    cells[221] = 64'h00000ff1000f0000;
-    cells[222] = 64'h00000011f0013000;
-    cells[223] = 64'h0000000f0000f000;
-    cells[224] = 64'h1f0f000f01f00000;
-    cells[225] = 64'h002072d0aebe5e20;
-    cells[226] = 64'h31122d200114df0f;
-    cells[227] = 64'hdeefc01032226120;
-    cells[228] = 64'hf001f10ef00c10f1;
-    cells[229] = 64'h301f00ffff01b0ef;
-    cells[230] = 64'h1ff0f1e13110df00;
-    cells[231] = 64'hf0f01101010f01f0;
-    cells[232] = 64'h000000b230bf25ed;
-    cells[233] = 64'h000000dff2c30024;
-    cells[234] = 64'h00000014e4d11ddf;
-    cells[235] = 64'h000000e2e003e42d;
-    cells[236] = 64'h00000022d2de2ec0;
-    cells[237] = 64'h000000d31fdd3e2b;
-    cells[238] = 64'h000000b11321e110;
-    cells[239] = 64'h000000222e9bfd03;
-    cells[240] = 64'h000000defa23d1dd;
-    cells[241] = 64'h0000000de432b2e9;
-    cells[242] = 64'h0000004feed2d251;
-    cells[243] = 64'h0000000fdfffe071;
-    cells[244] = 64'h000000124f1d13e5;
-    cells[245] = 64'h000000a12e3e0212;
-    cells[246] = 64'h0000003e46ed21ee;
-    cells[247] = 64'h000000e11d2e11c4;
-    cells[248] = 64'h0000003a43017ef1;
-    cells[249] = 64'h000000f3d021df0e;
-    cells[250] = 64'h000000d0dd340d3e;
-    cells[251] = 64'h000000f0eefee7f0;
-    cells[252] = 64'h000000302aeb24f1;
-    cells[253] = 64'h000000a21f41ef12;
-    cells[254] = 64'h0000007da2fed215;
-    cells[255] = 64'h000000f00d50c4bc;
+    cells[0] = 128'hef0d031fc24df0f1322013f10e0f31e4;
+    cells[1] = 128'hff10f0f21e120fec59e2c2132d1403f0;
+    cells[2] = 128'h1fef0df021e20301f3002fefe1122e1e;
+    cells[3] = 128'he25411ef22fbd220dfffcf0d13b3041d;
+    cells[4] = 128'h121df1f0301400ff030d0d110be0f012;
+    cells[5] = 128'h00ee0120eef11e1f320111000e3dfdff;
+    cells[6] = 128'hffc200300ffd00ff1cf11fe0130f0000;
+    cells[7] = 128'hff1ff0e001100ff1fff010f2110001f0;
+    cells[8] = 128'h202ef0f0f00210101200f1feff000f01;
+    cells[9] = 128'h001f01400fed01ffff2ff0f101f01ff0;
+    cells[10] = 128'h0f00f2102110010042011f00f2fff012;
+    cells[11] = 128'h00000001ff02020100f0f100f20f20f0;
+    cells[12] = 128'hf0010e0fe00000f1fd1f001ef020100e;
+    cells[13] = 128'h000f11ef021f0f10120010011001f011;
+    cells[14] = 128'hf10f010f1011001e1001f00200f00f01;
+    cells[15] = 128'hf0001011ff1001f00eff0000000f010f;
+    cells[16] = 128'h1000f00f11ff00f10201100000000010;
+    cells[17] = 128'hcfd00d14cee11ee1642c0d000e0e0311;
+    cells[18] = 128'hf133010c000ef0f21031e10feff20102;
+    cells[19] = 128'h00ff100e3ff1f111e0e0f10f1014fd0f;
+    cells[20] = 128'hff0fff02fff1000c1fe22f0002fe0000;
+    cells[21] = 128'h102f0100001000000011f1ffef1f1001;
+    cells[22] = 128'hf0111fef101ef111f110f2001111f01f;
+    cells[23] = 128'hf00f00f10e00010f2c0f00f100fd210f;
+    cells[24] = 128'ha1aff4d23de90efebfd02b203fb01251;
+    cells[25] = 128'h4d1ecf1de3ffb1e09ef111ff0d0000ef;
+    cells[26] = 128'heec71002c20c70e07f2fdfe0bf0ee0e2;
+    cells[27] = 128'h1c0cd3cd022b9e2190372121ed20fef2;
+    cells[28] = 128'h211c23dcd1bb1ff0f203231feff0dd9e;
+    cells[29] = 128'hc9b0f4e1db1d7e3fbe3deddf21efb223;
+    cells[30] = 128'hdd0f2132b003f1d0ef0d011d00310ff1;
+    cells[31] = 128'h20049f11d11d511211d10120102ffe3f;
+    cells[32] = 128'hee2cf1cfe0104f5010f10fc23011f1ce;
+    cells[33] = 128'h20d2c2d3ef039fa0d201fc1f1ff1d232;
+    cells[34] = 128'h1fefbe14b4fd010131c31d31ee1ee3de;
+    cells[35] = 128'h03133f310d037e0e70f1d1fdc101c40e;
+    cells[36] = 128'h14dbf1ee1ed23100cf000230c0e0dffd;
+    cells[37] = 128'h0111bdeebf10010f0e11e201314ee0ec;
+    cells[38] = 128'h9031310bf3090e1e9e03f1f31fede101;
+    cells[39] = 128'h9fc33e7eeff2119e9eddc11f2e4c2cd0;
+    cells[40] = 128'hbffcd20dffe32ff0eff01f1ff10e1fef;
+    cells[41] = 128'hcddcf09c421e312fbe034ef5101202e3;
+    cells[42] = 128'h1e240a00b0032e1f4f20032e4dd025c0;
+    cells[43] = 128'hae0fdfcff02131609e3ec923fcf101ae;
+    cells[44] = 128'hf3223b122f200f017fcfffec00e54e60;
+    cells[45] = 128'hed21d101fc0192009039de13e0bfe342;
+    cells[46] = 128'h0ff2f3fe5104a110ded12e1222adf0f1;
+    cells[47] = 128'heaf0f2fcee1e0091ad0e00f10fc32222;
+    cells[48] = 128'hc10de0ade00d4f110fce00dfb1b1e1fe;
+    cells[49] = 128'h0f411350ef1b0eedae4ebe1e0f1ee2c3;
+    cells[50] = 128'h430ed0d04fdd10cf621eeede309c1d1f;
+    cells[51] = 128'h00f100f00cff91e09003f1cf10f0f0e0;
+    cells[52] = 128'hc1142ff00ffe1fb0ee211000d0eecf0f;
+    cells[53] = 128'h11e1ae113e12310e0f0e01f0ffbd3efc;
+    cells[54] = 128'he1041120e1223dd10fedd10e10fe2050;
+    cells[55] = 128'hf1d0dbefb105a1f14ff231220ef090ed;
+    cells[56] = 128'hefedcfe400e7fffe40100f1eff1f2fde;
+    cells[57] = 128'h0ef10d01ed0292009f0ccd2e2f21d20f;
+    cells[58] = 128'he0011db2eef0b0bff02efb12f0bee131;
+    cells[59] = 128'hf01fdf50f0f19ede9111d0c22fff0e0d;
+    cells[60] = 128'h102211319f02f1a13f2ad0edb1e2fe1f;
+    cells[61] = 128'hde030e1d0f02f1d04edfbdf2f2ff1403;
+    cells[62] = 128'hae200de20325c040e00eddb14f011210;
+    cells[63] = 128'h2d2d0002fcf3deb1f101cdc1ffdd0f03;
+    cells[64] = 128'hed02eee0e1eb0c91efeea05d21cfd2c2;
+    cells[65] = 128'h100dedecdfe100ffe132009c3020c3ae;
+    cells[66] = 128'h2fdb3fcf91f1af1ede311d1a0e11e3d2;
+    cells[67] = 128'h0c0fc1d2212d414f2e0079d2421eb0f0;
+    cells[68] = 128'h0efca1e0e1d020b1d1a0f0fee0e01a9e;
+    cells[69] = 128'h31210ac20fed7fefe030121130f12d5d;
+    cells[70] = 128'hb0e10fd1ee1f61ee1f4ff2e0fd33f3af;
+    cells[71] = 128'h4f1d100f0dfba0f0cef0e40d0000b271;
+    cells[72] = 128'he01eefefdff07df09f3020ff11ffef9f;
+    cells[73] = 128'h0f0d022e4f01ffbf4f301c31ae00ddc0;
+    cells[74] = 128'h2ffe0eed11f92fff7f2203f3ff1feffe;
+    cells[75] = 128'h2ddfa2ee2dec7db1df4a0f31322cb1e3;
+    cells[76] = 128'h0dee472bebf930dd0e0bcd2b424cc105;
+    cells[77] = 128'hedf3d1eef40b4111913201121dddf0a0;
+    cells[78] = 128'he10efa200117932f50fe3023de306e3b;
+    cells[79] = 128'hf2f12d10fdf4d14e30000fbebff5e000;
+    cells[80] = 128'h0e4eeeef00fbdf91cfe1e0ee1e03f1ed;
+    cells[81] = 128'hddc7c112ac4900107d5ddd10010f9501;
+    cells[82] = 128'hf10df0dddde02030f049ff9f91d2cd02;
+    cells[83] = 128'h2ed1f0ec1f2eed309f30ef314e4edfef;
+    cells[84] = 128'ha3333004b91900f150eebd0d3e24f1b1;
+    cells[85] = 128'hfc0ff10f2ffd21c1e0d5211101f0effe;
+    cells[86] = 128'h3052ed12dffd1fd1e11cfdcffff3fdde;
+    cells[87] = 128'h121ed0a000d9e1d1d10e1102f1dfdcbc;
+    cells[88] = 128'hfd20fffe20f031e24fe121eef1fee00b;
+    cells[89] = 128'h0f1fee00010090129f20f022305bfd00;
+    cells[90] = 128'h000ed2cdfcf34fe0fe39fdbf32e10ee0;
+    cells[91] = 128'h1fdb90ea41c51feea0de20000121290f;
+    cells[92] = 128'hce20c120d00490e1310ce3022f1f20bf;
+    cells[93] = 128'h0db1edb02d13df20ff120241eefcbbf2;
+    cells[94] = 128'h2e31e9000ffbe2f0bfcedd2e0101e40f;
+    cells[95] = 128'h1ddd02d203f2d21fa01030f43ef2dff0;
+    cells[96] = 128'heff20410121e72301fdf4c43f02000ff;
+    cells[97] = 128'h121100d2cef520014132120111410fdf;
+    cells[98] = 128'he1ffef200d25a0c00000cd1dffef0fbe;
+    cells[99] = 128'hedf1f05fd0fec4ef70e0ed10fe1f1fc1;
+    cells[100] = 128'he1e0e9e00cf7d1f0903af9b1e1304d20;
+    cells[101] = 128'h3d3d0f10fd0121df713d2101322c5e10;
+    cells[102] = 128'he20e6045dff1231f511f2f70ef0e0011;
+    cells[103] = 128'h04114e10ffe5ff002fcc00f420fd016e;
+    cells[104] = 128'hf000c9f01005c0f1010bdd000f30eefd;
+    cells[105] = 128'h0ff4dc0030021f0051bede1101ccfe10;
+    cells[106] = 128'hec92f1ffeffefeef021a0f43f12e4de0;
+    cells[107] = 128'h3fe1c032f9e941ae00100e0d31311ea1;
+    cells[108] = 128'hbd00e7f0a039d12f9f02d1114d3def44;
+    cells[109] = 128'h0edfede2b302a1ff11111212ee10d240;
+    cells[110] = 128'h1f0f1e21eedfde1f30020c1b0013f141;
+    cells[111] = 128'h0c0e12e2d00e01b0bf312101fef1e140;
+    cells[112] = 128'hfff3f4422ffd41509013d10e00fcdfd3;
+    cells[113] = 128'h02030ff192eafff19f1d0100d0fee2f2;
+    cells[114] = 128'hdcd9930400c0c09eb2ce4bc4413120ef;
+    cells[115] = 128'h13d31e329b1fff101112dc0c2f500032;
+    cells[116] = 128'he01fedc9efe2e0f2dfe224f4fe1fe4fd;
+    cells[117] = 128'h1b0dc2ede202103f9f164011df0d0fa1;
+    cells[118] = 128'h1f013419311adcff1e2d131a0fd0ede2;
+    cells[119] = 128'he2112c00dfdf1dbe31ea01f121db0fed;
+    cells[120] = 128'he21bc2dfd0ad7fe02f2f15f10111cdcf;
+    cells[121] = 128'hdee421e1e01e30002e100f20f09c0032;
+    cells[122] = 128'h1c0dd1ae15f2ee21a2f51254ee4fd0d0;
+    cells[123] = 128'hff022e2f2d00700f00eeae30011012f1;
+    cells[124] = 128'h0f10daec2e05dd1101a101ddd0df2bee;
+    cells[125] = 128'h0013fe3f042292e0f0eefef00dd0d0f0;
+    cells[126] = 128'h0ff2cb0d3dfe0c3fefd20cfde11ff0dd;
+    cells[127] = 128'h3d0ba20213b2efff90ef201f31b03cdc;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -8563,117 +8221,307 @@ endmodule
 
 module \lmu_kws361_eighth.memory_weights4.bank21 (read__addr, data);
   wire [6:0] address;
-  output [63:0] data;
-  wire [63:0] data;
+  output [127:0] data;
+  wire [127:0] data;
   input [6:0] read__addr;
   wire [6:0] read__addr;
-  wire [63:0] read__data;
-  reg [63:0] cells [103:0];
+  wire [127:0] read__data;
+  reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 64'h000000e143c1fd40;
-    cells[1] = 64'h000000c1fd26dd0f;
-    cells[2] = 64'h0000002eed350df1;
-    cells[3] = 64'h0000003d110a2d02;
-    cells[4] = 64'h000000b34ff2ff3e;
-    cells[5] = 64'h0000004fb10de303;
-    cells[6] = 64'h0000000eb11d0122;
-    cells[7] = 64'h00000070ee0feeff;
-    cells[8] = 64'h000000d3e221c3fd;
-    cells[9] = 64'h00000033dc13e2ec;
-    cells[10] = 64'h000000ef3feed1ff;
-    cells[11] = 64'h0000003303ef0ddb;
-    cells[12] = 64'h000000d3f3ab32fd;
-    cells[13] = 64'h000000f22cfe14e2;
-    cells[14] = 64'h000000d6f0ee10f0;
-    cells[15] = 64'h000000700e01efc4;
-    cells[16] = 64'h0000001b126a1aff;
-    cells[17] = 64'h000000d0f4ae00e1;
-    cells[18] = 64'h000000a13fef223d;
-    cells[19] = 64'h0000002c2e53ddfd;
-    cells[20] = 64'h0000001cd5d2c034;
-    cells[21] = 64'h00000011cf2c401e;
-    cells[22] = 64'h0000004d5ec00a30;
-    cells[23] = 64'h00000063eeddd202;
-    cells[24] = 64'h000000c1fe3f3ed2;
-    cells[25] = 64'h000000d0013f6e12;
-    cells[26] = 64'h000000e1f6feff02;
-    cells[27] = 64'h00000092ee22ebd1;
-    cells[28] = 64'h000000ff0c2f4d3f;
-    cells[29] = 64'h0000006cc0e2e054;
-    cells[30] = 64'h0000000f0f0730cc;
-    cells[31] = 64'h000000f13cf29030;
-    cells[32] = 64'h0000003be42f4bfe;
-    cells[33] = 64'h000000f1f92fe3e6;
-    cells[34] = 64'h0000007e01df3e0e;
-    cells[35] = 64'h000000e1213b3e01;
-    cells[36] = 64'h00000041fcef22fe;
-    cells[37] = 64'h000000e3acf2e1d2;
-    cells[38] = 64'h0000002e5bfc254b;
-    cells[39] = 64'h0000006dfee43fec;
-    cells[40] = 64'h000000ce1ecf2d5e;
-    cells[41] = 64'h000000140f3cfd0c;
-    cells[42] = 64'h000000203f3fce13;
-    cells[43] = 64'h000000003d0e0f15;
-    cells[44] = 64'h000000f4ff23dcf4;
-    cells[45] = 64'h00000020d3ffbf13;
-    cells[46] = 64'h000000af33fe0f4c;
-    cells[47] = 64'h000000eefeb2fd44;
-    cells[48] = 64'h00000035edffe2f1;
-    cells[49] = 64'h000000c10f3ea012;
-    cells[50] = 64'h000000f2c01edf21;
-    cells[51] = 64'h000000d1f021105c;
-    cells[52] = 64'h00000023e310c101;
-    cells[53] = 64'h000000f41cdd2ee2;
-    cells[54] = 64'h000000ef1c054eef;
-    cells[55] = 64'h00000043120e5fec;
-    cells[56] = 64'h0000009f1ec40103;
-    cells[57] = 64'h0000009012f21133;
-    cells[58] = 64'h0000000d044112f2;
-    cells[59] = 64'h00000034ef0d0339;
-    cells[60] = 64'h000000f2eefffd0f;
-    cells[61] = 64'h000000dfdd41c341;
-    cells[62] = 64'h0000000f0d11393e;
-    cells[63] = 64'h0000004dfe3be003;
-    cells[64] = 64'h000000b30bd12ef0;
-    cells[65] = 64'h00000051d02cfeef;
-    cells[66] = 64'h0000002dd00152d3;
-    cells[67] = 64'h0000000d331d12d4;
-    cells[68] = 64'h00000011c1d23ce1;
-    cells[69] = 64'h000000cef3112d04;
-    cells[70] = 64'h00000022cfd5d1de;
-    cells[71] = 64'h000000f2f4ef023d;
-    cells[72] = 64'h00000043ef30cdfc;
-    cells[73] = 64'h00000012fff1cdf2;
-    cells[74] = 64'h0000002053fed3d0;
-    cells[75] = 64'h0000001e16dbe3cc;
-    cells[76] = 64'h00000004d3f0fd1d;
-    cells[77] = 64'h00000000bf14e4d0;
-    cells[78] = 64'h000000f043ffd2be;
-    cells[79] = 64'h000000d02f3ebd3c;
-    cells[80] = 64'h000000ed3fed6c42;
-    cells[81] = 64'h000000e5e00f21df;
-    cells[82] = 64'h000000ff3efd4f33;
-    cells[83] = 64'h0000002a2c345ee1;
-    cells[84] = 64'h000000fd9ef224c2;
-    cells[85] = 64'h00000011e73dfe11;
-    cells[86] = 64'h0000001d2092133a;
-    cells[87] = 64'h000000f021d41fb2;
-    cells[88] = 64'h0000000bf66e1edf;
-    cells[89] = 64'h00000020ec101b24;
-    cells[90] = 64'h000000d1d0af2000;
-    cells[91] = 64'h0000001130c1efb3;
-    cells[92] = 64'h000000edcf3003cd;
-    cells[93] = 64'h000000f1d132cdc3;
-    cells[94] = 64'h0000001ed1bf2d40;
-    cells[95] = 64'h0000001d1fa50de4;
-    cells[96] = 64'h000000c032ff3deb;
-    cells[97] = 64'h000000e2e403c00d;
-    cells[98] = 64'h000000013d4b0b1e;
-    cells[99] = 64'h0000003f412efd4e;
-    cells[100] = 64'h000000110ec3c1e3;
-    cells[101] = 64'h000000c332ab220b;
-    cells[102] = 64'h0000001d0ee2b023;
-    cells[103] = 64'h000000d3eee42e21;
+    cells[0] = 128'h1f1ccffcb00bbf9ff0ede3f14f1301be;
+    cells[1] = 128'h1abce031ea231fdf9e1bfde222de1fd0;
+    cells[2] = 128'hc1e3fd3fc0db42f17efd103e9100b0c0;
+    cells[3] = 128'hefe1be102123f11001b200243f1dfe10;
+    cells[4] = 128'h4d002102f1124c103ff1efee02b0d102;
+    cells[5] = 128'h211c2dfeb2d0fdff10e11ff010cf0fe9;
+    cells[6] = 128'h1fe6e011001f5e20f00ef0eeef00c0c1;
+    cells[7] = 128'hdef00de20e0fd113e0100efd20100341;
+    cells[8] = 128'h9ee2fe01fefeee30fe0eefeef0cfa1ff;
+    cells[9] = 128'hfe2e1ee212ffb24f310330e31e2fef3e;
+    cells[10] = 128'hfdeda1ef0000d10f1e0012e12f03d2f1;
+    cells[11] = 128'h0129026030d690e0b123110c30ee6f0e;
+    cells[12] = 128'h03ed311d4feda0fedeefeed0eecbfe00;
+    cells[13] = 128'h3e21defd102c50f101cfd00e1f132210;
+    cells[14] = 128'h10feddeece1cd231ef20e0dd0e401efe;
+    cells[15] = 128'hed33fff2e0f07de140c4fc3d1ef22df1;
+    cells[16] = 128'h1cf1ece1fef41fc171ee0021ee2102fe;
+    cells[17] = 128'hf14dbdb0efff6130ae0e0fe30f03120d;
+    cells[18] = 128'hefeff4d02230012e100f2ce230002f33;
+    cells[19] = 128'h0f112f02221db0310f1320f31e00e35f;
+    cells[20] = 128'h1e22db52df01e2af52f9dee1ef7b2ffd;
+    cells[21] = 128'hff1e1e300df1cffedf1fec00f10ffee3;
+    cells[22] = 128'h0de7cb0eb00d61e1113eff131d0c22e2;
+    cells[23] = 128'hcbe2fd740fdb50a0f0ef0a74410bfff2;
+    cells[24] = 128'hdf09ddeed0dc9ff2e0f22e310e004e9c;
+    cells[25] = 128'h10f53132ed1cf01211fece4130fcf116;
+    cells[26] = 128'h3ef301f23013010f0001ffb501e2f220;
+    cells[27] = 128'hf1ffff0e03033ff00011120d00201e0e;
+    cells[28] = 128'he0010001f200ff0010f0002e001f0f11;
+    cells[29] = 128'h21100ff01ef0f100101f0df1f1f01200;
+    cells[30] = 128'hf1000f1f0000f01010f00200100f0f0f;
+    cells[31] = 128'hf99d99aeac99f1909facc022cae292be;
+    cells[32] = 128'h050f46325f153fee514f0425e3c0296f;
+    cells[33] = 128'hf662714e3145f17010121ceb62ed411f;
+    cells[34] = 128'hfde3e112fc10e001e00edbe140412301;
+    cells[35] = 128'h1fe30011210f30ff200e02f2df4fff11;
+    cells[36] = 128'h0f4e33111413ffc05f4f141ee1c00f50;
+    cells[37] = 128'hef00bc124debc1c00ed3fefd2fd1e3c1;
+    cells[38] = 128'h0c20ff200f300ed0defebeef011c5eae;
+    cells[39] = 128'h12f0f1e0e20cf01230f2321e1131f2ef;
+    cells[40] = 128'h110f11f111f3f11fc0201f1f00e1e320;
+    cells[41] = 128'hd001101010044110d0ffff020fff0e10;
+    cells[42] = 128'h0f10f0fdf00d00f030f002f010200ef0;
+    cells[43] = 128'h13f02101000ec0f01002100e1ff00020;
+    cells[44] = 128'h0f00f0000102ff00f0f1fff2101fe0f1;
+    cells[45] = 128'h00e0011111f10ff012f1e010ff0300f2;
+    cells[46] = 128'hf10010e00f010100d010101ff001011f;
+    cells[47] = 128'h00000f00ff0ff00010101f0f201e0f10;
+    cells[48] = 128'hf000001f1000001010f10ff1f00f0f00;
+    cells[49] = 128'h000000f00001f000f0f00000f0000000;
+    cells[50] = 128'h01000f0010001010f000001000100000;
+    cells[51] = 128'h1000001ff0ff0f0010000f1f000010f0;
+    cells[52] = 128'h21a3ded04311e05f20e10e30de009010;
+    cells[53] = 128'he10020113e0611f1a0fefe0001032b21;
+    cells[54] = 128'hcf30201fbe0f2110402f01e630e22f20;
+    cells[55] = 128'h1001e00f01fecf0010010300000f0101;
+    cells[56] = 128'h11fff10e1301eff0b0f0111df01f00f1;
+    cells[57] = 128'hf2200f10010100f0f01ffe1000100111;
+    cells[58] = 128'h00f00ff00f121f001101f1012fdeff0f;
+    cells[59] = 128'hf02fd001ff0193b0d2ffe214fdf1fd40;
+    cells[60] = 128'he0010ec02e09723030f3200000120eff;
+    cells[61] = 128'h0fd1102f0e0fff301ffefeef020f22e1;
+    cells[62] = 128'h12f0123112f42ef0c010fe01d0bff2e1;
+    cells[63] = 128'h0000f00ff2004f01d022211f0ff1fff0;
+    cells[64] = 128'hff001fff00000110101101f0302111e0;
+    cells[65] = 128'h1011f11f0103bfeff1011000dfe1fff0;
+    cells[66] = 128'h1c6fde20fffcc2b1df9f0ed2eff0d1dc;
+    cells[67] = 128'hfffef1e1ff144100112f0ef12f030f32;
+    cells[68] = 128'hf3b211f02f13f03ff0410132e1fe1e02;
+    cells[69] = 128'h1f0fee010e0edf00c00f000d102f00ff;
+    cells[70] = 128'hef11f010000fc000f10f00e010011100;
+    cells[71] = 128'h11f201f20f0420202010f01fe00121f1;
+    cells[72] = 128'h1011df1f010fcf00e0ff010fff10f111;
+    cells[73] = 128'hf4ef2effeffded1ed00beeff3ff6c200;
+    cells[74] = 128'hf2d0113e1f053ff05004426f20e0ff22;
+    cells[75] = 128'h2e10e10000fd11e0000210f0f11dfef1;
+    cells[76] = 128'h0f2100f1f10dd200c000efc1f030100f;
+    cells[77] = 128'h10110001220310003000002000001110;
+    cells[78] = 128'hff00e00f0fff30f10011001010ff2f11;
+    cells[79] = 128'h010000000001f000000f0fff00021020;
+    cells[80] = 128'hf03e00f3feffe1bf3010000112fc02ed;
+    cells[81] = 128'h1e033df2f00cf000e1e4f0403e100711;
+    cells[82] = 128'hf00fe20002007f10f01020d1ef112f00;
+    cells[83] = 128'hf000e00ef003200f30fe101fe1ff2df0;
+    cells[84] = 128'hff210e101e01c0f020000f2f110f0101;
+    cells[85] = 128'h0e100f1f0001f000d10f0ff00f113000;
+    cells[86] = 128'h00f1f010110211d030ef01f01100fff1;
+    cells[87] = 128'h0210ee0f320c301101d00dfdffff20ff;
+    cells[88] = 128'h0f0f132f0ff40011b01ffd20f0100ef3;
+    cells[89] = 128'h1f0f11f0e0f3b0100020030200f10010;
+    cells[90] = 128'h0110eff101fc10ff0001020f4ff100fe;
+    cells[91] = 128'hfff011100001f100d0f00f2f0010ff00;
+    cells[92] = 128'h1ff00000f00120ff10f000f3ef0001f0;
+    cells[93] = 128'h1011f110120ed010f001100e1fef11f0;
+    cells[94] = 128'h1141ee443fd00dc163e0ffef23f072af;
+    cells[95] = 128'h0c1016fe0209f0f0bf451122fe3de503;
+    cells[96] = 128'h21e01fe0d10f212f2f1e100e0f4fff3f;
+    cells[97] = 128'he0fdef120002001f10ff0e1f20c2fd0f;
+    cells[98] = 128'hf11f011f00013f10f001f00100ef0101;
+    cells[99] = 128'h0f001100f001113000f100f0e00ff001;
+    cells[100] = 128'h1010fff0fff0d0f000f0f11e00e020ff;
+    cells[101] = 128'h0f03cdf36efe510062e11102e01dd270;
+    cells[102] = 128'h0eff041e131e1f10cf21125ee02ef002;
+    cells[103] = 128'h10201e30b003af1f0f1dfede10e21fbf;
+    cells[104] = 128'h10000e102e01f11000f0fff330d2000f;
+    cells[105] = 128'hff0001f0000f410f11f01110000f1ff0;
+    cells[106] = 128'h00011010f1010f103f0f010de0210fe0;
+    cells[107] = 128'h11f1ef012f02f0f0d0110f0f21f10020;
+    cells[108] = 128'h3664f3274705072777d77321cf577e10;
+    cells[109] = 128'he20f0333f90311dd3e699cfeb0deef02;
+    cells[110] = 128'hfcafde0aec04dd0d4df0ff1622aaee00;
+    cells[111] = 128'h4f20ff0ff429ff31cff144d1101012e0;
+    cells[112] = 128'h1ef101f1011f03f1bf0d1fffe0111210;
+    cells[113] = 128'he1d12f10fe033f0fefdfeb05101f2402;
+    cells[114] = 128'h011ffffff2114023f2d111104f063021;
+    cells[115] = 128'hee1b454f122db0d17f9e3f1022e11051;
+    cells[116] = 128'hef100bc50e031002902eef012f01e310;
+    cells[117] = 128'h20e3efd01f00610fd121f0d3ef0f00ef;
+    cells[118] = 128'h1f21132c10002f0070f0011fe0100c00;
+    cells[119] = 128'hf0121010f000f10140f0001e000e0f00;
+    cells[120] = 128'h1010f111f0f2f020b02f000020f100ee;
+    cells[121] = 128'h1000110f000eef0010e11200f0000020;
+    cells[122] = 128'h0efc2f0200f00f1f000000102011ff00;
+    cells[123] = 128'h0000f02f0f10fff0300df00100ff1f00;
+    cells[124] = 128'h2111010f0f0fc1f0f012110fe0f11211;
+    cells[125] = 128'h00000ff1000f00000001000ff02f0000;
+    cells[126] = 128'h00000011f0013000010ff0011000000f;
+    cells[127] = 128'h0000000f0000f0000000000100e10f00;
+  end
+  assign data = cells[read__addr];
+  assign address = read__addr;
+  assign read__data = data;
+endmodule
+
+module \lmu_kws361_eighth.memory_weights4.bank22 (read__addr, data);
+  wire [6:0] address;
+  output [127:0] data;
+  wire [127:0] data;
+  input [6:0] read__addr;
+  wire [6:0] read__addr;
+  wire [127:0] read__data;
+  reg [127:0] cells [127:0];
+  initial begin
+    cells[0] = 128'h1f0f000f01f000000001001ef010f010;
+    cells[1] = 128'h002072d0aebe5e202f3c4f0f23c0b410;
+    cells[2] = 128'h31122d200114df0ff1f1c1f11eff2330;
+    cells[3] = 128'hdeefc01032226120c0d20f210e013ef0;
+    cells[4] = 128'hf001f10ef00c10f150110100f0100eff;
+    cells[5] = 128'h301f00ffff01b0ef40f001f0200101e1;
+    cells[6] = 128'h1ff0f1e13110df00b0f10ef110ff2f00;
+    cells[7] = 128'hf0f01101010f01f0e0000010f01fe0ff;
+    cells[8] = 128'h0000000000000000000000b230bf25ed;
+    cells[9] = 128'h0000000000000000000000dff2c30024;
+    cells[10] = 128'h000000000000000000000014e4d11ddf;
+    cells[11] = 128'h0000000000000000000000e2e003e42d;
+    cells[12] = 128'h000000000000000000000022d2de2ec0;
+    cells[13] = 128'h0000000000000000000000d31fdd3e2b;
+    cells[14] = 128'h0000000000000000000000b11321e110;
+    cells[15] = 128'h0000000000000000000000222e9bfd03;
+    cells[16] = 128'h0000000000000000000000defa23d1dd;
+    cells[17] = 128'h00000000000000000000000de432b2e9;
+    cells[18] = 128'h00000000000000000000004feed2d251;
+    cells[19] = 128'h00000000000000000000000fdfffe071;
+    cells[20] = 128'h0000000000000000000000124f1d13e5;
+    cells[21] = 128'h0000000000000000000000a12e3e0212;
+    cells[22] = 128'h00000000000000000000003e46ed21ee;
+    cells[23] = 128'h0000000000000000000000e11d2e11c4;
+    cells[24] = 128'h00000000000000000000003a43017ef1;
+    cells[25] = 128'h0000000000000000000000f3d021df0e;
+    cells[26] = 128'h0000000000000000000000d0dd340d3e;
+    cells[27] = 128'h0000000000000000000000f0eefee7f0;
+    cells[28] = 128'h0000000000000000000000302aeb24f1;
+    cells[29] = 128'h0000000000000000000000a21f41ef12;
+    cells[30] = 128'h00000000000000000000007da2fed215;
+    cells[31] = 128'h0000000000000000000000f00d50c4bc;
+    cells[32] = 128'h0000000000000000000000e143c1fd40;
+    cells[33] = 128'h0000000000000000000000c1fd26dd0f;
+    cells[34] = 128'h00000000000000000000002eed350df1;
+    cells[35] = 128'h00000000000000000000003d110a2d02;
+    cells[36] = 128'h0000000000000000000000b34ff2ff3e;
+    cells[37] = 128'h00000000000000000000004fb10de303;
+    cells[38] = 128'h00000000000000000000000eb11d0122;
+    cells[39] = 128'h000000000000000000000070ee0feeff;
+    cells[40] = 128'h0000000000000000000000d3e221c3fd;
+    cells[41] = 128'h000000000000000000000033dc13e2ec;
+    cells[42] = 128'h0000000000000000000000ef3feed1ff;
+    cells[43] = 128'h00000000000000000000003303ef0ddb;
+    cells[44] = 128'h0000000000000000000000d3f3ab32fd;
+    cells[45] = 128'h0000000000000000000000f22cfe14e2;
+    cells[46] = 128'h0000000000000000000000d6f0ee10f0;
+    cells[47] = 128'h0000000000000000000000700e01efc4;
+    cells[48] = 128'h00000000000000000000001b126a1aff;
+    cells[49] = 128'h0000000000000000000000d0f4ae00e1;
+    cells[50] = 128'h0000000000000000000000a13fef223d;
+    cells[51] = 128'h00000000000000000000002c2e53ddfd;
+    cells[52] = 128'h00000000000000000000001cd5d2c034;
+    cells[53] = 128'h000000000000000000000011cf2c401e;
+    cells[54] = 128'h00000000000000000000004d5ec00a30;
+    cells[55] = 128'h000000000000000000000063eeddd202;
+    cells[56] = 128'h0000000000000000000000c1fe3f3ed2;
+    cells[57] = 128'h0000000000000000000000d0013f6e12;
+    cells[58] = 128'h0000000000000000000000e1f6feff02;
+    cells[59] = 128'h000000000000000000000092ee22ebd1;
+    cells[60] = 128'h0000000000000000000000ff0c2f4d3f;
+    cells[61] = 128'h00000000000000000000006cc0e2e054;
+    cells[62] = 128'h00000000000000000000000f0f0730cc;
+    cells[63] = 128'h0000000000000000000000f13cf29030;
+    cells[64] = 128'h00000000000000000000003be42f4bfe;
+    cells[65] = 128'h0000000000000000000000f1f92fe3e6;
+    cells[66] = 128'h00000000000000000000007e01df3e0e;
+    cells[67] = 128'h0000000000000000000000e1213b3e01;
+    cells[68] = 128'h000000000000000000000041fcef22fe;
+    cells[69] = 128'h0000000000000000000000e3acf2e1d2;
+    cells[70] = 128'h00000000000000000000002e5bfc254b;
+    cells[71] = 128'h00000000000000000000006dfee43fec;
+    cells[72] = 128'h0000000000000000000000ce1ecf2d5e;
+    cells[73] = 128'h0000000000000000000000140f3cfd0c;
+    cells[74] = 128'h0000000000000000000000203f3fce13;
+    cells[75] = 128'h0000000000000000000000003d0e0f15;
+    cells[76] = 128'h0000000000000000000000f4ff23dcf4;
+    cells[77] = 128'h000000000000000000000020d3ffbf13;
+    cells[78] = 128'h0000000000000000000000af33fe0f4c;
+    cells[79] = 128'h0000000000000000000000eefeb2fd44;
+    cells[80] = 128'h000000000000000000000035edffe2f1;
+    cells[81] = 128'h0000000000000000000000c10f3ea012;
+    cells[82] = 128'h0000000000000000000000f2c01edf21;
+    cells[83] = 128'h0000000000000000000000d1f021105c;
+    cells[84] = 128'h000000000000000000000023e310c101;
+    cells[85] = 128'h0000000000000000000000f41cdd2ee2;
+    cells[86] = 128'h0000000000000000000000ef1c054eef;
+    cells[87] = 128'h000000000000000000000043120e5fec;
+    cells[88] = 128'h00000000000000000000009f1ec40103;
+    cells[89] = 128'h00000000000000000000009012f21133;
+    cells[90] = 128'h00000000000000000000000d044112f2;
+    cells[91] = 128'h000000000000000000000034ef0d0339;
+    cells[92] = 128'h0000000000000000000000f2eefffd0f;
+    cells[93] = 128'h0000000000000000000000dfdd41c341;
+    cells[94] = 128'h00000000000000000000000f0d11393e;
+    cells[95] = 128'h00000000000000000000004dfe3be003;
+    cells[96] = 128'h0000000000000000000000b30bd12ef0;
+    cells[97] = 128'h000000000000000000000051d02cfeef;
+    cells[98] = 128'h00000000000000000000002dd00152d3;
+    cells[99] = 128'h00000000000000000000000d331d12d4;
+    cells[100] = 128'h000000000000000000000011c1d23ce1;
+    cells[101] = 128'h0000000000000000000000cef3112d04;
+    cells[102] = 128'h000000000000000000000022cfd5d1de;
+    cells[103] = 128'h0000000000000000000000f2f4ef023d;
+    cells[104] = 128'h000000000000000000000043ef30cdfc;
+    cells[105] = 128'h000000000000000000000012fff1cdf2;
+    cells[106] = 128'h00000000000000000000002053fed3d0;
+    cells[107] = 128'h00000000000000000000001e16dbe3cc;
+    cells[108] = 128'h000000000000000000000004d3f0fd1d;
+    cells[109] = 128'h000000000000000000000000bf14e4d0;
+    cells[110] = 128'h0000000000000000000000f043ffd2be;
+    cells[111] = 128'h0000000000000000000000d02f3ebd3c;
+    cells[112] = 128'h0000000000000000000000ed3fed6c42;
+    cells[113] = 128'h0000000000000000000000e5e00f21df;
+    cells[114] = 128'h0000000000000000000000ff3efd4f33;
+    cells[115] = 128'h00000000000000000000002a2c345ee1;
+    cells[116] = 128'h0000000000000000000000fd9ef224c2;
+    cells[117] = 128'h000000000000000000000011e73dfe11;
+    cells[118] = 128'h00000000000000000000001d2092133a;
+    cells[119] = 128'h0000000000000000000000f021d41fb2;
+    cells[120] = 128'h00000000000000000000000bf66e1edf;
+    cells[121] = 128'h000000000000000000000020ec101b24;
+    cells[122] = 128'h0000000000000000000000d1d0af2000;
+    cells[123] = 128'h00000000000000000000001130c1efb3;
+    cells[124] = 128'h0000000000000000000000edcf3003cd;
+    cells[125] = 128'h0000000000000000000000f1d132cdc3;
+    cells[126] = 128'h00000000000000000000001ed1bf2d40;
+    cells[127] = 128'h00000000000000000000001d1fa50de4;
+  end
+  assign data = cells[read__addr];
+  assign address = read__addr;
+  assign read__data = data;
+endmodule
+
+module \lmu_kws361_eighth.memory_weights4.bank23 (read__addr, data);
+  wire [2:0] address;
+  output [127:0] data;
+  wire [127:0] data;
+  input [2:0] read__addr;
+  wire [2:0] read__addr;
+  wire [127:0] read__data;
+  reg [127:0] cells [7:0];
+  initial begin
+    cells[0] = 128'h0000000000000000000000c032ff3deb;
+    cells[1] = 128'h0000000000000000000000e2e403c00d;
+    cells[2] = 128'h0000000000000000000000013d4b0b1e;
+    cells[3] = 128'h00000000000000000000003f412efd4e;
+    cells[4] = 128'h0000000000000000000000110ec3c1e3;
+    cells[5] = 128'h0000000000000000000000c332ab220b;
+    cells[6] = 128'h00000000000000000000001d0ee2b023;
+    cells[7] = 128'h0000000000000000000000d3eee42e21;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -8681,270 +8529,142 @@ module \lmu_kws361_eighth.memory_weights4.bank21 (read__addr, data);
 endmodule
 
 module \lmu_kws361_eighth.memory_weights4.bank3 (read__addr, data);
-  wire [7:0] address;
-  output [63:0] data;
-  wire [63:0] data;
-  input [7:0] read__addr;
-  wire [7:0] read__addr;
-  wire [63:0] read__data;
-  reg [63:0] cells [255:0];
+  wire [6:0] address;
+  output [127:0] data;
+  wire [127:0] data;
+  input [6:0] read__addr;
+  wire [6:0] read__addr;
+  wire [127:0] read__data;
+  reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 64'hc1f1211029cfe7f0;
-    cells[1] = 64'h3e2f0003fe223f20;
-    cells[2] = 64'h0fe0f32d44d209ef;
-    cells[3] = 64'hf22112ec0ece0730;
-    cells[4] = 64'hef001002df2f7401;
-    cells[5] = 64'hfc12f2020dd261f2;
-    cells[6] = 64'h31ed2e32fd1bc0ff;
-    cells[7] = 64'h020eef2005300c52;
-    cells[8] = 64'hfe02f42d20e4340f;
-    cells[9] = 64'hff001f13f1cf1af1;
-    cells[10] = 64'h112d2df10f2dadef;
-    cells[11] = 64'h7d2ee2d9727e761d;
-    cells[12] = 64'h23771be3e7999432;
-    cells[13] = 64'h9e99dd4f1324ec4f;
-    cells[14] = 64'h935e0eea096d1faf;
-    cells[15] = 64'h77770d973f0c9ce6;
-    cells[16] = 64'he9a4d0ee06a5d5ed;
-    cells[17] = 64'h9b9afe3b1fd1770e;
-    cells[18] = 64'hf00110f012d01210;
-    cells[19] = 64'hf02d0102fe1003e0;
-    cells[20] = 64'h01f0000e3f50211f;
-    cells[21] = 64'hd1230f1205b00001;
-    cells[22] = 64'h0cef010122e1131e;
-    cells[23] = 64'h20fc1ffef04f1d01;
-    cells[24] = 64'hf3220ff0ee00ddf0;
-    cells[25] = 64'h0001e01243e0ef12;
-    cells[26] = 64'h1f402021fd93c411;
-    cells[27] = 64'hffdbe0fe1e305220;
-    cells[28] = 64'hc2f05f1f040006b3;
-    cells[29] = 64'h3dd4010201b2223f;
-    cells[30] = 64'h3eea1feee30e2bf0;
-    cells[31] = 64'he35d220df24f00f0;
-    cells[32] = 64'h542211ef1d120330;
-    cells[33] = 64'h5d0130f13a12130e;
-    cells[34] = 64'h1fe0ed3e2e01f1e0;
-    cells[35] = 64'h22123f7ff7a1c2ef;
-    cells[36] = 64'hf0f020621700f0df;
-    cells[37] = 64'h00100f4111161101;
-    cells[38] = 64'hdce0ccf102d1df20;
-    cells[39] = 64'h3dc1fedefd320f11;
-    cells[40] = 64'h5cd2e1cff0cf110e;
-    cells[41] = 64'h6b0310d31352ef0f;
-    cells[42] = 64'hdd0110f7f25f2f01;
-    cells[43] = 64'hcb1011f50f1cddf2;
-    cells[44] = 64'hcc011fe2ffaeff1f;
-    cells[45] = 64'hfeff1ef0ff9e0fed;
-    cells[46] = 64'h2eef2010e094f1e0;
-    cells[47] = 64'h2202320de093111f;
-    cells[48] = 64'h2e24f000fe02f3f0;
-    cells[49] = 64'h2e3231fffbfc101f;
-    cells[50] = 64'h000420efdc2ddeed;
-    cells[51] = 64'h1ff4fefe1fb0100f;
-    cells[52] = 64'hdef320fff730eebe;
-    cells[53] = 64'hf1e20120e7f112f1;
-    cells[54] = 64'h312ef301174202e1;
-    cells[55] = 64'h0ff121010302f231;
-    cells[56] = 64'h20000201013ef14f;
-    cells[57] = 64'h100e0f1100300f2d;
-    cells[58] = 64'h3001f3110fcff031;
-    cells[59] = 64'hee10ff0f0021114f;
-    cells[60] = 64'h300f10220e3001ed;
-    cells[61] = 64'hfeff1100f230f131;
-    cells[62] = 64'he021d01f007f2edf;
-    cells[63] = 64'h1ff1ffe0120e1101;
-    cells[64] = 64'hc20e01001f300fef;
-    cells[65] = 64'hee11e0010160140f;
-    cells[66] = 64'hfff010f030500fe2;
-    cells[67] = 64'hee0ffff0fe112102;
-    cells[68] = 64'h0f0110f1220e2f11;
-    cells[69] = 64'h2f1f011002c200f5;
-    cells[70] = 64'h11fc00001fdf2e44;
-    cells[71] = 64'hcef0e0ff1f2f03d3;
-    cells[72] = 64'ha10e0f1021df2ff0;
-    cells[73] = 64'h7f1511e01df11190;
-    cells[74] = 64'hf00ec3f132445123;
-    cells[75] = 64'h92f2ef0f3e0ecd71;
-    cells[76] = 64'h70e41aefd410012c;
-    cells[77] = 64'hc07c9122fa435e92;
-    cells[78] = 64'h90e052001fc0bf3e;
-    cells[79] = 64'hdd000f111f300fff;
-    cells[80] = 64'h00f001ee11f1efd1;
-    cells[81] = 64'h20e00f1121fff000;
-    cells[82] = 64'h0f1eed01f051213e;
-    cells[83] = 64'hf0f011ffef01fe03;
-    cells[84] = 64'h3eb0441211e0e0e0;
-    cells[85] = 64'h012f90001d2013df;
-    cells[86] = 64'h0200000fff20000f;
-    cells[87] = 64'hde0f1ff1f30f0000;
-    cells[88] = 64'hd0100eff0ef00040;
-    cells[89] = 64'h31f21010f1410200;
-    cells[90] = 64'hef1f01f10fe0f2c1;
-    cells[91] = 64'hd23d001e0c003f1f;
-    cells[92] = 64'h4ee3110105001d10;
-    cells[93] = 64'h1dfe0f2e1de00010;
-    cells[94] = 64'hd102dfd0014cdfc0;
-    cells[95] = 64'h01000d0101ced22e;
-    cells[96] = 64'h3d5d030e32c2204f;
-    cells[97] = 64'h00e495df433dde92;
-    cells[98] = 64'ha0ee7921d949f7fe;
-    cells[99] = 64'h2e1e0f1fc5d75c2f;
-    cells[100] = 64'h1311ff01217e00e1;
-    cells[101] = 64'hef4e2e0fde9fed0d;
-    cells[102] = 64'hfffe36fef4e50f09;
-    cells[103] = 64'h00e64f014a3ee203;
-    cells[104] = 64'hef7a3aeee770b0ef;
-    cells[105] = 64'hc1de960cc997ea62;
-    cells[106] = 64'h7ca717031c9d50c1;
-    cells[107] = 64'hc90fff11001fff0c;
-    cells[108] = 64'h21ffdf0f3ed2eed0;
-    cells[109] = 64'h62c1f000ffefc0e2;
-    cells[110] = 64'h197cfff1f030335c;
-    cells[111] = 64'hd11fe2ed4400da63;
-    cells[112] = 64'h3e9171241cec92cf;
-    cells[113] = 64'hcd3e9d1f03417490;
-    cells[114] = 64'h1af00ee01d31effc;
-    cells[115] = 64'h222fff202d921012;
-    cells[116] = 64'h11f0f1e1f270e0e1;
-    cells[117] = 64'h9e1dfef0101ff2e0;
-    cells[118] = 64'hd15d422013f52d74;
-    cells[119] = 64'h50a5e4c20dc09c2d;
-    cells[120] = 64'h2faeb00fff0d069c;
-    cells[121] = 64'h00f000f0100000ff;
-    cells[122] = 64'h110f002f20100231;
-    cells[123] = 64'hde01100001400ee0;
-    cells[124] = 64'h0f0000f1df0f110f;
-    cells[125] = 64'h301eff10010ff141;
-    cells[126] = 64'hf0e1e0f012020002;
-    cells[127] = 64'hc01040010cff30df;
-    cells[128] = 64'heb1e10111df02f47;
-    cells[129] = 64'h4f0002efe1c0ff3c;
-    cells[130] = 64'h71e10ef0e0edf1fa;
-    cells[131] = 64'h1d2f3021163402f5;
-    cells[132] = 64'h92f024eef9210dec;
-    cells[133] = 64'h5c93510222ebe33e;
-    cells[134] = 64'h612d9d10137124e4;
-    cells[135] = 64'hfc1001f01f0110f1;
-    cells[136] = 64'h2013102ff3c1ecf1;
-    cells[137] = 64'h70a22f101001f0ed;
-    cells[138] = 64'hef3fe1e23f511333;
-    cells[139] = 64'h9f11f40df5bfea4e;
-    cells[140] = 64'h7f9252f32dedc20d;
-    cells[141] = 64'h400e9f0f4d33f692;
-    cells[142] = 64'hf00f00e000c11f00;
-    cells[143] = 64'h11111022115f1001;
-    cells[144] = 64'h41f10f00fd1df000;
-    cells[145] = 64'hef00dff1e1d100f0;
-    cells[146] = 64'ha00123111ef11e01;
-    cells[147] = 64'h4fe141f0153ed23f;
-    cells[148] = 64'h30febdfef01f03e0;
-    cells[149] = 64'hdb1ef0ef11f1fe0f;
-    cells[150] = 64'h32ef021f6f20cfe2;
-    cells[151] = 64'h61c10e02f4ddb0d0;
-    cells[152] = 64'h1c4bedd1d2a171df;
-    cells[153] = 64'ha211061e2ef1f922;
-    cells[154] = 64'h6c9273f417ed954e;
-    cells[155] = 64'h032b99fde94027bf;
-    cells[156] = 64'h01f1e1f1f0920302;
-    cells[157] = 64'hfee10d0dd13c203e;
-    cells[158] = 64'h0e1f0c01fffd0f0f;
-    cells[159] = 64'h01f23501e4c1d2f3;
-    cells[160] = 64'h6fc1b22e1b2d222c;
-    cells[161] = 64'hd240eadf214e71c2;
-    cells[162] = 64'h90207e01f623ed63;
-    cells[163] = 64'h0713d06b0fa3fd4f;
-    cells[164] = 64'hde2952a63fc1b2cd;
-    cells[165] = 64'h62d2310b3e590f9f;
-    cells[166] = 64'hd3d1f95edc4f0e70;
-    cells[167] = 64'h9e5174a7ddf7eaf6;
-    cells[168] = 64'h7912071b77050600;
-    cells[169] = 64'h7099994df909110d;
-    cells[170] = 64'h0210000f009f0001;
-    cells[171] = 64'hf10100f2ef6d001f;
-    cells[172] = 64'h01001000111211fe;
-    cells[173] = 64'h4f01231f1fa0ee01;
-    cells[174] = 64'he001d1f1101ef10c;
-    cells[175] = 64'hcf2e2a10fe6d4321;
-    cells[176] = 64'h30114f10e2e11d23;
-    cells[177] = 64'h2efe01210000ed22;
-    cells[178] = 64'hb01ef0d10e7bed3f;
-    cells[179] = 64'h61e20ff1103dffbd;
-    cells[180] = 64'h3e303122000462f1;
-    cells[181] = 64'h93ffc5df31ff9e22;
-    cells[182] = 64'h2dbe7b20fd59165d;
-    cells[183] = 64'hef31ba01e0347c92;
-    cells[184] = 64'h321171e1d4107d9c;
-    cells[185] = 64'h4efeafa11e1072af;
-    cells[186] = 64'h70ffef9e2e0efec4;
-    cells[187] = 64'h30f20faf3de1b022;
-    cells[188] = 64'hf01f61c10220f11f;
-    cells[189] = 64'h010d30d1fe1f301d;
-    cells[190] = 64'h301e11e00022110f;
-    cells[191] = 64'h210ef1f1203030e0;
-    cells[192] = 64'h7f021ea03021f0e2;
-    cells[193] = 64'h30100ef11e1f32cc;
-    cells[194] = 64'h30ffdf01100123cd;
-    cells[195] = 64'h1140c2f03ee065d9;
-    cells[196] = 64'hf00e9142f00f3139;
-    cells[197] = 64'h111fa320df2f3ede;
-    cells[198] = 64'h12f2f1f2e1f03eef;
-    cells[199] = 64'hedfede1001ec4eb2;
-    cells[200] = 64'hf1eff20f0fdd50d2;
-    cells[201] = 64'hfffff2fe00251ef1;
-    cells[202] = 64'h010e00e1101532d1;
-    cells[203] = 64'h2f4e0ff20011d140;
-    cells[204] = 64'h31f05f2f2031d0be;
-    cells[205] = 64'h30ff6f10221030f2;
-    cells[206] = 64'h010021123f1f70df;
-    cells[207] = 64'hff0f5f3e212161bf;
-    cells[208] = 64'he111014f22205101;
-    cells[209] = 64'h0f1ff1e0fd124fff;
-    cells[210] = 64'h100dff2e30f43fd0;
-    cells[211] = 64'hef0fb012f12c2210;
-    cells[212] = 64'h20f1ffe110142eee;
-    cells[213] = 64'h102effd3002e21e2;
-    cells[214] = 64'heee021c1220110df;
-    cells[215] = 64'h0ff40fe2ff10f090;
-    cells[216] = 64'hf0125e02e0122f00;
-    cells[217] = 64'he1133e0000f23fff;
-    cells[218] = 64'hffe110d2101c3fd1;
-    cells[219] = 64'h0103b010f2101110;
-    cells[220] = 64'h1ff34f2f0f0223e0;
-    cells[221] = 64'hf2d00102fef202f1;
-    cells[222] = 64'h4fe1501ffe0cc192;
-    cells[223] = 64'hcdc141f0f3f000af;
-    cells[224] = 64'h90200f7e0ffddd4e;
-    cells[225] = 64'hff0ee0de00220023;
-    cells[226] = 64'hffc210f1f4b343df;
-    cells[227] = 64'h763d70ff302df3ee;
-    cells[228] = 64'h110f9bd0fcf71bc1;
-    cells[229] = 64'hec93f123f1573b7e;
-    cells[230] = 64'h112b61101e09d701;
-    cells[231] = 64'h00f02ffff100df00;
-    cells[232] = 64'hf0f2f010d21ffff0;
-    cells[233] = 64'h221ff0102f0f11d0;
-    cells[234] = 64'hd0101fe0e0f5d020;
-    cells[235] = 64'hfc01112fe02d2f00;
-    cells[236] = 64'h4e101bf13feed201;
-    cells[237] = 64'hf31101e0e0f40f11;
-    cells[238] = 64'hf10f30df00f130c1;
-    cells[239] = 64'he01150100fe1e1fd;
-    cells[240] = 64'h0f01dff010fce221;
-    cells[241] = 64'h1f1ff00ff0163f3f;
-    cells[242] = 64'hd0ef4f000116d53f;
-    cells[243] = 64'hf0f1020ff0f94cf1;
-    cells[244] = 64'h3111fef0000e2bef;
-    cells[245] = 64'h2fc0a0d1010e11f0;
-    cells[246] = 64'h31d57000d6243214;
-    cells[247] = 64'h307f50f010d01211;
-    cells[248] = 64'heef19e11decbf2e2;
-    cells[249] = 64'hf1e364011f37e500;
-    cells[250] = 64'hd27ff7f101c3b021;
-    cells[251] = 64'h2de0d92101297bc1;
-    cells[252] = 64'hf02d72d2ef1fdf21;
-    cells[253] = 64'hff2fd0efd1e110d0;
-    cells[254] = 64'h2f041f217f771473;
-    cells[255] = 64'hef0e572edcae1b0d;
+    cells[0] = 128'ha10e0f1021df2ff031f1f10f1de026ff;
+    cells[1] = 128'h7f1511e01df11190e0dfe194011bc1f0;
+    cells[2] = 128'hf00ec3f132445123b1df20110f50bef2;
+    cells[3] = 128'h92f2ef0f3e0ecd714e20df0111033a0f;
+    cells[4] = 128'h70e41aefd410012c116200fff6dd2ef0;
+    cells[5] = 128'hc07c9122fa435e92d240e00fde3fc40d;
+    cells[6] = 128'h90e052001fc0bf3e109001152c13e132;
+    cells[7] = 128'hdd000f111f300fff001000101110b0f0;
+    cells[8] = 128'h00f001ee11f1efd121f01fff121fd110;
+    cells[9] = 128'h20e00f1121fff000fffff000e1f1e010;
+    cells[10] = 128'h0f1eed01f051213e0f00000f1d10f1f0;
+    cells[11] = 128'hf0f011ffef01fe03112f0f03fe1f2e10;
+    cells[12] = 128'h3eb0441211e0e0e0f10110ffff0022ff;
+    cells[13] = 128'h012f90001d2013dffff1f10e34f10301;
+    cells[14] = 128'h0200000fff20000ff0f00101f00f1101;
+    cells[15] = 128'hde0f1ff1f30f0000f0c10040f0c0c1f0;
+    cells[16] = 128'hd0100eff0ef00040202f11010c0121ef;
+    cells[17] = 128'h31f21010f1410200101f02ee004efe10;
+    cells[18] = 128'hef1f01f10fe0f2c1f1010df01101d001;
+    cells[19] = 128'hd23d001e0c003f1f1ff00e12f0ff32f1;
+    cells[20] = 128'h4ee3110105001d10ffeff22000301aff;
+    cells[21] = 128'h1dfe0f2e1de00010ff11e22256b09d13;
+    cells[22] = 128'hd102dfd0014cdfc01ede3e62fcb6cdde;
+    cells[23] = 128'h01000d0101ced22e1001c50f0a214e30;
+    cells[24] = 128'h3d5d030e32c2204fe12f32c2270ce4d2;
+    cells[25] = 128'h00e495df433dde92193ffaf111b241ee;
+    cells[26] = 128'ha0ee7921d949f7fe200d1c0d0fe22ce1;
+    cells[27] = 128'h2e1e0f1fc5d75c2ff5ef163ede5d0e1f;
+    cells[28] = 128'h1311ff01217e00e1212f210d23cf942f;
+    cells[29] = 128'hef4e2e0fde9fed0df23cf07e037f920d;
+    cells[30] = 128'hfffe36fef4e50f09e3e1020010527d00;
+    cells[31] = 128'h00e64f014a3ee203291120bdc3c03fef;
+    cells[32] = 128'hef7a3aeee770b0efe4fc0a10f02c9cd1;
+    cells[33] = 128'hc1de960cc997ea6205b1f1340c5f4731;
+    cells[34] = 128'h7ca717031c9d50c11ce4e31ebff55920;
+    cells[35] = 128'hc90fff11001fff0c003fe022131fca14;
+    cells[36] = 128'h21ffdf0f3ed2eed020f13efe1ef3ee50;
+    cells[37] = 128'h62c1f000ffefc0e2f0e1c4fdefd03012;
+    cells[38] = 128'h197cfff1f030335c0fdc323f3442f6a0;
+    cells[39] = 128'hd11fe2ed4400da630033fc00fe132c6e;
+    cells[40] = 128'h3e9171241cec92cf00e221feffaf1ea1;
+    cells[41] = 128'hcd3e9d1f034174902e1e150e1311c71f;
+    cells[42] = 128'h1af00ee01d31effcef10df1d1d31ebd4;
+    cells[43] = 128'h222fff202d92101221d21f1f2bd3192c;
+    cells[44] = 128'h11f0f1e1f270e0e10f2de1d1f1fe10b1;
+    cells[45] = 128'h9e1dfef0101ff2e033033f020b40120f;
+    cells[46] = 128'hd15d422013f52d74f0b5ee0bd3b40f22;
+    cells[47] = 128'h50a5e4c20dc09c2ded3de40126afe2c2;
+    cells[48] = 128'h2faeb00fff0d069c51fe0103eb0e133f;
+    cells[49] = 128'h00f000f0100000ff002000e20e11ff00;
+    cells[50] = 128'h110f002f20100231f0520dd01f013131;
+    cells[51] = 128'hde01100001400ee0f0cf0210002f2fe0;
+    cells[52] = 128'h0f0000f1df0f110f1f1f013ef01f4010;
+    cells[53] = 128'h301eff10010ff141f1110d1eef00121f;
+    cells[54] = 128'hf0e1e0f01202000200d001f31110ec01;
+    cells[55] = 128'hc01040010cff30df1f30130012f0dff0;
+    cells[56] = 128'heb1e10111df02f47f0e0f11b234ff311;
+    cells[57] = 128'h4f0002efe1c0ff3c1002f44fe02e10dd;
+    cells[58] = 128'h71e10ef0e0edf1fa20130bf2e0a2f000;
+    cells[59] = 128'h1d2f3021163402f5b1ed1ce12b12b3df;
+    cells[60] = 128'h92f024eef9210dec31dff7f319203f20;
+    cells[61] = 128'h5c93510222ebe33e2f1300eff3b03300;
+    cells[62] = 128'h612d9d10137124e4e0ffe9ebe3fe23e0;
+    cells[63] = 128'hfc1001f01f0110f1f011f10cddfee0df;
+    cells[64] = 128'h2013102ff3c1ecf12ffe02d117ef0002;
+    cells[65] = 128'h70a22f101001f0edf11d2dd225211f51;
+    cells[66] = 128'hef3fe1e23f51133310e1e02f2a01be9b;
+    cells[67] = 128'h9f11f40df5bfea4e2d002613e0e13e41;
+    cells[68] = 128'h7f9252f32dedc20dd13e2e000f30171c;
+    cells[69] = 128'h400e9f0f4d33f69211d0cafd202f04e2;
+    cells[70] = 128'hf00f00e000c11f00f001f10f0e102ff0;
+    cells[71] = 128'h11111022115f10012f0100f212d11e01;
+    cells[72] = 128'h41f10f00fd1df000100e0f00031f1f1f;
+    cells[73] = 128'hef00dff1e1d100f0f202f01f0b1fe2ff;
+    cells[74] = 128'ha00123111ef11e011f1211ffe2d10011;
+    cells[75] = 128'h4fe141f0153ed23f0d0ef11012e0fe1f;
+    cells[76] = 128'h30febdfef01f03e0f20ffffffe2e16f0;
+    cells[77] = 128'hdb1ef0ef11f1fe0ff0f0fe31110fd9ef;
+    cells[78] = 128'h32ef021f6f20cfe24f7e20f021223bd3;
+    cells[79] = 128'h61c10e02f4ddb0d0fff0cffff401023f;
+    cells[80] = 128'h1c4bedd1d2a171dfc1f1211029cfe7f0;
+    cells[81] = 128'ha211061e2ef1f9223e2f0003fe223f20;
+    cells[82] = 128'h6c9273f417ed954e0fe0f32d44d209ef;
+    cells[83] = 128'h032b99fde94027bff22112ec0ece0730;
+    cells[84] = 128'h01f1e1f1f0920302ef001002df2f7401;
+    cells[85] = 128'hfee10d0dd13c203efc12f2020dd261f2;
+    cells[86] = 128'h0e1f0c01fffd0f0f31ed2e32fd1bc0ff;
+    cells[87] = 128'h01f23501e4c1d2f3020eef2005300c52;
+    cells[88] = 128'h6fc1b22e1b2d222cfe02f42d20e4340f;
+    cells[89] = 128'hd240eadf214e71c2ff001f13f1cf1af1;
+    cells[90] = 128'h90207e01f623ed63112d2df10f2dadef;
+    cells[91] = 128'h0713d06b0fa3fd4f7d2ee2d9727e761d;
+    cells[92] = 128'hde2952a63fc1b2cd23771be3e7999432;
+    cells[93] = 128'h62d2310b3e590f9f9e99dd4f1324ec4f;
+    cells[94] = 128'hd3d1f95edc4f0e70935e0eea096d1faf;
+    cells[95] = 128'h9e5174a7ddf7eaf677770d973f0c9ce6;
+    cells[96] = 128'h7912071b77050600e9a4d0ee06a5d5ed;
+    cells[97] = 128'h7099994df909110d9b9afe3b1fd1770e;
+    cells[98] = 128'h0210000f009f0001f00110f012d01210;
+    cells[99] = 128'hf10100f2ef6d001ff02d0102fe1003e0;
+    cells[100] = 128'h01001000111211fe01f0000e3f50211f;
+    cells[101] = 128'h4f01231f1fa0ee01d1230f1205b00001;
+    cells[102] = 128'he001d1f1101ef10c0cef010122e1131e;
+    cells[103] = 128'hcf2e2a10fe6d432120fc1ffef04f1d01;
+    cells[104] = 128'h30114f10e2e11d23f3220ff0ee00ddf0;
+    cells[105] = 128'h2efe01210000ed220001e01243e0ef12;
+    cells[106] = 128'hb01ef0d10e7bed3f1f402021fd93c411;
+    cells[107] = 128'h61e20ff1103dffbdffdbe0fe1e305220;
+    cells[108] = 128'h3e303122000462f1c2f05f1f040006b3;
+    cells[109] = 128'h93ffc5df31ff9e223dd4010201b2223f;
+    cells[110] = 128'h2dbe7b20fd59165d3eea1feee30e2bf0;
+    cells[111] = 128'hef31ba01e0347c92e35d220df24f00f0;
+    cells[112] = 128'h0f213c0ed2012fee321171e1d4107d9c;
+    cells[113] = 128'h015e21e141d113124efeafa11e1072af;
+    cells[114] = 128'hefdfbff3eef6d1ef70ffef9e2e0efec4;
+    cells[115] = 128'h02f3e0f10f17e0f230f20faf3de1b022;
+    cells[116] = 128'h0eded11e21142200f01f61c10220f11f;
+    cells[117] = 128'hfcfd1110040423c0010d30d1fe1f301d;
+    cells[118] = 128'hffccf1e07010f102301e11e00022110f;
+    cells[119] = 128'heffc04106f13fff0210ef1f1203030e0;
+    cells[120] = 128'h31ff0f203fe5ee3f7f021ea03021f0e2;
+    cells[121] = 128'hf12f1f2f40f2c01130100ef11e1f32cc;
+    cells[122] = 128'hff1f010ee121102230ffdf01100123cd;
+    cells[123] = 128'h0f1002fd401310331140c2f03ee065d9;
+    cells[124] = 128'h2f2dd0fe411300f2f00e9142f00f3139;
+    cells[125] = 128'he00ff0f23fe3f212111fa320df2f3ede;
+    cells[126] = 128'h01113e201d0ecf1f12f2f1f2e1f03eef;
+    cells[127] = 128'h220e11eff0f2d211edfede1001ec4eb2;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -8952,270 +8672,142 @@ module \lmu_kws361_eighth.memory_weights4.bank3 (read__addr, data);
 endmodule
 
 module \lmu_kws361_eighth.memory_weights4.bank4 (read__addr, data);
-  wire [7:0] address;
-  output [63:0] data;
-  wire [63:0] data;
-  input [7:0] read__addr;
-  wire [7:0] read__addr;
-  wire [63:0] read__data;
-  reg [63:0] cells [255:0];
+  wire [6:0] address;
+  output [127:0] data;
+  wire [127:0] data;
+  input [6:0] read__addr;
+  wire [6:0] read__addr;
+  wire [127:0] read__data;
+  reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 64'heb2eb90e235935d2;
-    cells[1] = 64'h6ef26ef164c626ce;
-    cells[2] = 64'he701071f9097d930;
-    cells[3] = 64'h2fd3bf100200d012;
-    cells[4] = 64'h0fc2d0f19341fce1;
-    cells[5] = 64'h517cee2f1f1b6311;
-    cells[6] = 64'hcff1c0efefe50ec1;
-    cells[7] = 64'h0ec34701c177ddee;
-    cells[8] = 64'h327dd1ef60999715;
-    cells[9] = 64'hbed20ef2e4211f01;
-    cells[10] = 64'hf0e1d2101d1eb171;
-    cells[11] = 64'h21f5dffee31440df;
-    cells[12] = 64'hee21fe00343d3210;
-    cells[13] = 64'h4ffbb331c1dd0cf3;
-    cells[14] = 64'h6f1040300e5749fd;
-    cells[15] = 64'he1335e1131f3a70f;
-    cells[16] = 64'h94fb15cec1a9d302;
-    cells[17] = 64'h10ff1001011030c0;
-    cells[18] = 64'he0fed1f3fe100f1f;
-    cells[19] = 64'h2e3002ef0dfe004f;
-    cells[20] = 64'hbfd1ff0f103f3ecf;
-    cells[21] = 64'h02e0e012e203e000;
-    cells[22] = 64'h526fd0fd21e122b1;
-    cells[23] = 64'hfef13ff010500e2e;
-    cells[24] = 64'h2033d1def102c162;
-    cells[25] = 64'h3050016b120bbee1;
-    cells[26] = 64'h04bf2131115f30bf;
-    cells[27] = 64'he2f312000fc79151;
-    cells[28] = 64'hfe4d400c001b40ff;
-    cells[29] = 64'heeaf2cc3e0f9e503;
-    cells[30] = 64'he3f2c30f0fc7bcef;
-    cells[31] = 64'hf05140fe02efa020;
-    cells[32] = 64'h005edf69d203a0d3;
-    cells[33] = 64'h459d9d54217031d1;
-    cells[34] = 64'h224360f2feccb352;
-    cells[35] = 64'he95f020def513baf;
-    cells[36] = 64'h3c935ee431210532;
-    cells[37] = 64'hb721141fde90d201;
-    cells[38] = 64'hf0101f100000f010;
-    cells[39] = 64'h1111f00e0102d1ff;
-    cells[40] = 64'h010fdf20f11d30e0;
-    cells[41] = 64'h00001f011fffe253;
-    cells[42] = 64'h2d30d30f0f251eef;
-    cells[43] = 64'h1ef01f01102fe2f0;
-    cells[44] = 64'hb4ff1e000feaf120;
-    cells[45] = 64'h51e1ff01e1f1c13f;
-    cells[46] = 64'h51e4d0e1d52edee4;
-    cells[47] = 64'h135cfe011f135fce;
-    cells[48] = 64'hef221ef30fb0b261;
-    cells[49] = 64'h3b14070fef3929b0;
-    cells[50] = 64'h407d39e120f4c711;
-    cells[51] = 64'ha2eff03020d5d421;
-    cells[52] = 64'hd12ff123212570ef;
-    cells[53] = 64'hd02a2ef23af1f031;
-    cells[54] = 64'hfcf0a3efc1d9dd11;
-    cells[55] = 64'heff23b4e227223b2;
-    cells[56] = 64'hc5fc64d31fc7b11f;
-    cells[57] = 64'he23fe7fdd0397a10;
-    cells[58] = 64'h7b00c9005f7ae2ef;
-    cells[59] = 64'hb140e4fee0b19d67;
-    cells[60] = 64'h2f30e41c052c9119;
-    cells[61] = 64'h56007feef9d9ef4f;
-    cells[62] = 64'h07b367c009bcbd75;
-    cells[63] = 64'h59729bf0e357e07c;
-    cells[64] = 64'h390f691f1379ae92;
-    cells[65] = 64'hf72005301f991bd2;
-    cells[66] = 64'h1f11e0f010f03fe0;
-    cells[67] = 64'h2f1e11102ff21102;
-    cells[68] = 64'hf1f11120eef3e02f;
-    cells[69] = 64'h01020fe1101ae102;
-    cells[70] = 64'h011effe220c2e21f;
-    cells[71] = 64'hd10017f0c1172cef;
-    cells[72] = 64'h5df10e101f4c2e10;
-    cells[73] = 64'h40e10e9f01ee00f2;
-    cells[74] = 64'hf1f03241e5e2112f;
-    cells[75] = 64'h014e42410d1dc201;
-    cells[76] = 64'ha0e4c1a0fecd0f12;
-    cells[77] = 64'hc20062201203f31d;
-    cells[78] = 64'h017ee1e1ffb4efd3;
-    cells[79] = 64'h4d15ddf1f1794c01;
-    cells[80] = 64'h0f213c0ed2012fee;
-    cells[81] = 64'h015e21e141d11312;
-    cells[82] = 64'hefdfbff3eef6d1ef;
-    cells[83] = 64'h02f3e0f10f17e0f2;
-    cells[84] = 64'h0eded11e21142200;
-    cells[85] = 64'hfcfd1110040423c0;
-    cells[86] = 64'hffccf1e07010f102;
-    cells[87] = 64'heffc04106f13fff0;
-    cells[88] = 64'h31ff0f203fe5ee3f;
-    cells[89] = 64'hf12f1f2f40f2c011;
-    cells[90] = 64'hff1f010ee1211022;
-    cells[91] = 64'h0f1002fd40131033;
-    cells[92] = 64'h2f2dd0fe411300f2;
-    cells[93] = 64'he00ff0f23fe3f212;
-    cells[94] = 64'h01113e201d0ecf1f;
-    cells[95] = 64'h220e11eff0f2d211;
-    cells[96] = 64'h1feeff1b23ffb003;
-    cells[97] = 64'h10d2edf9510ff021;
-    cells[98] = 64'he10f3d2b522fef22;
-    cells[99] = 64'hef017e123f0dede2;
-    cells[100] = 64'hc0017d22fe0dd1f2;
-    cells[101] = 64'hff3141141f0d1210;
-    cells[102] = 64'hf241f003e21c03ef;
-    cells[103] = 64'he012d00122ee101f;
-    cells[104] = 64'h1041c10011ff01f1;
-    cells[105] = 64'he011e10e1d0f0100;
-    cells[106] = 64'h0210b0f211ee0efe;
-    cells[107] = 64'hf0110011feff00f0;
-    cells[108] = 64'h1010d120fff1f1f0;
-    cells[109] = 64'h11f201edd1100f00;
-    cells[110] = 64'h11ef31130e1110f0;
-    cells[111] = 64'h00e0f2efde0dfe20;
-    cells[112] = 64'h00ff00212df1101f;
-    cells[113] = 64'h10f121fff100f010;
-    cells[114] = 64'hff10ef0ff00f0002;
-    cells[115] = 64'hf1ff210f0ff01f0f;
-    cells[116] = 64'h0002c003030f1ee0;
-    cells[117] = 64'h10f2011001122f1c;
-    cells[118] = 64'h0f11edf1af1fef01;
-    cells[119] = 64'he10e32f0e301e11f;
-    cells[120] = 64'h004faf10122012f2;
-    cells[121] = 64'h31ed400943e1ee33;
-    cells[122] = 64'h10cf0d03fdd04f31;
-    cells[123] = 64'hed52e4f9a1131fb2;
-    cells[124] = 64'hd3fd0edc076ce1df;
-    cells[125] = 64'h0bf00b27cb92327f;
-    cells[126] = 64'h0f22f7013912ff13;
-    cells[127] = 64'h000f1001ff1f0000;
-    cells[128] = 64'h1002e101ef100f0d;
-    cells[129] = 64'h0001f10e1201f101;
-    cells[130] = 64'h0e100ff10fee0ff0;
-    cells[131] = 64'h13f1f1320d12012f;
-    cells[132] = 64'hf0f0f00fe52c031f;
-    cells[133] = 64'h0e102ed100e01df0;
-    cells[134] = 64'h0010000d10f0f010;
-    cells[135] = 64'h000120044f101f01;
-    cells[136] = 64'h0feff000ee21110e;
-    cells[137] = 64'hf200003ee6f00131;
-    cells[138] = 64'hf00113053aef2fd2;
-    cells[139] = 64'h23010dff1a20f1b2;
-    cells[140] = 64'h0f1ffef90731f15f;
-    cells[141] = 64'h0010ae103100000f;
-    cells[142] = 64'h40f6611fd22dde1c;
-    cells[143] = 64'h21fc1514fb02de1f;
-    cells[144] = 64'hd22f1bda03e92df2;
-    cells[145] = 64'hfd4657e1d7f2cd10;
-    cells[146] = 64'h17990fd3f950e791;
-    cells[147] = 64'hfc1fc94e4f0a631f;
-    cells[148] = 64'h1130f0f13eef5f22;
-    cells[149] = 64'h3ffbf1fcb23f0011;
-    cells[150] = 64'hffa1f4f0de4111ec;
-    cells[151] = 64'h37202c520beee134;
-    cells[152] = 64'h291e156be6a42933;
-    cells[153] = 64'hd7e137b1777f4d90;
-    cells[154] = 64'h173209c1a94b072e;
-    cells[155] = 64'h0f10b0ff0120efe0;
-    cells[156] = 64'h400233119131de1a;
-    cells[157] = 64'h34e016f30300efee;
-    cells[158] = 64'h1020e9ab74c023c0;
-    cells[159] = 64'h02440643dd210e73;
-    cells[160] = 64'hf7cde356ce7bb6ce;
-    cells[161] = 64'h090f09fef5be719e;
-    cells[162] = 64'h3ff0de003022c00f;
-    cells[163] = 64'h31d1010eb3e1ce2e;
-    cells[164] = 64'hf10344f2efdc0a00;
-    cells[165] = 64'hc0101fee770117e0;
-    cells[166] = 64'hfbb3fd5e4e2cec71;
-    cells[167] = 64'h14310764c32de9de;
-    cells[168] = 64'hf62e3fc5d2f75790;
-    cells[169] = 64'h01ff1100f0f01000;
-    cells[170] = 64'h010ee100ff10e110;
-    cells[171] = 64'h1101ff01211df2f0;
-    cells[172] = 64'h1ff0101f1f02fe10;
-    cells[173] = 64'hf02ee20ff0020111;
-    cells[174] = 64'h00e1fcf3010001fe;
-    cells[175] = 64'h2ef02010eefe0e20;
-    cells[176] = 64'h00e101121f1f02ff;
-    cells[177] = 64'h0f17de13d11f3efd;
-    cells[178] = 64'h005d14ec13f3fe20;
-    cells[179] = 64'h41e010f42fdd12d0;
-    cells[180] = 64'h3f272e43d9103010;
-    cells[181] = 64'hc211f719146fbeff;
-    cells[182] = 64'he2ff1ad0e7e061ac;
-    cells[183] = 64'h11212001f20f310f;
-    cells[184] = 64'h30f21e00e03e3f0f;
-    cells[185] = 64'hff0e03df0b02bdf0;
-    cells[186] = 64'hf06001c135ad07d0;
-    cells[187] = 64'h2fd62f2fe4012062;
-    cells[188] = 64'hd3fe3763e16dbddf;
-    cells[189] = 64'h0050fbe3efe2749e;
-    cells[190] = 64'h100f00f0e0f0f00f;
-    cells[191] = 64'h01f21012fff3301f;
-    cells[192] = 64'hfff0fff2fefe1e22;
-    cells[193] = 64'h101000ee3510f20f;
-    cells[194] = 64'h0ec21c201100001e;
-    cells[195] = 64'h1e1f0642ebeeee20;
-    cells[196] = 64'hf43f10e0f30332b0;
-    cells[197] = 64'h00f03103ff1f21fe;
-    cells[198] = 64'h0fc2af1e9ff40d1b;
-    cells[199] = 64'hf022f4ff01ffeef6;
-    cells[200] = 64'h101e0a946ceef3cf;
-    cells[201] = 64'h4db4fc5ce035107c;
-    cells[202] = 64'hfa10f76cd729cf5f;
-    cells[203] = 64'hf53e41b7dfa06f92;
-    cells[204] = 64'h00ef110c01f2ff01;
-    cells[205] = 64'hef20f1277a1003f1;
-    cells[206] = 64'hf02cf9322e1f240f;
-    cells[207] = 64'h0ec1112cf602f000;
-    cells[208] = 64'he2314d950c3b00c3;
-    cells[209] = 64'h1a1dc932f9d6d07e;
-    cells[210] = 64'h2d91e7595711ec6f;
-    cells[211] = 64'h9d00ee1ef001d23d;
-    cells[212] = 64'h9eea19f2dcd37bf2;
-    cells[213] = 64'h1fc74592993a4427;
-    cells[214] = 64'h73bfd57eb57df91b;
-    cells[215] = 64'h7b9dd97f3ce63299;
-    cells[216] = 64'hc977c6a7d9990167;
-    cells[217] = 64'h976f579eb7324c23;
-    cells[218] = 64'h1001f000ff001010;
-    cells[219] = 64'h10010f2e110e12f0;
-    cells[220] = 64'hf00e10021e010010;
-    cells[221] = 64'hf0f012020f0e0d20;
-    cells[222] = 64'h104002ebf50fffbf;
-    cells[223] = 64'h11fe0de01a1432e0;
-    cells[224] = 64'hfed1ff331b0e0061;
-    cells[225] = 64'h32c100e2100edc20;
-    cells[226] = 64'h3026e21eee3c2e0c;
-    cells[227] = 64'h1040f3e01d1415cf;
-    cells[228] = 64'hf1c10deff3bafa40;
-    cells[229] = 64'h3142f72c11d2d011;
-    cells[230] = 64'h17ec1ddffb7f1691;
-    cells[231] = 64'hd9e1f932cffa4d40;
-    cells[232] = 64'h7c17413990f6b257;
-    cells[233] = 64'he6f151c132225ea1;
-    cells[234] = 64'h225b52eecdbf0da2;
-    cells[235] = 64'hb32d024be146117e;
-    cells[236] = 64'h40761ebe3df2094c;
-    cells[237] = 64'hd20cd6dda5fed02d;
-    cells[238] = 64'hec2e4e22db11dcfe;
-    cells[239] = 64'heb7c43c100b1e32a;
-    cells[240] = 64'he021e923e3fc214e;
-    cells[241] = 64'h1bf5fd02313432b0;
-    cells[242] = 64'h1b7a13011be23410;
-    cells[243] = 64'h1b72c3e40e2b3f3d;
-    cells[244] = 64'h02f3f3b6ae7eff10;
-    cells[245] = 64'h2c4c70c30eb00fec;
-    cells[246] = 64'h20a202403703dc24;
-    cells[247] = 64'h2d4931e20bc734ed;
-    cells[248] = 64'h5dee53f2c04e3211;
-    cells[249] = 64'hbcf00e3d9ed0d30a;
-    cells[250] = 64'hcb1d13f1a25f117f;
-    cells[251] = 64'h35ffeedecbcf4a6c;
-    cells[252] = 64'h0f162ef152220922;
-    cells[253] = 64'h5fb25e20df2d7f25;
-    cells[254] = 64'hf2ffcee04115057d;
-    cells[255] = 64'hc5011d02f2511ba3;
+    cells[0] = 128'h1feeff1b23ffb003f1eff20f0fdd50d2;
+    cells[1] = 128'h10d2edf9510ff021fffff2fe00251ef1;
+    cells[2] = 128'he10f3d2b522fef22010e00e1101532d1;
+    cells[3] = 128'hef017e123f0dede22f4e0ff20011d140;
+    cells[4] = 128'hc0017d22fe0dd1f231f05f2f2031d0be;
+    cells[5] = 128'hff3141141f0d121030ff6f10221030f2;
+    cells[6] = 128'hf241f003e21c03ef010021123f1f70df;
+    cells[7] = 128'he012d00122ee101fff0f5f3e212161bf;
+    cells[8] = 128'h1041c10011ff01f1e111014f22205101;
+    cells[9] = 128'he011e10e1d0f01000f1ff1e0fd124fff;
+    cells[10] = 128'h0210b0f211ee0efe100dff2e30f43fd0;
+    cells[11] = 128'hf0110011feff00f0ef0fb012f12c2210;
+    cells[12] = 128'h1010d120fff1f1f020f1ffe110142eee;
+    cells[13] = 128'h11f201edd1100f00102effd3002e21e2;
+    cells[14] = 128'h11ef31130e1110f0eee021c1220110df;
+    cells[15] = 128'h00e0f2efde0dfe200ff40fe2ff10f090;
+    cells[16] = 128'h00ff00212df1101ff0125e02e0122f00;
+    cells[17] = 128'h10f121fff100f010e1133e0000f23fff;
+    cells[18] = 128'hff10ef0ff00f0002ffe110d2101c3fd1;
+    cells[19] = 128'hf1ff210f0ff01f0f0103b010f2101110;
+    cells[20] = 128'h0002c003030f1ee01ff34f2f0f0223e0;
+    cells[21] = 128'h10f2011001122f1cf2d00102fef202f1;
+    cells[22] = 128'h0f11edf1af1fef014fe1501ffe0cc192;
+    cells[23] = 128'he10e32f0e301e11fcdc141f0f3f000af;
+    cells[24] = 128'h004faf10122012f290200f7e0ffddd4e;
+    cells[25] = 128'h31ed400943e1ee33ff0ee0de00220023;
+    cells[26] = 128'h10cf0d03fdd04f31ffc210f1f4b343df;
+    cells[27] = 128'hed52e4f9a1131fb2763d70ff302df3ee;
+    cells[28] = 128'hd3fd0edc076ce1df110f9bd0fcf71bc1;
+    cells[29] = 128'h0bf00b27cb92327fec93f123f1573b7e;
+    cells[30] = 128'h0f22f7013912ff13112b61101e09d701;
+    cells[31] = 128'h000f1001ff1f000000f02ffff100df00;
+    cells[32] = 128'h1002e101ef100f0df0f2f010d21ffff0;
+    cells[33] = 128'h0001f10e1201f101221ff0102f0f11d0;
+    cells[34] = 128'h0e100ff10fee0ff0d0101fe0e0f5d020;
+    cells[35] = 128'h13f1f1320d12012ffc01112fe02d2f00;
+    cells[36] = 128'hf0f0f00fe52c031f4e101bf13feed201;
+    cells[37] = 128'h0e102ed100e01df0f31101e0e0f40f11;
+    cells[38] = 128'h0010000d10f0f010f10f30df00f130c1;
+    cells[39] = 128'h000120044f101f01e01150100fe1e1fd;
+    cells[40] = 128'h0feff000ee21110e0f01dff010fce221;
+    cells[41] = 128'hf200003ee6f001311f1ff00ff0163f3f;
+    cells[42] = 128'hf00113053aef2fd2d0ef4f000116d53f;
+    cells[43] = 128'h23010dff1a20f1b2f0f1020ff0f94cf1;
+    cells[44] = 128'h0f1ffef90731f15f3111fef0000e2bef;
+    cells[45] = 128'h0010ae103100000f2fc0a0d1010e11f0;
+    cells[46] = 128'h40f6611fd22dde1c31d57000d6243214;
+    cells[47] = 128'h21fc1514fb02de1f307f50f010d01211;
+    cells[48] = 128'hd22f1bda03e92df2eef19e11decbf2e2;
+    cells[49] = 128'hfd4657e1d7f2cd10f1e364011f37e500;
+    cells[50] = 128'h17990fd3f950e791d27ff7f101c3b021;
+    cells[51] = 128'hfc1fc94e4f0a631f2de0d92101297bc1;
+    cells[52] = 128'h1130f0f13eef5f22f02d72d2ef1fdf21;
+    cells[53] = 128'h3ffbf1fcb23f0011ff2fd0efd1e110d0;
+    cells[54] = 128'hffa1f4f0de4111ec2f041f217f771473;
+    cells[55] = 128'h37202c520beee134ef0e572edcae1b0d;
+    cells[56] = 128'h291e156be6a42933eb2eb90e235935d2;
+    cells[57] = 128'hd7e137b1777f4d906ef26ef164c626ce;
+    cells[58] = 128'h173209c1a94b072ee701071f9097d930;
+    cells[59] = 128'h0f10b0ff0120efe02fd3bf100200d012;
+    cells[60] = 128'h400233119131de1a0fc2d0f19341fce1;
+    cells[61] = 128'h34e016f30300efee517cee2f1f1b6311;
+    cells[62] = 128'h1020e9ab74c023c0cff1c0efefe50ec1;
+    cells[63] = 128'h02440643dd210e730ec34701c177ddee;
+    cells[64] = 128'hf7cde356ce7bb6ce327dd1ef60999715;
+    cells[65] = 128'h090f09fef5be719ebed20ef2e4211f01;
+    cells[66] = 128'h3ff0de003022c00ff0e1d2101d1eb171;
+    cells[67] = 128'h31d1010eb3e1ce2e21f5dffee31440df;
+    cells[68] = 128'hf10344f2efdc0a00ee21fe00343d3210;
+    cells[69] = 128'hc0101fee770117e04ffbb331c1dd0cf3;
+    cells[70] = 128'hfbb3fd5e4e2cec716f1040300e5749fd;
+    cells[71] = 128'h14310764c32de9dee1335e1131f3a70f;
+    cells[72] = 128'hf62e3fc5d2f7579094fb15cec1a9d302;
+    cells[73] = 128'h01ff1100f0f0100010ff1001011030c0;
+    cells[74] = 128'h010ee100ff10e110e0fed1f3fe100f1f;
+    cells[75] = 128'h1101ff01211df2f02e3002ef0dfe004f;
+    cells[76] = 128'h1ff0101f1f02fe10bfd1ff0f103f3ecf;
+    cells[77] = 128'hf02ee20ff002011102e0e012e203e000;
+    cells[78] = 128'h00e1fcf3010001fe526fd0fd21e122b1;
+    cells[79] = 128'h2ef02010eefe0e20fef13ff010500e2e;
+    cells[80] = 128'h00e101121f1f02ff2033d1def102c162;
+    cells[81] = 128'h0f17de13d11f3efd3050016b120bbee1;
+    cells[82] = 128'h005d14ec13f3fe2004bf2131115f30bf;
+    cells[83] = 128'h41e010f42fdd12d0e2f312000fc79151;
+    cells[84] = 128'h3f272e43d9103010fe4d400c001b40ff;
+    cells[85] = 128'hc211f719146fbeffeeaf2cc3e0f9e503;
+    cells[86] = 128'he2ff1ad0e7e061ace3f2c30f0fc7bcef;
+    cells[87] = 128'h11212001f20f310ff05140fe02efa020;
+    cells[88] = 128'h30f21e00e03e3f0f005edf69d203a0d3;
+    cells[89] = 128'hff0e03df0b02bdf0459d9d54217031d1;
+    cells[90] = 128'hf06001c135ad07d0224360f2feccb352;
+    cells[91] = 128'h2fd62f2fe4012062e95f020def513baf;
+    cells[92] = 128'hd3fe3763e16dbddf3c935ee431210532;
+    cells[93] = 128'h0050fbe3efe2749eb721141fde90d201;
+    cells[94] = 128'h100f00f0e0f0f00ff0101f100000f010;
+    cells[95] = 128'h01f21012fff3301f1111f00e0102d1ff;
+    cells[96] = 128'hfff0fff2fefe1e22010fdf20f11d30e0;
+    cells[97] = 128'h101000ee3510f20f00001f011fffe253;
+    cells[98] = 128'h0ec21c201100001e2d30d30f0f251eef;
+    cells[99] = 128'h1e1f0642ebeeee201ef01f01102fe2f0;
+    cells[100] = 128'hf43f10e0f30332b0b4ff1e000feaf120;
+    cells[101] = 128'h00f03103ff1f21fe51e1ff01e1f1c13f;
+    cells[102] = 128'h0fc2af1e9ff40d1b51e4d0e1d52edee4;
+    cells[103] = 128'hf022f4ff01ffeef6135cfe011f135fce;
+    cells[104] = 128'h101e0a946ceef3cfef221ef30fb0b261;
+    cells[105] = 128'h4db4fc5ce035107c3b14070fef3929b0;
+    cells[106] = 128'hfa10f76cd729cf5f407d39e120f4c711;
+    cells[107] = 128'hf53e41b7dfa06f92a2eff03020d5d421;
+    cells[108] = 128'h00ef110c01f2ff01d12ff123212570ef;
+    cells[109] = 128'hef20f1277a1003f1d02a2ef23af1f031;
+    cells[110] = 128'hf02cf9322e1f240ffcf0a3efc1d9dd11;
+    cells[111] = 128'h0ec1112cf602f000eff23b4e227223b2;
+    cells[112] = 128'he2314d950c3b00c3c5fc64d31fc7b11f;
+    cells[113] = 128'h1a1dc932f9d6d07ee23fe7fdd0397a10;
+    cells[114] = 128'h2d91e7595711ec6f7b00c9005f7ae2ef;
+    cells[115] = 128'h9d00ee1ef001d23db140e4fee0b19d67;
+    cells[116] = 128'h9eea19f2dcd37bf22f30e41c052c9119;
+    cells[117] = 128'h1fc74592993a442756007feef9d9ef4f;
+    cells[118] = 128'h73bfd57eb57df91b07b367c009bcbd75;
+    cells[119] = 128'h7b9dd97f3ce6329959729bf0e357e07c;
+    cells[120] = 128'hc977c6a7d9990167390f691f1379ae92;
+    cells[121] = 128'h976f579eb7324c23f72005301f991bd2;
+    cells[122] = 128'h1001f000ff0010101f11e0f010f03fe0;
+    cells[123] = 128'h10010f2e110e12f02f1e11102ff21102;
+    cells[124] = 128'hf00e10021e010010f1f11120eef3e02f;
+    cells[125] = 128'hf0f012020f0e0d2001020fe1101ae102;
+    cells[126] = 128'h104002ebf50fffbf011effe220c2e21f;
+    cells[127] = 128'h11fe0de01a1432e0d10017f0c1172cef;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -9223,270 +8815,142 @@ module \lmu_kws361_eighth.memory_weights4.bank4 (read__addr, data);
 endmodule
 
 module \lmu_kws361_eighth.memory_weights4.bank5 (read__addr, data);
-  wire [7:0] address;
-  output [63:0] data;
-  wire [63:0] data;
-  input [7:0] read__addr;
-  wire [7:0] read__addr;
-  wire [63:0] read__data;
-  reg [63:0] cells [255:0];
+  wire [6:0] address;
+  output [127:0] data;
+  wire [127:0] data;
+  input [6:0] read__addr;
+  wire [6:0] read__addr;
+  wire [127:0] read__data;
+  reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 64'hf910f9cb03bd03ef;
-    cells[1] = 64'hf96a25f0fee3c25c;
-    cells[2] = 64'hde51f05eaca5d5ec;
-    cells[3] = 64'h4df0214204202d01;
-    cells[4] = 64'h6913516ffc1b2fd7;
-    cells[5] = 64'hf4f2dde921f0e133;
-    cells[6] = 64'h0726226ba0dec3be;
-    cells[7] = 64'hbf3cf5d03526f67a;
-    cells[8] = 64'he4a1c04c2117d35e;
-    cells[9] = 64'hfb32e0302dd41110;
-    cells[10] = 64'h117c126b4cc57ea6;
-    cells[11] = 64'he5d00df222064050;
-    cells[12] = 64'hf605ff2ca2c0c5ee;
-    cells[13] = 64'h762dff3f0e42195d;
-    cells[14] = 64'h253f2f3f27ecfe05;
-    cells[15] = 64'h2d020ac000c03400;
-    cells[16] = 64'h52323f0f0e335d26;
-    cells[17] = 64'h0ed71fdbc1b7b14e;
-    cells[18] = 64'heb4c3ae123af01d0;
-    cells[19] = 64'habd313fd9df0fe0c;
-    cells[20] = 64'h50052f0e3d4d50f1;
-    cells[21] = 64'hb11f0c11e402e9e3;
-    cells[22] = 64'h33c5af617603d210;
-    cells[23] = 64'h0feedeefcf95c3fb;
-    cells[24] = 64'h0791ee9e066e2fa2;
-    cells[25] = 64'h0eefe0103035226d;
-    cells[26] = 64'h0b3c593bc3d0f3fc;
-    cells[27] = 64'h222ee310d06e632d;
-    cells[28] = 64'h3e203606df21d0be;
-    cells[29] = 64'h1beff2bfe4fc512e;
-    cells[30] = 64'h0411cb23d4de5731;
-    cells[31] = 64'h2c53f2d7ed5ee300;
-    cells[32] = 64'h9c12fa1ee3dd23f1;
-    cells[33] = 64'he43a00d5e1fed9e0;
-    cells[34] = 64'h23a354a1ef20e003;
-    cells[35] = 64'h1410e1d3e1721ec2;
-    cells[36] = 64'h0e75d1c010efc932;
-    cells[37] = 64'h3201b9e405af4672;
-    cells[38] = 64'h143ee31f1642fdc0;
-    cells[39] = 64'h3f1a31109fcbe3e3;
-    cells[40] = 64'h4ce01950cd1e6304;
-    cells[41] = 64'ha36fe0c471d30deb;
-    cells[42] = 64'h011f22bfe1eecaeb;
-    cells[43] = 64'h13d1103320614223;
-    cells[44] = 64'h004ff234ff54222d;
-    cells[45] = 64'hff32d2f71e323103;
-    cells[46] = 64'h2d313343d120cf32;
-    cells[47] = 64'hd13fb200d0d2dfca;
-    cells[48] = 64'hc3dd1143222402d0;
-    cells[49] = 64'h031ffe2e12400262;
-    cells[50] = 64'hf0521d03c0cf1d4d;
-    cells[51] = 64'h41214f0c3b0b4e61;
-    cells[52] = 64'h2c0107d71c760003;
-    cells[53] = 64'h2d1dcdded1aed1fc;
-    cells[54] = 64'h111332069b7fe00f;
-    cells[55] = 64'hb10bb10cf5b20ae5;
-    cells[56] = 64'h1d4042e350ffeb5f;
-    cells[57] = 64'h139ec1f0f0b7c3fc;
-    cells[58] = 64'h23c4d0e57f0c4e27;
-    cells[59] = 64'h32e112ad1bc25a22;
-    cells[60] = 64'hf14214259f4e50ff;
-    cells[61] = 64'h3105f6065375ee01;
-    cells[62] = 64'hac0ffffb910c0e0e;
-    cells[63] = 64'h3e522102bd00ef62;
-    cells[64] = 64'hf70d0dc5275141a0;
-    cells[65] = 64'h1e75243db7acc100;
-    cells[66] = 64'h1001f335be5a3100;
-    cells[67] = 64'h222b3303f51fa91e;
-    cells[68] = 64'hb5e0c0c0005b111f;
-    cells[69] = 64'he52c9f2131007502;
-    cells[70] = 64'h4b93445dd10cd232;
-    cells[71] = 64'hc594e20f47230e4f;
-    cells[72] = 64'h14012dc71443fb91;
-    cells[73] = 64'h2cd7fe73a0541eb5;
-    cells[74] = 64'hd1f1459ff1ef2df3;
-    cells[75] = 64'h32b2f1bde221c4b2;
-    cells[76] = 64'h95b14eeaf2c3dc21;
-    cells[77] = 64'hafe3cc0011b47342;
-    cells[78] = 64'h432ecf6ece5e2d67;
-    cells[79] = 64'h3f1b1fdceea2e01b;
-    cells[80] = 64'h3e221dde3f04bffc;
-    cells[81] = 64'h31b20bfc033d3125;
-    cells[82] = 64'hd0e16f0ee1fec9cf;
-    cells[83] = 64'h0ff11c0dcc4b4220;
-    cells[84] = 64'h5472cd0302213d3d;
-    cells[85] = 64'h642f0b00c9e12950;
-    cells[86] = 64'h1acfe1161e0c4611;
-    cells[87] = 64'hf02f00a2e5fc004f;
-    cells[88] = 64'he520aa00e25fffff;
-    cells[89] = 64'he03f649c1cb14ea5;
-    cells[90] = 64'h0bf11ba1fed35300;
-    cells[91] = 64'hfcb2f5a51275dddd;
-    cells[92] = 64'h5e2de03306f3bf3e;
-    cells[93] = 64'hc2e0a941533e102c;
-    cells[94] = 64'hb3a020fa0fe4dc21;
-    cells[95] = 64'h1359fec2f540022e;
-    cells[96] = 64'h93cf1eac15d1d911;
-    cells[97] = 64'hd4d35ffcf1bf2be4;
-    cells[98] = 64'heb3115cf29d674c4;
-    cells[99] = 64'hceeed1dad30d0e02;
-    cells[100] = 64'h2e20f617ee53f09d;
-    cells[101] = 64'h4d111b2f25092dec;
-    cells[102] = 64'h9c1702cebbf6770f;
-    cells[103] = 64'hecc35de1d3e2f1bc;
-    cells[104] = 64'h9e09b2ec092eea92;
-    cells[105] = 64'h5ffefbe1cee1ee0f;
-    cells[106] = 64'hf70fefe0d2307f6e;
-    cells[107] = 64'h1a0093a20b3ab00e;
-    cells[108] = 64'h0ff263fe3e29ff40;
-    cells[109] = 64'hf0f00f411cff201f;
-    cells[110] = 64'h11fef1fef72dc140;
-    cells[111] = 64'h920f00f1f1f3d002;
-    cells[112] = 64'h51de264ecb20f0e1;
-    cells[113] = 64'hdf1ebdf3afe02302;
-    cells[114] = 64'h020ecce21d32e921;
-    cells[115] = 64'heef4ebf154009cd0;
-    cells[116] = 64'h3cfdbd2ce313a2e1;
-    cells[117] = 64'h91ce0d2401306e0f;
-    cells[118] = 64'hdcfef4c5cadcbabd;
-    cells[119] = 64'ha20e0bd3f11f5d0f;
-    cells[120] = 64'hefd199130e07eea1;
-    cells[121] = 64'h12fe0305a01b0193;
-    cells[122] = 64'hf1fcc2112901c3b1;
-    cells[123] = 64'hc0fb15ef122961cf;
-    cells[124] = 64'hf3f01edb43e2943f;
-    cells[125] = 64'hdd0f4cebebfe504f;
-    cells[126] = 64'hfe2eefd14b11ede0;
-    cells[127] = 64'h4efd79b032cfe1e1;
-    cells[128] = 64'hc4f2051c9d3ce001;
-    cells[129] = 64'h0000c612291d3900;
-    cells[130] = 64'h211200dfff247f2e;
-    cells[131] = 64'h1df0cff2edda2d10;
-    cells[132] = 64'h59efcad15010cadd;
-    cells[133] = 64'h10cf0922d0ffe1fd;
-    cells[134] = 64'h4fe0cc02bceb144e;
-    cells[135] = 64'hddff0201dd221610;
-    cells[136] = 64'hef0e40d2e92b3ade;
-    cells[137] = 64'hcf0fadc4fd03cc4f;
-    cells[138] = 64'h2e22f0d21f1ea01b;
-    cells[139] = 64'hd0110ffcfecccf1f;
-    cells[140] = 64'hc2d03d22312437e0;
-    cells[141] = 64'h4e2033ff16f00edf;
-    cells[142] = 64'h1fcee243fcf23640;
-    cells[143] = 64'hef1e0ee122f42f30;
-    cells[144] = 64'h0f2ffdef72c3ac0e;
-    cells[145] = 64'h90fe64631100cfd0;
-    cells[146] = 64'hffd010c22e014020;
-    cells[147] = 64'he1de0014df10fcf1;
-    cells[148] = 64'h0f0004bd2702f11f;
-    cells[149] = 64'h6fefa001e0d37001;
-    cells[150] = 64'hce31d0b1dada1d5f;
-    cells[151] = 64'h000df2210a1d5cc3;
-    cells[152] = 64'h401cdb11d304f362;
-    cells[153] = 64'h9a020a326dfe0520;
-    cells[154] = 64'hbeffe990d9c19c72;
-    cells[155] = 64'h99dd902de1129b90;
-    cells[156] = 64'h92f2c0f0150e9efd;
-    cells[157] = 64'h9a00dd16ca2bc530;
-    cells[158] = 64'h02b00721dd1d221f;
-    cells[159] = 64'hd0d202ff20e9cf42;
-    cells[160] = 64'ha1efcfb0ef1f9312;
-    cells[161] = 64'h7b11fdde60002e30;
-    cells[162] = 64'hee201f0a33d7f6de;
-    cells[163] = 64'h201fe9ee21e9a032;
-    cells[164] = 64'h2d0e41ee4032fcff;
-    cells[165] = 64'h01dfe422fc2210df;
-    cells[166] = 64'hfdf00ecf100eccc0;
-    cells[167] = 64'h15d0def0ca29414f;
-    cells[168] = 64'h303fcff1e0f1113e;
-    cells[169] = 64'h010012caf31d9111;
-    cells[170] = 64'h92f0e0bff023e110;
-    cells[171] = 64'h2f111dd1f0cdabef;
-    cells[172] = 64'h1e11fc0fd3de1140;
-    cells[173] = 64'hfdf2d90010fc9ac3;
-    cells[174] = 64'h920d911eef00fcd1;
-    cells[175] = 64'h91310f003ef2fd3f;
-    cells[176] = 64'he2feb0c02c020b4f;
-    cells[177] = 64'h29116d00111492af;
-    cells[178] = 64'hef3bf3e3c51e51c0;
-    cells[179] = 64'h401356c0f01113fe;
-    cells[180] = 64'h1ed1f945f2eebcd3;
-    cells[181] = 64'hb03f15413222eddf;
-    cells[182] = 64'he2c0e921e1f99f10;
-    cells[183] = 64'hd0e0e9cf6f21dfde;
-    cells[184] = 64'h4de1250d09214d4d;
-    cells[185] = 64'h90f01410222e5da3;
-    cells[186] = 64'hebe3430049df0f0d;
-    cells[187] = 64'h0dec6d032019e230;
-    cells[188] = 64'h0becb95c102fbfe2;
-    cells[189] = 64'h4e01ffef1ef3a1e0;
-    cells[190] = 64'hd010efec151ef9b2;
-    cells[191] = 64'h12f1fe0d0d215013;
-    cells[192] = 64'h2fd022e0f3f3c20e;
-    cells[193] = 64'h0d11d11c1a1cfee2;
-    cells[194] = 64'hfbd1ccff3309c00f;
-    cells[195] = 64'hc20fe2f1020191d0;
-    cells[196] = 64'h3f12009c330dcfef;
-    cells[197] = 64'h3af0c1c1101ce20f;
-    cells[198] = 64'h91f0d0ffcc20ee00;
-    cells[199] = 64'h3e1fce02e9e1c1ac;
-    cells[200] = 64'h3f022dfc12d42c4e;
-    cells[201] = 64'h0b12db130bfbad7f;
-    cells[202] = 64'h1ff09a1f01112d0f;
-    cells[203] = 64'he93df7bce303ffc3;
-    cells[204] = 64'h35dd1b53b3f2d5e2;
-    cells[205] = 64'h20db2431c000eddd;
-    cells[206] = 64'h531fcd212af6ce2f;
-    cells[207] = 64'hf0119f939c1d3e9f;
-    cells[208] = 64'hab2d26fd0406bdfe;
-    cells[209] = 64'h2e1d0d1d71c0dd30;
-    cells[210] = 64'h20ff3000020dcf2e;
-    cells[211] = 64'h1c112fe9f3d4eee0;
-    cells[212] = 64'hbc02322afbfdc5f0;
-    cells[213] = 64'he01274cdf0ffe2ce;
-    cells[214] = 64'h3aee9c33d3fcc0de;
-    cells[215] = 64'he00eb45ee1ff4c13;
-    cells[216] = 64'h7d0fe3d2cbfa9fb0;
-    cells[217] = 64'h11d05a331f11ff3e;
-    cells[218] = 64'h09e0f972a0ffebc2;
-    cells[219] = 64'h1f1feed5ee009d1d;
-    cells[220] = 64'ha31fb3d21e09c9f1;
-    cells[221] = 64'h2df2194c09e0e15e;
-    cells[222] = 64'h13d00c11fbfc02c2;
-    cells[223] = 64'h192be022ef36f292;
-    cells[224] = 64'h12d0dd03f2111d21;
-    cells[225] = 64'h20bf1dd1c005221d;
-    cells[226] = 64'h1ee33e301dfe9131;
-    cells[227] = 64'hde10032c32223d11;
-    cells[228] = 64'h41e3f930f1edb0ef;
-    cells[229] = 64'h4ef1f01ce314cfe1;
-    cells[230] = 64'hcfff31f2dc1ecc12;
-    cells[231] = 64'h00ffbdc393fdc3ef;
-    cells[232] = 64'h00f0d4f012e3fbd1;
-    cells[233] = 64'h15021200e03b53f3;
-    cells[234] = 64'h4e014dfe2c2fe420;
-    cells[235] = 64'h0f2ff421e3f2dbd0;
-    cells[236] = 64'hf0100f20c11d501f;
-    cells[237] = 64'h5ff0feff2c02e410;
-    cells[238] = 64'he11121f031f4ece1;
-    cells[239] = 64'hb10fb13bed0f0eb0;
-    cells[240] = 64'h35f09d22d00f1de2;
-    cells[241] = 64'h01f0f1e32e02f0f0;
-    cells[242] = 64'hc121310b2001131f;
-    cells[243] = 64'h220021e1f102d0ff;
-    cells[244] = 64'h1efff114e00ed101;
-    cells[245] = 64'had00ef3d31ef3e40;
-    cells[246] = 64'hfd13e22430011fe0;
-    cells[247] = 64'h7e115ede14d4f1ee;
-    cells[248] = 64'h00dde31fce1f2001;
-    cells[249] = 64'hc1e0e1f31ff0e5f1;
-    cells[250] = 64'h3621122e31e2f0d0;
-    cells[251] = 64'hf00203fc0f0e2df0;
-    cells[252] = 64'hdecfe0c2e11f0120;
-    cells[253] = 64'h1e00fefcfefeeff2;
-    cells[254] = 64'hd5fed22fdef16ff1;
-    cells[255] = 64'hffee2f062303e4ed;
+    cells[0] = 128'hfed1ff331b0e00615df10e101f4c2e10;
+    cells[1] = 128'h32c100e2100edc2040e10e9f01ee00f2;
+    cells[2] = 128'h3026e21eee3c2e0cf1f03241e5e2112f;
+    cells[3] = 128'h1040f3e01d1415cf014e42410d1dc201;
+    cells[4] = 128'hf1c10deff3bafa40a0e4c1a0fecd0f12;
+    cells[5] = 128'h3142f72c11d2d011c20062201203f31d;
+    cells[6] = 128'h17ec1ddffb7f1691017ee1e1ffb4efd3;
+    cells[7] = 128'hd9e1f932cffa4d404d15ddf1f1794c01;
+    cells[8] = 128'h00000000000000007c17413990f6b257;
+    cells[9] = 128'h0000000000000000e6f151c132225ea1;
+    cells[10] = 128'h0000000000000000225b52eecdbf0da2;
+    cells[11] = 128'h0000000000000000b32d024be146117e;
+    cells[12] = 128'h000000000000000040761ebe3df2094c;
+    cells[13] = 128'h0000000000000000d20cd6dda5fed02d;
+    cells[14] = 128'h0000000000000000ec2e4e22db11dcfe;
+    cells[15] = 128'h0000000000000000eb7c43c100b1e32a;
+    cells[16] = 128'h0000000000000000e021e923e3fc214e;
+    cells[17] = 128'h00000000000000001bf5fd02313432b0;
+    cells[18] = 128'h00000000000000001b7a13011be23410;
+    cells[19] = 128'h00000000000000001b72c3e40e2b3f3d;
+    cells[20] = 128'h000000000000000002f3f3b6ae7eff10;
+    cells[21] = 128'h00000000000000002c4c70c30eb00fec;
+    cells[22] = 128'h000000000000000020a202403703dc24;
+    cells[23] = 128'h00000000000000002d4931e20bc734ed;
+    cells[24] = 128'h00000000000000005dee53f2c04e3211;
+    cells[25] = 128'h0000000000000000bcf00e3d9ed0d30a;
+    cells[26] = 128'h0000000000000000cb1d13f1a25f117f;
+    cells[27] = 128'h000000000000000035ffeedecbcf4a6c;
+    cells[28] = 128'h00000000000000000f162ef152220922;
+    cells[29] = 128'h00000000000000005fb25e20df2d7f25;
+    cells[30] = 128'h0000000000000000f2ffcee04115057d;
+    cells[31] = 128'h0000000000000000c5011d02f2511ba3;
+    cells[32] = 128'h0000000000000000f910f9cb03bd03ef;
+    cells[33] = 128'h0000000000000000f96a25f0fee3c25c;
+    cells[34] = 128'h0000000000000000de51f05eaca5d5ec;
+    cells[35] = 128'h00000000000000004df0214204202d01;
+    cells[36] = 128'h00000000000000006913516ffc1b2fd7;
+    cells[37] = 128'h0000000000000000f4f2dde921f0e133;
+    cells[38] = 128'h00000000000000000726226ba0dec3be;
+    cells[39] = 128'h0000000000000000bf3cf5d03526f67a;
+    cells[40] = 128'h0000000000000000e4a1c04c2117d35e;
+    cells[41] = 128'h0000000000000000fb32e0302dd41110;
+    cells[42] = 128'h0000000000000000117c126b4cc57ea6;
+    cells[43] = 128'h0000000000000000e5d00df222064050;
+    cells[44] = 128'h0000000000000000f605ff2ca2c0c5ee;
+    cells[45] = 128'h0000000000000000762dff3f0e42195d;
+    cells[46] = 128'h0000000000000000253f2f3f27ecfe05;
+    cells[47] = 128'h00000000000000002d020ac000c03400;
+    cells[48] = 128'h000000000000000052323f0f0e335d26;
+    cells[49] = 128'h00000000000000000ed71fdbc1b7b14e;
+    cells[50] = 128'h0000000000000000eb4c3ae123af01d0;
+    cells[51] = 128'h0000000000000000abd313fd9df0fe0c;
+    cells[52] = 128'h000000000000000050052f0e3d4d50f1;
+    cells[53] = 128'h0000000000000000b11f0c11e402e9e3;
+    cells[54] = 128'h000000000000000033c5af617603d210;
+    cells[55] = 128'h00000000000000000feedeefcf95c3fb;
+    cells[56] = 128'h00000000000000000791ee9e066e2fa2;
+    cells[57] = 128'h00000000000000000eefe0103035226d;
+    cells[58] = 128'h00000000000000000b3c593bc3d0f3fc;
+    cells[59] = 128'h0000000000000000222ee310d06e632d;
+    cells[60] = 128'h00000000000000003e203606df21d0be;
+    cells[61] = 128'h00000000000000001beff2bfe4fc512e;
+    cells[62] = 128'h00000000000000000411cb23d4de5731;
+    cells[63] = 128'h00000000000000002c53f2d7ed5ee300;
+    cells[64] = 128'h00000000000000009c12fa1ee3dd23f1;
+    cells[65] = 128'h0000000000000000e43a00d5e1fed9e0;
+    cells[66] = 128'h000000000000000023a354a1ef20e003;
+    cells[67] = 128'h00000000000000001410e1d3e1721ec2;
+    cells[68] = 128'h00000000000000000e75d1c010efc932;
+    cells[69] = 128'h00000000000000003201b9e405af4672;
+    cells[70] = 128'h0000000000000000143ee31f1642fdc0;
+    cells[71] = 128'h00000000000000003f1a31109fcbe3e3;
+    cells[72] = 128'h00000000000000004ce01950cd1e6304;
+    cells[73] = 128'h0000000000000000a36fe0c471d30deb;
+    cells[74] = 128'h0000000000000000011f22bfe1eecaeb;
+    cells[75] = 128'h000000000000000013d1103320614223;
+    cells[76] = 128'h0000000000000000004ff234ff54222d;
+    cells[77] = 128'h0000000000000000ff32d2f71e323103;
+    cells[78] = 128'h00000000000000002d313343d120cf32;
+    cells[79] = 128'h0000000000000000d13fb200d0d2dfca;
+    cells[80] = 128'h0000000000000000c3dd1143222402d0;
+    cells[81] = 128'h0000000000000000031ffe2e12400262;
+    cells[82] = 128'h0000000000000000f0521d03c0cf1d4d;
+    cells[83] = 128'h000000000000000041214f0c3b0b4e61;
+    cells[84] = 128'h00000000000000002c0107d71c760003;
+    cells[85] = 128'h00000000000000002d1dcdded1aed1fc;
+    cells[86] = 128'h0000000000000000111332069b7fe00f;
+    cells[87] = 128'h0000000000000000b10bb10cf5b20ae5;
+    cells[88] = 128'h00000000000000001d4042e350ffeb5f;
+    cells[89] = 128'h0000000000000000139ec1f0f0b7c3fc;
+    cells[90] = 128'h000000000000000023c4d0e57f0c4e27;
+    cells[91] = 128'h000000000000000032e112ad1bc25a22;
+    cells[92] = 128'h0000000000000000f14214259f4e50ff;
+    cells[93] = 128'h00000000000000003105f6065375ee01;
+    cells[94] = 128'h0000000000000000ac0ffffb910c0e0e;
+    cells[95] = 128'h00000000000000003e522102bd00ef62;
+    cells[96] = 128'h0000000000000000f70d0dc5275141a0;
+    cells[97] = 128'h00000000000000001e75243db7acc100;
+    cells[98] = 128'h00000000000000001001f335be5a3100;
+    cells[99] = 128'h0000000000000000222b3303f51fa91e;
+    cells[100] = 128'h0000000000000000b5e0c0c0005b111f;
+    cells[101] = 128'h0000000000000000e52c9f2131007502;
+    cells[102] = 128'h00000000000000004b93445dd10cd232;
+    cells[103] = 128'h0000000000000000c594e20f47230e4f;
+    cells[104] = 128'h000000000000000014012dc71443fb91;
+    cells[105] = 128'h00000000000000002cd7fe73a0541eb5;
+    cells[106] = 128'h0000000000000000d1f1459ff1ef2df3;
+    cells[107] = 128'h000000000000000032b2f1bde221c4b2;
+    cells[108] = 128'h000000000000000095b14eeaf2c3dc21;
+    cells[109] = 128'h0000000000000000afe3cc0011b47342;
+    cells[110] = 128'h0000000000000000432ecf6ece5e2d67;
+    cells[111] = 128'h00000000000000003f1b1fdceea2e01b;
+    cells[112] = 128'h00000000000000003e221dde3f04bffc;
+    cells[113] = 128'h000000000000000031b20bfc033d3125;
+    cells[114] = 128'h0000000000000000d0e16f0ee1fec9cf;
+    cells[115] = 128'h00000000000000000ff11c0dcc4b4220;
+    cells[116] = 128'h00000000000000005472cd0302213d3d;
+    cells[117] = 128'h0000000000000000642f0b00c9e12950;
+    cells[118] = 128'h00000000000000001acfe1161e0c4611;
+    cells[119] = 128'h0000000000000000f02f00a2e5fc004f;
+    cells[120] = 128'h0000000000000000e520aa00e25fffff;
+    cells[121] = 128'h0000000000000000e03f649c1cb14ea5;
+    cells[122] = 128'h00000000000000000bf11ba1fed35300;
+    cells[123] = 128'h0000000000000000fcb2f5a51275dddd;
+    cells[124] = 128'h00000000000000005e2de03306f3bf3e;
+    cells[125] = 128'h0000000000000000c2e0a941533e102c;
+    cells[126] = 128'h0000000000000000b3a020fa0fe4dc21;
+    cells[127] = 128'h00000000000000001359fec2f540022e;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -9494,270 +8958,142 @@ module \lmu_kws361_eighth.memory_weights4.bank5 (read__addr, data);
 endmodule
 
 module \lmu_kws361_eighth.memory_weights4.bank6 (read__addr, data);
-  wire [7:0] address;
-  output [63:0] data;
-  wire [63:0] data;
-  input [7:0] read__addr;
-  wire [7:0] read__addr;
-  wire [63:0] read__data;
-  reg [63:0] cells [255:0];
+  wire [6:0] address;
+  output [127:0] data;
+  wire [127:0] data;
+  input [6:0] read__addr;
+  wire [6:0] read__addr;
+  wire [127:0] read__data;
+  reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 64'hfd0f121f331e09e1;
-    cells[1] = 64'hf611037dcd1e002f;
-    cells[2] = 64'h2ffffdd0d2f0e6bf;
-    cells[3] = 64'h4ce1df9042f01ce3;
-    cells[4] = 64'hd0dc2d02dcfceddf;
-    cells[5] = 64'h22e1102b050f2100;
-    cells[6] = 64'h103203001301102f;
-    cells[7] = 64'hfdff1d04daf1d0e1;
-    cells[8] = 64'hf1effdff1f111210;
-    cells[9] = 64'hf2f22401071efe01;
-    cells[10] = 64'h2c102131ffeff1f0;
-    cells[11] = 64'h72001ecf0ecdebe1;
-    cells[12] = 64'h97db36c0e97047f0;
-    cells[13] = 64'hc90f1c1d2d1ca46e;
-    cells[14] = 64'h1011420044c24b70;
-    cells[15] = 64'h042005c0fe37adff;
-    cells[16] = 64'h19e2b962f5109490;
-    cells[17] = 64'h2302f42154d9704f;
-    cells[18] = 64'hcdff3f102ed30d30;
-    cells[19] = 64'h4d005eb2233e2b4e;
-    cells[20] = 64'h421e04eea6f32ec2;
-    cells[21] = 64'he401f9f03a03f341;
-    cells[22] = 64'h0462a290670bde31;
-    cells[23] = 64'h3dfee470aec41eb1;
-    cells[24] = 64'hffce2a4f0902c1e0;
-    cells[25] = 64'h7577670c663703f2;
-    cells[26] = 64'h27ee935faf4d5d16;
-    cells[27] = 64'habeccce2dc02c621;
-    cells[28] = 64'h2b54231f6d2c11ff;
-    cells[29] = 64'h44ed23eca3500d50;
-    cells[30] = 64'h0ded1177bbe4f1ff;
-    cells[31] = 64'hfc65dc0f7edf31a1;
-    cells[32] = 64'h5003edfe2fefbe50;
-    cells[33] = 64'hd22d5411e1161f00;
-    cells[34] = 64'hd010fe23141ccdd0;
-    cells[35] = 64'h11f2b22d1bff202f;
-    cells[36] = 64'h022e203efe27fcdf;
-    cells[37] = 64'h0c111cc204f1e1f0;
-    cells[38] = 64'h21f1d2cd3fe9506f;
-    cells[39] = 64'hfd12f0101f001f0f;
-    cells[40] = 64'h2e105042241e10f0;
-    cells[41] = 64'h310e010dfc012ef0;
-    cells[42] = 64'hefefd00eed0f12f1;
-    cells[43] = 64'hff023ec0250f0230;
-    cells[44] = 64'h5110f0c32e0e0d1f;
-    cells[45] = 64'hff1f104f0e00fedf;
-    cells[46] = 64'hee01e204211001d0;
-    cells[47] = 64'h21006e1ef30210e0;
-    cells[48] = 64'h02030e293e0bfd20;
-    cells[49] = 64'h0040e4111d1f3120;
-    cells[50] = 64'h001d10f1b00304f0;
-    cells[51] = 64'hf3e11ebe1310dd1f;
-    cells[52] = 64'h0d211214311d2e1f;
-    cells[53] = 64'h31ffff02e1fee012;
-    cells[54] = 64'hddf02e112f1d10e1;
-    cells[55] = 64'hd202201f111f203f;
-    cells[56] = 64'h301f01d2e0f5fdbf;
-    cells[57] = 64'h1c0d0e02120100f0;
-    cells[58] = 64'h030203bb1d1d117f;
-    cells[59] = 64'h0300f401d00effe1;
-    cells[60] = 64'he020ff0effff0d02;
-    cells[61] = 64'h640000011e3040f0;
-    cells[62] = 64'h21104012ff001000;
-    cells[63] = 64'hbe11f1f1e2fd3f10;
-    cells[64] = 64'h3fc10c002f1f0200;
-    cells[65] = 64'hf11021202ef3df20;
-    cells[66] = 64'hd130e2f0d1e21d11;
-    cells[67] = 64'hf001eb311bf2de1e;
-    cells[68] = 64'h90deaad497a1bdcc;
-    cells[69] = 64'hf0ffb204070a2e10;
-    cells[70] = 64'h3f142f1e6900f413;
-    cells[71] = 64'hdf022c3a2de4e4f0;
-    cells[72] = 64'he5120694f72e5d5f;
-    cells[73] = 64'h4c2dd5e3fa0f1ee0;
-    cells[74] = 64'h4ffd3f11fee1efef;
-    cells[75] = 64'h9301b21fed2edb30;
-    cells[76] = 64'h1000ddc00301132f;
-    cells[77] = 64'h4d1031f12ffe1010;
-    cells[78] = 64'hd2111300ff1bfd20;
-    cells[79] = 64'h2fef0c53f4f2e490;
-    cells[80] = 64'h2d0f1ff130e31d01;
-    cells[81] = 64'h5f10c11ceef2de10;
-    cells[82] = 64'h270f00f3ff1f22f2;
-    cells[83] = 64'h9e005f133111f3ef;
-    cells[84] = 64'h5c0f2240fdf22df0;
-    cells[85] = 64'h33d00f20de100330;
-    cells[86] = 64'hc010fee32210ffe1;
-    cells[87] = 64'hff1ff30e2fff2ddf;
-    cells[88] = 64'h231f252e3ec0c2fe;
-    cells[89] = 64'hd112cb2eef0e112e;
-    cells[90] = 64'h1cfe90310109f2d2;
-    cells[91] = 64'h12192ef2fb1b01dd;
-    cells[92] = 64'h3012044cf1e10ec9;
-    cells[93] = 64'h10ae03e0effee0dd;
-    cells[94] = 64'hfddfd10c2f1f25ef;
-    cells[95] = 64'h1c314e0f4ed03f7f;
-    cells[96] = 64'h0e5f05eccf9e32d2;
-    cells[97] = 64'hbfa4312c0ef1fd01;
-    cells[98] = 64'h01a04cf9db4ff9e1;
-    cells[99] = 64'h2001c1dedffb1d0c;
-    cells[100] = 64'h2e1d96cff2afdb44;
-    cells[101] = 64'hed1ce2fdd13e0300;
-    cells[102] = 64'hdfbf1bdcf9e103ff;
-    cells[103] = 64'hdf01ecde6e00e09e;
-    cells[104] = 64'hc1102e111909ef3c;
-    cells[105] = 64'hdfadbe510dde019f;
-    cells[106] = 64'hfd6005b7b110ff29;
-    cells[107] = 64'h2d5136eb1c11029e;
-    cells[108] = 64'h3094010c2efdff1b;
-    cells[109] = 64'h002013e0fc10ecd0;
-    cells[110] = 64'he1bd1cfd99fdef1b;
-    cells[111] = 64'hd100220de4d1091d;
-    cells[112] = 64'h214e01fcdf011d0c;
-    cells[113] = 64'hef01ef1b1afb0363;
-    cells[114] = 64'hf1e2eadd0bca039e;
-    cells[115] = 64'hfef002ebb2111023;
-    cells[116] = 64'h2ffd4c9efc323df0;
-    cells[117] = 64'h2f93ed31e04cf3ce;
-    cells[118] = 64'h3ec3b00efdfd21ed;
-    cells[119] = 64'h11edeb30ee0bf035;
-    cells[120] = 64'h22f99dcae929ff99;
-    cells[121] = 64'he3902c1a5da90d94;
-    cells[122] = 64'hfd1cff90f91e109e;
-    cells[123] = 64'hed3cffefeadfff12;
-    cells[124] = 64'h4dc2913b230affc1;
-    cells[125] = 64'h0de2130e1100e0b9;
-    cells[126] = 64'h3d3e92a051df0372;
-    cells[127] = 64'hdefeeb12f9e200f3;
-    cells[128] = 64'h11d02dc020dd2ddc;
-    cells[129] = 64'hf1dee7001cdee1da;
-    cells[130] = 64'hf20ce23ee2c01314;
-    cells[131] = 64'hcfbee241ecd02095;
-    cells[132] = 64'hfe001e1ffddf219b;
-    cells[133] = 64'h001cd63e223dc1be;
-    cells[134] = 64'h0f0c10fdcedc2e92;
-    cells[135] = 64'h13fef3f01ce10f33;
-    cells[136] = 64'h0f5002e010ec001a;
-    cells[137] = 64'hf1c2ffe229200930;
-    cells[138] = 64'hcf3fcd3cfaa02e00;
-    cells[139] = 64'h11d940921f642a1c;
-    cells[140] = 64'h1b0ccc91c30ef4e3;
-    cells[141] = 64'hd162d2e3e00f1300;
-    cells[142] = 64'h0f1d92fa05cd0190;
-    cells[143] = 64'h2fc19d0e2edcd0d3;
-    cells[144] = 64'heeff00132edf02b4;
-    cells[145] = 64'h210e1dead3f6fcda;
-    cells[146] = 64'h0ef20f001c0ef3ec;
-    cells[147] = 64'hfef2c3caf1e0f0e1;
-    cells[148] = 64'h00fdfe49100f07e2;
-    cells[149] = 64'h0e31f4f1f3f1ffae;
-    cells[150] = 64'h2eee40a9feff0dc2;
-    cells[151] = 64'hf0111dc011d0249f;
-    cells[152] = 64'h0fc0e22b0b2c0c1d;
-    cells[153] = 64'h1efe11bff2c440f2;
-    cells[154] = 64'hccfe22cbea1f2f29;
-    cells[155] = 64'hfd0cfdff11b2200c;
-    cells[156] = 64'hff220e12f2320e6e;
-    cells[157] = 64'hd124691cdf109c43;
-    cells[158] = 64'hff045fff10dffedd;
-    cells[159] = 64'h00c302001dec0eee;
-    cells[160] = 64'he0d2f00d31f0d9ef;
-    cells[161] = 64'h1ec0cb91eafd20f9;
-    cells[162] = 64'h1e242f100211f1b2;
-    cells[163] = 64'h11d3701b0e1012fb;
-    cells[164] = 64'hf0f6deeedbdce160;
-    cells[165] = 64'hfff02e2c01d01190;
-    cells[166] = 64'h2c1f969db11df0f4;
-    cells[167] = 64'hf1f13e31110fdd91;
-    cells[168] = 64'h202102292cdf1601;
-    cells[169] = 64'h002e1b4b1920e01f;
-    cells[170] = 64'h2e0fb0e2bd0df694;
-    cells[171] = 64'h1e3c5ff4d92213bc;
-    cells[172] = 64'h0f14dcbd01df2b52;
-    cells[173] = 64'hee34cf1f5ff2f742;
-    cells[174] = 64'hff1bf2a1dee12e0f;
-    cells[175] = 64'h1fe0052a0eded1ee;
-    cells[176] = 64'h0e3aa1abcfff0dc6;
-    cells[177] = 64'h221534fcd2de1f74;
-    cells[178] = 64'h2fe10d9bd3fdfc91;
-    cells[179] = 64'h0d1140dbb124fd92;
-    cells[180] = 64'h1d1cd2c4f0f114ff;
-    cells[181] = 64'hff5f11b00ffe2c9f;
-    cells[182] = 64'hffd2100eee0f0f0d;
-    cells[183] = 64'h00d061edee21e1b3;
-    cells[184] = 64'h01fd0113211dd121;
-    cells[185] = 64'h1ff2b43ff1390d90;
-    cells[186] = 64'h0dced102eddff203;
-    cells[187] = 64'h0fee17edede301b2;
-    cells[188] = 64'h0f90d27f0e1dc4ad;
-    cells[189] = 64'he1df2322061f419f;
-    cells[190] = 64'h0292fb135e0c0daa;
-    cells[191] = 64'h01daad52d13f05ee;
-    cells[192] = 64'h3aca022fe9f312ce;
-    cells[193] = 64'h2e303403d0310c33;
-    cells[194] = 64'hfdadf1b1cf6f239f;
-    cells[195] = 64'hef1efffead0f036d;
-    cells[196] = 64'hff222c1b1f1ec9e9;
-    cells[197] = 64'hff1235d3011f076f;
-    cells[198] = 64'he1df4ecfeb233fae;
-    cells[199] = 64'hf1f0dc4ec231fe1e;
-    cells[200] = 64'h2f2a92cf4c0ced22;
-    cells[201] = 64'h00d1f24df32d0091;
-    cells[202] = 64'hff2d1c1de3200eab;
-    cells[203] = 64'hf0ff3222bdf01090;
-    cells[204] = 64'h00d1d2cbfe011ff0;
-    cells[205] = 64'h202feef5d03d1d9e;
-    cells[206] = 64'h1110154d2e2001ad;
-    cells[207] = 64'h127adf9cf900ee72;
-    cells[208] = 64'h2192ef5bf4e0e0df;
-    cells[209] = 64'h0d0e113add2ce290;
-    cells[210] = 64'hef02f4411eff0e9e;
-    cells[211] = 64'h003df39fc0110c60;
-    cells[212] = 64'hfe0fe0c413fbdcce;
-    cells[213] = 64'hef010ec102d13101;
-    cells[214] = 64'hf1f0f6e3ffce1091;
-    cells[215] = 64'hd000e50bde01fbe5;
-    cells[216] = 64'h0fdf0c02fff11fe0;
-    cells[217] = 64'h0121defe00c10334;
-    cells[218] = 64'h1202f11f201f11f0;
-    cells[219] = 64'h0f00e110fd2ffd0e;
-    cells[220] = 64'hee3f00ff0e200100;
-    cells[221] = 64'h1190f0f116f01200;
-    cells[222] = 64'h10b01122f100ffff;
-    cells[223] = 64'h10f042de0f010f0a;
-    cells[224] = 64'hffed3201020f1f13;
-    cells[225] = 64'h10cdcd3ffee010f3;
-    cells[226] = 64'h1f23e00f3fd1fef2;
-    cells[227] = 64'heff00110043f111d;
-    cells[228] = 64'h01ff0f1febef122e;
-    cells[229] = 64'h0f110dd00dd1e014;
-    cells[230] = 64'h03220eeff22e0020;
-    cells[231] = 64'h2e01444ef300e61e;
-    cells[232] = 64'hdf122f021ab1fd1d;
-    cells[233] = 64'h11b2b0f1f40f2dde;
-    cells[234] = 64'h20f1123ef45ff10d;
-    cells[235] = 64'hf17ee12f4ac01a30;
-    cells[236] = 64'hf1a1efe2ffff3103;
-    cells[237] = 64'hf0f1fe000001fc02;
-    cells[238] = 64'h10f3df2f122ff515;
-    cells[239] = 64'h1e2d0f020f3f12cd;
-    cells[240] = 64'h01ae301f01b0fd21;
-    cells[241] = 64'h01230000240fffff;
-    cells[242] = 64'h003000c0294f1e0f;
-    cells[243] = 64'h1fdd1f1ee0120041;
-    cells[244] = 64'hffedfdf01ebeef1d;
-    cells[245] = 64'h0efd14f0f2f00112;
-    cells[246] = 64'h0000502ee02ff2c0;
-    cells[247] = 64'h01112fede20fff10;
-    cells[248] = 64'h1ff001f104f20ff2;
-    cells[249] = 64'he0300f1f0aef00fe;
-    cells[250] = 64'h02d110ef1eef100f;
-    cells[251] = 64'hef4dec560b929d1f;
-    cells[252] = 64'he0440372719f4794;
-    cells[253] = 64'h62042391107e5e4f;
-    cells[254] = 64'h10dc1165f270ad6f;
-    cells[255] = 64'hd07e4f2c4d9f1002;
+    cells[0] = 128'h000000000000000093cf1eac15d1d911;
+    cells[1] = 128'h0000000000000000d4d35ffcf1bf2be4;
+    cells[2] = 128'h0000000000000000eb3115cf29d674c4;
+    cells[3] = 128'h0000000000000000ceeed1dad30d0e02;
+    cells[4] = 128'h00000000000000002e20f617ee53f09d;
+    cells[5] = 128'h00000000000000004d111b2f25092dec;
+    cells[6] = 128'h00000000000000009c1702cebbf6770f;
+    cells[7] = 128'h0000000000000000ecc35de1d3e2f1bc;
+    cells[8] = 128'h231f252e3ec0c2fe9e09b2ec092eea92;
+    cells[9] = 128'hd112cb2eef0e112e5ffefbe1cee1ee0f;
+    cells[10] = 128'h1cfe90310109f2d2f70fefe0d2307f6e;
+    cells[11] = 128'h12192ef2fb1b01dd1a0093a20b3ab00e;
+    cells[12] = 128'h3012044cf1e10ec90ff263fe3e29ff40;
+    cells[13] = 128'h10ae03e0effee0ddf0f00f411cff201f;
+    cells[14] = 128'hfddfd10c2f1f25ef11fef1fef72dc140;
+    cells[15] = 128'h1c314e0f4ed03f7f920f00f1f1f3d002;
+    cells[16] = 128'h0e5f05eccf9e32d251de264ecb20f0e1;
+    cells[17] = 128'hbfa4312c0ef1fd01df1ebdf3afe02302;
+    cells[18] = 128'h01a04cf9db4ff9e1020ecce21d32e921;
+    cells[19] = 128'h2001c1dedffb1d0ceef4ebf154009cd0;
+    cells[20] = 128'h2e1d96cff2afdb443cfdbd2ce313a2e1;
+    cells[21] = 128'hed1ce2fdd13e030091ce0d2401306e0f;
+    cells[22] = 128'hdfbf1bdcf9e103ffdcfef4c5cadcbabd;
+    cells[23] = 128'hdf01ecde6e00e09ea20e0bd3f11f5d0f;
+    cells[24] = 128'hc1102e111909ef3cefd199130e07eea1;
+    cells[25] = 128'hdfadbe510dde019f12fe0305a01b0193;
+    cells[26] = 128'hfd6005b7b110ff29f1fcc2112901c3b1;
+    cells[27] = 128'h2d5136eb1c11029ec0fb15ef122961cf;
+    cells[28] = 128'h3094010c2efdff1bf3f01edb43e2943f;
+    cells[29] = 128'h002013e0fc10ecd0dd0f4cebebfe504f;
+    cells[30] = 128'he1bd1cfd99fdef1bfe2eefd14b11ede0;
+    cells[31] = 128'hd100220de4d1091d4efd79b032cfe1e1;
+    cells[32] = 128'h214e01fcdf011d0cc4f2051c9d3ce001;
+    cells[33] = 128'hef01ef1b1afb03630000c612291d3900;
+    cells[34] = 128'hf1e2eadd0bca039e211200dfff247f2e;
+    cells[35] = 128'hfef002ebb21110231df0cff2edda2d10;
+    cells[36] = 128'h2ffd4c9efc323df059efcad15010cadd;
+    cells[37] = 128'h2f93ed31e04cf3ce10cf0922d0ffe1fd;
+    cells[38] = 128'h3ec3b00efdfd21ed4fe0cc02bceb144e;
+    cells[39] = 128'h11edeb30ee0bf035ddff0201dd221610;
+    cells[40] = 128'h22f99dcae929ff99ef0e40d2e92b3ade;
+    cells[41] = 128'he3902c1a5da90d94cf0fadc4fd03cc4f;
+    cells[42] = 128'hfd1cff90f91e109e2e22f0d21f1ea01b;
+    cells[43] = 128'hed3cffefeadfff12d0110ffcfecccf1f;
+    cells[44] = 128'h4dc2913b230affc1c2d03d22312437e0;
+    cells[45] = 128'h0de2130e1100e0b94e2033ff16f00edf;
+    cells[46] = 128'h3d3e92a051df03721fcee243fcf23640;
+    cells[47] = 128'hdefeeb12f9e200f3ef1e0ee122f42f30;
+    cells[48] = 128'h11d02dc020dd2ddc0f2ffdef72c3ac0e;
+    cells[49] = 128'hf1dee7001cdee1da90fe64631100cfd0;
+    cells[50] = 128'hf20ce23ee2c01314ffd010c22e014020;
+    cells[51] = 128'hcfbee241ecd02095e1de0014df10fcf1;
+    cells[52] = 128'hfe001e1ffddf219b0f0004bd2702f11f;
+    cells[53] = 128'h001cd63e223dc1be6fefa001e0d37001;
+    cells[54] = 128'h0f0c10fdcedc2e92ce31d0b1dada1d5f;
+    cells[55] = 128'h13fef3f01ce10f33000df2210a1d5cc3;
+    cells[56] = 128'h0f5002e010ec001a401cdb11d304f362;
+    cells[57] = 128'hf1c2ffe2292009309a020a326dfe0520;
+    cells[58] = 128'hcf3fcd3cfaa02e00beffe990d9c19c72;
+    cells[59] = 128'h11d940921f642a1c99dd902de1129b90;
+    cells[60] = 128'h1b0ccc91c30ef4e392f2c0f0150e9efd;
+    cells[61] = 128'hd162d2e3e00f13009a00dd16ca2bc530;
+    cells[62] = 128'h0f1d92fa05cd019002b00721dd1d221f;
+    cells[63] = 128'h2fc19d0e2edcd0d3d0d202ff20e9cf42;
+    cells[64] = 128'heeff00132edf02b4a1efcfb0ef1f9312;
+    cells[65] = 128'h210e1dead3f6fcda7b11fdde60002e30;
+    cells[66] = 128'h0ef20f001c0ef3ecee201f0a33d7f6de;
+    cells[67] = 128'hfef2c3caf1e0f0e1201fe9ee21e9a032;
+    cells[68] = 128'h00fdfe49100f07e22d0e41ee4032fcff;
+    cells[69] = 128'h0e31f4f1f3f1ffae01dfe422fc2210df;
+    cells[70] = 128'h2eee40a9feff0dc2fdf00ecf100eccc0;
+    cells[71] = 128'hf0111dc011d0249f15d0def0ca29414f;
+    cells[72] = 128'h0fc0e22b0b2c0c1d303fcff1e0f1113e;
+    cells[73] = 128'h1efe11bff2c440f2010012caf31d9111;
+    cells[74] = 128'hccfe22cbea1f2f2992f0e0bff023e110;
+    cells[75] = 128'hfd0cfdff11b2200c2f111dd1f0cdabef;
+    cells[76] = 128'hff220e12f2320e6e1e11fc0fd3de1140;
+    cells[77] = 128'hd124691cdf109c43fdf2d90010fc9ac3;
+    cells[78] = 128'hff045fff10dffedd920d911eef00fcd1;
+    cells[79] = 128'h00c302001dec0eee91310f003ef2fd3f;
+    cells[80] = 128'he0d2f00d31f0d9efe2feb0c02c020b4f;
+    cells[81] = 128'h1ec0cb91eafd20f929116d00111492af;
+    cells[82] = 128'h1e242f100211f1b2ef3bf3e3c51e51c0;
+    cells[83] = 128'h11d3701b0e1012fb401356c0f01113fe;
+    cells[84] = 128'hf0f6deeedbdce1601ed1f945f2eebcd3;
+    cells[85] = 128'hfff02e2c01d01190b03f15413222eddf;
+    cells[86] = 128'h2c1f969db11df0f4e2c0e921e1f99f10;
+    cells[87] = 128'hf1f13e31110fdd91d0e0e9cf6f21dfde;
+    cells[88] = 128'h202102292cdf16014de1250d09214d4d;
+    cells[89] = 128'h002e1b4b1920e01f90f01410222e5da3;
+    cells[90] = 128'h2e0fb0e2bd0df694ebe3430049df0f0d;
+    cells[91] = 128'h1e3c5ff4d92213bc0dec6d032019e230;
+    cells[92] = 128'h0f14dcbd01df2b520becb95c102fbfe2;
+    cells[93] = 128'hee34cf1f5ff2f7424e01ffef1ef3a1e0;
+    cells[94] = 128'hff1bf2a1dee12e0fd010efec151ef9b2;
+    cells[95] = 128'h1fe0052a0eded1ee12f1fe0d0d215013;
+    cells[96] = 128'h0e3aa1abcfff0dc62fd022e0f3f3c20e;
+    cells[97] = 128'h221534fcd2de1f740d11d11c1a1cfee2;
+    cells[98] = 128'h2fe10d9bd3fdfc91fbd1ccff3309c00f;
+    cells[99] = 128'h0d1140dbb124fd92c20fe2f1020191d0;
+    cells[100] = 128'h1d1cd2c4f0f114ff3f12009c330dcfef;
+    cells[101] = 128'hff5f11b00ffe2c9f3af0c1c1101ce20f;
+    cells[102] = 128'hffd2100eee0f0f0d91f0d0ffcc20ee00;
+    cells[103] = 128'h00d061edee21e1b33e1fce02e9e1c1ac;
+    cells[104] = 128'h01fd0113211dd1213f022dfc12d42c4e;
+    cells[105] = 128'h1ff2b43ff1390d900b12db130bfbad7f;
+    cells[106] = 128'h0dced102eddff2031ff09a1f01112d0f;
+    cells[107] = 128'h0fee17edede301b2e93df7bce303ffc3;
+    cells[108] = 128'h0f90d27f0e1dc4ad35dd1b53b3f2d5e2;
+    cells[109] = 128'he1df2322061f419f20db2431c000eddd;
+    cells[110] = 128'h0292fb135e0c0daa531fcd212af6ce2f;
+    cells[111] = 128'h01daad52d13f05eef0119f939c1d3e9f;
+    cells[112] = 128'h3aca022fe9f312ceab2d26fd0406bdfe;
+    cells[113] = 128'h2e303403d0310c332e1d0d1d71c0dd30;
+    cells[114] = 128'hfdadf1b1cf6f239f20ff3000020dcf2e;
+    cells[115] = 128'hef1efffead0f036d1c112fe9f3d4eee0;
+    cells[116] = 128'hff222c1b1f1ec9e9bc02322afbfdc5f0;
+    cells[117] = 128'hff1235d3011f076fe01274cdf0ffe2ce;
+    cells[118] = 128'he1df4ecfeb233fae3aee9c33d3fcc0de;
+    cells[119] = 128'hf1f0dc4ec231fe1ee00eb45ee1ff4c13;
+    cells[120] = 128'h2f2a92cf4c0ced227d0fe3d2cbfa9fb0;
+    cells[121] = 128'h00d1f24df32d009111d05a331f11ff3e;
+    cells[122] = 128'hff2d1c1de3200eab09e0f972a0ffebc2;
+    cells[123] = 128'hf0ff3222bdf010901f1feed5ee009d1d;
+    cells[124] = 128'h00d1d2cbfe011ff0a31fb3d21e09c9f1;
+    cells[125] = 128'h202feef5d03d1d9e2df2194c09e0e15e;
+    cells[126] = 128'h1110154d2e2001ad13d00c11fbfc02c2;
+    cells[127] = 128'h127adf9cf900ee72192be022ef36f292;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -9765,270 +9101,142 @@ module \lmu_kws361_eighth.memory_weights4.bank6 (read__addr, data);
 endmodule
 
 module \lmu_kws361_eighth.memory_weights4.bank7 (read__addr, data);
-  wire [7:0] address;
-  output [63:0] data;
-  wire [63:0] data;
-  input [7:0] read__addr;
-  wire [7:0] read__addr;
-  wire [63:0] read__data;
-  reg [63:0] cells [255:0];
+  wire [6:0] address;
+  output [127:0] data;
+  wire [127:0] data;
+  input [6:0] read__addr;
+  wire [6:0] read__addr;
+  wire [127:0] read__data;
+  reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 64'h2db03f9102a1445e;
-    cells[1] = 64'h009ec63496709d1d;
-    cells[2] = 64'h12bbb93ce0b0d250;
-    cells[3] = 64'hbe2940d159f2eeda;
-    cells[4] = 64'hde527592ff4f0f19;
-    cells[5] = 64'h30c02054d2d0010e;
-    cells[6] = 64'h12f1eabf2ec01fc0;
-    cells[7] = 64'h0f7032e5f5521412;
-    cells[8] = 64'h10911654b731f221;
-    cells[9] = 64'h4342314197572037;
-    cells[10] = 64'h00d697dd227026b3;
-    cells[11] = 64'hedb2aa3e7c1e141e;
-    cells[12] = 64'h30411b4102cf1224;
-    cells[13] = 64'h2f322331eed0efe4;
-    cells[14] = 64'hd190032634103f6c;
-    cells[15] = 64'h32de0dd1dd0f2330;
-    cells[16] = 64'h0f102000efd2eef5;
-    cells[17] = 64'h01ff21411fe016ee;
-    cells[18] = 64'h1021fddef300223d;
-    cells[19] = 64'hffcfeef2003000d3;
-    cells[20] = 64'h0020001e2df10011;
-    cells[21] = 64'h01201ddd01f0ff0d;
-    cells[22] = 64'hefd01e11d101f102;
-    cells[23] = 64'h121ff00010000320;
-    cells[24] = 64'h0ffdc14001e1e230;
-    cells[25] = 64'hf2f0def031ef1c01;
-    cells[26] = 64'h01e2e212fc0000f2;
-    cells[27] = 64'h0011fe000b20e22e;
-    cells[28] = 64'h0fc00e0017de1022;
-    cells[29] = 64'hf00f0102d7e132e2;
-    cells[30] = 64'hff0ffef4e00f112d;
-    cells[31] = 64'h013fe13f11d0301e;
-    cells[32] = 64'h22e0110d31e0e110;
-    cells[33] = 64'he0111001fc3101ff;
-    cells[34] = 64'h0f411111f0402ef1;
-    cells[35] = 64'h10d0f1fe2200fee1;
-    cells[36] = 64'hf1d002f10fc0f1fe;
-    cells[37] = 64'heff01f10fe111110;
-    cells[38] = 64'h2102dc31e3e0fcf1;
-    cells[39] = 64'h1110f2f04f000021;
-    cells[40] = 64'he0fbe0d01b1001e0;
-    cells[41] = 64'h01d0e030c420fe0d;
-    cells[42] = 64'hfe06321201f0f414;
-    cells[43] = 64'he04e02e12de02111;
-    cells[44] = 64'h10eef201ffe00cf2;
-    cells[45] = 64'hf10ced1202f10f02;
-    cells[46] = 64'h12f2b23f1df02021;
-    cells[47] = 64'hf022f3effd30f1ff;
-    cells[48] = 64'h10fd1e20e430f010;
-    cells[49] = 64'h10cff03207c00001;
-    cells[50] = 64'h003313e02c1000ef;
-    cells[51] = 64'he03340934d1cbde1;
-    cells[52] = 64'hcf1c70c6c0211cdc;
-    cells[53] = 64'h11a96203b0d051df;
-    cells[54] = 64'h37cf2dde25bfe231;
-    cells[55] = 64'h10673143ed13f003;
-    cells[56] = 64'h0e120f0e090e39c0;
-    cells[57] = 64'h039daa0e72dd072d;
-    cells[58] = 64'h1f1cf21f3fd0cdf0;
-    cells[59] = 64'hd1fe2f2011ff0313;
-    cells[60] = 64'hf0135dd1e03002d1;
-    cells[61] = 64'h10f21f2fe120f02d;
-    cells[62] = 64'hf12e11f111b12202;
-    cells[63] = 64'h005fe0b10a100ef2;
-    cells[64] = 64'h10d2004ff03fd02e;
-    cells[65] = 64'h0f2020c30211f31b;
-    cells[66] = 64'h020ede40021f0106;
-    cells[67] = 64'h00e1db2c2ef20c12;
-    cells[68] = 64'h001015c2f011f0fd;
-    cells[69] = 64'h010ff35ff3f10114;
-    cells[70] = 64'h10d31d1e4fe11012;
-    cells[71] = 64'hfe2f22a5fd1ffe0e;
-    cells[72] = 64'he24bf9d0cd9de9f2;
-    cells[73] = 64'h7e1cf920040fefe0;
-    cells[74] = 64'h20d1c402fdfe0d44;
-    cells[75] = 64'hf27b3d43a2a2dccf;
-    cells[76] = 64'hd77b9cd2134d011f;
-    cells[77] = 64'hefff0d1ff4d1552d;
-    cells[78] = 64'hcfe30531dededf1f;
-    cells[79] = 64'h100f272ff0def1c3;
-    cells[80] = 64'he1edeee21d5320df;
-    cells[81] = 64'h3db1decf3e7e10d1;
-    cells[82] = 64'hdc01f1e2afdb0d4c;
-    cells[83] = 64'h02dd4b91eafeed12;
-    cells[84] = 64'hcbcdd3c2f1001ff6;
-    cells[85] = 64'h0fbe01221bcd139e;
-    cells[86] = 64'ha2f0d6ff421a21b9;
-    cells[87] = 64'h2f2e2f201addbd23;
-    cells[88] = 64'h5ddc60e2ecb32df1;
-    cells[89] = 64'hed302521dd00f10d;
-    cells[90] = 64'h1d4c09d20ecca122;
-    cells[91] = 64'h0319ee312dccc50d;
-    cells[92] = 64'h337be23f3c3ff3c4;
-    cells[93] = 64'h3faeb2c1dfedd2eb;
-    cells[94] = 64'he03f1ae20d00fdc7;
-    cells[95] = 64'h3fbc029fe32cffaf;
-    cells[96] = 64'h3eec0400bbf3bf0d;
-    cells[97] = 64'h2d2042a002fbcf2f;
-    cells[98] = 64'h211005d00df2fdec;
-    cells[99] = 64'hffbef1df060cf2ea;
-    cells[100] = 64'h0b0fce20d993c460;
-    cells[101] = 64'hff5f2f3feb61cef7;
-    cells[102] = 64'h219e3b00f3144c0e;
-    cells[103] = 64'h10595f0fd59eecfd;
-    cells[104] = 64'hb2700fcf21d2efcf;
-    cells[105] = 64'hebfed721fcb0beca;
-    cells[106] = 64'hc041c43fdcbfff22;
-    cells[107] = 64'hffbe0dbff0d111d0;
-    cells[108] = 64'hef02201d0f0d5ff1;
-    cells[109] = 64'hf20f9dffde4be37c;
-    cells[110] = 64'h2f0eadf0ccb4fbfc;
-    cells[111] = 64'h1f12b561d90ee43d;
-    cells[112] = 64'h3331d16fcbe3d1cf;
-    cells[113] = 64'hf03e0f4b6ee4a0f4;
-    cells[114] = 64'hdd9e0300feeca12c;
-    cells[115] = 64'hed5ee2d13f2c20c2;
-    cells[116] = 64'h31ef4030eee1e041;
-    cells[117] = 64'h00f1d34fb3440fe1;
-    cells[118] = 64'hcfd00fcd03201ccd;
-    cells[119] = 64'hd1b0def0101dfe1f;
-    cells[120] = 64'h1a6d01d10010f04a;
-    cells[121] = 64'h01c21decff2fe105;
-    cells[122] = 64'hbe91afef4e2ece06;
-    cells[123] = 64'hac6e19b093dbfa75;
-    cells[124] = 64'hdded5de2eaab0110;
-    cells[125] = 64'he06c1e01dfaeef40;
-    cells[126] = 64'h0ce029ff3dfc3d95;
-    cells[127] = 64'hdfa37cdf3bff3f03;
-    cells[128] = 64'heeae2e11cb75901f;
-    cells[129] = 64'hb2c5bed29ef7f322;
-    cells[130] = 64'h4510e61e0d2404f2;
-    cells[131] = 64'h0fe112e2e2611dd5;
-    cells[132] = 64'hb41d4ad06dc32fee;
-    cells[133] = 64'h4db3f9f04ec920a3;
-    cells[134] = 64'hd0e3fa9fc2f42f5f;
-    cells[135] = 64'h09b2c2defbf0de3d;
-    cells[136] = 64'h309ef002fa04f20a;
-    cells[137] = 64'h56d2ff4cb69f1223;
-    cells[138] = 64'h222ecf7001fe31e9;
-    cells[139] = 64'he003d210d3e300fd;
-    cells[140] = 64'hb12fe134a214cc01;
-    cells[141] = 64'h0e0e40a1de39eaa6;
-    cells[142] = 64'hea2ffde003712fb0;
-    cells[143] = 64'h0e3f30cf20e24f1e;
-    cells[144] = 64'h0b9edeaf0d0f12dc;
-    cells[145] = 64'he32f2b13a367bb0b;
-    cells[146] = 64'h153b011ff01d0fe2;
-    cells[147] = 64'h243f25e2ede124cc;
-    cells[148] = 64'h3b0e00ff0ffb1fae;
-    cells[149] = 64'hedfa3420cdc9c10c;
-    cells[150] = 64'hfcb310e20d001f03;
-    cells[151] = 64'h09ffe22d0fe222fa;
-    cells[152] = 64'h135e032f1fafe1a9;
-    cells[153] = 64'hd06e230da20fdf1d;
-    cells[154] = 64'hffd51cbc1fb541e1;
-    cells[155] = 64'he22ffbce03d2d347;
-    cells[156] = 64'hdedf1d9fbf1f1c03;
-    cells[157] = 64'h140c090fbf570f12;
-    cells[158] = 64'hc1bf59f13dc1cf31;
-    cells[159] = 64'h31302e4112e9c0c0;
-    cells[160] = 64'h1ffbd0e1ce0b2113;
-    cells[161] = 64'hd0be39e0d20e2f2e;
-    cells[162] = 64'hdd06d00009104243;
-    cells[163] = 64'hf2f1b9a1b0d2036b;
-    cells[164] = 64'hd12f19c1c143dcc7;
-    cells[165] = 64'hcf06ebb019f13220;
-    cells[166] = 64'h1300013210c1330a;
-    cells[167] = 64'hdccf19be1ff03490;
-    cells[168] = 64'hec2fd12ef2efcf30;
-    cells[169] = 64'h00b3eece1be5e41e;
-    cells[170] = 64'hff9d0201f1f11ca0;
-    cells[171] = 64'hd1db6f0c0e94f364;
-    cells[172] = 64'hbf0cf3309f7000c0;
-    cells[173] = 64'h9c913dff45110391;
-    cells[174] = 64'h4f0fcd011b32ae31;
-    cells[175] = 64'h16f029eed21f0c64;
-    cells[176] = 64'hb44b4201d0d60020;
-    cells[177] = 64'h3edeaf2df00ff215;
-    cells[178] = 64'hcf00e552c113212f;
-    cells[179] = 64'h14c20f21fce3114e;
-    cells[180] = 64'h047f49f1133cd1d0;
-    cells[181] = 64'hf4dcdb204ae1e530;
-    cells[182] = 64'h9ace0b302acde221;
-    cells[183] = 64'hf0fd0cee6301edc5;
-    cells[184] = 64'hed5129d0b0213a16;
-    cells[185] = 64'he1220ee000cd3fa3;
-    cells[186] = 64'hed3c03ffca3f0157;
-    cells[187] = 64'h103ee1de0313344d;
-    cells[188] = 64'hd1206a9f241e1010;
-    cells[189] = 64'h11e0cd21f94540eb;
-    cells[190] = 64'hdf0de3f12e5f1293;
-    cells[191] = 64'haf7b39fe92e3096f;
-    cells[192] = 64'hcfd9d1f03ded00d2;
-    cells[193] = 64'heffae361fcdc33c7;
-    cells[194] = 64'hef31191e2d0ea295;
-    cells[195] = 64'h01aa1ee3119af2dd;
-    cells[196] = 64'h0ae34e0f1e1fbe10;
-    cells[197] = 64'h109d1ee1dfe1227e;
-    cells[198] = 64'h42a000007ddee2b6;
-    cells[199] = 64'h0d92becf650ed0c4;
-    cells[200] = 64'heeff2e0040fc220f;
-    cells[201] = 64'hc2f0712401190f11;
-    cells[202] = 64'h3133e112de22ffbf;
-    cells[203] = 64'h5021ecff0224f1e1;
-    cells[204] = 64'he031402f1f10212e;
-    cells[205] = 64'he0c0f1f10d20ff06;
-    cells[206] = 64'h1f00ede1c2eef1b3;
-    cells[207] = 64'hdf6edd21fd3f20ec;
-    cells[208] = 64'hecd233efa1fe4c70;
-    cells[209] = 64'hf1fe5f1101bfbdd3;
-    cells[210] = 64'h01ffef006ef3031c;
-    cells[211] = 64'h2f01d01e0403004c;
-    cells[212] = 64'h114e2e20dfdfe1df;
-    cells[213] = 64'heef0f0e13d0f1fd1;
-    cells[214] = 64'h12114ef00022fd61;
-    cells[215] = 64'h753b9141e003023c;
-    cells[216] = 64'h1d13f000cedd0ec5;
-    cells[217] = 64'hb1d37fd02030d121;
-    cells[218] = 64'he30dfe000e5ee30f;
-    cells[219] = 64'hfd2f01fe00d14eb2;
-    cells[220] = 64'h00101f0010b21e0c;
-    cells[221] = 64'h0eb2fbb00d1feed0;
-    cells[222] = 64'hfede11f045215d1f;
-    cells[223] = 64'h104f03411dff1103;
-    cells[224] = 64'hf1320d121efdd40c;
-    cells[225] = 64'h00e201a0f3413f21;
-    cells[226] = 64'h1f100f001fef10ed;
-    cells[227] = 64'hd02ee051ecdfd1ff;
-    cells[228] = 64'hff0fe00d1d10e1ec;
-    cells[229] = 64'h1fbee0f3010022e1;
-    cells[230] = 64'h313121d1f5fc2012;
-    cells[231] = 64'hee1f1ff00e1e1e2f;
-    cells[232] = 64'he1bf2021000ef0d4;
-    cells[233] = 64'h10301fe013dd01fe;
-    cells[234] = 64'h0030effff0f01049;
-    cells[235] = 64'he2b13ed003740b20;
-    cells[236] = 64'h10ab074c43d00f9f;
-    cells[237] = 64'h1f55aeb1d2056493;
-    cells[238] = 64'hcf762ed1e27ff359;
-    cells[239] = 64'h7fab065e04e92f21;
-    cells[240] = 64'h52b2e9001dc66076;
-    cells[241] = 64'h93e6dbd11e65b12e;
-    cells[242] = 64'h71e9d2daf7ddc1a9;
-    cells[243] = 64'h7250973e19be9416;
-    cells[244] = 64'hf0b233d3c2d27422;
-    cells[245] = 64'h9e010f01e7392c39;
-    cells[246] = 64'h4273d472e11fc0f7;
-    cells[247] = 64'h0fdd5a613ac37df4;
-    cells[248] = 64'hce9f129c2bef1d0a;
-    cells[249] = 64'h7344677e26347336;
-    cells[250] = 64'h0cb761275de92bf0;
-    cells[251] = 64'hd14efda0fdddaeef;
-    cells[252] = 64'hb1cd1e3d0503d272;
-    cells[253] = 64'hef3e93144d15dc2f;
-    cells[254] = 64'hf2ee2eedfbf62190;
-    cells[255] = 64'h4f936efcc53b235f;
+    cells[0] = 128'h2192ef5bf4e0e0df12d0dd03f2111d21;
+    cells[1] = 128'h0d0e113add2ce29020bf1dd1c005221d;
+    cells[2] = 128'hef02f4411eff0e9e1ee33e301dfe9131;
+    cells[3] = 128'h003df39fc0110c60de10032c32223d11;
+    cells[4] = 128'hfe0fe0c413fbdcce41e3f930f1edb0ef;
+    cells[5] = 128'hef010ec102d131014ef1f01ce314cfe1;
+    cells[6] = 128'hf1f0f6e3ffce1091cfff31f2dc1ecc12;
+    cells[7] = 128'hd000e50bde01fbe500ffbdc393fdc3ef;
+    cells[8] = 128'h0fdf0c02fff11fe000f0d4f012e3fbd1;
+    cells[9] = 128'h0121defe00c1033415021200e03b53f3;
+    cells[10] = 128'h1202f11f201f11f04e014dfe2c2fe420;
+    cells[11] = 128'h0f00e110fd2ffd0e0f2ff421e3f2dbd0;
+    cells[12] = 128'hee3f00ff0e200100f0100f20c11d501f;
+    cells[13] = 128'h1190f0f116f012005ff0feff2c02e410;
+    cells[14] = 128'h10b01122f100ffffe11121f031f4ece1;
+    cells[15] = 128'h10f042de0f010f0ab10fb13bed0f0eb0;
+    cells[16] = 128'hffed3201020f1f1335f09d22d00f1de2;
+    cells[17] = 128'h10cdcd3ffee010f301f0f1e32e02f0f0;
+    cells[18] = 128'h1f23e00f3fd1fef2c121310b2001131f;
+    cells[19] = 128'heff00110043f111d220021e1f102d0ff;
+    cells[20] = 128'h01ff0f1febef122e1efff114e00ed101;
+    cells[21] = 128'h0f110dd00dd1e014ad00ef3d31ef3e40;
+    cells[22] = 128'h03220eeff22e0020fd13e22430011fe0;
+    cells[23] = 128'h2e01444ef300e61e7e115ede14d4f1ee;
+    cells[24] = 128'hdf122f021ab1fd1d00dde31fce1f2001;
+    cells[25] = 128'h11b2b0f1f40f2ddec1e0e1f31ff0e5f1;
+    cells[26] = 128'h20f1123ef45ff10d3621122e31e2f0d0;
+    cells[27] = 128'hf17ee12f4ac01a30f00203fc0f0e2df0;
+    cells[28] = 128'hf1a1efe2ffff3103decfe0c2e11f0120;
+    cells[29] = 128'hf0f1fe000001fc021e00fefcfefeeff2;
+    cells[30] = 128'h10f3df2f122ff515d5fed22fdef16ff1;
+    cells[31] = 128'h1e2d0f020f3f12cdffee2f062303e4ed;
+    cells[32] = 128'h01ae301f01b0fd21fd0f121f331e09e1;
+    cells[33] = 128'h01230000240ffffff611037dcd1e002f;
+    cells[34] = 128'h003000c0294f1e0f2ffffdd0d2f0e6bf;
+    cells[35] = 128'h1fdd1f1ee01200414ce1df9042f01ce3;
+    cells[36] = 128'hffedfdf01ebeef1dd0dc2d02dcfceddf;
+    cells[37] = 128'h0efd14f0f2f0011222e1102b050f2100;
+    cells[38] = 128'h0000502ee02ff2c0103203001301102f;
+    cells[39] = 128'h01112fede20fff10fdff1d04daf1d0e1;
+    cells[40] = 128'h1ff001f104f20ff2f1effdff1f111210;
+    cells[41] = 128'he0300f1f0aef00fef2f22401071efe01;
+    cells[42] = 128'h02d110ef1eef100f2c102131ffeff1f0;
+    cells[43] = 128'hef4dec560b929d1f72001ecf0ecdebe1;
+    cells[44] = 128'he0440372719f479497db36c0e97047f0;
+    cells[45] = 128'h62042391107e5e4fc90f1c1d2d1ca46e;
+    cells[46] = 128'h10dc1165f270ad6f1011420044c24b70;
+    cells[47] = 128'hd07e4f2c4d9f1002042005c0fe37adff;
+    cells[48] = 128'h2db03f9102a1445e19e2b962f5109490;
+    cells[49] = 128'h009ec63496709d1d2302f42154d9704f;
+    cells[50] = 128'h12bbb93ce0b0d250cdff3f102ed30d30;
+    cells[51] = 128'hbe2940d159f2eeda4d005eb2233e2b4e;
+    cells[52] = 128'hde527592ff4f0f19421e04eea6f32ec2;
+    cells[53] = 128'h30c02054d2d0010ee401f9f03a03f341;
+    cells[54] = 128'h12f1eabf2ec01fc00462a290670bde31;
+    cells[55] = 128'h0f7032e5f55214123dfee470aec41eb1;
+    cells[56] = 128'h10911654b731f221ffce2a4f0902c1e0;
+    cells[57] = 128'h43423141975720377577670c663703f2;
+    cells[58] = 128'h00d697dd227026b327ee935faf4d5d16;
+    cells[59] = 128'hedb2aa3e7c1e141eabeccce2dc02c621;
+    cells[60] = 128'h30411b4102cf12242b54231f6d2c11ff;
+    cells[61] = 128'h2f322331eed0efe444ed23eca3500d50;
+    cells[62] = 128'hd190032634103f6c0ded1177bbe4f1ff;
+    cells[63] = 128'h32de0dd1dd0f2330fc65dc0f7edf31a1;
+    cells[64] = 128'h0f102000efd2eef55003edfe2fefbe50;
+    cells[65] = 128'h01ff21411fe016eed22d5411e1161f00;
+    cells[66] = 128'h1021fddef300223dd010fe23141ccdd0;
+    cells[67] = 128'hffcfeef2003000d311f2b22d1bff202f;
+    cells[68] = 128'h0020001e2df10011022e203efe27fcdf;
+    cells[69] = 128'h01201ddd01f0ff0d0c111cc204f1e1f0;
+    cells[70] = 128'hefd01e11d101f10221f1d2cd3fe9506f;
+    cells[71] = 128'h121ff00010000320fd12f0101f001f0f;
+    cells[72] = 128'h0ffdc14001e1e2302e105042241e10f0;
+    cells[73] = 128'hf2f0def031ef1c01310e010dfc012ef0;
+    cells[74] = 128'h01e2e212fc0000f2efefd00eed0f12f1;
+    cells[75] = 128'h0011fe000b20e22eff023ec0250f0230;
+    cells[76] = 128'h0fc00e0017de10225110f0c32e0e0d1f;
+    cells[77] = 128'hf00f0102d7e132e2ff1f104f0e00fedf;
+    cells[78] = 128'hff0ffef4e00f112dee01e204211001d0;
+    cells[79] = 128'h013fe13f11d0301e21006e1ef30210e0;
+    cells[80] = 128'h22e0110d31e0e11002030e293e0bfd20;
+    cells[81] = 128'he0111001fc3101ff0040e4111d1f3120;
+    cells[82] = 128'h0f411111f0402ef1001d10f1b00304f0;
+    cells[83] = 128'h10d0f1fe2200fee1f3e11ebe1310dd1f;
+    cells[84] = 128'hf1d002f10fc0f1fe0d211214311d2e1f;
+    cells[85] = 128'heff01f10fe11111031ffff02e1fee012;
+    cells[86] = 128'h2102dc31e3e0fcf1ddf02e112f1d10e1;
+    cells[87] = 128'h1110f2f04f000021d202201f111f203f;
+    cells[88] = 128'he0fbe0d01b1001e0301f01d2e0f5fdbf;
+    cells[89] = 128'h01d0e030c420fe0d1c0d0e02120100f0;
+    cells[90] = 128'hfe06321201f0f414030203bb1d1d117f;
+    cells[91] = 128'he04e02e12de021110300f401d00effe1;
+    cells[92] = 128'h10eef201ffe00cf2e020ff0effff0d02;
+    cells[93] = 128'hf10ced1202f10f02640000011e3040f0;
+    cells[94] = 128'h12f2b23f1df0202121104012ff001000;
+    cells[95] = 128'hf022f3effd30f1ffbe11f1f1e2fd3f10;
+    cells[96] = 128'h10fd1e20e430f0103fc10c002f1f0200;
+    cells[97] = 128'h10cff03207c00001f11021202ef3df20;
+    cells[98] = 128'h003313e02c1000efd130e2f0d1e21d11;
+    cells[99] = 128'he03340934d1cbde1f001eb311bf2de1e;
+    cells[100] = 128'hcf1c70c6c0211cdc90deaad497a1bdcc;
+    cells[101] = 128'h11a96203b0d051dff0ffb204070a2e10;
+    cells[102] = 128'h37cf2dde25bfe2313f142f1e6900f413;
+    cells[103] = 128'h10673143ed13f003df022c3a2de4e4f0;
+    cells[104] = 128'h0e120f0e090e39c0e5120694f72e5d5f;
+    cells[105] = 128'h039daa0e72dd072d4c2dd5e3fa0f1ee0;
+    cells[106] = 128'h1f1cf21f3fd0cdf04ffd3f11fee1efef;
+    cells[107] = 128'hd1fe2f2011ff03139301b21fed2edb30;
+    cells[108] = 128'hf0135dd1e03002d11000ddc00301132f;
+    cells[109] = 128'h10f21f2fe120f02d4d1031f12ffe1010;
+    cells[110] = 128'hf12e11f111b12202d2111300ff1bfd20;
+    cells[111] = 128'h005fe0b10a100ef22fef0c53f4f2e490;
+    cells[112] = 128'h10d2004ff03fd02e2d0f1ff130e31d01;
+    cells[113] = 128'h0f2020c30211f31b5f10c11ceef2de10;
+    cells[114] = 128'h020ede40021f0106270f00f3ff1f22f2;
+    cells[115] = 128'h00e1db2c2ef20c129e005f133111f3ef;
+    cells[116] = 128'h001015c2f011f0fd5c0f2240fdf22df0;
+    cells[117] = 128'h010ff35ff3f1011433d00f20de100330;
+    cells[118] = 128'h10d31d1e4fe11012c010fee32210ffe1;
+    cells[119] = 128'hfe2f22a5fd1ffe0eff1ff30e2fff2ddf;
+    cells[120] = 128'h1d91ce43f3adf7f1e24bf9d0cd9de9f2;
+    cells[121] = 128'hf1fcee0efde2d1ad7e1cf920040fefe0;
+    cells[122] = 128'hdeed494becd1e50120d1c402fdfe0d44;
+    cells[123] = 128'hf1b0957d3cd0f6ddf27b3d43a2a2dccf;
+    cells[124] = 128'ha0c1500a02ed03e3d77b9cd2134d011f;
+    cells[125] = 128'h1df4ea30f012f2e1efff0d1ff4d1552d;
+    cells[126] = 128'hcf1fa96b12d11c20cfe30531dededf1f;
+    cells[127] = 128'h0d04edf1f9ee03ef100f272ff0def1c3;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -10036,270 +9244,142 @@ module \lmu_kws361_eighth.memory_weights4.bank7 (read__addr, data);
 endmodule
 
 module \lmu_kws361_eighth.memory_weights4.bank8 (read__addr, data);
-  wire [7:0] address;
-  output [63:0] data;
-  wire [63:0] data;
-  input [7:0] read__addr;
-  wire [7:0] read__addr;
-  wire [63:0] read__data;
-  reg [63:0] cells [255:0];
+  wire [6:0] address;
+  output [127:0] data;
+  wire [127:0] data;
+  input [6:0] read__addr;
+  wire [6:0] read__addr;
+  wire [127:0] read__data;
+  reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 64'hfe92d0d0e04ff0f1;
-    cells[1] = 64'h0119f37f34e0f2d2;
-    cells[2] = 64'h3f1d2122421e42ee;
-    cells[3] = 64'h01e3efe11d3e0d02;
-    cells[4] = 64'hf23eeedfe022f012;
-    cells[5] = 64'h1f0f0f000fb2201f;
-    cells[6] = 64'h21d420f1000f0fee;
-    cells[7] = 64'h01f10e2202501f31;
-    cells[8] = 64'h515d1132fe3ddc1e;
-    cells[9] = 64'h1d01f1ff0e03efe0;
-    cells[10] = 64'hb11310d043e42213;
-    cells[11] = 64'he05e04112e00f009;
-    cells[12] = 64'h0000c000e1f1d010;
-    cells[13] = 64'h01b2df10e3f12017;
-    cells[14] = 64'hf00113e1c1d01e20;
-    cells[15] = 64'hb11be1301e31e101;
-    cells[16] = 64'h212200023120ffdd;
-    cells[17] = 64'h201400dfe1030fb1;
-    cells[18] = 64'he02d10dfdc1ee042;
-    cells[19] = 64'h11fd01f1e0ef000f;
-    cells[20] = 64'h20f4fe3132e1f1e0;
-    cells[21] = 64'h0f1ef2e1e1efdff0;
-    cells[22] = 64'hb1231f1f00100edf;
-    cells[23] = 64'h20d4d22f4d100e1f;
-    cells[24] = 64'h401ee0f014f5fe13;
-    cells[25] = 64'hf03f211ee013f11b;
-    cells[26] = 64'hefe01202fd0efe23;
-    cells[27] = 64'h1f10fde204fe0004;
-    cells[28] = 64'h11011cef2f4f10c0;
-    cells[29] = 64'h0ee424f2d211db1f;
-    cells[30] = 64'h30d2131010f5edd2;
-    cells[31] = 64'h0f311eee01c12111;
-    cells[32] = 64'h0e1fd110eee1105e;
-    cells[33] = 64'h02de0ee1102df0c4;
-    cells[34] = 64'h213f1def11f1e103;
-    cells[35] = 64'h0de0afa1edf001ef;
-    cells[36] = 64'he991912b3df53642;
-    cells[37] = 64'hf2117351530a4270;
-    cells[38] = 64'h012f6bb3acdfcabf;
-    cells[39] = 64'hfccfc1dd0d212097;
-    cells[40] = 64'h016e251e25dc4149;
-    cells[41] = 64'h1374e0f4cf050f39;
-    cells[42] = 64'h0f00ee1d407f12a1;
-    cells[43] = 64'h1f9d43e170adf3c1;
-    cells[44] = 64'hf02dfd10b4d53fff;
-    cells[45] = 64'hf003f460ee3e01ff;
-    cells[46] = 64'h2f10000001fcd106;
-    cells[47] = 64'h2101fcc030215ff0;
-    cells[48] = 64'he0f21230dc13e009;
-    cells[49] = 64'hc07dec14eedffe5f;
-    cells[50] = 64'he0d06211c42f0d91;
-    cells[51] = 64'h32c4330d3022ef10;
-    cells[52] = 64'h0f0fe11110d31040;
-    cells[53] = 64'hd03ef002e21f1f90;
-    cells[54] = 64'h1310ff0fedeffff0;
-    cells[55] = 64'h0fd2e1f1e0d0e361;
-    cells[56] = 64'h1d91ce43f3adf7f1;
-    cells[57] = 64'hf1fcee0efde2d1ad;
-    cells[58] = 64'hdeed494becd1e501;
-    cells[59] = 64'hf1b0957d3cd0f6dd;
-    cells[60] = 64'ha0c1500a02ed03e3;
-    cells[61] = 64'h1df4ea30f012f2e1;
-    cells[62] = 64'hcf1fa96b12d11c20;
-    cells[63] = 64'h0d04edf1f9ee03ef;
-    cells[64] = 64'h9efd9e49e23ffd10;
-    cells[65] = 64'h1ede22c009fe0b01;
-    cells[66] = 64'hfcef4d7ed9ef210f;
-    cells[67] = 64'h1f5fd1dcd30c2afe;
-    cells[68] = 64'h3edbafcef2fb06ef;
-    cells[69] = 64'hedf10d4b1bd1001f;
-    cells[70] = 64'hb2e0c9eb110ec3f0;
-    cells[71] = 64'h37de12f2fc101e10;
-    cells[72] = 64'h20eb5fd3bb3017b0;
-    cells[73] = 64'hc2f1dd4f09d1f3e1;
-    cells[74] = 64'h0c3fcee309f010ee;
-    cells[75] = 64'hbfee39ea12fde04f;
-    cells[76] = 64'h9ceed13efe0b0413;
-    cells[77] = 64'he00340f209eff010;
-    cells[78] = 64'hf0a16c0009fffde1;
-    cells[79] = 64'hefd99dac05f0022e;
-    cells[80] = 64'had0c306d16f01d21;
-    cells[81] = 64'hfe20d163fbfe220d;
-    cells[82] = 64'h1defde64f1f020fd;
-    cells[83] = 64'hf0e00e9d37e00a0f;
-    cells[84] = 64'h33c097e3ff9ee3de;
-    cells[85] = 64'hd2531d7ffdf1b11e;
-    cells[86] = 64'hdf220bdde92ebe0f;
-    cells[87] = 64'he1df3e3ff92313d2;
-    cells[88] = 64'hf190ec29df03000f;
-    cells[89] = 64'h3d2e0e09e4de2701;
-    cells[90] = 64'he101d0d2239d0221;
-    cells[91] = 64'hd5ef0e0013ed0d1e;
-    cells[92] = 64'hdd0fca42da00fe21;
-    cells[93] = 64'h2ff12e0d1bf1f332;
-    cells[94] = 64'h5dde4004d330c4e0;
-    cells[95] = 64'h20e194ef3e21e0d0;
-    cells[96] = 64'h10d0de671ccff2f2;
-    cells[97] = 64'h12bce1202e0a222e;
-    cells[98] = 64'hdd201c2afe12e11d;
-    cells[99] = 64'hc2000ece0a030ed3;
-    cells[100] = 64'h2fef3bf20b0ef401;
-    cells[101] = 64'h09f0c90e0001eef0;
-    cells[102] = 64'he3ee0c0c11ecff3e;
-    cells[103] = 64'hd002cd1d00e1efe2;
-    cells[104] = 64'h41c24010caf007e2;
-    cells[105] = 64'h21c0e7df2cf00a0f;
-    cells[106] = 64'h11fde0ce21f01dbf;
-    cells[107] = 64'hfdd0ecfdfeffb0d0;
-    cells[108] = 64'h1b0cfde2e00f2001;
-    cells[109] = 64'hce0f3b7aed1f2920;
-    cells[110] = 64'hbf7e1b0ff60a0d10;
-    cells[111] = 64'h221dd2b1c21ff00f;
-    cells[112] = 64'hed3ffc1d010eeef0;
-    cells[113] = 64'h924fabef0ef3fe00;
-    cells[114] = 64'hf4fed2c20c5ef2f0;
-    cells[115] = 64'hd0fe00ffd5fcfcf0;
-    cells[116] = 64'he100ea1c11f1f013;
-    cells[117] = 64'hc00029a1f7f90001;
-    cells[118] = 64'h5fcff20f11e117db;
-    cells[119] = 64'h1f2fd202e31dff3e;
-    cells[120] = 64'h23fee123fb0ef4d1;
-    cells[121] = 64'h1d12e6d213eefe2c;
-    cells[122] = 64'hbfbdeaf4ec1c0a1f;
-    cells[123] = 64'h230ebecf3feefdbf;
-    cells[124] = 64'hd3de14b919e31423;
-    cells[125] = 64'ha0090fcee6e06b02;
-    cells[126] = 64'h1f0d2e9abfce32d0;
-    cells[127] = 64'he00d11e1ceee23fe;
-    cells[128] = 64'h2efef3900c21e30f;
-    cells[129] = 64'h5de3005c0d31b021;
-    cells[130] = 64'hfde01cd9020df542;
-    cells[131] = 64'h10f0004e1ff306e2;
-    cells[132] = 64'h1f0ad7c1e41f10f0;
-    cells[133] = 64'h252e32503f1126f2;
-    cells[134] = 64'he52bcdedce4ee501;
-    cells[135] = 64'h12f2dd32f4e1f3ff;
-    cells[136] = 64'h3dff01f0050d2301;
-    cells[137] = 64'hc0e13a2ee1f203d2;
-    cells[138] = 64'he54f20e1f2fe1cdc;
-    cells[139] = 64'hb3c1b00f10b1b2fd;
-    cells[140] = 64'h0e3dc1bebefc04cd;
-    cells[141] = 64'hf10f37f110f1ed02;
-    cells[142] = 64'hd3c4d06cf4affe1d;
-    cells[143] = 64'h42fec0c0f9fd3601;
-    cells[144] = 64'h52dff1eb07f102ef;
-    cells[145] = 64'h1e03ddbde0cbd9f1;
-    cells[146] = 64'ha24fcdb2f93e19cf;
-    cells[147] = 64'h215fe1ce010f0c2d;
-    cells[148] = 64'h01d2910df5f01dee;
-    cells[149] = 64'hee402edee1aefcf1;
-    cells[150] = 64'hf0eb2fefecfb0021;
-    cells[151] = 64'hb3ff3d0d29b0dbed;
-    cells[152] = 64'h1010e2dee1f4ee1e;
-    cells[153] = 64'h1140fe90010ffc00;
-    cells[154] = 64'h0de03b4d0c12dee1;
-    cells[155] = 64'h45b3302edeefd50d;
-    cells[156] = 64'haeffea2ffcf5ef01;
-    cells[157] = 64'hd12fffea3fdedd3f;
-    cells[158] = 64'h400140d3162de010;
-    cells[159] = 64'h0e91ed310f04b71e;
-    cells[160] = 64'h3db13a1b09eb131f;
-    cells[161] = 64'he2f0f0b413fdcbef;
-    cells[162] = 64'hc1dffecb1112ef01;
-    cells[163] = 64'h30b1c2ede004befe;
-    cells[164] = 64'hc011e1df3d1e1910;
-    cells[165] = 64'h3f10cf1a2fde0131;
-    cells[166] = 64'h9ce12b9c119cfb0f;
-    cells[167] = 64'hc102320cd2ff0ce0;
-    cells[168] = 64'h9efd927bf630d43d;
-    cells[169] = 64'hcd022040def110ee;
-    cells[170] = 64'hebb19a0d11ffe13b;
-    cells[171] = 64'h122f1c031131f2d1;
-    cells[172] = 64'hf2ff03eee2ff2ce0;
-    cells[173] = 64'h1edff300e7201fdc;
-    cells[174] = 64'h0efff120ea221d02;
-    cells[175] = 64'hff94906cc422e30f;
-    cells[176] = 64'heff41e2e21f1013f;
-    cells[177] = 64'h9c11c9b0f210cc1e;
-    cells[178] = 64'hf5e11430ff903f01;
-    cells[179] = 64'h2fe5de19f41f0010;
-    cells[180] = 64'hf14ea492e9f11a1e;
-    cells[181] = 64'h4f03b61ff6411ffc;
-    cells[182] = 64'h02f12ffef3be1d01;
-    cells[183] = 64'hc3fb2292fb0200fd;
-    cells[184] = 64'he0f01fd0f2effcf1;
-    cells[185] = 64'h0df1e06d0e414ff1;
-    cells[186] = 64'h0d30231f11000400;
-    cells[187] = 64'hf4ee11c11e01fe0f;
-    cells[188] = 64'h0fe0001f01211e1e;
-    cells[189] = 64'h0f11f030f3fff2f0;
-    cells[190] = 64'he11110ee0de00203;
-    cells[191] = 64'he2f01b2e0d2eefdf;
-    cells[192] = 64'h3e310ce0f3f00eee;
-    cells[193] = 64'h1fc2f41d1f001e22;
-    cells[194] = 64'hf1ef230f0d001111;
-    cells[195] = 64'h1f3fd0f20110e10f;
-    cells[196] = 64'hfef1fe00f10e1c00;
-    cells[197] = 64'h01d01f1d02f01ef2;
-    cells[198] = 64'h4211435fef0e34ef;
-    cells[199] = 64'h2e4ff2ae20f3e401;
-    cells[200] = 64'hd00110f41d00dd01;
-    cells[201] = 64'hf2f0fe31f2ff0f1f;
-    cells[202] = 64'hfc40eeec03f22000;
-    cells[203] = 64'hffc122f1ff2e1fff;
-    cells[204] = 64'h13d02023ee0ffe22;
-    cells[205] = 64'he0100ffeefe00c00;
-    cells[206] = 64'h3e4e0d43dc41f4f0;
-    cells[207] = 64'h1ec1ffc44120f710;
-    cells[208] = 64'hd1f012dd30cf0cf1;
-    cells[209] = 64'h1f6f211f1d511f01;
-    cells[210] = 64'h2e111eeff2ff0e1f;
-    cells[211] = 64'hd090f0feffaef000;
-    cells[212] = 64'hddc0ed2d1bbfe51b;
-    cells[213] = 64'h0031feed010fdf1e;
-    cells[214] = 64'h02f03f02f0f03c14;
-    cells[215] = 64'h01f0fe01fef10e00;
-    cells[216] = 64'h2e42ff0f1210f1f0;
-    cells[217] = 64'he1ef402011f01ff3;
-    cells[218] = 64'h10aefff01df1022e;
-    cells[219] = 64'h370c949f3906d5c5;
-    cells[220] = 64'hcaf49a67350c0471;
-    cells[221] = 64'hf91ef212154cfb10;
-    cells[222] = 64'h700021e9daf40fdf;
-    cells[223] = 64'hf1214eaff6ed3530;
-    cells[224] = 64'he010c503173fd1f0;
-    cells[225] = 64'h60d2e22b2be7e0c0;
-    cells[226] = 64'hade4e9e1f100caea;
-    cells[227] = 64'h12ae25d349bd076c;
-    cells[228] = 64'h603ef3e013f01eef;
-    cells[229] = 64'h9e404c34f022eff0;
-    cells[230] = 64'h14c1ef10edf0f13f;
-    cells[231] = 64'h2f11dec00d0112f0;
-    cells[232] = 64'hbc412c54f4f01f01;
-    cells[233] = 64'h7766675076f41c24;
-    cells[234] = 64'h0f40da2fef0124e5;
-    cells[235] = 64'habcde901f1015101;
-    cells[236] = 64'h72f2f7ee1e110d2f;
-    cells[237] = 64'h75cfe040e0ffd511;
-    cells[238] = 64'hcd0f79f12101020f;
-    cells[239] = 64'hdc3151d309312cfe;
-    cells[240] = 64'h620da4a5dd0000f1;
-    cells[241] = 64'hdfd4cd541df0e200;
-    cells[242] = 64'hadf01efe231f3bf0;
-    cells[243] = 64'h703ff4de11e1200f;
-    cells[244] = 64'h00e10141ff110310;
-    cells[245] = 64'hbf1f1fdf021f1f00;
-    cells[246] = 64'h4020ffe3f2e0ffff;
-    cells[247] = 64'h11e0f11111121ff0;
-    cells[248] = 64'hf0c1225e0303120e;
-    cells[249] = 64'hf22000ec00eef200;
-    cells[250] = 64'h0010ed001e20ef11;
-    cells[251] = 64'hdec02e2002f0010f;
-    cells[252] = 64'h1110d2010dfe0100;
-    cells[253] = 64'h2130e1f01a30fbf2;
-    cells[254] = 64'h63f00530e9122302;
-    cells[255] = 64'hb2e3b24c25110c1d;
+    cells[0] = 128'h9efd9e49e23ffd10e1edeee21d5320df;
+    cells[1] = 128'h1ede22c009fe0b013db1decf3e7e10d1;
+    cells[2] = 128'hfcef4d7ed9ef210fdc01f1e2afdb0d4c;
+    cells[3] = 128'h1f5fd1dcd30c2afe02dd4b91eafeed12;
+    cells[4] = 128'h3edbafcef2fb06efcbcdd3c2f1001ff6;
+    cells[5] = 128'hedf10d4b1bd1001f0fbe01221bcd139e;
+    cells[6] = 128'hb2e0c9eb110ec3f0a2f0d6ff421a21b9;
+    cells[7] = 128'h37de12f2fc101e102f2e2f201addbd23;
+    cells[8] = 128'h20eb5fd3bb3017b05ddc60e2ecb32df1;
+    cells[9] = 128'hc2f1dd4f09d1f3e1ed302521dd00f10d;
+    cells[10] = 128'h0c3fcee309f010ee1d4c09d20ecca122;
+    cells[11] = 128'hbfee39ea12fde04f0319ee312dccc50d;
+    cells[12] = 128'h9ceed13efe0b0413337be23f3c3ff3c4;
+    cells[13] = 128'he00340f209eff0103faeb2c1dfedd2eb;
+    cells[14] = 128'hf0a16c0009fffde1e03f1ae20d00fdc7;
+    cells[15] = 128'hefd99dac05f0022e3fbc029fe32cffaf;
+    cells[16] = 128'had0c306d16f01d213eec0400bbf3bf0d;
+    cells[17] = 128'hfe20d163fbfe220d2d2042a002fbcf2f;
+    cells[18] = 128'h1defde64f1f020fd211005d00df2fdec;
+    cells[19] = 128'hf0e00e9d37e00a0fffbef1df060cf2ea;
+    cells[20] = 128'h33c097e3ff9ee3de0b0fce20d993c460;
+    cells[21] = 128'hd2531d7ffdf1b11eff5f2f3feb61cef7;
+    cells[22] = 128'hdf220bdde92ebe0f219e3b00f3144c0e;
+    cells[23] = 128'he1df3e3ff92313d210595f0fd59eecfd;
+    cells[24] = 128'hf190ec29df03000fb2700fcf21d2efcf;
+    cells[25] = 128'h3d2e0e09e4de2701ebfed721fcb0beca;
+    cells[26] = 128'he101d0d2239d0221c041c43fdcbfff22;
+    cells[27] = 128'hd5ef0e0013ed0d1effbe0dbff0d111d0;
+    cells[28] = 128'hdd0fca42da00fe21ef02201d0f0d5ff1;
+    cells[29] = 128'h2ff12e0d1bf1f332f20f9dffde4be37c;
+    cells[30] = 128'h5dde4004d330c4e02f0eadf0ccb4fbfc;
+    cells[31] = 128'h20e194ef3e21e0d01f12b561d90ee43d;
+    cells[32] = 128'h10d0de671ccff2f23331d16fcbe3d1cf;
+    cells[33] = 128'h12bce1202e0a222ef03e0f4b6ee4a0f4;
+    cells[34] = 128'hdd201c2afe12e11ddd9e0300feeca12c;
+    cells[35] = 128'hc2000ece0a030ed3ed5ee2d13f2c20c2;
+    cells[36] = 128'h2fef3bf20b0ef40131ef4030eee1e041;
+    cells[37] = 128'h09f0c90e0001eef000f1d34fb3440fe1;
+    cells[38] = 128'he3ee0c0c11ecff3ecfd00fcd03201ccd;
+    cells[39] = 128'hd002cd1d00e1efe2d1b0def0101dfe1f;
+    cells[40] = 128'h41c24010caf007e21a6d01d10010f04a;
+    cells[41] = 128'h21c0e7df2cf00a0f01c21decff2fe105;
+    cells[42] = 128'h11fde0ce21f01dbfbe91afef4e2ece06;
+    cells[43] = 128'hfdd0ecfdfeffb0d0ac6e19b093dbfa75;
+    cells[44] = 128'h1b0cfde2e00f2001dded5de2eaab0110;
+    cells[45] = 128'hce0f3b7aed1f2920e06c1e01dfaeef40;
+    cells[46] = 128'hbf7e1b0ff60a0d100ce029ff3dfc3d95;
+    cells[47] = 128'h221dd2b1c21ff00fdfa37cdf3bff3f03;
+    cells[48] = 128'hed3ffc1d010eeef0eeae2e11cb75901f;
+    cells[49] = 128'h924fabef0ef3fe00b2c5bed29ef7f322;
+    cells[50] = 128'hf4fed2c20c5ef2f04510e61e0d2404f2;
+    cells[51] = 128'hd0fe00ffd5fcfcf00fe112e2e2611dd5;
+    cells[52] = 128'he100ea1c11f1f013b41d4ad06dc32fee;
+    cells[53] = 128'hc00029a1f7f900014db3f9f04ec920a3;
+    cells[54] = 128'h5fcff20f11e117dbd0e3fa9fc2f42f5f;
+    cells[55] = 128'h1f2fd202e31dff3e09b2c2defbf0de3d;
+    cells[56] = 128'h23fee123fb0ef4d1309ef002fa04f20a;
+    cells[57] = 128'h1d12e6d213eefe2c56d2ff4cb69f1223;
+    cells[58] = 128'hbfbdeaf4ec1c0a1f222ecf7001fe31e9;
+    cells[59] = 128'h230ebecf3feefdbfe003d210d3e300fd;
+    cells[60] = 128'hd3de14b919e31423b12fe134a214cc01;
+    cells[61] = 128'ha0090fcee6e06b020e0e40a1de39eaa6;
+    cells[62] = 128'h1f0d2e9abfce32d0ea2ffde003712fb0;
+    cells[63] = 128'he00d11e1ceee23fe0e3f30cf20e24f1e;
+    cells[64] = 128'h2efef3900c21e30f0b9edeaf0d0f12dc;
+    cells[65] = 128'h5de3005c0d31b021e32f2b13a367bb0b;
+    cells[66] = 128'hfde01cd9020df542153b011ff01d0fe2;
+    cells[67] = 128'h10f0004e1ff306e2243f25e2ede124cc;
+    cells[68] = 128'h1f0ad7c1e41f10f03b0e00ff0ffb1fae;
+    cells[69] = 128'h252e32503f1126f2edfa3420cdc9c10c;
+    cells[70] = 128'he52bcdedce4ee501fcb310e20d001f03;
+    cells[71] = 128'h12f2dd32f4e1f3ff09ffe22d0fe222fa;
+    cells[72] = 128'h3dff01f0050d2301135e032f1fafe1a9;
+    cells[73] = 128'hc0e13a2ee1f203d2d06e230da20fdf1d;
+    cells[74] = 128'he54f20e1f2fe1cdcffd51cbc1fb541e1;
+    cells[75] = 128'hb3c1b00f10b1b2fde22ffbce03d2d347;
+    cells[76] = 128'h0e3dc1bebefc04cddedf1d9fbf1f1c03;
+    cells[77] = 128'hf10f37f110f1ed02140c090fbf570f12;
+    cells[78] = 128'hd3c4d06cf4affe1dc1bf59f13dc1cf31;
+    cells[79] = 128'h42fec0c0f9fd360131302e4112e9c0c0;
+    cells[80] = 128'h52dff1eb07f102ef1ffbd0e1ce0b2113;
+    cells[81] = 128'h1e03ddbde0cbd9f1d0be39e0d20e2f2e;
+    cells[82] = 128'ha24fcdb2f93e19cfdd06d00009104243;
+    cells[83] = 128'h215fe1ce010f0c2df2f1b9a1b0d2036b;
+    cells[84] = 128'h01d2910df5f01deed12f19c1c143dcc7;
+    cells[85] = 128'hee402edee1aefcf1cf06ebb019f13220;
+    cells[86] = 128'hf0eb2fefecfb00211300013210c1330a;
+    cells[87] = 128'hb3ff3d0d29b0dbeddccf19be1ff03490;
+    cells[88] = 128'h1010e2dee1f4ee1eec2fd12ef2efcf30;
+    cells[89] = 128'h1140fe90010ffc0000b3eece1be5e41e;
+    cells[90] = 128'h0de03b4d0c12dee1ff9d0201f1f11ca0;
+    cells[91] = 128'h45b3302edeefd50dd1db6f0c0e94f364;
+    cells[92] = 128'haeffea2ffcf5ef01bf0cf3309f7000c0;
+    cells[93] = 128'hd12fffea3fdedd3f9c913dff45110391;
+    cells[94] = 128'h400140d3162de0104f0fcd011b32ae31;
+    cells[95] = 128'h0e91ed310f04b71e16f029eed21f0c64;
+    cells[96] = 128'h3db13a1b09eb131fb44b4201d0d60020;
+    cells[97] = 128'he2f0f0b413fdcbef3edeaf2df00ff215;
+    cells[98] = 128'hc1dffecb1112ef01cf00e552c113212f;
+    cells[99] = 128'h30b1c2ede004befe14c20f21fce3114e;
+    cells[100] = 128'hc011e1df3d1e1910047f49f1133cd1d0;
+    cells[101] = 128'h3f10cf1a2fde0131f4dcdb204ae1e530;
+    cells[102] = 128'h9ce12b9c119cfb0f9ace0b302acde221;
+    cells[103] = 128'hc102320cd2ff0ce0f0fd0cee6301edc5;
+    cells[104] = 128'h9efd927bf630d43ded5129d0b0213a16;
+    cells[105] = 128'hcd022040def110eee1220ee000cd3fa3;
+    cells[106] = 128'hebb19a0d11ffe13bed3c03ffca3f0157;
+    cells[107] = 128'h122f1c031131f2d1103ee1de0313344d;
+    cells[108] = 128'hf2ff03eee2ff2ce0d1206a9f241e1010;
+    cells[109] = 128'h1edff300e7201fdc11e0cd21f94540eb;
+    cells[110] = 128'h0efff120ea221d02df0de3f12e5f1293;
+    cells[111] = 128'hff94906cc422e30faf7b39fe92e3096f;
+    cells[112] = 128'heff41e2e21f1013fcfd9d1f03ded00d2;
+    cells[113] = 128'h9c11c9b0f210cc1eeffae361fcdc33c7;
+    cells[114] = 128'hf5e11430ff903f01ef31191e2d0ea295;
+    cells[115] = 128'h2fe5de19f41f001001aa1ee3119af2dd;
+    cells[116] = 128'hf14ea492e9f11a1e0ae34e0f1e1fbe10;
+    cells[117] = 128'h4f03b61ff6411ffc109d1ee1dfe1227e;
+    cells[118] = 128'h02f12ffef3be1d0142a000007ddee2b6;
+    cells[119] = 128'hc3fb2292fb0200fd0d92becf650ed0c4;
+    cells[120] = 128'he0f01fd0f2effcf1eeff2e0040fc220f;
+    cells[121] = 128'h0df1e06d0e414ff1c2f0712401190f11;
+    cells[122] = 128'h0d30231f110004003133e112de22ffbf;
+    cells[123] = 128'hf4ee11c11e01fe0f5021ecff0224f1e1;
+    cells[124] = 128'h0fe0001f01211e1ee031402f1f10212e;
+    cells[125] = 128'h0f11f030f3fff2f0e0c0f1f10d20ff06;
+    cells[126] = 128'he11110ee0de002031f00ede1c2eef1b3;
+    cells[127] = 128'he2f01b2e0d2eefdfdf6edd21fd3f20ec;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -10307,280 +9387,169 @@ module \lmu_kws361_eighth.memory_weights4.bank8 (read__addr, data);
 endmodule
 
 module \lmu_kws361_eighth.memory_weights4.bank9 (read__addr, data);
-  wire [7:0] address;
-  output [63:0] data;
-  wire [63:0] data;
-  input [7:0] read__addr;
-  wire [7:0] read__addr;
-  wire [63:0] read__data;
-  reg [63:0] cells [255:0];
+  wire [6:0] address;
+  output [127:0] data;
+  wire [127:0] data;
+  input [6:0] read__addr;
+  wire [6:0] read__addr;
+  wire [127:0] read__data;
+  reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 64'hdf2240ef030ffaf0;
-    cells[1] = 64'h500f5ed21af10212;
-    cells[2] = 64'h10d0af101400f02e;
-    cells[3] = 64'hef11f01000f01dff;
-    cells[4] = 64'h21205f010d010002;
-    cells[5] = 64'hcde0dfc11df2eff0;
-    cells[6] = 64'he312ff2f170210ff;
-    cells[7] = 64'h53202171f100151e;
-    cells[8] = 64'h2fc012f10d01f01e;
-    cells[9] = 64'hd000eff0f1000de1;
-    cells[10] = 64'hf11f00f00ff01100;
-    cells[11] = 64'h1f0020fe1d1fff2f;
-    cells[12] = 64'hecffdddff21d0dfd;
-    cells[13] = 64'h3f31103ce42304f0;
-    cells[14] = 64'hf72f201e1d010103;
-    cells[15] = 64'he0a0bfe1f01ffc1f;
-    cells[16] = 64'h1ce1ef210e00100e;
-    cells[17] = 64'hf26f3200ffef1101;
-    cells[18] = 64'h220001ffe00f0d00;
-    cells[19] = 64'h4fefe2a7b9ee10e0;
-    cells[20] = 64'hd7ad2f97df1f90bd;
-    cells[21] = 64'h9d123c0c340eff2f;
-    cells[22] = 64'hff52ce7aecf02ee4;
-    cells[23] = 64'h120013ecff0f0e01;
-    cells[24] = 64'h5f9133e6e0dd11fd;
-    cells[25] = 64'h4ff09c05cd103e00;
-    cells[26] = 64'hdebffbf0fe02df0e;
-    cells[27] = 64'h1e1d14c2ed0e2e12;
-    cells[28] = 64'h02110301d4000f01;
-    cells[29] = 64'he101ee011f10f1ef;
-    cells[30] = 64'h1e0ef20f2efd1010;
-    cells[31] = 64'h1ff021110212ed01;
-    cells[32] = 64'h9001fde0f10203ee;
-    cells[33] = 64'h01d100fde000f002;
-    cells[34] = 64'hcf330c4cf3041df2;
-    cells[35] = 64'h003020032df1110f;
-    cells[36] = 64'h21d0d201122ef20e;
-    cells[37] = 64'hcef0ef1cffe1f0f3;
-    cells[38] = 64'he0104d200f1e1f21;
-    cells[39] = 64'h410fd001002f0f0e;
-    cells[40] = 64'hfe2bfb199e19e901;
-    cells[41] = 64'hf06fdedef2bf24ea;
-    cells[42] = 64'h0e0e0ebede123fee;
-    cells[43] = 64'hf50fa099c0cc9fda;
-    cells[44] = 64'h01bfe23e011ea0ef;
-    cells[45] = 64'h4ecdeb05d10edb36;
-    cells[46] = 64'hef610ff20a401fdd;
-    cells[47] = 64'h101fff0ffe2ed9fe;
-    cells[48] = 64'hd1e11f0df321ffde;
-    cells[49] = 64'hf9c30ef2e39e3615;
-    cells[50] = 64'hd913cdf1f01227ff;
-    cells[51] = 64'h2111a19e2e31de0e;
-    cells[52] = 64'h412e30304e5ad0fa;
-    cells[53] = 64'heb0fbf40ff77d3fe;
-    cells[54] = 64'hda9cf00bf7b1ee1a;
-    cells[55] = 64'he962ccd5fdde273e;
-    cells[56] = 64'h3af200bfe0f632ee;
-    cells[57] = 64'he0df0249bfd0f2dd;
-    cells[58] = 64'h03ebd09efe500d11;
-    cells[59] = 64'hf21d21ec9f4e9c0f;
-    cells[60] = 64'hdfa1bf0460efc3fd;
-    cells[61] = 64'hf12ffdcece0ee0f0;
-    cells[62] = 64'h0a93c30e61150d0b;
-    cells[63] = 64'hb96fe3d2bd4f2a3e;
-    cells[64] = 64'hb20eed019de1d401;
-    cells[65] = 64'hf1fba19c3f23ddf4;
-    cells[66] = 64'hffc21ffed1930ee0;
-    cells[67] = 64'h0f31dfffb20c20fe;
-    cells[68] = 64'hc0df9f0ddc3246f4;
-    cells[69] = 64'h3d9e1d12d2ae91d1;
-    cells[70] = 64'h0f03349c1f640af2;
-    cells[71] = 64'h2e2dac992ca1eedb;
-    cells[72] = 64'h0f447d1a91beec0d;
-    cells[73] = 64'hcfe0e2f0d133f2fb;
-    cells[74] = 64'ha0719bbec51cbf02;
-    cells[75] = 64'hc1ff7cddb21ddcdd;
-    cells[76] = 64'h2bd0432ced2ddbf3;
-    cells[77] = 64'hf1b1fbefa05fcb2c;
-    cells[78] = 64'h306f7931eceefdf1;
-    cells[79] = 64'h33dd504f5c7320de;
-    cells[80] = 64'headfd42c13e1fef6;
-    cells[81] = 64'he9eee1dd120ef2ef;
-    cells[82] = 64'h2bffa113ee4402de;
-    cells[83] = 64'hd0f223cda03d060d;
-    cells[84] = 64'hc2911f10d4f410ee;
-    cells[85] = 64'hef0e13ddd3fefc06;
-    cells[86] = 64'hfb9100bdf1f3bf1e;
-    cells[87] = 64'he200132ce2e2f2fc;
-    cells[88] = 64'h1d2b4cbddfddca00;
-    cells[89] = 64'hee92322c54c513ef;
-    cells[90] = 64'hfca0315b21a0ffef;
-    cells[91] = 64'h2f14efeb9b1dfb1b;
-    cells[92] = 64'h0e0e99f15efb0240;
-    cells[93] = 64'ha1bbce9f1f7a90f0;
-    cells[94] = 64'h22d104bef011fef4;
-    cells[95] = 64'h21f0f3fd7d6024df;
-    cells[96] = 64'he0efc0feb100c2eb;
-    cells[97] = 64'hd3ffffd21b2f5c33;
-    cells[98] = 64'h031fedec1faaeff0;
-    cells[99] = 64'h2f0c1013bd1cfd0d;
-    cells[100] = 64'hfe1e06ff1f751f1e;
-    cells[101] = 64'h1fe0f5e32f70d103;
-    cells[102] = 64'hef4c29e191eb3b1f;
-    cells[103] = 64'h2c90dc09afb026f0;
-    cells[104] = 64'h2f229f0ed193e2f1;
-    cells[105] = 64'hf41201f522d02a24;
-    cells[106] = 64'h0bfe3bc1d1bfef12;
-    cells[107] = 64'h4e526cbab291fbf1;
-    cells[108] = 64'hc053faef025104fd;
-    cells[109] = 64'hfd461ecf9bd2311f;
-    cells[110] = 64'h00aef9ff12910e1e;
-    cells[111] = 64'he09ee0b02e01ecd3;
-    cells[112] = 64'heee0e3efcfd51df2;
-    cells[113] = 64'hd1ed5d102edfb5e9;
-    cells[114] = 64'h00eece031d4ff0de;
-    cells[115] = 64'h1f10e21af013ecf2;
-    cells[116] = 64'h1100343c1c0d17dd;
-    cells[117] = 64'hc40c4ef6ac1fdfdc;
-    cells[118] = 64'h21ff22dd107f040e;
-    cells[119] = 64'h0bfdfec2f2aed114;
-    cells[120] = 64'h26beff221d03dfef;
-    cells[121] = 64'hf6017d70ce09210c;
-    cells[122] = 64'hfc1014bcf1f12cd5;
-    cells[123] = 64'h03fce1ddc1f9bc1c;
-    cells[124] = 64'he11d0cff0d0c2e1d;
-    cells[125] = 64'hbc624d0a0edd2f2a;
-    cells[126] = 64'h13cfaef7c12ac2fe;
-    cells[127] = 64'hed5e40f04e43f100;
-    cells[128] = 64'h001fff9e1d1cdf00;
-    cells[129] = 64'hf5adef053dfdd9fe;
-    cells[130] = 64'h110210db42fe0d22;
-    cells[131] = 64'hdddf0e9f201bf902;
-    cells[132] = 64'h02a11310dbcdbd01;
-    cells[133] = 64'h0d2135e5d23f1a05;
-    cells[134] = 64'he3ccd10ccc0ebd0f;
-    cells[135] = 64'h1bf3f09bc3be1912;
-    cells[136] = 64'hedde02c0c1d3f211;
-    cells[137] = 64'h0200dfa31ff25d14;
-    cells[138] = 64'h3e017f3ded34bc01;
-    cells[139] = 64'hd1be1c11d3ccde4f;
-    cells[140] = 64'h02001509bced1125;
-    cells[141] = 64'hffc0d511a4011000;
-    cells[142] = 64'h0c910903d4e2f000;
-    cells[143] = 64'h0c29fe9c90dbd01b;
-    cells[144] = 64'h9dc00ddaf3ed9419;
-    cells[145] = 64'h1a00bfedc4fdef11;
-    cells[146] = 64'hf1f1101fb0220e12;
-    cells[147] = 64'h00e151305f1430e0;
-    cells[148] = 64'h1d0feec5c13cc52e;
-    cells[149] = 64'he0b02e1d9141cdf0;
-    cells[150] = 64'hf0b395e3552300f2;
-    cells[151] = 64'h01fbd30119403b40;
-    cells[152] = 64'hb2fe7af19fcc1e09;
-    cells[153] = 64'h3ce120ebd1c0cc0f;
-    cells[154] = 64'hb0e0d0ed1b2d030e;
-    cells[155] = 64'hfedeef02439330f2;
-    cells[156] = 64'h10adc40ee1de0922;
-    cells[157] = 64'hee924413f4b23ee1;
-    cells[158] = 64'h2f024209bffd011f;
-    cells[159] = 64'h2f7efdb2e9caeaff;
-    cells[160] = 64'h01de203ccc1d1ff0;
-    cells[161] = 64'h1e60e5f9ff7edf13;
-    cells[162] = 64'he971b2d0e5d0eddb;
-    cells[163] = 64'h023ff025ae32e91f;
-    cells[164] = 64'h2d4e0adb0db0432f;
-    cells[165] = 64'h01efd4540e2f3d01;
-    cells[166] = 64'h0170a1ffe1cf9d0c;
-    cells[167] = 64'hfe4e94ed21def2fe;
-    cells[168] = 64'h10212102f5bf1c23;
-    cells[169] = 64'he51f20222cf21ffc;
-    cells[170] = 64'h0d0f002fed21f4ef;
-    cells[171] = 64'h1d1101e1f22e1102;
-    cells[172] = 64'h02121e15204010ff;
-    cells[173] = 64'hf0b1cd43ee030011;
-    cells[174] = 64'h101ff3e9f1e0ff0f;
-    cells[175] = 64'hd0fd0e0ef20dce0d;
-    cells[176] = 64'hfb61cee0e0f03132;
-    cells[177] = 64'h3111e30f2f1403e3;
-    cells[178] = 64'hf5ed41031e0dfdfe;
-    cells[179] = 64'he0603befd001ff0e;
-    cells[180] = 64'h20e3fe3310424100;
-    cells[181] = 64'h01a014e1210ffe01;
-    cells[182] = 64'h03ffed03210022fd;
-    cells[183] = 64'h1f2e2afcf160ea23;
-    cells[184] = 64'h1f02f42e42022ff2;
-    cells[185] = 64'hd1ef0327e0d022fe;
-    cells[186] = 64'h1ef1daebff2f011e;
-    cells[187] = 64'h2010e12ff0f420f2;
-    cells[188] = 64'he30e442701fef201;
-    cells[189] = 64'h0000c100d3de3e00;
-    cells[190] = 64'hf0fc2e1e3b900d21;
-    cells[191] = 64'h1230ff101102c3e0;
-    cells[192] = 64'h0311151201200ffc;
-    cells[193] = 64'h0ff010eaff2a0e0f;
-    cells[194] = 64'h1061db304043e201;
-    cells[195] = 64'hf3e1e234d1031112;
-    cells[196] = 64'hdbde10cbcef1f3eb;
-    cells[197] = 64'h20ddd2e12d51ce04;
-    cells[198] = 64'h1f50e01003fe0e12;
-    cells[199] = 64'he2e04032e3df420b;
-    cells[200] = 64'h1ef0f2de4f02d110;
-    cells[201] = 64'h006011f2f01e0f03;
-    cells[202] = 64'hf2f13e43cd0f12ed;
-    cells[203] = 64'h3fe2fccd17b061df;
-    cells[204] = 64'h11def4259be4f190;
-    cells[205] = 64'hf0e16ceeec7fd111;
-    cells[206] = 64'hff0e103b31d3fa41;
-    cells[207] = 64'h32efbd3e9fd501f5;
-    cells[208] = 64'h00e34e267fced4fe;
-    cells[209] = 64'hff614fdf511f1f00;
-    cells[210] = 64'h19cc1ae004bf29f0;
-    cells[211] = 64'hd6d3a30a026317fc;
-    cells[212] = 64'hd720461ea019f24b;
-    cells[213] = 64'he99f5c431395e100;
-    cells[214] = 64'hf0f295bfb4f6f50e;
-    cells[215] = 64'h4f9005e3c0e9ad31;
-    cells[216] = 64'h2f2d7d4c6ebfeecd;
-    cells[217] = 64'h5666434775036f13;
-    cells[218] = 64'h462f30efc92b4ee7;
-    cells[219] = 64'hd9cca10dbdf1f3c3;
-    cells[220] = 64'hffe12fef350f460a;
-    cells[221] = 64'h15403f22ded9c2ff;
-    cells[222] = 64'h0bc1df113c5441d3;
-    cells[223] = 64'hf2c0070a4116200c;
-    cells[224] = 64'h1e01d00f10e011f2;
-    cells[225] = 64'h10eff323c1dfccef;
-    cells[226] = 64'hf1ff2f013f22f10d;
-    cells[227] = 64'h0ef11feb0e220201;
-    cells[228] = 64'h2200e030d1fedd11;
-    cells[229] = 64'h10003e05715f3ffd;
-    cells[230] = 64'h0e0000e0e0122301;
-    cells[231] = 64'h140220004112e211;
-    cells[232] = 64'h014f1d133e4110fb;
-    cells[233] = 64'hefe2f0ffc02f23ff;
-    cells[234] = 64'h0ef104ef121ee116;
-    cells[235] = 64'h005c0d055ee001f2;
-    cells[236] = 64'hf293fd649fe7311c;
-    cells[237] = 64'h1ee116f9011fd11f;
-    cells[238] = 64'he131ee00efe1030d;
-    cells[239] = 64'h13cf32121141f3dc;
-    cells[240] = 64'h3efe1efc213fee22;
-    cells[241] = 64'hdd321120d1e10102;
-    cells[242] = 64'hff10f503111010ee;
-    cells[243] = 64'h300000ff12f0f31f;
-    cells[244] = 64'h02015d00f0f00e01;
-    cells[245] = 64'h12410fe1efbf0ffd;
-    cells[246] = 64'hf1e1440303ef4f0d;
-    cells[247] = 64'h1adee00bef3112f4;
-    cells[248] = 64'h2040df01ee30d0e1;
-    cells[249] = 64'h02e101f411ed3fee;
-    cells[250] = 64'h1ec0e00d12d42120;
-    cells[251] = 64'h2e602ef0cfe2e02f;
-    cells[252] = 64'hf1223d0d01102aff;
-    cells[253] = 64'h120131f42dc33e00;
-    cells[254] = 64'hfbd014ef112fe5d3;
-    cells[255] = 64'h0c20b2011f4d0ef2;
+    cells[0] = 128'h3e310ce0f3f00eeeecd233efa1fe4c70;
+    cells[1] = 128'h1fc2f41d1f001e22f1fe5f1101bfbdd3;
+    cells[2] = 128'hf1ef230f0d00111101ffef006ef3031c;
+    cells[3] = 128'h1f3fd0f20110e10f2f01d01e0403004c;
+    cells[4] = 128'hfef1fe00f10e1c00114e2e20dfdfe1df;
+    cells[5] = 128'h01d01f1d02f01ef2eef0f0e13d0f1fd1;
+    cells[6] = 128'h4211435fef0e34ef12114ef00022fd61;
+    cells[7] = 128'h2e4ff2ae20f3e401753b9141e003023c;
+    cells[8] = 128'hd00110f41d00dd011d13f000cedd0ec5;
+    cells[9] = 128'hf2f0fe31f2ff0f1fb1d37fd02030d121;
+    cells[10] = 128'hfc40eeec03f22000e30dfe000e5ee30f;
+    cells[11] = 128'hffc122f1ff2e1ffffd2f01fe00d14eb2;
+    cells[12] = 128'h13d02023ee0ffe2200101f0010b21e0c;
+    cells[13] = 128'he0100ffeefe00c000eb2fbb00d1feed0;
+    cells[14] = 128'h3e4e0d43dc41f4f0fede11f045215d1f;
+    cells[15] = 128'h1ec1ffc44120f710104f03411dff1103;
+    cells[16] = 128'hd1f012dd30cf0cf1f1320d121efdd40c;
+    cells[17] = 128'h1f6f211f1d511f0100e201a0f3413f21;
+    cells[18] = 128'h2e111eeff2ff0e1f1f100f001fef10ed;
+    cells[19] = 128'hd090f0feffaef000d02ee051ecdfd1ff;
+    cells[20] = 128'hddc0ed2d1bbfe51bff0fe00d1d10e1ec;
+    cells[21] = 128'h0031feed010fdf1e1fbee0f3010022e1;
+    cells[22] = 128'h02f03f02f0f03c14313121d1f5fc2012;
+    cells[23] = 128'h01f0fe01fef10e00ee1f1ff00e1e1e2f;
+    cells[24] = 128'h2e42ff0f1210f1f0e1bf2021000ef0d4;
+    cells[25] = 128'he1ef402011f01ff310301fe013dd01fe;
+    cells[26] = 128'h10aefff01df1022e0030effff0f01049;
+    cells[27] = 128'h370c949f3906d5c5e2b13ed003740b20;
+    cells[28] = 128'hcaf49a67350c047110ab074c43d00f9f;
+    cells[29] = 128'hf91ef212154cfb101f55aeb1d2056493;
+    cells[30] = 128'h700021e9daf40fdfcf762ed1e27ff359;
+    cells[31] = 128'hf1214eaff6ed35307fab065e04e92f21;
+    cells[32] = 128'he010c503173fd1f052b2e9001dc66076;
+    cells[33] = 128'h60d2e22b2be7e0c093e6dbd11e65b12e;
+    cells[34] = 128'hade4e9e1f100caea71e9d2daf7ddc1a9;
+    cells[35] = 128'h12ae25d349bd076c7250973e19be9416;
+    cells[36] = 128'h603ef3e013f01eeff0b233d3c2d27422;
+    cells[37] = 128'h9e404c34f022eff09e010f01e7392c39;
+    cells[38] = 128'h14c1ef10edf0f13f4273d472e11fc0f7;
+    cells[39] = 128'h2f11dec00d0112f00fdd5a613ac37df4;
+    cells[40] = 128'hbc412c54f4f01f01ce9f129c2bef1d0a;
+    cells[41] = 128'h7766675076f41c247344677e26347336;
+    cells[42] = 128'h0f40da2fef0124e50cb761275de92bf0;
+    cells[43] = 128'habcde901f1015101d14efda0fdddaeef;
+    cells[44] = 128'h72f2f7ee1e110d2fb1cd1e3d0503d272;
+    cells[45] = 128'h75cfe040e0ffd511ef3e93144d15dc2f;
+    cells[46] = 128'hcd0f79f12101020ff2ee2eedfbf62190;
+    cells[47] = 128'hdc3151d309312cfe4f936efcc53b235f;
+    cells[48] = 128'h620da4a5dd0000f1fe92d0d0e04ff0f1;
+    cells[49] = 128'hdfd4cd541df0e2000119f37f34e0f2d2;
+    cells[50] = 128'hadf01efe231f3bf03f1d2122421e42ee;
+    cells[51] = 128'h703ff4de11e1200f01e3efe11d3e0d02;
+    cells[52] = 128'h00e10141ff110310f23eeedfe022f012;
+    cells[53] = 128'hbf1f1fdf021f1f001f0f0f000fb2201f;
+    cells[54] = 128'h4020ffe3f2e0ffff21d420f1000f0fee;
+    cells[55] = 128'h11e0f11111121ff001f10e2202501f31;
+    cells[56] = 128'hf0c1225e0303120e515d1132fe3ddc1e;
+    cells[57] = 128'hf22000ec00eef2001d01f1ff0e03efe0;
+    cells[58] = 128'h0010ed001e20ef11b11310d043e42213;
+    cells[59] = 128'hdec02e2002f0010fe05e04112e00f009;
+    cells[60] = 128'h1110d2010dfe01000000c000e1f1d010;
+    cells[61] = 128'h2130e1f01a30fbf201b2df10e3f12017;
+    cells[62] = 128'h63f00530e9122302f00113e1c1d01e20;
+    cells[63] = 128'hb2e3b24c25110c1db11be1301e31e101;
+    cells[64] = 128'hdf2240ef030ffaf0212200023120ffdd;
+    cells[65] = 128'h500f5ed21af10212201400dfe1030fb1;
+    cells[66] = 128'h10d0af101400f02ee02d10dfdc1ee042;
+    cells[67] = 128'hef11f01000f01dff11fd01f1e0ef000f;
+    cells[68] = 128'h21205f010d01000220f4fe3132e1f1e0;
+    cells[69] = 128'hcde0dfc11df2eff00f1ef2e1e1efdff0;
+    cells[70] = 128'he312ff2f170210ffb1231f1f00100edf;
+    cells[71] = 128'h53202171f100151e20d4d22f4d100e1f;
+    cells[72] = 128'h2fc012f10d01f01e401ee0f014f5fe13;
+    cells[73] = 128'hd000eff0f1000de1f03f211ee013f11b;
+    cells[74] = 128'hf11f00f00ff01100efe01202fd0efe23;
+    cells[75] = 128'h1f0020fe1d1fff2f1f10fde204fe0004;
+    cells[76] = 128'hecffdddff21d0dfd11011cef2f4f10c0;
+    cells[77] = 128'h3f31103ce42304f00ee424f2d211db1f;
+    cells[78] = 128'hf72f201e1d01010330d2131010f5edd2;
+    cells[79] = 128'he0a0bfe1f01ffc1f0f311eee01c12111;
+    cells[80] = 128'h1ce1ef210e00100e0e1fd110eee1105e;
+    cells[81] = 128'hf26f3200ffef110102de0ee1102df0c4;
+    cells[82] = 128'h220001ffe00f0d00213f1def11f1e103;
+    cells[83] = 128'h4fefe2a7b9ee10e00de0afa1edf001ef;
+    cells[84] = 128'hd7ad2f97df1f90bde991912b3df53642;
+    cells[85] = 128'h9d123c0c340eff2ff2117351530a4270;
+    cells[86] = 128'hff52ce7aecf02ee4012f6bb3acdfcabf;
+    cells[87] = 128'h120013ecff0f0e01fccfc1dd0d212097;
+    cells[88] = 128'h5f9133e6e0dd11fd016e251e25dc4149;
+    cells[89] = 128'h4ff09c05cd103e001374e0f4cf050f39;
+    cells[90] = 128'hdebffbf0fe02df0e0f00ee1d407f12a1;
+    cells[91] = 128'h1e1d14c2ed0e2e121f9d43e170adf3c1;
+    cells[92] = 128'h02110301d4000f01f02dfd10b4d53fff;
+    cells[93] = 128'he101ee011f10f1eff003f460ee3e01ff;
+    cells[94] = 128'h1e0ef20f2efd10102f10000001fcd106;
+    cells[95] = 128'h1ff021110212ed012101fcc030215ff0;
+    cells[96] = 128'h9001fde0f10203eee0f21230dc13e009;
+    cells[97] = 128'h01d100fde000f002c07dec14eedffe5f;
+    cells[98] = 128'hcf330c4cf3041df2e0d06211c42f0d91;
+    cells[99] = 128'h003020032df1110f32c4330d3022ef10;
+    cells[100] = 128'h21d0d201122ef20e0f0fe11110d31040;
+    cells[101] = 128'hcef0ef1cffe1f0f3d03ef002e21f1f90;
+    cells[102] = 128'he0104d200f1e1f211310ff0fedeffff0;
+    cells[103] = 128'h410fd001002f0f0e0fd2e1f1e0d0e361;
+    cells[104] = 128'hf4f1bb7e1260f11efe2bfb199e19e901;
+    cells[105] = 128'h0f00292f10efbf33f06fdedef2bf24ea;
+    cells[106] = 128'h9c03003f0be33cc20e0e0ebede123fee;
+    cells[107] = 128'h32ffce7fee3e01aff50fa099c0cc9fda;
+    cells[108] = 128'h2d0e0a9ce9d1703f01bfe23e011ea0ef;
+    cells[109] = 128'hc5112bf416f3f6204ecdeb05d10edb36;
+    cells[110] = 128'hd0ff2eee1b3f5fc0ef610ff20a401fdd;
+    cells[111] = 128'hb2f00210ecee5fbf101fff0ffe2ed9fe;
+    cells[112] = 128'he11200b10de0c010d1e11f0df321ffde;
+    cells[113] = 128'h21feee30602fb222f9c30ef2e39e3615;
+    cells[114] = 128'hfef1e230df10de22d913cdf1f01227ff;
+    cells[115] = 128'hf0011fdbc1ef13e12111a19e2e31de0e;
+    cells[116] = 128'h010992fe130df4de412e30304e5ad0fa;
+    cells[117] = 128'h9d0141bd11322fd0eb0fbf40ff77d3fe;
+    cells[118] = 128'hc90e99a2acedbed7da9cf00bf7b1ee1a;
+    cells[119] = 128'h0ecf163f00312cfce962ccd5fdde273e;
+    cells[120] = 128'h31ebd4efdef0d1113af200bfe0f632ee;
+    cells[121] = 128'h2de9401e1ff1f2cbe0df0249bfd0f2dd;
+    cells[122] = 128'h02e193ef5f12602d03ebd09efe500d11;
+    cells[123] = 128'h940b109fef90df1df21d21ec9f4e9c0f;
+    cells[124] = 128'he112f2e1105f500cdfa1bf0460efc3fd;
+    cells[125] = 128'h1efdca21ccef2a41f12ffdcece0ee0f0;
+    cells[126] = 128'h121a71f12361f14c0a93c30e61150d0b;
+    cells[127] = 128'h2702e2210f2232cfb96fe3d2bd4f2a3e;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
   assign read__data = data;
 endmodule
 
-module \lmu_kws361_eighth.memory_x (clk, rst, read__en, read__addr, write__en, r_data, write__data);
-  wire [5:0] address;
+module \lmu_kws361_eighth.memory_weights4_gate (enable, gated, clk, free);
   input clk;
   wire clk;
+  input enable;
+  wire enable;
+  input free;
+  wire free;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
+endmodule
+
+module \lmu_kws361_eighth.memory_x (memory_x_rst, read__en, read__addr, write__en, memory_x_clk, r_data, write__data);
+  wire [5:0] address;
+  input memory_x_clk;
+  wire memory_x_clk;
+  input memory_x_rst;
+  wire memory_x_rst;
   output [7:0] r_data;
   wire [7:0] r_data;
   wire read;
@@ -10589,8 +9558,6 @@ module \lmu_kws361_eighth.memory_x (clk, rst, read__en, read__addr, write__en, r
   wire [7:0] read__data;
   input read__en;
   wire read__en;
-  input rst;
-  wire rst;
   wire [7:0] w_data;
   wire write;
   wire [5:0] write__addr;
@@ -10641,12 +9608,12 @@ module \lmu_kws361_eighth.memory_x (clk, rst, read__en, read__addr, write__en, r
     cells[38] = 8'h00;
     cells[39] = 8'h00;
   end
-  always @(posedge clk) begin
+  always @(posedge memory_x_clk) begin
     if (write__en)
       cells[read__addr] <= write__data;
   end
   reg [7:0] _0_;
-  always @(posedge clk) begin
+  always @(posedge memory_x_clk) begin
     if (read__en) begin
       _0_ <= cells[read__addr];
     end
@@ -10660,7 +9627,22 @@ module \lmu_kws361_eighth.memory_x (clk, rst, read__en, read__addr, write__en, r
   assign w_data = write__data;
 endmodule
 
-module \lmu_kws361_eighth.output (o_decision__ready, clk, rst, write, claim, w_data, free, o_logits__payload, o_decision__payload, o_decision__valid, o_logits__valid, o_logits__ready);
+module \lmu_kws361_eighth.memory_x_gate (enable, gated, clk, free);
+  input clk;
+  wire clk;
+  input enable;
+  wire enable;
+  input free;
+  wire free;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
+endmodule
+
+module \lmu_kws361_eighth.output (o_decision__ready, output_rst, write, claim, w_data, output_clk, free, o_logits__payload, o_decision__payload, o_decision__valid, o_logits__valid, o_logits__ready);
   reg \$auto$verilog_backend.cc:2355:dump_module$12 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$12 <= 0;
   wire \$1 ;
@@ -10695,8 +9677,6 @@ module \lmu_kws361_eighth.output (o_decision__ready, clk, rst, write, claim, w_d
   input claim;
   wire claim;
   reg claimed = 1'h0;
-  input clk;
-  wire clk;
   wire [15:0] data;
   (* init = 20'h00000 *)
   wire [19:0] decision;
@@ -10722,10 +9702,12 @@ module \lmu_kws361_eighth.output (o_decision__ready, clk, rst, write, claim, w_d
   wire o_logits__ready;
   output o_logits__valid;
   reg o_logits__valid = 1'h0;
+  input output_clk;
+  wire output_clk;
+  input output_rst;
+  wire output_rst;
   wire [15:0] r_data;
   wire read;
-  input rst;
-  wire rst;
   reg sending = 1'h0;
   input [15:0] w_data;
   wire [15:0] w_data;
@@ -10756,24 +9738,24 @@ module \lmu_kws361_eighth.output (o_decision__ready, clk, rst, write, claim, w_d
   assign \$20  = o_decision__valid & o_decision__ready;
   assign \$21  = \$19  & \$20 ;
   assign \$22  = \$18  | \$21 ;
-  always @(posedge clk)
+  always @(posedge output_clk)
     address <= \$23 ;
-  always @(posedge clk)
+  always @(posedge output_clk)
     o_decision__payload <= \$24 ;
-  always @(posedge clk)
+  always @(posedge output_clk)
     sending <= \$25 ;
-  always @(posedge clk)
+  always @(posedge output_clk)
     o_decision__valid <= \$26 ;
-  always @(posedge clk)
+  always @(posedge output_clk)
     o_logits__valid <= \$27 ;
-  always @(posedge clk)
+  always @(posedge output_clk)
     claimed <= \$28 ;
   \lmu_kws361_eighth.output.logits  logits (
-    .clk(clk),
+    .output_clk(output_clk),
+    .output_rst(output_rst),
     .r_data(r_data),
     .read__addr(address),
     .read__en(read),
-    .rst(rst),
     .write__data(w_data),
     .write__en(write)
   );
@@ -10792,7 +9774,7 @@ module \lmu_kws361_eighth.output (o_decision__ready, clk, rst, write, claim, w_d
         \$23  = 4'h0;
       end
     end
-    if (rst) begin
+    if (output_rst) begin
       \$23  = 4'h0;
     end
   end
@@ -10819,7 +9801,7 @@ module \lmu_kws361_eighth.output (o_decision__ready, clk, rst, write, claim, w_d
         \$25  = 1'h0;
       end
     end
-    if (rst) begin
+    if (output_rst) begin
       \$25  = 1'h0;
     end
   end
@@ -10834,7 +9816,7 @@ module \lmu_kws361_eighth.output (o_decision__ready, clk, rst, write, claim, w_d
     if (\$8 ) begin
       \$26  = 1'h0;
     end
-    if (rst) begin
+    if (output_rst) begin
       \$26  = 1'h0;
     end
   end
@@ -10847,7 +9829,7 @@ module \lmu_kws361_eighth.output (o_decision__ready, clk, rst, write, claim, w_d
     if (\$9 ) begin
       \$27  = 1'h0;
     end
-    if (rst) begin
+    if (output_rst) begin
       \$27  = 1'h0;
     end
   end
@@ -10859,7 +9841,7 @@ module \lmu_kws361_eighth.output (o_decision__ready, clk, rst, write, claim, w_d
     end else if (\$22 ) begin
       \$28  = 1'h0;
     end
-    if (rst) begin
+    if (output_rst) begin
       \$28  = 1'h0;
     end
   end
@@ -10877,10 +9859,12 @@ module \lmu_kws361_eighth.output (o_decision__ready, clk, rst, write, claim, w_d
   assign o_logits__payload[15:0] = r_data;
 endmodule
 
-module \lmu_kws361_eighth.output.logits (rst, write__en, write__data, read__en, r_data, read__addr, clk);
+module \lmu_kws361_eighth.output.logits (write__en, write__data, output_clk, read__en, r_data, read__addr, output_rst);
   wire [3:0] address;
-  input clk;
-  wire clk;
+  input output_clk;
+  wire output_clk;
+  input output_rst;
+  wire output_rst;
   output [15:0] r_data;
   wire [15:0] r_data;
   wire read;
@@ -10889,8 +9873,6 @@ module \lmu_kws361_eighth.output.logits (rst, write__en, write__data, read__en, 
   wire [15:0] read__data;
   input read__en;
   wire read__en;
-  input rst;
-  wire rst;
   wire [15:0] w_data;
   wire write;
   wire [3:0] write__addr;
@@ -10911,12 +9893,12 @@ module \lmu_kws361_eighth.output.logits (rst, write__en, write__data, read__en, 
     cells[8] = 16'h0000;
     cells[9] = 16'h0000;
   end
-  always @(posedge clk) begin
+  always @(posedge output_clk) begin
     if (write__en)
       cells[read__addr] <= write__data;
   end
   reg [15:0] _0_;
-  always @(posedge clk) begin
+  always @(posedge output_clk) begin
     if (read__en) begin
       _0_ <= cells[read__addr];
     end
@@ -10930,53 +9912,70 @@ module \lmu_kws361_eighth.output.logits (rst, write__en, write__data, read__en, 
   assign w_data = write__data;
 endmodule
 
-module \lmu_kws361_eighth.sequencer (rst, issue, claim, \release , output_free, written, clear, frame, \end , read, \group$57 , clk);
+module \lmu_kws361_eighth.output_gate (enable, gated, clk, free);
+  input clk;
+  wire clk;
+  input enable;
+  wire enable;
+  input free;
+  wire free;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
+endmodule
+
+module \lmu_kws361_eighth.sequencer (rst, issue, idle, claim, \release , output_free, clk, written, clear, frame, \end , read, \group$72 , free);
   reg \$auto$verilog_backend.cc:2355:dump_module$13 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$13 <= 0;
-  wire [6:0] \$1 ;
-  wire [12:0] \$10 ;
-  reg [3:0] \$100 ;
-  reg [4:0] \$101 ;
-  reg [12:0] \$102 ;
-  reg [8:0] \$103 ;
-  reg [8:0] \$104 ;
+  wire \$1 ;
+  wire \$10 ;
+  reg [6:0] \$100 ;
+  reg [1:0] \$101 ;
+  reg [3:0] \$102 ;
+  reg [5:0] \$103 ;
+  reg [11:0] \$104 ;
   reg [8:0] \$105 ;
   reg [8:0] \$106 ;
-  reg [35:0] \$107 ;
-  wire [2:0] \$108 ;
-  wire [3:0] \$109 ;
-  wire [1:0] \$11 ;
-  wire [12:0] \$12 ;
-  wire [6:0] \$13 ;
-  wire [1:0] \$14 ;
-  wire \$15 ;
-  wire [1:0] \$16 ;
-  wire [8:0] \$17 ;
-  wire \$18 ;
-  wire [1:0] \$19 ;
-  wire [1:0] \$2 ;
-  wire [8:0] \$20 ;
-  wire \$21 ;
-  wire [12:0] \$22 ;
-  wire [1:0] \$23 ;
-  wire [12:0] \$24 ;
-  wire [6:0] \$25 ;
-  wire [1:0] \$26 ;
-  wire \$27 ;
-  wire [1:0] \$28 ;
-  wire [8:0] \$29 ;
-  wire \$3 ;
-  wire [1:0] \$30 ;
-  wire [8:0] \$31 ;
-  wire [12:0] \$32 ;
-  wire [1:0] \$33 ;
-  wire [12:0] \$34 ;
-  wire \$35 ;
+  reg [8:0] \$107 ;
+  reg [8:0] \$108 ;
+  reg [36:0] \$109 ;
+  wire [12:0] \$11 ;
+  wire [2:0] \$110 ;
+  wire [3:0] \$111 ;
+  wire [1:0] \$12 ;
+  wire [12:0] \$13 ;
+  wire [6:0] \$14 ;
+  wire [1:0] \$15 ;
+  wire \$16 ;
+  wire [1:0] \$17 ;
+  wire [8:0] \$18 ;
+  wire \$19 ;
+  wire [6:0] \$2 ;
+  wire [1:0] \$20 ;
+  wire [8:0] \$21 ;
+  wire \$22 ;
+  wire [12:0] \$23 ;
+  wire [1:0] \$24 ;
+  wire [12:0] \$25 ;
+  wire [6:0] \$26 ;
+  wire [1:0] \$27 ;
+  wire \$28 ;
+  wire [1:0] \$29 ;
+  wire [1:0] \$3 ;
+  wire [8:0] \$30 ;
+  wire [1:0] \$31 ;
+  wire [8:0] \$32 ;
+  wire [12:0] \$33 ;
+  wire [1:0] \$34 ;
+  wire [12:0] \$35 ;
   wire \$36 ;
   wire \$37 ;
   wire \$38 ;
   wire \$39 ;
-  wire [1:0] \$4 ;
+  wire \$4 ;
   wire \$40 ;
   wire \$41 ;
   wire \$42 ;
@@ -10987,7 +9986,7 @@ module \lmu_kws361_eighth.sequencer (rst, issue, claim, \release , output_free, 
   wire \$47 ;
   wire \$48 ;
   wire \$49 ;
-  wire [8:0] \$5 ;
+  wire [1:0] \$5 ;
   wire \$50 ;
   wire \$51 ;
   wire \$52 ;
@@ -10998,80 +9997,82 @@ module \lmu_kws361_eighth.sequencer (rst, issue, claim, \release , output_free, 
   wire \$57 ;
   wire \$58 ;
   wire \$59 ;
-  wire \$6 ;
-  wire [8:0] \$60 ;
-  wire [8:0] \$61 ;
-  wire [9:0] \$62 ;
-  wire [10:0] \$63 ;
-  wire [13:0] \$64 ;
-  wire \$65 ;
-  wire \$66 ;
+  wire [8:0] \$6 ;
+  wire \$60 ;
+  wire \$61 ;
+  wire [8:0] \$62 ;
+  wire [8:0] \$63 ;
+  wire [9:0] \$64 ;
+  wire [10:0] \$65 ;
+  wire [12:0] \$66 ;
   wire \$67 ;
   wire \$68 ;
   wire \$69 ;
-  wire [1:0] \$7 ;
-  wire [5:0] \$70 ;
-  wire [5:0] \$71 ;
-  wire \$72 ;
-  wire [7:0] \$73 ;
+  wire \$7 ;
+  wire \$70 ;
+  wire \$71 ;
+  wire [6:0] \$72 ;
+  wire [6:0] \$73 ;
   wire \$74 ;
-  wire \$75 ;
+  wire [7:0] \$75 ;
   wire \$76 ;
-  wire [4:0] \$77 ;
-  wire [3:0] \$78 ;
+  wire \$77 ;
+  wire \$78 ;
   wire [4:0] \$79 ;
-  wire [8:0] \$8 ;
-  wire [4:0] \$80 ;
+  wire [1:0] \$8 ;
+  wire [2:0] \$80 ;
   wire [4:0] \$81 ;
-  wire \$82 ;
-  wire [7:0] \$83 ;
-  wire [13:0] \$84 ;
-  wire \$85 ;
-  wire [9:0] \$86 ;
-  wire [9:0] \$87 ;
-  wire \$88 ;
+  wire [4:0] \$82 ;
+  wire [4:0] \$83 ;
+  wire \$84 ;
+  wire [7:0] \$85 ;
+  wire [12:0] \$86 ;
+  wire \$87 ;
+  wire [9:0] \$88 ;
   wire [9:0] \$89 ;
-  wire \$9 ;
-  wire [9:0] \$90 ;
-  wire \$91 ;
-  wire [12:0] \$92 ;
-  wire [8:0] \$93 ;
-  wire [7:0] \$94 ;
-  reg \$95 ;
-  reg \$96 ;
-  reg [3:0] \$97 ;
-  reg [6:0] \$98 ;
-  reg [2:0] \$99 ;
-  (* init = 36'h000000000 *)
-  wire [35:0] \$signal ;
+  wire [8:0] \$9 ;
+  wire \$90 ;
+  wire [9:0] \$91 ;
+  wire [9:0] \$92 ;
+  wire \$93 ;
+  wire [11:0] \$94 ;
+  wire [8:0] \$95 ;
+  wire [7:0] \$96 ;
+  reg \$97 ;
+  reg \$98 ;
+  reg [3:0] \$99 ;
+  (* init = 37'h0000000000 *)
+  wire [36:0] \$signal ;
   wire [8:0] \$signal.address ;
   wire [5:0] \$signal.memory ;
   wire [1:0] \$signal.narrow ;
   wire [3:0] \$signal.operation ;
   wire \$signal.output ;
   wire [8:0] \$signal.parameter ;
-  wire [4:0] \$signal.rows ;
+  wire [5:0] \$signal.rows ;
   wire [8:0] address;
-  reg [8:0] \address$62  = 9'h000;
+  reg [8:0] \address$75  = 9'h000;
   reg [3:0] block = 4'h0;
-  reg [4:0] busy = 5'h00;
+  reg [5:0] busy = 6'h00;
   output claim;
   wire claim;
   input clear;
   wire clear;
-  wire \clear$50 ;
+  wire \clear$66 ;
   input clk;
   wire clk;
+  wire \clk$1 ;
+  wire \clk$24 ;
   wire [3:0] closes;
   (* init = 7'h00 *)
   wire [6:0] column;
-  reg [102:0] \const ;
+  reg [100:0] \const ;
   wire [7:0] \const.base ;
   wire [2:0] \const.block_step0 ;
   wire \const.block_step1 ;
   wire [3:0] \const.first_step ;
   wire \const.first_term ;
-  wire [2:0] \const.groups_last ;
+  wire [1:0] \const.groups_last ;
   wire \const.last_term ;
   wire [6:0] \const.length_last ;
   wire [1:0] \const.narrow ;
@@ -11082,19 +10083,21 @@ module \lmu_kws361_eighth.sequencer (rst, issue, claim, \release , output_free, 
   wire [8:0] \const.parameter_base ;
   wire \const.releases ;
   wire [3:0] \const.repeat_last ;
-  wire [4:0] \const.rows_last ;
+  wire [5:0] \const.rows_last ;
   wire \const.second_term ;
   wire \const.shift ;
   wire \const.skips ;
   wire [7:0] \const.target_after ;
   wire \const.wait ;
-  wire [12:0] \const.weight_after ;
-  wire [12:0] \const.weight_base ;
+  wire [11:0] \const.weight_after ;
+  wire [11:0] \const.weight_base ;
   wire \const.weights ;
   wire enable;
+  wire \enable$26 ;
+  wire \enable$34 ;
   input \end ;
   wire \end ;
-  wire \end$52 ;
+  wire \end$68 ;
   wire ends;
   wire ends_block;
   wire ends_frame;
@@ -11104,19 +10107,26 @@ module \lmu_kws361_eighth.sequencer (rst, issue, claim, \release , output_free, 
   wire [6:0] found;
   input frame;
   wire frame;
+  input free;
+  wire free;
+  wire \free$25 ;
+  wire free_clk;
   wire fresh;
-  reg [2:0] group = 3'h0;
-  output [35:0] \group$57 ;
-  reg [35:0] \group$57  = 36'h000000000;
-  wire [8:0] \group$57.address ;
-  wire [5:0] \group$57.memory ;
-  wire [1:0] \group$57.narrow ;
-  wire [3:0] \group$57.operation ;
-  wire \group$57.output ;
-  wire [8:0] \group$57.parameter ;
-  wire [4:0] \group$57.rows ;
+  wire gated;
+  wire \gated$29 ;
+  reg [1:0] group = 2'h0;
+  output [36:0] \group$72 ;
+  reg [36:0] \group$72  = 37'h0000000000;
+  wire [8:0] \group$72.address ;
+  wire [5:0] \group$72.memory ;
+  wire [1:0] \group$72.narrow ;
+  wire [3:0] \group$72.operation ;
+  wire \group$72.output ;
+  wire [8:0] \group$72.parameter ;
+  wire [5:0] \group$72.rows ;
   wire hold;
   reg holds_input = 1'h0;
+  output idle;
   wire idle;
   output issue;
   wire issue;
@@ -11126,30 +10136,34 @@ module \lmu_kws361_eighth.sequencer (rst, issue, claim, \release , output_free, 
   wire last_group;
   wire [2:0] memory;
   wire nonzero;
+  wire nonzero_clk;
+  wire nonzero_rst;
   reg [8:0] offset0 = 9'h000;
   reg [8:0] offset1 = 9'h000;
   input output_free;
   wire output_free;
   reg [8:0] \parameter  = 9'h000;
-  output [29:0] read;
-  reg [29:0] read;
+  output [28:0] read;
+  reg [28:0] read;
   wire [8:0] \read.address ;
   wire \read.first ;
   wire \read.last ;
   wire [2:0] \read.memory ;
   wire \read.shift ;
-  wire [12:0] \read.weight_address ;
+  wire [11:0] \read.weight_address ;
   wire \read.weights ;
   wire \read.zero ;
   output \release ;
   wire \release ;
-  wire [4:0] rows;
+  wire [5:0] rows;
   input rst;
   wire rst;
   reg running = 1'h0;
-  reg [6:0] start = 7'h00;
-  wire \start$45 ;
-  wire \start$48 ;
+  wire start;
+  reg [6:0] \start$36  = 7'h00;
+  wire \start$62 ;
+  wire state_clk;
+  wire state_rst;
   reg [3:0] step = 4'h0;
   wire [6:0] stop;
   reg stops;
@@ -11161,7 +10175,7 @@ module \lmu_kws361_eighth.sequencer (rst, issue, claim, \release , output_free, 
   wire valid1m;
   wire valid2m;
   wire waits;
-  reg [12:0] weight = 13'h0000;
+  reg [11:0] weight = 12'h000;
   wire [5:0] write;
   input [15:0] written;
   wire [15:0] written;
@@ -11169,151 +10183,161 @@ module \lmu_kws361_eighth.sequencer (rst, issue, claim, \release , output_free, 
   wire [5:0] \written.memory ;
   wire \written.nonzero ;
   reg zero;
-  assign \$2  = turn0m ? 2'h3 : 2'h2;
-  assign \$3  = ~ valid0m;
-  assign \$4  = turn0m ? 2'h2 : 2'h3;
-  assign \$5  = 1'h1 << \$4 ;
-  assign \$6  = ~ closes[0];
-  assign \$7  = turn0m ? 2'h2 : 2'h3;
-  assign \$8  = 1'h1 << \$7 ;
-  assign \$9  = ~ closes[0];
-  assign \$11  = turn0m ? 2'h2 : 2'h3;
-  assign \$14  = turn1m ? 2'h3 : 2'h2;
-  assign \$15  = ~ valid1m;
-  assign \$16  = turn1m ? 2'h2 : 2'h3;
-  assign \$17  = 1'h1 << \$16 ;
-  assign \$18  = ~ closes[1];
-  assign \$19  = turn1m ? 2'h2 : 2'h3;
-  assign \$20  = 1'h1 << \$19 ;
-  assign \$21  = ~ closes[1];
-  assign \$23  = turn1m ? 2'h2 : 2'h3;
-  assign \$26  = turn2m ? 2'h3 : 2'h2;
-  assign \$27  = ~ valid2m;
-  assign \$28  = turn2m ? 2'h2 : 2'h3;
-  assign \$29  = 1'h1 << \$28 ;
-  assign \$30  = turn2m ? 2'h2 : 2'h3;
-  assign \$31  = 1'h1 << \$30 ;
-  assign \$33  = turn2m ? 2'h2 : 2'h3;
-  assign kept_column = \const [102] ? { \$108 , \$109  } : start;
-  assign \$35  = start == \const [6:0];
-  assign ends = \const [102] ? last : \$35 ;
-  assign last_group = group == \const [16:14];
+  assign \$1  = | { finish, start };
+  assign enable = \$1  | rst;
+  assign \$3  = turn0m ? 2'h3 : 2'h2;
+  assign \$4  = ~ valid0m;
+  assign \$5  = turn0m ? 2'h2 : 2'h3;
+  assign \$6  = 1'h1 << \$5 ;
+  assign \$7  = ~ closes[0];
+  assign \$8  = turn0m ? 2'h2 : 2'h3;
+  assign \$9  = 1'h1 << \$8 ;
+  assign \$10  = ~ closes[0];
+  assign \$12  = turn0m ? 2'h2 : 2'h3;
+  assign \$15  = turn1m ? 2'h3 : 2'h2;
+  assign \$16  = ~ valid1m;
+  assign \$17  = turn1m ? 2'h2 : 2'h3;
+  assign \$18  = 1'h1 << \$17 ;
+  assign \$19  = ~ closes[1];
+  assign \$20  = turn1m ? 2'h2 : 2'h3;
+  assign \$21  = 1'h1 << \$20 ;
+  assign \$22  = ~ closes[1];
+  assign \$24  = turn1m ? 2'h2 : 2'h3;
+  assign \$27  = turn2m ? 2'h3 : 2'h2;
+  assign \$28  = ~ valid2m;
+  assign \$29  = turn2m ? 2'h2 : 2'h3;
+  assign \$30  = 1'h1 << \$29 ;
+  assign \$31  = turn2m ? 2'h2 : 2'h3;
+  assign \$32  = 1'h1 << \$31 ;
+  assign \$34  = turn2m ? 2'h2 : 2'h3;
+  assign \$36  = | written[5:0];
+  assign \enable$26  = \$36  | rst;
+  assign kept_column = \const [100] ? { \$110 , \$111  } : \start$36 ;
+  assign \$37  = \start$36  == \const [6:0];
+  assign ends = \const [100] ? last : \$37 ;
+  assign last_group = group == \const [15:14];
   assign ends_group = ends & \const [8];
   assign ends_block = ends_group & last_group;
-  assign \$36  = block == \const [25:22];
-  assign ends_operation = ends_block & \$36 ;
+  assign \$38  = block == \const [25:22];
+  assign ends_operation = ends_block & \$38 ;
   assign ends_frame = ends_operation & stops;
-  assign \$37  = ! start;
-  assign \$38  = ! group;
-  assign \$39  = \$37  & \$38 ;
-  assign \$40  = ! block;
-  assign fresh = \$39  & \$40 ;
-  assign rows = last_group ? \const [21:17] : 5'h10;
-  assign \$41  = fresh & \const [26];
-  assign \$42  = | busy;
-  assign \$43  = \$41  & \$42 ;
-  assign \$44  = busy > 2'h3;
-  assign \$45  = ends_group & \$44 ;
-  assign \$46  = \$43  | \$45 ;
-  assign \$47  = fresh & \const [27];
-  assign \$48  = ~ output_free;
-  assign \$49  = \$47  & \$48 ;
-  assign waits = \$46  | \$49 ;
-  assign \$50  = ~ waits;
-  assign issue = running & \$50 ;
-  assign \$51  = ~ running;
-  assign \$52  = ! busy;
-  assign idle = \$51  & \$52 ;
-  assign \$53  = issue & fresh;
-  assign claim = \$53  & \const [27];
-  assign \$54  = issue & holds_input;
-  assign \$55  = ends_operation & \const [28];
-  assign \$56  = ends_frame | \$55 ;
-  assign \release  = \$54  & \$56 ;
-  assign \$57  = ~ running;
-  assign \$58  = \$57  & frame;
+  assign \$39  = ! \start$36 ;
+  assign \$40  = ! group;
+  assign \$41  = \$39  & \$40 ;
+  assign \$42  = ! block;
+  assign fresh = \$41  & \$42 ;
+  assign rows = last_group ? \const [21:16] : 6'h20;
+  assign \$43  = fresh & \const [26];
+  assign \$44  = | busy;
+  assign \$45  = \$43  & \$44 ;
+  assign \$46  = busy > 2'h3;
+  assign \$47  = ends_group & \$46 ;
+  assign \$48  = \$45  | \$47 ;
+  assign \$49  = fresh & \const [27];
+  assign \$50  = ~ output_free;
+  assign \$51  = \$49  & \$50 ;
+  assign waits = \$48  | \$51 ;
+  assign \$52  = ~ waits;
+  assign issue = running & \$52 ;
+  assign \$53  = ~ running;
+  assign \$54  = ! busy;
+  assign idle = \$53  & \$54 ;
+  assign \$55  = issue & fresh;
+  assign claim = \$55  & \const [27];
+  assign \$56  = issue & holds_input;
+  assign \$57  = ends_operation & \const [28];
+  assign \$58  = ends_frame | \$57 ;
+  assign \release  = \$56  & \$58 ;
+  assign \$59  = ~ running;
+  assign \$60  = \$59  & frame;
   assign finish = issue & ends_frame;
-  assign \$60  = \const [9] ? offset1 : 9'h000;
-  assign \$61  = \const [7] ? offset0 : \$60 ;
-  assign \$62  = \const [36:29] + \$61 ;
-  assign \$63  = \$62  + kept_column;
-  assign \$64  = weight + kept_column;
-  assign \$65  = ! start;
-  assign \$66  = \$65  & \const [7];
-  assign \$67  = issue & ends_frame;
-  assign \$68  = issue & ends_group;
-  assign \$69  = | busy;
-  assign \$70  = rows + 2'h2;
-  assign \$71  = busy - 1'h1;
-  assign \$72  = ~ ends;
-  assign \$73  = kept_column + 1'h1;
-  assign \$74  = ~ ends_group;
-  assign \$75  = ~ ends_block;
-  assign \$76  = ~ ends_operation;
-  assign \$77  = step + 1'h1;
-  assign \$78  = group + 1'h1;
-  assign \$79  = block + 1'h1;
-  assign \$80  = step + 1'h1;
-  assign \$81  = ends_frame ? 5'h00 : \$80 ;
-  assign \$82  = issue & ends;
-  assign \$83  = \const [6:0] + 1'h1;
-  assign \$84  = weight + \$83 ;
-  assign \$85  = issue & ends_group;
-  assign \$86  = \parameter  + 5'h10;
-  assign \$87  = \address$62  + rows;
-  assign \$88  = issue & ends_block;
-  assign \$89  = offset0 + \const [39:37];
-  assign \$90  = offset1 + \const [40];
-  assign \$91  = issue & ends_operation;
-  assign \$92  = ends_frame ? 13'h0000 : \const [68:56];
-  assign \$93  = ends_frame ? 9'h000 : \const [86:78];
-  assign \$94  = ends_frame ? 8'h00 : \const [94:87];
+  assign \$62  = \const [9] ? offset1 : 9'h000;
+  assign \$63  = \const [7] ? offset0 : \$62 ;
+  assign \$64  = \const [36:29] + \$63 ;
+  assign \$65  = \$64  + kept_column;
+  assign \$66  = weight + kept_column;
+  assign \$67  = ! \start$36 ;
+  assign \$68  = \$67  & \const [7];
+  assign \$69  = issue & ends_frame;
+  assign \$70  = issue & ends_group;
+  assign \$71  = | busy;
+  assign \$72  = rows + 2'h2;
+  assign \$73  = busy - 1'h1;
+  assign \$74  = ~ ends;
+  assign \$75  = kept_column + 1'h1;
+  assign \$76  = ~ ends_group;
+  assign \$77  = ~ ends_block;
+  assign \$78  = ~ ends_operation;
+  assign \$79  = step + 1'h1;
+  assign \$80  = group + 1'h1;
+  assign \$81  = block + 1'h1;
+  assign \$82  = step + 1'h1;
+  assign \$83  = ends_frame ? 5'h00 : \$82 ;
+  assign \$84  = issue & ends;
+  assign \$85  = \const [6:0] + 1'h1;
+  assign \$86  = weight + \$85 ;
+  assign \$87  = issue & ends_group;
+  assign \$88  = \parameter  + 6'h20;
+  assign \$89  = \address$75  + rows;
+  assign \$90  = issue & ends_block;
+  assign \$91  = offset0 + \const [39:37];
+  assign \$92  = offset1 + \const [40];
+  assign \$93  = issue & ends_operation;
+  assign \$94  = ends_frame ? 12'h000 : \const [66:55];
+  assign \$95  = ends_frame ? 9'h000 : \const [84:76];
+  assign \$96  = ends_frame ? 8'h00 : \const [92:85];
   always @(posedge clk)
-    running <= \$95 ;
+    running <= \$97 ;
   always @(posedge clk)
-    holds_input <= \$96 ;
+    holds_input <= \$98 ;
   always @(posedge clk)
-    step <= \$97 ;
+    step <= \$99 ;
   always @(posedge clk)
-    start <= \$98 ;
+    \start$36  <= \$100 ;
   always @(posedge clk)
-    group <= \$99 ;
+    group <= \$101 ;
   always @(posedge clk)
-    block <= \$100 ;
+    block <= \$102 ;
   always @(posedge clk)
-    busy <= \$101 ;
+    busy <= \$103 ;
   always @(posedge clk)
-    weight <= \$102 ;
+    weight <= \$104 ;
   always @(posedge clk)
-    \parameter  <= \$103 ;
+    \parameter  <= \$105 ;
   always @(posedge clk)
-    \address$62  <= \$104 ;
+    \address$75  <= \$106 ;
   always @(posedge clk)
-    offset0 <= \$105 ;
+    offset0 <= \$107 ;
   always @(posedge clk)
-    offset1 <= \$106 ;
+    offset1 <= \$108 ;
   always @(posedge clk)
-    \group$57  <= \$107 ;
-  \lmu_kws361_eighth.sequencer.nonzero$64  \nonzero$64  (
-    .clk(clk),
-    .enable(\const [102]),
-    .first_bit(\$109 ),
-    .first_word(\$108 ),
+    \group$72  <= \$109 ;
+  \lmu_kws361_eighth.sequencer.nonzero$79  \nonzero$79  (
+    .enable(\const [100]),
+    .first_bit(\$111 ),
+    .first_word(\$110 ),
     .last(last),
     .memory(read[2:0]),
-    .\port$1215$0 (written),
-    .rst(rst),
-    .start(start),
+    .nonzero_clk(nonzero_clk),
+    .nonzero_rst(rst),
+    .\port$1508$0 (written),
+    .start(\start$36 ),
     .stop(\const [6:0])
+  );
+  \lmu_kws361_eighth.sequencer.nonzero_gate  nonzero_gate (
+    .clk(clk),
+    .enable(\enable$26 ),
+    .free(free),
+    .gated(nonzero_clk)
   );
   \lmu_kws361_eighth.sequencer.state  state (
     .clear(clear),
-    .clk(clk),
     .closes(closes),
     .\end (\end ),
     .finish(finish),
-    .rst(rst),
-    .start(\start$45 ),
+    .start(start),
+    .state_clk(state_clk),
+    .state_rst(rst),
     .turn0m(turn0m),
     .turn1m(turn1m),
     .turn2m(turn2m),
@@ -11321,42 +10345,48 @@ module \lmu_kws361_eighth.sequencer (rst, issue, claim, \release , output_free, 
     .valid1m(valid1m),
     .valid2m(valid2m)
   );
+  \lmu_kws361_eighth.sequencer.state_gate  state_gate (
+    .clk(clk),
+    .enable(enable),
+    .free(free),
+    .gated(state_clk)
+  );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     (* full_case = 32'd1 *)
     casez (step)
       4'h0:
-          \const  = 103'h000004000000000000002001a7;
+          \const  = 101'h000001000000000000001001a7;
       4'h1:
-          \const  = 103'h048005c200280005e007ce0486;
+          \const  = 101'h0120017080140005e007c70486;
       4'h2:
-          \const  = 103'h048005c200280007e003ce0700;
+          \const  = 101'h0120017080140007e003c70700;
       4'h3:
-          \const  = 103'h090025c2e4e80142001021cca7;
+          \const  = 101'h02400970b9440142001020cca7;
       4'h4:
-          \const  = 103'h090025c2e4e80140001421cf6f;
+          \const  = 101'h02400970b9440140001420cf6f;
       4'h5:
-          \const  = 103'h4c3829d2e008274000042015ff;
+          \const  = 101'h130e0a74b804144000041015ff;
       4'h6:
-          \const  = 103'h10802b94e5680045ee03ce1886;
+          \const  = 101'h04200ae539840045ee03c71886;
       4'h7:
-          \const  = 103'h10802b94e5680047e007ce1b00;
+          \const  = 101'h04200ae539840047e007c71b00;
       4'h8:
-          \const  = 103'h55004b95cce82b42000021e0ff;
+          \const  = 101'h154012e573641842000020e0ff;
       4'h9:
-          \const  = 103'h15004b95cce82b400e0421e36f;
+          \const  = 101'h054012e5736418400e0420e36f;
       4'ha:
-          \const  = 103'h58704fa5c010674000042029ff;
+          \const  = 101'h161c13e97008364000041029ff;
       4'hb:
-          \const  = 103'h1c805167cd680085fc03ce2c86;
+          \const  = 101'h07201459f3a40085fc03c72c86;
       4'hc:
-          \const  = 103'h1c805167cd680087e007ce2f00;
+          \const  = 101'h07201459f3a40087e007c72f00;
       4'hd:
-          \const  = 103'h61007168b4e86b42000021f4ff;
+          \const  = 101'h18401c5a2d843a42000020f4ff;
       4'he:
-          \const  = 103'h21007168b4e86b401c0421f76f;
+          \const  = 101'h08401c5a2d843a401c0420f76f;
       4'hf:
-          \const  = 103'h67800038a000a740000c143dff;
+          \const  = 101'h19e0000e28005840000c0a3dff;
     endcase
   end
   always @* begin
@@ -11366,45 +10396,45 @@ module \lmu_kws361_eighth.sequencer (rst, issue, claim, \release , output_free, 
       4'h0:
           read[2:0] = 3'h0;
       4'h1:
-          read[2:0] = { 1'h0, \$2  };
+          read[2:0] = { 1'h0, \$3  };
       4'h2:
           read[2:0] = 3'h1;
       4'h3:
           read[2:0] = 3'h0;
       4'h4:
-          read[2:0] = { 1'h0, \$11  };
+          read[2:0] = { 1'h0, \$12  };
       4'h5:
           read[2:0] = 3'h4;
       4'h6:
-          read[2:0] = { 1'h0, \$14  };
+          read[2:0] = { 1'h0, \$15  };
       4'h7:
           read[2:0] = 3'h1;
       4'h8:
           read[2:0] = 3'h4;
       4'h9:
-          read[2:0] = { 1'h0, \$23  };
+          read[2:0] = { 1'h0, \$24  };
       4'ha:
           read[2:0] = 3'h5;
       4'hb:
-          read[2:0] = { 1'h0, \$26  };
+          read[2:0] = { 1'h0, \$27  };
       4'hc:
           read[2:0] = 3'h1;
       4'hd:
           read[2:0] = 3'h5;
       4'he:
-          read[2:0] = { 1'h0, \$33  };
+          read[2:0] = { 1'h0, \$34  };
       4'hf:
           read[2:0] = 3'h4;
     endcase
     begin
       begin
-        read[11:3] = \$63 [8:0];
+        read[11:3] = \$65 [8:0];
         read[13] = \const [42];
-        read[26:14] = \$64 [12:0];
-        read[27] = \const [41];
+        read[25:14] = \$66 [11:0];
+        read[26] = \const [41];
         read[12] = zero;
-        read[28] = \$66 ;
-        read[29] = ends_group;
+        read[27] = \$68 ;
+        read[28] = ends_group;
       end
     end
   end
@@ -11413,35 +10443,35 @@ module \lmu_kws361_eighth.sequencer (rst, issue, claim, \release , output_free, 
     target = 6'h00;
     casez (step)
       4'h0:
-          target = \$1 [5:0];
+          target = \$2 [5:0];
       4'h1:
-          target = \$5 [5:0];
+          target = \$6 [5:0];
       4'h2:
-          target = \$8 [5:0];
+          target = \$9 [5:0];
       4'h3:
-          target = \$10 [5:0];
+          target = \$11 [5:0];
       4'h4:
-          target = \$12 [5:0];
-      4'h5:
           target = \$13 [5:0];
+      4'h5:
+          target = \$14 [5:0];
       4'h6:
-          target = \$17 [5:0];
+          target = \$18 [5:0];
       4'h7:
-          target = \$20 [5:0];
+          target = \$21 [5:0];
       4'h8:
-          target = \$22 [5:0];
+          target = \$23 [5:0];
       4'h9:
-          target = \$24 [5:0];
-      4'ha:
           target = \$25 [5:0];
+      4'ha:
+          target = \$26 [5:0];
       4'hb:
-          target = \$29 [5:0];
+          target = \$30 [5:0];
       4'hc:
-          target = \$31 [5:0];
-      4'hd:
           target = \$32 [5:0];
+      4'hd:
+          target = \$33 [5:0];
       4'he:
-          target = \$34 [5:0];
+          target = \$35 [5:0];
     endcase
   end
   always @* begin
@@ -11451,7 +10481,7 @@ module \lmu_kws361_eighth.sequencer (rst, issue, claim, \release , output_free, 
       4'h0:
           /* empty */;
       4'h1:
-          zero = \$3 ;
+          zero = \$4 ;
       4'h2:
           /* empty */;
       4'h3:
@@ -11461,7 +10491,7 @@ module \lmu_kws361_eighth.sequencer (rst, issue, claim, \release , output_free, 
       4'h5:
           /* empty */;
       4'h6:
-          zero = \$15 ;
+          zero = \$16 ;
       4'h7:
           /* empty */;
       4'h8:
@@ -11471,7 +10501,7 @@ module \lmu_kws361_eighth.sequencer (rst, issue, claim, \release , output_free, 
       4'ha:
           /* empty */;
       4'hb:
-          zero = \$27 ;
+          zero = \$28 ;
     endcase
   end
   always @* begin
@@ -11482,9 +10512,9 @@ module \lmu_kws361_eighth.sequencer (rst, issue, claim, \release , output_free, 
       4'h0:
           /* empty */;
       4'h1:
-          stops = \$6 ;
+          stops = \$7 ;
       4'h2:
-          stops = \$9 ;
+          stops = \$10 ;
       4'h3:
           /* empty */;
       4'h4:
@@ -11492,9 +10522,9 @@ module \lmu_kws361_eighth.sequencer (rst, issue, claim, \release , output_free, 
       4'h5:
           /* empty */;
       4'h6:
-          stops = \$18 ;
+          stops = \$19 ;
       4'h7:
-          stops = \$21 ;
+          stops = \$22 ;
       4'h8:
           /* empty */;
       4'h9:
@@ -11515,228 +10545,236 @@ module \lmu_kws361_eighth.sequencer (rst, issue, claim, \release , output_free, 
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$95  = running;
-    if (\start$45 ) begin
-      \$95  = 1'h1;
+    \$97  = running;
+    if (start) begin
+      \$97  = 1'h1;
     end
-    if (\$67 ) begin
-      \$95  = 1'h0;
+    if (\$69 ) begin
+      \$97  = 1'h0;
     end
     if (rst) begin
-      \$95  = 1'h0;
+      \$97  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$96  = holds_input;
-    if (\start$45 ) begin
-      \$96  = 1'h1;
+    \$98  = holds_input;
+    if (start) begin
+      \$98  = 1'h1;
     end
     if (\release ) begin
-      \$96  = 1'h0;
+      \$98  = 1'h0;
     end
     if (rst) begin
-      \$96  = 1'h0;
+      \$98  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$97  = step;
-    if (\start$45 ) begin
-      \$97  = 4'h0;
+    \$99  = step;
+    if (start) begin
+      \$99  = 4'h0;
     end
     if (issue) begin
       (* full_case = 32'd1 *)
-      if (\$72 ) begin
+      if (\$74 ) begin
       end else begin
         (* full_case = 32'd1 *)
-        if (\$74 ) begin
-          \$97  = \$77 [3:0];
-        end else if (\$75 ) begin
-          \$97  = \const [13:10];
-        end else if (\$76 ) begin
-          \$97  = \const [13:10];
+        if (\$76 ) begin
+          \$99  = \$79 [3:0];
+        end else if (\$77 ) begin
+          \$99  = \const [13:10];
+        end else if (\$78 ) begin
+          \$99  = \const [13:10];
         end else begin
-          \$97  = \$81 [3:0];
+          \$99  = \$83 [3:0];
         end
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$98  = start;
-    if (\start$45 ) begin
-      \$98  = 7'h00;
+    \$100  = \start$36 ;
+    if (start) begin
+      \$100  = 7'h00;
     end
     if (issue) begin
       (* full_case = 32'd1 *)
-      if (\$72 ) begin
-        \$98  = \$73 [6:0];
+      if (\$74 ) begin
+        \$100  = \$75 [6:0];
       end else begin
-        \$98  = 7'h00;
+        \$100  = 7'h00;
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$99  = group;
-    if (\start$45 ) begin
-      \$99  = 3'h0;
+    \$101  = group;
+    if (start) begin
+      \$101  = 2'h0;
     end
     if (issue) begin
       (* full_case = 32'd1 *)
-      if (\$72 ) begin
+      if (\$74 ) begin
       end else begin
         (* full_case = 32'd1 *)
-        if (\$74 ) begin
-        end else if (\$75 ) begin
-          \$99  = \$78 [2:0];
-        end else if (\$76 ) begin
-          \$99  = 3'h0;
+        if (\$76 ) begin
+        end else if (\$77 ) begin
+          \$101  = \$80 [1:0];
+        end else if (\$78 ) begin
+          \$101  = 2'h0;
         end else begin
-          \$99  = 3'h0;
+          \$101  = 2'h0;
         end
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$100  = block;
-    if (\start$45 ) begin
-      \$100  = 4'h0;
+    \$102  = block;
+    if (start) begin
+      \$102  = 4'h0;
     end
     if (issue) begin
       (* full_case = 32'd1 *)
-      if (\$72 ) begin
+      if (\$74 ) begin
       end else begin
         (* full_case = 32'd1 *)
-        if (\$74 ) begin
-        end else if (\$75 ) begin
-        end else if (\$76 ) begin
-          \$100  = \$79 [3:0];
+        if (\$76 ) begin
+        end else if (\$77 ) begin
+        end else if (\$78 ) begin
+          \$102  = \$81 [3:0];
         end else begin
-          \$100  = 4'h0;
+          \$102  = 4'h0;
         end
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$101  = busy;
-    if (\$68 ) begin
-      \$101  = \$70 [4:0];
-    end else if (\$69 ) begin
-      \$101  = \$71 [4:0];
+    \$103  = busy;
+    if (\$70 ) begin
+      \$103  = \$72 [5:0];
+    end else if (\$71 ) begin
+      \$103  = \$73 [5:0];
     end
     if (rst) begin
-      \$101  = 5'h00;
+      \$103  = 6'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$102  = weight;
-    if (\start$45 ) begin
-      \$102  = 13'h0000;
+    \$104  = weight;
+    if (start) begin
+      \$104  = 12'h000;
     end
-    if (\$82 ) begin
-      \$102  = \$84 [12:0];
+    if (\$84 ) begin
+      \$104  = \$86 [11:0];
     end
-    if (\$88 ) begin
-      \$102  = \const [55:43];
+    if (\$90 ) begin
+      \$104  = \const [54:43];
     end
-    if (\$91 ) begin
-      \$102  = \$92 ;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$103  = \parameter ;
-    if (\start$45 ) begin
-      \$103  = 9'h000;
-    end
-    if (\$85 ) begin
-      \$103  = \$86 [8:0];
-    end
-    if (\$88 ) begin
-      \$103  = \const [77:69];
-    end
-    if (\$91 ) begin
-      \$103  = \$93 ;
+    if (\$93 ) begin
+      \$104  = \$94 ;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$104  = \address$62 ;
-    if (\start$45 ) begin
-      \$104  = 9'h000;
-    end
-    if (\$85 ) begin
-      \$104  = \$87 [8:0];
-    end
-    if (\$91 ) begin
-      \$104  = { 1'h0, \$94  };
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$105  = offset0;
-    if (\start$45 ) begin
+    \$105  = \parameter ;
+    if (start) begin
       \$105  = 9'h000;
     end
-    if (\$88 ) begin
-      \$105  = \$89 [8:0];
+    if (\$87 ) begin
+      \$105  = \$88 [8:0];
     end
-    if (\$91 ) begin
-      \$105  = 9'h000;
+    if (\$90 ) begin
+      \$105  = \const [75:67];
     end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$106  = offset1;
-    if (\start$45 ) begin
-      \$106  = 9'h000;
-    end
-    if (\$88 ) begin
-      \$106  = \$90 [8:0];
-    end
-    if (\$91 ) begin
-      \$106  = 9'h000;
+    if (\$93 ) begin
+      \$105  = \$95 ;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$107  = \group$57 ;
-    if (\$85 ) begin
-      \$107 [4:0] = rows;
-      \$107 [10:5] = target;
-      \$107 [19:11] = \address$62 ;
-      \$107 [28:20] = \parameter ;
-      \$107 [30:29] = \const [96:95];
-      \$107 [31] = \const [97];
-      \$107 [35:32] = \const [101:98];
+    \$106  = \address$75 ;
+    if (start) begin
+      \$106  = 9'h000;
+    end
+    if (\$87 ) begin
+      \$106  = \$89 [8:0];
+    end
+    if (\$93 ) begin
+      \$106  = { 1'h0, \$96  };
     end
   end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$107  = offset0;
+    if (start) begin
+      \$107  = 9'h000;
+    end
+    if (\$90 ) begin
+      \$107  = \$91 [8:0];
+    end
+    if (\$93 ) begin
+      \$107  = 9'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$108  = offset1;
+    if (start) begin
+      \$108  = 9'h000;
+    end
+    if (\$90 ) begin
+      \$108  = \$92 [8:0];
+    end
+    if (\$93 ) begin
+      \$108  = 9'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$109  = \group$72 ;
+    if (\$87 ) begin
+      \$109 [5:0] = rows;
+      \$109 [11:6] = target;
+      \$109 [20:12] = \address$75 ;
+      \$109 [29:21] = \parameter ;
+      \$109 [31:30] = \const [94:93];
+      \$109 [32] = \const [95];
+      \$109 [36:33] = \const [99:96];
+    end
+  end
+  assign \clk$1  = clk;
+  assign free_clk = free;
+  assign gated = state_clk;
+  assign state_rst = rst;
+  assign \clk$24  = clk;
+  assign \free$25  = free;
+  assign \gated$29  = nonzero_clk;
+  assign nonzero_rst = rst;
   assign write = written[5:0];
   assign address = written[14:6];
   assign nonzero = written[15];
-  assign enable = \const [102];
+  assign \enable$34  = \const [100];
   assign memory = read[2:0];
-  assign column = start;
+  assign column = \start$36 ;
   assign stop = \const [6:0];
-  assign found = { \$108 , \$109  };
+  assign found = { \$110 , \$111  };
   assign last_column = ends;
+  assign \start$62  = start;
   assign hold = 1'h0;
-  assign \start$48  = \start$45 ;
-  assign \clear$50  = clear;
-  assign \end$52  = \end ;
-  assign \$signal  = \group$57 ;
+  assign \clear$66  = clear;
+  assign \end$68  = \end ;
+  assign \$signal  = \group$72 ;
   assign \const.length_last  = \const [6:0];
   assign \const.first_term  = \const [7];
   assign \const.last_term  = \const [8];
   assign \const.second_term  = \const [9];
   assign \const.first_step  = \const [13:10];
-  assign \const.groups_last  = \const [16:14];
-  assign \const.rows_last  = \const [21:17];
+  assign \const.groups_last  = \const [15:14];
+  assign \const.rows_last  = \const [21:16];
   assign \const.repeat_last  = \const [25:22];
   assign \const.wait  = \const [26];
   assign \const.opens_output  = \const [27];
@@ -11746,54 +10784,54 @@ module \lmu_kws361_eighth.sequencer (rst, issue, claim, \release , output_free, 
   assign \const.block_step1  = \const [40];
   assign \const.shift  = \const [41];
   assign \const.weights  = \const [42];
-  assign \const.weight_base  = \const [55:43];
-  assign \const.weight_after  = \const [68:56];
-  assign \const.parameter_base  = \const [77:69];
-  assign \const.parameter_after  = \const [86:78];
-  assign \const.target_after  = \const [94:87];
-  assign \const.narrow  = \const [96:95];
-  assign \const.output  = \const [97];
-  assign \const.operation  = \const [101:98];
-  assign \const.skips  = \const [102];
+  assign \const.weight_base  = \const [54:43];
+  assign \const.weight_after  = \const [66:55];
+  assign \const.parameter_base  = \const [75:67];
+  assign \const.parameter_after  = \const [84:76];
+  assign \const.target_after  = \const [92:85];
+  assign \const.narrow  = \const [94:93];
+  assign \const.output  = \const [95];
+  assign \const.operation  = \const [99:96];
+  assign \const.skips  = \const [100];
   assign \read.memory  = read[2:0];
   assign \read.address  = read[11:3];
   assign \read.zero  = read[12];
   assign \read.weights  = read[13];
-  assign \read.weight_address  = read[26:14];
-  assign \read.shift  = read[27];
-  assign \read.first  = read[28];
-  assign \read.last  = read[29];
+  assign \read.weight_address  = read[25:14];
+  assign \read.shift  = read[26];
+  assign \read.first  = read[27];
+  assign \read.last  = read[28];
   assign \written.memory  = written[5:0];
   assign \written.address  = written[14:6];
   assign \written.nonzero  = written[15];
-  assign \group$57.rows  = \group$57 [4:0];
-  assign \group$57.memory  = \group$57 [10:5];
-  assign \group$57.address  = \group$57 [19:11];
-  assign \group$57.parameter  = \group$57 [28:20];
-  assign \group$57.narrow  = \group$57 [30:29];
-  assign \group$57.output  = \group$57 [31];
-  assign \group$57.operation  = \group$57 [35:32];
-  assign \$signal.rows  = \group$57 [4:0];
-  assign \$signal.memory  = \group$57 [10:5];
-  assign \$signal.address  = \group$57 [19:11];
-  assign \$signal.parameter  = \group$57 [28:20];
-  assign \$signal.narrow  = \group$57 [30:29];
-  assign \$signal.output  = \group$57 [31];
-  assign \$signal.operation  = \group$57 [35:32];
-  assign \$1  = 7'h02;
-  assign \$10  = 13'h0010;
-  assign \$12  = 13'h0010;
-  assign \$13  = 7'h02;
-  assign \$22  = 13'h0020;
-  assign \$24  = 13'h0020;
-  assign \$25  = 7'h02;
-  assign \$32  = 13'h0010;
-  assign \$34  = 13'h0010;
-  assign \$59  = 1'h1;
-  assign \start$45  = \$58 ;
+  assign \group$72.rows  = \group$72 [5:0];
+  assign \group$72.memory  = \group$72 [11:6];
+  assign \group$72.address  = \group$72 [20:12];
+  assign \group$72.parameter  = \group$72 [29:21];
+  assign \group$72.narrow  = \group$72 [31:30];
+  assign \group$72.output  = \group$72 [32];
+  assign \group$72.operation  = \group$72 [36:33];
+  assign \$signal.rows  = \group$72 [5:0];
+  assign \$signal.memory  = \group$72 [11:6];
+  assign \$signal.address  = \group$72 [20:12];
+  assign \$signal.parameter  = \group$72 [29:21];
+  assign \$signal.narrow  = \group$72 [31:30];
+  assign \$signal.output  = \group$72 [32];
+  assign \$signal.operation  = \group$72 [36:33];
+  assign \$61  = 1'h1;
+  assign start = \$60 ;
+  assign \$2  = 7'h02;
+  assign \$11  = 13'h0010;
+  assign \$13  = 13'h0010;
+  assign \$14  = 7'h02;
+  assign \$23  = 13'h0020;
+  assign \$25  = 13'h0020;
+  assign \$26  = 7'h02;
+  assign \$33  = 13'h0010;
+  assign \$35  = 13'h0010;
 endmodule
 
-module \lmu_kws361_eighth.sequencer.nonzero$64 (rst, last, \port$1215$0 , stop, enable, memory, start, first_word, first_bit, clk);
+module \lmu_kws361_eighth.sequencer.nonzero$79 (nonzero_clk, last, \port$1508$0 , stop, enable, memory, start, first_word, first_bit, nonzero_rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$14 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$14 <= 0;
   wire [30:0] \$1 ;
@@ -12024,8 +11062,6 @@ module \lmu_kws361_eighth.sequencer.nonzero$64 (rst, last, \port$1215$0 , stop, 
   wire [8:0] address;
   wire [3:0] \bit ;
   reg [15:0] chosen;
-  input clk;
-  wire clk;
   wire [127:0] counted;
   input enable;
   wire enable;
@@ -12072,32 +11108,34 @@ module \lmu_kws361_eighth.sequencer.nonzero$64 (rst, last, \port$1215$0 , stop, 
   input [2:0] memory;
   wire [2:0] memory;
   wire nonzero;
-  input [15:0] \port$1215$0 ;
-  wire [15:0] \port$1215$0 ;
-  input rst;
-  wire rst;
+  input nonzero_clk;
+  wire nonzero_clk;
+  input nonzero_rst;
+  wire nonzero_rst;
+  input [15:0] \port$1508$0 ;
+  wire [15:0] \port$1508$0 ;
   input [6:0] start;
   wire [6:0] start;
   input [6:0] stop;
   wire [6:0] stop;
   wire [2:0] word;
   wire [5:0] write;
-  assign \$1  = 1'h1 << \port$1215$0 [9:6];
-  assign \$2  = 1'h1 << \port$1215$0 [9:6];
-  assign \$3  = 1'h1 << \port$1215$0 [9:6];
-  assign \$4  = 1'h1 << \port$1215$0 [9:6];
-  assign \$5  = 1'h1 << \port$1215$0 [9:6];
-  assign \$6  = 1'h1 << \port$1215$0 [9:6];
-  assign \$7  = 1'h1 << \port$1215$0 [9:6];
-  assign \$8  = 1'h1 << \port$1215$0 [9:6];
-  assign \$9  = 1'h1 << \port$1215$0 [9:6];
-  assign \$10  = 1'h1 << \port$1215$0 [9:6];
-  assign \$11  = 1'h1 << \port$1215$0 [9:6];
-  assign \$12  = 1'h1 << \port$1215$0 [9:6];
-  assign \$13  = 1'h1 << \port$1215$0 [9:6];
-  assign \$14  = 1'h1 << \port$1215$0 [9:6];
-  assign \$15  = 1'h1 << \port$1215$0 [9:6];
-  assign \$16  = 1'h1 << \port$1215$0 [9:6];
+  assign \$1  = 1'h1 << \port$1508$0 [9:6];
+  assign \$2  = 1'h1 << \port$1508$0 [9:6];
+  assign \$3  = 1'h1 << \port$1508$0 [9:6];
+  assign \$4  = 1'h1 << \port$1508$0 [9:6];
+  assign \$5  = 1'h1 << \port$1508$0 [9:6];
+  assign \$6  = 1'h1 << \port$1508$0 [9:6];
+  assign \$7  = 1'h1 << \port$1508$0 [9:6];
+  assign \$8  = 1'h1 << \port$1508$0 [9:6];
+  assign \$9  = 1'h1 << \port$1508$0 [9:6];
+  assign \$10  = 1'h1 << \port$1508$0 [9:6];
+  assign \$11  = 1'h1 << \port$1508$0 [9:6];
+  assign \$12  = 1'h1 << \port$1508$0 [9:6];
+  assign \$13  = 1'h1 << \port$1508$0 [9:6];
+  assign \$14  = 1'h1 << \port$1508$0 [9:6];
+  assign \$15  = 1'h1 << \port$1508$0 [9:6];
+  assign \$16  = 1'h1 << \port$1508$0 [9:6];
   assign \$17  = memory == 3'h5;
   assign \$18  = enable ? live : 128'h00000000000000000000000000000000;
   assign \$19  = enable ? start : 7'h00;
@@ -12195,133 +11233,133 @@ module \lmu_kws361_eighth.sequencer.nonzero$64 (rst, last, \port$1215$0 , stop, 
   assign \$112  = | \$111 ;
   assign \$113  = ~ \$112 ;
   assign last = \$109  & \$113 ;
-  assign \$114  = ! \port$1215$0 [14:10];
-  assign \$115  = \port$1215$0 [4] & \$114 ;
+  assign \$114  = ! \port$1508$0 [14:10];
+  assign \$115  = \port$1508$0 [4] & \$114 ;
   assign \$116  = ~ \$1 [15:0];
   assign \$117  = h0_0 & \$116 ;
-  assign \$118  = \$1 [15:0] & { \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15] };
+  assign \$118  = \$1 [15:0] & { \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15] };
   assign \$119  = \$117  | \$118 ;
-  assign \$120  = \port$1215$0 [14:10] == 1'h1;
-  assign \$121  = \port$1215$0 [4] & \$120 ;
+  assign \$120  = \port$1508$0 [14:10] == 1'h1;
+  assign \$121  = \port$1508$0 [4] & \$120 ;
   assign \$122  = ~ \$2 [15:0];
   assign \$123  = h0_1 & \$122 ;
-  assign \$124  = \$2 [15:0] & { \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15] };
+  assign \$124  = \$2 [15:0] & { \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15] };
   assign \$125  = \$123  | \$124 ;
-  assign \$126  = \port$1215$0 [14:10] == 2'h2;
-  assign \$127  = \port$1215$0 [4] & \$126 ;
+  assign \$126  = \port$1508$0 [14:10] == 2'h2;
+  assign \$127  = \port$1508$0 [4] & \$126 ;
   assign \$128  = ~ \$3 [15:0];
   assign \$129  = h0_2 & \$128 ;
-  assign \$130  = \$3 [15:0] & { \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15] };
+  assign \$130  = \$3 [15:0] & { \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15] };
   assign \$131  = \$129  | \$130 ;
-  assign \$132  = \port$1215$0 [14:10] == 2'h3;
-  assign \$133  = \port$1215$0 [4] & \$132 ;
+  assign \$132  = \port$1508$0 [14:10] == 2'h3;
+  assign \$133  = \port$1508$0 [4] & \$132 ;
   assign \$134  = ~ \$4 [15:0];
   assign \$135  = h0_3 & \$134 ;
-  assign \$136  = \$4 [15:0] & { \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15] };
+  assign \$136  = \$4 [15:0] & { \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15] };
   assign \$137  = \$135  | \$136 ;
-  assign \$138  = \port$1215$0 [14:10] == 3'h4;
-  assign \$139  = \port$1215$0 [4] & \$138 ;
+  assign \$138  = \port$1508$0 [14:10] == 3'h4;
+  assign \$139  = \port$1508$0 [4] & \$138 ;
   assign \$140  = ~ \$5 [15:0];
   assign \$141  = h0_4 & \$140 ;
-  assign \$142  = \$5 [15:0] & { \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15] };
+  assign \$142  = \$5 [15:0] & { \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15] };
   assign \$143  = \$141  | \$142 ;
-  assign \$144  = \port$1215$0 [14:10] == 3'h5;
-  assign \$145  = \port$1215$0 [4] & \$144 ;
+  assign \$144  = \port$1508$0 [14:10] == 3'h5;
+  assign \$145  = \port$1508$0 [4] & \$144 ;
   assign \$146  = ~ \$6 [15:0];
   assign \$147  = h0_5 & \$146 ;
-  assign \$148  = \$6 [15:0] & { \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15] };
+  assign \$148  = \$6 [15:0] & { \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15] };
   assign \$149  = \$147  | \$148 ;
-  assign \$150  = \port$1215$0 [14:10] == 3'h6;
-  assign \$151  = \port$1215$0 [4] & \$150 ;
+  assign \$150  = \port$1508$0 [14:10] == 3'h6;
+  assign \$151  = \port$1508$0 [4] & \$150 ;
   assign \$152  = ~ \$7 [15:0];
   assign \$153  = h0_6 & \$152 ;
-  assign \$154  = \$7 [15:0] & { \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15] };
+  assign \$154  = \$7 [15:0] & { \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15] };
   assign \$155  = \$153  | \$154 ;
-  assign \$156  = \port$1215$0 [14:10] == 3'h7;
-  assign \$157  = \port$1215$0 [4] & \$156 ;
+  assign \$156  = \port$1508$0 [14:10] == 3'h7;
+  assign \$157  = \port$1508$0 [4] & \$156 ;
   assign \$158  = ~ \$8 [15:0];
   assign \$159  = h0_7 & \$158 ;
-  assign \$160  = \$8 [15:0] & { \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15] };
+  assign \$160  = \$8 [15:0] & { \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15] };
   assign \$161  = \$159  | \$160 ;
-  assign \$162  = ! \port$1215$0 [14:10];
-  assign \$163  = \port$1215$0 [5] & \$162 ;
+  assign \$162  = ! \port$1508$0 [14:10];
+  assign \$163  = \port$1508$0 [5] & \$162 ;
   assign \$164  = ~ \$9 [15:0];
   assign \$165  = h1_0 & \$164 ;
-  assign \$166  = \$9 [15:0] & { \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15] };
+  assign \$166  = \$9 [15:0] & { \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15] };
   assign \$167  = \$165  | \$166 ;
-  assign \$168  = \port$1215$0 [14:10] == 1'h1;
-  assign \$169  = \port$1215$0 [5] & \$168 ;
+  assign \$168  = \port$1508$0 [14:10] == 1'h1;
+  assign \$169  = \port$1508$0 [5] & \$168 ;
   assign \$170  = ~ \$10 [15:0];
   assign \$171  = h1_1 & \$170 ;
-  assign \$172  = \$10 [15:0] & { \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15] };
+  assign \$172  = \$10 [15:0] & { \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15] };
   assign \$173  = \$171  | \$172 ;
-  assign \$174  = \port$1215$0 [14:10] == 2'h2;
-  assign \$175  = \port$1215$0 [5] & \$174 ;
+  assign \$174  = \port$1508$0 [14:10] == 2'h2;
+  assign \$175  = \port$1508$0 [5] & \$174 ;
   assign \$176  = ~ \$11 [15:0];
   assign \$177  = h1_2 & \$176 ;
-  assign \$178  = \$11 [15:0] & { \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15] };
+  assign \$178  = \$11 [15:0] & { \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15] };
   assign \$179  = \$177  | \$178 ;
-  assign \$180  = \port$1215$0 [14:10] == 2'h3;
-  assign \$181  = \port$1215$0 [5] & \$180 ;
+  assign \$180  = \port$1508$0 [14:10] == 2'h3;
+  assign \$181  = \port$1508$0 [5] & \$180 ;
   assign \$182  = ~ \$12 [15:0];
   assign \$183  = h1_3 & \$182 ;
-  assign \$184  = \$12 [15:0] & { \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15] };
+  assign \$184  = \$12 [15:0] & { \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15] };
   assign \$185  = \$183  | \$184 ;
-  assign \$186  = \port$1215$0 [14:10] == 3'h4;
-  assign \$187  = \port$1215$0 [5] & \$186 ;
+  assign \$186  = \port$1508$0 [14:10] == 3'h4;
+  assign \$187  = \port$1508$0 [5] & \$186 ;
   assign \$188  = ~ \$13 [15:0];
   assign \$189  = h1_4 & \$188 ;
-  assign \$190  = \$13 [15:0] & { \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15] };
+  assign \$190  = \$13 [15:0] & { \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15] };
   assign \$191  = \$189  | \$190 ;
-  assign \$192  = \port$1215$0 [14:10] == 3'h5;
-  assign \$193  = \port$1215$0 [5] & \$192 ;
+  assign \$192  = \port$1508$0 [14:10] == 3'h5;
+  assign \$193  = \port$1508$0 [5] & \$192 ;
   assign \$194  = ~ \$14 [15:0];
   assign \$195  = h1_5 & \$194 ;
-  assign \$196  = \$14 [15:0] & { \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15] };
+  assign \$196  = \$14 [15:0] & { \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15] };
   assign \$197  = \$195  | \$196 ;
-  assign \$198  = \port$1215$0 [14:10] == 3'h6;
-  assign \$199  = \port$1215$0 [5] & \$198 ;
+  assign \$198  = \port$1508$0 [14:10] == 3'h6;
+  assign \$199  = \port$1508$0 [5] & \$198 ;
   assign \$200  = ~ \$15 [15:0];
   assign \$201  = h1_6 & \$200 ;
-  assign \$202  = \$15 [15:0] & { \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15] };
+  assign \$202  = \$15 [15:0] & { \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15] };
   assign \$203  = \$201  | \$202 ;
-  assign \$204  = \port$1215$0 [14:10] == 3'h7;
-  assign \$205  = \port$1215$0 [5] & \$204 ;
+  assign \$204  = \port$1508$0 [14:10] == 3'h7;
+  assign \$205  = \port$1508$0 [5] & \$204 ;
   assign \$206  = ~ \$16 [15:0];
   assign \$207  = h1_7 & \$206 ;
-  assign \$208  = \$16 [15:0] & { \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15], \port$1215$0 [15] };
+  assign \$208  = \$16 [15:0] & { \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15] };
   assign \$209  = \$207  | \$208 ;
-  always @(posedge clk)
+  always @(posedge nonzero_clk)
     h0_0 <= \$210 ;
-  always @(posedge clk)
+  always @(posedge nonzero_clk)
     h0_1 <= \$211 ;
-  always @(posedge clk)
+  always @(posedge nonzero_clk)
     h0_2 <= \$212 ;
-  always @(posedge clk)
+  always @(posedge nonzero_clk)
     h0_3 <= \$213 ;
-  always @(posedge clk)
+  always @(posedge nonzero_clk)
     h0_4 <= \$214 ;
-  always @(posedge clk)
+  always @(posedge nonzero_clk)
     h0_5 <= \$215 ;
-  always @(posedge clk)
+  always @(posedge nonzero_clk)
     h0_6 <= \$216 ;
-  always @(posedge clk)
+  always @(posedge nonzero_clk)
     h0_7 <= \$217 ;
-  always @(posedge clk)
+  always @(posedge nonzero_clk)
     h1_0 <= \$218 ;
-  always @(posedge clk)
+  always @(posedge nonzero_clk)
     h1_1 <= \$219 ;
-  always @(posedge clk)
+  always @(posedge nonzero_clk)
     h1_2 <= \$220 ;
-  always @(posedge clk)
+  always @(posedge nonzero_clk)
     h1_3 <= \$221 ;
-  always @(posedge clk)
+  always @(posedge nonzero_clk)
     h1_4 <= \$222 ;
-  always @(posedge clk)
+  always @(posedge nonzero_clk)
     h1_5 <= \$223 ;
-  always @(posedge clk)
+  always @(posedge nonzero_clk)
     h1_6 <= \$224 ;
-  always @(posedge clk)
+  always @(posedge nonzero_clk)
     h1_7 <= \$225 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
@@ -12545,7 +11583,7 @@ module \lmu_kws361_eighth.sequencer.nonzero$64 (rst, last, \port$1215$0 , stop, 
     end
   end
   assign h0_0_place = \$1 [15:0];
-  assign address = \port$1215$0 [14:6];
+  assign address = \port$1508$0 [14:6];
   assign h0_1_place = \$2 [15:0];
   assign h0_2_place = \$3 [15:0];
   assign h0_3_place = \$4 [15:0];
@@ -12565,12 +11603,27 @@ module \lmu_kws361_eighth.sequencer.nonzero$64 (rst, last, \port$1215$0 , stop, 
   assign word = first_word;
   assign \bit  = first_bit;
   assign found = { first_word, first_bit };
-  assign write = \port$1215$0 [5:0];
-  assign nonzero = \port$1215$0 [15];
+  assign write = \port$1508$0 [5:0];
+  assign nonzero = \port$1508$0 [15];
   assign \$22  = 129'h1fffffffffffffffffffffffffffffffe;
 endmodule
 
-module \lmu_kws361_eighth.sequencer.state (rst, start, finish, clear, \end , valid0m, turn0m, valid1m, turn1m, valid2m, turn2m, closes, clk);
+module \lmu_kws361_eighth.sequencer.nonzero_gate (enable, gated, clk, free);
+  input clk;
+  wire clk;
+  input enable;
+  wire enable;
+  input free;
+  wire free;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
+endmodule
+
+module \lmu_kws361_eighth.sequencer.state (start, finish, state_clk, clear, \end , valid0m, turn0m, valid1m, turn1m, valid2m, turn2m, closes, state_rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$15 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$15 <= 0;
   wire \$1 ;
@@ -12630,8 +11683,6 @@ module \lmu_kws361_eighth.sequencer.state (rst, start, finish, clear, \end , val
   wire \$9 ;
   input clear;
   wire clear;
-  input clk;
-  wire clk;
   output [3:0] closes;
   wire [3:0] closes;
   input \end ;
@@ -12643,10 +11694,12 @@ module \lmu_kws361_eighth.sequencer.state (rst, start, finish, clear, \end , val
   reg phase1 = 1'h0;
   reg phase2 = 1'h0;
   reg phase3 = 1'h0;
-  input rst;
-  wire rst;
   input start;
   wire start;
+  input state_clk;
+  wire state_clk;
+  input state_rst;
+  wire state_rst;
   reg turn0h = 1'h0;
   output turn0m;
   reg turn0m = 1'h0;
@@ -12665,33 +11718,33 @@ module \lmu_kws361_eighth.sequencer.state (rst, start, finish, clear, \end , val
   reg valid2h = 1'h0;
   output valid2m;
   reg valid2m = 1'h0;
-  always @(posedge clk)
+  always @(posedge state_clk)
     turn0m <= \$42 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     valid0h <= \$43 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     turn0h <= \$44 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     phase1 <= \$45 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     valid1m <= \$46 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     turn1m <= \$47 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     valid1h <= \$48 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     turn1h <= \$49 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     phase2 <= \$50 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     valid2m <= \$51 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     turn2m <= \$52 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     valid2h <= \$53 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     turn2h <= \$54 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     phase3 <= \$55 ;
   assign \$2  = phase0 + 1'h1;
   assign \$3  = ~ turn0m;
@@ -12728,11 +11781,11 @@ module \lmu_kws361_eighth.sequencer.state (rst, start, finish, clear, \end , val
   assign \$36  = closes[1] & \$35 ;
   assign \$37  = ! phase3;
   assign \$38  = closes[2] & \$37 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     ends <= \$39 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     phase0 <= \$40 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     valid0m <= \$41 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
@@ -12740,7 +11793,7 @@ module \lmu_kws361_eighth.sequencer.state (rst, start, finish, clear, \end , val
     if (\$1 ) begin
       \$42  = \$3 ;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$42  = 1'h0;
     end
   end
@@ -12753,7 +11806,7 @@ module \lmu_kws361_eighth.sequencer.state (rst, start, finish, clear, \end , val
     if (\$8 ) begin
       \$43  = 1'h0;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$43  = 1'h0;
     end
   end
@@ -12763,7 +11816,7 @@ module \lmu_kws361_eighth.sequencer.state (rst, start, finish, clear, \end , val
     if (\$4 ) begin
       \$44  = \$5 ;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$44  = 1'h0;
     end
   end
@@ -12779,7 +11832,7 @@ module \lmu_kws361_eighth.sequencer.state (rst, start, finish, clear, \end , val
     if (\$16 ) begin
       \$45  = 1'h0;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$45  = 1'h0;
     end
   end
@@ -12792,7 +11845,7 @@ module \lmu_kws361_eighth.sequencer.state (rst, start, finish, clear, \end , val
     if (\$16 ) begin
       \$46  = 1'h0;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$46  = 1'h0;
     end
   end
@@ -12802,7 +11855,7 @@ module \lmu_kws361_eighth.sequencer.state (rst, start, finish, clear, \end , val
     if (\$9 ) begin
       \$47  = \$11 ;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$47  = 1'h0;
     end
   end
@@ -12815,7 +11868,7 @@ module \lmu_kws361_eighth.sequencer.state (rst, start, finish, clear, \end , val
     if (\$16 ) begin
       \$48  = 1'h0;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$48  = 1'h0;
     end
   end
@@ -12825,7 +11878,7 @@ module \lmu_kws361_eighth.sequencer.state (rst, start, finish, clear, \end , val
     if (\$12 ) begin
       \$49  = \$13 ;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$49  = 1'h0;
     end
   end
@@ -12841,7 +11894,7 @@ module \lmu_kws361_eighth.sequencer.state (rst, start, finish, clear, \end , val
     if (\$24 ) begin
       \$50  = 1'h0;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$50  = 1'h0;
     end
   end
@@ -12854,7 +11907,7 @@ module \lmu_kws361_eighth.sequencer.state (rst, start, finish, clear, \end , val
     if (\$24 ) begin
       \$51  = 1'h0;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$51  = 1'h0;
     end
   end
@@ -12864,7 +11917,7 @@ module \lmu_kws361_eighth.sequencer.state (rst, start, finish, clear, \end , val
     if (\$17 ) begin
       \$52  = \$19 ;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$52  = 1'h0;
     end
   end
@@ -12877,7 +11930,7 @@ module \lmu_kws361_eighth.sequencer.state (rst, start, finish, clear, \end , val
     if (\$24 ) begin
       \$53  = 1'h0;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$53  = 1'h0;
     end
   end
@@ -12887,7 +11940,7 @@ module \lmu_kws361_eighth.sequencer.state (rst, start, finish, clear, \end , val
     if (\$20 ) begin
       \$54  = \$21 ;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$54  = 1'h0;
     end
   end
@@ -12903,7 +11956,7 @@ module \lmu_kws361_eighth.sequencer.state (rst, start, finish, clear, \end , val
     if (\$30 ) begin
       \$55  = 1'h0;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$55  = 1'h0;
     end
   end
@@ -12913,7 +11966,7 @@ module \lmu_kws361_eighth.sequencer.state (rst, start, finish, clear, \end , val
     if (start) begin
       \$39  = \end ;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$39  = 1'h0;
     end
   end
@@ -12929,7 +11982,7 @@ module \lmu_kws361_eighth.sequencer.state (rst, start, finish, clear, \end , val
     if (\$8 ) begin
       \$40  = 2'h0;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$40  = 2'h0;
     end
   end
@@ -12942,7 +11995,7 @@ module \lmu_kws361_eighth.sequencer.state (rst, start, finish, clear, \end , val
     if (\$8 ) begin
       \$41  = 1'h0;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$41  = 1'h0;
     end
   end
@@ -12953,4 +12006,19 @@ module \lmu_kws361_eighth.sequencer.state (rst, start, finish, clear, \end , val
   assign \$1  = finish;
   assign \$32  = \$31 ;
   assign \$33  = phase1;
+endmodule
+
+module \lmu_kws361_eighth.sequencer.state_gate (enable, gated, clk, free);
+  input clk;
+  wire clk;
+  input enable;
+  wire enable;
+  input free;
+  wire free;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
 endmodule

@@ -11,66 +11,140 @@ module lmu_kws49_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst, 
   reg \$auto$verilog_backend.cc:2355:dump_module$1 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$1 <= 0;
   wire \$1 ;
-  wire \$10 ;
+  wire [6:0] \$10 ;
   wire \$11 ;
-  wire [6:0] \$12 ;
+  wire \$12 ;
   wire \$13 ;
   wire \$14 ;
   wire [6:0] \$15 ;
   wire \$16 ;
   wire \$17 ;
-  wire [5:0] \$18 ;
+  wire \$18 ;
   wire \$19 ;
-  wire [6:0] \$2 ;
-  reg \$20 ;
-  reg [25:0] \$21 ;
-  wire [12:0] \$22 ;
+  wire \$2 ;
+  wire \$20 ;
+  wire \$21 ;
+  wire \$22 ;
+  wire \$23 ;
+  wire \$24 ;
+  wire \$25 ;
+  wire \$26 ;
+  wire \$27 ;
+  wire [6:0] \$28 ;
+  wire \$29 ;
   wire \$3 ;
+  wire \$30 ;
+  wire \$31 ;
+  wire \$32 ;
+  wire [6:0] \$33 ;
+  wire \$34 ;
+  wire \$35 ;
+  wire \$36 ;
+  wire \$37 ;
+  wire [5:0] \$38 ;
+  wire \$39 ;
   wire \$4 ;
-  wire [6:0] \$5 ;
+  wire \$40 ;
+  wire \$41 ;
+  reg \$42 ;
+  reg [25:0] \$43 ;
+  wire [12:0] \$44 ;
+  wire \$5 ;
   wire \$6 ;
   wire \$7 ;
   wire \$8 ;
   wire \$9 ;
   wire [11:0] activation;
   wire [5:0] address;
-  wire [7:0] \address$132 ;
-  wire [5:0] \address$46 ;
-  wire [2:0] \address$51 ;
-  wire [6:0] \address$56 ;
-  wire [6:0] \address$60 ;
-  wire [5:0] \address$64 ;
-  wire [5:0] \address$68 ;
-  wire [9:0] \address$79 ;
-  wire [4:0] \address$98 ;
+  wire [6:0] \address$107 ;
+  wire [5:0] \address$117 ;
+  wire [5:0] \address$127 ;
+  wire [9:0] \address$144 ;
+  wire [4:0] \address$173 ;
+  wire [7:0] \address$210 ;
+  wire [5:0] \address$75 ;
+  wire [2:0] \address$86 ;
+  wire [6:0] \address$97 ;
+  wire busy;
   wire claim;
-  wire \claim$34 ;
+  wire \claim$57 ;
   wire clear;
-  wire \clear$27 ;
+  wire \clear$52 ;
   input clk;
   wire clk;
+  wire \clk$109 ;
+  wire \clk$119 ;
+  wire \clk$12 ;
+  wire \clk$13 ;
+  wire \clk$137 ;
+  wire \clk$166 ;
+  wire \clk$214 ;
+  wire \clk$24 ;
+  wire \clk$32 ;
+  wire \clk$63 ;
+  wire \clk$77 ;
+  wire \clk$89 ;
+  wire \clk$99 ;
   wire [15:0] data;
   reg [11:0] element;
-  reg enable = 1'h0;
+  wire enable;
+  wire \enable$101 ;
+  wire \enable$111 ;
+  wire \enable$121 ;
+  wire \enable$139 ;
+  wire \enable$168 ;
+  reg \enable$195  = 1'h0;
+  wire \enable$215 ;
+  wire \enable$26 ;
+  wire \enable$34 ;
+  wire \enable$65 ;
+  wire \enable$79 ;
+  wire \enable$91 ;
   wire \end ;
+  wire finish_clk;
+  wire finish_rst;
   wire first;
   wire frame;
   wire frame_clear;
   wire frame_end;
   output frame_error;
   wire frame_error;
-  wire \frame_error$21 ;
+  wire \frame_error$18 ;
   wire free;
+  wire \free$100 ;
+  wire \free$110 ;
+  wire \free$120 ;
+  wire \free$138 ;
+  wire \free$167 ;
+  wire \free$25 ;
+  wire \free$33 ;
+  wire \free$36 ;
+  wire \free$64 ;
+  wire \free$78 ;
+  wire \free$90 ;
+  wire free_clk;
   wire full;
+  wire gated;
+  wire \gated$105 ;
+  wire \gated$115 ;
+  wire \gated$125 ;
+  wire \gated$142 ;
+  wire \gated$171 ;
+  wire \gated$217 ;
+  wire \gated$30 ;
+  wire \gated$38 ;
+  wire \gated$69 ;
+  wire \gated$83 ;
+  wire \gated$95 ;
   wire [33:0] group;
-  wire [33:0] \group$127 ;
-  wire [6:0] \group$127.address ;
-  wire [5:0] \group$127.memory ;
-  wire [2:0] \group$127.narrow ;
-  wire [3:0] \group$127.operation ;
-  wire \group$127.output ;
-  wire [7:0] \group$127.parameter ;
-  wire [4:0] \group$127.rows ;
+  wire [33:0] \group$205 ;
+  wire [6:0] \group$205.address ;
+  wire [5:0] \group$205.memory ;
+  wire [2:0] \group$205.narrow ;
+  wire [3:0] \group$205.operation ;
+  wire \group$205.output ;
+  wire [7:0] \group$205.parameter ;
+  wire [4:0] \group$205.rows ;
   wire [6:0] \group.address ;
   wire [5:0] \group.memory ;
   wire [2:0] \group.narrow ;
@@ -80,82 +154,104 @@ module lmu_kws49_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst, 
   wire [4:0] \group.rows ;
   input [8:0] i__payload;
   wire [8:0] i__payload;
-  wire [8:0] \i__payload$12 ;
-  wire [7:0] \i__payload$12.data ;
-  wire \i__payload$12.last ;
+  wire [8:0] \i__payload$40 ;
+  wire [7:0] \i__payload$40.data ;
+  wire \i__payload$40.last ;
   wire [7:0] \i__payload.data ;
   wire \i__payload.last ;
   output i__ready;
   wire i__ready;
-  wire \i__ready$13 ;
+  wire \i__ready$41 ;
   input i__valid;
   wire i__valid;
-  wire \i__valid$14 ;
+  wire \i__valid$42 ;
+  wire idle;
+  wire input_clk;
+  wire input_rst;
   wire issue;
   (* init = 1'h0 *)
   wire issued;
   wire last;
+  wire memory_h0_clk;
+  wire memory_h0_rst;
+  wire memory_h1_clk;
+  wire memory_h1_rst;
+  wire memory_m0_clk;
+  wire memory_m0_rst;
+  wire memory_m1_clk;
+  wire memory_m1_rst;
+  wire memory_u_clk;
+  wire memory_u_rst;
+  wire memory_weights10_clk;
+  wire memory_weights10_rst;
+  wire memory_weights4_clk;
+  wire memory_weights4_rst;
+  wire memory_x_clk;
+  wire memory_x_rst;
   output [19:0] o_decision__payload;
   wire [19:0] o_decision__payload;
-  wire [19:0] \o_decision__payload$18 ;
-  wire [3:0] \o_decision__payload$18.label ;
-  wire [15:0] \o_decision__payload$18.score ;
+  wire [19:0] \o_decision__payload$46 ;
+  wire [3:0] \o_decision__payload$46.label ;
+  wire [15:0] \o_decision__payload$46.score ;
   wire [3:0] \o_decision__payload.label ;
   wire [15:0] \o_decision__payload.score ;
   input o_decision__ready;
   wire o_decision__ready;
-  wire \o_decision__ready$19 ;
+  wire \o_decision__ready$47 ;
   output o_decision__valid;
   wire o_decision__valid;
-  wire \o_decision__valid$20 ;
+  wire \o_decision__valid$48 ;
   output [16:0] o_logits__payload;
   wire [16:0] o_logits__payload;
-  wire [16:0] \o_logits__payload$15 ;
-  wire [15:0] \o_logits__payload$15.data ;
-  wire \o_logits__payload$15.last ;
+  wire [16:0] \o_logits__payload$43 ;
+  wire [15:0] \o_logits__payload$43.data ;
+  wire \o_logits__payload$43.last ;
   wire [15:0] \o_logits__payload.data ;
   wire \o_logits__payload.last ;
   input o_logits__ready;
   wire o_logits__ready;
-  wire \o_logits__ready$16 ;
+  wire \o_logits__ready$44 ;
   output o_logits__valid;
   wire o_logits__valid;
-  wire \o_logits__valid$17 ;
+  wire \o_logits__valid$45 ;
+  wire output_clk;
   wire output_free;
+  wire output_rst;
   wire [16:0] \parameter ;
   wire [7:0] parameter_address;
   wire parameter_read;
   wire [7:0] r_data;
-  wire [159:0] \r_data$100 ;
-  wire [16:0] \r_data$135 ;
-  wire [7:0] \r_data$73 ;
-  wire [11:0] \r_data$74 ;
-  wire [11:0] \r_data$75 ;
-  wire [6:0] \r_data$76 ;
-  wire [6:0] \r_data$77 ;
-  wire [63:0] \r_data$81 ;
+  wire [7:0] \r_data$132 ;
+  wire [11:0] \r_data$133 ;
+  wire [11:0] \r_data$134 ;
+  wire [6:0] \r_data$135 ;
+  wire [6:0] \r_data$136 ;
+  wire [79:0] \r_data$146 ;
+  wire [199:0] \r_data$175 ;
+  wire [16:0] \r_data$213 ;
   wire read;
-  wire \read$130 ;
-  wire [25:0] \read$42 ;
-  wire [6:0] \read$42.address ;
-  wire \read$42.first ;
-  wire \read$42.last ;
-  wire [2:0] \read$42.memory ;
-  wire [1:0] \read$42.shift ;
-  wire [9:0] \read$42.weight_address ;
-  wire \read$42.weights ;
-  wire \read$42.zero ;
-  wire \read$48 ;
-  wire \read$54 ;
-  wire \read$58 ;
-  wire \read$62 ;
-  wire \read$66 ;
-  wire \read$78 ;
-  wire \read$97 ;
+  wire \read$102 ;
+  wire \read$112 ;
+  wire \read$122 ;
+  wire \read$140 ;
+  wire \read$169 ;
+  wire \read$208 ;
+  wire [25:0] \read$72 ;
+  wire [6:0] \read$72.address ;
+  wire \read$72.first ;
+  wire \read$72.last ;
+  wire [2:0] \read$72.memory ;
+  wire [1:0] \read$72.shift ;
+  wire [9:0] \read$72.weight_address ;
+  wire \read$72.weights ;
+  wire \read$72.zero ;
+  wire \read$80 ;
+  wire \read$92 ;
   wire \release ;
-  wire \release$24 ;
+  wire \release$49 ;
   input rst;
   wire rst;
+  wire \rst$20 ;
   wire [1:0] shift;
   wire start;
   reg [25:0] step = 26'h0000000;
@@ -167,15 +263,15 @@ module lmu_kws49_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst, 
   wire [9:0] \step.weight_address ;
   wire \step.weights ;
   wire \step.zero ;
-  wire [335:0] sums;
-  wire [335:0] \sums$124 ;
+  wire [419:0] sums;
+  wire [419:0] \sums$203 ;
   wire [7:0] w_data;
-  wire [7:0] \w_data$53 ;
-  wire [11:0] \w_data$57 ;
-  wire [11:0] \w_data$61 ;
-  wire [6:0] \w_data$65 ;
-  wire [6:0] \w_data$69 ;
-  reg [159:0] weights;
+  wire [11:0] \w_data$108 ;
+  wire [6:0] \w_data$118 ;
+  wire [6:0] \w_data$128 ;
+  wire [7:0] \w_data$88 ;
+  wire [11:0] \w_data$98 ;
+  reg [199:0] weights;
   wire [9:0] weights10_0;
   wire [9:0] weights10_1;
   wire [9:0] weights10_10;
@@ -184,6 +280,10 @@ module lmu_kws49_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst, 
   wire [9:0] weights10_13;
   wire [9:0] weights10_14;
   wire [9:0] weights10_15;
+  wire [9:0] weights10_16;
+  wire [9:0] weights10_17;
+  wire [9:0] weights10_18;
+  wire [9:0] weights10_19;
   wire [9:0] weights10_2;
   wire [9:0] weights10_3;
   wire [9:0] weights10_4;
@@ -200,6 +300,10 @@ module lmu_kws49_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst, 
   wire [9:0] weights4_13;
   wire [9:0] weights4_14;
   wire [9:0] weights4_15;
+  wire [9:0] weights4_16;
+  wire [9:0] weights4_17;
+  wire [9:0] weights4_18;
+  wire [9:0] weights4_19;
   wire [9:0] weights4_2;
   wire [9:0] weights4_3;
   wire [9:0] weights4_4;
@@ -210,14 +314,14 @@ module lmu_kws49_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst, 
   wire [9:0] weights4_9;
   reg wide;
   wire write;
-  wire \write$36 ;
-  wire \write$43 ;
-  wire \write$44 ;
-  wire \write$49 ;
-  wire \write$55 ;
+  wire \write$103 ;
+  wire \write$113 ;
+  wire \write$123 ;
   wire \write$59 ;
-  wire \write$63 ;
   wire \write$67 ;
+  wire \write$73 ;
+  wire \write$81 ;
+  wire \write$93 ;
   wire [6:0] write_address;
   wire [15:0] write_data;
   wire [5:0] write_memory;
@@ -226,183 +330,281 @@ module lmu_kws49_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst, 
   wire [6:0] \written.address ;
   wire [5:0] \written.memory ;
   wire \written.nonzero ;
-  assign write = \write$36  & write_output;
-  assign \$1  = ! \read$42 [2:0];
-  assign read = issue & \$1 ;
-  assign \$2  = \write$43  ? { 1'h0, \address$46  } : \read$42 [9:3];
-  assign \$3  = \read$42 [2:0] == 1'h1;
-  assign \read$48  = issue & \$3 ;
-  assign \write$49  = \write$36  & \$22 [1];
-  assign \$4  = \write$36  & \$22 [1];
-  assign \$5  = \$4  ? \$22 [12:6] : \read$42 [9:3];
-  assign \$6  = \read$42 [2:0] == 2'h2;
-  assign \read$54  = issue & \$6 ;
-  assign \write$55  = \write$36  & \$22 [2];
-  assign \$7  = \write$36  & \$22 [2];
-  assign \address$56  = \$7  ? \$22 [12:6] : \read$42 [9:3];
-  assign \$8  = \read$42 [2:0] == 2'h3;
-  assign \read$58  = issue & \$8 ;
-  assign \write$59  = \write$36  & \$22 [3];
-  assign \$9  = \write$36  & \$22 [3];
-  assign \address$60  = \$9  ? \$22 [12:6] : \read$42 [9:3];
-  assign \$10  = \read$42 [2:0] == 3'h4;
-  assign \read$62  = issue & \$10 ;
-  assign \write$63  = \write$36  & \$22 [4];
-  assign \$11  = \write$36  & \$22 [4];
-  assign \$12  = \$11  ? \$22 [12:6] : \read$42 [9:3];
-  assign \$13  = \read$42 [2:0] == 3'h5;
-  assign \read$66  = issue & \$13 ;
-  assign \write$67  = \write$36  & \$22 [5];
-  assign \$14  = \write$36  & \$22 [5];
-  assign \$15  = \$14  ? \$22 [12:6] : \read$42 [9:3];
-  assign \$16  = ! \read$42 [11];
-  assign \read$78  = issue & \$16 ;
-  assign \read$97  = issue & \$17 ;
+  assign \$33  = \$32  ? \$44 [12:6] : \read$72 [9:3];
+  assign \enable$139  = \$34  | rst;
+  assign \$35  = ! \read$72 [11];
+  assign \read$140  = issue & \$35 ;
+  assign \enable$168  = \$36  | rst;
+  assign \read$169  = issue & \$37 ;
   assign activation = step[10] ? 12'h000 : element;
-  assign start = enable & step[25];
-  assign \$18  = \write$36  ? \$22 [5:0] : 6'h00;
-  assign \$19  = | data;
-  always @(posedge clk)
-    enable <= \$20 ;
-  always @(posedge clk)
-    step <= \$21 ;
+  assign start = \enable$195  & step[25];
+  assign \$38  = \write$59  ? \$44 [5:0] : 6'h00;
+  assign \$39  = | data;
+  assign \$40  = ~ idle;
+  assign \$41  = ~ \free$36 ;
+  assign \enable$215  = | { \$41 , \$40 , frame_error, frame, i__valid, rst };
+  always @(posedge \clk$12 )
+    \enable$195  <= \$42 ;
+  always @(posedge \clk$12 )
+    step <= \$43 ;
+  assign \$1  = | { 1'h0, frame_error, \release , i__valid };
+  assign enable = \$1  | rst;
+  assign \$2  = start | busy;
+  assign \enable$26  = \$3  | rst;
+  assign \$4  = ~ \free$36 ;
+  assign \$5  = claim | \$4 ;
+  assign \enable$34  = \$6  | rst;
+  assign write = \write$59  & write_output;
+  assign \$7  = read | \write$67 ;
+  assign \enable$65  = \$8  | rst;
+  assign \$9  = ! \read$72 [2:0];
+  assign read = issue & \$9 ;
+  assign \$10  = \write$67  ? { 1'h0, \address$75  } : \read$72 [9:3];
+  assign \$11  = \read$80  | \write$81 ;
+  assign \enable$79  = \$12  | rst;
+  assign \$13  = \read$72 [2:0] == 1'h1;
+  assign \read$80  = issue & \$13 ;
+  assign \write$81  = \write$59  & \$44 [1];
+  assign \$14  = \write$59  & \$44 [1];
+  assign \$15  = \$14  ? \$44 [12:6] : \read$72 [9:3];
+  assign \$16  = \read$92  | \write$93 ;
+  assign \enable$91  = \$17  | rst;
+  assign \$18  = \read$72 [2:0] == 2'h2;
+  assign \read$92  = issue & \$18 ;
+  assign \write$93  = \write$59  & \$44 [2];
+  assign \$19  = \write$59  & \$44 [2];
+  assign \address$97  = \$19  ? \$44 [12:6] : \read$72 [9:3];
+  assign \$20  = \read$102  | \write$103 ;
+  assign \enable$101  = \$21  | rst;
+  assign \$22  = \read$72 [2:0] == 2'h3;
+  assign \read$102  = issue & \$22 ;
+  assign \write$103  = \write$59  & \$44 [3];
+  assign \$23  = \write$59  & \$44 [3];
+  assign \address$107  = \$23  ? \$44 [12:6] : \read$72 [9:3];
+  assign \$24  = \read$112  | \write$113 ;
+  assign \enable$111  = \$25  | rst;
+  assign \$26  = \read$72 [2:0] == 3'h4;
+  assign \read$112  = issue & \$26 ;
+  assign \write$113  = \write$59  & \$44 [4];
+  assign \$27  = \write$59  & \$44 [4];
+  assign \$28  = \$27  ? \$44 [12:6] : \read$72 [9:3];
+  assign \$29  = \read$122  | \write$123 ;
+  assign \enable$121  = \$30  | rst;
+  assign \$31  = \read$72 [2:0] == 3'h5;
+  assign \read$122  = issue & \$31 ;
+  assign \write$123  = \write$59  & \$44 [5];
+  assign \$32  = \write$59  & \$44 [5];
   \lmu_kws49_eighth.finish  finish (
-    .clk(clk),
+    .busy(busy),
     .element(data),
+    .finish_clk(finish_clk),
+    .finish_rst(rst),
     .group(group),
     .\parameter (\parameter ),
-    .parameter_address(\address$132 ),
-    .parameter_read(\read$130 ),
-    .\port$1135$5 (\$22 ),
-    .row_valid(\write$36 ),
-    .rst(rst),
+    .parameter_address(\address$210 ),
+    .parameter_read(\read$208 ),
+    .\port$1312$5 (\$44 ),
+    .row_valid(\write$59 ),
     .start(start),
     .sums(sums),
     .write_output(write_output)
   );
-  \lmu_kws49_eighth.input  \input  (
+  \lmu_kws49_eighth.finish_gate  finish_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$26 ),
+    .free(clk),
+    .gated(finish_clk)
+  );
+  \lmu_kws49_eighth.gate  gate (
     .clk(clk),
-    .count(\address$46 ),
-    .frame_clear(\clear$27 ),
+    .enable(\enable$215 ),
+    .gated(\clk$12 )
+  );
+  \lmu_kws49_eighth.input  \input  (
+    .count(\address$75 ),
+    .frame_clear(\clear$52 ),
     .frame_end(\end ),
     .frame_error(frame_error),
     .full(frame),
     .i__payload(i__payload),
     .i__ready(i__ready),
     .i__valid(i__valid),
+    .input_clk(input_clk),
+    .input_rst(rst),
     .\release (\release ),
-    .rst(rst),
-    .write(\write$43 )
+    .write(\write$67 )
+  );
+  \lmu_kws49_eighth.input_gate  input_gate (
+    .clk(\clk$12 ),
+    .enable(enable),
+    .free(clk),
+    .gated(input_clk)
   );
   \lmu_kws49_eighth.lanes  lanes (
     .activation(activation),
-    .clk(clk),
-    .enable(enable),
-    .\port$938$22 (step[25:22]),
+    .clk(\clk$12 ),
+    .enable(\enable$195 ),
+    .\port$1091$22 (step[25:22]),
     .rst(rst),
     .sums(sums),
     .weights(weights),
     .wide(wide)
   );
   \lmu_kws49_eighth.memory_h0  memory_h0 (
-    .clk(clk),
-    .r_data(\r_data$76 ),
-    .read__addr(\$12 [5:0]),
-    .read__en(\read$62 ),
-    .rst(rst),
+    .memory_h0_clk(memory_h0_clk),
+    .memory_h0_rst(rst),
+    .r_data(\r_data$135 ),
+    .read__addr(\$28 [5:0]),
+    .read__en(\read$112 ),
     .write__data(data[6:0]),
-    .write__en(\write$63 )
+    .write__en(\write$113 )
+  );
+  \lmu_kws49_eighth.memory_h0_gate  memory_h0_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$111 ),
+    .free(clk),
+    .gated(memory_h0_clk)
   );
   \lmu_kws49_eighth.memory_h1  memory_h1 (
-    .clk(clk),
-    .r_data(\r_data$77 ),
-    .read__addr(\$15 [5:0]),
-    .read__en(\read$66 ),
-    .rst(rst),
+    .memory_h1_clk(memory_h1_clk),
+    .memory_h1_rst(rst),
+    .r_data(\r_data$136 ),
+    .read__addr(\$33 [5:0]),
+    .read__en(\read$122 ),
     .write__data(data[6:0]),
-    .write__en(\write$67 )
+    .write__en(\write$123 )
+  );
+  \lmu_kws49_eighth.memory_h1_gate  memory_h1_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$121 ),
+    .free(clk),
+    .gated(memory_h1_clk)
   );
   \lmu_kws49_eighth.memory_m0  memory_m0 (
-    .clk(clk),
-    .r_data(\r_data$74 ),
-    .read__addr(\address$56 ),
-    .read__en(\read$54 ),
-    .rst(rst),
+    .memory_m0_clk(memory_m0_clk),
+    .memory_m0_rst(rst),
+    .r_data(\r_data$133 ),
+    .read__addr(\address$97 ),
+    .read__en(\read$92 ),
     .write__data(data[11:0]),
-    .write__en(\write$55 )
+    .write__en(\write$93 )
+  );
+  \lmu_kws49_eighth.memory_m0_gate  memory_m0_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$91 ),
+    .free(clk),
+    .gated(memory_m0_clk)
   );
   \lmu_kws49_eighth.memory_m1  memory_m1 (
-    .clk(clk),
-    .r_data(\r_data$75 ),
-    .read__addr(\address$60 ),
-    .read__en(\read$58 ),
-    .rst(rst),
+    .memory_m1_clk(memory_m1_clk),
+    .memory_m1_rst(rst),
+    .r_data(\r_data$134 ),
+    .read__addr(\address$107 ),
+    .read__en(\read$102 ),
     .write__data(data[11:0]),
-    .write__en(\write$59 )
+    .write__en(\write$103 )
+  );
+  \lmu_kws49_eighth.memory_m1_gate  memory_m1_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$101 ),
+    .free(clk),
+    .gated(memory_m1_clk)
   );
   \lmu_kws49_eighth.memory_parameters  memory_parameters (
-    .clk(clk),
+    .clk(\clk$12 ),
     .r_data(\parameter ),
-    .read__addr(\address$132 ),
-    .read__en(\read$130 ),
+    .read__addr(\address$210 ),
+    .read__en(\read$208 ),
     .rst(rst)
   );
   \lmu_kws49_eighth.memory_u  memory_u (
-    .clk(clk),
-    .r_data(\r_data$73 ),
-    .read__addr(\$5 [2:0]),
-    .read__en(\read$48 ),
-    .rst(rst),
+    .memory_u_clk(memory_u_clk),
+    .memory_u_rst(rst),
+    .r_data(\r_data$132 ),
+    .read__addr(\$15 [2:0]),
+    .read__en(\read$80 ),
     .write__data(data[7:0]),
-    .write__en(\write$49 )
+    .write__en(\write$81 )
+  );
+  \lmu_kws49_eighth.memory_u_gate  memory_u_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$79 ),
+    .free(clk),
+    .gated(memory_u_clk)
   );
   \lmu_kws49_eighth.memory_weights10  memory_weights10 (
-    .address(\read$42 [16:12]),
-    .clk(clk),
-    .r_data(\r_data$100 ),
-    .read(\read$97 ),
-    .rst(rst)
+    .address(\read$72 [16:12]),
+    .memory_weights10_clk(memory_weights10_clk),
+    .memory_weights10_rst(rst),
+    .r_data(\r_data$175 ),
+    .read(\read$169 )
+  );
+  \lmu_kws49_eighth.memory_weights10_gate  memory_weights10_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$168 ),
+    .free(clk),
+    .gated(memory_weights10_clk)
   );
   \lmu_kws49_eighth.memory_weights4  memory_weights4 (
-    .address(\read$42 [21:12]),
-    .clk(clk),
-    .r_data(\r_data$81 ),
-    .read(\read$78 ),
-    .rst(rst)
+    .address(\read$72 [21:12]),
+    .memory_weights4_clk(memory_weights4_clk),
+    .memory_weights4_rst(rst),
+    .r_data(\r_data$146 ),
+    .read(\read$140 )
+  );
+  \lmu_kws49_eighth.memory_weights4_gate  memory_weights4_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$139 ),
+    .free(clk),
+    .gated(memory_weights4_clk)
   );
   \lmu_kws49_eighth.memory_x  memory_x (
-    .clk(clk),
+    .memory_x_clk(memory_x_clk),
+    .memory_x_rst(rst),
     .r_data(r_data),
-    .read__addr(\$2 [5:0]),
+    .read__addr(\$10 [5:0]),
     .read__en(read),
-    .rst(rst),
     .write__data(i__payload[7:0]),
-    .write__en(\write$43 )
+    .write__en(\write$67 )
+  );
+  \lmu_kws49_eighth.memory_x_gate  memory_x_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$65 ),
+    .free(clk),
+    .gated(memory_x_clk)
   );
   \lmu_kws49_eighth.output  \output  (
     .claim(claim),
-    .clk(clk),
-    .free(output_free),
+    .free(\free$36 ),
     .o_decision__payload(o_decision__payload),
     .o_decision__ready(o_decision__ready),
     .o_decision__valid(o_decision__valid),
     .o_logits__payload(o_logits__payload),
     .o_logits__ready(o_logits__ready),
     .o_logits__valid(o_logits__valid),
-    .rst(rst),
+    .output_clk(output_clk),
+    .output_rst(rst),
     .w_data(data),
     .write(write)
   );
+  \lmu_kws49_eighth.output_gate  output_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$34 ),
+    .free(clk),
+    .gated(output_clk)
+  );
   \lmu_kws49_eighth.sequencer  sequencer (
     .claim(claim),
-    .clear(\clear$27 ),
-    .clk(clk),
+    .clear(\clear$52 ),
+    .clk(\clk$12 ),
     .\end (\end ),
     .frame(frame),
-    .\group$57 (group),
+    .free(clk),
+    .\group$72 (group),
+    .idle(idle),
     .issue(issue),
-    .output_free(output_free),
-    .read(\read$42 ),
+    .output_free(\free$36 ),
+    .read(\read$72 ),
     .\release (\release ),
     .rst(rst),
     .written(written)
@@ -414,15 +616,15 @@ module lmu_kws49_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst, 
       3'h0:
           element = { r_data[7], r_data[7], r_data[7], r_data[7], r_data };
       3'h1:
-          element = { \r_data$73 [7], \r_data$73 [7], \r_data$73 [7], \r_data$73 [7], \r_data$73  };
+          element = { \r_data$132 [7], \r_data$132 [7], \r_data$132 [7], \r_data$132 [7], \r_data$132  };
       3'h2:
-          element = \r_data$74 ;
+          element = \r_data$133 ;
       3'h3:
-          element = \r_data$75 ;
+          element = \r_data$134 ;
       3'h4:
-          element = { 5'h00, \r_data$76  };
+          element = { 5'h00, \r_data$135  };
       3'h5:
-          element = { 5'h00, \r_data$77  };
+          element = { 5'h00, \r_data$136  };
     endcase
   end
   always @* begin
@@ -430,9 +632,9 @@ module lmu_kws49_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst, 
     (* full_case = 32'd1 *)
     casez (step[11])
       1'h0:
-          weights = { \r_data$81 [63], \r_data$81 [63], \r_data$81 [63], \r_data$81 [63], \r_data$81 [63], \r_data$81 [63], \r_data$81 [63:59], \r_data$81 [59], \r_data$81 [59], \r_data$81 [59], \r_data$81 [59], \r_data$81 [59], \r_data$81 [59:55], \r_data$81 [55], \r_data$81 [55], \r_data$81 [55], \r_data$81 [55], \r_data$81 [55], \r_data$81 [55:51], \r_data$81 [51], \r_data$81 [51], \r_data$81 [51], \r_data$81 [51], \r_data$81 [51], \r_data$81 [51:47], \r_data$81 [47], \r_data$81 [47], \r_data$81 [47], \r_data$81 [47], \r_data$81 [47], \r_data$81 [47:43], \r_data$81 [43], \r_data$81 [43], \r_data$81 [43], \r_data$81 [43], \r_data$81 [43], \r_data$81 [43:39], \r_data$81 [39], \r_data$81 [39], \r_data$81 [39], \r_data$81 [39], \r_data$81 [39], \r_data$81 [39:35], \r_data$81 [35], \r_data$81 [35], \r_data$81 [35], \r_data$81 [35], \r_data$81 [35], \r_data$81 [35:31], \r_data$81 [31], \r_data$81 [31], \r_data$81 [31], \r_data$81 [31], \r_data$81 [31], \r_data$81 [31:27], \r_data$81 [27], \r_data$81 [27], \r_data$81 [27], \r_data$81 [27], \r_data$81 [27], \r_data$81 [27:23], \r_data$81 [23], \r_data$81 [23], \r_data$81 [23], \r_data$81 [23], \r_data$81 [23], \r_data$81 [23:19], \r_data$81 [19], \r_data$81 [19], \r_data$81 [19], \r_data$81 [19], \r_data$81 [19], \r_data$81 [19:15], \r_data$81 [15], \r_data$81 [15], \r_data$81 [15], \r_data$81 [15], \r_data$81 [15], \r_data$81 [15:11], \r_data$81 [11], \r_data$81 [11], \r_data$81 [11], \r_data$81 [11], \r_data$81 [11], \r_data$81 [11:7], \r_data$81 [7], \r_data$81 [7], \r_data$81 [7], \r_data$81 [7], \r_data$81 [7], \r_data$81 [7:3], \r_data$81 [3], \r_data$81 [3], \r_data$81 [3], \r_data$81 [3], \r_data$81 [3], \r_data$81 [3:0] };
+          weights = { \r_data$146 [79], \r_data$146 [79], \r_data$146 [79], \r_data$146 [79], \r_data$146 [79], \r_data$146 [79], \r_data$146 [79:75], \r_data$146 [75], \r_data$146 [75], \r_data$146 [75], \r_data$146 [75], \r_data$146 [75], \r_data$146 [75:71], \r_data$146 [71], \r_data$146 [71], \r_data$146 [71], \r_data$146 [71], \r_data$146 [71], \r_data$146 [71:67], \r_data$146 [67], \r_data$146 [67], \r_data$146 [67], \r_data$146 [67], \r_data$146 [67], \r_data$146 [67:63], \r_data$146 [63], \r_data$146 [63], \r_data$146 [63], \r_data$146 [63], \r_data$146 [63], \r_data$146 [63:59], \r_data$146 [59], \r_data$146 [59], \r_data$146 [59], \r_data$146 [59], \r_data$146 [59], \r_data$146 [59:55], \r_data$146 [55], \r_data$146 [55], \r_data$146 [55], \r_data$146 [55], \r_data$146 [55], \r_data$146 [55:51], \r_data$146 [51], \r_data$146 [51], \r_data$146 [51], \r_data$146 [51], \r_data$146 [51], \r_data$146 [51:47], \r_data$146 [47], \r_data$146 [47], \r_data$146 [47], \r_data$146 [47], \r_data$146 [47], \r_data$146 [47:43], \r_data$146 [43], \r_data$146 [43], \r_data$146 [43], \r_data$146 [43], \r_data$146 [43], \r_data$146 [43:39], \r_data$146 [39], \r_data$146 [39], \r_data$146 [39], \r_data$146 [39], \r_data$146 [39], \r_data$146 [39:35], \r_data$146 [35], \r_data$146 [35], \r_data$146 [35], \r_data$146 [35], \r_data$146 [35], \r_data$146 [35:31], \r_data$146 [31], \r_data$146 [31], \r_data$146 [31], \r_data$146 [31], \r_data$146 [31], \r_data$146 [31:27], \r_data$146 [27], \r_data$146 [27], \r_data$146 [27], \r_data$146 [27], \r_data$146 [27], \r_data$146 [27:23], \r_data$146 [23], \r_data$146 [23], \r_data$146 [23], \r_data$146 [23], \r_data$146 [23], \r_data$146 [23:19], \r_data$146 [19], \r_data$146 [19], \r_data$146 [19], \r_data$146 [19], \r_data$146 [19], \r_data$146 [19:15], \r_data$146 [15], \r_data$146 [15], \r_data$146 [15], \r_data$146 [15], \r_data$146 [15], \r_data$146 [15:11], \r_data$146 [11], \r_data$146 [11], \r_data$146 [11], \r_data$146 [11], \r_data$146 [11], \r_data$146 [11:7], \r_data$146 [7], \r_data$146 [7], \r_data$146 [7], \r_data$146 [7], \r_data$146 [7], \r_data$146 [7:3], \r_data$146 [3], \r_data$146 [3], \r_data$146 [3], \r_data$146 [3], \r_data$146 [3], \r_data$146 [3:0] };
       1'h1:
-          weights = \r_data$100 ;
+          weights = \r_data$175 ;
     endcase
   end
   always @* begin
@@ -447,112 +649,168 @@ module lmu_kws49_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst, 
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
-    \$20  = issue;
+    \$42  = issue;
     if (rst) begin
-      \$20  = 1'h0;
+      \$42  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
-    \$21  = step;
+    \$43  = step;
     if (issue) begin
-      \$21  = \read$42 ;
+      \$43  = \read$72 ;
     end
   end
-  assign \i__payload$12  = i__payload;
-  assign \i__ready$13  = i__ready;
-  assign \i__valid$14  = i__valid;
-  assign \o_logits__payload$15  = o_logits__payload;
-  assign \o_logits__ready$16  = o_logits__ready;
-  assign \o_logits__valid$17  = o_logits__valid;
-  assign \o_decision__payload$18  = o_decision__payload;
-  assign \o_decision__ready$19  = o_decision__ready;
-  assign \o_decision__valid$20  = o_decision__valid;
-  assign \frame_error$21  = frame_error;
+  assign \clk$13  = \clk$12 ;
+  assign free = clk;
+  assign free_clk = clk;
+  assign \frame_error$18  = frame_error;
   assign clear = 1'h0;
-  assign \release$24  = \release ;
+  assign \rst$20  = rst;
+  assign gated = input_clk;
+  assign input_rst = rst;
+  assign \clk$24  = \clk$12 ;
+  assign \free$25  = clk;
+  assign \gated$30  = finish_clk;
+  assign finish_rst = rst;
+  assign \clk$32  = \clk$12 ;
+  assign \free$33  = clk;
+  assign \gated$38  = output_clk;
+  assign output_rst = rst;
+  assign \i__payload$40  = i__payload;
+  assign \i__ready$41  = i__ready;
+  assign \i__valid$42  = i__valid;
+  assign \o_logits__payload$43  = o_logits__payload;
+  assign \o_logits__ready$44  = o_logits__ready;
+  assign \o_logits__valid$45  = o_logits__valid;
+  assign \o_decision__payload$46  = o_decision__payload;
+  assign \o_decision__ready$47  = o_decision__ready;
+  assign \o_decision__valid$48  = o_decision__valid;
+  assign \release$49  = \release ;
   assign full = frame;
-  assign frame_clear = \clear$27 ;
+  assign frame_clear = \clear$52 ;
   assign frame_end = \end ;
-  assign free = output_free;
-  assign \claim$34  = claim;
+  assign output_free = \free$36 ;
+  assign \claim$57  = claim;
   assign write_data = data;
-  assign \write$44  = \write$43 ;
-  assign address = \$2 [5:0];
+  assign \clk$63  = \clk$12 ;
+  assign \free$64  = clk;
+  assign \gated$69  = memory_x_clk;
+  assign memory_x_rst = rst;
+  assign \write$73  = \write$67 ;
+  assign address = \$10 [5:0];
   assign w_data = i__payload[7:0];
-  assign write_memory = \$22 [5:0];
-  assign \address$51  = \$5 [2:0];
-  assign write_address = \$22 [12:6];
-  assign \w_data$53  = data[7:0];
-  assign \w_data$57  = data[11:0];
-  assign \w_data$61  = data[11:0];
-  assign \address$64  = \$12 [5:0];
-  assign \w_data$65  = data[6:0];
-  assign \address$68  = \$15 [5:0];
-  assign \w_data$69  = data[6:0];
-  assign \address$79  = \read$42 [21:12];
-  assign weights4_0 = { \r_data$81 [3], \r_data$81 [3], \r_data$81 [3], \r_data$81 [3], \r_data$81 [3], \r_data$81 [3], \r_data$81 [3:0] };
-  assign weights4_1 = { \r_data$81 [7], \r_data$81 [7], \r_data$81 [7], \r_data$81 [7], \r_data$81 [7], \r_data$81 [7], \r_data$81 [7:4] };
-  assign weights4_2 = { \r_data$81 [11], \r_data$81 [11], \r_data$81 [11], \r_data$81 [11], \r_data$81 [11], \r_data$81 [11], \r_data$81 [11:8] };
-  assign weights4_3 = { \r_data$81 [15], \r_data$81 [15], \r_data$81 [15], \r_data$81 [15], \r_data$81 [15], \r_data$81 [15], \r_data$81 [15:12] };
-  assign weights4_4 = { \r_data$81 [19], \r_data$81 [19], \r_data$81 [19], \r_data$81 [19], \r_data$81 [19], \r_data$81 [19], \r_data$81 [19:16] };
-  assign weights4_5 = { \r_data$81 [23], \r_data$81 [23], \r_data$81 [23], \r_data$81 [23], \r_data$81 [23], \r_data$81 [23], \r_data$81 [23:20] };
-  assign weights4_6 = { \r_data$81 [27], \r_data$81 [27], \r_data$81 [27], \r_data$81 [27], \r_data$81 [27], \r_data$81 [27], \r_data$81 [27:24] };
-  assign weights4_7 = { \r_data$81 [31], \r_data$81 [31], \r_data$81 [31], \r_data$81 [31], \r_data$81 [31], \r_data$81 [31], \r_data$81 [31:28] };
-  assign weights4_8 = { \r_data$81 [35], \r_data$81 [35], \r_data$81 [35], \r_data$81 [35], \r_data$81 [35], \r_data$81 [35], \r_data$81 [35:32] };
-  assign weights4_9 = { \r_data$81 [39], \r_data$81 [39], \r_data$81 [39], \r_data$81 [39], \r_data$81 [39], \r_data$81 [39], \r_data$81 [39:36] };
-  assign weights4_10 = { \r_data$81 [43], \r_data$81 [43], \r_data$81 [43], \r_data$81 [43], \r_data$81 [43], \r_data$81 [43], \r_data$81 [43:40] };
-  assign weights4_11 = { \r_data$81 [47], \r_data$81 [47], \r_data$81 [47], \r_data$81 [47], \r_data$81 [47], \r_data$81 [47], \r_data$81 [47:44] };
-  assign weights4_12 = { \r_data$81 [51], \r_data$81 [51], \r_data$81 [51], \r_data$81 [51], \r_data$81 [51], \r_data$81 [51], \r_data$81 [51:48] };
-  assign weights4_13 = { \r_data$81 [55], \r_data$81 [55], \r_data$81 [55], \r_data$81 [55], \r_data$81 [55], \r_data$81 [55], \r_data$81 [55:52] };
-  assign weights4_14 = { \r_data$81 [59], \r_data$81 [59], \r_data$81 [59], \r_data$81 [59], \r_data$81 [59], \r_data$81 [59], \r_data$81 [59:56] };
-  assign weights4_15 = { \r_data$81 [63], \r_data$81 [63], \r_data$81 [63], \r_data$81 [63], \r_data$81 [63], \r_data$81 [63], \r_data$81 [63:60] };
-  assign \address$98  = \read$42 [16:12];
-  assign weights10_0 = \r_data$100 [9:0];
-  assign weights10_1 = \r_data$100 [19:10];
-  assign weights10_2 = \r_data$100 [29:20];
-  assign weights10_3 = \r_data$100 [39:30];
-  assign weights10_4 = \r_data$100 [49:40];
-  assign weights10_5 = \r_data$100 [59:50];
-  assign weights10_6 = \r_data$100 [69:60];
-  assign weights10_7 = \r_data$100 [79:70];
-  assign weights10_8 = \r_data$100 [89:80];
-  assign weights10_9 = \r_data$100 [99:90];
-  assign weights10_10 = \r_data$100 [109:100];
-  assign weights10_11 = \r_data$100 [119:110];
-  assign weights10_12 = \r_data$100 [129:120];
-  assign weights10_13 = \r_data$100 [139:130];
-  assign weights10_14 = \r_data$100 [149:140];
-  assign weights10_15 = \r_data$100 [159:150];
-  assign issued = enable;
+  assign \clk$77  = \clk$12 ;
+  assign \free$78  = clk;
+  assign \gated$83  = memory_u_clk;
+  assign memory_u_rst = rst;
+  assign write_memory = \$44 [5:0];
+  assign \address$86  = \$15 [2:0];
+  assign write_address = \$44 [12:6];
+  assign \w_data$88  = data[7:0];
+  assign \clk$89  = \clk$12 ;
+  assign \free$90  = clk;
+  assign \gated$95  = memory_m0_clk;
+  assign memory_m0_rst = rst;
+  assign \w_data$98  = data[11:0];
+  assign \clk$99  = \clk$12 ;
+  assign \free$100  = clk;
+  assign \gated$105  = memory_m1_clk;
+  assign memory_m1_rst = rst;
+  assign \w_data$108  = data[11:0];
+  assign \clk$109  = \clk$12 ;
+  assign \free$110  = clk;
+  assign \gated$115  = memory_h0_clk;
+  assign memory_h0_rst = rst;
+  assign \address$117  = \$28 [5:0];
+  assign \w_data$118  = data[6:0];
+  assign \clk$119  = \clk$12 ;
+  assign \free$120  = clk;
+  assign \gated$125  = memory_h1_clk;
+  assign memory_h1_rst = rst;
+  assign \address$127  = \$33 [5:0];
+  assign \w_data$128  = data[6:0];
+  assign \clk$137  = \clk$12 ;
+  assign \free$138  = clk;
+  assign \gated$142  = memory_weights4_clk;
+  assign memory_weights4_rst = rst;
+  assign \address$144  = \read$72 [21:12];
+  assign weights4_0 = { \r_data$146 [3], \r_data$146 [3], \r_data$146 [3], \r_data$146 [3], \r_data$146 [3], \r_data$146 [3], \r_data$146 [3:0] };
+  assign weights4_1 = { \r_data$146 [7], \r_data$146 [7], \r_data$146 [7], \r_data$146 [7], \r_data$146 [7], \r_data$146 [7], \r_data$146 [7:4] };
+  assign weights4_2 = { \r_data$146 [11], \r_data$146 [11], \r_data$146 [11], \r_data$146 [11], \r_data$146 [11], \r_data$146 [11], \r_data$146 [11:8] };
+  assign weights4_3 = { \r_data$146 [15], \r_data$146 [15], \r_data$146 [15], \r_data$146 [15], \r_data$146 [15], \r_data$146 [15], \r_data$146 [15:12] };
+  assign weights4_4 = { \r_data$146 [19], \r_data$146 [19], \r_data$146 [19], \r_data$146 [19], \r_data$146 [19], \r_data$146 [19], \r_data$146 [19:16] };
+  assign weights4_5 = { \r_data$146 [23], \r_data$146 [23], \r_data$146 [23], \r_data$146 [23], \r_data$146 [23], \r_data$146 [23], \r_data$146 [23:20] };
+  assign weights4_6 = { \r_data$146 [27], \r_data$146 [27], \r_data$146 [27], \r_data$146 [27], \r_data$146 [27], \r_data$146 [27], \r_data$146 [27:24] };
+  assign weights4_7 = { \r_data$146 [31], \r_data$146 [31], \r_data$146 [31], \r_data$146 [31], \r_data$146 [31], \r_data$146 [31], \r_data$146 [31:28] };
+  assign weights4_8 = { \r_data$146 [35], \r_data$146 [35], \r_data$146 [35], \r_data$146 [35], \r_data$146 [35], \r_data$146 [35], \r_data$146 [35:32] };
+  assign weights4_9 = { \r_data$146 [39], \r_data$146 [39], \r_data$146 [39], \r_data$146 [39], \r_data$146 [39], \r_data$146 [39], \r_data$146 [39:36] };
+  assign weights4_10 = { \r_data$146 [43], \r_data$146 [43], \r_data$146 [43], \r_data$146 [43], \r_data$146 [43], \r_data$146 [43], \r_data$146 [43:40] };
+  assign weights4_11 = { \r_data$146 [47], \r_data$146 [47], \r_data$146 [47], \r_data$146 [47], \r_data$146 [47], \r_data$146 [47], \r_data$146 [47:44] };
+  assign weights4_12 = { \r_data$146 [51], \r_data$146 [51], \r_data$146 [51], \r_data$146 [51], \r_data$146 [51], \r_data$146 [51], \r_data$146 [51:48] };
+  assign weights4_13 = { \r_data$146 [55], \r_data$146 [55], \r_data$146 [55], \r_data$146 [55], \r_data$146 [55], \r_data$146 [55], \r_data$146 [55:52] };
+  assign weights4_14 = { \r_data$146 [59], \r_data$146 [59], \r_data$146 [59], \r_data$146 [59], \r_data$146 [59], \r_data$146 [59], \r_data$146 [59:56] };
+  assign weights4_15 = { \r_data$146 [63], \r_data$146 [63], \r_data$146 [63], \r_data$146 [63], \r_data$146 [63], \r_data$146 [63], \r_data$146 [63:60] };
+  assign weights4_16 = { \r_data$146 [67], \r_data$146 [67], \r_data$146 [67], \r_data$146 [67], \r_data$146 [67], \r_data$146 [67], \r_data$146 [67:64] };
+  assign weights4_17 = { \r_data$146 [71], \r_data$146 [71], \r_data$146 [71], \r_data$146 [71], \r_data$146 [71], \r_data$146 [71], \r_data$146 [71:68] };
+  assign weights4_18 = { \r_data$146 [75], \r_data$146 [75], \r_data$146 [75], \r_data$146 [75], \r_data$146 [75], \r_data$146 [75], \r_data$146 [75:72] };
+  assign weights4_19 = { \r_data$146 [79], \r_data$146 [79], \r_data$146 [79], \r_data$146 [79], \r_data$146 [79], \r_data$146 [79], \r_data$146 [79:76] };
+  assign \clk$166  = \clk$12 ;
+  assign \free$167  = clk;
+  assign \gated$171  = memory_weights10_clk;
+  assign memory_weights10_rst = rst;
+  assign \address$173  = \read$72 [16:12];
+  assign weights10_0 = \r_data$175 [9:0];
+  assign weights10_1 = \r_data$175 [19:10];
+  assign weights10_2 = \r_data$175 [29:20];
+  assign weights10_3 = \r_data$175 [39:30];
+  assign weights10_4 = \r_data$175 [49:40];
+  assign weights10_5 = \r_data$175 [59:50];
+  assign weights10_6 = \r_data$175 [69:60];
+  assign weights10_7 = \r_data$175 [79:70];
+  assign weights10_8 = \r_data$175 [89:80];
+  assign weights10_9 = \r_data$175 [99:90];
+  assign weights10_10 = \r_data$175 [109:100];
+  assign weights10_11 = \r_data$175 [119:110];
+  assign weights10_12 = \r_data$175 [129:120];
+  assign weights10_13 = \r_data$175 [139:130];
+  assign weights10_14 = \r_data$175 [149:140];
+  assign weights10_15 = \r_data$175 [159:150];
+  assign weights10_16 = \r_data$175 [169:160];
+  assign weights10_17 = \r_data$175 [179:170];
+  assign weights10_18 = \r_data$175 [189:180];
+  assign weights10_19 = \r_data$175 [199:190];
+  assign issued = \enable$195 ;
   assign first = step[24];
   assign last = step[25];
   assign shift = step[23:22];
-  assign \sums$124  = sums;
-  assign \group$127  = group;
-  assign parameter_read = \read$130 ;
-  assign parameter_address = \address$132 ;
-  assign \r_data$135  = \parameter ;
+  assign \sums$203  = sums;
+  assign \group$205  = group;
+  assign parameter_read = \read$208 ;
+  assign parameter_address = \address$210 ;
+  assign \r_data$213  = \parameter ;
+  assign \clk$214  = clk;
+  assign \gated$217  = \clk$12 ;
   assign \i__payload.data  = i__payload[7:0];
   assign \i__payload.last  = i__payload[8];
   assign \o_logits__payload.data  = o_logits__payload[15:0];
   assign \o_logits__payload.last  = o_logits__payload[16];
   assign \o_decision__payload.label  = o_decision__payload[3:0];
   assign \o_decision__payload.score  = o_decision__payload[19:4];
-  assign \i__payload$12.data  = i__payload[7:0];
-  assign \i__payload$12.last  = i__payload[8];
-  assign \o_logits__payload$15.data  = o_logits__payload[15:0];
-  assign \o_logits__payload$15.last  = o_logits__payload[16];
-  assign \o_decision__payload$18.label  = o_decision__payload[3:0];
-  assign \o_decision__payload$18.score  = o_decision__payload[19:4];
-  assign \read$42.memory  = \read$42 [2:0];
-  assign \read$42.address  = \read$42 [9:3];
-  assign \read$42.zero  = \read$42 [10];
-  assign \read$42.weights  = \read$42 [11];
-  assign \read$42.weight_address  = \read$42 [21:12];
-  assign \read$42.shift  = \read$42 [23:22];
-  assign \read$42.first  = \read$42 [24];
-  assign \read$42.last  = \read$42 [25];
+  assign \i__payload$40.data  = i__payload[7:0];
+  assign \i__payload$40.last  = i__payload[8];
+  assign \o_logits__payload$43.data  = o_logits__payload[15:0];
+  assign \o_logits__payload$43.last  = o_logits__payload[16];
+  assign \o_decision__payload$46.label  = o_decision__payload[3:0];
+  assign \o_decision__payload$46.score  = o_decision__payload[19:4];
+  assign \read$72.memory  = \read$72 [2:0];
+  assign \read$72.address  = \read$72 [9:3];
+  assign \read$72.zero  = \read$72 [10];
+  assign \read$72.weights  = \read$72 [11];
+  assign \read$72.weight_address  = \read$72 [21:12];
+  assign \read$72.shift  = \read$72 [23:22];
+  assign \read$72.first  = \read$72 [24];
+  assign \read$72.last  = \read$72 [25];
   assign \step.memory  = step[2:0];
   assign \step.address  = step[9:3];
   assign \step.zero  = step[10];
@@ -568,45 +826,61 @@ module lmu_kws49_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst, 
   assign \group.narrow  = group[28:26];
   assign \group.output  = group[29];
   assign \group.operation  = group[33:30];
-  assign \group$127.rows  = group[4:0];
-  assign \group$127.memory  = group[10:5];
-  assign \group$127.address  = group[17:11];
-  assign \group$127.parameter  = group[25:18];
-  assign \group$127.narrow  = group[28:26];
-  assign \group$127.output  = group[29];
-  assign \group$127.operation  = group[33:30];
+  assign \group$205.rows  = group[4:0];
+  assign \group$205.memory  = group[10:5];
+  assign \group$205.address  = group[17:11];
+  assign \group$205.parameter  = group[25:18];
+  assign \group$205.narrow  = group[28:26];
+  assign \group$205.output  = group[29];
+  assign \group$205.operation  = group[33:30];
   assign \written.memory  = written[5:0];
   assign \written.address  = written[12:6];
   assign \written.nonzero  = written[13];
-  assign written[13] = \$19 ;
-  assign written[12:6] = \$22 [12:6];
-  assign written[5:0] = \$18 ;
-  assign \$17  = \read$42 [11];
+  assign written[13] = \$39 ;
+  assign written[12:6] = \$44 [12:6];
+  assign written[5:0] = \$38 ;
+  assign \$3  = \$2 ;
+  assign \$6  = \$5 ;
+  assign \$8  = \$7 ;
+  assign \$12  = \$11 ;
+  assign \$17  = \$16 ;
+  assign \$21  = \$20 ;
+  assign \$25  = \$24 ;
+  assign \$30  = \$29 ;
+  assign \$34  = \read$140 ;
+  assign \$37  = \read$72 [11];
+  assign \$36  = \read$169 ;
 endmodule
 
-module \lmu_kws49_eighth.finish (rst, start, parameter_read, element, \parameter , group, sums, parameter_address, row_valid, \port$1135$5 , write_output, clk);
+module \lmu_kws49_eighth.finish (start, finish_clk, parameter_read, busy, element, \parameter , group, sums, parameter_address, row_valid, \port$1312$5 , write_output, finish_rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$2 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$2 <= 0;
   wire \$1 ;
-  reg [4:0] \$10 ;
-  reg [3:0] \$11 ;
-  reg [33:0] \$12 ;
-  reg \$13 ;
-  reg [20:0] \$14 ;
-  reg [33:0] \$15 ;
+  wire \$10 ;
+  wire [21:0] \$11 ;
+  reg [4:0] \$12 ;
+  reg [4:0] \$13 ;
+  reg [33:0] \$14 ;
+  reg \$15 ;
+  reg [20:0] \$16 ;
+  reg [33:0] \$17 ;
   wire [5:0] \$2 ;
-  wire [4:0] \$3 ;
+  wire [5:0] \$3 ;
   wire [8:0] \$4 ;
   wire [7:0] \$5 ;
   wire \$6 ;
   wire \$7 ;
   reg [20:0] \$8 ;
-  wire [21:0] \$9 ;
+  wire \$9 ;
   wire [12:0] bias;
-  input clk;
-  wire clk;
+  output busy;
+  wire busy;
   output [15:0] element;
   reg [15:0] element;
+  input finish_clk;
+  wire finish_clk;
+  input finish_rst;
+  wire finish_rst;
   input [33:0] group;
   wire [33:0] group;
   wire [6:0] \group.address ;
@@ -617,18 +891,18 @@ module \lmu_kws49_eighth.finish (rst, start, parameter_read, element, \parameter
   wire [7:0] \group.parameter ;
   wire [4:0] \group.rows ;
   wire [20:0] i;
-  wire [20:0] \i$19 ;
   wire [20:0] \i$21 ;
   wire [20:0] \i$23 ;
   wire [20:0] \i$25 ;
   wire [20:0] \i$27 ;
-  reg [3:0] lane = 4'h0;
+  wire [20:0] \i$29 ;
+  reg [4:0] lane = 5'h00;
   wire [7:0] o;
-  wire [11:0] \o$31 ;
-  wire [6:0] \o$32 ;
-  wire [7:0] \o$33 ;
-  wire [11:0] \o$34 ;
-  wire [15:0] \o$35 ;
+  wire [11:0] \o$33 ;
+  wire [6:0] \o$34 ;
+  wire [7:0] \o$35 ;
+  wire [11:0] \o$36 ;
+  wire [15:0] \o$37 ;
   input [16:0] \parameter ;
   wire [16:0] \parameter ;
   output [7:0] parameter_address;
@@ -643,8 +917,8 @@ module \lmu_kws49_eighth.finish (rst, start, parameter_read, element, \parameter
   wire \place.output ;
   wire [7:0] \place.parameter ;
   wire [4:0] \place.rows ;
-  output [12:0] \port$1135$5 ;
-  wire [12:0] \port$1135$5 ;
+  output [12:0] \port$1312$5 ;
+  wire [12:0] \port$1312$5 ;
   reg [33:0] row_place = 34'h000000000;
   wire [6:0] \row_place.address ;
   wire [5:0] \row_place.memory ;
@@ -656,20 +930,18 @@ module \lmu_kws49_eighth.finish (rst, start, parameter_read, element, \parameter
   output row_valid;
   reg row_valid = 1'h0;
   reg [4:0] rows = 5'h00;
-  input rst;
-  wire rst;
   reg [20:0] selected = 21'h000000;
   wire [3:0] shift;
-  wire [2:0] \shift$18 ;
-  wire [3:0] \shift$20 ;
+  wire [2:0] \shift$20 ;
   wire [3:0] \shift$22 ;
-  wire [2:0] \shift$24 ;
-  wire [3:0] \shift$26 ;
-  wire \shift$28 ;
+  wire [3:0] \shift$24 ;
+  wire [2:0] \shift$26 ;
+  wire [3:0] \shift$28 ;
+  wire \shift$30 ;
   input start;
   wire start;
-  input [335:0] sums;
-  wire [335:0] sums;
+  input [419:0] sums;
+  wire [419:0] sums;
   wire [20:0] total;
   (* init = 1'h0 *)
   wire write;
@@ -687,85 +959,96 @@ module \lmu_kws49_eighth.finish (rst, start, parameter_read, element, \parameter
   assign \$6  = | rows;
   assign \$7  = | rows;
   assign parameter_read = | rows;
-  assign \$9  = $signed(selected) + $signed(\parameter [12:0]);
-  always @(posedge clk)
-    rows <= \$10 ;
-  always @(posedge clk)
-    lane <= \$11 ;
-  always @(posedge clk)
-    place <= \$12 ;
-  always @(posedge clk)
-    row_valid <= \$13 ;
-  always @(posedge clk)
-    selected <= \$14 ;
-  always @(posedge clk)
-    row_place <= \$15 ;
+  assign \$9  = | rows;
+  assign \$10  = \$9  | row_valid;
+  assign busy = \$10  | row_valid;
+  assign \$11  = $signed(selected) + $signed(\parameter [12:0]);
+  always @(posedge finish_clk)
+    rows <= \$12 ;
+  always @(posedge finish_clk)
+    lane <= \$13 ;
+  always @(posedge finish_clk)
+    place <= \$14 ;
+  always @(posedge finish_clk)
+    row_valid <= \$15 ;
+  always @(posedge finish_clk)
+    selected <= \$16 ;
+  always @(posedge finish_clk)
+    row_place <= \$17 ;
   \lmu_kws49_eighth.finish.narrow0  narrow0 (
-    .i(\$9 [20:0]),
+    .i(\$11 [20:0]),
     .o(o),
     .shift(\parameter [15:13])
   );
   \lmu_kws49_eighth.finish.narrow1  narrow1 (
-    .i(\$9 [20:0]),
-    .o(\o$31 ),
+    .i(\$11 [20:0]),
+    .o(\o$33 ),
     .shift(\parameter [16:13])
   );
   \lmu_kws49_eighth.finish.narrow2  narrow2 (
-    .i(\$9 [20:0]),
-    .o(\o$32 ),
-    .shift(\parameter [16:13])
-  );
-  \lmu_kws49_eighth.finish.narrow3  narrow3 (
-    .i(\$9 [20:0]),
-    .o(\o$33 ),
-    .shift(\parameter [15:13])
-  );
-  \lmu_kws49_eighth.finish.narrow4  narrow4 (
-    .i(\$9 [20:0]),
+    .i(\$11 [20:0]),
     .o(\o$34 ),
     .shift(\parameter [16:13])
   );
-  \lmu_kws49_eighth.finish.narrow5  narrow5 (
-    .i(\$9 [20:0]),
+  \lmu_kws49_eighth.finish.narrow3  narrow3 (
+    .i(\$11 [20:0]),
     .o(\o$35 ),
+    .shift(\parameter [15:13])
+  );
+  \lmu_kws49_eighth.finish.narrow4  narrow4 (
+    .i(\$11 [20:0]),
+    .o(\o$36 ),
+    .shift(\parameter [16:13])
+  );
+  \lmu_kws49_eighth.finish.narrow5  narrow5 (
+    .i(\$11 [20:0]),
+    .o(\o$37 ),
     .shift(\parameter [13])
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    (* full_case = 32'd1 *)
+    \$8  = 21'h000000;
     casez (lane)
-      4'h0:
+      5'h00:
           \$8  = sums[20:0];
-      4'h1:
+      5'h01:
           \$8  = sums[41:21];
-      4'h2:
+      5'h02:
           \$8  = sums[62:42];
-      4'h3:
+      5'h03:
           \$8  = sums[83:63];
-      4'h4:
+      5'h04:
           \$8  = sums[104:84];
-      4'h5:
+      5'h05:
           \$8  = sums[125:105];
-      4'h6:
+      5'h06:
           \$8  = sums[146:126];
-      4'h7:
+      5'h07:
           \$8  = sums[167:147];
-      4'h8:
+      5'h08:
           \$8  = sums[188:168];
-      4'h9:
+      5'h09:
           \$8  = sums[209:189];
-      4'ha:
+      5'h0a:
           \$8  = sums[230:210];
-      4'hb:
+      5'h0b:
           \$8  = sums[251:231];
-      4'hc:
+      5'h0c:
           \$8  = sums[272:252];
-      4'hd:
+      5'h0d:
           \$8  = sums[293:273];
-      4'he:
+      5'h0e:
           \$8  = sums[314:294];
-      4'hf:
+      5'h0f:
           \$8  = sums[335:315];
+      5'h10:
+          \$8  = sums[356:336];
+      5'h11:
+          \$8  = sums[377:357];
+      5'h12:
+          \$8  = sums[398:378];
+      5'h13:
+          \$8  = sums[419:399];
     endcase
   end
   always @* begin
@@ -775,91 +1058,91 @@ module \lmu_kws49_eighth.finish (rst, start, parameter_read, element, \parameter
       3'h0:
           element = { o[7], o[7], o[7], o[7], o[7], o[7], o[7], o[7], o };
       3'h1:
-          element = { \o$31 [11], \o$31 [11], \o$31 [11], \o$31 [11], \o$31  };
+          element = { \o$33 [11], \o$33 [11], \o$33 [11], \o$33 [11], \o$33  };
       3'h2:
-          element = { 9'h000, \o$32  };
+          element = { 9'h000, \o$34  };
       3'h3:
-          element = { \o$33 [7], \o$33 [7], \o$33 [7], \o$33 [7], \o$33 [7], \o$33 [7], \o$33 [7], \o$33 [7], \o$33  };
+          element = { \o$35 [7], \o$35 [7], \o$35 [7], \o$35 [7], \o$35 [7], \o$35 [7], \o$35 [7], \o$35 [7], \o$35  };
       3'h4:
-          element = { \o$34 [11], \o$34 [11], \o$34 [11], \o$34 [11], \o$34  };
+          element = { \o$36 [11], \o$36 [11], \o$36 [11], \o$36 [11], \o$36  };
       3'h5:
-          element = \o$35 ;
+          element = \o$37 ;
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$10  = rows;
+    \$12  = rows;
     if (start) begin
-      \$10  = group[4:0];
+      \$12  = group[4:0];
     end else if (\$1 ) begin
-      \$10  = \$2 [4:0];
+      \$12  = \$2 [4:0];
     end
-    if (rst) begin
-      \$10  = 5'h00;
+    if (finish_rst) begin
+      \$12  = 5'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$11  = lane;
+    \$13  = lane;
     if (start) begin
-      \$11  = 4'h0;
+      \$13  = 5'h00;
     end else if (\$1 ) begin
-      \$11  = \$3 [3:0];
+      \$13  = \$3 [4:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$12  = place;
+    \$14  = place;
     if (start) begin
-      \$12  = group;
+      \$14  = group;
     end else if (\$1 ) begin
-      \$12 [25:18] = \$4 [7:0];
-      \$12 [17:11] = \$5 [6:0];
+      \$14 [25:18] = \$4 [7:0];
+      \$14 [17:11] = \$5 [6:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$13  = \$6 ;
-    if (rst) begin
-      \$13  = 1'h0;
+    \$15  = \$6 ;
+    if (finish_rst) begin
+      \$15  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$14  = selected;
+    \$16  = selected;
     if (\$7 ) begin
-      \$14  = \$8 ;
+      \$16  = \$8 ;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$15  = row_place;
+    \$17  = row_place;
     if (\$7 ) begin
-      \$15  = place;
+      \$17  = place;
     end
   end
+  assign write = row_valid;
   assign bias = \parameter [12:0];
   assign shift = \parameter [16:13];
-  assign total = \$9 [20:0];
-  assign i = \$9 [20:0];
-  assign \shift$18  = \parameter [15:13];
-  assign \i$19  = \$9 [20:0];
-  assign \shift$20  = \parameter [16:13];
-  assign \i$21  = \$9 [20:0];
+  assign total = \$11 [20:0];
+  assign i = \$11 [20:0];
+  assign \shift$20  = \parameter [15:13];
+  assign \i$21  = \$11 [20:0];
   assign \shift$22  = \parameter [16:13];
-  assign \i$23  = \$9 [20:0];
-  assign \shift$24  = \parameter [15:13];
-  assign \i$25  = \$9 [20:0];
-  assign \shift$26  = \parameter [16:13];
-  assign \i$27  = \$9 [20:0];
-  assign \shift$28  = \parameter [13];
-  assign write = row_valid;
+  assign \i$23  = \$11 [20:0];
+  assign \shift$24  = \parameter [16:13];
+  assign \i$25  = \$11 [20:0];
+  assign \shift$26  = \parameter [15:13];
+  assign \i$27  = \$11 [20:0];
+  assign \shift$28  = \parameter [16:13];
+  assign \i$29  = \$11 [20:0];
+  assign \shift$30  = \parameter [13];
   assign write_memory = row_place[10:5];
   assign write_address = row_place[17:11];
   assign write_data = element;
   assign write_operation = row_place[33:30];
   assign parameter_address = place[25:18];
-  assign \port$1135$5  = row_place[17:5];
+  assign \port$1312$5  = row_place[17:5];
   assign write_output = row_place[29];
   assign \group.rows  = group[4:0];
   assign \group.memory  = group[10:5];
@@ -1274,7 +1557,35 @@ module \lmu_kws49_eighth.finish.narrow5 (o, shift, i);
   assign \$4  = \$3 ;
 endmodule
 
-module \lmu_kws49_eighth.input (i__valid, clk, rst, i__ready, write, \release , frame_error, frame_clear, count, full, frame_end, i__payload);
+module \lmu_kws49_eighth.finish_gate (enable, gated, clk, free);
+  input clk;
+  wire clk;
+  input enable;
+  wire enable;
+  input free;
+  wire free;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
+endmodule
+
+module \lmu_kws49_eighth.gate (enable, gated, clk);
+  input clk;
+  wire clk;
+  input enable;
+  wire enable;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge clk)
+    passes <= enable;
+endmodule
+
+module \lmu_kws49_eighth.input (i__valid, input_rst, input_clk, i__ready, write, \release , frame_error, frame_clear, count, full, frame_end, i__payload);
   reg \$auto$verilog_backend.cc:2355:dump_module$9 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$9 <= 0;
   wire \$1 ;
@@ -1307,8 +1618,6 @@ module \lmu_kws49_eighth.input (i__valid, clk, rst, i__ready, write, \release , 
   wire carried;
   wire clear;
   reg clear_next = 1'h0;
-  input clk;
-  wire clk;
   wire complete;
   output [5:0] count;
   reg [5:0] count = 6'h00;
@@ -1328,11 +1637,13 @@ module \lmu_kws49_eighth.input (i__valid, clk, rst, i__ready, write, \release , 
   wire i__ready;
   input i__valid;
   wire i__valid;
+  input input_clk;
+  wire input_clk;
+  input input_rst;
+  wire input_rst;
   reg overrun = 1'h0;
   input \release ;
   wire \release ;
-  input rst;
-  wire rst;
   wire starts;
   output write;
   wire write;
@@ -1357,24 +1668,24 @@ module \lmu_kws49_eighth.input (i__valid, clk, rst, i__ready, write, \release , 
   assign \$14  = ~ complete;
   assign \$16  = \$14  & \$15 ;
   assign \$17  = count + 1'h1;
-  always @(posedge clk)
+  always @(posedge input_clk)
     frame_error <= \$18 ;
-  always @(posedge clk)
+  always @(posedge input_clk)
     frame_clear <= \$19 ;
-  always @(posedge clk)
+  always @(posedge input_clk)
     clear_next <= \$20 ;
-  always @(posedge clk)
+  always @(posedge input_clk)
     count <= \$21 ;
-  always @(posedge clk)
+  always @(posedge input_clk)
     overrun <= \$22 ;
-  always @(posedge clk)
+  always @(posedge input_clk)
     full <= \$23 ;
-  always @(posedge clk)
+  always @(posedge input_clk)
     frame_end <= \$24 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$18  = \$12 ;
-    if (rst) begin
+    if (input_rst) begin
       \$18  = 1'h0;
     end
   end
@@ -1384,7 +1695,7 @@ module \lmu_kws49_eighth.input (i__valid, clk, rst, i__ready, write, \release , 
     if (starts) begin
       \$19  = carried;
     end
-    if (rst) begin
+    if (input_rst) begin
       \$19  = 1'h0;
     end
   end
@@ -1401,7 +1712,7 @@ module \lmu_kws49_eighth.input (i__valid, clk, rst, i__ready, write, \release , 
         end
       end
     end
-    if (rst) begin
+    if (input_rst) begin
       \$20  = 1'h0;
     end
   end
@@ -1417,7 +1728,7 @@ module \lmu_kws49_eighth.input (i__valid, clk, rst, i__ready, write, \release , 
         \$21  = \$17 [5:0];
       end
     end
-    if (rst) begin
+    if (input_rst) begin
       \$21  = 6'h00;
     end
   end
@@ -1431,7 +1742,7 @@ module \lmu_kws49_eighth.input (i__valid, clk, rst, i__ready, write, \release , 
         \$22  = 1'h1;
       end
     end
-    if (rst) begin
+    if (input_rst) begin
       \$22  = 1'h0;
     end
   end
@@ -1446,7 +1757,7 @@ module \lmu_kws49_eighth.input (i__valid, clk, rst, i__ready, write, \release , 
     if (\release ) begin
       \$23  = 1'h0;
     end
-    if (rst) begin
+    if (input_rst) begin
       \$23  = 1'h0;
     end
   end
@@ -1458,7 +1769,7 @@ module \lmu_kws49_eighth.input (i__valid, clk, rst, i__ready, write, \release , 
         \$24  = 1'h0;
       end
     end
-    if (rst) begin
+    if (input_rst) begin
       \$24  = 1'h0;
     end
   end
@@ -1470,7 +1781,22 @@ module \lmu_kws49_eighth.input (i__valid, clk, rst, i__ready, write, \release , 
   assign \$15  = carried;
 endmodule
 
-module \lmu_kws49_eighth.lanes (rst, activation, weights, wide, enable, \port$938$22 , sums, clk);
+module \lmu_kws49_eighth.input_gate (enable, gated, clk, free);
+  input clk;
+  wire clk;
+  input enable;
+  wire enable;
+  input free;
+  wire free;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
+endmodule
+
+module \lmu_kws49_eighth.lanes (activation, weights, wide, clk, enable, \port$1091$22 , sums, rst);
   input [11:0] activation;
   wire [11:0] activation;
   wire [11:0] \activation$3 ;
@@ -1483,27 +1809,27 @@ module \lmu_kws49_eighth.lanes (rst, activation, weights, wide, enable, \port$93
   wire \first$11 ;
   wire last;
   wire \last$13 ;
-  input [3:0] \port$938$22 ;
-  wire [3:0] \port$938$22 ;
-  wire [335:0] products;
-  wire [335:0] \products$15 ;
+  input [3:0] \port$1091$22 ;
+  wire [3:0] \port$1091$22 ;
+  wire [419:0] products;
+  wire [419:0] \products$15 ;
   input rst;
   wire rst;
   wire [1:0] shift;
   wire [1:0] \shift$1 ;
-  output [335:0] sums;
-  wire [335:0] sums;
-  wire [335:0] \sums$17 ;
-  input [159:0] weights;
-  wire [159:0] weights;
-  wire [159:0] \weights$5 ;
+  output [419:0] sums;
+  wire [419:0] sums;
+  wire [419:0] \sums$17 ;
+  input [199:0] weights;
+  wire [199:0] weights;
+  wire [199:0] \weights$5 ;
   input wide;
   wire wide;
   wire \wide$7 ;
   \lmu_kws49_eighth.lanes.accumulate  accumulate (
     .clk(clk),
     .enable(enable),
-    .\port$938$24 (\port$938$22 [3:2]),
+    .\port$1091$24 (\port$1091$22 [3:2]),
     .products(products),
     .rst(rst),
     .sums(sums)
@@ -1511,52 +1837,52 @@ module \lmu_kws49_eighth.lanes (rst, activation, weights, wide, enable, \port$93
   \lmu_kws49_eighth.lanes.multiply  multiply (
     .activation(activation),
     .products(products),
-    .shift(\port$938$22 [1:0]),
+    .shift(\port$1091$22 [1:0]),
     .weights(weights),
     .wide(wide)
   );
-  assign shift = \port$938$22 [1:0];
-  assign \shift$1  = \port$938$22 [1:0];
+  assign shift = \port$1091$22 [1:0];
+  assign \shift$1  = \port$1091$22 [1:0];
   assign \activation$3  = activation;
   assign \weights$5  = weights;
   assign \wide$7  = wide;
   assign \enable$9  = enable;
-  assign first = \port$938$22 [2];
-  assign \first$11  = \port$938$22 [2];
-  assign last = \port$938$22 [3];
-  assign \last$13  = \port$938$22 [3];
+  assign first = \port$1091$22 [2];
+  assign \first$11  = \port$1091$22 [2];
+  assign last = \port$1091$22 [3];
+  assign \last$13  = \port$1091$22 [3];
   assign \products$15  = products;
   assign \sums$17  = sums;
 endmodule
 
-module \lmu_kws49_eighth.lanes.accumulate (rst, enable, \port$938$24 , products, sums, clk);
+module \lmu_kws49_eighth.lanes.accumulate (clk, enable, \port$1091$24 , products, sums, rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$10 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$10 <= 0;
   wire [21:0] \$1 ;
   wire [21:0] \$10 ;
-  reg [20:0] \$100 ;
-  reg [20:0] \$101 ;
-  reg [20:0] \$102 ;
-  reg [20:0] \$103 ;
-  reg [20:0] \$104 ;
-  reg [20:0] \$105 ;
-  reg [20:0] \$106 ;
-  reg [20:0] \$107 ;
-  reg [20:0] \$108 ;
-  reg [20:0] \$109 ;
+  wire \$100 ;
+  wire \$101 ;
+  wire \$102 ;
+  wire \$103 ;
+  wire \$104 ;
+  wire \$105 ;
+  wire \$106 ;
+  wire \$107 ;
+  wire \$108 ;
+  wire \$109 ;
   wire [21:0] \$11 ;
-  reg [20:0] \$110 ;
-  reg [20:0] \$111 ;
-  reg [20:0] \$112 ;
-  reg [20:0] \$113 ;
-  reg [20:0] \$114 ;
-  reg [20:0] \$115 ;
-  reg [20:0] \$116 ;
-  reg [20:0] \$117 ;
-  reg [20:0] \$118 ;
-  reg [20:0] \$119 ;
+  wire \$110 ;
+  wire \$111 ;
+  wire \$112 ;
+  wire \$113 ;
+  wire \$114 ;
+  wire \$115 ;
+  wire \$116 ;
+  wire \$117 ;
+  wire \$118 ;
+  wire \$119 ;
   wire [21:0] \$12 ;
-  reg [20:0] \$120 ;
+  wire \$120 ;
   reg [20:0] \$121 ;
   reg [20:0] \$122 ;
   reg [20:0] \$123 ;
@@ -1565,15 +1891,47 @@ module \lmu_kws49_eighth.lanes.accumulate (rst, enable, \port$938$24 , products,
   reg [20:0] \$126 ;
   reg [20:0] \$127 ;
   reg [20:0] \$128 ;
+  reg [20:0] \$129 ;
   wire [21:0] \$13 ;
+  reg [20:0] \$130 ;
+  reg [20:0] \$131 ;
+  reg [20:0] \$132 ;
+  reg [20:0] \$133 ;
+  reg [20:0] \$134 ;
+  reg [20:0] \$135 ;
+  reg [20:0] \$136 ;
+  reg [20:0] \$137 ;
+  reg [20:0] \$138 ;
+  reg [20:0] \$139 ;
   wire [21:0] \$14 ;
+  reg [20:0] \$140 ;
+  reg [20:0] \$141 ;
+  reg [20:0] \$142 ;
+  reg [20:0] \$143 ;
+  reg [20:0] \$144 ;
+  reg [20:0] \$145 ;
+  reg [20:0] \$146 ;
+  reg [20:0] \$147 ;
+  reg [20:0] \$148 ;
+  reg [20:0] \$149 ;
   wire [21:0] \$15 ;
+  reg [20:0] \$150 ;
+  reg [20:0] \$151 ;
+  reg [20:0] \$152 ;
+  reg [20:0] \$153 ;
+  reg [20:0] \$154 ;
+  reg [20:0] \$155 ;
+  reg [20:0] \$156 ;
+  reg [20:0] \$157 ;
+  reg [20:0] \$158 ;
+  reg [20:0] \$159 ;
   wire [21:0] \$16 ;
-  wire \$17 ;
-  wire \$18 ;
-  wire \$19 ;
+  reg [20:0] \$160 ;
+  wire [21:0] \$17 ;
+  wire [21:0] \$18 ;
+  wire [21:0] \$19 ;
   wire [21:0] \$2 ;
-  wire \$20 ;
+  wire [21:0] \$20 ;
   wire \$21 ;
   wire \$22 ;
   wire \$23 ;
@@ -1657,9 +2015,9 @@ module \lmu_kws49_eighth.lanes.accumulate (rst, enable, \port$938$24 , products,
   wire \$94 ;
   wire \$95 ;
   wire \$96 ;
-  reg [20:0] \$97 ;
-  reg [20:0] \$98 ;
-  reg [20:0] \$99 ;
+  wire \$97 ;
+  wire \$98 ;
+  wire \$99 ;
   input clk;
   wire clk;
   input enable;
@@ -1673,6 +2031,10 @@ module \lmu_kws49_eighth.lanes.accumulate (rst, enable, \port$938$24 , products,
   reg [20:0] held13 = 21'h000000;
   reg [20:0] held14 = 21'h000000;
   reg [20:0] held15 = 21'h000000;
+  reg [20:0] held16 = 21'h000000;
+  reg [20:0] held17 = 21'h000000;
+  reg [20:0] held18 = 21'h000000;
+  reg [20:0] held19 = 21'h000000;
   reg [20:0] held2 = 21'h000000;
   reg [20:0] held3 = 21'h000000;
   reg [20:0] held4 = 21'h000000;
@@ -1682,8 +2044,8 @@ module \lmu_kws49_eighth.lanes.accumulate (rst, enable, \port$938$24 , products,
   reg [20:0] held8 = 21'h000000;
   reg [20:0] held9 = 21'h000000;
   wire last;
-  input [1:0] \port$938$24 ;
-  wire [1:0] \port$938$24 ;
+  input [1:0] \port$1091$24 ;
+  wire [1:0] \port$1091$24 ;
   wire [20:0] product0;
   wire [20:0] product1;
   wire [20:0] product10;
@@ -1692,6 +2054,10 @@ module \lmu_kws49_eighth.lanes.accumulate (rst, enable, \port$938$24 , products,
   wire [20:0] product13;
   wire [20:0] product14;
   wire [20:0] product15;
+  wire [20:0] product16;
+  wire [20:0] product17;
+  wire [20:0] product18;
+  wire [20:0] product19;
   wire [20:0] product2;
   wire [20:0] product3;
   wire [20:0] product4;
@@ -1700,8 +2066,8 @@ module \lmu_kws49_eighth.lanes.accumulate (rst, enable, \port$938$24 , products,
   wire [20:0] product7;
   wire [20:0] product8;
   wire [20:0] product9;
-  input [335:0] products;
-  wire [335:0] products;
+  input [419:0] products;
+  wire [419:0] products;
   input rst;
   wire rst;
   reg [20:0] running0 = 21'h000000;
@@ -1712,6 +2078,10 @@ module \lmu_kws49_eighth.lanes.accumulate (rst, enable, \port$938$24 , products,
   reg [20:0] running13 = 21'h000000;
   reg [20:0] running14 = 21'h000000;
   reg [20:0] running15 = 21'h000000;
+  reg [20:0] running16 = 21'h000000;
+  reg [20:0] running17 = 21'h000000;
+  reg [20:0] running18 = 21'h000000;
+  reg [20:0] running19 = 21'h000000;
   reg [20:0] running2 = 21'h000000;
   reg [20:0] running3 = 21'h000000;
   reg [20:0] running4 = 21'h000000;
@@ -1720,8 +2090,8 @@ module \lmu_kws49_eighth.lanes.accumulate (rst, enable, \port$938$24 , products,
   reg [20:0] running7 = 21'h000000;
   reg [20:0] running8 = 21'h000000;
   reg [20:0] running9 = 21'h000000;
-  output [335:0] sums;
-  wire [335:0] sums;
+  output [419:0] sums;
+  wire [419:0] sums;
   reg [20:0] total0;
   reg [20:0] total1;
   reg [20:0] total10;
@@ -1730,6 +2100,10 @@ module \lmu_kws49_eighth.lanes.accumulate (rst, enable, \port$938$24 , products,
   reg [20:0] total13;
   reg [20:0] total14;
   reg [20:0] total15;
+  reg [20:0] total16;
+  reg [20:0] total17;
+  reg [20:0] total18;
+  reg [20:0] total19;
   reg [20:0] total2;
   reg [20:0] total3;
   reg [20:0] total4;
@@ -1754,154 +2128,194 @@ module \lmu_kws49_eighth.lanes.accumulate (rst, enable, \port$938$24 , products,
   assign \$14  = $signed(running13) + $signed(products[293:273]);
   assign \$15  = $signed(running14) + $signed(products[314:294]);
   assign \$16  = $signed(running15) + $signed(products[335:315]);
-  assign \$17  = ~ \port$938$24 [1];
-  assign \$18  = enable & \$17 ;
-  assign \$19  = total0[20:10] != running0[20:10];
-  assign \$20  = \port$938$24 [0] | \$19 ;
-  assign \$21  = enable & \port$938$24 [1];
-  assign \$22  = ~ \port$938$24 [1];
-  assign \$23  = enable & \$22 ;
-  assign \$24  = total1[20:10] != running1[20:10];
-  assign \$25  = \port$938$24 [0] | \$24 ;
-  assign \$26  = enable & \port$938$24 [1];
-  assign \$27  = ~ \port$938$24 [1];
-  assign \$28  = enable & \$27 ;
-  assign \$29  = total2[20:10] != running2[20:10];
-  assign \$30  = \port$938$24 [0] | \$29 ;
-  assign \$31  = enable & \port$938$24 [1];
-  assign \$32  = ~ \port$938$24 [1];
-  assign \$33  = enable & \$32 ;
-  assign \$34  = total3[20:10] != running3[20:10];
-  assign \$35  = \port$938$24 [0] | \$34 ;
-  assign \$36  = enable & \port$938$24 [1];
-  assign \$37  = ~ \port$938$24 [1];
-  assign \$38  = enable & \$37 ;
-  assign \$39  = total4[20:10] != running4[20:10];
-  assign \$40  = \port$938$24 [0] | \$39 ;
-  assign \$41  = enable & \port$938$24 [1];
-  assign \$42  = ~ \port$938$24 [1];
-  assign \$43  = enable & \$42 ;
-  assign \$44  = total5[20:10] != running5[20:10];
-  assign \$45  = \port$938$24 [0] | \$44 ;
-  assign \$46  = enable & \port$938$24 [1];
-  assign \$47  = ~ \port$938$24 [1];
-  assign \$48  = enable & \$47 ;
-  assign \$49  = total6[20:10] != running6[20:10];
-  assign \$50  = \port$938$24 [0] | \$49 ;
-  assign \$51  = enable & \port$938$24 [1];
-  assign \$52  = ~ \port$938$24 [1];
-  assign \$53  = enable & \$52 ;
-  assign \$54  = total7[20:10] != running7[20:10];
-  assign \$55  = \port$938$24 [0] | \$54 ;
-  assign \$56  = enable & \port$938$24 [1];
-  assign \$57  = ~ \port$938$24 [1];
-  assign \$58  = enable & \$57 ;
-  assign \$59  = total8[20:10] != running8[20:10];
-  assign \$60  = \port$938$24 [0] | \$59 ;
-  assign \$61  = enable & \port$938$24 [1];
-  assign \$62  = ~ \port$938$24 [1];
-  assign \$63  = enable & \$62 ;
-  assign \$64  = total9[20:10] != running9[20:10];
-  assign \$65  = \port$938$24 [0] | \$64 ;
-  assign \$66  = enable & \port$938$24 [1];
-  assign \$67  = ~ \port$938$24 [1];
-  assign \$68  = enable & \$67 ;
-  assign \$69  = total10[20:10] != running10[20:10];
-  assign \$70  = \port$938$24 [0] | \$69 ;
-  assign \$71  = enable & \port$938$24 [1];
-  assign \$72  = ~ \port$938$24 [1];
-  assign \$73  = enable & \$72 ;
-  assign \$74  = total11[20:10] != running11[20:10];
-  assign \$75  = \port$938$24 [0] | \$74 ;
-  assign \$76  = enable & \port$938$24 [1];
-  assign \$77  = ~ \port$938$24 [1];
-  assign \$78  = enable & \$77 ;
-  assign \$79  = total12[20:10] != running12[20:10];
-  assign \$80  = \port$938$24 [0] | \$79 ;
-  assign \$81  = enable & \port$938$24 [1];
-  assign \$82  = ~ \port$938$24 [1];
-  assign \$83  = enable & \$82 ;
-  assign \$84  = total13[20:10] != running13[20:10];
-  assign \$85  = \port$938$24 [0] | \$84 ;
-  assign \$86  = enable & \port$938$24 [1];
-  assign \$87  = ~ \port$938$24 [1];
-  assign \$88  = enable & \$87 ;
-  assign \$89  = total14[20:10] != running14[20:10];
-  assign \$90  = \port$938$24 [0] | \$89 ;
-  assign \$91  = enable & \port$938$24 [1];
-  assign \$92  = ~ \port$938$24 [1];
-  assign \$93  = enable & \$92 ;
-  assign \$94  = total15[20:10] != running15[20:10];
-  assign \$95  = \port$938$24 [0] | \$94 ;
-  assign \$96  = enable & \port$938$24 [1];
+  assign \$17  = $signed(running16) + $signed(products[356:336]);
+  assign \$18  = $signed(running17) + $signed(products[377:357]);
+  assign \$19  = $signed(running18) + $signed(products[398:378]);
+  assign \$20  = $signed(running19) + $signed(products[419:399]);
+  assign \$21  = ~ \port$1091$24 [1];
+  assign \$22  = enable & \$21 ;
+  assign \$23  = total0[20:10] != running0[20:10];
+  assign \$24  = \port$1091$24 [0] | \$23 ;
+  assign \$25  = enable & \port$1091$24 [1];
+  assign \$26  = ~ \port$1091$24 [1];
+  assign \$27  = enable & \$26 ;
+  assign \$28  = total1[20:10] != running1[20:10];
+  assign \$29  = \port$1091$24 [0] | \$28 ;
+  assign \$30  = enable & \port$1091$24 [1];
+  assign \$31  = ~ \port$1091$24 [1];
+  assign \$32  = enable & \$31 ;
+  assign \$33  = total2[20:10] != running2[20:10];
+  assign \$34  = \port$1091$24 [0] | \$33 ;
+  assign \$35  = enable & \port$1091$24 [1];
+  assign \$36  = ~ \port$1091$24 [1];
+  assign \$37  = enable & \$36 ;
+  assign \$38  = total3[20:10] != running3[20:10];
+  assign \$39  = \port$1091$24 [0] | \$38 ;
+  assign \$40  = enable & \port$1091$24 [1];
+  assign \$41  = ~ \port$1091$24 [1];
+  assign \$42  = enable & \$41 ;
+  assign \$43  = total4[20:10] != running4[20:10];
+  assign \$44  = \port$1091$24 [0] | \$43 ;
+  assign \$45  = enable & \port$1091$24 [1];
+  assign \$46  = ~ \port$1091$24 [1];
+  assign \$47  = enable & \$46 ;
+  assign \$48  = total5[20:10] != running5[20:10];
+  assign \$49  = \port$1091$24 [0] | \$48 ;
+  assign \$50  = enable & \port$1091$24 [1];
+  assign \$51  = ~ \port$1091$24 [1];
+  assign \$52  = enable & \$51 ;
+  assign \$53  = total6[20:10] != running6[20:10];
+  assign \$54  = \port$1091$24 [0] | \$53 ;
+  assign \$55  = enable & \port$1091$24 [1];
+  assign \$56  = ~ \port$1091$24 [1];
+  assign \$57  = enable & \$56 ;
+  assign \$58  = total7[20:10] != running7[20:10];
+  assign \$59  = \port$1091$24 [0] | \$58 ;
+  assign \$60  = enable & \port$1091$24 [1];
+  assign \$61  = ~ \port$1091$24 [1];
+  assign \$62  = enable & \$61 ;
+  assign \$63  = total8[20:10] != running8[20:10];
+  assign \$64  = \port$1091$24 [0] | \$63 ;
+  assign \$65  = enable & \port$1091$24 [1];
+  assign \$66  = ~ \port$1091$24 [1];
+  assign \$67  = enable & \$66 ;
+  assign \$68  = total9[20:10] != running9[20:10];
+  assign \$69  = \port$1091$24 [0] | \$68 ;
+  assign \$70  = enable & \port$1091$24 [1];
+  assign \$71  = ~ \port$1091$24 [1];
+  assign \$72  = enable & \$71 ;
+  assign \$73  = total10[20:10] != running10[20:10];
+  assign \$74  = \port$1091$24 [0] | \$73 ;
+  assign \$75  = enable & \port$1091$24 [1];
+  assign \$76  = ~ \port$1091$24 [1];
+  assign \$77  = enable & \$76 ;
+  assign \$78  = total11[20:10] != running11[20:10];
+  assign \$79  = \port$1091$24 [0] | \$78 ;
+  assign \$80  = enable & \port$1091$24 [1];
+  assign \$81  = ~ \port$1091$24 [1];
+  assign \$82  = enable & \$81 ;
+  assign \$83  = total12[20:10] != running12[20:10];
+  assign \$84  = \port$1091$24 [0] | \$83 ;
+  assign \$85  = enable & \port$1091$24 [1];
+  assign \$86  = ~ \port$1091$24 [1];
+  assign \$87  = enable & \$86 ;
+  assign \$88  = total13[20:10] != running13[20:10];
+  assign \$89  = \port$1091$24 [0] | \$88 ;
+  assign \$90  = enable & \port$1091$24 [1];
+  assign \$91  = ~ \port$1091$24 [1];
+  assign \$92  = enable & \$91 ;
+  assign \$93  = total14[20:10] != running14[20:10];
+  assign \$94  = \port$1091$24 [0] | \$93 ;
+  assign \$95  = enable & \port$1091$24 [1];
+  assign \$96  = ~ \port$1091$24 [1];
+  assign \$97  = enable & \$96 ;
+  assign \$98  = total15[20:10] != running15[20:10];
+  assign \$99  = \port$1091$24 [0] | \$98 ;
+  assign \$100  = enable & \port$1091$24 [1];
+  assign \$101  = ~ \port$1091$24 [1];
+  assign \$102  = enable & \$101 ;
+  assign \$103  = total16[20:10] != running16[20:10];
+  assign \$104  = \port$1091$24 [0] | \$103 ;
+  assign \$105  = enable & \port$1091$24 [1];
+  assign \$106  = ~ \port$1091$24 [1];
+  assign \$107  = enable & \$106 ;
+  assign \$108  = total17[20:10] != running17[20:10];
+  assign \$109  = \port$1091$24 [0] | \$108 ;
+  assign \$110  = enable & \port$1091$24 [1];
+  assign \$111  = ~ \port$1091$24 [1];
+  assign \$112  = enable & \$111 ;
+  assign \$113  = total18[20:10] != running18[20:10];
+  assign \$114  = \port$1091$24 [0] | \$113 ;
+  assign \$115  = enable & \port$1091$24 [1];
+  assign \$116  = ~ \port$1091$24 [1];
+  assign \$117  = enable & \$116 ;
+  assign \$118  = total19[20:10] != running19[20:10];
+  assign \$119  = \port$1091$24 [0] | \$118 ;
+  assign \$120  = enable & \port$1091$24 [1];
   always @(posedge clk)
-    running0 <= \$97 ;
+    running0 <= \$121 ;
   always @(posedge clk)
-    held0 <= \$98 ;
+    held0 <= \$122 ;
   always @(posedge clk)
-    running1 <= \$99 ;
+    running1 <= \$123 ;
   always @(posedge clk)
-    held1 <= \$100 ;
+    held1 <= \$124 ;
   always @(posedge clk)
-    running2 <= \$101 ;
+    running2 <= \$125 ;
   always @(posedge clk)
-    held2 <= \$102 ;
+    held2 <= \$126 ;
   always @(posedge clk)
-    running3 <= \$103 ;
+    running3 <= \$127 ;
   always @(posedge clk)
-    held3 <= \$104 ;
+    held3 <= \$128 ;
   always @(posedge clk)
-    running4 <= \$105 ;
+    running4 <= \$129 ;
   always @(posedge clk)
-    held4 <= \$106 ;
+    held4 <= \$130 ;
   always @(posedge clk)
-    running5 <= \$107 ;
+    running5 <= \$131 ;
   always @(posedge clk)
-    held5 <= \$108 ;
+    held5 <= \$132 ;
   always @(posedge clk)
-    running6 <= \$109 ;
+    running6 <= \$133 ;
   always @(posedge clk)
-    held6 <= \$110 ;
+    held6 <= \$134 ;
   always @(posedge clk)
-    running7 <= \$111 ;
+    running7 <= \$135 ;
   always @(posedge clk)
-    held7 <= \$112 ;
+    held7 <= \$136 ;
   always @(posedge clk)
-    running8 <= \$113 ;
+    running8 <= \$137 ;
   always @(posedge clk)
-    held8 <= \$114 ;
+    held8 <= \$138 ;
   always @(posedge clk)
-    running9 <= \$115 ;
+    running9 <= \$139 ;
   always @(posedge clk)
-    held9 <= \$116 ;
+    held9 <= \$140 ;
   always @(posedge clk)
-    running10 <= \$117 ;
+    running10 <= \$141 ;
   always @(posedge clk)
-    held10 <= \$118 ;
+    held10 <= \$142 ;
   always @(posedge clk)
-    running11 <= \$119 ;
+    running11 <= \$143 ;
   always @(posedge clk)
-    held11 <= \$120 ;
+    held11 <= \$144 ;
   always @(posedge clk)
-    running12 <= \$121 ;
+    running12 <= \$145 ;
   always @(posedge clk)
-    held12 <= \$122 ;
+    held12 <= \$146 ;
   always @(posedge clk)
-    running13 <= \$123 ;
+    running13 <= \$147 ;
   always @(posedge clk)
-    held13 <= \$124 ;
+    held13 <= \$148 ;
   always @(posedge clk)
-    running14 <= \$125 ;
+    running14 <= \$149 ;
   always @(posedge clk)
-    held14 <= \$126 ;
+    held14 <= \$150 ;
   always @(posedge clk)
-    running15 <= \$127 ;
+    running15 <= \$151 ;
   always @(posedge clk)
-    held15 <= \$128 ;
+    held15 <= \$152 ;
+  always @(posedge clk)
+    running16 <= \$153 ;
+  always @(posedge clk)
+    held16 <= \$154 ;
+  always @(posedge clk)
+    running17 <= \$155 ;
+  always @(posedge clk)
+    held17 <= \$156 ;
+  always @(posedge clk)
+    running18 <= \$157 ;
+  always @(posedge clk)
+    held18 <= \$158 ;
+  always @(posedge clk)
+    running19 <= \$159 ;
+  always @(posedge clk)
+    held19 <= \$160 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$938$24 [0]) begin
+    if (\port$1091$24 [0]) begin
       total0 = products[20:0];
     end else begin
       total0 = \$1 [20:0];
@@ -1910,7 +2324,7 @@ module \lmu_kws49_eighth.lanes.accumulate (rst, enable, \port$938$24 , products,
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$938$24 [0]) begin
+    if (\port$1091$24 [0]) begin
       total1 = products[41:21];
     end else begin
       total1 = \$2 [20:0];
@@ -1919,7 +2333,7 @@ module \lmu_kws49_eighth.lanes.accumulate (rst, enable, \port$938$24 , products,
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$938$24 [0]) begin
+    if (\port$1091$24 [0]) begin
       total2 = products[62:42];
     end else begin
       total2 = \$3 [20:0];
@@ -1928,7 +2342,7 @@ module \lmu_kws49_eighth.lanes.accumulate (rst, enable, \port$938$24 , products,
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$938$24 [0]) begin
+    if (\port$1091$24 [0]) begin
       total3 = products[83:63];
     end else begin
       total3 = \$4 [20:0];
@@ -1937,7 +2351,7 @@ module \lmu_kws49_eighth.lanes.accumulate (rst, enable, \port$938$24 , products,
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$938$24 [0]) begin
+    if (\port$1091$24 [0]) begin
       total4 = products[104:84];
     end else begin
       total4 = \$5 [20:0];
@@ -1946,7 +2360,7 @@ module \lmu_kws49_eighth.lanes.accumulate (rst, enable, \port$938$24 , products,
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$938$24 [0]) begin
+    if (\port$1091$24 [0]) begin
       total5 = products[125:105];
     end else begin
       total5 = \$6 [20:0];
@@ -1955,7 +2369,7 @@ module \lmu_kws49_eighth.lanes.accumulate (rst, enable, \port$938$24 , products,
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$938$24 [0]) begin
+    if (\port$1091$24 [0]) begin
       total6 = products[146:126];
     end else begin
       total6 = \$7 [20:0];
@@ -1964,7 +2378,7 @@ module \lmu_kws49_eighth.lanes.accumulate (rst, enable, \port$938$24 , products,
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$938$24 [0]) begin
+    if (\port$1091$24 [0]) begin
       total7 = products[167:147];
     end else begin
       total7 = \$8 [20:0];
@@ -1973,7 +2387,7 @@ module \lmu_kws49_eighth.lanes.accumulate (rst, enable, \port$938$24 , products,
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$938$24 [0]) begin
+    if (\port$1091$24 [0]) begin
       total8 = products[188:168];
     end else begin
       total8 = \$9 [20:0];
@@ -1982,7 +2396,7 @@ module \lmu_kws49_eighth.lanes.accumulate (rst, enable, \port$938$24 , products,
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$938$24 [0]) begin
+    if (\port$1091$24 [0]) begin
       total9 = products[209:189];
     end else begin
       total9 = \$10 [20:0];
@@ -1991,7 +2405,7 @@ module \lmu_kws49_eighth.lanes.accumulate (rst, enable, \port$938$24 , products,
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$938$24 [0]) begin
+    if (\port$1091$24 [0]) begin
       total10 = products[230:210];
     end else begin
       total10 = \$11 [20:0];
@@ -2000,7 +2414,7 @@ module \lmu_kws49_eighth.lanes.accumulate (rst, enable, \port$938$24 , products,
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$938$24 [0]) begin
+    if (\port$1091$24 [0]) begin
       total11 = products[251:231];
     end else begin
       total11 = \$12 [20:0];
@@ -2009,7 +2423,7 @@ module \lmu_kws49_eighth.lanes.accumulate (rst, enable, \port$938$24 , products,
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$938$24 [0]) begin
+    if (\port$1091$24 [0]) begin
       total12 = products[272:252];
     end else begin
       total12 = \$13 [20:0];
@@ -2018,7 +2432,7 @@ module \lmu_kws49_eighth.lanes.accumulate (rst, enable, \port$938$24 , products,
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$938$24 [0]) begin
+    if (\port$1091$24 [0]) begin
       total13 = products[293:273];
     end else begin
       total13 = \$14 [20:0];
@@ -2027,7 +2441,7 @@ module \lmu_kws49_eighth.lanes.accumulate (rst, enable, \port$938$24 , products,
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$938$24 [0]) begin
+    if (\port$1091$24 [0]) begin
       total14 = products[314:294];
     end else begin
       total14 = \$15 [20:0];
@@ -2036,7 +2450,7 @@ module \lmu_kws49_eighth.lanes.accumulate (rst, enable, \port$938$24 , products,
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$938$24 [0]) begin
+    if (\port$1091$24 [0]) begin
       total15 = products[335:315];
     end else begin
       total15 = \$16 [20:0];
@@ -2044,278 +2458,382 @@ module \lmu_kws49_eighth.lanes.accumulate (rst, enable, \port$938$24 , products,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$97  = running0;
-    if (\$18 ) begin
-      \$97 [9:0] = total0[9:0];
-      if (\$20 ) begin
-        \$97 [20:10] = total0[20:10];
+    (* full_case = 32'd1 *)
+    if (\port$1091$24 [0]) begin
+      total16 = products[356:336];
+    end else begin
+      total16 = \$17 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$1091$24 [0]) begin
+      total17 = products[377:357];
+    end else begin
+      total17 = \$18 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$1091$24 [0]) begin
+      total18 = products[398:378];
+    end else begin
+      total18 = \$19 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    (* full_case = 32'd1 *)
+    if (\port$1091$24 [0]) begin
+      total19 = products[419:399];
+    end else begin
+      total19 = \$20 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$121  = running0;
+    if (\$22 ) begin
+      \$121 [9:0] = total0[9:0];
+      if (\$24 ) begin
+        \$121 [20:10] = total0[20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$98  = held0;
-    if (\$21 ) begin
-      \$98  = total0;
+    \$122  = held0;
+    if (\$25 ) begin
+      \$122  = total0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$99  = running1;
-    if (\$23 ) begin
-      \$99 [9:0] = total1[9:0];
-      if (\$25 ) begin
-        \$99 [20:10] = total1[20:10];
+    \$123  = running1;
+    if (\$27 ) begin
+      \$123 [9:0] = total1[9:0];
+      if (\$29 ) begin
+        \$123 [20:10] = total1[20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$100  = held1;
-    if (\$26 ) begin
-      \$100  = total1;
+    \$124  = held1;
+    if (\$30 ) begin
+      \$124  = total1;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$101  = running2;
-    if (\$28 ) begin
-      \$101 [9:0] = total2[9:0];
-      if (\$30 ) begin
-        \$101 [20:10] = total2[20:10];
+    \$125  = running2;
+    if (\$32 ) begin
+      \$125 [9:0] = total2[9:0];
+      if (\$34 ) begin
+        \$125 [20:10] = total2[20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$102  = held2;
-    if (\$31 ) begin
-      \$102  = total2;
+    \$126  = held2;
+    if (\$35 ) begin
+      \$126  = total2;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$103  = running3;
-    if (\$33 ) begin
-      \$103 [9:0] = total3[9:0];
-      if (\$35 ) begin
-        \$103 [20:10] = total3[20:10];
+    \$127  = running3;
+    if (\$37 ) begin
+      \$127 [9:0] = total3[9:0];
+      if (\$39 ) begin
+        \$127 [20:10] = total3[20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$104  = held3;
-    if (\$36 ) begin
-      \$104  = total3;
+    \$128  = held3;
+    if (\$40 ) begin
+      \$128  = total3;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$105  = running4;
-    if (\$38 ) begin
-      \$105 [9:0] = total4[9:0];
-      if (\$40 ) begin
-        \$105 [20:10] = total4[20:10];
+    \$129  = running4;
+    if (\$42 ) begin
+      \$129 [9:0] = total4[9:0];
+      if (\$44 ) begin
+        \$129 [20:10] = total4[20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$106  = held4;
-    if (\$41 ) begin
-      \$106  = total4;
+    \$130  = held4;
+    if (\$45 ) begin
+      \$130  = total4;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$107  = running5;
-    if (\$43 ) begin
-      \$107 [9:0] = total5[9:0];
-      if (\$45 ) begin
-        \$107 [20:10] = total5[20:10];
+    \$131  = running5;
+    if (\$47 ) begin
+      \$131 [9:0] = total5[9:0];
+      if (\$49 ) begin
+        \$131 [20:10] = total5[20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$108  = held5;
-    if (\$46 ) begin
-      \$108  = total5;
+    \$132  = held5;
+    if (\$50 ) begin
+      \$132  = total5;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$109  = running6;
-    if (\$48 ) begin
-      \$109 [9:0] = total6[9:0];
-      if (\$50 ) begin
-        \$109 [20:10] = total6[20:10];
+    \$133  = running6;
+    if (\$52 ) begin
+      \$133 [9:0] = total6[9:0];
+      if (\$54 ) begin
+        \$133 [20:10] = total6[20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$110  = held6;
-    if (\$51 ) begin
-      \$110  = total6;
+    \$134  = held6;
+    if (\$55 ) begin
+      \$134  = total6;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$111  = running7;
-    if (\$53 ) begin
-      \$111 [9:0] = total7[9:0];
-      if (\$55 ) begin
-        \$111 [20:10] = total7[20:10];
+    \$135  = running7;
+    if (\$57 ) begin
+      \$135 [9:0] = total7[9:0];
+      if (\$59 ) begin
+        \$135 [20:10] = total7[20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$112  = held7;
-    if (\$56 ) begin
-      \$112  = total7;
+    \$136  = held7;
+    if (\$60 ) begin
+      \$136  = total7;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$113  = running8;
-    if (\$58 ) begin
-      \$113 [9:0] = total8[9:0];
-      if (\$60 ) begin
-        \$113 [20:10] = total8[20:10];
+    \$137  = running8;
+    if (\$62 ) begin
+      \$137 [9:0] = total8[9:0];
+      if (\$64 ) begin
+        \$137 [20:10] = total8[20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$114  = held8;
-    if (\$61 ) begin
-      \$114  = total8;
+    \$138  = held8;
+    if (\$65 ) begin
+      \$138  = total8;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$115  = running9;
-    if (\$63 ) begin
-      \$115 [9:0] = total9[9:0];
-      if (\$65 ) begin
-        \$115 [20:10] = total9[20:10];
+    \$139  = running9;
+    if (\$67 ) begin
+      \$139 [9:0] = total9[9:0];
+      if (\$69 ) begin
+        \$139 [20:10] = total9[20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$116  = held9;
-    if (\$66 ) begin
-      \$116  = total9;
+    \$140  = held9;
+    if (\$70 ) begin
+      \$140  = total9;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$117  = running10;
-    if (\$68 ) begin
-      \$117 [9:0] = total10[9:0];
-      if (\$70 ) begin
-        \$117 [20:10] = total10[20:10];
+    \$141  = running10;
+    if (\$72 ) begin
+      \$141 [9:0] = total10[9:0];
+      if (\$74 ) begin
+        \$141 [20:10] = total10[20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$118  = held10;
-    if (\$71 ) begin
-      \$118  = total10;
+    \$142  = held10;
+    if (\$75 ) begin
+      \$142  = total10;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$119  = running11;
-    if (\$73 ) begin
-      \$119 [9:0] = total11[9:0];
-      if (\$75 ) begin
-        \$119 [20:10] = total11[20:10];
+    \$143  = running11;
+    if (\$77 ) begin
+      \$143 [9:0] = total11[9:0];
+      if (\$79 ) begin
+        \$143 [20:10] = total11[20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$120  = held11;
-    if (\$76 ) begin
-      \$120  = total11;
+    \$144  = held11;
+    if (\$80 ) begin
+      \$144  = total11;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$121  = running12;
-    if (\$78 ) begin
-      \$121 [9:0] = total12[9:0];
-      if (\$80 ) begin
-        \$121 [20:10] = total12[20:10];
+    \$145  = running12;
+    if (\$82 ) begin
+      \$145 [9:0] = total12[9:0];
+      if (\$84 ) begin
+        \$145 [20:10] = total12[20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$122  = held12;
-    if (\$81 ) begin
-      \$122  = total12;
+    \$146  = held12;
+    if (\$85 ) begin
+      \$146  = total12;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$123  = running13;
-    if (\$83 ) begin
-      \$123 [9:0] = total13[9:0];
-      if (\$85 ) begin
-        \$123 [20:10] = total13[20:10];
+    \$147  = running13;
+    if (\$87 ) begin
+      \$147 [9:0] = total13[9:0];
+      if (\$89 ) begin
+        \$147 [20:10] = total13[20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$124  = held13;
-    if (\$86 ) begin
-      \$124  = total13;
+    \$148  = held13;
+    if (\$90 ) begin
+      \$148  = total13;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$125  = running14;
-    if (\$88 ) begin
-      \$125 [9:0] = total14[9:0];
-      if (\$90 ) begin
-        \$125 [20:10] = total14[20:10];
+    \$149  = running14;
+    if (\$92 ) begin
+      \$149 [9:0] = total14[9:0];
+      if (\$94 ) begin
+        \$149 [20:10] = total14[20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$126  = held14;
-    if (\$91 ) begin
-      \$126  = total14;
+    \$150  = held14;
+    if (\$95 ) begin
+      \$150  = total14;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$127  = running15;
-    if (\$93 ) begin
-      \$127 [9:0] = total15[9:0];
-      if (\$95 ) begin
-        \$127 [20:10] = total15[20:10];
+    \$151  = running15;
+    if (\$97 ) begin
+      \$151 [9:0] = total15[9:0];
+      if (\$99 ) begin
+        \$151 [20:10] = total15[20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$128  = held15;
-    if (\$96 ) begin
-      \$128  = total15;
+    \$152  = held15;
+    if (\$100 ) begin
+      \$152  = total15;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$153  = running16;
+    if (\$102 ) begin
+      \$153 [9:0] = total16[9:0];
+      if (\$104 ) begin
+        \$153 [20:10] = total16[20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$154  = held16;
+    if (\$105 ) begin
+      \$154  = total16;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$155  = running17;
+    if (\$107 ) begin
+      \$155 [9:0] = total17[9:0];
+      if (\$109 ) begin
+        \$155 [20:10] = total17[20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$156  = held17;
+    if (\$110 ) begin
+      \$156  = total17;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$157  = running18;
+    if (\$112 ) begin
+      \$157 [9:0] = total18[9:0];
+      if (\$114 ) begin
+        \$157 [20:10] = total18[20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$158  = held18;
+    if (\$115 ) begin
+      \$158  = total18;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$159  = running19;
+    if (\$117 ) begin
+      \$159 [9:0] = total19[9:0];
+      if (\$119 ) begin
+        \$159 [20:10] = total19[20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$160  = held19;
+    if (\$120 ) begin
+      \$160  = total19;
     end
   end
   assign product0 = products[20:0];
-  assign first = \port$938$24 [0];
+  assign first = \port$1091$24 [0];
   assign product1 = products[41:21];
   assign product2 = products[62:42];
   assign product3 = products[83:63];
@@ -2331,7 +2849,15 @@ module \lmu_kws49_eighth.lanes.accumulate (rst, enable, \port$938$24 , products,
   assign product13 = products[293:273];
   assign product14 = products[314:294];
   assign product15 = products[335:315];
-  assign last = \port$938$24 [1];
+  assign product16 = products[356:336];
+  assign product17 = products[377:357];
+  assign product18 = products[398:378];
+  assign product19 = products[419:399];
+  assign last = \port$1091$24 [1];
+  assign sums[419:399] = held19;
+  assign sums[398:378] = held18;
+  assign sums[377:357] = held17;
+  assign sums[356:336] = held16;
   assign sums[335:315] = held15;
   assign sums[314:294] = held14;
   assign sums[293:273] = held13;
@@ -2400,6 +2926,10 @@ module \lmu_kws49_eighth.lanes.multiply (weights, wide, shift, products, activat
   reg [14:0] \$5 ;
   wire [15:0] \$50 ;
   wire [15:0] \$51 ;
+  wire [15:0] \$52 ;
+  wire [15:0] \$53 ;
+  wire [15:0] \$54 ;
+  wire [15:0] \$55 ;
   wire [15:0] \$6 ;
   wire [5:0] \$7 ;
   wire \$8 ;
@@ -2415,6 +2945,10 @@ module \lmu_kws49_eighth.lanes.multiply (weights, wide, shift, products, activat
   wire [21:0] product13;
   wire [21:0] product14;
   wire [21:0] product15;
+  wire [21:0] product16;
+  wire [21:0] product17;
+  wire [21:0] product18;
+  wire [21:0] product19;
   wire [21:0] product2;
   wire [21:0] product3;
   wire [21:0] product4;
@@ -2423,8 +2957,8 @@ module \lmu_kws49_eighth.lanes.multiply (weights, wide, shift, products, activat
   wire [21:0] product7;
   wire [21:0] product8;
   wire [21:0] product9;
-  output [335:0] products;
-  wire [335:0] products;
+  output [419:0] products;
+  wire [419:0] products;
   input [1:0] shift;
   wire [1:0] shift;
   wire [9:0] weight0;
@@ -2435,6 +2969,10 @@ module \lmu_kws49_eighth.lanes.multiply (weights, wide, shift, products, activat
   wire [9:0] weight13;
   wire [9:0] weight14;
   wire [9:0] weight15;
+  wire [9:0] weight16;
+  wire [9:0] weight17;
+  wire [9:0] weight18;
+  wire [9:0] weight19;
   wire [9:0] weight2;
   wire [9:0] weight3;
   wire [9:0] weight4;
@@ -2443,15 +2981,23 @@ module \lmu_kws49_eighth.lanes.multiply (weights, wide, shift, products, activat
   wire [9:0] weight7;
   wire [9:0] weight8;
   wire [9:0] weight9;
-  input [159:0] weights;
-  wire [159:0] weights;
+  input [199:0] weights;
+  wire [199:0] weights;
   input wide;
   wire wide;
   wire [11:0] wide_operand;
+  assign \$44  = $signed(weights[83:80]) * $signed(\$5 [11:0]);
+  assign \$45  = $signed(weights[93:90]) * $signed(\$5 [11:0]);
+  assign \$46  = $signed(weights[103:100]) * $signed(\$5 [11:0]);
+  assign \$47  = $signed(weights[113:110]) * $signed(\$5 [11:0]);
   assign \$48  = $signed(weights[123:120]) * $signed(\$5 [11:0]);
   assign \$49  = $signed(weights[133:130]) * $signed(\$5 [11:0]);
   assign \$50  = $signed(weights[143:140]) * $signed(\$5 [11:0]);
   assign \$51  = $signed(weights[153:150]) * $signed(\$5 [11:0]);
+  assign \$52  = $signed(weights[163:160]) * $signed(\$5 [11:0]);
+  assign \$53  = $signed(weights[173:170]) * $signed(\$5 [11:0]);
+  assign \$54  = $signed(weights[183:180]) * $signed(\$5 [11:0]);
+  assign \$55  = $signed(weights[193:190]) * $signed(\$5 [11:0]);
   assign wide_operand = wide ? \$5 [11:0] : 12'h000;
   assign \$6  = $signed(weights[3:0]) * $signed(\$5 [11:0]);
   assign \$7  = wide ? weights[9:4] : 6'h00;
@@ -2486,10 +3032,6 @@ module \lmu_kws49_eighth.lanes.multiply (weights, wide, shift, products, activat
   assign \$41  = $signed(weights[53:50]) * $signed(\$5 [11:0]);
   assign \$42  = $signed(weights[63:60]) * $signed(\$5 [11:0]);
   assign \$43  = $signed(weights[73:70]) * $signed(\$5 [11:0]);
-  assign \$44  = $signed(weights[83:80]) * $signed(\$5 [11:0]);
-  assign \$45  = $signed(weights[93:90]) * $signed(\$5 [11:0]);
-  assign \$46  = $signed(weights[103:100]) * $signed(\$5 [11:0]);
-  assign \$47  = $signed(weights[113:110]) * $signed(\$5 [11:0]);
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     (* full_case = 32'd1 *)
@@ -2537,6 +3079,18 @@ module \lmu_kws49_eighth.lanes.multiply (weights, wide, shift, products, activat
   assign product14 = { \$50 [15], \$50 [15], \$50 [15], \$50 [15], \$50 [15], \$50 [15], \$50  };
   assign weight15 = weights[159:150];
   assign product15 = { \$51 [15], \$51 [15], \$51 [15], \$51 [15], \$51 [15], \$51 [15], \$51  };
+  assign weight16 = weights[169:160];
+  assign product16 = { \$52 [15], \$52 [15], \$52 [15], \$52 [15], \$52 [15], \$52 [15], \$52  };
+  assign weight17 = weights[179:170];
+  assign product17 = { \$53 [15], \$53 [15], \$53 [15], \$53 [15], \$53 [15], \$53 [15], \$53  };
+  assign weight18 = weights[189:180];
+  assign product18 = { \$54 [15], \$54 [15], \$54 [15], \$54 [15], \$54 [15], \$54 [15], \$54  };
+  assign weight19 = weights[199:190];
+  assign product19 = { \$55 [15], \$55 [15], \$55 [15], \$55 [15], \$55 [15], \$55 [15], \$55  };
+  assign products[419:399] = { \$55 [15], \$55 [15], \$55 [15], \$55 [15], \$55 [15], \$55  };
+  assign products[398:378] = { \$54 [15], \$54 [15], \$54 [15], \$54 [15], \$54 [15], \$54  };
+  assign products[377:357] = { \$53 [15], \$53 [15], \$53 [15], \$53 [15], \$53 [15], \$53  };
+  assign products[356:336] = { \$52 [15], \$52 [15], \$52 [15], \$52 [15], \$52 [15], \$52  };
   assign products[335:315] = { \$51 [15], \$51 [15], \$51 [15], \$51 [15], \$51 [15], \$51  };
   assign products[314:294] = { \$50 [15], \$50 [15], \$50 [15], \$50 [15], \$50 [15], \$50  };
   assign products[293:273] = { \$49 [15], \$49 [15], \$49 [15], \$49 [15], \$49 [15], \$49  };
@@ -2564,10 +3118,12 @@ module \lmu_kws49_eighth.lanes.multiply (weights, wide, shift, products, activat
   assign \$39  = { \$38 [18], \$38 [18], \$38 [18], \$38 , 4'h0 };
 endmodule
 
-module \lmu_kws49_eighth.memory_h0 (rst, read__en, write__en, read__addr, write__data, r_data, clk);
+module \lmu_kws49_eighth.memory_h0 (read__en, write__en, read__addr, write__data, memory_h0_clk, r_data, memory_h0_rst);
   wire [5:0] address;
-  input clk;
-  wire clk;
+  input memory_h0_clk;
+  wire memory_h0_clk;
+  input memory_h0_rst;
+  wire memory_h0_rst;
   output [6:0] r_data;
   wire [6:0] r_data;
   wire read;
@@ -2576,8 +3132,6 @@ module \lmu_kws49_eighth.memory_h0 (rst, read__en, write__en, read__addr, write_
   wire [6:0] read__data;
   input read__en;
   wire read__en;
-  input rst;
-  wire rst;
   wire [6:0] w_data;
   wire write;
   wire [5:0] write__addr;
@@ -2628,12 +3182,12 @@ module \lmu_kws49_eighth.memory_h0 (rst, read__en, write__en, read__addr, write_
     cells[38] = 7'h00;
     cells[39] = 7'h00;
   end
-  always @(posedge clk) begin
+  always @(posedge memory_h0_clk) begin
     if (write__en)
       cells[read__addr] <= write__data;
   end
   reg [6:0] _0_;
-  always @(posedge clk) begin
+  always @(posedge memory_h0_clk) begin
     if (read__en) begin
       _0_ <= cells[read__addr];
     end
@@ -2647,10 +3201,27 @@ module \lmu_kws49_eighth.memory_h0 (rst, read__en, write__en, read__addr, write_
   assign w_data = write__data;
 endmodule
 
-module \lmu_kws49_eighth.memory_h1 (rst, read__en, write__en, read__addr, write__data, r_data, clk);
-  wire [5:0] address;
+module \lmu_kws49_eighth.memory_h0_gate (enable, gated, clk, free);
   input clk;
   wire clk;
+  input enable;
+  wire enable;
+  input free;
+  wire free;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
+endmodule
+
+module \lmu_kws49_eighth.memory_h1 (read__en, write__en, read__addr, write__data, memory_h1_clk, r_data, memory_h1_rst);
+  wire [5:0] address;
+  input memory_h1_clk;
+  wire memory_h1_clk;
+  input memory_h1_rst;
+  wire memory_h1_rst;
   output [6:0] r_data;
   wire [6:0] r_data;
   wire read;
@@ -2659,8 +3230,6 @@ module \lmu_kws49_eighth.memory_h1 (rst, read__en, write__en, read__addr, write_
   wire [6:0] read__data;
   input read__en;
   wire read__en;
-  input rst;
-  wire rst;
   wire [6:0] w_data;
   wire write;
   wire [5:0] write__addr;
@@ -2711,12 +3280,12 @@ module \lmu_kws49_eighth.memory_h1 (rst, read__en, write__en, read__addr, write_
     cells[38] = 7'h00;
     cells[39] = 7'h00;
   end
-  always @(posedge clk) begin
+  always @(posedge memory_h1_clk) begin
     if (write__en)
       cells[read__addr] <= write__data;
   end
   reg [6:0] _0_;
-  always @(posedge clk) begin
+  always @(posedge memory_h1_clk) begin
     if (read__en) begin
       _0_ <= cells[read__addr];
     end
@@ -2730,10 +3299,27 @@ module \lmu_kws49_eighth.memory_h1 (rst, read__en, write__en, read__addr, write_
   assign w_data = write__data;
 endmodule
 
-module \lmu_kws49_eighth.memory_m0 (rst, read__en, write__en, read__addr, write__data, r_data, clk);
+module \lmu_kws49_eighth.memory_h1_gate (enable, gated, clk, free);
+  input clk;
+  wire clk;
+  input enable;
+  wire enable;
+  input free;
+  wire free;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
+endmodule
+
+module \lmu_kws49_eighth.memory_m0 (read__en, write__en, read__addr, write__data, memory_m0_clk, r_data, memory_m0_rst);
   wire [6:0] address;
-  input clk;
-  wire clk;
+  input memory_m0_clk;
+  wire memory_m0_clk;
+  input memory_m0_rst;
+  wire memory_m0_rst;
   output [11:0] r_data;
   wire [11:0] r_data;
   wire read;
@@ -2742,8 +3328,6 @@ module \lmu_kws49_eighth.memory_m0 (rst, read__en, write__en, read__addr, write_
   wire [11:0] read__data;
   input read__en;
   wire read__en;
-  input rst;
-  wire rst;
   wire [11:0] w_data;
   wire write;
   wire [6:0] write__addr;
@@ -2874,12 +3458,12 @@ module \lmu_kws49_eighth.memory_m0 (rst, read__en, write__en, read__addr, write_
     cells[118] = 12'h000;
     cells[119] = 12'h000;
   end
-  always @(posedge clk) begin
+  always @(posedge memory_m0_clk) begin
     if (write__en)
       cells[read__addr] <= write__data;
   end
   reg [11:0] _0_;
-  always @(posedge clk) begin
+  always @(posedge memory_m0_clk) begin
     if (read__en) begin
       _0_ <= cells[read__addr];
     end
@@ -2893,10 +3477,27 @@ module \lmu_kws49_eighth.memory_m0 (rst, read__en, write__en, read__addr, write_
   assign w_data = write__data;
 endmodule
 
-module \lmu_kws49_eighth.memory_m1 (rst, read__en, write__en, read__addr, write__data, r_data, clk);
-  wire [6:0] address;
+module \lmu_kws49_eighth.memory_m0_gate (enable, gated, clk, free);
   input clk;
   wire clk;
+  input enable;
+  wire enable;
+  input free;
+  wire free;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
+endmodule
+
+module \lmu_kws49_eighth.memory_m1 (read__en, write__en, read__addr, write__data, memory_m1_clk, r_data, memory_m1_rst);
+  wire [6:0] address;
+  input memory_m1_clk;
+  wire memory_m1_clk;
+  input memory_m1_rst;
+  wire memory_m1_rst;
   output [11:0] r_data;
   wire [11:0] r_data;
   wire read;
@@ -2905,8 +3506,6 @@ module \lmu_kws49_eighth.memory_m1 (rst, read__en, write__en, read__addr, write_
   wire [11:0] read__data;
   input read__en;
   wire read__en;
-  input rst;
-  wire rst;
   wire [11:0] w_data;
   wire write;
   wire [6:0] write__addr;
@@ -3037,12 +3636,12 @@ module \lmu_kws49_eighth.memory_m1 (rst, read__en, write__en, read__addr, write_
     cells[118] = 12'h000;
     cells[119] = 12'h000;
   end
-  always @(posedge clk) begin
+  always @(posedge memory_m1_clk) begin
     if (write__en)
       cells[read__addr] <= write__data;
   end
   reg [11:0] _0_;
-  always @(posedge clk) begin
+  always @(posedge memory_m1_clk) begin
     if (read__en) begin
       _0_ <= cells[read__addr];
     end
@@ -3056,7 +3655,22 @@ module \lmu_kws49_eighth.memory_m1 (rst, read__en, write__en, read__addr, write_
   assign w_data = write__data;
 endmodule
 
-module \lmu_kws49_eighth.memory_parameters (rst, read__en, r_data, read__addr, clk);
+module \lmu_kws49_eighth.memory_m1_gate (enable, gated, clk, free);
+  input clk;
+  wire clk;
+  input enable;
+  wire enable;
+  input free;
+  wire free;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
+endmodule
+
+module \lmu_kws49_eighth.memory_parameters (read__en, r_data, clk, read__addr, rst);
   wire [7:0] address;
   input clk;
   wire clk;
@@ -3254,10 +3868,12 @@ module \lmu_kws49_eighth.memory_parameters (rst, read__en, r_data, read__addr, c
   assign read__data = r_data;
 endmodule
 
-module \lmu_kws49_eighth.memory_u (rst, read__en, write__en, read__addr, write__data, r_data, clk);
+module \lmu_kws49_eighth.memory_u (read__en, write__en, read__addr, write__data, memory_u_clk, r_data, memory_u_rst);
   wire [2:0] address;
-  input clk;
-  wire clk;
+  input memory_u_clk;
+  wire memory_u_clk;
+  input memory_u_rst;
+  wire memory_u_rst;
   output [7:0] r_data;
   wire [7:0] r_data;
   wire read;
@@ -3266,8 +3882,6 @@ module \lmu_kws49_eighth.memory_u (rst, read__en, write__en, read__addr, write__
   wire [7:0] read__data;
   input read__en;
   wire read__en;
-  input rst;
-  wire rst;
   wire [7:0] w_data;
   wire write;
   wire [2:0] write__addr;
@@ -3286,12 +3900,12 @@ module \lmu_kws49_eighth.memory_u (rst, read__en, write__en, read__addr, write__
     cells[6] = 8'h00;
     cells[7] = 8'h00;
   end
-  always @(posedge clk) begin
+  always @(posedge memory_u_clk) begin
     if (write__en)
       cells[read__addr] <= write__data;
   end
   reg [7:0] _0_;
-  always @(posedge clk) begin
+  always @(posedge memory_u_clk) begin
     if (read__en) begin
       _0_ <= cells[read__addr];
     end
@@ -3305,7 +3919,22 @@ module \lmu_kws49_eighth.memory_u (rst, read__en, write__en, read__addr, write__
   assign w_data = write__data;
 endmodule
 
-module \lmu_kws49_eighth.memory_weights10 (rst, read, r_data, address, clk);
+module \lmu_kws49_eighth.memory_u_gate (enable, gated, clk, free);
+  input clk;
+  wire clk;
+  input enable;
+  wire enable;
+  input free;
+  wire free;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
+endmodule
+
+module \lmu_kws49_eighth.memory_weights10 (read, memory_weights10_clk, r_data, address, memory_weights10_rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$12 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$12 <= 0;
   wire \$1 ;
@@ -3318,18 +3947,18 @@ module \lmu_kws49_eighth.memory_weights10 (rst, read, r_data, address, clk);
   wire [4:0] \address$6 ;
   reg [4:0] address0 = 5'h00;
   reg chosen = 1'h0;
-  input clk;
-  wire clk;
-  wire [159:0] data;
-  output [159:0] r_data;
-  reg [159:0] r_data;
+  wire [199:0] data;
+  input memory_weights10_clk;
+  wire memory_weights10_clk;
+  input memory_weights10_rst;
+  wire memory_weights10_rst;
+  output [199:0] r_data;
+  reg [199:0] r_data;
   input read;
   wire read;
-  input rst;
-  wire rst;
-  always @(posedge clk)
+  always @(posedge memory_weights10_clk)
     address0 <= \$4 ;
-  always @(posedge clk)
+  always @(posedge memory_weights10_clk)
     chosen <= \$3 ;
   \lmu_kws49_eighth.memory_weights10.bank0  bank0 (
     .data(data),
@@ -3344,7 +3973,7 @@ module \lmu_kws49_eighth.memory_weights10 (rst, read, r_data, address, clk);
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    r_data = 160'h0000000000000000000000000000000000000000;
+    r_data = 200'h00000000000000000000000000000000000000000000000000;
     casez (chosen)
       1'h0:
           r_data = data;
@@ -3364,434 +3993,407 @@ endmodule
 
 module \lmu_kws49_eighth.memory_weights10.bank0 (read__addr, data);
   wire [4:0] address;
-  output [159:0] data;
-  wire [159:0] data;
+  output [199:0] data;
+  wire [199:0] data;
   input [4:0] read__addr;
   wire [4:0] read__addr;
-  wire [159:0] read__data;
-  reg [159:0] cells [17:0];
+  wire [199:0] read__data;
+  reg [199:0] cells [17:0];
   initial begin
-    cells[0] = 160'h0000000000000000000000000003972ef671e9d7;
-    cells[1] = 160'h000000000000000000000000000078cc8a75efd7;
-    cells[2] = 160'h0000000000000000000000000003663dd3ae73e1;
-    cells[3] = 160'h0000000000000000000000000000d430b4fea3e5;
-    cells[4] = 160'h0000000000000000000000000000cdd6fabf63f4;
-    cells[5] = 160'h0000000000000000000000000000d3a2932c2c52;
-    cells[6] = 160'h0000000000000000000000000003cc307342a9c0;
-    cells[7] = 160'h00000000000000000000000000004ac70e94ffc7;
-    cells[8] = 160'h0000000000000000000000000003834d0d5dd3d7;
-    cells[9] = 160'h0000000000000000000000000000e10db24e7be4;
-    cells[10] = 160'h000000000000000000000000000068d47baf9ffa;
-    cells[11] = 160'h0000000000000000000000000000689f999ab47f;
-    cells[12] = 160'h00000000000000000000000000000d26b0e345a9;
-    cells[13] = 160'h00000000000000000000000000000acd521423ba;
-    cells[14] = 160'h0000000000000000000000000003b95106ed4bd0;
-    cells[15] = 160'h0000000000000000000000000000caf2b19ea7ea;
-    cells[16] = 160'h000000000000000000000000000020d8fd9ff401;
-    cells[17] = 160'h0000000000000000000000000003e6b35e3978ae;
+    cells[0] = 200'h00000000000000000000000000000000000003972ef671e9d7;
+    cells[1] = 200'h0000000000000000000000000000000000000078cc8a75efd7;
+    cells[2] = 200'h00000000000000000000000000000000000003663dd3ae73e1;
+    cells[3] = 200'h00000000000000000000000000000000000000d430b4fea3e5;
+    cells[4] = 200'h00000000000000000000000000000000000000cdd6fabf63f4;
+    cells[5] = 200'h00000000000000000000000000000000000000d3a2932c2c52;
+    cells[6] = 200'h00000000000000000000000000000000000003cc307342a9c0;
+    cells[7] = 200'h000000000000000000000000000000000000004ac70e94ffc7;
+    cells[8] = 200'h00000000000000000000000000000000000003834d0d5dd3d7;
+    cells[9] = 200'h00000000000000000000000000000000000000e10db24e7be4;
+    cells[10] = 200'h0000000000000000000000000000000000000068d47baf9ffa;
+    cells[11] = 200'h00000000000000000000000000000000000000689f999ab47f;
+    cells[12] = 200'h000000000000000000000000000000000000000d26b0e345a9;
+    cells[13] = 200'h000000000000000000000000000000000000000acd521423ba;
+    cells[14] = 200'h00000000000000000000000000000000000003b95106ed4bd0;
+    cells[15] = 200'h00000000000000000000000000000000000000caf2b19ea7ea;
+    cells[16] = 200'h0000000000000000000000000000000000000020d8fd9ff401;
+    cells[17] = 200'h00000000000000000000000000000000000003e6b35e3978ae;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
   assign read__data = data;
 endmodule
 
-module \lmu_kws49_eighth.memory_weights4 (rst, read, r_data, address, clk);
+module \lmu_kws49_eighth.memory_weights10_gate (enable, gated, clk, free);
+  input clk;
+  wire clk;
+  input enable;
+  wire enable;
+  input free;
+  wire free;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
+endmodule
+
+module \lmu_kws49_eighth.memory_weights4 (read, memory_weights4_clk, r_data, address, memory_weights4_rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$13 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$13 <= 0;
   wire \$1 ;
-  reg [7:0] \$10 ;
-  reg [7:0] \$11 ;
-  reg [7:0] \$12 ;
-  reg [6:0] \$13 ;
+  wire \$10 ;
+  wire \$11 ;
+  wire \$12 ;
+  wire \$13 ;
+  wire \$14 ;
+  wire \$15 ;
+  wire \$16 ;
+  wire \$17 ;
+  wire \$18 ;
+  wire \$19 ;
   wire \$2 ;
+  wire \$20 ;
+  reg [3:0] \$21 ;
+  reg [5:0] \$22 ;
+  reg [5:0] \$23 ;
+  reg [5:0] \$24 ;
+  reg [5:0] \$25 ;
+  reg [5:0] \$26 ;
+  reg [5:0] \$27 ;
+  reg [5:0] \$28 ;
+  reg [5:0] \$29 ;
   wire \$3 ;
+  reg [5:0] \$30 ;
+  reg [5:0] \$31 ;
   wire \$4 ;
   wire \$5 ;
   wire \$6 ;
   wire \$7 ;
   wire \$8 ;
-  reg [1:0] \$9 ;
+  wire \$9 ;
   input [9:0] address;
   wire [9:0] address;
-  (* init = 8'h00 *)
-  wire [7:0] \address$10 ;
-  (* init = 8'h00 *)
-  wire [7:0] \address$11 ;
-  (* init = 7'h00 *)
-  wire [6:0] \address$12 ;
-  (* init = 8'h00 *)
-  wire [7:0] \address$9 ;
-  reg [7:0] address0 = 8'h00;
-  reg [7:0] address1 = 8'h00;
-  reg [7:0] address2 = 8'h00;
-  reg [6:0] address3 = 7'h00;
-  reg [1:0] chosen = 2'h0;
-  input clk;
-  wire clk;
-  wire [63:0] data;
-  wire [63:0] \data$15 ;
-  wire [63:0] \data$16 ;
-  wire [63:0] \data$17 ;
-  output [63:0] r_data;
-  reg [63:0] r_data;
+  (* init = 6'h00 *)
+  wire [5:0] \address$15 ;
+  (* init = 6'h00 *)
+  wire [5:0] \address$16 ;
+  (* init = 6'h00 *)
+  wire [5:0] \address$17 ;
+  (* init = 6'h00 *)
+  wire [5:0] \address$18 ;
+  (* init = 6'h00 *)
+  wire [5:0] \address$19 ;
+  (* init = 6'h00 *)
+  wire [5:0] \address$20 ;
+  (* init = 6'h00 *)
+  wire [5:0] \address$21 ;
+  (* init = 6'h00 *)
+  wire [5:0] \address$22 ;
+  (* init = 6'h00 *)
+  wire [5:0] \address$23 ;
+  (* init = 6'h00 *)
+  wire [5:0] \address$24 ;
+  reg [5:0] address0 = 6'h00;
+  reg [5:0] address1 = 6'h00;
+  reg [5:0] address2 = 6'h00;
+  reg [5:0] address3 = 6'h00;
+  reg [5:0] address4 = 6'h00;
+  reg [5:0] address5 = 6'h00;
+  reg [5:0] address6 = 6'h00;
+  reg [5:0] address7 = 6'h00;
+  reg [5:0] address8 = 6'h00;
+  reg [5:0] address9 = 6'h00;
+  reg [3:0] chosen = 4'h0;
+  wire [79:0] data;
+  wire [79:0] \data$27 ;
+  wire [79:0] \data$28 ;
+  wire [79:0] \data$29 ;
+  wire [79:0] \data$30 ;
+  wire [79:0] \data$31 ;
+  wire [79:0] \data$32 ;
+  wire [79:0] \data$33 ;
+  wire [79:0] \data$34 ;
+  wire [79:0] \data$35 ;
+  input memory_weights4_clk;
+  wire memory_weights4_clk;
+  input memory_weights4_rst;
+  wire memory_weights4_rst;
+  output [79:0] r_data;
+  reg [79:0] r_data;
   input read;
   wire read;
-  input rst;
-  wire rst;
-  assign \$1  = ! address[9:8];
+  assign \$1  = ! address[9:6];
   assign \$2  = read & \$1 ;
-  assign \$3  = address[9:8] == 1'h1;
+  assign \$3  = address[9:6] == 1'h1;
   assign \$4  = read & \$3 ;
-  assign \$5  = address[9:8] == 2'h2;
+  assign \$5  = address[9:6] == 2'h2;
   assign \$6  = read & \$5 ;
-  assign \$7  = address[9:8] == 2'h3;
+  assign \$7  = address[9:6] == 2'h3;
   assign \$8  = read & \$7 ;
-  always @(posedge clk)
-    chosen <= \$9 ;
-  always @(posedge clk)
-    address0 <= \$10 ;
-  always @(posedge clk)
-    address1 <= \$11 ;
-  always @(posedge clk)
-    address2 <= \$12 ;
-  always @(posedge clk)
-    address3 <= \$13 ;
+  assign \$9  = address[9:6] == 3'h4;
+  assign \$10  = read & \$9 ;
+  assign \$11  = address[9:6] == 3'h5;
+  assign \$12  = read & \$11 ;
+  assign \$13  = address[9:6] == 3'h6;
+  assign \$14  = read & \$13 ;
+  assign \$15  = address[9:6] == 3'h7;
+  assign \$16  = read & \$15 ;
+  assign \$17  = address[9:6] == 4'h8;
+  assign \$18  = read & \$17 ;
+  assign \$19  = address[9:6] == 4'h9;
+  assign \$20  = read & \$19 ;
+  always @(posedge memory_weights4_clk)
+    chosen <= \$21 ;
+  always @(posedge memory_weights4_clk)
+    address0 <= \$22 ;
+  always @(posedge memory_weights4_clk)
+    address1 <= \$23 ;
+  always @(posedge memory_weights4_clk)
+    address2 <= \$24 ;
+  always @(posedge memory_weights4_clk)
+    address3 <= \$25 ;
+  always @(posedge memory_weights4_clk)
+    address4 <= \$26 ;
+  always @(posedge memory_weights4_clk)
+    address5 <= \$27 ;
+  always @(posedge memory_weights4_clk)
+    address6 <= \$28 ;
+  always @(posedge memory_weights4_clk)
+    address7 <= \$29 ;
+  always @(posedge memory_weights4_clk)
+    address8 <= \$30 ;
+  always @(posedge memory_weights4_clk)
+    address9 <= \$31 ;
   \lmu_kws49_eighth.memory_weights4.bank0  bank0 (
     .data(data),
     .read__addr(address0)
   );
   \lmu_kws49_eighth.memory_weights4.bank1  bank1 (
-    .data(\data$15 ),
+    .data(\data$27 ),
     .read__addr(address1)
   );
   \lmu_kws49_eighth.memory_weights4.bank2  bank2 (
-    .data(\data$16 ),
+    .data(\data$28 ),
     .read__addr(address2)
   );
   \lmu_kws49_eighth.memory_weights4.bank3  bank3 (
-    .data(\data$17 ),
+    .data(\data$29 ),
     .read__addr(address3)
+  );
+  \lmu_kws49_eighth.memory_weights4.bank4  bank4 (
+    .data(\data$30 ),
+    .read__addr(address4)
+  );
+  \lmu_kws49_eighth.memory_weights4.bank5  bank5 (
+    .data(\data$31 ),
+    .read__addr(address5)
+  );
+  \lmu_kws49_eighth.memory_weights4.bank6  bank6 (
+    .data(\data$32 ),
+    .read__addr(address6)
+  );
+  \lmu_kws49_eighth.memory_weights4.bank7  bank7 (
+    .data(\data$33 ),
+    .read__addr(address7)
+  );
+  \lmu_kws49_eighth.memory_weights4.bank8  bank8 (
+    .data(\data$34 ),
+    .read__addr(address8)
+  );
+  \lmu_kws49_eighth.memory_weights4.bank9  bank9 (
+    .data(\data$35 ),
+    .read__addr(address9)
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    (* full_case = 32'd1 *)
+    r_data = 80'h00000000000000000000;
     casez (chosen)
-      2'h0:
+      4'h0:
           r_data = data;
-      2'h1:
-          r_data = \data$15 ;
-      2'h2:
-          r_data = \data$16 ;
-      2'h3:
-          r_data = \data$17 ;
+      4'h1:
+          r_data = \data$27 ;
+      4'h2:
+          r_data = \data$28 ;
+      4'h3:
+          r_data = \data$29 ;
+      4'h4:
+          r_data = \data$30 ;
+      4'h5:
+          r_data = \data$31 ;
+      4'h6:
+          r_data = \data$32 ;
+      4'h7:
+          r_data = \data$33 ;
+      4'h8:
+          r_data = \data$34 ;
+      4'h9:
+          r_data = \data$35 ;
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$9  = chosen;
+    \$21  = chosen;
     if (read) begin
-      \$9  = address[9:8];
+      \$21  = address[9:6];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$10  = address0;
+    \$22  = address0;
     if (\$2 ) begin
-      \$10  = address[7:0];
+      \$22  = address[5:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$11  = address1;
+    \$23  = address1;
     if (\$4 ) begin
-      \$11  = address[7:0];
+      \$23  = address[5:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$12  = address2;
+    \$24  = address2;
     if (\$6 ) begin
-      \$12  = address[7:0];
+      \$24  = address[5:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$13  = address3;
+    \$25  = address3;
     if (\$8 ) begin
-      \$13  = address[6:0];
+      \$25  = address[5:0];
     end
   end
-  assign \address$9  = address0;
-  assign \address$10  = address1;
-  assign \address$11  = address2;
-  assign \address$12  = address3;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$26  = address4;
+    if (\$10 ) begin
+      \$26  = address[5:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$27  = address5;
+    if (\$12 ) begin
+      \$27  = address[5:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$28  = address6;
+    if (\$14 ) begin
+      \$28  = address[5:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$29  = address7;
+    if (\$16 ) begin
+      \$29  = address[5:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$30  = address8;
+    if (\$18 ) begin
+      \$30  = address[5:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$31  = address9;
+    if (\$20 ) begin
+      \$31  = address[5:0];
+    end
+  end
+  assign \address$15  = address0;
+  assign \address$16  = address1;
+  assign \address$17  = address2;
+  assign \address$18  = address3;
+  assign \address$19  = address4;
+  assign \address$20  = address5;
+  assign \address$21  = address6;
+  assign \address$22  = address7;
+  assign \address$23  = address8;
+  assign \address$24  = address9;
 endmodule
 
 module \lmu_kws49_eighth.memory_weights4.bank0 (read__addr, data);
-  wire [7:0] address;
-  output [63:0] data;
-  wire [63:0] data;
-  input [7:0] read__addr;
-  wire [7:0] read__addr;
-  wire [63:0] read__data;
-  reg [63:0] cells [255:0];
+  wire [5:0] address;
+  output [79:0] data;
+  wire [79:0] data;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
+  wire [79:0] read__data;
+  reg [79:0] cells [63:0];
   initial begin
-    cells[0] = 64'h000000000ef0dfce;
-    cells[1] = 64'h00000000ef0f121d;
-    cells[2] = 64'h00000000201d3d1d;
-    cells[3] = 64'h00000000500a5d4e;
-    cells[4] = 64'h0000000030fe3e1e;
-    cells[5] = 64'h0000000031e1310d;
-    cells[6] = 64'h0000000011e553fd;
-    cells[7] = 64'h00000000f2f754dc;
-    cells[8] = 64'h00000000e51724fe;
-    cells[9] = 64'h00000000c535e02f;
-    cells[10] = 64'h00000000e352ed1f;
-    cells[11] = 64'h000000000f6ffde0;
-    cells[12] = 64'h00000000fc4e0eb1;
-    cells[13] = 64'h00000000db3c1292;
-    cells[14] = 64'h00000000bd0a17b2;
-    cells[15] = 64'h00000000b3e9f700;
-    cells[16] = 64'h00000000b6fbe35d;
-    cells[17] = 64'h00000000d30eef7c;
-    cells[18] = 64'h00000000e010fe7d;
-    cells[19] = 64'h00000000ed13fe7e;
-    cells[20] = 64'h000000000903f060;
-    cells[21] = 64'h000000002902f352;
-    cells[22] = 64'h000000004c020334;
-    cells[23] = 64'h000000005f021224;
-    cells[24] = 64'h0000000051011125;
-    cells[25] = 64'h0000000042001014;
-    cells[26] = 64'h0000000033000004;
-    cells[27] = 64'h0000000022000004;
-    cells[28] = 64'h00000000120100f4;
-    cells[29] = 64'h0000000012000f03;
-    cells[30] = 64'h0000000002f11f02;
-    cells[31] = 64'h00000000f1f00e11;
-    cells[32] = 64'h00000000e0f01e02;
-    cells[33] = 64'h00000000f0010e02;
-    cells[34] = 64'h00000000e0f00ff2;
-    cells[35] = 64'h00000000e0f10ef1;
-    cells[36] = 64'h00000000e0f00ff2;
-    cells[37] = 64'h00000000e1000f01;
-    cells[38] = 64'h00000000e0000ff0;
-    cells[39] = 64'h000000009cd0febe;
-    cells[40] = 64'h0002c0f3dbee70f7;
-    cells[41] = 64'hd0e2db036ecfe042;
-    cells[42] = 64'he00f3f012e22e040;
-    cells[43] = 64'h01ff11315e50000f;
-    cells[44] = 64'hc11fff2e003e000d;
-    cells[45] = 64'hd02fec2f0e300001;
-    cells[46] = 64'h20400d1dec10030c;
-    cells[47] = 64'h30022e0eeff0121d;
-    cells[48] = 64'he10350320f220001;
-    cells[49] = 64'h900340010e410ff2;
-    cells[50] = 64'h902210b0fe30f1fe;
-    cells[51] = 64'hc00101bed030f2fd;
-    cells[52] = 64'h000001cde220f20f;
-    cells[53] = 64'h20f0e0fee131ffed;
-    cells[54] = 64'h70e001f0f221feed;
-    cells[55] = 64'h70d11031e142ffed;
-    cells[56] = 64'h2f02f011f11100ec;
-    cells[57] = 64'h5f11f1f1011000ec;
-    cells[58] = 64'h5011ffef2f0f10ee;
-    cells[59] = 64'h30f1f0f02fff00f0;
-    cells[60] = 64'h1000f1101cff10f3;
-    cells[61] = 64'hf000f0f019f010f7;
-    cells[62] = 64'he0e0e0011ae010f7;
-    cells[63] = 64'he021ffd00d00f003;
-    cells[64] = 64'h1021f1f000ff1f03;
-    cells[65] = 64'h11110ff1fd0f0000;
-    cells[66] = 64'h1010f0010df00f01;
-    cells[67] = 64'h0101f010edf00001;
-    cells[68] = 64'h110f0ff00ef000f0;
-    cells[69] = 64'h0000f0f0f1000ff1;
-    cells[70] = 64'h101001ff0300000f;
-    cells[71] = 64'h100011ff0100100f;
-    cells[72] = 64'h00ff100ff0001003;
-    cells[73] = 64'h0f00001f0ff0ff00;
-    cells[74] = 64'h0000110f11f01011;
-    cells[75] = 64'h0010101f0e000001;
-    cells[76] = 64'h00f011ef0ee0f010;
-    cells[77] = 64'h1010000f0ef01000;
-    cells[78] = 64'h001f21001101f10f;
-    cells[79] = 64'hff0f101f01f0020e;
-    cells[80] = 64'h0fef10ef0f000024;
-    cells[81] = 64'h0eaeee51074123fe;
-    cells[82] = 64'h9310b017a1d1e01b;
-    cells[83] = 64'h61701d1ce9d0ff36;
-    cells[84] = 64'hee5e0b7137fee040;
-    cells[85] = 64'he0f010f11021ef01;
-    cells[86] = 64'hcfb92320a7f13361;
-    cells[87] = 64'h5f90fe5462091d52;
-    cells[88] = 64'h527f1d207db2e9d1;
-    cells[89] = 64'h947aff3996d46307;
-    cells[90] = 64'h1011002000ff0002;
-    cells[91] = 64'hd03e11ff0feef04f;
-    cells[92] = 64'hdfe02fef0f032e1d;
-    cells[93] = 64'h60d10f0102e2f2f1;
-    cells[94] = 64'he01fe20f21cd3202;
-    cells[95] = 64'h210002323e10e12d;
-    cells[96] = 64'hef02d7c4c2d02f05;
-    cells[97] = 64'hce0efd30c21152d3;
-    cells[98] = 64'h3711d142494ca245;
-    cells[99] = 64'h0b909611debb5d01;
-    cells[100] = 64'he010f0000f00f002;
-    cells[101] = 64'h600fb0f1f5210efe;
-    cells[102] = 64'h50212f02eef12fee;
-    cells[103] = 64'h9f7ff12f120e1e15;
-    cells[104] = 64'h2022953f14201d11;
-    cells[105] = 64'h101133c11000012f;
-    cells[106] = 64'h600cec7043bf7171;
-    cells[107] = 64'h93b0c9cea4fe1143;
-    cells[108] = 64'hce4274a1e20c0ee1;
-    cells[109] = 64'h707d242a7e9f7afe;
-    cells[110] = 64'hff1110000210f00b;
-    cells[111] = 64'h00ffc1e11eee10f3;
-    cells[112] = 64'h32ee2ff1dd0e1fd1;
-    cells[113] = 64'hfef02f10fef30f12;
-    cells[114] = 64'heff1c40101e03313;
-    cells[115] = 64'h00f0e01f0d10f0f6;
-    cells[116] = 64'hdfd442ccef4092d9;
-    cells[117] = 64'h4250f2ec21def3e9;
-    cells[118] = 64'hd270bc2c350c1d5f;
-    cells[119] = 64'h2d166c9c007fab0d;
-    cells[120] = 64'hb2e140f3f01ffe11;
-    cells[121] = 64'h03d03f03e00f2e61;
-    cells[122] = 64'h201f300fef22f30d;
-    cells[123] = 64'h1d3e1020f007f2ef;
-    cells[124] = 64'h1e11e01100b3fe2e;
-    cells[125] = 64'h04d0f00250e1e001;
-    cells[126] = 64'h0fe1f011721ef0c0;
-    cells[127] = 64'h0f0f3101527e10ff;
-    cells[128] = 64'hf020500ed1702213;
-    cells[129] = 64'h0011200fb0004013;
-    cells[130] = 64'h10021012e0c04dfe;
-    cells[131] = 64'h2100001610cf5de0;
-    cells[132] = 64'h101f010611d030f0;
-    cells[133] = 64'h000e00f100ff1110;
-    cells[134] = 64'h0000020df0000170;
-    cells[135] = 64'h00f100090f2fff30;
-    cells[136] = 64'h0001100a101fcad1;
-    cells[137] = 64'he2f0210120ffdac0;
-    cells[138] = 64'he30ff0f21fffcbd2;
-    cells[139] = 64'hf3fff2f210efe0f1;
-    cells[140] = 64'h031ff10e100f1610;
-    cells[141] = 64'h1421f20e000025f0;
-    cells[142] = 64'h2f11101e001010ff;
-    cells[143] = 64'h1e012f10f0014e0e;
-    cells[144] = 64'h0f011f00f0004e20;
-    cells[145] = 64'hfe0f0f0000f1201f;
-    cells[146] = 64'hff0f1f1000f12000;
-    cells[147] = 64'h0000100100f1111f;
-    cells[148] = 64'hf0ff0e0000f0f1f0;
-    cells[149] = 64'hf1f010011100111f;
-    cells[150] = 64'h000f0e00011001f0;
-    cells[151] = 64'hfe000f00010001f0;
-    cells[152] = 64'h0f2e0ff00000f100;
-    cells[153] = 64'h0f011f0f010000ff;
-    cells[154] = 64'h0ff0100001f02000;
-    cells[155] = 64'hf0100ff100000001;
-    cells[156] = 64'h000f1f000100010f;
-    cells[157] = 64'h02101f00001010f0;
-    cells[158] = 64'h110f0f0f00100200;
-    cells[159] = 64'h0013101101110e10;
-    cells[160] = 64'hf102e200ff000021;
-    cells[161] = 64'h0fc336f01050dde2;
-    cells[162] = 64'h1b0c791ef100e61e;
-    cells[163] = 64'h177ef92f1bef405b;
-    cells[164] = 64'hec47f7c01971a957;
-    cells[165] = 64'h1c00ff0ff010e3ef;
-    cells[166] = 64'hffcfcde2301fe462;
-    cells[167] = 64'hd74e3e04f20129f1;
-    cells[168] = 64'h1c7117103d0f2ca9;
-    cells[169] = 64'h2a71c5ae015f2351;
-    cells[170] = 64'h0f200f0f1010ff3f;
-    cells[171] = 64'h0f0ffcf1f1e111ee;
-    cells[172] = 64'h031e2f1f01f025d1;
-    cells[173] = 64'he230f50dff40d161;
-    cells[174] = 64'h2e0ff0c2e2210e2e;
-    cells[175] = 64'h01f0e1011f20f112;
-    cells[176] = 64'h0f1992e0d00ededd;
-    cells[177] = 64'h0d5afd0f23f1f2c2;
-    cells[178] = 64'hd217ecb1dd7fc277;
-    cells[179] = 64'h74cdef91a72ff199;
-    cells[180] = 64'he11ff001102f11e0;
-    cells[181] = 64'h010011fef0e1ee0d;
-    cells[182] = 64'h2fe1400f12d02d30;
-    cells[183] = 64'h0131e0f01c7f12ed;
-    cells[184] = 64'h0f20e29e1201a0f1;
-    cells[185] = 64'hff12e000ff100300;
-    cells[186] = 64'heb0dedee2221ce00;
-    cells[187] = 64'h4e7a5e10d2a05e02;
-    cells[188] = 64'h42fe94f2e0b09579;
-    cells[189] = 64'hdc0e0fe21670e3d7;
-    cells[190] = 64'h01e0000f00100ef0;
-    cells[191] = 64'h002f130200d0033e;
-    cells[192] = 64'h1b3f2e1100e0d4f2;
-    cells[193] = 64'hf0f20ceeff41f9e1;
-    cells[194] = 64'h00100fed22f00129;
-    cells[195] = 64'h35123ff1110121d1;
-    cells[196] = 64'h06f449fed2ffde02;
-    cells[197] = 64'hd9b1ad501f40b04c;
-    cells[198] = 64'h229f07a0211e5293;
-    cells[199] = 64'hd5fc510e179ecd17;
-    cells[200] = 64'h00000000e2e09003;
-    cells[201] = 64'h00000000ef01d06e;
-    cells[202] = 64'h00000000ef5ff0ee;
-    cells[203] = 64'h000000000f3f01ef;
-    cells[204] = 64'h0000000020e11e20;
-    cells[205] = 64'h000000003fe1002e;
-    cells[206] = 64'h000000002fd0111d;
-    cells[207] = 64'h0000000010d0f1de;
-    cells[208] = 64'h0000000010fff1dd;
-    cells[209] = 64'h000000000f40f12f;
-    cells[210] = 64'h000000000041ff7f;
-    cells[211] = 64'h000000000f11ff5f;
-    cells[212] = 64'h00000000ff21f010;
-    cells[213] = 64'h00000000ff010ff1;
-    cells[214] = 64'h00000000ff000ff1;
-    cells[215] = 64'h000000000f100021;
-    cells[216] = 64'h0000000000000022;
-    cells[217] = 64'h00000000f000f012;
-    cells[218] = 64'h000000000010f11f;
-    cells[219] = 64'h0000000010ff0000;
-    cells[220] = 64'h000000001ff00100;
-    cells[221] = 64'h000000002f00000f;
-    cells[222] = 64'h000000000000010d;
-    cells[223] = 64'h000000000020f01e;
-    cells[224] = 64'h000000000000f00f;
-    cells[225] = 64'h00000000001ff000;
-    cells[226] = 64'h000000000000f0ff;
-    cells[227] = 64'h00000000e010000f;
-    cells[228] = 64'h0000000000000010;
-    cells[229] = 64'h00000000e1100000;
-    cells[230] = 64'h00000000e1000110;
-    cells[231] = 64'h00000000e1100ff2;
-    cells[232] = 64'h00000000f1100011;
-    cells[233] = 64'h00000000f1000002;
-    cells[234] = 64'h00000000f1100f01;
-    cells[235] = 64'h00000000d1101012;
-    cells[236] = 64'h00000000f2002011;
-    cells[237] = 64'h00000000f1100005;
-    cells[238] = 64'h00000000021f0016;
-    cells[239] = 64'h0000000014e1d0f7;
-    cells[240] = 64'h0000000010e00000;
-    cells[241] = 64'h000000003e20f10d;
-    cells[242] = 64'h00000000916ff2ff;
-    cells[243] = 64'h000000004ef0112f;
-    cells[244] = 64'h00000000e913dead;
-    cells[245] = 64'h00000000e0f010ec;
-    cells[246] = 64'h00000000d21100e1;
-    cells[247] = 64'h000000001deff252;
-    cells[248] = 64'h00000000de5e0eee;
-    cells[249] = 64'h00000000fe97e99e;
-    cells[250] = 64'h00000000d00001fe;
-    cells[251] = 64'h00000000f20f0000;
-    cells[252] = 64'h0000000040f11011;
-    cells[253] = 64'h00000000d01e0ff2;
-    cells[254] = 64'h0000000012c00fa2;
-    cells[255] = 64'h00000000f0f010dc;
+    cells[0] = 80'h0000000000000ef0dfce;
+    cells[1] = 80'h000000000000ef0f121d;
+    cells[2] = 80'h000000000000201d3d1d;
+    cells[3] = 80'h000000000000500a5d4e;
+    cells[4] = 80'h00000000000030fe3e1e;
+    cells[5] = 80'h00000000000031e1310d;
+    cells[6] = 80'h00000000000011e553fd;
+    cells[7] = 80'h000000000000f2f754dc;
+    cells[8] = 80'h000000000000e51724fe;
+    cells[9] = 80'h000000000000c535e02f;
+    cells[10] = 80'h000000000000e352ed1f;
+    cells[11] = 80'h0000000000000f6ffde0;
+    cells[12] = 80'h000000000000fc4e0eb1;
+    cells[13] = 80'h000000000000db3c1292;
+    cells[14] = 80'h000000000000bd0a17b2;
+    cells[15] = 80'h000000000000b3e9f700;
+    cells[16] = 80'h000000000000b6fbe35d;
+    cells[17] = 80'h000000000000d30eef7c;
+    cells[18] = 80'h000000000000e010fe7d;
+    cells[19] = 80'h000000000000ed13fe7e;
+    cells[20] = 80'h0000000000000903f060;
+    cells[21] = 80'h0000000000002902f352;
+    cells[22] = 80'h0000000000004c020334;
+    cells[23] = 80'h0000000000005f021224;
+    cells[24] = 80'h00000000000051011125;
+    cells[25] = 80'h00000000000042001014;
+    cells[26] = 80'h00000000000033000004;
+    cells[27] = 80'h00000000000022000004;
+    cells[28] = 80'h000000000000120100f4;
+    cells[29] = 80'h00000000000012000f03;
+    cells[30] = 80'h00000000000002f11f02;
+    cells[31] = 80'h000000000000f1f00e11;
+    cells[32] = 80'h000000000000e0f01e02;
+    cells[33] = 80'h000000000000f0010e02;
+    cells[34] = 80'h000000000000e0f00ff2;
+    cells[35] = 80'h000000000000e0f10ef1;
+    cells[36] = 80'h000000000000e0f00ff2;
+    cells[37] = 80'h000000000000e1000f01;
+    cells[38] = 80'h000000000000e0000ff0;
+    cells[39] = 80'h0000000000009cd0febe;
+    cells[40] = 80'hfe110002c0f3dbee70f7;
+    cells[41] = 80'h2e61d0e2db036ecfe042;
+    cells[42] = 80'hf30de00f3f012e22e040;
+    cells[43] = 80'hf2ef01ff11315e50000f;
+    cells[44] = 80'hfe2ec11fff2e003e000d;
+    cells[45] = 80'he001d02fec2f0e300001;
+    cells[46] = 80'hf0c020400d1dec10030c;
+    cells[47] = 80'h10ff30022e0eeff0121d;
+    cells[48] = 80'h2213e10350320f220001;
+    cells[49] = 80'h4013900340010e410ff2;
+    cells[50] = 80'h4dfe902210b0fe30f1fe;
+    cells[51] = 80'h5de0c00101bed030f2fd;
+    cells[52] = 80'h30f0000001cde220f20f;
+    cells[53] = 80'h111020f0e0fee131ffed;
+    cells[54] = 80'h017070e001f0f221feed;
+    cells[55] = 80'hff3070d11031e142ffed;
+    cells[56] = 80'hcad12f02f011f11100ec;
+    cells[57] = 80'hdac05f11f1f1011000ec;
+    cells[58] = 80'hcbd25011ffef2f0f10ee;
+    cells[59] = 80'he0f130f1f0f02fff00f0;
+    cells[60] = 80'h16101000f1101cff10f3;
+    cells[61] = 80'h25f0f000f0f019f010f7;
+    cells[62] = 80'h10ffe0e0e0011ae010f7;
+    cells[63] = 80'h4e0ee021ffd00d00f003;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -3799,270 +4401,78 @@ module \lmu_kws49_eighth.memory_weights4.bank0 (read__addr, data);
 endmodule
 
 module \lmu_kws49_eighth.memory_weights4.bank1 (read__addr, data);
-  wire [7:0] address;
-  output [63:0] data;
-  wire [63:0] data;
-  input [7:0] read__addr;
-  wire [7:0] read__addr;
-  wire [63:0] read__data;
-  reg [63:0] cells [255:0];
+  wire [5:0] address;
+  output [79:0] data;
+  wire [79:0] data;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
+  wire [79:0] read__data;
+  reg [79:0] cells [63:0];
   initial begin
-    cells[0] = 64'h00000000d002ffc4;
-    cells[1] = 64'h00000000efa1f063;
-    cells[2] = 64'h00000000c17f1fa4;
-    cells[3] = 64'h0000000001740991;
-    cells[4] = 64'h0000000010200000;
-    cells[5] = 64'h000000000f11fe03;
-    cells[6] = 64'h00000000f0de120f;
-    cells[7] = 64'h00000000007001f1;
-    cells[8] = 64'h00000000fed20ae1;
-    cells[9] = 64'h00000000b01f101a;
-    cells[10] = 64'h00000000e3df20d3;
-    cells[11] = 64'h000000003e54f321;
-    cells[12] = 64'h00000000ae29fa6d;
-    cells[13] = 64'h0000000000900196;
-    cells[14] = 64'h00000000e010101d;
-    cells[15] = 64'h00000000e1ef01e0;
-    cells[16] = 64'h0000000001c02002;
-    cells[17] = 64'h00000000107e0e2f;
-    cells[18] = 64'h00000000f0f01cd1;
-    cells[19] = 64'h00000000e000001e;
-    cells[20] = 64'h00000000e210f007;
-    cells[21] = 64'h00000000614e11e1;
-    cells[22] = 64'h00000000ffd2f1f1;
-    cells[23] = 64'h0000000017721f73;
-    cells[24] = 64'h000000002cf420ec;
-    cells[25] = 64'h0000000017ef513f;
-    cells[26] = 64'h00000000004b3c01;
-    cells[27] = 64'h00000000ed6fc304;
-    cells[28] = 64'h00000000231a10e0;
-    cells[29] = 64'h00000000d60e1dd3;
-    cells[30] = 64'h0000000010d3dfdb;
-    cells[31] = 64'h00000000efd25cf3;
-    cells[32] = 64'h00000000cf0d2021;
-    cells[33] = 64'h000000005900ae03;
-    cells[34] = 64'h00000000f573e2ff;
-    cells[35] = 64'h00000000f4c1eefb;
-    cells[36] = 64'h00000000df14df03;
-    cells[37] = 64'h00000000f0b2d252;
-    cells[38] = 64'h00000000d3f2150b;
-    cells[39] = 64'h00000000fef2eec6;
-    cells[40] = 64'h00000000c0140432;
-    cells[41] = 64'h00000000050bdff3;
-    cells[42] = 64'h00000000efc6f123;
-    cells[43] = 64'h00000000ff42fcd2;
-    cells[44] = 64'h00000000cf0241fe;
-    cells[45] = 64'h00000000f7d0eefe;
-    cells[46] = 64'h0000000075d210dd;
-    cells[47] = 64'h00000000b6f1410b;
-    cells[48] = 64'h000000000319cf02;
-    cells[49] = 64'h0000000055c4f13e;
-    cells[50] = 64'h0000000064224f12;
-    cells[51] = 64'h000000001f1fa72f;
-    cells[52] = 64'h000000002b01dc3b;
-    cells[53] = 64'h00000000222cfdcc;
-    cells[54] = 64'h000000000b0351ee;
-    cells[55] = 64'h00000000c3eef2ef;
-    cells[56] = 64'h0000000020eeee4f;
-    cells[57] = 64'h0000000050ae0e07;
-    cells[58] = 64'h00000000313033a0;
-    cells[59] = 64'h000000002d1ef124;
-    cells[60] = 64'h0000000000a01e43;
-    cells[61] = 64'h000000001244f6e3;
-    cells[62] = 64'h0000000042420d71;
-    cells[63] = 64'h0000000012301f41;
-    cells[64] = 64'h00022022fb22c4f0;
-    cells[65] = 64'h1aee07e311522b1f;
-    cells[66] = 64'hb50c0029002c0610;
-    cells[67] = 64'h2edeeb1ef0906171;
-    cells[68] = 64'hc02e10daf20d1502;
-    cells[69] = 64'hadf4fd5d1c0cd0d1;
-    cells[70] = 64'hcbc12b0eeeddf3c0;
-    cells[71] = 64'h01dff0120de3e0ae;
-    cells[72] = 64'hedbc1fc9ffa24e5f;
-    cells[73] = 64'h00f1e0f9f932fa33;
-    cells[74] = 64'h11dbe0ffe0fe21fc;
-    cells[75] = 64'h220111f21622fec1;
-    cells[76] = 64'hd317f322104e9421;
-    cells[77] = 64'h202cf30e1e70df33;
-    cells[78] = 64'h1cd002d4e6f11cef;
-    cells[79] = 64'h0d00e9290c5112a2;
-    cells[80] = 64'h2ffb21df2fc052ce;
-    cells[81] = 64'he020fbfd032ddc12;
-    cells[82] = 64'h411fd4fa1e01efbe;
-    cells[83] = 64'hc2050c250dcd29e0;
-    cells[84] = 64'h0e31f2c2092ff9d1;
-    cells[85] = 64'h20100f2d17030fef;
-    cells[86] = 64'hfffb21241d3eecb0;
-    cells[87] = 64'h0f22f304033ff4ff;
-    cells[88] = 64'he0321bfe152de094;
-    cells[89] = 64'h3d0dc32f1244e1d2;
-    cells[90] = 64'h11ccf401fdffc93e;
-    cells[91] = 64'hccc1f1fd121a602f;
-    cells[92] = 64'hcdd1d200cd2ae5d2;
-    cells[93] = 64'hdfce001cf0cc3dff;
-    cells[94] = 64'hefcee1f209faf4c2;
-    cells[95] = 64'hffff01d9fe3413bf;
-    cells[96] = 64'hcef120f9f930e71f;
-    cells[97] = 64'hfe9d0eb3e1030341;
-    cells[98] = 64'h0f0c1211ef2e0ece;
-    cells[99] = 64'hfce97acdcaddf420;
-    cells[100] = 64'he0f921d00232fef3;
-    cells[101] = 64'hf1dbf00201fe5edf;
-    cells[102] = 64'h1111021c095119ce;
-    cells[103] = 64'hece43cd2fa09bbdc;
-    cells[104] = 64'h100f2cecfee243e0;
-    cells[105] = 64'hef016321e200c3bf;
-    cells[106] = 64'he1f01f0f112eaf0f;
-    cells[107] = 64'h3f00e00d00120e0d;
-    cells[108] = 64'h1fe2f542143f1fef;
-    cells[109] = 64'h021f0012007fc020;
-    cells[110] = 64'h0012dd0e21bf1cd2;
-    cells[111] = 64'h0ff0e2ef01d13e01;
-    cells[112] = 64'h010110260f011131;
-    cells[113] = 64'h01020d0f11c0e01f;
-    cells[114] = 64'h111d2ef7020fe00f;
-    cells[115] = 64'hf013010f0bf10cd0;
-    cells[116] = 64'h1f0fb32e0cee2cff;
-    cells[117] = 64'h010ef00101e0f1f3;
-    cells[118] = 64'hdcdf0eeef0d009ce;
-    cells[119] = 64'hc0ef0200fcff0351;
-    cells[120] = 64'h1100fa2df11e0642;
-    cells[121] = 64'h100f0ef31310eaa1;
-    cells[122] = 64'he3f02412eb4fff10;
-    cells[123] = 64'h01210c3edf5ee53e;
-    cells[124] = 64'h11ffe2f5002ffd2e;
-    cells[125] = 64'hcf0f2ced13902f50;
-    cells[126] = 64'he1ef1e3fe1d002ef;
-    cells[127] = 64'h2030e42df12edfdf;
-    cells[128] = 64'hdc1e0f1b04fe2022;
-    cells[129] = 64'hf3f00e140edd3f10;
-    cells[130] = 64'h2fe1110e2334fed0;
-    cells[131] = 64'hf0f0000ee1eff220;
-    cells[132] = 64'hf012fd03fdf21113;
-    cells[133] = 64'h1cd102242416deed;
-    cells[134] = 64'heafcfacefdcefcdc;
-    cells[135] = 64'h200f790d993e023f;
-    cells[136] = 64'hf2227645f270b3cf;
-    cells[137] = 64'h2fe00e9d064fdfda;
-    cells[138] = 64'h25060ceed94e0d27;
-    cells[139] = 64'hfd0e01e00df0fdf0;
-    cells[140] = 64'h0203bff05fc12002;
-    cells[141] = 64'h300fd00e12f02310;
-    cells[142] = 64'hfc0f00e32d1f2d13;
-    cells[143] = 64'hf411fdc13de03021;
-    cells[144] = 64'hc29026ea0ff9dcb0;
-    cells[145] = 64'h2bf10cfda4e2a2fc;
-    cells[146] = 64'hf101ffefb314e2d2;
-    cells[147] = 64'h411c22d1ffd1ff20;
-    cells[148] = 64'h011cf0ee13f1c112;
-    cells[149] = 64'h04f033dfe032f24b;
-    cells[150] = 64'h93e112ceeff415e5;
-    cells[151] = 64'h2130bff0dd14213f;
-    cells[152] = 64'hf7eed49ce0ff1cdf;
-    cells[153] = 64'h001e01e6192a0c09;
-    cells[154] = 64'h110ff0e011ecf1cf;
-    cells[155] = 64'hf920f91cc3ebf1fb;
-    cells[156] = 64'hf301912f9f3706ec;
-    cells[157] = 64'he50dfc2fbc073de1;
-    cells[158] = 64'hf015ae3dcbece52f;
-    cells[159] = 64'h000f30f20c2dfd00;
-    cells[160] = 64'hefd00f1dd20701de;
-    cells[161] = 64'h0f0e1f21fd23213e;
-    cells[162] = 64'h2ffefc01ce0412e3;
-    cells[163] = 64'hdf120b0ee133d131;
-    cells[164] = 64'h0e1ef20fdcdf3e0c;
-    cells[165] = 64'hfe0000fee50f01fb;
-    cells[166] = 64'head92ff0cd0fa0f4;
-    cells[167] = 64'heee0eefcbede14f0;
-    cells[168] = 64'hff1fbef0e2151d0c;
-    cells[169] = 64'h0fcde200ae02f4e0;
-    cells[170] = 64'hfee01cf31e0ece1d;
-    cells[171] = 64'h0b14d3f2adf4372f;
-    cells[172] = 64'hfe0a25fc0c191fbd;
-    cells[173] = 64'h2cfa01b10f2cf0f4;
-    cells[174] = 64'he31330c5dd1ce10b;
-    cells[175] = 64'hd93fbffcdee017f9;
-    cells[176] = 64'hd9cfed25940c0feb;
-    cells[177] = 64'h2a4dfe2cd01fdb40;
-    cells[178] = 64'h0100ece11ee6d1f3;
-    cells[179] = 64'heb9055fefddbb400;
-    cells[180] = 64'h052e31ddfb3e212e;
-    cells[181] = 64'h01d3fde1df05e01e;
-    cells[182] = 64'h2b0e0a41102c0e21;
-    cells[183] = 64'ha2cef321ec0920f9;
-    cells[184] = 64'hf2f00ef42b16ef10;
-    cells[185] = 64'hd1e0110ef0e0f2e2;
-    cells[186] = 64'h111f0010f4232f1f;
-    cells[187] = 64'h1e000f033f1eed1f;
-    cells[188] = 64'hecf4100e21f9ffe6;
-    cells[189] = 64'hf200401d1e1a2ed1;
-    cells[190] = 64'h0311fecf010b1434;
-    cells[191] = 64'h1f0fd112e2fb122f;
-    cells[192] = 64'hffff120eb017110d;
-    cells[193] = 64'hf02fefbddef6e11d;
-    cells[194] = 64'hf0e0f01011ca01ef;
-    cells[195] = 64'h1d411f12f22adfe1;
-    cells[196] = 64'he3e110f1f0371ee1;
-    cells[197] = 64'h2efefe0000d4f02e;
-    cells[198] = 64'h4c4201120219df1d;
-    cells[199] = 64'h06f12ee2e004b21f;
-    cells[200] = 64'hf030e40010030fde;
-    cells[201] = 64'hfc01140d10f91e02;
-    cells[202] = 64'h021002ffc113f200;
-    cells[203] = 64'h2f5ff100003505e0;
-    cells[204] = 64'h0bef3920ccd30fe0;
-    cells[205] = 64'hf20231e001f0fb3e;
-    cells[206] = 64'he101e5fd002321fe;
-    cells[207] = 64'h30e00df02ff00e0f;
-    cells[208] = 64'h31f321f1131c2073;
-    cells[209] = 64'hf7d216e31301f010;
-    cells[210] = 64'hf030ef0dc0fde20d;
-    cells[211] = 64'h0f110c0e0e030003;
-    cells[212] = 64'h00001ff2e2f0030c;
-    cells[213] = 64'hdc71dd1f910de309;
-    cells[214] = 64'hc5ad24dbb19d9b9f;
-    cells[215] = 64'he00136cedbc2d9b2;
-    cells[216] = 64'h0f41fcf1fe25f42d;
-    cells[217] = 64'hf7aff2114219c2c5;
-    cells[218] = 64'hf3af7704ea0bffb7;
-    cells[219] = 64'h01002ee14f02f131;
-    cells[220] = 64'h0212c1de1012271c;
-    cells[221] = 64'h1d0ec02ff20ce2f2;
-    cells[222] = 64'h00f131f001fcfd10;
-    cells[223] = 64'hb51114dfc0022019;
-    cells[224] = 64'h000000002e110cd0;
-    cells[225] = 64'h0000000013f1e4fe;
-    cells[226] = 64'h0000000002ce1c01;
-    cells[227] = 64'h000000002ddff41f;
-    cells[228] = 64'h0000000041e0e201;
-    cells[229] = 64'h00000000ea30e720;
-    cells[230] = 64'h00000000d4ef009f;
-    cells[231] = 64'h000000003d0e3b12;
-    cells[232] = 64'h0000000003feeef0;
-    cells[233] = 64'h00000000021ff4ef;
-    cells[234] = 64'h00000000dff0e33e;
-    cells[235] = 64'h000000001ccf2ddf;
-    cells[236] = 64'h000000006df01b25;
-    cells[237] = 64'h00000000c1d2d0f1;
-    cells[238] = 64'h000000001411fdee;
-    cells[239] = 64'h00000000e902c6e3;
-    cells[240] = 64'h00000000e1cfdaf1;
-    cells[241] = 64'h00000000e0f20400;
-    cells[242] = 64'h00000000002f0ee3;
-    cells[243] = 64'h000000003dff4a03;
-    cells[244] = 64'h00000000d00f1bd0;
-    cells[245] = 64'h00000000bf0f110f;
-    cells[246] = 64'h00000000bff00100;
-    cells[247] = 64'h00000000f3f0fd1f;
-    cells[248] = 64'h000000000111e10f;
-    cells[249] = 64'h00000000e3d30d21;
-    cells[250] = 64'h00000000e0f01122;
-    cells[251] = 64'h000000000190fdc9;
-    cells[252] = 64'h0000000020dc4d0d;
-    cells[253] = 64'h00000000efde350c;
-    cells[254] = 64'h00000000e5ca0fd2;
-    cells[255] = 64'h0000000044ffeebe;
+    cells[0] = 80'h4e201021f1f000ff1f03;
+    cells[1] = 80'h201f11110ff1fd0f0000;
+    cells[2] = 80'h20001010f0010df00f01;
+    cells[3] = 80'h111f0101f010edf00001;
+    cells[4] = 80'hf1f0110f0ff00ef000f0;
+    cells[5] = 80'h111f0000f0f0f1000ff1;
+    cells[6] = 80'h01f0101001ff0300000f;
+    cells[7] = 80'h01f0100011ff0100100f;
+    cells[8] = 80'hf10000ff100ff0001003;
+    cells[9] = 80'h00ff0f00001f0ff0ff00;
+    cells[10] = 80'h20000000110f11f01011;
+    cells[11] = 80'h00010010101f0e000001;
+    cells[12] = 80'h010f00f011ef0ee0f010;
+    cells[13] = 80'h10f01010000f0ef01000;
+    cells[14] = 80'h0200001f21001101f10f;
+    cells[15] = 80'h0e10ff0f101f01f0020e;
+    cells[16] = 80'h00210fef10ef0f000024;
+    cells[17] = 80'hdde20eaeee51074123fe;
+    cells[18] = 80'he61e9310b017a1d1e01b;
+    cells[19] = 80'h405b61701d1ce9d0ff36;
+    cells[20] = 80'ha957ee5e0b7137fee040;
+    cells[21] = 80'he3efe0f010f11021ef01;
+    cells[22] = 80'he462cfb92320a7f13361;
+    cells[23] = 80'h29f15f90fe5462091d52;
+    cells[24] = 80'h2ca9527f1d207db2e9d1;
+    cells[25] = 80'h2351947aff3996d46307;
+    cells[26] = 80'hff3f1011002000ff0002;
+    cells[27] = 80'h11eed03e11ff0feef04f;
+    cells[28] = 80'h25d1dfe02fef0f032e1d;
+    cells[29] = 80'hd16160d10f0102e2f2f1;
+    cells[30] = 80'h0e2ee01fe20f21cd3202;
+    cells[31] = 80'hf112210002323e10e12d;
+    cells[32] = 80'hdeddef02d7c4c2d02f05;
+    cells[33] = 80'hf2c2ce0efd30c21152d3;
+    cells[34] = 80'hc2773711d142494ca245;
+    cells[35] = 80'hf1990b909611debb5d01;
+    cells[36] = 80'h11e0e010f0000f00f002;
+    cells[37] = 80'hee0d600fb0f1f5210efe;
+    cells[38] = 80'h2d3050212f02eef12fee;
+    cells[39] = 80'h12ed9f7ff12f120e1e15;
+    cells[40] = 80'ha0f12022953f14201d11;
+    cells[41] = 80'h0300101133c11000012f;
+    cells[42] = 80'hce00600cec7043bf7171;
+    cells[43] = 80'h5e0293b0c9cea4fe1143;
+    cells[44] = 80'h9579ce4274a1e20c0ee1;
+    cells[45] = 80'he3d7707d242a7e9f7afe;
+    cells[46] = 80'h0ef0ff1110000210f00b;
+    cells[47] = 80'h033e00ffc1e11eee10f3;
+    cells[48] = 80'hd4f232ee2ff1dd0e1fd1;
+    cells[49] = 80'hf9e1fef02f10fef30f12;
+    cells[50] = 80'h0129eff1c40101e03313;
+    cells[51] = 80'h21d100f0e01f0d10f0f6;
+    cells[52] = 80'hde02dfd442ccef4092d9;
+    cells[53] = 80'hb04c4250f2ec21def3e9;
+    cells[54] = 80'h5293d270bc2c350c1d5f;
+    cells[55] = 80'hcd172d166c9c007fab0d;
+    cells[56] = 80'he2e09003b2e140f3f01f;
+    cells[57] = 80'hef01d06e03d03f03e00f;
+    cells[58] = 80'hef5ff0ee201f300fef22;
+    cells[59] = 80'h0f3f01ef1d3e1020f007;
+    cells[60] = 80'h20e11e201e11e01100b3;
+    cells[61] = 80'h3fe1002e04d0f00250e1;
+    cells[62] = 80'h2fd0111d0fe1f011721e;
+    cells[63] = 80'h10d0f1de0f0f3101527e;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -4070,270 +4480,78 @@ module \lmu_kws49_eighth.memory_weights4.bank1 (read__addr, data);
 endmodule
 
 module \lmu_kws49_eighth.memory_weights4.bank2 (read__addr, data);
-  wire [7:0] address;
-  output [63:0] data;
-  wire [63:0] data;
-  input [7:0] read__addr;
-  wire [7:0] read__addr;
-  wire [63:0] read__data;
-  reg [63:0] cells [255:0];
+  wire [5:0] address;
+  output [79:0] data;
+  wire [79:0] data;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
+  wire [79:0] read__data;
+  reg [79:0] cells [63:0];
   initial begin
-    cells[0] = 64'h00000000310ed9cb;
-    cells[1] = 64'h00000000ad0f02fb;
-    cells[2] = 64'h00000000d3cee103;
-    cells[3] = 64'h000000000ede0efe;
-    cells[4] = 64'h00000000efaf0120;
-    cells[5] = 64'h000000002f11be0d;
-    cells[6] = 64'h000000001b1f0cfd;
-    cells[7] = 64'h000000000ccf0920;
-    cells[8] = 64'h000000000e00d5d0;
-    cells[9] = 64'h00000000f20dfa0d;
-    cells[10] = 64'h000000000e01fb21;
-    cells[11] = 64'h000000000fd101d1;
-    cells[12] = 64'h00000000230c1aff;
-    cells[13] = 64'h00000000eee12230;
-    cells[14] = 64'h00000000e2301102;
-    cells[15] = 64'h0000000012f0fbe1;
-    cells[16] = 64'h0000000020f0ff2e;
-    cells[17] = 64'h00000000f07117f0;
-    cells[18] = 64'h00000000eff1e210;
-    cells[19] = 64'h000000000cf01211;
-    cells[20] = 64'h000000000311e0ee;
-    cells[21] = 64'h00000000b00fe30e;
-    cells[22] = 64'h00000000ddf14210;
-    cells[23] = 64'h0000000011e0fe20;
-    cells[24] = 64'h000000000b0220ed;
-    cells[25] = 64'h00000000ee1f13e1;
-    cells[26] = 64'h0000000022ffff11;
-    cells[27] = 64'h00000000dd22e2fd;
-    cells[28] = 64'h00000000e000f1ff;
-    cells[29] = 64'h000000000fe002fe;
-    cells[30] = 64'h0000000022f01b00;
-    cells[31] = 64'h00000000e0201200;
-    cells[32] = 64'h00000000b0d0f4fe;
-    cells[33] = 64'h00000000fd1de504;
-    cells[34] = 64'h00000000010fe0e1;
-    cells[35] = 64'h000000001010023e;
-    cells[36] = 64'h00000000f0f20b00;
-    cells[37] = 64'h000000001ff0fdcf;
-    cells[38] = 64'h00000000c1e0bc0b;
-    cells[39] = 64'h00000000fe102bc1;
-    cells[40] = 64'h00000000f9354cff;
-    cells[41] = 64'h00000000010210b0;
-    cells[42] = 64'h00000000e7991b90;
-    cells[43] = 64'h000000000100211f;
-    cells[44] = 64'h0000000017111e02;
-    cells[45] = 64'h0000000010fef001;
-    cells[46] = 64'h000000001e001232;
-    cells[47] = 64'h0000000052e311e3;
-    cells[48] = 64'h0000000055e2f014;
-    cells[49] = 64'h0000000013ce34cd;
-    cells[50] = 64'h00000000e4bcbe21;
-    cells[51] = 64'h00000000f5e2c12f;
-    cells[52] = 64'h00000000cfea1bf3;
-    cells[53] = 64'h000000002c3de220;
-    cells[54] = 64'h00000000491f1f0c;
-    cells[55] = 64'h00000000facef1c0;
-    cells[56] = 64'h00000000f7f11302;
-    cells[57] = 64'h0000000000f194bd;
-    cells[58] = 64'h0000000007ef20de;
-    cells[59] = 64'h0000000000d2e2c7;
-    cells[60] = 64'h0000000030403f2d;
-    cells[61] = 64'h00000000d9fc00f0;
-    cells[62] = 64'h00000000ebd04263;
-    cells[63] = 64'h0000000035b34ef3;
-    cells[64] = 64'h000000006f1f1e06;
-    cells[65] = 64'h00000000ed1cc010;
-    cells[66] = 64'h0000000019f23301;
-    cells[67] = 64'h000000000d004d11;
-    cells[68] = 64'h00000000c9301d24;
-    cells[69] = 64'h0000000037001fff;
-    cells[70] = 64'h000000004d0d360f;
-    cells[71] = 64'h000000001b34c113;
-    cells[72] = 64'h00000000d72e26f2;
-    cells[73] = 64'h00000000df3023f3;
-    cells[74] = 64'h000000001c4cf411;
-    cells[75] = 64'h0000000019f53021;
-    cells[76] = 64'h00000000ccd05132;
-    cells[77] = 64'h0000000063d2e252;
-    cells[78] = 64'h0000000006e051e1;
-    cells[79] = 64'h00000000b2e3e25f;
-    cells[80] = 64'h00000000c7fe1ffe;
-    cells[81] = 64'h00000000f63d3fb1;
-    cells[82] = 64'h00000000f42ce005;
-    cells[83] = 64'h0000000027fc110c;
-    cells[84] = 64'h0000000020100fb2;
-    cells[85] = 64'h00000000de0295ae;
-    cells[86] = 64'h00000000350dc203;
-    cells[87] = 64'h00000000d9cc0032;
-    cells[88] = 64'h301dd10ffff0e1fd;
-    cells[89] = 64'hdfef10d1f00310f0;
-    cells[90] = 64'hf0d511efe012fd10;
-    cells[91] = 64'h00fbf310edca1230;
-    cells[92] = 64'hf0f2ffc2fe2d0c01;
-    cells[93] = 64'hff142fef013f22f1;
-    cells[94] = 64'h0001001f0eff0fe1;
-    cells[95] = 64'ha00bd3ff0ba0ce20;
-    cells[96] = 64'hef2fdc2eefe2bfeb;
-    cells[97] = 64'hef0222f0f03f1102;
-    cells[98] = 64'h00deefdf0cf1cbfe;
-    cells[99] = 64'h000901110f10120e;
-    cells[100] = 64'h10e1ee21ee00fde1;
-    cells[101] = 64'h0f1fe1dff01f4024;
-    cells[102] = 64'hbf1fff0f1df20f0c;
-    cells[103] = 64'he01dff0e0f0fe3fb;
-    cells[104] = 64'he02bee1efd0ce0de;
-    cells[105] = 64'h0ec2d1f2df111d04;
-    cells[106] = 64'he00d001f20030dfc;
-    cells[107] = 64'h01b3fcc320e23eee;
-    cells[108] = 64'h11dffe0f1f1befd1;
-    cells[109] = 64'he20bfce231f0110f;
-    cells[110] = 64'hee09c2e0d000ffe0;
-    cells[111] = 64'hf110413ef0034edf;
-    cells[112] = 64'hdee2dd12211deffd;
-    cells[113] = 64'hf0fbecb030cffede;
-    cells[114] = 64'hfeee2211010f3301;
-    cells[115] = 64'h010bfed00f0eefd0;
-    cells[116] = 64'h3ff01e0002032fff;
-    cells[117] = 64'he0fa13f3fde0e0fd;
-    cells[118] = 64'h20f00000f0010e0d;
-    cells[119] = 64'hd012d00ffcdeae20;
-    cells[120] = 64'h00e4b10f1fdfd14f;
-    cells[121] = 64'hff1fefa20d1ffb0e;
-    cells[122] = 64'h1ff0d21ffece0e2f;
-    cells[123] = 64'hf0ff0fdff13ffde1;
-    cells[124] = 64'h0019e11000f1b00e;
-    cells[125] = 64'h1ff3ef1f201ff2fe;
-    cells[126] = 64'hffe3010eeef3ee00;
-    cells[127] = 64'heffff1d1d0fff001;
-    cells[128] = 64'h1febbf2efb0ddbe9;
-    cells[129] = 64'h10d3c000fff01112;
-    cells[130] = 64'he11332f012011414;
-    cells[131] = 64'hf02e0f1eee1001f0;
-    cells[132] = 64'h10f2effe001f01f2;
-    cells[133] = 64'h21f1cbfcc22fd1e3;
-    cells[134] = 64'h0ffbe1ff1240e020;
-    cells[135] = 64'hf0e13011303e1f0f;
-    cells[136] = 64'hf00510000fce0f00;
-    cells[137] = 64'hff00221000e1022f;
-    cells[138] = 64'hc9b91f95d670e791;
-    cells[139] = 64'h11f72f540641ff04;
-    cells[140] = 64'h13542e3e2fd34e34;
-    cells[141] = 64'hdf1cee2e01f0f201;
-    cells[142] = 64'h62f7ee10ef2aed55;
-    cells[143] = 64'h101ea9b570b342eb;
-    cells[144] = 64'h2fe6e32001115421;
-    cells[145] = 64'h20ff222ef042cf12;
-    cells[146] = 64'h000d0ef2210e2ef0;
-    cells[147] = 64'hf0f1201e00ee00f2;
-    cells[148] = 64'h66111d4a2d02eeab;
-    cells[149] = 64'h0fb3f3f01e02fd11;
-    cells[150] = 64'hbe3c12f1f0ebf013;
-    cells[151] = 64'h3010200ff02f1200;
-    cells[152] = 64'hee0510f0e221fe03;
-    cells[153] = 64'h6e17dd7f432cdfd0;
-    cells[154] = 64'h0021121feeffe030;
-    cells[155] = 64'hf01a40d0eef23121;
-    cells[156] = 64'h100f1e0021012e01;
-    cells[157] = 64'hf0f02edf1fe1f021;
-    cells[158] = 64'h1fd04f7fcb041d79;
-    cells[159] = 64'hf01e6111f01f3ff0;
-    cells[160] = 64'h003ef000121dd1e2;
-    cells[161] = 64'h2002f021fe0f0d1f;
-    cells[162] = 64'h002f001ffe1ff1f1;
-    cells[163] = 64'h11190339eb5004ab;
-    cells[164] = 64'h00d610ef0f6e1e22;
-    cells[165] = 64'h0f131e1404f11d22;
-    cells[166] = 64'hff1ef00e1fd2e100;
-    cells[167] = 64'h2f020001110ff032;
-    cells[168] = 64'h01f200f0ff00d0f1;
-    cells[169] = 64'hf311f0f11f0d0e2f;
-    cells[170] = 64'h110fefee01000fe0;
-    cells[171] = 64'h0c2eef0ed2230113;
-    cells[172] = 64'h43e01ffe200eeecf;
-    cells[173] = 64'h01effe1010b3ff2e;
-    cells[174] = 64'h093000140f2ee020;
-    cells[175] = 64'h102ef1cf0b3fff02;
-    cells[176] = 64'he0b0110de0cef111;
-    cells[177] = 64'h022eef010002f011;
-    cells[178] = 64'h1fb2f10f1ffdefff;
-    cells[179] = 64'hfefff0ff03f00f00;
-    cells[180] = 64'hccee0e2002c00f21;
-    cells[181] = 64'h314eff030f2fff00;
-    cells[182] = 64'h0f2dffebf1f011ce;
-    cells[183] = 64'h0ce111f0f3ede0f0;
-    cells[184] = 64'h1ed00ff11edeef00;
-    cells[185] = 64'hd3ffde1ff0f22ef1;
-    cells[186] = 64'hfc0f00d1fcfdf10e;
-    cells[187] = 64'h1ebf2eff13afe0ee;
-    cells[188] = 64'h0d0f0f10100000df;
-    cells[189] = 64'hfc030dfe04a1f011;
-    cells[190] = 64'hdd2e0f12ff0f0f1f;
-    cells[191] = 64'hefd0ff0f010111fb;
-    cells[192] = 64'heef0effcefdd000f;
-    cells[193] = 64'h0df00f1f0fdf00e0;
-    cells[194] = 64'hee3fee00ff211f1d;
-    cells[195] = 64'h1dff112011fd00e0;
-    cells[196] = 64'hf2ff1efe10fe1fde;
-    cells[197] = 64'h0c020e00e13ff100;
-    cells[198] = 64'hf1501ffef1efe01f;
-    cells[199] = 64'he20fe11de00001f0;
-    cells[200] = 64'h1fe0f2fee3100ff5;
-    cells[201] = 64'heef1010d1bf1ef20;
-    cells[202] = 64'h1f11fedffe22f0f0;
-    cells[203] = 64'hf5d2f1ff20df0f0f;
-    cells[204] = 64'h2ff2f3e00d30ef1f;
-    cells[205] = 64'hededff0001011102;
-    cells[206] = 64'h12f1efee0f100ff1;
-    cells[207] = 64'h2fdcff2f0f0fffe0;
-    cells[208] = 64'h0deffcb9feffdd9c;
-    cells[209] = 64'hf11011110f110013;
-    cells[210] = 64'h10f1012202302130;
-    cells[211] = 64'hffc00ff001ff10fe;
-    cells[212] = 64'he20012f1ff100112;
-    cells[213] = 64'h714d1f79d01e5492;
-    cells[214] = 64'h1201130e1cf00011;
-    cells[215] = 64'hc0f1f1c01fe0ef3f;
-    cells[216] = 64'h1f11f020f20f000e;
-    cells[217] = 64'h0e0211220400ff10;
-    cells[218] = 64'h99d99a299209737e;
-    cells[219] = 64'h71c1f3d014b5b1f0;
-    cells[220] = 64'h265451d13e24d0df;
-    cells[221] = 64'heff20f3010e11012;
-    cells[222] = 64'h344632e02055eed4;
-    cells[223] = 64'hd920755f1099bffd;
-    cells[224] = 64'heffe1c10fe510ff0;
-    cells[225] = 64'h24cfeff10f1320f1;
-    cells[226] = 64'hf12f100f11e0100f;
-    cells[227] = 64'h21eff03f113200ef;
-    cells[228] = 64'hc0a04300d41e27e1;
-    cells[229] = 64'h1420ffe1fd201f11;
-    cells[230] = 64'h103fef0e1100fe11;
-    cells[231] = 64'hd0f0012101f01100;
-    cells[232] = 64'hf110f00100f0fff0;
-    cells[233] = 64'hea231f20fff70070;
-    cells[234] = 64'h112106e0f1310016;
-    cells[235] = 64'h131f0200011ef0e0;
-    cells[236] = 64'h01000f000e01001e;
-    cells[237] = 64'he21ff10f112ef000;
-    cells[238] = 64'hf427e1b9efeee151;
-    cells[239] = 64'h202ffe100b21001b;
-    cells[240] = 64'h0f1f001510120001;
-    cells[241] = 64'h01220100f111f002;
-    cells[242] = 64'hf01fff0301320000;
-    cells[243] = 64'h99274e07f110e054;
-    cells[244] = 64'hf4ef0001f3f13002;
-    cells[245] = 64'h211fe10f01e110ee;
-    cells[246] = 64'h0f01000100000012;
-    cells[247] = 64'he00ef10e02011ff1;
-    cells[248] = 64'h00000000100f02fe;
-    cells[249] = 64'h00000000011d0fef;
-    cells[250] = 64'h000000001f2efdf0;
-    cells[251] = 64'h000000001fd1e33f;
-    cells[252] = 64'h00000000eff00111;
-    cells[253] = 64'h000000002f1ee0df;
-    cells[254] = 64'h0000000020d0e0d2;
-    cells[255] = 64'h00000000ee10f10a;
+    cells[0] = 80'h10fff1ddf020500ed170;
+    cells[1] = 80'h0f40f12f0011200fb000;
+    cells[2] = 80'h0041ff7f10021012e0c0;
+    cells[3] = 80'h0f11ff5f2100001610cf;
+    cells[4] = 80'hff21f010101f010611d0;
+    cells[5] = 80'hff010ff1000e00f100ff;
+    cells[6] = 80'hff000ff10000020df000;
+    cells[7] = 80'h0f10002100f100090f2f;
+    cells[8] = 80'h000000220001100a101f;
+    cells[9] = 80'hf000f012e2f0210120ff;
+    cells[10] = 80'h0010f11fe30ff0f21fff;
+    cells[11] = 80'h10ff0000f3fff2f210ef;
+    cells[12] = 80'h1ff00100031ff10e100f;
+    cells[13] = 80'h2f00000f1421f20e0000;
+    cells[14] = 80'h0000010d2f11101e0010;
+    cells[15] = 80'h0020f01e1e012f10f001;
+    cells[16] = 80'h0000f00f0f011f00f000;
+    cells[17] = 80'h001ff000fe0f0f0000f1;
+    cells[18] = 80'h0000f0ffff0f1f1000f1;
+    cells[19] = 80'he010000f0000100100f1;
+    cells[20] = 80'h00000010f0ff0e0000f0;
+    cells[21] = 80'he1100000f1f010011100;
+    cells[22] = 80'he1000110000f0e000110;
+    cells[23] = 80'he1100ff2fe000f000100;
+    cells[24] = 80'hf11000110f2e0ff00000;
+    cells[25] = 80'hf10000020f011f0f0100;
+    cells[26] = 80'hf1100f010ff0100001f0;
+    cells[27] = 80'hd1101012f0100ff10000;
+    cells[28] = 80'hf2002011000f1f000100;
+    cells[29] = 80'hf110000502101f000010;
+    cells[30] = 80'h021f0016110f0f0f0010;
+    cells[31] = 80'h14e1d0f7001310110111;
+    cells[32] = 80'h10e00000f102e200ff00;
+    cells[33] = 80'h3e20f10d0fc336f01050;
+    cells[34] = 80'h916ff2ff1b0c791ef100;
+    cells[35] = 80'h4ef0112f177ef92f1bef;
+    cells[36] = 80'he913deadec47f7c01971;
+    cells[37] = 80'he0f010ec1c00ff0ff010;
+    cells[38] = 80'hd21100e1ffcfcde2301f;
+    cells[39] = 80'h1deff252d74e3e04f201;
+    cells[40] = 80'hde5e0eee1c7117103d0f;
+    cells[41] = 80'hfe97e99e2a71c5ae015f;
+    cells[42] = 80'hd00001fe0f200f0f1010;
+    cells[43] = 80'hf20f00000f0ffcf1f1e1;
+    cells[44] = 80'h40f11011031e2f1f01f0;
+    cells[45] = 80'hd01e0ff2e230f50dff40;
+    cells[46] = 80'h12c00fa22e0ff0c2e221;
+    cells[47] = 80'hf0f010dc01f0e1011f20;
+    cells[48] = 80'hd002ffc40f1992e0d00e;
+    cells[49] = 80'hefa1f0630d5afd0f23f1;
+    cells[50] = 80'hc17f1fa4d217ecb1dd7f;
+    cells[51] = 80'h0174099174cdef91a72f;
+    cells[52] = 80'h10200000e11ff001102f;
+    cells[53] = 80'h0f11fe03010011fef0e1;
+    cells[54] = 80'hf0de120f2fe1400f12d0;
+    cells[55] = 80'h007001f10131e0f01c7f;
+    cells[56] = 80'hfed20ae10f20e29e1201;
+    cells[57] = 80'hb01f101aff12e000ff10;
+    cells[58] = 80'he3df20d3eb0dedee2221;
+    cells[59] = 80'h3e54f3214e7a5e10d2a0;
+    cells[60] = 80'hae29fa6d42fe94f2e0b0;
+    cells[61] = 80'h00900196dc0e0fe21670;
+    cells[62] = 80'he010101d01e0000f0010;
+    cells[63] = 80'he1ef01e0002f130200d0;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -4341,136 +4559,579 @@ module \lmu_kws49_eighth.memory_weights4.bank2 (read__addr, data);
 endmodule
 
 module \lmu_kws49_eighth.memory_weights4.bank3 (read__addr, data);
-  wire [6:0] address;
-  output [63:0] data;
-  wire [63:0] data;
-  input [6:0] read__addr;
-  wire [6:0] read__addr;
-  wire [63:0] read__data;
-  reg [63:0] cells [111:0];
+  wire [5:0] address;
+  output [79:0] data;
+  wire [79:0] data;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
+  wire [79:0] read__data;
+  reg [79:0] cells [63:0];
   initial begin
-    cells[0] = 64'h00000000e000f010;
-    cells[1] = 64'h00000000ff10e11f;
-    cells[2] = 64'h00000000e2102ef3;
-    cells[3] = 64'h00000000ef1ce010;
-    cells[4] = 64'h0000000010f1aee2;
-    cells[5] = 64'h00000000f001010d;
-    cells[6] = 64'h00000000d0f414de;
-    cells[7] = 64'h00000000fe0ffefe;
-    cells[8] = 64'h0000000000011ff0;
-    cells[9] = 64'h00000000f0e1f101;
-    cells[10] = 64'h00000000d1f1f6db;
-    cells[11] = 64'h00000000f0f2c1e0;
-    cells[12] = 64'h00000000f1010033;
-    cells[13] = 64'h000000002f0faf00;
-    cells[14] = 64'h00000000f1f00fbf;
-    cells[15] = 64'h0000000021110010;
-    cells[16] = 64'h00000000e1fe0021;
-    cells[17] = 64'h00000000d1ee0f00;
-    cells[18] = 64'h0000000000f10f00;
-    cells[19] = 64'h00000000000020f1;
-    cells[20] = 64'h00000000f00010f0;
-    cells[21] = 64'h000000001ff012e1;
-    cells[22] = 64'h00000000f0e0f2f1;
-    cells[23] = 64'h000000000002010d;
-    cells[24] = 64'h00000000f10ff120;
-    cells[25] = 64'h00000000c0e1123f;
-    cells[26] = 64'h0000000000e0ee2b;
-    cells[27] = 64'h00000000f11efed0;
-    cells[28] = 64'h000000000f0e1020;
-    cells[29] = 64'h00000000e10e0221;
-    cells[30] = 64'h000000000f3e00ef;
-    cells[31] = 64'h000000000f0102fd;
-    cells[32] = 64'h00000000dbfcd23b;
-    cells[33] = 64'h0000000010200301;
-    cells[34] = 64'h0000000021001df2;
-    cells[35] = 64'h00000000000f1e00;
-    cells[36] = 64'h00000000211101f1;
-    cells[37] = 64'h0000000061772fa1;
-    cells[38] = 64'h0000000001490e13;
-    cells[39] = 64'h00000000d0dde121;
-    cells[40] = 64'h0000000011e3ff0f;
-    cells[41] = 64'h00000000e10f0d21;
-    cells[42] = 64'h0000000097e9dfca;
-    cells[43] = 64'h000000005021ddf4;
-    cells[44] = 64'h000000007f241e12;
-    cells[45] = 64'h00000000103e02dd;
-    cells[46] = 64'h000000003e222011;
-    cells[47] = 64'h00000000a1e300be;
-    cells[48] = 64'h000000001f3ef01d;
-    cells[49] = 64'h00000000103f0121;
-    cells[50] = 64'h00000000f0e210f1;
-    cells[51] = 64'h0000000001e1f12e;
-    cells[52] = 64'h00000000212f0533;
-    cells[53] = 64'h000000000001fd00;
-    cells[54] = 64'h00000000f0d11dd1;
-    cells[55] = 64'h00000000000f1211;
-    cells[56] = 64'h00000000f130f2df;
-    cells[57] = 64'h0000000016f31e57;
-    cells[58] = 64'h00000000fff21f10;
-    cells[59] = 64'h00000000fe0001fe;
-    cells[60] = 64'h000000001111001f;
-    cells[61] = 64'h000000000f100ffe;
-    cells[62] = 64'h00000000e3ae0b37;
-    cells[63] = 64'h0000000010d22023;
-    cells[64] = 64'h000000001020f00c;
-    cells[65] = 64'h00000000101f0320;
-    cells[66] = 64'h000000001fc012e1;
-    cells[67] = 64'h000000007eef1294;
-    cells[68] = 64'h00000000e0d221f1;
-    cells[69] = 64'h00000000d111ee5e;
-    cells[70] = 64'h00000000001ff0fd;
-    cells[71] = 64'h00000000f1d01040;
-    cells[72] = 64'h0000003e3ae17b2d;
-    cells[73] = 64'h00000013f2ee3e1e;
-    cells[74] = 64'h000000e000e0913e;
-    cells[75] = 64'h00000015dd3fce00;
-    cells[76] = 64'h000000f21fe3bde1;
-    cells[77] = 64'h000000b00fde933e;
-    cells[78] = 64'h0000000e1dfe3b44;
-    cells[79] = 64'h000000fef1329de3;
-    cells[80] = 64'h00000001ff1007f3;
-    cells[81] = 64'h0000002ed60f9102;
-    cells[82] = 64'h0000007efd679eb7;
-    cells[83] = 64'h000000e310cd5fde;
-    cells[84] = 64'h0000005ed0306fc2;
-    cells[85] = 64'h000000ec1f1432ff;
-    cells[86] = 64'h000000f3ce44b2ea;
-    cells[87] = 64'h0000003cd10491d2;
-    cells[88] = 64'h000000e4eded40ef;
-    cells[89] = 64'h0000002331d2ffdd;
-    cells[90] = 64'h000000fffe9432f4;
-    cells[91] = 64'h0000002c2f7df104;
-    cells[92] = 64'h000000eb36db32ea;
-    cells[93] = 64'h0000009f21bb612b;
-    cells[94] = 64'h0000002140c11ee0;
-    cells[95] = 64'h0000001f10295e1f;
-    cells[96] = 64'h000000f05e3da00f;
-    cells[97] = 64'h0000003ec2e39e21;
-    cells[98] = 64'h00000023fd219c01;
-    cells[99] = 64'h0000007c333f7ffd;
-    cells[100] = 64'h00000001c21db4ff;
-    cells[101] = 64'h000000f100ffaf4f;
-    cells[102] = 64'h00000001dff374e1;
-    cells[103] = 64'h00000000e0405100;
-    cells[104] = 64'h00000063d1ecf00c;
-    cells[105] = 64'h000000f0e3121bf1;
-    cells[106] = 64'h000000de3e105010;
-    cells[107] = 64'h000000c1ed11f0f4;
-    cells[108] = 64'h0000003fdee0fd6f;
-    cells[109] = 64'h00000002eec1004d;
-    cells[110] = 64'h000000211fd91ef3;
-    cells[111] = 64'h0000007d09ece6d3;
+    cells[0] = 80'h01c020021b3f2e1100e0;
+    cells[1] = 80'h107e0e2ff0f20ceeff41;
+    cells[2] = 80'hf0f01cd100100fed22f0;
+    cells[3] = 80'he000001e35123ff11101;
+    cells[4] = 80'he210f00706f449fed2ff;
+    cells[5] = 80'h614e11e1d9b1ad501f40;
+    cells[6] = 80'hffd2f1f1229f07a0211e;
+    cells[7] = 80'h17721f73d5fc510e179e;
+    cells[8] = 80'h0000000000002cf420ec;
+    cells[9] = 80'h00000000000017ef513f;
+    cells[10] = 80'h000000000000004b3c01;
+    cells[11] = 80'h000000000000ed6fc304;
+    cells[12] = 80'h000000000000231a10e0;
+    cells[13] = 80'h000000000000d60e1dd3;
+    cells[14] = 80'h00000000000010d3dfdb;
+    cells[15] = 80'h000000000000efd25cf3;
+    cells[16] = 80'h000000000000cf0d2021;
+    cells[17] = 80'h0000000000005900ae03;
+    cells[18] = 80'h000000000000f573e2ff;
+    cells[19] = 80'h000000000000f4c1eefb;
+    cells[20] = 80'h000000000000df14df03;
+    cells[21] = 80'h000000000000f0b2d252;
+    cells[22] = 80'h000000000000d3f2150b;
+    cells[23] = 80'h000000000000fef2eec6;
+    cells[24] = 80'h000000000000c0140432;
+    cells[25] = 80'h000000000000050bdff3;
+    cells[26] = 80'h000000000000efc6f123;
+    cells[27] = 80'h000000000000ff42fcd2;
+    cells[28] = 80'h000000000000cf0241fe;
+    cells[29] = 80'h000000000000f7d0eefe;
+    cells[30] = 80'h00000000000075d210dd;
+    cells[31] = 80'h000000000000b6f1410b;
+    cells[32] = 80'h0000000000000319cf02;
+    cells[33] = 80'h00000000000055c4f13e;
+    cells[34] = 80'h00000000000064224f12;
+    cells[35] = 80'h0000000000001f1fa72f;
+    cells[36] = 80'h0000000000002b01dc3b;
+    cells[37] = 80'h000000000000222cfdcc;
+    cells[38] = 80'h0000000000000b0351ee;
+    cells[39] = 80'h000000000000c3eef2ef;
+    cells[40] = 80'h00000000000020eeee4f;
+    cells[41] = 80'h00000000000050ae0e07;
+    cells[42] = 80'h000000000000313033a0;
+    cells[43] = 80'h0000000000002d1ef124;
+    cells[44] = 80'h00000000000000a01e43;
+    cells[45] = 80'h0000000000001244f6e3;
+    cells[46] = 80'h00000000000042420d71;
+    cells[47] = 80'h00000000000012301f41;
+    cells[48] = 80'hdcb000022022fb22c4f0;
+    cells[49] = 80'ha2fc1aee07e311522b1f;
+    cells[50] = 80'he2d2b50c0029002c0610;
+    cells[51] = 80'hff202edeeb1ef0906171;
+    cells[52] = 80'hc112c02e10daf20d1502;
+    cells[53] = 80'hf24badf4fd5d1c0cd0d1;
+    cells[54] = 80'h15e5cbc12b0eeeddf3c0;
+    cells[55] = 80'h213f01dff0120de3e0ae;
+    cells[56] = 80'h1cdfedbc1fc9ffa24e5f;
+    cells[57] = 80'h0c0900f1e0f9f932fa33;
+    cells[58] = 80'hf1cf11dbe0ffe0fe21fc;
+    cells[59] = 80'hf1fb220111f21622fec1;
+    cells[60] = 80'h06ecd317f322104e9421;
+    cells[61] = 80'h3de1202cf30e1e70df33;
+    cells[62] = 80'he52f1cd002d4e6f11cef;
+    cells[63] = 80'hfd000d00e9290c5112a2;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
   assign read__data = data;
 endmodule
 
-module \lmu_kws49_eighth.memory_x (clk, rst, read__en, read__addr, write__en, r_data, write__data);
+module \lmu_kws49_eighth.memory_weights4.bank4 (read__addr, data);
   wire [5:0] address;
+  output [79:0] data;
+  wire [79:0] data;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
+  wire [79:0] read__data;
+  reg [79:0] cells [63:0];
+  initial begin
+    cells[0] = 80'h01de2ffb21df2fc052ce;
+    cells[1] = 80'h213ee020fbfd032ddc12;
+    cells[2] = 80'h12e3411fd4fa1e01efbe;
+    cells[3] = 80'hd131c2050c250dcd29e0;
+    cells[4] = 80'h3e0c0e31f2c2092ff9d1;
+    cells[5] = 80'h01fb20100f2d17030fef;
+    cells[6] = 80'ha0f4fffb21241d3eecb0;
+    cells[7] = 80'h14f00f22f304033ff4ff;
+    cells[8] = 80'h1d0ce0321bfe152de094;
+    cells[9] = 80'hf4e03d0dc32f1244e1d2;
+    cells[10] = 80'hce1d11ccf401fdffc93e;
+    cells[11] = 80'h372fccc1f1fd121a602f;
+    cells[12] = 80'h1fbdcdd1d200cd2ae5d2;
+    cells[13] = 80'hf0f4dfce001cf0cc3dff;
+    cells[14] = 80'he10befcee1f209faf4c2;
+    cells[15] = 80'h17f9ffff01d9fe3413bf;
+    cells[16] = 80'h0febcef120f9f930e71f;
+    cells[17] = 80'hdb40fe9d0eb3e1030341;
+    cells[18] = 80'hd1f30f0c1211ef2e0ece;
+    cells[19] = 80'hb400fce97acdcaddf420;
+    cells[20] = 80'h212ee0f921d00232fef3;
+    cells[21] = 80'he01ef1dbf00201fe5edf;
+    cells[22] = 80'h0e211111021c095119ce;
+    cells[23] = 80'h20f9ece43cd2fa09bbdc;
+    cells[24] = 80'hef10100f2cecfee243e0;
+    cells[25] = 80'hf2e2ef016321e200c3bf;
+    cells[26] = 80'h2f1fe1f01f0f112eaf0f;
+    cells[27] = 80'hed1f3f00e00d00120e0d;
+    cells[28] = 80'hffe61fe2f542143f1fef;
+    cells[29] = 80'h2ed1021f0012007fc020;
+    cells[30] = 80'h14340012dd0e21bf1cd2;
+    cells[31] = 80'h122f0ff0e2ef01d13e01;
+    cells[32] = 80'h110d010110260f011131;
+    cells[33] = 80'he11d01020d0f11c0e01f;
+    cells[34] = 80'h01ef111d2ef7020fe00f;
+    cells[35] = 80'hdfe1f013010f0bf10cd0;
+    cells[36] = 80'h1ee11f0fb32e0cee2cff;
+    cells[37] = 80'hf02e010ef00101e0f1f3;
+    cells[38] = 80'hdf1ddcdf0eeef0d009ce;
+    cells[39] = 80'hb21fc0ef0200fcff0351;
+    cells[40] = 80'h0fde1100fa2df11e0642;
+    cells[41] = 80'h1e02100f0ef31310eaa1;
+    cells[42] = 80'hf200e3f02412eb4fff10;
+    cells[43] = 80'h05e001210c3edf5ee53e;
+    cells[44] = 80'h0fe011ffe2f5002ffd2e;
+    cells[45] = 80'hfb3ecf0f2ced13902f50;
+    cells[46] = 80'h21fee1ef1e3fe1d002ef;
+    cells[47] = 80'h0e0f2030e42df12edfdf;
+    cells[48] = 80'h2073dc1e0f1b04fe2022;
+    cells[49] = 80'hf010f3f00e140edd3f10;
+    cells[50] = 80'he20d2fe1110e2334fed0;
+    cells[51] = 80'h0003f0f0000ee1eff220;
+    cells[52] = 80'h030cf012fd03fdf21113;
+    cells[53] = 80'he3091cd102242416deed;
+    cells[54] = 80'h9b9feafcfacefdcefcdc;
+    cells[55] = 80'hd9b2200f790d993e023f;
+    cells[56] = 80'hf42df2227645f270b3cf;
+    cells[57] = 80'hc2c52fe00e9d064fdfda;
+    cells[58] = 80'hffb725060ceed94e0d27;
+    cells[59] = 80'hf131fd0e01e00df0fdf0;
+    cells[60] = 80'h271c0203bff05fc12002;
+    cells[61] = 80'he2f2300fd00e12f02310;
+    cells[62] = 80'hfd10fc0f00e32d1f2d13;
+    cells[63] = 80'h2019f411fdc13de03021;
+  end
+  assign data = cells[read__addr];
+  assign address = read__addr;
+  assign read__data = data;
+endmodule
+
+module \lmu_kws49_eighth.memory_weights4.bank5 (read__addr, data);
+  wire [5:0] address;
+  output [79:0] data;
+  wire [79:0] data;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
+  wire [79:0] read__data;
+  reg [79:0] cells [63:0];
+  initial begin
+    cells[0] = 80'h2e110cd0c29026ea0ff9;
+    cells[1] = 80'h13f1e4fe2bf10cfda4e2;
+    cells[2] = 80'h02ce1c01f101ffefb314;
+    cells[3] = 80'h2ddff41f411c22d1ffd1;
+    cells[4] = 80'h41e0e201011cf0ee13f1;
+    cells[5] = 80'hea30e72004f033dfe032;
+    cells[6] = 80'hd4ef009f93e112ceeff4;
+    cells[7] = 80'h3d0e3b122130bff0dd14;
+    cells[8] = 80'h03feeef0f7eed49ce0ff;
+    cells[9] = 80'h021ff4ef001e01e6192a;
+    cells[10] = 80'hdff0e33e110ff0e011ec;
+    cells[11] = 80'h1ccf2ddff920f91cc3eb;
+    cells[12] = 80'h6df01b25f301912f9f37;
+    cells[13] = 80'hc1d2d0f1e50dfc2fbc07;
+    cells[14] = 80'h1411fdeef015ae3dcbec;
+    cells[15] = 80'he902c6e3000f30f20c2d;
+    cells[16] = 80'he1cfdaf1efd00f1dd207;
+    cells[17] = 80'he0f204000f0e1f21fd23;
+    cells[18] = 80'h002f0ee32ffefc01ce04;
+    cells[19] = 80'h3dff4a03df120b0ee133;
+    cells[20] = 80'hd00f1bd00e1ef20fdcdf;
+    cells[21] = 80'hbf0f110ffe0000fee50f;
+    cells[22] = 80'hbff00100ead92ff0cd0f;
+    cells[23] = 80'hf3f0fd1feee0eefcbede;
+    cells[24] = 80'h0111e10fff1fbef0e215;
+    cells[25] = 80'he3d30d210fcde200ae02;
+    cells[26] = 80'he0f01122fee01cf31e0e;
+    cells[27] = 80'h0190fdc90b14d3f2adf4;
+    cells[28] = 80'h20dc4d0dfe0a25fc0c19;
+    cells[29] = 80'hefde350c2cfa01b10f2c;
+    cells[30] = 80'he5ca0fd2e31330c5dd1c;
+    cells[31] = 80'h44ffeebed93fbffcdee0;
+    cells[32] = 80'h310ed9cbd9cfed25940c;
+    cells[33] = 80'had0f02fb2a4dfe2cd01f;
+    cells[34] = 80'hd3cee1030100ece11ee6;
+    cells[35] = 80'h0ede0efeeb9055fefddb;
+    cells[36] = 80'hefaf0120052e31ddfb3e;
+    cells[37] = 80'h2f11be0d01d3fde1df05;
+    cells[38] = 80'h1b1f0cfd2b0e0a41102c;
+    cells[39] = 80'h0ccf0920a2cef321ec09;
+    cells[40] = 80'h0e00d5d0f2f00ef42b16;
+    cells[41] = 80'hf20dfa0dd1e0110ef0e0;
+    cells[42] = 80'h0e01fb21111f0010f423;
+    cells[43] = 80'h0fd101d11e000f033f1e;
+    cells[44] = 80'h230c1affecf4100e21f9;
+    cells[45] = 80'heee12230f200401d1e1a;
+    cells[46] = 80'he23011020311fecf010b;
+    cells[47] = 80'h12f0fbe11f0fd112e2fb;
+    cells[48] = 80'h20f0ff2effff120eb017;
+    cells[49] = 80'hf07117f0f02fefbddef6;
+    cells[50] = 80'heff1e210f0e0f01011ca;
+    cells[51] = 80'h0cf012111d411f12f22a;
+    cells[52] = 80'h0311e0eee3e110f1f037;
+    cells[53] = 80'hb00fe30e2efefe0000d4;
+    cells[54] = 80'hddf142104c4201120219;
+    cells[55] = 80'h11e0fe2006f12ee2e004;
+    cells[56] = 80'h0b0220edf030e4001003;
+    cells[57] = 80'hee1f13e1fc01140d10f9;
+    cells[58] = 80'h22ffff11021002ffc113;
+    cells[59] = 80'hdd22e2fd2f5ff1000035;
+    cells[60] = 80'he000f1ff0bef3920ccd3;
+    cells[61] = 80'h0fe002fef20231e001f0;
+    cells[62] = 80'h22f01b00e101e5fd0023;
+    cells[63] = 80'he020120030e00df02ff0;
+  end
+  assign data = cells[read__addr];
+  assign address = read__addr;
+  assign read__data = data;
+endmodule
+
+module \lmu_kws49_eighth.memory_weights4.bank6 (read__addr, data);
+  wire [5:0] address;
+  output [79:0] data;
+  wire [79:0] data;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
+  wire [79:0] read__data;
+  reg [79:0] cells [63:0];
+  initial begin
+    cells[0] = 80'hb0d0f4fe31f321f1131c;
+    cells[1] = 80'hfd1de504f7d216e31301;
+    cells[2] = 80'h010fe0e1f030ef0dc0fd;
+    cells[3] = 80'h1010023e0f110c0e0e03;
+    cells[4] = 80'hf0f20b0000001ff2e2f0;
+    cells[5] = 80'h1ff0fdcfdc71dd1f910d;
+    cells[6] = 80'hc1e0bc0bc5ad24dbb19d;
+    cells[7] = 80'hfe102bc1e00136cedbc2;
+    cells[8] = 80'hf9354cff0f41fcf1fe25;
+    cells[9] = 80'h010210b0f7aff2114219;
+    cells[10] = 80'he7991b90f3af7704ea0b;
+    cells[11] = 80'h0100211f01002ee14f02;
+    cells[12] = 80'h17111e020212c1de1012;
+    cells[13] = 80'h10fef0011d0ec02ff20c;
+    cells[14] = 80'h1e00123200f131f001fc;
+    cells[15] = 80'h52e311e3b51114dfc002;
+    cells[16] = 80'h00000000000055e2f014;
+    cells[17] = 80'h00000000000013ce34cd;
+    cells[18] = 80'h000000000000e4bcbe21;
+    cells[19] = 80'h000000000000f5e2c12f;
+    cells[20] = 80'h000000000000cfea1bf3;
+    cells[21] = 80'h0000000000002c3de220;
+    cells[22] = 80'h000000000000491f1f0c;
+    cells[23] = 80'h000000000000facef1c0;
+    cells[24] = 80'h000000000000f7f11302;
+    cells[25] = 80'h00000000000000f194bd;
+    cells[26] = 80'h00000000000007ef20de;
+    cells[27] = 80'h00000000000000d2e2c7;
+    cells[28] = 80'h00000000000030403f2d;
+    cells[29] = 80'h000000000000d9fc00f0;
+    cells[30] = 80'h000000000000ebd04263;
+    cells[31] = 80'h00000000000035b34ef3;
+    cells[32] = 80'h0000000000006f1f1e06;
+    cells[33] = 80'h000000000000ed1cc010;
+    cells[34] = 80'h00000000000019f23301;
+    cells[35] = 80'h0000000000000d004d11;
+    cells[36] = 80'h000000000000c9301d24;
+    cells[37] = 80'h00000000000037001fff;
+    cells[38] = 80'h0000000000004d0d360f;
+    cells[39] = 80'h0000000000001b34c113;
+    cells[40] = 80'h000000000000d72e26f2;
+    cells[41] = 80'h000000000000df3023f3;
+    cells[42] = 80'h0000000000001c4cf411;
+    cells[43] = 80'h00000000000019f53021;
+    cells[44] = 80'h000000000000ccd05132;
+    cells[45] = 80'h00000000000063d2e252;
+    cells[46] = 80'h00000000000006e051e1;
+    cells[47] = 80'h000000000000b2e3e25f;
+    cells[48] = 80'h000000000000c7fe1ffe;
+    cells[49] = 80'h000000000000f63d3fb1;
+    cells[50] = 80'h000000000000f42ce005;
+    cells[51] = 80'h00000000000027fc110c;
+    cells[52] = 80'h00000000000020100fb2;
+    cells[53] = 80'h000000000000de0295ae;
+    cells[54] = 80'h000000000000350dc203;
+    cells[55] = 80'h000000000000d9cc0032;
+    cells[56] = 80'hd0f1301dd10ffff0e1fd;
+    cells[57] = 80'h0e2fdfef10d1f00310f0;
+    cells[58] = 80'h0fe0f0d511efe012fd10;
+    cells[59] = 80'h011300fbf310edca1230;
+    cells[60] = 80'heecff0f2ffc2fe2d0c01;
+    cells[61] = 80'hff2eff142fef013f22f1;
+    cells[62] = 80'he0200001001f0eff0fe1;
+    cells[63] = 80'hff02a00bd3ff0ba0ce20;
+  end
+  assign data = cells[read__addr];
+  assign address = read__addr;
+  assign read__data = data;
+endmodule
+
+module \lmu_kws49_eighth.memory_weights4.bank7 (read__addr, data);
+  wire [5:0] address;
+  output [79:0] data;
+  wire [79:0] data;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
+  wire [79:0] read__data;
+  reg [79:0] cells [63:0];
+  initial begin
+    cells[0] = 80'hf111ef2fdc2eefe2bfeb;
+    cells[1] = 80'hf011ef0222f0f03f1102;
+    cells[2] = 80'hefff00deefdf0cf1cbfe;
+    cells[3] = 80'h0f00000901110f10120e;
+    cells[4] = 80'h0f2110e1ee21ee00fde1;
+    cells[5] = 80'hff000f1fe1dff01f4024;
+    cells[6] = 80'h11cebf1fff0f1df20f0c;
+    cells[7] = 80'he0f0e01dff0e0f0fe3fb;
+    cells[8] = 80'hef00e02bee1efd0ce0de;
+    cells[9] = 80'h2ef10ec2d1f2df111d04;
+    cells[10] = 80'hf10ee00d001f20030dfc;
+    cells[11] = 80'he0ee01b3fcc320e23eee;
+    cells[12] = 80'h00df11dffe0f1f1befd1;
+    cells[13] = 80'hf011e20bfce231f0110f;
+    cells[14] = 80'h0f1fee09c2e0d000ffe0;
+    cells[15] = 80'h11fbf110413ef0034edf;
+    cells[16] = 80'h000fdee2dd12211deffd;
+    cells[17] = 80'h00e0f0fbecb030cffede;
+    cells[18] = 80'h1f1dfeee2211010f3301;
+    cells[19] = 80'h00e0010bfed00f0eefd0;
+    cells[20] = 80'h1fde3ff01e0002032fff;
+    cells[21] = 80'hf100e0fa13f3fde0e0fd;
+    cells[22] = 80'he01f20f00000f0010e0d;
+    cells[23] = 80'h01f0d012d00ffcdeae20;
+    cells[24] = 80'h0ff500e4b10f1fdfd14f;
+    cells[25] = 80'hef20ff1fefa20d1ffb0e;
+    cells[26] = 80'hf0f01ff0d21ffece0e2f;
+    cells[27] = 80'h0f0ff0ff0fdff13ffde1;
+    cells[28] = 80'hef1f0019e11000f1b00e;
+    cells[29] = 80'h11021ff3ef1f201ff2fe;
+    cells[30] = 80'h0ff1ffe3010eeef3ee00;
+    cells[31] = 80'hffe0effff1d1d0fff001;
+    cells[32] = 80'hdd9c1febbf2efb0ddbe9;
+    cells[33] = 80'h001310d3c000fff01112;
+    cells[34] = 80'h2130e11332f012011414;
+    cells[35] = 80'h10fef02e0f1eee1001f0;
+    cells[36] = 80'h011210f2effe001f01f2;
+    cells[37] = 80'h549221f1cbfcc22fd1e3;
+    cells[38] = 80'h00110ffbe1ff1240e020;
+    cells[39] = 80'hef3ff0e13011303e1f0f;
+    cells[40] = 80'h000ef00510000fce0f00;
+    cells[41] = 80'hff10ff00221000e1022f;
+    cells[42] = 80'h737ec9b91f95d670e791;
+    cells[43] = 80'hb1f011f72f540641ff04;
+    cells[44] = 80'hd0df13542e3e2fd34e34;
+    cells[45] = 80'h1012df1cee2e01f0f201;
+    cells[46] = 80'heed462f7ee10ef2aed55;
+    cells[47] = 80'hbffd101ea9b570b342eb;
+    cells[48] = 80'h0ff02fe6e32001115421;
+    cells[49] = 80'h20f120ff222ef042cf12;
+    cells[50] = 80'h100f000d0ef2210e2ef0;
+    cells[51] = 80'h00eff0f1201e00ee00f2;
+    cells[52] = 80'h27e166111d4a2d02eeab;
+    cells[53] = 80'h1f110fb3f3f01e02fd11;
+    cells[54] = 80'hfe11be3c12f1f0ebf013;
+    cells[55] = 80'h11003010200ff02f1200;
+    cells[56] = 80'hfff0ee0510f0e221fe03;
+    cells[57] = 80'h00706e17dd7f432cdfd0;
+    cells[58] = 80'h00160021121feeffe030;
+    cells[59] = 80'hf0e0f01a40d0eef23121;
+    cells[60] = 80'h001e100f1e0021012e01;
+    cells[61] = 80'hf000f0f02edf1fe1f021;
+    cells[62] = 80'he1511fd04f7fcb041d79;
+    cells[63] = 80'h001bf01e6111f01f3ff0;
+  end
+  assign data = cells[read__addr];
+  assign address = read__addr;
+  assign read__data = data;
+endmodule
+
+module \lmu_kws49_eighth.memory_weights4.bank8 (read__addr, data);
+  wire [5:0] address;
+  output [79:0] data;
+  wire [79:0] data;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
+  wire [79:0] read__data;
+  reg [79:0] cells [63:0];
+  initial begin
+    cells[0] = 80'h0001003ef000121dd1e2;
+    cells[1] = 80'hf0022002f021fe0f0d1f;
+    cells[2] = 80'h0000002f001ffe1ff1f1;
+    cells[3] = 80'he05411190339eb5004ab;
+    cells[4] = 80'h300200d610ef0f6e1e22;
+    cells[5] = 80'h10ee0f131e1404f11d22;
+    cells[6] = 80'h0012ff1ef00e1fd2e100;
+    cells[7] = 80'h1ff12f020001110ff032;
+    cells[8] = 80'h100f02fe01f200f0ff00;
+    cells[9] = 80'h011d0feff311f0f11f0d;
+    cells[10] = 80'h1f2efdf0110fefee0100;
+    cells[11] = 80'h1fd1e33f0c2eef0ed223;
+    cells[12] = 80'heff0011143e01ffe200e;
+    cells[13] = 80'h2f1ee0df01effe1010b3;
+    cells[14] = 80'h20d0e0d2093000140f2e;
+    cells[15] = 80'hee10f10a102ef1cf0b3f;
+    cells[16] = 80'he000f010e0b0110de0ce;
+    cells[17] = 80'hff10e11f022eef010002;
+    cells[18] = 80'he2102ef31fb2f10f1ffd;
+    cells[19] = 80'hef1ce010fefff0ff03f0;
+    cells[20] = 80'h10f1aee2ccee0e2002c0;
+    cells[21] = 80'hf001010d314eff030f2f;
+    cells[22] = 80'hd0f414de0f2dffebf1f0;
+    cells[23] = 80'hfe0ffefe0ce111f0f3ed;
+    cells[24] = 80'h00011ff01ed00ff11ede;
+    cells[25] = 80'hf0e1f101d3ffde1ff0f2;
+    cells[26] = 80'hd1f1f6dbfc0f00d1fcfd;
+    cells[27] = 80'hf0f2c1e01ebf2eff13af;
+    cells[28] = 80'hf10100330d0f0f101000;
+    cells[29] = 80'h2f0faf00fc030dfe04a1;
+    cells[30] = 80'hf1f00fbfdd2e0f12ff0f;
+    cells[31] = 80'h21110010efd0ff0f0101;
+    cells[32] = 80'he1fe0021eef0effcefdd;
+    cells[33] = 80'hd1ee0f000df00f1f0fdf;
+    cells[34] = 80'h00f10f00ee3fee00ff21;
+    cells[35] = 80'h000020f11dff112011fd;
+    cells[36] = 80'hf00010f0f2ff1efe10fe;
+    cells[37] = 80'h1ff012e10c020e00e13f;
+    cells[38] = 80'hf0e0f2f1f1501ffef1ef;
+    cells[39] = 80'h0002010de20fe11de000;
+    cells[40] = 80'hf10ff1201fe0f2fee310;
+    cells[41] = 80'hc0e1123feef1010d1bf1;
+    cells[42] = 80'h00e0ee2b1f11fedffe22;
+    cells[43] = 80'hf11efed0f5d2f1ff20df;
+    cells[44] = 80'h0f0e10202ff2f3e00d30;
+    cells[45] = 80'he10e0221ededff000101;
+    cells[46] = 80'h0f3e00ef12f1efee0f10;
+    cells[47] = 80'h0f0102fd2fdcff2f0f0f;
+    cells[48] = 80'hdbfcd23b0deffcb9feff;
+    cells[49] = 80'h10200301f11011110f11;
+    cells[50] = 80'h21001df210f101220230;
+    cells[51] = 80'h000f1e00ffc00ff001ff;
+    cells[52] = 80'h211101f1e20012f1ff10;
+    cells[53] = 80'h61772fa1714d1f79d01e;
+    cells[54] = 80'h01490e131201130e1cf0;
+    cells[55] = 80'hd0dde121c0f1f1c01fe0;
+    cells[56] = 80'h11e3ff0f1f11f020f20f;
+    cells[57] = 80'he10f0d210e0211220400;
+    cells[58] = 80'h97e9dfca99d99a299209;
+    cells[59] = 80'h5021ddf471c1f3d014b5;
+    cells[60] = 80'h7f241e12265451d13e24;
+    cells[61] = 80'h103e02ddeff20f3010e1;
+    cells[62] = 80'h3e222011344632e02055;
+    cells[63] = 80'ha1e300bed920755f1099;
+  end
+  assign data = cells[read__addr];
+  assign address = read__addr;
+  assign read__data = data;
+endmodule
+
+module \lmu_kws49_eighth.memory_weights4.bank9 (read__addr, data);
+  wire [5:0] address;
+  output [79:0] data;
+  wire [79:0] data;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
+  wire [79:0] read__data;
+  reg [79:0] cells [63:0];
+  initial begin
+    cells[0] = 80'h1f3ef01deffe1c10fe51;
+    cells[1] = 80'h103f012124cfeff10f13;
+    cells[2] = 80'hf0e210f1f12f100f11e0;
+    cells[3] = 80'h01e1f12e21eff03f1132;
+    cells[4] = 80'h212f0533c0a04300d41e;
+    cells[5] = 80'h0001fd001420ffe1fd20;
+    cells[6] = 80'hf0d11dd1103fef0e1100;
+    cells[7] = 80'h000f1211d0f0012101f0;
+    cells[8] = 80'hf130f2dff110f00100f0;
+    cells[9] = 80'h16f31e57ea231f20fff7;
+    cells[10] = 80'hfff21f10112106e0f131;
+    cells[11] = 80'hfe0001fe131f0200011e;
+    cells[12] = 80'h1111001f01000f000e01;
+    cells[13] = 80'h0f100ffee21ff10f112e;
+    cells[14] = 80'he3ae0b37f427e1b9efee;
+    cells[15] = 80'h10d22023202ffe100b21;
+    cells[16] = 80'h1020f00c0f1f00151012;
+    cells[17] = 80'h101f032001220100f111;
+    cells[18] = 80'h1fc012e1f01fff030132;
+    cells[19] = 80'h7eef129499274e07f110;
+    cells[20] = 80'he0d221f1f4ef0001f3f1;
+    cells[21] = 80'hd111ee5e211fe10f01e1;
+    cells[22] = 80'h001ff0fd0f0100010000;
+    cells[23] = 80'hf1d01040e00ef10e0201;
+    cells[24] = 80'h00000000003e3ae17b2d;
+    cells[25] = 80'h000000000013f2ee3e1e;
+    cells[26] = 80'h0000000000e000e0913e;
+    cells[27] = 80'h000000000015dd3fce00;
+    cells[28] = 80'h0000000000f21fe3bde1;
+    cells[29] = 80'h0000000000b00fde933e;
+    cells[30] = 80'h00000000000e1dfe3b44;
+    cells[31] = 80'h0000000000fef1329de3;
+    cells[32] = 80'h000000000001ff1007f3;
+    cells[33] = 80'h00000000002ed60f9102;
+    cells[34] = 80'h00000000007efd679eb7;
+    cells[35] = 80'h0000000000e310cd5fde;
+    cells[36] = 80'h00000000005ed0306fc2;
+    cells[37] = 80'h0000000000ec1f1432ff;
+    cells[38] = 80'h0000000000f3ce44b2ea;
+    cells[39] = 80'h00000000003cd10491d2;
+    cells[40] = 80'h0000000000e4eded40ef;
+    cells[41] = 80'h00000000002331d2ffdd;
+    cells[42] = 80'h0000000000fffe9432f4;
+    cells[43] = 80'h00000000002c2f7df104;
+    cells[44] = 80'h0000000000eb36db32ea;
+    cells[45] = 80'h00000000009f21bb612b;
+    cells[46] = 80'h00000000002140c11ee0;
+    cells[47] = 80'h00000000001f10295e1f;
+    cells[48] = 80'h0000000000f05e3da00f;
+    cells[49] = 80'h00000000003ec2e39e21;
+    cells[50] = 80'h000000000023fd219c01;
+    cells[51] = 80'h00000000007c333f7ffd;
+    cells[52] = 80'h000000000001c21db4ff;
+    cells[53] = 80'h0000000000f100ffaf4f;
+    cells[54] = 80'h000000000001dff374e1;
+    cells[55] = 80'h000000000000e0405100;
+    cells[56] = 80'h000000000063d1ecf00c;
+    cells[57] = 80'h0000000000f0e3121bf1;
+    cells[58] = 80'h0000000000de3e105010;
+    cells[59] = 80'h0000000000c1ed11f0f4;
+    cells[60] = 80'h00000000003fdee0fd6f;
+    cells[61] = 80'h000000000002eec1004d;
+    cells[62] = 80'h0000000000211fd91ef3;
+    cells[63] = 80'h00000000007d09ece6d3;
+  end
+  assign data = cells[read__addr];
+  assign address = read__addr;
+  assign read__data = data;
+endmodule
+
+module \lmu_kws49_eighth.memory_weights4_gate (enable, gated, clk, free);
   input clk;
   wire clk;
+  input enable;
+  wire enable;
+  input free;
+  wire free;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
+endmodule
+
+module \lmu_kws49_eighth.memory_x (memory_x_rst, read__en, read__addr, write__en, memory_x_clk, r_data, write__data);
+  wire [5:0] address;
+  input memory_x_clk;
+  wire memory_x_clk;
+  input memory_x_rst;
+  wire memory_x_rst;
   output [7:0] r_data;
   wire [7:0] r_data;
   wire read;
@@ -4479,8 +5140,6 @@ module \lmu_kws49_eighth.memory_x (clk, rst, read__en, read__addr, write__en, r_
   wire [7:0] read__data;
   input read__en;
   wire read__en;
-  input rst;
-  wire rst;
   wire [7:0] w_data;
   wire write;
   wire [5:0] write__addr;
@@ -4531,12 +5190,12 @@ module \lmu_kws49_eighth.memory_x (clk, rst, read__en, read__addr, write__en, r_
     cells[38] = 8'h00;
     cells[39] = 8'h00;
   end
-  always @(posedge clk) begin
+  always @(posedge memory_x_clk) begin
     if (write__en)
       cells[read__addr] <= write__data;
   end
   reg [7:0] _0_;
-  always @(posedge clk) begin
+  always @(posedge memory_x_clk) begin
     if (read__en) begin
       _0_ <= cells[read__addr];
     end
@@ -4550,7 +5209,22 @@ module \lmu_kws49_eighth.memory_x (clk, rst, read__en, read__addr, write__en, r_
   assign w_data = write__data;
 endmodule
 
-module \lmu_kws49_eighth.output (o_decision__ready, clk, rst, write, claim, w_data, free, o_logits__payload, o_decision__payload, o_decision__valid, o_logits__valid, o_logits__ready);
+module \lmu_kws49_eighth.memory_x_gate (enable, gated, clk, free);
+  input clk;
+  wire clk;
+  input enable;
+  wire enable;
+  input free;
+  wire free;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
+endmodule
+
+module \lmu_kws49_eighth.output (o_decision__ready, output_rst, write, claim, w_data, output_clk, free, o_logits__payload, o_decision__payload, o_decision__valid, o_logits__valid, o_logits__ready);
   reg \$auto$verilog_backend.cc:2355:dump_module$14 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$14 <= 0;
   wire \$1 ;
@@ -4585,8 +5259,6 @@ module \lmu_kws49_eighth.output (o_decision__ready, clk, rst, write, claim, w_da
   input claim;
   wire claim;
   reg claimed = 1'h0;
-  input clk;
-  wire clk;
   wire [15:0] data;
   (* init = 20'h00000 *)
   wire [19:0] decision;
@@ -4612,10 +5284,12 @@ module \lmu_kws49_eighth.output (o_decision__ready, clk, rst, write, claim, w_da
   wire o_logits__ready;
   output o_logits__valid;
   reg o_logits__valid = 1'h0;
+  input output_clk;
+  wire output_clk;
+  input output_rst;
+  wire output_rst;
   wire [15:0] r_data;
   wire read;
-  input rst;
-  wire rst;
   reg sending = 1'h0;
   input [15:0] w_data;
   wire [15:0] w_data;
@@ -4646,24 +5320,24 @@ module \lmu_kws49_eighth.output (o_decision__ready, clk, rst, write, claim, w_da
   assign \$20  = o_decision__valid & o_decision__ready;
   assign \$21  = \$19  & \$20 ;
   assign \$22  = \$18  | \$21 ;
-  always @(posedge clk)
+  always @(posedge output_clk)
     address <= \$23 ;
-  always @(posedge clk)
+  always @(posedge output_clk)
     o_decision__payload <= \$24 ;
-  always @(posedge clk)
+  always @(posedge output_clk)
     sending <= \$25 ;
-  always @(posedge clk)
+  always @(posedge output_clk)
     o_decision__valid <= \$26 ;
-  always @(posedge clk)
+  always @(posedge output_clk)
     o_logits__valid <= \$27 ;
-  always @(posedge clk)
+  always @(posedge output_clk)
     claimed <= \$28 ;
   \lmu_kws49_eighth.output.logits  logits (
-    .clk(clk),
+    .output_clk(output_clk),
+    .output_rst(output_rst),
     .r_data(r_data),
     .read__addr(address),
     .read__en(read),
-    .rst(rst),
     .write__data(w_data),
     .write__en(write)
   );
@@ -4682,7 +5356,7 @@ module \lmu_kws49_eighth.output (o_decision__ready, clk, rst, write, claim, w_da
         \$23  = 4'h0;
       end
     end
-    if (rst) begin
+    if (output_rst) begin
       \$23  = 4'h0;
     end
   end
@@ -4709,7 +5383,7 @@ module \lmu_kws49_eighth.output (o_decision__ready, clk, rst, write, claim, w_da
         \$25  = 1'h0;
       end
     end
-    if (rst) begin
+    if (output_rst) begin
       \$25  = 1'h0;
     end
   end
@@ -4724,7 +5398,7 @@ module \lmu_kws49_eighth.output (o_decision__ready, clk, rst, write, claim, w_da
     if (\$8 ) begin
       \$26  = 1'h0;
     end
-    if (rst) begin
+    if (output_rst) begin
       \$26  = 1'h0;
     end
   end
@@ -4737,7 +5411,7 @@ module \lmu_kws49_eighth.output (o_decision__ready, clk, rst, write, claim, w_da
     if (\$9 ) begin
       \$27  = 1'h0;
     end
-    if (rst) begin
+    if (output_rst) begin
       \$27  = 1'h0;
     end
   end
@@ -4749,7 +5423,7 @@ module \lmu_kws49_eighth.output (o_decision__ready, clk, rst, write, claim, w_da
     end else if (\$22 ) begin
       \$28  = 1'h0;
     end
-    if (rst) begin
+    if (output_rst) begin
       \$28  = 1'h0;
     end
   end
@@ -4767,10 +5441,12 @@ module \lmu_kws49_eighth.output (o_decision__ready, clk, rst, write, claim, w_da
   assign o_logits__payload[15:0] = r_data;
 endmodule
 
-module \lmu_kws49_eighth.output.logits (rst, write__en, write__data, read__en, r_data, read__addr, clk);
+module \lmu_kws49_eighth.output.logits (write__en, write__data, output_clk, read__en, r_data, read__addr, output_rst);
   wire [3:0] address;
-  input clk;
-  wire clk;
+  input output_clk;
+  wire output_clk;
+  input output_rst;
+  wire output_rst;
   output [15:0] r_data;
   wire [15:0] r_data;
   wire read;
@@ -4779,8 +5455,6 @@ module \lmu_kws49_eighth.output.logits (rst, write__en, write__data, read__en, r
   wire [15:0] read__data;
   input read__en;
   wire read__en;
-  input rst;
-  wire rst;
   wire [15:0] w_data;
   wire write;
   wire [3:0] write__addr;
@@ -4801,12 +5475,12 @@ module \lmu_kws49_eighth.output.logits (rst, write__en, write__data, read__en, r
     cells[8] = 16'h0000;
     cells[9] = 16'h0000;
   end
-  always @(posedge clk) begin
+  always @(posedge output_clk) begin
     if (write__en)
       cells[read__addr] <= write__data;
   end
   reg [15:0] _0_;
-  always @(posedge clk) begin
+  always @(posedge output_clk) begin
     if (read__en) begin
       _0_ <= cells[read__addr];
     end
@@ -4820,53 +5494,70 @@ module \lmu_kws49_eighth.output.logits (rst, write__en, write__data, read__en, r
   assign w_data = write__data;
 endmodule
 
-module \lmu_kws49_eighth.sequencer (rst, issue, claim, \release , output_free, written, clear, frame, \end , read, \group$57 , clk);
+module \lmu_kws49_eighth.output_gate (enable, gated, clk, free);
+  input clk;
+  wire clk;
+  input enable;
+  wire enable;
+  input free;
+  wire free;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
+endmodule
+
+module \lmu_kws49_eighth.sequencer (rst, issue, idle, claim, \release , output_free, clk, written, clear, frame, \end , read, \group$72 , free);
   reg \$auto$verilog_backend.cc:2355:dump_module$15 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$15 <= 0;
-  wire [6:0] \$1 ;
-  wire [12:0] \$10 ;
-  reg [2:0] \$100 ;
-  reg [4:0] \$101 ;
-  reg [9:0] \$102 ;
-  reg [7:0] \$103 ;
-  reg [6:0] \$104 ;
-  reg [6:0] \$105 ;
+  wire \$1 ;
+  wire \$10 ;
+  reg [5:0] \$100 ;
+  reg \$101 ;
+  reg [2:0] \$102 ;
+  reg [4:0] \$103 ;
+  reg [9:0] \$104 ;
+  reg [7:0] \$105 ;
   reg [6:0] \$106 ;
-  reg [33:0] \$107 ;
-  wire [1:0] \$108 ;
-  wire [3:0] \$109 ;
-  wire [1:0] \$11 ;
-  wire [12:0] \$12 ;
-  wire [6:0] \$13 ;
-  wire [1:0] \$14 ;
-  wire \$15 ;
-  wire [1:0] \$16 ;
-  wire [8:0] \$17 ;
-  wire \$18 ;
-  wire [1:0] \$19 ;
-  wire [1:0] \$2 ;
-  wire [8:0] \$20 ;
-  wire \$21 ;
-  wire [12:0] \$22 ;
-  wire [1:0] \$23 ;
-  wire [12:0] \$24 ;
-  wire [6:0] \$25 ;
-  wire [1:0] \$26 ;
-  wire \$27 ;
-  wire [1:0] \$28 ;
-  wire [8:0] \$29 ;
-  wire \$3 ;
-  wire [1:0] \$30 ;
-  wire [8:0] \$31 ;
-  wire [12:0] \$32 ;
-  wire [1:0] \$33 ;
-  wire [12:0] \$34 ;
-  wire \$35 ;
+  reg [6:0] \$107 ;
+  reg [6:0] \$108 ;
+  reg [33:0] \$109 ;
+  wire [12:0] \$11 ;
+  wire [1:0] \$110 ;
+  wire [3:0] \$111 ;
+  wire [1:0] \$12 ;
+  wire [12:0] \$13 ;
+  wire [6:0] \$14 ;
+  wire [1:0] \$15 ;
+  wire \$16 ;
+  wire [1:0] \$17 ;
+  wire [8:0] \$18 ;
+  wire \$19 ;
+  wire [6:0] \$2 ;
+  wire [1:0] \$20 ;
+  wire [8:0] \$21 ;
+  wire \$22 ;
+  wire [12:0] \$23 ;
+  wire [1:0] \$24 ;
+  wire [12:0] \$25 ;
+  wire [6:0] \$26 ;
+  wire [1:0] \$27 ;
+  wire \$28 ;
+  wire [1:0] \$29 ;
+  wire [1:0] \$3 ;
+  wire [8:0] \$30 ;
+  wire [1:0] \$31 ;
+  wire [8:0] \$32 ;
+  wire [12:0] \$33 ;
+  wire [1:0] \$34 ;
+  wire [12:0] \$35 ;
   wire \$36 ;
   wire \$37 ;
   wire \$38 ;
   wire \$39 ;
-  wire [1:0] \$4 ;
+  wire \$4 ;
   wire \$40 ;
   wire \$41 ;
   wire \$42 ;
@@ -4877,7 +5568,7 @@ module \lmu_kws49_eighth.sequencer (rst, issue, claim, \release , output_free, w
   wire \$47 ;
   wire \$48 ;
   wire \$49 ;
-  wire [8:0] \$5 ;
+  wire [1:0] \$5 ;
   wire \$50 ;
   wire \$51 ;
   wire \$52 ;
@@ -4888,50 +5579,50 @@ module \lmu_kws49_eighth.sequencer (rst, issue, claim, \release , output_free, w
   wire \$57 ;
   wire \$58 ;
   wire \$59 ;
-  wire \$6 ;
-  wire [6:0] \$60 ;
-  wire [6:0] \$61 ;
-  wire [7:0] \$62 ;
-  wire [8:0] \$63 ;
-  wire [10:0] \$64 ;
-  wire \$65 ;
-  wire \$66 ;
+  wire [8:0] \$6 ;
+  wire \$60 ;
+  wire \$61 ;
+  wire [6:0] \$62 ;
+  wire [6:0] \$63 ;
+  wire [7:0] \$64 ;
+  wire [8:0] \$65 ;
+  wire [10:0] \$66 ;
   wire \$67 ;
   wire \$68 ;
   wire \$69 ;
-  wire [1:0] \$7 ;
-  wire [5:0] \$70 ;
-  wire [5:0] \$71 ;
-  wire \$72 ;
-  wire [6:0] \$73 ;
+  wire \$7 ;
+  wire \$70 ;
+  wire \$71 ;
+  wire [5:0] \$72 ;
+  wire [5:0] \$73 ;
   wire \$74 ;
-  wire \$75 ;
+  wire [6:0] \$75 ;
   wire \$76 ;
-  wire [4:0] \$77 ;
-  wire [2:0] \$78 ;
-  wire [3:0] \$79 ;
-  wire [8:0] \$8 ;
-  wire [4:0] \$80 ;
-  wire [4:0] \$81 ;
-  wire \$82 ;
-  wire [6:0] \$83 ;
-  wire [10:0] \$84 ;
-  wire \$85 ;
-  wire [8:0] \$86 ;
-  wire [7:0] \$87 ;
-  wire \$88 ;
+  wire \$77 ;
+  wire \$78 ;
+  wire [4:0] \$79 ;
+  wire [1:0] \$8 ;
+  wire [1:0] \$80 ;
+  wire [3:0] \$81 ;
+  wire [4:0] \$82 ;
+  wire [4:0] \$83 ;
+  wire \$84 ;
+  wire [6:0] \$85 ;
+  wire [10:0] \$86 ;
+  wire \$87 ;
+  wire [8:0] \$88 ;
   wire [7:0] \$89 ;
-  wire \$9 ;
-  wire [7:0] \$90 ;
-  wire \$91 ;
-  wire [9:0] \$92 ;
-  wire [7:0] \$93 ;
-  wire [6:0] \$94 ;
-  reg \$95 ;
-  reg \$96 ;
-  reg [3:0] \$97 ;
-  reg [5:0] \$98 ;
-  reg [1:0] \$99 ;
+  wire [8:0] \$9 ;
+  wire \$90 ;
+  wire [7:0] \$91 ;
+  wire [7:0] \$92 ;
+  wire \$93 ;
+  wire [9:0] \$94 ;
+  wire [7:0] \$95 ;
+  wire [6:0] \$96 ;
+  reg \$97 ;
+  reg \$98 ;
+  reg [3:0] \$99 ;
   (* init = 34'h000000000 *)
   wire [33:0] \$signal ;
   wire [6:0] \$signal.address ;
@@ -4942,16 +5633,18 @@ module \lmu_kws49_eighth.sequencer (rst, issue, claim, \release , output_free, w
   wire [7:0] \$signal.parameter ;
   wire [4:0] \$signal.rows ;
   wire [6:0] address;
-  reg [6:0] \address$62  = 7'h00;
+  reg [6:0] \address$75  = 7'h00;
   reg [2:0] block = 3'h0;
   reg [4:0] busy = 5'h00;
   output claim;
   wire claim;
   input clear;
   wire clear;
-  wire \clear$50 ;
+  wire \clear$66 ;
   input clk;
   wire clk;
+  wire \clk$1 ;
+  wire \clk$24 ;
   wire [3:0] closes;
   (* init = 6'h00 *)
   wire [5:0] column;
@@ -4961,7 +5654,7 @@ module \lmu_kws49_eighth.sequencer (rst, issue, claim, \release , output_free, w
   wire \const.block_step1 ;
   wire [3:0] \const.first_step ;
   wire \const.first_term ;
-  wire [1:0] \const.groups_last ;
+  wire \const.groups_last ;
   wire \const.last_term ;
   wire [5:0] \const.length_last ;
   wire [2:0] \const.narrow ;
@@ -4972,7 +5665,7 @@ module \lmu_kws49_eighth.sequencer (rst, issue, claim, \release , output_free, w
   wire [7:0] \const.parameter_base ;
   wire \const.releases ;
   wire [2:0] \const.repeat_last ;
-  wire [3:0] \const.rows_last ;
+  wire [4:0] \const.rows_last ;
   wire \const.second_term ;
   wire [1:0] \const.shift ;
   wire \const.skips ;
@@ -4982,9 +5675,11 @@ module \lmu_kws49_eighth.sequencer (rst, issue, claim, \release , output_free, w
   wire [9:0] \const.weight_base ;
   wire \const.weights ;
   wire enable;
+  wire \enable$26 ;
+  wire \enable$34 ;
   input \end ;
   wire \end ;
-  wire \end$52 ;
+  wire \end$68 ;
   wire ends;
   wire ends_block;
   wire ends_frame;
@@ -4994,19 +5689,26 @@ module \lmu_kws49_eighth.sequencer (rst, issue, claim, \release , output_free, w
   wire [5:0] found;
   input frame;
   wire frame;
+  input free;
+  wire free;
+  wire \free$25 ;
+  wire free_clk;
   wire fresh;
-  reg [1:0] group = 2'h0;
-  output [33:0] \group$57 ;
-  reg [33:0] \group$57  = 34'h000000000;
-  wire [6:0] \group$57.address ;
-  wire [5:0] \group$57.memory ;
-  wire [2:0] \group$57.narrow ;
-  wire [3:0] \group$57.operation ;
-  wire \group$57.output ;
-  wire [7:0] \group$57.parameter ;
-  wire [4:0] \group$57.rows ;
+  wire gated;
+  wire \gated$29 ;
+  reg group = 1'h0;
+  output [33:0] \group$72 ;
+  reg [33:0] \group$72  = 34'h000000000;
+  wire [6:0] \group$72.address ;
+  wire [5:0] \group$72.memory ;
+  wire [2:0] \group$72.narrow ;
+  wire [3:0] \group$72.operation ;
+  wire \group$72.output ;
+  wire [7:0] \group$72.parameter ;
+  wire [4:0] \group$72.rows ;
   wire hold;
   reg holds_input = 1'h0;
+  output idle;
   wire idle;
   output issue;
   wire issue;
@@ -5016,6 +5718,8 @@ module \lmu_kws49_eighth.sequencer (rst, issue, claim, \release , output_free, w
   wire last_group;
   wire [2:0] memory;
   wire nonzero;
+  wire nonzero_clk;
+  wire nonzero_rst;
   reg [6:0] offset0 = 7'h00;
   reg [6:0] offset1 = 7'h00;
   input output_free;
@@ -5037,9 +5741,11 @@ module \lmu_kws49_eighth.sequencer (rst, issue, claim, \release , output_free, w
   input rst;
   wire rst;
   reg running = 1'h0;
-  reg [5:0] start = 6'h00;
-  wire \start$45 ;
-  wire \start$48 ;
+  wire start;
+  reg [5:0] \start$36  = 6'h00;
+  wire \start$62 ;
+  wire state_clk;
+  wire state_rst;
   reg [3:0] step = 4'h0;
   wire [5:0] stop;
   reg stops;
@@ -5059,151 +5765,161 @@ module \lmu_kws49_eighth.sequencer (rst, issue, claim, \release , output_free, w
   wire [5:0] \written.memory ;
   wire \written.nonzero ;
   reg zero;
-  assign \$2  = turn0m ? 2'h3 : 2'h2;
-  assign \$3  = ~ valid0m;
-  assign \$4  = turn0m ? 2'h2 : 2'h3;
-  assign \$5  = 1'h1 << \$4 ;
-  assign \$6  = ~ closes[0];
-  assign \$7  = turn0m ? 2'h2 : 2'h3;
-  assign \$8  = 1'h1 << \$7 ;
-  assign \$9  = ~ closes[0];
-  assign \$11  = turn0m ? 2'h2 : 2'h3;
-  assign \$14  = turn1m ? 2'h3 : 2'h2;
-  assign \$15  = ~ valid1m;
-  assign \$16  = turn1m ? 2'h2 : 2'h3;
-  assign \$17  = 1'h1 << \$16 ;
-  assign \$18  = ~ closes[1];
-  assign \$19  = turn1m ? 2'h2 : 2'h3;
-  assign \$20  = 1'h1 << \$19 ;
-  assign \$21  = ~ closes[1];
-  assign \$23  = turn1m ? 2'h2 : 2'h3;
-  assign \$26  = turn2m ? 2'h3 : 2'h2;
-  assign \$27  = ~ valid2m;
-  assign \$28  = turn2m ? 2'h2 : 2'h3;
-  assign \$29  = 1'h1 << \$28 ;
-  assign \$30  = turn2m ? 2'h2 : 2'h3;
-  assign \$31  = 1'h1 << \$30 ;
-  assign \$33  = turn2m ? 2'h2 : 2'h3;
-  assign kept_column = \const [90] ? { \$108 , \$109  } : start;
-  assign \$35  = start == \const [5:0];
-  assign ends = \const [90] ? last : \$35 ;
-  assign last_group = group == \const [14:13];
+  assign \$1  = | { finish, start };
+  assign enable = \$1  | rst;
+  assign \$3  = turn0m ? 2'h3 : 2'h2;
+  assign \$4  = ~ valid0m;
+  assign \$5  = turn0m ? 2'h2 : 2'h3;
+  assign \$6  = 1'h1 << \$5 ;
+  assign \$7  = ~ closes[0];
+  assign \$8  = turn0m ? 2'h2 : 2'h3;
+  assign \$9  = 1'h1 << \$8 ;
+  assign \$10  = ~ closes[0];
+  assign \$12  = turn0m ? 2'h2 : 2'h3;
+  assign \$15  = turn1m ? 2'h3 : 2'h2;
+  assign \$16  = ~ valid1m;
+  assign \$17  = turn1m ? 2'h2 : 2'h3;
+  assign \$18  = 1'h1 << \$17 ;
+  assign \$19  = ~ closes[1];
+  assign \$20  = turn1m ? 2'h2 : 2'h3;
+  assign \$21  = 1'h1 << \$20 ;
+  assign \$22  = ~ closes[1];
+  assign \$24  = turn1m ? 2'h2 : 2'h3;
+  assign \$27  = turn2m ? 2'h3 : 2'h2;
+  assign \$28  = ~ valid2m;
+  assign \$29  = turn2m ? 2'h2 : 2'h3;
+  assign \$30  = 1'h1 << \$29 ;
+  assign \$31  = turn2m ? 2'h2 : 2'h3;
+  assign \$32  = 1'h1 << \$31 ;
+  assign \$34  = turn2m ? 2'h2 : 2'h3;
+  assign \$36  = | written[5:0];
+  assign \enable$26  = \$36  | rst;
+  assign kept_column = \const [90] ? { \$110 , \$111  } : \start$36 ;
+  assign \$37  = \start$36  == \const [5:0];
+  assign ends = \const [90] ? last : \$37 ;
+  assign last_group = group == \const [13];
   assign ends_group = ends & \const [7];
   assign ends_block = ends_group & last_group;
-  assign \$36  = block == \const [21:19];
-  assign ends_operation = ends_block & \$36 ;
+  assign \$38  = block == \const [21:19];
+  assign ends_operation = ends_block & \$38 ;
   assign ends_frame = ends_operation & stops;
-  assign \$37  = ! start;
-  assign \$38  = ! group;
-  assign \$39  = \$37  & \$38 ;
-  assign \$40  = ! block;
-  assign fresh = \$39  & \$40 ;
-  assign rows = last_group ? { 1'h0, \const [18:15] } : 5'h10;
-  assign \$41  = fresh & \const [22];
-  assign \$42  = | busy;
-  assign \$43  = \$41  & \$42 ;
-  assign \$44  = busy > 2'h3;
-  assign \$45  = ends_group & \$44 ;
-  assign \$46  = \$43  | \$45 ;
-  assign \$47  = fresh & \const [23];
-  assign \$48  = ~ output_free;
-  assign \$49  = \$47  & \$48 ;
-  assign waits = \$46  | \$49 ;
-  assign \$50  = ~ waits;
-  assign issue = running & \$50 ;
-  assign \$51  = ~ running;
-  assign \$52  = ! busy;
-  assign idle = \$51  & \$52 ;
-  assign \$53  = issue & fresh;
-  assign claim = \$53  & \const [23];
-  assign \$54  = issue & holds_input;
-  assign \$55  = ends_operation & \const [24];
-  assign \$56  = ends_frame | \$55 ;
-  assign \release  = \$54  & \$56 ;
-  assign \$57  = ~ running;
-  assign \$58  = \$57  & frame;
+  assign \$39  = ! \start$36 ;
+  assign \$40  = ! group;
+  assign \$41  = \$39  & \$40 ;
+  assign \$42  = ! block;
+  assign fresh = \$41  & \$42 ;
+  assign rows = last_group ? \const [18:14] : 5'h14;
+  assign \$43  = fresh & \const [22];
+  assign \$44  = | busy;
+  assign \$45  = \$43  & \$44 ;
+  assign \$46  = busy > 2'h3;
+  assign \$47  = ends_group & \$46 ;
+  assign \$48  = \$45  | \$47 ;
+  assign \$49  = fresh & \const [23];
+  assign \$50  = ~ output_free;
+  assign \$51  = \$49  & \$50 ;
+  assign waits = \$48  | \$51 ;
+  assign \$52  = ~ waits;
+  assign issue = running & \$52 ;
+  assign \$53  = ~ running;
+  assign \$54  = ! busy;
+  assign idle = \$53  & \$54 ;
+  assign \$55  = issue & fresh;
+  assign claim = \$55  & \const [23];
+  assign \$56  = issue & holds_input;
+  assign \$57  = ends_operation & \const [24];
+  assign \$58  = ends_frame | \$57 ;
+  assign \release  = \$56  & \$58 ;
+  assign \$59  = ~ running;
+  assign \$60  = \$59  & frame;
   assign finish = issue & ends_frame;
-  assign \$60  = \const [8] ? offset1 : 7'h00;
-  assign \$61  = \const [6] ? offset0 : \$60 ;
-  assign \$62  = \const [31:25] + \$61 ;
-  assign \$63  = \$62  + kept_column;
-  assign \$64  = weight + kept_column;
-  assign \$65  = ! start;
-  assign \$66  = \$65  & \const [6];
-  assign \$67  = issue & ends_frame;
-  assign \$68  = issue & ends_group;
-  assign \$69  = | busy;
-  assign \$70  = rows + 2'h2;
-  assign \$71  = busy - 1'h1;
-  assign \$72  = ~ ends;
-  assign \$73  = kept_column + 1'h1;
-  assign \$74  = ~ ends_group;
-  assign \$75  = ~ ends_block;
-  assign \$76  = ~ ends_operation;
-  assign \$77  = step + 1'h1;
-  assign \$78  = group + 1'h1;
-  assign \$79  = block + 1'h1;
-  assign \$80  = step + 1'h1;
-  assign \$81  = ends_frame ? 5'h00 : \$80 ;
-  assign \$82  = issue & ends;
-  assign \$83  = \const [5:0] + 1'h1;
-  assign \$84  = weight + \$83 ;
-  assign \$85  = issue & ends_group;
-  assign \$86  = \parameter  + 5'h10;
-  assign \$87  = \address$62  + rows;
-  assign \$88  = issue & ends_block;
-  assign \$89  = offset0 + \const [34:32];
-  assign \$90  = offset1 + \const [35];
-  assign \$91  = issue & ends_operation;
-  assign \$92  = ends_frame ? 10'h000 : \const [58:49];
-  assign \$93  = ends_frame ? 8'h00 : \const [74:67];
-  assign \$94  = ends_frame ? 7'h00 : \const [81:75];
+  assign \$62  = \const [8] ? offset1 : 7'h00;
+  assign \$63  = \const [6] ? offset0 : \$62 ;
+  assign \$64  = \const [31:25] + \$63 ;
+  assign \$65  = \$64  + kept_column;
+  assign \$66  = weight + kept_column;
+  assign \$67  = ! \start$36 ;
+  assign \$68  = \$67  & \const [6];
+  assign \$69  = issue & ends_frame;
+  assign \$70  = issue & ends_group;
+  assign \$71  = | busy;
+  assign \$72  = rows + 2'h2;
+  assign \$73  = busy - 1'h1;
+  assign \$74  = ~ ends;
+  assign \$75  = kept_column + 1'h1;
+  assign \$76  = ~ ends_group;
+  assign \$77  = ~ ends_block;
+  assign \$78  = ~ ends_operation;
+  assign \$79  = step + 1'h1;
+  assign \$80  = group + 1'h1;
+  assign \$81  = block + 1'h1;
+  assign \$82  = step + 1'h1;
+  assign \$83  = ends_frame ? 5'h00 : \$82 ;
+  assign \$84  = issue & ends;
+  assign \$85  = \const [5:0] + 1'h1;
+  assign \$86  = weight + \$85 ;
+  assign \$87  = issue & ends_group;
+  assign \$88  = \parameter  + 5'h14;
+  assign \$89  = \address$75  + rows;
+  assign \$90  = issue & ends_block;
+  assign \$91  = offset0 + \const [34:32];
+  assign \$92  = offset1 + \const [35];
+  assign \$93  = issue & ends_operation;
+  assign \$94  = ends_frame ? 10'h000 : \const [58:49];
+  assign \$95  = ends_frame ? 8'h00 : \const [74:67];
+  assign \$96  = ends_frame ? 7'h00 : \const [81:75];
   always @(posedge clk)
-    running <= \$95 ;
+    running <= \$97 ;
   always @(posedge clk)
-    holds_input <= \$96 ;
+    holds_input <= \$98 ;
   always @(posedge clk)
-    step <= \$97 ;
+    step <= \$99 ;
   always @(posedge clk)
-    start <= \$98 ;
+    \start$36  <= \$100 ;
   always @(posedge clk)
-    group <= \$99 ;
+    group <= \$101 ;
   always @(posedge clk)
-    block <= \$100 ;
+    block <= \$102 ;
   always @(posedge clk)
-    busy <= \$101 ;
+    busy <= \$103 ;
   always @(posedge clk)
-    weight <= \$102 ;
+    weight <= \$104 ;
   always @(posedge clk)
-    \parameter  <= \$103 ;
+    \parameter  <= \$105 ;
   always @(posedge clk)
-    \address$62  <= \$104 ;
+    \address$75  <= \$106 ;
   always @(posedge clk)
-    offset0 <= \$105 ;
+    offset0 <= \$107 ;
   always @(posedge clk)
-    offset1 <= \$106 ;
+    offset1 <= \$108 ;
   always @(posedge clk)
-    \group$57  <= \$107 ;
-  \lmu_kws49_eighth.sequencer.nonzero$64  \nonzero$64  (
-    .clk(clk),
+    \group$72  <= \$109 ;
+  \lmu_kws49_eighth.sequencer.nonzero$79  \nonzero$79  (
     .enable(\const [90]),
-    .first_bit(\$109 ),
-    .first_word(\$108 ),
+    .first_bit(\$111 ),
+    .first_word(\$110 ),
     .last(last),
     .memory(read[2:0]),
-    .\port$932$0 (written),
-    .rst(rst),
-    .start(start),
+    .nonzero_clk(nonzero_clk),
+    .nonzero_rst(rst),
+    .\port$1085$0 (written),
+    .start(\start$36 ),
     .stop(\const [5:0])
+  );
+  \lmu_kws49_eighth.sequencer.nonzero_gate  nonzero_gate (
+    .clk(clk),
+    .enable(\enable$26 ),
+    .free(free),
+    .gated(nonzero_clk)
   );
   \lmu_kws49_eighth.sequencer.state  state (
     .clear(clear),
-    .clk(clk),
     .closes(closes),
     .\end (\end ),
     .finish(finish),
-    .rst(rst),
-    .start(\start$45 ),
+    .start(start),
+    .state_clk(state_clk),
+    .state_rst(rst),
     .turn0m(turn0m),
     .turn1m(turn1m),
     .turn2m(turn2m),
@@ -5211,42 +5927,48 @@ module \lmu_kws49_eighth.sequencer (rst, issue, claim, \release , output_free, w
     .valid1m(valid1m),
     .valid2m(valid2m)
   );
+  \lmu_kws49_eighth.sequencer.state_gate  state_gate (
+    .clk(clk),
+    .enable(enable),
+    .free(free),
+    .gated(state_clk)
+  );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     (* full_case = 32'd1 *)
     casez (step)
       4'h0:
-          \const  = 91'h000004000000000000400e7;
+          \const  = 91'h000004000000000000200e7;
       4'h1:
-          \const  = 91'h04400684050004d007a8244;
+          \const  = 91'h04400684050004d00794244;
       4'h2:
-          \const  = 91'h04400684050006d003a8380;
+          \const  = 91'h04400684050006d00394380;
       4'h3:
-          \const  = 91'h08801a86a30141001044667;
+          \const  = 91'h08801a86990141001052667;
       4'h4:
-          \const  = 91'h08801a86a301400014447a7;
+          \const  = 91'h08801a869901400014527a7;
       4'h5:
-          \const  = 91'h4cd41e9a80c8c0000440ae7;
+          \const  = 91'h4cd41e9a80c640000420ae7;
       4'h6:
-          \const  = 91'h1100211ea80034d503a8c44;
+          \const  = 91'h1100211e9e0034d50394c44;
       4'h7:
-          \const  = 91'h1100211ea80036d007a8d80;
+          \const  = 91'h1100211e9e0036d00794d80;
       4'h8:
-          \const  = 91'h54803521460a02000045067;
+          \const  = 91'h54803521320782000053067;
       4'h9:
-          \const  = 91'h14803521460a000504451a7;
+          \const  = 91'h148035213207800504531a7;
       4'ha:
-          \const  = 91'h58e839350191800004414e7;
+          \const  = 91'h58e83935018c800004214e7;
       4'hb:
-          \const  = 91'h1d003bb94b0064da03a9644;
+          \const  = 91'h1d003bb9370064da0395644;
       4'hc:
-          \const  = 91'h1d003bb94b0066d007a9780;
+          \const  = 91'h1d003bb9370066d00795780;
       4'hd:
-          \const  = 91'h60804fbbe912c3000045a67;
+          \const  = 91'h60804fbbcb0dc3000053a67;
       4'he:
-          \const  = 91'h20804fbbe912c00a0445ba7;
+          \const  = 91'h20804fbbcb0dc00a0453ba7;
       4'hf:
-          \const  = 91'h6740004f801a40000c51ee7;
+          \const  = 91'h6740004f8012c0000c29ee7;
     endcase
   end
   always @* begin
@@ -5256,44 +5978,44 @@ module \lmu_kws49_eighth.sequencer (rst, issue, claim, \release , output_free, w
       4'h0:
           read[2:0] = 3'h0;
       4'h1:
-          read[2:0] = { 1'h0, \$2  };
+          read[2:0] = { 1'h0, \$3  };
       4'h2:
           read[2:0] = 3'h1;
       4'h3:
           read[2:0] = 3'h0;
       4'h4:
-          read[2:0] = { 1'h0, \$11  };
+          read[2:0] = { 1'h0, \$12  };
       4'h5:
           read[2:0] = 3'h4;
       4'h6:
-          read[2:0] = { 1'h0, \$14  };
+          read[2:0] = { 1'h0, \$15  };
       4'h7:
           read[2:0] = 3'h1;
       4'h8:
           read[2:0] = 3'h4;
       4'h9:
-          read[2:0] = { 1'h0, \$23  };
+          read[2:0] = { 1'h0, \$24  };
       4'ha:
           read[2:0] = 3'h5;
       4'hb:
-          read[2:0] = { 1'h0, \$26  };
+          read[2:0] = { 1'h0, \$27  };
       4'hc:
           read[2:0] = 3'h1;
       4'hd:
           read[2:0] = 3'h5;
       4'he:
-          read[2:0] = { 1'h0, \$33  };
+          read[2:0] = { 1'h0, \$34  };
       4'hf:
           read[2:0] = 3'h4;
     endcase
     begin
       begin
-        read[9:3] = \$63 [6:0];
+        read[9:3] = \$65 [6:0];
         read[11] = \const [38];
-        read[21:12] = \$64 [9:0];
+        read[21:12] = \$66 [9:0];
         read[23:22] = \const [37:36];
         read[10] = zero;
-        read[24] = \$66 ;
+        read[24] = \$68 ;
         read[25] = ends_group;
       end
     end
@@ -5303,35 +6025,35 @@ module \lmu_kws49_eighth.sequencer (rst, issue, claim, \release , output_free, w
     target = 6'h00;
     casez (step)
       4'h0:
-          target = \$1 [5:0];
+          target = \$2 [5:0];
       4'h1:
-          target = \$5 [5:0];
+          target = \$6 [5:0];
       4'h2:
-          target = \$8 [5:0];
+          target = \$9 [5:0];
       4'h3:
-          target = \$10 [5:0];
+          target = \$11 [5:0];
       4'h4:
-          target = \$12 [5:0];
-      4'h5:
           target = \$13 [5:0];
+      4'h5:
+          target = \$14 [5:0];
       4'h6:
-          target = \$17 [5:0];
+          target = \$18 [5:0];
       4'h7:
-          target = \$20 [5:0];
+          target = \$21 [5:0];
       4'h8:
-          target = \$22 [5:0];
+          target = \$23 [5:0];
       4'h9:
-          target = \$24 [5:0];
-      4'ha:
           target = \$25 [5:0];
+      4'ha:
+          target = \$26 [5:0];
       4'hb:
-          target = \$29 [5:0];
+          target = \$30 [5:0];
       4'hc:
-          target = \$31 [5:0];
-      4'hd:
           target = \$32 [5:0];
+      4'hd:
+          target = \$33 [5:0];
       4'he:
-          target = \$34 [5:0];
+          target = \$35 [5:0];
     endcase
   end
   always @* begin
@@ -5341,7 +6063,7 @@ module \lmu_kws49_eighth.sequencer (rst, issue, claim, \release , output_free, w
       4'h0:
           /* empty */;
       4'h1:
-          zero = \$3 ;
+          zero = \$4 ;
       4'h2:
           /* empty */;
       4'h3:
@@ -5351,7 +6073,7 @@ module \lmu_kws49_eighth.sequencer (rst, issue, claim, \release , output_free, w
       4'h5:
           /* empty */;
       4'h6:
-          zero = \$15 ;
+          zero = \$16 ;
       4'h7:
           /* empty */;
       4'h8:
@@ -5361,7 +6083,7 @@ module \lmu_kws49_eighth.sequencer (rst, issue, claim, \release , output_free, w
       4'ha:
           /* empty */;
       4'hb:
-          zero = \$27 ;
+          zero = \$28 ;
     endcase
   end
   always @* begin
@@ -5372,9 +6094,9 @@ module \lmu_kws49_eighth.sequencer (rst, issue, claim, \release , output_free, w
       4'h0:
           /* empty */;
       4'h1:
-          stops = \$6 ;
+          stops = \$7 ;
       4'h2:
-          stops = \$9 ;
+          stops = \$10 ;
       4'h3:
           /* empty */;
       4'h4:
@@ -5382,9 +6104,9 @@ module \lmu_kws49_eighth.sequencer (rst, issue, claim, \release , output_free, w
       4'h5:
           /* empty */;
       4'h6:
-          stops = \$18 ;
+          stops = \$19 ;
       4'h7:
-          stops = \$21 ;
+          stops = \$22 ;
       4'h8:
           /* empty */;
       4'h9:
@@ -5405,228 +6127,236 @@ module \lmu_kws49_eighth.sequencer (rst, issue, claim, \release , output_free, w
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$95  = running;
-    if (\start$45 ) begin
-      \$95  = 1'h1;
+    \$97  = running;
+    if (start) begin
+      \$97  = 1'h1;
     end
-    if (\$67 ) begin
-      \$95  = 1'h0;
+    if (\$69 ) begin
+      \$97  = 1'h0;
     end
     if (rst) begin
-      \$95  = 1'h0;
+      \$97  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$96  = holds_input;
-    if (\start$45 ) begin
-      \$96  = 1'h1;
+    \$98  = holds_input;
+    if (start) begin
+      \$98  = 1'h1;
     end
     if (\release ) begin
-      \$96  = 1'h0;
+      \$98  = 1'h0;
     end
     if (rst) begin
-      \$96  = 1'h0;
+      \$98  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$97  = step;
-    if (\start$45 ) begin
-      \$97  = 4'h0;
+    \$99  = step;
+    if (start) begin
+      \$99  = 4'h0;
     end
     if (issue) begin
       (* full_case = 32'd1 *)
-      if (\$72 ) begin
+      if (\$74 ) begin
       end else begin
         (* full_case = 32'd1 *)
-        if (\$74 ) begin
-          \$97  = \$77 [3:0];
-        end else if (\$75 ) begin
-          \$97  = \const [12:9];
-        end else if (\$76 ) begin
-          \$97  = \const [12:9];
+        if (\$76 ) begin
+          \$99  = \$79 [3:0];
+        end else if (\$77 ) begin
+          \$99  = \const [12:9];
+        end else if (\$78 ) begin
+          \$99  = \const [12:9];
         end else begin
-          \$97  = \$81 [3:0];
+          \$99  = \$83 [3:0];
         end
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$98  = start;
-    if (\start$45 ) begin
-      \$98  = 6'h00;
+    \$100  = \start$36 ;
+    if (start) begin
+      \$100  = 6'h00;
     end
     if (issue) begin
       (* full_case = 32'd1 *)
-      if (\$72 ) begin
-        \$98  = \$73 [5:0];
+      if (\$74 ) begin
+        \$100  = \$75 [5:0];
       end else begin
-        \$98  = 6'h00;
+        \$100  = 6'h00;
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$99  = group;
-    if (\start$45 ) begin
-      \$99  = 2'h0;
+    \$101  = group;
+    if (start) begin
+      \$101  = 1'h0;
     end
     if (issue) begin
       (* full_case = 32'd1 *)
-      if (\$72 ) begin
+      if (\$74 ) begin
       end else begin
         (* full_case = 32'd1 *)
-        if (\$74 ) begin
-        end else if (\$75 ) begin
-          \$99  = \$78 [1:0];
-        end else if (\$76 ) begin
-          \$99  = 2'h0;
+        if (\$76 ) begin
+        end else if (\$77 ) begin
+          \$101  = \$80 [0];
+        end else if (\$78 ) begin
+          \$101  = 1'h0;
         end else begin
-          \$99  = 2'h0;
+          \$101  = 1'h0;
         end
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$100  = block;
-    if (\start$45 ) begin
-      \$100  = 3'h0;
+    \$102  = block;
+    if (start) begin
+      \$102  = 3'h0;
     end
     if (issue) begin
       (* full_case = 32'd1 *)
-      if (\$72 ) begin
+      if (\$74 ) begin
       end else begin
         (* full_case = 32'd1 *)
-        if (\$74 ) begin
-        end else if (\$75 ) begin
-        end else if (\$76 ) begin
-          \$100  = \$79 [2:0];
+        if (\$76 ) begin
+        end else if (\$77 ) begin
+        end else if (\$78 ) begin
+          \$102  = \$81 [2:0];
         end else begin
-          \$100  = 3'h0;
+          \$102  = 3'h0;
         end
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$101  = busy;
-    if (\$68 ) begin
-      \$101  = \$70 [4:0];
-    end else if (\$69 ) begin
-      \$101  = \$71 [4:0];
+    \$103  = busy;
+    if (\$70 ) begin
+      \$103  = \$72 [4:0];
+    end else if (\$71 ) begin
+      \$103  = \$73 [4:0];
     end
     if (rst) begin
-      \$101  = 5'h00;
+      \$103  = 5'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$102  = weight;
-    if (\start$45 ) begin
-      \$102  = 10'h000;
+    \$104  = weight;
+    if (start) begin
+      \$104  = 10'h000;
     end
-    if (\$82 ) begin
-      \$102  = \$84 [9:0];
+    if (\$84 ) begin
+      \$104  = \$86 [9:0];
     end
-    if (\$88 ) begin
-      \$102  = \const [48:39];
+    if (\$90 ) begin
+      \$104  = \const [48:39];
     end
-    if (\$91 ) begin
-      \$102  = \$92 ;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$103  = \parameter ;
-    if (\start$45 ) begin
-      \$103  = 8'h00;
-    end
-    if (\$85 ) begin
-      \$103  = \$86 [7:0];
-    end
-    if (\$88 ) begin
-      \$103  = \const [66:59];
-    end
-    if (\$91 ) begin
-      \$103  = \$93 ;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$104  = \address$62 ;
-    if (\start$45 ) begin
-      \$104  = 7'h00;
-    end
-    if (\$85 ) begin
-      \$104  = \$87 [6:0];
-    end
-    if (\$91 ) begin
+    if (\$93 ) begin
       \$104  = \$94 ;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$105  = offset0;
-    if (\start$45 ) begin
-      \$105  = 7'h00;
+    \$105  = \parameter ;
+    if (start) begin
+      \$105  = 8'h00;
     end
-    if (\$88 ) begin
-      \$105  = \$89 [6:0];
+    if (\$87 ) begin
+      \$105  = \$88 [7:0];
     end
-    if (\$91 ) begin
-      \$105  = 7'h00;
+    if (\$90 ) begin
+      \$105  = \const [66:59];
     end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$106  = offset1;
-    if (\start$45 ) begin
-      \$106  = 7'h00;
-    end
-    if (\$88 ) begin
-      \$106  = \$90 [6:0];
-    end
-    if (\$91 ) begin
-      \$106  = 7'h00;
+    if (\$93 ) begin
+      \$105  = \$95 ;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$107  = \group$57 ;
-    if (\$85 ) begin
-      \$107 [4:0] = rows;
-      \$107 [10:5] = target;
-      \$107 [17:11] = \address$62 ;
-      \$107 [25:18] = \parameter ;
-      \$107 [28:26] = \const [84:82];
-      \$107 [29] = \const [85];
-      \$107 [33:30] = \const [89:86];
+    \$106  = \address$75 ;
+    if (start) begin
+      \$106  = 7'h00;
+    end
+    if (\$87 ) begin
+      \$106  = \$89 [6:0];
+    end
+    if (\$93 ) begin
+      \$106  = \$96 ;
     end
   end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$107  = offset0;
+    if (start) begin
+      \$107  = 7'h00;
+    end
+    if (\$90 ) begin
+      \$107  = \$91 [6:0];
+    end
+    if (\$93 ) begin
+      \$107  = 7'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$108  = offset1;
+    if (start) begin
+      \$108  = 7'h00;
+    end
+    if (\$90 ) begin
+      \$108  = \$92 [6:0];
+    end
+    if (\$93 ) begin
+      \$108  = 7'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$109  = \group$72 ;
+    if (\$87 ) begin
+      \$109 [4:0] = rows;
+      \$109 [10:5] = target;
+      \$109 [17:11] = \address$75 ;
+      \$109 [25:18] = \parameter ;
+      \$109 [28:26] = \const [84:82];
+      \$109 [29] = \const [85];
+      \$109 [33:30] = \const [89:86];
+    end
+  end
+  assign \clk$1  = clk;
+  assign free_clk = free;
+  assign gated = state_clk;
+  assign state_rst = rst;
+  assign \clk$24  = clk;
+  assign \free$25  = free;
+  assign \gated$29  = nonzero_clk;
+  assign nonzero_rst = rst;
   assign write = written[5:0];
   assign address = written[12:6];
   assign nonzero = written[13];
-  assign enable = \const [90];
+  assign \enable$34  = \const [90];
   assign memory = read[2:0];
-  assign column = start;
+  assign column = \start$36 ;
   assign stop = \const [5:0];
-  assign found = { \$108 , \$109  };
+  assign found = { \$110 , \$111  };
   assign last_column = ends;
+  assign \start$62  = start;
   assign hold = 1'h0;
-  assign \start$48  = \start$45 ;
-  assign \clear$50  = clear;
-  assign \end$52  = \end ;
-  assign \$signal  = \group$57 ;
+  assign \clear$66  = clear;
+  assign \end$68  = \end ;
+  assign \$signal  = \group$72 ;
   assign \const.length_last  = \const [5:0];
   assign \const.first_term  = \const [6];
   assign \const.last_term  = \const [7];
   assign \const.second_term  = \const [8];
   assign \const.first_step  = \const [12:9];
-  assign \const.groups_last  = \const [14:13];
-  assign \const.rows_last  = \const [18:15];
+  assign \const.groups_last  = \const [13];
+  assign \const.rows_last  = \const [18:14];
   assign \const.repeat_last  = \const [21:19];
   assign \const.wait  = \const [22];
   assign \const.opens_output  = \const [23];
@@ -5656,34 +6386,34 @@ module \lmu_kws49_eighth.sequencer (rst, issue, claim, \release , output_free, w
   assign \written.memory  = written[5:0];
   assign \written.address  = written[12:6];
   assign \written.nonzero  = written[13];
-  assign \group$57.rows  = \group$57 [4:0];
-  assign \group$57.memory  = \group$57 [10:5];
-  assign \group$57.address  = \group$57 [17:11];
-  assign \group$57.parameter  = \group$57 [25:18];
-  assign \group$57.narrow  = \group$57 [28:26];
-  assign \group$57.output  = \group$57 [29];
-  assign \group$57.operation  = \group$57 [33:30];
-  assign \$signal.rows  = \group$57 [4:0];
-  assign \$signal.memory  = \group$57 [10:5];
-  assign \$signal.address  = \group$57 [17:11];
-  assign \$signal.parameter  = \group$57 [25:18];
-  assign \$signal.narrow  = \group$57 [28:26];
-  assign \$signal.output  = \group$57 [29];
-  assign \$signal.operation  = \group$57 [33:30];
-  assign \$1  = 7'h02;
-  assign \$10  = 13'h0010;
-  assign \$12  = 13'h0010;
-  assign \$13  = 7'h02;
-  assign \$22  = 13'h0020;
-  assign \$24  = 13'h0020;
-  assign \$25  = 7'h02;
-  assign \$32  = 13'h0010;
-  assign \$34  = 13'h0010;
-  assign \$59  = 1'h1;
-  assign \start$45  = \$58 ;
+  assign \group$72.rows  = \group$72 [4:0];
+  assign \group$72.memory  = \group$72 [10:5];
+  assign \group$72.address  = \group$72 [17:11];
+  assign \group$72.parameter  = \group$72 [25:18];
+  assign \group$72.narrow  = \group$72 [28:26];
+  assign \group$72.output  = \group$72 [29];
+  assign \group$72.operation  = \group$72 [33:30];
+  assign \$signal.rows  = \group$72 [4:0];
+  assign \$signal.memory  = \group$72 [10:5];
+  assign \$signal.address  = \group$72 [17:11];
+  assign \$signal.parameter  = \group$72 [25:18];
+  assign \$signal.narrow  = \group$72 [28:26];
+  assign \$signal.output  = \group$72 [29];
+  assign \$signal.operation  = \group$72 [33:30];
+  assign \$61  = 1'h1;
+  assign start = \$60 ;
+  assign \$2  = 7'h02;
+  assign \$11  = 13'h0010;
+  assign \$13  = 13'h0010;
+  assign \$14  = 7'h02;
+  assign \$23  = 13'h0020;
+  assign \$25  = 13'h0020;
+  assign \$26  = 7'h02;
+  assign \$33  = 13'h0010;
+  assign \$35  = 13'h0010;
 endmodule
 
-module \lmu_kws49_eighth.sequencer.nonzero$64 (rst, last, \port$932$0 , stop, enable, memory, start, first_word, first_bit, clk);
+module \lmu_kws49_eighth.sequencer.nonzero$79 (nonzero_clk, last, \port$1085$0 , stop, enable, memory, start, first_word, first_bit, nonzero_rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$16 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$16 <= 0;
   wire [30:0] \$1 ;
@@ -5769,8 +6499,6 @@ module \lmu_kws49_eighth.sequencer.nonzero$64 (rst, last, \port$932$0 , stop, en
   wire [6:0] address;
   wire [3:0] \bit ;
   reg [15:0] chosen;
-  input clk;
-  wire clk;
   wire [39:0] counted;
   input enable;
   wire enable;
@@ -5797,10 +6525,12 @@ module \lmu_kws49_eighth.sequencer.nonzero$64 (rst, last, \port$932$0 , stop, en
   input [2:0] memory;
   wire [2:0] memory;
   wire nonzero;
-  input [13:0] \port$932$0 ;
-  wire [13:0] \port$932$0 ;
-  input rst;
-  wire rst;
+  input nonzero_clk;
+  wire nonzero_clk;
+  input nonzero_rst;
+  wire nonzero_rst;
+  input [13:0] \port$1085$0 ;
+  wire [13:0] \port$1085$0 ;
   input [5:0] start;
   wire [5:0] start;
   input [5:0] stop;
@@ -5827,60 +6557,60 @@ module \lmu_kws49_eighth.sequencer.nonzero$64 (rst, last, \port$932$0 , stop, en
   assign \$37  = | \$36 ;
   assign \$38  = ~ \$37 ;
   assign last = \$34  & \$38 ;
-  assign \$39  = ! \port$932$0 [12:10];
-  assign \$40  = \port$932$0 [4] & \$39 ;
+  assign \$39  = ! \port$1085$0 [12:10];
+  assign \$40  = \port$1085$0 [4] & \$39 ;
   assign \$41  = ~ \$1 [15:0];
   assign \$42  = h0_0 & \$41 ;
-  assign \$43  = \$1 [15:0] & { \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13] };
+  assign \$43  = \$1 [15:0] & { \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13] };
   assign \$44  = \$42  | \$43 ;
-  assign \$45  = \port$932$0 [12:10] == 1'h1;
-  assign \$46  = \port$932$0 [4] & \$45 ;
+  assign \$45  = \port$1085$0 [12:10] == 1'h1;
+  assign \$46  = \port$1085$0 [4] & \$45 ;
   assign \$47  = ~ \$2 [15:0];
   assign \$48  = h0_1 & \$47 ;
-  assign \$49  = \$2 [15:0] & { \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13] };
+  assign \$49  = \$2 [15:0] & { \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13] };
   assign \$50  = \$48  | \$49 ;
-  assign \$51  = \port$932$0 [12:10] == 2'h2;
-  assign \$52  = \port$932$0 [4] & \$51 ;
+  assign \$51  = \port$1085$0 [12:10] == 2'h2;
+  assign \$52  = \port$1085$0 [4] & \$51 ;
   assign \$53  = ~ \$3 [7:0];
   assign \$54  = h0_2 & \$53 ;
-  assign \$55  = \$3 [7:0] & { \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13] };
+  assign \$55  = \$3 [7:0] & { \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13] };
   assign \$56  = \$54  | \$55 ;
-  assign \$57  = ! \port$932$0 [12:10];
-  assign \$58  = \port$932$0 [5] & \$57 ;
+  assign \$57  = ! \port$1085$0 [12:10];
+  assign \$58  = \port$1085$0 [5] & \$57 ;
   assign \$59  = ~ \$4 [15:0];
   assign \$60  = h1_0 & \$59 ;
-  assign \$61  = \$4 [15:0] & { \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13] };
+  assign \$61  = \$4 [15:0] & { \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13] };
   assign \$62  = \$60  | \$61 ;
-  assign \$63  = \port$932$0 [12:10] == 1'h1;
-  assign \$64  = \port$932$0 [5] & \$63 ;
+  assign \$63  = \port$1085$0 [12:10] == 1'h1;
+  assign \$64  = \port$1085$0 [5] & \$63 ;
   assign \$65  = ~ \$5 [15:0];
   assign \$66  = h1_1 & \$65 ;
-  assign \$67  = \$5 [15:0] & { \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13] };
+  assign \$67  = \$5 [15:0] & { \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13] };
   assign \$68  = \$66  | \$67 ;
-  assign \$69  = \port$932$0 [12:10] == 2'h2;
-  assign \$70  = \port$932$0 [5] & \$69 ;
+  assign \$69  = \port$1085$0 [12:10] == 2'h2;
+  assign \$70  = \port$1085$0 [5] & \$69 ;
   assign \$71  = ~ \$6 [7:0];
   assign \$72  = h1_2 & \$71 ;
-  assign \$73  = \$6 [7:0] & { \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13], \port$932$0 [13] };
+  assign \$73  = \$6 [7:0] & { \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13], \port$1085$0 [13] };
   assign \$74  = \$72  | \$73 ;
-  always @(posedge clk)
+  always @(posedge nonzero_clk)
     h0_0 <= \$75 ;
-  always @(posedge clk)
+  always @(posedge nonzero_clk)
     h0_1 <= \$76 ;
-  always @(posedge clk)
+  always @(posedge nonzero_clk)
     h0_2 <= \$77 ;
-  always @(posedge clk)
+  always @(posedge nonzero_clk)
     h1_0 <= \$78 ;
-  always @(posedge clk)
+  always @(posedge nonzero_clk)
     h1_1 <= \$79 ;
-  always @(posedge clk)
+  always @(posedge nonzero_clk)
     h1_2 <= \$80 ;
-  assign \$1  = 1'h1 << \port$932$0 [9:6];
-  assign \$2  = 1'h1 << \port$932$0 [9:6];
-  assign \$3  = 1'h1 << \port$932$0 [9:6];
-  assign \$4  = 1'h1 << \port$932$0 [9:6];
-  assign \$5  = 1'h1 << \port$932$0 [9:6];
-  assign \$6  = 1'h1 << \port$932$0 [9:6];
+  assign \$1  = 1'h1 << \port$1085$0 [9:6];
+  assign \$2  = 1'h1 << \port$1085$0 [9:6];
+  assign \$3  = 1'h1 << \port$1085$0 [9:6];
+  assign \$4  = 1'h1 << \port$1085$0 [9:6];
+  assign \$5  = 1'h1 << \port$1085$0 [9:6];
+  assign \$6  = 1'h1 << \port$1085$0 [9:6];
   assign \$7  = memory == 3'h5;
   assign \$8  = enable ? live : 40'h0000000000;
   assign \$9  = enable ? start : 6'h00;
@@ -6020,7 +6750,7 @@ module \lmu_kws49_eighth.sequencer.nonzero$64 (rst, last, \port$932$0 , stop, en
     end
   end
   assign h0_0_place = \$1 [15:0];
-  assign address = \port$932$0 [12:6];
+  assign address = \port$1085$0 [12:6];
   assign h0_1_place = \$2 [15:0];
   assign h0_2_place = \$3 [7:0];
   assign h1_0_place = \$4 [15:0];
@@ -6030,12 +6760,27 @@ module \lmu_kws49_eighth.sequencer.nonzero$64 (rst, last, \port$932$0 , stop, en
   assign word = first_word;
   assign \bit  = first_bit;
   assign found = { first_word, first_bit };
-  assign write = \port$932$0 [5:0];
-  assign nonzero = \port$932$0 [13];
+  assign write = \port$1085$0 [5:0];
+  assign nonzero = \port$1085$0 [13];
   assign \$12  = 41'h1fffffffffe;
 endmodule
 
-module \lmu_kws49_eighth.sequencer.state (rst, start, finish, clear, \end , valid0m, turn0m, valid1m, turn1m, valid2m, turn2m, closes, clk);
+module \lmu_kws49_eighth.sequencer.nonzero_gate (enable, gated, clk, free);
+  input clk;
+  wire clk;
+  input enable;
+  wire enable;
+  input free;
+  wire free;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
+endmodule
+
+module \lmu_kws49_eighth.sequencer.state (start, finish, state_clk, clear, \end , valid0m, turn0m, valid1m, turn1m, valid2m, turn2m, closes, state_rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$17 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$17 <= 0;
   wire \$1 ;
@@ -6095,8 +6840,6 @@ module \lmu_kws49_eighth.sequencer.state (rst, start, finish, clear, \end , vali
   wire \$9 ;
   input clear;
   wire clear;
-  input clk;
-  wire clk;
   output [3:0] closes;
   wire [3:0] closes;
   input \end ;
@@ -6108,10 +6851,12 @@ module \lmu_kws49_eighth.sequencer.state (rst, start, finish, clear, \end , vali
   reg phase1 = 1'h0;
   reg phase2 = 1'h0;
   reg phase3 = 1'h0;
-  input rst;
-  wire rst;
   input start;
   wire start;
+  input state_clk;
+  wire state_clk;
+  input state_rst;
+  wire state_rst;
   reg turn0h = 1'h0;
   output turn0m;
   reg turn0m = 1'h0;
@@ -6130,33 +6875,33 @@ module \lmu_kws49_eighth.sequencer.state (rst, start, finish, clear, \end , vali
   reg valid2h = 1'h0;
   output valid2m;
   reg valid2m = 1'h0;
-  always @(posedge clk)
+  always @(posedge state_clk)
     turn0m <= \$42 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     valid0h <= \$43 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     turn0h <= \$44 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     phase1 <= \$45 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     valid1m <= \$46 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     turn1m <= \$47 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     valid1h <= \$48 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     turn1h <= \$49 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     phase2 <= \$50 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     valid2m <= \$51 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     turn2m <= \$52 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     valid2h <= \$53 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     turn2h <= \$54 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     phase3 <= \$55 ;
   assign \$2  = phase0 + 1'h1;
   assign \$3  = ~ turn0m;
@@ -6193,11 +6938,11 @@ module \lmu_kws49_eighth.sequencer.state (rst, start, finish, clear, \end , vali
   assign \$36  = closes[1] & \$35 ;
   assign \$37  = ! phase3;
   assign \$38  = closes[2] & \$37 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     ends <= \$39 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     phase0 <= \$40 ;
-  always @(posedge clk)
+  always @(posedge state_clk)
     valid0m <= \$41 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
@@ -6205,7 +6950,7 @@ module \lmu_kws49_eighth.sequencer.state (rst, start, finish, clear, \end , vali
     if (\$1 ) begin
       \$42  = \$3 ;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$42  = 1'h0;
     end
   end
@@ -6218,7 +6963,7 @@ module \lmu_kws49_eighth.sequencer.state (rst, start, finish, clear, \end , vali
     if (\$8 ) begin
       \$43  = 1'h0;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$43  = 1'h0;
     end
   end
@@ -6228,7 +6973,7 @@ module \lmu_kws49_eighth.sequencer.state (rst, start, finish, clear, \end , vali
     if (\$4 ) begin
       \$44  = \$5 ;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$44  = 1'h0;
     end
   end
@@ -6244,7 +6989,7 @@ module \lmu_kws49_eighth.sequencer.state (rst, start, finish, clear, \end , vali
     if (\$16 ) begin
       \$45  = 1'h0;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$45  = 1'h0;
     end
   end
@@ -6257,7 +7002,7 @@ module \lmu_kws49_eighth.sequencer.state (rst, start, finish, clear, \end , vali
     if (\$16 ) begin
       \$46  = 1'h0;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$46  = 1'h0;
     end
   end
@@ -6267,7 +7012,7 @@ module \lmu_kws49_eighth.sequencer.state (rst, start, finish, clear, \end , vali
     if (\$9 ) begin
       \$47  = \$11 ;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$47  = 1'h0;
     end
   end
@@ -6280,7 +7025,7 @@ module \lmu_kws49_eighth.sequencer.state (rst, start, finish, clear, \end , vali
     if (\$16 ) begin
       \$48  = 1'h0;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$48  = 1'h0;
     end
   end
@@ -6290,7 +7035,7 @@ module \lmu_kws49_eighth.sequencer.state (rst, start, finish, clear, \end , vali
     if (\$12 ) begin
       \$49  = \$13 ;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$49  = 1'h0;
     end
   end
@@ -6306,7 +7051,7 @@ module \lmu_kws49_eighth.sequencer.state (rst, start, finish, clear, \end , vali
     if (\$24 ) begin
       \$50  = 1'h0;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$50  = 1'h0;
     end
   end
@@ -6319,7 +7064,7 @@ module \lmu_kws49_eighth.sequencer.state (rst, start, finish, clear, \end , vali
     if (\$24 ) begin
       \$51  = 1'h0;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$51  = 1'h0;
     end
   end
@@ -6329,7 +7074,7 @@ module \lmu_kws49_eighth.sequencer.state (rst, start, finish, clear, \end , vali
     if (\$17 ) begin
       \$52  = \$19 ;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$52  = 1'h0;
     end
   end
@@ -6342,7 +7087,7 @@ module \lmu_kws49_eighth.sequencer.state (rst, start, finish, clear, \end , vali
     if (\$24 ) begin
       \$53  = 1'h0;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$53  = 1'h0;
     end
   end
@@ -6352,7 +7097,7 @@ module \lmu_kws49_eighth.sequencer.state (rst, start, finish, clear, \end , vali
     if (\$20 ) begin
       \$54  = \$21 ;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$54  = 1'h0;
     end
   end
@@ -6368,7 +7113,7 @@ module \lmu_kws49_eighth.sequencer.state (rst, start, finish, clear, \end , vali
     if (\$30 ) begin
       \$55  = 1'h0;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$55  = 1'h0;
     end
   end
@@ -6378,7 +7123,7 @@ module \lmu_kws49_eighth.sequencer.state (rst, start, finish, clear, \end , vali
     if (start) begin
       \$39  = \end ;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$39  = 1'h0;
     end
   end
@@ -6394,7 +7139,7 @@ module \lmu_kws49_eighth.sequencer.state (rst, start, finish, clear, \end , vali
     if (\$8 ) begin
       \$40  = 2'h0;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$40  = 2'h0;
     end
   end
@@ -6407,7 +7152,7 @@ module \lmu_kws49_eighth.sequencer.state (rst, start, finish, clear, \end , vali
     if (\$8 ) begin
       \$41  = 1'h0;
     end
-    if (rst) begin
+    if (state_rst) begin
       \$41  = 1'h0;
     end
   end
@@ -6418,4 +7163,19 @@ module \lmu_kws49_eighth.sequencer.state (rst, start, finish, clear, \end , vali
   assign \$1  = finish;
   assign \$32  = \$31 ;
   assign \$33  = phase1;
+endmodule
+
+module \lmu_kws49_eighth.sequencer.state_gate (enable, gated, clk, free);
+  input clk;
+  wire clk;
+  input enable;
+  wire enable;
+  input free;
+  wire free;
+  output gated;
+  wire gated;
+  reg passes = 1'h1;
+  assign gated = clk & passes;
+  always @(negedge free)
+    passes <= enable;
 endmodule

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lmu_hw import program_file
-from lmu_hw.config import AcceleratorConfig
+from lmu_hw.config import LEVERS, AcceleratorConfig
 from lmu_hw.golden import Golden, decide
 from lmu_hw.plan import make_plan
 from lmu_quantize import zoo
@@ -98,7 +98,7 @@ def test_every_logit_of_the_accelerators_of_least_energy(size, tmp_path: Path):
         program_file.load(zoo.path(f"{size}-eighth", "quantized.safetensors")),
         AcceleratorConfig.from_dict(manifest["config"]),
     )
-    assert plan.config.skip_zero_elements
+    assert all(getattr(plan.config, name) for name in LEVERS if name != "skip_zero_blocks")
     assert plan.config.bank_words
     clips = load_frames(zoo.path(f"{size}-eighth", "test.safetensors"))
     report = verify_batch(plan, clips.frames[::20], tmp_path)
