@@ -171,8 +171,11 @@ def board_verilog(plan: Plan, board: str, baud: int = BAUD, divisor: int | None 
     Raises
     ------
     ValueError
-        If there is no such board, the rate cannot be made, or the model does not fit the link.
+        If there is no such board, the rate cannot be made, the model does not fit the link, or the accelerator gates
+        its clock, which FPGAs do by enables.
     """
+    if plan.config.gates_clock:
+        raise ValueError("stop_clock and gate_blocks are for chips, not for boards: an FPGA has few clocks")
     if board not in BOARDS:
         raise ValueError(f"board must be one of {', '.join(BOARDS)}, not {board!r}")
     found = BOARDS[board]

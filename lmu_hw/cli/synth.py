@@ -24,7 +24,7 @@ from lmu_hw.cli.power import hertz
 from lmu_hw.flows.asic import AsicBuild, AsicError, build_asic
 from lmu_hw.flows.devices import DEVICES, Device
 from lmu_hw.flows.folder import MANIFEST, check_folder, write_folder
-from lmu_hw.flows.fpga import FpgaBuild, FpgaError, board_design, build_fpga
+from lmu_hw.flows.fpga import FpgaBuild, FpgaDesign, FpgaError, board_design, build_fpga
 from lmu_hw.flows.nearest import find_nearest
 from lmu_hw.flows.yosys import scratch_folder
 from lmu_hw.plan import Plan, make_plan
@@ -108,6 +108,13 @@ def _fail(error: FpgaError, plan: Plan, device: Device, folder: Path, search: bo
     return CommandError(f"{error}; nearest that fits: {nearest}", report)
 
 
+def _designed(plan: Plan, device: Device) -> FpgaDesign:
+    try:
+        return board_design(plan, device)
+    except ValueError as error:
+        raise CommandError(str(error)) from None
+
+
 def _fpga(args: argparse.Namespace, plan: Plan, device: Device) -> dict[str, Any]:
     clock = BOARDS[device.board].clock_hz
     needed = plan.report()["slowest_clock_hz_at_50_frames_per_s"]
@@ -121,7 +128,7 @@ def _fpga(args: argparse.Namespace, plan: Plan, device: Device) -> dict[str, Any
         (folder / "build").mkdir()
         try:
             with stage(f"build for {device.title} on the board {device.board}"):
-                build = build_fpga(board_design(plan, device), folder / "build")
+                build = build_fpga(_designed(plan, device), folder / "build")
         except FpgaError as error:
             raise _fail(error, plan, device, folder, not args.no_nearest) from None
         _print_build(build)

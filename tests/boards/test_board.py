@@ -14,6 +14,7 @@ from lmu_hw.boards.constraints import SUFFIXES, VIVADO_SCRIPT
 from lmu_hw.cli.main import main
 from lmu_hw.golden import Golden, decide
 from lmu_hw.link import LinkLayout, image_chunks
+from lmu_hw.plan import make_plan
 from lmu_hw.tools import Tool, find_icarus, find_verilator, run_tool
 from lmu_sim.random_models import random_frames
 from lmu_sim.serial_bridge import SerialBridge
@@ -113,6 +114,10 @@ def test_boards_that_are_none(rom_plan):
         board_verilog(rom_plan, "x")
     with pytest.raises(ValueError, match="divisor must be at least 4, not 3"):
         board_verilog(rom_plan, "ulx3s", divisor=3)
+    for lever in ("stop_clock", "gate_blocks"):
+        gated = make_plan(rom_plan.model, dataclasses.replace(rom_plan.config, **{lever: True}))
+        with pytest.raises(ValueError, match="stop_clock and gate_blocks are for chips, not for boards"):
+            board_verilog(gated, "ulx3s")
     board = BOARDS["ulx3s"]
     with pytest.raises(ValueError, match="divider must be a power of two, not 3"):
         dataclasses.replace(board, divider=3)

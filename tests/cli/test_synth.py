@@ -96,6 +96,14 @@ def test_a_design_that_does_not_fit_fails_with_the_nearest_that_does(model, fake
     assert "nearest" not in refused("synth", model, "--target", "ice40-up5k", "--no-nearest")
 
 
+def test_clock_gates_are_refused_for_an_fpga(model, fake, tmp_path, refused):
+    fake()
+    for lever in ("--stop-clock", "--gate-blocks"):
+        line = refused("synth", model, "--target", "ice40-up5k", "--out", tmp_path / "out", lever)
+        assert line == "lmu-hw: error: stop_clock and gate_blocks are for chips, not for boards: an FPGA has few clocks"
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_missed_clock_fails(model, fake, refused):
     nearest = Nearest(AcceleratorConfig(lanes=2), (), 13e6)
     fake(FpgaError("too slow on the iCE40 UP5K: 9.00 MHz of 12 MHz", built(9e6)), nearest)
