@@ -79,8 +79,8 @@ class Accelerator(wiring.Component):
     reset, and lives on across frames; it is cleared as the state policy says, bit-exact against `lmu_hw.golden`.
 
     With `stop_clock` a clock gate closes while nothing is received, computed or delivered, and opens in the cycle in
-    which a beat is offered, with nothing later than without. With `gate_blocks` others do so before blocks. With either,
-    ``rst``, ``clear`` and the valid of input streams must settle in the first half of a cycle.
+    which a beat is offered, with nothing later than without. With `gate_blocks` others do so before blocks. With
+    either, ``rst``, ``clear`` and the valid of input streams must settle in the first half of a cycle.
     """
 
     def __init__(self, plan: Plan):

@@ -19,8 +19,8 @@ from lmu_hw.plan import Plan
 from lmu_hw.schedule import PlannedOperation
 
 __all__ = [
-    "EVERY", "Nonzero", "Rates", "TypicalRates", "find_rates", "issues", "skipped_elements", "term_products",
-    "weight_toggles",
+    "EVERY", "Nonzero", "Rates", "TypicalRates", "find_rates", "issues", "row_products", "skipped_elements",
+    "term_products", "weight_toggles",
 ]  # fmt: skip
 
 IntArray = NDArray[np.int64]
@@ -58,8 +58,10 @@ class TypicalRates:
 
     Parameters
     ----------
-    operand, product, total : float
-        As in `Rates`, per issued product of a lane and bit of the signal, 0 to 1.
+    operand : float
+        As in `Rates`, per issued product and bit of the signal, 0 to 1.
+    product, total : float
+        As in `Rates`, per product of a row and bit of the signal, 0 to 1: lanes without a row rest.
     nonzero : float
         Part of the elements of vectors whose zeros are skipped that is not zero, 0 to 1; 1 if none are skipped.
     """
@@ -72,25 +74,23 @@ class TypicalRates:
     @classmethod
     def of(cls, plan: Plan, rates: Rates) -> "TypicalRates":
         """Rates of an accelerator per product and bit."""
-        issued = issues(plan, rates.nonzero)
-        lanes = issued * plan.lanes
+        issued, needed = issues(plan, rates.nonzero), row_products(plan, rates.nonzero)
         skipped = skipped_elements(plan)
         return cls(
             operand=rates.operand / (issued * plan.activation_width),
-            product=rates.product / (lanes * _product_width(plan)),
-            total=rates.total / (lanes * plan.accumulator_width),
+            product=rates.product / (needed * _product_width(plan)),
+            total=rates.total / (needed * plan.accumulator_width),
             nonzero=sum(rates.nonzero.values()) / sum(skipped.values()) if skipped else 1.0,
         )
 
     def rates(self, plan: Plan) -> Rates:
         """Rates of another accelerator."""
         nonzero = {name: self.nonzero * size for name, size in skipped_elements(plan).items()}
-        issued = issues(plan, nonzero)
-        lanes = issued * plan.lanes
+        issued, needed = issues(plan, nonzero), row_products(plan, nonzero)
         return Rates(
             operand=self.operand * issued * plan.activation_width,
-            product=self.product * lanes * _product_width(plan),
-            total=self.total * lanes * plan.accumulator_width,
+            product=self.product * needed * _product_width(plan),
+            total=self.total * needed * plan.accumulator_width,
             nonzero=nonzero,
         )
 
@@ -119,6 +119,17 @@ def issues(plan: Plan, nonzero: Nonzero = EVERY) -> float:
     executed = (planned for number in range(plan.rounds) for planned in plan.executed(number))
     return sum(
         one.frames * one.operation.repeat * sum(sum(term_products(one, group, nonzero)) for group in range(one.groups))
+        for one in executed
+    ) / (plan.rounds * plan.config.frames_per_fetch)
+
+
+def row_products(plan: Plan, nonzero: Nonzero = EVERY) -> float:
+    """Products of rows, per frame: as `issues`, times the lanes that have a row."""
+    executed = (planned for number in range(plan.rounds) for planned in plan.executed(number))
+    return sum(
+        one.frames
+        * one.operation.repeat
+        * sum(one.rows_in(group, plan.lanes) * sum(term_products(one, group, nonzero)) for group in range(one.groups))
         for one in executed
     ) / (plan.rounds * plan.config.frames_per_fetch)
 
