@@ -194,14 +194,14 @@ def _totals_table(report: Report, scaling: Scaling | None) -> Table:
     return shown
 
 
-def print_report(report: Report, scaling: Scaling | None) -> None:
+def print_report(report: Report, scaling: Scaling | None, *, stops: bool) -> None:
     """Print the rows, then what a frame, a decision and a second cost."""
     console.print(_rows_table(report))
     console.print(_totals_table(report, scaling))
     point, area, technology = report.point, report.area, report.technology
     console.print(
         f"clock {point.clock / 1000:.1f} kHz, {point.busy_cycles:.0f} cycles a frame, {point.idle_cycles:.0f} between "
-        f"frames with the clock running; {point.frame_rate:g} frames a second"
+        f"frames with the clock {'stopped' if stops else 'running'}; {point.frame_rate:g} frames a second"
     )
     model = " (a model, not of this process)" if area.macro_model else ""
     achievable = "" if report.achievable_clock is None else f"; clock up to {report.achievable_clock / 1e6:.1f} MHz"
@@ -232,7 +232,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     point = _point(args, plan)
     report, sounds = _gates(args, plan, point) if args.tier == "gates" else _tables(args, plan, point)
     scaling = _scaling(args, report)
-    print_report(report, scaling)
+    print_report(report, scaling, stops=plan.config.stop_clock)
     floors = find_floors(plan, report, sounds)
     print_floors(floors, report)
     found = {"model": args.model, "config": plan.config.to_dict()} | report.to_dict()

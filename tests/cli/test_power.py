@@ -122,6 +122,15 @@ def test_tables_know_levers_that_go_together(tier, tmp_path):
     assert every["sounds"]["speech"]["total_with_estimates"]["dynamic_nJ_per_frame"] == pytest.approx(gates, rel=0.1)
 
 
+def test_it_says_whether_the_clock_stops(tmp_path, capsys):
+    lean = [f"--{name.replace('_', '-')}" for name in LEAN.levers]
+    for levers, word, between in ((), "running", 0), (lean, "stopped", 84):
+        found = figures(tmp_path, "kws105", "--lanes", 16, *levers)
+        assert found["idle_cycles_per_frame"] == pytest.approx(between)
+        printed = " ".join(capsys.readouterr().out.split())
+        assert f"1907 cycles a frame, {between} between frames with the clock {word}; 50 frames a second" in printed
+
+
 def test_gates_write_report_and_pictures(small, tmp_path, monkeypatch):
     monkeypatch.setenv("PDK_ROOT", PDK_ROOT)
     model, frames, out = small / "small.safetensors", small / "frames.safetensors", tmp_path / "out"
