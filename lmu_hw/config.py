@@ -74,7 +74,8 @@ class AcceleratorConfig:
         that this needs takes fewer bits than they do (`lmu_hw.sparsity`).
     skip_zero_elements : bool
         Whether elements that a ReLU made zero are neither read nor multiplied: a frame takes as many cycles as its
-        data ask for, at most as many as without (`lmu_hw.timing`). Not together with `skip_zero_blocks`.
+        data ask for, at most as many as without (`lmu_hw.timing`). Together with `skip_zero_blocks` where the weights
+        have no index.
     isolate_operands : bool
         Whether multipliers that are wider than most weights are cut in two, and the upper part rests while the weights
         are narrow; lanes that get no wide weights have none.
@@ -136,8 +137,6 @@ class AcceleratorConfig:
         for name in LEVERS:
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} must be true or false, not {getattr(self, name)!r}")
-        if self.skip_zero_blocks and self.skip_zero_elements:
-            raise ValueError("skip_zero_blocks and skip_zero_elements exclude each other, give one of them")
         self._check_banks()
         self._check_rounds()
         if self.gate_blocks and self.interface is Interface.SPI and not self.stop_clock:

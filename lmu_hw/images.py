@@ -15,7 +15,8 @@ def images(plan: Schedule) -> dict[str, list[int]]:
     parameters = []
     for planned in plan.operations:
         memory = plan.weight_memories[planned.weight_memory]
-        words = _weight_words(planned, plan.lanes, plan.weight_widths[planned.weight_memory], memory.index_bits)
+        index_bits = memory.index_bits if planned.indexed else 0
+        words = _weight_words(planned, plan.lanes, plan.weight_widths[planned.weight_memory], index_bits)
         found[memory.name][planned.weight_base : planned.weight_base + len(words)] = words
         for bias, shift in zip(planned.operation.bias, planned.operation.shifts, strict=True):
             word = int(bias) & ((1 << plan.bias_width) - 1)

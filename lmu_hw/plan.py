@@ -20,7 +20,15 @@ from lmu_hw.placement import Location, MemoryPlan, place
 from lmu_hw.program import QuantizedModel
 from lmu_hw.rounds import check_rounds, round_strides, vector_frames
 from lmu_hw.schedule import NarrowStep, PlannedOperation, PlannedTerm, Schedule
-from lmu_hw.sparsity import Columns, columns_of, stored_bits, stored_columns, weight_width
+from lmu_hw.sparsity import (
+    Columns,
+    all_columns,
+    columns_of,
+    stored_bits,
+    stored_columns,
+    weight_width,
+    word_count,
+)
 from lmu_hw.timing import FrameTiming, all_zero, steady_frames
 
 __all__ = ["Plan", "make_plan"]
@@ -97,7 +105,8 @@ class Plan(Schedule):
         if self.config.frames_per_fetch > 1:
             figures["latency_frames"] = self.config.frames_per_fetch - 1
         if self.index_bits:
-            figures["stored_weight_bits"] = asdict(stored_bits(self.model, self.lanes))
+            searched = {one.operation.target for one in self.operations if any(term.skips for term in one.terms)}
+            figures["stored_weight_bits"] = asdict(stored_bits(self.model, self.lanes, searched))
         errors = tanh_errors(planned.operation for planned in self.operations)
         return figures | {"tanh_error": errors} if errors else figures
 
@@ -133,25 +142,30 @@ def make_plan(model: QuantizedModel, config: AcceleratorConfig | None = None) ->
     known = vectors(model)
     frames = vector_frames(model, config.frames_per_fetch)
     memories, locations = place(model, known, frames)
-    stored = stored_columns(operations, config.lanes, config.skip_zero_blocks)
+    skipped = _skipped(operations, locations) if config.skip_zero_elements else set()
+    searched = _searched(operations, skipped)
+    stored = stored_columns(operations, config.lanes, config.skip_zero_blocks, searched)
     widths = list(stored)
     steps, table_entries = _narrow_steps(operations, certificate)
     depths = dict.fromkeys(widths, 0)
     parameter_base = 0
     planned = []
-    skipped = _skipped(operations, locations) if config.skip_zero_elements else set()
     strides = round_strides(model, config.frames_per_fetch)
     waits = _waits(strides, operations, locations)
     last_reader = max(i for i, op in enumerate(operations) if any(term.source == "x" for term in op.terms))
     for index, (op, columns) in enumerate(zip(operations, columns_of(operations, stored), strict=True)):
         width = weight_width(op)
+        whole = word_count(columns) == word_count(all_columns(op, config.lanes))
+        indexed = stored[width].index_bits > 0 and not (whole and op.target in searched)
         planned.append(
             PlannedOperation(
                 operation=op,
                 terms=tuple(
-                    _planned_term(op, n, locations, waits[index, n], columns, skipped) for n in range(len(op.terms))
+                    _planned_term(op, n, locations, waits[index, n], columns, set() if indexed else skipped)
+                    for n in range(len(op.terms))
                 ),
                 groups=-(-op.rows // config.lanes),
+                indexed=indexed,
                 weight_memory=widths.index(width),
                 weight_base=depths[width],
                 parameter_base=parameter_base,
@@ -228,6 +242,11 @@ def _skipped(operations: tuple[Operation, ...], places: dict[str, Location]) -> 
     """Vectors of which only elements that are not zero are read: outputs of a ReLU, at the bottom of their memory."""
     found = {op.target for op in operations if op.activation == "relu" and op.closes_stride}
     return {name for name in found if name in places and places[name] == Location(places[name].memories[:1], 0)}
+
+
+def _searched(operations: tuple[Operation, ...], skipped: set[str]) -> set[str]:
+    """Targets of the operations that read vectors of which zeros may be skipped."""
+    return {op.target for op in operations if any(term.source in skipped and not term.previous for term in op.terms)}
 
 
 def _waits(

@@ -41,7 +41,7 @@ class PlannedTerm:
     columns : tuple of tuple of int
         For each row group, the elements that are multiplied, in order; at least one.
     skips : bool
-        Whether elements that are zero are left out as they come.
+        Whether elements that are zero are left out as they come, with their weights, which have no index.
     """
 
     location: Location
@@ -94,6 +94,8 @@ class PlannedOperation:
         The passes.
     groups : int
         Row groups of a block.
+    indexed : bool
+        Whether its weight words say which column the next one is of; otherwise they are of all columns, in order.
     weight_memory : int
         Index among the weight memories.
     weight_base : int
@@ -121,6 +123,7 @@ class PlannedOperation:
     operation: Operation
     terms: tuple[PlannedTerm, ...]
     groups: int
+    indexed: bool
     weight_memory: int
     weight_base: int
     parameter_base: int

@@ -8,9 +8,13 @@ a word has arrived, and needs no memory of its own for it.
 Some blocks of zeros stay, so that the sequencer needs no special cases: each group keeps one block of every term, and
 the first group of an operation keeps column 0 of its first term and, if there are more, a second one, as no word comes
 before that could say where it is.
+
+Where zero elements are skipped too, the word that was read must not be the one that says which comes next. An operation
+that reads outputs of a ReLU and has to store more than half of its blocks stores all of them, has no use for the index,
+and skips zero elements; one that stores fewer skips blocks of zeros alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,7 +104,9 @@ def word_count(columns: Columns) -> int:
     return sum(len(group) for term in columns for group in term)
 
 
-def memory_columns(operations: list[Operation], lanes: int, width: int, skip: bool) -> MemoryColumns:
+def memory_columns(
+    operations: list[Operation], lanes: int, width: int, skip: bool, searched: Collection[str] = ()
+) -> MemoryColumns:
     """Choose what a weight memory stores: the kept blocks with an index where that takes fewer bits, else all.
 
     Parameters
@@ -113,11 +119,16 @@ def memory_columns(operations: list[Operation], lanes: int, width: int, skip: bo
         Bits of a weight.
     skip : bool
         Whether blocks of zeros may be skipped.
+    searched : collection of str
+        Targets of the operations of which zero elements may be skipped, if they store all blocks.
     """
     dense = tuple(all_columns(op, lanes) for op in operations)
     if skip:
         index = max(index_bits(op) for op in operations)
-        kept = tuple(kept_columns(op, lanes) for op in operations)
+        kept = tuple(
+            whole if op.target in searched and 2 * word_count(some) > word_count(whole) else some
+            for op, some, whole in zip(operations, (kept_columns(op, lanes) for op in operations), dense, strict=True)
+        )
         if sum(map(word_count, kept)) * (lanes * width + index) < sum(map(word_count, dense)) * lanes * width:
             return MemoryColumns(kept, index)
     return MemoryColumns(dense, 0)
@@ -128,10 +139,12 @@ def weight_width(op: Operation) -> int:
     return max(term.width for term in op.terms)
 
 
-def stored_columns(operations: Sequence[Operation], lanes: int, skip: bool) -> dict[int, MemoryColumns]:
+def stored_columns(
+    operations: Sequence[Operation], lanes: int, skip: bool, searched: Collection[str] = ()
+) -> dict[int, MemoryColumns]:
     """Choose what every weight memory stores, as `memory_columns`, by the bits of a weight in ascending order."""
     return {
-        width: memory_columns([op for op in operations if weight_width(op) == width], lanes, width, skip)
+        width: memory_columns([op for op in operations if weight_width(op) == width], lanes, width, skip, searched)
         for width in sorted({weight_width(op) for op in operations})
     }
 
@@ -170,7 +183,7 @@ class StoredBits:
         return self.weights + self.index
 
 
-def stored_bits(model: QuantizedModel, lanes: int) -> StoredBits:
+def stored_bits(model: QuantizedModel, lanes: int, searched: Collection[str] = ()) -> StoredBits:
     """Count what an accelerator with `skip_zero_blocks` stores of a network's trained weights.
 
     The memory matrices are not counted, as in `QuantizedModel.weight_bits`, but for an index beside them.
@@ -181,10 +194,12 @@ def stored_bits(model: QuantizedModel, lanes: int) -> StoredBits:
         The network.
     lanes : int
         Rows of a block.
+    searched : collection of str
+        As in `memory_columns`.
     """
     weights = index = 0
     operations = lower(model)
-    stored = stored_columns(operations, lanes, skip=True)
+    stored = stored_columns(operations, lanes, True, searched)
     for op, columns in zip(operations, columns_of(operations, stored), strict=True):
         index += stored[weight_width(op)].index_bits * word_count(columns)
         if not op.target.endswith(".m"):

@@ -270,7 +270,7 @@ class Sequencer(wiring.Component):
                 }
                 | self._walk.constants(planned, one.number)
                 | ({"skips": int(term.skips)} if plan.skipping_memories else {})
-                | ({"indexed": int(plan.weight_memories[planned.weight_memory].index_bits > 0)} if skips else {})
+                | ({"indexed": int(planned.indexed)} if skips else {})
             )
         layout = data.StructLayout({name: unsigned(bits_for(max(row[name] for row in rows))) for name in rows[0]})
         const = Signal(layout, name="const")
@@ -288,26 +288,27 @@ class Sequencer(wiring.Component):
         It is counted; or, where blocks are skipped, was read with the weights of the product before, the first product
         of an operation being that of column 0; or, where zero elements are skipped, is searched.
         """
+        column, ends = count, count == const.length_last
         if self.plan.skipping_memories:
-            return self._search(m, const, count)
+            column, ends = self._search(m, const, count)
         if not self.plan.index_bits:
-            return count, count == 0, count == const.length_last
+            return column, count == 0, ends
         opens = Signal(init=1)
         begins = Signal(init=1)
-        column = Signal.like(count, name="kept_column")
-        ends = Signal()
+        kept_column = Signal.like(count)
+        kept_ends = Signal(name="ends")
         with m.If(self.issue):
             m.d.sync += [opens.eq(ends_block), begins.eq(last_column)]
         with m.If(~const.indexed):
-            m.d.comb += [column.eq(count), ends.eq(count == const.length_last)]
+            m.d.comb += [kept_column.eq(column), kept_ends.eq(ends)]
         with m.Elif(opens):
-            m.d.comb += ends.eq(const.length_last == 0)
+            m.d.comb += kept_ends.eq(const.length_last == 0)
         with m.Else():
-            m.d.comb += [column.eq(self.index.column), ends.eq(self.index.last)]
-        return column, begins, ends
+            m.d.comb += [kept_column.eq(self.index.column), kept_ends.eq(self.index.last)]
+        return kept_column, begins, kept_ends
 
-    def _search(self, m: Module, const: data.View, count: Signal) -> tuple[Value, Value, Value]:
-        """As `_column`, the next column that is not zero from `count` on."""
+    def _search(self, m: Module, const: data.View, count: Signal) -> tuple[Value, Value]:
+        """The next column that is not zero from `count` on, and whether it is the last one."""
         nonzero = NonzeroMap(self.plan)
         add_block(m, "nonzero", nonzero, self.written.memory if self.plan.config.gate_blocks else None)
         column = Signal.like(count, name="kept_column")
@@ -323,7 +324,7 @@ class Sequencer(wiring.Component):
             column.eq(Mux(const.skips, nonzero.found, count)),
             ends.eq(Mux(const.skips, nonzero.last, count == const.length_last)),
         ]
-        return column, count == 0, ends
+        return column, ends
 
     def _state_dependent(
         self, m: Module, one: _Step, state: LayerState, target: Signal, stops: Signal, zero: Signal
@@ -363,6 +364,19 @@ class Sequencer(wiring.Component):
         with m.Else():
             m.d.sync += [step.eq(Mux(ends_frame, 0, step + 1)), group.eq(0), block.eq(0)]
 
+    def _weight_steps(self, const: data.View, weight: Value, column: Value, ends: Value) -> tuple[Value, Value, Value]:
+        """Address of the present weights; whether the pointer moves in this cycle, and how far.
+
+        The pointer is at that address; or, where elements may be left out, at the first word of their term.
+        """
+        whole = const.length_last + 1
+        if not self.plan.skipping_memories:
+            return weight, self.issue, self._walk.turns
+        if not self.plan.index_bits:
+            return weight + column, self.issue & ends, whole
+        here = const.indexed
+        return weight + Mux(here, 0, column), self.issue & (ends | here), Mux(here, 1, whole)
+
     def _pointers(
         self,
         m: Module,
@@ -385,19 +399,19 @@ class Sequencer(wiring.Component):
         address = Signal.like(self.group.address, init=opening.target_start, reset_less=free)
         offset0, offset1 = (Signal.like(self.read.address, name=f"offset{n}", reset_less=free) for n in range(2))
         group = Signal(group_layout(self.plan), reset_less=True) if free else self.group
-        searches = bool(self.plan.skipping_memories)  # then the pointer stays at the first word of the term
+        word, moves, ahead = self._weight_steps(const, weight, column, ends)
         offset = Mux(const.first_term, offset0, Mux(const.second_term, offset1, 0))
         m.d.comb += [
             self.read.address.eq(walk.address(const, offset, column)),
             self.read.weights.eq(const.weights),
-            self.read.weight_address.eq(weight + column if searches else weight),
+            self.read.weight_address.eq(word),
             self.read.shift.eq(const.shift),
         ]
         if free:
             with m.If(start):
                 m.d.sync += [place.eq(place.init) for place in (weight, parameter, address, offset0, offset1)]
-        with m.If(self.issue & ends if searches else self.issue):
-            m.d.sync += weight.eq(weight + (const.length_last + 1 if searches else walk.turns))
+        with m.If(moves):
+            m.d.sync += weight.eq(weight + ahead)
         with m.If(self.issue & ends_group):
             m.d.sync += [
                 group.rows.eq(walk.elements(const, rows)),

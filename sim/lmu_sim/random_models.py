@@ -1,7 +1,7 @@
 """Random valid models, to fuzz the hardware with: every feature of the cell, formats drawn tensor by tensor."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,7 +67,9 @@ def random_frames(rng: np.random.Generator, model: QuantizedModel, batch: int, s
     return np.where(kind == 0, held, noise)
 
 
-def prune_blocks(rng: np.random.Generator, model: QuantizedModel, rows: int, fraction: float) -> QuantizedModel:
+def prune_blocks(
+    rng: np.random.Generator, model: QuantizedModel, rows: int, fraction: float, names: Collection[str] | None = None
+) -> QuantizedModel:
     """Set blocks of weights to zero, drawn at random.
 
     Parameters
@@ -80,6 +82,8 @@ def prune_blocks(rng: np.random.Generator, model: QuantizedModel, rows: int, fra
         Rows of a block, which has one column.
     fraction : float
         Of the blocks of every weight matrix, 0 to 1; those of the memory matrices stay.
+    names : collection of str, optional
+        Weight matrices to prune, such as ``w_m``; all if not given.
 
     Returns
     -------
@@ -96,7 +100,9 @@ def prune_blocks(rng: np.random.Generator, model: QuantizedModel, rows: int, fra
 
     layers = []
     for layer in model.layers:
-        changed: dict[str, Any] = {name: pruned(weights) for name, weights in layer.weights.items()}
+        changed: dict[str, Any] = {
+            name: pruned(weights) for name, weights in layer.weights.items() if names is None or name in names
+        }
         layers.append(dataclasses.replace(layer, **changed))
     return dataclasses.replace(model, layers=tuple(layers))
 

@@ -254,8 +254,6 @@ def test_a_lever_changes_the_verilog_only_where_it_is_asked_for(name):
 
 
 def test_levers_that_exclude_each_other_are_refused():
-    with pytest.raises(ValueError, match="skip_zero_blocks and skip_zero_elements exclude each other"):
-        AcceleratorConfig(skip_zero_blocks=True, skip_zero_elements=True)
     with pytest.raises(ValueError, match="gate_blocks with the interface spi needs stop_clock"):
         AcceleratorConfig(gate_blocks=True, interface="spi")
     assert AcceleratorConfig(gate_blocks=True, stop_clock=True, interface="spi").gates_clock

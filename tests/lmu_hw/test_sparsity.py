@@ -67,6 +67,19 @@ def test_a_memory_has_an_index_only_where_that_saves_bits():
         assert memory_columns([op], 2, 4, skip=False).columns == (all_columns(op, 2),)
 
 
+def test_an_operation_whose_zero_elements_can_be_skipped_stores_all_blocks_where_most_must_be_stored():
+    for columns, whole in ((4, False), (5, True)):
+        values = np.ones((2, 8), int)
+        values[:, columns:] = 0
+        (op,) = lower(dense(values))
+        sparse = replace(op, target="sparse", terms=(replace(op.terms[0], weights=np.zeros((2, 64), np.int64)),))
+        stored = memory_columns([op, sparse], 2, 4, True, {op.target, "sparse"})
+        assert stored.columns == ((all_columns if whole else kept_columns)(op, 2), kept_columns(sparse, 2))
+        assert stored.index_bits == index_bits(sparse)
+        without = memory_columns([op, sparse], 2, 4, True, {"sparse"})
+        assert without.columns == (kept_columns(op, 2), kept_columns(sparse, 2))
+
+
 def test_stored_bits_are_those_of_the_memories():
     rng = np.random.default_rng(1)
     model = random_model(rng, layers=("lmu", "dense"), units=12, inputs=10, memories=[(4, 6.0)] * 4)

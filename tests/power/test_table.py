@@ -72,6 +72,18 @@ def a_skipping_plan(seed: int):
     return plan
 
 
+def a_pruned_skipping_plan(seed: int):
+    rng = np.random.default_rng(seed)
+    plain = {"e_h": False, "w_h": False, "e_m": False, "memories": [(4, 6.0)] * 2}
+    model = random_model(rng, layers=("lmu", "lmu", "dense"), units=12, inputs=6, activation="relu", **plain)
+    lanes = int(rng.integers(1, 5))
+    model = prune_blocks(rng, model, lanes, 0.8, ("w_x", "w_m"))
+    plan = make_plan(model, AcceleratorConfig(lanes=lanes, skip_zero_blocks=True, skip_zero_elements=True))
+    assert plan.index_bits
+    assert plan.skipping_memories
+    return plan
+
+
 def walk(plan, frames):
     """Operand, products and sums of all lanes, issue by issue, as plainly as can be."""
     golden, state = Golden(plan.model), None
@@ -105,7 +117,7 @@ def changes(values, width):
     return sum(bin((a ^ b) & mask).count("1") for a, b in pairwise(values))
 
 
-@pytest.mark.parametrize("made", [a_plan, a_pruned_plan, a_skipping_plan])
+@pytest.mark.parametrize("made", [a_plan, a_pruned_plan, a_skipping_plan, a_pruned_skipping_plan])
 @pytest.mark.parametrize("seed", range(6))
 def test_changes_are_those_of_the_schedule(seed: int, made):
     plan = made(seed)

@@ -52,10 +52,26 @@ CASES = {
         {"layers": ("lmu", "dense"), **FULL, "activation": "tanh"},
         {"lanes": 3, "weights": "ram", "state": "utterance", "stop_clock": True, "gate_blocks": True},
     ),
+    "pruned zeros": (
+        25,
+        {"layers": ("lmu", "lmu", "dense"), **SPOTTER, "units": 20, "activation": "relu", "memories": [(4, 6.0)] * 2},
+        {"lanes": 4, "skip_zero_elements": True, "control_reset": True},
+    ),
+    "pruned zeros ram": (
+        30,
+        {"layers": ("lmu", "lmu", "dense"), **SPOTTER, "units": 18, "inputs": 5, "activation": "relu"},
+        {"lanes": 3, "weights": "ram", "state": "utterance", "skip_zero_elements": True},
+    ),
     "any": (9, {"layers": ("dense", "lmu", "dense", "lmu")}, {"lanes": 4, "weights": "ram", "state": "pulse"}),
 }
-PRUNED = {"pruned": 0.8, "pruned levers": 0.8, "pruned ram": 0.91}
-"""Fraction of the blocks that are zero, and skipped."""
+PRUNED = {
+    "pruned": (0.8, None),
+    "pruned levers": (0.8, None),
+    "pruned ram": (0.91, None),
+    "pruned zeros": (0.8, ("w_x", "w_m")),
+    "pruned zeros ram": (0.8, ("w_x", "w_m")),
+}
+"""Fraction of the blocks that are zero, and skipped; and in which matrices, None for all."""
 
 COMPILED = ("2019", "strided", "ram", "stopped ram")
 """Cases that Verilator runs in the quick tests; it builds each for many seconds."""
@@ -74,9 +90,13 @@ def case(name, utterances=3, steps=6):
     rng = np.random.default_rng(seed)
     model = random_model(rng, **options)
     if name in PRUNED:
-        model = prune_blocks(rng, model, config["lanes"], PRUNED[name])
+        model = prune_blocks(rng, model, config["lanes"], *PRUNED[name])
     plan = make_plan(model, AcceleratorConfig(**config, skip_zero_blocks=name in PRUNED))
     assert (plan.index_bits > 0) == (name in PRUNED)
+    searched = [one for one in plan.operations if any(term.skips for term in one.terms)]
+    assert not any(one.indexed for one in searched)
+    if name.startswith("pruned zeros"):
+        assert any(plan.weight_memories[one.weight_memory].index_bits for one in searched)
     return plan, random_frames(rng, plan.model, utterances, steps)
 
 
