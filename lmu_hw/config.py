@@ -14,6 +14,9 @@ MAX_LANES = 64
 BANK_WORDS = (0, *(2**bits for bits in range(3, 13)))
 """Choices for the words of a bank; 0 for no banks."""
 
+STATE_BANK_WORDS = (0, *(2**bits for bits in range(2, 9)))
+"""Choices for the words of a bank of a data memory; 0 for no banks."""
+
 ROUNDS = (1, 2, 4, 8)
 """Choices for the frames that are computed with one fetch of the weights."""
 
@@ -95,6 +98,9 @@ class AcceleratorConfig:
     bank_words : int
         Words of the banks that weight memories in ROM are cut into, each with an address of its own that moves only
         when it is read: a power of two from 8 to 4,096; 0 for whole memories.
+    state_bank_words : int
+        Words of the banks that the data memories are cut into, each of registers and moving only when it is accessed: a
+        power of two from 4 to 256; 0 for whole memories, which may be SRAM.
     frames_per_fetch : int
         Frames that are taken in before they are computed together, such that a weight is fetched once for all of them
         (`lmu_hw.rounds`): 1, 2, 4 or 8. More than 1 with the state policy ``keep`` and the stream interface only, and
@@ -116,6 +122,7 @@ class AcceleratorConfig:
     stop_clock: bool = False
     gate_blocks: bool = False
     bank_words: int = 0
+    state_bank_words: int = 0
     frames_per_fetch: int = 1
     smoothing: Smoothing | None = None
 
@@ -152,6 +159,9 @@ class AcceleratorConfig:
             raise ValueError(f"bank_words must be 0 or a power of two from 8 to 4096, not {words!r}")
         if words and self.weights is not WeightStore.ROM:
             raise ValueError(f"bank_words needs weights rom, not {self.weights.value}")
+        words = self.state_bank_words
+        if type(words) is not int or words not in STATE_BANK_WORDS:
+            raise ValueError(f"state_bank_words must be 0 or a power of two from 4 to 256, not {words!r}")
 
     def _check_rounds(self) -> None:
         frames = self.frames_per_fetch
@@ -180,6 +190,8 @@ class AcceleratorConfig:
         found |= {name: True for name in LEVERS if getattr(self, name)}
         if self.bank_words:
             found["bank_words"] = self.bank_words
+        if self.state_bank_words:
+            found["state_bank_words"] = self.state_bank_words
         if self.frames_per_fetch > 1:
             found["frames_per_fetch"] = self.frames_per_fetch
         return found if self.smoothing is None else {**found, "smoothing": self.smoothing.to_dict()}

@@ -80,6 +80,7 @@ def replay_command(args: argparse.Namespace) -> str:
     words += ["--lanes", str(args.lanes), "--weights", args.weights, "--state", args.state]
     words += [f"--{name.replace('_', '-')}" for name in LEVERS if getattr(args, name)]
     words += ["--bank-words", str(args.bank_words)] if args.bank_words else []
+    words += ["--state-bank-words", str(args.state_bank_words)] if args.state_bank_words else []
     words += ["--frames-per-fetch", str(args.frames_per_fetch)] if args.frames_per_fetch > 1 else []
     words += ["--smoothing", str(args.smoothing)] if args.smoothing else []
     words += ["--stalls", args.stalls, "--simulator", args.simulator, "--seed", str(args.seed)]

@@ -437,6 +437,13 @@ def accelerator_arguments(command: argparse.ArgumentParser, title: str = "accele
         default=0,
         help="cut constant weights into banks of N words, of which a read moves one: a power of two from 8 to 4096",
     )
+    group.add_argument(
+        "--state-bank-words",
+        metavar="N",
+        type=positive,
+        default=0,
+        help="make data memories of registers, in banks of N words of which an access moves one: a power of two from 4 to 256",
+    )
     return group
 
 
@@ -474,6 +481,7 @@ def accelerator_config(args: argparse.Namespace) -> AcceleratorConfig:
         interface=interface,
         **{name: getattr(args, name) for name in LEVERS},
         bank_words=args.bank_words,
+        state_bank_words=args.state_bank_words,
         frames_per_fetch=args.frames_per_fetch,
         smoothing=read_smoothing(getattr(args, "smoothing", None)),
     )

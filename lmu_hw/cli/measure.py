@@ -144,7 +144,9 @@ def rows_at(mapped: Mapped, done: FrameRun, kind: str, point: OperatingPoint) ->
         clock=conditions.clock,
         period=period,
         memories=mapped.synthesis.memories,
-        accepted=[memory.name for memory in mapped.synthesis.memories if memory.chosen],
+        accepted=[
+            memory.name for memory in mapped.synthesis.memories if memory.chosen or _asked_for(mapped.plan, memory.name)
+        ],
     )
     if mapped.slow_part > MOST_SLOW:
         raise PowerRefused(
@@ -155,6 +157,11 @@ def rows_at(mapped: Mapped, done: FrameRun, kind: str, point: OperatingPoint) ->
     tree = find_clock_tree(mapped.netlist, mapped.library, activity, conditions.clock)
     rows[CLOCK_TREE] = Row(CLOCK_TREE, tree.energy * cycles, tree.leakage, tree.area, ESTIMATED)
     return rows
+
+
+def _asked_for(plan: Plan, name: str) -> bool:
+    """Whether a memory is a bank of registers that `AcceleratorConfig.state_bank_words` asks for."""
+    return name.startswith(tuple(f"memory_{memory.name}.banks.bank" for memory in plan.data_memories))
 
 
 def conditions_of(netlist: Netlist, clock: str = "clk") -> Conditions:

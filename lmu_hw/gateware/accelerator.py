@@ -18,7 +18,7 @@ from lmu_hw.gateware.layouts import (
     load_layout,
     logit_layout,
 )
-from lmu_hw.gateware.memory import BankedReadOnly, ReadOnly, SinglePort
+from lmu_hw.gateware.memory import BankedReadOnly, BankedSinglePort, ReadOnly, SinglePort
 from lmu_hw.gateware.sequencer import Sequencer, read_layout
 from lmu_hw.gateware.smoothing import Smoother
 from lmu_hw.placement import MemoryPlan
@@ -158,10 +158,12 @@ class Accelerator(wiring.Component):
     ) -> Value:
         """The data memories; the element of the present step."""
         elements = []
+        banks, gates = self.plan.config.state_bank_words, self.plan.config.gate_blocks
         for index, spec in enumerate(self.plan.data_memories):
-            cells = SinglePort(signed(spec.width) if spec.signed else unsigned(spec.width), spec.depth)
-            access = cells.read | cells.write if self.plan.config.gate_blocks else None
-            add_block(m, f"memory_{spec.name}", cells, access)
+            shape = signed(spec.width) if spec.signed else unsigned(spec.width)
+            banked = BankedSinglePort(shape, spec.depth, banks, gated=gates) if banks else None
+            cells = SinglePort(shape, spec.depth) if banked is None else banked
+            add_block(m, f"memory_{spec.name}", cells, cells.read | cells.write if gates else None)
             read = sequencer.issue & (sequencer.read.memory == index)
             if spec.name == "x":
                 write, address, value = source.write, source.address, source.i.payload.data

@@ -2,15 +2,37 @@
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Array, Module, Shape, Signal
+from amaranth.hdl import Array, Module, Mux, Shape, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["BankedReadOnly", "Constants", "ReadOnly", "SinglePort"]
+from lmu_hw.gateware.clock_gate import add_block
+
+__all__ = ["BankedReadOnly", "BankedSinglePort", "Constants", "ReadOnly", "RegisterBanks", "Registers", "SinglePort"]
 
 
 def _address_range(depth: int) -> range:
     return range(max(2, depth))
+
+
+def _single_port(shape: Shape, depth: int) -> dict[str, wiring.Member]:
+    return {
+        "address": In(_address_range(depth)),
+        "read": In(1),
+        "write": In(1),
+        "w_data": In(shape),
+        "r_data": Out(shape),
+    }
+
+
+def _registers(shape: Shape, depth: int) -> dict[str, wiring.Member]:
+    return {
+        "r_address": In(_address_range(depth)),
+        "r_data": Out(shape),
+        "w_address": In(_address_range(depth)),
+        "write": In(1),
+        "w_data": In(shape),
+    }
 
 
 def _constants(shape: Shape, words: list[int]) -> memory.Memory:
@@ -48,15 +70,7 @@ class SinglePort(wiring.Component):
     def __init__(self, shape: Shape, depth: int):
         self.shape = shape
         self.depth = depth
-        super().__init__(
-            {
-                "address": In(_address_range(depth)),
-                "read": In(1),
-                "write": In(1),
-                "w_data": In(shape),
-                "r_data": Out(shape),
-            }
-        )
+        super().__init__(_single_port(shape, depth))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -70,6 +84,130 @@ class SinglePort(wiring.Component):
             write.addr.eq(self.address),
             write.en.eq(self.write),
             write.data.eq(self.w_data),
+        ]
+        return m
+
+
+class Registers(wiring.Component):
+    """A memory whose words are read in the same cycle: registers, one clock gate for each word.
+
+    Parameters
+    ----------
+    shape : Shape
+        Of a word.
+    depth : int
+        Words, at least 1.
+
+    Members
+    -------
+    r_address : In(range(depth))
+        Of the word that is read.
+    r_data : Out(shape)
+        The word, in the same cycle.
+    w_address : In(range(depth))
+        Of the word that is written.
+    write : In(1)
+        Write in this cycle.
+    w_data : In(shape)
+        What to write.
+    """
+
+    def __init__(self, shape: Shape, depth: int):
+        self.shape = shape
+        self.depth = depth
+        super().__init__(_registers(shape, depth))
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.cells = cells = memory.Memory(shape=self.shape, depth=max(2, self.depth), init=[])
+        read = cells.read_port(domain="comb")
+        write = cells.write_port()
+        m.d.comb += [
+            read.addr.eq(self.r_address),
+            self.r_data.eq(read.data),
+            write.addr.eq(self.w_address),
+            write.en.eq(self.write),
+            write.data.eq(self.w_data),
+        ]
+        return m
+
+
+class RegisterBanks(wiring.Component):
+    """`Registers` in banks: a read and a write move one bank each, the others are still.
+
+    Parameters
+    ----------
+    shape : Shape
+        Of a word.
+    depth : int
+        Words, at least 1.
+    bank_words : int
+        Words of a bank, a power of two; the last one may have fewer.
+    gated : bool
+        Whether each bank is behind a clock gate, open for writes to it.
+
+    Members
+    -------
+    r_address, r_data, w_address, write, w_data
+        As for `Registers`. Banks that are not read get the address 0, those that are not written address and data 0.
+    """
+
+    def __init__(self, shape: Shape, depth: int, bank_words: int, *, gated: bool):
+        self.bank_words = bank_words
+        self.gated = gated
+        self.banks = [Registers(shape, min(bank_words, depth - start)) for start in range(0, depth, bank_words)]
+        super().__init__(_registers(shape, depth))
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        low = self.bank_words.bit_length() - 1
+        words = []
+        for index, bank in enumerate(self.banks):
+            writes = Signal(name=f"writes{index}")
+            add_block(m, f"bank{index}", bank, writes if self.gated else None)
+            m.d.comb += [
+                writes.eq(self.write & (self.w_address[low:] == index)),
+                bank.r_address.eq(Mux(self.r_address[low:] == index, self.r_address[:low], 0)),
+                bank.w_address.eq(Mux(writes, self.w_address[:low], 0)),
+                bank.write.eq(writes),
+                bank.w_data.eq(Mux(writes, self.w_data, 0)),
+            ]
+            words.append(bank.r_data)
+        m.d.comb += self.r_data.eq(Array(words)[self.r_address[low:]])
+        return m
+
+
+class BankedSinglePort(wiring.Component):
+    """A memory of registers in banks in the place of a `SinglePort`, for elements that are read in the next cycle.
+
+    Parameters
+    ----------
+    shape, depth, bank_words, gated
+        As for `RegisterBanks`; with `gated` there is also a clock gate before them all, open for writes.
+
+    Members
+    -------
+    address, read, write, w_data, r_data
+        As for `SinglePort`, but that `r_data` changes if the word read last is written.
+    """
+
+    def __init__(self, shape: Shape, depth: int, bank_words: int, *, gated: bool):
+        self.gated = gated
+        self.banks = RegisterBanks(shape, depth, bank_words, gated=gated)
+        super().__init__(_single_port(shape, depth))
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        held = Signal.like(self.address, reset_less=True)
+        add_block(m, "banks", self.banks, self.write if self.gated else None)
+        with m.If(self.read):
+            m.d.sync += held.eq(self.address)
+        m.d.comb += [
+            self.banks.r_address.eq(held),
+            self.banks.w_address.eq(self.address),
+            self.banks.write.eq(self.write),
+            self.banks.w_data.eq(self.w_data),
+            self.r_data.eq(self.banks.r_data),
         ]
         return m
 

@@ -31,8 +31,9 @@ class _Part:
 class StoredMemory:
     """A writable memory of the design.
 
-    Flip-flops are known by the name that synthesis gives to each bit, ``PATH.cells[word][bit]``; macros by the path
-    of their instances, with the numbers of the bank and of the slice in the bank at the end of the name.
+    Flip-flops are known by the name that synthesis gives to each bit, ``PATH.cells[word][bit]``, or
+    ``PATH.banks.bank0.cells[word][bit]`` with the word in its bank; macros by the path of their instances, with the
+    numbers of the bank and of the slice in the bank at the end of the name.
 
     Parameters
     ----------
@@ -42,6 +43,8 @@ class StoredMemory:
         Of the instance that holds the memory.
     depth, width : int
         Words, and bits of a word.
+    bank_words : int
+        Words of a bank, of a memory that the design itself cuts into banks; 0 for a whole one.
 
     Raises
     ------
@@ -49,10 +52,10 @@ class StoredMemory:
         If there is no such memory in the netlist.
     """
 
-    def __init__(self, netlist: Netlist, path: str, depth: int, width: int):
+    def __init__(self, netlist: Netlist, path: str, depth: int, width: int, bank_words: int = 0):
         self.path, self.depth, self.width = path, depth, width
         self._parts = _parts(netlist, path)
-        self._flops = {} if self._parts else _flops(netlist, path, depth, width)
+        self._flops = {} if self._parts else _flops(netlist, path, depth, width, bank_words)
         if not self._parts and not self._flops:
             raise GateError(f"the netlist {netlist.top} has neither flip-flops nor macros of the memory {path}")
 
@@ -131,13 +134,14 @@ class StoredMemory:
         return np.einsum("wbr,b->wr", bits, np.int64(1) << np.arange(self.width, dtype=np.int64))
 
 
-def _flops(netlist: Netlist, path: str, depth: int, width: int) -> dict[tuple[int, int], int]:
+def _flops(netlist: Netlist, path: str, depth: int, width: int, bank_words: int) -> dict[tuple[int, int], int]:
     """Net of each word and bit."""
-    nets = {name: net for net, name in netlist.names.items() if name.startswith(f"{path}.cells[")}
+    nets = {name: net for net, name in netlist.names.items() if name.startswith(f"{path}.")}
     found = {}
     for word in range(max(2, depth)):
         for bit in range(width):
-            name = f"{path}.cells[{word}]" + (f"[{bit}]" if width > 1 else "")
+            cells = f"banks.bank{word // bank_words}.cells[{word % bank_words}]" if bank_words else f"cells[{word}]"
+            name = f"{path}.{cells}" + (f"[{bit}]" if width > 1 else "")
             if name in nets:
                 found[word, bit] = nets[name]
     return found

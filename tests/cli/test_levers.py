@@ -51,6 +51,7 @@ def test_rounds_that_cannot_be_are_refused(model: Path, refused: Callable[..., s
     assert three.endswith("frames_per_fetch must be one of 1, 2, 4, 8, not 3")
     cleared = refused("verilog", model, "--frames-per-fetch", "2", "--state", "pulse", "--out", model.parent)
     assert cleared.endswith("frames_per_fetch of 2 needs the state policy keep, not pulse")
+    assert "does not know state_bank_words: take" in refused("power", model, "--state-bank-words", "16")
     assert "does not know frames_per_fetch: take the tier gates" in refused("power", model, "--frames-per-fetch", "2")
 
 
@@ -66,4 +67,6 @@ def test_a_replay_has_the_levers_of_the_run() -> None:
     args = argparse.Namespace(**vars(args), **rest, simulator="icarus", timeout=600.0, build="b")
     assert " --skip-zero-elements --control-reset --bank-words 64 " in replay_command(args)
     args.frames_per_fetch = 2
+    args.state_bank_words = 16
+    assert " --state-bank-words 16 " in replay_command(args)
     assert " --frames-per-fetch 2 " in replay_command(args)

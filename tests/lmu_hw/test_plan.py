@@ -341,6 +341,8 @@ def test_nothing_is_skipped_where_the_index_would_take_more():
         ({"lanes": True}, ValueError, r"lanes must be in 1 to 64, not True"),
         ({"bank_words": 24}, ValueError, r"bank_words must be 0 or a power of two from 8 to 4096, not 24"),
         ({"bank_words": 16.0}, ValueError, r"bank_words must be 0 or a power of two from 8 to 4096, not 16.0"),
+        ({"state_bank_words": 12}, ValueError, r"state_bank_words must be 0 or a power of two from 4 to 256, not 12$"),
+        ({"state_bank_words": True}, ValueError, r"state_bank_words must be 0 or a power of two .*, not True"),
         ({"frames_per_fetch": 2.0}, ValueError, r"frames_per_fetch must be one of 1, 2, 4, 8, not 2.0"),
         ({"bank_words": True}, ValueError, r"bank_words must be 0 or a power of two from 8 to 4096, not True"),
         ({"bank_words": 16, "weights": "ram"}, ValueError, r"bank_words needs weights rom, not ram"),
@@ -365,7 +367,7 @@ def test_a_bad_configuration_is_refused(arguments, error, message):
 def test_a_configuration_survives_json():
     config = AcceleratorConfig(lanes=2, skip_zero_blocks=True)
     assert AcceleratorConfig.from_dict(config.to_dict()) == config
-    config = AcceleratorConfig(frames_per_fetch=4, split_sums=True)
+    config = AcceleratorConfig(frames_per_fetch=4, split_sums=True, state_bank_words=16)
     assert AcceleratorConfig.from_dict(config.to_dict()) == config
     config = AcceleratorConfig(np.int64(16), "ram", "utterance")
     assert config == AcceleratorConfig(16, WeightStore.RAM, StatePolicy.UTTERANCE)

@@ -62,6 +62,13 @@ CASES = {
         {"layers": ("lmu", "lmu", "dense"), **SPOTTER, "units": 18, "inputs": 5, "activation": "relu"},
         {"lanes": 3, "weights": "ram", "state": "utterance", "skip_zero_elements": True},
     ),
+    "state banks": (31, {"layers": ("lmu", "dense", "lmu"), **FULL, "units": 9}, {"lanes": 4, "state_bank_words": 4}),
+    "state banks gated": (
+        32,
+        {"layers": ("lmu", "lmu"), "units": 10, "stride": 2, "activation": "relu"},
+        {"lanes": 3, "weights": "ram", "state": "utterance", "state_bank_words": 8, "skip_zero_elements": True}
+        | {"stop_clock": True, "gate_blocks": True, "control_reset": True},
+    ),
     "any": (9, {"layers": ("dense", "lmu", "dense", "lmu")}, {"lanes": 4, "weights": "ram", "state": "pulse"}),
 }
 PRUNED = {

@@ -38,6 +38,8 @@ CASES = {
     "weights in RAM": (4, {"lanes": 2, "weights": "ram"}, {"layers": ("lmu", "dense"), "stride": 1, "units": 2}),
     "clock gates": (8, {"lanes": 2, "stop_clock": True, "gate_blocks": True, "skip_zero_elements": True},
         {"layers": ("lmu", "dense"), "stride": 2, "units": 4, "activation": "relu"}),
+    "state banks": (9, {"lanes": 2, "stop_clock": True, "gate_blocks": True, "state_bank_words": 4},
+        {"layers": ("lmu", "dense"), "stride": 2, "units": 6, "activation": "relu"}),
     "banks": (5, {"lanes": 2, "bank_words": 8, "skip_zero_elements": True, "control_reset": True},
         {"layers": ("lmu", "dense"), "stride": 2, "units": 4, "activation": "relu"}),
 }  # fmt: skip

@@ -27,7 +27,7 @@ CASES = {
     "ram, strides": (
         2,
         {"layers": ("lmu", "lmu", "dense"), "stride": 2, "activation": "tanh", "units": 4},
-        {"lanes": 4, "frames_per_fetch": 4, "weights": "ram"},
+        {"lanes": 4, "frames_per_fetch": 4, "weights": "ram", "state_bank_words": 4},
     ),
 }
 
