@@ -7,7 +7,7 @@ from typing import Any
 
 from lmu_hw.smoothing import Smoothing
 
-__all__ = ["LEVERS", "ROUNDS", "AcceleratorConfig", "Interface", "StatePolicy", "WeightStore"]
+__all__ = ["LEVERS", "ROUNDS", "STATE_BANK_WORDS", "AcceleratorConfig", "Interface", "StatePolicy", "WeightStore"]
 
 MAX_LANES = 64
 

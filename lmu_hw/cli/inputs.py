@@ -442,7 +442,7 @@ def accelerator_arguments(command: argparse.ArgumentParser, title: str = "accele
         metavar="N",
         type=positive,
         default=0,
-        help="make data memories of registers, in banks of N words of which an access moves one: a power of two from 4 to 256",
+        help="data memories of registers, in banks of N words of which an access moves one: a power of two, 4 to 256",
     )
     return group
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lmu_hw.config import STATE_BANK_WORDS
 from lmu_hw.flows.memory_cost import Usage
 from lmu_hw.operations import Operation, vectors
 from lmu_hw.plan import Plan
@@ -223,13 +224,28 @@ def find_floor(demand: Demand, costs: FloorCosts, memories: MemoryCosts, frame_r
     weights, leaking = _weights(demand, costs, memories, frame_rate)
     elements = 0.0
     for size, width, count in demand.vectors:
-        usage = Usage(2 * count * frame_rate, 1.0, 0.5)
-        cost = memories.choose(max(2, size), width, usage)[1]
-        elements += count * (cost.read + cost.write)
-        leaking += cost.leakage
+        access, leak = _elements(size, width, count * frame_rate, memories)
+        elements += count * access
+        leaking += leak
     leaking += costs.product(max(demand.products))[1]
     products = sum(count * costs.product(bits)[0] for bits, count in demand.products.items())
     return Floor(weights, products, elements, leaking / frame_rate)
+
+
+def _elements(size: int, width: int, rate: float, memories: MemoryCosts) -> tuple[float, float]:
+    """Joule of a write and a read, and watt, of a vector of which so many elements a second are written and read.
+
+    In macros or flip-flops, or in banks of flip-flops of which one moves at a time, and of which a read clocks none;
+    whichever takes least together. What chooses among banks is not counted.
+    """
+    whole = memories.choose(max(2, size), width, Usage(2 * rate, 1.0, 0.5))[1]
+    found = [(whole.read + whole.write, whole.leakage)]
+    leakage = memories.flip_flops(size, width).leakage
+    for words in STATE_BANK_WORDS:
+        if 0 < words < size:
+            bank = memories.flip_flops(words, width)
+            found.append((bank.read - bank.idle + bank.write, leakage))
+    return min(found, key=lambda one: one[0] * rate + one[1])
 
 
 def _weights(demand: Demand, costs: FloorCosts, memories: MemoryCosts, frame_rate: float) -> tuple[float, float]:

@@ -105,9 +105,13 @@ class MemoryCosts:
         word = deep + one.scaled(-1) + bit.scaled(-1)
         return cls(macros, model, multiplexer_cost(library, 1), bit, column, word)
 
+    def flip_flops(self, depth: int, width: int) -> Cost:
+        """Cost of a memory of flip-flops."""
+        return self.bit.scaled(depth * width) + self.column.scaled(width) + self.word.scaled(depth)
+
     def choose(self, depth: int, width: int, usage: Usage) -> tuple[str, Cost]:
         """What a memory becomes, ``flip-flops`` or ``macros``, and its cost."""
-        flip_flops = self.bit.scaled(depth * width) + self.column.scaled(width) + self.word.scaled(depth)
+        flip_flops = self.flip_flops(depth, width)
         if not self.macros:
             return "flip-flops", flip_flops
         by_depth: dict[int, list[tuple[Macro, Cost]]] = defaultdict(list)

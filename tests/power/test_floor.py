@@ -135,6 +135,22 @@ def test_weights_are_in_banks_where_these_take_less():
         assert (found.weights, found.leakage) == pytest.approx((10 * weights, (10_000 * leak + 1.0) / rate))
 
 
+def test_elements_are_in_banks_of_flip_flops_where_these_take_less():
+    memories = MemoryCosts(
+        macros=(), model=False, multiplexer=Cost(), column=Cost(), word=Cost(),
+        bit=Cost(read=1.0, write=1.5, idle=0.25, leakage=0.5),
+    )  # fmt: skip
+    found = find_floor(Demand(0.0, 100, {32: 0.0}, ((32, 2, 5.0),)), COSTS, memories, 10.0)
+    # Of banks of 4 words one moves, and a read clocks none; all leak.
+    assert found.elements == pytest.approx(5 * 8 * (1.0 - 0.25 + 1.5))
+    assert found.leakage == pytest.approx((100 * 0.1 + 64 * 0.5 + 1.0) / 10)
+    macros = load_technology("ihp-sg13g2").memories
+    found = find_floor(Demand(0.0, 100, {32: 0.0}, ((256, 12, 64.0),)), COSTS, macros, 50.0)
+    built_of, cost = macros.choose(256, 12, Usage(2 * 64 * 50.0, 1.0, 0.5))
+    assert built_of == "macros"
+    assert found.elements == pytest.approx(64 * (cost.read + cost.write))
+
+
 def test_weights_are_macros_where_these_take_less():
     technology = load_technology("ihp-sg13g2")
     leaky = FloorCosts(memories=((64, 1.0, 1.0),), products=COSTS.products)
