@@ -115,7 +115,7 @@ class Design:
         Whether the table is made from it, or checked with it.
     skips : bool
         Whether zero elements are skipped.
-    bank_words : int
+    bank_words, state_bank_words : int
         Of the accelerator.
     """
 
@@ -125,6 +125,7 @@ class Design:
     fitted: bool
     skips: bool = False
     bank_words: int = 0
+    state_bank_words: int = 0
 
     @property
     def name(self) -> str:
@@ -134,7 +135,8 @@ class Design:
         if kept is not None:
             what = f"{kept.layers} x ({kept.memories} memories, {kept.units} units), {kept.inputs} inputs"
         banks = f" in banks of {self.bank_words}" if self.bank_words else ""
-        return f"{what}, {self.lanes} lanes, {self.weights}{banks}" + (", zeros skipped" if self.skips else "")
+        states = f", states in banks of {self.state_bank_words}" if self.state_bank_words else ""
+        return f"{what}, {self.lanes} lanes, {self.weights}{banks}{states}" + (", zeros skipped" if self.skips else "")
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,15 @@ LEAN = DesignSet(
         Design(Cut(2, 32, 6, 36), 12, "rom", False, skips=True, bank_words=32),
         Design(Cut(2, 32, 4, 28), 12, "ram", False, skips=True),
         Design(Cut(1, 24, 5, 36), 8, "rom", False),
+        Design(Cut(2, 24, 4, 32), 16, "rom", True, skips=True, bank_words=64, state_bank_words=16),
+        Design(Cut(1, 40, 8, 64), 8, "rom", True, skips=True, state_bank_words=8),
+        Design(Cut(1, 12, 3, 12), 4, "ram", True, skips=True, state_bank_words=4),
+        Design(Cut(2, 24, 6, 40), 16, "rom", False, skips=True, bank_words=64, state_bank_words=16),
+        Design(Cut(1, 24, 5, 36), 8, "rom", False, skips=True, state_bank_words=32),
     ),
-    (Design(None, 16, "rom", False, skips=True, bank_words=256),),
+    (
+        Design(None, 16, "rom", False, skips=True, bank_words=256),
+        Design(None, 16, "rom", False, skips=True, bank_words=256, state_bank_words=16),
+    ),
 )
 """All levers that go together; zeros are skipped by all but one, and by as many layers as can be."""

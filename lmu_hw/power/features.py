@@ -21,6 +21,7 @@ from lmu_hw.schedule import PlannedTerm
 
 __all__ = [
     "BANKED",
+    "STATE_BANKED",
     "Accesses",
     "Counts",
     "accesses",
@@ -41,6 +42,9 @@ MAP_WORD = 16
 
 BANKED = "bits selected from a bank"
 """Count of the weight memory that only tables of accelerators with banks have."""
+
+STATE_BANKED = "bits selected from a bank of registers"
+"""Count of the state memory that only tables of accelerators with states in registers have."""
 
 SHARING = 0.75
 """Area of a constant memory grows with this power of the number of rare bits of a column, as minterms are shared."""
@@ -249,9 +253,36 @@ def _map_depth(plan: Plan) -> int:
     return max((plan.data_memories[index].depth for index in plan.skipping_memories), default=0)
 
 
+def _bank(plan: Plan, memory: MemoryPlan) -> int:
+    """Words of which an access moves one, of a memory of flip-flops."""
+    words = plan.config.state_bank_words if memory.kind == "data" else 0
+    return min(words, memory.depth) if words else memory.depth
+
+
+def _in_banks(plan: Plan, memory: MemoryPlan) -> bool:
+    """Whether a memory is one of registers in banks."""
+    return plan.config.state_bank_words > 0 and memory.kind == "data"
+
+
+def _state_banked(plan: Plan, uses: Mapping[str, float]) -> dict[str, float]:
+    """Bits that are selected from banks of registers, of memories that are used so often; nothing without them."""
+    if not plan.config.state_bank_words:
+        return {}
+    banks = {memory.name: -(-memory.depth // _bank(plan, memory)) for memory in plan.data_memories}
+    return {
+        STATE_BANKED: sum(uses[memory.name] * memory.width * (banks[memory.name] - 1) for memory in plan.data_memories)
+    }
+
+
 def _gated_words(plan: Plan, built_of: Mapping[str, str]) -> dict[str, int]:
     """Words with a clock gate of their own, by memory: of flip-flops, of bits that tell which are zero, and banks."""
     words = {memory.name: memory.depth for memory in plan.memories if built_of[memory.name] == "flip-flops"}
+    if plan.config.gate_blocks:
+        words |= {
+            memory.name: memory.depth + -(-memory.depth // _bank(plan, memory))
+            for memory in plan.data_memories
+            if _in_banks(plan, memory)
+        }
     if plan.config.bank_words:
         logic = _constants(plan)
         words |= {memory.name: logic[memory.name].banks for memory in plan.weight_memories}
@@ -275,7 +306,15 @@ def _clocked_words(plan: Plan, built_of: Mapping[str, str], found: Mapping[str, 
     """Cycles of a frame times the gated words that get a clock: with `gate_blocks` only those of a memory in use."""
     if not plan.config.gate_blocks:
         return cycles * (sum(_gated_words(plan, built_of).values()) + sum(_map_words(plan).values()))
-    words = sum((found[name].reads + found[name].writes) * size for name, size in _gated_words(plan, built_of).items())
+    banked = {memory.name: memory for memory in plan.data_memories if _in_banks(plan, memory)}
+    words = sum(
+        (found[name].reads + found[name].writes) * size
+        for name, size in _gated_words(plan, built_of).items()
+        if name not in banked
+    )
+    for name, memory in banked.items():  # a write opens the gate before the banks, and that of one of them
+        bank = _bank(plan, memory)
+        words += found[name].writes * (-(-memory.depth // bank) + bank)
     return words + sum(found[name].writes for name in _map_words(plan)) * sum(_map_words(plan).values())
 
 
@@ -290,6 +329,8 @@ def _banked(plan: Plan, uses: Mapping[str, float]) -> dict[str, float]:
 
 def _clocked_bits(plan: Plan, memory: MemoryPlan) -> float:
     """Registers that a read of a memory clocks: of the word, or of an address within a bank and that of the bank."""
+    if _in_banks(plan, memory):
+        return (memory.depth - 1).bit_length()
     if not plan.config.bank_words or memory.kind != "weights":
         return memory.width
     return (memory.depth - 1).bit_length()
@@ -366,11 +407,15 @@ def frame_counts(plan: Plan, rates: Rates, built_of: Mapping[str, str]) -> Count
     }
     for row in ("weight memory", "state memory", "interface", "finish"):
         memories = _flip_flops(plan, built_of, row)
+        moved = [memory for memory in memories if not _in_banks(plan, memory)]
+        bits = {memory.name: memory.width * _bank(plan, memory) for memory in memories}
         counts[row] |= {
-            "products by flip-flop words": issued * sum(memory.width * memory.depth**SHARING for memory in memories),
-            "flip-flop reads": sum(found[memory.name].reads * memory.bits for memory in memories),
-            "flip-flop writes": sum(found[memory.name].writes * memory.bits for memory in memories),
+            "products by flip-flop words": issued * sum(memory.width * memory.depth**SHARING for memory in moved),
+            "flip-flop reads": sum(found[name].reads * size for name, size in bits.items()),
+            "flip-flop writes": sum(found[name].writes * size for name, size in bits.items()),
         }
+    reads = {memory.name: found[memory.name].reads for memory in plan.data_memories}
+    counts["state memory"] |= _state_banked(plan, reads)
     counts[CLOCK_TREE] = dict(counts["clock"])
     return counts
 
@@ -411,5 +456,6 @@ def size_counts(plan: Plan, built_of: Mapping[str, str]) -> Counts:
     for row in ("weight memory", "state memory", "interface", "finish"):
         bits = sum(memory.bits for memory in _flip_flops(plan, built_of, row))
         counts[row] |= {"flip-flop bits": float(bits)}
+    counts["state memory"] |= _state_banked(plan, dict.fromkeys((memory.name for memory in plan.data_memories), 1.0))
     counts[CLOCK_TREE] = {"one": 1.0, "gated words": float(loose), "sum bits": sums}
     return counts

@@ -14,7 +14,7 @@ from lmu_hw.flows.memory_cost import Cost, Usage, flip_flop_cost, multiplexer_co
 from lmu_hw.flows.sram import Macro
 from lmu_hw.flows.tiling import macros_by_depth, tile_macros
 from lmu_hw.plan import Plan
-from lmu_hw.power.features import BANKED, Counts
+from lmu_hw.power.features import BANKED, STATE_BANKED, Counts
 from lmu_hw.power.rates import Rates, TypicalRates
 from lmu_hw.power.report import CLOCK_TREE
 from lmu_hw.power.rows import ROWS
@@ -37,7 +37,7 @@ SCHEMA = "lmu-hw/technology"
 VERSION = 2
 FOLDER = "technologies"
 
-PRICED = ("lanes", "weights", "state", "interface", "smoothing", "bank_words", *LEVERS)
+PRICED = ("lanes", "weights", "state", "interface", "smoothing", "bank_words", "state_bank_words", *LEVERS)
 """Choices of a configuration that energies can hold for."""
 
 COUNTED = ("skip_zero_blocks", "skip_zero_elements")
@@ -211,7 +211,7 @@ class Energies:
     def know(self, config: AcceleratorConfig) -> bool:
         """Whether they hold for a configuration."""
         on = tuple(name for name in LEVERS if name not in COUNTED and getattr(config, name))
-        if config.bank_words and not self.banked:
+        if (config.bank_words and not self.banked) or (config.state_bank_words and not self.state_banked):
             return False
         return on == self.levers and (bool(self.skipping) or not config.skip_zero_elements)
 
@@ -219,6 +219,11 @@ class Energies:
     def banked(self) -> bool:
         """Whether they hold with banks of weights too."""
         return BANKED in self.frame["weight memory"]
+
+    @property
+    def state_banked(self) -> bool:
+        """Whether they hold with states in banks of registers too."""
+        return STATE_BANKED in self.frame["state memory"]
 
     def typical(self, plan: Plan) -> dict[str, Rates]:
         """Typical changes per frame of an accelerator, by kind of sound."""
@@ -233,7 +238,9 @@ class Energies:
     @property
     def name(self) -> str:
         """For people."""
-        either = {"skip_zero_elements": bool(self.skipping), "bank_words": self.banked}
+        either = {
+            "skip_zero_elements": bool(self.skipping), "bank_words": self.banked, "state_bank_words": self.state_banked
+        }  # fmt: skip
         return ", ".join((*(f"{name} (or not)" for name, known in either.items() if known), *self.levers)) or "none"
 
     @classmethod
@@ -305,7 +312,7 @@ class Technology:
         for one in self.sets:
             if one.know(config):
                 return one
-        on = ", ".join(name for name in ("bank_words", *LEVERS) if getattr(config, name)) or "none"
+        on = ", ".join(name for name in ("bank_words", "state_bank_words", *LEVERS) if getattr(config, name)) or "none"
         known = "; or ".join(one.name for one in self.sets)
         raise ValueError(f"the table {self.name} does not know the levers {on}, but {known}: take the tier gates")
 

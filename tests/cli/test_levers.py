@@ -51,7 +51,7 @@ def test_rounds_that_cannot_be_are_refused(model: Path, refused: Callable[..., s
     assert three.endswith("frames_per_fetch must be one of 1, 2, 4, 8, not 3")
     cleared = refused("verilog", model, "--frames-per-fetch", "2", "--state", "pulse", "--out", model.parent)
     assert cleared.endswith("frames_per_fetch of 2 needs the state policy keep, not pulse")
-    assert "does not know state_bank_words: take" in refused("power", model, "--state-bank-words", "16")
+    assert "does not know the levers state_bank_words, but" in refused("power", model, "--state-bank-words", "16")
     assert "does not know frames_per_fetch: take the tier gates" in refused("power", model, "--frames-per-fetch", "2")
 
 

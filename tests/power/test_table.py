@@ -21,6 +21,7 @@ from lmu_hw.power.designs import LEAN, PLAIN, Cut, cut
 from lmu_hw.power.features import (
     BANKED,
     MAP_WORD,
+    STATE_BANKED,
     accesses,
     cycle_counts,
     frame_counts,
@@ -220,6 +221,43 @@ def test_banks_are_counted_as_the_gateware_builds_them(network):
     assert found["clock"]["cycles by gated words"] == pytest.approx(sum(reads[name] * banks[name] for name in depths))
 
 
+def test_states_in_banks_are_counted_as_the_gateware_builds_them(network):
+    levers = dict.fromkeys(LEAN.levers, True)
+    whole, banked = (
+        make_plan(cut(network, Cut(1, 16, 4, 24)), AcceleratorConfig(lanes=8, state_bank_words=words, **levers))
+        for words in (0, 8)
+    )
+    memories = load_technology("ihp-sg13g2").memories
+    built = build(banked, memories, 1e5).built_of
+    assert {built[memory.name] for memory in banked.data_memories} == {"flip-flops"}
+    rates = TypicalRates(0.3, 0.3, 0.1).rates(whole)
+    plain, found = (frame_counts(plan, rates, built) for plan in (whole, banked))
+    plain_size, size = (size_counts(plan, built) for plan in (whole, banked))
+    used = {memory: accesses(banked)[memory.name] for memory in banked.data_memories}
+    banks = {memory: -(-memory.depth // 8) for memory in used}
+    assert max(banks.values()) > 3
+    selected = sum(used[memory].reads * memory.width * (count - 1) for memory, count in banks.items())
+    row = found["state memory"]
+    assert STATE_BANKED not in plain["state memory"]
+    assert row[STATE_BANKED] == pytest.approx(selected)
+    assert size["state memory"][STATE_BANKED] == sum(one.width * (count - 1) for one, count in banks.items())
+    # One bank moves at a time, and none with the address of another memory.
+    moved = {memory: memory.width * min(8, memory.depth) for memory in used}
+    assert row["flip-flop reads"] == pytest.approx(sum(one.reads * moved[memory] for memory, one in used.items()))
+    assert row["flip-flop writes"] == pytest.approx(sum(one.writes * moved[memory] for memory, one in used.items()))
+    assert row["products by flip-flop words"] == 0 < plain["state memory"]["products by flip-flop words"]
+    # A read clocks the address, a write the gates of the banks and of the words of one.
+    bits = {memory: memory.width - (memory.depth - 1).bit_length() for memory in used}
+    read = plain["clock"]["read bits"] - found["clock"]["read bits"]
+    assert read == pytest.approx(sum(one.reads * bits[memory] for memory, one in used.items()))
+    gates = sum(one.writes * (banks[memory] + min(8, memory.depth)) for memory, one in used.items())
+    before = sum((one.reads + one.writes) * memory.depth for memory, one in used.items())
+    clocked = plain["clock"]["cycles by gated words"] - found["clock"]["cycles by gated words"]
+    assert clocked == pytest.approx(before - gates)
+    assert size["state memory"]["flip-flop bits"] == plain_size["state memory"]["flip-flop bits"]
+    assert size["clock"]["gated words"] - plain_size["clock"]["gated words"] == sum(banks.values())
+
+
 def test_a_stopped_clock_counts_the_cycles_with_work():
     base = a_skipping_plan(1)
     plan = make_plan(base.model, replace(base.config, stop_clock=True, gate_blocks=True))
@@ -376,6 +414,7 @@ LEAN_ON = dict.fromkeys(LEAN.levers, True)
         ({"skip_zero_blocks": True}, ()),
         (LEAN_ON, LEAN.levers),
         (LEAN_ON | {"bank_words": 64}, LEAN.levers),
+        (LEAN_ON | {"state_bank_words": 16}, LEAN.levers),
         (LEAN_ON | {"skip_zero_blocks": True, "weights": "ram"}, LEAN.levers),
         (LEAN_ON | {"skip_zero_elements": True, "state": "pulse"}, LEAN.levers),
     ],
@@ -391,6 +430,7 @@ def test_energies_are_those_with_the_levers_of_a_configuration(config, levers):
     [
         ({"skip_zero_elements": True}, "does not know the levers skip_zero_elements, but none; or skip_zero_elements "),
         ({"split_sums": True}, "does not know the levers split_sums, but none"),
+        ({"state_bank_words": 8}, "does not know the levers state_bank_words, but none; or skip_zero_elements "),
         ({"bank_words": 64, "lanes": 4}, "does not know the levers bank_words, but none; or skip_zero_elements "),
         ({"stop_clock": True, "gate_blocks": True}, "does not know the levers stop_clock, gate_blocks, but none"),
         ({"frames_per_fetch": 2}, "the table ihp-sg13g2 does not know frames_per_fetch: take the tier gates"),
