@@ -80,7 +80,7 @@ PRUNED = {
 }
 """Fraction of the blocks that are zero, and skipped; and in which matrices, None for all."""
 
-COMPILED = ("2019", "strided", "ram", "stopped ram")
+COMPILED = ("2019", "stopped ram")
 """Cases that Verilator runs in the quick tests; it builds each for many seconds."""
 
 
