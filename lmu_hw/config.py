@@ -154,14 +154,13 @@ class AcceleratorConfig:
             raise ValueError(f"smoothing needs the stream interface, not {self.interface.value}")
 
     def _check_banks(self) -> None:
-        words = self.bank_words
-        if type(words) is not int or words not in BANK_WORDS:
-            raise ValueError(f"bank_words must be 0 or a power of two from 8 to 4096, not {words!r}")
-        if words and self.weights is not WeightStore.ROM:
+        for name, choices in (("bank_words", BANK_WORDS), ("state_bank_words", STATE_BANK_WORDS)):
+            words = getattr(self, name)
+            if type(words) is not int or words not in choices:
+                least, most = choices[1], choices[-1]
+                raise ValueError(f"{name} must be 0 or a power of two from {least} to {most}, not {words!r}")
+        if self.bank_words and self.weights is not WeightStore.ROM:
             raise ValueError(f"bank_words needs weights rom, not {self.weights.value}")
-        words = self.state_bank_words
-        if type(words) is not int or words not in STATE_BANK_WORDS:
-            raise ValueError(f"state_bank_words must be 0 or a power of two from 4 to 256, not {words!r}")
 
     def _check_rounds(self) -> None:
         frames = self.frames_per_fetch

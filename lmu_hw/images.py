@@ -15,8 +15,7 @@ def images(plan: Schedule) -> dict[str, list[int]]:
     parameters = []
     for planned in plan.operations:
         memory = plan.weight_memories[planned.weight_memory]
-        index_bits = memory.index_bits if planned.indexed else 0
-        words = _weight_words(planned, plan.lanes, plan.weight_widths[planned.weight_memory], index_bits)
+        words = _weight_words(planned, plan.lanes, plan.weight_widths[planned.weight_memory])
         found[memory.name][planned.weight_base : planned.weight_base + len(words)] = words
         for bias, shift in zip(planned.operation.bias, planned.operation.shifts, strict=True):
             word = int(bias) & ((1 << plan.bias_width) - 1)
@@ -47,7 +46,7 @@ def load_beats(plan: Schedule) -> int:
     return -(-max(memory.width for memory in (*plan.weight_memories, plan.parameters)) // 32)
 
 
-def _weight_words(planned: PlannedOperation, lanes: int, bits: int, index_bits: int) -> list[int]:
+def _weight_words(planned: PlannedOperation, lanes: int, bits: int) -> list[int]:
     """One word for each column of each row group: lane 0 in the low bits, absent rows zero.
 
     With an index, a word has in its highest bits the column of the next word of the operation, and above it whether
@@ -59,10 +58,10 @@ def _weight_words(planned: PlannedOperation, lanes: int, bits: int, index_bits: 
             columns = laid.columns[group]
             words += _packed(term.weights[group * lanes : (group + 1) * lanes, columns], bits)
             places += [(column, column == columns[-1]) for column in columns]
-    if not index_bits:
+    if not planned.index_bits:
         return words
     return [
-        word | column << lanes * bits | last << lanes * bits + index_bits - 1
+        word | column << lanes * bits | last << lanes * bits + planned.index_bits - 1
         for word, (column, last) in zip(words, [*places[1:], (0, False)], strict=True)
     ]
 

@@ -20,15 +20,7 @@ from lmu_hw.placement import Location, MemoryPlan, place
 from lmu_hw.program import QuantizedModel
 from lmu_hw.rounds import check_rounds, round_strides, vector_frames
 from lmu_hw.schedule import NarrowStep, PlannedOperation, PlannedTerm, Schedule
-from lmu_hw.sparsity import (
-    Columns,
-    all_columns,
-    columns_of,
-    stored_bits,
-    stored_columns,
-    weight_width,
-    word_count,
-)
+from lmu_hw.sparsity import Columns, all_columns, columns_of, stored_bits, stored_columns, weight_width
 from lmu_hw.timing import FrameTiming, all_zero, steady_frames
 
 __all__ = ["Plan", "make_plan"]
@@ -155,17 +147,17 @@ def make_plan(model: QuantizedModel, config: AcceleratorConfig | None = None) ->
     last_reader = max(i for i, op in enumerate(operations) if any(term.source == "x" for term in op.terms))
     for index, (op, columns) in enumerate(zip(operations, columns_of(operations, stored), strict=True)):
         width = weight_width(op)
-        whole = word_count(columns) == word_count(all_columns(op, config.lanes))
-        indexed = stored[width].index_bits > 0 and not (whole and op.target in searched)
+        whole = op.target in searched and columns == all_columns(op, config.lanes)
+        index_bits = 0 if whole else stored[width].index_bits
         planned.append(
             PlannedOperation(
                 operation=op,
                 terms=tuple(
-                    _planned_term(op, n, locations, waits[index, n], columns, set() if indexed else skipped)
+                    _planned_term(op, n, locations, waits[index, n], columns, set() if index_bits else skipped)
                     for n in range(len(op.terms))
                 ),
                 groups=-(-op.rows // config.lanes),
-                indexed=indexed,
+                index_bits=index_bits,
                 weight_memory=widths.index(width),
                 weight_base=depths[width],
                 parameter_base=parameter_base,

@@ -94,8 +94,9 @@ class PlannedOperation:
         The passes.
     groups : int
         Row groups of a block.
-    indexed : bool
-        Whether its weight words say which column the next one is of; otherwise they are of all columns, in order.
+    index_bits : int
+        Bits beside the weights of its words that say which column the next one is of; 0 if they are of all columns, in
+        order.
     weight_memory : int
         Index among the weight memories.
     weight_base : int
@@ -123,7 +124,7 @@ class PlannedOperation:
     operation: Operation
     terms: tuple[PlannedTerm, ...]
     groups: int
-    indexed: bool
+    index_bits: int
     weight_memory: int
     weight_base: int
     parameter_base: int
@@ -286,6 +287,10 @@ class Schedule:
         signed = [memory.width if memory.signed else memory.width + 1 for memory in self.data_memories]
         terms = (term for planned in self.operations for term in planned.terms)
         return max(signed[term.location.memories[0]] + term.shift for term in terms)
+
+    def register_bank(self, memory: MemoryPlan) -> int:
+        """Words of the banks of registers that a memory is cut into; 0 if it is whole."""
+        return self.config.state_bank_words if memory.kind == "data" else 0
 
     @property
     def index_bits(self) -> int:

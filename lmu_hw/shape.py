@@ -53,8 +53,7 @@ def _place(plan: Plan, planned: PlannedOperation) -> dict[str, Any]:
     """Where the weight words of an operation are; without an index this follows from the rest."""
     if not plan.index_bits:
         return {}
-    index_bits = plan.weight_memories[planned.weight_memory].index_bits if planned.indexed else 0
-    return {"index_bits": index_bits, "words": planned.words, "weight_base": planned.weight_base}
+    return {"index_bits": planned.index_bits, "words": planned.words, "weight_base": planned.weight_base}
 
 
 def _operation(plan: Plan, planned: PlannedOperation) -> dict[str, Any]:

@@ -103,8 +103,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def config_of(design: Design, levers: tuple[str, ...]) -> AcceleratorConfig:
     """Configuration of a design of a set with the given levers."""
     on = (*levers, "skip_zero_elements") if design.skips else levers
-    chosen = {"lanes": design.lanes, "weights": design.weights, "bank_words": design.bank_words}
-    chosen |= {"state_bank_words": design.state_bank_words}
+    chosen = {name: getattr(design, name) for name in ("lanes", "weights", "bank_words", "state_bank_words")}
     return AcceleratorConfig.from_dict(chosen | dict.fromkeys(on, True))
 
 

@@ -161,8 +161,9 @@ class Accelerator(wiring.Component):
         banks, gates = self.plan.config.state_bank_words, self.plan.config.gate_blocks
         for index, spec in enumerate(self.plan.data_memories):
             shape = signed(spec.width) if spec.signed else unsigned(spec.width)
-            banked = BankedSinglePort(shape, spec.depth, banks, gated=gates) if banks else None
-            cells = SinglePort(shape, spec.depth) if banked is None else banked
+            cells: SinglePort | BankedSinglePort = (
+                BankedSinglePort(shape, spec.depth, banks, gated=gates) if banks else SinglePort(shape, spec.depth)
+            )
             add_block(m, f"memory_{spec.name}", cells, cells.read | cells.write if gates else None)
             read = sequencer.issue & (sequencer.read.memory == index)
             if spec.name == "x":

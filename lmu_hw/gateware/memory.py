@@ -35,6 +35,14 @@ def _registers(shape: Shape, depth: int) -> dict[str, wiring.Member]:
     }
 
 
+def _cells(m: Module, shape: Shape, depth: int, domain: str) -> tuple[memory.ReadPort, memory.WritePort]:
+    """Add a memory of two words at least, and give its ports; the read port is in that domain."""
+    m.submodules.cells = cells = memory.Memory(shape=shape, depth=max(2, depth), init=[])
+    read = cells.read_port(domain=domain)  # Amaranth names the ports after these variables
+    write = cells.write_port()
+    return read, write
+
+
 def _constants(shape: Shape, words: list[int]) -> memory.Memory:
     """A memory that holds words from the start, two at least."""
     init = words + [0] * max(0, 2 - len(words))
@@ -74,9 +82,7 @@ class SinglePort(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.cells = cells = memory.Memory(shape=self.shape, depth=max(2, self.depth), init=[])
-        read = cells.read_port()
-        write = cells.write_port()
+        read, write = _cells(m, self.shape, self.depth, "sync")
         m.d.comb += [
             read.addr.eq(self.address),
             read.en.eq(self.read),
@@ -119,9 +125,7 @@ class Registers(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.cells = cells = memory.Memory(shape=self.shape, depth=max(2, self.depth), init=[])
-        read = cells.read_port(domain="comb")
-        write = cells.write_port()
+        read, write = _cells(m, self.shape, self.depth, "comb")
         m.d.comb += [
             read.addr.eq(self.r_address),
             self.r_data.eq(read.data),

@@ -270,7 +270,7 @@ class Sequencer(wiring.Component):
                 }
                 | self._walk.constants(planned, one.number)
                 | ({"skips": int(term.skips)} if plan.skipping_memories else {})
-                | ({"indexed": int(planned.indexed)} if skips else {})
+                | ({"indexed": int(planned.index_bits > 0)} if skips else {})
             )
         layout = data.StructLayout({name: unsigned(bits_for(max(row[name] for row in rows))) for name in rows[0]})
         const = Signal(layout, name="const")

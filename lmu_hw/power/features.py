@@ -255,34 +255,28 @@ def _map_depth(plan: Plan) -> int:
 
 def _bank(plan: Plan, memory: MemoryPlan) -> int:
     """Words of which an access moves one, of a memory of flip-flops."""
-    words = plan.config.state_bank_words if memory.kind == "data" else 0
-    return min(words, memory.depth) if words else memory.depth
+    return min(plan.register_bank(memory) or memory.depth, memory.depth)
 
 
-def _in_banks(plan: Plan, memory: MemoryPlan) -> bool:
-    """Whether a memory is one of registers in banks."""
-    return plan.config.state_bank_words > 0 and memory.kind == "data"
+def _register_banks(plan: Plan) -> dict[str, int]:
+    """Banks of each memory that is cut into banks of registers."""
+    found = {memory.name: plan.register_bank(memory) for memory in plan.data_memories}
+    return {memory.name: -(-memory.depth // found[memory.name]) for memory in plan.data_memories if found[memory.name]}
 
 
 def _state_banked(plan: Plan, uses: Mapping[str, float]) -> dict[str, float]:
     """Bits that are selected from banks of registers, of memories that are used so often; nothing without them."""
-    if not plan.config.state_bank_words:
-        return {}
-    banks = {memory.name: -(-memory.depth // _bank(plan, memory)) for memory in plan.data_memories}
-    return {
-        STATE_BANKED: sum(uses[memory.name] * memory.width * (banks[memory.name] - 1) for memory in plan.data_memories)
-    }
+    banks = _register_banks(plan)
+    widths = {memory.name: memory.width for memory in plan.data_memories}
+    bits = sum(uses[name] * widths[name] * (count - 1) for name, count in banks.items())
+    return {STATE_BANKED: bits} if banks else {}
 
 
 def _gated_words(plan: Plan, built_of: Mapping[str, str]) -> dict[str, int]:
     """Words with a clock gate of their own, by memory: of flip-flops, of bits that tell which are zero, and banks."""
     words = {memory.name: memory.depth for memory in plan.memories if built_of[memory.name] == "flip-flops"}
     if plan.config.gate_blocks:
-        words |= {
-            memory.name: memory.depth + -(-memory.depth // _bank(plan, memory))
-            for memory in plan.data_memories
-            if _in_banks(plan, memory)
-        }
+        words |= {name: words[name] + count for name, count in _register_banks(plan).items()}
     if plan.config.bank_words:
         logic = _constants(plan)
         words |= {memory.name: logic[memory.name].banks for memory in plan.weight_memories}
@@ -306,15 +300,15 @@ def _clocked_words(plan: Plan, built_of: Mapping[str, str], found: Mapping[str, 
     """Cycles of a frame times the gated words that get a clock: with `gate_blocks` only those of a memory in use."""
     if not plan.config.gate_blocks:
         return cycles * (sum(_gated_words(plan, built_of).values()) + sum(_map_words(plan).values()))
-    banked = {memory.name: memory for memory in plan.data_memories if _in_banks(plan, memory)}
+    banked = _register_banks(plan)
     words = sum(
         (found[name].reads + found[name].writes) * size
         for name, size in _gated_words(plan, built_of).items()
         if name not in banked
     )
-    for name, memory in banked.items():  # a write opens the gate before the banks, and that of one of them
-        bank = _bank(plan, memory)
-        words += found[name].writes * (-(-memory.depth // bank) + bank)
+    bank = {memory.name: _bank(plan, memory) for memory in plan.data_memories}
+    for name, count in banked.items():  # a write opens the gate before the banks, and that of one of them
+        words += found[name].writes * (count + bank[name])
     return words + sum(found[name].writes for name in _map_words(plan)) * sum(_map_words(plan).values())
 
 
@@ -329,7 +323,7 @@ def _banked(plan: Plan, uses: Mapping[str, float]) -> dict[str, float]:
 
 def _clocked_bits(plan: Plan, memory: MemoryPlan) -> float:
     """Registers that a read of a memory clocks: of the word, or of an address within a bank and that of the bank."""
-    if _in_banks(plan, memory):
+    if plan.register_bank(memory):
         return (memory.depth - 1).bit_length()
     if not plan.config.bank_words or memory.kind != "weights":
         return memory.width
@@ -407,7 +401,7 @@ def frame_counts(plan: Plan, rates: Rates, built_of: Mapping[str, str]) -> Count
     }
     for row in ("weight memory", "state memory", "interface", "finish"):
         memories = _flip_flops(plan, built_of, row)
-        moved = [memory for memory in memories if not _in_banks(plan, memory)]
+        moved = [memory for memory in memories if not plan.register_bank(memory)]
         bits = {memory.name: memory.width * _bank(plan, memory) for memory in memories}
         counts[row] |= {
             "products by flip-flop words": issued * sum(memory.width * memory.depth**SHARING for memory in moved),

@@ -62,7 +62,7 @@ def build(plan: Plan, memories: MemoryCosts, clock: float) -> Built:
         if is_constant(plan, memory):
             built_of[memory.name] = "logic"
             continue
-        if plan.config.state_bank_words and memory.kind == "data":
+        if plan.register_bank(memory):
             built_of[memory.name] = "flip-flops"
             continue
         built_of[memory.name], cost = memories.choose(max(2, memory.depth), memory.width, used[memory.name])

@@ -61,8 +61,7 @@ class FrameGates:
 
     def _stored(self, name: str) -> StoredMemory:
         spec = next(spec for spec in self.plan.memories if spec.name == name)
-        banks = self.plan.config.state_bank_words if spec.kind == "data" else 0
-        return StoredMemory(self.netlist, f"memory_{name}", spec.depth, spec.width, banks)
+        return StoredMemory(self.netlist, f"memory_{name}", spec.depth, spec.width, self.plan.register_bank(spec))
 
     def reset(self) -> None:
         """Fill the weights, where they are in RAM, and reset the control."""

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from amaranth.hdl import signed, unsigned
+from amaranth.hdl import ClockDomain, ClockSignal, Module, signed, unsigned
 from amaranth.sim import Simulator
 from numpy.testing import assert_array_equal
 
@@ -15,10 +15,11 @@ from lmu_hw.config import AcceleratorConfig
 from lmu_hw.emit import to_verilog
 from lmu_hw.fixed import Format, Quantizer
 from lmu_hw.gateware.accelerator import Accelerator
+from lmu_hw.gateware.clock_gate import FREE
 from lmu_hw.gateware.frame_input import FrameInput
 from lmu_hw.gateware.frame_output import FrameOutput
 from lmu_hw.gateware.lanes import Lanes
-from lmu_hw.gateware.memory import ReadOnly, SinglePort
+from lmu_hw.gateware.memory import BankedSinglePort, ReadOnly, SinglePort
 from lmu_hw.gateware.state import LayerState
 from lmu_hw.golden import Golden, decide
 from lmu_hw.plan import make_plan
@@ -71,32 +72,63 @@ def dense_plan(inputs=3, outputs=4, score=None, **config):
 # Memories
 
 
+async def random_accesses(ctx, dut, shape, depth, count):
+    """Reads of what was written, writes, and cycles with neither; after each its kind, address and all that is there."""
+    rng = np.random.default_rng(depth)
+    low = -(1 << shape.width - 1) if shape.signed else 0
+    kept = {}
+    for _ in range(count):
+        address = int(rng.integers(depth))
+        action = rng.choice(["read", "write", "none"]) if address in kept else "write"
+        value = low + int(rng.integers(1 << shape.width))
+        ctx.set(dut.address, address)
+        ctx.set(dut.read, action == "read")
+        ctx.set(dut.write, action == "write")
+        ctx.set(dut.w_data, value)
+        await ctx.tick()
+        if action == "write":
+            kept[address] = value
+        yield action, address, kept
+
+
 @pytest.mark.parametrize("shape", [signed(5), unsigned(7)])
 @pytest.mark.parametrize("depth", [1, 2, 5, 16])
 def test_a_single_port_reads_what_was_written_and_holds_it(shape, depth):
-    rng = np.random.default_rng(depth)
     dut = SinglePort(shape, depth)
-    low = -(1 << shape.width - 1) if shape.signed else 0
 
     async def testbench(ctx):
-        kept, shown = {}, None
-        for _ in range(200):
-            address = int(rng.integers(depth))
-            action = rng.choice(["read", "write", "none"]) if address in kept else "write"
-            value = low + int(rng.integers(1 << shape.width))
-            ctx.set(dut.address, address)
-            ctx.set(dut.read, action == "read")
-            ctx.set(dut.write, action == "write")
-            ctx.set(dut.w_data, value)
-            await ctx.tick()
-            if action == "write":
-                kept[address] = value
-            elif action == "read":
+        shown = None
+        async for action, address, kept in random_accesses(ctx, dut, shape, depth, 200):
+            if action == "read":
                 shown = kept[address]
             if shown is not None:
                 assert ctx.get(dut.r_data) == shown
 
     simulate(dut, testbench)
+
+
+@pytest.mark.parametrize("gated", [False, True])
+@pytest.mark.parametrize(("depth", "bank_words"), [(40, 16), (16, 16), (9, 8), (70, 4), (1, 4), (2, 8)])
+def test_a_banked_memory_reads_what_was_written(depth, bank_words, gated):
+    dut = BankedSinglePort(signed(6), depth, bank_words, gated=gated)
+    top = Module()
+    top.domains += ClockDomain(FREE, reset_less=True)
+    top.d.comb += ClockSignal(FREE).eq(ClockSignal())
+    top.submodules.dut = dut
+
+    async def testbench(ctx):
+        async for action, address, kept in random_accesses(ctx, dut, signed(6), depth, 6 * depth + 40):
+            if action == "read":
+                assert ctx.get(dut.r_data) == kept[address]
+        assert set(kept) <= set(range(depth))
+        for address, value in kept.items():
+            ctx.set(dut.address, address)
+            ctx.set(dut.read, 1)
+            ctx.set(dut.write, 0)
+            await ctx.tick()
+            assert ctx.get(dut.r_data) == value
+
+    simulate(top, testbench)
 
 
 @pytest.mark.parametrize("words", [[9], [3, 0], [1, 2, 3, 14, 15]])

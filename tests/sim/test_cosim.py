@@ -101,7 +101,7 @@ def case(name, utterances=3, steps=6):
     plan = make_plan(model, AcceleratorConfig(**config, skip_zero_blocks=name in PRUNED))
     assert (plan.index_bits > 0) == (name in PRUNED)
     searched = [one for one in plan.operations if any(term.skips for term in one.terms)]
-    assert not any(one.indexed for one in searched)
+    assert not any(one.index_bits for one in searched)
     if name.startswith("pruned zeros"):
         assert any(plan.weight_memories[one.weight_memory].index_bits for one in searched)
     return plan, random_frames(rng, plan.model, utterances, steps)
@@ -162,11 +162,10 @@ def test_an_accelerator_with_weights_in_ram_runs_networks_with_other_blocks(frac
     (seed, options, _), matrices = CASES[name], PRUNED[name][1]
     fuller = random_model(np.random.default_rng(seed), **options)
     loaded = prune_blocks(np.random.default_rng(1), fuller, plan.lanes, fraction, matrices)
-    roomy = make_plan(prune_blocks(np.random.default_rng(2), fuller, plan.lanes, 0.6, matrices), plan.config)
+    roomy = make_plan(prune_blocks(np.random.default_rng(2), fuller, plan.lanes, 0.5, matrices), plan.config)
     laid_out = fitted(make_plan(loaded, plan.config), shape(roomy))
-    words = [(one.words, room.words) for one, room in zip(laid_out.operations, roomy.operations, strict=True)]
-    assert all(few <= many for few, many in words)
-    assert any(few < many for few, many in words)
+    pruned = max(index for index, one in enumerate(roomy.operations) if matrices is None or one.index_bits)
+    assert laid_out.operations[pruned].words < roomy.operations[pruned].words
     result = cosim(laid_out, utterances, stalls="random", seed=3, directory=builds, verilog=to_verilog(roomy))
     assert result.ok, result.report()
     assert (result.compared, result.differing) == (expected_count(plan, stimulus(plan, utterances, seed=3)), 0)
