@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lmu_hw.cli.main import parser
+from lmu_kit.cli.main import parser
 from lmu_quantize import zoo
 
 TEXT = (Path(__file__).parent.parent / "README.md").read_text()

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from lmu_hw import program_file
-from lmu_hw.config import AcceleratorConfig
-from lmu_hw.emit import emit
-from lmu_hw.fusesoc import core_file
-from lmu_hw.plan import make_plan
+from lmu_hw.export.emit import emit
+from lmu_hw.export.fusesoc import core_file
+from lmu_hw.model import program_file
+from lmu_hw.plan.config import AcceleratorConfig
+from lmu_hw.plan.plan import make_plan
 from lmu_quantize import zoo
 
 RTL = Path(__file__).parent.parent / "rtl"

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lmu_hw import program_file
-from lmu_hw.config import LEVERS, AcceleratorConfig
-from lmu_hw.golden import Golden, decide
-from lmu_hw.plan import make_plan
+from lmu_hw.model import program_file
+from lmu_hw.model.golden import Golden, decide
+from lmu_hw.plan.config import LEVERS, AcceleratorConfig
+from lmu_hw.plan.plan import make_plan
 from lmu_quantize import zoo
 from lmu_quantize.float_file import load_float
 from lmu_quantize.frames_file import load_frames

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lmu_hw.gateware.uart import SHORTEST_BIT
+from lmu_hw.gateware.serial.uart import SHORTEST_BIT
 
 __all__ = ["BAUD", "BOARDS", "LARGEST_BAUD_ERROR", "Board", "Pin"]
 

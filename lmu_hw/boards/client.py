@@ -8,7 +8,19 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lmu_hw.link import CHUNK, ERROR, REPLY, STATUS_BODY, VERSION, Decoder, Kind, LinkLayout, Packet, Refusal, encode
+from lmu_hw.host.link import (
+    CHUNK,
+    ERROR,
+    REPLY,
+    STATUS_BODY,
+    VERSION,
+    Decoder,
+    Kind,
+    LinkLayout,
+    Packet,
+    Refusal,
+    encode,
+)
 
 __all__ = ["BoardClient", "BoardStatus", "LinkError", "Port", "Result"]
 
@@ -170,7 +182,7 @@ class BoardClient:
         Parameters
         ----------
         chunks : iterable of bytes
-            From `lmu_hw.link.image_chunks`, of `CHUNK` bytes each.
+            From `lmu_hw.host.link.image_chunks`, of `CHUNK` bytes each.
         progress : callable
             Called with the number of chunks loaded so far.
         """

@@ -8,11 +8,11 @@ from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
 from lmu_hw.boards.board import BAUD, BOARDS, Board
-from lmu_hw.config import StatePolicy, WeightStore
-from lmu_hw.emit import TOP, convert, to_verilog
-from lmu_hw.gateware.host_interface import HostInterface
-from lmu_hw.gateware.uart import SHORTEST_BIT, UartReceiver, UartTransmitter
-from lmu_hw.plan import Plan
+from lmu_hw.export.emit import TOP, convert, to_verilog
+from lmu_hw.gateware.serial.host_interface import HostInterface
+from lmu_hw.gateware.serial.uart import SHORTEST_BIT, UartReceiver, UartTransmitter
+from lmu_hw.plan.config import StatePolicy, WeightStore
+from lmu_hw.plan.plan import Plan
 
 __all__ = ["BoardTop", "board_verilog", "design_number"]
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from lmu_hw.boards.board import BAUD
 from lmu_hw.boards.constraints import SUFFIXES, VIVADO_SCRIPT, constraints
 from lmu_hw.boards.top import board_verilog
-from lmu_hw.plan import Plan
-from lmu_hw.tensor_file import write_whole
+from lmu_hw.files import write_whole
+from lmu_hw.plan.plan import Plan
 
 __all__ = ["write_board"]
 

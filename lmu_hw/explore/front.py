@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmu_hw import pareto
-from lmu_hw.csv_file import write_rows
 from lmu_hw.explore.points import Outcome
 from lmu_hw.explore.sweep import AUTO, Point
-from lmu_hw.tensor_file import canonical_json
+from lmu_hw.files import canonical_json, write_rows
 
 __all__ = ["AIMS", "Found", "Limits", "best", "order", "row", "spread", "write_csv"]
 

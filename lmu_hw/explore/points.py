@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lmu_hw.explore.sweep import AUTO, Point
-from lmu_hw.plan import Plan, make_plan
+from lmu_hw.model.program import QuantizedModel
+from lmu_hw.plan.plan import Plan, make_plan
 from lmu_hw.power.report import OperatingPoint, Report, frame_rate
 from lmu_hw.power.table import report
 from lmu_hw.power.technology import Technology
-from lmu_hw.program import QuantizedModel
 
 __all__ = ["SOUND", "Network", "Outcome", "longest_latency", "operating_point", "outcome", "predict"]
 

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from lmu_hw.explore.points import Outcome
-from lmu_hw.tensor_file import canonical_json, parse_json
+from lmu_hw.files import canonical_json, parse_json
 
 __all__ = ["Store", "StoreError"]
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from lmu_hw.config import AcceleratorConfig
+from lmu_hw.files import canonical_json
+from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.power.designs import LEAN
-from lmu_hw.tensor_file import canonical_json
 
 __all__ = ["AUTO", "TOGETHER", "Point", "Sweep"]
 

@@ -5,19 +5,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lmu_hw.emit import TOP, to_verilog
+from lmu_hw.cells.liberty import Library, read_text
+from lmu_hw.cells.memory_cost import Usage
+from lmu_hw.cells.netlist import read_netlist
+from lmu_hw.cells.special import find_clock_gate
+from lmu_hw.cells.timing import TOOL, find_timing
+from lmu_hw.export.emit import TOP, to_verilog
 from lmu_hw.flows.clock_gates import with_clock_gates
-from lmu_hw.flows.liberty import Library, read_text
 from lmu_hw.flows.librelane import PDKS, librelane_config
 from lmu_hw.flows.macro_rtl import macro_model, macros_of, memory_tilings, with_macros
 from lmu_hw.flows.mapping import Recipe, abc_constraints, logic_files, mapping_commands
-from lmu_hw.flows.memory_cost import Usage
 from lmu_hw.flows.sdc import sdc
-from lmu_hw.flows.special import find_clock_gate
 from lmu_hw.flows.synth import RELAXED, Synthesis, synthesize
-from lmu_hw.plan import Plan
-from lmu_hw.power.netlist import read_netlist
-from lmu_hw.power.timing import TOOL, find_timing
+from lmu_hw.plan.plan import Plan
 
 __all__ = ["AsicBuild", "AsicError", "build_asic", "time_unit", "yosys_script"]
 

@@ -2,7 +2,7 @@
 
 import re
 
-from lmu_hw.flows.special import ClockGate
+from lmu_hw.cells.special import ClockGate
 
 __all__ = ["with_clock_gates"]
 
@@ -18,7 +18,7 @@ def with_clock_gates(verilog: str, gate: ClockGate | None) -> str:
     Parameters
     ----------
     verilog : str
-        From `lmu_hw.emit.to_verilog`.
+        From `lmu_hw.export.emit.to_verilog`.
     gate : ClockGate or None
         The cell; None leaves the flip-flops and AND gates that they are written as.
 

@@ -11,13 +11,13 @@ from typing import Any
 from lmu_hw.boards.board import BOARDS
 from lmu_hw.boards.constraints import SUFFIXES, constraints
 from lmu_hw.boards.top import board_verilog
-from lmu_hw.config import WeightStore
 from lmu_hw.flows.devices import Device
 from lmu_hw.flows.nextpnr import Placement, place_and_route
 from lmu_hw.flows.readmem import split_memories
 from lmu_hw.flows.yosys import run_yosys
-from lmu_hw.placement import MemoryPlan
-from lmu_hw.plan import Plan
+from lmu_hw.plan.config import WeightStore
+from lmu_hw.plan.placement import MemoryPlan
+from lmu_hw.plan.plan import Plan
 from lmu_hw.tools import find_flow_tool, find_yosys, run_tool
 
 __all__ = [

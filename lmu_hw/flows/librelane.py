@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from lmu_hw.flows.sram import Macro
+from lmu_hw.cells.sram import Macro
 
 __all__ = ["PDKS", "librelane_config"]
 

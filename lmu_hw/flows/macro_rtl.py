@@ -3,13 +3,13 @@
 import re
 from collections.abc import Mapping
 
-from lmu_hw.config import WeightStore
-from lmu_hw.flows.liberty import Library
-from lmu_hw.flows.memory_cost import Usage
-from lmu_hw.flows.sram import Macro
+from lmu_hw.cells.liberty import Library
+from lmu_hw.cells.memory_cost import Usage
+from lmu_hw.cells.sram import Macro
 from lmu_hw.flows.tiling import Tiling, choose
 from lmu_hw.flows.wrapper import memory_verilog
-from lmu_hw.plan import Plan
+from lmu_hw.plan.config import WeightStore
+from lmu_hw.plan.plan import Plan
 
 __all__ = ["macro_model", "macros_of", "memory_tilings", "with_macros"]
 
@@ -53,7 +53,7 @@ def with_macros(verilog: str, tilings: Mapping[str, Tiling]) -> str:
     Parameters
     ----------
     verilog : str
-        From `lmu_hw.emit.to_verilog`.
+        From `lmu_hw.export.emit.to_verilog`.
     tilings : mapping of str to Tiling
         From `memory_tilings`.
 
@@ -96,7 +96,7 @@ def macro_model(macro: Macro) -> str:
     Parameters
     ----------
     macro : Macro
-        From `lmu_hw.flows.sram.find_macro`.
+        From `lmu_hw.cells.sram.find_macro`.
     """
     bus = {role: getattr(macro, role)[0].partition("[")[0] for role in ("address", "data_in", "data_out")}
     mask = macro.mask[0].partition("[")[0] if macro.mask else ""

@@ -10,16 +10,17 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lmu_hw.cells.liberty import Library, cache_folder, read_liberty, read_text
+from lmu_hw.cells.special import find_clock_gate, find_constants, find_driver
 from lmu_hw.flows.elaborate import Module, Modules, ports_only
-from lmu_hw.flows.liberty import Library, cache_folder, read_liberty, read_text
-from lmu_hw.flows.special import find_clock_gate, find_constants, find_driver
 from lmu_hw.flows.yosys import run_yosys, scratch_folder
+from lmu_hw.progress import Progress
 from lmu_hw.tools import find_yosys
 
 __all__ = [
@@ -31,9 +32,6 @@ __all__ = [
     "map_modules",
     "mapping_commands",
 ]
-
-Progress = Callable[[str, int, int], None]
-"""Told the stage, how much of it is done, and of how much."""
 
 VERSION = 5
 """Raised whenever the script below changes, so that older results are not taken from the cache."""

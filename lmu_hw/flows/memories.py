@@ -4,9 +4,9 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from lmu_hw.cells.liberty import Library
+from lmu_hw.cells.memory_cost import Cost, Usage
 from lmu_hw.flows.elaborate import DesignMemory, Module, Modules, elaborate, find_memories, ports_only
-from lmu_hw.flows.liberty import Library
-from lmu_hw.flows.memory_cost import Cost, Usage
 from lmu_hw.flows.rows import LEAST_BITS, row_modules
 from lmu_hw.flows.tiling import Tiling, choose
 from lmu_hw.flows.wrapper import memory_verilog

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lmu_hw.boards.board import BOARDS
-from lmu_hw.config import AcceleratorConfig, WeightStore
 from lmu_hw.flows.devices import Device
 from lmu_hw.flows.fpga import FpgaError, Usage, board_design, build_fpga, large_memories, overfull, pack_fpga
-from lmu_hw.plan import Plan, make_plan
+from lmu_hw.plan.config import AcceleratorConfig, WeightStore
+from lmu_hw.plan.plan import Plan, make_plan
 
 __all__ = ["Nearest", "find_nearest", "memory_blocks", "neighbours"]
 

@@ -13,14 +13,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lmu_hw.cells.liberty import LibertyError, Library, cache_folder
+from lmu_hw.cells.memory_cost import Cost, Usage
+from lmu_hw.cells.special import find_clock_gate
+from lmu_hw.cells.sram_model import is_model
 from lmu_hw.flows.clock_gates import with_clock_gates
 from lmu_hw.flows.elaborate import Modules, elaborate
-from lmu_hw.flows.liberty import LibertyError, Library, cache_folder
 from lmu_hw.flows.mapping import Progress, Recipe, blackboxes, map_modules
 from lmu_hw.flows.memories import Choice, choose_memories, replace_memories
-from lmu_hw.flows.memory_cost import Cost, Usage
-from lmu_hw.flows.special import find_clock_gate
-from lmu_hw.flows.sram_model import is_model
 from lmu_hw.flows.yosys import run_yosys, scratch_folder
 from lmu_hw.tools import find_yosys
 
@@ -168,7 +168,7 @@ def synthesize(
     top : str
         Name of the top module.
     library : Library
-        From `lmu_hw.flows.liberty.read_liberty`; its files are read again by Yosys. With memory macros in it, writable
+        From `lmu_hw.cells.liberty.read_liberty`; its files are read again by Yosys. With memory macros in it, writable
         memories become macros where these take less power than flip-flops.
     clock_gating : bool
         Whether flip-flops with an enable share integrated clock gates, and these take the place of the design's own,

@@ -9,9 +9,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lmu_hw.flows.liberty import Library
-from lmu_hw.flows.memory_cost import Cost, Usage, flip_flop_cost, macro_cost, multiplexer_cost
-from lmu_hw.flows.sram import Macro, find_macro
+from lmu_hw.cells.liberty import Library
+from lmu_hw.cells.memory_cost import Cost, Usage, flip_flop_cost, macro_cost, multiplexer_cost
+from lmu_hw.cells.sram import Macro, find_macro
 
 __all__ = ["Bank", "MacrosByDepth", "Tiling", "choose", "macros_by_depth", "tile", "tile_macros"]
 

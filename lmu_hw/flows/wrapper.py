@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping
 
-from lmu_hw.flows.sram import Macro
+from lmu_hw.cells.sram import Macro
 from lmu_hw.flows.tiling import Bank, Tiling
 
 __all__ = ["memory_verilog"]

@@ -4,7 +4,6 @@ from amaranth.hdl import Array, Cat, ClockDomain, Const, Module, Mux, Shape, Sig
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from lmu_hw.config import StatePolicy, WeightStore
 from lmu_hw.gateware.clock_gate import FREE, ClockGate, add_block
 from lmu_hw.gateware.finish import Finish
 from lmu_hw.gateware.frame_input import FrameInput
@@ -21,8 +20,9 @@ from lmu_hw.gateware.layouts import (
 from lmu_hw.gateware.memory import BankedReadOnly, BankedSinglePort, ReadOnly, SinglePort
 from lmu_hw.gateware.sequencer import Sequencer, read_layout
 from lmu_hw.gateware.smoothing import Smoother
-from lmu_hw.placement import MemoryPlan
-from lmu_hw.plan import Plan
+from lmu_hw.plan.config import StatePolicy, WeightStore
+from lmu_hw.plan.placement import MemoryPlan
+from lmu_hw.plan.plan import Plan
 
 __all__ = ["Accelerator", "accelerator_ports"]
 
@@ -50,7 +50,7 @@ class Accelerator(wiring.Component):
     Parameters
     ----------
     plan : Plan
-        From `lmu_hw.plan.make_plan`.
+        From `lmu_hw.plan.plan.make_plan`.
 
     Members
     -------
@@ -76,7 +76,7 @@ class Accelerator(wiring.Component):
 
     One clock, synchronous reset, no combinational path from any input to an output stream's payload or valid, nor
     from an input's valid or payload to its ready. Latency and throughput: `Plan.frames`. The state is zero after
-    reset, and lives on across frames; it is cleared as the state policy says, bit-exact against `lmu_hw.golden`.
+    reset, and lives on across frames; it is cleared as the state policy says, bit-exact against `lmu_hw.model.golden`.
 
     With `stop_clock` a clock gate closes while nothing is received, computed or delivered, and opens in the cycle in
     which a beat is offered, with nothing later than without. With `gate_blocks` others do so before blocks. With

@@ -4,9 +4,9 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from lmu_hw.config import StatePolicy
 from lmu_hw.gateware.layouts import feature_layout
-from lmu_hw.plan import Plan
+from lmu_hw.plan.config import StatePolicy
+from lmu_hw.plan.plan import Plan
 
 __all__ = ["FrameInput"]
 

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from lmu_hw.gateware.layouts import decision_layout, logit_layout
 from lmu_hw.gateware.memory import SinglePort
-from lmu_hw.plan import Plan
+from lmu_hw.plan.plan import Plan
 
 __all__ = ["FrameOutput"]
 

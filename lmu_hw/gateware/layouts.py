@@ -4,10 +4,10 @@ from amaranth.hdl import unsigned
 from amaranth.lib import data
 from amaranth.utils import bits_for
 
-from lmu_hw.config import StatePolicy
 from lmu_hw.gateware.narrow import format_shape
-from lmu_hw.operations import output_name, vectors
-from lmu_hw.plan import Plan
+from lmu_hw.model.operations import output_name, vectors
+from lmu_hw.plan.config import StatePolicy
+from lmu_hw.plan.plan import Plan
 
 __all__ = [
     "decision_layout",

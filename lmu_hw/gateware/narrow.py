@@ -1,4 +1,4 @@
-"""Narrowing in gateware: the same shift, rounding and saturation as `lmu_hw.fixed`."""
+"""Narrowing in gateware: the same shift, rounding and saturation as `lmu_hw.model.fixed`."""
 
 from collections.abc import Iterable
 
@@ -6,7 +6,7 @@ from amaranth.hdl import Const, Module, Mux, Shape, Signal, Value, signed, unsig
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from lmu_hw.fixed import Format, Overflow, Quantizer, Rounding
+from lmu_hw.model.fixed import Format, Overflow, Quantizer, Rounding
 
 __all__ = ["Narrow", "format_shape", "rounding_increment"]
 
@@ -70,7 +70,7 @@ class Narrow(wiring.Component):
     shift : In(range)
         How many bits to drop.
     o : Out(format_shape(quantizer.format))
-        The narrowed value, equal to `lmu_hw.fixed.requantize`.
+        The narrowed value, equal to `lmu_hw.model.fixed.requantize`.
     """
 
     def __init__(self, width: int, shifts: Iterable[int], quantizer: Quantizer, saturates: bool = True):

@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for, ceil_log2
 
-from lmu_hw.plan import Plan
+from lmu_hw.plan.plan import Plan
 
 __all__ = ["NonzeroMap"]
 

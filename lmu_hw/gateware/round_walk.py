@@ -4,9 +4,9 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data
 from amaranth.utils import bits_for
 
-from lmu_hw.placement import Location
-from lmu_hw.plan import Plan
-from lmu_hw.schedule import PlannedOperation, PlannedTerm
+from lmu_hw.plan.placement import Location
+from lmu_hw.plan.plan import Plan
+from lmu_hw.plan.schedule import PlannedOperation, PlannedTerm
 
 __all__ = ["FrameWalk", "RoundWalk", "walk_of"]
 
@@ -85,7 +85,7 @@ class FrameWalk:
 
 
 class RoundWalk(FrameWalk):
-    """The same for rounds of frames (`lmu_hw.rounds`).
+    """The same for rounds of frames (`lmu_hw.plan.rounds`).
 
     Where they are computed together, the frame changes with every product and the column with the last frame; other
     operations run once for each frame, a pass.

@@ -13,8 +13,8 @@ from lmu_hw.gateware.layouts import group_layout, index_layout, written_layout
 from lmu_hw.gateware.nonzero import NonzeroMap
 from lmu_hw.gateware.round_walk import RoundWalk, walk_of
 from lmu_hw.gateware.state import LayerState
-from lmu_hw.plan import Plan
-from lmu_hw.schedule import PlannedOperation, PlannedTerm
+from lmu_hw.plan.plan import Plan
+from lmu_hw.plan.schedule import PlannedOperation, PlannedTerm
 
 __all__ = ["Sequencer", "read_layout"]
 
@@ -109,7 +109,7 @@ class Sequencer(wiring.Component):
     cleared : Out(1)
         With smoothing only: the state is cleared in this cycle.
 
-    Throughput: one step a cycle; it waits only where `lmu_hw.plan` counts a wait, or for `output_free`.
+    Throughput: one step a cycle; it waits only where `lmu_hw.plan.plan` counts a wait, or for `output_free`.
     """
 
     def __init__(self, plan: Plan):

@@ -6,8 +6,8 @@ from amaranth.lib.wiring import In, Out
 
 from lmu_hw.gateware.layouts import decision_layout, event_layout, logit_layout
 from lmu_hw.gateware.memory import SinglePort
-from lmu_hw.plan import Plan
-from lmu_hw.smoothing import Smoothing
+from lmu_hw.model.smoothing import Smoothing
+from lmu_hw.plan.plan import Plan
 
 __all__ = ["Smoother"]
 
@@ -15,7 +15,7 @@ __all__ = ["Smoother"]
 class Smoother(wiring.Component):
     """Averages the scores of labels as their logits are taken, and compares the two largest averages.
 
-    Bit-exact against `lmu_hw.smoothing.detect`. Each label's sum is read in the cycle after a logit was taken and
+    Bit-exact against `lmu_hw.model.smoothing.detect`. Each label's sum is read in the cycle after a logit was taken and
     written in the cycle in which the next one is, so one port is enough.
 
     Parameters

@@ -4,8 +4,8 @@ from amaranth.hdl import Const, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from lmu_hw.plan import Plan
-from lmu_hw.program import QuantizedLMU
+from lmu_hw.model.program import QuantizedLMU
+from lmu_hw.plan.plan import Plan
 
 __all__ = ["LayerState"]
 

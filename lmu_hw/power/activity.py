@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_hw.power.netlist import HIGH, LOW, Netlist
+from lmu_hw.cells.netlist import HIGH, LOW, Netlist
 
 __all__ = ["Accesses", "Activity", "clock_nets", "random_activity"]
 

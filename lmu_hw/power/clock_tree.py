@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lmu_hw.flows.liberty import Cell, LibertyError, Library
-from lmu_hw.flows.special import find_inverter, mean_leakage
+from lmu_hw.cells.liberty import Cell, LibertyError, Library
+from lmu_hw.cells.netlist import Netlist
+from lmu_hw.cells.special import find_inverter, mean_leakage
 from lmu_hw.power.activity import Activity, clock_nets
-from lmu_hw.power.netlist import Netlist
 
 __all__ = ["ClockTree", "ClockTreeRule", "find_clock_tree"]
 

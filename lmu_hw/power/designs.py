@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lmu_hw.program import QuantizedDense, QuantizedLMU, QuantizedModel, Weights
+from lmu_hw.model.program import QuantizedDense, QuantizedLMU, QuantizedModel, Weights
 
 __all__ = ["LEAN", "PLAIN", "Cut", "Design", "DesignSet", "cut"]
 
@@ -148,7 +148,7 @@ class DesignSet:
     name : str
         Of the set.
     levers : tuple of str
-        Those of `lmu_hw.config.LEVERS` that all of them have, beside `Design.skips`.
+        Those of `lmu_hw.plan.config.LEVERS` that all of them have, beside `Design.skips`.
     designs : tuple of Design
         Some to make a table from, some to check it with.
     whole : tuple of Design

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_hw.flows.liberty import Table
-from lmu_hw.flows.sram import find_macro
+from lmu_hw.cells.conditions import Conditions
+from lmu_hw.cells.liberty import Table
+from lmu_hw.cells.netlist import Netlist
+from lmu_hw.cells.sram import find_macro
+from lmu_hw.cells.transitions import find_loads, find_transitions
 from lmu_hw.power.activity import Accesses, Activity, clock_nets
-from lmu_hw.power.conditions import Conditions
-from lmu_hw.power.netlist import Netlist
 from lmu_hw.power.rules import Group, Rules, StateRules
-from lmu_hw.power.transitions import find_loads, find_transitions
 
 __all__ = ["BlockPower", "Power", "find_power", "slew_excess"]
 
@@ -180,7 +180,7 @@ def find_power(
     Parameters
     ----------
     netlist : Netlist
-        From `lmu_hw.power.netlist.read_netlist`.
+        From `lmu_hw.cells.netlist.read_netlist`.
     activity : Activity
         Of its nets.
     conditions : Conditions, optional

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lmu_hw.config import WeightStore
-from lmu_hw.flows.memory_cost import Usage
+from lmu_hw.cells.memory_cost import Usage
 from lmu_hw.flows.rows import LEAST_BITS, ROW_WORDS
-from lmu_hw.placement import MemoryPlan
-from lmu_hw.plan import Plan
+from lmu_hw.plan.config import WeightStore
+from lmu_hw.plan.placement import MemoryPlan
+from lmu_hw.plan.plan import Plan
+from lmu_hw.plan.schedule import PlannedTerm
 from lmu_hw.power.rates import EVERY, Nonzero, Rates, issues, term_products, weight_toggles
 from lmu_hw.power.report import CLOCK_TREE
-from lmu_hw.schedule import PlannedTerm
 
 __all__ = [
     "BANKED",

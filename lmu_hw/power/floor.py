@@ -3,7 +3,7 @@
 Every weight that meets a nonzero operand is fetched once a frame (once for as many frames as `frames_per_fetch` says),
 every product of a nonzero weight and a nonzero operand is formed and added, every element that is read again is written
 once and read once, and what holds weights and elements leaks. The coefficients are of the same library
-(`lmu_hw.cli.floor_costs`): constant memories as logic and products between ports, both without registers and clock;
+(`lmu_kit.floor_costs`): constant memories as logic and products between ports, both without registers and clock;
 macros and flip-flops as the table of the technology has them. Control, clock, registers, sums and the interface are not
 in it.
 """
@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_hw.config import STATE_BANK_WORDS
-from lmu_hw.flows.memory_cost import Usage
-from lmu_hw.operations import Operation, vectors
-from lmu_hw.plan import Plan
+from lmu_hw.cells.memory_cost import Usage
+from lmu_hw.model.operations import Operation, vectors
+from lmu_hw.model.program import QuantizedModel
+from lmu_hw.plan.config import STATE_BANK_WORDS
+from lmu_hw.plan.plan import Plan
+from lmu_hw.plan.schedule import PlannedOperation
 from lmu_hw.power.technology import MemoryCosts
-from lmu_hw.program import QuantizedModel
-from lmu_hw.schedule import PlannedOperation
 
 __all__ = ["Demand", "Floor", "FloorCosts", "find_demand", "find_floor", "load_floor_costs"]
 

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from lmu_hw.flows.sram import find_macro
+from lmu_hw.cells.netlist import HIGH, LOW, Netlist
+from lmu_hw.cells.sram import find_macro
 from lmu_hw.flows.synth import MappedMemory
 from lmu_hw.power.activity import Activity, clock_nets
 from lmu_hw.power.engine import Power, slew_excess
-from lmu_hw.power.netlist import HIGH, LOW, Netlist
 
 __all__ = [
     "MAX_DATA_TOGGLES",

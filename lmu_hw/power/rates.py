@@ -14,9 +14,9 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_hw.golden import Golden
-from lmu_hw.plan import Plan
-from lmu_hw.schedule import PlannedOperation
+from lmu_hw.model.golden import Golden
+from lmu_hw.plan.plan import Plan
+from lmu_hw.plan.schedule import PlannedOperation
 
 __all__ = [
     "EVERY", "Nonzero", "Rates", "TypicalRates", "find_rates", "issues", "row_products", "skipped_elements",

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from lmu_hw.flows.liberty import Cell
+from lmu_hw.cells.liberty import Cell
+from lmu_hw.cells.netlist import Netlist
 from lmu_hw.power.engine import BlockPower, Power
-from lmu_hw.power.netlist import Netlist
 
 __all__ = ["OTHER", "ROWS", "core_path", "power_rows", "row_of"]
 

@@ -7,9 +7,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_hw.flows.expression import Expression, Tree
-from lmu_hw.flows.liberty import Cell, InternalPower, Pin
-from lmu_hw.flows.sram import Macro
+from lmu_hw.cells.expression import Expression, Tree
+from lmu_hw.cells.liberty import Cell, InternalPower, Pin
+from lmu_hw.cells.sram import Macro
 from lmu_hw.power.activity import Accesses
 
 __all__ = ["Group", "Rules", "StateRules"]

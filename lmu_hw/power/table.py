@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lmu_hw.flows.memory_cost import Cost
-from lmu_hw.plan import Plan
+from lmu_hw.cells.memory_cost import Cost
+from lmu_hw.plan.plan import Plan
 from lmu_hw.power.features import (
     Counts,
     accesses,

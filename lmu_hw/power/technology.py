@@ -8,17 +8,17 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from lmu_hw.config import LEVERS, AcceleratorConfig
-from lmu_hw.flows.liberty import Library
-from lmu_hw.flows.memory_cost import Cost, Usage, flip_flop_cost, multiplexer_cost
-from lmu_hw.flows.sram import Macro
+from lmu_hw.cells.liberty import Library
+from lmu_hw.cells.memory_cost import Cost, Usage, flip_flop_cost, multiplexer_cost
+from lmu_hw.cells.sram import Macro
+from lmu_hw.files import parse_json, write_whole
 from lmu_hw.flows.tiling import macros_by_depth, tile_macros
-from lmu_hw.plan import Plan
+from lmu_hw.plan.config import LEVERS, AcceleratorConfig
+from lmu_hw.plan.plan import Plan
 from lmu_hw.power.features import BANKED, STATE_BANKED, Counts
 from lmu_hw.power.rates import Rates, TypicalRates
 from lmu_hw.power.report import CLOCK_TREE
 from lmu_hw.power.rows import ROWS
-from lmu_hw.tensor_file import parse_json, write_whole
 
 __all__ = [
     "Check",
@@ -188,7 +188,7 @@ class Energies:
     Parameters
     ----------
     levers : tuple of str
-        Those of `lmu_hw.config.LEVERS` that are on, without those whose effect is in the counts: `COUNTED`.
+        Those of `lmu_hw.plan.config.LEVERS` that are on, without those whose effect is in the counts: `COUNTED`.
     frame, cycle : dict of str to dict of str to float
         Joule for each of the counts of `lmu_hw.power.features.frame_counts` and `cycle_counts`.
     leakage, area : dict of str to dict of str to float

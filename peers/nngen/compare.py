@@ -22,17 +22,17 @@ import numpy as np
 from bench import lay_out, run_bench
 from cost import Costs, cells_cost, cycles_per_frame, outside_cost, rams_cost
 from layers import Dense, dense_layer, names
-from lmu_hw.cli.console import CommandError, console, fail, stages, table
-from lmu_hw.cli.inputs import quantized_model
-from lmu_hw.cli.libraries import find_library, library_arguments
-from lmu_hw.cli.measure import map_plan, measure
-from lmu_hw.cli.sounds import find_sounds
-from lmu_hw.config import AcceleratorConfig
-from lmu_hw.flows.liberty import Library
+from lmu_hw.cells.liberty import Library
 from lmu_hw.flows.mapping import Progress
-from lmu_hw.plan import make_plan
+from lmu_hw.plan.config import AcceleratorConfig
+from lmu_hw.plan.plan import make_plan
 from lmu_hw.power.report import FRAME_RATE, OperatingPoint
 from lmu_hw.tools import Tool, ToolError, run_tool
+from lmu_kit.cli.console import CommandError, console, fail, stages, table
+from lmu_kit.cli.libraries import find_library, library_arguments
+from lmu_kit.inputs import quantized_model
+from lmu_kit.power import map_plan, measure
+from lmu_kit.sounds import find_sounds
 from rams import find_rams
 
 WARM_UP = 20

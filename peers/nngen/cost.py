@@ -7,15 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import CLOCK, TOP, Trace, part_names
-from lmu_hw.cli.measure import conditions_of
-from lmu_hw.flows.liberty import Library
+from lmu_hw.cells.liberty import Library
+from lmu_hw.cells.memory_cost import Usage
+from lmu_hw.cells.netlist import Netlist, read_netlist
 from lmu_hw.flows.mapping import Progress
-from lmu_hw.flows.memory_cost import Usage
 from lmu_hw.flows.synth import synthesize
 from lmu_hw.flows.tiling import choose
 from lmu_hw.power.clock_tree import find_clock_tree
 from lmu_hw.power.engine import find_power
-from lmu_hw.power.netlist import Netlist, read_netlist
+from lmu_kit.power import conditions_of
 from lmu_sim.counts import Counts
 from lmu_sim.gates import GateSimulator
 from rams import Ram, cut_rams

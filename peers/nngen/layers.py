@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_hw.fixed import Format, Overflow, Quantizer, Rounding
-from lmu_hw.golden import Golden
-from lmu_hw.program import QuantizedDense, QuantizedLMU, QuantizedModel, Weights
+from lmu_hw.model.fixed import Format, Overflow, Quantizer, Rounding
+from lmu_hw.model.golden import Golden
+from lmu_hw.model.program import QuantizedDense, QuantizedLMU, QuantizedModel, Weights
 
 __all__ = ["Dense", "dense_layer", "names"]
 

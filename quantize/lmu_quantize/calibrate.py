@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lmu_hw.bounds import certify, impulse_response_l1
-from lmu_hw.fixed import MAX_WIDTH, Format, Overflow, Quantizer
-from lmu_hw.golden import Golden
-from lmu_hw.operations import lower, output_name, tanh_table
-from lmu_hw.program import (
+from lmu_hw.model.bounds import certify, impulse_response_l1
+from lmu_hw.model.fixed import MAX_WIDTH, Format, Overflow, Quantizer
+from lmu_hw.model.golden import Golden
+from lmu_hw.model.operations import lower, output_name, tanh_table
+from lmu_hw.model.program import (
     QuantizedDense,
     QuantizedLayer,
     QuantizedLMU,

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lmu_hw.fixed import Format
+from lmu_hw.model.fixed import Format
 
 __all__ = ["FEATURE_KINDS", "FrontEnd", "FrontEndStream", "quantize_frames"]
 
@@ -416,7 +416,7 @@ def quantize_frames(features: ArrayLike, fmt: Format) -> IntArray:
     ----------
     features : array_like
         Finite values of any shape.
-    fmt : lmu_hw.fixed.Format
+    fmt : lmu_hw.model.fixed.Format
         Format of the network's input.
 
     Returns

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from lmu_hw.tensor_file import write_whole
+from lmu_hw.files import write_whole
 from lmu_quantize.model import DenseLayer, FloatModel, Layer, LMULayer, Memory
 
 __all__ = ["SCHEMA", "VERSION", "ModelFileError", "load_float", "save_float"]

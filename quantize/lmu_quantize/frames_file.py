@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_hw.fixed import Format
-from lmu_hw.tensor_file import TensorFileError, canonical_json, pack, parse_json, smallest, unpack, write_whole
+from lmu_hw.files import canonical_json, parse_json, write_whole
+from lmu_hw.model.fixed import Format
+from lmu_hw.model.tensor_file import TensorFileError, pack, smallest, unpack
 
 __all__ = ["FrameSet", "FramesFileError", "load_frames", "save_frames"]
 

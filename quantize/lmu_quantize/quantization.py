@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from lmu_hw.fixed import Format, Overflow, Rounding
+from lmu_hw.model.fixed import Format, Overflow, Rounding
 
 __all__ = ["RANGE_RULES", "WEIGHT_RANGES", "QuantizationConfig"]
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_hw.fixed import Format
-from lmu_hw.program import Weights
+from lmu_hw.model.fixed import Format
+from lmu_hw.model.program import Weights
 
 __all__ = ["WeightTerm", "finest_format", "format_by_error", "format_by_percentile", "quantize_terms"]
 

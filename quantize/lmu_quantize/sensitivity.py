@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lmu_hw.bounds import certify
-from lmu_hw.golden import Golden
-from lmu_hw.operations import lower, output_name, tanh_errors
-from lmu_hw.program import QuantizedDense, QuantizedLMU, QuantizedModel
+from lmu_hw.model.bounds import certify
+from lmu_hw.model.golden import Golden
+from lmu_hw.model.operations import lower, output_name, tanh_errors
+from lmu_hw.model.program import QuantizedDense, QuantizedLMU, QuantizedModel
 from lmu_quantize.model import FloatModel, LMULayer
 
 __all__ = ["SensitivityReport", "SensitivityRow", "measure"]

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_hw.fixed import Format
-from lmu_hw.smoothing import Events, Smoothing, fire, leads, scores, smooth
+from lmu_hw.model.fixed import Format
+from lmu_hw.model.smoothing import Events, Smoothing, fire, leads, scores, smooth
 from lmu_quantize.audio import SAMPLE_RATE
 from lmu_quantize.score import wilson_interval
 from lmu_quantize.stream import Stream

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lmu_hw.config import StatePolicy, WeightStore
-from lmu_hw.emit import TOP, to_verilog, weight_image
-from lmu_hw.golden import Golden, decide
-from lmu_hw.plan import Plan
+from lmu_hw.export.emit import TOP, to_verilog, weight_image
+from lmu_hw.model.golden import Golden, decide
+from lmu_hw.plan.config import StatePolicy, WeightStore
+from lmu_hw.plan.plan import Plan
 from lmu_sim.verilated import build_program
 
 __all__ = ["BatchReport", "BatchResult", "BatchSimulator", "Mismatch", "compare", "verify_batch"]

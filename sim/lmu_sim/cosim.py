@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lmu_hw.config import StatePolicy, WeightStore
-from lmu_hw.emit import TOP, to_verilog, weight_image
-from lmu_hw.fixed import Format
+from lmu_hw.export.emit import TOP, to_verilog, weight_image
 from lmu_hw.gateware.layouts import decision_layout, event_layout, feature_layout, load_layout, logit_layout
-from lmu_hw.golden import Golden, decide
-from lmu_hw.operations import output_name
-from lmu_hw.plan import Plan
-from lmu_hw.program import QuantizedModel
-from lmu_hw.smoothing import detect
-from lmu_hw.timing import FrameTiming, Nonzero, all_zero, frame_timing, latency, stream_starts
+from lmu_hw.model.fixed import Format
+from lmu_hw.model.golden import Golden, decide
+from lmu_hw.model.operations import output_name
+from lmu_hw.model.program import QuantizedModel
+from lmu_hw.model.smoothing import detect
+from lmu_hw.plan.config import StatePolicy, WeightStore
+from lmu_hw.plan.plan import Plan
+from lmu_hw.plan.timing import FrameTiming, Nonzero, all_zero, frame_timing, latency, stream_starts
 from lmu_sim.runner import WAVES, Simulator, build, run
 from lmu_sim.stimulus import (
     Expected,

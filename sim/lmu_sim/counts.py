@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lmu_hw.cells.netlist import HIGH, LOW, Netlist
 from lmu_hw.power.activity import Accesses, Activity
-from lmu_hw.power.netlist import HIGH, LOW, Netlist
 
 __all__ = ["AccessCounts", "Counts"]
 

@@ -21,10 +21,11 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_hw.golden import Golden
-from lmu_hw.plan import Plan
+from lmu_hw.cells.netlist import Netlist
+from lmu_hw.model.golden import Golden
+from lmu_hw.plan.plan import Plan
 from lmu_hw.power.activity import Activity
-from lmu_hw.power.netlist import Netlist
+from lmu_hw.progress import Progress
 from lmu_sim.counts import Counts
 from lmu_sim.frame_gates import FrameGates
 from lmu_sim.gates import MAX_RUNS, Beat
@@ -32,9 +33,6 @@ from lmu_sim.gates import MAX_RUNS, Beat
 __all__ = ["FrameCounts", "FrameError", "FrameRun", "run_frames"]
 
 IntArray = NDArray[np.int64]
-
-Progress = Callable[[str, int, int], None]
-"""Called with the name of a stage, and how many steps of how many are done."""
 
 IDLE_CYCLES = 4
 """Nothing but the clock moves between frames: a few cycles tell as much as many."""

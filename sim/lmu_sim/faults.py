@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from lmu_hw.config import AcceleratorConfig, StatePolicy
-from lmu_hw.emit import TOP, to_verilog
-from lmu_hw.fixed import Overflow, Quantizer, Rounding
-from lmu_hw.golden import Golden
-from lmu_hw.plan import Plan, make_plan
-from lmu_hw.program import QuantizedDense, QuantizedLMU, QuantizedModel
+from lmu_hw.export.emit import TOP, to_verilog
+from lmu_hw.model.fixed import Overflow, Quantizer, Rounding
+from lmu_hw.model.golden import Golden
+from lmu_hw.model.program import QuantizedDense, QuantizedLMU, QuantizedModel
+from lmu_hw.plan.config import AcceleratorConfig, StatePolicy
+from lmu_hw.plan.plan import Plan, make_plan
 from lmu_sim.cosim import CosimResult, cosim
 from lmu_sim.random_models import random_frames, random_model
 from lmu_sim.runner import Simulator
@@ -133,7 +133,7 @@ def flip_bit(verilog: str, memory: str, address: int, bit: int) -> str:
     Parameters
     ----------
     verilog : str
-        Text from `lmu_hw.emit.to_verilog`.
+        Text from `lmu_hw.export.emit.to_verilog`.
     memory : str
         Name of the memory's module below the top.
     address, bit : int

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_hw.config import Interface, WeightStore
-from lmu_hw.golden import decide
-from lmu_hw.operations import output_name, vectors
-from lmu_hw.placement import Location
-from lmu_hw.plan import Plan
-from lmu_hw.power.netlist import Netlist
+from lmu_hw.cells.netlist import Netlist
+from lmu_hw.model.golden import decide
+from lmu_hw.model.operations import output_name, vectors
+from lmu_hw.plan.config import Interface, WeightStore
+from lmu_hw.plan.placement import Location
+from lmu_hw.plan.plan import Plan
 from lmu_sim.gate_memory import StoredMemory
 from lmu_sim.gate_nodes import GateError
 from lmu_sim.gates import Beat, GateSimulator
@@ -31,7 +31,7 @@ class FrameGates:
     Parameters
     ----------
     netlist : Netlist
-        Of the Verilog that `lmu_hw.emit` makes.
+        Of the Verilog that `lmu_hw.export.emit` makes.
     plan : Plan
         Of the accelerator.
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_hw.flows.sram import find_macro
-from lmu_hw.power.netlist import Netlist
+from lmu_hw.cells.netlist import Netlist
+from lmu_hw.cells.sram import find_macro
 from lmu_sim.gate_nodes import GateError
 from lmu_sim.gates import GateSimulator
 

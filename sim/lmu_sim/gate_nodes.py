@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_hw.flows.expression import Expression, Tree
-from lmu_hw.flows.liberty import Cell, Sequential
-from lmu_hw.flows.sram import Macro, find_macro
-from lmu_hw.power.netlist import HIGH, Instance, Netlist
+from lmu_hw.cells.expression import Expression, Tree
+from lmu_hw.cells.liberty import Cell, Sequential
+from lmu_hw.cells.netlist import HIGH, Instance, Netlist
+from lmu_hw.cells.sram import Macro, find_macro
 
 __all__ = ["CompiledNetlist", "GateError", "PlacedMacro"]
 

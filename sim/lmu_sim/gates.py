@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_hw.flows.liberty import cache_folder
+from lmu_hw.cells.liberty import cache_folder
+from lmu_hw.cells.netlist import Netlist
 from lmu_hw.power.activity import Activity
-from lmu_hw.power.netlist import Netlist
 from lmu_hw.tools import ToolError
 from lmu_sim.counts import AccessCounts, Counts
 from lmu_sim.gate_nodes import CompiledNetlist, GateError, PlacedMacro

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import expm
 
-from lmu_hw.fixed import Format, Overflow, Quantizer, Rounding
-from lmu_hw.program import QuantizedDense, QuantizedLayer, QuantizedLMU, QuantizedModel, Weights
+from lmu_hw.model.fixed import Format, Overflow, Quantizer, Rounding
+from lmu_hw.model.program import QuantizedDense, QuantizedLayer, QuantizedLMU, QuantizedModel, Weights
 
 __all__ = ["legendre_memory", "prune_blocks", "random_frames", "random_model"]
 

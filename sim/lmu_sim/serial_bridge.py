@@ -16,7 +16,7 @@ from types import TracebackType
 import numpy as np
 
 from lmu_hw.boards import BOARDS, board_verilog
-from lmu_hw.plan import Plan
+from lmu_hw.plan.plan import Plan
 from lmu_sim.verilated import build_program
 
 __all__ = ["LineFaults", "SerialBridge", "Signs"]

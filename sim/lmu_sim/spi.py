@@ -5,7 +5,7 @@ from typing import Any
 
 from cocotb.triggers import Timer
 
-from lmu_hw.spi import CS_HIGH_CYCLES, MARK, STATUS_BITS, Command
+from lmu_hw.host.spi import CS_HIGH_CYCLES, MARK, STATUS_BITS, Command
 
 __all__ = ["SpiHost"]
 

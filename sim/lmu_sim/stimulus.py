@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lmu_hw.config import StatePolicy
-from lmu_hw.golden import Golden, State
-from lmu_hw.operations import output_name
-from lmu_hw.plan import Plan
-from lmu_hw.program import QuantizedModel
+from lmu_hw.model.golden import Golden, State
+from lmu_hw.model.operations import output_name
+from lmu_hw.model.program import QuantizedModel
+from lmu_hw.plan.config import StatePolicy
+from lmu_hw.plan.plan import Plan
 
 __all__ = ["Expected", "Frame", "reference", "stimulus"]
 

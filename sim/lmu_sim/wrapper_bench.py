@@ -16,7 +16,7 @@ def bench_verilog(wrapper: str, name: str) -> str:
     Parameters
     ----------
     wrapper : str
-        From `lmu_hw.emit.wrapper_verilog`.
+        From `lmu_hw.export.emit.wrapper_verilog`.
     name : str
         Name of the wrapper's module.
     """

@@ -5,8 +5,8 @@ import pytest
 from amaranth.sim import Simulator
 
 from lmu_hw.boards import BOARDS, board_verilog
-from lmu_hw.config import AcceleratorConfig
-from lmu_hw.plan import make_plan
+from lmu_hw.plan.config import AcceleratorConfig
+from lmu_hw.plan.plan import make_plan
 from lmu_sim.random_models import random_model
 from lmu_sim.serial_bridge import SerialBridge
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import serial
 
-from lmu_hw import program_file
 from lmu_hw.boards import BOARDS, BoardClient, board_verilog, constraints
 from lmu_hw.boards.constraints import SUFFIXES, VIVADO_SCRIPT
-from lmu_hw.cli.main import main
-from lmu_hw.golden import Golden, decide
-from lmu_hw.link import LinkLayout, image_chunks
-from lmu_hw.plan import make_plan
+from lmu_hw.host.link import LinkLayout, image_chunks
+from lmu_hw.model import program_file
+from lmu_hw.model.golden import Golden, decide
+from lmu_hw.plan.plan import make_plan
 from lmu_hw.tools import Tool, find_icarus, find_verilator, run_tool
+from lmu_kit.cli.main import main
 from lmu_sim.random_models import random_frames
 from lmu_sim.serial_bridge import SerialBridge
 

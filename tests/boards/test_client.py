@@ -5,8 +5,7 @@ import pytest
 import serial
 
 from lmu_hw.boards import BoardClient, LinkError
-from lmu_hw.golden import Golden, decide
-from lmu_hw.link import (
+from lmu_hw.host.link import (
     ERROR,
     REPLY,
     STATUS_BODY,
@@ -19,6 +18,7 @@ from lmu_hw.link import (
     encode,
     image_chunks,
 )
+from lmu_hw.model.golden import Golden, decide
 from lmu_sim.random_models import random_frames
 from lmu_sim.serial_bridge import LineFaults
 

@@ -5,8 +5,8 @@ import zlib
 import numpy as np
 import pytest
 
-from lmu_hw.emit import weight_image
-from lmu_hw.link import CHUNK, Decoder, LinkLayout, Packet, encode, image_chunks
+from lmu_hw.export.emit import weight_image
+from lmu_hw.host.link import CHUNK, Decoder, LinkLayout, Packet, encode, image_chunks
 
 
 def random_packets(rng, count, longest=60):

@@ -1,10 +1,10 @@
-"""Packets in hardware against `lmu_hw.link`: the same packets are found between the same garbage."""
+"""Packets in hardware against `lmu_hw.host.link`: the same packets are found between the same garbage."""
 
 import numpy as np
 import pytest
 
-from lmu_hw.gateware.packets import PacketReceiver, PacketTransmitter
-from lmu_hw.link import Decoder, Packet, encode
+from lmu_hw.gateware.serial.packets import PacketReceiver, PacketTransmitter
+from lmu_hw.host.link import Decoder, Packet, encode
 
 LONGEST = 12
 

@@ -5,9 +5,21 @@ import pytest
 import serial
 
 from lmu_hw.boards import board_verilog, design_number
-from lmu_hw.emit import to_verilog
-from lmu_hw.golden import Golden, decide
-from lmu_hw.link import CHUNK, ERROR, REPLY, VERSION, Decoder, Kind, LinkLayout, Packet, Refusal, encode, image_chunks
+from lmu_hw.export.emit import to_verilog
+from lmu_hw.host.link import (
+    CHUNK,
+    ERROR,
+    REPLY,
+    VERSION,
+    Decoder,
+    Kind,
+    LinkLayout,
+    Packet,
+    Refusal,
+    encode,
+    image_chunks,
+)
+from lmu_hw.model.golden import Golden, decide
 from lmu_sim.random_models import random_frames
 
 PATIENCE_S = 30.0

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lmu_hw.gateware.uart import UartReceiver, UartTransmitter
+from lmu_hw.gateware.serial.uart import UartReceiver, UartTransmitter
 
 
 def wire_of(data, divisor):

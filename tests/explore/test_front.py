@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from lmu_hw.config import AcceleratorConfig
 from lmu_hw.explore.front import Found, Limits, best, order, spread, write_csv
 from lmu_hw.explore.points import Outcome
 from lmu_hw.explore.sweep import Point
+from lmu_hw.plan.config import AcceleratorConfig
 
 BASE = Outcome(1e6, 5e5, 50.0, 1e4, 0.01, 0.9, 1e-7, 0.0, 4e5)
 

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from lmu_hw.config import AcceleratorConfig
 from lmu_hw.explore.points import longest_latency, predict
 from lmu_hw.explore.sweep import Point
-from lmu_hw.plan import make_plan
+from lmu_hw.plan.config import AcceleratorConfig
+from lmu_hw.plan.plan import make_plan
 from lmu_hw.power.report import OperatingPoint, frame_rate
 from lmu_hw.power.table import report
 from lmu_sim.random_models import random_model

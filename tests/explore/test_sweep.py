@@ -2,8 +2,8 @@
 
 import pytest
 
-from lmu_hw.config import AcceleratorConfig
 from lmu_hw.explore.sweep import Sweep
+from lmu_hw.plan.config import AcceleratorConfig
 
 
 def test_a_sweep_has_every_combination_once(sweep):

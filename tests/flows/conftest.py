@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lmu_hw.config import AcceleratorConfig, WeightStore
-from lmu_hw.emit import TOP, weight_image
+from lmu_hw.export.emit import TOP, weight_image
 from lmu_hw.gateware.layouts import load_layout
-from lmu_hw.golden import Golden
-from lmu_hw.operations import output_name, vectors
-from lmu_hw.plan import Plan, make_plan
-from lmu_hw.program import QuantizedModel
+from lmu_hw.model.golden import Golden
+from lmu_hw.model.operations import output_name, vectors
+from lmu_hw.model.program import QuantizedModel
+from lmu_hw.plan.config import AcceleratorConfig, WeightStore
+from lmu_hw.plan.plan import Plan, make_plan
 from lmu_hw.tools import find_icarus
 from lmu_sim.random_models import random_frames, random_model
 

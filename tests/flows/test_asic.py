@@ -12,21 +12,21 @@ from librelane.config import flow as librelane_variables
 from librelane.config.variable import Macro as LibrelaneMacro
 from librelane.flows import Flow
 
-from lmu_hw.emit import TOP, to_verilog
+from lmu_hw.cells.liberty import read_liberty, read_text
+from lmu_hw.cells.memory_cost import Usage
+from lmu_hw.cells.netlist import read_netlist
+from lmu_hw.cells.pdk import find_pdk
+from lmu_hw.export.emit import TOP, to_verilog
 from lmu_hw.flows.asic import AsicError, _files, build_asic, time_unit, yosys_script
-from lmu_hw.flows.liberty import read_liberty, read_text
 from lmu_hw.flows.librelane import librelane_config
 from lmu_hw.flows.macro_rtl import macros_of
 from lmu_hw.flows.mapping import abc_constraints
-from lmu_hw.flows.memory_cost import Usage
-from lmu_hw.flows.pdk import find_pdk
 from lmu_hw.flows.sdc import sdc
 from lmu_hw.flows.synth import RELAXED
 from lmu_hw.flows.tiling import tile
 from lmu_hw.flows.yosys import run_yosys, scratch_folder
-from lmu_hw.golden import Golden
-from lmu_hw.operations import output_name, vectors
-from lmu_hw.power.netlist import read_netlist
+from lmu_hw.model.golden import Golden
+from lmu_hw.model.operations import output_name, vectors
 from lmu_sim.gates import GateSimulator
 from lmu_sim.random_models import random_frames
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lmu_hw.flows.liberty import read_liberty
-from lmu_hw.flows.pdk import find_pdk
+from lmu_hw.cells.liberty import read_liberty
+from lmu_hw.cells.pdk import find_pdk
 from lmu_hw.flows.synth import synthesize
 
 SDC = Path(__file__).parents[2] / "constraints" / "accelerator.sdc"

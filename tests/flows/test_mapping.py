@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from lmu_hw.cells.liberty import read_liberty
+from lmu_hw.cells.pdk import find_pdk
 from lmu_hw.flows import elaborate, mapping, synth
-from lmu_hw.flows.liberty import read_liberty
-from lmu_hw.flows.pdk import find_pdk
 from lmu_hw.flows.synth import synthesize
 
 PDK_ROOT = os.environ.get("PDK_ROOT") or Path(__file__).parents[2].parent / "shared" / "pdk"

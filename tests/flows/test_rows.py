@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lmu_hw.cells.liberty import read_liberty
+from lmu_hw.cells.memory_cost import Usage
+from lmu_hw.cells.netlist import read_netlist
+from lmu_hw.cells.pdk import find_pdk
 from lmu_hw.flows import rows, synth
 from lmu_hw.flows.elaborate import elaborate
-from lmu_hw.flows.liberty import read_liberty
 from lmu_hw.flows.mapping import blackboxes
 from lmu_hw.flows.memories import choose_memories, replace_memories
-from lmu_hw.flows.memory_cost import Usage
-from lmu_hw.flows.pdk import find_pdk
 from lmu_hw.flows.synth import synthesize
 from lmu_hw.power.engine import find_power
-from lmu_hw.power.netlist import read_netlist
 from lmu_sim.gates import GateSimulator
 
 PDK_ROOT = os.environ.get("PDK_ROOT") or Path(__file__).parents[2].parent / "shared" / "pdk"

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from lmu_hw import tools
+from lmu_hw.cells.liberty import read_liberty
+from lmu_hw.cells.netlist import NetlistError, read_netlist
+from lmu_hw.cells.pdk import find_pdk
+from lmu_hw.cells.special import find_clock_gate, find_constants
 from lmu_hw.flows import elaborate, mapping, synth, yosys
-from lmu_hw.flows.liberty import read_liberty
-from lmu_hw.flows.pdk import find_pdk
-from lmu_hw.flows.special import find_clock_gate, find_constants
 from lmu_hw.flows.synth import SynthesisError, synthesize
 from lmu_hw.power.activity import clock_nets
-from lmu_hw.power.netlist import NetlistError, read_netlist
 from lmu_hw.tools import ToolError
 
 PDK_ROOT = os.environ.get("PDK_ROOT") or Path(__file__).parents[2].parent / "shared" / "pdk"

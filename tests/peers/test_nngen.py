@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lmu_hw import program_file
-from lmu_hw.cli.console import CommandError
-from lmu_hw.flows.liberty import read_liberty
-from lmu_hw.flows.memory_cost import Usage
-from lmu_hw.flows.pdk import find_pdk
+from lmu_hw.cells.liberty import read_liberty
+from lmu_hw.cells.memory_cost import Usage
+from lmu_hw.cells.netlist import read_netlist
+from lmu_hw.cells.pdk import find_pdk
 from lmu_hw.flows.synth import synthesize
 from lmu_hw.flows.tiling import choose
-from lmu_hw.golden import Golden
-from lmu_hw.power.netlist import read_netlist
+from lmu_hw.model import program_file
+from lmu_hw.model.golden import Golden
+from lmu_kit.cli.console import CommandError
 from lmu_quantize import zoo
 from lmu_quantize.frames_file import load_frames
 
@@ -99,7 +99,7 @@ def test_what_cannot_be_compared_is_refused(monkeypatch, arguments, message):
 
 def test_no_sum_overflows():
     from layers import Dense
-    from lmu_hw.fixed import Format
+    from lmu_hw.model.fixed import Format
 
     fmt = Format(8, 0)
     layer = Dense("worst", np.array([[-8, -8], [7, 7]]), 4, np.array([[fmt.min, fmt.min], [fmt.max, fmt.max]]), fmt)

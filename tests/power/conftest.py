@@ -10,16 +10,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from lmu_hw.config import AcceleratorConfig
-from lmu_hw.emit import to_verilog
-from lmu_hw.flows.liberty import Library, read_liberty, read_text
-from lmu_hw.flows.pdk import find_pdk
-from lmu_hw.flows.sram import find_macro
+from lmu_hw.cells.liberty import Library, read_liberty, read_text
+from lmu_hw.cells.netlist import Instance, Netlist, read_netlist
+from lmu_hw.cells.pdk import find_pdk
+from lmu_hw.cells.sram import find_macro
+from lmu_hw.export.emit import to_verilog
 from lmu_hw.flows.synth import synthesize
-from lmu_hw.plan import make_plan
+from lmu_hw.model.program import QuantizedModel
+from lmu_hw.plan.config import AcceleratorConfig
+from lmu_hw.plan.plan import make_plan
 from lmu_hw.power.activity import Activity, clock_nets
-from lmu_hw.power.netlist import Instance, Netlist, read_netlist
-from lmu_hw.program import QuantizedModel
 from lmu_sim.random_models import random_model
 
 PDK_ROOT = os.environ.get("PDK_ROOT") or Path(__file__).parents[2].parent / "shared" / "pdk"

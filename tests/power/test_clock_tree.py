@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lmu_hw.flows.liberty import LibertyError, read_liberty
+from lmu_hw.cells.liberty import LibertyError, read_liberty
+from lmu_hw.cells.netlist import Instance, Netlist
 from lmu_hw.power.activity import Activity, random_activity
 from lmu_hw.power.clock_tree import ClockTreeRule, find_clock_tree
 from lmu_hw.power.engine import find_power
-from lmu_hw.power.netlist import Instance, Netlist
 
 # Edges of 0.01 ns per fF. An inverter that drives four of its kind gives edges of 0.08 ns, so a rule of 1.25 allows 0.1
 # ns: 10 fF. BUF spends 3 + 2 + 2 * 1 fJ for that, BUFX2 twice as much for no more.

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from lmu_hw.config import AcceleratorConfig
-from lmu_hw.emit import to_verilog
-from lmu_hw.plan import make_plan
+from lmu_hw.export.emit import to_verilog
+from lmu_hw.plan.config import AcceleratorConfig
+from lmu_hw.plan.plan import make_plan
 from lmu_hw.power.activity import clock_nets
 from lmu_hw.power.engine import find_power
 from lmu_hw.power.guards import check_conserved, check_coverage

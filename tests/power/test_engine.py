@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lmu_hw.flows.liberty import read_liberty
+from lmu_hw.cells.conditions import Conditions, WireLoad
+from lmu_hw.cells.liberty import read_liberty
+from lmu_hw.cells.netlist import HIGH, LOW, Instance, Netlist, NetlistError
+from lmu_hw.cells.transitions import find_loads, find_transitions
 from lmu_hw.power.activity import Activity, clock_nets
-from lmu_hw.power.conditions import Conditions, WireLoad
 from lmu_hw.power.engine import find_power
-from lmu_hw.power.netlist import HIGH, LOW, Instance, Netlist, NetlistError
-from lmu_hw.power.transitions import find_loads, find_transitions
 
 LIBRARY = """
 library (hand) {

@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lmu_hw.cli.floor_costs import measure_memory, measure_product, weight_words
-from lmu_hw.cli.main import main
-from lmu_hw.config import AcceleratorConfig
-from lmu_hw.fixed import Format, Overflow, Quantizer, Rounding
-from lmu_hw.flows.liberty import read_liberty
-from lmu_hw.flows.memory_cost import Cost, Usage
-from lmu_hw.flows.pdk import find_pdk
-from lmu_hw.plan import make_plan
+from lmu_hw.cells.liberty import read_liberty
+from lmu_hw.cells.memory_cost import Cost, Usage
+from lmu_hw.cells.pdk import find_pdk
+from lmu_hw.model.fixed import Format, Overflow, Quantizer, Rounding
+from lmu_hw.model.program import QuantizedDense, QuantizedLMU, QuantizedModel, Weights
+from lmu_hw.plan.config import AcceleratorConfig
+from lmu_hw.plan.plan import make_plan
 from lmu_hw.power.floor import Demand, Floor, FloorCosts, find_demand, find_floor, load_floor_costs
 from lmu_hw.power.technology import MemoryCosts, load_technology
-from lmu_hw.program import QuantizedDense, QuantizedLMU, QuantizedModel, Weights
+from lmu_kit.cli.main import main
+from lmu_kit.floor_costs import measure_memory, measure_product, weight_words
 
 PDK_ROOT = os.environ.get("PDK_ROOT") or Path(__file__).parents[2].parent / "shared" / "pdk"
 COSTS = FloorCosts(memories=((100, 2.0, 0.1), (10_000, 4.0, 0.3)), products=((32, 8.0, 1.0), (64, 24.0, 2.0)))

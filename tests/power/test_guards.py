@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from lmu_hw.cells.netlist import HIGH
 from lmu_hw.flows.synth import MappedMemory, synthesize
 from lmu_hw.power.engine import find_power
 from lmu_hw.power.guards import (
@@ -15,7 +16,6 @@ from lmu_hw.power.guards import (
     check_edges,
     check_memories,
 )
-from lmu_hw.power.netlist import HIGH
 from lmu_sim.gates import GateSimulator
 
 PERIOD = 1e-8

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from lmu_hw.cells.transitions import find_loads
 from lmu_hw.power.activity import Accesses, Activity
 from lmu_hw.power.engine import find_power
 from lmu_hw.power.guards import PowerRefused, check_accesses, check_all
-from lmu_hw.power.transitions import find_loads
 
 PICO = 1e-12
 # Energy of a clock edge in pJ (rise; the fall costs nothing) and leakage in nW, by macro.

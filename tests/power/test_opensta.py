@@ -7,9 +7,9 @@ weights and everything else of the engine: tables, loads, transition times, supp
 import numpy as np
 import pytest
 
-from lmu_hw import program_file
+from lmu_hw.cells.conditions import Conditions
+from lmu_hw.model import program_file
 from lmu_hw.power.activity import random_activity
-from lmu_hw.power.conditions import Conditions
 from lmu_hw.power.engine import find_power
 from lmu_hw.power.opensta import OpenSta2019Rules
 from lmu_quantize import zoo

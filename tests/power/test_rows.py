@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from lmu_hw.config import AcceleratorConfig
-from lmu_hw.emit import to_verilog, wrapper_verilog
-from lmu_hw.flows.special import find_clock_gate
-from lmu_hw.plan import make_plan
+from lmu_hw.cells.special import find_clock_gate
+from lmu_hw.export.emit import to_verilog, wrapper_verilog
+from lmu_hw.plan.config import AcceleratorConfig
+from lmu_hw.plan.plan import make_plan
 from lmu_hw.power.activity import random_activity
 from lmu_hw.power.engine import find_power
 from lmu_hw.power.rows import OTHER, ROWS, core_path, power_rows, row_of

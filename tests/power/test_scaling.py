@@ -5,9 +5,9 @@ from itertools import permutations
 
 import pytest
 
-from lmu_hw import program_file
-from lmu_hw.config import AcceleratorConfig
-from lmu_hw.plan import make_plan
+from lmu_hw.model import program_file
+from lmu_hw.plan.config import AcceleratorConfig
+from lmu_hw.plan.plan import make_plan
 from lmu_hw.power.report import OperatingPoint
 from lmu_hw.power.scaling import (
     COEFFICIENTS,

@@ -7,16 +7,16 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from lmu_hw import program_file
-from lmu_hw.cli.characterise import config_of
-from lmu_hw.config import AcceleratorConfig
-from lmu_hw.flows.liberty import read_liberty
-from lmu_hw.flows.memory_cost import Usage
-from lmu_hw.flows.pdk import find_pdk
+from lmu_hw.cells.liberty import read_liberty
+from lmu_hw.cells.memory_cost import Usage
+from lmu_hw.cells.pdk import find_pdk
 from lmu_hw.flows.tiling import choose
 from lmu_hw.gateware import nonzero
-from lmu_hw.golden import Golden
-from lmu_hw.plan import make_plan
+from lmu_hw.model import program_file
+from lmu_hw.model.golden import Golden
+from lmu_hw.plan.config import AcceleratorConfig
+from lmu_hw.plan.plan import make_plan
+from lmu_hw.plan.timing import steady_frames
 from lmu_hw.power.designs import LEAN, PLAIN, Cut, cut
 from lmu_hw.power.features import (
     BANKED,
@@ -36,7 +36,7 @@ from lmu_hw.power.report import CLOCK_TREE, OperatingPoint
 from lmu_hw.power.rows import ROWS
 from lmu_hw.power.table import build, estimate
 from lmu_hw.power.technology import MemoryCosts, TechnologyError, load_technology, save_technology, shipped
-from lmu_hw.timing import steady_frames
+from lmu_kit.cli.characterise import config_of
 from lmu_quantize import zoo
 from lmu_sim.random_models import prune_blocks, random_frames, random_model
 

@@ -5,10 +5,10 @@ import re
 import numpy as np
 import pytest
 
-from lmu_hw.flows.liberty import read_liberty
-from lmu_hw.power.conditions import Conditions
-from lmu_hw.power.netlist import Instance, Netlist
-from lmu_hw.power.timing import find_delays, find_timing
+from lmu_hw.cells.conditions import Conditions
+from lmu_hw.cells.liberty import read_liberty
+from lmu_hw.cells.netlist import Instance, Netlist
+from lmu_hw.cells.timing import find_delays, find_timing
 
 LIBRARIES = ["ihp-sg13g2", "sky130A", "nangate45"]
 TOLERANCE = 2e-3

@@ -6,12 +6,12 @@ import math
 import numpy as np
 import pytest
 
-from lmu_hw.bounds import certify, impulse_response_l1
-from lmu_hw.fixed import Format, Overflow, Rounding
-from lmu_hw.golden import Golden
-from lmu_hw.operations import lower
-from lmu_hw.plan import make_plan
-from lmu_hw.program_file import digest, load, save
+from lmu_hw.model.bounds import certify, impulse_response_l1
+from lmu_hw.model.fixed import Format, Overflow, Rounding
+from lmu_hw.model.golden import Golden
+from lmu_hw.model.operations import lower
+from lmu_hw.model.program_file import digest, load, save
+from lmu_hw.plan.plan import make_plan
 from lmu_quantize.calibrate import quantize_model, trained_formats
 from lmu_quantize.equalize import equalizing_shifts, scale_memories
 from lmu_quantize.features import FrontEnd

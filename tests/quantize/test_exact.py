@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from lmu_hw.fixed import Format, Overflow, Quantizer, Rounding
-from lmu_hw.golden import Golden
-from lmu_hw.program import QuantizedLMU, QuantizedModel
+from lmu_hw.model.fixed import Format, Overflow, Quantizer, Rounding
+from lmu_hw.model.golden import Golden
+from lmu_hw.model.program import QuantizedLMU, QuantizedModel
 from lmu_quantize import zoo
 from lmu_quantize.calibrate import QuantizationResult, quantize_model, trained_formats
 from lmu_quantize.float_file import load_float

@@ -9,7 +9,7 @@ import pytest
 import scipy.fft
 import soundfile
 
-from lmu_hw.fixed import Format
+from lmu_hw.model.fixed import Format
 from lmu_quantize.features import FrontEnd, FrontEndStream, quantize_frames
 
 SPEECH = Path(

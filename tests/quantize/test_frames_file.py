@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lmu_hw.fixed import Format
-from lmu_hw.tensor_file import pack, unpack
+from lmu_hw.model.fixed import Format
+from lmu_hw.model.tensor_file import pack, unpack
 from lmu_quantize.frames_file import FrameSet, FramesFileError, load_frames, save_frames
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy.linalg import expm
 
-from lmu_hw.config import AcceleratorConfig
-from lmu_hw.plan import make_plan
+from lmu_hw.plan.config import AcceleratorConfig
+from lmu_hw.plan.plan import make_plan
 from lmu_quantize.calibrate import quantize_model
 from lmu_quantize.model import FloatModel, Memory
 from lmu_quantize.train.config import TrainConfig

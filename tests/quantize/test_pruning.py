@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from lmu_hw.config import AcceleratorConfig
-from lmu_hw.golden import Golden
-from lmu_hw.operations import lower
-from lmu_hw.plan import make_plan
-from lmu_hw.program import QuantizedModel
-from lmu_hw.sparsity import kept_columns, stored_bits
+from lmu_hw.model.golden import Golden
+from lmu_hw.model.operations import lower
+from lmu_hw.model.program import QuantizedModel
+from lmu_hw.plan.config import AcceleratorConfig
+from lmu_hw.plan.plan import make_plan
+from lmu_hw.plan.sparsity import kept_columns, stored_bits
 from lmu_quantize import zoo
 from lmu_quantize.calibrate import quantize_model
 from lmu_quantize.float_file import load_float

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from lmu_hw.fixed import Format, Quantizer
-from lmu_hw.golden import Golden
+from lmu_hw.model.fixed import Format, Quantizer
+from lmu_hw.model.golden import Golden
 from lmu_quantize import zoo
 from lmu_quantize.calibrate import quantize_model
 from lmu_quantize.frames_file import load_frames

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lmu_hw.cli.main import main
-from lmu_hw.cli.score_report import draw_confusion, write_report
+from lmu_kit.cli.main import main
+from lmu_kit.cli.score_report import draw_confusion, write_report
 from lmu_quantize.score import Score, wilson_interval
 from lmu_quantize.score_table import label_rows, to_csv, to_markdown
 from lmu_quantize.zoo.seeds import SeedResult, load_seeds, save_seeds, spread

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from lmu_hw.fixed import Format
-from lmu_hw.smoothing import Events, Smoothing, detect
+from lmu_hw.model.fixed import Format
+from lmu_hw.model.smoothing import Events, Smoothing, detect
 from lmu_quantize.features import FrontEnd
 from lmu_quantize.stream import FADE, Stream, make_stream, noise_part, word_end
 from lmu_quantize.stream_score import LogitClock, choose, score_events

@@ -12,10 +12,10 @@ import pytest
 import soundfile
 import torch
 
-from lmu_hw import program_file
-from lmu_hw.fixed import Format, Overflow
-from lmu_hw.golden import Golden, decide
-from lmu_hw.sparsity import stored_bits
+from lmu_hw.model import program_file
+from lmu_hw.model.fixed import Format, Overflow
+from lmu_hw.model.golden import Golden, decide
+from lmu_hw.plan.sparsity import stored_bits
 from lmu_quantize import zoo
 from lmu_quantize.dataset import SpeechCommands
 from lmu_quantize.features import FrontEnd

@@ -9,8 +9,8 @@ import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles
 
-from lmu_hw.gateware.axi_lite import OKAY, SLVERR
-from lmu_hw.registers import OFFSETS, REGISTERS, Access
+from lmu_hw.gateware.bus.axi_lite import OKAY, SLVERR
+from lmu_hw.host.registers import OFFSETS, REGISTERS, Access
 from lmu_sim.axi import AxiBench
 
 CASE = json.loads(Path(os.environ["LMU_AXI_CASE"]).read_text())

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from lmu_hw.config import AcceleratorConfig
 from lmu_hw.gateware.layouts import decision_layout, load_layout, logit_layout, whole_bytes
-from lmu_hw.golden import decide
-from lmu_hw.plan import make_plan
-from lmu_hw.program import Weights
-from lmu_hw.registers import constants, irq_bits, present
-from lmu_hw.shape import fitted, shape
-from lmu_hw.weight_file import make_image
+from lmu_hw.host.registers import constants, irq_bits, present
+from lmu_hw.model.golden import decide
+from lmu_hw.model.program import Weights
+from lmu_hw.plan.config import AcceleratorConfig
+from lmu_hw.plan.plan import make_plan
+from lmu_hw.plan.shape import fitted, shape
+from lmu_hw.plan.weight_file import make_image
 from lmu_sim.random_models import random_frames, random_model
 from lmu_sim.stimulus import reference, stimulus
 

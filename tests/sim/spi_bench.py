@@ -10,10 +10,10 @@ import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, RisingEdge, Timer
 
-from lmu_hw import program_file
-from lmu_hw.golden import Golden, decide
-from lmu_hw.registers import OFFSETS, REGISTERS, Access
-from lmu_hw.spi import HALF_PERIOD_CYCLES, Command
+from lmu_hw.host.registers import OFFSETS, REGISTERS, Access
+from lmu_hw.host.spi import HALF_PERIOD_CYCLES, Command
+from lmu_hw.model import program_file
+from lmu_hw.model.golden import Golden, decide
 from lmu_sim.spi import SpiHost
 
 CASE = json.loads(Path(os.environ["LMU_SPI_CASE"]).read_text())

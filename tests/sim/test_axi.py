@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lmu_hw.cli.main import main
-from lmu_hw.config import AcceleratorConfig, Interface
-from lmu_hw.emit import emit, to_verilog, wrapper_verilog
-from lmu_hw.plan import make_plan
-from lmu_hw.registers import REGISTERS, markdown
+from lmu_hw.export.emit import emit, to_verilog, wrapper_verilog
+from lmu_hw.host.registers import REGISTERS, markdown
+from lmu_hw.plan.config import AcceleratorConfig, Interface
+from lmu_hw.plan.plan import make_plan
 from lmu_hw.tools import find_verilator, find_yosys, run_tool
+from lmu_kit.cli.main import main
 from lmu_sim.axi import ChannelRules, ResetRules, ResponseRules
 from lmu_sim.random_models import random_model
 from lmu_sim.runner import Simulator, SimulatorError, build, run

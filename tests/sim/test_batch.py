@@ -8,11 +8,11 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from lmu_hw import tools
-from lmu_hw.config import AcceleratorConfig
-from lmu_hw.emit import to_verilog
-from lmu_hw.fixed import Overflow
-from lmu_hw.golden import Golden, decide
-from lmu_hw.plan import make_plan
+from lmu_hw.export.emit import to_verilog
+from lmu_hw.model.fixed import Overflow
+from lmu_hw.model.golden import Golden, decide
+from lmu_hw.plan.config import AcceleratorConfig
+from lmu_hw.plan.plan import make_plan
 from lmu_hw.tools import ToolError
 from lmu_sim.batch import BatchResult, BatchSimulator, compare, verify_batch
 from lmu_sim.random_models import random_frames, random_model

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lmu_hw import program_file
-from lmu_hw.bundle import bundle, write_bundle
-from lmu_hw.cli.main import main
-from lmu_hw.config import AcceleratorConfig
-from lmu_hw.golden import Golden
-from lmu_hw.operations import output_name
-from lmu_hw.plan import make_plan
+from lmu_hw.export.bundle import bundle, write_bundle
+from lmu_hw.model import program_file
+from lmu_hw.model.golden import Golden
+from lmu_hw.model.operations import output_name
+from lmu_hw.plan.config import AcceleratorConfig
+from lmu_hw.plan.plan import make_plan
 from lmu_hw.tools import find_icarus, find_verilator
+from lmu_kit.cli.main import main
 from lmu_quantize import zoo
 from lmu_quantize.frames_file import load_frames
 from lmu_sim.faults import flip_bit

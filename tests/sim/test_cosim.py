@@ -5,13 +5,13 @@ import re
 import numpy as np
 import pytest
 
-from lmu_hw.config import LEVERS, AcceleratorConfig
-from lmu_hw.emit import to_verilog
-from lmu_hw.fixed import Overflow
-from lmu_hw.golden import Golden
-from lmu_hw.operations import output_name
-from lmu_hw.plan import make_plan
-from lmu_hw.shape import fitted, shape
+from lmu_hw.export.emit import to_verilog
+from lmu_hw.model.fixed import Overflow
+from lmu_hw.model.golden import Golden
+from lmu_hw.model.operations import output_name
+from lmu_hw.plan.config import LEVERS, AcceleratorConfig
+from lmu_hw.plan.plan import make_plan
+from lmu_hw.plan.shape import fitted, shape
 from lmu_sim.cosim import STALLS, cosim
 from lmu_sim.faults import flip_bit
 from lmu_sim.random_models import prune_blocks, random_frames, random_model

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lmu_hw.emit import to_verilog
+from lmu_hw.export.emit import to_verilog
 from lmu_sim import faults
 from lmu_sim.cosim import cosim
 from lmu_sim.faults import FAULTS, Fault, Trial, fault_plan, fault_stimulus, fault_table, kill_rate, try_fault

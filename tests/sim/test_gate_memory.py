@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lmu_hw.flows.liberty import Memory, read_liberty
-from lmu_hw.flows.pdk import find_pdk
-from lmu_hw.flows.sram import find_macro
-from lmu_hw.power.netlist import HIGH, LOW, Instance, Netlist
+from lmu_hw.cells.liberty import Memory, read_liberty
+from lmu_hw.cells.netlist import HIGH, LOW, Instance, Netlist
+from lmu_hw.cells.pdk import find_pdk
+from lmu_hw.cells.sram import find_macro
 from lmu_sim.gate_memory import StoredMemory
 from lmu_sim.gates import GateError, GateSimulator
 

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lmu_hw.config import AcceleratorConfig
-from lmu_hw.emit import TOP, to_verilog
-from lmu_hw.flows.liberty import read_liberty
-from lmu_hw.flows.pdk import find_pdk
+from lmu_hw.cells.liberty import read_liberty
+from lmu_hw.cells.netlist import read_netlist
+from lmu_hw.cells.pdk import find_pdk
+from lmu_hw.export.emit import TOP, to_verilog
 from lmu_hw.flows.synth import synthesize
-from lmu_hw.golden import Golden
-from lmu_hw.operations import output_name, vectors
-from lmu_hw.plan import make_plan
-from lmu_hw.power.netlist import read_netlist
+from lmu_hw.model.golden import Golden
+from lmu_hw.model.operations import output_name, vectors
+from lmu_hw.plan.config import AcceleratorConfig
+from lmu_hw.plan.plan import make_plan
 from lmu_hw.tools import find_icarus
 from lmu_sim.gates import GateError, GateSimulator
 from lmu_sim.random_models import random_frames, random_model

@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lmu_hw.bundle import bundle
-from lmu_hw.config import AcceleratorConfig
-from lmu_hw.emit import to_verilog
+from lmu_hw.export.bundle import bundle
+from lmu_hw.export.emit import to_verilog
 from lmu_hw.gateware.round_walk import RoundWalk
-from lmu_hw.link import LinkLayout
-from lmu_hw.plan import make_plan
-from lmu_hw.smoothing import Smoothing
+from lmu_hw.host.link import LinkLayout
+from lmu_hw.model.smoothing import Smoothing
+from lmu_hw.plan.config import AcceleratorConfig
+from lmu_hw.plan.plan import make_plan
 from lmu_sim.cosim import cosim
 from lmu_sim.random_models import random_frames, random_model
 from lmu_sim.stimulus import stimulus

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lmu_hw.config import AcceleratorConfig
-from lmu_hw.emit import to_verilog
-from lmu_hw.golden import Golden
-from lmu_hw.operations import output_name, vectors
-from lmu_hw.plan import make_plan
-from lmu_hw.smoothing import Smoothing, leads, scores, smooth
+from lmu_hw.export.emit import to_verilog
+from lmu_hw.model.golden import Golden
+from lmu_hw.model.operations import output_name, vectors
+from lmu_hw.model.smoothing import Smoothing, leads, scores, smooth
+from lmu_hw.plan.config import AcceleratorConfig
+from lmu_hw.plan.plan import make_plan
 from lmu_sim.cosim import STALLS, cosim
 from lmu_sim.random_models import random_frames, random_model
 from lmu_sim.stimulus import stimulus

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from lmu_hw import program_file
-from lmu_hw.cli.main import main
-from lmu_hw.emit import emit, to_verilog, wrapper_verilog
+from lmu_hw.export.emit import emit, to_verilog, wrapper_verilog
+from lmu_hw.gateware.bus.rest import Rest
 from lmu_hw.gateware.layouts import logit_layout
-from lmu_hw.gateware.rest import Rest
-from lmu_hw.spi import markdown
+from lmu_hw.host.spi import markdown
+from lmu_hw.model import program_file
 from lmu_hw.tools import find_verilator, find_yosys, run_tool
+from lmu_kit.cli.main import main
 from lmu_sim.runner import Simulator, SimulatorError, build, run
 from lmu_sim.wrapper_bench import BENCH, bench_verilog
 from tests.sim.interface_cases import CASES, described, plan_of

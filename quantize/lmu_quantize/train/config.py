@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lmu_hw.program import check_strides
+from lmu_hw.model.program import check_strides
 from lmu_quantize.dataset import KEYWORD_LABELS
 from lmu_quantize.features import FrontEnd
 from lmu_quantize.train.augment import AugmentConfig

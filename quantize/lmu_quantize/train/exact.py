@@ -4,9 +4,9 @@ All scales are powers of two, so an integer and its scale are one floating-point
 numbers is exact as long as it fits the significand: every sum of products of one matrix must stay below 2**24 steps of
 its grid (float32); sums of several matrices and biases are taken in float64. Weights, biases, the discrete memory
 matrices, activations and the state of every memory are on their grids, and rounding and saturation are those of
-`lmu_hw.golden`. Rounding the state makes the memory recurrent in the forward pass. Gradients go straight through every
-rounding: that of the memory is the transposed product with the impulse response, parallel over time; in a layer with
-feedback (``e_h``, ``e_m``, ``w_h``) they go back frame by frame.
+`lmu_hw.model.golden`. Rounding the state makes the memory recurrent in the forward pass. Gradients go straight through
+every rounding: that of the memory is the transposed product with the impulse response, parallel over time; in a layer
+with feedback (``e_h``, ``e_m``, ``w_h``) they go back frame by frame.
 """
 
 import itertools
@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lmu_hw.fixed import Format, Overflow, Quantizer, Rounding
-from lmu_hw.program import QuantizedDense, QuantizedLMU, QuantizedModel, Weights
+from lmu_hw.model.fixed import Format, Overflow, Quantizer, Rounding
+from lmu_hw.model.program import QuantizedDense, QuantizedLMU, QuantizedModel, Weights
 from lmu_quantize.calibrate import QuantizationResult
 from lmu_quantize.model import DenseLayer, FloatModel, LMULayer
 from lmu_quantize.scales import WeightTerm, quantize_terms
@@ -94,7 +94,7 @@ class _Layer(nn.Module):
         return self.integers.h.format if name in ("e_h", "w_h") else source
 
     def sum_frac(self, source: Format) -> Tensor:
-        """Fraction bits of the sum of the hidden state, row by row, as `lmu_hw.operations.lower` chooses them."""
+        """Fraction bits of the sum of the hidden state, row by row, as `lmu_hw.model.operations.lower` chooses them."""
         names = [name for name in self.weights if name.startswith("w")]
         terms = [self.quantizer(name).frac + self.source_format(name, source).frac for name in names]
         frac = torch.stack(terms).amax(0)

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lmu_hw.fixed import Quantizer
-from lmu_hw.program import QuantizedLMU
+from lmu_hw.model.fixed import Quantizer
+from lmu_hw.model.program import QuantizedLMU
 
 __all__ = ["EXACT", "Memories", "Narrow", "NarrowedSum", "OnGrid", "RoundedMemory", "RoundedUpdate", "memory_groups"]
 

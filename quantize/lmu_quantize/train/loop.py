@@ -20,9 +20,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from lmu_hw import program_file
-from lmu_hw.csv_file import write_rows
-from lmu_hw.sparsity import stored_bits
+from lmu_hw.files import write_rows
+from lmu_hw.model import program_file
+from lmu_hw.plan.sparsity import stored_bits
 from lmu_quantize import zoo
 from lmu_quantize.calibrate import quantize_model
 from lmu_quantize.dataset import SpeechCommands

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lmu_hw.fixed import Format
+from lmu_hw.model.fixed import Format
 
 __all__ = ["ActivationQuantizer", "QuantizationScheme", "WeightQuantizer", "best_frac", "fake_quantize"]
 

@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from lmu_hw import pareto, program_file
-from lmu_hw.csv_file import write_rows
-from lmu_hw.sparsity import stored_bits
-from lmu_hw.tensor_file import write_whole
+from lmu_hw import pareto
+from lmu_hw.files import write_rows, write_whole
+from lmu_hw.model import program_file
+from lmu_hw.plan.sparsity import stored_bits
 from lmu_quantize.features import FrontEnd
 from lmu_quantize.train.config import TrainConfig
 from lmu_quantize.train.devices import choose_device

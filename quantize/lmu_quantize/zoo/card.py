@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from lmu_hw.program import QuantizedLMU, QuantizedModel
-from lmu_hw.sparsity import stored_bits
+from lmu_hw.model.program import QuantizedLMU, QuantizedModel
+from lmu_hw.plan.sparsity import stored_bits
 from lmu_quantize.model import FloatModel, LMULayer
 from lmu_quantize.score import Score
 from lmu_quantize.score_table import label_rows, to_markdown

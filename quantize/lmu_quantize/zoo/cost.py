@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from lmu_hw.operations import Operation, lower
+from lmu_hw.model.operations import Operation, lower
+from lmu_hw.model.program import QuantizedModel
+from lmu_hw.plan.sparsity import columns_of, stored_columns, weight_counts, weight_width, word_count
 from lmu_hw.power.report import frame_rate
-from lmu_hw.program import QuantizedModel
-from lmu_hw.sparsity import columns_of, stored_columns, weight_counts, weight_width, word_count
 
 __all__ = ["SPAN_S", "block_rows", "cost"]
 
@@ -24,8 +24,8 @@ def cost(model: QuantizedModel, skipped: int | None = None) -> tuple[float, floa
     model : QuantizedModel
         The network; without a front end its frames are taken to be 20 ms apart.
     skipped : int, optional
-        Rows of the blocks of zeros that the hardware skips (`lmu_hw.sparsity`), which are not counted then; the index
-        that is read beside the others is. Nothing is skipped if not given.
+        Rows of the blocks of zeros that the hardware skips (`lmu_hw.plan.sparsity`), which are not counted then; the
+        index that is read beside the others is. Nothing is skipped if not given.
 
     Returns
     -------

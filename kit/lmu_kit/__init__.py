@@ -1,0 +1,1 @@
+"""What people call: one function for each step from a float model to joules."""

@@ -1,0 +1,201 @@
+"""Cells of a library that play a part: clock gates, constants, the smallest of a kind."""
+
+import re
+from dataclasses import dataclass
+
+from lmu_hw.cells.liberty import Cell, LibertyError, Library
+
+__all__ = [
+    "ClockGate",
+    "FlipFlop",
+    "find_clock_gate",
+    "find_constants",
+    "find_driver",
+    "find_flip_flop",
+    "find_inverter",
+    "find_nand",
+    "mean_leakage",
+]
+
+@dataclass(frozen=True)
+class ClockGate:
+    """An integrated clock gate that passes the clock while its enable, taken while the clock is low, is high.
+
+    Parameters
+    ----------
+    cell : str
+        Name.
+    enable, clock, output : str
+        Pins.
+    test : str
+        Scan enable, tied low; nothing if there is none.
+    """
+
+    cell: str
+    enable: str
+    clock: str
+    output: str
+    test: str
+
+
+def find_clock_gate(library: Library) -> ClockGate | None:
+    """Smallest integrated clock gate of a library for rising edges, also if the library marks it ``dont_use``.
+
+    Libraries mark clock gates so to keep logic mapping from instantiating them; that is not how they are used here.
+
+    Parameters
+    ----------
+    library : Library
+        Any.
+
+    Returns
+    -------
+    ClockGate or None
+        None if there is none.
+    """
+    found: list[tuple[bool, float, ClockGate]] = []
+    for cell in library.cells.values():
+        if not re.fullmatch(r"latch_posedge(_precontrol|_postcontrol)?", cell.clock_gating):
+            continue
+        roles = {pin.role: pin.name for pin in cell.pins.values() if pin.role}
+        if not roles.keys() >= {"enable", "clock", "out"}:
+            roles = _guessed_roles(cell)
+        if roles.keys() >= {"enable", "clock", "out"}:
+            gate = ClockGate(cell.name, roles["enable"], roles["clock"], roles["out"], roles.get("test", ""))
+            found.append((bool(gate.test), cell.area, gate))
+    return min(found, key=lambda entry: (entry[0], entry[1], entry[2].cell))[2] if found else None
+
+
+def _guessed_roles(cell: Cell) -> dict[str, str]:
+    """Roles of a clock gate whose pins the library does not mark completely."""
+    roles = {pin.role: pin.name for pin in cell.pins.values() if pin.role}
+    inputs = [name for name in cell.inputs if name not in roles.values()]
+    if "enable" not in roles and len(inputs) == 1:
+        roles["enable"] = inputs[0]
+    if "out" not in roles and len(cell.outputs) == 1:
+        roles["out"] = cell.outputs[0]
+    return roles
+
+
+def find_constants(library: Library) -> dict[int, tuple[str, str]]:
+    """Smallest cells that drive a constant.
+
+    Parameters
+    ----------
+    library : Library
+        Any.
+
+    Returns
+    -------
+    dict of int to (str, str)
+        Cell and pin for 0 and 1, as far as the library has them.
+    """
+    found: dict[int, tuple[float, str, str]] = {}
+    for cell in library.cells.values():
+        if cell.inputs or cell.sequentials:
+            continue
+        for pin in cell.pins.values():
+            text = pin.function.text.strip() if pin.function is not None else ""
+            if pin.direction == "output" and text in ("0", "1"):
+                entry = (cell.area, cell.name, pin.name)
+                found[int(text)] = min(found.get(int(text), entry), entry)
+    return {value: (name, pin) for value, (_, name, pin) in found.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class FlipFlop:
+    """A flip-flop for rising edges.
+
+    Parameters
+    ----------
+    cell : Cell
+        It.
+    clock : str
+        Its clock pin.
+    """
+
+    cell: Cell
+    clock: str
+
+
+def _smallest_gate(library: Library, pins: int, truth: int) -> Cell | None:
+    """Smallest cell that is a function of all of its inputs and has a single output."""
+    found = []
+    for cell in library.cells.values():
+        if len(cell.inputs) != pins or len(cell.outputs) != 1 or cell.sequentials or cell.dont_use:
+            continue
+        function = cell.pins[cell.outputs[0]].function
+        if function is not None and set(function.pins) == set(cell.inputs) and function.truth == truth:
+            found.append((cell.area, cell.name, cell))
+    return min(found, key=lambda entry: entry[:2])[2] if found else None
+
+
+def _needed(cell: Cell | None, library: Library, what: str) -> Cell:
+    if cell is None:
+        raise LibertyError(f"the library {library.name} has no {what}")
+    return cell
+
+
+def find_inverter(library: Library) -> Cell:
+    """Smallest inverter of a library.
+
+    Raises
+    ------
+    LibertyError
+        If there is none.
+    """
+    return _needed(_smallest_gate(library, 1, 0b01), library, "inverter")
+
+
+def find_nand(library: Library) -> Cell:
+    """Smallest NAND gate with two inputs of a library.
+
+    Raises
+    ------
+    LibertyError
+        If there is none.
+    """
+    return _needed(_smallest_gate(library, 2, 0b0111), library, "NAND gate with two inputs")
+
+
+def find_driver(library: Library) -> Cell:
+    """Smallest buffer of a library, else inverter.
+
+    Raises
+    ------
+    LibertyError
+        If there is neither.
+    """
+    buffer = _smallest_gate(library, 1, 0b10)
+    return _needed(buffer or _smallest_gate(library, 1, 0b01), library, "buffer or inverter")
+
+
+def find_flip_flop(library: Library) -> FlipFlop:
+    """Smallest flip-flop of a library that takes a data pin at the rising edge of a clock pin.
+
+    Raises
+    ------
+    LibertyError
+        If there is none.
+    """
+    found = []
+    for cell in library.cells.values():
+        if cell.dont_use or len(cell.sequentials) != 1 or cell.sequentials[0].kind != "ff":
+            continue
+        state = cell.sequentials[0]
+        if state.data is None or state.clock is None:
+            continue
+        plain = len(state.data.pins) == 1 and len(state.clock.pins) == 1 and state.clock.truth == 0b10
+        if plain:
+            found.append((cell.area, cell.name, FlipFlop(cell, state.clock.pins[0])))
+    if not found:
+        raise LibertyError(f"the library {library.name} has no flip-flop for rising edges")
+    return min(found, key=lambda entry: entry[:2])[2]
+
+
+def mean_leakage(cell: Cell) -> float:
+    """Leakage of a cell in watt, whatever its state: the general figure, or the mean over the states."""
+    if cell.leakage is not None:
+        return cell.leakage
+    drawn = [one.power for one in cell.leakages if cell.supplies.get(one.supply, 1.0) > 0]
+    return sum(drawn) / len(drawn) if drawn else 0.0

@@ -1,0 +1,1 @@
+"""Files that leave: Verilog, port lists, IP-XACT, FuseSoC cores, and the replay bundle."""

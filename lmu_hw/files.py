@@ -1,0 +1,87 @@
+"""Files of one piece: written whole or not at all; JSON that leaves nothing to choose; CSV."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["canonical_json", "parse_json", "write_rows", "write_whole"]
+
+
+def canonical_json(value: Any) -> str:
+    """JSON text with sorted keys and nothing to choose, ASCII only.
+
+    Raises
+    ------
+    ValueError
+        If the value is not JSON; NaN and infinities are not.
+    """
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON: {error}") from None
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError(f"a key is given twice among {sorted(found)}")
+    return found
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Value of a JSON text; a repeated key, NaN and infinities are refused with `ValueError`."""
+    try:
+        return json.loads(text, object_pairs_hook=_distinct, parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file whole or not at all: beside the target first, then renamed over it.
+
+    Parameters
+    ----------
+    path : path-like
+        The file; one that exists is replaced.
+    data : bytes
+        Its content.
+    """
+    target = Path(path)
+    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+    try:
+        with partial.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(target)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            partial.unlink()
+        raise
+
+
+def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Write a line for each row under the names of the columns.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        One or more, with the same keys in the same order.
+    path : Path
+        The file.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(path, text.getvalue().encode())

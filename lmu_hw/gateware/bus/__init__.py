@@ -1,0 +1,1 @@
+"""Wrappers of the accelerator for buses: AXI and SPI."""

@@ -1,0 +1,1 @@
+"""What a host says to the hardware: registers, packets, and SPI."""

@@ -1,0 +1,281 @@
+"""Registers of the accelerator with AXI4-Lite or SPI: one table, for gateware, documentation, IP-XACT and tests."""
+
+import enum
+import textwrap
+from dataclasses import dataclass
+
+from lmu_hw.plan.config import Interface, StatePolicy, WeightStore
+from lmu_hw.plan.images import load_beats
+from lmu_hw.plan.plan import Plan
+from lmu_hw.plan.shape import identification, shape, shape_digest
+
+__all__ = [
+    "ADDRESS_WIDTH", "IDENTIFICATION", "MASK_LABELS", "OFFSETS", "REGISTERS", "VERSION", "Access", "Field", "Register",
+    "check", "constants", "irq_bits", "markdown", "present"
+]  # fmt: skip
+
+ADDRESS_WIDTH = 8
+"""Bits of a byte address."""
+
+IDENTIFICATION = 0x4C4D5541
+"""The letters LMUA."""
+
+VERSION = 0x0002_0000
+"""Of this map: major number in the upper half, minor in the lower."""
+
+MASK_LABELS = 256
+"""Labels that the masks have room for."""
+
+
+class Access(enum.Enum):
+    """What can be done with a register."""
+
+    READ = "RO"
+    """Read; a write is refused."""
+    READ_WRITE = "RW"
+    """Read and write."""
+    WRITE = "WO"
+    """Write; reads as 0."""
+    CLEAR = "W1C"
+    """Read; a 1 that is written clears its bit."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """Bits of a register.
+
+    Parameters
+    ----------
+    name : str
+        One word.
+    low : int
+        Lowest bit.
+    width : int
+        Bits.
+    meaning : str
+        For the documentation.
+    """
+
+    name: str
+    low: int
+    width: int
+    meaning: str
+
+    @property
+    def bits(self) -> str:
+        """Range of bits, as documentation writes it."""
+        return str(self.low) if self.width == 1 else f"{self.low + self.width - 1}:{self.low}"
+
+
+@dataclass(frozen=True)
+class Register:
+    """One 32-bit register.
+
+    Parameters
+    ----------
+    name : str
+        As the documentation names it.
+    offset : int
+        Byte address, a multiple of 4.
+    access : Access
+        What can be done with it.
+    meaning : str
+        For the documentation.
+    fields : tuple of Field
+        Its parts, if it has several.
+    reset : int or None
+        Value after reset; None where it depends on the accelerator.
+    loading : bool
+        Whether it is there only with weights in RAM.
+    spi : bool
+        Whether it is there only behind SPI.
+    """
+
+    name: str
+    offset: int
+    access: Access
+    meaning: str = ""
+    fields: tuple[Field, ...] = ()
+    reset: int | None = 0
+    loading: bool = False
+    spi: bool = False
+
+
+_IRQ = (
+    Field("heard", 0, 1, "a decision whose label is in LABEL_MASK and whose score is THRESHOLD or more."),
+    Field("dropped", 1, 1, "a frame was dropped because of a wrong length."),
+    Field("overrun", 2, 1, "SPI only: a frame was dropped because the one before still waited."),
+    Field("result", 3, 1, "SPI only: a new result can be read."),
+)
+
+REGISTERS = (
+    Register("ID", 0x00, Access.READ, "Identification: the letters LMUA.", reset=IDENTIFICATION),
+    Register(
+        "VERSION", 0x04, Access.READ, "Version of this map.",
+        (Field("minor", 0, 16, "minor number."), Field("major", 16, 16, "major number.")), VERSION,
+    ),
+    Register(
+        "FEATURES", 0x08, Access.READ, "What this accelerator is.",
+        (
+            Field("ram", 0, 1, "weights in RAM."),
+            Field("pulse", 1, 1, "state policy pulse."),
+            Field("utterance", 2, 1, "state policy utterance."),
+            Field("spi", 3, 1, "SPI."),
+            Field("beats", 8, 8, "writes to LOAD_DATA for a word."),
+        ),
+        None,
+    ),
+    Register(
+        "SHAPE", 0x0C, Access.READ, "Size of a frame and of a result.",
+        (Field("inputs", 0, 16, "elements of an input frame."), Field("labels", 16, 16, "labels.")), None,
+    ),
+    Register(
+        "CONTROL", 0x10, Access.WRITE, "State control.",
+        (Field("clear", 0, 1, "under the state policy pulse, clear the state before the next frame."),),
+    ),
+    Register(
+        "STATUS", 0x14, Access.READ, "What is under way.",
+        (
+            Field("busy", 0, 1, "when 0, no frame is being received, computed or delivered."),
+            Field("loading", 1, 1, "a word of weights waits to be taken."),
+            Field("foreign", 2, 1, "with weights in RAM: LOAD_SHAPE is not SHAPE_ID, and LOAD_DATA is refused."),
+            Field("asleep", 3, 1, "SPI only: the clock of the core stands still."),
+        ),
+        None,
+    ),
+    Register("FRAMES", 0x18, Access.READ, "Frames accepted, dropped ones not counted, modulo 2^32."),
+    Register("FRAME_ERRORS", 0x1C, Access.READ, "Frames dropped because of a wrong length, modulo 2^32."),
+    Register("DECISIONS", 0x20, Access.READ, "Decisions delivered, modulo 2^32."),
+    Register("THRESHOLD", 0x24, Access.READ_WRITE, "Lowest score of a decision that counts as heard, signed."),
+    Register("IRQ_ENABLE", 0x28, Access.READ_WRITE, "Bits of IRQ_STATUS that raise `irq`.", _IRQ),
+    Register(
+        "IRQ_STATUS", 0x2C, Access.CLEAR, "What happened; a bit that is set and cleared at once stays set.", _IRQ
+    ),
+    Register("HEARD_LABEL", 0x30, Access.READ, "Label of the latest decision that counted as heard."),
+    Register("HEARD_SCORE", 0x34, Access.READ, "Its score, signed."),
+    Register(
+        "LOAD_MEMORY", 0x38, Access.READ_WRITE,
+        "Memory that the next word goes to, as the weight image numbers them. Starts a new word.", loading=True,
+    ),
+    Register(
+        "LOAD_ADDRESS", 0x3C, Access.READ_WRITE,
+        "Address of the next word; grows by 1 with every word taken. Starts a new word.", loading=True,
+    ),
+    Register(
+        "LOAD_DATA", 0x40, Access.WRITE,
+        "The word, 32 bits with each write, lowest first; the last write hands it over.", loading=True,
+    ),
+    Register("OVERRUNS", 0x44, Access.READ, "Frames dropped because the one before waited, modulo 2^32.", spi=True),
+    Register(
+        "SHAPE_ID", 0x48, Access.READ, "Shape of the accelerator: the first 32 bits of its digest.",
+        reset=None, loading=True,
+    ),
+    Register(
+        "LOAD_SHAPE", 0x4C, Access.READ_WRITE,
+        "Shape that the weights to be loaded belong to. Starts their checksum and a new word.", loading=True,
+    ),
+    Register(
+        "LOAD_CRC", 0x50, Access.READ,
+        "CRC-32 over the values written to LOAD_MEMORY, LOAD_ADDRESS and LOAD_DATA since LOAD_SHAPE was written.",
+        loading=True,
+    ),
+    *(
+        Register(
+            f"LABEL_MASK{index}", 0x80 + 4 * index, Access.READ_WRITE,
+            f"Labels {32 * index} to {32 * index + 31} that can be heard, a bit each; others read as 0.",
+        )
+        for index in range(MASK_LABELS // 32)
+    ),
+)  # fmt: skip
+"""The map, in order of address."""
+
+OFFSETS = {register.name: register.offset for register in REGISTERS}
+"""Byte address of each register by name."""
+
+
+def present(plan: Plan) -> tuple[Register, ...]:
+    """Registers that an accelerator has: those for loading with weights in RAM only, masks as far as it has labels."""
+    masks = -(-plan.model.outputs // 32)
+    return tuple(
+        register
+        for register in REGISTERS
+        if (plan.config.weights is WeightStore.RAM or not register.loading)
+        and (plan.config.interface is Interface.SPI or not register.spi)
+        and register.offset < OFFSETS["LABEL_MASK0"] + 4 * masks
+    )
+
+
+def constants(plan: Plan) -> dict[str, int]:
+    """Values of the registers that never change, by name."""
+    config = plan.config
+    ram = config.weights is WeightStore.RAM
+    flags = (
+        ram,
+        config.state is StatePolicy.PULSE,
+        config.state is StatePolicy.UTTERANCE,
+        config.interface is Interface.SPI,
+    )
+    found = {
+        "ID": IDENTIFICATION,
+        "VERSION": VERSION,
+        "FEATURES": sum(flag << bit for bit, flag in enumerate(flags)) | (load_beats(plan) << 8 if ram else 0),
+        "SHAPE": plan.model.inputs | plan.model.outputs << 16,
+    }
+    return found | ({"SHAPE_ID": identification(shape_digest(shape(plan)))} if ram else {})
+
+
+def irq_bits(plan: Plan) -> int:
+    """Bits of IRQ_STATUS that an accelerator has."""
+    return 4 if plan.config.interface is Interface.SPI else 2
+
+
+def check(plan: Plan) -> None:
+    """Refuse a model that the registers have no room for.
+
+    Raises
+    ------
+    ValueError
+        If it has too many labels.
+    """
+    if plan.model.outputs > MASK_LABELS:
+        raise ValueError(f"the registers have room for {MASK_LABELS} labels, not for {plan.model.outputs}")
+
+
+TEXT = f"""\
+# The registers of the AXI and SPI wrappers
+
+`lmu-hw verilog --interface axi` or `spi` writes the core as `NAME.v` and a wrapper around it as `NAME_axi.v` or
+`NAME_spi.v`, with the registers on this page behind AXI4-Lite or [SPI commands](spi.md). The page is made from the
+table in `lmu_hw/host/registers.py`, which the hardware is made from too. The ports are in the [port
+reference](ports.md).
+
+- Registers have 32 bits; {1 << ADDRESS_WIDTH} bytes of addresses, of which the two lowest bits are ignored.
+- An access is refused, and changes nothing, if no register of this accelerator is at its address, if it writes a
+  register marked RO, if it writes only some bytes, if it writes LOAD_SHAPE, LOAD_MEMORY, LOAD_ADDRESS or LOAD_DATA
+  while STATUS says that a word waits to be taken, or if it writes LOAD_DATA while STATUS says that the image is
+  foreign. A refused read gives 0.
+- AXI4-Lite: refused is SLVERR; DECERR is never given. A response comes 2 cycles after its request was accepted and
+  the response before it was taken; none waits for the accelerator.
+- SPI: the status byte of the next command says that an access was refused.
+- `irq` is high while a bit of IRQ_STATUS is set that IRQ_ENABLE has too.
+- Access: RO is read only, RW read and write, WO write only (reads as 0), W1C read, and a 1 that is written clears its
+  bit. RAM: there with `--weights ram` only. SPI: there with `--interface spi` only. LABEL_MASK*k* is there if the
+  model has more than 32 *k* labels.
+- Loading weights: write LOAD_SHAPE, then the words of the [weight image](files.md#weight-image), then compare
+  LOAD_CRC with the checksum in the image. After a failure write LOAD_SHAPE and all words again.
+
+Registers, in order of address; access and value after reset in parentheses:
+
+"""
+
+
+def markdown() -> str:
+    """Page of the documentation."""
+    entries = []
+    for register in REGISTERS:
+        reset = "of the accelerator" if register.reset is None else f"`0x{register.reset:x}`"
+        only = "; RAM" * register.loading + "; SPI" * register.spi
+        entry = f"- `0x{register.offset:02x}` **{register.name}** ({register.access.value}, {reset}{only}): "
+        parts = [register.meaning, *(f"{one.bits} {one.name}: {one.meaning}" for one in register.fields)]
+        entries.append(textwrap.fill(entry + " ".join(parts), 120, subsequent_indent="  ") + "\n")
+    return TEXT + "".join(entries)

@@ -1,0 +1,313 @@
+"""The file of a quantized model: one safetensors file with integer tensors and their description.
+
+Tensors are stored in the smallest signed integer type that holds them and named ``layer{i}.{name}``: for an LMU layer
+``a{k}`` and ``b{k}`` (the distinct memory matrices), ``e_x``, ``w_m`` and those present of ``e_h``, ``e_m``, ``w_x``,
+``w_h``, ``b_u``, ``b_h``; for a dense layer ``w`` and ``b``. Each weight matrix has its fraction bits beside it, as
+``{name}.frac``. The metadata of the safetensors header holds four strings:
+
+``schema``
+    ``lmu-hw/quantized-model``.
+``version``
+    ``1``.
+``model``
+    JSON with sorted keys and no spaces: ``name``, ``labels``, ``input`` (a format), ``front_end``, ``notes`` and
+    ``layers``. A layer has ``kind`` (``lmu`` or ``dense``), ``weights`` (bits by name), ``biases`` (names), ``h`` (a
+    quantizer), ``activation``, ``table`` (a format or null) and, for ``lmu``, ``matrices`` (how many), ``matrix``
+    (which one each memory uses), ``a_format``, ``b_format``, ``u``, ``m``, ``u_activation`` and ``stride``.
+``sha256``
+    Of the ``model`` text followed, for each tensor in the order of names, by the JSON of ``[name, dtype, shape]`` and
+    the tensor's bytes.
+
+The same model makes the same bytes, and only those bytes load.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmu_hw.files import canonical_json, parse_json, write_whole
+from lmu_hw.model.fixed import Format, Quantizer
+from lmu_hw.model.operations import lower
+from lmu_hw.model.program import QuantizedDense, QuantizedLayer, QuantizedLMU, QuantizedModel, Weights
+from lmu_hw.model.tensor_file import AnyIntArray, TensorFileError, dtype_name, pack, smallest, stored_bytes, unpack
+
+T = TypeVar("T")
+
+__all__ = ["SCHEMA", "VERSION", "ProgramFileError", "digest", "load", "save"]
+
+SCHEMA = "lmu-hw/quantized-model"
+VERSION = "1"
+
+MODEL_KEYS = {"name", "labels", "input", "front_end", "notes", "layers"}
+DENSE_KEYS = {"kind", "weights", "biases", "h", "activation", "table"}
+LMU_KEYS = DENSE_KEYS | {"matrices", "matrix", "a_format", "b_format", "u", "m", "u_activation", "stride"}
+LMU_WEIGHTS = {"e_x", "e_h", "e_m", "w_x", "w_h", "w_m"}
+LMU_BIASES = {"b_u", "b_h"}
+
+
+class ProgramFileError(ValueError):
+    """A model file was refused; the message is one line that names the file and the field."""
+
+
+class _FieldError(ValueError):
+    """A field was refused; the message names it."""
+
+
+def save(model: QuantizedModel, path: str | os.PathLike[str]) -> None:
+    """Write a model to a file, whole or not at all.
+
+    Parameters
+    ----------
+    model : QuantizedModel
+        Its ``front_end`` and ``notes`` must be JSON.
+    path : path-like
+        The file; one that exists is replaced.
+
+    Raises
+    ------
+    ValueError
+        If `load` would refuse the file; nothing is written then.
+    OSError
+        If the file cannot be written.
+    """
+    data = _encode(model)
+    try:
+        _decode(data)
+    except _FieldError as error:
+        raise ValueError(f"the model cannot be saved: {error}") from None
+    write_whole(path, data)
+
+
+def load(path: str | os.PathLike[str]) -> QuantizedModel:
+    """Read a model that `save` wrote.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Returns
+    -------
+    QuantizedModel
+        Equal in every integer to the one saved.
+
+    Raises
+    ------
+    ProgramFileError
+        If the file is not a safetensors file, is truncated or altered, has another schema or version, lacks a field or
+        tensor or has one too many, or holds a value that the model does not allow.
+    OSError
+        If the file cannot be read.
+    """
+    data = Path(path).read_bytes()
+    try:
+        return _decode(data)
+    except (_FieldError, TensorFileError) as error:
+        raise ProgramFileError(f"{path}: {' '.join(str(error).split())}") from None
+
+
+def digest(model: QuantizedModel) -> str:
+    """Give the sha256 that a model's file carries, as 64 hexadecimal digits."""
+    return _sha256(_describe(model), _tensors(model))
+
+
+def _tensors(model: QuantizedModel) -> dict[str, AnyIntArray]:
+    found: dict[str, NDArray[np.int64]] = {}
+    for index, layer in enumerate(model.layers):
+        own: dict[str, NDArray[np.int64]] = {}
+        if isinstance(layer, QuantizedLMU):
+            own |= {f"a{k}": value for k, value in enumerate(layer.a)}
+            own |= {f"b{k}": value for k, value in enumerate(layer.b)}
+        for name, weights in layer.weights.items():
+            own |= {name: weights.values, f"{name}.frac": weights.frac}
+        own |= _biases(layer)
+        found |= {f"layer{index}.{name}": value for name, value in own.items()}
+    return {name: smallest(value) for name, value in found.items()}
+
+
+def _biases(layer: QuantizedLayer) -> dict[str, NDArray[np.int64]]:
+    if isinstance(layer, QuantizedDense):
+        return {} if layer.b is None else {"b": layer.b}
+    return {name: value for name, value in (("b_u", layer.b_u), ("b_h", layer.b_h)) if value is not None}
+
+
+def _describe_layer(layer: QuantizedLayer) -> dict[str, Any]:
+    common = {
+        "weights": {name: weights.width for name, weights in layer.weights.items()},
+        "biases": list(_biases(layer)),
+        "h": layer.h.to_dict(),
+        "activation": layer.activation,
+        "table": None if layer.table is None else layer.table.to_dict(),
+    }
+    if isinstance(layer, QuantizedDense):
+        return {"kind": "dense", **common}
+    return {
+        "kind": "lmu",
+        **common,
+        "matrices": len(layer.a),
+        "matrix": list(layer.matrix),
+        "a_format": layer.a_format.to_dict(),
+        "b_format": layer.b_format.to_dict(),
+        "u": layer.u.to_dict(),
+        "m": layer.m.to_dict(),
+        "u_activation": layer.u_activation,
+        "stride": layer.stride,
+    }
+
+
+def _describe(model: QuantizedModel) -> str:
+    for name in ("name", "front_end", "notes"):
+        try:
+            canonical_json(getattr(model, name))
+        except ValueError as error:
+            raise ValueError(f"the model cannot be saved: {name}: {error}") from None
+    return canonical_json(
+        {
+            "name": model.name,
+            "labels": list(model.labels),
+            "input": model.input.to_dict(),
+            "front_end": model.front_end,
+            "notes": model.notes,
+            "layers": [_describe_layer(layer) for layer in model.layers],
+        }
+    )
+
+
+def _sha256(text: str, tensors: dict[str, AnyIntArray]) -> str:
+    found = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        array = tensors[name]
+        found.update(canonical_json([name, dtype_name(array), list(array.shape)]).encode())
+        found.update(stored_bytes(array))
+    return found.hexdigest()
+
+
+def _encode(model: QuantizedModel) -> bytes:
+    text, tensors = _describe(model), _tensors(model)
+    metadata = {"schema": SCHEMA, "version": VERSION, "model": text, "sha256": _sha256(text, tensors)}
+    return pack(tensors, metadata)
+
+
+def _decode(data: bytes) -> QuantizedModel:
+    tensors, metadata = unpack(data)
+    for name, expected in (("schema", SCHEMA), ("version", VERSION)):
+        if metadata.get(name) != expected:
+            raise _FieldError(f"metadata {name}: must be {expected!r}, not {metadata.get(name)!r}")
+    _keys("metadata", metadata, {"schema", "version", "model", "sha256"})
+    text = metadata["model"]
+    if not text.isascii() or metadata["sha256"] != _sha256(text, tensors):
+        raise _FieldError("metadata sha256: does not match the content, the file was altered after it was written")
+    try:
+        description = parse_json(text)
+    except ValueError as error:
+        raise _FieldError(f"metadata model: not JSON: {error}") from None
+    model = _model(description, tensors)
+    if _encode(model) != data:
+        raise _FieldError("header: not in the form that this version writes, or altered after it was written")
+    return model
+
+
+def _keys(where: str, value: Any, expected: set[str]) -> None:
+    if not isinstance(value, dict):
+        raise _FieldError(f"{where}: must be an object, not {value!r}")
+    for name in sorted(expected - set(value)):
+        raise _FieldError(f"{where}: key {name!r} is missing")
+    for name in sorted(set(value) - expected):
+        raise _FieldError(f"{where}: unknown key {name!r}")
+
+
+def _typed(where: str, value: Any, kind: type, what: str) -> Any:
+    if type(value) is not kind:
+        raise _FieldError(f"{where}: must be {what}, not {value!r}")
+    return value
+
+
+def _list(where: str, value: Any, kind: type, what: str) -> tuple[Any, ...]:
+    if type(value) is not list or not all(type(item) is kind for item in value):
+        raise _FieldError(f"{where}: must be a list of {what}, not {value!r}")
+    return tuple(value)
+
+
+def _made(where: str, make: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """Call a constructor and name the field in what it refuses."""
+    try:
+        return make(*args, **kwargs)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise _FieldError(f"{where}: {error}") from None
+
+
+def _model(description: Any, tensors: dict[str, AnyIntArray]) -> QuantizedModel:
+    _keys("model", description, MODEL_KEYS)
+    described = _list("model layers", description["layers"], dict, "objects")
+    left = dict(tensors)
+    layers = tuple(_layer(f"layer{index}", entry, left) for index, entry in enumerate(described))
+    for name in sorted(left):
+        raise _FieldError(f"tensor {name}: is not part of the model")
+    if description["front_end"] is not None:
+        _typed("front_end", description["front_end"], dict, "an object or null")
+    model = _made(
+        "model",
+        QuantizedModel,
+        layers=layers,
+        input=_made("input", Format.from_dict, description["input"]),
+        labels=_list("labels", description["labels"], str, "texts"),
+        name=_typed("name", description["name"], str, "a text"),
+        front_end=description["front_end"],
+        notes=_typed("notes", description["notes"], dict, "an object"),
+    )
+    _made("model", lower, model)
+    return model
+
+
+def _take(name: str, left: dict[str, AnyIntArray]) -> NDArray[np.int64]:
+    if name not in left:
+        raise _FieldError(f"tensor {name}: is missing")
+    return left.pop(name).astype(np.int64)
+
+
+def _layer(where: str, entry: dict[str, Any], left: dict[str, AnyIntArray]) -> QuantizedLayer:
+    kind = entry.get("kind")
+    if kind not in ("lmu", "dense"):
+        raise _FieldError(f"{where} kind: must be lmu or dense, not {kind!r}")
+    _keys(where, entry, LMU_KEYS if kind == "lmu" else DENSE_KEYS)
+    widths = _typed(f"{where} weights", entry["weights"], dict, "an object")
+    required, allowed = ({"e_x", "w_m"}, LMU_WEIGHTS) if kind == "lmu" else ({"w"}, {"w"})
+    _keys(f"{where} weights", widths, required | (allowed & set(widths)))
+    parts: dict[str, Any] = {}
+    for name, width in widths.items():
+        _typed(f"{where} weights {name}", width, int, "an integer")
+        values, frac = _take(f"{where}.{name}", left), _take(f"{where}.{name}.frac", left)
+        parts[name] = _made(f"{where}.{name}", Weights, values, width, frac)
+    biases = LMU_BIASES if kind == "lmu" else {"b"}
+    for name in _list(f"{where} biases", entry["biases"], str, "texts"):
+        if name not in biases:
+            raise _FieldError(f"{where} biases: unknown name {name!r}")
+        parts[name] = _take(f"{where}.{name}", left)
+    parts["h"] = _made(f"{where} h", Quantizer.from_dict, entry["h"])
+    parts["activation"] = _typed(f"{where} activation", entry["activation"], str, "a text")
+    if entry["table"] is not None:
+        parts["table"] = _made(f"{where} table", Format.from_dict, entry["table"])
+    if kind == "dense":
+        return _made(where, QuantizedDense, **parts)
+    return _made(where, QuantizedLMU, **parts, **_memories(where, entry, left))
+
+
+def _memories(where: str, entry: dict[str, Any], left: dict[str, AnyIntArray]) -> dict[str, Any]:
+    """Give the constructor's arguments that only an LMU layer has."""
+    matrices = range(_typed(f"{where} matrices", entry["matrices"], int, "an integer"))
+    return {
+        "matrix": _list(f"{where} matrix", entry["matrix"], int, "integers"),
+        "a": tuple(_take(f"{where}.a{k}", left) for k in matrices),
+        "b": tuple(_take(f"{where}.b{k}", left) for k in matrices),
+        "a_format": _made(f"{where} a_format", Format.from_dict, entry["a_format"]),
+        "b_format": _made(f"{where} b_format", Format.from_dict, entry["b_format"]),
+        "u": _made(f"{where} u", Quantizer.from_dict, entry["u"]),
+        "m": _made(f"{where} m", Quantizer.from_dict, entry["m"]),
+        "u_activation": _typed(f"{where} u_activation", entry["u_activation"], str, "a text"),
+        "stride": _typed(f"{where} stride", entry["stride"], int, "an integer"),
+    }

@@ -1,0 +1,270 @@
+"""Decision smoothing: averages of scores, a threshold and a refractory time turn a stream of logits into events.
+
+An event says that a keyword was heard. With ``x[t, j]`` the logit of label ``j`` in the ``t``-th frame that has logits:
+
+1. ``p[t, j] = max(2**score_bits - 1 - (max over all labels of x[t] - x[t, j]), 0)``, the score of a label: most for
+   the largest logit, 0 for those far below it. It stands for the posterior probability, whose logarithm is the
+   difference of the logits up to what all labels have in common, and needs no exponential function. Where logits
+   themselves are averaged, a few frames of large ones outweigh all others.
+2. ``s[t, j] = s[t-1, j] - floor(s[t-1, j] / 2**shift) + p[t, j]``, a first-order exponential average times
+   ``2**shift`` (``s`` is 0 at the start and after the state was cleared). ``score_bits + shift`` bits are enough for
+   ``s``: ``s - floor(s / 2**shift)`` never decreases with ``s``, and ``2**shift`` times the largest score stays what
+   it is.
+3. The lead of a keyword is its ``s`` less the largest ``s`` of any other label, keyword or not.
+4. A lead gives an event if it is at least the threshold and if none of the ``refractory`` frames before gave one.
+
+All is integer; the gateware, `lmu_hw.gateware.smoothing`, gives the same bits. An average over the last ``n`` frames
+would hold ``n`` scores of each label, this one holds one sum of each.
+"""
+
+import operator
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lmu_hw.model.fixed import Format
+
+__all__ = ["Events", "Smoothing", "detect", "fire", "leads", "scores", "smooth"]
+
+IntArray = NDArray[np.int64]
+
+MAX_SCORE_BITS = 32
+MAX_SHIFT = 12
+MAX_REFRACTORY = 65535
+_KEYS = ("background", "score_bits", "shift", "threshold", "refractory")
+
+
+@dataclass(frozen=True)
+class Smoothing:
+    """Parameters of decision smoothing.
+
+    Parameters
+    ----------
+    background : tuple of int
+        Labels that are no keyword, by index; kept in ascending order.
+    score_bits : int
+        Bits of a score, 1 to 32 and no more than a logit has. A label scores 0 if its logit is ``2**score_bits - 1`` of
+        its last places or more below the largest.
+    shift : int
+        The average forgets ``2**-shift`` of itself in each frame, 0 to 12; 0 takes the scores as they are.
+    threshold : int
+        Least lead of an event, in units of ``2**-shift`` of a logit's last place, 1 to ``most``.
+    refractory : int
+        Frames after an event that give none, 1 to 65535.
+    """
+
+    background: tuple[int, ...]
+    score_bits: int
+    shift: int
+    threshold: int
+    refractory: int
+
+    def __post_init__(self) -> None:
+        if isinstance(self.background, str) or not isinstance(self.background, Iterable):
+            raise TypeError(f"background must be indices of labels, not {self.background!r}")
+        found = sorted(_integer("an index in background", index) for index in self.background)
+        if not found or len(set(found)) < len(found) or found[0] < 0:
+            raise ValueError(f"background must be one or more distinct indices of labels, not {self.background!r}")
+        object.__setattr__(self, "background", tuple(found))
+        for name, low, high in (
+            ("score_bits", 1, MAX_SCORE_BITS), ("shift", 0, MAX_SHIFT), ("refractory", 1, MAX_REFRACTORY),
+        ):  # fmt: skip
+            self._check_range(name, low, high)
+        self._check_range("threshold", 1, self.most)
+
+    def _check_range(self, name: str, low: int, high: int) -> None:
+        value = _integer(name, getattr(self, name))
+        if not low <= value <= high:
+            raise ValueError(f"{name} must be in {low} to {high}, not {value}")
+        object.__setattr__(self, name, value)
+
+    @property
+    def most(self) -> int:
+        """Largest sum, and so the largest lead."""
+        return ((1 << self.score_bits) - 1) << self.shift
+
+    def sum_format(self, logit: Format) -> Format:
+        """Format of the sums and of leads, for logits of a format."""
+        return Format(self.score_bits + self.shift, logit.frac + self.shift, False)
+
+    def check(self, labels: int, logit: Format) -> None:
+        """Refuse a network that these parameters do not fit.
+
+        Parameters
+        ----------
+        labels : int
+            Labels of the network.
+        logit : Format
+            Of its logits.
+
+        Raises
+        ------
+        ValueError
+            If a background label does not exist, no label is a keyword, or scores have more bits than logits.
+        """
+        if self.background[-1] >= labels:
+            raise ValueError(f"background label {self.background[-1]} is none of the {labels} labels")
+        if len(self.background) == labels:
+            raise ValueError(f"all {labels} labels are background, at least one must be a keyword")
+        if self.score_bits > logit.width:
+            raise ValueError(f"score_bits must be in 1 to {logit.width} for logits of {logit}, not {self.score_bits}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form, the inverse of `from_dict`."""
+        return {name: getattr(self, name) for name in _KEYS} | {"background": list(self.background)}
+
+    @classmethod
+    def from_dict(cls, data: Any) -> "Smoothing":
+        """Parameters from their JSON form; a key that is unknown or missing is refused by name."""
+        if not isinstance(data, dict):
+            raise ValueError(f"smoothing must be an object, not {data!r}")
+        for key in data:
+            if key not in _KEYS:
+                raise ValueError(f"unknown key {key!r} in smoothing, expected {', '.join(_KEYS)}")
+        for key in _KEYS:
+            if key not in data:
+                raise ValueError(f"smoothing lacks {key!r}")
+        return cls(**data)
+
+
+def _integer(name: str, value: Any) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer, not {value!r}")
+    return number
+
+
+class Events(NamedTuple):
+    """Events of a run, in order.
+
+    Attributes
+    ----------
+    frames : ndarray of int64, shape (events,)
+        Frames, counting those that have logits.
+    labels : ndarray of int64, shape (events,)
+        Indices of keywords.
+    scores : ndarray of int64, shape (events,)
+        Leads.
+    """
+
+    frames: IntArray
+    labels: IntArray
+    scores: IntArray
+
+
+def scores(logits: ArrayLike, score_bits: int) -> IntArray:
+    """Scores of the labels.
+
+    Parameters
+    ----------
+    logits : array_like of int, shape (T, labels)
+        Of successive frames.
+    score_bits : int
+        As in `Smoothing`.
+
+    Returns
+    -------
+    ndarray of int64, shape (T, labels)
+        ``p`` of each frame, 0 to ``2**score_bits - 1``.
+    """
+    array = np.asarray(logits, np.int64)
+    return np.maximum((1 << score_bits) - 1 - (array.max(axis=1, keepdims=True) - array), 0)
+
+
+def smooth(scores: IntArray, shift: int, restarts: Iterable[int] = ()) -> IntArray:
+    """Averages of the scores, times ``2**shift``.
+
+    Parameters
+    ----------
+    scores : ndarray of int64, shape (T, labels)
+        From `scores`.
+    shift : int
+        As in `Smoothing`.
+    restarts : iterable of int
+        Frames before which the sums return to zero, as they are before frame 0.
+
+    Returns
+    -------
+    ndarray of int64, shape (T, labels)
+        ``s`` of each frame.
+    """
+    fresh = np.zeros(len(scores), np.bool_)
+    fresh[list(restarts)] = True
+    sums = np.empty_like(scores)
+    held = np.zeros(scores.shape[1], np.int64)
+    for t, frame in enumerate(scores):
+        held = frame if fresh[t] else held - (held >> shift) + frame
+        sums[t] = held
+    return sums
+
+
+def leads(sums: IntArray, background: tuple[int, ...]) -> tuple[IntArray, IntArray]:
+    """Label that leads in each frame, and how far.
+
+    Parameters
+    ----------
+    sums : ndarray of int64, shape (T, labels)
+        From `smooth`.
+    background : tuple of int
+        As in `Smoothing`.
+
+    Returns
+    -------
+    labels, lead : ndarray of int64, shape (T,)
+        Index of the label with the largest sum, and its lead over the second largest; 0 if it is no keyword.
+    """
+    labels = sums.argmax(axis=1)
+    best, second = -np.partition(-sums, 1, axis=1)[:, :2].T
+    return labels, np.where(np.isin(labels, background), 0, best - second)
+
+
+def fire(lead: IntArray, threshold: int, refractory: int) -> IntArray:
+    """Frames that give an event.
+
+    Parameters
+    ----------
+    lead : ndarray of int64, shape (T,)
+        From `leads`.
+    threshold, refractory : int
+        As in `Smoothing`.
+
+    Returns
+    -------
+    ndarray of int64, shape (events,)
+        Frames in ascending order.
+    """
+    candidates = np.flatnonzero(lead >= threshold)
+    found: list[int] = []
+    place = 0
+    while place < len(candidates):
+        found.append(int(candidates[place]))
+        place = int(np.searchsorted(candidates, found[-1] + refractory, side="right"))
+    return np.array(found, np.int64)
+
+
+def detect(logits: ArrayLike, smoothing: Smoothing, restarts: Iterable[int] = ()) -> Events:
+    """Events of a stream of logits, as the hardware gives them.
+
+    Parameters
+    ----------
+    logits : array_like of int, shape (T, labels)
+        Of successive frames, from a reset on.
+    smoothing : Smoothing
+        The parameters.
+    restarts : iterable of int
+        Frames before which the state of the network was cleared: the sums start anew, the refractory time goes on.
+
+    Returns
+    -------
+    Events
+    """
+    sums = smooth(scores(logits, smoothing.score_bits), smoothing.shift, restarts)
+    labels, lead = leads(sums, smoothing.background)
+    frames = fire(lead, smoothing.threshold, smoothing.refractory)
+    return Events(frames, labels[frames], lead[frames])

@@ -1,0 +1,209 @@
+"""The choices of an accelerator that do not change what the network computes."""
+
+import enum
+import operator
+from dataclasses import dataclass, fields
+from typing import Any
+
+from lmu_hw.model.smoothing import Smoothing
+
+__all__ = ["LEVERS", "ROUNDS", "STATE_BANK_WORDS", "AcceleratorConfig", "Interface", "StatePolicy", "WeightStore"]
+
+MAX_LANES = 64
+
+BANK_WORDS = (0, *(2**bits for bits in range(3, 13)))
+"""Choices for the words of a bank; 0 for no banks."""
+
+STATE_BANK_WORDS = (0, *(2**bits for bits in range(2, 9)))
+"""Choices for the words of a bank of a data memory; 0 for no banks."""
+
+ROUNDS = (1, 2, 4, 8)
+"""Choices for the frames that are computed with one fetch of the weights."""
+
+LEVERS = (
+    "skip_zero_blocks", "skip_zero_elements", "isolate_operands", "shift_operand", "split_sums", "control_reset",
+    "stop_clock", "gate_blocks"
+)  # fmt: skip
+"""Choices that save energy, each off unless it is asked for."""
+
+
+class StatePolicy(enum.Enum):
+    """When the state of the network returns to zero (it always does on reset)."""
+
+    KEEP = "keep"
+    """Never."""
+    PULSE = "pulse"
+    """Before the first frame whose first element is accepted in the cycle of a pulse on ``clear``, or later."""
+    UTTERANCE = "utterance"
+    """After a frame whose last element was marked ``end``."""
+
+
+class WeightStore(enum.Enum):
+    """Where the weights live."""
+
+    ROM = "rom"
+    """Constants in the Verilog."""
+    RAM = "ram"
+    """Memories filled through the load port."""
+
+
+class Interface(enum.Enum):
+    """What the accelerator's ports look like."""
+
+    STREAM = "stream"
+    """The core's own streams."""
+    AXI = "axi"
+    """A wrapper around the same core: AXI4-Stream names and an AXI4-Lite register block."""
+    SPI = "spi"
+    """A wrapper around the same core: an SPI device with the same registers, an interrupt, and a core that sleeps."""
+
+
+@dataclass(frozen=True)
+class AcceleratorConfig:
+    """The choices that do not change what the network computes.
+
+    Parameters
+    ----------
+    lanes : int
+        Multipliers, 1 to 64.
+    weights : WeightStore or str
+        ``rom`` or ``ram``.
+    state : StatePolicy or str
+        ``keep``, ``pulse`` or ``utterance``.
+    interface : Interface or str
+        ``stream``, ``axi`` or ``spi``.
+    skip_zero_blocks : bool
+        Whether blocks of zero weights (one column of a row group) are neither stored nor multiplied, where the index
+        that this needs takes fewer bits than they do (`lmu_hw.plan.sparsity`).
+    skip_zero_elements : bool
+        Whether elements that a ReLU made zero are neither read nor multiplied: a frame takes as many cycles as its
+        data ask for, at most as many as without (`lmu_hw.plan.timing`). Together with `skip_zero_blocks` where the
+        weights have no index.
+    isolate_operands : bool
+        Whether multipliers that are wider than most weights are cut in two, and the upper part rests while the weights
+        are narrow; lanes that get no wide weights have none.
+    shift_operand : bool
+        Whether products are aligned by a shift of the operand that all lanes share, not of each product.
+    split_sums : bool
+        Whether the upper half of each lane's sum is clocked only when it changes.
+    control_reset : bool
+        Whether only control is reset: registers of data have no reset, so that clock gates can take them.
+    stop_clock : bool
+        Whether one clock gate stands before all flip-flops and memories, closed while no frame is received, computed or
+        delivered.
+    gate_blocks : bool
+        Whether clock gates stand before the blocks that work now and then: the writable memories, the banked ones, the
+        input, the output, the finish, the flags of layers and of elements that are zero. With the interface ``spi``
+        together with `stop_clock` only.
+    bank_words : int
+        Words of the banks that weight memories in ROM are cut into, each with an address of its own that moves only
+        when it is read: a power of two from 8 to 4,096; 0 for whole memories.
+    state_bank_words : int
+        Words of the banks that the data memories are cut into, each of registers and moving only when it is accessed: a
+        power of two from 4 to 256; 0 for whole memories, which may be SRAM.
+    frames_per_fetch : int
+        Frames that are taken in before they are computed together, such that a weight is fetched once for all of them
+        (`lmu_hw.plan.rounds`): 1, 2, 4 or 8. More than 1 with the state policy ``keep`` and the stream interface only,
+        and with nothing skipped.
+    smoothing : Smoothing, optional
+        Adds events to the outputs, with the stream interface only.
+    """
+
+    lanes: int = 8
+    weights: WeightStore = WeightStore.ROM
+    state: StatePolicy = StatePolicy.KEEP
+    interface: Interface = Interface.STREAM
+    skip_zero_blocks: bool = False
+    skip_zero_elements: bool = False
+    isolate_operands: bool = False
+    shift_operand: bool = False
+    split_sums: bool = False
+    control_reset: bool = False
+    stop_clock: bool = False
+    gate_blocks: bool = False
+    bank_words: int = 0
+    state_bank_words: int = 0
+    frames_per_fetch: int = 1
+    smoothing: Smoothing | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            lanes = operator.index(self.lanes)
+        except TypeError:
+            raise TypeError(f"lanes must be an integer, not {self.lanes!r}") from None
+        if isinstance(self.lanes, bool) or not 1 <= lanes <= MAX_LANES:
+            raise ValueError(f"lanes must be in 1 to {MAX_LANES}, not {self.lanes!r}")
+        object.__setattr__(self, "lanes", lanes)
+        for name, kind in (("weights", WeightStore), ("state", StatePolicy), ("interface", Interface)):
+            value = getattr(self, name)
+            try:
+                object.__setattr__(self, name, kind(value))
+            except ValueError:
+                choices = ", ".join(member.value for member in kind)
+                raise ValueError(f"{name} must be one of {choices}, not {value!r}") from None
+        for name in LEVERS:
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name} must be true or false, not {getattr(self, name)!r}")
+        self._check_banks()
+        self._check_rounds()
+        if self.gate_blocks and self.interface is Interface.SPI and not self.stop_clock:
+            raise ValueError("gate_blocks with the interface spi needs stop_clock: its gates need a clock that runs")
+        if self.smoothing is not None and not isinstance(self.smoothing, Smoothing):
+            raise TypeError(f"smoothing must be Smoothing or None, not {self.smoothing!r}")
+        if self.smoothing is not None and self.interface is not Interface.STREAM:
+            raise ValueError(f"smoothing needs the stream interface, not {self.interface.value}")
+
+    def _check_banks(self) -> None:
+        for name, choices in (("bank_words", BANK_WORDS), ("state_bank_words", STATE_BANK_WORDS)):
+            words = getattr(self, name)
+            if type(words) is not int or words not in choices:
+                least, most = choices[1], choices[-1]
+                raise ValueError(f"{name} must be 0 or a power of two from {least} to {most}, not {words!r}")
+        if self.bank_words and self.weights is not WeightStore.ROM:
+            raise ValueError(f"bank_words needs weights rom, not {self.weights.value}")
+
+    def _check_rounds(self) -> None:
+        frames = self.frames_per_fetch
+        if type(frames) is not int or frames not in ROUNDS:
+            raise ValueError(f"frames_per_fetch must be one of {', '.join(map(str, ROUNDS))}, not {frames!r}")
+        if frames == 1:
+            return
+        if self.state is not StatePolicy.KEEP:
+            raise ValueError(f"frames_per_fetch of {frames} needs the state policy keep, not {self.state.value}")
+        if self.interface is not Interface.STREAM:
+            raise ValueError(f"frames_per_fetch of {frames} needs the stream interface, not {self.interface.value}")
+        for name in ("skip_zero_blocks", "skip_zero_elements"):
+            if getattr(self, name):
+                raise ValueError(f"frames_per_fetch of {frames} and {name} exclude each other, give one of them")
+
+    @property
+    def gates_clock(self) -> bool:
+        """Whether clock gates are part of the design, not only of what synthesis makes of it."""
+        return self.stop_clock or self.gate_blocks
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form, the inverse of `from_dict`; the core's own streams and what is off go without saying."""
+        found: dict[str, Any] = {"lanes": self.lanes, "weights": self.weights.value, "state": self.state.value}
+        if self.interface is not Interface.STREAM:
+            found["interface"] = self.interface.value
+        found |= {name: True for name in LEVERS if getattr(self, name)}
+        if self.bank_words:
+            found["bank_words"] = self.bank_words
+        if self.state_bank_words:
+            found["state_bank_words"] = self.state_bank_words
+        if self.frames_per_fetch > 1:
+            found["frames_per_fetch"] = self.frames_per_fetch
+        return found if self.smoothing is None else {**found, "smoothing": self.smoothing.to_dict()}
+
+    @classmethod
+    def from_dict(cls, data: Any) -> "AcceleratorConfig":
+        """Configuration from its JSON form; an unknown key is refused by name."""
+        if not isinstance(data, dict):
+            raise ValueError(f"a configuration must be an object, not {data!r}")
+        known = [field.name for field in fields(cls)]
+        for key in data:
+            if key not in known:
+                raise ValueError(f"unknown key {key!r} in the configuration, expected {', '.join(known)}")
+        if data.get("smoothing") is not None:
+            data = {**data, "smoothing": Smoothing.from_dict(data["smoothing"])}
+        return cls(**data)

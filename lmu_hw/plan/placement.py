@@ -1,0 +1,122 @@
+"""Which memory holds which vector, such that one port for each memory is enough."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lmu_hw.model.operations import Vector
+from lmu_hw.model.program import QuantizedLMU, QuantizedModel
+
+__all__ = ["Location", "MemoryPlan", "place"]
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """One physical memory, with a single port: one read or one write in a cycle.
+
+    Parameters
+    ----------
+    name : str
+        Name in the Verilog.
+    depth : int
+        Words.
+    width : int
+        Bits of a word.
+    signed : bool
+        Whether a word is a signed integer (data memories only).
+    kind : {"data", "weights", "parameters", "table", "output", "sums"}
+        What it holds.
+    index_bits : int
+        How many of the bits of a word, the highest ones, say which weights the next word holds (weight memories of
+        which blocks are skipped only).
+    """
+
+    name: str
+    depth: int
+    width: int
+    signed: bool
+    kind: str
+    index_bits: int = 0
+
+    @property
+    def bits(self) -> int:
+        """Size in bits; a memory has two words at least."""
+        return max(2, self.depth) * self.width
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a vector lives.
+
+    Parameters
+    ----------
+    memories : tuple of int
+        Index of the data memory; two of them, old and new in turn, for a vector that is read while it is renewed.
+    base : int
+        Address of the first element.
+    frames : int
+        Frames of a round that are kept (`lmu_hw.plan.rounds`). Of two memories the first then holds those with even
+        numbers, the second the others.
+    """
+
+    memories: tuple[int, ...]
+    base: int
+    frames: int = 1
+
+    @property
+    def copies(self) -> int:
+        """Words for each element in each memory: one for each frame that it holds, in order."""
+        return max(1, self.frames // len(self.memories))
+
+
+def place(
+    model: QuantizedModel, known: dict[str, Vector], frames: Mapping[str, int]
+) -> tuple[tuple[MemoryPlan, ...], dict[str, Location]]:
+    """Give every vector that is read a place such that no memory is read and written in one cycle.
+
+    The memory states of all layers share two memories, old and new. Outputs of layers alternate between two memories. A
+    hidden state that its own layer reads while computing the next one has two memories of its own. `frames` says how
+    many frames of each vector are kept.
+    """
+    groups: dict[str, list[tuple[str, int]]] = {}
+    sizes: dict[str, int] = {}
+    pairs: dict[str, tuple[str, ...]] = {}
+    bases: dict[str, int] = {}
+
+    def put(name: str, into: tuple[str, ...], exclusive: bool) -> None:
+        base = sizes.get(into[0], 0) if exclusive else 0
+        pairs[name], bases[name] = into, base
+        for memory in into:
+            words = known[name].size * max(1, frames[name] // len(into))
+            sizes[memory] = max(sizes.get(memory, 0), base + words)
+            groups.setdefault(memory, []).append((name, base))
+
+    put("x", ("x",), exclusive=False)
+    kept = []
+    for index, layer in enumerate(model.layers):
+        name = f"layer{index}.h"
+        if isinstance(layer, QuantizedLMU):
+            put(f"layer{index}.u", ("u",), exclusive=False)
+            put(f"layer{index}.m", ("m0", "m1"), exclusive=True)
+            if layer.w_h is not None:
+                put(name, (f"h{index}a", f"h{index}b"), exclusive=False)
+                continue
+            if layer.e_h is not None:
+                kept.append((name, index))
+                continue
+        if index < len(model.layers) - 1:
+            put(name, (f"h{index % 2}",), exclusive=False)
+    for name, index in kept:
+        put(name, (f"h{index % 2}",), exclusive=True)
+    memories: list[MemoryPlan] = []
+    order: dict[str, int] = {}
+    for memory, contents in groups.items():
+        formats = [known[name].format for name, _ in contents]
+        signed = any(fmt.signed for fmt in formats)
+        width = max(fmt.signed_width if signed else fmt.width for fmt in formats)
+        order[memory] = len(memories)
+        memories.append(MemoryPlan(memory, sizes[memory], width, signed, "data"))
+    places = {
+        name: Location(tuple(order[memory] for memory in into), bases[name], frames[name])
+        for name, into in pairs.items()
+    }
+    return tuple(memories), places

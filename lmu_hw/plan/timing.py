@@ -1,0 +1,235 @@
+"""Exact cycles and accesses of every frame, by walking the schedule as the gateware does.
+
+Timing of the gateware, on which the cycle counts here rest, with ``r`` rows in a group whose last product is issued
+in cycle ``t``: the rows are written in cycles ``t + 3`` to ``t + 2 + r`` (one later each in a model with tanh); the
+next group may issue its last product from cycle ``t + r`` on; an element just written can be read from the cycle
+after its write on.
+
+With several frames for each fetch of a weight, a frame below is a round of so many (`lmu_hw.plan.rounds`). Where they
+are computed together a product takes as many cycles as there are frames, and a group has as many elements for each row;
+other operations run once for each frame, those of the memory from the time on at which the frame before is written.
+
+Where zero elements are skipped, cycles depend on how many elements of some vectors are not zero. A term then takes as
+many products as its source has such elements, at least one. Every time below is made of others by adding fixed cycles
+and taking the later of two, and by adding counts of products; so with more elements nothing is earlier. The timing
+with no element zero is thus the latest, that with all of them zero the earliest, of every event of a stream.
+"""
+
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from lmu_hw.plan.schedule import PlannedOperation, PlannedTerm, Schedule
+
+__all__ = ["FrameTiming", "Nonzero", "all_zero", "frame_timing", "latency", "steady_frames", "stream_starts"]
+
+Nonzero = Mapping[str, int]
+"""By name of a vector, how many of its elements are not zero; vectors that are not named have none that are zero."""
+
+
+@dataclass(frozen=True)
+class FrameTiming:
+    """Exact timing of one frame in a steady stream, nothing stalled from outside.
+
+    Parameters
+    ----------
+    interval : int
+        Cycles from the first product of this frame to the first product of the next one.
+    latencies : tuple of int
+        Cycles from the acceptance of the frame's last element, by an accelerator that is idle until then, to the cycle
+        in which the decision is offered, if nothing stalls the outputs; none for a frame without output, one for each
+        output of a round.
+    issued : int
+        Cycles with a product.
+    products : int
+        Products needed (idle lanes and skipped blocks not counted).
+    accesses : dict of str to int
+        Reads of each weight memory, ``parameters`` and ``data``, and writes of ``data``.
+    """
+
+    interval: int
+    latencies: tuple[int, ...]
+    issued: int
+    products: int
+    accesses: dict[str, int]
+
+    @property
+    def output(self) -> bool:
+        """Whether the frame gives logits."""
+        return bool(self.latencies)
+
+    @property
+    def latency(self) -> int:
+        """The last of `latencies`; 0 for a frame without output."""
+        return self.latencies[-1] if self.latencies else 0
+
+
+@dataclass
+class _Clock:
+    """Where the hardware is: next product, and from when on the resources that it shares are free.
+
+    ``now`` is the cycle of the next product, ``first`` that of the first product of the latest frame; from ``last_ok``
+    on a group may issue its last product; from ``settled`` on all elements are in memory; from ``output_free`` on
+    logits may be computed; ``released`` is the cycle in which the input frame was released; ``decided`` are those in
+    which decisions are offered.
+    """
+
+    now: int = 0
+    first: int = 0
+    last_ok: int = 0
+    settled: int = 0
+    output_free: int = 0
+    released: int = 0
+    decided: list[int] = field(default_factory=list)
+
+
+def all_zero(plan: Schedule) -> Nonzero:
+    """Counts of a frame in which all elements that can be skipped are zero."""
+    terms = (zip(one.operation.terms, one.terms, strict=True) for one in plan.operations)
+    return {term.source: 0 for pairs in terms for term, planned in pairs if planned.skips}
+
+
+def _products(planned: PlannedOperation, group: int, nonzero: Nonzero) -> list[int]:
+    """Products of each row of a group, by term."""
+
+    def of(source: str, term: PlannedTerm) -> int:
+        every = len(term.columns[group])
+        return max(1, nonzero.get(source, every)) if term.skips else every
+
+    return [of(term.source, laid) for term, laid in zip(planned.operation.terms, planned.terms, strict=True)]
+
+
+def _waits(planned: PlannedOperation, number: int) -> list[bool]:
+    """For each term, whether a pass of an operation waits before it until all elements are written."""
+    if number == 0:
+        return [term.wait for term in planned.terms]
+    return [planned.chained, *[False] * (len(planned.terms) - 1)]
+
+
+def _run_group(
+    plan: Schedule, planned: PlannedOperation, group: int, waits: list[bool], clock: _Clock, nonzero: Nonzero
+) -> None:
+    """Walk the products of a row group."""
+    elements = planned.rows_in(group, plan.lanes) * planned.sums
+    products = _products(planned, group, nonzero)
+    for count, wait in zip(products, waits, strict=True):
+        if wait:
+            clock.now = max(clock.now, clock.settled)
+        if clock.first < 0 and sum(products) > 1:
+            clock.first = clock.now
+        clock.now += count * planned.sums
+    clock.now = max(clock.now, clock.last_ok + planned.sums)
+    if clock.first < 0:
+        clock.first = clock.now - planned.sums
+    clock.last_ok = clock.now - 1 + elements
+    clock.settled = clock.now + elements + plan.write_latency
+
+
+def _run_pass(plan: Schedule, planned: PlannedOperation, number: int, clock: _Clock, nonzero: Nonzero) -> None:
+    """Walk an operation once."""
+    rounds = plan.config.frames_per_fetch > 1
+    if planned.output and not rounds:
+        clock.now = max(clock.now, clock.output_free)
+    waits = _waits(planned, number)
+    for _, group in itertools.product(range(planned.operation.repeat), range(planned.groups)):
+        if planned.output and rounds and group == 0:  # only the last product waits
+            clock.last_ok = max(clock.last_ok, clock.output_free)
+        _run_group(plan, planned, group, waits, clock, nonzero)
+        waits = [False] * len(waits)
+    if planned.output:
+        clock.decided.append(clock.settled)
+        clock.output_free = clock.settled + 2 * plan.model.outputs
+
+
+def _run_frame(plan: Schedule, executed: tuple[PlannedOperation, ...], clock: _Clock, nonzero: Nonzero) -> None:
+    """Walk one frame whose first product may be issued in cycle ``clock.now``."""
+    released = -1
+    clock.first = -1
+    for planned in executed:
+        for number in range(planned.passes):
+            _run_pass(plan, planned, number, clock, nonzero)
+        if planned.releases_input:
+            released = clock.now - 1
+    clock.released = released if released >= 0 else clock.now - 1
+
+
+def stream_starts(plan: Schedule, frames: Iterable[tuple[int, Nonzero]]) -> list[int]:
+    """Cycle of the first product of each frame in a stream that nothing stalls.
+
+    Parameters
+    ----------
+    plan : Schedule
+        The accelerator, idle before the first frame.
+    frames : iterable of (int, Nonzero)
+        Of each frame its number since the last clear, and its counts.
+    """
+    clock = _Clock()
+    starts = []
+    for number, nonzero in frames:
+        _run_frame(plan, plan.executed(number), clock, nonzero)
+        starts.append(clock.first)
+        full = clock.released + plan.config.frames_per_fetch * plan.model.inputs + 1
+        clock.now = max(clock.now, full) + 1
+    return starts
+
+
+def latency(plan: Schedule, frame: int, nonzero: Nonzero) -> int:
+    """Cycles from the last element of a frame, sent to an idle accelerator, to its decision; 0 if there is none."""
+    return max(_latencies(plan, frame, nonzero), default=0)
+
+
+def _latencies(plan: Schedule, frame: int, nonzero: Nonzero) -> tuple[int, ...]:
+    """The same for every decision of a round."""
+    idle = _Clock(now=2)  # the last element is accepted two cycles before the first product
+    _run_frame(plan, plan.executed(frame), idle, nonzero)
+    return tuple(idle.decided)
+
+
+def steady_frames(plan: Schedule, nonzero: Nonzero) -> tuple[FrameTiming, ...]:
+    """Timing over one period of equal frames, after a first period has filled the pipeline."""
+    starts = stream_starts(plan, ((frame, nonzero) for frame in range(2 * plan.rounds + 1)))
+    known: dict[int, tuple[int, ...]] = {}
+    frames = []
+    for frame in range(plan.rounds, 2 * plan.rounds):
+        executed = plan.executed(frame)
+        if len(executed) not in known:
+            known[len(executed)] = _latencies(plan, frame, nonzero)
+        interval = starts[frame + 1] - starts[frame]
+        frames.append(frame_timing(plan, executed, nonzero, interval, known[len(executed)]))
+    return tuple(frames)
+
+
+def frame_timing(
+    plan: Schedule,
+    executed: tuple[PlannedOperation, ...],
+    nonzero: Nonzero,
+    interval: int = 0,
+    latencies: tuple[int, ...] = (),
+) -> FrameTiming:
+    """Products and accesses of a frame, beside its timing.
+
+    Parameters
+    ----------
+    plan : Schedule
+        The accelerator.
+    executed : tuple of PlannedOperation
+        From `Schedule.executed`.
+    nonzero : Nonzero
+        Counts of the frame.
+    interval, latencies : int, tuple of int
+        As in `FrameTiming`.
+    """
+    accesses = {memory.name: 0 for memory in plan.weight_memories}
+    issued = products = rows = written = 0
+    for planned in executed:
+        op = planned.operation
+        counts = [sum(_products(planned, group, nonzero)) for group in range(planned.groups)]
+        fetched = planned.passes * op.repeat * sum(counts)
+        accesses[plan.weight_memories[planned.weight_memory].name] += fetched
+        issued += planned.sums * fetched
+        needed = sum(planned.rows_in(group, plan.lanes) * count for group, count in enumerate(counts))
+        products += planned.frames * op.repeat * needed
+        rows += planned.passes * op.repeat * op.rows
+        written += planned.frames * op.repeat * op.rows
+    accesses |= {"data": issued, "parameters": rows, "data writes": written}
+    return FrameTiming(interval, latencies, issued, products, accesses)

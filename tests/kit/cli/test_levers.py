@@ -1,0 +1,72 @@
+"""Options of the choices that save energy."""
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lmu_hw.model import program_file
+from lmu_hw.plan.config import LEVERS
+from lmu_kit.cli.cosim import replay_command
+from lmu_kit.cli.main import main
+from lmu_kit.inputs import LEVER_HELP, accelerator_arguments, accelerator_config
+from lmu_sim.random_models import random_model
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    made = random_model(np.random.default_rng(1), layers=("dense", "dense"), activation="relu", units=9, inputs=3)
+    program_file.save(made, tmp_path / "model.safetensors")
+    return tmp_path / "model.safetensors"
+
+
+def test_every_lever_has_an_option() -> None:
+    assert set(LEVER_HELP) == set(LEVERS)
+    parser = argparse.ArgumentParser()
+    accelerator_arguments(parser)
+    for name in LEVERS:
+        config = accelerator_config(parser.parse_args([f"--{name.replace('_', '-')}"]))
+        assert [other for other in LEVERS if getattr(config, other)] == [name]
+
+
+def test_verilog_says_what_zeros_save(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verilog", str(model), "--lanes", "4", "--skip-zero-elements", "--out", str(tmp_path)]) == 0
+    assert "without a zero to skip; with nothing but zeros" in " ".join(capsys.readouterr().out.split())
+    manifest = json.loads((tmp_path / "lmu_accelerator.json").read_text())
+    assert manifest["config"]["skip_zero_elements"] is True
+
+
+def test_verilog_says_how_long_a_round_waits(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verilog", str(model), "--lanes", "4", "--frames-per-fetch", "4", "--out", str(tmp_path)]) == 0
+    assert "a decision waits for up to 3 more frames" in " ".join(capsys.readouterr().out.split())
+    manifest = json.loads((tmp_path / "lmu_accelerator.json").read_text())
+    assert (manifest["config"]["frames_per_fetch"], manifest["plan"]["latency_frames"]) == (4, 3)
+
+
+def test_rounds_that_cannot_be_are_refused(model: Path, refused: Callable[..., str]) -> None:
+    three = refused("verilog", model, "--frames-per-fetch", "3", "--out", model.parent)
+    assert three.endswith("frames_per_fetch must be one of 1, 2, 4, 8, not 3")
+    cleared = refused("verilog", model, "--frames-per-fetch", "2", "--state", "pulse", "--out", model.parent)
+    assert cleared.endswith("frames_per_fetch of 2 needs the state policy keep, not pulse")
+    assert "does not know the levers state_bank_words, but" in refused("power", model, "--state-bank-words", "16")
+    assert "does not know frames_per_fetch: take the tier gates" in refused("power", model, "--frames-per-fetch", "2")
+
+
+def test_tables_without_a_lever_refuse_it(model: Path, refused: Callable[..., str]) -> None:
+    assert "does not know the levers split_sums, but none" in refused("power", model, "--split-sums")
+
+
+def test_a_replay_has_the_levers_of_the_run() -> None:
+    parser = argparse.ArgumentParser()
+    accelerator_arguments(parser)
+    args = parser.parse_args(["--skip-zero-elements", "--control-reset", "--bank-words", "64"])
+    rest = {"model": "m", "wav": None, "frames": None, "limit": 1, "smoothing": None, "stalls": "none", "seed": 1}
+    args = argparse.Namespace(**vars(args), **rest, simulator="icarus", timeout=600.0, build="b")
+    assert " --skip-zero-elements --control-reset --bank-words 64 " in replay_command(args)
+    args.frames_per_fetch = 2
+    args.state_bank_words = 16
+    assert " --state-bank-words 16 " in replay_command(args)
+    assert " --frames-per-fetch 2 " in replay_command(args)

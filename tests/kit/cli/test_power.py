@@ -1,0 +1,210 @@
+"""`lmu-hw power` and `lmu-hw characterise`: figures, files, refusals."""
+
+import json
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lmu_hw.model import program_file
+from lmu_hw.plan.config import AcceleratorConfig
+from lmu_hw.power.designs import LEAN, Cut, cut
+from lmu_hw.power.rows import ROWS
+from lmu_hw.power.technology import load_technology, save_technology
+from lmu_kit.cli.console import significant
+from lmu_kit.cli.main import main
+from lmu_quantize import zoo
+from lmu_quantize.frames_file import load_frames, save_frames
+
+PDK_ROOT = os.environ.get("PDK_ROOT") or str(Path(__file__).parents[3].parent / "shared" / "pdk")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A network cut from the shipped one, and frames for it: speech and noise."""
+    folder = tmp_path_factory.mktemp("small")
+    model = program_file.load(zoo.path("kws361", "quantized.safetensors"))
+    program_file.save(cut(model, Cut(1, 6, 1, 4)), folder / "small.safetensors")
+    frames = load_frames(zoo.path("kws361", "test.safetensors"))
+    chosen = slice(None, None, 19)
+    save_frames(
+        replace(frames, frames=frames.frames[chosen, :12, :6], truth=frames.truth[chosen]),
+        folder / "frames.safetensors",
+    )
+    return folder
+
+
+def figures(tmp_path, *arguments):
+    path = tmp_path / "result.json"
+    assert main(["power", *map(str, arguments), "--json", str(path)]) == 0
+    return json.loads(path.read_text())
+
+
+def check_sums(found):
+    for sound in found["sounds"].values():
+        assert set(ROWS) <= set(sound["rows"])
+        for name in ("nJ_per_frame", "dynamic_nJ_per_frame", "leakage_nJ_per_frame", "average_uW"):
+            rows = sum(row[name] for row in sound["rows"].values())
+            assert rows == pytest.approx(sound["total_with_estimates"][name])
+        total = sound["total_with_estimates"]
+        assert total["nJ_per_decision"] == pytest.approx(total["nJ_per_frame"] * found["frame_rate_hz"])
+
+
+def test_the_table_answers_at_once_with_its_error_band(tmp_path, capsys):
+    start = time.perf_counter()
+    found = figures(tmp_path, "kws361", "--lanes", "16")
+    assert time.perf_counter() - start < 10
+    assert list(found["sounds"]) == ["speech", "silence", "noise"]
+    check_sums(found)
+    band = load_technology("ihp-sg13g2").energies(AcceleratorConfig()).band("table")
+    assert found["error_band"] == band
+    assert f"± {100 * band:.0f} %" in capsys.readouterr().out
+    assert found["clock_hz"] == pytest.approx(50 * found["busy_cycles_per_frame"])
+
+
+def test_the_clock_runs_on_between_frames(tmp_path):
+    slow = figures(tmp_path, "kws361")
+    fast = figures(tmp_path, "kws361", "--clock", "1M")
+    assert slow["idle_cycles_per_frame"] == 0
+    assert fast["idle_cycles_per_frame"] == pytest.approx(20000 - fast["busy_cycles_per_frame"])
+    rows = [one["sounds"]["speech"]["rows"]["clock"]["dynamic_nJ_per_frame"] for one in (slow, fast)]
+    assert rows[1] > rows[0]
+
+
+def test_a_configuration_is_read_from_a_file(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text('{"lanes": 4, "weights": "ram", "state": "keep"}')
+    found = figures(tmp_path, "kws361", "--config", path)
+    assert found["config"] == {"lanes": 4, "weights": "ram", "state": "keep"}
+    assert found == figures(tmp_path, "kws361", "--lanes", 4, "--weights", "ram")
+
+
+def test_scaled_figures_stay_apart(tmp_path, capsys):
+    plain = figures(tmp_path, "kws361")
+    scaled = figures(tmp_path, "kws361", "--scale-to", "22nm")
+    assert scaled.pop("scaled")["factor"] < 0.1
+    assert scaled == plain
+    assert "scaled: Stillmaker and Baas" in capsys.readouterr().out
+
+
+def test_the_comparison_says_what_each_figure_covers(tmp_path, capsys):
+    found = figures(tmp_path, "kws361", "--compare", "--scale-to", "22nm@0.8V")
+    out = capsys.readouterr().out
+    assert "LMU-2" in out
+    assert "Measured on silicon, which ours is not" in out
+    assert len(found["published"]) > 10
+
+
+def test_rtl_uses_the_frames_that_it_is_given(small, tmp_path):
+    model, frames = small / "small.safetensors", small / "frames.safetensors"
+    found = figures(tmp_path, model, "--tier", "rtl", "--frames", frames, "--lanes", 2)
+    assert list(found["sounds"]) == ["speech", "noise"]
+    check_sums(found)
+    speech, noise = (one["total"]["dynamic_nJ_per_frame"] for one in found["sounds"].values())
+    assert speech != noise
+
+
+@pytest.mark.parametrize("tier", ["table", "rtl"])
+def test_tables_know_levers_that_go_together(tier, tmp_path):
+    lean = [f"--{name.replace('_', '-')}" for name in LEAN.levers]
+    plain, some, every = (
+        figures(tmp_path, "kws105", "--lanes", 16, "--tier", tier, *levers)
+        for levers in ((), lean, (*lean, "--skip-zero-elements"))
+    )
+    for found in (plain, some, every):
+        check_sums(found)
+    energies = [one["sounds"]["speech"]["total"]["dynamic_nJ_per_frame"] for one in (plain, some, every)]
+    assert energies == sorted(energies, reverse=True)
+    assert plain["error_band"] != some["error_band"] == every["error_band"]
+    gates = 145  # docs/levers.md, all levers, clock tree counted
+    assert every["sounds"]["speech"]["total_with_estimates"]["dynamic_nJ_per_frame"] == pytest.approx(gates, rel=0.1)
+
+
+def test_it_says_whether_the_clock_stops(tmp_path, capsys):
+    lean = [f"--{name.replace('_', '-')}" for name in LEAN.levers]
+    for levers, word, between in ((), "running", 0), (lean, "stopped", 84):
+        found = figures(tmp_path, "kws105", "--lanes", 16, *levers)
+        assert found["idle_cycles_per_frame"] == pytest.approx(between)
+        printed = " ".join(capsys.readouterr().out.split())
+        assert f"1907 cycles a frame, {between} between frames with the clock {word}; 50 frames a second" in printed
+
+
+def test_gates_write_report_and_pictures(small, tmp_path, monkeypatch):
+    monkeypatch.setenv("PDK_ROOT", PDK_ROOT)
+    model, frames, out = small / "small.safetensors", small / "frames.safetensors", tmp_path / "out"
+    found = figures(
+        tmp_path, model, "--tier", "gates", "--pdk", "ihp-sg13g2", "--frames", frames, "--lanes", 2, "--out", out
+    )
+    check_sums(found)
+    assert found["values_compared_with_golden"] > 0
+    assert found["achievable_clock_hz"] > 1e6
+    assert found["area"]["um2"] > found["area"]["macros_um2"] >= 0
+    assert json.loads((out / "report.json").read_text()) == found
+    assert (out / "power.svg").read_text().startswith("<?xml")
+    assert (out / "power.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--clock", "100k"], "--clock: clock must be at least 271450 Hz for 50 frames of 5429 cycles a second"),
+        (["--pdk", "nowhere"], "nowhere: no such table; these ship with the product: asap7"),
+        (["--liberty", "x.lib"], "--liberty and --corner belong to the tier gates"),
+        (["--pdk", "asap7", "--table", "x.json"], "give --pdk or --table, not both"),
+        (["--table", "x.json", "--tier", "gates"], "--table belongs to the tiers table and rtl"),
+        (["--wav", "x.wav"], "--frames and --wav belong to the tiers rtl and gates"),
+        (["--scale-to", "3nm"], "the node must be in 7 to 180 nm, not 3 nm"),
+        (["--tier", "gates", "--liberty", "x.lib", "--pdk", "asap7"], "--liberty names the files itself"),
+        (["--config", "nowhere.json"], "nowhere.json: cannot be read"),
+        (["--split-sums"], "the table ihp-sg13g2 does not know the levers split_sums, but none; or skip_zero_elements"),
+        (["--split-sums", "--pdk", "asap7"], "the table asap7 does not know the levers split_sums, but none: take"),
+    ],
+)
+def test_what_does_not_fit_is_refused(refused, arguments, message):
+    assert message in refused("power", "kws361", *arguments)
+
+
+def test_an_unknown_pdk_is_refused_before_any_work(refused, monkeypatch, tmp_path):
+    monkeypatch.setenv("PDK_ROOT", PDK_ROOT)
+    out = tmp_path / "out"
+    line = refused("power", "kws361", "--tier", "gates", "--pdk", "none", "--out", out)
+    assert "was expected, PDK_ROOT holds" in line
+    assert not out.exists()
+    assert "was expected" in refused("characterise", "--pdk", "none", "--out", tmp_path / "table.json")
+    assert not (tmp_path / "table.json").exists()
+
+
+def test_sets_of_one_library_are_not_kept_with_those_of_another(refused, monkeypatch, tmp_path):
+    monkeypatch.setenv("PDK_ROOT", PDK_ROOT)
+    path = tmp_path / "table.json"
+    save_technology(load_technology("sky130A"), path)
+    before = path.read_bytes()
+    line = refused("characterise", "--pdk", "ihp-sg13g2", "--levers", "lean", "--out", path)
+    assert f"{path}: was made from other Liberty files" in line
+    assert path.read_bytes() == before
+
+
+def test_a_model_without_frames_needs_some(refused, small):
+    assert "give --frames or --wav" in refused("power", small / "small.safetensors", "--tier", "rtl")
+
+
+def test_wrong_frequencies_are_refused(capsys):
+    with pytest.raises(SystemExit):
+        main(["power", "kws361", "--clock", "fast"])
+    assert "must be a frequency in Hz above 0 (250k, 1.5M), not 'fast'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0, "0"), (52183.7, "52180"), (251000.0, "251000"), (8.79, "8.79"), (0.0123456, "0.01235")]
+)
+def test_numbers_are_printed_to_four_digits(value: float, text: str):
+    assert significant(value) == text
+
+
+def test_accuracy_of_a_shipped_network_is_the_measured_one(capsys: pytest.CaptureFixture[str]):
+    assert main(["power", "kws361", "--compare"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("More accurate on its task")]
+    assert "LMU-2" in line
+    assert "UltraTrail" not in line
