@@ -4,7 +4,6 @@ import argparse
 import importlib.util
 import json
 import math
-import re
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -20,11 +19,11 @@ from lmu_hw.model.smoothing import Smoothing
 from lmu_hw.plan.config import LEVERS, AcceleratorConfig, Interface, StatePolicy, WeightStore
 from lmu_kit.cli.console import CommandError, progress
 from lmu_quantize import zoo
-from lmu_quantize.audio import read_wav
+from lmu_quantize.audio import SampleRateError, read_wav
 from lmu_quantize.dataset import SpeechCommands, load_clips
 from lmu_quantize.features import FEATURE_KINDS, FrontEnd, quantize_frames
 from lmu_quantize.frames_file import FrameSet, load_frames
-from lmu_quantize.loaders import load_model
+from lmu_quantize.loaders import LayerOrderError, MissingHyperparameters, load_model
 from lmu_quantize.model import FloatModel, LMULayer
 
 __all__ = [
@@ -200,21 +199,16 @@ def float_model(name: str, args: argparse.Namespace | None = None) -> FloatModel
     path = zoo.path(name, "float.safetensors") if name in zoo.names() else _model_file(name)
     try:
         model = load_model(path, **overrides)
+    except MissingHyperparameters as error:
+        options = " ".join(f"--load {option}=VALUE" for option in error.names)
+        raise CommandError(f"{error.problem}; give {options}") from None
+    except LayerOrderError as error:
+        raise CommandError(f"{error.problem}; give --load layers=NAME,... in order") from None
     except (ValueError, TypeError) as error:
         if _is_quantized(path):
             raise CommandError(f"{name}: this model is quantized already, a float model is needed") from None
-        raise CommandError(_as_options(str(error))) from None
+        raise CommandError(str(error)) from None
     return model if args is None else described(model, args)
-
-
-def _as_options(message: str) -> str:
-    """Say in terms of the command line what a loader asks of its caller."""
-
-    def options(match: re.Match[str]) -> str:
-        return f"{match[1]}; give " + " ".join(f"--load {name}=VALUE" for name in match[1].split(", "))
-
-    message = re.sub(r"(?<=does not hold )([^;]+); pass as keyword", options, message)
-    return message.replace("pass layers=(...) with the names in order", "give --load layers=NAME,... in order")
 
 
 def quantized_model(name: str) -> QuantizedModel:
@@ -243,10 +237,10 @@ def _model_file(name: str) -> Path:
 def _is_float(path: Path) -> bool:
     try:
         return bool(load_model(path))
-    except (TypeError, OSError):
+    except (MissingHyperparameters, LayerOrderError):
+        return True
+    except (ValueError, TypeError, OSError):
         return False
-    except ValueError as error:
-        return "pass as keyword" in str(error)
 
 
 def _is_quantized(path: Path) -> bool:
@@ -397,8 +391,10 @@ def wav_frames(model: QuantizedModel, paths: list[Path], resample: bool) -> list
     for path in paths:
         try:
             samples = read_wav(path, resample=resample)
+        except SampleRateError as error:
+            raise CommandError(f"{error.problem}; give --resample to convert it") from None
         except ValueError as error:
-            raise CommandError(str(error).replace("(resample=True converts)", "(--resample converts)")) from None
+            raise CommandError(str(error)) from None
         if len(samples) < front_end.window:
             raise CommandError(f"{path}: {len(samples)} samples are too short for one frame of {front_end.window}")
         found.append(quantize_frames(front_end.frames(samples), model.input))

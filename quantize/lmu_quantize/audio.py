@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SAMPLE_RATE", "AudioError", "read_wav"]
+__all__ = ["SAMPLE_RATE", "AudioError", "SampleRateError", "read_wav"]
 
 SAMPLE_RATE = 16_000
 """Samples per second of every recording that :func:`read_wav` returns."""
@@ -23,6 +23,32 @@ _EXPECTED = "expected a PCM WAV file"
 
 class AudioError(ValueError):
     """A recording that cannot be used; the message names the file and what was expected."""
+
+
+class SampleRateError(AudioError):
+    """A recording of another sample rate or channel count than asked for, which `read_wav` can convert.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    channels : int
+        Channels found.
+    rate : int
+        Sample rate found, in Hz.
+
+    Attributes
+    ----------
+    path, channels, rate
+        As above.
+    problem : str
+        The message without the advice to convert.
+    """
+
+    def __init__(self, path: Path, channels: int, rate: int) -> None:
+        self.path, self.channels, self.rate = path, channels, rate
+        self.problem = f"{path}: expected mono at {SAMPLE_RATE} Hz, found {channels} channel(s) at {rate} Hz"
+        super().__init__(f"{self.problem}; pass resample=True to convert it")
 
 
 def read_wav(path: str | os.PathLike[str], *, resample: bool = False) -> NDArray[np.int16]:
@@ -57,7 +83,9 @@ def read_wav(path: str | os.PathLike[str], *, resample: bool = False) -> NDArray
     Raises
     ------
     AudioError
-        The file is missing, empty, truncated, not PCM WAV, or of another rate or channel count.
+        The file is missing, empty, truncated, not PCM WAV, or its rate is outside 4 kHz to 384 kHz.
+    SampleRateError
+        An `AudioError`: the rate or the channel count differs, and `resample` is false.
     """
     path = Path(path)
     rate, samples = _read_pcm(path)
@@ -65,10 +93,7 @@ def read_wav(path: str | os.PathLike[str], *, resample: bool = False) -> NDArray
     if rate == SAMPLE_RATE and channels == 1:
         return samples[:, 0]
     if not resample:
-        raise AudioError(
-            f"{path}: expected mono at {SAMPLE_RATE} Hz, found {channels} channel(s) at {rate} Hz "
-            "(resample=True converts)"
-        )
+        raise SampleRateError(path, channels, rate)
     if not _LOWEST_RATE <= rate <= _HIGHEST_RATE:
         raise AudioError(
             f"{path}: expected a sample rate of {_LOWEST_RATE} to {_HIGHEST_RATE} Hz, found {rate}"

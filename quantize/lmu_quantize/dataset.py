@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_quantize.audio import AudioError, read_wav
+from lmu_quantize.audio import AudioError, SampleRateError, read_wav
 
 __all__ = [
     "KEYWORD_LABELS",
@@ -104,7 +104,7 @@ def load_clips(paths: Sequence[str | os.PathLike[str]], samples: int = 16_000) -
         try:
             recording = read_wav(path)[:samples]
         except AudioError as error:
-            problems.append(str(error).removesuffix(" (resample=True converts)"))
+            problems.append(error.problem if isinstance(error, SampleRateError) else str(error))
             continue
         clips[len(kept), : len(recording)] = recording
         kept.append(position)

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 from scipy.signal import resample_poly
 
-from lmu_quantize.audio import SAMPLE_RATE, AudioError, read_wav
+from lmu_quantize.audio import SAMPLE_RATE, AudioError, SampleRateError, read_wav
 
 
 def write_wav(path, data, *, width=2, channels=1, rate=SAMPLE_RATE):
@@ -105,9 +105,11 @@ def test_wrong_form_is_refused(tmp_path):
     with pytest.raises(AudioError, match=message):
         read_wav(path)
     path = write_wav(tmp_path / "b.wav", bytes(8), rate=8000)
-    message = r"b\.wav: expected mono .* 1 channel\(s\) at 8000 Hz \(resample=True converts\)"
-    with pytest.raises(AudioError, match=message):
+    message = r"b\.wav: expected mono .* 1 channel\(s\) at 8000 Hz; pass resample=True to convert it$"
+    with pytest.raises(SampleRateError, match=message) as caught:
         read_wav(path)
+    assert (caught.value.path, caught.value.channels, caught.value.rate) == (path, 1, 8000)
+    assert caught.value.problem == str(caught.value).removesuffix("; pass resample=True to convert it")
 
 
 @pytest.mark.parametrize("rate", [1, 3999, 384_001, 2_000_000_000])

@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 from scipy.signal import cont2discrete
 
 from lmu_quantize.float_file import ModelFileError, save_float
-from lmu_quantize.loaders import load_model, sniff
+from lmu_quantize.loaders import LayerOrderError, MissingHyperparameters, load_model, sniff
 from lmu_quantize.loaders.legendre import check_memory, infer_memory
 from lmu_quantize.model import DenseLayer, FloatModel, LMULayer, Memory
 
@@ -372,10 +372,13 @@ def test_stack_in_a_file_of_weights_only(tmp_path):
     model = load_model(tmp_path / "stack.weights.h5", **told, dense_activation={"dense": "relu"})
     assert_runs(model, frames(2), run(frames(2)))
     assert model.notes["remarks"] == ["the file has no configuration; layers in order: lmu, dense, lmu_1, dense_1"]
-    with pytest.raises(
-        ModelFileError, match=r"layer 'dense': the file does not hold dense_activation; pass as keyword$"
-    ):
+    with pytest.raises(MissingHyperparameters, match=r"stack\.weights\.h5: layer 'dense': the file does") as caught:
         load_model(tmp_path / "stack.weights.h5", **told)
+    assert (caught.value.layer, caught.value.names) == ("dense", ("dense_activation",))
+    problem = f"{tmp_path}/stack.weights.h5: layer 'dense': the file does not hold dense_activation"
+    assert caught.value.problem == problem
+    advice = "; pass dense_activation to load_model as keyword arguments"
+    assert str(caught.value) == problem + advice
 
 
 def test_stack_in_a_legacy_file_of_weights_only(tmp_path):
@@ -385,17 +388,19 @@ def test_stack_in_a_legacy_file_of_weights_only(tmp_path):
     write_legacy(tmp_path / "stack.h5", None, variables, root="/")
     told = {"order": 4, "discretizer": "zoh", "theta": 9.5, "activation": {"low": "relu", "high": "tanh"}}
     told |= {"dense_activation": {"between": "relu"}, "inputs": {"low": 2, "high": 3}}
-    with pytest.raises(ModelFileError, match=r"more than one order of its layers fits, pass layers=\(\.\.\.\)"):
+    with pytest.raises(LayerOrderError, match=r"stack\.h5: more than one order of the layers fits") as caught:
         load_model(tmp_path / "stack.h5", **told)
+    assert caught.value.ambiguous
+    assert caught.value.sizes == {"between": (4, 3), "high": (3, 5), "last": (5, 2), "low": (2, 4)}
+    assert str(caught.value) == f"{caught.value.problem}; pass layers=(...) to load_model, with the names in order"
     with h5py.File(tmp_path / "stack.h5", "a") as file:
         file.attrs["layer_names"] = ["low", "dropout", "between", "high", "last"]
     assert_runs(load_model(tmp_path / "stack.h5", **told), frames(2), run(frames(2)))
     with h5py.File(tmp_path / "stack.h5", "a") as file:
         file.attrs["layer_names"] = [b"last", b"high", b"between", b"low"]
-    with pytest.raises(
-        ModelFileError, match=r"no order of its layers fits, pass layers=\(\.\.\.\) with the names in order"
-    ):
+    with pytest.raises(LayerOrderError, match=r"no order of the layers fits their sizes: .*; pass layers=") as caught:
         load_model(tmp_path / "stack.h5", **told)
+    assert not caught.value.ambiguous
     model = load_model(tmp_path / "stack.h5", **told, layers=("low", "between", "high", "last"))
     assert_runs(model, frames(2), run(frames(2)))
 
@@ -431,7 +436,7 @@ def test_keras_24_layout_with_stored_matrices(tmp_path, lacking):
         load_model(tmp_path / "m.hdf5")
     variables["rnn/rnn/lmu_cell/A:0"] = a.T
     write_legacy(tmp_path / "m.hdf5", None, variables, root="/")
-    with pytest.raises(ModelFileError, match=r"layer 'rnn': the file does not hold activation; pass as keyword$"):
+    with pytest.raises(ModelFileError, match=r"layer 'rnn': the file does not hold activation; pass"):
         load_model(tmp_path / "m.hdf5")
     assert_runs(load_model(tmp_path / "m.hdf5", activation="tanh", inputs=1), frames(1), run_all(lmu, frames(1)))
 
@@ -650,7 +655,7 @@ def test_torch_stack_and_options(tmp_path):
     assert_runs(model, frames(2), expected[..., :2], atol=1e-6)
     torch.save(dict(sorted(state.items(), reverse=True)), tmp_path / "m.pt")
     with pytest.raises(
-        ModelFileError, match=r"no order of its layers fits.*: proj \(4 to 3\), classifier \(4 to 2\), b"
+        LayerOrderError, match=r"no order of the layers fits.*: proj \(4 to 3\), classifier \(4 to 2\), b"
     ):
         load_model(tmp_path / "m.pt", dense_activation="tanh")
     names = ("a", "proj", "b", "classifier")
@@ -662,7 +667,7 @@ def test_torch_stack_and_options(tmp_path):
     with pytest.raises(ModelFileError, match=r"activation names layer 'c', the file has a, proj, b, classifier$"):
         load_model(tmp_path / "m.pt", activation={"c": "tanh"})
     save_tensors(state, tmp_path / "m.pt")
-    with pytest.raises(ModelFileError, match="more than one order of its layers fits"):
+    with pytest.raises(LayerOrderError, match="more than one order of the layers fits"):
         load_model(tmp_path / "m.pt", dense_activation="tanh")
     model = load_model(tmp_path / "m.pt", dense_activation={"proj": "tanh"}, activation={"a": "relu"}, layers=names)
     assert_runs(model, frames(2), expected[..., :2], atol=1e-6)
@@ -692,7 +697,7 @@ def test_torch_theta_given(tmp_path):
     torch.save(state, tmp_path / "m.pt")
     assert_runs(load_model(tmp_path / "m.pt", theta=13), frames(2), expected, atol=1e-6)
     assert load_model(tmp_path / "m.pt", theta=40, discretizer="euler").layers[0].memories[0].discretizer == "euler"
-    with pytest.raises(ModelFileError, match=r"layer 'cell': the file does not hold theta; pass as keyword$"):
+    with pytest.raises(ModelFileError, match=r"layer 'cell': the file does not hold theta; pass theta to"):
         load_model(tmp_path / "m.pt")
 
 
@@ -716,7 +721,7 @@ class Custom:
         ({"cell.e_x": None}, r"no tensors of an LMU \(e_x, W_m, \.\.\.\) or an LMUFFT"),
         ({"conv.weight": torch.ones(2, 2, 3)}, r"tensor conv\.weight of shape \(2, 2, 3\) is not part of an LMU"),
         ({"norm.weight": torch.ones(4)}, r"tensor norm\.weight of shape \(4,\) is not part of an LMU"),
-        ({"fc.weight": torch.ones(4, 3)}, r"no order of its layers fits"),
+        ({"fc.weight": torch.ones(4, 3)}, r"no order of the layers fits their sizes"),
         ({"epoch": 3}, r"entry epoch of the state dict must be a tensor, not int"),
         ({"model": Custom()}, r"holds other objects than tensors, save model\.state_dict\(\) instead"),
     ],
@@ -1117,16 +1122,16 @@ RIGHT = {"order": 4, "theta": 9.5, "discretizer": "zoh", "activation": "relu"}
 @pytest.mark.parametrize(
     ("options", "change", "message"),
     [
-        ({}, {"order": None}, r"layer 'lmu': the file does not hold order; pass as keyword$"),
+        ({}, {"order": None}, r"layer 'lmu': the file does not hold order; pass order to load_model"),
         (
             {},
             dict.fromkeys(RIGHT),
-            r"layer 'lmu': the file does not hold order, discretizer, activation, theta; pass as",
+            r"not hold order, discretizer, activation, theta; pass order, discretizer, activation and theta to load_",
         ),
         ({}, {"order": 5}, r"layer 'lmu': order 5 needs 5 rows in the hidden kernel, which has 4$"),
         ({}, {"order": 3}, r"kernel of shape \(2, 1\) and hidden kernel of shape \(4, 3\) do not fit order 3$"),
         ({}, {"inputs": 3}, r"do not fit order 4 and 3 inputs$"),
-        ({"m2m": True, "x": 5}, {}, r"layer 'lmu': the file does not hold inputs; pass as keyword$"),
+        ({"m2m": True, "x": 5}, {}, r"layer 'lmu': the file does not hold inputs; pass inputs to load_model"),
         ({}, {"theta": {"lmu_1": 3}}, r"theta names layer 'lmu_1', the file has lmu$"),
         ({}, {"activation": "gelu"}, r"layer activation must be one of linear, relu, tanh, not 'gelu'$"),
     ],
@@ -1149,7 +1154,7 @@ def test_weights_only_refusals(tmp_path, options, change, message):
         (
             {"dense/vars/0": np.ones((3, 3)), "dense_1/vars/0": np.ones((2, 2))},
             [],
-            r"no order of its layers fits, pass",
+            r"no order of the layers fits their sizes: dense \(3 to 3\), dense_1 \(2 to 2\); pass",
         ),
         (
             {"dense/vars/0": np.ones((3, 2)), "rnn/cell/vars/0": np.ones((2, 1))},
@@ -1168,7 +1173,7 @@ def test_weights_only_in_more_than_one_order(tmp_path):
     lmu = KerasLMU(x=3)
     stored = under("lmu", lmu.positions()) | {"dense/vars/0": np.diag([1.0, 2, 3])}
     write_h5(tmp_path / "m.weights.h5", under("layers", stored))
-    with pytest.raises(ModelFileError, match=r"more than one order of its layers fits, pass layers=\(\.\.\.\)"):
+    with pytest.raises(LayerOrderError, match="more than one order of the layers fits their sizes"):
         load_model(tmp_path / "m.weights.h5", **RIGHT)
     model = load_model(tmp_path / "m.weights.h5", **RIGHT, layers=("dense", "lmu"), dense_activation="linear")
     assert_runs(model, frames(3), run_all(lmu, frames(3) * [1, 2, 3]))

@@ -12,12 +12,13 @@ from safetensors import SafetensorError, safe_open
 
 from lmu_quantize.float_file import load_float
 from lmu_quantize.loaders.assemble import naming
+from lmu_quantize.loaders.errors import LayerOrderError, MissingHyperparameters
 from lmu_quantize.loaders.keras import load_keras, load_weights_h5, reading_h5
 from lmu_quantize.loaders.keras_h5 import load_keras_h5
 from lmu_quantize.loaders.torch_state import load_torch, load_torch_safetensors
 from lmu_quantize.model import FloatModel
 
-__all__ = ["FORMATS", "load_model", "sniff"]
+__all__ = ["FORMATS", "LayerOrderError", "MissingHyperparameters", "load_model", "sniff"]
 
 FORMATS: dict[str, Callable[..., FloatModel]] = {
     "float": load_float,
@@ -108,6 +109,8 @@ def load_model(
     ------
     ModelFileError
         If the file is damaged, of no known format, or holds what is not supported; in one line, by name.
+    MissingHyperparameters, LayerOrderError
+        If the file leaves open what `overrides` can give; both are a `ModelFileError`.
     TypeError
         If the format takes no such override.
     OSError

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from lmu_quantize.float_file import ModelFileError
+from lmu_quantize.loaders.errors import LayerOrderError, MissingHyperparameters
 from lmu_quantize.model import DenseLayer, FloatModel, Layer, LMULayer
 
 __all__ = ["Chain", "PerLayer", "dense_activations", "drop_zero_terms", "finish", "in_order", "naming"]
@@ -25,6 +26,8 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
     """Turn what a malformed file raises into one line that names the file."""
     try:
         yield
+    except (MissingHyperparameters, LayerOrderError) as error:
+        raise error.named(os.fspath(path)) from None
     except ModelFileError:
         raise
     except (ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
@@ -60,11 +63,11 @@ class PerLayer:
         return value.get(layer) if isinstance(value, Mapping) else value
 
     def need(self, layer: str, *options: str) -> list[Any]:
-        """Values of options for a layer; `ValueError` lists those not given."""
+        """Values of options for a layer; `MissingHyperparameters` names those not given."""
         values = [self.get(option, layer) for option in options]
         missing = [option for option, value in zip(options, values, strict=True) if value is None]
         if missing:
-            raise ValueError(f"layer {layer!r}: the file does not hold {', '.join(missing)}; pass as keyword")
+            raise MissingHyperparameters(layer, missing)
         return values
 
 
@@ -99,8 +102,10 @@ def in_order(
 
     Raises
     ------
+    LayerOrderError
+        If no order fits, or more than one does.
     ValueError
-        If no order fits, more than one does, or `given` is not the layers.
+        If `given` does not name each layer once.
     """
     if given is not None:
         if sorted(given) != sorted(layers):
@@ -109,9 +114,8 @@ def in_order(
     found = _chains(sequences, layers, None)
     first, second = next(found, None), next(found, None)
     if first is None or second is not None:
-        sizes = ", ".join(f"{name} ({layer.inputs} to {layer.units})" for name, layer in layers.items())
-        how = "no order of its layers fits" if first is None else "more than one order of its layers fits"
-        raise ValueError(f"{how}, pass layers=(...) with the names in order: {sizes}")
+        sizes = {name: (layer.inputs, layer.units) for name, layer in layers.items()}
+        raise LayerOrderError(sizes, ambiguous=first is not None)
     return {name: layers[name] for name in first}
 
 

@@ -164,6 +164,14 @@ def test_what_a_loader_lacks_is_named_as_options(tmp_path: Path, refused: Callab
     assert "keyword" not in line
     for option in ("--load order=VALUE", "--load discretizer=VALUE", "--load activation=VALUE", "--load theta=VALUE"):
         assert option in line
+    square = {f"{name}.weight": np.eye(UNITS, dtype=np.float32) for name in ("a", "b")}
+    save_file(state_dict() | square, tmp_path / "net.safetensors")
+    line = quantize("net.safetensors", "--load", "theta=12")
+    assert "more than one order" in line
+    assert "; give --load layers=NAME,... in order" in line
+    assert "layers=(" not in line
+    assert "float model; quantize it first" in refused("evaluate", tmp_path / "net.weights.h5", "--frames", frames)
+    assert "float model; quantize it first" in refused("evaluate", tmp_path / "net.safetensors", "--frames", frames)
     assert "'order'" in quantize("net.keras", "--load", "order=3")
     assert "KEY=VALUE" in quantize("net.keras", "--load", "order")
     assert "twice" in quantize("net.pt", "--load", "theta=3", "--load", "theta=4")
