@@ -23,7 +23,7 @@ RANKS = [
 ]  # fmt: skip
 RANK = {f"lmu_hw.{name}": rank for rank, names in enumerate(RANKS, 1) for name in names}
 RANK |= {f"lmu_hw.{name}": 0 for name in BASE}
-RANK |= {"lmu_quantize": 20, "lmu_sim": 20, "lmu_kit": 30, "lmu_kit.figures": 31, "lmu_kit.report": 32}
+RANK |= {"lmu_quantize": 20, "lmu_sim": 20, "lmu_kit.figures": 25, "lmu_kit": 30, "lmu_kit.report": 32}
 RANK |= {"lmu_kit.cli": 40}
 """Higher imports lower; packages of the same rank don't import each other."""
 
@@ -47,10 +47,8 @@ PLACES = {
 
 MOVING = {
     "lmu_hw/cells/sram_fit.py", "quantize/lmu_quantize/train/search.py", "quantize/lmu_quantize/train/loop.py",
-    "kit/lmu_kit/floor_costs.py", "kit/lmu_kit/confirm.py", "kit/lmu_kit/inputs.py", "kit/lmu_kit/sounds.py",
-    "kit/lmu_kit/workers.py", "kit/lmu_kit/zoo_add.py", "kit/lmu_kit/power.py", "kit/lmu_kit/cli/streaming.py",
+    "kit/lmu_kit/floor_costs.py", "kit/lmu_kit/confirm.py", "kit/lmu_kit/inputs.py", "kit/lmu_kit/cli/streaming.py",
     "kit/lmu_kit/cli/score_report.py", "kit/lmu_kit/cli/evaluate.py", "kit/lmu_kit/cli/hil.py",
-    "kit/lmu_kit/figures/zoo.py", "kit/lmu_kit/figures/search.py",
 }  # fmt: skip
 
 

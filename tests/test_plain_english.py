@@ -13,7 +13,7 @@ LONGEST = 35
 GENERATED = {"ports.md", "registers.md", "spi.md"}
 TO_DO = {
     "boards.md", "explore.md", "files.md", "hardware.md", "peers.md",
-    "power.md", "synthesis.md", "verification.md", "CHANGELOG.md", "README.md",
+    "power.md", "synthesis.md", "training.md", "verification.md", "CHANGELOG.md", "README.md",
 }  # fmt: skip
 PAGES = sorted(
     page

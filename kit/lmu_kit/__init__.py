@@ -1,1 +1,116 @@
-"""What people call: one function for each step from a float model to joules."""
+"""What people call: one function for each step from a float model to joules.
+
+Names are imported when they are first used, so that ``import lmu_hw`` costs little.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lmu_hw.explore.front import Limits
+    from lmu_hw.explore.sweep import Sweep
+    from lmu_hw.model.smoothing import Smoothing
+    from lmu_hw.plan.config import AcceleratorConfig
+    from lmu_hw.power.guards import PowerRefused
+    from lmu_hw.power.report import OperatingPoint
+    from lmu_hw.power.technology import save_technology
+    from lmu_kit.accelerators import accelerator, write_board_top, write_replay, write_verilog
+    from lmu_kit.board_run import run_board, simulate_board
+    from lmu_kit.characterisation import characterise
+    from lmu_kit.errors import InputError
+    from lmu_kit.estimate import estimate_power, find_floors, open_library, operating_point
+    from lmu_kit.evaluation import evaluate
+    from lmu_kit.frames import RealFrames, open_frames, open_recordings
+    from lmu_kit.listening import listen
+    from lmu_kit.models import describe, open_float, open_model
+    from lmu_kit.quantizing import quantize, save_model, training_formats
+    from lmu_kit.sounds import find_sounds
+    from lmu_kit.stream_evaluation import StreamOptions, evaluate_stream
+    from lmu_kit.sweeps import confirm, sweep
+    from lmu_kit.synthesis import synthesize, synthesize_asic
+    from lmu_kit.training import train
+    from lmu_quantize.frames_file import load_frames, save_frames
+    from lmu_quantize.quantization import QuantizationConfig
+
+__all__ = [
+    "AcceleratorConfig",
+    "InputError",
+    "Limits",
+    "OperatingPoint",
+    "PowerRefused",
+    "QuantizationConfig",
+    "RealFrames",
+    "Smoothing",
+    "StreamOptions",
+    "Sweep",
+    "accelerator",
+    "characterise",
+    "confirm",
+    "describe",
+    "estimate_power",
+    "evaluate",
+    "evaluate_stream",
+    "find_floors",
+    "find_sounds",
+    "listen",
+    "load_frames",
+    "open_float",
+    "open_frames",
+    "open_library",
+    "open_model",
+    "open_recordings",
+    "operating_point",
+    "quantize",
+    "run_board",
+    "save_frames",
+    "save_model",
+    "save_technology",
+    "simulate_board",
+    "sweep",
+    "synthesize",
+    "synthesize_asic",
+    "train",
+    "training_formats",
+    "write_board_top",
+    "write_replay",
+    "write_verilog",
+]
+
+_HOMES = {
+    "lmu_hw.explore.front": ("Limits",),
+    "lmu_hw.explore.sweep": ("Sweep",),
+    "lmu_hw.model.smoothing": ("Smoothing",),
+    "lmu_hw.plan.config": ("AcceleratorConfig",),
+    "lmu_hw.power.guards": ("PowerRefused",),
+    "lmu_hw.power.report": ("OperatingPoint",),
+    "lmu_hw.power.technology": ("save_technology",),
+    "lmu_kit.accelerators": ("accelerator", "write_board_top", "write_replay", "write_verilog"),
+    "lmu_kit.board_run": ("run_board", "simulate_board"),
+    "lmu_kit.characterisation": ("characterise",),
+    "lmu_kit.errors": ("InputError",),
+    "lmu_kit.estimate": ("estimate_power", "find_floors", "open_library", "operating_point"),
+    "lmu_kit.evaluation": ("evaluate",),
+    "lmu_kit.frames": ("RealFrames", "open_frames", "open_recordings"),
+    "lmu_kit.listening": ("listen",),
+    "lmu_kit.models": ("describe", "open_float", "open_model"),
+    "lmu_kit.quantizing": ("quantize", "save_model", "training_formats"),
+    "lmu_kit.sounds": ("find_sounds",),
+    "lmu_kit.stream_evaluation": ("StreamOptions", "evaluate_stream"),
+    "lmu_kit.sweeps": ("confirm", "sweep"),
+    "lmu_kit.synthesis": ("synthesize", "synthesize_asic"),
+    "lmu_kit.training": ("train",),
+    "lmu_quantize.frames_file": ("load_frames", "save_frames"),
+    "lmu_quantize.quantization": ("QuantizationConfig",),
+}
+
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

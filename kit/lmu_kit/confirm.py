@@ -53,7 +53,7 @@ def _measured(one: Found, model: QuantizedModel, frames: Path | None) -> Outcome
         library, technology = find_library(names)
     except CommandError as error:
         raise CommandError(f"--confirm: {error}") from None
-    sounds = {SOUND: find_sounds(model, frames, None, CLIPS)[SOUND]}
+    sounds = {SOUND: find_sounds(model, frames, clips=CLIPS)[SOUND]}
     plan = make_plan(model, one.point.config)
     point = operating_point(plan, one.point.clock)
     with stages() as told:

@@ -404,26 +404,18 @@ def wav_frames(model: QuantizedModel, paths: list[Path], resample: bool) -> list
 def accelerator_arguments(command: argparse.ArgumentParser, title: str = "accelerator") -> argparse._ArgumentGroup:
     """Add the options of `AcceleratorConfig`; the group they are in."""
     group = command.add_argument_group(title)
-    default = AcceleratorConfig()
-    group.add_argument(
-        "--lanes",
-        metavar="N",
-        type=positive,
-        default=default.lanes,
-        help=f"multipliers, 1 to 64 (default {default.lanes})",
-    )
+    group.add_argument("--lanes", metavar="N", type=positive, default=16, help="multipliers, 1 to 64 (default 16)")
     group.add_argument(
         "--weights",
         choices=[member.value for member in WeightStore],
-        default=default.weights.value,
-        help=f"weights as constants, or in RAM with a load port (default {default.weights.value})",
+        default="rom",
+        help="weights as constants, or in RAM with a load port (default rom)",
     )
     group.add_argument(
         "--state",
         choices=[member.value for member in StatePolicy],
-        default=default.state.value,
-        help="when the state returns to zero: never, on a pulse, at the end of an utterance "
-        f"(default {default.state.value})",
+        default="keep",
+        help="when the state returns to zero: never, on a pulse, at the end of an utterance (default keep)",
     )
     for name, text in LEVER_HELP.items():
         group.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=text)
@@ -431,21 +423,21 @@ def accelerator_arguments(command: argparse.ArgumentParser, title: str = "accele
         "--frames-per-fetch",
         metavar="N",
         type=positive,
-        default=default.frames_per_fetch,
+        default=1,
         help="fetch a weight once for 1, 2, 4 or 8 frames, which are taken in before: the first waits for the last",
     )
     group.add_argument(
         "--bank-words",
         metavar="N",
         type=positive,
-        default=default.bank_words,
+        default=0,
         help="cut constant weights into banks of N words, of which a read moves one: a power of two from 8 to 4096",
     )
     group.add_argument(
         "--state-bank-words",
         metavar="N",
         type=positive,
-        default=default.state_bank_words,
+        default=0,
         help="data memories of registers, in banks of N words of which an access moves one: a power of two, 4 to 256",
     )
     return group

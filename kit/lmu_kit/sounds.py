@@ -1,27 +1,94 @@
-"""The sounds that power is estimated for: speech, silence, noise."""
+"""The sounds that power is estimated for: speech, silence and noise."""
 
-from pathlib import Path
+import os
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lmu_hw.model.program import QuantizedModel
-from lmu_kit.cli.console import CommandError
-from lmu_kit.inputs import check_length, model_frames, wav_frames
+from lmu_kit.errors import InputError
+from lmu_kit.frames import check_length, open_frames, open_recordings, spread_evenly
 from lmu_quantize import zoo
 from lmu_quantize.features import FrontEnd, quantize_frames
+from lmu_quantize.frames_file import FrameSet
 
-__all__ = ["find_sounds"]
+__all__ = ["Sounds", "find_sounds"]
 
 IntArray = NDArray[np.int64]
 
+Sounds = dict[str, IntArray]
+"""Integer frames of shape (clips, T, inputs) by kind: ``speech``, ``silence``, ``noise``."""
+
 SILENCE_RMS = 1e-4
-"""Of full scale: the floor of a microphone in a quiet room."""
+"""Of full scale: the noise floor of a microphone in a quiet room."""
 
 SECONDS = 1.0
 
 NOISE_LABEL = "silence"
 """Speech Commands' class of clips without speech: recordings of background noise."""
+
+
+def find_sounds(
+    model: QuantizedModel,
+    frames: str | os.PathLike[str] | FrameSet | None = None,
+    *,
+    recordings: Sequence[str | os.PathLike[str]] = (),
+    clips: int = 1,
+) -> Sounds:
+    """Choose clips of speech, silence and noise.
+
+    Parameters
+    ----------
+    model : QuantizedModel
+        The network; its front end makes the frames of silence.
+    frames : path-like or FrameSet, optional
+        Clips to take speech and noise from; those that ship with the network if not given.
+    recordings : sequence of path-like
+        WAV files to take as speech instead.
+    clips : int
+        Number of clips of each kind.
+
+    Returns
+    -------
+    dict of str to ndarray of int64, shape (clips, T, inputs)
+        ``speech``: the recordings, cut to the shortest; or clips spread evenly over those with another label than
+        "silence". ``noise``: the loudest clips labelled "silence", which is Speech Commands' class of background
+        noise; left out where there are none. ``silence``: white noise at 1e-4 of full scale, always the same; left
+        out for a model without a front end.
+
+    Raises
+    ------
+    InputError
+        If there is no speech, or the clips are too short for the model.
+    """
+    sounds: Sounds = {}
+    labelled = None
+    if frames is not None or model.name in zoo.names():
+        labelled = open_frames(model, frames)
+    if recordings:
+        utterances = open_recordings(model, recordings)
+        shortest = min(len(utterance) for utterance in utterances)
+        sounds["speech"] = np.stack([utterance[:shortest] for utterance in utterances])
+    elif labelled is None:
+        raise InputError(f"no frames are shipped for model {model.name!r}: give frames or recordings")
+    noise = np.zeros(0, dtype=bool)
+    if labelled is not None:
+        noise = np.array([label == NOISE_LABEL for label in labelled.labels], dtype=bool)[labelled.truth]
+        if not recordings:
+            speech = ~noise if not noise.all() else noise
+            chosen = FrameSet(
+                labelled.frames[speech], labelled.truth[speech], labelled.format, labelled.labels, labelled.front_end,
+                labelled.source,
+            )  # fmt: skip
+            sounds["speech"] = spread_evenly(chosen, clips).frames
+    if model.front_end is not None:
+        sounds["silence"] = _silence(model, clips)
+    if labelled is not None and noise.any():
+        sounds["noise"] = _loudest(labelled.frames[noise], clips)
+    for kind, sound in sounds.items():
+        check_length(model, sound.shape[1], kind)
+    return sounds
 
 
 def _silence(model: QuantizedModel, clips: int) -> IntArray:
@@ -36,63 +103,3 @@ def _loudest(frames: IntArray, clips: int) -> IntArray:
     """Clips with the largest mean over all elements, which is that of the logarithm of the energies."""
     order = np.argsort(-frames.mean(axis=(1, 2)), kind="stable")
     return frames[np.sort(order[:clips])]
-
-
-def find_sounds(
-    model: QuantizedModel, frames: Path | None, wav: list[Path] | None, clips: int
-) -> dict[str, IntArray]:
-    """Clips by kind of sound.
-
-    Parameters
-    ----------
-    model : QuantizedModel
-        The network; its front end makes the frames of silence.
-    frames : Path, optional
-        Frames file to take speech and noise from; the one shipped with the model if not given.
-    wav : list of Path, optional
-        Recordings to take as speech instead.
-    clips : int
-        Of each kind.
-
-    Returns
-    -------
-    dict of str to ndarray of int64, shape (clips, T, inputs)
-        ``speech``: the recordings, or clips spread evenly over those with a label other than "silence". ``noise``: the
-        loudest clips labelled "silence", which is Speech Commands' class of background noise; left out where there are
-        none. ``silence``: white noise at 1e-4 of full scale, left out for a model without front end.
-
-    Raises
-    ------
-    CommandError
-        If there is no speech.
-    """
-    found: dict[str, IntArray] = {}
-    shipped = None
-    if frames is not None or model.name in zoo.names():
-        shipped = model_frames(model, frames)
-    if wav:
-        recordings = wav_frames(model, wav, resample=False)
-        shortest = min(len(one) for one in recordings)
-        found["speech"] = np.stack([one[:shortest] for one in recordings])
-    elif shipped is None:
-        raise CommandError(f"no frames are shipped for model {model.name!r}: give --frames or --wav")
-    noise = np.zeros(0, dtype=bool)
-    if shipped is not None:
-        marks = [label == NOISE_LABEL for label in shipped.labels]
-        noise = np.array(marks, dtype=bool)[shipped.truth]
-        if not wav:
-            chosen = ~noise if not noise.all() else noise
-            found["speech"] = spread_clips(shipped.frames[chosen], clips)
-    if model.front_end is not None:
-        found["silence"] = _silence(model, clips)
-    if shipped is not None and noise.any():
-        found["noise"] = _loudest(shipped.frames[noise], clips)
-    for kind, one in found.items():
-        check_length(model, one.shape[1], kind)
-    return found
-
-
-def spread_clips(frames: IntArray, clips: int) -> IntArray:
-    """At most so many clips, spread evenly."""
-    chosen = np.linspace(0, len(frames) - 1, min(clips, len(frames))).round().astype(int)
-    return frames[chosen]

@@ -11,7 +11,7 @@ from concurrent.futures import CancelledError, Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 
-from lmu_kit.cli.console import CommandError
+from lmu_kit.errors import InputError
 
 __all__ = ["cores", "workers"]
 
@@ -58,7 +58,7 @@ def workers(jobs: int, dask: str | None) -> Iterator[tuple[Executor, int]]:
 
     Raises
     ------
-    CommandError
+    InputError
         If there is no such cluster, or the workers were lost.
     """
     try:
@@ -69,14 +69,14 @@ def workers(jobs: int, dask: str | None) -> Iterator[tuple[Executor, int]]:
         else:
             yield from _cluster(dask)
     except BrokenProcessPool:
-        raise CommandError("a worker process was killed; start again to go on where it was") from None
+        raise InputError("a worker process was killed; start again to go on where it was") from None
     except CancelledError:
-        raise CommandError(f"the Dask cluster at {dask} was lost; start again to go on where it was") from None
+        raise InputError(f"the Dask cluster at {dask} was lost; start again to go on where it was") from None
 
 
 def _cluster(address: str) -> Iterator[tuple[Executor, int]]:
     if importlib.util.find_spec("distributed") is None:
-        raise CommandError("--dask needs Dask: pip install 'lmu-hw[dask]'")
+        raise InputError("a Dask cluster needs Dask: pip install 'lmu-hw[dask]'")
     from distributed import Client  # an extra, and slow to import
 
     for name in ("distributed", "distributed.client", "tornado.application", "asyncio"):
@@ -84,7 +84,7 @@ def _cluster(address: str) -> Iterator[tuple[Executor, int]]:
     try:
         client = Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError) as error:
-        raise CommandError(f"--dask {address}: no scheduler answers there ({error})") from None
+        raise InputError(f"{address}: no Dask scheduler answers there ({error})") from None
     with client:
         # A task that is lost with its worker runs again under the same key, so its result comes once.
         yield client.get_executor(pure=False), AHEAD * max(1, sum(client.nthreads().values()))

@@ -5,29 +5,28 @@ import json
 import shutil
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lmu_hw.files import write_whole
 from lmu_hw.model import program_file
 from lmu_hw.model.program import QuantizedModel
-from lmu_kit.cli.console import CommandError, console, print_saturated
-from lmu_kit.cli.evaluate import float_decisions, golden_decisions, print_score
-from lmu_kit.cli.frames import frame_set
-from lmu_kit.cli.score_report import CONFUSION, LABELS_CSV, draw_confusion
-from lmu_kit.inputs import dataset_frames, need_torch, read_object
-from lmu_quantize.features import quantize_frames
+from lmu_hw.progress import Progress, silent
+from lmu_kit.errors import InputError
+from lmu_kit.evaluation import Evaluation, evaluate
+from lmu_kit.frames import open_frames
+from lmu_kit.models import read_object
+from lmu_kit.training import need_torch
 from lmu_quantize.float_file import load_float
 from lmu_quantize.frames_file import save_frames
-from lmu_quantize.score import Score, score_decisions
 from lmu_quantize.score_table import to_csv
 from lmu_quantize.zoo.card import CardFacts, card_text
 from lmu_quantize.zoo.cost import block_rows, cost
-from lmu_quantize.zoo.peers import read_peer
+from lmu_quantize.zoo.peers import Peer, read_peer
 from lmu_quantize.zoo.seeds import SeedResult, save_seeds
 
-__all__ = ["Addition", "add", "add_peer", "is_peer"]
+__all__ = ["Addition", "ZooAddition", "add_peer", "add_to_zoo", "is_peer"]
 
 COPIED = ("float-parent.safetensors", "float.safetensors", "quantized.safetensors", "formats.json", "train.csv")
 RESULT = "result.json"
@@ -62,45 +61,70 @@ class Addition:
     replace: bool = False
 
 
-def add(addition: Addition) -> dict[str, Any]:
+@dataclass(frozen=True)
+class ZooAddition:
+    """A network that was added.
+
+    Parameters
+    ----------
+    name : str
+        Of the network.
+    folder : Path
+        Its folder of the zoo.
+    evaluations : dict of str to Evaluation
+        ``float`` and ``golden``, on the official test clips.
+    """
+
+    name: str
+    folder: Path
+    evaluations: dict[str, Evaluation]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        scores = {engine: evaluation.score.to_dict() for engine, evaluation in self.evaluations.items()}
+        return {"name": self.name, "folder": str(self.folder), **scores}
+
+
+def add_to_zoo(addition: Addition, *, progress: Progress = silent) -> ZooAddition:
     """Measure a run and write its folder of the zoo, whole or not at all.
 
     Parameters
     ----------
     addition : Addition
         What to add.
+    progress : callable, optional
+        Called with the stage, the steps done, and all steps.
 
     Returns
     -------
-    dict
-        ``name``, ``folder`` and the scores ``float`` and ``golden``.
+    ZooAddition
+        Where the network is, and how accurate.
 
     Raises
     ------
-    CommandError
+    InputError
         The run is not finished or not repeatable from a shipped recipe, or a network of its name is there.
     """
     result = _result(addition.run, COPIED)
     name = result["recipe"]["name"]
     folder = addition.into / name
     if folder.exists() and not addition.replace:
-        raise CommandError(f"{folder}: is there already; --replace puts this run in its place")
+        raise InputError(f"{folder}: exists already; replace it to put this run in its place")
     _check_zoo(addition.into)
     _check_recipe(addition.run, result["recipe"])
     seeds = [_seed_result(result)] if addition.seeds else []
     for run in addition.seeds:
         seeds.append(_seed_result(_same_recipe(run, result["recipe"])))
-    if len({each.seed for each in seeds}) < len(seeds):
-        raise CommandError(f"the runs must have different seeds, not {', '.join(str(each.seed) for each in seeds)}")
-    with tempfile.TemporaryDirectory(dir=addition.into, prefix=".") as made:
-        new = Path(made) / name
+    if len({entry.seed for entry in seeds}) < len(seeds):
+        raise InputError(f"the runs must have different seeds, not {', '.join(str(entry.seed) for entry in seeds)}")
+    with tempfile.TemporaryDirectory(dir=addition.into, prefix=".") as scratch:
+        new = Path(scratch) / name
         new.mkdir()
-        scores = _fill(new, addition, result, tuple(sorted(seeds, key=lambda each: each.seed)))
+        evaluations = _fill(new, addition, result, tuple(sorted(seeds, key=lambda entry: entry.seed)), progress)
         if folder.exists():
-            folder.rename(Path(made) / "old")
+            folder.rename(Path(scratch) / "old")
         new.rename(folder)
-    console.print(f"{folder}: {len(list(folder.iterdir()))} files", markup=False)
-    return {"name": name, "folder": str(folder), **{engine: score.to_dict() for engine, score in scores.items()}}
+    return ZooAddition(name, folder, evaluations)
 
 
 def is_peer(run: Path) -> bool:
@@ -111,7 +135,7 @@ def is_peer(run: Path) -> bool:
     return isinstance(recipe, dict) and recipe.get("network") is not None
 
 
-def add_peer(run: Path, into: Path, replace: bool) -> dict[str, Any]:
+def add_peer(run: Path, into: Path, replace: bool) -> tuple[Peer, Path]:
     """Keep result and log of a run, in the zoo's folder ``peers``; of one of our networks with its size and cost.
 
     Parameters
@@ -125,26 +149,27 @@ def add_peer(run: Path, into: Path, replace: bool) -> dict[str, Any]:
 
     Returns
     -------
-    dict
-        The `Peer`.
+    peer : Peer
+        The result.
+    file : Path
+        Where it is kept.
     """
     result = read_object(run / RESULT, "the result of a training run") if is_peer(run) else _counted(run)
     try:
         peer = read_peer(result)
     except ValueError as error:
-        raise CommandError(f"{run / RESULT}: {error}") from None
+        raise InputError(f"{run / RESULT}: {error}") from None
     if not (run / "train.csv").is_file():
-        raise CommandError(f"{run}: lacks train.csv")
+        raise InputError(f"{run}: lacks train.csv")
     _check_recipe(run, result["recipe"])
     _check_zoo(into)
     kept = into / "peers" / f"{peer.name}.json"
     if kept.exists() and not replace:
-        raise CommandError(f"{kept}: is there already; --replace puts this run in its place")
+        raise InputError(f"{kept}: exists already; replace it to put this run in its place")
     kept.parent.mkdir(exist_ok=True)
     write_whole(kept.with_suffix(".csv"), (run / "train.csv").read_bytes())
     write_whole(kept, (json.dumps(result, indent=2) + "\n").encode())
-    console.print(f"{kept}: {100 * peer.quantized_accuracy:.2f} % of {peer.clips} clips", markup=False)
-    return asdict(peer)
+    return peer, kept
 
 
 def _counted(run: Path) -> dict[str, Any]:
@@ -159,22 +184,22 @@ def _result(run: Path, needed: tuple[str, ...]) -> dict[str, Any]:
     """``result.json`` of a finished run that holds the needed files."""
     missing = [file for file in (RESULT, *needed) if not (run / file).is_file()]
     if missing:
-        raise CommandError(
+        raise InputError(
             f"{run}: lacks {', '.join(missing)}; a finished run of `lmu-hw train` with exact fine-tuning is needed"
         )
     result = read_object(run / RESULT, "the result of a training run")
     for key in ("recipe", "scores", "training_clips"):
         if not isinstance(result.get(key), dict):
-            raise CommandError(f"{run / RESULT}: holds no {key}")
+            raise InputError(f"{run / RESULT}: holds no {key}")
     for key in ("float.test", "quantized.test", "quantized.validation"):
         if key not in result["scores"]:
-            raise CommandError(f"{run / RESULT}: holds no score {key}; train with the official test clips")
+            raise InputError(f"{run / RESULT}: holds no score {key}; train with the official test clips")
     return result
 
 
 def _check_zoo(folder: Path) -> None:
     if not folder.is_dir():
-        raise CommandError(f"{folder}: no such folder, that of a zoo is needed")
+        raise InputError(f"{folder}: no such folder, that of a zoo is needed")
 
 
 def _check_recipe(run: Path, recipe: dict[str, Any]) -> None:
@@ -185,7 +210,7 @@ def _check_recipe(run: Path, recipe: dict[str, Any]) -> None:
     try:
         made, shipped = TrainConfig.from_dict(recipe), TrainConfig.from_recipe(recipe["name"], "", "")
     except (ValueError, TypeError, FileNotFoundError) as error:
-        raise CommandError(f"{run}: no shipped recipe repeats this run ({error})") from None
+        raise InputError(f"{run}: no shipped recipe repeats this run ({error})") from None
     _refuse_other(run, made.to_dict(), shipped.to_dict(), "threads", "shipped recipe")
 
 
@@ -200,7 +225,7 @@ def _refuse_other(run: Path, made: dict[str, Any], recipe: dict[str, Any], free:
     """Refuse a run by another recipe than the one given, in anything but one free key."""
     differing = sorted(key for key in {*made, *recipe} - {free} if made.get(key) != recipe.get(key))
     if differing:
-        raise CommandError(f"{run}: differs from the {what} {recipe['name']} in {', '.join(differing)}")
+        raise InputError(f"{run}: differs from the {what} {recipe['name']} in {', '.join(differing)}")
 
 
 def _seed_result(result: dict[str, Any]) -> SeedResult:
@@ -209,19 +234,22 @@ def _seed_result(result: dict[str, Any]) -> SeedResult:
 
 
 def _fill(
-    new: Path, addition: Addition, result: dict[str, Any], seeds: tuple[SeedResult, ...]
-) -> dict[str, Score]:
+    new: Path, addition: Addition, result: dict[str, Any], seeds: tuple[SeedResult, ...], progress: Progress
+) -> dict[str, Evaluation]:
     """Write all files of a network."""
+    from lmu_kit.figures.score import CONFUSION, LABELS_CSV, draw_confusion  # matplotlib is slow to import
+
     for file in COPIED:
         shutil.copyfile(addition.run / file, new / file)
     model = program_file.load(new / "quantized.safetensors")
-    scores = _measure(new, model, addition.data)
+    evaluations = _measure(new, model, addition.data, progress)
+    golden = evaluations["golden"].score
     for file, split, clips in (
         ("calibration.safetensors", "validation", CALIBRATION_CLIPS), ("test.safetensors", "test", TEST_CLIPS),
     ):  # fmt: skip
-        save_frames(frame_set(model, addition.data, split, clips), new / file)
-    (new / LABELS_CSV).write_text(to_csv(scores["golden"]))
-    draw_confusion(scores["golden"], f"{model.name}: {scores['golden']}", new / CONFUSION)
+        save_frames(open_frames(model, addition.data, split=split, clips=clips, progress=progress), new / file)
+    (new / LABELS_CSV).write_text(to_csv(golden))
+    draw_confusion(golden, f"{model.name}: {golden}", new / CONFUSION)
     if seeds:
         save_seeds(seeds, new / "seeds.json")
     with (new / "train.csv").open(newline="") as log:
@@ -230,31 +258,25 @@ def _fill(
         name=new.name,
         floats=load_float(new / "float.safetensors"),
         model=model,
-        parent=scores["float"],
-        golden=scores["golden"],
+        parent=evaluations["float"].score,
+        golden=golden,
         result=result,
         history=history,
         seeds=seeds,
         remarks="" if addition.remarks is None else addition.remarks.read_text(encoding="utf-8"),
     )
     (new / "card.md").write_text(card_text(facts))
-    return scores
+    return evaluations
 
 
-def _measure(new: Path, model: QuantizedModel, data: Path) -> dict[str, Score]:
+def _measure(new: Path, model: QuantizedModel, data: Path, progress: Progress) -> dict[str, Evaluation]:
     """Measure float parent and integers on the official test clips, and write what evaluate writes with --json."""
-    frames, truth = dataset_frames(model, data, "test", None)
-    scores = {}
-    for engine in ("float", "golden"):
-        start, more = time.perf_counter(), {}
-        if engine == "float":
-            decisions = float_decisions(load_float(new / "float-parent.safetensors"), frames)
-        else:
-            decisions, saturated = golden_decisions(model, quantize_frames(frames, model.input))
-            print_saturated(saturated)
-            more = {"saturated": saturated}
-        scores[engine] = score_decisions(decisions, truth, model.labels)
-        print_score(scores[engine], f"{model.name}, {engine}")
-        measured = {"engine": engine, "seconds": time.perf_counter() - start, **scores[engine].to_dict(), **more}
+    parent = load_float(new / "float-parent.safetensors")
+    evaluations = {}
+    for engine, network in (("float", parent), ("golden", model)):
+        start = time.perf_counter()
+        frames = open_frames(network, data, progress=progress)
+        evaluations[engine] = evaluate(network, frames, progress=progress)
+        measured = evaluations[engine].to_dict() | {"seconds": time.perf_counter() - start}
         (new / f"{engine}.json").write_text(json.dumps(measured, indent=2) + "\n")
-    return scores
+    return evaluations

@@ -109,7 +109,7 @@ class AcceleratorConfig:
         Adds events to the outputs, with the stream interface only.
     """
 
-    lanes: int = 16
+    lanes: int = 8
     weights: WeightStore = WeightStore.ROM
     state: StatePolicy = StatePolicy.KEEP
     interface: Interface = Interface.STREAM

@@ -1,5 +1,6 @@
 """Post-training quantization: a float model and calibration frames in, a quantized model and its errors out."""
 
+import functools
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lmu_hw.model.bounds import certify, impulse_response_l1
+from lmu_hw.model.bounds import Certificate, certify, impulse_response_l1
 from lmu_hw.model.fixed import MAX_WIDTH, Format, Overflow, Quantizer
 from lmu_hw.model.golden import Golden
 from lmu_hw.model.operations import lower, output_name, tanh_table
@@ -69,6 +70,11 @@ class QuantizationResult:
     model: QuantizedModel
     report: SensitivityReport
     floats: FloatModel
+
+    @functools.cached_property
+    def certificate(self) -> Certificate:
+        """Bounds of every sum and state of `model`: what is proven not to overflow."""
+        return certify(self.model)
 
 
 def quantize_model(

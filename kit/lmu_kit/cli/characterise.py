@@ -207,7 +207,7 @@ def _typical(*, skips: bool, lanes: int = 16) -> dict[str, TypicalRates]:
     """Rates of the whole network on every kind of sound."""
     model = program_file.load(zoo.path(NETWORK, "quantized.safetensors"))
     plan = make_plan(model, AcceleratorConfig(lanes=lanes, skip_zero_elements=skips))
-    sounds = find_sounds(model, None, None, 1)
+    sounds = find_sounds(model)
     return {kind: TypicalRates.of(plan, find_rates(plan, frames)) for kind, frames in sounds.items()}
 
 
@@ -243,7 +243,7 @@ def _characterise(args: argparse.Namespace, told: Progress) -> Technology:
     memories = MemoryCosts.of(library, described["macros_are_a_model"])
     sets = _kept(args, described["files"])
     model = program_file.load(zoo.path(NETWORK, "quantized.safetensors"))
-    frames = find_sounds(model, None, None, 1)["speech"][:, :LENGTH]
+    frames = find_sounds(model)["speech"][:, :LENGTH]
     results = {
         one.levers: _results(one, args.whole, library, memories, frames, told)
         for one in SETS.values()

@@ -114,7 +114,7 @@ def _gates(args: argparse.Namespace, plan: Plan, point: OperatingPoint) -> tuple
     if args.table is not None:
         raise CommandError("--table belongs to the tiers table and rtl")
     library, technology = find_library(args)
-    sounds = find_sounds(plan.model, args.frames, args.wav, args.clips)
+    sounds = find_sounds(plan.model, args.frames, recordings=args.wav or (), clips=args.clips)
     with stages() as told:
         mapped = map_plan(plan, library, point.clock, told)
         return measure(mapped, sounds, point, technology, told), sounds
@@ -132,7 +132,7 @@ def _tables(args: argparse.Namespace, plan: Plan, point: OperatingPoint) -> tupl
             raise CommandError("--frames and --wav belong to the tiers rtl and gates: table knows no frames")
         sounds, rates = None, technology.energies(plan.config).typical(plan)
     else:
-        sounds = find_sounds(plan.model, args.frames, args.wav, args.clips)
+        sounds = find_sounds(plan.model, args.frames, recordings=args.wav or (), clips=args.clips)
         rates = {kind: find_rates(plan, frames) for kind, frames in sounds.items()}
     return tables.report(plan, technology, point, args.tier, rates), sounds
 

@@ -21,10 +21,11 @@ from typing import Any
 
 from lmu_hw.model import program_file
 from lmu_hw.plan.sparsity import stored_bits
-from lmu_kit.cli.console import CommandError, console, table
+from lmu_kit.cli.console import CommandError, console, stages, table
+from lmu_kit.cli.evaluate import print_score
 from lmu_kit.figures.zoo import draw_zoo
 from lmu_kit.inputs import writable
-from lmu_kit.zoo_add import Addition, add, add_peer, is_peer
+from lmu_kit.zoo_add import Addition, add_peer, add_to_zoo, is_peer
 from lmu_quantize import zoo
 from lmu_quantize.zoo.cost import block_rows, cost
 from lmu_quantize.zoo.peers import Peer, peers
@@ -172,11 +173,19 @@ def _print(entries: list[Entry], others: list[Peer]) -> None:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Print the list, or add a network."""
     if args.add is not None and (args.compare or is_peer(args.add)):
-        return add_peer(args.add, args.into, args.replace)
+        peer, kept = add_peer(args.add, args.into, args.replace)
+        console.print(f"{kept}: {100 * peer.quantized_accuracy:.2f} % of {peer.clips} clips", markup=False)
+        return asdict(peer)
     if args.add is not None:
         if args.data is None:
             raise CommandError("--add measures the network: give --data, the Speech Commands folder")
-        return add(Addition(args.add, args.data, args.into, tuple(args.seeds), args.remarks, args.replace))
+        addition = Addition(args.add, args.data, args.into, tuple(args.seeds), args.remarks, args.replace)
+        with stages() as tell:
+            added = add_to_zoo(addition, progress=tell)
+        for engine, evaluation in added.evaluations.items():
+            print_score(evaluation.score, f"{added.name}, {engine}")
+        console.print(f"{added.folder}: {len(list(added.folder.iterdir()))} files", markup=False)
+        return added.to_dict()
     if args.figure is not None and args.figure.suffix not in (".svg", ".png"):
         raise CommandError(f"--figure must end in .svg or .png, not {str(args.figure)!r}")
     for option in ("data", "seeds", "remarks", "replace", "compare"):

@@ -1,0 +1,252 @@
+"""What one inference costs: joules by tier, and the floor under them."""
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from lmu_hw.cells.liberty import Library, read_liberty
+from lmu_hw.cells.pdk import find_pdk
+from lmu_hw.cells.sram_model import add_sram_model, is_model
+from lmu_hw.model.golden import Golden
+from lmu_hw.plan.plan import Plan
+from lmu_hw.power import table
+from lmu_hw.power.floor import Floor, find_demand, find_floor, load_floor_costs
+from lmu_hw.power.rates import find_rates
+from lmu_hw.power.report import OperatingPoint, Report, frame_rate
+from lmu_hw.power.technology import Technology, load_technology, shipped
+from lmu_hw.progress import Progress, silent
+from lmu_kit.errors import InputError
+from lmu_kit.power import map_plan, measure
+from lmu_kit.sounds import Sounds, find_sounds
+
+__all__ = [
+    "DEFAULT_TECHNOLOGY",
+    "TIERS",
+    "CellLibrary",
+    "TechnologySource",
+    "estimate_power",
+    "find_floors",
+    "open_library",
+    "operating_point",
+]
+
+TIERS = ("table", "rtl", "gates")
+
+DEBIAN_CELLS = "osu018"
+"""Cells that Debian ships, for tier gates without a PDK."""
+
+DEFAULT_TECHNOLOGY = "ihp-sg13g2"
+"""Of the tiers table and rtl, whose tables ship with the product."""
+
+CellLibrary = tuple[Library, dict[str, Any]]
+"""Cells, and what a report says of them: name, node, corner, voltage, temperature, file hashes."""
+
+TechnologySource = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Technology | CellLibrary
+
+
+def estimate_power(
+    plan: Plan,
+    technology: TechnologySource = DEFAULT_TECHNOLOGY,
+    *,
+    tier: str = "table",
+    sounds: Sounds | None = None,
+    point: OperatingPoint | None = None,
+    progress: Progress = silent,
+) -> Report:
+    """Estimate the energy of an inference.
+
+    Parameters
+    ----------
+    plan : Plan
+        From `accelerator`.
+    technology : str, path-like, sequence of path-like, Technology, or what `open_library` returns
+        Tiers table and rtl: the name of a shipped table, a table file that `characterise` made, or a `Technology`.
+        Tier gates: the name of a PDK under the environment's ``PDK_ROOT``, Liberty files of one corner, or what
+        `open_library` returns.
+    tier : {"table", "rtl", "gates"}
+        ``table``: exact counts of the plan times measured energies; needs nothing. ``rtl``: the same with the toggle
+        rates of real frames. ``gates``: synthesis, real frames simulated gate by gate, every pin weighed.
+    sounds : dict of str to ndarray of int64, shape (clips, T, inputs), optional
+        Frames by kind, from `find_sounds` (the default). Tier table takes none.
+    point : OperatingPoint, optional
+        Clock and frame rate; the slowest clock that keeps real time if not given.
+    progress : callable, optional
+        Called with the stage, the steps done, and all steps.
+
+    Returns
+    -------
+    Report
+        Joules per frame by kind of sound and block, dynamic and leakage apart, area, clock. ``missing`` names what is
+        in no figure.
+
+    Raises
+    ------
+    PowerRefused
+        If a guard refuses the figure: an impossible activity, a trace with another clock, uncovered pins, edges
+        slower than the library allows, a memory built of flip-flops that was not asked for, a library without sense.
+    InputError
+        If the inputs don't belong to the tier.
+    ToolError
+        If a tool is missing, too old, or fails; tier gates only.
+    """
+    if tier not in TIERS:
+        raise InputError(f"tier must be {', '.join(TIERS[:-1])} or {TIERS[-1]}, not {tier!r}")
+    point = operating_point(plan) if point is None else point
+    if tier == "gates":
+        library, described = _library(technology)
+        sounds = find_sounds(plan.model) if sounds is None else sounds
+        mapped = map_plan(plan, library, point.clock, progress)
+        return measure(mapped, sounds, point, described, progress)
+    known = _technology(technology)
+    if tier == "table":
+        if sounds is not None:
+            raise InputError("tier table knows no frames: sounds belong to the tiers rtl and gates")
+        rates = known.energies(plan.config).typical(plan)
+    else:
+        sounds = find_sounds(plan.model) if sounds is None else sounds
+        rates = {kind: find_rates(plan, frames) for kind, frames in sounds.items()}
+    return table.report(plan, known, point, tier, rates)
+
+
+def operating_point(plan: Plan, *, clock: float | None = None, frame_rate_hz: float | None = None) -> OperatingPoint:
+    """How fast an accelerator runs.
+
+    Parameters
+    ----------
+    plan : Plan
+        From `accelerator`.
+    clock : float, optional
+        In hertz; the slowest that keeps real time if not given.
+    frame_rate_hz : float, optional
+        Frames per second; that of the model's front end, else 50, if not given.
+
+    Returns
+    -------
+    OperatingPoint
+        Clock, frame rate, busy cycles of a frame.
+
+    Raises
+    ------
+    ValueError
+        If the clock is too slow for the frame rate.
+    """
+    rate = frame_rate(plan.model.front_end) if frame_rate_hz is None else frame_rate_hz
+    return OperatingPoint(rate * plan.paced_cycles if clock is None else clock, rate, plan.cycles_per_frame)
+
+
+def open_library(
+    pdk: str | None = None,
+    *,
+    liberty: Sequence[str | os.PathLike[str]] | None = None,
+    corner: str | None = None,
+    sram_model: bool = True,
+) -> CellLibrary:
+    """Open the cells of a process, for tier gates and `characterise`.
+
+    Parameters
+    ----------
+    pdk : str, optional
+        Folder under the environment's ``PDK_ROOT``: ``ihp-sg13g2``, ``sky130A``, ``nangate45``, ``asap7``. Without it
+        and without `liberty`, Debian's OSU cells for 0.18 µm.
+    liberty : sequence of path-like, optional
+        Liberty files of one corner, instead of a PDK.
+    corner : str, optional
+        Part of the names of the PDK's Liberty files, such as a voltage.
+    sram_model : bool
+        Give a process without SRAM macros a model of some.
+
+    Returns
+    -------
+    library : Library
+        Cells, and SRAM macros.
+    described : dict
+        Name, node, corner, voltage, temperature, file hashes.
+
+    Raises
+    ------
+    InputError
+        If both a PDK and Liberty files are given, or a corner with Liberty files.
+    PdkError
+        If the PDK is missing, with the line that gets it.
+    LibertyError
+        If a file is damaged.
+    """
+    node: float | None = None
+    if liberty is None:
+        found = find_pdk(pdk or DEBIAN_CELLS, os.environ.get("PDK_ROOT"), corner)
+        files, name, corner = (*found.cells, *found.macros), found.name, found.corner
+        node = None if math.isnan(found.node) else found.node
+    elif pdk is not None or corner is not None:
+        raise InputError("Liberty files name the library themselves: leave the PDK and the corner out")
+    else:
+        files = tuple(Path(path) for path in liberty)
+        name, corner = files[0].name, ""
+    library = read_liberty(files)
+    if sram_model:
+        library = add_sram_model(library)
+    hashes = {path.name: f"sha256:{digest}" for path, digest in zip(library.files, library.hashes, strict=True)}
+    described = {
+        "name": name,
+        "node_nm": node,
+        "corner": corner,
+        "voltage_V": library.voltage,
+        "temperature_C": library.temperature,
+        "files": hashes,
+        "macros_are_a_model": any(is_model(name) for name in library.cells),
+    }
+    return library, described
+
+
+def find_floors(plan: Plan, report: Report, sounds: Mapping[str, Any] | None = None) -> dict[str, Floor]:
+    """Energy that no accelerator of this network can go below, by kind of sound.
+
+    Parameters
+    ----------
+    plan : Plan
+        Of the accelerator.
+    report : Report
+        From `estimate_power`.
+    sounds : mapping of str to ndarray of int64, shape (clips, T, inputs), optional
+        The frames of the report; without them no element counts as zero.
+
+    Returns
+    -------
+    dict of str to Floor
+        Empty for a process or corner that the floor was not measured for.
+    """
+    technology = report.technology
+    name = technology["name"]
+    costs = load_floor_costs(name, technology["voltage_V"], technology["temperature_C"])
+    if costs is None or name not in shipped():
+        return {}
+    memories, rate = load_technology(name).memories, report.point.frame_rate
+    if sounds is None:
+        return dict.fromkeys(report.rows, find_floor(find_demand(plan), costs, memories, rate))
+    floors = {}
+    for kind in report.rows:
+        vectors = Golden(plan.model).run(sounds[kind]) | {"x": sounds[kind]}
+        nonzero = {name: np.mean(values != 0, axis=(0, 1)) for name, values in vectors.items()}
+        floors[kind] = find_floor(find_demand(plan, nonzero), costs, memories, rate)
+    return floors
+
+
+def _technology(source: TechnologySource) -> Technology:
+    if isinstance(source, Technology):
+        return source
+    if isinstance(source, (str, os.PathLike)):
+        return load_technology(str(source))
+    raise InputError("tiers table and rtl take the name of a table, a table file or a Technology; Liberty needs gates")
+
+
+def _library(source: TechnologySource) -> CellLibrary:
+    if isinstance(source, tuple) and isinstance(source[0], Library):
+        return cast(CellLibrary, source)
+    if isinstance(source, Technology):
+        raise InputError("tier gates takes a PDK or Liberty files; a table belongs to the tiers table and rtl")
+    if isinstance(source, (str, os.PathLike)):
+        return open_library(liberty=[source]) if Path(source).is_file() else open_library(str(source))
+    return open_library(liberty=cast(Sequence[str], source))

@@ -1,0 +1,67 @@
+"""Training of float networks on recordings; needs PyTorch, an extra."""
+
+import dataclasses
+import importlib.util
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lmu_hw.progress import Progress, silent
+from lmu_kit.errors import InputError
+
+if TYPE_CHECKING:
+    from lmu_quantize.train import TrainConfig, TrainResult
+
+__all__ = ["need_torch", "train"]
+
+
+def train(
+    data: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    recipe: "str | os.PathLike[str] | TrainConfig" = "kws361",
+    *,
+    cache: str | os.PathLike[str] | None = None,
+    progress: Progress = silent,
+    **changes: Any,
+) -> "TrainResult":
+    """Train a float network on Speech Commands, with quantization in the loop at the end.
+
+    Parameters
+    ----------
+    data : path-like
+        The published dataset's own folder layout.
+    folder : path-like
+        For checkpoints, log and models; a run that was stopped resumes from there.
+    recipe : str, path-like or TrainConfig
+        Name of a shipped recipe, a recipe file, or a configuration.
+    cache : path-like, optional
+        For augmented frames, which runs of other networks and the same seed may share; `folder` if not given.
+    progress : callable, optional
+        Called with the stage, the steps done, and all steps.
+    **changes
+        Other values of fields of the recipe, such as ``seed=1, threads=2, device="cuda"``.
+
+    Returns
+    -------
+    TrainResult
+        The networks, the formats, the history and the scores.
+
+    Raises
+    ------
+    InputError
+        If PyTorch is missing.
+    """
+    need_torch("training")
+    from lmu_quantize.train import TrainConfig  # PyTorch is slow to import, and an extra
+    from lmu_quantize.train import train as run
+
+    if not isinstance(recipe, TrainConfig):
+        recipe = TrainConfig.from_recipe(str(recipe), str(data), str(folder))
+    config = dataclasses.replace(recipe, data=str(data), out=str(folder), **changes)
+    return run(config, cache=None if cache is None else Path(cache))
+
+
+def need_torch(purpose: str) -> None:
+    """Refuse to go on without PyTorch; `purpose` says what needs it."""
+    if importlib.util.find_spec("torch") is None:
+        raise InputError(f"{purpose} needs PyTorch: pip install 'lmu-hw[train]'")
