@@ -12,8 +12,8 @@ ROOT = Path(__file__).parent.parent
 LONGEST = 35
 GENERATED = {"ports.md", "registers.md", "spi.md"}
 TO_DO = {
-    "boards.md", "explore.md", "files.md", "hardware.md", "peers.md",
-    "power.md", "synthesis.md", "training.md", "verification.md", "CHANGELOG.md", "README.md",
+    "boards.md", "files.md", "hardware.md", "peers.md",
+    "synthesis.md", "verification.md", "CHANGELOG.md", "README.md",
 }  # fmt: skip
 PAGES = sorted(
     page
