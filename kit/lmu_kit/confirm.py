@@ -1,6 +1,5 @@
 """Takes points of a sweep through synthesis and gates."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,9 +47,8 @@ def confirm(chosen: Sequence[Found], models: dict[str, QuantizedModel], store: S
 
 
 def _measured(one: Found, model: QuantizedModel, frames: Path | None) -> Outcome:
-    names = argparse.Namespace(pdk=one.point.technology, liberty=None, corner=None)
     try:
-        library, technology = find_library(names)
+        library, technology = find_library(one.point.technology, None, None)
     except CommandError as error:
         raise CommandError(f"--confirm: {error}") from None
     sounds = {SOUND: find_sounds(model, frames, clips=CLIPS)[SOUND]}

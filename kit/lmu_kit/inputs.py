@@ -1,6 +1,5 @@
 """What the commands take: models, frames, recordings, accelerator options."""
 
-import argparse
 import importlib.util
 import json
 import math
@@ -16,7 +15,6 @@ from lmu_hw.files import parse_json
 from lmu_hw.model import program_file
 from lmu_hw.model.program import QuantizedModel
 from lmu_hw.model.smoothing import Smoothing
-from lmu_hw.plan.config import LEVERS, AcceleratorConfig, Interface, StatePolicy, WeightStore
 from lmu_kit.cli.console import CommandError, progress
 from lmu_quantize import zoo
 from lmu_quantize.audio import SampleRateError, read_wav
@@ -28,65 +26,25 @@ from lmu_quantize.model import FloatModel, LMULayer
 
 __all__ = [
     "Model",
-    "accelerator_arguments",
-    "accelerator_config",
     "check_length",
     "dataset_frames",
     "described",
-    "description_arguments",
     "float_model",
     "front_end_of",
     "matching",
     "model_frames",
     "need_torch",
-    "positive",
     "quantized_model",
     "read_object",
     "read_smoothing",
-    "seconds",
     "shipped_or_given",
-    "smoothing_argument",
     "spread",
     "wav_frames",
     "writable",
 ]
 
-LEVER_HELP = {
-    "skip_zero_blocks": "neither store nor multiply blocks of weights (a column, as many rows as lanes) that are zero",
-    "skip_zero_elements": "neither read nor multiply elements that a ReLU made zero: cycles depend on the data",
-    "isolate_operands": "cut multipliers in two, the upper part resting while weights are narrow",
-    "shift_operand": "align products by a shift of the operand that all lanes share",
-    "split_sums": "clock the upper half of a sum only when it changes",
-    "control_reset": "reset control only, so that clock gates can take registers of data",
-    "stop_clock": "stop the clock of everything while no frame is received, computed or delivered",
-    "gate_blocks": "stop the clock of memories, input, output and finish while they do nothing",
-}
-"""What the options of `lmu_hw.plan.config.LEVERS` do."""
-
 Model = TypeVar("Model", FloatModel, QuantizedModel)
 """Either kind, the same in and out."""
-
-
-def positive(text: str) -> int:
-    """Argument type: an integer above 0."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be a positive integer, not {text!r}")
-    return value
-
-
-def seconds(text: str) -> float:
-    """Argument type: a number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, not {text!r}")
-    return value
 
 
 def writable(path: Path) -> None:
@@ -116,47 +74,6 @@ def read_object(path: Path, what: str) -> dict[str, Any]:
     return found
 
 
-def description_arguments(command: argparse.ArgumentParser) -> None:
-    """Add options for what model files of other tools do not hold."""
-    group = command.add_argument_group("what a model file of another tool does not hold")
-    group.add_argument(
-        "--front-end",
-        metavar="FILE",
-        help=f"front end that makes the model's frames: its JSON, or {' or '.join(FEATURE_KINDS)} for the default one",
-    )
-    group.add_argument("--labels", metavar="A,B,...", help="names of the outputs, in order")
-    group.add_argument(
-        "--load",
-        metavar="KEY=VALUE",
-        action="append",
-        help="tell the loader of a file without configuration, e.g. order=6, theta=40, discretizer=zoh, "
-        "activation=relu, layers=lmu,dense; by layer: 'theta={\"lmu\": 40}'; can be repeated",
-    )
-
-
-def _overrides(texts: list[str]) -> dict[str, Any]:
-    """Options of `load_model` from KEY=VALUE: numbers and JSON are parsed, commas make lists."""
-    found: dict[str, Any] = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals or not key.isidentifier() or not value:
-            raise CommandError(f"--load takes KEY=VALUE, not {text!r}")
-        if key in found:
-            raise CommandError(f"--load {key} is given twice")
-        found[key] = _value(value)
-        if key in ("layers", "labels") and not isinstance(found[key], list):
-            found[key] = [value]
-    return found
-
-
-def _value(text: str) -> Any:
-    try:
-        return parse_json(text)
-    except ValueError:
-        parts = [part.strip() for part in text.split(",")]
-        return text if len(parts) == 1 or text[0] in "{[" else [_value(part) if part else part for part in parts]
-
-
 def _front_end_option(text: str) -> dict[str, Any]:
     if text in FEATURE_KINDS:
         return FrontEnd(text).to_dict()
@@ -167,38 +84,37 @@ def _front_end_option(text: str) -> dict[str, Any]:
         raise CommandError(f"{text}: {error}") from None
 
 
-def described(model: Model, args: argparse.Namespace) -> Model:
-    """Give a model the labels and the front end of `description_arguments`."""
-    if args.labels is not None:
-        labels = tuple(part.strip() for part in args.labels.split(","))
+def described(model: Model, label_list: str | None, front_end_name: str | None) -> Model:
+    """Give a model labels ("A,B,...") and a front end (a kind, or a JSON file), where they are given."""
+    if label_list is not None:
+        labels = tuple(part.strip() for part in label_list.split(","))
         if len(labels) != model.outputs or len(set(labels)) != len(labels) or not all(labels):
             raise CommandError(f"--labels must be {model.outputs} distinct names, the model's outputs, not {labels}")
         model = replace(model, labels=labels)
-    if args.front_end is not None:
-        front_end = _front_end_option(args.front_end)
+    if front_end_name is not None:
+        front_end = _front_end_option(front_end_name)
         size = FrontEnd.from_dict(front_end).size
         if size != model.inputs:
             raise CommandError(
-                f"--front-end {args.front_end}: its frames have {size} elements, the model takes {model.inputs}"
+                f"--front-end {front_end_name}: its frames have {size} elements, the model takes {model.inputs}"
             )
         model = replace(model, front_end=front_end)
     return model
 
 
-def float_model(name: str, args: argparse.Namespace | None = None) -> FloatModel:
+def float_model(name: str, **loader: Any) -> FloatModel:
     """Float model from a file of any known kind, or a shipped one by name.
 
     Parameters
     ----------
     name : str
         File or name.
-    args : Namespace, optional
-        With the options of `description_arguments`.
+    **loader
+        Options of `load_model`.
     """
-    overrides = _overrides((args.load or []) if args is not None else [])
     path = zoo.path(name, "float.safetensors") if name in zoo.names() else _model_file(name)
     try:
-        model = load_model(path, **overrides)
+        return load_model(path, **loader)
     except MissingHyperparameters as error:
         options = " ".join(f"--load {option}=VALUE" for option in error.names)
         raise CommandError(f"{error.problem}; give {options}") from None
@@ -208,7 +124,6 @@ def float_model(name: str, args: argparse.Namespace | None = None) -> FloatModel
         if _is_quantized(path):
             raise CommandError(f"{name}: this model is quantized already, a float model is needed") from None
         raise CommandError(str(error)) from None
-    return model if args is None else described(model, args)
 
 
 def quantized_model(name: str) -> QuantizedModel:
@@ -401,59 +316,10 @@ def wav_frames(model: QuantizedModel, paths: list[Path], resample: bool) -> list
     return found
 
 
-def accelerator_arguments(command: argparse.ArgumentParser, title: str = "accelerator") -> argparse._ArgumentGroup:
-    """Add the options of `AcceleratorConfig`; the group they are in."""
-    group = command.add_argument_group(title)
-    group.add_argument("--lanes", metavar="N", type=positive, default=16, help="multipliers, 1 to 64 (default 16)")
-    group.add_argument(
-        "--weights",
-        choices=[member.value for member in WeightStore],
-        default="rom",
-        help="weights as constants, or in RAM with a load port (default rom)",
-    )
-    group.add_argument(
-        "--state",
-        choices=[member.value for member in StatePolicy],
-        default="keep",
-        help="when the state returns to zero: never, on a pulse, at the end of an utterance (default keep)",
-    )
-    for name, text in LEVER_HELP.items():
-        group.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=text)
-    group.add_argument(
-        "--frames-per-fetch",
-        metavar="N",
-        type=positive,
-        default=1,
-        help="fetch a weight once for 1, 2, 4 or 8 frames, which are taken in before: the first waits for the last",
-    )
-    group.add_argument(
-        "--bank-words",
-        metavar="N",
-        type=positive,
-        default=0,
-        help="cut constant weights into banks of N words, of which a read moves one: a power of two from 8 to 4096",
-    )
-    group.add_argument(
-        "--state-bank-words",
-        metavar="N",
-        type=positive,
-        default=0,
-        help="data memories of registers, in banks of N words of which an access moves one: a power of two, 4 to 256",
-    )
-    return group
-
-
 def need_torch(what: str) -> None:
     """Refuse to go on without PyTorch, an extra; `what` says what cannot be done, with its verb."""
     if importlib.util.find_spec("torch") is None:
         raise CommandError(f"{what} PyTorch: pip install 'lmu-hw[train]'")
-
-
-def smoothing_argument(command: argparse.ArgumentParser | argparse._ArgumentGroup, what: str) -> None:
-    """Add the option that takes a file of `Smoothing`; `what` says what it is for."""
-    command.add_argument(
-        "--smoothing", metavar="FILE", type=Path, help=f"{what}: JSON, as evaluate --stream --report writes it"
-    )
 
 
 def read_smoothing(path: Path | None) -> Smoothing | None:
@@ -465,19 +331,3 @@ def read_smoothing(path: Path | None) -> Smoothing | None:
         return Smoothing.from_dict(found)
     except (TypeError, ValueError) as error:
         raise CommandError(f"{path}: {error}") from None
-
-
-def accelerator_config(args: argparse.Namespace) -> AcceleratorConfig:
-    """Read the options of `accelerator_arguments`."""
-    interface = getattr(args, "interface", Interface.STREAM)
-    return AcceleratorConfig(
-        lanes=args.lanes,
-        weights=args.weights,
-        state=args.state,
-        interface=interface,
-        **{name: getattr(args, name) for name in LEVERS},
-        bank_words=args.bank_words,
-        state_bank_words=args.state_bank_words,
-        frames_per_fetch=args.frames_per_fetch,
-        smoothing=read_smoothing(getattr(args, "smoothing", None)),
-    )

@@ -29,7 +29,8 @@ from lmu_hw.plan.plan import make_plan
 from lmu_hw.power.report import FRAME_RATE, OperatingPoint
 from lmu_hw.tools import Tool, ToolError, run_tool
 from lmu_kit.cli.console import CommandError, console, fail, stages, table
-from lmu_kit.cli.libraries import find_library, library_arguments
+from lmu_kit.cli.libraries import find_library
+from lmu_kit.cli.options import library_arguments
 from lmu_kit.inputs import quantized_model
 from lmu_kit.power import map_plan, measure
 from lmu_kit.sounds import find_sounds
@@ -160,7 +161,7 @@ def main() -> None:
     if shutil.which(args.nngen) is None:
         raise CommandError(f"--nngen: no program {args.nngen}")
     model = quantized_model(args.model)
-    library, _ = find_library(args)
+    library, _ = find_library(args.pdk, args.liberty, args.corner)
     clip = find_sounds(model, None, None, 1)["speech"][0][: WARM_UP + args.frames]
     result: dict[str, Any] = {}
     for name in args.layers or names(model):

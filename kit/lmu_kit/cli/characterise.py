@@ -37,7 +37,8 @@ from lmu_hw.power.report import OperatingPoint
 from lmu_hw.power.table import Built, build, counted_frame, counted_size, energy, estimate
 from lmu_hw.power.technology import Check, Energies, MemoryCosts, Technology, load_technology, save_technology
 from lmu_kit.cli.console import CommandError, console, stages, table
-from lmu_kit.cli.libraries import find_library, library_arguments
+from lmu_kit.cli.libraries import find_library
+from lmu_kit.cli.options import library_arguments
 from lmu_kit.inputs import writable
 from lmu_kit.power import Mapped, Progress, map_plan, rows_at, run_mapped
 from lmu_kit.sounds import find_sounds
@@ -239,7 +240,7 @@ def _kept(args: argparse.Namespace, files: dict[str, str]) -> tuple[Energies, ..
 
 
 def _characterise(args: argparse.Namespace, told: Progress) -> Technology:
-    library, described = find_library(args)
+    library, described = find_library(args.pdk, args.liberty, args.corner)
     memories = MemoryCosts.of(library, described["macros_are_a_model"])
     sets = _kept(args, described["files"])
     model = program_file.load(zoo.path(NETWORK, "quantized.safetensors"))

@@ -11,19 +11,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lmu_hw.plan.config import LEVERS
 from lmu_hw.plan.plan import make_plan
 from lmu_kit.cli.console import CommandError, console, print_saturated, stage, table
-from lmu_kit.inputs import (
-    accelerator_arguments,
-    accelerator_config,
-    model_frames,
-    positive,
-    quantized_model,
-    seconds,
-    smoothing_argument,
-    wav_frames,
-)
+from lmu_kit.cli.options import accelerator_arguments, accelerator_config, positive, seconds, smoothing_argument
+from lmu_kit.inputs import model_frames, quantized_model, wav_frames
 from lmu_sim.cosim import STALLS, CosimResult, cosim
 from lmu_sim.runner import Simulator
 
@@ -68,24 +59,6 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     group = accelerator_arguments(command)
     smoothing_argument(group, "add decision smoothing, and compare its events")
-
-
-def replay_command(args: argparse.Namespace) -> str:
-    """Command line that repeats a run and writes waveforms."""
-    words = ["lmu-hw", "cosim", args.model]
-    if args.wav:
-        words += ["--wav", *map(str, args.wav), *(["--resample"] if args.resample else [])]
-    else:
-        words += [*(["--frames", str(args.frames)] if args.frames else []), "--limit", str(args.limit)]
-    words += ["--lanes", str(args.lanes), "--weights", args.weights, "--state", args.state]
-    words += [f"--{name.replace('_', '-')}" for name in LEVERS if getattr(args, name)]
-    words += ["--bank-words", str(args.bank_words)] if args.bank_words else []
-    words += ["--state-bank-words", str(args.state_bank_words)] if args.state_bank_words else []
-    words += ["--frames-per-fetch", str(args.frames_per_fetch)] if args.frames_per_fetch > 1 else []
-    words += ["--smoothing", str(args.smoothing)] if args.smoothing else []
-    words += ["--stalls", args.stalls, "--simulator", args.simulator, "--seed", str(args.seed)]
-    words += ["--timeout", f"{args.timeout:g}"] if args.timeout != TIMEOUT_S else []
-    return shlex.join([*words, "--build", str(args.build), "--waves"])
 
 
 def print_result(result: CosimResult) -> None:
@@ -172,7 +145,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             seed=args.seed,
             directory=args.build,
             waves=args.waves,
-            replay=replay_command(args),
+            replay=shlex.join(["lmu-hw", *args.words, "--waves"]),
             timeout=args.timeout,
         )
     print_result(result)

@@ -18,8 +18,9 @@ from lmu_hw.plan.plan import make_plan
 from lmu_kit.cli.console import console, stage
 from lmu_kit.cli.cosim import check_result
 from lmu_kit.cli.evaluate import float_decisions, golden_decisions
+from lmu_kit.cli.options import accelerator_arguments, accelerator_config, positive
 from lmu_kit.cli.quantize import shipped_formats
-from lmu_kit.inputs import accelerator_arguments, accelerator_config, float_model, positive, spread
+from lmu_kit.inputs import float_model, spread
 from lmu_quantize import zoo
 from lmu_quantize.calibrate import quantize_model
 from lmu_quantize.frames_file import load_frames

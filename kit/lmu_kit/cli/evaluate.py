@@ -21,22 +21,25 @@ from lmu_hw.model.golden import Golden, decide
 from lmu_hw.model.program import QuantizedModel
 from lmu_hw.plan.plan import make_plan
 from lmu_kit.cli.console import CommandError, console, print_saturated, progress, stage, table
+from lmu_kit.cli.options import (
+    accelerator_arguments,
+    accelerator_config,
+    description_arguments,
+    loader_options,
+    positive,
+    smoothing_argument,
+)
 from lmu_kit.cli.score_report import write_report
 from lmu_kit.cli.streaming import evaluate_stream
 from lmu_kit.inputs import (
     Model,
-    accelerator_arguments,
-    accelerator_config,
     check_length,
     dataset_frames,
     described,
-    description_arguments,
     float_model,
     model_frames,
-    positive,
     quantized_model,
     shipped_or_given,
-    smoothing_argument,
 )
 from lmu_quantize.dataset import SPLITS
 from lmu_quantize.features import quantize_frames
@@ -181,7 +184,8 @@ def _source(args: argparse.Namespace) -> str:
 
 
 def _float(args: argparse.Namespace) -> tuple[Score, dict[str, Any]]:
-    model = _labelled(float_model(args.model, args))
+    model = float_model(args.model, **loader_options(args.load or []))
+    model = _labelled(described(model, args.labels, args.front_end))
     if args.data is not None:
         frames, truth = dataset_frames(model, args.data, args.split, args.limit)
     else:
@@ -194,7 +198,7 @@ def _float(args: argparse.Namespace) -> tuple[Score, dict[str, Any]]:
 def _integers(args: argparse.Namespace) -> tuple[Score, dict[str, Any]]:
     if args.load:
         raise CommandError("--load is for float models of other tools: --engine float, or quantize first")
-    model = _labelled(described(quantized_model(args.model), args))
+    model = _labelled(described(quantized_model(args.model), args.labels, args.front_end))
     if args.data is not None:
         floats, truth = dataset_frames(model, args.data, args.split, args.limit)
         frames = quantize_frames(floats, model.input)
@@ -218,7 +222,7 @@ def _stream(args: argparse.Namespace) -> dict[str, Any]:
     for name, value in STREAM_ONLY.items():
         if getattr(args, name) is None:
             setattr(args, name, value)
-    return evaluate_stream(args, _labelled(described(quantized_model(args.model), args)))
+    return evaluate_stream(args, _labelled(described(quantized_model(args.model), args.labels, args.front_end)))
 
 
 def _rtl(

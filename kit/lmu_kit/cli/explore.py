@@ -27,9 +27,10 @@ from lmu_hw.model import program_file
 from lmu_hw.power.technology import Technology, load_technology
 from lmu_kit.cli.console import CommandError, console, progress
 from lmu_kit.cli.explore_table import described, print_confirmed, print_front
-from lmu_kit.cli.quantity import AREA, FREQUENCY, POWER, TIME, quantity
+from lmu_kit.cli.options import positive
+from lmu_kit.cli.quantity import AREA, FREQUENCY, POWER, TIME
 from lmu_kit.confirm import confirm
-from lmu_kit.inputs import positive, quantized_model, read_object, writable
+from lmu_kit.inputs import quantized_model, read_object, writable
 from lmu_kit.workers import cores, workers
 from lmu_quantize import zoo
 
@@ -58,9 +59,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     lists.add_argument("--technology", metavar="NAME,...", help="shipped tables or files (default ihp-sg13g2)")
     lists.add_argument("--clock", metavar="HZ,...", help=f"e.g. {AUTO},500kHz,2MHz (default {AUTO})")
     choice = command.add_argument_group("what is chosen")
-    choice.add_argument("--max-power", metavar="P", type=quantity(POWER), help="e.g. 50uW")
-    choice.add_argument("--max-area", metavar="A", type=quantity(AREA), help="e.g. 0.5mm2")
-    choice.add_argument("--max-latency", metavar="T", type=quantity(TIME), help="of a decision, e.g. 100ms")
+    choice.add_argument("--max-power", metavar="P", type=POWER, help="e.g. 50uW")
+    choice.add_argument("--max-area", metavar="A", type=AREA, help="e.g. 0.5mm2")
+    choice.add_argument("--max-latency", metavar="T", type=TIME, help="of a decision, e.g. 100ms")
     choice.add_argument("--min-accuracy", metavar="PERCENT", type=float, help="e.g. 93")
     choice.add_argument("--best", choices=AIMS, default="power", help="what the choice aims at (default power)")
     choice.add_argument(
@@ -87,7 +88,7 @@ def _values(text: str) -> list[Any]:
 
 def _clocks(text: str) -> list[float | str]:
     try:
-        return [part if part == AUTO else quantity(FREQUENCY)(part) for part in text.split(",")]
+        return [part if part == AUTO else FREQUENCY(part) for part in text.split(",")]
     except argparse.ArgumentTypeError as error:
         raise CommandError(f"--clock: {error}, or {AUTO}") from None
 

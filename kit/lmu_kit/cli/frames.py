@@ -10,7 +10,8 @@ from typing import Any
 
 from lmu_hw.model.program import QuantizedModel
 from lmu_kit.cli.console import console
-from lmu_kit.inputs import dataset_frames, positive, quantized_model, writable
+from lmu_kit.cli.options import positive
+from lmu_kit.inputs import dataset_frames, quantized_model, writable
 from lmu_quantize.dataset import SPLITS
 from lmu_quantize.features import quantize_frames
 from lmu_quantize.frames_file import FrameSet, save_frames

@@ -26,16 +26,8 @@ from lmu_hw.model.program import QuantizedModel
 from lmu_hw.plan.config import WeightStore
 from lmu_hw.plan.plan import Plan, make_plan
 from lmu_kit.cli.console import CommandError, console, progress, stage, table
-from lmu_kit.inputs import (
-    accelerator_arguments,
-    accelerator_config,
-    check_length,
-    dataset_frames,
-    model_frames,
-    positive,
-    quantized_model,
-    seconds,
-)
+from lmu_kit.cli.options import accelerator_arguments, accelerator_config, positive, seconds
+from lmu_kit.inputs import check_length, dataset_frames, model_frames, quantized_model
 from lmu_quantize.features import quantize_frames
 from lmu_sim.batch import BatchReport, BatchResult, compare
 from lmu_sim.serial_bridge import LineFaults, SerialBridge

@@ -1,8 +1,8 @@
-"""The cell libraries that commands take: of a process design kit, or files."""
+"""Cell libraries: of a process design kit, or Liberty files."""
 
-import argparse
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,41 +11,41 @@ from lmu_hw.cells.pdk import PdkError, find_pdk
 from lmu_hw.cells.sram_model import add_sram_model, is_model
 from lmu_kit.cli.console import CommandError
 
-__all__ = ["find_library", "library_arguments"]
+__all__ = ["find_library"]
 
 
-def library_arguments(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """Add the options that name a library; the group they are in."""
-    group = command.add_argument_group("technology")
-    group.add_argument("--pdk", metavar="NAME", help="folder under PDK_ROOT: ihp-sg13g2, sky130A, nangate45, asap7")
-    group.add_argument("--liberty", metavar="FILE", type=Path, nargs="+", help="Liberty files of one corner")
-    group.add_argument("--corner", metavar="TEXT", help="part of the names of the PDK's Liberty files (voltage)")
-    return group
-
-
-def find_library(args: argparse.Namespace, *, sram_model: bool = True) -> tuple[Library, dict[str, Any]]:
-    """The cell library that `library_arguments` name, and what a report says of it.
+def find_library(
+    pdk: str | None, liberty: Sequence[Path] | None, corner: str | None, *, sram_model: bool = True
+) -> tuple[Library, dict[str, Any]]:
+    """Read a cell library: of a process design kit, or from Liberty files.
 
     A process without SRAM macros gets a model of some, unless `sram_model` is false.
+
+    Returns
+    -------
+    library : Library
+        The cells and macros.
+    description : dict
+        The library in a report.
     """
-    if args.liberty is not None:
-        if args.pdk is not None or args.corner is not None:
+    if liberty is not None:
+        if pdk is not None or corner is not None:
             raise CommandError("--liberty names the files itself: leave --pdk and --corner out")
-        library, name, node, corner = read_liberty(args.liberty), args.liberty[0].name, None, ""
+        library, name, node, used_corner = read_liberty(tuple(liberty)), liberty[0].name, None, ""
     else:
         try:
-            pdk = find_pdk(args.pdk or "osu018", os.environ.get("PDK_ROOT"), args.corner)
+            kit = find_pdk(pdk or "osu018", os.environ.get("PDK_ROOT"), corner)
         except PdkError as error:
             raise CommandError(str(error)) from None
-        library, name, corner = read_liberty((*pdk.cells, *pdk.macros)), pdk.name, pdk.corner
-        node = None if math.isnan(pdk.node) else pdk.node
+        library, name, used_corner = read_liberty((*kit.cells, *kit.macros)), kit.name, kit.corner
+        node = None if math.isnan(kit.node) else kit.node
     if sram_model:
         library = add_sram_model(library)
     files = {path.name: f"sha256:{key}" for path, key in zip(library.files, library.hashes, strict=True)}
     described = {
         "name": name,
         "node_nm": node,
-        "corner": corner,
+        "corner": used_corner,
         "voltage_V": library.voltage,
         "temperature_C": library.temperature,
         "files": files,

@@ -133,7 +133,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 if all is well, 1 after an error, told in one line on standard error; the parser ends the process with 2 for a
         wrong command line.
     """
-    args = parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    args = parser().parse_args(words, argparse.Namespace(words=words))
     console.stderr = str(args.json) == "-"
     try:
         _run(args)

@@ -14,7 +14,6 @@ Debian's cells for 0.18 um. The other tiers take the table of --pdk (ihp-sg13g2 
 
 import argparse
 import json
-import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,6 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from lmu_hw.files import write_whole
-from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import Plan, make_plan
 from lmu_hw.power import table as tables
 from lmu_hw.power.published import published
@@ -35,15 +33,10 @@ from lmu_hw.power.technology import load_technology
 from lmu_kit.cli.comparison import print_comparison
 from lmu_kit.cli.console import CommandError, console, significant, stages, table
 from lmu_kit.cli.floor import find_floors, floors_dict, print_floors
-from lmu_kit.cli.libraries import find_library, library_arguments
-from lmu_kit.inputs import (
-    accelerator_arguments,
-    accelerator_config,
-    positive,
-    quantized_model,
-    read_object,
-    writable,
-)
+from lmu_kit.cli.libraries import find_library
+from lmu_kit.cli.options import accelerator_arguments, accelerator_config, library_arguments, positive
+from lmu_kit.cli.quantity import FREQUENCY
+from lmu_kit.inputs import quantized_model, writable
 from lmu_kit.power import map_plan, measure
 from lmu_kit.sounds import find_sounds
 
@@ -54,18 +47,6 @@ Sounds = dict[str, NDArray[np.int64]]
 
 TECHNOLOGY = "ihp-sg13g2"
 """Of the tiers table and rtl, where none is named."""
-
-
-def hertz(text: str) -> float:
-    """Argument type: a frequency above 0, with an optional unit k or M."""
-    scale = {"k": 1e3, "M": 1e6}.get(text[-1:], 1.0)
-    try:
-        value = float(text[:-1] if scale != 1.0 else text) * scale
-    except ValueError:
-        value = 0.0
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"must be a frequency in Hz above 0 (250k, 1.5M), not {text!r}")
-    return value
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -79,23 +60,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     sound.add_argument("--wav", metavar="FILE", type=Path, nargs="+", help="recordings to take as speech")
     sound.add_argument("--clips", metavar="N", type=positive, default=1, help="clips of each kind (default 1)")
     accelerator_arguments(command)
-    command.add_argument("--config", metavar="FILE", type=Path, help="configuration as JSON, instead of the options")
     point = command.add_argument_group("operating point")
-    point.add_argument("--clock", metavar="HZ", type=hertz, help="default: the slowest that keeps real time")
-    point.add_argument("--frame-rate", metavar="HZ", type=hertz, help="default: that of the front end, else 50")
+    point.add_argument("--clock", metavar="HZ", type=FREQUENCY, help="default: the slowest that keeps real time")
+    point.add_argument("--frame-rate", metavar="HZ", type=FREQUENCY, help="default: that of the front end, else 50")
     beside = command.add_argument_group("beside the figures")
     beside.add_argument("--scale-to", metavar="NODE", help="dynamic energy at another node: 22nm, or 22nm@0.6V")
     beside.add_argument("--compare", action="store_true", help="published keyword spotters")
     command.add_argument("--out", metavar="FOLDER", type=Path, help="for report.json, power.svg and power.png")
-
-
-def _config(args: argparse.Namespace) -> AcceleratorConfig:
-    if args.config is None:
-        return accelerator_config(args)
-    try:
-        return AcceleratorConfig.from_dict(read_object(args.config, "the configuration of an accelerator"))
-    except (TypeError, ValueError) as error:
-        raise CommandError(f"{args.config}: {error}") from None
 
 
 def _point(args: argparse.Namespace, plan: Plan) -> OperatingPoint:
@@ -113,7 +84,7 @@ def _gates(args: argparse.Namespace, plan: Plan, point: OperatingPoint) -> tuple
     """Figures, and the frames that they are of."""
     if args.table is not None:
         raise CommandError("--table belongs to the tiers table and rtl")
-    library, technology = find_library(args)
+    library, technology = find_library(args.pdk, args.liberty, args.corner)
     sounds = find_sounds(plan.model, args.frames, recordings=args.wav or (), clips=args.clips)
     with stages() as told:
         mapped = map_plan(plan, library, point.clock, told)
@@ -224,7 +195,7 @@ def print_report(report: Report, scaling: Scaling | None, *, stops: bool) -> Non
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Estimate, print, write."""
     model = quantized_model(args.model)
-    plan = make_plan(model, _config(args))
+    plan = make_plan(model, accelerator_config(args))
     if args.scale_to is not None:
         parse_target(args.scale_to)
     if args.out is not None:

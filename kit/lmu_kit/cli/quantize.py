@@ -18,16 +18,8 @@ from lmu_hw.model.bounds import certify
 from lmu_hw.model.fixed import Format
 from lmu_hw.plan.plan import make_plan
 from lmu_kit.cli.console import CommandError, console, stage
-from lmu_kit.inputs import (
-    check_length,
-    dataset_frames,
-    description_arguments,
-    float_model,
-    matching,
-    positive,
-    read_object,
-    writable,
-)
+from lmu_kit.cli.options import description_arguments, loader_options, positive
+from lmu_kit.inputs import check_length, dataset_frames, described, float_model, matching, read_object, writable
 from lmu_quantize import zoo
 from lmu_quantize.calibrate import QuantizationResult, quantize_model, trained_formats
 from lmu_quantize.frames_file import load_frames
@@ -143,7 +135,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     for path in (args.out, args.certificate):
         if path is not None:
             writable(path)
-    model = float_model(args.model, args)
+    model = float_model(args.model, **loader_options(args.load or []))
+    model = described(model, args.labels, args.front_end)
     config = quantization_config(model, args)
     frames = calibration_frames(model, args)
     with stage(f"quantize {model.name} on {len(frames)} clips"):

@@ -26,9 +26,10 @@ from lmu_hw.flows.yosys import scratch_folder
 from lmu_hw.model.program_file import digest
 from lmu_hw.plan.plan import Plan, make_plan
 from lmu_kit.cli.console import CommandError, console, stage, table
-from lmu_kit.cli.libraries import find_library, library_arguments
-from lmu_kit.cli.power import hertz
-from lmu_kit.inputs import accelerator_arguments, accelerator_config, quantized_model
+from lmu_kit.cli.libraries import find_library
+from lmu_kit.cli.options import accelerator_arguments, accelerator_config, library_arguments
+from lmu_kit.cli.quantity import FREQUENCY
+from lmu_kit.inputs import quantized_model
 
 SUMMARY = "build for an FPGA or an ASIC process"
 EXAMPLE = "lmu-hw synth kws361 --target ice40-up5k --lanes 8 --weights ram --out build/up5k"
@@ -49,7 +50,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     library_arguments(command)
     command.add_argument(
-        "--clock", metavar="HZ", type=hertz, help="ASIC: constraint (default: the slowest that keeps real time)"
+        "--clock", metavar="HZ", type=FREQUENCY, help="ASIC: constraint (default: the slowest that keeps real time)"
     )
 
 
@@ -156,7 +157,7 @@ def _asic(args: argparse.Namespace, plan: Plan) -> dict[str, Any]:
     clock = float(needed) if args.clock is None else args.clock
     if clock < needed:
         raise CommandError(f"--clock must be {needed} Hz or more for real time with {plan.lanes} lanes, not {clock:g}")
-    library, described = find_library(args, sram_model=False)
+    library, described = find_library(args.pdk, args.liberty, args.corner, sram_model=False)
     start = time.perf_counter()
     try:
         with stage(f"map to {described['name']}"):

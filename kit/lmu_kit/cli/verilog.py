@@ -17,14 +17,8 @@ from lmu_hw.export.emit import TOP, emit
 from lmu_hw.plan.config import Interface
 from lmu_hw.plan.plan import Plan, make_plan
 from lmu_kit.cli.console import CommandError, console, stage, table
-from lmu_kit.inputs import (
-    accelerator_arguments,
-    accelerator_config,
-    model_frames,
-    positive,
-    quantized_model,
-    smoothing_argument,
-)
+from lmu_kit.cli.options import accelerator_arguments, accelerator_config, positive, smoothing_argument
+from lmu_kit.inputs import model_frames, quantized_model
 
 SUMMARY = "write the accelerator as Verilog"
 EXAMPLE = "lmu-hw verilog kws361 --lanes 16 --weights ram --name keywords --out rtl"

@@ -10,9 +10,8 @@ import pytest
 
 from lmu_hw.model import program_file
 from lmu_hw.plan.config import LEVERS
-from lmu_kit.cli.cosim import replay_command
 from lmu_kit.cli.main import main
-from lmu_kit.inputs import LEVER_HELP, accelerator_arguments, accelerator_config
+from lmu_kit.cli.options import LEVER_HELP, accelerator_arguments, accelerator_config
 from lmu_sim.random_models import random_model
 
 
@@ -57,16 +56,3 @@ def test_rounds_that_cannot_be_are_refused(model: Path, refused: Callable[..., s
 
 def test_tables_without_a_lever_refuse_it(model: Path, refused: Callable[..., str]) -> None:
     assert "does not know the levers split_sums, but none" in refused("power", model, "--split-sums")
-
-
-def test_a_replay_has_the_levers_of_the_run() -> None:
-    parser = argparse.ArgumentParser()
-    accelerator_arguments(parser)
-    args = parser.parse_args(["--skip-zero-elements", "--control-reset", "--bank-words", "64"])
-    rest = {"model": "m", "wav": None, "frames": None, "limit": 1, "smoothing": None, "stalls": "none", "seed": 1}
-    args = argparse.Namespace(**vars(args), **rest, simulator="icarus", timeout=600.0, build="b")
-    assert " --skip-zero-elements --control-reset --bank-words 64 " in replay_command(args)
-    args.frames_per_fetch = 2
-    args.state_bank_words = 16
-    assert " --state-bank-words 16 " in replay_command(args)
-    assert " --frames-per-fetch 2 " in replay_command(args)

@@ -193,7 +193,7 @@ def test_a_model_without_frames_needs_some(refused, small):
 def test_wrong_frequencies_are_refused(capsys):
     with pytest.raises(SystemExit):
         main(["power", "kws361", "--clock", "fast"])
-    assert "must be a frequency in Hz above 0 (250k, 1.5M), not 'fast'" in capsys.readouterr().err
+    assert "must be a frequency above 0, such as 500kHz, 1.5MHz, 250k or 250000, not 'fast'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

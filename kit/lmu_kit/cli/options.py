@@ -1,0 +1,263 @@
+"""Options that commands share, and the argument types of the others.
+
+Nothing here imports the library before a command runs, so that ``--help`` and shell completion stay quick: the choices
+are written down, and a test compares them with the library.
+"""
+
+import argparse
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lmu_hw.plan.config import AcceleratorConfig
+
+__all__ = [
+    "accelerator_arguments",
+    "accelerator_config",
+    "clips_argument",
+    "description_arguments",
+    "frames_argument",
+    "jobs_argument",
+    "library_arguments",
+    "loader_options",
+    "model_argument",
+    "natural",
+    "not_negative",
+    "positive",
+    "seconds",
+    "simulator_argument",
+    "smoothing_argument",
+]
+
+BOARDS = ("ulx3s", "tangnano9k", "icebreaker")
+ENGINES = ("float", "golden", "rtl")
+FEATURE_KINDS = ("log-mel", "mfcc")
+INTERFACES = ("stream", "axi", "spi")
+SIMULATORS = ("icarus", "verilator")
+SPLITS = ("train", "validation", "test")
+STATE_POLICIES = ("keep", "pulse", "utterance")
+WEIGHT_STORES = ("rom", "ram")
+
+LEVER_HELP = {
+    "skip_zero_blocks": "do not store or multiply blocks of weights that are zero (one column, as many rows as lanes)",
+    "skip_zero_elements": "do not multiply elements that a ReLU set to zero; cycles per frame then depend on the data",
+    "isolate_operands": "split each multiplier in two, and hold the upper part still while weights are narrow",
+    "shift_operand": "align products by shifting the operand that all lanes share",
+    "split_sums": "clock the upper half of an accumulator only when it changes",
+    "control_reset": "reset control registers only, so that data registers can be clock gated",
+    "stop_clock": "stop the core's clock while no frame is received, computed or delivered",
+    "gate_blocks": "clock gate the memories, input, output and finish blocks while they are idle",
+}
+"""What each of `lmu_hw.plan.config.LEVERS` does."""
+
+CHOICES = ("lanes", "weights", "state", "interface", "frames_per_fetch", "bank_words", "state_bank_words")
+"""Other fields of `AcceleratorConfig` that have an option of their name."""
+
+
+def positive(text: str) -> int:
+    """Argument type: an integer above 0."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be a positive integer, not {text!r}")
+    return value
+
+
+def natural(text: str) -> int:
+    """Argument type: an integer of 0 or more."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be an integer of 0 or more, not {text!r}")
+    return int(text)
+
+
+def not_negative(text: str) -> float:
+    """Argument type: a number of 0 or more."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number of 0 or more, not {text!r}")
+    return value
+
+
+def seconds(text: str) -> float:
+    """Argument type: a number of seconds above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, not {text!r}")
+    return value
+
+
+def _networks(prefix: str, **_: Any) -> list[str]:
+    """Completions of a model: the shipped networks, and files."""
+    from argcomplete.completers import FilesCompleter
+
+    from lmu_quantize import zoo
+
+    return [*zoo.names(), *FilesCompleter()(prefix)]
+
+
+def model_argument(
+    command: argparse.ArgumentParser, name: str = "model", nargs: str | None = None, kind: str = "quantized"
+) -> None:
+    """Add the argument that names a model, with completion of the shipped networks."""
+    article = "an" if kind[:1] in "aeiou" else "a"
+    action = command.add_argument(
+        name, metavar="MODEL", nargs=nargs, help=f"{article} {kind} model file, or the name of a shipped network"
+    )
+    action.completer = _networks  # type: ignore[attr-defined]
+
+
+def frames_argument(command: Any, text: str = "a frames file (default: the clips shipped with the network)") -> None:
+    """Add ``--frames`` to a parser, a group or a mutually exclusive group."""
+    command.add_argument("--frames", metavar="FILE", type=Path, help=text)
+
+
+def clips_argument(command: Any, text: str, default: int | None = None) -> None:
+    """Add ``--clips``, the number of clips; `text` says which, and gets the default."""
+    known = "" if default is None else f" (default {default})"
+    command.add_argument("--clips", metavar="N", type=positive, default=default, help=text + known)
+
+
+def jobs_argument(command: Any, text: str, default: int | None = None) -> None:
+    """Add ``--jobs``, the number of processes that run at the same time."""
+    known = "all cores" if default is None else str(default)
+    command.add_argument(
+        "--jobs", metavar="N", type=positive, default=default, help=f"{text} at the same time (default {known})"
+    )
+
+
+def simulator_argument(command: Any, default: str = "icarus") -> None:
+    """Add ``--simulator``."""
+    command.add_argument(
+        "--simulator", choices=SIMULATORS, default=default, help=f"Verilog simulator (default {default})"
+    )
+
+
+def description_arguments(command: argparse.ArgumentParser) -> None:
+    """Add options for what the model files of other tools do not hold."""
+    group = command.add_argument_group("model files of other tools: what they do not hold")
+    group.add_argument(
+        "--front-end",
+        metavar="FILE",
+        help=f"front end that makes the frames: its JSON, or {' or '.join(FEATURE_KINDS)} with default parameters",
+    )
+    group.add_argument("--labels", metavar="A,B,...", help="names of the outputs, in order")
+    group.add_argument(
+        "--load",
+        metavar="KEY=VALUE",
+        action="append",
+        help="an option of the loader, for files without configuration: order=6, theta=40, discretizer=zoh, "
+        "activation=relu, layers=lmu,dense; by layer: 'theta={\"lmu\": 40}'; can be repeated",
+    )
+
+
+def loader_options(texts: list[str]) -> dict[str, Any]:
+    """Options of `lmu_quantize.loaders.load_model` from KEY=VALUE: numbers and JSON are parsed, commas make lists."""
+    from lmu_kit.cli.console import CommandError
+
+    options: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key.isidentifier() or not value:
+            raise CommandError(f"--load takes KEY=VALUE, not {text!r}")
+        if key in options:
+            raise CommandError(f"--load {key} is given twice")
+        options[key] = _value(value)
+        if key in ("layers", "labels") and not isinstance(options[key], list):
+            options[key] = [value]
+    return options
+
+
+def _value(text: str) -> Any:
+    from lmu_hw.files import parse_json
+
+    try:
+        return parse_json(text)
+    except ValueError:
+        parts = [part.strip() for part in text.split(",")]
+        return text if len(parts) == 1 or text[0] in "{[" else [_value(part) if part else part for part in parts]
+
+
+def library_arguments(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Add the options that name a cell library; the group they are in."""
+    group = command.add_argument_group("technology")
+    group.add_argument("--pdk", metavar="NAME", help="folder under PDK_ROOT: ihp-sg13g2, sky130A, nangate45, asap7")
+    group.add_argument("--liberty", metavar="FILE", type=Path, nargs="+", help="Liberty files of one corner")
+    group.add_argument("--corner", metavar="TEXT", help="part of the names of the PDK's Liberty files (voltage)")
+    return group
+
+
+def smoothing_argument(command: argparse.ArgumentParser | argparse._ArgumentGroup, text: str) -> None:
+    """Add the option that takes a file of `Smoothing`; `text` says what it is for."""
+    command.add_argument(
+        "--smoothing", metavar="FILE", type=Path, help=f"{text}: JSON, as written by evaluate --stream --out"
+    )
+
+
+def accelerator_arguments(command: argparse.ArgumentParser, title: str = "accelerator") -> argparse._ArgumentGroup:
+    """Add the options of `AcceleratorConfig`; the group they are in."""
+    group = command.add_argument_group(title)
+    group.add_argument(
+        "--config", metavar="FILE", type=Path, help="accelerator configuration as JSON; the options below override it"
+    )
+    group.add_argument("--lanes", metavar="N", type=positive, help="multipliers, 1 to 64 (default 16)")
+    group.add_argument(
+        "--weights", choices=WEIGHT_STORES, help="weights as constants, or in RAM with a load port (default rom)"
+    )
+    group.add_argument(
+        "--state",
+        choices=STATE_POLICIES,
+        help="when the state is cleared: never, on a pulse, at the end of an utterance (default keep)",
+    )
+    for name, text in LEVER_HELP.items():
+        group.add_argument(f"--{name.replace('_', '-')}", action="store_const", const=True, help=text)
+    group.add_argument(
+        "--frames-per-fetch",
+        metavar="N",
+        type=positive,
+        help="fetch each weight once per batch of N frames (1, 2, 4 or 8); the whole batch is buffered first, so its "
+        "first frame waits for its last",
+    )
+    group.add_argument(
+        "--bank-words",
+        metavar="N",
+        type=positive,
+        help="split constant weight memories into banks of N words; a read activates one bank (power of two, 8 to "
+        "4096)",
+    )
+    group.add_argument(
+        "--state-bank-words",
+        metavar="N",
+        type=positive,
+        help="build data memories of registers, in banks of N words; an access activates one bank (power of two, 4 to "
+        "256)",
+    )
+    return group
+
+
+def accelerator_config(args: argparse.Namespace) -> "AcceleratorConfig":
+    """Configuration from ``--config``, then the options of `accelerator_arguments` that are given."""
+    from lmu_hw.plan.config import AcceleratorConfig
+    from lmu_kit.cli.console import CommandError
+    from lmu_kit.inputs import read_object, read_smoothing
+
+    path: Path | None = args.config
+    data = {} if path is None else read_object(path, "the configuration of an accelerator")
+    names = (*CHOICES, *LEVER_HELP)
+    options = {name: value for name in names if (value := getattr(args, name, None)) is not None}
+    try:
+        config = AcceleratorConfig.from_dict(data)
+    except (TypeError, ValueError) as error:
+        raise CommandError(f"{path}: {error}") from None
+    smoothing = read_smoothing(getattr(args, "smoothing", None))
+    if smoothing is not None:
+        options["smoothing"] = smoothing.to_dict()
+    return AcceleratorConfig.from_dict(config.to_dict() | options)
