@@ -16,7 +16,8 @@ from lmu_hw.cells.special import find_nand
 from lmu_hw.cells.sram_model import is_model
 from lmu_hw.cells.timing import find_timing
 from lmu_hw.cells.transitions import find_loads, find_transitions
-from lmu_hw.export.emit import TOP, to_verilog
+from lmu_hw.export.emit import to_verilog
+from lmu_hw.export.names import TOP
 from lmu_hw.flows.synth import Synthesis, synthesize
 from lmu_hw.plan.plan import Plan
 from lmu_hw.power.activity import Activity, clock_nets

@@ -8,7 +8,8 @@ from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
 from lmu_hw.boards.board import BAUD, BOARDS, Board
-from lmu_hw.export.emit import TOP, convert, to_verilog
+from lmu_hw.export.emit import convert, to_verilog
+from lmu_hw.export.names import TOP, check_module_name
 from lmu_hw.gateware.serial.host_interface import HostInterface
 from lmu_hw.gateware.serial.uart import SHORTEST_BIT, UartReceiver, UartTransmitter
 from lmu_hw.plan.config import StatePolicy, WeightStore
@@ -58,7 +59,7 @@ class BoardTop(wiring.Component):
     def __init__(self, plan: Plan, board: Board, core: str, design: int, divisor: int):
         self.plan = plan
         self.board = board
-        self.core = core
+        self.core = check_module_name(core)
         self.design = design
         self.divisor = divisor
         members = {"clk": In(1), board.button: In(1), "rx": In(1), "tx": Out(1)}

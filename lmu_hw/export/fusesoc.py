@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+from lmu_hw.export.names import check_module_name
+
 __all__ = ["core_file"]
 
 CORE = """\
@@ -50,8 +52,13 @@ def core_file(manifest: dict[str, Any]) -> str:
     str
         A CAPI2 core with the targets ``default`` (the files) and ``lint``. Its name is
         ``lmu-hw:accelerators:NAME:VERSION``, its version that of lmu-hw.
+
+    Raises
+    ------
+    ValueError
+        If Verilog does not take the name of the top module.
     """
-    top, config = manifest["top"], manifest["config"]
+    top, config = check_module_name(manifest["top"]), manifest["config"]
     sources = [name for name in manifest["files"] if name.endswith(".v")]
     description = (
         f"Keyword spotter {manifest['model']['name']}, {config['lanes']} lanes, "

@@ -4,6 +4,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from typing import Any
 
+from lmu_hw.export.names import wrapper_name
 from lmu_hw.export.ports import Port, ports
 from lmu_hw.host import registers
 from lmu_hw.plan.config import Interface
@@ -58,11 +59,16 @@ def component(plan: Plan, manifest: Mapping[str, Any]) -> str:
     str
         A component ``lmu-hw:accelerators:MODULE:VERSION``. Behind AXI it has bus interfaces and a memory map; behind
         SPI the memory map stands by itself, since IP-XACT knows no standard SPI bus; the core has ports only.
+
+    Raises
+    ------
+    ValueError
+        If Verilog does not take the name of the top module.
     """
     ET.register_namespace("ipxact", NAMESPACE)
     root = ET.Element(f"{{{NAMESPACE}}}component")
     interface = plan.config.interface
-    module = manifest["top"] if interface is Interface.STREAM else f"{manifest['top']}_{interface.value}"
+    module = wrapper_name(plan, manifest["top"])
     for tag, text in (
         ("vendor", "lmu-hw"),
         ("library", "accelerators"),

@@ -10,7 +10,8 @@ from lmu_hw.cells.memory_cost import Usage
 from lmu_hw.cells.netlist import read_netlist
 from lmu_hw.cells.special import find_clock_gate
 from lmu_hw.cells.timing import TOOL, find_timing
-from lmu_hw.export.emit import TOP, to_verilog
+from lmu_hw.export.emit import to_verilog
+from lmu_hw.export.names import TOP
 from lmu_hw.flows.clock_gates import with_clock_gates
 from lmu_hw.flows.librelane import PDKS, librelane_config
 from lmu_hw.flows.macro_rtl import macro_model, macros_of, memory_tilings, with_macros

@@ -109,7 +109,7 @@ class AcceleratorConfig:
         Adds events to the outputs, with the stream interface only.
     """
 
-    lanes: int = 8
+    lanes: int = 16
     weights: WeightStore = WeightStore.ROM
     state: StatePolicy = StatePolicy.KEEP
     interface: Interface = Interface.STREAM

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lmu_hw.export.emit import TOP, to_verilog, weight_image
+from lmu_hw.export.emit import to_verilog, weight_image
+from lmu_hw.export.names import TOP
 from lmu_hw.model.golden import Golden, decide
 from lmu_hw.plan.config import StatePolicy, WeightStore
 from lmu_hw.plan.plan import Plan

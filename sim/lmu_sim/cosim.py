@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lmu_hw.export.emit import TOP, to_verilog, weight_image
+from lmu_hw.export.emit import to_verilog, weight_image
+from lmu_hw.export.names import TOP
 from lmu_hw.gateware.layouts import decision_layout, event_layout, feature_layout, load_layout, logit_layout
 from lmu_hw.model.fixed import Format
 from lmu_hw.model.golden import Golden, decide

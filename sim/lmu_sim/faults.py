@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from lmu_hw.export.emit import TOP, to_verilog
+from lmu_hw.export.emit import to_verilog
+from lmu_hw.export.names import TOP
 from lmu_hw.model.fixed import Overflow, Quantizer, Rounding
 from lmu_hw.model.golden import Golden
 from lmu_hw.model.program import QuantizedDense, QuantizedLMU, QuantizedModel

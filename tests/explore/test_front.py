@@ -15,7 +15,7 @@ BASE = Outcome(1e6, 5e5, 50.0, 1e4, 0.01, 0.9, 1e-7, 0.0, 4e5)
 
 def found(power, area, latency, accuracy=None, technology="ihp-sg13g2"):
     done = replace(BASE, dynamic=power / 50, area=area, latency=latency)
-    return Found(Point("a", AcceleratorConfig(), technology, "auto"), done, accuracy)
+    return Found(Point("a", AcceleratorConfig(lanes=8), technology, "auto"), done, accuracy)
 
 
 def test_power_is_energy_times_the_frame_rate():

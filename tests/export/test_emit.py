@@ -188,7 +188,7 @@ def test_yosys_accepts_the_spotter(spotter, seen_by_yosys):
 
 def test_no_name_depends_on_the_version_of_python():
     """Amaranth takes names from bytecode, and what it finds for a tuple of targets changed with Python 3.13."""
-    for path in sorted(GATEWARE.glob("*.py")):
+    for path in sorted(GATEWARE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple):
                 made = ast.unparse(node.value)

@@ -8,8 +8,9 @@ import pytest
 from lxml import etree
 
 from lmu_hw.export import ports as port_module
-from lmu_hw.export.emit import emit, wrapper_name
+from lmu_hw.export.emit import emit
 from lmu_hw.export.ipxact import NAMESPACE
+from lmu_hw.export.names import wrapper_name
 from lmu_hw.export.ports import markdown, ports
 from lmu_hw.host.registers import OFFSETS, present
 from lmu_hw.model import program_file

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lmu_hw.export.emit import TOP, weight_image
+from lmu_hw.export.emit import weight_image
+from lmu_hw.export.names import TOP
 from lmu_hw.gateware.layouts import load_layout
 from lmu_hw.model.golden import Golden
 from lmu_hw.model.operations import output_name, vectors

@@ -16,7 +16,8 @@ from lmu_hw.cells.liberty import read_liberty, read_text
 from lmu_hw.cells.memory_cost import Usage
 from lmu_hw.cells.netlist import read_netlist
 from lmu_hw.cells.pdk import find_pdk
-from lmu_hw.export.emit import TOP, to_verilog
+from lmu_hw.export.emit import to_verilog
+from lmu_hw.export.names import TOP
 from lmu_hw.flows.asic import AsicError, _files, build_asic, time_unit, yosys_script
 from lmu_hw.flows.librelane import librelane_config
 from lmu_hw.flows.macro_rtl import macros_of

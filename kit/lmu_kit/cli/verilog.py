@@ -7,14 +7,14 @@ NAME_spi.v, a wrapper around NAME.v. --bundle gets a replay that needs no Python
 """
 
 import argparse
-import re
 from pathlib import Path
 from typing import Any
 
 from lmu_hw.boards import BAUD, BOARDS, write_board
 from lmu_hw.export.bundle import write_bundle
-from lmu_hw.export.emit import TOP, emit
-from lmu_hw.plan.config import Interface
+from lmu_hw.export.emit import emit
+from lmu_hw.export.names import TOP, check_module_name
+from lmu_hw.plan.config import AcceleratorConfig, Interface
 from lmu_hw.plan.plan import Plan, make_plan
 from lmu_kit.cli.console import CommandError, console, stage, table
 from lmu_kit.cli.options import accelerator_arguments, accelerator_config, positive, smoothing_argument
@@ -22,30 +22,6 @@ from lmu_kit.inputs import model_frames, quantized_model
 
 SUMMARY = "write the accelerator as Verilog"
 EXAMPLE = "lmu-hw verilog kws361 --lanes 16 --weights ram --name keywords --out rtl"
-
-KEYWORDS = frozenset(
-    """
-    always and assign automatic begin buf bufif0 bufif1 case casex casez cell cmos config deassign default defparam
-    design disable edge else end endcase endconfig endfunction endgenerate endmodule endprimitive endspecify endtable
-    endtask event for force forever fork function generate genvar highz0 highz1 if ifnone incdir include initial inout
-    input instance integer join large liblist library localparam macromodule medium module nand negedge nmos nor
-    noshowcancelled not notif0 notif1 or output parameter pmos posedge primitive pull0 pull1 pulldown pullup
-    pulsestyle_ondetect pulsestyle_onevent rcmos real realtime reg release repeat rnmos rpmos rtran rtranif0 rtranif1
-    scalared showcancelled signed small specify specparam strong0 strong1 supply0 supply1 table task time tran tranif0
-    tranif1 tri tri0 tri1 triand trior trireg unsigned use uwire vectored wait wand weak0 weak1 while wire wor xnor xor
-    accept_on alias always_comb always_ff always_latch assert assume before bind bins binsof bit break byte chandle
-    checker class clocking const constraint context continue cover covergroup coverpoint cross dist do endchecker
-    endclass endclocking endgroup endinterface endpackage endprogram endproperty endsequence enum eventually expect
-    export extends extern final first_match foreach forkjoin global iff ignore_bins illegal_bins implements implies
-    import inside int interconnect interface intersect join_any join_none let local logic longint matches modport
-    nettype new nexttime null package packed priority program property protected pure rand randc randcase randsequence
-    ref reject_on restrict return s_always s_eventually s_nexttime s_until s_until_with sequence shortint shortreal
-    soft solve static string strong struct super sync_accept_on sync_reject_on tagged this throughout timeprecision
-    timeunit type typedef union unique unique0 until until_with untyped var virtual void wait_order weak wildcard with
-    within
-    """.split()
-)
-"""Of Verilog (IEEE 1364-2005) and SystemVerilog (IEEE 1800-2017)."""
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -70,12 +46,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     group = accelerator_arguments(command)
     smoothing_argument(group, "add decision smoothing, which gives events")
+    default = AcceleratorConfig().interface.value
     command.add_argument(
         "--interface",
         choices=[member.value for member in Interface],
-        default="stream",
+        default=default,
         help="the core's own streams, or a wrapper around them: NAME_axi.v with AXI4-Stream and AXI4-Lite registers, "
-        "NAME_spi.v with SPI and the same registers (default stream)",
+        f"NAME_spi.v with SPI and the same registers (default {default})",
     )
 
 
@@ -112,8 +89,10 @@ def print_plan(plan: Plan) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Plan, print, write."""
-    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", args.name) is None or args.name in KEYWORDS:
-        raise CommandError(f"--name must be a plain Verilog identifier and no keyword, not {args.name!r}")
+    try:
+        check_module_name(args.name)
+    except ValueError as error:
+        raise CommandError(f"--name: {error}") from None
     if args.out is None and args.bundle is None:
         raise CommandError("nothing to write: give --out, --bundle, or both")
     if args.bundle is None and (args.frames is not None or args.limit is not None):

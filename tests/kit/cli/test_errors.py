@@ -15,7 +15,7 @@ import soundfile
 from lmu_hw.model import program_file
 from lmu_hw.model.program import QuantizedModel
 from lmu_kit.cli import cosim as cosim_command
-from lmu_kit.cli import doctor, verilog
+from lmu_kit.cli import doctor
 from lmu_kit.cli import evaluate as evaluate_command
 from lmu_kit.cli.console import print_saturated
 from lmu_kit.cli.main import COMMANDS, main, parser
@@ -245,10 +245,6 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(
 @pytest.mark.parametrize("name", ["module", "logic", "größe", "1a", "a-b", "a b", "", "a$", "a\n"])
 def test_names_that_verilog_does_not_take(name: str, tmp_path: Path, refused: Refused):
     assert "identifier" in refused("verilog", "kws361", "--out", tmp_path / "v", "--name", name)
-
-
-def test_keywords_are_words():
-    assert all(word.replace("_", "").isalnum() and word.islower() for word in verilog.KEYWORDS)
 
 
 @pytest.mark.parametrize("module", COMMANDS)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from lmu_hw.model import program_file
-from lmu_hw.plan.config import LEVERS
-from lmu_kit.cli.main import main
+from lmu_hw.plan.config import LEVERS, AcceleratorConfig
+from lmu_kit.cli.main import main, parser
 from lmu_kit.cli.options import LEVER_HELP, accelerator_arguments, accelerator_config
 from lmu_sim.random_models import random_model
 
@@ -22,12 +22,17 @@ def model(tmp_path: Path) -> Path:
     return tmp_path / "model.safetensors"
 
 
+def test_the_defaults_are_those_of_the_library() -> None:
+    assert accelerator_config(parser().parse_args(["verilog", "kws361"])) == AcceleratorConfig()
+    assert AcceleratorConfig().lanes == 16
+
+
 def test_every_lever_has_an_option() -> None:
     assert set(LEVER_HELP) == set(LEVERS)
-    parser = argparse.ArgumentParser()
-    accelerator_arguments(parser)
+    options = argparse.ArgumentParser()
+    accelerator_arguments(options)
     for name in LEVERS:
-        config = accelerator_config(parser.parse_args([f"--{name.replace('_', '-')}"]))
+        config = accelerator_config(options.parse_args([f"--{name.replace('_', '-')}"]))
         assert [other for other in LEVERS if getattr(config, other)] == [name]
 
 
