@@ -46,7 +46,7 @@ PLACES = {
 
 
 MOVING = {
-    "lmu_hw/cells/sram_fit.py", "quantize/lmu_quantize/train/search.py", "quantize/lmu_quantize/train/loop.py",
+    "lmu_hw/cells/sram_fit.py",
     "kit/lmu_kit/floor_costs.py", "kit/lmu_kit/confirm.py", "kit/lmu_kit/inputs.py", "kit/lmu_kit/cli/streaming.py",
     "kit/lmu_kit/cli/score_report.py", "kit/lmu_kit/cli/evaluate.py", "kit/lmu_kit/cli/hil.py",
 }  # fmt: skip

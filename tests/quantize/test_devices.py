@@ -17,7 +17,6 @@ from lmu_quantize.float_file import load_float
 from lmu_quantize.train.config import TrainConfig
 from lmu_quantize.train.devices import choose_device
 from lmu_quantize.train.exact import ExactNetwork
-from lmu_quantize.train.loop import _identity
 from lmu_quantize.train.network import LayerSpec, LMUNetwork
 from lmu_quantize.train.peers import PeerNetwork, PeerSpec
 from lmu_quantize.train.pruning import Pruner, PruningConfig
@@ -48,10 +47,10 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
         TrainConfig(device="tpu")
 
 
-def test_a_run_goes_on_on_another_device() -> None:
+def test_a_run_may_resume_on_another_device() -> None:
     config = TrainConfig(data="somewhere", out="elsewhere")
-    assert _identity(config) == _identity(dataclasses.replace(config, device="cuda"))
-    assert _identity(config) != _identity(dataclasses.replace(config, seed=1))
+    assert config.identity() == dataclasses.replace(config, device="cuda", out="another").identity()
+    assert config.identity() != dataclasses.replace(config, seed=1).identity()
 
 
 class OneDevice(TorchDispatchMode):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lmu_quantize.train import TrainConfig, train
+from lmu_quantize.train import EpochResult, TrainConfig, train
 from lmu_quantize.train.peers import CausalConvolution, PeerNetwork, PeerSpec, RecurrentLayer
 from lmu_quantize.train.quantizers import QuantizationScheme
 
@@ -199,8 +199,8 @@ def test_peers_are_trained_resumed_and_scored(spec: PeerSpec, tones: Path, tmp_p
     frames_of_all = tones / "cache"
     whole = train(config(tones, tmp_path / "whole", spec), cache=frames_of_all)
 
-    def stop(row: dict[str, object]) -> None:
-        if row["epoch"] == 2:
+    def stop(result: EpochResult) -> None:
+        if result.epoch == 2:
             raise Stop
 
     parts = config(tones, tmp_path / "parts", spec)
@@ -210,8 +210,8 @@ def test_peers_are_trained_resumed_and_scored(spec: PeerSpec, tones: Path, tmp_p
     assert whole.model is whole.parent is again.model is None
     for key, score in whole.scores.items():
         assert score.to_dict() == again.scores[key].to_dict()
-    assert [row["loss"] for row in whole.history] == [row["loss"] for row in again.history]
-    assert whole.history[1]["loss"] < whole.history[0]["loss"]
+    assert [row.loss for row in whole.history] == [row.loss for row in again.history]
+    assert whole.history[1].loss < whole.history[0].loss
     result = json.loads((tmp_path / "parts" / "result.json").read_text())
     expected = PeerNetwork(40, spec, 4).size(4)
     assert {key: result[key] for key in expected} == expected

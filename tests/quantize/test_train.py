@@ -23,7 +23,7 @@ from lmu_quantize.float_file import load_float
 from lmu_quantize.frames_file import load_frames
 from lmu_quantize.model import DenseLayer, FloatModel, LMULayer, Memory
 from lmu_quantize.score import score_decisions
-from lmu_quantize.train import RECIPES, TrainConfig, train
+from lmu_quantize.train import RECIPES, EpochResult, TrainConfig, train
 from lmu_quantize.train.augment import (
     AugmentConfig,
     NoiseBank,
@@ -379,8 +379,8 @@ class Stop(Exception):
 def test_resumed_run_has_the_same_bits(tones: Path, tmp_path: Path, kills: tuple[int, ...]) -> None:
     whole = train(tone_config(tones, tmp_path / "whole"))
 
-    def stop(row: dict[str, object]) -> None:
-        if row["epoch"] in kills:
+    def stop(result: EpochResult) -> None:
+        if result.epoch in kills:
             raise Stop
 
     config = tone_config(tones, tmp_path / "parts")
@@ -391,9 +391,9 @@ def test_resumed_run_has_the_same_bits(tones: Path, tmp_path: Path, kills: tuple
     for name in ("float.safetensors", "float-parent.safetensors", "formats.json"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
     assert {n: s.to_dict() for n, s in whole.scores.items()} == {n: s.to_dict() for n, s in resumed.scores.items()}
-    without_time = [{key: value for key, value in row.items() if key != "seconds"} for row in whole.history]
-    assert without_time == [{key: value for key, value in row.items() if key != "seconds"} for row in resumed.history]
-    assert [row["phase"] for row in resumed.history] == ["float"] * 3 + ["quantized"] * 3
+    without_time = [[dataclasses.replace(row, seconds=0.0) for row in run.history] for run in (whole, resumed)]
+    assert without_time[0] == without_time[1]
+    assert [row.phase for row in resumed.history] == ["float"] * 3 + ["quantized"] * 3
 
 
 EXACT = {
@@ -418,8 +418,8 @@ def test_exact_training_resumes_and_exports_what_it_trained(
     settings = EXACT | {"layers": [{"units": 16, "memories": 4, "order": 4, "thetas": [20]} | feedback]}
     whole = train(tone_config(tones, tmp_path / "whole", **settings))
 
-    def stop(row: dict[str, object]) -> None:
-        if row["epoch"] in (1, 3):
+    def stop(result: EpochResult) -> None:
+        if result.epoch in (1, 3):
             raise Stop
 
     config = tone_config(tones, tmp_path / "parts", **settings)
@@ -446,8 +446,8 @@ def test_pruned_training_resumes_and_exports_zeros(tones: Path, tmp_path: Path) 
     config = tone_config(tones, tmp_path / "whole", **EXACT, pruning=pruning)
     train(config)
 
-    def stop(row: dict[str, object]) -> None:
-        if row["epoch"] in (1, 3):
+    def stop(result: EpochResult) -> None:
+        if result.epoch in (1, 3):
             raise Stop
 
     for _ in range(2):

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lmu_kit.cli.console import console, significant, table
+from lmu_kit.cli.console import console, significant, stages, table
 from lmu_kit.inputs import need_torch
 
 if TYPE_CHECKING:
@@ -44,10 +44,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from lmu_quantize.train.search import SearchConfig, fronts, search, write_csv
 
     config = SearchConfig.load(args.space)
-    trials = search(
-        config, args.data, args.out, threads=args.threads, device=args.device, cache=args.cache, console=console,
-        on_trial=_print_trial,
-    )  # fmt: skip
+    with stages() as progress:
+        trials = search(
+            config, args.data, args.out, threads=args.threads, device=args.device, cache=args.cache, progress=progress,
+            on_trial=_print_trial,
+        )  # fmt: skip
     last = [trial for trial in trials if trial.rung == len(config.rungs) - 1]
     front = [trial for trial, number in zip(last, fronts(last), strict=True) if number == 0]
     write_csv(trials, args.out / "trials.csv")

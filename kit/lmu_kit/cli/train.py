@@ -7,13 +7,20 @@ started again. Needs PyTorch: pip install 'lmu-hw[train]'.
 import argparse
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lmu_kit.cli.console import console
+from lmu_hw.progress import Progress
+from lmu_kit.cli.console import console, stages
 from lmu_kit.inputs import need_torch
+
+if TYPE_CHECKING:
+    from lmu_quantize.train import EpochResult
 
 SUMMARY = "train a float network on recordings"
 EXAMPLE = "lmu-hw train --data recordings --out build/training"
+
+SHOWN_CLIPS = 20
+"""Skipped clips that are named on the console; ``result.json`` names all."""
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -43,7 +50,32 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     config = TrainConfig.from_recipe(args.recipe, args.data, args.out)
     given = {name: getattr(args, name) for name in ("seed", "threads", "device") if getattr(args, name) is not None}
-    result = train(dataclasses.replace(config, **given), cache=args.cache, console=console)
+    config = dataclasses.replace(config, **given)
+    with stages() as show:
+        bar = _TrainingBar(show)
+        result = train(config, cache=args.cache, progress=bar.progress, on_skipped=_print_skipped, on_epoch=bar.epoch)
     for name, score in result.scores.items():
         console.print(f"{name}: {score}", markup=False)
     return {"scores": {name: score.to_dict() for name, score in result.scores.items()}, "out": str(args.out)}
+
+
+class _TrainingBar:
+    """Shows the stage of a training, and in training the validation of the last epoch."""
+
+    def __init__(self, show: Progress) -> None:
+        self._show, self._last = show, ""
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        self._show(f"{stage}{self._last}", done, total)
+
+    def epoch(self, result: "EpochResult") -> None:
+        recall = 100 * result.validation_mean_recall
+        self._last = f", {result.phase} epoch {result.epoch}: {recall:.2f} % recall on validation"
+
+
+def _print_skipped(split: str, problems: tuple[str, ...]) -> None:
+    console.print(f"{len(problems)} clips of {split} skipped:", markup=False)
+    for problem in problems[:SHOWN_CLIPS]:
+        console.print(f"  {problem}", markup=False)
+    if len(problems) > SHOWN_CLIPS:
+        console.print(f"  and {len(problems) - SHOWN_CLIPS} more", markup=False)

@@ -200,6 +200,10 @@ class TrainConfig:
         """JSON text, the same for equal configurations."""
         return json.dumps(self.to_dict(), indent=2) + "\n"
 
+    def identity(self) -> str:
+        """JSON text without the folders and the device, which may differ when a run is resumed."""
+        return dataclasses.replace(self, data="", out="", device="auto").to_json()
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrainConfig":
         """Build a configuration from `to_dict`; absent keys take the defaults.

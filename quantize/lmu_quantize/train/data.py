@@ -8,7 +8,7 @@ the augmentation and the seed only: a later run of the same configuration reuses
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lmu_hw.progress import Progress, silent
 from lmu_quantize.dataset import DatasetError, LoadedClips, SpeechCommands, load_clips
 from lmu_quantize.features import FrontEnd
 from lmu_quantize.train.augment import AugmentConfig, NoiseBank, augment_clip, silence_clip
@@ -128,9 +129,7 @@ class EvaluationSet:
     problems: tuple[str, ...] = ()
 
 
-def prepare_training(
-    source: FrameSource, folder: Path, progress: Callable[[str, float], None] | None = None
-) -> TrainingSet:
+def prepare_training(source: FrameSource, folder: Path, progress: Progress = silent) -> TrainingSet:
     """Augment all training clips and compute their frames, or reuse those in `folder`.
 
     Parameters
@@ -138,77 +137,137 @@ def prepare_training(
     source : FrameSource
         Clips, front end and augmentation.
     folder : Path
-        Where the frames are kept; made where it is missing.
+        Receives ``frames.npy`` and ``frames.json``; created if it does not exist.
     progress : callable, optional
-        Called with what is being done and the part done, 0 to 1.
+        Called with the stage, the chunks of clips done and their number.
 
     Returns
     -------
     TrainingSet
+        Frames of shape (copies, N, T, size), normalised by the mean and the deviation of the first copy.
 
     Raises
     ------
     lmu_quantize.dataset.DatasetError
-        The folder of recordings lacks something, or no clip of a label can be used.
+        If the folder of recordings is incomplete, or no clip of a label can be used.
     """
-    report = progress or _silent
-    report("reading clips", 0.0)
+    progress("reading clips", 0, 0)
     loaded, labels, words = _usable(source, "train")
     names = source.speech.labels
     per_keyword = _mean_keyword(labels, names)
-    silences = round(source.silence_ratio * per_keyword) if "silence" in names else 0
-    splices = round(source.splice_ratio * per_keyword) if "unknown" in names else 0
-    recordings = source.speech.background_noise()
-    bank = NoiseBank([_part(recording, False) for recording in recordings], _rng(source.seed, 1))
-    key = _key(source, loaded.clips, silences, splices)
+    clips = _TrainingClips(
+        source,
+        loaded.clips,
+        words,
+        splices=round(source.splice_ratio * per_keyword) if "unknown" in names else 0,
+        silences=round(source.silence_ratio * per_keyword) if "silence" in names else 0,
+        bank=NoiseBank([_part(each, False) for each in source.speech.background_noise()], _rng(source.seed, 1)),
+    )
+    key = _key(clips)
     folder.mkdir(parents=True, exist_ok=True)
-    done = folder / "frames.json"
-    count = len(labels) + splices + silences
-    frame_count, size = source.front_end.frames_in(SAMPLES), source.front_end.size
-    shape = (source.copies, count, frame_count, size)
-    if not _reusable(done, key):
-        done.unlink(missing_ok=True)
-        store = np.lib.format.open_memmap(folder / "frames.npy", mode="w+", dtype=np.float16, shape=shape)
-        mean, std = np.zeros(size), np.ones(size)
-
-        def fill(copy: int, start: int) -> NDArray[np.float64]:
-            rng = _rng(source.seed, 2, copy, start)
-            clips = np.stack(
-                [
-                    _variant(loaded.clips, words, index, splices, bank, source.augment, rng)
-                    for index in range(start, min(start + CHUNK, count))
-                ]
-            )
-            return source.front_end.frames_batch(clips)
-
-        starts = range(0, count, CHUNK)
-        with ThreadPoolExecutor(2) as pool:
-            for copy in range(source.copies):
-                for number, frames in enumerate(pool.map(functools.partial(fill, copy), starts)):
-                    start = starts[number]
-                    store[copy, start : start + len(frames)] = frames
-                    report("computing frames", (copy + (number + 1) / len(starts)) / source.copies)
-                if copy == 0:
-                    mean = store[0].mean(axis=(0, 1), dtype=np.float64)
-                    std = np.maximum(store[0].astype(np.float32).std(axis=(0, 1), dtype=np.float64), 1e-3)
-                store[copy] = (store[copy].astype(np.float32) - mean) / std
-        store.flush()
-        done.write_text(json.dumps({"key": key, "mean": mean.tolist(), "std": std.tolist()}))
-    made = json.loads(done.read_text())
-    unknown = names.index("unknown") if "unknown" in names else -1
-    silence = names.index("silence") if "silence" in names else -1
-    all_labels = np.concatenate([labels, np.full(splices, unknown), np.full(silences, silence)]).astype(np.int64)
-    weights = np.concatenate([_word_weights(words, labels == unknown), np.zeros(splices + silences)])
-    frames = np.load(folder / "frames.npy", mmap_mode="r")
-    said = words + [SPLICED] * splices + [SILENCE] * silences
-    known = _known_words(said, names)
-    places = {word: place for place, word in enumerate(known)}
-    word_of = np.array([places[word] for word in said], dtype=np.int64)
+    if not _reusable(folder / "frames.json", key):
+        _write_frames(clips, folder, key, progress)
+    statistics = json.loads((folder / "frames.json").read_text())
+    all_labels, weights = _labels_and_weights(clips, labels)
+    spoken = words + [SPLICED] * clips.splices + [SILENCE] * clips.silences
+    known = _known_words(spoken, names)
+    positions = {word: position for position, word in enumerate(known)}
+    word_of = np.array([positions[word] for word in spoken], dtype=np.int64)
     label_of_word = np.zeros(len(known), dtype=np.int64)
     label_of_word[word_of] = all_labels
-    front_end = source.front_end.with_normalisation(made["mean"], made["std"])
-    problems = tuple(loaded.problems)
-    return TrainingSet(frames, all_labels, weights, known, word_of, label_of_word, front_end, key, problems)
+    return TrainingSet(
+        frames=np.load(folder / "frames.npy", mmap_mode="r"),
+        labels=all_labels,
+        weights=weights,
+        words=known,
+        word_of=word_of,
+        label_of_word=label_of_word,
+        front_end=source.front_end.with_normalisation(statistics["mean"], statistics["std"]),
+        key=key,
+        problems=tuple(loaded.problems),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _TrainingClips:
+    """Clips of one epoch: recorded ones first, then spliced words, then silence.
+
+    Parameters
+    ----------
+    source : FrameSource
+        Front end, augmentation and seed.
+    clips : ndarray of int16, shape (N, SAMPLES)
+        Recorded clips.
+    words : list of str
+        Word of each recorded clip.
+    splices, silences : int
+        Clips that are made.
+    bank : NoiseBank
+        Noise that is mixed in.
+    """
+
+    source: FrameSource
+    clips: NDArray[np.int16]
+    words: list[str]
+    splices: int
+    silences: int
+    bank: NoiseBank
+
+    @property
+    def count(self) -> int:
+        """Number of clips, recorded and made."""
+        return len(self.clips) + self.splices + self.silences
+
+    def frames(self, copy: int, start: int) -> NDArray[np.float64]:
+        """Frames of one augmented copy of a chunk of clips, shape (up to CHUNK, T, size), not normalised."""
+        rng = _rng(self.source.seed, 2, copy, start)
+        indices = range(start, min(start + CHUNK, self.count))
+        return self.source.front_end.frames_batch(np.stack([self._augmented(index, rng) for index in indices]))
+
+    def _augmented(self, index: int, rng: np.random.Generator) -> NDArray[np.int16]:
+        config = self.source.augment
+        if index >= len(self.clips) + self.splices:
+            return silence_clip(SAMPLES, self.bank, config, rng)
+        if index < len(self.clips):
+            return augment_clip(self.clips[index], self.bank, config, rng)
+        first = int(rng.integers(len(self.clips)))
+        second = int(rng.integers(len(self.clips)))
+        while self.words[second] == self.words[first]:
+            second = int(rng.integers(len(self.clips)))
+        return augment_clip(_splice(self.clips[first], self.clips[second]), self.bank, config, rng)
+
+
+def _write_frames(clips: _TrainingClips, folder: Path, key: str, progress: Progress) -> None:
+    """Compute the frames of all copies; ``frames.json`` is written last and marks them complete."""
+    source, size = clips.source, clips.source.front_end.size
+    complete = folder / "frames.json"
+    complete.unlink(missing_ok=True)
+    shape = (source.copies, clips.count, source.front_end.frames_in(SAMPLES), size)
+    store = np.lib.format.open_memmap(folder / "frames.npy", mode="w+", dtype=np.float16, shape=shape)
+    mean, std = np.zeros(size), np.ones(size)
+    starts = range(0, clips.count, CHUNK)
+    with ThreadPoolExecutor(2) as pool:
+        for copy in range(source.copies):
+            for number, frames in enumerate(pool.map(functools.partial(clips.frames, copy), starts)):
+                store[copy, starts[number] : starts[number] + len(frames)] = frames
+                progress("computing frames", copy * len(starts) + number + 1, source.copies * len(starts))
+            if copy == 0:
+                mean = store[0].mean(axis=(0, 1), dtype=np.float64)
+                std = np.maximum(store[0].astype(np.float32).std(axis=(0, 1), dtype=np.float64), 1e-3)
+            store[copy] = (store[copy].astype(np.float32) - mean) / std
+    store.flush()
+    complete.write_text(json.dumps({"key": key, "mean": mean.tolist(), "std": std.tolist()}))
+
+
+def _labels_and_weights(
+    clips: _TrainingClips, labels: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Label and weight of every clip, as in `TrainingSet`; `labels` are those of the recorded ones."""
+    names = clips.source.speech.labels
+    unknown, silence = (names.index(name) if name in names else -1 for name in ("unknown", "silence"))
+    made = np.full(clips.splices, unknown), np.full(clips.silences, silence)
+    weights = _word_weights(clips.words, labels == unknown), np.zeros(clips.splices + clips.silences)
+    return np.concatenate([labels, *made]).astype(np.int64), np.concatenate(weights)
 
 
 def prepare_evaluation(source: FrameSource, split: str, front_end: FrontEnd) -> EvaluationSet:
@@ -255,27 +314,6 @@ def prepare_evaluation(source: FrameSource, split: str, front_end: FrontEnd) -> 
     return EvaluationSet(frames, labels.astype(np.int64), np.array(words), tuple(loaded.problems))
 
 
-def _variant(
-    clips: NDArray[np.int16],
-    words: Sequence[str],
-    index: int,
-    splices: int,
-    bank: NoiseBank,
-    config: AugmentConfig,
-    rng: np.random.Generator,
-) -> NDArray[np.int16]:
-    """Clip `index`, spliced word ``index - len(clips)``, or silence, augmented."""
-    if index >= len(clips) + splices:
-        return silence_clip(SAMPLES, bank, config, rng)
-    if index < len(clips):
-        return augment_clip(clips[index], bank, config, rng)
-    first = int(rng.integers(len(clips)))
-    second = int(rng.integers(len(clips)))
-    while words[second] == words[first]:
-        second = int(rng.integers(len(clips)))
-    return augment_clip(_splice(clips[first], clips[second]), bank, config, rng)
-
-
 def _splice(first: NDArray[np.int16], second: NDArray[np.int16]) -> NDArray[np.int16]:
     """Take the first half of one word and the second half of another, joined at their centres of energy."""
     centres = []
@@ -314,14 +352,14 @@ def _limited(source: FrameSource, split: str) -> tuple[list[Path], NDArray[np.in
     rng = _rng(source.seed, 0)
     chosen: list[int] = []
     for label in np.unique(labels):
-        places = np.flatnonzero(labels == label)
-        chosen += sorted(rng.permutation(places)[: source.limit].tolist())
-    return [paths[place] for place in chosen], labels[chosen]
+        clips = np.flatnonzero(labels == label)
+        chosen += sorted(rng.permutation(clips)[: source.limit].tolist())
+    return [paths[clip] for clip in chosen], labels[chosen]
 
 
-def _known_words(said: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
-    """All that is said, without repeats: labels first, then other words, then what is no word."""
-    rest = set(said)
+def _known_words(spoken: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    """Distinct words: labels first, then other words in alphabetical order, then `SPLICED` and `SILENCE`."""
+    rest = set(spoken)
     first = [name for name in names if name in rest]
     last = [name for name in (SPLICED, SILENCE) if name in rest]
     return (*first, *sorted(rest - set(first) - set(last)), *last)
@@ -350,24 +388,21 @@ def _rng(*key: int) -> np.random.Generator:
     return np.random.default_rng(key)
 
 
-def _key(source: FrameSource, clips: NDArray[np.int16], silences: int, splices: int) -> str:
-    """Hash of all that the stored frames depend on."""
+def _key(clips: _TrainingClips) -> str:
+    """Hash of everything that the stored frames depend on."""
+    source = clips.source
     settings: dict[str, Any] = {
         "front_end": source.front_end.to_dict(),
         "augment": {name: value for name, value in source.augment.to_dict().items() if name not in MASKS},
         "copies": source.copies,
         "seed": source.seed,
-        "silences": silences,
-        "splices": splices,
+        "silences": clips.silences,
+        "splices": clips.splices,
     }
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    digest.update(clips.tobytes())
+    digest.update(clips.clips.tobytes())
     return digest.hexdigest()
 
 
-def _reusable(done: Path, key: str) -> bool:
-    return done.exists() and json.loads(done.read_text())["key"] == key
-
-
-def _silent(_what: str, _part_done: float) -> None:
-    return
+def _reusable(complete: Path, key: str) -> bool:
+    return complete.exists() and json.loads(complete.read_text())["key"] == key

@@ -8,6 +8,7 @@ search goes on after a kill. The test set is never looked at.
 """
 
 import dataclasses
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,12 +17,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 
 from lmu_hw import pareto
 from lmu_hw.files import write_rows, write_whole
 from lmu_hw.model import program_file
 from lmu_hw.plan.sparsity import stored_bits
+from lmu_hw.progress import Progress, silent
 from lmu_quantize.features import FrontEnd
 from lmu_quantize.train.config import TrainConfig
 from lmu_quantize.train.devices import choose_device
@@ -299,10 +300,10 @@ def search(
     threads: int = 1,
     device: str = "auto",
     cache: Path | None = None,
-    console: Console | None = None,
+    progress: Progress = silent,
     on_trial: Callable[[Trial], None] | None = None,
 ) -> list[Trial]:
-    """Train all candidates, going on where an earlier search of the same configuration stopped.
+    """Train all candidates, resuming where an earlier search of the same configuration stopped.
 
     Parameters
     ----------
@@ -313,13 +314,13 @@ def search(
     out : Path
         Receives ``search.json``, ``trials.jsonl`` with a line for each training, and the folders of the trainings.
     threads : int
-        Threads of PyTorch; a training that was stopped must go on with as many.
+        Threads of PyTorch; a search must be resumed with the same number.
     device : str
         As in `TrainConfig`.
     cache : Path, optional
-        Folder of the frames; `out` if not given.
-    console : rich.console.Console, optional
-        Where progress is shown.
+        Folder of the frames; `out` by default.
+    progress : callable, optional
+        Called with the rung, the candidate and the stage of its training as one text, the steps done and their number.
     on_trial : callable, optional
         Called after each training.
 
@@ -331,37 +332,47 @@ def search(
     Raises
     ------
     ValueError
-        The folder holds another search, the space has too few candidates, or a GPU is asked for where there is none.
+        If the folder holds another search, the space has too few candidates, or there is no GPU but one is asked for.
     """
     choose_device(device)
     drawn = candidates(config)
     out.mkdir(parents=True, exist_ok=True)
-    mine, kept = config.to_json(), out / "search.json"
-    if kept.exists() and kept.read_text() != mine:
-        raise ValueError(f"{kept}: made by another search; give another out folder, or remove it")
-    write_whole(kept, mine.encode())
-    done = {(trial.candidate, trial.rung): trial for trial in _read(out / "trials.jsonl")}
+    _claim(out / "search.json", config)
+    trials = {(trial.candidate, trial.rung): trial for trial in _read(out / "trials.jsonl")}
     numbers = list(range(len(drawn)))
     for index, rung in enumerate(config.rungs):
         for number in numbers[: rung.trials]:
-            if (number, index) in done:
+            if (number, index) in trials:
                 continue
             folder = out / "trials" / f"{index}-{number:03}"
             training = config.training(drawn[number], rung, data, folder, threads, device)
-            trial = Trial(number, index, **_measured(training, cache or out, console), changes=drawn[number])
+            prefixed = functools.partial(_report, progress, f"rung {index}, candidate {number}")
+            trial = Trial(number, index, **_measure(training, cache or out, prefixed), changes=drawn[number])
             with (out / "trials.jsonl").open("a") as file:
                 file.write(json.dumps(dataclasses.asdict(trial)) + "\n")
-            done[number, index] = trial
+            trials[number, index] = trial
             if on_trial is not None:
                 on_trial(trial)
-        finished = [done[number, index] for number in numbers[: rung.trials]]
-        numbers = [finished[place].candidate for place in order(finished)]
-    return list(done.values())
+        finished = [trials[number, index] for number in numbers[: rung.trials]]
+        numbers = [finished[position].candidate for position in order(finished)]
+    return list(trials.values())
 
 
-def _measured(training: TrainConfig, cache: Path, console: Console | None) -> dict[str, float]:
-    """Train one candidate; what `Trial` says of it."""
-    result = train(training, cache=cache, console=console, test=False)
+def _claim(path: Path, config: SearchConfig) -> None:
+    """Write the search's configuration to its folder; a folder of another search is refused."""
+    text = config.to_json()
+    if path.exists() and path.read_text() != text:
+        raise ValueError(f"{path}: made by another search; give another out folder, or remove it")
+    write_whole(path, text.encode())
+
+
+def _report(progress: Progress, trial: str, stage: str, done: int, total: int) -> None:
+    progress(f"{trial}: {stage}", done, total)
+
+
+def _measure(training: TrainConfig, cache: Path, progress: Progress) -> dict[str, float]:
+    """Train one candidate; the figures of its `Trial`."""
+    result = train(training, cache=cache, test=False, progress=progress)
     out = Path(training.out)
     model = program_file.load(out / "quantized.safetensors")
     rows = None if training.pruning is None else training.pruning.rows
@@ -376,7 +387,7 @@ def _measured(training: TrainConfig, cache: Path, console: Console | None) -> di
         "multiplications": products,
         "weight_bits": bits,
         "zeros": float(np.mean(list(zeros.values()))),
-        "seconds": sum(row["seconds"] for row in result.history),
+        "seconds": sum(epoch.seconds for epoch in result.history),
     }
 
 

@@ -57,7 +57,9 @@ def test_a_search_goes_on_after_a_kill_and_prints_its_front(
 ) -> None:
     space, out, whole = tmp_path / "space.json", tmp_path / "parts", tmp_path / "whole"
     space.write_text(json.dumps(SPACE))
-    trials = search(SearchConfig.load(space), data, whole)
+    stages: list[str] = []
+    trials = search(SearchConfig.load(space), data, whole, progress=lambda stage, done, total: stages.append(stage))
+    assert "rung 0, candidate 1: training" in stages
     assert [(trial.candidate, trial.rung) for trial in trials[:2]] == [(0, 0), (1, 0)]
     assert len(trials) == 3
     assert not list(whole.rglob("checkpoint.pt"))
