@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 LONGEST = 35
 GENERATED = {"ports.md", "registers.md", "spi.md"}
 TO_DO = {
-    "boards.md", "files.md", "hardware.md", "peers.md",
+    "boards.md", "files.md", "peers.md",
     "synthesis.md", "verification.md", "CHANGELOG.md", "README.md",
 }  # fmt: skip
 PAGES = sorted(
