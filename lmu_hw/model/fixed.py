@@ -5,13 +5,14 @@ Products and sums are exact. Only `requantize` narrows a value: shift, round, th
 """
 
 import enum
-import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from lmu_hw.checks import require_int, require_member, require_object, require_type
 
 __all__ = [
     "Format",
@@ -29,6 +30,9 @@ IntArray = NDArray[np.int64]
 
 MAX_WIDTH = 62
 """Widest integer that the int64 arithmetic of the golden model carries with a guard bit."""
+
+FORMAT_KEYS = ("width", "frac", "signed")
+"""Keys of a format's JSON form."""
 
 
 class Rounding(enum.Enum):
@@ -85,17 +89,9 @@ class Format:
     signed: bool = True
 
     def __post_init__(self) -> None:
+        require_type("format signed", self.signed, bool)
         for name, low, high in (("width", 2 if self.signed else 1, MAX_WIDTH), ("frac", -64, 64)):
-            value = getattr(self, name)
-            try:
-                number = operator.index(value)
-            except TypeError:
-                raise TypeError(f"format {name} must be an integer, not {value!r}") from None
-            if isinstance(value, bool) or not low <= number <= high:
-                raise ValueError(f"format {name} must be in {low} to {high}, not {value!r}")
-            object.__setattr__(self, name, number)
-        if not isinstance(self.signed, bool):
-            raise TypeError(f"format signed must be a bool, not {self.signed!r}")
+            object.__setattr__(self, name, require_int(f"format {name}", getattr(self, name), low, high))
 
     def __str__(self) -> str:
         return f"{'s' if self.signed else 'u'}{self.width}.{self.frac}"
@@ -161,10 +157,8 @@ class Format:
 
     @classmethod
     def from_dict(cls, data: Any) -> "Format":
-        """Format from its JSON form; a missing or unknown key is refused by name."""
-        if not isinstance(data, dict) or set(data) != {"width", "frac", "signed"}:
-            raise ValueError(f"a format must have exactly the keys width, frac and signed, not {data!r}")
-        return cls(**data)
+        """Format from its JSON form; `ValueError` names a missing or unknown key."""
+        return cls(**require_object("the format", data, FORMAT_KEYS))
 
 
 def shift_round(value: ArrayLike, shift: ArrayLike, rounding: Rounding) -> IntArray:
@@ -277,16 +271,11 @@ class Quantizer:
 
     @classmethod
     def from_dict(cls, data: Any) -> "Quantizer":
-        """Quantizer from its JSON form; unknown keys and values are refused by name."""
-        if not isinstance(data, dict):
-            raise ValueError(f"a quantizer must be an object, not {data!r}")
-        rest = dict(data)
-        rounding, overflow = rest.pop("rounding", None), rest.pop("overflow", None)
-        if rounding not in Rounding.__members__:
-            raise ValueError(f"rounding must be one of {', '.join(Rounding.__members__)}, not {rounding!r}")
-        if overflow not in Overflow.__members__:
-            raise ValueError(f"overflow must be one of {', '.join(Overflow.__members__)}, not {overflow!r}")
-        return cls(Format.from_dict(rest), Rounding[rounding], Overflow[overflow])
+        """Quantizer from its JSON form; `ValueError` names a missing or unknown key or a refused value."""
+        values = require_object("the quantizer", data, (*FORMAT_KEYS, "rounding", "overflow"))
+        rounding = require_member("rounding", values.pop("rounding"), Rounding)
+        overflow = require_member("overflow", values.pop("overflow"), Overflow)
+        return cls(Format.from_dict(values), rounding, overflow)
 
 
 def requantize(value: ArrayLike, frac: ArrayLike, to: Quantizer) -> IntArray:

@@ -30,11 +30,12 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lmu_hw.checks import require_choice, require_list, require_object, require_schema, require_type
 from lmu_hw.files import canonical_json, parse_json, write_whole
 from lmu_hw.model.fixed import Format, Quantizer
 from lmu_hw.model.operations import lower
 from lmu_hw.model.program import QuantizedDense, QuantizedLayer, QuantizedLMU, QuantizedModel, Weights
-from lmu_hw.model.tensor_file import AnyIntArray, TensorFileError, dtype_name, pack, smallest, stored_bytes, unpack
+from lmu_hw.model.tensor_file import AnyIntArray, dtype_name, pack, smallest, stored_bytes, unpack
 
 T = TypeVar("T")
 
@@ -43,19 +44,15 @@ __all__ = ["SCHEMA", "VERSION", "ProgramFileError", "digest", "load", "save"]
 SCHEMA = "lmu-hw/quantized-model"
 VERSION = "1"
 
-MODEL_KEYS = {"name", "labels", "input", "front_end", "notes", "layers"}
-DENSE_KEYS = {"kind", "weights", "biases", "h", "activation", "table"}
-LMU_KEYS = DENSE_KEYS | {"matrices", "matrix", "a_format", "b_format", "u", "m", "u_activation", "stride"}
-LMU_WEIGHTS = {"e_x", "e_h", "e_m", "w_x", "w_h", "w_m"}
-LMU_BIASES = {"b_u", "b_h"}
+MODEL_KEYS = ("name", "labels", "input", "front_end", "notes", "layers")
+DENSE_KEYS = ("kind", "weights", "biases", "h", "activation", "table")
+LMU_KEYS = (*DENSE_KEYS, "matrices", "matrix", "a_format", "b_format", "u", "m", "u_activation", "stride")
+LMU_WEIGHTS = ("e_x", "e_h", "e_m", "w_x", "w_h", "w_m")
+LMU_BIASES = ("b_u", "b_h")
 
 
 class ProgramFileError(ValueError):
     """A model file was refused; the message is one line that names the file and the field."""
-
-
-class _FieldError(ValueError):
-    """A field was refused; the message names it."""
 
 
 def save(model: QuantizedModel, path: str | os.PathLike[str]) -> None:
@@ -78,7 +75,7 @@ def save(model: QuantizedModel, path: str | os.PathLike[str]) -> None:
     data = _encode(model)
     try:
         _decode(data)
-    except _FieldError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"the model cannot be saved: {error}") from None
     write_whole(path, data)
 
@@ -107,7 +104,7 @@ def load(path: str | os.PathLike[str]) -> QuantizedModel:
     data = Path(path).read_bytes()
     try:
         return _decode(data)
-    except (_FieldError, TensorFileError) as error:
+    except (TypeError, ValueError) as error:
         raise ProgramFileError(f"{path}: {' '.join(str(error).split())}") from None
 
 
@@ -195,42 +192,19 @@ def _encode(model: QuantizedModel) -> bytes:
 
 def _decode(data: bytes) -> QuantizedModel:
     tensors, metadata = unpack(data)
-    for name, expected in (("schema", SCHEMA), ("version", VERSION)):
-        if metadata.get(name) != expected:
-            raise _FieldError(f"metadata {name}: must be {expected!r}, not {metadata.get(name)!r}")
-    _keys("metadata", metadata, {"schema", "version", "model", "sha256"})
+    rest = require_schema("the metadata", metadata, SCHEMA, VERSION)
+    metadata = require_object("the metadata", rest, ("model", "sha256"))
     text = metadata["model"]
     if not text.isascii() or metadata["sha256"] != _sha256(text, tensors):
-        raise _FieldError("metadata sha256: does not match the content, the file was altered after it was written")
+        raise ValueError("metadata sha256: does not match the content, the file was altered after it was written")
     try:
         description = parse_json(text)
     except ValueError as error:
-        raise _FieldError(f"metadata model: not JSON: {error}") from None
+        raise ValueError(f"metadata model: not JSON: {error}") from None
     model = _model(description, tensors)
     if _encode(model) != data:
-        raise _FieldError("header: not in the form that this version writes, or altered after it was written")
+        raise ValueError("header: not in the form that this version writes, or altered after it was written")
     return model
-
-
-def _keys(where: str, value: Any, expected: set[str]) -> None:
-    if not isinstance(value, dict):
-        raise _FieldError(f"{where}: must be an object, not {value!r}")
-    for name in sorted(expected - set(value)):
-        raise _FieldError(f"{where}: key {name!r} is missing")
-    for name in sorted(set(value) - expected):
-        raise _FieldError(f"{where}: unknown key {name!r}")
-
-
-def _typed(where: str, value: Any, kind: type, what: str) -> Any:
-    if type(value) is not kind:
-        raise _FieldError(f"{where}: must be {what}, not {value!r}")
-    return value
-
-
-def _list(where: str, value: Any, kind: type, what: str) -> tuple[Any, ...]:
-    if type(value) is not list or not all(type(item) is kind for item in value):
-        raise _FieldError(f"{where}: must be a list of {what}, not {value!r}")
-    return tuple(value)
 
 
 def _made(where: str, make: Callable[..., T], *args: Any, **kwargs: Any) -> T:
@@ -238,27 +212,27 @@ def _made(where: str, make: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     try:
         return make(*args, **kwargs)
     except (TypeError, ValueError, OverflowError) as error:
-        raise _FieldError(f"{where}: {error}") from None
+        raise ValueError(f"{where}: {error}") from None
 
 
 def _model(description: Any, tensors: dict[str, AnyIntArray]) -> QuantizedModel:
-    _keys("model", description, MODEL_KEYS)
-    described = _list("model layers", description["layers"], dict, "objects")
+    values = require_object("the model", description, MODEL_KEYS)
+    described = require_list("layers", values["layers"], dict)
     left = dict(tensors)
-    layers = tuple(_layer(f"layer{index}", entry, left) for index, entry in enumerate(described))
+    layers = tuple(_layer(f"layer{index}", layer, left) for index, layer in enumerate(described))
     for name in sorted(left):
-        raise _FieldError(f"tensor {name}: is not part of the model")
-    if description["front_end"] is not None:
-        _typed("front_end", description["front_end"], dict, "an object or null")
+        raise ValueError(f"tensor {name}: is not part of the model")
+    if values["front_end"] is not None:
+        require_type("front_end", values["front_end"], dict)
     model = _made(
         "model",
         QuantizedModel,
         layers=layers,
-        input=_made("input", Format.from_dict, description["input"]),
-        labels=_list("labels", description["labels"], str, "texts"),
-        name=_typed("name", description["name"], str, "a text"),
-        front_end=description["front_end"],
-        notes=_typed("notes", description["notes"], dict, "an object"),
+        input=_made("input", Format.from_dict, values["input"]),
+        labels=require_list("labels", values["labels"], str),
+        name=require_type("name", values["name"], str),
+        front_end=values["front_end"],
+        notes=require_type("notes", values["notes"], dict),
     )
     _made("model", lower, model)
     return model
@@ -266,48 +240,50 @@ def _model(description: Any, tensors: dict[str, AnyIntArray]) -> QuantizedModel:
 
 def _take(name: str, left: dict[str, AnyIntArray]) -> NDArray[np.int64]:
     if name not in left:
-        raise _FieldError(f"tensor {name}: is missing")
+        raise ValueError(f"tensor {name}: is missing")
     return left.pop(name).astype(np.int64)
 
 
-def _layer(where: str, entry: dict[str, Any], left: dict[str, AnyIntArray]) -> QuantizedLayer:
-    kind = entry.get("kind")
-    if kind not in ("lmu", "dense"):
-        raise _FieldError(f"{where} kind: must be lmu or dense, not {kind!r}")
-    _keys(where, entry, LMU_KEYS if kind == "lmu" else DENSE_KEYS)
-    widths = _typed(f"{where} weights", entry["weights"], dict, "an object")
-    required, allowed = ({"e_x", "w_m"}, LMU_WEIGHTS) if kind == "lmu" else ({"w"}, {"w"})
-    _keys(f"{where} weights", widths, required | (allowed & set(widths)))
-    parts: dict[str, Any] = {}
-    for name, width in widths.items():
-        _typed(f"{where} weights {name}", width, int, "an integer")
-        values, frac = _take(f"{where}.{name}", left), _take(f"{where}.{name}.frac", left)
-        parts[name] = _made(f"{where}.{name}", Weights, values, width, frac)
-    biases = LMU_BIASES if kind == "lmu" else {"b"}
-    for name in _list(f"{where} biases", entry["biases"], str, "texts"):
-        if name not in biases:
-            raise _FieldError(f"{where} biases: unknown name {name!r}")
+def _layer(where: str, description: dict[str, Any], left: dict[str, AnyIntArray]) -> QuantizedLayer:
+    """Layer from its description; its tensors are taken out of `left`."""
+    kind = require_choice(f"{where} kind", description.get("kind"), ("lmu", "dense"))
+    require_object(where, description, LMU_KEYS if kind == "lmu" else DENSE_KEYS)
+    parts = _weights(where, kind, description["weights"], left)
+    biases = LMU_BIASES if kind == "lmu" else ("b",)
+    for name in require_list(f"{where} biases", description["biases"], str):
+        require_choice(f"{where} biases", name, biases)
         parts[name] = _take(f"{where}.{name}", left)
-    parts["h"] = _made(f"{where} h", Quantizer.from_dict, entry["h"])
-    parts["activation"] = _typed(f"{where} activation", entry["activation"], str, "a text")
-    if entry["table"] is not None:
-        parts["table"] = _made(f"{where} table", Format.from_dict, entry["table"])
+    parts["h"] = _made(f"{where} h", Quantizer.from_dict, description["h"])
+    parts["activation"] = require_type(f"{where} activation", description["activation"], str)
+    if description["table"] is not None:
+        parts["table"] = _made(f"{where} table", Format.from_dict, description["table"])
     if kind == "dense":
         return _made(where, QuantizedDense, **parts)
-    return _made(where, QuantizedLMU, **parts, **_memories(where, entry, left))
+    return _made(where, QuantizedLMU, **parts, **_memories(where, description, left))
 
 
-def _memories(where: str, entry: dict[str, Any], left: dict[str, AnyIntArray]) -> dict[str, Any]:
+def _weights(where: str, kind: str, widths: Any, left: dict[str, AnyIntArray]) -> dict[str, Any]:
+    """Give the weight matrices of a layer by name."""
+    allowed, required = (LMU_WEIGHTS, ("e_x", "w_m")) if kind == "lmu" else (("w",), ("w",))
+    parts = {}
+    for name, width in require_object(f"{where} weights", widths, allowed, required).items():
+        require_type(f"{where} weights {name}", width, int)
+        values, frac = _take(f"{where}.{name}", left), _take(f"{where}.{name}.frac", left)
+        parts[name] = _made(f"{where}.{name}", Weights, values, width, frac)
+    return parts
+
+
+def _memories(where: str, description: dict[str, Any], left: dict[str, AnyIntArray]) -> dict[str, Any]:
     """Give the constructor's arguments that only an LMU layer has."""
-    matrices = range(_typed(f"{where} matrices", entry["matrices"], int, "an integer"))
+    matrices = range(require_type(f"{where} matrices", description["matrices"], int))
     return {
-        "matrix": _list(f"{where} matrix", entry["matrix"], int, "integers"),
+        "matrix": require_list(f"{where} matrix", description["matrix"], int),
         "a": tuple(_take(f"{where}.a{k}", left) for k in matrices),
         "b": tuple(_take(f"{where}.b{k}", left) for k in matrices),
-        "a_format": _made(f"{where} a_format", Format.from_dict, entry["a_format"]),
-        "b_format": _made(f"{where} b_format", Format.from_dict, entry["b_format"]),
-        "u": _made(f"{where} u", Quantizer.from_dict, entry["u"]),
-        "m": _made(f"{where} m", Quantizer.from_dict, entry["m"]),
-        "u_activation": _typed(f"{where} u_activation", entry["u_activation"], str, "a text"),
-        "stride": _typed(f"{where} stride", entry["stride"], int, "an integer"),
+        "a_format": _made(f"{where} a_format", Format.from_dict, description["a_format"]),
+        "b_format": _made(f"{where} b_format", Format.from_dict, description["b_format"]),
+        "u": _made(f"{where} u", Quantizer.from_dict, description["u"]),
+        "m": _made(f"{where} m", Quantizer.from_dict, description["m"]),
+        "u_activation": require_type(f"{where} u_activation", description["u_activation"], str),
+        "stride": require_type(f"{where} stride", description["stride"], int),
     }

@@ -17,7 +17,6 @@ All is integer; the gateware, `lmu_hw.gateware.smoothing`, gives the same bits. 
 would hold ``n`` scores of each label, this one holds one sum of each.
 """
 
-import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -25,6 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lmu_hw.checks import from_json, require_int
 from lmu_hw.model.fixed import Format
 
 __all__ = ["Events", "Smoothing", "detect", "fire", "leads", "scores", "smooth"]
@@ -65,21 +65,15 @@ class Smoothing:
     def __post_init__(self) -> None:
         if isinstance(self.background, str) or not isinstance(self.background, Iterable):
             raise TypeError(f"background must be indices of labels, not {self.background!r}")
-        found = sorted(_integer("an index in background", index) for index in self.background)
-        if not found or len(set(found)) < len(found) or found[0] < 0:
+        indices = sorted(require_int("an index in background", index) for index in self.background)
+        if not indices or len(set(indices)) < len(indices) or indices[0] < 0:
             raise ValueError(f"background must be one or more distinct indices of labels, not {self.background!r}")
-        object.__setattr__(self, "background", tuple(found))
+        object.__setattr__(self, "background", tuple(indices))
         for name, low, high in (
             ("score_bits", 1, MAX_SCORE_BITS), ("shift", 0, MAX_SHIFT), ("refractory", 1, MAX_REFRACTORY),
         ):  # fmt: skip
-            self._check_range(name, low, high)
-        self._check_range("threshold", 1, self.most)
-
-    def _check_range(self, name: str, low: int, high: int) -> None:
-        value = _integer(name, getattr(self, name))
-        if not low <= value <= high:
-            raise ValueError(f"{name} must be in {low} to {high}, not {value}")
-        object.__setattr__(self, name, value)
+            object.__setattr__(self, name, require_int(name, getattr(self, name), low, high))
+        object.__setattr__(self, "threshold", require_int("threshold", self.threshold, 1, self.most))
 
     @property
     def most(self) -> int:
@@ -118,26 +112,8 @@ class Smoothing:
 
     @classmethod
     def from_dict(cls, data: Any) -> "Smoothing":
-        """Parameters from their JSON form; a key that is unknown or missing is refused by name."""
-        if not isinstance(data, dict):
-            raise ValueError(f"smoothing must be an object, not {data!r}")
-        for key in data:
-            if key not in _KEYS:
-                raise ValueError(f"unknown key {key!r} in smoothing, expected {', '.join(_KEYS)}")
-        for key in _KEYS:
-            if key not in data:
-                raise ValueError(f"smoothing lacks {key!r}")
-        return cls(**data)
-
-
-def _integer(name: str, value: Any) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or isinstance(value, bool):
-        raise TypeError(f"{name} must be an integer, not {value!r}")
-    return number
+        """Parameters from their JSON form; an unknown or missing key is refused by name."""
+        return from_json(cls, "the smoothing", data)
 
 
 class Events(NamedTuple):

@@ -1,10 +1,10 @@
 """The choices of an accelerator that do not change what the network computes."""
 
 import enum
-import operator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
+from lmu_hw.checks import from_json, require_choice, require_int, require_member, require_type
 from lmu_hw.model.smoothing import Smoothing
 
 __all__ = ["LEVERS", "ROUNDS", "STATE_BANK_WORDS", "AcceleratorConfig", "Interface", "StatePolicy", "WeightStore"]
@@ -127,23 +127,12 @@ class AcceleratorConfig:
     smoothing: Smoothing | None = None
 
     def __post_init__(self) -> None:
-        try:
-            lanes = operator.index(self.lanes)
-        except TypeError:
-            raise TypeError(f"lanes must be an integer, not {self.lanes!r}") from None
-        if isinstance(self.lanes, bool) or not 1 <= lanes <= MAX_LANES:
-            raise ValueError(f"lanes must be in 1 to {MAX_LANES}, not {self.lanes!r}")
-        object.__setattr__(self, "lanes", lanes)
-        for name, kind in (("weights", WeightStore), ("state", StatePolicy), ("interface", Interface)):
-            value = getattr(self, name)
-            try:
-                object.__setattr__(self, name, kind(value))
-            except ValueError:
-                choices = ", ".join(member.value for member in kind)
-                raise ValueError(f"{name} must be one of {choices}, not {value!r}") from None
+        object.__setattr__(self, "lanes", require_int("lanes", self.lanes, 1, MAX_LANES))
+        object.__setattr__(self, "weights", require_member("weights", self.weights, WeightStore))
+        object.__setattr__(self, "state", require_member("state", self.state, StatePolicy))
+        object.__setattr__(self, "interface", require_member("interface", self.interface, Interface))
         for name in LEVERS:
-            if not isinstance(getattr(self, name), bool):
-                raise TypeError(f"{name} must be true or false, not {getattr(self, name)!r}")
+            require_type(name, getattr(self, name), bool)
         self._check_banks()
         self._check_rounds()
         if self.gate_blocks and self.interface is Interface.SPI and not self.stop_clock:
@@ -163,9 +152,7 @@ class AcceleratorConfig:
             raise ValueError(f"bank_words needs weights rom, not {self.weights.value}")
 
     def _check_rounds(self) -> None:
-        frames = self.frames_per_fetch
-        if type(frames) is not int or frames not in ROUNDS:
-            raise ValueError(f"frames_per_fetch must be one of {', '.join(map(str, ROUNDS))}, not {frames!r}")
+        frames = require_choice("frames_per_fetch", self.frames_per_fetch, ROUNDS)
         if frames == 1:
             return
         if self.state is not StatePolicy.KEEP:
@@ -198,12 +185,4 @@ class AcceleratorConfig:
     @classmethod
     def from_dict(cls, data: Any) -> "AcceleratorConfig":
         """Configuration from its JSON form; an unknown key is refused by name."""
-        if not isinstance(data, dict):
-            raise ValueError(f"a configuration must be an object, not {data!r}")
-        known = [field.name for field in fields(cls)]
-        for key in data:
-            if key not in known:
-                raise ValueError(f"unknown key {key!r} in the configuration, expected {', '.join(known)}")
-        if data.get("smoothing") is not None:
-            data = {**data, "smoothing": Smoothing.from_dict(data["smoothing"])}
-        return cls(**data)
+        return from_json(cls, "the configuration", data, smoothing=Smoothing.from_dict)

@@ -192,9 +192,9 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, saved, mon
     [
         ({"notes": {"x": np.int64(3)}}, "notes: not JSON"),
         ({"notes": {"x": float("nan")}}, "notes: not JSON"),
-        ({"notes": [1]}, "notes: must be an object"),
+        ({"notes": [1]}, "notes must be an object"),
         ({"front_end": {1, 2}}, "front_end: not JSON"),
-        ({"name": 3}, "name: must be a text"),
+        ({"name": 3}, "name must be a text"),
     ],
 )
 def test_save_refuses_what_load_would_refuse(tmp_path, change, message):
@@ -291,7 +291,7 @@ def test_the_signing_of_these_tests_is_right(saved):
         (struct.pack("<Q", 2) + b"[]", "header is not a JSON object"),
         (struct.pack("<Q", 13) + b'{"a":1,"a":2}', "a key is given twice"),
         (struct.pack("<Q", 200_000) + b"[" * 200_000, "nested too deeply"),
-        (struct.pack("<Q", 2) + b"{}", "metadata schema: must be 'lmu-hw/quantized-model', not None"),
+        (struct.pack("<Q", 2) + b"{}", "schema of the metadata must be 'lmu-hw/quantized-model', not None"),
         (struct.pack("<Q", 22) + b'{"__metadata__":[1,2]}', "__metadata__ must map names to texts"),
         (struct.pack("<Q", 7) + b'{"a":1}', "tensor 'a': must have exactly dtype, shape and data_offsets"),
     ],
@@ -305,7 +305,7 @@ def test_other_files_are_refused(tmp_path, data, message):
 def test_foreign_safetensors_are_refused(tmp_path):
     path = tmp_path / "foreign.safetensors"
     reference.save_file({"w": np.zeros((2, 2), np.int8)}, path, metadata={"format": "pt"})
-    refused(path, "metadata schema: must be 'lmu-hw/quantized-model', not None")
+    refused(path, "schema of the metadata must be 'lmu-hw/quantized-model', not None")
     reference.save_file({"w": np.zeros((2, 2), np.float32)}, path)
     refused(path, "tensor 'w': dtype must be one of I8, I16, I32, I64, not 'F32'")
 
@@ -331,9 +331,9 @@ def test_bad_tensor_entries_are_refused(entry, message):
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
-        ({"schema": "lmu-hw/float-model"}, "metadata schema: must be '.*', not 'lmu-hw/float-model'"),
-        ({"version": "2"}, "metadata version: must be '1', not '2'"),
-        ({"extra": ""}, "metadata: unknown key 'extra'"),
+        ({"schema": "lmu-hw/float-model"}, "schema of the metadata must be '.*', not 'lmu-hw/float-model'"),
+        ({"version": "2"}, "version of the metadata must be '1', not '2'"),
+        ({"extra": ""}, "unknown key 'extra' in the metadata, expected model, sha256"),
         ({"sha256": "0" * 64}, "metadata sha256: does not match"),
         ({"model": "é"}, "metadata sha256: does not match"),
     ],
@@ -348,12 +348,12 @@ def test_missing_metadata_is_refused(saved):
     tensors, metadata = unpack(saved.read_bytes())
     del metadata["sha256"]
     saved.write_bytes(pack(tensors, metadata))
-    refused(saved, "metadata: key 'sha256' is missing")
+    refused(saved, "the metadata lacks the key 'sha256'")
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "metadata model: not JSON"), ("[]", "model: must be an object"), ('{"a":NaN}', "metadata model: not JSON")],
+    [("{", "metadata model: not JSON"), ("[]", "model must be an object"), ('{"a":NaN}', "metadata model: not JSON")],
 )
 def test_a_description_that_is_none_is_refused(saved, text, message):
     saved.write_bytes(sign(text, parts(saved)[1]))
@@ -377,31 +377,31 @@ LAYER = ("layers", 0)
 @pytest.mark.parametrize(
     ("keys", "value", "message"),
     [
-        (("name",), KeyError, "model: key 'name' is missing"),
-        (("colour",), 1, "model: unknown key 'colour'"),
-        (("name",), 5, "name: must be a text, not 5"),
-        (("labels",), ["a", 1], "labels: must be a list of texts"),
+        (("name",), KeyError, "the model lacks the key 'name'"),
+        (("colour",), 1, "unknown key 'colour' in the model"),
+        (("name",), 5, "name must be a text, not 5"),
+        (("labels",), ["a", 1], "labels must be a list of texts"),
         (("labels",), ["a", "a"], "model: labels must be 2 distinct names"),
-        (("front_end",), [], "front_end: must be an object or null"),
-        (("notes",), None, "notes: must be an object"),
-        (("layers",), {}, "model layers: must be a list of objects"),
+        (("front_end",), [], "front_end must be an object"),
+        (("notes",), None, "notes must be an object"),
+        (("layers",), {}, "layers must be a list of objects"),
         (("layers",), [], "tensor layer0.a0: is not part of the model"),
         (("input", "width"), 63, "input: format width must be in 2 to 62, not 63"),
         (("input", "width"), 25, "model: the input format must be at most 24 bits wide"),
         (("input", "frac"), 65, "input: format frac must be in -64 to 64"),
         (("input", "frac"), 1.5, "input: format frac must be an integer"),
-        (("input", "signed"), 1, "input: format signed must be a bool"),
-        (("input", "bias"), 1, "input: a format must have exactly the keys"),
-        (("input",), None, "input: a format must have exactly the keys"),
-        ((*LAYER, "kind"), "conv", "layer0 kind: must be lmu or dense, not 'conv'"),
-        ((*LAYER, "kind"), KeyError, "layer0 kind: must be lmu or dense, not None"),
-        ((*LAYER, "kind"), "dense", "layer0: unknown key 'a_format'"),
-        ((*LAYER, "stride"), KeyError, "layer0: key 'stride' is missing"),
+        (("input", "signed"), 1, "input: format signed must be true or false"),
+        (("input", "bias"), 1, "input: unknown key 'bias' in the format"),
+        (("input",), None, "input: the format must be an object"),
+        ((*LAYER, "kind"), "conv", "layer0 kind must be one of lmu, dense, not 'conv'"),
+        ((*LAYER, "kind"), KeyError, "layer0 kind must be one of lmu, dense, not None"),
+        ((*LAYER, "kind"), "dense", "unknown key 'a_format' in layer0"),
+        ((*LAYER, "stride"), KeyError, "layer0 lacks the key 'stride'"),
         ((*LAYER, "stride"), 0, "layer0: layer stride must be in 1 to 1024, not 0"),
         ((*LAYER, "stride"), 10**9, "layer0: layer stride must be in 1 to 1024, not 1000000000"),
-        ((*LAYER, "stride"), True, "layer0 stride: must be an integer"),
+        ((*LAYER, "stride"), True, "layer0 stride must be an integer"),
         ((*LAYER, "activation"), "gelu", "layer0: layer activation must be one of"),
-        ((*LAYER, "activation"), ["relu"], "layer0 activation: must be a text"),
+        ((*LAYER, "activation"), ["relu"], "layer0 activation must be a text"),
         ((*LAYER, "activation"), "relu", "layer0: a table format must be given exactly for activation tanh"),
         ((*LAYER, "u_activation"), "tanh", "layer0: layer u_activation must be one of linear, relu"),
         ((*LAYER, "table"), None, "layer0: a table format must be given exactly for activation tanh"),
@@ -409,27 +409,27 @@ LAYER = ("layers", 0)
         ((*LAYER, "m", "rounding"), "NEAREST", "layer0 m: rounding must be one of"),
         ((*LAYER, "m", "rounding"), [], "layer0 m: "),
         ((*LAYER, "u", "overflow"), "CLAMP", "layer0 u: overflow must be one of"),
-        ((*LAYER, "h"), 8, "layer0 h: a quantizer must be an object"),
+        ((*LAYER, "h"), 8, "layer0 h: the quantizer must be an object"),
         ((*LAYER, "a_format", "signed"), False, "layer0: a must fit 9 bits"),
         ((*LAYER, "b_format", "width"), 17, "layer0: b_format must be at most 16 bits wide"),
         ((*LAYER, "matrix"), [0, 1, 2], "layer0: matrix must name one of the 2 matrices"),
         ((*LAYER, "matrix"), [0, 1], "layer0: e_x must have shape"),
-        ((*LAYER, "matrix"), "010", "layer0 matrix: must be a list of integers"),
+        ((*LAYER, "matrix"), "010", "layer0 matrix must be a list of integers"),
         ((*LAYER, "matrices"), 3, "tensor layer0.a2: is missing"),
         ((*LAYER, "matrices"), 1, "layer0: matrix must name one of the 1 matrices"),
         ((*LAYER, "matrices"), -1, "layer0: a and b must be equally many matrices"),
-        ((*LAYER, "weights"), [], "layer0 weights: must be an object"),
-        ((*LAYER, "weights", "w_m"), KeyError, "layer0 weights: key 'w_m' is missing"),
-        ((*LAYER, "weights", "w_z"), 4, "layer0 weights: unknown key 'w_z'"),
+        ((*LAYER, "weights"), [], "layer0 weights must be an object"),
+        ((*LAYER, "weights", "w_m"), KeyError, "layer0 weights lacks the key 'w_m'"),
+        ((*LAYER, "weights", "w_z"), 4, "unknown key 'w_z' in layer0 weights"),
         ((*LAYER, "weights", "w_x"), KeyError, "tensor layer0.w_x: is not part of the model"),
         ((*LAYER, "weights", "w_x"), 3, r"layer0.w_x: weight values must fit 3 bits \(-4 to 3\)"),
         ((*LAYER, "weights", "w_x"), 17, "layer0.w_x: weight width must be in 2 to 16"),
-        ((*LAYER, "weights", "w_x"), "4", "layer0 weights w_x: must be an integer"),
+        ((*LAYER, "weights", "w_x"), "4", "layer0 weights w_x must be an integer"),
         ((*LAYER, "biases"), ["b_u"], "tensor layer0.b_h: is not part of the model"),
-        ((*LAYER, "biases"), ["b_u", "b"], "layer0 biases: unknown name 'b'"),
+        ((*LAYER, "biases"), ["b_u", "b"], "layer0 biases must be one of b_u, b_h, not 'b'"),
         ((*LAYER, "biases"), ["b_u", "b_u"], "tensor layer0.b_u: is missing"),
         ((*LAYER, "biases"), ["b_h", "b_u"], "header: not in the form"),
-        (("layers", 1, "weights"), {"e_x": 4}, "layer1 weights: key 'w' is missing"),
+        (("layers", 1, "weights"), {"e_x": 4}, "unknown key 'e_x' in layer1 weights"),
         (("layers", 1, "biases"), [], "tensor layer1.b: is not part of the model"),
     ],
 )

@@ -84,7 +84,7 @@ def test_no_sum_exceeds_its_format(score_bits, shift):
         ({"threshold": 253}, r"threshold must be in 1 to 252, not 253"),
         ({"refractory": 0}, r"refractory must be in 1 to 65535, not 0"),
         ({"refractory": 65536}, r"refractory must be in 1 to 65535, not 65536"),
-        ({"gain": 1}, r"unknown key 'gain' in smoothing, expected background, score_bits, shift, threshold, ref"),
+        ({"gain": 1}, r"unknown key 'gain' in the smoothing, expected background, score_bits, shift, threshold"),
     ],
 )
 def test_parameters_are_checked(changes, message):
@@ -97,9 +97,9 @@ def test_json_form():
     given = {"background": [0, 3], "score_bits": 6, "shift": 2, "threshold": 5, "refractory": 7}
     assert smoothing.to_dict() == given
     assert Smoothing.from_dict(smoothing.to_dict()) == smoothing
-    with pytest.raises(ValueError, match="smoothing must be an object, not 3"):
+    with pytest.raises(ValueError, match="the smoothing must be an object, not 3"):
         Smoothing.from_dict(3)
-    with pytest.raises(ValueError, match="smoothing lacks 'refractory'"):
+    with pytest.raises(ValueError, match="the smoothing lacks the key 'refractory'"):
         Smoothing.from_dict({name: value for name, value in GOOD.items() if name != "refractory"})
 
 

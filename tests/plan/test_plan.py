@@ -338,7 +338,7 @@ def test_nothing_is_skipped_where_the_index_would_take_more():
     [
         ({"lanes": 0}, ValueError, r"lanes must be in 1 to 64, not 0"),
         ({"lanes": 65}, ValueError, r"lanes must be in 1 to 64, not 65"),
-        ({"lanes": True}, ValueError, r"lanes must be in 1 to 64, not True"),
+        ({"lanes": True}, TypeError, r"lanes must be an integer, not True"),
         ({"bank_words": 24}, ValueError, r"bank_words must be 0 or a power of two from 8 to 4096, not 24"),
         ({"bank_words": 16.0}, ValueError, r"bank_words must be 0 or a power of two from 8 to 4096, not 16.0"),
         ({"state_bank_words": 12}, ValueError, r"state_bank_words must be 0 or a power of two from 4 to 256, not 12$"),
@@ -374,7 +374,7 @@ def test_a_configuration_survives_json():
     assert AcceleratorConfig.from_dict(config.to_dict()) == config
     with pytest.raises(ValueError, match="unknown key 'lane' in the configuration, expected lanes, weights, "):
         AcceleratorConfig.from_dict({"lane": 4})
-    with pytest.raises(ValueError, match=r"a configuration must be an object, not \[4\]"):
+    with pytest.raises(ValueError, match=r"the configuration must be an object, not \[4\]"):
         AcceleratorConfig.from_dict([4])
 
 

@@ -616,7 +616,7 @@ def test_settings_survive_json():
         ({"rounding": "NEAREST"}, ValueError, "rounding must be one of ROUND, .*, not 'NEAREST'"),
         ({"overflow": []}, ValueError, r"overflow must be one of SAT, .*, not \[\]"),
         ({"formats": 3}, TypeError, "formats must be a mapping, not 3"),
-        ({"formats": {"x": {"width": 8}}}, ValueError, "a format must have exactly the keys"),
+        ({"formats": {"x": {"width": 8}}}, ValueError, "the format lacks the key 'frac'"),
     ],
 )
 def test_bad_json_settings_are_refused(data, error, message):

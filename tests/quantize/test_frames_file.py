@@ -53,7 +53,7 @@ def altered(frames: FrameSet, folder: Path, **changes: object) -> Path:
         ({"version": "2"}, r"bad: schema must be lmu-hw/frames version 1"),
         ({"source": None}, r"bad: metadata must be format, front_end, .*, not "),
         ({"more": np.zeros(1, np.int8)}, r"bad: tensors must be frames, truth, not frames, more, truth"),
-        ({"format": "{}"}, r"bad: a format must have exactly the keys"),
+        ({"format": "{}"}, r"bad: the format lacks the key 'width'"),
         ({"format": "["}, r"bad: "),
         ({"format": '{"width":4,"frac":0,"signed":true}'}, r"bad: frames must be in -8 to 7"),
         ({"truth": np.array([0, 1, 2, 0], np.int8)}, r"bad: truth must be indices into the 2 labels"),

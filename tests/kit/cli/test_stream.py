@@ -133,7 +133,7 @@ def test_wrong_options_are_refused(result: tuple[dict, Path], tmp_path: Path, re
         assert "do not take events" in refused("verilog", "kws105", "--smoothing", smoothing, *option)
     broken = tmp_path / "broken.json"
     broken.write_text('{"shift": 3}')
-    assert f"{broken}: smoothing lacks 'background'" in refused("cosim", "kws105", "--smoothing", broken)
+    assert f"{broken}: the smoothing lacks the key 'background'" in refused("cosim", "kws105", "--smoothing", broken)
     broken.write_text(json.dumps(Smoothing((99,), 2, 1, 1, 1).to_dict()))
     for command in ("cosim", "kws105"), (*stream, "--data", tmp_path):
         assert "background label 99 is none of the 10 labels" in refused(*command, "--smoothing", broken)
