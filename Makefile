@@ -6,7 +6,10 @@ SYSTEM := g++ make perl iverilog python3-venv
 REFERENCE := opensta qflow-tech-osu018
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: demo test test-slow lint tools reference clean
+PDK_ROOT ?= $(CURDIR)/data/pdk
+LMU_HW_SPEECH ?= $(CURDIR)/data/speech
+
+.PHONY: demo test test-slow lint tools reference pdk speech clean
 
 demo: $(VENV)/.demo
 	$(BIN)/lmu-hw demo
@@ -46,6 +49,36 @@ $(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python reference
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	touch $@ $(VENV)/.demo
+
+# Process design kits: SKY130 and IHP SG13G2, standard cells and SRAM macros, in the versions that LibreLane 3.0 names.
+# Not run by the project's CI, which has no network; the arguments are those of `ciel enable --help`, version 2.6.
+SKY130_VERSION := 8afc8346a57fe1ab7934ba5a6056ea8b43078e71
+IHP_VERSION := c4b8b4e5e7a05f375cca3815d51b3a37721fbf5c
+
+pdk: $(VENV)/.test
+	$(BIN)/ciel enable --pdk-root '$(PDK_ROOT)' --pdk-family sky130 -l sky130_fd_sc_hd $(SKY130_VERSION)
+	$(BIN)/ciel enable --pdk-root '$(PDK_ROOT)' --pdk-family ihp-sg13g2 -l sg13g2_stdcell -l sg13g2_sram $(IHP_VERSION)
+	@echo "for the commands: export PDK_ROOT='$(PDK_ROOT)'"
+
+# Speech Commands v0.02 and its test set: 2.5 GB to download, with curl. Not run by the project's CI either.
+SPEECH_URL := https://storage.googleapis.com/download.tensorflow.org/data
+SPEECH_SHA256 := af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58
+TEST_SET_SHA256 := cc2a00c1147c2254e9be3fa0f779d8c17421dc349b86366567a8edfa9acd51df
+
+speech:
+	@$(call unpack,speech_commands_v0.02,$(SPEECH_SHA256))
+	@$(call unpack,speech_commands_test_set_v0.02,$(TEST_SET_SHA256))
+	@echo "for the commands: --data '$(LMU_HW_SPEECH)'"
+
+# unpack NAME SHA256: download an archive, check it, and unpack it into a folder of its name.
+define unpack
+set -e; cd "$$(mkdir -p '$(LMU_HW_SPEECH)' && cd '$(LMU_HW_SPEECH)' && pwd)"; \
+test -d $(1) || { echo "$(2)  $(1).tar.gz" > $(1).sha256; \
+sha256sum --check --status $(1).sha256 2>/dev/null || \
+curl --fail --location --continue-at - --output $(1).tar.gz $(SPEECH_URL)/$(1).tar.gz; \
+sha256sum --check $(1).sha256 || { rm $(1).tar.gz; exit 1; }; \
+mkdir -p $(1).part; tar -xzf $(1).tar.gz -C $(1).part; mv $(1).part $(1); rm $(1).tar.gz $(1).sha256; }
+endef
 
 clean:
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache

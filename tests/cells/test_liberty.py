@@ -1,7 +1,5 @@
 import gzip
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +7,6 @@ import pytest
 from lmu_hw.cells import liberty
 from lmu_hw.cells.liberty import LibertyError, read_liberty
 from lmu_hw.cells.pdk import PdkError, find_corners, find_pdk
-
-PDK_ROOT = os.environ.get("PDK_ROOT") or Path(__file__).parents[2].parent / "shared" / "pdk"
 
 SMALL = """
 /* a comment with a } in it */
@@ -173,12 +169,14 @@ def test_files_of_two_corners_are_refused(small, tmp_path):
         read_liberty(tmp_path / "missing.lib")
 
 
-REAL = {"ihp-sg13g2": (84, 1.2), "sky130A": (428, 1.8), "nangate45": (134, 1.1), "asap7": (202, 0.7)}
+REAL = {
+    "ihp-sg13g2": (84, 1.2), "sky130A": (428, 1.8), "nangate45": (134, 1.1), "asap7": (202, 0.7), "osu018": (32, 1.8)
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", REAL)
-def test_real_libraries_are_read(name):
-    library = read_liberty(find_pdk(name, PDK_ROOT).cells)
+def test_real_libraries_are_read(pdk, name):
+    library = read_liberty(pdk(name).cells)
     assert (len(library.cells), library.voltage) == REAL[name]
     logic = [cell for cell in library.cells.values() if cell.sequentials]
     assert logic
@@ -189,9 +187,8 @@ def test_real_libraries_are_read(name):
     assert 1e-17 < np.median(np.abs(energies)) < 1e-13
 
 
-def test_memory_macros_are_read():
-    pdk = find_pdk("ihp-sg13g2", PDK_ROOT)
-    path = next(path for path in pdk.macros if "1P_1024x64_" in path.name)
+def test_memory_macros_are_read(pdk):
+    path = next(path for path in pdk("ihp-sg13g2").macros if "1P_1024x64_" in path.name)
     (cell,) = read_liberty(path).cells.values()
     assert (cell.memory.address_width, cell.memory.word_width) == (10, 64)
     reads = [one for one in cell.pins["A_CLK"].power if one.when is not None and "A_REN" in one.when.pins]
@@ -199,13 +196,16 @@ def test_memory_macros_are_read():
     assert sum(name.startswith("A_DOUT[") for name in cell.pins) == 64
 
 
-def test_pdk_folders_are_found_or_named(tmp_path, monkeypatch):
-    pdk = find_pdk("ihp-sg13g2", PDK_ROOT)
-    assert pdk.node == 130
-    assert len(pdk.cells) == 1
-    assert len(pdk.macros) >= 18
-    assert pdk.models is not None
-    assert len(find_pdk("asap7", PDK_ROOT).cells) == 5
+def test_pdk_folders_are_found(pdk):
+    ihp = pdk("ihp-sg13g2")
+    assert ihp.node == 130
+    assert len(ihp.cells) == 1
+    assert len(ihp.macros) >= 18
+    assert ihp.models is not None
+    assert len(pdk("asap7").cells) == 5
+
+
+def test_pdk_folders_that_are_missing_are_named(tmp_path, monkeypatch):
     monkeypatch.delenv("PDK_ROOT", raising=False)
     with pytest.raises(PdkError, match="PDK_ROOT must name the folder that holds sky130A"):
         find_pdk("sky130A")
@@ -217,8 +217,11 @@ def test_pdk_folders_are_found_or_named(tmp_path, monkeypatch):
         PdkError, match=r"Liberty files \(\*\.lib, \*\.lib\.gz\) were expected in .*sky130_fd_sc_hd/lib"
     ):
         find_pdk("sky130A")
+    cells = tmp_path / "ihp-sg13g2/libs.ref/sg13g2_stdcell/lib"
+    cells.mkdir(parents=True)
+    (cells / "sg13g2_stdcell_typ_1p20V_25C.lib").write_text(SMALL)
     with pytest.raises(PdkError, match=r"is for the corner 'slow', there are sg13g2_stdcell_typ_1p20V_25C"):
-        find_pdk("ihp-sg13g2", PDK_ROOT, corner="slow")
+        find_pdk("ihp-sg13g2", tmp_path, corner="slow")
     flat = tmp_path / "mine"
     flat.mkdir()
     (flat / "cells.lib").write_text(SMALL)
@@ -228,11 +231,16 @@ def test_pdk_folders_are_found_or_named(tmp_path, monkeypatch):
         find_pdk()
 
 
+@pytest.mark.parametrize(
+    ("name", "corner"), [("ihp-sg13g2", "typ_1p20V_25C"), ("sky130A", "tt_025C_1v80"), ("asap7", "RVT_TT")]
+)
+def test_corners_of_published_kits_are_found(pdk, name, corner):
+    root = pdk(name).cells[0].parents[3 if name != "asap7" else 1].parent
+    assert corner in find_corners(name, root)
+
+
 def test_corners_are_told_apart(tmp_path):
     assert find_corners() == ()
-    assert find_corners("ihp-sg13g2", PDK_ROOT) == ("typ_1p20V_25C",)
-    assert find_corners("sky130A", PDK_ROOT) == ("tt_025C_1v80",)
-    assert find_corners("asap7", PDK_ROOT) == ("RVT_TT",)
     cells, macros = (tmp_path / "ihp-sg13g2/libs.ref" / name / "lib" for name in ("sg13g2_stdcell", "sg13g2_sram"))
     for folder in (cells, macros):
         folder.mkdir(parents=True)

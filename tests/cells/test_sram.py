@@ -1,25 +1,16 @@
-import os
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from lmu_hw.cells.liberty import Memory, read_liberty
-from lmu_hw.cells.pdk import find_pdk
 from lmu_hw.cells.sram import find_macro
-
-PDK_ROOT = os.environ.get("PDK_ROOT") or Path(__file__).parents[2].parent / "shared" / "pdk"
-
-
-@pytest.fixture(scope="module")
-def pdk():
-    return find_pdk("ihp-sg13g2", PDK_ROOT)
 
 
 @pytest.fixture(scope="module")
 def cells(pdk):
-    return read_liberty([*pdk.cells, *pdk.macros]).cells
+    ihp = pdk("ihp-sg13g2")
+    return read_liberty([*ihp.cells, *ihp.macros]).cells
 
 
 def test_pins_of_all_macros_are_known(cells):

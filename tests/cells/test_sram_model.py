@@ -1,5 +1,4 @@
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,23 +8,21 @@ import pytest
 from lmu_hw.cells import sram_fit, sram_model
 from lmu_hw.cells.liberty import LibertyError, read_liberty
 from lmu_hw.cells.memory_cost import clock_energy, macro_cost
-from lmu_hw.cells.pdk import find_pdk
 from lmu_hw.cells.sram import find_macro
 from lmu_hw.cells.sram_model import PREFIX, add_sram_model, is_model, model_liberty, yardsticks
 from lmu_hw.flows.synth import MappedMemory
 
-PDK_ROOT = os.environ.get("PDK_ROOT") or Path(__file__).parents[2].parent / "shared" / "pdk"
 STORED = Path(sram_model.__file__).parent / "sram_model.json"
 
 
 @pytest.fixture(scope="module")
-def ihp():
-    pdk = find_pdk("ihp-sg13g2", PDK_ROOT)
-    return read_liberty([*pdk.cells, *pdk.macros])
+def ihp(pdk):
+    kit = pdk("ihp-sg13g2")
+    return read_liberty([*kit.cells, *kit.macros])
 
 
-def test_the_stored_coefficients_are_those_of_the_macros(ihp, tmp_path, monkeypatch):
-    monkeypatch.setenv("PDK_ROOT", str(PDK_ROOT))
+def test_the_stored_coefficients_are_those_of_the_macros(pdk_in_environment, tmp_path):
+    pdk_in_environment("ihp-sg13g2")
     sram_fit.main([str(tmp_path / "fit.json")])
     made, stored = (json.loads(path.read_text()) for path in (tmp_path / "fit.json", STORED))
     assert made.keys() == stored.keys()
@@ -60,8 +57,8 @@ def test_on_ihp_the_model_is_within_its_stated_error_of_the_macros(ihp):
 
 
 @pytest.mark.parametrize("name", ["sky130A", "nangate45", "asap7", "osu018"])
-def test_libraries_without_macros_get_a_model(name):
-    library = read_liberty(find_pdk(name, PDK_ROOT).cells)
+def test_libraries_without_macros_get_a_model(pdk, name):
+    library = read_liberty(pdk(name).cells)
     modelled = add_sram_model(library)
     models = [cell for cell in modelled.cells.values() if is_model(cell.name)]
     assert len(models) == 28
@@ -91,14 +88,14 @@ def test_a_report_says_what_it_is():
     assert memory.describe() == "SRAM model, not macros of this process: 1 x SRAM_MODEL_64x8"
 
 
-def test_the_text_says_what_it_is():
-    text = model_liberty(read_liberty(find_pdk("nangate45", PDK_ROOT).cells))
+def test_the_text_says_what_it_is(standard_cells):
+    text = model_liberty(standard_cells)
     assert "an SRAM model, not a macro of any process" in text
     assert "Apache-2.0" in text
 
 
-def test_a_library_that_cannot_be_measured_is_refused():
-    library = read_liberty(find_pdk("nangate45", PDK_ROOT).cells)
+def test_a_library_that_cannot_be_measured_is_refused(pdk):
+    library = read_liberty(pdk("osu018").cells)
     for part, what in (("DFF", "flip-flop"), ("INV", "inverter"), ("NAND2", "NAND gate")):
         fewer = {name: cell for name, cell in library.cells.items() if part not in name}
         with pytest.raises(LibertyError, match=f"has no {what}"):

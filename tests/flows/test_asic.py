@@ -1,7 +1,6 @@
 """The ASIC flow: constraints, the script for a plain Yosys, LibreLane's configuration, the netlist."""
 
 import json
-import os
 import re
 import tempfile
 from pathlib import Path
@@ -15,7 +14,6 @@ from librelane.flows import Flow
 from lmu_hw.cells.liberty import read_liberty, read_text
 from lmu_hw.cells.memory_cost import Usage
 from lmu_hw.cells.netlist import read_netlist
-from lmu_hw.cells.pdk import find_pdk
 from lmu_hw.export.emit import to_verilog
 from lmu_hw.export.names import TOP
 from lmu_hw.flows.asic import AsicError, _files, build_asic, time_unit, yosys_script
@@ -32,26 +30,23 @@ from lmu_sim.gates import GateSimulator
 from lmu_sim.random_models import random_frames
 
 ROOT = Path(__file__).parents[2]
-PDK_ROOT = os.environ.get("PDK_ROOT") or ROOT.parent / "shared" / "pdk"
-
-
-def cells(name: str):
-    return read_liberty(find_pdk(name, PDK_ROOT).cells)
 
 
 @pytest.fixture(scope="module")
-def macros():
-    pdk = find_pdk("ihp-sg13g2", PDK_ROOT)
-    return macros_of({"weights": tile(read_liberty((*pdk.cells, *pdk.macros)), 4912, 64, Usage())})
+def macros(pdk):
+    ihp = pdk("ihp-sg13g2")
+    return macros_of({"weights": tile(read_liberty((*ihp.cells, *ihp.macros)), 4912, 64, Usage())})
 
 
 def test_the_constraints_in_the_repository_are_those_of_the_code():
     assert (ROOT / "constraints" / "accelerator.sdc").read_text() == sdc()
 
 
-@pytest.mark.parametrize(("name", "unit"), [("ihp-sg13g2", 1e-9), ("nangate45", 1e-9), ("asap7", 1e-12)])
-def test_time_units_are_the_librarys(name: str, unit: float):
-    assert time_unit(cells(name)) == unit
+@pytest.mark.parametrize(
+    ("name", "unit"), [("ihp-sg13g2", 1e-9), ("nangate45", 1e-9), ("asap7", 1e-12), ("osu018", 1e-9)]
+)
+def test_time_units_are_the_librarys(pdk, name: str, unit: float):
+    assert time_unit(read_liberty(pdk(name).cells)) == unit
 
 
 def test_librelane_knows_every_variable(macros):
@@ -68,8 +63,8 @@ def test_librelane_knows_every_variable(macros):
 
 
 @pytest.mark.parametrize("gates", [False, True])
-def test_a_plain_yosys_maps_it_and_the_netlist_is_bit_exact(small_plan, gates: bool):
-    library, plan = cells("ihp-sg13g2"), small_plan(weights="rom", stop_clock=gates, gate_blocks=gates)
+def test_a_plain_yosys_maps_it_and_the_netlist_is_bit_exact(standard_cells, small_plan, gates: bool):
+    library, plan = standard_cells, small_plan(weights="rom", stop_clock=gates, gate_blocks=gates)
     with tempfile.TemporaryDirectory(dir=scratch_folder()) as name:
         folder = Path(name)
         for index, path in enumerate(library.files):
@@ -104,6 +99,6 @@ def test_nothing_stands_in_the_way_of_scan(small_plan, weights: str):
     assert "negedge" not in verilog
 
 
-def test_a_clock_that_is_too_fast_is_refused(small_plan):
+def test_a_clock_that_is_too_fast_is_refused(small_plan, standard_cells):
     with pytest.raises(AsicError, match=r"too slow in .*: \d+\.\d\d MHz of 5000 MHz, \d+\.\d\d ns are missing"):
-        build_asic(small_plan(weights="rom"), cells("ihp-sg13g2"), 5e9)
+        build_asic(small_plan(weights="rom"), standard_cells, 5e9)

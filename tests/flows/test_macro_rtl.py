@@ -1,24 +1,19 @@
 """Verilog with SRAM macros, and their models, in Icarus."""
 
-import os
-from pathlib import Path
 
 import pytest
 
 from lmu_hw.cells.liberty import read_liberty
 from lmu_hw.cells.memory_cost import Usage
-from lmu_hw.cells.pdk import find_pdk
 from lmu_hw.export.emit import to_verilog
 from lmu_hw.flows.macro_rtl import macro_model, macros_of, memory_tilings, with_macros
 from lmu_hw.flows.tiling import tile
 
-PDK_ROOT = os.environ.get("PDK_ROOT") or Path(__file__).parents[2].parent / "shared" / "pdk"
-
 
 @pytest.fixture(scope="module")
-def library():
-    pdk = find_pdk("ihp-sg13g2", PDK_ROOT)
-    return read_liberty((*pdk.cells, *pdk.macros))
+def library(pdk):
+    ihp = pdk("ihp-sg13g2")
+    return read_liberty((*ihp.cells, *ihp.macros))
 
 
 def everything(plan, library):

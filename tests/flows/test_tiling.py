@@ -1,9 +1,7 @@
 import itertools
-import os
 import re
 import subprocess
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +9,6 @@ import pytest
 from lmu_hw.cells.liberty import read_liberty
 from lmu_hw.cells.memory_cost import Cost, Usage, flip_flop_cost, macro_cost
 from lmu_hw.cells.netlist import read_netlist
-from lmu_hw.cells.pdk import find_pdk
 from lmu_hw.cells.sram import find_macro
 from lmu_hw.flows.elaborate import elaborate, find_memories
 from lmu_hw.flows.synth import synthesize
@@ -21,18 +18,16 @@ from lmu_hw.power.engine import find_power
 from lmu_hw.power.guards import PowerRefused, check_memories
 from lmu_sim.gates import GateSimulator
 
-PDK_ROOT = os.environ.get("PDK_ROOT") or Path(__file__).parents[2].parent / "shared" / "pdk"
+
+@pytest.fixture(scope="module")
+def library(pdk):
+    ihp = pdk("ihp-sg13g2")
+    return read_liberty([*ihp.cells, *ihp.macros])
 
 
 @pytest.fixture(scope="module")
-def library():
-    pdk = find_pdk("ihp-sg13g2", PDK_ROOT)
-    return read_liberty([*pdk.cells, *pdk.macros])
-
-
-@pytest.fixture(scope="module")
-def bare():
-    return read_liberty(find_pdk("ihp-sg13g2", PDK_ROOT).cells)
+def bare(pdk):
+    return read_liberty(pdk("ihp-sg13g2").cells)
 
 
 def test_energies_are_those_of_the_liberty_file(library):

@@ -1,16 +1,13 @@
 """What stands between a netlist and its report: wires, edges that place and route would mend."""
 
 import math
-import os
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from lmu_hw.cells.liberty import read_liberty
-from lmu_hw.cells.pdk import find_pdk
 from lmu_hw.cells.sram_model import add_sram_model
 from lmu_hw.model import program_file
 from lmu_hw.plan.config import AcceleratorConfig
@@ -26,20 +23,17 @@ from lmu_kit.sounds import find_sounds
 from lmu_quantize import zoo
 from lmu_quantize.frames_file import load_frames
 
-PDK_ROOT = os.environ.get("PDK_ROOT") or Path(__file__).parents[2].parent / "shared" / "pdk"
-
 
 def silent(stage: str, done: int, total: int) -> None:
     """Nobody is told."""
 
 
 @pytest.fixture(scope="module")
-def run():
-    """A small accelerator of IHP's cells, and speech through it."""
-    pdk = find_pdk("ihp-sg13g2", PDK_ROOT)
+def run(standard_cells):
+    """A small accelerator of cells, and speech through it."""
     model = program_file.load(zoo.path("kws361", "quantized.safetensors"))
     plan = make_plan(cut(model, Cut(1, 6, 1, 4)), AcceleratorConfig(lanes=2))
-    mapped = map_plan(plan, read_liberty((*pdk.cells, *pdk.macros)), 50 * plan.cycles_per_frame, silent)
+    mapped = map_plan(plan, standard_cells, 50 * plan.cycles_per_frame, silent)
     frames = load_frames(zoo.path("kws361", "test.safetensors")).frames[:1, :12, :6]
     return mapped, run_mapped(mapped, {"speech": frames, "nothing": np.zeros_like(frames)}, silent)
 
@@ -100,11 +94,11 @@ def test_no_edge_is_slower_than_the_conditions_say(run):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["ihp-sg13g2", "nangate45"])
-def test_shipped_tables_still_agree_with_gates(name):
+def test_shipped_tables_still_agree_with_gates(pdk, name):
     """On a design that no table was made from: what characterisation found then is what comes out now."""
-    pdk = find_pdk(name, PDK_ROOT)
+    kit = pdk(name)
     design = next(one for one in PLAIN.designs if not one.fitted)
-    library = add_sram_model(read_liberty((*pdk.cells, *pdk.macros)))
+    library = add_sram_model(read_liberty((*kit.cells, *kit.macros)))
     model = program_file.load(zoo.path("kws361", "quantized.safetensors"))
     plan = make_plan(cut(model, design.cut), AcceleratorConfig(lanes=design.lanes))
     mapped = map_plan(plan, library, 50 * plan.cycles_per_frame, silent)

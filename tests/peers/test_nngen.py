@@ -1,6 +1,5 @@
 """The comparison with NNgen, as far as it needs no NNgen: a small design with the same ports and RAMs stands in."""
 
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,6 @@ import pytest
 from lmu_hw.cells.liberty import read_liberty
 from lmu_hw.cells.memory_cost import Usage
 from lmu_hw.cells.netlist import read_netlist
-from lmu_hw.cells.pdk import find_pdk
 from lmu_hw.flows.synth import synthesize
 from lmu_hw.flows.tiling import choose
 from lmu_hw.model import program_file
@@ -21,7 +19,6 @@ from lmu_quantize import zoo
 from lmu_quantize.frames_file import load_frames
 
 PEER = Path(__file__).parents[2] / "peers" / "nngen"
-PDK_ROOT = os.environ.get("PDK_ROOT") or Path(__file__).parents[2].parent / "shared" / "pdk"
 FRAMES = np.array([[1, -2, 300, 4], [5, -600, 7, -8], [0, 0, 0, 32767]])
 
 
@@ -48,9 +45,9 @@ def trace(verilog, scripts, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def library():
-    pdk = find_pdk("ihp-sg13g2", PDK_ROOT)
-    return read_liberty((*pdk.cells, *pdk.macros))
+def library(pdk):
+    ihp = pdk("ihp-sg13g2")
+    return read_liberty((*ihp.cells, *ihp.macros))
 
 
 def test_requirements_are_pinned():
@@ -87,11 +84,11 @@ def test_dense_layers_of_a_network():
         (("--nngen", "no-such-python"), "--nngen: no program no-such-python"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(monkeypatch, arguments, message):
+def test_what_cannot_be_compared_is_refused(pdk_in_environment, monkeypatch, arguments, message):
     import compare
 
     command = ["compare.py", "kws105", "--pdk", "ihp-sg13g2", "--nngen", sys.executable, *arguments]
-    monkeypatch.setenv("PDK_ROOT", str(PDK_ROOT))
+    pdk_in_environment("ihp-sg13g2")
     monkeypatch.setattr(sys, "argv", command)
     with pytest.raises((CommandError, ValueError), match=message):
         compare.main()

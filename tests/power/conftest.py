@@ -1,10 +1,8 @@
 """Designs, libraries and OpenSTA for the tests of this folder."""
 
-import os
 import re
 import shutil
 import subprocess
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +10,6 @@ import pytest
 
 from lmu_hw.cells.liberty import Library, read_liberty, read_text
 from lmu_hw.cells.netlist import Instance, Netlist, read_netlist
-from lmu_hw.cells.pdk import find_pdk
 from lmu_hw.cells.sram import find_macro
 from lmu_hw.export.emit import to_verilog
 from lmu_hw.flows.synth import synthesize
@@ -21,14 +18,6 @@ from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import make_plan
 from lmu_hw.power.activity import Activity, clock_nets
 from lmu_sim.random_models import random_model
-
-PDK_ROOT = os.environ.get("PDK_ROOT") or Path(__file__).parents[2].parent / "shared" / "pdk"
-
-
-def load_library(name: str, macro: str = "") -> Library:
-    """Cells of a process, and those of its macros whose name has the given part."""
-    pdk = find_pdk(name, PDK_ROOT)
-    return read_liberty([*pdk.cells, *(path for path in pdk.macros if macro and macro in path.name)])
 
 
 def macro_netlist(library: Library, name: str) -> Netlist:
@@ -120,8 +109,14 @@ def registered_accelerator(model: QuantizedModel | None = None, **config) -> str
 
 
 @pytest.fixture(scope="session")
-def bench():
+def bench(pdk):
     """Designs, and functions that load libraries and map designs."""
+
+    def load_library(name: str, macro: str = "") -> Library:
+        """Cells of a process, and those of its macros whose name has the given part."""
+        kit = pdk(name)
+        return read_liberty([*kit.cells, *(path for path in kit.macros if macro and macro in path.name)])
+
     return SimpleNamespace(
         multiplier=MULTIPLIER,
         memory_update=MEMORY_UPDATE,
@@ -130,7 +125,6 @@ def bench():
         small_model=small_model,
         load_library=load_library,
         mapped=mapped,
-        pdk_root=PDK_ROOT,
     )
 
 

@@ -18,15 +18,15 @@ FRAMES = 4
 
 
 class Bench:
-    """A small accelerator on IHP's cells that clears its state after an utterance of `FRAMES` frames."""
+    """A small accelerator that clears its state after an utterance of `FRAMES` frames."""
 
-    def __init__(self, bench):
+    def __init__(self, bench, library):
         model = random_model(
             np.random.default_rng(5), inputs=4, units=6, memories=[(4, 8.0)], activation="relu",
             u_activation="linear", stride=1, bias=False,
         )  # fmt: skip
         self.plan = make_plan(model, AcceleratorConfig(lanes=4, state="utterance"))
-        self.netlist = bench.mapped(to_verilog(self.plan, "core"), "core", bench.load_library("ihp-sg13g2"))
+        self.netlist = bench.mapped(to_verilog(self.plan, "core"), "core", library)
         frames = random_frames(np.random.default_rng(1), model, 1, FRAMES)[0]
         self.random, self.zero = self.beats(frames), self.beats(np.zeros_like(frames))
         self.simulator = GateSimulator(self.netlist)
@@ -61,8 +61,8 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def running(bench):
-    return Bench(bench)
+def running(bench, standard_cells):
+    return Bench(bench, standard_cells)
 
 
 def test_rows_and_blocks_add_up(running):

@@ -2,17 +2,14 @@
 
 import json
 import math
-import os
 from dataclasses import replace
 from importlib import resources
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lmu_hw.cells.liberty import read_liberty
 from lmu_hw.cells.memory_cost import Cost, Usage
-from lmu_hw.cells.pdk import find_pdk
 from lmu_hw.model.fixed import Format, Overflow, Quantizer, Rounding
 from lmu_hw.model.program import QuantizedDense, QuantizedLMU, QuantizedModel, Weights
 from lmu_hw.plan.config import AcceleratorConfig
@@ -22,7 +19,6 @@ from lmu_hw.power.technology import MemoryCosts, load_technology
 from lmu_kit.cli.main import main
 from lmu_kit.floor_costs import measure_memory, measure_product, weight_words
 
-PDK_ROOT = os.environ.get("PDK_ROOT") or Path(__file__).parents[2].parent / "shared" / "pdk"
 COSTS = FloorCosts(memories=((100, 2.0, 0.1), (10_000, 4.0, 0.3)), products=((32, 8.0, 1.0), (64, 24.0, 2.0)))
 
 
@@ -210,8 +206,8 @@ def test_the_command_says_where_no_floor_is_known(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_measured_again_the_costs_are_those_that_ship():
-    library = read_liberty(find_pdk("ihp-sg13g2", PDK_ROOT).cells)
+def test_measured_again_the_costs_are_those_that_ship(pdk):
+    library = read_liberty(pdk("ihp-sg13g2").cells)
     found = json.loads((resources.files("lmu_hw.power") / "floors.json").read_text())["ihp-sg13g2"]
     product, wide, long = measure_product("kws105", "layer1.w_m", library)
     known = next(one for one in found["products"] if one["factors"] == "kws105 layer1.w_m")

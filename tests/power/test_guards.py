@@ -22,9 +22,9 @@ PERIOD = 1e-8
 
 
 @pytest.fixture(scope="module")
-def run(bench):
+def run(bench, standard_cells):
     """Netlist of a multiplier, its simulated activity, its power."""
-    netlist = bench.mapped(bench.multiplier, "multiplier", bench.load_library("ihp-sg13g2"))
+    netlist = bench.mapped(bench.multiplier, "multiplier", standard_cells)
     simulator = GateSimulator(netlist)
     rng = np.random.default_rng(0)
     simulator.run({"a": rng.integers(-128, 128, 200), "b": rng.integers(-128, 128, 200)}, 200)

@@ -37,7 +37,7 @@ def check(sta, library, netlist, tolerance):
     return netlist, activity, expected
 
 
-@pytest.mark.parametrize("name", LIBRARIES)
+@pytest.mark.parametrize("name", [*LIBRARIES, "osu018"])
 def test_multiplier_agrees_with_opensta(sta, bench, name):
     compare(sta, bench, name, bench.multiplier, "multiplier")
 

@@ -9,7 +9,6 @@ import pytest
 
 from lmu_hw.cells.liberty import read_liberty
 from lmu_hw.cells.memory_cost import Usage
-from lmu_hw.cells.pdk import find_pdk
 from lmu_hw.flows.tiling import choose
 from lmu_hw.gateware import nonzero
 from lmu_hw.model import program_file
@@ -365,9 +364,9 @@ def test_a_cut_keeps_something():
 
 
 @pytest.mark.parametrize("name", ["ihp-sg13g2"])
-def test_stored_memory_costs_choose_as_the_library_does(name, bench):
-    pdk = find_pdk(name, bench.pdk_root)
-    library = read_liberty((*pdk.cells, *pdk.macros))
+def test_stored_memory_costs_choose_as_the_library_does(name, pdk):
+    kit = pdk(name)
+    library = read_liberty((*kit.cells, *kit.macros))
     costs = MemoryCosts.of(library, model=False)
     for depth, width in ((2, 7), (16, 8), (40, 8), (112, 7), (384, 12), (4912, 64)):
         for usage in (Usage(), Usage(2e5, 0.25, 0.5)):

@@ -1,14 +1,7 @@
-import csv
-import gzip
-import io
-import os
 import wave
-from collections import defaultdict
-from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 
 from lmu_quantize.audio import AudioError
 from lmu_quantize.dataset import (
@@ -20,10 +13,6 @@ from lmu_quantize.dataset import (
     published_split,
 )
 
-SPEECH = Path(
-    os.environ.get("LMU_HW_SPEECH", Path(__file__).resolve().parents[3] / "shared" / "speech")
-)
-SPLIT_OF_SHARD = {"train": "train", "val": "validation", "test_official": "test"}
 OTHER_WORDS = ("bed", "cat")
 # Speakers that the published rule puts into each split.
 SPEAKERS = {
@@ -57,13 +46,6 @@ def make(root, *, test_set=True, speakers=3):
             for number in range(2):
                 write_wav(root / "speech_commands_test_set" / label / f"{number}.wav", [number])
     return root
-
-
-def index_rows():
-    if not SPEECH.is_dir():
-        pytest.skip("no recordings: set LMU_HW_SPEECH to the folder that holds them")
-    with gzip.open(SPEECH / "index.csv.gz") as raw:
-        return list(csv.DictReader(io.TextIOWrapper(raw, encoding="utf-8")))
 
 
 def count(dataset, split):
@@ -199,53 +181,30 @@ def test_published_split_takes_ten_percent_each():
     assert splits.count("test") / len(splits) == pytest.approx(0.1, abs=0.01)
 
 
-def test_published_split_of_the_real_recordings():
-    wrong = [
-        row["file"]
-        for row in index_rows()
-        if row["word"] != "_silence_"
-        and published_split(row["file"]) != SPLIT_OF_SHARD[row["shard"].split("/")[0]]
-    ]
-    assert wrong == []
+def test_published_split_of_the_real_recordings(speech):
+    clips = [clip for clip in speech.clips if clip.word != "_silence_"]
+    assert [clip for clip in clips if published_split(clip.file) != clip.split] == []
 
 
-def test_counts_of_the_official_test_set(tmp_path):
+def test_counts_of_the_official_test_set(speech, tmp_path):
     make(tmp_path, test_set=False)
-    folders = {"unknown": "_unknown_", "silence": "_silence_"}
-    for row in index_rows():
-        if row["shard"].startswith("test_official/"):
-            label = Path(row["shard"]).stem
-            folder = tmp_path / "speech_commands_test_set" / folders.get(label, label)
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / f"{row['word']}_{row['file']}").touch()
+    for clip in speech.clips:
+        if clip.split == "test":
+            path = tmp_path / "speech_commands_test_set" / clip.label / clip.published
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
     assert len([*tmp_path.glob("speech_commands_test_set/*/*.wav")]) == 4890
     dataset = SpeechCommands(tmp_path)
     assert count(dataset, "test") == [419, 405, 425, 406, 412, 396, 411, 402, 408, 408]
     assert len(dataset.clips("test")[0]) == 4092
 
 
-def test_real_recordings_in_the_published_layout(tmp_path):
-    per_shard = defaultdict(list)
-    for row in index_rows():
-        if Path(row["shard"]).stem in ("yes", "go", "bed", "unknown", "silence"):
-            per_shard[row["shard"]].append(row)
-    folders = {"unknown": "_unknown_", "silence": "_silence_"}
-    originals, validation = {}, []
-    for shard, rows in per_shard.items():
-        for row in rows[:3]:
-            start = 16_000 * int(row["pos"])
-            stop = start + int(row["samples"])
-            samples, _ = soundfile.read(SPEECH / shard, start=start, stop=stop, dtype="int16")
-            name = Path(shard).stem
-            if shard.startswith("test"):
-                path = tmp_path / "speech_commands_test_set" / folders.get(name, name) / row["file"]
-            else:
-                path = tmp_path / "speech_commands" / name / row["file"]
-            if shard.startswith("val"):
-                validation.append(f"{name}/{row['file']}")
-            originals[write_wav(path, samples)] = samples
-    (tmp_path / "speech_commands" / "validation_list.txt").write_text("\n".join(validation))
-    (tmp_path / "speech_commands" / "testing_list.txt").write_text("")
+def test_real_recordings_in_the_published_layout(speech, tmp_path):
+    labels = dict.fromkeys(("train", "validation"), ("yes", "go", "bed"))
+    labels["test"] = ("yes", "go", "_unknown_", "_silence_")
+    originals = speech.write(
+        tmp_path, [clip for split in labels for label in labels[split] for clip in speech.take(split, label, 3)]
+    )
     dataset = SpeechCommands(tmp_path, labels=("yes", "go", "unknown", "silence"))
     assert count(dataset, "train") == [3, 3, 3, 0]
     assert count(dataset, "validation") == [3, 3, 3, 0]

@@ -1,20 +1,14 @@
 import json
 import math
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.fft
-import soundfile
 
 from lmu_hw.model.fixed import Format
 from lmu_quantize.features import FrontEnd, FrontEndStream, quantize_frames
 
-SPEECH = Path(
-    os.environ.get("LMU_HW_SPEECH", Path(__file__).resolve().parents[3] / "shared" / "speech")
-)
 KINDS = ("log-mel", "mfcc")
 SMALL = {"window": 50, "hop": 20, "n_fft": 64, "n_mels": 5}
 
@@ -24,14 +18,15 @@ def noise(seed, n=16_000, level=3000.0):
     return np.clip(rng.normal(0, level, n), -32768, 32767).astype(np.int16)
 
 
-def real_clip(word, position):
-    if not SPEECH.is_dir():
-        pytest.skip("no recordings: set LMU_HW_SPEECH to the folder that holds them")
-    file = SPEECH / "test_official" / f"{word}.flac"
-    start = 16_000 * position
-    samples, rate = soundfile.read(file, start=start, stop=start + 16_000, dtype="int16")
-    assert rate == 16_000
-    return samples
+@pytest.fixture
+def real_clip(speech):
+    """Function that reads a clip of the official test set."""
+
+    def read(word, position):
+        clip = speech.take("test", word)[position].read()
+        return np.pad(clip, (0, 16_000 - len(clip)))
+
+    return read
 
 
 def plain_frame(samples, front):
@@ -111,7 +106,7 @@ def test_other_parameters_against_plain_python(kind):
         np.testing.assert_allclose(frames[t], expected, rtol=0, atol=1e-11)
 
 
-def test_real_speech_against_scipy():
+def test_real_speech_against_scipy(real_clip):
     clip = real_clip("yes", 7)
     front = FrontEnd("mfcc")
     windows = np.lib.stride_tricks.sliding_window_view(clip / 32768, 640)[::320]
@@ -227,7 +222,7 @@ def test_odd_sizes_give_the_same_bits(seed):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_real_speech_one_sample_at_a_time(kind):
+def test_real_speech_one_sample_at_a_time(kind, real_clip):
     clip = real_clip("left", 3)
     stream = FrontEnd(kind).stream()
     parts = [stream.push(clip[i : i + 1]) for i in range(len(clip))]

@@ -1,10 +1,7 @@
 """The trained network equals its equations, fake quantization stays on its grids, training resumes bit for bit."""
 
-import csv
 import dataclasses
-import gzip
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +38,6 @@ from lmu_quantize.train.quantizers import (
     fake_quantize,
 )
 
-SPEECH = Path(os.environ.get("LMU_HW_SPEECH", Path(__file__).resolve().parents[3] / "shared" / "speech"))
 LAYERS = (
     LayerSpec(units=12, memories=4, order=6, thetas=(10, 24)),
     LayerSpec(units=8, memories=3, order=4, thetas=(15,), input_weights=False),
@@ -503,28 +499,12 @@ def test_results_are_written_and_checkpoints_belong_to_one_configuration(tones: 
 
 
 @pytest.fixture
-def words(tmp_path: Path) -> Path:
+def words(speech, tmp_path: Path) -> Path:
     """Some of the real recordings, in the layout of Speech Commands."""
-    if not SPEECH.is_dir():
-        pytest.skip("no recordings: set LMU_HW_SPEECH to the folder that holds them")
-    shards: dict[str, list[dict[str, str]]] = {}
-    with gzip.open(SPEECH / "index.csv.gz", "rt", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            shards.setdefault(row["shard"], []).append(row)
-    root = tmp_path / "speech_commands"
-    validation = []
-    for shard, rows in shards.items():
-        split, most = shard.split("/")[0], {"train": 150, "val": 40}.get(shard.split("/")[0], 0)
-        if not most:
-            continue
-        audio, _ = soundfile.read(SPEECH / shard, dtype="int16", frames=16_000 * min(most, len(rows)))
-        for row, clip in zip(rows, audio.reshape(-1, 16_000), strict=False):
-            write_wav(root / row["word"] / row["file"], clip)
-            validation += [f"{row['word']}/{row['file']}"] if split == "val" else []
-    for noise in sorted((SPEECH / "background_noise").glob("*.ogg")):
-        write_wav(root / "_background_noise_" / f"{noise.stem}.wav", soundfile.read(noise, dtype="int16")[0])
-    (root / "validation_list.txt").write_text("\n".join(validation))
-    (root / "testing_list.txt").write_text("")
+    clips = []
+    for split, most in {"train": 160, "validation": 40}.items():
+        clips += [clip for word in speech.labels(split) for clip in speech.take(split, word, most)]
+    speech.write(tmp_path, clips, speech.noise)
     return tmp_path
 
 

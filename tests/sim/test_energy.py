@@ -1,17 +1,14 @@
 """Frames through the netlist of an accelerator: pieces side by side count what whole clips count, net by net."""
 
-import os
 from dataclasses import replace
 from functools import reduce
 from operator import add
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lmu_hw.cells.liberty import read_liberty
 from lmu_hw.cells.netlist import read_netlist
-from lmu_hw.cells.pdk import find_pdk
 from lmu_hw.export.emit import to_verilog
 from lmu_hw.export.names import TOP
 from lmu_hw.flows.synth import synthesize
@@ -23,8 +20,6 @@ from lmu_sim.energy import FrameError, _pieces, run_frames
 from lmu_sim.frame_gates import FrameGates
 from lmu_sim.gates import GateError, GateSimulator
 from lmu_sim.random_models import random_frames, random_model
-
-PDK_ROOT = os.environ.get("PDK_ROOT") or Path(__file__).parents[2].parent / "shared" / "pdk"
 
 STRIDES = {
     "layers": ("lmu", "lmu", "dense"), "stride": 2, "e_h": True, "e_m": True, "w_h": False, "activation": "relu"
@@ -49,19 +44,23 @@ CASES = {
 class Design:
     """A small accelerator, its netlist, and clips for it."""
 
-    def __init__(self, seed, config, options, name="ihp-sg13g2", usage=None):
+    def __init__(self, seed, config, options, library, usage=None):
         options = {"inputs": 3, "units": 3, "memories": [(3, 8.0), (2, 6.0)], **options}
         self.plan = make_plan(random_model(np.random.default_rng(seed), **options), AcceleratorConfig(**config))
-        pdk = find_pdk(name, PDK_ROOT)
-        library = read_liberty(pdk.cells if usage is None else [*pdk.cells, *pdk.macros])
         done = synthesize(to_verilog(self.plan), TOP, library, usage=usage)
         self.netlist = read_netlist(done.json, TOP, library)
         self.clips = random_frames(np.random.default_rng(seed), self.plan.model, 2, 4 * self.plan.period + 3)
 
 
 @pytest.fixture(scope="module")
-def strides():
-    return Design(1, {"lanes": 2, "state": "pulse"}, STRIDES)
+def strides(standard_cells):
+    return Design(1, {"lanes": 2, "state": "pulse"}, STRIDES, standard_cells)
+
+
+@pytest.fixture(scope="module")
+def gated_cells(pdk):
+    """Cells with clock gates among them."""
+    return read_liberty(pdk("ihp-sg13g2").cells)
 
 
 def whole_clips(one, pace=None):
@@ -121,8 +120,8 @@ def test_pieces_count_what_whole_clips_count(strides):
     check_pieces(strides)
 
 
-def test_a_stopped_clock_moves_nothing_but_itself():
-    one = Design(*CASES["clock gates"])
+def test_a_stopped_clock_moves_nothing_but_itself(gated_cells):
+    one = Design(*CASES["clock gates"], gated_cells)
     clocks = np.flatnonzero(clock_nets(one.netlist, "clk"))
     port = one.netlist.inputs["clk"][0]
     gates, simulator = FrameGates(one.netlist, one.plan), GateSimulator(one.netlist)
@@ -145,15 +144,17 @@ def clock_pin(instance):
     return next(pin.name for pin in instance.cell.pins.values() if pin.role == "clock")
 
 
-def test_pieces_of_rounds_count_what_whole_clips_count():
-    one = Design(*CASES["rounds"])
+def test_pieces_of_rounds_count_what_whole_clips_count(standard_cells):
+    one = Design(*CASES["rounds"], standard_cells)
     run = check_pieces(one)
     assert run.window == FrameGates(one.netlist, one.plan).window / 2
 
 
-def test_pieces_count_what_whole_clips_count_with_macros():
+def test_pieces_count_what_whole_clips_count_with_macros(pdk):
     """Memories of macros, also where these are not worth it, as if they were seldom used."""
-    one = Design(*CASES["weights in RAM"], usage=Usage(accesses=0.01))
+    ihp = pdk("ihp-sg13g2")
+    library = read_liberty([*ihp.cells, *ihp.macros])
+    one = Design(*CASES["weights in RAM"], library, usage=Usage(accesses=0.01))
     places = {index: instance.name for index, instance in enumerate(one.netlist.instances) if instance.cell.memory}
     assert {name.partition(".")[0] for name in places.values()} >= {"memory_m0", "memory_m1", "memory_weights8"}
     run = check_pieces(one)
@@ -178,14 +179,14 @@ def test_pieces_count_what_whole_clips_count_with_macros():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
-def test_pieces_count_what_whole_clips_count_in_other_cells(case):
-    check_pieces(Design(*CASES[case]))
+def test_pieces_count_what_whole_clips_count_in_other_cells(gated_cells, case):
+    check_pieces(Design(*CASES[case], gated_cells))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["asap7", "nangate45", "sky130A", "osu018"])
-def test_pieces_count_what_whole_clips_count_in_other_libraries(name):
-    check_pieces(Design(1, {"lanes": 2, "state": "pulse"}, STRIDES, name))
+def test_pieces_count_what_whole_clips_count_in_other_libraries(pdk, name):
+    check_pieces(Design(1, {"lanes": 2, "state": "pulse"}, STRIDES, read_liberty(pdk(name).cells)))
 
 
 def test_nothing_but_the_clock_moves_between_frames(strides):

@@ -1,26 +1,22 @@
 """Memory macros in the gate-level simulator against arrays, and memories by the names of the design."""
 
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lmu_hw.cells.liberty import Memory, read_liberty
 from lmu_hw.cells.netlist import HIGH, LOW, Instance, Netlist
-from lmu_hw.cells.pdk import find_pdk
 from lmu_hw.cells.sram import find_macro
 from lmu_sim.gate_memory import StoredMemory
 from lmu_sim.gates import GateError, GateSimulator
 
-PDK_ROOT = os.environ.get("PDK_ROOT") or Path(__file__).parents[2].parent / "shared" / "pdk"
 MACRO = "RM_IHPSG13_1P_64x64_c2_bm_bist"
 
 
 @pytest.fixture(scope="module")
-def cells():
-    return read_liberty(find_pdk("ihp-sg13g2", PDK_ROOT).macros).cells
+def cells(pdk):
+    return read_liberty(pdk("ihp-sg13g2").macros).cells
 
 
 def wired(cell, **ties):

@@ -1,17 +1,14 @@
 """The gate-level simulator against arithmetic, the golden model, and the vendor's cell models, count for count."""
 
 import gzip
-import os
 import re
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lmu_hw.cells.liberty import read_liberty
 from lmu_hw.cells.netlist import read_netlist
-from lmu_hw.cells.pdk import find_pdk
 from lmu_hw.export.emit import to_verilog
 from lmu_hw.export.names import TOP
 from lmu_hw.flows.synth import synthesize
@@ -22,8 +19,6 @@ from lmu_hw.plan.plan import make_plan
 from lmu_hw.tools import find_icarus
 from lmu_sim.gates import GateError, GateSimulator
 from lmu_sim.random_models import random_frames, random_model
-
-PDK_ROOT = os.environ.get("PDK_ROOT") or Path(__file__).parents[2].parent / "shared" / "pdk"
 
 COUNTER = """
 module counter(input clk, input rst, input en, input [3:0] step, output reg [7:0] count, output reg [7:0] last,
@@ -48,8 +43,7 @@ endmodule
 """The two primitives that IHP's models take from another file."""
 
 
-def mapped(verilog, top, name, **options):
-    library = read_liberty(find_pdk(name, PDK_ROOT).cells)
+def mapped(verilog, top, library, **options):
     return read_netlist(synthesize(verilog, top, library, **options).json, top, library)
 
 
@@ -66,10 +60,12 @@ def counter_model(rst, en, step):
     return np.array(found).T
 
 
-@pytest.mark.parametrize("clock_gating", [True, False])
-@pytest.mark.parametrize("name", ["ihp-sg13g2", "sky130A", "nangate45"])
-def test_a_counter_counts_in_every_run(name, clock_gating):
-    netlist = mapped(COUNTER, "counter", name, clock_gating=clock_gating)
+LIBRARIES = [(name, gating) for name in ("ihp-sg13g2", "sky130A", "nangate45") for gating in (True, False)]
+
+
+@pytest.mark.parametrize(("name", "clock_gating"), [*LIBRARIES, ("osu018", False)])
+def test_a_counter_counts_in_every_run(pdk, name, clock_gating):
+    netlist = mapped(COUNTER, "counter", read_liberty(pdk(name).cells), clock_gating=clock_gating)
     assert any(one.cell.clock_gating for one in netlist.instances) == clock_gating
     rng = np.random.default_rng(4)
     cycles, runs = 300, 5
@@ -85,8 +81,8 @@ def test_a_counter_counts_in_every_run(name, clock_gating):
         np.testing.assert_array_equal(found["odd"][:, run], odd)
 
 
-def test_changes_and_time_at_one_are_exact():
-    netlist = mapped(COUNTER, "counter", "ihp-sg13g2")
+def test_changes_and_time_at_one_are_exact(standard_cells):
+    netlist = mapped(COUNTER, "counter", standard_cells)
     rng = np.random.default_rng(5)
     cycles, runs = 400, 3
     inputs = {"en": rng.integers(0, 2, (cycles, runs)), "step": rng.integers(0, 16, (cycles, runs))}
@@ -113,13 +109,13 @@ def test_changes_and_time_at_one_are_exact():
 
 
 @pytest.fixture(scope="module")
-def accelerator():
+def accelerator(standard_cells):
     rng = np.random.default_rng(3)
     model = random_model(
         rng, inputs=4, units=6, memories=[(4, 8.0), (4, 8.0)], activation="relu", u_activation="linear", stride=1
     )
     plan = make_plan(model, AcceleratorConfig(lanes=4))
-    return plan, mapped(to_verilog(plan), TOP, "ihp-sg13g2")
+    return plan, mapped(to_verilog(plan), TOP, standard_cells)
 
 
 @pytest.mark.parametrize(("runs", "steps", "pace"), [(1, 12, 100), (6, 5, 0)])
@@ -171,9 +167,10 @@ def test_wrong_ports_and_runs_are_refused(accelerator):
         simulator.activity(1e-6)
 
 
-def test_the_vendors_cell_models_agree(bench_folder):
+def test_the_vendors_cell_models_agree(pdk, bench_folder):
     """Every output and every change of every net, in Icarus with IHP's own Verilog of the cells."""
-    netlist = mapped(COUNTER, "counter", "ihp-sg13g2")
+    ihp = pdk("ihp-sg13g2")
+    netlist = mapped(COUNTER, "counter", read_liberty(ihp.cells))
     rng = np.random.default_rng(6)
     cycles = 60
     inputs = {
@@ -187,9 +184,8 @@ def test_the_vendors_cell_models_agree(bench_folder):
     simulator.start_counting()
     simulator.run({name: values[10:] for name, values in inputs.items()}, cycles - 10)
     activity = simulator.activity(1e-8)
-    models = find_pdk("ihp-sg13g2", PDK_ROOT).models
-    data = models.read_bytes()
-    text = (gzip.decompress(data) if models.suffix == ".gz" else data).decode()
+    data = ihp.models.read_bytes()
+    text = (gzip.decompress(data) if ihp.models.suffix == ".gz" else data).decode()
     # Icarus knows no delayed signals of timing checks: without the checks, the plain ones take their place.
     text = re.sub(r"\bspecify\b.*?\bendspecify\b", "", text, flags=re.DOTALL)
     text = re.sub(r"(?m)^\s*wire delayed_[^;]*;", "", text).replace("delayed_", "")

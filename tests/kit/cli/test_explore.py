@@ -29,7 +29,6 @@ from lmu_quantize import zoo
 from lmu_quantize.frames_file import load_frames, save_frames
 from lmu_sim.random_models import random_model
 
-PDK_ROOT = os.environ.get("PDK_ROOT") or str(Path(__file__).parents[3].parent / "shared" / "pdk")
 RUN = "from lmu_kit.cli.main import main; raise SystemExit(main())"
 
 
@@ -313,8 +312,8 @@ def test_a_cluster_that_is_lost_is_told(models, tmp_path):
 
 
 @pytest.mark.slow
-def test_gates_confirm_the_front(threads, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("PDK_ROOT", PDK_ROOT)
+def test_gates_confirm_the_front(pdk_in_environment, threads, tmp_path, monkeypatch, capsys):
+    pdk_in_environment("ihp-sg13g2")
     model, frames = tmp_path / "small.safetensors", tmp_path / "frames.safetensors"
     program_file.save(cut(program_file.load(zoo.path("kws361", "quantized.safetensors")), Cut(1, 6, 1, 4)), model)
     shipped = load_frames(zoo.path("kws361", "test.safetensors"))

@@ -1,10 +1,8 @@
 """`lmu-hw power` and `lmu-hw characterise`: figures, files, refusals."""
 
 import json
-import os
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -17,8 +15,6 @@ from lmu_kit.cli.console import significant
 from lmu_kit.cli.main import main
 from lmu_quantize import zoo
 from lmu_quantize.frames_file import load_frames, save_frames
-
-PDK_ROOT = os.environ.get("PDK_ROOT") or str(Path(__file__).parents[3].parent / "shared" / "pdk")
 
 
 @pytest.fixture(scope="module")
@@ -131,11 +127,12 @@ def test_it_says_whether_the_clock_stops(tmp_path, capsys):
         assert f"1907 cycles a frame, {between} between frames with the clock {word}; 50 frames a second" in printed
 
 
-def test_gates_write_report_and_pictures(small, tmp_path, monkeypatch):
-    monkeypatch.setenv("PDK_ROOT", PDK_ROOT)
+@pytest.mark.parametrize("name", ["ihp-sg13g2", "osu018"])
+def test_gates_write_report_and_pictures(pdk_in_environment, small, tmp_path, name):
+    pdk_in_environment(name)
     model, frames, out = small / "small.safetensors", small / "frames.safetensors", tmp_path / "out"
     found = figures(
-        tmp_path, model, "--tier", "gates", "--pdk", "ihp-sg13g2", "--frames", frames, "--lanes", 2, "--out", out
+        tmp_path, model, "--tier", "gates", "--pdk", name, "--frames", frames, "--lanes", 2, "--out", out
     )
     check_sums(found)
     assert found["values_compared_with_golden"] > 0
@@ -167,7 +164,7 @@ def test_what_does_not_fit_is_refused(refused, arguments, message):
 
 
 def test_an_unknown_pdk_is_refused_before_any_work(refused, monkeypatch, tmp_path):
-    monkeypatch.setenv("PDK_ROOT", PDK_ROOT)
+    monkeypatch.setenv("PDK_ROOT", str(tmp_path))
     out = tmp_path / "out"
     line = refused("power", "kws361", "--tier", "gates", "--pdk", "none", "--out", out)
     assert "was expected, PDK_ROOT holds" in line
@@ -176,12 +173,11 @@ def test_an_unknown_pdk_is_refused_before_any_work(refused, monkeypatch, tmp_pat
     assert not (tmp_path / "table.json").exists()
 
 
-def test_sets_of_one_library_are_not_kept_with_those_of_another(refused, monkeypatch, tmp_path):
-    monkeypatch.setenv("PDK_ROOT", PDK_ROOT)
+def test_sets_of_one_library_are_not_kept_with_those_of_another(refused, tmp_path):
     path = tmp_path / "table.json"
     save_technology(load_technology("sky130A"), path)
     before = path.read_bytes()
-    line = refused("characterise", "--pdk", "ihp-sg13g2", "--levers", "lean", "--out", path)
+    line = refused("characterise", "--pdk", "osu018", "--levers", "lean", "--out", path)
     assert f"{path}: was made from other Liberty files" in line
     assert path.read_bytes() == before
 

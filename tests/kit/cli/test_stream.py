@@ -1,15 +1,11 @@
 """`lmu-hw evaluate --stream` on real recordings, and the smoothing that it writes in `cosim` and `verilog`."""
 
-import csv
-import gzip
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 
 from lmu_hw.model import program_file
 from lmu_hw.model.golden import Golden, decide
@@ -21,39 +17,18 @@ from lmu_quantize.features import FrontEnd, quantize_frames
 from lmu_quantize.stream import make_stream, noise_part
 from lmu_quantize.stream_score import LogitClock, score_events
 
-SPEECH = Path(os.environ.get("LMU_HW_SPEECH", Path(__file__).resolve().parents[4] / "shared" / "speech"))
 CLIPS = 4
 
 Refused = Callable[..., str]
 
 
-def write_wav(path: Path, samples: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, samples.astype(np.int16), 16_000)
-
-
 @pytest.fixture(scope="module")
-def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def recordings(speech, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A few clips of every label, in the layout of Speech Commands."""
     root = tmp_path_factory.mktemp("data")
-    with gzip.open(SPEECH / "index.csv.gz", "rt", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if int(row["pos"]) < CLIPS]
-    validation = []
-    for row in rows:
-        split, _, name = row["shard"].partition("/")
-        clip = soundfile.read(SPEECH / row["shard"], dtype="int16", frames=16_000 * CLIPS)[0].reshape(-1, 16_000)
-        place = clip[int(row["pos"])]
-        if split == "val":
-            write_wav(root / "speech_commands" / row["word"] / row["file"], place)
-            validation.append(f"{row['word']}/{row['file']}")
-        elif split == "test_official":
-            label = name.partition(".")[0]
-            folder = f"_{label}_" if label in ("unknown", "silence") else label
-            write_wav(root / "speech_commands_test_set" / folder / row["file"], place)
-    for noise in ("pink_noise", "exercise_bike"):
-        samples = soundfile.read(SPEECH / "background_noise" / f"{noise}.ogg", dtype="int16")[0]
-        write_wav(root / "speech_commands" / "_background_noise_" / f"{noise}.wav", samples)
-    (root / "speech_commands" / "validation_list.txt").write_text("\n".join(validation))
+    splits = ("validation", "test")
+    clips = [clip for split in splits for label in speech.labels(split) for clip in speech.take(split, label, CLIPS)]
+    speech.write(root, clips, ("pink_noise", "exercise_bike"))
     return root
 
 

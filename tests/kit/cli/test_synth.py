@@ -1,7 +1,6 @@
 """`lmu-hw synth`: options, results written whole, failures with the nearest configuration."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,6 @@ from lmu_hw.plan.config import AcceleratorConfig
 from lmu_kit.cli import synth
 from lmu_kit.cli.main import main
 from lmu_sim.random_models import random_model
-
-PDK_ROOT = os.environ.get("PDK_ROOT") or Path(__file__).parents[3].parent / "shared" / "pdk"
 
 UP5K = DEVICES["ice40-up5k"]
 
@@ -150,8 +147,8 @@ def test_a_bitstream_comes_of_the_tools(model, tmp_path, capsys):
             assert counted == {"used": report[bel]["used"], "available": report[bel]["available"]}
 
 
-def test_a_process_gets_a_netlist_and_all_that_goes_with_it(model, tmp_path, monkeypatch):
-    monkeypatch.setenv("PDK_ROOT", str(PDK_ROOT))
+def test_a_process_gets_a_netlist_and_all_that_goes_with_it(pdk_in_environment, model, tmp_path):
+    pdk_in_environment("ihp-sg13g2")
     out = tmp_path / "out"
     arguments = ["--pdk", "ihp-sg13g2", "--weights", "ram", "--lanes", "2", "--out", str(out)]
     assert main(["synth", str(model), "--target", "asic", *arguments]) == 0
