@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from lmu_hw.progress import Progress, silent
 from lmu_kit.errors import InputError
 
 if TYPE_CHECKING:
-    from lmu_quantize.train import TrainConfig, TrainResult
+    from lmu_quantize.train import EpochResult, TrainConfig, TrainResult
 
 __all__ = ["need_torch", "train"]
 
@@ -22,6 +23,8 @@ def train(
     *,
     cache: str | os.PathLike[str] | None = None,
     progress: Progress = silent,
+    on_skipped: Callable[[str, tuple[str, ...]], None] | None = None,
+    on_epoch: "Callable[[EpochResult], None] | None" = None,
     **changes: Any,
 ) -> "TrainResult":
     """Train a float network on Speech Commands, with quantization in the loop at the end.
@@ -38,6 +41,8 @@ def train(
         For augmented frames, which runs of other networks and the same seed may share; `folder` if not given.
     progress : callable, optional
         Called with the stage, the steps done, and all steps.
+    on_skipped, on_epoch : callable, optional
+        As in `lmu_quantize.train.train`.
     **changes
         Other values of fields of the recipe, such as ``seed=1, threads=2, device="cuda"``.
 
@@ -58,7 +63,8 @@ def train(
     if not isinstance(recipe, TrainConfig):
         recipe = TrainConfig.from_recipe(str(recipe), str(data), str(folder))
     config = dataclasses.replace(recipe, data=str(data), out=str(folder), **changes)
-    return run(config, cache=None if cache is None else Path(cache))
+    folder_of_frames = None if cache is None else Path(cache)
+    return run(config, cache=folder_of_frames, progress=progress, on_skipped=on_skipped, on_epoch=on_epoch)
 
 
 def need_torch(purpose: str) -> None:

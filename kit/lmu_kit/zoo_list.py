@@ -9,7 +9,7 @@ from lmu_hw.model import program_file
 from lmu_hw.plan.sparsity import stored_bits
 from lmu_quantize import zoo
 from lmu_quantize.zoo.cost import block_rows, cost
-from lmu_quantize.zoo.seeds import load_seeds, spread
+from lmu_quantize.zoo.seeds import load_seeds, spread_over_seeds
 
 __all__ = ["ZooEntry", "list_zoo", "zoo_entry"]
 
@@ -93,5 +93,5 @@ def _seeds(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     results = load_seeds(path)
-    statistics = spread([result.golden for result in results])
+    statistics = spread_over_seeds([result.golden for result in results])
     return {"count": len(results), **asdict(statistics), "text": str(statistics)}

@@ -23,7 +23,7 @@ from lmu_hw.model.program import (
     check_strides,
 )
 from lmu_quantize.equalize import equalizing_shifts, scale_memories
-from lmu_quantize.model import DenseLayer, FloatModel, Layer, LMULayer, Memory
+from lmu_quantize.model import DenseLayer, FloatModel, Layer, LegendreMemory, LMULayer
 from lmu_quantize.quantization import QuantizationConfig
 from lmu_quantize.scales import (
     COARSER,
@@ -416,7 +416,7 @@ class _Assembly:
             return QuantizedDense(h=h, activation=layer.activation, table=table, **weights)
         fmt_a, fmt_b = formats[f"{name}.a"], formats[f"{name}.b"]
         distinct: dict[bytes, tuple[int, IntArray, IntArray]] = {}
-        index_of: dict[Memory, int] = {}
+        index_of: dict[LegendreMemory, int] = {}
         for memory in dict.fromkeys(layer.memories):
             a, b = memory.discretize()
             pair = fmt_a.quantize(a), fmt_b.quantize(b)

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from lmu_hw.files import write_whole
-from lmu_quantize.model import DenseLayer, FloatModel, Layer, LMULayer, Memory
+from lmu_quantize.model import DenseLayer, FloatModel, Layer, LegendreMemory, LMULayer
 
 __all__ = ["SCHEMA", "VERSION", "ModelFileError", "load_float", "save_float"]
 
@@ -156,7 +156,7 @@ def _build(prefix: str, layer: dict[str, Any], tensors: dict[str, FloatArray]) -
     if layer["kind"] == "dense":
         return DenseLayer(activation=layer["activation"], **own)
     return LMULayer(
-        memories=tuple(Memory(**memory) for memory in layer["memories"]),
+        memories=tuple(LegendreMemory(**memory) for memory in layer["memories"]),
         activation=layer["activation"],
         u_activation=layer["u_activation"],
         stride=layer["stride"],

@@ -1,4 +1,4 @@
-"""Float models: the Legendre Memory Unit cell and networks of it, as equations in float64.
+"""Float models: the Legendre LegendreMemory Unit cell and networks of it, as equations in float64.
 
 The cell, for one layer with memories ``k`` of order ``d_k`` (Voelker, Kajic and Eliasmith 2019, eqs 4, 6 and 7;
 Blouw et al. 2021 section 2.1; Chilkuri and Eliasmith 2021 eqs 18 to 20)::
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import expm
 
-__all__ = ["ACTIVATIONS", "DenseLayer", "FloatModel", "FloatState", "LMULayer", "Memory"]
+__all__ = ["ACTIVATIONS", "DenseLayer", "FloatModel", "FloatState", "LMULayer", "LegendreMemory"]
 
 FloatArray = NDArray[np.float64]
 
@@ -55,7 +55,7 @@ def _tensor(name: str, value: Any, shape: tuple[int, ...]) -> FloatArray:
 
 
 @dataclass(frozen=True)
-class Memory:
+class LegendreMemory:
     """One Legendre memory: a window of ``theta`` time steps kept in ``order`` coefficients.
 
     Parameters
@@ -128,7 +128,7 @@ class LMULayer:
 
     Parameters
     ----------
-    memories : tuple of Memory
+    memories : tuple of LegendreMemory
         M memories; the state is memory-major, D = sum of orders.
     e_x : array_like, shape (M, inputs)
         Encoder of the input.
@@ -154,7 +154,7 @@ class LMULayer:
         The hidden state is computed on every ``stride``-th input frame.
     """
 
-    memories: tuple[Memory, ...]
+    memories: tuple[LegendreMemory, ...]
     e_x: FloatArray
     w_m: FloatArray
     e_h: FloatArray | None = None
@@ -169,8 +169,8 @@ class LMULayer:
 
     def __post_init__(self) -> None:
         memories = tuple(self.memories)
-        if not memories or not all(isinstance(memory, Memory) for memory in memories):
-            raise ValueError(f"memories must be one or more Memory, not {self.memories!r}")
+        if not memories or not all(isinstance(memory, LegendreMemory) for memory in memories):
+            raise ValueError(f"memories must be one or more LegendreMemory, not {self.memories!r}")
         object.__setattr__(self, "memories", memories)
         object.__setattr__(self, "stride", _positive_int("layer stride", self.stride))
         _choice("layer activation", self.activation, ACTIVATIONS)
@@ -412,5 +412,5 @@ class FloatModel:
 
 
 @functools.cache
-def _discretized(memory: Memory) -> tuple[FloatArray, FloatArray]:
+def _discretized(memory: LegendreMemory) -> tuple[FloatArray, FloatArray]:
     return memory.discretize()

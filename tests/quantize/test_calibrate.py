@@ -15,12 +15,12 @@ from lmu_hw.plan.plan import make_plan
 from lmu_quantize.calibrate import quantize_model, trained_formats
 from lmu_quantize.equalize import equalizing_shifts, scale_memories
 from lmu_quantize.features import FrontEnd
-from lmu_quantize.model import DenseLayer, FloatModel, LMULayer, Memory
+from lmu_quantize.model import DenseLayer, FloatModel, LegendreMemory, LMULayer
 from lmu_quantize.quantization import QuantizationConfig
 from lmu_quantize.scales import WeightTerm, finest_format, format_by_error, format_by_percentile, quantize_terms
 
 WIDE = QuantizationConfig(weight_bits=12, activation_bits=8, signed_bits=12, input_bits=12, u_bits=12, state_bits=20)
-THREE = (Memory(4, 12.0),) * 3
+THREE = (LegendreMemory(4, 12.0),) * 3
 
 
 def matrix(rng, rows, columns, gain=1.0):
@@ -50,7 +50,7 @@ def kws(rng, inputs=10, units=12, memories=THREE, outputs=4, layers=2, **extra):
 def lmu2019(rng, inputs=3, units=8, memory=6):
     """The cell of 2019, every term of it, with a dense layer above."""
     cell = LMULayer(
-        (Memory(memory, 20.0),),
+        (LegendreMemory(memory, 20.0),),
         e_x=matrix(rng, 1, inputs),
         e_h=matrix(rng, 1, units, 0.3),
         e_m=matrix(rng, 1, memory, 0.1),
@@ -65,7 +65,8 @@ def lmu2019(rng, inputs=3, units=8, memory=6):
 
 
 def mixed_orders(rng):
-    memories = (Memory(3, 10.0), Memory(5, 25.0), Memory(3, 10.0), Memory(4, 12.0, "euler"))
+    shapes = (3, 10.0), (5, 25.0), (3, 10.0), (4, 12.0, "euler")
+    memories = tuple(LegendreMemory(*shape) for shape in shapes)
     return kws(rng, memories=memories, layers=1)
 
 
@@ -81,7 +82,7 @@ def dense_first(rng):
 
 
 def recurrent_with_relu_inputs(rng):
-    memories = (Memory(4, 9.0),) * 2
+    memories = (LegendreMemory(4, 9.0),) * 2
     cell = LMULayer(
         memories, matrix(rng, 2, 5), matrix(rng, 7, 8), e_h=matrix(rng, 2, 7, 0.2), b_u=[0.2, 0.1], u_activation="relu"
     )
@@ -89,7 +90,7 @@ def recurrent_with_relu_inputs(rng):
 
 
 def lmu_alone(rng):
-    return FloatModel((LMULayer((Memory(4, 8.0),), matrix(rng, 1, 3), matrix(rng, 3, 4), activation="linear"),))
+    return FloatModel((LMULayer((LegendreMemory(4, 8.0),), matrix(rng, 1, 3), matrix(rng, 3, 4), activation="linear"),))
 
 
 KINDS = {
@@ -189,7 +190,7 @@ def test_rounding_errors_of_coarse_states_are_part_of_the_proof():
     rng = np.random.default_rng(1)
     coarser = 0
     for theta in range(6, 30, 2):
-        model = kws(rng, memories=(Memory(6, float(theta)),), layers=1)
+        model = kws(rng, memories=(LegendreMemory(6, float(theta)),), layers=1)
         result = quantize_model(model, walk(rng, model, 2, 12), QuantizationConfig(state_bits=8))
         layer = result.model.layers[0]
         a, b = layer.a_format.real(layer.a[0]), layer.b_format.real(layer.b[0])
@@ -211,7 +212,7 @@ def test_one_bit_finer_the_state_of_a_feed_forward_layer_is_not_proven():
 
 def test_a_memory_without_a_bound_takes_its_format_from_the_frames():
     rng = np.random.default_rng(0)
-    cell = LMULayer((Memory(6, 4.0, "euler"),), [[1e-3, 0.0]], matrix(rng, 3, 6))
+    cell = LMULayer((LegendreMemory(6, 4.0, "euler"),), [[1e-3, 0.0]], matrix(rng, 3, 6))
     model = FloatModel((cell,))
     frames = np.zeros((1, 4, 2))
     frames[0, 0, 0] = 1.0
@@ -342,7 +343,8 @@ def test_small_hidden_states_of_tanh_are_kept(gain):
 
 
 def test_the_table_of_a_silent_tanh_is_fine_and_holds_one():
-    cell = LMULayer((Memory(3, 5.0),), np.zeros((1, 2)), np.zeros((2, 3)), activation="tanh", e_h=np.zeros((1, 2)))
+    memory, encoder = LegendreMemory(3, 5.0), np.zeros((1, 2))
+    cell = LMULayer((memory,), np.zeros((1, 2)), np.zeros((2, 3)), activation="tanh", e_h=encoder)
     model = quantize_model(FloatModel((cell, DenseLayer(np.ones((1, 2))))), np.zeros((1, 5, 2))).model
     assert model.layers[0].table == Format(10, 8)
 
@@ -553,7 +555,7 @@ def test_names_that_the_model_lacks_are_refused():
 
 
 def test_silent_frames_and_zero_weights_still_make_a_model():
-    model = FloatModel((LMULayer((Memory(3, 5.0),), np.zeros((1, 2)), np.zeros((2, 3)), b_h=[0.0, 0.5]),))
+    model = FloatModel((LMULayer((LegendreMemory(3, 5.0),), np.zeros((1, 2)), np.zeros((2, 3)), b_h=[0.0, 0.5]),))
     report = quantize_model(model, np.zeros((1, 5, 2))).report
     assert report.agreement == 1.0
     assert report["layer0.h"].max_error < 0.01

@@ -11,19 +11,19 @@ import pytest
 
 from lmu_quantize.float_file import SCHEMA, ModelFileError, load_float, save_float
 from lmu_quantize.loaders import load_model
-from lmu_quantize.model import DenseLayer, FloatModel, LMULayer, Memory
+from lmu_quantize.model import DenseLayer, FloatModel, LegendreMemory, LMULayer
 
 
 def example():
     rng = np.random.default_rng(0)
-    memories = (Memory(3, 8.25), Memory(2, 5, "euler"))
+    memories = (LegendreMemory(3, 8.25), LegendreMemory(2, 5, "euler"))
     shapes = {"e_x": (2, 4), "e_h": (2, 6), "e_m": (2, 5), "b_u": (2,)}
     shapes |= {"w_x": (6, 4), "w_h": (6, 6), "w_m": (6, 5), "b_h": (6,)}
     tensors = {name: rng.normal(size=shape) for name, shape in shapes.items()}
     return FloatModel(
         layers=(
             LMULayer(memories, **tensors, activation="tanh", u_activation="relu", stride=2),
-            LMULayer((Memory(2, 3),), e_x=rng.normal(size=(1, 6)), w_m=rng.normal(size=(3, 2))),
+            LMULayer((LegendreMemory(2, 3),), e_x=rng.normal(size=(1, 6)), w_m=rng.normal(size=(3, 2))),
             DenseLayer(rng.normal(size=(5, 3)), rng.normal(size=5), "relu"),
             DenseLayer(rng.normal(size=(2, 5))),
         ),

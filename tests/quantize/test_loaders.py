@@ -21,7 +21,7 @@ from scipy.signal import cont2discrete
 from lmu_quantize.float_file import ModelFileError, save_float
 from lmu_quantize.loaders import LayerOrderError, MissingHyperparameters, load_model, sniff
 from lmu_quantize.loaders.legendre import check_memory, infer_memory
-from lmu_quantize.model import DenseLayer, FloatModel, LMULayer, Memory
+from lmu_quantize.model import DenseLayer, FloatModel, LegendreMemory, LMULayer
 
 FUNCTIONS = {"linear": lambda v: v, None: lambda v: v, "relu": lambda v: np.maximum(v, 0), "tanh": np.tanh}
 
@@ -258,7 +258,7 @@ def test_keras_file(tmp_path, class_name, options):
     write_keras(tmp_path / "m.keras", config, under(GROUPS[class_name], lmu.positions(class_name)))
     model = load_model(tmp_path / "m.keras")
     assert_runs(model, frames(lmu.x), run_all(lmu, frames(lmu.x)))
-    assert model.layers[0].memories == (Memory(lmu.order, lmu.theta, lmu.discretizer),) * lmu.memory_d
+    assert model.layers[0].memories == (LegendreMemory(lmu.order, lmu.theta, lmu.discretizer),) * lmu.memory_d
 
 
 @pytest.mark.parametrize(("class_name", "options"), list(cases()))
@@ -289,7 +289,7 @@ def test_file_of_weights_only(tmp_path, class_name, options, layout):
     if lmu.hidden and "kernel" in lmu.cell:
         model = load_model(tmp_path / "m.weights.h5", **told)
         assert_runs(model, frames(lmu.x), run_all(lmu, frames(lmu.x)))
-        assert model.layers[0].memories == (Memory(lmu.order, lmu.theta, lmu.discretizer),) * lmu.memory_d
+        assert model.layers[0].memories == (LegendreMemory(lmu.order, lmu.theta, lmu.discretizer),) * lmu.memory_d
     else:
         with pytest.raises(ModelFileError, match=r"m\.weights\.h5: "):
             load_model(tmp_path / "m.weights.h5", **told)
@@ -428,7 +428,7 @@ def test_keras_24_layout_with_stored_matrices(tmp_path, lacking):
     config = sequential(lmu.layer("RNN", "rnn", return_sequences=False))
     write_legacy(tmp_path / "m.hdf5", config, variables)
     model = load_model(tmp_path / "m.hdf5")
-    assert model.layers[0].memories == (Memory(6, 20),)
+    assert model.layers[0].memories == (LegendreMemory(6, 20),)
     assert_runs(model, frames(1), run_all(lmu, frames(1)))
     variables["rnn/rnn/lmu_cell/A:0"] = a.T + 0.01
     write_legacy(tmp_path / "m.hdf5", config, variables)
@@ -508,7 +508,7 @@ def test_2019_layout_with_another_activation_and_no_memory_encoders(tmp_path, wi
     write_early(tmp_path / "m.hdf5", variables, config, w, root)
     model = load_model(tmp_path / "m.hdf5", activation="relu")
     assert model.layers[0].e_m is None
-    assert model.layers[0].memories == (Memory(6, 20),)
+    assert model.layers[0].memories == (LegendreMemory(6, 20),)
     assert "e_m of layer 'rnn_1' is all zeros and was left out" in model.notes["remarks"]
     expected = np.array([run(stream, FUNCTIONS["relu"]) for stream in frames(2)]) @ w + 1
     assert_runs(model, frames(2), expected)

@@ -5,7 +5,7 @@ import pytest
 from scipy.signal import cont2discrete
 from scipy.special import eval_sh_legendre
 
-from lmu_quantize.model import DenseLayer, FloatModel, LMULayer, Memory
+from lmu_quantize.model import DenseLayer, FloatModel, LegendreMemory, LMULayer
 
 A6 = [
     [-1, -1, -1, -1, -1, -1],
@@ -31,7 +31,7 @@ def random_layer(seed, memories, inputs, units, **options):
 
 
 def discrete(memory):
-    a, b = Memory(memory.order, 1.0).continuous()
+    a, b = LegendreMemory(memory.order, 1.0).continuous()
     system = (a / memory.theta, b[:, None] / memory.theta, np.eye(memory.order), np.zeros((memory.order, 1)))
     a, b, *_ = cont2discrete(system, 1.0, memory.discretizer)
     return a, b[:, 0]
@@ -72,7 +72,7 @@ def loop(layer, x):
 
 
 def test_continuous_matrices_of_order_6():
-    a, b = Memory(6, 1.0).continuous()
+    a, b = LegendreMemory(6, 1.0).continuous()
     np.testing.assert_array_equal(a, A6)
     np.testing.assert_array_equal(b, B6)
 
@@ -80,7 +80,7 @@ def test_continuous_matrices_of_order_6():
 @pytest.mark.parametrize("discretizer", ["zoh", "euler"])
 @pytest.mark.parametrize(("order", "theta"), [(1, 1.0), (4, 20), (6, 40), (8, 12.5), (32, 50)])
 def test_discretize_is_scipys(order, theta, discretizer):
-    memory = Memory(order, theta, discretizer)
+    memory = LegendreMemory(order, theta, discretizer)
     a, b = memory.discretize()
     expected_a, expected_b = discrete(memory)
     np.testing.assert_allclose(a, expected_a, rtol=0, atol=1e-12)
@@ -88,7 +88,7 @@ def test_discretize_is_scipys(order, theta, discretizer):
 
 
 def test_euler_of_order_6_is_the_printed_matrix_over_theta():
-    a, b = Memory(6, 40, "euler").discretize()
+    a, b = LegendreMemory(6, 40, "euler").discretize()
     np.testing.assert_allclose(a, np.eye(6) + np.array(A6) / 40, rtol=0, atol=1e-15)
     np.testing.assert_allclose(b, np.array(B6) / 40, rtol=0, atol=1e-15)
 
@@ -96,7 +96,7 @@ def test_euler_of_order_6_is_the_printed_matrix_over_theta():
 @pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 1.0])
 def test_memory_decodes_its_delayed_input(share):
     order, theta = 12, 200
-    a, b = Memory(order, theta).discretize()
+    a, b = LegendreMemory(order, theta).discretize()
     t = np.arange(1000)
     signal = np.sin(2 * np.pi * t / 400) + 0.5 * np.cos(2 * np.pi * t / 271)
     decoder = np.array([eval_sh_legendre(i, share) for i in range(order)])
@@ -111,7 +111,7 @@ def test_memory_decodes_its_delayed_input(share):
 @pytest.mark.parametrize("activation", ["tanh", "relu", "linear"])
 @pytest.mark.parametrize("u_activation", ["linear", "relu"])
 def test_full_cell_is_the_independent_loop(activation, u_activation):
-    memories = (Memory(6, 10),)
+    memories = (LegendreMemory(6, 10),)
     layer = random_layer(1, memories, 3, 4, activation=activation, u_activation=u_activation)
     frames = draw(2, 2, 15, 3)
     out = FloatModel((layer,)).run(frames)
@@ -123,7 +123,7 @@ def test_full_cell_is_the_independent_loop(activation, u_activation):
 
 @pytest.mark.parametrize("stride", [1, 2, 3])
 def test_memories_of_mixed_order_window_and_discretizer(stride):
-    memories = (Memory(3, 8), Memory(5, 20.5), Memory(2, 30, "euler"), Memory(1, 4))
+    memories = (LegendreMemory(3, 8), LegendreMemory(5, 20.5), LegendreMemory(2, 30, "euler"), LegendreMemory(1, 4))
     layer = random_layer(3, memories, 2, 5, activation="tanh", stride=stride)
     frames = draw(4, 1, 14, 2)
     out = FloatModel((layer,)).run(frames)
@@ -132,7 +132,7 @@ def test_memories_of_mixed_order_window_and_discretizer(stride):
 
 
 def test_optional_terms_left_out_are_zero_terms():
-    memories = (Memory(3, 8), Memory(4, 9))
+    memories = (LegendreMemory(3, 8), LegendreMemory(4, 9))
     e_x, w_m = draw(5, 2, 3), draw(6, 4, 7)
     zeros = {"e_h": (2, 4), "e_m": (2, 7), "b_u": (2,), "w_x": (4, 3), "w_h": (4, 4), "b_h": (4,)}
     whole = LMULayer(memories, e_x, w_m, **{name: np.zeros(shape) for name, shape in zeros.items()})
@@ -142,7 +142,7 @@ def test_optional_terms_left_out_are_zero_terms():
 
 
 def test_dense_layers_before_between_and_after():
-    memory = (Memory(4, 6),)
+    memory = (LegendreMemory(4, 6),)
     first, second, third = draw(8, 3, 2), draw(9, 2, 4), draw(10, 5, 3)
     lmu0, lmu1 = random_layer(11, memory, 3, 4), random_layer(12, memory, 2, 3)
     bias = draw(13, 2)
@@ -156,8 +156,8 @@ def test_dense_layers_before_between_and_after():
 
 
 def test_layers_above_a_stride_see_its_frames_only():
-    lower = random_layer(15, (Memory(4, 6),), 2, 3, stride=2)
-    upper = random_layer(16, (Memory(3, 5),), 3, 4, stride=3, activation="tanh")
+    lower = random_layer(15, (LegendreMemory(4, 6),), 2, 3, stride=2)
+    upper = random_layer(16, (LegendreMemory(3, 5),), 3, 4, stride=3, activation="tanh")
     dense = DenseLayer(draw(17, 2, 4))
     frames = draw(18, 1, 19, 2)
     out = FloatModel((lower, upper, dense)).run(frames)
@@ -174,7 +174,8 @@ def test_layers_above_a_stride_see_its_frames_only():
 
 
 def test_steps_are_the_run():
-    model = FloatModel((random_layer(19, (Memory(4, 6), Memory(2, 3)), 3, 4, stride=2), DenseLayer(draw(20, 2, 4))))
+    memories = LegendreMemory(4, 6), LegendreMemory(2, 3)
+    model = FloatModel((random_layer(19, memories, 3, 4, stride=2), DenseLayer(draw(20, 2, 4))))
     frames = draw(21, 3, 7, 3)
     state = model.initial_state(3)
     seen = [model.step(frames[:, t], state) for t in range(7)]
@@ -188,7 +189,7 @@ def test_steps_are_the_run():
 
 
 def test_streams_of_a_batch_are_independent():
-    model = FloatModel((random_layer(22, (Memory(4, 6),), 3, 4),))
+    model = FloatModel((random_layer(22, (LegendreMemory(4, 6),), 3, 4),))
     frames = draw(23, 3, 6, 3)
     together = model.run(frames)["logits"]
     for stream in range(3):
@@ -198,12 +199,12 @@ def test_streams_of_a_batch_are_independent():
 
 @pytest.mark.parametrize("length", [0, 2])
 def test_run_without_a_computed_frame_has_no_logits(length):
-    model = FloatModel((random_layer(24, (Memory(4, 6),), 3, 4, stride=3),))
+    model = FloatModel((random_layer(24, (LegendreMemory(4, 6),), 3, 4, stride=3),))
     assert model.run(np.zeros((2, length, 3)))["logits"].shape == (2, 0, 4)
 
 
 def test_sizes_and_parameters_of_the_2019_psmnist_network():
-    memory = Memory(256, 784)
+    memory = LegendreMemory(256, 784)
     shapes = {"e_x": (1, 1), "e_h": (1, 212), "e_m": (1, 256), "w_x": (212, 1), "w_h": (212, 212), "w_m": (212, 256)}
     lmu = LMULayer((memory,), **{name: np.zeros(shape) for name, shape in shapes.items()}, activation="tanh")
     model = FloatModel((lmu, DenseLayer(np.zeros((10, 212)), np.zeros(10))), labels=tuple("0123456789"))
@@ -238,14 +239,14 @@ def test_tensors_are_read_only_copies():
 )
 def test_memory_refuses(arguments, error, message):
     with pytest.raises(error, match=message):
-        Memory(*arguments)
+        LegendreMemory(*arguments)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"memories": ()}, r"^memories must be one or more Memory, not \(\)$"),
-        ({"memories": (4,)}, r"^memories must be one or more Memory, not \(4,\)$"),
+        ({"memories": ()}, r"^memories must be one or more LegendreMemory, not \(\)$"),
+        ({"memories": (4,)}, r"^memories must be one or more LegendreMemory, not \(4,\)$"),
         ({"stride": 0}, r"^layer stride must be a positive integer, not 0$"),
         ({"activation": "gelu"}, r"^layer activation must be one of linear, relu, tanh, not 'gelu'$"),
         ({"u_activation": "tanh"}, r"^layer u_activation must be one of linear, relu, not 'tanh'$"),
@@ -264,14 +265,14 @@ def test_memory_refuses(arguments, error, message):
     ],
 )
 def test_lmu_layer_refuses(change, message):
-    right = {"memories": (Memory(2, 3), Memory(3, 4)), "e_x": np.zeros((2, 4)), "w_m": np.zeros((3, 5))}
+    right = {"memories": (LegendreMemory(2, 3), LegendreMemory(3, 4)), "e_x": np.zeros((2, 4)), "w_m": np.zeros((3, 5))}
     with pytest.raises(ValueError, match=message):
         LMULayer(**(right | change))
 
 
 def test_lmu_layer_refuses_a_fractional_stride():
     with pytest.raises(TypeError, match=r"^layer stride must be a positive integer, not 1\.5$"):
-        LMULayer((Memory(2, 3),), np.zeros((1, 1)), np.zeros((1, 2)), stride=1.5)
+        LMULayer((LegendreMemory(2, 3),), np.zeros((1, 1)), np.zeros((1, 2)), stride=1.5)
 
 
 @pytest.mark.parametrize(

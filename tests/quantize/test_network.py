@@ -10,7 +10,7 @@ from scipy.linalg import expm
 from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import make_plan
 from lmu_quantize.calibrate import quantize_model
-from lmu_quantize.model import FloatModel, Memory
+from lmu_quantize.model import FloatModel, LegendreMemory
 from lmu_quantize.train.config import TrainConfig
 from lmu_quantize.train.network import LayerSpec, LMUNetwork
 from lmu_quantize.train.quantizers import QuantizationScheme
@@ -85,7 +85,7 @@ def test_frames_that_are_read() -> None:
 @pytest.mark.parametrize("discretizer", ["zoh", "euler"])
 @pytest.mark.parametrize("order", [1, 2, 8])
 def test_learnt_windows_are_those_given_until_they_are_trained(discretizer: str, order: int) -> None:
-    memories = tuple(Memory(order, theta, discretizer) for theta in (40.0, 90.5, 200.0))
+    memories = tuple(LegendreMemory(order, theta, discretizer) for theta in (40.0, 90.5, 200.0))
     windows = LearntWindows(memories)
     assert windows.learnt() == memories
     got = windows.toeplitz(49, 12, 4).detach()
@@ -98,11 +98,11 @@ def test_learnt_windows_are_those_given_until_they_are_trained(discretizer: str,
 
 
 def test_gradient_of_a_window_is_that_of_the_discretized_recurrence() -> None:
-    windows = LearntWindows((Memory(4, 20.0),))
+    windows = LearntWindows((LegendreMemory(4, 20.0),))
     u = np.random.default_rng(3).standard_normal(49)
 
     def end(growth: float) -> np.ndarray:
-        a, b = Memory(4, 20.0).continuous()
+        a, b = LegendreMemory(4, 20.0).continuous()
         step = expm(np.block([[a, b[:, None]], [np.zeros((1, 5))]]) / (20 * np.exp(growth)))
         state = np.zeros(4)
         for value in u:
@@ -123,7 +123,7 @@ def test_windows_learn_and_are_exported() -> None:
     made = LMUNetwork(3, (spec,), 2, batch_norm=False)
     x = torch.randn(64, 30, 3)
     wanted = made.to_float_model()
-    layer = dataclasses.replace(wanted.layers[0], memories=(Memory(4, 18.0),) * 2)
+    layer = dataclasses.replace(wanted.layers[0], memories=(LegendreMemory(4, 18.0),) * 2)
     target = torch.from_numpy(FloatModel((layer, wanted.layers[1])).run(x.numpy())["logits"]).float()
     optimizer = torch.optim.Adam([made.lmu_blocks()[0].windows.growth], lr=0.05)
     for _ in range(60):

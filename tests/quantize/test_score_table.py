@@ -10,7 +10,7 @@ from lmu_kit.cli.main import main
 from lmu_kit.cli.score_report import draw_confusion, write_report
 from lmu_quantize.score import Score, wilson_interval
 from lmu_quantize.score_table import label_rows, to_csv, to_markdown
-from lmu_quantize.zoo.seeds import SeedResult, load_seeds, save_seeds, spread
+from lmu_quantize.zoo.seeds import SeedResult, load_seeds, save_seeds, spread_over_seeds
 
 SCORE = Score(("a", "b", "c", "d", "e"), np.array([
     [6, 1, 3, 2, 1], [0, 4, 0, 0, 0], [0, 0, 0, 0, 0], [1, 1, 0, 8, 0], [0, 0, 0, 0, 0],
@@ -75,12 +75,12 @@ def test_spread_over_seeds(tmp_path: Path):
     save_seeds(results, tmp_path / "seeds.json")
     assert set(json.loads((tmp_path / "seeds.json").read_text())[0]) == {"seed", "float", "golden", "validation"}
     assert load_seeds(tmp_path / "seeds.json") == tuple(sorted(results, key=lambda each: each.seed))
-    found = spread([each.golden for each in results])
+    found = spread_over_seeds([each.golden for each in results])
     assert found.mean == pytest.approx(0.93)
     assert found.deviation == pytest.approx(0.01)
     assert (found.low, found.high) == (0.92, 0.94)
     assert str(found) == "93.00 ± 1.00 % (92.00 to 94.00 %)"
-    assert spread([0.5]).deviation == 0
+    assert spread_over_seeds([0.5]).deviation == 0
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from lmu_quantize.dataset import SpeechCommands
 from lmu_quantize.features import FrontEnd
 from lmu_quantize.float_file import load_float
 from lmu_quantize.frames_file import load_frames
-from lmu_quantize.model import DenseLayer, FloatModel, LMULayer, Memory
+from lmu_quantize.model import DenseLayer, FloatModel, LegendreMemory, LMULayer
 from lmu_quantize.score import score_decisions
 from lmu_quantize.train import RECIPES, EpochResult, TrainConfig, train
 from lmu_quantize.train.augment import (
@@ -173,7 +173,7 @@ def test_quantizer_formats() -> None:
 
 
 def test_storage_counts_equal_memories_once() -> None:
-    layer = LMULayer((Memory(3, 10),) * 4, np.ones((4, 5)), np.ones((6, 12)))
+    layer = LMULayer((LegendreMemory(3, 10),) * 4, np.ones((4, 5)), np.ones((6, 12)))
     model = FloatModel((layer, DenseLayer(np.ones((2, 6)), np.ones(2))))
     assert storage_bits(model, 4, 16, 10) == 4 * (20 + 72 + 12) + 16 * 2 + 10 * 12
 

@@ -29,7 +29,7 @@ from lmu_kit.zoo_add import Addition, add_peer, add_to_zoo, is_peer
 from lmu_quantize import zoo
 from lmu_quantize.zoo.cost import block_rows, cost
 from lmu_quantize.zoo.peers import Peer, peers
-from lmu_quantize.zoo.seeds import load_seeds, spread
+from lmu_quantize.zoo.seeds import load_seeds, spread_over_seeds
 
 SUMMARY = "list the shipped networks, or add one"
 EXAMPLE = "lmu-hw zoo --add build/training --data recordings"
@@ -126,7 +126,7 @@ def _seeds(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     results = load_seeds(path)
-    found = spread([result.golden for result in results])
+    found = spread_over_seeds([result.golden for result in results])
     return {"count": len(results), **asdict(found), "text": str(found)}
 
 

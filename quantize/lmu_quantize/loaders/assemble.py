@@ -16,7 +16,7 @@ from lmu_quantize.float_file import ModelFileError
 from lmu_quantize.loaders.errors import LayerOrderError, MissingHyperparameters
 from lmu_quantize.model import DenseLayer, FloatModel, Layer, LMULayer
 
-__all__ = ["Chain", "PerLayer", "dense_activations", "drop_zero_terms", "finish", "in_order", "naming"]
+__all__ = ["Chain", "PerLayer", "dense_activations", "drop_zero_terms", "in_order", "make_model", "naming"]
 
 BEHIND_SOFTMAX = "the softmax of layer {!r} is not the last layer, which is not supported"
 
@@ -191,7 +191,7 @@ class Chain:
         self.remarks.append(f"activation layer {name!r} became a dense layer with identity weights")
 
 
-def finish(path: Path, kind: str, layers: Sequence[Layer], remarks: Sequence[str]) -> FloatModel:
+def make_model(path: Path, kind: str, layers: Sequence[Layer], remarks: Sequence[str]) -> FloatModel:
     """Make the model; its notes hold the file's name, format and SHA-256, and what the loader left out or added."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()

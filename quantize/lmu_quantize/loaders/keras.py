@@ -25,8 +25,16 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_quantize.loaders.assemble import Chain, PerLayer, dense_activations, finish, in_order, naming
-from lmu_quantize.loaders.keras_config import Cell, Dense, EarlyCell, Hidden, build, build_cell, read_architecture
+from lmu_quantize.loaders.assemble import Chain, PerLayer, dense_activations, in_order, make_model, naming
+from lmu_quantize.loaders.keras_config import (
+    Dense,
+    EarlyCell,
+    Hidden,
+    KerasCell,
+    build_cell,
+    build_layers,
+    read_architecture,
+)
 from lmu_quantize.model import DenseLayer, FloatModel, Layer
 
 __all__ = ["bare_cell", "bare_layers", "datasets", "load_keras", "load_weights_h5", "reading_h5"]
@@ -94,7 +102,7 @@ class _Positional:
     def dense(self, spec: Dense, group: str) -> dict[str, FloatArray]:
         return self._take(spec.name, group, spec.names)
 
-    def cell(self, spec: Cell, group: str) -> tuple[Cell, dict[str, FloatArray], dict[str, FloatArray]]:
+    def cell(self, spec: KerasCell, group: str) -> tuple[KerasCell, dict[str, FloatArray], dict[str, FloatArray]]:
         inner = {"RNN": "/cell", "LMUFeedforward": ""}.get(
             spec.class_name, "/layer" if spec.feedforward else "/layer/cell"
         )
@@ -140,9 +148,9 @@ def load_keras(path: Path) -> FloatModel:
         architecture = read_architecture(config)
         with reading_h5(io.BytesIO(weights)) as file:
             source = _Positional(datasets(file, "layers"))
-        chain = build(architecture, source)
+        chain = build_layers(architecture, source)
         source.check_empty()
-        return finish(path, "keras", chain.layers, chain.remarks)
+        return make_model(path, "keras", chain.layers, chain.remarks)
 
 
 def bare_cell(
@@ -198,7 +206,7 @@ def bare_cell(
             f"{where}: kernel of shape {(rows, m)} and hidden kernel of shape {(hidden_rows, h)} "
             f"do not fit order {order}" + ("" if told is None else f" and {told} inputs")
         )
-    spec = Cell(
+    spec = KerasCell(
         name=name,
         class_name="LMU",
         memory_d=m,
@@ -299,7 +307,7 @@ def load_weights_h5(
             by_class.setdefault(stem, []).append((number, group))
         sequences = [[group for _, group in sorted(members)] for members in by_class.values()]
         ordered, remarks = bare_layers(found, sequences, layers, options)
-        return finish(path, "weights.h5", ordered, remarks)
+        return make_model(path, "weights.h5", ordered, remarks)
 
 
 def _stem(group: str) -> tuple[str, int]:

@@ -12,20 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmu_quantize.loaders.assemble import Chain
-from lmu_quantize.model import DenseLayer, LMULayer, Memory
+from lmu_quantize.model import DenseLayer, LegendreMemory, LMULayer
 
 __all__ = [
     "Activation",
     "Architecture",
-    "Cell",
     "Dense",
     "EarlyCell",
     "Hidden",
-    "Layer",
+    "KerasCell",
+    "KerasLayer",
     "PassThrough",
-    "Source",
-    "build",
+    "VariableSource",
     "build_cell",
+    "build_layers",
     "last_frame_only",
     "read_architecture",
 ]
@@ -58,7 +58,7 @@ class Hidden:
 
 
 @dataclass(frozen=True)
-class Cell:
+class KerasCell:
     """One LMU layer of keras-lmu; None in `order`, `theta` or `discretizer` is not in the configuration."""
 
     name: str
@@ -137,14 +137,14 @@ class PassThrough:
     target: tuple[int, ...] | None = None
 
 
-Layer = Cell | EarlyCell | Dense | Activation | PassThrough
+KerasLayer = KerasCell | EarlyCell | Dense | Activation | PassThrough
 
 
 @dataclass(frozen=True)
 class Architecture:
     """Layers in order of the data, and for each the class and number that name its group in a ``.keras`` file."""
 
-    layers: tuple[Layer, ...]
+    layers: tuple[KerasLayer, ...]
     groups: tuple[str, ...]
     inputs: int | None
     sequence: bool
@@ -202,13 +202,13 @@ def _hidden(layer: Any, where: str) -> Hidden | None:
     return Hidden(units, activation, _option(config, "use_bias", "bool", where, True), class_name == "SimpleRNNCell")
 
 
-def _cell(config: Any, name: str, class_name: str, return_sequences: bool) -> Cell:
+def _cell(config: Any, name: str, class_name: str, return_sequences: bool) -> KerasCell:
     where = f"layer {name!r}"
 
     def flag(key: str) -> bool:
         return bool(_option(config, key, "bool", where, False))
 
-    return Cell(
+    return KerasCell(
         name=name,
         class_name=class_name,
         memory_d=_option(config, "memory_d", "integer", where),
@@ -226,7 +226,7 @@ def _cell(config: Any, name: str, class_name: str, return_sequences: bool) -> Ce
     )
 
 
-def _rnn(config: Any, name: str) -> Layer:
+def _rnn(config: Any, name: str) -> KerasLayer:
     where = f"layer {name!r}"
     cell = _option(config, "cell", "object", where)
     class_name = _class(cell, where)
@@ -255,7 +255,7 @@ def _relu(config: Mapping[str, Any], where: str) -> str:
     return "relu"
 
 
-def _layer(layer: Any, name: str) -> Layer:
+def _layer(layer: Any, name: str) -> KerasLayer:
     where = f"layer {name!r}"
     class_name = _class(layer, where)
     config = _option(layer, "config", "object", where)
@@ -439,7 +439,7 @@ def _build_dense(chain: Chain, spec: Dense, variables: Mapping[str, FloatArray])
     chain.activation(spec.name, spec.activation)
 
 
-def _memory(spec: Cell, where: str, cell: Mapping[str, FloatArray]) -> Memory:
+def _memory(spec: KerasCell, where: str, cell: Mapping[str, FloatArray]) -> LegendreMemory:
     theta = spec.theta
     if spec.trainable_theta:
         rate = float(_shape(where, cell, "theta_inv", ()))
@@ -449,17 +449,17 @@ def _memory(spec: Cell, where: str, cell: Mapping[str, FloatArray]) -> Memory:
     if spec.order is None or theta is None or spec.discretizer is None:
         has = {"order": spec.order, "theta": theta, "discretizer": spec.discretizer}
         raise ValueError(f"{where}: the configuration has no {', '.join(k for k, v in has.items() if v is None)}")
-    return Memory(spec.order, theta, spec.discretizer)
+    return LegendreMemory(spec.order, theta, spec.discretizer)
 
 
-def build_cell(chain: Chain, spec: Cell, cell: Mapping[str, FloatArray], hidden: Mapping[str, FloatArray]) -> None:
+def build_cell(chain: Chain, spec: KerasCell, cell: Mapping[str, FloatArray], hidden: Mapping[str, FloatArray]) -> None:
     """Append an LMU layer to a chain.
 
     Parameters
     ----------
     chain : Chain
         The layers before.
-    spec : Cell
+    spec : KerasCell
         Complete description.
     cell, hidden : mapping of str to ndarray of float64
         Variables, exactly those of ``spec.names`` and ``spec.hidden.names``.
@@ -506,7 +506,7 @@ def build_cell(chain: Chain, spec: Cell, cell: Mapping[str, FloatArray], hidden:
     last_frame_only(chain, spec)
 
 
-def last_frame_only(chain: Chain, spec: Cell | EarlyCell) -> None:
+def last_frame_only(chain: Chain, spec: KerasCell | EarlyCell) -> None:
     """Note that a layer hands on its last frame only, where here every frame's output is computed."""
     if not spec.return_sequences:
         chain.sequence = False
@@ -516,24 +516,24 @@ def last_frame_only(chain: Chain, spec: Cell | EarlyCell) -> None:
         )
 
 
-class Source(Protocol):
+class VariableSource(Protocol):
     """The variables of a file, by layer."""
 
     def dense(self, spec: Dense, group: str) -> Mapping[str, FloatArray]:
         """Variables of a dense layer: exactly those of ``spec.names``."""
 
-    def cell(self, spec: Cell, group: str) -> tuple[Cell, Mapping[str, FloatArray], Mapping[str, FloatArray]]:
+    def cell(self, spec: KerasCell, group: str) -> tuple[KerasCell, Mapping[str, FloatArray], Mapping[str, FloatArray]]:
         """Complete description and variables of an LMU layer, as `build_cell` takes them."""
 
     def early(self, chain: Chain, spec: EarlyCell) -> None:
         """Append an LMU layer of the 2019 code to a chain."""
 
 
-def build(architecture: Architecture, source: Source) -> Chain:
+def build_layers(architecture: Architecture, source: VariableSource) -> Chain:
     """Make the layers of an architecture from a file's variables; `ValueError` if they do not fit."""
     chain = Chain(architecture.inputs, architecture.sequence)
     for layer, group in zip(architecture.layers, architecture.groups, strict=True):
-        if isinstance(layer, Cell):
+        if isinstance(layer, KerasCell):
             build_cell(chain, *source.cell(layer, group))
         elif isinstance(layer, EarlyCell):
             source.early(chain, layer)

@@ -22,18 +22,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_quantize.loaders.assemble import Chain, PerLayer, drop_zero_terms, finish, naming
+from lmu_quantize.loaders.assemble import Chain, PerLayer, drop_zero_terms, make_model, naming
 from lmu_quantize.loaders.keras import bare_cell, bare_layers, datasets, reading_h5
 from lmu_quantize.loaders.keras_config import (
-    Cell,
     Dense,
     EarlyCell,
-    build,
+    KerasCell,
+    build_layers,
     last_frame_only,
     read_architecture,
 )
-from lmu_quantize.loaders.legendre import check_memory, infer_memory
-from lmu_quantize.model import DenseLayer, FloatModel, Layer, LMULayer, Memory
+from lmu_quantize.loaders.legendre import infer_memory, stored_memory
+from lmu_quantize.model import DenseLayer, FloatModel, Layer, LMULayer
 
 __all__ = ["load_keras_h5"]
 
@@ -77,10 +77,7 @@ def _early_layer(spec: EarlyCell, variables: Variables) -> tuple[LMULayer, list[
         raise ValueError(f"layer {spec.name!r}: variable 'AT' must be a square matrix, not of shape {transposed.shape}")
     a, b = transposed.T + np.eye(transposed.shape[0]), variables["BT"]
     try:
-        if spec.theta is None:
-            memory = infer_memory(a, b)
-        else:
-            memory = check_memory(Memory(spec.order or a.shape[0], spec.theta, spec.discretizer or "zoh"), a, b)
+        memory = stored_memory(a, b, order=spec.order, theta=spec.theta, discretizer=spec.discretizer)
     except ValueError as error:
         raise ValueError(f"layer {spec.name!r}: variables AT and BT: {error}") from None
     layer = LMULayer(
@@ -102,17 +99,14 @@ def _early_layer(spec: EarlyCell, variables: Variables) -> tuple[LMULayer, list[
     return layer, remarks
 
 
-def _with_matrices(spec: Cell, cell: Variables) -> tuple[Cell, Variables]:
+def _with_matrices(spec: KerasCell, cell: Variables) -> tuple[KerasCell, Variables]:
     """Take the stored matrices of keras-lmu 0.2 and 0.3 out of a cell's variables, and check or complete `spec`."""
     cell = dict(cell)
     a, b = cell.pop("A", None), cell.pop("B", None)
     if a is None or b is None:
         return spec, cell
     try:
-        if spec.theta is None:
-            memory = infer_memory(a.T, b)
-        else:
-            memory = check_memory(Memory(spec.order or a.shape[0], spec.theta, spec.discretizer or "zoh"), a.T, b)
+        memory = stored_memory(a.T, b, order=spec.order, theta=spec.theta, discretizer=spec.discretizer)
     except ValueError as error:
         raise ValueError(f"layer {spec.name!r}: variables A and B: {error}") from None
     return replace(spec, order=memory.order, theta=memory.theta, discretizer=memory.discretizer), cell
@@ -135,7 +129,7 @@ class _Named:
         _require(spec.name, "dense layer", variables, spec.names)
         return variables
 
-    def cell(self, spec: Cell, group: str) -> tuple[Cell, Variables, Variables]:
+    def cell(self, spec: KerasCell, group: str) -> tuple[KerasCell, Variables, Variables]:
         cell, hidden = _split(spec.name, self._take(spec.name), has_hidden=spec.hidden is not None)
         spec, cell = _with_matrices(spec, cell)
         _require(spec.name, "LMU", cell, spec.names)
@@ -227,9 +221,9 @@ def load_keras_h5(
             if value is not None and not (early and option == "activation"):
                 raise ValueError(f"the file has a configuration, {option} cannot be given")
         source = _Named(variables, activation)
-        chain = build(architecture, source)
+        chain = build_layers(architecture, source)
         source.check_empty()
-        return finish(path, "keras-h5", chain.layers, chain.remarks)
+        return make_model(path, "keras-h5", chain.layers, chain.remarks)
 
 
 def _load_bare(
@@ -245,4 +239,4 @@ def _load_bare(
     sequences = [names] if len(names) == len(made) else [[name] for name in made]
     ordered, remarks = bare_layers({name: layer for name, (layer, _) in made.items()}, sequences, layers, options)
     remarks += [remark for _, more in made.values() for remark in more]
-    return finish(path, "keras-h5", ordered, remarks)
+    return make_model(path, "keras-h5", ordered, remarks)

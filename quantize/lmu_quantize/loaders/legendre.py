@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import expm
 
-from lmu_quantize.model import Memory
+from lmu_quantize.model import LegendreMemory
 
-__all__ = ["check_memory", "infer_memory"]
+__all__ = ["check_memory", "infer_memory", "stored_memory"]
 
 FloatArray = NDArray[np.float64]
 
@@ -22,7 +22,7 @@ SHORTEST, OCTAVES, PER_OCTAVE = 2.0**-3, 24, 8
 NEWTON_STEPS = 30
 
 
-def _error(memory: Memory, a: FloatArray, b: FloatArray) -> float:
+def _error(memory: LegendreMemory, a: FloatArray, b: FloatArray) -> float:
     a_again, b_again = memory.discretize()
     return float(max(np.abs(a_again - a).max(), np.abs(b_again - b).max() / np.abs(b_again).max()))
 
@@ -38,7 +38,7 @@ def _matrices(a: Any, b: Any) -> tuple[FloatArray, FloatArray]:
 
 def _euler_theta(a: FloatArray, b: FloatArray, order: int) -> float:
     """Least squares for 1/theta: both matrices are linear in it."""
-    a_c, b_c = Memory(order, 1.0).continuous()
+    a_c, b_c = LegendreMemory(order, 1.0).continuous()
     weight = 1.0 / max(float(np.abs(b).max()), 1e-12) ** 2
     rate = (np.sum((a - np.eye(order)) * a_c) + weight * (b @ b_c)) / (np.sum(a_c * a_c) + weight * (b_c @ b_c))
     return float(1.0 / rate) if rate > 0 else np.nan
@@ -47,7 +47,7 @@ def _euler_theta(a: FloatArray, b: FloatArray, order: int) -> float:
 def _zoh_theta(a: FloatArray, b: FloatArray, order: int) -> float:
     """Gauss-Newton on ``expm(rate * [[A, B], [0, 0]])`` for rate = 1/theta, from the best of a geometric grid."""
     system, target = np.zeros((order + 1, order + 1)), np.eye(order + 1)
-    system[:-1, :-1], system[:-1, -1] = Memory(order, 1.0).continuous()
+    system[:-1, :-1], system[:-1, -1] = LegendreMemory(order, 1.0).continuous()
     target[:-1, :-1], target[:-1, -1] = a, b
     scale = np.ones(order + 1)
     scale[-1] = 1.0 / max(float(np.abs(b).max()), 1e-12)
@@ -70,7 +70,7 @@ def _zoh_theta(a: FloatArray, b: FloatArray, order: int) -> float:
     return 1.0 / rate
 
 
-def infer_memory(a: Any, b: Any) -> Memory:
+def infer_memory(a: Any, b: Any) -> LegendreMemory:
     """Find the memory whose discrete matrices these are.
 
     Parameters
@@ -82,7 +82,7 @@ def infer_memory(a: Any, b: Any) -> Memory:
 
     Returns
     -------
-    Memory
+    LegendreMemory
         The nearer of zero-order hold and Euler, which are the same at order 1; theta is a whole number where that
         fits as well.
 
@@ -94,11 +94,11 @@ def infer_memory(a: Any, b: Any) -> Memory:
     """
     a, b = _matrices(a, b)
     order = a.shape[0]
-    memory = Memory(order, _zoh_theta(a, b, order), "zoh")
+    memory = LegendreMemory(order, _zoh_theta(a, b, order), "zoh")
     error = _error(memory, a, b)
     theta = _euler_theta(a, b, order)
     if np.isfinite(theta):
-        euler = Memory(order, theta, "euler")
+        euler = LegendreMemory(order, theta, "euler")
         euler_error = _error(euler, a, b)
         if 2 * euler_error < error - ROUNDING:
             memory, error = euler, euler_error
@@ -108,13 +108,13 @@ def infer_memory(a: Any, b: Any) -> Memory:
             f"the nearest differs by {error:.2g}, over {TOLERANCE:g}"
         )
     if round(memory.theta) >= 1:
-        whole = Memory(order, round(memory.theta), memory.discretizer)
+        whole = LegendreMemory(order, round(memory.theta), memory.discretizer)
         if _error(whole, a, b) <= max(2 * error, 1e-12):
             return whole
     return memory
 
 
-def check_memory(memory: Memory, a: Any, b: Any) -> Memory:
+def check_memory(memory: LegendreMemory, a: Any, b: Any) -> LegendreMemory:
     """Return `memory` if its discrete matrices are `a` and `b` within 1e-5, or raise `ValueError`."""
     a, b = _matrices(a, b)
     if a.shape[0] != memory.order:
@@ -126,3 +126,28 @@ def check_memory(memory: Memory, a: Any, b: Any) -> Memory:
             f"they differ by {error:.2g}, over {TOLERANCE:g}"
         )
     return memory
+
+
+def stored_memory(
+    a: Any, b: Any, *, order: int | None = None, theta: float | None = None, discretizer: str | None = None
+) -> LegendreMemory:
+    """Memory of a file that stores its discrete matrices.
+
+    Parameters
+    ----------
+    a : array_like, shape (order, order)
+        Discrete state matrix.
+    b : array_like, shape (order,), (order, 1) or (1, order)
+        Discrete input matrix.
+    order, theta, discretizer : optional
+        Of the memory, if known. Without `theta` the memory is found from the matrices, by `infer_memory`; otherwise
+        the matrices are checked against it, with the order of `a` and ``zoh`` for what is None.
+
+    Raises
+    ------
+    ValueError
+        If the matrices are not those of a Legendre memory, or of another one.
+    """
+    if theta is None:
+        return infer_memory(a, b)
+    return check_memory(LegendreMemory(order or np.asarray(a).shape[0], theta, discretizer or "zoh"), a, b)

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from lmu_quantize.loaders.assemble import PerLayer, dense_activations, drop_zero_terms, finish, in_order, naming
-from lmu_quantize.loaders.legendre import check_memory, infer_memory
-from lmu_quantize.model import DenseLayer, FloatModel, Layer, LMULayer, Memory
+from lmu_quantize.loaders.assemble import PerLayer, dense_activations, drop_zero_terms, in_order, make_model, naming
+from lmu_quantize.loaders.legendre import stored_memory
+from lmu_quantize.model import DenseLayer, FloatModel, Layer, LegendreMemory, LMULayer
 
 __all__ = ["load_torch", "load_torch_safetensors"]
 
@@ -41,22 +41,22 @@ def _prefix(name: str, suffix: str) -> str | None:
 
 def _memory(
     name: str, prefix: str, tensors: dict[str, FloatArray], order: int, options: PerLayer
-) -> tuple[Memory, list[str]]:
+) -> tuple[LegendreMemory, list[str]]:
     a, b = tensors.pop(f"{prefix}A", None), tensors.pop(f"{prefix}B", None)
     theta, discretizer = options.get("theta", name), options.get("discretizer", name)
     if a is None or b is None:
         (theta,) = options.need(name, "theta")
-        return Memory(order, theta, discretizer or "zoh"), []
+        return LegendreMemory(order, theta, discretizer or "zoh"), []
     try:
-        if theta is not None:
-            return check_memory(Memory(order, theta, discretizer or "zoh"), a, b), []
-        memory = infer_memory(a, b)
+        memory = stored_memory(a, b, order=order, theta=theta, discretizer=discretizer)
     except ValueError as error:
         raise ValueError(f"layer {name!r}: tensors {prefix}A and {prefix}B: {error}") from None
     if memory.order != order:
         raise ValueError(f"layer {name!r}: tensor {prefix}A must have order {order}, not {memory.order}")
-    found = f"theta {memory.theta:.9g}, {memory.discretizer}"
-    return memory, [f"the memory of layer {name!r} was found from A and B: {found}"]
+    if theta is not None:
+        return memory, []
+    window = f"theta {memory.theta:.9g}, {memory.discretizer}"
+    return memory, [f"the memory of layer {name!r} was found from A and B: {window}"]
 
 
 def _take(prefix: str, tensors: dict[str, FloatArray], names: Sequence[str], ndim: int) -> dict[str, FloatArray]:
@@ -138,7 +138,7 @@ def _model(
         raise ValueError(f"tensor {name} of shape {tensor.shape} is not part of an LMU, an LMUFFT or a linear layer")
     chain = in_order(made, [list(made)] if ordered else [[name] for name in made], layers)
     remarks.insert(0, f"the file has no configuration; layers in order: {', '.join(chain)}")
-    return finish(path, kind, dense_activations(chain, options), remarks)
+    return make_model(path, kind, dense_activations(chain, options), remarks)
 
 
 def _kinds(tensors: Mapping[str, FloatArray]) -> dict[str, str]:

@@ -27,7 +27,7 @@ from lmu_quantize.train.devices import CPU, choose_device
 from lmu_quantize.train.objective import Objective
 from lmu_quantize.train.optimisation import set_rate
 from lmu_quantize.train.pruning import Pruner
-from lmu_quantize.train.results import TrainResult, finish
+from lmu_quantize.train.results import TrainResult, finish_run
 from lmu_quantize.train.run import EpochResult, Run, begin_fine_tuning, start_run
 from lmu_quantize.train.scoring import evaluate
 from lmu_quantize.train.teacher import Teacher
@@ -118,7 +118,7 @@ def train(
             if on_epoch is not None:
                 on_epoch(result)
             progress("training", run.epoch, total)
-        return finish(config, run, training, validation, source if test else None)
+        return finish_run(config, run, training, validation, source if test else None)
 
 
 def _source(config: TrainConfig) -> FrameSource:

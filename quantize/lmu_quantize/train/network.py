@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lmu_quantize.model import DenseLayer, FloatModel, LMULayer, Memory
+from lmu_quantize.model import DenseLayer, FloatModel, LegendreMemory, LMULayer
 from lmu_quantize.scales import WeightTerm, quantize_terms
 from lmu_quantize.train.quantizers import ActivationQuantizer, QuantizationScheme, WeightQuantizer
 from lmu_quantize.train.recurrence import recur
@@ -86,10 +86,10 @@ class LayerSpec:
         """Whether anything is fed back, so that the layer runs frame by frame."""
         return self.hidden_feedback or self.memory_feedback or self.hidden_weights
 
-    def groups(self) -> tuple[tuple[Memory, int], ...]:
+    def groups(self) -> tuple[tuple[LegendreMemory, int], ...]:
         """Memories of one window length and how many there are of them, in order."""
         count = self.memories // len(self.thetas)
-        return tuple((Memory(self.order, theta, self.discretizer), count) for theta in self.thetas)
+        return tuple((LegendreMemory(self.order, theta, self.discretizer), count) for theta in self.thetas)
 
 
 class LMUBlock(nn.Module):
@@ -137,7 +137,7 @@ class LMUBlock(nn.Module):
         weight = self.weights()[name]
         return self.quantizers[name](weight) if name in self.quantizers else weight
 
-    def groups(self) -> tuple[tuple[Memory, int], ...]:
+    def groups(self) -> tuple[tuple[LegendreMemory, int], ...]:
         """Memories of one window length and how many there are of them, in order; learnt ones as they are now."""
         if self.windows is None:
             return self.spec.groups()

@@ -23,7 +23,7 @@ from lmu_quantize.train.peers import PeerNetwork
 from lmu_quantize.train.run import EpochResult, Run, make_network, quantized_network
 from lmu_quantize.train.scoring import Network, evaluate, hidden_zeros, last_logits
 
-__all__ = ["TrainResult", "finish"]
+__all__ = ["TrainResult", "finish_run"]
 
 UNNOTED = ("data", "out", "threads", "device")
 """Keys of the configuration that the written models leave out."""
@@ -56,7 +56,7 @@ class TrainResult:
     scores: dict[str, Score]
 
 
-def finish(
+def finish_run(
     config: TrainConfig, run: Run, training: TrainingSet, validation: EvaluationSet, test: FrameSource | None
 ) -> TrainResult:
     """Score the best networks once, and write all files.

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lmu_quantize.model import Memory
+from lmu_quantize.model import LegendreMemory
 from lmu_quantize.train.devices import CPU
 
 __all__ = ["LearntWindows", "read_frames", "toeplitz"]
@@ -45,13 +45,13 @@ def read_frames(frames: int, last: int, stride: int) -> range:
 
 @functools.lru_cache(maxsize=64)
 def toeplitz(
-    memory: Memory, frames: int, last: int, stride: int, device: torch.device = CPU
+    memory: LegendreMemory, frames: int, last: int, stride: int, device: torch.device = CPU
 ) -> Tensor:
     """Matrix from u of all frames to the state where it is read, float32, shape (last * order, frames).
 
     Parameters
     ----------
-    memory : Memory
+    memory : LegendreMemory
         Order, window and discretisation.
     frames, last, stride : int
         As `read_frames` takes them.
@@ -75,12 +75,12 @@ class LearntWindows(nn.Module):
 
     Parameters
     ----------
-    memories : tuple of Memory
+    memories : tuple of LegendreMemory
         One for each window length, of equal order and discretisation; their windows are the first values. What is
         learnt is the logarithm of the factor by which a window has grown, so it stays above 0.
     """
 
-    def __init__(self, memories: tuple[Memory, ...]) -> None:
+    def __init__(self, memories: tuple[LegendreMemory, ...]) -> None:
         super().__init__()
         self.memories = memories
         self.growth = nn.Parameter(torch.zeros(len(memories)))
@@ -91,11 +91,11 @@ class LearntWindows(nn.Module):
         self.growth.copy_(torch.log(self._float64(thetas) / self._start()))
 
     @torch.no_grad()
-    def learnt(self) -> tuple[Memory, ...]:
+    def learnt(self) -> tuple[LegendreMemory, ...]:
         """Memories with the present window lengths."""
         factors = self.growth.double().exp().tolist()
         return tuple(
-            Memory(memory.order, memory.theta * factor, memory.discretizer)
+            LegendreMemory(memory.order, memory.theta * factor, memory.discretizer)
             for memory, factor in zip(self.memories, factors, strict=True)
         )
 

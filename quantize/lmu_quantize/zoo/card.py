@@ -13,7 +13,7 @@ from lmu_quantize.model import FloatModel, LMULayer
 from lmu_quantize.score import Score
 from lmu_quantize.score_table import label_rows, to_markdown
 from lmu_quantize.zoo.cost import block_rows, cost
-from lmu_quantize.zoo.seeds import SeedResult, spread
+from lmu_quantize.zoo.seeds import SeedResult, spread_over_seeds
 
 __all__ = ["CardFacts", "card_text"]
 
@@ -212,7 +212,7 @@ def _seeds(seeds: Sequence[SeedResult]) -> str:
         for each in seeds
     ]
     columns = [[getattr(each, name) for each in seeds] for name in ("parent", "golden", "validation")]
-    means = " | ".join(str(spread(column)) for column in columns)
+    means = " | ".join(str(spread_over_seeds(column)) for column in columns)
     return f"""
 
 Over {len(seeds)} seeds (`seeds.json`), mean ± standard deviation, smallest and largest last:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["SeedResult", "Spread", "load_seeds", "save_seeds", "spread"]
+__all__ = ["SeedResult", "SeedSpread", "load_seeds", "save_seeds", "spread_over_seeds"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class SeedResult:
 
 
 @dataclass(frozen=True)
-class Spread:
+class SeedSpread:
     """Mean and spread of one accuracy over seeds.
 
     Parameters
@@ -62,10 +62,10 @@ class Spread:
         return "{:.2f} ± {:.2f} % ({:.2f} to {:.2f} %)".format(*percent)
 
 
-def spread(values: Sequence[float]) -> Spread:
+def spread_over_seeds(values: Sequence[float]) -> SeedSpread:
     """Mean and spread of accuracies, of one run or more."""
     deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-    return Spread(statistics.fmean(values), deviation, min(values), max(values))
+    return SeedSpread(statistics.fmean(values), deviation, min(values), max(values))
 
 
 def save_seeds(results: Sequence[SeedResult], path: Path) -> None:
