@@ -15,7 +15,7 @@ from lmu_quantize import zoo
 from lmu_quantize.float_file import load_float
 from lmu_quantize.frames_file import load_frames
 from lmu_sim.batch import verify_batch
-from lmu_sim.cosim import cosim
+from lmu_sim.cosim import CosimOptions, cosimulate
 from lmu_sim.runner import Simulator
 
 ROOT = Path(__file__).parent.parent
@@ -73,10 +73,10 @@ def test_accuracy_on_the_shipped_clips(model, clips):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("simulator", list(Simulator))
-def test_verilog_is_the_golden_model_under_stalls(model, clips, simulator: Simulator, tmp_path: Path):
+def test_verilog_is_the_golden_model_under_stalls(model, clips, simulator: Simulator):
     plan = make_plan(model, AcceleratorConfig(lanes=16, weights="ram", state="utterance"))
     frames = [clips.frames[0, 20:24], clips.frames[150, 20:24]]
-    result = cosim(plan, frames, simulator=simulator, stalls="random", seed=5, directory=tmp_path)
+    result = cosimulate(plan, frames, CosimOptions(simulator=simulator, stalls="random", seed=5))
     assert result.ok, result.report()
     assert result.compared > 8 * 700
 

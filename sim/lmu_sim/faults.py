@@ -4,7 +4,6 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +15,11 @@ from lmu_hw.model.golden import Golden
 from lmu_hw.model.program import QuantizedDense, QuantizedLMU, QuantizedModel
 from lmu_hw.plan.config import AcceleratorConfig, StatePolicy
 from lmu_hw.plan.plan import Plan, make_plan
-from lmu_sim.cosim import CosimResult, cosim
+from lmu_sim.cosim import CosimOptions, cosimulate_variant
 from lmu_sim.random_models import random_frames, random_model
+from lmu_sim.result import CosimResult
 from lmu_sim.runner import Simulator
-from lmu_sim.stimulus import Frame, stimulus
+from lmu_sim.stimulus import Frame, Marks, stimulus
 
 __all__ = ["FAULTS", "Fault", "Trial", "fault_plan", "fault_stimulus", "fault_table", "kill_rate", "try_fault"]
 
@@ -98,7 +98,8 @@ def fault_stimulus(plan: Plan) -> tuple[Frame, ...]:
     n = plan.model.inputs
     wrong = [rng.integers(plan.model.input.min, plan.model.input.max, size).tolist() for size in (n - 1, n + 1, 2 * n)]
     reset_after = plan.model.inputs + int(plan.cycles_per_frame)
-    return stimulus(plan, frames, malformed={5: wrong, 12: wrong}, reset_in_frame={22: reset_after}, seed=SEED)
+    marks = Marks(malformed={5: wrong, 12: wrong}, reset_in_frame={22: reset_after})
+    return stimulus(plan, frames, marks, seed=SEED)
 
 
 def _text(change: Callable[[Plan, str], str]) -> Callable[[Plan], str]:
@@ -390,9 +391,7 @@ FAULTS = (
 """All faults."""
 
 
-def try_fault(
-    fault: Fault, simulator: Simulator | str = Simulator.ICARUS, directory: str | Path = "build/faults"
-) -> Trial:
+def try_fault(fault: Fault, simulator: Simulator | str = Simulator.ICARUS) -> Trial:
     """Simulate one faulty accelerator against the sound model.
 
     Parameters
@@ -401,8 +400,6 @@ def try_fault(
         One of `FAULTS`.
     simulator : Simulator or str
         Which simulator.
-    directory : str or Path
-        For builds and runs.
 
     Returns
     -------
@@ -410,22 +407,16 @@ def try_fault(
         Whether it was noticed.
     """
     plan = fault_plan()
-    result = cosim(
-        plan,
-        fault_stimulus(plan),
-        simulator=simulator,
-        stalls="random",
-        seed=SEED,
-        directory=directory,
-        verilog=fault.verilog(plan),
-    )
-    return Trial(fault, not result.ok, _how(result))
+    options = CosimOptions(simulator=simulator, stalls="random", seed=SEED)
+    result = cosimulate_variant(plan, fault_stimulus(plan), options, verilog=fault.verilog(plan))
+    return Trial(fault, not result.ok, _evidence(result))
 
 
-def _how(result: CosimResult) -> str:
+def _evidence(result: CosimResult) -> str:
+    """What failed first."""
     if result.mismatch is not None:
-        one = result.mismatch
-        return f"{one.block}[{one.element}] of frame {one.frame}"
+        mismatch = result.mismatch
+        return f"{mismatch.block}[{mismatch.element}] of frame {mismatch.frame}"
     if result.violations:
         return result.violations[0]
     return "did not come to rest" if result.hung else "nothing differs" if result.ok else "not as planned"

@@ -5,7 +5,6 @@ the caller cannot change what is run, and the verdict is read from the results f
 """
 
 import enum
-import hashlib
 import json
 import os
 import shutil
@@ -13,12 +12,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lmu_hw.tools import ToolError, find_icarus, find_verilator
+from lmu_hw.tools import Tool, ToolError, find_icarus, find_verilator
+from lmu_sim.build_cache import BuildCache, content_key
 
 __all__ = ["WAVES", "Build", "Simulator", "SimulatorError", "build", "run"]
 
@@ -43,9 +44,9 @@ class Build:
     Parameters
     ----------
     simulator : Simulator
-        Which one.
-    directory : Path
-        Where it is.
+        The simulator that it is compiled for.
+    folder : Path
+        Entry of the build cache that holds it.
     top : str
         Name of the bench module.
     waves : bool
@@ -53,13 +54,16 @@ class Build:
     """
 
     simulator: Simulator
-    directory: Path
+    folder: Path
     top: str
     waves: bool
 
 
 WAVES = "waves.vcd"
-"""Waveforms, in the directory of a run."""
+"""Name of the waveform file, in the folder of a run."""
+
+POLL_S = 0.2
+"""Seconds between two progress reports of a run."""
 
 MAKE_VARIABLES = {
     "CXX": "g++",
@@ -67,60 +71,89 @@ MAKE_VARIABLES = {
     "AR": "ar",
     "PYTHON3": sys.executable,
     "CFG_CXXFLAGS_PCH_I": "-include",
-    "OPT_FAST": "-O1",
     "OPT_SLOW": "-O0",
     "OPT_GLOBAL": "-O0",
 }
 """Make variables for Verilator: the tools of this machine, not of the one that the package was built on."""
 
+LONG_RUN, SHORT_RUN = "-O1", "-O0"
+"""How the C++ compiler optimises the design."""
+
 VERILATOR_ARGUMENTS = ("--no-timing", "--no-public-flat-rw", "-Wno-fatal", "-Wno-lint", "-O3", "--x-assign", "unique")
 NOT_INHERITED = ("COCOTB_", "GPI_", "PYTEST_CURRENT_TEST", "WAVES", "GUI", "MAKEFLAGS", "MAKELEVEL", "MFLAGS")
 
 
-def _environment(simulator: Simulator) -> dict[str, str]:
+def _tool(simulator: Simulator) -> Tool:
+    return find_icarus() if simulator is Simulator.ICARUS else find_verilator()
+
+
+def _environment(simulator: Simulator, optimization: str) -> dict[str, str]:
     """Environment in which cocotb finds the simulator, without the caller's variables that would change a run."""
-    tool = find_icarus() if simulator is Simulator.ICARUS else find_verilator()
+    tool = _tool(simulator)
     environment = {name: value for name, value in tool.env.items() if not name.startswith(NOT_INHERITED)}
     environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     if simulator is Simulator.VERILATOR:
-        environment["MAKEFLAGS"] = " ".join(f"{name}={value}" for name, value in MAKE_VARIABLES.items())
+        variables = MAKE_VARIABLES | {"OPT_FAST": optimization}
+        environment["MAKEFLAGS"] = " ".join(f"{name}={value}" for name, value in variables.items())
     return environment
 
 
-def _child(job: dict[str, Any], simulator: Simulator, timeout: float, directory: Path) -> None:
-    """Run a job of cocotb's runner in a process of its own, ended with all that it started after `timeout` seconds."""
-    log = directory / f"{job['action']}.log"
-    command = [sys.executable, "-m", "lmu_sim.runner", json.dumps(job)]
+def _start(
+    job: dict[str, Any],
+    log: Path,
+    timeout: float,
+    *,
+    optimization: str = LONG_RUN,
+    watch: Callable[[], None] | None = None,
+) -> None:
+    """Run a job of cocotb's runner in a process of its own.
+
+    The process and all that it started end after `timeout` seconds, or when this function is left in any other way.
+    """
+    simulator = Simulator(job["simulator"])
     with log.open("w") as output:
         process = subprocess.Popen(
-            command,
-            env=_environment(simulator),
+            [sys.executable, "-m", "lmu_sim.runner", json.dumps(job)],
+            env=_environment(simulator, optimization),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
         try:
-            code = process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            late = f"{simulator.value} took more than {timeout:g} s to {job['action']}, see {log}"
-            raise SimulatorError(late) from None
+            code = _wait(process, timeout, watch)
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+    action, where = job["action"], f", see {log}" if job["action"] == "run" else ""
+    if code is None:
+        raise SimulatorError(f"{simulator.value} took more than {timeout:g} s to {action}{where}")
     if code:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
-        raise SimulatorError(f"{simulator.value} failed to {job['action']} (exit code {code}), see {log}:\n{tail}")
+        raise SimulatorError(f"{simulator.value} failed to {action} (exit code {code}){where}:\n{tail}")
+
+
+def _wait(process: subprocess.Popen[bytes], timeout: float, watch: Callable[[], None] | None) -> int | None:
+    """Exit code of a process, None after `timeout` seconds; `watch` is called now and then."""
+    end = time.monotonic() + timeout
+    while (left := end - time.monotonic()) > 0:
+        try:
+            return process.wait(left if watch is None else min(left, POLL_S))
+        except subprocess.TimeoutExpired:
+            if watch is not None:
+                watch()
+    return None
 
 
 def build(
     simulator: Simulator,
     sources: Mapping[str, str],
     top: str,
-    directory: str | Path,
     *,
     waves: bool = False,
+    long_run: bool = True,
+    cache: BuildCache | None = None,
     timeout: float = 600.0,
 ) -> Build:
     """Compile a bench, or find it compiled from the same sources before.
@@ -128,17 +161,19 @@ def build(
     Parameters
     ----------
     simulator : Simulator
-        Which one.
+        What to compile for.
     sources : mapping of str to str
         Text of each file by name; names that end in ``.vh`` are for inclusion only.
     top : str
         Name of the bench module.
-    directory : str or Path
-        Where builds are kept, each in a folder named by its hash.
     waves : bool
         Whether runs write waveforms. With Icarus Verilog the bench must do that, if ``LMU_WAVES`` is defined.
+    long_run : bool
+        Whether Verilator's C++ is optimised, which pays in runs of many cycles only. Icarus Verilog ignores it.
+    cache : BuildCache, optional
+        Where builds are kept; in the user's cache folder by default.
     timeout : float
-        Seconds.
+        Seconds that the compilation may take.
 
     Returns
     -------
@@ -150,61 +185,75 @@ def build(
     ToolError
         If a tool is missing.
     SimulatorError
-        If the sources do not compile.
+        If the sources do not compile, or not in time.
     """
-    tool = find_icarus() if simulator is Simulator.ICARUS else find_verilator()
+    cache = BuildCache() if cache is None else cache
+    tool = _tool(simulator)
     arguments = _build_arguments(simulator, waves)
-    digest = _hash([tool.version, tool.command, top, waves, arguments, MAKE_VARIABLES, dict(sources)])
-    parent = Path(directory).resolve()
-    place = parent / f"{simulator.value}-{digest}"
-    if (place / "built").is_file():
-        return Build(simulator, place, top, waves)
-    if simulator is Simulator.VERILATOR and any(letter.isspace() for letter in str(place)):
-        raise ToolError(f"Verilator cannot build in a folder with a space in its name, choose another than '{parent}'")
-    parent.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir()
+    optimization = LONG_RUN if long_run else SHORT_RUN
+    described: list[Any] = [tool.version, tool.command, top, waves, arguments, dict(sources)]
+    if simulator is Simulator.VERILATOR:
+        described += [MAKE_VARIABLES, optimization]
+
+    def compile_into(entry: Path) -> None:
+        with tempfile.TemporaryDirectory(prefix="lmu-build-") as folder:
+            if any(letter.isspace() for letter in folder):
+                raise ToolError(
+                    f"Verilator cannot build in a folder with a space in its name: set TMPDIR to another than "
+                    f"'{Path(folder).parent}'"
+                )
+            job = _build_job(simulator, sources, top, Path(folder), waves)
+            _compile(job, Path(folder), cache, timeout, optimization)
+            shutil.copy2(Path(folder) / ("sim.vvp" if simulator is Simulator.ICARUS else top), entry)
+
+    return Build(simulator, cache.entry(content_key(simulator.value, *described), compile_into), top, waves)
+
+
+def _build_job(
+    simulator: Simulator, sources: Mapping[str, str], top: str, folder: Path, waves: bool
+) -> dict[str, Any]:
+    """Write the sources, and describe the build to the child process."""
     for name, text in sources.items():
-        (place / name).write_text(text)
-    job = {
+        (folder / name).write_text(text)
+    return {
         "action": "build",
         "simulator": simulator.value,
         "arguments": {
-            "sources": [str(place / name) for name in sources if not name.endswith(".vh")],
-            "includes": [str(place)],
+            "sources": [str(folder / name) for name in sources if not name.endswith(".vh")],
+            "includes": [str(folder)],
             "defines": {"LMU_WAVES": 1} if waves and simulator is Simulator.ICARUS else {},
             "waves": waves and simulator is Simulator.VERILATOR,
             "hdl_toplevel": top,
-            "build_dir": str(place),
+            "build_dir": str(folder),
             "timescale": ["1ns", "1ns"],
-            "build_args": arguments,
+            "build_args": _build_arguments(simulator, waves),
             "always": True,
         },
     }
-    # What Verilator compiles equally for every design takes half of the time of a build.
-    runtime = parent / f"runtime-{_hash([tool.version, waves, VERILATOR_ARGUMENTS, MAKE_VARIABLES])}"
+
+
+def _compile(
+    job: dict[str, Any], folder: Path, cache: BuildCache, timeout: float, optimization: str
+) -> None:
+    """Compile in a folder. Verilator's own C++, equal for every design, takes half of the time: it is kept apart."""
+    simulator = Simulator(job["simulator"])
+    log = folder / "build.log"
+    if simulator is Simulator.ICARUS:
+        _start(job, log, timeout)
+        return
+    described = [_tool(simulator).version, job["arguments"]["waves"], VERILATOR_ARGUMENTS, MAKE_VARIABLES]
+
+    def keep_runtime(entry: Path) -> None:
+        _start(job, log, timeout, optimization=optimization)
+        for compiled in folder.glob("verilated*.o"):
+            shutil.copy2(compiled, entry)
+
+    runtime = cache.entry(content_key("verilator-runtime", *described), keep_runtime)
+    if log.is_file():  # this process compiled the runtime, and the design with it
+        return
     for compiled in runtime.glob("*.o"):
-        shutil.copy2(compiled, place)
-    _child(job, simulator, timeout, place)
-    if simulator is Simulator.VERILATOR and not runtime.exists():
-        _keep(sorted(place.glob("verilated*.o")), runtime)
-    (place / "built").touch()
-    return Build(simulator, place, top, waves)
-
-
-def _keep(compiled: Sequence[Path], runtime: Path) -> None:
-    """Keep compiled files for other builds."""
-    folder = Path(tempfile.mkdtemp(dir=runtime.parent))
-    for path in compiled:
-        shutil.copy2(path, folder)
-    try:
-        folder.rename(runtime)
-    except OSError:  # another process was first
-        shutil.rmtree(folder)
-
-
-def _hash(described: Any) -> str:
-    return hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16]
+        shutil.copy2(compiled, folder)
+    _start(job, log, timeout, optimization=optimization)
 
 
 def _build_arguments(simulator: Simulator, waves: bool) -> list[str]:
@@ -217,12 +266,12 @@ def run(
     built: Build,
     module: str,
     expected: int,
-    directory: str | Path,
+    folder: str | Path,
     *,
-    files: Mapping[str, str] | None = None,
     plusargs: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
     timeout: float = 600.0,
+    watch: Callable[[], None] | None = None,
 ) -> None:
     """Run the cocotb tests of a module, and insist that all of them ran and passed.
 
@@ -234,31 +283,31 @@ def run(
         Dotted name of the Python module with the tests.
     expected : int
         How many tests there are, at least 1.
-    directory : str or Path
-        Working directory of the simulator.
-    files : mapping of str to str, optional
-        Files to write there first.
+    folder : str or Path
+        Working directory of the simulator; made if it does not exist.
     plusargs : sequence of str
         For the simulator, each with its plus sign.
     environment : mapping of str to str, optional
         More environment variables.
     timeout : float
         Seconds.
+    watch : callable, optional
+        Called every `POLL_S` seconds while the simulator runs.
 
     Raises
     ------
+    ValueError
+        If `expected` is less than 1.
     SimulatorError
         If the simulator failed, took too long, a test failed, or another number of tests ran.
     """
     if expected < 1:
         raise ValueError(f"expected must be at least 1, not {expected!r}")
-    place = Path(directory).resolve()
-    place.mkdir(parents=True, exist_ok=True)
-    for name, text in (files or {}).items():
-        (place / name).write_text(text)
-    icarus = built.simulator is Simulator.ICARUS
-    results = place / "results.xml"
+    folder = Path(folder).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    results, log = folder / "results.xml", folder / "run.log"
     results.unlink(missing_ok=True)
+    icarus = built.simulator is Simulator.ICARUS
     job = {
         "action": "run",
         "simulator": built.simulator.value,
@@ -267,8 +316,8 @@ def run(
             "test_module": module,
             "hdl_toplevel": built.top,
             "hdl_toplevel_lang": "verilog",
-            "build_dir": str(built.directory),
-            "test_dir": str(place),
+            "build_dir": str(built.folder),
+            "test_dir": str(folder),
             "results_xml": str(results),
             "plusargs": list(plusargs),
             "test_args": ["--trace", "--trace-file", WAVES] if built.waves and not icarus else [],
@@ -276,16 +325,16 @@ def run(
             "seed": 1,
         },
     }
-    _child(job, built.simulator, timeout, place)
+    _start(job, log, timeout, watch=watch)
     if not results.is_file():
-        raise SimulatorError(f"{built.simulator.value} wrote no results, see {place / 'run.log'}")
+        raise SimulatorError(f"{built.simulator.value} wrote no results, see {log}")
     from cocotb_tools.check_results import get_results
 
     ran, failed = get_results(results)
     if ran != expected or failed:
         raise SimulatorError(
             f"{built.simulator.value} ran {ran} tests of {module}, {failed} failed, {expected} expected to pass, "
-            f"see {place / 'run.log'}"
+            f"see {log}"
         )
 
 

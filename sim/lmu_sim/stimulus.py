@@ -1,8 +1,8 @@
-"""What a cosimulation sends, and what the golden model says must come of it."""
+"""The frames that a co-simulation sends, and the values that the golden model expects for them."""
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,7 +13,7 @@ from lmu_hw.model.program import QuantizedModel
 from lmu_hw.plan.config import StatePolicy
 from lmu_hw.plan.plan import Plan
 
-__all__ = ["Expected", "Frame", "reference", "stimulus"]
+__all__ = ["Expected", "Frame", "Marks", "reference", "stimulus"]
 
 IntArray = NDArray[np.int64]
 
@@ -35,18 +35,21 @@ class Frame:
         Whether the last element is marked as the end of an utterance.
     reset_after : int
         0, or reset the accelerator so many cycles after the first element was accepted; no later frame is sent before.
+    clip : int
+        Index of the utterance that the frame belongs to. The accelerator does not see it.
     """
 
     values: tuple[int, ...]
     clear: int = 0
     end: bool = False
     reset_after: int = 0
+    clip: int = 0
 
     def deposit(self, width: int) -> int:
-        """All of it as one number, as the bench takes it; elements of `width` bits."""
+        """The frame as one number, as the bench takes it; elements of `width` bits."""
         number = int(self.end) << 1 | self.clear << 2 | len(self.values) << 4 | self.reset_after << 20
-        for place, value in enumerate(self.values):
-            number |= (value & ((1 << width) - 1)) << (52 + place * width)
+        for index, value in enumerate(self.values):
+            number |= (value & ((1 << width) - 1)) << (52 + index * width)
         return number
 
 
@@ -75,14 +78,63 @@ class Expected:
     values: dict[str, IntArray]
 
 
+@dataclass(frozen=True)
+class Marks:
+    """What happens at which frame; frames are counted over all utterances, from 0.
+
+    Parameters
+    ----------
+    clear_before : iterable of int, optional
+        Frames before which ``clear`` is pulsed. By default, under the pulse policy, the first frame of every utterance
+        but the first.
+    ends : iterable of int, optional
+        Frames marked as the end of an utterance. By default, under the utterance policy, the last frame of each.
+    reset_in_frame : mapping of int to int
+        Frames in which the accelerator is reset, and how many cycles after their first element was accepted.
+    malformed : mapping of int to sequence of sequences of int
+        Frames of wrong length to send before the given frame.
+    """
+
+    clear_before: Iterable[int] | None = None
+    ends: Iterable[int] | None = None
+    reset_in_frame: Mapping[int, int] = field(default_factory=dict)
+    malformed: Mapping[int, Sequence[Sequence[int]]] = field(default_factory=dict)
+
+    def resolve(self, plan: Plan, starts: IntArray) -> tuple[set[int], set[int]]:
+        """Frames with a clear, and frames marked as an end.
+
+        Parameters
+        ----------
+        plan : Plan
+            The accelerator, whose state policy decides on the defaults.
+        starts : ndarray of int64, shape (utterances + 1,)
+            First frame of each utterance, and the number of frames.
+
+        Raises
+        ------
+        ValueError
+            If a mark names no frame.
+        """
+        policy, count = plan.config.state, int(starts[-1])
+        clears, ends = self.clear_before, self.ends
+        if clears is None:
+            clears = starts[1:-1].tolist() if policy is StatePolicy.PULSE else ()
+        if ends is None:
+            ends = (starts[1:] - 1).tolist() if policy is StatePolicy.UTTERANCE else ()
+        clears, ends = set(clears), set(ends)
+        marks = {"clear": clears, "end": ends, "reset": self.reset_in_frame, "malformed": self.malformed}
+        for name, frames in marks.items():
+            for frame in frames:
+                if not 0 <= frame < count:
+                    raise ValueError(f"{name} marks must be frames 0 to {count - 1}, not {frame}")
+        return clears, ends
+
+
 def stimulus(
     plan: Plan,
     utterances: Sequence[ArrayLike] | NDArray[np.integer],
+    marks: Marks = Marks(),
     *,
-    clear_before: Iterable[int] | None = None,
-    ends: Iterable[int] | None = None,
-    reset_in_frame: Mapping[int, int] | None = None,
-    malformed: Mapping[int, Sequence[Sequence[int]]] | None = None,
     seed: int = 0,
 ) -> tuple[Frame, ...]:
     """Frames of utterances sent back to back, marked as the state policy asks.
@@ -93,15 +145,8 @@ def stimulus(
         The accelerator.
     utterances : sequence of array_like of int, each of shape (T, inputs)
         Input frames, in the model's input format.
-    clear_before : iterable of int, optional
-        Frames, counted over all utterances, before which ``clear`` is pulsed; under the pulse policy, the first frame
-        of every utterance but the first, if not given.
-    ends : iterable of int, optional
-        Frames that are marked as an end; under the utterance policy, the last frame of every utterance, if not given.
-    reset_in_frame : mapping of int to int, optional
-        Frames in which the accelerator is reset, and how many cycles after their first element was accepted.
-    malformed : mapping of int to sequence of sequences of int, optional
-        Frames of wrong length to send before the given frame.
+    marks : Marks, optional
+        Clears, ends, resets and malformed frames; those of the state policy by default.
     seed : int
         Decides which of the two legal times of a clear is used.
 
@@ -115,34 +160,31 @@ def stimulus(
     ValueError
         If a mark does not belong to the state policy, names no frame, or a frame does not fit the model.
     """
-    arrays = [np.asarray(one) for one in utterances]
-    inputs = plan.model.inputs
-    for one in arrays:
-        if one.ndim != 2 or one.shape[1] != inputs or one.dtype.kind not in "iu":
-            raise ValueError(f"an utterance must hold integers of shape (T, {inputs}), not {one.dtype} of {one.shape}")
-        if not plan.model.input.contains(one):
-            raise ValueError(f"frame values must be in {plan.model.input.min} to {plan.model.input.max}")
-    starts = np.cumsum([0, *(len(one) for one in arrays)])
-    count = int(starts[-1])
-    policy = plan.config.state
-    if clear_before is None:
-        clear_before = starts[1:-1].tolist() if policy is StatePolicy.PULSE else ()
-    if ends is None:
-        ends = (starts[1:] - 1).tolist() if policy is StatePolicy.UTTERANCE else ()
-    clears, marked, resets = set(clear_before), set(ends), dict(reset_in_frame or {})
-    wrong = dict(malformed or {})
-    for name, found in (("clear", clears), ("end", marked), ("reset", set(resets)), ("malformed", set(wrong))):
-        for frame in found:
-            if not 0 <= frame < count:
-                raise ValueError(f"{name} marks must be frames 0 to {count - 1}, not {frame}")
+    clips = [_checked_clip(plan, utterance) for utterance in utterances]
+    clears, ends = marks.resolve(plan, np.cumsum([0, *(len(clip) for clip in clips)]))
     rng = np.random.default_rng(seed)
     frames: list[Frame] = []
-    for index, values in enumerate(np.concatenate(arrays).tolist() if arrays else []):
-        frames.extend(Frame(tuple(int(v) for v in short)) for short in wrong.get(index, ()))
-        clear = int(rng.choice([CLEAR_AT_TRANSFER, CLEAR_AT_OFFER])) if index in clears else 0
-        frames.append(Frame(tuple(values), clear, index in marked, resets.get(index, 0)))
+    index = 0
+    for number, clip in enumerate(clips):
+        for values in clip.tolist():
+            for wrong in marks.malformed.get(index, ()):
+                frames.append(Frame(tuple(int(value) for value in wrong), clip=number))
+            clear = int(rng.choice([CLEAR_AT_TRANSFER, CLEAR_AT_OFFER])) if index in clears else 0
+            frames.append(Frame(tuple(values), clear, index in ends, marks.reset_in_frame.get(index, 0), number))
+            index += 1
     check(plan, frames)
     return tuple(frames)
+
+
+def _checked_clip(plan: Plan, utterance: ArrayLike) -> IntArray:
+    """Frames of an utterance as an array of shape (T, inputs)."""
+    clip = np.asarray(utterance)
+    inputs, fmt = plan.model.inputs, plan.model.input
+    if clip.ndim != 2 or clip.shape[1] != inputs or clip.dtype.kind not in "iu":
+        raise ValueError(f"an utterance must hold integers of shape (T, {inputs}), not {clip.dtype} of {clip.shape}")
+    if not fmt.contains(clip):
+        raise ValueError(f"frame values must be in {fmt.min} to {fmt.max}")
+    return clip
 
 
 def check(plan: Plan, frames: Sequence[Frame]) -> None:
@@ -209,22 +251,24 @@ def reference(model: QuantizedModel, frames: Sequence[Frame]) -> tuple[list[Expe
 def in_rounds(plan: Plan, frames: Sequence[Expected]) -> list[list[Expected]]:
     """Frames that an accelerator computes together; those at the end of a segment that fill no round never are."""
     size = plan.config.frames_per_fetch
-    segments = [list(group) for _, group in itertools.groupby(frames, key=lambda one: one.segment)]
-    return [one[first : first + size] for one in segments for first in range(0, len(one) - size + 1, size)]
+    segments = [list(group) for _, group in itertools.groupby(frames, key=lambda frame: frame.segment)]
+    return [
+        members[first : first + size] for members in segments for first in range(0, len(members) - size + 1, size)
+    ]
 
 
 def elements(golden: Golden, expected: Expected) -> list[tuple[int, str, int, IntArray]]:
     """What leaves the finish block in a frame, in order: index of the operation, vector, first element, values."""
-    found = []
+    parts = []
     seen: dict[str, int] = {}
-    for index, op in enumerate(golden.operations):
-        if op.target not in expected.values:
+    for index, operation in enumerate(golden.operations):
+        if operation.target not in expected.values:
             break
-        start = seen.get(op.target, 0)
-        stop = start + op.repeat * op.rows
-        found.append((index, op.target, start, expected.values[op.target][start:stop]))
-        seen[op.target] = stop
-    return found
+        start = seen.get(operation.target, 0)
+        stop = start + operation.repeat * operation.rows
+        parts.append((index, operation.target, start, expected.values[operation.target][start:stop]))
+        seen[operation.target] = stop
+    return parts
 
 
 def logit_frames(model: QuantizedModel, frames: Sequence[Expected]) -> tuple[list[Expected], list[int]]:
@@ -240,11 +284,11 @@ def logit_frames(model: QuantizedModel, frames: Sequence[Expected]) -> tuple[lis
     giving: list[Expected] = []
     restarts: list[int] = []
     cleared = False
-    for one in frames:
-        cleared |= one.phase == 0
-        if gives_logits(model, one):
+    for frame in frames:
+        cleared |= frame.phase == 0
+        if gives_logits(model, frame):
             restarts += [len(giving)] if cleared else []
-            giving.append(one)
+            giving.append(frame)
             cleared = False
     return giving, restarts
 

@@ -34,7 +34,7 @@ def simulate(simulator, name, directory, monkeypatch, change=lambda wrapper: wra
         "wrapper.v": wrapper,
         "bench.v": bench_verilog(wrapper, "lmu_accelerator_axi"),
     }
-    built = build(simulator, sources, BENCH, directory / "builds")
+    built = build(simulator, sources, BENCH)
     path = directory / "case.json"
     path.write_text(json.dumps(case))
     run(built, "axi_bench", TESTS, directory / "run", environment={"LMU_AXI_CASE": str(path)})

@@ -1,22 +1,27 @@
 """The accelerator in Icarus Verilog and in Verilator, bit for bit against the golden model."""
 
 import re
+import tempfile
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lmu_hw.export.emit import to_verilog
 from lmu_hw.model.fixed import Overflow
-from lmu_hw.model.golden import Golden
+from lmu_hw.model.golden import Golden, decide
 from lmu_hw.model.operations import output_name
 from lmu_hw.plan.config import LEVERS, AcceleratorConfig
 from lmu_hw.plan.plan import make_plan
 from lmu_hw.plan.shape import fitted, shape
-from lmu_sim.cosim import STALLS, cosim
+from lmu_sim.bench import STALLS
+from lmu_sim.cosim import CosimOptions, cosimulate, cosimulate_variant
 from lmu_sim.faults import flip_bit
 from lmu_sim.random_models import prune_blocks, random_frames, random_model
-from lmu_sim.runner import Simulator
-from lmu_sim.stimulus import Frame, reference, stimulus
+from lmu_sim.result import ClipDecision, MismatchError
+from lmu_sim.runner import Simulator, SimulatorError
+from lmu_sim.stimulus import Frame, Marks, reference, stimulus
 
 MIXED = [(3, 5.0), (3, 5.0), (1, 4.0), (4, 9.5)]
 FULL = {"stride": 1, "e_h": True, "e_m": True, "w_x": True, "w_h": True, "bias": True}
@@ -107,11 +112,6 @@ def case(name, utterances=3, steps=6):
     return plan, random_frames(rng, plan.model, utterances, steps)
 
 
-@pytest.fixture(scope="session")
-def builds(tmp_path_factory):
-    return tmp_path_factory.mktemp("builds")
-
-
 def expected_count(plan, frames):
     """Values that a run must compare: every element of every vector, the decisions, and a verdict on each frame."""
     expected, _ = reference(plan.model, frames)
@@ -122,11 +122,12 @@ def expected_count(plan, frames):
 
 
 @pytest.mark.parametrize(("simulator", "name"), [*quick_and_slow()])
-def test_exact_under_all_stalls(simulator, name, builds):
+def test_exact_under_all_stalls(simulator, name):
     plan, utterances = case(name)
     frames, verilog = stimulus(plan, utterances, seed=1), to_verilog(plan)
     for stalls in STALLS:
-        result = cosim(plan, frames, simulator=simulator, stalls=stalls, seed=2, directory=builds, verilog=verilog)
+        options = CosimOptions(simulator, stalls, seed=2)
+        result = cosimulate_variant(plan, frames, options, verilog=verilog)
         assert result.mismatch is None, str(result.mismatch)
         assert result.ok, result.report()
         assert (result.compared, result.differing) == (expected_count(plan, frames), 0)
@@ -135,11 +136,10 @@ def test_exact_under_all_stalls(simulator, name, builds):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_cycles_are_the_planned_ones(name, builds):
+def test_cycles_are_the_planned_ones(name):
     plan, utterances = case(name, utterances=1, steps=12)
-    marks = {"ends": ()} if plan.config.state.value == "utterance" else {}
-    verilog = to_verilog(plan)
-    dense = cosim(plan, utterances, directory=builds, verilog=verilog, **marks)
+    frames, verilog = stimulus(plan, utterances, Marks(ends=())), to_verilog(plan)
+    dense = cosimulate_variant(plan, frames, verilog=verilog)
     assert dense.ok, dense.report()
     assert len(dense.intervals) >= 11 - plan.period
     if plan.skipping_memories:
@@ -147,7 +147,7 @@ def test_cycles_are_the_planned_ones(name, builds):
     else:
         assert {planned for _, planned in dense.intervals} <= {frame.interval for frame in plan.frames}
     assert not dense.latencies
-    spaced = cosim(plan, utterances, directory=builds, spaced=True, verilog=verilog, **marks)
+    spaced = cosimulate_variant(plan, frames, CosimOptions(spaced=True), verilog=verilog)
     assert spaced.ok, spaced.report()
     assert len(spaced.latencies) == 12 // plan.period
     least, most = plan.shortest_frames[-1].latency, plan.frames[-1].latency
@@ -157,7 +157,7 @@ def test_cycles_are_the_planned_ones(name, builds):
 
 @pytest.mark.parametrize("name", ["pruned ram", "pruned zeros ram"])
 @pytest.mark.parametrize("fraction", [0.85, 1.0])
-def test_an_accelerator_with_weights_in_ram_runs_networks_with_other_blocks(fraction, name, builds):
+def test_an_accelerator_with_weights_in_ram_runs_networks_with_other_blocks(fraction, name):
     plan, utterances = case(name)
     (seed, options, _), matrices = CASES[name], PRUNED[name][1]
     fuller = random_model(np.random.default_rng(seed), **options)
@@ -166,7 +166,7 @@ def test_an_accelerator_with_weights_in_ram_runs_networks_with_other_blocks(frac
     laid_out = fitted(make_plan(loaded, plan.config), shape(roomy))
     pruned = max(index for index, one in enumerate(roomy.operations) if matrices is None or one.index_bits)
     assert laid_out.operations[pruned].words < roomy.operations[pruned].words
-    result = cosim(laid_out, utterances, stalls="random", seed=3, directory=builds, verilog=to_verilog(roomy))
+    result = cosimulate_variant(laid_out, utterances, CosimOptions(stalls="random", seed=3), verilog=to_verilog(roomy))
     assert result.ok, result.report()
     assert (result.compared, result.differing) == (expected_count(plan, stimulus(plan, utterances, seed=3)), 0)
 
@@ -180,42 +180,42 @@ def test_tensors_of_the_models_have_different_formats():
 
 
 @pytest.mark.parametrize("simulator", Simulator)
-def test_reset_in_mid_frame(simulator, builds):
+def test_reset_in_mid_frame(simulator):
     plan, utterances = case("2019" if simulator is Simulator.VERILATOR else "mixed", utterances=1, steps=10)
     interval = round(plan.cycles_per_frame)
     verilog = to_verilog(plan)
     for after in (1, plan.model.inputs, interval // 2, interval, interval + plan.model.inputs + 5, 3 * interval):
-        result = cosim(
-            plan, utterances, simulator=simulator, stalls="none" if after % 2 else "random", seed=after,
-            reset_in_frame={2: after, 6: after + 1}, directory=builds, verilog=verilog,
-        )  # fmt: skip
+        frames = stimulus(plan, utterances, Marks(reset_in_frame={2: after, 6: after + 1}), seed=after)
+        options = CosimOptions(simulator, "none" if after % 2 else "random", seed=after)
+        result = cosimulate_variant(plan, frames, options, verilog=verilog)
         assert result.ok, (after, result.report())
 
 
-def test_reset_in_mid_frame_where_only_control_is_reset(builds):
+def test_reset_in_mid_frame_where_only_control_is_reset():
     plan, utterances = case("levers", utterances=1, steps=7)
     interval = plan.shortest_frames[0].interval
     resets = {1: 1, 2: interval // 3, 4: interval, 5: interval + plan.model.inputs + 5}
-    result = cosim(plan, utterances, stalls="random", seed=4, reset_in_frame=resets, directory=builds)
+    frames = stimulus(plan, utterances, Marks(reset_in_frame=resets), seed=4)
+    result = cosimulate(plan, frames, CosimOptions(stalls="random", seed=4))
     assert result.ok, result.report()
 
 
 @pytest.mark.parametrize("name", ["2019", "strided", "mixed", "one layer"])
 @pytest.mark.parametrize("stalls", ["none", "random"])
-def test_malformed_frames_are_dropped_and_reported(name, stalls, builds):
+def test_malformed_frames_are_dropped_and_reported(name, stalls):
     plan, utterances = case(name, utterances=2, steps=5)
     n, top = plan.model.inputs, plan.model.input.max
     lengths = [size for size in (n - 1, n + 1, 2 * n, 2 * n + 1, 1) if size not in (0, n)]
     wrong = [[top] * size for size in lengths]
-    malformed = {0: wrong, 3: wrong[:1], 7: wrong[::-1]}
-    result = cosim(plan, utterances, stalls=stalls, malformed=malformed, directory=builds)
+    frames = stimulus(plan, utterances, Marks(malformed={0: wrong, 3: wrong[:1], 7: wrong[::-1]}))
+    result = cosimulate(plan, frames, CosimOptions(stalls=stalls))
     assert result.ok, result.report()
     assert result.frames == 10 + 2 * len(wrong) + 1
     assert result.blocks["frame_error"] == (result.frames, 0)
 
 
 @pytest.mark.parametrize("name", ["strided", "mixed"])
-def test_marks_on_malformed_frames_reach_the_next_one(name, builds):
+def test_marks_on_malformed_frames_reach_the_next_one(name):
     plan, utterances = case(name, utterances=1, steps=6)
     clear, end = (1, False) if name == "mixed" else (0, True)
     frames = [Frame(tuple(values)) for values in utterances[0].tolist()]
@@ -223,11 +223,11 @@ def test_marks_on_malformed_frames_reach_the_next_one(name, builds):
     frames.insert(4, Frame(short, clear, end))
     expected, _ = reference(plan.model, frames)
     assert [one.phase for one in expected] == [0, 1, 2, 3, 0, 1]
-    result = cosim(plan, frames, directory=builds)
+    result = cosimulate(plan, frames)
     assert result.ok, result.report()
 
 
-def test_state_policies_differ_only_by_their_marks(builds):
+def test_state_policies_differ_only_by_their_marks():
     seed, options, config = CASES["mixed"]
     model = random_model(np.random.default_rng(seed), **options)
     utterances = random_frames(np.random.default_rng(1), model, 3, 5)
@@ -235,7 +235,7 @@ def test_state_policies_differ_only_by_their_marks(builds):
     for state in ("keep", "pulse", "utterance"):
         plan = make_plan(model, AcceleratorConfig(lanes=config["lanes"], state=state))
         frames = stimulus(plan, utterances)
-        assert cosim(plan, frames, directory=builds).ok
+        assert cosimulate(plan, frames).ok
         values = [one.values for one in reference(model, frames)[0]]
         logits[state] = np.array([one["logits"] for one in values if "logits" in one])
     fresh = np.concatenate([Golden(model).run(one[None])["logits"][0] for one in utterances])
@@ -245,9 +245,9 @@ def test_state_policies_differ_only_by_their_marks(builds):
     assert (logits["keep"] != fresh).any()
 
 
-def test_both_simulators_take_the_same_cycles(builds):
+def test_both_simulators_take_the_same_cycles():
     plan, utterances = case("2019")
-    runs = [cosim(plan, utterances, simulator=one, stalls="random", seed=3, directory=builds) for one in Simulator]
+    runs = [cosimulate(plan, utterances, CosimOptions(name, "random", seed=3)) for name in Simulator]
     assert runs[0].ok
     assert runs[0].cycles == runs[1].cycles
     assert runs[0].blocks == runs[1].blocks
@@ -273,28 +273,30 @@ def vcd_value(path, scope, name, time):
 
 
 @pytest.mark.parametrize("simulator", Simulator)
-def test_a_mismatch_is_reported_where_it_is(simulator, builds):
+def test_a_mismatch_is_reported_where_it_is(simulator, tmp_path):
     plan, utterances = case("2019", utterances=2)
     planned = plan.operations[-1]
     memory = plan.weight_memories[planned.weight_memory]
     row, column = 2, 6
     lane_bits = memory.width // plan.lanes
     bad = flip_bit(to_verilog(plan), f"memory_{memory.name}", planned.weight_base + column, (row + 1) * lane_bits - 1)
-    replay = "lmu-hw cosim MODEL --simulator {simulator} --seed {seed} --waves"
-    result = cosim(
-        plan, utterances, simulator=simulator, stalls="random", seed=5, directory=builds, verilog=bad, waves=True,
-        replay=replay,
-    )  # fmt: skip
+    replay = "lmu-hw cosim MODEL --waves"
+    options = CosimOptions(simulator, "random", seed=5, folder=tmp_path, waves=True, replay=replay)
+    result = cosimulate_variant(plan, utterances, options, verilog=bad)
     one = result.mismatch
     assert not result.ok
     assert not result.exact
     assert one is not None
+    with pytest.raises(MismatchError) as caught:
+        result.check()
+    assert caught.value.result is result
+    assert str(caught.value) == f"first difference: {one}"
+    assert "\n" not in str(caught.value)
     assert (one.block, one.element) == ("layer0.h", row)
     golden = np.array([frame.values["layer0.h"][row] for frame in reference(plan.model, stimulus(plan, utterances))[0]])
     assert one.expected == golden[one.frame]
     assert one.got != one.expected
     assert result.blocks["layer0.u"][1] <= result.blocks["layer0.u"][0]
-    assert one.replay == f"lmu-hw cosim MODEL --simulator {simulator.value} --seed 5 --waves"
     fmt = plan.model.layers[0].h.format
     mask, digits = (1 << fmt.width) - 1, -(-fmt.width // 4)
     text = str(one)
@@ -302,61 +304,156 @@ def test_a_mismatch_is_reported_where_it_is(simulator, builds):
     assert f"expected 0x{one.expected & mask:0{digits}x} ({fmt.real(one.expected):g})" in text
     assert f"got 0x{one.got & mask:0{digits}x} ({fmt.real(one.got):g})" in text
     assert f"at {one.time_ns} ns" in text
-    assert one.replay in text
+    assert text.endswith(f"; replay with waveforms: {replay}")
+    assert result.waves == tmp_path / "waves.vcd"
     seen = vcd_value(result.waves, ["dut", "finish"], "write_data", one.time_ns)
     assert seen is not None
     assert seen & mask == one.got & mask
 
 
-def test_a_hanging_accelerator_ends_the_run(builds):
+def test_a_hanging_accelerator_ends_the_run():
     plan, utterances = case("dense")
     stuck = to_verilog(plan).replace(".output_free(output_free)", ".output_free(1'h0)")
     assert stuck != to_verilog(plan)
-    result = cosim(plan, utterances, directory=builds, verilog=stuck)
+    result = cosimulate_variant(plan, utterances, verilog=stuck)
     assert result.hung
     assert not result.ok
     assert result.mismatch.got is None
     assert "got nothing" in str(result.mismatch)
+    with pytest.raises(MismatchError, match="the accelerator stopped taking frames, or did not come to rest"):
+        result.check()
 
 
-def test_another_model_is_noticed_in_every_frame(builds):
+def test_another_model_is_noticed_in_every_frame():
     plan, utterances = case("one layer")
     other = case("one layer")[0].model
     weights = ~other.layers[0].w.values
     changed = type(other.layers[0].w)(weights, other.layers[0].w.width, other.layers[0].w.frac)
     layer = type(other.layers[0])(changed, other.layers[0].h, other.layers[0].b, other.layers[0].activation)
     model = type(other)((layer,), other.input)
-    assert cosim(plan, utterances, directory=builds).ok
-    assert not cosim(plan, utterances, directory=builds, model=model).exact
+    assert cosimulate(plan, utterances).ok
+    assert not cosimulate_variant(plan, utterances, model=model).exact
+
+
+@pytest.mark.parametrize("name", ["levers ram", "mixed"])
+def test_the_last_decision_of_every_clip_is_told(name):
+    plan, utterances = case(name, steps=7)
+    model = replace(plan.model, labels=tuple(f"word{label}" for label in range(plan.model.outputs)))
+    plan = make_plan(model, plan.config)
+    stages = []
+    result = cosimulate(plan, utterances, progress=lambda *stage: stages.append(stage)).check()
+    expected = []
+    for clip, utterance in enumerate(utterances):
+        logits = Golden(model).run(utterance[None])["logits"][0]
+        label, score = (int(value[-1]) for value in decide(logits))
+        frame = 7 * clip + len(logits) * plan.period - 1
+        expected.append(ClipDecision(clip, frame, label, f"word{label}", score))
+    assert result.decisions == tuple(expected)
+    assert result.report()["decisions"][2] == {
+        "clip": 2, "frame": expected[2].frame, "word": expected[2].word, "score": expected[2].score
+    }  # fmt: skip
+    assert stages[:2] == [("build", 0, 0), ("simulate", 0, 21)]
+    assert stages[-1] == ("compare", 0, 0)
+    assert {stage[::2] for stage in stages[1:-1]} == {("simulate", 21)}
+
+
+def test_labels_without_names_and_clips_without_decisions():
+    plan, utterances = case("levers ram")
+    short = utterances[0, : plan.period - 1]
+    result = cosimulate(plan, [utterances[0], short, utterances[1]])
+    assert [decision.clip for decision in result.decisions] == [0, 2]
+    assert all(decision.word == str(decision.label) for decision in result.decisions)
+
+
+def test_what_check_says():
+    plan, utterances = case("one layer")
+    result = cosimulate(plan, utterances)
+    assert result.check() is result
+    counts = dict.fromkeys(result.blocks, (0, 0))
+    measured, planned = result.intervals[0]
+    changes = {
+        "an interface rule was broken: o_logits broke": {"violations": ("o_logits broke",)},
+        "nothing was compared": {"blocks": counts},
+        f"not as planned: {measured} cycles from frame to frame, {planned + 1} planned": {
+            "intervals": ((measured, planned), (measured, planned + 1))
+        },
+        "not as planned: 7 cycles of latency, 8 planned": {"latencies": ((7, 8),)},
+        "not as planned: 3 reads of data, 4 planned": {"accesses": {"weights": (1, 1), "data": (3, 4)}},
+    }
+    for message, change in changes.items():
+        with pytest.raises(MismatchError, match=f"^{message}$"):
+            replace(result, **change).check()
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"simulator": "vcs"}, "simulator must be one of icarus, verilator, not 'vcs'"),
         ({"stalls": "often"}, "stalls must be one of none, alternate, random, not 'often'"),
-        ({"percent": 0}, "percent must be in 1 to 100, not 0"),
-        ({"seed": -1}, "seed must be in 0"),
-        ({"clear_before": [1]}, "pulses clear, but the state policy is keep"),
-        ({"ends": [1]}, "marks an end, but the state policy is keep"),
+        ({"stall_percent": 0}, "stall_percent must be in 1 to 100, not 0"),
+        ({"stall_percent": 101}, "stall_percent must be in 1 to 100, not 101"),
+        ({"seed": -1}, r"seed must be in 0 to 2\*\*31 - 1, not -1"),
+        ({"seed": 1 << 31}, r"seed must be in 0 to 2\*\*31 - 1, not 2147483648"),
+        ({"timeout_s": 0}, "timeout_s must be more than 0 seconds, not 0"),
+        ({"waves": True}, "waves need a folder: a temporary one would be deleted with the waveforms"),
+    ],
+)
+def test_wrong_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        CosimOptions(**options)
+
+
+@pytest.mark.parametrize(
+    ("marks", "message"),
+    [
+        ({"clear_before": [1]}, "frame 1 pulses clear, but the state policy is keep"),
+        ({"ends": [1]}, "frame 1 marks an end, but the state policy is keep"),
+        ({"clear_before": [18]}, "clear marks must be frames 0 to 17, not 18"),
+        ({"ends": [-1]}, "end marks must be frames 0 to 17, not -1"),
         ({"reset_in_frame": {99: 1}}, "reset marks must be frames 0 to 17, not 99"),
+        ({"malformed": {18: [[0]]}}, "malformed marks must be frames 0 to 17, not 18"),
         ({"malformed": {0: [[]]}}, "must have 1 to"),
         ({"malformed": {0: [[1 << 20]]}}, "must hold values of"),
     ],
 )
-def test_wrong_options_are_refused(options, message, builds):
+def test_wrong_marks_are_refused(marks, message):
     plan, utterances = case("2019")
     with pytest.raises(ValueError, match=message):
-        cosim(plan, utterances, directory=builds, **options)
+        stimulus(plan, utterances, Marks(**marks))
 
 
-def test_wrong_frames_are_refused(builds):
+def test_wrong_frames_are_refused():
     plan, utterances = case("2019")
     with pytest.raises(ValueError, match="an utterance must hold integers of shape"):
-        cosim(plan, utterances[:, :, :-1], directory=builds)
+        cosimulate(plan, utterances[:, :, :-1])
     with pytest.raises(ValueError, match="frame values must be in"):
-        cosim(plan, utterances + (1 << 20), directory=builds)
-    with pytest.raises(ValueError, match="frames must be all Frame"):
-        cosim(plan, stimulus(plan, utterances), clear_before=[1], directory=builds)
+        cosimulate(plan, utterances + (1 << 20))
+    with pytest.raises(ValueError, match="frames must be all Frame, or all clips"):
+        cosimulate(plan, [*stimulus(plan, utterances), utterances[0]])
+
+
+def test_nothing_is_left_behind_without_a_folder(tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    (tmp_path / "work").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.chdir(tmp_path / "work")
+    plan, utterances = case("one layer")
+    cosimulate(plan, utterances).check()
+    assert not list((tmp_path / "temporary").iterdir())
+    assert not list((tmp_path / "work").iterdir())
+    with pytest.raises(SimulatorError, match=r"took more than 0\.01 s to run, see (.+)/run.log") as caught:
+        cosimulate(plan, utterances, CosimOptions(timeout_s=0.01))
+    assert Path(str(caught.value).partition("see ")[2]).is_file()
+
+
+def test_a_folder_keeps_the_latest_run(tmp_path):
+    plan, utterances = case("one layer")
+    cosimulate(plan, utterances, CosimOptions(folder=tmp_path / "run", waves=True)).check()
+    assert (tmp_path / "run" / "waves.vcd").is_file()
+    result = cosimulate(plan, utterances, CosimOptions(folder=tmp_path / "run")).check()
+    assert result.waves is None
+    assert not (tmp_path / "run" / "waves.vcd").exists()
+    assert (tmp_path / "run" / "run.log").is_file()
 
 
 @pytest.mark.parametrize("name", ["dense", "2019"])

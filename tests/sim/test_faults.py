@@ -4,16 +4,11 @@ import pytest
 
 from lmu_hw.export.emit import to_verilog
 from lmu_sim import faults
-from lmu_sim.cosim import cosim
+from lmu_sim.cosim import CosimOptions, cosimulate
 from lmu_sim.faults import FAULTS, Fault, Trial, fault_plan, fault_stimulus, fault_table, kill_rate, try_fault
 from lmu_sim.runner import Simulator
 
 QUICK = ("weight bit", "dropped element", "stale hidden state", "no back pressure", "absent row", "tie rule")
-
-
-@pytest.fixture(scope="module")
-def builds(tmp_path_factory):
-    return tmp_path_factory.mktemp("faults")
 
 
 def test_faults_are_many_and_different():
@@ -34,24 +29,24 @@ def test_a_bit_is_flipped_in_words_of_any_width(word, flipped):
     assert faults.flip_bit(text.format(word), "memory", 9, 1) == text.format(flipped)
 
 
-def test_the_sound_accelerator_passes(builds):
+def test_the_sound_accelerator_passes():
     plan = fault_plan()
-    result = cosim(plan, fault_stimulus(plan), stalls="random", seed=faults.SEED, directory=builds)
+    result = cosimulate(plan, fault_stimulus(plan), CosimOptions(stalls="random", seed=faults.SEED))
     assert result.ok, result.report()
     assert all(result.saturated[name] for name in ("layer0.u", "layer0.m", "layer0.h"))
     assert result.blocks["frame_error"] == (36, 0)
 
 
 @pytest.mark.parametrize("name", QUICK)
-def test_fault(name, builds):
+def test_fault(name):
     fault = next(fault for fault in FAULTS if fault.name == name)
-    trial = try_fault(fault, directory=builds)
+    trial = try_fault(fault)
     assert trial.right, trial
 
 
 @pytest.mark.slow
-def test_every_fault(builds):
-    trials = [try_fault(fault, directory=builds) for fault in FAULTS]
+def test_every_fault():
+    trials = [try_fault(fault) for fault in FAULTS]
     table = fault_table(trials)
     assert [trial.fault for trial in trials] == list(FAULTS)
     assert not [trial for trial in trials if not trial.right]
@@ -61,10 +56,10 @@ def test_every_fault(builds):
 
 
 @pytest.mark.slow
-def test_faults_in_verilator(builds):
+def test_faults_in_verilator():
     for name in QUICK:
         fault = next(fault for fault in FAULTS if fault.name == name)
-        assert try_fault(fault, Simulator.VERILATOR, builds).right
+        assert try_fault(fault, Simulator.VERILATOR).right
 
 
 def test_kill_rate_leaves_out_equivalent_faults():

@@ -12,9 +12,9 @@ from lmu_hw.host.link import LinkLayout
 from lmu_hw.model.smoothing import Smoothing
 from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import make_plan
-from lmu_sim.cosim import cosim
+from lmu_sim.cosim import CosimOptions, cosimulate, cosimulate_variant
 from lmu_sim.random_models import random_frames, random_model
-from lmu_sim.stimulus import stimulus
+from lmu_sim.stimulus import Marks, stimulus
 
 FORWARD = {"e_h": False, "e_m": False, "w_h": False}
 LEVERS = {"isolate_operands": True, "shift_operand": True, "split_sums": True, "control_reset": True}
@@ -41,15 +41,10 @@ def built(request):
     return plan, frames, to_verilog(plan)
 
 
-@pytest.fixture(scope="module")
-def builds(tmp_path_factory):
-    return tmp_path_factory.mktemp("builds")
-
-
 @pytest.mark.parametrize("stalls", ["none", "random"])
-def test_rounds_are_exact_under_stalls(built, stalls, builds):
+def test_rounds_are_exact_under_stalls(built, stalls):
     plan, frames, verilog = built
-    result = cosim(plan, frames, stalls=stalls, seed=2, directory=builds, verilog=verilog)
+    result = cosimulate_variant(plan, frames, CosimOptions(stalls=stalls, seed=2), verilog=verilog)
     assert result.ok, result.report()
     due = frames.shape[1] // plan.period
     assert result.blocks["logits"] == (due * plan.model.outputs, 0)
@@ -61,34 +56,34 @@ def test_rounds_are_exact_under_stalls(built, stalls, builds):
     assert len(result.intervals) == (0 if stalls == "random" else 4 * plan.rounds - 1 - plan.rounds)
 
 
-def test_every_decision_of_a_spaced_round_comes_when_planned(built, builds):
+def test_every_decision_of_a_spaced_round_comes_when_planned(built):
     plan, frames, verilog = built
-    result = cosim(plan, frames, spaced=True, directory=builds, verilog=verilog)
+    result = cosimulate_variant(plan, frames, CosimOptions(spaced=True), verilog=verilog)
     assert result.ok, result.report()
     assert len(result.latencies) == frames.shape[1] // plan.period
 
 
-def test_resets_and_bad_frames_in_a_round(built, builds):
+def test_resets_and_bad_frames_in_a_round(built):
     """A reset forgets a round that is not whole; a frame that is dropped takes no place in one."""
     plan, frames, verilog = built
     n, size = plan.model.inputs, plan.config.frames_per_fetch
     resets = {size: n // 2 + 1, 2 * size + 1: round(size * plan.cycles_per_frame), frames.shape[1] - size - 1: 1}
     wrong = {1: [[0] * (n + 1)], 4 * size - 1: [[0] * (2 * n), [0] * (n + 2)]}
-    sent = stimulus(plan, frames, reset_in_frame=resets, malformed=wrong)
-    result = cosim(plan, sent, stalls="random", seed=5, directory=builds, verilog=verilog)
+    sent = stimulus(plan, frames, Marks(reset_in_frame=resets, malformed=wrong))
+    result = cosimulate_variant(plan, sent, CosimOptions(stalls="random", seed=5), verilog=verilog)
     assert result.ok, result.report()
     assert result.blocks["frame_error"][1] == 0
     assert result.blocks["logits"][0] > 0
 
 
-def test_frames_that_fill_no_round_are_not_computed(built, builds):
+def test_frames_that_fill_no_round_are_not_computed(built):
     plan, frames, verilog = built
-    result = cosim(plan, frames[:, : plan.config.frames_per_fetch - 1], directory=builds, verilog=verilog)
+    result = cosimulate_variant(plan, frames[:, : plan.config.frames_per_fetch - 1], verilog=verilog)
     assert not result.hung
     assert sum(compared for name, (compared, _) in result.blocks.items() if name != "frame_error") == 0
 
 
-def test_frames_of_a_round_that_are_taken_for_others_are_noticed(built, builds, monkeypatch):
+def test_frames_of_a_round_that_are_taken_for_others_are_noticed(built, monkeypatch):
     plan, frames, verilog = built
     right = RoundWalk.source
 
@@ -99,15 +94,15 @@ def test_frames_of_a_round_that_are_taken_for_others_are_noticed(built, builds, 
     monkeypatch.setattr(RoundWalk, "source", swapped)
     faulty = to_verilog(plan)
     assert faulty != verilog
-    assert cosim(plan, frames, directory=builds, verilog=faulty).blocks["layer0.m"][1] > 0
+    assert cosimulate_variant(plan, frames, verilog=faulty).blocks["layer0.m"][1] > 0
 
 
-def test_events_are_those_of_single_frames(builds):
+def test_events_are_those_of_single_frames():
     rng = np.random.default_rng(11)
     model = random_model(rng, **FORWARD, layers=("lmu", "dense"), stride=1, units=3)
     smoothing = Smoothing((0,), score_bits=4, shift=1, threshold=1, refractory=1)
     plan = make_plan(model, AcceleratorConfig(lanes=2, frames_per_fetch=2, smoothing=smoothing))
-    result = cosim(plan, random_frames(rng, model, 1, 24), stalls="random", directory=builds)
+    result = cosimulate(plan, random_frames(rng, model, 1, 24), CosimOptions(stalls="random"))
     assert result.ok, result.report()
     assert result.blocks["event.label"][0] > 0
 

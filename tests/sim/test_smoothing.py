@@ -11,7 +11,8 @@ from lmu_hw.model.operations import output_name, vectors
 from lmu_hw.model.smoothing import Smoothing, leads, scores, smooth
 from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import make_plan
-from lmu_sim.cosim import STALLS, cosim
+from lmu_sim.bench import STALLS
+from lmu_sim.cosim import CosimOptions, cosimulate_variant
 from lmu_sim.random_models import random_frames, random_model
 from lmu_sim.stimulus import stimulus
 
@@ -50,17 +51,12 @@ def case(name, utterances=4, steps=12):
     return make_plan(model, AcceleratorConfig(**config, smoothing=smoothing)), frames
 
 
-@pytest.fixture(scope="session")
-def builds(tmp_path_factory):
-    return tmp_path_factory.mktemp("builds")
-
-
 @pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in QUICK else SLOW) for name in CASES])
-def test_every_event_is_the_golden_one_under_all_stalls(name, builds):
+def test_every_event_is_the_golden_one_under_all_stalls(name):
     plan, utterances = case(name)
     frames, verilog = stimulus(plan, utterances, seed=1), to_verilog(plan)
     for stalls in STALLS:
-        result = cosim(plan, frames, stalls=stalls, seed=3, directory=builds, verilog=verilog)
+        result = cosimulate_variant(plan, frames, CosimOptions(stalls=stalls, seed=3), verilog=verilog)
         assert result.mismatch is None, str(result.mismatch)
         assert result.ok, result.report()
         count, _ = result.blocks["event.label"]
@@ -78,10 +74,10 @@ def test_every_event_is_the_golden_one_under_all_stalls(name, builds):
     ],
     ids=["threshold", "refractory time", "background", "average"],
 )
-def test_other_smoothing_in_the_verilog_is_noticed(change, builds):
+def test_other_smoothing_in_the_verilog_is_noticed(change):
     plan, utterances = case("plain")
     other = replace(plan.config.smoothing, **change(plan.config.smoothing))
     verilog = to_verilog(make_plan(plan.model, replace(plan.config, smoothing=other)))
-    result = cosim(plan, stimulus(plan, utterances, seed=1), directory=builds, verilog=verilog)
+    result = cosimulate_variant(plan, stimulus(plan, utterances, seed=1), verilog=verilog)
     assert not result.ok
     assert result.mismatch.block.startswith("event.")

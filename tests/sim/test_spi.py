@@ -28,7 +28,7 @@ def simulate(simulator, name, directory, monkeypatch, change=lambda wrapper: wra
     plan, case = described(name, "spi")
     wrapper = change(wrapper_verilog(plan))
     sources = {"core.v": to_verilog(plan), "wrapper.v": wrapper, "bench.v": bench_verilog(wrapper, f"{NAME}_spi")}
-    built = build(simulator, sources, BENCH, directory / "builds")
+    built = build(simulator, sources, BENCH)
     program_file.save(plan.model, directory / "model.safetensors")
     case |= {
         "model": str(directory / "model.safetensors"),

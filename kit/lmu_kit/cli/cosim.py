@@ -7,15 +7,16 @@ in every frame with the golden model. Without stalls it also compares cycles wit
 
 import argparse
 import shlex
-import time
 from pathlib import Path
 from typing import Any
 
 from lmu_hw.plan.plan import make_plan
-from lmu_kit.cli.console import CommandError, console, print_saturated, stage, table
+from lmu_kit.cli.console import CommandError, console, print_saturated, stages, table
 from lmu_kit.cli.options import accelerator_arguments, accelerator_config, positive, seconds, smoothing_argument
 from lmu_kit.inputs import model_frames, quantized_model, wav_frames
-from lmu_sim.cosim import STALLS, CosimResult, cosim
+from lmu_sim.bench import STALLS
+from lmu_sim.cosim import CosimOptions, cosimulate
+from lmu_sim.result import CosimResult, MismatchError
 from lmu_sim.runner import Simulator
 
 SUMMARY = "compare the Verilog with the golden model, bit for bit"
@@ -42,7 +43,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--stalls", choices=STALLS, default="none", help="stall input and outputs (default none)")
     command.add_argument("--seed", metavar="N", type=int, default=1, help="of everything random (default 1)")
-    command.add_argument("--waves", action="store_true", help="write waveforms (VCD)")
+    command.add_argument("--waves", action="store_true", help="write waveforms (VCD); needs --build")
     command.add_argument(
         "--timeout",
         metavar="SECONDS",
@@ -54,8 +55,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--build",
         metavar="FOLDER",
         type=Path,
-        default=Path("build/cosim"),
-        help="for builds and runs (default build/cosim)",
+        help="write the trace, the log and the waveforms there (default: a temporary folder)",
     )
     group = accelerator_arguments(command)
     smoothing_argument(group, "add decision smoothing, and compare its events")
@@ -82,50 +82,6 @@ def print_result(result: CosimResult) -> None:
     console.print(f"{result.compared} values compared, {result.differing} differ")
 
 
-def check_result(result: CosimResult) -> None:
-    """Raise the error of a run that was not exact."""
-    if result.ok:
-        return
-    if result.hung:
-        message = "the accelerator stopped taking frames, or did not come to rest"
-    elif result.mismatch is not None:
-        message = f"first difference: {result.mismatch}"
-    elif result.violations:
-        message = f"a rule of the interfaces was broken: {result.violations[0]}"
-    elif not result.compared:
-        message = "nothing was compared"
-    else:
-        message = "measured cycles or memory accesses are not the planned ones"
-    raise CommandError(message, result.report())
-
-
-def phase(folder: Path, since: float, frames: int) -> str:
-    """Say what a co-simulation is doing, from the files that it writes.
-
-    Parameters
-    ----------
-    folder : Path
-        Of builds and runs.
-    since : float
-        Time when it began, in seconds of `time.time`.
-    frames : int
-        How many it sends.
-    """
-    try:
-        logs = [log for log in folder.glob("*/run-*/run.log") if log.stat().st_mtime >= since]
-        if not logs:
-            return "build"
-        place = max(logs, key=lambda log: log.stat().st_mtime).parent
-        if (place / "results.xml").is_file():
-            return "compare"
-        trace = place / "trace.txt"
-        known = trace.is_file() and trace.stat().st_mtime >= since
-        taken = sum(line.startswith("a ") for line in trace.read_text().splitlines()) if known else 0
-    except OSError:  # a file went away meanwhile
-        return "run"
-    return f"run, {min(taken, frames)} of {frames} frames"
-
-
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Simulate, compare, print."""
     model = quantized_model(args.model)
@@ -134,20 +90,20 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         frames = wav_frames(model, args.wav, args.resample)
     else:
         frames = list(model_frames(model, args.frames, args.limit).frames)
-    count = sum(len(clip) for clip in frames)
-    title, start = f"co-simulation of {count} frames in {args.simulator}, stalls: {args.stalls}", time.time()
-    with stage(title, lambda: phase(args.build, start, count)):
-        result = cosim(
-            plan,
-            frames,
-            simulator=args.simulator,
-            stalls=args.stalls,
-            seed=args.seed,
-            directory=args.build,
-            waves=args.waves,
-            replay=shlex.join(["lmu-hw", *args.words, "--waves"]),
-            timeout=args.timeout,
-        )
+    folder = [] if args.build else ["--build", "build/cosim"]
+    options = CosimOptions(
+        simulator=args.simulator,
+        stalls=args.stalls,
+        seed=args.seed,
+        folder=args.build,
+        waves=args.waves,
+        replay=shlex.join(["lmu-hw", *args.words, *folder, "--waves"]),
+        timeout_s=args.timeout,
+    )
+    with stages() as progress:
+        result = cosimulate(plan, frames, options, progress=progress)
     print_result(result)
-    check_result(result)
-    return result.report()
+    try:
+        return result.check().report()
+    except MismatchError as error:
+        raise CommandError(str(error), result.report()) from None

@@ -16,7 +16,6 @@ from lmu_hw.model import program_file
 from lmu_hw.model.bounds import certify
 from lmu_hw.plan.plan import make_plan
 from lmu_kit.cli.console import console, stage
-from lmu_kit.cli.cosim import check_result
 from lmu_kit.cli.evaluate import float_decisions, golden_decisions
 from lmu_kit.cli.options import accelerator_arguments, accelerator_config, positive
 from lmu_kit.cli.quantize import shipped_formats
@@ -26,7 +25,7 @@ from lmu_quantize.calibrate import quantize_model
 from lmu_quantize.frames_file import load_frames
 from lmu_quantize.quantization import QuantizationConfig
 from lmu_quantize.score import score_decisions
-from lmu_sim.cosim import cosim
+from lmu_sim.cosim import CosimOptions, cosimulate
 from lmu_sim.runner import Simulator
 
 SUMMARY = "run the main job on the shipped network"
@@ -70,10 +69,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     with stage(f"write the Verilog, {plan.lanes} lanes"):
         files = emit(plan, args.out)
     with stage(f"co-simulation of {args.clips} clips in {args.simulator}, every element compared"):
-        checked = cosim(
-            plan, list(spread(clips, args.clips).frames), simulator=args.simulator, directory=args.out / "simulation"
-        )
-    check_result(checked)
+        options = CosimOptions(args.simulator, folder=args.out / "simulation")
+        checked = cosimulate(plan, list(spread(clips, args.clips).frames), options)
+    checked.check()
 
     report = plan.report()
     summary: dict[str, Any] = {

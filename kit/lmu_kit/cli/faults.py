@@ -4,7 +4,6 @@ The faults are tried on small networks that ship inside the package; the table n
 """
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from lmu_kit.cli.console import CommandError, console, progress
@@ -20,13 +19,6 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--simulator", choices=[one.value for one in Simulator], default="icarus", help="default icarus"
     )
-    command.add_argument(
-        "--build",
-        metavar="FOLDER",
-        type=Path,
-        default=Path("build/faults"),
-        help="for builds and runs (default build/faults)",
-    )
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -34,7 +26,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     trials = []
     with progress("faults", len(FAULTS)) as done:
         for fault in FAULTS:
-            trials.append(try_fault(fault, args.simulator, args.build))
+            trials.append(try_fault(fault, args.simulator))
             done(len(trials))
     console.print(fault_table(trials), markup=False)
     killed, real = kill_rate(trials)
