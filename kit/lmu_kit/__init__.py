@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lmu_kit.errors import InputError
     from lmu_kit.estimate import estimate_power, find_floors, open_library, operating_point
     from lmu_kit.evaluation import evaluate
-    from lmu_kit.frames import RealFrames, open_frames, open_recordings
+    from lmu_kit.frames import RealFrames, open_frames, open_recordings, spread_evenly
     from lmu_kit.listening import listen
     from lmu_kit.models import describe, open_float, open_model
     from lmu_kit.quantizing import quantize, save_model, training_formats
@@ -66,6 +66,7 @@ __all__ = [
     "save_model",
     "save_technology",
     "simulate_board",
+    "spread_evenly",
     "sweep",
     "synthesize",
     "synthesize_asic",
@@ -90,7 +91,7 @@ _HOMES = {
     "lmu_kit.errors": ("InputError",),
     "lmu_kit.estimate": ("estimate_power", "find_floors", "open_library", "operating_point"),
     "lmu_kit.evaluation": ("evaluate",),
-    "lmu_kit.frames": ("RealFrames", "open_frames", "open_recordings"),
+    "lmu_kit.frames": ("RealFrames", "open_frames", "open_recordings", "spread_evenly"),
     "lmu_kit.listening": ("listen",),
     "lmu_kit.models": ("describe", "open_float", "open_model"),
     "lmu_kit.quantizing": ("quantize", "save_model", "training_formats"),

@@ -40,9 +40,11 @@ def train(
     cache : path-like, optional
         For augmented frames, which runs of other networks and the same seed may share; `folder` if not given.
     progress : callable, optional
-        Called with the stage, the steps done, and all steps.
-    on_skipped, on_epoch : callable, optional
-        As in `lmu_quantize.train.train`.
+        Called with the stage, the steps done, and all steps; the steps of ``training`` are epochs.
+    on_skipped : callable, optional
+        Called before training with a split and one line for each of its clips that could not be used.
+    on_epoch : callable, optional
+        Called with the result of each epoch.
     **changes
         Other values of fields of the recipe, such as ``seed=1, threads=2, device="cuda"``.
 
@@ -63,8 +65,8 @@ def train(
     if not isinstance(recipe, TrainConfig):
         recipe = TrainConfig.from_recipe(str(recipe), str(data), str(folder))
     config = dataclasses.replace(recipe, data=str(data), out=str(folder), **changes)
-    folder_of_frames = None if cache is None else Path(cache)
-    return run(config, cache=folder_of_frames, progress=progress, on_skipped=on_skipped, on_epoch=on_epoch)
+    kept = None if cache is None else Path(cache)
+    return run(config, cache=kept, progress=progress, on_skipped=on_skipped, on_epoch=on_epoch)
 
 
 def need_torch(purpose: str) -> None:

@@ -21,9 +21,9 @@ from lmu_hw.model import program_file
 from lmu_hw.plan.config import LEVERS, AcceleratorConfig
 from lmu_hw.power.designs import Cut, cut
 from lmu_hw.power.technology import load_technology
-from lmu_kit.cli.console import CommandError
 from lmu_kit.cli.main import main
 from lmu_kit.cli.quantity import AREA, FREQUENCY, POWER, TIME
+from lmu_kit.errors import InputError
 from lmu_kit.workers import workers
 from lmu_quantize import zoo
 from lmu_quantize.frames_file import load_frames, save_frames
@@ -220,14 +220,14 @@ def test_processes_work_and_their_loss_is_told():
     with workers(1, None) as (pool, ahead):
         assert ahead > 1
         assert pool.submit(abs, -3).result() == 3
-    with pytest.raises(CommandError, match="a worker process was killed"), workers(1, None) as (pool, _):
+    with pytest.raises(InputError, match="a worker process was killed"), workers(1, None) as (pool, _):
         pool.submit(os._exit, 1).result()
 
 
 def test_a_cluster_that_is_not_there_is_told(monkeypatch):
     monkeypatch.setattr("lmu_kit.workers.CONNECT_S", 0.2)
-    message = "--dask tcp://127.0.0.1:9: no scheduler answers"
-    with pytest.raises(CommandError, match=message), workers(1, "tcp://127.0.0.1:9"):
+    message = "tcp://127.0.0.1:9: no Dask scheduler answers"
+    with pytest.raises(InputError, match=message), workers(1, "tcp://127.0.0.1:9"):
         pass
 
 

@@ -183,7 +183,7 @@ def test_sets_of_one_library_are_not_kept_with_those_of_another(refused, tmp_pat
 
 
 def test_a_model_without_frames_needs_some(refused, small):
-    assert "give --frames or --wav" in refused("power", small / "small.safetensors", "--tier", "rtl")
+    assert "give frames or recordings" in refused("power", small / "small.safetensors", "--tier", "rtl")
 
 
 def test_wrong_frequencies_are_refused(capsys):

@@ -293,7 +293,7 @@ def test_a_network_is_replaced_on_request_only(data: Path, runs: list[Path], int
     assert main([str(word) for word in words]) == 0
     before = (into / "tones" / "card.md").read_bytes()
     message = refused(*words)
-    assert message.endswith(f"{into / 'tones'}: is there already; --replace puts this run in its place")
+    assert message.endswith(f"{into / 'tones'}: exists already; replace it to put this run in its place")
     (into / "tones" / "card.md").write_text("old")
     assert main([str(word) for word in (*words, "--replace")]) == 0
     assert (into / "tones" / "card.md").read_bytes() == before
