@@ -1,0 +1,94 @@
+"""Links, options of command lines, and scripts of the documentation exist."""
+
+import ast
+import contextlib
+import functools
+import importlib.util
+import io
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from markdown_it import MarkdownIt
+
+import lmu_kit
+from lmu_kit.cli.main import main
+
+ROOT = Path(__file__).parent.parent
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "rtl/README.md", ROOT / "peers/nngen/README.md"]
+TEXTS = {str(page.relative_to(ROOT)): page.read_text() for page in sorted(PAGES)}
+LEVERS = "--isolate-operands --shift-operand --split-sums --control-reset --stop-clock --gate-blocks"
+
+
+def code(text: str) -> list[str]:
+    """Code blocks and inline code."""
+    found = []
+    for token in MarkdownIt().enable("table").parse(text):
+        if token.type in ("fence", "code_block"):
+            found.append(token.content)
+        found += [child.content for child in token.children or () if child.type == "code_inline"]
+    return found
+
+
+def anchors(text: str) -> set[str]:
+    """Anchors of the headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_links_lead_to_files_and_headings(page: str):
+    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`]*`", "", TEXTS[page])):
+        if target.startswith(("https://", "http://")):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (ROOT / page).parent / path if path else ROOT / page
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file.read_text()), target
+
+
+def command_lines(text: str) -> list[list[str]]:
+    """Command and arguments of every ``lmu-hw COMMAND ...`` that has arguments."""
+    found = []
+    for block in code(text):
+        for line in re.findall(r"lmu-hw ([a-z]+ [^#\n]*)", re.sub(r"\\\n\s*", " ", block)):
+            line = re.sub(r"[\[\]\"]", "", line.partition("&&")[0].partition("; ")[0]).replace("LEVERS", LEVERS)
+            found.append(shlex.split(line))
+    return found
+
+
+@functools.cache
+def options(command: str) -> frozenset[str]:
+    """Options in the help of a command."""
+    with contextlib.redirect_stdout(io.StringIO()) as text, pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0, command
+    return frozenset(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text.getvalue()))
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_options_of_command_lines_exist(page: str):
+    for command, *words in command_lines(TEXTS[page]):
+        for option in (word for word in words if word.startswith("--")):
+            assert option in options(command), f"lmu-hw {command} {option}"
+
+
+def test_many_command_lines_were_found():
+    assert sum(len(command_lines(text)) for text in TEXTS.values()) > 60
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_scripts_import_what_exists(page: str):
+    for script in re.findall(r"python -c \"\n(.*?)\"(?:\s|$)", "\n".join(code(TEXTS[page])), re.S):
+        for node in ast.walk(ast.parse(script)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lmu_"):
+                home = importlib.import_module(node.module)
+                for name in (alias.name for alias in node.names):
+                    assert hasattr(home, name) or importlib.util.find_spec(f"{node.module}.{name}"), name
+
+
+def test_the_functions_of_the_architecture_exist():
+    names = set(re.findall(r"`lh\.(\w+)`", TEXTS["docs/architecture.md"]))
+    assert len(names) >= 12
+    assert names <= {*lmu_kit.__all__, "cosimulate"}
