@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lmu_kit.accelerators import accelerator, write_board_top, write_replay, write_verilog
     from lmu_kit.board_run import run_board, simulate_board
     from lmu_kit.characterisation import characterise
+    from lmu_kit.cosimulation import cosimulate
     from lmu_kit.errors import InputError
     from lmu_kit.estimate import estimate_power, find_floors, open_library, operating_point
     from lmu_kit.evaluation import evaluate
@@ -31,11 +32,15 @@ if TYPE_CHECKING:
     from lmu_kit.training import train
     from lmu_quantize.frames_file import load_frames, save_frames
     from lmu_quantize.quantization import QuantizationConfig
+    from lmu_sim.cosim import CosimOptions
+    from lmu_sim.result import MismatchError
 
 __all__ = [
     "AcceleratorConfig",
+    "CosimOptions",
     "InputError",
     "Limits",
+    "MismatchError",
     "OperatingPoint",
     "PowerRefused",
     "QuantizationConfig",
@@ -46,6 +51,7 @@ __all__ = [
     "accelerator",
     "characterise",
     "confirm",
+    "cosimulate",
     "describe",
     "estimate_power",
     "evaluate",
@@ -88,6 +94,7 @@ _HOMES = {
     "lmu_kit.accelerators": ("accelerator", "write_board_top", "write_replay", "write_verilog"),
     "lmu_kit.board_run": ("run_board", "simulate_board"),
     "lmu_kit.characterisation": ("characterise",),
+    "lmu_kit.cosimulation": ("cosimulate",),
     "lmu_kit.errors": ("InputError",),
     "lmu_kit.estimate": ("estimate_power", "find_floors", "open_library", "operating_point"),
     "lmu_kit.evaluation": ("evaluate",),
@@ -102,6 +109,8 @@ _HOMES = {
     "lmu_kit.training": ("train",),
     "lmu_quantize.frames_file": ("load_frames", "save_frames"),
     "lmu_quantize.quantization": ("QuantizationConfig",),
+    "lmu_sim.cosim": ("CosimOptions",),
+    "lmu_sim.result": ("MismatchError",),
 }
 
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -349,7 +349,15 @@ class Technology:
 
 
 def save_technology(technology: Technology, path: Path) -> None:
-    """Write a table as JSON; equal tables give equal bytes."""
+    """Write a table of energies as JSON, whole or not at all.
+
+    Parameters
+    ----------
+    technology : Technology
+        From `lmu_kit.characterisation.characterise`.
+    path : Path
+        The file.
+    """
     text = json.dumps(technology.to_dict(), indent=1, sort_keys=True) + "\n"
     write_whole(path, text.encode())
 

@@ -89,7 +89,15 @@ class FrameSet:
 
 
 def save_frames(frames: FrameSet, path: str | Path) -> None:
-    """Write frames as safetensors, in the smallest integer types; equal frames give equal bytes."""
+    """Write frames as safetensors, in the smallest integer types; equal frames give equal bytes.
+
+    Parameters
+    ----------
+    frames : FrameSet
+        Clips of one length with their labels.
+    path : str or Path
+        The file; it is written whole or not at all.
+    """
     metadata = {
         "schema": SCHEMA,
         "version": VERSION,
@@ -103,6 +111,16 @@ def save_frames(frames: FrameSet, path: str | Path) -> None:
 
 def load_frames(path: str | Path) -> FrameSet:
     """Read what `save_frames` wrote.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    FrameSet
+        Clips of one length with their labels.
 
     Raises
     ------
