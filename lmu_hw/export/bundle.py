@@ -25,7 +25,7 @@ from lmu_hw.host.spi import CS_HIGH_CYCLES, HALF_PERIOD_CYCLES
 from lmu_hw.model.golden import Golden, decide
 from lmu_hw.model.operations import Operation
 from lmu_hw.plan.config import Interface, StatePolicy, WeightStore
-from lmu_hw.plan.images import load_beats, load_words
+from lmu_hw.plan.load_port import load_beats, load_words
 from lmu_hw.plan.plan import Plan
 from lmu_hw.plan.shape import identification, shape, shape_digest
 

@@ -23,7 +23,7 @@ from lmu_hw.gateware.bus.spi import SpiAccelerator
 from lmu_hw.host import registers
 from lmu_hw.model.program_file import digest
 from lmu_hw.plan.config import Interface, WeightStore
-from lmu_hw.plan.images import load_words
+from lmu_hw.plan.load_port import load_words
 from lmu_hw.plan.plan import Plan
 from lmu_hw.plan.shape import shape, shape_digest
 from lmu_hw.plan.weight_file import make_image

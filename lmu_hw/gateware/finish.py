@@ -8,8 +8,8 @@ from amaranth.utils import bits_for
 from lmu_hw.gateware.layouts import group_layout
 from lmu_hw.gateware.memory import ReadOnly
 from lmu_hw.gateware.narrow import Narrow
+from lmu_hw.plan.narrowing import NarrowStep
 from lmu_hw.plan.plan import Plan
-from lmu_hw.plan.schedule import NarrowStep
 
 __all__ = ["Finish"]
 

@@ -145,7 +145,7 @@ class Sequencer(wiring.Component):
         running = Signal()
         holds_input = Signal()
         most = plan.lanes * plan.config.frames_per_fetch
-        busy = Signal(range(most + plan.write_latency + 1))
+        busy = Signal(range(most + plan.schedule.write_latency + 1))
         free, walk = plan.config.control_reset, self._walk
         step = Signal(range(max(2, len(steps))), reset_less=free)
         count = Signal(range(max(2, *(one.term.length for one in steps))), name="column", reset_less=free)
@@ -171,7 +171,7 @@ class Sequencer(wiring.Component):
         rows = Signal(range(plan.lanes + 1))
         elements = walk.elements(const, rows)
         # A group of one element is always finished before the next one.
-        unfinished = busy > plan.write_latency + 1 if most > 1 else Const(0, 1)
+        unfinished = busy > plan.schedule.write_latency + 1 if most > 1 else Const(0, 1)
         closes = walk.closes(const, ends, ends_group)
         claims = walk.claims(fresh, closes, group)
         m.d.comb += [
@@ -209,7 +209,7 @@ class Sequencer(wiring.Component):
         with m.If(self.issue & ends_frame):
             m.d.sync += running.eq(0)
         with m.If(self.issue & ends_group):
-            m.d.sync += busy.eq(elements + plan.write_latency)
+            m.d.sync += busy.eq(elements + plan.schedule.write_latency)
         with m.Elif(busy != 0):
             m.d.sync += busy.eq(busy - 1)
 

@@ -64,7 +64,7 @@ class LayerState(wiring.Component):
             m.d.sync += ends.eq(self.end)
         if self.plan.config.smoothing is not None:
             m.d.comb += self.cleared.eq((self.start & self.clear) | (self.finish & ends))
-        for index, stride in enumerate(self.plan.round_strides):
+        for index, stride in enumerate(self.plan.schedule.round_strides):
             phase = Signal(range(max(2, stride)), name=f"phase{index}")
             closes = self.closes[index]
             m.d.comb += closes.eq(runs & (phase == stride - 1))

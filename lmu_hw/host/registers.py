@@ -5,7 +5,7 @@ import textwrap
 from dataclasses import dataclass
 
 from lmu_hw.plan.config import Interface, StatePolicy, WeightStore
-from lmu_hw.plan.images import load_beats
+from lmu_hw.plan.load_port import load_beats
 from lmu_hw.plan.plan import Plan
 from lmu_hw.plan.shape import identification, shape, shape_digest
 

@@ -1,68 +1,71 @@
-"""Contents of the memories that hold constants."""
+"""Contents of the memories that hold constants: unsigned words, in order of address."""
+
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lmu_hw.model.operations import tanh_table
-from lmu_hw.plan.schedule import PlannedOperation, Schedule
+from lmu_hw.plan.narrowing import NarrowStep
+from lmu_hw.plan.placement import MemoryPlan
+from lmu_hw.plan.schedule import PlannedOperation
 
-__all__ = ["images", "load_beats", "load_words"]
-
-
-def images(plan: Schedule) -> dict[str, list[int]]:
-    """Words of every weight memory, of the parameters and of the tanh table, by name of the memory."""
-    found: dict[str, list[int]] = {memory.name: [0] * memory.depth for memory in plan.weight_memories}
-    parameters = []
-    for planned in plan.operations:
-        memory = plan.weight_memories[planned.weight_memory]
-        words = _weight_words(planned, plan.lanes, plan.weight_widths[planned.weight_memory])
-        found[memory.name][planned.weight_base : planned.weight_base + len(words)] = words
-        for bias, shift in zip(planned.operation.bias, planned.operation.shifts, strict=True):
-            word = int(bias) & ((1 << plan.bias_width) - 1)
-            parameters.append(word | int(shift) << plan.bias_width)
-    found["parameters"] = parameters
-    if plan.table is not None:
-        seen = {
-            step.table_base: tanh_table(step.quantizer.format, step.output)
-            for step in plan.narrow_steps
-            if step.activation == "tanh"
-        }
-        found["tanh"] = [int(entry) for base in sorted(seen) for entry in seen[base]]
-    return found
+__all__ = ["parameter_words", "table_words", "weight_words"]
 
 
-def load_words(plan: Schedule) -> list[tuple[int, int, int]]:
-    """Words for the load port: memory (weight memories in order, then the parameters), address, data."""
-    contents = images(plan)
+def weight_words(memory: MemoryPlan, operations: Iterable[PlannedOperation], lanes: int) -> list[int]:
+    """Words of a weight memory.
+
+    Parameters
+    ----------
+    memory : MemoryPlan
+        The memory.
+    operations : iterable of PlannedOperation
+        Those whose weights it holds.
+    lanes : int
+        Weights of a word.
+    """
+    words = [0] * memory.depth
+    for planned in operations:
+        own = _operation_words(planned, lanes, (memory.width - memory.index_bits) // lanes)
+        words[planned.weight_base : planned.weight_base + len(own)] = own
+    return words
+
+
+def parameter_words(operations: Iterable[PlannedOperation], bias_width: int) -> list[int]:
+    """Words of the parameter memory: the bias of each row in the low bits, then its shift."""
     return [
-        (index, address, word)
-        for index, memory in enumerate((*plan.weight_memories, plan.parameters))
-        for address, word in enumerate(contents[memory.name])
+        int(bias) & ((1 << bias_width) - 1) | int(shift) << bias_width
+        for planned in operations
+        for bias, shift in zip(planned.operation.bias, planned.operation.shifts, strict=True)
     ]
 
 
-def load_beats(plan: Schedule) -> int:
-    """32-bit pieces that a word for the load port is written in."""
-    return -(-max(memory.width for memory in (*plan.weight_memories, plan.parameters)) // 32)
+def table_words(steps: Iterable[NarrowStep]) -> list[int]:
+    """Entries of the tanh tables, one table after the other."""
+    tables = {
+        step.table_base: tanh_table(step.quantizer.format, step.output) for step in steps if step.activation == "tanh"
+    }
+    return [int(entry) for base in sorted(tables) for entry in tables[base]]
 
 
-def _weight_words(planned: PlannedOperation, lanes: int, bits: int) -> list[int]:
+def _operation_words(planned: PlannedOperation, lanes: int, bits: int) -> list[int]:
     """One word for each column of each row group: lane 0 in the low bits, absent rows zero.
 
     With an index, a word has in its highest bits the column of the next word of the operation, and above it whether
     that one is the last of its term.
     """
-    words, places = [], []
+    words, followers = [], []
     for group in range(planned.groups):
         for term, laid in zip(planned.operation.terms, planned.terms, strict=True):
             columns = laid.columns[group]
             words += _packed(term.weights[group * lanes : (group + 1) * lanes, columns], bits)
-            places += [(column, column == columns[-1]) for column in columns]
+            followers += [(column, column == columns[-1]) for column in columns]
     if not planned.index_bits:
         return words
     return [
         word | column << lanes * bits | last << lanes * bits + planned.index_bits - 1
-        for word, (column, last) in zip(words, [*places[1:], (0, False)], strict=True)
+        for word, (column, last) in zip(words, [*followers[1:], (0, False)], strict=True)
     ]
 
 

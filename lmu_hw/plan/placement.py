@@ -39,8 +39,13 @@ class MemoryPlan:
 
     @property
     def bits(self) -> int:
-        """Size in bits; a memory has two words at least."""
+        """Size in bits; a memory has at least two words."""
         return max(2, self.depth) * self.width
+
+    @property
+    def signed_width(self) -> int:
+        """Bits of a signed number that holds every word."""
+        return self.width if self.signed else self.width + 1
 
 
 @dataclass(frozen=True)

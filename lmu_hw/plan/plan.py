@@ -1,33 +1,197 @@
 """The plan: a quantized model and a configuration become memories, a schedule, exact cycles and exact access counts.
 
 The accelerator runs every operation of `lmu_hw.model.operations` on the same lanes. Lane ``i`` holds the sum of row ``g
-* lanes + i`` of row group ``g``; in each cycle one element of a source vector is broadcast to all lanes, each with its
-own weight. While the next group is summed, the finished one is narrowed, one row a cycle, and written.
+* lanes + i`` of row group ``g``. In each cycle one element of a source vector is broadcast to all lanes, and each lane
+multiplies it by its own weight. While the next group is summed, the finished group is narrowed and written, one row a
+cycle.
 """
 
 import functools
 import math
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from lmu_hw.model.bounds import Certificate, certify
-from lmu_hw.model.fixed import Format
-from lmu_hw.model.operations import Operation, lower, output_name, tanh_errors, vectors
+from lmu_hw.model.operations import lower, output_name, tanh_errors, vectors
 from lmu_hw.model.program import QuantizedModel
-from lmu_hw.plan import images
 from lmu_hw.plan.config import AcceleratorConfig
-from lmu_hw.plan.placement import Location, MemoryPlan, place
+from lmu_hw.plan.images import parameter_words, table_words, weight_words
+from lmu_hw.plan.layout import Layout
+from lmu_hw.plan.narrowing import Narrowing, NarrowStep
+from lmu_hw.plan.placement import MemoryPlan, place
 from lmu_hw.plan.rounds import check_rounds, round_strides, vector_frames
-from lmu_hw.plan.schedule import NarrowStep, PlannedOperation, PlannedTerm, Schedule
-from lmu_hw.plan.sparsity import Columns, all_columns, columns_of, stored_bits, stored_columns, weight_width
+from lmu_hw.plan.schedule import PlannedOperation, Schedule
+from lmu_hw.plan.sparsity import stored_bits
 from lmu_hw.plan.timing import FrameTiming, all_zero, steady_frames
 
 __all__ = ["Plan", "make_plan"]
 
 
-class Plan(Schedule):
-    """Everything that the gateware is built from, and what it will take."""
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Everything that the gateware is built from, and what it will take.
+
+    Parameters
+    ----------
+    model : QuantizedModel
+        The network.
+    config : AcceleratorConfig
+        The configuration.
+    certificate : Certificate
+        Proven ranges.
+    schedule : Schedule
+        The operations in order.
+    data_memories, weight_memories : tuple of MemoryPlan
+        By index.
+    parameters : MemoryPlan
+        Word: bias (low bits, signed), then shift.
+    table : MemoryPlan or None
+        tanh entries.
+    output : MemoryPlan
+        The logits.
+    narrow_steps : tuple of NarrowStep
+        By index.
+    accumulator_width : int
+        Bits of a lane's sum.
+    bias_width, shift_width : int
+        Fields of a parameter word.
+    """
+
+    model: QuantizedModel
+    config: AcceleratorConfig
+    certificate: Certificate
+    schedule: Schedule
+    data_memories: tuple[MemoryPlan, ...]
+    weight_memories: tuple[MemoryPlan, ...]
+    parameters: MemoryPlan
+    table: MemoryPlan | None
+    output: MemoryPlan
+    narrow_steps: tuple[NarrowStep, ...]
+    accumulator_width: int
+    bias_width: int
+    shift_width: int
+
+    @property
+    def lanes(self) -> int:
+        """Multipliers."""
+        return self.config.lanes
+
+    @property
+    def operations(self) -> tuple[PlannedOperation, ...]:
+        """Operations of the schedule."""
+        return self.schedule.operations
+
+    @property
+    def rounds(self) -> int:
+        """Rounds after which the strides repeat."""
+        return self.schedule.rounds
+
+    @property
+    def period(self) -> int:
+        """Frames after which the strides repeat."""
+        return math.prod(self.model.strides)
+
+    @property
+    def sums(self) -> MemoryPlan | None:
+        """Sums of decision smoothing; None without smoothing."""
+        if self.config.smoothing is None:
+            return None
+        width = self.config.smoothing.score_bits + self.config.smoothing.shift
+        return MemoryPlan("sums", self.output.depth, width, False, "sums")
+
+    @property
+    def memories(self) -> tuple[MemoryPlan, ...]:
+        """All memories."""
+        table = () if self.table is None else (self.table,)
+        sums = () if self.sums is None else (self.sums,)
+        return (*self.data_memories, *self.weight_memories, self.parameters, *table, self.output, *sums)
+
+    @property
+    def memory_bits(self) -> dict[str, int]:
+        """Bits of each memory by name."""
+        return {memory.name: memory.bits for memory in self.memories}
+
+    @property
+    def weight_widths(self) -> tuple[int, ...]:
+        """Bits of a weight in each weight memory."""
+        return tuple((memory.width - memory.index_bits) // self.lanes for memory in self.weight_memories)
+
+    @property
+    def index_bits(self) -> int:
+        """Bits of a weight word that say what the next word holds; 0 if no blocks are skipped."""
+        return max(memory.index_bits for memory in self.weight_memories)
+
+    @property
+    def activation_width(self) -> int:
+        """Bits of the operand that all lanes share."""
+        return max(memory.signed_width for memory in self.data_memories)
+
+    @property
+    def operand_width(self) -> int:
+        """Bits of the multipliers' operand, after its shift where the configuration shifts the operand."""
+        if not self.config.shift_operand:
+            return self.activation_width
+        terms = (term for planned in self.operations for term in planned.terms)
+        return max(self.data_memories[term.location.memories[0]].signed_width + term.shift for term in terms)
+
+    @property
+    def narrow_width(self) -> int | None:
+        """Bits of a weight in the lower part of a split multiplier; None if multipliers are whole.
+
+        It is the width of the weights that are multiplied most often.
+        """
+        if not self.config.isolate_operands:
+            return None
+        words = dict.fromkeys(self.weight_widths, 0)
+        for planned in self.operations:
+            words[self.weight_widths[planned.weight_memory]] += planned.operation.repeat * planned.words
+        width = max(words, key=lambda bits: words[bits])
+        return width if width < max(words) else None
+
+    @property
+    def wide_lanes(self) -> int:
+        """Lanes that get weights of more than `narrow_width` bits: as many of the first as a group has rows."""
+        narrow = self.narrow_width or 0
+        wide = (planned for planned in self.operations if self.weight_widths[planned.weight_memory] > narrow)
+        return max((planned.rows_in(0, self.lanes) for planned in wide), default=0)
+
+    @property
+    def skipping_memories(self) -> tuple[int, ...]:
+        """Data memories from which some operation reads only the elements that are not zero."""
+        terms = (term for planned in self.operations for term in planned.terms if term.skips)
+        return tuple(sorted({term.location.memories[0] for term in terms}))
+
+    def register_bank(self, memory: MemoryPlan) -> int:
+        """Words of the register banks that a memory is split into; 0 if it is whole."""
+        return self.config.state_bank_words if memory.kind == "data" else 0
+
+    def images(self) -> dict[str, list[int]]:
+        """Contents of the weight, parameter and table memories, by name: unsigned words, in order of address."""
+        words = {
+            memory.name: weight_words(
+                memory, (planned for planned in self.operations if planned.weight_memory == index), self.lanes
+            )
+            for index, memory in enumerate(self.weight_memories)
+        }
+        words[self.parameters.name] = parameter_words(self.operations, self.bias_width)
+        if self.table is not None:
+            words[self.table.name] = table_words(self.narrow_steps)
+        return words
+
+    @functools.cached_property
+    def frames(self) -> tuple[FrameTiming, ...]:
+        """Timing of each frame of a stride period, in the steady state; frame 0 is the first after a clear.
+
+        With `skip_zero_elements` it is the timing of frames in which nothing is skipped: no frame takes longer. With
+        `frames_per_fetch` there is one entry for each round of that many frames.
+        """
+        return steady_frames(self.schedule, {})
+
+    @functools.cached_property
+    def shortest_frames(self) -> tuple[FrameTiming, ...]:
+        """As `frames`, with every element zero that may be skipped: no frame is shorter."""
+        return steady_frames(self.schedule, all_zero(self.schedule))
 
     @property
     def cycles_per_frame(self) -> float:
@@ -36,9 +200,9 @@ class Plan(Schedule):
 
     @property
     def paced_cycles(self) -> float:
-        """Cycles from frame to frame at the slowest clock, if none is given.
+        """Cycles from frame to frame at the slowest clock, if no clock is given.
 
-        They are `cycles_per_frame`. Where the clock stops at rest, and a cycle more costs next to nothing, there is
+        These are `cycles_per_frame`. Where the clock stops at rest, an idle cycle costs almost nothing. Then there is
         room for each frame to come in, be computed and go out before the next one comes.
         """
         room = self.model.inputs + self.lanes + 2 * self.model.outputs + 8
@@ -49,36 +213,18 @@ class Plan(Schedule):
         """Needed products over ``lanes * cycles``, in a steady stream."""
         return sum(f.products for f in self.frames) / (self.lanes * sum(f.interval for f in self.frames))
 
-    @functools.cached_property
-    def frames(self) -> tuple[FrameTiming, ...]:
-        """Timing of each frame of a stride period, in the steady state; frame 0 is the first after a clear.
-
-        With `skip_zero_elements` that of frames in which nothing is skipped: none takes longer. With
-        `frames_per_fetch` there is one entry for each round of so many frames.
-        """
-        return steady_frames(self, {})
-
-    @functools.cached_property
-    def shortest_frames(self) -> tuple[FrameTiming, ...]:
-        """As `frames`, of frames in which every element that may be skipped is zero: none is shorter."""
-        return steady_frames(self, all_zero(self))
-
     def _mean(self, values: Iterable[int]) -> float:
-        """Mean over frames of a figure that is known of each entry of `frames`."""
+        """Average a value that each entry of `frames` has over all input frames."""
         return sum(values) / (self.rounds * self.config.frames_per_fetch)
-
-    def images(self) -> dict[str, list[int]]:
-        """Contents of the weight, parameter and table memories: unsigned words, in order of address."""
-        return images.images(self)
 
     def report(self) -> dict[str, Any]:
         """Key figures, JSON-able.
 
-        ``tanh_error`` (of each table, over all inputs) only for a model with tanh, ``stored_weight_bits`` (trained
-        weights that are not skipped, and the index) only where blocks are skipped. Where zero elements are skipped,
-        cycles are those of frames without one, and ``least_cycles_per_frame`` and ``least_latency_cycles`` are those of
-        frames in which all are zero. With `frames_per_fetch`, ``latency_cycles`` is counted from the last frame of a
-        round, and ``latency_frames`` are the frames that the first one waits for before.
+        ``tanh_error`` (of each table, over all inputs) is there only for a model with tanh. ``stored_weight_bits``
+        (trained weights that are not skipped, and the index) is there only where blocks are skipped. Where zero
+        elements are skipped, cycles are those of frames without a zero element; ``least_cycles_per_frame`` and
+        ``least_latency_cycles`` are those of frames in which all are zero. With `frames_per_fetch`, ``latency_cycles``
+        counts from the last frame of a round, and the first frame waits for ``latency_frames`` more.
         """
         figures = {
             "lanes": self.lanes,
@@ -97,7 +243,9 @@ class Plan(Schedule):
         if self.config.frames_per_fetch > 1:
             figures["latency_frames"] = self.config.frames_per_fetch - 1
         if self.index_bits:
-            searched = {one.operation.target for one in self.operations if any(term.skips for term in one.terms)}
+            searched = {
+                planned.operation.target for planned in self.operations if any(term.skips for term in planned.terms)
+            }
             figures["stored_weight_bits"] = asdict(stored_bits(self.model, self.lanes, searched))
         errors = tanh_errors(planned.operation for planned in self.operations)
         return figures | {"tanh_error": errors} if errors else figures
@@ -125,80 +273,42 @@ def make_plan(model: QuantizedModel, config: AcceleratorConfig | None = None) ->
     Raises
     ------
     ValueError
-        If the network cannot be built so: its sums are too wide, or `frames_per_fetch` or the smoothing does not fit.
+        If the network cannot be built like this: its sums are too wide, or `frames_per_fetch` or the smoothing does not
+        fit.
     """
     config = AcceleratorConfig() if config is None else config
     check_rounds(model, config.frames_per_fetch)
-    certificate = _certified(model)
-    operations = lower(model)
-    known = vectors(model)
-    frames = vector_frames(model, config.frames_per_fetch)
-    memories, locations = place(model, known, frames)
-    skipped = _skipped(operations, locations) if config.skip_zero_elements else set()
-    searched = _searched(operations, skipped)
-    stored = stored_columns(operations, config.lanes, config.skip_zero_blocks, searched)
-    widths = list(stored)
-    steps, table_entries = _narrow_steps(operations, certificate)
-    depths = dict.fromkeys(widths, 0)
-    parameter_base = 0
-    planned = []
-    strides = round_strides(model, config.frames_per_fetch)
-    waits = _waits(strides, operations, locations)
-    last_reader = max(i for i, op in enumerate(operations) if any(term.source == "x" for term in op.terms))
-    for index, (op, columns) in enumerate(zip(operations, columns_of(operations, stored), strict=True)):
-        width = weight_width(op)
-        whole = op.target in searched and columns == all_columns(op, config.lanes)
-        index_bits = 0 if whole else stored[width].index_bits
-        planned.append(
-            PlannedOperation(
-                operation=op,
-                terms=tuple(
-                    _planned_term(op, n, locations, waits[index, n], columns, set() if index_bits else skipped)
-                    for n in range(len(op.terms))
-                ),
-                groups=-(-op.rows // config.lanes),
-                index_bits=index_bits,
-                weight_memory=widths.index(width),
-                weight_base=depths[width],
-                parameter_base=parameter_base,
-                target=locations.get(op.target),
-                narrow=steps.index(_narrow_step(op, certificate, table_entries)),
-                output=op.target == output_name(model),
-                releases_input=index == last_reader,
-                stride=strides[op.layer] if op.closes_stride else 1,
-                frames=frames[op.target],
-                together=frames[op.target] > 1 and not op.updates_memory and op.target != output_name(model),
-            )
-        )
-        depths[width] += planned[-1].words
-        parameter_base += op.rows
-    bias_width = max(_signed_bits(int(op.bias.min()), int(op.bias.max())) for op in operations)
-    shift_width = max(1, max(int(op.shifts.max()) for op in operations).bit_length())
-    lanes = config.lanes
-    table = None
-    if table_entries:
-        entries = sum(index.max + 1 for index, _ in table_entries)
-        width = max(output.width - 1 for _, output in table_entries)
-        table = MemoryPlan("tanh", entries, width, False, "table")
+    certificate, operations, known = _certified(model), lower(model), vectors(model)
     logits = known[output_name(model)]
     if config.smoothing is not None:
         config.smoothing.check(model.outputs, logits.format)
+    data_memories, locations = place(model, known, vector_frames(model, config.frames_per_fetch))
+    narrowing = Narrowing(operations, certificate)
+    layout = Layout(model, config, operations, locations, narrowing)
+    schedule = Schedule(
+        operations=layout.operations,
+        lanes=config.lanes,
+        inputs=model.inputs,
+        outputs=model.outputs,
+        frames_per_fetch=config.frames_per_fetch,
+        round_strides=round_strides(model, config.frames_per_fetch),
+        write_latency=2 if narrowing.table is None else 3,
+        weight_memories=tuple(memory.name for memory in layout.weight_memories),
+    )
+    bias_width = max(_signed_bits(int(op.bias.min()), int(op.bias.max())) for op in operations)
+    shift_width = max(1, max(int(op.shifts.max()) for op in operations).bit_length())
+    rows = sum(op.rows for op in operations)
     return Plan(
         model=model,
         config=config,
         certificate=certificate,
-        operations=tuple(planned),
-        data_memories=memories,
-        weight_memories=tuple(
-            MemoryPlan(
-                f"weights{width}", depths[width], width * lanes + one.index_bits, False, "weights", one.index_bits
-            )
-            for width, one in stored.items()
-        ),
-        parameters=MemoryPlan("parameters", parameter_base, bias_width + shift_width, False, "parameters"),
-        table=table,
+        schedule=schedule,
+        data_memories=data_memories,
+        weight_memories=layout.weight_memories,
+        parameters=MemoryPlan("parameters", rows, bias_width + shift_width, False, "parameters"),
+        table=narrowing.table,
         output=MemoryPlan("logits", logits.size, logits.format.width, logits.format.signed, "output"),
-        narrow_steps=tuple(steps),
+        narrow_steps=narrowing.steps,
         accumulator_width=max(certificate.operations[op.name].accumulator_bits for op in operations),
         bias_width=bias_width,
         shift_width=shift_width,
@@ -208,82 +318,3 @@ def make_plan(model: QuantizedModel, config: AcceleratorConfig | None = None) ->
 def _signed_bits(low: int, high: int) -> int:
     """Bits of a signed integer that holds a range, at least 2."""
     return max(2, (high if high >= 0 else ~high).bit_length() + 1, (low if low >= 0 else ~low).bit_length() + 1)
-
-
-def _planned_term(
-    op: Operation, number: int, places: dict[str, Location], wait: bool, columns: Columns, skipped: set[str]
-) -> PlannedTerm:
-    term = op.terms[number]
-    owner, _, kind = term.source.rpartition(".")
-    return PlannedTerm(
-        location=places[term.source],
-        layer=int(owner.removeprefix("layer")) if owner else -1,
-        state=kind if term.previous else "",
-        kind=kind,
-        offset=term.offset,
-        step=term.step,
-        length=int(term.weights.shape[1]),
-        shift=term.shift,
-        wait=wait,
-        columns=columns[number],
-        skips=term.source in skipped and not term.previous,
-    )
-
-
-def _skipped(operations: tuple[Operation, ...], places: dict[str, Location]) -> set[str]:
-    """Vectors of which only elements that are not zero are read: outputs of a ReLU, at the bottom of their memory."""
-    found = {op.target for op in operations if op.activation == "relu" and op.closes_stride}
-    return {name for name in found if name in places and places[name] == Location(places[name].memories[:1], 0)}
-
-
-def _searched(operations: tuple[Operation, ...], skipped: set[str]) -> set[str]:
-    """Targets of the operations that read vectors of which zeros may be skipped."""
-    return {op.target for op in operations if any(term.source in skipped and not term.previous for term in op.terms)}
-
-
-def _waits(
-    strides: tuple[int, ...], operations: tuple[Operation, ...], places: dict[str, Location]
-) -> dict[tuple[int, int], bool]:
-    """For each term, whether an element on its way when the operation starts may go to a memory that the term reads.
-
-    It may be an element of the source, or one of another vector in the same memory, whose write would take the port.
-    """
-
-    def written(op: Operation) -> set[int]:
-        return set(places[op.target].memories) if op.target in places else set()
-
-    pending = written(operations[-1])
-    for index, op in enumerate(operations):
-        if op.closes_stride and strides[op.layer] > 1:
-            pending |= written(operations[index - 1])
-    waits = {}
-    for index, op in enumerate(operations):
-        for number, term in enumerate(op.terms):
-            waits[index, number] = not pending.isdisjoint(places[term.source].memories)
-            if waits[index, number]:
-                pending = set()
-        pending = pending | written(op)
-    return waits
-
-
-Tables = dict[tuple[Format, Format], int]
-
-
-def _narrow_step(op: Operation, certificate: Certificate, tables: Tables) -> NarrowStep:
-    base = tables[op.narrow.format, op.output] if op.activation == "tanh" else 0
-    return NarrowStep(op.narrow, certificate.operations[op.name].overflows, op.activation, op.output, base)
-
-
-def _narrow_steps(operations: tuple[Operation, ...], certificate: Certificate) -> tuple[list[NarrowStep], Tables]:
-    tables: Tables = {}
-    entries = 0
-    for op in operations:
-        if op.activation == "tanh" and (op.narrow.format, op.output) not in tables:
-            tables[op.narrow.format, op.output] = entries
-            entries += op.narrow.format.max + 1
-    steps: list[NarrowStep] = []
-    for op in operations:
-        step = _narrow_step(op, certificate, tables)
-        if step not in steps:
-            steps.append(step)
-    return steps, tables

@@ -1,17 +1,12 @@
-"""A schedule: the operations of a network with their places in the hardware."""
+"""A schedule: the operations of a network in order, and all that their timing depends on."""
 
 import math
 from dataclasses import dataclass
 
-from lmu_hw.model.bounds import Certificate
-from lmu_hw.model.fixed import Format, Quantizer
 from lmu_hw.model.operations import Operation
-from lmu_hw.model.program import QuantizedModel
-from lmu_hw.plan.config import AcceleratorConfig
-from lmu_hw.plan.placement import Location, MemoryPlan
-from lmu_hw.plan.rounds import round_strides
+from lmu_hw.plan.placement import Location
 
-__all__ = ["NarrowStep", "PlannedOperation", "PlannedTerm", "Schedule"]
+__all__ = ["PlannedOperation", "PlannedTerm", "Schedule"]
 
 
 @dataclass(frozen=True)
@@ -55,31 +50,6 @@ class PlannedTerm:
     wait: bool
     columns: tuple[tuple[int, ...], ...]
     skips: bool
-
-
-@dataclass(frozen=True)
-class NarrowStep:
-    """How a class of operations turns an exact sum into an element.
-
-    Parameters
-    ----------
-    quantizer : Quantizer
-        Narrowing of the sum.
-    saturates : bool
-        Whether the certificate leaves the possibility that the value does not fit.
-    activation : {"linear", "relu", "tanh"}
-        What follows.
-    output : Format
-        Of the element.
-    table_base : int
-        First entry in the table memory, for tanh.
-    """
-
-    quantizer: Quantizer
-    saturates: bool
-    activation: str
-    output: Format
-    table_base: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,155 +147,54 @@ class PlannedOperation:
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """A network laid out on lanes and memories.
+    """Operations in the order in which the lanes run them.
 
     Parameters
     ----------
-    model : QuantizedModel
-        The network.
-    config : AcceleratorConfig
-        The configuration.
-    certificate : Certificate
-        Proven ranges.
     operations : tuple of PlannedOperation
-        The schedule.
-    data_memories, weight_memories : tuple of MemoryPlan
-        By index.
-    parameters : MemoryPlan
-        Word: bias (low bits, signed), then shift.
-    table : MemoryPlan or None
-        tanh entries.
-    output : MemoryPlan
-        The logits.
-    narrow_steps : tuple of NarrowStep
-        By index.
-    accumulator_width : int
-        Bits of a lane's sum.
-    bias_width, shift_width : int
-        Fields of a parameter word.
+        In order.
+    lanes : int
+        Rows of a group.
+    inputs, outputs : int
+        Elements of an input frame, and logits.
+    frames_per_fetch : int
+        Input frames of a round.
+    round_strides : tuple of int
+        For each layer: its memory runs this many rounds for each round in which its hidden state is computed.
+    write_latency : int
+        Cycles between a group's last product and the write of its first row, not counting the write itself.
+    weight_memories : tuple of str
+        Names, by index.
     """
 
-    model: QuantizedModel
-    config: AcceleratorConfig
-    certificate: Certificate
     operations: tuple[PlannedOperation, ...]
-    data_memories: tuple[MemoryPlan, ...]
-    weight_memories: tuple[MemoryPlan, ...]
-    parameters: MemoryPlan
-    table: MemoryPlan | None
-    output: MemoryPlan
-    narrow_steps: tuple[NarrowStep, ...]
-    accumulator_width: int
-    bias_width: int
-    shift_width: int
-
-    @property
-    def lanes(self) -> int:
-        """Multipliers."""
-        return self.config.lanes
-
-    @property
-    def write_latency(self) -> int:
-        """Cycles from a group's last product to the write of its first row, less the row's own cycle."""
-        return 3 if self.table is not None else 2
-
-    @property
-    def memories(self) -> tuple[MemoryPlan, ...]:
-        """All memories."""
-        table = () if self.table is None else (self.table,)
-        sums = () if self.sums is None else (self.sums,)
-        return (*self.data_memories, *self.weight_memories, self.parameters, *table, self.output, *sums)
-
-    @property
-    def sums(self) -> MemoryPlan | None:
-        """Sums of decision smoothing, if it is asked for."""
-        if self.config.smoothing is None:
-            return None
-        width = self.config.smoothing.score_bits + self.config.smoothing.shift
-        return MemoryPlan("sums", self.output.depth, width, False, "sums")
-
-    @property
-    def memory_bits(self) -> dict[str, int]:
-        """Bits of each memory by name."""
-        return {memory.name: memory.bits for memory in self.memories}
-
-    @property
-    def activation_width(self) -> int:
-        """Bits of the operand that all lanes share."""
-        return max(memory.width if memory.signed else memory.width + 1 for memory in self.data_memories)
-
-    @property
-    def weight_widths(self) -> tuple[int, ...]:
-        """Bits of a weight in each weight memory."""
-        return tuple((memory.width - memory.index_bits) // self.lanes for memory in self.weight_memories)
-
-    @property
-    def narrow_width(self) -> int | None:
-        """Bits of the weights that the lower part of a cut multiplier takes; None if multipliers are whole.
-
-        Those of the memory whose weights are multiplied most often.
-        """
-        if not self.config.isolate_operands:
-            return None
-        words = dict.fromkeys(self.weight_widths, 0)
-        for planned in self.operations:
-            words[self.weight_widths[planned.weight_memory]] += planned.operation.repeat * planned.words
-        width = max(words, key=lambda one: words[one])
-        return width if width < max(words) else None
-
-    @property
-    def wide_lanes(self) -> int:
-        """Lanes that get weights of more than `narrow_width` bits: the first ones, as many as a group has rows."""
-        wide = (one for one in self.operations if self.weight_widths[one.weight_memory] > (self.narrow_width or 0))
-        return max((one.rows_in(0, self.lanes) for one in wide), default=0)
-
-    @property
-    def operand_width(self) -> int:
-        """Bits of the operand of the multipliers, after its shift if it is the operand that is shifted."""
-        if not self.config.shift_operand:
-            return self.activation_width
-        signed = [memory.width if memory.signed else memory.width + 1 for memory in self.data_memories]
-        terms = (term for planned in self.operations for term in planned.terms)
-        return max(signed[term.location.memories[0]] + term.shift for term in terms)
-
-    def register_bank(self, memory: MemoryPlan) -> int:
-        """Words of the banks of registers that a memory is cut into; 0 if it is whole."""
-        return self.config.state_bank_words if memory.kind == "data" else 0
-
-    @property
-    def index_bits(self) -> int:
-        """Bits beside the weights of a word that say what the next word holds; 0 if no blocks are skipped."""
-        return max(memory.index_bits for memory in self.weight_memories)
-
-    @property
-    def skipping_memories(self) -> tuple[int, ...]:
-        """Data memories from which only elements that are not zero are read, by some operation."""
-        terms = (term for planned in self.operations for term in planned.terms if term.skips)
-        return tuple(sorted({term.location.memories[0] for term in terms}))
-
-    @property
-    def round_strides(self) -> tuple[int, ...]:
-        """Strides of the layers in rounds of `frames_per_fetch` frames."""
-        return round_strides(self.model, self.config.frames_per_fetch)
+    lanes: int
+    inputs: int
+    outputs: int
+    frames_per_fetch: int
+    round_strides: tuple[int, ...]
+    write_latency: int
+    weight_memories: tuple[str, ...]
 
     @property
     def rounds(self) -> int:
         """Rounds after which the strides repeat."""
         return math.prod(self.round_strides)
 
-    def executed(self, frame: int) -> tuple[PlannedOperation, ...]:
-        """Operations that run in the given frame, counted from a clear; in the given round with `frames_per_fetch`."""
-        reach = frame
-        done = []
+    def executed(self, number: int) -> tuple[PlannedOperation, ...]:
+        """Operations that run in a round, in order.
+
+        Parameters
+        ----------
+        number : int
+            Rounds since the last clear, 0 for the first. Without `frames_per_fetch` a round is a frame.
+        """
+        reach = number
+        operations = []
         for planned in self.operations:
             if planned.stride > 1:
                 reach, rest = divmod(reach, planned.stride)
                 if rest != planned.stride - 1:
                     break
-            done.append(planned)
-        return tuple(done)
-
-    @property
-    def period(self) -> int:
-        """Frames after which the strides repeat."""
-        return math.prod(self.model.strides)
+            operations.append(planned)
+        return tuple(operations)

@@ -134,7 +134,8 @@ def _placed(plan: Plan, accelerator: list[dict[str, Any]]) -> Plan:
         depths[planned.weight_memory] = theirs["weight_base"] + theirs["words"]
         operations.append(replace(planned, weight_base=theirs["weight_base"]))
     memories = tuple(replace(one, depth=depth) for one, depth in zip(plan.weight_memories, depths, strict=True))
-    return replace(plan, operations=tuple(operations), weight_memories=memories)
+    schedule = replace(plan.schedule, operations=tuple(operations))
+    return replace(plan, schedule=schedule, weight_memories=memories)
 
 
 def _difference(own: dict[str, Any], other: dict[str, Any]) -> str | None:

@@ -83,9 +83,9 @@ class _Clock:
     decided: list[int] = field(default_factory=list)
 
 
-def all_zero(plan: Schedule) -> Nonzero:
+def all_zero(schedule: Schedule) -> Nonzero:
     """Counts of a frame in which all elements that can be skipped are zero."""
-    terms = (zip(one.operation.terms, one.terms, strict=True) for one in plan.operations)
+    terms = (zip(one.operation.terms, one.terms, strict=True) for one in schedule.operations)
     return {term.source: 0 for pairs in terms for term, planned in pairs if planned.skips}
 
 
@@ -107,10 +107,10 @@ def _waits(planned: PlannedOperation, number: int) -> list[bool]:
 
 
 def _run_group(
-    plan: Schedule, planned: PlannedOperation, group: int, waits: list[bool], clock: _Clock, nonzero: Nonzero
+    schedule: Schedule, planned: PlannedOperation, group: int, waits: list[bool], clock: _Clock, nonzero: Nonzero
 ) -> None:
     """Walk the products of a row group."""
-    elements = planned.rows_in(group, plan.lanes) * planned.sums
+    elements = planned.rows_in(group, schedule.lanes) * planned.sums
     products = _products(planned, group, nonzero)
     for count, wait in zip(products, waits, strict=True):
         if wait:
@@ -122,43 +122,43 @@ def _run_group(
     if clock.first < 0:
         clock.first = clock.now - planned.sums
     clock.last_ok = clock.now - 1 + elements
-    clock.settled = clock.now + elements + plan.write_latency
+    clock.settled = clock.now + elements + schedule.write_latency
 
 
-def _run_pass(plan: Schedule, planned: PlannedOperation, number: int, clock: _Clock, nonzero: Nonzero) -> None:
+def _run_pass(schedule: Schedule, planned: PlannedOperation, number: int, clock: _Clock, nonzero: Nonzero) -> None:
     """Walk an operation once."""
-    rounds = plan.config.frames_per_fetch > 1
+    rounds = schedule.frames_per_fetch > 1
     if planned.output and not rounds:
         clock.now = max(clock.now, clock.output_free)
     waits = _waits(planned, number)
     for _, group in itertools.product(range(planned.operation.repeat), range(planned.groups)):
         if planned.output and rounds and group == 0:  # only the last product waits
             clock.last_ok = max(clock.last_ok, clock.output_free)
-        _run_group(plan, planned, group, waits, clock, nonzero)
+        _run_group(schedule, planned, group, waits, clock, nonzero)
         waits = [False] * len(waits)
     if planned.output:
         clock.decided.append(clock.settled)
-        clock.output_free = clock.settled + 2 * plan.model.outputs
+        clock.output_free = clock.settled + 2 * schedule.outputs
 
 
-def _run_frame(plan: Schedule, executed: tuple[PlannedOperation, ...], clock: _Clock, nonzero: Nonzero) -> None:
+def _run_frame(schedule: Schedule, executed: tuple[PlannedOperation, ...], clock: _Clock, nonzero: Nonzero) -> None:
     """Walk one frame whose first product may be issued in cycle ``clock.now``."""
     released = -1
     clock.first = -1
     for planned in executed:
         for number in range(planned.passes):
-            _run_pass(plan, planned, number, clock, nonzero)
+            _run_pass(schedule, planned, number, clock, nonzero)
         if planned.releases_input:
             released = clock.now - 1
     clock.released = released if released >= 0 else clock.now - 1
 
 
-def stream_starts(plan: Schedule, frames: Iterable[tuple[int, Nonzero]]) -> list[int]:
+def stream_starts(schedule: Schedule, frames: Iterable[tuple[int, Nonzero]]) -> list[int]:
     """Cycle of the first product of each frame in a stream that nothing stalls.
 
     Parameters
     ----------
-    plan : Schedule
+    schedule : Schedule
         The accelerator, idle before the first frame.
     frames : iterable of (int, Nonzero)
         Of each frame its number since the last clear, and its counts.
@@ -166,41 +166,41 @@ def stream_starts(plan: Schedule, frames: Iterable[tuple[int, Nonzero]]) -> list
     clock = _Clock()
     starts = []
     for number, nonzero in frames:
-        _run_frame(plan, plan.executed(number), clock, nonzero)
+        _run_frame(schedule, schedule.executed(number), clock, nonzero)
         starts.append(clock.first)
-        full = clock.released + plan.config.frames_per_fetch * plan.model.inputs + 1
+        full = clock.released + schedule.frames_per_fetch * schedule.inputs + 1
         clock.now = max(clock.now, full) + 1
     return starts
 
 
-def latency(plan: Schedule, frame: int, nonzero: Nonzero) -> int:
+def latency(schedule: Schedule, frame: int, nonzero: Nonzero) -> int:
     """Cycles from the last element of a frame, sent to an idle accelerator, to its decision; 0 if there is none."""
-    return max(_latencies(plan, frame, nonzero), default=0)
+    return max(_latencies(schedule, frame, nonzero), default=0)
 
 
-def _latencies(plan: Schedule, frame: int, nonzero: Nonzero) -> tuple[int, ...]:
+def _latencies(schedule: Schedule, frame: int, nonzero: Nonzero) -> tuple[int, ...]:
     """The same for every decision of a round."""
     idle = _Clock(now=2)  # the last element is accepted two cycles before the first product
-    _run_frame(plan, plan.executed(frame), idle, nonzero)
+    _run_frame(schedule, schedule.executed(frame), idle, nonzero)
     return tuple(idle.decided)
 
 
-def steady_frames(plan: Schedule, nonzero: Nonzero) -> tuple[FrameTiming, ...]:
+def steady_frames(schedule: Schedule, nonzero: Nonzero) -> tuple[FrameTiming, ...]:
     """Timing over one period of equal frames, after a first period has filled the pipeline."""
-    starts = stream_starts(plan, ((frame, nonzero) for frame in range(2 * plan.rounds + 1)))
+    starts = stream_starts(schedule, ((frame, nonzero) for frame in range(2 * schedule.rounds + 1)))
     known: dict[int, tuple[int, ...]] = {}
     frames = []
-    for frame in range(plan.rounds, 2 * plan.rounds):
-        executed = plan.executed(frame)
+    for frame in range(schedule.rounds, 2 * schedule.rounds):
+        executed = schedule.executed(frame)
         if len(executed) not in known:
-            known[len(executed)] = _latencies(plan, frame, nonzero)
+            known[len(executed)] = _latencies(schedule, frame, nonzero)
         interval = starts[frame + 1] - starts[frame]
-        frames.append(frame_timing(plan, executed, nonzero, interval, known[len(executed)]))
+        frames.append(frame_timing(schedule, executed, nonzero, interval, known[len(executed)]))
     return tuple(frames)
 
 
 def frame_timing(
-    plan: Schedule,
+    schedule: Schedule,
     executed: tuple[PlannedOperation, ...],
     nonzero: Nonzero,
     interval: int = 0,
@@ -210,7 +210,7 @@ def frame_timing(
 
     Parameters
     ----------
-    plan : Schedule
+    schedule : Schedule
         The accelerator.
     executed : tuple of PlannedOperation
         From `Schedule.executed`.
@@ -219,15 +219,15 @@ def frame_timing(
     interval, latencies : int, tuple of int
         As in `FrameTiming`.
     """
-    accesses = {memory.name: 0 for memory in plan.weight_memories}
+    accesses = dict.fromkeys(schedule.weight_memories, 0)
     issued = products = rows = written = 0
     for planned in executed:
         op = planned.operation
         counts = [sum(_products(planned, group, nonzero)) for group in range(planned.groups)]
         fetched = planned.passes * op.repeat * sum(counts)
-        accesses[plan.weight_memories[planned.weight_memory].name] += fetched
+        accesses[schedule.weight_memories[planned.weight_memory]] += fetched
         issued += planned.sums * fetched
-        needed = sum(planned.rows_in(group, plan.lanes) * count for group, count in enumerate(counts))
+        needed = sum(planned.rows_in(group, schedule.lanes) * count for group, count in enumerate(counts))
         products += planned.frames * op.repeat * needed
         rows += planned.passes * op.repeat * op.rows
         written += planned.frames * op.repeat * op.rows

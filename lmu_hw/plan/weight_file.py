@@ -16,7 +16,7 @@ from typing import Any
 
 from lmu_hw.files import canonical_json, parse_json
 from lmu_hw.model.program_file import digest
-from lmu_hw.plan.images import load_beats, load_words
+from lmu_hw.plan.load_port import load_beats, load_words
 from lmu_hw.plan.plan import Plan
 from lmu_hw.plan.shape import ShapeError, identification, shape, shape_digest
 

@@ -90,7 +90,7 @@ def accesses(plan: Plan, nonzero: Nonzero = EVERY) -> dict[str, Accesses]:
     reads = dict.fromkeys((memory.name for memory in plan.memories), 0.0)
     writes = dict(reads)
     for number in range(plan.rounds):
-        for planned in plan.executed(number):
+        for planned in plan.schedule.executed(number):
             op = planned.operation
             rows = planned.frames * op.repeat * op.rows
             products = np.sum([term_products(planned, group, nonzero) for group in range(planned.groups)], axis=0)
@@ -200,7 +200,7 @@ def _summed(plan: Plan, nonzero: Nonzero) -> Iterator[tuple[str, PlannedTerm, in
     Weight memory, term, how often it runs in a frame, words that it has, and how many of them are read.
     """
     for frame in range(plan.rounds):
-        for planned in plan.executed(frame):
+        for planned in plan.schedule.executed(frame):
             name, repeat = plan.weight_memories[planned.weight_memory].name, planned.operation.repeat
             for group in range(planned.groups):
                 counts = term_products(planned, group, nonzero)
@@ -241,7 +241,7 @@ def _multiplied(plan: Plan) -> tuple[float, float]:
     if narrow is None:
         return plan.lanes * width, plan.lanes * width
     upper = plan.wide_lanes * (width - narrow)
-    executed = [planned for frame in range(plan.period) for planned in plan.executed(frame)]
+    executed = [planned for frame in range(plan.period) for planned in plan.schedule.executed(frame)]
     words = [planned.operation.repeat * planned.words for planned in executed]
     wide = [plan.weight_widths[planned.weight_memory] > narrow for planned in executed]
     part = sum(count for count, one in zip(words, wide, strict=True) if one) / sum(words)

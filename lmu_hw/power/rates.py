@@ -116,7 +116,7 @@ def term_products(planned: PlannedOperation, group: int, nonzero: Nonzero) -> li
 
 def issues(plan: Plan, nonzero: Nonzero = EVERY) -> float:
     """Cycles with a product, per frame."""
-    executed = (planned for number in range(plan.rounds) for planned in plan.executed(number))
+    executed = (planned for number in range(plan.rounds) for planned in plan.schedule.executed(number))
     return sum(
         one.frames * one.operation.repeat * sum(sum(term_products(one, group, nonzero)) for group in range(one.groups))
         for one in executed
@@ -125,7 +125,7 @@ def issues(plan: Plan, nonzero: Nonzero = EVERY) -> float:
 
 def row_products(plan: Plan, nonzero: Nonzero = EVERY) -> float:
     """Products of rows, per frame: as `issues`, times the lanes that have a row."""
-    executed = (planned for number in range(plan.rounds) for planned in plan.executed(number))
+    executed = (planned for number in range(plan.rounds) for planned in plan.schedule.executed(number))
     return sum(
         one.frames
         * one.operation.repeat
@@ -214,7 +214,7 @@ def _frames(plan: Plan, frames: IntArray) -> Iterator[tuple[list[tuple[IntArray,
     for number in range(frames.shape[1]):
         previous = dict(state.values)
         seen = golden.step(frames[:, number], state) | {"x": frames[:, number]}
-        executed = plan.executed(number)
+        executed = plan.schedule.executed(number)
         parts = [_streams(plan, planned, seen, previous) for planned in executed]
         issued = np.concatenate([one for one, _ in parts], axis=1)
         now = [np.concatenate(one, axis=1) for one in zip(*(streams for _, streams in parts), strict=True)]
@@ -259,7 +259,7 @@ def weight_toggles(plan: Plan) -> dict[str, float]:
     images = plan.images()
     found: dict[str, list[int]] = {memory.name: [] for memory in plan.weight_memories}
     for number in range(plan.period):
-        for planned in plan.executed(number):
+        for planned in plan.schedule.executed(number):
             name = plan.weight_memories[planned.weight_memory].name
             words = images[name][planned.weight_base : planned.weight_base + planned.words]
             found[name].extend(words * planned.operation.repeat)

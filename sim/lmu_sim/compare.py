@@ -104,7 +104,7 @@ class Comparison:
         follow within a number of cycles.
         """
         size = self.plan.config.frames_per_fetch
-        tail = size * self.plan.lanes + self.plan.write_latency + 2
+        tail = size * self.plan.lanes + self.plan.schedule.write_latency + 2
         whole = sum(cycle <= segment.ended - tail for cycle in segment.started) - 1
         return min(max(whole, 0) * size, len(frames))
 

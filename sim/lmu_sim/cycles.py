@@ -118,7 +118,7 @@ def measure_accesses(
 
 def _nonzero(plan: Plan, frame: Expected) -> Nonzero:
     """Nonzero elements of each vector whose zeros are skipped."""
-    names = (name for name in all_zero(plan) if name in frame.values)
+    names = (name for name in all_zero(plan.schedule) if name in frame.values)
     return {name: int(np.count_nonzero(frame.values[name])) for name in names}
 
 
@@ -130,7 +130,7 @@ def _planned_intervals(plan: Plan, rounds: Sequence[Round]) -> list[int]:
     """Cycles from each round to the next one; they depend on the data where zeros are skipped."""
     if plan.skipping_memories:
         frames = (frame for members in rounds for frame in members)
-        starts = stream_starts(plan, ((frame.phase, _nonzero(plan, frame)) for frame in frames))
+        starts = stream_starts(plan.schedule, ((frame.phase, _nonzero(plan, frame)) for frame in frames))
         return [after - before for before, after in itertools.pairwise(starts)]
     return [_timing(plan, frames).interval for frames in rounds]
 
@@ -138,7 +138,7 @@ def _planned_intervals(plan: Plan, rounds: Sequence[Round]) -> list[int]:
 def _planned_latencies(plan: Plan, frames: Round) -> list[tuple[int, int]]:
     """For each output the frame that it waits for, and the latency; it depends on the data where zeros are skipped."""
     if plan.skipping_memories and _timing(plan, frames).output:
-        return [(frames[-1].frame, latency(plan, frames[0].phase, _nonzero(plan, frames[0])))]
+        return [(frames[-1].frame, latency(plan.schedule, frames[0].phase, _nonzero(plan, frames[0])))]
     return [(frames[-1].frame, cycles) for cycles in _timing(plan, frames).latencies]
 
 
@@ -146,5 +146,5 @@ def _planned_accesses(plan: Plan, frames: Round) -> dict[str, int]:
     """Accesses of a round; they depend on the data where zeros are skipped."""
     if plan.skipping_memories:
         phase = frames[0].phase
-        return frame_timing(plan, plan.executed(phase), _nonzero(plan, frames[0])).accesses
+        return frame_timing(plan.schedule, plan.schedule.executed(phase), _nonzero(plan, frames[0])).accesses
     return _timing(plan, frames).accesses

@@ -130,7 +130,7 @@ class FrameGates:
         """Memory that holds the old copy of a state some frames after reset."""
         if location.frames > 1:
             return location.memories[-1]
-        every = int(np.prod(self.plan.round_strides[: layer + (kind == "h")], dtype=np.int64))
+        every = int(np.prod(self.plan.schedule.round_strides[: layer + (kind == "h")], dtype=np.int64))
         return location.memories[frames // every % len(location.memories)]
 
     def compute(self, simulator: GateSimulator, frames: IntArray) -> dict[str, list[list[Beat]]]:

@@ -91,16 +91,16 @@ def test_no_event_is_later_with_more_zeros(seed):
     plan = planned(seed, int(rng.integers(1, 17)), skip_zero_elements=True)
     assert plan.skipping_memories
     phases = range(4 * plan.period)
-    sizes = dict.fromkeys(all_zero(plan), 21)
+    sizes = dict.fromkeys(all_zero(plan.schedule), 21)
     some = [{name: int(rng.integers(0, size + 1)) for name, size in sizes.items()} for _ in phases]
     fewer = [{name: int(rng.integers(0, count + 1)) for name, count in one.items()} for one in some]
-    streams = [[all_zero(plan)] * len(phases), fewer, some, [{}] * len(phases), [sizes] * len(phases)]
-    starts = np.array([stream_starts(plan, zip(phases, one, strict=True)) for one in streams])
+    streams = [[all_zero(plan.schedule)] * len(phases), fewer, some, [{}] * len(phases), [sizes] * len(phases)]
+    starts = np.array([stream_starts(plan.schedule, zip(phases, one, strict=True)) for one in streams])
     assert (np.diff(starts, axis=0) >= 0).all()
     assert_array_equal(starts[-1], starts[-2])
     assert starts[0, -1] < starts[1, -1] < starts[-1, -1]
     last = plan.period - 1
-    times = [latency(plan, last, one[last]) for one in streams]
+    times = [latency(plan.schedule, last, one[last]) for one in streams]
     assert times == sorted(times)
     assert times[0] == plan.shortest_frames[-1].latency
     assert times[-1] == plan.frames[-1].latency == planned(seed, plan.lanes).frames[-1].latency

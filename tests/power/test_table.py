@@ -91,7 +91,7 @@ def walk(plan, frames):
     for number, frame in enumerate(frames):
         previous = dict(state.values)
         seen = golden.step(frame[None], state) | {"x": frame[None]}
-        for planned in plan.executed(number):
+        for planned in plan.schedule.executed(number):
             op = planned.operation
             for block in range(op.repeat):
                 for group in range(planned.groups):
@@ -149,7 +149,7 @@ def test_accesses_with_zeros_skipped_are_those_of_timing(seed: int):
     plan = a_skipping_plan(seed)
     rng = np.random.default_rng(seed)
     counts = {name: int(rng.integers(0, size + 1)) for name, size in skipped_elements(plan).items()}
-    found, frames = accesses(plan, counts), steady_frames(plan, counts)
+    found, frames = accesses(plan, counts), steady_frames(plan.schedule, counts)
     for memory in (*plan.weight_memories, plan.parameters):
         assert found[memory.name].reads == pytest.approx(np.mean([one.accesses[memory.name] for one in frames]))
     assert sum(found[memory.name].reads for memory in plan.data_memories) == pytest.approx(issues(plan, counts))
@@ -297,7 +297,7 @@ def test_accesses_are_those_of_the_plan(seed: int, made):
 def test_weight_words_change_as_the_image_says(network):
     plan = make_plan(cut(network, Cut(1, 8, 2, 8)), AcceleratorConfig(lanes=4))
     images, words = plan.images(), {memory.name: [] for memory in plan.weight_memories}
-    for planned in plan.executed(0):
+    for planned in plan.schedule.executed(0):
         name = plan.weight_memories[planned.weight_memory].name
         size = planned.groups * planned.operation.columns
         words[name] += images[name][planned.weight_base : planned.weight_base + size] * planned.operation.repeat

@@ -8,7 +8,7 @@ from lmu_hw.gateware.bus.register_bus import RegisterBus
 from lmu_hw.gateware.layouts import decision_layout, load_layout
 from lmu_hw.host.registers import OFFSETS, Access, constants, irq_bits, present
 from lmu_hw.plan.config import WeightStore
-from lmu_hw.plan.images import load_beats
+from lmu_hw.plan.load_port import load_beats
 from lmu_hw.plan.plan import Plan
 
 __all__ = ["RegisterBlock"]
