@@ -4,7 +4,6 @@ import os
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +14,38 @@ from lmu_quantize.loaders.assemble import naming
 from lmu_quantize.loaders.errors import LayerOrderError, MissingHyperparameters
 from lmu_quantize.loaders.keras import load_keras, load_weights_h5, reading_h5
 from lmu_quantize.loaders.keras_h5 import load_keras_h5
+from lmu_quantize.loaders.options import LoadOptions
 from lmu_quantize.loaders.torch_state import load_torch, load_torch_safetensors
 from lmu_quantize.model import FloatModel
 
-__all__ = ["FORMATS", "LayerOrderError", "MissingHyperparameters", "load_model", "sniff"]
+__all__ = ["FORMATS", "LayerOrderError", "LoadOptions", "MissingHyperparameters", "load_model", "sniff"]
 
-FORMATS: dict[str, Callable[..., FloatModel]] = {
-    "float": load_float,
-    "keras": load_keras,
+_PLAIN: dict[str, Callable[[Path], FloatModel]] = {"float": load_float, "keras": load_keras}
+_OPTIONAL: dict[str, Callable[[Path, LoadOptions], FloatModel]] = {
     "weights.h5": load_weights_h5,
     "keras-h5": load_keras_h5,
     "torch": load_torch,
     "safetensors": load_torch_safetensors,
 }
-"""Loader by name of the format."""
+_KERAS = ("order", "theta", "discretizer", "activation", "dense_activation", "inputs", "layers")
+_TORCH = ("theta", "discretizer", "activation", "u_activation", "dense_activation", "layers")
+
+FORMATS: dict[str, tuple[str, ...]] = {
+    "float": (),
+    "keras": (),
+    "weights.h5": _KERAS,
+    "keras-h5": _KERAS,
+    "torch": _TORCH,
+    "safetensors": _TORCH,
+}
+"""File formats, with the fields of `LoadOptions` that each takes."""
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 PICKLE_MAGIC = b"\x80\x02"
 
 
 def sniff(path: str | os.PathLike[str]) -> str:
-    """Tell the format of a model file from its content.
+    """Recognize the format of a model file by its content.
 
     Parameters
     ----------
@@ -86,7 +96,7 @@ def sniff(path: str | os.PathLike[str]) -> str:
 def load_model(
     path: str | os.PathLike[str], *, name: str | None = None, labels: Sequence[str] | None = None, **overrides: Any
 ) -> FloatModel:
-    """Load a trained model from a file of any supported format, told by its content.
+    """Load a trained model from a file of any supported format, which is recognized by its content.
 
     Parameters
     ----------
@@ -98,12 +108,13 @@ def load_model(
     labels : sequence of str, optional
         Names of the outputs.
     **overrides
-        What the format does not hold: see the loader of each format in `FORMATS`.
+        Fields of `LoadOptions`: hyperparameters that the format does not hold. `FORMATS` lists those that each takes.
 
     Returns
     -------
     FloatModel
-        Its notes tell the source's name, format and SHA-256 and what was left out or added, under ``remarks``.
+        Its notes have the file's name, format and SHA-256 under ``source``, and under ``remarks`` what the loader left
+        out or added.
 
     Raises
     ------
@@ -117,14 +128,16 @@ def load_model(
         If the file cannot be read.
     """
     path = Path(path)
-    kind = sniff(path)
-    loader = FORMATS[kind]
-    accepted = list(signature(loader).parameters)[1:]
+    file_format = sniff(path)
+    accepted = FORMATS[file_format]
     for option in overrides:
         if option not in accepted:
             takes = f"takes {', '.join(accepted)}" if accepted else "takes no options"
-            raise TypeError(f"{path}: a file of format {kind} {takes}, not {option!r}")
-    model = loader(path, **overrides)
+            raise TypeError(f"{path}: a file of format {file_format} {takes}, not {option!r}")
+    if file_format in _PLAIN:
+        model = _PLAIN[file_format](path)
+    else:
+        model = _OPTIONAL[file_format](path, LoadOptions(**overrides))
     if name is not None:
         model = replace(model, name=name)
     if labels is not None:

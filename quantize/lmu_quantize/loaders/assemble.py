@@ -14,9 +14,10 @@ import numpy as np
 
 from lmu_quantize.float_file import ModelFileError
 from lmu_quantize.loaders.errors import LayerOrderError, MissingHyperparameters
+from lmu_quantize.loaders.options import LoadOptions
 from lmu_quantize.model import DenseLayer, FloatModel, Layer, LMULayer
 
-__all__ = ["Chain", "PerLayer", "dense_activations", "drop_zero_terms", "in_order", "make_model", "naming"]
+__all__ = ["Chain", "bare_model", "drop_zero_terms", "in_order", "make_model", "naming"]
 
 BEHIND_SOFTMAX = "the softmax of layer {!r} is not the last layer, which is not supported"
 
@@ -34,57 +35,21 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
         raise ModelFileError(f"{os.fspath(path)}: {' '.join(str(error).split())}") from None
 
 
-class PerLayer:
-    """Options that a file without a configuration does not hold: one value for all layers or a dict by layer name.
-
-    Parameters
-    ----------
-    options : dict of str to Any
-        Value by option name, None for one not given.
-    layers : sequence of str
-        Names of the layers.
-
-    Raises
-    ------
-    ValueError
-        If a dict names a layer that is not there.
-    """
-
-    def __init__(self, options: Mapping[str, Any], layers: Sequence[str]) -> None:
-        for name, value in options.items():
-            strange = sorted(set(value) - set(layers)) if isinstance(value, Mapping) else []
-            if strange:
-                raise ValueError(f"{name} names layer {strange[0]!r}, the file has {', '.join(layers)}")
-        self._options = options
-
-    def get(self, option: str, layer: str) -> Any:
-        """Value of an option for a layer, or None."""
-        value = self._options[option]
-        return value.get(layer) if isinstance(value, Mapping) else value
-
-    def need(self, layer: str, *options: str) -> list[Any]:
-        """Values of options for a layer; `MissingHyperparameters` names those not given."""
-        values = [self.get(option, layer) for option in options]
-        missing = [option for option, value in zip(options, values, strict=True) if value is None]
-        if missing:
-            raise MissingHyperparameters(layer, missing)
-        return values
-
-
-def _chains(sequences: Sequence[Sequence[str]], layers: Mapping[str, Layer], size: int | None) -> Iterator[list[str]]:
+def _orders(sequences: Sequence[Sequence[str]], layers: Mapping[str, Layer], size: int | None) -> Iterator[list[str]]:
+    """Orders in which every layer takes the outputs of the one before; `size` are those before the first, if known."""
     if not any(sequences):
         yield []
     for index, sequence in enumerate(sequences):
         if sequence and size in (None, layers[sequence[0]].inputs):
             rest = [*sequences[:index], sequence[1:], *sequences[index + 1 :]]
-            for tail in _chains(rest, layers, layers[sequence[0]].units):
+            for tail in _orders(rest, layers, layers[sequence[0]].units):
                 yield [sequence[0], *tail]
 
 
 def in_order(
-    layers: Mapping[str, Layer], sequences: Sequence[Sequence[str]], given: Sequence[str] | None
+    layers: Mapping[str, Layer], sequences: Sequence[Sequence[str]], names: Sequence[str] | None
 ) -> dict[str, Layer]:
-    """Order layers so that each takes what the one before gives.
+    """Order layers so that each takes the outputs of the one before.
 
     Parameters
     ----------
@@ -92,34 +57,60 @@ def in_order(
         Layers by name.
     sequences : sequence of sequence of str
         Names whose mutual order is known; together every layer once.
-    given : sequence of str or None
-        The order, if the caller knows it.
+    names : sequence of str or None
+        All names in order, if the caller knows it.
 
     Returns
     -------
     dict of str to layer
-        In the order given or in the only order whose sizes fit.
+        In the order of `names`, or in the only order whose sizes fit.
 
     Raises
     ------
     LayerOrderError
         If no order fits, or more than one does.
     ValueError
-        If `given` does not name each layer once.
+        If `names` does not name each layer once.
     """
-    if given is not None:
-        if sorted(given) != sorted(layers):
-            raise ValueError(f"layers must name each of {', '.join(layers)} once, not {', '.join(given)}")
-        sequences = [list(given)]
-    found = _chains(sequences, layers, None)
-    first, second = next(found, None), next(found, None)
+    if names is not None:
+        if sorted(names) != sorted(layers):
+            raise ValueError(f"layers must name each of {', '.join(layers)} once, not {', '.join(names)}")
+        sequences = [list(names)]
+    orders = _orders(sequences, layers, None)
+    first, second = next(orders, None), next(orders, None)
     if first is None or second is not None:
         sizes = {name: (layer.inputs, layer.units) for name, layer in layers.items()}
         raise LayerOrderError(sizes, ambiguous=first is not None)
     return {name: layers[name] for name in first}
 
 
-def dense_activations(layers: Mapping[str, Layer], options: PerLayer) -> list[Layer]:
+def bare_model(
+    path: Path,
+    file_format: str,
+    layers: Mapping[str, Layer],
+    sequences: Sequence[Sequence[str]],
+    options: LoadOptions,
+    remarks: Sequence[str] = (),
+) -> FloatModel:
+    """Make the model of a file without a configuration: layers in order, with the activations that the caller gives.
+
+    Parameters
+    ----------
+    path, file_format, remarks
+        As in `make_model`.
+    layers : mapping of str to LMULayer or DenseLayer
+        Layers by name.
+    sequences : sequence of sequence of str
+        As in `in_order`.
+    options : LoadOptions
+        With ``layers`` and ``dense_activation`` where they are needed.
+    """
+    ordered = in_order(layers, sequences, options.layers)
+    remark = f"the file has no configuration; layers in order: {', '.join(ordered)}"
+    return make_model(path, file_format, _dense_activations(ordered, options), [remark, *remarks])
+
+
+def _dense_activations(layers: Mapping[str, Layer], options: LoadOptions) -> list[Layer]:
     """Give dense layers the option ``dense_activation``, needed for all but the last, which is linear unless given."""
     out: list[Layer] = []
     for index, (name, layer) in enumerate(layers.items()):
@@ -191,9 +182,9 @@ class Chain:
         self.remarks.append(f"activation layer {name!r} became a dense layer with identity weights")
 
 
-def make_model(path: Path, kind: str, layers: Sequence[Layer], remarks: Sequence[str]) -> FloatModel:
+def make_model(path: Path, file_format: str, layers: Sequence[Layer], remarks: Sequence[str]) -> FloatModel:
     """Make the model; its notes hold the file's name, format and SHA-256, and what the loader left out or added."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    source = {"file": path.name, "format": kind, "sha256": digest}
+    source = {"file": path.name, "format": file_format, "sha256": digest}
     return FloatModel(tuple(layers), name=path.name.split(".")[0], notes={"source": source, "remarks": list(remarks)})

@@ -1,4 +1,4 @@
-"""Load Keras 3 files of keras-lmu models: ``.keras``, and ``.weights.h5`` with what it lacks given by keyword.
+"""Load Keras 3 files of keras-lmu models: ``.keras``, and ``.weights.h5`` with hyperparameters from the caller.
 
 A ``.keras`` file is a zip of ``config.json`` and ``model.weights.h5``. In the latter, variables have no names: they are
 ``vars/0``, ``vars/1``, ... in the order of their creation, in groups named after the snake-case classes of the layers::
@@ -25,7 +25,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_quantize.loaders.assemble import Chain, PerLayer, dense_activations, in_order, make_model, naming
+from lmu_quantize.loaders.assemble import Chain, bare_model, make_model, naming
 from lmu_quantize.loaders.keras_config import (
     Dense,
     EarlyCell,
@@ -35,9 +35,10 @@ from lmu_quantize.loaders.keras_config import (
     build_layers,
     read_architecture,
 )
+from lmu_quantize.loaders.options import LoadOptions
 from lmu_quantize.model import DenseLayer, FloatModel, Layer
 
-__all__ = ["bare_cell", "bare_layers", "datasets", "load_keras", "load_weights_h5", "reading_h5"]
+__all__ = ["bare_cell", "datasets", "load_keras", "load_weights_h5", "reading_h5"]
 
 FloatArray = NDArray[np.float64]
 
@@ -93,10 +94,10 @@ class _Positional:
 
     def _take(self, layer: str, group: str, names: Sequence[str]) -> dict[str, FloatArray]:
         prefix = f"{group}/vars/"
-        there = [name for name in self._left if name.startswith(prefix)]
-        if sorted(there) != sorted(f"{prefix}{i}" for i in range(len(names))):
+        present = [name for name in self._left if name.startswith(prefix)]
+        if sorted(present) != sorted(f"{prefix}{i}" for i in range(len(names))):
             expected = ", ".join(names) or "no variables"
-            raise ValueError(f"layer {layer!r}: layers/{group} must hold {expected}, found {len(there)} variables")
+            raise ValueError(f"layer {layer!r}: layers/{group} must hold {expected}, found {len(present)} variables")
         return {name: self._left.pop(f"{prefix}{i}") for i, name in enumerate(names)}
 
     def dense(self, spec: Dense, group: str) -> dict[str, FloatArray]:
@@ -154,21 +155,25 @@ def load_keras(path: Path) -> FloatModel:
 
 
 def bare_cell(
-    name: str, cell: Mapping[str, FloatArray], hidden: Mapping[str, FloatArray], recurs: bool | None, options: PerLayer
+    name: str,
+    cell: Mapping[str, FloatArray],
+    hidden: Mapping[str, FloatArray],
+    recurs: bool | None,
+    options: LoadOptions,
 ) -> Layer:
-    """Make an LMU layer without a configuration, its options told from the shapes.
+    """Make an LMU layer without a configuration, from the shapes of its variables.
 
     Parameters
     ----------
     name : str
         Of the layer.
     cell, hidden : mapping of str to ndarray of float64
-        Variables by their names in keras-lmu.
+        Variables of the cell and of its hidden cell, by their names in keras-lmu.
     recurs : bool or None
         Whether the layer has any of the options ``hidden_to_memory``, ``memory_to_memory`` and ``trainable_theta``;
         None if that is not known.
-    options : PerLayer
-        ``order``, ``theta``, ``discretizer``, ``activation`` and, where the shapes do not tell, ``inputs``.
+    options : LoadOptions
+        ``order``, ``theta``, ``discretizer``, ``activation`` and, where the shapes are ambiguous, ``inputs``.
 
     Returns
     -------
@@ -177,46 +182,29 @@ def bare_cell(
 
     Raises
     ------
+    MissingHyperparameters
+        If an option is needed and not given.
     ValueError
-        If an option is needed and not given, or a shape does not fit.
+        If a kernel is missing, or a shape does not fit.
     """
-    where = f"layer {name!r}"
     needed = ["order", "discretizer", "activation"] + ["theta"] * ("theta_inv" not in cell)
     order, discretizer, activation, *theta = options.need(name, *needed)
     for variables, owner in ((cell, "cell"), (hidden, "hidden cell")):
         if "kernel" not in variables or variables["kernel"].ndim != 2:
-            raise ValueError(f"{where}: without a configuration a {owner} with a kernel is needed")
-    (rows, m), (hidden_rows, h) = cell["kernel"].shape, hidden["kernel"].shape
-    extra = hidden_rows - m * order
-    if extra < 0:
-        raise ValueError(f"{where}: order {order} needs {m * order} rows in the hidden kernel, which has {hidden_rows}")
-    told = options.get("inputs", name)
-    if extra:
-        inputs = extra
-    elif told is not None:
-        inputs = told
-    elif recurs is False or rows <= h:
-        inputs = rows
-    elif recurs and "theta_inv" not in cell and "recurrent_kernel" not in cell:
-        inputs = rows - h
-    else:
-        inputs = options.need(name, "inputs")[0]
-    if told not in (None, inputs) or rows - inputs not in (0, h) or inputs < 1:
-        raise ValueError(
-            f"{where}: kernel of shape {(rows, m)} and hidden kernel of shape {(hidden_rows, h)} "
-            f"do not fit order {order}" + ("" if told is None else f" and {told} inputs")
-        )
+            raise ValueError(f"layer {name!r}: without a configuration a {owner} with a kernel is needed")
+    (rows, memories), units = cell["kernel"].shape, hidden["kernel"].shape[1]
+    inputs, input_to_hidden = _bare_inputs(name, cell, hidden, recurs, order, options)
     spec = KerasCell(
         name=name,
         class_name="LMU",
-        memory_d=m,
+        memory_d=memories,
         order=order,
         theta=theta[0] if theta else None,
         discretizer=discretizer,
-        hidden=Hidden(h, activation, "bias" in hidden, "recurrent_kernel" in hidden),
+        hidden=Hidden(units, activation, "bias" in hidden, "recurrent_kernel" in hidden),
         hidden_to_memory=rows > inputs,
         memory_to_memory="recurrent_kernel" in cell,
-        input_to_hidden=extra > 0,
+        input_to_hidden=input_to_hidden,
         trainable_theta="theta_inv" in cell,
         use_bias="bias" in cell,
     )
@@ -225,23 +213,53 @@ def bare_cell(
     return chain.layers[0]
 
 
-def bare_layers(
-    layers: Mapping[str, Layer], sequences: Sequence[Sequence[str]], given: Sequence[str] | None, options: PerLayer
-) -> tuple[list[Layer], list[str]]:
-    """Put layers without a configuration in order, with their activations; also return the remark to make."""
-    ordered = in_order(layers, sequences, given)
-    remark = f"the file has no configuration; layers in order: {', '.join(ordered)}"
-    return dense_activations(ordered, options), [remark]
+def _bare_inputs(
+    name: str,
+    cell: Mapping[str, FloatArray],
+    hidden: Mapping[str, FloatArray],
+    recurs: bool | None,
+    order: int,
+    options: LoadOptions,
+) -> tuple[int, bool]:
+    """Elements of a layer's input frame, and whether the hidden cell reads them, from the shapes of the kernels.
+
+    The rows of the cell's kernel are those of the inputs, then those of the hidden state where it is fed back. The rows
+    of the hidden kernel are those of the memory, then those of the inputs where it reads them.
+    """
+    (rows, memories), (hidden_rows, units) = cell["kernel"].shape, hidden["kernel"].shape
+    states = memories * order
+    extra = hidden_rows - states
+    if extra < 0:
+        raise ValueError(
+            f"layer {name!r}: order {order} needs {states} rows in the hidden kernel, which has {hidden_rows}"
+        )
+    given = options.get("inputs", name)
+    if extra:
+        inputs = extra
+    elif given is not None:
+        inputs = given
+    elif recurs is False or rows <= units:
+        inputs = rows
+    elif recurs and "theta_inv" not in cell and "recurrent_kernel" not in cell:
+        inputs = rows - units
+    else:
+        inputs = options.need(name, "inputs")[0]
+    if given not in (None, inputs) or rows - inputs not in (0, units) or inputs < 1:
+        raise ValueError(
+            f"layer {name!r}: kernel of shape {(rows, memories)} and hidden kernel of shape {(hidden_rows, units)} "
+            f"do not fit order {order}" + ("" if given is None else f" and {given} inputs")
+        )
+    return int(inputs), extra > 0
 
 
 def _named(
-    layer: str, group: str, names: Mapping[int, Sequence[str]], there: Mapping[str, FloatArray]
+    layer: str, group: str, names: Mapping[int, Sequence[str]], present: Mapping[str, FloatArray]
 ) -> dict[str, FloatArray]:
     """Names for positional variables of a group from their numbers of dimensions, in the order of their creation."""
     free = [(ndim, name) for ndim, options in names.items() for name in options]
     out: dict[str, FloatArray] = {}
-    for i in range(len(there)):
-        array = there.get(f"{group}/vars/{i}")
+    for i in range(len(present)):
+        array = present.get(f"{group}/vars/{i}")
         name = next((name for ndim, name in free if array is not None and ndim == array.ndim), None)
         if array is None or name is None:
             raise ValueError(f"layer {layer!r}: variables of layers/{group} are not those of an LMU or Dense")
@@ -250,39 +268,15 @@ def _named(
     return out
 
 
-def load_weights_h5(
-    path: Path,
-    *,
-    order: Any = None,
-    theta: Any = None,
-    discretizer: Any = None,
-    activation: Any = None,
-    dense_activation: Any = None,
-    inputs: Any = None,
-    layers: Sequence[str] | None = None,
-) -> FloatModel:
+def load_weights_h5(path: Path, options: LoadOptions) -> FloatModel:
     """Load a ``.weights.h5`` file, which has no configuration.
-
-    Options are one value for all layers or a dict by group name (``lmu``, ``lmu_1``, ``dense``, ...).
 
     Parameters
     ----------
     path : Path
         HDF5 file with a group ``layers``.
-    order : int or dict
-        Order of the memories.
-    theta : float or dict
-        Window in time steps; not used by layers with a trained one.
-    discretizer : {"zoh", "euler"} or dict
-        Discretisation.
-    activation : {"linear", "relu", "tanh"} or dict
-        Activation of the hidden cells.
-    dense_activation : {"linear", "relu", "tanh"} or dict, optional
-        Activation of dense layers; needed for all but the last layer.
-    inputs : int or dict, optional
-        Elements of an input frame of an LMU; needed where the shapes leave it open.
-    layers : sequence of str, optional
-        Group names in the order of the data; needed where the shapes leave it open.
+    options : LoadOptions
+        Layers are named as their groups: ``lmu``, ``lmu_1``, ``dense``, ...
 
     Returns
     -------
@@ -291,23 +285,23 @@ def load_weights_h5(
 
     Raises
     ------
+    MissingHyperparameters, LayerOrderError
+        If an option is needed and not given.
     ModelFileError
-        If an option is needed and not given, or the file does not hold an LMU model.
+        If the file is damaged, or does not hold an LMU model.
     """
-    given = {"order": order, "theta": theta, "discretizer": discretizer, "activation": activation}
     with naming(path):
         with reading_h5(path) as file:
             contents = {group: datasets(file, f"layers/{group}") for group in file.get("layers", ())}
         contents = {group: arrays for group, arrays in contents.items() if _stem(group)[0] not in SILENT_GROUPS}
-        options = PerLayer({**given, "dense_activation": dense_activation, "inputs": inputs}, list(contents))
-        found = {group: _bare_group(group, arrays, options) for group, arrays in contents.items()}
+        options.check_layers(list(contents))
+        layers = {group: _bare_group(group, arrays, options) for group, arrays in contents.items()}
         by_class: dict[str, list[tuple[int, str]]] = {}
         for group in contents:
             stem, number = _stem(group)
             by_class.setdefault(stem, []).append((number, group))
         sequences = [[group for _, group in sorted(members)] for members in by_class.values()]
-        ordered, remarks = bare_layers(found, sequences, layers, options)
-        return make_model(path, "weights.h5", ordered, remarks)
+        return bare_model(path, "weights.h5", layers, sequences, options)
 
 
 def _stem(group: str) -> tuple[str, int]:
@@ -316,22 +310,22 @@ def _stem(group: str) -> tuple[str, int]:
     return (stem, int(number)) if stem and number.isdigit() else (group, 0)
 
 
-def _bare_group(group: str, variables: Mapping[str, FloatArray], options: PerLayer) -> Layer:
+def _bare_group(group: str, variables: Mapping[str, FloatArray], options: LoadOptions) -> Layer:
     stem, _ = _stem(group)
-    there = {f"{group}/{name}": array for name, array in variables.items()}
+    present = {f"{group}/{name}": array for name, array in variables.items()}
     if stem == "dense":
-        dense = _named(group, group, {2: ["kernel"], 1: ["bias"]}, there)
+        dense = _named(group, group, {2: ["kernel"], 1: ["bias"]}, present)
         if "kernel" not in dense:
             raise ValueError(f"layer {group!r}: layers/{group} has no kernel")
         return DenseLayer(w=dense["kernel"].T, b=dense.get("bias"))
-    recurs = any(name.startswith(f"{group}/layer/cell/") for name in there)
+    recurs = any(name.startswith(f"{group}/layer/cell/") for name in present)
     inner = {"lmu": "/layer/cell" if recurs else "/layer", "rnn": "/cell", "lmu_feedforward": ""}.get(stem)
     if inner is None:
         raise ValueError(f"layer {group!r}: {stem} is not supported without a configuration")
     outer = f"{group}{inner}" if stem == "rnn" else group
-    hidden_there = {name: array for name, array in there.items() if name.startswith(f"{outer}/hidden_cell/")}
-    cell_there = {name: array for name, array in there.items() if name not in hidden_there}
+    hidden_variables = {name: array for name, array in present.items() if name.startswith(f"{outer}/hidden_cell/")}
+    cell_variables = {name: array for name, array in present.items() if name not in hidden_variables}
     kinds = {2: ["kernel", "recurrent_kernel"], 1: ["bias"], 0: ["theta_inv"]}
-    cell = _named(group, f"{group}{inner}", kinds, cell_there)
-    hidden = _named(group, f"{outer}/hidden_cell", {2: kinds[2], 1: kinds[1]}, hidden_there)
+    cell = _named(group, f"{group}{inner}", kinds, cell_variables)
+    hidden = _named(group, f"{outer}/hidden_cell", {2: kinds[2], 1: kinds[1]}, hidden_variables)
     return bare_cell(group, cell, hidden, None if stem == "rnn" else recurs, options)

@@ -17,13 +17,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_quantize.loaders.assemble import Chain, PerLayer, drop_zero_terms, make_model, naming
-from lmu_quantize.loaders.keras import bare_cell, bare_layers, datasets, reading_h5
+from lmu_quantize.loaders.assemble import Chain, bare_model, drop_zero_terms, make_model, naming
+from lmu_quantize.loaders.keras import bare_cell, datasets, reading_h5
 from lmu_quantize.loaders.keras_config import (
     Dense,
     EarlyCell,
@@ -33,6 +32,7 @@ from lmu_quantize.loaders.keras_config import (
     read_architecture,
 )
 from lmu_quantize.loaders.legendre import infer_memory, stored_memory
+from lmu_quantize.loaders.options import LoadOptions
 from lmu_quantize.model import DenseLayer, FloatModel, Layer, LMULayer
 
 __all__ = ["load_keras_h5"]
@@ -151,7 +151,7 @@ class _Named:
                 raise ValueError(f"variables of {layer!r} belong to no layer of the configuration")
 
 
-def _bare_layer(name: str, variables: Variables, options: PerLayer) -> tuple[Layer, list[str]]:
+def _bare_layer(name: str, variables: Variables, options: LoadOptions) -> tuple[Layer, list[str]]:
     names = {path.rpartition("/")[2].removesuffix(":0") for path in variables}
     if "AT" in names:
         cell, _ = _split(name, variables, has_hidden=False)
@@ -166,33 +166,20 @@ def _bare_layer(name: str, variables: Variables, options: PerLayer) -> tuple[Lay
     cell, hidden = _split(name, variables, has_hidden=True)
     if "A" in cell and "B" in cell:
         memory = infer_memory(cell.pop("A").T, cell.pop("B"))
-        told = {key: getattr(memory, key) for key in ("order", "theta", "discretizer")}
-        told |= {key: options.get(key, name) for key in ("activation", "inputs")}
-        options = PerLayer(told, [name])
+        options = replace(options, order=memory.order, theta=memory.theta, discretizer=memory.discretizer)
     return bare_cell(name, cell, hidden, None, options), []
 
 
-def load_keras_h5(
-    path: Path,
-    *,
-    order: Any = None,
-    theta: Any = None,
-    discretizer: Any = None,
-    activation: Any = None,
-    dense_activation: Any = None,
-    inputs: Any = None,
-    layers: Sequence[str] | None = None,
-) -> FloatModel:
+def load_keras_h5(path: Path, options: LoadOptions) -> FloatModel:
     """Load a legacy Keras HDF5 file.
 
     Parameters
     ----------
     path : Path
         HDF5 file with the attribute ``model_config``, or with weights only.
-    order, theta, discretizer, dense_activation, inputs, layers
-        As for `load_weights_h5`, for a file of weights only.
-    activation : {"linear", "relu", "tanh"} or dict, optional
-        As for `load_weights_h5`. For a 2019 configuration without one: one of the names, tanh unless given.
+    options : LoadOptions
+        For a file of weights only. A file with a configuration takes none, except for a 2019 configuration:
+        ``activation``, one of the names, ``tanh`` by default.
 
     Returns
     -------
@@ -201,12 +188,12 @@ def load_keras_h5(
 
     Raises
     ------
+    MissingHyperparameters, LayerOrderError
+        If an option is needed and not given.
     ModelFileError
         If the file is damaged, a layer or option is not supported, or stored matrices are not those of a Legendre
         memory.
     """
-    given = {"order": order, "theta": theta, "discretizer": discretizer, "activation": activation}
-    given |= {"dense_activation": dense_activation, "inputs": inputs}
     with naming(path):
         with reading_h5(path) as file:
             config = file.attrs.get("model_config")
@@ -214,29 +201,28 @@ def load_keras_h5(
             stored = [str(n.decode() if isinstance(n, bytes) else n) for n in file[root].attrs.get("layer_names", ())]
             variables = {group: datasets(file[root], group) for group in file[root] if group != "optimizer_weights"}
         if config is None:
-            return _load_bare(path, {name: found for name, found in variables.items() if found}, stored, given, layers)
+            return _load_bare(path, {name: arrays for name, arrays in variables.items() if arrays}, stored, options)
         architecture = read_architecture(json.loads(config))
         early = any(isinstance(layer, EarlyCell) for layer in architecture.layers)
-        for option, value in (given | {"layers": layers}).items():
-            if value is not None and not (early and option == "activation"):
+        for option in options.given():
+            if not (early and option == "activation"):
                 raise ValueError(f"the file has a configuration, {option} cannot be given")
-        source = _Named(variables, activation)
+        source = _Named(variables, options.activation)
         chain = build_layers(architecture, source)
         source.check_empty()
         return make_model(path, "keras-h5", chain.layers, chain.remarks)
 
 
 def _load_bare(
-    path: Path,
-    variables: Mapping[str, Variables],
-    stored: Sequence[str],
-    given: Mapping[str, Any],
-    layers: Sequence[str] | None,
+    path: Path, variables: Mapping[str, Variables], stored: Sequence[str], options: LoadOptions
 ) -> FloatModel:
-    options = PerLayer(given, list(variables))
-    made = {name: _bare_layer(name, found, options) for name, found in variables.items()}
-    names = [name for name in stored if name in made]
-    sequences = [names] if len(names) == len(made) else [[name] for name in made]
-    ordered, remarks = bare_layers({name: layer for name, (layer, _) in made.items()}, sequences, layers, options)
-    remarks += [remark for _, more in made.values() for remark in more]
-    return make_model(path, "keras-h5", ordered, remarks)
+    """Load a file of weights only; `stored` are the layer names that it lists."""
+    options.check_layers(list(variables))
+    layers: dict[str, Layer] = {}
+    remarks: list[str] = []
+    for name, arrays in variables.items():
+        layers[name], more = _bare_layer(name, arrays, options)
+        remarks += more
+    names = [name for name in stored if name in layers]
+    sequences = [names] if len(names) == len(layers) else [[name] for name in layers]
+    return bare_model(path, "keras-h5", layers, sequences, options, remarks)

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from lmu_quantize.loaders.assemble import PerLayer, dense_activations, drop_zero_terms, in_order, make_model, naming
+from lmu_quantize.loaders.assemble import bare_model, drop_zero_terms, naming
 from lmu_quantize.loaders.legendre import stored_memory
+from lmu_quantize.loaders.options import LoadOptions
 from lmu_quantize.model import DenseLayer, FloatModel, Layer, LegendreMemory, LMULayer
 
 __all__ = ["load_torch", "load_torch_safetensors"]
@@ -40,7 +41,7 @@ def _prefix(name: str, suffix: str) -> str | None:
 
 
 def _memory(
-    name: str, prefix: str, tensors: dict[str, FloatArray], order: int, options: PerLayer
+    name: str, prefix: str, tensors: dict[str, FloatArray], order: int, options: LoadOptions
 ) -> tuple[LegendreMemory, list[str]]:
     a, b = tensors.pop(f"{prefix}A", None), tensors.pop(f"{prefix}B", None)
     theta, discretizer = options.get("theta", name), options.get("discretizer", name)
@@ -60,27 +61,27 @@ def _memory(
 
 
 def _take(prefix: str, tensors: dict[str, FloatArray], names: Sequence[str], ndim: int) -> dict[str, FloatArray]:
-    out = {}
+    taken = {}
     for name in names:
         if f"{prefix}{name}" not in tensors:
             raise ValueError(f"tensor {prefix}{name} is missing")
-        out[name] = tensors.pop(f"{prefix}{name}")
-        if out[name].ndim != (1 if name.endswith(".bias") else ndim):
-            raise ValueError(f"tensor {prefix}{name} must have {ndim} dimensions, not shape {out[name].shape}")
-    return out
+        taken[name] = tensors.pop(f"{prefix}{name}")
+        if taken[name].ndim != (1 if name.endswith(".bias") else ndim):
+            raise ValueError(f"tensor {prefix}{name} must have {ndim} dimensions, not shape {taken[name].shape}")
+    return taken
 
 
-def _lmu(name: str, prefix: str, tensors: dict[str, FloatArray], options: PerLayer) -> tuple[LMULayer, list[str]]:
-    found = _take(prefix, tensors, LMU_NAMES, ndim=2)
-    memory, remarks = _memory(name, prefix, tensors, found["W_m"].shape[1], options)
+def _lmu(name: str, prefix: str, tensors: dict[str, FloatArray], options: LoadOptions) -> tuple[LMULayer, list[str]]:
+    weights = _take(prefix, tensors, LMU_NAMES, ndim=2)
+    memory, remarks = _memory(name, prefix, tensors, weights["W_m"].shape[1], options)
     layer = LMULayer(
         memories=(memory,),
-        e_x=found["e_x"],
-        e_h=found["e_h"],
-        e_m=found["e_m"],
-        w_x=found["W_x"],
-        w_h=found["W_h"],
-        w_m=found["W_m"],
+        e_x=weights["e_x"],
+        e_h=weights["e_h"],
+        e_m=weights["e_m"],
+        w_x=weights["W_x"],
+        w_h=weights["W_h"],
+        w_m=weights["W_m"],
         activation=options.get("activation", name) or "tanh",
         u_activation=options.get("u_activation", name) or "linear",
     )
@@ -88,22 +89,22 @@ def _lmu(name: str, prefix: str, tensors: dict[str, FloatArray], options: PerLay
     return layer, remarks + more
 
 
-def _fft(name: str, prefix: str, tensors: dict[str, FloatArray], options: PerLayer) -> tuple[LMULayer, list[str]]:
-    found = _take(prefix, tensors, FFT_NAMES, ndim=2)
+def _fft(name: str, prefix: str, tensors: dict[str, FloatArray], options: LoadOptions) -> tuple[LMULayer, list[str]]:
+    weights = _take(prefix, tensors, FFT_NAMES, ndim=2)
     for derived in FFT_DERIVED:
         tensors.pop(f"{prefix}{derived}", None)
-    inputs = found["W_u.weight"].shape[1]
-    order = found["W_h.weight"].shape[1] - inputs
+    inputs = weights["W_u.weight"].shape[1]
+    order = weights["W_h.weight"].shape[1] - inputs
     if order < 1:
         raise ValueError(f"tensor {prefix}W_h.weight must have more than {inputs} columns")
     memory, remarks = _memory(name, prefix, tensors, order, options)
     layer = LMULayer(
         memories=(memory,),
-        e_x=found["W_u.weight"],
-        b_u=found["W_u.bias"],
-        w_m=found["W_h.weight"][:, :order],
-        w_x=found["W_h.weight"][:, order:],
-        b_h=found["W_h.bias"],
+        e_x=weights["W_u.weight"],
+        b_u=weights["W_u.bias"],
+        w_m=weights["W_h.weight"][:, :order],
+        w_x=weights["W_h.weight"][:, order:],
+        b_h=weights["W_h.bias"],
         activation=options.get("activation", name) or "relu",
         u_activation=options.get("u_activation", name) or "relu",
     )
@@ -111,54 +112,49 @@ def _fft(name: str, prefix: str, tensors: dict[str, FloatArray], options: PerLay
 
 
 def _model(
-    path: Path,
-    kind: str,
-    tensors: dict[str, FloatArray],
-    ordered: bool,
-    given: Mapping[str, Any],
-    layers: Sequence[str] | None,
+    path: Path, file_format: str, tensors: dict[str, FloatArray], ordered: bool, options: LoadOptions
 ) -> FloatModel:
+    """Make the model of a state dict; `ordered` says that its tensors are in the order of the layers."""
     for name, tensor in tensors.items():
         if not np.isfinite(tensor).all() and not name.endswith(FFT_DERIVED):
             raise ValueError(f"tensor {name} must be finite, found NaN or infinity")
-    kinds = _kinds(tensors)
-    names = {prefix: prefix.removesuffix(".").removesuffix(".cell") or "lmu" for prefix in kinds}
-    options = PerLayer(given, list(names.values()))
-    made: dict[str, Layer] = {}
+    classes = _layer_classes(tensors)
+    names = {prefix: prefix.removesuffix(".").removesuffix(".cell") or "lmu" for prefix in classes}
+    options.check_layers(list(names.values()))
+    layers: dict[str, Layer] = {}
     remarks: list[str] = []
-    for prefix, kind_of_layer in kinds.items():
+    for prefix, layer_class in classes.items():
         name = names[prefix]
-        if kind_of_layer == "dense":
-            made[name] = DenseLayer(w=tensors.pop(f"{prefix}weight"), b=tensors.pop(f"{prefix}bias", None))
+        if layer_class == "dense":
+            layers[name] = DenseLayer(w=tensors.pop(f"{prefix}weight"), b=tensors.pop(f"{prefix}bias", None))
         else:
-            make = _lmu if kind_of_layer == "lmu" else _fft
-            made[name], more = make(name, prefix, tensors, options)
+            read = _lmu if layer_class == "lmu" else _fft
+            layers[name], more = read(name, prefix, tensors, options)
             remarks += more
     for name, tensor in tensors.items():
         raise ValueError(f"tensor {name} of shape {tensor.shape} is not part of an LMU, an LMUFFT or a linear layer")
-    chain = in_order(made, [list(made)] if ordered else [[name] for name in made], layers)
-    remarks.insert(0, f"the file has no configuration; layers in order: {', '.join(chain)}")
-    return make_model(path, kind, dense_activations(chain, options), remarks)
+    sequences = [list(layers)] if ordered else [[name] for name in layers]
+    return bare_model(path, file_format, layers, sequences, options, remarks)
 
 
-def _kinds(tensors: Mapping[str, FloatArray]) -> dict[str, str]:
-    """Kind of layer (lmu, fft or dense) by the prefix of its tensors, in their order."""
-    kinds: dict[str, str] = {}
+def _layer_classes(tensors: Mapping[str, FloatArray]) -> dict[str, str]:
+    """Class of each layer (lmu, fft or dense) by the prefix of its tensors, in their order."""
+    classes: dict[str, str] = {}
     for name, tensor in tensors.items():
-        for suffix, kind in (("e_x", "lmu"), ("W_u.weight", "fft")):
+        for suffix, layer_class in (("e_x", "lmu"), ("W_u.weight", "fft")):
             prefix = _prefix(name, suffix)
             if prefix is not None:
-                kinds[prefix] = kind
+                classes[prefix] = layer_class
         prefix = _prefix(name, "weight")
         if prefix is not None and tensor.ndim == 2 and not prefix.endswith(("W_u.", "W_h.")):
-            kinds[prefix] = "dense"
-    if not set(kinds.values()) & {"lmu", "fft"}:
+            classes[prefix] = "dense"
+    if not set(classes.values()) & {"lmu", "fft"}:
         raise ValueError("no tensors of an LMU (e_x, W_m, ...) or an LMUFFT (W_u.weight, W_h.weight, ...)")
-    return kinds
+    return classes
 
 
 def _unwrap(content: Any) -> Mapping[str, Any]:
-    """Find the state dict in what a file holds: itself, or an entry of a checkpoint."""
+    """Find the state dict in a file's content: the content itself, or an entry of a checkpoint."""
     for key in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -167,36 +163,17 @@ def _unwrap(content: Any) -> Mapping[str, Any]:
     return content
 
 
-def load_torch(
-    path: Path,
-    *,
-    theta: Any = None,
-    discretizer: Any = None,
-    activation: Any = None,
-    u_activation: Any = None,
-    dense_activation: Any = None,
-    layers: Sequence[str] | None = None,
-) -> FloatModel:
+def load_torch(path: Path, options: LoadOptions) -> FloatModel:
     """Load a state dict saved by ``torch.save``.
-
-    Options are one value for all layers or a dict by layer name: the prefix of its tensors, less ``.cell``.
 
     Parameters
     ----------
     path : Path
-        The file; a checkpoint with the state dict under ``state_dict``, ``model_state_dict`` or ``model`` will do.
-    theta : float or dict, optional
-        Window in time steps; needed only where the file lacks A and B, else checked against them.
-    discretizer : {"zoh", "euler"} or dict, optional
-        Goes with `theta`, ``zoh`` unless given.
-    activation : {"linear", "relu", "tanh"} or dict, optional
-        Of the hidden state: ``tanh`` for LMU and ``relu`` for LMUFFT unless given.
-    u_activation : {"linear", "relu"} or dict, optional
-        Of u: ``linear`` for LMU and ``relu`` for LMUFFT unless given.
-    dense_activation : {"linear", "relu", "tanh"} or dict, optional
-        Of linear layers; needed for all but the last, which is linear unless given.
-    layers : sequence of str, optional
-        Layer names in the order of the data, if that is not the order in the file.
+        The file: a state dict, or a checkpoint with it under ``state_dict``, ``model_state_dict`` or ``model``.
+    options : LoadOptions
+        Layers are named as the prefix of their tensors, less ``.cell``. ``theta`` is needed only where the file lacks
+        A and B, otherwise it is checked against them; ``discretizer`` belongs to it and is ``zoh`` by default.
+        ``layers`` is needed where the order in the file is not that of the data.
 
     Returns
     -------
@@ -205,53 +182,49 @@ def load_torch(
 
     Raises
     ------
+    MissingHyperparameters, LayerOrderError
+        If an option is needed and not given.
     ModelFileError
-        If PyTorch is not installed, the file is damaged, holds other objects than tensors, or is no LMU model.
+        If PyTorch is not installed, the file is damaged, holds objects other than tensors, or is no LMU model.
     """
-    given = {"theta": theta, "discretizer": discretizer, "activation": activation}
-    given |= {"u_activation": u_activation, "dense_activation": dense_activation}
     with naming(path):
-        try:
-            import torch
-        except ImportError:
-            raise ValueError("a PyTorch file needs PyTorch, which is not installed: pip install torch") from None
-        with path.open("rb"):
-            pass
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError:
-            raise ValueError("holds other objects than tensors, save model.state_dict() instead") from None
-        except (RuntimeError, OSError, EOFError, KeyError, AttributeError, ImportError) as error:
-            raise ValueError(f"damaged PyTorch file: {error}") from None
-        tensors = {}
-        for name, tensor in _unwrap(content).items():
-            if not isinstance(tensor, torch.Tensor):
-                raise ValueError(f"entry {name} of the state dict must be a tensor, not {type(tensor).__name__}")
-            if not tensor.is_complex():
-                tensors[str(name)] = tensor.detach().to(torch.float64).numpy()
-            elif not str(name).endswith(FFT_DERIVED):
-                raise ValueError(f"tensor {name} must be real, not {tensor.dtype}")
-        return _model(path, "torch", tensors, True, given, layers)
+        return _model(path, "torch", _read_torch(path), True, options)
 
 
-def load_torch_safetensors(
-    path: Path,
-    *,
-    theta: Any = None,
-    discretizer: Any = None,
-    activation: Any = None,
-    u_activation: Any = None,
-    dense_activation: Any = None,
-    layers: Sequence[str] | None = None,
-) -> FloatModel:
-    """Load a state dict saved as safetensors, whose order of layers the sizes must tell.
+def _read_torch(path: Path) -> dict[str, FloatArray]:
+    """Read the real tensors of a file that ``torch.save`` wrote, as float64, without running code from it."""
+    try:
+        import torch
+    except ImportError:
+        raise ValueError("a PyTorch file needs PyTorch, which is not installed: pip install torch") from None
+    with path.open("rb"):
+        pass
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise ValueError("holds other objects than tensors, save model.state_dict() instead") from None
+    except (RuntimeError, OSError, EOFError, KeyError, AttributeError, ImportError) as error:
+        raise ValueError(f"damaged PyTorch file: {error}") from None
+    tensors = {}
+    for name, tensor in _unwrap(content).items():
+        if not isinstance(tensor, torch.Tensor):
+            raise ValueError(f"entry {name} of the state dict must be a tensor, not {type(tensor).__name__}")
+        if not tensor.is_complex():
+            tensors[str(name)] = tensor.detach().to(torch.float64).numpy()
+        elif not str(name).endswith(FFT_DERIVED):
+            raise ValueError(f"tensor {name} must be real, not {tensor.dtype}")
+    return tensors
+
+
+def load_torch_safetensors(path: Path, options: LoadOptions) -> FloatModel:
+    """Load a state dict saved as safetensors, which does not hold the order of the layers.
 
     Parameters
     ----------
     path : Path
         The file.
-    theta, discretizer, activation, u_activation, dense_activation, layers
-        As for `load_torch`.
+    options : LoadOptions
+        As for `load_torch`; ``layers`` is needed where the sizes are ambiguous.
 
     Returns
     -------
@@ -260,15 +233,15 @@ def load_torch_safetensors(
 
     Raises
     ------
+    MissingHyperparameters, LayerOrderError
+        If an option is needed and not given.
     ModelFileError
         If the file is damaged or is no LMU model.
     """
-    given = {"theta": theta, "discretizer": discretizer, "activation": activation}
-    given |= {"u_activation": u_activation, "dense_activation": dense_activation}
     with naming(path):
         try:
             arrays = load_file(path)
         except (SafetensorError, KeyError, TypeError) as error:
             raise ValueError(f"damaged safetensors file or element type without NumPy equal: {error}") from None
         tensors = {name: np.asarray(array, dtype=np.float64) for name, array in arrays.items()}
-        return _model(path, "safetensors", tensors, False, given, layers)
+        return _model(path, "safetensors", tensors, False, options)
