@@ -81,7 +81,9 @@ def _run(verilog: str, top: str, library: Library, inputs: dict[str, IntArray]) 
     netlist = replace(read_netlist(mapped.json, top, library), outputs={})
     simulator = GateSimulator(netlist)
     simulator.run(inputs, len(next(iter(inputs.values()))))
-    power = find_power(netlist, simulator.activity(PERIOD), conditions_of(netlist))
+    power = find_power(
+        netlist, simulator.activity(PERIOD), conditions_of(netlist), period=PERIOD, memories=mapped.memories
+    )
     total, clock = power.total(), float(power.clock.sum())
     return Measured(total.dynamic - clock, clock, total.leakage, total.area)
 

@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,17 +15,16 @@ from lmu_hw.cells.netlist import Netlist, read_netlist
 from lmu_hw.cells.special import find_nand
 from lmu_hw.cells.sram_model import is_model
 from lmu_hw.cells.timing import find_timing
-from lmu_hw.cells.transitions import find_loads, find_transitions
+from lmu_hw.cells.transitions import longest_edge
 from lmu_hw.export.emit import to_verilog
 from lmu_hw.export.names import TOP
 from lmu_hw.flows.synth import Synthesis, synthesize
 from lmu_hw.plan.plan import Plan
-from lmu_hw.power.activity import Activity, clock_nets
 from lmu_hw.power.clock_tree import ClockTreeRule, find_clock_tree
 from lmu_hw.power.engine import find_power
 from lmu_hw.power.features import usages
-from lmu_hw.power.guards import PowerRefused, check_all
 from lmu_hw.power.report import CLOCK_TREE, ESTIMATED, Area, OperatingPoint, Report, Row
+from lmu_hw.power.result import Power
 from lmu_hw.power.rows import power_rows
 from lmu_hw.progress import Progress
 from lmu_sim.energy import FrameRun, run_frames
@@ -39,12 +38,6 @@ WIRE = 0.2e-15
 
 CLOCK_EDGE = 0.25
 """Part of the longest transition time that the library allows, which a clock tree is built for."""
-
-MOST_SLOW = 0.05
-"""Largest part of the nets that may be slower than the library allows."""
-
-SHORTEST = 1e-6
-"""Least part of the time for which a net that changes is high, or low."""
 
 PITCHES = 3.0
 """Length of a connection in sides of the mean cell, a rule of thumb: less than half of the upper bound of W. Donath
@@ -79,15 +72,8 @@ class Mapped:
         """Those of the netlist before place and route."""
         return conditions_of(self.netlist)
 
-    @functools.cached_property
-    def slow_part(self) -> float:
-        """Part of the nets, but those of the clock, whose edges are slower than the cells allow even without wires."""
-        rise, fall = find_transitions(self.netlist, find_loads(self.netlist))
-        data = ~clock_nets(self.netlist, self.conditions.clock)
-        return float(np.mean(np.maximum(rise, fall)[data] > self.conditions.longest_slew))
 
-
-def map_plan(plan: Plan, library: Library, clock: float, told: Progress) -> Mapped:
+def map_plan(plan: Plan, library: Library, clock: float, progress: Progress) -> Mapped:
     """Synthesise the accelerator of a plan, or take it from the cache.
 
     Parameters
@@ -98,67 +84,71 @@ def map_plan(plan: Plan, library: Library, clock: float, told: Progress) -> Mapp
         Cells, and macros if there are any.
     clock : float
         In hertz; with the accesses of every memory it decides what memories become.
-    told : callable
-        Told of the progress.
+    progress : callable
+        Called with (stage, done, total).
     """
     usage = {}
-    for name, one in usages(plan, clock).items():
-        usage[name] = usage[f"memory_{name}"] = one
-    synthesis = synthesize(to_verilog(plan), TOP, library, usage=usage, progress=told)
+    for name, memory_usage in usages(plan, clock).items():
+        usage[name] = usage[f"memory_{name}"] = memory_usage
+    synthesis = synthesize(to_verilog(plan), TOP, library, usage=usage, progress=progress)
     return Mapped(plan, library, synthesis)
 
 
-def run_mapped(mapped: Mapped, sounds: Mapping[str, IntArray], told: Progress) -> FrameRun:
+def run_mapped(mapped: Mapped, sounds: Mapping[str, IntArray], progress: Progress) -> FrameRun:
     """Run frames of every kind of sound through the netlist; every output is compared with the golden model."""
-    return run_frames(mapped.netlist, mapped.plan, sounds, progress=told)
+    return run_frames(mapped.netlist, mapped.plan, sounds, progress=progress)
 
 
-def rows_at(mapped: Mapped, done: FrameRun, kind: str, point: OperatingPoint) -> dict[str, Row]:
-    """Rows of a kind of sound at an operating point, after every guard has passed.
+def rows_at(mapped: Mapped, run: FrameRun, kind: str, point: OperatingPoint) -> dict[str, Row]:
+    """Energy by row for one kind of sound.
 
     Parameters
     ----------
     mapped : Mapped
         From `map_plan`.
-    done : FrameRun
+    run : FrameRun
         From `run_mapped`.
     kind : str
-        Of sound.
+        Kind of sound, a key of ``run.kinds``.
     point : OperatingPoint
         Clock and frame rate.
+
+    Returns
+    -------
+    dict of str to Row
+        By name: energy per frame in joule, leakage in watt. The row of the clock tree is an estimate.
 
     Raises
     ------
     PowerRefused
         If a guard refuses.
     """
+    return _rows_and_power(mapped, run, kind, point)[0]
+
+
+def _rows_and_power(
+    mapped: Mapped, run: FrameRun, kind: str, point: OperatingPoint
+) -> tuple[dict[str, Row], Power]:
     cycles, period = point.clock / point.frame_rate, 1 / point.clock
-    conditions = mapped.conditions
-    activity = _bounded(done.activity(kind, cycles, period))
-    power = find_power(mapped.netlist, activity, conditions)
-    check_all(
+    conditions, memories = mapped.conditions, mapped.synthesis.memories
+    activity = run.activity(kind, cycles, period)
+    power = find_power(
         mapped.netlist,
         activity,
-        power,
-        clock=conditions.clock,
+        conditions,
         period=period,
-        memories=mapped.synthesis.memories,
-        accepted=[
-            memory.name for memory in mapped.synthesis.memories if memory.chosen or _asked_for(mapped.plan, memory.name)
-        ],
+        memories=memories,
+        accepted=[memory.name for memory in memories if memory.chosen or _is_register_bank(mapped.plan, memory.name)],
     )
-    if mapped.slow_part > MOST_SLOW:
-        raise PowerRefused(
-            f"{mapped.slow_part:.1%} of the nets have edges slower than the library allows, more than the "
-            f"{MOST_SLOW:.0%} that place and route is trusted to mend: synthesise with a delay, which adds buffers"
-        )
-    rows = {name: Row(name, one.dynamic * cycles, one.leakage, one.area) for name, one in power_rows(power).items()}
+    rows = {
+        name: Row(name, block.dynamic * cycles, block.leakage, block.area) for name, block in power_rows(power).items()
+    }
     tree = find_clock_tree(mapped.netlist, mapped.library, activity, conditions.clock)
     rows[CLOCK_TREE] = Row(CLOCK_TREE, tree.energy * cycles, tree.leakage, tree.area, ESTIMATED)
-    return rows
+    return rows, power
 
 
-def _asked_for(plan: Plan, name: str) -> bool:
+def _is_register_bank(plan: Plan, name: str) -> bool:
     """Whether a memory is a bank of registers that `AcceleratorConfig.state_bank_words` asks for."""
     return name.startswith(tuple(f"memory_{memory.name}.banks.bank" for memory in plan.data_memories))
 
@@ -173,32 +163,20 @@ def conditions_of(netlist: Netlist, clock: str = "clk") -> Conditions:
     clock : str
         Its clock port, whose edges are `CLOCK_EDGE` of the slowest.
     """
-    cells = {one.cell.name: one.cell for one in netlist.instances if one.cell.memory is None}.values()
-    limits = [pin.max_transition for cell in cells for pin in cell.pins.values() if pin.max_transition]
-    slowest = min(limits, default=math.inf)
+    slowest = longest_edge(netlist)
     return Conditions(wires=wire_rule(netlist), clock=clock, clock_slew=CLOCK_EDGE * slowest, longest_slew=slowest)
 
 
 def wire_rule(netlist: Netlist) -> WireLoad:
     """Wires before there is a layout: for every reader of a net, `PITCHES` sides of the mean cell at `WIRE`."""
-    cells = [one.cell for one in netlist.instances if one.cell.memory is None]
+    cells = [instance.cell for instance in netlist.instances if instance.cell.memory is None]
     pitch = math.sqrt(sum(cell.area for cell in cells) / len(cells))
     return WireLoad(per_fanout=PITCHES * pitch * WIRE)
 
 
-def _bounded(activity: Activity) -> Activity:
-    """The activity with duties between 0 and 1.
-
-    Where frames overlap, time at rest is taken off the counts; that of a net which moves little in the overlap may
-    come out some cycles too long or too short.
-    """
-    least = np.where(activity.toggles > 0, SHORTEST, 0.0)
-    return replace(activity, duty=np.clip(activity.duty, least, 1 - least))
-
-
 def _area(mapped: Mapped) -> Area:
     """Area of the cells; NAND2 equivalents are those of the library's smallest two-input NAND."""
-    cells = [one.cell for one in mapped.netlist.instances]
+    cells = [instance.cell for instance in mapped.netlist.instances]
     macros = [cell for cell in cells if cell.memory is not None]
     total, large = sum(cell.area for cell in cells), sum(cell.area for cell in macros)
     gates = (total - large) / find_nand(mapped.library).area
@@ -206,7 +184,11 @@ def _area(mapped: Mapped) -> Area:
 
 
 def measure(
-    mapped: Mapped, sounds: Mapping[str, IntArray], point: OperatingPoint, technology: dict[str, Any], told: Progress
+    mapped: Mapped,
+    sounds: Mapping[str, IntArray],
+    point: OperatingPoint,
+    technology: dict[str, Any],
+    progress: Progress,
 ) -> Report:
     """Simulate every kind of sound and weigh what moves.
 
@@ -220,8 +202,8 @@ def measure(
         Clock and frame rate.
     technology : dict
         For the report.
-    told : callable
-        Told of the progress.
+    progress : callable
+        Called with (stage, done, total).
 
     Returns
     -------
@@ -233,11 +215,12 @@ def measure(
     PowerRefused
         If a guard refuses.
     """
-    done = run_mapped(mapped, sounds, told)
-    rows = {}
+    run = run_mapped(mapped, sounds, progress)
+    rows, slow_part = {}, 0.0
     for number, kind in enumerate(sounds):
-        told("energy", number, len(sounds))
-        rows[kind] = tuple(rows_at(mapped, done, kind, point).values())
+        progress("energy", number, len(sounds))
+        by_name, power = _rows_and_power(mapped, run, kind, point)
+        rows[kind], slow_part = tuple(by_name.values()), power.slow_part
     return Report(
         tier="gates",
         technology=technology,
@@ -249,9 +232,9 @@ def measure(
         details={
             "wires": mapped.conditions.wires.describe(),
             "clock_tree": ClockTreeRule().describe(),
-            "nets_slower_than_allowed": mapped.slow_part,
+            "nets_slower_than_allowed": slow_part,
             "cells": len(mapped.netlist.instances),
-            "frames": {kind: counts.frames for kind, counts in done.kinds.items()},
-            "values_compared_with_golden": sum(counts.compared for counts in done.kinds.values()),
+            "frames": {kind: counts.frames for kind, counts in run.kinds.items()},
+            "values_compared_with_golden": sum(counts.compared for counts in run.kinds.values()),
         },
     )

@@ -1,5 +1,6 @@
 """Loads and transition times: what the library's tables are entered with."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,7 +11,16 @@ from lmu_hw.cells.conditions import WireLoad
 from lmu_hw.cells.liberty import Cell, TimingArc
 from lmu_hw.cells.netlist import HIGH, LOW, Netlist
 
-__all__ = ["Loads", "Stage", "causing_edges", "constant_nets", "find_loads", "find_stages", "find_transitions"]
+__all__ = [
+    "Loads",
+    "Stage",
+    "causing_edges",
+    "constant_nets",
+    "find_loads",
+    "find_stages",
+    "find_transitions",
+    "longest_edge",
+]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -207,3 +217,21 @@ def find_transitions(netlist: Netlist, loads: Loads, input_slew: float = 0.0) ->
                         value = np.where(live[source], table(slews[edge][source], load[out]), 0.0)
                         slews[rising][out] = np.maximum(slews[rising][out], value)
     return slews[True], slews[False]
+
+
+def longest_edge(netlist: Netlist) -> float:
+    """Longest transition time that every pin of a netlist's cells allows; memory macros are left out.
+
+    Parameters
+    ----------
+    netlist : Netlist
+        Any.
+
+    Returns
+    -------
+    float
+        In seconds; infinite if the library sets no limits.
+    """
+    cells = {instance.cell.name: instance.cell for instance in netlist.instances if instance.cell.memory is None}
+    limits = [pin.max_transition for cell in cells.values() for pin in cell.pins.values() if pin.max_transition]
+    return min(limits, default=math.inf)

@@ -61,11 +61,17 @@ class Activity:
     duty : ndarray of float64, shape (nets,)
         Part of the time at 1.
     known : ndarray of bool, shape (nets,)
-        Whether the net was observed.
+        Whether the net was counted.
     source : str
         Where it came from, for reports.
     accesses : dict of int to Accesses
         Of each memory macro, by the index of its instance; empty where pins were not observed jointly.
+    runs : int
+        Independent runs that it is the mean of.
+    parts : tuple of (float, Activity)
+        The counted activities that it is a sum of, each with its weight; empty if it was counted itself. A weight
+        below 0 takes idle time off, where frames overlap in the hardware but were counted one by one. The idle time
+        that was counted is a sample, so duties of such a sum may lie outside 0 to 1.
     """
 
     period: float
@@ -75,9 +81,11 @@ class Activity:
     known: BoolArray
     source: str
     accesses: Mapping[int, Accesses] = field(default_factory=dict)
+    runs: int = 1
+    parts: "tuple[tuple[float, Activity], ...]" = ()
 
     def coverage(self, netlist: Netlist) -> float:
-        """Part of the instances' pins whose net was observed, 0 to 1."""
+        """Part of the instances' pins whose net was counted, 0 to 1."""
         pins = [net for instance in netlist.instances for net in instance.nets.values()]
         return float(np.mean(self.known[pins])) if pins else 1.0
 

@@ -1,133 +1,83 @@
 """Power of a netlist from its activity: internal, switching and leakage, instance by instance.
 
-Energies come from the library's tables by input transition time and output load, and are spent as often as the rules
-of `lmu_hw.power.rules` say.
+Energies come from the library's tables by input transition time and output load. The rules of `lmu_hw.power.rules` say
+how often each is spent. `find_power` is the only way to a figure, and refuses one that would be wrong.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lmu_hw.cells.conditions import Conditions
-from lmu_hw.cells.liberty import Table
+from lmu_hw.cells.liberty import Pin, Table
 from lmu_hw.cells.netlist import Netlist
 from lmu_hw.cells.sram import find_macro
 from lmu_hw.cells.transitions import find_loads, find_transitions
+from lmu_hw.flows.synth import MappedMemory
 from lmu_hw.power.activity import Accesses, Activity, clock_nets
+from lmu_hw.power.guards import (
+    check_accesses,
+    check_activity,
+    check_clock,
+    check_conserved,
+    check_coverage,
+    check_edges,
+    check_leakage,
+    check_limits,
+    check_memories,
+)
+from lmu_hw.power.result import Power
 from lmu_hw.power.rules import Group, Rules, StateRules
 
-__all__ = ["BlockPower", "Power", "find_power", "slew_excess"]
+__all__ = ["find_power"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-
-@dataclass(frozen=True)
-class BlockPower:
-    """Sums over the instances of a block.
-
-    Parameters
-    ----------
-    internal, switching : float
-        Energy per clock cycle in joule.
-    leakage : float
-        In watt.
-    area : float
-        In the library's unit.
-    instances : int
-        Number of cells.
-    """
-
-    internal: float
-    switching: float
-    leakage: float
-    area: float
-    instances: int
-
-    @property
-    def dynamic(self) -> float:
-        """Internal and switching energy per cycle in joule."""
-        return self.internal + self.switching
+SHORTEST = 1e-6
+"""Least part of the time for which a net that changes is high, or low."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Power:
-    """Power of a netlist.
+@dataclass(frozen=True, eq=False)
+class _Electrical:
+    """What the nets of a netlist are like under some conditions.
 
     Parameters
     ----------
-    netlist : Netlist
-        Of which.
-    period : float
-        Clock period in seconds.
-    internal, switching : ndarray of float64, shape (instances,)
-        Energy per clock cycle in joule.
-    leakage : ndarray of float64, shape (instances,)
-        In watt.
-    clock_internal, clock_switching : ndarray of float64, shape (instances,)
-        The parts of `internal` and `switching` that are spent at pins and nets of the clock network. What a memory
-        macro's clock pin costs is its access, and in neither.
-    ports : dict of str to float
-        Energy per cycle in joule that the outside spends on the nets of each input port; in no other sum. That of
-        the clock port is where a clock tree would be.
-    slews : ndarray of float64, shape (nets,)
-        Longer of the rise and fall time of each net, in seconds.
+    clocks : ndarray of bool, shape (nets,)
+        Nets of the clock network.
+    load : ndarray of float64, shape (nets,)
+        Capacitance in farad.
+    rise, fall : ndarray of float64, shape (nets,)
+        Transition times in seconds.
     """
 
-    netlist: Netlist
-    period: float
-    internal: FloatArray
-    switching: FloatArray
-    leakage: FloatArray
-    clock_internal: FloatArray
-    clock_switching: FloatArray
-    ports: dict[str, float]
-    slews: FloatArray
+    clocks: BoolArray
+    load: FloatArray
+    rise: FloatArray
+    fall: FloatArray
 
-    @property
-    def clock(self) -> FloatArray:
-        """Energy spent in the clock network by each instance, in joule per cycle."""
-        return self.clock_internal + self.clock_switching
+    @classmethod
+    def of(cls, netlist: Netlist, conditions: Conditions) -> "_Electrical":
+        """As synthesis leaves the netlist: without the buffers and the clock tree that place and route adds."""
+        loads = find_loads(netlist, conditions.wires, upper=conditions.upper_capacitance)
+        rise, fall = find_transitions(netlist, loads, conditions.input_slew)
+        return cls(clock_nets(netlist, conditions.clock), loads.largest, rise, fall)
 
-    def total(self) -> BlockPower:
-        """Sums over all instances."""
-        return self.sum_of(np.arange(len(self.netlist.instances)))
-
-    def sum_of(self, chosen: IntArray) -> BlockPower:
-        """Sums over some instances, given by their indices."""
-        return BlockPower(
-            float(self.internal[chosen].sum()),
-            float(self.switching[chosen].sum()),
-            float(self.leakage[chosen].sum()),
-            sum(self.netlist.instances[index].cell.area for index in chosen.tolist()),
-            int(chosen.size),
+    def buffered(self, conditions: Conditions) -> "_Electrical":
+        """As place and route leaves it: no edge is slower than the conditions say."""
+        limits = np.where(
+            self.clocks, min(conditions.clock_slew, conditions.longest_slew), conditions.longest_slew
         )
+        return replace(self, rise=np.minimum(self.rise, limits), fall=np.minimum(self.fall, limits))
 
-    def blocks(self, label: Callable[[str], str] = str) -> dict[str, BlockPower]:
-        """Sums over the instances of each block.
-
-        Parameters
-        ----------
-        label : callable
-            From the path of a module instance to the name of the row that it goes to; each path its own row by default.
-
-        Returns
-        -------
-        dict of str to BlockPower
-            By name; they add up to `total`.
-        """
-        chosen: dict[str, list[int]] = {}
-        for index, instance in enumerate(self.netlist.instances):
-            chosen.setdefault(label(instance.block), []).append(index)
-        return {name: self.sum_of(np.array(indices)) for name, indices in sorted(chosen.items())}
-
-    def watts(self) -> tuple[float, float, float]:
-        """Internal, switching and leakage power in watt at the clock period."""
-        total = self.total()
-        return total.internal / self.period, total.switching / self.period, total.leakage
+    @property
+    def slews(self) -> FloatArray:
+        """The longer transition time of each net, in seconds."""
+        return np.maximum(self.rise, self.fall)
 
 
 def _groups(netlist: Netlist, activity: Activity, clocks: BoolArray) -> list[Group]:
@@ -174,79 +124,117 @@ def find_power(
     activity: Activity,
     conditions: Conditions | None = None,
     rules: Rules | None = None,
+    *,
+    period: float,
+    memories: Iterable[MappedMemory],
+    accepted: Sequence[str] = (),
 ) -> Power:
-    """Compute internal, switching and leakage power of every instance.
+    """Compute internal, switching and leakage power of every instance, if every guard passes.
 
     Parameters
     ----------
     netlist : Netlist
         From `lmu_hw.cells.netlist.read_netlist`.
     activity : Activity
-        Of its nets.
+        Of its nets, as it was counted: it is checked before anything is clipped.
     conditions : Conditions, optional
         Wires, transition times at the inputs, clock; the defaults of `Conditions` if not given.
     rules : Rules, optional
         How states weigh; `StateRules` if not given.
+    period : float
+        Clock period in seconds that the figure is for: that of the timing constraint.
+    memories : iterable of MappedMemory
+        All memories of the design, from its `lmu_hw.flows.synth.Synthesis`.
+    accepted : sequence of str
+        Names of memories that may be flip-flops; ``*`` for all.
 
     Returns
     -------
     Power
         By instance; sums by block.
+
+    Raises
+    ------
+    PowerRefused
+        If the activity, the clock, the edges, the memories or the library would make the figure wrong, with the reason.
     """
     conditions = Conditions() if conditions is None else conditions
     rules = StateRules() if rules is None else rules
-    loads = find_loads(netlist, conditions.wires, upper=conditions.upper_capacitance)
-    rise, fall = find_transitions(netlist, loads, conditions.input_slew)
-    load = loads.largest
-    clocks = clock_nets(netlist, conditions.clock)
-    for edges in (rise, fall):
-        np.minimum(edges, conditions.longest_slew, out=edges)
-        edges[clocks] = np.minimum(edges[clocks], conditions.clock_slew)
+    check_coverage(netlist, activity)
+    check_activity(netlist, activity, conditions.clock)
+    check_clock(netlist, activity, conditions.clock, period)
+    check_accesses(netlist, activity)
+    check_memories(memories, accepted)
+    nets = _Electrical.of(netlist, conditions)
+    slow_part = check_edges(netlist, nets.slews, nets.clocks)
+    power = replace(_weigh(netlist, activity, nets.buffered(conditions), rules), slow_part=slow_part)
+    check_limits(power)
+    check_leakage(power)
+    check_conserved(power)
+    return power
+
+
+def _weigh(netlist: Netlist, activity: Activity, nets: _Electrical, rules: Rules) -> Power:
+    """Power without any guard."""
+    activity = _bounded(activity)
     count = len(netlist.instances)
     internal, switching, leakage, clock_internal, clock_switching = (np.zeros(count) for _ in range(5))
-    for group in _groups(netlist, activity, clocks):
-        inner, outer, clock_inner, clock_outer = (np.zeros(group.instances.size) for _ in range(4))
+    for group in _groups(netlist, activity, nets.clocks):
+        chosen = group.instances
         for name, net in group.nets.items():
             pin = group.cell.pins[name]
-            is_output = pin.direction in ("output", "inout")
-            rates = (
-                rules.output_rates(group, pin)
-                if is_output
-                else [rules.input_rate(group, pin, power) for power in pin.power]
-            )
-            spent = np.zeros(group.instances.size)
-            for power, rate in zip(pin.power, rates, strict=True):
-                source = group.nets.get(power.related, net)
-                slews = rise[source], fall[source]
-                if is_output and power.related and rules.inverted(pin, power):
-                    slews = slews[::-1]
-                energy = _energy(power.rise, power.fall, slews, load[net] if is_output else np.zeros(net.size))
-                spent += rate * energy
-            inner += spent
-            moved = 0.5 * load[net] * pin.voltage**2 * group.toggles[name] if is_output else np.zeros(net.size)
-            outer += moved
-            ticking = group.is_clock[name] & (group.cell.memory is None)
-            clock_inner += np.where(ticking, spent, 0.0)
-            clock_outer += np.where(ticking, moved, 0.0)
-        internal[group.instances], switching[group.instances] = inner, outer
-        clock_internal[group.instances], clock_switching[group.instances] = clock_inner, clock_outer
-        leakage[group.instances] = rules.leakage(group)
+            inner = _internal(group, pin, nets, rules)
+            outer = np.zeros(net.size)
+            if pin.direction in ("output", "inout"):
+                outer = 0.5 * nets.load[net] * pin.voltage**2 * group.toggles[name]
+            internal[chosen] += inner
+            switching[chosen] += outer
+            in_clock = group.is_clock[name] & (group.cell.memory is None)
+            clock_internal[chosen] += np.where(in_clock, inner, 0.0)
+            clock_switching[chosen] += np.where(in_clock, outer, 0.0)
+        leakage[chosen] = rules.leakage(group)
     voltage = _voltage(netlist)
     ports = {
-        name: float(sum(0.5 * load[net] * voltage**2 * activity.toggles[net] for net in nets))
-        for name, nets in netlist.inputs.items()
+        name: float(sum(0.5 * nets.load[net] * voltage**2 * activity.toggles[net] for net in port))
+        for name, port in netlist.inputs.items()
     }
     return Power(
-        netlist,
-        activity.period,
-        internal,
-        switching,
-        leakage,
-        clock_internal,
-        clock_switching,
-        ports,
-        np.maximum(rise, fall),
+        netlist=netlist,
+        period=activity.period,
+        internal=internal,
+        switching=switching,
+        leakage=leakage,
+        clock_internal=clock_internal,
+        clock_switching=clock_switching,
+        ports=ports,
+        slews=nets.slews,
     )
+
+
+def _internal(group: Group, pin: Pin, nets: _Electrical, rules: Rules) -> FloatArray:
+    """Internal energy per cycle that a pin spends, in each instance of a group, in joule."""
+    net = group.nets[pin.name]
+    is_output = pin.direction in ("output", "inout")
+    rates = rules.output_rates(group, pin) if is_output else [rules.input_rate(group, pin, arc) for arc in pin.power]
+    load = nets.load[net] if is_output else np.zeros(net.size)
+    spent = np.zeros(net.size)
+    for arc, rate in zip(pin.power, rates, strict=True):
+        source = group.nets.get(arc.related, net)
+        slews = nets.rise[source], nets.fall[source]
+        if is_output and arc.related and rules.inverted(pin, arc):
+            slews = slews[::-1]
+        spent += rate * _energy(arc.rise, arc.fall, slews, load)
+    return spent
+
+
+def _bounded(activity: Activity) -> Activity:
+    """The activity with duties between 0 and 1.
+
+    Where frames overlap, a sample of idle time is subtracted from the counts, so that duties may lie outside. The
+    guards have refused activities of which that is not the cause.
+    """
+    least = np.where(activity.toggles > 0, SHORTEST, 0.0)
+    return replace(activity, duty=np.clip(activity.duty, least, 1 - least))
 
 
 def _voltage(netlist: Netlist) -> float:
@@ -255,28 +243,3 @@ def _voltage(netlist: Netlist) -> float:
         for name in instance.cell.outputs:
             return instance.cell.pins[name].voltage
     return 0.0
-
-
-def slew_excess(power: Power) -> float:
-    """Longest transition time over its pin's limit: above 1, energies are extrapolated and too high.
-
-    Parameters
-    ----------
-    power : Power
-        From `find_power`.
-
-    Returns
-    -------
-    float
-        The largest ratio of all pins but those of memory macros, whose energies do not depend on it; 0 if the library
-        has no limits.
-    """
-    worst = 0.0
-    for instance in power.netlist.instances:
-        if instance.cell.memory is not None:
-            continue
-        for name, net in instance.nets.items():
-            limit = instance.cell.pins[name].max_transition
-            if limit:
-                worst = max(worst, float(power.slews[net]) / limit)
-    return worst

@@ -1,41 +1,66 @@
-"""What keeps a wrong power figure from being printed: each guard refuses with its reason."""
+"""What keeps a wrong power figure from being printed: each guard refuses with its reason.
 
+`lmu_hw.power.engine.find_power` applies them all.
+"""
+
+import math
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lmu_hw.cells.netlist import HIGH, LOW, Netlist
 from lmu_hw.cells.sram import find_macro
+from lmu_hw.cells.transitions import longest_edge
 from lmu_hw.flows.synth import MappedMemory
 from lmu_hw.power.activity import Activity, clock_nets
-from lmu_hw.power.engine import Power, slew_excess
+from lmu_hw.power.result import Power
 
 __all__ = [
+    "MAX_CELL_LEAKAGE",
     "MAX_DATA_TOGGLES",
+    "MAX_SLOW_PART",
     "MIN_COVERAGE",
     "PowerRefused",
     "check_accesses",
     "check_activity",
-    "check_all",
     "check_clock",
     "check_conserved",
     "check_coverage",
     "check_edges",
+    "check_leakage",
+    "check_limits",
     "check_memories",
 ]
 
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
 MIN_COVERAGE = 0.99
-"""Smallest part of the pins whose activity must have been observed."""
+"""Smallest part of the pins whose activity must have been counted."""
 
 MAX_DATA_TOGGLES = 2.0
 """Most changes per cycle that a net of a zero-delay netlist can have: up and down once with the clock."""
 
+MAX_SLOW_PART = 0.05
+"""Largest part of the nets that place and route is trusted to make faster."""
+
+MAX_CELL_LEAKAGE = 1e-5
+"""Watt that a mean cell can leak at most: hundreds of times what the leakiest of the open 45 nm cells do."""
+
 SMALL_MEMORY = 64
 """Bits up to which a memory is a register by another name."""
+
+ROUNDING = 1e-9
+"""Relative error of sums of floats."""
 
 
 class PowerRefused(ValueError):
     """A power figure would be wrong."""
+
+
+def _name(netlist: Netlist, net: int) -> str:
+    return netlist.names.get(net, f"net {net}")
 
 
 def check_coverage(netlist: Netlist, activity: Activity, least: float = MIN_COVERAGE) -> float:
@@ -53,7 +78,7 @@ def check_coverage(netlist: Netlist, activity: Activity, least: float = MIN_COVE
     Returns
     -------
     float
-        The part that was observed.
+        The part that was counted.
 
     Raises
     ------
@@ -66,7 +91,7 @@ def check_coverage(netlist: Netlist, activity: Activity, least: float = MIN_COVE
         )
     coverage = activity.coverage(netlist)
     if coverage < least:
-        missing = [netlist.names.get(net, f"net {net}") for net in np.flatnonzero(~activity.known).tolist()]
+        missing = [_name(netlist, net) for net in np.flatnonzero(~activity.known).tolist()]
         raise PowerRefused(
             f"activity is known for {coverage:.1%} of the pins, {least:.0%} are needed; missing are "
             f"{', '.join(missing[:5])}{' ...' if len(missing) > 5 else ''}"
@@ -91,61 +116,104 @@ def check_clock(netlist: Netlist, activity: Activity, clock: str, period: float)
     Raises
     ------
     PowerRefused
-        If the periods differ, or the clock port does not change twice per cycle.
+        If the clock port does not change twice per cycle, or the period that its edges have in the simulated time is
+        not that of the constraint.
     """
-    if not np.isclose(activity.period, period, rtol=1e-6, atol=0):
-        raise PowerRefused(
-            f"the activity was taken with a clock period of {activity.period:g} s, the constraint says {period:g} s"
-        )
     toggles = float(activity.toggles[netlist.inputs[clock][0]])
     if abs(toggles - 2) > 1e-6:
         raise PowerRefused(f"the clock {clock} changes {toggles:g} times per cycle of the activity, not twice")
+    measured = 2 * activity.period / toggles
+    if not math.isclose(measured, period, rel_tol=1e-6):
+        raise PowerRefused(
+            f"the edges of {clock} have a period of {measured:g} s in the activity, the constraint says {period:g} s"
+        )
 
 
 def check_activity(netlist: Netlist, activity: Activity, clock: str) -> None:
     """Refuse an activity that no zero-delay simulation can give.
+
+    What was counted is checked without tolerance, but for rounding. An activity that was combined from others must be
+    their weighted sum, and each of them is checked instead of its duties: where frames overlap, a weight is negative,
+    and the duties of the sum are off by as much of the idle time as it takes away (see `Activity.parts`).
 
     Parameters
     ----------
     netlist : Netlist
         The netlist.
     activity : Activity
-        Of its nets.
+        Of its nets, as counted.
     clock : str
         Name of the clock port.
 
     Raises
     ------
     PowerRefused
-        If a net changes more often than the clock, a duty is not a probability, a constant moves, or a net that
-        changes is never high or never low.
+        If a net changes more often than the clock, a duty is not a probability, a constant moves, a net that changes
+        is never high or never low, or one that does not change in a single run is high for a part of it.
     """
-    names = netlist.names
-    toggles, duty = activity.toggles, activity.duty
-    if not (np.isfinite(toggles).all() and np.isfinite(duty).all()):
+    _check_activity(netlist, activity, clock_nets(netlist, clock))
+
+
+def _check_activity(netlist: Netlist, activity: Activity, clocks: BoolArray) -> None:
+    _check_toggles(netlist, activity)
+    if activity.parts:
+        for _, part in activity.parts:
+            _check_activity(netlist, part, clocks)
+        _check_sum(netlist, activity)
+    else:
+        _check_duty(netlist, activity, clocks)
+
+
+def _check_sum(netlist: Netlist, activity: Activity) -> None:
+    """Refuse an activity that is not what its parts add up to."""
+    for name in ("toggles", "duty"):
+        values = getattr(activity, name)
+        expected = sum(weight * getattr(part, name) for weight, part in activity.parts)
+        wrong = np.flatnonzero(~np.isclose(values, expected, rtol=ROUNDING, atol=ROUNDING))
+        if wrong.size:
+            net = int(wrong[0])
+            raise PowerRefused(
+                f"the {name} of {_name(netlist, net)} is {values[net]:g}, its parts add up to {expected[net]:g}"
+            )
+
+
+def _check_toggles(netlist: Netlist, activity: Activity) -> None:
+    toggles = activity.toggles
+    if not (np.isfinite(toggles).all() and np.isfinite(activity.duty).all()):
         raise PowerRefused("the activity has values that are not numbers")
-    worst = int(np.argmax(toggles))
-    if toggles[worst] > MAX_DATA_TOGGLES + 1e-9:
+    most, least = int(np.argmax(toggles)), int(np.argmin(toggles))
+    if toggles[most] > MAX_DATA_TOGGLES + ROUNDING:
         raise PowerRefused(
-            f"{names.get(worst, f'net {worst}')} changes {toggles[worst]:g} times per cycle, "
+            f"{_name(netlist, most)} changes {toggles[most]:g} times per cycle, "
             f"a net of a zero-delay netlist at most {MAX_DATA_TOGGLES:g} times"
         )
-    if toggles.min() < 0:
-        raise PowerRefused(f"a net changes {toggles.min():g} times per cycle")
-    outside = (duty < -1e-9) | (duty > 1 + 1e-9)
-    if outside.any():
-        net = int(np.flatnonzero(outside)[0])
-        raise PowerRefused(f"{names.get(net, f'net {net}')} is high for {duty[net]:g} of the time")
+    if toggles[least] < -ROUNDING:
+        raise PowerRefused(f"{_name(netlist, least)} changes {toggles[least]:g} times per cycle")
     if toggles[[LOW, HIGH]].any():
         raise PowerRefused("a constant changes")
-    data = ~clock_nets(netlist, clock) & activity.known & (toggles > 2 / max(activity.cycles, 1) + 1e-9)
-    stuck = data & ((duty <= 0) | (duty >= 1))
-    if stuck.any():
-        net = int(np.flatnonzero(stuck)[0])
-        raise PowerRefused(
-            f"{names.get(net, f'net {net}')} changes {toggles[net]:g} times per cycle "
-            f"but is high for {duty[net]:g} of the time"
-        )
+
+
+def _check_duty(netlist: Netlist, activity: Activity, clocks: BoolArray) -> None:
+    toggles, duty = activity.toggles, activity.duty
+    often = toggles > 2 / max(activity.cycles, 1) + ROUNDING
+    fraction = np.minimum(abs(duty), abs(1 - duty)) > ROUNDING
+    for wrong, text in (
+        ((duty < -ROUNDING) | (duty > 1 + ROUNDING), "is high for {high:g} of the time"),
+        (
+            ~clocks & activity.known & often & ((duty <= 0) | (duty >= 1)),
+            "changes {changes:g} times per cycle but is high for {high:g} of the time",
+        ),
+        (
+            activity.known & (toggles == 0) & fraction & (activity.runs == 1),
+            "never changes but is high for {high:g} of the time",
+        ),
+    ):
+        if wrong.any():
+            net = int(np.flatnonzero(wrong)[0])
+            raise PowerRefused(f"{_name(netlist, net)} {text.format(changes=toggles[net], high=duty[net])}")
+    for net, level in ((LOW, 0), (HIGH, 1)):
+        if abs(duty[net] - level) > ROUNDING:
+            raise PowerRefused(f"the constant {level} is high for {duty[net]:g} of the time")
 
 
 def check_accesses(netlist: Netlist, activity: Activity, tolerance: float = 1e-3) -> None:
@@ -218,8 +286,70 @@ def check_memories(memories: Iterable[MappedMemory], accepted: Sequence[str] = (
         )
 
 
-def check_edges(power: Power) -> None:
-    """Refuse a netlist with edges slower than the library allows: their energies would be extrapolated, and too high.
+def check_edges(netlist: Netlist, slews: FloatArray, clocks: BoolArray) -> float:
+    """Refuse a netlist with more slow edges than place and route is trusted to mend.
+
+    Parameters
+    ----------
+    netlist : Netlist
+        The netlist.
+    slews : ndarray of float64, shape (nets,)
+        Longer transition time of each net in seconds, as synthesis left it: before anything is clipped.
+    clocks : ndarray of bool, shape (nets,)
+        Nets of the clock network, which gets a tree.
+
+    Returns
+    -------
+    float
+        Part of the other nets whose edges are slower than the library allows, 0 to 1; 0 if it has no limits.
+
+    Raises
+    ------
+    PowerRefused
+        If that part is above `MAX_SLOW_PART`.
+    """
+    data = slews[~clocks]
+    slow_part = float(np.mean(data > longest_edge(netlist))) if data.size else 0.0
+    if slow_part > MAX_SLOW_PART:
+        raise PowerRefused(
+            f"{slow_part:.1%} of the nets have edges slower than the library allows, more than the "
+            f"{MAX_SLOW_PART:.0%} that place and route is trusted to mend: synthesise with a delay, which adds buffers"
+        )
+    return slow_part
+
+
+def check_limits(power: Power) -> None:
+    """Refuse energies at edges slower than the library allows: they would be extrapolated, and too high.
+
+    Pins of memory macros are left out: their energies do not depend on transition times.
+
+    Parameters
+    ----------
+    power : Power
+        Of a netlist, after the conditions have limited its transition times.
+
+    Raises
+    ------
+    PowerRefused
+        If a transition time is above its pin's limit.
+    """
+    excess = 0.0
+    for instance in power.netlist.instances:
+        if instance.cell.memory is not None:
+            continue
+        for name, net in instance.nets.items():
+            limit = instance.cell.pins[name].max_transition
+            if limit:
+                excess = max(excess, float(power.slews[net]) / limit)
+    if excess > 1:
+        raise PowerRefused(
+            f"an edge takes {excess:.1f} times as long as the library allows: "
+            "synthesise with a delay, which adds buffers"
+        )
+
+
+def check_leakage(power: Power) -> None:
+    """Refuse leakage that no library of real cells gives, as a wrong unit would.
 
     Parameters
     ----------
@@ -229,13 +359,23 @@ def check_edges(power: Power) -> None:
     Raises
     ------
     PowerRefused
-        If a transition time is above its pin's limit.
+        If a cell's leakage is negative, all is zero, or the mean cell leaks more than `MAX_CELL_LEAKAGE`.
     """
-    excess = slew_excess(power)
-    if excess > 1:
+    cells = np.array([instance.cell.memory is None for instance in power.netlist.instances], dtype=bool)
+    if not cells.any():
+        return
+    worst = int(np.argmin(power.leakage))
+    if power.leakage[worst] < 0:
+        instance = power.netlist.instances[worst]
         raise PowerRefused(
-            f"an edge takes {excess:.1f} times as long as the library allows: "
-            "synthesise with a delay, which adds buffers"
+            f"{instance.name} ({instance.cell.name}) leaks {power.leakage[worst]:g} W: the library makes no sense"
+        )
+    mean = float(power.leakage[cells].mean())
+    if mean == 0:
+        raise PowerRefused("no cell leaks: the library gives no leakage")
+    if mean > MAX_CELL_LEAKAGE:
+        raise PowerRefused(
+            f"the mean cell leaks {mean:g} W, a real one less than {MAX_CELL_LEAKAGE:g} W: the library makes no sense"
         )
 
 
@@ -260,48 +400,3 @@ def check_conserved(power: Power, label: Callable[[str], str] = str) -> None:
         whole, parts = getattr(total, name), sum(getattr(block, name) for block in blocks)
         if not np.isfinite(whole) or abs(whole - parts) > 1e-9 * abs(whole):
             raise PowerRefused(f"the {name} of the blocks adds up to {parts:g}, that of all instances is {whole:g}")
-
-
-def check_all(
-    netlist: Netlist,
-    activity: Activity,
-    power: Power,
-    *,
-    clock: str,
-    period: float,
-    memories: Iterable[MappedMemory] = (),
-    accepted: Sequence[str] = (),
-) -> float:
-    """Apply every guard.
-
-    Parameters
-    ----------
-    netlist, activity, power : Netlist, Activity, Power
-        What the figure comes from.
-    clock : str
-        Name of the clock port.
-    period : float
-        Clock period of the constraint in seconds.
-    memories : iterable of MappedMemory
-        Of the synthesis.
-    accepted : sequence of str
-        Memories that may be flip-flops.
-
-    Returns
-    -------
-    float
-        The part of the pins with known activity, 0 to 1.
-
-    Raises
-    ------
-    PowerRefused
-        With the reason of the first guard that refuses.
-    """
-    coverage = check_coverage(netlist, activity)
-    check_clock(netlist, activity, clock, period)
-    check_activity(netlist, activity, clock)
-    check_accesses(netlist, activity)
-    check_memories(memories, accepted)
-    check_edges(power)
-    check_conserved(power)
-    return coverage

@@ -7,7 +7,7 @@ import numpy as np
 
 from lmu_hw.cells.liberty import Cell
 from lmu_hw.cells.netlist import Netlist
-from lmu_hw.power.engine import BlockPower, Power
+from lmu_hw.power.result import BlockPower, Power
 
 __all__ = ["OTHER", "ROWS", "core_path", "power_rows", "row_of"]
 

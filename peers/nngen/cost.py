@@ -10,11 +10,11 @@ from bench import CLOCK, TOP, Trace, part_names
 from lmu_hw.cells.liberty import Library
 from lmu_hw.cells.memory_cost import Usage
 from lmu_hw.cells.netlist import Netlist, read_netlist
-from lmu_hw.flows.mapping import Progress
 from lmu_hw.flows.synth import synthesize
 from lmu_hw.flows.tiling import choose
 from lmu_hw.power.clock_tree import find_clock_tree
 from lmu_hw.power.engine import find_power
+from lmu_hw.progress import Progress
 from lmu_kit.power import conditions_of
 from lmu_sim.counts import Counts
 from lmu_sim.gates import GateSimulator
@@ -102,7 +102,7 @@ def _in_parts(netlist: Netlist) -> Netlist:
 
 
 def cells_cost(
-    verilog: str, rams: list[Ram], trace: Trace, library: Library, frame_rate: float, told: Progress
+    verilog: str, rams: list[Ram], trace: Trace, library: Library, frame_rate: float, progress: Progress
 ) -> tuple[Costs, Costs]:
     """Of the cells, and of the estimated clock tree, at the slowest clock that keeps real time.
 
@@ -118,15 +118,18 @@ def cells_cost(
         Of the cells.
     frame_rate : float
         Frames per second.
-    told : callable
-        Told of the progress.
+    progress : callable
+        Called with (stage, done, total).
     """
-    mapped = synthesize(cut_rams(verilog, TOP, rams), TOP, library, progress=told)
+    mapped = synthesize(cut_rams(verilog, TOP, rams), TOP, library, progress=progress)
     netlist = read_netlist(mapped.json, TOP, library)
     counted = counted_cycles(trace)
     cycles = cycles_per_frame(trace)
-    activity = replay(netlist, trace, counted).activity(netlist, 1 / (frame_rate * cycles))
-    power = find_power(netlist, activity, conditions_of(netlist, CLOCK)).total()
+    period = 1 / (frame_rate * cycles)
+    activity = replay(netlist, trace, counted).activity(netlist, period)
+    power = find_power(
+        netlist, activity, conditions_of(netlist, CLOCK), period=period, memories=mapped.memories
+    ).total()
     tree = find_clock_tree(netlist, library, activity, CLOCK)
     return (
         Costs(power.dynamic * cycles, power.leakage / frame_rate, power.area),

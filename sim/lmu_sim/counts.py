@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_hw.cells.netlist import HIGH, LOW, Netlist
+from lmu_hw.cells.netlist import Netlist
 from lmu_hw.power.activity import Accesses, Activity
 
 __all__ = ["AccessCounts", "Counts"]
@@ -56,12 +56,18 @@ class Counts:
         Half clock cycles at 1.
     accesses : dict of int to AccessCounts
         Of each memory macro, by the index of its instance.
+    counted : ndarray of bool, shape (nets,)
+        Nets that the simulator evaluated; the others have no counts.
+    runs : int
+        Runs that were counted.
     """
 
     half_cycles: float
     toggles: Numbers
     high: Numbers
     accesses: Mapping[int, AccessCounts]
+    counted: NDArray[np.bool_]
+    runs: int = 1
 
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(
@@ -69,6 +75,8 @@ class Counts:
             self.toggles + other.toggles,
             self.high + other.high,
             {index: one + other.accesses[index] for index, one in self.accesses.items()},
+            self.counted & other.counted,
+            self.runs + other.runs,
         )
 
     @property
@@ -90,6 +98,8 @@ class Counts:
                 )
                 for index, one in self.accesses.items()
             },
+            self.counted,
+            self.runs,
         )
 
     def activity(self, netlist: Netlist, period: float, cycles: float | None = None) -> Activity:
@@ -107,20 +117,16 @@ class Counts:
         Returns
         -------
         Activity
-            Known for every net that has a driver or is an input.
+            Known for every net that was counted.
         """
-        known = np.zeros(netlist.nets, dtype=bool)
-        known[[LOW, HIGH]] = True
-        known[list(netlist.drivers())] = True
-        for port in netlist.inputs.values():
-            known[list(port)] = True
         toggles = self.toggles / self.cycles
         return Activity(
             period=period,
             cycles=self.cycles if cycles is None else cycles,
             toggles=toggles,
             duty=self.high / self.half_cycles,
-            known=known,
+            known=self.counted,
+            runs=self.runs,
             source="zero-delay simulation of the netlist",
             accesses={
                 index: self._accesses(one, netlist.instances[index].nets, toggles)

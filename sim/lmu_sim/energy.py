@@ -15,7 +15,7 @@ of a round.
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 
 import numpy as np
@@ -99,16 +99,24 @@ class FrameRun:
             Clock cycles from frame to frame. If they are fewer than `window`, because a frame is taken in while the
             one before is computed, the work is the same and the time at rest less.
         period : float
-            Clock period in seconds.
+            Clock period in seconds: a frame comes every ``cycles * period`` seconds.
 
         Returns
         -------
         Activity
-            Over `cycles`.
+            Over `cycles`. Its period is what the clock edges that were counted have in the time of the frames.
         """
         counts = self.kinds[kind]
         rest = counts.idle.scaled((cycles - self.window) * counts.frames / counts.idle.cycles)
-        return (counts.busy + rest).activity(self.netlist, period, cycles)
+        total = counts.busy + rest
+        measured = counts.frames * cycles * period / total.cycles
+        return replace(
+            total.activity(self.netlist, measured, cycles),
+            parts=(
+                (counts.busy.cycles / total.cycles, counts.busy.activity(self.netlist, measured, self.window)),
+                (rest.cycles / total.cycles, counts.idle.activity(self.netlist, measured, IDLE_CYCLES)),
+            ),
+        )
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 
 from lmu_hw.cells.expression import Expression, Tree
 from lmu_hw.cells.liberty import Cell, Sequential
-from lmu_hw.cells.netlist import HIGH, Instance, Netlist
+from lmu_hw.cells.netlist import HIGH, LOW, Instance, Netlist
 from lmu_hw.cells.sram import Macro, find_macro
 
 __all__ = ["CompiledNetlist", "GateError", "PlacedMacro"]
 
 Int32Array = NDArray[np.int32]
+BoolArray = NDArray[np.bool_]
 
 
 class GateError(ValueError):
@@ -234,6 +235,23 @@ class CompiledNetlist:
         self.first_input = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
         self.inputs = self.place[np.array([net for node in order for net in self._inputs[node]] + [0])]
         self.flop_nets = np.array([self.place[net] if net >= 0 else -1 for net in self._flops], dtype=np.int32)
+
+    def evaluated(self, netlist: Netlist) -> BoolArray:
+        """Nets of the netlist that have a value in the simulator: constants, inputs, and what a node or state drives.
+
+        Returns
+        -------
+        ndarray of bool, shape (nets,)
+            Whether each net is one of them.
+        """
+        driven = np.zeros(self.nets, dtype=bool)
+        driven[[LOW, HIGH]] = True
+        driven[[net for port in netlist.inputs.values() for net in port]] = True
+        driven[self._output] = True
+        driven[self._flops[4::5]] = True
+        for placed in self.macros:
+            driven[[placed.nets[pin] for pin in placed.macro.data_out]] = True
+        return driven[: netlist.nets]
 
     def state_behind(self, net: int) -> tuple[int, bool]:
         """The net that holds the state of the flip-flop before buffers and inverters, and whether it is inverted.

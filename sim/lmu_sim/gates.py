@@ -348,6 +348,8 @@ class GateSimulator:
             toggles=toggles[place],
             high=high[place],
             accesses={one.instance: self._accesses(index, one) for index, one in enumerate(self.compiled.macros)},
+            counted=self.compiled.evaluated(self.netlist),
+            runs=self.runs,
         )
 
     def _accesses(self, index: int, placed: PlacedMacro) -> AccessCounts:
@@ -373,7 +375,7 @@ class GateSimulator:
         Returns
         -------
         Activity
-            Exact counts of every net that has a driver or is an input; `cycles` is the mean over the runs.
+            Exact counts of every net that the simulator evaluates; `cycles` is the mean over the runs.
 
         Raises
         ------

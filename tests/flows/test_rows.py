@@ -93,7 +93,9 @@ def test_rows_save_energy_and_cost_area(library, monkeypatch):
         netlist = replace(read_netlist(done.json, "weights", library), outputs={})
         simulator = GateSimulator(netlist)
         simulator.run({"read__en": np.ones(reads, dtype=np.int64), "read__addr": np.arange(reads)}, reads)
-        internal, switching, leakage = find_power(netlist, simulator.activity(period)).watts()
+        internal, switching, leakage = find_power(
+            netlist, simulator.activity(period), period=period, memories=done.memories
+        ).watts()
         found[words] = (internal + switching) * period * 1e12, leakage * 1e6, done.area
         print("{} words: {:.1f} pJ a read, {:.2f} uW leakage, {:.0f} um2".format(words, *found[words]))
     assert found[8][0] < found[4][0] < 0.5 * found[1][0]

@@ -257,7 +257,9 @@ def test_the_estimate_of_flip_flops_is_near_what_gates_take(bare):
     def energy(read: int, moved: int) -> float:
         simulator.start_counting()
         simulator.run({"en": still + read, "we": still, "address": order * moved, "d": still}, 4 * depth)
-        internal, switching, _ = find_power(simulator.netlist, simulator.activity(period)).watts()
+        internal, switching, _ = find_power(
+            simulator.netlist, simulator.activity(period), period=period, memories=done.memories, accepted=["*"]
+        ).watts()
         return (internal + switching) * period
 
     estimate = flip_flop_cost(bare, depth, 8)

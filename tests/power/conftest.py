@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from lmu_hw.cells.conditions import Conditions
 from lmu_hw.cells.liberty import Library, read_liberty, read_text
 from lmu_hw.cells.netlist import Instance, Netlist, read_netlist
 from lmu_hw.cells.sram import find_macro
@@ -17,6 +18,9 @@ from lmu_hw.model.program import QuantizedModel
 from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import make_plan
 from lmu_hw.power.activity import Activity, clock_nets
+from lmu_hw.power.engine import _Electrical, _weigh
+from lmu_hw.power.result import Power
+from lmu_hw.power.rules import StateRules
 from lmu_sim.random_models import random_model
 
 
@@ -55,6 +59,13 @@ def macro_netlist(library: Library, name: str) -> Netlist:
 def mapped(verilog: str, top: str, library: Library, **options) -> Netlist:
     done = synthesize(verilog, top, library, **options)
     return read_netlist(done.json, top, library)
+
+
+def unguarded(netlist: Netlist, activity: Activity, conditions: Conditions | None = None, rules=None) -> Power:
+    """Power without guards: activities that were made up for a comparison pass none of them."""
+    conditions = conditions or Conditions()
+    nets = _Electrical.of(netlist, conditions).buffered(conditions)
+    return _weigh(netlist, activity, nets, rules or StateRules())
 
 
 FLAT = 'power_lut_template (flat) { variable_1 : input_transition_time; index_1 ("0, 1"); }'
@@ -125,6 +136,7 @@ def bench(pdk):
         small_model=small_model,
         load_library=load_library,
         mapped=mapped,
+        unguarded=unguarded,
     )
 
 

@@ -10,6 +10,7 @@ from lmu_hw.power.activity import clock_nets
 from lmu_hw.power.engine import find_power
 from lmu_hw.power.guards import check_conserved, check_coverage
 from lmu_hw.power.rows import power_rows
+from lmu_kit.power import conditions_of
 from lmu_sim.gates import GateSimulator
 from lmu_sim.random_models import random_frames, random_model
 
@@ -48,7 +49,7 @@ class Bench:
         expected = {"o_logits": frames * self.plan.model.outputs, "o_decision": frames}
         self.simulator.stream("i", np.tile(beats, repeats), expected)
         activity = self.simulator.activity(PERIOD)
-        power = find_power(self.netlist, activity)
+        power = find_power(self.netlist, activity, conditions_of(self.netlist), period=PERIOD, memories=[])
         return power, activity, power.total().dynamic * activity.cycles
 
     def rest(self, cycles=64):
@@ -57,7 +58,7 @@ class Bench:
         self.simulator.start_counting()
         self.simulator.run({"i__valid": np.zeros(cycles, dtype=np.int64)}, cycles)
         activity = self.simulator.activity(PERIOD)
-        return find_power(self.netlist, activity), activity
+        return find_power(self.netlist, activity, conditions_of(self.netlist), period=PERIOD, memories=[]), activity
 
 
 @pytest.fixture(scope="module")

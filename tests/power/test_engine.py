@@ -10,7 +10,7 @@ from lmu_hw.cells.liberty import read_liberty
 from lmu_hw.cells.netlist import HIGH, LOW, Instance, Netlist, NetlistError
 from lmu_hw.cells.transitions import find_loads, find_transitions
 from lmu_hw.power.activity import Activity, clock_nets
-from lmu_hw.power.engine import find_power
+from lmu_hw.power.engine import find_power as guarded_power
 
 LIBRARY = """
 library (hand) {
@@ -80,6 +80,11 @@ def activity():
 PICO = 1e-12
 
 
+def find_power(netlist, activity, conditions=None):
+    """Power at the clock of the activity, of a design without memories."""
+    return guarded_power(netlist, activity, conditions, period=activity.period, memories=[])
+
+
 def test_loads_and_transition_times(netlist):
     loads = find_loads(netlist)
     np.testing.assert_allclose(loads.rise[[CLK, D, Q, QN, X, Y]] / PICO, [0.05, 0.3, 0.1, 0, 0.2, 0])
@@ -139,12 +144,15 @@ def test_blocks_add_up(netlist, activity):
 
 def test_energy_is_linear_in_activity_and_idle_costs_clock_and_leakage(netlist, activity):
     power = find_power(netlist, activity)
-    twice = find_power(netlist, replace(activity, toggles=2 * activity.toggles))
-    np.testing.assert_allclose(twice.internal, 2 * power.internal)
+    toggles = 2 * activity.toggles
+    toggles[CLK] = 2
+    twice = find_power(netlist, replace(activity, toggles=toggles))
+    np.testing.assert_allclose(twice.internal - twice.clock, 2 * (power.internal - power.clock))
+    np.testing.assert_allclose(twice.clock, power.clock)
     np.testing.assert_allclose(twice.switching, 2 * power.switching)
     idle = np.zeros(8)
     idle[CLK] = 2
-    quiet = find_power(netlist, replace(activity, toggles=idle))
+    quiet = find_power(netlist, replace(activity, toggles=idle, runs=2))
     np.testing.assert_allclose(quiet.internal, quiet.clock)
     assert not quiet.switching.any()
     np.testing.assert_allclose(quiet.leakage, power.leakage)
@@ -158,12 +166,12 @@ def test_a_clock_network_passes_cells_without_state(netlist):
         clock_nets(netlist, "ck")
 
 
-def test_loops_and_double_drivers_are_refused(netlist):
+def test_loops_and_double_drivers_are_refused(netlist, activity):
     cells = [one.cell for one in netlist.instances]
     loop = replace(netlist, instances=(Instance("a", "", cells[1], {"A": X, "Y": Y}),
                                        Instance("b", "", cells[1], {"A": Y, "Y": X})))  # fmt: skip
     with pytest.raises(NetlistError, match="combinational loop through a"):
-        find_power(loop, Activity(1, 1, np.zeros(8), np.zeros(8), np.ones(8, dtype=bool), ""))
+        find_power(loop, activity)
     double = replace(netlist, instances=(Instance("a", "", cells[1], {"A": D, "Y": Y}),
                                          Instance("b", "", cells[1], {"A": D, "Y": Y})))  # fmt: skip
     with pytest.raises(NetlistError, match="net y has two drivers"):

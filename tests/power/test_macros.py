@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from lmu_hw.cells.netlist import HIGH
 from lmu_hw.cells.transitions import find_loads
 from lmu_hw.power.activity import Accesses, Activity
-from lmu_hw.power.engine import find_power
-from lmu_hw.power.guards import PowerRefused, check_accesses, check_all
+from lmu_hw.power.engine import find_power as guarded_power
+from lmu_hw.power.guards import PowerRefused
 
 PICO = 1e-12
 # Energy of a clock edge in pJ (rise; the fall costs nothing) and leakage in nW, by macro.
@@ -19,6 +20,11 @@ TABLED = {
 LARGE, SMALL = TABLED
 
 
+def find_power(netlist, activity):
+    """Power at the clock of the activity."""
+    return guarded_power(netlist, activity, period=activity.period, memories=[])
+
+
 @pytest.fixture(scope="module")
 def memories(bench):
     """Netlists of a macro between flip-flops, and an activity in which nothing but the clock moves."""
@@ -27,9 +33,9 @@ def memories(bench):
         netlist = bench.macro_netlist(bench.load_library("ihp-sg13g2", name), name)
         toggles, duty = np.zeros(netlist.nets), np.zeros(netlist.nets)
         toggles[netlist.inputs["clk"][0]], duty[netlist.inputs["clk"][0]] = 2, 0.5
-        duty[[one for one, text in netlist.names.items() if text == "high"]] = 1
+        duty[[HIGH, *(net for net, name in netlist.names.items() if name == "high")]] = 1
         known = np.ones(netlist.nets, dtype=bool)
-        found[name] = netlist, Activity(1e-6, 100, toggles, duty, known, "by hand")
+        found[name] = netlist, Activity(1e-6, 100, toggles, duty, known, "by hand", runs=2)
     return found
 
 
@@ -57,7 +63,7 @@ def test_an_access_costs_what_the_liberty_file_says(memories, name):
     assert power.leakage[-1] == pytest.approx(TABLED[name]["leakage"] * 1e-9, rel=1e-12)
 
 
-def test_accesses_are_weighted_jointly(memories):
+def test_accesses_are_weighted_jointly(memories, bench):
     """Enable and read always high together cost half of a read each cycle, not a quarter and more."""
     netlist, activity = accessed(memories[LARGE], {READ: 0.5, WRITE: 0.125, IDLE: 0.375})
     pins = netlist.instances[-1].nets
@@ -65,14 +71,15 @@ def test_accesses_are_weighted_jointly(memories):
         activity.duty[pins[pin]] = duty
     joint = find_power(netlist, activity).internal[-1]
     assert joint == pytest.approx((0.5 * 91.8272 + 0.125 * 110.9189) * PICO, rel=1e-12)
-    apart = find_power(netlist, replace(activity, accesses={})).internal[-1]
+    apart = bench.unguarded(netlist, replace(activity, accesses={})).internal[-1]
     assert abs(apart / joint - 1) > 0.2
 
 
 def test_changes_of_inputs_are_told_apart_by_the_enable(memories):
     """An address bit of the small macro costs 33.3 and 21.4 fJ enabled, 16.9 and 1.7 fJ disabled."""
     netlist, activity = accessed(memories[SMALL], {IDLE: 1}, {"A_ADDR[3]": 0.3})
-    activity.toggles[netlist.instances[-1].nets["A_ADDR[3]"]] = 0.4
+    net = netlist.instances[-1].nets["A_ADDR[3]"]
+    activity.toggles[net], activity.duty[net] = 0.4, 0.5
     expected = 0.15 * (0.0333 + 0.0214) + 0.05 * (0.0169 + 0.0017)
     assert find_power(netlist, activity).internal[-1] == pytest.approx(expected * PICO, rel=1e-12)
 
@@ -80,7 +87,7 @@ def test_changes_of_inputs_are_told_apart_by_the_enable(memories):
 def test_outputs_switch_their_loads(memories):
     netlist, activity = accessed(memories[SMALL], {IDLE: 1})
     net = netlist.instances[-1].nets["A_DOUT[5]"]
-    activity.toggles[net] = 0.25
+    activity.toggles[net], activity.duty[net] = 0.25, 0.5
     load = find_loads(netlist).largest[net]
     assert load > 1e-15  # the flip-flop behind it; the macro's own output has no capacitance
     assert find_power(netlist, activity).switching[-1] == pytest.approx(0.5 * load * 1.2**2 * 0.25, rel=1e-12)
@@ -96,11 +103,10 @@ def test_accesses_that_are_missing_or_impossible_are_refused(memories):
     netlist, activity = accessed(memories[SMALL], {READ: 0.25, IDLE: 0.75}, {"A_ADDR[3]": 0.3})
     net = netlist.instances[-1].nets["A_ADDR[3]"]
     activity.toggles[net], activity.duty[net] = 0.4, 0.5
-    check_accesses(netlist, activity)
-    assert check_all(netlist, activity, find_power(netlist, activity), clock="clk", period=1e-6) == 1.0
+    assert find_power(netlist, activity).internal[-1] > 0
     with pytest.raises(PowerRefused, match=r"the accesses of memory \(RM_IHPSG13_1P_256x8_c3_bm_bist\) are not known"):
-        check_accesses(netlist, replace(activity, accesses={}))
+        find_power(netlist, replace(activity, accesses={}))
     with pytest.raises(PowerRefused, match=r"memory has accesses for 0\.25 clock edges a cycle, its clock has 1"):
-        check_accesses(*accessed((netlist, activity), {READ: 0.25}))
+        find_power(*accessed((netlist, activity), {READ: 0.25}))
     with pytest.raises(PowerRefused, match=r"A_ADDR\[3\] of memory changes 0\.5 times per cycle enabled, in all 0\.4"):
-        check_accesses(*accessed((netlist, activity), {IDLE: 1}, {"A_ADDR[3]": 0.5}))
+        find_power(*accessed((netlist, activity), {IDLE: 1}, {"A_ADDR[3]": 0.5}))

@@ -10,7 +10,6 @@ import pytest
 from lmu_hw.cells.conditions import Conditions
 from lmu_hw.model import program_file
 from lmu_hw.power.activity import random_activity
-from lmu_hw.power.engine import find_power
 from lmu_hw.power.opensta import OpenSta2019Rules
 from lmu_quantize import zoo
 
@@ -23,15 +22,15 @@ USUAL = 1e-4
 
 def compare(sta, bench, name, verilog, top, tolerance=USUAL, **options):
     library = bench.load_library(name)
-    return check(sta, library, bench.mapped(verilog, top, library, **options), tolerance)
+    return check(sta, bench, library, bench.mapped(verilog, top, library, **options), tolerance)
 
 
-def check(sta, library, netlist, tolerance):
+def check(sta, bench, library, netlist, tolerance):
     constants = [net for one in netlist.instances if not one.cell.inputs for net in one.nets.values()]
     activity = random_activity(netlist, "clk", PERIOD, np.random.default_rng(1), constants)
     expected = sta(library, netlist, activity)
     assert (expected > 0).all()
-    ours = find_power(netlist, activity, Conditions(upper_capacitance=True), OpenSta2019Rules()).watts()
+    ours = bench.unguarded(netlist, activity, Conditions(upper_capacitance=True), OpenSta2019Rules()).watts()
     assert tolerance <= REQUIRED
     np.testing.assert_allclose(ours, expected, rtol=tolerance)
     return netlist, activity, expected
@@ -51,7 +50,7 @@ def test_memory_update_agrees_with_opensta(sta, bench, name):
 @pytest.mark.parametrize("name", ["RM_IHPSG13_1P_256x8_c3_bm_bist", "RM_IHPSG13_1P_1024x64_c2_bm_bist"])
 def test_memory_macro_agrees_with_opensta(sta, bench, name):
     library = bench.load_library("ihp-sg13g2", name)
-    check(sta, library, bench.macro_netlist(library, name), USUAL)
+    check(sta, bench, library, bench.macro_netlist(library, name), USUAL)
 
 
 @pytest.mark.slow
@@ -67,7 +66,7 @@ def test_accelerator_with_memory_macros_agrees_with_opensta(sta, bench):
     library = bench.load_library("ihp-sg13g2", "RM_")
     netlist = bench.mapped(bench.registered_accelerator(model, weights="ram"), "registered", library)
     assert sum(one.cell.memory is not None for one in netlist.instances) == 4
-    check(sta, library, netlist, REQUIRED)
+    check(sta, bench, library, netlist, REQUIRED)
 
 
 @pytest.mark.slow
@@ -81,10 +80,10 @@ def test_the_comparison_would_notice(sta, bench):
     """Other transition times at the inputs, or a thousandth more activity, are seen."""
     netlist, activity, expected = compare(sta, bench, "ihp-sg13g2", bench.multiplier, "multiplier")
     conditions = Conditions(upper_capacitance=True, input_slew=0.5e-9)
-    internal, _, _ = find_power(netlist, activity, conditions, OpenSta2019Rules()).watts()
+    internal, _, _ = bench.unguarded(netlist, activity, conditions, OpenSta2019Rules()).watts()
     assert abs(internal / expected[0] - 1) > 1e-3
     activity.toggles[:] *= 1.001
-    _, switching, leakage = find_power(
+    _, switching, leakage = bench.unguarded(
         netlist, activity, Conditions(upper_capacitance=True), OpenSta2019Rules()
     ).watts()
     assert switching > expected[1] * (1 + USUAL)
@@ -95,7 +94,7 @@ def test_default_rules_charge_less_and_leak_the_same(sta, bench):
     """About half of that version's internal power, the same switching, leakage by state instead of the mean."""
     for name in LIBRARIES:
         netlist, activity, expected = compare(sta, bench, name, bench.multiplier, "multiplier")
-        internal, switching, leakage = find_power(netlist, activity, Conditions(upper_capacitance=True)).watts()
+        internal, switching, leakage = bench.unguarded(netlist, activity, Conditions(upper_capacitance=True)).watts()
         assert 0.3 < internal / expected[0] < 0.5
         assert switching == pytest.approx(expected[1], rel=1e-4)
         assert leakage == pytest.approx(expected[2], rel=0.1)
