@@ -1,26 +1,24 @@
 """What the README shows works as it stands."""
 
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 
 from lmu_kit.cli.main import parser
-from lmu_quantize import zoo
 
 TEXT = (Path(__file__).parent.parent / "README.md").read_text()
 
 
 def test_the_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     (code,) = re.findall(r"```python\n(.*?)```", TEXT, re.S)
-    shutil.copy(zoo.path("kws361", "quantized.safetensors"), tmp_path / "q.safetensors")
-    shutil.copy(zoo.path("kws361", "test.safetensors"), tmp_path / "frames.safetensors")
+    assert len(code.strip().splitlines()) <= 11
     monkeypatch.chdir(tmp_path)
-    exec(code, names := {})
-    assert names["logits"].shape == (200, 49, 10)
-    assert "lane_utilisation" in capsys.readouterr().out
-    assert (tmp_path / "rtl" / "lmu_accelerator.v").is_file()
+    exec(code, {})
+    out = capsys.readouterr().out
+    assert "of 4 clips" in out
+    assert "nJ per frame" in out
+    assert (tmp_path / "build" / "rtl" / "lmu_accelerator.v").is_file()
 
 
 def test_every_command_line_is_understood():

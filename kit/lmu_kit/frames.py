@@ -178,7 +178,20 @@ def open_recordings(
 
 
 def spread_evenly(frames: AnyFrames, clips: int | None) -> AnyFrames:
-    """Take at most `clips` clips, spread evenly over the set; all of them if `clips` is None."""
+    """Take some of the clips, spread evenly over the set.
+
+    Parameters
+    ----------
+    frames : FrameSet or RealFrames
+        From `open_frames`.
+    clips : int or None
+        How many at most; all of them if None.
+
+    Returns
+    -------
+    FrameSet or RealFrames
+        The same kind.
+    """
     if clips is None or clips >= frames.clips:
         return frames
     chosen = np.linspace(0, frames.clips - 1, clips).round().astype(int)

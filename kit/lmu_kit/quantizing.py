@@ -65,6 +65,11 @@ def quantize(
 def training_formats(model: FloatModel) -> dict[str, Format]:
     """Formats that a shipped network was trained with; empty for any other model.
 
+    Parameters
+    ----------
+    model : FloatModel
+        From `open_float`.
+
     Returns
     -------
     dict of str to Format
