@@ -8,12 +8,17 @@ import io
 import re
 import shlex
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from markdown_it import MarkdownIt
 
 import lmu_kit
+from lmu_hw.model import program_file
+from lmu_hw.plan import weight_file
+from lmu_hw.power import technology
 from lmu_kit.cli.main import main
+from lmu_quantize import float_file, frames_file
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "rtl/README.md", ROOT / "peers/nngen/README.md"]
@@ -92,3 +97,8 @@ def test_the_functions_of_the_architecture_exist():
     names = set(re.findall(r"`lh\.(\w+)`", TEXTS["docs/architecture.md"]))
     assert len(names) >= 12
     assert names <= {*lmu_kit.__all__, "cosimulate"}
+
+
+@pytest.mark.parametrize("module", [program_file, weight_file, technology, float_file, frames_file])
+def test_file_formats_have_the_versions_of_the_docs(module: ModuleType):
+    assert f"| `{module.SCHEMA}` {module.VERSION} |" in TEXTS["docs/files.md"]

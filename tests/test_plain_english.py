@@ -11,7 +11,7 @@ from markdown_it.token import Token
 ROOT = Path(__file__).parent.parent
 LONGEST = 35
 GENERATED = {"ports.md", "registers.md", "spi.md"}
-TO_DO = {"CHANGELOG.md", "README.md"}
+TO_DO = {"README.md"}
 PAGES = sorted(
     page
     for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "rtl/README.md", ROOT / "peers/nngen/README.md")
