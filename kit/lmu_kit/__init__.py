@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lmu_kit.characterisation import characterise
     from lmu_kit.cosimulation import cosimulate
     from lmu_kit.errors import InputError
-    from lmu_kit.estimate import estimate_power, find_floors, open_library, operating_point
+    from lmu_kit.estimate import CellLibrary, estimate_power, find_floors, open_library, operating_point
     from lmu_kit.evaluation import evaluate
     from lmu_kit.frames import RealFrames, open_frames, open_recordings, spread_evenly
     from lmu_kit.listening import listen
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AcceleratorConfig",
+    "CellLibrary",
     "CosimOptions",
     "InputError",
     "Limits",
@@ -96,7 +97,7 @@ _HOMES = {
     "lmu_kit.characterisation": ("characterise",),
     "lmu_kit.cosimulation": ("cosimulate",),
     "lmu_kit.errors": ("InputError",),
-    "lmu_kit.estimate": ("estimate_power", "find_floors", "open_library", "operating_point"),
+    "lmu_kit.estimate": ("CellLibrary", "estimate_power", "find_floors", "open_library", "operating_point"),
     "lmu_kit.evaluation": ("evaluate",),
     "lmu_kit.frames": ("RealFrames", "open_frames", "open_recordings", "spread_evenly"),
     "lmu_kit.listening": ("listen",),

@@ -18,22 +18,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
+from rich.table import Table
 
+import lmu_hw as lh
 from bench import lay_out, run_bench
 from cost import Costs, cells_cost, cycles_per_frame, outside_cost, rams_cost
 from layers import Dense, dense_layer, names
 from lmu_hw.cells.liberty import Library
-from lmu_hw.flows.mapping import Progress
-from lmu_hw.plan.config import AcceleratorConfig
-from lmu_hw.plan.plan import make_plan
-from lmu_hw.power.report import FRAME_RATE, OperatingPoint
+from lmu_hw.power.report import FRAME_RATE
+from lmu_hw.progress import Progress, silent
 from lmu_hw.tools import Tool, ToolError, run_tool
-from lmu_kit.cli.console import CommandError, console, fail, stages, table
-from lmu_kit.cli.libraries import find_library
-from lmu_kit.cli.options import library_arguments
-from lmu_kit.inputs import quantized_model
-from lmu_kit.power import map_plan, measure
-from lmu_kit.sounds import find_sounds
 from rams import find_rams
 
 WARM_UP = 20
@@ -41,13 +36,13 @@ WARM_UP = 20
 
 
 @dataclass(frozen=True)
-class Found:
+class Side:
     """A side of the comparison.
 
     Parameters
     ----------
-    who : str
-        For the table.
+    design : str
+        Name for the table.
     cycles : float
         Per frame.
     parts : dict of str to Costs
@@ -56,7 +51,7 @@ class Found:
         Of the memory outside, in no sum.
     """
 
-    who: str
+    design: str
     cycles: float
     parts: Mapping[str, Costs]
     outside: Costs = field(default_factory=Costs)
@@ -67,7 +62,7 @@ class Found:
         return sum(self.parts.values(), Costs())
 
 
-def nngen(layer: Dense, python: Path, parallel: tuple[int, int], library: Library, told: Progress) -> Found:
+def nngen(layer: Dense, python: Path, parallel: tuple[int, int], library: Library, progress: Progress) -> Side:
     """NNgen's side.
 
     Parameters
@@ -80,12 +75,12 @@ def nngen(layer: Dense, python: Path, parallel: tuple[int, int], library: Librar
         Columns and rows of the weights that are multiplied at a time.
     library : Library
         Cells and macros.
-    told : callable
-        Told of the progress.
+    progress : callable
+        Called with the stage, the steps done, and all steps.
 
     Raises
     ------
-    CommandError
+    lh.InputError
         If a sum differs from NumPy's.
     """
     wide = not (-128 <= layer.frame_format.min and layer.frame_format.max <= 127)
@@ -99,45 +94,44 @@ def nngen(layer: Dense, python: Path, parallel: tuple[int, int], library: Librar
         (folder / "spec.json").write_text(json.dumps(spec))
         script = Path(__file__).with_name("generate.py").resolve()
         run_tool(Tool([str(python)], dict(os.environ), "NNgen"), [str(script), "spec.json", "."], folder)
-        verilog, found = (folder / "nngen.v").read_text(), json.loads((folder / "map.json").read_text())
+        verilog, addresses = (folder / "nngen.v").read_text(), json.loads((folder / "map.json").read_text())
         rams, rows = find_rams(verilog), len(layer.weights)
-        layout = lay_out(found, layer.frames, width, rows)
-        told("Icarus", 0, 1)
+        layout = lay_out(addresses, layer.frames, width, rows)
+        progress("Icarus", 0, 1)
         trace = run_bench(verilog, rams, layout, len(layer.frames), rows, folder)
     if not np.array_equal(trace.sums, layer.sums):
-        raise CommandError(f"{layer.name}: NNgen's sums are not NumPy's")
-    cells, tree = cells_cost(verilog, rams, trace, library, FRAME_RATE, told)
+        raise lh.InputError(f"{layer.name}: NNgen's sums are not NumPy's")
+    cells, tree = cells_cost(verilog, rams, trace, library, FRAME_RATE, progress)
     parts = {"cells": cells, "clock tree": tree, "memories": rams_cost(rams, trace, library, FRAME_RATE)}
-    outside = outside_cost(-(-len(found["bytes"]) // 4), trace, library, FRAME_RATE)
+    outside = outside_cost(-(-len(addresses["bytes"]) // 4), trace, library, FRAME_RATE)
     columns, wide_rows = parallel
-    return Found(f"NNgen {columns} x {wide_rows}", cycles_per_frame(trace), parts, outside)
+    return Side(f"NNgen {columns} x {wide_rows}", cycles_per_frame(trace), parts, outside)
 
 
-def ours(layer: Dense, config: AcceleratorConfig, library: Library, told: Progress) -> Found:
+def ours(layer: Dense, config: lh.AcceleratorConfig, library: lh.CellLibrary, progress: Progress) -> Side:
     """Our side; every sum is compared with the golden model, which is NumPy's product here."""
-    plan = make_plan(layer.model(), config)
-    point = OperatingPoint(FRAME_RATE * plan.cycles_per_frame, FRAME_RATE, plan.cycles_per_frame)
-    mapped = map_plan(plan, library, point.clock, told)
-    report = measure(mapped, {"speech": layer.frames[None]}, point, {}, told)
-    every, tree = report.sums("speech", estimates=False), report.sums("speech", "clock tree")
+    plan = lh.accelerator(layer.model(), config)
+    point = lh.operating_point(plan, frame_rate_hz=FRAME_RATE)
+    sounds = {"speech": layer.frames[None]}
+    report = lh.estimate_power(plan, library, tier="gates", sounds=sounds, point=point, progress=progress)
+    cells, tree = report.sums("speech", estimates=False), report.sums("speech", "clock tree")
     parts = {
-        "cells and memories": Costs(every.dynamic, every.leakage, report.area.total),
+        "cells and memories": Costs(cells.dynamic, cells.leakage, report.area.total),
         "clock tree": Costs(tree.dynamic, tree.leakage, report.row("speech", "clock tree").area),
     }
-    return Found(f"lmu-hw {config.weights.value}", plan.cycles_per_frame, parts)
+    return Side(f"lmu-hw {config.weights.value}", plan.cycles_per_frame, parts)
 
 
-def _print(layer: Dense, sides: list[Found]) -> None:
+def _print(layer: Dense, sides: list[Side]) -> None:
     columns = ("cycles", "mm²", "dynamic, nJ", "leakage, nJ", "all, nJ", "ratio", "outside, nJ")
-    shown = table(f"{layer.name}, {len(layer.weights)} x {layer.weights.shape[1]}", *columns)
+    table = Table(f"{layer.name}, {len(layer.weights)} x {layer.weights.shape[1]}", *columns)
     for side in sides:
-        one = side.total
-        nano = [f"{value * 1e9:.2f}" for value in (one.dynamic, one.leakage, one.energy)]
-        ratio = f"{one.energy / sides[-1].total.energy:.1f}"
-        shown.add_row(
-            side.who, f"{side.cycles:.0f}", f"{one.area / 1e6:.3f}", *nano, ratio, f"{side.outside.energy * 1e9:.2f}"
-        )
-    console.print(shown)
+        total = side.total
+        nano = [f"{value * 1e9:.2f}" for value in (total.dynamic, total.leakage, total.energy)]
+        ratio = f"{total.energy / sides[-1].total.energy:.1f}"
+        area, outside = f"{total.area / 1e6:.3f}", f"{side.outside.energy * 1e9:.2f}"
+        table.add_row(side.design, f"{side.cycles:.0f}", area, *nano, ratio, outside)
+    Console().print(table)
 
 
 def _arguments() -> argparse.Namespace:
@@ -149,7 +143,9 @@ def _arguments() -> argparse.Namespace:
     command.add_argument("--parallel", metavar="N", type=int, nargs=2, default=(1, 1), help="of NNgen: columns, rows")
     command.add_argument("--lanes", metavar="N", type=int, default=16, help="of lmu-hw, default 16")
     command.add_argument("--json", metavar="FILE", type=Path, help="for all figures")
-    library_arguments(command)
+    command.add_argument("--pdk", metavar="NAME", help="folder under PDK_ROOT: ihp-sg13g2, sky130A")
+    command.add_argument("--liberty", metavar="FILE", type=Path, nargs="+", help="Liberty files of one corner")
+    command.add_argument("--corner", metavar="TEXT", help="part of the names of the PDK's Liberty files")
     return command.parse_args()
 
 
@@ -157,20 +153,19 @@ def main() -> None:
     """Compare layer by layer."""
     args = _arguments()
     if args.frames < 2:
-        raise CommandError(f"--frames must be at least 2, as the first is not counted, not {args.frames}")
+        raise lh.InputError(f"--frames must be at least 2, as the first is not counted, not {args.frames}")
     if shutil.which(args.nngen) is None:
-        raise CommandError(f"--nngen: no program {args.nngen}")
-    model = quantized_model(args.model)
-    library, _ = find_library(args.pdk, args.liberty, args.corner)
-    clip = find_sounds(model, None, None, 1)["speech"][0][: WARM_UP + args.frames]
+        raise lh.InputError(f"--nngen: no program {args.nngen}")
+    model = lh.open_model(args.model)
+    library = lh.open_library(args.pdk, liberty=args.liberty, corner=args.corner)
+    clip = lh.find_sounds(model)["speech"][0][: WARM_UP + args.frames]
     result: dict[str, Any] = {}
     for name in args.layers or names(model):
         layer = dense_layer(model, name, clip)
         layer = replace(layer, frames=layer.frames[WARM_UP:])
-        with stages() as told:
-            peer = nngen(layer, args.nngen, tuple(args.parallel), library, told)
-            configs = [AcceleratorConfig(lanes=args.lanes, weights=store) for store in ("ram", "rom")]
-            sides = [peer, *(ours(layer, config, library, told) for config in configs)]
+        peer = nngen(layer, args.nngen, tuple(args.parallel), library[0], silent)
+        configs = [lh.AcceleratorConfig(lanes=args.lanes, weights=store) for store in ("ram", "rom")]
+        sides = [peer, *(ours(layer, config, library, silent) for config in configs)]
         _print(layer, sides)
         result[name] = [asdict(side) for side in sides]
         if args.json is not None:
@@ -180,5 +175,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (CommandError, ToolError, ValueError) as error:
-        sys.exit(fail(str(error)))
+    except (ToolError, ValueError) as error:
+        sys.exit(f"compare: error: {error}")
