@@ -21,7 +21,7 @@ from lmu_hw.cells.liberty import Library, read_liberty
 from lmu_hw.cells.pdk import OSU, Pdk, find_pdk
 from lmu_hw.model.fixed import Format, Quantizer
 from lmu_hw.model.program import QuantizedDense, QuantizedLMU, QuantizedModel, Weights
-from lmu_sim.random_models import legendre_memory
+from lmu_sim.testing.random_models import legendre_memory
 
 ROOT = Path(__file__).parents[1]
 

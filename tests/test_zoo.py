@@ -83,16 +83,16 @@ def test_verilog_is_the_golden_model_under_stalls(model, clips, simulator: Simul
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lanes", [4, 16])
-def test_every_logit_of_whole_clips(model, clips, lanes: int, tmp_path: Path):
+def test_every_logit_of_whole_clips(model, clips, lanes: int):
     plan = make_plan(model, AcceleratorConfig(lanes=lanes))
-    report = verify_batch(plan, clips.frames[::20], tmp_path)
+    report = verify_batch(plan, clips.frames[::20])
     assert report.passed, str(report)
     assert report.compared == 10 * 49 * 12
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", ["kws49", "kws105", "kws361"])
-def test_every_logit_of_the_accelerators_of_least_energy(size, tmp_path: Path):
+def test_every_logit_of_the_accelerators_of_least_energy(size):
     manifest = json.loads((ROOT / "rtl" / f"lmu_{size}_eighth.json").read_text())
     plan = make_plan(
         program_file.load(zoo.path(f"{size}-eighth", "quantized.safetensors")),
@@ -101,6 +101,6 @@ def test_every_logit_of_the_accelerators_of_least_energy(size, tmp_path: Path):
     assert all(getattr(plan.config, name) for name in LEVERS if name != "skip_zero_blocks")
     assert plan.config.bank_words
     clips = load_frames(zoo.path(f"{size}-eighth", "test.safetensors"))
-    report = verify_batch(plan, clips.frames[::20], tmp_path)
+    report = verify_batch(plan, clips.frames[::20])
     assert report.passed, str(report)
     assert report.compared == 10 * (49 // 8) * 12

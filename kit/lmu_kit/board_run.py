@@ -1,11 +1,9 @@
 """A board, or its simulation, on real frames, compared with the golden model."""
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +11,6 @@ import serial
 from numpy.typing import NDArray
 
 from lmu_hw.boards import BAUD, BoardClient, BoardStatus, LinkError, design_number
-from lmu_hw.cells.liberty import cache_folder
 from lmu_hw.export.emit import to_verilog
 from lmu_hw.host.link import LinkLayout, image_chunks
 from lmu_hw.plan.config import WeightStore
@@ -22,7 +19,7 @@ from lmu_hw.progress import Progress, silent
 from lmu_kit.errors import InputError
 from lmu_kit.frames import check_length
 from lmu_quantize.frames_file import FrameSet
-from lmu_sim.batch import BatchReport, BatchResult, compare
+from lmu_sim.batch import BatchReport, BatchResult, compare_batch
 from lmu_sim.serial_bridge import LineFaults, SerialBridge
 
 __all__ = ["BoardOptions", "BoardRun", "run_board", "run_clips", "simulate_board"]
@@ -148,7 +145,7 @@ def run_board(
     return BoardRun(
         port=port,
         design=before.design,
-        comparison=compare(plan, clips, measured),
+        comparison=compare_batch(plan, clips, measured),
         frames=clips.shape[0] * clips.shape[1],
         seconds=measured.seconds,
         repeated=client.repeated,
@@ -164,7 +161,6 @@ def simulate_board(
     *,
     faults: float = 0.0,
     seed: int = 1,
-    build: str | os.PathLike[str] | None = None,
 ) -> Iterator[str]:
     """Simulate the whole top of a board, pin by pin, behind a serial port.
 
@@ -178,16 +174,13 @@ def simulate_board(
         Probability that a bit of a byte on the line is inverted; that a byte is dropped; that one is inserted.
     seed : int
         Of the faults.
-    build : path-like, optional
-        Folder for the compiled simulator; the cache if not given.
 
     Yields
     ------
     str
         The serial port, for `run_board`.
     """
-    folder = cache_folder() / "simulators" if build is None else Path(build)
-    with SerialBridge(plan, folder, board, LineFaults(faults, faults, faults, seed)) as bridge:
+    with SerialBridge(plan, board, LineFaults(faults, faults, faults, seed)) as bridge:
         yield bridge.port
 
 

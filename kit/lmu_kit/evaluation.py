@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lmu_hw.cells.liberty import cache_folder
 from lmu_hw.model.golden import Golden, decide
 from lmu_hw.model.program import QuantizedModel
 from lmu_hw.plan.config import AcceleratorConfig
@@ -17,7 +16,7 @@ from lmu_kit.frames import RealFrames, check_length
 from lmu_quantize.frames_file import FrameSet
 from lmu_quantize.model import FloatModel
 from lmu_quantize.score import Score, score_decisions
-from lmu_sim.batch import BatchReport, BatchSimulator, compare
+from lmu_sim.batch import BatchReport, BatchSimulator, compare_batch
 
 __all__ = ["ENGINES", "Evaluation", "MismatchInEvaluation", "decide_float", "decide_golden", "evaluate"]
 
@@ -226,9 +225,9 @@ def _evaluate_rtl(
 ) -> Evaluation:
     plan = make_plan(model, config)
     progress("build the simulator", 0, 0)
-    simulator = BatchSimulator(plan, cache_folder() / "simulators")
-    result = simulator.run(frames, jobs, lambda done, total, _: progress("simulate the Verilog", done, total))
+    simulator = BatchSimulator(plan)
+    result = simulator.run(frames, jobs, progress)
     progress("compare with the golden model", 0, 0)
-    report = compare(plan, frames, result)
+    report = compare_batch(plan, frames, result)
     score = score_decisions(decide(result.logits[:, -1])[0], truth, model.labels)
     return Evaluation("rtl", score, comparison=report)

@@ -16,7 +16,7 @@ from lmu_hw.power.clock_tree import find_clock_tree
 from lmu_hw.power.engine import find_power
 from lmu_hw.progress import Progress
 from lmu_kit.power import conditions_of
-from lmu_sim.counts import Counts
+from lmu_sim.counts import NetCounts
 from lmu_sim.gates import GateSimulator
 from rams import Ram, cut_rams
 
@@ -51,7 +51,7 @@ class Costs:
         return self.dynamic + self.leakage
 
 
-def replay(netlist: Netlist, trace: Trace, counted: NDArray[np.bool_]) -> Counts:
+def replay(netlist: Netlist, trace: Trace, counted: NDArray[np.bool_]) -> NetCounts:
     """Run the netlist with the inputs of the trace, and compare what comes out.
 
     Parameters
@@ -65,7 +65,7 @@ def replay(netlist: Netlist, trace: Trace, counted: NDArray[np.bool_]) -> Counts
 
     Returns
     -------
-    Counts
+    NetCounts
         Of these cycles.
 
     Raises

@@ -1,13 +1,14 @@
-"""The compiled batch simulator: whole corpora of clips through the Verilog, every logit and decision checked."""
+"""The batch simulator: many clips through the compiled Verilog, every logit and decision compared."""
 
 import contextlib
 import importlib.resources
+import itertools
 import os
 import selectors
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +20,13 @@ from lmu_hw.export.names import TOP
 from lmu_hw.model.golden import Golden, decide
 from lmu_hw.plan.config import StatePolicy, WeightStore
 from lmu_hw.plan.plan import Plan
-from lmu_sim.verilated import build_program
+from lmu_hw.progress import Progress, silent
+from lmu_sim.build_cache import BuildCache
+from lmu_sim.verilated import Design, build_program
 
-__all__ = ["BatchReport", "BatchResult", "BatchSimulator", "Mismatch", "compare", "verify_batch"]
+__all__ = ["BatchMismatch", "BatchReport", "BatchResult", "BatchSimulator", "compare_batch", "verify_batch"]
 
 IntArray = NDArray[np.int64]
-Progress = Callable[[int, int, float], None]
 
 GOLDEN_CLIPS = 256
 """Clips that the golden model runs at once."""
@@ -32,7 +34,7 @@ GOLDEN_CLIPS = 256
 
 @dataclass(frozen=True)
 class BatchResult:
-    """What a batch gave.
+    """Outputs of a batch.
 
     Parameters
     ----------
@@ -58,7 +60,7 @@ class BatchResult:
 
 
 @dataclass(frozen=True)
-class Mismatch:
+class BatchMismatch:
     """A value that differs from the golden model's.
 
     Parameters
@@ -81,8 +83,8 @@ class Mismatch:
     got: int
 
     def __str__(self) -> str:
-        what = f"logit {self.label}" if self.kind == "logit" else self.kind
-        return f"clip {self.clip}, frame {self.frame}, {what}: expected {self.expected}, got {self.got}"
+        name = f"logit {self.label}" if self.kind == "logit" else self.kind
+        return f"clip {self.clip}, frame {self.frame}, {name}: expected {self.expected}, got {self.got}"
 
 
 @dataclass(frozen=True)
@@ -95,17 +97,17 @@ class BatchReport:
         Clips, and input frames of each.
     compared, differing : int
         Values compared (logits, labels, scores), and how many differ.
-    first : Mismatch or None
+    first : BatchMismatch or None
         The first difference, by clip and frame.
     result : BatchResult
-        What the hardware gave.
+        Outputs of the hardware.
     """
 
     clips: int
     frames: int
     compared: int
     differing: int
-    first: Mismatch | None
+    first: BatchMismatch | None
     result: BatchResult
 
     @property
@@ -126,17 +128,16 @@ class BatchSimulator:
     Every clip starts from the zero state. Under the ``keep`` policy the accelerator is reset before each clip. Under
     ``pulse`` the first element of each clip comes with a pulse on ``clear``, and under ``utterance`` the last element
     of each is marked ``end``, with no reset between the clips. Inputs are always valid and outputs always ready. With
-    `frames_per_fetch`, frames of zeros fill the last round of each clip; what comes of them is left out.
+    `frames_per_fetch`, frames of zeros fill the last round of each clip; the outputs of these frames are dropped.
 
     Parameters
     ----------
     plan : Plan
-        What to simulate.
-    directory : str or Path
-        Where programs are kept; made if it does not exist. A program is built again only if the Verilog, the main loop,
-        Verilator or the compiler changed.
+        The accelerator.
     verilog : str, optional
         Verilog to simulate, with the ports of the plan's accelerator; the emitted one if not given.
+    cache : BuildCache, optional
+        Where programs are kept; in the user's cache folder by default.
 
     Raises
     ------
@@ -144,14 +145,13 @@ class BatchSimulator:
         If Verilator or the C++ compiler is missing or fails.
     """
 
-    def __init__(self, plan: Plan, directory: str | Path, verilog: str | None = None):
+    def __init__(self, plan: Plan, *, verilog: str | None = None, cache: BuildCache | None = None):
         self.plan = plan
-        self.directory = Path(directory)
         text = to_verilog(plan) if verilog is None else verilog
         loop = importlib.resources.files("lmu_sim").joinpath("batch.cpp").read_text()
-        self.program = build_program(self.directory, "batch", text, TOP, _design_header(plan), loop)
+        self.program = build_program(Design("batch", text, TOP, _design_header(plan), loop), cache)
 
-    def run(self, frames: ArrayLike, processes: int = 2, progress: Progress | None = None) -> BatchResult:
+    def run(self, frames: ArrayLike, processes: int = 2, progress: Progress = silent) -> BatchResult:
         """Run clips.
 
         Parameters
@@ -159,9 +159,9 @@ class BatchSimulator:
         frames : array_like of int, shape (N, T, inputs)
             Integers of the model's input format.
         processes : int
-            How many programs run side by side, each with a part of the clips.
-        progress : callable, optional
-            Called with the clips done, all clips, and the estimated seconds left.
+            Programs that run side by side, each with a part of the clips; at least 1.
+        progress : callable
+            Called with ``simulate``, the clips done, and all clips.
 
         Returns
         -------
@@ -170,6 +170,8 @@ class BatchSimulator:
 
         Raises
         ------
+        TypeError
+            If the frames are not integers.
         ValueError
             If the frames have another shape or a value outside the input format.
         RuntimeError
@@ -179,54 +181,63 @@ class BatchSimulator:
         if processes < 1:
             raise ValueError(f"processes must be a positive integer, not {processes!r}")
         kept, labels = clips.shape[1] // self.plan.period, self.plan.model.outputs
+        if not clips.shape[1]:
+            count = len(clips)
+            no_logits, no_decisions = np.zeros((count, 0, labels), np.int64), np.zeros((count, 0, 2), np.int64)
+            return BatchResult(no_logits, no_decisions, np.zeros(count, np.int64), 0.0)
         clips = np.pad(clips, ((0, 0), (0, -clips.shape[1] % self.plan.config.frames_per_fetch), (0, 0)))
-        count, steps, _ = clips.shape
-        due = steps // self.plan.period
-        if not steps:
-            nothing = np.zeros((count, 0, 2), np.int64)
-            return BatchResult(np.zeros((count, 0, labels), np.int64), nothing, np.zeros(count, np.int64), 0.0)
-        record = np.dtype([("logits", "<i4", (due, labels)), ("decisions", "<i4", (due, 2)), ("cycles", "<i8")])
-        with tempfile.TemporaryDirectory(prefix=".run-", dir=self.directory) as folder:
-            scratch = Path(folder)
-            clips.astype("<i4").tofile(scratch / "frames")
-            image = []
-            if self.plan.config.weights is WeightStore.RAM:
-                _load_words(self.plan).tofile(scratch / "image")
-                image = ["image"]
-            bounds = np.linspace(0, count, min(processes, max(1, count)) + 1).astype(int)
-            shares = list(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True))
-            commands = [
-                [str(self.program.resolve()), "frames", f"out{first}"]
-                + [str(number) for number in (first, last - first, steps, due, _stall_limit(self.plan))]
-                + image
-                for first, last in shares
-            ]
-            begun = time.monotonic()
-            _run_all(commands, scratch, count, progress)
-            seconds = time.monotonic() - begun
-            records = np.concatenate([np.fromfile(scratch / f"out{first}", record) for first, _ in shares])
-        if len(records) != count:
-            raise RuntimeError(f"the simulation gave {len(records)} clips, not {count}")
+        begun = time.monotonic()
+        records = self._records(clips, processes, progress)
+        seconds = time.monotonic() - begun
         logits, decisions = (records[name][:, :kept].astype(np.int64) for name in ("logits", "decisions"))
         return BatchResult(logits, decisions, records["cycles"].astype(np.int64), seconds)
 
+    def _records(self, clips: IntArray, processes: int, progress: Progress) -> NDArray[np.void]:
+        """Run clips of whole rounds; what the programs wrote, one record for each clip."""
+        count, steps, _ = clips.shape
+        due = steps // self.plan.period
+        labels = self.plan.model.outputs
+        record = np.dtype([("logits", "<i4", (due, labels)), ("decisions", "<i4", (due, 2)), ("cycles", "<i8")])
+        bounds = np.linspace(0, count, min(processes, max(1, count)) + 1).astype(int).tolist()
+        with tempfile.TemporaryDirectory(prefix="lmu-batch-") as name:
+            folder = Path(name)
+            clips.astype("<i4").tofile(folder / "frames")
+            image = []
+            if self.plan.config.weights is WeightStore.RAM:
+                _load_words(self.plan).tofile(folder / "image")
+                image = ["image"]
+            commands = []
+            for first, last in itertools.pairwise(bounds):
+                numbers = (first, last - first, steps, due, _stall_limit(self.plan))
+                commands.append([str(self.program), "frames", f"out{first}", *map(str, numbers), *image])
+            _run_all(commands, folder, count, progress)
+            records = np.concatenate([np.fromfile(folder / f"out{first}", record) for first in bounds[:-1]])
+        if len(records) != count:
+            raise RuntimeError(f"the simulation gave {len(records)} clips, not {count}")
+        return records
 
-def compare(plan: Plan, frames: ArrayLike, result: BatchResult) -> BatchReport:
+
+def compare_batch(plan: Plan, frames: ArrayLike, result: BatchResult) -> BatchReport:
     """Compare every logit and decision with the golden model.
 
     Parameters
     ----------
     plan : Plan
-        What was simulated.
+        The accelerator.
     frames : array_like of int, shape (N, T, inputs)
-        What it was given.
+        Its input frames.
     result : BatchResult
-        What it gave.
+        Its outputs.
 
     Returns
     -------
     BatchReport
         The verdict.
+
+    Raises
+    ------
+    ValueError
+        If the outputs are not those of so many frames.
     """
     clips = _checked_frames(plan, frames)
     golden = Golden(plan.model)
@@ -246,7 +257,7 @@ def compare(plan: Plan, frames: ArrayLike, result: BatchResult) -> BatchReport:
             clip, output, column = (int(index) for index in np.argwhere(differs)[0])
             labels = plan.model.outputs
             kind = "logit" if column < labels else ("label", "score")[column - labels]
-            first = Mismatch(
+            first = BatchMismatch(
                 kind,
                 start + clip,
                 (output + 1) * plan.period - 1,
@@ -260,35 +271,36 @@ def compare(plan: Plan, frames: ArrayLike, result: BatchResult) -> BatchReport:
 def verify_batch(
     plan: Plan,
     frames: ArrayLike,
-    directory: str | Path,
     *,
     processes: int = 2,
-    progress: Progress | None = None,
+    progress: Progress = silent,
     verilog: str | None = None,
+    cache: BuildCache | None = None,
 ) -> BatchReport:
     """Run clips through the compiled Verilog and compare everything with the golden model.
 
     Parameters
     ----------
     plan : Plan
-        What to simulate.
+        The accelerator.
     frames : array_like of int, shape (N, T, inputs)
         Integers of the model's input format.
-    directory : str or Path
-        Where programs are kept.
     processes : int
-        How many programs run side by side.
-    progress : callable, optional
-        Called with the clips done, all clips, and the estimated seconds left.
+        Programs that run side by side.
+    progress : callable
+        Called with ``simulate``, the clips done, and all clips.
     verilog : str, optional
         Verilog to simulate; the emitted one if not given.
+    cache : BuildCache, optional
+        Where programs are kept.
 
     Returns
     -------
     BatchReport
         The verdict.
     """
-    return compare(plan, frames, BatchSimulator(plan, directory, verilog).run(frames, processes, progress))
+    simulator = BatchSimulator(plan, verilog=verilog, cache=cache)
+    return compare_batch(plan, frames, simulator.run(frames, processes, progress))
 
 
 def _checked_frames(plan: Plan, frames: ArrayLike) -> IntArray:
@@ -374,26 +386,21 @@ def _started(commands: list[list[str]], folder: Path) -> Iterator[list[subproces
             process.communicate()
 
 
-def _run_all(commands: list[list[str]], folder: Path, total: int, progress: Progress | None) -> None:
-    begun = time.monotonic()
+def _run_all(commands: list[list[str]], folder: Path, total: int, progress: Progress) -> None:
+    """Run programs side by side to their end; each writes a line for every clip that is done."""
     with _started(commands, folder) as running, selectors.DefaultSelector() as selector:
-        for number, process in enumerate(running):
-            selector.register(process.stdout, selectors.EVENT_READ, number)  # type: ignore[arg-type]
-        pending = dict.fromkeys(range(len(running)), b"")
+        for process in running:
+            selector.register(process.stdout, selectors.EVENT_READ, process)  # type: ignore[arg-type]
         done = 0
-        while pending:
+        while selector.get_map():
             for key, _ in selector.select():
-                number = key.data
                 text = os.read(key.fd, 1 << 16)
-                if not text:
+                if text:
+                    done += text.count(b"\n")
+                    progress("simulate", done, total)
+                else:
                     selector.unregister(key.fileobj)
-                    del pending[number]
-                    _check_end(running[number])
-                    continue
-                done += text.count(b"\n")
-                if progress is not None:
-                    left = (time.monotonic() - begun) * (total - done) / max(done, 1)
-                    progress(done, total, left)
+                    _check_end(key.data)
 
 
 def _check_end(process: subprocess.Popen[str]) -> None:

@@ -1,4 +1,4 @@
-"""Exact counts of what the nets of a netlist did; they add up over runs, frames and simulators."""
+"""Exact counts of the activity of a netlist; they add up over runs, frames and simulators."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lmu_hw.cells.netlist import Netlist
 from lmu_hw.power.activity import Accesses, Activity
 
-__all__ = ["AccessCounts", "Counts"]
+__all__ = ["AccessCounts", "NetCounts"]
 
 Numbers = NDArray[Any]
 """Of int64 as counted, of float64 when scaled."""
@@ -18,7 +18,7 @@ Numbers = NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class AccessCounts:
-    """What a memory macro was asked for.
+    """Accesses to a memory macro.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class AccessCounts:
 
 
 @dataclass(frozen=True, eq=False)
-class Counts:
+class NetCounts:
     """Counts of all nets, added up over the runs that were counted; integers until they are `scaled`.
 
     Parameters
@@ -69,12 +69,12 @@ class Counts:
     counted: NDArray[np.bool_]
     runs: int = 1
 
-    def __add__(self, other: "Counts") -> "Counts":
-        return Counts(
+    def __add__(self, other: "NetCounts") -> "NetCounts":
+        return NetCounts(
             self.half_cycles + other.half_cycles,
             self.toggles + other.toggles,
             self.high + other.high,
-            {index: one + other.accesses[index] for index, one in self.accesses.items()},
+            {index: counts + other.accesses[index] for index, counts in self.accesses.items()},
             self.counted & other.counted,
             self.runs + other.runs,
         )
@@ -84,35 +84,35 @@ class Counts:
         """Clock cycles that were counted."""
         return self.half_cycles / 2
 
-    def scaled(self, factor: float) -> "Counts":
-        """All counts times a factor, which may make them fractions."""
-        return Counts(
+    def scaled(self, factor: float) -> "NetCounts":
+        """All counts times a factor; they may become fractions."""
+        return NetCounts(
             self.half_cycles * factor,
             self.toggles * factor,
             self.high * factor,
             {
                 index: AccessCounts(
-                    one.edges * factor,
-                    {pin: count * factor for pin, count in one.changes.items()},
-                    {pin: count * factor for pin, count in one.enabled.items()},
+                    counts.edges * factor,
+                    {pin: count * factor for pin, count in counts.changes.items()},
+                    {pin: count * factor for pin, count in counts.enabled.items()},
                 )
-                for index, one in self.accesses.items()
+                for index, counts in self.accesses.items()
             },
             self.counted,
             self.runs,
         )
 
     def activity(self, netlist: Netlist, period: float, cycles: float | None = None) -> Activity:
-        """Means over the time that was counted.
+        """Mean activity over the time that was counted.
 
         Parameters
         ----------
         netlist : Netlist
-            Of which.
+            The netlist that was simulated.
         period : float
             Clock period in seconds that a cycle stands for.
         cycles : float, optional
-            What to call the length of the run; all cycles that were counted if not given.
+            Length of the run that the activity states; all cycles that were counted if not given.
 
         Returns
         -------
@@ -129,14 +129,14 @@ class Counts:
             runs=self.runs,
             source="zero-delay simulation of the netlist",
             accesses={
-                index: self._accesses(one, netlist.instances[index].nets, toggles)
-                for index, one in self.accesses.items()
+                index: self._accesses(counts, netlist.instances[index].nets, toggles)
+                for index, counts in self.accesses.items()
             },
         )
 
-    def _accesses(self, one: AccessCounts, nets: Mapping[str, int], toggles: NDArray[np.float64]) -> Accesses:
+    def _accesses(self, counts: AccessCounts, nets: Mapping[str, int], toggles: NDArray[np.float64]) -> Accesses:
         enabled = {
-            pin: float(toggles[nets[pin]]) * one.enabled[pin] / changes if changes else 0.0
-            for pin, changes in one.changes.items()
+            pin: float(toggles[nets[pin]]) * counts.enabled[pin] / changes if changes else 0.0
+            for pin, changes in counts.changes.items()
         }
-        return Accesses(one.edges / self.cycles, enabled)
+        return Accesses(counts.edges / self.cycles, enabled)

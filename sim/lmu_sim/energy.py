@@ -1,14 +1,14 @@
-"""Real frames through the netlist of an accelerator: what its nets do, and that it computes what the golden model does.
+"""Real frames through the netlist of an accelerator: activity of every net, and outputs compared with the golden model.
 
-A clip is not run from its first frame to its last. The state of the network before any frame is known from the golden
-model, so clips are cut into pieces that run side by side, 64 in one simulator: each starts one or two stride periods
+A clip does not run from its first frame to its last. The golden model gives the state of the network before any frame,
+so clips are cut into pieces that run side by side, 64 in one simulator. Each piece starts one or two stride periods
 early, from the golden state in its memories, and is counted from its own first frame on. By then every register holds
-what it would hold in a run of the whole clip from reset, and the counts are the same, net by net.
+the same value as in a run of the whole clip from reset, so the counts are equal, net by net.
 
-What depends on the number of frames only (which copy of a state is the old one, the place in the stride period) is
-taken from a short run after reset.
+Control that depends only on the number of frames (which copy of a state is the old one, the phase of the strides)
+comes from a short run after reset.
 
-With several frames for each fetch of a weight, clips are sequences of rounds of so many frames, and a window is that
+With several frames for each fetch of a weight, clips are sequences of rounds of that many frames, and a window is that
 of a round.
 """
 
@@ -19,14 +19,14 @@ from dataclasses import dataclass, replace
 from threading import Lock
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from lmu_hw.cells.netlist import Netlist
 from lmu_hw.model.golden import Golden
 from lmu_hw.plan.plan import Plan
 from lmu_hw.power.activity import Activity
-from lmu_hw.progress import Progress
-from lmu_sim.counts import Counts
+from lmu_hw.progress import Progress, silent
+from lmu_sim.counts import NetCounts
 from lmu_sim.frame_gates import FrameGates
 from lmu_sim.gates import MAX_RUNS, Beat
 
@@ -35,7 +35,7 @@ __all__ = ["FrameCounts", "FrameError", "FrameRun", "run_frames"]
 IntArray = NDArray[np.int64]
 
 IDLE_CYCLES = 4
-"""Nothing but the clock moves between frames: a few cycles tell as much as many."""
+"""Cycles at rest that are counted: only the clock moves between frames, so all are equal."""
 
 
 class FrameError(RuntimeError):
@@ -44,23 +44,23 @@ class FrameError(RuntimeError):
 
 @dataclass(frozen=True, eq=False)
 class FrameCounts:
-    """Counts over the frames of one kind of clips.
+    """NetCounts over the frames of one kind of clips.
 
     Parameters
     ----------
     frames : int
         Frames that were counted.
-    busy : Counts
-        Over a window for each of them.
-    idle : Counts
-        Over some cycles at rest, behind such frames.
+    busy : NetCounts
+        Over one window for each of the frames.
+    idle : NetCounts
+        Over some cycles at rest, after such frames.
     compared : int
-        Logits, labels and scores of these frames that were compared with the golden model; all were equal.
+        Logits, labels and scores compared with the golden model; all were equal.
     """
 
     frames: int
-    busy: Counts
-    idle: Counts
+    busy: NetCounts
+    idle: NetCounts
     compared: int
 
     def __add__(self, other: "FrameCounts") -> "FrameCounts":
@@ -71,17 +71,17 @@ class FrameCounts:
 
 @dataclass(frozen=True, eq=False)
 class FrameRun:
-    """What the nets of an accelerator do while it computes frames.
+    """Activity of the nets of an accelerator while it computes frames.
 
     Parameters
     ----------
     netlist : Netlist
         Of the accelerator.
     window : int
-        Clock cycles that are counted for a frame: from its first element until all is at rest again; with
-        `frames_per_fetch` its share of those of a round.
+        Clock cycles that are counted for a frame, from its first element until all is at rest again. With
+        `frames_per_fetch`, its share of the cycles of a round.
     kinds : dict of str to FrameCounts
-        By the kind of clips.
+        Counts by the kind of clips.
     """
 
     netlist: Netlist
@@ -94,17 +94,17 @@ class FrameRun:
         Parameters
         ----------
         kind : str
-            Of the clips.
+            Kind of the clips.
         cycles : float
-            Clock cycles from frame to frame. If they are fewer than `window`, because a frame is taken in while the
-            one before is computed, the work is the same and the time at rest less.
+            Clock cycles from frame to frame. They may be fewer than `window`, where a frame is taken in while the one
+            before is computed: the work is the same, the time at rest less.
         period : float
             Clock period in seconds: a frame comes every ``cycles * period`` seconds.
 
         Returns
         -------
         Activity
-            Over `cycles`. Its period is what the clock edges that were counted have in the time of the frames.
+            Mean over `cycles`. Its period spreads the clock edges that were counted over the time of the frames.
         """
         counts = self.kinds[kind]
         rest = counts.idle.scaled((cycles - self.window) * counts.frames / counts.idle.cycles)
@@ -129,7 +129,7 @@ class _Piece:
 
 
 def _pieces(clips: int, length: int, warm_up: int, most: int) -> list[_Piece]:
-    """Clips cut into at most `most` pieces if that can be, all but the last of each clip of one size."""
+    """Clips cut into at most `most` pieces if possible; all but the last piece of each clip have one size."""
     counted = length - warm_up
     size = next((size for size in range(1, counted) if clips * -(-counted // size) <= most), counted)
     starts = range(warm_up, length, size)
@@ -153,10 +153,10 @@ class _Reference:
         self.logits: list[IntArray] = []
         labels = gates.plan.model.outputs
         for frames in self.rounds.transpose(1, 2, 0, 3):
-            for (layer, kind), found in self.states.items():
-                found.append(state.values[f"layer{layer}.{kind}"])
-            logits = [golden.step(frame, state).get("logits") for frame in frames]
-            due = [one for one in logits if one is not None]
+            for (layer, kind), values in self.states.items():
+                values.append(state.values[f"layer{layer}.{kind}"])
+            outputs = [golden.step(frame, state).get("logits") for frame in frames]
+            due = [logits for logits in outputs if logits is not None]
             self.logits.append(np.stack(due, axis=1) if due else np.zeros((len(clips), 0, labels), np.int64))
 
 
@@ -168,8 +168,8 @@ class _Batch:
         self.warm_up = gates.warm_up
         self.windows = self.warm_up + max(piece.count for piece in pieces)
 
-    def run(self, done: Callable[[], None]) -> FrameCounts:
-        """Warm up, count, compare; `done` is called after every window."""
+    def run(self, advance: Callable[[], None]) -> FrameCounts:
+        """Warm up, count, compare; `advance` is called after every window."""
         gates, pieces = self.gates, self.pieces
         starts = [piece.first - self.warm_up for piece in pieces]
         simulator = gates.simulator(starts)
@@ -183,56 +183,57 @@ class _Batch:
             active = [run for run, piece in enumerate(pieces) if window < self.warm_up + piece.count]
             if window >= self.warm_up:
                 simulator.count_runs(active)
-            # A run whose piece has ended goes on with some frame, uncounted.
-            places = [(piece.clip, min(start + window, self.reference.rounds.shape[1] - 1))
-                      for start, piece in zip(starts, pieces, strict=True)]  # fmt: skip
-            found = gates.compute(simulator, np.array([self.reference.rounds[place] for place in places]))
-            equal = sum(self._compared(*places[run], found, run) for run in active)
+            # A run whose piece has ended continues with some frame, uncounted.
+            last = self.reference.rounds.shape[1] - 1
+            rounds = [(piece.clip, min(start + window, last)) for start, piece in zip(starts, pieces, strict=True)]
+            beats = gates.compute(simulator, np.array([self.reference.rounds[clip, turn] for clip, turn in rounds]))
+            equal = sum(self._compared(*rounds[run], beats, run) for run in active)
             compared += equal if window >= self.warm_up else 0
-            done()
+            advance()
         busy = simulator.counts()
         simulator.start_counting()
         simulator.run({}, IDLE_CYCLES)
         frames = gates.frames * sum(piece.count for piece in pieces)
         return FrameCounts(frames, busy, simulator.counts(), compared)
 
-    def _compared(self, clip: int, frame: int, found: Mapping[str, list[list[Beat]]], run: int) -> int:
-        expected = self.reference.logits[frame][clip]
-        different = self.gates.difference(found["o_logits"][run], found["o_decision"][run], expected)
-        if different:
-            last = self.gates.frames * (frame + 1) - 1
-            raise FrameError(f"frame {last} of clip {clip} ({self.kind}): {different}")
+    def _compared(self, clip: int, turn: int, beats: Mapping[str, list[list[Beat]]], run: int) -> int:
+        """Compare the outputs of a round with the golden model's; how many values."""
+        expected = self.reference.logits[turn][clip]
+        difference = self.gates.difference(beats["o_logits"][run], beats["o_decision"][run], expected)
+        if difference:
+            last = self.gates.frames * (turn + 1) - 1
+            raise FrameError(f"frame {last} of clip {clip} ({self.kind}): {difference}")
         return expected.size + 2 * len(expected)
 
 
 def run_frames(
     netlist: Netlist,
     plan: Plan,
-    clips: Mapping[str, IntArray],
+    clips: Mapping[str, ArrayLike],
     *,
     jobs: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> FrameRun:
-    """Run clips of several kinds, every frame from rest to rest.
+    """Run clips of several kinds through a netlist, every frame from rest to rest.
 
     Parameters
     ----------
     netlist : Netlist
-        Of the accelerator, with the core's own streams.
+        Netlist of the accelerator, with the core's own streams.
     plan : Plan
-        Of the accelerator.
+        Plan of the accelerator.
     clips : mapping of str to array_like of int, shape (clips, frames, inputs)
-        Frames by kind, in the model's input format. The first frames of every clip, one or two stride periods, set
-        the state up and are not counted.
+        Frames by kind of clip, in the model's input format. The first frames of every clip, one or two stride
+        periods, set up the state and are not counted.
     jobs : int, optional
-        Simulators at work at a time; one for each processor if not given.
-    progress : callable, optional
-        See `Progress`.
+        Simulators that run at a time; one for each processor if not given.
+    progress : callable
+        Called with ``set up the netlist`` or ``frames through the netlist``, frames done, and all frames.
 
     Returns
     -------
     FrameRun
-        Counts of every net, by kind.
+        NetCounts of every net, by kind.
 
     Raises
     ------
@@ -245,56 +246,62 @@ def run_frames(
     ToolError
         If there is no C++ compiler.
     """
-    given = {kind: np.asarray(frames, dtype=np.int64) for kind, frames in clips.items()}
-    if not given:
+    if not clips:
         raise ValueError("there must be clips of one kind at least")
     jobs = os.cpu_count() or 1 if jobs is None else jobs
     gates = FrameGates(netlist, plan)
-    for kind, frames in given.items():
-        least = gates.frames * (gates.warm_up + 1)
-        if frames.ndim != 3 or not len(frames) or frames.shape[1] < least:
-            raise ValueError(
-                f"clips of {kind} must have shape (clips, frames, {plan.model.inputs}) with more than {least - 1} "
-                f"frames, not {frames.shape}"
-            )
-    batches = []
-    for kind, frames in given.items():
-        reference = _Reference(gates, frames)
-        shares = max(1, jobs // len(given))
-        pieces = _pieces(len(frames), frames.shape[1] // gates.frames, gates.warm_up, shares * MAX_RUNS)
-        many = max(min(shares, -(-len(pieces) // MAX_RUNS)), -(-len(pieces) // MAX_RUNS))
-        batches += [_Batch(gates, kind, reference, pieces[first::many]) for first in range(many)]
+    arrays = {kind: _checked_clips(gates, kind, frames) for kind, frames in clips.items()}
+    share = max(1, jobs // len(arrays))
+    batches = [batch for kind, frames in arrays.items() for batch in _batches(gates, kind, frames, share)]
     _prepare(gates, batches, progress)
-    return FrameRun(netlist, gates.window / gates.frames, _together(batches, jobs, progress))
+    return FrameRun(netlist, gates.window / gates.frames, _run_batches(batches, jobs, progress))
 
 
-def _prepare(gates: FrameGates, batches: Sequence[_Batch], progress: Progress | None) -> None:
+def _checked_clips(gates: FrameGates, kind: str, clips: ArrayLike) -> IntArray:
+    frames = np.asarray(clips, dtype=np.int64)
+    least = gates.frames * (gates.warm_up + 1)
+    if frames.ndim != 3 or not len(frames) or frames.shape[1] < least:
+        raise ValueError(
+            f"clips of {kind} must have shape (clips, frames, {gates.plan.model.inputs}) with more than {least - 1} "
+            f"frames, not {frames.shape}"
+        )
+    return frames
+
+
+def _batches(gates: FrameGates, kind: str, frames: IntArray, share: int) -> list[_Batch]:
+    """Pieces of the clips of one kind, in `share` batches if they can be cut so small."""
+    reference = _Reference(gates, frames)
+    pieces = _pieces(len(frames), frames.shape[1] // gates.frames, gates.warm_up, share * MAX_RUNS)
+    fewest = -(-len(pieces) // MAX_RUNS)
+    count = max(min(share, fewest), fewest)
+    return [_Batch(gates, kind, reference, pieces[first::count]) for first in range(count)]
+
+
+def _prepare(gates: FrameGates, batches: Sequence[_Batch], progress: Progress) -> None:
     """Run frames after reset, as many as the control that the batches start from needs."""
     starts = {piece.first - batch.warm_up for batch in batches for piece in batch.pieces}
     needed = max(gates.control_frames(start) for start in starts)
     gates.reset()
     for done in range(1, needed + 1):
         gates.advance(done)
-        if progress is not None:
-            progress("set up the netlist", done, needed)
+        progress("set up the netlist", done, needed)
 
 
-def _together(batches: Sequence[_Batch], jobs: int, progress: Progress | None) -> dict[str, FrameCounts]:
-    """Run batches, some at a time, and add up those of a kind."""
+def _run_batches(batches: Sequence[_Batch], jobs: int, progress: Progress) -> dict[str, FrameCounts]:
+    """Run batches, `jobs` at a time, and add up those of a kind."""
     total = sum(batch.windows for batch in batches)
     lock, finished = Lock(), 0
 
-    def done() -> None:
+    def advance() -> None:
         nonlocal finished
         with lock:
             finished += 1
-            if progress is not None:
-                progress("frames through the netlist", finished, total)
+            progress("frames through the netlist", finished, total)
 
-    found: dict[str, FrameCounts] = {}
+    sums: dict[str, FrameCounts] = {}
     with ThreadPoolExecutor(max_workers=jobs) as pool:
-        futures = [pool.submit(batch.run, done) for batch in batches]
+        futures = [pool.submit(batch.run, advance) for batch in batches]
         for batch, future in zip(batches, futures, strict=True):
             counts = future.result()
-            found[batch.kind] = found[batch.kind] + counts if batch.kind in found else counts
-    return found
+            sums[batch.kind] = sums[batch.kind] + counts if batch.kind in sums else counts
+    return sums

@@ -16,10 +16,10 @@ from lmu_hw.model.program import QuantizedDense, QuantizedLMU, QuantizedModel
 from lmu_hw.plan.config import AcceleratorConfig, StatePolicy
 from lmu_hw.plan.plan import Plan, make_plan
 from lmu_sim.cosim import CosimOptions, cosimulate_variant
-from lmu_sim.random_models import random_frames, random_model
 from lmu_sim.result import CosimResult
 from lmu_sim.runner import Simulator
 from lmu_sim.stimulus import Frame, Marks, stimulus
+from lmu_sim.testing.random_models import random_frames, random_model
 
 __all__ = ["FAULTS", "Fault", "Trial", "fault_plan", "fault_stimulus", "fault_table", "kill_rate", "try_fault"]
 

@@ -1,16 +1,14 @@
 """Simulation of a mapped netlist: bit-exact outputs, and the exact activity of every net.
 
-Cells behave as their Liberty functions say. They are compiled into a small simulator, once for a set of functions,
-that runs up to 64 clips side by side; it has no delays, so there are no glitches, and it starts with all state at zero.
+Cells behave as their Liberty functions say. Each set of functions is compiled once, into a small simulator that runs up
+to 64 clips side by side. It has no delays, so there are no glitches. All state starts at zero.
 """
 
 import ctypes
-import hashlib
 import os
 import platform
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +16,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_hw.cells.liberty import cache_folder
 from lmu_hw.cells.netlist import Netlist
 from lmu_hw.power.activity import Activity
 from lmu_hw.tools import ToolError
-from lmu_sim.counts import AccessCounts, Counts
+from lmu_sim.build_cache import BuildCache, content_key
+from lmu_sim.counts import AccessCounts, NetCounts
 from lmu_sim.gate_nodes import CompiledNetlist, GateError, PlacedMacro
 
 __all__ = ["Beat", "GateError", "GateSimulator"]
@@ -30,6 +28,7 @@ __all__ = ["Beat", "GateError", "GateSimulator"]
 IntArray = NDArray[np.int64]
 
 MAX_RUNS = 64
+LIBRARY = "gates.so"
 COMPILER_ARGUMENTS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-fvisibility=hidden")
 RECORD = np.dtype([("cycle", np.int64), ("port", np.int32), ("run", np.int32), ("payload", np.uint64, 4)])
 
@@ -51,7 +50,7 @@ class Beat:
 
 
 def _machine() -> str:
-    """What distinguishes processors that run each other's native code from those that do not."""
+    """Text that is equal on processors that run each other's native code."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -60,28 +59,22 @@ def _machine() -> str:
 
 
 def _library(functions: Mapping[str, int]) -> ctypes.CDLL:
-    """The simulator for a set of functions, compiled now or before."""
+    """The simulator for a set of functions, from the build cache or compiled now."""
     compiler = shutil.which(os.environ.get("CXX", "g++"))
     if compiler is None:
         raise ToolError("a C++ compiler was not found: apt install g++")
     source = Path(__file__).with_name("gates.cpp")
     cases = "".join(f"case {number}: return {text};\n" for text, number in functions.items())
-    key = hashlib.sha256(
-        "".join([cases, source.read_text(), compiler, *COMPILER_ARGUMENTS, _machine()]).encode()
-    ).hexdigest()[:32]
-    folder = cache_folder() / "gates"
-    place = folder / f"{key}.so"
-    if not place.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix="build-") as name:
-            work = Path(name)
-            (work / "functions.inc").write_text(cases)
-            arguments = [compiler, *COMPILER_ARGUMENTS, f"-I{work}", str(source), "-o", str(work / "gates.so")]
-            done = subprocess.run(arguments, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise ToolError(f"the gate-level simulator does not compile:\n{done.stderr[-2000:]}")
-            (work / "gates.so").replace(place)
-    library = ctypes.CDLL(str(place))
+
+    def compile_into(entry: Path) -> None:
+        (entry / "functions.inc").write_text(cases)
+        command = [compiler, *COMPILER_ARGUMENTS, f"-I{entry}", str(source), "-o", str(entry / LIBRARY)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise ToolError(f"the gate-level simulator does not compile:\n{done.stderr[-2000:]}")
+
+    key = content_key("gates", cases, source.read_text(), compiler, COMPILER_ARGUMENTS, _machine())
+    library = ctypes.CDLL(str(BuildCache().entry(key, compile_into) / LIBRARY))
     library.gates_new.restype = ctypes.c_void_p
     library.gates_now.restype = ctypes.c_int64
     library.gates_stream.restype = ctypes.c_int64
@@ -132,7 +125,8 @@ class GateSimulator:
         self._c = _library(compiled.functions)
         self._counted_runs = runs
         self._half_cycles, self._since = 0, 0
-        macros = np.array([number for one in compiled.macros for number in one.numbers(compiled.place)], dtype=np.int32)
+        numbers = [number for macro in compiled.macros for number in macro.numbers(compiled.place)]
+        macros = np.array(numbers, dtype=np.int32)
         self._handle = ctypes.c_void_p(
             self._c.gates_new(
                 ctypes.c_int32(compiled.nets),
@@ -149,8 +143,8 @@ class GateSimulator:
                 ctypes.c_uint64(_mask(range(runs))),
             )
         )
-        for one in compiled.macros:
-            self._check_ties(one)
+        for macro in compiled.macros:
+            self._check_ties(macro)
 
     def __del__(self) -> None:
         if getattr(self, "_handle", None) is not None:
@@ -163,7 +157,7 @@ class GateSimulator:
                 raise GateError(f"the pin {pin} of {name} ({placed.macro.cell}) must be held at {level}")
 
     def run(self, inputs: Mapping[str, IntArray], cycles: int) -> dict[str, IntArray]:
-        """Run cycles with given inputs.
+        """Run clock cycles.
 
         Parameters
         ----------
@@ -188,13 +182,13 @@ class GateSimulator:
             port = self.netlist.inputs.get(name)
             if port is None or name == self.clock:
                 raise GateError(f"the netlist {self.netlist.top} has no data input {name!r}")
-            given = np.asarray(values, dtype=np.int64)
-            given = np.broadcast_to(given[:, None] if given.ndim == 1 else given, (cycles, self.runs))
+            numbers = np.asarray(values, dtype=np.int64)
+            numbers = np.broadcast_to(numbers[:, None] if numbers.ndim == 1 else numbers, (cycles, self.runs))
             nets += port
-            columns += [_words(given >> bit & 1) for bit in range(len(port))]
+            columns += [_words(numbers >> bit & 1) for bit in range(len(port))]
         words = np.ascontiguousarray(np.stack(columns, axis=1)) if columns else np.zeros((cycles, 0), dtype=np.uint64)
         outputs = [net for port in self.netlist.outputs.values() for net in port]
-        found = np.zeros((cycles, len(outputs)), dtype=np.uint64)
+        received = np.zeros((cycles, len(outputs)), dtype=np.uint64)
         input_nets, output_nets = self._places(nets), self._places(outputs)
         self._c.gates_vectors(
             self._handle,
@@ -204,16 +198,20 @@ class GateSimulator:
             _pointer(words),
             ctypes.c_int32(output_nets.size),
             _pointer(output_nets),
-            _pointer(found),
+            _pointer(received),
         )
+        return self._numbers(received)
+
+    def _numbers(self, words: NDArray[np.uint64]) -> dict[str, IntArray]:
+        """Values of the output ports, shape (cycles, runs), from words of shape (cycles, output bits)."""
         result = {}
         column = 0
         for name, port in self.netlist.outputs.items():
             if len(port) > 63:
                 raise GateError(f"output port {name} has {len(port)} bits, at most 63 are read as a number")
-            bits = (found[:, column : column + len(port), None] >> np.arange(self.runs, dtype=np.uint64)) & np.uint64(1)
+            bits = _bits(words[:, column : column + len(port)], self.runs)
             weights = np.int64(1) << np.arange(len(port), dtype=np.int64)
-            result[name] = np.einsum("cbr,b->cr", bits.astype(np.int64), weights)
+            result[name] = np.einsum("cbr,b->cr", bits, weights)
             column += len(port)
         return result
 
@@ -240,9 +238,9 @@ class GateSimulator:
         earliest : ndarray of int64, shape (beats,), optional
             First cycle in which each beat may be offered; as soon as possible if not given.
         limit : int
-            Cycles after which it gives up.
+            Cycles after which the run is given up.
         cycles : int, optional
-            Run for exactly so many cycles, whatever came by then, instead of until all beats came.
+            Run exactly this many cycles, however many beats came, instead of until all beats came.
 
         Returns
         -------
@@ -254,24 +252,18 @@ class GateSimulator:
         GateError
             If not all beats came, or more than twice as many.
         """
-        given = np.asarray(beats, dtype=np.int64)
-        given = np.broadcast_to(given if given.ndim == 2 else given[None], (self.runs, given.shape[-1]))
-        count = given.shape[1]
+        payloads = np.asarray(beats, dtype=np.int64)
+        payloads = np.broadcast_to(payloads if payloads.ndim == 2 else payloads[None], (self.runs, payloads.shape[-1]))
+        count = payloads.shape[1]
         data = np.zeros((MAX_RUNS, count), dtype=np.uint64)
-        data[: self.runs] = given.astype(np.uint64)
+        data[: self.runs] = payloads.astype(np.uint64)
         payload = self._places(self._port("inputs", f"{name}__payload"))
         if payload.size > 63:
             raise GateError(f"the stream {name} has {payload.size} bits, at most 63 can be fed")
         times = np.zeros(count, dtype=np.int64) if earliest is None else np.asarray(earliest, dtype=np.int64)
-        ports: list[int] = []
-        for port in outputs:
-            bits = self._places(self._port("outputs", f"{port}__payload"))
-            ports += [self._place("outputs", f"{port}__valid"), self._place("inputs", f"{port}__ready")]
-            ports += [bits.size, *bits.tolist()]
-        port_nets = np.array(ports, dtype=np.int32)
+        ports = self._output_ports(outputs)
         wanted = np.array(list(outputs.values()), dtype=np.int64)
-        room = int(2 * wanted.sum() * self.runs + 1024)
-        records = np.zeros(room, dtype=RECORD)
+        records = np.zeros(int(2 * wanted.sum() * self.runs + 1024), dtype=RECORD)
         number, accepted = np.zeros(1, dtype=np.int64), np.zeros(MAX_RUNS, dtype=np.int64)
         done = self._c.gates_stream(
             self._handle,
@@ -285,42 +277,57 @@ class GateSimulator:
             _pointer(data),
             _pointer(times),
             ctypes.c_int32(len(outputs)),
-            _pointer(port_nets),
+            _pointer(ports),
             _pointer(wanted),
-            ctypes.c_int64(room),
+            ctypes.c_int64(records.size),
             _pointer(records),
             _pointer(number),
             _pointer(accepted),
         )
         if done < 0:
-            raise GateError(f"more than {room} beats came out, {int(wanted.sum()) * self.runs} were expected")
-        found: dict[str, list[list[Beat]]] = {port: [[] for _ in range(self.runs)] for port in outputs}
-        names = list(outputs)
-        for record in records[: int(number[0])]:
+            raise GateError(f"more than {records.size} beats came out, {int(wanted.sum()) * self.runs} were expected")
+        received = self._beats(list(outputs), records[: int(number[0])])
+        if cycles is None:
+            taken = int(accepted[: self.runs].min())
+            for port, runs in received.items():
+                fewest = min(len(run) for run in runs)
+                if fewest < outputs[port]:
+                    raise GateError(
+                        f"after {limit} cycles {port} gave {fewest} of {outputs[port]} beats, "
+                        f"{taken} of {count} were accepted"
+                    )
+        return received
+
+    def _output_ports(self, names: Iterable[str]) -> NDArray[np.int32]:
+        """Output streams as the compiled simulator reads them: valid, ready, number of bits, bits."""
+        ports: list[int] = []
+        for name in names:
+            bits = self._places(self._port("outputs", f"{name}__payload"))
+            ports += [self._place("outputs", f"{name}__valid"), self._place("inputs", f"{name}__ready")]
+            ports += [bits.size, *bits.tolist()]
+        return np.array(ports, dtype=np.int32)
+
+    def _beats(self, names: Sequence[str], records: NDArray) -> dict[str, list[list[Beat]]]:
+        """Beats by stream and run."""
+        beats: dict[str, list[list[Beat]]] = {name: [[] for _ in range(self.runs)] for name in names}
+        for record in records:
             value = sum(int(word) << (64 * index) for index, word in enumerate(record["payload"]))
-            found[names[record["port"]]][record["run"]].append(Beat(int(record["cycle"]), value))
-        for port, runs in found.items() if cycles is None else ():
-            fewest = min(len(one) for one in runs)
-            if fewest < outputs[port]:
-                taken = int(accepted[: self.runs].min())
-                raise GateError(
-                    f"after {limit} cycles {port} gave {fewest} of {outputs[port]} beats, "
-                    f"{taken} of {count} were accepted"
-                )
-        return found
+            beats[names[record["port"]]][record["run"]].append(Beat(int(record["cycle"]), value))
+        return beats
 
     def _places(self, nets: Sequence[int]) -> NDArray[np.int32]:
         """Where nets of the netlist are in the simulator."""
         return self.compiled.place[np.array(nets, dtype=np.int64)]
 
-    def _place(self, kind: str, name: str) -> int:
-        return int(self._places(self._port(kind, name))[0])
+    def _place(self, direction: str, name: str) -> int:
+        return int(self._places(self._port(direction, name))[0])
 
-    def _port(self, kind: str, name: str) -> tuple[int, ...]:
-        group: dict[str, tuple[int, ...]] = getattr(self.netlist, kind)
-        if name not in group:
-            raise GateError(f"the netlist {self.netlist.top} has no {kind[:-1]} port {name!r}")
-        return group[name]
+    def _port(self, direction: str, name: str) -> tuple[int, ...]:
+        """Nets of a port among the netlist's ``inputs`` or ``outputs``."""
+        ports: dict[str, tuple[int, ...]] = getattr(self.netlist, direction)
+        if name not in ports:
+            raise GateError(f"the netlist {self.netlist.top} has no {direction[:-1]} port {name!r}")
+        return ports[name]
 
     def start_counting(self) -> None:
         """Forget all counts, after a reset say, and count all runs from now on."""
@@ -337,17 +344,19 @@ class GateSimulator:
     def _now(self) -> int:
         return int(self._c.gates_now(self._handle))
 
-    def counts(self) -> Counts:
+    def counts(self) -> NetCounts:
         """Counts of all nets since they were started, over the runs that were counted."""
         nets = self.compiled.nets
         toggles, high = np.zeros(nets, dtype=np.int64), np.zeros(nets, dtype=np.int64)
         self._c.gates_counts(self._handle, _pointer(toggles), _pointer(high))
         place = self.compiled.place[: self.netlist.nets]
-        return Counts(
+        return NetCounts(
             half_cycles=self._half_cycles + self._counted_runs * (self._now() - self._since),
             toggles=toggles[place],
             high=high[place],
-            accesses={one.instance: self._accesses(index, one) for index, one in enumerate(self.compiled.macros)},
+            accesses={
+                macro.instance: self._accesses(index, macro) for index, macro in enumerate(self.compiled.macros)
+            },
             counted=self.compiled.evaluated(self.netlist),
             runs=self.runs,
         )
@@ -401,21 +410,21 @@ class GateSimulator:
             0 or 1.
         """
         places = self._places(nets)
-        found = np.zeros(places.size, dtype=np.uint64)
-        self._c.gates_peek(self._handle, ctypes.c_int32(places.size), _pointer(places), _pointer(found))
-        return _bits(found, self.runs)
+        words = np.zeros(places.size, dtype=np.uint64)
+        self._c.gates_peek(self._handle, ctypes.c_int32(places.size), _pointer(places), _pointer(words))
+        return _bits(words, self.runs)
 
     def poke(self, nets: Sequence[int], values: IntArray, runs: Iterable[int] | None = None) -> None:
-        """Give flip-flops another state, between cycles; the counts see changes.
+        """Change the state of flip-flops, between cycles; the changes are counted.
 
         Parameters
         ----------
         nets : sequence of int
             Nets of the netlist that flip-flops drive, themselves or through buffers and inverters.
         values : ndarray of int64, shape (nets, runs)
-            What the nets are to be, 0 or 1.
+            New values of the nets, 0 or 1.
         runs : iterable of int, optional
-            Where; everywhere if not given.
+            Runs to change; all if not given.
 
         Raises
         ------
@@ -423,10 +432,10 @@ class GateSimulator:
             If there is no flip-flop behind a net.
         """
         states, words = [], _words(np.asarray(values))
-        for number, given in enumerate(nets):
-            net, inverted = self.compiled.state_behind(given)
-            states.append(int(self.compiled.place[net]))
-            words[number] ^= np.uint64(0xFFFFFFFFFFFFFFFF if inverted else 0)
+        for index, net in enumerate(nets):
+            state, inverted = self.compiled.state_behind(net)
+            states.append(int(self.compiled.place[state]))
+            words[index] ^= np.uint64(0xFFFFFFFFFFFFFFFF if inverted else 0)
         places = np.array(states, dtype=np.int32)
         mask = ctypes.c_uint64(_mask(range(self.runs) if runs is None else runs))
         self._c.gates_poke(self._handle, ctypes.c_int32(places.size), _pointer(places), _pointer(words), mask)
@@ -447,11 +456,11 @@ class GateSimulator:
             Bits, lowest first.
         """
         index, width = self._macro(instance, address, words)
-        found = np.zeros((words, width), dtype=np.uint64)
+        content = np.zeros((words, width), dtype=np.uint64)
         self._c.gates_read_macro(
-            self._handle, ctypes.c_int32(index), ctypes.c_int32(address), ctypes.c_int32(words), _pointer(found)
+            self._handle, ctypes.c_int32(index), ctypes.c_int32(address), ctypes.c_int32(words), _pointer(content)
         )
-        return _bits(found, self.runs)
+        return _bits(content, self.runs)
 
     def poke_macro(self, instance: int, address: int, bits: IntArray, runs: Iterable[int] | None = None) -> None:
         """Change words of a memory macro, between cycles; nothing is counted.
@@ -465,7 +474,7 @@ class GateSimulator:
         bits : ndarray of int64, shape (words, width, runs)
             Lowest first.
         runs : iterable of int, optional
-            Where; everywhere if not given.
+            Runs to change; all if not given.
         """
         words = np.ascontiguousarray(_words(np.asarray(bits)))
         index, _ = self._macro(instance, address, len(words))
@@ -475,24 +484,25 @@ class GateSimulator:
         )  # fmt: skip
 
     def _macro(self, instance: int, address: int, words: int) -> tuple[int, int]:
-        """Number and width of a macro that holds the given words."""
-        for index, one in enumerate(self.compiled.macros):
-            if one.instance == instance:
-                if not 0 <= address <= address + words <= one.macro.depth:
+        """Number and width of a macro that holds these words."""
+        for index, placed in enumerate(self.compiled.macros):
+            if placed.instance == instance:
+                macro = placed.macro
+                if not 0 <= address <= address + words <= macro.depth:
                     raise GateError(
-                        f"{one.macro.cell} has {one.macro.depth} words, not {words} from address {address} on"
+                        f"{macro.cell} has {macro.depth} words, not {words} from address {address} on"
                     )
-                return index, one.macro.width
-        raise GateError(f"instance {instance} is no memory macro")
+                return index, macro.width
+        raise GateError(f"instance {instance} is not a memory macro")
 
     def save(self, run: int = 0) -> NDArray[np.uint8]:
-        """Everything that a run holds, for `load`; between cycles."""
+        """The whole state of a run, for `load`; between cycles."""
         state = np.zeros(self._c.gates_state_size(self._handle), dtype=np.uint8)
         self._c.gates_save(self._handle, ctypes.c_int32(run), _pointer(state))
         return state
 
     def load(self, state: NDArray[np.uint8], runs: Iterable[int]) -> None:
-        """Put runs in a state saved from a simulator of the same netlist; the counts do not see it."""
+        """Put runs in a state saved from a simulator of the same netlist; nothing is counted."""
         self._c.gates_load(self._handle, _pointer(state), ctypes.c_uint64(_mask(runs)))
 
 
@@ -507,5 +517,5 @@ def _bits(words: NDArray[np.uint64], runs: int) -> IntArray:
 
 def _words(bits: IntArray) -> NDArray[np.uint64]:
     """One word of 64 runs from the bits of each."""
-    places = np.arange(bits.shape[-1], dtype=np.uint64)
-    return (bits.astype(np.uint64) << places).sum(axis=-1, dtype=np.uint64)
+    runs = np.arange(bits.shape[-1], dtype=np.uint64)
+    return (bits.astype(np.uint64) << runs).sum(axis=-1, dtype=np.uint64)

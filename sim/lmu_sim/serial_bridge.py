@@ -1,4 +1,4 @@
-"""A board in simulation behind a pseudo-terminal: a host program finds a serial port there, as of a real board."""
+"""A simulated board behind a pseudo-terminal, which a host program opens as the serial port of a real board."""
 
 import contextlib
 import importlib.resources
@@ -10,16 +10,16 @@ import threading
 import tty
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 
 from lmu_hw.boards import BOARDS, board_verilog
 from lmu_hw.plan.plan import Plan
-from lmu_sim.verilated import build_program
+from lmu_sim.build_cache import BuildCache
+from lmu_sim.verilated import Design, build_program
 
-__all__ = ["LineFaults", "SerialBridge", "Signs"]
+__all__ = ["BoardLeds", "LineFaults", "SerialBridge"]
 
 DIVISOR = 4
 """Cycles of a bit in simulation: the fewest that the UART works with."""
@@ -30,7 +30,7 @@ END_S = 60.0
 
 @dataclass(frozen=True)
 class LineFaults:
-    """What happens to bytes on their way, in either direction.
+    """Faults of a serial line, in both directions.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class LineFaults:
     insert : float
         Probability that a random byte comes before a byte.
     seed : int
-        Of all that is random.
+        Seed of the faults.
     """
 
     flip: float = 0.0
@@ -56,7 +56,7 @@ class LineFaults:
                 raise ValueError(f"{name} must be a probability, not {value!r}")
 
     def line(self, number: int) -> Callable[[bytes], bytes]:
-        """Function that sends bytes over a line of this kind; lines of different numbers differ."""
+        """Function that sends bytes over a line with these faults; `number` tells the lines of a board apart."""
         rng = np.random.default_rng((self.seed, number))
 
         def send(data: bytes) -> bytes:
@@ -73,17 +73,17 @@ class LineFaults:
 
 
 @dataclass(frozen=True)
-class Signs:
-    """How the board ended.
+class BoardLeds:
+    """The LEDs of the board at its end.
 
     Parameters
     ----------
     word : int
-        What the LEDs for the word show: one more than the label, 0 for none.
+        Number shown by the LEDs for the word: one more than the label, 0 for none.
     ready, trouble : bool
         Whether these LEDs are lit.
     cycles : int
-        Clock cycles in all, behind the board's divider.
+        Clock cycles simulated, behind the board's divider.
     """
 
     word: int
@@ -93,30 +93,37 @@ class Signs:
 
 
 class SerialBridge:
-    """A board that can be started, once or again: a context manager, running inside the block.
+    """A simulated board: a context manager that runs it inside the block, and can be entered again.
 
     Parameters
     ----------
     plan : Plan
         The accelerator's.
-    directory : str or Path
-        Where programs are kept; they are compiled once for each design.
     board : str
-        Name of the board.
-    faults : LineFaults
-        What happens to bytes on the line; nothing by default.
+        Name of the board, one of `lmu_hw.boards.BOARDS`.
+    faults : LineFaults, optional
+        Faults of the line; none by default.
+    cache : BuildCache, optional
+        Where compiled boards are kept; in the user's cache folder by default.
 
     Attributes
     ----------
     faults : LineFaults
-        As given; a change counts from the next start on.
+        As given; a change takes effect at the next start.
     port : str
         The serial port, while the board runs.
-    signs : Signs or None
-        After the end: how the board ended.
+    leds : BoardLeds or None
+        The LEDs at the end, after the block.
     """
 
-    def __init__(self, plan: Plan, directory: str | Path, board: str = "icebreaker", faults: LineFaults | None = None):
+    def __init__(
+        self,
+        plan: Plan,
+        board: str = "icebreaker",
+        faults: LineFaults = LineFaults(),
+        *,
+        cache: BuildCache | None = None,
+    ):
         self.plan = plan
         self.board = BOARDS[board]
         verilog, top = board_verilog(plan, board, divisor=DIVISOR)
@@ -126,18 +133,18 @@ class SerialBridge:
             f"constexpr int divisor = {DIVISOR};\nconstexpr int divider = {self.board.divider};\n"
             f"constexpr int pressed = {int(not self.board.button_low)};\n}}\n"
         )
-        self._program = build_program(Path(directory), "board", verilog, top, header, loop)
+        self._program = build_program(Design("board", verilog, top, header, loop), cache)
         self._rest = 1000 + 2 * max(max(frame.interval, frame.latency) for frame in plan.frames)
-        self.faults = LineFaults() if faults is None else faults
+        self.faults = faults
         self.port = ""
-        self.signs: Signs | None = None
+        self.leds: BoardLeds | None = None
 
     def __enter__(self) -> "SerialBridge":
         self._master, self._slave = os.openpty()
         tty.setraw(self._slave)
         self.port = os.ttyname(self._slave)
         self._stop = os.pipe()
-        command = [str(self._program.resolve()), str(self._rest)]
+        command = [str(self._program), str(self._rest)]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0)
         self._threads = [threading.Thread(target=run, daemon=True) for run in (self._to_board, self._to_host)]
@@ -153,21 +160,21 @@ class SerialBridge:
             thread.join(END_S)
         try:
             self._process.wait(END_S)
-            told = self._process.stderr.read().decode(errors="replace")  # type: ignore[union-attr]
+            report = self._process.stderr.read().decode(errors="replace")  # type: ignore[union-attr]
         finally:
             self._process.kill()
             self._process.communicate()
             for handle in (self._master, self._slave, *self._stop):
                 os.close(handle)
         if kind is None:
-            self.signs = self._read(told)
+            self.leds = self._read(report)
 
     def press_button(self) -> None:
         """Press the board's reset button and let it go."""
         self._process.send_signal(signal.SIGUSR1)
 
     def _to_board(self) -> None:
-        """Until the end: what the host writes goes to the board, over a line that may be bad."""
+        """Forward what the host writes to the board, with faults, until the end."""
         line = self.faults.line(0)
         while self._stop[0] not in (ready := select.select([self._master, self._stop[0]], [], [])[0]):
             data = line(os.read(ready[0], 4096))
@@ -177,16 +184,16 @@ class SerialBridge:
         self._process.stdin = None
 
     def _to_host(self) -> None:
-        """Until the board ends: what it sends goes to the host."""
+        """Forward what the board sends to the host, with faults, until the board ends."""
         line = self.faults.line(1)
         while data := self._process.stdout.read(4096):  # type: ignore[union-attr]
             os.write(self._master, line(data))
 
-    def _read(self, told: str) -> Signs:
-        words = told.split()
+    def _read(self, report: str) -> BoardLeds:
+        words = report.split()
         if self._process.returncode or len(words) != 4:
-            raise RuntimeError(f"the simulated board failed (status {self._process.returncode}): {told.strip()}")
+            raise RuntimeError(f"the simulated board failed (status {self._process.returncode}): {report.strip()}")
         word, ready, trouble, cycles = (int(text) for text in words)
         board = self.board
         dark = (1 << board.word_leds) - 1 if board.led_low else 0
-        return Signs(word ^ dark, bool(ready) != board.sign_low, bool(trouble) != board.sign_low, cycles)
+        return BoardLeds(word ^ dark, bool(ready) != board.sign_low, bool(trouble) != board.sign_low, cycles)

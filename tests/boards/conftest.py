@@ -7,8 +7,8 @@ from amaranth.sim import Simulator
 from lmu_hw.boards import BOARDS, board_verilog
 from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import make_plan
-from lmu_sim.random_models import random_model
 from lmu_sim.serial_bridge import SerialBridge
+from lmu_sim.testing.random_models import random_model
 
 
 @pytest.fixture
@@ -65,18 +65,12 @@ def tops(rom_plan):
 
 
 @pytest.fixture(scope="session")
-def programs(tmp_path_factory):
-    """Where simulated boards are compiled, once for all tests."""
-    return tmp_path_factory.mktemp("boards")
-
-
-@pytest.fixture(scope="session")
-def ram_board(ram_plan, programs):
+def ram_board(ram_plan):
     """An iCEBreaker in simulation, for `ram_plan`."""
-    return SerialBridge(ram_plan, programs)
+    return SerialBridge(ram_plan)
 
 
 @pytest.fixture(scope="session")
-def rom_board(rom_plan, programs):
+def rom_board(rom_plan):
     """A Tang Nano 9K in simulation, for `rom_plan`: its lights are lit by a 0."""
-    return SerialBridge(rom_plan, programs, "tangnano9k")
+    return SerialBridge(rom_plan, "tangnano9k")

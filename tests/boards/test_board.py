@@ -16,8 +16,8 @@ from lmu_hw.model.golden import Golden, decide
 from lmu_hw.plan.plan import make_plan
 from lmu_hw.tools import Tool, find_icarus, find_verilator, run_tool
 from lmu_kit.cli.main import main
-from lmu_sim.random_models import random_frames
 from lmu_sim.serial_bridge import SerialBridge
+from lmu_sim.testing.random_models import random_frames
 
 FOLDER = Path(__file__).parents[2] / "constraints"
 
@@ -146,7 +146,7 @@ def session(plan, bridge):
                 assert (result.label, result.score) == tuple(int(value) for value in decide(logits))
                 label = result.label
         assert client.repeated == client.damaged == client.told == 0
-    return bridge.signs, label
+    return bridge.leds, label
 
 
 def test_a_board_computes_and_shows_the_word(rom_plan, rom_board):
@@ -156,8 +156,8 @@ def test_a_board_computes_and_shows_the_word(rom_plan, rom_board):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("board", [name for name in BOARDS if name != "tangnano9k"])
-def test_the_other_boards_compute_and_show_the_word(board, rom_plan, programs):
-    signs, label = session(rom_plan, SerialBridge(rom_plan, programs, board))
+def test_the_other_boards_compute_and_show_the_word(board, rom_plan):
+    signs, label = session(rom_plan, SerialBridge(rom_plan, board))
     assert (signs.word, signs.ready, signs.trouble) == (label + 1, True, False)
 
 
@@ -211,6 +211,6 @@ def test_reset_and_lights_of_each_board(board, tops, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("policy", ["pulse", "utterance"])
-def test_the_state_policy_of_the_accelerator_changes_nothing(policy, plan_of, programs):
+def test_the_state_policy_of_the_accelerator_changes_nothing(policy, plan_of):
     plan = plan_of(state=policy)
-    session(plan, SerialBridge(plan, programs))
+    session(plan, SerialBridge(plan))

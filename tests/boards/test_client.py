@@ -19,8 +19,8 @@ from lmu_hw.host.link import (
     image_chunks,
 )
 from lmu_hw.model.golden import Golden, decide
-from lmu_sim.random_models import random_frames
 from lmu_sim.serial_bridge import LineFaults
+from lmu_sim.testing.random_models import random_frames
 
 
 class Board:

@@ -20,7 +20,7 @@ from lmu_hw.host.link import (
     image_chunks,
 )
 from lmu_hw.model.golden import Golden, decide
-from lmu_sim.random_models import random_frames
+from lmu_sim.testing.random_models import random_frames
 
 PATIENCE_S = 30.0
 

@@ -7,7 +7,7 @@ from lmu_hw.explore.points import Network
 from lmu_hw.explore.sweep import Sweep
 from lmu_hw.model import program_file
 from lmu_hw.power.technology import load_technology
-from lmu_sim.random_models import random_model
+from lmu_sim.testing.random_models import random_model
 
 
 @pytest.fixture(scope="session")

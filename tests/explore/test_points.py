@@ -12,7 +12,7 @@ from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import make_plan
 from lmu_hw.power.report import OperatingPoint, frame_rate
 from lmu_hw.power.table import report
-from lmu_sim.random_models import random_model
+from lmu_sim.testing.random_models import random_model
 
 
 def test_a_point_costs_what_the_table_says(network, technologies):

@@ -18,7 +18,7 @@ from lmu_hw.export.emit import LINT_WAIVERS, emit, to_verilog, weight_image
 from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import make_plan
 from lmu_hw.tools import find_verilator, find_yosys, run_tool
-from lmu_sim.random_models import random_model
+from lmu_sim.testing.random_models import random_model
 
 CONFIGS = {
     "rom": {"lanes": 4},
@@ -93,7 +93,7 @@ import numpy as np
 from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.export.emit import to_verilog, weight_image
 from lmu_hw.plan.plan import make_plan
-from lmu_sim.random_models import random_model
+from lmu_sim.testing.random_models import random_model
 import sys
 plan = make_plan(random_model(np.random.default_rng(5), layers=("lmu", "lmu", "dense")), AcceleratorConfig(4, "ram"))
 sys.stdout.write(to_verilog(plan) + weight_image(plan))

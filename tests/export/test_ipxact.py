@@ -17,7 +17,7 @@ from lmu_hw.model import program_file
 from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import make_plan
 from lmu_quantize import zoo
-from lmu_sim.random_models import random_model
+from lmu_sim.testing.random_models import random_model
 
 CONFIGS = {
     "stream": {"lanes": 2, "weights": "ram", "state": "pulse"},

@@ -15,7 +15,7 @@ from lmu_hw.export.names import KEYWORDS, check_module_name, wrapper_name
 from lmu_hw.gateware.accelerator import Accelerator
 from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import make_plan
-from lmu_sim.random_models import random_model
+from lmu_sim.testing.random_models import random_model
 
 pytestmark = pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
 

@@ -17,7 +17,7 @@ from lmu_hw.model.program import QuantizedModel
 from lmu_hw.plan.config import AcceleratorConfig, WeightStore
 from lmu_hw.plan.plan import Plan, make_plan
 from lmu_hw.tools import find_icarus
-from lmu_sim.random_models import random_frames, random_model
+from lmu_sim.testing.random_models import random_frames, random_model
 
 BENCH = Path(__file__).with_name("netlist_bench.v")
 

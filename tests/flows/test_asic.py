@@ -27,7 +27,7 @@ from lmu_hw.flows.yosys import run_yosys, scratch_folder
 from lmu_hw.model.golden import Golden
 from lmu_hw.model.operations import output_name, vectors
 from lmu_sim.gates import GateSimulator
-from lmu_sim.random_models import random_frames
+from lmu_sim.testing.random_models import random_frames
 
 ROOT = Path(__file__).parents[2]
 

@@ -32,7 +32,7 @@ from lmu_hw.plan.placement import MemoryPlan
 from lmu_hw.plan.plan import make_plan
 from lmu_hw.tools import ToolError, find_flow_tool
 from lmu_quantize import zoo
-from lmu_sim.random_models import random_model
+from lmu_sim.testing.random_models import random_model
 
 UP5K = DEVICES["ice40-up5k"]
 

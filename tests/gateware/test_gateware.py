@@ -25,7 +25,7 @@ from lmu_hw.model.program import QuantizedDense, QuantizedModel, Weights
 from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import make_plan
 from lmu_hw.tools import find_yosys, run_tool
-from lmu_sim.random_models import random_frames, random_model
+from lmu_sim.testing.random_models import random_frames, random_model
 
 
 def simulate(dut, *testbenches, background=(), cycles=20_000):

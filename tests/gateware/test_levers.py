@@ -21,7 +21,7 @@ from lmu_hw.power.rates import Rates
 from lmu_hw.power.report import OperatingPoint
 from lmu_hw.power.table import estimate
 from lmu_hw.power.technology import load_technology
-from lmu_sim.random_models import random_model
+from lmu_sim.testing.random_models import random_model
 
 SPOTTER = {"layers": ("lmu", "lmu", "dense"), "e_h": False, "w_h": False, "w_x": True, "activation": "relu"}
 

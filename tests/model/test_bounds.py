@@ -14,7 +14,7 @@ from lmu_hw.model.fixed import Format, Overflow, Quantizer, Rounding, saturate, 
 from lmu_hw.model.golden import Golden
 from lmu_hw.model.operations import lower
 from lmu_hw.model.program import QuantizedDense, QuantizedLMU, QuantizedModel, Weights
-from lmu_sim.random_models import legendre_memory, random_frames, random_model
+from lmu_sim.testing.random_models import legendre_memory, random_frames, random_model
 
 STACKS = [("lmu",), ("lmu", "dense"), ("dense", "lmu"), ("lmu", "lmu")]
 

@@ -11,7 +11,7 @@ from numpy.testing import assert_array_equal
 from lmu_hw.model.fixed import Format, Overflow, Quantizer, Rounding
 from lmu_hw.model.golden import Golden, decide
 from lmu_hw.model.program import QuantizedDense, QuantizedLMU, QuantizedModel, Weights
-from lmu_sim.random_models import random_frames, random_model
+from lmu_sim.testing.random_models import random_frames, random_model
 
 CELLS = {
     "spotter": {

@@ -8,7 +8,7 @@ from numpy.testing import assert_array_equal
 from lmu_hw.model.fixed import Format, Overflow, Quantizer
 from lmu_hw.model.operations import lower, output_name, tanh_error, tanh_table, vectors
 from lmu_hw.model.program import QuantizedDense, QuantizedLMU, QuantizedModel, Weights
-from lmu_sim.random_models import random_model
+from lmu_sim.testing.random_models import random_model
 
 X = Format(8, 4)
 

@@ -5,7 +5,7 @@ import pytest
 
 from lmu_hw.model import golden as golden_module
 from lmu_hw.model.golden import Golden
-from lmu_sim.random_models import random_frames, random_model
+from lmu_sim.testing.random_models import random_frames, random_model
 
 MIXED = [(3, 5.0), (3, 5.0), (1, 4.0), (4, 9.5)]
 SPOTTER = {"stride": 1, "e_h": False, "e_m": False, "w_x": True, "w_h": False, "bias": True}

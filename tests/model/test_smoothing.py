@@ -7,7 +7,7 @@ from lmu_hw.model.fixed import Format
 from lmu_hw.model.smoothing import Smoothing, detect, smooth
 from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import make_plan
-from lmu_sim.random_models import random_model
+from lmu_sim.testing.random_models import random_model
 
 LOGIT = Format(9, 3)
 GOOD = {"background": (0, 3), "score_bits": 6, "shift": 2, "threshold": 40, "refractory": 3}

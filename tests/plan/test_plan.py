@@ -17,7 +17,7 @@ from lmu_hw.model.program import QuantizedDense, QuantizedModel, Weights
 from lmu_hw.plan.config import AcceleratorConfig, StatePolicy, WeightStore
 from lmu_hw.plan.plan import make_plan
 from lmu_hw.plan.rounds import round_strides, vector_frames
-from lmu_sim.random_models import prune_blocks, random_frames, random_model
+from lmu_sim.testing.random_models import prune_blocks, random_frames, random_model
 
 
 class Watched(Accelerator):

@@ -11,7 +11,7 @@ from lmu_hw.model.program import QuantizedDense, QuantizedModel, Weights
 from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import make_plan
 from lmu_hw.plan.sparsity import all_columns, index_bits, kept_columns, memory_columns, stored_bits
-from lmu_sim.random_models import prune_blocks, random_model
+from lmu_sim.testing.random_models import prune_blocks, random_model
 
 
 def dense(values, width=4):

@@ -16,7 +16,7 @@ from lmu_hw.plan.plan import make_plan
 from lmu_hw.plan.shape import CAPACITIES, ShapeError, fitted, identification, shape, shape_digest
 from lmu_hw.plan.weight_file import Image, WeightFileError, make_image, read_image
 from lmu_kit.cli.main import main
-from lmu_sim.random_models import prune_blocks, random_model
+from lmu_sim.testing.random_models import prune_blocks, random_model
 from tests.sim.interface_cases import retrained
 
 CONFIG = AcceleratorConfig(lanes=3, weights="ram")

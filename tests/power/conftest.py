@@ -21,7 +21,7 @@ from lmu_hw.power.activity import Activity, clock_nets
 from lmu_hw.power.engine import _Electrical, _weigh
 from lmu_hw.power.result import Power
 from lmu_hw.power.rules import StateRules
-from lmu_sim.random_models import random_model
+from lmu_sim.testing.random_models import random_model
 
 
 def macro_netlist(library: Library, name: str) -> Netlist:

@@ -12,7 +12,7 @@ from lmu_hw.power.guards import check_conserved, check_coverage
 from lmu_hw.power.rows import power_rows
 from lmu_kit.power import conditions_of
 from lmu_sim.gates import GateSimulator
-from lmu_sim.random_models import random_frames, random_model
+from lmu_sim.testing.random_models import random_frames, random_model
 
 PERIOD = 1e-6
 FRAMES = 4

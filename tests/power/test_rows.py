@@ -9,7 +9,7 @@ from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import make_plan
 from lmu_hw.power.activity import random_activity
 from lmu_hw.power.rows import OTHER, ROWS, core_path, power_rows, row_of
-from lmu_sim.random_models import random_model
+from lmu_sim.testing.random_models import random_model
 
 
 def small_plan(**config):

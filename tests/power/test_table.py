@@ -37,7 +37,7 @@ from lmu_hw.power.table import build, estimate
 from lmu_hw.power.technology import MemoryCosts, TechnologyError, load_technology, save_technology, shipped
 from lmu_kit.cli.characterise import config_of
 from lmu_quantize import zoo
-from lmu_sim.random_models import prune_blocks, random_frames, random_model
+from lmu_sim.testing.random_models import prune_blocks, random_frames, random_model
 
 TECHNOLOGIES = ("asap7", "ihp-sg13g2", "nangate45", "sky130A")
 BAND = 0.15

@@ -11,7 +11,7 @@ from cocotb.triggers import ClockCycles
 
 from lmu_hw.gateware.bus.axi_lite import OKAY, SLVERR
 from lmu_hw.host.registers import OFFSETS, REGISTERS, Access
-from lmu_sim.axi import AxiBench
+from lmu_sim.testing.axi import AxiBench
 
 CASE = json.loads(Path(os.environ["LMU_AXI_CASE"]).read_text())
 HEARD, DROPPED = 1, 2

@@ -12,8 +12,8 @@ from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import make_plan
 from lmu_hw.plan.shape import fitted, shape
 from lmu_hw.plan.weight_file import make_image
-from lmu_sim.random_models import random_frames, random_model
 from lmu_sim.stimulus import reference, stimulus
+from lmu_sim.testing.random_models import random_frames, random_model
 
 CASES = {
     "rom": (11, {"units": 4, "stride": 1}, {"lanes": 4}),

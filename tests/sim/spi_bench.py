@@ -14,7 +14,7 @@ from lmu_hw.host.registers import OFFSETS, REGISTERS, Access
 from lmu_hw.host.spi import HALF_PERIOD_CYCLES, Command
 from lmu_hw.model import program_file
 from lmu_hw.model.golden import Golden, decide
-from lmu_sim.spi import SpiHost
+from lmu_sim.testing.spi import SpiHost
 
 CASE = json.loads(Path(os.environ["LMU_SPI_CASE"]).read_text())
 CYCLE = 10

@@ -14,10 +14,10 @@ from lmu_hw.plan.config import AcceleratorConfig, Interface
 from lmu_hw.plan.plan import make_plan
 from lmu_hw.tools import find_verilator, find_yosys, run_tool
 from lmu_kit.cli.main import main
-from lmu_sim.axi import ChannelRules, ResetRules, ResponseRules
-from lmu_sim.random_models import random_model
 from lmu_sim.runner import Simulator, SimulatorError, build, run
-from lmu_sim.wrapper_bench import BENCH, bench_verilog
+from lmu_sim.testing.axi import ChannelRules, ResetRules, ResponseRules
+from lmu_sim.testing.random_models import random_model
+from lmu_sim.testing.wrapper_bench import BENCH, bench_verilog
 from tests.sim.interface_cases import CASES, described, plan_of
 
 TESTS = 7

@@ -14,8 +14,9 @@ from lmu_hw.model.golden import Golden, decide
 from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import make_plan
 from lmu_hw.tools import ToolError
-from lmu_sim.batch import BatchResult, BatchSimulator, compare, verify_batch
-from lmu_sim.random_models import random_frames, random_model
+from lmu_sim.batch import BatchResult, BatchSimulator, compare_batch, verify_batch
+from lmu_sim.build_cache import BuildCache
+from lmu_sim.testing.random_models import random_frames, random_model
 
 FORWARD = {"e_h": False, "e_m": False, "w_h": False}
 CASES = {
@@ -32,60 +33,56 @@ def make_case(name):
     return make_plan(random_model(rng, **options), AcceleratorConfig(**config)), rng
 
 
-@pytest.fixture(scope="module")
-def programs(tmp_path_factory):
-    """A folder in which programs are built once."""
-    return tmp_path_factory.mktemp("programs")
-
-
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] if name == "rounds" else []) for name in CASES]
 )
-def test_batch_is_golden(name, programs):
+def test_batch_is_golden(name):
     plan, rng = make_case(name)
     frames = random_frames(rng, plan.model, 9, 13)
     calls = []
-    simulator = BatchSimulator(plan, programs)
+    simulator = BatchSimulator(plan)
     result = simulator.run(frames, processes=2, progress=lambda *call: calls.append(call))
     logits = Golden(plan.model).run(frames)["logits"]
     assert logits.shape[1] == 13 // plan.period > 0
     assert_array_equal(result.logits, logits)
     assert_array_equal(result.decisions, np.stack(decide(logits), axis=2))
-    assert calls[-1] == (9, 9, 0.0)
-    assert [done for done, _, _ in calls] == sorted(done for done, _, _ in calls)
+    assert calls[-1] == ("simulate", 9, 9)
+    assert [done for _, done, _ in calls] == sorted(done for _, done, _ in calls)
 
     one = simulator.run(frames, processes=1)
     assert_array_equal(one.logits, result.logits)
     slowest = max(frame.interval for frame in plan.frames)
     assert (one.cycles < 14 * slowest + 2 * plan.model.inputs + 200).all()
 
-    report = compare(plan, frames, result)
+    report = compare_batch(plan, frames, result)
     assert report.passed
     assert report.compared == logits.size + 2 * logits.shape[0] * logits.shape[1]
     assert "all equal" in str(report)
     assert "9 clips of 13 frames" in str(report)
 
 
-def test_cycles_of_a_clip_are_those_of_the_plan(programs):
+def test_cycles_of_a_clip_are_those_of_the_plan():
     plan, rng = make_case("keep")
     period = sum(frame.interval for frame in plan.frames)
     short, long = (
-        BatchSimulator(plan, programs).run(random_frames(rng, plan.model, 3, steps)).cycles
+        BatchSimulator(plan).run(random_frames(rng, plan.model, 3, steps)).cycles
         for steps in (4 * plan.period, 7 * plan.period)
     )
     assert_array_equal(long - short, [3 * period] * 3)
 
 
-def test_a_program_is_built_once(programs):
+def test_a_program_is_built_once(tmp_path):
     plan, _ = make_case("keep")
-    first = BatchSimulator(plan, programs).program
+    cache = BuildCache(tmp_path)
+    first = BatchSimulator(plan, cache=cache).program
     stamp = first.stat().st_mtime_ns
-    assert BatchSimulator(plan, programs).program == first
+    assert BatchSimulator(plan, cache=cache).program == first
     assert first.stat().st_mtime_ns == stamp
-    assert not [path.name for path in programs.iterdir() if path.name.startswith(".")]
+    assert [path.name for path in first.parent.iterdir()] == ["program"]
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
-def test_a_flipped_weight_bit_is_found_and_named(programs):
+def test_a_flipped_weight_bit_is_found_and_named():
     rng = np.random.default_rng(3)
     model = random_model(rng, layers=("dense",), inputs=5, units=6, activation="linear", overflow=Overflow.SAT)
     plan = make_plan(model, AcceleratorConfig(lanes=4))
@@ -98,7 +95,7 @@ def test_a_flipped_weight_bit_is_found_and_named(programs):
         line = re.search(rf"cells\[{address}\] = (\d+)'(\S+);", module)
         faulty = module.replace(line[0], f"cells[{address}] = {line[1]}'d{word ^ 1 << plan.weight_widths[0] - 1};")
         assert faulty != module
-        report = verify_batch(plan, frames, programs, verilog=text.replace(module, faulty))
+        report = verify_batch(plan, frames, verilog=text.replace(module, faulty))
         expected = Golden(plan.model).run(frames)["logits"]
         first = report.first
         wrong = np.argwhere((report.result.logits != expected).any(axis=2))
@@ -110,34 +107,34 @@ def test_a_flipped_weight_bit_is_found_and_named(programs):
         assert f"clip {clip}, frame {output}, logit {first.label}: expected {first.expected}" in str(report)
 
 
-def test_every_wrong_value_is_counted(programs):
+def test_every_wrong_value_is_counted():
     plan, rng = make_case("keep")
     frames = random_frames(rng, plan.model, 4, 8)
     logits = Golden(plan.model).run(frames)["logits"]
     right = BatchResult(logits, np.stack(decide(logits), axis=2), np.full(4, 100), 1.0)
-    assert compare(plan, frames, right).passed
+    assert compare_batch(plan, frames, right).passed
 
     decisions = right.decisions.copy()
     decisions[1, 2, 1] += 1
     decisions[3, 0, 0] += 1
-    report = compare(plan, frames, dataclasses.replace(right, decisions=decisions))
+    report = compare_batch(plan, frames, dataclasses.replace(right, decisions=decisions))
     assert (report.passed, report.differing) == (False, 2)
     assert (report.first.kind, report.first.clip, report.first.frame) == ("score", 1, 3 * plan.period - 1)
     with pytest.raises(ValueError, match="the logits must have shape"):
-        compare(plan, frames, dataclasses.replace(right, logits=logits[:, :-1], decisions=decisions[:, :-1]))
+        compare_batch(plan, frames, dataclasses.replace(right, logits=logits[:, :-1], decisions=decisions[:, :-1]))
 
 
-def test_no_clips_are_no_proof(programs):
+def test_no_clips_are_no_proof():
     plan, _ = make_case("keep")
-    report = verify_batch(plan, np.zeros((0, 8, plan.model.inputs), int), programs)
+    report = verify_batch(plan, np.zeros((0, 8, plan.model.inputs), int))
     assert not report.passed
 
 
 @pytest.mark.parametrize("name", ["keep", "utterance_tanh"])
-def test_clips_without_frames_or_too_short_give_nothing(name, programs):
+def test_clips_without_frames_or_too_short_give_nothing(name):
     plan, _ = make_case(name)
     for clips, steps in ((3, 0), (0, 0), (2, plan.period - 1)):
-        report = verify_batch(plan, np.zeros((clips, steps, plan.model.inputs), int), programs)
+        report = verify_batch(plan, np.zeros((clips, steps, plan.model.inputs), int))
         assert report.result.logits.shape == (clips, 0, plan.model.outputs)
         assert report.result.decisions.shape == (clips, 0, 2)
         assert report.result.cycles.shape == (clips,)
@@ -145,13 +142,13 @@ def test_clips_without_frames_or_too_short_give_nothing(name, programs):
         assert f"{clips} clips of {steps} frames" in str(report)
 
 
-def test_a_design_that_hangs_is_reported(programs):
+def test_a_design_that_hangs_is_reported():
     plan, rng = make_case("keep")
     text = to_verilog(plan)
     stuck = text.replace(".o_decision__valid(o_decision__valid)", ".o_decision__valid()", 1)
     assert stuck != text
     with pytest.raises(RuntimeError, match=r"the simulated accelerator failed: clip \d+: nothing moved for \d+ cycles"):
-        BatchSimulator(plan, programs, stuck).run(random_frames(rng, plan.model, 2, 8))
+        BatchSimulator(plan, verilog=stuck).run(random_frames(rng, plan.model, 2, 8))
 
 
 @pytest.mark.parametrize(
@@ -162,18 +159,18 @@ def test_a_design_that_hangs_is_reported(programs):
         (None, ValueError, r"frame values must be in -?\d+ to \d+"),
     ],
 )
-def test_wrong_frames_are_refused(frames, error, message, programs):
+def test_wrong_frames_are_refused(frames, error, message):
     plan, _ = make_case("keep")
     frames = np.full((1, 4, plan.model.inputs), 1 << 20) if frames is None else frames
     with pytest.raises(error, match=message):
-        BatchSimulator(plan, programs).run(frames)
+        BatchSimulator(plan).run(frames)
 
 
-def test_a_missing_tool_is_a_failure_that_says_what_to_install(programs, monkeypatch):
+def test_a_missing_tool_is_a_failure_that_says_what_to_install(monkeypatch):
     plan, _ = make_case("keep")
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(ToolError, match="Verilator needs perl, which was not found: apt install perl make"):
-        BatchSimulator(plan, programs)
+        BatchSimulator(plan)
     with pytest.raises(ToolError, match=r"Icarus Verilog .* was not found: apt install iverilog"):
         tools.find_icarus()
     monkeypatch.setattr(tools.sys, "executable", "/nowhere/python")

@@ -23,9 +23,9 @@ from lmu_kit.cli.main import main
 from lmu_quantize import zoo
 from lmu_quantize.frames_file import load_frames
 from lmu_sim.faults import flip_bit
-from lmu_sim.random_models import random_frames, random_model
 from lmu_sim.runner import Simulator
 from lmu_sim.stimulus import reference, stimulus
+from lmu_sim.testing.random_models import random_frames, random_model
 
 CASES = {
     "rom": (1, ("lmu", "dense"), {"lanes": 4}),

@@ -18,10 +18,10 @@ from lmu_hw.plan.shape import fitted, shape
 from lmu_sim.bench import STALLS
 from lmu_sim.cosim import CosimOptions, cosimulate, cosimulate_variant
 from lmu_sim.faults import flip_bit
-from lmu_sim.random_models import prune_blocks, random_frames, random_model
 from lmu_sim.result import ClipDecision, MismatchError
 from lmu_sim.runner import Simulator, SimulatorError
 from lmu_sim.stimulus import Frame, Marks, reference, stimulus
+from lmu_sim.testing.random_models import prune_blocks, random_frames, random_model
 
 MIXED = [(3, 5.0), (3, 5.0), (1, 4.0), (4, 9.5)]
 FULL = {"stride": 1, "e_h": True, "e_m": True, "w_x": True, "w_h": True, "bias": True}

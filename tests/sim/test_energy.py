@@ -19,7 +19,7 @@ from lmu_hw.power.activity import clock_nets
 from lmu_sim.energy import FrameError, _pieces, run_frames
 from lmu_sim.frame_gates import FrameGates
 from lmu_sim.gates import GateError, GateSimulator
-from lmu_sim.random_models import random_frames, random_model
+from lmu_sim.testing.random_models import random_frames, random_model
 
 STRIDES = {
     "layers": ("lmu", "lmu", "dense"), "stride": 2, "e_h": True, "e_m": True, "w_h": False, "activation": "relu"

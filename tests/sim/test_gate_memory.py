@@ -214,7 +214,7 @@ def test_what_cannot_be_is_refused(cells):
     simulator = GateSimulator(netlist)
     with pytest.raises(GateError, match="has 64 words, not 2 from address 63 on"):
         simulator.peek_macro(0, 63, 2)
-    with pytest.raises(GateError, match="instance 5 is no memory macro"):
+    with pytest.raises(GateError, match="instance 5 is not a memory macro"):
         simulator.peek_macro(5, 0, 1)
     with pytest.raises(GateError, match="no flip-flop drives net"):
         simulator.poke([netlist.inputs["address"][0]], np.zeros((1, 1), dtype=np.int64))

@@ -18,7 +18,7 @@ from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import make_plan
 from lmu_hw.tools import find_icarus
 from lmu_sim.gates import GateError, GateSimulator
-from lmu_sim.random_models import random_frames, random_model
+from lmu_sim.testing.random_models import random_frames, random_model
 
 COUNTER = """
 module counter(input clk, input rst, input en, input [3:0] step, output reg [7:0] count, output reg [7:0] last,

@@ -13,8 +13,8 @@ from lmu_hw.model.smoothing import Smoothing
 from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import make_plan
 from lmu_sim.cosim import CosimOptions, cosimulate, cosimulate_variant
-from lmu_sim.random_models import random_frames, random_model
 from lmu_sim.stimulus import Marks, stimulus
+from lmu_sim.testing.random_models import random_frames, random_model
 
 FORWARD = {"e_h": False, "e_m": False, "w_h": False}
 LEVERS = {"isolate_operands": True, "shift_operand": True, "split_sums": True, "control_reset": True}

@@ -13,8 +13,8 @@ from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import make_plan
 from lmu_sim.bench import STALLS
 from lmu_sim.cosim import CosimOptions, cosimulate_variant
-from lmu_sim.random_models import random_frames, random_model
 from lmu_sim.stimulus import stimulus
+from lmu_sim.testing.random_models import random_frames, random_model
 
 SLOW, QUICK = pytest.mark.slow, ("pulse", "stopped", "plain")
 CASES = {

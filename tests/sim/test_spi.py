@@ -15,7 +15,7 @@ from lmu_hw.model import program_file
 from lmu_hw.tools import find_verilator, find_yosys, run_tool
 from lmu_kit.cli.main import main
 from lmu_sim.runner import Simulator, SimulatorError, build, run
-from lmu_sim.wrapper_bench import BENCH, bench_verilog
+from lmu_sim.testing.wrapper_bench import BENCH, bench_verilog
 from tests.sim.interface_cases import CASES, described, plan_of
 
 TESTS = 9

@@ -45,7 +45,7 @@ from lmu_quantize.dataset import SPLITS
 from lmu_quantize.features import quantize_frames
 from lmu_quantize.model import FloatModel
 from lmu_quantize.score import Score, score_decisions
-from lmu_sim.batch import BatchSimulator, compare
+from lmu_sim.batch import BatchSimulator, compare_batch
 
 SUMMARY = "measure accuracy: float, golden or rtl"
 EXAMPLE = "lmu-hw evaluate kws361 --engine rtl --lanes 16 --limit 20"
@@ -88,13 +88,6 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     description_arguments(command)
     group = accelerator_arguments(command, "accelerator, for --engine rtl only")
     group.add_argument("--processes", metavar="N", type=positive, default=2, help="simulators at a time (default 2)")
-    group.add_argument(
-        "--build",
-        metavar="FOLDER",
-        type=Path,
-        default=Path("build/rtl"),
-        help="for the simulator (default build/rtl)",
-    )
 
 
 def hours(text: str) -> float:
@@ -230,11 +223,11 @@ def _rtl(
 ) -> tuple[Score, dict[str, Any]]:
     plan = make_plan(model, accelerator_config(args))
     with stage("build the simulator"):
-        simulator = BatchSimulator(plan, args.build)
+        simulator = BatchSimulator(plan)
     with progress("rtl simulation", len(frames)) as done:
-        result = simulator.run(frames, args.processes, lambda count, *_: done(count))
+        result = simulator.run(frames, args.processes, lambda _, count, __: done(count))
     with progress("compare with golden"):
-        report = compare(plan, frames, result)
+        report = compare_batch(plan, frames, result)
     console.print(str(report), markup=False)
     first = None if report.first is None else str(report.first)
     more = {"compared": report.compared, "differing": report.differing, "first": first}

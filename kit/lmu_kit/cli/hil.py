@@ -29,7 +29,7 @@ from lmu_kit.cli.console import CommandError, console, progress, stage, table
 from lmu_kit.cli.options import accelerator_arguments, accelerator_config, positive, seconds
 from lmu_kit.inputs import check_length, dataset_frames, model_frames, quantized_model
 from lmu_quantize.features import quantize_frames
-from lmu_sim.batch import BatchReport, BatchResult, compare
+from lmu_sim.batch import BatchReport, BatchResult, compare_batch
 from lmu_sim.serial_bridge import LineFaults, SerialBridge
 
 SUMMARY = "run a flashed board on real frames and compare it with the golden model"
@@ -78,13 +78,6 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help="probability that a bit of a byte is inverted; that a byte is dropped; that one is inserted (default 0)",
     )
     group.add_argument("--seed", metavar="N", type=int, default=1, help="of the faults (default 1)")
-    group.add_argument(
-        "--build",
-        metavar="FOLDER",
-        type=Path,
-        default=Path("build/boards"),
-        help="for simulators (default build/boards)",
-    )
 
 
 def _frames(args: argparse.Namespace, model: QuantizedModel) -> NDArray[np.int64]:
@@ -105,7 +98,7 @@ def _opened(args: argparse.Namespace, plan: Plan) -> Iterator[serial.Serial]:
         if args.simulate is not None:
             faults = LineFaults(args.faults, args.faults, args.faults, args.seed)
             with stage(f"build the simulator of {args.simulate}"):
-                bridge = SerialBridge(plan, args.build, args.simulate, faults)
+                bridge = SerialBridge(plan, args.simulate, faults)
             name = stack.enter_context(bridge).port
         try:
             port = serial.Serial(name, args.baud, exclusive=True)
@@ -188,7 +181,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
                 client.load(chunks, done)
         measured = run_clips(client, plan, frames)
         after = client.status()
-    report = compare(plan, frames, measured)
+    report = compare_batch(plan, frames, measured)
     count = frames.shape[0] * frames.shape[1]
     result = {
         "port": port.name,

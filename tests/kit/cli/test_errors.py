@@ -24,8 +24,8 @@ from lmu_quantize import zoo
 from lmu_quantize.frames_file import FrameSet, load_frames, save_frames
 from lmu_sim.batch import BatchSimulator
 from lmu_sim.cosim import cosimulate_variant
-from lmu_sim.random_models import random_frames, random_model
 from lmu_sim.runner import SimulatorError
+from lmu_sim.testing.random_models import random_frames, random_model
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -89,7 +89,7 @@ def test_a_differing_rtl_evaluation_is_written(
             result.logits[1, 0, 0] += 1
             return result
 
-    words = ["evaluate", small[0], "--engine", "rtl", "--frames", small[1], "--build", tmp_path / "b", "--lanes", 2]
+    words = ["evaluate", small[0], "--engine", "rtl", "--frames", small[1], "--lanes", 2]
     assert main([str(word) for word in words]) == 0
     monkeypatch.setattr(evaluate_command, "BatchSimulator", Wrong)
     line = refused(*words, "--json", tmp_path / "e.json")
@@ -164,13 +164,13 @@ def test_clips_too_short_or_none_at_all(small: tuple[Path, Path], tmp_path: Path
     model = program_file.load(small[0])
     short = write_frames(tmp_path / "short", model, np.zeros((2, 1, model.inputs), np.int64))
     for engine in ("golden", "rtl"):
-        line = refused("evaluate", small[0], "--engine", engine, "--frames", short, "--build", tmp_path / "b")
+        line = refused("evaluate", small[0], "--engine", engine, "--frames", short)
         assert "short: clips of 1 frames are too short" in line
         assert "after 2" in line
     for shape in ((2, 0), (0, 6)):
         empty = write_frames(tmp_path / "empty", model, np.zeros((*shape, model.inputs), np.int64))
         for command in ("evaluate", "cosim"):
-            line = refused(command, small[0], "--frames", empty, "--build", tmp_path / "b")
+            line = refused(command, small[0], "--frames", empty)
             assert f"empty: holds {shape[0]} clips of {shape[1]} frames" in line
     assert not (tmp_path / "b").exists()
 
@@ -282,7 +282,7 @@ def test_saturated_elements_are_named_or_none(small: tuple[Path, Path], capsys: 
 
 @pytest.mark.slow
 def test_rtl_of_the_shipped_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    words = ["evaluate", "kws361", "--engine", "rtl", "--limit", "2", "--build", tmp_path / "b"]
+    words = ["evaluate", "kws361", "--engine", "rtl", "--limit", "2"]
     assert main([str(word) for word in [*words, "--json", tmp_path / "e.json"]]) == 0
     result = json.loads((tmp_path / "e.json").read_text())
     assert result["differing"] == 0

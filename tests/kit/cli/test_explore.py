@@ -27,7 +27,7 @@ from lmu_kit.errors import InputError
 from lmu_kit.workers import workers
 from lmu_quantize import zoo
 from lmu_quantize.frames_file import load_frames, save_frames
-from lmu_sim.random_models import random_model
+from lmu_sim.testing.random_models import random_model
 
 RUN = "from lmu_kit.cli.main import main; raise SystemExit(main())"
 

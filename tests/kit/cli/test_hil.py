@@ -17,13 +17,13 @@ from lmu_hw.plan.plan import make_plan
 from lmu_kit.cli import hil
 from lmu_kit.cli.main import main
 from lmu_quantize.frames_file import FrameSet, save_frames
-from lmu_sim.random_models import random_frames, random_model
 from lmu_sim.serial_bridge import LineFaults, SerialBridge
+from lmu_sim.testing.random_models import random_frames, random_model
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    """Folder with a model, frames and simulators; a board in simulation."""
+    """Folder with a model and frames; a board in simulation."""
     folder = tmp_path_factory.mktemp("hil")
     rng = np.random.default_rng(2)
     model = random_model(rng, layers=("lmu", "dense"), inputs=3, units=4, stride=2, activation="relu")
@@ -31,7 +31,7 @@ def small(tmp_path_factory):
     program_file.save(model, folder / "model")
     frames = random_frames(rng, model, 3, 6)
     save_frames(FrameSet(frames, np.zeros(3, np.int64), model.input, model.labels, {}, "made up"), folder / "frames")
-    return folder, SerialBridge(make_plan(model, AcceleratorConfig(lanes=2, weights="ram")), folder)
+    return folder, SerialBridge(make_plan(model, AcceleratorConfig(lanes=2, weights="ram")))
 
 
 def command(folder, port, *more, option="--port"):
@@ -55,7 +55,7 @@ def test_a_board_that_is_exact(small, tmp_path: Path, capsys: pytest.CaptureFixt
 def test_a_bad_line_costs_time_only(small, tmp_path: Path):
     """With the command's own simulator."""
     folder, _ = small
-    more = ["--faults", 0.005, "--timeout", 0.1, "--attempts", 200, "--build", folder, "--json", tmp_path / "h.json"]
+    more = ["--faults", 0.005, "--timeout", 0.1, "--attempts", 200, "--json", tmp_path / "h.json"]
     assert main(command(folder, "icebreaker", *more, option="--simulate")) == 0
     result = json.loads((tmp_path / "h.json").read_text())
     assert (result["differing"], result["clips"]) == (0, 3)
@@ -114,7 +114,7 @@ def test_a_port_where_nothing_answers(small, refused):
 @pytest.mark.parametrize("weights", ["rom", "ram"])
 def test_the_shipped_network_on_a_simulated_icebreaker(weights, tmp_path: Path):
     words = ["hil", "kws361", "--simulate", "icebreaker", "--weights", weights, "--limit", 2, "--faults", 0.0002]
-    more = ["--timeout", 0.5, "--build", tmp_path / "boards", "--json", tmp_path / "h.json"]
+    more = ["--timeout", 0.5, "--json", tmp_path / "h.json"]
     assert main([str(word) for word in (*words, *more)]) == 0
     result = json.loads((tmp_path / "h.json").read_text())
     assert (result["clips"], result["compared"], result["differing"]) == (2, 2 * 49 * 12, 0)

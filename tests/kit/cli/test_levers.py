@@ -12,7 +12,7 @@ from lmu_hw.model import program_file
 from lmu_hw.plan.config import LEVERS, AcceleratorConfig
 from lmu_kit.cli.main import main, parser
 from lmu_kit.cli.options import LEVER_HELP, accelerator_arguments, accelerator_config
-from lmu_sim.random_models import random_model
+from lmu_sim.testing.random_models import random_model
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from lmu_hw.model import program_file
 from lmu_hw.plan.config import AcceleratorConfig
 from lmu_kit.cli import synth
 from lmu_kit.cli.main import main
-from lmu_sim.random_models import random_model
+from lmu_sim.testing.random_models import random_model
 
 UP5K = DEVICES["ice40-up5k"]
 

@@ -1,7 +1,8 @@
-"""Random valid models, to fuzz the hardware with: every feature of the cell, formats drawn tensor by tensor."""
+"""Random valid models that fuzz the hardware: every feature of the cell, formats drawn tensor by tensor."""
 
 import dataclasses
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,13 @@ from scipy.linalg import expm
 from lmu_hw.model.fixed import Format, Overflow, Quantizer, Rounding
 from lmu_hw.model.program import QuantizedDense, QuantizedLayer, QuantizedLMU, QuantizedModel, Weights
 
-__all__ = ["legendre_memory", "prune_blocks", "random_frames", "random_model"]
+__all__ = ["RandomShape", "legendre_memory", "prune_blocks", "random_frames", "random_model"]
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
+
+_Source = tuple[int, Format]
+"""Number of elements, and format, of a vector that a layer reads."""
 
 
 def legendre_memory(order: int, theta: float) -> tuple[FloatArray, FloatArray]:
@@ -34,17 +38,18 @@ def legendre_memory(order: int, theta: float) -> tuple[FloatArray, FloatArray]:
     b : ndarray of float64, shape (order,)
         Input matrix.
     """
-    i = np.arange(order)
-    scale = (2 * i + 1) / theta
+    index = np.arange(order)
+    scale = (2 * index + 1) / theta
     system = np.zeros((order + 1, order + 1))
-    system[:order, :order] = np.where(i[:, None] < i, -1.0, (-1.0) ** (i[:, None] - i + 1)) * scale[:, None]
-    system[:order, order] = (-1.0) ** i * scale
+    signs = np.where(index[:, None] < index, -1.0, (-1.0) ** (index[:, None] - index + 1))
+    system[:order, :order] = signs * scale[:, None]
+    system[:order, order] = (-1.0) ** index * scale
     discrete = expm(system)
     return discrete[:order, :order], discrete[:order, order]
 
 
 def random_frames(rng: np.random.Generator, model: QuantizedModel, batch: int, steps: int) -> IntArray:
-    """Draw input frames for a model: uniform noise, with stretches of the format's ends and zeros.
+    """Draw input frames for a model: uniform noise, and stretches of zeros, minima and maxima of the format.
 
     Parameters
     ----------
@@ -62,9 +67,9 @@ def random_frames(rng: np.random.Generator, model: QuantizedModel, batch: int, s
     """
     shape = (batch, steps, model.inputs)
     noise = rng.integers(model.input.min, model.input.max, shape, endpoint=True)
-    held = rng.choice([model.input.min, 0, model.input.max], shape)
-    kind = np.repeat(rng.integers(0, 3, (batch, -(-steps // 4), 1)), 4, axis=1)[:, :steps]
-    return np.where(kind == 0, held, noise)
+    extremes = rng.choice([model.input.min, 0, model.input.max], shape)
+    stretch = np.repeat(rng.integers(0, 3, (batch, -(-steps // 4), 1)), 4, axis=1)[:, :steps]
+    return np.where(stretch == 0, extremes, noise)
 
 
 def prune_blocks(
@@ -81,14 +86,14 @@ def prune_blocks(
     rows : int
         Rows of a block, which has one column.
     fraction : float
-        Of the blocks of every weight matrix, 0 to 1; those of the memory matrices stay.
+        Part of the blocks of every weight matrix that become zero, 0 to 1. The memory matrices stay as they are.
     names : collection of str, optional
         Weight matrices to prune, such as ``w_m``; all if not given.
 
     Returns
     -------
     QuantizedModel
-        The same network otherwise.
+        The pruned network.
     """
 
     def pruned(weights: Weights) -> Weights:
@@ -107,16 +112,79 @@ def prune_blocks(
     return dataclasses.replace(model, layers=tuple(layers))
 
 
-class _Draw:
-    """Draws tensors and formats; options that are None are drawn too."""
+@dataclass(frozen=True)
+class RandomShape:
+    """Shape of a random model. Everything left at None is drawn at random, anew in every layer.
 
-    def __init__(self, rng: np.random.Generator, rounding: Rounding | None, overflow: Overflow | None):
-        self.rng = rng
-        self.rounding = rounding
-        self.overflow = overflow
+    Parameters
+    ----------
+    layers : sequence of {"lmu", "dense"}
+        Kinds of the layers, from the input on.
+    inputs : int, optional
+        Elements of an input frame; drawn from 1 to 5.
+    units : int, optional
+        Units of every layer; drawn from 1 to 6.
+    memories : sequence of (int, float), or int, optional
+        Order and window θ in time steps of each memory, in every LMU layer; or only their number.
+    e_h, e_m, w_x, w_h : bool, optional
+        Whether LMU layers have these terms.
+    bias : bool, optional
+        Whether there are biases.
+    unsigned : bool, optional
+        Whether the input and the outputs of ReLU are unsigned.
+    activation : {"linear", "relu", "tanh"}, optional
+        Of every layer.
+    u_activation : {"linear", "relu"}, optional
+        Of u.
+    stride : int, optional
+        Of every LMU layer; drawn from 1 to 3.
+    rounding : Rounding, optional
+        Of every narrowing.
+    overflow : Overflow, optional
+        Of every narrowing.
+
+    Raises
+    ------
+    ValueError
+        If a layer is of another kind.
+    """
+
+    layers: Sequence[str] = ("lmu", "dense")
+    inputs: int | None = None
+    units: int | None = None
+    memories: Sequence[tuple[int, float]] | int | None = None
+    e_h: bool | None = None
+    e_m: bool | None = None
+    w_x: bool | None = None
+    w_h: bool | None = None
+    bias: bool | None = None
+    unsigned: bool | None = None
+    activation: str | None = None
+    u_activation: str | None = None
+    stride: int | None = None
+    rounding: Rounding | None = None
+    overflow: Overflow | None = None
+
+    def __post_init__(self) -> None:
+        for layer in self.layers:
+            if layer not in ("lmu", "dense"):
+                raise ValueError(f"a layer must be lmu or dense, not {layer!r}")
+
+
+class _Draw:
+    """Draws tensors and formats for a shape."""
+
+    def __init__(self, rng: np.random.Generator, shape: RandomShape):
+        self.rng, self.shape = rng, shape
 
     def flag(self, option: bool | None) -> bool:
         return bool(self.rng.integers(2)) if option is None else option
+
+    def integer(self, option: int | None, low: int, high: int) -> int:
+        return int(self.rng.integers(low, high, endpoint=True)) if option is None else option
+
+    def choice(self, option: str | None, *choices: str) -> str:
+        return str(self.rng.choice(choices)) if option is None else option
 
     def format(self, unsigned: bool | None = False, low: int = 4, high: int = 9) -> Format:
         """Format whose range is about one."""
@@ -125,43 +193,44 @@ class _Draw:
         return Format(width, width - signed - int(self.rng.integers(0, 2, endpoint=True)), signed)
 
     def quantizer(self, fmt: Format) -> Quantizer:
-        rounding, overflow = self.rng.integers(len(Rounding)), self.rng.integers(len(Overflow))
+        rounding, overflow = int(self.rng.integers(len(Rounding))), int(self.rng.integers(len(Overflow)))
         return Quantizer(
-            fmt, self.rounding or list(Rounding)[int(rounding)], self.overflow or list(Overflow)[int(overflow)]
+            fmt, self.shape.rounding or list(Rounding)[rounding], self.shape.overflow or list(Overflow)[overflow]
         )
 
-    def sum_of(self, rows: int, sources: dict[str, tuple[int, Format]]) -> dict[str, Weights]:
+    def sum_of(self, rows: int, sources: dict[str, _Source]) -> dict[str, Weights]:
         """Weights of one sum over some sources: scales differ row by row, equally in all of its terms."""
         jitter = self.rng.integers(0, 2, rows, endpoint=True)
-        found = {}
+        weights = {}
         for name, (columns, _) in sources.items():
             width = int(self.rng.integers(2, 8, endpoint=True))
             fmt = Format(width, 0)
             values = self.rng.integers(fmt.min, fmt.max, (rows, columns), endpoint=True)
             values[self.rng.random(values.shape) < 0.2] = 0
-            spread = int(np.ceil(np.log2(columns) / 2))
-            found[name] = Weights(values, width, width - 2 + spread + jitter + int(self.rng.integers(-2, 2)))
-        return found
+            growth = int(np.ceil(np.log2(columns) / 2))
+            weights[name] = Weights(values, width, width - 2 + growth + jitter + int(self.rng.integers(-2, 2)))
+        return weights
 
-    def bias(
-        self, weights: dict[str, Weights], sources: dict[str, tuple[int, Format]], to: Format, option: bool | None
-    ) -> IntArray | None:
+    def bias(self, weights: dict[str, Weights], sources: dict[str, _Source], to: Format) -> IntArray | None:
         """Bias of magnitude one half at most, at the scale of the sum."""
-        if not self.flag(option):
+        if not self.flag(self.shape.bias):
             return None
         frac = np.max([weights[name].frac + fmt.frac for name, (_, fmt) in sources.items()], axis=0)
         frac = frac + max(0, to.frac - int(frac.min()))
         return np.floor(self.rng.uniform(-0.5, 0.5, frac.size) * 2.0**frac).astype(np.int64)
 
-    def memories(self, count: int | None) -> list[tuple[int, float]]:
+    def memories(self) -> Sequence[tuple[int, float]]:
         """Order and window of each memory; neighbours are often equal."""
-        found: list[tuple[int, float]] = []
-        for _ in range(int(self.rng.integers(1, 4, endpoint=True)) if count is None else count):
-            if not found or self.rng.random() < 0.5:
-                found.append((int(self.rng.integers(1, 5, endpoint=True)), float(self.rng.uniform(4, 16))))
+        option = self.shape.memories
+        if option is not None and not isinstance(option, int):
+            return option
+        memories: list[tuple[int, float]] = []
+        for _ in range(self.integer(option, 1, 4)):
+            if not memories or self.rng.random() < 0.5:
+                memories.append((int(self.rng.integers(1, 5, endpoint=True)), float(self.rng.uniform(4, 16))))
             else:
-                found.append(found[int(self.rng.integers(len(found)))])
-        return found
+                memories.append(memories[int(self.rng.integers(len(memories)))])
+        return memories
 
 
 def _quantized_memories(
@@ -176,7 +245,7 @@ def _quantized_memories(
             formats.append(Format(width, width - 1 - max(0, int(np.ceil(np.log2(reach + 2.0**-width))))))
         a_format, b_format = formats
         a = tuple(a_format.quantize(a) for a, _ in exact)
-        if all(np.abs(np.linalg.eigvals(a_format.real(one))).max() < 0.995 for one in a):
+        if all(np.abs(np.linalg.eigvals(a_format.real(matrix))).max() < 0.995 for matrix in a):
             break
     else:
         raise ValueError(f"no 16-bit state matrix is stable for all of the memories {distinct}")
@@ -185,25 +254,19 @@ def _quantized_memories(
     return tuple(distinct.index(memory) for memory in memories), a, b, a_format, b_format
 
 
-def _random_lmu(
-    draw: _Draw,
-    source: tuple[int, Format],
-    memories: Sequence[tuple[int, float]],
-    units: int,
-    cell: dict[str, bool | None],
-    activation: str,
-    u_activation: str,
-    stride: int,
-) -> QuantizedLMU:
-    unsigned_h = False if activation == "tanh" else cell["unsigned"] if activation == "relu" else False
-    unsigned_u = cell["unsigned"] if u_activation == "relu" else False
-    u, h = draw.quantizer(draw.format(unsigned_u)), draw.quantizer(draw.format(unsigned_h))
+def _random_lmu(draw: _Draw, source: _Source, units: int, activation: str) -> QuantizedLMU:
+    shape = draw.shape
+    memories = draw.memories()
+    u_activation = draw.choice(shape.u_activation, "linear", "relu")
+    stride = draw.integer(shape.stride, 1, 3)
+    u = draw.quantizer(draw.format(shape.unsigned if u_activation == "relu" else False))
+    h = draw.quantizer(draw.format(shape.unsigned if activation == "relu" else False))
     m = draw.quantizer(draw.format(low=6, high=12))
     size = sum(order for order, _ in memories)
     inputs = {"e_x": source, "e_h": (units, h.format), "e_m": (size, m.format)}
-    inputs = {name: value for name, value in inputs.items() if name == "e_x" or draw.flag(cell[name])}
+    inputs = {name: term for name, term in inputs.items() if name == "e_x" or draw.flag(getattr(shape, name))}
     hidden = {"w_x": source, "w_h": (units, h.format), "w_m": (size, m.format)}
-    hidden = {name: value for name, value in hidden.items() if name == "w_m" or draw.flag(cell[name])}
+    hidden = {name: term for name, term in hidden.items() if name == "w_m" or draw.flag(getattr(shape, name))}
     encoders, kernels = draw.sum_of(len(memories), inputs), draw.sum_of(units, hidden)
     table = draw.format(low=4, high=9) if activation == "tanh" else None
     matrix, a, b, a_format, b_format = _quantized_memories(draw, memories)
@@ -222,8 +285,8 @@ def _random_lmu(
         w_x=kernels.get("w_x"),
         w_h=kernels.get("w_h"),
         w_m=kernels["w_m"],
-        b_u=draw.bias(encoders, inputs, u.format, cell["bias"]),
-        b_h=draw.bias(kernels, hidden, h.format if table is None else table, cell["bias"]),
+        b_u=draw.bias(encoders, inputs, u.format),
+        b_h=draw.bias(kernels, hidden, h.format if table is None else table),
         activation=activation,
         u_activation=u_activation,
         table=table,
@@ -231,89 +294,43 @@ def _random_lmu(
     )
 
 
-def _random_dense(
-    draw: _Draw, source: tuple[int, Format], units: int, activation: str, cell: dict[str, bool | None]
-) -> QuantizedDense:
-    h = draw.quantizer(draw.format(cell["unsigned"] if activation == "relu" else False))
+def _random_dense(draw: _Draw, source: _Source, units: int, activation: str) -> QuantizedDense:
+    h = draw.quantizer(draw.format(draw.shape.unsigned if activation == "relu" else False))
     table = draw.format(low=4, high=9) if activation == "tanh" else None
     weights = draw.sum_of(units, {"w": source})
-    bias = draw.bias(weights, {"w": source}, h.format if table is None else table, cell["bias"])
+    bias = draw.bias(weights, {"w": source}, h.format if table is None else table)
     return QuantizedDense(weights["w"], h, bias, activation, table)
 
 
-def random_model(
-    rng: np.random.Generator,
-    *,
-    layers: Sequence[str] = ("lmu", "dense"),
-    inputs: int | None = None,
-    units: int | None = None,
-    memories: Sequence[tuple[int, float]] | int | None = None,
-    e_h: bool | None = None,
-    e_m: bool | None = None,
-    w_x: bool | None = None,
-    w_h: bool | None = None,
-    bias: bool | None = None,
-    unsigned: bool | None = None,
-    activation: str | None = None,
-    u_activation: str | None = None,
-    stride: int | None = None,
-    rounding: Rounding | None = None,
-    overflow: Overflow | None = None,
-) -> QuantizedModel:
+def random_model(rng: np.random.Generator, **shape: Any) -> QuantizedModel:
     """Draw a small valid model with Legendre memories.
-
-    Every option left at None is drawn at random, anew in every layer.
 
     Parameters
     ----------
     rng : numpy.random.Generator
         Source of all randomness: the same state gives the same model.
-    layers : sequence of {"lmu", "dense"}
-        Kinds of the layers, from the input on.
-    inputs : int, optional
-        Elements of an input frame.
-    units : int, optional
-        Units of every layer.
-    memories : sequence of (int, float), or int, optional
-        Order and window of each memory, in every LMU layer; or their number only.
-    e_h, e_m, w_x, w_h : bool, optional
-        Whether LMU layers have these terms.
-    bias : bool, optional
-        Whether there are biases.
-    unsigned : bool, optional
-        Whether the input and the outputs of ReLU are unsigned.
-    activation : {"linear", "relu", "tanh"}, optional
-        Of every layer.
-    u_activation : {"linear", "relu"}, optional
-        Of u.
-    stride : int, optional
-        Of every LMU layer; drawn from 1 to 3.
-    rounding : Rounding, optional
-        Of every narrowing.
-    overflow : Overflow, optional
-        Of every narrowing.
+    **shape
+        Fields of `RandomShape`.
 
     Returns
     -------
     QuantizedModel
         A model that the golden model, the plan and the gateware accept.
+
+    Raises
+    ------
+    TypeError
+        If `RandomShape` has no such field.
+    ValueError
+        If a layer is neither ``lmu`` nor ``dense``.
     """
-    draw = _Draw(rng, rounding, overflow)
-    cell = {"e_h": e_h, "e_m": e_m, "w_x": w_x, "w_h": w_h, "bias": bias, "unsigned": unsigned}
-    input_format = draw.format(unsigned)
-    source = (int(rng.integers(1, 5, endpoint=True)) if inputs is None else inputs, input_format)
-    found: list[QuantizedLayer] = []
-    for kind in layers:
-        size = int(rng.integers(1, 6, endpoint=True)) if units is None else units
-        function = str(rng.choice(["linear", "relu", "tanh"])) if activation is None else activation
-        if kind == "dense":
-            found.append(_random_dense(draw, source, size, function, cell))
-        elif kind == "lmu":
-            chosen = draw.memories(memories) if memories is None or isinstance(memories, int) else memories
-            on_u = str(rng.choice(["linear", "relu"])) if u_activation is None else u_activation
-            every = int(rng.integers(1, 3, endpoint=True)) if stride is None else stride
-            found.append(_random_lmu(draw, source, chosen, size, cell, function, on_u, every))
-        else:
-            raise ValueError(f"a layer must be lmu or dense, not {kind!r}")
-        source = (size, found[-1].output.format)
-    return QuantizedModel(tuple(found), input_format, name="random")
+    draw = _Draw(rng, RandomShape(**shape))
+    input_format = draw.format(draw.shape.unsigned)
+    source = (draw.integer(draw.shape.inputs, 1, 5), input_format)
+    layers: list[QuantizedLayer] = []
+    for kind in draw.shape.layers:
+        units = draw.integer(draw.shape.units, 1, 6)
+        activation = draw.choice(draw.shape.activation, "linear", "relu", "tanh")
+        layers.append((_random_dense if kind == "dense" else _random_lmu)(draw, source, units, activation))
+        source = (units, layers[-1].output.format)
+    return QuantizedModel(tuple(layers), input_format, name="random")
