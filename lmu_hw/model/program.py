@@ -7,9 +7,9 @@ gateware. The cell is the one of `lmu_quantize.model`; every tensor here is inte
 import itertools
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ __all__ = [
     "QuantizedLayer",
     "QuantizedModel",
     "Weights",
+    "check_chain",
     "check_strides",
 ]
 
@@ -57,6 +58,49 @@ def _in_range(name: str, array: IntArray, fmt: Format) -> None:
 def _width(name: str, fmt: Format, limit: int) -> None:
     if fmt.width > limit:
         raise ValueError(f"{name} must be at most {limit} bits wide, not {fmt.width}")
+
+
+class ChainLayer(Protocol):
+    """A layer as `check_chain` sees it."""
+
+    @property
+    def inputs(self) -> int:
+        """Elements of an input frame."""
+
+    @property
+    def units(self) -> int:
+        """Elements of the output."""
+
+
+def check_chain(layers: Sequence[ChainLayer], labels: Iterable[str]) -> tuple[str, ...]:
+    """Check that each layer takes the outputs of the one before, and that labels name the outputs of the last.
+
+    Parameters
+    ----------
+    layers : sequence
+        One or more layers.
+    labels : iterable of str
+        One distinct name for each output, or none at all.
+
+    Returns
+    -------
+    tuple of str
+        The labels.
+
+    Raises
+    ------
+    ValueError
+        If the sizes of two layers, or the labels, do not fit.
+    """
+    for index, (below, above) in enumerate(itertools.pairwise(layers)):
+        if below.units != above.inputs:
+            raise ValueError(
+                f"layer {index + 1} must take the {below.units} outputs of layer {index}, not {above.inputs} inputs"
+            )
+    names = tuple(labels)
+    if names and (len(names) != layers[-1].units or len(set(names)) != len(names)):
+        raise ValueError(f"labels must be {layers[-1].units} distinct names, not {names!r}")
+    return names
 
 
 def check_strides(strides: Iterable[int]) -> None:
@@ -347,16 +391,9 @@ class QuantizedModel:
         layers = tuple(self.layers)
         if not layers or not all(isinstance(layer, QuantizedLMU | QuantizedDense) for layer in layers):
             raise ValueError(f"layers must be one or more QuantizedLMU or QuantizedDense, not {self.layers!r}")
-        for index, (below, above) in enumerate(itertools.pairwise(layers)):
-            if below.units != above.inputs:
-                raise ValueError(
-                    f"layer {index + 1} must take the {below.units} outputs of layer {index}, not {above.inputs} inputs"
-                )
+        labels = check_chain(layers, self.labels)
         check_strides(layer.stride for layer in layers if isinstance(layer, QuantizedLMU))
         _width("the input format", self.input, MAX_VALUE_WIDTH)
-        labels = tuple(self.labels)
-        if labels and (len(labels) != layers[-1].units or len(set(labels)) != len(labels)):
-            raise ValueError(f"labels must be {layers[-1].units} distinct names, not {labels!r}")
         object.__setattr__(self, "layers", layers)
         object.__setattr__(self, "labels", labels)
 

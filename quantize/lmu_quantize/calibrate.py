@@ -31,6 +31,7 @@ from lmu_quantize.scales import (
     FRAC_LIMIT,
     WeightTerm,
     finest_format,
+    floor_power,
     format_by_error,
     format_by_percentile,
     quantize_terms,
@@ -49,8 +50,6 @@ STATE_MARGIN = 2.0
 """Room above the largest state on the calibration frames, where no bound can be proven."""
 LARGEST_TANH = math.nextafter(1.0, 0.0)
 """Largest hidden state whose inverse tanh is finite."""
-POWER_FLOOR = 0.01
-"""Least weight of a column in the choice of weight scales, relative to the mean of its source."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,7 +276,7 @@ def _state_formats(
 def _power(values: FloatArray) -> FloatArray:
     """Mean square of each element, kept from zero."""
     mean: FloatArray = np.square(values.reshape(-1, values.shape[-1])).mean(axis=0)
-    return np.maximum(mean, POWER_FLOOR * float(mean.mean()))
+    return floor_power(mean)
 
 
 def _sums(index: int, layer: Layer) -> tuple[tuple[tuple[str, str], ...], ...]:

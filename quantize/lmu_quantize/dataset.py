@@ -13,7 +13,6 @@ Both folders may have the version in their names, as the archives have: ``speech
 """
 
 import hashlib
-import operator
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lmu_hw.checks import require_int
 from lmu_quantize.audio import AudioError, SampleRateError, read_wav
 
 __all__ = [
@@ -93,10 +93,9 @@ def load_clips(paths: Sequence[str | os.PathLike[str]], samples: int = 16_000) -
     Raises
     ------
     ValueError
-        ``samples`` is not positive.
+        If ``samples`` is not positive.
     """
-    if operator.index(samples) < 1:
-        raise ValueError(f"samples must be a positive integer, not {samples!r}")
+    require_int("samples", samples, 1)
     clips = np.zeros((len(paths), samples), dtype=np.int16)
     kept: list[int] = []
     problems: list[str] = []

@@ -8,14 +8,14 @@ stream cut anywhere therefore give identical frames.
 
 import functools
 import math
-import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lmu_hw.checks import from_json, require_choice, require_int
 from lmu_hw.model.fixed import Format
 
 __all__ = ["FEATURE_KINDS", "FrontEnd", "FrontEndStream", "quantize_frames"]
@@ -102,10 +102,9 @@ class FrontEnd:
 
     def __post_init__(self) -> None:
         """Check the parameters and bring them to their final types."""
-        if self.kind not in FEATURE_KINDS:
-            raise ValueError(f"kind must be one of {', '.join(FEATURE_KINDS)}, not {self.kind!r}")
+        require_choice("kind", self.kind, FEATURE_KINDS)
         for name in ("sample_rate", "window", "hop", "n_fft", "n_mels"):
-            self._set(name, _positive_int(name, getattr(self, name)))
+            self._set(name, require_int(name, getattr(self, name), 1))
         if self.hop > self.window:
             raise ValueError(f"hop must be at most window = {self.window}, not {self.hop}")
         if self.n_fft < self.window:
@@ -259,15 +258,9 @@ class FrontEnd:
         Raises
         ------
         TypeError, ValueError
-            A key is unknown, ``kind`` is missing, or a value is refused.
+            If a key is unknown, ``kind`` is missing, or a value is refused.
         """
-        known = [field.name for field in fields(cls)]
-        for key in data:
-            if key not in known:
-                raise ValueError(f"unknown front end key {key!r}, expected {', '.join(known)}")
-        if "kind" not in data:
-            raise ValueError("front end key 'kind' is missing")
-        return cls(**data)
+        return from_json(cls, "the front end", data)
 
     @functools.cached_property
     def _taps(self) -> list[tuple[int, IntArray, FloatArray]]:
@@ -318,8 +311,8 @@ class FrontEnd:
             if self.n_coefficients is not None:
                 raise ValueError("n_coefficients is for mfcc only, it must be None for log-mel")
             return
-        given = 20 if self.n_coefficients is None else self.n_coefficients
-        self._set("n_coefficients", _positive_int("n_coefficients", given))
+        count = 20 if self.n_coefficients is None else self.n_coefficients
+        self._set("n_coefficients", require_int("n_coefficients", count, 1))
         if self.size > self.n_mels:
             raise ValueError(
                 f"n_coefficients must be at most n_mels = {self.n_mels}, not {self.size}"
@@ -452,17 +445,6 @@ def _int16(samples: ArrayLike, name: str, dimensions: int) -> NDArray[np.int16]:
     if array.ndim != dimensions:
         raise ValueError(f"{name} must have {dimensions} dimension(s), not {array.ndim}")
     return array
-
-
-def _positive_int(name: str, value: Any) -> int:
-    """Check a positive integer."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be a positive integer, not {value!r}") from None
-    if isinstance(value, bool) or number < 1:
-        raise ValueError(f"{name} must be a positive integer, not {value!r}")
-    return number
 
 
 def _finite(name: str, value: Any) -> float:

@@ -12,8 +12,6 @@ A layer with ``stride`` s computes ``h`` on every s-th of its input frames only 
 """
 
 import functools
-import itertools
-import operator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,27 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import expm
 
+from lmu_hw.checks import require_choice, require_int
+from lmu_hw.model.program import check_chain
+
 __all__ = ["ACTIVATIONS", "DenseLayer", "FloatModel", "FloatState", "LMULayer", "LegendreMemory"]
 
 FloatArray = NDArray[np.float64]
 
 ACTIVATIONS = ("linear", "relu", "tanh")
 DISCRETIZERS = ("zoh", "euler")
-
-
-def _positive_int(name: str, value: Any) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be a positive integer, not {value!r}") from None
-    if isinstance(value, bool) or number < 1:
-        raise ValueError(f"{name} must be a positive integer, not {value!r}")
-    return number
-
-
-def _choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
 
 
 def _tensor(name: str, value: Any, shape: tuple[int, ...]) -> FloatArray:
@@ -73,13 +59,13 @@ class LegendreMemory:
     discretizer: str = "zoh"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "order", _positive_int("memory order", self.order))
+        object.__setattr__(self, "order", require_int("memory order", self.order, 1))
         if isinstance(self.theta, bool) or not isinstance(self.theta, int | float | np.floating | np.integer):
             raise TypeError(f"memory theta must be a number, not {self.theta!r}")
         if not (np.isfinite(self.theta) and self.theta > 0):
             raise ValueError(f"memory theta must be a positive number of time steps, not {self.theta!r}")
         object.__setattr__(self, "theta", float(self.theta))
-        _choice("memory discretizer", self.discretizer, DISCRETIZERS)
+        require_choice("memory discretizer", self.discretizer, DISCRETIZERS)
 
     def continuous(self) -> tuple[FloatArray, FloatArray]:
         """Matrices of ``theta dm/dt = A m + B u`` (Voelker et al. 2019, eq. 2).
@@ -172,9 +158,9 @@ class LMULayer:
         if not memories or not all(isinstance(memory, LegendreMemory) for memory in memories):
             raise ValueError(f"memories must be one or more LegendreMemory, not {self.memories!r}")
         object.__setattr__(self, "memories", memories)
-        object.__setattr__(self, "stride", _positive_int("layer stride", self.stride))
-        _choice("layer activation", self.activation, ACTIVATIONS)
-        _choice("layer u_activation", self.u_activation, ("linear", "relu"))
+        object.__setattr__(self, "stride", require_int("layer stride", self.stride, 1))
+        require_choice("layer activation", self.activation, ACTIVATIONS)
+        require_choice("layer u_activation", self.u_activation, ("linear", "relu"))
         e_x, w_m = np.asarray(self.e_x), np.asarray(self.w_m)
         if e_x.ndim != 2 or w_m.ndim != 2:
             raise ValueError(f"e_x and w_m must be matrices, not of shapes {e_x.shape} and {w_m.shape}")
@@ -232,7 +218,7 @@ class DenseLayer:
         object.__setattr__(self, "w", _tensor("w", w, w.shape))
         if self.b is not None:
             object.__setattr__(self, "b", _tensor("b", self.b, (w.shape[0],)))
-        _choice("layer activation", self.activation, ACTIVATIONS)
+        require_choice("layer activation", self.activation, ACTIVATIONS)
 
     @property
     def inputs(self) -> int:
@@ -293,16 +279,8 @@ class FloatModel:
         layers = tuple(self.layers)
         if not layers or not all(isinstance(layer, LMULayer | DenseLayer) for layer in layers):
             raise ValueError(f"layers must be one or more LMULayer or DenseLayer, not {self.layers!r}")
-        for index, (below, above) in enumerate(itertools.pairwise(layers)):
-            if below.units != above.inputs:
-                raise ValueError(
-                    f"layer {index + 1} must take the {below.units} outputs of layer {index}, not {above.inputs} inputs"
-                )
-        labels = tuple(self.labels)
-        if labels and (len(labels) != layers[-1].units or len(set(labels)) != len(labels)):
-            raise ValueError(f"labels must be {layers[-1].units} distinct names, not {labels!r}")
         object.__setattr__(self, "layers", layers)
-        object.__setattr__(self, "labels", labels)
+        object.__setattr__(self, "labels", check_chain(layers, self.labels))
 
     @property
     def inputs(self) -> int:

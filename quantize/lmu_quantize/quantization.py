@@ -1,11 +1,11 @@
 """The settings of post-training quantization."""
 
-import operator
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from lmu_hw.checks import from_json, require_choice, require_int, require_member, require_number, require_type
 from lmu_hw.model.fixed import Format, Overflow, Rounding
 
 __all__ = ["RANGE_RULES", "WEIGHT_RANGES", "QuantizationConfig"]
@@ -63,8 +63,8 @@ class QuantizationConfig:
     percentile : float
         Above 0 to 100, for the rule of that name; 100 clips nothing.
     formats : dict of str to Format
-        Formats that are given, not searched: ``x`` and ``layer{i}.`` followed by ``u``, ``m``, ``h``, ``a``, ``b`` or
-        ``table``.
+        Formats that are fixed instead of searched: ``x`` and ``layer{i}.`` followed by ``u``, ``m``, ``h``, ``a``,
+        ``b`` or ``table``.
     equalize : bool
         Scale the memories of a layer by powers of two, without loss, so that one format suits all elements of u. A
         layer with a given format of u is left as it is.
@@ -95,30 +95,27 @@ class QuantizationConfig:
 
     def __post_init__(self) -> None:
         for name, (low, high) in _BITS.items():
-            object.__setattr__(self, name, _bits(name, getattr(self, name), low, high))
-        for name, allowed in (("weight_range", WEIGHT_RANGES), ("range_rule", RANGE_RULES)):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
-        if isinstance(self.percentile, bool) or not isinstance(self.percentile, int | float):
-            raise TypeError(f"percentile must be a number, not {self.percentile!r}")
-        if not 0 < self.percentile <= 100:
-            raise ValueError(f"percentile must be above 0 and at most 100, not {self.percentile!r}")
-        for name, kind in (("equalize", bool), ("rounding", Rounding), ("overflow", Overflow)):
-            if not isinstance(getattr(self, name), kind):
-                raise TypeError(f"{name} must be a {kind.__name__}, not {getattr(self, name)!r}")
+            object.__setattr__(self, name, require_int(name, getattr(self, name), low, high))
+        require_choice("weight_range", self.weight_range, WEIGHT_RANGES)
+        require_choice("range_rule", self.range_rule, RANGE_RULES)
+        require_number("percentile", self.percentile, 0, 100, above=True)
+        require_type("equalize", self.equalize, bool)
+        object.__setattr__(self, "rounding", require_member("rounding", self.rounding, Rounding))
+        object.__setattr__(self, "overflow", require_member("overflow", self.overflow, Overflow))
         self._check_mappings()
 
     def _check_mappings(self) -> None:
         for name, pattern in (("weight_overrides", _WEIGHT_NAME), ("formats", _FORMAT_NAME)):
-            given = getattr(self, name)
-            if not isinstance(given, Mapping):
-                raise TypeError(f"{name} must be a mapping, not {given!r}")
-            for key in given:
+            mapping = getattr(self, name)
+            if not isinstance(mapping, Mapping):
+                raise TypeError(f"{name} must be a mapping, not {mapping!r}")
+            for key in mapping:
                 if not isinstance(key, str) or pattern.fullmatch(key) is None:
                     raise ValueError(f"{name} has an unknown name {key!r}")
         low, high = _BITS["weight_bits"]
         overrides = {
-            key: _bits(f"weight_overrides {key}", value, low, high) for key, value in self.weight_overrides.items()
+            key: require_int(f"weight_overrides {key}", value, low, high)
+            for key, value in self.weight_overrides.items()
         }
         for key, fmt in self.formats.items():
             if not isinstance(fmt, Format):
@@ -140,30 +137,17 @@ class QuantizationConfig:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "QuantizationConfig":
-        """Read settings in JSON form; what is not given keeps its default, an unknown key is refused by name."""
-        if not isinstance(data, Mapping):
-            raise TypeError(f"quantization settings must be an object, not {data!r}")
-        unknown = sorted(set(data) - {each.name for each in fields(cls)})
-        if unknown:
-            raise ValueError(f"unknown quantization setting {unknown[0]!r}")
-        given = dict(data)
-        for name, kind in (("rounding", Rounding), ("overflow", Overflow)):
-            if name in given:
-                if given[name] not in tuple(kind.__members__):
-                    raise ValueError(f"{name} must be one of {', '.join(kind.__members__)}, not {given[name]!r}")
-                given[name] = kind[given[name]]
-        if "formats" in given:
-            if not isinstance(given["formats"], Mapping):
-                raise TypeError(f"formats must be a mapping, not {given['formats']!r}")
-            given["formats"] = {name: Format.from_dict(fmt) for name, fmt in given["formats"].items()}
-        return cls(**given)
+        """Read settings in JSON form; absent keys take the defaults.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `data` is no object, a key is unknown, or a value is refused.
+        """
+        return from_json(cls, "the quantization settings", data, formats=_formats)
 
 
-def _bits(name: str, value: Any, low: int, high: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, not {value!r}") from None
-    if isinstance(value, bool) or not low <= number <= high:
-        raise ValueError(f"{name} must be in {low} to {high}, not {value!r}")
-    return number
+def _formats(data: Any) -> dict[str, Format]:
+    if not isinstance(data, Mapping):
+        raise TypeError(f"formats must be an object, not {data!r}")
+    return {name: Format.from_dict(fmt) for name, fmt in data.items()}

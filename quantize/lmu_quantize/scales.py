@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lmu_hw.model.fixed import Format
 from lmu_hw.model.program import Weights
 
-__all__ = ["WeightTerm", "finest_format", "format_by_error", "format_by_percentile", "quantize_terms"]
+__all__ = ["WeightTerm", "finest_format", "floor_power", "format_by_error", "format_by_percentile", "quantize_terms"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -24,11 +24,18 @@ FRAC_LIMIT = 32
 OFFSETS = 12
 """Offsets that are tried on either side of the middle one."""
 TIE = 1 + 1e-9
+POWER_FLOOR = 0.01
+"""Smallest weight of a column in the choice of weight scales, relative to the mean over its vector."""
 
 
 def finest_format(peak: float, width: int, signed: bool = True) -> Format:
     """Give the finest format of a width that holds magnitudes up to `peak` without clipping."""
     return Format(width, _finest_frac(peak, Format(width, 0, signed).max), signed)
+
+
+def floor_power(power: FloatArray) -> FloatArray:
+    """Raise the mean squares of a vector's elements, shape (size,), to at least 1 % of their mean."""
+    return np.maximum(power, POWER_FLOOR * float(power.mean()))
 
 
 def _finest_frac(peak: float, most: int) -> int:

@@ -313,7 +313,7 @@ def test_unusable_files_are_named_and_skipped(tmp_path):
 
 @pytest.mark.parametrize("samples", [0, -5])
 def test_clip_length_is_checked(samples):
-    with pytest.raises(ValueError, match=f"^samples must be a positive integer, not {samples}$"):
+    with pytest.raises(ValueError, match=f"^samples must be at least 1, not {samples}$"):
         load_clips([], samples=samples)
 
 

@@ -79,9 +79,9 @@ def test_no_energy_is_below_the_floor() -> None:
     ("values", "message"),
     [
         ({"snr_db": (3, 1)}, r"^snr_db must be two numbers in ascending order, not \(3, 1\)$"),
-        ({"shift": 21}, "^shift must be in 0 to 20, not 21$"),
-        ({"mel_stretch": -0.1}, r"^mel_stretch must be in 0 to 0\.5, not -0\.1$"),
-        ({"noise_probability": 1.5}, r"^noise_probability must be in 0 to 1, not 1\.5$"),
+        ({"shift": 21}, "^shift must be a finite number in 0 to 20, not 21$"),
+        ({"mel_stretch": -0.1}, r"^mel_stretch must be a finite number in 0 to 0\.5, not -0\.1$"),
+        ({"noise_probability": 1.5}, r"^noise_probability must be a finite number in 0 to 1, not 1\.5$"),
     ],
 )
 def test_configuration_is_checked(values: dict[str, object], message: str) -> None:

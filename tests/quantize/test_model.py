@@ -226,9 +226,9 @@ def test_tensors_are_read_only_copies():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ((2.5, 1.0), TypeError, r"^memory order must be a positive integer, not 2\.5$"),
-        ((0, 1.0), ValueError, r"^memory order must be a positive integer, not 0$"),
-        ((True, 1.0), ValueError, r"^memory order must be a positive integer, not True$"),
+        ((2.5, 1.0), TypeError, r"^memory order must be an integer, not 2\.5$"),
+        ((0, 1.0), ValueError, r"^memory order must be at least 1, not 0$"),
+        ((True, 1.0), TypeError, r"^memory order must be an integer, not True$"),
         ((4, "9"), TypeError, r"^memory theta must be a number, not '9'$"),
         ((4, True), TypeError, r"^memory theta must be a number, not True$"),
         ((4, 0), ValueError, r"^memory theta must be a positive number of time steps, not 0$"),
@@ -247,7 +247,7 @@ def test_memory_refuses(arguments, error, message):
     [
         ({"memories": ()}, r"^memories must be one or more LegendreMemory, not \(\)$"),
         ({"memories": (4,)}, r"^memories must be one or more LegendreMemory, not \(4,\)$"),
-        ({"stride": 0}, r"^layer stride must be a positive integer, not 0$"),
+        ({"stride": 0}, r"^layer stride must be at least 1, not 0$"),
         ({"activation": "gelu"}, r"^layer activation must be one of linear, relu, tanh, not 'gelu'$"),
         ({"u_activation": "tanh"}, r"^layer u_activation must be one of linear, relu, not 'tanh'$"),
         ({"e_x": np.zeros(2)}, r"^e_x and w_m must be matrices, not of shapes \(2,\) and \(3, 5\)$"),
@@ -271,7 +271,7 @@ def test_lmu_layer_refuses(change, message):
 
 
 def test_lmu_layer_refuses_a_fractional_stride():
-    with pytest.raises(TypeError, match=r"^layer stride must be a positive integer, not 1\.5$"):
+    with pytest.raises(TypeError, match=r"^layer stride must be an integer, not 1\.5$"):
         LMULayer((LegendreMemory(2, 3),), np.zeros((1, 1)), np.zeros((1, 2)), stride=1.5)
 
 

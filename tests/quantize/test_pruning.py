@@ -164,11 +164,11 @@ def test_recipes_fit_their_names_with_the_index(recipe: str, kbits: int, fractio
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"fraction": 1.0}, "pruning fraction must be above 0 and below 1, not 1.0"),
-        ({"rows": 0}, "pruning rows must be an integer of at least 1, not 0"),
-        ({"rows": 65}, "pruning rows must be at most 64, not 65"),
-        ({"first_epoch": -1}, "pruning first_epoch must be an integer of at least 0, not -1"),
-        ({"last_epoch": 2.0}, r"pruning last_epoch must be an integer of at least 0, not 2\.0"),
+        ({"fraction": 1.0}, "pruning fraction must be a finite number above 0 and below 1, not 1.0"),
+        ({"rows": 0}, "pruning rows must be in 1 to 64, not 0"),
+        ({"rows": 65}, "pruning rows must be in 1 to 64, not 65"),
+        ({"first_epoch": -1}, "pruning first_epoch must be at least 0, not -1"),
+        ({"last_epoch": 2.0}, r"pruning last_epoch must be an integer, not 2\.0"),
         ({"first_epoch": 3, "last_epoch": 2}, r"pruning last_epoch must be at least first_epoch \(3\), not 2"),
         ({"matrices": ()}, r"pruning matrices must be some of e_x, w_x, w_m, w, not \(\)"),
         ({"matrices": ("w_h",)}, r"pruning matrices must be some of e_x, w_x, w_m, w, not \('w_h',\)"),
@@ -176,7 +176,8 @@ def test_recipes_fit_their_names_with_the_index(recipe: str, kbits: int, fractio
     ],
 )
 def test_wrong_values_are_refused(values: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    wrong_type = any(expected in message for expected in ("an integer", "true or false", "a list of objects"))
+    with pytest.raises(TypeError if wrong_type else ValueError, match=message):
         PruningConfig(**values)
 
 
@@ -185,5 +186,5 @@ def test_pruning_is_part_of_the_configuration() -> None:
     assert TrainConfig.from_json(config.to_json()) == config
     with pytest.raises(ValueError, match="pruning last_epoch must be below the 3 float epochs, not 3"):
         dataclasses.replace(config, epochs=3)
-    with pytest.raises(ValueError, match=r"unknown training configuration key 'pruning\.epoch', expected fraction, "):
+    with pytest.raises(ValueError, match=r"unknown key 'epoch' in pruning, expected fraction, "):
         TrainConfig.from_dict({"pruning": {"epoch": 1}})

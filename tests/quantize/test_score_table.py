@@ -90,8 +90,8 @@ def test_spread_over_seeds(tmp_path: Path):
         ([ROW, ROW], r"must hold results of one or more different seeds$"),
         ([{"seed": 0}], r"must hold a list of results by seed \('float'\)$"),
         (3, r"must hold a list of results by seed \("),
-        ([ROW | {"seed": -1}], r"seed must be an integer of 0 or more, not -1\)$"),
-        ([ROW | {"float": 93}], r"parent accuracy of seed 0 must be in 0 to 1, not 93\)$"),
+        ([ROW | {"seed": -1}], r"seed must be at least 0, not -1\)$"),
+        ([ROW | {"float": 93}], r"parent accuracy of seed 0 must be a finite number in 0 to 1, not 93\)$"),
     ],
 )
 def test_results_by_seed_are_checked(rows: object, message: str, tmp_path: Path):

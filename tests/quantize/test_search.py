@@ -57,7 +57,7 @@ def test_a_space_that_is_too_small_is_refused() -> None:
     one = {"layers": [{"units": [16, 24]}], "rungs": [{"trials": 3, "epochs": 1, "quantized_epochs": 1}]}
     with pytest.raises(ValueError, match=r"^the search wants 3 networks of 0 to 1000 kbit, found 2$"):
         candidates(config(**one, kbits=[0, 1000], choices={}))
-    with pytest.raises(ValueError, match=r"found 0; the last draw was refused: layer units must be a positive integer"):
+    with pytest.raises(ValueError, match=r"found 0; the last draw was refused: layer units must be at least 1"):
         candidates(config(**one | {"layers": [{"units": [0]}]}))
     with pytest.raises(ValueError, match=r"a search counts integers: the scheme of recipe 'tiny' must be exact$"):
         candidates(config(recipe="tiny"))
@@ -95,22 +95,23 @@ def test_table_has_a_row_for_each_trial(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"epochs": 3}, "^unknown search key 'epochs', expected recipe, layers, kbits, changes, choices, rungs, seed$"),
+        ({"epochs": 3}, "^unknown key 'epochs' in the search, expected recipe, layers, kbits, changes, choices, "),
         ({"layers": []}, "^layers must be one or more objects of choices$"),
         ({"layers": [3]}, "^layers must be objects of choices, not 3$"),
         ({"layers": [{"units": 3}]}, r"^layers\[0\]\.units must be a list of choices, not 3$"),
         ({"choices": {"dropout": []}}, r"^choices\.dropout must be a list of choices, not \[\]$"),
         ({"rungs": []}, r"^rungs must be one or more Rung, not \(\)$"),
-        ({"rungs": [3]}, "^a rung must be a JSON object, not 3$"),
-        ({"rungs": [{"trials": 3}]}, "^rung key 'epochs' is missing$"),
-        ({"rungs": [SPACE["rungs"][0] | {"trials": 0}]}, "^rung trials must be a positive integer, not 0$"),
+        ({"rungs": [3]}, r"^rungs must be a list of objects, not \[3\]$"),
+        ({"rungs": [{"trials": 3}]}, r"^rungs\[0\] lacks the key 'epochs'$"),
+        ({"rungs": [SPACE["rungs"][0] | {"trials": 0}]}, "^rung trials must be at least 1, not 0$"),
         ({"rungs": SPACE["rungs"][::-1]}, r"^a rung must have no more trials than the one before, not \[4, 12\]$"),
         ({"kbits": [20, 10]}, r"^kbits must be two ascending numbers of 0 or more, not \[20, 10\]$"),
-        ({"seed": -1}, "^seed must be an integer of at least 0, not -1$"),
+        ({"seed": -1}, "^seed must be at least 0, not -1$"),
     ],
 )  # fmt: skip
 def test_configuration_is_checked(values: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    wrong_type = any(expected in message for expected in ("an integer", "true or false", "a list of objects"))
+    with pytest.raises(TypeError if wrong_type else ValueError, match=message):
         config(**values)
 
 
@@ -120,9 +121,9 @@ def test_configuration_goes_through_json() -> None:
         assert SearchConfig.from_json(loaded.to_json()) == loaded
         assert len(candidates(loaded)) == loaded.rungs[0].trials
     assert dataclasses.asdict(config())["recipe"] == "kws49"
-    with pytest.raises(ValueError, match=r"^a search must be a JSON object, not list$"):
+    with pytest.raises(ValueError, match=r"^the search must be an object, not \[\]$"):
         SearchConfig.from_json("[]")
-    with pytest.raises(ValueError, match=r"^search key 'recipe' is missing$"):
+    with pytest.raises(ValueError, match=r"^the search lacks the key 'recipe'$"):
         SearchConfig.from_json("{}")
     with pytest.raises(FileNotFoundError, match=r"^huge: no such file, and no shipped search .* \(there are: joules\)"):
         SearchConfig.load("huge")

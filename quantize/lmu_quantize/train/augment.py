@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lmu_hw.checks import require_int, require_number
+
 __all__ = ["AugmentConfig", "NoiseBank", "augment_clip", "mask_frames", "silence_clip"]
 
 FloatArray = NDArray[np.float32]
@@ -74,14 +76,11 @@ class AugmentConfig:
         if self.reverb_seconds[0] <= 0 or self.reverb_seconds[1] > 1:
             raise ValueError(f"reverb_seconds must lie above 0 and at most 1, not {self.reverb_seconds!r}")
         for name, high in (
-            ("shift_ms", 1000.0), ("speed", 0.5), ("noise_probability", 1.0), ("reverb_probability", 1.0),
+            ("shift_ms", 1000), ("speed", 0.5), ("noise_probability", 1), ("reverb_probability", 1),
         ):  # fmt: skip
-            if not 0 <= getattr(self, name) <= high:
-                raise ValueError(f"{name} must be in 0 to {high:g}, not {getattr(self, name)!r}")
+            require_number(name, getattr(self, name), 0, high)
         for name in ("time_masks", "time_width", "mel_masks", "mel_width"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise ValueError(f"{name} must be an integer of 0 or more, not {value!r}")
+            require_int(name, getattr(self, name), 0)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""

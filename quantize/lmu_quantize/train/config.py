@@ -1,6 +1,7 @@
 """The configuration of a training run, and the recipes that are shipped."""
 
 import dataclasses
+import functools
 import json
 import math
 from collections.abc import Mapping
@@ -8,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lmu_hw.checks import from_json, require_choice, require_int, require_number, require_type
 from lmu_hw.model.program import check_strides
 from lmu_quantize.dataset import KEYWORD_LABELS
 from lmu_quantize.features import FrontEnd
@@ -153,24 +155,16 @@ class TrainConfig:
             ("copies", 1), ("loss_frames", 1), ("batch", 2), ("epochs", 1), ("quantized_epochs", 0), ("seed", 0),
             ("threads", 1), ("limit", 1), ("lead_frames", 0),
         ):  # fmt: skip
-            value = getattr(self, name)
-            if name == "limit" and value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < low:
-                raise ValueError(f"{name} must be an integer of at least {low}, not {value!r}")
+            if name != "limit" or self.limit is not None:
+                require_int(name, getattr(self, name), low)
         for name in ("dropout", "label_smoothing", "warmup"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must be in 0 to below 1, not {getattr(self, name)!r}")
+            require_number(name, getattr(self, name), 0, 1, below=True)
         for name in ("unknown_ratio", "silence_ratio", "splice_ratio", "weight_decay", "word_weight", *REGULARISATION):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be a number of 0 or more, not {getattr(self, name)!r}")
+            require_number(name, getattr(self, name), 0)
         for name in ("learning_rate", "quantized_learning_rate"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be a number above 0, not {getattr(self, name)!r}")
-        if self.device not in DEVICES:
-            raise ValueError(f"device must be one of {', '.join(DEVICES)}, not {self.device!r}")
-        if not isinstance(self.balanced, bool):
-            raise ValueError(f"balanced must be true or false, not {self.balanced!r}")
+            require_number(name, getattr(self, name), 0, above=True)
+        require_choice("device", self.device, DEVICES)
+        require_type("balanced", self.balanced, bool)
         if self.pruning is not None and self.pruning.last_epoch >= self.epochs:
             raise ValueError(
                 f"pruning last_epoch must be below the {self.epochs} float epochs, not {self.pruning.last_epoch!r}"
@@ -210,20 +204,11 @@ class TrainConfig:
 
         Raises
         ------
-        ValueError
-            A key is unknown or a value is refused.
+        TypeError, ValueError
+            If a key is unknown or a value is refused.
         """
-        given = dict(values)
-        _refuse_unknown("", given, cls)
-        if "layers" in given:
-            for layer in given["layers"]:
-                _refuse_unknown("layers.", layer, LayerSpec)
-            given["layers"] = tuple(LayerSpec(**layer) for layer in given["layers"])
-        for name, kind in _PARTS.items():
-            if given.get(name) is not None:
-                _refuse_unknown(f"{name}.", given[name], kind)
-                given[name] = kind(**given[name])
-        return cls(**given)
+        parts = {name: functools.partial(from_json, kind, name) for name, kind in _PARTS.items()}
+        return from_json(cls, "the training configuration", values, layers=_layer_specs, **parts)
 
     @classmethod
     def from_json(cls, text: str) -> "TrainConfig":
@@ -231,13 +216,10 @@ class TrainConfig:
 
         Raises
         ------
-        ValueError
-            The text is not a JSON object, a key is unknown, or a value is refused.
+        TypeError, ValueError
+            If the text is not a JSON object, a key is unknown, or a value is refused.
         """
-        values = json.loads(text)
-        if not isinstance(values, dict):
-            raise ValueError(f"a training configuration must be a JSON object, not {type(values).__name__}")
-        return cls.from_dict(values)
+        return cls.from_dict(json.loads(text))
 
     @classmethod
     def from_recipe(cls, recipe: str | Path, data: str | Path, out: str | Path) -> "TrainConfig":
@@ -270,8 +252,7 @@ _PARTS: dict[str, type[Any]] = {
 """Keys that hold a configuration of their own."""
 
 
-def _refuse_unknown(prefix: str, given: Mapping[str, Any], kind: type[Any]) -> None:
-    known = [entry.name for entry in dataclasses.fields(kind)]
-    for key in given:
-        if key not in known:
-            raise ValueError(f"unknown training configuration key {prefix + key!r}, expected {', '.join(known)}")
+def _layer_specs(layers: Any) -> tuple[LayerSpec, ...]:
+    if not isinstance(layers, list | tuple):
+        raise TypeError(f"layers must be a list of objects, not {layers!r}")
+    return tuple(from_json(LayerSpec, f"layers[{index}]", layer) for index, layer in enumerate(layers))

@@ -24,7 +24,7 @@ from lmu_hw.model.fixed import Format, Overflow, Quantizer, Rounding
 from lmu_hw.model.program import QuantizedDense, QuantizedLMU, QuantizedModel, Weights
 from lmu_quantize.calibrate import QuantizationResult
 from lmu_quantize.model import DenseLayer, FloatModel, LMULayer
-from lmu_quantize.scales import WeightTerm, quantize_terms
+from lmu_quantize.scales import WeightTerm, floor_power, quantize_terms
 from lmu_quantize.train.exact_operations import (
     EXACT,
     Narrow,
@@ -44,8 +44,6 @@ SUMS = (("e_x", "e_h", "e_m"), ("w_x", "w_h", "w_m"), ("w",))
 """Matrices that are added up, and so scaled together."""
 FEEDBACK = ("e_h", "e_m", "w_h")
 """Matrices that multiply what was computed in an earlier frame."""
-POWER_FLOOR = 0.01
-"""Least weight of a column in the choice of weight scales, relative to the mean of its source."""
 
 
 def _check(name: str, quantizer: Quantizer) -> None:
@@ -373,7 +371,7 @@ class ExactNetwork(nn.Module):
 
 def _power(values: Tensor) -> NDArray[np.float64]:
     mean: NDArray[np.float64] = values.double().square().flatten(0, -2).mean(0).cpu().numpy()
-    return np.maximum(mean, POWER_FLOOR * float(mean.mean()))
+    return floor_power(mean)
 
 
 def _check_layer(index: int, layer: QuantizedLMU | QuantizedDense, last: bool) -> None:

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from lmu_hw.checks import require_number
+
 __all__ = ["FrameAugmentConfig", "augment_frames"]
 
 NEPER = math.log(10) / 10
@@ -56,8 +58,7 @@ class FrameAugmentConfig:
             ("shift", 20), ("time_stretch", 0.5), ("mel_stretch", 0.5), ("gain_db", 40), ("tilt_db", 40),
             ("noise_probability", 1),
         ):  # fmt: skip
-            if not 0 <= getattr(self, name) <= high:
-                raise ValueError(f"{name} must be in 0 to {high}, not {getattr(self, name)!r}")
+            require_number(name, getattr(self, name), 0, high)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""

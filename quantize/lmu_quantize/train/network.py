@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lmu_hw.checks import require_int, require_type
 from lmu_quantize.model import DenseLayer, FloatModel, LegendreMemory, LMULayer
 from lmu_quantize.scales import WeightTerm, quantize_terms
 from lmu_quantize.train.quantizers import ActivationQuantizer, QuantizationScheme, WeightQuantizer
@@ -70,15 +71,12 @@ class LayerSpec:
 
     def __post_init__(self) -> None:
         for name in ("units", "memories", "order", "stride"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"layer {name} must be a positive integer, not {value!r}")
+            require_int(f"layer {name}", getattr(self, name), 1)
         object.__setattr__(self, "thetas", tuple(float(theta) for theta in self.thetas))
         if not self.thetas or self.memories % len(self.thetas):
             raise ValueError(f"layer thetas must divide the {self.memories} memories evenly, not {self.thetas!r}")
         for name in ("input_weights", "learn_theta", "hidden_feedback", "memory_feedback", "hidden_weights"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"layer {name} must be true or false, not {getattr(self, name)!r}")
+            require_type(f"layer {name}", getattr(self, name), bool)
         self.groups()
 
     @property

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lmu_hw.checks import require_choice, require_int
 from lmu_quantize.train.quantizers import ActivationQuantizer, QuantizationScheme, WeightQuantizer
 
 __all__ = ["KINDS", "CausalConvolution", "PeerNetwork", "PeerSpec", "RecurrentLayer"]
@@ -53,12 +54,9 @@ class PeerSpec:
     kernel: int = 5
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"network kind must be one of {', '.join(KINDS)}, not {self.kind!r}")
+        require_choice("network kind", self.kind, KINDS)
         for name in ("units", "depth", "kernel"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"network {name} must be a positive integer, not {value!r}")
+            require_int(f"network {name}", getattr(self, name), 1)
 
 
 class CausalConvolution(nn.Module):

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lmu_hw.checks import require_choice, require_int, require_number
+
 __all__ = ["Pruner", "PruningConfig", "block_masks"]
 
 MATRICES = ("e_x", "w_x", "w_m", "w")
@@ -48,14 +50,10 @@ class PruningConfig:
     ranking: str = "matrix"
 
     def __post_init__(self) -> None:
-        if not 0 < self.fraction < 1:
-            raise ValueError(f"pruning fraction must be above 0 and below 1, not {self.fraction!r}")
-        for name, low in (("rows", 1), ("first_epoch", 0), ("last_epoch", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < low:
-                raise ValueError(f"pruning {name} must be an integer of at least {low}, not {value!r}")
-        if self.rows > MAX_ROWS:
-            raise ValueError(f"pruning rows must be at most {MAX_ROWS}, not {self.rows!r}")
+        require_number("pruning fraction", self.fraction, 0, 1, above=True, below=True)
+        require_int("pruning rows", self.rows, 1, MAX_ROWS)
+        for name in ("first_epoch", "last_epoch"):
+            require_int(f"pruning {name}", getattr(self, name), 0)
         if self.last_epoch < self.first_epoch:
             raise ValueError(
                 f"pruning last_epoch must be at least first_epoch ({self.first_epoch}), not {self.last_epoch!r}"
@@ -64,8 +62,7 @@ class PruningConfig:
         unknown = [name for name in self.matrices if name not in MATRICES]
         if unknown or not self.matrices or len(set(self.matrices)) != len(self.matrices):
             raise ValueError(f"pruning matrices must be some of {', '.join(MATRICES)}, not {self.matrices!r}")
-        if self.ranking not in RANKINGS:
-            raise ValueError(f"pruning ranking must be one of {', '.join(RANKINGS)}, not {self.ranking!r}")
+        require_choice("pruning ranking", self.ranking, RANKINGS)
 
     def fraction_in(self, epoch: int) -> float:
         """Part of the blocks that is masked in an epoch."""

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lmu_hw.checks import require_choice, require_int, require_type
 from lmu_hw.model.fixed import Format
 
 __all__ = ["ActivationQuantizer", "QuantizationScheme", "WeightQuantizer", "best_frac", "fake_quantize"]
@@ -54,15 +55,11 @@ class QuantizationScheme:
 
     def __post_init__(self) -> None:
         for name, low in (("weight_bits", 2), ("input_bits", 2), ("u_bits", 2), ("hidden_bits", 1)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= 16:
-                raise ValueError(f"{name} must be an integer in {low} to 16, not {value!r}")
-        if not isinstance(self.exact, bool):
-            raise ValueError(f"exact must be true or false, not {self.exact!r}")
+            require_int(name, getattr(self, name), low, 16)
+        require_type("exact", self.exact, bool)
         if self.exact and (self.hidden_bits != 7 or self.weight_scale != "row"):
             raise ValueError("exact training has 7 hidden_bits and one weight_scale for each row")
-        if self.weight_scale not in GRANULARITIES:
-            raise ValueError(f"weight_scale must be one of {', '.join(GRANULARITIES)}, not {self.weight_scale!r}")
+        require_choice("weight_scale", self.weight_scale, GRANULARITIES)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""

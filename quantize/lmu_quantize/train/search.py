@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmu_hw import pareto
+from lmu_hw.checks import from_json, require_int, require_list
 from lmu_hw.files import write_rows, write_whole
 from lmu_hw.model import program_file
 from lmu_hw.plan.sparsity import stored_bits
@@ -61,9 +62,7 @@ class Rung:
 
     def __post_init__(self) -> None:
         for name in ("trials", "epochs", "quantized_epochs"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"rung {name} must be a positive integer, not {value!r}")
+            require_int(f"rung {name}", getattr(self, name), 1)
 
 
 @dataclass(frozen=True)
@@ -112,8 +111,7 @@ class SearchConfig:
             raise ValueError(f"a rung must have no more trials than the one before, not {counts}")
         if len(self.kbits) != 2 or not 0 <= self.kbits[0] < self.kbits[1]:
             raise ValueError(f"kbits must be two ascending numbers of 0 or more, not {list(self.kbits)}")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise ValueError(f"seed must be an integer of at least 0, not {self.seed!r}")
+        require_int("seed", self.seed, 0)
 
     def _numbered(self) -> list[tuple[int, dict[str, list[Any]]]]:
         for layer in self.layers:
@@ -131,18 +129,10 @@ class SearchConfig:
 
         Raises
         ------
-        ValueError
-            The text is not a JSON object, a key is unknown or missing, or a value is refused.
+        TypeError, ValueError
+            If the text is not a JSON object, a key is unknown or missing, or a value is refused.
         """
-        values = json.loads(text)
-        if not isinstance(values, dict):
-            raise ValueError(f"a search must be a JSON object, not {type(values).__name__}")
-        _check_keys("search", values, cls)
-        if "rungs" in values:
-            for rung in values["rungs"]:
-                _check_keys("rung", rung, Rung)
-            values["rungs"] = tuple(Rung(**rung) for rung in values["rungs"])
-        return cls(**values)
+        return from_json(cls, "the search", json.loads(text), rungs=_rungs)
 
     @classmethod
     def load(cls, path: str | Path) -> "SearchConfig":
@@ -190,18 +180,10 @@ class SearchConfig:
         return config
 
 
-def _check_keys(what: str, given: Any, kind: type[Any]) -> None:
-    if not isinstance(given, dict):
-        raise ValueError(f"a {what} must be a JSON object, not {given!r}")
-    fields = dataclasses.fields(kind)
-    known = [entry.name for entry in fields]
-    for key in given:
-        if key not in known:
-            raise ValueError(f"unknown {what} key {key!r}, expected {', '.join(known)}")
-    for entry in fields:
-        needed = entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING
-        if needed and entry.name not in given:
-            raise ValueError(f"{what} key {entry.name!r} is missing")
+def _rungs(rungs: Any) -> tuple[Rung, ...]:
+    return tuple(
+        from_json(Rung, f"rungs[{index}]", rung) for index, rung in enumerate(require_list("rungs", rungs, dict))
+    )
 
 
 @dataclass(frozen=True)
@@ -270,7 +252,7 @@ def candidates(config: SearchConfig) -> list[dict[str, Any]]:
         seen.add(text)
         try:
             size = _kbits(config.training(drawn, config.rungs[0], Path(), Path(), 1))
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             refused = f"; the last draw was refused: {error}"
             continue
         if config.kbits[0] <= size <= config.kbits[1]:

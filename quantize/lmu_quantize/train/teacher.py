@@ -1,12 +1,12 @@
 """A shipped network as a teacher: a smaller one learns its outputs (Hinton et al. 2015, arXiv:1503.02531)."""
 
-import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lmu_hw.checks import require_number
 from lmu_quantize import zoo
 from lmu_quantize.features import FrontEnd
 from lmu_quantize.float_file import load_float
@@ -37,10 +37,8 @@ class TeacherConfig:
     def __post_init__(self) -> None:
         if not isinstance(self.model, str) or not self.model:
             raise ValueError(f"teacher model must be a shipped name, not {self.model!r}")
-        if not 0 <= self.weight <= 1:
-            raise ValueError(f"teacher weight must be in 0 to 1, not {self.weight!r}")
-        if not 0 < self.temperature < math.inf:
-            raise ValueError(f"teacher temperature must be a number above 0, not {self.temperature!r}")
+        require_number("teacher weight", self.weight, 0, 1)
+        require_number("teacher temperature", self.temperature, 0, above=True)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""

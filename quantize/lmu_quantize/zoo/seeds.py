@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lmu_hw.checks import require_int, require_number
+
 __all__ = ["SeedResult", "SeedSpread", "load_seeds", "save_seeds", "spread_over_seeds"]
 
 
@@ -30,12 +32,9 @@ class SeedResult:
     validation: float
 
     def __post_init__(self) -> None:
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise ValueError(f"seed must be an integer of 0 or more, not {self.seed!r}")
+        require_int("seed", self.seed, 0)
         for name in ("parent", "golden", "validation"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-                raise ValueError(f"{name} accuracy of seed {self.seed} must be in 0 to 1, not {value!r}")
+            require_number(f"{name} accuracy of seed {self.seed}", getattr(self, name), 0, 1)
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def load_seeds(path: Path) -> tuple[SeedResult, ...]:
     Raises
     ------
     ValueError
-        The file does not hold results of different seeds.
+        If the file is not a list of results, or two have the same seed.
     """
     try:
         rows: list[dict[str, Any]] = json.loads(path.read_text())
