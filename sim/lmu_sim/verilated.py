@@ -1,10 +1,9 @@
 """Verilog and a main loop in C++, compiled by Verilator to a program."""
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from lmu_hw.tools import Tool, ToolError, find_verilator, run_tool
+from lmu_hw.tools import Tool, find_compiler, find_verilator, run_tool
 from lmu_sim.build_cache import BuildCache, content_key
 
 __all__ = ["Design", "build_program"]
@@ -65,7 +64,7 @@ def build_program(design: Design, cache: BuildCache | None = None) -> Path:
     """
     cache = BuildCache() if cache is None else cache
     verilator = find_verilator()
-    compiler = _compiler(verilator)
+    compiler = find_compiler()
     tools = [verilator.version, compiler.version]
     texts = [design.verilog, design.top, design.header, design.loop]
 
@@ -107,12 +106,3 @@ def _runtime_object(source: Path, include: list[str], cache: BuildCache, verilat
 
     key = content_key(source.stem, source.read_text(), COMPILE, RUNTIME, verilator.version, compiler.version)
     return cache.entry(key, compile_into) / "runtime.o"
-
-
-def _compiler(verilator: Tool) -> Tool:
-    command = verilator.env.get("CXX", "g++")
-    found = shutil.which(command, path=verilator.env.get("PATH"))
-    if found is None:
-        raise ToolError(f"the C++ compiler {command} was not found: apt install g++")
-    tool = Tool([found], verilator.env, "")
-    return tool._replace(version=run_tool(tool, ["--version"], Path.cwd()).partition("\n")[0])

