@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from lmu_hw.explore.front import Found
+from lmu_hw.explore.front import DesignPoint
 from lmu_hw.explore.points import SOUND, Outcome, operating_point, outcome
 from lmu_hw.explore.store import Store
 from lmu_hw.model.program import QuantizedModel
@@ -20,12 +20,14 @@ CLIPS = 1
 """Of speech, that are simulated."""
 
 
-def confirm(chosen: Sequence[Found], models: dict[str, QuantizedModel], store: Store, frames: Path | None) -> None:
+def confirm(
+    chosen: Sequence[DesignPoint], models: dict[str, QuantizedModel], store: Store, frames: Path | None
+) -> None:
     """Measure points by the tier ``gates``; each is kept as soon as it is done, one that is done is left alone.
 
     Parameters
     ----------
-    chosen : sequence of Found
+    chosen : sequence of DesignPoint
         The points.
     models : dict of str to QuantizedModel
         By name.
@@ -46,7 +48,7 @@ def confirm(chosen: Sequence[Found], models: dict[str, QuantizedModel], store: S
         store.add(point.key, found, "gates")
 
 
-def _measured(one: Found, model: QuantizedModel, frames: Path | None) -> Outcome:
+def _measured(one: DesignPoint, model: QuantizedModel, frames: Path | None) -> Outcome:
     try:
         library, technology = find_library(one.point.technology, None, None)
     except CommandError as error:

@@ -32,7 +32,7 @@ from lmu_quantize import zoo
 from lmu_quantize.frames_file import load_frames
 from lmu_sim.gates import GateSimulator
 
-__all__ = ["Measured", "constant_memory", "factors", "main", "measure_memory", "measure_product", "weight_words"]
+__all__ = ["OperationCost", "constant_memory", "factors", "main", "measure_memory", "measure_product", "weight_words"]
 
 IntArray = NDArray[np.int64]
 
@@ -54,8 +54,8 @@ ROWS = 16
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A netlist that ran.
+class OperationCost:
+    """Cost of one read or one product, from a netlist that ran.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class Measured:
     area: float
 
 
-def _run(verilog: str, top: str, library: Library, inputs: dict[str, IntArray]) -> Measured:
+def _run(verilog: str, top: str, library: Library, inputs: dict[str, IntArray]) -> OperationCost:
     """Map a design, and run one read or product a cycle."""
     mapped = synthesize(verilog, top, library)
     netlist = replace(read_netlist(mapped.json, top, library), outputs={})
@@ -85,7 +85,7 @@ def _run(verilog: str, top: str, library: Library, inputs: dict[str, IntArray]) 
         netlist, simulator.activity(PERIOD), conditions_of(netlist), period=PERIOD, memories=mapped.memories
     )
     total, clock = power.total(), float(power.clock.sum())
-    return Measured(total.dynamic - clock, clock, total.leakage, total.area)
+    return OperationCost(total.dynamic - clock, clock, total.leakage, total.area)
 
 
 def weight_words(network: str, lanes: int) -> list[int]:
@@ -108,7 +108,7 @@ endmodule
 """
 
 
-def measure_memory(words: Sequence[int], width: int, library: Library) -> Measured:
+def measure_memory(words: Sequence[int], width: int, library: Library) -> OperationCost:
     """A constant memory as logic, read from the first word to the last, register of the data included.
 
     Parameters
@@ -156,12 +156,12 @@ def factors(network: str, name: str) -> tuple[IntArray, IntArray, int, int]:
     return pairs[0], pairs[1], width, source.signed_width
 
 
-def measure_product(network: str, name: str, library: Library) -> tuple[Measured, int, int]:
+def measure_product(network: str, name: str, library: Library) -> tuple[OperationCost, int, int]:
     """A product that is added to a sum: ports in, ports out, no register.
 
     Returns
     -------
-    measured : Measured
+    cost : OperationCost
         Of a product.
     weight_width, operand_width : int
         Bits, both signed.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lmu_hw.explore.front import Found, Limits, best, order, spread
+from lmu_hw.explore.front import DesignPoint, Limits, best, coverage_order, order
 from lmu_hw.explore.points import SOUND, Network, Outcome, operating_point, outcome
 from lmu_hw.explore.run import identity
 from lmu_hw.explore.run import run as run_sweep
@@ -51,7 +51,7 @@ class SweepResult:
         Networks by name.
     accuracies : dict of str to float
         By name, 0 to 1, where known.
-    points : tuple of Found
+    points : tuple of DesignPoint
         Points with outcomes.
     infeasible : tuple of str
         For each other point, why it cannot be built.
@@ -61,15 +61,15 @@ class SweepResult:
     folder: Path
     models: dict[str, QuantizedModel]
     accuracies: dict[str, float]
-    points: tuple[Found, ...]
+    points: tuple[DesignPoint, ...]
     infeasible: tuple[str, ...]
 
     @property
-    def front(self) -> list[Found]:
+    def front(self) -> list[DesignPoint]:
         """Points on the Pareto front of power, area, latency and accuracy of their technology."""
         return [point for point, number in zip(self.points, order(self.points), strict=True) if number == 0]
 
-    def best(self, limits: Limits | None = None, aim: str = "power") -> Found | None:
+    def best(self, limits: Limits | None = None, aim: str = "power") -> DesignPoint | None:
         """The point with the least `aim` (or the highest accuracy) within limits; None if there is none."""
         return best(self.points, limits or Limits(), aim)
 
@@ -166,7 +166,7 @@ def confirm(
     limits = limits or Limits()
     front = [point for point in result.front if limits.allow(point)]
     chosen = best(front, limits, aim)
-    rest = [point for point in spread(front) if point is not chosen]
+    rest = [point for point in coverage_order(front) if point is not chosen]
     with _store(result.sweep, result.folder, result.models) as store:
         for point in ([] if chosen is None else [chosen, *rest])[:count]:
             if store.get(point.point.key, "gates") is None:
@@ -225,7 +225,7 @@ def _result(
         predicted, gates = store.get(point.key), store.get(point.key, "gates")
         if isinstance(predicted, Outcome):
             confirmed = gates if isinstance(gates, Outcome) else None
-            points.append(Found(point, predicted, accuracies.get(point.model), confirmed))
+            points.append(DesignPoint(point, predicted, accuracies.get(point.model), confirmed))
         else:
             infeasible.append(f"{point.model}: {predicted}")
     if not points:
@@ -234,7 +234,7 @@ def _result(
 
 
 def _by_gates(
-    swept: Found,
+    swept: DesignPoint,
     models: Mapping[str, QuantizedModel],
     frames: str | os.PathLike[str] | FrameSet | None,
     progress: Progress,

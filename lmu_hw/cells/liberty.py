@@ -28,7 +28,7 @@ __all__ = [
     "Leakage",
     "LibertyError",
     "Library",
-    "Memory",
+    "MacroMemory",
     "Pin",
     "Sequential",
     "Setup",
@@ -268,7 +268,7 @@ class Sequential:
 
 
 @dataclass(frozen=True)
-class Memory:
+class MacroMemory:
     """A memory macro.
 
     Parameters
@@ -306,7 +306,7 @@ class Cell:
         ``clock_gating_integrated_cell``, or nothing.
     dont_use : bool
         Whether the library asks synthesis to keep away.
-    memory : Memory or None
+    memory : MacroMemory or None
         Of a macro.
     supplies : dict of str to float
         Voltage of each supply pin.
@@ -322,7 +322,7 @@ class Cell:
     sequentials: tuple[Sequential, ...]
     clock_gating: str
     dont_use: bool
-    memory: Memory | None
+    memory: MacroMemory | None
     supplies: dict[str, float]
     has_state_table: bool
 
@@ -759,7 +759,7 @@ class _Builder:
             ),
             clock_gating=data["clock_gating"],
             dont_use=data["dont_use"],
-            memory=None if data["memory"] is None else Memory(*data["memory"]),
+            memory=None if data["memory"] is None else MacroMemory(*data["memory"]),
             supplies=data["supplies"],
             has_state_table=data["has_state_table"],
         )

@@ -12,7 +12,7 @@ from lmu_hw.cells.liberty import Cell, Library, Pin
 from lmu_hw.cells.special import find_clock_gate, find_flip_flop, find_nand, mean_leakage
 from lmu_hw.cells.sram import Macro
 
-__all__ = ["Cost", "Usage", "clock_energy", "flip_flop_cost", "macro_cost", "multiplexer_cost"]
+__all__ = ["Cost", "MemoryUsage", "clock_energy", "flip_flop_cost", "macro_cost", "multiplexer_cost"]
 
 SLEW = 50e-12
 """Input transition time in seconds at which energies are looked up; macros' do not depend on it."""
@@ -22,7 +22,7 @@ MUX_NANDS = 3
 
 
 @dataclass(frozen=True)
-class Usage:
+class MemoryUsage:
     """How a memory will be used.
 
     Parameters
@@ -95,7 +95,7 @@ class Cost:
         away = (1 - part) * self.aside
         return replace(self, read=part * self.read + away, write=part * self.write + away)
 
-    def power(self, usage: Usage) -> float:
+    def power(self, usage: MemoryUsage) -> float:
         """Mean power in watt."""
         access = (1 - usage.writes) * self.read + usage.writes * self.write
         still = 1 - usage.accesses - usage.moves

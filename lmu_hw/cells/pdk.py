@@ -14,7 +14,7 @@ OSU_FILE = Path("/usr/share/qflow/tech/osu018/osu018_stdcells.lib")
 """Of Debian's package qflow-tech-osu018."""
 
 
-class PdkError(LookupError):
+class PdkError(ValueError):
     """A process design kit, or a part of it, was not found."""
 
 

@@ -1,4 +1,4 @@
-"""What to choose from a sweep: the Pareto front of power, area, latency and accuracy, and the best within limits."""
+"""Choose from a sweep: the Pareto front of power, area, latency and accuracy, and the best point within limits."""
 
 import math
 from collections.abc import Sequence
@@ -14,26 +14,26 @@ from lmu_hw.explore.points import Outcome
 from lmu_hw.explore.sweep import AUTO, Point
 from lmu_hw.files import canonical_json, write_rows
 
-__all__ = ["AIMS", "Found", "Limits", "best", "order", "row", "spread", "write_csv"]
+__all__ = ["AIMS", "DesignPoint", "Limits", "best", "coverage_order", "order", "row", "write_csv"]
 
 AIMS = ("power", "area", "latency", "accuracy")
-"""What a front weighs."""
+"""Figures that a Pareto front weighs against each other."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """A point of a sweep with what it costs.
+class DesignPoint:
+    """A point of a sweep with its cost and accuracy.
 
     Parameters
     ----------
     point : Point
-        The point.
+        Network, configuration, technology and clock.
     outcome : Outcome
-        By the tier ``table``.
+        Estimate of the tier ``table``.
     accuracy : float or None
-        Of the network, 0 to 1; None if it is not known.
+        Accuracy of the network, 0 to 1; None if it is not known.
     gates : Outcome, optional
-        By the tier ``gates``.
+        Estimate of the tier ``gates``.
     """
 
     point: Point
@@ -42,7 +42,7 @@ class Found:
     gates: Outcome | None = None
 
     def cost(self, aim: str) -> float:
-        """One of `AIMS` as what is to be small: accuracy as its negative, 0 where it is not known."""
+        """One of `AIMS` as a cost to minimise: accuracy as its negative, or 0 if it is not known."""
         if aim == "accuracy":
             return -(self.accuracy or 0.0)
         return float(getattr(self.outcome, aim))
@@ -50,14 +50,19 @@ class Found:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a choice must keep; None is no limit.
+    """Limits on a choice; None is no limit.
 
     Parameters
     ----------
     power, area, latency : float or None
-        At most so many watt, square micrometre, seconds.
+        Upper limits in watt, square micrometre and seconds.
     accuracy : float or None
-        At least so much, 0 to 1; a network whose accuracy is not known does not keep it.
+        Lower limit, 0 to 1. A network whose accuracy is not known does not keep it.
+
+    Raises
+    ------
+    ValueError
+        If a limit is not a number above 0, or that of accuracy is above 1.
     """
 
     power: float | None = None
@@ -66,82 +71,91 @@ class Limits:
     accuracy: float | None = None
 
     def __post_init__(self) -> None:
-        for one in fields(self):
-            value = getattr(self, one.name)
+        for field in fields(self):
+            value = getattr(self, field.name)
             if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"the limit of {one.name} must be a number above 0, not {value!r}")
+                raise ValueError(f"the limit of {field.name} must be a number above 0, not {value!r}")
         if self.accuracy is not None and self.accuracy > 1:
             raise ValueError(f"the limit of accuracy must be at most 1, not {self.accuracy!r}")
 
-    def allow(self, found: Found) -> bool:
+    def allow(self, point: DesignPoint) -> bool:
         """Whether a point keeps all limits."""
         limits = {aim: getattr(self, aim) for aim in AIMS}
         return all(
-            limit is None or found.cost(aim) <= (-limit if aim == "accuracy" else limit)
+            limit is None or point.cost(aim) <= (-limit if aim == "accuracy" else limit)
             for aim, limit in limits.items()
         )
 
 
-def order(found: Sequence[Found]) -> NDArray[np.int64]:
-    """Number of the Pareto front of each point among those of its technology: 0 where none other is better.
+def order(points: Sequence[DesignPoint]) -> NDArray[np.int64]:
+    """Number the Pareto front of each point among those of its technology.
 
-    A process is rarely free to choose, so technologies do not compete.
-    Accuracy counts if it is known of all points.
+    A process is rarely free to choose, so technologies do not compete. Accuracy counts if it is known for all points.
 
     Parameters
     ----------
-    found : sequence of Found
-        Of one sweep.
+    points : sequence of DesignPoint
+        Points of one sweep.
+
+    Returns
+    -------
+    ndarray of int64, shape (points,)
+        0 for points that no other point beats, 1 for those that only points of front 0 beat, and so on.
     """
-    costs = _costs(found)
-    numbers = np.zeros(len(found), np.int64)
-    for technology in {one.point.technology for one in found}:
-        places = [place for place, one in enumerate(found) if one.point.technology == technology]
-        numbers[places] = pareto.fronts(costs[places])
+    costs = _costs(points)
+    numbers = np.zeros(len(points), np.int64)
+    for technology in {point.point.technology for point in points}:
+        indices = [index for index, point in enumerate(points) if point.point.technology == technology]
+        numbers[indices] = pareto.fronts(costs[indices])
     return numbers
 
 
-def spread(found: Sequence[Found]) -> list[Found]:
-    """Points of a front in such an order that the first ones cover all of it."""
-    return [found[place] for place in pareto.order(_costs(found))] if found else []
+def coverage_order(points: Sequence[DesignPoint]) -> list[DesignPoint]:
+    """Sort the points of a front so that the first ones cover all of it."""
+    return [points[index] for index in pareto.order(_costs(points))] if points else []
 
 
-def _costs(found: Sequence[Found]) -> NDArray[np.float64]:
-    """What is to be small, shape (points, aims); accuracy is left out where it is not known of all."""
-    known = all(one.accuracy is not None for one in found)
+def _costs(points: Sequence[DesignPoint]) -> NDArray[np.float64]:
+    """Costs to minimise, shape (points, aims); accuracy is left out unless it is known for all points."""
+    known = all(point.accuracy is not None for point in points)
     aims = [aim for aim in AIMS if known or aim != "accuracy"]
-    return np.array([[one.cost(aim) for aim in aims] for one in found])
+    return np.array([[point.cost(aim) for aim in aims] for point in points])
 
 
-def best(found: Sequence[Found], limits: Limits, aim: str = "power") -> Found | None:
-    """Point with the least cost among those that keep the limits, of any technology; None if none does.
+def best(points: Sequence[DesignPoint], limits: Limits, aim: str = "power") -> DesignPoint | None:
+    """Pick the point with the least cost that keeps the limits, in any technology; None if none does.
 
     Parameters
     ----------
-    found : sequence of Found
-        To choose from.
+    points : sequence of DesignPoint
+        Points to choose from.
     limits : Limits
-        What must be kept.
+        Limits to keep.
     aim : str
-        One of `AIMS`; among equals the one of less power, then area, then latency is taken.
+        One of `AIMS`. Ties go to less power, then less area, then less latency.
+
+    Raises
+    ------
+    ValueError
+        If `aim` is not one of `AIMS`.
     """
     if aim not in AIMS:
         raise ValueError(f"the aim must be one of {', '.join(AIMS)}, not {aim!r}")
-    allowed = [one for one in found if limits.allow(one)]
-    return min(allowed, key=lambda one: [one.cost(name) for name in (aim, *AIMS)], default=None)
+    allowed = [point for point in points if limits.allow(point)]
+    return min(allowed, key=lambda point: [point.cost(name) for name in (aim, *AIMS)], default=None)
 
 
-def write_csv(found: Sequence[Found], path: Path) -> None:
-    """Write a row for each point; units are in the names of the columns.
+def write_csv(points: Sequence[DesignPoint], path: Path) -> None:
+    """Write a row for each point. The names of the columns give the units.
 
     Parameters
     ----------
-    found : sequence of Found
+    points : sequence of DesignPoint
         One or more.
     path : Path
-        The file, written whole.
+        File to write.
     """
-    write_rows([row(one, int(number)) for one, number in zip(found, order(found), strict=True)], path)
+    write_rows([row(point, int(front)) for point, front in zip(points, order(points), strict=True)], path)
 
 
 def _cell(value: Any) -> Any:
@@ -149,25 +163,25 @@ def _cell(value: Any) -> Any:
     return canonical_json(value) if isinstance(value, dict) else getattr(value, "value", value)
 
 
-def row(found: Found, front: int) -> dict[str, Any]:
-    """Row of the CSV: columns by name, from the point's place among the fronts of `order`."""
-    point, done, gates = found.point, found.outcome, found.gates
+def row(design: DesignPoint, front: int) -> dict[str, Any]:
+    """Row of the CSV by column; `front` is the point's number from `order`."""
+    point, predicted, gates = design.point, design.outcome, design.gates
     return {
         "model": point.model,
         "technology": point.technology,
         **{name: _cell(value) for name, value in asdict(point.config).items()},
-        "clock_Hz": done.clock,
+        "clock_Hz": predicted.clock,
         "clock_is_slowest": point.clock == AUTO,
-        "slowest_clock_Hz": done.slowest_clock,
-        "cycles_per_frame": done.cycles,
-        "lane_utilisation": done.utilisation,
-        "latency_ms": done.latency * 1e3,
-        "dynamic_nJ_per_frame": done.dynamic * 1e9,
-        "leakage_nJ_per_frame": done.leakage * 1e9,
-        "nJ_per_frame": done.energy * 1e9,
-        "power_uW": done.power * 1e6,
-        "area_um2": done.area,
-        "accuracy": found.accuracy,
+        "slowest_clock_Hz": predicted.slowest_clock,
+        "cycles_per_frame": predicted.cycles,
+        "lane_utilisation": predicted.utilisation,
+        "latency_ms": predicted.latency * 1e3,
+        "dynamic_nJ_per_frame": predicted.dynamic * 1e9,
+        "leakage_nJ_per_frame": predicted.leakage * 1e9,
+        "nJ_per_frame": predicted.energy * 1e9,
+        "power_uW": predicted.power * 1e6,
+        "area_um2": predicted.area,
+        "accuracy": design.accuracy,
         "front": front,
         "gates_nJ_per_frame": None if gates is None else gates.energy * 1e9,
         "gates_power_uW": None if gates is None else gates.power * 1e6,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lmu_hw.cells.liberty import Library, read_text
-from lmu_hw.cells.memory_cost import Usage
+from lmu_hw.cells.memory_cost import MemoryUsage
 from lmu_hw.cells.netlist import read_netlist
 from lmu_hw.cells.special import find_clock_gate
 from lmu_hw.cells.timing import TOOL, find_timing
@@ -145,7 +145,7 @@ def yosys_script(top: str, library: Library, sources: Sequence[str], delay: floa
 
 
 def _files(plan: Plan, library: Library, clock_hz: float, delay: float, pdk: str) -> dict[str, str]:
-    tilings = memory_tilings(plan, library, Usage(clock=clock_hz))
+    tilings = memory_tilings(plan, library, MemoryUsage(clock=clock_hz))
     macros = macros_of(tilings)
     unit = time_unit(library)
     files = {
@@ -190,7 +190,7 @@ def build_asic(plan: Plan, library: Library, clock_hz: float, pdk: str = "") -> 
         If Yosys is missing or fails.
     """
     delay = min(RELAXED, LOGIC_SHARE / clock_hz)
-    synthesis = synthesize(to_verilog(plan), TOP, library, delay=delay, usage=Usage(clock=clock_hz))
+    synthesis = synthesize(to_verilog(plan), TOP, library, delay=delay, usage=MemoryUsage(clock=clock_hz))
     netlist = read_netlist(synthesis.json, TOP, library)
     timing = find_timing(netlist)
     kinds = [library.cells[name] for name, count in synthesis.cells.items() for _ in range(count)]

@@ -22,10 +22,10 @@ from lmu_hw.tools import find_flow_tool, find_yosys, run_tool
 
 __all__ = [
     "SEEDS",
+    "DeviceUsage",
     "FpgaBuild",
     "FpgaDesign",
     "FpgaError",
-    "Usage",
     "board_design",
     "build_fpga",
     "large_memories",
@@ -70,7 +70,7 @@ class FpgaDesign:
 
 
 @dataclass(frozen=True)
-class Usage:
+class DeviceUsage:
     """How much of a kind of block a design takes.
 
     Parameters
@@ -96,7 +96,7 @@ class FpgaBuild:
         The FPGA.
     clock_hz : float
         The constraint.
-    usage : tuple of Usage
+    usage : tuple of DeviceUsage
         Every kind of block.
     fmax_hz : float or None
         What the routed design reaches.
@@ -112,7 +112,7 @@ class FpgaBuild:
 
     device: Device
     clock_hz: float
-    usage: tuple[Usage, ...]
+    usage: tuple[DeviceUsage, ...]
     fmax_hz: float | None = None
     seed: int | None = None
     seconds: dict[str, float] = field(default_factory=dict)
@@ -228,7 +228,7 @@ def _script(design: FpgaDesign) -> str:
     )
 
 
-def synthesize_fpga(design: FpgaDesign, directory: Path) -> tuple[Usage, ...]:
+def synthesize_fpga(design: FpgaDesign, directory: Path) -> tuple[DeviceUsage, ...]:
     """Map a design to the cells of its FPGA.
 
     Parameters
@@ -240,7 +240,7 @@ def synthesize_fpga(design: FpgaDesign, directory: Path) -> tuple[Usage, ...]:
 
     Returns
     -------
-    tuple of Usage
+    tuple of DeviceUsage
         Cells of the netlist; nextpnr may need more.
 
     Raises
@@ -261,25 +261,25 @@ def synthesize_fpga(design: FpgaDesign, directory: Path) -> tuple[Usage, ...]:
             for cell, count in cells.items()
             if fnmatch.fnmatchcase(cell, pattern)
         ]
-        found.append(Usage(resource.name, sum(taken), resource.available))
+        found.append(DeviceUsage(resource.name, sum(taken), resource.available))
     return tuple(found)
 
 
-def _placed(device: Device, cells: Sequence[Usage], placement: Placement) -> tuple[Usage, ...]:
+def _placed(device: Device, cells: Sequence[DeviceUsage], placement: Placement) -> tuple[DeviceUsage, ...]:
     """Usage after packing: nextpnr's counts where it has them, those of the netlist elsewhere."""
     found = []
     for resource, one in zip(device.resources, cells, strict=True):
         used = sum(placement.used.get(bel, 0) for bel in resource.bels) if resource.bels else one.used
-        found.append(Usage(one.name, used, one.available))
+        found.append(DeviceUsage(one.name, used, one.available))
     return tuple(found)
 
 
-def overfull(usage: Sequence[Usage]) -> str:
+def overfull(usage: Sequence[DeviceUsage]) -> str:
     """What is short, as text; empty if all fits."""
     return ", ".join(f"{one.used} of {one.available} {one.name}" for one in usage if one.used > one.available)
 
 
-def pack_fpga(design: FpgaDesign, directory: Path) -> tuple[Usage, ...]:
+def pack_fpga(design: FpgaDesign, directory: Path) -> tuple[DeviceUsage, ...]:
     """Blocks that a design takes, without placing it.
 
     Parameters
@@ -291,7 +291,7 @@ def pack_fpga(design: FpgaDesign, directory: Path) -> tuple[Usage, ...]:
 
     Returns
     -------
-    tuple of Usage
+    tuple of DeviceUsage
         As nextpnr packs it; cells of the netlist if those are too many already.
 
     Raises

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from lmu_hw.cells.liberty import Library
-from lmu_hw.cells.memory_cost import Usage
+from lmu_hw.cells.memory_cost import MemoryUsage
 from lmu_hw.cells.sram import Macro
 from lmu_hw.flows.tiling import Tiling, choose
 from lmu_hw.flows.wrapper import memory_verilog
@@ -22,7 +22,7 @@ _INSTANCE = (
 )
 
 
-def memory_tilings(plan: Plan, library: Library, usage: Usage) -> dict[str, Tiling]:
+def memory_tilings(plan: Plan, library: Library, usage: MemoryUsage) -> dict[str, Tiling]:
     """Which writable memories of an accelerator are made of macros, as `lmu_hw.flows.synth.synthesize` chooses.
 
     Parameters
@@ -31,7 +31,7 @@ def memory_tilings(plan: Plan, library: Library, usage: Usage) -> dict[str, Tili
         The accelerator's.
     library : Library
         Cells and macros.
-    usage : Usage
+    usage : MemoryUsage
         Of every memory.
 
     Returns

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lmu_hw.cells.liberty import Library
-from lmu_hw.cells.memory_cost import Cost, Usage
+from lmu_hw.cells.memory_cost import Cost, MemoryUsage
 from lmu_hw.flows.elaborate import DesignMemory, Module, Modules, elaborate, find_memories, ports_only
 from lmu_hw.flows.rows import LEAST_BITS, row_modules
 from lmu_hw.flows.tiling import Tiling, choose
@@ -41,13 +41,15 @@ class Choice:
     cost: Cost | None
 
 
-def _usage(usage: Usage | Mapping[str, Usage], module: str) -> Usage:
-    if isinstance(usage, Usage):
+def _usage(usage: MemoryUsage | Mapping[str, MemoryUsage], module: str) -> MemoryUsage:
+    if isinstance(usage, MemoryUsage):
         return usage
-    return usage.get(module.rpartition(".")[2], Usage())
+    return usage.get(module.rpartition(".")[2], MemoryUsage())
 
 
-def choose_memories(modules: Modules, library: Library, usage: Usage | Mapping[str, Usage]) -> dict[str, Choice]:
+def choose_memories(
+    modules: Modules, library: Library, usage: MemoryUsage | Mapping[str, MemoryUsage]
+) -> dict[str, Choice]:
     """Choose for every memory of a design.
 
     Parameters
@@ -56,7 +58,7 @@ def choose_memories(modules: Modules, library: Library, usage: Usage | Mapping[s
         From `lmu_hw.flows.elaborate.elaborate`.
     library : Library
         Cells and macros.
-    usage : Usage or mapping of str to Usage
+    usage : MemoryUsage or mapping of str to MemoryUsage
         Of all memories, or by the last part of the name of the module that holds it, the default for others.
 
     Returns

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lmu_hw.boards.board import BOARDS
 from lmu_hw.flows.devices import Device
-from lmu_hw.flows.fpga import FpgaError, Usage, board_design, build_fpga, large_memories, overfull, pack_fpga
+from lmu_hw.flows.fpga import DeviceUsage, FpgaError, board_design, build_fpga, large_memories, overfull, pack_fpga
 from lmu_hw.plan.config import AcceleratorConfig, WeightStore
 from lmu_hw.plan.plan import Plan, make_plan
 
@@ -30,14 +30,14 @@ class Nearest:
     ----------
     config : AcceleratorConfig
         The configuration.
-    usage : tuple of Usage
+    usage : tuple of DeviceUsage
         What it takes.
     fmax_hz : float or None
         Clock that it reaches with the first seed; None if it was packed only, not placed and routed.
     """
 
     config: AcceleratorConfig
-    usage: tuple[Usage, ...]
+    usage: tuple[DeviceUsage, ...]
     fmax_hz: float | None
 
     def __str__(self) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lmu_hw.cells.liberty import LibertyError, Library, cache_folder
-from lmu_hw.cells.memory_cost import Cost, Usage
+from lmu_hw.cells.memory_cost import Cost, MemoryUsage
 from lmu_hw.cells.special import find_clock_gate
 from lmu_hw.cells.sram_model import is_model
 from lmu_hw.flows.clock_gates import with_clock_gates
@@ -156,7 +156,7 @@ def synthesize(
     *,
     clock_gating: bool = True,
     delay: float | None = RELAXED,
-    usage: Usage | Mapping[str, Usage] | None = None,
+    usage: MemoryUsage | Mapping[str, MemoryUsage] | None = None,
     progress: Progress = _silent,
 ) -> Synthesis:
     """Map a design to a cell library.
@@ -177,9 +177,9 @@ def synthesize(
         Target delay between registers in seconds, for which buffers are inserted and cells sized; the default asks for
         no speed, only for edges that are not too slow. None gives the smallest area, with edges that may be far slower
         than the library's limits, and the energy that they cost.
-    usage : Usage or mapping of str to Usage, optional
+    usage : MemoryUsage or mapping of str to MemoryUsage, optional
         How the memories will be used, all alike or by name of the instance, which decides what they become; the
-        defaults of `Usage` for those that are not named.
+        defaults of `MemoryUsage` for those that are not named.
     progress : callable
         Told the stage, how much of it is done, and of how much.
 
@@ -197,8 +197,8 @@ def synthesize(
         If Yosys is missing or fails.
     """
     recipe = Recipe(library, clock_gating, delay)
-    used = Usage() if usage is None else usage
-    asked = asdict(used) if isinstance(used, Usage) else {name: asdict(one) for name, one in sorted(used.items())}
+    used = MemoryUsage() if usage is None else usage
+    asked = asdict(used) if isinstance(used, MemoryUsage) else {name: asdict(one) for name, one in sorted(used.items())}
     try:
         options = json.dumps([VERSION, recipe.text(), library.hashes, top, asked])
         key = hashlib.sha256((options + verilog).encode()).hexdigest()[:32]
@@ -211,7 +211,12 @@ def synthesize(
 
 
 def _run(
-    verilog: str, top: str, recipe: Recipe, usage: Usage | Mapping[str, Usage], progress: Progress, place: Path
+    verilog: str,
+    top: str,
+    recipe: Recipe,
+    usage: MemoryUsage | Mapping[str, MemoryUsage],
+    progress: Progress,
+    place: Path,
 ) -> None:
     library = recipe.library
     progress("elaboration", 0, 1)

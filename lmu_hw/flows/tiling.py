@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lmu_hw.cells.liberty import Library
-from lmu_hw.cells.memory_cost import Cost, Usage, flip_flop_cost, macro_cost, multiplexer_cost
+from lmu_hw.cells.memory_cost import Cost, MemoryUsage, flip_flop_cost, macro_cost, multiplexer_cost
 from lmu_hw.cells.sram import Macro, find_macro
 
 __all__ = ["Bank", "MacrosByDepth", "Tiling", "choose", "macros_by_depth", "tile", "tile_macros"]
@@ -81,7 +81,7 @@ def macros_by_depth(library: Library) -> dict[int, tuple[tuple[Macro, Cost], ...
     return {depth: tuple(kinds) for depth, kinds in found.items()}
 
 
-def _rows(width: int, kinds: Sequence[tuple[Macro, Cost]], usage: Usage) -> tuple[tuple[Macro, ...], Cost]:
+def _rows(width: int, kinds: Sequence[tuple[Macro, Cost]], usage: MemoryUsage) -> tuple[tuple[Macro, ...], Cost]:
     """Macros of one depth that hold a word of a width with the least power."""
 
     @functools.cache
@@ -101,7 +101,7 @@ def _rows(width: int, kinds: Sequence[tuple[Macro, Cost]], usage: Usage) -> tupl
     )
 
 
-def tile(library: Library, depth: int, width: int, usage: Usage) -> Tiling | None:
+def tile(library: Library, depth: int, width: int, usage: MemoryUsage) -> Tiling | None:
     """Tiling of a memory with the macros of a library, chosen by power, then by area.
 
     Parameters
@@ -110,7 +110,7 @@ def tile(library: Library, depth: int, width: int, usage: Usage) -> Tiling | Non
         Cells and macros.
     depth, width : int
         Words, and bits of a word, at least 1.
-    usage : Usage
+    usage : MemoryUsage
         How it will be used; all words alike.
 
     Returns
@@ -123,7 +123,7 @@ def tile(library: Library, depth: int, width: int, usage: Usage) -> Tiling | Non
     return tile_macros(by_depth, multiplexer_cost(library, width), depth, width, usage) if by_depth else None
 
 
-def tile_macros(by_depth: MacrosByDepth, extra: Cost, depth: int, width: int, usage: Usage) -> Tiling:
+def tile_macros(by_depth: MacrosByDepth, extra: Cost, depth: int, width: int, usage: MemoryUsage) -> Tiling:
     """Best tiling of a memory with given macros.
 
     Parameters
@@ -134,7 +134,7 @@ def tile_macros(by_depth: MacrosByDepth, extra: Cost, depth: int, width: int, us
         Of one more bank at the read multiplexer.
     depth, width : int
         Words, and bits of a word, at least 1.
-    usage : Usage
+    usage : MemoryUsage
         How it will be used; all words alike.
 
     Returns
@@ -178,7 +178,7 @@ def tile_macros(by_depth: MacrosByDepth, extra: Cost, depth: int, width: int, us
     return min(near, key=lambda tiling: tiling.cost.area)
 
 
-def choose(library: Library, depth: int, width: int, usage: Usage) -> tuple[Tiling | None, Cost]:
+def choose(library: Library, depth: int, width: int, usage: MemoryUsage) -> tuple[Tiling | None, Cost]:
     """Macros or flip-flops for a memory.
 
     Parameters
@@ -187,7 +187,7 @@ def choose(library: Library, depth: int, width: int, usage: Usage) -> tuple[Tili
         Cells and macros.
     depth, width : int
         Words, and bits of a word.
-    usage : Usage
+    usage : MemoryUsage
         How it will be used.
 
     Returns

@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 
 from lmu_hw.cells.netlist import HIGH, LOW, Netlist
 
-__all__ = ["Accesses", "Activity", "clock_nets", "random_activity"]
+__all__ = ["Activity", "MacroAccesses", "clock_nets", "random_activity"]
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
-class Accesses:
+class MacroAccesses:
     """What a memory macro was asked for: its pins jointly, where the activity of single nets would not say.
 
     Parameters
@@ -64,7 +64,7 @@ class Activity:
         Whether the net was counted.
     source : str
         Where it came from, for reports.
-    accesses : dict of int to Accesses
+    accesses : dict of int to MacroAccesses
         Of each memory macro, by the index of its instance; empty where pins were not observed jointly.
     runs : int
         Independent runs that it is the mean of.
@@ -80,7 +80,7 @@ class Activity:
     duty: FloatArray
     known: BoolArray
     source: str
-    accesses: Mapping[int, Accesses] = field(default_factory=dict)
+    accesses: Mapping[int, MacroAccesses] = field(default_factory=dict)
     runs: int = 1
     parts: "tuple[tuple[float, Activity], ...]" = ()
 

@@ -16,7 +16,7 @@ from lmu_hw.cells.netlist import Netlist
 from lmu_hw.cells.sram import find_macro
 from lmu_hw.cells.transitions import find_loads, find_transitions
 from lmu_hw.flows.synth import MappedMemory
-from lmu_hw.power.activity import Accesses, Activity, clock_nets
+from lmu_hw.power.activity import Activity, MacroAccesses, clock_nets
 from lmu_hw.power.guards import (
     check_accesses,
     check_activity,
@@ -101,7 +101,7 @@ def _groups(netlist: Netlist, activity: Activity, clocks: BoolArray) -> list[Gro
     return groups
 
 
-def _accesses(activity: Activity, indices: IntArray) -> tuple[Accesses, ...] | None:
+def _accesses(activity: Activity, indices: IntArray) -> tuple[MacroAccesses, ...] | None:
     """Of all instances, or of none."""
     found = [activity.accesses.get(index) for index in indices.tolist()]
     return tuple(one for one in found if one is not None) if None not in found else None

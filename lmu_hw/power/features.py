@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lmu_hw.cells.memory_cost import Usage
+from lmu_hw.cells.memory_cost import MemoryUsage
 from lmu_hw.flows.rows import LEAST_BITS, ROW_WORDS
 from lmu_hw.plan.config import WeightStore
 from lmu_hw.plan.placement import MemoryPlan
@@ -22,8 +22,8 @@ from lmu_hw.power.report import CLOCK_TREE
 __all__ = [
     "BANKED",
     "STATE_BANKED",
-    "Accesses",
-    "Counts",
+    "FeatureCounts",
+    "FrameAccesses",
     "accesses",
     "cycle_counts",
     "frame_counts",
@@ -34,7 +34,7 @@ __all__ = [
     "usages",
 ]
 
-Counts = dict[str, dict[str, float]]
+FeatureCounts = dict[str, dict[str, float]]
 """By row, then by name."""
 
 MAP_WORD = 16
@@ -51,7 +51,7 @@ SHARING = 0.75
 
 
 @dataclass(frozen=True)
-class Accesses:
+class FrameAccesses:
     """Of a memory, per frame.
 
     Parameters
@@ -77,7 +77,7 @@ def row_of_memory(memory: MemoryPlan) -> str:
     return rows.get(memory.kind, "finish")
 
 
-def accesses(plan: Plan, nonzero: Nonzero = EVERY) -> dict[str, Accesses]:
+def accesses(plan: Plan, nonzero: Nonzero = EVERY) -> dict[str, FrameAccesses]:
     """Accesses of every memory, means over the frames of a stride period; a pair of memories shares its accesses.
 
     Parameters
@@ -111,10 +111,10 @@ def accesses(plan: Plan, nonzero: Nonzero = EVERY) -> dict[str, Accesses]:
                 reads[plan.output.name] += rows
     frames = plan.rounds * plan.config.frames_per_fetch
     writes["x"] += frames * plan.model.inputs
-    return {name: Accesses(reads[name] / frames, writes[name] / frames) for name in reads}
+    return {name: FrameAccesses(reads[name] / frames, writes[name] / frames) for name in reads}
 
 
-def usages(plan: Plan, clock: float) -> dict[str, Usage]:
+def usages(plan: Plan, clock: float) -> dict[str, MemoryUsage]:
     """How every memory is used, by its name: rounded, so that nearly equal clocks give the same memories.
 
     Parameters
@@ -134,7 +134,7 @@ def usages(plan: Plan, clock: float) -> dict[str, Usage]:
         busy = min(1.0, math.ceil(16 * total / plan.cycles_per_frame) / 16)
         writes = round(16 * one.writes / total) / 16 if total else 0.0
         # Data memories share their address, so that of each moves with every product.
-        found[name] = Usage(rounded, busy, writes, max(0.0, moving - busy) if name in data else 0.0)
+        found[name] = MemoryUsage(rounded, busy, writes, max(0.0, moving - busy) if name in data else 0.0)
     return found
 
 
@@ -296,7 +296,7 @@ def running_cycles(plan: Plan, nonzero: Nonzero) -> float:
     return plan.cycles_per_frame - issues(plan) + issues(plan, nonzero)
 
 
-def _clocked_words(plan: Plan, built_of: Mapping[str, str], found: Mapping[str, Accesses], cycles: float) -> float:
+def _clocked_words(plan: Plan, built_of: Mapping[str, str], found: Mapping[str, FrameAccesses], cycles: float) -> float:
     """Cycles of a frame times the gated words that get a clock: with `gate_blocks` only those of a memory in use."""
     if not plan.config.gate_blocks:
         return cycles * (sum(_gated_words(plan, built_of).values()) + sum(_map_words(plan).values()))
@@ -330,7 +330,7 @@ def _clocked_bits(plan: Plan, memory: MemoryPlan) -> float:
     return (memory.depth - 1).bit_length()
 
 
-def frame_counts(plan: Plan, rates: Rates, built_of: Mapping[str, str]) -> Counts:
+def frame_counts(plan: Plan, rates: Rates, built_of: Mapping[str, str]) -> FeatureCounts:
     """What the dynamic energy of a frame grows with, from its first cycle to its last.
 
     Parameters
@@ -357,7 +357,7 @@ def frame_counts(plan: Plan, rates: Rates, built_of: Mapping[str, str]) -> Count
     moves, searched = _row_moves(plan, rates.nonzero), _searched(plan, rates.nonzero)
     parameters = logic[plan.parameters.name].switched if plan.parameters.name in logic else 0.0
     held = [memory for memory in plan.memories if built_of[memory.name] != "macros"]
-    counts: Counts = {
+    counts: FeatureCounts = {
         "weight memory": {
             "changed word bits": sum(
                 toggles[memory.name] * found[memory.name].reads / every[memory.name].reads for memory in constant
@@ -414,14 +414,14 @@ def frame_counts(plan: Plan, rates: Rates, built_of: Mapping[str, str]) -> Count
     return counts
 
 
-def cycle_counts(plan: Plan, built_of: Mapping[str, str]) -> Counts:
+def cycle_counts(plan: Plan, built_of: Mapping[str, str]) -> FeatureCounts:
     """What the dynamic energy of a cycle between frames grows with: the clock runs on, gated or not."""
     words = sum(_gated_words(plan, built_of).values()) + sum(_map_words(plan).values())
     named = {"cycles": 1.0, "gated words": 0.0 if plan.config.stop_clock else float(words)}
     return {"clock": named, CLOCK_TREE: dict(named)}
 
 
-def size_counts(plan: Plan, built_of: Mapping[str, str]) -> Counts:
+def size_counts(plan: Plan, built_of: Mapping[str, str]) -> FeatureCounts:
     """What leakage and area grow with."""
     logic = _constants(plan)
     constant = [memory for memory in plan.weight_memories if is_constant(plan, memory)]
@@ -430,7 +430,7 @@ def size_counts(plan: Plan, built_of: Mapping[str, str]) -> Counts:
     map_bits = sum(plan.data_memories[index].depth for index in plan.skipping_memories)
     parameters = logic[plan.parameters.name].placed if plan.parameters.name in logic else 0.0
     terms = sum(len(planned.terms) for planned in plan.operations)
-    counts: Counts = {
+    counts: FeatureCounts = {
         "weight memory": {
             "logic": sum(logic[memory.name].placed for memory in constant),
             "word bits": float(sum(logic[memory.name].held for memory in constant)),

@@ -6,7 +6,7 @@ from types import MappingProxyType
 import numpy as np
 from scipy.optimize import nnls
 
-from lmu_hw.power.features import Counts
+from lmu_hw.power.features import FeatureCounts
 
 __all__ = ["fit_counts", "weigh"]
 
@@ -19,7 +19,7 @@ SMALL = 0.02
 """Part of the total below which a row's own error matters less and less."""
 
 
-def weigh(counts: Counts, energies: Counts) -> dict[str, float]:
+def weigh(counts: FeatureCounts, energies: FeatureCounts) -> dict[str, float]:
     """Sum of counts times energies, by row; a count that the table does not have is an error."""
     return {
         row: sum(count * energies[row][name] for name, count in named.items() if count) for row, named in counts.items()
@@ -27,13 +27,15 @@ def weigh(counts: Counts, energies: Counts) -> dict[str, float]:
 
 
 def fit_counts(
-    counts: Sequence[Counts], measured: Sequence[Mapping[str, float]], given: Mapping[str, Mapping[str, float]] = NONE
-) -> Counts:
+    counts: Sequence[FeatureCounts],
+    measured: Sequence[Mapping[str, float]],
+    given: Mapping[str, Mapping[str, float]] = NONE,
+) -> FeatureCounts:
     """Find what each count costs.
 
     Parameters
     ----------
-    counts : sequence of Counts
+    counts : sequence of FeatureCounts
         Of every design, with the same rows; a name that one does not have counts 0 there.
     measured : sequence of mapping of str to float
         Of every design, by row.
@@ -42,13 +44,13 @@ def fit_counts(
 
     Returns
     -------
-    Counts
+    FeatureCounts
         None below 0, so that no part of an accelerator pays for another one, `given` and `MACROS` as they are; the sum
         of squares of the errors is the smallest, each as a part of the measured value (of rows that are small in their
         design, of a bit more).
     """
     totals = np.array([sum(one.values()) for one in measured])
-    found: Counts = {}
+    found: FeatureCounts = {}
     for row in counts[0]:
         named = dict.fromkeys(name for one in counts for name in one[row])
         known = {name: cost for name, cost in (MACROS | dict(given.get(row, {}))).items() if name in named}

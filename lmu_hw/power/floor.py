@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_hw.cells.memory_cost import Usage
+from lmu_hw.cells.memory_cost import MemoryUsage
 from lmu_hw.model.operations import Operation, vectors
 from lmu_hw.model.program import QuantizedModel
 from lmu_hw.plan.config import STATE_BANK_WORDS
@@ -238,7 +238,7 @@ def _elements(size: int, width: int, rate: float, memories: MemoryCosts) -> tupl
     In macros or flip-flops, or in banks of flip-flops of which one moves at a time, and of which a read clocks none;
     whichever takes least together. What chooses among banks is not counted.
     """
-    whole = memories.choose(max(2, size), width, Usage(2 * rate, 1.0, 0.5))[1]
+    whole = memories.choose(max(2, size), width, MemoryUsage(2 * rate, 1.0, 0.5))[1]
     found = [(whole.read + whole.write, whole.leakage)]
     leakage = memories.flip_flops(size, width).leakage
     for words in STATE_BANK_WORDS:
@@ -258,7 +258,7 @@ def _weights(demand: Demand, costs: FloorCosts, memories: MemoryCosts, frame_rat
     found = [(demand.weight_bits * read, demand.stored_bits * leak) for read, leak in logic]
     if memories.macros:
         reads = demand.weight_bits / WORD
-        usage = Usage(max(1.0, reads * frame_rate), 1.0, 0.0)
+        usage = MemoryUsage(max(1.0, reads * frame_rate), 1.0, 0.0)
         built_of, cost = memories.choose(max(2, math.ceil(demand.stored_bits / WORD)), WORD, usage)
         if built_of == "macros":
             found.append((reads * cost.read, cost.leakage))

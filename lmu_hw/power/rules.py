@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lmu_hw.cells.expression import Expression, Tree
 from lmu_hw.cells.liberty import Cell, InternalPower, Pin
 from lmu_hw.cells.sram import Macro
-from lmu_hw.power.activity import Accesses
+from lmu_hw.power.activity import MacroAccesses
 
 __all__ = ["Group", "Rules", "StateRules"]
 
@@ -39,7 +39,7 @@ class Group:
         Whether each pin is in the clock network.
     macro : Macro or None
         Pins of a memory macro.
-    accesses : tuple of Accesses, length n, or None
+    accesses : tuple of MacroAccesses, length n, or None
         Of memory macros whose pins were observed jointly.
     """
 
@@ -50,7 +50,7 @@ class Group:
     duty: dict[str, FloatArray]
     is_clock: dict[str, BoolArray]
     macro: Macro | None
-    accesses: tuple[Accesses, ...] | None
+    accesses: tuple[MacroAccesses, ...] | None
 
 
 class Rules(Protocol):
@@ -214,7 +214,7 @@ def _difference(function: Expression, pin: str) -> str:
 
 
 def _access_rate(
-    group: Group, macro: Macro, accesses: Sequence[Accesses], pin: Pin, when: Expression | None
+    group: Group, macro: Macro, accesses: Sequence[MacroAccesses], pin: Pin, when: Expression | None
 ) -> FloatArray:
     """How often in a cycle an input pin of a memory macro rises and falls in a state."""
 

@@ -8,7 +8,7 @@ from typing import Any
 from lmu_hw.cells.memory_cost import Cost
 from lmu_hw.plan.plan import Plan
 from lmu_hw.power.features import (
-    Counts,
+    FeatureCounts,
     accesses,
     cycle_counts,
     frame_counts,
@@ -71,7 +71,7 @@ def build(plan: Plan, memories: MemoryCosts, clock: float) -> Built:
     return Built(built_of, macros)
 
 
-def counted_frame(plan: Plan, rates: Rates, built: Built) -> Counts:
+def counted_frame(plan: Plan, rates: Rates, built: Built) -> FeatureCounts:
     """Counts of a frame, the energy of the macros among them as a count of its own."""
     counts, found = frame_counts(plan, rates, built.built_of), accesses(plan, rates.nonzero)
     for row in ("weight memory", "state memory", "finish", "interface"):
@@ -86,7 +86,7 @@ def counted_frame(plan: Plan, rates: Rates, built: Built) -> Counts:
     return counts
 
 
-def counted_size(plan: Plan, built: Built, what: str) -> Counts:
+def counted_size(plan: Plan, built: Built, what: str) -> FeatureCounts:
     """Counts of what does not move; `what` of the macros (``leakage`` or ``area``) as a count of its own."""
     counts = size_counts(plan, built.built_of)
     for row in ("weight memory", "state memory", "finish", "interface"):

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from lmu_hw.cells.liberty import Library
-from lmu_hw.cells.memory_cost import Cost, Usage, flip_flop_cost, multiplexer_cost
+from lmu_hw.cells.memory_cost import Cost, MemoryUsage, flip_flop_cost, multiplexer_cost
 from lmu_hw.cells.sram import Macro
 from lmu_hw.files import parse_json, write_whole
 from lmu_hw.flows.tiling import macros_by_depth, tile_macros
 from lmu_hw.plan.config import LEVERS, AcceleratorConfig
 from lmu_hw.plan.plan import Plan
-from lmu_hw.power.features import BANKED, STATE_BANKED, Counts
+from lmu_hw.power.features import BANKED, STATE_BANKED, FeatureCounts
 from lmu_hw.power.rates import Rates, TypicalRates
 from lmu_hw.power.report import CLOCK_TREE
 from lmu_hw.power.rows import ROWS
@@ -109,7 +109,7 @@ class MemoryCosts:
         """Cost of a memory of flip-flops."""
         return self.bit.scaled(depth * width) + self.column.scaled(width) + self.word.scaled(depth)
 
-    def choose(self, depth: int, width: int, usage: Usage) -> tuple[str, Cost]:
+    def choose(self, depth: int, width: int, usage: MemoryUsage) -> tuple[str, Cost]:
         """What a memory becomes, ``flip-flops`` or ``macros``, and its cost."""
         flip_flops = self.flip_flops(depth, width)
         if not self.macros:
@@ -200,10 +200,10 @@ class Energies:
     """
 
     levers: tuple[str, ...]
-    frame: Counts
-    cycle: Counts
-    leakage: Counts
-    area: Counts
+    frame: FeatureCounts
+    cycle: FeatureCounts
+    leakage: FeatureCounts
+    area: FeatureCounts
     rates: dict[str, TypicalRates]
     skipping: dict[str, TypicalRates]
     checks: tuple[Check, ...]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from bench import CLOCK, TOP, Trace, part_names
 from lmu_hw.cells.liberty import Library
-from lmu_hw.cells.memory_cost import Usage
+from lmu_hw.cells.memory_cost import MemoryUsage
 from lmu_hw.cells.netlist import Netlist, read_netlist
 from lmu_hw.flows.synth import synthesize
 from lmu_hw.flows.tiling import choose
@@ -184,7 +184,7 @@ def _memory(
     library: Library, depth: int, width: int, reads: float, writes: float, trace: Trace, frame_rate: float
 ) -> Costs:
     cycles, accesses = cycles_per_frame(trace), reads + writes
-    usage = Usage(frame_rate * cycles, min(1.0, accesses / cycles), writes / accesses if accesses else 0.0)
+    usage = MemoryUsage(frame_rate * cycles, min(1.0, accesses / cycles), writes / accesses if accesses else 0.0)
     cost = choose(library, depth, width, usage)[1]
     dynamic = reads * cost.read + writes * cost.write + max(0.0, cycles - accesses) * cost.idle
     return Costs(dynamic, cost.leakage / frame_rate, cost.area)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmu_hw.cells.netlist import Netlist
-from lmu_hw.power.activity import Accesses, Activity
+from lmu_hw.power.activity import Activity, MacroAccesses
 
 __all__ = ["AccessCounts", "NetCounts"]
 
@@ -134,9 +134,9 @@ class NetCounts:
             },
         )
 
-    def _accesses(self, counts: AccessCounts, nets: Mapping[str, int], toggles: NDArray[np.float64]) -> Accesses:
+    def _accesses(self, counts: AccessCounts, nets: Mapping[str, int], toggles: NDArray[np.float64]) -> MacroAccesses:
         enabled = {
             pin: float(toggles[nets[pin]]) * counts.enabled[pin] / changes if changes else 0.0
             for pin, changes in counts.changes.items()
         }
-        return Accesses(counts.edges / self.cycles, enabled)
+        return MacroAccesses(counts.edges / self.cycles, enabled)

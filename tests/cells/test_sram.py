@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from lmu_hw.cells.liberty import Memory, read_liberty
+from lmu_hw.cells.liberty import MacroMemory, read_liberty
 from lmu_hw.cells.sram import find_macro
 
 
@@ -37,7 +37,7 @@ def test_pins_of_all_macros_are_known(cells):
 def test_other_cells_are_no_macros(cells):
     assert find_macro(cells["sg13g2_dfrbpq_1"]) is None
     macro = cells["RM_IHPSG13_1P_64x64_c2_bm_bist"]
-    assert find_macro(replace(macro, memory=Memory("rom", 6, 64))) is None
-    assert find_macro(replace(macro, memory=Memory("ram", 7, 64))) is None
+    assert find_macro(replace(macro, memory=MacroMemory("rom", 6, 64))) is None
+    assert find_macro(replace(macro, memory=MacroMemory("ram", 7, 64))) is None
     without = {name: pin for name, pin in macro.pins.items() if name != "A_MEN"}
     assert find_macro(replace(macro, pins=without)) is None

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from lmu_hw.explore.front import Found, Limits, best, order, spread, write_csv
+from lmu_hw.explore.front import DesignPoint, Limits, best, coverage_order, order, write_csv
 from lmu_hw.explore.points import Outcome
 from lmu_hw.explore.sweep import Point
 from lmu_hw.plan.config import AcceleratorConfig
@@ -15,7 +15,7 @@ BASE = Outcome(1e6, 5e5, 50.0, 1e4, 0.01, 0.9, 1e-7, 0.0, 4e5)
 
 def found(power, area, latency, accuracy=None, technology="ihp-sg13g2"):
     done = replace(BASE, dynamic=power / 50, area=area, latency=latency)
-    return Found(Point("a", AcceleratorConfig(lanes=8), technology, "auto"), done, accuracy)
+    return DesignPoint(Point("a", AcceleratorConfig(lanes=8), technology, "auto"), done, accuracy)
 
 
 def test_power_is_energy_times_the_frame_rate():
@@ -37,8 +37,8 @@ def test_technologies_do_not_compete():
 
 def test_the_first_points_of_a_front_cover_it():
     points = [found(1, 10, 1), found(2, 9, 1), found(6, 3, 1), found(10, 0.1, 1)]
-    assert spread(points) == [points[0], points[3], points[2], points[1]]
-    assert spread([]) == []
+    assert coverage_order(points) == [points[0], points[3], points[2], points[1]]
+    assert coverage_order([]) == []
 
 
 def test_the_best_keeps_the_limits():

@@ -12,7 +12,7 @@ from librelane.config.variable import Macro as LibrelaneMacro
 from librelane.flows import Flow
 
 from lmu_hw.cells.liberty import read_liberty, read_text
-from lmu_hw.cells.memory_cost import Usage
+from lmu_hw.cells.memory_cost import MemoryUsage
 from lmu_hw.cells.netlist import read_netlist
 from lmu_hw.export.emit import to_verilog
 from lmu_hw.export.names import TOP
@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def macros(pdk):
     ihp = pdk("ihp-sg13g2")
-    return macros_of({"weights": tile(read_liberty((*ihp.cells, *ihp.macros)), 4912, 64, Usage())})
+    return macros_of({"weights": tile(read_liberty((*ihp.cells, *ihp.macros)), 4912, 64, MemoryUsage())})
 
 
 def test_the_constraints_in_the_repository_are_those_of_the_code():

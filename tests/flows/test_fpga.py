@@ -13,9 +13,9 @@ from lmu_hw.export.names import TOP
 from lmu_hw.flows import nearest
 from lmu_hw.flows.devices import DEVICES
 from lmu_hw.flows.fpga import (
+    DeviceUsage,
     FpgaDesign,
     FpgaError,
-    Usage,
     board_design,
     build_fpga,
     large_memories,
@@ -58,7 +58,7 @@ def test_blocks_used_are_read_from_the_log():
 
 
 def test_what_is_short_is_named():
-    usage = (Usage("LUT", 10, 10), Usage("BRAM", 31, 30), Usage("SPRAM", 5, 4))
+    usage = (DeviceUsage("LUT", 10, 10), DeviceUsage("BRAM", 31, 30), DeviceUsage("SPRAM", 5, 4))
     assert overfull(usage) == "31 of 30 BRAM, 5 of 4 SPRAM"
     assert overfull(usage[:1]) == ""
 
@@ -110,16 +110,16 @@ def test_neighbours_are_ordered_and_fit(small_plan):
 def test_the_first_neighbour_that_fits_is_taken(small_plan, tmp_path: Path, monkeypatch):
     asked = []
 
-    def pack(design: FpgaDesign, folder: Path) -> tuple[Usage, ...]:
+    def pack(design: FpgaDesign, folder: Path) -> tuple[DeviceUsage, ...]:
         asked.append(folder.name)
-        return (Usage("LUT", 7 if len(asked) == 2 else 9, 8),)
+        return (DeviceUsage("LUT", 7 if len(asked) == 2 else 9, 8),)
 
     monkeypatch.setattr(nearest, "pack_fpga", pack)
     found = find_nearest(small_plan(lanes=4, weights="rom"), UP5K, tmp_path)
     assert found is not None
     assert str(found) == "--lanes 8 --weights rom (an estimate: synthesised and packed, not routed)"
     assert asked == ["try0", "try1"]
-    monkeypatch.setattr(nearest, "pack_fpga", lambda design, folder: (Usage("LUT", 9, 8),))
+    monkeypatch.setattr(nearest, "pack_fpga", lambda design, folder: (DeviceUsage("LUT", 9, 8),))
     (tmp_path / "other").mkdir()
     assert find_nearest(small_plan(lanes=4, weights="rom"), UP5K, tmp_path / "other") is None
 

@@ -4,7 +4,7 @@
 import pytest
 
 from lmu_hw.cells.liberty import read_liberty
-from lmu_hw.cells.memory_cost import Usage
+from lmu_hw.cells.memory_cost import MemoryUsage
 from lmu_hw.export.emit import to_verilog
 from lmu_hw.flows.macro_rtl import macro_model, macros_of, memory_tilings, with_macros
 from lmu_hw.flows.tiling import tile
@@ -20,7 +20,7 @@ def everything(plan, library):
     """Macros for all writable memories, also where flip-flops cost less."""
     found = {f"memory_{one.name}": one for one in (*plan.data_memories, *plan.weight_memories, plan.parameters)}
     found["logits"] = plan.output
-    return {name: tile(library, max(2, one.depth), one.width, Usage()) for name, one in found.items()}
+    return {name: tile(library, max(2, one.depth), one.width, MemoryUsage()) for name, one in found.items()}
 
 
 def test_every_memory_of_macros_is_bit_exact(small_plan, library, replay):
@@ -46,15 +46,15 @@ def test_a_wrong_macro_is_noticed(small_plan, library, replay):
 
 
 def test_macros_are_taken_where_they_cost_less(small_plan, library):
-    slow = Usage(clock=3e3)  # leakage counts more than accesses
+    slow = MemoryUsage(clock=3e3)  # leakage counts more than accesses
     tilings = memory_tilings(small_plan(), library, slow)
     assert {"memory_parameters", "memory_weights8"} <= tilings.keys()
     assert "memory_x" not in tilings
     assert "memory_parameters" not in memory_tilings(small_plan(weights="rom"), library, slow)
-    assert memory_tilings(small_plan(), library, Usage(clock=1e6)) == {}
+    assert memory_tilings(small_plan(), library, MemoryUsage(clock=1e6)) == {}
 
 
 def test_a_memory_that_is_not_there_is_named(small_plan, library):
-    tilings = {"memory_none": tile(library, 64, 8, Usage())}
+    tilings = {"memory_none": tile(library, 64, 8, MemoryUsage())}
     with pytest.raises(ValueError, match="the Verilog has 0 memories memory_none, 1 was expected"):
         with_macros(to_verilog(small_plan()), tilings)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lmu_hw.cells.liberty import read_liberty
-from lmu_hw.cells.memory_cost import Usage
+from lmu_hw.cells.memory_cost import MemoryUsage
 from lmu_hw.cells.netlist import read_netlist
 from lmu_hw.flows import rows, synth
 from lmu_hw.flows.elaborate import elaborate
@@ -69,7 +69,8 @@ def test_words_read_are_those_of_the_memory(standard_cells, words):
 )
 def test_large_memories_that_are_read_at_an_edge_are_cut(standard_cells, words, count, read, parts):
     modules = elaborate(design(words[:count]).replace("if (en) q <= cells[a]", read), "top")
-    changed = replace_memories(modules, choose_memories(modules, standard_cells, Usage()), blackboxes(standard_cells))
+    choices = choose_memories(modules, standard_cells, MemoryUsage())
+    changed = replace_memories(modules, choices, blackboxes(standard_cells))
     assert sum("_word" in name for name in changed) == parts
     assert len(changed) == len(modules) + parts + bool(parts)
 

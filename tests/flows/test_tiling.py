@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lmu_hw.cells.liberty import read_liberty
-from lmu_hw.cells.memory_cost import Cost, Usage, flip_flop_cost, macro_cost
+from lmu_hw.cells.memory_cost import Cost, MemoryUsage, flip_flop_cost, macro_cost
 from lmu_hw.cells.netlist import read_netlist
 from lmu_hw.cells.sram import find_macro
 from lmu_hw.flows.elaborate import elaborate, find_memories
@@ -46,7 +46,7 @@ def test_energies_are_those_of_the_liberty_file(library):
 
 @pytest.mark.parametrize(("depth", "width"), [(384, 12), (418, 17), (9824, 32), (4912, 64), (27, 80), (20000, 9)])
 def test_a_tiling_holds_every_word(library, depth, width):
-    tiling = tile(library, depth, width, Usage())
+    tiling = tile(library, depth, width, MemoryUsage())
     assert sum(bank.words for bank in tiling.banks) == depth
     assert [bank.start for bank in tiling.banks] == list(
         itertools.accumulate((bank.words for bank in tiling.banks[:-1]), initial=0)
@@ -61,7 +61,11 @@ def test_a_tiling_holds_every_word(library, depth, width):
 
 
 def test_no_single_kind_of_macro_takes_less_power(library):
-    for depth, width, usage in [(384, 12, Usage(271e3)), (3000, 40, Usage(1e6, 0.5, 0.2)), (100, 30, Usage(1e3))]:
+    for depth, width, usage in [
+        (384, 12, MemoryUsage(271e3)),
+        (3000, 40, MemoryUsage(1e6, 0.5, 0.2)),
+        (100, 30, MemoryUsage(1e3)),
+    ]:
         best = tile(library, depth, width, usage).cost.power(usage)
         for cell in library.cells.values():
             macro = find_macro(cell)
@@ -81,10 +85,12 @@ def test_no_single_kind_of_macro_takes_less_power(library):
 
 def test_power_weighs_accesses_and_leakage():
     cost = Cost(read=10e-12, write=20e-12, idle=1e-12, leakage=5e-6, area=1)
-    assert cost.power(Usage(1e6)) == pytest.approx(10e-6 + 5e-6)
-    assert cost.power(Usage(1e6, accesses=0.5, writes=0.25)) == pytest.approx((0.5 * 12.5 + 0.5) * 1e-6 + 5e-6)
+    assert cost.power(MemoryUsage(1e6)) == pytest.approx(10e-6 + 5e-6)
+    assert cost.power(MemoryUsage(1e6, accesses=0.5, writes=0.25)) == pytest.approx((0.5 * 12.5 + 0.5) * 1e-6 + 5e-6)
     apart = replace(cost, aside=2e-12)
-    assert apart.power(Usage(1e6, 0.5, 0.25, moves=0.3)) == pytest.approx((0.5 * 12.5 + 0.3 * 2 + 0.2) * 1e-6 + 5e-6)
+    assert apart.power(MemoryUsage(1e6, 0.5, 0.25, moves=0.3)) == pytest.approx(
+        (0.5 * 12.5 + 0.3 * 2 + 0.2) * 1e-6 + 5e-6
+    )
     away = apart.accessed(0.25)
     assert (away.read, away.write, away.idle) == pytest.approx((4e-12, 6.5e-12, 1e-12))
 
@@ -101,15 +107,15 @@ def test_power_weighs_accesses_and_leakage():
 )
 def test_impossible_uses_are_refused(values, message):
     with pytest.raises(ValueError, match=message):
-        Usage(**values)
+        MemoryUsage(**values)
 
 
 def test_small_memories_stay_flip_flops(library, bare):
-    assert choose(library, 16, 8, Usage())[0] is None
-    assert choose(library, 384, 12, Usage())[0] is not None
+    assert choose(library, 16, 8, MemoryUsage())[0] is None
+    assert choose(library, 384, 12, MemoryUsage())[0] is not None
     # Writing seldom and reading never, leakage decides, and macros leak less.
-    assert choose(library, 112, 7, Usage(1.0, 0.0))[0] is not None
-    tiling, cost = choose(bare, 384, 12, Usage())
+    assert choose(library, 112, 7, MemoryUsage(1.0, 0.0))[0] is not None
+    tiling, cost = choose(bare, 384, 12, MemoryUsage())
     assert tiling is None
     assert cost == flip_flop_cost(bare, 384, 12)
 
@@ -168,7 +174,7 @@ def behaviour(macro) -> str:
 
 @pytest.mark.parametrize(("depth", "width", "banks"), [(384, 12, 2), (40, 8, 1), (700, 17, 3), (2500, 72, 7)])
 def test_wrappers_behave_as_the_memory(library, tmp_path, depth, width, banks):
-    tiling = tile(library, depth, width, Usage())
+    tiling = tile(library, depth, width, MemoryUsage())
     assert len(tiling.banks) == banks
     macros = {macro.cell: macro for bank in tiling.banks for macro in bank.macros}
     text = memory_verilog("memory", tiling) + "".join(map(behaviour, macros.values()))
@@ -227,7 +233,7 @@ def test_memories_of_a_design_become_what_is_cheapest(library, bare):
 
 
 def test_uses_go_by_the_name_of_the_module(library):
-    done = synthesize(DESIGN, "two", library, usage={"small": Usage(1.0, 0.0)})
+    done = synthesize(DESIGN, "two", library, usage={"small": MemoryUsage(1.0, 0.0)})
     assert [one.describe() for one in done.memories if one.name == "tiny"] == [
         "macros: 1 x RM_IHPSG13_1P_256x8_c3_bm_bist"
     ]
@@ -238,7 +244,7 @@ def test_memories_with_more_ports_are_not_taken_for_single_ports(library):
     assert two_addresses != DESIGN
     found = {one.module: one.single_port for one in find_memories(elaborate(two_addresses, "two"))}
     assert found == {"store": True, "small": False}
-    done = synthesize(two_addresses, "small", library, usage=Usage(1.0, 0.0))
+    done = synthesize(two_addresses, "small", library, usage=MemoryUsage(1.0, 0.0))
     (memory,) = done.memories
     assert (memory.built_of, memory.chosen, memory.cost) == ("flip-flops", False, None)
     with pytest.raises(PowerRefused, match="cells"):

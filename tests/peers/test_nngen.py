@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lmu_hw.cells.liberty import read_liberty
-from lmu_hw.cells.memory_cost import Usage
+from lmu_hw.cells.memory_cost import MemoryUsage
 from lmu_hw.cells.netlist import read_netlist
 from lmu_hw.flows.synth import synthesize
 from lmu_hw.flows.tiling import choose
@@ -163,7 +163,7 @@ def test_gates_do_what_the_verilog_does_and_are_weighed(verilog, trace, library)
     assert min(cells.dynamic, cells.leakage, cells.area, tree.dynamic, tree.area) > 0
     # Two reads and two writes a frame, of the memory that costs least.
     cycles = cycles_per_frame(trace)
-    cost = choose(library, 2, 32, Usage(50 * cycles, 4 / cycles, 0.5))[1]
+    cost = choose(library, 2, 32, MemoryUsage(50 * cycles, 4 / cycles, 0.5))[1]
     found = rams_cost(rams, trace, library, 50.0)
     assert found.dynamic == pytest.approx(2 * cost.read + 2 * cost.write + (cycles - 4) * cost.idle)
     assert (found.leakage, found.area) == pytest.approx((cost.leakage / 50, cost.area))

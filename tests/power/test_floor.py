@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lmu_hw.cells.liberty import read_liberty
-from lmu_hw.cells.memory_cost import Cost, Usage
+from lmu_hw.cells.memory_cost import Cost, MemoryUsage
 from lmu_hw.model.fixed import Format, Overflow, Quantizer, Rounding
 from lmu_hw.model.program import QuantizedDense, QuantizedLMU, QuantizedModel, Weights
 from lmu_hw.plan.config import AcceleratorConfig
@@ -142,7 +142,7 @@ def test_elements_are_in_banks_of_flip_flops_where_these_take_less():
     assert found.leakage == pytest.approx((100 * 0.1 + 64 * 0.5 + 1.0) / 10)
     macros = load_technology("ihp-sg13g2").memories
     found = find_floor(Demand(0.0, 100, {32: 0.0}, ((256, 12, 64.0),)), COSTS, macros, 50.0)
-    built_of, cost = macros.choose(256, 12, Usage(2 * 64 * 50.0, 1.0, 0.5))
+    built_of, cost = macros.choose(256, 12, MemoryUsage(2 * 64 * 50.0, 1.0, 0.5))
     assert built_of == "macros"
     assert found.elements == pytest.approx(64 * (cost.read + cost.write))
 
@@ -152,7 +152,7 @@ def test_weights_are_macros_where_these_take_less():
     leaky = FloorCosts(memories=((64, 1.0, 1.0),), products=COSTS.products)
     bits = 64 * 4096
     found = find_floor(Demand(float(bits), bits, {32: 1.0}, ()), leaky, technology.memories, 50.0)
-    cost = technology.memories.choose(4096, 64, Usage(4096 * 50.0, 1.0, 0.0))[1]
+    cost = technology.memories.choose(4096, 64, MemoryUsage(4096 * 50.0, 1.0, 0.0))[1]
     assert found.weights == pytest.approx(4096 * cost.read)
     assert found.leakage == pytest.approx((cost.leakage + COSTS.product(32)[1]) / 50)
 

@@ -7,7 +7,7 @@ import pytest
 
 from lmu_hw.cells.netlist import HIGH
 from lmu_hw.cells.transitions import find_loads
-from lmu_hw.power.activity import Accesses, Activity
+from lmu_hw.power.activity import Activity, MacroAccesses
 from lmu_hw.power.engine import find_power as guarded_power
 from lmu_hw.power.guards import PowerRefused
 
@@ -45,7 +45,7 @@ def accessed(memory, edges, enabled=None):
     counts = np.zeros((2, 2, 2))
     for state, often in edges.items():
         counts[state] = often
-    accesses = {len(netlist.instances) - 1: Accesses(counts, enabled or {})}
+    accesses = {len(netlist.instances) - 1: MacroAccesses(counts, enabled or {})}
     return netlist, replace(
         activity, toggles=activity.toggles.copy(), duty=activity.duty.copy(), accesses=accesses
     )

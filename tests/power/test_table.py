@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lmu_hw.cells.liberty import read_liberty
-from lmu_hw.cells.memory_cost import Usage
+from lmu_hw.cells.memory_cost import MemoryUsage
 from lmu_hw.flows.tiling import choose
 from lmu_hw.gateware import nonzero
 from lmu_hw.model import program_file
@@ -369,7 +369,7 @@ def test_stored_memory_costs_choose_as_the_library_does(name, pdk):
     library = read_liberty((*kit.cells, *kit.macros))
     costs = MemoryCosts.of(library, model=False)
     for depth, width in ((2, 7), (16, 8), (40, 8), (112, 7), (384, 12), (4912, 64)):
-        for usage in (Usage(), Usage(2e5, 0.25, 0.5)):
+        for usage in (MemoryUsage(), MemoryUsage(2e5, 0.25, 0.5)):
             tiling, cost = choose(library, depth, width, usage)
             kind, found = costs.choose(depth, width, usage)
             assert (kind == "macros") == (tiling is not None)

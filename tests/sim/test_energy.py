@@ -12,7 +12,7 @@ from lmu_hw.cells.netlist import read_netlist
 from lmu_hw.export.emit import to_verilog
 from lmu_hw.export.names import TOP
 from lmu_hw.flows.synth import synthesize
-from lmu_hw.flows.tiling import Usage
+from lmu_hw.flows.tiling import MemoryUsage
 from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import make_plan
 from lmu_hw.power.activity import clock_nets
@@ -154,7 +154,7 @@ def test_pieces_count_what_whole_clips_count_with_macros(pdk):
     """Memories of macros, also where these are not worth it, as if they were seldom used."""
     ihp = pdk("ihp-sg13g2")
     library = read_liberty([*ihp.cells, *ihp.macros])
-    one = Design(*CASES["weights in RAM"], library, usage=Usage(accesses=0.01))
+    one = Design(*CASES["weights in RAM"], library, usage=MemoryUsage(accesses=0.01))
     places = {index: instance.name for index, instance in enumerate(one.netlist.instances) if instance.cell.memory}
     assert {name.partition(".")[0] for name in places.values()} >= {"memory_m0", "memory_m1", "memory_weights8"}
     run = check_pieces(one)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lmu_hw.cells.liberty import Memory, read_liberty
+from lmu_hw.cells.liberty import MacroMemory, read_liberty
 from lmu_hw.cells.netlist import HIGH, LOW, Instance, Netlist
 from lmu_hw.cells.sram import find_macro
 from lmu_sim.gate_memory import StoredMemory
@@ -208,7 +208,7 @@ def test_what_cannot_be_is_refused(cells):
         StoredMemory(nameless, "memory_a", 4, 4)
     with pytest.raises(GateError, match=r"the pin A_BIST_EN of .* must be held at 0"):
         GateSimulator(wired(cell, A_BIST_EN=1))
-    rom = replace(cell, memory=Memory("rom", 6, 64))
+    rom = replace(cell, memory=MacroMemory("rom", 6, 64))
     with pytest.raises(GateError, match="is not simulated: its pins are not known"):
         GateSimulator(replace(netlist, instances=(replace(netlist.instances[0], cell=rom),)))
     simulator = GateSimulator(netlist)

@@ -30,7 +30,7 @@ from lmu_hw.model.program import QuantizedModel
 from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import Plan, make_plan
 from lmu_hw.power.designs import LEAN, PLAIN, Design, DesignSet, cut
-from lmu_hw.power.features import Counts, cycle_counts
+from lmu_hw.power.features import FeatureCounts, cycle_counts
 from lmu_hw.power.fit import fit_counts
 from lmu_hw.power.rates import Rates, TypicalRates, find_rates
 from lmu_hw.power.report import OperatingPoint
@@ -173,7 +173,9 @@ def _results(
     return found
 
 
-def _fitted(results: list[_Result], plain: Energies | None) -> tuple[Counts, Counts, Counts, Counts]:
+def _fitted(
+    results: list[_Result], plain: Energies | None
+) -> tuple[FeatureCounts, FeatureCounts, FeatureCounts, FeatureCounts]:
     """Energies of frames and cycles, leakage, area; constant memories are the same logic as in a plain accelerator."""
     used = [one for one in results if one.design.fitted]
     same = {} if plain is None else {"weight memory": {name: plain.frame["weight memory"][name] for name in ROM}}

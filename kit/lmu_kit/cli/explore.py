@@ -16,7 +16,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lmu_hw.explore.front import AIMS, Found, Limits, best, order, row, spread, write_csv
+from lmu_hw.explore.front import AIMS, DesignPoint, Limits, best, coverage_order, order, row, write_csv
 from lmu_hw.explore.points import Network, Outcome
 from lmu_hw.explore.run import identity
 from lmu_hw.explore.run import run as run_sweep
@@ -155,14 +155,14 @@ def _run(
         run_sweep(sweep, networks, technologies, store, pool, ahead=ahead, told=told)
 
 
-def _found(sweep: Sweep, store: Store, accuracies: dict[str, float]) -> tuple[list[Found], list[str]]:
+def _found(sweep: Sweep, store: Store, accuracies: dict[str, float]) -> tuple[list[DesignPoint], list[str]]:
     """Points with outcomes, and the reasons why others have none."""
     found, refused = [], []
     for point in sweep.points():
         done, gates = store.get(point.key), store.get(point.key, "gates")
         if isinstance(done, Outcome):
             checked = gates if isinstance(gates, Outcome) else None
-            found.append(Found(point, done, accuracies.get(point.model), checked))
+            found.append(DesignPoint(point, done, accuracies.get(point.model), checked))
         else:
             refused.append(f"{point.model}: {done}")
     return found, refused
@@ -190,16 +190,16 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     return _told(args, sweep, found, refused, limits)
 
 
-def _to_confirm(found: list[Found], limits: Limits, args: argparse.Namespace) -> list[Found]:
+def _to_confirm(found: list[DesignPoint], limits: Limits, args: argparse.Namespace) -> list[DesignPoint]:
     """Points of the fronts that keep the limits: the best one, then others that cover the fronts."""
     front = [one for one, number in zip(found, order(found), strict=True) if number == 0 and limits.allow(one)]
     chosen = best(front, limits, args.best)
-    rest = [one for one in spread(front) if one is not chosen]
+    rest = [one for one in coverage_order(front) if one is not chosen]
     return ([] if chosen is None else [chosen, *rest])[: args.confirm]
 
 
 def _told(
-    args: argparse.Namespace, sweep: Sweep, found: list[Found], refused: list[str], limits: Limits
+    args: argparse.Namespace, sweep: Sweep, found: list[DesignPoint], refused: list[str], limits: Limits
 ) -> dict[str, Any]:
     """Write the files, print the front and the choice; the result."""
     from lmu_kit.figures.explore import write_clocks, write_front  # slow to import

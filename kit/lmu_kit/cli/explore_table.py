@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from lmu_hw.explore.front import Found, spread
+from lmu_hw.explore.front import DesignPoint, coverage_order
 from lmu_hw.explore.sweep import TOGETHER
 from lmu_kit.cli.console import console, significant, table
 
@@ -13,7 +13,7 @@ SHOWN = 20
 """Points of a front that are printed."""
 
 
-def _config(found: Found) -> str:
+def _config(found: DesignPoint) -> str:
     """Choices of the configuration that say anything, in short."""
     config = found.point.config.to_dict()
     parts = [str(config.pop("lanes")), str(config.pop("weights"))]
@@ -25,11 +25,11 @@ def _config(found: Found) -> str:
     return ", ".join(parts)
 
 
-def _accuracy(found: Found) -> str:
+def _accuracy(found: DesignPoint) -> str:
     return "" if found.accuracy is None else f"{100 * found.accuracy:.2f}"
 
 
-def described(found: Found) -> str:
+def described(found: DesignPoint) -> str:
     """One line on a point."""
     done, point = found.outcome, found.point
     accuracy = "" if found.accuracy is None else f", {_accuracy(found)} %"
@@ -40,7 +40,7 @@ def described(found: Found) -> str:
     )
 
 
-def print_front(front: Sequence[Found]) -> None:
+def print_front(front: Sequence[DesignPoint]) -> None:
     """Print a table for each technology, the least power first."""
     for technology in dict.fromkeys(one.point.technology for one in front):
         members = [one for one in front if one.point.technology == technology]
@@ -48,7 +48,7 @@ def print_front(front: Sequence[Found]) -> None:
             "model", "lanes, weights", "kHz", "slowest", "ms", "µW", "mm²", "accuracy",
             title=f"Pareto front on {technology}, tier table",
         )  # fmt: skip
-        for one in sorted(spread(members)[:SHOWN], key=lambda one: one.outcome.power):
+        for one in sorted(coverage_order(members)[:SHOWN], key=lambda one: one.outcome.power):
             done = one.outcome
             costs = done.clock / 1e3, done.slowest_clock / 1e3, done.latency * 1e3, done.power * 1e6, done.area / 1e6
             shown.add_row(Path(one.point.model).stem, _config(one), *map(significant, costs), _accuracy(one))
@@ -58,7 +58,7 @@ def print_front(front: Sequence[Found]) -> None:
     console.print("slowest: the slowest clock that keeps real time, kHz; ms: from the end of a frame to its decision")
 
 
-def print_confirmed(found: Sequence[Found]) -> None:
+def print_confirmed(found: Sequence[DesignPoint]) -> None:
     """Print what the gates say beside what the table had predicted."""
     if not found:
         return

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from lmu_hw.explore.front import Found, order
+from lmu_hw.explore.front import DesignPoint, order
 from lmu_kit.figures.drawing import open_frame, save, style
 
 __all__ = ["write_clocks", "write_front"]
@@ -28,17 +28,17 @@ def _logarithmic(axis: Any) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _names(found: Sequence[Found], name: str) -> list[str]:
+def _names(found: Sequence[DesignPoint], name: str) -> list[str]:
     """Models or technologies of the points, in order."""
     return list(dict.fromkeys(getattr(one.point, name) for one in found))
 
 
-def write_front(found: Sequence[Found], path: Path) -> None:
+def write_front(found: Sequence[DesignPoint], path: Path) -> None:
     """Draw power against area, latency and, where it is known, accuracy; colours are technologies, filled the front.
 
     Parameters
     ----------
-    found : sequence of Found
+    found : sequence of DesignPoint
         One or more.
     path : Path
         SVG or PNG, by its suffix; the same points give the same bytes with the same version of matplotlib.
@@ -81,14 +81,14 @@ def write_front(found: Sequence[Found], path: Path) -> None:
         save(figure, path)
 
 
-def write_clocks(found: Sequence[Found], path: Path) -> None:
+def write_clocks(found: Sequence[DesignPoint], path: Path) -> None:
     """Draw power against area, coloured by the clock, a plot for each technology; markers are networks.
 
     Figure 3 of Blouw et al. 2021 (arXiv:2009.04465) is this picture of one network: slow clocks need many lanes.
 
     Parameters
     ----------
-    found : sequence of Found
+    found : sequence of DesignPoint
         One or more.
     path : Path
         As in `write_front`.

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lmu_hw.flows.devices import DEVICES
-from lmu_hw.flows.fpga import FpgaBuild, FpgaError, Usage
+from lmu_hw.flows.fpga import DeviceUsage, FpgaBuild, FpgaError
 from lmu_hw.flows.nearest import Nearest
 from lmu_hw.model import program_file
 from lmu_hw.plan.config import AcceleratorConfig
@@ -30,7 +30,7 @@ def model(tmp_path_factory) -> Path:
 
 
 def built(clock: float | None, seed: int = 1) -> FpgaBuild:
-    return FpgaBuild(UP5K, 12e6, (Usage("LUT", 9, 5280), Usage("BRAM", 40, 30)), clock, seed)
+    return FpgaBuild(UP5K, 12e6, (DeviceUsage("LUT", 9, 5280), DeviceUsage("BRAM", 40, 30)), clock, seed)
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def fake(monkeypatch):
             if error is not None:
                 raise error
             (folder / "design.bin").write_bytes(b"bits")
-            return FpgaBuild(UP5K, 12e6, (Usage("LUT", 9, 5280),), 15e6, 2, {}, {}, ("design.bin",))
+            return FpgaBuild(UP5K, 12e6, (DeviceUsage("LUT", 9, 5280),), 15e6, 2, {}, {}, ("design.bin",))
 
         monkeypatch.setattr(synth, "build_fpga", build)
         monkeypatch.setattr(synth, "find_nearest", lambda *args, **options: nearest)
@@ -109,7 +109,7 @@ def test_a_missed_clock_fails(model, fake, refused):
 
 
 def test_what_the_clock_does_not_cover_is_said(model, monkeypatch, capsys):
-    gowin = FpgaBuild(DEVICES["gw1nr-9"], 27e6, (Usage("LUT", 9, 8640),), 30e6, 1)
+    gowin = FpgaBuild(DEVICES["gw1nr-9"], 27e6, (DeviceUsage("LUT", 9, 8640),), 30e6, 1)
     monkeypatch.setattr(synth, "build_fpga", lambda design, folder: gowin)
     assert main(["synth", str(model), "--target", "gw1nr-9"]) == 0
     assert "not in this clock: paths through multipliers" in capsys.readouterr().out
