@@ -98,8 +98,8 @@ def quantize_model(
     Raises
     ------
     ValueError
-        If the frames have another shape, are too few or not finite or make the model diverge, a name in the settings is
-        not in the model, or the strides or the sums of the model are beyond what the hardware carries.
+        If the frames have another shape, are too few or not finite, or make the model diverge. Also if a name in the
+        settings is not in the model, or if its strides or sums exceed what the hardware carries.
     """
     config = QuantizationConfig() if config is None else config
     samples = _checked_frames(model, frames)

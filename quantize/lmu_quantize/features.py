@@ -1,9 +1,9 @@
 """Speech features: samples to log-mel or MFCC frames, the same bits however the samples arrive.
 
-Every number of a frame is computed by the same sequence of float64 operations, one frame apart from
-another: per-frame transforms and element-wise NumPy operations in a fixed order, never a matrix
-product, whose rounding depends on the shape of the batch. A whole clip, a batch of clips and a
-stream cut anywhere therefore give identical frames.
+Every number of a frame is computed by the same sequence of float64 operations, independent of other frames. These are
+per-frame transforms and element-wise NumPy operations in a fixed order. A matrix product is never used, because its
+rounding depends on the shape of the batch. A whole clip, a batch of clips and a stream cut anywhere therefore give
+identical frames.
 """
 
 import functools
@@ -266,9 +266,8 @@ class FrontEnd:
     def _taps(self) -> list[tuple[int, IntArray, FloatArray]]:
         """The triangles in the order in which they are summed.
 
-        Entry ``n`` adds the ``n``-th bin of each triangle: the first triangle that has so many
-        bins, then the bins ``(m,)`` and weights ``(m, 1)`` of it and all after it (0 where one of
-        these is shorter).
+        Entry ``n`` adds the ``n``-th bin of each triangle. It holds the first triangle that has so many bins, then the
+        bins ``(m,)`` and weights ``(m, 1)`` of it and all after it. A weight is 0 where a triangle is shorter.
         """
         filters = self.mel_filters
         starts = (filters > 0).argmax(axis=1)

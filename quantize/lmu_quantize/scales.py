@@ -131,10 +131,10 @@ def quantize_terms(terms: Sequence[WeightTerm], symmetric: bool = True) -> list[
     """Quantize the matrices of one sum together.
 
     The hardware brings all products of a sum to one scale with the same shift in every row, so the fraction bits must
-    be ``base[row] + offset[term]``. All offsets near the middle of the matrices' own scales are tried; for each of
-    them every row takes the base with its smallest squared error, weighted with the power of the signals; the offsets
-    with the smallest total error win. Of equal offsets those with the most similar product scales are taken, of equal
-    bases the coarsest. A row of zeros takes the finest base of the others.
+    be ``base[row] + offset[term]``. All offsets near the middle of the matrices' own scales are tried. For each of
+    them, every row takes the base with its smallest squared error, weighted with the power of the signals. The offsets
+    with the smallest total error win. Among equal offsets those with the most similar product scales are taken, among
+    equal bases the coarsest. A row of zeros takes the finest base of the others.
 
     Parameters
     ----------

@@ -109,8 +109,8 @@ class SensitivityReport:
     def warnings(self) -> tuple[str, ...]:
         """What makes the model doubtful: one line for each vector or memory concerned.
 
-        That is a vector below 3 dB, a vector of which more than 5 % is clipped on the calibration frames (a tanh may
-        well be saturated, and is not counted), or a memory that is not proven to stay within its format.
+        That is a vector below 3 dB, a vector with more than 5 % clipped on the calibration frames, or a memory that is
+        not proven to stay within its format. A tanh may saturate and is not counted.
         """
         found = []
         for row in self.rows:

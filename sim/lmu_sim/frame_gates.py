@@ -25,8 +25,8 @@ class FrameGates:
 
     A frame gets a window of `window` cycles, at whose end all is at rest, however many cycles its computation takes.
     After `warm_up` frames from a given state of the network, every register holds what it would hold after a longer
-    past: that is one stride period, or two where the copies of a hidden state, and with them the memories that are
-    read, take turns from period to period. With `frames_per_fetch` a frame, here, is a round of so many.
+    past. That is one stride period. It is two where the copies of a hidden state alternate from period to period, and
+    with them the memories that are read. With `frames_per_fetch` a frame, here, is a round of so many.
 
     Parameters
     ----------

@@ -31,9 +31,9 @@ class _Part:
 class StoredMemory:
     """A writable memory of the design.
 
-    Flip-flops are known by the name that synthesis gives to each bit, ``PATH.cells[word][bit]``, or
-    ``PATH.banks.bank0.cells[word][bit]`` with the word in its bank; macros by the path of their instances, with the
-    numbers of the bank and of the slice in the bank at the end of the name.
+    Flip-flops are found by the name that synthesis gives to each bit: ``PATH.cells[word][bit]``, or
+    ``PATH.banks.bank0.cells[word][bit]`` with the word in its bank. Macros are found by the path of their instances,
+    which ends with the numbers of the bank and of the slice in the bank.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Builds and runs cocotb benches in Icarus Verilog or Verilator, with every way to fail made loud.
 
-The runner of cocotb works in a child process here: a time limit then ends the simulator too, environment variables of
-the caller cannot change what is run, and the verdict is read from the results file, whoever calls.
+The runner of cocotb works in a child process here. A time limit then ends the simulator too, and environment variables
+of the caller cannot change what is run. The verdict is read from the results file, whoever calls.
 """
 
 import enum

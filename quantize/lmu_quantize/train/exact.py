@@ -1,9 +1,9 @@
 """Quantization in training that is the hardware: the forward pass gives the integers of the golden model.
 
-All scales are powers of two, so an integer and its scale are one floating-point number, and a product or a sum of such
-numbers is exact as long as it fits the significand: every sum of products of one matrix must stay below 2**24 steps of
-its grid (float32); sums of several matrices and biases are taken in float64. Weights, biases, the discrete memory
-matrices, activations and the state of every memory are on their grids, and rounding and saturation are those of
+All scales are powers of two, so an integer and its scale are one floating-point number. A product or a sum of such
+numbers is exact as long as it fits the significand. Every sum of products of one matrix must therefore stay below 2**24
+steps of its grid (float32). Sums of several matrices and biases are taken in float64. Weights, biases, the discrete
+memory matrices, activations and the state of every memory are on their grids, and rounding and saturation are those of
 `lmu_hw.model.golden`. Rounding the state makes the memory recurrent in the forward pass. Gradients go straight through
 every rounding: that of the memory is the transposed product with the impulse response, parallel over time; in a layer
 with feedback (``e_h``, ``e_m``, ``w_h``) they go back frame by frame.

@@ -1,7 +1,7 @@
 """Augmentation of frames: cheap enough to be drawn anew for every clip of every epoch.
 
-The frames are log energies of mel bands, so gain is an offset, a filter is an offset by band, noise adds in the
-exponent, speed without pitch is a stretch of the time axis, and the length of the vocal tract is a stretch of the mel
+The frames are log energies of mel bands. Gain is therefore an offset, a filter is an offset by band, and noise adds in
+the exponent. Speed without pitch is a stretch of the time axis. The length of the vocal tract is a stretch of the mel
 axis (Jaitly and Hinton 2013, "Vocal tract length perturbation"). Cross terms of clip and noise are left out.
 """
 

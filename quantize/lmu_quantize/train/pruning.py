@@ -2,7 +2,7 @@
 
 A block is one column of so many neighbouring rows of a weight matrix, as an accelerator with as many lanes multiplies
 in one cycle (`lmu_hw.plan.sparsity`). At the start of each epoch the blocks with the smallest root mean square are
-masked; how many rises as ``fraction * (1 - (1 - t)**3)``, with t from 0 to 1 between the first and the last epoch of
+masked. Their share rises as ``fraction * (1 - (1 - t)**3)``, with t from 0 to 1 between the first and the last epoch of
 pruning (Zhu & Gupta 2017, "To prune, or not to prune", arXiv:1710.01878). A masked block is exactly zero from then on,
 in the float network, in the fine-tuned one, and on its grid.
 """

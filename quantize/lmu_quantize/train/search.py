@@ -1,10 +1,10 @@
 """A search over the shapes of networks: accuracy on validation against what the hardware stores, multiplies and reads.
 
 Candidates are drawn at random from lists of choices and trained shortly, all by one recipe. The best go on to longer
-trainings (successive halving; Jamieson and Talwalkar 2016, arXiv:1502.07943). With several costs there is no one best:
-candidates are ordered by the Pareto front that they lie on, then by how far they are from others on it, so that the
-whole front goes on (the order of NSGA-II; Deb et al. 2002). Every finished training is a line of a file, by which a
-search goes on after a kill. The test set is never looked at.
+trainings (successive halving; Jamieson and Talwalkar 2016, arXiv:1502.07943). With several costs there is no single
+best candidate. Candidates are ordered by their Pareto front, then by their distance to others on it, so that the whole
+front goes on (the order of NSGA-II; Deb et al. 2002). Every finished training is a line of a file, from which a killed
+search resumes. The test set is never read.
 """
 
 import dataclasses
