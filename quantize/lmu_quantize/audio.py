@@ -113,8 +113,8 @@ def _read_pcm(path: Path) -> tuple[int, NDArray[np.int16]]:
     try:
         with path.open("rb") as file, wave.open(file) as reader:
             rate, channels = reader.getframerate(), reader.getnchannels()
-            width, promised = reader.getsampwidth(), reader.getnframes()
-            data = reader.readframes(promised)
+            width, declared = reader.getsampwidth(), reader.getnframes()
+            data = reader.readframes(declared)
     except OSError as error:
         raise AudioError(f"{path}: {_EXPECTED}, cannot read it: {error.strerror}") from error
     except EOFError as error:
@@ -124,10 +124,10 @@ def _read_pcm(path: Path) -> tuple[int, NDArray[np.int16]]:
         raise AudioError(f"{path}: {_EXPECTED}, found: {error}") from error
     if width > 4:
         raise AudioError(f"{path}: expected 8, 16, 24 or 32 bits per sample, found {8 * width}")
-    found = len(data) // (width * channels)
-    if found < promised:
-        raise AudioError(f"{path}: truncated: expected {promised} samples, found {found}")
-    if not found:
+    count = len(data) // (width * channels)
+    if count < declared:
+        raise AudioError(f"{path}: truncated: expected {declared} samples, found {count}")
+    if not count:
         raise AudioError(f"{path}: expected at least one sample, found none")
     return rate, _to_int16(data, width).reshape(-1, channels)
 

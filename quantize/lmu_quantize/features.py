@@ -206,8 +206,8 @@ class FrontEnd:
             return out
         together = _FRAMES_AT_ONCE // per_clip
         if together < 2:
-            for clip, place in zip(clips, out, strict=True):
-                place[:] = self.frames(clip)
+            for clip, rows in zip(clips, out, strict=True):
+                rows[:] = self.frames(clip)
             return out
         for first in range(0, len(clips), together):
             windows = self._windows(clips[first : first + together])
@@ -340,12 +340,12 @@ class FrontEnd:
         if (self.offset is None) != (self.scale is None):
             raise ValueError("offset and scale must be given together")
         for name in ("offset", "scale"):
-            given = getattr(self, name)
-            if given is None:
+            sequence = getattr(self, name)
+            if sequence is None:
                 continue
-            if not isinstance(given, Sequence) or isinstance(given, str):
-                raise TypeError(f"{name} must be a sequence of numbers, not {given!r}")
-            values = tuple(_finite(name, value) for value in given)
+            if not isinstance(sequence, Sequence) or isinstance(sequence, str):
+                raise TypeError(f"{name} must be a sequence of numbers, not {sequence!r}")
+            values = tuple(_finite(name, value) for value in sequence)
             if len(values) != self.size:
                 raise ValueError(f"{name} must have {self.size} values, not {len(values)}")
             self._set(name, values)

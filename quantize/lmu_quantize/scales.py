@@ -118,11 +118,11 @@ def _widest(term: WeightTerm, symmetric: bool) -> IntArray:
 def _candidates(terms: Sequence[WeightTerm], symmetric: bool) -> tuple[range, list[range]]:
     """Scales to try, and for each term but the first the offsets from it."""
     widest = [_widest(term, symmetric) for term in terms]
-    found = np.concatenate(widest)
-    if found.size == 0:
+    finest = np.concatenate(widest)
+    if finest.size == 0:
         return range(1), [range(1) for _ in terms[1:]]
-    low, high = int(found.min()) - COARSER, int(found.max()) + FINER
-    middle = [int(np.median(each)) if each.size else int(np.median(found)) for each in widest]
+    low, high = int(finest.min()) - COARSER, int(finest.max()) + FINER
+    middle = [int(np.median(each)) if each.size else int(np.median(finest)) for each in widest]
     offsets = [range(each - middle[0] - OFFSETS, each - middle[0] + OFFSETS + 1) for each in middle[1:]]
     return range(max(low, -FRAC_LIMIT), min(high, FRAC_LIMIT) + 1), offsets
 

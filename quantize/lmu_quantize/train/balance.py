@@ -57,8 +57,8 @@ def unknown_offset(logits: NDArray[np.float64], data: EvaluationSet, labels: tup
     float
         A multiple of 1/4, -2 to 4.
     """
-    place = np.eye(len(labels))[labels.index("unknown")]
-    found = {
-        float(offset): word_mean_recall((logits + offset * place).argmax(axis=1), data, labels) for offset in OFFSETS
+    unknown = np.eye(len(labels))[labels.index("unknown")]
+    recalls = {
+        float(offset): word_mean_recall((logits + offset * unknown).argmax(axis=1), data, labels) for offset in OFFSETS
     }
-    return min(found, key=lambda offset: (-found[offset], abs(offset)))
+    return min(recalls, key=lambda offset: (-recalls[offset], abs(offset)))

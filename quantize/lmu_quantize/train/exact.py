@@ -80,10 +80,10 @@ class _Layer(nn.Module):
 
     def quantizer(self, name: str) -> WeightQuantizer:
         """Quantizer of a matrix."""
-        found = self.quantizers[name]
-        if not isinstance(found, WeightQuantizer):
-            raise TypeError(f"{name} must have a WeightQuantizer, not {type(found).__name__}")
-        return found
+        quantizer = self.quantizers[name]
+        if not isinstance(quantizer, WeightQuantizer):
+            raise TypeError(f"{name} must have a WeightQuantizer, not {type(quantizer).__name__}")
+        return quantizer
 
     def source_format(self, name: str, source: Format) -> Format:
         """Format of what a matrix multiplies; `source` is that of the layer's input."""
@@ -105,11 +105,11 @@ class _Layer(nn.Module):
 
     def states(self, u: Tensor, read: range) -> Tensor:
         """State of all memories in the frames that are read."""
-        place = read, u.device
-        if place not in self.toeplitz:
-            self.toeplitz[place] = [group.toeplitz(u.shape[1], read).to(u.device) for group in self.groups]
+        key = read, u.device
+        if key not in self.toeplitz:
+            self.toeplitz[key] = [group.toeplitz(u.shape[1], read).to(u.device) for group in self.groups]
         parts, start = [], 0
-        for group, toeplitz in zip(self.groups, self.toeplitz[place], strict=True):
+        for group, toeplitz in zip(self.groups, self.toeplitz[key], strict=True):
             parts.append(RoundedMemory.apply(u[..., start : start + group.count], group, toeplitz, read))
             start += group.count
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
@@ -153,13 +153,13 @@ class ExactNetwork(nn.Module):
 
     def _stages(self) -> list[tuple[_Layer, Format]]:
         """Layers with the formats of their inputs."""
-        found, source = [], self.start.input
+        stages, source = [], self.start.input
         for layer in self.layers:
             if not isinstance(layer, _Layer):
                 raise TypeError(f"layers must be _Layer, not {type(layer).__name__}")
-            found.append((layer, source))
+            stages.append((layer, source))
             source = layer.integers.output.format
-        return found
+        return stages
 
     def _check_reach(self) -> None:
         for index, (layer, source) in enumerate(self._stages()):
@@ -296,7 +296,7 @@ class ExactNetwork(nn.Module):
         """Mean square of all that each matrix multiplies."""
         trace: dict[str, Tensor] = {}
         self.hidden(frames, frames.shape[1] // self.period, trace)
-        found, source = [], _power(frames)
+        powers_of_layers, source = [], _power(frames)
         for index, (layer, _) in enumerate(self._stages()):
             powers = dict.fromkeys(layer.weights, source)
             if "w_m" in powers:
@@ -304,8 +304,8 @@ class ExactNetwork(nn.Module):
                 own = {"w_m": own_m, "e_m": own_m, "e_h": own_h, "w_h": own_h}
                 powers |= {name: power for name, power in own.items() if name in powers}
                 source = own_h
-            found.append(powers)
-        return found
+            powers_of_layers.append(powers)
+        return powers_of_layers
 
     def formats(self) -> dict[str, Any]:
         """Give the formats in JSON form, as `LMUNetwork.formats`, those of memory state, matrices and logits too."""
@@ -356,10 +356,10 @@ class ExactNetwork(nn.Module):
         layers: list[QuantizedLMU | QuantizedDense] = []
         for layer, source in self._stages():
             integers = layer.integers
-            made: dict[str, Any] = {name: self._weights(layer, name) for name in integers.weights}
+            tensors: dict[str, Any] = {name: self._weights(layer, name) for name in integers.weights}
             bias, frac = (values.cpu().numpy() for values in (layer.grid_bias(source), layer.sum_frac(source)))
-            made["b" if isinstance(integers, QuantizedDense) else "b_h"] = np.ldexp(bias, frac).astype(np.int64)
-            layers.append(replace(integers, **made))
+            tensors["b" if isinstance(integers, QuantizedDense) else "b_h"] = np.ldexp(bias, frac).astype(np.int64)
+            layers.append(replace(integers, **tensors))
         return replace(self.start, layers=tuple(layers), notes=self.start.notes if notes is None else notes)
 
     @staticmethod

@@ -113,9 +113,9 @@ def _power(frames: Tensor) -> Tensor:
 def _warp(frames: Tensor, shift: Tensor, time: Tensor, mel: Tensor) -> Tensor:
     """Stretch both axes, time about the middle and mel from the lowest band, and shift; edges are continued."""
     batch, length, bands = frames.shape
-    place = torch.linspace(-1, 1, length) * time[:, None] - (2 * shift / (length - 1))[:, None]
+    instant = torch.linspace(-1, 1, length) * time[:, None] - (2 * shift / (length - 1))[:, None]
     band = torch.linspace(0, 2, bands) * mel[:, None] - 1
     grid = torch.stack(
-        (band[:, None].expand(batch, length, bands), place[:, :, None].expand(batch, length, bands)), dim=-1
+        (band[:, None].expand(batch, length, bands), instant[:, :, None].expand(batch, length, bands)), dim=-1
     )
     return functional.grid_sample(frames[:, None], grid, padding_mode="border", align_corners=True)[:, 0]

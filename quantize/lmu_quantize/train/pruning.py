@@ -115,12 +115,12 @@ def block_masks(weights: list[Tensor], rows: int, fraction: float, ranking: str 
     if ranking == "network":
         together = _smallest(torch.cat([each.flatten() for each in norms]), fraction)
         parts = together.split([each.numel() for each in norms])
-        gone = [part.reshape(each.shape) for part, each in zip(parts, norms, strict=True)]
+        pruned = [part.reshape(each.shape) for part, each in zip(parts, norms, strict=True)]
     else:
-        gone = [_smallest(each, fraction) for each in norms]
+        pruned = [_smallest(each, fraction) for each in norms]
     return [
         (~blocks).repeat_interleave(rows, dim=0)[: len(each)].to(each.dtype)
-        for blocks, each in zip(gone, weights, strict=True)
+        for blocks, each in zip(pruned, weights, strict=True)
     ]
 
 

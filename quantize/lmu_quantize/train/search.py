@@ -239,11 +239,11 @@ def candidates(config: SearchConfig) -> list[dict[str, Any]]:
         The space has too few networks of that size, or a choice is refused whatever the others are.
     """
     rng = np.random.default_rng(config.seed)
-    wanted = config.rungs[0].trials
-    found: list[dict[str, Any]] = []
+    count = config.rungs[0].trials
+    chosen: list[dict[str, Any]] = []
     seen: set[str] = set()
     refused = ""
-    for _ in range(TRIES * wanted):
+    for _ in range(TRIES * count):
         drawn: dict[str, Any] = {"layers": [_draw(layer, rng) for layer in config.layers]}
         drawn |= _draw(config.choices, rng)
         text = json.dumps(drawn)
@@ -256,11 +256,11 @@ def candidates(config: SearchConfig) -> list[dict[str, Any]]:
             refused = f"; the last draw was refused: {error}"
             continue
         if config.kbits[0] <= size <= config.kbits[1]:
-            found.append(drawn)
-        if len(found) == wanted:
-            return found
+            chosen.append(drawn)
+        if len(chosen) == count:
+            return chosen
     low, high = config.kbits
-    raise ValueError(f"the search wants {wanted} networks of {low:g} to {high:g} kbit, found {len(found)}{refused}")
+    raise ValueError(f"the search wants {count} networks of {low:g} to {high:g} kbit, found {len(chosen)}{refused}")
 
 
 def _draw(choices: Mapping[str, list[Any]], rng: np.random.Generator) -> dict[str, Any]:

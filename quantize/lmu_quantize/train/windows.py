@@ -126,6 +126,6 @@ class LearntWindows(nn.Module):
             power = power @ power
         read = torch.tensor(read_frames(frames, last, stride), device=state.device)
         lags = read[:, None] - torch.arange(frames, device=state.device)
-        found = response.index_select(1, lags.clamp_min(0).flatten()) * (lags >= 0).flatten()[:, None]
-        found = found.view(len(found), last, frames, -1).transpose(2, 3)
-        return found.reshape(len(found), -1, frames).float()
+        responses = response.index_select(1, lags.clamp_min(0).flatten()) * (lags >= 0).flatten()[:, None]
+        responses = responses.view(len(responses), last, frames, -1).transpose(2, 3)
+        return responses.reshape(len(responses), -1, frames).float()
