@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from lmu_hw.cells.liberty import Library, read_liberty
+from lmu_hw.cells.liberty import read_liberty
+from lmu_hw.cells.library import Library
 from lmu_hw.cells.pdk import OSU, Pdk, find_pdk
 from lmu_hw.model.fixed import Format, Quantizer
 from lmu_hw.model.program import QuantizedDense, QuantizedLMU, QuantizedModel, Weights

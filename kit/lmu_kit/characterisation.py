@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_hw.cells.liberty import Library, cache_folder
+from lmu_hw.cells.library import Library
 from lmu_hw.cells.special import find_nand
-from lmu_hw.files import write_whole
+from lmu_hw.files import cache_folder, write_whole
 from lmu_hw.model.program import QuantizedModel
 from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import Plan, make_plan

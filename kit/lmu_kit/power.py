@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmu_hw.cells.conditions import Conditions, WireLoad
-from lmu_hw.cells.liberty import Library
+from lmu_hw.cells.library import Library
 from lmu_hw.cells.netlist import Netlist, read_netlist
 from lmu_hw.cells.special import find_nand
 from lmu_hw.cells.sram_model import is_model

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lmu_hw.cells.liberty import Cell
+from lmu_hw.cells.library import Cell
 
 __all__ = ["Macro", "find_macro"]
 

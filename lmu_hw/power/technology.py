@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from lmu_hw.cells.liberty import Library
+from lmu_hw.cells.library import Library
 from lmu_hw.cells.memory_cost import Cost, MemoryUsage, flip_flop_cost, multiplexer_cost
 from lmu_hw.cells.sram import Macro
 from lmu_hw.files import parse_json, write_whole

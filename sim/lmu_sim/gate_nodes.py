@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmu_hw.cells.expression import Expression, Tree
-from lmu_hw.cells.liberty import Cell, Sequential
+from lmu_hw.cells.library import Cell, Sequential
 from lmu_hw.cells.netlist import HIGH, LOW, Instance, Netlist
 from lmu_hw.cells.sram import Macro, find_macro
 

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_hw.cells.liberty import Library, cache_folder
+from lmu_hw.cells.library import Library
 from lmu_hw.cells.special import find_nand
-from lmu_hw.files import write_whole
+from lmu_hw.files import cache_folder, write_whole
 from lmu_hw.model import program_file
 from lmu_hw.model.program import QuantizedModel
 from lmu_hw.plan.config import AcceleratorConfig

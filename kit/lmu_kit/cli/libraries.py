@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lmu_hw.cells.liberty import Library, read_liberty
+from lmu_hw.cells.liberty import read_liberty
+from lmu_hw.cells.library import Library
 from lmu_hw.cells.pdk import PdkError, find_pdk
 from lmu_hw.cells.sram_model import add_sram_model, is_model
 from lmu_kit.cli.console import CommandError
