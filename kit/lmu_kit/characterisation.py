@@ -6,7 +6,6 @@ accelerators check the table; their largest error is the error band that every f
 """
 
 import hashlib
-import importlib.metadata
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -28,6 +27,7 @@ from lmu_hw.power.report import OperatingPoint
 from lmu_hw.power.table import Built, build, counted_frame, counted_size, energy, estimate
 from lmu_hw.power.technology import Check, Energies, MemoryCosts, Technology
 from lmu_hw.progress import Progress, silent
+from lmu_hw.version import VERSION
 from lmu_kit.errors import InputError
 from lmu_kit.estimate import CellLibrary
 from lmu_kit.models import open_model
@@ -148,7 +148,7 @@ def characterise(
             "corner": described["corner"],
             "files": described["files"],
             "synthesis": next(iter(results.values()))[0].synthesis,
-            "lmu_hw": importlib.metadata.version("lmu-hw"),
+            "lmu_hw": VERSION,
         },
     )
     checked = [

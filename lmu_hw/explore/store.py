@@ -79,6 +79,12 @@ class Store:
             head = None
         if not isinstance(head, dict) or head.get("schema") != SCHEMA:
             raise StoreError(f"{self._path}: not the file of a sweep")
+        identity, written = self._head["sweep"], head.get("sweep")
+        if isinstance(written, dict) and written.get("lmu-hw") != identity.get("lmu-hw"):
+            raise StoreError(
+                f"{self._path}: written by lmu-hw {written.get('lmu-hw')}, this is {identity.get('lmu-hw')}, which may "
+                "predict other energies; run the sweep again in another folder"
+            )
         if head != self._head:
             raise StoreError(
                 f"{self._path}: holds another sweep, or its networks or tables have changed; give another folder, or "

@@ -13,7 +13,6 @@ measures one of them; the other is then taken from FILE, if it is there.
 
 import argparse
 import hashlib
-import importlib.metadata
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -36,6 +35,7 @@ from lmu_hw.power.rates import Rates, TypicalRates, find_rates
 from lmu_hw.power.report import OperatingPoint
 from lmu_hw.power.table import Built, build, counted_frame, counted_size, energy, estimate
 from lmu_hw.power.technology import Check, Energies, MemoryCosts, Technology, load_technology, save_technology
+from lmu_hw.version import VERSION
 from lmu_kit.cli.console import CommandError, console, stages, table
 from lmu_kit.cli.libraries import find_library
 from lmu_kit.cli.options import library_arguments
@@ -269,7 +269,7 @@ def _characterise(args: argparse.Namespace, told: Progress) -> Technology:
             "corner": described["corner"],
             "files": described["files"],
             "synthesis": next(iter(results.values()))[0].synthesis,
-            "lmu_hw": importlib.metadata.version("lmu-hw"),
+            "lmu_hw": VERSION,
         },
     )
     checked = [

@@ -1,7 +1,6 @@
 """The command ``lmu-hw``."""
 
 import argparse
-import importlib.metadata
 import json
 import os
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lmu_hw.files import write_whole
+from lmu_hw.version import VERSION
 from lmu_kit.cli import (
     characterise,
     cosim,
@@ -61,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    top.add_argument("--version", action="version", version=f"lmu-hw {importlib.metadata.version('lmu-hw')}")
+    top.add_argument("--version", action="version", version=f"lmu-hw {VERSION}")
     trace = {"action": "store_true", "help": "show where in the code an error arose"}
     top.add_argument("--traceback", **trace)  # type: ignore[arg-type]
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
