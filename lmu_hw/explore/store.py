@@ -43,7 +43,7 @@ class Store:
 
     def __init__(self, path: Path, identity: dict[str, Any]):
         self._path = path
-        self._head = {"schema": SCHEMA, "version": VERSION, "sweep": identity}
+        self._head: dict[str, Any] = {"schema": SCHEMA, "version": VERSION, "sweep": identity}
         self._found: dict[tuple[str, str], Outcome | str] = {}
         self._file: IO[bytes] = path.open("a+b")
         try:
