@@ -437,7 +437,7 @@ def _read_only(array: FloatArray) -> FloatArray:
 
 
 def _int16(samples: ArrayLike, name: str, dimensions: int) -> NDArray[np.int16]:
-    """Check that samples are int16 of so many dimensions."""
+    """Check that samples are int16 and have this number of dimensions."""
     array = np.asarray(samples)
     if array.dtype != np.int16:
         raise TypeError(f"{name} must be int16, not {array.dtype}")

@@ -49,7 +49,7 @@ def _finest_frac(peak: float, most: int) -> int:
 
 
 def format_by_error(values: FloatArray, width: int, signed: bool = True) -> Format:
-    """Give the format of a width with the smallest mean squared error on sample values; the coarsest of equals."""
+    """Give the format of a width with the smallest mean squared error on sample values; of ties the coarsest."""
     widest = finest_format(float(np.abs(values).max(initial=0.0)), width, signed)
     best, smallest = widest, math.inf
     for frac in range(widest.frac, min(widest.frac + FINER, FRAC_LIMIT) + 1):

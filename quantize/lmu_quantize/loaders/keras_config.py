@@ -95,7 +95,7 @@ class KerasCell:
 
 @dataclass(frozen=True)
 class EarlyCell:
-    """One LMU layer as in the 2019 paper's code, before keras-lmu; what is None is not in the configuration."""
+    """One LMU layer as in the 2019 paper's code, before keras-lmu; fields that the configuration lacks are None."""
 
     name: str
     order: int | None
@@ -507,7 +507,7 @@ def build_cell(chain: Chain, spec: KerasCell, cell: Mapping[str, FloatArray], hi
 
 
 def last_frame_only(chain: Chain, spec: KerasCell | EarlyCell) -> None:
-    """Note that a layer hands on its last frame only, where here every frame's output is computed."""
+    """Note that the Keras layer returns its last frame only, while the float model returns every frame."""
     if not spec.return_sequences:
         chain.sequence = False
         chain.remarks.append(

@@ -86,7 +86,7 @@ class _Layer(nn.Module):
         return quantizer
 
     def source_format(self, name: str, source: Format) -> Format:
-        """Format of what a matrix multiplies; `source` is that of the layer's input."""
+        """Format of the vector that a matrix multiplies; `source` is that of the layer's input."""
         if isinstance(self.integers, QuantizedLMU) and name in ("w_m", "e_m"):
             return self.integers.m.format
         return self.integers.h.format if name in ("e_h", "w_h") else source
@@ -293,7 +293,7 @@ class ExactNetwork(nn.Module):
                     layer.quantizer(name).frac.copy_(torch.tensor(chosen.frac))
 
     def _measured(self, frames: Tensor) -> list[dict[str, NDArray[np.float64]]]:
-        """Mean square of all that each matrix multiplies."""
+        """Mean square of each element that each matrix multiplies, by layer and matrix."""
         trace: dict[str, Tensor] = {}
         self.hidden(frames, frames.shape[1] // self.period, trace)
         powers_of_layers, source = [], _power(frames)
@@ -346,7 +346,7 @@ class ExactNetwork(nn.Module):
 
     @torch.no_grad()
     def to_quantized(self, notes: dict[str, Any] | None = None) -> QuantizedModel:
-        """Give the network as integers; the golden model of it computes what the forward pass computes.
+        """Give the network as integers; its golden model equals the forward pass.
 
         Parameters
         ----------
@@ -375,7 +375,7 @@ def _power(values: Tensor) -> NDArray[np.float64]:
 
 
 def _check_layer(index: int, layer: QuantizedLMU | QuantizedDense, last: bool) -> None:
-    """Refuse what is not trained here."""
+    """Refuse a layer that exact training does not support."""
     if last != isinstance(layer, QuantizedDense):
         raise ValueError("a trained network must be LMU layers and one last dense layer")
     if isinstance(layer, QuantizedDense):

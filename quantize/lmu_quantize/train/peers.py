@@ -23,7 +23,7 @@ __all__ = ["KINDS", "CausalConvolution", "PeerNetwork", "PeerSpec", "RecurrentLa
 
 KINDS = ("gru", "lstm", "ds-cnn")
 CELL_BITS = 12
-"""Of the cell of an LSTM, as many as an LMU's memory state has."""
+"""Bits of an LSTM's cell, the same as of an LMU's memory state."""
 FIRST_KERNEL = 3
 MATRICES, BIASES = ("weight_ih_l0", "weight_hh_l0"), ("bias_ih_l0", "bias_hh_l0")
 """Of the input and of the state of a recurrent layer, as PyTorch names them."""

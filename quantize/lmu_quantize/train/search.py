@@ -1,10 +1,10 @@
-"""A search over the shapes of networks: accuracy on validation against what the hardware stores, multiplies and reads.
+"""A search over the shapes of networks: validation accuracy against stored bits, multiplications and bits read.
 
-Candidates are drawn at random from lists of choices and trained shortly, all by one recipe. The best go on to longer
-trainings (successive halving; Jamieson and Talwalkar 2016, arXiv:1502.07943). With several costs there is no single
-best candidate. Candidates are ordered by their Pareto front, then by their distance to others on it, so that the whole
-front goes on (the order of NSGA-II; Deb et al. 2002). Every finished training is a line of a file, from which a killed
-search resumes. The test set is never read.
+Candidates are drawn at random from lists of choices and trained shortly, all by one recipe. The best are trained longer
+(successive halving; Jamieson and Talwalkar 2016, arXiv:1502.07943). With several costs there is no single best
+candidate. Candidates are ordered by their Pareto front, then by their distance to others on it, so that the whole front
+is kept (the order of NSGA-II; Deb et al. 2002). Every finished training is a line of a file, from which a killed search
+resumes. The test set is never read.
 """
 
 import dataclasses

@@ -271,7 +271,7 @@ def _shift(offsets: Mapping[str, float] | None) -> str:
 
 
 def _best(history: Sequence[Mapping[str, str]], phase: str) -> int:
-    """Number of the epoch of a phase with the best validation, the first of equals."""
+    """Number of the epoch of a phase with the best validation; among equal ones the first."""
     rows = [row for row in history if row["phase"] == phase]
     return int(max(rows, key=lambda row: float(row["validation_mean_recall"]))["epoch"])
 
