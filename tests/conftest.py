@@ -31,6 +31,12 @@ FETCHED_BY_CIEL = ("sky130A", "ihp-sg13g2")
 CLIP = 16_000
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with the files that hold slow tests, so that no process is left with one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def missing(reason: str) -> NoReturn:
     """Skip the test; in CI, fail it."""
     if os.environ.get("CI"):
