@@ -20,7 +20,8 @@ from lmu_hw.model.program import QuantizedModel
 from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import Plan, make_plan
 from lmu_hw.power.designs import LEAN, PLAIN, Design, DesignSet, cut
-from lmu_hw.power.features import FeatureCounts, cycle_counts
+from lmu_hw.power.feature_names import Feature, FeatureCounts
+from lmu_hw.power.features import cycle_counts
 from lmu_hw.power.fit import fit_counts
 from lmu_hw.power.rates import Rates, TypicalRates, find_rates
 from lmu_hw.power.report import OperatingPoint
@@ -45,7 +46,7 @@ NETWORK = "kws361"
 """The network whose weights and frames are measured."""
 
 FRAME_RATE = 50.0
-ROM = ("changed word bits", "moves by logic", "moves by words", "bits selected from a row")
+ROM = (Feature.CHANGED_WORD_BITS, Feature.MOVES_BY_LOGIC, Feature.MOVES_BY_WORDS, Feature.ROW_BITS)
 """Counts of constant weight memories."""
 
 LENGTH = 13
