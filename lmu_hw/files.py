@@ -6,17 +6,12 @@ import io
 import json
 import os
 import secrets
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["cache_folder", "canonical_json", "parse_json", "write_rows", "write_whole"]
-
-
-def cache_folder() -> Path:
-    """Folder for results that can be computed again: ``$XDG_CACHE_HOME/lmu-hw``, by default ``~/.cache/lmu-hw``."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "lmu-hw"
+__all__ = ["canonical_json", "check_writable", "parse_json", "write_rows", "write_whole"]
 
 
 def canonical_json(value: Any) -> str:
@@ -50,6 +45,31 @@ def parse_json(text: str | bytes) -> Any:
         return json.loads(text, object_pairs_hook=_distinct, parse_constant=_no_constant)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a file that cannot be written, before the work is done; nothing is left behind.
+
+    Parameters
+    ----------
+    path : Path
+        The file; its folder need not exist yet.
+
+    Raises
+    ------
+    OSError
+        If it is a folder, or the folder takes no files.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: is a folder; a file name is needed")
+    folder = path.absolute().parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(f"{path}: cannot be written ({folder}: {error.strerror})") from None
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes) -> None:

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from lmu_hw.power.report import OperatingPoint
     from lmu_hw.power.technology import save_technology
     from lmu_kit.accelerators import accelerator, write_board_top, write_replay, write_verilog
-    from lmu_kit.board_run import run_board, simulate_board
+    from lmu_kit.board_run import BoardOptions, run_board, simulate_board
     from lmu_kit.characterisation import characterise
+    from lmu_kit.comparison import compare_with_published, scale_report, scaling_to_dict
     from lmu_kit.cosimulation import cosimulate
     from lmu_kit.errors import InputError
     from lmu_kit.estimate import CellLibrary, estimate_power, find_floors, open_library, operating_point
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from lmu_kit.sweeps import confirm, sweep
     from lmu_kit.synthesis import synthesize, synthesize_asic
     from lmu_kit.training import train
+    from lmu_kit.weight_images import check_weights, write_weights
     from lmu_quantize.frames_file import load_frames, save_frames
     from lmu_quantize.quantization import QuantizationConfig
     from lmu_sim.cosim import CosimOptions
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AcceleratorConfig",
+    "BoardOptions",
     "CellLibrary",
     "CosimOptions",
     "InputError",
@@ -51,6 +54,8 @@ __all__ = [
     "Sweep",
     "accelerator",
     "characterise",
+    "check_weights",
+    "compare_with_published",
     "confirm",
     "cosimulate",
     "describe",
@@ -72,6 +77,8 @@ __all__ = [
     "save_frames",
     "save_model",
     "save_technology",
+    "scale_report",
+    "scaling_to_dict",
     "simulate_board",
     "spread_evenly",
     "sweep",
@@ -82,6 +89,7 @@ __all__ = [
     "write_board_top",
     "write_replay",
     "write_verilog",
+    "write_weights",
 ]
 
 _HOMES = {
@@ -93,8 +101,9 @@ _HOMES = {
     "lmu_hw.power.report": ("OperatingPoint",),
     "lmu_hw.power.technology": ("save_technology",),
     "lmu_kit.accelerators": ("accelerator", "write_board_top", "write_replay", "write_verilog"),
-    "lmu_kit.board_run": ("run_board", "simulate_board"),
+    "lmu_kit.board_run": ("BoardOptions", "run_board", "simulate_board"),
     "lmu_kit.characterisation": ("characterise",),
+    "lmu_kit.comparison": ("compare_with_published", "scale_report", "scaling_to_dict"),
     "lmu_kit.cosimulation": ("cosimulate",),
     "lmu_kit.errors": ("InputError",),
     "lmu_kit.estimate": ("CellLibrary", "estimate_power", "find_floors", "open_library", "operating_point"),
@@ -108,6 +117,7 @@ _HOMES = {
     "lmu_kit.sweeps": ("confirm", "sweep"),
     "lmu_kit.synthesis": ("synthesize", "synthesize_asic"),
     "lmu_kit.training": ("train",),
+    "lmu_kit.weight_images": ("check_weights", "write_weights"),
     "lmu_quantize.frames_file": ("load_frames", "save_frames"),
     "lmu_quantize.quantization": ("QuantizationConfig",),
     "lmu_sim.cosim": ("CosimOptions",),

@@ -22,7 +22,7 @@ from lmu_quantize.frames_file import FrameSet
 from lmu_sim.batch import BatchReport, BatchResult, compare_batch
 from lmu_sim.serial_bridge import LineFaults, SerialBridge
 
-__all__ = ["BoardOptions", "BoardRun", "run_board", "run_clips", "simulate_board"]
+__all__ = ["BoardOptions", "BoardRun", "MismatchOnBoard", "run_board", "run_clips", "simulate_board"]
 
 IntArray = NDArray[np.int64]
 
@@ -75,6 +75,12 @@ class BoardRun:
     lost: int
     damaged_replies: int
 
+    def check(self) -> "BoardRun":
+        """Return itself, or raise `MismatchOnBoard` if the board and the golden model differ."""
+        if not self.comparison.passed:
+            raise MismatchOnBoard(self)
+        return self
+
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
         first = self.comparison.first
@@ -92,6 +98,25 @@ class BoardRun:
             "lost": self.lost,
             "damaged_replies": self.damaged_replies,
         }
+
+
+class MismatchOnBoard(RuntimeError):
+    """The board and the golden model differ.
+
+    Attributes
+    ----------
+    run : BoardRun
+        With the first difference in ``comparison``.
+    """
+
+    def __init__(self, run: BoardRun):
+        super().__init__(f"the board and the golden model differ: {run.comparison.first}")
+        self.run = run
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """JSON form of the run."""
+        return self.run.to_dict()
 
 
 def run_board(
@@ -120,7 +145,7 @@ def run_board(
     Returns
     -------
     BoardRun
-        The comparison, and how the line behaved.
+        The comparison, and how the line behaved; `BoardRun.check` raises if anything differs.
 
     Raises
     ------

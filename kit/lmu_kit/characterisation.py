@@ -6,6 +6,7 @@ accelerators check the table; their largest error is the error band that every f
 """
 
 import hashlib
+import importlib.metadata
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,29 +14,27 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_hw.cells.library import Library
+from lmu_hw.cells.liberty import Library, cache_folder
 from lmu_hw.cells.special import find_nand
-from lmu_hw.files import cache_folder, write_whole
+from lmu_hw.files import write_whole
 from lmu_hw.model.program import QuantizedModel
 from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import Plan, make_plan
 from lmu_hw.power.designs import LEAN, PLAIN, Design, DesignSet, cut
-from lmu_hw.power.feature_names import Feature, FeatureCounts
-from lmu_hw.power.features import cycle_counts
+from lmu_hw.power.features import FeatureCounts, cycle_counts
 from lmu_hw.power.fit import fit_counts
 from lmu_hw.power.rates import Rates, TypicalRates, find_rates
 from lmu_hw.power.report import OperatingPoint
 from lmu_hw.power.table import Built, build, counted_frame, counted_size, energy, estimate
 from lmu_hw.power.technology import Check, Energies, MemoryCosts, Technology
 from lmu_hw.progress import Progress, silent
-from lmu_hw.version import VERSION
 from lmu_kit.errors import InputError
 from lmu_kit.estimate import CellLibrary
 from lmu_kit.models import open_model
 from lmu_kit.power import Mapped, map_plan, rows_at, run_mapped
 from lmu_kit.sounds import find_sounds
 
-__all__ = ["LEVER_SETS", "NETWORK", "characterise"]
+__all__ = ["LEVER_SETS", "NETWORK", "characterise", "config_of"]
 
 IntArray = NDArray[np.int64]
 
@@ -46,7 +45,7 @@ NETWORK = "kws361"
 """The network whose weights and frames are measured."""
 
 FRAME_RATE = 50.0
-ROM = (Feature.CHANGED_WORD_BITS, Feature.MOVES_BY_LOGIC, Feature.MOVES_BY_WORDS, Feature.ROW_BITS)
+ROM = ("changed word bits", "moves by logic", "moves by words", "bits selected from a row")
 """Counts of constant weight memories."""
 
 LENGTH = 13
@@ -149,7 +148,7 @@ def characterise(
             "corner": described["corner"],
             "files": described["files"],
             "synthesis": next(iter(results.values()))[0].synthesis,
-            "lmu_hw": VERSION,
+            "lmu_hw": importlib.metadata.version("lmu-hw"),
         },
     )
     checked = [
@@ -161,7 +160,7 @@ def characterise(
     return replace(technology, sets=tuple(checked))
 
 
-def _config_of(design: Design, levers: tuple[str, ...]) -> AcceleratorConfig:
+def config_of(design: Design, levers: tuple[str, ...]) -> AcceleratorConfig:
     """Configuration of a design of a set with the given levers."""
     on = (*levers, "skip_zero_elements") if design.skips else levers
     chosen = {name: getattr(design, name) for name in ("lanes", "weights", "bank_words", "state_bank_words")}
@@ -175,7 +174,7 @@ def _design(
     if design.cut is not None:
         model = cut(model, design.cut)
         frames = frames[:, :, : design.cut.inputs]
-    return make_plan(model, _config_of(design, levers)), frames
+    return make_plan(model, config_of(design, levers)), frames
 
 
 def _point(plan: Plan, resting: float = 0.0) -> OperatingPoint:

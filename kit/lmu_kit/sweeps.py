@@ -121,7 +121,6 @@ def sweep(
     for name, accuracy in known.items():
         if name not in lists.models or not 0 < accuracy <= 1:
             raise InputError(f"accuracy of {name!r}: a model of the sweep and a number above 0 to 1, not {accuracy!r}")
-    folder.mkdir(parents=True, exist_ok=True)
     with _store(lists, folder, networks) as store:
         _predict(lists, networks, store, jobs, dask, progress)
         return _result(lists, folder, networks, known, store)
@@ -189,6 +188,7 @@ def _store(lists: Sweep, folder: Path, models: Mapping[str, QuantizedModel]) -> 
     for name in lists.technologies:
         text = json.dumps(load_technology(name).to_dict(), sort_keys=True)
         tables[name] = hashlib.sha256(text.encode()).hexdigest()
+    folder.mkdir(parents=True, exist_ok=True)
     return Store(folder / POINTS_FILE, identity(lists, networks, tables))
 
 

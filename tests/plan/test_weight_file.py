@@ -193,7 +193,7 @@ def test_the_commands_write_and_check(model, plan, tmp_path, capsys):
     out.unlink()
     arguments[1] = str(tmp_path / "other.safetensors")
     assert main(arguments) == 1
-    assert "other.safetensors: the network does not fit this accelerator: " in capsys.readouterr().err
+    assert "random: the network does not fit this accelerator: " in capsys.readouterr().err
     assert not out.exists()
     emit(make_plan(model_of(seed=3), CONFIG), tmp_path, "other")
     assert main(["weights", "--for", str(manifest), "--check", str(tmp_path / "other.weights")]) == 1

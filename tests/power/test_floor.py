@@ -192,7 +192,7 @@ def test_the_command_says_how_far_above_the_floor_it_is(tmp_path, capsys):
             assert floor["ratio"] > 1
     speech = tiers["table"]["floor"]["speech"]
     assert f"floor {speech['nJ_per_frame']:.1f} nJ per frame (speech: weights" in printed
-    assert f"the total is {speech['ratio']:.2f} times as much" in printed
+    assert f"the total is {speech['ratio']:.2f} times the floor" in printed
     # The frames are known to the tier rtl: elements that are zero need nothing.
     rtl, table = (tiers[tier]["floor"]["speech"] for tier in ("rtl", "table"))
     assert rtl["parts_nJ"]["products"] < table["parts_nJ"]["products"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lmu_kit.cli.main import main
-from lmu_kit.cli.score_report import draw_confusion, write_report
+from lmu_kit.figures.score import draw_confusion
 from lmu_quantize.score import Score, wilson_interval
 from lmu_quantize.score_table import label_rows, to_csv, to_markdown
 from lmu_quantize.zoo.seeds import SeedResult, load_seeds, save_seeds, spread_over_seeds
@@ -43,8 +43,8 @@ def test_tables_hold_the_rows():
 
 
 def test_evaluate_writes_the_report(tmp_path: Path):
-    options = ["--report", tmp_path / "new" / "report", "--json", tmp_path / "e.json"]
-    assert main([str(word) for word in ("evaluate", "kws361", "--limit", 20, *options)]) == 0
+    options = ["--out", tmp_path / "new" / "report", "--json", tmp_path / "e.json"]
+    assert main([str(word) for word in ("evaluate", "kws361", "--clips", 20, *options)]) == 0
     measured = json.loads((tmp_path / "e.json").read_text())
     score = Score(tuple(measured["labels"]), np.array(measured["confusion"]))
     folder = tmp_path / "new" / "report"
@@ -64,10 +64,10 @@ def test_pictures_of_one_score_are_the_same_bytes(tmp_path: Path):
     assert (tmp_path / "1.svg").read_bytes() != first
 
 
-def test_a_report_needs_a_folder(tmp_path: Path):
+def test_a_report_needs_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     (tmp_path / "file").write_text("")
-    with pytest.raises(RuntimeError, match=r"file: is a file, a folder for the report is needed$"):
-        write_report(SCORE, "title", tmp_path / "file")
+    assert main(["evaluate", "kws361", "--out", str(tmp_path / "file")]) == 1
+    assert capsys.readouterr().err.endswith("file: is a file; --out takes a folder\n")
 
 
 def test_spread_over_seeds(tmp_path: Path):

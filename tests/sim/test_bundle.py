@@ -262,12 +262,12 @@ def test_frames_before_the_first_logits_pass(tmp_path, make):
 
 def test_the_spotter_from_the_command_line(tmp_path, make, capsys):
     frames = zoo.path("kws361", "test.safetensors")
-    arguments = ["verilog", "kws361", "--bundle", str(tmp_path), "--frames", str(frames), "--limit", "2"]
+    arguments = ["verilog", "kws361", "--bundle", str(tmp_path), "--frames", str(frames), "--clips", "2"]
     assert main([*arguments, "--json", str(tmp_path / "r.json")]) == 0
     assert str(tmp_path / "elements.hex") in json.loads((tmp_path / "r.json").read_text())["files"]
     assert main(["verilog", "kws361"]) == 1
-    assert main(["verilog", "kws361", "--out", str(tmp_path), "--limit", "3"]) == 1
-    assert "--frames and --limit belong to --bundle" in capsys.readouterr().err
+    assert main(["verilog", "kws361", "--out", str(tmp_path), "--clips", "3"]) == 1
+    assert "--frames and --clips belong to --bundle" in capsys.readouterr().err
     assert len((tmp_path / "decisions.hex").read_text().splitlines()) == 2 * 49 + 1
 
 

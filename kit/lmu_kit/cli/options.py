@@ -9,10 +9,27 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lmu_hw.progress import Progress
+
 if TYPE_CHECKING:
+    from lmu_hw.model.program import QuantizedModel
+    from lmu_hw.model.smoothing import Smoothing
     from lmu_hw.plan.config import AcceleratorConfig
+    from lmu_quantize.model import FloatModel
 
 __all__ = [
+    "BOARDS",
+    "CHOICES",
+    "DEVICES",
+    "ENGINES",
+    "FEATURE_KINDS",
+    "INTERFACES",
+    "LEVER_HELP",
+    "SIMULATORS",
+    "SPLITS",
+    "STALLS",
+    "STATE_POLICIES",
+    "WEIGHT_STORES",
     "accelerator_arguments",
     "accelerator_config",
     "clips_argument",
@@ -20,21 +37,27 @@ __all__ = [
     "frames_argument",
     "jobs_argument",
     "library_arguments",
-    "loader_options",
     "model_argument",
     "natural",
     "not_negative",
+    "open_clips",
+    "open_described",
+    "open_float",
+    "parse_value",
     "positive",
+    "read_smoothing",
     "seconds",
     "simulator_argument",
     "smoothing_argument",
 ]
 
-BOARDS = ("ulx3s", "tangnano9k", "icebreaker")
+BOARDS = ("icebreaker", "ulx3s", "tangnano9k", "artya7")
+DEVICES = ("ice40-up5k", "ecp5-25k", "gw1nr-9")
 ENGINES = ("float", "golden", "rtl")
 FEATURE_KINDS = ("log-mel", "mfcc")
 INTERFACES = ("stream", "axi", "spi")
 SIMULATORS = ("icarus", "verilator")
+STALLS = ("none", "alternate", "random")
 SPLITS = ("train", "validation", "test")
 STATE_POLICIES = ("keep", "pulse", "utterance")
 WEIGHT_STORES = ("rom", "ram")
@@ -105,13 +128,17 @@ def _networks(prefix: str, **_: Any) -> list[str]:
 
 
 def model_argument(
-    command: argparse.ArgumentParser, name: str = "model", nargs: str | None = None, kind: str = "quantized"
+    command: argparse.ArgumentParser,
+    name: str = "model",
+    *,
+    nargs: str | None = None,
+    kind: str = "quantized",
+    default: str | None = None,
 ) -> None:
     """Add the argument that names a model, with completion of the shipped networks."""
-    article = "an" if kind[:1] in "aeiou" else "a"
-    action = command.add_argument(
-        name, metavar="MODEL", nargs=nargs, help=f"{article} {kind} model file, or the name of a shipped network"
-    )
+    known = "" if default is None else f" (default {default})"
+    text = f"{kind} model file, or the name of a shipped network{known}"
+    action = command.add_argument(name, metavar="MODEL", nargs=nargs, default=default, help=text)
     action.completer = _networks  # type: ignore[attr-defined]
 
 
@@ -159,31 +186,70 @@ def description_arguments(command: argparse.ArgumentParser) -> None:
     )
 
 
-def loader_options(texts: list[str]) -> dict[str, Any]:
+def open_float(args: argparse.Namespace) -> "FloatModel":
+    """Open the float model that ``args.model`` and the options of `description_arguments` describe."""
+    import lmu_hw as lh
+    from lmu_quantize.loaders import LayerOrderError, MissingHyperparameters
+
+    labels = None if args.labels is None else _names(args.labels)
+    try:
+        return lh.open_float(args.model, labels=labels, front_end=args.front_end, **_loader_options(args.load or []))
+    except MissingHyperparameters as error:
+        options = " ".join(f"--load {name}=VALUE" for name in error.names)
+        raise lh.InputError(f"{error.problem}; give {options}") from None
+    except LayerOrderError as error:
+        raise lh.InputError(f"{error.problem}; give --load layers=NAME,... in order") from None
+
+
+def open_described(args: argparse.Namespace) -> "QuantizedModel":
+    """Open the quantized model that ``args.model``, ``--labels`` and ``--front-end`` describe."""
+    import lmu_hw as lh
+
+    labels = None if args.labels is None else _names(args.labels)
+    return lh.open_model(args.model, labels=labels, front_end=args.front_end)
+
+
+def open_clips(args: argparse.Namespace, model: Any, split: str, progress: Progress) -> Any:
+    """Clips of ``--data`` or ``--frames``, ``--clips`` of them; those shipped with the network if neither is given."""
+    import lmu_hw as lh
+
+    if args.data is not None and not args.data.is_dir():
+        raise lh.InputError(f"{args.data}: no such folder; --data takes a Speech Commands folder")
+    if args.data is not None and model.front_end is None:
+        raise lh.InputError(f"model {model.name!r} does not say which front end makes its frames: give --front-end")
+    return lh.open_frames(model, args.data or args.frames, split=split, clips=args.clips, progress=progress)
+
+
+def _names(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",")]
+
+
+def _loader_options(texts: list[str]) -> dict[str, Any]:
     """Options of `lmu_quantize.loaders.load_model` from KEY=VALUE: numbers and JSON are parsed, commas make lists."""
-    from lmu_kit.cli.console import CommandError
+    import lmu_hw as lh
 
     options: dict[str, Any] = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key.isidentifier() or not value:
-            raise CommandError(f"--load takes KEY=VALUE, not {text!r}")
+            raise lh.InputError(f"--load takes KEY=VALUE, not {text!r}")
         if key in options:
-            raise CommandError(f"--load {key} is given twice")
-        options[key] = _value(value)
+            raise lh.InputError(f"--load {key} is given twice")
+        options[key] = parse_value(value)
         if key in ("layers", "labels") and not isinstance(options[key], list):
             options[key] = [value]
     return options
 
 
-def _value(text: str) -> Any:
+def parse_value(text: str) -> Any:
+    """Value of a text: JSON if it is, a list if it has commas, else the text."""
     from lmu_hw.files import parse_json
 
     try:
         return parse_json(text)
     except ValueError:
-        parts = [part.strip() for part in text.split(",")]
-        return text if len(parts) == 1 or text[0] in "{[" else [_value(part) if part else part for part in parts]
+        parts = _names(text)
+        return text if len(parts) == 1 or text[0] in "{[" else [parse_value(part) if part else part for part in parts]
 
 
 def library_arguments(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
@@ -244,20 +310,37 @@ def accelerator_arguments(command: argparse.ArgumentParser, title: str = "accele
 
 
 def accelerator_config(args: argparse.Namespace) -> "AcceleratorConfig":
-    """Configuration from ``--config``, then the options of `accelerator_arguments` that are given."""
-    from lmu_hw.plan.config import AcceleratorConfig
-    from lmu_kit.cli.console import CommandError
-    from lmu_kit.inputs import read_object, read_smoothing
+    """Configuration from ``--config``, then the options of `accelerator_arguments` that are given.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be used, or the choices exclude each other.
+    """
+    import lmu_hw as lh
+    from lmu_kit.models import read_object
 
     path: Path | None = args.config
     data = {} if path is None else read_object(path, "the configuration of an accelerator")
-    names = (*CHOICES, *LEVER_HELP)
-    options = {name: value for name in names if (value := getattr(args, name, None)) is not None}
-    try:
-        config = AcceleratorConfig.from_dict(data)
-    except (TypeError, ValueError) as error:
-        raise CommandError(f"{path}: {error}") from None
+    options = {name: value for name in (*CHOICES, *LEVER_HELP) if (value := getattr(args, name, None)) is not None}
     smoothing = read_smoothing(getattr(args, "smoothing", None))
     if smoothing is not None:
         options["smoothing"] = smoothing.to_dict()
-    return AcceleratorConfig.from_dict(config.to_dict() | options)
+    try:
+        return lh.AcceleratorConfig.from_dict(data | options)
+    except (TypeError, ValueError) as error:
+        raise lh.InputError(str(error) if path is None else f"{path}: {error}") from None
+
+
+def read_smoothing(path: Path | None) -> "Smoothing | None":
+    """Decision smoothing from its JSON file; None without a file."""
+    import lmu_hw as lh
+    from lmu_kit.models import read_object
+
+    if path is None:
+        return None
+    data = read_object(path, "the parameters of decision smoothing")
+    try:
+        return lh.Smoothing.from_dict(data)
+    except (TypeError, ValueError) as error:
+        raise lh.InputError(f"{path}: {error}") from None

@@ -1,23 +1,20 @@
-"""Search over shapes of networks: accuracy against what the hardware stores, multiplies and reads.
+"""Search network shapes: accuracy against what the hardware stores, multiplies and reads.
 
-SPACE is a JSON of choices, or the name of one that is shipped (joules). Candidates are trained shortly by one recipe,
-the best of them longer. The search goes on where it was if it is started again. OUT receives trials.jsonl, trials.csv,
-front.svg and the networks; the front is that of the last rung. Needs PyTorch: pip install 'lmu-hw[train]'.
+SPACE is a JSON file of choices, or the name of a shipped one (joules). All candidates are trained briefly with one
+recipe, the best of them longer. A search that was stopped resumes when it is started again. OUT receives trials.jsonl,
+trials.csv, front.svg and the networks; the front is that of the last rung. Needs PyTorch:
+pip install 'lmu-hw[train]'.
 """
 
 import argparse
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from lmu_kit.cli.console import console, significant, stages, table
-from lmu_kit.inputs import need_torch
+from lmu_kit.cli.console import console, percent, significant
+from lmu_kit.cli.options import positive
 
-if TYPE_CHECKING:
-    from lmu_quantize.train.search import Trial
-
-SUMMARY = "search for networks that cost little"
 EXAMPLE = "lmu-hw search joules --data recordings --out build/search --threads 2"
 
 
@@ -27,24 +24,28 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--data", metavar="FOLDER", type=Path, required=True, help="folder with speech_commands/"
     )
-    command.add_argument("--out", metavar="FOLDER", type=Path, required=True, help="for the log, networks and pictures")
-    command.add_argument("--threads", metavar="N", type=int, default=1, help="threads of PyTorch (default 1)")
+    command.add_argument(
+        "--out", metavar="FOLDER", type=Path, required=True, help="folder for the log, networks and pictures"
+    )
+    command.add_argument("--threads", metavar="N", type=positive, default=1, help="PyTorch threads (default 1)")
     command.add_argument(
         "--device", metavar="DEVICE", default="auto", help="cpu, cuda, or auto: a GPU if there is one (default auto)"
     )
     command.add_argument(
-        "--cache", metavar="FOLDER", type=Path, help="for augmented frames, as of lmu-hw train (default OUT)"
+        "--cache", metavar="FOLDER", type=Path, help="folder for augmented frames, as for train (default OUT)"
     )
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Search, and print the front."""
-    need_torch("training needs")
+    from lmu_kit.training import need_torch
+
+    need_torch("the search")
     from lmu_kit.figures.search import write_picture
     from lmu_quantize.train.search import SearchConfig, fronts, search, write_csv
 
     config = SearchConfig.load(args.space)
-    with stages() as progress:
+    with console.progress() as progress:
         trials = search(
             config, args.data, args.out, threads=args.threads, device=args.device, cache=args.cache, progress=progress,
             on_trial=_print_trial,
@@ -54,35 +55,40 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     write_csv(trials, args.out / "trials.csv")
     write_picture(last, args.out / "front.svg")
     _print_front(sorted(front, key=lambda trial: -trial.recall))
-    console.print(f"all trials: {args.out / 'trials.csv'}; picture: {args.out / 'front.svg'}", markup=False)
+    console.written(*(args.out / name for name in ("trials.jsonl", "trials.csv", "front.svg", "trials")))
     return {"front": [dataclasses.asdict(trial) for trial in front], "trials": len(trials), "out": str(args.out)}
 
 
-def _print_trial(trial: "Trial") -> None:
-    text = f"rung {trial.rung}, candidate {trial.candidate}: {100 * trial.recall:.2f} %, {trial.kbits:.1f} kbit, "
-    console.print(text + f"{trial.multiplications:,.0f} multiplications, {trial.seconds:.0f} s", markup=False)
+def _print_trial(trial: Any) -> None:
+    console.print(
+        f"rung {trial.rung}, candidate {trial.candidate}: {percent(trial.recall)} %, {trial.kbits:.1f} kbit, "
+        f"{trial.multiplications:,.0f} multiplications, {trial.seconds:.0f} s"
+    )
 
 
-def _print_front(front: list["Trial"]) -> None:
-    shown = table("no.", "recall %", "accuracy %", "kbit", "products", "bits read", "zeros %")
-    for trial in front:
-        shown.add_row(
+def _print_front(front: list[Any]) -> None:
+    rows = [
+        [
             str(trial.candidate),
-            f"{100 * trial.recall:.2f}",
-            f"{100 * trial.accuracy:.2f}",
+            percent(trial.recall),
+            percent(trial.accuracy),
             significant(trial.kbits),
             f"{trial.multiplications:,.0f}",
             f"{trial.weight_bits:,.0f}",
-            f"{100 * trial.zeros:.0f}",
-        )
-    console.print(shown)
+            percent(trial.zeros, 0),
+        ]
+        for trial in front
+    ]
+    console.table(["no.", "recall %", "accuracy %", "kbit", "products", "bits read", "zeros %"], rows)
     for trial in front:
-        console.print(f"no. {trial.candidate}: {_choices(trial.changes)}", markup=False)
-    console.print("recall and accuracy of the integers on validation; products and bits of weights read: per 20 ms")
+        console.print(f"no. {trial.candidate}: {_choices(trial.changes)}")
+    console.print(
+        "recall and accuracy: of the integers on validation; products and bits of weights read: per 20 ms of audio"
+    )
 
 
 def _choices(changes: dict[str, Any]) -> str:
-    """Short text of what a candidate has of its own: every layer, then the recipe's keys."""
+    """Short text of the choices of a candidate: every layer, then the recipe's keys."""
     own = {key: value for key, value in changes.items() if key != "layers"}
-    parts = [", ".join(f"{key} {json.dumps(value)}" for key, value in each.items()) for each in changes["layers"]]
+    parts = [", ".join(f"{key} {json.dumps(value)}" for key, value in layer.items()) for layer in changes["layers"]]
     return "; ".join([*parts, *(f"{key} {json.dumps(value)}" for key, value in own.items())])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import importlib
 import json
 import re
 import shlex
@@ -15,9 +16,6 @@ import soundfile
 
 from lmu_hw.model import program_file
 from lmu_hw.model.program import QuantizedModel
-from lmu_kit.cli import cosim as cosim_command
-from lmu_kit.cli import evaluate as evaluate_command
-from lmu_kit.cli.console import print_saturated
 from lmu_kit.cli.main import COMMANDS, main, parser
 from lmu_quantize import zoo
 from lmu_quantize.frames_file import FrameSet, load_frames, save_frames
@@ -61,7 +59,7 @@ def test_a_failing_cosim_names_difference_and_replay_and_is_written(
 ):
     model = program_file.load(small[0])
     variant = functools.partial(cosimulate_variant, model=wrong(model))
-    monkeypatch.setattr(cosim_command, "cosimulate", variant)
+    monkeypatch.setattr("lmu_sim.cosim.cosimulate", variant)
     out = tmp_path / "c.json"
     words = ["cosim", small[0], "--frames", small[1], "--lanes", 2, "--build", tmp_path / "b"]
     line = refused(*words, "--timeout", 300, "--json", out)
@@ -90,7 +88,7 @@ def test_a_differing_rtl_evaluation_is_written(
 
     words = ["evaluate", small[0], "--engine", "rtl", "--frames", small[1], "--lanes", 2]
     assert main([str(word) for word in words]) == 0
-    monkeypatch.setattr(evaluate_command, "BatchSimulator", Wrong)
+    monkeypatch.setattr("lmu_kit.evaluation.BatchSimulator", Wrong)
     line = refused(*words, "--json", tmp_path / "e.json")
     assert "clip 1, frame 1, logit 0" in line
     result = json.loads((tmp_path / "e.json").read_text())
@@ -102,18 +100,16 @@ def test_doctor_writes_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path
     line = refused("doctor", "--json", tmp_path / "d.json")
     assert all(name in line for name in ("Icarus Verilog", "g++", "make", "perl"))
     parts = {part["name"]: part for part in json.loads((tmp_path / "d.json").read_text())["parts"]}
-    assert parts["g++"]["version"] is None
-    assert parts["g++"]["hint"] == "g++ 10 or newer was not found: apt install g++"
+    assert parts["g++"]["version"] == ""
+    assert parts["g++"]["problem"] == "g++ 10 or newer was not found: apt install g++"
     assert parts["g++"]["least"] == "10"
-    assert parts["numpy"]["hint"].startswith("`make`")
-
-
+    assert parts["numpy"]["version"]
 def test_json_on_the_standard_output_is_all_there_is(capsys: pytest.CaptureFixture[str]):
-    assert main(["evaluate", "kws361", "--limit", "20", "--json", "-"]) == 0
+    assert main(["evaluate", "kws361", "--clips", "20", "--json", "-"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["clips"] == 20
     assert "label" in err
-    assert main(["evaluate", "kws361", "--limit", "20"]) == 0
+    assert main(["evaluate", "kws361", "--clips", "20"]) == 0
     out, err = capsys.readouterr()
     assert "label" in out
     assert err == ""
@@ -126,8 +122,8 @@ def test_no_traceback_unless_asked_for(
     def broken(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(cosim_command, "cosimulate", broken)
-    words = ["cosim", "kws361", "--limit", "1", "--build", str(tmp_path)]
+    monkeypatch.setattr("lmu_sim.cosim.cosimulate", broken)
+    words = ["cosim", "kws361", "--clips", "1", "--build", str(tmp_path)]
     line = refused(*words)
     assert ("--traceback" in line) == (not isinstance(error, SimulatorError))
     assert "no end" in line or type(error).__name__ in line
@@ -178,7 +174,7 @@ def test_recordings_too_short_or_of_another_rate(tmp_path: Path, refused: Refuse
     assert "resample=True" not in line
 
 
-@pytest.mark.parametrize("option", ["--config", "--formats"])
+@pytest.mark.parametrize("option", ["--quantization", "--formats"])
 @pytest.mark.parametrize(
     ("content", "message"),
     [("[1]", "must hold a JSON object"), ("{", "not JSON"), ('{"wieght_bits": 4}', "have|unknown"), (None, "read")],
@@ -212,13 +208,13 @@ def test_models_that_are_none(tmp_path: Path, refused: Refused):
     assert "is quantized already" in refused("quantize", quantized, "--out", out)
     assert "is quantized already" in refused("evaluate", quantized, "--engine", "float")
     for command in (["quantize", tmp_path, "--out", out], ["verilog", tmp_path, "--out", out], ["cosim", tmp_path]):
-        assert "is a folder, a model file" in refused(*command)
+        assert "is a folder; a model file" in refused(*command)
 
 
 def test_a_place_that_cannot_be_written_is_refused_before_the_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Refused
 ):
-    monkeypatch.setattr("lmu_kit.cli.quantize.quantize_model", lambda *_: pytest.fail("worked"))
+    monkeypatch.setattr("lmu_kit.quantizing.quantize_model", lambda *_: pytest.fail("worked"))
     (tmp_path / "file").write_text("")
     for option in ("--out", "--certificate", "--json"):
         words = ["quantize", "kws361", *(["--out", tmp_path / "q"] if option != "--out" else [])]
@@ -233,17 +229,18 @@ def test_names_that_verilog_does_not_take(name: str, tmp_path: Path, refused: Re
     assert "identifier" in refused("verilog", "kws361", "--out", tmp_path / "v", "--name", name)
 
 
-@pytest.mark.parametrize("module", COMMANDS)
-def test_help_has_an_example_that_parses_and_no_doubled_names(module, capsys: pytest.CaptureFixture[str]):
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_an_example_that_parses_and_no_doubled_names(name: str, capsys: pytest.CaptureFixture[str]):
+    module = importlib.import_module(f"lmu_kit.cli.{name}")
     words = shlex.split(module.EXAMPLE)
-    assert words[0] == "lmu-hw"
+    assert words[:2] == ["lmu-hw", name]
     args = parser().parse_args(words[1:])
     assert args.run is module.run
     with pytest.raises(SystemExit):
-        main([words[1], "--help"])
+        main([name, "--help"])
     text = " ".join(capsys.readouterr().out.split())
     assert " ".join(module.EXAMPLE.split()) in text
-    for option in ("frames", "data", "out", "limit", "lanes", "build", "wav", "seed", "config", "formats"):
+    for option in ("frames", "data", "out", "clips", "lanes", "build", "wav", "seed", "config", "formats"):
         assert f"--{option} {option.upper()} " not in text
 
 
@@ -257,16 +254,16 @@ def test_saturated_elements_are_named_or_none(small: tuple[Path, Path], capsys: 
     assert main(["evaluate", str(small[0]), "--frames", str(small[1]), "--json", "-"]) == 0
     out, err = capsys.readouterr()
     counts = {name: count for name, count in json.loads(out)["saturated"].items() if count}
-    shown = ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
-    assert f"saturated elements: {shown}\n" in err
-    print_saturated({"layer0.u": 0, "layer0.h": 3, "layer1.h": 10})
-    print_saturated({"layer0.u": 0})
-    assert capsys.readouterr().out == "saturated elements: layer0.h 3, layer1.h 10\nsaturated elements: none\n"
+    assert counts
+    shown = ", ".join(f"{name} {count}" for name, count in counts.items())
+    assert f"saturated elements: {shown}" in " ".join(err.split())
+    assert main(["evaluate", "kws49", "--clips", "10"]) == 0
+    assert "saturated elements: none\n" in capsys.readouterr().out
 
 
 @pytest.mark.slow
 def test_rtl_of_the_shipped_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    words = ["evaluate", "kws361", "--engine", "rtl", "--limit", "2"]
+    words = ["evaluate", "kws361", "--engine", "rtl", "--clips", "2"]
     assert main([str(word) for word in [*words, "--json", tmp_path / "e.json"]]) == 0
     result = json.loads((tmp_path / "e.json").read_text())
     assert result["differing"] == 0

@@ -51,7 +51,7 @@ def threads(monkeypatch):
         with ThreadPoolExecutor(jobs) as executor:
             yield executor, 2
 
-    monkeypatch.setattr("lmu_kit.cli.explore.workers", pool)
+    monkeypatch.setattr("lmu_kit.sweeps.workers", pool)
 
 
 def explored(out, *arguments):
@@ -129,7 +129,7 @@ def test_a_sweep_that_is_done_is_not_done_again(models, threads, tmp_path, monke
     out = tmp_path / "sweep"
     first = explored(out, *models, "--lanes", "2,3", "--jobs", 1)
     lines = (out / "points.jsonl").read_bytes()
-    monkeypatch.setattr("lmu_kit.cli.explore.workers", None)
+    monkeypatch.setattr("lmu_kit.sweeps.workers", None)
     assert explored(out, *models, "--lanes", "2,3", "--max-area", "1um2") == first | {"best": None}
     assert (out / "points.jsonl").read_bytes() == lines
 
@@ -167,7 +167,7 @@ def test_another_sweep_is_refused(models, threads, tmp_path, capsys):
     ("arguments", "message"),
     [
         ((), "models is missing"),
-        (("no-such",), "no-such: no such file, and no shipped model"),
+        (("no-such",), "no-such: no such file, and no shipped network"),
         (("kws105", "--lanes", "4,4"), "config lanes has 4 twice"),
         (("kws105", "--lanes", "many"), "lanes must be an integer, not 'many'"),
         (("kws105", "--clock", "auto,soon"), "--clock: must be a frequency above 0, such as 500kHz, 1.5MHz"),
@@ -331,5 +331,5 @@ def test_gates_confirm_the_front(pdk_in_environment, threads, tmp_path, monkeypa
     assert confirmed[0]["gates_nJ_per_frame"] == pytest.approx(confirmed[0]["nJ_per_frame"], rel=2 * band)
     assert confirmed[0]["gates_achievable_clock_Hz"] > 1e6
     assert "confirmed by gates" in capsys.readouterr().out
-    monkeypatch.setattr("lmu_kit.confirm.map_plan", None)
+    monkeypatch.setattr("lmu_kit.sweeps.map_plan", None)
     assert explored(out, *arguments) == found

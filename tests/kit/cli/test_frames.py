@@ -62,7 +62,7 @@ def test_frames_of_a_dataset_are_what_evaluate_computes(data: Path, tmp_path: Pa
 
 def test_limit_spreads_the_clips(data: Path, tmp_path: Path):
     out = tmp_path / "few"
-    assert main(["frames", "kws361", "--data", str(data), "--limit", "2", "--out", str(out)]) == 0
+    assert main(["frames", "kws361", "--data", str(data), "--clips", "2", "--out", str(out)]) == 0
     assert load_frames(out).clips == 2
 
 

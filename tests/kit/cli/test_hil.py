@@ -14,7 +14,6 @@ from lmu_hw.host.link import image_chunks
 from lmu_hw.model import program_file
 from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import make_plan
-from lmu_kit.cli import hil
 from lmu_kit.cli.main import main
 from lmu_quantize.frames_file import FrameSet, save_frames
 from lmu_sim.serial_bridge import LineFaults, SerialBridge
@@ -74,7 +73,7 @@ def test_a_line_that_is_too_bad_is_an_error(small, refused, monkeypatch: pytest.
 def test_a_board_that_differs_is_told_and_written(small, tmp_path: Path, refused, monkeypatch: pytest.MonkeyPatch):
     folder, board = small
     broken = [bytes(byte ^ 1 for byte in chunk) for chunk in image_chunks(board.plan)]
-    monkeypatch.setattr(hil, "image_chunks", lambda _: broken)
+    monkeypatch.setattr("lmu_kit.board_run.image_chunks", lambda _: broken)
     with board as bridge:
         line = refused(*command(folder, bridge.port, "--timeout", 20, "--json", tmp_path / "h.json"))
     assert "the board and the golden model differ: clip 0, frame 1, " in line
@@ -88,7 +87,7 @@ def test_a_board_with_another_design(small, refused):
     with board as bridge:
         line = refused(*command(folder, bridge.port, "--timeout", 20, "--state", "pulse"))
     assert "the board holds design " in line
-    assert "give --lanes, --weights and --state as flashed" in line
+    assert "give lanes, weights and state policy as flashed" in line
 
 
 def test_ports_that_are_none(small, tmp_path: Path, refused):
@@ -113,7 +112,7 @@ def test_a_port_where_nothing_answers(small, refused):
 @pytest.mark.slow
 @pytest.mark.parametrize("weights", ["rom", "ram"])
 def test_the_shipped_network_on_a_simulated_icebreaker(weights, tmp_path: Path):
-    words = ["hil", "kws361", "--simulate", "icebreaker", "--weights", weights, "--limit", 2, "--faults", 0.0002]
+    words = ["hil", "kws361", "--simulate", "icebreaker", "--weights", weights, "--clips", 2, "--faults", 0.0002]
     more = ["--timeout", 0.5, "--json", tmp_path / "h.json"]
     assert main([str(word) for word in (*words, *more)]) == 0
     result = json.loads((tmp_path / "h.json").read_text())

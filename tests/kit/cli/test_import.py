@@ -136,8 +136,8 @@ def test_from_the_file_of_another_tool_to_verilog(name: str, tmp_path: Path):
     (tmp_path / "config.json").write_text(json.dumps({"formats": {"x": INPUT.to_dict()}, "weight_bits": 8}))
     source, out = str(tmp_path / name), str(tmp_path / "q.safetensors")
     told = options(tmp_path, load)
-    command = ["quantize", source, *told, "--frames", frames, "--config", str(tmp_path / "config.json"), "--out", out]
-    assert main(command) == 0
+    config = str(tmp_path / "config.json")
+    assert main(["quantize", source, *told, "--frames", frames, "--quantization", config, "--out", out]) == 0
     model = program_file.load(out)
     assert model.labels == LABELS
     assert model.front_end == FrontEnd.from_dict(FRONT_END).to_dict()
@@ -175,9 +175,9 @@ def test_what_a_loader_lacks_is_named_as_options(tmp_path: Path, refused: Callab
     assert "'order'" in quantize("net.keras", "--load", "order=3")
     assert "KEY=VALUE" in quantize("net.keras", "--load", "order")
     assert "twice" in quantize("net.pt", "--load", "theta=3", "--load", "theta=4")
-    assert "--labels must be 2" in quantize("net.keras", "--labels", "a,b,c")
-    assert "--labels must be 2" in quantize("net.keras", "--labels", "a,a")
-    assert "40 elements, the model takes 10" in quantize("net.keras", "--front-end", "log-mel")
+    assert "labels must be 2" in quantize("net.keras", "--labels", "a,b,c")
+    assert "labels must be 2" in quantize("net.keras", "--labels", "a,a")
+    assert "40 elements; the model takes 10" in quantize("net.keras", "--front-end", "log-mel")
     assert "20 elements" in quantize("net.keras", "--front-end", "mfcc")
     (tmp_path / "fe.json").write_text('{"kind": "log-mel", "mels": 10}')
     line = quantize("net.keras", "--front-end", str(tmp_path / "fe.json"))
@@ -192,7 +192,7 @@ def test_a_quantized_model_without_labels(tmp_path: Path, refused: Callable[...,
     write_keras(tmp_path / "net.keras")
     frames, out = write_frames(tmp_path / "frames"), tmp_path / "q.safetensors"
     (tmp_path / "config.json").write_text(json.dumps({"formats": {"x": INPUT.to_dict()}}))
-    command = ["quantize", tmp_path / "net.keras", "--frames", frames, "--config", tmp_path / "config.json"]
+    command = ["quantize", tmp_path / "net.keras", "--frames", frames, "--quantization", tmp_path / "config.json"]
     assert main([str(word) for word in [*command, "--out", out]]) == 0
     assert "--labels" in refused("evaluate", out, "--frames", frames)
     assert "--front-end" in refused("evaluate", out, "--data", tmp_path, "--labels", "up,down")
@@ -204,7 +204,7 @@ def test_frames_of_other_labels_or_another_front_end(tmp_path: Path, refused: Ca
     write_keras(tmp_path / "net.keras")
     frames, out = write_frames(tmp_path / "frames"), tmp_path / "q.safetensors"
     (tmp_path / "config.json").write_text(json.dumps({"formats": {"x": INPUT.to_dict()}}))
-    base = ["quantize", tmp_path / "net.keras", *options(tmp_path, []), "--config", tmp_path / "config.json"]
+    base = ["quantize", tmp_path / "net.keras", *options(tmp_path, []), "--quantization", tmp_path / "config.json"]
     assert main([str(word) for word in [*base, "--frames", frames, "--out", out]]) == 0
 
     def confusion(*arguments: object) -> np.ndarray:
@@ -216,7 +216,7 @@ def test_frames_of_other_labels_or_another_front_end(tmp_path: Path, refused: Ca
     turned = write_frames(tmp_path / "turned", LABELS[::-1])
     np.testing.assert_array_equal(confusion("--frames", turned), confusion("--frames", frames)[::-1])
     other = write_frames(tmp_path / "other", ("left", "right"))
-    assert "left, right, those of the model up, down" in refused("evaluate", out, "--frames", other)
+    assert "left, right; those of the model are up, down" in refused("evaluate", out, "--frames", other)
     foreign = FrontEnd.from_dict(FRONT_END | {"f_max": 4000.0}).to_dict()
     elsewhere = write_frames(tmp_path / "elsewhere", front_end=foreign)
     line = refused("evaluate", out, "--frames", elsewhere)

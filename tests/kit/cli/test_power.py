@@ -49,9 +49,9 @@ def check_sums(found):
 
 
 def test_the_table_answers_at_once_with_its_error_band(tmp_path, capsys):
-    start = time.process_time()
+    start = time.perf_counter()
     found = figures(tmp_path, "kws361", "--lanes", "16")
-    assert time.process_time() - start < 10
+    assert time.perf_counter() - start < 10
     assert list(found["sounds"]) == ["speech", "silence", "noise"]
     check_sums(found)
     band = load_technology("ihp-sg13g2").energies(AcceleratorConfig()).band("table")
@@ -82,7 +82,7 @@ def test_scaled_figures_stay_apart(tmp_path, capsys):
     scaled = figures(tmp_path, "kws361", "--scale-to", "22nm")
     assert scaled.pop("scaled")["factor"] < 0.1
     assert scaled == plain
-    assert "scaled: Stillmaker and Baas" in capsys.readouterr().out
+    assert "scaled by Stillmaker and Baas" in capsys.readouterr().out
 
 
 def test_the_comparison_says_what_each_figure_covers(tmp_path, capsys):
@@ -124,7 +124,7 @@ def test_it_says_whether_the_clock_stops(tmp_path, capsys):
         found = figures(tmp_path, "kws105", "--lanes", 16, *levers)
         assert found["idle_cycles_per_frame"] == pytest.approx(between)
         printed = " ".join(capsys.readouterr().out.split())
-        assert f"1907 cycles a frame, {between} between frames with the clock {word}; 50 frames a second" in printed
+        assert f"1907 cycles per frame, {between} between frames with the clock {word}; 50 frames per second" in printed
 
 
 @pytest.mark.parametrize("name", ["ihp-sg13g2", "osu018"])
@@ -148,12 +148,12 @@ def test_gates_write_report_and_pictures(pdk_in_environment, small, tmp_path, na
     [
         (["--clock", "100k"], "--clock: clock must be at least 271450 Hz for 50 frames of 5429 cycles a second"),
         (["--pdk", "nowhere"], "nowhere: no such table; these ship with the product: asap7"),
-        (["--liberty", "x.lib"], "--liberty and --corner belong to the tier gates"),
+        (["--liberty", "x.lib"], "--liberty and --corner belong to tier gates"),
         (["--pdk", "asap7", "--table", "x.json"], "give --pdk or --table, not both"),
         (["--table", "x.json", "--tier", "gates"], "--table belongs to the tiers table and rtl"),
         (["--wav", "x.wav"], "--frames and --wav belong to the tiers rtl and gates"),
         (["--scale-to", "3nm"], "the node must be in 7 to 180 nm, not 3 nm"),
-        (["--tier", "gates", "--liberty", "x.lib", "--pdk", "asap7"], "--liberty names the files itself"),
+        (["--tier", "gates", "--liberty", "x.lib", "--pdk", "asap7"], "leave the PDK and the corner out"),
         (["--config", "nowhere.json"], "nowhere.json: cannot be read"),
         (["--split-sums"], "the table ihp-sg13g2 does not know the levers split_sums, but none; or skip_zero_elements"),
         (["--split-sums", "--pdk", "asap7"], "the table asap7 does not know the levers split_sums, but none: take"),
@@ -178,7 +178,7 @@ def test_sets_of_one_library_are_not_kept_with_those_of_another(refused, tmp_pat
     save_technology(load_technology("sky130A"), path)
     before = path.read_bytes()
     line = refused("characterise", "--pdk", "osu018", "--levers", "lean", "--out", path)
-    assert f"{path}: was made from other Liberty files" in line
+    assert "sky130A: this table was made from other Liberty files" in line
     assert path.read_bytes() == before
 
 

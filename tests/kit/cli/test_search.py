@@ -82,7 +82,7 @@ def test_a_search_goes_on_after_a_kill_and_prints_its_front(
     assert "rung 0, candidate 1" in shown
     best = trials[-1]
     assert json.loads((out / "result.json").read_text())["front"][0]["candidate"] == best.candidate
-    assert f"│ {best.candidate} " in shown
+    assert f"\n{best.candidate} " in shown
     model = program_file.load(out / "trials" / f"1-{best.candidate:03}" / "quantized.safetensors")
     assert (best.multiplications, best.weight_bits) == cost(model)
     assert best.kbits == model.weight_bits / 1000

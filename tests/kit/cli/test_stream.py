@@ -36,7 +36,7 @@ def recordings(speech, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def result(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
     """What one run gives and writes."""
     report = tmp_path_factory.mktemp("report")
-    arguments = ["--data", recordings, "--hours", 0.02, "--false-accepts", 100, "--report", report]
+    arguments = ["--data", recordings, "--hours", 0.02, "--false-accepts", 100, "--out", report]
     assert main(["evaluate", "kws105", "--stream", *map(str, arguments), "--json", str(report / "stream.json")]) == 0
     return json.loads((report / "stream.json").read_text()), report
 
@@ -95,8 +95,8 @@ def test_verilog_takes_the_smoothing(result: tuple[dict, Path], tmp_path: Path) 
 def test_wrong_options_are_refused(result: tuple[dict, Path], tmp_path: Path, refused: Refused) -> None:
     smoothing = result[1] / "smoothing.json"
     stream = ("evaluate", "kws105", "--stream")
-    assert "--stream runs the golden model on all clips of --data" in refused(*stream)
-    assert "without --limit" in refused(*stream, "--data", tmp_path, "--limit", 3)
+    assert "--stream runs golden on all clips of --data" in refused(*stream)
+    assert "no --clips" in refused(*stream, "--data", tmp_path, "--clips", 3)
     assert "--hours belongs to --stream" in refused("evaluate", "kws105", "--hours", 1)
     assert "--smoothing belongs to --stream" in refused("evaluate", "kws105", "--smoothing", smoothing)
     both = ("--smoothing", smoothing, "--false-accepts", 1)
@@ -112,8 +112,8 @@ def test_wrong_options_are_refused(result: tuple[dict, Path], tmp_path: Path, re
     broken.write_text(json.dumps(Smoothing((99,), 2, 1, 1, 1).to_dict()))
     for command in ("cosim", "kws105"), (*stream, "--data", tmp_path):
         assert "background label 99 is none of the 10 labels" in refused(*command, "--smoothing", broken)
-    assert f"{broken}: is a file, a folder for the report is needed" in refused(
-        *stream, "--data", tmp_path, "--report", broken
+    assert f"{broken}: is a file; --out takes a folder" in refused(
+        *stream, "--data", tmp_path, "--out", broken
     )
     assert not (tmp_path / "lmu_accelerator.v").exists()
 
@@ -137,7 +137,7 @@ def test_arguments_are_checked(option: str, value: str, message: str, capsys: py
 def test_events_of_a_shipped_network_in_the_verilog(result: tuple[dict, Path], tmp_path: Path) -> None:
     smoothing = tmp_path / "smoothing.json"
     smoothing.write_text(json.dumps({**result[0]["smoothing"], "threshold": 1, "refractory": 10}))
-    arguments = ["cosim", "kws105", "--smoothing", smoothing, "--limit", 2, "--simulator", "verilator"]
+    arguments = ["cosim", "kws105", "--smoothing", smoothing, "--clips", 2, "--simulator", "verilator"]
     report = ["--stalls", "random", "--build", tmp_path / "build", "--json", tmp_path / "cosim.json"]
     assert main(list(map(str, [*arguments, *report]))) == 0
     blocks = json.loads((tmp_path / "cosim.json").read_text())["blocks"]

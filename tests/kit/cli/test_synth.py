@@ -11,7 +11,6 @@ from lmu_hw.flows.fpga import DeviceUsage, FpgaBuild, FpgaError
 from lmu_hw.flows.nearest import Nearest
 from lmu_hw.model import program_file
 from lmu_hw.plan.config import AcceleratorConfig
-from lmu_kit.cli import synth
 from lmu_kit.cli.main import main
 from lmu_sim.testing.random_models import random_model
 
@@ -44,8 +43,8 @@ def fake(monkeypatch):
             (folder / "design.bin").write_bytes(b"bits")
             return FpgaBuild(UP5K, 12e6, (DeviceUsage("LUT", 9, 5280),), 15e6, 2, {}, {}, ("design.bin",))
 
-        monkeypatch.setattr(synth, "build_fpga", build)
-        monkeypatch.setattr(synth, "find_nearest", lambda *args, **options: nearest)
+        monkeypatch.setattr("lmu_kit.synthesis.build_fpga", build)
+        monkeypatch.setattr("lmu_kit.synthesis.find_nearest", lambda *args, **options: nearest)
 
     return install
 
@@ -110,9 +109,9 @@ def test_a_missed_clock_fails(model, fake, refused):
 
 def test_what_the_clock_does_not_cover_is_said(model, monkeypatch, capsys):
     gowin = FpgaBuild(DEVICES["gw1nr-9"], 27e6, (DeviceUsage("LUT", 9, 8640),), 30e6, 1)
-    monkeypatch.setattr(synth, "build_fpga", lambda design, folder: gowin)
+    monkeypatch.setattr("lmu_kit.synthesis.build_fpga", lambda design, folder: gowin)
     assert main(["synth", str(model), "--target", "gw1nr-9"]) == 0
-    assert "not in this clock: paths through multipliers" in capsys.readouterr().out
+    assert "not covered by this clock: paths through multipliers" in capsys.readouterr().out
 
 
 def test_options_of_the_other_targets_are_refused(model, refused):

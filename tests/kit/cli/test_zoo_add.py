@@ -240,7 +240,7 @@ def test_a_network_of_another_kind_is_kept_beside(
     assert (entry["name"], entry["kind"], entry["kbits"]) == ("tones-gru", "gru", 4 * weights / 1000)
     assert (entry["multiplications"], entry["weight_bits"]) == (weights + 2 * 3 * 6, 4 * weights)
     assert entry["quantized_accuracy"] == result["scores"]["quantized.test"]["accuracy"]
-    assert "tones-gru *" in capsys.readouterr().out
+    assert "\ntones-gru " in capsys.readouterr().out
     assert refused("zoo", "--add", peer, "--into", into).endswith("--replace puts this run in its place")
     assert main(["zoo", "--add", str(peer), "--into", str(into), "--replace"]) == 0
     changed = change(peer, into.parent / "changed", epochs=7)
@@ -273,19 +273,19 @@ def test_the_list_is_drawn(
 ) -> None:
     assert main(["zoo", "--add", str(runs[0]), "--data", str(data), "--into", str(into)]) == 0
     first, second = into.parent / "drawn" / "zoo.svg", into.parent / "drawn" / "zoo-cost.svg"
-    listed("--figure", first)
+    listed("--out", first)
     alone = first.read_text(), second.read_text()
-    listed("--figure", first)
+    listed("--out", first)
     assert (first.read_text(), second.read_text()) == alone
     for text in alone:
         assert "<!-- tones (4 labels) -->" in text
         assert "GRU" not in text
     assert "published elsewhere" in alone[0]
     assert main(["zoo", "--add", str(peer), "--into", str(into)]) == 0
-    listed("--figure", first)
+    listed("--out", first)
     for path in (first, second):
         assert "<!-- GRU: one recipe and data for all kinds -->" in path.read_text()
-    assert refused("zoo", "--figure", "zoo.txt").endswith("--figure must end in .svg or .png, not 'zoo.txt'")
+    assert refused("zoo", "--out", "zoo.txt").endswith("--out must end in .svg or .png, not 'zoo.txt'")
 
 
 def test_a_network_is_replaced_on_request_only(data: Path, runs: list[Path], into: Path, refused: Refused) -> None:
