@@ -93,6 +93,25 @@ def test_scripts_import_what_exists(page: str):
                     assert hasattr(home, name) or importlib.util.find_spec(f"{node.module}.{name}"), name
 
 
+def exists(dotted: str) -> bool:
+    """Whether a name is a module, or an attribute of one."""
+    parts = dotted.split(".")
+    for k in range(len(parts), 0, -1):
+        with contextlib.suppress(ModuleNotFoundError):
+            home = importlib.import_module(".".join(parts[:k]))
+            return functools.reduce(lambda owner, name: getattr(owner, name, None), parts[k:], home) is not None
+    return False
+
+
+@pytest.mark.parametrize("page", [page for page in TEXTS if page != "CHANGELOG.md"])
+def test_names_and_paths_exist(page: str):
+    for piece in code(TEXTS[page]):
+        for dotted in re.findall(r"(?<![\w/.-])lmu_(?:hw|quantize|sim|kit)(?:\.[A-Za-z_]\w*)+", piece):
+            assert exists(dotted), dotted
+        for path in re.findall(r"(?:tests|lmu_hw|quantize|sim|kit|peers|examples)/[\w./-]+\.(?:py|json|v)\b", piece):
+            assert (ROOT / path).exists() or "NAME" in path, path
+
+
 def test_the_functions_of_the_architecture_exist():
     names = set(re.findall(r"`lh\.(\w+)`", TEXTS["docs/architecture.md"]))
     assert len(names) >= 12
