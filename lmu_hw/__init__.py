@@ -5,6 +5,8 @@ The functions live in `lmu_kit`, which stands above this package; they are hande
 
 from typing import TYPE_CHECKING, Any
 
+from lmu_hw.version import VERSION as __version__  # noqa: F401
+
 if TYPE_CHECKING:
     from lmu_kit import *  # noqa: F403  # what type checkers and editors see
 

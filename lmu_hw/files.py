@@ -11,7 +11,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["canonical_json", "check_writable", "parse_json", "write_rows", "write_whole"]
+__all__ = ["cache_folder", "canonical_json", "check_writable", "parse_json", "write_rows", "write_whole"]
+
+
+def cache_folder() -> Path:
+    """Folder for results that can be computed again: ``$XDG_CACHE_HOME/lmu-hw``, by default ``~/.cache/lmu-hw``."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "lmu-hw"
 
 
 def canonical_json(value: Any) -> str:

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from lmu_hw.cells.liberty import Library, read_liberty
+from lmu_hw.cells.liberty import read_liberty
+from lmu_hw.cells.library import Library
 from lmu_hw.cells.pdk import OSU, Pdk, find_pdk
 from lmu_hw.model.fixed import Format, Quantizer
 from lmu_hw.model.program import QuantizedDense, QuantizedLMU, QuantizedModel, Weights
@@ -28,6 +29,12 @@ ROOT = Path(__file__).parents[1]
 FETCHED_BY_CIEL = ("sky130A", "ihp-sg13g2")
 
 CLIP = 16_000
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with the files that hold slow tests, so that no process is left with one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 def missing(reason: str) -> NoReturn:

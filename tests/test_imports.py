@@ -16,7 +16,7 @@ FOLDERS = {
     "lmu_sim": ROOT / "sim/lmu_sim",
     "lmu_kit": ROOT / "kit/lmu_kit",
 }
-BASE = ("checks", "files", "progress", "tools", "pareto")
+BASE = ("checks", "files", "progress", "tools", "pareto", "version")
 RANKS = [
     ("model",), ("plan",), ("host",), ("gateware",), ("export",), ("boards", "cells"), ("flows",), ("power",),
     ("explore",),

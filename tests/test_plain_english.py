@@ -1,7 +1,9 @@
-"""Docs that a hurried engineer reads once: no sentence is longer than 35 words."""
+"""Docs, docstrings and help that a hurried engineer reads once: no sentence is longer than 35 words."""
 
+import ast
+import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,12 +13,16 @@ from markdown_it.token import Token
 ROOT = Path(__file__).parent.parent
 LONGEST = 35
 GENERATED = {"ports.md", "registers.md", "spi.md"}
-TO_DO = {"README.md"}
 PAGES = sorted(
     page
     for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "rtl/README.md", ROOT / "peers/nngen/README.md")
-    if page.name not in GENERATED and str(page.relative_to(ROOT)).removeprefix("docs/") not in TO_DO
+    if page.name not in GENERATED
 )
+
+FOLDERS = ("lmu_hw", "quantize/lmu_quantize", "sim/lmu_sim", "kit/lmu_kit", "examples", "peers/nngen")
+TO_DO = {
+    "kit/lmu_kit/cli", "kit/lmu_kit/estimate.py", "lmu_hw/gateware", "lmu_hw/plan", "lmu_hw/power",
+}  # fmt: skip
 
 CODE = "Code"
 """Stands for inline code, as one word; a sentence may start with it."""
@@ -25,12 +31,12 @@ END = re.compile(r"[.!?][)\]\"”]*(?=\s)")
 
 
 def sentences(text: str) -> list[str]:
-    """Split a paragraph; an end needs a space and then a capital, a digit, a quote or a bracket."""
+    """Split a paragraph; an end needs a space and then a capital, a digit, a quote, a bracket or an option."""
     text = " ".join(text.split())
     ends = [0]
     for end in END.finditer(text):
         following = text[end.end() + 1 : end.end() + 2]
-        starts = following.isupper() or following.isdigit() or following in "\"“(["
+        starts = following.isupper() or following.isdigit() or following in tuple("\"“([-")
         if starts and not ABBREVIATION.search(text[ends[-1] : end.start() + 1]):
             ends.append(end.end() + 1)
     return [text[a:b].strip() for a, b in zip(ends, [*ends[1:], len(text)], strict=True) if text[a:b].strip()]
@@ -63,10 +69,67 @@ def markdown_sentences(text: str) -> Iterator[tuple[int, str]]:
             yield from (((token.map or [0])[0] + 1, sentence) for sentence in sentences(prose(token)))
 
 
-def too_long(path: Path) -> list[str]:
+ITEM = re.compile(r"(?:[-*+]|\d+[.)])\s")
+COLUMN = re.compile(r"\S {3,}\S")
+UNDERLINE = re.compile(r"[-=~]{3,}(?:\s+[-=~]{2,})*")
+
+
+def docstring_paragraphs(text: str) -> Iterator[tuple[int, str]]:
+    """Line and text of each paragraph, list item and description; examples, tables and literal blocks are left out."""
+    start, paragraph, indent, literal = 0, [], 0, None
+    for number, line in enumerate([*inspect.cleandoc(text).splitlines(), ""]):
+        stripped, depth = line.strip(), len(line) - len(line.lstrip())
+        if literal is not None and (not stripped or depth > literal):
+            continue
+        literal = None
+        other = not stripped or UNDERLINE.fullmatch(stripped) or stripped.startswith((">>>", "...", "|"))
+        item = ITEM.match(stripped) is not None or COLUMN.search(stripped) is not None
+        deeper = depth > indent and paragraph and ITEM.match(paragraph[0])
+        if paragraph and (other or item or (depth != indent and not deeper)):
+            yield start, " ".join(paragraph)
+            paragraph = []
+        if other:
+            continue
+        if not paragraph:
+            start, indent = number, depth
+        paragraph.append(stripped)
+        if stripped.endswith("::"):
+            literal = depth
+            yield start, " ".join(paragraph)
+            paragraph = []
+
+
+def docstring_sentences(source: str) -> Iterator[tuple[int, str]]:
+    """Line and text of each sentence of the docstrings, and of the strings that stand below what they describe."""
+    for node in ast.walk(ast.parse(source)):
+        for child in getattr(node, "body", ()) if not isinstance(node, ast.Lambda | ast.IfExp) else ():
+            if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant) and type(child.value.value) is str:
+                for line, paragraph in docstring_paragraphs(child.value.value):
+                    plain = re.sub(r":\w+:`[^`]*`|``.*?``|`[^`]*`", CODE, paragraph)
+                    yield from ((child.lineno + line, sentence) for sentence in sentences(plain))
+
+
+def string_sentences(source: str) -> Iterator[tuple[int, str]]:
+    """Line and text of each sentence of all other strings: help and messages; a value in one counts as a word."""
+    tree = ast.parse(source)
+    parts_of_others = {part for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            parts = [part.value if isinstance(part, ast.Constant) else CODE for part in node.values]
+            yield from ((node.lineno, sentence) for sentence in sentences("".join(map(str, parts))))
+        elif node in parts_of_others or not isinstance(node, ast.Constant):
+            continue
+        elif isinstance(node.value, str) and "\n" not in node.value:
+            yield from ((node.lineno, sentence) for sentence in sentences(node.value))
+
+
+READERS = {".md": markdown_sentences, ".py": docstring_sentences}
+
+
+def too_long(path: Path, read: Callable[[str], Iterator[tuple[int, str]]] | None = None) -> list[str]:
     return [
         f"{path.name}:{line}: {words(sentence)} words: {sentence}"
-        for line, sentence in markdown_sentences(path.read_text())
+        for line, sentence in (read or READERS[path.suffix])(path.read_text())
         if words(sentence) > LONGEST
     ]
 
@@ -74,6 +137,21 @@ def too_long(path: Path) -> list[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_no_sentence_of_a_page_is_long(page: Path):
     assert too_long(page) == []
+
+
+def modules(folder: str) -> list[Path]:
+    paths = sorted((ROOT / folder).rglob("*.py"))
+    assert paths
+    return [path for path in paths if not str(path.relative_to(ROOT)).startswith(tuple(TO_DO))]
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_no_sentence_of_a_docstring_is_long(folder: str):
+    assert [line for path in modules(folder) for line in too_long(path)] == []
+
+
+def test_no_sentence_of_help_or_a_message_is_long():
+    assert [line for path in modules("kit/lmu_kit") for line in too_long(path, string_sentences)] == []
 
 
 @pytest.mark.parametrize(
@@ -107,3 +185,51 @@ def test_a_long_sentence_is_noticed(tmp_path: Path, start: str):
     page.write_text(f"Short.\n\n{start}Word{' e.g. 1.5 word' * 11} and it's `so many` words.\n")
     (line,) = too_long(page)
     assert line.startswith("page.md:3: 38 words: ")
+
+
+def test_only_prose_of_a_docstring_is_counted(tmp_path: Path):
+    module = tmp_path / "module.py"
+    short = "word " * 34
+    module.write_text(
+        f'''"""Title.
+
+{short}::
+
+    {short * 2}
+
+{short}
+
+- {short}
+  word
+- {short}
+
+table   {short}
+gates   {short}
+
+Parameters
+----------
+name : {short}
+    {short}
+
+>>> {short * 2}
+"""
+
+NAME = 1
+"""{short} `{short}` ."""
+'''
+    )
+    assert too_long(module) == []
+
+
+@pytest.mark.parametrize("start", ["", "    ", "- ", "name : int\n    "])
+def test_a_long_sentence_of_a_docstring_is_noticed(tmp_path: Path, start: str):
+    module = tmp_path / "module.py"
+    module.write_text(f'def f():\n    """Title.\n\n    {start}{"word " * 36}\n    """\n')
+    assert len(too_long(module)) == 1
+
+
+def test_a_long_sentence_of_a_message_is_noticed(tmp_path: Path):
+    module = tmp_path / "module.py"
+    module.write_text(f'print(f"{"word " * 30}" "{"word " * 5}{{1}} end")\n')
+    (line,) = too_long(module, string_sentences)
+    assert line.startswith("module.py:1: 37 words: ")

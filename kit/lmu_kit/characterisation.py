@@ -6,7 +6,6 @@ accelerators check the table; their largest error is the error band that every f
 """
 
 import hashlib
-import importlib.metadata
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -14,20 +13,22 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_hw.cells.liberty import Library, cache_folder
+from lmu_hw.cells.library import Library
 from lmu_hw.cells.special import find_nand
-from lmu_hw.files import write_whole
+from lmu_hw.files import cache_folder, write_whole
 from lmu_hw.model.program import QuantizedModel
 from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import Plan, make_plan
 from lmu_hw.power.designs import LEAN, PLAIN, Design, DesignSet, cut
-from lmu_hw.power.features import FeatureCounts, cycle_counts
+from lmu_hw.power.feature_names import Feature, FeatureCounts
+from lmu_hw.power.features import cycle_counts
 from lmu_hw.power.fit import fit_counts
 from lmu_hw.power.rates import Rates, TypicalRates, find_rates
 from lmu_hw.power.report import OperatingPoint
 from lmu_hw.power.table import Built, build, counted_frame, counted_size, energy, estimate
 from lmu_hw.power.technology import Check, Energies, MemoryCosts, Technology
 from lmu_hw.progress import Progress, silent
+from lmu_hw.version import VERSION
 from lmu_kit.errors import InputError
 from lmu_kit.estimate import CellLibrary
 from lmu_kit.models import open_model
@@ -45,7 +46,7 @@ NETWORK = "kws361"
 """The network whose weights and frames are measured."""
 
 FRAME_RATE = 50.0
-ROM = ("changed word bits", "moves by logic", "moves by words", "bits selected from a row")
+ROM = (Feature.CHANGED_WORD_BITS, Feature.MOVES_BY_LOGIC, Feature.MOVES_BY_WORDS, Feature.ROW_BITS)
 """Counts of constant weight memories."""
 
 LENGTH = 13
@@ -148,7 +149,7 @@ def characterise(
             "corner": described["corner"],
             "files": described["files"],
             "synthesis": next(iter(results.values()))[0].synthesis,
-            "lmu_hw": importlib.metadata.version("lmu-hw"),
+            "lmu_hw": VERSION,
         },
     )
     checked = [

@@ -8,7 +8,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from lmu_hw.cells.liberty import Library, read_liberty
+from lmu_hw.cells.liberty import read_liberty
+from lmu_hw.cells.library import Library
 from lmu_hw.cells.pdk import find_pdk
 from lmu_hw.cells.sram_model import add_sram_model, is_model
 from lmu_hw.model.golden import Golden

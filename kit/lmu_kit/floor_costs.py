@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_hw.cells.liberty import Library, read_liberty
+from lmu_hw.cells.liberty import read_liberty
+from lmu_hw.cells.library import Library
 from lmu_hw.cells.netlist import read_netlist
 from lmu_hw.cells.pdk import find_pdk
 from lmu_hw.files import write_whole

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmu_hw.cells.conditions import Conditions, WireLoad
-from lmu_hw.cells.liberty import Library
+from lmu_hw.cells.library import Library
 from lmu_hw.cells.netlist import Netlist, read_netlist
 from lmu_hw.cells.special import find_nand
 from lmu_hw.cells.sram_model import is_model
@@ -22,7 +22,7 @@ from lmu_hw.flows.synth import Synthesis, synthesize
 from lmu_hw.plan.plan import Plan
 from lmu_hw.power.clock_tree import ClockTreeRule, find_clock_tree
 from lmu_hw.power.engine import find_power
-from lmu_hw.power.features import usages
+from lmu_hw.power.memory_use import usages
 from lmu_hw.power.report import CLOCK_TREE, ESTIMATED, Area, OperatingPoint, Report, Row
 from lmu_hw.power.result import Power
 from lmu_hw.power.rows import power_rows

@@ -122,8 +122,15 @@ class Board:
         return self.clock_hz / self.uart_divisor(baud) / baud - 1
 
 
-def _bits(port: str, sites: str, standard: str = "", pull: str = "") -> tuple[Pin, ...]:
-    return tuple(Pin(f"{port}[{bit}]", site, standard, pull) for bit, site in enumerate(sites.split()))
+def _pins(standard: str = "", /, **sites: str) -> tuple[Pin, ...]:
+    """Pins of one I/O standard by port: ``"SITE"``, ``"SITE up"`` with a pull, or the sites of a vector from bit 0."""
+    pins = []
+    for port, text in sites.items():
+        words = text.split()
+        pull = words.pop() if words[-1] in ("up", "down") else ""
+        names = [port] if len(words) == 1 else [f"{port}[{bit}]" for bit in range(len(words))]
+        pins += [Pin(name, site, standard, pull) for name, site in zip(names, words, strict=True)]
+    return tuple(pins)
 
 
 _ICEBREAKER = Board(
@@ -136,14 +143,8 @@ _ICEBREAKER = Board(
     ),
     oscillator_hz=12_000_000,
     divider=1,
-    pins=(
-        Pin("clk", "35"),
-        Pin("button_n", "10", pull="up"),
-        Pin("rx", "6", pull="up"),
-        Pin("tx", "9"),
-        *_bits("led", "26 27 25 23 21"),
-        Pin("led_ready", "37"),
-        Pin("led_trouble", "11"),
+    pins=_pins(
+        clk="35", button_n="10 up", rx="6 up", tx="9", led="26 27 25 23 21", led_ready="37", led_trouble="11"
     ),
     button="button_n",
     button_low=True,
@@ -161,15 +162,9 @@ _ULX3S = Board(
     ),
     oscillator_hz=25_000_000,
     divider=1,
-    pins=(
-        Pin("clk", "G2", "LVCMOS33"),
-        Pin("button", "R1", "LVCMOS33", "down"),
-        Pin("rx", "M1", "LVCMOS33", "up"),
-        Pin("tx", "L4", "LVCMOS33"),
-        *_bits("led", "B2 C2 C1 D2 D1 E2", "LVCMOS33"),
-        Pin("led_ready", "E1", "LVCMOS33"),
-        Pin("led_trouble", "H3", "LVCMOS33"),
-        Pin("wifi_gpio0", "L2", "LVCMOS33"),
+    pins=_pins(
+        "LVCMOS33", clk="G2", button="R1 down", rx="M1 up", tx="L4", led="B2 C2 C1 D2 D1 E2",
+        led_ready="E1", led_trouble="H3", wifi_gpio0="L2"
     ),
     button="button",
     button_low=False,
@@ -190,13 +185,10 @@ _TANG_NANO_9K = Board(
     oscillator_hz=27_000_000,
     divider=1,
     pins=(
-        Pin("clk", "52", "LVCMOS33"),
-        Pin("button_n", "4", "LVCMOS18", "up"),
-        Pin("rx", "18", "LVCMOS33", "up"),
-        Pin("tx", "17", "LVCMOS33"),
-        *_bits("led", "10 11 13 14", "LVCMOS18"),
-        Pin("led_ready", "15", "LVCMOS18"),
-        Pin("led_trouble", "16", "LVCMOS18"),
+        *_pins("LVCMOS33", clk="52"),
+        *_pins("LVCMOS18", button_n="4 up"),
+        *_pins("LVCMOS33", rx="18 up", tx="17"),
+        *_pins("LVCMOS18", led="10 11 13 14", led_ready="15", led_trouble="16"),
     ),
     button="button_n",
     button_low=True,
@@ -214,14 +206,8 @@ _ARTY_A7 = Board(
     ),
     oscillator_hz=100_000_000,
     divider=8,
-    pins=(
-        Pin("clk", "E3", "LVCMOS33"),
-        Pin("button_n", "C2", "LVCMOS33"),
-        Pin("rx", "A9", "LVCMOS33"),
-        Pin("tx", "D10", "LVCMOS33"),
-        *_bits("led", "H5 J5 T9 T10", "LVCMOS33"),
-        Pin("led_ready", "F6", "LVCMOS33"),
-        Pin("led_trouble", "G3", "LVCMOS33"),
+    pins=_pins(
+        "LVCMOS33", clk="E3", button_n="C2", rx="A9", tx="D10", led="H5 J5 T9 T10", led_ready="F6", led_trouble="G3"
     ),
     button="button_n",
     button_low=True,

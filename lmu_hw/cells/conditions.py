@@ -46,8 +46,9 @@ class Conditions:
     clock : str
         Name of the clock port.
     clock_slew : float
-        Longest transition time on nets of the clock network in seconds: there will be a tree of buffers where a netlist
-        has one clock gate that drives hundreds of flip-flops, whose energies would else be extrapolated.
+        Longest transition time on nets of the clock network in seconds. The netlist has one clock gate that drives
+        hundreds of flip-flops where there will be a tree of buffers; without the limit their energies would be
+        extrapolated.
     longest_slew : float
         Longest transition time on any net in seconds: place and route buffers what synthesis left slower, such as nets
         between modules that were mapped one by one.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lmu_hw.cells.liberty import Cell, Library, Pin
+from lmu_hw.cells.library import Cell, Library, Pin
 from lmu_hw.cells.special import find_clock_gate, find_flip_flop, find_nand, mean_leakage
 from lmu_hw.cells.sram import Macro
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_hw.cells.liberty import Cell, Library
+from lmu_hw.cells.library import Cell, Library
 
 __all__ = ["HIGH", "LOW", "Instance", "Netlist", "NetlistError", "read_netlist"]
 

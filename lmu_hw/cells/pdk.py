@@ -145,9 +145,9 @@ def find_corners(name: str = OSU, root: str | Path | None = None) -> tuple[str, 
 def find_pdk(name: str = OSU, root: str | Path | None = None, corner: str | None = None) -> Pdk:
     """Find the Liberty files of a process.
 
-    Known layouts are those of IHP SG13G2, SKY130 (``libs.ref/LIBRARY/lib``), Nangate 45 and ASAP7 (``lib``), and
-    Debian's cells for 0.18 µm, which need no root; any other folder under the root that holds Liberty files in
-    itself or in ``lib`` is taken as it is.
+    The known layouts are those of IHP SG13G2, SKY130 (``libs.ref/LIBRARY/lib``), Nangate 45 and ASAP7 (``lib``).
+    Debian's cells for 0.18 µm need no root. Any other folder under the root may hold Liberty files in itself or in
+    ``lib``.
 
     Parameters
     ----------

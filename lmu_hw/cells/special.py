@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from lmu_hw.cells.liberty import Cell, LibertyError, Library
+from lmu_hw.cells.library import Cell, LibertyError, Library
 
 __all__ = [
     "ClockGate",

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lmu_hw.cells.liberty import Cell
+from lmu_hw.cells.library import Cell
 
 __all__ = ["Macro", "find_macro"]
 
@@ -18,8 +18,8 @@ TIED_HIGH = ("A_DLY",)
 class Macro:
     """A single-port memory macro.
 
-    At a rising edge of the clock with the enable high, a high `write` stores the bits of the word whose mask is high,
-    a high `read` puts the word on `data_out`, where it stays until the next read.
+    It acts at a rising edge of the clock while the enable is high. A high `write` stores the bits of the word whose
+    mask is high. A high `read` puts the word on `data_out`, where it stays until the next read.
 
     Parameters
     ----------

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from lmu_hw.cells.liberty import Cell, Library, read_liberty
+from lmu_hw.cells.liberty import read_liberty
+from lmu_hw.cells.library import Cell, Library
 from lmu_hw.cells.memory_cost import clock_energy
 from lmu_hw.cells.pdk import find_pdk
 from lmu_hw.cells.special import mean_leakage

@@ -22,8 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lmu_hw.cells.liberty import Library, cache_folder, read_liberty
+from lmu_hw.cells.liberty import read_liberty
+from lmu_hw.cells.library import Library
 from lmu_hw.cells.special import find_flip_flop, find_inverter, find_nand, mean_leakage
+from lmu_hw.files import cache_folder
 
 __all__ = ["PREFIX", "Yardsticks", "add_sram_model", "features", "is_model", "model_liberty", "yardsticks"]
 

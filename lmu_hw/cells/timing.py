@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmu_hw.cells.conditions import Conditions
-from lmu_hw.cells.liberty import Table, TimingArc
+from lmu_hw.cells.library import Table, TimingArc
 from lmu_hw.cells.netlist import Netlist
 from lmu_hw.cells.transitions import (
     Loads,

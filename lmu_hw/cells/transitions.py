@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmu_hw.cells.conditions import WireLoad
-from lmu_hw.cells.liberty import Cell, TimingArc
+from lmu_hw.cells.library import Cell, TimingArc
 from lmu_hw.cells.netlist import HIGH, LOW, Netlist
 
 __all__ = [

@@ -1,6 +1,5 @@
 """Runs a sweep on any executor: processes of this machine, or a cluster."""
 
-import importlib.metadata
 import itertools
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
@@ -10,6 +9,7 @@ from lmu_hw.explore.points import Network, Outcome, predict
 from lmu_hw.explore.store import Store
 from lmu_hw.explore.sweep import Point, Sweep
 from lmu_hw.power.technology import Technology
+from lmu_hw.version import VERSION
 
 __all__ = ["identity", "run"]
 
@@ -32,7 +32,7 @@ def identity(sweep: Sweep, networks: dict[str, Network], tables: dict[str, str])
     """
     models = {name: networks[name].sha256 for name in sweep.models}
     hashes = {"networks": models, "technologies": {name: tables[name] for name in sweep.technologies}}
-    return sweep.to_dict() | {"sha256": hashes, "lmu-hw": importlib.metadata.version("lmu-hw")}
+    return sweep.to_dict() | {"sha256": hashes, "lmu-hw": VERSION}
 
 
 def _tasks(

@@ -43,7 +43,7 @@ class Store:
 
     def __init__(self, path: Path, identity: dict[str, Any]):
         self._path = path
-        self._head = {"schema": SCHEMA, "version": VERSION, "sweep": identity}
+        self._head: dict[str, Any] = {"schema": SCHEMA, "version": VERSION, "sweep": identity}
         self._found: dict[tuple[str, str], Outcome | str] = {}
         self._file: IO[bytes] = path.open("a+b")
         try:
@@ -79,6 +79,12 @@ class Store:
             head = None
         if not isinstance(head, dict) or head.get("schema") != SCHEMA:
             raise StoreError(f"{self._path}: not the file of a sweep")
+        identity, written = self._head["sweep"], head.get("sweep")
+        if isinstance(written, dict) and written.get("lmu-hw") != identity.get("lmu-hw"):
+            raise StoreError(
+                f"{self._path}: written by lmu-hw {written.get('lmu-hw')}, this is {identity.get('lmu-hw')}, which may "
+                "predict other energies; run the sweep again in another folder"
+            )
         if head != self._head:
             raise StoreError(
                 f"{self._path}: holds another sweep, or its networks or tables have changed; give another folder, or "

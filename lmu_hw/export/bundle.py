@@ -303,6 +303,11 @@ def _sizes(plan: Plan) -> dict[str, int]:
     return found
 
 
+def _source(name: str) -> str:
+    """Text of a Verilog file that is the same for all accelerators."""
+    return files("lmu_hw.export").joinpath(f"bundle_{name}.v").read_text()
+
+
 def _adapter(plan: Plan, name: str) -> dict[str, str]:
     """Files of a wrapper and of what stands between it and the test bench."""
     interface = plan.config.interface
@@ -313,7 +318,7 @@ def _adapter(plan: Plan, name: str) -> dict[str, str]:
     lines += [f"  localparam {key} = 32'd{value};" for key, value in _sizes(plan).items()]
     return {
         f"{wrapper}.v": wrapper_verilog(plan, name),
-        "adapter.v": files("lmu_hw.export").joinpath(f"bundle_{interface.value}.v").read_text(),
+        "adapter.v": _source("adapter") + _source(interface.value),
         "adapter.vh": "\n".join(lines) + "\n",
     }
 
@@ -357,7 +362,7 @@ def bundle(plan: Plan, utterances: Sequence[ArrayLike] | NDArray[np.integer], na
     found = {
         f"{name}.v": to_verilog(plan, name),
         **adapter,
-        "tb.v": files("lmu_hw.export").joinpath("bundle_tb.v").read_text(),
+        "tb.v": _source("tb"),
         "tb.vh": _header(plan, golden, vectors, widths, name),
         "inputs.hex": _hex(vectors.inputs, widths.input + 1),
         "elements.hex": _hex(vectors.elements, widths.element + widths.operation + widths.index + widths.frame),

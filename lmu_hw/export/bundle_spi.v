@@ -1,35 +1,14 @@
-// Between the test bench and the SPI wrapper: a host on SPI. Elements are collected and sent as frames, results are read
-// when there is one; words of weights and clears become register writes. adapter.vh holds what belongs to this
-// accelerator. tb.v must be read first: it defines TB_CLEAR and TB_LOAD.
-/* verilator lint_off WIDTHEXPAND */  // values are shorter than registers, and Verilog's extension is meant
-`timescale 1ns / 1ns
 
-module adapter (
-  clk, rst,
-`ifdef TB_CLEAR
-  clear,
-`endif
-`ifdef TB_LOAD
-  i_load__valid, i_load__payload, i_load__ready,
-`endif
-  i__valid, i__payload, i__ready, o_logits__valid, o_logits__payload, o_logits__ready,
-  o_decision__valid, o_decision__payload, o_decision__ready, frame_error
-);
-`include "adapter.vh"
-  input clk, rst, i__valid, o_logits__ready, o_decision__ready;
-  input [INPUT_WIDTH+INPUT_FLAGS-1:0] i__payload;
-  output reg i__ready = 0, o_logits__valid = 0, o_decision__valid = 0;
-  output frame_error;
-  output reg [SCORE_WIDTH:0] o_logits__payload = 0;
-  output reg [SCORE_WIDTH+LABEL_WIDTH-1:0] o_decision__payload = 0;
-`ifdef TB_CLEAR
-  input clear;
-`endif
-`ifdef TB_LOAD
-  input i_load__valid;
-  input [MEMORY_WIDTH+ADDRESS_WIDTH+DATA_WIDTH-1:0] i_load__payload;
-  output reg i_load__ready = 0;
-`endif
+  // A host on SPI: it collects the elements of a frame, sends them as one transfer, and reads each result when it is
+  // there. Weight words and clears become register writes.
+  reg taking = 0, logit_valid = 0, decision_valid = 0;
+  reg [SCORE_WIDTH:0] logit = 0;
+  reg [SCORE_WIDTH+LABEL_WIDTH-1:0] decision = 0;
+  assign i__ready = taking;
+  assign o_logits__valid = logit_valid;
+  assign o_logits__payload = logit;
+  assign o_decision__valid = decision_valid;
+  assign o_decision__payload = decision;
 
   reg sck = 0, cs_n = 1, mosi = 0;
   wire miso, miso_enable, irq;
@@ -151,10 +130,10 @@ module adapter (
       count = 0;
       cleared = 0;
       whole = 0;
-      i__ready <= 1;
+      taking <= 1;
       while (!whole) begin
         @(posedge clk);
-        if (i__valid && i__ready) begin
+        if (i__valid && taking) begin
 `ifdef TB_CLEAR
           if (clear) cleared = 1;
 `endif
@@ -162,7 +141,7 @@ module adapter (
           whole = i__payload[INPUT_WIDTH];
           ended = i__payload[INPUT_WIDTH+INPUT_FLAGS-1] && INPUT_FLAGS == 2;
           count = count + 1;
-          if (whole) i__ready <= 0;
+          if (whole) taking <= 0;
         end
       end
     end
@@ -201,18 +180,18 @@ module adapter (
         @(posedge clk) label[8*index+:8] = got;
       end
       read_score;
-      o_decision__payload <= {score[SCORE_WIDTH-1:0], label[LABEL_WIDTH-1:0]};
-      o_decision__valid <= 1;
+      decision <= {score[SCORE_WIDTH-1:0], label[LABEL_WIDTH-1:0]};
+      decision_valid <= 1;
       @(posedge clk);
       while (!o_decision__ready) @(posedge clk);
-      o_decision__valid <= 0;
+      decision_valid <= 0;
       for (count = 0; count < LABELS; count = count + 1) begin
         read_score;
-        o_logits__payload <= {count == LABELS - 1, score[SCORE_WIDTH-1:0]};
-        o_logits__valid <= 1;
+        logit <= {count == LABELS - 1, score[SCORE_WIDTH-1:0]};
+        logit_valid <= 1;
         @(posedge clk);
         while (!o_logits__ready) @(posedge clk);
-        o_logits__valid <= 0;
+        logit_valid <= 0;
       end
       stop;
     end

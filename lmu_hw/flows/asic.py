@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lmu_hw.cells.liberty import Library, read_text
+from lmu_hw.cells.liberty import read_text
+from lmu_hw.cells.library import Library
 from lmu_hw.cells.memory_cost import MemoryUsage
 from lmu_hw.cells.netlist import read_netlist
 from lmu_hw.cells.special import find_clock_gate

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from lmu_hw.cells.liberty import Library
+from lmu_hw.cells.library import Library
 from lmu_hw.cells.memory_cost import MemoryUsage
 from lmu_hw.cells.sram import Macro
 from lmu_hw.flows.tiling import Tiling, choose

@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lmu_hw.cells.liberty import Library, cache_folder, read_liberty, read_text
+from lmu_hw.cells.liberty import read_liberty, read_text
+from lmu_hw.cells.library import Library
 from lmu_hw.cells.special import find_clock_gate, find_constants, find_driver
+from lmu_hw.files import cache_folder
 from lmu_hw.flows.elaborate import Module, Modules, ports_only
 from lmu_hw.flows.yosys import run_yosys, scratch_folder
 from lmu_hw.progress import Progress

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lmu_hw.cells.liberty import Library
+from lmu_hw.cells.library import Library
 from lmu_hw.cells.memory_cost import Cost, MemoryUsage
 from lmu_hw.flows.elaborate import DesignMemory, Module, Modules, elaborate, find_memories, ports_only
 from lmu_hw.flows.rows import LEAST_BITS, row_modules

@@ -1,8 +1,8 @@
 """Large memories of constants as logic that reads several words at once.
 
-Weights are read one address after the other. Logic that has every address bit at its inputs moves at every read; cut
-into one part for each word of a row, it moves when the row changes, and only multiplexers move at every read. The price
-is area, as the parts share less. The parts are also mapped side by side.
+Weights are read in address order. Logic that has every address bit at its inputs moves at every read. Cut into one part
+for each word of a row, it moves only when the row changes; only multiplexers move at every read. The price is area,
+because the parts share less logic. The parts are also mapped in parallel.
 """
 
 from lmu_hw.flows.elaborate import Module, Modules

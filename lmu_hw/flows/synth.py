@@ -13,10 +13,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lmu_hw.cells.liberty import LibertyError, Library, cache_folder
+from lmu_hw.cells.library import LibertyError, Library
 from lmu_hw.cells.memory_cost import Cost, MemoryUsage
 from lmu_hw.cells.special import find_clock_gate
 from lmu_hw.cells.sram_model import is_model
+from lmu_hw.files import cache_folder
 from lmu_hw.flows.clock_gates import with_clock_gates
 from lmu_hw.flows.elaborate import Modules, elaborate
 from lmu_hw.flows.mapping import Progress, Recipe, blackboxes, map_modules

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from lmu_hw.cells.liberty import cache_folder
+from lmu_hw.files import cache_folder
 from lmu_hw.tools import ToolError, find_yosys, run_tool
 
 __all__ = ["run_yosys", "scratch_folder"]

@@ -1,9 +1,9 @@
 """The link between a host and a board: packets on a serial line.
 
-A packet is ``kind, sequence number, body, checksum`` between two flags, in the octet-stuffed framing of RFC 1662
-(PPP in HDLC-like framing): the flag is 0x7E; a 0x7E or 0x7D inside is sent as 0x7D and the byte with bit 5 inverted;
-the checksum is the CRC-32 of all before it, least significant byte first. Whatever else is on the line ends with the
-next flag. Numbers of several bytes go least significant byte first, signed ones in two's complement.
+A packet is ``kind, sequence number, body, checksum`` between two flags, in the octet-stuffed framing of RFC 1662 (PPP
+in HDLC-like framing). The flag is 0x7E. A 0x7E or 0x7D inside is sent as 0x7D and the byte with bit 5 inverted. The
+checksum is the CRC-32 of all before it, least significant byte first. Anything else on the line ends with the next
+flag. Numbers of several bytes have the least significant byte first; signed ones are in two's complement.
 """
 
 import enum
@@ -90,9 +90,9 @@ class Refusal(enum.IntEnum):
 
 
 STATUS_BODY = {"version": 1, "flags": 1, "expected": 1, "design": 4, "damaged": 2, "overflows": 2, "refused": 2}
-"""Fields of the reply to STATUS, in order, with their bytes: version of the packets; bit 0: weights in RAM, bit 1: all
-weights are there; next sequence number; number of the design; and, since reset, packets that were damaged, that
-overflowed, that were refused for another reason, modulo 65536."""
+"""Fields of the reply to STATUS, in order, with their bytes. ``version`` is that of the packets. Bit 0 of ``flags``:
+weights in RAM; bit 1: all weights are loaded. ``expected`` is the next sequence number. The last three count packets
+since reset, modulo 65536: damaged, overflowed, refused for another reason."""
 
 
 class Packet(NamedTuple):

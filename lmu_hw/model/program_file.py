@@ -1,8 +1,8 @@
 """The file of a quantized model: one safetensors file with integer tensors and their description.
 
-Tensors are stored in the smallest signed integer type that holds them and named ``layer{i}.{name}``: for an LMU layer
-``a{k}`` and ``b{k}`` (the distinct memory matrices), ``e_x``, ``w_m`` and those present of ``e_h``, ``e_m``, ``w_x``,
-``w_h``, ``b_u``, ``b_h``; for a dense layer ``w`` and ``b``. Each weight matrix has its fraction bits beside it, as
+Tensors are stored in the smallest signed integer type that holds them, and named ``layer{i}.{name}``. An LMU layer has
+``a{k}`` and ``b{k}`` (the distinct memory matrices), ``e_x``, ``w_m``, and those present of ``e_h``, ``e_m``, ``w_x``,
+``w_h``, ``b_u``, ``b_h``. A dense layer has ``w`` and ``b``. Each weight matrix has its fraction bits beside it, as
 ``{name}.frac``. The metadata of the safetensors header holds four strings:
 
 ``schema``
@@ -12,8 +12,8 @@ Tensors are stored in the smallest signed integer type that holds them and named
 ``model``
     JSON with sorted keys and no spaces: ``name``, ``labels``, ``input`` (a format), ``front_end``, ``notes`` and
     ``layers``. A layer has ``kind`` (``lmu`` or ``dense``), ``weights`` (bits by name), ``biases`` (names), ``h`` (a
-    quantizer), ``activation``, ``table`` (a format or null) and, for ``lmu``, ``matrices`` (how many), ``matrix``
-    (which one each memory uses), ``a_format``, ``b_format``, ``u``, ``m``, ``u_activation`` and ``stride``.
+    quantizer), ``activation`` and ``table`` (a format or null). An ``lmu`` layer also has ``matrices`` (how many),
+    ``matrix`` (which one each memory uses), ``a_format``, ``b_format``, ``u``, ``m``, ``u_activation`` and ``stride``.
 ``sha256``
     Of the ``model`` text followed, for each tensor in the order of names, by the JSON of ``[name, dtype, shape]`` and
     the tensor's bytes.
@@ -96,8 +96,8 @@ def load(path: str | os.PathLike[str]) -> QuantizedModel:
     Raises
     ------
     ProgramFileError
-        If the file is not a safetensors file, is truncated or altered, has another schema or version, lacks a field or
-        tensor or has one too many, or holds a value that the model does not allow.
+        If the file is not a safetensors file, is truncated or altered, or has another schema or version. Also if a
+        field or tensor is missing or unknown, or the model does not allow a value.
     OSError
         If the file cannot be read.
     """

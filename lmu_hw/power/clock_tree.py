@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lmu_hw.cells.liberty import Cell, LibertyError, Library
+from lmu_hw.cells.library import Cell, LibertyError, Library
 from lmu_hw.cells.netlist import Netlist
 from lmu_hw.cells.special import find_inverter, mean_leakage
 from lmu_hw.power.activity import Activity, clock_nets

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmu_hw.cells.conditions import Conditions
-from lmu_hw.cells.liberty import Pin, Table
+from lmu_hw.cells.library import Pin, Table
 from lmu_hw.cells.netlist import Netlist
 from lmu_hw.cells.sram import find_macro
 from lmu_hw.cells.transitions import find_loads, find_transitions

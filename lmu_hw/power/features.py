@@ -1,141 +1,40 @@
-"""What the energy, leakage and area of each row of an accelerator grow with, counted from its plan.
+"""Count what the energy, leakage and area of each row of an accelerator grow with, from its plan.
 
-Every function gives, by row, named counts; a technology's table holds the joule, watt or square micrometre of each.
+Each function gives counts by row and feature. A table of a technology holds the joule, watt or square micrometre of
+each.
 """
 
 import functools
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from lmu_hw.cells.memory_cost import MemoryUsage
 from lmu_hw.flows.rows import LEAST_BITS, ROW_WORDS
-from lmu_hw.plan.config import WeightStore
 from lmu_hw.plan.placement import MemoryPlan
 from lmu_hw.plan.plan import Plan
 from lmu_hw.plan.schedule import PlannedTerm
-from lmu_hw.power.rates import EVERY, Nonzero, Rates, issues, term_products, weight_toggles
+from lmu_hw.power.feature_names import Feature, FeatureCounts
+from lmu_hw.power.memory_use import FrameAccesses, accesses, is_constant, row_of_memory
+from lmu_hw.power.rates import Nonzero, Rates, issues, term_products, weight_toggles
 from lmu_hw.power.report import CLOCK_TREE
 
 __all__ = [
-    "BANKED",
-    "STATE_BANKED",
-    "FeatureCounts",
-    "FrameAccesses",
-    "accesses",
+    "MEMORY_ROWS",
     "cycle_counts",
     "frame_counts",
-    "is_constant",
-    "row_of_memory",
     "running_cycles",
     "size_counts",
-    "usages",
 ]
-
-FeatureCounts = dict[str, dict[str, float]]
-"""By row, then by name."""
 
 MAP_WORD = 16
 """Bits that share a clock gate, of those that tell which elements are zero."""
 
-BANKED = "bits selected from a bank"
-"""Count of the weight memory that only tables of accelerators with banks have."""
-
-STATE_BANKED = "bits selected from a bank of registers"
-"""Count of the state memory that only tables of accelerators with states in registers have."""
+MEMORY_ROWS = ("weight memory", "state memory", "interface", "finish")
+"""Rows with memories that may be made of flip-flops."""
 
 SHARING = 0.75
 """Area of a constant memory grows with this power of the number of rare bits of a column, as minterms are shared."""
-
-
-@dataclass(frozen=True)
-class FrameAccesses:
-    """Of a memory, per frame.
-
-    Parameters
-    ----------
-    reads, writes : float
-        Accesses.
-    """
-
-    reads: float
-    writes: float
-
-
-def is_constant(plan: Plan, memory: MemoryPlan) -> bool:
-    """Whether a memory is logic: it has no write port."""
-    return memory.kind == "table" or (
-        memory.kind in ("weights", "parameters") and plan.config.weights is WeightStore.ROM
-    )
-
-
-def row_of_memory(memory: MemoryPlan) -> str:
-    """Row of the report that a memory is in."""
-    rows = {"weights": "weight memory", "data": "state memory", "output": "interface"}
-    return rows.get(memory.kind, "finish")
-
-
-def accesses(plan: Plan, nonzero: Nonzero = EVERY) -> dict[str, FrameAccesses]:
-    """Accesses of every memory, means over the frames of a stride period; a pair of memories shares its accesses.
-
-    Parameters
-    ----------
-    plan : Plan
-        The accelerator.
-    nonzero : mapping of str to float
-        Elements that are not zero, of vectors whose zeros are skipped; all of them if not given.
-    """
-    reads = dict.fromkeys((memory.name for memory in plan.memories), 0.0)
-    writes = dict(reads)
-    for number in range(plan.rounds):
-        for planned in plan.schedule.executed(number):
-            op = planned.operation
-            rows = planned.frames * op.repeat * op.rows
-            products = np.sum([term_products(planned, group, nonzero) for group in range(planned.groups)], axis=0)
-            fetched = planned.passes * op.repeat * float(products.sum())
-            reads[plan.weight_memories[planned.weight_memory].name] += fetched
-            reads[plan.parameters.name] += rows / planned.sums
-            if plan.table is not None and op.activation == "tanh":
-                reads[plan.table.name] += rows
-            for term, count in zip(planned.terms, products.tolist(), strict=True):
-                names = [plan.data_memories[index].name for index in term.location.memories]
-                for name in names:
-                    reads[name] += planned.frames * op.repeat * count / len(names)
-            targets = [plan.data_memories[index].name for index in planned.target.memories] if planned.target else []
-            for name in targets:
-                writes[name] += rows / len(targets)
-            if planned.output:
-                writes[plan.output.name] += rows
-                reads[plan.output.name] += rows
-    frames = plan.rounds * plan.config.frames_per_fetch
-    writes["x"] += frames * plan.model.inputs
-    return {name: FrameAccesses(reads[name] / frames, writes[name] / frames) for name in reads}
-
-
-def usages(plan: Plan, clock: float) -> dict[str, MemoryUsage]:
-    """How every memory is used, by its name: rounded, so that nearly equal clocks give the same memories.
-
-    Parameters
-    ----------
-    plan : Plan
-        The accelerator.
-    clock : float
-        In hertz.
-    """
-    decade = 10.0 ** math.floor(math.log10(clock))
-    rounded = decade * min((1, 2, 5, 10), key=lambda step: abs(math.log(clock / decade / step)))
-    found = {}
-    moving = math.ceil(16 * issues(plan) / plan.cycles_per_frame) / 16
-    data = {memory.name for memory in plan.data_memories}
-    for name, one in accesses(plan).items():
-        total = one.reads + one.writes
-        busy = min(1.0, math.ceil(16 * total / plan.cycles_per_frame) / 16)
-        writes = round(16 * one.writes / total) / 16 if total else 0.0
-        # Data memories share their address, so that of each moves with every product.
-        found[name] = MemoryUsage(rounded, busy, writes, max(0.0, moving - busy) if name in data else 0.0)
-    return found
 
 
 def _rare_bits(words: list[int], width: int, power: float) -> float:
@@ -264,12 +163,12 @@ def _register_banks(plan: Plan) -> dict[str, int]:
     return {memory.name: -(-memory.depth // found[memory.name]) for memory in plan.data_memories if found[memory.name]}
 
 
-def _state_banked(plan: Plan, uses: Mapping[str, float]) -> dict[str, float]:
+def _state_banked(plan: Plan, uses: Mapping[str, float]) -> dict[Feature, float]:
     """Bits that are selected from banks of registers, of memories that are used so often; nothing without them."""
     banks = _register_banks(plan)
     widths = {memory.name: memory.width for memory in plan.data_memories}
     bits = sum(uses[name] * widths[name] * (count - 1) for name, count in banks.items())
-    return {STATE_BANKED: bits} if banks else {}
+    return {Feature.REGISTER_BANK_BITS: bits} if banks else {}
 
 
 def _gated_words(plan: Plan, built_of: Mapping[str, str]) -> dict[str, int]:
@@ -312,13 +211,13 @@ def _clocked_words(plan: Plan, built_of: Mapping[str, str], found: Mapping[str, 
     return words + sum(found[name].writes for name in _map_words(plan)) * sum(_map_words(plan).values())
 
 
-def _banked(plan: Plan, uses: Mapping[str, float]) -> dict[str, float]:
+def _banked(plan: Plan, uses: Mapping[str, float]) -> dict[Feature, float]:
     """Bits that are selected from banks, of memories that are used so often; nothing without banks."""
     if not plan.config.bank_words:
         return {}
     logic = _constants(plan)
     widths = {memory.name: memory.width for memory in plan.weight_memories}
-    return {BANKED: sum(count * widths[name] * (logic[name].banks - 1) for name, count in uses.items())}
+    return {Feature.BANK_BITS: sum(count * widths[name] * (logic[name].banks - 1) for name, count in uses.items())}
 
 
 def _clocked_bits(plan: Plan, memory: MemoryPlan) -> float:
@@ -330,8 +229,121 @@ def _clocked_bits(plan: Plan, memory: MemoryPlan) -> float:
     return (memory.depth - 1).bit_length()
 
 
+@dataclass(frozen=True, eq=False)
+class _FrameUse:
+    """How a frame uses the parts of an accelerator.
+
+    Parameters
+    ----------
+    plan : Plan
+        The accelerator.
+    rates : Rates
+        Changes of operands, products and sums.
+    built_of : mapping of str to str
+        What each memory is made of.
+    found : dict of str to FrameAccesses
+        Accesses of every memory.
+    logic : dict of str to _Constant
+        Constant memories.
+    cycles, issued : float
+        Cycles in which the clock runs, and those in which products are issued.
+    searched : dict of str to float
+        Reads of each weight memory whose element was searched for.
+    """
+
+    plan: Plan
+    rates: Rates
+    built_of: Mapping[str, str]
+    found: dict[str, FrameAccesses]
+    logic: dict[str, _Constant]
+    cycles: float
+    issued: float
+    searched: dict[str, float]
+
+    @property
+    def sum_bits(self) -> float:
+        """Products times the bits of the sums that they are added to."""
+        return self.issued * self.plan.lanes * self.plan.accumulator_width
+
+    def weight_memory(self) -> dict[Feature, float]:
+        """Counts of the row ``weight memory``, without flip-flops."""
+        plan, found, logic = self.plan, self.found, self.logic
+        every = accesses(plan) if plan.skipping_memories else found
+        toggles, moves = weight_toggles(plan), _row_moves(plan, self.rates.nonzero)
+        constant = [memory for memory in plan.weight_memories if is_constant(plan, memory)]
+        return {
+            Feature.CHANGED_WORD_BITS: sum(
+                toggles[memory.name] * found[memory.name].reads / every[memory.name].reads for memory in constant
+            ),
+            Feature.MOVES_BY_LOGIC: sum(moves[memory.name] * logic[memory.name].switched for memory in constant),
+            Feature.MOVES_BY_WORDS: sum(moves[memory.name] * logic[memory.name].words for memory in constant),
+            Feature.SEARCHED_BITS: sum(self.searched[memory.name] * memory.width for memory in constant),
+            Feature.ROW_BITS: sum(
+                found[memory.name].reads * memory.width for memory in constant if logic[memory.name].step > 1
+            ),
+            **_banked(plan, {memory.name: found[memory.name].reads for memory in constant}),
+        }
+
+    def multipliers(self) -> dict[Feature, float]:
+        """Counts of the row ``multipliers``."""
+        return {
+            Feature.CHANGED_PRODUCT_BITS: self.rates.product,
+            Feature.CHANGED_SUM_BITS: self.rates.total,
+            Feature.CHANGED_OPERAND_BITS_BY_WEIGHT_BITS: self.rates.operand * _multiplied(self.plan)[0],
+        }
+
+    def accumulators(self) -> dict[Feature, float]:
+        """Counts of the row ``accumulators``."""
+        return {
+            Feature.CHANGED_SUM_BITS: self.rates.total,
+            Feature.CHANGED_PRODUCT_BITS: self.rates.product,
+            Feature.PRODUCTS_BY_SUM_BITS: self.sum_bits,
+        }
+
+    def finish(self) -> dict[Feature, float]:
+        """Counts of the row ``finish``, without flip-flops."""
+        parameters = self.plan.parameters.name
+        rows = self.found[parameters].reads
+        logic = self.logic[parameters].switched if parameters in self.logic else 0.0
+        return {
+            Feature.CYCLES: self.cycles,
+            Feature.ELEMENTS: rows,
+            Feature.ELEMENTS_BY_PARAMETER_LOGIC: rows * logic,
+        }
+
+    def control(self) -> dict[Feature, float]:
+        """Counts of the row ``control``."""
+        return {
+            Feature.CYCLES: self.cycles,
+            Feature.PRODUCTS_BY_WEIGHT_BITS: self.issued * (self.plan.lanes * max(self.plan.weight_widths)),
+            Feature.SEARCHES_BY_MAP_BITS: sum(self.searched.values()) * _map_depth(self.plan),
+        }
+
+    def clock(self) -> dict[Feature, float]:
+        """Counts of the row ``clock``."""
+        held = [memory for memory in self.plan.memories if self.built_of[memory.name] != "macros"]
+        return {
+            Feature.CYCLES: self.cycles,
+            Feature.CYCLES_BY_GATED_WORDS: _clocked_words(self.plan, self.built_of, self.found, self.cycles),
+            Feature.PRODUCTS_BY_SUM_BITS: self.sum_bits,
+            Feature.READ_BITS: sum(self.found[memory.name].reads * _clocked_bits(self.plan, memory) for memory in held),
+        }
+
+    def flip_flops(self, row: str) -> dict[Feature, float]:
+        """Counts of the memories of a row that are made of flip-flops."""
+        memories = _flip_flops(self.plan, self.built_of, row)
+        moved = [memory for memory in memories if not self.plan.register_bank(memory)]
+        bits = {memory.name: memory.width * _bank(self.plan, memory) for memory in memories}
+        return {
+            Feature.PRODUCTS_BY_FLIP_FLOP_WORDS: self.issued
+            * sum(memory.width * memory.depth**SHARING for memory in moved),
+            Feature.FLIP_FLOP_READS: sum(self.found[name].reads * size for name, size in bits.items()),
+            Feature.FLIP_FLOP_WRITES: sum(self.found[name].writes * size for name, size in bits.items()),
+        }
+
+
 def frame_counts(plan: Plan, rates: Rates, built_of: Mapping[str, str]) -> FeatureCounts:
-    """What the dynamic energy of a frame grows with, from its first cycle to its last.
+    """Count what the dynamic energy of a frame grows with, from its first cycle to its last.
 
     Parameters
     ----------
@@ -340,89 +352,50 @@ def frame_counts(plan: Plan, rates: Rates, built_of: Mapping[str, str]) -> Featu
     rates : Rates
         Changes of operands, products and sums.
     built_of : mapping of str to {"logic", "flip-flops", "macros"}
-        What each memory is made of; the energy of macros is not in here.
+        What each memory is made of. The energy of macros is not included.
 
     Returns
     -------
-    dict of str to dict of str to float
-        Per frame.
+    dict of str to dict of Feature to float
+        Counts per frame, by row.
     """
-    found, logic, cycles = accesses(plan, rates.nonzero), _constants(plan), running_cycles(plan, rates.nonzero)
-    issued = issues(plan, rates.nonzero)
-    every = accesses(plan) if plan.skipping_memories else found
-    weights = plan.lanes * max(plan.weight_widths)
-    toggles = weight_toggles(plan)
-    rows = found[plan.parameters.name].reads
-    constant = [memory for memory in plan.weight_memories if is_constant(plan, memory)]
-    moves, searched = _row_moves(plan, rates.nonzero), _searched(plan, rates.nonzero)
-    parameters = logic[plan.parameters.name].switched if plan.parameters.name in logic else 0.0
-    held = [memory for memory in plan.memories if built_of[memory.name] != "macros"]
+    use = _FrameUse(
+        plan=plan,
+        rates=rates,
+        built_of=built_of,
+        found=accesses(plan, rates.nonzero),
+        logic=_constants(plan),
+        cycles=running_cycles(plan, rates.nonzero),
+        issued=issues(plan, rates.nonzero),
+        searched=_searched(plan, rates.nonzero),
+    )
     counts: FeatureCounts = {
-        "weight memory": {
-            "changed word bits": sum(
-                toggles[memory.name] * found[memory.name].reads / every[memory.name].reads for memory in constant
-            ),
-            "moves by logic": sum(moves[memory.name] * logic[memory.name].switched for memory in constant),
-            "moves by words": sum(moves[memory.name] * logic[memory.name].words for memory in constant),
-            "bits read out of turn": sum(searched[memory.name] * memory.width for memory in constant),
-            "bits selected from a row": sum(
-                found[memory.name].reads * memory.width for memory in constant if logic[memory.name].step > 1
-            ),
-            **_banked(plan, {memory.name: found[memory.name].reads for memory in constant}),
-        },
+        "weight memory": use.weight_memory(),
         "state memory": {},
-        "multipliers": {
-            "changed product bits": rates.product,
-            "changed sum bits": rates.total,
-            "changed operand bits by weight bits": rates.operand * _multiplied(plan)[0],
-        },
-        "accumulators": {
-            "changed sum bits": rates.total,
-            "changed product bits": rates.product,
-            "products by sum bits": issued * plan.lanes * plan.accumulator_width,
-        },
-        "finish": {
-            "cycles": cycles,
-            "elements": rows,
-            "elements by parameter logic": rows * parameters,
-        },
-        "control": {
-            "cycles": cycles,
-            "products by weight bits": issued * weights,
-            "searches by map bits": sum(searched.values()) * _map_depth(plan),
-        },
-        "interface": {"cycles": cycles, "inputs": float(plan.model.inputs)},
-        "clock": {
-            "cycles": cycles,
-            "cycles by gated words": _clocked_words(plan, built_of, found, cycles),
-            "products by sum bits": issued * plan.lanes * plan.accumulator_width,
-            "read bits": sum(found[memory.name].reads * _clocked_bits(plan, memory) for memory in held),
-        },
+        "multipliers": use.multipliers(),
+        "accumulators": use.accumulators(),
+        "finish": use.finish(),
+        "control": use.control(),
+        "interface": {Feature.CYCLES: use.cycles, Feature.INPUTS: float(plan.model.inputs)},
+        "clock": use.clock(),
     }
-    for row in ("weight memory", "state memory", "interface", "finish"):
-        memories = _flip_flops(plan, built_of, row)
-        moved = [memory for memory in memories if not plan.register_bank(memory)]
-        bits = {memory.name: memory.width * _bank(plan, memory) for memory in memories}
-        counts[row] |= {
-            "products by flip-flop words": issued * sum(memory.width * memory.depth**SHARING for memory in moved),
-            "flip-flop reads": sum(found[name].reads * size for name, size in bits.items()),
-            "flip-flop writes": sum(found[name].writes * size for name, size in bits.items()),
-        }
-    reads = {memory.name: found[memory.name].reads for memory in plan.data_memories}
+    for row in MEMORY_ROWS:
+        counts[row] |= use.flip_flops(row)
+    reads = {memory.name: use.found[memory.name].reads for memory in plan.data_memories}
     counts["state memory"] |= _state_banked(plan, reads)
     counts[CLOCK_TREE] = dict(counts["clock"])
     return counts
 
 
 def cycle_counts(plan: Plan, built_of: Mapping[str, str]) -> FeatureCounts:
-    """What the dynamic energy of a cycle between frames grows with: the clock runs on, gated or not."""
+    """Count what the dynamic energy of a cycle between frames grows with: the clock keeps running, gated or not."""
     words = sum(_gated_words(plan, built_of).values()) + sum(_map_words(plan).values())
-    named = {"cycles": 1.0, "gated words": 0.0 if plan.config.stop_clock else float(words)}
+    named = {Feature.CYCLES: 1.0, Feature.GATED_WORDS: 0.0 if plan.config.stop_clock else float(words)}
     return {"clock": named, CLOCK_TREE: dict(named)}
 
 
 def size_counts(plan: Plan, built_of: Mapping[str, str]) -> FeatureCounts:
-    """What leakage and area grow with."""
+    """Count what leakage and area grow with."""
     logic = _constants(plan)
     constant = [memory for memory in plan.weight_memories if is_constant(plan, memory)]
     weights, sums = plan.lanes * max(plan.weight_widths), float(plan.lanes * plan.accumulator_width)
@@ -432,24 +405,32 @@ def size_counts(plan: Plan, built_of: Mapping[str, str]) -> FeatureCounts:
     terms = sum(len(planned.terms) for planned in plan.operations)
     counts: FeatureCounts = {
         "weight memory": {
-            "logic": sum(logic[memory.name].placed for memory in constant),
-            "word bits": float(sum(logic[memory.name].held for memory in constant)),
-            "bits selected from a row": float(
+            Feature.LOGIC: sum(logic[memory.name].placed for memory in constant),
+            Feature.WORD_BITS: float(sum(logic[memory.name].held for memory in constant)),
+            Feature.ROW_BITS: float(
                 sum(memory.width for memory in constant if logic[memory.name].step > 1)
             ),
             **_banked(plan, dict.fromkeys((memory.name for memory in constant), 1.0)),
         },
         "state memory": {},
-        "multipliers": {"weight by operand bits": float(_multiplied(plan)[1] * plan.operand_width), "sum bits": sums},
-        "accumulators": {"sum bits": sums},
-        "finish": {"one": 1.0, "sum bits": sums, "parameter logic": parameters},
-        "control": {"one": 1.0, "weight bits": float(weights), "terms": float(terms), "map bits": float(map_bits)},
-        "interface": {"one": 1.0},
-        "clock": {"one": 1.0, "gated words": float(loose)},
+        "multipliers": {
+            Feature.WEIGHT_BY_OPERAND_BITS: float(_multiplied(plan)[1] * plan.operand_width),
+            Feature.SUM_BITS: sums,
+        },
+        "accumulators": {Feature.SUM_BITS: sums},
+        "finish": {Feature.CONSTANT: 1.0, Feature.SUM_BITS: sums, Feature.PARAMETER_LOGIC: parameters},
+        "control": {
+            Feature.CONSTANT: 1.0,
+            Feature.WEIGHT_BITS: float(weights),
+            Feature.TERMS: float(terms),
+            Feature.MAP_BITS: float(map_bits),
+        },
+        "interface": {Feature.CONSTANT: 1.0},
+        "clock": {Feature.CONSTANT: 1.0, Feature.GATED_WORDS: float(loose)},
     }
-    for row in ("weight memory", "state memory", "interface", "finish"):
+    for row in MEMORY_ROWS:
         bits = sum(memory.bits for memory in _flip_flops(plan, built_of, row))
-        counts[row] |= {"flip-flop bits": float(bits)}
+        counts[row] |= {Feature.FLIP_FLOP_BITS: float(bits)}
     counts["state memory"] |= _state_banked(plan, dict.fromkeys((memory.name for memory in plan.data_memories), 1.0))
-    counts[CLOCK_TREE] = {"one": 1.0, "gated words": float(loose), "sum bits": sums}
+    counts[CLOCK_TREE] = {Feature.CONSTANT: 1.0, Feature.GATED_WORDS: float(loose), Feature.SUM_BITS: sums}
     return counts

@@ -9,7 +9,7 @@ them.
 import numpy as np
 
 from lmu_hw.cells.expression import Expression, Tree
-from lmu_hw.cells.liberty import Cell, InternalPower, Pin
+from lmu_hw.cells.library import Cell, InternalPower, Pin
 from lmu_hw.power.rules import FloatArray, Group
 
 __all__ = ["OpenSta2019Rules"]

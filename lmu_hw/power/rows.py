@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lmu_hw.cells.liberty import Cell
+from lmu_hw.cells.library import Cell
 from lmu_hw.cells.netlist import Netlist
 from lmu_hw.power.result import BlockPower, Power
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmu_hw.cells.expression import Expression, Tree
-from lmu_hw.cells.liberty import Cell, InternalPower, Pin
+from lmu_hw.cells.library import Cell, InternalPower, Pin
 from lmu_hw.cells.sram import Macro
 from lmu_hw.power.activity import MacroAccesses
 

@@ -7,18 +7,10 @@ from typing import Any
 
 from lmu_hw.cells.memory_cost import Cost
 from lmu_hw.plan.plan import Plan
-from lmu_hw.power.features import (
-    FeatureCounts,
-    accesses,
-    cycle_counts,
-    frame_counts,
-    is_constant,
-    row_of_memory,
-    running_cycles,
-    size_counts,
-    usages,
-)
+from lmu_hw.power.feature_names import Feature, FeatureCounts
+from lmu_hw.power.features import MEMORY_ROWS, cycle_counts, frame_counts, running_cycles, size_counts
 from lmu_hw.power.fit import weigh
+from lmu_hw.power.memory_use import accesses, is_constant, row_of_memory, usages
 from lmu_hw.power.rates import Rates
 from lmu_hw.power.report import CLOCK_TREE, ESTIMATED, KINDS, TABLE, Area, OperatingPoint, Report, Row
 from lmu_hw.power.rows import ROWS
@@ -74,27 +66,27 @@ def build(plan: Plan, memories: MemoryCosts, clock: float) -> Built:
 def counted_frame(plan: Plan, rates: Rates, built: Built) -> FeatureCounts:
     """Counts of a frame, the energy of the macros among them as a count of its own."""
     counts, found = frame_counts(plan, rates, built.built_of), accesses(plan, rates.nonzero)
-    for row in ("weight memory", "state memory", "finish", "interface"):
-        counts[row]["macros"] = 0.0
+    for row in MEMORY_ROWS:
+        counts[row][Feature.MACROS] = 0.0
     for memory in plan.memories:
         cost = built.macros.get(memory.name)
         if cost is not None:
             one = found[memory.name]
             resting = 0.0 if plan.config.gate_blocks else running_cycles(plan, rates.nonzero) - one.reads - one.writes
             energy = one.reads * cost.read + one.writes * cost.write + resting * cost.idle
-            counts[row_of_memory(memory)]["macros"] += energy
+            counts[row_of_memory(memory)][Feature.MACROS] += energy
     return counts
 
 
 def counted_size(plan: Plan, built: Built, what: str) -> FeatureCounts:
     """Counts of what does not move; `what` of the macros (``leakage`` or ``area``) as a count of its own."""
     counts = size_counts(plan, built.built_of)
-    for row in ("weight memory", "state memory", "finish", "interface"):
-        counts[row]["macros"] = 0.0
+    for row in MEMORY_ROWS:
+        counts[row][Feature.MACROS] = 0.0
     for memory in plan.memories:
         cost = built.macros.get(memory.name)
         if cost is not None:
-            counts[row_of_memory(memory)]["macros"] += getattr(cost, what)
+            counts[row_of_memory(memory)][Feature.MACROS] += getattr(cost, what)
     return counts
 
 

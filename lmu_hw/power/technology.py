@@ -8,14 +8,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from lmu_hw.cells.liberty import Library
+from lmu_hw.cells.library import Library
 from lmu_hw.cells.memory_cost import Cost, MemoryUsage, flip_flop_cost, multiplexer_cost
 from lmu_hw.cells.sram import Macro
 from lmu_hw.files import parse_json, write_whole
 from lmu_hw.flows.tiling import macros_by_depth, tile_macros
 from lmu_hw.plan.config import LEVERS, AcceleratorConfig
 from lmu_hw.plan.plan import Plan
-from lmu_hw.power.features import BANKED, STATE_BANKED, FeatureCounts
+from lmu_hw.power.feature_names import Feature, FeatureCounts
 from lmu_hw.power.rates import Rates, TypicalRates
 from lmu_hw.power.report import CLOCK_TREE
 from lmu_hw.power.rows import ROWS
@@ -181,6 +181,15 @@ class Check:
         return cls(**data | {tier: Energy(**data[tier]) for tier in ("gates", "table", "rtl")})
 
 
+def _prices(name: str, rows: dict[str, dict[str, float]]) -> FeatureCounts:
+    """Prices from their JSON form."""
+    for row, features in rows.items():
+        unknown = [feature for feature in features if feature not in list(Feature)]
+        if unknown:
+            raise ValueError(f"{name} of {row} has the unknown feature {unknown[0]!r}; known are {', '.join(Feature)}")
+    return {row: {Feature(feature): price for feature, price in features.items()} for row, features in rows.items()}
+
+
 @dataclass(frozen=True)
 class Energies:
     """What the counts of accelerators cost that have the same levers, as measured with such accelerators.
@@ -218,12 +227,12 @@ class Energies:
     @property
     def banked(self) -> bool:
         """Whether they hold with banks of weights too."""
-        return BANKED in self.frame["weight memory"]
+        return Feature.BANK_BITS in self.frame["weight memory"]
 
     @property
     def state_banked(self) -> bool:
         """Whether they hold with states in banks of registers too."""
-        return STATE_BANKED in self.frame["state memory"]
+        return Feature.REGISTER_BANK_BITS in self.frame["state memory"]
 
     def typical(self, plan: Plan) -> dict[str, Rates]:
         """Typical changes per frame of an accelerator, by kind of sound."""
@@ -250,17 +259,18 @@ class Energies:
         Raises
         ------
         ValueError
-            If rows are missing or unknown.
+            If rows are missing or unknown, or a feature is unknown.
         """
         rates = {
-            name: {kind: TypicalRates(**one) for kind, one in data[name].items()} for name in ("rates", "skipping")
+            name: {kind: TypicalRates(**typical) for kind, typical in data[name].items()}
+            for name in ("rates", "skipping")
         }
-        checks = tuple(Check.from_dict(one) for one in data["checks"])
-        found = cls(**data | rates | {"checks": checks, "levers": tuple(data["levers"])})
         for name in ("frame", "leakage", "area"):
             if set(data[name]) != {*ROWS, CLOCK_TREE}:
                 raise ValueError(f"{name} must hold the rows {', '.join((*ROWS, CLOCK_TREE))}")
-        return found
+        prices = {name: _prices(name, data[name]) for name in ("frame", "cycle", "leakage", "area")}
+        checks = tuple(Check.from_dict(check) for check in data["checks"])
+        return cls(**data | rates | prices | {"checks": checks, "levers": tuple(data["levers"])})
 
 
 @dataclass(frozen=True)

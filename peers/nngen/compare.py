@@ -25,7 +25,7 @@ import lmu_hw as lh
 from bench import lay_out, run_bench
 from cost import Costs, cells_cost, cycles_per_frame, outside_cost, rams_cost
 from layers import Dense, dense_layer, names
-from lmu_hw.cells.liberty import Library
+from lmu_hw.cells.library import Library
 from lmu_hw.power.report import FRAME_RATE
 from lmu_hw.progress import Progress, silent
 from lmu_hw.tools import Tool, ToolError, run_tool

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import CLOCK, TOP, Trace, part_names
-from lmu_hw.cells.liberty import Library
+from lmu_hw.cells.library import Library
 from lmu_hw.cells.memory_cost import MemoryUsage
 from lmu_hw.cells.netlist import Netlist, read_netlist
 from lmu_hw.flows.synth import synthesize

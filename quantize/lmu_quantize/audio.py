@@ -1,9 +1,10 @@
 """Read recordings: WAV files to mono 16-bit samples at 16 kHz.
 
-Everything downstream (features, calibration, bit-exact vectors) starts from these integers, so each
-conversion is exactly defined here and nothing is converted unless the caller asks for it.
+Features, calibration and bit-exact vectors all start from these integers. Each conversion is
+therefore defined exactly here, and nothing is converted unless the caller asks for it.
 """
 
+import io
 import math
 import os
 import wave
@@ -19,6 +20,9 @@ SAMPLE_RATE = 16_000
 
 _LOWEST_RATE, _HIGHEST_RATE = 4_000, 384_000
 _EXPECTED = "expected a PCM WAV file"
+_EXTENSIBLE = b"\xfe\xff"
+_PCM_GUID = bytes.fromhex("0100000000001000800000aa00389b71")
+"""Format tag and PCM subformat of a WAVE_FORMAT_EXTENSIBLE header."""
 
 
 class AudioError(ValueError):
@@ -62,16 +66,16 @@ def read_wav(path: str | os.PathLike[str], *, resample: bool = False) -> NDArray
     - 32 bits: ``floor(v / 2**16 + 1/2)``, saturated to 32767
 
     Rate and channels are converted only on request. With ``resample=True`` the channels are
-    averaged in float64, then ``scipy.signal.resample_poly`` (its default Kaiser window) changes the
-    rate by ``up = 16000 / g`` and ``down = rate / g`` with ``g = gcd(16000, rate)``, and the result
-    is rounded by ``floor(x + 1/2)`` and saturated to 16 bits. A file that is already mono at
+    averaged in float64. Then ``scipy.signal.resample_poly`` (its default Kaiser window) changes the
+    rate by ``up = 16000 / g`` and ``down = rate / g`` with ``g = gcd(16000, rate)``. The result is
+    rounded by ``floor(x + 1/2)`` and saturated to 16 bits. A file that is already mono at
     16 kHz gives the same samples with and without ``resample``.
 
     Parameters
     ----------
     path : path-like
-        A RIFF WAV file with 8-, 16-, 24- or 32-bit integer PCM samples. The header form
-        WAVE_FORMAT_EXTENSIBLE is read on Python 3.12 and later.
+        A RIFF WAV file with 8-, 16-, 24- or 32-bit integer PCM samples, under a plain or a
+        WAVE_FORMAT_EXTENSIBLE header.
     resample : bool
         Convert other sample rates (4 kHz to 384 kHz) and channel counts instead of refusing them.
 
@@ -111,10 +115,10 @@ def read_wav(path: str | os.PathLike[str], *, resample: bool = False) -> NDArray
 def _read_pcm(path: Path) -> tuple[int, NDArray[np.int16]]:
     """Give the sample rate in Hz and the ``(n_samples, channels)`` int16 samples of a WAV file."""
     try:
-        with path.open("rb") as file, wave.open(file) as reader:
+        with wave.open(io.BytesIO(_plain_header(path.read_bytes()))) as reader:
             rate, channels = reader.getframerate(), reader.getnchannels()
-            width, promised = reader.getsampwidth(), reader.getnframes()
-            data = reader.readframes(promised)
+            width, declared = reader.getsampwidth(), reader.getnframes()
+            data = reader.readframes(declared)
     except OSError as error:
         raise AudioError(f"{path}: {_EXPECTED}, cannot read it: {error.strerror}") from error
     except EOFError as error:
@@ -124,12 +128,26 @@ def _read_pcm(path: Path) -> tuple[int, NDArray[np.int16]]:
         raise AudioError(f"{path}: {_EXPECTED}, found: {error}") from error
     if width > 4:
         raise AudioError(f"{path}: expected 8, 16, 24 or 32 bits per sample, found {8 * width}")
-    found = len(data) // (width * channels)
-    if found < promised:
-        raise AudioError(f"{path}: truncated: expected {promised} samples, found {found}")
-    if not found:
+    count = len(data) // (width * channels)
+    if count < declared:
+        raise AudioError(f"{path}: truncated: expected {declared} samples, found {count}")
+    if not count:
         raise AudioError(f"{path}: expected at least one sample, found none")
     return rate, _to_int16(data, width).reshape(-1, channels)
+
+
+def _plain_header(data: bytes) -> bytes:
+    """Turn the extensible header of a PCM file into a plain one: before Python 3.12 `wave` reads no other."""
+    chunk = 12
+    while chunk + 8 <= len(data):
+        size = int.from_bytes(data[chunk + 4 : chunk + 8], "little")
+        if data[chunk : chunk + 4] == b"fmt ":
+            start = chunk + 8
+            if data[start : start + 2] == _EXTENSIBLE and data[start + 24 : start + 40] == _PCM_GUID:
+                return data[:start] + wave.WAVE_FORMAT_PCM.to_bytes(2, "little") + data[start + 2 :]
+            break
+        chunk += 8 + size + size % 2
+    return data
 
 
 def _to_int16(data: bytes, width: int) -> NDArray[np.int16]:

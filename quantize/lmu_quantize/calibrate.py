@@ -98,8 +98,8 @@ def quantize_model(
     Raises
     ------
     ValueError
-        If the frames have another shape, are too few or not finite or make the model diverge, a name in the settings is
-        not in the model, or the strides or the sums of the model are beyond what the hardware carries.
+        If the frames have another shape, are too few or not finite, or make the model diverge. Also if a name in the
+        settings is not in the model, or if its strides or sums exceed what the hardware carries.
     """
     config = QuantizationConfig() if config is None else config
     samples = _checked_frames(model, frames)
@@ -142,8 +142,8 @@ def trained_formats(data: Mapping[str, Any]) -> dict[str, Format]:
         raise ValueError("trained formats must have the keys input and layers")
     formats = {"x": Format.from_dict(data["input"])}
     for index, layer in enumerate(data["layers"]):
-        given = [name for name in ("u", "m", "h", "a", "b") if name in layer]
-        formats |= {f"layer{index}.{name}": Format.from_dict(layer[name]) for name in given}
+        names = [name for name in ("u", "m", "h", "a", "b") if name in layer]
+        formats |= {f"layer{index}.{name}": Format.from_dict(layer[name]) for name in names}
     return formats
 
 
@@ -179,11 +179,11 @@ def _check_names(model: FloatModel, config: QuantizationConfig) -> None:
         weights |= {f"layer{index}"} | {f"layer{index}.{name}" for name in layer.tensors if not name.startswith("b")}
         names = ["u", "m", "h", "a", "b"] if isinstance(layer, LMULayer) else ["h"]
         known |= {f"layer{index}.{name}" for name in ([*names, "table"] if layer.activation == "tanh" else names)}
-    for setting, given, allowed in (
+    for setting, entries, allowed in (
         ("weight_overrides", config.weight_overrides, weights),
         ("formats", config.formats, known),
     ):
-        for name in sorted(set(given) - allowed):
+        for name in sorted(set(entries) - allowed):
             raise ValueError(f"{setting}: the model has no {name!r}, only {', '.join(sorted(allowed))}")
 
 
@@ -296,19 +296,19 @@ def _quantized_weights(
     model: FloatModel, traces: dict[str, FloatArray], formats: Formats, config: QuantizationConfig
 ) -> list[dict[str, Weights]]:
     """Weights of each layer, those of one sum together."""
-    found: list[dict[str, Weights]] = []
+    weights_of_layers: list[dict[str, Weights]] = []
     powers = {name: _power(values) for name, values in traces.items()}
     for index, layer in enumerate(model.layers):
-        own: dict[str, Weights] = {}
+        weights_of_layer: dict[str, Weights] = {}
         for pairs in _sums(index, layer):
             terms = [
                 WeightTerm(layer.tensors[name], config.bits_of(index, name), powers[source], formats[source].frac)
                 for name, source in pairs
             ]
             quantized = quantize_terms(terms, config.weight_range == "symmetric")
-            own |= {name: weights for (name, _), weights in zip(pairs, quantized, strict=True)}
-        found.append(own)
-    return found
+            weights_of_layer |= {name: weights for (name, _), weights in zip(pairs, quantized, strict=True)}
+        weights_of_layers.append(weights_of_layer)
+    return weights_of_layers
 
 
 def _logit_format(
@@ -357,20 +357,20 @@ def _best_table(hidden: FloatArray, output: Format, config: QuantizationConfig) 
     finer = range(widest.frac + 1, min(widest.frac + FINER, FRAC_LIMIT) + 1)
     for frac in (*coarser, *finer):
         fmt = Format(config.table_bits, frac)
-        found = fmt.quantize(pre, Overflow.SAT_SYM)
-        values = np.sign(found) * tanh_table(fmt, output)[np.abs(found)]
+        index = fmt.quantize(pre, Overflow.SAT_SYM)
+        values = np.sign(index) * tanh_table(fmt, output)[np.abs(index)]
         error = float(np.square(output.real(values) - hidden.ravel()).sum())
         if error < smallest:
             best, smallest = fmt, error
     return best
 
 
-def _bias(what: str, values: FloatArray, fracs: IntArray) -> IntArray:
+def _bias(name: str, values: FloatArray, fracs: IntArray) -> IntArray:
     """Nearest integers at the scales of the sums that a bias joins."""
     rounded = np.floor(np.ldexp(values, fracs) + 0.5)
-    most = float(np.abs(rounded).max(initial=0.0))
-    if not most < 2.0**MAX_WIDTH:
-        raise ValueError(f"{what} reaches {most:.3g} at the scale of its sum, over {MAX_WIDTH} bits")
+    largest = float(np.abs(rounded).max(initial=0.0))
+    if not largest < 2.0**MAX_WIDTH:
+        raise ValueError(f"{name} reaches {largest:.3g} at the scale of its sum, over {MAX_WIDTH} bits")
     return rounded.astype(np.int64)
 
 

@@ -220,17 +220,17 @@ class SpeechCommands:
         indices: list[int] = []
         for index, label in enumerate(self.labels):
             if split == "test" and self.test_folder is not None:
-                found = _wav_files(self.test_folder / _TEST_FOLDER_OF_LABEL.get(label, label))
+                files = _wav_files(self.test_folder / _TEST_FOLDER_OF_LABEL.get(label, label))
             elif label == "silence":
                 continue
             else:
-                found = self._word_clips(label, split)
-            if not found:
+                files = self._word_clips(label, split)
+            if not files:
                 raise DatasetError(
                     f"{self._folder_of(split)}: no {split} clips for label {label!r}"
                 )
-            paths += found
-            indices += [index] * len(found)
+            paths += files
+            indices += [index] * len(files)
         return paths, np.array(indices, dtype=np.int64)
 
     def background_noise(self) -> list[NDArray[np.int16]]:
@@ -307,20 +307,17 @@ class SpeechCommands:
         _check_folders(folder, self._keywords)
         return folder
 
-    def _find_test_set(self, given: Path | None) -> Path | None:
+    def _find_test_set(self, folder: Path | None) -> Path | None:
         """Give the folder of the official test set, checked for all labels, or ``None``."""
-        if given is None:
+        if folder is None:
             version = self.words_folder.name.removeprefix(_WORDS_FOLDER)
             beside = self.words_folder.parent
-            found = [beside / f"{_TEST_FOLDER}{each}" for each in (version, "") if each in _VERSIONS]
-            found = [folder for folder in found if folder.is_dir()]
-            if not found:
+            candidates = [beside / f"{_TEST_FOLDER}{each}" for each in (version, "") if each in _VERSIONS]
+            folder = next((candidate for candidate in candidates if candidate.is_dir()), None)
+            if folder is None:
                 return None
-            folder = found[0]
-        elif given.is_dir():
-            folder = given
-        else:
-            raise DatasetError(f"{given}: no such folder")
+        elif not folder.is_dir():
+            raise DatasetError(f"{folder}: no such folder")
         _check_folders(folder, [_TEST_FOLDER_OF_LABEL.get(label, label) for label in self.labels])
         return folder
 
@@ -343,14 +340,14 @@ def _checked_labels(labels: Sequence[str]) -> tuple[str, ...]:
 
 def _versioned(root: Path) -> Path:
     """Give the words' folder in a folder, whatever its version."""
-    found = [root / f"{_WORDS_FOLDER}{version}" for version in _VERSIONS]
-    found = [folder for folder in found if folder.is_dir()]
-    if not found:
+    folders = [root / f"{_WORDS_FOLDER}{version}" for version in _VERSIONS]
+    folders = [folder for folder in folders if folder.is_dir()]
+    if not folders:
         raise DatasetError(f"{root}: expected a folder {_WORDS_FOLDER}, or word folders, in it")
-    if len(found) > 1:
-        names = " and ".join(folder.name for folder in found)
+    if len(folders) > 1:
+        names = " and ".join(folder.name for folder in folders)
         raise DatasetError(f"{root}: holds {names}; give one of these folders")
-    return found[0]
+    return folders[0]
 
 
 def _check_folders(folder: Path, names: Iterable[str]) -> None:

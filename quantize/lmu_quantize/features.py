@@ -1,9 +1,9 @@
 """Speech features: samples to log-mel or MFCC frames, the same bits however the samples arrive.
 
-Every number of a frame is computed by the same sequence of float64 operations, one frame apart from
-another: per-frame transforms and element-wise NumPy operations in a fixed order, never a matrix
-product, whose rounding depends on the shape of the batch. A whole clip, a batch of clips and a
-stream cut anywhere therefore give identical frames.
+Every number of a frame is computed by the same sequence of float64 operations, independent of other frames. These are
+per-frame transforms and element-wise NumPy operations in a fixed order. A matrix product is never used, because its
+rounding depends on the shape of the batch. A whole clip, a batch of clips and a stream cut anywhere therefore give
+identical frames.
 """
 
 import functools
@@ -206,8 +206,8 @@ class FrontEnd:
             return out
         together = _FRAMES_AT_ONCE // per_clip
         if together < 2:
-            for clip, place in zip(clips, out, strict=True):
-                place[:] = self.frames(clip)
+            for clip, rows in zip(clips, out, strict=True):
+                rows[:] = self.frames(clip)
             return out
         for first in range(0, len(clips), together):
             windows = self._windows(clips[first : first + together])
@@ -266,9 +266,8 @@ class FrontEnd:
     def _taps(self) -> list[tuple[int, IntArray, FloatArray]]:
         """The triangles in the order in which they are summed.
 
-        Entry ``n`` adds the ``n``-th bin of each triangle: the first triangle that has so many
-        bins, then the bins ``(m,)`` and weights ``(m, 1)`` of it and all after it (0 where one of
-        these is shorter).
+        Entry ``n`` adds the ``n``-th bin of each triangle. It holds the first triangle that has so many bins, then the
+        bins ``(m,)`` and weights ``(m, 1)`` of it and all after it. A weight is 0 where a triangle is shorter.
         """
         filters = self.mel_filters
         starts = (filters > 0).argmax(axis=1)
@@ -341,12 +340,12 @@ class FrontEnd:
         if (self.offset is None) != (self.scale is None):
             raise ValueError("offset and scale must be given together")
         for name in ("offset", "scale"):
-            given = getattr(self, name)
-            if given is None:
+            sequence = getattr(self, name)
+            if sequence is None:
                 continue
-            if not isinstance(given, Sequence) or isinstance(given, str):
-                raise TypeError(f"{name} must be a sequence of numbers, not {given!r}")
-            values = tuple(_finite(name, value) for value in given)
+            if not isinstance(sequence, Sequence) or isinstance(sequence, str):
+                raise TypeError(f"{name} must be a sequence of numbers, not {sequence!r}")
+            values = tuple(_finite(name, value) for value in sequence)
             if len(values) != self.size:
                 raise ValueError(f"{name} must have {self.size} values, not {len(values)}")
             self._set(name, values)
@@ -438,7 +437,7 @@ def _read_only(array: FloatArray) -> FloatArray:
 
 
 def _int16(samples: ArrayLike, name: str, dimensions: int) -> NDArray[np.int16]:
-    """Check that samples are int16 of so many dimensions."""
+    """Check that samples are int16 and have this number of dimensions."""
     array = np.asarray(samples)
     if array.dtype != np.int16:
         raise TypeError(f"{name} must be int16, not {array.dtype}")

@@ -61,9 +61,9 @@ class FrameSet:
             if array.ndim != ndim:
                 raise ValueError(f"{name} must have {ndim} dimensions, not shape {array.shape}")
             object.__setattr__(self, name, array.astype(np.int64, copy=False))
-        for name, kind in (("format", Format), ("front_end", dict), ("source", str)):
-            if not isinstance(getattr(self, name), kind):
-                raise TypeError(f"{name} must be a {kind.__name__}, not {getattr(self, name)!r}")
+        for name, expected in (("format", Format), ("front_end", dict), ("source", str)):
+            if not isinstance(getattr(self, name), expected):
+                raise TypeError(f"{name} must be a {expected.__name__}, not {getattr(self, name)!r}")
         labels = self.labels
         if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
             raise TypeError(f"labels must be texts, not {labels!r}")
@@ -142,12 +142,12 @@ def _decode(data: bytes) -> FrameSet:
     tensors, metadata = unpack(data)
     if metadata.get("schema") != SCHEMA or metadata.get("version") != VERSION:
         raise ValueError(f"schema must be {SCHEMA} version {VERSION}, not {metadata.get('schema')!r}")
-    for name, found, wanted in (
+    for name, names, expected in (
         ("tensors", set(tensors), {"frames", "truth"}),
         ("metadata", set(metadata), {"schema", "version", "format", "labels", "front_end", "source"}),
     ):
-        if found != wanted:
-            raise ValueError(f"{name} must be {', '.join(sorted(wanted))}, not {', '.join(sorted(found))}")
+        if names != expected:
+            raise ValueError(f"{name} must be {', '.join(sorted(expected))}, not {', '.join(sorted(names))}")
     frames, truth = (tensors[name].astype(np.int64) for name in ("frames", "truth"))
     fmt = Format.from_dict(parse_json(metadata["format"]))
     labels, front_end = (parse_json(metadata[name]) for name in ("labels", "front_end"))

@@ -1,4 +1,4 @@
-"""Float models: the Legendre LegendreMemory Unit cell and networks of it, as equations in float64.
+"""Float models: the Legendre Memory Unit cell and networks of it, as equations in float64.
 
 The cell, for one layer with memories ``k`` of order ``d_k`` (Voelker, Kajic and Eliasmith 2019, eqs 4, 6 and 7;
 Blouw et al. 2021 section 2.1; Chilkuri and Eliasmith 2021 eqs 18 to 20)::
@@ -7,8 +7,8 @@ Blouw et al. 2021 section 2.1; Chilkuri and Eliasmith 2021 eqs 18 to 20)::
     m_t = A m_{t-1} + B u_t                      for each memory on its own element of u
     h_t = f(w_x x_t + w_h h_{t-1} + w_m m_t + b_h)
 
-A layer with ``stride`` s computes ``h`` on every s-th of its input frames only (the s-th, the 2s-th, ...);
-``h_{t-1}`` is then the hidden state computed last, and the layers above see only the computed frames.
+A layer with ``stride`` s computes ``h`` only on every s-th of its input frames (the s-th, the 2s-th, ...). Then
+``h_{t-1}`` is the hidden state computed last, and the layers above see only the computed frames.
 """
 
 import functools

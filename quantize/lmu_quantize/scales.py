@@ -49,7 +49,7 @@ def _finest_frac(peak: float, most: int) -> int:
 
 
 def format_by_error(values: FloatArray, width: int, signed: bool = True) -> Format:
-    """Give the format of a width with the smallest mean squared error on sample values; the coarsest of equals."""
+    """Give the format of a width with the smallest mean squared error on sample values; of ties the coarsest."""
     widest = finest_format(float(np.abs(values).max(initial=0.0)), width, signed)
     best, smallest = widest, math.inf
     for frac in range(widest.frac, min(widest.frac + FINER, FRAC_LIMIT) + 1):
@@ -118,11 +118,11 @@ def _widest(term: WeightTerm, symmetric: bool) -> IntArray:
 def _candidates(terms: Sequence[WeightTerm], symmetric: bool) -> tuple[range, list[range]]:
     """Scales to try, and for each term but the first the offsets from it."""
     widest = [_widest(term, symmetric) for term in terms]
-    found = np.concatenate(widest)
-    if found.size == 0:
+    finest = np.concatenate(widest)
+    if finest.size == 0:
         return range(1), [range(1) for _ in terms[1:]]
-    low, high = int(found.min()) - COARSER, int(found.max()) + FINER
-    middle = [int(np.median(each)) if each.size else int(np.median(found)) for each in widest]
+    low, high = int(finest.min()) - COARSER, int(finest.max()) + FINER
+    middle = [int(np.median(each)) if each.size else int(np.median(finest)) for each in widest]
     offsets = [range(each - middle[0] - OFFSETS, each - middle[0] + OFFSETS + 1) for each in middle[1:]]
     return range(max(low, -FRAC_LIMIT), min(high, FRAC_LIMIT) + 1), offsets
 
@@ -131,10 +131,10 @@ def quantize_terms(terms: Sequence[WeightTerm], symmetric: bool = True) -> list[
     """Quantize the matrices of one sum together.
 
     The hardware brings all products of a sum to one scale with the same shift in every row, so the fraction bits must
-    be ``base[row] + offset[term]``. All offsets near the middle of the matrices' own scales are tried; for each of
-    them every row takes the base with its smallest squared error, weighted with the power of the signals; the offsets
-    with the smallest total error win. Of equal offsets those with the most similar product scales are taken, of equal
-    bases the coarsest. A row of zeros takes the finest base of the others.
+    be ``base[row] + offset[term]``. All offsets near the middle of the matrices' own scales are tried. For each of
+    them, every row takes the base with its smallest squared error, weighted with the power of the signals. The offsets
+    with the smallest total error win. Among equal offsets those with the most similar product scales are taken, among
+    equal bases the coarsest. A row of zeros takes the finest base of the others.
 
     Parameters
     ----------

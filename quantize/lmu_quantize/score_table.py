@@ -56,8 +56,8 @@ def label_rows(score: Score) -> tuple[LabelRow, ...]:
     for index, label in enumerate(score.labels):
         counts = score.confusion[index]
         clips, correct = int(counts.sum()), int(counts[index])
-        order = [int(place) for place in np.argsort(-counts, kind="stable") if place != index and counts[place]]
-        mistakes = tuple((score.labels[place], int(counts[place])) for place in order[:MISTAKES])
+        order = [int(other) for other in np.argsort(-counts, kind="stable") if other != index and counts[other]]
+        mistakes = tuple((score.labels[other], int(counts[other])) for other in order[:MISTAKES])
         decided = int(score.confusion[:, index].sum())
         rows.append(LabelRow(label, clips, correct, wilson_interval(correct, clips), decided, mistakes))
     return tuple(rows)

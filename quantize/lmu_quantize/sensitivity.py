@@ -109,20 +109,20 @@ class SensitivityReport:
     def warnings(self) -> tuple[str, ...]:
         """What makes the model doubtful: one line for each vector or memory concerned.
 
-        That is a vector below 3 dB, a vector of which more than 5 % is clipped on the calibration frames (a tanh may
-        well be saturated, and is not counted), or a memory that is not proven to stay within its format.
+        That is a vector below 3 dB, a vector with more than 5 % clipped on the calibration frames, or a memory that is
+        not proven to stay within its format. A tanh may saturate and is not counted.
         """
-        found = []
+        lines = []
         for row in self.rows:
             if row.kind != "vector":
                 continue
             if row.sqnr_db < LEAST_SQNR_DB:
                 ratio = f"{row.sqnr_db:.1f} dB" if math.isfinite(row.sqnr_db) else "without a signal"
-                found.append(f"{row.name}: SQNR {ratio}, below {LEAST_SQNR_DB:g} dB")
+                lines.append(f"{row.name}: SQNR {ratio}, below {LEAST_SQNR_DB:g} dB")
             if row.clipped > MOST_CLIPPED and row.name not in self.tanh_error:
-                found.append(f"{row.name}: {100 * row.clipped:.1f} % clipped, above {100 * MOST_CLIPPED:g} %")
-        found += [f"{name}: overflow is not excluded" for name, proven in self.memories.items() if not proven]
-        return tuple(found)
+                lines.append(f"{row.name}: {100 * row.clipped:.1f} % clipped, above {100 * MOST_CLIPPED:g} %")
+        lines += [f"{name}: overflow is not excluded" for name, proven in self.memories.items() if not proven]
+        return tuple(lines)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
@@ -163,9 +163,9 @@ class SensitivityReport:
         return row.name, row.kind, row.format, str(row.elements), sqnr, f"{row.max_error:.3g}", clipped
 
 
-def _row(name: str, kind: str, fmt: str, wanted: ArrayLike, found: ArrayLike, clipped: float) -> SensitivityRow:
+def _row(name: str, kind: str, fmt: str, wanted: ArrayLike, quantized: ArrayLike, clipped: float) -> SensitivityRow:
     signal = np.asarray(wanted, dtype=np.float64)
-    error = np.asarray(found, dtype=np.float64) - signal
+    error = np.asarray(quantized, dtype=np.float64) - signal
     power, noise = float(np.square(signal).sum()), float(np.square(error).sum())
     if noise == 0:
         ratio = math.inf
@@ -199,8 +199,8 @@ def _tensor_rows(index: int, floats: FloatModel, model: QuantizedModel) -> Itera
             continue
         fracs = sums[f"layer{index}.u" if name == "b_u" else f"layer{index}.h"]
         width = max(int(np.abs(bias).max()).bit_length() + 1, 2)
-        found = np.ldexp(bias.astype(np.float64), -fracs)
-        yield _row(f"layer{index}.{name}", "bias", _span("s", width, fracs), wanted[name], found, 0.0)
+        real = np.ldexp(bias.astype(np.float64), -fracs)
+        yield _row(f"layer{index}.{name}", "bias", _span("s", width, fracs), wanted[name], real, 0.0)
 
 
 def _matrix_rows(index: int, floats: LMULayer, layer: QuantizedLMU) -> Iterable[SensitivityRow]:
@@ -209,9 +209,9 @@ def _matrix_rows(index: int, floats: LMULayer, layer: QuantizedLMU) -> Iterable[
     pairs = (("a", layer.a, layer.a_format), ("b", layer.b, layer.b_format))
     for position, (name, matrices, fmt) in enumerate(pairs):
         wanted = np.concatenate([pair[position].ravel() for pair in exact])
-        found = np.concatenate([fmt.real(matrices[which]).ravel() for which in layer.matrix])
+        rounded = np.concatenate([fmt.real(matrices[matrix]).ravel() for matrix in layer.matrix])
         clipped = _beyond(wanted, np.array(fmt.frac), fmt.min, fmt.max)
-        yield _row(f"layer{index}.{name}", "matrix", str(fmt), wanted, found, clipped)
+        yield _row(f"layer{index}.{name}", "matrix", str(fmt), wanted, rounded, clipped)
 
 
 def measure(floats: FloatModel, model: QuantizedModel, frames: FloatArray) -> SensitivityReport:
@@ -234,19 +234,19 @@ def measure(floats: FloatModel, model: QuantizedModel, frames: FloatArray) -> Se
     golden = Golden(model)
     state = golden.initial_state(len(frames))
     inputs = model.input.quantize(frames)
-    found = {"x": inputs} | golden.run(inputs, state)
+    integers = {"x": inputs} | golden.run(inputs, state)
     wanted = {"x": frames} | floats.run(frames)
-    clipped = {name: count / found[name].size for name, count in state.saturated.items()}
+    clipped = {name: count / integers[name].size for name, count in state.saturated.items()}
     clipped["x"] = _beyond(frames, np.array(model.input.frac), model.input.min, model.input.max)
     rows: list[SensitivityRow] = []
     for name, vector in golden.vectors.items():
         index = -1 if name == "x" else int(name.removeprefix("layer").split(".")[0])
         if name.endswith(".u") or (name.endswith(".h") and isinstance(model.layers[index], QuantizedDense)):
             rows.extend(_layer_rows(index, floats, model))
-        real = vector.format.real(found[name])
+        real = vector.format.real(integers[name])
         rows.append(_row(name, "vector", str(vector.format), wanted[name], real, clipped[name]))
     last = output_name(model)
-    agreement = float(np.mean(np.argmax(found[last], axis=-1) == np.argmax(wanted[last], axis=-1)))
+    agreement = float(np.mean(np.argmax(integers[last], axis=-1) == np.argmax(wanted[last], axis=-1)))
     proven: dict[str, bool] = {}
     for bound in certify(model).memories:
         name = f"layer{bound.layer}.m"

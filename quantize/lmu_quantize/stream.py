@@ -124,8 +124,37 @@ def make_stream(
         If there are no clips of keywords, no noise, or less time than the clips need.
     """
     rng = np.random.default_rng((seed, 6))
-    background = _background(noise, round(hours * 3600 * SAMPLE_RATE), rng)
-    keyword = np.array([names[label] not in ("unknown", "silence") for label in labels], np.bool_)
+    track = _background(noise, round(hours * 3600 * SAMPLE_RATE), rng)
+    clips, labels, chosen = _choose_clips(clips, labels, names, noise, hours, rng)
+    length = clips.shape[1]
+    free = len(track) - len(chosen) * length
+    if free < 0:
+        raise ValueError(f"{len(chosen)} clips need more than {hours:g} hours")
+    starts = np.sort(rng.integers(0, free, len(chosen), endpoint=True)) + np.arange(len(chosen)) * length
+    for start, clip in zip(starts.tolist(), chosen, strict=True):
+        _add(track, start, clips[clip])
+    keyword = _is_keyword(labels, names)
+    spoken = [position for position, clip in enumerate(chosen) if keyword[clip]]
+    ends = [int(starts[position]) + word_end(clips[chosen[position]]) for position in spoken]
+    spoken_labels = labels[[chosen[position] for position in spoken]].astype(np.int64)
+    return Stream(track, spoken_labels, starts[spoken], np.array(ends, np.int64))
+
+
+def _is_keyword(labels: IntArray, names: Sequence[str]) -> NDArray[np.bool_]:
+    """Whether each clip is one of a keyword; clips cut from the noise have the label -1."""
+    return np.array([label >= 0 and names[label] not in ("unknown", "silence") for label in labels], np.bool_)
+
+
+def _choose_clips(
+    clips: NDArray[np.int16],
+    labels: IntArray,
+    names: Sequence[str],
+    noise: Sequence[NDArray[np.int16]],
+    hours: float,
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.int16], IntArray, list[int]]:
+    """Draw the clips of a stream: all clips and their labels, with silence cut from the noise, and those in order."""
+    keyword = _is_keyword(labels, names)
     if not keyword.any():
         raise ValueError("a stream needs clips of keywords")
     chosen = _draw(np.flatnonzero(keyword), round(KEYWORDS_PER_HOUR * hours), rng)
@@ -138,25 +167,14 @@ def make_stream(
             clips = np.concatenate([clips, *(_loud(noise, clips.shape[1], rng) for _ in range(count))])
             labels = np.concatenate([labels, np.full(count, -1)])
             chosen += range(len(clips) - count, len(clips))
-    chosen = [chosen[place] for place in rng.permutation(len(chosen))]
-    free = len(background) - len(chosen) * clips.shape[1]
-    if free < 0:
-        raise ValueError(f"{len(chosen)} clips need more than {hours:g} hours")
-    starts = np.sort(rng.integers(0, free, len(chosen), endpoint=True)) + np.arange(len(chosen)) * clips.shape[1]
-    for start, clip in zip(starts.tolist(), chosen, strict=True):
-        _add(background, start, clips[clip])
-    said = [place for place, clip in enumerate(chosen) if labels[clip] >= 0 and keyword[clip]]
-    ends = [int(starts[place]) + word_end(clips[chosen[place]]) for place in said]
-    return Stream(
-        background, labels[[chosen[place] for place in said]].astype(np.int64), starts[said], np.array(ends, np.int64)
-    )
+    return clips, labels, [chosen[position] for position in rng.permutation(len(chosen))]
 
 
 def _draw(pool: IntArray, count: int, rng: np.random.Generator) -> list[int]:
     """Draw clips: all in random order, then all again in another, until there are enough."""
     rounds = [rng.permutation(pool) for _ in range(-(-count // len(pool)))]
-    found: list[int] = np.concatenate([pool[:0], *rounds])[:count].tolist()
-    return found
+    drawn: list[int] = np.concatenate([pool[:0], *rounds])[:count].tolist()
+    return drawn
 
 
 def _background(noise: Sequence[NDArray[np.int16]], samples: int, rng: np.random.Generator) -> NDArray[np.int16]:
@@ -164,16 +182,16 @@ def _background(noise: Sequence[NDArray[np.int16]], samples: int, rng: np.random
     if not noise:
         raise ValueError("a stream needs recordings of noise longer than a second")
     track = np.zeros(samples, np.int16)
-    place = 0
-    while place < samples:
+    start = 0
+    while start < samples:
         length = int(rng.uniform(*SECTION_S) * SAMPLE_RATE)
         if rng.random() >= SILENT_SECTIONS:
             recording = noise[int(rng.integers(len(noise)))]
             gain = 10 ** (rng.uniform(*SECTION_DB) / 20)
             first = int(rng.integers(len(recording)))
             stretch = np.take(recording, np.arange(first, first + length), mode="wrap")
-            track[place : place + length] = _to_int16(gain * stretch.astype(np.float64))[: samples - place]
-        place += length
+            track[start : start + length] = _to_int16(gain * stretch.astype(np.float64))[: samples - start]
+        start += length
     return track
 
 
@@ -190,8 +208,8 @@ def _loud(noise: Sequence[NDArray[np.int16]], samples: int, rng: np.random.Gener
 def _add(track: NDArray[np.int16], start: int, clip: NDArray[np.int16]) -> None:
     """Add a clip to the track, with 10 ms fades so that its noise does not click."""
     ramp = np.minimum(np.arange(1, len(clip) + 1) / FADE, 1.0)
-    place = slice(start, start + len(clip))
-    track[place] = _to_int16(track[place].astype(np.float64) + clip * ramp * ramp[::-1])
+    span = slice(start, start + len(clip))
+    track[span] = _to_int16(track[span].astype(np.float64) + clip * ramp * ramp[::-1])
 
 
 def _to_int16(values: NDArray[np.float64]) -> NDArray[np.int16]:

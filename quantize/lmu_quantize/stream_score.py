@@ -126,10 +126,10 @@ def score_events(events: Events, stream: Stream, clock: LogitClock) -> StreamSco
     delays = []
     for time, label in zip(times, events.labels.tolist(), strict=True):
         last = bisect.bisect_right(starts.get(label, []), time)
-        for place in order[label][max(last - 2, 0) : last].tolist() if last else ():
-            if not taken[place] and time <= latest[place]:
-                taken[place] = True
-                delays.append((time - int(stream.ends[place])) / SAMPLE_RATE)
+        for keyword in order[label][max(last - 2, 0) : last].tolist() if last else ():
+            if not taken[keyword] and time <= latest[keyword]:
+                taken[keyword] = True
+                delays.append((time - int(stream.ends[keyword])) / SAMPLE_RATE)
                 break
     return StreamScore(stream.hours, len(taken), len(delays), len(times) - len(delays), np.array(delays))
 
@@ -173,27 +173,31 @@ def choose(
         thresholds = _thresholds(lead)
         for refractory in REFRACTORIES:
             score = functools.cache(functools.partial(_score, labels, lead, refractory, stream, clock))
-            for place, per_hour in enumerate(rates):
+            for index, per_hour in enumerate(rates):
                 threshold = _lowest(score, thresholds, per_hour)
-                held = best[place]
-                if threshold and (held is None or score(threshold).false_rejects < held[0]):
+                former = best[index]
+                if threshold and (former is None or score(threshold).false_rejects < former[0]):
                     smoothing = Smoothing(background, score_bits, shift, threshold, refractory)
-                    best[place] = score(threshold).false_rejects, smoothing
-    return [None if held is None else held[1] for held in best]
+                    best[index] = score(threshold).false_rejects, smoothing
+    return [None if entry is None else entry[1] for entry in best]
 
 
 def _thresholds(lead: IntArray) -> list[int]:
     """Rising thresholds that some frames reach, closer to each other where few do."""
     tail = np.geomspace(1.0, 0.5 / len(lead), POINTS)
     quantiles = np.ceil(np.quantile(lead, 1 - tail)).astype(np.int64)
-    found: list[int] = np.unique(quantiles.clip(min=1, max=lead.max())).tolist()
-    return [threshold for threshold in found if threshold]
+    thresholds: list[int] = np.unique(quantiles.clip(min=1, max=lead.max())).tolist()
+    return [threshold for threshold in thresholds if threshold]
 
 
 def _lowest(score: Callable[[int], StreamScore], thresholds: list[int], per_hour: float) -> int | None:
     """Lowest threshold that keeps the rate of false accepts, None if none does."""
-    place = bisect.bisect_left(thresholds, True, key=lambda one: score(one).false_accepts_per_hour <= per_hour)
-    return None if place == len(thresholds) else thresholds[place]
+
+    def keeps_rate(threshold: int) -> bool:
+        return score(threshold).false_accepts_per_hour <= per_hour
+
+    index = bisect.bisect_left(thresholds, True, key=keeps_rate)
+    return None if index == len(thresholds) else thresholds[index]
 
 
 def _score(

@@ -66,13 +66,13 @@ class BatchMismatch:
     Parameters
     ----------
     kind : {"logit", "label", "score"}
-        What differs.
+        The value that differs.
     clip, frame : int
         Clip, and input frame of the clip, from 0.
     label : int
         Index of the logit; 0 for a label or a score.
     expected, got : int
-        Golden's value and the hardware's.
+        Values of the golden model and of the hardware.
     """
 
     kind: str
@@ -193,7 +193,7 @@ class BatchSimulator:
         return BatchResult(logits, decisions, records["cycles"].astype(np.int64), seconds)
 
     def _records(self, clips: IntArray, processes: int, progress: Progress) -> NDArray[np.void]:
-        """Run clips of whole rounds; what the programs wrote, one record for each clip."""
+        """Run clips of whole rounds; a record for each clip, as the programs wrote them."""
         count, steps, _ = clips.shape
         due = steps // self.plan.period
         labels = self.plan.model.outputs
@@ -315,7 +315,7 @@ def _checked_frames(plan: Plan, frames: ArrayLike) -> IntArray:
 
 
 def _design_header(plan: Plan) -> str:
-    """What the main loop must know about the ports."""
+    """C++ header with the ports of the accelerator, for the main loop."""
     state, model = plan.config.state, plan.model
     words = sum(memory.depth for memory in (*plan.weight_memories, plan.parameters))
     defines = {

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from lmu_hw.cells.liberty import cache_folder
+from lmu_hw.files import cache_folder
 
 __all__ = ["BuildCache", "content_key"]
 

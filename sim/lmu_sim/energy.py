@@ -44,7 +44,7 @@ class FrameError(RuntimeError):
 
 @dataclass(frozen=True, eq=False)
 class FrameCounts:
-    """NetCounts over the frames of one kind of clips.
+    """Counts over the frames of one kind of clips.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def _rounds(clips: IntArray, frames: int) -> IntArray:
 
 
 class _Reference:
-    """The golden model on some clips: what comes out of every round, and the states before it."""
+    """The golden model on some clips: the logits of every round, and the states before it."""
 
     def __init__(self, gates: FrameGates, clips: IntArray):
         golden = Golden(gates.plan.model)
@@ -233,7 +233,7 @@ def run_frames(
     Returns
     -------
     FrameRun
-        NetCounts of every net, by kind.
+        Counts of every net, by kind of clip.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Mutation testing of the checker: accelerators with one deliberate fault, each of which a cosimulation must notice."""
+"""Mutation tests of the checker: co-simulation must notice each accelerator with a deliberate fault."""
 
 import dataclasses
 import re
@@ -28,41 +28,41 @@ SEED = 57
 
 @dataclass(frozen=True)
 class Fault:
-    """One deliberate fault.
+    """A deliberate fault.
 
     Parameters
     ----------
     name : str
         Short name.
     level : {"verilog", "model"}
-        What is changed: the text of the Verilog, or the quantized model from which it is made.
-    what : str
-        What is wrong, one line.
+        Where the fault is: in the text of the Verilog, or in the quantized model that the Verilog is emitted from.
+    description : str
+        The fault, in one line.
     verilog : callable
-        From the plan of the sound accelerator to the Verilog of the faulty one.
+        Takes the plan of the sound accelerator, returns the Verilog of the faulty one.
     equivalent : str
-        Why no stimulus can tell the faulty accelerator from the sound one; empty if it must be noticed.
+        Why no stimulus can distinguish the faulty accelerator from the sound one; empty if it must be noticed.
     """
 
     name: str
     level: str
-    what: str
+    description: str
     verilog: Callable[[Plan], str]
     equivalent: str = ""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What the checker made of a fault.
+    """The checker's verdict on a fault.
 
     Parameters
     ----------
     fault : Fault
-        Which one.
+        The fault that was tried.
     noticed : bool
-        Whether the cosimulation failed.
+        Whether the co-simulation failed.
     how : str
-        What failed first.
+        The check that failed first.
     """
 
     fault: Fault
@@ -71,7 +71,7 @@ class Trial:
 
     @property
     def right(self) -> bool:
-        """Noticed, or rightly not."""
+        """Whether the fault was noticed, or is equivalent and was not."""
         return self.noticed != bool(self.fault.equivalent)
 
 
@@ -92,7 +92,7 @@ def fault_plan() -> Plan:
 
 
 def fault_stimulus(plan: Plan) -> tuple[Frame, ...]:
-    """Three utterances with clears, frames of wrong length among them, and a reset in the middle of a frame."""
+    """Three utterances with clears, some frames of wrong length, and a reset in the middle of a frame."""
     rng = np.random.default_rng(SEED + 1)
     frames = random_frames(rng, plan.model, 3, 10)
     n = plan.model.inputs
@@ -103,20 +103,20 @@ def fault_stimulus(plan: Plan) -> tuple[Frame, ...]:
 
 
 def _text(change: Callable[[Plan, str], str]) -> Callable[[Plan], str]:
-    """A fault in the Verilog; a change that changes nothing is an error of the fault."""
+    """A fault in the text of the Verilog. Raises ValueError if the change leaves the text as it is."""
 
-    def make(plan: Plan) -> str:
+    def faulty_verilog(plan: Plan) -> str:
         sound = to_verilog(plan)
         faulty = change(plan, sound)
         if faulty == sound:
             raise ValueError("the fault changes nothing in the Verilog")
         return faulty
 
-    return make
+    return faulty_verilog
 
 
 def _in_module(verilog: str, module: str, pattern: str, replacement: str | Callable[[re.Match[str]], str]) -> str:
-    """Replace every match in one module, and insist on one."""
+    """Replace every match in a module. Raises ValueError if nothing matches."""
     start = verilog.index(f"module \\{TOP}.{module} (" if module else f"module {TOP}(")
     end = verilog.index("endmodule", start)
     body, count = re.subn(pattern, replacement, verilog[start:end])
@@ -130,7 +130,7 @@ def _replace(module: str, pattern: str, replacement: str) -> Callable[[Plan], st
 
 
 def flip_bit(verilog: str, memory: str, address: int, bit: int) -> str:
-    """Flip one bit of one word of a memory of constants.
+    """Flip a bit in a memory of constants.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def flip_bit(verilog: str, memory: str, address: int, bit: int) -> str:
     memory : str
         Name of the memory's module below the top.
     address, bit : int
-        Which.
+        Word, and bit in the word.
 
     Returns
     -------
@@ -165,7 +165,7 @@ def _weight(plan: Plan, verilog: str) -> str:
 
 def _absent_weight(plan: Plan, verilog: str) -> str:
     """A weight of a row that does not exist: the last lane of an operation's last, incomplete row group."""
-    planned = next(one for one in plan.operations if one.operation.rows % plan.lanes)
+    planned = next(entry for entry in plan.operations if entry.operation.rows % plan.lanes)
     memory = plan.weight_memories[planned.weight_memory]
     address = planned.weight_base + planned.groups * planned.operation.columns - 1
     return flip_bit(verilog, f"memory_{memory.name}", address, memory.width - 1)
@@ -187,8 +187,7 @@ def _table(plan: Plan, verilog: str) -> str:
     planned = plan.operations[-1]
     golden = Golden(plan.model)
     state = golden.initial_state()
-    sizes = plan.model.inputs
-    frames = [one.values for one in fault_stimulus(plan) if len(one.values) == sizes]
+    frames = [frame.values for frame in fault_stimulus(plan) if len(frame.values) == plan.model.inputs]
     values = [golden.step(np.array([frame]), state).get(planned.operation.target) for frame in frames]
     results = np.abs(np.concatenate([value.ravel() for value in values if value is not None]))
     common = int(np.bincount(results[results > 0]).argmax())
@@ -203,16 +202,16 @@ def _swapped_lanes(plan: Plan, verilog: str) -> str:
         re.search(rf"assign product{lane}  ?= \$signed\((weights\[[\d:]+\])\)", verilog) for lane in (0, 1)
     )
     if first is None or second is None:
-        raise ValueError("the lanes' products were not found")
+        raise ValueError("the Verilog has no products of lanes 0 and 1")
     marked = verilog.replace(first[0], first[0].replace(first[1], "\0"))
     return marked.replace(second[0], second[0].replace(second[1], first[1])).replace("\0", second[1])
 
 
 def _dropped(plan: Plan, verilog: str) -> str:
     """The last element of the memory state is not written."""
-    planned = [one for one in plan.operations if one.operation.target == "layer0.m"][-1]
+    planned = [entry for entry in plan.operations if entry.operation.target == "layer0.m"][-1]
     if planned.target is None:
-        raise ValueError("the memory state must have a place")
+        raise ValueError("the memory state has no address")
     op = planned.operation
     address = planned.target.base + op.start + op.repeat * op.rows - 1
     number = plan.operations.index(planned)
@@ -221,11 +220,11 @@ def _dropped(plan: Plan, verilog: str) -> str:
 
 
 def _stride_phase(plan: Plan, verilog: str) -> str:
-    """Of the constants that the next phase can be, those after the first one are of a clear and of a reset."""
+    """The first constant of the next phase is the wrap around; those after it belong to a clear and to a reset."""
     name = _find(verilog, r"phase0 <= (\S+) ;")
     head, *rest = re.split(rf"({re.escape(name)}  ?= )1'h0;", verilog)
     pairs = list(zip(rest[::2], rest[1::2], strict=True))
-    return head + "".join(f"{left}1'h{int(place > 0)};{right}" for place, (left, right) in enumerate(pairs))
+    return head + "".join(f"{left}1'h{int(index > 0)};{right}" for index, (left, right) in enumerate(pairs))
 
 
 def _long_frame(plan: Plan, verilog: str) -> str:
@@ -275,9 +274,9 @@ def _matrix(name: str) -> Callable[[Plan], str]:
     """One element of a memory's matrix is one unit off."""
 
     def changed(layer: QuantizedLMU) -> QuantizedLMU:
-        found = [one.copy() for one in getattr(layer, name)]
-        found[0].flat[0] += 1 if found[0].flat[0] <= 0 else -1
-        return _with(layer, name, tuple(found))
+        matrices = [matrix.copy() for matrix in getattr(layer, name)]
+        matrices[0].flat[0] += 1 if matrices[0].flat[0] <= 0 else -1
+        return _with(layer, name, tuple(matrices))
 
     return _lmu(changed)
 
@@ -392,14 +391,14 @@ FAULTS = (
 
 
 def try_fault(fault: Fault, simulator: Simulator | str = Simulator.ICARUS) -> Trial:
-    """Simulate one faulty accelerator against the sound model.
+    """Simulate a faulty accelerator against the sound model.
 
     Parameters
     ----------
     fault : Fault
         One of `FAULTS`.
     simulator : Simulator or str
-        Which simulator.
+        ``icarus`` or ``verilator``.
 
     Returns
     -------
@@ -423,7 +422,7 @@ def _evidence(result: CosimResult) -> str:
 
 
 def kill_rate(trials: Iterable[Trial]) -> tuple[int, int]:
-    """How many faults were noticed, of how many that could be."""
+    """Faults that were noticed, and faults that can be: all but the equivalent ones."""
     real = [trial for trial in trials if not trial.fault.equivalent]
     return sum(trial.noticed for trial in real), len(real)
 
@@ -435,6 +434,6 @@ def fault_table(trials: Sequence[Trial]) -> str:
         fault = trial.fault
         missed = f"equivalent: {fault.equivalent}" if fault.equivalent else "**missed**"
         noticed = trial.how if trial.noticed else missed
-        lines.append(f"| {fault.name} | {fault.level} | {fault.what} | {noticed} |")
+        lines.append(f"| {fault.name} | {fault.level} | {fault.description} | {noticed} |")
     killed, real = kill_rate(trials)
     return "\n".join([*lines, "", f"{killed} of {real} faults noticed."])

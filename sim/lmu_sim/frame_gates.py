@@ -1,4 +1,4 @@
-"""An accelerator's netlist that takes frames, and whose state between frames can be set."""
+"""A netlist of an accelerator that takes frames; the state of the network between frames can be set."""
 
 from collections.abc import Sequence
 
@@ -23,34 +23,37 @@ IntArray = NDArray[np.int64]
 class FrameGates:
     """The netlist of an accelerator with the core's own streams.
 
-    A frame gets a window of `window` cycles, at whose end all is at rest, however many cycles its computation takes.
-    After `warm_up` frames from a given state of the network, every register holds what it would hold after a longer
-    past: that is one stride period, or two where the copies of a hidden state, and with them the memories that are
-    read, take turns from period to period. With `frames_per_fetch` a frame, here, is a round of so many.
+    A frame gets a window of `window` clock cycles, enough for the accelerator to come to rest. `warm_up` frames after
+    the state of the network was set, every register holds the same value as after a longer run. That takes one stride
+    period, or two where the copies of a hidden state take turns from period to period. With `frames_per_fetch`, a
+    frame here is a round of that many.
 
     Parameters
     ----------
     netlist : Netlist
-        Of the Verilog that `lmu_hw.export.emit` makes.
+        Netlist of the Verilog from `lmu_hw.export.emit`.
     plan : Plan
-        Of the accelerator.
+        The accelerator.
 
     Raises
     ------
     GateError
-        If the accelerator has another interface, or a memory is not found in the netlist.
+        If the accelerator has another interface, or the netlist lacks a memory.
     """
 
     def __init__(self, netlist: Netlist, plan: Plan):
         if plan.config.interface is not Interface.STREAM:
-            raise GateError(f"the core itself is simulated, not its {plan.config.interface.value} wrapper")
+            raise GateError(f"only the core is simulated, not its {plan.config.interface.value} wrapper")
         self.netlist, self.plan = netlist, plan
         self.output = vectors(plan.model)[output_name(plan.model)].format
-        slowest = max(max(one.latency, one.interval) for one in plan.frames)
+        slowest = max(max(frame.latency, frame.interval) for frame in plan.frames)
         self.frames = plan.config.frames_per_fetch
         self.window = self.frames * (plan.model.inputs + plan.lanes) + slowest + 2 * plan.model.outputs + 8
         self.states = {
-            (term.layer, term.state): term.location for one in plan.operations for term in one.terms if term.state
+            (term.layer, term.state): term.location
+            for planned in plan.operations
+            for term in planned.terms
+            if term.state
         }
         twice = any(kind == "h" and len(location.memories) > 1 for (_, kind), location in self.states.items())
         self.warm_up = plan.rounds * (2 if twice else 1)
@@ -76,54 +79,53 @@ class FrameGates:
     def control_frames(self, frame: int) -> int:
         """Frames after reset that leave the control as it is before `frame` of a clip, with every state written.
 
-        Valid flags are set after one stride period; which copy of a state is the old one alternates, and repeats
-        after two.
+        Valid flags are set after one stride period. Which copy of a state is the old one repeats after two.
         """
         period = self.plan.rounds
         return period + (frame - period) % (2 * period)
 
     def advance(self, done: int) -> None:
-        """Compute one more frame after reset, the `done`-th, of zeros, and keep the state behind it."""
+        """Compute the `done`-th frame after reset, of zeros, and save the state after it."""
         self.compute(self._simulator, np.zeros((1, self.frames, self.plan.model.inputs), dtype=np.int64))
         self._saved[done] = self._simulator.save()
 
     def simulator(self, starts: Sequence[int]) -> GateSimulator:
-        """A simulator with one run for each start, its control as it is before that frame of a clip.
+        """A simulator with a run for each start, its control as before that frame of a clip.
 
         Parameters
         ----------
         starts : sequence of int
-            Frames of a clip, counted from 0; `advance` must have come to `control_frames` of each.
+            Frames of a clip, counted from 0; `advance` must have reached `control_frames` of each.
         """
-        found = GateSimulator(self.netlist, runs=len(starts), compiled=self._simulator.compiled)
+        simulator = GateSimulator(self.netlist, runs=len(starts), compiled=self._simulator.compiled)
         after = [self.control_frames(start) for start in starts]
         for done in sorted(set(after)):
-            found.load(self._saved[done], [run for run, other in enumerate(after) if other == done])
-        return found
+            simulator.load(self._saved[done], [run for run, other in enumerate(after) if other == done])
+        return simulator
 
     def put_state(
         self, simulator: GateSimulator, starts: Sequence[int], layer: int, kind: str, values: IntArray
     ) -> None:
-        """Write a state of the network to where the frame to come reads it.
+        """Write a state of the network where the next frame reads it.
 
         Parameters
         ----------
         simulator : GateSimulator
             From `simulator`.
         starts : sequence of int
-            The same.
+            The starts it was made for.
         layer : int
-            Of the state.
+            Layer of the state.
         kind : {"m", "h"}
-            Which one.
+            Memory state or hidden state.
         values : ndarray of int64, shape (runs, size)
-            For each run.
+            The state of each run.
         """
         location = self.states[layer, kind]
         old = [self._old(location, layer, kind, self.control_frames(start)) for start in starts]
         for index in sorted(set(old)):
             runs = [run for run, other in enumerate(old) if other == index]
-            # Of several frames that are kept, the last one is read; the others are written first.
+            # Where the states of several frames are kept, the last one is read; the others are written first.
             self._memories[index].poke(simulator, location.base, values.T.repeat(location.copies, axis=0), runs)
 
     def _old(self, location: Location, layer: int, kind: str, frames: int) -> int:
@@ -134,7 +136,7 @@ class FrameGates:
         return location.memories[frames // every % len(location.memories)]
 
     def compute(self, simulator: GateSimulator, frames: IntArray) -> dict[str, list[list[Beat]]]:
-        """Run a window.
+        """Run one window.
 
         Parameters
         ----------
@@ -146,7 +148,7 @@ class FrameGates:
         Returns
         -------
         dict of str to list of list of Beat
-            What came out of ``o_logits`` and ``o_decision``, by run.
+            Beats of ``o_logits`` and ``o_decision``, by run.
         """
         width = self.plan.model.input.width
         beats = frames & ((1 << width) - 1)
@@ -155,24 +157,31 @@ class FrameGates:
         return simulator.stream("i", beats.reshape(len(beats), -1), expected, cycles=self.window)
 
     def difference(self, logits: list[Beat], decisions: list[Beat], expected: IntArray) -> str:
-        """Compare what came out of a run with the golden logits, of shape (outputs due, labels).
+        """Compare the outputs of a run with the golden model.
+
+        Parameters
+        ----------
+        logits, decisions : list of Beat
+            Beats of the run.
+        expected : ndarray of int64, shape (outputs due, labels)
+            Golden logits.
 
         Returns
         -------
         str
-            What differs, nothing if all is equal.
+            The first difference; empty if all is equal.
         """
         due, labels = expected.shape
         if len(logits) != due * labels or len(decisions) != due:
             return (
-                f"{len(logits)} logits and {len(decisions)} decisions came, {due * labels} and {due} were expected"
+                f"{len(logits)} logits and {len(decisions)} decisions came out, {due * labels} and {due} were expected"
             )
         mask = (1 << self.output.width) - 1
-        for place, (beat, value) in enumerate(zip(logits, expected.ravel().tolist(), strict=True)):
+        for index, (beat, value) in enumerate(zip(logits, expected.ravel().tolist(), strict=True)):
             if beat.payload & mask != value & mask:
-                return f"logit {place % labels} is {beat.payload & mask:#x}, not {value & mask:#x}"
+                return f"logit {index % labels} is {beat.payload & mask:#x}, not {value & mask:#x}"
         bits = max(1, (labels - 1).bit_length())
-        for beat, label, score in zip(decisions, *(one.tolist() for one in decide(expected)), strict=True):
+        for beat, label, score in zip(decisions, *(values.tolist() for values in decide(expected)), strict=True):
             if beat.payload != label | (score & mask) << bits:
                 return f"the decision is {beat.payload:#x}, not label {label} with score {score}"
         return ""

@@ -1,4 +1,4 @@
-"""The words of a design's memory in its netlist, whether they became flip-flops or macros."""
+"""Words of a memory in a netlist, where it became flip-flops or macros."""
 
 import re
 from collections.abc import Iterable
@@ -31,20 +31,20 @@ class _Part:
 class StoredMemory:
     """A writable memory of the design.
 
-    Flip-flops are known by the name that synthesis gives to each bit, ``PATH.cells[word][bit]``, or
-    ``PATH.banks.bank0.cells[word][bit]`` with the word in its bank; macros by the path of their instances, with the
-    numbers of the bank and of the slice in the bank at the end of the name.
+    Synthesis names the flip-flop of each bit ``PATH.cells[word][bit]``, or ``PATH.banks.bank0.cells[word][bit]`` with
+    the word in its bank. A macro is found by the path of its instance, whose name ends with the numbers of its bank
+    and of its slice in the bank.
 
     Parameters
     ----------
     netlist : Netlist
-        Of the design.
+        The design.
     path : str
-        Of the instance that holds the memory.
+        Path of the instance that holds the memory.
     depth, width : int
         Words, and bits of a word.
     bank_words : int
-        Words of a bank, of a memory that the design itself cuts into banks; 0 for a whole one.
+        Words of a bank where the design cuts the memory into banks; 0 where it does not.
 
     Raises
     ------
@@ -73,21 +73,21 @@ class StoredMemory:
         values : ndarray of int64, shape (words,) or (words, runs)
             Unsigned or two's complement.
         runs : iterable of int, optional
-            Where; everywhere if not given.
+            Runs to change; all if not given.
 
         Raises
         ------
         GateError
             If the memory has no such words.
         """
-        given = np.asarray(values, dtype=np.int64)
-        given = np.broadcast_to(given[:, None] if given.ndim == 1 else given, (len(given), simulator.runs))
-        self.poke_bits(simulator, address, given[:, None, :] >> np.arange(self.width)[:, None] & 1, runs)
+        words = np.asarray(values, dtype=np.int64)
+        words = np.broadcast_to(words[:, None] if words.ndim == 1 else words, (len(words), simulator.runs))
+        self.poke_bits(simulator, address, words[:, None, :] >> np.arange(self.width)[:, None] & 1, runs)
 
     def poke_bits(
         self, simulator: GateSimulator, address: int, bits: IntArray, runs: Iterable[int] | None = None
     ) -> None:
-        """Change words of any width, given as `bits` of shape (words, width, runs), lowest first."""
+        """Change words of any width; `bits` has shape (words, width, runs), lowest bit first."""
         words = len(bits)
         if not 0 <= address <= address + words <= self.depth:
             raise GateError(f"{self.path} has {self.depth} words, not {words} from address {address} on")
@@ -117,19 +117,19 @@ class StoredMemory:
         Returns
         -------
         ndarray of int64, shape (words, runs)
-            Unsigned; bits that synthesis found to be of no use are 0.
+            Unsigned; bits that synthesis removed are 0.
         """
         bits = np.zeros((words, self.width, simulator.runs), dtype=np.int64)
         for part in self._parts:
             first, end = max(address, part.start), min(address + words, part.start + part.words)
             if first < end:
-                found = simulator.peek_macro(part.instance, first - part.start, end - first)
+                content = simulator.peek_macro(part.instance, first - part.start, end - first)
                 used = min(part.width, self.width - part.bit)
-                bits[first - address : end - address, part.bit : part.bit + used] = found[:, :used]
-        places = [(word, bit) for word, bit in self._flops if address <= word < address + words]
-        if places:
-            found = simulator.peek([self._flops[place] for place in places])
-            for (word, bit), value in zip(places, found, strict=True):
+                bits[first - address : end - address, part.bit : part.bit + used] = content[:, :used]
+        positions = [(word, bit) for word, bit in self._flops if address <= word < address + words]
+        if positions:
+            values = simulator.peek([self._flops[position] for position in positions])
+            for (word, bit), value in zip(positions, values, strict=True):
                 bits[word - address, bit] = value
         return np.einsum("wbr,b->wr", bits, np.int64(1) << np.arange(self.width, dtype=np.int64))
 
@@ -137,14 +137,14 @@ class StoredMemory:
 def _flops(netlist: Netlist, path: str, depth: int, width: int, bank_words: int) -> dict[tuple[int, int], int]:
     """Net of each word and bit."""
     nets = {name: net for net, name in netlist.names.items() if name.startswith(f"{path}.")}
-    found = {}
+    flops = {}
     for word in range(max(2, depth)):
         for bit in range(width):
             cells = f"banks.bank{word // bank_words}.cells[{word % bank_words}]" if bank_words else f"cells[{word}]"
             name = f"{path}.{cells}" + (f"[{bit}]" if width > 1 else "")
             if name in nets:
-                found[word, bit] = nets[name]
-    return found
+                flops[word, bit] = nets[name]
+    return flops
 
 
 def _parts(netlist: Netlist, path: str) -> list[_Part]:

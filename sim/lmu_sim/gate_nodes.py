@@ -1,4 +1,4 @@
-"""What the cells of a netlist do, as numbers for the compiled simulator."""
+"""A netlist as arrays of numbers for the compiled simulator."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmu_hw.cells.expression import Expression, Tree
-from lmu_hw.cells.liberty import Cell, Sequential
+from lmu_hw.cells.library import Cell, Sequential
 from lmu_hw.cells.netlist import HIGH, LOW, Instance, Netlist
 from lmu_hw.cells.sram import Macro, find_macro
 
@@ -51,7 +51,7 @@ class _Node:
 
 @dataclass(frozen=True)
 class _Flop:
-    """A flip-flop: names of pins or states, nothing for what it does not have."""
+    """A flip-flop: names of its pins or states; empty for a pin that it lacks."""
 
     clock: str
     data: str
@@ -60,13 +60,13 @@ class _Flop:
     state: str
 
 
-def _latch(one: Sequential, data: Expression, enable: Expression) -> Expression:
+def _latch(latch: Sequential, data: Expression, enable: Expression) -> Expression:
     """State of a latch as a function of pins and its own state."""
-    text = f"(({enable.text})*({data.text}))+(!({enable.text})*{one.state})"
-    if one.preset is not None:
-        text = f"({one.preset.text})+({text})"
-    if one.clear is not None:
-        text = f"!({one.clear.text})*({text})"
+    text = f"(({enable.text})*({data.text}))+(!({enable.text})*{latch.state})"
+    if latch.preset is not None:
+        text = f"({latch.preset.text})+({text})"
+    if latch.clear is not None:
+        text = f"!({latch.clear.text})*({text})"
     return Expression(text)
 
 
@@ -90,21 +90,21 @@ def _behaviour(cell: Cell) -> tuple[list[_Node], list[_Flop]]:
         return _clock_gate(cell), []
     nodes: list[_Node] = []
     flops: list[_Flop] = []
-    for number, one in enumerate(cell.sequentials):
-        if one.data is None or one.clock is None:
-            raise GateError(f"the cell {cell.name} has a {one.kind} without data or clock")
-        if one.kind == "latch":
-            nodes.append(_Node(_latch(one, one.data, one.clock), one.state))
+    for number, element in enumerate(cell.sequentials):
+        if element.data is None or element.clock is None:
+            raise GateError(f"the cell {cell.name} has a {element.kind} without data or clock")
+        if element.kind == "latch":
+            nodes.append(_Node(_latch(element, element.data, element.clock), element.state))
         else:
             names = {}
-            for kind in ("clock", "data", "clear", "preset"):
-                function = getattr(one, kind)
-                names[kind] = "" if function is None else f"{kind}{number}"
+            for control in ("clock", "data", "clear", "preset"):
+                function = getattr(element, control)
+                names[control] = "" if function is None else f"{control}{number}"
                 if function is not None:
-                    nodes.append(_Node(function, names[kind]))
-            flops.append(_Flop(**names, state=one.state))
-        if one.inverse:
-            nodes.append(_Node(Expression(f"!{one.state}"), one.inverse))
+                    nodes.append(_Node(function, names[control]))
+            flops.append(_Flop(**names, state=element.state))
+        if element.inverse:
+            nodes.append(_Node(Expression(f"!{element.state}"), element.inverse))
     for pin in cell.pins.values():
         if pin.direction == "input" or pin.direction == "internal":
             continue
@@ -135,16 +135,16 @@ class PlacedMacro:
     nets: dict[str, int]
     watched: tuple[str, ...]
 
-    def numbers(self, place: Int32Array) -> list[int]:
-        """Its pins as the simulator reads them."""
+    def numbers(self, slots: Int32Array) -> list[int]:
+        """Numbers and slots of its pins, as the simulator reads them."""
         macro = self.macro
         single = (macro.clock, macro.enable, macro.write, macro.read)
         counts = [len(macro.address), macro.width, len(macro.mask), len(self.watched)]
         buses = (*macro.address, *macro.data_in, *macro.mask, *macro.data_out, *self.watched)
-        return [*self._places(single, place), *counts, *self._places(buses, place)]
+        return [*self._slots(single, slots), *counts, *self._slots(buses, slots)]
 
-    def _places(self, pins: tuple[str, ...], place: Int32Array) -> list[int]:
-        return [int(place[self.nets[pin]]) for pin in pins]
+    def _slots(self, pins: tuple[str, ...], slots: Int32Array) -> list[int]:
+        return [int(slots[self.nets[pin]]) for pin in pins]
 
 
 class CompiledNetlist:
@@ -161,14 +161,14 @@ class CompiledNetlist:
         Nets of the netlist, and those within cells.
     functions : dict of str to int
         C text of each function, and its number.
-    place : ndarray of int32, shape (nets,)
-        Where each net is in the simulator.
+    slots : ndarray of int32, shape (nets,)
+        Slot of each net in the simulator's array of values.
     function, output : ndarray of int32, shape (nodes,)
-        Of each node: number of its function, place of the net that it drives.
+        For each node, the number of its function and the slot of the net that it drives.
     first_input, inputs : ndarray of int32
-        Places of the nets that each node reads, one after the other.
+        Slots of the nets that each node reads, node after node; and where each node's start.
     flop_nets : ndarray of int32, shape (5 * flops,)
-        Places of clock, data, clear, preset and state; -1 for what a flip-flop does not have.
+        Slots of clock, data, clear, preset and state; -1 for a pin that a flip-flop lacks.
     macros : tuple of PlacedMacro
         Memory macros.
     """
@@ -201,7 +201,7 @@ class CompiledNetlist:
         self._order()
 
     def _add(self, instance: Instance, nodes: list[_Node], flops: list[_Flop]) -> None:
-        """The nodes and flip-flops of an instance; what its cell keeps to itself gets new nets."""
+        """Add the nodes and flip-flops of an instance; signals inside its cell get new nets."""
         local = dict(instance.nets)
         for node in nodes:
             plain = node.function.tree
@@ -222,27 +222,27 @@ class CompiledNetlist:
             self._flops += [local[name] if name else -1 for name in vars(flop).values()]
 
     def _order(self) -> None:
-        """Nodes of a level that do the same stand together, and nets in the order of their nodes: both are quicker."""
+        """Sort nodes by level and function, and nets by their nodes: the simulator runs faster."""
         level = self._levels()
         order = np.lexsort((self._function, level)).tolist()
         driven = [self._output[node] for node in order]
         rest = np.setdiff1d(np.arange(self.nets), driven)
-        self.place = np.empty(self.nets, dtype=np.int32)
-        self.place[np.concatenate([rest, driven]).astype(np.int64)] = np.arange(self.nets)
+        self.slots = np.empty(self.nets, dtype=np.int32)
+        self.slots[np.concatenate([rest, driven]).astype(np.int64)] = np.arange(self.nets)
         self.function = np.array([self._function[node] for node in order], dtype=np.int32)
-        self.output = self.place[driven]
+        self.output = self.slots[driven]
         lengths = [len(self._inputs[node]) for node in order]
         self.first_input = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-        self.inputs = self.place[np.array([net for node in order for net in self._inputs[node]] + [0])]
-        self.flop_nets = np.array([self.place[net] if net >= 0 else -1 for net in self._flops], dtype=np.int32)
+        self.inputs = self.slots[np.array([net for node in order for net in self._inputs[node]] + [0])]
+        self.flop_nets = np.array([self.slots[net] if net >= 0 else -1 for net in self._flops], dtype=np.int32)
 
     def evaluated(self, netlist: Netlist) -> BoolArray:
-        """Nets of the netlist that have a value in the simulator: constants, inputs, and what a node or state drives.
+        """Nets of the netlist that have a value in the simulator: constants, inputs, nets driven by a node or state.
 
         Returns
         -------
         ndarray of bool, shape (nets,)
-            Whether each net is one of them.
+            Whether each net has a value.
         """
         driven = np.zeros(self.nets, dtype=bool)
         driven[[LOW, HIGH]] = True
@@ -261,13 +261,13 @@ class CompiledNetlist:
         GateError
             If there is none.
         """
-        found, inverted = net, False
-        while found not in self._states:
-            if found not in self._follows:
+        state, inverted = net, False
+        while state not in self._states:
+            if state not in self._follows:
                 raise GateError(f"no flip-flop drives net {net}")
-            found, inverts = self._follows[found]
+            state, inverts = self._follows[state]
             inverted ^= inverts
-        return found, inverted
+        return state, inverted
 
     def _fresh(self) -> int:
         self.nets += 1

@@ -125,7 +125,7 @@ class GateSimulator:
         self._c = _library(compiled.functions)
         self._counted_runs = runs
         self._half_cycles, self._since = 0, 0
-        numbers = [number for macro in compiled.macros for number in macro.numbers(compiled.place)]
+        numbers = [number for macro in compiled.macros for number in macro.numbers(compiled.slots)]
         macros = np.array(numbers, dtype=np.int32)
         self._handle = ctypes.c_void_p(
             self._c.gates_new(
@@ -139,7 +139,7 @@ class GateSimulator:
                 _pointer(compiled.flop_nets),
                 ctypes.c_int32(len(compiled.macros)),
                 _pointer(macros),
-                ctypes.c_int32(compiled.place[netlist.inputs[clock][0]]),
+                ctypes.c_int32(compiled.slots[netlist.inputs[clock][0]]),
                 ctypes.c_uint64(_mask(range(runs))),
             )
         )
@@ -189,7 +189,7 @@ class GateSimulator:
         words = np.ascontiguousarray(np.stack(columns, axis=1)) if columns else np.zeros((cycles, 0), dtype=np.uint64)
         outputs = [net for port in self.netlist.outputs.values() for net in port]
         received = np.zeros((cycles, len(outputs)), dtype=np.uint64)
-        input_nets, output_nets = self._places(nets), self._places(outputs)
+        input_nets, output_nets = self._slots(nets), self._slots(outputs)
         self._c.gates_vectors(
             self._handle,
             ctypes.c_int64(cycles),
@@ -257,7 +257,7 @@ class GateSimulator:
         count = payloads.shape[1]
         data = np.zeros((MAX_RUNS, count), dtype=np.uint64)
         data[: self.runs] = payloads.astype(np.uint64)
-        payload = self._places(self._port("inputs", f"{name}__payload"))
+        payload = self._slots(self._port("inputs", f"{name}__payload"))
         if payload.size > 63:
             raise GateError(f"the stream {name} has {payload.size} bits, at most 63 can be fed")
         times = np.zeros(count, dtype=np.int64) if earliest is None else np.asarray(earliest, dtype=np.int64)
@@ -269,8 +269,8 @@ class GateSimulator:
             self._handle,
             ctypes.c_int64(limit if cycles is None else cycles),
             ctypes.c_int32(cycles is not None),
-            ctypes.c_int32(self._place("inputs", f"{name}__valid")),
-            ctypes.c_int32(self._place("outputs", f"{name}__ready")),
+            ctypes.c_int32(self._slot("inputs", f"{name}__valid")),
+            ctypes.c_int32(self._slot("outputs", f"{name}__ready")),
             ctypes.c_int32(payload.size),
             _pointer(payload),
             ctypes.c_int64(count),
@@ -302,8 +302,8 @@ class GateSimulator:
         """Output streams as the compiled simulator reads them: valid, ready, number of bits, bits."""
         ports: list[int] = []
         for name in names:
-            bits = self._places(self._port("outputs", f"{name}__payload"))
-            ports += [self._place("outputs", f"{name}__valid"), self._place("inputs", f"{name}__ready")]
+            bits = self._slots(self._port("outputs", f"{name}__payload"))
+            ports += [self._slot("outputs", f"{name}__valid"), self._slot("inputs", f"{name}__ready")]
             ports += [bits.size, *bits.tolist()]
         return np.array(ports, dtype=np.int32)
 
@@ -315,12 +315,12 @@ class GateSimulator:
             beats[names[record["port"]]][record["run"]].append(Beat(int(record["cycle"]), value))
         return beats
 
-    def _places(self, nets: Sequence[int]) -> NDArray[np.int32]:
-        """Where nets of the netlist are in the simulator."""
-        return self.compiled.place[np.array(nets, dtype=np.int64)]
+    def _slots(self, nets: Sequence[int]) -> NDArray[np.int32]:
+        """Slots of nets in the simulator's array of values."""
+        return self.compiled.slots[np.array(nets, dtype=np.int64)]
 
-    def _place(self, direction: str, name: str) -> int:
-        return int(self._places(self._port(direction, name))[0])
+    def _slot(self, direction: str, name: str) -> int:
+        return int(self._slots(self._port(direction, name))[0])
 
     def _port(self, direction: str, name: str) -> tuple[int, ...]:
         """Nets of a port among the netlist's ``inputs`` or ``outputs``."""
@@ -349,11 +349,11 @@ class GateSimulator:
         nets = self.compiled.nets
         toggles, high = np.zeros(nets, dtype=np.int64), np.zeros(nets, dtype=np.int64)
         self._c.gates_counts(self._handle, _pointer(toggles), _pointer(high))
-        place = self.compiled.place[: self.netlist.nets]
+        slots = self.compiled.slots[: self.netlist.nets]
         return NetCounts(
             half_cycles=self._half_cycles + self._counted_runs * (self._now() - self._since),
-            toggles=toggles[place],
-            high=high[place],
+            toggles=toggles[slots],
+            high=high[slots],
             accesses={
                 macro.instance: self._accesses(index, macro) for index, macro in enumerate(self.compiled.macros)
             },
@@ -409,9 +409,9 @@ class GateSimulator:
         ndarray of int64, shape (nets, runs)
             0 or 1.
         """
-        places = self._places(nets)
-        words = np.zeros(places.size, dtype=np.uint64)
-        self._c.gates_peek(self._handle, ctypes.c_int32(places.size), _pointer(places), _pointer(words))
+        slots = self._slots(nets)
+        words = np.zeros(slots.size, dtype=np.uint64)
+        self._c.gates_peek(self._handle, ctypes.c_int32(slots.size), _pointer(slots), _pointer(words))
         return _bits(words, self.runs)
 
     def poke(self, nets: Sequence[int], values: IntArray, runs: Iterable[int] | None = None) -> None:
@@ -434,11 +434,11 @@ class GateSimulator:
         states, words = [], _words(np.asarray(values))
         for index, net in enumerate(nets):
             state, inverted = self.compiled.state_behind(net)
-            states.append(int(self.compiled.place[state]))
+            states.append(int(self.compiled.slots[state]))
             words[index] ^= np.uint64(0xFFFFFFFFFFFFFFFF if inverted else 0)
-        places = np.array(states, dtype=np.int32)
+        slots = np.array(states, dtype=np.int32)
         mask = ctypes.c_uint64(_mask(range(self.runs) if runs is None else runs))
-        self._c.gates_poke(self._handle, ctypes.c_int32(places.size), _pointer(places), _pointer(words), mask)
+        self._c.gates_poke(self._handle, ctypes.c_int32(slots.size), _pointer(slots), _pointer(words), mask)
 
     def peek_macro(self, instance: int, address: int, words: int) -> IntArray:
         """Words of a memory macro.

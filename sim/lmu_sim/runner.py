@@ -1,7 +1,7 @@
-"""Builds and runs cocotb benches in Icarus Verilog or Verilator, with every way to fail made loud.
+"""Builds and runs cocotb benches in Icarus Verilog or Verilator; every failure is an error.
 
-The runner of cocotb works in a child process here: a time limit then ends the simulator too, environment variables of
-the caller cannot change what is run, and the verdict is read from the results file, whoever calls.
+cocotb's runner works in a child process. So a time limit ends the simulator too, environment variables of the caller
+cannot change the run, and the verdict always comes from the results file.
 """
 
 import enum
@@ -34,7 +34,7 @@ class Simulator(enum.Enum):
 
 
 class SimulatorError(RuntimeError):
-    """A simulator failed to build or run, or ran other tests than it should."""
+    """A simulator failed to build or run, or ran other tests than expected."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Build:
     Parameters
     ----------
     simulator : Simulator
-        The simulator that it is compiled for.
+        Its simulator.
     folder : Path
         Entry of the build cache that holds it.
     top : str
@@ -74,7 +74,7 @@ MAKE_VARIABLES = {
     "OPT_SLOW": "-O0",
     "OPT_GLOBAL": "-O0",
 }
-"""Make variables for Verilator: the tools of this machine, not of the one that the package was built on."""
+"""Make variables for Verilator: the tools of this machine, not of the machine that built the package."""
 
 LONG_RUN, SHORT_RUN = "-O1", "-O0"
 """How the C++ compiler optimises the design."""

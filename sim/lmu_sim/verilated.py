@@ -19,12 +19,12 @@ FAST, SLOW, RUNTIME = "-O3", "-O0", "-O1"
 
 @dataclass(frozen=True)
 class Design:
-    """What a program simulates.
+    """A design and the program that simulates it.
 
     Parameters
     ----------
     name : str
-        What the name of its cache entry starts with.
+        Start of the name of its cache entry.
     verilog : str
         The design. In C++ it is the class ``Vdesign``, declared in ``Vdesign.h``.
     top : str
@@ -83,7 +83,7 @@ def build_program(design: Design, cache: BuildCache | None = None) -> Path:
 
 
 def _compile(folder: Path, cache: BuildCache, verilator: Tool, compiler: Tool) -> None:
-    """Compile and link what Verilator wrote into a folder."""
+    """Compile and link the C++ that Verilator wrote into a folder."""
     headers = Path(run_tool(verilator, ["--getenv", "VERILATOR_ROOT"], folder).strip()) / "include"
     include = [f"-I{headers}", f"-I{headers / 'vltstd'}"]
     slow = sorted(path.name for path in folder.glob(f"{PREFIX}*Slow.cpp"))

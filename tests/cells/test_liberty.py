@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from lmu_hw.cells import liberty
-from lmu_hw.cells.liberty import LibertyError, read_liberty
+from lmu_hw.cells.liberty import read_liberty
+from lmu_hw.cells.liberty_text import LibertyReader, parse_groups
+from lmu_hw.cells.library import LibertyError
 from lmu_hw.cells.pdk import PdkError, find_corners, find_pdk
 
 SMALL = """
@@ -125,7 +127,7 @@ def test_compressed_files_and_the_cache_give_the_same(small, tmp_path, cache, mo
     packed.write_bytes(gzip.compress(SMALL.encode()))
     first = read_liberty(small)
     assert len(list((cache / "lmu-hw" / "liberty").iterdir())) == 1
-    monkeypatch.setattr(liberty, "_tree", lambda text, where: pytest.fail("was read again"))
+    monkeypatch.setattr(liberty, "parse_groups", lambda text, where: pytest.fail("was read again"))
     second = read_liberty(packed)
     assert first.hashes == second.hashes
     assert second.cells["GATE"].pins["Y"].power[0].rise(10e-12, 2e-15) == pytest.approx(2e-15)
@@ -265,5 +267,5 @@ def test_corners_are_told_apart(tmp_path):
 
 
 def test_the_description_is_plain_json(small):
-    reader = liberty._Reader(liberty._tree(SMALL, "x"), "x")
+    reader = LibertyReader(parse_groups(SMALL, "x"), "x")
     assert json.loads(json.dumps(reader.read(SMALL)))["name"] == "small"

@@ -3,7 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from lmu_hw.cells.liberty import MacroMemory, read_liberty
+from lmu_hw.cells.liberty import read_liberty
+from lmu_hw.cells.library import MacroMemory
 from lmu_hw.cells.sram import find_macro
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from lmu_hw.cells import sram_fit, sram_model
-from lmu_hw.cells.liberty import LibertyError, read_liberty
+from lmu_hw.cells.liberty import read_liberty
+from lmu_hw.cells.library import LibertyError
 from lmu_hw.cells.memory_cost import clock_energy, macro_cost
 from lmu_hw.cells.sram import find_macro
 from lmu_hw.cells.sram_model import PREFIX, add_sram_model, is_model, model_liberty, yardsticks

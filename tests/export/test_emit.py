@@ -168,10 +168,10 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
 
 def test_ninety_thousand_weights_are_emitted_in_seconds(published_size_spotter):
     assert published_size_spotter.weight_bits >= 4 * 90_000
-    begun = time.perf_counter()
+    begun = time.process_time()
     text = to_verilog(make_plan(published_size_spotter, AcceleratorConfig(lanes=8)))
     assert len(text) > 300_000
-    assert time.perf_counter() - begun < 10
+    assert time.process_time() - begun < 10
 
 
 def test_verilator_has_no_warning_for_the_spotter(spotter, tmp_path):

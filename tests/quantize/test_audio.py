@@ -64,6 +64,17 @@ def test_files_of_another_writer(tmp_path, subtype):
     np.testing.assert_array_equal(read_wav(tmp_path / "a.wav"), samples)
 
 
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "PCM_32"])
+def test_extensible_headers_are_read(tmp_path, subtype):
+    samples = noise(4)
+    soundfile.write(tmp_path / "a.wav", samples, SAMPLE_RATE, subtype=subtype, format="WAVEX")
+    assert (tmp_path / "a.wav").read_bytes()[20:22] == b"\xfe\xff"
+    np.testing.assert_array_equal(read_wav(tmp_path / "a.wav"), samples)
+    soundfile.write(tmp_path / "b.wav", np.zeros(10), SAMPLE_RATE, subtype="FLOAT", format="WAVEX")
+    with pytest.raises(AudioError, match=r"b\.wav: expected a PCM WAV file, found: unknown"):
+        read_wav(tmp_path / "b.wav")
+
+
 def test_resample_leaves_the_right_form_alone(tmp_path):
     samples = noise(5)
     path = write_wav(tmp_path / "a.wav", samples.tobytes())

@@ -12,7 +12,7 @@ from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import make_plan
 from lmu_hw.plan.shape import fitted, shape
 from lmu_hw.plan.weight_file import make_image
-from lmu_sim.stimulus import reference, stimulus
+from lmu_sim.stimulus import Marks, reference, stimulus
 from lmu_sim.testing.random_models import random_frames, random_model
 
 CASES = {
@@ -58,7 +58,8 @@ def described(name, interface, other=False):
     plan, utterances = plan_of(name, interface)
     loaded = fitted(make_plan(retrained(plan.model), plan.config), shape(plan)) if other else plan
     n = plan.model.inputs
-    frames = stimulus(plan, utterances, malformed={4: [[0] * (n + 1)], 8: [[1] * (2 * n + 1)]}, seed=1)
+    marks = Marks(malformed={4: [[0] * (n + 1)], 8: [[1] * (2 * n + 1)]})
+    frames = stimulus(plan, utterances, marks, seed=1)
     logit, decision = logit_layout(plan), decision_layout(plan)
     results = []
     for one in reference(loaded.model, frames)[0]:

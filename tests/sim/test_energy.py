@@ -234,7 +234,7 @@ def test_a_network_with_other_weights_is_noticed(strides):
 
 def test_frames_at_another_place_in_the_stride_period_are_noticed(strides, monkeypatch):
     monkeypatch.setattr(FrameGates, "control_frames", lambda self, frame: self.plan.period)
-    with pytest.raises(FrameError, match=r"0 logits and 0 decisions came, 3 and 1 were expected"):
+    with pytest.raises(FrameError, match=r"0 logits and 0 decisions came out, 3 and 1 were expected"):
         run_frames(strides.netlist, strides.plan, {"noise": strides.clips})
 
 
@@ -244,7 +244,7 @@ def test_wrong_clips_and_wrappers_are_refused(strides):
     with pytest.raises(ValueError, match=r"noise must have shape \(clips, frames, 3\) with more than 4 frames, not"):
         run_frames(strides.netlist, strides.plan, {"noise": strides.clips[:, :4]})
     wrapped = make_plan(strides.plan.model, AcceleratorConfig(interface="axi"))
-    with pytest.raises(GateError, match="the core itself is simulated, not its axi wrapper"):
+    with pytest.raises(GateError, match="only the core is simulated, not its axi wrapper"):
         run_frames(strides.netlist, wrapped, {"noise": strides.clips})
 
 

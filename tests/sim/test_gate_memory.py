@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lmu_hw.cells.liberty import MacroMemory, read_liberty
+from lmu_hw.cells.liberty import read_liberty
+from lmu_hw.cells.library import MacroMemory
 from lmu_hw.cells.netlist import HIGH, LOW, Instance, Netlist
 from lmu_hw.cells.sram import find_macro
 from lmu_sim.gate_memory import StoredMemory

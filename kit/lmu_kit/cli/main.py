@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lmu_hw.version import VERSION
 from lmu_kit.cli.console import console
 
 __all__ = ["COMMANDS", "main", "parser"]
@@ -56,16 +57,6 @@ INTERRUPTED = 130
 """Exit status after Ctrl-C: 128 and the number of SIGINT."""
 
 
-class _Version(argparse.Action):
-    """Print the version; it is looked up only then."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
-        import importlib.metadata
-
-        print(f"lmu-hw {importlib.metadata.version('lmu-hw')}")
-        parser.exit()
-
-
 def parser(chosen: Sequence[str] | None = None) -> argparse.ArgumentParser:
     """Parser of the command line.
 
@@ -80,7 +71,7 @@ def parser(chosen: Sequence[str] | None = None) -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    top.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    top.add_argument("--version", action="version", version=f"lmu-hw {VERSION}")
     _common(top, default=False)
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, summary in COMMANDS.items():

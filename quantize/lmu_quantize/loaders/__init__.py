@@ -119,7 +119,7 @@ def load_model(
     Raises
     ------
     ModelFileError
-        If the file is damaged, of no known format, or holds what is not supported; in one line, by name.
+        If the file is damaged, of no known format, or not supported; one line that names the file.
     MissingHyperparameters, LayerOrderError
         If the file leaves open what `overrides` can give; both are a `ModelFileError`.
     TypeError

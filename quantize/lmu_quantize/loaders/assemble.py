@@ -24,7 +24,7 @@ BEHIND_SOFTMAX = "the softmax of layer {!r} is not the last layer, which is not 
 
 @contextlib.contextmanager
 def naming(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn what a malformed file raises into one line that names the file."""
+    """Turn errors of a malformed file into a `ModelFileError` of one line that names the file."""
     try:
         yield
     except (MissingHyperparameters, LayerOrderError) as error:
@@ -160,7 +160,7 @@ class Chain:
         self.size = layer.units
 
     def activation(self, name: str, function: str) -> None:
-        """Apply an activation function to what is there: in the last layer, or as an identity layer with it."""
+        """Apply an activation function to the output so far: in the last layer, or in an identity layer of its own."""
         if function == "linear":
             return
         if self._softmax is not None:

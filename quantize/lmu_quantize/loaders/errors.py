@@ -1,4 +1,4 @@
-"""Errors for what a model file leaves open, with attributes that a caller can act on."""
+"""Errors for model files that need options from the caller, with attributes that a caller can act on."""
 
 from collections.abc import Mapping, Sequence
 

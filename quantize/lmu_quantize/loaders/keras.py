@@ -73,17 +73,17 @@ def datasets(file: Any, root: str) -> dict[str, FloatArray]:
     dict of str to ndarray of float64
         Arrays by their path from `root`, seeds of random generators left out.
     """
-    found: dict[str, FloatArray] = {}
+    arrays: dict[str, FloatArray] = {}
 
     def visit(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset) and "seed_generator" not in name:
             if item.dtype.kind not in "fiu":
                 raise ValueError(f"variable {root}/{name} must hold numbers, not {item.dtype}")
-            found[name] = np.asarray(item[()], dtype=np.float64)
+            arrays[name] = np.asarray(item[()], dtype=np.float64)
 
     if root in file:
         file[root].visititems(visit)
-    return found
+    return arrays
 
 
 class _Positional:
@@ -325,7 +325,7 @@ def _bare_group(group: str, variables: Mapping[str, FloatArray], options: LoadOp
     outer = f"{group}{inner}" if stem == "rnn" else group
     hidden_variables = {name: array for name, array in present.items() if name.startswith(f"{outer}/hidden_cell/")}
     cell_variables = {name: array for name, array in present.items() if name not in hidden_variables}
-    kinds = {2: ["kernel", "recurrent_kernel"], 1: ["bias"], 0: ["theta_inv"]}
-    cell = _named(group, f"{group}{inner}", kinds, cell_variables)
-    hidden = _named(group, f"{outer}/hidden_cell", {2: kinds[2], 1: kinds[1]}, hidden_variables)
+    names_by_ndim = {2: ["kernel", "recurrent_kernel"], 1: ["bias"], 0: ["theta_inv"]}
+    cell = _named(group, f"{group}{inner}", names_by_ndim, cell_variables)
+    hidden = _named(group, f"{outer}/hidden_cell", {2: names_by_ndim[2], 1: names_by_ndim[1]}, hidden_variables)
     return bare_cell(group, cell, hidden, None if stem == "rnn" else recurs, options)

@@ -95,7 +95,7 @@ class KerasCell:
 
 @dataclass(frozen=True)
 class EarlyCell:
-    """One LMU layer as in the 2019 paper's code, before keras-lmu; what is None is not in the configuration."""
+    """One LMU layer as in the 2019 paper's code, before keras-lmu; fields that the configuration lacks are None."""
 
     name: str
     order: int | None
@@ -150,7 +150,7 @@ class Architecture:
     sequence: bool
 
 
-def _option(config: Any, key: str, kind: str, where: str, *default: Any) -> Any:
+def _option(config: Any, key: str, json_type: str, where: str, *default: Any) -> Any:
     """Read one entry of a configuration with its type checked."""
     if not isinstance(config, Mapping):
         raise ValueError(f"{where}: the configuration must be a JSON object, not {config!r}")
@@ -160,17 +160,17 @@ def _option(config: Any, key: str, kind: str, where: str, *default: Any) -> Any:
         raise ValueError(f"{where}: the configuration has no {key!r}")
     value = config[key]
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    right = {
+    matches = {
         "bool": isinstance(value, bool),
         "integer": number and value % 1 == 0,
         "number": number,
         "string": isinstance(value, str),
         "list": isinstance(value, list),
         "object": isinstance(value, Mapping),
-    }[kind]
-    if not right:
-        raise ValueError(f"{where}: {key} must be a JSON {kind}, not {value!r}")
-    return int(value) if kind == "integer" else value
+    }[json_type]
+    if not matches:
+        raise ValueError(f"{where}: {key} must be a JSON {json_type}, not {value!r}")
+    return int(value) if json_type == "integer" else value
 
 
 def _class(layer: Any, where: str) -> str:
@@ -364,9 +364,9 @@ def read_architecture(model: Any) -> Architecture:
         If an entry is missing or of another type, the layers are no plain chain, or a layer or option is not
         supported.
     """
-    kind = _class(model, "model")
-    if kind not in ("Sequential", "Functional", "Model"):
-        raise ValueError(f"model: {kind} is not supported, only Sequential and functional models")
+    model_class = _class(model, "model")
+    if model_class not in ("Sequential", "Functional", "Model"):
+        raise ValueError(f"model: {model_class} is not supported, only Sequential and functional models")
     config = model.get("config")
     entries = config if isinstance(config, list) else _option(config, "layers", "list", "model")
     layers: dict[str, Any] = {}
@@ -380,7 +380,7 @@ def read_architecture(model: Any) -> Architecture:
         stem = _snake_case(class_name)
         groups[name] = f"{stem}_{used[stem]}" if stem in used else stem
         used[stem] = used.get(stem, 0) + 1
-    order = list(layers) if kind == "Sequential" else _chain(layers)
+    order = list(layers) if model_class == "Sequential" else _chain(layers)
     inputs, sequence = None, True
     for name in order[:1]:
         first = layers[name]["config"]
@@ -507,7 +507,7 @@ def build_cell(chain: Chain, spec: KerasCell, cell: Mapping[str, FloatArray], hi
 
 
 def last_frame_only(chain: Chain, spec: KerasCell | EarlyCell) -> None:
-    """Note that a layer hands on its last frame only, where here every frame's output is computed."""
+    """Note that the Keras layer returns its last frame only, while the float model returns every frame."""
     if not spec.return_sequences:
         chain.sequence = False
         chain.remarks.append(

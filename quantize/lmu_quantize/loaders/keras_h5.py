@@ -92,8 +92,8 @@ def _early_layer(spec: EarlyCell, variables: Variables) -> tuple[LMULayer, list[
     )
     layer, remarks = drop_zero_terms(layer, spec.name)
     if spec.theta is None:
-        found = f"order {memory.order}, theta {memory.theta:.9g}, {memory.discretizer}"
-        remarks.append(f"the memory of layer {spec.name!r} was found from AT and BT: {found}")
+        window = f"order {memory.order}, theta {memory.theta:.9g}, {memory.discretizer}"
+        remarks.append(f"the memory of layer {spec.name!r} was found from AT and BT: {window}")
     if spec.activation is None:
         remarks.append(f"the activation of layer {spec.name!r} is not in the file; tanh, as in the 2019 paper")
     return layer, remarks

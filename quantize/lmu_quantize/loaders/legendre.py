@@ -141,7 +141,7 @@ def stored_memory(
         Discrete input matrix.
     order, theta, discretizer : optional
         Of the memory, if known. Without `theta` the memory is found from the matrices, by `infer_memory`; otherwise
-        the matrices are checked against it, with the order of `a` and ``zoh`` for what is None.
+        the matrices are checked against it. The defaults are the order of `a` and ``zoh``.
 
     Raises
     ------

@@ -231,6 +231,6 @@ def mask_frames(frames: FloatArray, config: AugmentConfig, rng: np.random.Genera
         for _ in range(count):
             widths = rng.integers(0, min(width, extent) + 1, size=batch)
             starts = rng.integers(0, extent - widths + 1)
-            place = np.arange(extent)
-            mask = (place >= starts[:, None]) & (place < (starts + widths)[:, None])
+            index = np.arange(extent)
+            mask = (index >= starts[:, None]) & (index < (starts + widths)[:, None])
             frames *= ~(mask[:, :, None] if axis == 1 else mask[:, None, :])

@@ -14,8 +14,8 @@ OFFSETS = np.arange(-8, 17) / 4
 def word_mean_recall(decisions: NDArray[np.int64], data: EvaluationSet, labels: tuple[str, ...]) -> float:
     """Mean recall of the labels, where every word of ``unknown`` counts the same however many clips it has.
 
-    The official test set draws its unknown words evenly; a validation split has hundreds of clips of some words and a
-    few of others, and those heard seldom are the ones that are mistaken for keywords.
+    The official test set draws its unknown words evenly. A validation split has hundreds of clips of some words and a
+    few of others, and the rare words are the ones that are mistaken for keywords.
 
     Parameters
     ----------
@@ -57,8 +57,8 @@ def unknown_offset(logits: NDArray[np.float64], data: EvaluationSet, labels: tup
     float
         A multiple of 1/4, -2 to 4.
     """
-    place = np.eye(len(labels))[labels.index("unknown")]
-    found = {
-        float(offset): word_mean_recall((logits + offset * place).argmax(axis=1), data, labels) for offset in OFFSETS
+    unknown = np.eye(len(labels))[labels.index("unknown")]
+    recalls = {
+        float(offset): word_mean_recall((logits + offset * unknown).argmax(axis=1), data, labels) for offset in OFFSETS
     }
-    return min(found, key=lambda offset: (-found[offset], abs(offset)))
+    return min(recalls, key=lambda offset: (-recalls[offset], abs(offset)))

@@ -76,9 +76,9 @@ class TrainConfig:
     label_smoothing : float
         0 to below 1.
     balanced : bool
-        Train logits for labels that are equally frequent, whatever their frequency in an epoch, by adding the logarithm
-        of that frequency to the logits in the loss (Menon et al. 2021, "Long-tail learning via logit adjustment"). In
-        the end the logit of ``unknown`` is shifted for the best validation in which all unknown words count the same.
+        Train logits for labels that are equally frequent, whatever their frequency in an epoch. The loss adds the
+        logarithm of that frequency to the logits (Menon et al. 2021, "Long-tail learning via logit adjustment"). At the
+        end the logit of ``unknown`` is shifted for the best validation in which all unknown words count the same.
     word_weight : float
         Weight of a second loss, of telling all words apart that the clips say; its output layer is dropped in the end.
     teacher : TeacherConfig, optional

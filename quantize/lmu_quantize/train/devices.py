@@ -7,7 +7,7 @@ __all__ = ["CPU", "DEVICES", "choose_device"]
 CPU = torch.device("cpu")
 
 DEVICES = ("auto", "cpu", "cuda")
-"""What can be asked for; ``auto`` is the GPU if PyTorch sees one."""
+"""Names of devices; ``auto`` is the GPU if PyTorch sees one."""
 
 
 def choose_device(name: str) -> torch.device:

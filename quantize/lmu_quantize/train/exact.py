@@ -1,9 +1,9 @@
 """Quantization in training that is the hardware: the forward pass gives the integers of the golden model.
 
-All scales are powers of two, so an integer and its scale are one floating-point number, and a product or a sum of such
-numbers is exact as long as it fits the significand: every sum of products of one matrix must stay below 2**24 steps of
-its grid (float32); sums of several matrices and biases are taken in float64. Weights, biases, the discrete memory
-matrices, activations and the state of every memory are on their grids, and rounding and saturation are those of
+All scales are powers of two, so an integer and its scale are one floating-point number. A product or a sum of such
+numbers is exact as long as it fits the significand. Every sum of products of one matrix must therefore stay below 2**24
+steps of its grid (float32). Sums of several matrices and biases are taken in float64. Weights, biases, the discrete
+memory matrices, activations and the state of every memory are on their grids, and rounding and saturation are those of
 `lmu_hw.model.golden`. Rounding the state makes the memory recurrent in the forward pass. Gradients go straight through
 every rounding: that of the memory is the transposed product with the impulse response, parallel over time; in a layer
 with feedback (``e_h``, ``e_m``, ``w_h``) they go back frame by frame.
@@ -80,13 +80,13 @@ class _Layer(nn.Module):
 
     def quantizer(self, name: str) -> WeightQuantizer:
         """Quantizer of a matrix."""
-        found = self.quantizers[name]
-        if not isinstance(found, WeightQuantizer):
-            raise TypeError(f"{name} must have a WeightQuantizer, not {type(found).__name__}")
-        return found
+        quantizer = self.quantizers[name]
+        if not isinstance(quantizer, WeightQuantizer):
+            raise TypeError(f"{name} must have a WeightQuantizer, not {type(quantizer).__name__}")
+        return quantizer
 
     def source_format(self, name: str, source: Format) -> Format:
-        """Format of what a matrix multiplies; `source` is that of the layer's input."""
+        """Format of the vector that a matrix multiplies; `source` is that of the layer's input."""
         if isinstance(self.integers, QuantizedLMU) and name in ("w_m", "e_m"):
             return self.integers.m.format
         return self.integers.h.format if name in ("e_h", "w_h") else source
@@ -105,11 +105,11 @@ class _Layer(nn.Module):
 
     def states(self, u: Tensor, read: range) -> Tensor:
         """State of all memories in the frames that are read."""
-        place = read, u.device
-        if place not in self.toeplitz:
-            self.toeplitz[place] = [group.toeplitz(u.shape[1], read).to(u.device) for group in self.groups]
+        key = read, u.device
+        if key not in self.toeplitz:
+            self.toeplitz[key] = [group.toeplitz(u.shape[1], read).to(u.device) for group in self.groups]
         parts, start = [], 0
-        for group, toeplitz in zip(self.groups, self.toeplitz[place], strict=True):
+        for group, toeplitz in zip(self.groups, self.toeplitz[key], strict=True):
             parts.append(RoundedMemory.apply(u[..., start : start + group.count], group, toeplitz, read))
             start += group.count
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
@@ -153,13 +153,13 @@ class ExactNetwork(nn.Module):
 
     def _stages(self) -> list[tuple[_Layer, Format]]:
         """Layers with the formats of their inputs."""
-        found, source = [], self.start.input
+        stages, source = [], self.start.input
         for layer in self.layers:
             if not isinstance(layer, _Layer):
                 raise TypeError(f"layers must be _Layer, not {type(layer).__name__}")
-            found.append((layer, source))
+            stages.append((layer, source))
             source = layer.integers.output.format
-        return found
+        return stages
 
     def _check_reach(self) -> None:
         for index, (layer, source) in enumerate(self._stages()):
@@ -293,10 +293,10 @@ class ExactNetwork(nn.Module):
                     layer.quantizer(name).frac.copy_(torch.tensor(chosen.frac))
 
     def _measured(self, frames: Tensor) -> list[dict[str, NDArray[np.float64]]]:
-        """Mean square of all that each matrix multiplies."""
+        """Mean square of each element that each matrix multiplies, by layer and matrix."""
         trace: dict[str, Tensor] = {}
         self.hidden(frames, frames.shape[1] // self.period, trace)
-        found, source = [], _power(frames)
+        powers_of_layers, source = [], _power(frames)
         for index, (layer, _) in enumerate(self._stages()):
             powers = dict.fromkeys(layer.weights, source)
             if "w_m" in powers:
@@ -304,8 +304,8 @@ class ExactNetwork(nn.Module):
                 own = {"w_m": own_m, "e_m": own_m, "e_h": own_h, "w_h": own_h}
                 powers |= {name: power for name, power in own.items() if name in powers}
                 source = own_h
-            found.append(powers)
-        return found
+            powers_of_layers.append(powers)
+        return powers_of_layers
 
     def formats(self) -> dict[str, Any]:
         """Give the formats in JSON form, as `LMUNetwork.formats`, those of memory state, matrices and logits too."""
@@ -346,7 +346,7 @@ class ExactNetwork(nn.Module):
 
     @torch.no_grad()
     def to_quantized(self, notes: dict[str, Any] | None = None) -> QuantizedModel:
-        """Give the network as integers; the golden model of it computes what the forward pass computes.
+        """Give the network as integers; its golden model equals the forward pass.
 
         Parameters
         ----------
@@ -356,10 +356,10 @@ class ExactNetwork(nn.Module):
         layers: list[QuantizedLMU | QuantizedDense] = []
         for layer, source in self._stages():
             integers = layer.integers
-            made: dict[str, Any] = {name: self._weights(layer, name) for name in integers.weights}
+            tensors: dict[str, Any] = {name: self._weights(layer, name) for name in integers.weights}
             bias, frac = (values.cpu().numpy() for values in (layer.grid_bias(source), layer.sum_frac(source)))
-            made["b" if isinstance(integers, QuantizedDense) else "b_h"] = np.ldexp(bias, frac).astype(np.int64)
-            layers.append(replace(integers, **made))
+            tensors["b" if isinstance(integers, QuantizedDense) else "b_h"] = np.ldexp(bias, frac).astype(np.int64)
+            layers.append(replace(integers, **tensors))
         return replace(self.start, layers=tuple(layers), notes=self.start.notes if notes is None else notes)
 
     @staticmethod
@@ -375,7 +375,7 @@ def _power(values: Tensor) -> NDArray[np.float64]:
 
 
 def _check_layer(index: int, layer: QuantizedLMU | QuantizedDense, last: bool) -> None:
-    """Refuse what is not trained here."""
+    """Refuse a layer that exact training does not support."""
     if last != isinstance(layer, QuantizedDense):
         raise ValueError("a trained network must be LMU layers and one last dense layer")
     if isinstance(layer, QuantizedDense):

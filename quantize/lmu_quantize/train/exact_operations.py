@@ -170,7 +170,7 @@ class RoundedUpdate(torch.autograd.Function):
 
 def memory_groups(layer: QuantizedLMU, frames: int) -> list[Memories]:
     """Runs of neighbouring memories that share their matrices, in order."""
-    found: list[Memories] = []
+    groups: list[Memories] = []
     fmt_a, fmt_b, m, u = layer.a_format, layer.b_format, layer.m.format, layer.u.format
     steps = max(fmt_a.frac, fmt_b.frac + u.frac - m.frac, 0)
     first = 0
@@ -187,11 +187,11 @@ def memory_groups(layer: QuantizedLMU, frames: int) -> list[Memories]:
         for lag in range(frames):
             response[lag] = state
             state = a @ state
-        found.append(
+        groups.append(
             Memories(
                 last - first, torch.from_numpy(a.T.copy()).to(dtype), torch.from_numpy(scaled_b).to(dtype),
                 float(layer.m.low), float(m.max), u.frac, m.frac, response,
             )
         )  # fmt: skip
         first = last
-    return found
+    return groups

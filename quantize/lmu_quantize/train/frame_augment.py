@@ -1,7 +1,7 @@
 """Augmentation of frames: cheap enough to be drawn anew for every clip of every epoch.
 
-The frames are log energies of mel bands, so gain is an offset, a filter is an offset by band, noise adds in the
-exponent, speed without pitch is a stretch of the time axis, and the length of the vocal tract is a stretch of the mel
+The frames are log energies of mel bands. Gain is therefore an offset, a filter is an offset by band, and noise adds in
+the exponent. Speed without pitch is a stretch of the time axis. The length of the vocal tract is a stretch of the mel
 axis (Jaitly and Hinton 2013, "Vocal tract length perturbation"). Cross terms of clip and noise are left out.
 """
 
@@ -113,9 +113,9 @@ def _power(frames: Tensor) -> Tensor:
 def _warp(frames: Tensor, shift: Tensor, time: Tensor, mel: Tensor) -> Tensor:
     """Stretch both axes, time about the middle and mel from the lowest band, and shift; edges are continued."""
     batch, length, bands = frames.shape
-    place = torch.linspace(-1, 1, length) * time[:, None] - (2 * shift / (length - 1))[:, None]
+    instant = torch.linspace(-1, 1, length) * time[:, None] - (2 * shift / (length - 1))[:, None]
     band = torch.linspace(0, 2, bands) * mel[:, None] - 1
     grid = torch.stack(
-        (band[:, None].expand(batch, length, bands), place[:, :, None].expand(batch, length, bands)), dim=-1
+        (band[:, None].expand(batch, length, bands), instant[:, :, None].expand(batch, length, bands)), dim=-1
     )
     return functional.grid_sample(frames[:, None], grid, padding_mode="border", align_corners=True)[:, 0]

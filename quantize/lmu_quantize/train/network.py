@@ -420,9 +420,9 @@ class LMUNetwork(nn.Module):
             The model has other layers.
         """
         layers = [layer for layer in model.layers if isinstance(layer, LMULayer)]
-        made = cls(model.inputs, tuple(_spec(layer) for layer in layers), len(model.labels), batch_norm=False)
-        made.start_from(model, torch.zeros(1, made.period, model.inputs))
-        return made
+        network = cls(model.inputs, tuple(_spec(layer) for layer in layers), len(model.labels), batch_norm=False)
+        network.start_from(model, torch.zeros(1, network.period, model.inputs))
+        return network
 
     def lmu_blocks(self) -> list[LMUBlock]:
         """List the LMU layers, first to last."""
@@ -598,13 +598,13 @@ class LMUNetwork(nn.Module):
 
 def _spec(layer: LMULayer) -> LayerSpec:
     """Shape of a layer."""
-    kinds = tuple(dict.fromkeys(layer.memories))
+    distinct = tuple(dict.fromkeys(layer.memories))
     spec = LayerSpec(
         units=layer.w_m.shape[0],
         memories=len(layer.memories),
-        order=kinds[0].order,
-        thetas=tuple(memory.theta for memory in kinds),
-        discretizer=kinds[0].discretizer,
+        order=distinct[0].order,
+        thetas=tuple(memory.theta for memory in distinct),
+        discretizer=distinct[0].discretizer,
         input_weights=layer.w_x is not None,
         stride=layer.stride,
         hidden_feedback=layer.e_h is not None,
@@ -619,8 +619,8 @@ def _spec(layer: LMULayer) -> LayerSpec:
 
 
 def _float64(values: Tensor) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = values.detach().double().cpu().numpy()
-    return found
+    array: NDArray[np.float64] = values.detach().double().cpu().numpy()
+    return array
 
 
 def _format_dict(quantizer: ActivationQuantizer) -> dict[str, Any]:

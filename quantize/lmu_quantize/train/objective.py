@@ -34,9 +34,9 @@ def word_offset(batches: Batches) -> Tensor:
     return _log_ratio(training.word_of, batches.frequencies(), 1 / (labels * words))
 
 
-def _log_ratio(classes: NDArray[np.int64], weights: NDArray[np.float64], wanted: NDArray[np.float64]) -> Tensor:
-    found = np.bincount(classes, weights, minlength=len(wanted)) / weights.sum()
-    return torch.from_numpy(np.log(np.maximum(found, RAREST) / wanted).astype(np.float32))
+def _log_ratio(classes: NDArray[np.int64], weights: NDArray[np.float64], target: NDArray[np.float64]) -> Tensor:
+    actual = np.bincount(classes, weights, minlength=len(target)) / weights.sum()
+    return torch.from_numpy(np.log(np.maximum(actual, RAREST) / target).astype(np.float32))
 
 
 class Objective:

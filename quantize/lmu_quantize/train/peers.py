@@ -1,9 +1,9 @@
 """Networks of other kinds for comparison: GRU, LSTM, and a streaming convolutional network.
 
-They have the interface of `LMUNetwork` and go through the same training. Fake quantization puts on fixed-point grids:
-weights, input, and the output of every layer; of a GRU and an LSTM that is the state that the layer feeds back to
-itself, rounded in every frame, and an LSTM's cell. Biases, sums, and the outputs of sigmoid and tanh inside the cells
-stay floats, so no hardware computes exactly these numbers, and nothing is exported.
+They have the interface of `LMUNetwork` and go through the same training. Fake quantization puts weights, input and the
+output of every layer on fixed-point grids. In a GRU and an LSTM this is the state that the layer feeds back to itself,
+rounded in every frame, and an LSTM's cell. Biases, sums, and the outputs of sigmoid and tanh inside the cells stay
+floats, so no hardware computes exactly these numbers, and nothing is exported.
 
 The convolutional network is a DS-CNN (Zhang et al. 2017, arXiv:1711.07128) that runs frame by frame: depthwise and
 pointwise convolutions over time that see past frames only, with dilation instead of pooling.
@@ -23,7 +23,7 @@ __all__ = ["KINDS", "CausalConvolution", "PeerNetwork", "PeerSpec", "RecurrentLa
 
 KINDS = ("gru", "lstm", "ds-cnn")
 CELL_BITS = 12
-"""Of the cell of an LSTM, as many as an LMU's memory state has."""
+"""Bits of an LSTM's cell, the same as of an LMU's memory state."""
 FIRST_KERNEL = 3
 MATRICES, BIASES = ("weight_ih_l0", "weight_hh_l0"), ("bias_ih_l0", "bias_hh_l0")
 """Of the input and of the state of a recurrent layer, as PyTorch names them."""

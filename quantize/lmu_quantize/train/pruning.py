@@ -2,7 +2,7 @@
 
 A block is one column of so many neighbouring rows of a weight matrix, as an accelerator with as many lanes multiplies
 in one cycle (`lmu_hw.plan.sparsity`). At the start of each epoch the blocks with the smallest root mean square are
-masked; how many rises as ``fraction * (1 - (1 - t)**3)``, with t from 0 to 1 between the first and the last epoch of
+masked. Their share rises as ``fraction * (1 - (1 - t)**3)``, with t from 0 to 1 between the first and the last epoch of
 pruning (Zhu & Gupta 2017, "To prune, or not to prune", arXiv:1710.01878). A masked block is exactly zero from then on,
 in the float network, in the fine-tuned one, and on its grid.
 """
@@ -115,12 +115,12 @@ def block_masks(weights: list[Tensor], rows: int, fraction: float, ranking: str 
     if ranking == "network":
         together = _smallest(torch.cat([each.flatten() for each in norms]), fraction)
         parts = together.split([each.numel() for each in norms])
-        gone = [part.reshape(each.shape) for part, each in zip(parts, norms, strict=True)]
+        pruned = [part.reshape(each.shape) for part, each in zip(parts, norms, strict=True)]
     else:
-        gone = [_smallest(each, fraction) for each in norms]
+        pruned = [_smallest(each, fraction) for each in norms]
     return [
         (~blocks).repeat_interleave(rows, dim=0)[: len(each)].to(each.dtype)
-        for blocks, each in zip(gone, weights, strict=True)
+        for blocks, each in zip(pruned, weights, strict=True)
     ]
 
 

@@ -14,9 +14,9 @@ EPSILON = 1e-8
 def density(values: Tensor) -> Tensor:
     """Mean magnitude over root mean square of each row.
 
-    It is 1 where all elements of a row have one magnitude and near 0 where few are not zero: the L1 norm, made free of
-    scale by the L2 norm (Hoyer 2004, "Non-negative matrix factorization with sparseness constraints"). L1 alone could
-    be had for nothing, as a layer with smaller outputs under one with larger weights computes the same.
+    It is 1 where all elements of a row have one magnitude, and near 0 where few are not zero. It is the L1 norm, made
+    free of scale by the L2 norm (Hoyer 2004, "Non-negative matrix factorization with sparseness constraints"). L1 alone
+    would not work: a layer with smaller outputs under one with larger weights computes the same.
 
     Parameters
     ----------

@@ -1,10 +1,10 @@
-"""A search over the shapes of networks: accuracy on validation against what the hardware stores, multiplies and reads.
+"""A search over the shapes of networks: validation accuracy against stored bits, multiplications and bits read.
 
-Candidates are drawn at random from lists of choices and trained shortly, all by one recipe. The best go on to longer
-trainings (successive halving; Jamieson and Talwalkar 2016, arXiv:1502.07943). With several costs there is no one best:
-candidates are ordered by the Pareto front that they lie on, then by how far they are from others on it, so that the
-whole front goes on (the order of NSGA-II; Deb et al. 2002). Every finished training is a line of a file, by which a
-search goes on after a kill. The test set is never looked at.
+Candidates are drawn at random from lists of choices and trained shortly, all by one recipe. The best are trained longer
+(successive halving; Jamieson and Talwalkar 2016, arXiv:1502.07943). With several costs there is no single best
+candidate. Candidates are ordered by their Pareto front, then by their distance to others on it, so that the whole front
+is kept (the order of NSGA-II; Deb et al. 2002). Every finished training is a line of a file, from which a killed search
+resumes. The test set is never read.
 """
 
 import dataclasses
@@ -239,11 +239,11 @@ def candidates(config: SearchConfig) -> list[dict[str, Any]]:
         The space has too few networks of that size, or a choice is refused whatever the others are.
     """
     rng = np.random.default_rng(config.seed)
-    wanted = config.rungs[0].trials
-    found: list[dict[str, Any]] = []
+    count = config.rungs[0].trials
+    chosen: list[dict[str, Any]] = []
     seen: set[str] = set()
     refused = ""
-    for _ in range(TRIES * wanted):
+    for _ in range(TRIES * count):
         drawn: dict[str, Any] = {"layers": [_draw(layer, rng) for layer in config.layers]}
         drawn |= _draw(config.choices, rng)
         text = json.dumps(drawn)
@@ -256,11 +256,11 @@ def candidates(config: SearchConfig) -> list[dict[str, Any]]:
             refused = f"; the last draw was refused: {error}"
             continue
         if config.kbits[0] <= size <= config.kbits[1]:
-            found.append(drawn)
-        if len(found) == wanted:
-            return found
+            chosen.append(drawn)
+        if len(chosen) == count:
+            return chosen
     low, high = config.kbits
-    raise ValueError(f"the search wants {wanted} networks of {low:g} to {high:g} kbit, found {len(found)}{refused}")
+    raise ValueError(f"the search wants {count} networks of {low:g} to {high:g} kbit, found {len(chosen)}{refused}")
 
 
 def _draw(choices: Mapping[str, list[Any]], rng: np.random.Generator) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """From u to the state of a memory, parallel over time, with windows that are given or learnt.
 
 The state of a frame is the sum over all earlier frames of ``A**k B u`` (Chilkuri and Eliasmith 2021, eq. 24), so the
-states of several frames are one product of u with a Toeplitz matrix. Where the window length is learnt, as in Voelker,
-Kajic and Eliasmith 2019, the matrix is a function of it: A and B are discretised again in every step, in float64, and
-the gradient goes through the matrix exponential.
+states of several frames are one product of u with a Toeplitz matrix. If the window length is learnt (Voelker, Kajic and
+Eliasmith 2019), the matrix is a function of it. A and B are then discretised again in every step, in float64, and the
+gradient goes through the matrix exponential.
 """
 
 import functools
@@ -126,6 +126,6 @@ class LearntWindows(nn.Module):
             power = power @ power
         read = torch.tensor(read_frames(frames, last, stride), device=state.device)
         lags = read[:, None] - torch.arange(frames, device=state.device)
-        found = response.index_select(1, lags.clamp_min(0).flatten()) * (lags >= 0).flatten()[:, None]
-        found = found.view(len(found), last, frames, -1).transpose(2, 3)
-        return found.reshape(len(found), -1, frames).float()
+        responses = response.index_select(1, lags.clamp_min(0).flatten()) * (lags >= 0).flatten()[:, None]
+        responses = responses.view(len(responses), last, frames, -1).transpose(2, 3)
+        return responses.reshape(len(responses), -1, frames).float()

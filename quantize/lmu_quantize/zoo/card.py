@@ -100,11 +100,11 @@ def _input(model: QuantizedModel) -> str:
 
 
 def _layer(layer: LMULayer) -> str:
-    kinds = dict.fromkeys((memory.order, memory.theta, memory.discretizer) for memory in layer.memories)
+    shapes = dict.fromkeys((memory.order, memory.theta, memory.discretizer) for memory in layer.memories)
     memories = []
-    for kind in kinds:
-        order, theta, discretizer = kind
-        count = sum((memory.order, memory.theta, memory.discretizer) == kind for memory in layer.memories)
+    for shape in shapes:
+        order, theta, discretizer = shape
+        count = sum((memory.order, memory.theta, memory.discretizer) == shape for memory in layer.memories)
         noun = "memory" if count == 1 else "memories"
         memories.append(f"{count} {noun} of order {order}, {discretizer.upper()}, θ = {theta:g} frames")
     stride = f", every {layer.stride} frames" if layer.stride > 1 else ""
@@ -145,8 +145,8 @@ def _formats(model: QuantizedModel) -> str:
 
 
 def _range(widths: Iterable[int]) -> str:
-    found = sorted(set(widths))
-    return str(found[0]) if len(found) == 1 else f"{found[0]} to {found[-1]}"
+    distinct = sorted(set(widths))
+    return str(distinct[0]) if len(distinct) == 1 else f"{distinct[0]} to {distinct[-1]}"
 
 
 def _accuracy(facts: CardFacts) -> str:
@@ -159,7 +159,7 @@ def _accuracy(facts: CardFacts) -> str:
         low, high = score.interval
         rows.append(f"| {title} | {_percent(score.accuracy)} | {100 * low:.2f} to {_percent(high)} | `{command}` |")
     scores = facts.result["scores"]
-    validation = [_percent(scores[f"{kind}.validation"]["accuracy"]) for kind in ("float", "quantized")]
+    validation = [_percent(scores[f"{phase}.validation"]["accuracy"]) for phase in ("float", "quantized")]
     trained = scores["quantized.test"]["correct"]
     method = _paragraph(
         f"On the official v0.02 test clips of these labels ({clips:,} clips), decision at the last frame of each clip.",
@@ -271,7 +271,7 @@ def _shift(offsets: Mapping[str, float] | None) -> str:
 
 
 def _best(history: Sequence[Mapping[str, str]], phase: str) -> int:
-    """Number of the epoch of a phase with the best validation, the first of equals."""
+    """Number of the epoch of a phase with the best validation; among equal ones the first."""
     rows = [row for row in history if row["phase"] == phase]
     return int(max(rows, key=lambda row: float(row["validation_mean_recall"]))["epoch"])
 

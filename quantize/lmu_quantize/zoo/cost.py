@@ -57,10 +57,10 @@ def _reads(operations: Sequence[Operation], skipped: int | None) -> list[tuple[i
     """Products of a block of each operation, and bits of trained weights, with their index, that are read for it."""
     lanes = 1 if skipped is None else skipped
     stored = stored_columns(operations, lanes, skip=skipped is not None)
-    found = []
+    reads = []
     for op, columns in zip(operations, columns_of(operations, stored), strict=True):
         counts = weight_counts(op, columns, lanes)
         bits = stored[weight_width(op)].index_bits * word_count(columns)
         bits += sum(count * term.width for count, term in zip(counts, op.terms, strict=True))
-        found.append((sum(counts), 0 if op.target.endswith(".m") else bits))
-    return found
+        reads.append((sum(counts), 0 if op.target.endswith(".m") else bits))
+    return reads

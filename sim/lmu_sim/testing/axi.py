@@ -217,12 +217,12 @@ class AxiBench:
             for source in (self.features, self._aw, self._w, self._ar):
                 source.step()
             sinks = (self.logits, self.decisions, self._b, self._r)
-            found = [sink.step() for sink in sinks]
+            broken = [sink.step() for sink in sinks]
             reset = not int(self.dut.aresetn.value)
-            found += [sink.reset_rules.step(reset, sink.valid) for sink in sinks]
-            found.append(self._write_rules.step((self._aw.moved, self._w.moved), self._b.valid, self._b.ready))
-            found.append(self._read_rules.step((self._ar.moved,), self._r.valid, self._r.ready))
-            self.violations += [f"cycle {self.cycle}: {broken}" for broken in found if broken]
+            broken += [sink.reset_rules.step(reset, sink.valid) for sink in sinks]
+            broken.append(self._write_rules.step((self._aw.moved, self._w.moved), self._b.valid, self._b.ready))
+            broken.append(self._read_rules.step((self._ar.moved,), self._r.valid, self._r.ready))
+            self.violations += [f"cycle {self.cycle}: {rule}" for rule in broken if rule]
             for name, sink in (("b", self._b), ("r", self._r)):
                 if sink.valid and sink.ready and self._waiting[name]:
                     self._waiting[name].popleft().set()
@@ -252,8 +252,8 @@ class AxiBench:
 
     def send(self, values: tuple[int, ...], end: bool = False) -> None:
         """Queue one frame."""
-        for place, value in enumerate(values):
-            last = place == len(values) - 1
+        for index, value in enumerate(values):
+            last = index == len(values) - 1
             self.features.queue.append((value, int(last), int(last and end))[: len(self.features.fields)])
 
     async def sent(self) -> None:

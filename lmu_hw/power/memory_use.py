@@ -1,0 +1,107 @@
+"""How an accelerator uses its memories, counted from its plan."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from lmu_hw.cells.memory_cost import MemoryUsage
+from lmu_hw.plan.config import WeightStore
+from lmu_hw.plan.placement import MemoryPlan
+from lmu_hw.plan.plan import Plan
+from lmu_hw.power.rates import EVERY, Nonzero, issues, term_products
+
+__all__ = ["FrameAccesses", "accesses", "is_constant", "row_of_memory", "usages"]
+
+
+@dataclass(frozen=True)
+class FrameAccesses:
+    """Accesses of a memory in a frame.
+
+    Parameters
+    ----------
+    reads, writes : float
+        Per frame.
+    """
+
+    reads: float
+    writes: float
+
+
+def is_constant(plan: Plan, memory: MemoryPlan) -> bool:
+    """Whether a memory is logic: it has no write port."""
+    return memory.kind == "table" or (
+        memory.kind in ("weights", "parameters") and plan.config.weights is WeightStore.ROM
+    )
+
+
+def row_of_memory(memory: MemoryPlan) -> str:
+    """Row of the report that a memory is in."""
+    rows = {"weights": "weight memory", "data": "state memory", "output": "interface"}
+    return rows.get(memory.kind, "finish")
+
+
+def accesses(plan: Plan, nonzero: Nonzero = EVERY) -> dict[str, FrameAccesses]:
+    """Count the accesses of every memory: means over the frames of a stride period. A pair of memories shares its own.
+
+    Parameters
+    ----------
+    plan : Plan
+        The accelerator.
+    nonzero : mapping of str to float
+        Elements that are not zero, for vectors whose zeros are skipped; all of them if not given.
+
+    Returns
+    -------
+    dict of str to FrameAccesses
+        By memory.
+    """
+    reads = dict.fromkeys((memory.name for memory in plan.memories), 0.0)
+    writes = dict(reads)
+    for number in range(plan.rounds):
+        for planned in plan.schedule.executed(number):
+            op = planned.operation
+            rows = planned.frames * op.repeat * op.rows
+            products = np.sum([term_products(planned, group, nonzero) for group in range(planned.groups)], axis=0)
+            fetched = planned.passes * op.repeat * float(products.sum())
+            reads[plan.weight_memories[planned.weight_memory].name] += fetched
+            reads[plan.parameters.name] += rows / planned.sums
+            if plan.table is not None and op.activation == "tanh":
+                reads[plan.table.name] += rows
+            for term, count in zip(planned.terms, products.tolist(), strict=True):
+                names = [plan.data_memories[index].name for index in term.location.memories]
+                for name in names:
+                    reads[name] += planned.frames * op.repeat * count / len(names)
+            targets = [plan.data_memories[index].name for index in planned.target.memories] if planned.target else []
+            for name in targets:
+                writes[name] += rows / len(targets)
+            if planned.output:
+                writes[plan.output.name] += rows
+                reads[plan.output.name] += rows
+    frames = plan.rounds * plan.config.frames_per_fetch
+    writes["x"] += frames * plan.model.inputs
+    return {name: FrameAccesses(reads[name] / frames, writes[name] / frames) for name in reads}
+
+
+def usages(plan: Plan, clock: float) -> dict[str, MemoryUsage]:
+    """Find how every memory is used, rounded so that nearly equal clocks give the same memories.
+
+    Parameters
+    ----------
+    plan : Plan
+        The accelerator.
+    clock : float
+        In hertz.
+    """
+    decade = 10.0 ** math.floor(math.log10(clock))
+    rounded = decade * min((1, 2, 5, 10), key=lambda step: abs(math.log(clock / decade / step)))
+    found = {}
+    moving = math.ceil(16 * issues(plan) / plan.cycles_per_frame) / 16
+    data = {memory.name for memory in plan.data_memories}
+    for name, one in accesses(plan).items():
+        total = one.reads + one.writes
+        busy = min(1.0, math.ceil(16 * total / plan.cycles_per_frame) / 16)
+        writes = round(16 * one.writes / total) / 16 if total else 0.0
+        # Data memories share their address, so that of each moves with every product.
+        found[name] = MemoryUsage(rounded, busy, writes, max(0.0, moving - busy) if name in data else 0.0)
+    return found
