@@ -68,7 +68,7 @@ def test_old_programs_are_refused_by_name(programs, find, program, banner, messa
         find()
 
 
-@pytest.mark.parametrize("package", {need.package for need in REQUIREMENTS.values() if need.package})
+@pytest.mark.parametrize("package", sorted({need.package for need in REQUIREMENTS.values() if need.package}))
 def test_old_packages_are_refused_though_the_system_has_a_newer_program(package, monkeypatch):
     monkeypatch.setattr(tools, "_package_version", lambda name: "0.7.1.post3" if name == package else "")
     tools._find.cache_clear()
