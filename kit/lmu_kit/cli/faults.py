@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     for trial in trials:
         fault = trial.fault
         missed = f"equivalent, {fault.equivalent}" if fault.equivalent else "MISSED"
-        console.print(f"{fault.name} ({fault.level}): {fault.what}")
+        console.print(f"{fault.name} ({fault.level}): {fault.description}")
         console.print(f"    noticed by: {trial.how if trial.noticed else missed}")
     noticed, real = kill_rate(trials)
     console.print(f"{noticed} of {real} faults noticed")
