@@ -241,7 +241,7 @@ def test_a_network_of_another_kind_is_kept_beside(
     assert (entry["multiplications"], entry["weight_bits"]) == (weights + 2 * 3 * 6, 4 * weights)
     assert entry["quantized_accuracy"] == result["scores"]["quantized.test"]["accuracy"]
     assert "\ntones-gru " in capsys.readouterr().out
-    assert refused("zoo", "--add", peer, "--into", into).endswith("--replace puts this run in its place")
+    assert refused("zoo", "--add", peer, "--into", into).endswith("replace it to put this run in its place")
     assert main(["zoo", "--add", str(peer), "--into", str(into), "--replace"]) == 0
     changed = change(peer, into.parent / "changed", epochs=7)
     assert refused("zoo", "--add", changed, "--into", into).endswith("the shipped recipe tones-gru in epochs")
