@@ -1,10 +1,17 @@
-"""Made-up recordings that several tests train on."""
+"""Recordings that several tests train on, and the threads of PyTorch."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import torch
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Compute on one thread: the networks of tests are too small for more, and tests run side by side."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")

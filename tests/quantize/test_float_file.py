@@ -255,7 +255,7 @@ def test_a_tensor_that_is_not_finite_is_refused(saved, value):
     ("change", "message"),
     [
         (lambda model: model["layers"][0].update(activation="gelu"), "layer activation must be one of"),
-        (lambda model: model["layers"][0].update(stride=0), "layer stride must be a positive integer, not 0"),
+        (lambda model: model["layers"][0].update(stride=0), "layer stride must be at least 1, not 0"),
         (lambda model: model["layers"][1]["memories"][0].update(theta=-1), "memory theta must be a positive number"),
         (lambda model: model.update(labels=["one"]), "labels must be 2 distinct names"),
         (lambda model: model.pop("notes"), "'notes'"),

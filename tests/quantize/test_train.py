@@ -20,7 +20,7 @@ from lmu_quantize.float_file import load_float
 from lmu_quantize.frames_file import load_frames
 from lmu_quantize.model import DenseLayer, FloatModel, LegendreMemory, LMULayer
 from lmu_quantize.score import score_decisions
-from lmu_quantize.train import RECIPES, EpochResult, TrainConfig, train
+from lmu_quantize.train import RECIPES, EpochResult, TrainConfig, TrainResult, train
 from lmu_quantize.train.augment import (
     AugmentConfig,
     NoiseBank,
@@ -372,9 +372,18 @@ class Stop(Exception):
     """Raised to end a run after an epoch."""
 
 
+@pytest.fixture(scope="module")
+def whole(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainResult]:
+    """Folder and result of a run that nothing interrupts."""
+    out = tmp_path_factory.mktemp("whole")
+    return out, train(tone_config(tones, out))
+
+
 @pytest.mark.parametrize("kills", [(0,), (2,), (1, 4)])
-def test_resumed_run_has_the_same_bits(tones: Path, tmp_path: Path, kills: tuple[int, ...]) -> None:
-    whole = train(tone_config(tones, tmp_path / "whole"))
+def test_resumed_run_has_the_same_bits(
+    whole: tuple[Path, TrainResult], tones: Path, tmp_path: Path, kills: tuple[int, ...]
+) -> None:
+    out, result = whole
 
     def stop(result: EpochResult) -> None:
         if result.epoch in kills:
@@ -386,9 +395,9 @@ def test_resumed_run_has_the_same_bits(tones: Path, tmp_path: Path, kills: tuple
             train(config, on_epoch=stop)
     resumed = train(config)
     for name in ("float.safetensors", "float-parent.safetensors", "formats.json"):
-        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
-    assert {n: s.to_dict() for n, s in whole.scores.items()} == {n: s.to_dict() for n, s in resumed.scores.items()}
-    without_time = [[dataclasses.replace(row, seconds=0.0) for row in run.history] for run in (whole, resumed)]
+        assert (out / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
+    assert {n: s.to_dict() for n, s in result.scores.items()} == {n: s.to_dict() for n, s in resumed.scores.items()}
+    without_time = [[dataclasses.replace(row, seconds=0.0) for row in run.history] for run in (result, resumed)]
     assert without_time[0] == without_time[1]
     assert [row.phase for row in resumed.history] == ["float"] * 3 + ["quantized"] * 3
 
