@@ -87,8 +87,8 @@ def estimate_power(
     Raises
     ------
     PowerRefused
-        If a guard refuses the figure: an impossible activity, a trace with another clock, uncovered pins, edges
-        slower than the library allows, a memory built of flip-flops that was not asked for, a library without sense.
+        If a guard refuses the figure: an impossible activity, a trace with another clock, uncovered pins, edges slower
+        than the library allows, a memory that became flip-flops, or a library that makes no sense.
     InputError
         If the inputs don't belong to the tier.
     ToolError

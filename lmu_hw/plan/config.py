@@ -96,11 +96,11 @@ class AcceleratorConfig:
         input, the output, the finish, the flags of layers and of elements that are zero. With the interface ``spi``
         together with `stop_clock` only.
     bank_words : int
-        Words of the banks that weight memories in ROM are cut into, each with an address of its own that moves only
-        when it is read: a power of two from 8 to 4,096; 0 for whole memories.
+        Words per bank of the weight memories in ROM: a power of two from 8 to 4,096; 0 for whole memories. Each bank
+        has its own address register, which changes only when the bank is read.
     state_bank_words : int
-        Words of the banks that the data memories are cut into, each of registers and moving only when it is accessed: a
-        power of two from 4 to 256; 0 for whole memories, which may be SRAM.
+        Words per bank of the data memories: a power of two from 4 to 256; 0 for whole memories, which may be SRAM. A
+        bank is built of registers, which change only when the bank is accessed.
     frames_per_fetch : int
         Frames that are taken in before they are computed together, such that a weight is fetched once for all of them
         (`lmu_hw.plan.rounds`): 1, 2, 4 or 8. More than 1 with the state policy ``keep`` and the stream interface only,

@@ -1,17 +1,17 @@
 """Which weights an accelerator stores and multiplies when it skips blocks of zeros.
 
 A block is one column of a row group: the weights of one word, a weight for each lane. Blocks that are zero need no
-word, no cycle and no product. The words that stay are stored one after the other, each with the column of the word
-that follows, and a bit that says whether that one is the last of its term: so the sequencer knows where to read when
-a word has arrived, and needs no memory of its own for it.
+word, no cycle and no product. The kept words are stored one after the other. Each holds the column of the next word,
+and a bit that says whether that word is the last of its term. So the sequencer knows where to read when a word has
+arrived, and needs no index memory.
 
-Some blocks of zeros stay, so that the sequencer needs no special cases: each group keeps one block of every term, and
-the first group of an operation keeps column 0 of its first term and, if there are more, a second one, as no word comes
-before that could say where it is.
+Some blocks of zeros are kept, so that the sequencer needs no special cases. Each group keeps one block of every term.
+The first group of an operation keeps column 0 of its first term and, if there are more, a second one, because no
+previous word could name it.
 
-Where zero elements are skipped too, the word that was read must not be the one that says which comes next. An operation
-that reads outputs of a ReLU and has to store more than half of its blocks stores all of them, has no use for the index,
-and skips zero elements; one that stores fewer skips blocks of zeros alone.
+Where zero elements are skipped too, the word that was read must not name the next one. An operation that reads outputs
+of a ReLU and keeps more than half of its blocks therefore stores all of them, without an index, and skips zero
+elements. One that keeps fewer skips blocks of zeros only.
 """
 
 from collections.abc import Collection, Mapping, Sequence

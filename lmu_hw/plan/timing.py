@@ -1,13 +1,13 @@
 """Exact cycles and accesses of every frame, by walking the schedule as the gateware does.
 
-Timing of the gateware, on which the cycle counts here rest, with ``r`` rows in a group whose last product is issued
-in cycle ``t``: the rows are written in cycles ``t + 3`` to ``t + 2 + r`` (one later each in a model with tanh); the
-next group may issue its last product from cycle ``t + r`` on; an element just written can be read from the cycle
-after its write on.
+The cycle counts rest on this timing of the gateware. Take a group of ``r`` rows whose last product is issued in cycle
+``t``. The rows are written in cycles ``t + 3`` to ``t + 2 + r`` (one later each in a model with tanh). The next group
+may issue its last product from cycle ``t + r`` on. An element just written can be read from the cycle after its write
+on.
 
-With several frames for each fetch of a weight, a frame below is a round of so many (`lmu_hw.plan.rounds`). Where they
-are computed together a product takes as many cycles as there are frames, and a group has as many elements for each row;
-other operations run once for each frame, those of the memory from the time on at which the frame before is written.
+With several frames for each fetch of a weight, a frame below is a round of them (`lmu_hw.plan.rounds`). Where they are
+computed together, a product takes as many cycles as there are frames, and a group has as many elements for each row.
+Other operations run once for each frame. Those of the memory start when the previous frame is written.
 
 Where zero elements are skipped, cycles depend on how many elements of some vectors are not zero. A term then takes as
 many products as its source has such elements, at least one. Every time below is made of others by adding fixed cycles
@@ -36,9 +36,9 @@ class FrameTiming:
     interval : int
         Cycles from the first product of this frame to the first product of the next one.
     latencies : tuple of int
-        Cycles from the acceptance of the frame's last element, by an accelerator that is idle until then, to the cycle
-        in which the decision is offered, if nothing stalls the outputs; none for a frame without output, one for each
-        output of a round.
+        Cycles from the acceptance of the frame's last element to the cycle in which the decision is offered. The
+        accelerator is idle until then, and nothing stalls the outputs. Empty for a frame without output; one entry for
+        each output of a round.
     issued : int
         Cycles with a product.
     products : int
@@ -68,10 +68,10 @@ class FrameTiming:
 class _Clock:
     """Where the hardware is: next product, and from when on the resources that it shares are free.
 
-    ``now`` is the cycle of the next product, ``first`` that of the first product of the latest frame; from ``last_ok``
-    on a group may issue its last product; from ``settled`` on all elements are in memory; from ``output_free`` on
-    logits may be computed; ``released`` is the cycle in which the input frame was released; ``decided`` are those in
-    which decisions are offered.
+    ``now`` is the cycle of the next product, ``first`` that of the first product of the latest frame. A group may issue
+    its last product from ``last_ok`` on. All elements are in memory from ``settled`` on. Logits may be computed from
+    ``output_free`` on. The input frame was released in cycle ``released``. Decisions are offered in the cycles
+    ``decided``.
     """
 
     now: int = 0

@@ -1,10 +1,10 @@
 """The weight image: a text file with the words for the load port, the shape they belong to, and a checksum.
 
-The first line is JSON with sorted keys and no spaces: ``schema``, ``version``, ``model`` (``name`` and ``sha256``),
-``shape`` (64 hexadecimal digits, see `lmu_hw.plan.shape`), ``beats`` (32-bit pieces that a word is written in),
-``words`` (how many) and ``crc32``. Each further line is a word: memory, address and data in hexadecimal, by rising
-memory and address. The checksum is the CRC-32 of zlib over the values that `Image.writes` gives to LOAD_MEMORY,
-LOAD_ADDRESS and LOAD_DATA, each as four bytes, lowest first.
+The first line is JSON with sorted keys and no spaces. Its keys are ``schema``, ``version``, ``model`` (``name`` and
+``sha256``), ``shape`` (64 hexadecimal digits, see `lmu_hw.plan.shape`), ``beats`` (32-bit pieces of a word), ``words``
+(how many) and ``crc32``. Each further line is a word: memory, address and data in hexadecimal, by rising memory and
+address. The checksum is the CRC-32 of zlib over the values that `Image.writes` gives to LOAD_MEMORY, LOAD_ADDRESS and
+LOAD_DATA, each as four bytes, lowest first.
 """
 
 import re

@@ -2,11 +2,11 @@
 
 The clock port, and each clock gate, drives the clock pins behind it through levels of one kind of buffer, down to a
 level that a single buffer could drive. Every buffer drives as much as its transition time allows. The wires of a level
-with n driven pins in an area A have the length sqrt(n A), the asymptotic worst case of the shortest rectilinear tree
-through n points (F. Chung and R. Graham, On Steiner trees for bounded point sets, Geometriae Dedicata 11, 1981): more
-than such a tree needs for points at random, as balanced trees are. A clock gate's pins take the part of the area that
-they, and the pins behind the gates among them, are of all clock pins. Wires have 0.2 fF per micrometre (N. Weste and D.
-Harris, CMOS VLSI Design, 4th edition, section 6.2: typical of dense wires, in all processes).
+with n driven pins in an area A have the length sqrt(n A). This is the asymptotic worst case of the shortest rectilinear
+tree through n points (F. Chung and R. Graham, On Steiner trees for bounded point sets, Geometriae Dedicata 11, 1981).
+It is more than such a tree needs for random points; balanced trees are longer too. A clock gate's pins take the part of
+the area that they, and the pins behind the gates among them, are of all clock pins. Wires have 0.2 fF per micrometre
+(N. Weste and D. Harris, CMOS VLSI Design, 4th edition, section 6.2: typical of dense wires, in all processes).
 """
 
 from collections.abc import Iterator

@@ -51,8 +51,8 @@ def _rare_bits(words: list[int], width: int, power: float) -> float:
 class _Constant:
     """A constant memory as logic.
 
-    ``switched`` and ``placed`` say how much logic there is, for energy and for size; ``step`` is the number of words
-    after which it moves: a large memory is cut into the words of a row (`lmu_hw.flows.rows`). Of ``banks`` with
+    ``switched`` and ``placed`` say how much logic there is, for energy and for size. ``step`` is the number of words
+    after which it moves, because a large memory is cut into the words of a row (`lmu_hw.flows.rows`). Of ``banks`` with
     ``words`` words each one moves, and ``switched`` is the mean of theirs. ``held`` bits are in registers.
     """
 

@@ -1,11 +1,10 @@
 """The floor under an energy figure: what no accelerator of the network can leave out, at the least that was measured.
 
-Every weight that meets a nonzero operand is fetched once a frame (once for as many frames as `frames_per_fetch` says),
-every product of a nonzero weight and a nonzero operand is formed and added, every element that is read again is written
-once and read once, and what holds weights and elements leaks. The coefficients are of the same library
-(`lmu_kit.floor_costs`): constant memories as logic and products between ports, both without registers and clock;
-macros and flip-flops as the table of the technology has them. Control, clock, registers, sums and the interface are not
-in it.
+Every weight that meets a nonzero operand is fetched once per frame, or once per `frames_per_fetch` frames. Every
+product of a nonzero weight and a nonzero operand is formed and added. Every element that is read again is written once
+and read once. The memories of weights and elements leak. The coefficients are of the same library
+(`lmu_kit.floor_costs`): constant memories as logic and products between ports, both without registers and clock; macros
+and flip-flops as the table of the technology has them. Control, clock, registers, sums and the interface are not in it.
 """
 
 import json

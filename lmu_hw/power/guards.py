@@ -132,9 +132,9 @@ def check_clock(netlist: Netlist, activity: Activity, clock: str, period: float)
 def check_activity(netlist: Netlist, activity: Activity, clock: str) -> None:
     """Refuse an activity that no zero-delay simulation can give.
 
-    What was counted is checked without tolerance, but for rounding. An activity that was combined from others must be
-    their weighted sum, and each of them is checked instead of its duties: where frames overlap, a weight is negative,
-    and the duties of the sum are off by as much of the idle time as it takes away (see `Activity.parts`).
+    Counts are checked without tolerance, except for rounding. An activity that was combined from others must be their
+    weighted sum. Its parts are then checked instead of its duties. Where frames overlap, a weight is negative, and the
+    duties of the sum are off by the idle time that it subtracts (see `Activity.parts`).
 
     Parameters
     ----------
@@ -148,8 +148,8 @@ def check_activity(netlist: Netlist, activity: Activity, clock: str) -> None:
     Raises
     ------
     PowerRefused
-        If a net changes more often than the clock, a duty is not a probability, a constant moves, a net that changes
-        is never high or never low, or one that does not change in a single run is high for a part of it.
+        If a net changes more often than the clock, a duty is not a probability, or a constant moves. Also if a net
+        changes but is never high or never low, or never changes in a single run but is high for part of it.
     """
     _check_activity(netlist, activity, clock_nets(netlist, clock))
 

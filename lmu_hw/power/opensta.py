@@ -1,9 +1,9 @@
 """The weights of OpenSTA 2.0.17 (2019), the version in Debian: for comparison only.
 
 That version charges a rise *and* a fall energy for each change at outputs with an inferred condition, at conditional
-inputs and at clock pins, twice what the Liberty tables say; later versions, and `lmu_hw.power.rules.StateRules`,
-charge their mean. Tables, transition times, loads and activities are the same, so that the comparison checks all of
-them.
+inputs and at clock pins. That is twice what the Liberty tables say. Later versions, and
+`lmu_hw.power.rules.StateRules`, charge their mean. Tables, transition times, loads and activities are the same, so that
+the comparison checks all of them.
 """
 
 import numpy as np

@@ -1,8 +1,7 @@
 """Run the whole flow on a shipped network: quantization, Verilog, co-simulation on real speech.
 
-Quantizes the float network that ships with the product on shipped frames of real speech, measures float and integer
-accuracy, writes the Verilog, and compares every element of every vector in every frame with the golden model in a
-simulator.
+Quantizes a shipped float network on shipped frames of real speech, measures float and integer accuracy, and writes the
+Verilog. A simulator then compares every element of every vector in every frame with the golden model.
 """
 
 import argparse

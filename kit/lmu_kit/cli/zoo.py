@@ -2,8 +2,8 @@
 
 Accuracies are those of `lmu-hw evaluate --data` on the official test clips, recorded when the network was added; --json
 gives all their 95 % Wilson intervals. Multiplications and weight bits are counted in the integers that the hardware
-runs: every product of a frame, including those with the memory matrices, and every bit of a trained weight that is read
-for it; layers at a fraction of the frame rate count in proportion.
+runs. Every product of a frame counts, including those with the memory matrices, and every bit of a trained weight that
+is read. Layers at a fraction of the frame rate count in proportion.
 
 --add puts a finished run of `lmu-hw train` into the zoo: it copies the run's files, measures the float parent and the
 integers on the official test clips, and writes the card. For a run of another kind of network (GRU, LSTM, DS-CNN), and
