@@ -1,26 +1,19 @@
-"""Measure what the floor of `lmu-hw power` is made of: ``PDK_ROOT=... python -m lmu_kit.floor_costs FILE NAME...``.
+"""Measure the coefficients of the energy floor.
 
-Constant memories with the weights of a shipped network, read one word after the other, as logic; and one multiplication
-with its addition, without register and clock, on a network's own weights and operands. Both are mapped to the cells of
-each named process, run gate by gate, and weighed without the energy of clock pins.
+They are the cost of reading constant memories made of logic, with the weights of a shipped network and read in order,
+and that of one multiplication with its addition, without register and clock, on a network's own weights and operands.
+Both are mapped to a cell library and simulated gate by gate. The energy of clock pins is left out.
 """
 
-import argparse
-import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_hw.cells.liberty import read_liberty
 from lmu_hw.cells.library import Library
 from lmu_hw.cells.netlist import read_netlist
-from lmu_hw.cells.pdk import find_pdk
-from lmu_hw.files import write_whole
 from lmu_hw.flows.synth import synthesize
 from lmu_hw.model import program_file
 from lmu_hw.model.golden import Golden
@@ -28,30 +21,39 @@ from lmu_hw.model.program import QuantizedLMU
 from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import make_plan
 from lmu_hw.power.engine import find_power
+from lmu_hw.progress import Progress, silent
 from lmu_kit.power import conditions_of
 from lmu_quantize import zoo
 from lmu_quantize.frames_file import load_frames
 from lmu_sim.gates import GateSimulator
 
-__all__ = ["OperationCost", "constant_memory", "factors", "main", "measure_memory", "measure_product", "weight_words"]
+__all__ = [
+    "OperationCost",
+    "constant_memory",
+    "factors",
+    "measure_floor_costs",
+    "measure_memory",
+    "measure_product",
+    "weight_words",
+]
 
 IntArray = NDArray[np.int64]
 
 PERIOD = 1e-6
-"""Of the clock; energies do not depend on it."""
+"""Clock period in seconds; energies do not depend on it."""
 
 MEMORIES = ("kws1683", 256), ("kws1683", 512), ("kws1683", 1024), ("kws1683", 2048), ("kws361", 4912)
-"""Networks whose first words are in a constant memory, and how many: all of the last."""
+"""Networks, and how many of their first words the constant memory holds: all of them in the last."""
 
 WIDTH = 64
-"""Bits of a word: 16 weights."""
+"""Bits of a word, which holds 16 weights."""
 
 FACTORS = ("kws105", "layer0.w_x"), ("kws105", "layer1.w_x"), ("kws105", "layer1.w_m"), ("kws105", "layer1.a")
-"""Networks and the factors that are multiplied: 8, 7 and 12 bits by 4, and 12 by 10."""
+"""Networks and matrices that are multiplied: operands of 8, 7 and 12 bits by weights of 4, and 12 by 10."""
 
 FRAMES = slice(20, 24)
 ROWS = 16
-"""Of a clip and of the weights: what is multiplied."""
+"""Frames of a clip and rows of the weights that are multiplied."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class OperationCost:
 
 
 def _run(verilog: str, top: str, library: Library, inputs: dict[str, IntArray]) -> OperationCost:
-    """Map a design, and run one read or product a cycle."""
+    """Map a design and run one read or product per cycle."""
     mapped = synthesize(verilog, top, library)
     netlist = replace(read_netlist(mapped.json, top, library), outputs={})
     simulator = GateSimulator(netlist)
@@ -90,14 +92,14 @@ def _run(verilog: str, top: str, library: Library, inputs: dict[str, IntArray]) 
 
 
 def weight_words(network: str, lanes: int) -> list[int]:
-    """Words of the largest weight memory of a shipped network, in the order in which they are read."""
+    """Words of the largest weight memory of a shipped network, in the order of reading."""
     plan = make_plan(program_file.load(zoo.path(network, "quantized.safetensors")), AcceleratorConfig(lanes=lanes))
-    memory = max(plan.weight_memories, key=lambda one: one.bits)
+    memory = max(plan.weight_memories, key=lambda memory: memory.bits)
     return plan.images()[memory.name]
 
 
 def constant_memory(words: Sequence[int], width: int) -> str:
-    """Verilog of a memory of constants that is read at each clock edge, module ``weights``."""
+    """Verilog of a constant memory, module ``weights``, that is read at each clock edge."""
     bits = (len(words) - 1).bit_length()
     lines = "".join(f"    words[{index}] = {width}'h{word:x};\n" for index, word in enumerate(words))
     return f"""module weights(input clk, input [{bits - 1}:0] address, output reg [{width - 1}:0] data);
@@ -110,7 +112,7 @@ endmodule
 
 
 def measure_memory(words: Sequence[int], width: int, library: Library) -> OperationCost:
-    """A constant memory as logic, read from the first word to the last, register of the data included.
+    """Measure a constant memory made of logic, read from the first word to the last; its data register is included.
 
     Parameters
     ----------
@@ -119,21 +121,33 @@ def measure_memory(words: Sequence[int], width: int, library: Library) -> Operat
     width : int
         Bits of a word.
     library : Library
-        Of the cells.
+        Cells at one corner.
     """
     order = np.arange(2 * len(words)) % len(words)
     return _run(constant_memory(words, width), "weights", library, {"address": order})
 
 
 def factors(network: str, name: str) -> tuple[IntArray, IntArray, int, int]:
-    """Weights and operands of products in the order of one lane after the other, and their widths.
+    """Weights and operands of the products that one lane after the other computes, and their widths in bits.
 
     Parameters
     ----------
     network : str
-        A shipped one.
+        Name of a shipped network.
     name : str
-        As ``layer1.w_m``; ``layer1.a`` for the memory update, the same matrix for every memory.
+        Matrix, such as ``layer1.w_m``; ``layer1.a`` is that of the memory update.
+
+    Returns
+    -------
+    weights, operands : ndarray of int64, shape (frames, rows, columns)
+        The two factors of each product.
+    weight_width, operand_width : int
+        Bits, both signed.
+
+    Raises
+    ------
+    ValueError
+        If the layer is not an LMU layer.
     """
     model = program_file.load(zoo.path(network, "quantized.safetensors"))
     clip = load_frames(zoo.path(network, "test.safetensors")).frames[0]
@@ -143,64 +157,89 @@ def factors(network: str, name: str) -> tuple[IntArray, IntArray, int, int]:
         raise ValueError(f"{name} must be of an LMU layer")
     if part == "a":
         weights, width, source = layer.a[0], layer.a_format.width, layer.m.format
-        given = values[f"layer{index}.m"][0, FRAMES][:, : layer.orders[0]]
+        operands = values[f"layer{index}.m"][0, FRAMES][:, : layer.orders[0]]
     elif part == "w_m":
         weights, width, source = layer.w_m.values, layer.w_m.width, layer.m.format
-        given = values[f"layer{index}.m"][0, FRAMES]
+        operands = values[f"layer{index}.m"][0, FRAMES]
     else:
-        chosen = layer.weights[part]
-        weights, width = chosen.values, chosen.width
+        matrix = layer.weights[part]
+        weights, width = matrix.values, matrix.width
         source = model.input if index == 0 else model.layers[index - 1].output.format
-        given = (clip if index == 0 else values[f"layer{index - 1}.h"][0])[FRAMES]
+        operands = (clip if index == 0 else values[f"layer{index - 1}.h"][0])[FRAMES]
     rows = weights[:ROWS]
-    pairs = np.broadcast_arrays(rows[None], given[:, None])
+    pairs = np.broadcast_arrays(rows[None], operands[:, None])
     return pairs[0], pairs[1], width, source.signed_width
 
 
 def measure_product(network: str, name: str, library: Library) -> tuple[OperationCost, int, int]:
-    """A product that is added to a sum: ports in, ports out, no register.
+    """Measure a product that is added to a sum: from ports to ports, without a register.
 
     Returns
     -------
     cost : OperationCost
-        Of a product.
+        Cost of one product.
     weight_width, operand_width : int
         Bits, both signed.
     """
-    weights, operands, wide, long = factors(network, name)
+    weights, operands, weight_width, operand_width = factors(network, name)
     sums = np.cumsum(weights * operands, axis=-1)
     before = sums - weights * operands
-    width = int(np.abs(sums).max()).bit_length() + 1
+    w, x, s = weight_width - 1, operand_width - 1, int(np.abs(sums).max()).bit_length()
     verilog = f"""module product(
-  input clk, input signed [{wide - 1}:0] w, input signed [{long - 1}:0] x, input signed [{width - 1}:0] s,
-  output signed [{width - 1}:0] q
+  input clk, input signed [{w}:0] w, input signed [{x}:0] x, input signed [{s}:0] s,
+  output signed [{s}:0] q
 );
   assign q = s + w * x;
 endmodule
 """
     inputs = {"w": weights.ravel(), "x": operands.ravel(), "s": before.ravel()}
-    return _run(verilog, "product", library, inputs), wide, long
+    return _run(verilog, "product", library, inputs), weight_width, operand_width
 
 
-def _describe(name: str) -> dict[str, Any]:
-    """Costs of a process."""
-    pdk = find_pdk(name, os.environ.get("PDK_ROOT"))
-    library = read_liberty(pdk.cells)
+def measure_floor_costs(library: Library, progress: Progress = silent) -> dict[str, Any]:
+    """Measure the coefficients of the energy floor for a cell library.
+
+    Parameters
+    ----------
+    library : Library
+        Cells at one corner.
+    progress : callable
+        Called with (stage, done, total).
+
+    Returns
+    -------
+    dict
+        The entry of a process in ``lmu_hw/power/floors.json``: voltage, temperature, hashes of the files, and energy in
+        joule and leakage in watt of memories (per bit) and products.
+
+    Raises
+    ------
+    PowerRefused
+        If a guard refuses a measurement.
+    """
+    total = len(MEMORIES) + len(FACTORS)
     memories, products = [], []
-    for network, depth in MEMORIES:
-        one, bits = measure_memory(weight_words(network, 16)[:depth], WIDTH, library), WIDTH * depth
+    for done, (network, depth) in enumerate(MEMORIES):
+        progress("constant memories", done, total)
+        cost, bits = measure_memory(weight_words(network, 16)[:depth], WIDTH, library), WIDTH * depth
         memories.append(
             {
                 "words": f"{depth} of {network}",
                 "bits": bits,
-                "read_per_bit": one.energy / WIDTH,
-                "leakage_per_bit": one.leakage / bits,
+                "read_per_bit": cost.energy / WIDTH,
+                "leakage_per_bit": cost.leakage / bits,
             }
         )
-    for network, part in FACTORS:
-        one, wide, long = measure_product(network, part, library)
+    for done, (network, part) in enumerate(FACTORS, len(MEMORIES)):
+        progress("products", done, total)
+        cost, weight_width, operand_width = measure_product(network, part, library)
         products.append(
-            {"factors": f"{network} {part}", "bits": wide * long, "energy": one.energy, "leakage": one.leakage}
+            {
+                "factors": f"{network} {part}",
+                "bits": weight_width * operand_width,
+                "energy": cost.energy,
+                "leakage": cost.leakage,
+            }
         )
     return {
         "voltage": library.voltage,
@@ -209,17 +248,3 @@ def _describe(name: str) -> dict[str, Any]:
         "memories": memories,
         "products": products,
     }
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Write the costs."""
-    parser = argparse.ArgumentParser(description="Measure what the floor of an energy figure is made of.")
-    parser.add_argument("out", type=Path, help="JSON file to write")
-    parser.add_argument("names", nargs="+", help="folders under PDK_ROOT")
-    args = parser.parse_args(arguments)
-    found = {name: _describe(name) for name in args.names}
-    write_whole(args.out, (json.dumps(found, indent=1) + "\n").encode())
-
-
-if __name__ == "__main__":
-    main()

@@ -1,28 +1,20 @@
-"""The SRAM model's coefficients, fitted to the macros of IHP SG13G2: ``python -m lmu_hw.cells.sram_fit FILE``.
+"""Fit the coefficients of the SRAM model to the macros of IHP SG13G2."""
 
-Needs ``PDK_ROOT`` with ``ihp-sg13g2`` in it.
-"""
-
-import argparse
-import json
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from lmu_hw.cells.liberty import read_liberty
 from lmu_hw.cells.library import Cell, Library
 from lmu_hw.cells.memory_cost import clock_energy
-from lmu_hw.cells.pdk import find_pdk
 from lmu_hw.cells.special import mean_leakage
 from lmu_hw.cells.sram import Macro, find_macro
 from lmu_hw.cells.sram_model import features, yardsticks
 
-__all__ = ["fit", "main"]
+__all__ = ["fit_sram_model"]
 
 FloatArray = NDArray[np.float64]
 
@@ -33,34 +25,34 @@ SOURCE = (
 
 
 def _fit(values: list[float], rows: FloatArray) -> tuple[list[float], float]:
-    """Coefficients, none below zero, with the least sum of squared relative errors; the largest of these errors."""
-    wanted = np.array(values)
-    coefficients, _ = nnls(rows / wanted[:, None], np.ones(wanted.size))
-    errors = rows @ coefficients / wanted - 1
-    return [float(f"{one:.6g}") for one in coefficients], float(f"{np.abs(errors).max():.3g}")
+    """Non-negative coefficients with the least sum of squared relative errors, and the largest of these errors."""
+    target = np.array(values)
+    coefficients, _ = nnls(rows / target[:, None], np.ones(target.size))
+    errors = rows @ coefficients / target - 1
+    return [float(f"{coefficient:.6g}") for coefficient in coefficients], float(f"{np.abs(errors).max():.3g}")
 
 
 def _columns(cell: Cell) -> int:
-    """Columns that share a sense amplifier, which IHP's names tell as a power of two."""
-    found = re.search(r"_c(\d+)(_|$)", cell.name)
-    if found is None:
+    """Columns that share a sense amplifier. IHP's names give the power of two."""
+    match = re.search(r"_c(\d+)(_|$)", cell.name)
+    if match is None:
         raise ValueError(f"the name of the macro {cell.name} does not tell its column multiplexer")
-    return 1 << int(found[1])
+    return 1 << int(match[1])
 
 
 def _output(cell: Cell, macro: Macro) -> tuple[float, float, float, float]:
-    """Delay and transition of an output without load in seconds, and what each gains per farad."""
+    """Delay of an output without load in seconds, its slope per farad, and the same for the transition time."""
     pin = cell.pins[macro.data_out[0]]
     arc = next(arc for arc in pin.timing if arc.related == macro.clock)
     most = pin.max_capacitance or 0.0
-    found = []
+    figures = []
     for pair in ((arc.delay_rise, arc.delay_fall), (arc.slew_rise, arc.slew_fall)):
         start, end = (max(float(table(5e-11, load)) for table in pair if table is not None) for load in (0.0, most))
-        found += [start, (end - start) / most]
-    return found[0], found[1], found[2], found[3]
+        figures += [start, (end - start) / most]
+    return figures[0], figures[1], figures[2], figures[3]
 
 
-def fit(library: Library) -> dict[str, Any]:
+def fit_sram_model(library: Library) -> dict[str, Any]:
     """Fit the SRAM model.
 
     Parameters
@@ -71,9 +63,16 @@ def fit(library: Library) -> dict[str, Any]:
     Returns
     -------
     dict
-        What `lmu_hw/cells/sram_model.json` holds, in SI units and square micrometres.
+        Contents of ``lmu_hw/cells/sram_model.json``, in SI units and square micrometres.
+
+    Raises
+    ------
+    ValueError
+        If the library has no SRAM macros, or the name of one has no column multiplexer.
     """
     pairs = [(cell, macro) for cell in library.cells.values() if (macro := find_macro(cell)) is not None]
+    if not pairs:
+        raise ValueError(f"the library {library.name} has no SRAM macros to fit the model to")
     most = min(pin.max_capacitance or 0.0 for cell, macro in pairs for pin in (cell.pins[macro.data_out[0]],))
     rows = np.array([features(macro.depth, macro.width, _columns(cell)) for cell, macro in pairs])
     outputs = np.array([_output(cell, macro) for cell, macro in pairs])
@@ -113,17 +112,3 @@ def fit(library: Library) -> dict[str, Any]:
         },
         "yardsticks": {name: float(f"{value:.6g}") for name, value in vars(scale).items()},
     }
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Write the coefficients."""
-    parser = argparse.ArgumentParser(description="Fit the SRAM model to the macros of IHP SG13G2.")
-    parser.add_argument("out", type=Path, help="JSON file to write")
-    args = parser.parse_args(arguments)
-    pdk = find_pdk("ihp-sg13g2")
-    text = json.dumps(fit(read_liberty([*pdk.cells, *pdk.macros])), indent=2)
-    args.out.write_text(text + "\n")
-
-
-if __name__ == "__main__":
-    main()

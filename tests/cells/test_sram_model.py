@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lmu_hw.cells import sram_fit, sram_model
+from lmu_hw.cells import sram_model
 from lmu_hw.cells.liberty import read_liberty
 from lmu_hw.cells.library import LibertyError
 from lmu_hw.cells.memory_cost import clock_energy, macro_cost
 from lmu_hw.cells.sram import find_macro
+from lmu_hw.cells.sram_fit import fit_sram_model
 from lmu_hw.cells.sram_model import PREFIX, add_sram_model, is_model, model_liberty, yardsticks
 from lmu_hw.flows.synth import MappedMemory
 
@@ -22,10 +23,8 @@ def ihp(pdk):
     return read_liberty([*kit.cells, *kit.macros])
 
 
-def test_the_stored_coefficients_are_those_of_the_macros(pdk_in_environment, tmp_path):
-    pdk_in_environment("ihp-sg13g2")
-    sram_fit.main([str(tmp_path / "fit.json")])
-    made, stored = (json.loads(path.read_text()) for path in (tmp_path / "fit.json", STORED))
+def test_the_stored_coefficients_are_those_of_the_macros(ihp):
+    made, stored = fit_sram_model(ihp), json.loads(STORED.read_text())
     assert made.keys() == stored.keys()
     for name, values in stored["coefficients"].items():
         np.testing.assert_allclose(made["coefficients"][name], values, rtol=1e-4)
