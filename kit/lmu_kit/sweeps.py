@@ -205,12 +205,8 @@ def _predict(
         return
     networks = {name: Network(name, program_file.digest(model), model) for name, model in models.items()}
     technologies = {name: load_technology(name) for name in lists.technologies}
-
-    def tell(done: int) -> None:
-        progress("predict", done, len(lists))
-
     with workers(cores() if jobs is None else jobs, dask) as (pool, ahead):
-        run_sweep(lists, networks, technologies, store, pool, ahead=ahead, told=tell)
+        run_sweep(lists, networks, technologies, store, pool, ahead=ahead, progress=progress)
 
 
 def _result(

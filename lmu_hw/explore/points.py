@@ -1,4 +1,4 @@
-"""What a point costs, by the tier ``table``."""
+"""Predict the cost of a point with the tier ``table``."""
 
 import functools
 from collections.abc import Iterable
@@ -15,19 +15,19 @@ from lmu_hw.power.technology import Technology
 __all__ = ["SOUND", "Network", "Outcome", "longest_latency", "operating_point", "outcome", "predict"]
 
 SOUND = "speech"
-"""What is heard while energy is counted."""
+"""Kind of sound that energies are for."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network of a sweep, as it is sent to processes that predict.
+    """A network of a sweep, as it is sent to worker processes.
 
     Parameters
     ----------
     name : str
-        As the sweep names it.
+        Name in the sweep.
     sha256 : str
-        Of its integers; networks with the same are the same.
+        Hash of its integers. Networks with equal hashes are equal.
     model : QuantizedModel
         The network.
     """
@@ -39,26 +39,26 @@ class Network:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a point costs.
+    """Cost of a point.
 
     Parameters
     ----------
     clock, slowest_clock : float
-        In hertz; the slowest keeps real time.
+        In hertz. The slowest clock still keeps real time.
     frame_rate : float
         Frames per second.
     cycles : float
-        Of a frame.
+        Clock cycles of a frame.
     latency : float
-        Seconds from the last element of a frame to the first decision that it is part of, the longest.
+        Longest time in seconds from the last element of a frame to the first decision that it is part of.
     utilisation : float
-        Needed products over those that the lanes could do in the cycles of a frame.
+        Products that are needed over those that the lanes could compute in the cycles of a frame.
     dynamic, leakage : float
         Joule per frame of speech, with the estimated clock tree.
     area : float
-        In square micrometre, without clock tree.
+        In square micrometre, without the clock tree.
     achievable_clock : float, optional
-        In hertz; known to the tier ``gates`` only.
+        In hertz; only the tier ``gates`` gives it.
     """
 
     clock: float
@@ -88,7 +88,7 @@ class Outcome:
 
 
 def operating_point(plan: Plan, clock: float | str) -> OperatingPoint:
-    """Clock and frame rate of a plan.
+    """Find the clock and frame rate of a plan. The clock is in hertz, or ``auto`` for the slowest that keeps real time.
 
     Raises
     ------
@@ -101,73 +101,73 @@ def operating_point(plan: Plan, clock: float | str) -> OperatingPoint:
 
 
 def longest_latency(plan: Plan, point: OperatingPoint) -> float:
-    """Seconds from the last element of a frame to the first decision that it is part of, the longest.
+    """Find the longest time in seconds from the last element of a frame to the first decision that it is part of.
 
-    With strides not every frame gives a decision, and what is heard in the others waits for the next one that does.
-    Frames that come while a longer one is still computed wait too. With `frames_per_fetch` the first frame of a round
-    waits for the last one, and is taken to wait for the last decision of the round.
+    With strides, not every frame gives a decision; the others wait for the next frame that does. Frames that arrive
+    while a longer one is still being computed wait too. With `frames_per_fetch`, the first frame of a round waits for
+    the last one, and is assumed to wait for the last decision of the round.
 
     Parameters
     ----------
     plan : Plan
         The accelerator.
     point : OperatingPoint
-        Frames come one by one at its frame rate, each to be taken when the one before is done.
+        Clock and frame rate. Frames arrive one by one; each is taken when the one before is done.
     """
     size = plan.config.frames_per_fetch
     between, period, late = size * point.clock / point.frame_rate, len(plan.frames), 0.0
-    decided = {}
+    decisions = {}
     for number, frame in enumerate(3 * plan.frames):  # the first period sets up what waits
         if frame.output:
-            decided[number] = late + frame.latency
+            decisions[number] = late + frame.latency
         late = max(0.0, late + frame.interval - between)
-    waits = ((next(last for last in decided if last >= number), number) for number in range(period, 2 * period))
-    longest = max((last - number) * between + decided[last] for last, number in waits)
+    waits = ((next(last for last in decisions if last >= number), number) for number in range(period, 2 * period))
+    longest = max((last - number) * between + decisions[last] for last, number in waits)
     return longest / point.clock + (size - 1) / point.frame_rate
 
 
-def outcome(plan: Plan, found: Report) -> Outcome:
-    """Outcome of a point from its plan and a report of any tier."""
-    sums = found.sums(SOUND)
+def outcome(plan: Plan, estimate: Report) -> Outcome:
+    """Collect the outcome of a point from its plan and a report of any tier."""
+    sums = estimate.sums(SOUND)
     return Outcome(
-        clock=found.point.clock,
-        slowest_clock=found.point.slowest_clock,
-        frame_rate=found.point.frame_rate,
+        clock=estimate.point.clock,
+        slowest_clock=estimate.point.slowest_clock,
+        frame_rate=estimate.point.frame_rate,
         cycles=plan.cycles_per_frame,
-        latency=longest_latency(plan, found.point),
+        latency=longest_latency(plan, estimate.point),
         utilisation=plan.utilisation,
         dynamic=sums.dynamic,
         leakage=sums.leakage,
-        area=found.area.total,
-        achievable_clock=found.achievable_clock,
+        area=estimate.area.total,
+        achievable_clock=estimate.achievable_clock,
     )
 
 
 @functools.lru_cache(maxsize=8)
 def _settled(network: Network) -> QuantizedModel:
-    """One object for all copies of a network in a process, so that what is kept by object is found again."""
+    """One object for all copies of a network in a process, so that caches keyed by object find it again."""
     return network.model
 
 
 def predict(
     network: Network, technologies: dict[str, Technology], points: Iterable[Point]
 ) -> list[tuple[str, Outcome | str]]:
-    """Predict points of one network and one configuration; the plan is made once.
+    """Predict points of one network and one configuration. The plan is made once.
 
     Parameters
     ----------
     network : Network
-        Of all points.
+        Network of all points.
     technologies : dict of str to Technology
-        By the name in the points.
+        By their names in the points.
     points : iterable of Point
-        With the same configuration, one or more.
+        One or more points with the same configuration.
 
     Returns
     -------
     list of (str, Outcome or str)
-        Key of each point and its outcome, or why there is none: the configuration does not fit the network, the clock
-        is too slow, or the table does not know what the configuration has.
+        Key of each point, and its outcome or the reason why it is infeasible: the configuration does not fit the
+        network, the clock is too slow, or the table has no prices for the configuration.
     """
     points = list(points)
     try:

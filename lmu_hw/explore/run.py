@@ -1,7 +1,7 @@
-"""Runs a sweep on any executor: processes of this machine, or a cluster."""
+"""Run a sweep on any executor: processes of this machine, or a cluster."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from typing import Any
 
@@ -9,6 +9,7 @@ from lmu_hw.explore.points import Network, Outcome, predict
 from lmu_hw.explore.store import Store
 from lmu_hw.explore.sweep import Point, Sweep
 from lmu_hw.power.technology import Technology
+from lmu_hw.progress import Progress, silent
 from lmu_hw.version import VERSION
 
 __all__ = ["identity", "run"]
@@ -19,7 +20,7 @@ Results = list[tuple[str, Outcome | str]]
 
 
 def identity(sweep: Sweep, networks: dict[str, Network], tables: dict[str, str]) -> dict[str, Any]:
-    """What the outcomes of a sweep depend on, JSON-able; of the program, its version.
+    """Describe everything that the outcomes of a sweep depend on, as JSON values. The program counts by its version.
 
     Parameters
     ----------
@@ -38,7 +39,7 @@ def identity(sweep: Sweep, networks: dict[str, Network], tables: dict[str, str])
 def _tasks(
     sweep: Sweep, networks: dict[str, Network], technologies: dict[str, Technology], store: Store
 ) -> Iterator[Task]:
-    """Points that are not done, those of a network and a configuration together."""
+    """Points that are not in the store, those of one network and configuration together."""
     for (model, _), points in itertools.groupby(sweep.points(), key=lambda point: (point.model, point.config)):
         missing = [point for point in points if store.get(point.key) is None]
         if missing:
@@ -53,9 +54,9 @@ def run(
     executor: Executor,
     *,
     ahead: int = 8,
-    told: Callable[[int], None] | None = None,
+    progress: Progress = silent,
 ) -> None:
-    """Predict every point that is not done; each is kept as soon as it is.
+    """Predict every point that is not in the store yet, and store each outcome at once.
 
     Parameters
     ----------
@@ -66,13 +67,13 @@ def run(
     technologies : dict of str to Technology
         By name.
     store : Store
-        Receives the outcomes, and knows what is done.
+        Holds the outcomes.
     executor : Executor
         Does the work, in any order.
     ahead : int
-        Accelerators given to the executor at a time: more than it has workers, or some of them wait.
-    told : callable, optional
-        Told how many points are done.
+        Accelerators submitted at a time. With fewer than the executor has workers, some of them idle.
+    progress : callable
+        Called with (stage, done, total), in points.
     """
     tasks = _tasks(sweep, networks, technologies, store)
     finished = sum(store.get(point.key) is not None for point in sweep.points())
@@ -82,11 +83,10 @@ def run(
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
             pending |= {executor.submit(predict, *task) for task in itertools.islice(tasks, len(done))}
             for future in done:
-                for key, found in future.result():
-                    store.add(key, found)
+                for key, result in future.result():
+                    store.add(key, result)
                     finished += 1
-            if told is not None:
-                told(finished)
+            progress("predict", finished, len(sweep))
     finally:
         for future in pending:
             future.cancel()

@@ -1,7 +1,7 @@
-"""The file of a sweep: one line for each point that is done, so that a sweep that was stopped goes on where it was.
+"""The file of a sweep: one line for each finished point, so that an interrupted sweep resumes.
 
-The first line says which sweep it is, every further one is an outcome. A line is on the disk before the next point is
-counted as done; a line that a kill cut off is dropped when the file is opened again.
+The first line describes the sweep, each further line is an outcome. A line is on the disk before the next point counts
+as finished. If the process was killed in the middle of a line, that line is dropped when the file is opened again.
 """
 
 import fcntl
@@ -22,18 +22,18 @@ TIERS = ("table", "gates")
 
 
 class StoreError(ValueError):
-    """A file is not that of this sweep, or is in use; one line."""
+    """A file does not belong to this sweep, or is in use."""
 
 
 class Store:
-    """Outcomes of a sweep, in a file.
+    """File with the outcomes of a sweep.
 
     Parameters
     ----------
     path : Path
-        The file; made if it is not there.
+        The file; created if it does not exist.
     identity : dict
-        JSON of what the outcomes depend on.
+        Everything that the outcomes depend on, as JSON values.
 
     Raises
     ------
@@ -44,7 +44,7 @@ class Store:
     def __init__(self, path: Path, identity: dict[str, Any]):
         self._path = path
         self._head: dict[str, Any] = {"schema": SCHEMA, "version": VERSION, "sweep": identity}
-        self._found: dict[tuple[str, str], Outcome | str] = {}
+        self._outcomes: dict[tuple[str, str], Outcome | str] = {}
         self._file: IO[bytes] = path.open("a+b")
         try:
             self._open()
@@ -95,12 +95,12 @@ class Store:
         try:
             entry = parse_json(line)
             tier, key = entry["tier"], entry["point"]
-            found = entry["refused"] if "refused" in entry else Outcome(**entry["outcome"])
+            outcome = entry["refused"] if "refused" in entry else Outcome(**entry["outcome"])
         except (ValueError, TypeError, KeyError):
             raise StoreError(f"{self._path}: line {number} is damaged") from None
-        if (tier, key) in self._found:
+        if (tier, key) in self._outcomes:
             raise StoreError(f"{self._path}: line {number} has a point a second time")
-        self._found[tier, key] = found
+        self._outcomes[tier, key] = outcome
 
     @staticmethod
     def _line(entry: dict[str, Any]) -> bytes:
@@ -112,11 +112,11 @@ class Store:
         os.fsync(self._file.fileno())
 
     def get(self, key: str, tier: str = "table") -> Outcome | str | None:
-        """Outcome of a point, the reason why there is none, or None if it is not done."""
-        return self._found.get((tier, key))
+        """Outcome of a point, the reason why it is infeasible, or None if it is not finished."""
+        return self._outcomes.get((tier, key))
 
-    def add(self, key: str, found: Outcome | str, tier: str = "table") -> None:
-        """Keep the outcome of a point, or the reason why there is none.
+    def add(self, key: str, outcome: Outcome | str, tier: str = "table") -> None:
+        """Store the outcome of a point, or the reason why it is infeasible.
 
         Raises
         ------
@@ -125,14 +125,14 @@ class Store:
         """
         if tier not in TIERS:
             raise ValueError(f"tier must be one of {', '.join(TIERS)}, not {tier!r}")
-        if (tier, key) in self._found:
+        if (tier, key) in self._outcomes:
             raise ValueError(f"{key} is done already")
-        result = {"refused": found} if isinstance(found, str) else {"outcome": found.to_dict()}
+        result = {"refused": outcome} if isinstance(outcome, str) else {"outcome": outcome.to_dict()}
         self._write({"tier": tier, "point": key} | result)
-        self._found[tier, key] = found
+        self._outcomes[tier, key] = outcome
 
     def __len__(self) -> int:
-        return len(self._found)
+        return len(self._outcomes)
 
     def __enter__(self) -> "Store":
         return self

@@ -1,4 +1,4 @@
-"""What a sweep covers: networks times configurations times technologies times clocks."""
+"""The points of a sweep: networks times configurations times technologies times clocks."""
 
 import itertools
 import math
@@ -18,10 +18,10 @@ AUTO = "auto"
 KEYS = ("models", "config", "technologies", "clocks")
 
 LEVERS = "levers"
-"""Key of a configuration in a sweep that stands for several."""
+"""Key of a configuration in a sweep that stands for several keys."""
 
 TOGETHER = {"none": (), "lean": LEAN.levers, "all": ("skip_zero_elements", *LEAN.levers)}
-"""Levers by their name in a sweep: those that tables are made for."""
+"""Sets of levers that tables are made for, by their names in a sweep."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ class Point:
 
     @property
     def key(self) -> str:
-        """Text that no other point has."""
+        """Text that identifies the point."""
         return canonical_json([self.model, self.config.to_dict(), self.technology, self.clock])
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Lists of choices; a sweep has every combination of them.
+    """Lists of choices. A sweep has every combination of them.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ class Sweep:
         object.__setattr__(self, "clocks", _checked_clocks(self.clocks))
         if not isinstance(self.config, Mapping):
             raise ValueError(f"config must be an object of lists, not {self.config!r}")
-        known = [*(one.name for one in fields(AcceleratorConfig)), LEVERS]
+        known = [*(option.name for option in fields(AcceleratorConfig)), LEVERS]
         for key, choices in self.config.items():
             if key not in known:
                 raise ValueError(f"unknown key {key!r} in config, expected {', '.join(known)}")
@@ -95,16 +95,16 @@ class Sweep:
 
     def configs(self) -> tuple[AcceleratorConfig, ...]:
         """Every combination of the choices of `config`."""
-        found = []
+        configs = []
         for values in itertools.product(*self.config.values()):
-            chosen = dict(zip(self.config, values, strict=True))
+            choices = dict(zip(self.config, values, strict=True))
             try:
-                found.append(_config(chosen))
-                if found[-1] in found[:-1]:
+                configs.append(_config(choices))
+                if configs[-1] in configs[:-1]:
                     raise ValueError("the same as another one")
             except (TypeError, ValueError) as error:
-                raise ValueError(f"config {canonical_json(chosen)}: {error}") from None
-        return tuple(found)
+                raise ValueError(f"config {canonical_json(choices)}: {error}") from None
+        return tuple(configs)
 
     def points(self) -> Iterator[Point]:
         """Every point, those of one network and configuration together."""
@@ -144,13 +144,13 @@ class Sweep:
         return cls(**data)
 
 
-def _config(chosen: Mapping[str, Any]) -> AcceleratorConfig:
-    """Configuration of one choice for each key."""
-    data = dict(chosen)
-    together = data.pop(LEVERS, "none")
-    if together not in TOGETHER:
-        raise ValueError(f"levers must be one of {', '.join(TOGETHER)}, not {together!r}")
-    return AcceleratorConfig.from_dict(dict.fromkeys(TOGETHER[together], True) | data)
+def _config(choices: Mapping[str, Any]) -> AcceleratorConfig:
+    """Configuration with one choice for each key."""
+    data = dict(choices)
+    levers = data.pop(LEVERS, "none")
+    if levers not in TOGETHER:
+        raise ValueError(f"levers must be one of {', '.join(TOGETHER)}, not {levers!r}")
+    return AcceleratorConfig.from_dict(dict.fromkeys(TOGETHER[levers], True) | data)
 
 
 def _check_list(name: str, values: Any) -> None:
@@ -169,12 +169,12 @@ def _check_names(name: str, values: Any) -> None:
 
 
 def _checked_clocks(values: Any) -> tuple[float | str, ...]:
-    """Clocks, numbers as floats, so that equal sweeps are written alike."""
+    """Clocks with numbers as floats, so that equal sweeps are written alike."""
     _check_list("clocks", values)
-    found: list[float | str] = []
+    clocks: list[float | str] = []
     for value in values:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if value != AUTO and not (number and 0 < value < math.inf):
             raise ValueError(f"a clock must be {AUTO!r} or a number of hertz above 0, not {value!r}")
-        found.append(value if value == AUTO else float(value))
-    return tuple(found)
+        clocks.append(value if value == AUTO else float(value))
+    return tuple(clocks)
