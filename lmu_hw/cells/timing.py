@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmu_hw.cells.conditions import Conditions
-from lmu_hw.cells.library import Table, TimingArc
-from lmu_hw.cells.netlist import Netlist
+from lmu_hw.cells.library import Pin, Table, TimingArc
+from lmu_hw.cells.netlist import Instance, Netlist
 from lmu_hw.cells.transitions import (
     Loads,
     Stage,
@@ -31,7 +31,7 @@ IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 TOOL = "static timing by lmu_hw.cells.timing, before place and route, without wires unless a rule is given"
-"""What a figure of this module is, for reports."""
+"""Description of the figures of this module, for reports."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,9 +127,9 @@ class Timing:
     path : Path or None
         The longest one; None if nothing depends on the clock.
     endpoints : int
-        Inputs of flip-flops and macros with a setup time, and output ports, that were checked.
+        End points that were checked: inputs of flip-flops and macros with a setup time, and output ports.
     untimed : int
-        Those that were not: of flip-flops at falling edges or behind an inverted clock, or that nothing clocked
+        End points that were not: those clocked by falling edges or by an inverted clock, or that no clocked signal
         reaches.
     """
 
@@ -180,11 +180,11 @@ class _Arrivals:
                 continue
             when = np.where(self.constant[source], -np.inf, self.arrival[edge][source] + delay)
             later = when > self.arrival[rising][out]
-            place = out[later]
-            self.arrival[rising][place] = when[later]
-            self.driver[rising][place] = stage.instances[later]
-            self.source[rising][place] = source[later]
-            self.source_rises[rising][place] = edge
+            nets = out[later]
+            self.arrival[rising][nets] = when[later]
+            self.driver[rising][nets] = stage.instances[later]
+            self.source[rising][nets] = source[later]
+            self.source_rises[rising][nets] = edge
 
     def path(self, end: "_End") -> Path:
         """The path to an end point."""
@@ -248,25 +248,13 @@ def find_timing(netlist: Netlist, conditions: Conditions | None = None) -> Timin
 
 
 def _ends(netlist: Netlist, arrivals: _Arrivals) -> list[_End | None]:
-    """The worst edge of every end point; None for one that is not timed."""
+    """The worst edge of every end point; None for those that are not timed."""
     ends: list[_End | None] = []
     for instance in netlist.instances:
         for pin in instance.cell.pins.values():
-            if not pin.setup or arrivals.constant[instance.nets[pin.name]]:
-                continue
-            net, found = instance.nets[pin.name], []
-            name = netlist.names.get(next((instance.nets[out] for out in instance.cell.outputs), -1), instance.name)
-            for one in pin.setup:
-                clock = instance.nets.get(one.related)
-                capture = -np.inf if clock is None or not one.rising else float(arrivals.arrival[True][clock])
-                for rising, table in ((True, one.rise), (False, one.fall)):
-                    arrival = float(arrivals.arrival[rising][net])
-                    if table is None or clock is None or not np.isfinite(capture + arrival):
-                        continue
-                    setup = float(table(arrivals.slews[True][clock], arrivals.slews[rising][net]))
-                    period = arrival + setup - capture
-                    found.append(_End(period, net, rising, setup, capture, name, instance.cell.name, pin.name))
-            ends.append(max(found, key=lambda end: end.period) if found else None)
+            if pin.setup and not arrivals.constant[instance.nets[pin.name]]:
+                edges = _edges(netlist, arrivals, instance, pin)
+                ends.append(max(edges, key=lambda end: end.period) if edges else None)
     for name, nets in netlist.outputs.items():
         for net in nets:
             if arrivals.constant[net]:
@@ -277,8 +265,26 @@ def _ends(netlist: Netlist, arrivals: _Arrivals) -> list[_End | None]:
     return ends
 
 
+def _edges(netlist: Netlist, arrivals: _Arrivals, instance: Instance, pin: Pin) -> list[_End]:
+    """Edges of a pin with a setup time that arrive."""
+    net = instance.nets[pin.name]
+    name = netlist.names.get(next((instance.nets[out] for out in instance.cell.outputs), -1), instance.name)
+    edges = []
+    for limit in pin.setup:
+        clock = instance.nets.get(limit.related)
+        capture = -np.inf if clock is None or not limit.rising else float(arrivals.arrival[True][clock])
+        for rising, table in ((True, limit.rise), (False, limit.fall)):
+            arrival = float(arrivals.arrival[rising][net])
+            if table is None or clock is None or not np.isfinite(capture + arrival):
+                continue
+            setup = float(table(arrivals.slews[True][clock], arrivals.slews[rising][net]))
+            period = arrival + setup - capture
+            edges.append(_End(period, net, rising, setup, capture, name, instance.cell.name, pin.name))
+    return edges
+
+
 def find_delays(netlist: Netlist, conditions: Conditions | None = None) -> list[ArcDelays]:
-    """Delays of all arcs of all instances, for a simulation with delays.
+    """Find the delays of all arcs of all instances, for a simulation with delays.
 
     Parameters
     ----------
@@ -290,13 +296,13 @@ def find_delays(netlist: Netlist, conditions: Conditions | None = None) -> list[
     Returns
     -------
     list of ArcDelays
-        Inputs before what they drive; one for each pair of pins.
+        One for each pair of pins; those of inputs come before those of what they drive.
     """
     conditions = Conditions() if conditions is None else conditions
     loads = find_loads(netlist, conditions.wires, upper=conditions.upper_capacitance)
     rise, fall = find_transitions(netlist, loads, conditions.input_slew)
     slews = {True: rise, False: fall}
-    found = []
+    delays = []
     for stage in find_stages(netlist):
         pairs: dict[tuple[str, str], dict[bool, FloatArray]] = {}
         for pin, arc in stage.arcs():
@@ -308,8 +314,8 @@ def find_delays(netlist: Netlist, conditions: Conditions | None = None) -> list[
                     delay = _delay(table, slews[edge][stage.nets[arc.related]], load)
                     if delay is not None:
                         longest[rising] = np.maximum(longest[rising], delay)
-        found += [
+        delays += [
             ArcDelays(stage.instances, related, pin, longest[True], longest[False])
             for (related, pin), longest in pairs.items()
         ]
-    return found
+    return delays

@@ -1,10 +1,12 @@
-"""The floor under an energy figure: what no accelerator of the network can leave out, at the least that was measured.
+"""The floor of an energy figure: the work that no accelerator of the network can avoid, at the lowest measured cost.
 
 Every weight that meets a nonzero operand is fetched once per frame, or once per `frames_per_fetch` frames. Every
-product of a nonzero weight and a nonzero operand is formed and added. Every element that is read again is written once
-and read once. The memories of weights and elements leak. The coefficients are of the same library
-(`lmu_kit.floor_costs`): constant memories as logic and products between ports, both without registers and clock; macros
-and flip-flops as the table of the technology has them. Control, clock, registers, sums and the interface are not in it.
+product of a nonzero weight and a nonzero operand is computed and added. Every element that is read again is written
+once and read once. The storage of weights and elements leaks.
+
+The coefficients are measured on the same library (`lmu_kit.floor_costs`): constant memories made of logic, and products
+between ports, both without registers and clock. Macros and flip-flops cost what the table of the technology says.
+Control, clock, registers, sums and the interface are left out.
 """
 
 import json
@@ -34,24 +36,24 @@ FloatArray = NDArray[np.float64]
 FILE = "floors.json"
 
 WORD = 64
-"""Bits of a word of a memory of weights."""
+"""Bits of a word of a weight memory."""
 
 
 @dataclass(frozen=True)
 class FloorCosts:
-    """Measured on a library.
+    """Coefficients measured on a library.
 
     Parameters
     ----------
     memories : tuple of (float, float, float)
-        Of constant memories as logic by size: bits, joule a bit that is read, watt of leakage a bit.
+        For constant memories made of logic: size in bits, joule per bit read, watt of leakage per bit.
     products : tuple of (float, float, float)
-        Of a product and its addition: bits of weight times bits of operand, joule, watt of leakage.
+        For a product and its addition: bits of the weight times bits of the operand, joule, watt of leakage.
 
     Raises
     ------
     ValueError
-        If one of them is empty, or not in ascending order of bits.
+        If one of the tuples is empty, or not in ascending order of bits.
     """
 
     memories: tuple[tuple[float, float, float], ...]
@@ -59,18 +61,18 @@ class FloorCosts:
 
     def __post_init__(self) -> None:
         for name in ("memories", "products"):
-            bits = [one[0] for one in getattr(self, name)]
+            bits = [entry[0] for entry in getattr(self, name)]
             if not bits or bits != sorted(set(bits)) or bits[0] <= 0:
                 raise ValueError(f"{name} must hold one or more sizes in ascending order, not {bits}")
 
     def memory(self, bits: float) -> tuple[float, float]:
-        """Joule and watt a bit of a constant memory: between measured sizes by the logarithm, beyond as at the end."""
+        """Joule and watt per bit of a constant memory: interpolated by the logarithm of the size, constant outside."""
         sizes, reads, leaks = np.array(self.memories).T
-        place = np.log(bits)
-        return float(np.interp(place, np.log(sizes), reads)), float(np.interp(place, np.log(sizes), leaks))
+        size = np.log(bits)
+        return float(np.interp(size, np.log(sizes), reads)), float(np.interp(size, np.log(sizes), leaks))
 
     def product(self, bits: float) -> tuple[float, float]:
-        """Joule and watt of a product: between measured sizes in a line, beyond in proportion."""
+        """Joule and watt of a product: interpolated between measured sizes, in proportion to the size outside."""
         sizes, energies, leaks = np.array(self.products).T
         inside = min(max(bits, sizes[0]), sizes[-1])
         grown = bits / inside
@@ -78,31 +80,33 @@ class FloorCosts:
 
 
 def load_floor_costs(name: str, voltage: float, temperature: float) -> FloorCosts | None:
-    """What was measured on a process at a corner; None if nothing was.
+    """Load the coefficients of a process at a corner; None if they were not measured.
 
     Parameters
     ----------
     name : str
-        Of the process, as ``ihp-sg13g2``.
+        Name of the process, such as ``ihp-sg13g2``.
     voltage, temperature : float
         In volt and degrees Celsius.
     """
-    found = json.loads((resources.files("lmu_hw.power") / FILE).read_text()).get(name)
-    if found is None or not math.isclose(found["voltage"], voltage) or found["temperature"] != temperature:
+    entry = json.loads((resources.files("lmu_hw.power") / FILE).read_text()).get(name)
+    if entry is None or not math.isclose(entry["voltage"], voltage) or entry["temperature"] != temperature:
         return None
     products: dict[float, tuple[float, float]] = {}
-    for one in found["products"]:
-        least = products.get(one["bits"], (math.inf, math.inf))
-        products[one["bits"]] = min(least, (one["energy"], one["leakage"]))
+    for product in entry["products"]:
+        least = products.get(product["bits"], (math.inf, math.inf))
+        products[product["bits"]] = min(least, (product["energy"], product["leakage"]))
     return FloorCosts(
-        memories=tuple((one["bits"], one["read_per_bit"], one["leakage_per_bit"]) for one in found["memories"]),
+        memories=tuple(
+            (memory["bits"], memory["read_per_bit"], memory["leakage_per_bit"]) for memory in entry["memories"]
+        ),
         products=tuple((bits, *products[bits]) for bits in sorted(products)),
     )
 
 
 @dataclass(frozen=True)
 class Demand:
-    """What a frame needs, on average over many.
+    """Work that a frame needs, averaged over many frames.
 
     Parameters
     ----------
@@ -113,7 +117,7 @@ class Demand:
     products : dict of int to float
         Products by bits of weight times bits of operand.
     vectors : tuple of (int, int, float)
-        Of each vector that is read again: elements, bits of an element, elements written per frame.
+        For each vector that is read again: elements, bits of an element, elements written per frame.
     """
 
     weight_bits: float
@@ -123,17 +127,17 @@ class Demand:
 
 
 def find_demand(plan: Plan, nonzero: Mapping[str, FloatArray] | None = None) -> Demand:
-    """Count what a frame needs.
+    """Count the work that a frame needs.
 
     Parameters
     ----------
     plan : Plan
-        Of the network; its weights that are not stored, in blocks of zeros, count nowhere.
+        An accelerator of the network. Weights in blocks of zeros are not stored, and do not count.
     nonzero : mapping of str to ndarray of float64, shape (elements,)
-        By vector, the part of the time for which each element is not zero; nothing is zero if not given.
+        Part of the time that each element is not zero, by vector. No element is ever zero if not given.
     """
     known = vectors(plan.model)
-    parts = {name: np.ones(one.size) for name, one in known.items()} | dict(nonzero or {})
+    parts = {name: np.ones(vector.size) for name, vector in known.items()} | dict(nonzero or {})
     read_again = {term.source for planned in plan.operations for term in planned.operation.terms}
     fetched, stored, products = 0.0, 0, defaultdict[int, float](float)
     written = defaultdict[str, float](float, x=float(plan.model.inputs))
@@ -185,9 +189,9 @@ class Floor:
     products : float
         Products and their additions.
     elements : float
-        Writing and reading what is read again.
+        Writing and reading elements that are read again.
     leakage : float
-        Of weights, elements and one multiplier.
+        Leakage of weights, elements and one multiplier.
     """
 
     weights: float
@@ -197,24 +201,24 @@ class Floor:
 
     @property
     def total(self) -> float:
-        """All of it."""
+        """Sum of all parts."""
         return self.weights + self.products + self.elements + self.leakage
 
     def to_dict(self, energy: float) -> dict[str, Any]:
-        """JSON form, beside the energy of a frame in joule that stands on it."""
+        """JSON form, with the ratio of `energy`, that of a frame in joule, to the floor."""
         parts = {name: value * 1e9 for name, value in vars(self).items()}
         return {"nJ_per_frame": self.total * 1e9, "parts_nJ": parts, "ratio": energy / self.total}
 
 
 def find_floor(demand: Demand, costs: FloorCosts, memories: MemoryCosts, frame_rate: float) -> Floor:
-    """Weigh what a frame needs.
+    """Find the least energy for the work that a frame needs.
 
     Parameters
     ----------
     demand : Demand
         From `find_demand`.
     costs : FloorCosts
-        Of constant memories and products.
+        Costs of constant memories and products.
     memories : MemoryCosts
         Macros and flip-flops of the same technology.
     frame_rate : float
@@ -232,33 +236,33 @@ def find_floor(demand: Demand, costs: FloorCosts, memories: MemoryCosts, frame_r
 
 
 def _elements(size: int, width: int, rate: float, memories: MemoryCosts) -> tuple[float, float]:
-    """Joule of a write and a read, and watt, of a vector of which so many elements a second are written and read.
+    """Joule of one write and one read, and watt, of a vector; `rate` elements are written and read per second.
 
-    In macros or flip-flops, or in banks of flip-flops of which one moves at a time, and of which a read clocks none;
-    whichever takes least together. What chooses among banks is not counted.
+    The least of macros, flip-flops, and banks of flip-flops. Of banks, one moves at a time, and a read clocks none;
+    selecting a bank is not counted.
     """
     whole = memories.choose(max(2, size), width, MemoryUsage(2 * rate, 1.0, 0.5))[1]
-    found = [(whole.read + whole.write, whole.leakage)]
+    options = [(whole.read + whole.write, whole.leakage)]
     leakage = memories.flip_flops(size, width).leakage
     for words in STATE_BANK_WORDS:
         if 0 < words < size:
             bank = memories.flip_flops(words, width)
-            found.append((bank.read - bank.idle + bank.write, leakage))
-    return min(found, key=lambda one: one[0] * rate + one[1])
+            options.append((bank.read - bank.idle + bank.write, leakage))
+    return min(options, key=lambda option: option[0] * rate + option[1])
 
 
 def _weights(demand: Demand, costs: FloorCosts, memories: MemoryCosts, frame_rate: float) -> tuple[float, float]:
-    """Joule a frame and watt of the weights: as logic, whole or in banks of a measured size, or as macros.
+    """Joule per frame and watt of the weights: the least of logic, banks of logic of a measured size, and macros.
 
-    Whichever takes least together. Of banks one moves at a time; what chooses among them is not counted.
+    Of banks, one moves at a time; selecting a bank is not counted.
     """
     sizes = [demand.stored_bits, *(bits for bits, _, _ in costs.memories if bits < demand.stored_bits)]
     logic = [costs.memory(bits) for bits in sizes]
-    found = [(demand.weight_bits * read, demand.stored_bits * leak) for read, leak in logic]
+    options = [(demand.weight_bits * read, demand.stored_bits * leak) for read, leak in logic]
     if memories.macros:
         reads = demand.weight_bits / WORD
         usage = MemoryUsage(max(1.0, reads * frame_rate), 1.0, 0.0)
         built_of, cost = memories.choose(max(2, math.ceil(demand.stored_bits / WORD)), WORD, usage)
         if built_of == "macros":
-            found.append((reads * cost.read, cost.leakage))
-    return min(found, key=lambda one: one[0] + one[1] / frame_rate)
+            options.append((reads * cost.read, cost.leakage))
+    return min(options, key=lambda option: option[0] + option[1] / frame_rate)

@@ -1,4 +1,4 @@
-"""How often each energy of the library is spent: the activity of pins, weighed by the states it belongs to."""
+"""How often each energy of the library is spent: the activity of pins, weighted by the states that it belongs to."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -97,35 +97,37 @@ def _known_outputs(cell: Cell) -> dict[str, Tree]:
         for pin in cell.pins.values()
         if pin.direction == "output" and pin.function is not None and pin.three_state is None
     }
-    for one in cell.sequentials:
-        if one.inverse:
-            known[one.inverse] = ("not", ("pin", one.state))
+    for sequential in cell.sequentials:
+        if sequential.inverse:
+            known[sequential.inverse] = ("not", ("pin", sequential.state))
     return known
 
 
 def _state_duty(group: Group) -> dict[str, FloatArray]:
     """Duties of pins and of the states behind flip-flop outputs."""
     duty = dict(group.duty)
-    for one in group.cell.sequentials:
+    for sequential in group.cell.sequentials:
+        state, inverse = sequential.state, sequential.inverse
         for pin in group.cell.pins.values():
             if pin.direction == "output" and pin.function is not None:
-                if pin.function.tree == ("pin", one.state):
-                    duty[one.state] = group.duty[pin.name]
-                elif pin.function.tree in (("pin", one.inverse), ("not", ("pin", one.state))):
-                    duty.setdefault(one.state, 1 - group.duty[pin.name])
+                if pin.function.tree == ("pin", state):
+                    duty[state] = group.duty[pin.name]
+                elif pin.function.tree in (("pin", inverse), ("not", ("pin", state))):
+                    duty.setdefault(state, 1 - group.duty[pin.name])
     return duty
 
 
 class StateRules:
-    """The default: every change costs half of its rise and fall energies, in the state that it is likely to happen in.
+    """The default rules: every change costs half of its rise and fall energies, in the states where it is likely.
 
-    An input's energies hold with the probability of their conditions. An output's change is ascribed to its inputs
-    in proportion to how often each changes times the probability that the output follows it in the state of the
-    energy's condition. Leakage is that of each state, weighted by the state's probability, and the cell's general
-    figure for the rest. Outputs in conditions are replaced by their functions, so that impossible states weigh nothing.
+    The energies of an input count with the probability of their conditions. A change of an output is attributed to its
+    inputs, in proportion to how often each changes, times the probability that the output follows it in the state of
+    the energy's condition. Leakage is that of each state, weighted by the probability of the state; the general figure
+    of the cell covers the rest. Outputs in conditions are replaced by their functions, so that impossible states have
+    no weight.
 
-    Conditions of memory macros are met as often as the macro's accesses say: enable, write and read are taken jointly
-    at the clock's edges, and changes of other inputs are told apart by the enable.
+    The conditions of memory macros follow the accesses of the macro. Enable, write and read are taken together at the
+    edges of the clock. Changes of other inputs are counted apart with and without the enable.
     """
 
     def __init__(self) -> None:
@@ -138,8 +140,8 @@ class StateRules:
         return self.texts[key]
 
     def _probability(self, group: Group, when: Expression | None) -> FloatArray:
-        one = np.ones(group.instances.size)
-        return one if when is None else one * self._condition(group, when).probability(_state_duty(group))
+        always = np.ones(group.instances.size)
+        return always if when is None else always * self._condition(group, when).probability(_state_duty(group))
 
     def input_rate(self, group: Group, pin: Pin, power: InternalPower) -> FloatArray:
         if power.supply and not group.cell.supplies.get(power.supply, 1.0):
@@ -175,8 +177,8 @@ class StateRules:
                 continue
             alike = [
                 other
-                for one, other in zip(pin.power, causes, strict=True)
-                if one.related and one.supply == power.supply
+                for arc, other in zip(pin.power, causes, strict=True)
+                if arc.related and arc.supply == power.supply
             ]
             total = np.sum(alike, axis=0)
             even = np.full(group.instances.size, 1 / len(alike))
@@ -188,14 +190,14 @@ class StateRules:
     def leakage(self, group: Group) -> FloatArray:
         cell = group.cell
         size = group.instances.size
-        groups = [one for one in cell.leakages if not one.supply or cell.supplies.get(one.supply, 1.0)]
-        general = [one.power for one in groups if one.when is None]
-        states = [one for one in groups if one.when is not None]
+        supplied = [state for state in cell.leakages if not state.supply or cell.supplies.get(state.supply, 1.0)]
+        general = [state.power for state in supplied if state.when is None]
+        states = [state for state in supplied if state.when is not None]
         rest = cell.leakage if cell.leakage is not None else sum(general)
         power, covered = np.zeros(size), np.zeros(size)
-        for one in states:
-            chance = self._probability(group, one.when)
-            power += chance * one.power
+        for state in states:
+            chance = self._probability(group, state.when)
+            power += chance * state.power
             covered += chance
         return power + np.clip(1 - covered, 0, 1) * rest
 
@@ -223,9 +225,9 @@ def _access_rate(
         return np.ones(group.instances.size) * (1.0 if when is None else when.probability(duty))
 
     if pin.name == macro.clock:
-        edges = np.array([one.edges for one in accesses])
+        edges = np.array([access.edges for access in accesses])
         states = np.ndindex(2, 2, 2)
         return np.sum([edges[:, e, w, r] * chance(enable=e, write=w, read=r) for e, w, r in states], axis=0)
-    enabled = np.array([one.enabled.get(pin.name, 0.0) for one in accesses])
+    enabled = np.array([access.enabled.get(pin.name, 0.0) for access in accesses])
     rest = group.toggles[pin.name] - enabled
     return 0.5 * (enabled * chance(enable=1) + rest * chance(enable=0))

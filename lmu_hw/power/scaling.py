@@ -1,10 +1,10 @@
 """Dynamic energy carried to another node by a published rule; always beside the unscaled figure, never in its place.
 
 The rule is that of A. Stillmaker and B. Baas, "Scaling equations for the accurate prediction of CMOS device performance
-from 180 nm to 7 nm", Integration 58 (2017) 74-81, doi:10.1016/j.vlsi.2017.02.002, Table 5. At every node the energy of
-a chain of inverters, simulated with the predictive technology models, is a polynomial of the supply voltage. The rows
-of 65 nm and 32 nm are confirmed by the authors' corrigendum; those of nodeScale (NanoCAD, UCLA), from which all are
-taken, agree with hwcomponents (Accelergy project) wherever both have them.
+from 180 nm to 7 nm", Integration 58 (2017) 74-81, doi:10.1016/j.vlsi.2017.02.002, Table 5: the energy of a chain of
+inverters, simulated with the predictive technology models, is a polynomial of the supply voltage at every node. The
+rows of 65 nm and 32 nm are confirmed by the authors' corrigendum; those of nodeScale (NanoCAD, UCLA), from which all
+are taken, agree with hwcomponents (Accelergy project) wherever both have them.
 
 The rule knows nothing of leakage, of memories, or of a library: see `RULE_ERROR`.
 """
@@ -33,11 +33,11 @@ COEFFICIENTS: dict[int, dict[str, tuple[float, float, float]]] = {
 """By node in nanometre and kind of transistor: energy is ``a V**2 + b V + c``, in a unit common to all."""
 
 VOLTAGES = {180: 1.8, 130: 1.2, 90: 1.2, 65: 1.1, 45: 1.0, 32: 0.9, 20: 0.8, 16: 0.8, 14: 0.8, 10: 0.75, 7: 0.7}
-"""Supply that is taken where none is asked for: customary ones, not part of the rule."""
+"""Default supply in volt by node: the customary ones, not part of the rule."""
 
 RULE_ERROR = 3.5
-"""Smallest error assumed for the rule, as a factor up or down. Between the libraries on which this project measured the
-same network, it is off by a factor of 1.7 to 3.4 (docs/power.md)."""
+"""Smallest error of the rule that is assumed, as a factor up or down. Between the libraries that this project measured
+the same network on, the rule is off by 1.7 to 3.4 (docs/power.md)."""
 
 
 class ScalingError(ValueError):
@@ -46,7 +46,7 @@ class ScalingError(ValueError):
 
 @dataclass(frozen=True)
 class Target:
-    """Where to scale to.
+    """Node and supply to scale to.
 
     Parameters
     ----------
@@ -75,8 +75,8 @@ class Target:
 
 def _between(node: float) -> tuple[int, int, float]:
     """Neighbouring nodes of the rule, and how far the way is from the larger to the smaller, in logarithms."""
-    above = min(one for one in COEFFICIENTS if one >= node)
-    below = max(one for one in COEFFICIENTS if one <= node)
+    above = min(known for known in COEFFICIENTS if known >= node)
+    below = max(known for known in COEFFICIENTS if known <= node)
     return above, below, 0.0 if above == below else math.log(above / node) / math.log(above / below)
 
 
@@ -94,33 +94,33 @@ def parse_target(text: str) -> Target:
     ScalingError
         If it is something else, or out of reach.
     """
-    found = re.fullmatch(r"([\d.]+) ?nm(?:@([\d.]+) ?V)?", text.strip())
+    match = re.fullmatch(r"([\d.]+) ?nm(?:@([\d.]+) ?V)?", text.strip())
     try:
-        node = float(found[1]) if found else math.nan
-        voltage = float(found[2]) if found and found[2] else math.nan
+        node = float(match[1]) if match else math.nan
+        voltage = float(match[2]) if match and match[2] else math.nan
     except ValueError:
         node = math.nan
-    if not found or math.isnan(node):
+    if not match or math.isnan(node):
         raise ScalingError(f"a node like 22nm or 22nm@0.6V was expected, not {text!r}")
     if not 7 <= node <= 180:
         raise ScalingError(f"the node must be in 7 to 180 nm, not {node:g} nm")
     return Target(node, default_voltage(node) if math.isnan(voltage) else voltage)
 
 
-def _energies(place: Target) -> list[float]:
+def _energies(target: Target) -> list[float]:
     """Energy of the rule for each kind of transistor; between nodes the logarithm is interpolated."""
-    above, below, way = _between(place.node)
+    above, below, way = _between(target.node)
     kinds = sorted(set(COEFFICIENTS[above]) | set(COEFFICIENTS[below]))
-    found = []
+    energies = []
     for kind in kinds:
         if kind == "bulk" and len(kinds) > 1:
             continue
         logs = []
         for node in (above, below):
             a, b, c = COEFFICIENTS[node].get(kind, COEFFICIENTS[node].get("bulk", (0.0, 0.0, 0.0)))
-            logs.append(math.log(a * place.voltage**2 + b * place.voltage + c))
-        found.append(math.exp(logs[0] + way * (logs[1] - logs[0])))
-    return found
+            logs.append(math.log(a * target.voltage**2 + b * target.voltage + c))
+        energies.append(math.exp(logs[0] + way * (logs[1] - logs[0])))
+    return energies
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class Scaling:
     source, target : Target
         From where, to where.
     factor, least, most : float
-        Of dynamic energy, and between which values it is taken to be.
+        Factor of dynamic energy, and the band that it is assumed to be in.
     """
 
     source: Target
@@ -156,7 +156,7 @@ def scale_energy(source: Target, target: Target) -> Scaling:
         The geometric mean over the kinds of transistors of both nodes; the band is their spread, and at least
         `RULE_ERROR` up and down.
     """
-    factors = [two / one for one in _energies(source) for two in _energies(target)]
+    factors = [after / before for before in _energies(source) for after in _energies(target)]
     factor = math.exp(sum(map(math.log, factors)) / len(factors))
     if source == target:
         return Scaling(source, target, 1.0, 1.0, 1.0)

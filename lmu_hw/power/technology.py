@@ -1,4 +1,4 @@
-"""Tables of a technology: energies, leakage and area by count, as characterisation measured them."""
+"""Table of a technology: energy, leakage and area of each count, as characterisation measured them."""
 
 import json
 import math
@@ -38,14 +38,14 @@ VERSION = 2
 FOLDER = "technologies"
 
 PRICED = ("lanes", "weights", "state", "interface", "smoothing", "bank_words", "state_bank_words", *LEVERS)
-"""Choices of a configuration that energies can hold for."""
+"""Options of a configuration that energies can be valid for."""
 
 COUNTED = ("skip_zero_blocks", "skip_zero_elements")
 """Levers whose effect is in the counts of a plan."""
 
 
 class TechnologyError(ValueError):
-    """A file is not the table of a technology, or there is none of that name."""
+    """A file is not a table of a technology, or there is no table of that name."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class MacroCost:
 
 @dataclass(frozen=True)
 class MemoryCosts:
-    """What memories are chosen from, as `lmu_hw.flows.tiling` does it with a library.
+    """Costs of the memories of a technology, from which `choose` picks as `lmu_hw.flows.tiling` does with a library.
 
     Parameters
     ----------
@@ -79,9 +79,9 @@ class MemoryCosts:
     model : bool
         Whether the macros are a model, not cells of the library.
     multiplexer : Cost
-        Of a bit of one more bank.
+        Cost of each bit of one more bank.
     bit, column, word : Cost
-        Of a memory of flip-flops: for every bit, bit of a word, and word.
+        Costs of a memory of flip-flops: of each bit, each bit of a word, and each word.
     """
 
     macros: tuple[MacroCost, ...]
@@ -99,10 +99,10 @@ class MemoryCosts:
             for kinds in macros_by_depth(library).values()
             for macro, cost in kinds
         )
-        one, wide, deep, both = (flip_flop_cost(library, *size) for size in ((1, 1), (1, 2), (2, 1), (2, 2)))
-        bit = both + wide.scaled(-1) + deep.scaled(-1) + one
-        column = wide + one.scaled(-1) + bit.scaled(-1)
-        word = deep + one.scaled(-1) + bit.scaled(-1)
+        single, wide, deep, both = (flip_flop_cost(library, *size) for size in ((1, 1), (1, 2), (2, 1), (2, 2)))
+        bit = both + wide.scaled(-1) + deep.scaled(-1) + single
+        column = wide + single.scaled(-1) + bit.scaled(-1)
+        word = deep + single.scaled(-1) + bit.scaled(-1)
         return cls(macros, model, multiplexer_cost(library, 1), bit, column, word)
 
     def flip_flops(self, depth: int, width: int) -> Cost:
@@ -115,9 +115,9 @@ class MemoryCosts:
         if not self.macros:
             return "flip-flops", flip_flops
         by_depth: dict[int, list[tuple[Macro, Cost]]] = defaultdict(list)
-        for one in self.macros:
-            macro = Macro(one.cell, one.depth, one.width, "", "", "", "", (), (), (), (), {})
-            by_depth[one.depth].append((macro, one.cost))
+        for known in self.macros:
+            macro = Macro(known.cell, known.depth, known.width, "", "", "", "", (), (), (), (), {})
+            by_depth[known.depth].append((macro, known.cost))
         tiling = tile_macros(by_depth, self.multiplexer.scaled(width), depth, width, usage)
         if flip_flops.power(usage) <= tiling.cost.power(usage):
             return "flip-flops", flip_flops
@@ -126,14 +126,14 @@ class MemoryCosts:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "MemoryCosts":
         """Costs from their JSON form."""
-        macros = tuple(MacroCost(**{**one, "cost": Cost(**one["cost"])}) for one in data["macros"])
+        macros = tuple(MacroCost(**{**macro, "cost": Cost(**macro["cost"])}) for macro in data["macros"])
         parts = {name: Cost(**data[name]) for name in ("multiplexer", "bit", "column", "word")}
         return cls(macros, data["model"], **parts)
 
 
 @dataclass(frozen=True)
 class Energy:
-    """Of a frame, at the slowest clock that keeps real time; without estimated rows.
+    """Energy of a frame at the slowest clock that keeps real time, without estimated rows.
 
     Parameters
     ----------
@@ -145,23 +145,23 @@ class Energy:
     leakage: float
 
     def errors(self, truth: "Energy") -> tuple[float, float]:
-        """Of the whole and of the dynamic part, as parts of the true ones."""
+        """Relative errors of the whole energy and of the dynamic one."""
         whole, true_whole = self.dynamic + self.leakage, truth.dynamic + truth.leakage
         return whole / true_whole - 1, self.dynamic / truth.dynamic - 1
 
 
 @dataclass(frozen=True)
 class Check:
-    """The table against gates, on one accelerator.
+    """Comparison of the table with gates, on one accelerator.
 
     Parameters
     ----------
     design : str
-        What it is.
+        Description of the accelerator.
     fitted : bool
-        Whether the table was made from it.
+        Whether the table was fitted to it.
     gates, table, rtl : Energy
-        By tier.
+        Result of each tier.
     """
 
     design: str
@@ -171,9 +171,9 @@ class Check:
     rtl: Energy
 
     def errors(self, tier: str) -> tuple[float, float]:
-        """Errors of a tier, of the whole energy and of the dynamic one."""
-        found: Energy = getattr(self, tier)
-        return found.errors(self.gates)
+        """Relative errors of a tier in the whole energy and in the dynamic one."""
+        energy: Energy = getattr(self, tier)
+        return energy.errors(self.gates)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Check":
@@ -192,20 +192,20 @@ def _prices(name: str, rows: dict[str, dict[str, float]]) -> FeatureCounts:
 
 @dataclass(frozen=True)
 class Energies:
-    """What the counts of accelerators cost that have the same levers, as measured with such accelerators.
+    """Prices of the counts of accelerators with the same levers, measured on such accelerators.
 
     Parameters
     ----------
     levers : tuple of str
-        Those of `lmu_hw.plan.config.LEVERS` that are on, without those whose effect is in the counts: `COUNTED`.
-    frame, cycle : dict of str to dict of str to float
-        Joule for each of the counts of `lmu_hw.power.features.frame_counts` and `cycle_counts`.
-    leakage, area : dict of str to dict of str to float
-        Watt and square micrometre for each of `size_counts`.
+        Members of `lmu_hw.plan.config.LEVERS` that are on, without `COUNTED`, whose effect is in the counts.
+    frame, cycle : dict of str to dict of Feature to float
+        Joule for each count of `lmu_hw.power.features.frame_counts` and `cycle_counts`, by row.
+    leakage, area : dict of str to dict of Feature to float
+        Watt and square micrometre for each count of `size_counts`, by row.
     rates, skipping : dict of str to TypicalRates
-        By kind of sound; `skipping` where zero elements are skipped, empty if that was not measured.
+        Typical rates by kind of sound. `skipping` is for accelerators that skip zero elements; empty if not measured.
     checks : tuple of Check
-        Against gates.
+        Comparisons with gates.
     """
 
     levers: tuple[str, ...]
@@ -218,7 +218,7 @@ class Energies:
     checks: tuple[Check, ...]
 
     def know(self, config: AcceleratorConfig) -> bool:
-        """Whether they hold for a configuration."""
+        """Whether the prices are valid for a configuration."""
         on = tuple(name for name in LEVERS if name not in COUNTED and getattr(config, name))
         if (config.bank_words and not self.banked) or (config.state_bank_words and not self.state_banked):
             return False
@@ -226,27 +226,27 @@ class Energies:
 
     @property
     def banked(self) -> bool:
-        """Whether they hold with banks of weights too."""
+        """Whether the prices are valid with banks of weights too."""
         return Feature.BANK_BITS in self.frame["weight memory"]
 
     @property
     def state_banked(self) -> bool:
-        """Whether they hold with states in banks of registers too."""
+        """Whether the prices are valid with states in banks of registers too."""
         return Feature.REGISTER_BANK_BITS in self.frame["state memory"]
 
     def typical(self, plan: Plan) -> dict[str, Rates]:
-        """Typical changes per frame of an accelerator, by kind of sound."""
+        """Typical rates of an accelerator by kind of sound."""
         rates = self.skipping if plan.config.skip_zero_elements else self.rates
-        return {kind: one.rates(plan) for kind, one in rates.items()}
+        return {kind: typical.rates(plan) for kind, typical in rates.items()}
 
     def band(self, tier: str) -> float:
-        """Largest error of a tier, whole or dynamic, on designs that were not fitted, as a part; NaN without any."""
+        """Largest relative error of a tier, whole or dynamic, on designs that were not fitted; NaN without any."""
         errors = [abs(error) for check in self.checks if not check.fitted for error in check.errors(tier)]
         return max(errors, default=math.nan)
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Levers in words."""
         either = {
             "skip_zero_elements": bool(self.skipping), "bank_words": self.banked, "state_bank_words": self.state_banked
         }  # fmt: skip
@@ -288,11 +288,11 @@ class Technology:
     temperature : float
         In degrees Celsius.
     sets : tuple of Energies
-        By levers, no two with the same.
+        Prices by levers; no two sets have the same.
     memories : MemoryCosts
-        What memories are made of.
+        Costs of memories.
     gate_area : float
-        Of a NAND2, in square micrometre.
+        Area of a NAND2 in square micrometre.
     provenance : dict
         Liberty files and their hashes, tools, designs.
     """
@@ -307,7 +307,7 @@ class Technology:
     provenance: dict[str, Any]
 
     def energies(self, config: AcceleratorConfig) -> Energies:
-        """Those that hold for a configuration.
+        """Find the prices that are valid for a configuration.
 
         Raises
         ------
@@ -315,15 +315,17 @@ class Technology:
             If none was measured with its levers.
         """
         others = [
-            one.name for one in fields(config) if one.name not in PRICED and getattr(config, one.name) != one.default
+            option.name
+            for option in fields(config)
+            if option.name not in PRICED and getattr(config, option.name) != option.default
         ]
         if others:
             raise ValueError(f"the table {self.name} does not know {', '.join(others)}: take the tier gates")
-        for one in self.sets:
-            if one.know(config):
-                return one
+        for energies in self.sets:
+            if energies.know(config):
+                return energies
         on = ", ".join(name for name in ("bank_words", "state_bank_words", *LEVERS) if getattr(config, name)) or "none"
-        known = "; or ".join(one.name for one in self.sets)
+        known = "; or ".join(energies.name for energies in self.sets)
         raise ValueError(f"the table {self.name} does not know the levers {on}, but {known}: take the tier gates")
 
     def to_dict(self) -> dict[str, Any]:
@@ -341,21 +343,21 @@ class Technology:
         """
         if not isinstance(data, dict) or data.get("schema") != SCHEMA or data.get("version") != VERSION:
             raise ValueError(f"expected the schema {SCHEMA} version {VERSION}")
-        names = [one.name for one in fields(cls)]
+        names = [field.name for field in fields(cls)]
         if set(data) != {"schema", "version", *names}:
             wrong = ", ".join(sorted(set(data) ^ {"schema", "version", *names}))
             raise ValueError(f"missing or unknown: {wrong}")
         try:
-            found = {name: data[name] for name in names} | {
+            values = {name: data[name] for name in names} | {
                 "memories": MemoryCosts.from_dict(data["memories"]),
-                "sets": tuple(Energies.from_dict(one) for one in data["sets"]),
+                "sets": tuple(map(Energies.from_dict, data["sets"])),
             }
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"a part of the table is not as expected ({error})") from None
-        levers = [one.levers for one in found["sets"]]
+        levers = [energies.levers for energies in values["sets"]]
         if not levers or len(set(levers)) != len(levers):
             raise ValueError("sets must be one or more, no two with the same levers")
-        return cls(**found)
+        return cls(**values)
 
 
 def save_technology(technology: Technology, path: Path) -> None:

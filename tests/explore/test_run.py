@@ -40,7 +40,9 @@ def store_of(sweep, network):
 def test_a_sweep_that_was_stopped_goes_on(sweep, network, technologies, store_of, tmp_path):
     steps = []
     with ThreadPoolExecutor(2) as pool:
-        whole = outcomes(sweep, tmp_path / "whole", store_of, network, technologies, pool, progress=lambda *step: steps.append(step))
+        whole = outcomes(
+            sweep, tmp_path / "whole", store_of, network, technologies, pool, progress=lambda *step: steps.append(step)
+        )
     assert None not in whole.values()
     assert steps == [("predict", done, len(sweep)) for done in sorted(step[1] for step in steps)]
     assert steps[-1][1] == len(sweep)
