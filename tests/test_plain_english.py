@@ -12,11 +12,9 @@ from markdown_it.token import Token
 
 ROOT = Path(__file__).parent.parent
 LONGEST = 35
-GENERATED = {"ports.md", "registers.md", "spi.md"}
 PAGES = sorted(
     page
     for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "rtl/README.md", ROOT / "peers/nngen/README.md")
-    if page.name not in GENERATED
 )
 
 FOLDERS = ("lmu_hw", "quantize/lmu_quantize", "sim/lmu_sim", "kit/lmu_kit", "examples", "peers/nngen")

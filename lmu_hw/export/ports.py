@@ -20,7 +20,7 @@ __all__ = ["Port", "markdown", "ports"]
 
 @dataclass(frozen=True)
 class Port:
-    """One port of the module that faces the outside.
+    """One port of the outermost module.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class Port:
     fields : tuple of (str, int, int)
         Name, lowest bit and width of its parts, if it has several.
     meaning : str
-        For people.
+        Description in the documentation.
     """
 
     name: str
@@ -43,10 +43,10 @@ class Port:
     meaning: str
 
 
-_VALID, _READY = "a payload is offered", "the payload offered is taken"
+_VALID, _READY = "a payload is offered", "the offered payload is accepted"
 _AXI = {"tvalid": _VALID, "tready": _READY}
-_CLOCK, _RESET = "clock; all flip-flops take its rising edge", "synchronous reset, active high"
-_IRQ = "high while a bit of IRQ_STATUS is set that IRQ_ENABLE has too"
+_CLOCK, _RESET = "clock; all flip-flops use its rising edge", "synchronous reset, active high"
+_IRQ = "high while a bit is set in both IRQ_STATUS and IRQ_ENABLE"
 
 MEANINGS = {
     Interface.STREAM: {
@@ -55,18 +55,18 @@ MEANINGS = {
         "i__payload": "element of an input frame; `last` ends the frame, `end` the utterance",
         "i__valid": _VALID,
         "i__ready": _READY,
-        "o_logits__payload": "logit; `last` with the last label",
+        "o_logits__payload": "logit; `last` marks the last label",
         "o_logits__valid": _VALID,
         "o_logits__ready": _READY,
-        "o_decision__payload": "index of the largest logit, the lowest on a tie, and that logit",
+        "o_decision__payload": "index of the largest logit (the lowest index on a tie), and that logit",
         "o_decision__valid": _VALID,
         "o_decision__ready": _READY,
-        "o_event__payload": "keyword that was heard, and its lead over the next label",
+        "o_event__payload": "keyword that was heard, and its lead over the second label",
         "o_event__valid": _VALID,
         "o_event__ready": _READY,
-        "frame_error": "one cycle for each frame that was dropped because its length was wrong",
-        "clear": "clear the state before the frame whose first element is accepted in this cycle or later",
-        "i_load__payload": "word of the weight image; taken between frames",
+        "frame_error": "high for one cycle for each frame dropped because its length was wrong",
+        "clear": "clears the state before the first frame whose first element is accepted in this cycle or later",
+        "i_load__payload": "word of the weight image; accepted between frames",
         "i_load__valid": _VALID,
         "i_load__ready": _READY,
     },
@@ -75,21 +75,21 @@ MEANINGS = {
         "aresetn": "synchronous reset, active low",
         "irq": _IRQ,
         **{f"s_axis_{name}": meaning for name, meaning in _AXI.items()},
-        "s_axis_tdata": "element of an input frame, right-aligned in whole bytes; bits above it are ignored",
+        "s_axis_tdata": "element of an input frame, right-aligned in whole bytes; higher bits are ignored",
         "s_axis_tlast": "ends the frame",
         "s_axis_tuser": "with `tlast`: ends the utterance",
         **{f"m_axis_logits_{name}": meaning for name, meaning in _AXI.items()},
         "m_axis_logits_tdata": "logit, sign-extended to whole bytes",
-        "m_axis_logits_tlast": "with the last label",
+        "m_axis_logits_tlast": "marks the last label",
         **{f"m_axis_decision_{name}": meaning for name, meaning in _AXI.items()},
-        "m_axis_decision_tdata": "label, zero-extended to whole bytes, and above it the score like a logit",
+        "m_axis_decision_tdata": "label, zero-extended to whole bytes; above it the score, sign-extended like a logit",
         "m_axis_decision_tlast": "always high",
-        "s_axil_awaddr": "byte address of a write; its two lowest bits are ignored",
+        "s_axil_awaddr": "byte address of a write; the two lowest bits are ignored",
         "s_axil_awprot": "ignored",
         "s_axil_wdata": "value to write",
         "s_axil_wstrb": "must be all ones",
         "s_axil_bresp": "OKAY or SLVERR",
-        "s_axil_araddr": "byte address of a read; its two lowest bits are ignored",
+        "s_axil_araddr": "byte address of a read; the two lowest bits are ignored",
         "s_axil_arprot": "ignored",
         "s_axil_rdata": "value read, 0 with SLVERR",
         "s_axil_rresp": "OKAY or SLVERR",
@@ -106,11 +106,11 @@ MEANINGS = {
         "cs_n": "low during a transfer",
         "mosi": "from the host",
         "miso": "to the host",
-        "miso_enable": "high while `miso` is to be driven",
+        "miso_enable": "high while the device drives `miso`",
         "irq": _IRQ,
     },
 }
-"""What each port is for, by interface and name."""
+"""Meaning of each port, by interface and name."""
 
 
 def _flat(signature: wiring.Signature, prefix: str = "") -> Iterator[tuple[str, wiring.Member]]:
@@ -137,9 +137,9 @@ def ports(plan: Plan) -> tuple[Port, ...]:
     """
     interface = plan.config.interface
     signatures = {Interface.STREAM: accelerator_ports, Interface.AXI: axi_ports, Interface.SPI: spi_ports}
-    found = dict(_flat(signatures[interface](plan)))
+    members = dict(_flat(signatures[interface](plan)))
     if interface is Interface.STREAM:
-        found = {"clk": In(1), "rst": In(1), **found}
+        members = {"clk": In(1), "rst": In(1), **members}
     return tuple(
         Port(
             name=name,
@@ -148,7 +148,7 @@ def ports(plan: Plan) -> tuple[Port, ...]:
             fields=_fields(member.shape),
             meaning=MEANINGS[interface][name],
         )
-        for name, member in found.items()
+        for name, member in members.items()
     )
 
 
@@ -161,27 +161,28 @@ def _fields(shape: object) -> tuple[tuple[str, int, int], ...]:
 TEXT = """\
 # Port reference
 
-This page is made from the signatures of the gateware by `lmu_hw.export.ports.markdown`; a test keeps it current. Widths
-are those of the shipped network {model} with {lanes} lanes, with smoothing of scores of 10 bits over 16 frames; those
-of data, scores, labels and words follow the network.
-Streams follow Amaranth's rules, which are AXI4-Stream's: a payload moves in a cycle with valid and ready high, and a
-valid payload stays until it moves. IP-XACT files (`NAME.xml`, IEEE 1685-2014) list the ports of each emitted
-accelerator with its own widths.
+This page is generated from the signatures of the gateware by `lmu_hw.export.ports.markdown`; a test keeps it current.
+It shows the widths of the shipped network {model} with {lanes} lanes, and of smoothing with 10-bit scores over 16
+frames. Widths of data, scores, labels and words depend on the network. The IP-XACT file of an accelerator
+(`NAME.xml`, IEEE 1685-2014) lists its ports with its own widths.
+
+Streams follow the rules of Amaranth and AXI4-Stream. A payload moves in each cycle in which valid and ready are high.
+A valid payload does not change until it moves.
 
 """
 
 SMOOTHING = Smoothing(background=(0,), score_bits=10, shift=4, threshold=1, refractory=1)
-"""Whose widths are shown."""
+"""Smoothing of the widths in the reference."""
 
 Choice = tuple[WeightStore, StatePolicy, Smoothing | None]
-"""What decides which ports there are."""
+"""What decides which ports an accelerator has."""
 
 OPTIONS = (
-    *((0, one, f"`--weights {one.value}`") for one in WeightStore),
-    *((1, one, f"`--state {one.value}`") for one in StatePolicy),
+    *((0, store, f"`--weights {store.value}`") for store in WeightStore),
+    *((1, policy, f"`--state {policy.value}`") for policy in StatePolicy),
     (2, SMOOTHING, "`--smoothing`"),
 )
-"""Place in a choice, its value, and the option that makes it."""
+"""Index in a `Choice`, its value, and the option that selects it."""
 
 TITLES = {
     Interface.STREAM: "The core: module `NAME` in `NAME.v`",
@@ -196,27 +197,27 @@ def markdown(plan: Plan) -> str:
     Parameters
     ----------
     plan : Plan
-        Whose widths are shown; its interface, weights and state policy do not matter.
+        Accelerator of the widths; its interface, weights and state policy do not matter.
     """
     sections = [TEXT.format(model=plan.model.name, lanes=plan.lanes)]
     for interface, title in TITLES.items():
-        lines = [f"## {title}", "", "| port | | bits | there | what |", "|---|---|---|---|---|"]
+        lines = [f"## {title}", "", "| port | direction | bits | present | meaning |", "|---|---|---|---|---|"]
         lines += _rows(plan, interface)
         sections.append("\n".join(lines) + "\n")
     return sections[0] + "\n".join(sections[1:])
 
 
 def _rows(plan: Plan, interface: Interface) -> list[str]:
-    """One line for each port that there is in any configuration."""
-    seen: dict[str, dict[Choice, Port]] = {}
+    """One row for each port that some configuration has."""
+    variants_by_name: dict[str, dict[Choice, Port]] = {}
     smoothings = (None, SMOOTHING) if interface is Interface.STREAM else (None,)
     choices = tuple(itertools.product(WeightStore, StatePolicy, smoothings))
     for weights, state, smoothing in choices:
         config = replace(plan.config, interface=interface, weights=weights, state=state, smoothing=smoothing)
         for port in ports(replace(plan, config=config)):
-            seen.setdefault(port.name, {})[weights, state, smoothing] = port
+            variants_by_name.setdefault(port.name, {})[weights, state, smoothing] = port
     rows = []
-    for name, variants in seen.items():
+    for name, variants in variants_by_name.items():
         widest = max(variants.values(), key=lambda port: port.width)
         narrowest = min(port.width for port in variants.values())
         bits = str(widest.width) if narrowest == widest.width else f"{narrowest} or {widest.width}"
@@ -224,17 +225,17 @@ def _rows(plan: Plan, interface: Interface) -> list[str]:
             f"`{field}` {low}" if width == 1 else f"`{field}` {low + width - 1}:{low}"
             for field, low, width in widest.fields
         )
-        what = widest.meaning + (f" ({fields})" if fields else "")
+        meaning = widest.meaning + (f" ({fields})" if fields else "")
         direction = "in" if widest.is_input else "out"
-        rows.append(f"| `{name}` | {direction} | {bits} | {_condition(set(variants), choices)} | {what} |")
+        rows.append(f"| `{name}` | {direction} | {bits} | {_condition(set(variants), choices)} | {meaning} |")
     return rows
 
 
 def _condition(having: set[Choice], choices: tuple[Choice, ...]) -> str:
-    """The option under which there is a port."""
+    """Option with which a port is present."""
     if len(having) == len(choices):
         return "always"
-    for place, value, option in OPTIONS:
-        if having == {choice for choice in choices if choice[place] == value}:
+    for index, value, option in OPTIONS:
+        if having == {choice for choice in choices if choice[index] == value}:
             return option
-    raise ValueError(f"a port is there under more than one option: {having}")
+    raise ValueError(f"a port is present with more than one option: {having}")

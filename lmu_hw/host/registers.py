@@ -1,4 +1,4 @@
-"""Registers of the accelerator with AXI4-Lite or SPI: one table, for gateware, documentation, IP-XACT and tests."""
+"""Registers of an accelerator with AXI4-Lite or SPI: one table for gateware, documentation, IP-XACT and tests."""
 
 import enum
 import textwrap
@@ -24,11 +24,11 @@ VERSION = 0x0002_0000
 """Of this map: major number in the upper half, minor in the lower."""
 
 MASK_LABELS = 256
-"""Labels that the masks have room for."""
+"""Most labels that the masks can hold."""
 
 
 class Access(enum.Enum):
-    """What can be done with a register."""
+    """Whether a register can be read and written."""
 
     READ = "RO"
     """Read; a write is refused."""
@@ -78,7 +78,7 @@ class Register:
     offset : int
         Byte address, a multiple of 4.
     access : Access
-        What can be done with it.
+        Whether it can be read and written.
     meaning : str
         For the documentation.
     fields : tuple of Field
@@ -102,9 +102,9 @@ class Register:
 
 
 _IRQ = (
-    Field("heard", 0, 1, "a decision whose label is in LABEL_MASK and whose score is THRESHOLD or more."),
-    Field("dropped", 1, 1, "a frame was dropped because of a wrong length."),
-    Field("overrun", 2, 1, "SPI only: a frame was dropped because the one before still waited."),
+    Field("heard", 0, 1, "a decision with a label in LABEL_MASK and a score of at least THRESHOLD."),
+    Field("dropped", 1, 1, "a frame was dropped because its length was wrong."),
+    Field("overrun", 2, 1, "SPI only: a frame was dropped because the previous one was still waiting."),
     Field("result", 3, 1, "SPI only: a new result can be read."),
 )
 
@@ -115,13 +115,13 @@ REGISTERS = (
         (Field("minor", 0, 16, "minor number."), Field("major", 16, 16, "major number.")), VERSION,
     ),
     Register(
-        "FEATURES", 0x08, Access.READ, "What this accelerator is.",
+        "FEATURES", 0x08, Access.READ, "Properties of this accelerator.",
         (
             Field("ram", 0, 1, "weights in RAM."),
             Field("pulse", 1, 1, "state policy pulse."),
             Field("utterance", 2, 1, "state policy utterance."),
             Field("spi", 3, 1, "SPI."),
-            Field("beats", 8, 8, "writes to LOAD_DATA for a word."),
+            Field("beats", 8, 8, "writes to LOAD_DATA for each word."),
         ),
         None,
     ),
@@ -131,58 +131,58 @@ REGISTERS = (
     ),
     Register(
         "CONTROL", 0x10, Access.WRITE, "State control.",
-        (Field("clear", 0, 1, "under the state policy pulse, clear the state before the next frame."),),
+        (Field("clear", 0, 1, "with the state policy pulse: clear the state before the next frame."),),
     ),
     Register(
-        "STATUS", 0x14, Access.READ, "What is under way.",
+        "STATUS", 0x14, Access.READ, "Activity.",
         (
-            Field("busy", 0, 1, "when 0, no frame is being received, computed or delivered."),
-            Field("loading", 1, 1, "a word of weights waits to be taken."),
+            Field("busy", 0, 1, "0 if no frame is being received, computed or delivered."),
+            Field("loading", 1, 1, "a weight word waits to be accepted."),
             Field("foreign", 2, 1, "with weights in RAM: LOAD_SHAPE is not SHAPE_ID, and LOAD_DATA is refused."),
-            Field("asleep", 3, 1, "SPI only: the clock of the core stands still."),
+            Field("asleep", 3, 1, "SPI only: the clock of the core is stopped."),
         ),
         None,
     ),
-    Register("FRAMES", 0x18, Access.READ, "Frames accepted, dropped ones not counted, modulo 2^32."),
-    Register("FRAME_ERRORS", 0x1C, Access.READ, "Frames dropped because of a wrong length, modulo 2^32."),
+    Register("FRAMES", 0x18, Access.READ, "Accepted frames modulo 2^32; dropped frames do not count."),
+    Register("FRAME_ERRORS", 0x1C, Access.READ, "Frames dropped because their length was wrong, modulo 2^32."),
     Register("DECISIONS", 0x20, Access.READ, "Decisions delivered, modulo 2^32."),
-    Register("THRESHOLD", 0x24, Access.READ_WRITE, "Lowest score of a decision that counts as heard, signed."),
+    Register("THRESHOLD", 0x24, Access.READ_WRITE, "Lowest score that counts as heard, signed."),
     Register("IRQ_ENABLE", 0x28, Access.READ_WRITE, "Bits of IRQ_STATUS that raise `irq`.", _IRQ),
     Register(
-        "IRQ_STATUS", 0x2C, Access.CLEAR, "What happened; a bit that is set and cleared at once stays set.", _IRQ
+        "IRQ_STATUS", 0x2C, Access.CLEAR, "Events. A bit that is set and cleared in the same cycle stays set.", _IRQ
     ),
     Register("HEARD_LABEL", 0x30, Access.READ, "Label of the latest decision that counted as heard."),
     Register("HEARD_SCORE", 0x34, Access.READ, "Its score, signed."),
     Register(
         "LOAD_MEMORY", 0x38, Access.READ_WRITE,
-        "Memory that the next word goes to, as the weight image numbers them. Starts a new word.", loading=True,
+        "Memory of the next word, numbered as in the weight image. A write starts a new word.", loading=True,
     ),
     Register(
         "LOAD_ADDRESS", 0x3C, Access.READ_WRITE,
-        "Address of the next word; grows by 1 with every word taken. Starts a new word.", loading=True,
+        "Address of the next word; it grows by 1 with each accepted word. A write starts a new word.", loading=True,
     ),
     Register(
         "LOAD_DATA", 0x40, Access.WRITE,
-        "The word, 32 bits with each write, lowest first; the last write hands it over.", loading=True,
+        "The word, 32 bits with each write, lowest bits first. The last write hands the word over.", loading=True,
     ),
-    Register("OVERRUNS", 0x44, Access.READ, "Frames dropped because the one before waited, modulo 2^32.", spi=True),
+    Register("OVERRUNS", 0x44, Access.READ, "Frames dropped because the previous one waited, modulo 2^32.", spi=True),
     Register(
         "SHAPE_ID", 0x48, Access.READ, "Shape of the accelerator: the first 32 bits of its digest.",
         reset=None, loading=True,
     ),
     Register(
         "LOAD_SHAPE", 0x4C, Access.READ_WRITE,
-        "Shape that the weights to be loaded belong to. Starts their checksum and a new word.", loading=True,
+        "Shape that the weights were made for. A write starts the checksum and a new word.", loading=True,
     ),
     Register(
         "LOAD_CRC", 0x50, Access.READ,
-        "CRC-32 over the values written to LOAD_MEMORY, LOAD_ADDRESS and LOAD_DATA since LOAD_SHAPE was written.",
+        "CRC-32 of the values written to LOAD_MEMORY, LOAD_ADDRESS and LOAD_DATA since the last write to LOAD_SHAPE.",
         loading=True,
     ),
     *(
         Register(
             f"LABEL_MASK{index}", 0x80 + 4 * index, Access.READ_WRITE,
-            f"Labels {32 * index} to {32 * index + 31} that can be heard, a bit each; others read as 0.",
+            f"Labels {32 * index} to {32 * index + 31} that can be heard, one bit each; bits without a label read 0.",
         )
         for index in range(MASK_LABELS // 32)
     ),
@@ -194,7 +194,7 @@ OFFSETS = {register.name: register.offset for register in REGISTERS}
 
 
 def present(plan: Plan) -> tuple[Register, ...]:
-    """Registers that an accelerator has: those for loading with weights in RAM only, masks as far as it has labels."""
+    """Registers that an accelerator has: those for loading only with weights in RAM, and masks for its labels only."""
     masks = -(-plan.model.outputs // 32)
     return tuple(
         register
@@ -215,13 +215,13 @@ def constants(plan: Plan) -> dict[str, int]:
         config.state is StatePolicy.UTTERANCE,
         config.interface is Interface.SPI,
     )
-    found = {
+    values = {
         "ID": IDENTIFICATION,
         "VERSION": VERSION,
         "FEATURES": sum(flag << bit for bit, flag in enumerate(flags)) | (load_beats(plan) << 8 if ram else 0),
         "SHAPE": plan.model.inputs | plan.model.outputs << 16,
     }
-    return found | ({"SHAPE_ID": identification(shape_digest(shape(plan)))} if ram else {})
+    return values | ({"SHAPE_ID": identification(shape_digest(shape(plan)))} if ram else {})
 
 
 def irq_bits(plan: Plan) -> int:
@@ -230,7 +230,7 @@ def irq_bits(plan: Plan) -> int:
 
 
 def check(plan: Plan) -> None:
-    """Refuse a model that the registers have no room for.
+    """Refuse a model that does not fit the registers.
 
     Raises
     ------
@@ -242,29 +242,40 @@ def check(plan: Plan) -> None:
 
 
 TEXT = f"""\
-# The registers of the AXI and SPI wrappers
+# Registers of the AXI and SPI wrappers
 
-`lmu-hw verilog --interface axi` or `spi` writes the core as `NAME.v` and a wrapper around it as `NAME_axi.v` or
-`NAME_spi.v`, with the registers on this page behind AXI4-Lite or [SPI commands](spi.md). The page is made from the
-table in `lmu_hw/host/registers.py`, which the hardware is made from too. The ports are in the [port
-reference](ports.md).
+`lmu-hw verilog --interface axi` writes the core as `NAME.v` and a wrapper around it as `NAME_axi.v`. With `spi` instead
+of `axi` the wrapper is `NAME_spi.v`. The wrapper has the registers on this page, behind AXI4-Lite or behind
+[SPI commands](spi.md). This page and the hardware are generated from the same table in `lmu_hw/host/registers.py`. For
+the ports, see the [port reference](ports.md).
 
-- Registers have 32 bits; {1 << ADDRESS_WIDTH} bytes of addresses, of which the two lowest bits are ignored.
-- An access is refused, and changes nothing, if no register of this accelerator is at its address, if it writes a
-  register marked RO, if it writes only some bytes, if it writes LOAD_SHAPE, LOAD_MEMORY, LOAD_ADDRESS or LOAD_DATA
-  while STATUS says that a word waits to be taken, or if it writes LOAD_DATA while STATUS says that the image is
-  foreign. A refused read gives 0.
-- AXI4-Lite: refused is SLVERR; DECERR is never given. A response comes 2 cycles after its request was accepted and
-  the response before it was taken; none waits for the accelerator.
-- SPI: the status byte of the next command says that an access was refused.
-- `irq` is high while a bit of IRQ_STATUS is set that IRQ_ENABLE has too.
-- Access: RO is read only, RW read and write, WO write only (reads as 0), W1C read, and a 1 that is written clears its
-  bit. RAM: there with `--weights ram` only. SPI: there with `--interface spi` only. LABEL_MASK*k* is there if the
-  model has more than 32 *k* labels.
-- Loading weights: write LOAD_SHAPE, then the words of the [weight image](files.md#weight-image), then compare
-  LOAD_CRC with the checksum in the image. After a failure write LOAD_SHAPE and all words again.
+**Addresses.** Registers have 32 bits. There are {1 << ADDRESS_WIDTH} bytes of addresses; the two lowest address bits are
+ignored.
 
-Registers, in order of address; access and value after reset in parentheses:
+**Refused accesses.** A refused access changes nothing, and a refused read returns 0. An access is refused when:
+
+- no register of this accelerator is at the address;
+- it writes a register marked RO;
+- it does not write all four bytes;
+- it writes LOAD_SHAPE, LOAD_MEMORY, LOAD_ADDRESS or LOAD_DATA while STATUS shows `loading`;
+- it writes LOAD_DATA while STATUS shows `foreign`.
+
+On AXI4-Lite the response to a refused access is SLVERR; DECERR never occurs. On SPI the status byte of the next
+command reports the refusal.
+
+**AXI4-Lite timing.** A response comes 2 cycles after its request was accepted and the previous response was taken. No
+response waits for the accelerator.
+
+**Interrupt.** `irq` is high while a bit is set in both IRQ_STATUS and IRQ_ENABLE.
+
+**Loading weights.** Write LOAD_SHAPE, then the words of the [weight image](files.md#weight-image). Then compare
+LOAD_CRC with the checksum in the image. If they differ, write LOAD_SHAPE and all words again.
+
+Each entry below gives the address, the name, and in parentheses the access and the value after reset:
+
+- RO: read only. RW: read and write. WO: write only, reads as 0. W1C: read; writing a 1 clears the bit.
+- RAM: only with `--weights ram`. SPI: only with `--interface spi`.
+- LABEL_MASK*k* exists if the model has more than 32 *k* labels.
 
 """
 
@@ -273,9 +284,9 @@ def markdown() -> str:
     """Page of the documentation."""
     entries = []
     for register in REGISTERS:
-        reset = "of the accelerator" if register.reset is None else f"`0x{register.reset:x}`"
+        reset = "depends on the accelerator" if register.reset is None else f"`0x{register.reset:x}`"
         only = "; RAM" * register.loading + "; SPI" * register.spi
         entry = f"- `0x{register.offset:02x}` **{register.name}** ({register.access.value}, {reset}{only}): "
-        parts = [register.meaning, *(f"{one.bits} {one.name}: {one.meaning}" for one in register.fields)]
+        parts = [register.meaning, *(f"{field.bits} {field.name}: {field.meaning}" for field in register.fields)]
         entries.append(textwrap.fill(entry + " ".join(parts), 120, subsequent_indent="  ") + "\n")
     return TEXT + "".join(entries)

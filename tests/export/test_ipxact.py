@@ -143,5 +143,5 @@ def test_a_port_under_two_options_has_no_place_in_the_page(monkeypatch):
         return [port for port in every(plan) if port.name != "clear" or both]
 
     monkeypatch.setattr(port_module, "ports", fewer)
-    with pytest.raises(ValueError, match="a port is there under more than one option"):
+    with pytest.raises(ValueError, match="a port is present with more than one option"):
         markdown(plan)
