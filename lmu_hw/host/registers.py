@@ -249,8 +249,8 @@ of `axi` the wrapper is `NAME_spi.v`. The wrapper has the registers on this page
 [SPI commands](spi.md). This page and the hardware are generated from the same table in `lmu_hw/host/registers.py`. For
 the ports, see the [port reference](ports.md).
 
-**Addresses.** Registers have 32 bits. There are {1 << ADDRESS_WIDTH} bytes of addresses; the two lowest address bits are
-ignored.
+**Addresses.** Registers have 32 bits. There are {1 << ADDRESS_WIDTH} bytes of addresses; the two lowest address bits
+are ignored.
 
 **Refused accesses.** A refused access changes nothing, and a refused read returns 0. An access is refused when:
 
