@@ -1,4 +1,4 @@
-"""The choices of an accelerator that do not change what the network computes."""
+"""Configuration of an accelerator: the options that do not change what the network computes."""
 
 import enum
 from dataclasses import dataclass
@@ -12,23 +12,23 @@ __all__ = ["LEVERS", "ROUNDS", "STATE_BANK_WORDS", "AcceleratorConfig", "Interfa
 MAX_LANES = 64
 
 BANK_WORDS = (0, *(2**bits for bits in range(3, 13)))
-"""Choices for the words of a bank; 0 for no banks."""
+"""Allowed words of a weight bank; 0 for no banks."""
 
 STATE_BANK_WORDS = (0, *(2**bits for bits in range(2, 9)))
-"""Choices for the words of a bank of a data memory; 0 for no banks."""
+"""Allowed words of a bank of a data memory; 0 for no banks."""
 
 ROUNDS = (1, 2, 4, 8)
-"""Choices for the frames that are computed with one fetch of the weights."""
+"""Allowed frames for each fetch of the weights."""
 
 LEVERS = (
     "skip_zero_blocks", "skip_zero_elements", "isolate_operands", "shift_operand", "split_sums", "control_reset",
     "stop_clock", "gate_blocks"
 )  # fmt: skip
-"""Choices that save energy, each off unless it is asked for."""
+"""Options that save energy; all are off by default."""
 
 
 class StatePolicy(enum.Enum):
-    """When the state of the network returns to zero (it always does on reset)."""
+    """When the state of the network returns to zero, beside reset."""
 
     KEEP = "keep"
     """Never."""
@@ -39,7 +39,7 @@ class StatePolicy(enum.Enum):
 
 
 class WeightStore(enum.Enum):
-    """Where the weights live."""
+    """Where the weights are."""
 
     ROM = "rom"
     """Constants in the Verilog."""
@@ -48,19 +48,19 @@ class WeightStore(enum.Enum):
 
 
 class Interface(enum.Enum):
-    """What the accelerator's ports look like."""
+    """Ports of the accelerator."""
 
     STREAM = "stream"
     """The core's own streams."""
     AXI = "axi"
     """A wrapper around the same core: AXI4-Stream names and an AXI4-Lite register block."""
     SPI = "spi"
-    """A wrapper around the same core: an SPI device with the same registers, an interrupt, and a core that sleeps."""
+    """A wrapper around the same core: an SPI device with the same registers, an interrupt, and sleep at rest."""
 
 
 @dataclass(frozen=True)
 class AcceleratorConfig:
-    """The choices that do not change what the network computes.
+    """Options of an accelerator that do not change what the network computes.
 
     Parameters
     ----------
@@ -73,40 +73,40 @@ class AcceleratorConfig:
     interface : Interface or str
         ``stream``, ``axi`` or ``spi``.
     skip_zero_blocks : bool
-        Whether blocks of zero weights (one column of a row group) are neither stored nor multiplied, where the index
-        that this needs takes fewer bits than they do (`lmu_hw.plan.sparsity`).
+        Neither store nor multiply blocks of zero weights. A block is one column of a row group. Blocks are skipped only
+        where the index that this needs takes fewer bits than they do (`lmu_hw.plan.sparsity`).
     skip_zero_elements : bool
-        Whether elements that a ReLU made zero are neither read nor multiplied: a frame takes as many cycles as its
-        data ask for, at most as many as without (`lmu_hw.plan.timing`). Together with `skip_zero_blocks` where the
-        weights have no index.
+        Neither read nor multiply elements that a ReLU made zero. The cycles of a frame then depend on its data, and are
+        never more than without (`lmu_hw.plan.timing`). With `skip_zero_blocks`, this applies where weights have no
+        index.
     isolate_operands : bool
-        Whether multipliers that are wider than most weights are cut in two, and the upper part rests while the weights
-        are narrow; lanes that get no wide weights have none.
+        Split multipliers that are wider than most weights. The upper part rests while weights are narrow. Lanes that
+        get no wide weights have no upper part.
     shift_operand : bool
-        Whether products are aligned by a shift of the operand that all lanes share, not of each product.
+        Align products by a shift of the operand that all lanes share, instead of a shift of each product.
     split_sums : bool
-        Whether the upper half of each lane's sum is clocked only when it changes.
+        Clock the upper half of each lane's sum only when it changes.
     control_reset : bool
-        Whether only control is reset: registers of data have no reset, so that clock gates can take them.
+        Reset only control. Data registers have no reset, so that clock gates can take them.
     stop_clock : bool
-        Whether one clock gate stands before all flip-flops and memories, closed while no frame is received, computed or
+        One clock gate before all flip-flops and memories. It is closed while no frame is received, computed or
         delivered.
     gate_blocks : bool
-        Whether clock gates stand before the blocks that work now and then: the writable memories, the banked ones, the
-        input, the output, the finish, the flags of layers and of elements that are zero. With the interface ``spi``
-        together with `stop_clock` only.
+        Clock gates before the blocks that work only some of the time: the writable memories, the banked ones, the
+        input, the output, the finish, and the flags of zero layers and elements. With the interface ``spi`` it needs
+        `stop_clock`.
     bank_words : int
-        Words per bank of the weight memories in ROM: a power of two from 8 to 4,096; 0 for whole memories. Each bank
-        has its own address register, which changes only when the bank is read.
+        Words of the banks of weight memories in ROM: a power of two from 8 to 4,096; 0 for whole memories. Each bank
+        has its own address, which changes only when the bank is read.
     state_bank_words : int
-        Words per bank of the data memories: a power of two from 4 to 256; 0 for whole memories, which may be SRAM. A
-        bank is built of registers, which change only when the bank is accessed.
+        Words of the banks of the data memories: a power of two from 4 to 256; 0 for whole memories, which may be SRAM.
+        Banks are built of registers and change only when they are accessed.
     frames_per_fetch : int
-        Frames that are taken in before they are computed together, such that a weight is fetched once for all of them
-        (`lmu_hw.plan.rounds`): 1, 2, 4 or 8. More than 1 with the state policy ``keep`` and the stream interface only,
-        and with nothing skipped.
+        Frames that are buffered and computed together, so that each weight is fetched once for all of them
+        (`lmu_hw.plan.rounds`): 1, 2, 4 or 8. More than 1 needs the state policy ``keep`` and the stream interface, and
+        excludes the two skip options.
     smoothing : Smoothing, optional
-        Adds events to the outputs, with the stream interface only.
+        Adds events to the outputs; needs the stream interface.
     """
 
     lanes: int = 16
@@ -165,22 +165,22 @@ class AcceleratorConfig:
 
     @property
     def gates_clock(self) -> bool:
-        """Whether clock gates are part of the design, not only of what synthesis makes of it."""
+        """Whether the design itself has clock gates, beside those that synthesis adds."""
         return self.stop_clock or self.gate_blocks
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON form, the inverse of `from_dict`; the core's own streams and what is off go without saying."""
-        found: dict[str, Any] = {"lanes": self.lanes, "weights": self.weights.value, "state": self.state.value}
+        """JSON form, the inverse of `from_dict`; the stream interface and options that are off are left out."""
+        values: dict[str, Any] = {"lanes": self.lanes, "weights": self.weights.value, "state": self.state.value}
         if self.interface is not Interface.STREAM:
-            found["interface"] = self.interface.value
-        found |= {name: True for name in LEVERS if getattr(self, name)}
+            values["interface"] = self.interface.value
+        values |= {name: True for name in LEVERS if getattr(self, name)}
         if self.bank_words:
-            found["bank_words"] = self.bank_words
+            values["bank_words"] = self.bank_words
         if self.state_bank_words:
-            found["state_bank_words"] = self.state_bank_words
+            values["state_bank_words"] = self.state_bank_words
         if self.frames_per_fetch > 1:
-            found["frames_per_fetch"] = self.frames_per_fetch
-        return found if self.smoothing is None else {**found, "smoothing": self.smoothing.to_dict()}
+            values["frames_per_fetch"] = self.frames_per_fetch
+        return values if self.smoothing is None else {**values, "smoothing": self.smoothing.to_dict()}
 
     @classmethod
     def from_dict(cls, data: Any) -> "AcceleratorConfig":

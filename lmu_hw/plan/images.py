@@ -52,8 +52,8 @@ def table_words(steps: Iterable[NarrowStep]) -> list[int]:
 def _operation_words(planned: PlannedOperation, lanes: int, bits: int) -> list[int]:
     """One word for each column of each row group: lane 0 in the low bits, absent rows zero.
 
-    With an index, a word has in its highest bits the column of the next word of the operation, and above it whether
-    that one is the last of its term.
+    With an index, the highest bits of a word hold the column of the operation's next word. One more bit above them
+    marks the next word as the last of its term.
     """
     words, followers = [], []
     for group in range(planned.groups):

@@ -1,4 +1,4 @@
-"""Which memory holds which vector, such that one port for each memory is enough."""
+"""Which memory holds which vector, so that each memory needs only one port."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ __all__ = ["Location", "MemoryPlan", "place"]
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """One physical memory, with a single port: one read or one write in a cycle.
+    """One physical memory with a single port: one read or one write in a cycle.
 
     Parameters
     ----------
@@ -26,8 +26,8 @@ class MemoryPlan:
     kind : {"data", "weights", "parameters", "table", "output", "sums"}
         What it holds.
     index_bits : int
-        How many of the bits of a word, the highest ones, say which weights the next word holds (weight memories of
-        which blocks are skipped only).
+        Highest bits of a word, which say which weights the next word holds; 0 except in weight memories whose blocks
+        are skipped.
     """
 
     name: str
@@ -50,16 +50,16 @@ class MemoryPlan:
 
 @dataclass(frozen=True)
 class Location:
-    """Where a vector lives.
+    """Where a vector is stored.
 
     Parameters
     ----------
     memories : tuple of int
-        Index of the data memory; two of them, old and new in turn, for a vector that is read while it is renewed.
+        Index of the data memory. A vector that is read while it is updated has two, which hold old and new in turn.
     base : int
         Address of the first element.
     frames : int
-        Frames of a round that are kept (`lmu_hw.plan.rounds`). Of two memories the first then holds those with even
+        Frames of a round that are kept (`lmu_hw.plan.rounds`). Of two memories, the first then holds frames with even
         numbers, the second the others.
     """
 
@@ -69,18 +69,33 @@ class Location:
 
     @property
     def copies(self) -> int:
-        """Words for each element in each memory: one for each frame that it holds, in order."""
+        """Words of each element in each memory: one for each frame that the memory holds, in order."""
         return max(1, self.frames // len(self.memories))
 
 
 def place(
     model: QuantizedModel, known: dict[str, Vector], frames: Mapping[str, int]
 ) -> tuple[tuple[MemoryPlan, ...], dict[str, Location]]:
-    """Give every vector that is read a place such that no memory is read and written in one cycle.
+    """Place every vector that is read, so that no memory is read and written in the same cycle.
 
     The memory states of all layers share two memories, old and new. Outputs of layers alternate between two memories. A
-    hidden state that its own layer reads while computing the next one has two memories of its own. `frames` says how
-    many frames of each vector are kept.
+    hidden state that its own layer reads while computing the next one has two memories of its own.
+
+    Parameters
+    ----------
+    model : QuantizedModel
+        The network.
+    known : dict of str to Vector
+        Its vectors by name.
+    frames : mapping of str to int
+        Frames of each vector that are kept.
+
+    Returns
+    -------
+    memories : tuple of MemoryPlan
+        The data memories.
+    locations : dict of str to Location
+        Of each vector that is read.
     """
     groups: dict[str, list[tuple[str, int]]] = {}
     sizes: dict[str, int] = {}
@@ -120,8 +135,8 @@ def place(
         width = max(fmt.signed_width if signed else fmt.width for fmt in formats)
         order[memory] = len(memories)
         memories.append(MemoryPlan(memory, sizes[memory], width, signed, "data"))
-    places = {
+    locations = {
         name: Location(tuple(order[memory] for memory in into), bases[name], frames[name])
         for name, into in pairs.items()
     }
-    return tuple(memories), places
+    return tuple(memories), locations

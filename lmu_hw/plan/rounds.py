@@ -1,7 +1,7 @@
-"""Rounds: with several frames for each fetch of a weight, the frames that are taken in and then computed together.
+"""Rounds: the frames that are buffered and then computed together, with several frames for each fetch of a weight.
 
 A round is `AcceleratorConfig.frames_per_fetch` frames, a power of two. Behind strides fewer of them are computed, but
-one at least: a layer whose stride is longer than a round runs in every so many rounds.
+at least one. A layer whose stride is longer than a round runs only in some rounds.
 """
 
 import itertools
@@ -13,12 +13,12 @@ __all__ = ["check_rounds", "round_strides", "vector_frames"]
 
 
 def _rates(model: QuantizedModel) -> list[int]:
-    """Input frames for each frame that a layer takes in, and for each that the last one gives."""
+    """Input frames for each frame that a layer takes, and for each frame that the last layer gives."""
     return list(itertools.accumulate(model.strides, lambda a, b: a * b, initial=1))
 
 
 def check_rounds(model: QuantizedModel, frames: int) -> None:
-    """Refuse a network whose frames cannot be computed so many at a time.
+    """Refuse a network whose frames cannot be computed in rounds of this length.
 
     Parameters
     ----------
@@ -30,8 +30,8 @@ def check_rounds(model: QuantizedModel, frames: int) -> None:
     Raises
     ------
     ValueError
-        If a stride and the round do not divide each other, or a layer needs the result of one frame of the round in the
-        next one, beside its memory.
+        If a stride and the round do not divide each other. Or if a layer, beside its memory, needs the result of one
+        frame of the round in the next frame.
     """
     rates = _rates(model)
     for rate in rates:
@@ -45,7 +45,7 @@ def check_rounds(model: QuantizedModel, frames: int) -> None:
 
 
 def vector_frames(model: QuantizedModel, frames: int) -> dict[str, int]:
-    """How many frames of each vector a round computes, by name.
+    """Frames of each vector that a round computes, by name.
 
     Parameters
     ----------
@@ -55,16 +55,16 @@ def vector_frames(model: QuantizedModel, frames: int) -> dict[str, int]:
         Frames of a round.
     """
     counts = [max(1, frames // rate) for rate in _rates(model)]
-    found = {"x": frames}
+    computed = {"x": frames}
     for index, layer in enumerate(model.layers):
         if isinstance(layer, QuantizedLMU):
-            found |= {f"layer{index}.u": counts[index], f"layer{index}.m": counts[index]}
-        found[f"layer{index}.h"] = counts[index + 1]
-    return found
+            computed |= {f"layer{index}.u": counts[index], f"layer{index}.m": counts[index]}
+        computed[f"layer{index}.h"] = counts[index + 1]
+    return computed
 
 
 def round_strides(model: QuantizedModel, frames: int) -> tuple[int, ...]:
-    """Of each layer, the rounds in which its memory runs for each one in which its hidden state is computed.
+    """For each layer, the rounds in which its memory runs for each round in which its hidden state is computed.
 
     Parameters
     ----------

@@ -20,9 +20,9 @@ class PlannedTerm:
     layer : int
         Layer that owns the source, -1 for the input frame.
     state : {"", "m", "h"}
-        Which state of that layer the source is, if its value from before the frame is read (zero after a clear).
+        Which state of that layer the source is, if the previous frame's value is read (zero after a clear).
     kind : {"x", "u", "m", "h"}
-        What the source is.
+        Kind of vector.
     offset : int
         First element read by block 0.
     step : int
@@ -32,11 +32,11 @@ class PlannedTerm:
     shift : int
         Left shift of the products.
     wait : bool
-        Whether an element still on its way when the operation starts may go to a memory that is read.
+        Whether to wait until all elements are written, because one of them may go to a memory that is read.
     columns : tuple of tuple of int
         For each row group, the elements that are multiplied, in order; at least one.
     skips : bool
-        Whether elements that are zero are left out as they come, with their weights, which have no index.
+        Whether zero elements are skipped at run time; their weights then have no index.
     """
 
     location: Location
@@ -54,7 +54,7 @@ class PlannedTerm:
 
 @dataclass(frozen=True, eq=False)
 class PlannedOperation:
-    """An operation with its place in the hardware.
+    """An operation with its memories and addresses.
 
     Parameters
     ----------
@@ -65,8 +65,7 @@ class PlannedOperation:
     groups : int
         Row groups of a block.
     index_bits : int
-        Bits beside the weights of its words that say which column the next one is of; 0 if they are of all columns, in
-        order.
+        Bits of a word that give the column of the next word; 0 if the words are all columns in order.
     weight_memory : int
         Index among the weight memories.
     weight_base : int
@@ -74,21 +73,21 @@ class PlannedOperation:
     parameter_base : int
         Address of the bias and shift of row 0; shared by the blocks.
     target : Location or None
-        Where the elements are written, if they are read again.
+        Where the elements are written; None if they are never read.
     narrow : int
         Index of the `NarrowStep`.
     output : bool
         Whether the elements are the logits.
     releases_input : bool
-        Whether the input frame is not needed any more after it.
+        Whether it is the last operation that reads the input frame.
     stride : int
-        More than 1 if the operation runs in every ``stride``-th frame of its layer only, and the frame ends otherwise.
-        With `frames_per_fetch`, in every ``stride``-th round.
+        If above 1, the operation runs only in every ``stride``-th frame of its layer (or round, with
+        `frames_per_fetch`); other frames end before it.
     frames : int
-        Frames that it computes in a round (`lmu_hw.plan.rounds`); 1 without `frames_per_fetch`.
+        Frames that it computes in each round (`lmu_hw.plan.rounds`); 1 without `frames_per_fetch`.
     together : bool
-        Whether each weight word is fetched once for all of these frames, and used in consecutive cycles; otherwise the
-        operation runs for one frame after the other.
+        Whether each weight word is fetched once for all of these frames and used in consecutive cycles. Otherwise the
+        operation runs once for each frame.
     """
 
     operation: Operation
@@ -108,17 +107,17 @@ class PlannedOperation:
 
     @property
     def sums(self) -> int:
-        """Frames for which each weight word is used in consecutive cycles; so many sums has each row."""
+        """Sums of each row: the frames for which each weight word is used in consecutive cycles."""
         return self.frames if self.together else 1
 
     @property
     def passes(self) -> int:
-        """How often it runs in a round."""
+        """Runs in a round."""
         return 1 if self.together else self.frames
 
     @property
     def chained(self) -> bool:
-        """Whether each pass but the first reads what the one before it wrote."""
+        """Whether each pass but the first reads what the previous pass wrote."""
         return self.passes > 1 and self.operation.updates_memory
 
     @property

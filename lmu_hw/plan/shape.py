@@ -1,4 +1,4 @@
-"""The shape of an accelerator: what its Verilog fixes about a network whose weights it loads."""
+"""The shape of an accelerator with weights in RAM: what its Verilog fixes about the networks that it can load."""
 
 import hashlib
 from dataclasses import replace
@@ -14,15 +14,15 @@ ID_DIGITS = 8
 """Hexadecimal digits of a shape's digest that the register SHAPE_ID holds."""
 
 CAPACITIES = ("accumulator_bits", "sum_bits", "bias_bits", "shift_bits")
-"""Widths that a network may need less of than the accelerator has."""
+"""Widths of which a network may need less than the accelerator has."""
 
 
 class ShapeError(ValueError):
-    """A network or an image does not belong to an accelerator; the message says what differs."""
+    """A network or an image does not fit an accelerator; the message says what differs."""
 
 
 def shape(plan: Plan) -> dict[str, Any]:
-    """What the Verilog fixes, all but the contents of the memories that are loaded.
+    """What the Verilog fixes: all but the contents of the loaded memories.
 
     Parameters
     ----------
@@ -33,24 +33,24 @@ def shape(plan: Plan) -> dict[str, Any]:
     -------
     dict
         JSON-able: ``lanes``, ``input`` (size and format), the widths of sums and parameters, and ``operations`` in the
-        order of the schedule. An operation's ``shifts`` are all that its narrowing can do, and ``saturates`` says
-        whether it has a saturator. Where blocks are skipped, ``index_bits`` of a weight word say what the next one
-        holds, and an operation has room for ``words`` from address ``weight_base`` on.
+        order of the schedule. An operation's ``shifts`` are those that its narrowing supports, and ``saturates`` says
+        whether it has a saturator. Where blocks are skipped, ``index_bits`` is the width of the index in a weight word,
+        and an operation has room for ``words`` words from address ``weight_base`` on.
     """
     certificate = plan.certificate
     return {
         "lanes": plan.lanes,
         "input": {"size": plan.model.inputs, "format": plan.model.input.to_dict()},
         "accumulator_bits": plan.accumulator_width,
-        "sum_bits": max(certificate.operations[one.operation.name].total_bits for one in plan.operations),
+        "sum_bits": max(certificate.operations[planned.operation.name].total_bits for planned in plan.operations),
         "bias_bits": plan.bias_width,
         "shift_bits": plan.shift_width,
-        "operations": [_operation(plan, planned) | _place(plan, planned) for planned in plan.operations],
+        "operations": [_operation(plan, planned) | _weight_room(plan, planned) for planned in plan.operations],
     }
 
 
-def _place(plan: Plan, planned: PlannedOperation) -> dict[str, Any]:
-    """Where the weight words of an operation are; without an index this follows from the rest."""
+def _weight_room(plan: Plan, planned: PlannedOperation) -> dict[str, Any]:
+    """Addresses of an operation's weight words; without an index they follow from the rest."""
     if not plan.index_bits:
         return {}
     return {"index_bits": planned.index_bits, "words": planned.words, "weight_base": planned.weight_base}
@@ -58,7 +58,7 @@ def _place(plan: Plan, planned: PlannedOperation) -> dict[str, Any]:
 
 def _operation(plan: Plan, planned: PlannedOperation) -> dict[str, Any]:
     op, step = planned.operation, plan.narrow_steps[planned.narrow]
-    alike = [one.operation for one in plan.operations if one.narrow == planned.narrow]
+    alike = [other.operation for other in plan.operations if other.narrow == planned.narrow]
     return {
         "name": op.name,
         "rows": op.rows,
@@ -77,7 +77,7 @@ def _operation(plan: Plan, planned: PlannedOperation) -> dict[str, Any]:
             for term in op.terms
         ],
         "narrow": step.quantizer.to_dict(),
-        "shifts": sorted({int(shift) for one in alike for shift in one.shifts}),
+        "shifts": sorted({int(shift) for other in alike for shift in other.shifts}),
         "saturates": step.saturates,
         "activation": step.activation,
         "output": step.output.to_dict(),
@@ -95,20 +95,20 @@ def identification(digest: str) -> int:
 
 
 def fitted(plan: Plan, accelerator: dict[str, Any]) -> Plan:
-    """Lay a network out as an accelerator of another network expects it.
+    """Lay a network out for an accelerator that was made for another network.
 
     Parameters
     ----------
     plan : Plan
-        Of the network, with as many lanes as the accelerator has.
+        Plan of the network, with as many lanes as the accelerator has.
     accelerator : dict
         The accelerator's `shape`.
 
     Returns
     -------
     Plan
-        With parameter words as wide and weights at the same addresses as the accelerator's; its images belong to the
-        accelerator.
+        Its parameter words have the accelerator's widths, and its weights the accelerator's addresses. So its images
+        can be loaded.
 
     Raises
     ------
@@ -127,29 +127,29 @@ def fitted(plan: Plan, accelerator: dict[str, Any]) -> Plan:
 
 
 def _placed(plan: Plan, accelerator: list[dict[str, Any]]) -> Plan:
-    """Weights at the addresses of an accelerator's operations, in memories as deep as its own."""
+    """Move weights to the addresses of an accelerator's operations, in memories as deep as the accelerator's."""
     depths = [0] * len(plan.weight_memories)
     operations = []
     for planned, theirs in zip(plan.operations, accelerator, strict=True):
         depths[planned.weight_memory] = theirs["weight_base"] + theirs["words"]
         operations.append(replace(planned, weight_base=theirs["weight_base"]))
-    memories = tuple(replace(one, depth=depth) for one, depth in zip(plan.weight_memories, depths, strict=True))
+    memories = tuple(replace(memory, depth=depth) for memory, depth in zip(plan.weight_memories, depths, strict=True))
     schedule = replace(plan.schedule, operations=tuple(operations))
     return replace(plan, schedule=schedule, weight_memories=memories)
 
 
 def _difference(own: dict[str, Any], other: dict[str, Any]) -> str | None:
-    """Say what the accelerator has otherwise than the network needs."""
+    """First difference between what the network needs and what the accelerator has; None if it fits."""
     for name in ("lanes", "input"):
         if own[name] != other[name]:
             return f"{name} {_shown(own[name])}, the accelerator has {_shown(other[name])}"
-    names = [[one["name"] for one in described["operations"]] for described in (own, other)]
+    names = [[operation["name"] for operation in described["operations"]] for described in (own, other)]
     if names[0] != names[1]:
         return f"it computes {', '.join(names[0])}, the accelerator {', '.join(names[1])}"
     for ours, theirs in zip(own["operations"], other["operations"], strict=True):
-        found = _operation_difference(ours, theirs)
-        if found is not None:
-            return f"{ours['name']}: {found}"
+        difference = _operation_difference(ours, theirs)
+        if difference is not None:
+            return f"{ours['name']}: {difference}"
     for name in CAPACITIES:
         if own[name] > other[name]:
             return f"{name} {own[name]} are needed, the accelerator has {other[name]}"
@@ -180,5 +180,5 @@ def _operation_difference(own: dict[str, Any], other: dict[str, Any]) -> str | N
 
 def _shown(value: Any) -> str:
     if isinstance(value, dict):
-        return " ".join(f"{key}={_shown(one)}" for key, one in value.items())
+        return " ".join(f"{key}={_shown(entry)}" for key, entry in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,17 +1,19 @@
 """Which weights an accelerator stores and multiplies when it skips blocks of zeros.
 
-A block is one column of a row group: the weights of one word, a weight for each lane. Blocks that are zero need no
-word, no cycle and no product. The kept words are stored one after the other. Each holds the column of the next word,
-and a bit that says whether that word is the last of its term. So the sequencer knows where to read when a word has
-arrived, and needs no index memory.
+A block is one column of a row group: the weights of one word, one for each lane. A block of zeros needs no word, no
+cycle and no product. The other words are stored one after the other. Each also holds the column of the next word, and a
+bit that marks the next word as the last of its term. So a word that arrives tells the sequencer what to read next, and
+the sequencer needs no memory of its own.
 
-Some blocks of zeros are kept, so that the sequencer needs no special cases. Each group keeps one block of every term.
-The first group of an operation keeps column 0 of its first term and, if there are more, a second one, because no
-previous word could name it.
+To keep the sequencer simple, some blocks of zeros are stored:
 
-Where zero elements are skipped too, the word that was read must not name the next one. An operation that reads outputs
-of a ReLU and keeps more than half of its blocks therefore stores all of them, without an index, and skips zero
-elements. One that keeps fewer skips blocks of zeros only.
+- Each group keeps at least one block of every term.
+- The first group of an operation keeps column 0 of its first term, since no earlier word can point to it. If the term
+  has more columns, it also keeps a second block.
+
+When zero elements are skipped too, the word that was read must not decide which word comes next. This matters for
+operations that read outputs of a ReLU. If such an operation has to store more than half of its blocks, it stores all of
+them without an index, and skips zero elements. Otherwise it only skips blocks of zeros.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -39,7 +41,7 @@ __all__ = [
 ]
 
 Columns = tuple[tuple[tuple[int, ...], ...], ...]
-"""Of an operation: for each term, for each row group, the columns that are multiplied, in order."""
+"""Columns of an operation that are multiplied, in order: by term, then by row group."""
 
 
 def all_columns(op: Operation, lanes: int) -> Columns:
@@ -49,12 +51,12 @@ def all_columns(op: Operation, lanes: int) -> Columns:
 
 
 def kept_columns(op: Operation, lanes: int) -> Columns:
-    """Columns that are not zero in all rows of their group, and those that must stay.
+    """Columns with a weight that is not zero in their group, and those that must be stored anyway.
 
     Parameters
     ----------
     op : Operation
-        With `rows` of a block.
+        The operation.
     lanes : int
         Rows of a group.
 
@@ -64,7 +66,7 @@ def kept_columns(op: Operation, lanes: int) -> Columns:
         At least one column for each group of each term.
     """
     groups = -(-op.rows // lanes)
-    found = []
+    kept = []
     for number, term in enumerate(op.terms):
         padded = np.zeros((groups * lanes, term.weights.shape[1]), np.int64)
         padded[: op.rows] = term.weights
@@ -74,25 +76,25 @@ def kept_columns(op: Operation, lanes: int) -> Columns:
             if live[0].sum() == 1:
                 live[0, :2] = True
         live[~live.any(axis=1), 0] = True
-        found.append(tuple(tuple(np.flatnonzero(group).tolist()) for group in live))
-    return tuple(found)
+        kept.append(tuple(tuple(np.flatnonzero(group).tolist()) for group in live))
+    return tuple(kept)
 
 
 def index_bits(op: Operation) -> int:
-    """Bits beside the weights of a word: a column of the longest term, and whether it is the term's last."""
+    """Bits of the index in a word: a column of the longest term, and whether it is the term's last."""
     return max(1, (max(term.weights.shape[1] for term in op.terms) - 1).bit_length()) + 1
 
 
 @dataclass(frozen=True)
 class MemoryColumns:
-    """What one weight memory stores.
+    """Blocks that one weight memory stores.
 
     Parameters
     ----------
     columns : tuple of Columns
-        For each operation in the memory.
+        By operation.
     index_bits : int
-        Bits beside the weights of each word; 0 if every column is stored and no word needs an index.
+        Bits of the index in each word; 0 if every column is stored.
     """
 
     columns: tuple[Columns, ...]
@@ -107,7 +109,7 @@ def word_count(columns: Columns) -> int:
 def memory_columns(
     operations: list[Operation], lanes: int, width: int, skip: bool, searched: Collection[str] = ()
 ) -> MemoryColumns:
-    """Choose what a weight memory stores: the kept blocks with an index where that takes fewer bits, else all.
+    """Choose what a weight memory stores: some blocks with an index if that takes fewer bits, otherwise all.
 
     Parameters
     ----------
@@ -120,7 +122,7 @@ def memory_columns(
     skip : bool
         Whether blocks of zeros may be skipped.
     searched : collection of str
-        Targets of the operations of which zero elements may be skipped, if they store all blocks.
+        Targets of the operations that may skip zero elements if they store all blocks.
     """
     dense = tuple(all_columns(op, lanes) for op in operations)
     if skip:
@@ -142,7 +144,7 @@ def weight_width(op: Operation) -> int:
 def stored_columns(
     operations: Sequence[Operation], lanes: int, skip: bool, searched: Collection[str] = ()
 ) -> dict[int, MemoryColumns]:
-    """Choose what every weight memory stores, as `memory_columns`, by the bits of a weight in ascending order."""
+    """Choose what each weight memory stores, as `memory_columns`; by bits of a weight, ascending."""
     return {
         width: memory_columns([op for op in operations if weight_width(op) == width], lanes, width, skip, searched)
         for width in sorted({weight_width(op) for op in operations})
@@ -151,12 +153,12 @@ def stored_columns(
 
 def columns_of(operations: Sequence[Operation], stored: Mapping[int, MemoryColumns]) -> list[Columns]:
     """Columns of each operation, from `stored_columns` of the same operations."""
-    left = {width: iter(one.columns) for width, one in stored.items()}
+    left = {width: iter(memory.columns) for width, memory in stored.items()}
     return [next(left[weight_width(op)]) for op in operations]
 
 
 def weight_counts(op: Operation, columns: Columns, lanes: int) -> list[int]:
-    """Weights of each term in the blocks that are stored; rows that fill up a row group are not counted."""
+    """Weights of each term in the stored blocks, without the rows that fill up a row group."""
     return [
         sum(len(kept) * min(lanes, op.rows - group * lanes) for group, kept in enumerate(groups)) for groups in columns
     ]
@@ -169,9 +171,9 @@ class StoredBits:
     Parameters
     ----------
     weights : int
-        Of the weights in the blocks that are stored; rows that fill up a row group are not counted.
+        Bits of the weights in the stored blocks, without the rows that fill up a row group.
     index : int
-        Of the index beside them.
+        Bits of the index.
     """
 
     weights: int
@@ -184,9 +186,9 @@ class StoredBits:
 
 
 def stored_bits(model: QuantizedModel, lanes: int, searched: Collection[str] = ()) -> StoredBits:
-    """Count what an accelerator with `skip_zero_blocks` stores of a network's trained weights.
+    """Bits of a network's trained weights in an accelerator with `skip_zero_blocks`.
 
-    The memory matrices are not counted, as in `QuantizedModel.weight_bits`, but for an index beside them.
+    As in `QuantizedModel.weight_bits`, the memory matrices do not count; their index does.
 
     Parameters
     ----------

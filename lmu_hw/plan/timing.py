@@ -1,18 +1,20 @@
 """Exact cycles and accesses of every frame, by walking the schedule as the gateware does.
 
-The cycle counts rest on this timing of the gateware. Take a group of ``r`` rows whose last product is issued in cycle
-``t``. The rows are written in cycles ``t + 3`` to ``t + 2 + r`` (one later each in a model with tanh). The next group
-may issue its last product from cycle ``t + r`` on. An element just written can be read from the cycle after its write
-on.
+The cycle counts rest on this timing of the gateware. Let the last product of a group of ``r`` rows be issued in cycle
+``t``.
 
-With several frames for each fetch of a weight, a frame below is a round of them (`lmu_hw.plan.rounds`). Where they are
-computed together, a product takes as many cycles as there are frames, and a group has as many elements for each row.
-Other operations run once for each frame. Those of the memory start when the previous frame is written.
+- The rows are written in cycles ``t + 3`` to ``t + 2 + r``; one cycle later each in a model with tanh.
+- The next group may issue its last product from cycle ``t + r`` on.
+- An element can be read from the cycle after its write on.
 
-Where zero elements are skipped, cycles depend on how many elements of some vectors are not zero. A term then takes as
-many products as its source has such elements, at least one. Every time below is made of others by adding fixed cycles
-and taking the later of two, and by adding counts of products; so with more elements nothing is earlier. The timing
-with no element zero is thus the latest, that with all of them zero the earliest, of every event of a stream.
+With several frames for each fetch of a weight, a frame below means a round of that many frames (`lmu_hw.plan.rounds`).
+Where frames are computed together, a product takes as many cycles as there are frames, and each row of a group gives as
+many elements. Other operations run once for each frame. Those of the memory wait until the previous frame is written.
+
+Where zero elements are skipped, cycles depend on how many elements of some vectors are not zero. A term then takes that
+many products, and at least one. Every time below follows from others by adding fixed cycles or counts of products, and
+by taking the later of two. So with more elements nothing happens earlier. Every event of a stream is latest if no
+element is zero, and earliest if all are.
 """
 
 import itertools
@@ -24,25 +26,24 @@ from lmu_hw.plan.schedule import PlannedOperation, PlannedTerm, Schedule
 __all__ = ["FrameTiming", "Nonzero", "all_zero", "frame_timing", "latency", "steady_frames", "stream_starts"]
 
 Nonzero = Mapping[str, int]
-"""By name of a vector, how many of its elements are not zero; vectors that are not named have none that are zero."""
+"""Elements of each vector that are not zero, by name; a vector that is not named has no zero element."""
 
 
 @dataclass(frozen=True)
 class FrameTiming:
-    """Exact timing of one frame in a steady stream, nothing stalled from outside.
+    """Exact timing of one frame in a steady stream without stalls.
 
     Parameters
     ----------
     interval : int
         Cycles from the first product of this frame to the first product of the next one.
     latencies : tuple of int
-        Cycles from the acceptance of the frame's last element to the cycle in which the decision is offered. The
-        accelerator is idle until then, and nothing stalls the outputs. Empty for a frame without output; one entry for
-        each output of a round.
+        Cycles from the acceptance of the frame's last element to the cycle in which its decision is offered. The
+        accelerator is idle before, and the outputs do not stall. One for each output of a round; none without output.
     issued : int
         Cycles with a product.
     products : int
-        Products needed (idle lanes and skipped blocks not counted).
+        Needed products, without idle lanes and skipped blocks.
     accesses : dict of str to int
         Reads of each weight memory, ``parameters`` and ``data``, and writes of ``data``.
     """
@@ -66,12 +67,24 @@ class FrameTiming:
 
 @dataclass
 class _Clock:
-    """Where the hardware is: next product, and from when on the resources that it shares are free.
+    """Progress of the hardware, in cycles.
 
-    ``now`` is the cycle of the next product, ``first`` that of the first product of the latest frame. A group may issue
-    its last product from ``last_ok`` on. All elements are in memory from ``settled`` on. Logits may be computed from
-    ``output_free`` on. The input frame was released in cycle ``released``. Decisions are offered in the cycles
-    ``decided``.
+    Attributes
+    ----------
+    now : int
+        Cycle of the next product.
+    first : int
+        Cycle of the first product of the latest frame.
+    last_ok : int
+        From this cycle on a group may issue its last product.
+    settled : int
+        From this cycle on all elements are in memory.
+    output_free : int
+        From this cycle on logits may be computed.
+    released : int
+        Cycle in which the input frame was released.
+    decided : list of int
+        Cycles in which decisions are offered.
     """
 
     now: int = 0
@@ -85,18 +98,19 @@ class _Clock:
 
 def all_zero(schedule: Schedule) -> Nonzero:
     """Counts of a frame in which all elements that can be skipped are zero."""
-    terms = (zip(one.operation.terms, one.terms, strict=True) for one in schedule.operations)
-    return {term.source: 0 for pairs in terms for term, planned in pairs if planned.skips}
+    terms = (zip(planned.operation.terms, planned.terms, strict=True) for planned in schedule.operations)
+    return {term.source: 0 for pairs in terms for term, scheduled in pairs if scheduled.skips}
 
 
 def _products(planned: PlannedOperation, group: int, nonzero: Nonzero) -> list[int]:
     """Products of each row of a group, by term."""
 
-    def of(source: str, term: PlannedTerm) -> int:
-        every = len(term.columns[group])
-        return max(1, nonzero.get(source, every)) if term.skips else every
+    def count(source: str, term: PlannedTerm) -> int:
+        columns = len(term.columns[group])
+        return max(1, nonzero.get(source, columns)) if term.skips else columns
 
-    return [of(term.source, laid) for term, laid in zip(planned.operation.terms, planned.terms, strict=True)]
+    terms = zip(planned.operation.terms, planned.terms, strict=True)
+    return [count(term.source, scheduled) for term, scheduled in terms]
 
 
 def _waits(planned: PlannedOperation, number: int) -> list[bool]:

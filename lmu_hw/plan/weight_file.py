@@ -1,4 +1,4 @@
-"""The weight image: a text file with the words for the load port, the shape they belong to, and a checksum.
+"""The weight image: a text file with the words for the load port, the shape that they fit, and a checksum.
 
 The first line is JSON with sorted keys and no spaces. Its keys are ``schema``, ``version``, ``model`` (``name`` and
 ``sha256``), ``shape`` (64 hexadecimal digits, see `lmu_hw.plan.shape`), ``beats`` (32-bit pieces of a word), ``words``
@@ -34,7 +34,7 @@ class WeightFileError(ValueError):
 
 @dataclass(frozen=True)
 class Image:
-    """The words of a network for accelerators of one shape.
+    """Words of a network for accelerators of one shape.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class Image:
 
     @property
     def crc32(self) -> int:
-        """Checksum of the writes; what LOAD_CRC reads after them."""
+        """Checksum of the writes: the value of LOAD_CRC after them."""
         values = (value for name, value in self.writes() if name != "LOAD_SHAPE")
         return zlib.crc32(b"".join(value.to_bytes(4, "little") for value in values))
 
@@ -102,10 +102,10 @@ class Image:
         ShapeError
             If the image was made for another shape.
         """
-        found = shape_digest(accelerator)
-        if found != self.shape:
+        theirs = shape_digest(accelerator)
+        if theirs != self.shape:
             raise ShapeError(
-                f"the image of {self.model} is for accelerators of shape {self.shape[:8]}, this one has {found[:8]}"
+                f"the image of {self.model} is for accelerators of shape {self.shape[:8]}, this one has {theirs[:8]}"
             )
 
 
@@ -117,7 +117,7 @@ def make_image(plan: Plan, accelerator: dict[str, Any] | None = None) -> Image:
     plan : Plan
         Of the network.
     accelerator : dict, optional
-        Shape of the accelerator that it was fitted to (`lmu_hw.plan.shape.fitted`); its own if not given.
+        Shape of the accelerator that the plan was fitted to (`lmu_hw.plan.shape.fitted`); the plan's own if not given.
     """
     described = shape(plan) if accelerator is None else accelerator
     return Image(
