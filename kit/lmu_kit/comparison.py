@@ -10,13 +10,13 @@ from lmu_hw.power.scaling import RULE, Scaling, Target, parse_target, scale_ener
 from lmu_kit.errors import InputError
 from lmu_quantize import zoo
 
-__all__ = ["Comparison", "compare_with_published", "scale_report", "scaling_to_dict"]
+__all__ = ["PublishedComparison", "compare_with_published", "scale_report", "scaling_to_dict"]
 
 SOUND = "speech"
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PublishedComparison:
     """Our figure and those of others.
 
     Parameters
@@ -49,7 +49,7 @@ class Comparison:
         ]
 
 
-def compare_with_published(name: str, report: Report) -> Comparison:
+def compare_with_published(name: str, report: Report) -> PublishedComparison:
     """Put the energy of an accelerator beside published keyword spotters.
 
     Parameters
@@ -61,7 +61,7 @@ def compare_with_published(name: str, report: Report) -> Comparison:
 
     Returns
     -------
-    Comparison
+    PublishedComparison
         Our figure for speech, and the published ones with what each covers.
     """
     sums = _speech(report)
@@ -79,7 +79,7 @@ def compare_with_published(name: str, report: Report) -> Comparison:
         front_end="no",
         source="",
     )
-    return Comparison(ours, published())
+    return PublishedComparison(ours, published())
 
 
 def scale_report(report: Report, target: str) -> Scaling:

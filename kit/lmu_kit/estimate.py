@@ -178,9 +178,9 @@ def open_library(
     """
     node: float | None = None
     if liberty is None:
-        found = find_pdk(pdk or DEBIAN_CELLS, os.environ.get("PDK_ROOT"), corner)
-        files, name, corner = (*found.cells, *found.macros), found.name, found.corner
-        node = None if math.isnan(found.node) else found.node
+        process = find_pdk(pdk or DEBIAN_CELLS, os.environ.get("PDK_ROOT"), corner)
+        files, name, corner = (*process.cells, *process.macros), process.name, process.corner
+        node = None if math.isnan(process.node) else process.node
     elif pdk is not None or corner is not None:
         raise InputError("Liberty files name the library themselves: leave the PDK and the corner out")
     else:

@@ -204,8 +204,8 @@ def _does_not_fit(
         return DoesNotFit(str(error), error.build, None, searched=False)
     progress("search for the nearest configuration that fits", 0, 0)
     nearest = find_nearest(plan, device, scratch, timing=error.build.fmax_hz is not None)
-    found = "none of the nearest configurations fits either" if nearest is None else f"nearest that fits: {nearest}"
-    return DoesNotFit(f"{error}; {found}", error.build, nearest, searched=True)
+    outcome = "none of the nearest configurations fits either" if nearest is None else f"nearest that fits: {nearest}"
+    return DoesNotFit(f"{error}; {outcome}", error.build, nearest, searched=True)
 
 
 def _write(

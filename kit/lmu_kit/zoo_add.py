@@ -216,9 +216,9 @@ def _check_recipe(run: Path, recipe: dict[str, Any]) -> None:
 
 def _same_recipe(run: Path, recipe: dict[str, Any]) -> dict[str, Any]:
     """Result of a run that differs from a recipe in its seed only."""
-    found = _result(run, ())
-    _refuse_other(run, found["recipe"], recipe, "seed", "recipe")
-    return found
+    result = _result(run, ())
+    _refuse_other(run, result["recipe"], recipe, "seed", "recipe")
+    return result
 
 
 def _refuse_other(run: Path, made: dict[str, Any], recipe: dict[str, Any], free: str, what: str) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from lmu_hw.gateware.serial.uart import SHORTEST_BIT
 
-__all__ = ["BAUD", "BOARDS", "LARGEST_BAUD_ERROR", "Board", "Pin"]
+__all__ = ["BAUD", "BOARDS", "LARGEST_BAUD_ERROR", "Board", "BoardPin"]
 
 BAUD = 115_200
 """Bits a second on the serial line, unless another rate is asked for."""
@@ -15,7 +15,7 @@ than half a bit."""
 
 
 @dataclass(frozen=True)
-class Pin:
+class BoardPin:
     """Where a port of the top goes.
 
     Parameters
@@ -54,7 +54,7 @@ class Board:
         Clock on the port ``clk``.
     divider : int
         A power of two: the accelerator's clock is so many times slower than the oscillator.
-    pins : tuple of Pin
+    pins : tuple of BoardPin
         One for each bit of each port.
     button : str
         Port of the reset button.
@@ -74,7 +74,7 @@ class Board:
     sources: tuple[str, ...]
     oscillator_hz: int
     divider: int
-    pins: tuple[Pin, ...]
+    pins: tuple[BoardPin, ...]
     button: str
     button_low: bool
     led_low: bool
@@ -86,10 +86,10 @@ class Board:
             raise ValueError(f"divider must be a power of two, not {self.divider!r}")
         ports = [pin.port for pin in self.pins]
         sites = [pin.site for pin in self.pins]
-        for role, names in (("port", ports), ("site", sites)):
+        for what, names in (("port", ports), ("site", sites)):
             for name in names:
                 if names.count(name) > 1:
-                    raise ValueError(f"{self.name}: {role} {name} is given twice")
+                    raise ValueError(f"{self.name}: {what} {name} is given twice")
 
     @property
     def clock_hz(self) -> float:
@@ -122,14 +122,14 @@ class Board:
         return self.clock_hz / self.uart_divisor(baud) / baud - 1
 
 
-def _pins(standard: str = "", /, **sites: str) -> tuple[Pin, ...]:
+def _pins(standard: str = "", /, **sites: str) -> tuple[BoardPin, ...]:
     """Pins of one I/O standard by port: ``"SITE"``, ``"SITE up"`` with a pull, or the sites of a vector from bit 0."""
     pins = []
     for port, text in sites.items():
         words = text.split()
         pull = words.pop() if words[-1] in ("up", "down") else ""
         names = [port] if len(words) == 1 else [f"{port}[{bit}]" for bit in range(len(words))]
-        pins += [Pin(name, site, standard, pull) for name, site in zip(names, words, strict=True)]
+        pins += [BoardPin(name, site, standard, pull) for name, site in zip(names, words, strict=True)]
     return tuple(pins)
 
 

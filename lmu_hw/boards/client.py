@@ -22,10 +22,10 @@ from lmu_hw.host.link import (
     encode,
 )
 
-__all__ = ["BoardClient", "BoardStatus", "LinkError", "Port", "Result"]
+__all__ = ["BoardClient", "BoardStatus", "LinkError", "Result", "SerialPort"]
 
 GRACE = 0.1
-"""Part of the time limit that a reply may still take after the board reported a lost packet; and the longest
+"""Part of the time limit that a reply may still take after the board told that it lost a packet; and the longest
 wait for a byte."""
 
 
@@ -43,7 +43,7 @@ class LinkError(RuntimeError):
     """The board does not answer, or not as it should."""
 
 
-class Port(Protocol):
+class SerialPort(Protocol):
     """A serial port: what `serial.Serial` of pySerial has."""
 
     timeout: float | None
@@ -112,7 +112,7 @@ class BoardClient:
 
     Parameters
     ----------
-    port : Port
+    port : SerialPort
         Opened.
     layout : LinkLayout
         Of the accelerator on the board.
@@ -125,11 +125,11 @@ class BoardClient:
     ----------
     repeated : int
         Packets that were sent again.
-    reported : int
-        Losses that the board reported.
+    told : int
+        Losses that the board told of.
     """
 
-    def __init__(self, port: Port, layout: LinkLayout, timeout: float = 1.0, attempts: int = 20):
+    def __init__(self, port: SerialPort, layout: LinkLayout, timeout: float = 1.0, attempts: int = 20):
         if not timeout > 0:
             raise ValueError(f"timeout must be a number of seconds above 0, not {timeout!r}")
         if attempts < 1:
@@ -140,7 +140,7 @@ class BoardClient:
         self.timeout = timeout
         self.attempts = attempts
         self.repeated = 0
-        self.reported = 0
+        self.told = 0
         self._decoder = Decoder()
         self._sequence = 0
         self._probe = 0
@@ -260,7 +260,7 @@ class BoardClient:
         if reply.kind != ERROR or len(reply.body) != 2:
             return False
         if reply.body[0] in (Refusal.DAMAGED, Refusal.OVERFLOW):
-            self.reported += 1
+            self.told += 1
             return True
         if reply.sequence == packet.sequence:
             why = REASONS.get(reply.body[0], f"for a reason of number {reply.body[0]}")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lmu_hw.cells.library import LibertyError
 
-__all__ = ["Group", "LibertyReader", "NumberPool", "parse_groups"]
+__all__ = ["LibertyGroup", "LibertyReader", "NumberPool", "parse_groups"]
 
 FloatArray = NDArray[np.float64]
 
@@ -27,7 +27,7 @@ STATEMENT = re.compile(
 )
 
 
-class Group:
+class LibertyGroup:
     """A Liberty group: attributes by name (the last one counts), and inner groups in order."""
 
     __slots__ = ("arguments", "attributes", "groups", "kind")
@@ -36,14 +36,14 @@ class Group:
         self.kind = kind
         self.arguments = arguments
         self.attributes: dict[str, str] = {}
-        self.groups: list[Group] = []
+        self.groups: list[LibertyGroup] = []
 
     @property
     def names(self) -> list[str]:
         """Arguments of the group, without quotes."""
         return [part.strip().strip('"').strip() for part in self.arguments.split(",")]
 
-    def all(self, *kinds: str) -> "Iterator[Group]":
+    def all(self, *kinds: str) -> "Iterator[LibertyGroup]":
         """Inner groups of some kinds."""
         return (group for group in self.groups if group.kind in kinds)
 
@@ -61,7 +61,7 @@ class Group:
         return self.get(name).strip().lower() == "true"
 
 
-def parse_groups(text: str, where: str) -> Group:
+def parse_groups(text: str, where: str) -> LibertyGroup:
     """Read the text of a Liberty file into groups.
 
     Parameters
@@ -73,7 +73,7 @@ def parse_groups(text: str, where: str) -> Group:
 
     Returns
     -------
-    Group
+    LibertyGroup
         The library group.
 
     Raises
@@ -82,7 +82,7 @@ def parse_groups(text: str, where: str) -> Group:
         If the text is not Liberty.
     """
     text = re.sub(r"/\*.*?\*/", " ", text, flags=re.DOTALL).replace("\\\r\n", " ").replace("\\\n", " ")
-    root = Group("", "")
+    root = LibertyGroup("", "")
     stack = [root]
     position = 0
     while match := STATEMENT.match(text, position):
@@ -92,7 +92,7 @@ def parse_groups(text: str, where: str) -> Group:
             if not stack:
                 break
         elif match["open"]:
-            group = Group(match["name"], match["arguments"])
+            group = LibertyGroup(match["name"], match["arguments"])
             stack[-1].groups.append(group)
             stack.append(group)
         elif match["arguments"] is not None:
@@ -113,7 +113,7 @@ def parse_groups(text: str, where: str) -> Group:
 PREFIXES = {"": 1.0, "f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3}
 
 
-def _unit(library: Group, name: str, unit: str, default: float) -> float:
+def _unit(library: LibertyGroup, name: str, unit: str, default: float) -> float:
     text = library.get(name)
     if not text:
         return default
@@ -162,7 +162,7 @@ class LibertyReader:
 
     Parameters
     ----------
-    library : Group
+    library : LibertyGroup
         From `parse_groups`.
     where : str
         Name of the file, for errors.
@@ -173,7 +173,7 @@ class LibertyReader:
         If a unit cannot be read.
     """
 
-    def __init__(self, library: Group, where: str):
+    def __init__(self, library: LibertyGroup, where: str):
         self.library = library
         self.where = where
         self.pool = NumberPool()
@@ -211,7 +211,7 @@ class LibertyReader:
             "cells": [self.cell(group) for group in self.library.all("cell")],
         }
 
-    def cell(self, group: Group) -> dict[str, Any]:
+    def cell(self, group: LibertyGroup) -> dict[str, Any]:
         """Describe a cell."""
         supplies = {
             supply.names[0]: self.voltages.get(supply.get("voltage_name").strip(), self.nominal)
@@ -246,7 +246,7 @@ class LibertyReader:
         }
 
     @staticmethod
-    def sequential(group: Group) -> dict[str, Any]:
+    def sequential(group: LibertyGroup) -> dict[str, Any]:
         """Describe a flip-flop or latch."""
         data, clock = ("next_state", "clocked_on") if group.kind == "ff" else ("data_in", "enable")
         state, inverse = [*group.names, ""][:2]
@@ -272,7 +272,7 @@ class LibertyReader:
         ends = int(bus.get("bit_from")), int(bus.get("bit_to"))
         return [f"{name}[{index}]" for index in range(min(ends), max(ends) + 1)]
 
-    def pin(self, group: Group, pins: dict[str, dict[str, Any]], supplies: Mapping[str, float]) -> None:
+    def pin(self, group: LibertyGroup, pins: dict[str, dict[str, Any]], supplies: Mapping[str, float]) -> None:
         """Add the pins of a group; pins inside a bus may say more about theirs."""
         names = [bit for name in group.names for bit in self.bits(name, group.get("bus_type").strip())]
         for name in names:
@@ -299,7 +299,7 @@ class LibertyReader:
         for inner in group.all("pin"):
             self.pin(inner, pins, supplies)
 
-    def describe(self, group: Group, pin: dict[str, Any], supplies: Mapping[str, float]) -> None:
+    def describe(self, group: LibertyGroup, pin: dict[str, Any], supplies: Mapping[str, float]) -> None:
         """Add to the description of a pin."""
         pin["direction"] = group.get("direction").strip() or pin["direction"]
         self.capacitances(group, pin)
@@ -319,7 +319,7 @@ class LibertyReader:
         for arc in group.all("timing"):
             self.timing(arc, pin)
 
-    def capacitances(self, group: Group, pin: dict[str, Any]) -> None:
+    def capacitances(self, group: LibertyGroup, pin: dict[str, Any]) -> None:
         """Add the capacitances and limits of a pin."""
         both = group.number("capacitance")
         for index, name in enumerate(("rise_capacitance", "fall_capacitance")):
@@ -335,7 +335,7 @@ class LibertyReader:
             if limit is not None:
                 pin[name] = limit * scale
 
-    def timing(self, arc: Group, pin: dict[str, Any]) -> None:
+    def timing(self, arc: LibertyGroup, pin: dict[str, Any]) -> None:
         """Add a timing arc or a setup time of a pin; other constraints are left out."""
         kind = arc.get("timing_type").strip() or "combinational"
         if kind in ("setup_rising", "setup_falling"):
@@ -351,7 +351,7 @@ class LibertyReader:
         for related in arc.get("related_pin").split():
             pin["timing"].append([related, arc.get("timing_sense").strip(), kind, *tables])
 
-    def table(self, group: Group, name: str, scale: float) -> list[Any] | None:
+    def table(self, group: LibertyGroup, name: str, scale: float) -> list[Any] | None:
         """References to slew axis, load axis and values in the pool, and whether the values go by load first."""
         table = next(group.all(name), None)
         if table is None or not table.get("values"):

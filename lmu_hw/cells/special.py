@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from lmu_hw.cells.library import Cell, LibertyError, Library
 
 __all__ = [
-    "ClockGate",
+    "ClockGateCell",
     "FlipFlop",
     "find_clock_gate",
     "find_constants",
@@ -18,7 +18,7 @@ __all__ = [
 ]
 
 @dataclass(frozen=True)
-class ClockGate:
+class ClockGateCell:
     """An integrated clock gate that passes the clock while its enable, taken while the clock is low, is high.
 
     Parameters
@@ -38,7 +38,7 @@ class ClockGate:
     test: str
 
 
-def find_clock_gate(library: Library) -> ClockGate | None:
+def find_clock_gate(library: Library) -> ClockGateCell | None:
     """Smallest integrated clock gate of a library for rising edges, also if the library marks it ``dont_use``.
 
     Libraries mark clock gates so to keep logic mapping from instantiating them; that is not how they are used here.
@@ -50,10 +50,10 @@ def find_clock_gate(library: Library) -> ClockGate | None:
 
     Returns
     -------
-    ClockGate or None
+    ClockGateCell or None
         None if there is none.
     """
-    found: list[tuple[bool, float, ClockGate]] = []
+    found: list[tuple[bool, float, ClockGateCell]] = []
     for cell in library.cells.values():
         if not re.fullmatch(r"latch_posedge(_precontrol|_postcontrol)?", cell.clock_gating):
             continue
@@ -61,7 +61,7 @@ def find_clock_gate(library: Library) -> ClockGate | None:
         if not roles.keys() >= {"enable", "clock", "out"}:
             roles = _guessed_roles(cell)
         if roles.keys() >= {"enable", "clock", "out"}:
-            gate = ClockGate(cell.name, roles["enable"], roles["clock"], roles["out"], roles.get("test", ""))
+            gate = ClockGateCell(cell.name, roles["enable"], roles["clock"], roles["out"], roles.get("test", ""))
             found.append((bool(gate.test), cell.area, gate))
     return min(found, key=lambda entry: (entry[0], entry[1], entry[2].cell))[2] if found else None
 

@@ -2,7 +2,7 @@
 
 import re
 
-from lmu_hw.cells.special import ClockGate
+from lmu_hw.cells.special import ClockGateCell
 
 __all__ = ["with_clock_gates"]
 
@@ -12,14 +12,14 @@ _PARTS = re.compile(
 """In a module of `lmu_hw.gateware.clock_gate.ClockGate`: all but its ports."""
 
 
-def with_clock_gates(verilog: str, gate: ClockGate | None) -> str:
+def with_clock_gates(verilog: str, gate: ClockGateCell | None) -> str:
     """Put a library's clock gate in the place of a design's own.
 
     Parameters
     ----------
     verilog : str
         From `lmu_hw.export.emit.to_verilog`.
-    gate : ClockGate or None
+    gate : ClockGateCell or None
         The cell; None leaves the flip-flops and AND gates that they are written as.
 
     Returns

@@ -22,7 +22,7 @@ from lmu_hw.plan.config import StatePolicy, WeightStore
 from lmu_hw.plan.plan import Plan
 from lmu_hw.progress import Progress, silent
 from lmu_sim.build_cache import BuildCache
-from lmu_sim.verilated import Design, build_program
+from lmu_sim.verilated import SimulatedDesign, build_program
 
 __all__ = ["BatchMismatch", "BatchReport", "BatchResult", "BatchSimulator", "compare_batch", "verify_batch"]
 
@@ -149,7 +149,7 @@ class BatchSimulator:
         self.plan = plan
         text = to_verilog(plan) if verilog is None else verilog
         loop = importlib.resources.files("lmu_sim").joinpath("batch.cpp").read_text()
-        self.program = build_program(Design("batch", text, TOP, _design_header(plan), loop), cache)
+        self.program = build_program(SimulatedDesign("batch", text, TOP, _design_header(plan), loop), cache)
 
     def run(self, frames: ArrayLike, processes: int = 2, progress: Progress = silent) -> BatchResult:
         """Run clips.

@@ -21,7 +21,7 @@ from lmu_sim.runner import Simulator
 from lmu_sim.stimulus import Frame, Marks, stimulus
 from lmu_sim.testing.random_models import random_frames, random_model
 
-__all__ = ["FAULTS", "Fault", "Trial", "fault_plan", "fault_stimulus", "fault_table", "kill_rate", "try_fault"]
+__all__ = ["FAULTS", "Fault", "FaultTrial", "fault_plan", "fault_stimulus", "fault_table", "kill_rate", "try_fault"]
 
 SEED = 57
 
@@ -52,7 +52,7 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Trial:
+class FaultTrial:
     """The checker's verdict on a fault.
 
     Parameters
@@ -390,7 +390,7 @@ FAULTS = (
 """All faults."""
 
 
-def try_fault(fault: Fault, simulator: Simulator | str = Simulator.ICARUS) -> Trial:
+def try_fault(fault: Fault, simulator: Simulator | str = Simulator.ICARUS) -> FaultTrial:
     """Simulate a faulty accelerator against the sound model.
 
     Parameters
@@ -402,13 +402,13 @@ def try_fault(fault: Fault, simulator: Simulator | str = Simulator.ICARUS) -> Tr
 
     Returns
     -------
-    Trial
+    FaultTrial
         Whether it was noticed.
     """
     plan = fault_plan()
     options = CosimOptions(simulator=simulator, stalls="random", seed=SEED)
     result = cosimulate_variant(plan, fault_stimulus(plan), options, verilog=fault.verilog(plan))
-    return Trial(fault, not result.ok, _evidence(result))
+    return FaultTrial(fault, not result.ok, _evidence(result))
 
 
 def _evidence(result: CosimResult) -> str:
@@ -421,13 +421,13 @@ def _evidence(result: CosimResult) -> str:
     return "did not come to rest" if result.hung else "nothing differs" if result.ok else "not as planned"
 
 
-def kill_rate(trials: Iterable[Trial]) -> tuple[int, int]:
+def kill_rate(trials: Iterable[FaultTrial]) -> tuple[int, int]:
     """Faults that were noticed, and faults that can be: all but the equivalent ones."""
     real = [trial for trial in trials if not trial.fault.equivalent]
     return sum(trial.noticed for trial in real), len(real)
 
 
-def fault_table(trials: Sequence[Trial]) -> str:
+def fault_table(trials: Sequence[FaultTrial]) -> str:
     """Trials as a Markdown table, with the kill rate below."""
     lines = ["| fault | changed in | what is wrong | noticed by |", "|---|---|---|---|"]
     for trial in trials:

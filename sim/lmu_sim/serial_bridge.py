@@ -17,7 +17,7 @@ import numpy as np
 from lmu_hw.boards import BOARDS, board_verilog
 from lmu_hw.plan.plan import Plan
 from lmu_sim.build_cache import BuildCache
-from lmu_sim.verilated import Design, build_program
+from lmu_sim.verilated import SimulatedDesign, build_program
 
 __all__ = ["BoardLeds", "LineFaults", "SerialBridge"]
 
@@ -133,7 +133,7 @@ class SerialBridge:
             f"constexpr int divisor = {DIVISOR};\nconstexpr int divider = {self.board.divider};\n"
             f"constexpr int pressed = {int(not self.board.button_low)};\n}}\n"
         )
-        self._program = build_program(Design("board", verilog, top, header, loop), cache)
+        self._program = build_program(SimulatedDesign("board", verilog, top, header, loop), cache)
         self._rest = 1000 + 2 * max(max(frame.interval, frame.latency) for frame in plan.frames)
         self.faults = faults
         self.port = ""

@@ -6,7 +6,7 @@ from pathlib import Path
 from lmu_hw.tools import Tool, find_compiler, find_verilator, run_tool
 from lmu_sim.build_cache import BuildCache, content_key
 
-__all__ = ["Design", "build_program"]
+__all__ = ["SimulatedDesign", "build_program"]
 
 PREFIX, PROGRAM = "Vdesign", "program"
 VERILATE = [
@@ -18,7 +18,7 @@ FAST, SLOW, RUNTIME = "-O3", "-O0", "-O1"
 
 
 @dataclass(frozen=True)
-class Design:
+class SimulatedDesign:
     """A design and the program that simulates it.
 
     Parameters
@@ -42,12 +42,12 @@ class Design:
     loop: str
 
 
-def build_program(design: Design, cache: BuildCache | None = None) -> Path:
+def build_program(design: SimulatedDesign, cache: BuildCache | None = None) -> Path:
     """Compile a design, or find it compiled before.
 
     Parameters
     ----------
-    design : Design
+    design : SimulatedDesign
         Verilog and main loop.
     cache : BuildCache, optional
         Where programs are kept; in the user's cache folder by default.

@@ -17,7 +17,7 @@ from lmu_quantize.float_file import load_float
 from lmu_quantize.frames_file import load_frames
 from lmu_quantize.quantization import QuantizationConfig
 from lmu_quantize.train.exact import ExactNetwork
-from lmu_quantize.train.exact_operations import Narrow, NarrowedSum, RoundedMemory, memory_groups
+from lmu_quantize.train.exact_operations import ExactNarrow, NarrowedSum, RoundedMemory, memory_groups
 from lmu_quantize.train.network import LayerSpec, LMUBlock, LMUNetwork
 
 SMALL = (
@@ -147,7 +147,7 @@ def test_gradient_of_a_sum_is_that_of_the_products() -> None:
     x, w = torch.randn(2, 3, 5, requires_grad=True), torch.randn(4, 5, requires_grad=True)
     y, v = torch.randn(2, 3, 2, requires_grad=True), torch.randn(4, 2, requires_grad=True)
     bias, wanted = torch.randn(4, requires_grad=True), torch.randn(2, 3, 4)
-    (NarrowedSum.apply(Narrow(Quantizer(Format(16, 8))), bias, x, w, y, v) * wanted).sum().backward()
+    (NarrowedSum.apply(ExactNarrow(Quantizer(Format(16, 8))), bias, x, w, y, v) * wanted).sum().backward()
     got = [each.grad.clone() for each in (x, w, y, v, bias)]
     for each in (x, w, y, v, bias):
         each.grad = None

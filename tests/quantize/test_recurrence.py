@@ -13,7 +13,7 @@ from lmu_quantize import zoo
 from lmu_quantize.calibrate import quantize_model
 from lmu_quantize.frames_file import load_frames
 from lmu_quantize.train.exact import ExactNetwork
-from lmu_quantize.train.exact_operations import Narrow, NarrowedSum, RoundedMemory, RoundedUpdate, memory_groups
+from lmu_quantize.train.exact_operations import ExactNarrow, NarrowedSum, RoundedMemory, RoundedUpdate, memory_groups
 from lmu_quantize.train.network import LayerSpec, LMUNetwork
 from lmu_quantize.train.quantizers import QuantizationScheme
 
@@ -183,7 +183,7 @@ def test_updates_are_the_rounded_memory_and_its_gradient() -> None:
 def test_gradient_of_a_sum_reaches_a_bias_of_its_own_for_each_clip() -> None:
     x, w = torch.randn(6, 5, requires_grad=True), torch.randn(4, 5, requires_grad=True)
     bias, wanted = torch.randn(6, 4, requires_grad=True), torch.randn(6, 4)
-    (NarrowedSum.apply(Narrow(Quantizer(Format(16, 8))), bias, x, w) * wanted).sum().backward()
+    (NarrowedSum.apply(ExactNarrow(Quantizer(Format(16, 8))), bias, x, w) * wanted).sum().backward()
     got = [each.grad.clone() for each in (x, w, bias)]
     for each in (x, w, bias):
         each.grad = None

@@ -5,7 +5,7 @@ import pytest
 from lmu_hw.export.emit import to_verilog
 from lmu_sim import faults
 from lmu_sim.cosim import CosimOptions, cosimulate
-from lmu_sim.faults import FAULTS, Fault, Trial, fault_plan, fault_stimulus, fault_table, kill_rate, try_fault
+from lmu_sim.faults import FAULTS, Fault, FaultTrial, fault_plan, fault_stimulus, fault_table, kill_rate, try_fault
 from lmu_sim.runner import Simulator
 
 QUICK = ("weight bit", "dropped element", "stale hidden state", "no back pressure", "absent row", "tie rule")
@@ -64,10 +64,10 @@ def test_faults_in_verilator():
 
 def test_kill_rate_leaves_out_equivalent_faults():
     real, same = Fault("a", "verilog", "", to_verilog), Fault("b", "verilog", "", to_verilog, "nobody can see it")
-    trials = [Trial(real, True, ""), Trial(real, False, ""), Trial(same, False, "")]
+    trials = [FaultTrial(real, True, ""), FaultTrial(real, False, ""), FaultTrial(same, False, "")]
     assert kill_rate(trials) == (1, 2)
     assert [trial.right for trial in trials] == [True, False, True]
-    assert not Trial(same, True, "").right
+    assert not FaultTrial(same, True, "").right
 
 
 def test_a_fault_that_changes_nothing_is_an_error():

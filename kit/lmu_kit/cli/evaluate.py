@@ -136,25 +136,25 @@ def _stream(args: argparse.Namespace) -> dict[str, Any]:
     options = lh.StreamOptions(**values, smoothing=read_smoothing(args.smoothing))
     model = open_described(args)
     with console.progress() as progress:
-        found = lh.evaluate_stream(model, args.data, options, progress=progress)
-    _print_stream(model, found)
+        result = lh.evaluate_stream(model, args.data, options, progress=progress)
+    _print_stream(model, result)
     if args.out is not None:
         from lmu_kit.figures.stream import write_stream
 
-        title, curve = f"{model.name}, {options.hours:g} h of stream", [point.scores for point in found.curve]
-        console.written(*write_stream(found.smoothing, found.scores, curve, title, args.out))
-    return found.to_dict()
+        title, curve = f"{model.name}, {options.hours:g} h of stream", [point.scores for point in result.curve]
+        console.written(*write_stream(result.smoothing, result.scores, curve, title, args.out))
+    return result.to_dict()
 
 
-def _print_stream(model: Any, found: Any) -> None:
-    smoothing = found.smoothing
+def _print_stream(model: Any, result: Any) -> None:
+    smoothing = result.smoothing
     console.print(
         f"smoothing: scores of {smoothing.score_bits} bits, average over about {1 << smoothing.shift} frames, "
         f"threshold {smoothing.threshold}, refractory time {smoothing.refractory} frames, "
         f"background {', '.join(model.labels[index] for index in smoothing.background)}"
     )
     rows = []
-    for split, score in found.scores.items():
+    for split, score in result.scores.items():
         values = score.to_dict()
         delays = ["-" if values[key] is None else f"{values[key]:.2f}" for key in ("delay_median_s", "delay_95_s")]
         rates = f"{score.false_accepts_per_hour:.1f}", percent(score.false_rejects, 1)
@@ -162,5 +162,5 @@ def _print_stream(model: Any, found: Any) -> None:
     console.table(
         ["stream", "hours", "keywords", "false accepts/h", "false rejects %", "median delay s", "95 %"], rows
     )
-    for name, score in found.clips.items():
+    for name, score in result.clips.items():
         console.print(f"test clips {name}: {score}")

@@ -180,11 +180,11 @@ def _report(args: argparse.Namespace, result: Any, best: Any) -> dict[str, Any]:
     }
 
 
-def _choices(found: Any) -> str:
+def _choices(point: Any) -> str:
     """Choices of the configuration that differ from the defaults, in short."""
     from lmu_hw.explore.sweep import TOGETHER
 
-    config = found.point.config.to_dict()
+    config = point.point.config.to_dict()
     parts = [str(config.pop("lanes")), str(config.pop("weights"))]
     for name in ("all", "lean"):
         if set(TOGETHER[name]) <= config.keys():
@@ -194,12 +194,12 @@ def _choices(found: Any) -> str:
     return ", ".join(parts)
 
 
-def _describe(found: Any) -> str:
+def _describe(point: Any) -> str:
     """One line on a point."""
-    outcome, point = found.outcome, found.point
-    accuracy = "" if found.accuracy is None else f", {percent(found.accuracy)} %"
+    outcome, chosen = point.outcome, point.point
+    accuracy = "" if point.accuracy is None else f", {percent(point.accuracy)} %"
     return (
-        f"{Path(point.model).stem}, lanes and weights {_choices(found)}, {Path(point.technology).stem}, "
+        f"{Path(chosen.model).stem}, lanes and weights {_choices(point)}, {Path(chosen.technology).stem}, "
         f"{significant(outcome.clock / 1e3)} kHz: {significant(outcome.power * 1e6)} µW, "
         f"{significant(outcome.area / 1e6)} mm², {significant(outcome.latency * 1e3)} ms{accuracy}"
     )
@@ -210,17 +210,17 @@ def _print_front(front: Sequence[Any]) -> None:
     from lmu_hw.explore.front import coverage_order
 
     columns = ["model", "lanes, weights", "kHz", "slowest", "ms", "µW", "mm²", "accuracy"]
-    for technology in dict.fromkeys(found.point.technology for found in front):
-        members = [found for found in front if found.point.technology == technology]
+    for technology in dict.fromkeys(point.point.technology for point in front):
+        members = [point for point in front if point.point.technology == technology]
         rows = []
-        for found in sorted(coverage_order(members)[:SHOWN], key=lambda found: found.outcome.power):
-            outcome = found.outcome
+        for point in sorted(coverage_order(members)[:SHOWN], key=lambda point: point.outcome.power):
+            outcome = point.outcome
             costs = (
                 outcome.clock / 1e3, outcome.slowest_clock / 1e3, outcome.latency * 1e3, outcome.power * 1e6,
                 outcome.area / 1e6,
             )  # fmt: skip
-            name = Path(found.point.model).stem
-            rows.append([name, _choices(found), *map(significant, costs), percent(found.accuracy)])
+            name = Path(point.point.model).stem
+            rows.append([name, _choices(point), *map(significant, costs), percent(point.accuracy)])
         console.table(columns, rows, title=f"Pareto front on {technology}, tier table")
         if len(members) > SHOWN:
             console.print(f"and {len(members) - SHOWN} more in points.csv")
@@ -232,16 +232,16 @@ def _print_confirmed(confirmed: Sequence[Any]) -> None:
     if not confirmed:
         return
     rows = []
-    for found in confirmed:
-        gates, clock = found.gates, found.gates.achievable_clock
+    for point in confirmed:
+        gates, clock = point.gates, point.gates.achievable_clock
         slow = " (too slow)" if clock is not None and clock < gates.clock else ""
         rows.append([
-            Path(found.point.model).stem,
-            _choices(found),
-            Path(found.point.technology).stem,
-            significant(found.outcome.energy * 1e9),
+            Path(point.point.model).stem,
+            _choices(point),
+            Path(point.point.technology).stem,
+            significant(point.outcome.energy * 1e9),
             significant(gates.energy * 1e9),
-            f"{100 * (found.outcome.energy / gates.energy - 1):+.1f} %",
+            f"{100 * (point.outcome.energy / gates.energy - 1):+.1f} %",
             significant(gates.area / 1e6),
             "" if clock is None else f"{clock / 1e6:.1f}{slow}",
         ])

@@ -30,8 +30,6 @@ COMMANDS = {
     "power": "estimate the energy of an inference",
     "explore": "sweep configurations, technologies and clocks, and pick the best design",
     "characterise": "measure the energy table of a technology",
-    "floors": "measure the coefficients of the energy floor",
-    "sram": "fit the SRAM model to the macros of IHP SG13G2",
     "faults": "test the co-simulation itself with injected faults",
     "train": "train a float network on recordings",
     "search": "search for network shapes with low cost",
@@ -130,8 +128,8 @@ def _run(args: argparse.Namespace) -> None:
     except Exception as error:
         failed = getattr(error, "result", None)
         if failed is not None:
-            found = failed if isinstance(failed, dict) else failed.report()
-            _write_json(found | {"error": _line(error)}, args.json)
+            content = failed if isinstance(failed, dict) else failed.report()
+            _write_json(content | {"error": _line(error)}, args.json)
         raise
     _write_json(result, args.json)
 

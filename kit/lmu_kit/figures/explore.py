@@ -28,42 +28,42 @@ def _logarithmic(axis: Any) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _names(found: Sequence[DesignPoint], name: str) -> list[str]:
+def _names(points: Sequence[DesignPoint], name: str) -> list[str]:
     """Models or technologies of the points, in order."""
-    return list(dict.fromkeys(getattr(one.point, name) for one in found))
+    return list(dict.fromkeys(getattr(point.point, name) for point in points))
 
 
-def write_front(found: Sequence[DesignPoint], path: Path) -> None:
+def write_front(points: Sequence[DesignPoint], path: Path) -> None:
     """Draw power against area, latency and, where it is known, accuracy; colours are technologies, filled the front.
 
     Parameters
     ----------
-    found : sequence of DesignPoint
+    points : sequence of DesignPoint
         One or more.
     path : Path
         SVG or PNG, by its suffix; the same points give the same bytes with the same version of matplotlib.
     """
     axes = [
-        ("area, mm²", lambda one: one.outcome.area / 1e6),
-        ("latency, ms", lambda one: one.outcome.latency * 1e3),
+        ("area, mm²", lambda point: point.outcome.area / 1e6),
+        ("latency, ms", lambda point: point.outcome.latency * 1e3),
     ]
-    if all(one.accuracy is not None for one in found):
-        axes.append(("accuracy, %", lambda one: 100 * one.accuracy))
-    numbers = order(found)
+    if all(point.accuracy is not None for point in points):
+        axes.append(("accuracy, %", lambda point: 100 * point.accuracy))
+    numbers = order(points)
     with style():
         figure = Figure(figsize=(3.6 * len(axes), 3.6), layout="constrained")
         plots = figure.subplots(1, len(axes), sharey=True)
         for plot, (label, value) in zip(plots, axes, strict=True):
-            for technology, colour in zip(_names(found, "technology"), COLOURS * len(found), strict=False):
+            for technology, colour in zip(_names(points, "technology"), COLOURS * len(points), strict=False):
                 for front in (False, True):
                     members = [
-                        one
-                        for one, number in zip(found, numbers, strict=True)
-                        if one.point.technology == technology and (number == 0) == front
+                        point
+                        for point, number in zip(points, numbers, strict=True)
+                        if point.point.technology == technology and (number == 0) == front
                     ]
                     plot.scatter(
-                        [value(one) for one in members],
-                        [one.outcome.power * 1e6 for one in members],
+                        [value(point) for point in members],
+                        [point.outcome.power * 1e6 for point in members],
                         s=20,
                         edgecolors=colour,
                         facecolors=colour if front else "none",
@@ -81,31 +81,33 @@ def write_front(found: Sequence[DesignPoint], path: Path) -> None:
         save(figure, path)
 
 
-def write_clocks(found: Sequence[DesignPoint], path: Path) -> None:
+def write_clocks(points: Sequence[DesignPoint], path: Path) -> None:
     """Draw power against area, coloured by the clock, a plot for each technology; markers are networks.
 
     Figure 3 of Blouw et al. 2021 (arXiv:2009.04465) is this picture of one network: slow clocks need many lanes.
 
     Parameters
     ----------
-    found : sequence of DesignPoint
+    points : sequence of DesignPoint
         One or more.
     path : Path
         As in `write_front`.
     """
-    technologies, models = _names(found, "technology"), _names(found, "model")
-    clocks = [one.outcome.clock / 1e3 for one in found]
+    technologies, models = _names(points, "technology"), _names(points, "model")
+    clocks = [point.outcome.clock / 1e3 for point in points]
     scale = LogNorm(min(clocks) / 1.01, max(clocks) * 1.01)
     with style():
         figure = Figure(figsize=(1 + 3.4 * len(technologies), 3.6), layout="constrained")
         plots = figure.subplots(1, len(technologies), squeeze=False)[0]
         for plot, technology in zip(plots, technologies, strict=True):
-            for model, marker in zip(models, MARKERS * len(found), strict=False):
-                members = [one for one in found if (one.point.technology, one.point.model) == (technology, model)]
+            for model, marker in zip(models, MARKERS * len(points), strict=False):
+                members = [
+                    point for point in points if (point.point.technology, point.point.model) == (technology, model)
+                ]
                 drawn = plot.scatter(
-                    [one.outcome.area / 1e6 for one in members],
-                    [one.outcome.power * 1e6 for one in members],
-                    c=[one.outcome.clock / 1e3 for one in members],
+                    [point.outcome.area / 1e6 for point in members],
+                    [point.outcome.power * 1e6 for point in members],
+                    c=[point.outcome.clock / 1e3 for point in members],
                     norm=scale,
                     marker=marker,
                     s=26,
@@ -117,7 +119,7 @@ def write_clocks(found: Sequence[DesignPoint], path: Path) -> None:
         plots[0].set_ylabel("average power, µW")
         handles = [
             Line2D([], [], color="#555555", linestyle="", marker=marker, label=Path(model).stem)
-            for model, marker in zip(models, MARKERS * len(found), strict=False)
+            for model, marker in zip(models, MARKERS * len(points), strict=False)
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
         figure.colorbar(drawn, ax=list(plots), label="clock, kHz", format=PLAIN)

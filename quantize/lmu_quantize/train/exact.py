@@ -27,7 +27,7 @@ from lmu_quantize.model import DenseLayer, FloatModel, LMULayer
 from lmu_quantize.scales import WeightTerm, floor_power, quantize_terms
 from lmu_quantize.train.exact_operations import (
     EXACT,
-    Narrow,
+    ExactNarrow,
     NarrowedSum,
     OnGrid,
     RoundedMemory,
@@ -209,13 +209,13 @@ class ExactNetwork(nn.Module):
         if any(name in layer.weights for name in FEEDBACK):
             return self._recurrent(index, layer, integers, source, x, last, trace)
         no_bias = torch.zeros(len(integers.matrix), device=x.device)
-        u = NarrowedSum.apply(Narrow(integers.u), no_bias, x, layer.quantized("e_x"))
+        u = NarrowedSum.apply(ExactNarrow(integers.u), no_bias, x, layer.quantized("e_x"))
         read = read_frames(x.shape[1], last, integers.stride)
         m = layer.states(u, read)
         pairs = [m, layer.quantized("w_m")]
         if integers.w_x is not None:
             pairs += [x[:, read.start : read.stop : read.step], layer.quantized("w_x")]
-        h: Tensor = NarrowedSum.apply(Narrow(integers.h, relu=True), layer.grid_bias(source), *pairs)
+        h: Tensor = NarrowedSum.apply(ExactNarrow(integers.h, relu=True), layer.grid_bias(source), *pairs)
         if trace is not None:
             trace |= {f"layer{index}.u": u, f"layer{index}.m": m, f"layer{index}.h": h}
         return h
@@ -232,7 +232,7 @@ class ExactNetwork(nn.Module):
             direct = direct + functional.linear(computed, weights["w_x"]).double()
         driven, sums = functional.linear(x, weights["e_x"]).unbind(1), direct.unbind(1)
 
-        def narrowed(narrow: Narrow, bias: Tensor, **sources: Tensor) -> Tensor:
+        def narrowed(narrow: ExactNarrow, bias: Tensor, **sources: Tensor) -> Tensor:
             pairs = [(value, weights[name]) for name, value in sources.items() if name in weights]
             total: Tensor = NarrowedSum.apply(narrow, bias, *itertools.chain.from_iterable(pairs))
             return total
@@ -241,9 +241,9 @@ class ExactNetwork(nn.Module):
             x.shape[1],
             integers.stride,
             (x.new_zeros(len(x), integers.state_size), x.new_zeros(len(x), integers.units)),
-            lambda now, m, h: narrowed(Narrow(integers.u), driven[now], e_h=h, e_m=m),
+            lambda now, m, h: narrowed(ExactNarrow(integers.u), driven[now], e_h=h, e_m=m),
             layer.update,
-            lambda now, m, h: narrowed(Narrow(integers.h, relu=True), sums[now], w_m=m, w_h=h),
+            lambda now, m, h: narrowed(ExactNarrow(integers.h, relu=True), sums[now], w_m=m, w_h=h),
         )
         if trace is not None:
             trace |= {f"layer{index}.u": u, f"layer{index}.m": m[:, -last:], f"layer{index}.h": h[:, -last:]}
@@ -253,7 +253,7 @@ class ExactNetwork(nn.Module):
         """Compute the logits of hidden states, float32, shape (batch, last, outputs)."""
         layer, source = self._stages()[-1]
         pairs = hidden, layer.quantized("w")
-        result: Tensor = NarrowedSum.apply(Narrow(layer.integers.h), layer.grid_bias(source), *pairs)
+        result: Tensor = NarrowedSum.apply(ExactNarrow(layer.integers.h), layer.grid_bias(source), *pairs)
         return result
 
     @torch.no_grad()

@@ -11,7 +11,9 @@ from torch import Tensor
 from lmu_hw.model.fixed import Quantizer
 from lmu_hw.model.program import QuantizedLMU
 
-__all__ = ["EXACT", "Memories", "Narrow", "NarrowedSum", "OnGrid", "RoundedMemory", "RoundedUpdate", "memory_groups"]
+__all__ = [
+    "EXACT", "ExactNarrow", "Memories", "NarrowedSum", "OnGrid", "RoundedMemory", "RoundedUpdate", "memory_groups",
+]  # fmt: skip
 
 EXACT = 1 << 24
 """Integers up to this magnitude are exact in float32."""
@@ -23,7 +25,7 @@ def _half_away(values: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Narrow:
+class ExactNarrow:
     """How a sum is narrowed.
 
     Parameters
@@ -45,7 +47,7 @@ class NarrowedSum(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, narrow: Narrow, bias: Tensor, *pairs: Tensor) -> Tensor:
+    def forward(ctx: Any, narrow: ExactNarrow, bias: Tensor, *pairs: Tensor) -> Tensor:
         total = bias.double()
         for source, weight in zip(pairs[::2], pairs[1::2], strict=True):
             total = total + torch.nn.functional.linear(source, weight).double()
