@@ -48,7 +48,7 @@ def require_int(name: str, value: Any, low: float = -math.inf, high: float = mat
     name : str
         How messages call it.
     value : object
-        What was given.
+        The value.
     low, high : int
         Smallest and largest integer that is allowed; no limit if not given.
 
@@ -91,7 +91,7 @@ def require_number(
     name : str
         How messages call it.
     value : object
-        What was given.
+        The value.
     low, high : float
         Ends of the interval that is allowed; no limit if not given.
     above, below : bool
@@ -187,7 +187,7 @@ def require_object(
     known : collection of str
         Keys that it may have.
     required : collection of str, optional
-        Keys that it must have; all that are known if not given.
+        Keys that it must have; all known keys if not given.
 
     Returns
     -------

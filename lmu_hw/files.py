@@ -35,10 +35,10 @@ def canonical_json(value: Any) -> str:
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError(f"a key is given twice among {sorted(found)}")
-    return found
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError(f"a key is given twice among {sorted(values)}")
+    return values
 
 
 def _no_constant(name: str) -> None:

@@ -14,7 +14,7 @@ def fronts(values: FloatArray) -> NDArray[np.int64]:
     Parameters
     ----------
     values : ndarray of float64, shape (candidates, objectives)
-        What is to be small; no NaN.
+        Values to minimize; no NaN.
 
     Returns
     -------
@@ -26,13 +26,13 @@ def fronts(values: FloatArray) -> NDArray[np.int64]:
         not_worse &= column[:, None] <= column
         better |= column[:, None] < column
     dominates = not_worse & better
-    found = np.full(count, -1, np.int64)
+    numbers = np.full(count, -1, np.int64)
     number = 0
-    while (found < 0).any():
-        left = found < 0
-        found[left & ~dominates[left].any(axis=0)] = number
+    while (numbers < 0).any():
+        left = numbers < 0
+        numbers[left & ~dominates[left].any(axis=0)] = number
         number += 1
-    return found
+    return numbers
 
 
 def order(values: FloatArray) -> list[int]:
@@ -51,16 +51,16 @@ def order(values: FloatArray) -> list[int]:
     for number in np.unique(numbers):
         members = np.flatnonzero(numbers == number)
         distance[members] = _crowding(values[members])
-    return sorted(range(len(values)), key=lambda place: (numbers[place], -distance[place], place))
+    return sorted(range(len(values)), key=lambda index: (numbers[index], -distance[index], index))
 
 
 def _crowding(values: FloatArray) -> FloatArray:
     """Sum over the objectives of the distance between the two neighbours, relative to the range; ends are infinite."""
     distance = np.zeros(len(values))
     for column in values.T:
-        places = np.argsort(column, kind="stable")
-        spread = column[places[-1]] - column[places[0]]
+        ascending = np.argsort(column, kind="stable")
+        spread = column[ascending[-1]] - column[ascending[0]]
         if spread > 0:
-            distance[places[[0, -1]]] = np.inf
-            distance[places[1:-1]] += (column[places[2:]] - column[places[:-2]]) / spread
+            distance[ascending[[0, -1]]] = np.inf
+            distance[ascending[1:-1]] += (column[ascending[2:]] - column[ascending[:-2]]) / spread
     return distance

@@ -121,3 +121,16 @@ def test_the_functions_of_the_architecture_exist():
 @pytest.mark.parametrize("module", [program_file, weight_file, technology, float_file, frames_file])
 def test_file_formats_have_the_versions_of_the_docs(module: ModuleType):
     assert f"| `{module.SCHEMA}` {module.VERSION} |" in TEXTS["docs/files.md"]
+
+
+def test_the_ranks_of_the_architecture_are_those_of_the_imports():
+    page = TEXTS["docs/architecture.md"]
+    items = [re.findall(r"`(\w+)`", line.partition(":")[0]) for line in re.findall(r"^\d+\. (.*)$", page, re.M)]
+    tree = ast.parse((ROOT / "tests/test_imports.py").read_text())
+    assigned = [node for node in tree.body if isinstance(node, ast.Assign)]
+    values = {ast.unparse(node.targets[0]): node.value for node in assigned}
+    assert [set(names) for names in items] == [
+        set(ast.literal_eval(values["BASE"])), *map(set, ast.literal_eval(values["RANKS"]))
+    ]  # fmt: skip
+    picture = (ROOT / "docs/architecture.svg").read_text()
+    assert all(re.search(rf"[> ]{name}[<,]", picture) for names in items for name in names)

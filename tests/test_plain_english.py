@@ -12,11 +12,7 @@ from markdown_it.token import Token
 
 ROOT = Path(__file__).parent.parent
 LONGEST = 35
-PAGES = sorted(
-    page
-    for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "rtl/README.md", ROOT / "peers/nngen/README.md")
-)
-
+PAGES = sorted((*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "rtl/README.md", ROOT / "peers/nngen/README.md"))
 FOLDERS = ("lmu_hw", "quantize/lmu_quantize", "sim/lmu_sim", "kit/lmu_kit", "examples", "peers/nngen")
 TO_DO = {"lmu_hw/gateware"}
 

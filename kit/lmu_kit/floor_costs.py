@@ -1,8 +1,9 @@
 """Measure the coefficients of the energy floor.
 
-They are the cost of reading constant memories made of logic, with the weights of a shipped network and read in order,
-and that of one multiplication with its addition, without register and clock, on a network's own weights and operands.
-Both are mapped to a cell library and simulated gate by gate. The energy of clock pins is left out.
+One is the cost of reading constant memories made of logic; they hold the weights of a shipped network and are read in
+order. The other is the cost of a multiplication with its addition, without register and clock, on a network's own
+weights and operands. Both are mapped to a cell library and simulated gate by gate. The energy of clock pins is left
+out.
 """
 
 from collections.abc import Sequence

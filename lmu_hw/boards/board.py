@@ -86,10 +86,10 @@ class Board:
             raise ValueError(f"divider must be a power of two, not {self.divider!r}")
         ports = [pin.port for pin in self.pins]
         sites = [pin.site for pin in self.pins]
-        for what, names in (("port", ports), ("site", sites)):
+        for role, names in (("port", ports), ("site", sites)):
             for name in names:
                 if names.count(name) > 1:
-                    raise ValueError(f"{self.name}: {what} {name} is given twice")
+                    raise ValueError(f"{self.name}: {role} {name} is given twice")
 
     @property
     def clock_hz(self) -> float:

@@ -25,7 +25,7 @@ from lmu_hw.host.link import (
 __all__ = ["BoardClient", "BoardStatus", "LinkError", "Result", "SerialPort"]
 
 GRACE = 0.1
-"""Part of the time limit that a reply may still take after the board told that it lost a packet; and the longest
+"""Part of the time limit that a reply may still take after the board reported a lost packet; and the longest
 wait for a byte."""
 
 
@@ -125,8 +125,8 @@ class BoardClient:
     ----------
     repeated : int
         Packets that were sent again.
-    told : int
-        Losses that the board told of.
+    reported : int
+        Losses that the board reported.
     """
 
     def __init__(self, port: SerialPort, layout: LinkLayout, timeout: float = 1.0, attempts: int = 20):
@@ -140,7 +140,7 @@ class BoardClient:
         self.timeout = timeout
         self.attempts = attempts
         self.repeated = 0
-        self.told = 0
+        self.reported = 0
         self._decoder = Decoder()
         self._sequence = 0
         self._probe = 0
@@ -260,7 +260,7 @@ class BoardClient:
         if reply.kind != ERROR or len(reply.body) != 2:
             return False
         if reply.body[0] in (Refusal.DAMAGED, Refusal.OVERFLOW):
-            self.told += 1
+            self.reported += 1
             return True
         if reply.sequence == packet.sequence:
             why = REASONS.get(reply.body[0], f"for a reason of number {reply.body[0]}")

@@ -18,15 +18,15 @@ def constraints(board: str) -> str:
     board : str
         Name of a board.
     """
-    found = BOARDS[board]
+    definition = BOARDS[board]
     comment = "//" if SUFFIXES[board] == "cst" else "#"
     lines = [
-        f"{comment} {found.title}, {found.device}: pins of the top lmu_{board}.",
+        f"{comment} {definition.title}, {definition.device}: pins of the top lmu_{board}.",
         f"{comment} Made from lmu_hw/boards/board.py; never edited. Sources of the pins:",
-        *(f"{comment}   {source}" for source in found.sources),
+        *(f"{comment}   {source}" for source in definition.sources),
         "",
     ]
-    return "\n".join([*lines, *_WRITERS[SUFFIXES[board]](found), ""])
+    return "\n".join([*lines, *_WRITERS[SUFFIXES[board]](definition), ""])
 
 
 def _pcf(board: Board) -> list[str]:
@@ -49,7 +49,7 @@ def _lpf(board: Board) -> list[str]:
 
 
 def _cst(board: Board) -> list[str]:
-    """Gowin's physical constraints; the clock is told to nextpnr on its command line."""
+    """Gowin's physical constraints; nextpnr takes the clock on its command line."""
     lines = []
     for pin in board.pins:
         pull = f" PULL_MODE={pin.pull.upper() or 'NONE'}"

@@ -179,10 +179,10 @@ def board_verilog(plan: Plan, board: str, baud: int = BAUD, divisor: int | None 
         raise ValueError("stop_clock and gate_blocks are for chips, not for boards: an FPGA has few clocks")
     if board not in BOARDS:
         raise ValueError(f"board must be one of {', '.join(BOARDS)}, not {board!r}")
-    found = BOARDS[board]
-    divisor = found.uart_divisor(baud) if divisor is None else divisor
+    definition = BOARDS[board]
+    divisor = definition.uart_divisor(baud) if divisor is None else divisor
     if divisor < SHORTEST_BIT:
         raise ValueError(f"divisor must be at least {SHORTEST_BIT}, not {divisor!r}")
     core = to_verilog(plan, TOP)
     name = f"lmu_{board}"
-    return core + convert(BoardTop(plan, found, TOP, design_number(core), divisor), name), name
+    return core + convert(BoardTop(plan, definition, TOP, design_number(core), divisor), name), name

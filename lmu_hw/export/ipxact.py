@@ -76,51 +76,51 @@ def component(plan: Plan, manifest: Mapping[str, Any]) -> str:
         ("version", manifest["tools"]["lmu-hw"]),
     ):
         _add(root, tag, text)
-    found = ports(plan)
+    all_ports = ports(plan)
     if interface is Interface.AXI:
-        _bus_interfaces(root, found)
+        _bus_interfaces(root, all_ports)
     if interface is not Interface.STREAM:
         _memory_map(root, plan)
-    _model(root, module, found)
+    _model(root, module, all_ports)
     _files(root, [name for name in manifest["files"] if name.endswith(".v")])
     _add(root, "description", f"Keyword spotter {manifest['model']['name']}")
     ET.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
-def _bus_interfaces(root: ET.Element, found: tuple[Port, ...]) -> None:
+def _bus_interfaces(root: ET.Element, all_ports: tuple[Port, ...]) -> None:
     parent = _add(root, "busInterfaces")
-    for name, (kind, role, prefix) in INTERFACES.items():
-        one = _add(parent, "busInterface")
-        _add(one, "name", name)
+    for name, (bus_name, role, prefix) in INTERFACES.items():
+        interface = _add(parent, "busInterface")
+        _add(interface, "name", name)
         bus, abstraction = (
             dict(zip(("vendor", "library", "name", "version"), ("amba.com", *names), strict=True))
-            for names in BUSES[kind]
+            for names in BUSES[bus_name]
         )
-        _add(one, "busType", **bus)
-        described = _add(_add(one, "abstractionTypes"), "abstractionType")
+        _add(interface, "busType", **bus)
+        described = _add(_add(interface, "abstractionTypes"), "abstractionType")
         _add(described, "abstractionRef", **abstraction)
         maps = _add(described, "portMaps")
         _port_map(maps, "ACLK", "aclk")
         _port_map(maps, "ARESETn", "aresetn")
-        for port in found:
+        for port in all_ports:
             if port.name.startswith(prefix):
                 _port_map(maps, port.name.removeprefix(prefix).upper(), port.name)
-        mode = _add(one, role)
-        if kind == "lite":
+        mode = _add(interface, role)
+        if bus_name == "lite":
             _add(mode, "memoryMapRef", memoryMapRef="registers")
 
 
 def _port_map(maps: ET.Element, logical: str, physical: str) -> None:
-    one = _add(maps, "portMap")
-    _add(_add(one, "logicalPort"), "name", logical)
-    _add(_add(one, "physicalPort"), "name", physical)
+    port_map = _add(maps, "portMap")
+    _add(_add(port_map, "logicalPort"), "name", logical)
+    _add(_add(port_map, "physicalPort"), "name", physical)
 
 
 def _memory_map(root: ET.Element, plan: Plan) -> None:
-    one = _add(_add(root, "memoryMaps"), "memoryMap")
-    _add(one, "name", "registers")
-    block = _add(one, "addressBlock")
+    memory_map = _add(_add(root, "memoryMaps"), "memoryMap")
+    _add(memory_map, "name", "registers")
+    block = _add(memory_map, "addressBlock")
     for tag, text in (
         ("name", "block"),
         ("baseAddress", 0),
@@ -132,19 +132,19 @@ def _memory_map(root: ET.Element, plan: Plan) -> None:
     fixed = registers.constants(plan)
     for register in registers.present(plan):
         _register(block, register, fixed.get(register.name, register.reset))
-    _add(one, "addressUnitBits", 8)
+    _add(memory_map, "addressUnitBits", 8)
 
 
 def _register(block: ET.Element, register: registers.Register, reset: int | None) -> None:
     access, modified = ACCESS[register.access]
-    one = _add(block, "register")
-    _add(one, "name", register.name)
-    _add(one, "description", register.meaning)
-    _add(one, "addressOffset", f"'h{register.offset:x}")
-    _add(one, "size", 32)
-    _add(one, "access", access)
+    element = _add(block, "register")
+    _add(element, "name", register.name)
+    _add(element, "description", register.meaning)
+    _add(element, "addressOffset", f"'h{register.offset:x}")
+    _add(element, "size", 32)
+    _add(element, "access", access)
     for field in register.fields or (registers.Field("value", 0, 32, register.meaning),):
-        part = _add(one, "field")
+        part = _add(element, "field")
         _add(part, "name", field.name)
         _add(part, "description", field.meaning)
         _add(part, "bitOffset", field.low)
@@ -157,7 +157,7 @@ def _register(block: ET.Element, register: registers.Register, reset: int | None
             _add(part, "modifiedWriteValue", modified)
 
 
-def _model(root: ET.Element, module: str, found: tuple[Port, ...]) -> None:
+def _model(root: ET.Element, module: str, all_ports: tuple[Port, ...]) -> None:
     model = _add(root, "model")
     view = _add(_add(model, "views"), "view")
     _add(view, "name", "rtl")
@@ -169,11 +169,11 @@ def _model(root: ET.Element, module: str, found: tuple[Port, ...]) -> None:
     _add(instantiation, "moduleName", module)
     _add(_add(instantiation, "fileSetRef"), "localName", "rtl")
     parent = _add(model, "ports")
-    for port in found:
-        one = _add(parent, "port")
-        _add(one, "name", port.name)
-        _add(one, "description", port.meaning)
-        wire = _add(one, "wire")
+    for port in all_ports:
+        element = _add(parent, "port")
+        _add(element, "name", port.name)
+        _add(element, "description", port.meaning)
+        wire = _add(element, "wire")
         _add(wire, "direction", "in" if port.is_input else "out")
         if port.width > 1:
             vector = _add(_add(wire, "vectors"), "vector")
@@ -182,9 +182,9 @@ def _model(root: ET.Element, module: str, found: tuple[Port, ...]) -> None:
 
 
 def _files(root: ET.Element, names: list[str]) -> None:
-    one = _add(_add(root, "fileSets"), "fileSet")
-    _add(one, "name", "rtl")
+    file_set = _add(_add(root, "fileSets"), "fileSet")
+    _add(file_set, "name", "rtl")
     for name in names:
-        file = _add(one, "file")
+        file = _add(file_set, "file")
         _add(file, "name", name)
         _add(file, "fileType", "verilogSource")

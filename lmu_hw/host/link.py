@@ -138,18 +138,18 @@ class Decoder:
 
     def feed(self, data: bytes) -> list[Packet]:
         """Take bytes from the line; the packets that they complete."""
-        found = []
+        packets = []
         for byte in data:
             if byte != FLAG:
                 self._content.append(byte)
                 continue
             packet = _unpacked(bytes(self._content))
             if packet is not None:
-                found.append(packet)
+                packets.append(packet)
             elif self._content:
                 self.damaged += 1
             self._content.clear()
-        return found
+        return packets
 
 
 def _unpacked(stuffed: bytes) -> Packet | None:

@@ -177,10 +177,10 @@ class Certificate:
     def to_dict(self) -> dict[str, Any]:
         """JSON form, which `verify` checks."""
         operations = {name: asdict(bound) | {"overflows": bound.overflows} for name, bound in self.operations.items()}
-        found = {"schema": SCHEMA, "model": self.model, "overflows": self.overflows, "operations": operations}
-        found["vectors"] = {name: asdict(bound) for name, bound in self.vectors.items()}
-        found["memories"] = [asdict(bound) for bound in self.memories]
-        plain: dict[str, Any] = json.loads(json.dumps(found))
+        certificate = {"schema": SCHEMA, "model": self.model, "overflows": self.overflows, "operations": operations}
+        certificate["vectors"] = {name: asdict(bound) for name, bound in self.vectors.items()}
+        certificate["memories"] = [asdict(bound) for bound in self.memories]
+        plain: dict[str, Any] = json.loads(json.dumps(certificate))
         return plain
 
     def save(self, path: str | Path) -> None:
@@ -342,8 +342,8 @@ def impulse_response_l1(a: ArrayLike, b: ArrayLike) -> FloatArray:
     matrix, vector = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if vector.ndim != 1 or matrix.shape != (vector.size, vector.size):
         raise ValueError(f"a and b must have shapes (d, d) and (d,), not {matrix.shape} and {vector.shape}")
-    found = _responses(matrix, vector)
-    return np.full(vector.size, np.inf) if found is None else found.up + found.down
+    responses = _responses(matrix, vector)
+    return np.full(vector.size, np.inf) if responses is None else responses.up + responses.down
 
 
 def _rounding_error(rounding: Rounding, shift: int) -> tuple[float, float]:
@@ -509,12 +509,12 @@ class _Prover:
 def _most_sum(ends: IntArray, rounding: Rounding, shift: int) -> IntArray:
     """Largest sums that round to at most `ends`; rounding is monotonic, so one of a few candidates is it."""
     base = ends << shift
-    found = base
+    largest = base
     if shift:
         half = 1 << (shift - 1)
         for extra in (half - 1, half, 2 * half - 1):
-            found = np.where(shift_round(base + extra, shift, rounding) <= ends, base + extra, found)
-    return found
+            largest = np.where(shift_round(base + extra, shift, rounding) <= ends, base + extra, largest)
+    return largest
 
 
 def _least_sum(ends: IntArray, rounding: Rounding, shift: int) -> IntArray:
@@ -540,29 +540,30 @@ def certify(model: QuantizedModel) -> Certificate:
     """
     prover = _Prover(model)
     prover.run()
-    found = {}
+    vectors = {}
     for name, (low, high) in prover.ranges.items():
         lows, highs = tuple(low.tolist()), tuple(high.tolist())
-        found[name] = VectorBound(min(lows), max(highs), lows, highs)
+        vectors[name] = VectorBound(min(lows), max(highs), lows, highs)
     memories = tuple(bound for bounds in prover.memories.values() for bound in bounds)
-    return Certificate(model.name, prover.bounds, found, memories)
+    return Certificate(model.name, prover.bounds, vectors, memories)
 
 
-def _difference(claimed: Any, found: Any, where: str) -> str | None:
+def _difference(claimed: Any, proven: Any, where: str) -> str | None:
     """Path of the first difference of two JSON values; floats may differ by 1 part in a million."""
-    if isinstance(claimed, dict) and isinstance(found, dict):
-        if set(claimed) != set(found):
+    if isinstance(claimed, dict) and isinstance(proven, dict):
+        if set(claimed) != set(proven):
             return where
-        pairs = [(claimed[key], found[key], f"{where}.{key}" if where else key) for key in found]
-    elif isinstance(claimed, list) and isinstance(found, list):
-        if len(claimed) != len(found):
+        pairs = [(claimed[key], proven[key], f"{where}.{key}" if where else key) for key in proven]
+    elif isinstance(claimed, list) and isinstance(proven, list):
+        if len(claimed) != len(proven):
             return where
-        pairs = [(*pair, f"{where}[{index}]") for index, pair in enumerate(zip(claimed, found, strict=True))]
-    elif isinstance(claimed, float) and isinstance(found, float):
-        return None if math.isclose(claimed, found, rel_tol=1e-6, abs_tol=1e-6) else where
+        pairs = [(*pair, f"{where}[{index}]") for index, pair in enumerate(zip(claimed, proven, strict=True))]
+    elif isinstance(claimed, float) and isinstance(proven, float):
+        return None if math.isclose(claimed, proven, rel_tol=1e-6, abs_tol=1e-6) else where
     else:
-        return None if type(claimed) is type(found) and claimed == found else where
-    return next((found for pair in pairs if (found := _difference(*pair)) is not None), None)
+        return None if type(claimed) is type(proven) and claimed == proven else where
+    differences = (_difference(*pair) for pair in pairs)
+    return next((difference for difference in differences if difference is not None), None)
 
 
 def verify(certificate: Any, model: QuantizedModel) -> None:
@@ -636,5 +637,5 @@ def adversarial_input(model: QuantizedModel, layer: int, element: int, *, highes
         response = a @ response
     if not highest:
         signs = -signs
-    found = np.where(signs > 0, bound.input_high, np.where(signs < 0, bound.input_low, 0))
-    return found[::-1].astype(np.int64)
+    worst = np.where(signs > 0, bound.input_high, np.where(signs < 0, bound.input_low, 0))
+    return worst[::-1].astype(np.int64)

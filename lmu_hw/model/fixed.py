@@ -255,9 +255,9 @@ class Quantizer:
     overflow: Overflow = Overflow.SAT
 
     def __post_init__(self) -> None:
-        for name, kind in (("format", Format), ("rounding", Rounding), ("overflow", Overflow)):
-            if not isinstance(getattr(self, name), kind):
-                raise TypeError(f"quantizer {name} must be a {kind.__name__}, not {getattr(self, name)!r}")
+        for name, expected in (("format", Format), ("rounding", Rounding), ("overflow", Overflow)):
+            if not isinstance(getattr(self, name), expected):
+                raise TypeError(f"quantizer {name} must be a {expected.__name__}, not {getattr(self, name)!r}")
 
     @property
     def low(self) -> int:

@@ -232,13 +232,13 @@ class Golden:
         """Step through the frames of a memory; `total` is what its sums have from elsewhere."""
         held = state.values[op.target][:, op.start : op.start + op.repeat * op.rows].reshape(-1, op.repeat, op.rows)
         totals = total.reshape(len(held), -1, op.repeat, op.rows)
-        exact, found = np.empty_like(totals), np.empty_like(totals)
+        exact, narrowed = np.empty_like(totals), np.empty_like(totals)
         narrow, step = shifter(op.shifts, op.narrow.rounding), _step(op)
         for t in range(totals.shape[1]):
             exact[:, t] = narrow(totals[:, t] + step(held))
-            held = found[:, t] = saturate(exact[:, t], op.narrow.format, op.narrow.overflow)
-        state.saturated[op.target] += int(np.count_nonzero(found != exact))
-        return found.reshape(len(total), -1)
+            held = narrowed[:, t] = saturate(exact[:, t], op.narrow.format, op.narrow.overflow)
+        state.saturated[op.target] += int(np.count_nonzero(narrowed != exact))
+        return narrowed.reshape(len(total), -1)
 
 
 def _keeps_to_itself(op: Operation) -> bool:

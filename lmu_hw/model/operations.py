@@ -162,13 +162,13 @@ def output_name(model: QuantizedModel) -> str:
 
 def vectors(model: QuantizedModel) -> dict[str, Vector]:
     """All vectors of a model by name, in the order in which they are computed."""
-    found = [Vector("x", model.inputs, model.input)]
+    all_vectors = [Vector("x", model.inputs, model.input)]
     for index, layer in enumerate(model.layers):
         if isinstance(layer, QuantizedLMU):
-            found.append(Vector(f"layer{index}.u", len(layer.matrix), layer.u.format))
-            found.append(Vector(f"layer{index}.m", layer.state_size, layer.m.format))
-        found.append(Vector(f"layer{index}.h", layer.units, layer.output.format))
-    return {vector.name: vector for vector in found}
+            all_vectors.append(Vector(f"layer{index}.u", len(layer.matrix), layer.u.format))
+            all_vectors.append(Vector(f"layer{index}.m", layer.state_size, layer.m.format))
+        all_vectors.append(Vector(f"layer{index}.h", layer.units, layer.output.format))
+    return {vector.name: vector for vector in all_vectors}
 
 
 def _combine(

@@ -114,7 +114,7 @@ def digest(model: QuantizedModel) -> str:
 
 
 def _tensors(model: QuantizedModel) -> dict[str, AnyIntArray]:
-    found: dict[str, NDArray[np.int64]] = {}
+    tensors: dict[str, NDArray[np.int64]] = {}
     for index, layer in enumerate(model.layers):
         own: dict[str, NDArray[np.int64]] = {}
         if isinstance(layer, QuantizedLMU):
@@ -123,8 +123,8 @@ def _tensors(model: QuantizedModel) -> dict[str, AnyIntArray]:
         for name, weights in layer.weights.items():
             own |= {name: weights.values, f"{name}.frac": weights.frac}
         own |= _biases(layer)
-        found |= {f"layer{index}.{name}": value for name, value in own.items()}
-    return {name: smallest(value) for name, value in found.items()}
+        tensors |= {f"layer{index}.{name}": value for name, value in own.items()}
+    return {name: smallest(value) for name, value in tensors.items()}
 
 
 def _biases(layer: QuantizedLayer) -> dict[str, NDArray[np.int64]]:
@@ -176,12 +176,12 @@ def _describe(model: QuantizedModel) -> str:
 
 
 def _sha256(text: str, tensors: dict[str, AnyIntArray]) -> str:
-    found = hashlib.sha256(text.encode())
+    digest = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         array = tensors[name]
-        found.update(canonical_json([name, dtype_name(array), list(array.shape)]).encode())
-        found.update(stored_bytes(array))
-    return found.hexdigest()
+        digest.update(canonical_json([name, dtype_name(array), list(array.shape)]).encode())
+        digest.update(stored_bytes(array))
+    return digest.hexdigest()
 
 
 def _encode(model: QuantizedModel) -> bytes:

@@ -216,12 +216,12 @@ def fire(lead: IntArray, threshold: int, refractory: int) -> IntArray:
         Frames in ascending order.
     """
     candidates = np.flatnonzero(lead >= threshold)
-    found: list[int] = []
-    place = 0
-    while place < len(candidates):
-        found.append(int(candidates[place]))
-        place = int(np.searchsorted(candidates, found[-1] + refractory, side="right"))
-    return np.array(found, np.int64)
+    events: list[int] = []
+    candidate = 0
+    while candidate < len(candidates):
+        events.append(int(candidates[candidate]))
+        candidate = int(np.searchsorted(candidates, events[-1] + refractory, side="right"))
+    return np.array(events, np.int64)
 
 
 def detect(logits: ArrayLike, smoothing: Smoothing, restarts: Iterable[int] = ()) -> Events:

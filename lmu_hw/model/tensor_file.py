@@ -119,8 +119,8 @@ def unpack(data: bytes) -> tuple[dict[str, AnyIntArray], dict[str, str]]:
             raise TensorFileError(f"tensor {name!r}: must begin at byte {position} of the data, not {begin}")
         position = end
     if len(data) - start != position:
-        kind = "truncated" if len(data) - start < position else "too long"
-        raise TensorFileError(f"{kind}: {position} bytes of tensors are announced, {len(data) - start} found")
+        problem = "truncated" if len(data) - start < position else "too long"
+        raise TensorFileError(f"{problem}: {position} bytes of tensors are announced, {len(data) - start} found")
     tensors = {}
     for begin, end, name in spans:
         flat = np.frombuffer(data[start + begin : start + end], DTYPES[header[name]["dtype"]])

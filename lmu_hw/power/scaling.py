@@ -1,10 +1,10 @@
 """Dynamic energy carried to another node by a published rule; always beside the unscaled figure, never in its place.
 
 The rule is that of A. Stillmaker and B. Baas, "Scaling equations for the accurate prediction of CMOS device performance
-from 180 nm to 7 nm", Integration 58 (2017) 74-81, doi:10.1016/j.vlsi.2017.02.002, Table 5: the energy of a chain of
-inverters, simulated with the predictive technology models, is a polynomial of the supply voltage at every node. The
-rows of 65 nm and 32 nm are confirmed by the authors' corrigendum; those of nodeScale (NanoCAD, UCLA), from which all
-are taken, agree with hwcomponents (Accelergy project) wherever both have them.
+from 180 nm to 7 nm", Integration 58 (2017) 74-81, doi:10.1016/j.vlsi.2017.02.002, Table 5. At every node the energy of
+a chain of inverters, simulated with the predictive technology models, is a polynomial of the supply voltage. The rows
+of 65 nm and 32 nm are confirmed by the authors' corrigendum; those of nodeScale (NanoCAD, UCLA), from which all are
+taken, agree with hwcomponents (Accelergy project) wherever both have them.
 
 The rule knows nothing of leakage, of memories, or of a library: see `RULE_ERROR`.
 """

@@ -145,7 +145,7 @@ def session(plan, bridge):
                 assert result.logits.tolist() == logits.tolist()
                 assert (result.label, result.score) == tuple(int(value) for value in decide(logits))
                 label = result.label
-        assert client.repeated == client.damaged == client.told == 0
+        assert client.repeated == client.damaged == client.reported == 0
     return bridge.leds, label
 
 

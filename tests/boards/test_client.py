@@ -88,7 +88,7 @@ def test_what_is_sent_and_what_is_read():
     assert client.frame(np.array([0, -128])) is None
     kinds = [(packet.kind, packet.sequence, packet.body) for packet in board.packets[1:]]
     assert kinds == [(Kind.CLEAR, 255, b""), (Kind.FRAME, 0, b"\xff\x7f"), (Kind.FRAME, 1, b"\x00\x80")]
-    assert (client.repeated, client.told, client.damaged) == (0, 0, 0)
+    assert (client.repeated, client.reported, client.damaged) == (0, 0, 0)
 
 
 def test_lost_packets_and_replies_are_sent_again_under_the_same_number():
@@ -100,7 +100,7 @@ def test_lost_packets_and_replies_are_sent_again_under_the_same_number():
     client.status()
     client.clear()
     assert [(packet.kind, packet.sequence) for packet in board.packets[1:]] == [(Kind.CLEAR, 0)] * 5
-    assert (client.repeated, client.told, client.damaged) == (4, 2, 1)
+    assert (client.repeated, client.reported, client.damaged) == (4, 2, 1)
 
 
 def test_replies_to_earlier_packets_are_passed_over():
@@ -188,7 +188,7 @@ def test_exact_over_a_bad_line(faults, ram_plan, ram_board, monkeypatch):
             assert [result.logits.tolist() for result in results] == logits.tolist()
             assert [result.label for result in results] == decide(logits)[0].tolist()
         assert client.repeated > 3
-        assert client.told + client.damaged > 0
+        assert client.reported + client.damaged > 0
 
 
 def test_a_reset_in_the_middle_is_noticed(rom_plan, rom_board):

@@ -30,6 +30,8 @@ COMMANDS = {
     "power": "estimate the energy of an inference",
     "explore": "sweep configurations, technologies and clocks, and pick the best design",
     "characterise": "measure the energy table of a technology",
+    "floors": "measure the coefficients of the energy floor",
+    "sram": "fit the SRAM model to the macros of IHP SG13G2",
     "faults": "test the co-simulation itself with injected faults",
     "train": "train a float network on recordings",
     "search": "search for network shapes with low cost",
