@@ -206,7 +206,11 @@ def _run_folder(folder: str | Path | None) -> Iterator[Path]:
     """The folder of a run. A temporary one stays after an error, for the simulator's log."""
     if folder is None:
         path = Path(tempfile.mkdtemp(prefix="lmu-cosim-"))
-        yield path
+        try:
+            yield path
+        except KeyboardInterrupt:
+            shutil.rmtree(path)
+            raise
         shutil.rmtree(path)
     else:
         path = Path(folder).resolve()

@@ -16,6 +16,7 @@ from typing import Any
 import lmu_hw as lh
 from lmu_kit.cli.console import console
 from lmu_kit.cli.options import (
+    BAUD,
     BOARDS,
     accelerator_arguments,
     accelerator_config,
@@ -29,7 +30,6 @@ from lmu_kit.cli.options import (
 
 EXAMPLE = "lmu-hw hil kws361 --port /dev/ttyUSB1 --lanes 16 --weights ram --clips 10"
 
-BAUD = 115_200
 TIMEOUT_S = 1.0
 ATTEMPTS = 20
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lmu_quantize.model import FloatModel
 
 __all__ = [
+    "BAUD",
     "BOARDS",
     "CHOICES",
     "DEVICES",
@@ -29,6 +30,7 @@ __all__ = [
     "SPLITS",
     "STALLS",
     "STATE_POLICIES",
+    "TIERS",
     "WEIGHT_STORES",
     "accelerator_arguments",
     "accelerator_config",
@@ -60,7 +62,11 @@ SIMULATORS = ("icarus", "verilator")
 STALLS = ("none", "alternate", "random")
 SPLITS = ("train", "validation", "test")
 STATE_POLICIES = ("keep", "pulse", "utterance")
+TIERS = ("table", "rtl", "gates")
 WEIGHT_STORES = ("rom", "ram")
+
+BAUD = 115_200
+"""Bits per second of a board's serial line."""
 
 LEVER_HELP = {
     "skip_zero_blocks": "do not store or multiply blocks of weights that are zero (one column, as many rows as lanes)",

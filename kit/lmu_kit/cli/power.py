@@ -21,6 +21,7 @@ import lmu_hw as lh
 from lmu_hw.files import check_writable, write_whole
 from lmu_kit.cli.console import console, significant
 from lmu_kit.cli.options import (
+    TIERS,
     accelerator_arguments,
     accelerator_config,
     clips_argument,
@@ -32,6 +33,9 @@ from lmu_kit.cli.quantity import FREQUENCY
 
 EXAMPLE = "lmu-hw power kws361 --lanes 16 --clock 1MHz --scale-to 22nm --out build/power"
 
+DEFAULT_TECHNOLOGY = "ihp-sg13g2"
+"""Table of the tiers table and rtl."""
+
 ESTIMATED = "estimated"
 """Origin of a row that was not measured."""
 
@@ -40,7 +44,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """Define the command's arguments."""
     model_argument(command)
     command.add_argument(
-        "--tier", choices=("table", "rtl", "gates"), default="table", help="how to estimate (default table)"
+        "--tier", choices=TIERS, default="table", help="how to estimate (default table)"
     )
     library = library_arguments(command)
     library.add_argument("--table", metavar="FILE", help="a table from `lmu-hw characterise`, for tiers table and rtl")
@@ -76,7 +80,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         point = lh.operating_point(plan, clock=args.clock, frame_rate_hz=args.frame_rate)
     except ValueError as error:
         raise lh.InputError(f"--clock: {error}") from None
-    technology: Any = args.table or args.pdk or "ihp-sg13g2"
+    technology: Any = args.table or args.pdk or DEFAULT_TECHNOLOGY
     if args.tier == "gates":
         technology = lh.open_library(args.pdk, liberty=args.liberty, corner=args.corner)
     sounds = None

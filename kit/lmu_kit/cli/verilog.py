@@ -13,6 +13,7 @@ from typing import Any
 import lmu_hw as lh
 from lmu_kit.cli.console import console
 from lmu_kit.cli.options import (
+    BAUD,
     BOARDS,
     INTERFACES,
     accelerator_arguments,
@@ -27,7 +28,6 @@ from lmu_kit.cli.options import (
 EXAMPLE = "lmu-hw verilog kws361 --lanes 16 --weights ram --name keywords --out rtl"
 
 TOP = "lmu_accelerator"
-BAUD = 115_200
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
