@@ -135,8 +135,7 @@ def _utterances(plan: Plan, utterances: Sequence[ArrayLike] | NDArray[np.integer
             raise ValueError(
                 f"an utterance must hold integers of shape (T, {plan.model.inputs}), not {array.dtype} of {array.shape}"
             )
-        if not plan.model.input.contains(array):
-            raise ValueError(f"frame values must be in {plan.model.input.min} to {plan.model.input.max}")
+        plan.model.input.check("frame values", array)
         checked.append(array.astype(np.int64))
     if not checked:
         raise ValueError("a bundle needs at least one utterance")

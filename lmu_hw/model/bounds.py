@@ -1,19 +1,18 @@
-"""Proves widths: the range of every sum and of every vector, and whether narrowing can ever overflow.
+"""Proofs of widths: the range of every sum and every vector, and whether narrowing can ever overflow.
 
-The proof is interval arithmetic on exact integers, operation by operation, except for the memory, whose range is that
-of a linear system. In units of its last place the memory follows ``m_t = A m_{t-1} + B u_t + n_t`` with the *quantized*
-matrices and the rounding error ``n_t``, so that from the zero state, and as long as nothing was clipped,
+The proof is interval arithmetic on exact integers, operation by operation. Only the memory is treated as a linear
+system. In units of its last place it follows ``m_t = A m_{t-1} + B u_t + n_t``, with the *quantized* matrices and the
+rounding error ``n_t``. So from the zero state, and as long as nothing was clipped,
 
     m_t[i] = sum_k (A^k B)[i] u_{t-k} + sum_k sum_j (A^k)[i, j] n_{t-k}[j]
 
-which lies between bounds that follow from the ranges of u and n and from the positive and negative parts of the
-responses. If these bounds fit the format of m then, by induction over the frames, nothing is ever clipped. This holds
-for every sequence of u, and so also with feedback through ``e_h``, ``e_m`` and ``w_h``: u and h cannot leave their
-formats whatever is fed back. The ranges proven in one pass over the network are the premises of the next one, which
-tightens the ranges of networks with feedback.
+The ranges of u and n, and the positive and negative parts of the responses, give bounds of this sum. If the bounds fit
+the format of m then, by induction over the frames, nothing is ever clipped. This holds for every sequence of u. It also
+holds with feedback through ``e_h``, ``e_m`` and ``w_h``, since u and h cannot leave their formats. The ranges proven in
+one pass over the network are the premises of the next pass. This tightens the ranges of networks with feedback.
 
-Partial sums may leave the range of the whole sum. In two's complement that is harmless, so an accumulator needs the
-bits of the whole sum only.
+Partial sums may leave the range of the whole sum. In two's complement that is harmless: an accumulator needs only the
+bits of the whole sum.
 """
 
 import functools
@@ -58,7 +57,7 @@ PASSES = 8
 
 @dataclass(frozen=True)
 class OperationBound:
-    """What one operation can produce; over all of its elements and all frames.
+    """Range of one operation, over all of its elements and all frames.
 
     Attributes
     ----------

@@ -151,6 +151,26 @@ class Format:
         array = np.asarray(integers)
         return array.size == 0 or (int(array.min()) >= self.min and int(array.max()) <= self.max)
 
+    def check(self, name: str, integers: ArrayLike) -> None:
+        """Refuse integers that do not fit the format.
+
+        Parameters
+        ----------
+        name : str
+            How the message calls them, in the plural.
+        integers : array_like of int
+            The integers.
+
+        Raises
+        ------
+        ValueError
+            If one does not fit; the message names the range and the value farthest from 0.
+        """
+        if not self.contains(integers):
+            array = np.asarray(integers)
+            farthest = max((int(array.min()), int(array.max())), key=abs)
+            raise ValueError(f"{name} must be in {self.min} to {self.max}, found {farthest}")
+
     def to_dict(self) -> dict[str, Any]:
         """JSON form, the inverse of `from_dict`."""
         return {"width": self.width, "frac": self.frac, "signed": self.signed}

@@ -106,8 +106,7 @@ class Golden:
             raise TypeError(f"frames must hold integers, not {frame.dtype}")
         if frame.ndim != 2 or frame.shape[1] != self.model.inputs:
             raise ValueError(f"a frame must have shape (batch, {self.model.inputs}), not {frame.shape}")
-        if not self.model.input.contains(frame):
-            raise ValueError(f"frame values must be in {self.model.input.min} to {self.model.input.max}")
+        self.model.input.check("frame values", frame)
         seen = {"x": frame.astype(np.int64)}
         previous = state.values
         for op in self.operations:
@@ -194,8 +193,7 @@ class Golden:
             Logits of every frame in which the last layer computed.
         """
         array = self._sequences(frames)
-        if not self.model.input.contains(array):
-            raise ValueError(f"frame values must be in {self.model.input.min} to {self.model.input.max}")
+        self.model.input.check("frame values", array)
         state = self.initial_state(array.shape[0]) if state is None else state
         by_vector = set(self.model.strides) == {1} and all(map(_keeps_to_itself, self.operations))
         parts = []

@@ -6,7 +6,6 @@ gateware. The cell is the one of `lmu_quantize.model`; every tensor here is inte
 
 import itertools
 import math
-import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -14,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lmu_hw.checks import require_choice, require_int
 from lmu_hw.model.fixed import Format, Overflow, Quantizer
 
 __all__ = [
@@ -104,17 +104,16 @@ def check_chain(layers: Sequence[ChainLayer], labels: Iterable[str]) -> tuple[st
 
 
 def check_strides(strides: Iterable[int]) -> None:
-    """Refuse a stride of a layer, or a product of strides, that no accelerator is built for.
+    """Refuse strides that accelerators do not support.
 
     Raises
     ------
+    TypeError
+        If a stride is no integer.
     ValueError
         If a stride is not in 1 to 1024, or the strides multiplied exceed 4096.
     """
-    checked = [operator.index(stride) for stride in strides]
-    for stride in checked:
-        if not 1 <= stride <= MAX_STRIDE:
-            raise ValueError(f"layer stride must be in 1 to {MAX_STRIDE}, not {stride!r}")
+    checked = [require_int("layer stride", stride, 1, MAX_STRIDE) for stride in strides]
     if math.prod(checked) > MAX_PERIOD:
         raise ValueError(f"the strides multiplied must be at most {MAX_PERIOD}, not {math.prod(checked)}")
 
@@ -141,9 +140,7 @@ class Weights:
         values = _integers("weight values", self.values)
         if values.ndim != 2 or not values.size:
             raise ValueError(f"weight values must be a matrix, not of shape {values.shape}")
-        width = operator.index(self.width)
-        if not 2 <= width <= MAX_WEIGHT_WIDTH:
-            raise ValueError(f"weight width must be in 2 to {MAX_WEIGHT_WIDTH}, not {self.width!r}")
+        width = require_int("weight width", self.width, 2, MAX_WEIGHT_WIDTH)
         _in_range("weight values", values, Format(width, 0))
         frac = _integers("weight frac", self.frac, (values.shape[0],))
         if frac.size and (frac.min() < -32 or frac.max() > 32):
@@ -174,8 +171,7 @@ def _check_weights(owner: Any, shapes: dict[str, tuple[int, int]]) -> None:
 
 
 def _check_activation(layer: Any) -> None:
-    if layer.activation not in ACTIVATIONS:
-        raise ValueError(f"layer activation must be one of {', '.join(ACTIVATIONS)}, not {layer.activation!r}")
+    require_choice("layer activation", layer.activation, ACTIVATIONS)
     if (layer.activation == "tanh") != (layer.table is not None):
         raise ValueError("a table format must be given exactly for activation tanh")
     if layer.table is not None:
@@ -240,8 +236,7 @@ class QuantizedLMU:
     def __post_init__(self) -> None:
         self._check_memories()
         _check_activation(self)
-        if self.u_activation not in ("linear", "relu"):
-            raise ValueError(f"layer u_activation must be one of linear, relu, not {self.u_activation!r}")
+        require_choice("layer u_activation", self.u_activation, ("linear", "relu"))
         check_strides((self.stride,))
         for name in ("u", "m", "h"):
             _width(f"the format of {name}", getattr(self, name).format, MAX_VALUE_WIDTH)
@@ -257,16 +252,17 @@ class QuantizedLMU:
         b = tuple(_integers("b", value) for value in self.b)
         if not a or len(a) != len(b):
             raise ValueError(f"a and b must be equally many matrices, not {len(a)} and {len(b)}")
-        for one_a, one_b in zip(a, b, strict=True):
-            if one_b.ndim != 1 or not one_b.size or one_a.shape != (one_b.size, one_b.size):
-                raise ValueError(f"a and b must have shapes (d, d) and (d,), not {one_a.shape} and {one_b.shape}")
-            _in_range("a", one_a, self.a_format)
-            _in_range("b", one_b, self.b_format)
+        for matrix_a, vector_b in zip(a, b, strict=True):
+            order = vector_b.size
+            if vector_b.ndim != 1 or not order or matrix_a.shape != (order, order):
+                raise ValueError(f"a and b must have shapes (d, d) and (d,), not {matrix_a.shape} and {vector_b.shape}")
+            _in_range("a", matrix_a, self.a_format)
+            _in_range("b", vector_b, self.b_format)
         for name, fmt in (("a_format", self.a_format), ("b_format", self.b_format)):
             if not fmt.signed:
                 raise ValueError(f"{name} must be signed")
             _width(name, fmt, MAX_WEIGHT_WIDTH)
-        matrix = tuple(operator.index(index) for index in self.matrix)
+        matrix = tuple(require_int("an index in matrix", index) for index in self.matrix)
         if not matrix or min(matrix) < 0 or max(matrix) >= len(a):
             raise ValueError(f"matrix must name one of the {len(a)} matrices for each memory, not {self.matrix!r}")
         for name, value in (("a", a), ("b", b), ("matrix", matrix)):

@@ -1,20 +1,20 @@
 """Decision smoothing: averages of scores, a threshold and a refractory time turn a stream of logits into events.
 
-An event says that a keyword was heard. With ``x[t, j]`` the logit of label ``j`` in the ``t``-th frame that has logits:
+An event says that a keyword was heard. Let ``x[t, j]`` be the logit of label ``j`` in the ``t``-th frame with logits.
 
-1. ``p[t, j] = max(2**score_bits - 1 - (max over all labels of x[t] - x[t, j]), 0)``, the score of a label: most for
-   the largest logit, 0 for those far below it. It stands for the posterior probability, whose logarithm is the
-   difference of the logits up to what all labels have in common, and needs no exponential function. Where logits
-   themselves are averaged, a few frames of large ones outweigh all others.
+1. ``p[t, j] = max(2**score_bits - 1 - (max over all labels of x[t] - x[t, j]), 0)``, the score of a label. It is
+   largest for the largest logit, and 0 for logits far below it. It takes the place of the posterior
+   probability, whose logarithm is this difference plus a term that all labels share. So no exponential function is
+   needed. If the logits themselves were averaged, a few frames with large
+   logits would outweigh all others.
 2. ``s[t, j] = s[t-1, j] - floor(s[t-1, j] / 2**shift) + p[t, j]``, a first-order exponential average times
-   ``2**shift`` (``s`` is 0 at the start and after the state was cleared). ``score_bits + shift`` bits are enough for
-   ``s``: ``s - floor(s / 2**shift)`` never decreases with ``s``, and ``2**shift`` times the largest score stays what
-   it is.
-3. The lead of a keyword is its ``s`` less the largest ``s`` of any other label, keyword or not.
-4. A lead gives an event if it is at least the threshold and if none of the ``refractory`` frames before gave one.
+   ``2**shift``. ``s`` is 0 at the start and after the state was cleared. ``score_bits + shift`` bits are enough:
+   ``s - floor(s / 2**shift)`` never decreases with ``s``, and ``2**shift`` times the largest score is a fixed point.
+3. The lead of a keyword is its ``s`` minus the largest ``s`` of any other label, keyword or not.
+4. A lead gives an event if it reaches the threshold and none of the ``refractory`` frames before gave an event.
 
-All is integer; the gateware, `lmu_hw.gateware.smoothing`, gives the same bits. An average over the last ``n`` frames
-would hold ``n`` scores of each label, this one holds one sum of each.
+All values are integers, and the gateware (`lmu_hw.gateware.smoothing`) gives the same bits. An average over the last
+``n`` frames would store ``n`` scores of each label; this one stores one sum of each.
 """
 
 from collections.abc import Iterable
@@ -44,7 +44,7 @@ class Smoothing:
     Parameters
     ----------
     background : tuple of int
-        Labels that are no keyword, by index; kept in ascending order.
+        Indices of the labels that are no keyword, in ascending order.
     score_bits : int
         Bits of a score, 1 to 32 and no more than a logit has. A label scores 0 if its logit is ``2**score_bits - 1`` of
         its last places or more below the largest.

@@ -309,8 +309,7 @@ def _checked_frames(plan: Plan, frames: ArrayLike) -> IntArray:
         raise TypeError(f"frames must hold integers, not {array.dtype}")
     if array.ndim != 3 or array.shape[2] != plan.model.inputs:
         raise ValueError(f"frames must have shape (clips, T, {plan.model.inputs}), not {array.shape}")
-    if not plan.model.input.contains(array):
-        raise ValueError(f"frame values must be in {plan.model.input.min} to {plan.model.input.max}")
+    plan.model.input.check("frame values", array)
     return array.astype(np.int64)
 
 

@@ -182,8 +182,7 @@ def _checked_clip(plan: Plan, utterance: ArrayLike) -> IntArray:
     inputs, fmt = plan.model.inputs, plan.model.input
     if clip.ndim != 2 or clip.shape[1] != inputs or clip.dtype.kind not in "iu":
         raise ValueError(f"an utterance must hold integers of shape (T, {inputs}), not {clip.dtype} of {clip.shape}")
-    if not fmt.contains(clip):
-        raise ValueError(f"frame values must be in {fmt.min} to {fmt.max}")
+    fmt.check("frame values", clip)
     return clip
 
 

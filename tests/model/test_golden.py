@@ -294,8 +294,8 @@ def test_decide():
         ([[[0.5]]], TypeError, "frames must hold integers, not float64"),
         ([[0]], ValueError, r"frames must have shape \(batch, T, 1\), not \(1, 1\)"),
         ([[[0, 0]]], ValueError, r"frames must have shape \(batch, T, 1\), not \(1, 1, 2\)"),
-        ([[[128]]], ValueError, "frame values must be in -128 to 127"),
-        ([[[-129]]], ValueError, "frame values must be in -128 to 127"),
+        ([[[128]]], ValueError, "frame values must be in -128 to 127, found 128"),
+        ([[[-129]]], ValueError, "frame values must be in -128 to 127, found -129"),
     ],
 )
 def test_run_refuses(frames, error, message):

@@ -63,7 +63,7 @@ def test_weights():
     assert_array_equal(W23.real(), [[1, 2, 3], [2, 2.5, 3]])
     with pytest.raises(ValueError, match="read-only"):
         W23.values[0, 0] = 3
-    with pytest.raises(TypeError, match="cannot be interpreted as an integer"):
+    with pytest.raises(TypeError, match="weight width must be an integer"):
         Weights([[1]], 4.0, [0])
 
 
@@ -133,9 +133,9 @@ def test_lmu():
     layer = lmu(e_h=ones(2, 4), b_u=[1, 2])
     assert (layer.orders, layer.state_size, layer.inputs, layer.units, layer.output) == ((2, 1), 3, 3, 4, Q)
     assert list(layer.weights) == ["e_x", "e_h", "w_m"]
-    with pytest.raises(TypeError, match="cannot be interpreted as an integer"):
+    with pytest.raises(TypeError, match="layer stride must be an integer"):
         lmu(stride=1.5)
-    with pytest.raises(TypeError, match="cannot be interpreted as an integer"):
+    with pytest.raises(TypeError, match="an index in matrix must be an integer"):
         lmu(matrix=(0.0, 1))
 
 
