@@ -76,15 +76,15 @@ class Netlist:
 
     def drivers(self) -> dict[int, tuple[int, str]]:
         """Instance and pin that drive each net (ports and constants are not in it)."""
-        found: dict[int, tuple[int, str]] = {}
+        drivers: dict[int, tuple[int, str]] = {}
         for index, instance in enumerate(self.instances):
             for pin in instance.cell.outputs:
                 if pin in instance.nets:
                     net = instance.nets[pin]
-                    if net in found:
+                    if net in drivers:
                         raise NetlistError(f"net {self.names.get(net, net)} has two drivers")
-                    found[net] = (index, pin)
-        return found
+                    drivers[net] = (index, pin)
+        return drivers
 
     def blocks(self) -> tuple[str, ...]:
         """Paths of all blocks, sorted."""
@@ -92,10 +92,10 @@ class Netlist:
 
     def groups(self) -> dict[str, NDArray[np.int64]]:
         """Indices of the instances of each cell."""
-        found: dict[str, list[int]] = defaultdict(list)
+        groups: dict[str, list[int]] = defaultdict(list)
         for index, instance in enumerate(self.instances):
-            found[instance.cell.name].append(index)
-        return {name: np.array(indices) for name, indices in sorted(found.items())}
+            groups[instance.cell.name].append(index)
+        return {name: np.array(indices) for name, indices in sorted(groups.items())}
 
     def levels(self) -> NDArray[np.int64]:
         """Level of each instance: 0 if it depends on no other one through timing arcs within a cycle.

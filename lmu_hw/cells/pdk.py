@@ -90,8 +90,8 @@ def _stem(path: Path) -> str:
 
 def _in_corner(files: list[Path], corner: str) -> tuple[Path, ...]:
     """Files of a corner; of a plain and a compressed one with the same name the plain one."""
-    found = {_stem(path): path for path in reversed(files) if corner in _stem(path)}
-    return tuple(found[name] for name in sorted(found))
+    by_name = {_stem(path): path for path in reversed(files) if corner in _stem(path)}
+    return tuple(by_name[name] for name in sorted(by_name))
 
 
 def _find_layout(name: str, root: str | Path | None) -> tuple[Path, _Layout]:
@@ -105,8 +105,8 @@ def _find_layout(name: str, root: str | Path | None) -> tuple[Path, _Layout]:
         raise PdkError(f"the folder {folder} was expected, PDK_ROOT holds {here}")
     layout = LAYOUTS.get(name)
     if layout is None:
-        place = folder / "lib" if _liberty(folder / "lib") else folder
-        layout = _Layout(node=float("nan"), cells=str(place.relative_to(folder)), corner="")
+        liberty = folder / "lib" if _liberty(folder / "lib") else folder
+        layout = _Layout(node=float("nan"), cells=str(liberty.relative_to(folder)), corner="")
     return folder, layout
 
 
@@ -114,8 +114,8 @@ def _corners(layout: _Layout, files: Iterable[Path]) -> tuple[str, ...]:
     """Corners that the names of files tell."""
     if not layout.pattern:
         return ()
-    found = (re.search(layout.pattern, _stem(path)) for path in files)
-    return tuple(sorted({match[0] for match in found if match is not None}))
+    matches = (re.search(layout.pattern, _stem(path)) for path in files)
+    return tuple(sorted({match[0] for match in matches if match is not None}))
 
 
 def find_corners(name: str = OSU, root: str | Path | None = None) -> tuple[str, ...]:

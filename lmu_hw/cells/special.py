@@ -53,7 +53,7 @@ def find_clock_gate(library: Library) -> ClockGateCell | None:
     ClockGateCell or None
         None if there is none.
     """
-    found: list[tuple[bool, float, ClockGateCell]] = []
+    gates: list[tuple[bool, float, ClockGateCell]] = []
     for cell in library.cells.values():
         if not re.fullmatch(r"latch_posedge(_precontrol|_postcontrol)?", cell.clock_gating):
             continue
@@ -62,8 +62,8 @@ def find_clock_gate(library: Library) -> ClockGateCell | None:
             roles = _guessed_roles(cell)
         if roles.keys() >= {"enable", "clock", "out"}:
             gate = ClockGateCell(cell.name, roles["enable"], roles["clock"], roles["out"], roles.get("test", ""))
-            found.append((bool(gate.test), cell.area, gate))
-    return min(found, key=lambda entry: (entry[0], entry[1], entry[2].cell))[2] if found else None
+            gates.append((bool(gate.test), cell.area, gate))
+    return min(gates, key=lambda entry: (entry[0], entry[1], entry[2].cell))[2] if gates else None
 
 
 def _guessed_roles(cell: Cell) -> dict[str, str]:
@@ -90,7 +90,7 @@ def find_constants(library: Library) -> dict[int, tuple[str, str]]:
     dict of int to (str, str)
         Cell and pin for 0 and 1, as far as the library has them.
     """
-    found: dict[int, tuple[float, str, str]] = {}
+    cells: dict[int, tuple[float, str, str]] = {}
     for cell in library.cells.values():
         if cell.inputs or cell.sequentials:
             continue
@@ -98,8 +98,8 @@ def find_constants(library: Library) -> dict[int, tuple[str, str]]:
             text = pin.function.text.strip() if pin.function is not None else ""
             if pin.direction == "output" and text in ("0", "1"):
                 entry = (cell.area, cell.name, pin.name)
-                found[int(text)] = min(found.get(int(text), entry), entry)
-    return {value: (name, pin) for value, (_, name, pin) in found.items()}
+                cells[int(text)] = min(cells.get(int(text), entry), entry)
+    return {value: (name, pin) for value, (_, name, pin) in cells.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,14 +120,14 @@ class FlipFlop:
 
 def _smallest_gate(library: Library, pins: int, truth: int) -> Cell | None:
     """Smallest cell that is a function of all of its inputs and has a single output."""
-    found = []
+    gates = []
     for cell in library.cells.values():
         if len(cell.inputs) != pins or len(cell.outputs) != 1 or cell.sequentials or cell.dont_use:
             continue
         function = cell.pins[cell.outputs[0]].function
         if function is not None and set(function.pins) == set(cell.inputs) and function.truth == truth:
-            found.append((cell.area, cell.name, cell))
-    return min(found, key=lambda entry: entry[:2])[2] if found else None
+            gates.append((cell.area, cell.name, cell))
+    return min(gates, key=lambda entry: entry[:2])[2] if gates else None
 
 
 def _needed(cell: Cell | None, library: Library, what: str) -> Cell:
@@ -178,7 +178,7 @@ def find_flip_flop(library: Library) -> FlipFlop:
     LibertyError
         If there is none.
     """
-    found = []
+    flip_flops = []
     for cell in library.cells.values():
         if cell.dont_use or len(cell.sequentials) != 1 or cell.sequentials[0].kind != "ff":
             continue
@@ -187,15 +187,15 @@ def find_flip_flop(library: Library) -> FlipFlop:
             continue
         plain = len(state.data.pins) == 1 and len(state.clock.pins) == 1 and state.clock.truth == 0b10
         if plain:
-            found.append((cell.area, cell.name, FlipFlop(cell, state.clock.pins[0])))
-    if not found:
+            flip_flops.append((cell.area, cell.name, FlipFlop(cell, state.clock.pins[0])))
+    if not flip_flops:
         raise LibertyError(f"the library {library.name} has no flip-flop for rising edges")
-    return min(found, key=lambda entry: entry[:2])[2]
+    return min(flip_flops, key=lambda entry: entry[:2])[2]
 
 
 def mean_leakage(cell: Cell) -> float:
     """Leakage of a cell in watt, whatever its state: the general figure, or the mean over the states."""
     if cell.leakage is not None:
         return cell.leakage
-    drawn = [one.power for one in cell.leakages if cell.supplies.get(one.supply, 1.0) > 0]
+    drawn = [state.power for state in cell.leakages if cell.supplies.get(state.supply, 1.0) > 0]
     return sum(drawn) / len(drawn) if drawn else 0.0

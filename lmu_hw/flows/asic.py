@@ -83,8 +83,8 @@ class AsicBuild:
             "flip_flops": self.flip_flops,
             "macros": self.macros,
             "memories": [
-                {"name": one.name, "words": one.depth, "bits": one.width, "built_of": one.describe()}
-                for one in self.synthesis.memories
+                {"name": memory.name, "words": memory.depth, "bits": memory.width, "built_of": memory.describe()}
+                for memory in self.synthesis.memories
             ],
             "clock_hz": self.clock_hz,
             "fmax_hz": self.fmax_hz,
@@ -96,10 +96,10 @@ class AsicBuild:
 
 def time_unit(library: Library) -> float:
     """Time unit of a library's files in seconds, as constraints for it are written."""
-    found = re.search(r'time_unit\s*:\s*"?\s*(\d+)\s*(ns|ps)', read_text(library.files[0]))
-    if found is None:
+    match = re.search(r'time_unit\s*:\s*"?\s*(\d+)\s*(ns|ps)', read_text(library.files[0]))
+    if match is None:
         return 1e-9
-    return int(found[1]) * {"ns": 1e-9, "ps": 1e-12}[found[2]]
+    return int(match[1]) * {"ns": 1e-9, "ps": 1e-12}[match[2]]
 
 
 def yosys_script(top: str, library: Library, sources: Sequence[str], delay: float = RELAXED) -> str:
@@ -199,7 +199,7 @@ def build_asic(plan: Plan, library: Library, clock_hz: float, pdk: str = "") -> 
         synthesis=synthesis,
         clock_hz=clock_hz,
         fmax_hz=timing.clock,
-        flip_flops=sum(any(one.kind == "ff" for one in cell.sequentials) for cell in kinds),
+        flip_flops=sum(any(sequential.kind == "ff" for sequential in cell.sequentials) for cell in kinds),
         macros=sum(cell.memory is not None for cell in kinds),
         files=_files(plan, library, clock_hz, delay, pdk),
     )

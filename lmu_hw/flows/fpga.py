@@ -129,7 +129,9 @@ class FpgaBuild:
         return {
             "device": self.device.name,
             "board": self.device.board,
-            "utilisation": {one.name: {"used": one.used, "available": one.available} for one in self.usage},
+            "utilisation": {
+                resource.name: {"used": resource.used, "available": resource.available} for resource in self.usage
+            },
             "clock_hz": self.clock_hz,
             "fmax_hz": self.fmax_hz,
             "slack_s": self.slack_s,
@@ -253,7 +255,7 @@ def synthesize_fpga(design: FpgaDesign, directory: Path) -> tuple[DeviceUsage, .
         (directory / name).write_text(words)
     run_yosys(_script(design), directory)
     cells = json.loads((directory / "cells.json").read_text())["design"]["num_cells_by_type"]
-    found = []
+    usage = []
     for resource in design.device.resources:
         taken = [
             count * weight
@@ -261,22 +263,23 @@ def synthesize_fpga(design: FpgaDesign, directory: Path) -> tuple[DeviceUsage, .
             for cell, count in cells.items()
             if fnmatch.fnmatchcase(cell, pattern)
         ]
-        found.append(DeviceUsage(resource.name, sum(taken), resource.available))
-    return tuple(found)
+        usage.append(DeviceUsage(resource.name, sum(taken), resource.available))
+    return tuple(usage)
 
 
 def _placed(device: Device, cells: Sequence[DeviceUsage], placement: Placement) -> tuple[DeviceUsage, ...]:
     """Usage after packing: nextpnr's counts where it has them, those of the netlist elsewhere."""
-    found = []
-    for resource, one in zip(device.resources, cells, strict=True):
-        used = sum(placement.used.get(bel, 0) for bel in resource.bels) if resource.bels else one.used
-        found.append(DeviceUsage(one.name, used, one.available))
-    return tuple(found)
+    usage = []
+    for resource, cell_usage in zip(device.resources, cells, strict=True):
+        used = sum(placement.used.get(bel, 0) for bel in resource.bels) if resource.bels else cell_usage.used
+        usage.append(DeviceUsage(cell_usage.name, used, cell_usage.available))
+    return tuple(usage)
 
 
 def overfull(usage: Sequence[DeviceUsage]) -> str:
     """What is short, as text; empty if all fits."""
-    return ", ".join(f"{one.used} of {one.available} {one.name}" for one in usage if one.used > one.available)
+    over = [resource for resource in usage if resource.used > resource.available]
+    return ", ".join(f"{resource.used} of {resource.available} {resource.name}" for resource in over)
 
 
 def pack_fpga(design: FpgaDesign, directory: Path) -> tuple[DeviceUsage, ...]:
@@ -357,14 +360,14 @@ def _route(build: FpgaBuild, directory: Path, seeds: Sequence[int]) -> FpgaBuild
     for seed in seeds:
         placement = place_and_route(build.device, directory, build.clock_hz, seed)
         usage = _placed(build.device, build.usage, placement)
-        found = replace(build, usage=usage, fmax_hz=placement.fmax_hz, seed=seed)
+        attempt = replace(build, usage=usage, fmax_hz=placement.fmax_hz, seed=seed)
         if placement.fmax_hz is None:
             short = overfull(usage) or placement.problem
-            raise FpgaError(f"too large for the {build.device.title}: {short}", found)
+            raise FpgaError(f"too large for the {build.device.title}: {short}", attempt)
         if placement.fmax_hz >= build.clock_hz:
-            return found
+            return attempt
         if best.fmax_hz is None or placement.fmax_hz > best.fmax_hz:
-            best = found
+            best = attempt
     reached, missing = (best.fmax_hz or 0.0) / 1e6, -1e9 * (best.slack_s or 0.0)
     raise FpgaError(
         f"too slow on the {build.device.title}: {reached:.2f} MHz of {build.clock_hz / 1e6:g} MHz with the best of "

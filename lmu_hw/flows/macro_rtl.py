@@ -39,11 +39,11 @@ def memory_tilings(plan: Plan, library: Library, usage: MemoryUsage) -> dict[str
     dict of str to Tiling
         By the last part of the name of the memory's module.
     """
-    found = {f"memory_{memory.name}": memory for memory in plan.data_memories}
-    found["logits"] = plan.output
+    memories = {f"memory_{memory.name}": memory for memory in plan.data_memories}
+    memories["logits"] = plan.output
     if plan.config.weights is WeightStore.RAM:
-        found |= {f"memory_{memory.name}": memory for memory in (*plan.weight_memories, plan.parameters)}
-    tilings = {name: choose(library, max(2, memory.depth), memory.width, usage)[0] for name, memory in found.items()}
+        memories |= {f"memory_{memory.name}": memory for memory in (*plan.weight_memories, plan.parameters)}
+    tilings = {name: choose(library, max(2, memory.depth), memory.width, usage)[0] for name, memory in memories.items()}
     return {name: tiling for name, tiling in tilings.items() if tiling is not None}
 
 
@@ -77,8 +77,8 @@ def with_macros(verilog: str, tilings: Mapping[str, Tiling]) -> str:
 
 def macros_of(tilings: Mapping[str, Tiling]) -> dict[str, Macro]:
     """The macros that tilings use, by cell."""
-    found = (macro for tiling in tilings.values() for bank in tiling.banks for macro in bank.macros)
-    return {macro.cell: macro for macro in sorted(found, key=lambda macro: macro.cell)}
+    macros = (macro for tiling in tilings.values() for bank in tiling.banks for macro in bank.macros)
+    return {macro.cell: macro for macro in sorted(macros, key=lambda macro: macro.cell)}
 
 
 def _port(pins: tuple[str, ...] | str, direction: str) -> str:

@@ -48,7 +48,9 @@ MIN_GATED = 4
 @functools.lru_cache(maxsize=4)
 def logic_files(library: Library) -> tuple[Path, ...]:
     """Files of a library that hold more than memory macros."""
-    return tuple(path for path in library.files if any(one.memory is None for one in read_liberty(path).cells.values()))
+    return tuple(
+        path for path in library.files if any(cell.memory is None for cell in read_liberty(path).cells.values())
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +79,7 @@ class Recipe:
 
 def blackboxes(library: Library) -> Modules:
     """Ports of all cells of a library, as modules of which no more is known."""
-    found: Modules = {}
+    boxes: Modules = {}
     for cell in library.cells.values():
         ports: dict[str, dict[str, Any]] = {}
         for number, pin in enumerate(cell.pins.values()):
@@ -85,8 +87,8 @@ def blackboxes(library: Library) -> Modules:
                 name = pin.name.partition("[")[0]
                 port = ports.setdefault(name, {"direction": pin.direction, "bits": []})
                 port["bits"].append(number + 2)
-        found[cell.name] = {"attributes": {"blackbox": f"{1:032b}"}, "ports": ports, "cells": {}, "netnames": {}}
-    return found
+        boxes[cell.name] = {"attributes": {"blackbox": f"{1:032b}"}, "ports": ports, "cells": {}, "netnames": {}}
+    return boxes
 
 
 def mapping_commands(recipe: Recipe, files: Sequence[str]) -> list[str]:
@@ -100,7 +102,7 @@ def mapping_commands(recipe: Recipe, files: Sequence[str]) -> list[str]:
         The library's `logic_files`, uncompressed, as Yosys is to find them; with a delay also a file ``constraints``.
     """
     library = recipe.library
-    avoided = sorted(name for name in library.cells if any(fnmatch.fnmatchcase(name, one) for one in AVOIDED))
+    avoided = sorted(name for name in library.cells if any(fnmatch.fnmatchcase(name, pattern) for pattern in AVOIDED))
     skipped = "".join(f" -dont_use {name}" for name in avoided) + "".join(f" -liberty {name}" for name in files)
     gate = find_clock_gate(library) if recipe.clock_gating else None
     lines = [
@@ -175,8 +177,8 @@ def _map_batch(batch: list[str], modules: Mapping[str, Module], recipe: Recipe) 
         **{name: ports_only(modules[name]) for name in used},
         **{name: modules[name] for name in batch},
     }
-    with tempfile.TemporaryDirectory(dir=scratch_folder(), prefix="run-") as place:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory(dir=scratch_folder(), prefix="run-") as name:
+        folder = Path(name)
         (folder / "modules.json").write_text(json.dumps({"modules": design}))
         files = []
         for index, path in enumerate(logic_files(library)):
@@ -190,10 +192,10 @@ def _map_batch(batch: list[str], modules: Mapping[str, Module], recipe: Recipe) 
     return {name: mapped[name] for name in batch}
 
 
-def _stored(place: Path, module: Module, modules: Mapping[str, Module]) -> Module | None:
+def _stored(path: Path, module: Module, modules: Mapping[str, Module]) -> Module | None:
     """A mapped module from the cache, with the names that the modules it uses have now."""
     try:
-        text = place.read_text()
+        text = path.read_text()
     except OSError:
         return None
     used = sorted({cell["type"] for cell in module["cells"].values()} & modules.keys())
@@ -204,16 +206,16 @@ def _stored(place: Path, module: Module, modules: Mapping[str, Module]) -> Modul
     return mapped
 
 
-def _store(place: Path, mapped: Module, module: Module, modules: Mapping[str, Module]) -> None:
+def _store(path: Path, mapped: Module, module: Module, modules: Mapping[str, Module]) -> None:
     used = sorted({cell["type"] for cell in module["cells"].values()} & modules.keys())
     places = {name: f"used:{index}" for index, name in enumerate(used)}
     cells = {
         name: {**cell, "type": places.get(cell["type"], cell["type"])} for name, cell in mapped["cells"].items()
     }
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=place.parent, delete=False) as file:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
         file.write(json.dumps({**mapped, "cells": cells}))
-    Path(file.name).replace(place)
+    Path(file.name).replace(path)
 
 
 def map_modules(modules: Mapping[str, Module], recipe: Recipe, progress: Progress) -> Modules:
@@ -241,18 +243,18 @@ def map_modules(modules: Mapping[str, Module], recipe: Recipe, progress: Progres
     text = recipe.text()
     folder = cache_folder() / "synth" / "modules"
     places = {name: folder / f"{_key(module, modules, text)}.json" for name, module in modules.items()}
-    found: Modules = {}
+    done: Modules = {}
     for name, module in modules.items():
         mapped = _stored(places[name], module, modules)
         if mapped is not None:
-            found[name] = mapped
-    progress("mapping", len(found), len(modules))
+            done[name] = mapped
+    progress("mapping", len(done), len(modules))
     processors = len(os.sched_getaffinity(0))
-    batches = _batches(modules.keys() - found.keys(), modules, processors)
+    batches = _batches(modules.keys() - done.keys(), modules, processors)
     with ThreadPoolExecutor(processors) as pool:
         for task in as_completed([pool.submit(_map_batch, batch, modules, recipe) for batch in batches]):
             for name, mapped in task.result().items():
                 _store(places[name], mapped, modules[name], modules)
-                found[name] = mapped
-            progress("mapping", len(found), len(modules))
-    return found
+                done[name] = mapped
+            progress("mapping", len(done), len(modules))
+    return done

@@ -67,7 +67,7 @@ def choose_memories(
         By module and cell, joined by a slash.
     """
     macros = any(cell.memory is not None for cell in library.cells.values())
-    found = {}
+    choices = {}
     for memory in find_memories(modules):
         if not memory.writable:
             choice = Choice(memory, LOGIC, True, None, None)
@@ -76,8 +76,8 @@ def choose_memories(
         else:
             tiling, cost = choose(library, memory.depth, memory.width, _usage(usage, memory.module))
             choice = Choice(memory, FLIP_FLOPS if tiling is None else MACROS, True, tiling, cost)
-        found[f"{memory.module}/{memory.cell}"] = choice
-    return found
+        choices[f"{memory.module}/{memory.cell}"] = choice
+    return choices
 
 
 def _instance(cell: Module, kind: str, *, writable: bool) -> Module:
@@ -140,8 +140,8 @@ def replace_memories(modules: Modules, choices: Mapping[str, Choice], library_po
             texts[name] = memory_verilog(name, choice.tiling)
         elif not memory.writable and memory.single_port and memory.depth * memory.width >= LEAST_BITS:
             name = f"rom_{memory.depth}x{memory.width}_{_short_hash(cell['parameters']['INIT'])}"
-            texts[name], found = row_modules(name, cell)
-            parts |= found
+            texts[name], row_parts = row_modules(name, cell)
+            parts |= row_parts
         else:
             continue
         cells = {**module["cells"], memory.cell: _instance(cell, name, writable=memory.writable)}

@@ -41,10 +41,10 @@ class Nearest:
     fmax_hz: float | None
 
     def __str__(self) -> str:
-        found = f"--lanes {self.config.lanes} --weights {self.config.weights.value}"
+        options = f"--lanes {self.config.lanes} --weights {self.config.weights.value}"
         if self.fmax_hz is None:
-            return f"{found} (an estimate: synthesised and packed, not routed)"
-        return f"{found} (routed with one seed: {self.fmax_hz / 1e6:.2f} MHz)"
+            return f"{options} (an estimate: synthesised and packed, not routed)"
+        return f"{options} (routed with one seed: {self.fmax_hz / 1e6:.2f} MHz)"
 
 
 def memory_blocks(plan: Plan, device: Device) -> int:
@@ -72,7 +72,7 @@ def neighbours(plan: Plan, device: Device) -> Iterator[Plan]:
     not fit.
     """
     config = plan.config
-    found = [
+    others = [
         replace(config, lanes=lanes, weights=weights)
         for lanes in LANES
         for weights in WeightStore
@@ -82,7 +82,7 @@ def neighbours(plan: Plan, device: Device) -> Iterator[Plan]:
     def distance(other: AcceleratorConfig) -> tuple[bool, float, int]:
         return other.weights is not config.weights, abs(math.log2(other.lanes / config.lanes)), other.lanes
 
-    for other in sorted(found, key=distance):
+    for other in sorted(others, key=distance):
         candidate = make_plan(plan.model, other)
         fast = candidate.report()["slowest_clock_hz_at_50_frames_per_s"] <= BOARDS[device.board].clock_hz
         if fast and memory_blocks(candidate, device) <= device.available("BRAM"):

@@ -110,7 +110,7 @@ def place_and_route(
     for file in (log, timing):
         file.unlink(missing_ok=True)
     arguments = [*device.options, "--json", "netlist.json"]
-    arguments += [one.format("constraints") for one in device.constraints]
+    arguments += [argument.format("constraints") for argument in device.constraints]
     arguments += ["--seed", str(seed), "--freq", f"{clock_hz / 1e6:.9g}", "-q", "-l", log.name]
     if pack_only:
         arguments.append("--pack-only")

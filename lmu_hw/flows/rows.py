@@ -75,17 +75,17 @@ def row_modules(name: str, cell: Module) -> tuple[str, Modules]:
     contents = values["INIT"]
     words = [contents[(depth - 1 - index) * width : (depth - index) * width] for index in range(depth)]
     low = (ROW_WORDS - 1).bit_length()
-    modules = {f"{name}_word{place}": _part(cell, words[place::ROW_WORDS]) for place in range(ROW_WORDS)}
+    modules = {f"{name}_word{column}": _part(cell, words[column::ROW_WORDS]) for column in range(ROW_WORDS)}
     lines = [
         f"module {name} (",
         f"  input clk, input read, input [{bits - 1}:0] address, output reg [{width - 1}:0] r_data",
         ");",
     ]
-    for place, module in enumerate(modules):
+    for column, module in enumerate(modules):
         high = len(modules[module]["ports"]["address"]["bits"])
-        lines.append(f"  wire [{width - 1}:0] word{place};")
+        lines.append(f"  wire [{width - 1}:0] word{column};")
         upper = f"address[{low + high - 1}:{low}]"
-        lines.append(f"  {module} part{place} (.address({upper}), .data(word{place}));")
-    chosen = _selected([f"word{place}" for place in range(ROW_WORDS)], 0)
+        lines.append(f"  {module} part{column} (.address({upper}), .data(word{column}));")
+    chosen = _selected([f"word{column}" for column in range(ROW_WORDS)], 0)
     lines += [f"  always @(posedge clk) if (read) r_data <= {chosen};", "endmodule", ""]
     return "\n".join(lines), modules

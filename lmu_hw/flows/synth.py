@@ -199,16 +199,19 @@ def synthesize(
     """
     recipe = Recipe(library, clock_gating, delay)
     used = MemoryUsage() if usage is None else usage
-    asked = asdict(used) if isinstance(used, MemoryUsage) else {name: asdict(one) for name, one in sorted(used.items())}
+    if isinstance(used, MemoryUsage):
+        asked = asdict(used)
+    else:
+        asked = {name: asdict(memory_usage) for name, memory_usage in sorted(used.items())}
     try:
         options = json.dumps([VERSION, recipe.text(), library.hashes, top, asked])
         key = hashlib.sha256((options + verilog).encode()).hexdigest()[:32]
-        place = cache_folder() / "synth" / key
-        if not (place / "netlist.json").is_file():
-            _run(verilog, top, recipe, used, progress, place)
+        result = cache_folder() / "synth" / key
+        if not (result / "netlist.json").is_file():
+            _run(verilog, top, recipe, used, progress, result)
     except LibertyError as error:
         raise SynthesisError(f"the library {library.name} cannot be used: {error}") from None
-    return _result(place, top, library, key)
+    return _result(result, top, library, key)
 
 
 def _run(
@@ -217,7 +220,7 @@ def _run(
     recipe: Recipe,
     usage: MemoryUsage | Mapping[str, MemoryUsage],
     progress: Progress,
-    place: Path,
+    result: Path,
 ) -> None:
     library = recipe.library
     progress("elaboration", 0, 1)
@@ -240,18 +243,18 @@ def _run(
         memories = [asdict(memory) for memory in _walk(modules, choices, top)]
         (folder / "memories.json").write_text(json.dumps(memories))
         (folder / "netlist.json").write_text(json.dumps({"modules": {top: netlist}}))
-        _keep(folder, place)
+        _keep(folder, result)
     progress("assembly", 1, 1)
 
 
-def _keep(folder: Path, place: Path) -> None:
+def _keep(folder: Path, result: Path) -> None:
     """Put a result into the cache, whole."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(dir=place.parent, prefix="part-"))
+    result.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(dir=result.parent, prefix="part-"))
     for file in ("netlist.v", "memories.json", "netlist.json"):
         shutil.copyfile(folder / file, part / file)
     try:
-        part.rename(place)
+        part.rename(result)
     except OSError:
         shutil.rmtree(part)  # another process was faster
 
@@ -260,16 +263,16 @@ def _memory(data: dict[str, Any]) -> MappedMemory:
     return MappedMemory(**{**data, "cost": None if data["cost"] is None else Cost(**data["cost"])})
 
 
-def _result(place: Path, top: str, library: Library, key: str) -> Synthesis:
-    cells = json.loads((place / "netlist.json").read_text())["modules"][top]["cells"]
+def _result(folder: Path, top: str, library: Library, key: str) -> Synthesis:
+    cells = json.loads((folder / "netlist.json").read_text())["modules"][top]["cells"]
     counts = Counter(cell["type"] for cell in cells.values())
     return Synthesis(
         top=top,
-        json=place / "netlist.json",
-        verilog=place / "netlist.v",
+        json=folder / "netlist.json",
+        verilog=folder / "netlist.v",
         area=sum(library.cells[name].area * count for name, count in counts.items()),
         cells=dict(sorted(counts.items())),
-        memories=tuple(_memory(data) for data in json.loads((place / "memories.json").read_text())),
+        memories=tuple(_memory(data) for data in json.loads((folder / "memories.json").read_text())),
         key=key,
         tool=find_yosys().version,
     )

@@ -63,22 +63,22 @@ class Tiling:
     @property
     def counts(self) -> dict[str, int]:
         """Number of macros by cell."""
-        found: dict[str, int] = defaultdict(int)
+        counts: dict[str, int] = defaultdict(int)
         for bank in self.banks:
             for macro in bank.macros:
-                found[macro.cell] += 1
-        return dict(sorted(found.items()))
+                counts[macro.cell] += 1
+        return dict(sorted(counts.items()))
 
 
 @functools.lru_cache(maxsize=4)
 def macros_by_depth(library: Library) -> dict[int, tuple[tuple[Macro, Cost], ...]]:
     """Macros of a library with their costs, by depth."""
-    found: dict[int, list[tuple[Macro, Cost]]] = defaultdict(list)
+    by_depth: dict[int, list[tuple[Macro, Cost]]] = defaultdict(list)
     for cell in library.cells.values():
         macro = find_macro(cell)
         if macro is not None:
-            found[macro.depth].append((macro, macro_cost(cell, macro)))
-    return {depth: tuple(kinds) for depth, kinds in found.items()}
+            by_depth[macro.depth].append((macro, macro_cost(cell, macro)))
+    return {depth: tuple(kinds) for depth, kinds in by_depth.items()}
 
 
 def _rows(width: int, kinds: Sequence[tuple[Macro, Cost]], usage: MemoryUsage) -> tuple[tuple[Macro, ...], Cost]:
@@ -88,12 +88,12 @@ def _rows(width: int, kinds: Sequence[tuple[Macro, Cost]], usage: MemoryUsage) -
     def best(bits: int, first: int) -> tuple[float, tuple[int, ...]]:
         if bits <= 0:
             return 0.0, ()
-        found = []
+        options = []
         for index in range(first, len(kinds)):
             macro, cost = kinds[index]
             rest, chosen = best(bits - macro.width, index)
-            found.append((cost.power(usage) + rest, (index, *chosen)))
-        return min(found)
+            options.append((cost.power(usage) + rest, (index, *chosen)))
+        return min(options)
 
     chosen = best(width, 0)[1]
     return tuple(kinds[index][0] for index in chosen), functools.reduce(
@@ -154,22 +154,22 @@ def tile_macros(by_depth: MacrosByDepth, extra: Cost, depth: int, width: int, us
         """Power of the words that are left, with banks no deeper than those before, and the banks' depths."""
         if words <= 0:
             return 0.0, ()
-        found = []
+        options = []
         for index in range(first, len(sizes)):
             size = sizes[index]
             if banks * size >= words:
                 rest, chosen = best(words - size, index, banks - 1)
-                found.append((bank(words, size).power(usage) + rest, (size, *chosen)))
-        return min(found, default=(float("inf"), ()))
+                options.append((bank(words, size).power(usage) + rest, (size, *chosen)))
+        return min(options, default=(float("inf"), ()))
 
     def cut(banks: int) -> Tiling | None:
         """Best with so many banks at most."""
-        found, start, cost = [], 0, Cost()
+        parts, start, cost = [], 0, Cost()
         for size in best(depth, 0, banks)[1]:
-            found.append(Bank(start, min(size, depth - start), rows[size][0]))
+            parts.append(Bank(start, min(size, depth - start), rows[size][0]))
             cost += bank(depth - start, size)
             start += size
-        return Tiling(depth, width, tuple(found), cost) if found else None
+        return Tiling(depth, width, tuple(parts), cost) if parts else None
 
     most = max(MAX_BANKS, -(-depth // sizes[0]))
     tilings = [tiling for banks in range(1, most + 1) if (tiling := cut(banks)) is not None]

@@ -16,11 +16,11 @@ def _concatenated(bits: Mapping[int, str]) -> str:
 
 def _ports(pins: Mapping[str, str]) -> str:
     """Connections of pins, those of a bus together."""
-    found: dict[str, dict[int, str]] = defaultdict(dict)
+    ports: dict[str, dict[int, str]] = defaultdict(dict)
     for pin, value in pins.items():
         name, _, index = pin.rstrip("]").partition("[")
-        found[name][int(index or 0)] = value
-    return ",\n".join(f"    .{name}({_concatenated(bits)})" for name, bits in sorted(found.items()))
+        ports[name][int(index or 0)] = value
+    return ",\n".join(f"    .{name}({_concatenated(bits)})" for name, bits in sorted(ports.items()))
 
 
 def _address_bits(depth: int) -> int:

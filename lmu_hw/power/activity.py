@@ -112,8 +112,8 @@ def clock_nets(netlist: Netlist, clock: str) -> BoolArray:
     """
     if len(netlist.inputs.get(clock, ())) != 1:
         raise ValueError(f"the netlist {netlist.top} has no input port {clock!r} of one bit")
-    found = np.zeros(netlist.nets, dtype=bool)
-    found[netlist.inputs[clock][0]] = True
+    reached = np.zeros(netlist.nets, dtype=bool)
+    reached[netlist.inputs[clock][0]] = True
     passing = []
     for instance in netlist.instances:
         cell = instance.cell
@@ -124,9 +124,9 @@ def clock_nets(netlist: Netlist, clock: str) -> BoolArray:
     while changed:
         changed = False
         for source, target in passing:
-            if found[source] and not found[target]:
-                found[target] = changed = True
-    return found
+            if reached[source] and not reached[target]:
+                reached[target] = changed = True
+    return reached
 
 
 def random_activity(

@@ -155,17 +155,17 @@ def _largest_load(cell: Cell, slew: float) -> float:
 
 def _choose(library: Library, slew: float) -> _Buffer:
     """The buffer that spends least for what it drives."""
-    found = []
+    buffers = []
     for cell in library.cells.values():
         if len(cell.inputs) == 1 and len(cell.outputs) == 1 and not cell.sequentials and not cell.dont_use:
             function = cell.pins[cell.outputs[0]].function
             if function is not None and function.tree == ("pin", cell.inputs[0]):
                 buffer = _Buffer(cell, _largest_load(cell, slew), slew)
                 if buffer.load > 2 * buffer.pin:
-                    found.append((buffer.cost(library.voltage), cell.name, buffer))
-    if not found:
+                    buffers.append((buffer.cost(library.voltage), cell.name, buffer))
+    if not buffers:
         raise LibertyError(f"the library {library.name} has no buffer that can drive two of its kind")
-    return min(found, key=lambda entry: entry[:2])[2]
+    return min(buffers, key=lambda entry: entry[:2])[2]
 
 
 @dataclass(frozen=True)
@@ -263,12 +263,12 @@ def find_clock_tree(
     area = sum(instance.cell.area for instance in netlist.instances) / rule.utilisation
     nets = list(_nets(netlist, clock))
     port = netlist.inputs[clock][0]
-    count = sum(len(one.pins) for one in nets)
+    count = sum(len(clock_net.pins) for clock_net in nets)
     energy, wire, buffers = 0.0, 0.0, 0
-    for one in nets:
-        grown = _grow(buffer, rule, one.pins, area * one.behind / count)
-        charged = grown.charged + (sum(one.pins) if one.net == port else 0.0)
-        energy += 0.5 * float(activity.toggles[one.net]) * (grown.internal + charged * library.voltage**2)
+    for clock_net in nets:
+        grown = _grow(buffer, rule, clock_net.pins, area * clock_net.behind / count)
+        charged = grown.charged + (sum(clock_net.pins) if clock_net.net == port else 0.0)
+        energy += 0.5 * float(activity.toggles[clock_net.net]) * (grown.internal + charged * library.voltage**2)
         wire += grown.wire
         buffers += grown.buffers
     leakage, size = buffers * mean_leakage(buffer.cell), buffers * buffer.cell.area

@@ -88,15 +88,15 @@ def cut(model: QuantizedModel, kept: Cut) -> QuantizedModel:
     *lmus, last = model.layers
     if kept.layers > len(lmus) or not isinstance(last, QuantizedDense) or kept.inputs > model.inputs:
         raise ValueError(f"{model.name} has {len(lmus)} LMU layers and {model.inputs} inputs, not {kept}")
-    source, found = kept.inputs, []
+    source, layers = kept.inputs, []
     for layer in lmus[: kept.layers]:
         if not isinstance(layer, QuantizedLMU):
             raise ValueError("all layers but the last must be LMU layers")
-        found.append(_cut_lmu(layer, source, kept))
+        layers.append(_cut_lmu(layer, source, kept))
         source = kept.units
     w = _kept(last.w, last.units, source)
     dense = replace(last, w=w)
-    return QuantizedModel((*found, dense), model.input, labels=model.labels, name=f"{model.name} cut")
+    return QuantizedModel((*layers, dense), model.input, labels=model.labels, name=f"{model.name} cut")
 
 
 @dataclass(frozen=True)

@@ -103,8 +103,8 @@ def _groups(netlist: Netlist, activity: Activity, clocks: BoolArray) -> list[Gro
 
 def _accesses(activity: Activity, indices: IntArray) -> tuple[MacroAccesses, ...] | None:
     """Of all instances, or of none."""
-    found = [activity.accesses.get(index) for index in indices.tolist()]
-    return tuple(one for one in found if one is not None) if None not in found else None
+    known = [activity.accesses.get(index) for index in indices.tolist()]
+    return tuple(accesses for accesses in known if accesses is not None) if None not in known else None
 
 
 def _energy(

@@ -67,7 +67,7 @@ class _Constant:
 @functools.lru_cache(maxsize=4)
 def _constants(plan: Plan) -> dict[str, _Constant]:
     """Every constant memory by its name."""
-    images, found = plan.images(), {}
+    images, constants = plan.images(), {}
     for memory in plan.memories:
         if is_constant(plan, memory):
             size = plan.config.bank_words if memory.kind == "weights" else 0
@@ -80,8 +80,8 @@ def _constants(plan: Plan) -> dict[str, _Constant]:
             )
             depth = min(size, memory.depth) if size else memory.depth
             held = len(banks) * (depth - 1).bit_length() if size else memory.width
-            found[memory.name] = _Constant(switched / len(banks), placed, step, depth, len(banks), held)
-    return found
+            constants[memory.name] = _Constant(switched / len(banks), placed, step, depth, len(banks), held)
+    return constants
 
 
 def _flip_flops(plan: Plan, built_of: Mapping[str, str], row: str) -> list[MemoryPlan]:
@@ -143,7 +143,7 @@ def _multiplied(plan: Plan) -> tuple[float, float]:
     executed = [planned for frame in range(plan.period) for planned in plan.schedule.executed(frame)]
     words = [planned.operation.repeat * planned.words for planned in executed]
     wide = [plan.weight_widths[planned.weight_memory] > narrow for planned in executed]
-    part = sum(count for count, one in zip(words, wide, strict=True) if one) / sum(words)
+    part = sum(count for count, is_wide in zip(words, wide, strict=True) if is_wide) / sum(words)
     return plan.lanes * narrow + part * upper, plan.lanes * narrow + upper
 
 
@@ -159,8 +159,8 @@ def _bank(plan: Plan, memory: MemoryPlan) -> int:
 
 def _register_banks(plan: Plan) -> dict[str, int]:
     """Banks of each memory that is cut into banks of registers."""
-    found = {memory.name: plan.register_bank(memory) for memory in plan.data_memories}
-    return {memory.name: -(-memory.depth // found[memory.name]) for memory in plan.data_memories if found[memory.name]}
+    sizes = {memory.name: plan.register_bank(memory) for memory in plan.data_memories}
+    return {memory.name: -(-memory.depth // sizes[memory.name]) for memory in plan.data_memories if sizes[memory.name]}
 
 
 def _state_banked(plan: Plan, uses: Mapping[str, float]) -> dict[Feature, float]:
@@ -195,20 +195,20 @@ def running_cycles(plan: Plan, nonzero: Nonzero) -> float:
     return plan.cycles_per_frame - issues(plan) + issues(plan, nonzero)
 
 
-def _clocked_words(plan: Plan, built_of: Mapping[str, str], found: Mapping[str, FrameAccesses], cycles: float) -> float:
+def _clocked_words(plan: Plan, built_of: Mapping[str, str], used: Mapping[str, FrameAccesses], cycles: float) -> float:
     """Cycles of a frame times the gated words that get a clock: with `gate_blocks` only those of a memory in use."""
     if not plan.config.gate_blocks:
         return cycles * (sum(_gated_words(plan, built_of).values()) + sum(_map_words(plan).values()))
     banked = _register_banks(plan)
     words = sum(
-        (found[name].reads + found[name].writes) * size
+        (used[name].reads + used[name].writes) * size
         for name, size in _gated_words(plan, built_of).items()
         if name not in banked
     )
     bank = {memory.name: _bank(plan, memory) for memory in plan.data_memories}
     for name, count in banked.items():  # a write opens the gate before the banks, and that of one of them
-        words += found[name].writes * (count + bank[name])
-    return words + sum(found[name].writes for name in _map_words(plan)) * sum(_map_words(plan).values())
+        words += used[name].writes * (count + bank[name])
+    return words + sum(used[name].writes for name in _map_words(plan)) * sum(_map_words(plan).values())
 
 
 def _banked(plan: Plan, uses: Mapping[str, float]) -> dict[Feature, float]:
@@ -241,7 +241,7 @@ class _FrameUse:
         Changes of operands, products and sums.
     built_of : mapping of str to str
         What each memory is made of.
-    found : dict of str to FrameAccesses
+    accessed : dict of str to FrameAccesses
         Accesses of every memory.
     logic : dict of str to _Constant
         Constant memories.
@@ -254,7 +254,7 @@ class _FrameUse:
     plan: Plan
     rates: Rates
     built_of: Mapping[str, str]
-    found: dict[str, FrameAccesses]
+    accessed: dict[str, FrameAccesses]
     logic: dict[str, _Constant]
     cycles: float
     issued: float
@@ -267,21 +267,21 @@ class _FrameUse:
 
     def weight_memory(self) -> dict[Feature, float]:
         """Counts of the row ``weight memory``, without flip-flops."""
-        plan, found, logic = self.plan, self.found, self.logic
-        every = accesses(plan) if plan.skipping_memories else found
+        plan, accessed, logic = self.plan, self.accessed, self.logic
+        every = accesses(plan) if plan.skipping_memories else accessed
         toggles, moves = weight_toggles(plan), _row_moves(plan, self.rates.nonzero)
         constant = [memory for memory in plan.weight_memories if is_constant(plan, memory)]
         return {
             Feature.CHANGED_WORD_BITS: sum(
-                toggles[memory.name] * found[memory.name].reads / every[memory.name].reads for memory in constant
+                toggles[memory.name] * accessed[memory.name].reads / every[memory.name].reads for memory in constant
             ),
             Feature.MOVES_BY_LOGIC: sum(moves[memory.name] * logic[memory.name].switched for memory in constant),
             Feature.MOVES_BY_WORDS: sum(moves[memory.name] * logic[memory.name].words for memory in constant),
             Feature.SEARCHED_BITS: sum(self.searched[memory.name] * memory.width for memory in constant),
             Feature.ROW_BITS: sum(
-                found[memory.name].reads * memory.width for memory in constant if logic[memory.name].step > 1
+                accessed[memory.name].reads * memory.width for memory in constant if logic[memory.name].step > 1
             ),
-            **_banked(plan, {memory.name: found[memory.name].reads for memory in constant}),
+            **_banked(plan, {memory.name: accessed[memory.name].reads for memory in constant}),
         }
 
     def multipliers(self) -> dict[Feature, float]:
@@ -303,7 +303,7 @@ class _FrameUse:
     def finish(self) -> dict[Feature, float]:
         """Counts of the row ``finish``, without flip-flops."""
         parameters = self.plan.parameters.name
-        rows = self.found[parameters].reads
+        rows = self.accessed[parameters].reads
         logic = self.logic[parameters].switched if parameters in self.logic else 0.0
         return {
             Feature.CYCLES: self.cycles,
@@ -324,9 +324,11 @@ class _FrameUse:
         held = [memory for memory in self.plan.memories if self.built_of[memory.name] != "macros"]
         return {
             Feature.CYCLES: self.cycles,
-            Feature.CYCLES_BY_GATED_WORDS: _clocked_words(self.plan, self.built_of, self.found, self.cycles),
+            Feature.CYCLES_BY_GATED_WORDS: _clocked_words(self.plan, self.built_of, self.accessed, self.cycles),
             Feature.PRODUCTS_BY_SUM_BITS: self.sum_bits,
-            Feature.READ_BITS: sum(self.found[memory.name].reads * _clocked_bits(self.plan, memory) for memory in held),
+            Feature.READ_BITS: sum(
+                self.accessed[memory.name].reads * _clocked_bits(self.plan, memory) for memory in held
+            ),
         }
 
     def flip_flops(self, row: str) -> dict[Feature, float]:
@@ -337,8 +339,8 @@ class _FrameUse:
         return {
             Feature.PRODUCTS_BY_FLIP_FLOP_WORDS: self.issued
             * sum(memory.width * memory.depth**SHARING for memory in moved),
-            Feature.FLIP_FLOP_READS: sum(self.found[name].reads * size for name, size in bits.items()),
-            Feature.FLIP_FLOP_WRITES: sum(self.found[name].writes * size for name, size in bits.items()),
+            Feature.FLIP_FLOP_READS: sum(self.accessed[name].reads * size for name, size in bits.items()),
+            Feature.FLIP_FLOP_WRITES: sum(self.accessed[name].writes * size for name, size in bits.items()),
         }
 
 
@@ -363,7 +365,7 @@ def frame_counts(plan: Plan, rates: Rates, built_of: Mapping[str, str]) -> Featu
         plan=plan,
         rates=rates,
         built_of=built_of,
-        found=accesses(plan, rates.nonzero),
+        accessed=accesses(plan, rates.nonzero),
         logic=_constants(plan),
         cycles=running_cycles(plan, rates.nonzero),
         issued=issues(plan, rates.nonzero),
@@ -381,7 +383,7 @@ def frame_counts(plan: Plan, rates: Rates, built_of: Mapping[str, str]) -> Featu
     }
     for row in MEMORY_ROWS:
         counts[row] |= use.flip_flops(row)
-    reads = {memory.name: use.found[memory.name].reads for memory in plan.data_memories}
+    reads = {memory.name: use.accessed[memory.name].reads for memory in plan.data_memories}
     counts["state memory"] |= _state_banked(plan, reads)
     counts[CLOCK_TREE] = dict(counts["clock"])
     return counts

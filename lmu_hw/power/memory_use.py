@@ -95,13 +95,13 @@ def usages(plan: Plan, clock: float) -> dict[str, MemoryUsage]:
     """
     decade = 10.0 ** math.floor(math.log10(clock))
     rounded = decade * min((1, 2, 5, 10), key=lambda step: abs(math.log(clock / decade / step)))
-    found = {}
+    by_memory = {}
     moving = math.ceil(16 * issues(plan) / plan.cycles_per_frame) / 16
     data = {memory.name for memory in plan.data_memories}
-    for name, one in accesses(plan).items():
-        total = one.reads + one.writes
+    for name, accessed in accesses(plan).items():
+        total = accessed.reads + accessed.writes
         busy = min(1.0, math.ceil(16 * total / plan.cycles_per_frame) / 16)
-        writes = round(16 * one.writes / total) / 16 if total else 0.0
+        writes = round(16 * accessed.writes / total) / 16 if total else 0.0
         # Data memories share their address, so that of each moves with every product.
-        found[name] = MemoryUsage(rounded, busy, writes, max(0.0, moving - busy) if name in data else 0.0)
-    return found
+        by_memory[name] = MemoryUsage(rounded, busy, writes, max(0.0, moving - busy) if name in data else 0.0)
+    return by_memory

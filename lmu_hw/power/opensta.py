@@ -57,7 +57,7 @@ def _inferred(tree: Tree, pin: str) -> Tree | None:
 def _lacks_states(cell: Cell, pin: Pin, supply: str) -> bool:
     """Whether the conditions of a pin's own energies are fewer than the states of their last one's pins."""
     own: list[Expression] = [
-        one.when for one in pin.power if not one.related and one.supply == supply and one.when is not None
+        power.when for power in pin.power if not power.related and power.supply == supply and power.when is not None
     ]
     return len(own) != (1 << len(own[-1].pins) if own else 1)
 
@@ -93,13 +93,13 @@ class OpenSta2019Rules:
         if cell.leakage is not None:
             watts = cell.leakage
         else:
-            states = [one for one in cell.leakages if one.when is not None]
-            watts = sum(one.power for one in cell.leakages)
+            states = [state for state in cell.leakages if state.when is not None]
+            watts = sum(state.power for state in cell.leakages)
             if states:
                 watts = sum(
-                    one.power * 2 * 0.5 ** sum(pin in cell.inputs for pin in one.when.pins)
-                    for one in states
-                    if one.when is not None
+                    state.power * 2 * 0.5 ** sum(pin in cell.inputs for pin in state.when.pins)
+                    for state in states
+                    if state.when is not None
                 )
         return np.full(group.instances.size, watts)
 

@@ -101,7 +101,7 @@ def _product_width(plan: Plan) -> int:
 
 def skipped_elements(plan: Plan) -> dict[str, int]:
     """Vectors whose zeros are skipped, and their elements."""
-    pairs = (pair for one in plan.operations for pair in zip(one.operation.terms, one.terms, strict=True))
+    pairs = (pair for planned in plan.operations for pair in zip(planned.operation.terms, planned.terms, strict=True))
     return {term.source: laid.length for term, laid in pairs if laid.skips}
 
 
@@ -118,8 +118,10 @@ def issues(plan: Plan, nonzero: Nonzero = EVERY) -> float:
     """Cycles with a product, per frame."""
     executed = (planned for number in range(plan.rounds) for planned in plan.schedule.executed(number))
     return sum(
-        one.frames * one.operation.repeat * sum(sum(term_products(one, group, nonzero)) for group in range(one.groups))
-        for one in executed
+        planned.frames
+        * planned.operation.repeat
+        * sum(sum(term_products(planned, group, nonzero)) for group in range(planned.groups))
+        for planned in executed
     ) / (plan.rounds * plan.config.frames_per_fetch)
 
 
@@ -127,10 +129,13 @@ def row_products(plan: Plan, nonzero: Nonzero = EVERY) -> float:
     """Products of rows, per frame: as `issues`, times the lanes that have a row."""
     executed = (planned for number in range(plan.rounds) for planned in plan.schedule.executed(number))
     return sum(
-        one.frames
-        * one.operation.repeat
-        * sum(one.rows_in(group, plan.lanes) * sum(term_products(one, group, nonzero)) for group in range(one.groups))
-        for one in executed
+        planned.frames
+        * planned.operation.repeat
+        * sum(
+            planned.rows_in(group, plan.lanes) * sum(term_products(planned, group, nonzero))
+            for group in range(planned.groups)
+        )
+        for planned in executed
     ) / (plan.rounds * plan.config.frames_per_fetch)
 
 
@@ -181,8 +186,8 @@ def _issued(planned: PlannedOperation, operands: IntArray) -> NDArray[np.bool_]:
     issued = ~skips | (operands != 0)
     passes = group * len(planned.terms) + term
     first = np.flatnonzero(np.diff(passes, prepend=-1))
-    found = np.logical_or.reduceat(issued, first, axis=2)
-    issued[:, :, first] |= ~found  # a pass over nothing but zeros takes one product
+    passed = np.logical_or.reduceat(issued, first, axis=2)
+    issued[:, :, first] |= ~passed  # a pass over nothing but zeros takes one product
     return issued
 
 
@@ -216,11 +221,11 @@ def _frames(plan: Plan, frames: IntArray) -> Iterator[tuple[list[tuple[IntArray,
         seen = golden.step(frames[:, number], state) | {"x": frames[:, number]}
         executed = plan.schedule.executed(number)
         parts = [_streams(plan, planned, seen, previous) for planned in executed]
-        issued = np.concatenate([one for one, _ in parts], axis=1)
-        now = [np.concatenate(one, axis=1) for one in zip(*(streams for _, streams in parts), strict=True)]
+        issued = np.concatenate([values for values, _ in parts], axis=1)
+        now = [np.concatenate(values, axis=1) for values in zip(*(streams for _, streams in parts), strict=True)]
         read = {term.source for planned in executed for term in planned.operation.terms} & skipped.keys()
         counts = {name: float(np.count_nonzero(seen[name])) for name in read}
-        yield [tuple(one[clip][issued[clip]] for one in now) for clip in range(len(frames))], counts
+        yield [tuple(values[clip][issued[clip]] for values in now) for clip in range(len(frames))], counts
 
 
 def find_rates(plan: Plan, frames: IntArray) -> Rates:
@@ -243,10 +248,12 @@ def find_rates(plan: Plan, frames: IntArray) -> Rates:
     nonzero: dict[str, list[float]] = defaultdict(list)
     last: list[tuple[IntArray, ...]] = [()] * len(frames)
     for streams, counts in _frames(plan, frames):
-        for clip, found in enumerate(streams):
-            joined = [np.concatenate(pair) for pair in zip(last[clip], found, strict=True)] if last[clip] else found
+        for clip, values_now in enumerate(streams):
+            joined = list(values_now)
+            if last[clip]:
+                joined = [np.concatenate(pair) for pair in zip(last[clip], values_now, strict=True)]
             changed += [_changes(values, width) for values, width in zip(joined, widths, strict=True)]
-            last[clip] = tuple(values[-1:] for values in found)
+            last[clip] = tuple(values[-1:] for values in values_now)
         for name, count in counts.items():
             nonzero[name].append(count / len(frames))
     operand, product, total = (changed / (frames.shape[0] * frames.shape[1])).tolist()
@@ -257,13 +264,13 @@ def find_rates(plan: Plan, frames: IntArray) -> Rates:
 def weight_toggles(plan: Plan) -> dict[str, float]:
     """Changed bits per frame of the words read from each weight memory: they are the same in every frame."""
     images = plan.images()
-    found: dict[str, list[int]] = {memory.name: [] for memory in plan.weight_memories}
+    reads: dict[str, list[int]] = {memory.name: [] for memory in plan.weight_memories}
     for number in range(plan.period):
         for planned in plan.schedule.executed(number):
             name = plan.weight_memories[planned.weight_memory].name
             words = images[name][planned.weight_base : planned.weight_base + planned.words]
-            found[name].extend(words * planned.operation.repeat)
+            reads[name].extend(words * planned.operation.repeat)
     return {
-        name: sum((one ^ two).bit_count() for one, two in itertools.pairwise([*words, *words[:1]])) / plan.period
-        for name, words in found.items()
+        name: sum((one ^ other).bit_count() for one, other in itertools.pairwise([*words, *words[:1]])) / plan.period
+        for name, words in reads.items()
     }

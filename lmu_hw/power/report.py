@@ -259,7 +259,7 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
         mixed = self.mixed()
-        found = {
+        form = {
             "tier": self.tier,
             "technology": self.technology,
             "clock_hz": self.point.clock,
@@ -273,7 +273,7 @@ class Report:
             "area": self.area.to_dict(),
             "achievable_clock_hz": self.achievable_clock,
         }
-        return found | self.details
+        return form | self.details
 
     def _kind(self, kind: str) -> dict[str, Any]:
         rows = {

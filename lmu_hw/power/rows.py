@@ -59,9 +59,9 @@ def core_path(netlist: Netlist) -> str:
         Parts joined by dots; nothing too if the design has no core.
     """
     for block in netlist.blocks():
-        found = re.match(r"(.*?)(^|\.)lanes(\.|$)", block)
-        if found:
-            return found[1]
+        match = re.match(r"(.*?)(^|\.)lanes(\.|$)", block)
+        if match:
+            return match[1]
     return ""
 
 
@@ -107,16 +107,16 @@ def power_rows(power: Power) -> dict[str, BlockPower]:
         In the order of `ROWS`, rows without any cell too; they add up to `Power.total`.
     """
     core = core_path(power.netlist)
-    rows = np.array([row_of(one.block, one.cell, core) for one in power.netlist.instances])
+    rows = np.array([row_of(instance.block, instance.cell, core) for instance in power.netlist.instances])
     names = [*ROWS, *([OTHER] if OTHER in rows else [])]
-    found = {name: power.sum_of(np.flatnonzero(rows == name)) for name in names}
+    sums = {name: power.sum_of(np.flatnonzero(rows == name)) for name in names}
     for name in names:
         if name != "clock":
             internal = float(power.clock_internal[rows == name].sum())
             switching = float(power.clock_switching[rows == name].sum())
-            found[name] = _add(found[name], -internal, -switching)
-            found["clock"] = _add(found["clock"], internal, switching)
-    return found
+            sums[name] = _add(sums[name], -internal, -switching)
+            sums["clock"] = _add(sums["clock"], internal, switching)
+    return sums
 
 
 def _add(row: BlockPower, internal: float, switching: float) -> BlockPower:

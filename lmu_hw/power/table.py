@@ -65,15 +65,16 @@ def build(plan: Plan, memories: MemoryCosts, clock: float) -> Built:
 
 def counted_frame(plan: Plan, rates: Rates, built: Built) -> FeatureCounts:
     """Counts of a frame, the energy of the macros among them as a count of its own."""
-    counts, found = frame_counts(plan, rates, built.built_of), accesses(plan, rates.nonzero)
+    counts, used = frame_counts(plan, rates, built.built_of), accesses(plan, rates.nonzero)
     for row in MEMORY_ROWS:
         counts[row][Feature.MACROS] = 0.0
     for memory in plan.memories:
         cost = built.macros.get(memory.name)
         if cost is not None:
-            one = found[memory.name]
-            resting = 0.0 if plan.config.gate_blocks else running_cycles(plan, rates.nonzero) - one.reads - one.writes
-            energy = one.reads * cost.read + one.writes * cost.write + resting * cost.idle
+            access = used[memory.name]
+            resting = running_cycles(plan, rates.nonzero) - access.reads - access.writes
+            resting = 0.0 if plan.config.gate_blocks else resting
+            energy = access.reads * cost.read + access.writes * cost.write + resting * cost.idle
             counts[row_of_memory(memory)][Feature.MACROS] += energy
     return counts
 
