@@ -29,7 +29,7 @@ __all__ = ["CosimOptions", "cosimulate", "cosimulate_variant"]
 
 TRACE, DEPOSITS, WEIGHTS = "trace.txt", "deposits.txt", "weights.txt"
 
-LONG_RUN_CYCLES = 200_000
+LONG_RUN_CYCLES = 500_000
 """Clock cycles from which on Verilator's C++ is optimised: below, the compiler takes longer than it saves."""
 
 

