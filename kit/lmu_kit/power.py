@@ -1,4 +1,4 @@
-"""From a plan and a cell library to a report: synthesis, simulation of real frames, energy by row."""
+"""The tier gates: map a plan to a cell library, simulate real frames, and report energy by row."""
 
 import functools
 import math
@@ -53,7 +53,7 @@ class Mapped:
     plan : Plan
         The accelerator.
     library : Library
-        Of the cells.
+        Its cells and macros.
     synthesis : Synthesis
         Files, memories, key.
     """
@@ -64,12 +64,12 @@ class Mapped:
 
     @functools.cached_property
     def netlist(self) -> Netlist:
-        """The cells; read when they are needed first."""
+        """The mapped cells, read when first used."""
         return read_netlist(self.synthesis.json, TOP, self.library)
 
     @functools.cached_property
     def conditions(self) -> Conditions:
-        """Those of the netlist before place and route."""
+        """Conditions of the netlist before place and route."""
         return conditions_of(self.netlist)
 
 
@@ -83,7 +83,7 @@ def map_plan(plan: Plan, library: Library, clock: float, progress: Progress) -> 
     library : Library
         Cells, and macros if there are any.
     clock : float
-        In hertz; with the accesses of every memory it decides what memories become.
+        In hertz. With the accesses of every memory, it decides what memories are made of.
     progress : callable
         Called with (stage, done, total).
     """
@@ -95,7 +95,7 @@ def map_plan(plan: Plan, library: Library, clock: float, progress: Progress) -> 
 
 
 def run_mapped(mapped: Mapped, sounds: Mapping[str, IntArray], progress: Progress) -> FrameRun:
-    """Run frames of every kind of sound through the netlist; every output is compared with the golden model."""
+    """Run frames of every kind of sound through the netlist, and compare every output with the golden model."""
     return run_frames(mapped.netlist, mapped.plan, sounds, progress=progress)
 
 
@@ -149,17 +149,17 @@ def _rows_and_power(
 
 
 def _is_register_bank(plan: Plan, name: str) -> bool:
-    """Whether a memory is a bank of registers that `AcceleratorConfig.state_bank_words` asks for."""
+    """Whether a memory is a bank of registers from `AcceleratorConfig.state_bank_words`."""
     return name.startswith(tuple(f"memory_{memory.name}.banks.bank" for memory in plan.data_memories))
 
 
 def conditions_of(netlist: Netlist, clock: str = "clk") -> Conditions:
-    """Conditions before there is a layout: wires by `wire_rule`, no edge slower than the cells allow.
+    """Assume conditions before layout: wires by `wire_rule`, and no edge slower than the cells allow.
 
     Parameters
     ----------
     netlist : Netlist
-        Of any design.
+        Netlist of any design.
     clock : str
         Its clock port, whose edges are `CLOCK_EDGE` of the slowest.
     """
@@ -168,7 +168,7 @@ def conditions_of(netlist: Netlist, clock: str = "clk") -> Conditions:
 
 
 def wire_rule(netlist: Netlist) -> WireLoad:
-    """Wires before there is a layout: for every reader of a net, `PITCHES` sides of the mean cell at `WIRE`."""
+    """Estimate wires before layout: `PITCHES` sides of the mean cell at `WIRE`, for every reader of a net."""
     cells = [instance.cell for instance in netlist.instances if instance.cell.memory is None]
     pitch = math.sqrt(sum(cell.area for cell in cells) / len(cells))
     return WireLoad(per_fanout=PITCHES * pitch * WIRE)
@@ -190,7 +190,7 @@ def measure(
     technology: dict[str, Any],
     progress: Progress,
 ) -> Report:
-    """Simulate every kind of sound and weigh what moves.
+    """Simulate every kind of sound and report its energy.
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ def measure(
     Returns
     -------
     Report
-        Of the tier ``gates``.
+        Report of the tier ``gates``.
 
     Raises
     ------

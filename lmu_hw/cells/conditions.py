@@ -1,4 +1,4 @@
-"""What a netlist works under, besides its activity."""
+"""Operating conditions of a netlist: wires, transition times, clock."""
 
 from dataclasses import dataclass
 
@@ -7,16 +7,16 @@ __all__ = ["Conditions", "WireLoad"]
 
 @dataclass(frozen=True)
 class WireLoad:
-    """Capacitance of wires, before there is a layout: a sum of three terms for every net.
+    """Capacitance of wires before layout: a sum of three terms for every net.
 
     Parameters
     ----------
     fixed : float
-        In farad, of every net that is driven or read by an instance.
+        Wire capacitance in farad of every net that an instance drives or reads.
     per_fanout : float
-        In farad, for every input pin on the net.
+        Wire capacitance in farad for each input pin on the net.
     per_pin_area : float
-        In farad per square root of the total cell area (in the library's unit) and input pin.
+        Wire capacitance in farad per input pin and square root of the total cell area, in the library's unit.
     """
 
     fixed: float = 0.0
@@ -35,7 +35,7 @@ class WireLoad:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a netlist works under, besides its activity.
+    """Operating conditions of a netlist.
 
     Parameters
     ----------

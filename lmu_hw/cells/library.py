@@ -48,7 +48,7 @@ class Table:
     values: FloatArray
 
     def __call__(self, slew: FloatArray | float, load: FloatArray | float) -> FloatArray:
-        """Bilinear value; beyond the ends the last two points of an axis are extended.
+        """Interpolate bilinearly; beyond the ends of an axis its last two points are extended.
 
         Parameters
         ----------
@@ -73,7 +73,7 @@ class Table:
 
 
 def _find_interval(axis: FloatArray, value: FloatArray) -> tuple[NDArray[np.int64], FloatArray]:
-    """Index of the axis point below a value, and its place between that and the next (0 to 1 within the axis)."""
+    """Index of the axis point below a value, and its position between that and the next (0 to 1 within the axis)."""
     if axis.size < 2:
         return np.zeros(value.shape, dtype=np.int64), np.zeros(value.shape)
     index = np.clip(np.searchsorted(axis, value, side="right") - 1, 0, axis.size - 2)
@@ -151,7 +151,7 @@ class Setup:
 
 @dataclass(frozen=True, eq=False)
 class Pin:
-    """A signal pin of a cell; pins of a bus are one by one, named ``BUS[i]``.
+    """A signal pin of a cell. Each pin of a bus is one of its own, named ``BUS[i]``.
 
     Parameters
     ----------
@@ -168,13 +168,13 @@ class Pin:
     max_transition : float or None
         Longest transition time in seconds.
     function, three_state : Expression or None
-        Of inputs and state variables.
+        Functions of inputs and state variables.
     clock : bool
         Whether the library calls it a clock.
     role : {"", "clock", "enable", "test", "out"}
-        Of a pin of a clock gate.
+        Role of the pin in a clock gate.
     voltage : float
-        Of its supply, in volt.
+        Voltage of its supply, in volt.
     power : tuple of InternalPower
         Energies.
     timing : tuple of TimingArc
@@ -227,7 +227,7 @@ class Sequential:
     Parameters
     ----------
     kind : {"ff", "latch"}
-        Which one.
+        Flip-flop or latch.
     state, inverse : str
         Names of the state variable and its complement in functions.
     data : Expression or None
@@ -275,11 +275,11 @@ class Cell:
     area : float
         In square micrometre, as the library counts it.
     pins : dict of str to Pin
-        By name.
+        Pins by name.
     leakage : float or None
         ``cell_leakage_power`` in watt.
     leakages : tuple of Leakage
-        By state.
+        Leakage by state.
     sequentials : tuple of Sequential
         Flip-flop or latch groups.
     clock_gating : str
@@ -287,7 +287,7 @@ class Cell:
     dont_use : bool
         Whether the library asks synthesis to keep away.
     memory : MacroMemory or None
-        Of a macro.
+        Size of the memory, for a macro.
     supplies : dict of str to float
         Voltage of each supply pin.
     has_state_table : bool
@@ -324,15 +324,15 @@ class Library:
     Parameters
     ----------
     name : str
-        Of the first file.
+        Name of the first file.
     voltage : float
         Nominal, in volt.
     temperature : float
         Nominal, in degrees Celsius.
     cells : dict of str to Cell
-        By name.
+        Cells by name.
     files : tuple of Path
-        Where they were read.
+        Files that were read.
     hashes : tuple of str
         SHA-256 of each file's text.
     process : float

@@ -1,4 +1,4 @@
-"""What memories cost: SRAM macros after their own Liberty, flip-flops by an estimate from the library's smallest cells.
+"""Cost of memories: SRAM macros from their Liberty files, flip-flops estimated from the library's smallest cells.
 
 The estimate is good enough to find the break-even, and used for nothing else.
 """
@@ -23,7 +23,7 @@ MUX_NANDS = 3
 
 @dataclass(frozen=True)
 class MemoryUsage:
-    """How a memory will be used.
+    """Use of a memory.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class MemoryUsage:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a memory costs.
+    """Cost of a memory.
 
     Parameters
     ----------
@@ -87,11 +87,11 @@ class Cost:
         return Cost(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
 
     def scaled(self, factor: float) -> "Cost":
-        """So many of it."""
+        """Cost of several."""
         return Cost(*(factor * getattr(self, name) for name in self.__dataclass_fields__))
 
     def accessed(self, part: float) -> "Cost":
-        """The same as a bank that gets that part of the accesses."""
+        """Cost as a bank that gets a part of the accesses."""
         away = (1 - part) * self.aside
         return replace(self, read=part * self.read + away, write=part * self.write + away)
 
@@ -135,7 +135,7 @@ def clock_energy(cell: Cell, macro: Macro, enable: int, read: int, write: int) -
 
 
 def macro_cost(cell: Cell, macro: Macro) -> Cost:
-    """Energies of a macro from its Liberty: the clock edge in each state, half of the address and data bits moving.
+    """Find the cost of a macro from its Liberty file: the clock edge in each state, half of address and data moving.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ def macro_cost(cell: Cell, macro: Macro) -> Cost:
     Returns
     -------
     Cost
-        Of one macro.
+        Cost of one macro.
     """
     volts = cell.pins[macro.clock].voltage ** 2
 
@@ -168,7 +168,7 @@ def macro_cost(cell: Cell, macro: Macro) -> Cost:
 
 
 def flip_flop_cost(library: Library, depth: int, width: int) -> Cost:
-    """Estimate of a memory of flip-flops with a gated clock for every word and a tree of multiplexers for reading.
+    """Estimate the cost of a memory of flip-flops: a gated clock for every word, a tree of multiplexers for reading.
 
     The address is taken to move by one: half of the multiplexers next to the flip-flops change their select input, and
     half of those their output.
@@ -176,14 +176,14 @@ def flip_flop_cost(library: Library, depth: int, width: int) -> Cost:
     Parameters
     ----------
     library : Library
-        Of standard cells.
+        Standard cells.
     depth, width : int
         Words, and bits of a word.
 
     Returns
     -------
     Cost
-        Of the whole memory.
+        Cost of the whole memory.
     """
     flop, gate, nand = find_flip_flop(library), find_clock_gate(library), find_nand(library)
     volts = library.voltage**2
@@ -217,7 +217,7 @@ def flip_flop_cost(library: Library, depth: int, width: int) -> Cost:
 
 
 def multiplexer_cost(library: Library, width: int) -> Cost:
-    """One more bank at the read multiplexer: its outputs move with half of the reads."""
+    """Find the cost of one more bank at the read multiplexer, whose outputs move with half of the reads."""
     nand = find_nand(library)
     load = _capacitance(nand.pins[nand.inputs[0]])
     moved = width / 2 * MUX_NANDS * load * library.voltage**2

@@ -17,7 +17,7 @@ LOW, HIGH = 0, 1
 
 
 class NetlistError(ValueError):
-    """A netlist is not made of the library's cells, or not connected as it should."""
+    """A netlist has cells that the library lacks, or is not connected correctly."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,11 +27,11 @@ class Instance:
     Parameters
     ----------
     name : str
-        Of the netlist's source.
+        Name in the source of the netlist.
     block : str
         Path of the module instance that it belongs to, parts joined by dots; nothing for the top.
     cell : Cell
-        Of the library.
+        Cell of the library.
     nets : dict of str to int
         Net of each connected pin.
     """
@@ -75,7 +75,7 @@ class Netlist:
         return sum(len(instance.nets) for instance in self.instances)
 
     def drivers(self) -> dict[int, tuple[int, str]]:
-        """Instance and pin that drive each net (ports and constants are not in it)."""
+        """Instance and pin that drive each net, without ports and constants."""
         drivers: dict[int, tuple[int, str]] = {}
         for index, instance in enumerate(self.instances):
             for pin in instance.cell.outputs:
@@ -98,7 +98,7 @@ class Netlist:
         return {name: np.array(indices) for name, indices in sorted(groups.items())}
 
     def levels(self) -> NDArray[np.int64]:
-        """Level of each instance: 0 if it depends on no other one through timing arcs within a cycle.
+        """Level of each instance: 0 if it depends on no other instance through timing arcs within a cycle.
 
         Returns
         -------
@@ -187,11 +187,11 @@ def read_netlist(path: str | Path, top: str, library: Library) -> Netlist:
     Parameters
     ----------
     path : path
-        Of the file.
+        File of Yosys.
     top : str
         Name of the module.
     library : Library
-        Of the cells.
+        The cells.
 
     Returns
     -------

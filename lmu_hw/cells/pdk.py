@@ -1,4 +1,4 @@
-"""Where the Liberty files of a process are."""
+"""Find the Liberty files of a process."""
 
 import os
 import re
@@ -25,11 +25,11 @@ class Pdk:
     Parameters
     ----------
     name : str
-        Of the process, as its folder is called.
+        Name of the process and of its folder.
     node : float
         Nanometres, as the process is named.
     corner : str
-        What the names of the files have in common, nothing if there is one corner only.
+        Part that the names of the files have in common; empty if there is only one corner.
     cells : tuple of Path
         Liberty of the standard cells.
     macros : tuple of Path
@@ -48,7 +48,7 @@ class Pdk:
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where a known process keeps its files, under its folder."""
+    """Where a known process keeps its files in its folder."""
 
     node: float
     cells: str
@@ -89,13 +89,13 @@ def _stem(path: Path) -> str:
 
 
 def _in_corner(files: list[Path], corner: str) -> tuple[Path, ...]:
-    """Files of a corner; of a plain and a compressed one with the same name the plain one."""
+    """Files of a corner. A plain file is preferred to a compressed one of the same name."""
     by_name = {_stem(path): path for path in reversed(files) if corner in _stem(path)}
     return tuple(by_name[name] for name in sorted(by_name))
 
 
 def _find_layout(name: str, root: str | Path | None) -> tuple[Path, _Layout]:
-    """Folder of a process, and where its files are under it."""
+    """Folder of a process, and where its files are in it."""
     base = root if root is not None else os.environ.get("PDK_ROOT", "")
     if not str(base):
         raise PdkError(f"the environment's PDK_ROOT must name the folder that holds {name}; {OSU} needs none")
@@ -111,7 +111,7 @@ def _find_layout(name: str, root: str | Path | None) -> tuple[Path, _Layout]:
 
 
 def _corners(layout: _Layout, files: Iterable[Path]) -> tuple[str, ...]:
-    """Corners that the names of files tell."""
+    """Corners in the names of files."""
     if not layout.pattern:
         return ()
     matches = (re.search(layout.pattern, _stem(path)) for path in files)
@@ -119,12 +119,12 @@ def _corners(layout: _Layout, files: Iterable[Path]) -> tuple[str, ...]:
 
 
 def find_corners(name: str = OSU, root: str | Path | None = None) -> tuple[str, ...]:
-    """Corners of a process for which there are files, by names that `find_pdk` takes.
+    """List the corners of a process that have files, by names that `find_pdk` takes.
 
     Parameters
     ----------
     name, root : str, str or Path
-        As for `find_pdk`.
+        See `find_pdk`.
 
     Returns
     -------

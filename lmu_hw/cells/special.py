@@ -1,4 +1,4 @@
-"""Cells of a library that play a part: clock gates, constants, the smallest of a kind."""
+"""Find special cells of a library: clock gates, constants, and the smallest of a kind."""
 
 import re
 from dataclasses import dataclass

@@ -52,7 +52,7 @@ class Macro:
 
 
 def _bus(cell: Cell, name: str, width: int) -> tuple[str, ...]:
-    """Pins of a bus, lowest bit first; nothing if one is missing."""
+    """Pins of a bus, lowest bit first; empty if one is missing."""
     pins = tuple(f"{name}[{bit}]" for bit in range(width))
     return pins if all(pin in cell.pins for pin in pins) else ()
 

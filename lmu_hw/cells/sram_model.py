@@ -50,20 +50,20 @@ FANOUT = 4
 
 @dataclass(frozen=True)
 class Yardsticks:
-    """What the standard cells of a library say about its process.
+    """Figures of a process, measured on the standard cells of a library.
 
     Parameters
     ----------
     area : float
-        Of the smallest flip-flop, in square micrometre as the library counts it.
+        Area of the smallest flip-flop, in square micrometre as the library counts it.
     capacitance : float
-        Of an input of the smallest NAND gate, in farad.
+        Capacitance of an input of the smallest NAND gate, in farad.
     voltage : float
         Nominal, in volt.
     delay : float
-        Of the smallest inverter with four of its kind to drive, in seconds.
+        Delay in seconds of the smallest inverter when it drives four of its kind.
     leakage : float
-        Of the smallest inverter, in watt.
+        Leakage of the smallest inverter, in watt.
     """
 
     area: float
@@ -84,7 +84,7 @@ def yardsticks(library: Library) -> Yardsticks:
     Returns
     -------
     Yardsticks
-        Of its smallest cells.
+        Figures of its smallest cells.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def yardsticks(library: Library) -> Yardsticks:
 
 
 def features(depth: int, width: int, columns: int) -> tuple[float, ...]:
-    """What the fitted figures are linear in: a constant, rows, width, cells on a row, and bits."""
+    """Features that the fitted figures are linear in: a constant, rows, width, cells on a row, and bits."""
     return 1.0, depth / columns, float(width), float(width * columns), float(width * depth)
 
 

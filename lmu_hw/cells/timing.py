@@ -1,4 +1,4 @@
-"""The clock that a mapped netlist can run at: the longest path by the library's delays, before place and route.
+"""Find the highest clock of a mapped netlist: its longest path by the library's delays, before place and route.
 
 Every net has one transition time, the longest, and every path is taken as one that can happen, as static timing
 analysis does. Input ports change at the clock's edge, output ports are wanted at the next one. The clock reaches
@@ -63,15 +63,15 @@ class Step:
     Parameters
     ----------
     name : str
-        Of the net, of the instance where the net has none, or of the port.
+        Name of the net, of the instance if the net has none, or of the port.
     cell : str
-        Of the instance; nothing for a port.
+        Cell of the instance; empty for a port.
     pin : str
         Output pin, or input pin at the end of the path.
     rising : bool
         The edge.
     arrival : float
-        In seconds after the clock's edge.
+        Time in seconds after the clock's edge.
     """
 
     name: str
@@ -88,7 +88,7 @@ class Path:
     Parameters
     ----------
     steps : tuple of Step
-        From the clock or an input port to the end point.
+        Points from the clock or an input port to the end point.
     start, end : str
         Output of a flip-flop or macro, or port, that it starts at; what it ends at.
     setup : float
@@ -105,12 +105,12 @@ class Path:
 
     @property
     def period(self) -> float:
-        """Shortest clock period in seconds that leaves it enough time."""
+        """Shortest clock period in seconds that the path allows."""
         return self.steps[-1].arrival + self.setup - self.capture
 
     @property
     def cells(self) -> int:
-        """Cells that it goes through, clock gates and the flip-flop at its start included."""
+        """Number of cells on the path, including clock gates and the flip-flop at its start."""
         return sum(bool(step.cell) for step in self.steps[:-1])
 
     def describe(self) -> str:
@@ -231,7 +231,7 @@ def find_timing(netlist: Netlist, conditions: Conditions | None = None) -> Timin
     Returns
     -------
     Timing
-        With the path.
+        The longest path, and the number of end points.
     """
     conditions = Conditions() if conditions is None else conditions
     arrivals = _Arrivals(netlist, conditions)
@@ -291,7 +291,7 @@ def find_delays(netlist: Netlist, conditions: Conditions | None = None) -> list[
     netlist : Netlist
         Any.
     conditions : Conditions, optional
-        As for `find_timing`.
+        See `find_timing`.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Loads and transition times: what the library's tables are entered with."""
+"""Loads and transition times, with which the library's tables are looked up."""
 
 import math
 from collections.abc import Iterator
@@ -52,7 +52,7 @@ def find_loads(
     *,
     upper: bool = False,
 ) -> Loads:
-    """Capacitance that each net presents to its driver: pins and wire.
+    """Find the capacitance that each net presents to its driver: pins and wire.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ class Stage:
 
 
 def find_stages(netlist: Netlist) -> list[Stage]:
-    """Instances in an order in which every input is known before it is needed.
+    """Order the instances so that every input is known before it is needed.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def find_stages(netlist: Netlist) -> list[Stage]:
     Returns
     -------
     list of Stage
-        By level, then by cell.
+        Stages by level, then by cell.
 
     Raises
     ------
@@ -141,7 +141,7 @@ def find_stages(netlist: Netlist) -> list[Stage]:
 
 
 def constant_nets(netlist: Netlist) -> BoolArray:
-    """Nets that never change: the constants, and what cells without inputs drive.
+    """Find the nets that never change: constants, and nets that cells without inputs drive.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def constant_nets(netlist: Netlist) -> BoolArray:
     Returns
     -------
     ndarray of bool, shape (nets,)
-        Which ones.
+        Whether each net is constant.
     """
     constant = np.zeros(netlist.nets, dtype=bool)
     constant[[LOW, HIGH]] = True
@@ -167,7 +167,7 @@ def causing_edges(arc: TimingArc, *, rising: bool) -> tuple[bool, ...]:
     Parameters
     ----------
     arc : TimingArc
-        From the input to the output.
+        Arc from the input to the output.
     rising : bool
         The output's edge.
 
@@ -186,7 +186,7 @@ def causing_edges(arc: TimingArc, *, rising: bool) -> tuple[bool, ...]:
 
 
 def find_transitions(netlist: Netlist, loads: Loads, input_slew: float = 0.0) -> tuple[FloatArray, FloatArray]:
-    """Transition times of all nets, from ports to flip-flops and on: the longest over the arcs that end at a net.
+    """Find the transition times of all nets, the longest over the arcs that end at a net.
 
     Parameters
     ----------

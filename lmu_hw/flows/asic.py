@@ -35,7 +35,7 @@ class AsicError(RuntimeError):
     Parameters
     ----------
     message : str
-        What was short.
+        The reason.
     build : AsicBuild
         The netlist.
     """

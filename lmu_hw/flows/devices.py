@@ -52,17 +52,17 @@ class Device:
     Parameters
     ----------
     name : str
-        As commands take it.
+        Name in commands.
     title : str
         For people.
     board : str
         The board of `lmu_hw.boards` whose top is built.
     resources : tuple of Resource
-        What it holds.
+        Resources of the device.
     block_ram : BlockRam
-        Of its BRAM.
+        Shape of its BRAM.
     large_ram : BlockRam or None
-        Of its SPRAM, which has no initial contents.
+        Shape of its SPRAM, which has no initial contents.
     synthesis : str
         Yosys' command, with its options.
     with_dsp, without_dsp : str
@@ -82,7 +82,7 @@ class Device:
     bitstream : str
         Name of its result.
     untimed : str
-        What the clock that nextpnr reports does not cover.
+        Paths that the clock reported by nextpnr does not cover.
     """
 
     name: str

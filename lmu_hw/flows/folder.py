@@ -18,9 +18,9 @@ def check_folder(folder: Path, schema: str) -> None:
     Parameters
     ----------
     folder : Path
-        Where a result is to go.
+        Folder for the result.
     schema : str
-        Of the manifest of such results.
+        Schema of the manifest of such results.
 
     Raises
     ------

@@ -53,7 +53,7 @@ class FpgaDesign:
     constraints : str
         Text of the constraints file: a pin for each port.
     clock_hz : float
-        What it is clocked with.
+        Clock frequency in hertz.
     large : tuple of str
         Memories that go to large blocks, from `large_memories`.
     dsp : bool
@@ -76,7 +76,7 @@ class DeviceUsage:
     Parameters
     ----------
     name : str
-        As in `lmu_hw.flows.devices.Resource`.
+        Name of the resource, as in `lmu_hw.flows.devices.Resource`.
     used, available : int
         Blocks.
     """
@@ -99,9 +99,9 @@ class FpgaBuild:
     usage : tuple of DeviceUsage
         Every kind of block.
     fmax_hz : float or None
-        What the routed design reaches.
+        Highest clock of the routed design in hertz.
     seed : int or None
-        Of nextpnr.
+        Seed of nextpnr.
     seconds : dict of str to float
         Run time of each step.
     tools : dict of str to str
@@ -148,9 +148,9 @@ class FpgaError(RuntimeError):
     Parameters
     ----------
     message : str
-        What was short.
+        The reason.
     build : FpgaBuild
-        What is known of it.
+        The build, as far as it is known.
     """
 
     def __init__(self, message: str, build: FpgaBuild):
@@ -236,7 +236,7 @@ def synthesize_fpga(design: FpgaDesign, directory: Path) -> tuple[DeviceUsage, .
     Parameters
     ----------
     design : FpgaDesign
-        What to build.
+        Design to build.
     directory : Path
         Gets ``netlist.json`` and ``netlist.v``; not under ``/tmp``.
 
@@ -288,14 +288,14 @@ def pack_fpga(design: FpgaDesign, directory: Path) -> tuple[DeviceUsage, ...]:
     Parameters
     ----------
     design : FpgaDesign
-        What to build.
+        Design to build.
     directory : Path
         An empty folder for the tools; not under ``/tmp``.
 
     Returns
     -------
     tuple of DeviceUsage
-        As nextpnr packs it; cells of the netlist if those are too many already.
+        Usage after packing by nextpnr; that of the netlist if it has too many cells already.
 
     Raises
     ------
@@ -316,11 +316,11 @@ def build_fpga(design: FpgaDesign, directory: Path, seeds: Sequence[int] = SEEDS
     Parameters
     ----------
     design : FpgaDesign
-        What to build.
+        Design to build.
     directory : Path
         An empty folder that gets everything; not under ``/tmp``.
     seeds : sequence of int
-        Of nextpnr; the next one is tried where the clock is missed.
+        Seeds of nextpnr. The next one is tried if the clock is missed.
 
     Returns
     -------

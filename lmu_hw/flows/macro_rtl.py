@@ -32,12 +32,12 @@ def memory_tilings(plan: Plan, library: Library, usage: MemoryUsage) -> dict[str
     library : Library
         Cells and macros.
     usage : MemoryUsage
-        Of every memory.
+        Usage of every memory.
 
     Returns
     -------
     dict of str to Tiling
-        By the last part of the name of the memory's module.
+        Tilings by the last part of the name of the memory's module.
     """
     memories = {f"memory_{memory.name}": memory for memory in plan.data_memories}
     memories["logits"] = plan.output

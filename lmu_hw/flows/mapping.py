@@ -224,16 +224,16 @@ def map_modules(modules: Mapping[str, Module], recipe: Recipe, progress: Progres
     Parameters
     ----------
     modules : mapping of str to Module
-        From `lmu_hw.flows.elaborate.elaborate`: all that use each other.
+        All modules that use each other, from `lmu_hw.flows.elaborate.elaborate`.
     recipe : Recipe
         How.
     progress : callable
-        Told how many modules are mapped.
+        Called with (stage, done, total), in modules.
 
     Returns
     -------
     dict of str to Module
-        By the same names.
+        Mapped modules by the same names.
 
     Raises
     ------

@@ -25,11 +25,11 @@ class Choice:
     memory : DesignMemory
         The memory.
     built_of : {"flip-flops", "macros", "logic"}
-        What it is made of.
+        Kind of cells that it is made of.
     chosen : bool
         Whether that is the one that costs least, not the only one left.
     tiling : Tiling or None
-        Of macros.
+        Its macros.
     cost : Cost or None
         Macros: after their Liberty. Flip-flops: an estimate, where there was a choice. Logic: None.
     """
@@ -59,12 +59,12 @@ def choose_memories(
     library : Library
         Cells and macros.
     usage : MemoryUsage or mapping of str to MemoryUsage
-        Of all memories, or by the last part of the name of the module that holds it, the default for others.
+        Usage of all memories, or by the last part of the name of the module that holds each; the default for others.
 
     Returns
     -------
     dict of str to Choice
-        By module and cell, joined by a slash.
+        Choices by module and cell, joined by a slash.
     """
     macros = any(cell.memory is not None for cell in library.cells.values())
     choices = {}

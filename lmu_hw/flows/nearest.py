@@ -31,7 +31,7 @@ class Nearest:
     config : AcceleratorConfig
         The configuration.
     usage : tuple of DeviceUsage
-        What it takes.
+        Resources that it takes.
     fmax_hz : float or None
         Clock that it reaches with the first seed; None if it was packed only, not placed and routed.
     """

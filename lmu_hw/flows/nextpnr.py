@@ -56,7 +56,7 @@ def read_timing(report: dict[str, Any]) -> float:
     Parameters
     ----------
     report : dict
-        What ``--report`` wrote.
+        Contents of nextpnr's ``--report``.
 
     Raises
     ------
@@ -90,9 +90,9 @@ def place_and_route(
     directory : Path
         Gets the routed design, ``timing.json`` and ``nextpnr.log``; not under ``/tmp``.
     clock_hz : float
-        What to aim for.
+        Clock to aim for, in hertz.
     seed : int
-        Of the placer.
+        Seed of the placer.
     pack_only : bool
         Count the blocks only.
 

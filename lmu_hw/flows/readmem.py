@@ -15,7 +15,7 @@ def split_memories(verilog: str) -> tuple[str, dict[str, str]]:
     Parameters
     ----------
     verilog : str
-        As `lmu_hw.export.emit` writes it: one ``initial`` block for each memory, with every word in order.
+        Text of `lmu_hw.export.emit`: one ``initial`` block for each memory, with every word in order.
 
     Returns
     -------

@@ -59,7 +59,7 @@ def row_modules(name: str, cell: Module) -> tuple[str, Modules]:
     Parameters
     ----------
     name : str
-        Of the module that takes the place of the memory.
+        Name of the module that replaces the memory.
     cell : Module
         ``$mem_v2`` cell with one read at a clock edge and no write.
 

@@ -30,9 +30,9 @@ def sdc(period: float = MHZ_IN_NS, remark: str = "1 MHz in ns") -> str:
     Parameters
     ----------
     period : float
-        Of the clock, in the time unit of the library.
+        Clock period in the time unit of the library.
     remark : str
-        What that is, for people.
+        Meaning of the period, for readers of the file.
 
     Returns
     -------

@@ -61,7 +61,7 @@ class MappedMemory:
     writable : bool
         Whether it has a write port.
     built_of : {"flip-flops", "macros", "logic"}
-        What it became. A memory without write port becomes logic.
+        Kind of cells that it is made of. A memory without a write port becomes logic.
     chosen : bool
         Whether it became so because that costs least. Flip-flops for want of macros are not chosen.
     macros : dict of str to int
@@ -114,7 +114,7 @@ class Synthesis:
     key : str
         Hash of the design, the libraries, the options and the tool's version.
     tool : str
-        What Yosys says about itself.
+        Version line of Yosys.
     """
 
     top: str
@@ -182,7 +182,7 @@ def synthesize(
         How the memories will be used, all alike or by name of the instance, which decides what they become; the
         defaults of `MemoryUsage` for those that are not named.
     progress : callable
-        Told the stage, how much of it is done, and of how much.
+        Called with (stage, done, total).
 
     Returns
     -------

@@ -50,7 +50,7 @@ class Tiling:
     depth, width : int
         Words, and bits of a word.
     banks : tuple of Bank
-        In the order of their words.
+        Banks in the order of their words.
     cost : Cost
         Mean over all words; multiplexers between banks count, decoders do not.
     """
@@ -131,7 +131,7 @@ def tile_macros(by_depth: MacrosByDepth, extra: Cost, depth: int, width: int, us
     by_depth : mapping of int to sequence of (Macro, Cost)
         Macros by their depth, at least one.
     extra : Cost
-        Of one more bank at the read multiplexer.
+        Cost of one more bank at the read multiplexer.
     depth, width : int
         Words, and bits of a word, at least 1.
     usage : MemoryUsage
@@ -195,7 +195,7 @@ def choose(library: Library, depth: int, width: int, usage: MemoryUsage) -> tupl
     tiling : Tiling or None
         None if flip-flops take less power, or the library has no macros.
     cost : Cost
-        Of what was chosen.
+        Cost of the choice.
     """
     flip_flops = flip_flop_cost(library, depth, width)
     tiling = tile(library, depth, width, usage)

@@ -61,7 +61,7 @@ def memory_verilog(name: str, tiling: Tiling) -> str:
     Parameters
     ----------
     name : str
-        Of the module.
+        Name of the module.
     tiling : Tiling
         From `lmu_hw.flows.tiling.tile`.
 

@@ -35,7 +35,7 @@ def run_yosys(script: str, directory: Path, timeout: float = 3600) -> str:
     script : str
         Commands, one a line; files are named relative to the directory.
     directory : Path
-        Where it runs; not under ``/tmp``, which YoWASP replaces with a folder of its own.
+        Working directory. It must not be under ``/tmp``, which YoWASP replaces with a folder of its own.
     timeout : float
         Seconds.
 

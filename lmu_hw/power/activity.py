@@ -63,9 +63,9 @@ class Activity:
     known : ndarray of bool, shape (nets,)
         Whether the net was counted.
     source : str
-        Where it came from, for reports.
+        Origin of the activity, for reports.
     accesses : dict of int to MacroAccesses
-        Of each memory macro, by the index of its instance; empty where pins were not observed jointly.
+        Accesses of each memory macro, by the index of its instance; empty if pins were not observed jointly.
     runs : int
         Independent runs that it is the mean of.
     parts : tuple of (float, Activity)
@@ -103,7 +103,7 @@ def clock_nets(netlist: Netlist, clock: str) -> BoolArray:
     Returns
     -------
     ndarray of bool, shape (nets,)
-        Which nets belong to it.
+        Whether each net belongs to the clock network.
 
     Raises
     ------

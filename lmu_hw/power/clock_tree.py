@@ -72,9 +72,9 @@ class ClockTree:
         Joule per clock cycle: internal energy of the buffers, what charges their pins, the wires, and the clock pins
         at the clock port, which no cell of the netlist drives.
     leakage : float
-        Of the buffers in watt.
+        Leakage of the buffers in watt.
     area : float
-        Of the buffers, in the library's unit.
+        Area of the buffers in the library's unit.
     buffer : str
         Name of the cell.
     buffers : int
@@ -238,13 +238,13 @@ def find_clock_tree(
     netlist : Netlist
         Without a clock tree.
     library : Library
-        Where the buffer comes from.
+        Library with the buffer.
     activity : Activity
-        Of the netlist: a gated clock's tree moves as often as the gate lets it.
+        Activity of the netlist. The tree of a gated clock switches only while the gate is open.
     clock : str
         Name of the clock port.
     rule : ClockTreeRule, optional
-        What is assumed; the defaults of `ClockTreeRule` if not given.
+        Assumptions; the defaults of `ClockTreeRule` if not given.
 
     Returns
     -------

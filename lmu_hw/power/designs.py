@@ -20,9 +20,9 @@ class Cut:
     inputs : int
         Elements of an input frame.
     memories : int
-        Of every layer.
+        Memories of every layer.
     units : int
-        Of every layer.
+        Units of every layer.
     """
 
     layers: int
@@ -73,7 +73,7 @@ def cut(model: QuantizedModel, kept: Cut) -> QuantizedModel:
     model : QuantizedModel
         LMU layers with the terms ``e_x``, ``w_x`` and ``w_m``, then one dense layer.
     kept : Cut
-        What stays.
+        Parts to keep.
 
     Returns
     -------
@@ -106,17 +106,17 @@ class Design:
     Parameters
     ----------
     cut : Cut or None
-        What is kept of the network; None for the whole.
+        Parts of the network to keep; None for the whole network.
     lanes : int
-        Of the accelerator.
+        Lanes of the accelerator.
     weights : {"rom", "ram"}
-        Of the accelerator.
+        Weight store of the accelerator.
     fitted : bool
         Whether the table is made from it, or checked with it.
     skips : bool
         Whether zero elements are skipped.
     bank_words, state_bank_words : int
-        Of the accelerator.
+        Bank sizes of the accelerator.
     """
 
     cut: Cut | None
@@ -146,7 +146,7 @@ class DesignSet:
     Parameters
     ----------
     name : str
-        Of the set.
+        Name of the set.
     levers : tuple of str
         Those of `lmu_hw.plan.config.LEVERS` that all of them have, beside `Design.skips`.
     designs : tuple of Design

@@ -136,7 +136,7 @@ def find_power(
     netlist : Netlist
         From `lmu_hw.cells.netlist.read_netlist`.
     activity : Activity
-        Of its nets, as it was counted: it is checked before anything is clipped.
+        Activity of its nets as counted; it is checked before anything is clipped.
     conditions : Conditions, optional
         Wires, transition times at the inputs, clock; the defaults of `Conditions` if not given.
     rules : Rules, optional
@@ -151,7 +151,7 @@ def find_power(
     Returns
     -------
     Power
-        By instance; sums by block.
+        Power by instance, with sums by block.
 
     Raises
     ------

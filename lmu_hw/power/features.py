@@ -240,7 +240,7 @@ class _FrameUse:
     rates : Rates
         Changes of operands, products and sums.
     built_of : mapping of str to str
-        What each memory is made of.
+        Kind of cells that each memory is made of.
     accessed : dict of str to FrameAccesses
         Accesses of every memory.
     logic : dict of str to _Constant
@@ -354,7 +354,7 @@ def frame_counts(plan: Plan, rates: Rates, built_of: Mapping[str, str]) -> Featu
     rates : Rates
         Changes of operands, products and sums.
     built_of : mapping of str to {"logic", "flip-flops", "macros"}
-        What each memory is made of. The energy of macros is not included.
+        Kind of cells that each memory is made of. The energy of macros is not included.
 
     Returns
     -------

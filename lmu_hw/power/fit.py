@@ -32,7 +32,7 @@ def weigh(counts: FeatureCounts, prices: FeatureCounts) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        By row.
+        Sums by row.
 
     Raises
     ------

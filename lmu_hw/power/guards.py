@@ -1,4 +1,4 @@
-"""What keeps a wrong power figure from being printed: each guard refuses with its reason.
+"""Guards against wrong power figures. Each refuses with its reason.
 
 `lmu_hw.power.engine.find_power` applies them all.
 """
@@ -64,14 +64,14 @@ def _name(netlist: Netlist, net: int) -> str:
 
 
 def check_coverage(netlist: Netlist, activity: Activity, least: float = MIN_COVERAGE) -> float:
-    """Refuse an activity that leaves pins out.
+    """Refuse an activity that was not counted for enough pins.
 
     Parameters
     ----------
     netlist : Netlist
         The netlist.
     activity : Activity
-        Of its nets.
+        Activity of its nets.
     least : float
         Smallest part of the pins, 0 to 1.
 
@@ -107,7 +107,7 @@ def check_clock(netlist: Netlist, activity: Activity, clock: str, period: float)
     netlist : Netlist
         The netlist.
     activity : Activity
-        Of its nets.
+        Activity of its nets.
     clock : str
         Name of the clock port.
     period : float
@@ -141,7 +141,7 @@ def check_activity(netlist: Netlist, activity: Activity, clock: str) -> None:
     netlist : Netlist
         The netlist.
     activity : Activity
-        Of its nets, as counted.
+        Activity of its nets, as counted.
     clock : str
         Name of the clock port.
 
@@ -217,14 +217,14 @@ def _check_duty(netlist: Netlist, activity: Activity, clocks: BoolArray) -> None
 
 
 def check_accesses(netlist: Netlist, activity: Activity, tolerance: float = 1e-3) -> None:
-    """Refuse memory macros whose pins were not observed jointly, or not as their nets were.
+    """Refuse memory macros whose accesses were not counted, or do not match the activity of their nets.
 
     Parameters
     ----------
     netlist : Netlist
         The netlist.
     activity : Activity
-        Of its nets.
+        Activity of its nets.
     tolerance : float
         Events per cycle by which counts may differ.
 
@@ -254,12 +254,12 @@ def check_accesses(netlist: Netlist, activity: Activity, tolerance: float = 1e-3
 
 
 def check_memories(memories: Iterable[MappedMemory], accepted: Sequence[str] = (), small: int = SMALL_MEMORY) -> None:
-    """Refuse writable memories that became flip-flops without anyone saying so, for want of a macro.
+    """Refuse writable memories that became flip-flops because no macro was there, unless they are accepted by name.
 
     Parameters
     ----------
     memories : iterable of MappedMemory
-        Of the synthesis.
+        Memories of the synthesis.
     accepted : sequence of str
         Names of memories that may be flip-flops; ``*`` for all.
     small : int
@@ -319,14 +319,14 @@ def check_edges(netlist: Netlist, slews: FloatArray, clocks: BoolArray) -> float
 
 
 def check_limits(power: Power) -> None:
-    """Refuse energies at edges slower than the library allows: they would be extrapolated, and too high.
+    """Refuse edges slower than the library allows. Their energies would be extrapolated, and too high.
 
     Pins of memory macros are left out: their energies do not depend on transition times.
 
     Parameters
     ----------
     power : Power
-        Of a netlist, after the conditions have limited its transition times.
+        Power of a netlist after the conditions have limited its transition times.
 
     Raises
     ------
@@ -349,12 +349,12 @@ def check_limits(power: Power) -> None:
 
 
 def check_leakage(power: Power) -> None:
-    """Refuse leakage that no library of real cells gives, as a wrong unit would.
+    """Refuse leakage that real cells do not have, such as that of a wrong unit.
 
     Parameters
     ----------
     power : Power
-        Of a netlist.
+        Power of a netlist.
 
     Raises
     ------
@@ -385,9 +385,9 @@ def check_conserved(power: Power, label: Callable[[str], str] = str) -> None:
     Parameters
     ----------
     power : Power
-        Of a netlist.
+        Power of a netlist.
     label : callable
-        As for `Power.blocks`.
+        See `Power.blocks`.
 
     Raises
     ------

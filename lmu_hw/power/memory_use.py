@@ -54,7 +54,7 @@ def accesses(plan: Plan, nonzero: Nonzero = EVERY) -> dict[str, FrameAccesses]:
     Returns
     -------
     dict of str to FrameAccesses
-        By memory.
+        Accesses by memory.
     """
     reads = dict.fromkeys((memory.name for memory in plan.memories), 0.0)
     writes = dict(reads)

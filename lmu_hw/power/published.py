@@ -18,11 +18,11 @@ class Published:
     node_nm : float or None
         Process in nanometre.
     scope : str
-        What the power covers.
+        Parts that the power covers.
     method : str
         How it was obtained.
     task : str
-        What was recognised.
+        Task of the network.
     accuracy_percent : float or None
         On that task.
     power_uW : float or None
@@ -30,11 +30,11 @@ class Published:
     energy_nJ : float or None
         In nanojoule.
     per : str
-        What the energy is for.
+        Unit of work that the energy is for.
     front_end : str
         Whether the power covers the features.
     source : str
-        What was read.
+        Source of the figures.
     """
 
     design: str

@@ -1,4 +1,4 @@
-"""How often operands, weights, products and sums change, counted in the order in which the accelerator computes.
+"""Count how often operands, weights, products and sums change, in the order in which the accelerator computes.
 
 The golden model is bit-exact with the Verilog, and the plan has every cycle, so these are the changes that a simulation
 of the Verilog has at those signals, at a fraction of its time.
@@ -39,9 +39,9 @@ class Rates:
     Parameters
     ----------
     operand : float
-        Of the operand that all lanes share.
+        Changed bits of the operand that all lanes share.
     product, total : float
-        Of the products, and of the sums that are formed from them, of all lanes.
+        Changed bits of the products and of their sums, of all lanes together.
     nonzero : mapping of str to float
         Elements that are not zero, of vectors whose zeros are skipped: means over the frames in which they are read.
     """
@@ -54,14 +54,14 @@ class Rates:
 
 @dataclass(frozen=True)
 class TypicalRates:
-    """Changes of a bit per product, for accelerators whose frames are not at hand.
+    """Changes of a bit per product, for accelerators whose frames are not known.
 
     Parameters
     ----------
     operand : float
-        As in `Rates`, per issued product and bit of the signal, 0 to 1.
+        Operand changes per issued product and bit of the signal, 0 to 1.
     product, total : float
-        As in `Rates`, per product of a row and bit of the signal, 0 to 1: lanes without a row rest.
+        Changes per product of a row and bit of the signal, 0 to 1. Lanes without a row rest.
     nonzero : float
         Part of the elements of vectors whose zeros are skipped that is not zero, 0 to 1; 1 if none are skipped.
     """
@@ -106,7 +106,7 @@ def skipped_elements(plan: Plan) -> dict[str, int]:
 
 
 def term_products(planned: PlannedOperation, group: int, nonzero: Nonzero) -> list[float]:
-    """Products of each row of a group, by term: one at least where zeros are skipped."""
+    """Products of each row of a group, by term: at least one if zeros are skipped."""
     pairs = zip(planned.operation.terms, planned.terms, strict=True)
     return [
         max(1.0, nonzero.get(term.source, laid.length)) if laid.skips else len(laid.columns[group])
@@ -115,7 +115,7 @@ def term_products(planned: PlannedOperation, group: int, nonzero: Nonzero) -> li
 
 
 def issues(plan: Plan, nonzero: Nonzero = EVERY) -> float:
-    """Cycles with a product, per frame."""
+    """Count the cycles with a product, per frame."""
     executed = (planned for number in range(plan.rounds) for planned in plan.schedule.executed(number))
     return sum(
         planned.frames
@@ -126,7 +126,7 @@ def issues(plan: Plan, nonzero: Nonzero = EVERY) -> float:
 
 
 def row_products(plan: Plan, nonzero: Nonzero = EVERY) -> float:
-    """Products of rows, per frame: as `issues`, times the lanes that have a row."""
+    """Count the products of rows, per frame: those of `issues` times the lanes that have a row."""
     executed = (planned for number in range(plan.rounds) for planned in plan.schedule.executed(number))
     return sum(
         planned.frames
@@ -140,7 +140,7 @@ def row_products(plan: Plan, nonzero: Nonzero = EVERY) -> float:
 
 
 def _order(planned: PlannedOperation) -> tuple[IntArray, IntArray]:
-    """Row group, and column among those of all terms, of every product of a lane in a block, in order."""
+    """Row group and column, among those of all terms, of every product of a lane in a block, in order."""
     starts = np.cumsum([0, *(term.length for term in planned.terms)])
     groups, columns = [], []
     for group in range(planned.groups):
@@ -161,7 +161,7 @@ def _weights(planned: PlannedOperation, lanes: int) -> IntArray:
 
 
 def _changes(values: IntArray, width: int) -> int:
-    """Changed bits from each value of an axis 0 to the next."""
+    """Changed bits between neighbours along axis 0."""
     mask = (1 << width) - 1
     return int(np.bitwise_count((values[1:] ^ values[:-1]) & mask).sum())
 
@@ -194,7 +194,7 @@ def _issued(planned: PlannedOperation, operands: IntArray) -> NDArray[np.bool_]:
 def _streams(
     plan: Plan, planned: PlannedOperation, seen: dict[str, IntArray], previous: dict[str, IntArray]
 ) -> tuple[NDArray[np.bool_], tuple[IntArray, ...]]:
-    """Of an operation, in order: which products are issued; operands (batch, products), products and sums of lanes."""
+    """Streams of an operation, in order: whether each product is issued; operands, products and sums of lanes."""
     group, column = _order(planned)
     operands = _operands(planned, seen, previous)[:, :, column]
     products = operands[..., None] * _weights(planned, plan.lanes)
@@ -212,7 +212,7 @@ def _streams(
 
 
 def _frames(plan: Plan, frames: IntArray) -> Iterator[tuple[list[tuple[IntArray, ...]], dict[str, float]]]:
-    """Of every frame: the streams of each clip, and the elements that are not zero where zeros are skipped, of all."""
+    """Streams of each clip, and nonzero elements of all clips for vectors whose zeros are skipped, frame by frame."""
     golden = Golden(plan.model)
     state = golden.initial_state(len(frames))
     skipped = skipped_elements(plan)
@@ -236,7 +236,7 @@ def find_rates(plan: Plan, frames: IntArray) -> Rates:
     plan : Plan
         The accelerator.
     frames : ndarray of int64, shape (clips, T, inputs)
-        In the model's input format; every clip starts from the zero state.
+        Frames in the model's input format. Every clip starts from the zero state.
 
     Returns
     -------

@@ -31,7 +31,7 @@ def frame_rate(front_end: Mapping[str, Any] | None) -> float:
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """How fast the accelerator runs.
+    """Clock and frame rate of the accelerator.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class OperatingPoint:
 
     @property
     def idle_cycles(self) -> float:
-        """Clock cycles between frames; the clock runs on."""
+        """Clock cycles between frames, in which the clock keeps running."""
         return max(0.0, self.clock / self.frame_rate - self.busy_cycles)
 
 
@@ -89,7 +89,7 @@ class Row:
     area : float
         In square micrometre.
     origin : {"measured", "table", "estimated"}
-        Where it comes from.
+        Origin of the figures.
     """
 
     name: str
@@ -154,7 +154,7 @@ class Area:
     total : float
         In square micrometre, memory macros included.
     macros : float
-        Of the macros, in square micrometre.
+        Area of the macros, in square micrometre.
     gates : float
         The rest, in NAND2 equivalents of the library; not a number where it has none.
     macro_model : bool
@@ -189,16 +189,16 @@ class Report:
     point : OperatingPoint
         Clock and frame rate.
     rows : dict of str to tuple of Row
-        By kind of sound; the same names in every kind.
+        Rows by kind of sound; every kind has the same names.
     area : Area
-        Of the cells.
+        Area of the cells.
     achievable_clock : float or None
         In hertz, None if it was not computed.
     band : float or None
         Largest error of the tier against gates on configurations that its table was not made from, as a part of the
         total; None for gates.
     missing : tuple of str
-        What is in no row.
+        Contributions that are in no row.
     details : dict
         JSON-able: inputs, their hashes, tools.
     """

@@ -49,7 +49,7 @@ class Power:
     Parameters
     ----------
     netlist : Netlist
-        Of which.
+        The netlist.
     period : float
         Clock period in seconds.
     internal, switching : ndarray of float64, shape (instances,)

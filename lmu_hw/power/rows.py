@@ -1,4 +1,4 @@
-"""The rows of a report: which part of an accelerator a cell works for."""
+"""The rows of a report: the part of an accelerator that each cell belongs to."""
 
 import re
 from dataclasses import replace
@@ -46,12 +46,12 @@ BLOCKS = {
 
 
 def core_path(netlist: Netlist) -> str:
-    """Path of the accelerator's core in a netlist: nothing where it is the top, ``core`` in a wrapper.
+    """Find the path of the accelerator's core in a netlist: empty if it is the top, ``core`` in a wrapper.
 
     Parameters
     ----------
     netlist : Netlist
-        Of an accelerator.
+        Netlist of an accelerator.
 
     Returns
     -------
@@ -94,17 +94,17 @@ def row_of(block: str, cell: Cell, core: str = "") -> str:
 
 
 def power_rows(power: Power) -> dict[str, BlockPower]:
-    """Power by row; what is spent at pins and nets of the clock network is moved from each row to the clock's.
+    """Sum power by row. Energy at pins and nets of the clock network goes to the clock's row.
 
     Parameters
     ----------
     power : Power
-        Of an accelerator.
+        Power of an accelerator.
 
     Returns
     -------
     dict of str to BlockPower
-        In the order of `ROWS`, rows without any cell too; they add up to `Power.total`.
+        Sums in the order of `ROWS`, including rows without cells. They add up to `Power.total`.
     """
     core = core_path(power.netlist)
     rows = np.array([row_of(instance.block, instance.cell, core) for instance in power.netlist.instances])

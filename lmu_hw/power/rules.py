@@ -40,7 +40,7 @@ class Group:
     macro : Macro or None
         Pins of a memory macro.
     accesses : tuple of MacroAccesses, length n, or None
-        Of memory macros whose pins were observed jointly.
+        Accesses of memory macros whose pins were observed jointly.
     """
 
     cell: Cell
@@ -70,7 +70,7 @@ class Rules(Protocol):
 
 
 def _substitute(tree: Tree, known: Mapping[str, Tree]) -> str:
-    """Text of an expression with pins replaced by what they stand for."""
+    """Text of an expression with pins replaced by expressions."""
     if tree[0] == "pin":
         name = str(tree[1])
         return f"({_substitute(known[name], known)})" if name in known else name

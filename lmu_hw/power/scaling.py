@@ -1,4 +1,4 @@
-"""Dynamic energy carried to another node by a published rule; always beside the unscaled figure, never in its place.
+"""Scale dynamic energy to another node by a published rule; always shown beside the unscaled figure.
 
 The rule is that of A. Stillmaker and B. Baas, "Scaling equations for the accurate prediction of CMOS device performance
 from 180 nm to 7 nm", Integration 58 (2017) 74-81, doi:10.1016/j.vlsi.2017.02.002, Table 5. At every node the energy of
@@ -74,7 +74,7 @@ class Target:
 
 
 def _between(node: float) -> tuple[int, int, float]:
-    """Neighbouring nodes of the rule, and how far the way is from the larger to the smaller, in logarithms."""
+    """Neighbouring nodes of the rule, and the logarithmic position between the larger and the smaller, 0 to 1."""
     above = min(known for known in COEFFICIENTS if known >= node)
     below = max(known for known in COEFFICIENTS if known <= node)
     return above, below, 0.0 if above == below else math.log(above / node) / math.log(above / below)
@@ -130,7 +130,7 @@ class Scaling:
     Parameters
     ----------
     source, target : Target
-        From where, to where.
+        Nodes and supplies.
     factor, least, most : float
         Factor of dynamic energy, and the band that it is assumed to be in.
     """
@@ -148,7 +148,7 @@ def scale_energy(source: Target, target: Target) -> Scaling:
     Parameters
     ----------
     source, target : Target
-        From where, to where.
+        Nodes and supplies to scale from and to.
 
     Returns
     -------

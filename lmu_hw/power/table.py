@@ -1,4 +1,4 @@
-"""The tiers without gates: exact counts of an accelerator's plan times the energies of a technology's table."""
+"""The tiers table and rtl: exact counts of an accelerator's plan times the prices of a technology's table."""
 
 import math
 from collections.abc import Mapping
@@ -28,9 +28,9 @@ class Built:
     Parameters
     ----------
     built_of : dict of str to {"logic", "flip-flops", "macros"}
-        By memory.
+        Kind of cells of each memory.
     macros : dict of str to Cost
-        Of the memories that are made of macros.
+        Costs of the memories that are made of macros.
     """
 
     built_of: dict[str, str]
@@ -38,14 +38,14 @@ class Built:
 
 
 def build(plan: Plan, memories: MemoryCosts, clock: float) -> Built:
-    """Choose for every memory as synthesis does.
+    """Choose the cells of every memory as synthesis does.
 
     Parameters
     ----------
     plan : Plan
         The accelerator.
     memories : MemoryCosts
-        Of a technology.
+        Costs of a technology.
     clock : float
         In hertz.
     """
@@ -64,7 +64,7 @@ def build(plan: Plan, memories: MemoryCosts, clock: float) -> Built:
 
 
 def counted_frame(plan: Plan, rates: Rates, built: Built) -> FeatureCounts:
-    """Counts of a frame, the energy of the macros among them as a count of its own."""
+    """Count a frame; the energy of memory macros is a count of its own."""
     counts, used = frame_counts(plan, rates, built.built_of), accesses(plan, rates.nonzero)
     for row in MEMORY_ROWS:
         counts[row][Feature.MACROS] = 0.0
@@ -79,15 +79,15 @@ def counted_frame(plan: Plan, rates: Rates, built: Built) -> FeatureCounts:
     return counts
 
 
-def counted_size(plan: Plan, built: Built, what: str) -> FeatureCounts:
-    """Counts of what does not move; `what` of the macros (``leakage`` or ``area``) as a count of its own."""
+def counted_size(plan: Plan, built: Built, quantity: str) -> FeatureCounts:
+    """Count leakage or area; that of memory macros is a count of its own."""
     counts = size_counts(plan, built.built_of)
     for row in MEMORY_ROWS:
         counts[row][Feature.MACROS] = 0.0
     for memory in plan.memories:
         cost = built.macros.get(memory.name)
         if cost is not None:
-            counts[row_of_memory(memory)][Feature.MACROS] += getattr(cost, what)
+            counts[row_of_memory(memory)][Feature.MACROS] += getattr(cost, quantity)
     return counts
 
 
@@ -104,7 +104,7 @@ class Figures:
     area : dict of str to float
         Square micrometre.
     macro_area : float
-        Of that, macros.
+        Area of the macros, in square micrometre; part of `area`.
     """
 
     frame: dict[str, float]
@@ -126,7 +126,7 @@ def energy(frame: Mapping[str, float], leakage: Mapping[str, float], frame_rate:
 
 
 def estimate(plan: Plan, technology: Technology, point: OperatingPoint, rates: Rates) -> Figures:
-    """Weigh the counts of an accelerator.
+    """Estimate an accelerator from its counts.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def estimate(plan: Plan, technology: Technology, point: OperatingPoint, rates: R
     Returns
     -------
     Figures
-        By row.
+        Figures by row.
 
     Raises
     ------
@@ -181,7 +181,7 @@ def report(
     tier : {"table", "rtl"}
         Which.
     rates : mapping of str to Rates
-        By kind of sound.
+        Rates by kind of sound.
     """
     rows = {}
     figures = None

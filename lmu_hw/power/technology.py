@@ -110,7 +110,7 @@ class MemoryCosts:
         return self.bit.scaled(depth * width) + self.column.scaled(width) + self.word.scaled(depth)
 
     def choose(self, depth: int, width: int, usage: MemoryUsage) -> tuple[str, Cost]:
-        """What a memory becomes, ``flip-flops`` or ``macros``, and its cost."""
+        """Choose ``flip-flops`` or ``macros`` for a memory; that and its cost."""
         flip_flops = self.flip_flops(depth, width)
         if not self.macros:
             return "flip-flops", flip_flops
@@ -280,9 +280,9 @@ class Technology:
     Parameters
     ----------
     name : str
-        Of the process.
+        Name of the process.
     node : float or None
-        In nanometre, as the process is named.
+        Node in nanometre, as the process is named.
     voltage : float
         In volt.
     temperature : float
