@@ -1,14 +1,14 @@
 """How often every net changes, and how long it is high."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_hw.cells.netlist import HIGH, LOW, Netlist
+from lmu_hw.cells.netlist import Netlist
 
-__all__ = ["Activity", "MacroAccesses", "clock_nets", "random_activity"]
+__all__ = ["Activity", "MacroAccesses", "clock_nets"]
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -127,36 +127,3 @@ def clock_nets(netlist: Netlist, clock: str) -> BoolArray:
             if reached[source] and not reached[target]:
                 reached[target] = changed = True
     return reached
-
-
-def random_activity(
-    netlist: Netlist, clock: str, period: float, rng: np.random.Generator, constants: Iterable[int] = ()
-) -> Activity:
-    """Made-up activity that no simulation would give, for comparisons of power tools.
-
-    Parameters
-    ----------
-    netlist : Netlist
-        Any.
-    clock : str
-        Name of the clock port; its network gets 2 changes per cycle.
-    period : float
-        In seconds.
-    rng : numpy.random.Generator
-        Source of all randomness.
-    constants : iterable of int
-        Nets that never change.
-
-    Returns
-    -------
-    Activity
-        Up to one change per cycle for every other net, and any duty.
-    """
-    toggles, duty = rng.uniform(0, 1, netlist.nets), rng.uniform(0, 1, netlist.nets)
-    clocks = clock_nets(netlist, clock)
-    toggles[clocks], duty[clocks] = 2, 0.5
-    fixed = [LOW, HIGH, *constants]
-    toggles[fixed] = 0
-    duty[fixed] = np.round(duty[fixed])
-    duty[LOW], duty[HIGH] = 0, 1
-    return Activity(period, float("inf"), toggles, duty, np.ones(netlist.nets, dtype=bool), "random")

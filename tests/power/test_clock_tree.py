@@ -8,8 +8,9 @@ import pytest
 from lmu_hw.cells.liberty import read_liberty
 from lmu_hw.cells.library import LibertyError
 from lmu_hw.cells.netlist import Instance, Netlist
-from lmu_hw.power.activity import Activity, random_activity
+from lmu_hw.power.activity import Activity
 from lmu_hw.power.clock_tree import ClockTreeRule, find_clock_tree
+from lmu_sim.testing.activity import random_activity
 
 # Edges of 0.01 ns per fF. An inverter that drives four of its kind gives edges of 0.08 ns, so a rule of 1.25 allows 0.1
 # ns: 10 fF. BUF spends 3 + 2 + 2 * 1 fJ for that, BUFX2 twice as much for no more.

@@ -7,8 +7,8 @@ from lmu_hw.cells.special import find_clock_gate
 from lmu_hw.export.emit import to_verilog, wrapper_verilog
 from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import make_plan
-from lmu_hw.power.activity import random_activity
 from lmu_hw.power.rows import OTHER, ROWS, core_path, power_rows, row_of
+from lmu_sim.testing.activity import random_activity
 from lmu_sim.testing.random_models import random_model
 
 

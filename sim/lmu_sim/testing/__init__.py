@@ -1,1 +1,1 @@
-"""What tests of accelerators use: random networks and activity, bus and SPI hosts for cocotb benches."""
+"""For tests: random networks and activity, AXI and SPI hosts for cocotb benches, the power rules of an old OpenSTA."""
