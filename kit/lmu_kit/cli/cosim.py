@@ -59,7 +59,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         type=Path,
         default=Path("build/cosim"),
-        help="folder for simulators, traces and waveforms (default build/cosim)",
+        help="folder for the trace, the log and the waveforms (default build/cosim)",
     )
     group = accelerator_arguments(command)
     smoothing_argument(group, "add decision smoothing, and compare its events")
