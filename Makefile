@@ -7,7 +7,7 @@ REFERENCE := opensta qflow-tech-osu018
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 JOBS ?= $(shell nproc)
 # A process of tests for each core, and so one thread in each.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist worksteal --durations=40 --durations-min=1
+PYTEST := env -u MAKEFLAGS -u MFLAGS OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist worksteal --durations=40 --durations-min=1
 
 PDK_ROOT ?= $(CURDIR)/data/pdk
 LMU_HW_SPEECH ?= $(CURDIR)/data/speech
@@ -69,11 +69,11 @@ $(VENV)/bin/python: | tools
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --no-compile --editable .
 	touch $@
 
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python reference
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[test]'
 	touch $@ $(VENV)/.demo
 
 # Process design kits: SKY130 and IHP SG13G2, standard cells and SRAM macros, in the versions that LibreLane 3.0 names.

