@@ -1,4 +1,4 @@
-"""ASIC flow: an accelerator mapped to the cells of a process, and what others need to take it further."""
+"""ASIC flow: an accelerator mapped to the cells of a process, with the files that other tools need next."""
 
 import re
 from collections.abc import Sequence
@@ -72,11 +72,11 @@ class AsicBuild:
 
     @property
     def slack_s(self) -> float:
-        """What is left of the clock's period, below zero if the clock is missed."""
+        """Time left in the clock's period in seconds, below zero if the clock is missed."""
         return 1 / self.clock_hz - 1 / self.fmax_hz
 
     def report(self) -> dict[str, Any]:
-        """Key figures, JSON-able."""
+        """Key figures as JSON values."""
         return {
             "area_um2": self.synthesis.area,
             "cells": sum(self.synthesis.cells.values()),

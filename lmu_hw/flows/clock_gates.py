@@ -1,4 +1,4 @@
-"""The clock gates that a design was written with, as cells of a library."""
+"""Replace the clock gates of a design by cells of a library."""
 
 import re
 
@@ -13,7 +13,7 @@ _PARTS = re.compile(
 
 
 def with_clock_gates(verilog: str, gate: ClockGateCell | None) -> str:
-    """Put a library's clock gate in the place of a design's own.
+    """Replace a design's own clock gate by that of a library.
 
     Parameters
     ----------

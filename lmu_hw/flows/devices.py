@@ -1,4 +1,4 @@
-"""FPGAs that the open flow builds for: what they hold, and how the tools are called for them."""
+"""FPGAs that the open flow builds for: their resources, and the arguments of the tools."""
 
 import math
 from dataclasses import dataclass, field
@@ -104,7 +104,7 @@ class Device:
     untimed: str = ""
 
     def available(self, name: str) -> int:
-        """How many blocks of a kind there are, 0 of a kind that the device has not."""
+        """Number of blocks of a kind; 0 if the device has none."""
         return next((resource.available for resource in self.resources if resource.name == name), 0)
 
 

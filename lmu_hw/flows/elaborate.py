@@ -1,4 +1,4 @@
-"""From Verilog to modules of operators, flip-flops and memories, before any cell of a library is chosen.
+"""Read Verilog into modules of operators, flip-flops and memories, before any cell of a library is chosen.
 
 Modules are those of Yosys' JSON, with names and attributes that change from run to run taken out, so that a module that
 is the same in two designs has the same text.

@@ -1,4 +1,4 @@
-"""Folders of results that appear whole or not at all."""
+"""Write folders of results whole or not at all."""
 
 import json
 import secrets
@@ -9,11 +9,11 @@ from pathlib import Path
 __all__ = ["check_folder", "write_folder"]
 
 MANIFEST = "synth.json"
-"""Told of every folder that was written here, and that may be replaced."""
+"""File that marks a folder as a result that may be replaced."""
 
 
 def check_folder(folder: Path, schema: str) -> None:
-    """Refuse a folder that holds something else than an earlier result.
+    """Refuse a folder that holds anything but an earlier result.
 
     Parameters
     ----------
@@ -34,15 +34,15 @@ def check_folder(folder: Path, schema: str) -> None:
     if not any(folder.iterdir()):
         return
     try:
-        found = json.loads((folder / MANIFEST).read_text())
+        manifest = json.loads((folder / MANIFEST).read_text())
     except (OSError, ValueError):
-        found = None
-    if not isinstance(found, dict) or found.get("schema") != schema:
+        manifest = None
+    if not isinstance(manifest, dict) or manifest.get("schema") != schema:
         raise ValueError(f"{folder}: holds other files than a result of this command; it would be replaced as a whole")
 
 
 def write_folder(folder: Path, contents: Mapping[str, bytes | Path]) -> None:
-    """Write a folder beside its place, then put it there; an earlier result is replaced.
+    """Write a folder under another name, then rename it; an earlier result is replaced.
 
     Parameters
     ----------

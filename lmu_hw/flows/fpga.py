@@ -1,4 +1,4 @@
-"""FPGA flow: Verilog to a routed design and a bitstream, by Yosys, nextpnr and the packer of the family."""
+"""FPGA flow: from Verilog to a routed design and a bitstream with Yosys, nextpnr and the packer of the family."""
 
 import fnmatch
 import json
@@ -40,7 +40,7 @@ SEEDS = (1, 2, 3)
 
 @dataclass(frozen=True, eq=False)
 class FpgaDesign:
-    """What is to be built.
+    """Design to build.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class FpgaDesign:
 
 @dataclass(frozen=True)
 class DeviceUsage:
-    """How much of a kind of block a design takes.
+    """Blocks of a kind that a design takes.
 
     Parameters
     ----------
@@ -121,11 +121,11 @@ class FpgaBuild:
 
     @property
     def slack_s(self) -> float | None:
-        """What is left of the clock's period, below zero if the clock is missed."""
+        """Time left in the clock's period in seconds, below zero if the clock is missed."""
         return None if self.fmax_hz is None else 1 / self.clock_hz - 1 / self.fmax_hz
 
     def report(self) -> dict[str, Any]:
-        """Key figures, JSON-able."""
+        """Key figures as JSON values."""
         return {
             "device": self.device.name,
             "board": self.device.board,
@@ -277,13 +277,13 @@ def _placed(device: Device, cells: Sequence[DeviceUsage], placement: Placement) 
 
 
 def overfull(usage: Sequence[DeviceUsage]) -> str:
-    """What is short, as text; empty if all fits."""
+    """Resources that are too few, in words; empty if all fits."""
     over = [resource for resource in usage if resource.used > resource.available]
     return ", ".join(f"{resource.used} of {resource.available} {resource.name}" for resource in over)
 
 
 def pack_fpga(design: FpgaDesign, directory: Path) -> tuple[DeviceUsage, ...]:
-    """Blocks that a design takes, without placing it.
+    """Count the blocks that a design takes, without placing it.
 
     Parameters
     ----------
@@ -311,7 +311,7 @@ def pack_fpga(design: FpgaDesign, directory: Path) -> tuple[DeviceUsage, ...]:
 
 
 def build_fpga(design: FpgaDesign, directory: Path, seeds: Sequence[int] = SEEDS) -> FpgaBuild:
-    """Synthesise, place, route and make the bitstream.
+    """Synthesise, place and route a design, and make its bitstream.
 
     Parameters
     ----------
@@ -355,7 +355,7 @@ def build_fpga(design: FpgaDesign, directory: Path, seeds: Sequence[int] = SEEDS
 
 
 def _route(build: FpgaBuild, directory: Path, seeds: Sequence[int]) -> FpgaBuild:
-    """The first seed that meets the clock."""
+    """Route with the first seed that meets the clock."""
     best = build
     for seed in seeds:
         placement = place_and_route(build.device, directory, build.clock_hz, seed)

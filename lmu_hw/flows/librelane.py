@@ -1,4 +1,4 @@
-"""Configuration of LibreLane for an accelerator. It is checked against LibreLane's own variables, not run to layout."""
+"""Configuration of LibreLane for an accelerator, checked against LibreLane's own variables but not run to layout."""
 
 import json
 from collections.abc import Mapping

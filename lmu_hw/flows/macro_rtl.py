@@ -1,4 +1,4 @@
-"""The accelerator's Verilog with SRAM macros in the place of its memories, and models of the macros to simulate it."""
+"""The accelerator's Verilog with SRAM macros for its memories, and models of the macros to simulate it."""
 
 import re
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ _INSTANCE = (
 
 
 def memory_tilings(plan: Plan, library: Library, usage: MemoryUsage) -> dict[str, Tiling]:
-    """Which writable memories of an accelerator are made of macros, as `lmu_hw.flows.synth.synthesize` chooses.
+    """Find the macros of an accelerator's writable memories, as `lmu_hw.flows.synth.synthesize` chooses them.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def _port(pins: tuple[str, ...] | str, direction: str) -> str:
 
 
 def macro_model(macro: Macro) -> str:
-    """Behaviour of a macro as plain Verilog, without delays.
+    """Write the behaviour of a macro as plain Verilog, without delays.
 
     Contents and output are unknown until written and read; a cycle in which it is enabled with a level other than its
     wrapper ties stops the simulation.

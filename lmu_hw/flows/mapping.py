@@ -1,4 +1,4 @@
-"""Modules mapped to the cells of a library, one by one: side by side on all processors, each kept in the cache.
+"""Map modules to the cells of a library, each on its own: in parallel on all processors, and kept in the cache.
 
 Mapping each module on its own keeps every instance in the block that it came from, and a module that has not changed
 is not mapped again. The price is optimisation across blocks, some per cent of area; the gain is energy by block.
@@ -26,7 +26,6 @@ from lmu_hw.progress import Progress
 from lmu_hw.tools import find_yosys
 
 __all__ = [
-    "Progress",
     "Recipe",
     "abc_constraints",
     "blackboxes",
@@ -72,13 +71,13 @@ class Recipe:
     delay: float | None
 
     def text(self) -> str:
-        """All that the result depends on beside the module."""
+        """Everything but the module that the result depends on."""
         hashes = [self.library.hashes[self.library.files.index(path)] for path in logic_files(self.library)]
         return json.dumps([VERSION, find_yosys().version, hashes, self.clock_gating, self.delay, AVOIDED, MIN_GATED])
 
 
 def blackboxes(library: Library) -> Modules:
-    """Ports of all cells of a library, as modules of which no more is known."""
+    """Ports of all cells of a library, as black boxes."""
     boxes: Modules = {}
     for cell in library.cells.values():
         ports: dict[str, dict[str, Any]] = {}
@@ -92,7 +91,7 @@ def blackboxes(library: Library) -> Modules:
 
 
 def mapping_commands(recipe: Recipe, files: Sequence[str]) -> list[str]:
-    """Yosys commands that map every module of a design for itself.
+    """Yosys commands that map every module of a design on its own.
 
     Parameters
     ----------
@@ -132,7 +131,7 @@ def mapping_commands(recipe: Recipe, files: Sequence[str]) -> list[str]:
 
 
 def abc_constraints(library: Library) -> str:
-    """Text of the file ``constraints``: what ABC takes for the drivers of inputs and the loads of outputs."""
+    """Text of the file ``constraints``: drivers of inputs and loads of outputs for ABC."""
     return f"set_driving_cell {find_driver(library).name}\nset_load 1\n"
 
 
@@ -146,7 +145,7 @@ def _key(module: Module, modules: Mapping[str, Module], recipe: str) -> str:
 
 
 def _size(module: Module) -> int:
-    """Rough measure of the work that a module is."""
+    """Rough measure of the work to map a module."""
     total = len(module["cells"])
     for cell in module["cells"].values():
         values = cell["parameters"]

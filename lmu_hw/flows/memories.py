@@ -1,4 +1,4 @@
-"""Memories of a design replaced by what they are to be made of."""
+"""Replace the memories of a design by macros, logic or flip-flops."""
 
 import hashlib
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ FLIP_FLOPS, MACROS, LOGIC = "flip-flops", "macros", "logic"
 
 @dataclass(frozen=True)
 class Choice:
-    """What a memory becomes.
+    """Choice for a memory.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def _usage(usage: MemoryUsage | Mapping[str, MemoryUsage], module: str) -> Memor
 def choose_memories(
     modules: Modules, library: Library, usage: MemoryUsage | Mapping[str, MemoryUsage]
 ) -> dict[str, Choice]:
-    """Choose for every memory of a design.
+    """Choose macros, logic or flip-flops for every memory of a design.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def choose_memories(
 
 
 def _instance(cell: Module, kind: str, *, writable: bool) -> Module:
-    """Instance of a module in the place of a ``$mem_v2`` cell."""
+    """Instance of a module that replaces a ``$mem_v2`` cell."""
     wires = cell["connections"]
     connections = {
         "clk": wires["RD_CLK"],
@@ -107,7 +107,7 @@ def _short_hash(text: str) -> str:
 
 
 def replace_memories(modules: Modules, choices: Mapping[str, Choice], library_ports: Modules) -> Modules:
-    """Put macros, and logic that reads by rows, in the place of memories.
+    """Replace memories by macros, and by logic that reads by rows.
 
     Parameters
     ----------

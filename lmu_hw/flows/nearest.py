@@ -1,4 +1,4 @@
-"""When a configuration does not fit an FPGA: the nearest one that does."""
+"""Find the nearest configuration that fits an FPGA, when one does not."""
 
 import math
 from collections.abc import Iterator
@@ -66,7 +66,7 @@ def memory_blocks(plan: Plan, device: Device) -> int:
 
 
 def neighbours(plan: Plan, device: Device) -> Iterator[Plan]:
-    """Other configurations of the same model, the most similar first: other lanes, then other weight memories.
+    """List other configurations of the same model, the most similar first: other lanes, then other weight memories.
 
     Left out are those that are too slow for real time at the clock of the device's board, and those whose memories do
     not fit.
@@ -90,7 +90,7 @@ def neighbours(plan: Plan, device: Device) -> Iterator[Plan]:
 
 
 def find_nearest(plan: Plan, device: Device, directory: Path, *, timing: bool = False) -> Nearest | None:
-    """The nearest configuration that fits a device.
+    """Find the nearest configuration that fits a device.
 
     Parameters
     ----------

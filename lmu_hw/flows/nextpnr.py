@@ -1,4 +1,4 @@
-"""nextpnr: place and route, and what it reports."""
+"""Run nextpnr to place and route, and read its reports."""
 
 import json
 import re
@@ -25,7 +25,7 @@ _USED = re.compile(r"^Info:\s+([A-Za-z]\w*):\s+(\d+)/\s*(\d+)\s+\d+%\s*$", re.MU
 
 @dataclass(frozen=True)
 class Placement:
-    """What nextpnr made of a netlist.
+    """Result of nextpnr.
 
     Parameters
     ----------

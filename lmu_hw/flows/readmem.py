@@ -1,4 +1,4 @@
-"""Initial contents of memories in files of their own: Yosys takes a minute for ten thousand assignments."""
+"""Move initial contents of memories to files, because Yosys takes a minute for ten thousand assignments."""
 
 import re
 

@@ -54,7 +54,7 @@ def _selected(words: list[str], bit: int) -> str:
 
 
 def row_modules(name: str, cell: Module) -> tuple[str, Modules]:
-    """A memory of constants cut into the words of its rows.
+    """Cut a memory of constants into the words of its rows.
 
     Parameters
     ----------

@@ -20,9 +20,10 @@ from lmu_hw.cells.sram_model import is_model
 from lmu_hw.files import cache_folder
 from lmu_hw.flows.clock_gates import with_clock_gates
 from lmu_hw.flows.elaborate import Modules, elaborate
-from lmu_hw.flows.mapping import Progress, Recipe, blackboxes, map_modules
+from lmu_hw.flows.mapping import Recipe, blackboxes, map_modules
 from lmu_hw.flows.memories import Choice, choose_memories, replace_memories
 from lmu_hw.flows.yosys import run_yosys, scratch_folder
+from lmu_hw.progress import Progress, silent
 from lmu_hw.tools import find_yosys
 
 __all__ = ["MappedMemory", "Synthesis", "SynthesisError", "synthesize"]
@@ -85,7 +86,7 @@ class MappedMemory:
         return self.depth * self.width
 
     def describe(self) -> str:
-        """What it became, in words."""
+        """Cells that it is made of, in words."""
         if self.macros:
             listed = ", ".join(f"{count} x {name}" for name, count in self.macros.items())
             kind = "SRAM model, not macros of this process" if any(map(is_model, self.macros)) else "macros"
@@ -146,10 +147,6 @@ def _walk(modules: Modules, choices: Mapping[str, Choice], top: str) -> Iterator
     yield from walk(top, "")
 
 
-def _silent(stage: str, done: int, total: int) -> None:
-    """Progress that nobody watches."""
-
-
 def synthesize(
     verilog: str,
     top: str,
@@ -158,7 +155,7 @@ def synthesize(
     clock_gating: bool = True,
     delay: float | None = RELAXED,
     usage: MemoryUsage | Mapping[str, MemoryUsage] | None = None,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> Synthesis:
     """Map a design to a cell library.
 
@@ -248,7 +245,7 @@ def _run(
 
 
 def _keep(folder: Path, result: Path) -> None:
-    """Put a result into the cache, whole."""
+    """Move a result into the cache as a whole."""
     result.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(dir=result.parent, prefix="part-"))
     for file in ("netlist.v", "memories.json", "netlist.json"):

@@ -1,4 +1,4 @@
-"""What a memory of a design should be made of: SRAM macros, and which, or flip-flops. Chosen by power.
+"""Choose SRAM macros or flip-flops for a memory, by power.
 
 A word that is wider than a macro is cut into slices side by side, a memory that is deeper into banks, of which an
 access enables one; the others see the address move.
@@ -102,7 +102,7 @@ def _rows(width: int, kinds: Sequence[tuple[Macro, Cost]], usage: MemoryUsage) -
 
 
 def tile(library: Library, depth: int, width: int, usage: MemoryUsage) -> Tiling | None:
-    """Tiling of a memory with the macros of a library, chosen by power, then by area.
+    """Tile a memory with the macros of a library, by power, then by area.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def tile(library: Library, depth: int, width: int, usage: MemoryUsage) -> Tiling
 
 
 def tile_macros(by_depth: MacrosByDepth, extra: Cost, depth: int, width: int, usage: MemoryUsage) -> Tiling:
-    """Best tiling of a memory with given macros.
+    """Find the best tiling of a memory with a set of macros.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def tile_macros(by_depth: MacrosByDepth, extra: Cost, depth: int, width: int, us
 
     @functools.cache
     def best(words: int, first: int, banks: int) -> tuple[float, tuple[int, ...]]:
-        """Power of the words that are left, with banks no deeper than those before, and the banks' depths."""
+        """Power of the remaining words with banks no deeper than those before, and the depths of the banks."""
         if words <= 0:
             return 0.0, ()
         options = []
@@ -163,7 +163,7 @@ def tile_macros(by_depth: MacrosByDepth, extra: Cost, depth: int, width: int, us
         return min(options, default=(float("inf"), ()))
 
     def cut(banks: int) -> Tiling | None:
-        """Best with so many banks at most."""
+        """Best tiling with at most that many banks."""
         parts, start, cost = [], 0, Cost()
         for size in best(depth, 0, banks)[1]:
             parts.append(Bank(start, min(size, depth - start), rows[size][0]))
@@ -179,7 +179,7 @@ def tile_macros(by_depth: MacrosByDepth, extra: Cost, depth: int, width: int, us
 
 
 def choose(library: Library, depth: int, width: int, usage: MemoryUsage) -> tuple[Tiling | None, Cost]:
-    """Macros or flip-flops for a memory.
+    """Choose macros or flip-flops for a memory.
 
     Parameters
     ----------

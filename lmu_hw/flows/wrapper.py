@@ -15,7 +15,7 @@ def _concatenated(bits: Mapping[int, str]) -> str:
 
 
 def _ports(pins: Mapping[str, str]) -> str:
-    """Connections of pins, those of a bus together."""
+    """Connections of pins; those of a bus are one connection."""
     ports: dict[str, dict[int, str]] = defaultdict(dict)
     for pin, value in pins.items():
         name, _, index = pin.rstrip("]").partition("[")

@@ -16,7 +16,7 @@ BoolArray = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class MacroAccesses:
-    """What a memory macro was asked for: its pins jointly, where the activity of single nets would not say.
+    """Accesses of a memory macro. They count its pins jointly, which the activity of single nets does not give.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class MacroAccesses:
 
     @property
     def writes(self) -> float:
-        """Writes per cycle, those with a read beside them too."""
+        """Writes per cycle, including those with a read at the same time."""
         return float(self.edges[1, 1].sum())
 
     @property
@@ -91,7 +91,7 @@ class Activity:
 
 
 def clock_nets(netlist: Netlist, clock: str) -> BoolArray:
-    """Nets of the clock network: what the clock reaches through clock gates and cells without state.
+    """Find the nets of the clock network, which the clock reaches through clock gates and cells without state.
 
     Parameters
     ----------

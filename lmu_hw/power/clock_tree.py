@@ -24,7 +24,7 @@ __all__ = ["ClockTree", "ClockTreeRule", "find_clock_tree"]
 
 @dataclass(frozen=True)
 class ClockTreeRule:
-    """What the estimate assumes.
+    """Assumptions of the estimate.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ class _Buffer:
         )
 
     def cost(self, voltage: float) -> float:
-        """Joule per cycle and farad that it drives, which the choice of a buffer makes small."""
+        """Joule per cycle and farad that it drives; the buffer with the least is chosen."""
         return (self.internal(self.load) + self.pin * voltage**2) / self.load
 
 
@@ -142,7 +142,7 @@ def _fan_out_of_four(library: Library) -> float:
 
 
 def _largest_load(cell: Cell, slew: float) -> float:
-    """Load at which a buffer with edges of that time at its input gives them on, at most the library's limit."""
+    """Load at which a buffer passes edges on as slow as they arrive, at most the library's limit."""
     limit = cell.pins[cell.outputs[0]].max_capacitance
     low, high = 0.0, limit if limit is not None else 1e-12
     if _slew(cell, slew, high) <= slew:
@@ -154,7 +154,7 @@ def _largest_load(cell: Cell, slew: float) -> float:
 
 
 def _choose(library: Library, slew: float) -> _Buffer:
-    """The buffer that spends least for what it drives."""
+    """The buffer that spends least energy for the load that it drives."""
     buffers = []
     for cell in library.cells.values():
         if len(cell.inputs) == 1 and len(cell.outputs) == 1 and not cell.sequentials and not cell.dont_use:
@@ -209,7 +209,7 @@ class _Branch:
 
 
 def _grow(buffer: _Buffer, rule: ClockTreeRule, pins: list[float], area: float) -> _Branch:
-    """Add levels of buffers until one could drive the next, or wires alone need as many as there are."""
+    """Add levels of buffers until one buffer can drive the next level, or wires alone need as many buffers."""
     load, driven = sum(pins), len(pins)
     buffers, internal, charged, wire = 0, 0.0, 0.0, 0.0
     while True:
@@ -231,7 +231,7 @@ def _grow(buffer: _Buffer, rule: ClockTreeRule, pins: list[float], area: float) 
 def find_clock_tree(
     netlist: Netlist, library: Library, activity: Activity, clock: str = "clk", rule: ClockTreeRule | None = None
 ) -> ClockTree:
-    """Estimate the clock tree of a netlist and what it spends.
+    """Estimate the clock tree of a netlist and its energy.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ __all__ = ["LEAN", "PLAIN", "Cut", "Design", "DesignSet", "cut"]
 
 @dataclass(frozen=True)
 class Cut:
-    """What is kept of a network.
+    """Part of a network that is kept.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ class Design:
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Description of the design."""
         kept = self.cut
         what = "the whole network"
         if kept is not None:

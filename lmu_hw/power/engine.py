@@ -43,7 +43,7 @@ SHORTEST = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class _Electrical:
-    """What the nets of a netlist are like under some conditions.
+    """Loads and transition times of the nets of a netlist under some conditions.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def _groups(netlist: Netlist, activity: Activity, clocks: BoolArray) -> list[Gro
 
 
 def _accesses(activity: Activity, indices: IntArray) -> tuple[MacroAccesses, ...] | None:
-    """Of all instances, or of none."""
+    """Accesses of all instances, or None if those of one are not known."""
     known = [activity.accesses.get(index) for index in indices.tolist()]
     return tuple(accesses for accesses in known if accesses is not None) if None not in known else None
 

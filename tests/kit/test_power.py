@@ -170,15 +170,17 @@ def test_no_edge_is_slower_than_the_conditions_say(run):
 def test_shipped_tables_still_agree_with_gates(pdk, name):
     """On a design that no table was made from: what characterisation found then is what comes out now."""
     kit = pdk(name)
-    design = next(one for one in PLAIN.designs if not one.fitted)
+    design = next(design for design in PLAIN.designs if not design.fitted)
     library = add_sram_model(read_liberty((*kit.cells, *kit.macros)))
     model = program_file.load(zoo.path("kws361", "quantized.safetensors"))
     plan = make_plan(cut(model, design.cut), AcceleratorConfig(lanes=design.lanes))
     mapped = map_plan(plan, library, 50 * plan.cycles_per_frame, silent)
-    speech = find_sounds(model, None, None, 1)["speech"][:, :13, : plan.model.inputs]
+    speech = find_sounds(model, clips=1)["speech"][:, :13, : plan.model.inputs]
     rows = rows_at(mapped, run_mapped(mapped, {"speech": speech}, silent), "speech", point(mapped))
-    gates = energy(*({row.name: getattr(row, what) for row in rows.values()} for what in ("frame", "leakage")), 50)
+    gates = energy(
+        {name: row.frame for name, row in rows.items()}, {name: row.leakage for name, row in rows.items()}, 50
+    )
     technology = load_technology(name)
     energies = technology.energies(plan.config)
-    found = estimate(plan, technology, point(mapped), energies.typical(plan)["speech"]).energy(50)
-    assert max(map(abs, found.errors(gates))) <= energies.band("table")
+    predicted = estimate(plan, technology, point(mapped), energies.typical(plan)["speech"]).energy(50)
+    assert max(map(abs, predicted.errors(gates))) <= energies.band("table")
