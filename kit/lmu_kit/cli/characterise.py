@@ -13,12 +13,15 @@ measures one of the two sets; the other one is then taken from FILE, if it exist
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lmu_hw as lh
 from lmu_hw.files import check_writable
 from lmu_kit.cli.console import console
 from lmu_kit.cli.options import library_arguments
+
+if TYPE_CHECKING:
+    from lmu_hw.power.technology import Energies
 
 EXAMPLE = "lmu-hw characterise --pdk ihp-sg13g2 --out ihp-sg13g2.json"
 
@@ -58,7 +61,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     return technology.to_dict()
 
 
-def _print_checks(energies: Any) -> None:
+def _print_checks(energies: "Energies") -> None:
     """Print the tiers against gates: errors of the whole energy, and of the dynamic part."""
     rows = []
     for check in energies.checks:

@@ -1,8 +1,10 @@
-"""Print the line that turns on shell completion of commands, options, networks, choices and files.
+"""Print the script for shell completion of commands, options, networks, choices and files.
 
-bash   eval "$(lmu-hw completion bash)"                 in ~/.bashrc
-zsh    eval "$(lmu-hw completion zsh)"                  in ~/.zshrc, after compinit
-fish   lmu-hw completion fish | source                  in ~/.config/fish/config.fish
+One line turns it on:
+
+  bash  eval "$(lmu-hw completion bash)"      in ~/.bashrc
+  zsh   eval "$(lmu-hw completion zsh)"       in ~/.zshrc, after compinit
+  fish  lmu-hw completion fish | source       in ~/.config/fish/config.fish
 """
 
 import argparse

@@ -9,21 +9,15 @@ accelerator decided for each clip.
 import argparse
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lmu_hw as lh
+from lmu_kit.cli import options
 from lmu_kit.cli.console import console
-from lmu_kit.cli.options import (
-    STALLS,
-    accelerator_arguments,
-    accelerator_config,
-    clips_argument,
-    frames_argument,
-    model_argument,
-    seconds,
-    simulator_argument,
-    smoothing_argument,
-)
+
+if TYPE_CHECKING:
+    from lmu_hw.model.program import QuantizedModel
+    from lmu_sim.result import CosimResult
 
 EXAMPLE = "lmu-hw cosim kws361 --lanes 16 --clips 2 --simulator verilator --stalls random"
 
@@ -35,22 +29,22 @@ MOST_SHOWN = 8
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Define the command's arguments."""
-    model_argument(command)
+    options.model_argument(command)
     source = command.add_mutually_exclusive_group()
-    frames_argument(source)
+    options.frames_argument(source)
     source.add_argument("--wav", metavar="FILE", type=Path, nargs="+", help="WAV files, one utterance each")
     command.add_argument("--resample", action="store_true", help="accept WAV files of other rates and more channels")
-    clips_argument(command, "clips of the frames file, spread evenly", 4)
-    simulator_argument(command)
+    options.clips_argument(command, "clips of the frames file, spread evenly", 4)
+    options.simulator_argument(command)
     command.add_argument(
-        "--stalls", choices=STALLS, default="none", help="stall the input and output streams (default none)"
+        "--stalls", choices=options.STALLS, default="none", help="stall the input and output streams (default none)"
     )
     command.add_argument("--seed", metavar="N", type=int, default=1, help="seed of everything random (default 1)")
     command.add_argument("--waves", action="store_true", help="write waveforms (VCD)")
     command.add_argument(
         "--timeout",
         metavar="SECONDS",
-        type=seconds,
+        type=options.seconds,
         default=TIMEOUT_S,
         help=f"longest time for the build, and for the run (default {TIMEOUT_S:g})",
     )
@@ -61,16 +55,16 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         default=Path("build/cosim"),
         help="folder for the trace, the log and the waveforms (default build/cosim)",
     )
-    group = accelerator_arguments(command)
-    smoothing_argument(group, "add decision smoothing, and compare its events")
+    group = options.accelerator_arguments(command)
+    options.smoothing_argument(group, "add decision smoothing, and compare its events")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Simulate, compare, print."""
     model = lh.open_model(args.model)
-    plan = lh.accelerator(model, accelerator_config(args))
+    plan = lh.accelerator(model, options.accelerator_config(args))
     frames = _recordings(args, model) if args.wav else lh.open_frames(model, args.frames, clips=args.clips).frames
-    options = lh.CosimOptions(
+    setup = lh.CosimOptions(
         simulator=args.simulator,
         stalls=args.stalls,
         seed=args.seed,
@@ -80,13 +74,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         timeout_s=args.timeout,
     )
     with console.progress() as progress:
-        result = lh.cosimulate(plan, list(frames), options, progress=progress)
+        result = lh.cosimulate(plan, list(frames), setup, progress=progress)
     _print(result, args.build)
     result.check()
     return result.report()
 
 
-def _recordings(args: argparse.Namespace, model: Any) -> Any:
+def _recordings(args: argparse.Namespace, model: "QuantizedModel") -> Any:
     from lmu_quantize.audio import SampleRateError
 
     try:
@@ -95,7 +89,7 @@ def _recordings(args: argparse.Namespace, model: Any) -> Any:
         raise lh.InputError(f"{error.problem}; give --resample to convert it") from None
 
 
-def _print(result: Any, folder: Path) -> None:
+def _print(result: "CosimResult", folder: Path) -> None:
     """Print what was compared, the words that were decided, and the first difference if there is one."""
     rows = [[name, str(compared), str(differing)] for name, (compared, differing) in result.blocks.items()]
     console.table(["block", "values compared", "differ"], rows)

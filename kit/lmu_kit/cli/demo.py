@@ -8,37 +8,34 @@ import argparse
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lmu_hw as lh
 from lmu_hw.files import write_whole
+from lmu_kit.cli import options
 from lmu_kit.cli.console import console
-from lmu_kit.cli.options import (
-    accelerator_arguments,
-    accelerator_config,
-    clips_argument,
-    model_argument,
-    simulator_argument,
-)
+
+if TYPE_CHECKING:
+    from lmu_quantize.score import Score
 
 EXAMPLE = "lmu-hw demo --lanes 8 --simulator icarus --clips 1"
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Define the command's arguments."""
-    model_argument(command, "--model", default="kws361")
+    options.model_argument(command, "--model", default="kws361")
     command.add_argument(
         "--out", metavar="FOLDER", type=Path, default=Path("build/demo"), help="folder for results (default build/demo)"
     )
-    clips_argument(command, "clips to co-simulate", 4)
-    simulator_argument(command, "verilator")
-    accelerator_arguments(command)
+    options.clips_argument(command, "clips to co-simulate", 4)
+    options.simulator_argument(command, "verilator")
+    options.accelerator_arguments(command)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Run all stages, then print the summary."""
     start, out = time.perf_counter(), args.out
-    config = accelerator_config(args)
+    config = options.accelerator_config(args)
     floats = lh.open_float(args.model)
     console.print(f"{args.model}: {floats.parameters} parameters, labels {', '.join(floats.labels)}")
     with console.stage("quantize on shipped clips of real speech"):
@@ -53,10 +50,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     plan = lh.accelerator(quantized.model, config)
     with console.stage(f"write the Verilog, {plan.lanes} lanes"):
         files = lh.write_verilog(plan, out)
-    options = lh.CosimOptions(simulator=args.simulator, folder=out / "simulation")
+    setup = lh.CosimOptions(simulator=args.simulator, folder=out / "simulation")
     with console.stage(f"co-simulate {args.clips} clips in {args.simulator}, every element compared") as progress:
         frames = lh.open_frames(quantized.model, clips=args.clips).frames
-        result = lh.cosimulate(plan, list(frames), options, progress=progress).check()
+        result = lh.cosimulate(plan, list(frames), setup, progress=progress).check()
     summary: dict[str, Any] = {
         "accuracy_float": scores["float"].to_dict(),
         "accuracy_golden": scores["golden"].to_dict(),
@@ -75,7 +72,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     return summary
 
 
-def _print(summary: dict[str, Any], scores: dict[str, Any], words: list[str]) -> None:
+def _print(summary: dict[str, Any], scores: "dict[str, Score]", words: list[str]) -> None:
     plan = summary["plan"]
     state = "cannot overflow (proven)" if summary["memories_cannot_overflow"] else "may overflow (counted)"
     rows = {

@@ -13,28 +13,16 @@ what the float file of another tool does not hold.
 import argparse
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lmu_hw as lh
+from lmu_kit.cli import options
 from lmu_kit.cli.console import console, percent
-from lmu_kit.cli.options import (
-    ENGINES,
-    SPLITS,
-    accelerator_arguments,
-    accelerator_config,
-    clips_argument,
-    description_arguments,
-    frames_argument,
-    jobs_argument,
-    model_argument,
-    natural,
-    not_negative,
-    open_clips,
-    open_described,
-    open_float,
-    read_smoothing,
-    smoothing_argument,
-)
+
+if TYPE_CHECKING:
+    from lmu_hw.model.program import QuantizedModel
+    from lmu_kit.evaluation import Evaluation
+    from lmu_kit.stream_evaluation import StreamEvaluation
 
 EXAMPLE = "lmu-hw evaluate kws361 --engine rtl --lanes 16 --clips 20"
 
@@ -44,13 +32,13 @@ STREAM_ONLY = ("hours", "false_accepts", "seed", "smoothing")
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Define the command's arguments."""
-    model_argument(command, kind="float or quantized")
-    command.add_argument("--engine", choices=ENGINES, default="golden", help="what decides (default golden)")
+    options.model_argument(command, kind="float or quantized")
+    command.add_argument("--engine", choices=options.ENGINES, default="golden", help="what decides (default golden)")
     source = command.add_mutually_exclusive_group()
     source.add_argument("--data", metavar="FOLDER", type=Path, help="Speech Commands folder")
-    frames_argument(source)
-    command.add_argument("--split", choices=SPLITS, default="test", help="which clips of --data (default test)")
-    clips_argument(command, "number of clips, spread evenly (default all)")
+    options.frames_argument(source)
+    command.add_argument("--split", choices=options.SPLITS, default="test", help="which clips of --data (default test)")
+    options.clips_argument(command, "number of clips, spread evenly (default all)")
     command.add_argument(
         "--out",
         metavar="FOLDER",
@@ -63,19 +51,19 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     stream.add_argument(
         "--false-accepts",
         metavar="N",
-        type=not_negative,
+        type=options.not_negative,
         help="choose the smoothing for at most N false accepts per hour of validation audio (default 5)",
     )
-    stream.add_argument("--seed", metavar="N", type=natural, help="seed of the stream (default 0)")
-    smoothing_argument(stream, "smoothing, instead of choosing it")
-    description_arguments(command)
-    group = accelerator_arguments(command, "accelerator, for --engine rtl only")
-    jobs_argument(group, "simulators", 2)
+    stream.add_argument("--seed", metavar="N", type=options.natural, help="seed of the stream (default 0)")
+    options.smoothing_argument(stream, "smoothing, instead of choosing it")
+    options.description_arguments(command)
+    group = options.accelerator_arguments(command, "accelerator, for --engine rtl only")
+    options.jobs_argument(group, "simulators", 2)
 
 
 def _hours(text: str) -> float:
     """Argument type: hours, from which a stream of some clips can be made."""
-    value = not_negative(text)
+    value = options.not_negative(text)
     if not 0.01 <= value <= 100:
         raise argparse.ArgumentTypeError(f"must be in 0.01 to 100, not {text!r}")
     return value
@@ -93,12 +81,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             raise lh.InputError(f"--{name.replace('_', '-')} belongs to --stream")
     if args.engine != "float" and args.load:
         raise lh.InputError("--load is for float models of other tools: --engine float, or quantize first")
-    model = open_float(args) if args.engine == "float" else open_described(args)
+    model = options.open_float(args) if args.engine == "float" else options.open_described(args)
     if not model.labels:
         raise lh.InputError(f"model {model.name!r} has no labels: give {model.outputs} with --labels A,B,...")
-    config = accelerator_config(args) if args.engine == "rtl" else None
+    config = options.accelerator_config(args) if args.engine == "rtl" else None
     with console.progress() as progress:
-        frames = open_clips(args, model, args.split, progress)
+        frames = options.open_clips(args, model, args.split, progress)
         evaluation = lh.evaluate(
             model, frames, engine=args.engine, config=config, jobs=args.jobs, progress=progress
         )
@@ -112,7 +100,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     return evaluation.to_dict() | {"seconds": time.perf_counter() - start}
 
 
-def _print_score(evaluation: Any, title: str) -> None:
+def _print_score(evaluation: "Evaluation", title: str) -> None:
     if evaluation.engine == "golden":
         saturated = ", ".join(f"{name} {count}" for name, count in evaluation.saturated.items() if count)
         console.print(f"saturated elements: {saturated or 'none'}")
@@ -133,20 +121,20 @@ def _stream(args: argparse.Namespace) -> dict[str, Any]:
         raise lh.InputError("--false-accepts chooses a smoothing, and --smoothing gives one")
     names = ("hours", "false_accepts", "seed")
     values = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    options = lh.StreamOptions(**values, smoothing=read_smoothing(args.smoothing))
-    model = open_described(args)
+    chosen = lh.StreamOptions(**values, smoothing=options.read_smoothing(args.smoothing))
+    model = options.open_described(args)
     with console.progress() as progress:
-        result = lh.evaluate_stream(model, args.data, options, progress=progress)
+        result = lh.evaluate_stream(model, args.data, chosen, progress=progress)
     _print_stream(model, result)
     if args.out is not None:
         from lmu_kit.figures.stream import write_stream
 
-        title, curve = f"{model.name}, {options.hours:g} h of stream", [point.scores for point in result.curve]
+        title, curve = f"{model.name}, {chosen.hours:g} h of stream", [point.scores for point in result.curve]
         console.written(*write_stream(result.smoothing, result.scores, curve, title, args.out))
     return result.to_dict()
 
 
-def _print_stream(model: Any, result: Any) -> None:
+def _print_stream(model: "QuantizedModel", result: "StreamEvaluation") -> None:
     smoothing = result.smoothing
     console.print(
         f"smoothing: scores of {smoothing.score_bits} bits, average over about {1 << smoothing.shift} frames, "
@@ -159,8 +147,7 @@ def _print_stream(model: Any, result: Any) -> None:
         delays = ["-" if values[key] is None else f"{values[key]:.2f}" for key in ("delay_median_s", "delay_95_s")]
         rates = f"{score.false_accepts_per_hour:.1f}", percent(score.false_rejects, 1)
         rows.append([split, f"{score.hours:g}", str(score.keywords), *rates, *delays])
-    console.table(
-        ["stream", "hours", "keywords", "false accepts/h", "false rejects %", "median delay s", "95 %"], rows
-    )
-    for name, score in result.clips.items():
-        console.print(f"test clips {name}: {score}")
+    columns = ["stream", "hours", "keywords", "accepts/h", "rejects %", "delay s", "95 %"]
+    console.table(columns, rows, title="false accepts per hour, false rejects, delay (median and 95 %)")
+    for name, accuracy in result.clips.items():
+        console.print(f"test clips {name}: {accuracy}")

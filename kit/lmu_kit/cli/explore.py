@@ -13,13 +13,18 @@ and clock.svg. All cores are used; --dask uses the workers of a Dask cluster ins
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lmu_hw as lh
 from lmu_hw.files import check_writable
 from lmu_kit.cli.console import console, percent, significant
 from lmu_kit.cli.options import frames_argument, jobs_argument, model_argument, parse_value, positive
 from lmu_kit.cli.quantity import AREA, FREQUENCY, POWER, TIME
+
+if TYPE_CHECKING:
+    from lmu_hw.explore.front import DesignPoint, Limits
+    from lmu_hw.explore.sweep import Sweep
+    from lmu_kit.sweeps import SweepResult
 
 EXAMPLE = "lmu-hw explore kws361 kws105 --lanes 4,8,16,32 --max-latency 100ms --max-area 1mm2 --out build/explore"
 
@@ -91,7 +96,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     return _report(args, result, result.best(limits, args.best))
 
 
-def _sweep(args: argparse.Namespace) -> Any:
+def _sweep(args: argparse.Namespace) -> "Sweep":
     """Lists of the file, replaced by those of the options."""
     from lmu_kit.models import read_object
 
@@ -127,12 +132,12 @@ def _clocks(text: str) -> list[float | str]:
         raise lh.InputError(f"--clock: {error}; or {AUTO}") from None
 
 
-def _limits(args: argparse.Namespace) -> Any:
+def _limits(args: argparse.Namespace) -> "Limits":
     accuracy = None if args.min_accuracy is None else args.min_accuracy / 100
     return lh.Limits(args.max_power, args.max_area, args.max_latency, accuracy)
 
 
-def _accuracies(texts: Sequence[str], lists: Any) -> dict[str, float]:
+def _accuracies(texts: Sequence[str], lists: "Sweep") -> dict[str, float]:
     """Accuracies of ``--accuracy`` by model, 0 to 1."""
     accuracies = {}
     for text in texts:
@@ -147,7 +152,7 @@ def _accuracies(texts: Sequence[str], lists: Any) -> dict[str, float]:
     return accuracies
 
 
-def _report(args: argparse.Namespace, result: Any, best: Any) -> dict[str, Any]:
+def _report(args: argparse.Namespace, result: "SweepResult", best: "DesignPoint | None") -> dict[str, Any]:
     """Write the files, print the front and the choice; the JSON result."""
     from lmu_hw.explore.front import row, write_csv
     from lmu_kit.figures.explore import write_clocks, write_front  # slow to import
@@ -157,7 +162,7 @@ def _report(args: argparse.Namespace, result: Any, best: Any) -> dict[str, Any]:
         write(result.points, path)
     front = result.front
     _print_front(front)
-    _print_confirmed([point for point in result.points if point.gates is not None])
+    _print_confirmed(result.points)
     if any(point.accuracy is None for point in result.points):
         console.print("accuracy is not in the front: it is not known for every network (give --accuracy)")
     console.print(
@@ -180,7 +185,7 @@ def _report(args: argparse.Namespace, result: Any, best: Any) -> dict[str, Any]:
     }
 
 
-def _choices(point: Any) -> str:
+def _choices(point: "DesignPoint") -> str:
     """Choices of the configuration that differ from the defaults, in short."""
     from lmu_hw.explore.sweep import TOGETHER
 
@@ -194,7 +199,7 @@ def _choices(point: Any) -> str:
     return ", ".join(parts)
 
 
-def _describe(point: Any) -> str:
+def _describe(point: "DesignPoint") -> str:
     """One line on a point."""
     outcome, chosen = point.outcome, point.point
     accuracy = "" if point.accuracy is None else f", {percent(point.accuracy)} %"
@@ -205,7 +210,7 @@ def _describe(point: Any) -> str:
     )
 
 
-def _print_front(front: Sequence[Any]) -> None:
+def _print_front(front: "Sequence[DesignPoint]") -> None:
     """Print a table for each technology, the least power first."""
     from lmu_hw.explore.front import coverage_order
 
@@ -227,13 +232,14 @@ def _print_front(front: Sequence[Any]) -> None:
     console.print("slowest: slowest clock that keeps real time, kHz; ms: from the end of a frame to its decision")
 
 
-def _print_confirmed(confirmed: Sequence[Any]) -> None:
+def _print_confirmed(points: "Sequence[DesignPoint]") -> None:
     """Print the result of the gates beside the prediction of the table."""
-    if not confirmed:
-        return
     rows = []
-    for point in confirmed:
-        gates, clock = point.gates, point.gates.achievable_clock
+    for point in points:
+        gates = point.gates
+        if gates is None:
+            continue
+        clock = gates.achievable_clock
         slow = " (too slow)" if clock is not None and clock < gates.clock else ""
         rows.append([
             Path(point.point.model).stem,
@@ -246,4 +252,5 @@ def _print_confirmed(confirmed: Sequence[Any]) -> None:
             "" if clock is None else f"{clock / 1e6:.1f}{slow}",
         ])
     columns = ["model", "lanes, weights", "technology", "nJ, table", "nJ, gates", "error", "mm²", "most MHz"]
-    console.table(columns, rows, title="confirmed by gates, per frame")
+    if rows:
+        console.table(columns, rows, title="confirmed by gates, per frame")

@@ -14,19 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import lmu_hw as lh
+from lmu_kit.cli import options
 from lmu_kit.cli.console import console
-from lmu_kit.cli.options import (
-    BAUD,
-    BOARDS,
-    accelerator_arguments,
-    accelerator_config,
-    clips_argument,
-    frames_argument,
-    model_argument,
-    open_clips,
-    positive,
-    seconds,
-)
 
 EXAMPLE = "lmu-hw hil kws361 --port /dev/ttyUSB1 --lanes 16 --weights ram --clips 10"
 
@@ -36,32 +25,31 @@ ATTEMPTS = 20
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Define the command's arguments."""
-    model_argument(command)
+    options.model_argument(command)
     board = command.add_mutually_exclusive_group(required=True)
     board.add_argument("--port", metavar="PORT", help="serial port of the board, such as /dev/ttyUSB1")
-    board.add_argument("--simulate", metavar="BOARD", choices=BOARDS, help=f"one of {', '.join(BOARDS)}")
-    command.add_argument(
-        "--baud", metavar="N", type=positive, default=BAUD, help=f"bits per second, as flashed (default {BAUD})"
-    )
+    names = ", ".join(options.BOARDS)
+    board.add_argument("--simulate", metavar="BOARD", choices=options.BOARDS, help=f"simulate a board: {names}")
+    options.baud_argument(command, default=options.BAUD)
     source = command.add_mutually_exclusive_group()
-    frames_argument(source)
+    options.frames_argument(source)
     source.add_argument("--data", metavar="FOLDER", type=Path, help="Speech Commands folder: its test clips")
-    clips_argument(command, "number of clips, spread evenly", 4)
+    options.clips_argument(command, "number of clips, spread evenly", 4)
     command.add_argument(
         "--timeout",
         metavar="SECONDS",
-        type=seconds,
+        type=options.seconds,
         default=TIMEOUT_S,
         help=f"time to wait for a reply before a packet is sent again (default {TIMEOUT_S:g})",
     )
     command.add_argument(
         "--attempts",
         metavar="N",
-        type=positive,
+        type=options.positive,
         default=ATTEMPTS,
         help=f"give up after a packet was sent N times (default {ATTEMPTS})",
     )
-    accelerator_arguments(command, "accelerator, as flashed")
+    options.accelerator_arguments(command, "accelerator, as flashed")
     group = command.add_argument_group("for --simulate only")
     group.add_argument(
         "--faults",
@@ -76,17 +64,17 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Load, run, compare, print."""
     model = lh.open_model(args.model)
-    plan = lh.accelerator(model, accelerator_config(args))
-    options = lh.BoardOptions(args.baud, args.timeout, args.attempts)
+    plan = lh.accelerator(model, options.accelerator_config(args))
+    link = lh.BoardOptions(args.baud, args.timeout, args.attempts)
     with ExitStack() as stack:
         progress = stack.enter_context(console.progress())
-        frames = open_clips(args, model, "test", progress)
+        frames = options.open_clips(args, model, "test", progress)
         port = args.port
         if args.simulate is not None:
             progress(f"build the simulator of {args.simulate}", 0, 0)
             board = lh.simulate_board(plan, args.simulate, faults=args.faults, seed=args.seed)
             port = stack.enter_context(board)
-        board_run = lh.run_board(plan, frames, port, options, progress=progress)
+        board_run = lh.run_board(plan, frames, port, link, progress=progress)
     result = board_run.to_dict() | {"simulated": args.simulate, "baud": args.baud}
     rows = [
         ["frames", str(result["frames"])],

@@ -9,6 +9,7 @@ import importlib
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,14 +39,14 @@ COMMANDS = {
     "zoo": "list the shipped networks, or add one",
     "frames": "turn recordings into a file of integer frames",
     "doctor": "list the installed tools and what is missing",
-    "completion": "print the line that turns on shell completion",
+    "completion": "print the script for shell completion",
 }
 """Name and summary of every command; its module has the same name."""
 
 EPILOG = """\
 A typical session:
-  lmu-hw demo                                  the whole flow on a shipped network
-  lmu-hw quantize float.safetensors --frames calibration.safetensors --out q.safetensors
+  lmu-hw demo                         (the whole flow on a shipped network)
+  lmu-hw quantize net.keras --data DATA --out q.safetensors
   lmu-hw verilog q.safetensors --lanes 16 --out rtl
   lmu-hw cosim q.safetensors --lanes 16 --frames test.safetensors
 
@@ -57,6 +58,17 @@ EXPECTED = (RuntimeError, OSError, ValueError, TypeError, MemoryError)
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C: 128 and the number of SIGINT."""
+
+
+class _Help(argparse.HelpFormatter):
+    """Help whose paragraphs fill the terminal; paragraphs with indented lines stay as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs = text.strip("\n").split("\n\n")
+        return "\n\n".join(
+            paragraph if "\n " in f"\n{paragraph}" else textwrap.fill(paragraph, width, break_on_hyphens=False)
+            for paragraph in paragraphs
+        )
 
 
 def parser(chosen: Sequence[str] | None = None) -> argparse.ArgumentParser:
@@ -71,7 +83,7 @@ def parser(chosen: Sequence[str] | None = None) -> argparse.ArgumentParser:
         prog="lmu-hw",
         description="From a trained Legendre Memory Unit keyword spotter to bit-exact Verilog.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Help,
     )
     top.add_argument("--version", action="version", version=f"lmu-hw {VERSION}")
     _common(top, default=False)
@@ -86,7 +98,7 @@ def parser(chosen: Sequence[str] | None = None) -> argparse.ArgumentParser:
             help=summary,
             description=module.__doc__,
             epilog=f"example:\n  {module.EXAMPLE}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_Help,
         )
         module.add_arguments(command)
         command.add_argument("--json", metavar="FILE", type=Path, help="write the result as JSON (-: standard output)")

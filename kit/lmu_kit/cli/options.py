@@ -6,6 +6,7 @@ are written down, and a test compares them with the library.
 
 import argparse
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ __all__ = [
     "WEIGHT_STORES",
     "accelerator_arguments",
     "accelerator_config",
+    "baud_argument",
     "clips_argument",
     "description_arguments",
     "frames_argument",
@@ -84,44 +86,25 @@ CHOICES = ("lanes", "weights", "state", "interface", "frames_per_fetch", "bank_w
 """Other fields of `AcceleratorConfig` that have an option of their name."""
 
 
-def positive(text: str) -> int:
-    """Argument type: an integer above 0."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be a positive integer, not {text!r}")
-    return value
+def _number(parse: Callable[[str], Any], allowed: Callable[[Any], bool], expected: str) -> Callable[[str], Any]:
+    """Argument type: a number that is allowed; `expected` describes it in the error."""
+
+    def number(text: str) -> Any:
+        try:
+            value = parse(text)
+            if allowed(value):
+                return value
+        except ValueError:
+            pass
+        raise argparse.ArgumentTypeError(f"must be {expected}, not {text!r}")
+
+    return number
 
 
-def natural(text: str) -> int:
-    """Argument type: an integer of 0 or more."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be an integer of 0 or more, not {text!r}")
-    return int(text)
-
-
-def not_negative(text: str) -> float:
-    """Argument type: a number of 0 or more."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"must be a number of 0 or more, not {text!r}")
-    return value
-
-
-def seconds(text: str) -> float:
-    """Argument type: a number of seconds above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, not {text!r}")
-    return value
+positive = _number(int, lambda value: value > 0, "a positive integer")
+natural = _number(int, lambda value: value >= 0, "an integer of 0 or more")
+not_negative = _number(float, lambda value: 0 <= value < math.inf, "a number of 0 or more")
+seconds = _number(float, lambda value: 0 < value < math.inf, "a number of seconds above 0")
 
 
 def _networks(prefix: str, **_: Any) -> list[str]:
@@ -172,6 +155,12 @@ def simulator_argument(command: Any, default: str = "icarus") -> None:
     command.add_argument(
         "--simulator", choices=SIMULATORS, default=default, help=f"Verilog simulator (default {default})"
     )
+
+
+def baud_argument(command: argparse.ArgumentParser, default: int | None = None) -> None:
+    """Add ``--baud``."""
+    text = f"bits per second of the board's serial line (default {BAUD})"
+    command.add_argument("--baud", metavar="N", type=positive, default=default, help=text)
 
 
 def description_arguments(command: argparse.ArgumentParser) -> None:

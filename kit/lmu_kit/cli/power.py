@@ -3,9 +3,9 @@
 For speech, silence and noise: nanojoules per frame and per decision (one second of audio), average microwatts at the
 frame rate, dynamic energy and leakage apart, block by block. Three tiers:
 
-  table  exact counts of operations and accesses, times energies that ship with the product; needs nothing
+  table  exact counts of operations and accesses, times energies that ship
   rtl    the same with the toggle rates of real frames
-  gates  the Verilog mapped to a cell library, real frames simulated gate by gate, every pin counted
+  gates  the Verilog in cells of a library, real frames simulated gate by gate
 
 The library of tier gates is that of --pdk (a folder under PDK_ROOT), the files of --liberty, or else Debian's 0.18 um
 cells. The other tiers use the table of --pdk (default ihp-sg13g2) or of --table, which `lmu-hw characterise` writes.
@@ -15,21 +15,19 @@ import argparse
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lmu_hw as lh
 from lmu_hw.files import check_writable, write_whole
+from lmu_kit.cli import options
 from lmu_kit.cli.console import console, significant
-from lmu_kit.cli.options import (
-    TIERS,
-    accelerator_arguments,
-    accelerator_config,
-    clips_argument,
-    frames_argument,
-    library_arguments,
-    model_argument,
-)
 from lmu_kit.cli.quantity import FREQUENCY
+
+if TYPE_CHECKING:
+    from lmu_hw.power.floor import Floor
+    from lmu_hw.power.report import Report, Sums
+    from lmu_hw.power.scaling import Scaling
+    from lmu_kit.comparison import PublishedComparison
 
 EXAMPLE = "lmu-hw power kws361 --lanes 16 --clock 1MHz --scale-to 22nm --out build/power"
 
@@ -42,17 +40,17 @@ ESTIMATED = "estimated"
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Define the command's arguments."""
-    model_argument(command)
+    options.model_argument(command)
     command.add_argument(
-        "--tier", choices=TIERS, default="table", help="how to estimate (default table)"
+        "--tier", choices=options.TIERS, default="table", help="how to estimate (default table)"
     )
-    library = library_arguments(command)
+    library = options.library_arguments(command)
     library.add_argument("--table", metavar="FILE", help="a table from `lmu-hw characterise`, for tiers table and rtl")
     sound = command.add_argument_group("sounds")
-    frames_argument(sound)
+    options.frames_argument(sound)
     sound.add_argument("--wav", metavar="FILE", type=Path, nargs="+", help="recordings to use as speech")
-    clips_argument(sound, "clips of each kind of sound", 1)
-    accelerator_arguments(command)
+    options.clips_argument(sound, "clips of each kind of sound", 1)
+    options.accelerator_arguments(command)
     point = command.add_argument_group("operating point")
     point.add_argument(
         "--clock",
@@ -75,7 +73,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Estimate, print, write."""
     _check(args)
     model = lh.open_model(args.model)
-    plan = lh.accelerator(model, accelerator_config(args))
+    plan = lh.accelerator(model, options.accelerator_config(args))
     try:
         point = lh.operating_point(plan, clock=args.clock, frame_rate_hz=args.frame_rate)
     except ValueError as error:
@@ -125,7 +123,7 @@ def _check(args: argparse.Namespace) -> None:
         check_writable(args.out / "report.json")
 
 
-def _print_rows(report: Any) -> None:
+def _print_rows(report: "Report") -> None:
     kinds = list(report.rows)
     rows: list[list[str] | None] = []
     for name in report.names:
@@ -143,12 +141,12 @@ def _print_rows(report: Any) -> None:
     )
 
 
-def _energies(label: str, sums: list[Any], area: str) -> list[str]:
+def _energies(label: str, sums: "list[Sums]", area: str) -> list[str]:
     dynamic = (f"{each.dynamic * 1e9:.3f}" for each in sums)
     return [label, *dynamic, f"{sums[0].leakage * 1e9:.3f}", area]
 
 
-def _print_totals(report: Any, scaling: Any) -> None:
+def _print_totals(report: "Report", scaling: "Scaling | None") -> None:
     from lmu_hw.power.report import MIX
 
     sums = {kind: report.sums(kind) for kind in report.rows}
@@ -172,11 +170,11 @@ def _print_totals(report: Any, scaling: Any) -> None:
         console.table(["sound", f"dynamic µW at {scaling.target}", "least", "most"], scaled)
 
 
-def _factors(scaling: Any) -> tuple[float, float, float]:
+def _factors(scaling: "Scaling") -> tuple[float, float, float]:
     return scaling.factor, scaling.least, scaling.most
 
 
-def _print_remarks(report: Any, scaling: Any, *, stops: bool) -> None:
+def _print_remarks(report: "Report", scaling: "Scaling | None", *, stops: bool) -> None:
     point, area, technology = report.point, report.area, report.technology
     console.print()
     if report.band is not None:
@@ -204,7 +202,7 @@ def _print_remarks(report: Any, scaling: Any, *, stops: bool) -> None:
         console.print(f"scaled by {RULE}, interpolated between nodes; leakage is not scaled")
 
 
-def _print_floor(floors: Any, report: Any) -> None:
+def _print_floor(floors: "dict[str, Floor]", report: "Report") -> None:
     """Print the floor of the first kind of sound."""
     if not floors:
         console.print("floor: not measured for this process and corner")
@@ -217,7 +215,7 @@ def _print_floor(floors: Any, report: Any) -> None:
     )
 
 
-def _print_comparison(comparison: Any) -> None:
+def _print_comparison(comparison: "PublishedComparison") -> None:
     """Print our figure and the published ones, each as a short paragraph: their texts are too long for a table."""
     console.print()
     console.print("Published keyword spotters")
@@ -234,7 +232,7 @@ def _print_comparison(comparison: Any) -> None:
         console.print(sentence)
 
 
-def _write(folder: Path, report: Any, result: dict[str, Any]) -> None:
+def _write(folder: Path, report: "Report", result: dict[str, Any]) -> None:
     from lmu_kit.figures.power import write_picture  # slow to import, and only needed with --out
 
     folder.mkdir(parents=True, exist_ok=True)

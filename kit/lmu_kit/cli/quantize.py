@@ -9,19 +9,16 @@ recordings.
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lmu_hw as lh
 from lmu_hw.files import check_writable
+from lmu_kit.cli import options
 from lmu_kit.cli.console import console
-from lmu_kit.cli.options import (
-    clips_argument,
-    description_arguments,
-    frames_argument,
-    model_argument,
-    open_clips,
-    open_float,
-)
+
+if TYPE_CHECKING:
+    from lmu_quantize.model import FloatModel
+    from lmu_quantize.quantization import QuantizationConfig
 
 EXAMPLE = (
     "lmu-hw quantize net.weights.h5 --load order=6 --load theta=40 --load discretizer=zoh --load activation=relu "
@@ -38,16 +35,16 @@ BITS = {
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Define the command's arguments."""
-    model_argument(command, kind="float")
+    options.model_argument(command, kind="float")
     command.add_argument("--out", metavar="FILE", type=Path, required=True, help="quantized model to write")
     source = command.add_mutually_exclusive_group()
-    frames_argument(source, "calibration frames (default: those shipped with the network)")
+    options.frames_argument(source, "calibration frames (default: those shipped with the network)")
     source.add_argument(
         "--data", metavar="FOLDER", type=Path, help="Speech Commands folder; its validation split calibrates"
     )
-    clips_argument(command, "calibration clips, spread evenly", 500)
+    options.clips_argument(command, "calibration clips, spread evenly", 500)
     command.add_argument("--certificate", metavar="FILE", type=Path, help="write the overflow certificate as JSON")
-    description_arguments(command)
+    options.description_arguments(command)
     bits = command.add_argument_group("formats")
     for name, text in BITS.items():
         bits.add_argument(f"--{name.replace('_', '-')}", metavar="N", type=int, help=text)
@@ -70,10 +67,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     for path in (args.out, args.certificate):
         if path is not None:
             check_writable(path)
-    model = open_float(args)
+    model = options.open_float(args)
     config = _config(args, model)
     with console.progress() as progress:
-        frames = open_clips(args, model, "validation", progress)
+        frames = options.open_clips(args, model, "validation", progress)
     with console.stage(f"quantize {model.name} on {frames.clips} clips"):
         result = lh.quantize(model, frames, config)
     console.print(str(result.report))
@@ -102,7 +99,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _config(args: argparse.Namespace, model: Any) -> Any:
+def _config(args: argparse.Namespace, model: "FloatModel") -> "QuantizationConfig":
     """Configuration from the options, then from the file."""
     from lmu_kit.models import read_object
     from lmu_kit.quantizing import read_formats

@@ -10,10 +10,13 @@ import argparse
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lmu_kit.cli.console import console, percent, significant
 from lmu_kit.cli.options import positive
+
+if TYPE_CHECKING:
+    from lmu_quantize.train.search import Trial
 
 EXAMPLE = "lmu-hw search joules --data recordings --out build/search --threads 2"
 
@@ -59,14 +62,14 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     return {"front": [dataclasses.asdict(trial) for trial in front], "trials": len(trials), "out": str(args.out)}
 
 
-def _print_trial(trial: Any) -> None:
+def _print_trial(trial: "Trial") -> None:
     console.print(
         f"rung {trial.rung}, candidate {trial.candidate}: {percent(trial.recall)} %, {trial.kbits:.1f} kbit, "
         f"{trial.multiplications:,.0f} multiplications, {trial.seconds:.0f} s"
     )
 
 
-def _print_front(front: list[Any]) -> None:
+def _print_front(front: "list[Trial]") -> None:
     rows = [
         [
             str(trial.candidate),

@@ -10,18 +10,16 @@ installs the tools.
 import argparse
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lmu_hw as lh
+from lmu_kit.cli import options
 from lmu_kit.cli.console import console
-from lmu_kit.cli.options import (
-    DEVICES,
-    accelerator_arguments,
-    accelerator_config,
-    library_arguments,
-    model_argument,
-)
 from lmu_kit.cli.quantity import FREQUENCY
+
+if TYPE_CHECKING:
+    from lmu_hw.flows.asic import AsicBuild
+    from lmu_hw.flows.fpga import FpgaBuild
 
 EXAMPLE = "lmu-hw synth kws361 --target ice40-up5k --lanes 8 --weights ram --out build/up5k"
 
@@ -30,18 +28,18 @@ ASIC = "asic"
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Define the command's arguments."""
-    model_argument(command)
-    command.add_argument("--target", choices=(*DEVICES, ASIC), required=True, help="what to build for")
+    options.model_argument(command)
+    command.add_argument("--target", choices=(*options.DEVICES, ASIC), required=True, help="what to build for")
     command.add_argument(
         "--out", type=Path, metavar="FOLDER", help="folder to write to; without it, results are only printed"
     )
-    accelerator_arguments(command)
+    options.accelerator_arguments(command)
     command.add_argument(
         "--no-nearest",
         action="store_true",
         help="FPGA: if the accelerator does not fit, do not search for a configuration that does",
     )
-    library_arguments(command)
+    options.library_arguments(command)
     command.add_argument(
         "--clock",
         metavar="FREQUENCY",
@@ -59,7 +57,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
                 raise lh.InputError(
                     f"--{name} belongs to --target {ASIC}; the board of {args.target} has its own clock"
                 )
-    plan = lh.accelerator(lh.open_model(args.model), accelerator_config(args))
+    plan = lh.accelerator(lh.open_model(args.model), options.accelerator_config(args))
     with console.progress() as progress:
         try:
             if args.target == ASIC:
@@ -86,7 +84,7 @@ def _print(build: Any, target: str) -> None:
         _print_fpga(build)
 
 
-def _print_fpga(build: Any) -> None:
+def _print_fpga(build: "FpgaBuild") -> None:
     rows = []
     for usage in build.usage:
         share = f"{100 * usage.used / usage.available:.0f}" if usage.available else ""
@@ -101,7 +99,7 @@ def _print_fpga(build: Any) -> None:
             console.print(f"not covered by this clock: {build.device.untimed}")
 
 
-def _print_asic(build: Any) -> None:
+def _print_asic(build: "AsicBuild") -> None:
     rows = [
         [memory.name, str(memory.depth), str(memory.width), memory.describe()] for memory in build.synthesis.memories
     ]

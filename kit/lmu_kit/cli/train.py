@@ -6,12 +6,15 @@ there. Needs PyTorch: pip install 'lmu-hw[train]'.
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lmu_hw as lh
 from lmu_hw.progress import Progress
 from lmu_kit.cli.console import console
 from lmu_kit.cli.options import positive
+
+if TYPE_CHECKING:
+    from lmu_quantize.train import EpochResult
 
 EXAMPLE = "lmu-hw train --data recordings --out build/training"
 
@@ -71,7 +74,7 @@ class _TrainingBar:
     def progress(self, stage: str, done: int, total: int) -> None:
         self._show(f"{stage}{self._last}", done, total)
 
-    def epoch(self, result: Any) -> None:
+    def epoch(self, result: "EpochResult") -> None:
         recall = 100 * result.validation_mean_recall
         self._last = f", {result.phase} epoch {result.epoch}: {recall:.2f} % recall on validation"
 

@@ -8,22 +8,14 @@ NAME_spi.v, a wrapper around NAME.v. --bundle gets a replay that needs no Python
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lmu_hw as lh
+from lmu_kit.cli import options
 from lmu_kit.cli.console import console
-from lmu_kit.cli.options import (
-    BAUD,
-    BOARDS,
-    INTERFACES,
-    accelerator_arguments,
-    accelerator_config,
-    clips_argument,
-    frames_argument,
-    model_argument,
-    positive,
-    smoothing_argument,
-)
+
+if TYPE_CHECKING:
+    from lmu_hw.plan.plan import Plan
 
 EXAMPLE = "lmu-hw verilog kws361 --lanes 16 --weights ram --name keywords --out rtl"
 
@@ -32,27 +24,25 @@ TOP = "lmu_accelerator"
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Define the command's arguments."""
-    model_argument(command)
+    options.model_argument(command)
     command.add_argument("--out", type=Path, metavar="FOLDER", help="folder to write the Verilog to")
     command.add_argument("--bundle", type=Path, metavar="FOLDER", help="folder to write a replay to")
-    frames_argument(command, "frames file of the replay (default: shipped with the network)")
-    clips_argument(command, "clips of the replay (default 1)")
+    options.frames_argument(command, "frames file of the replay (default: shipped with the network)")
+    options.clips_argument(command, "clips of the replay (default 1)")
     command.add_argument(
         "--name", metavar="NAME", default=TOP, help=f"name of the top module and of the files (default {TOP})"
     )
     command.add_argument(
         "--board",
-        choices=BOARDS,
+        choices=options.BOARDS,
         help="write the top module of a board, lmu_BOARD.v with the accelerator in it, and its constraints instead",
     )
-    command.add_argument(
-        "--baud", metavar="N", type=positive, help=f"bits per second of the board's serial line (default {BAUD})"
-    )
-    group = accelerator_arguments(command)
-    smoothing_argument(group, "add decision smoothing, which gives events")
+    options.baud_argument(command)
+    group = options.accelerator_arguments(command)
+    options.smoothing_argument(group, "add decision smoothing, which gives events")
     command.add_argument(
         "--interface",
-        choices=INTERFACES,
+        choices=options.INTERFACES,
         help="the core's own streams, or a wrapper around them: axi (AXI4-Stream, AXI4-Lite registers) or spi (the "
         "same registers; default stream)",
     )
@@ -62,11 +52,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Plan, print, write."""
     _check(args)
     model = lh.open_model(args.model)
-    plan = lh.accelerator(model, accelerator_config(args))
+    plan = lh.accelerator(model, options.accelerator_config(args))
     print_plan(plan)
     files: list[Path] = []
     if args.board is not None:
-        files += lh.write_board_top(plan, args.board, args.out, baud=args.baud or BAUD)
+        files += lh.write_board_top(plan, args.board, args.out, baud=args.baud or options.BAUD)
     elif args.out is not None:
         files += lh.write_verilog(plan, args.out, name=args.name)
     if args.bundle is not None:
@@ -90,7 +80,7 @@ def _check(args: argparse.Namespace) -> None:
         raise lh.InputError("--board needs --out")
 
 
-def print_plan(plan: Any) -> None:
+def print_plan(plan: "Plan") -> None:
     """Print cycles, memories and stored weights of an accelerator."""
     report = plan.report()
     console.print(

@@ -17,11 +17,15 @@ import argparse
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lmu_hw as lh
 from lmu_hw.files import check_writable
 from lmu_kit.cli.console import console, percent
+
+if TYPE_CHECKING:
+    from lmu_kit.zoo_list import ZooEntry
+    from lmu_quantize.zoo.peers import Peer
 
 EXAMPLE = "lmu-hw zoo --add build/training --data recordings"
 
@@ -86,16 +90,16 @@ def _add(args: argparse.Namespace) -> dict[str, Any]:
     return added.to_dict()
 
 
-def _print(entries: list[Any], others: list[Any]) -> None:
+def _print(entries: "list[ZooEntry]", others: "list[Peer]") -> None:
     rows: list[list[str] | None] = []
     for entry in entries:
         size = f"{entry.kbits:.1f}" + (f"+{entry.index_kbits:.1f}" if entry.index_kbits else "")
-        rows.append(_row(entry.name, size, entry.float_accuracy, entry.golden_accuracy, entry.golden_interval, entry))
+        rows.append(_row(size, entry.golden_accuracy, entry.golden_interval, entry))
     if others:
         rows.append(None)
     for peer in others:
         size = f"{peer.kbits:.1f}"
-        rows.append(_row(peer.name, size, peer.float_accuracy, peer.quantized_accuracy, peer.quantized_interval, peer))
+        rows.append(_row(size, peer.quantized_accuracy, peer.quantized_interval, peer))
     console.table(["network", "kbit", "float %", "golden %", "95 %", "products", "bits"], rows)
     if others:
         console.print(
@@ -114,8 +118,8 @@ def _print(entries: list[Any], others: list[Any]) -> None:
 
 
 def _row(
-    name: str, size: str, real: float | None, golden: float | None, interval: tuple[float, float] | None, cost: Any
+    size: str, golden: float | None, interval: tuple[float, float] | None, network: "ZooEntry | Peer"
 ) -> list[str]:
     between = "-" if interval is None else f"{100 * interval[0]:.1f}-{100 * interval[1]:.1f}"
-    products, bits = f"{cost.multiplications / 1000:.1f}", f"{cost.weight_bits / 1000:.1f}"
-    return [name, size, percent(real), percent(golden), between, products, bits]
+    products, bits = f"{network.multiplications / 1000:.1f}", f"{network.weight_bits / 1000:.1f}"
+    return [network.name, size, percent(network.float_accuracy), percent(golden), between, products, bits]

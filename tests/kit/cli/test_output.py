@@ -16,7 +16,7 @@ from lmu_hw.plan.config import LEVERS, AcceleratorConfig, Interface, StatePolicy
 from lmu_kit.characterisation import LEVER_SETS
 from lmu_kit.cli import characterise, explore, options, power, verilog
 from lmu_kit.cli.console import Console
-from lmu_kit.cli.main import main, parser
+from lmu_kit.cli.main import COMMANDS, main, parser
 from lmu_kit.estimate import DEFAULT_TECHNOLOGY, TIERS
 from lmu_kit.evaluation import ENGINES
 from lmu_quantize.dataset import SPLITS
@@ -163,3 +163,15 @@ def test_a_configuration_file_is_the_same_in_every_command(tmp_path: Path, capsy
 def test_a_frequency_is_the_same_in_every_command(text: str):
     for words in (["power", "kws49"], ["synth", "kws49", "--target", "asic"]):
         assert parser().parse_args([*words, "--clock", text]).clock == 500e3
+
+
+@pytest.mark.parametrize("name", [(), *((name,) for name in COMMANDS)])
+def test_help_fits_80_columns(
+    name: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as end:
+        main([*name, "--help"])
+    assert end.value.code == 0
+    text = capsys.readouterr().out.partition("example:\n")[0]
+    assert [line for line in text.splitlines() if len(line) > 80] == []
