@@ -8,15 +8,13 @@
 /* verilator lint_off WIDTHTRUNC */  // a vector is compared with zero by a logical not
 
 module lmu_kws361_8_ram(i__valid, o_logits__ready, o_decision__ready, clear, i_load__payload, i_load__valid, clk, rst, i__ready, o_logits__payload, o_logits__valid, o_decision__payload, o_decision__valid, frame_error, i_load__ready, i__payload);
-  reg \$auto$verilog_backend.cc:2355:dump_module$1 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$1 <= 0;
   wire \$1 ;
-  wire \$10 ;
+  wire [8:0] \$10 ;
   wire \$11 ;
-  wire [8:0] \$12 ;
+  wire \$12 ;
   wire \$13 ;
   wire \$14 ;
-  wire [8:0] \$15 ;
+  wire \$15 ;
   wire \$16 ;
   wire \$17 ;
   wire \$18 ;
@@ -36,85 +34,88 @@ module lmu_kws361_8_ram(i__valid, o_logits__ready, o_decision__ready, clear, i_l
   wire \$30 ;
   wire \$31 ;
   wire \$32 ;
-  wire \$33 ;
+  wire [13:0] \$33 ;
   wire \$34 ;
   wire \$35 ;
   wire \$36 ;
   wire \$37 ;
-  wire [13:0] \$38 ;
+  wire \$38 ;
   wire \$39 ;
-  wire \$4 ;
+  wire [8:0] \$4 ;
   wire \$40 ;
   wire \$41 ;
   wire \$42 ;
-  wire \$43 ;
-  wire \$44 ;
-  wire \$45 ;
-  wire \$46 ;
-  wire \$47 ;
-  wire [13:0] \$48 ;
-  reg \$49 ;
-  wire [8:0] \$5 ;
-  reg [31:0] \$50 ;
-  wire [14:0] \$51 ;
+  wire [13:0] \$43 ;
+  wire [3:0] \$44 ;
+  wire [14:0] \$45 ;
+  wire \$5 ;
   wire \$6 ;
   wire \$7 ;
-  wire \$8 ;
+  wire [8:0] \$8 ;
   wire \$9 ;
-  wire [11:0] activation;
   wire [5:0] address;
-  wire [8:0] \address$123 ;
-  wire [5:0] \address$50 ;
-  wire [3:0] \address$55 ;
-  wire [8:0] \address$60 ;
-  wire [8:0] \address$64 ;
-  wire [6:0] \address$68 ;
-  wire [6:0] \address$72 ;
-  wire [13:0] \address$84 ;
-  wire [4:0] \address$97 ;
-  wire claim;
-  wire \claim$38 ;
+  wire [13:0] \address$104 ;
+  wire [4:0] \address$110 ;
+  wire [8:0] \address$116 ;
+  wire [3:0] \address$78 ;
+  wire [8:0] \address$84 ;
+  wire [8:0] \address$89 ;
+  wire [6:0] \address$94 ;
+  wire [6:0] \address$99 ;
+  wire claim__ready;
+  wire \claim__ready$63 ;
+  wire claim__valid;
+  wire \claim__valid$65 ;
   input clear;
   wire clear;
-  wire \clear$26 ;
-  wire \clear$31 ;
+  wire \clear$46 ;
   input clk;
   wire clk;
-  wire [15:0] data;
-  reg [11:0] element;
-  reg enable = 1'h0;
-  wire \end ;
-  wire first;
-  wire frame;
-  wire frame_clear;
-  wire frame_end;
+  wire [53:0] elements;
+  wire [6:0] \elements.h0 ;
+  wire [6:0] \elements.h1 ;
+  wire [11:0] \elements.m0 ;
+  wire [11:0] \elements.m1 ;
+  wire [7:0] \elements.u ;
+  wire [7:0] \elements.x ;
   output frame_error;
   wire frame_error;
-  wire \frame_error$25 ;
-  wire free;
-  wire full;
-  wire [35:0] group;
-  wire [35:0] \group$119 ;
-  wire [8:0] \group$119.address ;
-  wire [5:0] \group$119.memory ;
-  wire [2:0] \group$119.narrow ;
-  wire [3:0] \group$119.operation ;
-  wire \group$119.output ;
-  wire [8:0] \group$119.parameter ;
-  wire [3:0] \group$119.rows ;
-  wire [8:0] \group.address ;
-  wire [5:0] \group.memory ;
-  wire [2:0] \group.narrow ;
-  wire [3:0] \group.operation ;
-  wire \group.output ;
-  wire [8:0] \group.parameter ;
-  wire [3:0] \group.rows ;
+  wire \frame_error$45 ;
+  wire [1:0] frames__payload;
+  wire [1:0] \frames__payload$20 ;
+  wire \frames__payload$20.clear ;
+  wire \frames__payload$20.end ;
+  wire \frames__payload.clear ;
+  wire \frames__payload.end ;
+  wire frames__ready;
+  wire \frames__ready$22 ;
+  wire frames__valid;
+  wire \frames__valid$24 ;
+  wire [35:0] groups__payload;
+  wire [35:0] \groups__payload$42 ;
+  wire [8:0] \groups__payload$42.address ;
+  wire [5:0] \groups__payload$42.memory ;
+  wire [2:0] \groups__payload$42.narrow ;
+  wire [3:0] \groups__payload$42.operation ;
+  wire \groups__payload$42.output ;
+  wire [8:0] \groups__payload$42.parameter ;
+  wire [3:0] \groups__payload$42.rows ;
+  wire [8:0] \groups__payload.address ;
+  wire [5:0] \groups__payload.memory ;
+  wire [2:0] \groups__payload.narrow ;
+  wire [3:0] \groups__payload.operation ;
+  wire \groups__payload.output ;
+  wire [8:0] \groups__payload.parameter ;
+  wire [3:0] \groups__payload.rows ;
+  wire groups__valid;
+  wire \groups__valid$44 ;
   wire hold;
   input [8:0] i__payload;
   wire [8:0] i__payload;
   wire [8:0] \i__payload$16 ;
   wire [7:0] \i__payload$16.data ;
   wire \i__payload$16.last ;
+  wire [15:0] \i__payload$60 ;
   wire [7:0] \i__payload.data ;
   wire \i__payload.last ;
   output i__ready;
@@ -123,6 +124,7 @@ module lmu_kws361_8_ram(i__valid, o_logits__ready, o_decision__ready, clear, i_l
   input i__valid;
   wire i__valid;
   wire \i__valid$18 ;
+  wire \i__valid$57 ;
   input [95:0] i_load__payload;
   wire [95:0] i_load__payload;
   wire [13:0] \i_load__payload.address ;
@@ -133,94 +135,513 @@ module lmu_kws361_8_ram(i__valid, o_logits__ready, o_decision__ready, clear, i_l
   input i_load__valid;
   wire i_load__valid;
   wire idle;
-  wire issue;
-  (* init = 1'h0 *)
-  wire issued;
-  wire last;
   output [19:0] o_decision__payload;
   wire [19:0] o_decision__payload;
-  wire [19:0] \o_decision__payload$22 ;
-  wire [3:0] \o_decision__payload$22.label ;
-  wire [15:0] \o_decision__payload$22.score ;
+  wire [19:0] \o_decision__payload$54 ;
+  wire [3:0] \o_decision__payload$54.label ;
+  wire [15:0] \o_decision__payload$54.score ;
   wire [3:0] \o_decision__payload.label ;
   wire [15:0] \o_decision__payload.score ;
   input o_decision__ready;
   wire o_decision__ready;
-  wire \o_decision__ready$23 ;
+  wire \o_decision__ready$55 ;
   output o_decision__valid;
   wire o_decision__valid;
-  wire \o_decision__valid$24 ;
+  wire \o_decision__valid$56 ;
   output [16:0] o_logits__payload;
   wire [16:0] o_logits__payload;
-  wire [16:0] \o_logits__payload$19 ;
-  wire [15:0] \o_logits__payload$19.data ;
-  wire \o_logits__payload$19.last ;
+  wire [16:0] \o_logits__payload$51 ;
+  wire [15:0] \o_logits__payload$51.data ;
+  wire \o_logits__payload$51.last ;
   wire [15:0] \o_logits__payload.data ;
   wire \o_logits__payload.last ;
   input o_logits__ready;
   wire o_logits__ready;
-  wire \o_logits__ready$20 ;
+  wire \o_logits__ready$52 ;
   output o_logits__valid;
   wire o_logits__valid;
-  wire \o_logits__valid$21 ;
-  wire output_free;
-  wire [16:0] \parameter ;
-  wire [8:0] parameter_address;
-  wire parameter_read;
+  wire \o_logits__valid$53 ;
+  wire [8:0] parameters__address;
+  wire [16:0] parameters__r_data;
+  wire parameters__read;
+  wire [11:0] products__activation;
+  wire [11:0] \products__activation$30 ;
+  wire products__first;
+  wire \products__first$32 ;
+  wire products__last;
+  wire \products__last$34 ;
+  wire [1:0] products__shift;
+  wire [1:0] \products__shift$36 ;
+  wire products__valid;
+  wire \products__valid$38 ;
+  wire [79:0] products__weights;
+  wire [79:0] \products__weights$40 ;
   wire [7:0] r_data;
-  wire [79:0] \r_data$100 ;
-  wire [16:0] \r_data$127 ;
-  wire [7:0] \r_data$77 ;
-  wire [11:0] \r_data$78 ;
-  wire [11:0] \r_data$79 ;
-  wire [6:0] \r_data$80 ;
-  wire [6:0] \r_data$81 ;
-  wire [31:0] \r_data$87 ;
+  wire [6:0] \r_data$101 ;
+  wire [31:0] \r_data$107 ;
+  wire [79:0] \r_data$112 ;
+  wire [16:0] \r_data$120 ;
+  wire [7:0] \r_data$81 ;
+  wire [11:0] \r_data$86 ;
+  wire [11:0] \r_data$91 ;
+  wire [6:0] \r_data$96 ;
   wire read;
-  wire \read$120 ;
-  wire [31:0] \read$46 ;
-  wire [8:0] \read$46.address ;
-  wire \read$46.first ;
-  wire \read$46.last ;
-  wire [2:0] \read$46.memory ;
-  wire [1:0] \read$46.shift ;
-  wire [13:0] \read$46.weight_address ;
-  wire \read$46.weights ;
-  wire \read$46.zero ;
-  wire \read$52 ;
-  wire \read$58 ;
-  wire \read$62 ;
-  wire \read$66 ;
-  wire \read$70 ;
+  wire \read$102 ;
+  wire \read$108 ;
+  wire \read$113 ;
+  wire \read$75 ;
   wire \read$82 ;
-  wire \read$95 ;
-  wire \release ;
-  wire \release$28 ;
+  wire \read$87 ;
+  wire \read$92 ;
+  wire \read$97 ;
   input rst;
   wire rst;
-  wire [1:0] shift;
-  wire start;
+  wire [31:0] steps__payload;
+  wire [31:0] \steps__payload$26 ;
+  wire [8:0] \steps__payload$26.address ;
+  wire \steps__payload$26.cleared ;
+  wire \steps__payload$26.first ;
+  wire \steps__payload$26.last ;
+  wire [2:0] \steps__payload$26.memory ;
+  wire [1:0] \steps__payload$26.shift ;
+  wire [13:0] \steps__payload$26.weight_address ;
+  wire \steps__payload$26.weight_memory ;
+  wire [8:0] \steps__payload.address ;
+  wire \steps__payload.cleared ;
+  wire \steps__payload.first ;
+  wire \steps__payload.last ;
+  wire [2:0] \steps__payload.memory ;
+  wire [1:0] \steps__payload.shift ;
+  wire [13:0] \steps__payload.weight_address ;
+  wire \steps__payload.weight_memory ;
+  wire steps__valid;
+  wire \steps__valid$28 ;
+  wire [167:0] sums;
+  wire [167:0] \sums$49 ;
+  wire [7:0] w_data;
+  wire [6:0] \w_data$100 ;
+  wire [31:0] \w_data$105 ;
+  wire [79:0] \w_data$111 ;
+  wire [16:0] \w_data$118 ;
+  wire [7:0] \w_data$80 ;
+  wire [11:0] \w_data$85 ;
+  wire [11:0] \w_data$90 ;
+  wire [6:0] \w_data$95 ;
+  wire [111:0] words;
+  wire [79:0] \words.weights10 ;
+  wire [31:0] \words.weights4 ;
+  wire write;
+  wire \write$103 ;
+  wire \write$109 ;
+  wire \write$115 ;
+  wire \write$76 ;
+  wire \write$83 ;
+  wire \write$88 ;
+  wire \write$93 ;
+  wire \write$98 ;
+  wire [5:0] write__address;
+  wire [8:0] \write__address$79 ;
+  wire [15:0] write__data;
+  wire [7:0] \write__data$72 ;
+  wire [5:0] write__memory;
+  wire write__output;
+  wire write__valid;
+  wire \write__valid$68 ;
+  assign \$36  = \$34  & \$35 ;
+  assign \$37  = ~ \$36 ;
+  assign \read$113  = parameters__read & \$37 ;
+  assign \$38  = i_load__valid & i_load__ready;
+  assign \$39  = i_load__payload[1:0] == 2'h2;
+  assign \write$115  = \$38  & \$39 ;
+  assign \$40  = i_load__valid & i_load__ready;
+  assign \$41  = i_load__payload[1:0] == 2'h2;
+  assign \$42  = \$40  & \$41 ;
+  assign \$43  = \$42  ? i_load__payload[15:2] : { 5'h00, parameters__address };
+  assign \i__valid$57  = write__valid & write__output;
+  assign \$1  = ! steps__payload[2:0];
+  assign read = steps__valid & \$1 ;
+  assign \$2  = write ? { 3'h0, write__address } : steps__payload[11:3];
+  assign \$3  = steps__payload[2:0] == 1'h1;
+  assign \read$75  = steps__valid & \$3 ;
+  assign \write$76  = write__valid & \$45 [1];
+  assign \$4  = \write$76  ? \$45 [14:6] : steps__payload[11:3];
+  assign \$5  = steps__payload[2:0] == 2'h2;
+  assign \read$82  = steps__valid & \$5 ;
+  assign \write$83  = write__valid & \$45 [2];
+  assign \address$84  = \write$83  ? \$45 [14:6] : steps__payload[11:3];
+  assign \$6  = steps__payload[2:0] == 2'h3;
+  assign \read$87  = steps__valid & \$6 ;
+  assign \write$88  = write__valid & \$45 [3];
+  assign \address$89  = \write$88  ? \$45 [14:6] : steps__payload[11:3];
+  assign \$7  = steps__payload[2:0] == 3'h4;
+  assign \read$92  = steps__valid & \$7 ;
+  assign \write$93  = write__valid & \$45 [4];
+  assign \$8  = \write$93  ? \$45 [14:6] : steps__payload[11:3];
+  assign \$9  = steps__payload[2:0] == 3'h5;
+  assign \read$97  = steps__valid & \$9 ;
+  assign \write$98  = write__valid & \$45 [5];
+  assign \$10  = \write$98  ? \$45 [14:6] : steps__payload[11:3];
+  assign \$11  = ! steps__payload[13];
+  assign \$12  = steps__valid & \$11 ;
+  assign \$13  = i_load__valid & i_load__ready;
+  assign \$14  = ! i_load__payload[1:0];
+  assign \$15  = \$13  & \$14 ;
+  assign \$16  = ~ \$15 ;
+  assign \read$102  = \$12  & \$16 ;
+  assign \$17  = i_load__valid & i_load__ready;
+  assign \$18  = ! i_load__payload[1:0];
+  assign \write$103  = \$17  & \$18 ;
+  assign \$19  = i_load__valid & i_load__ready;
+  assign \$20  = ! i_load__payload[1:0];
+  assign \$21  = \$19  & \$20 ;
+  assign \address$104  = \$21  ? i_load__payload[15:2] : steps__payload[27:14];
+  assign \$23  = steps__valid & \$22 ;
+  assign \$24  = i_load__valid & i_load__ready;
+  assign \$25  = i_load__payload[1:0] == 1'h1;
+  assign \$26  = \$24  & \$25 ;
+  assign \$27  = ~ \$26 ;
+  assign \read$108  = \$23  & \$27 ;
+  assign \$28  = i_load__valid & i_load__ready;
+  assign \$29  = i_load__payload[1:0] == 1'h1;
+  assign \write$109  = \$28  & \$29 ;
+  assign \$30  = i_load__valid & i_load__ready;
+  assign \$31  = i_load__payload[1:0] == 1'h1;
+  assign \$32  = \$30  & \$31 ;
+  assign \$33  = \$32  ? i_load__payload[15:2] : steps__payload[27:14];
+  assign \$34  = i_load__valid & i_load__ready;
+  assign \$35  = i_load__payload[1:0] == 2'h2;
+  \lmu_kws361_8_ram.fetch  fetch (
+    .clk(clk),
+    .elements(elements),
+    .issued(products__valid),
+    .\port$733$28 (\$44 ),
+    .products__activation(products__activation),
+    .products__weights(products__weights),
+    .rst(rst),
+    .steps__payload(steps__payload),
+    .steps__valid(steps__valid),
+    .words(words)
+  );
+  \lmu_kws361_8_ram.finish  finish (
+    .clk(clk),
+    .element(\i__payload$60 ),
+    .groups__payload(groups__payload),
+    .groups__valid(groups__valid),
+    .parameters__address(parameters__address),
+    .parameters__r_data(parameters__r_data),
+    .parameters__read(parameters__read),
+    .\port$789$4 (\$45 ),
+    .row_valid(write__valid),
+    .rst(rst),
+    .sums(sums),
+    .write__output(write__output)
+  );
+  \lmu_kws361_8_ram.input  \input  (
+    .clear(clear),
+    .clk(clk),
+    .count(write__address),
+    .frame_error(frame_error),
+    .frames__payload(frames__payload),
+    .frames__ready(frames__ready),
+    .frames__valid(frames__valid),
+    .i__payload(i__payload),
+    .i__ready(i__ready),
+    .i__valid(i__valid),
+    .rst(rst),
+    .write__valid(write)
+  );
+  \lmu_kws361_8_ram.lanes  lanes (
+    .activation(products__activation),
+    .clk(clk),
+    .enable(products__valid),
+    .\port$733$28 (\$44 ),
+    .rst(rst),
+    .sums(sums),
+    .weights(products__weights)
+  );
+  \lmu_kws361_8_ram.memory_h0  memory_h0 (
+    .clk(clk),
+    .r_data(\r_data$96 ),
+    .read__addr(\$8 [6:0]),
+    .read__en(\read$92 ),
+    .rst(rst),
+    .write__data(\i__payload$60 [6:0]),
+    .write__en(\write$93 )
+  );
+  \lmu_kws361_8_ram.memory_h1  memory_h1 (
+    .clk(clk),
+    .r_data(\r_data$101 ),
+    .read__addr(\$10 [6:0]),
+    .read__en(\read$97 ),
+    .rst(rst),
+    .write__data(\i__payload$60 [6:0]),
+    .write__en(\write$98 )
+  );
+  \lmu_kws361_8_ram.memory_m0  memory_m0 (
+    .clk(clk),
+    .r_data(\r_data$86 ),
+    .read__addr(\address$84 ),
+    .read__en(\read$82 ),
+    .rst(rst),
+    .write__data(\i__payload$60 [11:0]),
+    .write__en(\write$83 )
+  );
+  \lmu_kws361_8_ram.memory_m1  memory_m1 (
+    .clk(clk),
+    .r_data(\r_data$91 ),
+    .read__addr(\address$89 ),
+    .read__en(\read$87 ),
+    .rst(rst),
+    .write__data(\i__payload$60 [11:0]),
+    .write__en(\write$88 )
+  );
+  \lmu_kws361_8_ram.memory_parameters  memory_parameters (
+    .clk(clk),
+    .r_data(parameters__r_data),
+    .read__addr(\$43 [8:0]),
+    .read__en(\read$113 ),
+    .rst(rst),
+    .write__data(i_load__payload[32:16]),
+    .write__en(\write$115 )
+  );
+  \lmu_kws361_8_ram.memory_u  memory_u (
+    .clk(clk),
+    .r_data(\r_data$81 ),
+    .read__addr(\$4 [3:0]),
+    .read__en(\read$75 ),
+    .rst(rst),
+    .write__data(\i__payload$60 [7:0]),
+    .write__en(\write$76 )
+  );
+  \lmu_kws361_8_ram.memory_weights10  memory_weights10 (
+    .clk(clk),
+    .r_data(\r_data$112 ),
+    .read__addr(\$33 [4:0]),
+    .read__en(\read$108 ),
+    .rst(rst),
+    .write__data(i_load__payload[95:16]),
+    .write__en(\write$109 )
+  );
+  \lmu_kws361_8_ram.memory_weights4  memory_weights4 (
+    .clk(clk),
+    .r_data(\r_data$107 ),
+    .read__addr(\address$104 ),
+    .read__en(\read$102 ),
+    .rst(rst),
+    .write__data(i_load__payload[47:16]),
+    .write__en(\write$103 )
+  );
+  \lmu_kws361_8_ram.memory_x  memory_x (
+    .clk(clk),
+    .r_data(r_data),
+    .read__addr(\$2 [5:0]),
+    .read__en(read),
+    .rst(rst),
+    .write__data(i__payload[7:0]),
+    .write__en(write)
+  );
+  \lmu_kws361_8_ram.output  \output  (
+    .claim__ready(claim__ready),
+    .claim__valid(claim__valid),
+    .clk(clk),
+    .o_decision__payload(o_decision__payload),
+    .o_decision__ready(o_decision__ready),
+    .o_decision__valid(o_decision__valid),
+    .o_logits__payload(o_logits__payload),
+    .o_logits__ready(o_logits__ready),
+    .o_logits__valid(o_logits__valid),
+    .rst(rst),
+    .w_data(\i__payload$60 ),
+    .write(\i__valid$57 )
+  );
+  \lmu_kws361_8_ram.sequencer  sequencer (
+    .claim__ready(claim__ready),
+    .claim__valid(claim__valid),
+    .clk(clk),
+    .frame(frames__payload),
+    .frames__ready(frames__ready),
+    .frames__valid(frames__valid),
+    .groups__payload(groups__payload),
+    .groups__valid(groups__valid),
+    .hold(i_load__valid),
+    .idle(i_load__ready),
+    .rst(rst),
+    .steps__payload(steps__payload),
+    .steps__valid(steps__valid)
+  );
+  assign \i__payload$16  = i__payload;
+  assign \i__ready$17  = i__ready;
+  assign \i__valid$18  = i__valid;
+  assign \frames__payload$20  = frames__payload;
+  assign \frames__ready$22  = frames__ready;
+  assign \frames__valid$24  = frames__valid;
+  assign \steps__payload$26  = steps__payload;
+  assign \steps__valid$28  = steps__valid;
+  assign \products__activation$30  = products__activation;
+  assign products__first = \$44 [2];
+  assign \products__first$32  = \$44 [2];
+  assign products__last = \$44 [3];
+  assign \products__last$34  = \$44 [3];
+  assign products__shift = \$44 [1:0];
+  assign \products__shift$36  = \$44 [1:0];
+  assign \products__valid$38  = products__valid;
+  assign \products__weights$40  = products__weights;
+  assign \groups__payload$42  = groups__payload;
+  assign \groups__valid$44  = groups__valid;
+  assign \frame_error$45  = frame_error;
+  assign \clear$46  = clear;
+  assign hold = i_load__valid;
+  assign \sums$49  = sums;
+  assign idle = i_load__ready;
+  assign \o_logits__payload$51  = o_logits__payload;
+  assign \o_logits__ready$52  = o_logits__ready;
+  assign \o_logits__valid$53  = o_logits__valid;
+  assign \o_decision__payload$54  = o_decision__payload;
+  assign \o_decision__ready$55  = o_decision__ready;
+  assign \o_decision__valid$56  = o_decision__valid;
+  assign write__data = \i__payload$60 ;
+  assign \claim__ready$63  = claim__ready;
+  assign \claim__valid$65  = claim__valid;
+  assign \write__valid$68  = write;
+  assign address = \$2 [5:0];
+  assign w_data = i__payload[7:0];
+  assign \write__data$72  = i__payload[7:0];
+  assign write__memory = \$45 [5:0];
+  assign \address$78  = \$4 [3:0];
+  assign \write__address$79  = \$45 [14:6];
+  assign \w_data$80  = \i__payload$60 [7:0];
+  assign \w_data$85  = \i__payload$60 [11:0];
+  assign \w_data$90  = \i__payload$60 [11:0];
+  assign \address$94  = \$8 [6:0];
+  assign \w_data$95  = \i__payload$60 [6:0];
+  assign \address$99  = \$10 [6:0];
+  assign \w_data$100  = \i__payload$60 [6:0];
+  assign \w_data$105  = i_load__payload[47:16];
+  assign \address$110  = \$33 [4:0];
+  assign \w_data$111  = i_load__payload[95:16];
+  assign \address$116  = \$43 [8:0];
+  assign \w_data$118  = i_load__payload[32:16];
+  assign \r_data$120  = parameters__r_data;
+  assign \i__payload.data  = i__payload[7:0];
+  assign \i__payload.last  = i__payload[8];
+  assign \o_logits__payload.data  = o_logits__payload[15:0];
+  assign \o_logits__payload.last  = o_logits__payload[16];
+  assign \o_decision__payload.label  = o_decision__payload[3:0];
+  assign \o_decision__payload.score  = o_decision__payload[19:4];
+  assign \i_load__payload.memory  = i_load__payload[1:0];
+  assign \i_load__payload.address  = i_load__payload[15:2];
+  assign \i_load__payload.data  = i_load__payload[95:16];
+  assign \i__payload$16.data  = i__payload[7:0];
+  assign \i__payload$16.last  = i__payload[8];
+  assign \frames__payload.clear  = frames__payload[0];
+  assign \frames__payload.end  = frames__payload[1];
+  assign \frames__payload$20.clear  = frames__payload[0];
+  assign \frames__payload$20.end  = frames__payload[1];
+  assign \steps__payload.memory  = steps__payload[2:0];
+  assign \steps__payload.address  = steps__payload[11:3];
+  assign \steps__payload.cleared  = steps__payload[12];
+  assign \steps__payload.weight_memory  = steps__payload[13];
+  assign \steps__payload.weight_address  = steps__payload[27:14];
+  assign \steps__payload.shift  = steps__payload[29:28];
+  assign \steps__payload.first  = steps__payload[30];
+  assign \steps__payload.last  = steps__payload[31];
+  assign \steps__payload$26.memory  = steps__payload[2:0];
+  assign \steps__payload$26.address  = steps__payload[11:3];
+  assign \steps__payload$26.cleared  = steps__payload[12];
+  assign \steps__payload$26.weight_memory  = steps__payload[13];
+  assign \steps__payload$26.weight_address  = steps__payload[27:14];
+  assign \steps__payload$26.shift  = steps__payload[29:28];
+  assign \steps__payload$26.first  = steps__payload[30];
+  assign \steps__payload$26.last  = steps__payload[31];
+  assign \groups__payload.rows  = groups__payload[3:0];
+  assign \groups__payload.memory  = groups__payload[9:4];
+  assign \groups__payload.address  = groups__payload[18:10];
+  assign \groups__payload.parameter  = groups__payload[27:19];
+  assign \groups__payload.narrow  = groups__payload[30:28];
+  assign \groups__payload.output  = groups__payload[31];
+  assign \groups__payload.operation  = groups__payload[35:32];
+  assign \groups__payload$42.rows  = groups__payload[3:0];
+  assign \groups__payload$42.memory  = groups__payload[9:4];
+  assign \groups__payload$42.address  = groups__payload[18:10];
+  assign \groups__payload$42.parameter  = groups__payload[27:19];
+  assign \groups__payload$42.narrow  = groups__payload[30:28];
+  assign \groups__payload$42.output  = groups__payload[31];
+  assign \groups__payload$42.operation  = groups__payload[35:32];
+  assign \o_logits__payload$51.data  = o_logits__payload[15:0];
+  assign \o_logits__payload$51.last  = o_logits__payload[16];
+  assign \o_decision__payload$54.label  = o_decision__payload[3:0];
+  assign \o_decision__payload$54.score  = o_decision__payload[19:4];
+  assign \elements.x  = elements[7:0];
+  assign \elements.u  = elements[15:8];
+  assign \elements.m0  = elements[27:16];
+  assign \elements.m1  = elements[39:28];
+  assign \elements.h0  = elements[46:40];
+  assign \elements.h1  = elements[53:47];
+  assign \words.weights4  = words[31:0];
+  assign \words.weights10  = words[111:32];
+  assign words[111:32] = \r_data$112 ;
+  assign words[31:0] = \r_data$107 ;
+  assign elements[53:47] = \r_data$101 ;
+  assign elements[46:40] = \r_data$96 ;
+  assign elements[39:28] = \r_data$91 ;
+  assign elements[27:16] = \r_data$86 ;
+  assign elements[15:8] = \r_data$81 ;
+  assign elements[7:0] = r_data;
+  assign \$22  = steps__payload[13];
+endmodule
+
+module \lmu_kws361_8_ram.fetch (rst, steps__valid, products__activation, products__weights, elements, words, steps__payload, issued, \port$733$28 , clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$1 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$1 <= 0;
+  reg \$1 ;
+  reg [31:0] \$2 ;
+  input clk;
+  wire clk;
+  reg [11:0] element;
+  input [53:0] elements;
+  wire [53:0] elements;
+  wire [6:0] \elements.h0 ;
+  wire [6:0] \elements.h1 ;
+  wire [11:0] \elements.m0 ;
+  wire [11:0] \elements.m1 ;
+  wire [7:0] \elements.u ;
+  wire [7:0] \elements.x ;
+  output issued;
+  reg issued = 1'h0;
+  output [3:0] \port$733$28 ;
+  wire [3:0] \port$733$28 ;
+  output [11:0] products__activation;
+  wire [11:0] products__activation;
+  wire products__first;
+  wire products__last;
+  wire [1:0] products__shift;
+  (* init = 1'h0 *)
+  wire products__valid;
+  output [79:0] products__weights;
+  reg [79:0] products__weights;
+  input rst;
+  wire rst;
   reg [31:0] step = 32'd0;
   wire [8:0] \step.address ;
+  wire \step.cleared ;
   wire \step.first ;
   wire \step.last ;
   wire [2:0] \step.memory ;
   wire [1:0] \step.shift ;
   wire [13:0] \step.weight_address ;
-  wire \step.weights ;
-  wire \step.zero ;
-  wire [167:0] sums;
-  wire [167:0] \sums$116 ;
-  wire [7:0] w_data;
-  wire [16:0] \w_data$125 ;
-  wire [7:0] \w_data$57 ;
-  wire [11:0] \w_data$61 ;
-  wire [11:0] \w_data$65 ;
-  wire [6:0] \w_data$69 ;
-  wire [6:0] \w_data$73 ;
-  wire [31:0] \w_data$85 ;
-  wire [79:0] \w_data$98 ;
-  reg [79:0] weights;
+  wire \step.weight_memory ;
+  input [31:0] steps__payload;
+  wire [31:0] steps__payload;
+  wire [8:0] \steps__payload.address ;
+  wire \steps__payload.cleared ;
+  wire \steps__payload.first ;
+  wire \steps__payload.last ;
+  wire [2:0] \steps__payload.memory ;
+  wire [1:0] \steps__payload.shift ;
+  wire [13:0] \steps__payload.weight_address ;
+  wire \steps__payload.weight_memory ;
+  input steps__valid;
+  wire steps__valid;
   wire [9:0] weights10_0;
   wire [9:0] weights10_1;
   wire [9:0] weights10_2;
@@ -237,399 +658,108 @@ module lmu_kws361_8_ram(i__valid, o_logits__ready, o_decision__ready, clear, i_l
   wire [9:0] weights4_5;
   wire [9:0] weights4_6;
   wire [9:0] weights4_7;
-  wire write;
-  wire \write$122 ;
-  wire \write$40 ;
-  wire \write$47 ;
-  wire \write$48 ;
-  wire \write$53 ;
-  wire \write$59 ;
-  wire \write$63 ;
-  wire \write$67 ;
-  wire \write$71 ;
-  wire \write$83 ;
-  wire \write$96 ;
-  wire [8:0] write_address;
-  wire [15:0] write_data;
-  wire [5:0] write_memory;
-  wire write_output;
-  assign \$31  = \$29  & \$30 ;
-  assign \$32  = ~ \$31 ;
-  assign \read$95  = \$28  & \$32 ;
-  assign \$33  = i_load__valid & i_load__ready;
-  assign \$34  = i_load__payload[1:0] == 1'h1;
-  assign \write$96  = \$33  & \$34 ;
-  assign \$35  = i_load__valid & i_load__ready;
-  assign \$36  = i_load__payload[1:0] == 1'h1;
-  assign \$37  = \$35  & \$36 ;
-  assign \$38  = \$37  ? i_load__payload[15:2] : \read$46 [27:14];
-  assign activation = step[12] ? 12'h000 : element;
-  assign start = enable & step[31];
-  assign \$39  = i_load__valid & i_load__ready;
-  assign \$40  = i_load__payload[1:0] == 2'h2;
-  assign \$41  = \$39  & \$40 ;
-  assign \$42  = ~ \$41 ;
-  assign \read$120  = parameter_read & \$42 ;
-  assign \$43  = i_load__valid & i_load__ready;
-  assign \$44  = i_load__payload[1:0] == 2'h2;
-  assign \write$122  = \$43  & \$44 ;
-  assign \$45  = i_load__valid & i_load__ready;
-  assign \$46  = i_load__payload[1:0] == 2'h2;
-  assign \$47  = \$45  & \$46 ;
-  assign \$48  = \$47  ? i_load__payload[15:2] : { 5'h00, parameter_address };
+  input [111:0] words;
+  wire [111:0] words;
+  wire [79:0] \words.weights10 ;
+  wire [31:0] \words.weights4 ;
+  assign products__activation = step[12] ? 12'h000 : element;
   always @(posedge clk)
-    enable <= \$49 ;
+    issued <= \$1 ;
   always @(posedge clk)
-    step <= \$50 ;
-  assign write = \write$40  & write_output;
-  assign \$1  = ! \read$46 [2:0];
-  assign read = issue & \$1 ;
-  assign \$2  = \write$47  ? { 3'h0, \address$50  } : \read$46 [11:3];
-  assign \$3  = \read$46 [2:0] == 1'h1;
-  assign \read$52  = issue & \$3 ;
-  assign \write$53  = \write$40  & \$51 [1];
-  assign \$4  = \write$40  & \$51 [1];
-  assign \$5  = \$4  ? \$51 [14:6] : \read$46 [11:3];
-  assign \$6  = \read$46 [2:0] == 2'h2;
-  assign \read$58  = issue & \$6 ;
-  assign \write$59  = \write$40  & \$51 [2];
-  assign \$7  = \write$40  & \$51 [2];
-  assign \address$60  = \$7  ? \$51 [14:6] : \read$46 [11:3];
-  assign \$8  = \read$46 [2:0] == 2'h3;
-  assign \read$62  = issue & \$8 ;
-  assign \write$63  = \write$40  & \$51 [3];
-  assign \$9  = \write$40  & \$51 [3];
-  assign \address$64  = \$9  ? \$51 [14:6] : \read$46 [11:3];
-  assign \$10  = \read$46 [2:0] == 3'h4;
-  assign \read$66  = issue & \$10 ;
-  assign \write$67  = \write$40  & \$51 [4];
-  assign \$11  = \write$40  & \$51 [4];
-  assign \$12  = \$11  ? \$51 [14:6] : \read$46 [11:3];
-  assign \$13  = \read$46 [2:0] == 3'h5;
-  assign \read$70  = issue & \$13 ;
-  assign \write$71  = \write$40  & \$51 [5];
-  assign \$14  = \write$40  & \$51 [5];
-  assign \$15  = \$14  ? \$51 [14:6] : \read$46 [11:3];
-  assign \$16  = ! \read$46 [13];
-  assign \$17  = issue & \$16 ;
-  assign \$18  = i_load__valid & i_load__ready;
-  assign \$19  = ! i_load__payload[1:0];
-  assign \$20  = \$18  & \$19 ;
-  assign \$21  = ~ \$20 ;
-  assign \read$82  = \$17  & \$21 ;
-  assign \$22  = i_load__valid & i_load__ready;
-  assign \$23  = ! i_load__payload[1:0];
-  assign \write$83  = \$22  & \$23 ;
-  assign \$24  = i_load__valid & i_load__ready;
-  assign \$25  = ! i_load__payload[1:0];
-  assign \$26  = \$24  & \$25 ;
-  assign \address$84  = \$26  ? i_load__payload[15:2] : \read$46 [27:14];
-  assign \$28  = issue & \$27 ;
-  assign \$29  = i_load__valid & i_load__ready;
-  assign \$30  = i_load__payload[1:0] == 1'h1;
-  \lmu_kws361_8_ram.finish  finish (
-    .clk(clk),
-    .element(data),
-    .group(group),
-    .\parameter (\parameter ),
-    .parameter_address(parameter_address),
-    .parameter_read(parameter_read),
-    .\port$781$4 (\$51 ),
-    .row_valid(\write$40 ),
-    .rst(rst),
-    .start(start),
-    .sums(sums),
-    .write_output(write_output)
-  );
-  \lmu_kws361_8_ram.input  \input  (
-    .clear(clear),
-    .clk(clk),
-    .count(\address$50 ),
-    .frame_clear(\clear$31 ),
-    .frame_end(\end ),
-    .frame_error(frame_error),
-    .full(frame),
-    .i__payload(i__payload),
-    .i__ready(i__ready),
-    .i__valid(i__valid),
-    .\release (\release ),
-    .rst(rst),
-    .write(\write$47 )
-  );
-  \lmu_kws361_8_ram.lanes  lanes (
-    .activation(activation),
-    .clk(clk),
-    .enable(enable),
-    .\port$639$28 (step[31:28]),
-    .rst(rst),
-    .sums(sums),
-    .weights(weights)
-  );
-  \lmu_kws361_8_ram.memory_h0  memory_h0 (
-    .clk(clk),
-    .r_data(\r_data$80 ),
-    .read__addr(\$12 [6:0]),
-    .read__en(\read$66 ),
-    .rst(rst),
-    .write__data(data[6:0]),
-    .write__en(\write$67 )
-  );
-  \lmu_kws361_8_ram.memory_h1  memory_h1 (
-    .clk(clk),
-    .r_data(\r_data$81 ),
-    .read__addr(\$15 [6:0]),
-    .read__en(\read$70 ),
-    .rst(rst),
-    .write__data(data[6:0]),
-    .write__en(\write$71 )
-  );
-  \lmu_kws361_8_ram.memory_m0  memory_m0 (
-    .clk(clk),
-    .r_data(\r_data$78 ),
-    .read__addr(\address$60 ),
-    .read__en(\read$58 ),
-    .rst(rst),
-    .write__data(data[11:0]),
-    .write__en(\write$59 )
-  );
-  \lmu_kws361_8_ram.memory_m1  memory_m1 (
-    .clk(clk),
-    .r_data(\r_data$79 ),
-    .read__addr(\address$64 ),
-    .read__en(\read$62 ),
-    .rst(rst),
-    .write__data(data[11:0]),
-    .write__en(\write$63 )
-  );
-  \lmu_kws361_8_ram.memory_parameters  memory_parameters (
-    .clk(clk),
-    .r_data(\parameter ),
-    .read__addr(\$48 [8:0]),
-    .read__en(\read$120 ),
-    .rst(rst),
-    .write__data(i_load__payload[32:16]),
-    .write__en(\write$122 )
-  );
-  \lmu_kws361_8_ram.memory_u  memory_u (
-    .clk(clk),
-    .r_data(\r_data$77 ),
-    .read__addr(\$5 [3:0]),
-    .read__en(\read$52 ),
-    .rst(rst),
-    .write__data(data[7:0]),
-    .write__en(\write$53 )
-  );
-  \lmu_kws361_8_ram.memory_weights10  memory_weights10 (
-    .clk(clk),
-    .r_data(\r_data$100 ),
-    .read__addr(\$38 [4:0]),
-    .read__en(\read$95 ),
-    .rst(rst),
-    .write__data(i_load__payload[95:16]),
-    .write__en(\write$96 )
-  );
-  \lmu_kws361_8_ram.memory_weights4  memory_weights4 (
-    .clk(clk),
-    .r_data(\r_data$87 ),
-    .read__addr(\address$84 ),
-    .read__en(\read$82 ),
-    .rst(rst),
-    .write__data(i_load__payload[47:16]),
-    .write__en(\write$83 )
-  );
-  \lmu_kws361_8_ram.memory_x  memory_x (
-    .clk(clk),
-    .r_data(r_data),
-    .read__addr(\$2 [5:0]),
-    .read__en(read),
-    .rst(rst),
-    .write__data(i__payload[7:0]),
-    .write__en(\write$47 )
-  );
-  \lmu_kws361_8_ram.output  \output  (
-    .claim(claim),
-    .clk(clk),
-    .free(output_free),
-    .o_decision__payload(o_decision__payload),
-    .o_decision__ready(o_decision__ready),
-    .o_decision__valid(o_decision__valid),
-    .o_logits__payload(o_logits__payload),
-    .o_logits__ready(o_logits__ready),
-    .o_logits__valid(o_logits__valid),
-    .rst(rst),
-    .w_data(data),
-    .write(write)
-  );
-  \lmu_kws361_8_ram.sequencer  sequencer (
-    .claim(claim),
-    .clear(\clear$31 ),
-    .clk(clk),
-    .\end (\end ),
-    .frame(frame),
-    .\group$46 (group),
-    .hold(i_load__valid),
-    .idle(i_load__ready),
-    .issue(issue),
-    .output_free(output_free),
-    .read(\read$46 ),
-    .\release (\release ),
-    .rst(rst)
-  );
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
-    (* full_case = 32'd1 *)
-    casez (step[13])
-      1'h0:
-          weights = { \r_data$87 [31], \r_data$87 [31], \r_data$87 [31], \r_data$87 [31], \r_data$87 [31], \r_data$87 [31], \r_data$87 [31:27], \r_data$87 [27], \r_data$87 [27], \r_data$87 [27], \r_data$87 [27], \r_data$87 [27], \r_data$87 [27:23], \r_data$87 [23], \r_data$87 [23], \r_data$87 [23], \r_data$87 [23], \r_data$87 [23], \r_data$87 [23:19], \r_data$87 [19], \r_data$87 [19], \r_data$87 [19], \r_data$87 [19], \r_data$87 [19], \r_data$87 [19:15], \r_data$87 [15], \r_data$87 [15], \r_data$87 [15], \r_data$87 [15], \r_data$87 [15], \r_data$87 [15:11], \r_data$87 [11], \r_data$87 [11], \r_data$87 [11], \r_data$87 [11], \r_data$87 [11], \r_data$87 [11:7], \r_data$87 [7], \r_data$87 [7], \r_data$87 [7], \r_data$87 [7], \r_data$87 [7], \r_data$87 [7:3], \r_data$87 [3], \r_data$87 [3], \r_data$87 [3], \r_data$87 [3], \r_data$87 [3], \r_data$87 [3:0] };
-      1'h1:
-          weights = \r_data$100 ;
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
-    \$49  = issue;
-    if (rst) begin
-      \$49  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
-    \$50  = step;
-    if (issue) begin
-      \$50  = \read$46 ;
-    end
-    if (rst) begin
-      \$50  = 32'd0;
-    end
-  end
+    step <= \$2 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
     element = 12'h000;
     casez (step[2:0])
       3'h0:
-          element = { r_data[7], r_data[7], r_data[7], r_data[7], r_data };
+          element = { elements[7], elements[7], elements[7], elements[7], elements[7:0] };
       3'h1:
-          element = { \r_data$77 [7], \r_data$77 [7], \r_data$77 [7], \r_data$77 [7], \r_data$77  };
+          element = { elements[15], elements[15], elements[15], elements[15], elements[15:8] };
       3'h2:
-          element = \r_data$78 ;
+          element = elements[27:16];
       3'h3:
-          element = \r_data$79 ;
+          element = elements[39:28];
       3'h4:
-          element = { 5'h00, \r_data$80  };
+          element = { 5'h00, elements[46:40] };
       3'h5:
-          element = { 5'h00, \r_data$81  };
+          element = { 5'h00, elements[53:47] };
     endcase
   end
-  assign \i__payload$16  = i__payload;
-  assign \i__ready$17  = i__ready;
-  assign \i__valid$18  = i__valid;
-  assign \o_logits__payload$19  = o_logits__payload;
-  assign \o_logits__ready$20  = o_logits__ready;
-  assign \o_logits__valid$21  = o_logits__valid;
-  assign \o_decision__payload$22  = o_decision__payload;
-  assign \o_decision__ready$23  = o_decision__ready;
-  assign \o_decision__valid$24  = o_decision__valid;
-  assign \frame_error$25  = frame_error;
-  assign \clear$26  = clear;
-  assign \release$28  = \release ;
-  assign full = frame;
-  assign frame_clear = \clear$31 ;
-  assign frame_end = \end ;
-  assign free = output_free;
-  assign \claim$38  = claim;
-  assign write_data = data;
-  assign \write$48  = \write$47 ;
-  assign address = \$2 [5:0];
-  assign w_data = i__payload[7:0];
-  assign write_memory = \$51 [5:0];
-  assign \address$55  = \$5 [3:0];
-  assign write_address = \$51 [14:6];
-  assign \w_data$57  = data[7:0];
-  assign \w_data$61  = data[11:0];
-  assign \w_data$65  = data[11:0];
-  assign \address$68  = \$12 [6:0];
-  assign \w_data$69  = data[6:0];
-  assign \address$72  = \$15 [6:0];
-  assign \w_data$73  = data[6:0];
-  assign \w_data$85  = i_load__payload[47:16];
-  assign weights4_0 = { \r_data$87 [3], \r_data$87 [3], \r_data$87 [3], \r_data$87 [3], \r_data$87 [3], \r_data$87 [3], \r_data$87 [3:0] };
-  assign weights4_1 = { \r_data$87 [7], \r_data$87 [7], \r_data$87 [7], \r_data$87 [7], \r_data$87 [7], \r_data$87 [7], \r_data$87 [7:4] };
-  assign weights4_2 = { \r_data$87 [11], \r_data$87 [11], \r_data$87 [11], \r_data$87 [11], \r_data$87 [11], \r_data$87 [11], \r_data$87 [11:8] };
-  assign weights4_3 = { \r_data$87 [15], \r_data$87 [15], \r_data$87 [15], \r_data$87 [15], \r_data$87 [15], \r_data$87 [15], \r_data$87 [15:12] };
-  assign weights4_4 = { \r_data$87 [19], \r_data$87 [19], \r_data$87 [19], \r_data$87 [19], \r_data$87 [19], \r_data$87 [19], \r_data$87 [19:16] };
-  assign weights4_5 = { \r_data$87 [23], \r_data$87 [23], \r_data$87 [23], \r_data$87 [23], \r_data$87 [23], \r_data$87 [23], \r_data$87 [23:20] };
-  assign weights4_6 = { \r_data$87 [27], \r_data$87 [27], \r_data$87 [27], \r_data$87 [27], \r_data$87 [27], \r_data$87 [27], \r_data$87 [27:24] };
-  assign weights4_7 = { \r_data$87 [31], \r_data$87 [31], \r_data$87 [31], \r_data$87 [31], \r_data$87 [31], \r_data$87 [31], \r_data$87 [31:28] };
-  assign \address$97  = \$38 [4:0];
-  assign \w_data$98  = i_load__payload[95:16];
-  assign weights10_0 = \r_data$100 [9:0];
-  assign weights10_1 = \r_data$100 [19:10];
-  assign weights10_2 = \r_data$100 [29:20];
-  assign weights10_3 = \r_data$100 [39:30];
-  assign weights10_4 = \r_data$100 [49:40];
-  assign weights10_5 = \r_data$100 [59:50];
-  assign weights10_6 = \r_data$100 [69:60];
-  assign weights10_7 = \r_data$100 [79:70];
-  assign issued = enable;
-  assign first = step[30];
-  assign last = step[31];
-  assign shift = step[29:28];
-  assign \sums$116  = sums;
-  assign \group$119  = group;
-  assign \address$123  = \$48 [8:0];
-  assign \w_data$125  = i_load__payload[32:16];
-  assign \r_data$127  = \parameter ;
-  assign idle = i_load__ready;
-  assign hold = i_load__valid;
-  assign \i__payload.data  = i__payload[7:0];
-  assign \i__payload.last  = i__payload[8];
-  assign \o_logits__payload.data  = o_logits__payload[15:0];
-  assign \o_logits__payload.last  = o_logits__payload[16];
-  assign \o_decision__payload.label  = o_decision__payload[3:0];
-  assign \o_decision__payload.score  = o_decision__payload[19:4];
-  assign \i_load__payload.memory  = i_load__payload[1:0];
-  assign \i_load__payload.address  = i_load__payload[15:2];
-  assign \i_load__payload.data  = i_load__payload[95:16];
-  assign \i__payload$16.data  = i__payload[7:0];
-  assign \i__payload$16.last  = i__payload[8];
-  assign \o_logits__payload$19.data  = o_logits__payload[15:0];
-  assign \o_logits__payload$19.last  = o_logits__payload[16];
-  assign \o_decision__payload$22.label  = o_decision__payload[3:0];
-  assign \o_decision__payload$22.score  = o_decision__payload[19:4];
-  assign \read$46.memory  = \read$46 [2:0];
-  assign \read$46.address  = \read$46 [11:3];
-  assign \read$46.zero  = \read$46 [12];
-  assign \read$46.weights  = \read$46 [13];
-  assign \read$46.weight_address  = \read$46 [27:14];
-  assign \read$46.shift  = \read$46 [29:28];
-  assign \read$46.first  = \read$46 [30];
-  assign \read$46.last  = \read$46 [31];
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    (* full_case = 32'd1 *)
+    casez (step[13])
+      1'h0:
+          products__weights = { words[31], words[31], words[31], words[31], words[31], words[31], words[31:27], words[27], words[27], words[27], words[27], words[27], words[27:23], words[23], words[23], words[23], words[23], words[23], words[23:19], words[19], words[19], words[19], words[19], words[19], words[19:15], words[15], words[15], words[15], words[15], words[15], words[15:11], words[11], words[11], words[11], words[11], words[11], words[11:7], words[7], words[7], words[7], words[7], words[7], words[7:3], words[3], words[3], words[3], words[3], words[3], words[3:0] };
+      1'h1:
+          products__weights = words[111:32];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    \$1  = steps__valid;
+    if (rst) begin
+      \$1  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    \$2  = step;
+    if (steps__valid) begin
+      \$2  = steps__payload;
+    end
+    if (rst) begin
+      \$2  = 32'd0;
+    end
+  end
+  assign weights4_0 = { words[3], words[3], words[3], words[3], words[3], words[3], words[3:0] };
+  assign weights4_1 = { words[7], words[7], words[7], words[7], words[7], words[7], words[7:4] };
+  assign weights4_2 = { words[11], words[11], words[11], words[11], words[11], words[11], words[11:8] };
+  assign weights4_3 = { words[15], words[15], words[15], words[15], words[15], words[15], words[15:12] };
+  assign weights4_4 = { words[19], words[19], words[19], words[19], words[19], words[19], words[19:16] };
+  assign weights4_5 = { words[23], words[23], words[23], words[23], words[23], words[23], words[23:20] };
+  assign weights4_6 = { words[27], words[27], words[27], words[27], words[27], words[27], words[27:24] };
+  assign weights4_7 = { words[31], words[31], words[31], words[31], words[31], words[31], words[31:28] };
+  assign weights10_0 = words[41:32];
+  assign weights10_1 = words[51:42];
+  assign weights10_2 = words[61:52];
+  assign weights10_3 = words[71:62];
+  assign weights10_4 = words[81:72];
+  assign weights10_5 = words[91:82];
+  assign weights10_6 = words[101:92];
+  assign weights10_7 = words[111:102];
+  assign products__valid = issued;
+  assign products__shift = step[29:28];
+  assign products__first = step[30];
+  assign products__last = step[31];
+  assign \port$733$28  = step[31:28];
   assign \step.memory  = step[2:0];
   assign \step.address  = step[11:3];
-  assign \step.zero  = step[12];
-  assign \step.weights  = step[13];
+  assign \step.cleared  = step[12];
+  assign \step.weight_memory  = step[13];
   assign \step.weight_address  = step[27:14];
   assign \step.shift  = step[29:28];
   assign \step.first  = step[30];
   assign \step.last  = step[31];
-  assign \group.rows  = group[3:0];
-  assign \group.memory  = group[9:4];
-  assign \group.address  = group[18:10];
-  assign \group.parameter  = group[27:19];
-  assign \group.narrow  = group[30:28];
-  assign \group.output  = group[31];
-  assign \group.operation  = group[35:32];
-  assign \group$119.rows  = group[3:0];
-  assign \group$119.memory  = group[9:4];
-  assign \group$119.address  = group[18:10];
-  assign \group$119.parameter  = group[27:19];
-  assign \group$119.narrow  = group[30:28];
-  assign \group$119.output  = group[31];
-  assign \group$119.operation  = group[35:32];
-  assign \$27  = \read$46 [13];
+  assign \steps__payload.memory  = steps__payload[2:0];
+  assign \steps__payload.address  = steps__payload[11:3];
+  assign \steps__payload.cleared  = steps__payload[12];
+  assign \steps__payload.weight_memory  = steps__payload[13];
+  assign \steps__payload.weight_address  = steps__payload[27:14];
+  assign \steps__payload.shift  = steps__payload[29:28];
+  assign \steps__payload.first  = steps__payload[30];
+  assign \steps__payload.last  = steps__payload[31];
+  assign \words.weights4  = words[31:0];
+  assign \words.weights10  = words[111:32];
+  assign \elements.x  = elements[7:0];
+  assign \elements.u  = elements[15:8];
+  assign \elements.m0  = elements[27:16];
+  assign \elements.m1  = elements[39:28];
+  assign \elements.h0  = elements[46:40];
+  assign \elements.h1  = elements[53:47];
 endmodule
 
-module \lmu_kws361_8_ram.finish (rst, start, parameter_read, element, \parameter , group, sums, parameter_address, row_valid, \port$781$4 , write_output, clk);
+module \lmu_kws361_8_ram.finish (rst, parameters__read, element, parameters__r_data, groups__valid, groups__payload, sums, parameters__address, row_valid, \port$789$4 , write__output, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$2 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$2 <= 0;
   wire \$1 ;
@@ -650,17 +780,27 @@ module \lmu_kws361_8_ram.finish (rst, start, parameter_read, element, \parameter
   wire [12:0] bias;
   input clk;
   wire clk;
+  reg [35:0] destination = 36'h000000000;
+  wire [8:0] \destination.address ;
+  wire [5:0] \destination.memory ;
+  wire [2:0] \destination.narrow ;
+  wire [3:0] \destination.operation ;
+  wire \destination.output ;
+  wire [8:0] \destination.parameter ;
+  wire [3:0] \destination.rows ;
   output [15:0] element;
   reg [15:0] element;
-  input [35:0] group;
-  wire [35:0] group;
-  wire [8:0] \group.address ;
-  wire [5:0] \group.memory ;
-  wire [2:0] \group.narrow ;
-  wire [3:0] \group.operation ;
-  wire \group.output ;
-  wire [8:0] \group.parameter ;
-  wire [3:0] \group.rows ;
+  input [35:0] groups__payload;
+  wire [35:0] groups__payload;
+  wire [8:0] \groups__payload.address ;
+  wire [5:0] \groups__payload.memory ;
+  wire [2:0] \groups__payload.narrow ;
+  wire [3:0] \groups__payload.operation ;
+  wire \groups__payload.output ;
+  wire [8:0] \groups__payload.parameter ;
+  wire [3:0] \groups__payload.rows ;
+  input groups__valid;
+  wire groups__valid;
   wire [20:0] i;
   wire [20:0] \i$19 ;
   wire [20:0] \i$21 ;
@@ -672,30 +812,22 @@ module \lmu_kws361_8_ram.finish (rst, start, parameter_read, element, \parameter
   wire [6:0] \o$30 ;
   wire [6:0] \o$31 ;
   wire [15:0] \o$32 ;
-  input [16:0] \parameter ;
-  wire [16:0] \parameter ;
-  output [8:0] parameter_address;
-  wire [8:0] parameter_address;
-  output parameter_read;
-  wire parameter_read;
-  reg [35:0] place = 36'h000000000;
-  wire [8:0] \place.address ;
-  wire [5:0] \place.memory ;
-  wire [2:0] \place.narrow ;
-  wire [3:0] \place.operation ;
-  wire \place.output ;
-  wire [8:0] \place.parameter ;
-  wire [3:0] \place.rows ;
-  output [14:0] \port$781$4 ;
-  wire [14:0] \port$781$4 ;
-  reg [35:0] row_place = 36'h000000000;
-  wire [8:0] \row_place.address ;
-  wire [5:0] \row_place.memory ;
-  wire [2:0] \row_place.narrow ;
-  wire [3:0] \row_place.operation ;
-  wire \row_place.output ;
-  wire [8:0] \row_place.parameter ;
-  wire [3:0] \row_place.rows ;
+  output [8:0] parameters__address;
+  wire [8:0] parameters__address;
+  input [16:0] parameters__r_data;
+  wire [16:0] parameters__r_data;
+  output parameters__read;
+  wire parameters__read;
+  output [14:0] \port$789$4 ;
+  wire [14:0] \port$789$4 ;
+  reg [35:0] row_destination = 36'h000000000;
+  wire [8:0] \row_destination.address ;
+  wire [5:0] \row_destination.memory ;
+  wire [2:0] \row_destination.narrow ;
+  wire [3:0] \row_destination.operation ;
+  wire \row_destination.output ;
+  wire [8:0] \row_destination.parameter ;
+  wire [3:0] \row_destination.rows ;
   output row_valid;
   reg row_valid = 1'h0;
   reg [3:0] rows = 4'h0;
@@ -708,64 +840,62 @@ module \lmu_kws361_8_ram.finish (rst, start, parameter_read, element, \parameter
   wire [3:0] \shift$22 ;
   wire [2:0] \shift$24 ;
   wire \shift$26 ;
-  input start;
-  wire start;
   input [167:0] sums;
   wire [167:0] sums;
   wire [20:0] total;
+  wire [8:0] write__address;
+  wire [15:0] write__data;
+  wire [5:0] write__memory;
+  wire [3:0] write__operation;
+  output write__output;
+  wire write__output;
   (* init = 1'h0 *)
-  wire write;
-  wire [8:0] write_address;
-  wire [15:0] write_data;
-  wire [5:0] write_memory;
-  wire [3:0] write_operation;
-  output write_output;
-  wire write_output;
+  wire write__valid;
   assign \$1  = | rows;
   assign \$2  = rows - 1'h1;
   assign \$3  = lane + 1'h1;
-  assign \$4  = place[27:19] + 1'h1;
-  assign \$5  = place[18:10] + 1'h1;
+  assign \$4  = destination[27:19] + 1'h1;
+  assign \$5  = destination[18:10] + 1'h1;
   assign \$6  = | rows;
   assign \$7  = | rows;
-  assign parameter_read = | rows;
-  assign \$9  = $signed(selected) + $signed(\parameter [12:0]);
+  assign parameters__read = | rows;
+  assign \$9  = $signed(selected) + $signed(parameters__r_data[12:0]);
   always @(posedge clk)
     rows <= \$10 ;
   always @(posedge clk)
     lane <= \$11 ;
   always @(posedge clk)
-    place <= \$12 ;
+    destination <= \$12 ;
   always @(posedge clk)
     row_valid <= \$13 ;
   always @(posedge clk)
     selected <= \$14 ;
   always @(posedge clk)
-    row_place <= \$15 ;
+    row_destination <= \$15 ;
   \lmu_kws361_8_ram.finish.narrow0  narrow0 (
     .i(\$9 [20:0]),
     .o(o),
-    .shift(\parameter [15:13])
+    .shift(parameters__r_data[15:13])
   );
   \lmu_kws361_8_ram.finish.narrow1  narrow1 (
     .i(\$9 [20:0]),
     .o(\o$29 ),
-    .shift(\parameter [16:13])
+    .shift(parameters__r_data[16:13])
   );
   \lmu_kws361_8_ram.finish.narrow2  narrow2 (
     .i(\$9 [20:0]),
     .o(\o$30 ),
-    .shift(\parameter [16:13])
+    .shift(parameters__r_data[16:13])
   );
   \lmu_kws361_8_ram.finish.narrow3  narrow3 (
     .i(\$9 [20:0]),
     .o(\o$31 ),
-    .shift(\parameter [15:13])
+    .shift(parameters__r_data[15:13])
   );
   \lmu_kws361_8_ram.finish.narrow4  narrow4 (
     .i(\$9 [20:0]),
     .o(\o$32 ),
-    .shift(\parameter [13])
+    .shift(parameters__r_data[13])
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
@@ -792,7 +922,7 @@ module \lmu_kws361_8_ram.finish (rst, start, parameter_read, element, \parameter
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     element = 16'h0000;
-    casez (row_place[30:28])
+    casez (row_destination[30:28])
       3'h0:
           element = { o[7], o[7], o[7], o[7], o[7], o[7], o[7], o[7], o };
       3'h1:
@@ -808,8 +938,8 @@ module \lmu_kws361_8_ram.finish (rst, start, parameter_read, element, \parameter
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$10  = rows;
-    if (start) begin
-      \$10  = group[3:0];
+    if (groups__valid) begin
+      \$10  = groups__payload[3:0];
     end else if (\$1 ) begin
       \$10  = \$2 [3:0];
     end
@@ -820,7 +950,7 @@ module \lmu_kws361_8_ram.finish (rst, start, parameter_read, element, \parameter
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$11  = lane;
-    if (start) begin
+    if (groups__valid) begin
       \$11  = 3'h0;
     end else if (\$1 ) begin
       \$11  = \$3 [2:0];
@@ -831,9 +961,9 @@ module \lmu_kws361_8_ram.finish (rst, start, parameter_read, element, \parameter
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$12  = place;
-    if (start) begin
-      \$12  = group;
+    \$12  = destination;
+    if (groups__valid) begin
+      \$12  = groups__payload;
     end else if (\$1 ) begin
       \$12 [27:19] = \$4 [8:0];
       \$12 [18:10] = \$5 [8:0];
@@ -861,56 +991,56 @@ module \lmu_kws361_8_ram.finish (rst, start, parameter_read, element, \parameter
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$15  = row_place;
+    \$15  = row_destination;
     if (\$7 ) begin
-      \$15  = place;
+      \$15  = destination;
     end
     if (rst) begin
       \$15  = 36'h000000000;
     end
   end
-  assign bias = \parameter [12:0];
-  assign shift = \parameter [16:13];
+  assign bias = parameters__r_data[12:0];
+  assign shift = parameters__r_data[16:13];
   assign total = \$9 [20:0];
   assign i = \$9 [20:0];
-  assign \shift$18  = \parameter [15:13];
+  assign \shift$18  = parameters__r_data[15:13];
   assign \i$19  = \$9 [20:0];
-  assign \shift$20  = \parameter [16:13];
+  assign \shift$20  = parameters__r_data[16:13];
   assign \i$21  = \$9 [20:0];
-  assign \shift$22  = \parameter [16:13];
+  assign \shift$22  = parameters__r_data[16:13];
   assign \i$23  = \$9 [20:0];
-  assign \shift$24  = \parameter [15:13];
+  assign \shift$24  = parameters__r_data[15:13];
   assign \i$25  = \$9 [20:0];
-  assign \shift$26  = \parameter [13];
-  assign write = row_valid;
-  assign write_memory = row_place[9:4];
-  assign write_address = row_place[18:10];
-  assign write_data = element;
-  assign write_operation = row_place[35:32];
-  assign parameter_address = place[27:19];
-  assign \port$781$4  = row_place[18:4];
-  assign write_output = row_place[31];
-  assign \group.rows  = group[3:0];
-  assign \group.memory  = group[9:4];
-  assign \group.address  = group[18:10];
-  assign \group.parameter  = group[27:19];
-  assign \group.narrow  = group[30:28];
-  assign \group.output  = group[31];
-  assign \group.operation  = group[35:32];
-  assign \place.rows  = place[3:0];
-  assign \place.memory  = place[9:4];
-  assign \place.address  = place[18:10];
-  assign \place.parameter  = place[27:19];
-  assign \place.narrow  = place[30:28];
-  assign \place.output  = place[31];
-  assign \place.operation  = place[35:32];
-  assign \row_place.rows  = row_place[3:0];
-  assign \row_place.memory  = row_place[9:4];
-  assign \row_place.address  = row_place[18:10];
-  assign \row_place.parameter  = row_place[27:19];
-  assign \row_place.narrow  = row_place[30:28];
-  assign \row_place.output  = row_place[31];
-  assign \row_place.operation  = row_place[35:32];
+  assign \shift$26  = parameters__r_data[13];
+  assign write__valid = row_valid;
+  assign write__memory = row_destination[9:4];
+  assign write__address = row_destination[18:10];
+  assign write__data = element;
+  assign write__operation = row_destination[35:32];
+  assign parameters__address = destination[27:19];
+  assign \port$789$4  = row_destination[18:4];
+  assign write__output = row_destination[31];
+  assign \groups__payload.rows  = groups__payload[3:0];
+  assign \groups__payload.memory  = groups__payload[9:4];
+  assign \groups__payload.address  = groups__payload[18:10];
+  assign \groups__payload.parameter  = groups__payload[27:19];
+  assign \groups__payload.narrow  = groups__payload[30:28];
+  assign \groups__payload.output  = groups__payload[31];
+  assign \groups__payload.operation  = groups__payload[35:32];
+  assign \destination.rows  = destination[3:0];
+  assign \destination.memory  = destination[9:4];
+  assign \destination.address  = destination[18:10];
+  assign \destination.parameter  = destination[27:19];
+  assign \destination.narrow  = destination[30:28];
+  assign \destination.output  = destination[31];
+  assign \destination.operation  = destination[35:32];
+  assign \row_destination.rows  = row_destination[3:0];
+  assign \row_destination.memory  = row_destination[9:4];
+  assign \row_destination.address  = row_destination[18:10];
+  assign \row_destination.parameter  = row_destination[27:19];
+  assign \row_destination.narrow  = row_destination[30:28];
+  assign \row_destination.output  = row_destination[31];
+  assign \row_destination.operation  = row_destination[35:32];
 endmodule
 
 module \lmu_kws361_8_ram.finish.narrow0 (o, shift, i);
@@ -1280,7 +1410,7 @@ module \lmu_kws361_8_ram.finish.narrow4 (o, shift, i);
   assign \$4  = \$3 ;
 endmodule
 
-module \lmu_kws361_8_ram.input (i__valid, clear, clk, rst, i__ready, write, \release , frame_error, frame_clear, count, full, frame_end, i__payload);
+module \lmu_kws361_8_ram.input (i__valid, clear, clk, rst, i__ready, write__valid, frames__ready, frame_error, frames__payload, count, frames__valid, i__payload);
   reg \$auto$verilog_backend.cc:2355:dump_module$8 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$8 <= 0;
   wire \$1 ;
@@ -1292,12 +1422,12 @@ module \lmu_kws361_8_ram.input (i__valid, clear, clk, rst, i__ready, write, \rel
   wire \$15 ;
   wire \$16 ;
   wire [6:0] \$17 ;
-  reg \$18 ;
+  wire \$18 ;
   reg \$19 ;
   wire \$2 ;
-  reg \$20 ;
-  reg [5:0] \$21 ;
-  reg \$22 ;
+  reg [1:0] \$20 ;
+  reg \$21 ;
+  reg [5:0] \$22 ;
   reg \$23 ;
   reg \$24 ;
   wire \$3 ;
@@ -1308,8 +1438,6 @@ module \lmu_kws361_8_ram.input (i__valid, clear, clk, rst, i__ready, write, \rel
   wire \$8 ;
   wire \$9 ;
   wire accepted;
-  (* init = 6'h00 *)
-  wire [5:0] address;
   wire carried;
   input clear;
   wire clear;
@@ -1319,14 +1447,16 @@ module \lmu_kws361_8_ram.input (i__valid, clear, clk, rst, i__ready, write, \rel
   wire complete;
   output [5:0] count;
   reg [5:0] count = 6'h00;
-  output frame_clear;
-  reg frame_clear = 1'h0;
-  output frame_end;
-  reg frame_end = 1'h0;
   output frame_error;
   reg frame_error = 1'h0;
-  output full;
-  reg full = 1'h0;
+  output [1:0] frames__payload;
+  reg [1:0] frames__payload = 2'h0;
+  wire \frames__payload.clear ;
+  wire \frames__payload.end ;
+  input frames__ready;
+  wire frames__ready;
+  output frames__valid;
+  reg frames__valid = 1'h0;
   input [8:0] i__payload;
   wire [8:0] i__payload;
   wire [7:0] \i__payload.data ;
@@ -1336,15 +1466,16 @@ module \lmu_kws361_8_ram.input (i__valid, clear, clk, rst, i__ready, write, \rel
   input i__valid;
   wire i__valid;
   reg overrun = 1'h0;
-  input \release ;
-  wire \release ;
   input rst;
   wire rst;
   wire starts;
-  output write;
-  wire write;
-  assign i__ready = ~ full;
-  assign \$1  = ~ full;
+  (* init = 6'h00 *)
+  wire [5:0] write__address;
+  wire [7:0] write__data;
+  output write__valid;
+  wire write__valid;
+  assign i__ready = ~ frames__valid;
+  assign \$1  = ~ frames__valid;
   assign accepted = i__valid & \$1 ;
   assign \$2  = ! count;
   assign \$3  = accepted & \$2 ;
@@ -1355,9 +1486,9 @@ module \lmu_kws361_8_ram.input (i__valid, clear, clk, rst, i__ready, write, \rel
   assign \$7  = ~ overrun;
   assign complete = \$6  & \$7 ;
   assign \$8  = clear_next | clear;
-  assign carried = starts ? \$8  : frame_clear;
+  assign carried = starts ? \$8  : frames__payload[0];
   assign \$9  = ~ overrun;
-  assign write = accepted & \$9 ;
+  assign write__valid = accepted & \$9 ;
   assign \$10  = accepted & i__payload[8];
   assign \$11  = ~ complete;
   assign \$12  = \$10  & \$11 ;
@@ -1365,96 +1496,85 @@ module \lmu_kws361_8_ram.input (i__valid, clear, clk, rst, i__ready, write, \rel
   assign \$14  = ~ complete;
   assign \$16  = \$14  & \$15 ;
   assign \$17  = count + 1'h1;
+  assign \$18  = frames__valid & frames__ready;
   always @(posedge clk)
-    frame_error <= \$18 ;
+    frame_error <= \$19 ;
   always @(posedge clk)
-    frame_clear <= \$19 ;
+    frames__payload <= \$20 ;
   always @(posedge clk)
-    clear_next <= \$20 ;
+    clear_next <= \$21 ;
   always @(posedge clk)
-    count <= \$21 ;
+    count <= \$22 ;
   always @(posedge clk)
-    overrun <= \$22 ;
+    overrun <= \$23 ;
   always @(posedge clk)
-    full <= \$23 ;
-  always @(posedge clk)
-    frame_end <= \$24 ;
+    frames__valid <= \$24 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$18  = \$12 ;
-    if (rst) begin
-      \$18  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$19  = frame_clear;
-    if (starts) begin
-      \$19  = carried;
-    end
+    \$19  = \$12 ;
     if (rst) begin
       \$19  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$20  = clear_next;
+    \$20  = frames__payload;
     if (starts) begin
-      \$20  = 1'h0;
+      \$20 [0] = carried;
+    end
+    if (accepted) begin
+      if (i__payload[8]) begin
+        \$20 [1] = 1'h0;
+      end
+    end
+    if (rst) begin
+      \$20  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$21  = clear_next;
+    if (starts) begin
+      \$21  = 1'h0;
     end else if (clear) begin
-      \$20  = 1'h1;
+      \$21  = 1'h1;
     end
     if (accepted) begin
       if (i__payload[8]) begin
         if (\$16 ) begin
-          \$20  = 1'h1;
+          \$21  = 1'h1;
         end
       end
     end
     if (rst) begin
-      \$20  = 1'h0;
+      \$21  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$21  = count;
+    \$22  = count;
     if (accepted) begin
       (* full_case = 32'd1 *)
       if (i__payload[8]) begin
-        \$21  = 6'h00;
+        \$22  = 6'h00;
       end else if (\$13 ) begin
       end else begin
-        \$21  = \$17 [5:0];
+        \$22  = \$17 [5:0];
       end
     end
     if (rst) begin
-      \$21  = 6'h00;
+      \$22  = 6'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$22  = overrun;
+    \$23  = overrun;
     if (accepted) begin
       if (i__payload[8]) begin
-        \$22  = 1'h0;
+        \$23  = 1'h0;
       end else if (\$13 ) begin
-        \$22  = 1'h1;
+        \$23  = 1'h1;
       end
-    end
-    if (rst) begin
-      \$22  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$23  = full;
-    if (accepted) begin
-      if (i__payload[8]) begin
-        \$23  = complete;
-      end
-    end
-    if (\release ) begin
-      \$23  = 1'h0;
     end
     if (rst) begin
       \$23  = 1'h0;
@@ -1462,53 +1582,59 @@ module \lmu_kws361_8_ram.input (i__valid, clear, clk, rst, i__ready, write, \rel
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$24  = frame_end;
+    \$24  = frames__valid;
     if (accepted) begin
       if (i__payload[8]) begin
-        \$24  = 1'h0;
+        \$24  = complete;
       end
+    end
+    if (\$18 ) begin
+      \$24  = 1'h0;
     end
     if (rst) begin
       \$24  = 1'h0;
     end
   end
-  assign address = count;
+  assign write__address = count;
+  assign write__data = i__payload[7:0];
   assign \i__payload.data  = i__payload[7:0];
   assign \i__payload.last  = i__payload[8];
+  assign \frames__payload.clear  = frames__payload[0];
+  assign \frames__payload.end  = frames__payload[1];
   assign \$15  = carried;
 endmodule
 
-module \lmu_kws361_8_ram.lanes (rst, activation, weights, enable, \port$639$28 , sums, clk);
+module \lmu_kws361_8_ram.lanes (rst, activation, weights, enable, \port$733$28 , sums, clk);
   input [11:0] activation;
   wire [11:0] activation;
-  wire [11:0] \activation$3 ;
   input clk;
   wire clk;
   input enable;
   wire enable;
-  wire \enable$7 ;
   wire first;
-  wire \first$9 ;
   wire last;
-  wire \last$11 ;
-  input [3:0] \port$639$28 ;
-  wire [3:0] \port$639$28 ;
+  input [3:0] \port$733$28 ;
+  wire [3:0] \port$733$28 ;
   wire [167:0] products;
   wire [167:0] \products$13 ;
+  wire [11:0] products__activation;
+  wire products__first;
+  wire products__last;
+  wire [1:0] products__shift;
+  wire products__valid;
+  wire [79:0] products__weights;
   input rst;
   wire rst;
   wire [1:0] shift;
-  wire [1:0] \shift$1 ;
   output [167:0] sums;
   wire [167:0] sums;
   wire [167:0] \sums$15 ;
   input [79:0] weights;
   wire [79:0] weights;
-  wire [79:0] \weights$5 ;
   \lmu_kws361_8_ram.lanes.accumulate  accumulate (
     .clk(clk),
     .enable(enable),
-    .\port$639$30 (\port$639$28 [3:2]),
+    .\port$733$30 (\port$733$28 [3:2]),
     .products(products),
     .rst(rst),
     .sums(sums)
@@ -1516,23 +1642,23 @@ module \lmu_kws361_8_ram.lanes (rst, activation, weights, enable, \port$639$28 ,
   \lmu_kws361_8_ram.lanes.multiply  multiply (
     .activation(activation),
     .products(products),
-    .shift(\port$639$28 [1:0]),
+    .shift(\port$733$28 [1:0]),
     .weights(weights)
   );
-  assign shift = \port$639$28 [1:0];
-  assign \shift$1  = \port$639$28 [1:0];
-  assign \activation$3  = activation;
-  assign \weights$5  = weights;
-  assign \enable$7  = enable;
-  assign first = \port$639$28 [2];
-  assign \first$9  = \port$639$28 [2];
-  assign last = \port$639$28 [3];
-  assign \last$11  = \port$639$28 [3];
+  assign shift = \port$733$28 [1:0];
+  assign products__shift = \port$733$28 [1:0];
+  assign products__activation = activation;
+  assign products__weights = weights;
+  assign products__valid = enable;
+  assign first = \port$733$28 [2];
+  assign products__first = \port$733$28 [2];
+  assign last = \port$733$28 [3];
+  assign products__last = \port$733$28 [3];
   assign \products$13  = products;
   assign \sums$15  = sums;
 endmodule
 
-module \lmu_kws361_8_ram.lanes.accumulate (rst, enable, \port$639$30 , products, sums, clk);
+module \lmu_kws361_8_ram.lanes.accumulate (rst, enable, \port$733$30 , products, sums, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$9 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$9 <= 0;
   wire [21:0] \$1 ;
@@ -1597,8 +1723,8 @@ module \lmu_kws361_8_ram.lanes.accumulate (rst, enable, \port$639$30 , products,
   reg [20:0] held6 = 21'h000000;
   reg [20:0] held7 = 21'h000000;
   wire last;
-  input [1:0] \port$639$30 ;
-  wire [1:0] \port$639$30 ;
+  input [1:0] \port$733$30 ;
+  wire [1:0] \port$733$30 ;
   wire [20:0] product0;
   wire [20:0] product1;
   wire [20:0] product2;
@@ -1659,30 +1785,30 @@ module \lmu_kws361_8_ram.lanes.accumulate (rst, enable, \port$639$30 , products,
   assign \$6  = $signed(running5) + $signed(products[125:105]);
   assign \$7  = $signed(running6) + $signed(products[146:126]);
   assign \$8  = $signed(running7) + $signed(products[167:147]);
-  assign \$9  = ~ \port$639$30 [1];
+  assign \$9  = ~ \port$733$30 [1];
   assign \$10  = enable & \$9 ;
-  assign \$11  = enable & \port$639$30 [1];
-  assign \$12  = ~ \port$639$30 [1];
+  assign \$11  = enable & \port$733$30 [1];
+  assign \$12  = ~ \port$733$30 [1];
   assign \$13  = enable & \$12 ;
-  assign \$14  = enable & \port$639$30 [1];
-  assign \$15  = ~ \port$639$30 [1];
+  assign \$14  = enable & \port$733$30 [1];
+  assign \$15  = ~ \port$733$30 [1];
   assign \$16  = enable & \$15 ;
-  assign \$17  = enable & \port$639$30 [1];
-  assign \$18  = ~ \port$639$30 [1];
+  assign \$17  = enable & \port$733$30 [1];
+  assign \$18  = ~ \port$733$30 [1];
   assign \$19  = enable & \$18 ;
-  assign \$20  = enable & \port$639$30 [1];
-  assign \$21  = ~ \port$639$30 [1];
+  assign \$20  = enable & \port$733$30 [1];
+  assign \$21  = ~ \port$733$30 [1];
   assign \$22  = enable & \$21 ;
-  assign \$23  = enable & \port$639$30 [1];
-  assign \$24  = ~ \port$639$30 [1];
+  assign \$23  = enable & \port$733$30 [1];
+  assign \$24  = ~ \port$733$30 [1];
   assign \$25  = enable & \$24 ;
-  assign \$26  = enable & \port$639$30 [1];
-  assign \$27  = ~ \port$639$30 [1];
+  assign \$26  = enable & \port$733$30 [1];
+  assign \$27  = ~ \port$733$30 [1];
   assign \$28  = enable & \$27 ;
-  assign \$29  = enable & \port$639$30 [1];
-  assign \$30  = ~ \port$639$30 [1];
+  assign \$29  = enable & \port$733$30 [1];
+  assign \$30  = ~ \port$733$30 [1];
   assign \$31  = enable & \$30 ;
-  assign \$32  = enable & \port$639$30 [1];
+  assign \$32  = enable & \port$733$30 [1];
   always @(posedge clk)
     running0 <= \$33 ;
   always @(posedge clk)
@@ -1773,7 +1899,7 @@ module \lmu_kws361_8_ram.lanes.accumulate (rst, enable, \port$639$30 , products,
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$639$30 [0]) begin
+    if (\port$733$30 [0]) begin
       total0 = products[20:0];
     end else begin
       total0 = \$1 [20:0];
@@ -1782,7 +1908,7 @@ module \lmu_kws361_8_ram.lanes.accumulate (rst, enable, \port$639$30 , products,
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$639$30 [0]) begin
+    if (\port$733$30 [0]) begin
       total1 = products[41:21];
     end else begin
       total1 = \$2 [20:0];
@@ -1791,7 +1917,7 @@ module \lmu_kws361_8_ram.lanes.accumulate (rst, enable, \port$639$30 , products,
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$639$30 [0]) begin
+    if (\port$733$30 [0]) begin
       total2 = products[62:42];
     end else begin
       total2 = \$3 [20:0];
@@ -1800,7 +1926,7 @@ module \lmu_kws361_8_ram.lanes.accumulate (rst, enable, \port$639$30 , products,
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$639$30 [0]) begin
+    if (\port$733$30 [0]) begin
       total3 = products[83:63];
     end else begin
       total3 = \$4 [20:0];
@@ -1809,7 +1935,7 @@ module \lmu_kws361_8_ram.lanes.accumulate (rst, enable, \port$639$30 , products,
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$639$30 [0]) begin
+    if (\port$733$30 [0]) begin
       total4 = products[104:84];
     end else begin
       total4 = \$5 [20:0];
@@ -1818,7 +1944,7 @@ module \lmu_kws361_8_ram.lanes.accumulate (rst, enable, \port$639$30 , products,
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$639$30 [0]) begin
+    if (\port$733$30 [0]) begin
       total5 = products[125:105];
     end else begin
       total5 = \$6 [20:0];
@@ -1827,7 +1953,7 @@ module \lmu_kws361_8_ram.lanes.accumulate (rst, enable, \port$639$30 , products,
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$639$30 [0]) begin
+    if (\port$733$30 [0]) begin
       total6 = products[146:126];
     end else begin
       total6 = \$7 [20:0];
@@ -1836,7 +1962,7 @@ module \lmu_kws361_8_ram.lanes.accumulate (rst, enable, \port$639$30 , products,
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$639$30 [0]) begin
+    if (\port$733$30 [0]) begin
       total7 = products[167:147];
     end else begin
       total7 = \$8 [20:0];
@@ -1878,7 +2004,7 @@ module \lmu_kws361_8_ram.lanes.accumulate (rst, enable, \port$639$30 , products,
     end
   end
   assign product0 = products[20:0];
-  assign first = \port$639$30 [0];
+  assign first = \port$733$30 [0];
   assign product1 = products[41:21];
   assign product2 = products[62:42];
   assign product3 = products[83:63];
@@ -1886,7 +2012,7 @@ module \lmu_kws361_8_ram.lanes.accumulate (rst, enable, \port$639$30 , products,
   assign product5 = products[125:105];
   assign product6 = products[146:126];
   assign product7 = products[167:147];
-  assign last = \port$639$30 [1];
+  assign last = \port$733$30 [1];
   assign sums[167:147] = held7;
   assign sums[146:126] = held6;
   assign sums[125:105] = held5;
@@ -13806,15 +13932,15 @@ module \lmu_kws361_8_ram.memory_x (clk, rst, read__en, read__addr, write__en, r_
   assign w_data = write__data;
 endmodule
 
-module \lmu_kws361_8_ram.output (o_decision__ready, clk, rst, write, claim, w_data, free, o_logits__payload, o_decision__payload, o_decision__valid, o_logits__valid, o_logits__ready);
+module \lmu_kws361_8_ram.output (o_decision__ready, clk, rst, write, claim__valid, w_data, claim__ready, o_logits__payload, o_logits__valid, o_decision__valid, o_decision__payload, o_logits__ready);
   reg \$auto$verilog_backend.cc:2355:dump_module$11 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$11 <= 0;
   wire \$1 ;
-  wire [4:0] \$10 ;
+  wire \$10 ;
   wire \$11 ;
   wire \$12 ;
-  wire \$13 ;
-  wire \$14 ;
+  wire [4:0] \$13 ;
+  wire [4:0] \$14 ;
   wire \$15 ;
   wire \$16 ;
   wire \$17 ;
@@ -13824,28 +13950,36 @@ module \lmu_kws361_8_ram.output (o_decision__ready, clk, rst, write, claim, w_da
   wire \$20 ;
   wire \$21 ;
   wire \$22 ;
-  reg [3:0] \$23 ;
-  reg [19:0] \$24 ;
-  reg \$25 ;
-  reg \$26 ;
-  reg \$27 ;
-  reg \$28 ;
-  wire [4:0] \$3 ;
-  wire \$4 ;
+  wire \$23 ;
+  wire \$24 ;
+  wire \$25 ;
+  wire \$26 ;
+  wire \$27 ;
+  wire \$28 ;
+  wire \$29 ;
+  wire \$3 ;
+  reg \$30 ;
+  reg [3:0] \$31 ;
+  reg \$32 ;
+  reg \$33 ;
+  reg [19:0] \$34 ;
+  reg \$35 ;
+  wire [4:0] \$4 ;
   wire \$5 ;
   wire \$6 ;
   wire \$7 ;
   wire \$8 ;
   wire \$9 ;
   reg [3:0] address = 4'h0;
-  input claim;
-  wire claim;
+  output claim__ready;
+  wire claim__ready;
+  input claim__valid;
+  wire claim__valid;
   reg claimed = 1'h0;
   input clk;
   wire clk;
-  wire [15:0] data;
-  output free;
-  wire free;
+  wire [15:0] i__payload;
+  wire i__valid;
   (* init = 4'h0 *)
   wire [3:0] index;
   output [19:0] o_decision__payload;
@@ -13873,43 +14007,49 @@ module \lmu_kws361_8_ram.output (o_decision__ready, clk, rst, write, claim, w_da
   wire [15:0] w_data;
   input write;
   wire write;
-  wire \write$5 ;
   assign \$1  = ~ o_logits__valid;
   assign read = sending & \$1 ;
   assign \$2  = address == 4'h9;
-  assign free = ~ claimed;
-  assign \$3  = address + 1'h1;
-  assign \$4  = ! address;
-  assign \$5  = $signed(w_data) > $signed(o_decision__payload[19:4]);
-  assign \$6  = \$4  | \$5 ;
-  assign \$7  = address == 4'h9;
-  assign \$8  = o_decision__valid & o_decision__ready;
-  assign \$9  = o_logits__valid & o_logits__ready;
-  assign \$10  = address + 1'h1;
-  assign \$11  = address == 4'h9;
-  assign \$12  = o_logits__valid & o_logits__ready;
-  assign \$13  = address == 4'h9;
-  assign \$14  = \$12  & \$13 ;
-  assign \$15  = ~ o_decision__valid;
-  assign \$16  = o_decision__valid & o_decision__ready;
-  assign \$17  = \$15  | \$16 ;
-  assign \$18  = \$14  & \$17 ;
-  assign \$19  = ~ sending;
-  assign \$20  = o_decision__valid & o_decision__ready;
+  assign claim__ready = ~ claimed;
+  assign \$3  = o_logits__valid & o_logits__ready;
+  assign \$4  = address + 1'h1;
+  assign \$5  = address == 4'h9;
+  assign \$6  = ! address;
+  assign \$7  = $signed(w_data) > $signed(o_decision__payload[19:4]);
+  assign \$8  = \$6  | \$7 ;
+  assign \$9  = write & \$8 ;
+  assign \$10  = o_decision__valid & o_decision__ready;
+  assign \$11  = o_logits__valid & o_logits__ready;
+  assign \$12  = address == 4'h9;
+  assign \$13  = address + 1'h1;
+  assign \$14  = \$12  ? 5'h00 : \$13 ;
+  assign \$15  = o_logits__valid & o_logits__ready;
+  assign \$16  = address == 4'h9;
+  assign \$17  = \$15  & \$16 ;
+  assign \$18  = claim__valid & claim__ready;
+  assign \$19  = o_logits__valid & o_logits__ready;
+  assign \$20  = address == 4'h9;
   assign \$21  = \$19  & \$20 ;
-  assign \$22  = \$18  | \$21 ;
+  assign \$22  = ~ o_decision__valid;
+  assign \$23  = o_decision__valid & o_decision__ready;
+  assign \$24  = \$22  | \$23 ;
+  assign \$25  = \$21  & \$24 ;
+  assign \$26  = ~ sending;
+  assign \$27  = o_decision__valid & o_decision__ready;
+  assign \$28  = \$26  & \$27 ;
+  assign \$29  = \$25  | \$28 ;
   always @(posedge clk)
-    address <= \$23 ;
+    o_logits__valid <= \$30 ;
   always @(posedge clk)
-    o_decision__payload <= \$24 ;
+    address <= \$31 ;
   always @(posedge clk)
-    sending <= \$25 ;
+    sending <= \$32 ;
   always @(posedge clk)
-    o_decision__valid <= \$26 ;
+    o_decision__valid <= \$33 ;
   always @(posedge clk)
-    o_logits__valid <= \$27 ;
+    o_decision__payload <= \$34 ;
   always @(posedge clk)
-    claimed <= \$28 ;
+    claimed <= \$35 ;
   \lmu_kws361_8_ram.output.logits  logits (
     .clk(clk),
     .r_data(r_data),
@@ -13921,96 +14061,89 @@ module \lmu_kws361_8_ram.output (o_decision__ready, clk, rst, write, claim, w_da
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$23  = address;
-    if (write) begin
-      \$23  = \$3 [3:0];
-      if (\$7 ) begin
-        \$23  = 4'h0;
-      end
-    end
-    if (\$9 ) begin
-      \$23  = \$10 [3:0];
-      if (\$11 ) begin
-        \$23  = 4'h0;
-      end
-    end
-    if (rst) begin
-      \$23  = 4'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$24  = o_decision__payload;
-    if (write) begin
-      if (\$6 ) begin
-        \$24 [3:0] = address;
-        \$24 [19:4] = w_data;
-      end
-    end
-    if (rst) begin
-      \$24  = 20'h00000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$25  = sending;
-    if (write) begin
-      if (\$7 ) begin
-        \$25  = 1'h1;
-      end
-    end
-    if (\$9 ) begin
-      if (\$11 ) begin
-        \$25  = 1'h0;
-      end
-    end
-    if (rst) begin
-      \$25  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$26  = o_decision__valid;
-    if (write) begin
-      if (\$7 ) begin
-        \$26  = 1'h1;
-      end
-    end
-    if (\$8 ) begin
-      \$26  = 1'h0;
-    end
-    if (rst) begin
-      \$26  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$27  = o_logits__valid;
+    \$30  = o_logits__valid;
     if (read) begin
-      \$27  = 1'h1;
+      \$30  = 1'h1;
     end
-    if (\$9 ) begin
-      \$27  = 1'h0;
+    if (\$3 ) begin
+      \$30  = 1'h0;
     end
     if (rst) begin
-      \$27  = 1'h0;
+      \$30  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$28  = claimed;
-    if (claim) begin
-      \$28  = 1'h1;
-    end else if (\$22 ) begin
-      \$28  = 1'h0;
+    \$31  = address;
+    if (write) begin
+      \$31  = \$4 [3:0];
+      if (\$5 ) begin
+        \$31  = 4'h0;
+      end
+    end
+    if (\$11 ) begin
+      \$31  = \$14 [3:0];
     end
     if (rst) begin
-      \$28  = 1'h0;
+      \$31  = 4'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$32  = sending;
+    if (write) begin
+      if (\$5 ) begin
+        \$32  = 1'h1;
+      end
+    end
+    if (\$17 ) begin
+      \$32  = 1'h0;
+    end
+    if (rst) begin
+      \$32  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$33  = o_decision__valid;
+    if (write) begin
+      if (\$5 ) begin
+        \$33  = 1'h1;
+      end
+    end
+    if (\$10 ) begin
+      \$33  = 1'h0;
+    end
+    if (rst) begin
+      \$33  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$34  = o_decision__payload;
+    if (\$9 ) begin
+      \$34 [3:0] = address;
+      \$34 [19:4] = w_data;
+    end
+    if (rst) begin
+      \$34  = 20'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$35  = claimed;
+    if (\$18 ) begin
+      \$35  = 1'h1;
+    end else if (\$29 ) begin
+      \$35  = 1'h0;
+    end
+    if (rst) begin
+      \$35  = 1'h0;
     end
   end
   assign index = address;
-  assign data = w_data;
-  assign \write$5  = write;
+  assign i__payload = w_data;
+  assign i__valid = write;
   assign \o_logits__payload.data  = o_logits__payload[15:0];
   assign \o_logits__payload.last  = o_logits__payload[16];
   assign \o_decision__payload.label  = o_decision__payload[3:0];
@@ -14072,11 +14205,18 @@ module \lmu_kws361_8_ram.output.logits (rst, write__en, write__data, read__en, r
   assign w_data = write__data;
 endmodule
 
-module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , output_free, clear, frame, \end , read, \group$46 , hold);
+module \lmu_kws361_8_ram.sequencer (clk, rst, claim__valid, steps__valid, idle, frames__ready, claim__ready, frame, frames__valid, steps__payload, groups__valid, groups__payload, hold);
   reg \$auto$verilog_backend.cc:2355:dump_module$12 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$12 <= 0;
   wire [6:0] \$1 ;
   wire [12:0] \$10 ;
+  reg [8:0] \$100 ;
+  reg [8:0] \$101 ;
+  reg \$102 ;
+  reg [35:0] \$103 ;
+  reg [3:0] \$104 ;
+  reg \$105 ;
+  reg \$106 ;
   wire [6:0] \$11 ;
   wire [1:0] \$12 ;
   wire \$13 ;
@@ -14102,10 +14242,10 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
   wire \$31 ;
   wire \$32 ;
   wire \$33 ;
-  wire \$34 ;
-  wire \$35 ;
-  wire \$36 ;
-  wire \$37 ;
+  wire [8:0] \$34 ;
+  wire [8:0] \$35 ;
+  wire [9:0] \$36 ;
+  wire [10:0] \$37 ;
   wire \$38 ;
   wire \$39 ;
   wire [1:0] \$4 ;
@@ -14125,66 +14265,70 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
   wire \$52 ;
   wire \$53 ;
   wire \$54 ;
-  wire [8:0] \$55 ;
-  wire [8:0] \$56 ;
-  wire [9:0] \$57 ;
-  wire [10:0] \$58 ;
+  wire \$55 ;
+  wire \$56 ;
+  wire \$57 ;
+  wire \$58 ;
   wire \$59 ;
   wire [1:0] \$6 ;
   wire \$60 ;
   wire \$61 ;
-  wire \$62 ;
-  wire \$63 ;
-  wire [4:0] \$64 ;
-  wire [4:0] \$65 ;
+  wire [7:0] \$62 ;
+  wire [7:0] \$63 ;
+  wire \$64 ;
+  wire \$65 ;
   wire \$66 ;
-  wire [7:0] \$67 ;
-  wire \$68 ;
-  wire \$69 ;
+  wire \$67 ;
+  wire [4:0] \$68 ;
+  wire [4:0] \$69 ;
   wire [8:0] \$7 ;
-  wire \$70 ;
+  wire [4:0] \$70 ;
   wire [4:0] \$71 ;
   wire [4:0] \$72 ;
   wire [4:0] \$73 ;
-  wire [4:0] \$74 ;
-  wire [4:0] \$75 ;
-  wire [14:0] \$76 ;
-  wire \$77 ;
-  wire [9:0] \$78 ;
+  wire [14:0] \$74 ;
+  wire \$75 ;
+  wire [9:0] \$76 ;
+  wire [9:0] \$77 ;
+  wire \$78 ;
   wire [9:0] \$79 ;
   wire [12:0] \$8 ;
-  wire \$80 ;
-  wire [9:0] \$81 ;
-  wire [9:0] \$82 ;
-  wire \$83 ;
-  wire [13:0] \$84 ;
+  wire [9:0] \$80 ;
+  wire \$81 ;
+  wire \$82 ;
+  wire [13:0] \$83 ;
+  wire [8:0] \$84 ;
   wire [8:0] \$85 ;
-  wire [8:0] \$86 ;
-  reg \$87 ;
-  reg \$88 ;
-  reg [3:0] \$89 ;
+  wire \$86 ;
+  wire \$87 ;
+  wire \$88 ;
+  wire \$89 ;
   wire [1:0] \$9 ;
-  reg [6:0] \$90 ;
-  reg [3:0] \$91 ;
-  reg [3:0] \$92 ;
-  reg [3:0] \$93 ;
-  reg [13:0] \$94 ;
-  reg [35:0] \$95 ;
-  reg [8:0] \$96 ;
-  reg [8:0] \$97 ;
+  wire [4:0] \$90 ;
+  wire [4:0] \$91 ;
+  wire \$92 ;
+  reg [6:0] \$93 ;
+  reg [3:0] \$94 ;
+  reg [3:0] \$95 ;
+  reg [3:0] \$96 ;
+  reg [13:0] \$97 ;
   reg [8:0] \$98 ;
   reg [8:0] \$99 ;
   reg [8:0] address = 9'h000;
   reg [3:0] block = 4'h0;
   reg [3:0] busy = 4'h0;
-  output claim;
-  wire claim;
-  input clear;
-  wire clear;
-  wire \clear$37 ;
+  input claim__ready;
+  wire claim__ready;
+  output claim__valid;
+  wire claim__valid;
+  wire claims;
+  reg cleared;
   input clk;
   wire clk;
-  reg [6:0] column = 7'h00;
+  wire [8:0] column;
+  wire \column.first ;
+  wire \column.last ;
+  wire [6:0] \column.number ;
   reg [108:0] \const ;
   wire [8:0] \const.base ;
   wire [3:0] \const.block_step0 ;
@@ -14209,61 +14353,101 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
   wire \const.wait ;
   wire [13:0] \const.weight_after ;
   wire [13:0] \const.weight_base ;
-  wire \const.weights ;
-  input \end ;
-  wire \end ;
-  wire \end$39 ;
+  wire \const.weight_memory ;
+  reg [6:0] count = 7'h00;
+  wire [8:0] counted;
+  wire \counted.first ;
+  wire \counted.last ;
+  wire [6:0] \counted.number ;
+  wire [7:0] ends;
+  wire \ends.block ;
+  wire \ends.blocks ;
+  wire \ends.column ;
+  wire \ends.frame ;
+  wire \ends.group ;
+  wire \ends.operation ;
+  wire \ends.sum ;
+  wire \ends.term ;
   wire ends_block;
+  wire ends_blocks;
+  wire ends_column;
   wire ends_frame;
   wire ends_group;
   wire ends_operation;
+  wire ends_sum;
+  wire ends_term;
   wire finish;
-  input frame;
-  wire frame;
+  input [1:0] frame;
+  wire [1:0] frame;
+  wire \frame.clear ;
+  wire \frame.end ;
+  wire [1:0] frames__payload;
+  wire \frames__payload.clear ;
+  wire \frames__payload.end ;
+  output frames__ready;
+  wire frames__ready;
+  input frames__valid;
+  wire frames__valid;
   wire fresh;
   reg [3:0] group = 4'h0;
-  output [35:0] \group$46 ;
-  reg [35:0] \group$46  = 36'h000000000;
-  wire [8:0] \group$46.address ;
-  wire [5:0] \group$46.memory ;
-  wire [2:0] \group$46.narrow ;
-  wire [3:0] \group$46.operation ;
-  wire \group$46.output ;
-  wire [8:0] \group$46.parameter ;
-  wire [3:0] \group$46.rows ;
+  (* init = 36'h000000000 *)
+  wire [35:0] \group$35 ;
+  wire [8:0] \group$35.address ;
+  wire [5:0] \group$35.memory ;
+  wire [2:0] \group$35.narrow ;
+  wire [3:0] \group$35.operation ;
+  wire \group$35.output ;
+  wire [8:0] \group$35.parameter ;
+  wire [3:0] \group$35.rows ;
+  output [35:0] groups__payload;
+  reg [35:0] groups__payload = 36'h000000000;
+  wire [8:0] \groups__payload.address ;
+  wire [5:0] \groups__payload.memory ;
+  wire [2:0] \groups__payload.narrow ;
+  wire [3:0] \groups__payload.operation ;
+  wire \groups__payload.output ;
+  wire [8:0] \groups__payload.parameter ;
+  wire [3:0] \groups__payload.rows ;
+  output groups__valid;
+  reg groups__valid = 1'h0;
   input hold;
   wire hold;
   reg holds_input = 1'h0;
   output idle;
   wire idle;
-  output issue;
-  wire issue;
-  wire last_column;
   wire last_group;
   reg [8:0] offset0 = 9'h000;
   reg [8:0] offset1 = 9'h000;
-  input output_free;
-  wire output_free;
   reg [8:0] \parameter  = 9'h000;
-  output [31:0] read;
-  reg [31:0] read;
-  wire [8:0] \read.address ;
-  wire \read.first ;
-  wire \read.last ;
-  wire [2:0] \read.memory ;
-  wire [1:0] \read.shift ;
-  wire [13:0] \read.weight_address ;
-  wire \read.weights ;
-  wire \read.zero ;
-  output \release ;
-  wire \release ;
+  wire [11:0] position;
+  wire [3:0] \position.block ;
+  wire [3:0] \position.group ;
+  wire [3:0] \position.step ;
   wire [3:0] rows;
   input rst;
   wire rst;
   reg running = 1'h0;
+  wire [10:0] selected;
+  wire \selected.cleared ;
+  wire [2:0] \selected.source ;
+  wire \selected.stops ;
+  wire [5:0] \selected.target ;
+  reg [2:0] source;
   wire start;
-  wire \start$35 ;
+  wire \start$50 ;
   reg [3:0] step = 4'h0;
+  output [31:0] steps__payload;
+  wire [31:0] steps__payload;
+  wire [8:0] \steps__payload.address ;
+  wire \steps__payload.cleared ;
+  wire \steps__payload.first ;
+  wire \steps__payload.last ;
+  wire [2:0] \steps__payload.memory ;
+  wire [1:0] \steps__payload.shift ;
+  wire [13:0] \steps__payload.weight_address ;
+  wire \steps__payload.weight_memory ;
+  output steps__valid;
+  wire steps__valid;
   reg stops;
   reg [5:0] target;
   wire turn0m;
@@ -14274,7 +14458,6 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
   wire valid2m;
   wire waits;
   reg [13:0] weight = 14'h0000;
-  reg zero;
   assign \$2  = turn0m ? 2'h3 : 2'h2;
   assign \$3  = ~ valid0m;
   assign \$4  = turn0m ? 2'h2 : 2'h3;
@@ -14296,108 +14479,116 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
   assign \$26  = turn2m ? 2'h2 : 2'h3;
   assign \$27  = 1'h1 << \$26 ;
   assign \$29  = turn2m ? 2'h2 : 2'h3;
-  assign last_column = column == \const [6:0];
-  assign last_group = group == \const [17:14];
-  assign ends_group = last_column & \const [8];
+  assign \$31  = ! count;
+  assign \$32  = count == \const [6:0];
+  assign last_group = position[7:4] == \const [17:14];
+  assign ends_sum = counted[8] & \const [8];
+  assign ends_group = ends_term & \const [8];
   assign ends_block = ends_group & last_group;
-  assign \$31  = block == \const [25:22];
-  assign ends_operation = ends_block & \$31 ;
-  assign ends_frame = ends_operation & stops;
-  assign \$32  = ! column;
-  assign \$33  = ! group;
-  assign \$34  = \$32  & \$33 ;
-  assign \$35  = ! block;
-  assign fresh = \$34  & \$35 ;
+  assign \$33  = position[11:8] == \const [25:22];
+  assign ends_blocks = ends_block & \$33 ;
+  assign ends_frame = ends_blocks & selected[10];
   assign rows = last_group ? \const [21:18] : 4'h8;
-  assign \$36  = fresh & \const [26];
-  assign \$37  = | busy;
-  assign \$38  = \$36  & \$37 ;
-  assign \$39  = busy > 2'h3;
-  assign \$40  = ends_group & \$39 ;
-  assign \$41  = \$38  | \$40 ;
-  assign \$42  = fresh & \const [27];
-  assign \$43  = ~ output_free;
-  assign \$44  = \$42  & \$43 ;
-  assign waits = \$41  | \$44 ;
-  assign \$45  = ~ waits;
-  assign issue = running & \$45 ;
-  assign \$46  = ~ running;
-  assign \$47  = ! busy;
-  assign idle = \$46  & \$47 ;
-  assign \$48  = issue & fresh;
-  assign claim = \$48  & \const [27];
-  assign \$49  = issue & holds_input;
-  assign \$50  = ends_operation & \const [28];
-  assign \$51  = ends_frame | \$50 ;
-  assign \release  = \$49  & \$51 ;
-  assign \$52  = ~ running;
-  assign \$53  = \$52  & frame;
-  assign \$54  = ~ hold;
-  assign start = \$53  & \$54 ;
-  assign finish = issue & ends_frame;
-  assign \$55  = \const [9] ? offset1 : 9'h000;
-  assign \$56  = \const [7] ? offset0 : \$55 ;
-  assign \$57  = \const [37:29] + \$56 ;
-  assign \$58  = \$57  + column;
-  assign \$59  = ! column;
-  assign \$60  = \$59  & \const [7];
-  assign \$61  = issue & ends_frame;
-  assign \$62  = issue & ends_group;
-  assign \$63  = | busy;
-  assign \$64  = rows + 2'h2;
-  assign \$65  = busy - 1'h1;
-  assign \$66  = ~ last_column;
-  assign \$67  = column + 1'h1;
-  assign \$68  = ~ ends_group;
-  assign \$69  = ~ ends_block;
-  assign \$70  = ~ ends_operation;
-  assign \$71  = step + 1'h1;
-  assign \$72  = group + 1'h1;
-  assign \$73  = block + 1'h1;
-  assign \$74  = step + 1'h1;
-  assign \$75  = ends_frame ? 5'h00 : \$74 ;
-  assign \$76  = weight + 1'h1;
-  assign \$77  = issue & ends_group;
-  assign \$78  = \parameter  + 4'h8;
-  assign \$79  = address + rows;
-  assign \$80  = issue & ends_block;
-  assign \$81  = offset0 + \const [41:38];
-  assign \$82  = offset1 + \const [42];
-  assign \$83  = issue & ends_operation;
-  assign \$84  = ends_frame ? 14'h0000 : \const [73:60];
-  assign \$85  = ends_frame ? 9'h000 : \const [91:83];
-  assign \$86  = ends_frame ? 9'h000 : \const [100:92];
+  assign \$34  = \const [9] ? offset1 : 9'h000;
+  assign \$35  = \const [7] ? offset0 : \$34 ;
+  assign \$36  = \const [37:29] + \$35 ;
+  assign \$37  = \$36  + counted[6:0];
+  assign \$38  = ! position[7:4];
+  assign \$39  = counted[7] & \$38 ;
+  assign \$40  = ! position[11:8];
+  assign fresh = \$39  & \$40 ;
+  assign claims = fresh & \const [27];
+  assign \$41  = fresh & \const [26];
+  assign \$42  = | busy;
+  assign \$43  = \$41  & \$42 ;
+  assign \$44  = busy > 2'h3;
+  assign \$45  = ends[2] & \$44 ;
+  assign waits = \$43  | \$45 ;
+  assign \$46  = ~ waits;
+  assign \$47  = running & \$46 ;
+  assign claim__valid = \$47  & claims;
+  assign \$48  = ~ waits;
+  assign \$49  = running & \$48 ;
+  assign \$50  = ~ claim__ready;
+  assign \$51  = claims & \$50 ;
+  assign \$52  = ~ \$51 ;
+  assign steps__valid = \$49  & \$52 ;
+  assign \$53  = ~ running;
+  assign \$54  = ! busy;
+  assign idle = \$53  & \$54 ;
+  assign \$55  = ~ running;
+  assign \$56  = \$55  & frames__valid;
+  assign \$57  = ~ hold;
+  assign start = \$56  & \$57 ;
+  assign \$58  = steps__valid & holds_input;
+  assign \$59  = ends[6] & \const [28];
+  assign \$60  = ends[7] | \$59 ;
+  assign frames__ready = \$58  & \$60 ;
+  assign finish = steps__valid & ends[7];
+  assign \$61  = counted[7] & \const [7];
+  assign \$62  = count + 1'h1;
+  assign \$63  = ends[1] ? 8'h00 : \$62 ;
+  assign \$64  = steps__valid & ends[1];
+  assign \$65  = ~ ends[3];
+  assign \$66  = ~ ends[4];
+  assign \$67  = ~ ends[6];
+  assign \$68  = step + 1'h1;
+  assign \$69  = group + 1'h1;
+  assign \$70  = block + 1'h1;
+  assign \$71  = ends[5] ? 5'h00 : \$70 ;
+  assign \$72  = step + 1'h1;
+  assign \$73  = ends[7] ? 5'h00 : \$72 ;
+  assign \$74  = weight + 1'h1;
+  assign \$75  = steps__valid & ends[3];
+  assign \$76  = \parameter  + 4'h8;
+  assign \$77  = address + rows;
+  assign \$78  = steps__valid & ends[4];
+  assign \$79  = offset0 + \const [41:38];
+  assign \$80  = offset1 + \const [42];
+  assign \$81  = steps__valid & ends[5];
+  assign \$82  = steps__valid & ends[6];
+  assign \$83  = ends[7] ? 14'h0000 : \const [73:60];
+  assign \$84  = ends[7] ? 9'h000 : \const [91:83];
+  assign \$85  = ends[7] ? 9'h000 : \const [100:92];
+  assign \$86  = steps__valid & ends[3];
+  assign \$87  = steps__valid & ends[3];
+  assign \$88  = steps__valid & ends[3];
+  assign \$89  = | busy;
+  assign \$90  = rows + 2'h2;
+  assign \$91  = busy - 1'h1;
+  assign \$92  = steps__valid & ends[7];
   always @(posedge clk)
-    running <= \$87 ;
+    count <= \$93 ;
   always @(posedge clk)
-    holds_input <= \$88 ;
+    step <= \$94 ;
   always @(posedge clk)
-    busy <= \$89 ;
+    group <= \$95 ;
   always @(posedge clk)
-    column <= \$90 ;
+    block <= \$96 ;
   always @(posedge clk)
-    step <= \$91 ;
+    weight <= \$97 ;
   always @(posedge clk)
-    group <= \$92 ;
+    \parameter  <= \$98 ;
   always @(posedge clk)
-    block <= \$93 ;
+    address <= \$99 ;
   always @(posedge clk)
-    weight <= \$94 ;
+    offset0 <= \$100 ;
   always @(posedge clk)
-    \group$46  <= \$95 ;
+    offset1 <= \$101 ;
   always @(posedge clk)
-    \parameter  <= \$96 ;
+    groups__valid <= \$102 ;
   always @(posedge clk)
-    address <= \$97 ;
+    groups__payload <= \$103 ;
   always @(posedge clk)
-    offset0 <= \$98 ;
+    busy <= \$104 ;
   always @(posedge clk)
-    offset1 <= \$99 ;
+    running <= \$105 ;
+  always @(posedge clk)
+    holds_input <= \$106 ;
   \lmu_kws361_8_ram.sequencer.state  state (
-    .clear(clear),
     .clk(clk),
-    .\end (\end ),
     .finish(finish),
+    .frame(frame),
     .rst(rst),
     .start(start),
     .turn0m(turn0m),
@@ -14410,7 +14601,7 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     (* full_case = 32'd1 *)
-    casez (step)
+    casez (position[3:0])
       4'h0:
           \const  = 109'h00000080000000000000002041a7;
       4'h1:
@@ -14448,56 +14639,45 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     (* full_case = 32'd1 *)
-    casez (step)
+    casez (position[3:0])
       4'h0:
-          read[2:0] = 3'h0;
+          source = 3'h0;
       4'h1:
-          read[2:0] = { 1'h0, \$2  };
+          source = { 1'h0, \$2  };
       4'h2:
-          read[2:0] = 3'h1;
+          source = 3'h1;
       4'h3:
-          read[2:0] = 3'h0;
+          source = 3'h0;
       4'h4:
-          read[2:0] = { 1'h0, \$9  };
+          source = { 1'h0, \$9  };
       4'h5:
-          read[2:0] = 3'h4;
+          source = 3'h4;
       4'h6:
-          read[2:0] = { 1'h0, \$12  };
+          source = { 1'h0, \$12  };
       4'h7:
-          read[2:0] = 3'h1;
+          source = 3'h1;
       4'h8:
-          read[2:0] = 3'h4;
+          source = 3'h4;
       4'h9:
-          read[2:0] = { 1'h0, \$19  };
+          source = { 1'h0, \$19  };
       4'ha:
-          read[2:0] = 3'h5;
+          source = 3'h5;
       4'hb:
-          read[2:0] = { 1'h0, \$22  };
+          source = { 1'h0, \$22  };
       4'hc:
-          read[2:0] = 3'h1;
+          source = 3'h1;
       4'hd:
-          read[2:0] = 3'h5;
+          source = 3'h5;
       4'he:
-          read[2:0] = { 1'h0, \$29  };
+          source = { 1'h0, \$29  };
       4'hf:
-          read[2:0] = 3'h4;
+          source = 3'h4;
     endcase
-    begin
-      begin
-        read[11:3] = \$58 [8:0];
-        read[13] = \const [45];
-        read[27:14] = weight;
-        read[29:28] = \const [44:43];
-        read[12] = zero;
-        read[30] = \$60 ;
-        read[31] = ends_group;
-      end
-    end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     target = 6'h00;
-    casez (step)
+    casez (position[3:0])
       4'h0:
           target = \$1 [5:0];
       4'h1:
@@ -14532,12 +14712,12 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    zero = 1'h0;
-    casez (step)
+    cleared = 1'h0;
+    casez (position[3:0])
       4'h0:
           /* empty */;
       4'h1:
-          zero = \$3 ;
+          cleared = \$3 ;
       4'h2:
           /* empty */;
       4'h3:
@@ -14547,7 +14727,7 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
       4'h5:
           /* empty */;
       4'h6:
-          zero = \$13 ;
+          cleared = \$13 ;
       4'h7:
           /* empty */;
       4'h8:
@@ -14557,14 +14737,14 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
       4'ha:
           /* empty */;
       4'hb:
-          zero = \$23 ;
+          cleared = \$23 ;
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     stops = 1'h0;
     (* full_case = 32'd1 *)
-    casez (step)
+    casez (position[3:0])
       4'h0:
           /* empty */;
       4'h1:
@@ -14601,192 +14781,95 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$87  = running;
-    if (start) begin
-      \$87  = 1'h1;
-    end
-    if (\$61 ) begin
-      \$87  = 1'h0;
+    \$93  = count;
+    if (steps__valid) begin
+      \$93  = \$63 [6:0];
     end
     if (rst) begin
-      \$87  = 1'h0;
+      \$93  = 7'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$88  = holds_input;
-    if (start) begin
-      \$88  = 1'h1;
-    end
-    if (\release ) begin
-      \$88  = 1'h0;
-    end
-    if (rst) begin
-      \$88  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$89  = busy;
-    if (\$62 ) begin
-      \$89  = \$64 [3:0];
-    end else if (\$63 ) begin
-      \$89  = \$65 [3:0];
-    end
-    if (rst) begin
-      \$89  = 4'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$90  = column;
-    if (issue) begin
+    \$94  = step;
+    if (\$64 ) begin
       (* full_case = 32'd1 *)
-      if (\$66 ) begin
-        \$90  = \$67 [6:0];
+      if (\$65 ) begin
+        \$94  = \$68 [3:0];
+      end else if (\$66 ) begin
+        \$94  = \const [13:10];
+      end else if (\$67 ) begin
+        \$94  = \const [13:10];
       end else begin
-        \$90  = 7'h00;
+        \$94  = \$73 [3:0];
       end
     end
     if (rst) begin
-      \$90  = 7'h00;
+      \$94  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$91  = step;
-    if (issue) begin
+    \$95  = group;
+    if (\$64 ) begin
       (* full_case = 32'd1 *)
-      if (\$66 ) begin
+      if (\$65 ) begin
+      end else if (\$66 ) begin
+        \$95  = \$69 [3:0];
+      end else if (\$67 ) begin
+        \$95  = 4'h0;
       end else begin
-        (* full_case = 32'd1 *)
-        if (\$68 ) begin
-          \$91  = \$71 [3:0];
-        end else if (\$69 ) begin
-          \$91  = \const [13:10];
-        end else if (\$70 ) begin
-          \$91  = \const [13:10];
-        end else begin
-          \$91  = \$75 [3:0];
-        end
+        \$95  = 4'h0;
       end
     end
     if (rst) begin
-      \$91  = 4'h0;
+      \$95  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$92  = group;
-    if (issue) begin
+    \$96  = block;
+    if (\$64 ) begin
       (* full_case = 32'd1 *)
-      if (\$66 ) begin
+      if (\$65 ) begin
+      end else if (\$66 ) begin
+      end else if (\$67 ) begin
+        \$96  = \$71 [3:0];
       end else begin
-        (* full_case = 32'd1 *)
-        if (\$68 ) begin
-        end else if (\$69 ) begin
-          \$92  = \$72 [3:0];
-        end else if (\$70 ) begin
-          \$92  = 4'h0;
-        end else begin
-          \$92  = 4'h0;
-        end
+        \$96  = 4'h0;
       end
     end
     if (rst) begin
-      \$92  = 4'h0;
+      \$96  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$93  = block;
-    if (issue) begin
-      (* full_case = 32'd1 *)
-      if (\$66 ) begin
-      end else begin
-        (* full_case = 32'd1 *)
-        if (\$68 ) begin
-        end else if (\$69 ) begin
-        end else if (\$70 ) begin
-          \$93  = \$73 [3:0];
-        end else begin
-          \$93  = 4'h0;
-        end
-      end
+    \$97  = weight;
+    if (steps__valid) begin
+      \$97  = \$74 [13:0];
+    end
+    if (\$78 ) begin
+      \$97  = \const [59:46];
+    end
+    if (\$82 ) begin
+      \$97  = \$83 ;
     end
     if (rst) begin
-      \$93  = 4'h0;
+      \$97  = 14'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$94  = weight;
-    if (issue) begin
-      \$94  = \$76 [13:0];
+    \$98  = \parameter ;
+    if (\$75 ) begin
+      \$98  = \$76 [8:0];
     end
-    if (\$80 ) begin
-      \$94  = \const [59:46];
+    if (\$78 ) begin
+      \$98  = \const [82:74];
     end
-    if (\$83 ) begin
-      \$94  = \$84 ;
-    end
-    if (rst) begin
-      \$94  = 14'h0000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$95  = \group$46 ;
-    if (\$77 ) begin
-      \$95 [3:0] = rows;
-      \$95 [9:4] = target;
-      \$95 [18:10] = address;
-      \$95 [27:19] = \parameter ;
-      \$95 [30:28] = \const [103:101];
-      \$95 [31] = \const [104];
-      \$95 [35:32] = \const [108:105];
-    end
-    if (rst) begin
-      \$95  = 36'h000000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$96  = \parameter ;
-    if (\$77 ) begin
-      \$96  = \$78 [8:0];
-    end
-    if (\$80 ) begin
-      \$96  = \const [82:74];
-    end
-    if (\$83 ) begin
-      \$96  = \$85 ;
-    end
-    if (rst) begin
-      \$96  = 9'h000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$97  = address;
-    if (\$77 ) begin
-      \$97  = \$79 [8:0];
-    end
-    if (\$83 ) begin
-      \$97  = \$86 ;
-    end
-    if (rst) begin
-      \$97  = 9'h000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$98  = offset0;
-    if (\$80 ) begin
-      \$98  = \$81 [8:0];
-    end
-    if (\$83 ) begin
-      \$98  = 9'h000;
+    if (\$82 ) begin
+      \$98  = \$84 ;
     end
     if (rst) begin
       \$98  = 9'h000;
@@ -14794,20 +14877,116 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$99  = offset1;
-    if (\$80 ) begin
-      \$99  = \$82 [8:0];
+    \$99  = address;
+    if (\$75 ) begin
+      \$99  = \$77 [8:0];
     end
-    if (\$83 ) begin
-      \$99  = 9'h000;
+    if (\$81 ) begin
+      \$99  = address;
+    end
+    if (\$82 ) begin
+      \$99  = \$85 ;
     end
     if (rst) begin
       \$99  = 9'h000;
     end
   end
-  assign \start$35  = start;
-  assign \clear$37  = clear;
-  assign \end$39  = \end ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$100  = offset0;
+    if (\$78 ) begin
+      \$100  = \$79 [8:0];
+    end
+    if (\$81 ) begin
+      \$100  = 9'h000;
+    end
+    if (rst) begin
+      \$100  = 9'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$101  = offset1;
+    if (\$78 ) begin
+      \$101  = \$80 [8:0];
+    end
+    if (\$81 ) begin
+      \$101  = 9'h000;
+    end
+    if (rst) begin
+      \$101  = 9'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$102  = \$86 ;
+    if (rst) begin
+      \$102  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$103  = groups__payload;
+    if (\$87 ) begin
+      \$103 [3:0] = rows;
+      \$103 [9:4] = selected[9:4];
+      \$103 [18:10] = address;
+      \$103 [27:19] = \parameter ;
+      \$103 [30:28] = \const [103:101];
+      \$103 [31] = \const [104];
+      \$103 [35:32] = \const [108:105];
+    end
+    if (rst) begin
+      \$103  = 36'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$104  = busy;
+    if (\$88 ) begin
+      \$104  = \$90 [3:0];
+    end else if (\$89 ) begin
+      \$104  = \$91 [3:0];
+    end
+    if (rst) begin
+      \$104  = 4'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$105  = running;
+    if (start) begin
+      \$105  = 1'h1;
+    end
+    if (\$92 ) begin
+      \$105  = 1'h0;
+    end
+    if (rst) begin
+      \$105  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$106  = holds_input;
+    if (start) begin
+      \$106  = 1'h1;
+    end
+    if (frames__ready) begin
+      \$106  = 1'h0;
+    end
+    if (rst) begin
+      \$106  = 1'h0;
+    end
+  end
+  assign column = counted;
+  assign ends_column = 1'h1;
+  assign ends_operation = ends_blocks;
+  assign \group$35  = groups__payload;
+  assign \start$50  = start;
+  assign frames__payload = frame;
+  assign \position.step  = position[3:0];
+  assign \position.group  = position[7:4];
+  assign \position.block  = position[11:8];
   assign \const.length_last  = \const [6:0];
   assign \const.first_term  = \const [7];
   assign \const.last_term  = \const [8];
@@ -14823,7 +15002,7 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
   assign \const.block_step0  = \const [41:38];
   assign \const.block_step1  = \const [42];
   assign \const.shift  = \const [44:43];
-  assign \const.weights  = \const [45];
+  assign \const.weight_memory  = \const [45];
   assign \const.weight_base  = \const [59:46];
   assign \const.weight_after  = \const [73:60];
   assign \const.parameter_base  = \const [82:74];
@@ -14832,21 +15011,76 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
   assign \const.narrow  = \const [103:101];
   assign \const.output  = \const [104];
   assign \const.operation  = \const [108:105];
-  assign \read.memory  = read[2:0];
-  assign \read.address  = read[11:3];
-  assign \read.zero  = read[12];
-  assign \read.weights  = read[13];
-  assign \read.weight_address  = read[27:14];
-  assign \read.shift  = read[29:28];
-  assign \read.first  = read[30];
-  assign \read.last  = read[31];
-  assign \group$46.rows  = \group$46 [3:0];
-  assign \group$46.memory  = \group$46 [9:4];
-  assign \group$46.address  = \group$46 [18:10];
-  assign \group$46.parameter  = \group$46 [27:19];
-  assign \group$46.narrow  = \group$46 [30:28];
-  assign \group$46.output  = \group$46 [31];
-  assign \group$46.operation  = \group$46 [35:32];
+  assign \selected.source  = selected[2:0];
+  assign \selected.cleared  = selected[3];
+  assign \selected.target  = selected[9:4];
+  assign \selected.stops  = selected[10];
+  assign \counted.number  = counted[6:0];
+  assign \counted.first  = counted[7];
+  assign \counted.last  = counted[8];
+  assign \column.number  = counted[6:0];
+  assign \column.first  = counted[7];
+  assign \column.last  = counted[8];
+  assign \ends.column  = ends[0];
+  assign \ends.term  = ends[1];
+  assign \ends.sum  = ends[2];
+  assign \ends.group  = ends[3];
+  assign \ends.block  = ends[4];
+  assign \ends.blocks  = ends[5];
+  assign \ends.operation  = ends[6];
+  assign \ends.frame  = ends[7];
+  assign \steps__payload.memory  = steps__payload[2:0];
+  assign \steps__payload.address  = steps__payload[11:3];
+  assign \steps__payload.cleared  = steps__payload[12];
+  assign \steps__payload.weight_memory  = steps__payload[13];
+  assign \steps__payload.weight_address  = steps__payload[27:14];
+  assign \steps__payload.shift  = steps__payload[29:28];
+  assign \steps__payload.first  = steps__payload[30];
+  assign \steps__payload.last  = steps__payload[31];
+  assign \groups__payload.rows  = groups__payload[3:0];
+  assign \groups__payload.memory  = groups__payload[9:4];
+  assign \groups__payload.address  = groups__payload[18:10];
+  assign \groups__payload.parameter  = groups__payload[27:19];
+  assign \groups__payload.narrow  = groups__payload[30:28];
+  assign \groups__payload.output  = groups__payload[31];
+  assign \groups__payload.operation  = groups__payload[35:32];
+  assign \group$35.rows  = groups__payload[3:0];
+  assign \group$35.memory  = groups__payload[9:4];
+  assign \group$35.address  = groups__payload[18:10];
+  assign \group$35.parameter  = groups__payload[27:19];
+  assign \group$35.narrow  = groups__payload[30:28];
+  assign \group$35.output  = groups__payload[31];
+  assign \group$35.operation  = groups__payload[35:32];
+  assign \frame.clear  = frame[0];
+  assign \frame.end  = frame[1];
+  assign \frames__payload.clear  = frame[0];
+  assign \frames__payload.end  = frame[1];
+  assign steps__payload[31] = ends[2];
+  assign steps__payload[30] = \$61 ;
+  assign steps__payload[29:28] = \const [44:43];
+  assign steps__payload[12] = selected[3];
+  assign steps__payload[2:0] = selected[2:0];
+  assign steps__payload[27:14] = weight;
+  assign steps__payload[13] = \const [45];
+  assign steps__payload[11:3] = \$37 [8:0];
+  assign ends[7] = ends_frame;
+  assign ends[6] = ends_blocks;
+  assign ends[5] = ends_blocks;
+  assign ends[4] = ends_block;
+  assign ends[3] = ends_group;
+  assign ends[2] = ends_sum;
+  assign ends[1] = ends_term;
+  assign ends[0] = 1'h1;
+  assign position[11:8] = block;
+  assign position[7:4] = group;
+  assign position[3:0] = step;
+  assign counted[8] = \$32 ;
+  assign counted[7] = \$31 ;
+  assign counted[6:0] = count;
+  assign selected[10] = stops;
+  assign selected[9:4] = target;
+  assign selected[3] = cleared;
+  assign selected[2:0] = source;
   assign \$1  = 7'h02;
   assign \$8  = 13'h0010;
   assign \$10  = 13'h0010;
@@ -14856,30 +15090,31 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, issue, idle, claim, \release , out
   assign \$21  = 7'h02;
   assign \$28  = 13'h0010;
   assign \$30  = 13'h0010;
+  assign ends_term = \$32 ;
 endmodule
 
-module \lmu_kws361_8_ram.sequencer.state (rst, start, finish, clear, \end , valid0m, turn0m, valid1m, turn1m, valid2m, turn2m, clk);
+module \lmu_kws361_8_ram.sequencer.state (rst, start, finish, frame, valid0m, turn0m, valid1m, turn1m, valid2m, turn2m, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$13 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$13 <= 0;
   wire \$1 ;
-  wire [1:0] \$10 ;
+  wire \$10 ;
   wire \$11 ;
   wire \$12 ;
   wire \$13 ;
   wire \$14 ;
   wire \$15 ;
-  wire \$16 ;
+  wire [1:0] \$16 ;
   wire \$17 ;
-  wire [1:0] \$18 ;
+  wire \$18 ;
   wire \$19 ;
   wire [1:0] \$2 ;
   wire \$20 ;
   wire \$21 ;
   wire \$22 ;
-  wire \$23 ;
+  wire [1:0] \$23 ;
   wire \$24 ;
   wire \$25 ;
-  wire [1:0] \$26 ;
+  wire \$26 ;
   wire \$27 ;
   wire \$28 ;
   wire \$29 ;
@@ -14890,9 +15125,9 @@ module \lmu_kws361_8_ram.sequencer.state (rst, start, finish, clear, \end , vali
   wire \$33 ;
   wire \$34 ;
   wire \$35 ;
-  wire \$36 ;
-  wire \$37 ;
-  wire \$38 ;
+  reg \$36 ;
+  reg \$37 ;
+  reg \$38 ;
   reg \$39 ;
   wire \$4 ;
   reg \$40 ;
@@ -14902,30 +15137,21 @@ module \lmu_kws361_8_ram.sequencer.state (rst, start, finish, clear, \end , vali
   reg \$44 ;
   reg \$45 ;
   reg \$46 ;
-  reg \$47 ;
-  reg \$48 ;
-  reg \$49 ;
   wire \$5 ;
-  reg \$50 ;
-  reg \$51 ;
-  reg \$52 ;
-  reg \$53 ;
-  reg \$54 ;
-  reg \$55 ;
   wire \$6 ;
   wire \$7 ;
   wire \$8 ;
-  wire \$9 ;
-  input clear;
-  wire clear;
+  wire [1:0] \$9 ;
   input clk;
   wire clk;
   wire [3:0] closes;
-  input \end ;
-  wire \end ;
   reg ends = 1'h0;
   input finish;
   wire finish;
+  input [1:0] frame;
+  wire [1:0] frame;
+  wire \frame.clear ;
+  wire \frame.end ;
   reg phase0 = 1'h0;
   reg phase1 = 1'h0;
   reg phase2 = 1'h0;
@@ -14934,138 +15160,78 @@ module \lmu_kws361_8_ram.sequencer.state (rst, start, finish, clear, \end , vali
   wire rst;
   input start;
   wire start;
-  reg turn0h = 1'h0;
   output turn0m;
   reg turn0m = 1'h0;
-  reg turn1h = 1'h0;
   output turn1m;
   reg turn1m = 1'h0;
-  reg turn2h = 1'h0;
   output turn2m;
   reg turn2m = 1'h0;
-  reg valid0h = 1'h0;
   output valid0m;
   reg valid0m = 1'h0;
-  reg valid1h = 1'h0;
   output valid1m;
   reg valid1m = 1'h0;
-  reg valid2h = 1'h0;
   output valid2m;
   reg valid2m = 1'h0;
   always @(posedge clk)
-    turn0m <= \$42 ;
+    turn2m <= \$45 ;
   always @(posedge clk)
-    valid0h <= \$43 ;
-  always @(posedge clk)
-    turn0h <= \$44 ;
-  always @(posedge clk)
-    phase1 <= \$45 ;
-  always @(posedge clk)
-    valid1m <= \$46 ;
-  always @(posedge clk)
-    turn1m <= \$47 ;
-  always @(posedge clk)
-    valid1h <= \$48 ;
-  always @(posedge clk)
-    turn1h <= \$49 ;
-  always @(posedge clk)
-    phase2 <= \$50 ;
-  always @(posedge clk)
-    valid2m <= \$51 ;
-  always @(posedge clk)
-    turn2m <= \$52 ;
-  always @(posedge clk)
-    valid2h <= \$53 ;
-  always @(posedge clk)
-    turn2h <= \$54 ;
-  always @(posedge clk)
-    phase3 <= \$55 ;
+    phase3 <= \$46 ;
   assign \$2  = phase0 + 1'h1;
   assign \$3  = ~ turn0m;
   assign \$4  = finish & closes[0];
-  assign \$5  = ~ turn0h;
-  assign \$6  = start & clear;
-  assign \$7  = finish & ends;
-  assign \$8  = \$6  | \$7 ;
-  assign \$9  = finish & closes[0];
-  assign \$10  = phase1 + 1'h1;
-  assign \$11  = ~ turn1m;
-  assign \$12  = finish & closes[1];
-  assign \$13  = ~ turn1h;
-  assign \$14  = start & clear;
-  assign \$15  = finish & ends;
-  assign \$16  = \$14  | \$15 ;
-  assign \$17  = finish & closes[1];
-  assign \$18  = phase2 + 1'h1;
-  assign \$19  = ~ turn2m;
-  assign \$20  = finish & closes[2];
-  assign \$21  = ~ turn2h;
-  assign \$22  = start & clear;
-  assign \$23  = finish & ends;
-  assign \$24  = \$22  | \$23 ;
-  assign \$25  = finish & closes[2];
-  assign \$26  = phase3 + 1'h1;
-  assign \$27  = finish & closes[3];
-  assign \$28  = start & clear;
-  assign \$29  = finish & ends;
-  assign \$30  = \$28  | \$29 ;
-  assign \$31  = ! phase0;
-  assign \$33  = ! phase1;
-  assign \$34  = closes[0] & \$33 ;
-  assign \$35  = ! phase2;
-  assign \$36  = closes[1] & \$35 ;
-  assign \$37  = ! phase3;
-  assign \$38  = closes[2] & \$37 ;
+  assign \$5  = start & frame[0];
+  assign \$6  = finish & ends;
+  assign \$7  = \$5  | \$6 ;
+  assign \$8  = finish & closes[0];
+  assign \$9  = phase1 + 1'h1;
+  assign \$10  = ~ turn1m;
+  assign \$11  = finish & closes[1];
+  assign \$12  = start & frame[0];
+  assign \$13  = finish & ends;
+  assign \$14  = \$12  | \$13 ;
+  assign \$15  = finish & closes[1];
+  assign \$16  = phase2 + 1'h1;
+  assign \$17  = ~ turn2m;
+  assign \$18  = finish & closes[2];
+  assign \$19  = start & frame[0];
+  assign \$20  = finish & ends;
+  assign \$21  = \$19  | \$20 ;
+  assign \$22  = finish & closes[2];
+  assign \$23  = phase3 + 1'h1;
+  assign \$24  = finish & closes[3];
+  assign \$25  = start & frame[0];
+  assign \$26  = finish & ends;
+  assign \$27  = \$25  | \$26 ;
+  assign \$28  = ! phase0;
+  assign \$30  = ! phase1;
+  assign \$31  = closes[0] & \$30 ;
+  assign \$32  = ! phase2;
+  assign \$33  = closes[1] & \$32 ;
+  assign \$34  = ! phase3;
+  assign \$35  = closes[2] & \$34 ;
   always @(posedge clk)
-    ends <= \$39 ;
+    ends <= \$36 ;
   always @(posedge clk)
-    phase0 <= \$40 ;
+    phase0 <= \$37 ;
   always @(posedge clk)
-    valid0m <= \$41 ;
+    valid0m <= \$38 ;
+  always @(posedge clk)
+    turn0m <= \$39 ;
+  always @(posedge clk)
+    phase1 <= \$40 ;
+  always @(posedge clk)
+    valid1m <= \$41 ;
+  always @(posedge clk)
+    turn1m <= \$42 ;
+  always @(posedge clk)
+    phase2 <= \$43 ;
+  always @(posedge clk)
+    valid2m <= \$44 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$42  = turn0m;
-    if (\$1 ) begin
-      \$42  = \$3 ;
-    end
-    if (rst) begin
-      \$42  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$43  = valid0h;
-    if (\$4 ) begin
-      \$43  = 1'h1;
-    end
-    if (\$8 ) begin
-      \$43  = 1'h0;
-    end
-    if (rst) begin
-      \$43  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$44  = turn0h;
-    if (\$4 ) begin
-      \$44  = \$5 ;
-    end
-    if (rst) begin
-      \$44  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$45  = phase1;
-    if (\$9 ) begin
-      \$45  = \$10 [0];
-    end
-    if (\$12 ) begin
-      \$45  = 1'h0;
-    end
-    if (\$16 ) begin
-      \$45  = 1'h0;
+    \$45  = turn2m;
+    if (\$15 ) begin
+      \$45  = \$17 ;
     end
     if (rst) begin
       \$45  = 1'h0;
@@ -15073,133 +15239,64 @@ module \lmu_kws361_8_ram.sequencer.state (rst, start, finish, clear, \end , vali
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$46  = valid1m;
-    if (\$9 ) begin
-      \$46  = 1'h1;
+    \$46  = phase3;
+    if (\$22 ) begin
+      \$46  = \$23 [0];
     end
-    if (\$16 ) begin
+    if (\$24 ) begin
       \$46  = 1'h0;
-    end
-    if (rst) begin
-      \$46  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$47  = turn1m;
-    if (\$9 ) begin
-      \$47  = \$11 ;
-    end
-    if (rst) begin
-      \$47  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$48  = valid1h;
-    if (\$12 ) begin
-      \$48  = 1'h1;
-    end
-    if (\$16 ) begin
-      \$48  = 1'h0;
-    end
-    if (rst) begin
-      \$48  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$49  = turn1h;
-    if (\$12 ) begin
-      \$49  = \$13 ;
-    end
-    if (rst) begin
-      \$49  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$50  = phase2;
-    if (\$17 ) begin
-      \$50  = \$18 [0];
-    end
-    if (\$20 ) begin
-      \$50  = 1'h0;
-    end
-    if (\$24 ) begin
-      \$50  = 1'h0;
-    end
-    if (rst) begin
-      \$50  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$51  = valid2m;
-    if (\$17 ) begin
-      \$51  = 1'h1;
-    end
-    if (\$24 ) begin
-      \$51  = 1'h0;
-    end
-    if (rst) begin
-      \$51  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$52  = turn2m;
-    if (\$17 ) begin
-      \$52  = \$19 ;
-    end
-    if (rst) begin
-      \$52  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$53  = valid2h;
-    if (\$20 ) begin
-      \$53  = 1'h1;
-    end
-    if (\$24 ) begin
-      \$53  = 1'h0;
-    end
-    if (rst) begin
-      \$53  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$54  = turn2h;
-    if (\$20 ) begin
-      \$54  = \$21 ;
-    end
-    if (rst) begin
-      \$54  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$55  = phase3;
-    if (\$25 ) begin
-      \$55  = \$26 [0];
     end
     if (\$27 ) begin
-      \$55  = 1'h0;
-    end
-    if (\$30 ) begin
-      \$55  = 1'h0;
+      \$46  = 1'h0;
     end
     if (rst) begin
-      \$55  = 1'h0;
+      \$46  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$39  = ends;
+    \$36  = ends;
     if (start) begin
-      \$39  = \end ;
+      \$36  = frame[1];
+    end
+    if (rst) begin
+      \$36  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$37  = phase0;
+    if (\$1 ) begin
+      \$37  = \$2 [0];
+    end
+    if (\$4 ) begin
+      \$37  = 1'h0;
+    end
+    if (\$7 ) begin
+      \$37  = 1'h0;
+    end
+    if (rst) begin
+      \$37  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$38  = valid0m;
+    if (\$1 ) begin
+      \$38  = 1'h1;
+    end
+    if (\$7 ) begin
+      \$38  = 1'h0;
+    end
+    if (rst) begin
+      \$38  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$39  = turn0m;
+    if (\$1 ) begin
+      \$39  = \$3 ;
     end
     if (rst) begin
       \$39  = 1'h0;
@@ -15207,14 +15304,14 @@ module \lmu_kws361_8_ram.sequencer.state (rst, start, finish, clear, \end , vali
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$40  = phase0;
-    if (\$1 ) begin
-      \$40  = \$2 [0];
+    \$40  = phase1;
+    if (\$8 ) begin
+      \$40  = \$9 [0];
     end
-    if (\$4 ) begin
+    if (\$11 ) begin
       \$40  = 1'h0;
     end
-    if (\$8 ) begin
+    if (\$14 ) begin
       \$40  = 1'h0;
     end
     if (rst) begin
@@ -15223,21 +15320,62 @@ module \lmu_kws361_8_ram.sequencer.state (rst, start, finish, clear, \end , vali
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$41  = valid0m;
-    if (\$1 ) begin
+    \$41  = valid1m;
+    if (\$8 ) begin
       \$41  = 1'h1;
     end
-    if (\$8 ) begin
+    if (\$14 ) begin
       \$41  = 1'h0;
     end
     if (rst) begin
       \$41  = 1'h0;
     end
   end
-  assign closes[3] = \$38 ;
-  assign closes[2] = \$36 ;
-  assign closes[1] = \$34 ;
-  assign closes[0] = \$32 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$42  = turn1m;
+    if (\$8 ) begin
+      \$42  = \$10 ;
+    end
+    if (rst) begin
+      \$42  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$43  = phase2;
+    if (\$15 ) begin
+      \$43  = \$16 [0];
+    end
+    if (\$18 ) begin
+      \$43  = 1'h0;
+    end
+    if (\$21 ) begin
+      \$43  = 1'h0;
+    end
+    if (rst) begin
+      \$43  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$44  = valid2m;
+    if (\$15 ) begin
+      \$44  = 1'h1;
+    end
+    if (\$21 ) begin
+      \$44  = 1'h0;
+    end
+    if (rst) begin
+      \$44  = 1'h0;
+    end
+  end
+  assign \frame.clear  = frame[0];
+  assign \frame.end  = frame[1];
+  assign closes[3] = \$35 ;
+  assign closes[2] = \$33 ;
+  assign closes[1] = \$31 ;
+  assign closes[0] = \$29 ;
   assign \$1  = finish;
-  assign \$32  = \$31 ;
+  assign \$29  = \$28 ;
 endmodule

@@ -8,15 +8,13 @@
 /* verilator lint_off WIDTHTRUNC */  // a vector is compared with zero by a logical not
 
 module lmu_kws361_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst, i__ready, o_logits__payload, o_logits__valid, o_decision__payload, o_decision__valid, frame_error, i__payload);
-  reg \$auto$verilog_backend.cc:2355:dump_module$1 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$1 <= 0;
   wire \$1 ;
   wire [8:0] \$10 ;
   wire \$11 ;
   wire \$12 ;
   wire \$13 ;
-  wire \$14 ;
-  wire [8:0] \$15 ;
+  wire [8:0] \$14 ;
+  wire \$15 ;
   wire \$16 ;
   wire \$17 ;
   wire \$18 ;
@@ -26,7 +24,7 @@ module lmu_kws361_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
   wire \$21 ;
   wire \$22 ;
   wire \$23 ;
-  wire \$24 ;
+  wire [8:0] \$24 ;
   wire \$25 ;
   wire \$26 ;
   wire \$27 ;
@@ -36,127 +34,130 @@ module lmu_kws361_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
   wire \$30 ;
   wire \$31 ;
   wire \$32 ;
-  wire [8:0] \$33 ;
+  wire \$33 ;
   wire \$34 ;
-  wire \$35 ;
-  wire \$36 ;
-  wire \$37 ;
-  wire [5:0] \$38 ;
-  wire \$39 ;
+  wire [2:0] \$35 ;
+  wire [14:0] \$36 ;
+  wire [4:0] \$37 ;
   wire \$4 ;
-  wire \$40 ;
-  wire \$41 ;
-  reg \$42 ;
-  reg [28:0] \$43 ;
-  wire [14:0] \$44 ;
   wire \$5 ;
   wire \$6 ;
   wire \$7 ;
   wire \$8 ;
   wire \$9 ;
-  wire [11:0] activation;
   wire [5:0] address;
-  wire [8:0] \address$107 ;
-  wire [6:0] \address$117 ;
-  wire [6:0] \address$127 ;
-  wire [11:0] \address$144 ;
-  wire [4:0] \address$185 ;
-  wire [8:0] \address$234 ;
-  wire [5:0] \address$75 ;
-  wire [3:0] \address$86 ;
-  wire [8:0] \address$97 ;
+  wire [3:0] \address$117 ;
+  wire [8:0] \address$128 ;
+  wire [8:0] \address$139 ;
+  wire [6:0] \address$150 ;
+  wire [6:0] \address$161 ;
+  wire [11:0] \address$171 ;
+  wire [4:0] \address$181 ;
+  wire [8:0] \address$185 ;
   wire busy;
-  wire claim;
-  wire \claim$57 ;
+  wire claim__ready;
+  wire \claim__ready$92 ;
+  wire claim__valid;
+  wire \claim__valid$93 ;
   wire clear;
-  wire \clear$52 ;
   input clk;
   wire clk;
   wire \clk$109 ;
-  wire \clk$119 ;
   wire \clk$12 ;
+  wire \clk$120 ;
   wire \clk$13 ;
-  wire \clk$137 ;
-  wire \clk$178 ;
-  wire \clk$238 ;
+  wire \clk$131 ;
+  wire \clk$142 ;
+  wire \clk$153 ;
+  wire \clk$164 ;
+  wire \clk$174 ;
+  wire \clk$189 ;
   wire \clk$24 ;
   wire \clk$32 ;
-  wire \clk$63 ;
-  wire \clk$77 ;
-  wire \clk$89 ;
-  wire \clk$99 ;
-  wire [15:0] data;
-  reg [11:0] element;
+  wire \clk$94 ;
+  wire [53:0] elements;
+  wire [6:0] \elements.h0 ;
+  wire [6:0] \elements.h1 ;
+  wire [11:0] \elements.m0 ;
+  wire [11:0] \elements.m1 ;
+  wire [7:0] \elements.u ;
+  wire [7:0] \elements.x ;
   wire enable;
-  wire \enable$101 ;
   wire \enable$111 ;
-  wire \enable$121 ;
-  wire \enable$139 ;
-  wire \enable$180 ;
-  reg \enable$219  = 1'h0;
-  wire \enable$239 ;
+  wire \enable$122 ;
+  wire \enable$133 ;
+  wire \enable$144 ;
+  wire \enable$155 ;
+  wire \enable$166 ;
+  wire \enable$176 ;
+  wire \enable$190 ;
   wire \enable$26 ;
   wire \enable$34 ;
-  wire \enable$65 ;
-  wire \enable$79 ;
-  wire \enable$91 ;
-  wire \end ;
+  wire \enable$96 ;
   wire finish_clk;
   wire finish_rst;
-  wire first;
-  wire frame;
-  wire frame_clear;
-  wire frame_end;
   output frame_error;
   wire frame_error;
   wire \frame_error$18 ;
+  wire [1:0] frames__payload;
+  wire [1:0] \frames__payload$44 ;
+  wire \frames__payload$44.clear ;
+  wire \frames__payload$44.end ;
+  wire \frames__payload.clear ;
+  wire \frames__payload.end ;
+  wire frames__ready;
+  wire \frames__ready$45 ;
+  wire frames__valid;
+  wire \frames__valid$47 ;
   wire free;
-  wire \free$100 ;
   wire \free$110 ;
-  wire \free$120 ;
-  wire \free$138 ;
-  wire \free$179 ;
+  wire \free$121 ;
+  wire \free$132 ;
+  wire \free$143 ;
+  wire \free$154 ;
+  wire \free$165 ;
+  wire \free$175 ;
   wire \free$25 ;
   wire \free$33 ;
-  wire \free$36 ;
-  wire \free$64 ;
-  wire \free$78 ;
-  wire \free$90 ;
+  wire \free$95 ;
   wire free_clk;
-  wire full;
   wire gated;
-  wire \gated$105 ;
+  wire \gated$100 ;
   wire \gated$115 ;
-  wire \gated$125 ;
-  wire \gated$142 ;
-  wire \gated$183 ;
-  wire \gated$241 ;
+  wire \gated$126 ;
+  wire \gated$137 ;
+  wire \gated$148 ;
+  wire \gated$159 ;
+  wire \gated$169 ;
+  wire \gated$179 ;
+  wire \gated$192 ;
   wire \gated$30 ;
   wire \gated$38 ;
-  wire \gated$69 ;
-  wire \gated$83 ;
-  wire \gated$95 ;
-  wire [36:0] group;
-  wire [36:0] \group$229 ;
-  wire [8:0] \group$229.address ;
-  wire [5:0] \group$229.memory ;
-  wire [1:0] \group$229.narrow ;
-  wire [3:0] \group$229.operation ;
-  wire \group$229.output ;
-  wire [8:0] \group$229.parameter ;
-  wire [5:0] \group$229.rows ;
-  wire [8:0] \group.address ;
-  wire [5:0] \group.memory ;
-  wire [1:0] \group.narrow ;
-  wire [3:0] \group.operation ;
-  wire \group.output ;
-  wire [8:0] \group.parameter ;
-  wire [5:0] \group.rows ;
+  wire [36:0] groups__payload;
+  wire [36:0] \groups__payload$67 ;
+  wire [8:0] \groups__payload$67.address ;
+  wire [5:0] \groups__payload$67.memory ;
+  wire [1:0] \groups__payload$67.narrow ;
+  wire [3:0] \groups__payload$67.operation ;
+  wire \groups__payload$67.output ;
+  wire [8:0] \groups__payload$67.parameter ;
+  wire [5:0] \groups__payload$67.rows ;
+  wire [8:0] \groups__payload.address ;
+  wire [5:0] \groups__payload.memory ;
+  wire [1:0] \groups__payload.narrow ;
+  wire [3:0] \groups__payload.operation ;
+  wire \groups__payload.output ;
+  wire [8:0] \groups__payload.parameter ;
+  wire [5:0] \groups__payload.rows ;
+  wire groups__valid;
+  wire \groups__valid$68 ;
+  wire hold;
   input [8:0] i__payload;
   wire [8:0] i__payload;
   wire [8:0] \i__payload$40 ;
   wire [7:0] \i__payload$40.data ;
   wire \i__payload$40.last ;
+  wire [15:0] \i__payload$91 ;
   wire [7:0] \i__payload.data ;
   wire \i__payload.last ;
   output i__ready;
@@ -165,13 +166,10 @@ module lmu_kws361_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
   input i__valid;
   wire i__valid;
   wire \i__valid$42 ;
+  wire \i__valid$90 ;
   wire idle;
   wire input_clk;
   wire input_rst;
-  wire issue;
-  (* init = 1'h0 *)
-  wire issued;
-  wire last;
   wire memory_h0_clk;
   wire memory_h0_rst;
   wire memory_h1_clk;
@@ -190,88 +188,639 @@ module lmu_kws361_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
   wire memory_x_rst;
   output [19:0] o_decision__payload;
   wire [19:0] o_decision__payload;
-  wire [19:0] \o_decision__payload$46 ;
-  wire [3:0] \o_decision__payload$46.label ;
-  wire [15:0] \o_decision__payload$46.score ;
+  wire [19:0] \o_decision__payload$87 ;
+  wire [3:0] \o_decision__payload$87.label ;
+  wire [15:0] \o_decision__payload$87.score ;
   wire [3:0] \o_decision__payload.label ;
   wire [15:0] \o_decision__payload.score ;
   input o_decision__ready;
   wire o_decision__ready;
-  wire \o_decision__ready$47 ;
+  wire \o_decision__ready$88 ;
   output o_decision__valid;
   wire o_decision__valid;
-  wire \o_decision__valid$48 ;
+  wire \o_decision__valid$89 ;
   output [16:0] o_logits__payload;
   wire [16:0] o_logits__payload;
-  wire [16:0] \o_logits__payload$43 ;
-  wire [15:0] \o_logits__payload$43.data ;
-  wire \o_logits__payload$43.last ;
+  wire [16:0] \o_logits__payload$84 ;
+  wire [15:0] \o_logits__payload$84.data ;
+  wire \o_logits__payload$84.last ;
   wire [15:0] \o_logits__payload.data ;
   wire \o_logits__payload.last ;
   input o_logits__ready;
   wire o_logits__ready;
-  wire \o_logits__ready$44 ;
+  wire \o_logits__ready$85 ;
   output o_logits__valid;
   wire o_logits__valid;
-  wire \o_logits__valid$45 ;
+  wire \o_logits__valid$86 ;
   wire output_clk;
-  wire output_free;
   wire output_rst;
-  wire [16:0] \parameter ;
-  wire [8:0] parameter_address;
-  wire parameter_read;
+  wire [8:0] parameters__address;
+  wire [16:0] parameters__r_data;
+  wire parameters__read;
+  wire [11:0] products__activation;
+  wire [11:0] \products__activation$53 ;
+  wire products__first;
+  wire \products__first$55 ;
+  wire products__last;
+  wire \products__last$57 ;
+  wire products__shift;
+  wire \products__shift$59 ;
+  wire products__valid;
+  wire \products__valid$61 ;
+  wire [319:0] products__weights;
+  wire [319:0] \products__weights$63 ;
+  wire products__wide;
+  wire \products__wide$65 ;
   wire [7:0] r_data;
-  wire [7:0] \r_data$132 ;
-  wire [11:0] \r_data$133 ;
-  wire [11:0] \r_data$134 ;
-  wire [6:0] \r_data$135 ;
-  wire [6:0] \r_data$136 ;
-  wire [127:0] \r_data$146 ;
-  wire [319:0] \r_data$187 ;
-  wire [16:0] \r_data$237 ;
+  wire [7:0] \r_data$119 ;
+  wire [11:0] \r_data$130 ;
+  wire [11:0] \r_data$141 ;
+  wire [6:0] \r_data$152 ;
+  wire [6:0] \r_data$163 ;
+  wire [127:0] \r_data$173 ;
+  wire [319:0] \r_data$182 ;
+  wire [16:0] \r_data$188 ;
   wire read;
-  wire \read$102 ;
   wire \read$112 ;
-  wire \read$122 ;
-  wire \read$140 ;
-  wire \read$181 ;
-  wire \read$232 ;
-  wire [28:0] \read$72 ;
-  wire [8:0] \read$72.address ;
-  wire \read$72.first ;
-  wire \read$72.last ;
-  wire [2:0] \read$72.memory ;
-  wire \read$72.shift ;
-  wire [11:0] \read$72.weight_address ;
-  wire \read$72.weights ;
-  wire \read$72.zero ;
-  wire \read$80 ;
-  wire \read$92 ;
-  wire \release ;
-  wire \release$49 ;
+  wire \read$123 ;
+  wire \read$134 ;
+  wire \read$145 ;
+  wire \read$156 ;
+  wire \read$167 ;
+  wire \read$177 ;
+  wire \read$183 ;
   input rst;
   wire rst;
   wire \rst$20 ;
-  wire shift;
-  wire start;
+  wire [28:0] steps__payload;
+  wire [28:0] \steps__payload$49 ;
+  wire [8:0] \steps__payload$49.address ;
+  wire \steps__payload$49.cleared ;
+  wire \steps__payload$49.first ;
+  wire \steps__payload$49.last ;
+  wire [2:0] \steps__payload$49.memory ;
+  wire \steps__payload$49.shift ;
+  wire [11:0] \steps__payload$49.weight_address ;
+  wire \steps__payload$49.weight_memory ;
+  wire [8:0] \steps__payload.address ;
+  wire \steps__payload.cleared ;
+  wire \steps__payload.first ;
+  wire \steps__payload.last ;
+  wire [2:0] \steps__payload.memory ;
+  wire \steps__payload.shift ;
+  wire [11:0] \steps__payload.weight_address ;
+  wire \steps__payload.weight_memory ;
+  wire steps__valid;
+  wire \steps__valid$51 ;
+  wire [671:0] sums;
+  wire [671:0] \sums$83 ;
+  wire [7:0] w_data;
+  wire [7:0] \w_data$118 ;
+  wire [11:0] \w_data$129 ;
+  wire [11:0] \w_data$140 ;
+  wire [6:0] \w_data$151 ;
+  wire [6:0] \w_data$162 ;
+  wire [447:0] words;
+  wire [319:0] \words.weights10 ;
+  wire [127:0] \words.weights4 ;
+  wire write;
+  wire \write$113 ;
+  wire \write$124 ;
+  wire \write$135 ;
+  wire \write$146 ;
+  wire \write$157 ;
+  wire [8:0] write__address;
+  wire [5:0] \write__address$104 ;
+  wire [8:0] \write__address$70 ;
+  wire [15:0] write__data;
+  wire [7:0] \write__data$106 ;
+  wire [15:0] \write__data$72 ;
+  wire [5:0] write__memory;
+  wire [5:0] \write__memory$74 ;
+  wire [3:0] write__operation;
+  wire [3:0] \write__operation$76 ;
+  wire write__output;
+  wire \write__output$78 ;
+  wire write__valid;
+  wire \write__valid$102 ;
+  wire \write__valid$80 ;
+  assign \$1  = | { 1'h0, frame_error, frames__ready, i__valid };
+  assign enable = \$1  | rst;
+  assign \$2  = groups__valid | busy;
+  assign \enable$26  = \$3  | rst;
+  assign \$4  = ~ claim__ready;
+  assign \$5  = claim__valid | \$4 ;
+  assign \enable$34  = \$6  | rst;
+  assign \i__valid$90  = write__valid & \$37 [0];
+  assign \$7  = read | write;
+  assign \enable$96  = \$8  | rst;
+  assign \$9  = ! steps__payload[2:0];
+  assign read = steps__valid & \$9 ;
+  assign \$10  = write ? { 3'h0, \write__address$104  } : steps__payload[11:3];
+  assign \$11  = \read$112  | \write$113 ;
+  assign \enable$111  = \$12  | rst;
+  assign \$13  = steps__payload[2:0] == 1'h1;
+  assign \read$112  = steps__valid & \$13 ;
+  assign \write$113  = write__valid & \$36 [1];
+  assign \$14  = \write$113  ? \$36 [14:6] : steps__payload[11:3];
+  assign \$15  = \read$123  | \write$124 ;
+  assign \enable$122  = \$16  | rst;
+  assign \$17  = steps__payload[2:0] == 2'h2;
+  assign \read$123  = steps__valid & \$17 ;
+  assign \write$124  = write__valid & \$36 [2];
+  assign \address$128  = \write$124  ? \$36 [14:6] : steps__payload[11:3];
+  assign \$18  = \read$134  | \write$135 ;
+  assign \enable$133  = \$19  | rst;
+  assign \$20  = steps__payload[2:0] == 2'h3;
+  assign \read$134  = steps__valid & \$20 ;
+  assign \write$135  = write__valid & \$36 [3];
+  assign \address$139  = \write$135  ? \$36 [14:6] : steps__payload[11:3];
+  assign \$21  = \read$145  | \write$146 ;
+  assign \enable$144  = \$22  | rst;
+  assign \$23  = steps__payload[2:0] == 3'h4;
+  assign \read$145  = steps__valid & \$23 ;
+  assign \write$146  = write__valid & \$36 [4];
+  assign \$24  = \write$146  ? \$36 [14:6] : steps__payload[11:3];
+  assign \$25  = \read$156  | \write$157 ;
+  assign \enable$155  = \$26  | rst;
+  assign \$27  = steps__payload[2:0] == 3'h5;
+  assign \read$156  = steps__valid & \$27 ;
+  assign \write$157  = write__valid & \$36 [5];
+  assign \$28  = \write$157  ? \$36 [14:6] : steps__payload[11:3];
+  assign \enable$166  = \$29  | rst;
+  assign \$30  = ! steps__payload[13];
+  assign \read$167  = steps__valid & \$30 ;
+  assign \enable$176  = \$31  | rst;
+  assign \read$177  = steps__valid & \$32 ;
+  assign \$33  = ~ idle;
+  assign \$34  = ~ claim__ready;
+  assign \enable$190  = | { \$34 , \$33 , frame_error, frames__valid, i__valid, rst };
+  \lmu_kws361_eighth.fetch  fetch (
+    .clk(\clk$12 ),
+    .elements(elements),
+    .issued(products__valid),
+    .\port$1649$26 (\$35 ),
+    .products__activation(products__activation),
+    .products__weights(products__weights),
+    .products__wide(products__wide),
+    .rst(rst),
+    .steps__payload(steps__payload),
+    .steps__valid(steps__valid),
+    .words(words)
+  );
+  \lmu_kws361_eighth.finish  finish (
+    .busy(busy),
+    .element(write__data),
+    .finish_clk(finish_clk),
+    .finish_rst(rst),
+    .groups__payload(groups__payload),
+    .groups__valid(groups__valid),
+    .parameters__address(\address$185 ),
+    .parameters__r_data(parameters__r_data),
+    .parameters__read(\read$183 ),
+    .\port$1826$32 (\$37 ),
+    .\port$1826$6 (\$36 ),
+    .row_valid(write__valid),
+    .sums(sums)
+  );
+  \lmu_kws361_eighth.finish_gate  finish_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$26 ),
+    .free(clk),
+    .gated(finish_clk)
+  );
+  \lmu_kws361_eighth.gate  gate (
+    .clk(clk),
+    .enable(\enable$190 ),
+    .gated(\clk$12 )
+  );
+  \lmu_kws361_eighth.input  \input  (
+    .count(\write__address$104 ),
+    .frame_error(frame_error),
+    .frames__payload(frames__payload),
+    .frames__ready(frames__ready),
+    .frames__valid(frames__valid),
+    .i__payload(i__payload),
+    .i__ready(i__ready),
+    .i__valid(i__valid),
+    .input_clk(input_clk),
+    .input_rst(rst),
+    .write__valid(write)
+  );
+  \lmu_kws361_eighth.input_gate  input_gate (
+    .clk(\clk$12 ),
+    .enable(enable),
+    .free(clk),
+    .gated(input_clk)
+  );
+  \lmu_kws361_eighth.lanes  lanes (
+    .activation(products__activation),
+    .clk(\clk$12 ),
+    .enable(products__valid),
+    .\port$1649$26 (\$35 ),
+    .rst(rst),
+    .sums(sums),
+    .weights(products__weights),
+    .wide(products__wide)
+  );
+  \lmu_kws361_eighth.memory_h0  memory_h0 (
+    .memory_h0_clk(memory_h0_clk),
+    .memory_h0_rst(rst),
+    .r_data(\r_data$152 ),
+    .read__addr(\$24 [6:0]),
+    .read__en(\read$145 ),
+    .write__data(write__data[6:0]),
+    .write__en(\write$146 )
+  );
+  \lmu_kws361_eighth.memory_h0_gate  memory_h0_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$144 ),
+    .free(clk),
+    .gated(memory_h0_clk)
+  );
+  \lmu_kws361_eighth.memory_h1  memory_h1 (
+    .memory_h1_clk(memory_h1_clk),
+    .memory_h1_rst(rst),
+    .r_data(\r_data$163 ),
+    .read__addr(\$28 [6:0]),
+    .read__en(\read$156 ),
+    .write__data(write__data[6:0]),
+    .write__en(\write$157 )
+  );
+  \lmu_kws361_eighth.memory_h1_gate  memory_h1_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$155 ),
+    .free(clk),
+    .gated(memory_h1_clk)
+  );
+  \lmu_kws361_eighth.memory_m0  memory_m0 (
+    .memory_m0_clk(memory_m0_clk),
+    .memory_m0_rst(rst),
+    .r_data(\r_data$130 ),
+    .read__addr(\address$128 ),
+    .read__en(\read$123 ),
+    .write__data(write__data[11:0]),
+    .write__en(\write$124 )
+  );
+  \lmu_kws361_eighth.memory_m0_gate  memory_m0_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$122 ),
+    .free(clk),
+    .gated(memory_m0_clk)
+  );
+  \lmu_kws361_eighth.memory_m1  memory_m1 (
+    .memory_m1_clk(memory_m1_clk),
+    .memory_m1_rst(rst),
+    .r_data(\r_data$141 ),
+    .read__addr(\address$139 ),
+    .read__en(\read$134 ),
+    .write__data(write__data[11:0]),
+    .write__en(\write$135 )
+  );
+  \lmu_kws361_eighth.memory_m1_gate  memory_m1_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$133 ),
+    .free(clk),
+    .gated(memory_m1_clk)
+  );
+  \lmu_kws361_eighth.memory_parameters  memory_parameters (
+    .clk(\clk$12 ),
+    .r_data(parameters__r_data),
+    .read__addr(\address$185 ),
+    .read__en(\read$183 ),
+    .rst(rst)
+  );
+  \lmu_kws361_eighth.memory_u  memory_u (
+    .memory_u_clk(memory_u_clk),
+    .memory_u_rst(rst),
+    .r_data(\r_data$119 ),
+    .read__addr(\$14 [3:0]),
+    .read__en(\read$112 ),
+    .write__data(write__data[7:0]),
+    .write__en(\write$113 )
+  );
+  \lmu_kws361_eighth.memory_u_gate  memory_u_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$111 ),
+    .free(clk),
+    .gated(memory_u_clk)
+  );
+  \lmu_kws361_eighth.memory_weights10  memory_weights10 (
+    .address(steps__payload[18:14]),
+    .memory_weights10_clk(memory_weights10_clk),
+    .memory_weights10_rst(rst),
+    .r_data(\r_data$182 ),
+    .read(\read$177 )
+  );
+  \lmu_kws361_eighth.memory_weights10_gate  memory_weights10_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$176 ),
+    .free(clk),
+    .gated(memory_weights10_clk)
+  );
+  \lmu_kws361_eighth.memory_weights4  memory_weights4 (
+    .address(steps__payload[25:14]),
+    .memory_weights4_clk(memory_weights4_clk),
+    .memory_weights4_rst(rst),
+    .r_data(\r_data$173 ),
+    .read(\read$167 )
+  );
+  \lmu_kws361_eighth.memory_weights4_gate  memory_weights4_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$166 ),
+    .free(clk),
+    .gated(memory_weights4_clk)
+  );
+  \lmu_kws361_eighth.memory_x  memory_x (
+    .memory_x_clk(memory_x_clk),
+    .memory_x_rst(rst),
+    .r_data(r_data),
+    .read__addr(\$10 [5:0]),
+    .read__en(read),
+    .write__data(i__payload[7:0]),
+    .write__en(write)
+  );
+  \lmu_kws361_eighth.memory_x_gate  memory_x_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$96 ),
+    .free(clk),
+    .gated(memory_x_clk)
+  );
+  \lmu_kws361_eighth.output  \output  (
+    .claim__ready(claim__ready),
+    .claim__valid(claim__valid),
+    .o_decision__payload(o_decision__payload),
+    .o_decision__ready(o_decision__ready),
+    .o_decision__valid(o_decision__valid),
+    .o_logits__payload(o_logits__payload),
+    .o_logits__ready(o_logits__ready),
+    .o_logits__valid(o_logits__valid),
+    .output_clk(output_clk),
+    .output_rst(rst),
+    .w_data(write__data),
+    .write(\i__valid$90 )
+  );
+  \lmu_kws361_eighth.output_gate  output_gate (
+    .clk(\clk$12 ),
+    .enable(\enable$34 ),
+    .free(clk),
+    .gated(output_clk)
+  );
+  \lmu_kws361_eighth.sequencer  sequencer (
+    .claim__ready(claim__ready),
+    .claim__valid(claim__valid),
+    .clk(\clk$12 ),
+    .frame(frames__payload),
+    .frames__ready(frames__ready),
+    .frames__valid(frames__valid),
+    .free(clk),
+    .groups__payload(groups__payload),
+    .groups__valid(groups__valid),
+    .idle(idle),
+    .\port$1826$6 (\$36 ),
+    .rst(rst),
+    .steps__payload(steps__payload),
+    .steps__valid(steps__valid),
+    .write__data(write__data),
+    .write__valid(write__valid)
+  );
+  assign \clk$13  = \clk$12 ;
+  assign free = clk;
+  assign free_clk = clk;
+  assign \frame_error$18  = frame_error;
+  assign clear = 1'h0;
+  assign \rst$20  = rst;
+  assign gated = input_clk;
+  assign input_rst = rst;
+  assign \clk$24  = \clk$12 ;
+  assign \free$25  = clk;
+  assign \gated$30  = finish_clk;
+  assign finish_rst = rst;
+  assign \clk$32  = \clk$12 ;
+  assign \free$33  = clk;
+  assign \gated$38  = output_clk;
+  assign output_rst = rst;
+  assign \i__payload$40  = i__payload;
+  assign \i__ready$41  = i__ready;
+  assign \i__valid$42  = i__valid;
+  assign \frames__payload$44  = frames__payload;
+  assign \frames__ready$45  = frames__ready;
+  assign \frames__valid$47  = frames__valid;
+  assign \steps__payload$49  = steps__payload;
+  assign \steps__valid$51  = steps__valid;
+  assign \products__activation$53  = products__activation;
+  assign products__first = \$35 [1];
+  assign \products__first$55  = \$35 [1];
+  assign products__last = \$35 [2];
+  assign \products__last$57  = \$35 [2];
+  assign products__shift = \$35 [0];
+  assign \products__shift$59  = \$35 [0];
+  assign \products__valid$61  = products__valid;
+  assign \products__weights$63  = products__weights;
+  assign \products__wide$65  = products__wide;
+  assign \groups__payload$67  = groups__payload;
+  assign \groups__valid$68  = groups__valid;
+  assign write__address = \$36 [14:6];
+  assign \write__address$70  = \$36 [14:6];
+  assign \write__data$72  = write__data;
+  assign write__memory = \$36 [5:0];
+  assign \write__memory$74  = \$36 [5:0];
+  assign write__operation = \$37 [4:1];
+  assign \write__operation$76  = \$37 [4:1];
+  assign write__output = \$37 [0];
+  assign \write__output$78  = \$37 [0];
+  assign \write__valid$80  = write__valid;
+  assign hold = 1'h0;
+  assign \sums$83  = sums;
+  assign \o_logits__payload$84  = o_logits__payload;
+  assign \o_logits__ready$85  = o_logits__ready;
+  assign \o_logits__valid$86  = o_logits__valid;
+  assign \o_decision__payload$87  = o_decision__payload;
+  assign \o_decision__ready$88  = o_decision__ready;
+  assign \o_decision__valid$89  = o_decision__valid;
+  assign \i__payload$91  = write__data;
+  assign \claim__ready$92  = claim__ready;
+  assign \claim__valid$93  = claim__valid;
+  assign \clk$94  = \clk$12 ;
+  assign \free$95  = clk;
+  assign \gated$100  = memory_x_clk;
+  assign memory_x_rst = rst;
+  assign \write__valid$102  = write;
+  assign address = \$10 [5:0];
+  assign w_data = i__payload[7:0];
+  assign \write__data$106  = i__payload[7:0];
+  assign \clk$109  = \clk$12 ;
+  assign \free$110  = clk;
+  assign \gated$115  = memory_u_clk;
+  assign memory_u_rst = rst;
+  assign \address$117  = \$14 [3:0];
+  assign \w_data$118  = write__data[7:0];
+  assign \clk$120  = \clk$12 ;
+  assign \free$121  = clk;
+  assign \gated$126  = memory_m0_clk;
+  assign memory_m0_rst = rst;
+  assign \w_data$129  = write__data[11:0];
+  assign \clk$131  = \clk$12 ;
+  assign \free$132  = clk;
+  assign \gated$137  = memory_m1_clk;
+  assign memory_m1_rst = rst;
+  assign \w_data$140  = write__data[11:0];
+  assign \clk$142  = \clk$12 ;
+  assign \free$143  = clk;
+  assign \gated$148  = memory_h0_clk;
+  assign memory_h0_rst = rst;
+  assign \address$150  = \$24 [6:0];
+  assign \w_data$151  = write__data[6:0];
+  assign \clk$153  = \clk$12 ;
+  assign \free$154  = clk;
+  assign \gated$159  = memory_h1_clk;
+  assign memory_h1_rst = rst;
+  assign \address$161  = \$28 [6:0];
+  assign \w_data$162  = write__data[6:0];
+  assign \clk$164  = \clk$12 ;
+  assign \free$165  = clk;
+  assign \gated$169  = memory_weights4_clk;
+  assign memory_weights4_rst = rst;
+  assign \address$171  = steps__payload[25:14];
+  assign \clk$174  = \clk$12 ;
+  assign \free$175  = clk;
+  assign \gated$179  = memory_weights10_clk;
+  assign memory_weights10_rst = rst;
+  assign \address$181  = steps__payload[18:14];
+  assign parameters__read = \read$183 ;
+  assign parameters__address = \address$185 ;
+  assign \r_data$188  = parameters__r_data;
+  assign \clk$189  = clk;
+  assign \gated$192  = \clk$12 ;
+  assign \i__payload.data  = i__payload[7:0];
+  assign \i__payload.last  = i__payload[8];
+  assign \o_logits__payload.data  = o_logits__payload[15:0];
+  assign \o_logits__payload.last  = o_logits__payload[16];
+  assign \o_decision__payload.label  = o_decision__payload[3:0];
+  assign \o_decision__payload.score  = o_decision__payload[19:4];
+  assign \i__payload$40.data  = i__payload[7:0];
+  assign \i__payload$40.last  = i__payload[8];
+  assign \frames__payload.clear  = frames__payload[0];
+  assign \frames__payload.end  = frames__payload[1];
+  assign \frames__payload$44.clear  = frames__payload[0];
+  assign \frames__payload$44.end  = frames__payload[1];
+  assign \steps__payload.memory  = steps__payload[2:0];
+  assign \steps__payload.address  = steps__payload[11:3];
+  assign \steps__payload.cleared  = steps__payload[12];
+  assign \steps__payload.weight_memory  = steps__payload[13];
+  assign \steps__payload.weight_address  = steps__payload[25:14];
+  assign \steps__payload.shift  = steps__payload[26];
+  assign \steps__payload.first  = steps__payload[27];
+  assign \steps__payload.last  = steps__payload[28];
+  assign \steps__payload$49.memory  = steps__payload[2:0];
+  assign \steps__payload$49.address  = steps__payload[11:3];
+  assign \steps__payload$49.cleared  = steps__payload[12];
+  assign \steps__payload$49.weight_memory  = steps__payload[13];
+  assign \steps__payload$49.weight_address  = steps__payload[25:14];
+  assign \steps__payload$49.shift  = steps__payload[26];
+  assign \steps__payload$49.first  = steps__payload[27];
+  assign \steps__payload$49.last  = steps__payload[28];
+  assign \groups__payload.rows  = groups__payload[5:0];
+  assign \groups__payload.memory  = groups__payload[11:6];
+  assign \groups__payload.address  = groups__payload[20:12];
+  assign \groups__payload.parameter  = groups__payload[29:21];
+  assign \groups__payload.narrow  = groups__payload[31:30];
+  assign \groups__payload.output  = groups__payload[32];
+  assign \groups__payload.operation  = groups__payload[36:33];
+  assign \groups__payload$67.rows  = groups__payload[5:0];
+  assign \groups__payload$67.memory  = groups__payload[11:6];
+  assign \groups__payload$67.address  = groups__payload[20:12];
+  assign \groups__payload$67.parameter  = groups__payload[29:21];
+  assign \groups__payload$67.narrow  = groups__payload[31:30];
+  assign \groups__payload$67.output  = groups__payload[32];
+  assign \groups__payload$67.operation  = groups__payload[36:33];
+  assign \o_logits__payload$84.data  = o_logits__payload[15:0];
+  assign \o_logits__payload$84.last  = o_logits__payload[16];
+  assign \o_decision__payload$87.label  = o_decision__payload[3:0];
+  assign \o_decision__payload$87.score  = o_decision__payload[19:4];
+  assign \elements.x  = elements[7:0];
+  assign \elements.u  = elements[15:8];
+  assign \elements.m0  = elements[27:16];
+  assign \elements.m1  = elements[39:28];
+  assign \elements.h0  = elements[46:40];
+  assign \elements.h1  = elements[53:47];
+  assign \words.weights4  = words[127:0];
+  assign \words.weights10  = words[447:128];
+  assign words[447:128] = \r_data$182 ;
+  assign words[127:0] = \r_data$173 ;
+  assign elements[53:47] = \r_data$163 ;
+  assign elements[46:40] = \r_data$152 ;
+  assign elements[39:28] = \r_data$141 ;
+  assign elements[27:16] = \r_data$130 ;
+  assign elements[15:8] = \r_data$119 ;
+  assign elements[7:0] = r_data;
+  assign \$3  = \$2 ;
+  assign \$6  = \$5 ;
+  assign \$8  = \$7 ;
+  assign \$12  = \$11 ;
+  assign \$16  = \$15 ;
+  assign \$19  = \$18 ;
+  assign \$22  = \$21 ;
+  assign \$26  = \$25 ;
+  assign \$29  = \read$167 ;
+  assign \$32  = steps__payload[13];
+  assign \$31  = \read$177 ;
+endmodule
+
+module \lmu_kws361_eighth.fetch (steps__valid, products__activation, products__weights, products__wide, clk, elements, words, steps__payload, issued, \port$1649$26 , rst);
+  reg \$auto$verilog_backend.cc:2355:dump_module$1 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$1 <= 0;
+  reg \$1 ;
+  reg [28:0] \$2 ;
+  input clk;
+  wire clk;
+  reg [11:0] element;
+  input [53:0] elements;
+  wire [53:0] elements;
+  wire [6:0] \elements.h0 ;
+  wire [6:0] \elements.h1 ;
+  wire [11:0] \elements.m0 ;
+  wire [11:0] \elements.m1 ;
+  wire [7:0] \elements.u ;
+  wire [7:0] \elements.x ;
+  output issued;
+  reg issued = 1'h0;
+  output [2:0] \port$1649$26 ;
+  wire [2:0] \port$1649$26 ;
+  output [11:0] products__activation;
+  wire [11:0] products__activation;
+  wire products__first;
+  wire products__last;
+  wire products__shift;
+  (* init = 1'h0 *)
+  wire products__valid;
+  output [319:0] products__weights;
+  reg [319:0] products__weights;
+  output products__wide;
+  reg products__wide;
+  input rst;
+  wire rst;
   reg [28:0] step = 29'h00000000;
   wire [8:0] \step.address ;
+  wire \step.cleared ;
   wire \step.first ;
   wire \step.last ;
   wire [2:0] \step.memory ;
   wire \step.shift ;
   wire [11:0] \step.weight_address ;
-  wire \step.weights ;
-  wire \step.zero ;
-  wire [671:0] sums;
-  wire [671:0] \sums$227 ;
-  wire [7:0] w_data;
-  wire [11:0] \w_data$108 ;
-  wire [6:0] \w_data$118 ;
-  wire [6:0] \w_data$128 ;
-  wire [7:0] \w_data$88 ;
-  wire [11:0] \w_data$98 ;
-  reg [319:0] weights;
+  wire \step.weight_memory ;
+  input [28:0] steps__payload;
+  wire [28:0] steps__payload;
+  wire [8:0] \steps__payload.address ;
+  wire \steps__payload.cleared ;
+  wire \steps__payload.first ;
+  wire \steps__payload.last ;
+  wire [2:0] \steps__payload.memory ;
+  wire \steps__payload.shift ;
+  wire [11:0] \steps__payload.weight_address ;
+  wire \steps__payload.weight_memory ;
+  input steps__valid;
+  wire steps__valid;
   wire [9:0] weights10_0;
   wire [9:0] weights10_1;
   wire [9:0] weights10_10;
@@ -336,319 +885,31 @@ module lmu_kws361_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
   wire [9:0] weights4_7;
   wire [9:0] weights4_8;
   wire [9:0] weights4_9;
-  reg wide;
-  wire write;
-  wire \write$103 ;
-  wire \write$113 ;
-  wire \write$123 ;
-  wire \write$59 ;
-  wire \write$67 ;
-  wire \write$73 ;
-  wire \write$81 ;
-  wire \write$93 ;
-  wire [8:0] write_address;
-  wire [15:0] write_data;
-  wire [5:0] write_memory;
-  wire write_output;
-  wire [15:0] written;
-  wire [8:0] \written.address ;
-  wire [5:0] \written.memory ;
-  wire \written.nonzero ;
-  assign \$33  = \$32  ? \$44 [14:6] : \read$72 [11:3];
-  assign \enable$139  = \$34  | rst;
-  assign \$35  = ! \read$72 [13];
-  assign \read$140  = issue & \$35 ;
-  assign \enable$180  = \$36  | rst;
-  assign \read$181  = issue & \$37 ;
-  assign activation = step[12] ? 12'h000 : element;
-  assign start = \enable$219  & step[28];
-  assign \$38  = \write$59  ? \$44 [5:0] : 6'h00;
-  assign \$39  = | data;
-  assign \$40  = ~ idle;
-  assign \$41  = ~ \free$36 ;
-  assign \enable$239  = | { \$41 , \$40 , frame_error, frame, i__valid, rst };
-  always @(posedge \clk$12 )
-    \enable$219  <= \$42 ;
-  always @(posedge \clk$12 )
-    step <= \$43 ;
-  assign \$1  = | { 1'h0, frame_error, \release , i__valid };
-  assign enable = \$1  | rst;
-  assign \$2  = start | busy;
-  assign \enable$26  = \$3  | rst;
-  assign \$4  = ~ \free$36 ;
-  assign \$5  = claim | \$4 ;
-  assign \enable$34  = \$6  | rst;
-  assign write = \write$59  & write_output;
-  assign \$7  = read | \write$67 ;
-  assign \enable$65  = \$8  | rst;
-  assign \$9  = ! \read$72 [2:0];
-  assign read = issue & \$9 ;
-  assign \$10  = \write$67  ? { 3'h0, \address$75  } : \read$72 [11:3];
-  assign \$11  = \read$80  | \write$81 ;
-  assign \enable$79  = \$12  | rst;
-  assign \$13  = \read$72 [2:0] == 1'h1;
-  assign \read$80  = issue & \$13 ;
-  assign \write$81  = \write$59  & \$44 [1];
-  assign \$14  = \write$59  & \$44 [1];
-  assign \$15  = \$14  ? \$44 [14:6] : \read$72 [11:3];
-  assign \$16  = \read$92  | \write$93 ;
-  assign \enable$91  = \$17  | rst;
-  assign \$18  = \read$72 [2:0] == 2'h2;
-  assign \read$92  = issue & \$18 ;
-  assign \write$93  = \write$59  & \$44 [2];
-  assign \$19  = \write$59  & \$44 [2];
-  assign \address$97  = \$19  ? \$44 [14:6] : \read$72 [11:3];
-  assign \$20  = \read$102  | \write$103 ;
-  assign \enable$101  = \$21  | rst;
-  assign \$22  = \read$72 [2:0] == 2'h3;
-  assign \read$102  = issue & \$22 ;
-  assign \write$103  = \write$59  & \$44 [3];
-  assign \$23  = \write$59  & \$44 [3];
-  assign \address$107  = \$23  ? \$44 [14:6] : \read$72 [11:3];
-  assign \$24  = \read$112  | \write$113 ;
-  assign \enable$111  = \$25  | rst;
-  assign \$26  = \read$72 [2:0] == 3'h4;
-  assign \read$112  = issue & \$26 ;
-  assign \write$113  = \write$59  & \$44 [4];
-  assign \$27  = \write$59  & \$44 [4];
-  assign \$28  = \$27  ? \$44 [14:6] : \read$72 [11:3];
-  assign \$29  = \read$122  | \write$123 ;
-  assign \enable$121  = \$30  | rst;
-  assign \$31  = \read$72 [2:0] == 3'h5;
-  assign \read$122  = issue & \$31 ;
-  assign \write$123  = \write$59  & \$44 [5];
-  assign \$32  = \write$59  & \$44 [5];
-  \lmu_kws361_eighth.finish  finish (
-    .busy(busy),
-    .element(data),
-    .finish_clk(finish_clk),
-    .finish_rst(rst),
-    .group(group),
-    .\parameter (\parameter ),
-    .parameter_address(\address$234 ),
-    .parameter_read(\read$232 ),
-    .\port$1815$6 (\$44 ),
-    .row_valid(\write$59 ),
-    .start(start),
-    .sums(sums),
-    .write_output(write_output)
-  );
-  \lmu_kws361_eighth.finish_gate  finish_gate (
-    .clk(\clk$12 ),
-    .enable(\enable$26 ),
-    .free(clk),
-    .gated(finish_clk)
-  );
-  \lmu_kws361_eighth.gate  gate (
-    .clk(clk),
-    .enable(\enable$239 ),
-    .gated(\clk$12 )
-  );
-  \lmu_kws361_eighth.input  \input  (
-    .count(\address$75 ),
-    .frame_clear(\clear$52 ),
-    .frame_end(\end ),
-    .frame_error(frame_error),
-    .full(frame),
-    .i__payload(i__payload),
-    .i__ready(i__ready),
-    .i__valid(i__valid),
-    .input_clk(input_clk),
-    .input_rst(rst),
-    .\release (\release ),
-    .write(\write$67 )
-  );
-  \lmu_kws361_eighth.input_gate  input_gate (
-    .clk(\clk$12 ),
-    .enable(enable),
-    .free(clk),
-    .gated(input_clk)
-  );
-  \lmu_kws361_eighth.lanes  lanes (
-    .activation(activation),
-    .clk(\clk$12 ),
-    .enable(\enable$219 ),
-    .\port$1514$26 (step[28:26]),
-    .rst(rst),
-    .sums(sums),
-    .weights(weights),
-    .wide(wide)
-  );
-  \lmu_kws361_eighth.memory_h0  memory_h0 (
-    .memory_h0_clk(memory_h0_clk),
-    .memory_h0_rst(rst),
-    .r_data(\r_data$135 ),
-    .read__addr(\$28 [6:0]),
-    .read__en(\read$112 ),
-    .write__data(data[6:0]),
-    .write__en(\write$113 )
-  );
-  \lmu_kws361_eighth.memory_h0_gate  memory_h0_gate (
-    .clk(\clk$12 ),
-    .enable(\enable$111 ),
-    .free(clk),
-    .gated(memory_h0_clk)
-  );
-  \lmu_kws361_eighth.memory_h1  memory_h1 (
-    .memory_h1_clk(memory_h1_clk),
-    .memory_h1_rst(rst),
-    .r_data(\r_data$136 ),
-    .read__addr(\$33 [6:0]),
-    .read__en(\read$122 ),
-    .write__data(data[6:0]),
-    .write__en(\write$123 )
-  );
-  \lmu_kws361_eighth.memory_h1_gate  memory_h1_gate (
-    .clk(\clk$12 ),
-    .enable(\enable$121 ),
-    .free(clk),
-    .gated(memory_h1_clk)
-  );
-  \lmu_kws361_eighth.memory_m0  memory_m0 (
-    .memory_m0_clk(memory_m0_clk),
-    .memory_m0_rst(rst),
-    .r_data(\r_data$133 ),
-    .read__addr(\address$97 ),
-    .read__en(\read$92 ),
-    .write__data(data[11:0]),
-    .write__en(\write$93 )
-  );
-  \lmu_kws361_eighth.memory_m0_gate  memory_m0_gate (
-    .clk(\clk$12 ),
-    .enable(\enable$91 ),
-    .free(clk),
-    .gated(memory_m0_clk)
-  );
-  \lmu_kws361_eighth.memory_m1  memory_m1 (
-    .memory_m1_clk(memory_m1_clk),
-    .memory_m1_rst(rst),
-    .r_data(\r_data$134 ),
-    .read__addr(\address$107 ),
-    .read__en(\read$102 ),
-    .write__data(data[11:0]),
-    .write__en(\write$103 )
-  );
-  \lmu_kws361_eighth.memory_m1_gate  memory_m1_gate (
-    .clk(\clk$12 ),
-    .enable(\enable$101 ),
-    .free(clk),
-    .gated(memory_m1_clk)
-  );
-  \lmu_kws361_eighth.memory_parameters  memory_parameters (
-    .clk(\clk$12 ),
-    .r_data(\parameter ),
-    .read__addr(\address$234 ),
-    .read__en(\read$232 ),
-    .rst(rst)
-  );
-  \lmu_kws361_eighth.memory_u  memory_u (
-    .memory_u_clk(memory_u_clk),
-    .memory_u_rst(rst),
-    .r_data(\r_data$132 ),
-    .read__addr(\$15 [3:0]),
-    .read__en(\read$80 ),
-    .write__data(data[7:0]),
-    .write__en(\write$81 )
-  );
-  \lmu_kws361_eighth.memory_u_gate  memory_u_gate (
-    .clk(\clk$12 ),
-    .enable(\enable$79 ),
-    .free(clk),
-    .gated(memory_u_clk)
-  );
-  \lmu_kws361_eighth.memory_weights10  memory_weights10 (
-    .address(\read$72 [18:14]),
-    .memory_weights10_clk(memory_weights10_clk),
-    .memory_weights10_rst(rst),
-    .r_data(\r_data$187 ),
-    .read(\read$181 )
-  );
-  \lmu_kws361_eighth.memory_weights10_gate  memory_weights10_gate (
-    .clk(\clk$12 ),
-    .enable(\enable$180 ),
-    .free(clk),
-    .gated(memory_weights10_clk)
-  );
-  \lmu_kws361_eighth.memory_weights4  memory_weights4 (
-    .address(\read$72 [25:14]),
-    .memory_weights4_clk(memory_weights4_clk),
-    .memory_weights4_rst(rst),
-    .r_data(\r_data$146 ),
-    .read(\read$140 )
-  );
-  \lmu_kws361_eighth.memory_weights4_gate  memory_weights4_gate (
-    .clk(\clk$12 ),
-    .enable(\enable$139 ),
-    .free(clk),
-    .gated(memory_weights4_clk)
-  );
-  \lmu_kws361_eighth.memory_x  memory_x (
-    .memory_x_clk(memory_x_clk),
-    .memory_x_rst(rst),
-    .r_data(r_data),
-    .read__addr(\$10 [5:0]),
-    .read__en(read),
-    .write__data(i__payload[7:0]),
-    .write__en(\write$67 )
-  );
-  \lmu_kws361_eighth.memory_x_gate  memory_x_gate (
-    .clk(\clk$12 ),
-    .enable(\enable$65 ),
-    .free(clk),
-    .gated(memory_x_clk)
-  );
-  \lmu_kws361_eighth.output  \output  (
-    .claim(claim),
-    .free(\free$36 ),
-    .o_decision__payload(o_decision__payload),
-    .o_decision__ready(o_decision__ready),
-    .o_decision__valid(o_decision__valid),
-    .o_logits__payload(o_logits__payload),
-    .o_logits__ready(o_logits__ready),
-    .o_logits__valid(o_logits__valid),
-    .output_clk(output_clk),
-    .output_rst(rst),
-    .w_data(data),
-    .write(write)
-  );
-  \lmu_kws361_eighth.output_gate  output_gate (
-    .clk(\clk$12 ),
-    .enable(\enable$34 ),
-    .free(clk),
-    .gated(output_clk)
-  );
-  \lmu_kws361_eighth.sequencer  sequencer (
-    .claim(claim),
-    .clear(\clear$52 ),
-    .clk(\clk$12 ),
-    .\end (\end ),
-    .frame(frame),
-    .free(clk),
-    .\group$72 (group),
-    .idle(idle),
-    .issue(issue),
-    .output_free(\free$36 ),
-    .read(\read$72 ),
-    .\release (\release ),
-    .rst(rst),
-    .written(written)
-  );
+  input [447:0] words;
+  wire [447:0] words;
+  wire [319:0] \words.weights10 ;
+  wire [127:0] \words.weights4 ;
+  always @(posedge clk)
+    step <= \$2 ;
+  assign products__activation = step[12] ? 12'h000 : element;
+  always @(posedge clk)
+    issued <= \$1 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
     element = 12'h000;
     casez (step[2:0])
       3'h0:
-          element = { r_data[7], r_data[7], r_data[7], r_data[7], r_data };
+          element = { elements[7], elements[7], elements[7], elements[7], elements[7:0] };
       3'h1:
-          element = { \r_data$132 [7], \r_data$132 [7], \r_data$132 [7], \r_data$132 [7], \r_data$132  };
+          element = { elements[15], elements[15], elements[15], elements[15], elements[15:8] };
       3'h2:
-          element = \r_data$133 ;
+          element = elements[27:16];
       3'h3:
-          element = \r_data$134 ;
+          element = elements[39:28];
       3'h4:
-          element = { 5'h00, \r_data$135  };
+          element = { 5'h00, elements[46:40] };
       3'h5:
-          element = { 5'h00, \r_data$136  };
+          element = { 5'h00, elements[53:47] };
     endcase
   end
   always @* begin
@@ -656,9 +917,9 @@ module lmu_kws361_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
     (* full_case = 32'd1 *)
     casez (step[13])
       1'h0:
-          weights = { \r_data$146 [127], \r_data$146 [127], \r_data$146 [127], \r_data$146 [127], \r_data$146 [127], \r_data$146 [127], \r_data$146 [127:123], \r_data$146 [123], \r_data$146 [123], \r_data$146 [123], \r_data$146 [123], \r_data$146 [123], \r_data$146 [123:119], \r_data$146 [119], \r_data$146 [119], \r_data$146 [119], \r_data$146 [119], \r_data$146 [119], \r_data$146 [119:115], \r_data$146 [115], \r_data$146 [115], \r_data$146 [115], \r_data$146 [115], \r_data$146 [115], \r_data$146 [115:111], \r_data$146 [111], \r_data$146 [111], \r_data$146 [111], \r_data$146 [111], \r_data$146 [111], \r_data$146 [111:107], \r_data$146 [107], \r_data$146 [107], \r_data$146 [107], \r_data$146 [107], \r_data$146 [107], \r_data$146 [107:103], \r_data$146 [103], \r_data$146 [103], \r_data$146 [103], \r_data$146 [103], \r_data$146 [103], \r_data$146 [103:99], \r_data$146 [99], \r_data$146 [99], \r_data$146 [99], \r_data$146 [99], \r_data$146 [99], \r_data$146 [99:95], \r_data$146 [95], \r_data$146 [95], \r_data$146 [95], \r_data$146 [95], \r_data$146 [95], \r_data$146 [95:91], \r_data$146 [91], \r_data$146 [91], \r_data$146 [91], \r_data$146 [91], \r_data$146 [91], \r_data$146 [91:87], \r_data$146 [87], \r_data$146 [87], \r_data$146 [87], \r_data$146 [87], \r_data$146 [87], \r_data$146 [87:83], \r_data$146 [83], \r_data$146 [83], \r_data$146 [83], \r_data$146 [83], \r_data$146 [83], \r_data$146 [83:79], \r_data$146 [79], \r_data$146 [79], \r_data$146 [79], \r_data$146 [79], \r_data$146 [79], \r_data$146 [79:75], \r_data$146 [75], \r_data$146 [75], \r_data$146 [75], \r_data$146 [75], \r_data$146 [75], \r_data$146 [75:71], \r_data$146 [71], \r_data$146 [71], \r_data$146 [71], \r_data$146 [71], \r_data$146 [71], \r_data$146 [71:67], \r_data$146 [67], \r_data$146 [67], \r_data$146 [67], \r_data$146 [67], \r_data$146 [67], \r_data$146 [67:63], \r_data$146 [63], \r_data$146 [63], \r_data$146 [63], \r_data$146 [63], \r_data$146 [63], \r_data$146 [63:59], \r_data$146 [59], \r_data$146 [59], \r_data$146 [59], \r_data$146 [59], \r_data$146 [59], \r_data$146 [59:55], \r_data$146 [55], \r_data$146 [55], \r_data$146 [55], \r_data$146 [55], \r_data$146 [55], \r_data$146 [55:51], \r_data$146 [51], \r_data$146 [51], \r_data$146 [51], \r_data$146 [51], \r_data$146 [51], \r_data$146 [51:47], \r_data$146 [47], \r_data$146 [47], \r_data$146 [47], \r_data$146 [47], \r_data$146 [47], \r_data$146 [47:43], \r_data$146 [43], \r_data$146 [43], \r_data$146 [43], \r_data$146 [43], \r_data$146 [43], \r_data$146 [43:39], \r_data$146 [39], \r_data$146 [39], \r_data$146 [39], \r_data$146 [39], \r_data$146 [39], \r_data$146 [39:35], \r_data$146 [35], \r_data$146 [35], \r_data$146 [35], \r_data$146 [35], \r_data$146 [35], \r_data$146 [35:31], \r_data$146 [31], \r_data$146 [31], \r_data$146 [31], \r_data$146 [31], \r_data$146 [31], \r_data$146 [31:27], \r_data$146 [27], \r_data$146 [27], \r_data$146 [27], \r_data$146 [27], \r_data$146 [27], \r_data$146 [27:23], \r_data$146 [23], \r_data$146 [23], \r_data$146 [23], \r_data$146 [23], \r_data$146 [23], \r_data$146 [23:19], \r_data$146 [19], \r_data$146 [19], \r_data$146 [19], \r_data$146 [19], \r_data$146 [19], \r_data$146 [19:15], \r_data$146 [15], \r_data$146 [15], \r_data$146 [15], \r_data$146 [15], \r_data$146 [15], \r_data$146 [15:11], \r_data$146 [11], \r_data$146 [11], \r_data$146 [11], \r_data$146 [11], \r_data$146 [11], \r_data$146 [11:7], \r_data$146 [7], \r_data$146 [7], \r_data$146 [7], \r_data$146 [7], \r_data$146 [7], \r_data$146 [7:3], \r_data$146 [3], \r_data$146 [3], \r_data$146 [3], \r_data$146 [3], \r_data$146 [3], \r_data$146 [3:0] };
+          products__weights = { words[127], words[127], words[127], words[127], words[127], words[127], words[127:123], words[123], words[123], words[123], words[123], words[123], words[123:119], words[119], words[119], words[119], words[119], words[119], words[119:115], words[115], words[115], words[115], words[115], words[115], words[115:111], words[111], words[111], words[111], words[111], words[111], words[111:107], words[107], words[107], words[107], words[107], words[107], words[107:103], words[103], words[103], words[103], words[103], words[103], words[103:99], words[99], words[99], words[99], words[99], words[99], words[99:95], words[95], words[95], words[95], words[95], words[95], words[95:91], words[91], words[91], words[91], words[91], words[91], words[91:87], words[87], words[87], words[87], words[87], words[87], words[87:83], words[83], words[83], words[83], words[83], words[83], words[83:79], words[79], words[79], words[79], words[79], words[79], words[79:75], words[75], words[75], words[75], words[75], words[75], words[75:71], words[71], words[71], words[71], words[71], words[71], words[71:67], words[67], words[67], words[67], words[67], words[67], words[67:63], words[63], words[63], words[63], words[63], words[63], words[63:59], words[59], words[59], words[59], words[59], words[59], words[59:55], words[55], words[55], words[55], words[55], words[55], words[55:51], words[51], words[51], words[51], words[51], words[51], words[51:47], words[47], words[47], words[47], words[47], words[47], words[47:43], words[43], words[43], words[43], words[43], words[43], words[43:39], words[39], words[39], words[39], words[39], words[39], words[39:35], words[35], words[35], words[35], words[35], words[35], words[35:31], words[31], words[31], words[31], words[31], words[31], words[31:27], words[27], words[27], words[27], words[27], words[27], words[27:23], words[23], words[23], words[23], words[23], words[23], words[23:19], words[19], words[19], words[19], words[19], words[19], words[19:15], words[15], words[15], words[15], words[15], words[15], words[15:11], words[11], words[11], words[11], words[11], words[11], words[11:7], words[7], words[7], words[7], words[7], words[7], words[7:3], words[3], words[3], words[3], words[3], words[3], words[3:0] };
       1'h1:
-          weights = \r_data$187 ;
+          products__weights = words[447:128];
     endcase
   end
   always @* begin
@@ -666,241 +927,121 @@ module lmu_kws361_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
     (* full_case = 32'd1 *)
     casez (step[13])
       1'h0:
-          wide = 1'h0;
+          products__wide = 1'h0;
       1'h1:
-          wide = 1'h1;
+          products__wide = 1'h1;
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
-    \$42  = issue;
+    \$1  = steps__valid;
     if (rst) begin
-      \$42  = 1'h0;
+      \$1  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
-    \$43  = step;
-    if (issue) begin
-      \$43  = \read$72 ;
+    \$2  = step;
+    if (steps__valid) begin
+      \$2  = steps__payload;
     end
   end
-  assign \clk$13  = \clk$12 ;
-  assign free = clk;
-  assign free_clk = clk;
-  assign \frame_error$18  = frame_error;
-  assign clear = 1'h0;
-  assign \rst$20  = rst;
-  assign gated = input_clk;
-  assign input_rst = rst;
-  assign \clk$24  = \clk$12 ;
-  assign \free$25  = clk;
-  assign \gated$30  = finish_clk;
-  assign finish_rst = rst;
-  assign \clk$32  = \clk$12 ;
-  assign \free$33  = clk;
-  assign \gated$38  = output_clk;
-  assign output_rst = rst;
-  assign \i__payload$40  = i__payload;
-  assign \i__ready$41  = i__ready;
-  assign \i__valid$42  = i__valid;
-  assign \o_logits__payload$43  = o_logits__payload;
-  assign \o_logits__ready$44  = o_logits__ready;
-  assign \o_logits__valid$45  = o_logits__valid;
-  assign \o_decision__payload$46  = o_decision__payload;
-  assign \o_decision__ready$47  = o_decision__ready;
-  assign \o_decision__valid$48  = o_decision__valid;
-  assign \release$49  = \release ;
-  assign full = frame;
-  assign frame_clear = \clear$52 ;
-  assign frame_end = \end ;
-  assign output_free = \free$36 ;
-  assign \claim$57  = claim;
-  assign write_data = data;
-  assign \clk$63  = \clk$12 ;
-  assign \free$64  = clk;
-  assign \gated$69  = memory_x_clk;
-  assign memory_x_rst = rst;
-  assign \write$73  = \write$67 ;
-  assign address = \$10 [5:0];
-  assign w_data = i__payload[7:0];
-  assign \clk$77  = \clk$12 ;
-  assign \free$78  = clk;
-  assign \gated$83  = memory_u_clk;
-  assign memory_u_rst = rst;
-  assign write_memory = \$44 [5:0];
-  assign \address$86  = \$15 [3:0];
-  assign write_address = \$44 [14:6];
-  assign \w_data$88  = data[7:0];
-  assign \clk$89  = \clk$12 ;
-  assign \free$90  = clk;
-  assign \gated$95  = memory_m0_clk;
-  assign memory_m0_rst = rst;
-  assign \w_data$98  = data[11:0];
-  assign \clk$99  = \clk$12 ;
-  assign \free$100  = clk;
-  assign \gated$105  = memory_m1_clk;
-  assign memory_m1_rst = rst;
-  assign \w_data$108  = data[11:0];
-  assign \clk$109  = \clk$12 ;
-  assign \free$110  = clk;
-  assign \gated$115  = memory_h0_clk;
-  assign memory_h0_rst = rst;
-  assign \address$117  = \$28 [6:0];
-  assign \w_data$118  = data[6:0];
-  assign \clk$119  = \clk$12 ;
-  assign \free$120  = clk;
-  assign \gated$125  = memory_h1_clk;
-  assign memory_h1_rst = rst;
-  assign \address$127  = \$33 [6:0];
-  assign \w_data$128  = data[6:0];
-  assign \clk$137  = \clk$12 ;
-  assign \free$138  = clk;
-  assign \gated$142  = memory_weights4_clk;
-  assign memory_weights4_rst = rst;
-  assign \address$144  = \read$72 [25:14];
-  assign weights4_0 = { \r_data$146 [3], \r_data$146 [3], \r_data$146 [3], \r_data$146 [3], \r_data$146 [3], \r_data$146 [3], \r_data$146 [3:0] };
-  assign weights4_1 = { \r_data$146 [7], \r_data$146 [7], \r_data$146 [7], \r_data$146 [7], \r_data$146 [7], \r_data$146 [7], \r_data$146 [7:4] };
-  assign weights4_2 = { \r_data$146 [11], \r_data$146 [11], \r_data$146 [11], \r_data$146 [11], \r_data$146 [11], \r_data$146 [11], \r_data$146 [11:8] };
-  assign weights4_3 = { \r_data$146 [15], \r_data$146 [15], \r_data$146 [15], \r_data$146 [15], \r_data$146 [15], \r_data$146 [15], \r_data$146 [15:12] };
-  assign weights4_4 = { \r_data$146 [19], \r_data$146 [19], \r_data$146 [19], \r_data$146 [19], \r_data$146 [19], \r_data$146 [19], \r_data$146 [19:16] };
-  assign weights4_5 = { \r_data$146 [23], \r_data$146 [23], \r_data$146 [23], \r_data$146 [23], \r_data$146 [23], \r_data$146 [23], \r_data$146 [23:20] };
-  assign weights4_6 = { \r_data$146 [27], \r_data$146 [27], \r_data$146 [27], \r_data$146 [27], \r_data$146 [27], \r_data$146 [27], \r_data$146 [27:24] };
-  assign weights4_7 = { \r_data$146 [31], \r_data$146 [31], \r_data$146 [31], \r_data$146 [31], \r_data$146 [31], \r_data$146 [31], \r_data$146 [31:28] };
-  assign weights4_8 = { \r_data$146 [35], \r_data$146 [35], \r_data$146 [35], \r_data$146 [35], \r_data$146 [35], \r_data$146 [35], \r_data$146 [35:32] };
-  assign weights4_9 = { \r_data$146 [39], \r_data$146 [39], \r_data$146 [39], \r_data$146 [39], \r_data$146 [39], \r_data$146 [39], \r_data$146 [39:36] };
-  assign weights4_10 = { \r_data$146 [43], \r_data$146 [43], \r_data$146 [43], \r_data$146 [43], \r_data$146 [43], \r_data$146 [43], \r_data$146 [43:40] };
-  assign weights4_11 = { \r_data$146 [47], \r_data$146 [47], \r_data$146 [47], \r_data$146 [47], \r_data$146 [47], \r_data$146 [47], \r_data$146 [47:44] };
-  assign weights4_12 = { \r_data$146 [51], \r_data$146 [51], \r_data$146 [51], \r_data$146 [51], \r_data$146 [51], \r_data$146 [51], \r_data$146 [51:48] };
-  assign weights4_13 = { \r_data$146 [55], \r_data$146 [55], \r_data$146 [55], \r_data$146 [55], \r_data$146 [55], \r_data$146 [55], \r_data$146 [55:52] };
-  assign weights4_14 = { \r_data$146 [59], \r_data$146 [59], \r_data$146 [59], \r_data$146 [59], \r_data$146 [59], \r_data$146 [59], \r_data$146 [59:56] };
-  assign weights4_15 = { \r_data$146 [63], \r_data$146 [63], \r_data$146 [63], \r_data$146 [63], \r_data$146 [63], \r_data$146 [63], \r_data$146 [63:60] };
-  assign weights4_16 = { \r_data$146 [67], \r_data$146 [67], \r_data$146 [67], \r_data$146 [67], \r_data$146 [67], \r_data$146 [67], \r_data$146 [67:64] };
-  assign weights4_17 = { \r_data$146 [71], \r_data$146 [71], \r_data$146 [71], \r_data$146 [71], \r_data$146 [71], \r_data$146 [71], \r_data$146 [71:68] };
-  assign weights4_18 = { \r_data$146 [75], \r_data$146 [75], \r_data$146 [75], \r_data$146 [75], \r_data$146 [75], \r_data$146 [75], \r_data$146 [75:72] };
-  assign weights4_19 = { \r_data$146 [79], \r_data$146 [79], \r_data$146 [79], \r_data$146 [79], \r_data$146 [79], \r_data$146 [79], \r_data$146 [79:76] };
-  assign weights4_20 = { \r_data$146 [83], \r_data$146 [83], \r_data$146 [83], \r_data$146 [83], \r_data$146 [83], \r_data$146 [83], \r_data$146 [83:80] };
-  assign weights4_21 = { \r_data$146 [87], \r_data$146 [87], \r_data$146 [87], \r_data$146 [87], \r_data$146 [87], \r_data$146 [87], \r_data$146 [87:84] };
-  assign weights4_22 = { \r_data$146 [91], \r_data$146 [91], \r_data$146 [91], \r_data$146 [91], \r_data$146 [91], \r_data$146 [91], \r_data$146 [91:88] };
-  assign weights4_23 = { \r_data$146 [95], \r_data$146 [95], \r_data$146 [95], \r_data$146 [95], \r_data$146 [95], \r_data$146 [95], \r_data$146 [95:92] };
-  assign weights4_24 = { \r_data$146 [99], \r_data$146 [99], \r_data$146 [99], \r_data$146 [99], \r_data$146 [99], \r_data$146 [99], \r_data$146 [99:96] };
-  assign weights4_25 = { \r_data$146 [103], \r_data$146 [103], \r_data$146 [103], \r_data$146 [103], \r_data$146 [103], \r_data$146 [103], \r_data$146 [103:100] };
-  assign weights4_26 = { \r_data$146 [107], \r_data$146 [107], \r_data$146 [107], \r_data$146 [107], \r_data$146 [107], \r_data$146 [107], \r_data$146 [107:104] };
-  assign weights4_27 = { \r_data$146 [111], \r_data$146 [111], \r_data$146 [111], \r_data$146 [111], \r_data$146 [111], \r_data$146 [111], \r_data$146 [111:108] };
-  assign weights4_28 = { \r_data$146 [115], \r_data$146 [115], \r_data$146 [115], \r_data$146 [115], \r_data$146 [115], \r_data$146 [115], \r_data$146 [115:112] };
-  assign weights4_29 = { \r_data$146 [119], \r_data$146 [119], \r_data$146 [119], \r_data$146 [119], \r_data$146 [119], \r_data$146 [119], \r_data$146 [119:116] };
-  assign weights4_30 = { \r_data$146 [123], \r_data$146 [123], \r_data$146 [123], \r_data$146 [123], \r_data$146 [123], \r_data$146 [123], \r_data$146 [123:120] };
-  assign weights4_31 = { \r_data$146 [127], \r_data$146 [127], \r_data$146 [127], \r_data$146 [127], \r_data$146 [127], \r_data$146 [127], \r_data$146 [127:124] };
-  assign \clk$178  = \clk$12 ;
-  assign \free$179  = clk;
-  assign \gated$183  = memory_weights10_clk;
-  assign memory_weights10_rst = rst;
-  assign \address$185  = \read$72 [18:14];
-  assign weights10_0 = \r_data$187 [9:0];
-  assign weights10_1 = \r_data$187 [19:10];
-  assign weights10_2 = \r_data$187 [29:20];
-  assign weights10_3 = \r_data$187 [39:30];
-  assign weights10_4 = \r_data$187 [49:40];
-  assign weights10_5 = \r_data$187 [59:50];
-  assign weights10_6 = \r_data$187 [69:60];
-  assign weights10_7 = \r_data$187 [79:70];
-  assign weights10_8 = \r_data$187 [89:80];
-  assign weights10_9 = \r_data$187 [99:90];
-  assign weights10_10 = \r_data$187 [109:100];
-  assign weights10_11 = \r_data$187 [119:110];
-  assign weights10_12 = \r_data$187 [129:120];
-  assign weights10_13 = \r_data$187 [139:130];
-  assign weights10_14 = \r_data$187 [149:140];
-  assign weights10_15 = \r_data$187 [159:150];
-  assign weights10_16 = \r_data$187 [169:160];
-  assign weights10_17 = \r_data$187 [179:170];
-  assign weights10_18 = \r_data$187 [189:180];
-  assign weights10_19 = \r_data$187 [199:190];
-  assign weights10_20 = \r_data$187 [209:200];
-  assign weights10_21 = \r_data$187 [219:210];
-  assign weights10_22 = \r_data$187 [229:220];
-  assign weights10_23 = \r_data$187 [239:230];
-  assign weights10_24 = \r_data$187 [249:240];
-  assign weights10_25 = \r_data$187 [259:250];
-  assign weights10_26 = \r_data$187 [269:260];
-  assign weights10_27 = \r_data$187 [279:270];
-  assign weights10_28 = \r_data$187 [289:280];
-  assign weights10_29 = \r_data$187 [299:290];
-  assign weights10_30 = \r_data$187 [309:300];
-  assign weights10_31 = \r_data$187 [319:310];
-  assign issued = \enable$219 ;
-  assign first = step[27];
-  assign last = step[28];
-  assign shift = step[26];
-  assign \sums$227  = sums;
-  assign \group$229  = group;
-  assign parameter_read = \read$232 ;
-  assign parameter_address = \address$234 ;
-  assign \r_data$237  = \parameter ;
-  assign \clk$238  = clk;
-  assign \gated$241  = \clk$12 ;
-  assign \i__payload.data  = i__payload[7:0];
-  assign \i__payload.last  = i__payload[8];
-  assign \o_logits__payload.data  = o_logits__payload[15:0];
-  assign \o_logits__payload.last  = o_logits__payload[16];
-  assign \o_decision__payload.label  = o_decision__payload[3:0];
-  assign \o_decision__payload.score  = o_decision__payload[19:4];
-  assign \i__payload$40.data  = i__payload[7:0];
-  assign \i__payload$40.last  = i__payload[8];
-  assign \o_logits__payload$43.data  = o_logits__payload[15:0];
-  assign \o_logits__payload$43.last  = o_logits__payload[16];
-  assign \o_decision__payload$46.label  = o_decision__payload[3:0];
-  assign \o_decision__payload$46.score  = o_decision__payload[19:4];
-  assign \read$72.memory  = \read$72 [2:0];
-  assign \read$72.address  = \read$72 [11:3];
-  assign \read$72.zero  = \read$72 [12];
-  assign \read$72.weights  = \read$72 [13];
-  assign \read$72.weight_address  = \read$72 [25:14];
-  assign \read$72.shift  = \read$72 [26];
-  assign \read$72.first  = \read$72 [27];
-  assign \read$72.last  = \read$72 [28];
+  assign weights4_0 = { words[3], words[3], words[3], words[3], words[3], words[3], words[3:0] };
+  assign weights4_1 = { words[7], words[7], words[7], words[7], words[7], words[7], words[7:4] };
+  assign weights4_2 = { words[11], words[11], words[11], words[11], words[11], words[11], words[11:8] };
+  assign weights4_3 = { words[15], words[15], words[15], words[15], words[15], words[15], words[15:12] };
+  assign weights4_4 = { words[19], words[19], words[19], words[19], words[19], words[19], words[19:16] };
+  assign weights4_5 = { words[23], words[23], words[23], words[23], words[23], words[23], words[23:20] };
+  assign weights4_6 = { words[27], words[27], words[27], words[27], words[27], words[27], words[27:24] };
+  assign weights4_7 = { words[31], words[31], words[31], words[31], words[31], words[31], words[31:28] };
+  assign weights4_8 = { words[35], words[35], words[35], words[35], words[35], words[35], words[35:32] };
+  assign weights4_9 = { words[39], words[39], words[39], words[39], words[39], words[39], words[39:36] };
+  assign weights4_10 = { words[43], words[43], words[43], words[43], words[43], words[43], words[43:40] };
+  assign weights4_11 = { words[47], words[47], words[47], words[47], words[47], words[47], words[47:44] };
+  assign weights4_12 = { words[51], words[51], words[51], words[51], words[51], words[51], words[51:48] };
+  assign weights4_13 = { words[55], words[55], words[55], words[55], words[55], words[55], words[55:52] };
+  assign weights4_14 = { words[59], words[59], words[59], words[59], words[59], words[59], words[59:56] };
+  assign weights4_15 = { words[63], words[63], words[63], words[63], words[63], words[63], words[63:60] };
+  assign weights4_16 = { words[67], words[67], words[67], words[67], words[67], words[67], words[67:64] };
+  assign weights4_17 = { words[71], words[71], words[71], words[71], words[71], words[71], words[71:68] };
+  assign weights4_18 = { words[75], words[75], words[75], words[75], words[75], words[75], words[75:72] };
+  assign weights4_19 = { words[79], words[79], words[79], words[79], words[79], words[79], words[79:76] };
+  assign weights4_20 = { words[83], words[83], words[83], words[83], words[83], words[83], words[83:80] };
+  assign weights4_21 = { words[87], words[87], words[87], words[87], words[87], words[87], words[87:84] };
+  assign weights4_22 = { words[91], words[91], words[91], words[91], words[91], words[91], words[91:88] };
+  assign weights4_23 = { words[95], words[95], words[95], words[95], words[95], words[95], words[95:92] };
+  assign weights4_24 = { words[99], words[99], words[99], words[99], words[99], words[99], words[99:96] };
+  assign weights4_25 = { words[103], words[103], words[103], words[103], words[103], words[103], words[103:100] };
+  assign weights4_26 = { words[107], words[107], words[107], words[107], words[107], words[107], words[107:104] };
+  assign weights4_27 = { words[111], words[111], words[111], words[111], words[111], words[111], words[111:108] };
+  assign weights4_28 = { words[115], words[115], words[115], words[115], words[115], words[115], words[115:112] };
+  assign weights4_29 = { words[119], words[119], words[119], words[119], words[119], words[119], words[119:116] };
+  assign weights4_30 = { words[123], words[123], words[123], words[123], words[123], words[123], words[123:120] };
+  assign weights4_31 = { words[127], words[127], words[127], words[127], words[127], words[127], words[127:124] };
+  assign weights10_0 = words[137:128];
+  assign weights10_1 = words[147:138];
+  assign weights10_2 = words[157:148];
+  assign weights10_3 = words[167:158];
+  assign weights10_4 = words[177:168];
+  assign weights10_5 = words[187:178];
+  assign weights10_6 = words[197:188];
+  assign weights10_7 = words[207:198];
+  assign weights10_8 = words[217:208];
+  assign weights10_9 = words[227:218];
+  assign weights10_10 = words[237:228];
+  assign weights10_11 = words[247:238];
+  assign weights10_12 = words[257:248];
+  assign weights10_13 = words[267:258];
+  assign weights10_14 = words[277:268];
+  assign weights10_15 = words[287:278];
+  assign weights10_16 = words[297:288];
+  assign weights10_17 = words[307:298];
+  assign weights10_18 = words[317:308];
+  assign weights10_19 = words[327:318];
+  assign weights10_20 = words[337:328];
+  assign weights10_21 = words[347:338];
+  assign weights10_22 = words[357:348];
+  assign weights10_23 = words[367:358];
+  assign weights10_24 = words[377:368];
+  assign weights10_25 = words[387:378];
+  assign weights10_26 = words[397:388];
+  assign weights10_27 = words[407:398];
+  assign weights10_28 = words[417:408];
+  assign weights10_29 = words[427:418];
+  assign weights10_30 = words[437:428];
+  assign weights10_31 = words[447:438];
+  assign products__valid = issued;
+  assign products__shift = step[26];
+  assign products__first = step[27];
+  assign products__last = step[28];
+  assign \port$1649$26  = step[28:26];
   assign \step.memory  = step[2:0];
   assign \step.address  = step[11:3];
-  assign \step.zero  = step[12];
-  assign \step.weights  = step[13];
+  assign \step.cleared  = step[12];
+  assign \step.weight_memory  = step[13];
   assign \step.weight_address  = step[25:14];
   assign \step.shift  = step[26];
   assign \step.first  = step[27];
   assign \step.last  = step[28];
-  assign \group.rows  = group[5:0];
-  assign \group.memory  = group[11:6];
-  assign \group.address  = group[20:12];
-  assign \group.parameter  = group[29:21];
-  assign \group.narrow  = group[31:30];
-  assign \group.output  = group[32];
-  assign \group.operation  = group[36:33];
-  assign \group$229.rows  = group[5:0];
-  assign \group$229.memory  = group[11:6];
-  assign \group$229.address  = group[20:12];
-  assign \group$229.parameter  = group[29:21];
-  assign \group$229.narrow  = group[31:30];
-  assign \group$229.output  = group[32];
-  assign \group$229.operation  = group[36:33];
-  assign \written.memory  = written[5:0];
-  assign \written.address  = written[14:6];
-  assign \written.nonzero  = written[15];
-  assign written[15] = \$39 ;
-  assign written[14:6] = \$44 [14:6];
-  assign written[5:0] = \$38 ;
-  assign \$3  = \$2 ;
-  assign \$6  = \$5 ;
-  assign \$8  = \$7 ;
-  assign \$12  = \$11 ;
-  assign \$17  = \$16 ;
-  assign \$21  = \$20 ;
-  assign \$25  = \$24 ;
-  assign \$30  = \$29 ;
-  assign \$34  = \read$140 ;
-  assign \$37  = \read$72 [13];
-  assign \$36  = \read$181 ;
+  assign \steps__payload.memory  = steps__payload[2:0];
+  assign \steps__payload.address  = steps__payload[11:3];
+  assign \steps__payload.cleared  = steps__payload[12];
+  assign \steps__payload.weight_memory  = steps__payload[13];
+  assign \steps__payload.weight_address  = steps__payload[25:14];
+  assign \steps__payload.shift  = steps__payload[26];
+  assign \steps__payload.first  = steps__payload[27];
+  assign \steps__payload.last  = steps__payload[28];
+  assign \words.weights4  = words[127:0];
+  assign \words.weights10  = words[447:128];
+  assign \elements.x  = elements[7:0];
+  assign \elements.u  = elements[15:8];
+  assign \elements.m0  = elements[27:16];
+  assign \elements.m1  = elements[39:28];
+  assign \elements.h0  = elements[46:40];
+  assign \elements.h1  = elements[53:47];
 endmodule
 
-module \lmu_kws361_eighth.finish (start, finish_clk, parameter_read, busy, element, \parameter , group, sums, parameter_address, row_valid, \port$1815$6 , write_output, finish_rst);
+module \lmu_kws361_eighth.finish (finish_clk, parameters__read, busy, element, parameters__r_data, groups__valid, groups__payload, sums, parameters__address, row_valid, \port$1826$6 , \port$1826$32 , finish_rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$2 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$2 <= 0;
   wire \$1 ;
@@ -923,21 +1064,31 @@ module \lmu_kws361_eighth.finish (start, finish_clk, parameter_read, busy, eleme
   wire [12:0] bias;
   output busy;
   wire busy;
+  reg [36:0] destination = 37'h0000000000;
+  wire [8:0] \destination.address ;
+  wire [5:0] \destination.memory ;
+  wire [1:0] \destination.narrow ;
+  wire [3:0] \destination.operation ;
+  wire \destination.output ;
+  wire [8:0] \destination.parameter ;
+  wire [5:0] \destination.rows ;
   output [15:0] element;
   reg [15:0] element;
   input finish_clk;
   wire finish_clk;
   input finish_rst;
   wire finish_rst;
-  input [36:0] group;
-  wire [36:0] group;
-  wire [8:0] \group.address ;
-  wire [5:0] \group.memory ;
-  wire [1:0] \group.narrow ;
-  wire [3:0] \group.operation ;
-  wire \group.output ;
-  wire [8:0] \group.parameter ;
-  wire [5:0] \group.rows ;
+  input [36:0] groups__payload;
+  wire [36:0] groups__payload;
+  wire [8:0] \groups__payload.address ;
+  wire [5:0] \groups__payload.memory ;
+  wire [1:0] \groups__payload.narrow ;
+  wire [3:0] \groups__payload.operation ;
+  wire \groups__payload.output ;
+  wire [8:0] \groups__payload.parameter ;
+  wire [5:0] \groups__payload.rows ;
+  input groups__valid;
+  wire groups__valid;
   wire [20:0] i;
   wire [20:0] \i$21 ;
   wire [20:0] \i$23 ;
@@ -947,30 +1098,24 @@ module \lmu_kws361_eighth.finish (start, finish_clk, parameter_read, busy, eleme
   wire [11:0] \o$29 ;
   wire [6:0] \o$30 ;
   wire [15:0] \o$31 ;
-  input [16:0] \parameter ;
-  wire [16:0] \parameter ;
-  output [8:0] parameter_address;
-  wire [8:0] parameter_address;
-  output parameter_read;
-  wire parameter_read;
-  reg [36:0] place = 37'h0000000000;
-  wire [8:0] \place.address ;
-  wire [5:0] \place.memory ;
-  wire [1:0] \place.narrow ;
-  wire [3:0] \place.operation ;
-  wire \place.output ;
-  wire [8:0] \place.parameter ;
-  wire [5:0] \place.rows ;
-  output [14:0] \port$1815$6 ;
-  wire [14:0] \port$1815$6 ;
-  reg [36:0] row_place = 37'h0000000000;
-  wire [8:0] \row_place.address ;
-  wire [5:0] \row_place.memory ;
-  wire [1:0] \row_place.narrow ;
-  wire [3:0] \row_place.operation ;
-  wire \row_place.output ;
-  wire [8:0] \row_place.parameter ;
-  wire [5:0] \row_place.rows ;
+  output [8:0] parameters__address;
+  wire [8:0] parameters__address;
+  input [16:0] parameters__r_data;
+  wire [16:0] parameters__r_data;
+  output parameters__read;
+  wire parameters__read;
+  output [4:0] \port$1826$32 ;
+  wire [4:0] \port$1826$32 ;
+  output [14:0] \port$1826$6 ;
+  wire [14:0] \port$1826$6 ;
+  reg [36:0] row_destination = 37'h0000000000;
+  wire [8:0] \row_destination.address ;
+  wire [5:0] \row_destination.memory ;
+  wire [1:0] \row_destination.narrow ;
+  wire [3:0] \row_destination.operation ;
+  wire \row_destination.output ;
+  wire [8:0] \row_destination.parameter ;
+  wire [5:0] \row_destination.rows ;
   output row_valid;
   reg row_valid = 1'h0;
   reg [5:0] rows = 6'h00;
@@ -980,62 +1125,59 @@ module \lmu_kws361_eighth.finish (start, finish_clk, parameter_read, busy, eleme
   wire [3:0] \shift$22 ;
   wire [3:0] \shift$24 ;
   wire \shift$26 ;
-  input start;
-  wire start;
   input [671:0] sums;
   wire [671:0] sums;
   wire [20:0] total;
+  wire [8:0] write__address;
+  wire [15:0] write__data;
+  wire [5:0] write__memory;
+  wire [3:0] write__operation;
+  wire write__output;
   (* init = 1'h0 *)
-  wire write;
-  wire [8:0] write_address;
-  wire [15:0] write_data;
-  wire [5:0] write_memory;
-  wire [3:0] write_operation;
-  output write_output;
-  wire write_output;
+  wire write__valid;
   assign \$1  = | rows;
   assign \$2  = rows - 1'h1;
   assign \$3  = lane + 1'h1;
-  assign \$4  = place[29:21] + 1'h1;
-  assign \$5  = place[20:12] + 1'h1;
+  assign \$4  = destination[29:21] + 1'h1;
+  assign \$5  = destination[20:12] + 1'h1;
   assign \$6  = | rows;
   assign \$7  = | rows;
-  assign parameter_read = | rows;
+  assign parameters__read = | rows;
   assign \$9  = | rows;
   assign \$10  = \$9  | row_valid;
   assign busy = \$10  | row_valid;
-  assign \$11  = $signed(selected) + $signed(\parameter [12:0]);
+  assign \$11  = $signed(selected) + $signed(parameters__r_data[12:0]);
   always @(posedge finish_clk)
     rows <= \$12 ;
   always @(posedge finish_clk)
     lane <= \$13 ;
   always @(posedge finish_clk)
-    place <= \$14 ;
+    destination <= \$14 ;
   always @(posedge finish_clk)
     row_valid <= \$15 ;
   always @(posedge finish_clk)
     selected <= \$16 ;
   always @(posedge finish_clk)
-    row_place <= \$17 ;
+    row_destination <= \$17 ;
   \lmu_kws361_eighth.finish.narrow0  narrow0 (
     .i(\$11 [20:0]),
     .o(o),
-    .shift(\parameter [15:13])
+    .shift(parameters__r_data[15:13])
   );
   \lmu_kws361_eighth.finish.narrow1  narrow1 (
     .i(\$11 [20:0]),
     .o(\o$29 ),
-    .shift(\parameter [16:13])
+    .shift(parameters__r_data[16:13])
   );
   \lmu_kws361_eighth.finish.narrow2  narrow2 (
     .i(\$11 [20:0]),
     .o(\o$30 ),
-    .shift(\parameter [16:13])
+    .shift(parameters__r_data[16:13])
   );
   \lmu_kws361_eighth.finish.narrow3  narrow3 (
     .i(\$11 [20:0]),
     .o(\o$31 ),
-    .shift(\parameter [13])
+    .shift(parameters__r_data[13])
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
@@ -1110,7 +1252,7 @@ module \lmu_kws361_eighth.finish (start, finish_clk, parameter_read, busy, eleme
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     (* full_case = 32'd1 *)
-    casez (row_place[31:30])
+    casez (row_destination[31:30])
       2'h0:
           element = { o[7], o[7], o[7], o[7], o[7], o[7], o[7], o[7], o };
       2'h1:
@@ -1124,8 +1266,8 @@ module \lmu_kws361_eighth.finish (start, finish_clk, parameter_read, busy, eleme
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$12  = rows;
-    if (start) begin
-      \$12  = group[5:0];
+    if (groups__valid) begin
+      \$12  = groups__payload[5:0];
     end else if (\$1 ) begin
       \$12  = \$2 [5:0];
     end
@@ -1136,7 +1278,7 @@ module \lmu_kws361_eighth.finish (start, finish_clk, parameter_read, busy, eleme
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$13  = lane;
-    if (start) begin
+    if (groups__valid) begin
       \$13  = 5'h00;
     end else if (\$1 ) begin
       \$13  = \$3 [4:0];
@@ -1144,9 +1286,9 @@ module \lmu_kws361_eighth.finish (start, finish_clk, parameter_read, busy, eleme
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$14  = place;
-    if (start) begin
-      \$14  = group;
+    \$14  = destination;
+    if (groups__valid) begin
+      \$14  = groups__payload;
     end else if (\$1 ) begin
       \$14 [29:21] = \$4 [8:0];
       \$14 [20:12] = \$5 [8:0];
@@ -1168,51 +1310,52 @@ module \lmu_kws361_eighth.finish (start, finish_clk, parameter_read, busy, eleme
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$17  = row_place;
+    \$17  = row_destination;
     if (\$7 ) begin
-      \$17  = place;
+      \$17  = destination;
     end
   end
-  assign write = row_valid;
-  assign bias = \parameter [12:0];
-  assign shift = \parameter [16:13];
+  assign write__valid = row_valid;
+  assign bias = parameters__r_data[12:0];
+  assign shift = parameters__r_data[16:13];
   assign total = \$11 [20:0];
   assign i = \$11 [20:0];
-  assign \shift$20  = \parameter [15:13];
+  assign \shift$20  = parameters__r_data[15:13];
   assign \i$21  = \$11 [20:0];
-  assign \shift$22  = \parameter [16:13];
+  assign \shift$22  = parameters__r_data[16:13];
   assign \i$23  = \$11 [20:0];
-  assign \shift$24  = \parameter [16:13];
+  assign \shift$24  = parameters__r_data[16:13];
   assign \i$25  = \$11 [20:0];
-  assign \shift$26  = \parameter [13];
-  assign write_memory = row_place[11:6];
-  assign write_address = row_place[20:12];
-  assign write_data = element;
-  assign write_operation = row_place[36:33];
-  assign parameter_address = place[29:21];
-  assign \port$1815$6  = row_place[20:6];
-  assign write_output = row_place[32];
-  assign \group.rows  = group[5:0];
-  assign \group.memory  = group[11:6];
-  assign \group.address  = group[20:12];
-  assign \group.parameter  = group[29:21];
-  assign \group.narrow  = group[31:30];
-  assign \group.output  = group[32];
-  assign \group.operation  = group[36:33];
-  assign \place.rows  = place[5:0];
-  assign \place.memory  = place[11:6];
-  assign \place.address  = place[20:12];
-  assign \place.parameter  = place[29:21];
-  assign \place.narrow  = place[31:30];
-  assign \place.output  = place[32];
-  assign \place.operation  = place[36:33];
-  assign \row_place.rows  = row_place[5:0];
-  assign \row_place.memory  = row_place[11:6];
-  assign \row_place.address  = row_place[20:12];
-  assign \row_place.parameter  = row_place[29:21];
-  assign \row_place.narrow  = row_place[31:30];
-  assign \row_place.output  = row_place[32];
-  assign \row_place.operation  = row_place[36:33];
+  assign \shift$26  = parameters__r_data[13];
+  assign write__memory = row_destination[11:6];
+  assign write__address = row_destination[20:12];
+  assign write__data = element;
+  assign write__output = row_destination[32];
+  assign write__operation = row_destination[36:33];
+  assign parameters__address = destination[29:21];
+  assign \port$1826$6  = row_destination[20:6];
+  assign \port$1826$32  = row_destination[36:32];
+  assign \groups__payload.rows  = groups__payload[5:0];
+  assign \groups__payload.memory  = groups__payload[11:6];
+  assign \groups__payload.address  = groups__payload[20:12];
+  assign \groups__payload.parameter  = groups__payload[29:21];
+  assign \groups__payload.narrow  = groups__payload[31:30];
+  assign \groups__payload.output  = groups__payload[32];
+  assign \groups__payload.operation  = groups__payload[36:33];
+  assign \destination.rows  = destination[5:0];
+  assign \destination.memory  = destination[11:6];
+  assign \destination.address  = destination[20:12];
+  assign \destination.parameter  = destination[29:21];
+  assign \destination.narrow  = destination[31:30];
+  assign \destination.output  = destination[32];
+  assign \destination.operation  = destination[36:33];
+  assign \row_destination.rows  = row_destination[5:0];
+  assign \row_destination.memory  = row_destination[11:6];
+  assign \row_destination.address  = row_destination[20:12];
+  assign \row_destination.parameter  = row_destination[29:21];
+  assign \row_destination.narrow  = row_destination[31:30];
+  assign \row_destination.output  = row_destination[32];
+  assign \row_destination.operation  = row_destination[36:33];
 endmodule
 
 module \lmu_kws361_eighth.finish.narrow0 (o, shift, i);
@@ -1515,7 +1658,7 @@ module \lmu_kws361_eighth.gate (enable, gated, clk);
     passes <= enable;
 endmodule
 
-module \lmu_kws361_eighth.input (i__valid, input_rst, input_clk, i__ready, write, \release , frame_error, frame_clear, count, full, frame_end, i__payload);
+module \lmu_kws361_eighth.input (i__valid, input_rst, input_clk, i__ready, write__valid, frames__ready, frame_error, frames__payload, count, frames__valid, i__payload);
   reg \$auto$verilog_backend.cc:2355:dump_module$7 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$7 <= 0;
   wire \$1 ;
@@ -1527,12 +1670,12 @@ module \lmu_kws361_eighth.input (i__valid, input_rst, input_clk, i__ready, write
   wire \$15 ;
   wire \$16 ;
   wire [6:0] \$17 ;
-  reg \$18 ;
+  wire \$18 ;
   reg \$19 ;
   wire \$2 ;
-  reg \$20 ;
-  reg [5:0] \$21 ;
-  reg \$22 ;
+  reg [1:0] \$20 ;
+  reg \$21 ;
+  reg [5:0] \$22 ;
   reg \$23 ;
   reg \$24 ;
   wire \$3 ;
@@ -1543,22 +1686,22 @@ module \lmu_kws361_eighth.input (i__valid, input_rst, input_clk, i__ready, write
   wire \$8 ;
   wire \$9 ;
   wire accepted;
-  (* init = 6'h00 *)
-  wire [5:0] address;
   wire carried;
   wire clear;
   reg clear_next = 1'h0;
   wire complete;
   output [5:0] count;
   reg [5:0] count = 6'h00;
-  output frame_clear;
-  reg frame_clear = 1'h0;
-  output frame_end;
-  reg frame_end = 1'h0;
   output frame_error;
   reg frame_error = 1'h0;
-  output full;
-  reg full = 1'h0;
+  output [1:0] frames__payload;
+  reg [1:0] frames__payload = 2'h0;
+  wire \frames__payload.clear ;
+  wire \frames__payload.end ;
+  input frames__ready;
+  wire frames__ready;
+  output frames__valid;
+  reg frames__valid = 1'h0;
   input [8:0] i__payload;
   wire [8:0] i__payload;
   wire [7:0] \i__payload.data ;
@@ -1572,13 +1715,14 @@ module \lmu_kws361_eighth.input (i__valid, input_rst, input_clk, i__ready, write
   input input_rst;
   wire input_rst;
   reg overrun = 1'h0;
-  input \release ;
-  wire \release ;
   wire starts;
-  output write;
-  wire write;
-  assign i__ready = ~ full;
-  assign \$1  = ~ full;
+  (* init = 6'h00 *)
+  wire [5:0] write__address;
+  wire [7:0] write__data;
+  output write__valid;
+  wire write__valid;
+  assign i__ready = ~ frames__valid;
+  assign \$1  = ~ frames__valid;
   assign accepted = i__valid & \$1 ;
   assign \$2  = ! count;
   assign \$3  = accepted & \$2 ;
@@ -1588,9 +1732,9 @@ module \lmu_kws361_eighth.input (i__valid, input_rst, input_clk, i__ready, write
   assign \$6  = i__payload[8] & \$5 ;
   assign \$7  = ~ overrun;
   assign complete = \$6  & \$7 ;
-  assign carried = starts ? \$8  : frame_clear;
+  assign carried = starts ? \$8  : frames__payload[0];
   assign \$9  = ~ overrun;
-  assign write = accepted & \$9 ;
+  assign write__valid = accepted & \$9 ;
   assign \$10  = accepted & i__payload[8];
   assign \$11  = ~ complete;
   assign \$12  = \$10  & \$11 ;
@@ -1598,94 +1742,83 @@ module \lmu_kws361_eighth.input (i__valid, input_rst, input_clk, i__ready, write
   assign \$14  = ~ complete;
   assign \$16  = \$14  & \$15 ;
   assign \$17  = count + 1'h1;
+  assign \$18  = frames__valid & frames__ready;
   always @(posedge input_clk)
-    frame_error <= \$18 ;
+    frame_error <= \$19 ;
   always @(posedge input_clk)
-    frame_clear <= \$19 ;
+    frames__payload <= \$20 ;
   always @(posedge input_clk)
-    clear_next <= \$20 ;
+    clear_next <= \$21 ;
   always @(posedge input_clk)
-    count <= \$21 ;
+    count <= \$22 ;
   always @(posedge input_clk)
-    overrun <= \$22 ;
+    overrun <= \$23 ;
   always @(posedge input_clk)
-    full <= \$23 ;
-  always @(posedge input_clk)
-    frame_end <= \$24 ;
+    frames__valid <= \$24 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$18  = \$12 ;
-    if (input_rst) begin
-      \$18  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$19  = frame_clear;
-    if (starts) begin
-      \$19  = carried;
-    end
+    \$19  = \$12 ;
     if (input_rst) begin
       \$19  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$20  = clear_next;
+    \$20  = frames__payload;
     if (starts) begin
-      \$20  = 1'h0;
+      \$20 [0] = carried;
+    end
+    if (accepted) begin
+      if (i__payload[8]) begin
+        \$20 [1] = 1'h0;
+      end
+    end
+    if (input_rst) begin
+      \$20  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    \$21  = clear_next;
+    if (starts) begin
+      \$21  = 1'h0;
     end
     if (accepted) begin
       if (i__payload[8]) begin
         if (\$16 ) begin
-          \$20  = 1'h1;
+          \$21  = 1'h1;
         end
       end
     end
     if (input_rst) begin
-      \$20  = 1'h0;
+      \$21  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$21  = count;
+    \$22  = count;
     if (accepted) begin
       (* full_case = 32'd1 *)
       if (i__payload[8]) begin
-        \$21  = 6'h00;
+        \$22  = 6'h00;
       end else if (\$13 ) begin
       end else begin
-        \$21  = \$17 [5:0];
+        \$22  = \$17 [5:0];
       end
     end
     if (input_rst) begin
-      \$21  = 6'h00;
+      \$22  = 6'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$22  = overrun;
+    \$23  = overrun;
     if (accepted) begin
       if (i__payload[8]) begin
-        \$22  = 1'h0;
+        \$23  = 1'h0;
       end else if (\$13 ) begin
-        \$22  = 1'h1;
+        \$23  = 1'h1;
       end
-    end
-    if (input_rst) begin
-      \$22  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$23  = full;
-    if (accepted) begin
-      if (i__payload[8]) begin
-        \$23  = complete;
-      end
-    end
-    if (\release ) begin
-      \$23  = 1'h0;
     end
     if (input_rst) begin
       \$23  = 1'h0;
@@ -1693,20 +1826,26 @@ module \lmu_kws361_eighth.input (i__valid, input_rst, input_clk, i__ready, write
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$24  = frame_end;
+    \$24  = frames__valid;
     if (accepted) begin
       if (i__payload[8]) begin
-        \$24  = 1'h0;
+        \$24  = complete;
       end
+    end
+    if (\$18 ) begin
+      \$24  = 1'h0;
     end
     if (input_rst) begin
       \$24  = 1'h0;
     end
   end
   assign clear = 1'h0;
-  assign address = count;
+  assign write__address = count;
+  assign write__data = i__payload[7:0];
   assign \i__payload.data  = i__payload[7:0];
   assign \i__payload.last  = i__payload[8];
+  assign \frames__payload.clear  = frames__payload[0];
+  assign \frames__payload.end  = frames__payload[1];
   assign \$8  = clear_next;
   assign \$15  = carried;
 endmodule
@@ -1726,40 +1865,40 @@ module \lmu_kws361_eighth.input_gate (enable, gated, clk, free);
     passes <= enable;
 endmodule
 
-module \lmu_kws361_eighth.lanes (activation, weights, wide, clk, enable, \port$1514$26 , sums, rst);
+module \lmu_kws361_eighth.lanes (activation, weights, wide, clk, enable, \port$1649$26 , sums, rst);
   input [11:0] activation;
   wire [11:0] activation;
-  wire [11:0] \activation$3 ;
   input clk;
   wire clk;
   input enable;
   wire enable;
-  wire \enable$9 ;
   wire first;
-  wire \first$11 ;
   wire last;
-  wire \last$13 ;
-  input [2:0] \port$1514$26 ;
-  wire [2:0] \port$1514$26 ;
+  input [2:0] \port$1649$26 ;
+  wire [2:0] \port$1649$26 ;
   wire [671:0] products;
   wire [671:0] \products$15 ;
+  wire [11:0] products__activation;
+  wire products__first;
+  wire products__last;
+  wire products__shift;
+  wire products__valid;
+  wire [319:0] products__weights;
+  wire products__wide;
   input rst;
   wire rst;
   wire shift;
-  wire \shift$1 ;
   output [671:0] sums;
   wire [671:0] sums;
   wire [671:0] \sums$17 ;
   input [319:0] weights;
   wire [319:0] weights;
-  wire [319:0] \weights$5 ;
   input wide;
   wire wide;
-  wire \wide$7 ;
   \lmu_kws361_eighth.lanes.accumulate  accumulate (
     .clk(clk),
     .enable(enable),
-    .\port$1514$27 (\port$1514$26 [2:1]),
+    .\port$1649$27 (\port$1649$26 [2:1]),
     .products(products),
     .rst(rst),
     .sums(sums)
@@ -1767,25 +1906,25 @@ module \lmu_kws361_eighth.lanes (activation, weights, wide, clk, enable, \port$1
   \lmu_kws361_eighth.lanes.multiply  multiply (
     .activation(activation),
     .products(products),
-    .shift(\port$1514$26 [0]),
+    .shift(\port$1649$26 [0]),
     .weights(weights),
     .wide(wide)
   );
-  assign shift = \port$1514$26 [0];
-  assign \shift$1  = \port$1514$26 [0];
-  assign \activation$3  = activation;
-  assign \weights$5  = weights;
-  assign \wide$7  = wide;
-  assign \enable$9  = enable;
-  assign first = \port$1514$26 [1];
-  assign \first$11  = \port$1514$26 [1];
-  assign last = \port$1514$26 [2];
-  assign \last$13  = \port$1514$26 [2];
+  assign shift = \port$1649$26 [0];
+  assign products__shift = \port$1649$26 [0];
+  assign products__activation = activation;
+  assign products__weights = weights;
+  assign products__wide = wide;
+  assign products__valid = enable;
+  assign first = \port$1649$26 [1];
+  assign products__first = \port$1649$26 [1];
+  assign last = \port$1649$26 [2];
+  assign products__last = \port$1649$26 [2];
   assign \products$15  = products;
   assign \sums$17  = sums;
 endmodule
 
-module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1514$27 , products, sums, rst);
+module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1649$27 , products, sums, rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$8 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$8 <= 0;
   wire [21:0] \$1 ;
@@ -2082,8 +2221,8 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1514$27 , product
   reg [20:0] held8 = 21'h000000;
   reg [20:0] held9 = 21'h000000;
   wire last;
-  input [1:0] \port$1514$27 ;
-  wire [1:0] \port$1514$27 ;
+  input [1:0] \port$1649$27 ;
+  wire [1:0] \port$1649$27 ;
   wire [20:0] product0;
   wire [20:0] product1;
   wire [20:0] product10;
@@ -2218,166 +2357,166 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1514$27 , product
   assign \$30  = $signed(running29) + $signed(products[629:609]);
   assign \$31  = $signed(running30) + $signed(products[650:630]);
   assign \$32  = $signed(running31) + $signed(products[671:651]);
-  assign \$33  = ~ \port$1514$27 [1];
+  assign \$33  = ~ \port$1649$27 [1];
   assign \$34  = enable & \$33 ;
   assign \$35  = total0[20:10] != running0[20:10];
-  assign \$36  = \port$1514$27 [0] | \$35 ;
-  assign \$37  = enable & \port$1514$27 [1];
-  assign \$38  = ~ \port$1514$27 [1];
+  assign \$36  = \port$1649$27 [0] | \$35 ;
+  assign \$37  = enable & \port$1649$27 [1];
+  assign \$38  = ~ \port$1649$27 [1];
   assign \$39  = enable & \$38 ;
   assign \$40  = total1[20:10] != running1[20:10];
-  assign \$41  = \port$1514$27 [0] | \$40 ;
-  assign \$42  = enable & \port$1514$27 [1];
-  assign \$43  = ~ \port$1514$27 [1];
+  assign \$41  = \port$1649$27 [0] | \$40 ;
+  assign \$42  = enable & \port$1649$27 [1];
+  assign \$43  = ~ \port$1649$27 [1];
   assign \$44  = enable & \$43 ;
   assign \$45  = total2[20:10] != running2[20:10];
-  assign \$46  = \port$1514$27 [0] | \$45 ;
-  assign \$47  = enable & \port$1514$27 [1];
-  assign \$48  = ~ \port$1514$27 [1];
+  assign \$46  = \port$1649$27 [0] | \$45 ;
+  assign \$47  = enable & \port$1649$27 [1];
+  assign \$48  = ~ \port$1649$27 [1];
   assign \$49  = enable & \$48 ;
   assign \$50  = total3[20:10] != running3[20:10];
-  assign \$51  = \port$1514$27 [0] | \$50 ;
-  assign \$52  = enable & \port$1514$27 [1];
-  assign \$53  = ~ \port$1514$27 [1];
+  assign \$51  = \port$1649$27 [0] | \$50 ;
+  assign \$52  = enable & \port$1649$27 [1];
+  assign \$53  = ~ \port$1649$27 [1];
   assign \$54  = enable & \$53 ;
   assign \$55  = total4[20:10] != running4[20:10];
-  assign \$56  = \port$1514$27 [0] | \$55 ;
-  assign \$57  = enable & \port$1514$27 [1];
-  assign \$58  = ~ \port$1514$27 [1];
+  assign \$56  = \port$1649$27 [0] | \$55 ;
+  assign \$57  = enable & \port$1649$27 [1];
+  assign \$58  = ~ \port$1649$27 [1];
   assign \$59  = enable & \$58 ;
   assign \$60  = total5[20:10] != running5[20:10];
-  assign \$61  = \port$1514$27 [0] | \$60 ;
-  assign \$62  = enable & \port$1514$27 [1];
-  assign \$63  = ~ \port$1514$27 [1];
+  assign \$61  = \port$1649$27 [0] | \$60 ;
+  assign \$62  = enable & \port$1649$27 [1];
+  assign \$63  = ~ \port$1649$27 [1];
   assign \$64  = enable & \$63 ;
   assign \$65  = total6[20:10] != running6[20:10];
-  assign \$66  = \port$1514$27 [0] | \$65 ;
-  assign \$67  = enable & \port$1514$27 [1];
-  assign \$68  = ~ \port$1514$27 [1];
+  assign \$66  = \port$1649$27 [0] | \$65 ;
+  assign \$67  = enable & \port$1649$27 [1];
+  assign \$68  = ~ \port$1649$27 [1];
   assign \$69  = enable & \$68 ;
   assign \$70  = total7[20:10] != running7[20:10];
-  assign \$71  = \port$1514$27 [0] | \$70 ;
-  assign \$72  = enable & \port$1514$27 [1];
-  assign \$73  = ~ \port$1514$27 [1];
+  assign \$71  = \port$1649$27 [0] | \$70 ;
+  assign \$72  = enable & \port$1649$27 [1];
+  assign \$73  = ~ \port$1649$27 [1];
   assign \$74  = enable & \$73 ;
   assign \$75  = total8[20:10] != running8[20:10];
-  assign \$76  = \port$1514$27 [0] | \$75 ;
-  assign \$77  = enable & \port$1514$27 [1];
-  assign \$78  = ~ \port$1514$27 [1];
+  assign \$76  = \port$1649$27 [0] | \$75 ;
+  assign \$77  = enable & \port$1649$27 [1];
+  assign \$78  = ~ \port$1649$27 [1];
   assign \$79  = enable & \$78 ;
   assign \$80  = total9[20:10] != running9[20:10];
-  assign \$81  = \port$1514$27 [0] | \$80 ;
-  assign \$82  = enable & \port$1514$27 [1];
-  assign \$83  = ~ \port$1514$27 [1];
+  assign \$81  = \port$1649$27 [0] | \$80 ;
+  assign \$82  = enable & \port$1649$27 [1];
+  assign \$83  = ~ \port$1649$27 [1];
   assign \$84  = enable & \$83 ;
   assign \$85  = total10[20:10] != running10[20:10];
-  assign \$86  = \port$1514$27 [0] | \$85 ;
-  assign \$87  = enable & \port$1514$27 [1];
-  assign \$88  = ~ \port$1514$27 [1];
+  assign \$86  = \port$1649$27 [0] | \$85 ;
+  assign \$87  = enable & \port$1649$27 [1];
+  assign \$88  = ~ \port$1649$27 [1];
   assign \$89  = enable & \$88 ;
   assign \$90  = total11[20:10] != running11[20:10];
-  assign \$91  = \port$1514$27 [0] | \$90 ;
-  assign \$92  = enable & \port$1514$27 [1];
-  assign \$93  = ~ \port$1514$27 [1];
+  assign \$91  = \port$1649$27 [0] | \$90 ;
+  assign \$92  = enable & \port$1649$27 [1];
+  assign \$93  = ~ \port$1649$27 [1];
   assign \$94  = enable & \$93 ;
   assign \$95  = total12[20:10] != running12[20:10];
-  assign \$96  = \port$1514$27 [0] | \$95 ;
-  assign \$97  = enable & \port$1514$27 [1];
-  assign \$98  = ~ \port$1514$27 [1];
+  assign \$96  = \port$1649$27 [0] | \$95 ;
+  assign \$97  = enable & \port$1649$27 [1];
+  assign \$98  = ~ \port$1649$27 [1];
   assign \$99  = enable & \$98 ;
   assign \$100  = total13[20:10] != running13[20:10];
-  assign \$101  = \port$1514$27 [0] | \$100 ;
-  assign \$102  = enable & \port$1514$27 [1];
-  assign \$103  = ~ \port$1514$27 [1];
+  assign \$101  = \port$1649$27 [0] | \$100 ;
+  assign \$102  = enable & \port$1649$27 [1];
+  assign \$103  = ~ \port$1649$27 [1];
   assign \$104  = enable & \$103 ;
   assign \$105  = total14[20:10] != running14[20:10];
-  assign \$106  = \port$1514$27 [0] | \$105 ;
-  assign \$107  = enable & \port$1514$27 [1];
-  assign \$108  = ~ \port$1514$27 [1];
+  assign \$106  = \port$1649$27 [0] | \$105 ;
+  assign \$107  = enable & \port$1649$27 [1];
+  assign \$108  = ~ \port$1649$27 [1];
   assign \$109  = enable & \$108 ;
   assign \$110  = total15[20:10] != running15[20:10];
-  assign \$111  = \port$1514$27 [0] | \$110 ;
-  assign \$112  = enable & \port$1514$27 [1];
-  assign \$113  = ~ \port$1514$27 [1];
+  assign \$111  = \port$1649$27 [0] | \$110 ;
+  assign \$112  = enable & \port$1649$27 [1];
+  assign \$113  = ~ \port$1649$27 [1];
   assign \$114  = enable & \$113 ;
   assign \$115  = total16[20:10] != running16[20:10];
-  assign \$116  = \port$1514$27 [0] | \$115 ;
-  assign \$117  = enable & \port$1514$27 [1];
-  assign \$118  = ~ \port$1514$27 [1];
+  assign \$116  = \port$1649$27 [0] | \$115 ;
+  assign \$117  = enable & \port$1649$27 [1];
+  assign \$118  = ~ \port$1649$27 [1];
   assign \$119  = enable & \$118 ;
   assign \$120  = total17[20:10] != running17[20:10];
-  assign \$121  = \port$1514$27 [0] | \$120 ;
-  assign \$122  = enable & \port$1514$27 [1];
-  assign \$123  = ~ \port$1514$27 [1];
+  assign \$121  = \port$1649$27 [0] | \$120 ;
+  assign \$122  = enable & \port$1649$27 [1];
+  assign \$123  = ~ \port$1649$27 [1];
   assign \$124  = enable & \$123 ;
   assign \$125  = total18[20:10] != running18[20:10];
-  assign \$126  = \port$1514$27 [0] | \$125 ;
-  assign \$127  = enable & \port$1514$27 [1];
-  assign \$128  = ~ \port$1514$27 [1];
+  assign \$126  = \port$1649$27 [0] | \$125 ;
+  assign \$127  = enable & \port$1649$27 [1];
+  assign \$128  = ~ \port$1649$27 [1];
   assign \$129  = enable & \$128 ;
   assign \$130  = total19[20:10] != running19[20:10];
-  assign \$131  = \port$1514$27 [0] | \$130 ;
-  assign \$132  = enable & \port$1514$27 [1];
-  assign \$133  = ~ \port$1514$27 [1];
+  assign \$131  = \port$1649$27 [0] | \$130 ;
+  assign \$132  = enable & \port$1649$27 [1];
+  assign \$133  = ~ \port$1649$27 [1];
   assign \$134  = enable & \$133 ;
   assign \$135  = total20[20:10] != running20[20:10];
-  assign \$136  = \port$1514$27 [0] | \$135 ;
-  assign \$137  = enable & \port$1514$27 [1];
-  assign \$138  = ~ \port$1514$27 [1];
+  assign \$136  = \port$1649$27 [0] | \$135 ;
+  assign \$137  = enable & \port$1649$27 [1];
+  assign \$138  = ~ \port$1649$27 [1];
   assign \$139  = enable & \$138 ;
   assign \$140  = total21[20:10] != running21[20:10];
-  assign \$141  = \port$1514$27 [0] | \$140 ;
-  assign \$142  = enable & \port$1514$27 [1];
-  assign \$143  = ~ \port$1514$27 [1];
+  assign \$141  = \port$1649$27 [0] | \$140 ;
+  assign \$142  = enable & \port$1649$27 [1];
+  assign \$143  = ~ \port$1649$27 [1];
   assign \$144  = enable & \$143 ;
   assign \$145  = total22[20:10] != running22[20:10];
-  assign \$146  = \port$1514$27 [0] | \$145 ;
-  assign \$147  = enable & \port$1514$27 [1];
-  assign \$148  = ~ \port$1514$27 [1];
+  assign \$146  = \port$1649$27 [0] | \$145 ;
+  assign \$147  = enable & \port$1649$27 [1];
+  assign \$148  = ~ \port$1649$27 [1];
   assign \$149  = enable & \$148 ;
   assign \$150  = total23[20:10] != running23[20:10];
-  assign \$151  = \port$1514$27 [0] | \$150 ;
-  assign \$152  = enable & \port$1514$27 [1];
-  assign \$153  = ~ \port$1514$27 [1];
+  assign \$151  = \port$1649$27 [0] | \$150 ;
+  assign \$152  = enable & \port$1649$27 [1];
+  assign \$153  = ~ \port$1649$27 [1];
   assign \$154  = enable & \$153 ;
   assign \$155  = total24[20:10] != running24[20:10];
-  assign \$156  = \port$1514$27 [0] | \$155 ;
-  assign \$157  = enable & \port$1514$27 [1];
-  assign \$158  = ~ \port$1514$27 [1];
+  assign \$156  = \port$1649$27 [0] | \$155 ;
+  assign \$157  = enable & \port$1649$27 [1];
+  assign \$158  = ~ \port$1649$27 [1];
   assign \$159  = enable & \$158 ;
   assign \$160  = total25[20:10] != running25[20:10];
-  assign \$161  = \port$1514$27 [0] | \$160 ;
-  assign \$162  = enable & \port$1514$27 [1];
-  assign \$163  = ~ \port$1514$27 [1];
+  assign \$161  = \port$1649$27 [0] | \$160 ;
+  assign \$162  = enable & \port$1649$27 [1];
+  assign \$163  = ~ \port$1649$27 [1];
   assign \$164  = enable & \$163 ;
   assign \$165  = total26[20:10] != running26[20:10];
-  assign \$166  = \port$1514$27 [0] | \$165 ;
-  assign \$167  = enable & \port$1514$27 [1];
-  assign \$168  = ~ \port$1514$27 [1];
+  assign \$166  = \port$1649$27 [0] | \$165 ;
+  assign \$167  = enable & \port$1649$27 [1];
+  assign \$168  = ~ \port$1649$27 [1];
   assign \$169  = enable & \$168 ;
   assign \$170  = total27[20:10] != running27[20:10];
-  assign \$171  = \port$1514$27 [0] | \$170 ;
-  assign \$172  = enable & \port$1514$27 [1];
-  assign \$173  = ~ \port$1514$27 [1];
+  assign \$171  = \port$1649$27 [0] | \$170 ;
+  assign \$172  = enable & \port$1649$27 [1];
+  assign \$173  = ~ \port$1649$27 [1];
   assign \$174  = enable & \$173 ;
   assign \$175  = total28[20:10] != running28[20:10];
-  assign \$176  = \port$1514$27 [0] | \$175 ;
-  assign \$177  = enable & \port$1514$27 [1];
-  assign \$178  = ~ \port$1514$27 [1];
+  assign \$176  = \port$1649$27 [0] | \$175 ;
+  assign \$177  = enable & \port$1649$27 [1];
+  assign \$178  = ~ \port$1649$27 [1];
   assign \$179  = enable & \$178 ;
   assign \$180  = total29[20:10] != running29[20:10];
-  assign \$181  = \port$1514$27 [0] | \$180 ;
-  assign \$182  = enable & \port$1514$27 [1];
-  assign \$183  = ~ \port$1514$27 [1];
+  assign \$181  = \port$1649$27 [0] | \$180 ;
+  assign \$182  = enable & \port$1649$27 [1];
+  assign \$183  = ~ \port$1649$27 [1];
   assign \$184  = enable & \$183 ;
   assign \$185  = total30[20:10] != running30[20:10];
-  assign \$186  = \port$1514$27 [0] | \$185 ;
-  assign \$187  = enable & \port$1514$27 [1];
-  assign \$188  = ~ \port$1514$27 [1];
+  assign \$186  = \port$1649$27 [0] | \$185 ;
+  assign \$187  = enable & \port$1649$27 [1];
+  assign \$188  = ~ \port$1649$27 [1];
   assign \$189  = enable & \$188 ;
   assign \$190  = total31[20:10] != running31[20:10];
-  assign \$191  = \port$1514$27 [0] | \$190 ;
-  assign \$192  = enable & \port$1514$27 [1];
+  assign \$191  = \port$1649$27 [0] | \$190 ;
+  assign \$192  = enable & \port$1649$27 [1];
   always @(posedge clk)
     running0 <= \$193 ;
   always @(posedge clk)
@@ -2509,7 +2648,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1514$27 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1514$27 [0]) begin
+    if (\port$1649$27 [0]) begin
       total0 = products[20:0];
     end else begin
       total0 = \$1 [20:0];
@@ -2518,7 +2657,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1514$27 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1514$27 [0]) begin
+    if (\port$1649$27 [0]) begin
       total1 = products[41:21];
     end else begin
       total1 = \$2 [20:0];
@@ -2527,7 +2666,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1514$27 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1514$27 [0]) begin
+    if (\port$1649$27 [0]) begin
       total2 = products[62:42];
     end else begin
       total2 = \$3 [20:0];
@@ -2536,7 +2675,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1514$27 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1514$27 [0]) begin
+    if (\port$1649$27 [0]) begin
       total3 = products[83:63];
     end else begin
       total3 = \$4 [20:0];
@@ -2545,7 +2684,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1514$27 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1514$27 [0]) begin
+    if (\port$1649$27 [0]) begin
       total4 = products[104:84];
     end else begin
       total4 = \$5 [20:0];
@@ -2554,7 +2693,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1514$27 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1514$27 [0]) begin
+    if (\port$1649$27 [0]) begin
       total5 = products[125:105];
     end else begin
       total5 = \$6 [20:0];
@@ -2563,7 +2702,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1514$27 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1514$27 [0]) begin
+    if (\port$1649$27 [0]) begin
       total6 = products[146:126];
     end else begin
       total6 = \$7 [20:0];
@@ -2572,7 +2711,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1514$27 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1514$27 [0]) begin
+    if (\port$1649$27 [0]) begin
       total7 = products[167:147];
     end else begin
       total7 = \$8 [20:0];
@@ -2581,7 +2720,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1514$27 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1514$27 [0]) begin
+    if (\port$1649$27 [0]) begin
       total8 = products[188:168];
     end else begin
       total8 = \$9 [20:0];
@@ -2590,7 +2729,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1514$27 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1514$27 [0]) begin
+    if (\port$1649$27 [0]) begin
       total9 = products[209:189];
     end else begin
       total9 = \$10 [20:0];
@@ -2599,7 +2738,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1514$27 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1514$27 [0]) begin
+    if (\port$1649$27 [0]) begin
       total10 = products[230:210];
     end else begin
       total10 = \$11 [20:0];
@@ -2608,7 +2747,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1514$27 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1514$27 [0]) begin
+    if (\port$1649$27 [0]) begin
       total11 = products[251:231];
     end else begin
       total11 = \$12 [20:0];
@@ -2617,7 +2756,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1514$27 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1514$27 [0]) begin
+    if (\port$1649$27 [0]) begin
       total12 = products[272:252];
     end else begin
       total12 = \$13 [20:0];
@@ -2626,7 +2765,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1514$27 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1514$27 [0]) begin
+    if (\port$1649$27 [0]) begin
       total13 = products[293:273];
     end else begin
       total13 = \$14 [20:0];
@@ -2635,7 +2774,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1514$27 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1514$27 [0]) begin
+    if (\port$1649$27 [0]) begin
       total14 = products[314:294];
     end else begin
       total14 = \$15 [20:0];
@@ -2644,7 +2783,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1514$27 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1514$27 [0]) begin
+    if (\port$1649$27 [0]) begin
       total15 = products[335:315];
     end else begin
       total15 = \$16 [20:0];
@@ -2653,7 +2792,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1514$27 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1514$27 [0]) begin
+    if (\port$1649$27 [0]) begin
       total16 = products[356:336];
     end else begin
       total16 = \$17 [20:0];
@@ -2662,7 +2801,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1514$27 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1514$27 [0]) begin
+    if (\port$1649$27 [0]) begin
       total17 = products[377:357];
     end else begin
       total17 = \$18 [20:0];
@@ -2671,7 +2810,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1514$27 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1514$27 [0]) begin
+    if (\port$1649$27 [0]) begin
       total18 = products[398:378];
     end else begin
       total18 = \$19 [20:0];
@@ -2680,7 +2819,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1514$27 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1514$27 [0]) begin
+    if (\port$1649$27 [0]) begin
       total19 = products[419:399];
     end else begin
       total19 = \$20 [20:0];
@@ -2689,7 +2828,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1514$27 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1514$27 [0]) begin
+    if (\port$1649$27 [0]) begin
       total20 = products[440:420];
     end else begin
       total20 = \$21 [20:0];
@@ -2698,7 +2837,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1514$27 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1514$27 [0]) begin
+    if (\port$1649$27 [0]) begin
       total21 = products[461:441];
     end else begin
       total21 = \$22 [20:0];
@@ -2707,7 +2846,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1514$27 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1514$27 [0]) begin
+    if (\port$1649$27 [0]) begin
       total22 = products[482:462];
     end else begin
       total22 = \$23 [20:0];
@@ -2716,7 +2855,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1514$27 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1514$27 [0]) begin
+    if (\port$1649$27 [0]) begin
       total23 = products[503:483];
     end else begin
       total23 = \$24 [20:0];
@@ -2725,7 +2864,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1514$27 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1514$27 [0]) begin
+    if (\port$1649$27 [0]) begin
       total24 = products[524:504];
     end else begin
       total24 = \$25 [20:0];
@@ -2734,7 +2873,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1514$27 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1514$27 [0]) begin
+    if (\port$1649$27 [0]) begin
       total25 = products[545:525];
     end else begin
       total25 = \$26 [20:0];
@@ -2743,7 +2882,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1514$27 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1514$27 [0]) begin
+    if (\port$1649$27 [0]) begin
       total26 = products[566:546];
     end else begin
       total26 = \$27 [20:0];
@@ -2752,7 +2891,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1514$27 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1514$27 [0]) begin
+    if (\port$1649$27 [0]) begin
       total27 = products[587:567];
     end else begin
       total27 = \$28 [20:0];
@@ -2761,7 +2900,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1514$27 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1514$27 [0]) begin
+    if (\port$1649$27 [0]) begin
       total28 = products[608:588];
     end else begin
       total28 = \$29 [20:0];
@@ -2770,7 +2909,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1514$27 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1514$27 [0]) begin
+    if (\port$1649$27 [0]) begin
       total29 = products[629:609];
     end else begin
       total29 = \$30 [20:0];
@@ -2779,7 +2918,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1514$27 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1514$27 [0]) begin
+    if (\port$1649$27 [0]) begin
       total30 = products[650:630];
     end else begin
       total30 = \$31 [20:0];
@@ -2788,7 +2927,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1514$27 , product
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (\port$1514$27 [0]) begin
+    if (\port$1649$27 [0]) begin
       total31 = products[671:651];
     end else begin
       total31 = \$32 [20:0];
@@ -3339,7 +3478,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1514$27 , product
     end
   end
   assign product0 = products[20:0];
-  assign first = \port$1514$27 [0];
+  assign first = \port$1649$27 [0];
   assign product1 = products[41:21];
   assign product2 = products[62:42];
   assign product3 = products[83:63];
@@ -3371,7 +3510,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1514$27 , product
   assign product29 = products[629:609];
   assign product30 = products[650:630];
   assign product31 = products[671:651];
-  assign last = \port$1514$27 [1];
+  assign last = \port$1649$27 [1];
   assign sums[671:651] = held31;
   assign sums[650:630] = held30;
   assign sums[629:609] = held29;
@@ -9642,15 +9781,15 @@ module \lmu_kws361_eighth.memory_x_gate (enable, gated, clk, free);
     passes <= enable;
 endmodule
 
-module \lmu_kws361_eighth.output (o_decision__ready, output_rst, write, claim, w_data, output_clk, free, o_logits__payload, o_decision__payload, o_decision__valid, o_logits__valid, o_logits__ready);
+module \lmu_kws361_eighth.output (o_decision__ready, output_rst, write, claim__valid, w_data, output_clk, claim__ready, o_logits__payload, o_logits__valid, o_decision__valid, o_decision__payload, o_logits__ready);
   reg \$auto$verilog_backend.cc:2355:dump_module$12 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$12 <= 0;
   wire \$1 ;
-  wire [4:0] \$10 ;
+  wire \$10 ;
   wire \$11 ;
   wire \$12 ;
-  wire \$13 ;
-  wire \$14 ;
+  wire [4:0] \$13 ;
+  wire [4:0] \$14 ;
   wire \$15 ;
   wire \$16 ;
   wire \$17 ;
@@ -9660,30 +9799,38 @@ module \lmu_kws361_eighth.output (o_decision__ready, output_rst, write, claim, w
   wire \$20 ;
   wire \$21 ;
   wire \$22 ;
-  reg [3:0] \$23 ;
-  reg [19:0] \$24 ;
-  reg \$25 ;
-  reg \$26 ;
-  reg \$27 ;
-  reg \$28 ;
-  wire [4:0] \$3 ;
-  wire \$4 ;
+  wire \$23 ;
+  wire \$24 ;
+  wire \$25 ;
+  wire \$26 ;
+  wire \$27 ;
+  wire \$28 ;
+  wire \$29 ;
+  wire \$3 ;
+  reg \$30 ;
+  reg [3:0] \$31 ;
+  reg \$32 ;
+  reg \$33 ;
+  reg [19:0] \$34 ;
+  reg \$35 ;
+  wire [4:0] \$4 ;
   wire \$5 ;
   wire \$6 ;
   wire \$7 ;
   wire \$8 ;
   wire \$9 ;
   reg [3:0] address = 4'h0;
-  input claim;
-  wire claim;
+  output claim__ready;
+  wire claim__ready;
+  input claim__valid;
+  wire claim__valid;
   reg claimed = 1'h0;
-  wire [15:0] data;
   (* init = 20'h00000 *)
   wire [19:0] decision;
   wire [3:0] \decision.label ;
   wire [15:0] \decision.score ;
-  output free;
-  wire free;
+  wire [15:0] i__payload;
+  wire i__valid;
   (* init = 4'h0 *)
   wire [3:0] index;
   output [19:0] o_decision__payload;
@@ -9713,43 +9860,49 @@ module \lmu_kws361_eighth.output (o_decision__ready, output_rst, write, claim, w
   wire [15:0] w_data;
   input write;
   wire write;
-  wire \write$7 ;
   assign \$1  = ~ o_logits__valid;
   assign read = sending & \$1 ;
   assign \$2  = address == 4'h9;
-  assign free = ~ claimed;
-  assign \$3  = address + 1'h1;
-  assign \$4  = ! address;
-  assign \$5  = $signed(w_data) > $signed(o_decision__payload[19:4]);
-  assign \$6  = \$4  | \$5 ;
-  assign \$7  = address == 4'h9;
-  assign \$8  = o_decision__valid & o_decision__ready;
-  assign \$9  = o_logits__valid & o_logits__ready;
-  assign \$10  = address + 1'h1;
-  assign \$11  = address == 4'h9;
-  assign \$12  = o_logits__valid & o_logits__ready;
-  assign \$13  = address == 4'h9;
-  assign \$14  = \$12  & \$13 ;
-  assign \$15  = ~ o_decision__valid;
-  assign \$16  = o_decision__valid & o_decision__ready;
-  assign \$17  = \$15  | \$16 ;
-  assign \$18  = \$14  & \$17 ;
-  assign \$19  = ~ sending;
-  assign \$20  = o_decision__valid & o_decision__ready;
+  assign claim__ready = ~ claimed;
+  assign \$3  = o_logits__valid & o_logits__ready;
+  assign \$4  = address + 1'h1;
+  assign \$5  = address == 4'h9;
+  assign \$6  = ! address;
+  assign \$7  = $signed(w_data) > $signed(o_decision__payload[19:4]);
+  assign \$8  = \$6  | \$7 ;
+  assign \$9  = write & \$8 ;
+  assign \$10  = o_decision__valid & o_decision__ready;
+  assign \$11  = o_logits__valid & o_logits__ready;
+  assign \$12  = address == 4'h9;
+  assign \$13  = address + 1'h1;
+  assign \$14  = \$12  ? 5'h00 : \$13 ;
+  assign \$15  = o_logits__valid & o_logits__ready;
+  assign \$16  = address == 4'h9;
+  assign \$17  = \$15  & \$16 ;
+  assign \$18  = claim__valid & claim__ready;
+  assign \$19  = o_logits__valid & o_logits__ready;
+  assign \$20  = address == 4'h9;
   assign \$21  = \$19  & \$20 ;
-  assign \$22  = \$18  | \$21 ;
+  assign \$22  = ~ o_decision__valid;
+  assign \$23  = o_decision__valid & o_decision__ready;
+  assign \$24  = \$22  | \$23 ;
+  assign \$25  = \$21  & \$24 ;
+  assign \$26  = ~ sending;
+  assign \$27  = o_decision__valid & o_decision__ready;
+  assign \$28  = \$26  & \$27 ;
+  assign \$29  = \$25  | \$28 ;
   always @(posedge output_clk)
-    address <= \$23 ;
+    o_logits__valid <= \$30 ;
   always @(posedge output_clk)
-    o_decision__payload <= \$24 ;
+    address <= \$31 ;
   always @(posedge output_clk)
-    sending <= \$25 ;
+    sending <= \$32 ;
   always @(posedge output_clk)
-    o_decision__valid <= \$26 ;
+    o_decision__valid <= \$33 ;
   always @(posedge output_clk)
-    o_logits__valid <= \$27 ;
+    o_decision__payload <= \$34 ;
   always @(posedge output_clk)
-    claimed <= \$28 ;
+    claimed <= \$35 ;
   \lmu_kws361_eighth.output.logits  logits (
     .output_clk(output_clk),
     .output_rst(output_rst),
@@ -9761,100 +9914,93 @@ module \lmu_kws361_eighth.output (o_decision__ready, output_rst, write, claim, w
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$23  = address;
-    if (write) begin
-      \$23  = \$3 [3:0];
-      if (\$7 ) begin
-        \$23  = 4'h0;
-      end
-    end
-    if (\$9 ) begin
-      \$23  = \$10 [3:0];
-      if (\$11 ) begin
-        \$23  = 4'h0;
-      end
-    end
-    if (output_rst) begin
-      \$23  = 4'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$24  = o_decision__payload;
-    if (write) begin
-      if (\$6 ) begin
-        \$24 [3:0] = address;
-        \$24 [19:4] = w_data;
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$25  = sending;
-    if (write) begin
-      if (\$7 ) begin
-        \$25  = 1'h1;
-      end
-    end
-    if (\$9 ) begin
-      if (\$11 ) begin
-        \$25  = 1'h0;
-      end
-    end
-    if (output_rst) begin
-      \$25  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$26  = o_decision__valid;
-    if (write) begin
-      if (\$7 ) begin
-        \$26  = 1'h1;
-      end
-    end
-    if (\$8 ) begin
-      \$26  = 1'h0;
-    end
-    if (output_rst) begin
-      \$26  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$27  = o_logits__valid;
+    \$30  = o_logits__valid;
     if (read) begin
-      \$27  = 1'h1;
+      \$30  = 1'h1;
     end
-    if (\$9 ) begin
-      \$27  = 1'h0;
+    if (\$3 ) begin
+      \$30  = 1'h0;
     end
     if (output_rst) begin
-      \$27  = 1'h0;
+      \$30  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$28  = claimed;
-    if (claim) begin
-      \$28  = 1'h1;
-    end else if (\$22 ) begin
-      \$28  = 1'h0;
+    \$31  = address;
+    if (write) begin
+      \$31  = \$4 [3:0];
+      if (\$5 ) begin
+        \$31  = 4'h0;
+      end
+    end
+    if (\$11 ) begin
+      \$31  = \$14 [3:0];
     end
     if (output_rst) begin
-      \$28  = 1'h0;
+      \$31  = 4'h0;
     end
   end
-  assign decision = o_decision__payload;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$32  = sending;
+    if (write) begin
+      if (\$5 ) begin
+        \$32  = 1'h1;
+      end
+    end
+    if (\$17 ) begin
+      \$32  = 1'h0;
+    end
+    if (output_rst) begin
+      \$32  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$33  = o_decision__valid;
+    if (write) begin
+      if (\$5 ) begin
+        \$33  = 1'h1;
+      end
+    end
+    if (\$10 ) begin
+      \$33  = 1'h0;
+    end
+    if (output_rst) begin
+      \$33  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$34  = o_decision__payload;
+    if (\$9 ) begin
+      \$34 [3:0] = address;
+      \$34 [19:4] = w_data;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$35  = claimed;
+    if (\$18 ) begin
+      \$35  = 1'h1;
+    end else if (\$29 ) begin
+      \$35  = 1'h0;
+    end
+    if (output_rst) begin
+      \$35  = 1'h0;
+    end
+  end
   assign index = address;
-  assign data = w_data;
-  assign \write$7  = write;
+  assign i__payload = w_data;
+  assign i__valid = write;
+  assign decision = o_decision__payload;
+  assign \o_logits__payload.data  = o_logits__payload[15:0];
+  assign \o_logits__payload.last  = o_logits__payload[16];
   assign \o_decision__payload.label  = o_decision__payload[3:0];
   assign \o_decision__payload.score  = o_decision__payload[19:4];
   assign \decision.label  = o_decision__payload[3:0];
   assign \decision.score  = o_decision__payload[19:4];
-  assign \o_logits__payload.data  = o_logits__payload[15:0];
-  assign \o_logits__payload.last  = o_logits__payload[16];
   assign o_logits__payload[16] = \$2 ;
   assign o_logits__payload[15:0] = r_data;
 endmodule
@@ -9927,24 +10073,30 @@ module \lmu_kws361_eighth.output_gate (enable, gated, clk, free);
     passes <= enable;
 endmodule
 
-module \lmu_kws361_eighth.sequencer (rst, issue, idle, claim, \release , output_free, clk, written, clear, frame, \end , read, \group$72 , free);
+module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, frames__ready, write__data, claim__ready, clk, frame, frames__valid, steps__payload, groups__valid, groups__payload, write__valid, \port$1826$6 , free);
   reg \$auto$verilog_backend.cc:2355:dump_module$13 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$13 <= 0;
   wire \$1 ;
   wire \$10 ;
-  reg [6:0] \$100 ;
-  reg [1:0] \$101 ;
-  reg [3:0] \$102 ;
-  reg [5:0] \$103 ;
-  reg [11:0] \$104 ;
-  reg [8:0] \$105 ;
-  reg [8:0] \$106 ;
+  wire [6:0] \$100 ;
+  wire \$101 ;
+  reg [6:0] \$102 ;
+  reg [3:0] \$103 ;
+  reg [1:0] \$104 ;
+  reg [3:0] \$105 ;
+  reg [11:0] \$106 ;
   reg [8:0] \$107 ;
   reg [8:0] \$108 ;
-  reg [36:0] \$109 ;
+  reg [8:0] \$109 ;
   wire [12:0] \$11 ;
-  wire [2:0] \$110 ;
-  wire [3:0] \$111 ;
+  reg [8:0] \$110 ;
+  reg \$111 ;
+  reg [36:0] \$112 ;
+  reg [5:0] \$113 ;
+  reg \$114 ;
+  reg \$115 ;
+  wire [2:0] \$116 ;
+  wire [3:0] \$117 ;
   wire [1:0] \$12 ;
   wire [12:0] \$13 ;
   wire [6:0] \$14 ;
@@ -9976,11 +10128,11 @@ module \lmu_kws361_eighth.sequencer (rst, issue, idle, claim, \release , output_
   wire \$38 ;
   wire \$39 ;
   wire \$4 ;
-  wire \$40 ;
-  wire \$41 ;
-  wire \$42 ;
-  wire \$43 ;
-  wire \$44 ;
+  wire [8:0] \$40 ;
+  wire [8:0] \$41 ;
+  wire [9:0] \$42 ;
+  wire [10:0] \$43 ;
+  wire [12:0] \$44 ;
   wire \$45 ;
   wire \$46 ;
   wire \$47 ;
@@ -10000,72 +10152,66 @@ module \lmu_kws361_eighth.sequencer (rst, issue, idle, claim, \release , output_
   wire [8:0] \$6 ;
   wire \$60 ;
   wire \$61 ;
-  wire [8:0] \$62 ;
-  wire [8:0] \$63 ;
-  wire [9:0] \$64 ;
-  wire [10:0] \$65 ;
-  wire [12:0] \$66 ;
+  wire \$62 ;
+  wire \$63 ;
+  wire \$64 ;
+  wire \$65 ;
+  wire \$66 ;
   wire \$67 ;
   wire \$68 ;
-  wire \$69 ;
+  wire [7:0] \$69 ;
   wire \$7 ;
-  wire \$70 ;
+  wire [7:0] \$70 ;
   wire \$71 ;
-  wire [6:0] \$72 ;
-  wire [6:0] \$73 ;
+  wire \$72 ;
+  wire \$73 ;
   wire \$74 ;
-  wire [7:0] \$75 ;
-  wire \$76 ;
-  wire \$77 ;
-  wire \$78 ;
+  wire [4:0] \$75 ;
+  wire [2:0] \$76 ;
+  wire [4:0] \$77 ;
+  wire [4:0] \$78 ;
   wire [4:0] \$79 ;
   wire [1:0] \$8 ;
-  wire [2:0] \$80 ;
-  wire [4:0] \$81 ;
-  wire [4:0] \$82 ;
-  wire [4:0] \$83 ;
+  wire [4:0] \$80 ;
+  wire \$81 ;
+  wire [7:0] \$82 ;
+  wire [12:0] \$83 ;
   wire \$84 ;
-  wire [7:0] \$85 ;
-  wire [12:0] \$86 ;
+  wire [9:0] \$85 ;
+  wire [9:0] \$86 ;
   wire \$87 ;
   wire [9:0] \$88 ;
   wire [9:0] \$89 ;
   wire [8:0] \$9 ;
   wire \$90 ;
-  wire [9:0] \$91 ;
-  wire [9:0] \$92 ;
-  wire \$93 ;
-  wire [11:0] \$94 ;
-  wire [8:0] \$95 ;
-  wire [7:0] \$96 ;
-  reg \$97 ;
-  reg \$98 ;
-  reg [3:0] \$99 ;
-  (* init = 37'h0000000000 *)
-  wire [36:0] \$signal ;
-  wire [8:0] \$signal.address ;
-  wire [5:0] \$signal.memory ;
-  wire [1:0] \$signal.narrow ;
-  wire [3:0] \$signal.operation ;
-  wire \$signal.output ;
-  wire [8:0] \$signal.parameter ;
-  wire [5:0] \$signal.rows ;
+  wire \$91 ;
+  wire [11:0] \$92 ;
+  wire [8:0] \$93 ;
+  wire [7:0] \$94 ;
+  wire \$95 ;
+  wire \$96 ;
+  wire \$97 ;
+  wire \$98 ;
+  wire [6:0] \$99 ;
   wire [8:0] address;
-  reg [8:0] \address$75  = 9'h000;
+  reg [8:0] \address$85  = 9'h000;
   reg [3:0] block = 4'h0;
   reg [5:0] busy = 6'h00;
-  output claim;
-  wire claim;
-  input clear;
-  wire clear;
-  wire \clear$66 ;
+  input claim__ready;
+  wire claim__ready;
+  output claim__valid;
+  wire claim__valid;
+  wire claims;
+  reg cleared;
   input clk;
   wire clk;
   wire \clk$1 ;
-  wire \clk$24 ;
+  wire \clk$27 ;
   wire [3:0] closes;
-  (* init = 7'h00 *)
-  wire [6:0] column;
+  wire [8:0] column;
+  wire \column.first ;
+  wire \column.last ;
+  wire [6:0] \column.number ;
   reg [100:0] \const ;
   wire [7:0] \const.base ;
   wire [2:0] \const.block_step0 ;
@@ -10091,48 +10237,78 @@ module \lmu_kws361_eighth.sequencer (rst, issue, idle, claim, \release , output_
   wire \const.wait ;
   wire [11:0] \const.weight_after ;
   wire [11:0] \const.weight_base ;
-  wire \const.weights ;
+  wire \const.weight_memory ;
+  reg [6:0] count = 7'h00;
+  reg [8:0] counted;
+  wire \counted.first ;
+  wire \counted.last ;
+  wire [6:0] \counted.number ;
   wire enable;
-  wire \enable$26 ;
-  wire \enable$34 ;
-  input \end ;
-  wire \end ;
-  wire \end$68 ;
-  wire ends;
+  wire \enable$29 ;
+  wire \enable$41 ;
+  wire [7:0] ends;
+  wire \ends.block ;
+  wire \ends.blocks ;
+  wire \ends.column ;
+  wire \ends.frame ;
+  wire \ends.group ;
+  wire \ends.operation ;
+  wire \ends.sum ;
+  wire \ends.term ;
   wire ends_block;
+  wire ends_blocks;
+  wire ends_column;
   wire ends_frame;
   wire ends_group;
   wire ends_operation;
+  wire ends_sum;
+  wire ends_term;
   wire finish;
   wire [6:0] found;
-  input frame;
-  wire frame;
+  input [1:0] frame;
+  wire [1:0] frame;
+  wire \frame.clear ;
+  wire \frame.end ;
+  wire [1:0] frames__payload;
+  wire \frames__payload.clear ;
+  wire \frames__payload.end ;
+  output frames__ready;
+  wire frames__ready;
+  input frames__valid;
+  wire frames__valid;
   input free;
   wire free;
-  wire \free$25 ;
+  wire \free$28 ;
   wire free_clk;
   wire fresh;
   wire gated;
-  wire \gated$29 ;
+  wire \gated$32 ;
   reg [1:0] group = 2'h0;
-  output [36:0] \group$72 ;
-  reg [36:0] \group$72  = 37'h0000000000;
-  wire [8:0] \group$72.address ;
-  wire [5:0] \group$72.memory ;
-  wire [1:0] \group$72.narrow ;
-  wire [3:0] \group$72.operation ;
-  wire \group$72.output ;
-  wire [8:0] \group$72.parameter ;
-  wire [5:0] \group$72.rows ;
+  (* init = 37'h0000000000 *)
+  wire [36:0] \group$67 ;
+  wire [8:0] \group$67.address ;
+  wire [5:0] \group$67.memory ;
+  wire [1:0] \group$67.narrow ;
+  wire [3:0] \group$67.operation ;
+  wire \group$67.output ;
+  wire [8:0] \group$67.parameter ;
+  wire [5:0] \group$67.rows ;
+  output [36:0] groups__payload;
+  reg [36:0] groups__payload = 37'h0000000000;
+  wire [8:0] \groups__payload.address ;
+  wire [5:0] \groups__payload.memory ;
+  wire [1:0] \groups__payload.narrow ;
+  wire [3:0] \groups__payload.operation ;
+  wire \groups__payload.output ;
+  wire [8:0] \groups__payload.parameter ;
+  wire [5:0] \groups__payload.rows ;
+  output groups__valid;
+  reg groups__valid = 1'h0;
   wire hold;
   reg holds_input = 1'h0;
   output idle;
   wire idle;
-  output issue;
-  wire issue;
-  wire [6:0] kept_column;
   wire last;
-  wire last_column;
   wire last_group;
   wire [2:0] memory;
   wire nonzero;
@@ -10140,31 +10316,42 @@ module \lmu_kws361_eighth.sequencer (rst, issue, idle, claim, \release , output_
   wire nonzero_rst;
   reg [8:0] offset0 = 9'h000;
   reg [8:0] offset1 = 9'h000;
-  input output_free;
-  wire output_free;
   reg [8:0] \parameter  = 9'h000;
-  output [28:0] read;
-  reg [28:0] read;
-  wire [8:0] \read.address ;
-  wire \read.first ;
-  wire \read.last ;
-  wire [2:0] \read.memory ;
-  wire \read.shift ;
-  wire [11:0] \read.weight_address ;
-  wire \read.weights ;
-  wire \read.zero ;
-  output \release ;
-  wire \release ;
+  input [14:0] \port$1826$6 ;
+  wire [14:0] \port$1826$6 ;
+  wire [9:0] position;
+  wire [3:0] \position.block ;
+  wire [1:0] \position.group ;
+  wire [3:0] \position.step ;
   wire [5:0] rows;
   input rst;
   wire rst;
   reg running = 1'h0;
+  wire [10:0] selected;
+  wire \selected.cleared ;
+  wire [2:0] \selected.source ;
+  wire \selected.stops ;
+  wire [5:0] \selected.target ;
+  reg [2:0] source;
   wire start;
-  reg [6:0] \start$36  = 7'h00;
-  wire \start$62 ;
+  (* init = 7'h00 *)
+  wire [6:0] \start$43 ;
+  wire \start$77 ;
   wire state_clk;
   wire state_rst;
   reg [3:0] step = 4'h0;
+  output [28:0] steps__payload;
+  wire [28:0] steps__payload;
+  wire [8:0] \steps__payload.address ;
+  wire \steps__payload.cleared ;
+  wire \steps__payload.first ;
+  wire \steps__payload.last ;
+  wire [2:0] \steps__payload.memory ;
+  wire \steps__payload.shift ;
+  wire [11:0] \steps__payload.weight_address ;
+  wire \steps__payload.weight_memory ;
+  output steps__valid;
+  wire steps__valid;
   wire [6:0] stop;
   reg stops;
   reg [5:0] target;
@@ -10177,12 +10364,13 @@ module \lmu_kws361_eighth.sequencer (rst, issue, idle, claim, \release , output_
   wire waits;
   reg [11:0] weight = 12'h000;
   wire [5:0] write;
-  input [15:0] written;
-  wire [15:0] written;
-  wire [8:0] \written.address ;
-  wire [5:0] \written.memory ;
-  wire \written.nonzero ;
-  reg zero;
+  wire [8:0] write__address;
+  input [15:0] write__data;
+  wire [15:0] write__data;
+  wire [5:0] write__memory;
+  input write__valid;
+  wire write__valid;
+  wire [5:0] written;
   assign \$1  = | { finish, start };
   assign enable = \$1  | rst;
   assign \$3  = turn0m ? 2'h3 : 2'h2;
@@ -10210,131 +10398,141 @@ module \lmu_kws361_eighth.sequencer (rst, issue, idle, claim, \release , output_
   assign \$31  = turn2m ? 2'h2 : 2'h3;
   assign \$32  = 1'h1 << \$31 ;
   assign \$34  = turn2m ? 2'h2 : 2'h3;
-  assign \$36  = | written[5:0];
-  assign \enable$26  = \$36  | rst;
-  assign kept_column = \const [100] ? { \$110 , \$111  } : \start$36 ;
-  assign \$37  = \start$36  == \const [6:0];
-  assign ends = \const [100] ? last : \$37 ;
-  assign last_group = group == \const [15:14];
-  assign ends_group = ends & \const [8];
+  assign \$36  = ! count;
+  assign \$37  = count == \const [6:0];
+  assign \$38  = | written;
+  assign \enable$29  = \$38  | rst;
+  assign written = write__valid ? \port$1826$6 [5:0] : 6'h00;
+  assign nonzero = | write__data;
+  assign last_group = position[5:4] == \const [15:14];
+  assign ends_sum = counted[8] & \const [8];
+  assign ends_group = ends_term & \const [8];
   assign ends_block = ends_group & last_group;
-  assign \$38  = block == \const [25:22];
-  assign ends_operation = ends_block & \$38 ;
-  assign ends_frame = ends_operation & stops;
-  assign \$39  = ! \start$36 ;
-  assign \$40  = ! group;
-  assign \$41  = \$39  & \$40 ;
-  assign \$42  = ! block;
-  assign fresh = \$41  & \$42 ;
+  assign \$39  = position[9:6] == \const [25:22];
+  assign ends_blocks = ends_block & \$39 ;
+  assign ends_frame = ends_blocks & selected[10];
   assign rows = last_group ? \const [21:16] : 6'h20;
-  assign \$43  = fresh & \const [26];
-  assign \$44  = | busy;
-  assign \$45  = \$43  & \$44 ;
-  assign \$46  = busy > 2'h3;
-  assign \$47  = ends_group & \$46 ;
-  assign \$48  = \$45  | \$47 ;
-  assign \$49  = fresh & \const [27];
-  assign \$50  = ~ output_free;
-  assign \$51  = \$49  & \$50 ;
-  assign waits = \$48  | \$51 ;
-  assign \$52  = ~ waits;
-  assign issue = running & \$52 ;
-  assign \$53  = ~ running;
-  assign \$54  = ! busy;
-  assign idle = \$53  & \$54 ;
-  assign \$55  = issue & fresh;
-  assign claim = \$55  & \const [27];
-  assign \$56  = issue & holds_input;
-  assign \$57  = ends_operation & \const [28];
-  assign \$58  = ends_frame | \$57 ;
-  assign \release  = \$56  & \$58 ;
-  assign \$59  = ~ running;
-  assign \$60  = \$59  & frame;
-  assign finish = issue & ends_frame;
-  assign \$62  = \const [9] ? offset1 : 9'h000;
-  assign \$63  = \const [7] ? offset0 : \$62 ;
-  assign \$64  = \const [36:29] + \$63 ;
-  assign \$65  = \$64  + kept_column;
-  assign \$66  = weight + kept_column;
-  assign \$67  = ! \start$36 ;
-  assign \$68  = \$67  & \const [7];
-  assign \$69  = issue & ends_frame;
-  assign \$70  = issue & ends_group;
-  assign \$71  = | busy;
-  assign \$72  = rows + 2'h2;
-  assign \$73  = busy - 1'h1;
-  assign \$74  = ~ ends;
-  assign \$75  = kept_column + 1'h1;
-  assign \$76  = ~ ends_group;
-  assign \$77  = ~ ends_block;
-  assign \$78  = ~ ends_operation;
+  assign \$40  = \const [9] ? offset1 : 9'h000;
+  assign \$41  = \const [7] ? offset0 : \$40 ;
+  assign \$42  = \const [36:29] + \$41 ;
+  assign \$43  = \$42  + counted[6:0];
+  assign \$44  = weight + counted[6:0];
+  assign \$45  = ! position[5:4];
+  assign \$46  = counted[7] & \$45 ;
+  assign \$47  = ! position[9:6];
+  assign fresh = \$46  & \$47 ;
+  assign claims = fresh & \const [27];
+  assign \$48  = fresh & \const [26];
+  assign \$49  = | busy;
+  assign \$50  = \$48  & \$49 ;
+  assign \$51  = busy > 2'h3;
+  assign \$52  = ends[2] & \$51 ;
+  assign waits = \$50  | \$52 ;
+  assign \$53  = ~ waits;
+  assign \$54  = running & \$53 ;
+  assign claim__valid = \$54  & claims;
+  assign \$55  = ~ waits;
+  assign \$56  = running & \$55 ;
+  assign \$57  = ~ claim__ready;
+  assign \$58  = claims & \$57 ;
+  assign \$59  = ~ \$58 ;
+  assign steps__valid = \$56  & \$59 ;
+  assign \$60  = ~ running;
+  assign \$61  = ! busy;
+  assign idle = \$60  & \$61 ;
+  assign \$62  = ~ running;
+  assign \$63  = \$62  & frames__valid;
+  assign \$65  = steps__valid & holds_input;
+  assign \$66  = ends[6] & \const [28];
+  assign \$67  = ends[7] | \$66 ;
+  assign frames__ready = \$65  & \$67 ;
+  assign finish = steps__valid & ends[7];
+  assign \$68  = counted[7] & \const [7];
+  assign \$69  = counted[6:0] + 1'h1;
+  assign \$70  = ends[1] ? 8'h00 : \$69 ;
+  assign \$71  = steps__valid & ends[1];
+  assign \$72  = ~ ends[3];
+  assign \$73  = ~ ends[4];
+  assign \$74  = ~ ends[6];
+  assign \$75  = step + 1'h1;
+  assign \$76  = group + 1'h1;
+  assign \$77  = block + 1'h1;
+  assign \$78  = ends[5] ? 5'h00 : \$77 ;
   assign \$79  = step + 1'h1;
-  assign \$80  = group + 1'h1;
-  assign \$81  = block + 1'h1;
-  assign \$82  = step + 1'h1;
-  assign \$83  = ends_frame ? 5'h00 : \$82 ;
-  assign \$84  = issue & ends;
-  assign \$85  = \const [6:0] + 1'h1;
-  assign \$86  = weight + \$85 ;
-  assign \$87  = issue & ends_group;
-  assign \$88  = \parameter  + 6'h20;
-  assign \$89  = \address$75  + rows;
-  assign \$90  = issue & ends_block;
-  assign \$91  = offset0 + \const [39:37];
-  assign \$92  = offset1 + \const [40];
-  assign \$93  = issue & ends_operation;
-  assign \$94  = ends_frame ? 12'h000 : \const [66:55];
-  assign \$95  = ends_frame ? 9'h000 : \const [84:76];
-  assign \$96  = ends_frame ? 8'h00 : \const [92:85];
+  assign \$80  = ends[7] ? 5'h00 : \$79 ;
+  assign \$81  = steps__valid & ends[1];
+  assign \$82  = \const [6:0] + 1'h1;
+  assign \$83  = weight + \$82 ;
+  assign \$84  = steps__valid & ends[3];
+  assign \$85  = \parameter  + 6'h20;
+  assign \$86  = \address$85  + rows;
+  assign \$87  = steps__valid & ends[4];
+  assign \$88  = offset0 + \const [39:37];
+  assign \$89  = offset1 + \const [40];
+  assign \$90  = steps__valid & ends[5];
+  assign \$91  = steps__valid & ends[6];
+  assign \$92  = ends[7] ? 12'h000 : \const [66:55];
+  assign \$93  = ends[7] ? 9'h000 : \const [84:76];
+  assign \$94  = ends[7] ? 8'h00 : \const [92:85];
+  assign \$95  = steps__valid & ends[3];
+  assign \$96  = steps__valid & ends[3];
+  assign \$97  = steps__valid & ends[3];
+  assign \$98  = | busy;
+  assign \$99  = rows + 2'h2;
+  assign \$100  = busy - 1'h1;
+  assign \$101  = steps__valid & ends[7];
   always @(posedge clk)
-    running <= \$97 ;
+    count <= \$102 ;
   always @(posedge clk)
-    holds_input <= \$98 ;
+    step <= \$103 ;
   always @(posedge clk)
-    step <= \$99 ;
+    group <= \$104 ;
   always @(posedge clk)
-    \start$36  <= \$100 ;
+    block <= \$105 ;
   always @(posedge clk)
-    group <= \$101 ;
+    weight <= \$106 ;
   always @(posedge clk)
-    block <= \$102 ;
+    \parameter  <= \$107 ;
   always @(posedge clk)
-    busy <= \$103 ;
+    \address$85  <= \$108 ;
   always @(posedge clk)
-    weight <= \$104 ;
+    offset0 <= \$109 ;
   always @(posedge clk)
-    \parameter  <= \$105 ;
+    offset1 <= \$110 ;
   always @(posedge clk)
-    \address$75  <= \$106 ;
+    groups__valid <= \$111 ;
   always @(posedge clk)
-    offset0 <= \$107 ;
+    groups__payload <= \$112 ;
   always @(posedge clk)
-    offset1 <= \$108 ;
+    busy <= \$113 ;
   always @(posedge clk)
-    \group$72  <= \$109 ;
-  \lmu_kws361_eighth.sequencer.nonzero$79  \nonzero$79  (
+    running <= \$114 ;
+  always @(posedge clk)
+    holds_input <= \$115 ;
+  \lmu_kws361_eighth.sequencer.nonzero$90  \nonzero$90  (
+    .address(\port$1826$6 [14:6]),
     .enable(\const [100]),
-    .first_bit(\$111 ),
-    .first_word(\$110 ),
+    .first_bit(\$117 ),
+    .first_word(\$116 ),
     .last(last),
-    .memory(read[2:0]),
+    .memory(selected[2:0]),
+    .nonzero(nonzero),
     .nonzero_clk(nonzero_clk),
     .nonzero_rst(rst),
-    .\port$1508$0 (written),
-    .start(\start$36 ),
-    .stop(\const [6:0])
+    .start(count),
+    .stop(\const [6:0]),
+    .write(written)
   );
   \lmu_kws361_eighth.sequencer.nonzero_gate  nonzero_gate (
     .clk(clk),
-    .enable(\enable$26 ),
+    .enable(\enable$29 ),
     .free(free),
     .gated(nonzero_clk)
   );
   \lmu_kws361_eighth.sequencer.state  state (
-    .clear(clear),
     .closes(closes),
-    .\end (\end ),
     .finish(finish),
+    .frame(frame),
     .start(start),
     .state_clk(state_clk),
     .state_rst(rst),
@@ -10354,7 +10552,7 @@ module \lmu_kws361_eighth.sequencer (rst, issue, idle, claim, \release , output_
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     (* full_case = 32'd1 *)
-    casez (step)
+    casez (position[3:0])
       4'h0:
           \const  = 101'h000001000000000000001001a7;
       4'h1:
@@ -10392,56 +10590,45 @@ module \lmu_kws361_eighth.sequencer (rst, issue, idle, claim, \release , output_
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     (* full_case = 32'd1 *)
-    casez (step)
+    casez (position[3:0])
       4'h0:
-          read[2:0] = 3'h0;
+          source = 3'h0;
       4'h1:
-          read[2:0] = { 1'h0, \$3  };
+          source = { 1'h0, \$3  };
       4'h2:
-          read[2:0] = 3'h1;
+          source = 3'h1;
       4'h3:
-          read[2:0] = 3'h0;
+          source = 3'h0;
       4'h4:
-          read[2:0] = { 1'h0, \$12  };
+          source = { 1'h0, \$12  };
       4'h5:
-          read[2:0] = 3'h4;
+          source = 3'h4;
       4'h6:
-          read[2:0] = { 1'h0, \$15  };
+          source = { 1'h0, \$15  };
       4'h7:
-          read[2:0] = 3'h1;
+          source = 3'h1;
       4'h8:
-          read[2:0] = 3'h4;
+          source = 3'h4;
       4'h9:
-          read[2:0] = { 1'h0, \$24  };
+          source = { 1'h0, \$24  };
       4'ha:
-          read[2:0] = 3'h5;
+          source = 3'h5;
       4'hb:
-          read[2:0] = { 1'h0, \$27  };
+          source = { 1'h0, \$27  };
       4'hc:
-          read[2:0] = 3'h1;
+          source = 3'h1;
       4'hd:
-          read[2:0] = 3'h5;
+          source = 3'h5;
       4'he:
-          read[2:0] = { 1'h0, \$34  };
+          source = { 1'h0, \$34  };
       4'hf:
-          read[2:0] = 3'h4;
+          source = 3'h4;
     endcase
-    begin
-      begin
-        read[11:3] = \$65 [8:0];
-        read[13] = \const [42];
-        read[25:14] = \$66 [11:0];
-        read[26] = \const [41];
-        read[12] = zero;
-        read[27] = \$68 ;
-        read[28] = ends_group;
-      end
-    end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     target = 6'h00;
-    casez (step)
+    casez (position[3:0])
       4'h0:
           target = \$2 [5:0];
       4'h1:
@@ -10476,12 +10663,12 @@ module \lmu_kws361_eighth.sequencer (rst, issue, idle, claim, \release , output_
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    zero = 1'h0;
-    casez (step)
+    cleared = 1'h0;
+    casez (position[3:0])
       4'h0:
           /* empty */;
       4'h1:
-          zero = \$4 ;
+          cleared = \$4 ;
       4'h2:
           /* empty */;
       4'h3:
@@ -10491,7 +10678,7 @@ module \lmu_kws361_eighth.sequencer (rst, issue, idle, claim, \release , output_
       4'h5:
           /* empty */;
       4'h6:
-          zero = \$16 ;
+          cleared = \$16 ;
       4'h7:
           /* empty */;
       4'h8:
@@ -10501,14 +10688,14 @@ module \lmu_kws361_eighth.sequencer (rst, issue, idle, claim, \release , output_
       4'ha:
           /* empty */;
       4'hb:
-          zero = \$28 ;
+          cleared = \$28 ;
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     stops = 1'h0;
     (* full_case = 32'd1 *)
-    casez (step)
+    casez (position[3:0])
       4'h0:
           /* empty */;
       4'h1:
@@ -10545,229 +10732,236 @@ module \lmu_kws361_eighth.sequencer (rst, issue, idle, claim, \release , output_
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$97  = running;
-    if (start) begin
-      \$97  = 1'h1;
-    end
-    if (\$69 ) begin
-      \$97  = 1'h0;
-    end
-    if (rst) begin
-      \$97  = 1'h0;
+    counted[6:0] = count;
+    counted[8] = \$37 ;
+    if (\const [100]) begin
+      counted[6:0] = { \$116 , \$117  };
+      counted[8] = last;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$98  = holds_input;
+    \$102  = count;
     if (start) begin
-      \$98  = 1'h1;
+      \$102  = 7'h00;
     end
-    if (\release ) begin
-      \$98  = 1'h0;
-    end
-    if (rst) begin
-      \$98  = 1'h0;
+    if (steps__valid) begin
+      \$102  = \$70 [6:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$99  = step;
+    \$103  = step;
     if (start) begin
-      \$99  = 4'h0;
+      \$103  = 4'h0;
     end
-    if (issue) begin
+    if (\$71 ) begin
       (* full_case = 32'd1 *)
-      if (\$74 ) begin
+      if (\$72 ) begin
+        \$103  = \$75 [3:0];
+      end else if (\$73 ) begin
+        \$103  = \const [13:10];
+      end else if (\$74 ) begin
+        \$103  = \const [13:10];
       end else begin
-        (* full_case = 32'd1 *)
-        if (\$76 ) begin
-          \$99  = \$79 [3:0];
-        end else if (\$77 ) begin
-          \$99  = \const [13:10];
-        end else if (\$78 ) begin
-          \$99  = \const [13:10];
-        end else begin
-          \$99  = \$83 [3:0];
-        end
+        \$103  = \$80 [3:0];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$100  = \start$36 ;
+    \$104  = group;
     if (start) begin
-      \$100  = 7'h00;
+      \$104  = 2'h0;
     end
-    if (issue) begin
+    if (\$71 ) begin
       (* full_case = 32'd1 *)
-      if (\$74 ) begin
-        \$100  = \$75 [6:0];
+      if (\$72 ) begin
+      end else if (\$73 ) begin
+        \$104  = \$76 [1:0];
+      end else if (\$74 ) begin
+        \$104  = 2'h0;
       end else begin
-        \$100  = 7'h00;
+        \$104  = 2'h0;
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$101  = group;
+    \$105  = block;
     if (start) begin
-      \$101  = 2'h0;
+      \$105  = 4'h0;
     end
-    if (issue) begin
+    if (\$71 ) begin
       (* full_case = 32'd1 *)
-      if (\$74 ) begin
+      if (\$72 ) begin
+      end else if (\$73 ) begin
+      end else if (\$74 ) begin
+        \$105  = \$78 [3:0];
       end else begin
-        (* full_case = 32'd1 *)
-        if (\$76 ) begin
-        end else if (\$77 ) begin
-          \$101  = \$80 [1:0];
-        end else if (\$78 ) begin
-          \$101  = 2'h0;
-        end else begin
-          \$101  = 2'h0;
-        end
+        \$105  = 4'h0;
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$102  = block;
+    \$106  = weight;
     if (start) begin
-      \$102  = 4'h0;
+      \$106  = 12'h000;
     end
-    if (issue) begin
-      (* full_case = 32'd1 *)
-      if (\$74 ) begin
-      end else begin
-        (* full_case = 32'd1 *)
-        if (\$76 ) begin
-        end else if (\$77 ) begin
-        end else if (\$78 ) begin
-          \$102  = \$81 [3:0];
-        end else begin
-          \$102  = 4'h0;
-        end
-      end
+    if (\$81 ) begin
+      \$106  = \$83 [11:0];
+    end
+    if (\$87 ) begin
+      \$106  = \const [54:43];
+    end
+    if (\$91 ) begin
+      \$106  = \$92 ;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$103  = busy;
-    if (\$70 ) begin
-      \$103  = \$72 [5:0];
-    end else if (\$71 ) begin
-      \$103  = \$73 [5:0];
-    end
-    if (rst) begin
-      \$103  = 6'h00;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$104  = weight;
+    \$107  = \parameter ;
     if (start) begin
-      \$104  = 12'h000;
+      \$107  = 9'h000;
     end
     if (\$84 ) begin
-      \$104  = \$86 [11:0];
-    end
-    if (\$90 ) begin
-      \$104  = \const [54:43];
-    end
-    if (\$93 ) begin
-      \$104  = \$94 ;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$105  = \parameter ;
-    if (start) begin
-      \$105  = 9'h000;
+      \$107  = \$85 [8:0];
     end
     if (\$87 ) begin
-      \$105  = \$88 [8:0];
+      \$107  = \const [75:67];
     end
-    if (\$90 ) begin
-      \$105  = \const [75:67];
-    end
-    if (\$93 ) begin
-      \$105  = \$95 ;
+    if (\$91 ) begin
+      \$107  = \$93 ;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$106  = \address$75 ;
-    if (start) begin
-      \$106  = 9'h000;
-    end
-    if (\$87 ) begin
-      \$106  = \$89 [8:0];
-    end
-    if (\$93 ) begin
-      \$106  = { 1'h0, \$96  };
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$107  = offset0;
-    if (start) begin
-      \$107  = 9'h000;
-    end
-    if (\$90 ) begin
-      \$107  = \$91 [8:0];
-    end
-    if (\$93 ) begin
-      \$107  = 9'h000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$108  = offset1;
+    \$108  = \address$85 ;
     if (start) begin
       \$108  = 9'h000;
     end
-    if (\$90 ) begin
-      \$108  = \$92 [8:0];
+    if (\$84 ) begin
+      \$108  = \$86 [8:0];
     end
-    if (\$93 ) begin
-      \$108  = 9'h000;
+    if (\$90 ) begin
+      \$108  = \address$85 ;
+    end
+    if (\$91 ) begin
+      \$108  = { 1'h0, \$94  };
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$109  = \group$72 ;
+    \$109  = offset0;
+    if (start) begin
+      \$109  = 9'h000;
+    end
     if (\$87 ) begin
-      \$109 [5:0] = rows;
-      \$109 [11:6] = target;
-      \$109 [20:12] = \address$75 ;
-      \$109 [29:21] = \parameter ;
-      \$109 [31:30] = \const [94:93];
-      \$109 [32] = \const [95];
-      \$109 [36:33] = \const [99:96];
+      \$109  = \$88 [8:0];
+    end
+    if (\$90 ) begin
+      \$109  = 9'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$110  = offset1;
+    if (start) begin
+      \$110  = 9'h000;
+    end
+    if (\$87 ) begin
+      \$110  = \$89 [8:0];
+    end
+    if (\$90 ) begin
+      \$110  = 9'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$111  = \$95 ;
+    if (rst) begin
+      \$111  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$112  = groups__payload;
+    if (\$96 ) begin
+      \$112 [5:0] = rows;
+      \$112 [11:6] = selected[9:4];
+      \$112 [20:12] = \address$85 ;
+      \$112 [29:21] = \parameter ;
+      \$112 [31:30] = \const [94:93];
+      \$112 [32] = \const [95];
+      \$112 [36:33] = \const [99:96];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$113  = busy;
+    if (\$97 ) begin
+      \$113  = \$99 [5:0];
+    end else if (\$98 ) begin
+      \$113  = \$100 [5:0];
+    end
+    if (rst) begin
+      \$113  = 6'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$114  = running;
+    if (start) begin
+      \$114  = 1'h1;
+    end
+    if (\$101 ) begin
+      \$114  = 1'h0;
+    end
+    if (rst) begin
+      \$114  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$115  = holds_input;
+    if (start) begin
+      \$115  = 1'h1;
+    end
+    if (frames__ready) begin
+      \$115  = 1'h0;
+    end
+    if (rst) begin
+      \$115  = 1'h0;
     end
   end
   assign \clk$1  = clk;
   assign free_clk = free;
   assign gated = state_clk;
   assign state_rst = rst;
-  assign \clk$24  = clk;
-  assign \free$25  = free;
-  assign \gated$29  = nonzero_clk;
+  assign \clk$27  = clk;
+  assign \free$28  = free;
+  assign \gated$32  = nonzero_clk;
   assign nonzero_rst = rst;
-  assign write = written[5:0];
-  assign address = written[14:6];
-  assign nonzero = written[15];
-  assign \enable$34  = \const [100];
-  assign memory = read[2:0];
-  assign column = \start$36 ;
+  assign write__memory = \port$1826$6 [5:0];
+  assign write = written;
+  assign address = \port$1826$6 [14:6];
+  assign write__address = \port$1826$6 [14:6];
+  assign \enable$41  = \const [100];
+  assign memory = selected[2:0];
+  assign \start$43  = count;
   assign stop = \const [6:0];
-  assign found = { \$110 , \$111  };
-  assign last_column = ends;
-  assign \start$62  = start;
+  assign found = { \$116 , \$117  };
+  assign column = counted;
+  assign ends_column = 1'h1;
+  assign ends_operation = ends_blocks;
+  assign \group$67  = groups__payload;
+  assign \start$77  = start;
   assign hold = 1'h0;
-  assign \clear$66  = clear;
-  assign \end$68  = \end ;
-  assign \$signal  = \group$72 ;
+  assign frames__payload = frame;
+  assign \position.step  = position[3:0];
+  assign \position.group  = position[5:4];
+  assign \position.block  = position[9:6];
   assign \const.length_last  = \const [6:0];
   assign \const.first_term  = \const [7];
   assign \const.last_term  = \const [8];
@@ -10783,7 +10977,7 @@ module \lmu_kws361_eighth.sequencer (rst, issue, idle, claim, \release , output_
   assign \const.block_step0  = \const [39:37];
   assign \const.block_step1  = \const [40];
   assign \const.shift  = \const [41];
-  assign \const.weights  = \const [42];
+  assign \const.weight_memory  = \const [42];
   assign \const.weight_base  = \const [54:43];
   assign \const.weight_after  = \const [66:55];
   assign \const.parameter_base  = \const [75:67];
@@ -10793,33 +10987,78 @@ module \lmu_kws361_eighth.sequencer (rst, issue, idle, claim, \release , output_
   assign \const.output  = \const [95];
   assign \const.operation  = \const [99:96];
   assign \const.skips  = \const [100];
-  assign \read.memory  = read[2:0];
-  assign \read.address  = read[11:3];
-  assign \read.zero  = read[12];
-  assign \read.weights  = read[13];
-  assign \read.weight_address  = read[25:14];
-  assign \read.shift  = read[26];
-  assign \read.first  = read[27];
-  assign \read.last  = read[28];
-  assign \written.memory  = written[5:0];
-  assign \written.address  = written[14:6];
-  assign \written.nonzero  = written[15];
-  assign \group$72.rows  = \group$72 [5:0];
-  assign \group$72.memory  = \group$72 [11:6];
-  assign \group$72.address  = \group$72 [20:12];
-  assign \group$72.parameter  = \group$72 [29:21];
-  assign \group$72.narrow  = \group$72 [31:30];
-  assign \group$72.output  = \group$72 [32];
-  assign \group$72.operation  = \group$72 [36:33];
-  assign \$signal.rows  = \group$72 [5:0];
-  assign \$signal.memory  = \group$72 [11:6];
-  assign \$signal.address  = \group$72 [20:12];
-  assign \$signal.parameter  = \group$72 [29:21];
-  assign \$signal.narrow  = \group$72 [31:30];
-  assign \$signal.output  = \group$72 [32];
-  assign \$signal.operation  = \group$72 [36:33];
-  assign \$61  = 1'h1;
-  assign start = \$60 ;
+  assign \selected.source  = selected[2:0];
+  assign \selected.cleared  = selected[3];
+  assign \selected.target  = selected[9:4];
+  assign \selected.stops  = selected[10];
+  assign \counted.number  = counted[6:0];
+  assign \counted.first  = counted[7];
+  assign \counted.last  = counted[8];
+  assign \column.number  = counted[6:0];
+  assign \column.first  = counted[7];
+  assign \column.last  = counted[8];
+  assign \ends.column  = ends[0];
+  assign \ends.term  = ends[1];
+  assign \ends.sum  = ends[2];
+  assign \ends.group  = ends[3];
+  assign \ends.block  = ends[4];
+  assign \ends.blocks  = ends[5];
+  assign \ends.operation  = ends[6];
+  assign \ends.frame  = ends[7];
+  assign \steps__payload.memory  = steps__payload[2:0];
+  assign \steps__payload.address  = steps__payload[11:3];
+  assign \steps__payload.cleared  = steps__payload[12];
+  assign \steps__payload.weight_memory  = steps__payload[13];
+  assign \steps__payload.weight_address  = steps__payload[25:14];
+  assign \steps__payload.shift  = steps__payload[26];
+  assign \steps__payload.first  = steps__payload[27];
+  assign \steps__payload.last  = steps__payload[28];
+  assign \groups__payload.rows  = groups__payload[5:0];
+  assign \groups__payload.memory  = groups__payload[11:6];
+  assign \groups__payload.address  = groups__payload[20:12];
+  assign \groups__payload.parameter  = groups__payload[29:21];
+  assign \groups__payload.narrow  = groups__payload[31:30];
+  assign \groups__payload.output  = groups__payload[32];
+  assign \groups__payload.operation  = groups__payload[36:33];
+  assign \group$67.rows  = groups__payload[5:0];
+  assign \group$67.memory  = groups__payload[11:6];
+  assign \group$67.address  = groups__payload[20:12];
+  assign \group$67.parameter  = groups__payload[29:21];
+  assign \group$67.narrow  = groups__payload[31:30];
+  assign \group$67.output  = groups__payload[32];
+  assign \group$67.operation  = groups__payload[36:33];
+  assign \frame.clear  = frame[0];
+  assign \frame.end  = frame[1];
+  assign \frames__payload.clear  = frame[0];
+  assign \frames__payload.end  = frame[1];
+  assign steps__payload[28] = ends[2];
+  assign steps__payload[27] = \$68 ;
+  assign steps__payload[26] = \const [41];
+  assign steps__payload[12] = selected[3];
+  assign steps__payload[2:0] = selected[2:0];
+  assign steps__payload[25:14] = \$44 [11:0];
+  assign steps__payload[13] = \const [42];
+  assign steps__payload[11:3] = \$43 [8:0];
+  assign ends[7] = ends_frame;
+  assign ends[6] = ends_blocks;
+  assign ends[5] = ends_blocks;
+  assign ends[4] = ends_block;
+  assign ends[3] = ends_group;
+  assign ends[2] = ends_sum;
+  assign ends[1] = ends_term;
+  assign ends[0] = 1'h1;
+  assign position[9:6] = block;
+  assign position[5:4] = group;
+  assign position[3:0] = step;
+  always @*
+    counted[7] = \$36 ;
+  assign selected[10] = stops;
+  assign selected[9:4] = target;
+  assign selected[3] = cleared;
+  assign selected[2:0] = source;
+  assign \$64  = 1'h1;
+  assign start = \$63 ;
+  assign ends_term = counted[8];
   assign \$2  = 7'h02;
   assign \$11  = 13'h0010;
   assign \$13  = 13'h0010;
@@ -10831,7 +11070,7 @@ module \lmu_kws361_eighth.sequencer (rst, issue, idle, claim, \release , output_
   assign \$35  = 13'h0010;
 endmodule
 
-module \lmu_kws361_eighth.sequencer.nonzero$79 (nonzero_clk, last, \port$1508$0 , stop, enable, memory, start, first_word, first_bit, nonzero_rst);
+module \lmu_kws361_eighth.sequencer.nonzero$90 (write, nonzero, nonzero_clk, last, stop, enable, memory, start, first_word, first_bit, address, nonzero_rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$14 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$14 <= 0;
   wire [30:0] \$1 ;
@@ -11059,6 +11298,7 @@ module \lmu_kws361_eighth.sequencer.nonzero$79 (nonzero_clk, last, \port$1508$0 
   wire \$97 ;
   wire \$98 ;
   wire \$99 ;
+  input [8:0] address;
   wire [8:0] address;
   wire [3:0] \bit ;
   reg [15:0] chosen;
@@ -11107,35 +11347,35 @@ module \lmu_kws361_eighth.sequencer.nonzero$79 (nonzero_clk, last, \port$1508$0 
   reg [127:0] live;
   input [2:0] memory;
   wire [2:0] memory;
+  input nonzero;
   wire nonzero;
   input nonzero_clk;
   wire nonzero_clk;
   input nonzero_rst;
   wire nonzero_rst;
-  input [15:0] \port$1508$0 ;
-  wire [15:0] \port$1508$0 ;
   input [6:0] start;
   wire [6:0] start;
   input [6:0] stop;
   wire [6:0] stop;
   wire [2:0] word;
+  input [5:0] write;
   wire [5:0] write;
-  assign \$1  = 1'h1 << \port$1508$0 [9:6];
-  assign \$2  = 1'h1 << \port$1508$0 [9:6];
-  assign \$3  = 1'h1 << \port$1508$0 [9:6];
-  assign \$4  = 1'h1 << \port$1508$0 [9:6];
-  assign \$5  = 1'h1 << \port$1508$0 [9:6];
-  assign \$6  = 1'h1 << \port$1508$0 [9:6];
-  assign \$7  = 1'h1 << \port$1508$0 [9:6];
-  assign \$8  = 1'h1 << \port$1508$0 [9:6];
-  assign \$9  = 1'h1 << \port$1508$0 [9:6];
-  assign \$10  = 1'h1 << \port$1508$0 [9:6];
-  assign \$11  = 1'h1 << \port$1508$0 [9:6];
-  assign \$12  = 1'h1 << \port$1508$0 [9:6];
-  assign \$13  = 1'h1 << \port$1508$0 [9:6];
-  assign \$14  = 1'h1 << \port$1508$0 [9:6];
-  assign \$15  = 1'h1 << \port$1508$0 [9:6];
-  assign \$16  = 1'h1 << \port$1508$0 [9:6];
+  assign \$1  = 1'h1 << address[3:0];
+  assign \$2  = 1'h1 << address[3:0];
+  assign \$3  = 1'h1 << address[3:0];
+  assign \$4  = 1'h1 << address[3:0];
+  assign \$5  = 1'h1 << address[3:0];
+  assign \$6  = 1'h1 << address[3:0];
+  assign \$7  = 1'h1 << address[3:0];
+  assign \$8  = 1'h1 << address[3:0];
+  assign \$9  = 1'h1 << address[3:0];
+  assign \$10  = 1'h1 << address[3:0];
+  assign \$11  = 1'h1 << address[3:0];
+  assign \$12  = 1'h1 << address[3:0];
+  assign \$13  = 1'h1 << address[3:0];
+  assign \$14  = 1'h1 << address[3:0];
+  assign \$15  = 1'h1 << address[3:0];
+  assign \$16  = 1'h1 << address[3:0];
   assign \$17  = memory == 3'h5;
   assign \$18  = enable ? live : 128'h00000000000000000000000000000000;
   assign \$19  = enable ? start : 7'h00;
@@ -11233,101 +11473,101 @@ module \lmu_kws361_eighth.sequencer.nonzero$79 (nonzero_clk, last, \port$1508$0 
   assign \$112  = | \$111 ;
   assign \$113  = ~ \$112 ;
   assign last = \$109  & \$113 ;
-  assign \$114  = ! \port$1508$0 [14:10];
-  assign \$115  = \port$1508$0 [4] & \$114 ;
+  assign \$114  = ! address[8:4];
+  assign \$115  = write[4] & \$114 ;
   assign \$116  = ~ \$1 [15:0];
   assign \$117  = h0_0 & \$116 ;
-  assign \$118  = \$1 [15:0] & { \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15] };
+  assign \$118  = \$1 [15:0] & { nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero };
   assign \$119  = \$117  | \$118 ;
-  assign \$120  = \port$1508$0 [14:10] == 1'h1;
-  assign \$121  = \port$1508$0 [4] & \$120 ;
+  assign \$120  = address[8:4] == 1'h1;
+  assign \$121  = write[4] & \$120 ;
   assign \$122  = ~ \$2 [15:0];
   assign \$123  = h0_1 & \$122 ;
-  assign \$124  = \$2 [15:0] & { \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15] };
+  assign \$124  = \$2 [15:0] & { nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero };
   assign \$125  = \$123  | \$124 ;
-  assign \$126  = \port$1508$0 [14:10] == 2'h2;
-  assign \$127  = \port$1508$0 [4] & \$126 ;
+  assign \$126  = address[8:4] == 2'h2;
+  assign \$127  = write[4] & \$126 ;
   assign \$128  = ~ \$3 [15:0];
   assign \$129  = h0_2 & \$128 ;
-  assign \$130  = \$3 [15:0] & { \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15] };
+  assign \$130  = \$3 [15:0] & { nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero };
   assign \$131  = \$129  | \$130 ;
-  assign \$132  = \port$1508$0 [14:10] == 2'h3;
-  assign \$133  = \port$1508$0 [4] & \$132 ;
+  assign \$132  = address[8:4] == 2'h3;
+  assign \$133  = write[4] & \$132 ;
   assign \$134  = ~ \$4 [15:0];
   assign \$135  = h0_3 & \$134 ;
-  assign \$136  = \$4 [15:0] & { \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15] };
+  assign \$136  = \$4 [15:0] & { nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero };
   assign \$137  = \$135  | \$136 ;
-  assign \$138  = \port$1508$0 [14:10] == 3'h4;
-  assign \$139  = \port$1508$0 [4] & \$138 ;
+  assign \$138  = address[8:4] == 3'h4;
+  assign \$139  = write[4] & \$138 ;
   assign \$140  = ~ \$5 [15:0];
   assign \$141  = h0_4 & \$140 ;
-  assign \$142  = \$5 [15:0] & { \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15] };
+  assign \$142  = \$5 [15:0] & { nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero };
   assign \$143  = \$141  | \$142 ;
-  assign \$144  = \port$1508$0 [14:10] == 3'h5;
-  assign \$145  = \port$1508$0 [4] & \$144 ;
+  assign \$144  = address[8:4] == 3'h5;
+  assign \$145  = write[4] & \$144 ;
   assign \$146  = ~ \$6 [15:0];
   assign \$147  = h0_5 & \$146 ;
-  assign \$148  = \$6 [15:0] & { \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15] };
+  assign \$148  = \$6 [15:0] & { nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero };
   assign \$149  = \$147  | \$148 ;
-  assign \$150  = \port$1508$0 [14:10] == 3'h6;
-  assign \$151  = \port$1508$0 [4] & \$150 ;
+  assign \$150  = address[8:4] == 3'h6;
+  assign \$151  = write[4] & \$150 ;
   assign \$152  = ~ \$7 [15:0];
   assign \$153  = h0_6 & \$152 ;
-  assign \$154  = \$7 [15:0] & { \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15] };
+  assign \$154  = \$7 [15:0] & { nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero };
   assign \$155  = \$153  | \$154 ;
-  assign \$156  = \port$1508$0 [14:10] == 3'h7;
-  assign \$157  = \port$1508$0 [4] & \$156 ;
+  assign \$156  = address[8:4] == 3'h7;
+  assign \$157  = write[4] & \$156 ;
   assign \$158  = ~ \$8 [15:0];
   assign \$159  = h0_7 & \$158 ;
-  assign \$160  = \$8 [15:0] & { \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15] };
+  assign \$160  = \$8 [15:0] & { nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero };
   assign \$161  = \$159  | \$160 ;
-  assign \$162  = ! \port$1508$0 [14:10];
-  assign \$163  = \port$1508$0 [5] & \$162 ;
+  assign \$162  = ! address[8:4];
+  assign \$163  = write[5] & \$162 ;
   assign \$164  = ~ \$9 [15:0];
   assign \$165  = h1_0 & \$164 ;
-  assign \$166  = \$9 [15:0] & { \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15] };
+  assign \$166  = \$9 [15:0] & { nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero };
   assign \$167  = \$165  | \$166 ;
-  assign \$168  = \port$1508$0 [14:10] == 1'h1;
-  assign \$169  = \port$1508$0 [5] & \$168 ;
+  assign \$168  = address[8:4] == 1'h1;
+  assign \$169  = write[5] & \$168 ;
   assign \$170  = ~ \$10 [15:0];
   assign \$171  = h1_1 & \$170 ;
-  assign \$172  = \$10 [15:0] & { \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15] };
+  assign \$172  = \$10 [15:0] & { nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero };
   assign \$173  = \$171  | \$172 ;
-  assign \$174  = \port$1508$0 [14:10] == 2'h2;
-  assign \$175  = \port$1508$0 [5] & \$174 ;
+  assign \$174  = address[8:4] == 2'h2;
+  assign \$175  = write[5] & \$174 ;
   assign \$176  = ~ \$11 [15:0];
   assign \$177  = h1_2 & \$176 ;
-  assign \$178  = \$11 [15:0] & { \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15] };
+  assign \$178  = \$11 [15:0] & { nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero };
   assign \$179  = \$177  | \$178 ;
-  assign \$180  = \port$1508$0 [14:10] == 2'h3;
-  assign \$181  = \port$1508$0 [5] & \$180 ;
+  assign \$180  = address[8:4] == 2'h3;
+  assign \$181  = write[5] & \$180 ;
   assign \$182  = ~ \$12 [15:0];
   assign \$183  = h1_3 & \$182 ;
-  assign \$184  = \$12 [15:0] & { \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15] };
+  assign \$184  = \$12 [15:0] & { nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero };
   assign \$185  = \$183  | \$184 ;
-  assign \$186  = \port$1508$0 [14:10] == 3'h4;
-  assign \$187  = \port$1508$0 [5] & \$186 ;
+  assign \$186  = address[8:4] == 3'h4;
+  assign \$187  = write[5] & \$186 ;
   assign \$188  = ~ \$13 [15:0];
   assign \$189  = h1_4 & \$188 ;
-  assign \$190  = \$13 [15:0] & { \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15] };
+  assign \$190  = \$13 [15:0] & { nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero };
   assign \$191  = \$189  | \$190 ;
-  assign \$192  = \port$1508$0 [14:10] == 3'h5;
-  assign \$193  = \port$1508$0 [5] & \$192 ;
+  assign \$192  = address[8:4] == 3'h5;
+  assign \$193  = write[5] & \$192 ;
   assign \$194  = ~ \$14 [15:0];
   assign \$195  = h1_5 & \$194 ;
-  assign \$196  = \$14 [15:0] & { \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15] };
+  assign \$196  = \$14 [15:0] & { nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero };
   assign \$197  = \$195  | \$196 ;
-  assign \$198  = \port$1508$0 [14:10] == 3'h6;
-  assign \$199  = \port$1508$0 [5] & \$198 ;
+  assign \$198  = address[8:4] == 3'h6;
+  assign \$199  = write[5] & \$198 ;
   assign \$200  = ~ \$15 [15:0];
   assign \$201  = h1_6 & \$200 ;
-  assign \$202  = \$15 [15:0] & { \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15] };
+  assign \$202  = \$15 [15:0] & { nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero };
   assign \$203  = \$201  | \$202 ;
-  assign \$204  = \port$1508$0 [14:10] == 3'h7;
-  assign \$205  = \port$1508$0 [5] & \$204 ;
+  assign \$204  = address[8:4] == 3'h7;
+  assign \$205  = write[5] & \$204 ;
   assign \$206  = ~ \$16 [15:0];
   assign \$207  = h1_7 & \$206 ;
-  assign \$208  = \$16 [15:0] & { \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15], \port$1508$0 [15] };
+  assign \$208  = \$16 [15:0] & { nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero, nonzero };
   assign \$209  = \$207  | \$208 ;
   always @(posedge nonzero_clk)
     h0_0 <= \$210 ;
@@ -11583,7 +11823,6 @@ module \lmu_kws361_eighth.sequencer.nonzero$79 (nonzero_clk, last, \port$1508$0 
     end
   end
   assign h0_0_place = \$1 [15:0];
-  assign address = \port$1508$0 [14:6];
   assign h0_1_place = \$2 [15:0];
   assign h0_2_place = \$3 [15:0];
   assign h0_3_place = \$4 [15:0];
@@ -11603,8 +11842,6 @@ module \lmu_kws361_eighth.sequencer.nonzero$79 (nonzero_clk, last, \port$1508$0 
   assign word = first_word;
   assign \bit  = first_bit;
   assign found = { first_word, first_bit };
-  assign write = \port$1508$0 [5:0];
-  assign nonzero = \port$1508$0 [15];
   assign \$22  = 129'h1fffffffffffffffffffffffffffffffe;
 endmodule
 
@@ -11623,28 +11860,28 @@ module \lmu_kws361_eighth.sequencer.nonzero_gate (enable, gated, clk, free);
     passes <= enable;
 endmodule
 
-module \lmu_kws361_eighth.sequencer.state (start, finish, state_clk, clear, \end , valid0m, turn0m, valid1m, turn1m, valid2m, turn2m, closes, state_rst);
+module \lmu_kws361_eighth.sequencer.state (start, finish, state_clk, frame, valid0m, turn0m, valid1m, turn1m, valid2m, turn2m, closes, state_rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$15 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$15 <= 0;
   wire \$1 ;
-  wire [1:0] \$10 ;
+  wire \$10 ;
   wire \$11 ;
   wire \$12 ;
   wire \$13 ;
   wire \$14 ;
   wire \$15 ;
-  wire \$16 ;
+  wire [1:0] \$16 ;
   wire \$17 ;
-  wire [1:0] \$18 ;
+  wire \$18 ;
   wire \$19 ;
   wire [2:0] \$2 ;
   wire \$20 ;
   wire \$21 ;
   wire \$22 ;
-  wire \$23 ;
+  wire [1:0] \$23 ;
   wire \$24 ;
   wire \$25 ;
-  wire [1:0] \$26 ;
+  wire \$26 ;
   wire \$27 ;
   wire \$28 ;
   wire \$29 ;
@@ -11655,41 +11892,32 @@ module \lmu_kws361_eighth.sequencer.state (start, finish, state_clk, clear, \end
   wire \$33 ;
   wire \$34 ;
   wire \$35 ;
-  wire \$36 ;
-  wire \$37 ;
-  wire \$38 ;
+  reg \$36 ;
+  reg [1:0] \$37 ;
+  reg \$38 ;
   reg \$39 ;
   wire \$4 ;
-  reg [1:0] \$40 ;
+  reg \$40 ;
   reg \$41 ;
   reg \$42 ;
   reg \$43 ;
   reg \$44 ;
   reg \$45 ;
   reg \$46 ;
-  reg \$47 ;
-  reg \$48 ;
-  reg \$49 ;
   wire \$5 ;
-  reg \$50 ;
-  reg \$51 ;
-  reg \$52 ;
-  reg \$53 ;
-  reg \$54 ;
-  reg \$55 ;
   wire \$6 ;
   wire \$7 ;
   wire \$8 ;
-  wire \$9 ;
-  input clear;
-  wire clear;
+  wire [1:0] \$9 ;
   output [3:0] closes;
   wire [3:0] closes;
-  input \end ;
-  wire \end ;
   reg ends = 1'h0;
   input finish;
   wire finish;
+  input [1:0] frame;
+  wire [1:0] frame;
+  wire \frame.clear ;
+  wire \frame.end ;
   reg [1:0] phase0 = 2'h0;
   reg phase1 = 1'h0;
   reg phase2 = 1'h0;
@@ -11700,137 +11928,77 @@ module \lmu_kws361_eighth.sequencer.state (start, finish, state_clk, clear, \end
   wire state_clk;
   input state_rst;
   wire state_rst;
-  reg turn0h = 1'h0;
   output turn0m;
   reg turn0m = 1'h0;
-  reg turn1h = 1'h0;
   output turn1m;
   reg turn1m = 1'h0;
-  reg turn2h = 1'h0;
   output turn2m;
   reg turn2m = 1'h0;
-  reg valid0h = 1'h0;
   output valid0m;
   reg valid0m = 1'h0;
-  reg valid1h = 1'h0;
   output valid1m;
   reg valid1m = 1'h0;
-  reg valid2h = 1'h0;
   output valid2m;
   reg valid2m = 1'h0;
   always @(posedge state_clk)
-    turn0m <= \$42 ;
+    turn2m <= \$45 ;
   always @(posedge state_clk)
-    valid0h <= \$43 ;
-  always @(posedge state_clk)
-    turn0h <= \$44 ;
-  always @(posedge state_clk)
-    phase1 <= \$45 ;
-  always @(posedge state_clk)
-    valid1m <= \$46 ;
-  always @(posedge state_clk)
-    turn1m <= \$47 ;
-  always @(posedge state_clk)
-    valid1h <= \$48 ;
-  always @(posedge state_clk)
-    turn1h <= \$49 ;
-  always @(posedge state_clk)
-    phase2 <= \$50 ;
-  always @(posedge state_clk)
-    valid2m <= \$51 ;
-  always @(posedge state_clk)
-    turn2m <= \$52 ;
-  always @(posedge state_clk)
-    valid2h <= \$53 ;
-  always @(posedge state_clk)
-    turn2h <= \$54 ;
-  always @(posedge state_clk)
-    phase3 <= \$55 ;
+    phase3 <= \$46 ;
   assign \$2  = phase0 + 1'h1;
   assign \$3  = ~ turn0m;
   assign \$4  = finish & closes[0];
-  assign \$5  = ~ turn0h;
-  assign \$6  = start & clear;
-  assign \$7  = finish & ends;
-  assign \$8  = \$6  | \$7 ;
-  assign \$9  = finish & closes[0];
-  assign \$10  = phase1 + 1'h1;
-  assign \$11  = ~ turn1m;
-  assign \$12  = finish & closes[1];
-  assign \$13  = ~ turn1h;
-  assign \$14  = start & clear;
-  assign \$15  = finish & ends;
-  assign \$16  = \$14  | \$15 ;
-  assign \$17  = finish & closes[1];
-  assign \$18  = phase2 + 1'h1;
-  assign \$19  = ~ turn2m;
-  assign \$20  = finish & closes[2];
-  assign \$21  = ~ turn2h;
-  assign \$22  = start & clear;
-  assign \$23  = finish & ends;
-  assign \$24  = \$22  | \$23 ;
-  assign \$25  = finish & closes[2];
-  assign \$26  = phase3 + 1'h1;
-  assign \$27  = finish & closes[3];
-  assign \$28  = start & clear;
-  assign \$29  = finish & ends;
-  assign \$30  = \$28  | \$29 ;
-  assign \$31  = phase0 == 2'h3;
-  assign \$34  = closes[0] & \$33 ;
-  assign \$35  = ! phase2;
-  assign \$36  = closes[1] & \$35 ;
-  assign \$37  = ! phase3;
-  assign \$38  = closes[2] & \$37 ;
+  assign \$5  = start & frame[0];
+  assign \$6  = finish & ends;
+  assign \$7  = \$5  | \$6 ;
+  assign \$8  = finish & closes[0];
+  assign \$9  = phase1 + 1'h1;
+  assign \$10  = ~ turn1m;
+  assign \$11  = finish & closes[1];
+  assign \$12  = start & frame[0];
+  assign \$13  = finish & ends;
+  assign \$14  = \$12  | \$13 ;
+  assign \$15  = finish & closes[1];
+  assign \$16  = phase2 + 1'h1;
+  assign \$17  = ~ turn2m;
+  assign \$18  = finish & closes[2];
+  assign \$19  = start & frame[0];
+  assign \$20  = finish & ends;
+  assign \$21  = \$19  | \$20 ;
+  assign \$22  = finish & closes[2];
+  assign \$23  = phase3 + 1'h1;
+  assign \$24  = finish & closes[3];
+  assign \$25  = start & frame[0];
+  assign \$26  = finish & ends;
+  assign \$27  = \$25  | \$26 ;
+  assign \$28  = phase0 == 2'h3;
+  assign \$31  = closes[0] & \$30 ;
+  assign \$32  = ! phase2;
+  assign \$33  = closes[1] & \$32 ;
+  assign \$34  = ! phase3;
+  assign \$35  = closes[2] & \$34 ;
   always @(posedge state_clk)
-    ends <= \$39 ;
+    ends <= \$36 ;
   always @(posedge state_clk)
-    phase0 <= \$40 ;
+    phase0 <= \$37 ;
   always @(posedge state_clk)
-    valid0m <= \$41 ;
+    valid0m <= \$38 ;
+  always @(posedge state_clk)
+    turn0m <= \$39 ;
+  always @(posedge state_clk)
+    phase1 <= \$40 ;
+  always @(posedge state_clk)
+    valid1m <= \$41 ;
+  always @(posedge state_clk)
+    turn1m <= \$42 ;
+  always @(posedge state_clk)
+    phase2 <= \$43 ;
+  always @(posedge state_clk)
+    valid2m <= \$44 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$42  = turn0m;
-    if (\$1 ) begin
-      \$42  = \$3 ;
-    end
-    if (state_rst) begin
-      \$42  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$43  = valid0h;
-    if (\$4 ) begin
-      \$43  = 1'h1;
-    end
-    if (\$8 ) begin
-      \$43  = 1'h0;
-    end
-    if (state_rst) begin
-      \$43  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$44  = turn0h;
-    if (\$4 ) begin
-      \$44  = \$5 ;
-    end
-    if (state_rst) begin
-      \$44  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$45  = phase1;
-    if (\$9 ) begin
-      \$45  = \$10 [0];
-    end
-    if (\$12 ) begin
-      \$45  = 1'h0;
-    end
-    if (\$16 ) begin
-      \$45  = 1'h0;
+    \$45  = turn2m;
+    if (\$15 ) begin
+      \$45  = \$17 ;
     end
     if (state_rst) begin
       \$45  = 1'h0;
@@ -11838,133 +12006,64 @@ module \lmu_kws361_eighth.sequencer.state (start, finish, state_clk, clear, \end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$46  = valid1m;
-    if (\$9 ) begin
-      \$46  = 1'h1;
+    \$46  = phase3;
+    if (\$22 ) begin
+      \$46  = \$23 [0];
     end
-    if (\$16 ) begin
+    if (\$24 ) begin
       \$46  = 1'h0;
-    end
-    if (state_rst) begin
-      \$46  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$47  = turn1m;
-    if (\$9 ) begin
-      \$47  = \$11 ;
-    end
-    if (state_rst) begin
-      \$47  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$48  = valid1h;
-    if (\$12 ) begin
-      \$48  = 1'h1;
-    end
-    if (\$16 ) begin
-      \$48  = 1'h0;
-    end
-    if (state_rst) begin
-      \$48  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$49  = turn1h;
-    if (\$12 ) begin
-      \$49  = \$13 ;
-    end
-    if (state_rst) begin
-      \$49  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$50  = phase2;
-    if (\$17 ) begin
-      \$50  = \$18 [0];
-    end
-    if (\$20 ) begin
-      \$50  = 1'h0;
-    end
-    if (\$24 ) begin
-      \$50  = 1'h0;
-    end
-    if (state_rst) begin
-      \$50  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$51  = valid2m;
-    if (\$17 ) begin
-      \$51  = 1'h1;
-    end
-    if (\$24 ) begin
-      \$51  = 1'h0;
-    end
-    if (state_rst) begin
-      \$51  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$52  = turn2m;
-    if (\$17 ) begin
-      \$52  = \$19 ;
-    end
-    if (state_rst) begin
-      \$52  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$53  = valid2h;
-    if (\$20 ) begin
-      \$53  = 1'h1;
-    end
-    if (\$24 ) begin
-      \$53  = 1'h0;
-    end
-    if (state_rst) begin
-      \$53  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$54  = turn2h;
-    if (\$20 ) begin
-      \$54  = \$21 ;
-    end
-    if (state_rst) begin
-      \$54  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$55  = phase3;
-    if (\$25 ) begin
-      \$55  = \$26 [0];
     end
     if (\$27 ) begin
-      \$55  = 1'h0;
-    end
-    if (\$30 ) begin
-      \$55  = 1'h0;
+      \$46  = 1'h0;
     end
     if (state_rst) begin
-      \$55  = 1'h0;
+      \$46  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$39  = ends;
+    \$36  = ends;
     if (start) begin
-      \$39  = \end ;
+      \$36  = frame[1];
+    end
+    if (state_rst) begin
+      \$36  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$37  = phase0;
+    if (\$1 ) begin
+      \$37  = \$2 [1:0];
+    end
+    if (\$4 ) begin
+      \$37  = 2'h0;
+    end
+    if (\$7 ) begin
+      \$37  = 2'h0;
+    end
+    if (state_rst) begin
+      \$37  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$38  = valid0m;
+    if (\$1 ) begin
+      \$38  = 1'h1;
+    end
+    if (\$7 ) begin
+      \$38  = 1'h0;
+    end
+    if (state_rst) begin
+      \$38  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$39  = turn0m;
+    if (\$1 ) begin
+      \$39  = \$3 ;
     end
     if (state_rst) begin
       \$39  = 1'h0;
@@ -11972,40 +12071,81 @@ module \lmu_kws361_eighth.sequencer.state (start, finish, state_clk, clear, \end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$40  = phase0;
-    if (\$1 ) begin
-      \$40  = \$2 [1:0];
-    end
-    if (\$4 ) begin
-      \$40  = 2'h0;
-    end
+    \$40  = phase1;
     if (\$8 ) begin
-      \$40  = 2'h0;
+      \$40  = \$9 [0];
+    end
+    if (\$11 ) begin
+      \$40  = 1'h0;
+    end
+    if (\$14 ) begin
+      \$40  = 1'h0;
     end
     if (state_rst) begin
-      \$40  = 2'h0;
+      \$40  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$41  = valid0m;
-    if (\$1 ) begin
+    \$41  = valid1m;
+    if (\$8 ) begin
       \$41  = 1'h1;
     end
-    if (\$8 ) begin
+    if (\$14 ) begin
       \$41  = 1'h0;
     end
     if (state_rst) begin
       \$41  = 1'h0;
     end
   end
-  assign closes[3] = \$38 ;
-  assign closes[2] = \$36 ;
-  assign closes[1] = \$34 ;
-  assign closes[0] = \$32 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$42  = turn1m;
+    if (\$8 ) begin
+      \$42  = \$10 ;
+    end
+    if (state_rst) begin
+      \$42  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$43  = phase2;
+    if (\$15 ) begin
+      \$43  = \$16 [0];
+    end
+    if (\$18 ) begin
+      \$43  = 1'h0;
+    end
+    if (\$21 ) begin
+      \$43  = 1'h0;
+    end
+    if (state_rst) begin
+      \$43  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$44  = valid2m;
+    if (\$15 ) begin
+      \$44  = 1'h1;
+    end
+    if (\$21 ) begin
+      \$44  = 1'h0;
+    end
+    if (state_rst) begin
+      \$44  = 1'h0;
+    end
+  end
+  assign \frame.clear  = frame[0];
+  assign \frame.end  = frame[1];
+  assign closes[3] = \$35 ;
+  assign closes[2] = \$33 ;
+  assign closes[1] = \$31 ;
+  assign closes[0] = \$29 ;
   assign \$1  = finish;
-  assign \$32  = \$31 ;
-  assign \$33  = phase1;
+  assign \$29  = \$28 ;
+  assign \$30  = phase1;
 endmodule
 
 module \lmu_kws361_eighth.sequencer.state_gate (enable, gated, clk, free);

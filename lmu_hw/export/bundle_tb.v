@@ -100,8 +100,8 @@ module tb;
 
   // ---- compare ----------------------------------------------------------------------------------------------------
   integer n_words = 0, n_elements = 0, n_logits = 0, n_decisions = 0, quiet = 0;
-  wire element_valid = `TB_CORE.finish.write;
-  wire [OPERATION_WIDTH+ELEMENT_WIDTH-1:0] element = {`TB_CORE.finish.write_operation, `TB_CORE.finish.write_data};
+  wire element_valid = `TB_CORE.finish.write__valid;
+  wire [OPERATION_WIDTH+ELEMENT_WIDTH-1:0] element = {`TB_CORE.finish.write__operation, `TB_CORE.finish.write__data};
   wire [ELEMENT_FRAME+FRAME_WIDTH-1:0] element_due = elements[n_elements];
   wire [LOGIT_WIDTH+FRAME_WIDTH-1:0] logit_due = logits[n_logits];
   wire [DECISION_WIDTH+FRAME_WIDTH-1:0] decision_due = decisions[n_decisions];

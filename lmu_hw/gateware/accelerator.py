@@ -1,24 +1,18 @@
 """The accelerator: a stream of feature frames in, logits and decisions out."""
 
-from amaranth.hdl import Array, Cat, ClockDomain, Const, Module, Mux, Shape, Signal, Value, signed, unsigned
-from amaranth.lib import data, stream, wiring
+from amaranth.hdl import Cat, ClockDomain, Module, Mux, Shape, Value, unsigned
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from lmu_hw.gateware.clock_gate import FREE, ClockGate, add_block
+from lmu_hw.gateware.fetch import Fetch
 from lmu_hw.gateware.finish import Finish
 from lmu_hw.gateware.frame_input import FrameInput
 from lmu_hw.gateware.frame_output import FrameOutput
 from lmu_hw.gateware.lanes import Lanes
-from lmu_hw.gateware.layouts import (
-    decision_layout,
-    event_layout,
-    feature_layout,
-    index_layout,
-    load_layout,
-    logit_layout,
-)
+from lmu_hw.gateware.layouts import decision_layout, event_layout, feature_layout, load_layout, logit_layout
 from lmu_hw.gateware.memory import BankedReadOnly, BankedSinglePort, ReadOnly, SinglePort
-from lmu_hw.gateware.sequencer import Sequencer, read_layout
+from lmu_hw.gateware.sequencer import Sequencer
 from lmu_hw.gateware.smoothing import Smoother
 from lmu_hw.plan.config import StatePolicy, WeightStore
 from lmu_hw.plan.placement import MemoryPlan
@@ -85,6 +79,14 @@ class Accelerator(wiring.Component):
 
     def __init__(self, plan: Plan):
         self.plan = plan
+        smoothing = plan.config.smoothing
+        self._input = FrameInput(plan)
+        self._sequencer = Sequencer(plan)
+        self._fetch = Fetch(plan)
+        self._lanes = Lanes(plan)
+        self._finish = Finish(plan)
+        self._output = FrameOutput(plan)
+        self._smoother = None if smoothing is None else Smoother(plan, smoothing)
         ports: dict[str, wiring.Member] = dict(accelerator_ports(plan).members)
         if plan.config.gates_clock:
             ports |= {"clk": In(1), "rst": In(1)}
@@ -92,175 +94,131 @@ class Accelerator(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        plan = self.plan
-        source, sequencer, lanes, finish, sink = (
-            kind(plan) for kind in (FrameInput, Sequencer, Lanes, Finish, FrameOutput)
-        )
-        gates = plan.config.gate_blocks
-        taking = Cat(self.i.valid, source.release, source.frame_error, source.clear)
-        add_block(m, "input", source, taking if gates else None)
-        m.submodules.sequencer = sequencer
-        m.submodules.lanes = lanes
-        add_block(m, "finish", finish, finish.start | finish.busy if gates else None)
-        add_block(m, "output", sink, sink.claim | ~sink.free if gates else None)
-        wiring.connect(m, wiring.flipped(self.i), source.i)
-        wiring.connect(m, sink.o_logits, wiring.flipped(self.o_logits))
-        wiring.connect(m, sink.o_decision, wiring.flipped(self.o_decision))
-        smoother = self._smoother(m, sequencer, sink)
-        m.d.comb += [
-            self.frame_error.eq(source.frame_error),
-            source.clear.eq(self.clear if plan.config.state is StatePolicy.PULSE else 0),
-            source.release.eq(sequencer.release),
-            sequencer.frame.eq(source.full),
-            sequencer.clear.eq(source.frame_clear),
-            sequencer.end.eq(source.frame_end),
-            sequencer.output_free.eq(sink.free if smoother is None else sink.free & smoother.free),
-            sink.claim.eq(sequencer.claim),
-            sink.write.eq(finish.write & finish.write_output),
-            sink.data.eq(finish.write_data),
-        ]
-        issued = Signal()
-        frames = plan.config.frames_per_fetch
-        step = Signal(read_layout(plan), reset_less=plan.config.control_reset)
-        m.d.sync += issued.eq(sequencer.issue)
-        with m.If(sequencer.issue):
-            m.d.sync += step.eq(sequencer.read)
-        m.d.comb += [
-            lanes.enable.eq(issued),
-            lanes.first.eq(step.first),
-            lanes.last.eq(step.last),
-            lanes.shift.eq(step.shift),
-            lanes.activation.eq(Mux(step.zero, 0, self._data(m, source, sequencer, finish, step))),
-            lanes.weights.eq(self._weights(m, sequencer, lanes, step)),
-            finish.sums.eq(lanes.sums),
-            finish.start.eq(issued & (step.last if frames == 1 else step.finish)),
-            finish.group.eq(sequencer.group),
-        ]
-        if frames > 1:
-            m.d.comb += lanes.frame.eq(step.frame)
-        if plan.narrow_width is not None:
-            wide = Array(Const(width > plan.narrow_width, 1) for width in plan.weight_widths)
-            m.d.comb += lanes.wide.eq(wide[step.weights])
-        if plan.skipping_memories:
-            m.d.comb += [
-                sequencer.written.memory.eq(Mux(finish.write, finish.write_memory, 0)),
-                sequencer.written.address.eq(finish.write_address),
-                sequencer.written.nonzero.eq(finish.write_data != 0),
-            ]
-        self._parameters(m, sequencer, finish)
-        self._load(m, sequencer)
-        if plan.config.gates_clock:
-            self._clocks(m, source, sequencer, sink, smoother)
+        self._add_blocks(m)
+        self._connect_blocks(m)
+        self._connect_output(m)
+        self._add_data_memories(m)
+        self._add_weight_memories(m)
+        self._add_parameters(m)
+        if self.plan.config.gates_clock:
+            self._gate_clock(m)
         return m
 
-    def _data(
-        self, m: Module, source: FrameInput, sequencer: Sequencer, finish: Finish, step: Signal
-    ) -> Value:
-        """The data memories; the element of the present step."""
-        elements = []
-        banks, gates = self.plan.config.state_bank_words, self.plan.config.gate_blocks
-        for index, spec in enumerate(self.plan.data_memories):
-            shape = signed(spec.width) if spec.signed else unsigned(spec.width)
-            cells: SinglePort | BankedSinglePort = (
-                BankedSinglePort(shape, spec.depth, banks, gated=gates) if banks else SinglePort(shape, spec.depth)
-            )
-            add_block(m, f"memory_{spec.name}", cells, cells.read | cells.write if gates else None)
-            read = sequencer.issue & (sequencer.read.memory == index)
-            if spec.name == "x":
-                write, address, value = source.write, source.address, source.i.payload.data
-            else:
-                write, address = finish.write & finish.write_memory[index], finish.write_address
-                value = finish.write_data
-            m.d.comb += [
-                cells.read.eq(read),
-                cells.write.eq(write),
-                cells.address.eq(Mux(write, address, sequencer.read.address)),
-                cells.w_data.eq(value),
-            ]
-            elements.append(cells.r_data)
-        element = Signal(signed(self.plan.activation_width), name="element")
-        m.d.comb += element.eq(Array(elements)[step.memory])
-        return element
+    def _add_blocks(self, m: Module) -> None:
+        """Add all blocks but the memories, each with its clock gate if blocks are gated."""
+        source, finish, sink = self._input, self._finish, self._output
+        gates = self.plan.config.gate_blocks
+        taking = Cat(self.i.valid, source.frames.ready, source.frame_error, source.clear)
+        add_block(m, "input", source, taking if gates else None)
+        m.submodules.sequencer = self._sequencer
+        m.submodules.fetch = self._fetch
+        m.submodules.lanes = self._lanes
+        add_block(m, "finish", finish, finish.groups.valid | finish.busy if gates else None)
+        add_block(m, "output", sink, sink.claim.valid | ~sink.claim.ready if gates else None)
+        if self._smoother is not None:
+            m.submodules.smoother = self._smoother
 
-    def _weights(self, m: Module, sequencer: Sequencer, lanes: Lanes, step: Signal) -> Value:
-        """The weight memories; a word for the lanes, every weight extended to the widest."""
-        fetch = sequencer.issue if self.plan.config.frames_per_fetch == 1 else sequencer.issue & sequencer.read.fetch
-        words = []
-        indices: list[Value] = []
-        for index, (spec, width) in enumerate(
-            zip(self.plan.weight_memories, self.plan.weight_widths, strict=True)
-        ):
-            read = fetch & (sequencer.read.weights == index)
-            word = self._constant_memory(m, spec, index, read, sequencer.read.weight_address)
-            extended = [
-                Signal(signed(lanes.weight_width), name=f"{spec.name}_{lane}") for lane in range(self.plan.lanes)
-            ]
-            for lane, signal in enumerate(extended):
-                m.d.comb += signal.eq(word.word_select(lane, width).as_signed())
-            words.append(Cat(extended))
-            if self.plan.index_bits:
-                indices.append(self._index(m, spec, word))
+    def _connect_blocks(self, m: Module) -> None:
+        """Connect the blocks from the input to the finish."""
+        source, sequencer, fetch = self._input, self._sequencer, self._fetch
+        wiring.connect(m, wiring.flipped(self.i), source.i)
+        wiring.connect(m, source.frames, sequencer.frames)
+        wiring.connect(m, sequencer.steps, fetch.steps)
+        wiring.connect(m, fetch.products, self._lanes.products)
+        wiring.connect(m, sequencer.groups, self._finish.groups)
+        if self.plan.skipping_memories:
+            wiring.connect(m, self._finish.write, sequencer.write)
         if self.plan.index_bits:
-            m.d.comb += sequencer.index.as_value().eq(Array(indices)[step.weights])
-        return Array(words)[step.weights]
+            m.d.comb += sequencer.index.eq(fetch.index)
+        pulse, loads = self.plan.config.state is StatePolicy.PULSE, self.plan.config.weights is WeightStore.RAM
+        m.d.comb += [
+            self.frame_error.eq(source.frame_error),
+            source.clear.eq(self.clear if pulse else 0),
+            sequencer.hold.eq(self.i_load.valid if loads else 0),
+            self._finish.sums.eq(self._lanes.sums),
+        ]
+        if loads:
+            m.d.comb += self.i_load.ready.eq(sequencer.idle)
 
-    def _index(self, m: Module, spec: MemoryPlan, word: Value) -> Value:
-        """What a weight word says about the next one; nothing in a memory of which no blocks are skipped."""
-        index = Signal(index_layout(self.plan.index_bits), name=f"{spec.name}_index")
-        if spec.index_bits:
-            own = data.View(index_layout(spec.index_bits), word[spec.width - spec.index_bits :])
-            m.d.comb += [index.column.eq(own.column), index.last.eq(own.last)]
-        return index.as_value()
+    def _connect_output(self, m: Module) -> None:
+        """Connect the output, and the smoother if there is one; a frame claims both at once."""
+        sink, smoother, claim, write = self._output, self._smoother, self._sequencer.claim, self._finish.write
+        wiring.connect(m, sink.o_logits, wiring.flipped(self.o_logits))
+        wiring.connect(m, sink.o_decision, wiring.flipped(self.o_decision))
+        m.d.comb += [sink.i.valid.eq(write.valid & write.output), sink.i.payload.eq(write.data)]
+        if smoother is None:
+            wiring.connect(m, claim, sink.claim)
+            return
+        wiring.connect(m, smoother.o_event, wiring.flipped(self.o_event))
+        m.d.comb += [
+            sink.claim.valid.eq(claim.valid & smoother.claim.ready),
+            smoother.claim.valid.eq(claim.valid & sink.claim.ready),
+            claim.ready.eq(sink.claim.ready & smoother.claim.ready),
+            smoother.logits.valid.eq(self.o_logits.valid & self.o_logits.ready),
+            smoother.logits.payload.eq(self.o_logits.payload),
+            smoother.largest.eq(self.o_decision.payload.score),
+            smoother.cleared.eq(self._sequencer.cleared),
+        ]
 
-    def _parameters(self, m: Module, sequencer: Sequencer, finish: Finish) -> None:
-        spec = self.plan.parameters
+    def _add_data_memories(self, m: Module) -> None:
+        """Add the memories of the elements, which steps read and the input or the finish writes."""
+        steps = self._sequencer.steps
+        banks, gates = self.plan.config.state_bank_words, self.plan.config.gate_blocks
+        for index, memory in enumerate(self.plan.data_memories):
+            shape = Shape(memory.width, memory.signed)
+            cells: SinglePort | BankedSinglePort = (
+                BankedSinglePort(shape, memory.depth, banks, gated=gates) if banks else SinglePort(shape, memory.depth)
+            )
+            add_block(m, f"memory_{memory.name}", cells, cells.read | cells.write if gates else None)
+            is_input = memory.name == "x"
+            write = self._input.write if is_input else self._finish.write
+            m.d.comb += [
+                cells.read.eq(steps.valid & (steps.payload.memory == index)),
+                cells.write.eq(write.valid if is_input else write.valid & write.memory[index]),
+                cells.address.eq(Mux(cells.write, write.address, steps.payload.address)),
+                cells.w_data.eq(write.data),
+                self._fetch.elements[memory.name].eq(cells.r_data),
+            ]
+
+    def _add_weight_memories(self, m: Module) -> None:
+        """Add the memories of the weights, which steps read; in a round the first step of those with equal weights."""
+        steps = self._sequencer.steps
+        fetches = steps.valid if self.plan.config.frames_per_fetch == 1 else steps.valid & steps.payload.fetch
+        for index, memory in enumerate(self.plan.weight_memories):
+            read = fetches & (steps.payload.weight_memory == index)
+            word = self._constant_memory(m, memory, index, read, steps.payload.weight_address)
+            m.d.comb += self._fetch.words[memory.name].eq(word)
+
+    def _add_parameters(self, m: Module) -> None:
+        """Add the memory of biases and shifts, which the finish reads."""
+        port = self._finish.parameters
         index = len(self.plan.weight_memories)
-        m.d.comb += finish.parameter.eq(
-            self._constant_memory(m, spec, index, finish.parameter_read, finish.parameter_address)
-        )
+        m.d.comb += port.r_data.eq(self._constant_memory(m, self.plan.parameters, index, port.read, port.address))
 
-    def _constant_memory(self, m: Module, spec: MemoryPlan, index: int, read: Value, address: Value) -> Value:
-        """A ROM, or a RAM that the load port fills as memory `index`; the word read."""
-        name, gates = f"memory_{spec.name}", self.plan.config.gate_blocks
+    def _constant_memory(self, m: Module, memory: MemoryPlan, index: int, read: Value, address: Value) -> Value:
+        """Add a ROM, or a RAM that the load port fills as memory `index`. Returns the word read."""
+        name, gates, shape = f"memory_{memory.name}", self.plan.config.gate_blocks, unsigned(memory.width)
         if self.plan.config.weights is WeightStore.ROM:
-            words, banks = self.plan.images()[spec.name], self.plan.config.bank_words
-            banked = banks > 0 and spec in self.plan.weight_memories
-            shape = unsigned(spec.width)
+            words, banks = self.plan.images()[memory.name], self.plan.config.bank_words
+            banked = banks > 0 and memory in self.plan.weight_memories
             rom = BankedReadOnly(shape, words, banks) if banked else ReadOnly(shape, words)
             add_block(m, name, rom, rom.read if gates and banked else None)
             m.d.comb += [rom.read.eq(read), rom.address.eq(address)]
             return rom.r_data
-        ram = SinglePort(Shape.cast(spec.width), spec.depth)
+        ram = SinglePort(shape, memory.depth)
         add_block(m, name, ram, ram.read | ram.write if gates else None)
-        word = self.i_load.payload
-        write = self.i_load.valid & self.i_load.ready & (word.memory == index)
+        load = self.i_load.payload
+        write = self.i_load.valid & self.i_load.ready & (load.memory == index)
         m.d.comb += [
             ram.read.eq(read & ~write),  # never both; said here, so that synthesis sees that one port is enough
             ram.write.eq(write),
-            ram.address.eq(Mux(write, word.address, address)),
-            ram.w_data.eq(word.data),
+            ram.address.eq(Mux(write, load.address, address)),
+            ram.w_data.eq(load.data),
         ]
         return ram.r_data
 
-    def _smoother(self, m: Module, sequencer: Sequencer, sink: FrameOutput) -> Smoother | None:
-        """Decision smoothing, if it is asked for, listening to the logits."""
-        if self.plan.config.smoothing is None:
-            return None
-        m.submodules.smoother = smoother = Smoother(self.plan, self.plan.config.smoothing)
-        wiring.connect(m, smoother.o_event, wiring.flipped(self.o_event))
-        m.d.comb += [
-            smoother.transfer.eq(self.o_logits.valid & self.o_logits.ready),
-            smoother.logit.eq(self.o_logits.payload),
-            smoother.largest.eq(self.o_decision.payload.score),
-            smoother.cleared.eq(sequencer.cleared),
-            smoother.claim.eq(sequencer.claim),
-        ]
-        return smoother
-
-    def _clocks(
-        self, m: Module, source: FrameInput, sequencer: Sequencer, sink: FrameOutput, smoother: Smoother | None
-    ) -> None:
-        """The clock that never stops; and all else's, which stops if it is to while nothing is under way or given."""
+    def _gate_clock(self, m: Module) -> None:
+        """Add the clock that never stops, and the clock of all blocks, which `stop_clock` stops between frames."""
         free, domain = ClockDomain(FREE, reset_less=True, local=True), ClockDomain("sync", local=True)
         m.domains += [free, domain]
         m.d.comb += [free.clk.eq(self.clk), domain.rst.eq(self.rst)]
@@ -268,19 +226,16 @@ class Accelerator(wiring.Component):
             m.d.comb += domain.clk.eq(self.clk)
             return
         m.submodules.gate = gate = ClockGate()
-        wakes = [self.rst, self.i.valid, source.full, source.frame_error, ~sequencer.idle, ~sink.free]
+        source, claim = self._input, self._output.claim
+        wakes = [self.rst, self.i.valid, source.frames.valid, source.frame_error, ~self._sequencer.idle, ~claim.ready]
         if self.plan.config.state is StatePolicy.PULSE:
             wakes.append(self.clear)
         if self.plan.config.weights is WeightStore.RAM:
             wakes.append(self.i_load.valid)
-        if smoother is not None:
-            wakes.append(smoother.busy)
+        if self._smoother is not None:
+            wakes.append(self._smoother.busy)
         m.d.comb += [
             gate.clk.eq(self.clk),
             gate.enable.eq(Cat(wakes).any()),
             domain.clk.eq(gate.gated),
         ]
-
-    def _load(self, m: Module, sequencer: Sequencer) -> None:
-        if self.plan.config.weights is WeightStore.RAM:
-            m.d.comb += [self.i_load.ready.eq(sequencer.idle), sequencer.hold.eq(self.i_load.valid)]

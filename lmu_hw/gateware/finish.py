@@ -1,14 +1,15 @@
 """Finishing: bias, narrowing and activation of the lanes' sums, one row a cycle."""
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed, unsigned
-from amaranth.lib import data, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
 
-from lmu_hw.gateware.layouts import group_layout
-from lmu_hw.gateware.memory import ReadOnly
+from lmu_hw.gateware.layouts import group_layout, write_signature
+from lmu_hw.gateware.memory import ReadOnly, read_signature
 from lmu_hw.gateware.narrow import Narrow
 from lmu_hw.plan.narrowing import NarrowStep
+from lmu_hw.plan.placement import MemoryPlan
 from lmu_hw.plan.plan import Plan
 
 __all__ = ["Finish"]
@@ -26,154 +27,128 @@ class Finish(wiring.Component):
     -------
     sums : In(lanes * signed(plan.accumulator_width))
         From the lanes, stable while rows of the group remain; with `frames_per_fetch` so many for each lane.
-    start : In(1)
-        A group's last product is being added in this cycle.
-    group : In(group_layout(plan))
-        Where that group's rows go.
-    parameter_address, parameter_read : Out
-        Read of the bias and shift of the row; the word arrives one cycle later on `parameter`.
-    parameter : In(plan.parameters.width)
-        Bias in the low bits, shift above.
-    write : Out(1)
-        An element leaves in this cycle.
-    write_memory : Out(one bit for each data memory)
-        Which memories take it; zero for logits that nothing reads again.
-    write_address : Out
-        Where.
-    write_data : Out(signed)
-        The element.
-    write_output : Out(1)
-        It is a logit.
-    write_operation : Out
-        Index of the operation in the plan.
+    groups : In(stream of group_layout(plan), always ready)
+        Destination of a row group. Valid in the cycle in which the group's last product is added.
+    parameters : Out(read_signature of plan.parameters)
+        Read port of the parameters: bias in the low bits, shift above.
+    write : Out(write_signature(plan))
+        Finished elements.
     busy : Out(1)
-        With `gate_blocks` only: needs the clock even without `start`.
+        With `gate_blocks` only: needs the clock even if `groups` is not valid.
 
-    Latency: row ``k`` is written ``k + 2`` cycles after `start`, one more if the model has tanh. A new group may
-    start from the cycle of the selection of the last row on (``rows`` cycles after the last `start`). Where a row has
-    several sums, they are written one after the other, and its bias and shift are read once.
+    Latency: row ``k`` is written ``k + 2`` cycles after its group came in, one cycle later if the model has tanh.
+    Throughput: one element a cycle; the next group may come in ``rows`` cycles after the last. A row with several sums
+    is written sum by sum, and its bias and shift are read once.
     """
 
     def __init__(self, plan: Plan):
         self.plan = plan
-        widths = [step.output.signed_width for step in plan.narrow_steps]
-        layout = group_layout(plan)
         busy = {"busy": Out(1)} if plan.config.gate_blocks else {}
         super().__init__(
             {
                 "sums": In(unsigned(plan.config.frames_per_fetch * plan.lanes * plan.accumulator_width)),
-                "start": In(1),
-                "group": In(layout),
-                "parameter_address": Out(layout["parameter"].shape),
-                "parameter_read": Out(1),
-                "parameter": In(unsigned(plan.parameters.width)),
-                "write": Out(1),
-                "write_memory": Out(layout["memory"].shape),
-                "write_address": Out(layout["address"].shape),
-                "write_data": Out(signed(max(widths))),
-                "write_output": Out(1),
-                "write_operation": Out(layout["operation"].shape),
+                "groups": In(stream.Signature(group_layout(plan), always_ready=True)),
+                "parameters": Out(read_signature(unsigned(plan.parameters.width), plan.parameters.depth)),
+                "write": Out(write_signature(plan)),
                 **busy,
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        plan, width = self.plan, self.plan.accumulator_width
-        rows = Signal.like(self.group.rows)
+        plan, width, group = self.plan, self.plan.accumulator_width, self.groups.payload
+        rows = Signal.like(group.rows)
         free = plan.config.control_reset
         lane = Signal(range(max(2, plan.lanes)), reset_less=free)
-        place = Signal(group_layout(plan), reset_less=free)
+        destination = Signal(group_layout(plan), reset_less=free)
         selected = Signal(signed(width), reset_less=free)
-        chosen, read, closes, step = self._sum(m, lane, rows, place)
-        with m.If(self.start):
-            m.d.sync += [rows.eq(self.group.rows), lane.eq(0), place.eq(self.group)]
+        number, read, closes, step = self._sum(m, lane, rows, destination)
+        with m.If(self.groups.valid):
+            m.d.sync += [rows.eq(group.rows), lane.eq(0), destination.eq(group)]
         with m.Elif(rows != 0):
             m.d.sync += [
                 rows.eq(rows - 1),
                 lane.eq(lane + closes),
-                place.parameter.eq(place.parameter + closes),
-                place.address.eq(place.address + step),
+                destination.parameter.eq(destination.parameter + closes),
+                destination.address.eq(destination.address + step),
             ]
         row_valid = Signal()
-        row_place = Signal(group_layout(plan), reset_less=free)
-        m.d.comb += [self.parameter_read.eq(read), self.parameter_address.eq(place.parameter)]
+        row_destination = Signal(group_layout(plan), reset_less=free)
+        m.d.comb += [self.parameters.read.eq(read), self.parameters.address.eq(destination.parameter)]
         m.d.sync += row_valid.eq(rows != 0)
         with m.If(rows != 0):
-            m.d.sync += [
-                selected.eq(Array(self.sums.word_select(i, width) for i in range(len(self.sums) // width))[chosen]),
-                row_place.eq(place),
-            ]
+            sums = Array(self.sums.word_select(index, width) for index in range(len(self.sums) // width))
+            m.d.sync += [selected.eq(sums[number]), row_destination.eq(destination)]
         if plan.config.gate_blocks:
-            m.d.comb += self.busy.eq((rows != 0) | row_valid | self.write)
-        element = self._narrow(m, selected, row_place.narrow)
+            m.d.comb += self.busy.eq((rows != 0) | row_valid | self.write.valid)
+        element = self._narrow(m, selected, row_destination.narrow)
         if plan.table is None:
-            self._write(m, row_valid, row_place, element)
+            self._write(m, row_valid, row_destination, element)
         else:
-            self._look_up(m, row_valid, row_place, element)
+            self._look_up(m, plan.table, row_valid, row_destination, element)
         return m
 
-    def _sum(self, m: Module, lane: Signal, rows: Signal, place: data.View) -> tuple[Value, Value, Value, Value]:
-        """Which sum is selected, whether its parameters are read, whether it is the last of its row, and the step."""
+    def _sum(self, m: Module, lane: Signal, rows: Signal, destination: data.View) -> tuple[Value, Value, Value, Value]:
+        """Index of the sum; whether its parameters are read; whether it is the last of its row; step of the address."""
         if self.plan.config.frames_per_fetch == 1:
             return lane, rows != 0, Const(1, 1), Const(1, 1)
-        number = Signal.like(place.last_sum, name="number", reset_less=self.plan.config.control_reset)
-        closes = number == place.last_sum
-        with m.If(self.start):
+        number = Signal.like(destination.last_sum, name="number", reset_less=self.plan.config.control_reset)
+        closes = number == destination.last_sum
+        with m.If(self.groups.valid):
             m.d.sync += number.eq(0)
         with m.Elif(rows != 0):
             m.d.sync += number.eq(Mux(closes, 0, number + 1))
-        return Cat(number, lane), (rows != 0) & (number == 0), closes, place.step
+        return Cat(number, lane), (rows != 0) & (number == 0), closes, destination.step
 
     def _narrow(self, m: Module, selected: Signal, step: Value) -> Signal:
-        """Add the bias and narrow by every step; the active one is selected."""
+        """Add the bias and narrow the sum in every way; ``step`` is the index of the narrow step that counts."""
         plan = self.plan
         bias = Signal(signed(plan.bias_width))
         shift = Signal(plan.shift_width)
         operations = plan.operations
         total = Signal(signed(max(plan.certificate.operations[op.operation.name].total_bits for op in operations)))
         m.d.comb += [
-            bias.eq(self.parameter[: plan.bias_width]),
-            shift.eq(self.parameter[plan.bias_width :]),
+            bias.eq(self.parameters.r_data[: plan.bias_width]),
+            shift.eq(self.parameters.r_data[plan.bias_width :]),
             total.eq(selected + bias),
         ]
         results = []
-        for index, one in enumerate(plan.narrow_steps):
+        for index, narrow_step in enumerate(plan.narrow_steps):
             shifts = {int(s) for op in operations if op.narrow == index for s in op.operation.shifts}
-            narrow = Narrow(len(total), shifts, one.quantizer, one.saturates)
+            narrow = Narrow(len(total), shifts, narrow_step.quantizer, narrow_step.saturates)
             m.submodules[f"narrow{index}"] = narrow
             m.d.comb += [narrow.i.eq(total), narrow.shift.eq(shift)]
-            results.append(_rectify(one, narrow.o))
-        widths = [step.quantizer.format.signed_width for step in plan.narrow_steps]
+            results.append(_rectify(narrow_step, narrow.o))
+        widths = [narrow_step.quantizer.format.signed_width for narrow_step in plan.narrow_steps]
         element = Signal(signed(max(widths)), name="element")
         m.d.comb += element.eq(Array(results)[step])
         return element
 
-    def _write(self, m: Module, valid: Value, place: Value, element: Value) -> None:
+    def _write(self, m: Module, valid: Value, destination: data.View, element: Value) -> None:
+        write = self.write
         m.d.comb += [
-            self.write.eq(valid),
-            self.write_memory.eq(place.memory),
-            self.write_address.eq(place.address),
-            self.write_data.eq(element),
-            self.write_output.eq(place.output),
-            self.write_operation.eq(place.operation),
+            write.valid.eq(valid),
+            write.memory.eq(destination.memory),
+            write.address.eq(destination.address),
+            write.data.eq(element),
+            write.output.eq(destination.output),
+            write.operation.eq(destination.operation),
         ]
 
-    def _look_up(self, m: Module, valid: Value, place: Value, element: Signal) -> None:
-        """One more stage: the tanh table by magnitude, the sign put back; other elements pass."""
-        table = self.plan.table
+    def _look_up(self, m: Module, table: MemoryPlan, valid: Value, destination: data.View, element: Signal) -> None:
+        """Write one stage later: tanh by a table of magnitudes, with the sign put back; other elements pass."""
         m.submodules.table = rom = ReadOnly(unsigned(table.width), self.plan.images()["tanh"])
-        tanh = Array(Const(step.activation == "tanh", 1) for step in self.plan.narrow_steps)[place.narrow]
+        tanh = Array(Const(step.activation == "tanh", 1) for step in self.plan.narrow_steps)[destination.narrow]
         base = Array(
             Const(step.table_base, bits_for(table.depth - 1)) for step in self.plan.narrow_steps
-        )[place.narrow]
+        )[destination.narrow]
         negative = element < 0
         magnitude = Mux(negative, -element, element)
         late_valid = Signal()
         free = self.plan.config.control_reset
         late_tanh = Signal(reset_less=free)
         late_negative = Signal(reset_less=free)
-        late_place = Signal(group_layout(self.plan), reset_less=free)
+        late_destination = Signal(group_layout(self.plan), reset_less=free)
         late_element = Signal.like(element, reset_less=free)
         m.d.comb += [rom.address.eq(base + magnitude), rom.read.eq(valid & tanh)]
         m.d.sync += late_valid.eq(valid)
@@ -181,11 +156,11 @@ class Finish(wiring.Component):
             m.d.sync += [
                 late_tanh.eq(tanh),
                 late_negative.eq(negative),
-                late_place.eq(place),
+                late_destination.eq(destination),
                 late_element.eq(element),
             ]
         looked_up = Mux(late_negative, -rom.r_data, rom.r_data)
-        self._write(m, late_valid, late_place, Mux(late_tanh, looked_up, late_element))
+        self._write(m, late_valid, late_destination, Mux(late_tanh, looked_up, late_element))
 
 
 def _rectify(step: NarrowStep, value: Value) -> Value:

@@ -1,24 +1,35 @@
-"""Payloads and bundles that the blocks of the accelerator exchange."""
+"""Payloads and interfaces that the blocks of the accelerator exchange."""
 
-from amaranth.hdl import unsigned
-from amaranth.lib import data
+from collections.abc import Iterable
+
+from amaranth.hdl import Shape, signed, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
 
 from lmu_hw.gateware.narrow import format_shape
+from lmu_hw.gateware.round_walk import walk_of
 from lmu_hw.model.operations import output_name, vectors
 from lmu_hw.plan.config import StatePolicy
+from lmu_hw.plan.placement import MemoryPlan
 from lmu_hw.plan.plan import Plan
 
 __all__ = [
+    "claim_signature",
     "decision_layout",
     "event_layout",
     "feature_layout",
+    "frame_layout",
     "group_layout",
     "index_layout",
+    "input_signature",
     "load_layout",
     "logit_layout",
+    "product_signature",
+    "step_layout",
     "whole_bytes",
-    "written_layout",
+    "words_layout",
+    "write_signature",
 ]
 
 
@@ -48,6 +59,8 @@ def decision_layout(plan: Plan) -> data.StructLayout:
 
 def event_layout(plan: Plan) -> data.StructLayout:
     """``label`` (index of the keyword heard) and ``score`` (its lead over the next label)."""
+    if plan.sums is None:
+        raise ValueError("events need a configuration with smoothing, not None")
     return data.StructLayout({"label": unsigned(bits_for(plan.model.outputs - 1)), "score": unsigned(plan.sums.width)})
 
 
@@ -66,42 +79,168 @@ def load_layout(plan: Plan) -> data.StructLayout:
     )
 
 
+def frame_layout() -> data.StructLayout:
+    """A whole input frame, or a round of them: ``clear`` the state before it, ``end`` clears the state after it."""
+    return data.StructLayout({"clear": 1, "end": 1})
+
+
+def step_layout(plan: Plan) -> data.StructLayout:
+    """One product step of all lanes.
+
+    ``memory`` (index of the data memory), ``address`` in it, ``cleared`` (the element counts as zero),
+    ``weight_memory`` (index), ``weight_address`` in it, ``shift`` (index in `Plan.product_shifts`), ``first`` and
+    ``last`` of the sum. With `frames_per_fetch` also ``frame`` (index of the sum in each lane) and ``fetch`` (the
+    weights are not those of the step before).
+    """
+    return data.StructLayout(
+        {
+            "memory": unsigned(bits_for(len(plan.data_memories) - 1)),
+            "address": _data_address(plan),
+            "cleared": unsigned(1),
+            "weight_memory": unsigned(bits_for(len(plan.weight_memories) - 1)),
+            "weight_address": unsigned(bits_for(max(memory.depth for memory in plan.weight_memories) - 1)),
+            "shift": unsigned(bits_for(len(plan.product_shifts) - 1)),
+            "first": unsigned(1),
+            "last": unsigned(1),
+            **walk_of(plan).step_shapes(),
+        }
+    )
+
+
 def group_layout(plan: Plan) -> data.StructLayout:
-    """Where the rows of a finished group go.
+    """Destination of the rows of a group.
 
     ``rows`` (how many), ``memory`` (one bit for each data memory to write), ``address`` (of the first row),
     ``parameter`` (address of the first row's bias and shift), ``narrow`` (index of the narrow step), ``output`` (the
-    rows are logits) and ``operation`` (index in the plan, for whoever observes the writes). With `frames_per_fetch`
-    also ``last_sum`` (index of the last sum of a row; ``rows`` counts all sums of all rows) and ``step`` (from one
-    written address to the next).
+    rows are logits) and ``operation`` (index in the plan, for observers of the writes). With `frames_per_fetch` also
+    ``last_sum`` (index of the last sum of a row; ``rows`` counts all sums of all rows) and ``step`` (from one written
+    address to the next).
     """
-    frames = plan.config.frames_per_fetch
-    sums = {"last_sum": range(frames), "step": range(frames)} if frames > 1 else {}
     return data.StructLayout(
         {
-            "rows": unsigned(bits_for(plan.lanes * frames)),
+            "rows": unsigned(bits_for(plan.lanes * plan.config.frames_per_fetch)),
             "memory": unsigned(len(plan.data_memories)),
-            "address": unsigned(bits_for(max(memory.depth for memory in plan.data_memories) - 1)),
+            "address": _data_address(plan),
             "parameter": unsigned(bits_for(plan.parameters.depth - 1)),
             "narrow": unsigned(bits_for(len(plan.narrow_steps) - 1)),
             "output": unsigned(1),
             "operation": unsigned(bits_for(len(plan.operations) - 1)),
-            **sums,
+            **walk_of(plan).group_shapes(),
         }
     )
 
 
 def index_layout(index_bits: int) -> data.StructLayout:
-    """What a word of an indexed weight memory says about the next one: ``column``, ``last`` (of its term)."""
+    """Index of an indexed weight word: ``column`` of the next word, and whether that is the ``last`` of its term."""
     return data.StructLayout({"column": unsigned(index_bits - 1), "last": unsigned(1)})
 
 
-def written_layout(plan: Plan) -> data.StructLayout:
-    """An element that is written: ``memory`` (one bit for each data memory), ``address``, ``nonzero``."""
-    group = group_layout(plan)
-    return data.StructLayout(
-        {"memory": group["memory"].shape, "address": group["address"].shape, "nonzero": unsigned(1)}
+def words_layout(memories: Iterable[MemoryPlan]) -> data.StructLayout:
+    """One word of each memory, by its name."""
+    return data.StructLayout({memory.name: Shape(memory.width, memory.signed) for memory in memories})
+
+
+def product_signature(plan: Plan) -> wiring.Signature:
+    """Operands of one product in each lane.
+
+    Members
+    -------
+    valid : Out(1)
+        A product in this cycle.
+    activation : Out(signed(plan.activation_width))
+        Operand of all lanes.
+    weights : Out(lanes * signed(max weight width)), lane 0 in the low bits
+        Operand of each lane.
+    shift : Out
+        Index in `Plan.product_shifts`.
+    first, last : Out(1)
+        The product starts or ends a sum.
+    wide : Out(1)
+        Only with `Plan.narrow_width`: the weights have more bits than that.
+    frame : Out(range(frames))
+        Only with `frames_per_fetch`: index of the sum in each lane.
+    """
+    frames = plan.config.frames_per_fetch
+    wide = {} if plan.narrow_width is None else {"wide": Out(1)}
+    frame = {"frame": Out(range(frames))} if frames > 1 else {}
+    return wiring.Signature(
+        {
+            "valid": Out(1),
+            "activation": Out(signed(plan.activation_width)),
+            "weights": Out(plan.lanes * max(plan.weight_widths)),
+            "shift": Out(unsigned(bits_for(len(plan.product_shifts) - 1))),
+            "first": Out(1),
+            "last": Out(1),
+            **wide,
+            **frame,
+        }
     )
+
+
+def write_signature(plan: Plan) -> wiring.Signature:
+    """A finished element.
+
+    Members
+    -------
+    valid : Out(1)
+        An element is written in this cycle.
+    memory : Out(one bit for each data memory)
+        Memories that take it; zero for logits that nothing reads again.
+    address : Out
+        Word in those memories.
+    data : Out(signed)
+        The element, in the widest format of all elements.
+    output : Out(1)
+        It is a logit.
+    operation : Out
+        Index of the operation in the plan.
+    """
+    group = group_layout(plan)
+    return wiring.Signature(
+        {
+            "valid": Out(1),
+            "memory": Out(group["memory"].shape),
+            "address": Out(group["address"].shape),
+            "data": Out(signed(max(step.output.signed_width for step in plan.narrow_steps))),
+            "output": Out(1),
+            "operation": Out(group["operation"].shape),
+        }
+    )
+
+
+def input_signature(plan: Plan) -> wiring.Signature:
+    """An element of an input frame that is stored.
+
+    Members
+    -------
+    valid : Out(1)
+        An element is written in this cycle.
+    address : Out
+        Word in the memory of the input; the same element of all frames of a round is in neighboring words.
+    data : Out(input format)
+        The element.
+    """
+    words = plan.model.inputs * plan.config.frames_per_fetch
+    return wiring.Signature(
+        {"valid": Out(1), "address": Out(range(max(2, words))), "data": Out(format_shape(plan.model.input))}
+    )
+
+
+def claim_signature() -> wiring.Signature:
+    """A request for the output, by a frame whose logits come next.
+
+    Members
+    -------
+    valid : Out(1)
+        The frame asks.
+    ready : In(1)
+        The output is free. It is the frame's from a cycle with both on, until all of its results were taken.
+    """
+    return wiring.Signature({"valid": Out(1), "ready": In(1)})
+
+
+def _data_address(plan: Plan) -> Shape:
+    return unsigned(bits_for(max(memory.depth for memory in plan.data_memories) - 1))
 
 
 def whole_bytes(width: int) -> int:

@@ -8,7 +8,10 @@ from amaranth.lib.wiring import In, Out
 
 from lmu_hw.gateware.clock_gate import add_block
 
-__all__ = ["BankedReadOnly", "BankedSinglePort", "Constants", "ReadOnly", "RegisterBanks", "Registers", "SinglePort"]
+__all__ = [
+    "BankedReadOnly", "BankedSinglePort", "Constants", "ReadOnly", "RegisterBanks", "Registers", "SinglePort",
+    "read_signature"
+]  # fmt: skip
 
 
 def _address_range(depth: int) -> range:
@@ -23,6 +26,21 @@ def _single_port(shape: Shape, depth: int) -> dict[str, wiring.Member]:
         "w_data": In(shape),
         "r_data": Out(shape),
     }
+
+
+def read_signature(shape: Shape, depth: int) -> wiring.Signature:
+    """Read port of a memory, as its user sees it.
+
+    Members
+    -------
+    address : Out(range(depth))
+        Word to read.
+    read : Out(1)
+        Read in this cycle.
+    r_data : In(shape)
+        The word read last, from the cycle after the read on.
+    """
+    return wiring.Signature({"address": Out(_address_range(depth)), "read": Out(1), "r_data": In(shape)})
 
 
 def _registers(shape: Shape, depth: int) -> dict[str, wiring.Member]:

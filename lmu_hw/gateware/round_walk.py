@@ -1,117 +1,36 @@
-"""Which frame a product belongs to, and where its elements are: one frame at a time, or a round of several."""
+"""Which frame a product belongs to and where its elements are, for rounds of frames."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from collections.abc import Mapping
+
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, unsigned
 from amaranth.lib import data
-from amaranth.utils import bits_for
 
+from lmu_hw.gateware.walk import FrameWalk, select_copy
 from lmu_hw.plan.placement import Location
 from lmu_hw.plan.plan import Plan
 from lmu_hw.plan.schedule import PlannedOperation, PlannedTerm
 
-__all__ = ["FrameWalk", "RoundWalk", "walk_of"]
-
-
-class FrameWalk:
-    """What the sequencer asks about frames, where it computes them one by one.
-
-    ``const`` is what the plan fixes about the present term; other arguments are the sequencer's signals.
-    """
-
-    def constants(self, planned: PlannedOperation, number: int) -> dict[str, int]:
-        """What the plan fixes about a term of an operation, beside what it does for single frames."""
-        return {}
-
-    def claiming_term(self, planned: PlannedOperation) -> int:
-        """Term of the logits whose product claims the output."""
-        return 0
-
-    @property
-    def counters(self) -> tuple[Signal, ...]:
-        """Registers that start at zero."""
-        return ()
-
-    @property
-    def turns(self) -> Value:
-        """Whether the next product is one of another column."""
-        return Const(1, 1)
-
-    def ends_term(self, ends: Value) -> Value:
-        """Whether the product is the last one of a term, ``ends`` if it is of the last column."""
-        return ends
-
-    def closes(self, const: data.View, ends: Value, ends_group: Value) -> Value:
-        """Whether the product is the last one of its sums."""
-        return ends_group
-
-    def claims(self, fresh: Value, closes: Value, group: Value) -> Value:
-        """Whether the product, if it is one of a logit, claims the output."""
-        return fresh
-
-    def waits(self, const: data.View) -> Value:
-        """Whether the first product of a term waits until all elements are written."""
-        return const.wait
-
-    def complete(self, m: Module, const: data.View, issue: Value, ends_blocks: Value) -> Value:
-        """Whether the operation is complete, ``ends_blocks`` if all its blocks are."""
-        return ends_blocks
-
-    def next_block(self, block: Value) -> Value:
-        """Block that follows when all groups of one are done."""
-        return block + 1
-
-    def elements(self, const: data.View, rows: Value) -> Value:
-        """Elements of a group."""
-        return rows
-
-    def words(self, const: data.View, rows: Value) -> Value:
-        """Words of a group in each memory that is written."""
-        return rows
-
-    def address(self, const: data.View, offset: Value, column: Value) -> Value:
-        """Where the element is that is read."""
-        return const.base + offset + column
-
-    def source(self, m: Module, planned: PlannedOperation, term: PlannedTerm, turn: Value) -> Value:
-        """Index of the memory that is read; ``turn`` says which of two is the old one."""
-        return _select(term.location, turn, bool(term.state))
-
-    def target(self, planned: PlannedOperation, turn: Value) -> Value:
-        """Index of the memory that is written."""
-        return _select(planned.target, turn, old=False)
-
-    def cleared(self, valid: Value) -> Value:
-        """Whether a state that is read was cleared."""
-        return ~valid
+__all__ = ["RoundWalk", "walk_of"]
 
 
 class RoundWalk(FrameWalk):
-    """The same for rounds of frames (`lmu_hw.plan.rounds`).
+    """Answers the sequencer's questions about frames, for rounds of frames (`lmu_hw.plan.rounds`).
 
-    Where they are computed together, the frame changes with every product and the column with the last frame; other
-    operations run once for each frame, a pass.
+    An operation that computes its frames together changes the frame with every product, and the column after the last
+    frame. Other operations run once for each frame, a pass. The counter ``frame`` is the number of the frame among
+    those that the operation computes.
 
     Parameters
     ----------
     plan : Plan
         With `frames_per_fetch`.
-
-    Attributes
-    ----------
-    number : Signal
-        Of the frame, among those that the operation computes.
-    ends_pass : Signal
-        The operation is complete, for this frame or for all of them.
     """
 
     def __init__(self, plan: Plan):
-        frames = range(plan.config.frames_per_fetch)
-        self.number = Signal(frames, name="number", reset_less=plan.config.control_reset)
-        self.ends_pass = Signal(name="ends_pass")
-        self._slot = Signal(frames, name="slot")
-        self._turns = Signal(name="turns")
+        self._frames = Shape.cast(range(plan.config.frames_per_fetch))
 
     def constants(self, planned: PlannedOperation, number: int) -> dict[str, int]:
-        """Shifts by ``sums`` and the spreads multiply by powers of two."""
+        """Constants of a term; shifts by ``sums`` and the spreads multiply by powers of two."""
         return {
             "frames_last": planned.frames - 1,
             "together": int(planned.together),
@@ -124,38 +43,39 @@ class RoundWalk(FrameWalk):
         }
 
     def claiming_term(self, planned: PlannedOperation) -> int:
-        """The last one: the logits before are of the same round, and still on their way."""
+        """The last one: the logits before are of the same round, and not yet written."""
         return len(planned.terms) - 1
 
-    @property
-    def counters(self) -> tuple[Signal, ...]:
-        return (self.number,)
+    def counters(self) -> dict[str, Shape]:
+        return {"frame": self._frames}
 
-    @property
-    def turns(self) -> Value:
-        return self._turns
+    def selection(self) -> dict[str, Shape]:
+        return {"slot": self._frames}
 
-    def ends_term(self, ends: Value) -> Value:
-        return ends & self._turns
+    def step_shapes(self) -> dict[str, Shape]:
+        return {"frame": self._frames, "fetch": unsigned(1)}
 
-    def closes(self, const: data.View, ends: Value, ends_group: Value) -> Value:
-        return ends & const.last_term
+    def group_shapes(self) -> dict[str, Shape]:
+        return {"last_sum": self._frames, "step": self._frames}
 
-    def claims(self, fresh: Value, closes: Value, group: Value) -> Value:
-        return closes & (group == 0)
+    def column_ends(self, const: data.View, position: data.View) -> Value:
+        return ~const.together | (position.frame == const.frames_last)
 
-    def waits(self, const: data.View) -> Value:
-        return Mux(self.number == 0, const.wait, const.again)
+    def operation_ends(self, const: data.View, position: data.View, blocks: Value) -> Value:
+        return blocks & (const.together | (position.frame == const.frames_last))
 
-    def complete(self, m: Module, const: data.View, issue: Value, ends_blocks: Value) -> Value:
-        last = self.number == const.frames_last
-        m.d.comb += [self._turns.eq(~const.together | last), self.ends_pass.eq(ends_blocks)]
-        with m.If(issue & (const.together | self.ends_pass)):
-            m.d.sync += self.number.eq(Mux(last, 0, self.number + 1))
-        return self.ends_pass & (const.together | last)
+    def advance(
+        self, m: Module, counters: Mapping[str, Signal], const: data.View, ends: data.View, issue: Value
+    ) -> None:
+        frame = counters["frame"]
+        with m.If(issue & (const.together | ends.blocks)):
+            m.d.sync += frame.eq(Mux(frame == const.frames_last, 0, frame + 1))
 
-    def next_block(self, block: Value) -> Value:
-        return Mux(self.ends_pass, 0, block + 1)
+    def claims(self, ends: data.View, position: data.View, fresh: Value) -> Value:
+        return ends.sum & (position.group == 0)
+
+    def waits(self, const: data.View, position: data.View) -> Value:
+        return Mux(position.frame == 0, const.wait, const.again)
 
     def elements(self, const: data.View, rows: Value) -> Value:
         return rows << const.sums
@@ -163,47 +83,46 @@ class RoundWalk(FrameWalk):
     def words(self, const: data.View, rows: Value) -> Value:
         return rows << const.target_spread
 
-    def address(self, const: data.View, offset: Value, column: Value) -> Value:
-        return const.base + ((offset + column) << const.spread) + self._slot
+    def address(self, const: data.View, offset: Value, column: Value, selected: data.View) -> Value:
+        return const.base + ((offset + column) << const.spread) + selected.slot
 
-    def source(self, m: Module, planned: PlannedOperation, term: PlannedTerm, turn: Value) -> Value:
+    def source(
+        self, planned: PlannedOperation, term: PlannedTerm, turn: Value, position: data.View
+    ) -> dict[str, Value]:
         kept = _log(term.location.frames)
         if term.state:
-            number = (self.number - 1)[:kept]
+            frame = (position.frame - 1)[:kept]
         else:  # the last of the frames that make one of the target's
             behind = kept - _log(planned.frames)
-            number = Cat(Const((1 << behind) - 1, behind), self.number[: kept - behind])
-        m.d.comb += self._slot.eq(number[_log(len(term.location.memories)) :])
-        return super().source(m, planned, term, turn) if not kept else _of_frame(term.location, number)
+            frame = Cat(Const((1 << behind) - 1, behind), position.frame[: kept - behind])
+        fields = {"source": select_copy(term.location, frame[0], old=True)} if kept else super().source(
+            planned, term, turn, position
+        )
+        return {**fields, "slot": frame[_log(len(term.location.memories)) :]}
 
-    def target(self, planned: PlannedOperation, turn: Value) -> Value:
-        kept = planned.target.frames > 1
-        return _of_frame(planned.target, self.number) if kept else super().target(planned, turn)
+    def target(self, target: Location, turn: Value, position: data.View) -> Value:
+        several = target.frames > 1
+        return select_copy(target, position.frame[0], old=True) if several else super().target(target, turn, position)
 
-    def cleared(self, valid: Value) -> Value:
-        return ~valid & (self.number == 0)
+    def cleared(self, valid: Value, position: data.View) -> Value:
+        return ~valid & (position.frame == 0)
 
-    def next_target(self, const: data.View) -> Value:
-        """Address of the first element of the next frame."""
-        return const.target_base + (self.number + 1)[1:]
+    def next_target(self, const: data.View, position: data.View, address: Value) -> Value:
+        return const.target_base + (position.frame + 1)[1:]
+
+    def step_fields(self, const: data.View, position: data.View) -> dict[str, Value]:
+        return {
+            "frame": Mux(const.together, position.frame, 0),
+            "fetch": ~const.together | (position.frame == 0),
+        }
+
+    def group_fields(self, const: data.View) -> dict[str, Value]:
+        return {"last_sum": Mux(const.together, const.frames_last, 0), "step": const.step}
 
 
 def walk_of(plan: Plan) -> FrameWalk:
-    """How an accelerator walks its frames."""
+    """Walk of an accelerator: by rounds if it fetches a weight once for several frames, else by frames."""
     return RoundWalk(plan) if plan.config.frames_per_fetch > 1 else FrameWalk()
-
-
-def _select(location: Location, turn: Value, old: bool) -> Value:
-    """Index of the memory that holds the old or the new copy of a vector."""
-    if len(location.memories) == 1:
-        return Const(location.memories[0], bits_for(location.memories[0]))
-    first, second = location.memories
-    return Mux(turn, second, first) if old else Mux(turn, first, second)
-
-
-def _of_frame(location: Location, number: Value) -> Value:
-    """Index of the memory that holds a frame of a round: the first one those with even numbers."""
-    return _select(location, number[0], old=True)
 
 
 def _log(power: int) -> int:

@@ -4,7 +4,7 @@ from amaranth.hdl import Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from lmu_hw.gateware.layouts import decision_layout, event_layout, logit_layout
+from lmu_hw.gateware.layouts import claim_signature, decision_layout, event_layout, logit_layout
 from lmu_hw.gateware.memory import SinglePort
 from lmu_hw.model.smoothing import Smoothing
 from lmu_hw.plan.plan import Plan
@@ -25,19 +25,16 @@ class Smoother(wiring.Component):
 
     Members
     -------
-    transfer : In(1)
-        A logit is taken in this cycle; logits are at least two cycles apart.
-    logit : In(logit_layout(plan))
-        That logit.
+    logits : In(stream of logit_layout(plan), always ready)
+        Logits as they are taken from the output, at least two cycles apart.
     largest : In(shape of a logit)
         Largest logit of its frame.
     cleared : In(1)
         The state of the network was cleared: the sums start anew with the next claimed frame.
-    claim : In(1)
-        The logits of a frame are on their way. A clear in the same cycle is one after that frame.
-    free : Out(1)
-        No event was kept waiting. The logits of one more frame may come before an event is taken, since the refractory
-        time is one frame at least; those of a second may not.
+    claim : In(claim_signature())
+        A frame asks for the output. A clear in the cycle of its claim comes after that frame. Ready while no event was
+        kept waiting: the logits of one more frame may come before an event is taken, since the refractory time is one
+        frame at least; those of a second may not.
     busy : Out(1)
         Needs the clock even if no logit is taken.
     o_event : Out(stream of event_layout(plan))
@@ -49,12 +46,10 @@ class Smoother(wiring.Component):
         self.smoothing = smoothing
         super().__init__(
             {
-                "transfer": In(1),
-                "logit": In(logit_layout(plan)),
+                "logits": In(stream.Signature(logit_layout(plan), always_ready=True)),
                 "largest": In(decision_layout(plan)["score"].shape),
                 "cleared": In(1),
-                "claim": In(1),
-                "free": Out(1),
+                "claim": In(claim_signature()),
                 "busy": Out(1),
                 "o_event": Out(stream.Signature(event_layout(plan))),
             }
@@ -63,30 +58,31 @@ class Smoother(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         labels, bits, shift = self.plan.model.outputs, self.smoothing.score_bits, self.smoothing.shift
-        m.submodules.sums = sums = SinglePort(unsigned(self.plan.sums.width), labels)
+        width = event_layout(self.plan)["score"].width
+        m.submodules.sums = sums = SinglePort(unsigned(width), labels)
         index = Signal(range(labels))
         fetched = Signal()
         pending = Signal(init=1)
         fresh = Signal()
         gap = Signal(self.plan.output.width)
         score = Signal(bits)
-        held = Signal(self.plan.sums.width)
-        total = Signal(self.plan.sums.width)
+        held = Signal(width)
+        total = Signal(width)
         m.d.comb += [
-            gap.eq(self.largest - self.logit.data),
+            gap.eq(self.largest - self.logits.payload.data),
             score.eq(Mux(gap[bits:].any(), 0, ~gap[:bits])),
             held.eq(Mux(fresh, 0, sums.r_data)),
             total.eq(held - (held >> shift) + score),
             sums.address.eq(index),
-            sums.read.eq(~fetched & ~self.transfer),
-            sums.write.eq(self.transfer),
+            sums.read.eq(~fetched & ~self.logits.valid),
+            sums.write.eq(self.logits.valid),
             sums.w_data.eq(total),
         ]
-        with m.If(self.transfer):
-            m.d.sync += [fetched.eq(0), index.eq(Mux(self.logit.last, 0, index + 1))]
+        with m.If(self.logits.valid):
+            m.d.sync += [fetched.eq(0), index.eq(Mux(self.logits.payload.last, 0, index + 1))]
         with m.Else():
             m.d.sync += fetched.eq(1)
-        with m.If(self.claim):
+        with m.If(self.claim.valid & self.claim.ready):
             m.d.sync += [fresh.eq(pending), pending.eq(0)]
         with m.If(self.cleared):
             m.d.sync += pending.eq(1)
@@ -94,12 +90,12 @@ class Smoother(wiring.Component):
         return m
 
     def _judge(self, m: Module, index: Signal, total: Signal) -> Value:
-        """Find the label that leads and how far; offer an event. Returns whether that goes on."""
+        """Find the label that leads and how far; offer an event. Returns whether it is not done."""
         smoothing, event = self.smoothing, self.o_event
         best = Signal.like(total)
         second = Signal.like(total)
         label = Signal.like(event.payload.label)
-        with m.If(self.transfer):
+        with m.If(self.logits.valid):
             with m.If((index == 0) | (total > best)):
                 m.d.sync += [best.eq(total), second.eq(Mux(index == 0, 0, best)), label.eq(index)]
             with m.Elif(total > second):
@@ -113,9 +109,9 @@ class Smoother(wiring.Component):
         m.d.comb += [
             lead.eq(best - second),
             background.eq(Const(mask, self.plan.model.outputs).bit_select(label, 1)),
-            self.free.eq(~late),
+            self.claim.ready.eq(~late),
         ]
-        m.d.sync += [judging.eq(self.transfer & self.logit.last), late.eq(event.valid & ~event.ready)]
+        m.d.sync += [judging.eq(self.logits.valid & self.logits.payload.last), late.eq(event.valid & ~event.ready)]
         with m.If(event.valid & event.ready):
             m.d.sync += event.valid.eq(0)
         with m.If(judging):

@@ -123,6 +123,11 @@ class Plan:
         return max(memory.index_bits for memory in self.weight_memories)
 
     @property
+    def product_shifts(self) -> tuple[int, ...]:
+        """Distinct left shifts of products."""
+        return tuple(sorted({term.shift for planned in self.operations for term in planned.terms}))
+
+    @property
     def activation_width(self) -> int:
         """Bits of the operand that all lanes share."""
         return max(memory.signed_width for memory in self.data_memories)

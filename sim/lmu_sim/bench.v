@@ -264,7 +264,7 @@ module lmu_bench;
   // ---- monitors ---------------------------------------------------------------------------------------------------------
   wire [MEMORIES-1:0] reads = `LMU_READS;
   wire [MEMORIES-1:0] writes = `LMU_WRITES;
-  wire issue = dut.sequencer.issue;
+  wire issue = dut.sequencer.steps__valid;
   reg [31:0] counts [0:MEMORIES-1];  // reads of each memory; runs of equal cycles are added when they end
   reg [MEMORIES-1:0] reads_before = 0;
   reg [31:0] equal_reads = 0;
@@ -274,7 +274,7 @@ module lmu_bench;
   reg [`LMU_DECISION_WIDTH-1:0] decision_before = 0;
   integer k;
   wire waiting = (slot_full && !barrier) || i_valid;
-  wire active = issue || dut.finish.write || transfer || gap != 0 || reset_in != 0 || rst || !loaded || logits_valid
+  wire active = issue || dut.finish.write__valid || transfer || gap != 0 || reset_in != 0 || rst || !loaded || logits_valid
     || decision_valid || event_valid;
   initial for (k = 0; k < MEMORIES; k = k + 1) counts[k] = 0;
 
@@ -294,7 +294,7 @@ module lmu_bench;
       if (transfer && i_payload[DATA]) $fwrite(trace, "a %0d %0d\n", cycle, index - 1);
       if (frame_error) $fwrite(trace, "x %0d\n", cycle);
       if (issue && started) $fwrite(trace, "p %0d\n", cycle);
-      if (dut.finish.write) $fwrite(trace, "e %0d %0d %h\n", cycle, dut.finish.write_operation, dut.finish.write_data);
+      if (dut.finish.write__valid) $fwrite(trace, "e %0d %0d %h\n", cycle, dut.finish.write__operation, dut.finish.write__data);
       if (logits_valid && logits_ready) $fwrite(trace, "l %0d %h\n", cycle, logits_payload);
       if (decision_valid && decision_ready)
         $fwrite(trace, "d %0d %0d %h\n", cycle, decision_seen ? offered : cycle, decision_payload);

@@ -235,8 +235,8 @@ def _dropped(plan: Plan, verilog: str) -> str:
     op = planned.operation
     address = planned.target.base + op.start + op.repeat * op.rows - 1
     number = plan.operations.index(planned)
-    condition = f"(write_operation == {number} && write_address == {address})"
-    return _in_module(verilog, "finish", r"assign write = (.+?);", rf"assign write = \1 && !{condition};")
+    condition = f"(write__operation == {number} && write__address == {address})"
+    return _in_module(verilog, "finish", r"assign write__valid = (.+?);", rf"assign write__valid = \1 && !{condition};")
 
 
 def _stride_phase(plan: Plan, verilog: str) -> str:
@@ -250,7 +250,7 @@ def _stride_phase(plan: Plan, verilog: str) -> str:
 def _long_frame(plan: Plan, verilog: str) -> str:
     """The mark of a frame that is too long, which keeps its elements from being written, is never set."""
     start = verilog.index(f"module \\{TOP}.input (")
-    inverted = _find(verilog[start:], r"assign write = \S+ +& (\S+) ")
+    inverted = _find(verilog[start:], r"assign write__valid = \S+ +& (\S+) ")
     mark = _find(verilog[start:], rf"assign {re.escape(inverted)} +=  ?~ (\S+) ?;")
     return _in_module(verilog, "input", rf"({re.escape(mark)} +)<= .+;", r"\1<= 1'h0;")
 
@@ -361,7 +361,7 @@ FAULTS = (
         "no back pressure",
         "verilog",
         "logits are computed while the last ones are still waiting",
-        _replace("", r"\.output_free\(.+\)", ".output_free(1'h1)"),
+        _replace("", r"( sequencer \([^;]*?\.claim__ready)\(.+?\)", r"\1(1'h1)"),
     ),
     Fault(
         "impatient logits",

@@ -197,24 +197,25 @@ def test_input_collects_frames_drops_wrong_ones_and_carries_the_marks(size, poli
                 if policy == "utterance":
                     offer["end"] = bool(rng.random() < 0.3)
             pulse = policy == "pulse" and rng.random() < 0.1
-            full = ctx.get(dut.full)
+            full = ctx.get(dut.frames.valid)
             waited = waited + 1 if full else 0
             release = bool(full and waited > 1 and rng.random() < 0.4)
             ctx.set(dut.i.valid, offer is not None)
             if offer is not None:
                 ctx.set(dut.i.payload, offer)
             ctx.set(dut.clear, pulse)
-            ctx.set(dut.release, release)
+            ctx.set(dut.frames.ready, release)
             ready = ctx.get(dut.i.ready)
             assert ready == (not full)
             accepted = bool(offer is not None and ready)
-            if ctx.get(dut.write):
+            if ctx.get(dut.write.valid):
                 assert accepted
-                memory[ctx.get(dut.address)] = offer["data"]
+                assert ctx.get(dut.write.data) == offer["data"]
+                memory[ctx.get(dut.write.address)] = offer["data"]
             if full:
                 elements, clear, end = model.frames[-1]
                 assert [memory[i] for i in range(size)] == elements
-                assert (ctx.get(dut.frame_clear), ctx.get(dut.frame_end)) == (clear, end)
+                assert (ctx.get(dut.frames.payload.clear), ctx.get(dut.frames.payload.end)) == (clear, end)
                 if release:
                     used.append(model.frames[-1])
             model.cycle(accepted, *([*offer.values(), False][:3] if offer else (0, False, False)), pulse)
@@ -223,7 +224,7 @@ def test_input_collects_frames_drops_wrong_ones_and_carries_the_marks(size, poli
             await ctx.tick()
             errors += ctx.get(dut.frame_error)
             assert errors == model.errors
-            assert ctx.get(dut.full) == (len(model.frames) > len(used))
+            assert ctx.get(dut.frames.valid) == (len(model.frames) > len(used))
         assert used == model.frames[: len(used)]
         assert errors > 5
         if policy != "keep":
@@ -251,22 +252,22 @@ def test_output_gives_every_logit_and_decision_under_stalls(outputs, score, stal
 
     async def write(ctx):
         for number, frame in enumerate(frames.tolist()):
-            while not ctx.get(dut.free):
+            while not ctx.get(dut.claim.ready):
                 await ctx.tick()
             assert (len(logits), len(decisions)) == (number * outputs, number)
-            ctx.set(dut.claim, 1)
+            ctx.set(dut.claim.valid, 1)
             await ctx.tick()
-            ctx.set(dut.claim, 0)
-            assert not ctx.get(dut.free)
+            ctx.set(dut.claim.valid, 0)
+            assert not ctx.get(dut.claim.ready)
             for value in frame:
                 await ctx.tick().repeat(int(rng.integers(1, 4)))
-                ctx.set(dut.write, 1)
-                ctx.set(dut.data, value)
+                ctx.set(dut.i.valid, 1)
+                ctx.set(dut.i.payload, value)
                 await ctx.tick()
-                ctx.set(dut.write, 0)
-                ctx.set(dut.data, 0)
+                ctx.set(dut.i.valid, 0)
+                ctx.set(dut.i.payload, 0)
             assert ctx.get(dut.o_decision.valid)
-        while not ctx.get(dut.free):
+        while not ctx.get(dut.claim.ready):
             await ctx.tick()
 
     takers = (taker(rng, stall, dut.o_logits, logits), taker(rng, stall, dut.o_decision, decisions))
@@ -296,26 +297,26 @@ def test_lanes_sum_products_and_hold_the_sums(lanes):
             total = [0] * lanes
             for index in range(length):
                 while rng.random() < 0.3:
-                    ctx.set(dut.enable, 0)
-                    ctx.set(dut.last, int(rng.integers(2)))
+                    ctx.set(dut.products.valid, 0)
+                    ctx.set(dut.products.last, int(rng.integers(2)))
                     await ctx.tick()
-                shift = int(rng.integers(len(dut.product_shifts)))
-                reach = limit // (6 << dut.product_shifts[shift] + width - 1)
+                shift = int(rng.integers(len(plan.product_shifts)))
+                reach = limit // (6 << plan.product_shifts[shift] + width - 1)
                 activation = int(np.clip(rng.integers(-128, 128), -reach, reach))
                 weights = rng.integers(-(1 << width - 1), 1 << width - 1, lanes).tolist()
-                ctx.set(dut.enable, 1)
-                ctx.set(dut.first, index == 0)
-                ctx.set(dut.last, index == length - 1)
-                ctx.set(dut.shift, shift)
-                ctx.set(dut.activation, activation)
-                ctx.set(dut.weights, sum((w & ((1 << width) - 1)) << (lane * width) for lane, w in enumerate(weights)))
-                total = [t + (w * activation << dut.product_shifts[shift]) for t, w in zip(total, weights, strict=True)]
+                word = sum((w & ((1 << width) - 1)) << (lane * width) for lane, w in enumerate(weights))
+                operands = {"shift": shift, "activation": activation, "weights": word}
+                ctx.set(dut.products.valid, 1)
+                for name, value in (operands | {"first": index == 0, "last": index == length - 1}).items():
+                    ctx.set(getattr(dut.products, name), value)
+                products = [weight * activation << plan.product_shifts[shift] for weight in weights]
+                total = [t + product for t, product in zip(total, products, strict=True)]
                 word = ctx.get(dut.sums)
                 fields = [word >> (lane * accumulator) & ((1 << accumulator) - 1) for lane in range(lanes)]
                 assert fields == [value & ((1 << accumulator) - 1) for value in held]
                 await ctx.tick()
             held = total
-            ctx.set(dut.enable, 0)
+            ctx.set(dut.products.valid, 0)
 
     simulate(dut, testbench)
 
@@ -326,7 +327,8 @@ def test_lanes_sum_products_and_hold_the_sums(lanes):
 @pytest.mark.parametrize("strides", [(1, 1), (2, 3), (3, 1), (1, 4)])
 def test_layer_state_follows_strides_and_clears(strides):
     rng = np.random.default_rng(sum(strides))
-    layers = [random_model(rng, layers=("lmu",), inputs=3, units=3, stride=s).layers[0] for s in strides]
+    options = {"layers": ("lmu",), "inputs": 3, "units": 3, "e_h": True, "w_h": True}
+    layers = [random_model(rng, stride=stride, **options).layers[0] for stride in strides]
     plan = make_plan(QuantizedModel(tuple(layers), Format(5, 0)), AcceleratorConfig(lanes=2))
     dut = LayerState(plan)
     kinds = list(itertools.product(range(len(strides)), "mh"))
@@ -337,12 +339,10 @@ def test_layer_state_follows_strides_and_clears(strides):
         for _ in range(150):
             clear, end = bool(rng.random() < 0.1), bool(rng.random() < 0.1)
             ctx.set(dut.start, 1)
-            ctx.set(dut.clear, clear)
-            ctx.set(dut.end, end)
+            ctx.set(dut.frame, {"clear": clear, "end": end})
             await ctx.tick()
             ctx.set(dut.start, 0)
-            ctx.set(dut.clear, bool(rng.integers(2)))
-            ctx.set(dut.end, bool(rng.integers(2)))
+            ctx.set(dut.frame, {"clear": bool(rng.integers(2)), "end": bool(rng.integers(2))})
             if clear:
                 phase, valid = [0] * len(strides), dict.fromkeys(kinds, 0)
             closing, written, running = [], [], True

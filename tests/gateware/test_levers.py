@@ -135,8 +135,8 @@ def test_a_cut_multiplier_multiplies_and_its_upper_part_rests(early):
             weights = [int(rng.choice([rng.integers(-reach, reach), rng.choice(ends)])) for _ in range(3)]
             if width == most:
                 weights[plan.wide_lanes :] = [0]
-            number = int(rng.integers(len(dut.product_shifts)))
-            shift = dut.product_shifts[number]
+            number = int(rng.integers(len(plan.product_shifts)))
+            shift = plan.product_shifts[number]
             bound = 1 << min(plan.activation_width, plan.operand_width - shift, size - most - shift) - 1
             activation = int(rng.integers(-bound, bound))
             # The upper part of narrow weights may be anything, since it rests.
@@ -203,7 +203,7 @@ def test_only_control_is_reset():
     every, control = (
         reset_registers(to_verilog(planned(options={"layers": ("dense",)}, control_reset=on))) for on in (False, True)
     )
-    assert {"place", "row_place", "selected", "lane"} <= every - control
+    assert {"destination", "row_destination", "selected", "lane"} <= every - control
     assert {"rows", "row_valid", "busy", "running"} <= control < every
 
 

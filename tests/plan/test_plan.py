@@ -72,7 +72,7 @@ class Observation:
         dut, parts = self.dut, self.dut.parts
         sequencer, finish = parts.sequencer, parts.finish
         memories = {m.name: parts[f"memory_{m.name}"] for m in self.plan.memories if m.kind not in ("table", "output")}
-        signals = [sequencer.issue, finish.write, dut.i.valid & dut.i.ready & dut.i.payload.last]
+        signals = [sequencer.steps.valid, finish.write.valid, dut.i.valid & dut.i.ready & dut.i.payload.last]
         signals += [dut.o_decision.valid, dut.o_logits.valid, dut.o_logits.payload.data]
         signals += [memory.read for memory in memories.values()]
         signals += [getattr(memory, "write", memory.read) for memory in memories.values()]

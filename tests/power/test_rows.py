@@ -56,6 +56,7 @@ def test_rows_of_blocks(library):
         "lanes.multiply": "multipliers",
         "lanes.accumulate": "accumulators",
         "sequencer.state": "control",
+        "fetch": "control",
         "": "control",
         "input": "interface",
         "output.logits": "interface",

@@ -300,14 +300,14 @@ def test_a_mismatch_is_reported_where_it_is(simulator, tmp_path):
     assert f"at {one.time_ns} ns" in text
     assert text.endswith(f"; replay with waveforms: {replay}")
     assert result.waves == tmp_path / "waves.vcd"
-    seen = vcd_value(result.waves, ["dut", "finish"], "write_data", one.time_ns)
+    seen = vcd_value(result.waves, ["dut", "finish"], "write__data", one.time_ns)
     assert seen is not None
     assert seen & mask == one.got & mask
 
 
 def test_a_hanging_accelerator_ends_the_run():
     plan, utterances = case("dense")
-    stuck = to_verilog(plan).replace(".output_free(output_free)", ".output_free(1'h0)")
+    stuck = re.sub(r"( sequencer \([^;]*?\.claim__ready)\(claim__ready\)", r"\1(1'h0)", to_verilog(plan))
     assert stuck != to_verilog(plan)
     result = cosimulate_variant(plan, utterances, verilog=stuck)
     assert result.hung

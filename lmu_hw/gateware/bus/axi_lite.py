@@ -29,7 +29,7 @@ class AxiLite(wiring.Component):
     and the response before it was taken. No combinational path leads from an input of the bus to an output of it.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(
             {
                 "awaddr": In(ADDRESS_WIDTH),

@@ -29,7 +29,7 @@ class RegisterBus(wiring.Signature):
         There is no register `read_address`.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(
             {
                 "write": Out(1),

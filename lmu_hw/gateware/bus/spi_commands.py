@@ -10,7 +10,7 @@ from lmu_hw.host.spi import MARK, Command
 __all__ = ["SpiCommands"]
 
 
-class Phase(enum.Enum, shape=4):
+class Phase(enum.Enum, shape=4):  # type: ignore[call-arg]
     """What the next byte of a transfer is."""
 
     COMMAND = 0
@@ -62,21 +62,26 @@ class SpiCommands(wiring.Component):
         The byte of it to send, from the cycle after `open` or `next` on.
     """
 
-    stop: In(1)
-    received: In(1)
-    byte: In(8)
-    send: Out(8)
-    irq: In(1)
-    busy: In(1)
-    room: In(1)
-    result: In(1)
-    bus: Out(RegisterBus())
-    frame: Out(1)
-    frame_end: Out(1)
-    open: Out(1)
-    reading: Out(1)
-    next: Out(1)
-    result_byte: In(8)
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "stop": In(1),
+                "received": In(1),
+                "byte": In(8),
+                "send": Out(8),
+                "irq": In(1),
+                "busy": In(1),
+                "room": In(1),
+                "result": In(1),
+                "bus": Out(RegisterBus()),
+                "frame": Out(1),
+                "frame_end": Out(1),
+                "open": Out(1),
+                "reading": Out(1),
+                "next": Out(1),
+                "result_byte": In(8),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -34,17 +34,22 @@ class SpiLink(wiring.Component):
     `lmu_hw.host.spi.HALF_PERIOD_CYCLES`. MISO changes 3 to 4 cycles after the falling edge of SCK.
     """
 
-    sck: In(1)
-    cs_n: In(1)
-    mosi: In(1)
-    miso: Out(1)
-    miso_enable: Out(1)
-    start: Out(1)
-    stop: Out(1)
-    received: Out(1)
-    byte: Out(8)
-    partial: Out(1)
-    send: In(8)
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "sck": In(1),
+                "cs_n": In(1),
+                "mosi": In(1),
+                "miso": Out(1),
+                "miso_enable": Out(1),
+                "start": Out(1),
+                "stop": Out(1),
+                "received": Out(1),
+                "byte": Out(8),
+                "partial": Out(1),
+                "send": In(8),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

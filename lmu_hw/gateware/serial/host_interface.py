@@ -112,7 +112,7 @@ class HostInterface(wiring.Component):
             self._clear(m)
             self._frame(m)
             if self._image is not None:
-                self._load(m)
+                self._load(m, self._image)
             self._done(m)
             self._reply(m)
         return m
@@ -210,9 +210,8 @@ class HostInterface(wiring.Component):
                 m.d.sync += self.word.eq(self._results.label + 1)
                 m.next = "DONE"
 
-    def _load(self, m: Module) -> None:
+    def _load(self, m: Module, image: ImageLoader) -> None:
         """Pass a chunk of the weight image on."""
-        image = self._image
         with m.State("BEGIN"):
             m.d.comb += image.begin.eq(1)
             m.next = "DONE"
