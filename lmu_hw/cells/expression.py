@@ -24,22 +24,22 @@ class _Parser:
     def __init__(self, text: str):
         self.text = text
         self.tokens: list[str] = []
-        place = 0
+        position = 0
         stripped = text.rstrip()
-        while place < len(stripped):
-            match = TOKEN.match(stripped, place)
+        while position < len(stripped):
+            match = TOKEN.match(stripped, position)
             if match is None:
                 raise ValueError(f"cannot read the Liberty expression {text!r}")
             self.tokens.append(match[1])
-            place = match.end()
-        self.place = 0
+            position = match.end()
+        self.position = 0
 
     def peek(self) -> str:
-        return self.tokens[self.place] if self.place < len(self.tokens) else ""
+        return self.tokens[self.position] if self.position < len(self.tokens) else ""
 
     def take(self) -> str:
         token = self.peek()
-        self.place += 1
+        self.position += 1
         return token
 
     def either(self) -> Tree:
@@ -97,10 +97,10 @@ def _parse(text: str) -> Tree:
 def _names(tree: Tree) -> tuple[str, ...]:
     if tree[0] == "pin":
         return (str(tree[1]),)
-    found: dict[str, None] = {}
+    names: dict[str, None] = {}
     for part in tree[1:]:
-        found.update(dict.fromkeys(_names(part)))
-    return tuple(found)
+        names.update(dict.fromkeys(_names(part)))
+    return tuple(names)
 
 
 def _evaluate(tree: Tree, values: Mapping[str, int], ones: int) -> int:

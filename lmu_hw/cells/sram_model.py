@@ -283,9 +283,9 @@ def add_sram_model(library: Library) -> Library:
     if any(cell.memory is not None for cell in library.cells.values()):
         return library
     text = model_liberty(library)
-    place = cache_folder() / "sram-model" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.lib"
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=place.parent, delete=False) as file:
+    path = cache_folder() / "sram-model" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.lib"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
         file.write(text)
-    Path(file.name).replace(place)
-    return read_liberty([*library.files, place])
+    Path(file.name).replace(path)
+    return read_liberty([*library.files, path])

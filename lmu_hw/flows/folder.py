@@ -47,7 +47,7 @@ def write_folder(folder: Path, contents: Mapping[str, bytes | Path]) -> None:
     Parameters
     ----------
     folder : Path
-        Its place, accepted by `check_folder`.
+        The folder, accepted by `check_folder`.
     contents : mapping of str to bytes or Path
         Each file's content, or a file to copy, by name.
     """
