@@ -87,9 +87,9 @@ def test_frames_of_a_round_that_are_taken_for_others_are_noticed(built, monkeypa
     plan, frames, verilog = built
     right = RoundWalk.source
 
-    def swapped(walk, m, planned, term, turn):
+    def swapped(walk, planned, term, turn, position):
         other = replace(term.location, memories=term.location.memories[::-1])
-        return right(walk, m, planned, replace(term, location=other), turn)
+        return right(walk, planned, replace(term, location=other), turn, position)
 
     monkeypatch.setattr(RoundWalk, "source", swapped)
     faulty = to_verilog(plan)
