@@ -23,9 +23,9 @@ ROWS = (
 )
 """Every row, in the order of a report.
 
-``finish`` holds biases, narrowing and activation with their parameters, ``control`` the sequencer, the fetch and the
-multiplexers of the core's top level, ``interface`` the streams' ends and wrappers, ``clock`` clock gates and the clock
-pins of flip-flops.
+``finish`` holds biases, narrowing and activation with their parameters. ``control`` holds the sequencer, the fetch
+and the multiplexers of the core's top level. ``interface`` holds the streams' ends and wrappers. ``clock`` holds
+clock gates and the clock pins of flip-flops.
 """
 
 OTHER = "other"
