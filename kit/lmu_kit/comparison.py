@@ -112,15 +112,29 @@ def scale_report(report: Report, target: str) -> Scaling:
 
 
 def scaling_to_dict(report: Report, scaling: Scaling) -> dict[str, Any]:
-    """JSON form of the scaled dynamic power of a report, in microwatts by kind of sound."""
-    sums = {kind: report.sums(kind) for kind in report.rows}
+    """JSON form of the dynamic power of a report at another process node.
+
+    Parameters
+    ----------
+    report : Report
+        From `estimate_power`.
+    scaling : Scaling
+        From `scale_report`.
+
+    Returns
+    -------
+    dict
+        The rule, its factor and band, and ``dynamic_uW``: microwatts by kind of sound.
+    """
+    sums = {sound: report.sums(sound) for sound in report.rows}
+    dynamic = {sound: energy.dynamic * energy.frame_rate * 1e6 for sound, energy in sums.items()}
     return {
         "rule": RULE,
         "to": str(scaling.target),
         "factor": scaling.factor,
         "least": scaling.least,
         "most": scaling.most,
-        "dynamic_uW": {kind: each.dynamic * each.frame_rate * scaling.factor * 1e6 for kind, each in sums.items()},
+        "dynamic_uW": {sound: power * scaling.factor for sound, power in dynamic.items()},
     }
 
 

@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     _print_remarks(report, scaling, stops=plan.config.stop_clock)
     _print_floor(floors, report)
     result = {"model": args.model, "config": plan.config.to_dict()} | report.to_dict()
-    result["floor"] = {kind: floor.to_dict(report.sums(kind).frame) for kind, floor in floors.items()} or None
+    result["floor"] = {sound: floor.to_dict(report.sums(sound).frame) for sound, floor in floors.items()} or None
     if scaling is not None:
         result["scaled"] = lh.scaling_to_dict(report, scaling)
     if args.compare:
@@ -124,47 +124,47 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _print_rows(report: "Report") -> None:
-    kinds = list(report.rows)
+    sounds = list(report.rows)
     rows: list[list[str] | None] = []
     for name in report.names:
-        first = report.row(kinds[0], name)
-        sums = [report.sums(kind, name) for kind in kinds]
+        first = report.row(sounds[0], name)
+        sums = [report.sums(sound, name) for sound in sounds]
         label = f"{name} ({ESTIMATED})" if first.origin == ESTIMATED else name
         rows.append(_energies(label, sums, f"{first.area:.0f}"))
     rows.append(None)
-    sums = [report.sums(kind, estimates=False) for kind in kinds]
+    sums = [report.sums(sound, estimates=False) for sound in sounds]
     rows.append(_energies("total", sums, f"{report.area.total:.0f}"))
-    if any(report.row(kinds[0], name).origin == ESTIMATED for name in report.names):
-        rows.append(_energies("total with estimates", [report.sums(kind) for kind in kinds], ""))
+    if any(report.row(sounds[0], name).origin == ESTIMATED for name in report.names):
+        rows.append(_energies("total with estimates", [report.sums(sound) for sound in sounds], ""))
     console.table(
-        ["block", *kinds, "leakage", "area, µm²"], rows, title="nJ per frame: dynamic by kind of sound, and leakage"
+        ["block", *sounds, "leakage", "area, µm²"], rows, title="nJ per frame: dynamic by kind of sound, and leakage"
     )
 
 
 def _energies(label: str, sums: "list[Sums]", area: str) -> list[str]:
-    dynamic = (f"{each.dynamic * 1e9:.3f}" for each in sums)
+    dynamic = (f"{energy.dynamic * 1e9:.3f}" for energy in sums)
     return [label, *dynamic, f"{sums[0].leakage * 1e9:.3f}", area]
 
 
 def _print_totals(report: "Report", scaling: "Scaling | None") -> None:
     from lmu_hw.power.report import MIX
 
-    sums = {kind: report.sums(kind) for kind in report.rows}
+    sums = {sound: report.sums(sound) for sound in report.rows}
     mixed = report.mixed()
     if mixed is not None:
-        sums[", ".join(f"{part} {kind}" for kind, part in MIX.items())] = mixed
+        sums[", ".join(f"{part} {sound}" for sound, part in MIX.items())] = mixed
     columns = ["sound", "nJ/frame", "nJ/decision", "average µW", "dynamic µW", "leakage µW"]
     rows = []
-    for kind, each in sums.items():
-        dynamic, leakage = (part * each.frame_rate * 1e6 for part in (each.dynamic, each.leakage))
-        values = each.frame * 1e9, each.decision * 1e9, each.power * 1e6, dynamic, leakage
-        rows.append([kind, *map(significant, values)])
+    for sound, energy in sums.items():
+        dynamic, leakage = (part * energy.frame_rate * 1e6 for part in (energy.dynamic, energy.leakage))
+        values = energy.frame * 1e9, energy.decision * 1e9, energy.power * 1e6, dynamic, leakage
+        rows.append([sound, *map(significant, values)])
     console.print()
     console.table(columns, rows)
     if scaling is not None:
         scaled = [
-            [kind, *(f"{each.dynamic * each.frame_rate * 1e6 * factor:.3g}" for factor in _factors(scaling))]
-            for kind, each in sums.items()
+            [sound, *(f"{energy.dynamic * energy.frame_rate * 1e6 * factor:.3g}" for factor in _factors(scaling))]
+            for sound, energy in sums.items()
         ]
         console.print()
         console.table(["sound", f"dynamic µW at {scaling.target}", "least", "most"], scaled)
@@ -207,11 +207,11 @@ def _print_floor(floors: "dict[str, Floor]", report: "Report") -> None:
     if not floors:
         console.print("floor: not measured for this process and corner")
         return
-    kind, floor = next(iter(floors.items()))
+    sound, floor = next(iter(floors.items()))
     parts = ", ".join(f"{name} {value * 1e9:.1f}" for name, value in vars(floor).items())
     console.print(
-        f"floor {floor.total * 1e9:.1f} nJ per frame ({kind}: {parts}); the total is "
-        f"{report.sums(kind).frame / floor.total:.2f} times the floor"
+        f"floor {floor.total * 1e9:.1f} nJ per frame ({sound}: {parts}); the total is "
+        f"{report.sums(sound).frame / floor.total:.2f} times the floor"
     )
 
 

@@ -105,7 +105,7 @@ def _config(args: argparse.Namespace, model: "FloatModel") -> "QuantizationConfi
     from lmu_kit.quantizing import read_formats
 
     formats = lh.training_formats(model) if args.formats is None else read_formats(args.formats)
-    fields: dict[str, Any] = {"formats": {name: each.to_dict() for name, each in formats.items()}}
+    fields: dict[str, Any] = {"formats": {vector: format.to_dict() for vector, format in formats.items()}}
     for option, names in (
         ("weight_bits", ("weight_bits",)), ("activation_bits", ("activation_bits",)), ("state_bits", ("state_bits",)),
         ("matrix_bits", ("a_bits", "b_bits")),
