@@ -110,11 +110,24 @@ def step_layout(plan: Plan) -> data.StructLayout:
 def group_layout(plan: Plan) -> data.StructLayout:
     """Destination of the rows of a group.
 
-    ``rows`` (how many), ``memory`` (one bit for each data memory to write), ``address`` (of the first row),
-    ``parameter`` (address of the first row's bias and shift), ``narrow`` (index of the narrow step), ``output`` (the
-    rows are logits) and ``operation`` (index in the plan, for observers of the writes). With `frames_per_fetch` also
-    ``last_sum`` (index of the last sum of a row; ``rows`` counts all sums of all rows) and ``step`` (from one written
-    address to the next).
+    ``rows``
+        Number of rows; with `frames_per_fetch` all sums of all rows.
+    ``memory``
+        One bit for each data memory to write.
+    ``address``
+        Address of the first row.
+    ``parameter``
+        Address of the first row's bias and shift.
+    ``narrow``
+        Index of the narrow step.
+    ``output``
+        The rows are logits.
+    ``operation``
+        Index in the plan, for observers of the writes.
+    ``last_sum``
+        With `frames_per_fetch` only: index of the last sum of a row.
+    ``step``
+        With `frames_per_fetch` only: from one written address to the next.
     """
     return data.StructLayout(
         {

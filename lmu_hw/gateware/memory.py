@@ -313,8 +313,8 @@ class BankedReadOnly(wiring.Component):
     Members
     -------
     address, read, r_data
-        As for `ReadOnly`. The word comes out of logic behind a register of the address, not out of a register: that is
-        64 registers less for words of 64 bits, and a longer path in the cycle after the read.
+        As for `ReadOnly`. The word comes out of logic behind a register of the address, not out of a register. That
+        saves 64 registers for words of 64 bits, and makes a longer path in the cycle after the read.
     """
 
     def __init__(self, shape: Shape, init: Sequence[int], bank_words: int):

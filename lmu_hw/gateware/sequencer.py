@@ -29,9 +29,9 @@ __all__ = ["Sequencer"]
 class Sequencer(wiring.Component):
     """Issues the products of a frame, and keeps the flags of the network's state.
 
-    With `frames_per_fetch` a frame is a round of frames (`lmu_hw.gateware.round_walk`). The parts that the sequencer is
-    made of (`StepConstants`, `Selection`, `Position`, `Columns`, `Pointers`) share a `StepSignals` and add their logic
-    to this module, not modules of their own: synthesis then simplifies them together, by the plan's constants.
+    With `frames_per_fetch` a frame is a round of frames (`lmu_hw.gateware.round_walk`). Its parts (`StepConstants`,
+    `Selection`, `Position`, `Columns`, `Pointers`) share a `StepSignals`. They add their logic to this module and are
+    no modules of their own, so that synthesis simplifies them together by the plan's constants.
 
     Parameters
     ----------

@@ -61,16 +61,27 @@ class StepConstants:
     Attributes
     ----------
     layout : StructLayout
-        A row. ``length_last`` (last column of the term), ``first_term``, ``second_term``, ``last_term`` (position in
-        the operation), ``first_step`` (step of the operation's first term), ``groups_last`` and ``repeat_last`` (last
-        row group and last block), ``rows_last`` (rows of the last group), ``wait`` (elements that are not written yet
-        may be in the way), ``opens_output`` (claims the output), ``releases`` (the input frame is not needed after the
-        operation), ``base`` (address of the first element in block 0), ``block_step0``, ``block_step1`` (elements from
-        block to block in the first and the second term), ``shift`` (index of the product shift), ``weight_memory``
-        (index), ``weight_base``, ``parameter_base`` (addresses at the start of a block), ``weight_after``,
-        ``parameter_after``, ``target_after`` (addresses at the start of the next operation), ``narrow`` (index of the
-        narrow step), ``output`` (elements are logits) and ``operation`` (index in the plan). ``skips`` if zero elements
-        are skipped, ``indexed`` if zero blocks are.
+        A row. It has these fields:
+
+        - ``length_last``: last column of the term.
+        - ``first_term``, ``second_term``, ``last_term``: position in the operation.
+        - ``first_step``: step of the operation's first term.
+        - ``groups_last``, ``repeat_last``: last row group and last block.
+        - ``rows_last``: rows of the last group.
+        - ``wait``: elements that are not written yet may be in the way.
+        - ``opens_output``: claims the output.
+        - ``releases``: the input frame is not needed after the operation.
+        - ``base``: address of the first element in block 0.
+        - ``block_step0``, ``block_step1``: elements from block to block in the first and the second term.
+        - ``shift``: index of the product shift.
+        - ``weight_memory``: index of the weight memory.
+        - ``weight_base``, ``parameter_base``: addresses at the start of a block.
+        - ``weight_after``, ``parameter_after``, ``target_after``: addresses at the start of the next operation.
+        - ``narrow``: index of the narrow step.
+        - ``output``: the elements are logits.
+        - ``operation``: index in the plan.
+        - ``skips``: only if zero elements are skipped.
+        - ``indexed``: only if zero blocks are skipped.
     """
 
     def __init__(self, plan: Plan, walk: FrameWalk):

@@ -33,9 +33,9 @@ def column_layout(plan: Plan) -> data.StructLayout:
 def ends_layout() -> data.StructLayout:
     """Whether the product is the last one: a flag for each of what it may end.
 
-    ``column`` (of all frames that are computed together), ``term``, ``sum`` (of each lane), ``group``, ``block``,
-    ``blocks`` (all blocks of the operation, for one frame or for the frames computed together), ``operation`` and
-    ``frame``; with `frames_per_fetch` the frame stands for a round.
+    The flags are ``column`` (of all frames that are computed together), ``term``, ``sum`` (of each lane), ``group``,
+    ``block``, ``blocks``, ``operation`` and ``frame``. ``blocks`` ends all blocks of the operation, for one frame or
+    for the frames computed together. With `frames_per_fetch` the frame stands for a round.
     """
     return data.StructLayout(
         dict.fromkeys(("column", "term", "sum", "group", "block", "blocks", "operation", "frame"), 1)

@@ -55,8 +55,8 @@ class SpiAccelerator(wiring.Component):
     irq : Out(1)
         High while a bit of IRQ_STATUS is set that IRQ_ENABLE has too.
 
-    The core's clock runs in the cycles in which it has something to do or to take, and in no others: what moves between
-    the wrapper and the core moves in a cycle in which both run. With `stop_clock` that is the core's own doing, and the
+    The core's clock runs only in the cycles in which the core has something to do or to take. Whatever moves between
+    the wrapper and the core moves in a cycle in which both run. With `stop_clock` the core gates its own clock, and the
     wrapper has no clock gate.
     """
 
