@@ -7,7 +7,7 @@ REFERENCE := opensta qflow-tech-osu018
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 JOBS ?= $(shell nproc)
 # A process of tests for each core, and so one thread in each.
-PYTEST := env -u MAKEFLAGS -u MFLAGS OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist worksteal --durations=40 --durations-min=1
+PYTEST := env -u MAKEFLAGS -u MFLAGS OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist worksteal -rs --durations=40 --durations-min=1
 
 PDK_ROOT ?= $(CURDIR)/data/pdk
 LMU_HW_SPEECH ?= $(CURDIR)/data/speech
