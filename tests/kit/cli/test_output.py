@@ -107,8 +107,13 @@ def test_80_columns_are_enough_and_quiet_is_quiet(
     for word in words:
         if word.startswith(str(tmp_path)):
             assert any(line.removeprefix("written: ").startswith(word) for line in paths), f"{word} is not named"
-    assert lines(capsys, "--quiet", *words) == []
     assert lines(capsys, *words, "--quiet") == []
+
+
+def test_quiet_may_stand_before_the_command(capsys: pytest.CaptureFixture[str]):
+    assert lines(capsys, "--quiet", "zoo") == []
+    assert main(["--quiet", "verilog", "kws49"]) == 1
+    assert capsys.readouterr().err == "lmu-hw: error: nothing to write: give --out, --bundle, or both\n"
 
 
 def test_a_table_that_is_too_wide_becomes_a_list(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
