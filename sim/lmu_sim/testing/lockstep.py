@@ -25,8 +25,8 @@ from lmu_sim.runner import Simulator, build
 __all__ = ["LockstepDifference", "LockstepError", "LockstepResult", "run_lockstep"]
 
 LEAST_CYCLES = 20_000
-FRAMES = 40
-"""A run by default takes the cycles of so many frames, at least `LEAST_CYCLES`."""
+PERIODS = 10
+"""A run by default takes the cycles of so many stride periods, at least `LEAST_CYCLES`."""
 
 TIMEOUT_S = 3600.0
 
@@ -152,8 +152,8 @@ def run_lockstep(
     old_verilog, new_verilog : str
         Text of each version, as `lmu_hw.export.emit.to_verilog` writes it.
     cycles : int, optional
-        Clock cycles to run, at least 1. By default 20 000 or those of 40 frames, whichever is more, and those that
-        loading the weights takes.
+        Clock cycles to run, at least 1. By default 20 000 or those of 10 stride periods, whichever is more, and
+        those that loading the weights takes.
     seed : int
         Of all random choices, 0 to ``2**31 - 1``.
     cache : BuildCache, optional
@@ -196,9 +196,9 @@ def run_lockstep(
     return _result(printed, {port.name.partition("__")[0] for port in core})
 
 
-def _interval(plan: Plan) -> int:
-    """Most cycles from one frame to the next."""
-    return max(frame.interval for frame in plan.frames)
+def _period_cycles(plan: Plan) -> int:
+    """Least cycles from one decision to the next: those of all frames of a stride period."""
+    return sum(frame.interval for frame in plan.frames)
 
 
 def _words(plan: Plan) -> int:
@@ -217,7 +217,7 @@ def _image(plan: Plan) -> str:
 
 
 def _default_cycles(plan: Plan) -> int:
-    return max(LEAST_CYCLES, FRAMES * _interval(plan)) + 2 * _words(plan)
+    return max(LEAST_CYCLES, PERIODS * _period_cycles(plan)) + 2 * _words(plan)
 
 
 def _renamed(version: str, verilog: str, expected: Iterable[Port]) -> tuple[str, str]:
@@ -262,13 +262,13 @@ def _header(plan: Plan, core: Iterable[Port], old_top: str, new_top: str) -> str
 
 
 def _constants(plan: Plan) -> list[str]:
-    """Numbers of the bench; a reset is so rare that several frames pass between two."""
+    """Numbers of the bench; a reset is so rare that several decisions come between two."""
     constants = {
         "INPUTS": plan.model.inputs,
         "DATA_WIDTH": plan.model.input.width,
-        "INTERVAL": _interval(plan),
-        "RATE_CYCLES": max(512, _interval(plan)),
-        "RESET_CYCLES": max(2000, 8 * _interval(plan)),
+        "PERIOD_CYCLES": _period_cycles(plan),
+        "RATE_CYCLES": max(512, _period_cycles(plan)),
+        "RESET_CYCLES": max(2000, 8 * _period_cycles(plan)),
     }
     lines = [f"localparam {name} = {value};" for name, value in constants.items()]
     if plan.config.state is StatePolicy.PULSE:

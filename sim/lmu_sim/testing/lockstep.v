@@ -51,8 +51,8 @@ module lockstep;
       ready_percent <= one_of(100, 60, 15);
       zero_percent <= one_of(0, 30, 90);
       error_every <= one_of(0, 20 * INPUTS, 4 * INPUTS);
-      clear_every <= one_of(0, 4 * INTERVAL, 20);
-      load_every <= one_of(0, 4 * INTERVAL, 20);
+      clear_every <= one_of(0, 4 * PERIOD_CYCLES, 20);
+      load_every <= one_of(0, 4 * PERIOD_CYCLES, 20);
       quiet_bits <= one_of(0, 2, DATA_WIDTH / 2);
     end
     rst <= cycle < 5 || (loaded && draw(RESET_CYCLES) == 0) || (rst && chance(66));
