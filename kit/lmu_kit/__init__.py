@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     from lmu_kit.listening import listen
     from lmu_kit.models import describe, open_float, open_model
     from lmu_kit.quantizing import quantize, save_model, training_formats
+    from lmu_kit.reporting import report
     from lmu_kit.sounds import find_sounds
     from lmu_kit.stream_evaluation import StreamOptions, evaluate_stream
     from lmu_kit.sweeps import confirm, sweep
     from lmu_kit.synthesis import synthesize, synthesize_asic
-    from lmu_kit.training import train
+    from lmu_kit.training import search, train
     from lmu_kit.weight_images import check_weights, write_weights
     from lmu_quantize.frames_file import load_frames, save_frames
     from lmu_quantize.quantization import QuantizationConfig
@@ -73,12 +74,14 @@ __all__ = [
     "open_recordings",
     "operating_point",
     "quantize",
+    "report",
     "run_board",
     "save_frames",
     "save_model",
     "save_technology",
     "scale_report",
     "scaling_to_dict",
+    "search",
     "simulate_board",
     "spread_evenly",
     "sweep",
@@ -112,11 +115,12 @@ _HOMES = {
     "lmu_kit.listening": ("listen",),
     "lmu_kit.models": ("describe", "open_float", "open_model"),
     "lmu_kit.quantizing": ("quantize", "save_model", "training_formats"),
+    "lmu_kit.reporting": ("report",),
     "lmu_kit.sounds": ("find_sounds",),
     "lmu_kit.stream_evaluation": ("StreamOptions", "evaluate_stream"),
     "lmu_kit.sweeps": ("confirm", "sweep"),
     "lmu_kit.synthesis": ("synthesize", "synthesize_asic"),
-    "lmu_kit.training": ("train",),
+    "lmu_kit.training": ("search", "train"),
     "lmu_kit.weight_images": ("check_weights", "write_weights"),
     "lmu_quantize.frames_file": ("load_frames", "save_frames"),
     "lmu_quantize.quantization": ("QuantizationConfig",),

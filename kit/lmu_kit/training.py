@@ -12,8 +12,28 @@ from lmu_kit.errors import InputError
 
 if TYPE_CHECKING:
     from lmu_quantize.train import EpochResult, TrainConfig, TrainResult
+    from lmu_quantize.train.search import Trial
 
-__all__ = ["need_torch", "train"]
+__all__ = ["need_torch", "search", "train"]
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchResult:
+    """What a search found.
+
+    Parameters
+    ----------
+    trials : tuple of Trial
+        Of all rungs.
+    last : tuple of Trial
+        Of the last rung.
+    front : tuple of Trial
+        Pareto front of the last rung.
+    """
+
+    trials: "tuple[Trial, ...]"
+    last: "tuple[Trial, ...]"
+    front: "tuple[Trial, ...]"
 
 
 def train(
@@ -67,6 +87,64 @@ def train(
     config = dataclasses.replace(recipe, data=str(data), out=str(folder), **changes)
     kept = None if cache is None else Path(cache)
     return run(config, cache=kept, progress=progress, on_skipped=on_skipped, on_epoch=on_epoch)
+
+
+def search(
+    space: str | os.PathLike[str],
+    data: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    *,
+    threads: int = 1,
+    device: str = "auto",
+    cache: str | os.PathLike[str] | None = None,
+    progress: Progress = silent,
+    on_trial: "Callable[[Trial], None] | None" = None,
+) -> "SearchResult":
+    """Search network shapes: accuracy against what the hardware stores, multiplies and reads.
+
+    Parameters
+    ----------
+    space : str or path-like
+        A search file, or the name of a shipped one such as ``"joules"``.
+    data : path-like
+        Speech Commands folder.
+    folder : path-like
+        For the log and the networks; a search that was stopped resumes from there.
+    threads : int
+        Threads of PyTorch; a search must be resumed with the same number.
+    device : str
+        ``"cpu"``, ``"cuda"``, or ``"auto"``: a GPU if there is one.
+    cache : path-like, optional
+        For augmented frames; `folder` if not given.
+    progress : callable, optional
+        Called with the stage, the steps done, and all steps.
+    on_trial : callable, optional
+        Called with each trial after its training.
+
+    Returns
+    -------
+    SearchResult
+        ``trials`` of all rungs, and ``last`` and ``front``: those of the last rung, and its Pareto front.
+
+    Raises
+    ------
+    InputError
+        If PyTorch is missing.
+    ValueError
+        If the folder holds another search, or the space has too few candidates.
+    """
+    need_torch("the search")
+    from lmu_quantize.train.search import SearchConfig, fronts  # PyTorch is slow to import, and an extra
+    from lmu_quantize.train.search import search as run
+
+    config, kept = SearchConfig.load(str(space)), None if cache is None else Path(cache)
+    trials = run(
+        config, Path(data), Path(folder), threads=threads, device=device, cache=kept, progress=progress,
+        on_trial=on_trial,
+    )  # fmt: skip
+    last = tuple(trial for trial in trials if trial.rung == len(config.rungs) - 1)
+    front = tuple(trial for trial, number in zip(last, fronts(last), strict=True) if number == 0)
+    return SearchResult(tuple(trials), last, front)
 
 
 def need_torch(purpose: str) -> None:

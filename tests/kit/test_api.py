@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import lmu_hw as lh
 import lmu_kit
 from lmu_hw.model.golden import Golden, decide
+from lmu_hw.model.program_file import digest
 from lmu_hw.model.smoothing import detect
 from lmu_hw.power.technology import load_technology
 from lmu_quantize import zoo
@@ -187,6 +189,27 @@ def test_options_of_a_stream_are_checked(options: dict[str, float], message: str
 def test_a_sweep_needs_accuracies_of_its_models(tmp_path: Path):
     with pytest.raises(lh.InputError, match="accuracy of 'other': a model of the sweep and a number above 0 to 1"):
         lh.sweep(lh.Sweep(("kws49",), {"lanes": (4,)}), tmp_path, accuracies={"other": 0.5}, jobs=1)
+
+
+def test_a_report_traces_every_figure(model, frames, tmp_path: Path):
+    result = lh.quantize(lh.open_float("kws49"))
+    plan = lh.accelerator(result.model)
+    golden, energy = lh.evaluate(result.model, frames), lh.estimate_power(plan, "sky130A")
+    record = lh.report(plan, quantization=result, evaluations=[golden], energy=energy)
+    assert [path.name for path in record.write(tmp_path / "run")] == ["report.json", "report.md"]
+    content = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert content == record.content
+    assert content["model"]["sha256"] == digest(result.model)
+    assert content["accuracy"]["golden"]["accuracy"] == golden.accuracy
+    assert content["cosimulation"] is None
+    page = (tmp_path / "run" / "report.md").read_text()
+    assert f"| accuracy, golden | {golden.score} |" in page
+    assert "nJ per frame (speech, tier table, sky130A); not included: glitches |" in page
+    assert "cannot overflow (proven)" in page
+    with pytest.raises(lh.InputError, match="the quantization is of another model than the plan"):
+        lh.report(lh.accelerator(lh.open_model("kws105")), quantization=result)
+    with pytest.raises(lh.InputError, match="one evaluation for each engine is needed, not golden, golden"):
+        lh.report(plan, evaluations=[golden, golden])
 
 
 def test_an_accelerator_has_the_defaults_of_its_configuration(model):

@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import lmu_hw as lh
 from lmu_kit.cli.console import console, percent, significant
 from lmu_kit.cli.options import positive
 
@@ -41,25 +42,20 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Search, and print the front."""
-    from lmu_kit.training import need_torch
-
-    need_torch("the search")
-    from lmu_kit.figures.search import write_picture
-    from lmu_quantize.train.search import SearchConfig, fronts, search, write_csv
-
-    config = SearchConfig.load(args.space)
     with console.progress() as progress:
-        trials = search(
-            config, args.data, args.out, threads=args.threads, device=args.device, cache=args.cache, progress=progress,
-            on_trial=_print_trial,
+        result = lh.search(
+            args.space, args.data, args.out, threads=args.threads, device=args.device, cache=args.cache,
+            progress=progress, on_trial=_print_trial,
         )  # fmt: skip
-    last = [trial for trial in trials if trial.rung == len(config.rungs) - 1]
-    front = [trial for trial, number in zip(last, fronts(last), strict=True) if number == 0]
-    write_csv(trials, args.out / "trials.csv")
-    write_picture(last, args.out / "front.svg")
-    _print_front(sorted(front, key=lambda trial: -trial.recall))
+    from lmu_kit.figures.search import write_picture
+    from lmu_quantize.train.search import write_csv
+
+    write_csv(result.trials, args.out / "trials.csv")
+    write_picture(result.last, args.out / "front.svg")
+    _print_front(sorted(result.front, key=lambda trial: -trial.recall))
     console.written(*(args.out / name for name in ("trials.jsonl", "trials.csv", "front.svg", "trials")))
-    return {"front": [dataclasses.asdict(trial) for trial in front], "trials": len(trials), "out": str(args.out)}
+    front = [dataclasses.asdict(trial) for trial in result.front]
+    return {"front": front, "trials": len(result.trials), "out": str(args.out)}
 
 
 def _print_trial(trial: "Trial") -> None:

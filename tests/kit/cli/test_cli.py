@@ -157,10 +157,10 @@ def test_a_foreign_quantized_model_is_refused(capsys: pytest.CaptureFixture[str]
 def test_demo_runs_the_main_job(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["demo", "--out", str(tmp_path / "demo"), "--json", str(tmp_path / "demo.json")]) == 0
     result = json.loads((tmp_path / "demo.json").read_text())
-    assert result["differing"] == 0
-    assert result["compared"] > 100_000
-    assert result["accuracy_golden"]["accuracy"] > 0.88
+    assert result["cosimulation"]["differing"] == 0
+    assert result["cosimulation"]["compared"] > 100_000
+    assert result["accuracy"]["golden"]["accuracy"] > 0.88
     assert "values compared, 0 differ" in capsys.readouterr().out
-    assert {"lmu_accelerator.v", "quantized.safetensors", "summary.json"} <= {
+    assert {"lmu_accelerator.v", "quantized.safetensors", "report.json", "report.md"} <= {
         path.name for path in (tmp_path / "demo").iterdir()
     }

