@@ -111,10 +111,11 @@ def test_bash_completes_after_the_printed_line(tmp_path: Path):
 
 def interrupted(words: list[object], ready: Callable[[], bool]) -> str:
     """Start a command, interrupt it and its children as a terminal does once it is ready; its standard error."""
-    command = [*RUN, *map(str, words)]
     process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+        [*RUN, *map(str, words)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        # A shell's background jobs, such as a CI run may be, ignore the interrupt, and so would the command.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     deadline = time.monotonic() + 120
     while not ready():
         assert process.poll() is None, "ended before it could be interrupted"
