@@ -99,12 +99,13 @@ def listen(
     if len(samples) < least:
         raise InputError(f"the audio has {len(samples)} samples; the first logits need {least}")
     frames = quantize_frames(front_end.frames(samples), model.input)
-    logits = Golden(model).run_long(frames[np.newaxis])[0]
+    golden = Golden(model)
+    logits = golden.run_long(frames[np.newaxis])[0]
     ends = front_end.window + (np.arange(1, len(logits) + 1) * period - 1) * front_end.hop
     times = ends / front_end.sample_rate
     keywords: tuple[Keyword, ...] = ()
     if smoothing is not None:
-        smoothing.check(model.outputs, Golden(model).operations[-1].output)
+        smoothing.check(model.outputs, golden.operations[-1].output)
         events = detect(logits, smoothing)
         keywords = tuple(
             Keyword(float(times[frame]), model.labels[label], int(score))

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,10 +78,7 @@ def find_sounds(
         noise = np.array([label == NOISE_LABEL for label in labelled.labels], dtype=bool)[labelled.truth]
         if not recordings:
             speech = ~noise if not noise.all() else noise
-            chosen = FrameSet(
-                labelled.frames[speech], labelled.truth[speech], labelled.format, labelled.labels, labelled.front_end,
-                labelled.source,
-            )  # fmt: skip
+            chosen = replace(labelled, frames=labelled.frames[speech], truth=labelled.truth[speech])
             sounds["speech"] = spread_evenly(chosen, clips).frames
     if model.front_end is not None:
         sounds["silence"] = _silence(model, clips)
