@@ -17,7 +17,7 @@ from lmu_hw.model import program_file
 from lmu_hw.model.program import QuantizedModel
 from lmu_hw.plan.plan import make_plan
 from lmu_hw.power.guards import PowerRefused
-from lmu_hw.power.technology import load_technology
+from lmu_hw.power.technology import Technology, load_technology
 from lmu_hw.progress import Progress, silent
 from lmu_kit.errors import InputError
 from lmu_kit.estimate import open_library
@@ -116,14 +116,15 @@ def sweep(
         If the folder holds another sweep, or another process is writing it.
     """
     folder = Path(folder)
-    networks = {name: (models or {}).get(name) or open_model(name) for name in lists.models}
+    opened = {name: (models or {}).get(name) or open_model(name) for name in lists.models}
     known = known_accuracies(lists) | dict(accuracies or {})
     for name, accuracy in known.items():
         if name not in lists.models or not 0 < accuracy <= 1:
             raise InputError(f"accuracy of {name!r}: a model of the sweep and a number above 0 to 1, not {accuracy!r}")
-    with _store(lists, folder, networks) as store:
-        _predict(lists, networks, store, jobs, dask, progress)
-        return _result(lists, folder, networks, known, store)
+    networks, technologies = _networks(opened), _technologies(lists)
+    with _store(lists, folder, networks, technologies) as store:
+        _predict(lists, networks, technologies, store, cores() if jobs is None else jobs, dask, progress)
+        return _result(lists, folder, opened, known, store)
 
 
 def confirm(
@@ -166,7 +167,7 @@ def confirm(
     front = [point for point in result.front if limits.allow(point)]
     chosen = best(front, limits, aim)
     rest = [point for point in coverage_order(front) if point is not chosen]
-    with _store(result.sweep, result.folder, result.models) as store:
+    with _store(result.sweep, result.folder, _networks(result.models), _technologies(result.sweep)) as store:
         for point in ([] if chosen is None else [chosen, *rest])[:count]:
             if store.get(point.point.key, "gates") is None:
                 store.add(point.point.key, _by_gates(point, result.models, frames, progress), "gates")
@@ -182,30 +183,36 @@ def known_accuracies(lists: Sweep) -> dict[str, float]:
     }
 
 
-def _store(lists: Sweep, folder: Path, models: Mapping[str, QuantizedModel]) -> Store:
-    networks = {name: Network(name, program_file.digest(model), model) for name, model in models.items()}
-    tables = {}
-    for name in lists.technologies:
-        text = json.dumps(load_technology(name).to_dict(), sort_keys=True)
-        tables[name] = hashlib.sha256(text.encode()).hexdigest()
+def _networks(models: Mapping[str, QuantizedModel]) -> dict[str, Network]:
+    return {name: Network(name, program_file.digest(model), model) for name, model in models.items()}
+
+
+def _technologies(lists: Sweep) -> dict[str, Technology]:
+    return {name: load_technology(name) for name in lists.technologies}
+
+
+def _store(
+    lists: Sweep, folder: Path, networks: dict[str, Network], technologies: Mapping[str, Technology]
+) -> Store:
+    texts = {name: json.dumps(table.to_dict(), sort_keys=True) for name, table in technologies.items()}
+    tables = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
     folder.mkdir(parents=True, exist_ok=True)
     return Store(folder / POINTS_FILE, identity(lists, networks, tables))
 
 
 def _predict(
     lists: Sweep,
-    models: Mapping[str, QuantizedModel],
+    networks: dict[str, Network],
+    technologies: dict[str, Technology],
     store: Store,
-    jobs: int | None,
+    jobs: int,
     dask: str | None,
     progress: Progress,
 ) -> None:
     """Predict what is missing, in processes that start only if something is."""
     if all(store.get(point.key) is not None for point in lists.points()):
         return
-    networks = {name: Network(name, program_file.digest(model), model) for name, model in models.items()}
-    technologies = {name: load_technology(name) for name in lists.technologies}
-    with workers(cores() if jobs is None else jobs, dask) as (pool, ahead):
+    with workers(jobs, dask) as (pool, ahead):
         run_sweep(lists, networks, technologies, store, pool, ahead=ahead, progress=progress)
 
 
