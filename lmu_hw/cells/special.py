@@ -8,10 +8,12 @@ from lmu_hw.cells.library import Cell, LibertyError, Library
 __all__ = [
     "ClockGateCell",
     "FlipFlop",
+    "FullAdder",
     "find_clock_gate",
     "find_constants",
     "find_driver",
     "find_flip_flop",
+    "find_full_adder",
     "find_inverter",
     "find_nand",
     "mean_leakage",
@@ -191,6 +193,58 @@ def find_flip_flop(library: Library) -> FlipFlop:
     if not flip_flops:
         raise LibertyError(f"the library {library.name} has no flip-flop for rising edges")
     return min(flip_flops, key=lambda entry: entry[:2])[2]
+
+
+@dataclass(frozen=True)
+class FullAdder:
+    """A cell that adds three bits.
+
+    Parameters
+    ----------
+    cell : str
+        Name.
+    inputs : tuple of str
+        Its three inputs, which are alike.
+    sum, carry : str
+        Output pins.
+    """
+
+    cell: str
+    inputs: tuple[str, ...]
+    sum: str
+    carry: str
+
+
+_SUM_TRUTH, _CARRY_TRUTH = 0b10010110, 0b11101000
+"""Truth tables of the sum and the carry of three inputs; their order does not matter."""
+
+
+def find_full_adder(library: Library) -> FullAdder | None:
+    """Find the smallest full adder of a library, by its functions.
+
+    Parameters
+    ----------
+    library : Library
+        Any.
+
+    Returns
+    -------
+    FullAdder or None
+        None if no cell gives both the sum and the carry of three inputs, neither of them inverted.
+    """
+    adders: list[tuple[float, str, FullAdder]] = []
+    for cell in library.cells.values():
+        if len(cell.inputs) != 3 or len(cell.outputs) != 2 or cell.sequentials or cell.dont_use:
+            continue
+        outputs: dict[int, str] = {}
+        for name in cell.outputs:
+            function = cell.pins[name].function
+            if function is not None and set(function.pins) == set(cell.inputs):
+                outputs[function.truth] = name
+        if outputs.keys() == {_SUM_TRUTH, _CARRY_TRUTH}:
+            adder = FullAdder(cell.name, cell.inputs, outputs[_SUM_TRUTH], outputs[_CARRY_TRUTH])
+            adders.append((cell.area, cell.name, adder))
+    return min(adders, key=lambda entry: entry[:2])[2] if adders else None
 
 
 def mean_leakage(cell: Cell) -> float:

@@ -16,7 +16,7 @@ from lmu_hw.export.names import TOP
 from lmu_hw.flows.clock_gates import with_clock_gates
 from lmu_hw.flows.librelane import PDKS, librelane_config
 from lmu_hw.flows.macro_rtl import macro_model, macros_of, memory_tilings, with_macros
-from lmu_hw.flows.mapping import Recipe, abc_constraints, logic_files, mapping_commands
+from lmu_hw.flows.mapping import Recipe, logic_files, mapping_commands, mapping_files
 from lmu_hw.flows.sdc import sdc
 from lmu_hw.flows.synth import RELAXED, Synthesis, synthesize
 from lmu_hw.plan.plan import Plan
@@ -153,7 +153,7 @@ def _files(plan: Plan, library: Library, clock_hz: float, delay: float, pdk: str
         VERILOG: with_macros(with_clock_gates(to_verilog(plan), find_clock_gate(library)), tilings),
         SDC: sdc(1 / clock_hz / unit, f"{clock_hz / 1e6:g} MHz in {'ns' if unit == 1e-9 else 'ps'}"),
         "synth.ys": yosys_script(TOP, library, [VERILOG], delay),
-        "constraints": abc_constraints(library),
+        **mapping_files(Recipe(library, True, delay)),
     }
     if macros:
         files[MODELS] = "".join(macro_model(macro) for macro in macros.values())

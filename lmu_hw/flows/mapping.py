@@ -20,6 +20,7 @@ from lmu_hw.cells.liberty import read_liberty, read_text
 from lmu_hw.cells.library import Library
 from lmu_hw.cells.special import find_clock_gate, find_constants, find_driver
 from lmu_hw.files import cache_folder
+from lmu_hw.flows.adders import adder_commands, adder_files
 from lmu_hw.flows.elaborate import Module, Modules, ports_only
 from lmu_hw.flows.yosys import run_yosys, scratch_folder
 from lmu_hw.progress import Progress
@@ -27,14 +28,14 @@ from lmu_hw.tools import find_yosys
 
 __all__ = [
     "Recipe",
-    "abc_constraints",
     "blackboxes",
     "logic_files",
     "map_modules",
     "mapping_commands",
+    "mapping_files",
 ]
 
-VERSION = 5
+VERSION = 6
 """Raised whenever the script below changes, so that older results are not taken from the cache."""
 
 AVOIDED = ("*lpflow*", "*probe*", "*dly*", "*DLY*", "*macro_sparecell*")
@@ -98,14 +99,14 @@ def mapping_commands(recipe: Recipe, files: Sequence[str]) -> list[str]:
     recipe : Recipe
         How.
     files : sequence of str
-        The library's `logic_files`, uncompressed, as Yosys is to find them; with a delay also a file ``constraints``.
+        The library's `logic_files`, uncompressed, as Yosys is to find them. The `mapping_files` stand beside them.
     """
     library = recipe.library
     avoided = sorted(name for name in library.cells if any(fnmatch.fnmatchcase(name, pattern) for pattern in AVOIDED))
     skipped = "".join(f" -dont_use {name}" for name in avoided) + "".join(f" -liberty {name}" for name in files)
     gate = find_clock_gate(library) if recipe.clock_gating else None
     lines = [
-        "synth -run fine:check -noabc",
+        *adder_commands(library, recipe.delay),
         "dfflegalize -cell $_DFF_P_ 01 -cell $_DFFE_PP_ 01 -cell $_DFF_N_ 01 -cell $_DFFE_NP_ 01",
         "opt -fast",
     ]
@@ -130,9 +131,23 @@ def mapping_commands(recipe: Recipe, files: Sequence[str]) -> list[str]:
     return lines
 
 
-def abc_constraints(library: Library) -> str:
-    """Text of the file ``constraints``: drivers of inputs and loads of outputs for ABC."""
-    return f"set_driving_cell {find_driver(library).name}\nset_load 1\n"
+def mapping_files(recipe: Recipe) -> dict[str, str]:
+    """Write the files that `mapping_commands` read beside the Liberty files.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        How.
+
+    Returns
+    -------
+    dict of str to str
+        Texts by file name: full adders, and, with a delay, drivers of inputs and loads of outputs for ABC.
+    """
+    files = adder_files(recipe.library, recipe.delay)
+    if recipe.delay is not None:
+        files["constraints"] = f"set_driving_cell {find_driver(recipe.library).name}\nset_load 1\n"
+    return files
 
 
 def _key(module: Module, modules: Mapping[str, Module], recipe: str) -> str:
@@ -183,8 +198,8 @@ def _map_batch(batch: list[str], modules: Mapping[str, Module], recipe: Recipe) 
         for index, path in enumerate(logic_files(library)):
             files.append(f"cells{index}.lib")
             (folder / files[-1]).write_text(read_text(path))
-        if recipe.delay is not None:
-            (folder / "constraints").write_text(abc_constraints(library))
+        for file, text in mapping_files(recipe).items():
+            (folder / file).write_text(text)
         commands = ["read_json modules.json", *mapping_commands(recipe, files), "write_json mapped.json"]
         run_yosys("\n".join(commands) + "\n", folder)
         mapped = json.loads((folder / "mapped.json").read_text())["modules"]

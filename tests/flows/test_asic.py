@@ -19,7 +19,7 @@ from lmu_hw.export.names import TOP
 from lmu_hw.flows.asic import AsicError, _files, build_asic, time_unit, yosys_script
 from lmu_hw.flows.librelane import librelane_config
 from lmu_hw.flows.macro_rtl import macros_of
-from lmu_hw.flows.mapping import abc_constraints
+from lmu_hw.flows.mapping import Recipe, mapping_files
 from lmu_hw.flows.sdc import sdc
 from lmu_hw.flows.synth import RELAXED
 from lmu_hw.flows.tiling import tile
@@ -70,7 +70,8 @@ def test_a_plain_yosys_maps_it_and_the_netlist_is_bit_exact(standard_cells, smal
         for index, path in enumerate(library.files):
             (folder / f"cells{index}.lib").write_text(read_text(path))
         (folder / f"{TOP}.v").write_text(_files(plan, library, 1e6, RELAXED, "")[f"{TOP}.v"])
-        (folder / "constraints").write_text(abc_constraints(library))
+        for file, text in mapping_files(Recipe(library, True, RELAXED)).items():
+            (folder / file).write_text(text)
         run_yosys(yosys_script(TOP, library, [f"{TOP}.v"]), folder)
         netlist = read_netlist(folder / "netlist.json", TOP, library)
         assert "Chip area" in (folder / "cells.txt").read_text()
