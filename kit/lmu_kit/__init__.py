@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lmu_hw.model.smoothing import Smoothing
     from lmu_hw.plan.config import AcceleratorConfig
     from lmu_hw.power.guards import PowerRefused
+    from lmu_hw.power.heat import LeakageRefused
     from lmu_hw.power.report import OperatingPoint
     from lmu_hw.power.technology import save_technology
     from lmu_kit.accelerators import accelerator, write_board_top, write_replay, write_verilog
@@ -44,6 +45,7 @@ __all__ = [
     "CellLibrary",
     "CosimOptions",
     "InputError",
+    "LeakageRefused",
     "Limits",
     "MismatchError",
     "OperatingPoint",
@@ -101,6 +103,7 @@ _HOMES = {
     "lmu_hw.model.smoothing": ("Smoothing",),
     "lmu_hw.plan.config": ("AcceleratorConfig",),
     "lmu_hw.power.guards": ("PowerRefused",),
+    "lmu_hw.power.heat": ("LeakageRefused",),
     "lmu_hw.power.report": ("OperatingPoint",),
     "lmu_hw.power.technology": ("save_technology",),
     "lmu_kit.accelerators": ("accelerator", "write_board_top", "write_replay", "write_verilog"),

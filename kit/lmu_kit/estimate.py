@@ -56,6 +56,7 @@ def estimate_power(
     tier: str = "table",
     sounds: Sounds | None = None,
     point: OperatingPoint | None = None,
+    hot_liberty: Sequence[str | os.PathLike[str]] | None = None,
     progress: Progress = silent,
 ) -> Report:
     """Estimate the energy of an inference.
@@ -75,6 +76,10 @@ def estimate_power(
         Frames by kind, from `find_sounds` (the default). Tier table takes none.
     point : OperatingPoint, optional
         Clock and frame rate; the slowest clock that keeps real time if not given.
+    hot_liberty : sequence of path-like, optional
+        Tier gates: Liberty files of the same cells, process corner and voltage at another temperature, for
+        `Report.leakage_at`. Without them, files beside those of the library are taken if their names differ by the
+        temperature only; then a rule, where the process has one.
     progress : callable, optional
         Called with the stage, the steps done, and all steps.
 
@@ -82,7 +87,7 @@ def estimate_power(
     -------
     Report
         Joules per frame by kind of sound and block, dynamic and leakage apart, area, clock. ``missing`` names what is
-        in no figure.
+        in no figure. ``leakage_at`` gives the leakage at 25, 55 and 85 °C.
 
     Raises
     ------
@@ -96,12 +101,15 @@ def estimate_power(
     """
     if tier not in TIERS:
         raise InputError(f"tier must be {', '.join(TIERS[:-1])} or {TIERS[-1]}, not {tier!r}")
+    if tier != "gates" and hot_liberty is not None:
+        raise InputError("hot_liberty belongs to tier gates: a table has leakage at one temperature")
     point = operating_point(plan) if point is None else point
     if tier == "gates":
         library, described = _library(technology)
         sounds = find_sounds(plan.model) if sounds is None else sounds
         mapped = map_plan(plan, library, point.clock, progress)
-        return measure(mapped, sounds, point, described, progress)
+        hot = None if hot_liberty is None else [Path(path) for path in hot_liberty]
+        return measure(mapped, sounds, point, described, progress, hot)
     known = _technology(technology)
     if tier == "table":
         if sounds is not None:

@@ -2,8 +2,9 @@
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,10 @@ from lmu_hw.export.emit import to_verilog
 from lmu_hw.export.names import TOP
 from lmu_hw.flows.synth import Synthesis, synthesize
 from lmu_hw.plan.plan import Plan
-from lmu_hw.power.clock_tree import ClockTreeRule, find_clock_tree
+from lmu_hw.power.activity import Activity
+from lmu_hw.power.clock_tree import ClockTree, ClockTreeRule, find_clock_tree
 from lmu_hw.power.engine import find_power
+from lmu_hw.power.heat import find_heat
 from lmu_hw.power.memory_use import usages
 from lmu_hw.power.report import CLOCK_TREE, ESTIMATED, Area, OperatingPoint, Report, Row
 from lmu_hw.power.result import Power
@@ -123,12 +126,20 @@ def rows_at(mapped: Mapped, run: FrameRun, kind: str, point: OperatingPoint) -> 
     PowerRefused
         If a guard refuses.
     """
-    return _rows_and_power(mapped, run, kind, point)[0]
+    return _weigh(mapped, run, kind, point).rows
 
 
-def _rows_and_power(
-    mapped: Mapped, run: FrameRun, kind: str, point: OperatingPoint
-) -> tuple[dict[str, Row], Power]:
+@dataclass(frozen=True, eq=False)
+class _Weighed:
+    """Energies of one kind of sound, and the activity that they are of."""
+
+    rows: dict[str, Row]
+    power: Power
+    activity: Activity
+    tree: ClockTree
+
+
+def _weigh(mapped: Mapped, run: FrameRun, kind: str, point: OperatingPoint) -> _Weighed:
     cycles, period = point.clock / point.frame_rate, 1 / point.clock
     conditions, memories = mapped.conditions, mapped.synthesis.memories
     activity = run.activity(kind, cycles, period)
@@ -145,7 +156,7 @@ def _rows_and_power(
     }
     tree = find_clock_tree(mapped.netlist, mapped.library, activity, conditions.clock)
     rows[CLOCK_TREE] = Row(CLOCK_TREE, tree.energy * cycles, tree.leakage, tree.area, ESTIMATED)
-    return rows, power
+    return _Weighed(rows, power, activity, tree)
 
 
 def _is_register_bank(plan: Plan, name: str) -> bool:
@@ -189,6 +200,7 @@ def measure(
     point: OperatingPoint,
     technology: dict[str, Any],
     progress: Progress,
+    hot: Sequence[Path] | None = None,
 ) -> Report:
     """Simulate every kind of sound and report its energy.
 
@@ -204,6 +216,8 @@ def measure(
         For the report.
     progress : callable
         Called with (stage, done, total).
+    hot : sequence of Path, optional
+        Liberty files of the same cells at another temperature, see `lmu_hw.power.heat.find_temperatures`.
 
     Returns
     -------
@@ -216,23 +230,30 @@ def measure(
         If a guard refuses.
     """
     run = run_mapped(mapped, sounds, progress)
-    rows, slow_part = {}, 0.0
+    weighed = {}
     for number, kind in enumerate(sounds):
         progress("energy", number, len(sounds))
-        by_name, power = _rows_and_power(mapped, run, kind, point)
-        rows[kind], slow_part = tuple(by_name.values()), power.slow_part
+        weighed[kind] = _weigh(mapped, run, kind, point)
+    heat = find_heat(
+        mapped.netlist,
+        mapped.library,
+        {kind: sound.activity for kind, sound in weighed.items()},
+        {kind: sound.tree for kind, sound in weighed.items()},
+        hot,
+    )
     return Report(
         tier="gates",
         technology=technology,
         point=point,
-        rows=rows,
+        rows={kind: tuple(sound.rows.values()) for kind, sound in weighed.items()},
         area=_area(mapped),
         achievable_clock=find_timing(mapped.netlist, mapped.conditions).clock,
         missing=("glitches",),
+        heat=heat,
         details={
             "wires": mapped.conditions.wires.describe(),
             "clock_tree": ClockTreeRule().describe(),
-            "nets_slower_than_allowed": slow_part,
+            "nets_slower_than_allowed": max(sound.power.slow_part for sound in weighed.values()),
             "cells": len(mapped.netlist.instances),
             "frames": {kind: counts.frames for kind, counts in run.kinds.items()},
             "values_compared_with_golden": sum(counts.compared for counts in run.kinds.values()),

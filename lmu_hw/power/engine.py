@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmu_hw.cells.conditions import Conditions
-from lmu_hw.cells.library import Pin, Table
+from lmu_hw.cells.library import Library, Pin, Table
 from lmu_hw.cells.netlist import Netlist
 from lmu_hw.cells.sram import find_macro
 from lmu_hw.cells.transitions import find_loads, find_transitions
@@ -31,7 +31,7 @@ from lmu_hw.power.guards import (
 from lmu_hw.power.result import Power
 from lmu_hw.power.rules import Group, Rules, StateRules
 
-__all__ = ["find_power"]
+__all__ = ["find_leakage", "find_power"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -172,6 +172,36 @@ def find_power(
     check_leakage(power)
     check_conserved(power)
     return power
+
+
+def find_leakage(
+    netlist: Netlist, activity: Activity, library: Library, rules: Rules | None = None
+) -> FloatArray:
+    """Compute the leakage of every instance with the cells of another library, as at another temperature.
+
+    Parameters
+    ----------
+    netlist : Netlist
+        Its cells are replaced by those of the same name.
+    activity : Activity
+        From which the states of the cells follow; one that passed `find_power`.
+    library : Library
+        The other cells.
+    rules : Rules, optional
+        How states weigh; `StateRules` if not given.
+
+    Returns
+    -------
+    ndarray of float64, shape (instances,)
+        In watt; not a number where the library lacks the cell.
+    """
+    rules = StateRules() if rules is None else rules
+    leakage = np.full(len(netlist.instances), np.nan)
+    for group in _groups(netlist, _bounded(activity), np.zeros(netlist.nets, dtype=bool)):
+        cell = library.cells.get(group.cell.name)
+        if cell is not None:
+            leakage[group.instances] = rules.leakage(replace(group, cell=cell))
+    return leakage
 
 
 def _weigh(netlist: Netlist, activity: Activity, nets: _Electrical, rules: Rules) -> Power:

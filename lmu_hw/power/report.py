@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from lmu_hw.power.heat import Heat, LeakageRefused
+
 __all__ = [
     "CLOCK_TREE", "ESTIMATED", "KINDS", "MEASURED", "MIX", "TABLE", "Area", "OperatingPoint", "Report", "Row", "Sums",
     "frame_rate",
@@ -199,6 +201,8 @@ class Report:
         total; None for gates.
     missing : tuple of str
         Contributions that are in no row.
+    heat : Heat or None
+        Leakage at several temperatures.
     details : dict
         JSON-able: inputs, their hashes, tools.
     """
@@ -211,6 +215,7 @@ class Report:
     achievable_clock: float | None = None
     band: float | None = None
     missing: tuple[str, ...] = ()
+    heat: Heat | None = None
     details: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -247,6 +252,25 @@ class Report:
         leakage = sum(row.leakage for row in chosen) / self.point.frame_rate
         return Sums(dynamic, leakage, self.point.frame_rate)
 
+    def leakage_at(self, kind: str, celsius: float) -> float:
+        """Leakage of a frame in joule at a temperature, estimated rows included.
+
+        Parameters
+        ----------
+        kind : str
+            Of sound.
+        celsius : float
+            One of `lmu_hw.power.heat.TEMPERATURES`.
+
+        Raises
+        ------
+        LeakageRefused
+            If nothing is known of that temperature, with the reason.
+        """
+        if self.heat is None:
+            raise LeakageRefused("the report has leakage at the temperature of the library only")
+        return self.heat.at(kind, celsius) / self.point.frame_rate
+
     def mixed(self) -> Sums | None:
         """Mean energy of a frame of `MIX`; None if one of its sounds was not measured."""
         if any(kind not in self.rows for kind in MIX):
@@ -270,6 +294,7 @@ class Report:
             "sounds": {kind: self._kind(kind) for kind in self.rows},
             "mixed": None if mixed is None else {"parts": MIX, **mixed.to_dict()},
             "missing": list(self.missing),
+            "heat": None if self.heat is None else self.heat.to_dict(self.point.frame_rate),
             "area": self.area.to_dict(),
             "achievable_clock_hz": self.achievable_clock,
         }

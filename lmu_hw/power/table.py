@@ -10,6 +10,7 @@ from lmu_hw.plan.plan import Plan
 from lmu_hw.power.feature_names import Feature, FeatureCounts
 from lmu_hw.power.features import MEMORY_ROWS, cycle_counts, frame_counts, running_cycles, size_counts
 from lmu_hw.power.fit import weigh
+from lmu_hw.power.heat import Heat, find_rule, heat_by_rule, why_no_rule
 from lmu_hw.power.memory_use import accesses, is_constant, row_of_memory, usages
 from lmu_hw.power.rates import Rates
 from lmu_hw.power.report import CLOCK_TREE, ESTIMATED, KINDS, TABLE, Area, OperatingPoint, Report, Row
@@ -215,4 +216,13 @@ def report(
         area=Area(total, figures.macro_area, gates, technology.memories.model and figures.macro_area > 0),
         band=technology.energies(plan.config).band(tier),
         missing=("glitches",),
+        heat=_heat(technology, rows, macros=figures.macro_area > 0),
     )
+
+
+def _heat(technology: Technology, rows: Mapping[str, tuple[Row, ...]], *, macros: bool) -> Heat:
+    """Leakage at several temperatures. A table has that of one, so that a rule is needed for the others."""
+    leakage = {kind: sum(row.leakage for row in of_kind) for kind, of_kind in rows.items()}
+    reason = f"the table has leakage at {technology.temperature:g} °C only, and {why_no_rule(technology.name)}"
+    rule = find_rule(technology.name, technology.voltage)
+    return heat_by_rule(leakage, technology.temperature, rule, reason=reason, macros=macros)

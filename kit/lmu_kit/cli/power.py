@@ -46,6 +46,14 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     library = options.library_arguments(command)
     library.add_argument("--table", metavar="FILE", help="a table from `lmu-hw characterise`, for tiers table and rtl")
+    library.add_argument(
+        "--hot-liberty",
+        metavar="FILE",
+        type=Path,
+        nargs="+",
+        help="the same cells at another temperature, for leakage at 25, 55 and 85 °C; tier gates (default: files "
+        "beside those of the library)",
+    )
     sound = command.add_argument_group("sounds")
     options.frames_argument(sound)
     sound.add_argument("--wav", metavar="FILE", type=Path, nargs="+", help="recordings to use as speech")
@@ -85,11 +93,20 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.tier != "table":
         sounds = lh.find_sounds(model, args.frames, recordings=args.wav or (), clips=args.clips)
     with console.progress() as progress:
-        report = lh.estimate_power(plan, technology, tier=args.tier, sounds=sounds, point=point, progress=progress)
+        report = lh.estimate_power(
+            plan,
+            technology,
+            tier=args.tier,
+            sounds=sounds,
+            point=point,
+            hot_liberty=args.hot_liberty,
+            progress=progress,
+        )
     scaling = None if args.scale_to is None else lh.scale_report(report, args.scale_to)
     floors = lh.find_floors(plan, report, sounds)
     _print_rows(report)
     _print_totals(report, scaling)
+    _print_heat(report)
     _print_remarks(report, scaling, stops=plan.config.stop_clock)
     _print_floor(floors, report)
     result = {"model": args.model, "config": plan.config.to_dict()} | report.to_dict()
@@ -111,6 +128,8 @@ def _check(args: argparse.Namespace) -> None:
         raise lh.InputError("--table belongs to the tiers table and rtl")
     if args.tier != "gates" and (args.liberty is not None or args.corner is not None):
         raise lh.InputError("--liberty and --corner belong to tier gates; `lmu-hw characterise` makes a --table")
+    if args.tier != "gates" and args.hot_liberty is not None:
+        raise lh.InputError("--hot-liberty belongs to tier gates: a table has leakage at one temperature")
     if args.table is not None and args.pdk is not None:
         raise lh.InputError("give --pdk or --table, not both")
     if args.tier == "table" and (args.frames is not None or args.wav is not None):
@@ -172,6 +191,40 @@ def _print_totals(report: "Report", scaling: "Scaling | None") -> None:
 
 def _factors(scaling: "Scaling") -> tuple[float, float, float]:
     return scaling.factor, scaling.least, scaling.most
+
+
+def _print_heat(report: "Report") -> None:
+    """Print leakage at several temperatures, or why there is none."""
+    from lmu_hw.power.heat import TEMPERATURES, LeakageRefused
+
+    heat = report.heat
+    if heat is None:
+        return
+    rows = []
+    for celsius in TEMPERATURES:
+        try:
+            leakage = {sound: report.leakage_at(sound, celsius) for sound in report.rows}
+        except LeakageRefused:
+            rows.append([f"{celsius:g} °C", *["refused"] * (len(report.rows) + 1)])
+            continue
+        frames = [next(iter(leakage.values()))]
+        frames += [report.sums(sound).dynamic + watts for sound, watts in leakage.items()]
+        rows.append([f"{celsius:g} °C", *(significant(energy * 1e9) for energy in frames)])
+    console.print()
+    console.table(["temperature", "leakage", *report.rows], rows, title="nJ per frame by temperature of the leakage")
+    if heat.source:
+        console.print(f"leakage by temperature: {heat.source}")
+    if heat.memories:
+        console.print(f"leakage of memory macros: {heat.memories}")
+    for reason in dict.fromkeys(heat.refused.values()):
+        refused = [f"{celsius:g}" for celsius, other in heat.refused.items() if other == reason]
+        console.print(f"refused at {' and '.join(refused)} °C: {reason}")
+    if heat.corner is not None:
+        sound, watts = next(iter(heat.corner.watts.items()))
+        console.print(
+            f"another process corner, not this one made hot ({heat.corner.corner}): leakage "
+            f"{significant(watts / report.point.frame_rate * 1e9)} nJ per frame ({sound})"
+        )
 
 
 def _print_remarks(report: "Report", scaling: "Scaling | None", *, stops: bool) -> None:

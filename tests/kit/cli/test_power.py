@@ -60,6 +60,25 @@ def test_the_table_answers_at_once_with_its_error_band(tmp_path, capsys):
     assert found["clock_hz"] == pytest.approx(50 * found["busy_cycles_per_frame"])
 
 
+def test_leakage_is_printed_at_three_temperatures_or_refused(tmp_path, capsys):
+    warm = figures(tmp_path, "kws49", "--pdk", "sky130A")
+    printed = capsys.readouterr().out
+    leakage = warm["heat"]["leakage_nJ_per_frame"]["speech"]
+    assert list(leakage) == ["25", "55", "85"]
+    assert leakage["25"] == pytest.approx(warm["sounds"]["speech"]["total_with_estimates"]["leakage_nJ_per_frame"])
+    assert leakage["85"] / leakage["25"] == pytest.approx(317**0.8)
+    dynamic = warm["sounds"]["noise"]["total_with_estimates"]["dynamic_nJ_per_frame"]
+    (line,) = [line.split() for line in printed.splitlines() if line.startswith("85 °C")]
+    assert float(line[2]) == pytest.approx(leakage["85"], rel=1e-3)
+    assert float(line[-1]) == pytest.approx(dynamic + warm["heat"]["leakage_nJ_per_frame"]["noise"]["85"], rel=1e-3)
+    assert "a rule, as the hot Liberty file was not found" in " ".join(printed.split())
+    cold = figures(tmp_path, "kws49")
+    assert list(cold["heat"]["leakage_nJ_per_frame"]["speech"]) == ["25"]
+    assert "refused at 55 and 85 °C: the table has leakage at 25 °C only, and IHP publishes no hot" in " ".join(
+        capsys.readouterr().out.split()
+    )
+
+
 def test_the_clock_runs_on_between_frames(tmp_path):
     slow = figures(tmp_path, "kws361")
     fast = figures(tmp_path, "kws361", "--clock", "1M")
@@ -149,6 +168,7 @@ def test_gates_write_report_and_pictures(pdk_in_environment, small, tmp_path, na
         (["--clock", "100k"], "--clock: clock must be at least 271450 Hz for 50 frames of 5429 cycles a second"),
         (["--pdk", "nowhere"], "nowhere: no such table; these ship with the product: asap7"),
         (["--liberty", "x.lib"], "--liberty and --corner belong to tier gates"),
+        (["--hot-liberty", "x.lib"], "--hot-liberty belongs to tier gates"),
         (["--pdk", "asap7", "--table", "x.json"], "give --pdk or --table, not both"),
         (["--table", "x.json", "--tier", "gates"], "--table belongs to the tiers table and rtl"),
         (["--wav", "x.wav"], "--frames and --wav belong to the tiers rtl and gates"),
