@@ -283,7 +283,11 @@ def _edges(netlist: Netlist, arrivals: _Arrivals, instance: Instance, pin: Pin) 
     return edges
 
 
-def find_delays(netlist: Netlist, conditions: Conditions | None = None) -> list[ArcDelays]:
+def find_delays(
+    netlist: Netlist,
+    conditions: Conditions | None = None,
+    transitions: tuple[FloatArray, FloatArray] | None = None,
+) -> list[ArcDelays]:
     """Find the delays of all arcs of all instances, for a simulation with delays.
 
     Parameters
@@ -292,6 +296,8 @@ def find_delays(netlist: Netlist, conditions: Conditions | None = None) -> list[
         Any.
     conditions : Conditions, optional
         See `find_timing`.
+    transitions : tuple of ndarray of float64, each of shape (nets,), optional
+        Rise and fall time of every net in seconds; as synthesis leaves them if not given.
 
     Returns
     -------
@@ -300,7 +306,7 @@ def find_delays(netlist: Netlist, conditions: Conditions | None = None) -> list[
     """
     conditions = Conditions() if conditions is None else conditions
     loads = find_loads(netlist, conditions.wires, upper=conditions.upper_capacitance)
-    rise, fall = find_transitions(netlist, loads, conditions.input_slew)
+    rise, fall = transitions or find_transitions(netlist, loads, conditions.input_slew)
     slews = {True: rise, False: fall}
     delays = []
     for stage in find_stages(netlist):

@@ -57,7 +57,7 @@ class Activity:
     cycles : float
         Clock cycles that were counted.
     toggles : ndarray of float64, shape (nets,)
-        Changes per clock cycle; the clock itself has 2.
+        Changes per clock cycle; the clock itself has 2. With delays, a partial swing is a part of a change.
     duty : ndarray of float64, shape (nets,)
         Part of the time at 1.
     known : ndarray of bool, shape (nets,)
@@ -72,6 +72,10 @@ class Activity:
         The counted activities that it is a sum of, each with its weight; empty if it was counted itself. A weight
         below 0 takes idle time off, where frames overlap in the hardware but were counted one by one. The idle time
         that was counted is a sample, so duties of such a sum may lie outside 0 to 1.
+    settled : Activity or None
+        The same without glitches: changes from one settled value to another. None if there were no delays.
+    settled_after : float
+        Seconds from an edge of the clock to the last change after it, the longest of all cycles; 0 without delays.
     """
 
     period: float
@@ -83,6 +87,8 @@ class Activity:
     accesses: Mapping[int, MacroAccesses] = field(default_factory=dict)
     runs: int = 1
     parts: "tuple[tuple[float, Activity], ...]" = ()
+    settled: "Activity | None" = None
+    settled_after: float = 0.0
 
     def coverage(self, netlist: Netlist) -> float:
         """Part of the instances' pins whose net was counted, 0 to 1."""

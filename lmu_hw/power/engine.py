@@ -27,11 +27,12 @@ from lmu_hw.power.guards import (
     check_leakage,
     check_limits,
     check_memories,
+    check_settled,
 )
 from lmu_hw.power.result import Power
 from lmu_hw.power.rules import Group, Rules, StateRules
 
-__all__ = ["find_leakage", "find_power"]
+__all__ = ["find_edges", "find_leakage", "find_power"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -119,6 +120,25 @@ def _energy(
     return total
 
 
+def find_edges(netlist: Netlist, conditions: Conditions) -> tuple[FloatArray, FloatArray]:
+    """Find the transition times that energies are looked up with: none is slower than the conditions say.
+
+    Parameters
+    ----------
+    netlist : Netlist
+        Any.
+    conditions : Conditions
+        Wires, transition times, clock.
+
+    Returns
+    -------
+    rise, fall : ndarray of float64, shape (nets,)
+        In seconds.
+    """
+    nets = _Electrical.of(netlist, conditions).buffered(conditions)
+    return nets.rise, nets.fall
+
+
 def find_power(
     netlist: Netlist,
     activity: Activity,
@@ -163,6 +183,7 @@ def find_power(
     check_coverage(netlist, activity)
     check_activity(netlist, activity, conditions.clock)
     check_clock(netlist, activity, conditions.clock, period)
+    check_settled(activity, period)
     check_accesses(netlist, activity)
     check_memories(memories, accepted)
     nets = _Electrical.of(netlist, conditions)

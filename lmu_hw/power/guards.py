@@ -31,6 +31,7 @@ __all__ = [
     "check_leakage",
     "check_limits",
     "check_memories",
+    "check_settled",
 ]
 
 FloatArray = NDArray[np.float64]
@@ -129,8 +130,32 @@ def check_clock(netlist: Netlist, activity: Activity, clock: str, period: float)
         )
 
 
+def check_settled(activity: Activity, period: float) -> None:
+    """Refuse an activity whose nets need longer to settle than half a clock cycle takes.
+
+    Parameters
+    ----------
+    activity : Activity
+        Activity of the nets of a netlist.
+    period : float
+        Clock period of the constraint in seconds.
+
+    Raises
+    ------
+    PowerRefused
+        If a net changed later after an edge than the next edge comes, with both times.
+    """
+    if activity.settled_after > period / 2:
+        raise PowerRefused(
+            f"nets change up to {activity.settled_after * 1e9:.4g} ns after an edge of the clock, the next edge comes "
+            f"after {period / 2 * 1e9:.4g} ns: choose a slower clock"
+        )
+
+
 def check_activity(netlist: Netlist, activity: Activity, clock: str) -> None:
-    """Refuse an activity that no zero-delay simulation can give.
+    """Refuse an activity that no simulation can give.
+
+    The settled values must be those of a zero-delay simulation. Delays only add changes.
 
     Counts are checked without tolerance, except for rounding. An activity that was combined from others must be their
     weighted sum. Its parts are then checked instead of its duties. Where frames overlap, a weight is negative, and the
@@ -148,13 +173,20 @@ def check_activity(netlist: Netlist, activity: Activity, clock: str) -> None:
     Raises
     ------
     PowerRefused
-        If a net changes more often than the clock, a duty is not a probability, or a constant moves. Also if a net
-        changes but is never high or never low, or never changes in a single run but is high for part of it.
+        If a settled net changes more often than the clock, a duty is not a probability, or a constant moves. Also if a
+        net changes but is never high or never low, or never changes in a single run but is high for part of it. Also if
+        a net with glitches changes less often than without.
     """
     _check_activity(netlist, activity, clock_nets(netlist, clock))
 
 
 def _check_activity(netlist: Netlist, activity: Activity, clocks: BoolArray) -> None:
+    if activity.settled is not None:
+        _check_glitches(netlist, activity, activity.settled)
+        _check_activity(netlist, activity.settled, clocks)
+        if activity.parts:
+            _check_sum(netlist, activity)
+        return
     _check_toggles(netlist, activity)
     if activity.parts:
         for _, part in activity.parts:
@@ -191,6 +223,21 @@ def _check_toggles(netlist: Netlist, activity: Activity) -> None:
         raise PowerRefused(f"{_name(netlist, least)} changes {toggles[least]:g} times per cycle")
     if toggles[[LOW, HIGH]].any():
         raise PowerRefused("a constant changes")
+
+
+def _check_glitches(netlist: Netlist, activity: Activity, settled: Activity) -> None:
+    toggles = activity.toggles
+    if not np.isfinite(toggles).all():
+        raise PowerRefused("the activity has values that are not numbers")
+    if toggles[[LOW, HIGH]].any():
+        raise PowerRefused("a constant changes")
+    fewer = np.flatnonzero(toggles < settled.toggles * (1 - ROUNDING) - ROUNDING)
+    if fewer.size:
+        net = int(fewer[0])
+        raise PowerRefused(
+            f"{_name(netlist, net)} changes {toggles[net]:g} times per cycle with glitches, "
+            f"{settled.toggles[net]:g} times without"
+        )
 
 
 def _check_duty(netlist: Netlist, activity: Activity, clocks: BoolArray) -> None:

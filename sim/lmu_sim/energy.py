@@ -21,6 +21,7 @@ from threading import Lock
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lmu_hw.cells.conditions import Conditions
 from lmu_hw.cells.netlist import Netlist
 from lmu_hw.model.golden import Golden
 from lmu_hw.plan.plan import Plan
@@ -110,13 +111,15 @@ class FrameRun:
         rest = counts.idle.scaled((cycles - self.window) * counts.frames / counts.idle.cycles)
         total = counts.busy + rest
         measured = counts.frames * cycles * period / total.cycles
-        return replace(
-            total.activity(self.netlist, measured, cycles),
-            parts=(
-                (counts.busy.cycles / total.cycles, counts.busy.activity(self.netlist, measured, self.window)),
-                (rest.cycles / total.cycles, counts.idle.activity(self.netlist, measured, IDLE_CYCLES)),
-            ),
+        parts = (
+            (counts.busy.cycles / total.cycles, counts.busy.activity(self.netlist, measured, self.window)),
+            (rest.cycles / total.cycles, counts.idle.activity(self.netlist, measured, IDLE_CYCLES)),
         )
+        activity = replace(total.activity(self.netlist, measured, cycles), parts=parts)
+        if activity.settled is None:
+            return activity
+        settled = tuple((weight, part.settled or part) for weight, part in parts)
+        return replace(activity, settled=replace(activity.settled, parts=settled))
 
 
 @dataclass(frozen=True)
@@ -179,6 +182,7 @@ class _Batch:
         compared = 0
         for window in range(self.windows):
             if window == self.warm_up:
+                simulator.use_delays(gates.delays)
                 simulator.start_counting()
             active = [run for run, piece in enumerate(pieces) if window < self.warm_up + piece.count]
             if window >= self.warm_up:
@@ -211,6 +215,7 @@ def run_frames(
     plan: Plan,
     clips: Mapping[str, ArrayLike],
     *,
+    delays: Conditions | None = None,
     jobs: int | None = None,
     progress: Progress = silent,
 ) -> FrameRun:
@@ -225,6 +230,9 @@ def run_frames(
     clips : mapping of str to array_like of int, shape (clips, frames, inputs)
         Frames by kind of clip, in the model's input format. The first frames of every clip, one or two stride
         periods, set up the state and are not counted.
+    delays : Conditions, optional
+        Wires, transition times and clock that delays are found with; frames are then counted with glitches. Frames that
+        are not counted run without delays: nets settle at the same values.
     jobs : int, optional
         Simulators that run at a time; one for each processor if not given.
     progress : callable
@@ -249,7 +257,7 @@ def run_frames(
     if not clips:
         raise ValueError("there must be clips of one kind at least")
     jobs = os.cpu_count() or 1 if jobs is None else jobs
-    gates = FrameGates(netlist, plan)
+    gates = FrameGates(netlist, plan, delays)
     arrays = {kind: _checked_clips(gates, kind, frames) for kind, frames in clips.items()}
     share = max(1, jobs // len(arrays))
     batches = [batch for kind, frames in arrays.items() for batch in _batches(gates, kind, frames, share)]

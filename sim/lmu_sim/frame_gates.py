@@ -5,12 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from lmu_hw.cells.conditions import Conditions
 from lmu_hw.cells.netlist import Netlist
 from lmu_hw.model.golden import decide
 from lmu_hw.model.operations import output_name, vectors
 from lmu_hw.plan.config import Interface, WeightStore
 from lmu_hw.plan.placement import Location
 from lmu_hw.plan.plan import Plan
+from lmu_sim.gate_delays import find_gate_delays
 from lmu_sim.gate_memory import StoredMemory
 from lmu_sim.gate_nodes import GateError
 from lmu_sim.gates import Beat, GateSimulator
@@ -34,14 +36,16 @@ class FrameGates:
         Netlist of the Verilog from `lmu_hw.export.emit`.
     plan : Plan
         The accelerator.
+    conditions : Conditions, optional
+        Wires, transition times and clock that `delays` are found with; none if not given.
 
     Raises
     ------
     GateError
-        If the accelerator has another interface, or the netlist lacks a memory.
+        If the accelerator has another interface, the netlist lacks a memory, or the library a delay.
     """
 
-    def __init__(self, netlist: Netlist, plan: Plan):
+    def __init__(self, netlist: Netlist, plan: Plan, conditions: Conditions | None = None):
         if plan.config.interface is not Interface.STREAM:
             raise GateError(f"only the core is simulated, not its {plan.config.interface.value} wrapper")
         self.netlist, self.plan = netlist, plan
@@ -60,6 +64,9 @@ class FrameGates:
         used = {index for location in self.states.values() for index in location.memories}
         self._memories = {index: self._stored(plan.data_memories[index].name) for index in sorted(used)}
         self._simulator = GateSimulator(netlist)
+        self.delays = None
+        if conditions is not None:
+            self.delays = find_gate_delays(netlist, self._simulator.compiled, conditions)
         self._saved: dict[int, NDArray[np.uint8]] = {}
 
     def _stored(self, name: str) -> StoredMemory:

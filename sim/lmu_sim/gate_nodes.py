@@ -11,7 +11,7 @@ from lmu_hw.cells.library import Cell, Sequential
 from lmu_hw.cells.netlist import HIGH, LOW, Instance, Netlist
 from lmu_hw.cells.sram import Macro, find_macro
 
-__all__ = ["CompiledNetlist", "GateError", "PlacedMacro"]
+__all__ = ["CompiledNetlist", "GateError", "NodePins", "PlacedMacro"]
 
 Int32Array = NDArray[np.int32]
 BoolArray = NDArray[np.bool_]
@@ -147,6 +147,25 @@ class PlacedMacro:
         return [int(slots[self.nets[pin]]) for pin in pins]
 
 
+@dataclass(frozen=True)
+class NodePins:
+    """Pins that a node stands between.
+
+    Parameters
+    ----------
+    instance : int
+        Index of its instance in the netlist.
+    inputs : tuple of str
+        Pins or states that it reads.
+    output : str
+        Pin or state that it drives.
+    """
+
+    instance: int
+    inputs: tuple[str, ...]
+    output: str
+
+
 class CompiledNetlist:
     """Nodes of a netlist in topological order.
 
@@ -167,6 +186,8 @@ class CompiledNetlist:
         For each node, the number of its function and the slot of the net that it drives.
     first_input, inputs : ndarray of int32
         Slots of the nets that each node reads, node after node; and where each node's start.
+    pins : tuple of NodePins, length nodes
+        Pins of each node, in the order of its inputs.
     flop_nets : ndarray of int32, shape (5 * flops,)
         Slots of clock, data, clear, preset and state; -1 for a pin that a flip-flop lacks.
     macros : tuple of PlacedMacro
@@ -180,6 +201,7 @@ class CompiledNetlist:
         self._function: list[int] = []
         self._inputs: list[list[int]] = []
         self._output: list[int] = []
+        self._pins: list[NodePins] = []
         macros: list[PlacedMacro] = []
         behaviours: dict[str, tuple[list[_Node], list[_Flop]]] = {}
         for index, instance in enumerate(netlist.instances):
@@ -189,7 +211,7 @@ class CompiledNetlist:
                 continue
             if cell.name not in behaviours:
                 behaviours[cell.name] = _behaviour(cell)
-            self._add(instance, *behaviours[cell.name])
+            self._add(index, instance, *behaviours[cell.name])
         self.macros = tuple(macros)
         self._states = frozenset(self._flops[4::5])
         inverts = {self.functions.get("v[in[0]]"): False, self.functions.get("~v[in[0]]"): True}
@@ -200,7 +222,7 @@ class CompiledNetlist:
         }
         self._order()
 
-    def _add(self, instance: Instance, nodes: list[_Node], flops: list[_Flop]) -> None:
+    def _add(self, index: int, instance: Instance, nodes: list[_Node], flops: list[_Flop]) -> None:
         """Add the nodes and flip-flops of an instance; signals inside its cell get new nets."""
         local = dict(instance.nets)
         for node in nodes:
@@ -211,11 +233,12 @@ class CompiledNetlist:
             for name in (*node.function.pins, node.output):
                 if name not in local:
                     local[name] = self._fresh()
-            places = {name: index for index, name in enumerate(node.function.pins)}
+            places = {name: place for place, name in enumerate(node.function.pins)}
             text = _c_text(node.function.tree, places)
             self._function.append(self.functions.setdefault(text, len(self.functions)))
             self._inputs.append([local[name] for name in node.function.pins])
             self._output.append(local[node.output])
+            self._pins.append(NodePins(index, tuple(node.function.pins), node.output))
         for flop in flops:
             if flop.state not in local:
                 local[flop.state] = self._fresh()
@@ -231,6 +254,7 @@ class CompiledNetlist:
         self.slots[np.concatenate([rest, driven]).astype(np.int64)] = np.arange(self.nets)
         self.function = np.array([self._function[node] for node in order], dtype=np.int32)
         self.output = self.slots[driven]
+        self.pins = tuple(self._pins[node] for node in order)
         lengths = [len(self._inputs[node]) for node in order]
         self.first_input = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
         self.inputs = self.slots[np.array([net for node in order for net in self._inputs[node]] + [0])]

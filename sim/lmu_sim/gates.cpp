@@ -1,7 +1,9 @@
-// Zero-delay simulation of a gate netlist, 64 independent runs at a time: bit k of every word belongs to run k.
+// Simulation of a gate netlist, 64 independent runs at a time: bit k of every word belongs to run k.
 //
-// Nodes are evaluated in topological order, and only when an input changed, so no net glitches. Changes and time at 1 are
-// counted for every net, exactly, over the runs that are to be counted. The cell functions are in functions.inc,
+// Nodes are evaluated in topological order, and only when an input changed. Without delays no net glitches. With delays,
+// each node turns the waveforms of its inputs within half a clock cycle into that of its output; the clock network has no
+// delays. Logic has no loops, so one pass is enough. Changes and time at 1 are counted for every net, exactly, over the
+// runs that are to be counted; what delays add is counted beside them. The cell functions are in functions.inc,
 // generated from the Liberty file. Memory macros keep a word of 64 runs for every bit they hold.
 
 #include <algorithm>
@@ -9,7 +11,7 @@
 #include <cstring>
 #include <vector>
 
-typedef uint64_t Word;
+#include "waveforms.hpp"
 
 struct Flop {
     int32_t clock, data, clear, preset, state;
@@ -23,7 +25,10 @@ struct Macro {
     std::vector<int32_t> watched;
     std::vector<Word> before;  // of the watched pins when they last settled
     std::vector<int64_t> changes, enabled;
-    int64_t edges[8];  // by enable, write, read
+    std::vector<int64_t> glitches, enabled_glitches;  // changes beyond those of settled values
+    int64_t edges[8];                                 // by enable, write, read
+    std::vector<Delay> delays;                        // from the clock to each output
+    double energies[8] = {};                          // of a clock edge, by enable, write, read
 };
 
 struct Record {
@@ -36,8 +41,12 @@ struct Record {
 // Time at 1 is kept as the sum of the times of all falling edges less those of all rising ones.
 struct Net {
     int64_t toggles = 0, high = 0;
+    int64_t glitches = 0;  // changes beyond those of settled values
+    double lost = 0;       // what narrow pulses lack to full swings
     int32_t first_reader = 0, end_reader = 0, first_flop = 0, end_flop = 0;
 };
+
+const int32_t MOST_PINS = 32;  // inputs of a node
 
 struct Simulator {
     std::vector<int32_t> function, first_input, inputs, output;
@@ -53,20 +62,42 @@ struct Simulator {
     int64_t now = 0;
     int32_t clock = 0;
     Word runs = ~Word(0), counted = ~Word(0);
+    bool timed = false, asynchronous = false;
+    std::vector<Delay> delays;       // from each input of each node
+    std::vector<Delay> transitions;  // of each net
+    std::vector<float> weights;      // energy of a change of each net
+    double energies[64] = {};        // of each run
+    int32_t latest = 0;              // time of the last change after an edge
+    Waveforms waves;
+    std::vector<Event> wave;
+    Pending pending_changes;
+    Swings swings;
 
     Word value(int32_t net) const { return values[net]; }
+
+    // Count a net's change from one settled value to another.
+    void settle_at(Net &net, Word before, Word word) {
+        int falling = __builtin_popcountll(before & ~word & counted);
+        int rising = __builtin_popcountll(~before & word & counted);
+        net.toggles += falling + rising;
+        net.high += (falling - rising) * now;
+    }
+
+    void wake_readers(const Net &net) {
+        for (int32_t k = net.first_reader; k < net.end_reader; k++)
+            dirty[readers[k] >> 6] |= Word(1) << (readers[k] & 63);
+    }
 
     void set(int32_t index, Word word) {
         Word before = values[index];
         if (!((word ^ before) & runs)) return;
         values[index] = word;
         Net &net = nets[index];
-        int falling = __builtin_popcountll(before & ~word & counted);
-        int rising = __builtin_popcountll(~before & word & counted);
-        net.toggles += falling + rising;
-        net.high += (falling - rising) * now;
-        for (int32_t k = net.first_reader; k < net.end_reader; k++)
-            dirty[readers[k] >> 6] |= Word(1) << (readers[k] & 63);
+        settle_at(net, before, word);
+        if (timed && weights[index] > 0)
+            for (Word left = (word ^ before) & counted; left; left &= left - 1)
+                energies[__builtin_ctzll(left)] += weights[index];
+        wake_readers(net);
         for (int32_t k = net.first_flop; k < net.end_flop; k++) {
             int32_t flop = flops_of[k];
             if (!is_pending[flop]) {
@@ -76,10 +107,8 @@ struct Simulator {
         }
     }
 
-    Word evaluate(int32_t node) const {
-        const int32_t *in = &inputs[first_input[node]];
-        const Word *v = values.data();
-        switch (function[node]) {
+    static Word evaluate(int32_t function, const Word *v, const int32_t *in) {
+        switch (function) {
 #include "functions.inc"
         }
         return 0;
@@ -90,10 +119,126 @@ struct Simulator {
             while (dirty[word]) {
                 int32_t node = int32_t(word * 64 + __builtin_ctzll(dirty[word]));
                 dirty[word] &= dirty[word] - 1;
-                set(output[node], evaluate(node));
+                set(output[node], evaluate(function[node], values.data(), &inputs[first_input[node]]));
                 // A latch reads its own state; it has settled.
                 dirty[word] &= ~(Word(1) << (node & 63));
             }
+    }
+
+    // A net that starts to move at the edge: an input, a state, or an output of a macro after its delay.
+    void start(int32_t net, Word word, Delay delay) {
+        if (!timed) {
+            set(net, word);
+            return;
+        }
+        Word before = value(net), changed = (before ^ word) & runs;
+        if (!changed) return;
+        wave.clear();
+        pending_changes.clear();
+        pending_changes.add(delay.rise, changed & word);
+        pending_changes.add(delay.fall, changed & ~word);
+        mature(before, INT32_MAX);
+        keep(net);
+    }
+
+    // Append the pending changes up to a time to the waveform; the value after them.
+    Word mature(Word present, int32_t time) {
+        while (!pending_changes.empty() && pending_changes.time() <= time) {
+            int32_t when = pending_changes.time();
+            if (Word changed = pending_changes.take()) wave.push_back({when, present ^= changed});
+        }
+        return present;
+    }
+
+    // Keep the waveform of a net, count it, and wake the readers.
+    void keep(int32_t index) {
+        if (wave.empty()) return;
+        waves.put(index, wave);
+        latest = std::max(latest, wave.back().time);
+        Net &net = nets[index];
+        int64_t changes = 0;
+        Word before = value(index);
+        for (const Event &event : wave) {
+            changes += __builtin_popcountll((before ^ event.word) & counted);
+            before = event.word;
+        }
+        net.glitches += changes - __builtin_popcountll((value(index) ^ before) & counted);
+        net.lost += swings.lost(
+            value(index), wave.data(), wave.data() + wave.size(), counted, transitions[index], weights[index], energies
+        );
+        wake_readers(net);
+    }
+
+    // The waveform of a node's output from those of its inputs.
+    void transfer(int32_t node) {
+        static const int32_t in_order[] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
+                                           16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
+        int32_t first = first_input[node], pins = first_input[node + 1] - first, own = -1;
+        const Event *next[MOST_PINS], *last[MOST_PINS];
+        Word level[MOST_PINS], changed[MOST_PINS];
+        for (int32_t k = 0; k < pins; k++) {
+            int32_t net = inputs[first + k];
+            level[k] = value(net);
+            next[k] = waves.events.data() + waves.first[net];
+            last[k] = waves.events.data() + waves.end[net];
+            if (net == output[node]) own = k;
+        }
+        Word present = value(output[node]), target = present;
+        wave.clear();
+        pending_changes.clear();
+        for (;;) {
+            int32_t time = INT32_MAX;
+            for (int32_t k = 0; k < pins; k++)
+                if (next[k] != last[k]) time = std::min(time, next[k]->time);
+            present = mature(present, time);
+            if (time == INT32_MAX) break;
+            for (int32_t k = 0; k < pins; k++) {
+                changed[k] = 0;
+                if (next[k] == last[k] || next[k]->time != time) continue;
+                changed[k] = level[k] ^ next[k]->word;
+                level[k] = next[k]++->word;
+            }
+            Word wanted = evaluate(function[node], level, in_order);
+            Word different = (wanted ^ target) & runs, overtaken = different & (present ^ target);
+            if (!different) continue;
+            if (overtaken) pending_changes.cancel(overtaken);
+            different &= ~overtaken;
+            schedule(time, different & wanted, &delays[first], changed, pins, &Delay::rise);
+            schedule(time, different & ~wanted, &delays[first], changed, pins, &Delay::fall);
+            target ^= different | overtaken;
+            if (own >= 0) level[own] = target;
+        }
+        keep(output[node]);
+    }
+
+    // Changes of an output after the delay of the input that changed; of several, the shortest delay counts.
+    void schedule(int32_t time, Word left, const Delay *delay, const Word *changed, int32_t pins, int32_t Delay::*edge) {
+        while (left) {
+            int32_t fastest = -1;
+            for (int32_t k = 0; k < pins; k++)
+                if ((changed[k] & left) && (fastest < 0 || delay[k].*edge < delay[fastest].*edge)) fastest = k;
+            if (fastest < 0) break;
+            pending_changes.add(time + delay[fastest].*edge, left & changed[fastest]);
+            left &= ~changed[fastest];
+        }
+    }
+
+    // Waveforms of everything behind the nets that move, then their settled values.
+    void propagate_waves() {
+        for (size_t word = 0; word < dirty.size(); word++)
+            while (dirty[word]) {
+                int32_t node = int32_t(word * 64 + __builtin_ctzll(dirty[word]));
+                dirty[word] &= dirty[word] - 1;
+                transfer(node);
+                dirty[word] &= ~(Word(1) << (node & 63));
+            }
+        for (int32_t index : waves.moved) {
+            Net &net = nets[index];
+            Word before = value(index);
+            values[index] = waves.last(index);
+            settle_at(net, before, values[index]);
+            asynchronous |= net.first_flop != net.end_flop;
+        }
     }
 
     // Next state of a flip-flop, from the values before the edge.
@@ -110,6 +255,9 @@ struct Simulator {
         for (int state = 0; state < 8; state++) {
             Word match = (state & 4 ? enable : ~enable) & (state & 2 ? write : ~write) & (state & 1 ? read : ~read);
             macro.edges[state] += __builtin_popcountll(rising & match & counted);
+            if (timed && macro.energies[state] > 0)
+                for (Word left = rising & match & counted; left; left &= left - 1)
+                    energies[__builtin_ctzll(left)] += macro.energies[state];
         }
         size_t first = next.size(), width = macro.data_out.size();
         for (int32_t net : macro.data_out) next.push_back(value(net));
@@ -151,10 +299,12 @@ struct Simulator {
         const Word *state = next.data();
         for (int32_t index : done) {
             is_pending[index] = 0;
-            if (index < number)
-                set(flops[index].state, *state++);
-            else
-                for (int32_t net : macros[index - number].data_out) set(net, *state++);
+            if (index < number) {
+                start(flops[index].state, *state++, {0, 0});
+                continue;
+            }
+            const Macro &macro = macros[index - number];
+            for (size_t k = 0; k < macro.data_out.size(); k++) start(macro.data_out[k], *state++, macro.delays[k]);
         }
         return true;
     }
@@ -171,12 +321,29 @@ struct Simulator {
             for (size_t k = 0; k < macro.watched.size(); k++) {
                 Word now_at = value(macro.watched[k]);
                 Word changed = (now_at ^ macro.before[k]) & counted;
+                if (timed) watch_glitches(macro, k, changed, enable);
                 macro.before[k] = now_at;
                 if (!changed) continue;
                 macro.changes[k] += __builtin_popcountll(changed);
                 macro.enabled[k] += __builtin_popcountll(changed & enable);
             }
         }
+    }
+
+    // Changes of a macro's pin beyond that of its settled value.
+    void watch_glitches(Macro &macro, size_t k, Word settled, Word enable) {
+        int32_t net = macro.watched[k];
+        int64_t changes = -__builtin_popcountll(settled), enabled = -__builtin_popcountll(settled & enable);
+        Word before = macro.before[k];
+        for (int32_t event = waves.first[net]; event < waves.end[net]; event++) {
+            Word changed = (before ^ waves.events[event].word) & counted;
+            before = waves.events[event].word;
+            changes += __builtin_popcountll(changed);
+            enabled += __builtin_popcountll(changed & enable);
+        }
+        if (!waves.moves(net)) return;
+        macro.glitches[k] += changes;
+        macro.enabled_glitches[k] += enabled;
     }
 
     // Count other runs from now on.
@@ -186,20 +353,23 @@ struct Simulator {
         counted = other;
     }
 
-    // A rising edge of the clock. Inputs change with the flip-flops: one after the other would be changes in no time.
-    template <typename Drive> void rise(Drive drive) {
-        set(clock, ~Word(0));
+    // An edge of the clock. Inputs change with the flip-flops: one after the other would be changes in no time.
+    template <typename Drive> void edge(Word level, Drive drive) {
+        waves.clear();
+        set(clock, level);
         propagate();
         capture();
         drive();
+        if (timed) propagate_waves();
         settle();
     }
+
+    template <typename Drive> void rise(Drive drive) { edge(~Word(0), drive); }
 
     void fall() {
         now++;
         watch();
-        set(clock, 0);
-        settle();
+        edge(0, [] {});
         now++;
     }
 };
@@ -254,6 +424,9 @@ Simulator *gates_new(
         macro.before.assign(watched, 0);
         macro.changes.assign(watched, 0);
         macro.enabled.assign(watched, 0);
+        macro.glitches.assign(watched, 0);
+        macro.enabled_glitches.assign(watched, 0);
+        macro.delays.assign(width, {0, 0});
         watching[macro.clock].push_back(flops + index);
         s->macros.push_back(macro);
     }
@@ -268,6 +441,10 @@ Simulator *gates_new(
         s->flops_of.insert(s->flops_of.end(), watching[net].begin(), watching[net].end());
         s->nets[net].end_flop = int32_t(s->flops_of.size());
     }
+    s->waves.resize(nets);
+    s->delays.assign(first_input[nodes] + 1, {0, 0});
+    s->transitions.assign(nets, {0, 0});
+    s->weights.assign(nets, 0);
     s->values[1] = ~Word(0);
     // Clocks that are inverted on their way are at 1 from the start: that is no edge.
     s->propagate();
@@ -278,18 +455,56 @@ Simulator *gates_new(
     return s;
 }
 
+// Delays from each input of each node and from the clock to each output of each macro, and the transition times of nets.
+void gates_delays(Simulator *s, const Delay *inputs, const Delay *macros, const Delay *transitions) {
+    std::copy(inputs, inputs + s->delays.size(), s->delays.begin());
+    for (Macro &macro : s->macros)
+        for (Delay &delay : macro.delays) delay = *macros++;
+    std::copy(transitions, transitions + s->transitions.size(), s->transitions.begin());
+}
+
+// What a change of each net and a clock edge of each macro, by enable, write and read, add to the energy of a run.
+void gates_weights(Simulator *s, const float *nets, const double *macros) {
+    std::copy(nets, nets + s->weights.size(), s->weights.begin());
+    for (Macro &macro : s->macros)
+        for (double &energy : macro.energies) energy = *macros++;
+}
+
+// Simulate with delays from now on, or without.
+void gates_timed(Simulator *s, int32_t timed) { s->timed = timed; }
+
+// Energy of each run since the last call, by the weights, while there were delays.
+void gates_energies(Simulator *s, double *energies) {
+    std::memcpy(energies, s->energies, sizeof(s->energies));
+    std::fill(s->energies, s->energies + 64, 0.0);
+}
+
+// Time of the last change after an edge; negative if a clock or an asynchronous input came out of delayed logic.
+int32_t gates_latest(Simulator *s) { return s->asynchronous ? -1 : s->latest; }
+
+void gates_glitches(Simulator *s, int64_t *glitches, double *lost) {
+    for (const Net &net : s->nets) {
+        *glitches++ = net.glitches;
+        *lost++ = net.lost;
+    }
+}
+
 void gates_free(Simulator *s) { delete s; }
 
 // Forget all counts, and count the given runs from now on.
 void gates_clear(Simulator *s, Word counted) {
-    for (Net &net : s->nets) net.toggles = net.high = 0;
+    for (Net &net : s->nets) {
+        net.toggles = net.high = net.glitches = 0;
+        net.lost = 0;
+    }
+    s->latest = 0;
     s->counted = 0;
     s->select(counted & s->runs);
     for (Macro &macro : s->macros) {
         std::memset(macro.edges, 0, sizeof(macro.edges));
         for (size_t k = 0; k < macro.watched.size(); k++) {
             macro.before[k] = s->value(macro.watched[k]);
-            macro.changes[k] = macro.enabled[k] = 0;
+            macro.changes[k] = macro.enabled[k] = macro.glitches[k] = macro.enabled_glitches[k] = 0;
         }
     }
 }
@@ -307,11 +522,12 @@ void gates_counts(Simulator *s, int64_t *toggles, int64_t *high) {
 }
 
 // Counts of a macro: clock edges by enable, write and read, and changes of the watched pins.
-void gates_accesses(Simulator *s, int32_t index, int64_t *edges, int64_t *changes, int64_t *enabled) {
+// `pins` has a row for changes, enabled changes, glitches and enabled glitches.
+void gates_accesses(Simulator *s, int32_t index, int64_t *edges, int64_t *pins) {
     const Macro &macro = s->macros[index];
     std::memcpy(edges, macro.edges, sizeof(macro.edges));
-    std::copy(macro.changes.begin(), macro.changes.end(), changes);
-    std::copy(macro.enabled.begin(), macro.enabled.end(), enabled);
+    for (const auto *counts : {&macro.changes, &macro.enabled, &macro.glitches, &macro.enabled_glitches})
+        pins = std::copy(counts->begin(), counts->end(), pins);
 }
 
 // Values of nets, for peeking.
@@ -374,7 +590,7 @@ void gates_vectors(
 ) {
     for (int64_t cycle = 0; cycle < cycles; cycle++) {
         s->rise([&] {
-            for (int32_t k = 0; k < inputs; k++) s->set(input_nets[k], words[cycle * inputs + k]);
+            for (int32_t k = 0; k < inputs; k++) s->start(input_nets[k], words[cycle * inputs + k], {0, 0});
         });
         s->fall();
         for (int32_t k = 0; k < outputs; k++) found[cycle * outputs + k] = s->value(output_nets[k]);
@@ -421,9 +637,9 @@ int64_t gates_stream(
             }
         }
         s->rise([&] {
-            s->set(valid, offered);
-            for (int32_t k = 0; k < bits; k++) s->set(payload[k], held[k]);
-            for (int32_t p = 0; p < ports; p++) s->set(port[p][1], ~Word(0));
+            s->start(valid, offered, {0, 0});
+            for (int32_t k = 0; k < bits; k++) s->start(payload[k], held[k], {0, 0});
+            for (int32_t p = 0; p < ports; p++) s->start(port[p][1], ~Word(0), {0, 0});
         });
         s->fall();
         Word taken = offered & s->value(ready);

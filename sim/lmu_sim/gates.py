@@ -1,7 +1,8 @@
 """Simulation of a mapped netlist: bit-exact outputs, and the exact activity of every net.
 
 Cells behave as their Liberty functions say. Each set of functions is compiled once, into a small simulator that runs up
-to 64 clips side by side. It has no delays, so there are no glitches. All state starts at zero.
+to 64 clips side by side. Without delays there are no glitches; with them, nets take the same values at every edge of
+the clock, and glitches are counted beside the settled changes. All state starts at zero.
 """
 
 import ctypes
@@ -21,6 +22,7 @@ from lmu_hw.power.activity import Activity
 from lmu_hw.tools import ToolError
 from lmu_sim.build_cache import BuildCache, content_key
 from lmu_sim.counts import AccessCounts, NetCounts
+from lmu_sim.gate_delays import RESOLUTION, GateDelays
 from lmu_sim.gate_nodes import CompiledNetlist, GateError, PlacedMacro
 
 __all__ = ["Beat", "GateError", "GateSimulator"]
@@ -63,7 +65,7 @@ def _library(functions: Mapping[str, int]) -> ctypes.CDLL:
     compiler = shutil.which(os.environ.get("CXX", "g++"))
     if compiler is None:
         raise ToolError("a C++ compiler was not found: apt install g++")
-    source = Path(__file__).with_name("gates.cpp")
+    source, header = (Path(__file__).with_name(name) for name in ("gates.cpp", "waveforms.hpp"))
     cases = "".join(f"case {number}: return {text};\n" for text, number in functions.items())
 
     def compile_into(entry: Path) -> None:
@@ -73,7 +75,7 @@ def _library(functions: Mapping[str, int]) -> ctypes.CDLL:
         if done.returncode:
             raise ToolError(f"the gate-level simulator does not compile:\n{done.stderr[-2000:]}")
 
-    key = content_key("gates", cases, source.read_text(), compiler, COMPILER_ARGUMENTS, _machine())
+    key = content_key("gates", cases, source.read_text(), header.read_text(), compiler, COMPILER_ARGUMENTS, _machine())
     library = ctypes.CDLL(str(BuildCache().entry(key, compile_into) / LIBRARY))
     library.gates_new.restype = ctypes.c_void_p
     library.gates_now.restype = ctypes.c_int64
@@ -145,6 +147,20 @@ class GateSimulator:
         )
         for macro in compiled.macros:
             self._check_ties(macro)
+
+    def use_delays(self, delays: GateDelays | None) -> None:
+        """Simulate with delays from now on, or without; between cycles.
+
+        Parameters
+        ----------
+        delays : GateDelays or None
+            From `lmu_sim.gate_delays.find_gate_delays` for this netlist.
+        """
+        if delays is not None:
+            self._c.gates_delays(
+                self._handle, _pointer(delays.inputs), _pointer(delays.macros), _pointer(delays.transitions)
+            )
+        self._c.gates_timed(self._handle, ctypes.c_int32(delays is not None))
 
     def __del__(self) -> None:
         if getattr(self, "_handle", None) is not None:
@@ -349,6 +365,8 @@ class GateSimulator:
         nets = self.compiled.nets
         toggles, high = np.zeros(nets, dtype=np.int64), np.zeros(nets, dtype=np.int64)
         self._c.gates_counts(self._handle, _pointer(toggles), _pointer(high))
+        glitches, lost = np.zeros(nets, dtype=np.int64), np.zeros(nets)
+        self._c.gates_glitches(self._handle, _pointer(glitches), _pointer(lost))
         slots = self.compiled.slots[: self.netlist.nets]
         return NetCounts(
             half_cycles=self._half_cycles + self._counted_runs * (self._now() - self._since),
@@ -359,19 +377,24 @@ class GateSimulator:
             },
             counted=self.compiled.evaluated(self.netlist),
             runs=self.runs,
+            glitches=glitches[slots],
+            lost=lost[slots],
+            settled_after=self._latest() * RESOLUTION,
         )
+
+    def _latest(self) -> int:
+        latest = int(self._c.gates_latest(self._handle))
+        if latest < 0:
+            raise GateError(
+                f"the netlist {self.netlist.top} has a clock, reset or preset that comes out of logic with delays"
+            )
+        return latest
 
     def _accesses(self, index: int, placed: PlacedMacro) -> AccessCounts:
         edges = np.zeros((2, 2, 2), dtype=np.int64)
-        changes, enabled = (np.zeros(len(placed.watched), dtype=np.int64) for _ in range(2))
-        self._c.gates_accesses(
-            self._handle, ctypes.c_int32(index), _pointer(edges), _pointer(changes), _pointer(enabled)
-        )
-        return AccessCounts(
-            edges,
-            dict(zip(placed.watched, changes.tolist(), strict=True)),
-            dict(zip(placed.watched, enabled.tolist(), strict=True)),
-        )
+        pins = np.zeros((4, len(placed.watched)), dtype=np.int64)
+        self._c.gates_accesses(self._handle, ctypes.c_int32(index), _pointer(edges), _pointer(pins))
+        return AccessCounts(edges, *(dict(zip(placed.watched, row, strict=True)) for row in pins.tolist()))
 
     def activity(self, period: float) -> Activity:
         """Mean activity of all counted runs since the counts were started.
