@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lmu_kit.frames import RealFrames, open_frames, open_recordings, spread_evenly
     from lmu_kit.listening import listen
     from lmu_kit.models import describe, open_float, open_model
+    from lmu_kit.power import FrameSimulation
     from lmu_kit.quantizing import quantize, save_model, training_formats
     from lmu_kit.reporting import report
     from lmu_kit.sounds import find_sounds
@@ -44,6 +45,7 @@ __all__ = [
     "BoardOptions",
     "CellLibrary",
     "CosimOptions",
+    "FrameSimulation",
     "InputError",
     "LeakageRefused",
     "Limits",
@@ -117,6 +119,7 @@ _HOMES = {
     "lmu_kit.frames": ("RealFrames", "open_frames", "open_recordings", "spread_evenly"),
     "lmu_kit.listening": ("listen",),
     "lmu_kit.models": ("describe", "open_float", "open_model"),
+    "lmu_kit.power": ("FrameSimulation",),
     "lmu_kit.quantizing": ("quantize", "save_model", "training_formats"),
     "lmu_kit.reporting": ("report",),
     "lmu_kit.sounds": ("find_sounds",),

@@ -32,7 +32,7 @@ from lmu_hw.version import VERSION
 from lmu_kit.errors import InputError
 from lmu_kit.estimate import CellLibrary
 from lmu_kit.models import open_model
-from lmu_kit.power import Mapped, map_plan, rows_at, run_mapped
+from lmu_kit.power import FrameSimulation, Mapped, map_plan, rows_at, run_mapped
 from lmu_kit.sounds import find_sounds
 
 __all__ = ["LEVER_SETS", "NETWORK", "characterise", "config_of"]
@@ -188,7 +188,7 @@ def _measured(mapped: Mapped, frames: IntArray, progress: Progress) -> _Measurem
     cached = cache_folder() / "characterise" / f"{key}.json"
     if cached.is_file():
         return _Measurement(**json.loads(cached.read_text()))
-    run = run_mapped(mapped, {"speech": frames}, progress)
+    run = run_mapped(mapped, {"speech": frames}, progress, FrameSimulation(delays=False))
     busy, slow = (rows_at(mapped, run, "speech", _point(mapped.plan, rest)) for rest in (0.0, RESTING))
     measurement = _Measurement(
         frame={name: row.frame for name, row in busy.items()},

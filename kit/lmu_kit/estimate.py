@@ -21,7 +21,7 @@ from lmu_hw.power.report import OperatingPoint, Report, frame_rate
 from lmu_hw.power.technology import Technology, load_technology, shipped
 from lmu_hw.progress import Progress, silent
 from lmu_kit.errors import InputError
-from lmu_kit.power import map_plan, measure
+from lmu_kit.power import FrameSimulation, map_plan, measure
 from lmu_kit.sounds import Sounds, find_sounds
 
 __all__ = [
@@ -57,6 +57,7 @@ def estimate_power(
     sounds: Sounds | None = None,
     point: OperatingPoint | None = None,
     hot_liberty: Sequence[str | os.PathLike[str]] | None = None,
+    simulation: FrameSimulation | None = None,
     progress: Progress = silent,
 ) -> Report:
     """Estimate the energy of an inference.
@@ -80,6 +81,8 @@ def estimate_power(
         Tier gates: Liberty files of the same cells, process corner and voltage at another temperature, for
         `Report.leakage_at`. Without them, files beside those of the library are taken if their names differ by the
         temperature only; then a rule, where the process has one.
+    simulation : FrameSimulation, optional
+        Tier gates: with the library's delays (the default), or without.
     progress : callable, optional
         Called with the stage, the steps done, and all steps.
 
@@ -109,7 +112,7 @@ def estimate_power(
         sounds = find_sounds(plan.model) if sounds is None else sounds
         mapped = map_plan(plan, library, point.clock, progress)
         hot = None if hot_liberty is None else [Path(path) for path in hot_liberty]
-        return measure(mapped, sounds, point, described, progress, hot)
+        return measure(mapped, sounds, point, described, progress, hot, simulation)
     known = _technology(technology)
     if tier == "table":
         if sounds is not None:

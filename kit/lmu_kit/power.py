@@ -32,7 +32,7 @@ from lmu_hw.power.rows import power_rows
 from lmu_hw.progress import Progress
 from lmu_sim.energy import FrameRun, run_frames
 
-__all__ = ["Mapped", "conditions_of", "map_plan", "measure", "rows_at", "run_mapped", "wire_rule"]
+__all__ = ["FrameSimulation", "Mapped", "conditions_of", "map_plan", "measure", "rows_at", "run_mapped", "wire_rule"]
 
 IntArray = NDArray[np.int64]
 
@@ -45,6 +45,20 @@ CLOCK_EDGE = 0.25
 PITCHES = 3.0
 """Length of a connection in sides of the mean cell, a rule of thumb: less than half of the upper bound of W. Donath
 (IEEE Trans. Circuits and Systems 26, 1979), which is 7.5 for 20,000 cells and Rent exponent 0.6."""
+
+
+@dataclass(frozen=True)
+class FrameSimulation:
+    """How tier gates simulates frames.
+
+    Parameters
+    ----------
+    delays : bool
+        With the library's delays, so that glitches count. Without, nets only change from one settled value to another,
+        and a run takes less time.
+    """
+
+    delays: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,9 +111,15 @@ def map_plan(plan: Plan, library: Library, clock: float, progress: Progress) -> 
     return Mapped(plan, library, synthesis)
 
 
-def run_mapped(mapped: Mapped, sounds: Mapping[str, IntArray], progress: Progress) -> FrameRun:
+def run_mapped(
+    mapped: Mapped,
+    sounds: Mapping[str, IntArray],
+    progress: Progress,
+    simulation: FrameSimulation | None = None,
+) -> FrameRun:
     """Run frames of every kind of sound through the netlist, and compare every output with the golden model."""
-    return run_frames(mapped.netlist, mapped.plan, sounds, progress=progress)
+    delays = mapped.conditions if (simulation or FrameSimulation()).delays else None
+    return run_frames(mapped.netlist, mapped.plan, sounds, delays=delays, progress=progress)
 
 
 def rows_at(mapped: Mapped, run: FrameRun, kind: str, point: OperatingPoint) -> dict[str, Row]:
@@ -143,19 +163,22 @@ def _weigh(mapped: Mapped, run: FrameRun, kind: str, point: OperatingPoint) -> _
     cycles, period = point.clock / point.frame_rate, 1 / point.clock
     conditions, memories = mapped.conditions, mapped.synthesis.memories
     activity = run.activity(kind, cycles, period)
-    power = find_power(
-        mapped.netlist,
-        activity,
-        conditions,
-        period=period,
-        memories=memories,
-        accepted=[memory.name for memory in memories if memory.chosen or _is_register_bank(mapped.plan, memory.name)],
-    )
-    rows = {
-        name: Row(name, block.dynamic * cycles, block.leakage, block.area) for name, block in power_rows(power).items()
-    }
+    accepted = [memory.name for memory in memories if memory.chosen or _is_register_bank(mapped.plan, memory.name)]
+
+    def weighed(counted: Activity) -> Power:
+        return find_power(
+            mapped.netlist, counted, conditions, period=period, memories=memories, accepted=accepted
+        )
+
+    power = weighed(activity)
+    settled = None if activity.settled is None else power_rows(weighed(activity.settled))
+    rows = {}
+    for name, block in power_rows(power).items():
+        glitches = None if settled is None else (block.dynamic - settled[name].dynamic) * cycles
+        rows[name] = Row(name, block.dynamic * cycles, block.leakage, block.area, glitches=glitches)
     tree = find_clock_tree(mapped.netlist, mapped.library, activity, conditions.clock)
-    rows[CLOCK_TREE] = Row(CLOCK_TREE, tree.energy * cycles, tree.leakage, tree.area, ESTIMATED)
+    none = None if settled is None else 0.0
+    rows[CLOCK_TREE] = Row(CLOCK_TREE, tree.energy * cycles, tree.leakage, tree.area, ESTIMATED, none)
     return _Weighed(rows, power, activity, tree)
 
 
@@ -201,6 +224,7 @@ def measure(
     technology: dict[str, Any],
     progress: Progress,
     hot: Sequence[Path] | None = None,
+    simulation: FrameSimulation | None = None,
 ) -> Report:
     """Simulate every kind of sound and report its energy.
 
@@ -218,6 +242,8 @@ def measure(
         Called with (stage, done, total).
     hot : sequence of Path, optional
         Liberty files of the same cells at another temperature, see `lmu_hw.power.heat.find_temperatures`.
+    simulation : FrameSimulation, optional
+        With delays if not given.
 
     Returns
     -------
@@ -229,7 +255,8 @@ def measure(
     PowerRefused
         If a guard refuses.
     """
-    run = run_mapped(mapped, sounds, progress)
+    simulation = simulation or FrameSimulation()
+    run = run_mapped(mapped, sounds, progress, simulation)
     weighed = {}
     for number, kind in enumerate(sounds):
         progress("energy", number, len(sounds))
@@ -248,13 +275,14 @@ def measure(
         rows={kind: tuple(sound.rows.values()) for kind, sound in weighed.items()},
         area=_area(mapped),
         achievable_clock=find_timing(mapped.netlist, mapped.conditions).clock,
-        missing=("glitches",),
+        missing=() if simulation.delays else ("glitches",),
         heat=heat,
         details={
             "wires": mapped.conditions.wires.describe(),
             "clock_tree": ClockTreeRule().describe(),
             "nets_slower_than_allowed": max(sound.power.slow_part for sound in weighed.values()),
             "cells": len(mapped.netlist.instances),
+            "settled_after_ns": max(sound.activity.settled_after for sound in weighed.values()) * 1e9 or None,
             "frames": {kind: counts.frames for kind, counts in run.kinds.items()},
             "values_compared_with_golden": sum(counts.compared for counts in run.kinds.values()),
         },

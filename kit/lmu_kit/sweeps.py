@@ -22,7 +22,7 @@ from lmu_hw.progress import Progress, silent
 from lmu_kit.errors import InputError
 from lmu_kit.estimate import open_library
 from lmu_kit.models import open_model, read_object
-from lmu_kit.power import map_plan, measure
+from lmu_kit.power import FrameSimulation, map_plan, measure
 from lmu_kit.sounds import find_sounds
 from lmu_kit.workers import cores, workers
 from lmu_quantize import zoo
@@ -250,6 +250,7 @@ def _by_gates(
     sounds = {SOUND: find_sounds(model, frames, clips=CLIPS)[SOUND]}
     try:
         mapped = map_plan(plan, library, speed.clock, progress)
-        return outcome(plan, measure(mapped, sounds, speed, described, progress))
+        settled = FrameSimulation(delays=False)
+        return outcome(plan, measure(mapped, sounds, speed, described, progress, simulation=settled))
     except PowerRefused as error:
         return str(error)

@@ -92,6 +92,8 @@ class Row:
         In square micrometre.
     origin : {"measured", "table", "estimated"}
         Origin of the figures.
+    glitches : float or None
+        Part of `frame` that is spent on changes before nets settle, in joule; None if it is not known.
     """
 
     name: str
@@ -99,6 +101,7 @@ class Row:
     leakage: float
     area: float
     origin: str = MEASURED
+    glitches: float | None = None
 
 
 MIX = {"speech": 1, "noise": 9}
@@ -115,11 +118,14 @@ class Sums:
         In joule.
     frame_rate : float
         Frames per second.
+    glitches : float or None
+        Part of `dynamic`, in joule; None if it is not known.
     """
 
     dynamic: float
     leakage: float
     frame_rate: float
+    glitches: float | None = None
 
     @property
     def frame(self) -> float:
@@ -136,11 +142,12 @@ class Sums:
         """Average watt."""
         return self.frame * self.frame_rate
 
-    def to_dict(self) -> dict[str, float]:
+    def to_dict(self) -> dict[str, float | None]:
         """JSON form, in the units of reports."""
         return {
             "nJ_per_frame": self.frame * 1e9,
             "dynamic_nJ_per_frame": self.dynamic * 1e9,
+            "glitches_nJ_per_frame": None if self.glitches is None else self.glitches * 1e9,
             "leakage_nJ_per_frame": self.leakage * 1e9,
             "nJ_per_decision": self.decision * 1e9,
             "average_uW": self.power * 1e6,
@@ -250,7 +257,8 @@ class Report:
             chosen = [row for row in chosen if row.origin != ESTIMATED]
         dynamic = sum(row.frame for row in chosen)
         leakage = sum(row.leakage for row in chosen) / self.point.frame_rate
-        return Sums(dynamic, leakage, self.point.frame_rate)
+        glitches = [row.glitches for row in chosen if row.glitches is not None]
+        return Sums(dynamic, leakage, self.point.frame_rate, sum(glitches) if glitches else None)
 
     def leakage_at(self, kind: str, celsius: float) -> float:
         """Leakage of a frame in joule at a temperature, estimated rows included.
@@ -278,7 +286,10 @@ class Report:
         sums = {kind: self.sums(kind) for kind in MIX}
         parts = sum(MIX.values())
         dynamic = sum(part * sums[kind].dynamic for kind, part in MIX.items()) / parts
-        return Sums(dynamic, sums["noise"].leakage, self.point.frame_rate)
+        known = {kind: sums[kind].glitches for kind in MIX}
+        shares = [MIX[kind] * energy / parts for kind, energy in known.items() if energy is not None]
+        glitches = sum(shares) if len(shares) == len(MIX) else None
+        return Sums(dynamic, sums["noise"].leakage, self.point.frame_rate, glitches)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""

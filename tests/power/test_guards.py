@@ -18,6 +18,7 @@ from lmu_hw.power.guards import (
     check_memories,
 )
 from lmu_kit.power import conditions_of
+from lmu_sim.gate_delays import find_gate_delays
 from lmu_sim.gates import GateSimulator
 
 PERIOD = 1e-8
@@ -112,6 +113,47 @@ def test_another_clock_is_refused(netlist, activity):
 def test_impossible_activities_are_refused(netlist, activity, values, message):
     with pytest.raises(PowerRefused, match=message):
         power_of(netlist, changed(activity, netlist.outputs["p"][3], **values))
+
+
+@pytest.fixture(scope="module")
+def timed(netlist):
+    """Activity of the same products with delays."""
+    simulator = GateSimulator(netlist)
+    simulator.use_delays(find_gate_delays(netlist, simulator.compiled, Conditions()))
+    rng = np.random.default_rng(0)
+    simulator.run({"a": rng.integers(-128, 128, 200), "b": rng.integers(-128, 128, 200)}, 200)
+    return simulator.activity(PERIOD)
+
+
+def test_glitches_cost_energy(netlist, activity, timed):
+    np.testing.assert_array_equal(timed.settled.toggles, activity.toggles)
+    with_glitches, without = (power_of(netlist, one).total().dynamic for one in (timed, timed.settled))
+    assert without == power_of(netlist, activity).total().dynamic
+    assert with_glitches > 1.1 * without
+
+
+def test_impossible_glitches_are_refused(netlist, timed):
+    net = netlist.outputs["p"][3]
+    fewer = changed(timed, net, toggles=0.001)
+    with pytest.raises(PowerRefused, match=r"changes 0\.001 times per cycle with glitches, 0\.\d+ times without"):
+        power_of(netlist, fewer)
+    with pytest.raises(PowerRefused, match="values that are not numbers"):
+        power_of(netlist, changed(timed, net, toggles=np.nan))
+    with pytest.raises(PowerRefused, match="a constant changes"):
+        power_of(netlist, changed(timed, HIGH, toggles=0.1))
+    wrong = replace(timed, settled=changed(timed.settled, net, toggles=2.5))
+    with pytest.raises(PowerRefused, match="times per cycle"):
+        power_of(netlist, changed(wrong, net, toggles=3.0))
+
+
+def test_nets_that_settle_after_the_next_edge_are_refused(netlist, timed):
+    half = timed.settled_after * 1e9
+    fast = replace(timed, period=1.9 * timed.settled_after)
+    message = f"nets change up to {half:.4g} ns after an edge of the clock, the next edge comes after "
+    with pytest.raises(PowerRefused, match=rf"{message}{0.95 * half:.4g} ns: choose a slower clock"):
+        power_of(netlist, fast, period=fast.period)
+    slow = replace(timed, period=2.1 * timed.settled_after)
+    assert power_of(netlist, slow, period=slow.period).total().dynamic > 0
 
 
 def test_a_net_can_stand_still_at_other_levels_in_several_runs(netlist, activity):

@@ -1,5 +1,7 @@
 """Reports: units, sums, what is refused."""
 
+from dataclasses import replace
+
 import pytest
 
 from lmu_hw.power.published import published
@@ -42,6 +44,22 @@ def test_a_decision_is_a_second_of_audio():
     assert one.power == pytest.approx(50 * 66e-9)
     assert one.to_dict()["average_uW"] == pytest.approx(3.3)
     assert one.to_dict()["nJ_per_frame"] == pytest.approx(66)
+
+
+def test_glitches_are_a_part_of_the_dynamic_energy():
+    assert a_report().sums("speech").glitches is None
+    assert a_report().to_dict()["sounds"]["speech"]["total"]["glitches_nJ_per_frame"] is None
+    rows = {
+        kind: tuple(replace(row, glitches=part * row.frame) for row in rows)
+        for (kind, rows), part in zip(a_report().rows.items(), (0.5, 0.1), strict=True)
+    }
+    report = a_report(rows={"speech": rows["speech"], "noise": rows["silence"]})
+    assert report.sums("speech", "clock").glitches == pytest.approx(1e-9)
+    assert report.sums("speech").glitches == pytest.approx(3e-9)
+    assert report.mixed().glitches == pytest.approx(0.1 * 3e-9 + 0.9 * 0.5e-9)
+    form = report.to_dict()["sounds"]["speech"]
+    assert form["rows"]["clock"]["glitches_nJ_per_frame"] == pytest.approx(1)
+    assert form["total_with_estimates"]["glitches_nJ_per_frame"] == pytest.approx(3)
 
 
 def test_a_day_is_one_part_of_speech_to_nine_of_noise():

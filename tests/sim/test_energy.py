@@ -7,6 +7,7 @@ from operator import add
 import numpy as np
 import pytest
 
+from lmu_hw.cells.conditions import Conditions, WireLoad
 from lmu_hw.cells.liberty import read_liberty
 from lmu_hw.cells.netlist import read_netlist
 from lmu_hw.export.emit import to_verilog
@@ -16,6 +17,7 @@ from lmu_hw.flows.tiling import MemoryUsage
 from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import make_plan
 from lmu_hw.power.activity import clock_nets
+from lmu_hw.power.guards import check_activity
 from lmu_sim.energy import FrameError, _pieces, run_frames
 from lmu_sim.frame_gates import FrameGates
 from lmu_sim.gates import GateError, GateSimulator
@@ -63,11 +65,11 @@ def gated_cells(pdk):
     return read_liberty(pdk("ihp-sg13g2").cells)
 
 
-def whole_clips(one, pace=None):
+def whole_clips(one, pace=None, delays=None):
     """Counts of the same frames, one after the other, `pace` cycles apart, each clip from reset."""
     found = []
     for clip in one.clips:
-        gates = FrameGates(one.netlist, one.plan)
+        gates = FrameGates(one.netlist, one.plan, delays)
         gates.window = gates.window if pace is None else pace
         simulator = GateSimulator(one.netlist)
         if one.plan.config.weights.value == "ram":
@@ -76,6 +78,7 @@ def whole_clips(one, pace=None):
         simulator.run({"rst": np.zeros(1, dtype=np.int64)}, 1)
         for number, frames in enumerate(in_rounds(clip, gates.frames)):
             if number == gates.warm_up:
+                simulator.use_delays(gates.delays)
                 simulator.start_counting()
             gates.compute(simulator, frames[None])
         found.append(simulator.counts())
@@ -103,8 +106,8 @@ def same(counts, expected):
     np.testing.assert_array_equal(counts.high, expected.high)
 
 
-def check_pieces(one):
-    run = run_frames(one.netlist, one.plan, {"noise": one.clips}, jobs=2)
+def check_pieces(one, delays=None):
+    run = run_frames(one.netlist, one.plan, {"noise": one.clips}, delays=delays, jobs=2)
     counts = run.kinds["noise"]
     period, labels, size = one.plan.period, one.plan.model.outputs, one.plan.config.frames_per_fetch
     length, warm_up = one.clips.shape[1] // size * size, size * FrameGates(one.netlist, one.plan).warm_up
@@ -112,12 +115,62 @@ def check_pieces(one):
     assert counts.busy.cycles == counts.frames * run.window
     outputs = sum(number % period == period - 1 for number in range(warm_up, length))
     assert counts.compared == 2 * outputs * (labels + 2)
-    same(counts.busy, whole_clips(one))
+    expected = whole_clips(one, delays=delays)
+    same(counts.busy, expected)
+    np.testing.assert_array_equal(counts.busy.glitches, expected.glitches)
+    np.testing.assert_allclose(counts.busy.lost, expected.lost, rtol=1e-5, atol=1e-6)
     return run
 
 
 def test_pieces_count_what_whole_clips_count(strides):
     check_pieces(strides)
+
+
+DELAYS = Conditions(wires=WireLoad(per_fanout=2e-15), clock_slew=2e-10, longest_slew=1e-9)
+
+
+def check_delays(one):
+    """Delays add glitches, to data only, and leave all else as it is."""
+    timed = check_pieces(one, DELAYS).kinds["noise"].busy
+    settled = check_pieces(one).kinds["noise"].busy
+    same(timed, settled)
+    assert timed.glitches.sum() > 0.2 * timed.toggles.sum()
+    assert not timed.glitches[clock_nets(one.netlist, "clk")].any()
+    assert not settled.glitches.any()
+    return timed, settled
+
+
+def test_pieces_count_what_whole_clips_count_with_delays(gated_cells):
+    one = Design(*CASES["clock gates"], gated_cells)
+    check_delays(one)
+    run = run_frames(one.netlist, one.plan, {"noise": one.clips}, delays=DELAYS)
+    slow = int(run.window) + 50
+    activity, expected = (done.activity("noise", slow, 1e-6) for done in (run, run_frames(
+        one.netlist, one.plan, {"noise": one.clips})))  # fmt: skip
+    np.testing.assert_array_equal(activity.settled.toggles, expected.toggles)
+    np.testing.assert_array_equal(activity.duty, expected.duty)
+    assert (activity.toggles >= activity.settled.toggles).all()
+    assert 1e-9 < activity.settled_after < 1e-7
+    check_activity(one.netlist, activity, "clk")
+
+
+def test_pieces_count_what_whole_clips_count_with_delays_and_macros(pdk):
+    ihp = pdk("ihp-sg13g2")
+    library = read_liberty([*ihp.cells, *ihp.macros])
+    one = Design(*CASES["weights in RAM"], library, usage=MemoryUsage(accesses=0.01))
+    timed, settled = check_delays(one)
+    assert timed.accesses
+    for index, counts in timed.accesses.items():
+        expected = settled.accesses[index]
+        np.testing.assert_array_equal(counts.edges, expected.edges)
+        assert (counts.changes, counts.enabled) == (expected.changes, expected.enabled)
+        nets = one.netlist.instances[index].nets
+        assert counts.glitches == {pin: timed.glitches[nets[pin]] for pin in counts.glitches}
+    assert sum(sum(counts.glitches.values()) for counts in timed.accesses.values()) > 0
+    macro = one.netlist.instances[next(iter(timed.accesses))]
+    outputs = [macro.nets[pin] for pin in macro.cell.outputs]
+    assert timed.toggles[outputs].sum() > 0
+    assert not timed.glitches[outputs].any()
 
 
 def test_a_stopped_clock_moves_nothing_but_itself(gated_cells):

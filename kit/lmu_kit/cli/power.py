@@ -59,6 +59,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     sound.add_argument("--wav", metavar="FILE", type=Path, nargs="+", help="recordings to use as speech")
     options.clips_argument(sound, "clips of each kind of sound", 1)
     options.accelerator_arguments(command)
+    sound.add_argument(
+        "--settled", action="store_true", help="simulate without delays, faster but without glitches; tier gates"
+    )
     point = command.add_argument_group("operating point")
     point.add_argument(
         "--clock",
@@ -100,6 +103,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             sounds=sounds,
             point=point,
             hot_liberty=args.hot_liberty,
+            simulation=lh.FrameSimulation(delays=not args.settled),
             progress=progress,
         )
     scaling = None if args.scale_to is None else lh.scale_report(report, args.scale_to)
@@ -130,6 +134,8 @@ def _check(args: argparse.Namespace) -> None:
         raise lh.InputError("--liberty and --corner belong to tier gates; `lmu-hw characterise` makes a --table")
     if args.tier != "gates" and args.hot_liberty is not None:
         raise lh.InputError("--hot-liberty belongs to tier gates: a table has leakage at one temperature")
+    if args.tier != "gates" and args.settled:
+        raise lh.InputError("--settled belongs to tier gates")
     if args.table is not None and args.pdk is not None:
         raise lh.InputError("give --pdk or --table, not both")
     if args.tier == "table" and (args.frames is not None or args.wav is not None):
@@ -143,6 +149,7 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _print_rows(report: "Report") -> None:
+    """Print dynamic energy of every row by kind of sound; of the first kind, the glitches in it; and leakage."""
     sounds = list(report.rows)
     rows: list[list[str] | None] = []
     for name in report.names:
@@ -155,14 +162,18 @@ def _print_rows(report: "Report") -> None:
     rows.append(_energies("total", sums, f"{report.area.total:.0f}"))
     if any(report.row(sounds[0], name).origin == ESTIMATED for name in report.names):
         rows.append(_energies("total with estimates", [report.sums(sound) for sound in sounds], ""))
+    glitches = [] if report.sums(sounds[0]).glitches is None else [f"glitches in {sounds[0]}"]
     console.table(
-        ["block", *sounds, "leakage", "area, µm²"], rows, title="nJ per frame: dynamic by kind of sound, and leakage"
+        ["block", *sounds, *glitches, "leakage", "area, µm²"],
+        rows,
+        title="nJ per frame: dynamic by kind of sound, and leakage",
     )
 
 
 def _energies(label: str, sums: "list[Sums]", area: str) -> list[str]:
     dynamic = (f"{energy.dynamic * 1e9:.3f}" for energy in sums)
-    return [label, *dynamic, f"{sums[0].leakage * 1e9:.3f}", area]
+    glitches = [] if sums[0].glitches is None else [f"{sums[0].glitches * 1e9:.3f}"]
+    return [label, *dynamic, *glitches, f"{sums[0].leakage * 1e9:.3f}", area]
 
 
 def _print_totals(report: "Report", scaling: "Scaling | None") -> None:

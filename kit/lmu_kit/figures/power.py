@@ -14,7 +14,7 @@ LEAKAGE_COLOUR = "#555555"
 
 
 def write_picture(report: Report, title: str, path: Path) -> None:
-    """Draw the dynamic energy of every row, and the leakage of all, in nanojoule per frame.
+    """Draw the dynamic energy of every row, its glitches hatched, and the leakage of all, in nanojoule per frame.
 
     Parameters
     ----------
@@ -30,13 +30,20 @@ def write_picture(report: Report, title: str, path: Path) -> None:
         figure = Figure(figsize=(8, 1.6 + 0.5 * len(kinds)), layout="constrained")
         axes = figure.add_subplot()
         left = [0.0] * len(kinds)
+        glitches: str | None = "glitches, beside their block"
         for number, name in enumerate(report.names):
-            values = [report.sums(kind, name).dynamic * 1e9 for kind in kinds]
+            sums = [report.sums(kind, name) for kind in kinds]
+            values = [(energy.dynamic - (energy.glitches or 0.0)) * 1e9 for energy in sums]
             estimated = report.row(kinds[0], name).origin == ESTIMATED
             label = f"{name} (estimated)" if estimated else name
             colour = COLOURS[number % len(COLOURS)]
             axes.barh(kinds, values, left=left, label=label, color=colour, hatch="///" if estimated else None)
             left = [a + b for a, b in zip(left, values, strict=True)]
+            values = [(energy.glitches or 0.0) * 1e9 for energy in sums]
+            if any(values):
+                axes.barh(kinds, values, left=left, label=glitches, color=colour, hatch="xxx")
+                left = [a + b for a, b in zip(left, values, strict=True)]
+                glitches = None  # one entry in the legend for all blocks
         values = [report.sums(kind).leakage * 1e9 for kind in kinds]
         axes.barh(kinds, values, left=left, label="leakage of all", color=LEAKAGE_COLOUR)
         axes.invert_yaxis()

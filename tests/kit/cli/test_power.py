@@ -162,12 +162,36 @@ def test_gates_write_report_and_pictures(pdk_in_environment, small, tmp_path, na
     assert (out / "power.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_glitches_are_a_column_and_can_be_left_out(pdk_in_environment, small, tmp_path, capsys):
+    pdk_in_environment("osu018")
+    model, frames = small / "small.safetensors", small / "frames.safetensors"
+    command = [model, "--tier", "gates", "--pdk", "osu018", "--frames", frames, "--lanes", 2]
+    found, printed = figures(tmp_path, *command), capsys.readouterr().out
+    settled, shorter = figures(tmp_path, *command, "--settled"), capsys.readouterr().out
+    assert "glitches in" in printed
+    assert "glitches in" not in shorter
+    assert "not included: nothing" in printed
+    assert "not included: glitches" in shorter
+    assert (found["missing"], settled["missing"]) == ([], ["glitches"])
+    assert 1 < found["settled_after_ns"] < 1000
+    assert settled["settled_after_ns"] is None
+    for kind, sums in found["sounds"].items():
+        for name, row in (*sums["rows"].items(), ("total", sums["total"])):
+            other = settled["sounds"][kind]["rows"].get(name, settled["sounds"][kind]["total"])
+            assert other["glitches_nJ_per_frame"] is None
+            without = row["dynamic_nJ_per_frame"] - row["glitches_nJ_per_frame"]
+            assert without == pytest.approx(other["dynamic_nJ_per_frame"], rel=1e-9)
+    glitches = found["sounds"]["speech"]["rows"]["multipliers"]["glitches_nJ_per_frame"]
+    assert glitches > 0.3 * found["sounds"]["speech"]["rows"]["multipliers"]["dynamic_nJ_per_frame"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--clock", "100k"], "--clock: clock must be at least 271450 Hz for 50 frames of 5429 cycles a second"),
         (["--pdk", "nowhere"], "nowhere: no such table; these ship with the product: asap7"),
         (["--liberty", "x.lib"], "--liberty and --corner belong to tier gates"),
+        (["--settled"], "--settled belongs to tier gates"),
         (["--hot-liberty", "x.lib"], "--hot-liberty belongs to tier gates"),
         (["--pdk", "asap7", "--table", "x.json"], "give --pdk or --table, not both"),
         (["--table", "x.json", "--tier", "gates"], "--table belongs to the tiers table and rtl"),
