@@ -226,9 +226,9 @@ def _results(
         def tell(stage: str, done: int, total: int, title: str = title) -> None:
             progress(f"{title}, {stage}", done, total)
 
-        clock = _point(plan).clock
-        mapped = map_plan(plan, library, clock, tell)
-        built, tool = build(plan, memories, clock), mapped.synthesis.tool
+        point = _point(plan)
+        mapped = map_plan(plan, library, point, tell)
+        built, tool = build(plan, memories, point), mapped.synthesis.tool
         measured = _measured(mapped, clips, tell)
         results.append(_Result(design, plan, find_rates(plan, clips), built, measured, tool))
     return results

@@ -37,6 +37,9 @@ __all__ = [
 
 TIERS = ("table", "rtl", "gates")
 
+MACROS = ("kit", "model")
+"""Choices of SRAM macros: those of the kit only, or a model for a kit without."""
+
 DEBIAN_CELLS = "osu018"
 """Cells that Debian ships, for tier gates without a PDK."""
 
@@ -110,7 +113,7 @@ def estimate_power(
     if tier == "gates":
         library, described = _library(technology)
         sounds = find_sounds(plan.model) if sounds is None else sounds
-        mapped = map_plan(plan, library, point.clock, progress)
+        mapped = map_plan(plan, library, point, progress)
         hot = None if hot_liberty is None else [Path(path) for path in hot_liberty]
         return measure(mapped, sounds, point, described, progress, hot, simulation)
     known = _technology(technology)
@@ -155,7 +158,7 @@ def open_library(
     *,
     liberty: Sequence[str | os.PathLike[str]] | None = None,
     corner: str | None = None,
-    sram_model: bool = True,
+    macros: str = "kit",
 ) -> CellLibrary:
     """Open the cells of a process, for tier gates and `characterise`.
 
@@ -168,8 +171,9 @@ def open_library(
         Liberty files of one corner, instead of a PDK.
     corner : str, optional
         Part of the names of the PDK's Liberty files, such as a voltage.
-    sram_model : bool
-        Give a process without SRAM macros a model of some.
+    macros : {"kit", "model"}
+        SRAM macros: only those of the kit, or a model of some for a process that has none. No foundry confirms the
+        model. With ``kit``, memories of a process without macros become flip-flops.
 
     Returns
     -------
@@ -181,12 +185,14 @@ def open_library(
     Raises
     ------
     InputError
-        If both a PDK and Liberty files are given, or a corner with Liberty files.
+        If both a PDK and Liberty files are given, or a corner with Liberty files, or `macros` is neither.
     PdkError
         If the PDK is missing, with the line that gets it.
     LibertyError
         If a file is damaged.
     """
+    if macros not in MACROS:
+        raise InputError(f"macros must be {' or '.join(MACROS)}, not {macros!r}")
     node: float | None = None
     if liberty is None:
         process = find_pdk(pdk or DEBIAN_CELLS, os.environ.get("PDK_ROOT"), corner)
@@ -198,7 +204,7 @@ def open_library(
         files = tuple(Path(path) for path in liberty)
         name, corner = files[0].name, ""
     library = read_liberty(files)
-    if sram_model:
+    if macros == "model":
         library = add_sram_model(library)
     hashes = {path.name: f"sha256:{digest}" for path, digest in zip(library.files, library.hashes, strict=True)}
     described = {

@@ -17,9 +17,9 @@ from lmu_hw.cells.special import find_nand
 from lmu_hw.cells.sram_model import is_model
 from lmu_hw.cells.timing import find_timing
 from lmu_hw.cells.transitions import longest_edge
-from lmu_hw.export.emit import to_verilog
 from lmu_hw.export.names import TOP
-from lmu_hw.flows.synth import Synthesis, synthesize
+from lmu_hw.flows.asic import map_accelerator
+from lmu_hw.flows.synth import Synthesis
 from lmu_hw.plan.plan import Plan
 from lmu_hw.power.activity import Activity
 from lmu_hw.power.clock_tree import ClockTree, ClockTreeRule, find_clock_tree
@@ -90,8 +90,8 @@ class Mapped:
         return conditions_of(self.netlist)
 
 
-def map_plan(plan: Plan, library: Library, clock: float, progress: Progress) -> Mapped:
-    """Synthesise the accelerator of a plan, or take it from the cache.
+def map_plan(plan: Plan, library: Library, point: OperatingPoint, progress: Progress) -> Mapped:
+    """Synthesise the accelerator of a plan, or take it from the cache. It is the netlist that `synthesize_asic` writes.
 
     Parameters
     ----------
@@ -99,15 +99,12 @@ def map_plan(plan: Plan, library: Library, clock: float, progress: Progress) -> 
         The accelerator.
     library : Library
         Cells, and macros if there are any.
-    clock : float
-        In hertz. With the accesses of every memory, it decides what memories are made of.
+    point : OperatingPoint
+        Clock and frame rate. With the accesses of every memory, they decide what memories are made of.
     progress : callable
         Called with (stage, done, total).
     """
-    usage = {}
-    for name, memory_usage in usages(plan, clock).items():
-        usage[name] = usage[f"memory_{name}"] = memory_usage
-    synthesis = synthesize(to_verilog(plan), TOP, library, usage=usage, progress=progress)
+    synthesis = map_accelerator(plan, library, point.clock, usages(plan, point), progress)
     return Mapped(plan, library, synthesis)
 
 
@@ -163,7 +160,7 @@ def _weigh(mapped: Mapped, run: FrameRun, kind: str, point: OperatingPoint) -> _
     cycles, period = point.clock / point.frame_rate, 1 / point.clock
     conditions, memories = mapped.conditions, mapped.synthesis.memories
     activity = run.activity(kind, cycles, period)
-    accepted = [memory.name for memory in memories if memory.chosen or _is_register_bank(mapped.plan, memory.name)]
+    accepted = [memory.name for memory in memories if memory.chosen or _may_be_registers(mapped, memory.name)]
 
     def weighed(counted: Activity) -> Power:
         return find_power(
@@ -182,9 +179,22 @@ def _weigh(mapped: Mapped, run: FrameRun, kind: str, point: OperatingPoint) -> _
     return _Weighed(rows, power, activity, tree)
 
 
-def _is_register_bank(plan: Plan, name: str) -> bool:
-    """Whether a memory is a bank of registers from `AcceleratorConfig.state_bank_words`."""
-    return name.startswith(tuple(f"memory_{memory.name}.banks.bank" for memory in plan.data_memories))
+def _may_be_registers(mapped: Mapped, name: str) -> bool:
+    """Whether a memory is a bank of registers from `AcceleratorConfig.state_bank_words`, or no macro is to be had."""
+    banks = tuple(f"memory_{memory.name}.banks.bank" for memory in mapped.plan.data_memories)
+    return name.startswith(banks) or not _has_macros(mapped.library)
+
+
+def _has_macros(library: Library) -> bool:
+    return any(cell.memory is not None for cell in library.cells.values())
+
+
+def _without_macros(mapped: Mapped) -> list[str]:
+    """Describe the writable memories that are flip-flops because the library has no macros."""
+    if _has_macros(mapped.library):
+        return []
+    memories = (memory for memory in mapped.synthesis.memories if memory.writable)
+    return [f"{memory.name} ({memory.depth} x {memory.width} bits)" for memory in memories]
 
 
 def conditions_of(netlist: Netlist, clock: str = "clk") -> Conditions:
@@ -282,6 +292,8 @@ def measure(
             "clock_tree": ClockTreeRule().describe(),
             "nets_slower_than_allowed": max(sound.power.slow_part for sound in weighed.values()),
             "cells": len(mapped.netlist.instances),
+            "netlist": mapped.synthesis.key,
+            "flip_flops_for_want_of_macros": _without_macros(mapped),
             "settled_after_ns": max(sound.activity.settled_after for sound in weighed.values()) * 1e9 or None,
             "frames": {kind: counts.frames for kind, counts in run.kinds.items()},
             "values_compared_with_golden": sum(counts.compared for counts in run.kinds.values()),

@@ -244,12 +244,12 @@ def _by_gates(
 ) -> Outcome | str:
     """Outcome by gates, or the reason why a guard refuses it."""
     point, model = swept.point, models[swept.point.model]
-    library, described = open_library(point.technology)
+    library, described = open_library(point.technology, macros="model")
     plan = make_plan(model, point.config)
     speed = operating_point(plan, point.clock)
     sounds = {SOUND: find_sounds(model, frames, clips=CLIPS)[SOUND]}
     try:
-        mapped = map_plan(plan, library, speed.clock, progress)
+        mapped = map_plan(plan, library, speed, progress)
         settled = FrameSimulation(delays=False)
         return outcome(plan, measure(mapped, sounds, speed, described, progress, simulation=settled))
     except PowerRefused as error:

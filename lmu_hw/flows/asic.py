@@ -1,7 +1,7 @@
 """ASIC flow: an accelerator mapped to the cells of a process, with the files that other tools need next."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +20,9 @@ from lmu_hw.flows.mapping import Recipe, logic_files, mapping_commands, mapping_
 from lmu_hw.flows.sdc import sdc
 from lmu_hw.flows.synth import RELAXED, Synthesis, synthesize
 from lmu_hw.plan.plan import Plan
+from lmu_hw.progress import Progress, silent
 
-__all__ = ["AsicBuild", "AsicError", "build_asic", "time_unit", "yosys_script"]
+__all__ = ["AsicBuild", "AsicError", "build_asic", "map_accelerator", "time_unit", "yosys_script"]
 
 LOGIC_SHARE = 0.6
 """Part of a short period that is given to ABC as the delay of logic: modules are mapped apart, and paths cross them."""
@@ -145,8 +146,46 @@ def yosys_script(top: str, library: Library, sources: Sequence[str], delay: floa
     return "\n".join(lines) + "\n"
 
 
-def _files(plan: Plan, library: Library, clock_hz: float, delay: float, pdk: str) -> dict[str, str]:
-    tilings = memory_tilings(plan, library, MemoryUsage(clock=clock_hz))
+def _target_delay(clock_hz: float) -> float:
+    """Target delay of logic in seconds at a clock."""
+    return min(RELAXED, LOGIC_SHARE / clock_hz)
+
+
+def map_accelerator(
+    plan: Plan, library: Library, clock_hz: float, usage: Mapping[str, MemoryUsage], progress: Progress = silent
+) -> Synthesis:
+    """Map an accelerator to a library: the one netlist that is built, weighed and placed.
+
+    Parameters
+    ----------
+    plan : Plan
+        The accelerator's.
+    library : Library
+        Cells, and macros if there are any.
+    clock_hz : float
+        The constraint.
+    usage : mapping of str to MemoryUsage
+        Use of the memories by name, from `lmu_hw.power.memory_use.usages`. It decides what they are made of.
+    progress : callable
+        Called with (stage, done, total).
+
+    Raises
+    ------
+    SynthesisError
+        If the library lacks a cell.
+    ToolError
+        If Yosys is missing or fails.
+    """
+    by_module = {module: used for name, used in usage.items() for module in (name, f"memory_{name}")}
+    delay = _target_delay(clock_hz)
+    return synthesize(to_verilog(plan), TOP, library, delay=delay, usage=by_module, progress=progress)
+
+
+def _files(
+    plan: Plan, library: Library, clock_hz: float, usage: Mapping[str, MemoryUsage], pdk: str
+) -> dict[str, str]:
+    delay = _target_delay(clock_hz)
+    tilings = memory_tilings(plan, library, usage)
     macros = macros_of(tilings)
     unit = time_unit(library)
     files = {
@@ -162,8 +201,15 @@ def _files(plan: Plan, library: Library, clock_hz: float, delay: float, pdk: str
     return files
 
 
-def build_asic(plan: Plan, library: Library, clock_hz: float, pdk: str = "") -> AsicBuild:
-    """Map an accelerator to a library.
+def build_asic(
+    plan: Plan,
+    library: Library,
+    clock_hz: float,
+    usage: Mapping[str, MemoryUsage],
+    pdk: str = "",
+    progress: Progress = silent,
+) -> AsicBuild:
+    """Map an accelerator to a library, with the files that other tools need.
 
     Parameters
     ----------
@@ -173,8 +219,12 @@ def build_asic(plan: Plan, library: Library, clock_hz: float, pdk: str = "") -> 
         Cells, and macros if the process has any.
     clock_hz : float
         The constraint.
+    usage : mapping of str to MemoryUsage
+        As for `map_accelerator`.
     pdk : str
         Name of the process; those of `lmu_hw.flows.librelane.PDKS` get a configuration of LibreLane.
+    progress : callable
+        Called with (stage, done, total).
 
     Returns
     -------
@@ -190,8 +240,7 @@ def build_asic(plan: Plan, library: Library, clock_hz: float, pdk: str = "") -> 
     ToolError
         If Yosys is missing or fails.
     """
-    delay = min(RELAXED, LOGIC_SHARE / clock_hz)
-    synthesis = synthesize(to_verilog(plan), TOP, library, delay=delay, usage=MemoryUsage(clock=clock_hz))
+    synthesis = map_accelerator(plan, library, clock_hz, usage, progress)
     netlist = read_netlist(synthesis.json, TOP, library)
     timing = find_timing(netlist)
     kinds = [library.cells[name] for name, count in synthesis.cells.items() for _ in range(count)]
@@ -201,7 +250,7 @@ def build_asic(plan: Plan, library: Library, clock_hz: float, pdk: str = "") -> 
         fmax_hz=timing.clock,
         flip_flops=sum(any(sequential.kind == "ff" for sequential in cell.sequentials) for cell in kinds),
         macros=sum(cell.memory is not None for cell in kinds),
-        files=_files(plan, library, clock_hz, delay, pdk),
+        files=_files(plan, library, clock_hz, usage, pdk),
     )
     if build.slack_s < 0:
         raise AsicError(

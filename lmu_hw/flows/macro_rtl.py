@@ -22,7 +22,7 @@ _INSTANCE = (
 )
 
 
-def memory_tilings(plan: Plan, library: Library, usage: MemoryUsage) -> dict[str, Tiling]:
+def memory_tilings(plan: Plan, library: Library, usage: Mapping[str, MemoryUsage]) -> dict[str, Tiling]:
     """Find the macros of an accelerator's writable memories, as `lmu_hw.flows.synth.synthesize` chooses them.
 
     Parameters
@@ -31,19 +31,22 @@ def memory_tilings(plan: Plan, library: Library, usage: MemoryUsage) -> dict[str
         The accelerator's.
     library : Library
         Cells and macros.
-    usage : MemoryUsage
-        Usage of every memory.
+    usage : mapping of str to MemoryUsage
+        Usage of the memories by name; the default for others.
 
     Returns
     -------
     dict of str to Tiling
         Tilings by the last part of the name of the memory's module.
     """
-    memories = {f"memory_{memory.name}": memory for memory in plan.data_memories}
+    memories = {f"memory_{memory.name}": memory for memory in plan.data_memories if not plan.register_bank(memory)}
     memories["logits"] = plan.output
     if plan.config.weights is WeightStore.RAM:
         memories |= {f"memory_{memory.name}": memory for memory in (*plan.weight_memories, plan.parameters)}
-    tilings = {name: choose(library, max(2, memory.depth), memory.width, usage)[0] for name, memory in memories.items()}
+    tilings = {
+        name: choose(library, max(2, memory.depth), memory.width, usage.get(memory.name, MemoryUsage()))[0]
+        for name, memory in memories.items()
+    }
     return {name: tiling for name, tiling in tilings.items() if tiling is not None}
 
 

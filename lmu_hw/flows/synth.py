@@ -26,7 +26,7 @@ from lmu_hw.flows.yosys import run_yosys, scratch_folder
 from lmu_hw.progress import Progress, silent
 from lmu_hw.tools import find_yosys
 
-__all__ = ["MappedMemory", "Synthesis", "SynthesisError", "synthesize"]
+__all__ = ["RELAXED", "MappedMemory", "Synthesis", "SynthesisError", "synthesize"]
 
 VERSION = 3
 """Raised whenever memories or clock gates are replaced, results put together or stored in another way."""

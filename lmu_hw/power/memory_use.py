@@ -10,6 +10,7 @@ from lmu_hw.plan.config import WeightStore
 from lmu_hw.plan.placement import MemoryPlan
 from lmu_hw.plan.plan import Plan
 from lmu_hw.power.rates import EVERY, Nonzero, issues, term_products
+from lmu_hw.power.report import OperatingPoint
 
 __all__ = ["FrameAccesses", "accesses", "is_constant", "row_of_memory", "usages"]
 
@@ -83,24 +84,26 @@ def accesses(plan: Plan, nonzero: Nonzero = EVERY) -> dict[str, FrameAccesses]:
     return {name: FrameAccesses(reads[name] / frames, writes[name] / frames) for name in reads}
 
 
-def usages(plan: Plan, clock: float) -> dict[str, MemoryUsage]:
+def usages(plan: Plan, point: OperatingPoint) -> dict[str, MemoryUsage]:
     """Find how every memory is used, rounded so that nearly equal clocks give the same memories.
 
     Parameters
     ----------
     plan : Plan
         The accelerator.
-    clock : float
-        In hertz.
+    point : OperatingPoint
+        Clock and frame rate. A clock that stops at rest counts as one that only runs while a frame is computed.
     """
+    cycles = plan.cycles_per_frame if plan.config.stop_clock else point.clock / point.frame_rate
+    clock = cycles * point.frame_rate
     decade = 10.0 ** math.floor(math.log10(clock))
     rounded = decade * min((1, 2, 5, 10), key=lambda step: abs(math.log(clock / decade / step)))
     by_memory = {}
-    moving = math.ceil(16 * issues(plan) / plan.cycles_per_frame) / 16
+    moving = min(1.0, math.ceil(16 * issues(plan) / cycles) / 16)
     data = {memory.name for memory in plan.data_memories}
     for name, accessed in accesses(plan).items():
         total = accessed.reads + accessed.writes
-        busy = min(1.0, math.ceil(16 * total / plan.cycles_per_frame) / 16)
+        busy = min(1.0, math.ceil(16 * total / cycles) / 16)
         writes = round(16 * accessed.writes / total) / 16 if total else 0.0
         # Data memories share their address, so that of each moves with every product.
         by_memory[name] = MemoryUsage(rounded, busy, writes, max(0.0, moving - busy) if name in data else 0.0)

@@ -38,7 +38,7 @@ class Built:
     macros: dict[str, Cost]
 
 
-def build(plan: Plan, memories: MemoryCosts, clock: float) -> Built:
+def build(plan: Plan, memories: MemoryCosts, point: OperatingPoint) -> Built:
     """Choose the cells of every memory as synthesis does.
 
     Parameters
@@ -47,10 +47,10 @@ def build(plan: Plan, memories: MemoryCosts, clock: float) -> Built:
         The accelerator.
     memories : MemoryCosts
         Costs of a technology.
-    clock : float
-        In hertz.
+    point : OperatingPoint
+        Clock and frame rate.
     """
-    used, built_of, macros = usages(plan, clock), {}, {}
+    used, built_of, macros = usages(plan, point), {}, {}
     for memory in plan.memories:
         if is_constant(plan, memory):
             built_of[memory.name] = "logic"
@@ -151,7 +151,7 @@ def estimate(plan: Plan, technology: Technology, point: OperatingPoint, rates: R
         If the table was not measured with the accelerator's levers.
     """
     energies = technology.energies(plan.config)
-    built = build(plan, technology.memories, point.clock)
+    built = build(plan, technology.memories, point)
     frame = weigh(counted_frame(plan, rates, built), energies.frame)
     rest = weigh(cycle_counts(plan, built.built_of), energies.cycle)
     for row, energy in rest.items():

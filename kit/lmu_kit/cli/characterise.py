@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from lmu_hw.power.technology import load_technology
 
     check_writable(args.out)
-    library = lh.open_library(args.pdk, liberty=args.liberty, corner=args.corner)
+    library = lh.open_library(args.pdk, liberty=args.liberty, corner=args.corner, macros="model")
     earlier = load_technology(args.out) if args.levers is not None and args.out.exists() else None
     levers = LEVER_SETS if args.levers is None else (args.levers,)
     with console.progress() as progress:

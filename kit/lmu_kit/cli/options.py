@@ -27,6 +27,7 @@ __all__ = [
     "FEATURE_KINDS",
     "INTERFACES",
     "LEVER_HELP",
+    "MACROS",
     "SIMULATORS",
     "SPLITS",
     "STALLS",
@@ -41,6 +42,7 @@ __all__ = [
     "frames_argument",
     "jobs_argument",
     "library_arguments",
+    "macros_argument",
     "model_argument",
     "natural",
     "not_negative",
@@ -60,6 +62,7 @@ DEVICES = ("ice40-up5k", "ecp5-25k", "gw1nr-9")
 ENGINES = ("float", "golden", "rtl")
 FEATURE_KINDS = ("log-mel", "mfcc")
 INTERFACES = ("stream", "axi", "spi")
+MACROS = ("kit", "model")
 SIMULATORS = ("icarus", "verilator")
 STALLS = ("none", "alternate", "random")
 SPLITS = ("train", "validation", "test")
@@ -254,6 +257,16 @@ def library_arguments(command: argparse.ArgumentParser) -> argparse._ArgumentGro
     group.add_argument("--liberty", metavar="FILE", type=Path, nargs="+", help="Liberty files of one corner")
     group.add_argument("--corner", metavar="TEXT", help="part of the names of the PDK's Liberty files (voltage)")
     return group
+
+
+def macros_argument(group: argparse._ArgumentGroup) -> None:
+    """Add ``--macros``."""
+    group.add_argument(
+        "--macros",
+        choices=MACROS,
+        help="SRAM macros: only those of the kit, or a model, which no foundry confirms, for a kit without (default "
+        "kit: without macros, memories become flip-flops)",
+    )
 
 
 def smoothing_argument(command: argparse.ArgumentParser | argparse._ArgumentGroup, text: str) -> None:

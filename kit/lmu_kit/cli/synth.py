@@ -39,12 +39,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="FPGA: if the accelerator does not fit, do not search for a configuration that does",
     )
-    options.library_arguments(command)
+    options.macros_argument(options.library_arguments(command))
     command.add_argument(
         "--clock",
         metavar="FREQUENCY",
         type=FREQUENCY,
-        help="ASIC: clock constraint, such as 1.5MHz (default: the slowest that keeps real time)",
+        help="ASIC: clock constraint, such as 1.5MHz (default: the slowest at which no frame waits)",
     )
 
 
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Plan, build, print."""
     start = time.perf_counter()
     if args.target != ASIC:
-        for name in ("pdk", "liberty", "corner", "clock"):
+        for name in ("pdk", "liberty", "corner", "macros", "clock"):
             if getattr(args, name) is not None:
                 raise lh.InputError(
                     f"--{name} belongs to --target {ASIC}; the board of {args.target} has its own clock"
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     with console.progress() as progress:
         try:
             if args.target == ASIC:
-                library = lh.open_library(args.pdk, liberty=args.liberty, corner=args.corner, sram_model=False)
+                library = lh.open_library(args.pdk, liberty=args.liberty, corner=args.corner, macros=args.macros or "kit")
                 result = lh.synthesize_asic(plan, library, args.out, clock=args.clock, progress=progress)
             else:
                 result = lh.synthesize(
