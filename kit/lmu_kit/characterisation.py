@@ -179,7 +179,8 @@ def _design(
 
 
 def _point(plan: Plan, resting: float = 0.0) -> OperatingPoint:
-    return OperatingPoint(FRAME_RATE * (plan.paced_cycles + resting), FRAME_RATE, plan.cycles_per_frame)
+    clock = FRAME_RATE * (plan.paced_cycles + resting)
+    return OperatingPoint(clock, FRAME_RATE, plan.cycles_per_frame, plan.longest_frame)
 
 
 def _measured(mapped: Mapped, frames: IntArray, progress: Progress) -> _Measurement:

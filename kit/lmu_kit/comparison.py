@@ -70,7 +70,7 @@ def compare_with_published(name: str, report: Report) -> PublishedComparison:
         design=f"this accelerator, {name}",
         node_nm=report.technology["node_nm"],
         scope="accelerator",
-        method=f"estimated, tier {report.tier}",
+        method=", ".join(filter(None, (f"estimated, tier {report.tier}", report.caveat))),
         task=task,
         accuracy_percent=accuracy,
         power_uW=sums.power * 1e6,

@@ -79,7 +79,7 @@ def estimate_power(
     sounds : dict of str to ndarray of int64, shape (clips, T, inputs), optional
         Frames by kind, from `find_sounds` (the default). Tier table takes none.
     point : OperatingPoint, optional
-        Clock and frame rate; the slowest clock that keeps real time if not given.
+        Clock and frame rate; the slowest clock at which no frame waits if not given.
     hot_liberty : sequence of path-like, optional
         Tier gates: Liberty files of the same cells, process corner and voltage at another temperature, for
         `Report.leakage_at`. Without them, files beside those of the library are taken if their names differ by the
@@ -135,7 +135,7 @@ def operating_point(plan: Plan, *, clock: float | None = None, frame_rate_hz: fl
     plan : Plan
         From `accelerator`.
     clock : float, optional
-        In hertz; the slowest that keeps real time if not given.
+        In hertz; the slowest at which no frame waits if not given.
     frame_rate_hz : float, optional
         Frames per second; that of the model's front end, else 50, if not given.
 
@@ -150,7 +150,8 @@ def operating_point(plan: Plan, *, clock: float | None = None, frame_rate_hz: fl
         If the clock is too slow for the frame rate.
     """
     rate = frame_rate(plan.model.front_end) if frame_rate_hz is None else frame_rate_hz
-    return OperatingPoint(rate * plan.paced_cycles if clock is None else clock, rate, plan.cycles_per_frame)
+    hertz = rate * plan.paced_cycles if clock is None else clock
+    return OperatingPoint(hertz, rate, plan.cycles_per_frame, plan.longest_frame)
 
 
 def open_library(

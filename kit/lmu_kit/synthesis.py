@@ -19,9 +19,10 @@ from lmu_hw.flows.nearest import Nearest, find_nearest
 from lmu_hw.flows.yosys import scratch_folder
 from lmu_hw.model.program_file import digest
 from lmu_hw.plan.plan import Plan
+from lmu_hw.power.memory_use import usages
 from lmu_hw.progress import Progress, silent
 from lmu_kit.errors import InputError
-from lmu_kit.estimate import CellLibrary
+from lmu_kit.estimate import CellLibrary, operating_point
 
 __all__ = ["ASIC", "SCHEMA", "DoesNotFit", "SynthesisResult", "synthesize", "synthesize_asic"]
 
@@ -156,19 +157,19 @@ def synthesize_asic(
     plan : Plan
         From `accelerator`.
     library : tuple of Library and dict
-        From `open_library` with ``sram_model=False``.
+        From `open_library`. Macros of the SRAM model can be mapped, not built.
     folder : path-like, optional
         For the netlist, constraints, a Yosys script, a LibreLane configuration and models of the macros, whole or not
         at all. Nothing is written without it.
     clock : float, optional
-        Constraint in hertz; the slowest that keeps real time if not given.
+        Constraint in hertz; the slowest at which no frame waits if not given.
     progress : callable, optional
         Called with the stage, the steps done, and all steps.
 
     Returns
     -------
     SynthesisResult
-        Cells, area, clock before wires.
+        Cells, area, clock before wires. At the same clock, tier gates of `estimate_power` weighs the same netlist.
 
     Raises
     ------
@@ -183,13 +184,13 @@ def synthesize_asic(
     if out is not None:
         check_folder(out, SCHEMA)
     needed = plan.report()["slowest_clock_hz_at_50_frames_per_s"]
-    clock = float(needed) if clock is None else clock
-    if clock < needed:
+    if clock is not None and clock < needed:
         raise InputError(f"clock must be {needed} Hz or more for real time with {plan.lanes} lanes, not {clock:g}")
+    point = operating_point(plan, clock=clock)
     cells, described = library
     start = time.perf_counter()
     progress(f"map to {described['name']}", 0, 0)
-    build = build_asic(plan, cells, clock, described["name"])
+    build = build_asic(plan, cells, point.clock, usages(plan, point), described["name"], progress)
     report = {"target": ASIC, "library": described, **build.report(), "realtime_clock_hz": needed}
     report["seconds"] = {"synthesis": time.perf_counter() - start}
     files: dict[str, bytes | Path] = {name: text.encode() for name, text in build.files.items()}

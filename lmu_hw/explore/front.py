@@ -171,7 +171,7 @@ def row(design: DesignPoint, front: int) -> dict[str, Any]:
         "technology": point.technology,
         **{name: _cell(value) for name, value in asdict(point.config).items()},
         "clock_Hz": predicted.clock,
-        "clock_is_slowest": point.clock == AUTO,
+        "clock_is_auto": point.clock == AUTO,
         "slowest_clock_Hz": predicted.slowest_clock,
         "cycles_per_frame": predicted.cycles,
         "lane_utilisation": predicted.utilisation,

@@ -88,7 +88,14 @@ class Outcome:
 
 
 def operating_point(plan: Plan, clock: float | str) -> OperatingPoint:
-    """Find the clock and frame rate of a plan. The clock is in hertz, or ``auto`` for the slowest that keeps real time.
+    """Find the clock and frame rate of a plan.
+
+    Parameters
+    ----------
+    plan : Plan
+        The accelerator.
+    clock : float or "auto"
+        In hertz, or the slowest at which no frame waits.
 
     Raises
     ------
@@ -97,7 +104,7 @@ def operating_point(plan: Plan, clock: float | str) -> OperatingPoint:
     """
     rate = frame_rate(plan.model.front_end)
     hertz = rate * plan.paced_cycles if clock == AUTO else float(clock)
-    return OperatingPoint(hertz, rate, plan.cycles_per_frame)
+    return OperatingPoint(hertz, rate, plan.cycles_per_frame, plan.longest_frame)
 
 
 def longest_latency(plan: Plan, point: OperatingPoint) -> float:

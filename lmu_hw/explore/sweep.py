@@ -13,7 +13,7 @@ from lmu_hw.power.designs import LEAN
 __all__ = ["AUTO", "TOGETHER", "Point", "Sweep"]
 
 AUTO = "auto"
-"""The slowest clock that keeps real time."""
+"""The slowest clock at which no frame waits."""
 
 KEYS = ("models", "config", "technologies", "clocks")
 
@@ -65,7 +65,7 @@ class Sweep:
     technologies : tuple of str
         Tables of energies: shipped ones by name, or files of ``lmu-hw characterise``.
     clocks : tuple of float or "auto"
-        In hertz; ``auto`` is the slowest that keeps real time.
+        In hertz; ``auto`` is the slowest at which no frame waits.
 
     Raises
     ------

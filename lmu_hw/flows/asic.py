@@ -10,6 +10,7 @@ from lmu_hw.cells.library import Library
 from lmu_hw.cells.memory_cost import MemoryUsage
 from lmu_hw.cells.netlist import read_netlist
 from lmu_hw.cells.special import find_clock_gate
+from lmu_hw.cells.sram_model import is_model
 from lmu_hw.cells.timing import TOOL, find_timing
 from lmu_hw.export.emit import to_verilog
 from lmu_hw.export.names import TOP
@@ -72,6 +73,11 @@ class AsicBuild:
     files: dict[str, str]
 
     @property
+    def macros_are_a_model(self) -> bool:
+        """Whether a memory is made of `lmu_hw.cells.sram_model`, which no foundry confirms."""
+        return any(is_model(name) for memory in self.synthesis.memories for name in memory.macros)
+
+    @property
     def slack_s(self) -> float:
         """Time left in the clock's period in seconds, below zero if the clock is missed."""
         return 1 / self.clock_hz - 1 / self.fmax_hz
@@ -79,6 +85,7 @@ class AsicBuild:
     def report(self) -> dict[str, Any]:
         """Key figures as JSON values."""
         return {
+            "netlist": self.synthesis.key,
             "area_um2": self.synthesis.area,
             "cells": sum(self.synthesis.cells.values()),
             "flip_flops": self.flip_flops,

@@ -204,14 +204,20 @@ class Plan:
         return self._mean(frame.interval for frame in self.frames)
 
     @property
-    def paced_cycles(self) -> float:
-        """Cycles from frame to frame at the slowest clock, if no clock is given.
+    def longest_frame(self) -> float:
+        """Cycles of the longest frame in a steady stream; with `frames_per_fetch`, its share of the longest round."""
+        return max(frame.interval for frame in self.frames) / self.config.frames_per_fetch
 
-        These are `cycles_per_frame`. Where the clock stops at rest, an idle cycle costs almost nothing. Then there is
-        room for each frame to come in, be computed and go out before the next one comes.
+    @property
+    def paced_cycles(self) -> float:
+        """Cycles from frame to frame at the slowest clock at which no frame waits for another one to be computed.
+
+        The longest frame decides: with strides, it takes more cycles than the mean one. Where the clock stops at rest,
+        an idle cycle costs almost nothing. Then there is also room for each frame to come in, be computed and go out
+        before the next one comes.
         """
         room = self.model.inputs + self.lanes + 2 * self.model.outputs + 8
-        return self.cycles_per_frame + (room if self.config.stop_clock else 0)
+        return self.longest_frame + (room if self.config.stop_clock else 0)
 
     @property
     def utilisation(self) -> float:

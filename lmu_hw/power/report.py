@@ -8,8 +8,8 @@ from typing import Any
 from lmu_hw.power.heat import Heat, LeakageRefused
 
 __all__ = [
-    "CLOCK_TREE", "ESTIMATED", "KINDS", "MEASURED", "MIX", "TABLE", "Area", "OperatingPoint", "Report", "Row", "Sums",
-    "frame_rate",
+    "CLOCK_TREE", "ESTIMATED", "KINDS", "MEASURED", "MIX", "SRAM_MODEL", "TABLE", "Area", "OperatingPoint", "Report",
+    "Row", "Sums", "frame_rate",
 ]
 
 KINDS = ("speech", "silence", "noise")
@@ -21,6 +21,9 @@ MEASURED, TABLE, ESTIMATED = "measured", "table", "estimated"
 
 CLOCK_TREE = "clock tree"
 """Name of an estimated row."""
+
+SRAM_MODEL = "memories: an SRAM model that no foundry confirms"
+"""What is said beside every figure that rests on `lmu_hw.cells.sram_model`."""
 
 FRAME_RATE = 50.0
 """Frames per second of a network that does not name its front end."""
@@ -42,7 +45,9 @@ class OperatingPoint:
     frame_rate : float
         Frames per second.
     busy_cycles : float
-        Clock cycles that a frame takes.
+        Clock cycles that a frame takes, in the mean.
+    longest_cycles : float
+        Clock cycles that the longest frame takes; 0 for `busy_cycles`.
 
     Raises
     ------
@@ -53,6 +58,7 @@ class OperatingPoint:
     clock: float
     frame_rate: float
     busy_cycles: float
+    longest_cycles: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("clock", "frame_rate", "busy_cycles"):
@@ -69,6 +75,11 @@ class OperatingPoint:
     def slowest_clock(self) -> float:
         """The slowest clock that keeps the frame rate, in hertz."""
         return self.frame_rate * self.busy_cycles
+
+    @property
+    def frames_wait(self) -> bool:
+        """Whether a frame can wait until the one before is computed."""
+        return self.clock < self.frame_rate * max(self.busy_cycles, self.longest_cycles) * (1 - 1e-9)
 
     @property
     def idle_cycles(self) -> float:
@@ -231,6 +242,11 @@ class Report:
             raise ValueError(f"every kind of sound must have the same rows, not {sorted(names)}")
 
     @property
+    def caveat(self) -> str:
+        """What every headline and ratio of the report must say; empty if it rests on the foundry's cells alone."""
+        return SRAM_MODEL if self.area.macro_model else ""
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Names of the rows, the estimated ones last."""
         rows = next(iter(self.rows.values()))
@@ -301,6 +317,7 @@ class Report:
             "frame_rate_hz": self.point.frame_rate,
             "busy_cycles_per_frame": self.point.busy_cycles,
             "idle_cycles_per_frame": self.point.idle_cycles,
+            "frames_wait": self.point.frames_wait,
             "error_band": self.band,
             "sounds": {kind: self._kind(kind) for kind in self.rows},
             "mixed": None if mixed is None else {"parts": MIX, **mixed.to_dict()},

@@ -74,6 +74,6 @@ def test_the_csv_has_a_row_for_each_point(tmp_path):
     assert [row["front"] for row in rows] == ["0", "1"]
     assert [row["accuracy"] for row in rows] == ["0.9", ""]
     assert [float(row["power_uW"]) for row in rows] == pytest.approx([1, 2])
-    assert [row["lanes"] + row["weights"] + row["clock_is_slowest"] for row in rows] == ["8romTrue"] * 2
+    assert [row["lanes"] + row["weights"] + row["clock_is_auto"] for row in rows] == ["8romTrue"] * 2
     assert [row["gates_achievable_clock_Hz"] for row in rows] == ["100000000.0", ""]
     assert float(rows[0]["gates_power_uW"]) == pytest.approx(1.5)

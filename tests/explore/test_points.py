@@ -20,9 +20,10 @@ def test_a_point_costs_what_the_table_says(network, technologies):
     points = [Point("small", config, name, clock) for name in technologies for clock in ("auto", 2e6)]
     found = dict(predict(network, technologies, points))
     plan = make_plan(network.model, config)
-    slowest = 50 * plan.cycles_per_frame
+    slowest, unwaiting = 50 * plan.cycles_per_frame, 50 * plan.paced_cycles
+    assert unwaiting > slowest
     for point in points:
-        clock = slowest if point.clock == "auto" else 2e6
+        clock = unwaiting if point.clock == "auto" else 2e6
         technology = technologies[point.technology]
         rates = {"speech": technology.energies(config).typical(plan)["speech"]}
         told = report(plan, technology, OperatingPoint(clock, 50.0, plan.cycles_per_frame), "table", rates)

@@ -69,7 +69,7 @@ def test_a_plain_yosys_maps_it_and_the_netlist_is_bit_exact(standard_cells, smal
         folder = Path(name)
         for index, path in enumerate(library.files):
             (folder / f"cells{index}.lib").write_text(read_text(path))
-        (folder / f"{TOP}.v").write_text(_files(plan, library, 1e6, RELAXED, "")[f"{TOP}.v"])
+        (folder / f"{TOP}.v").write_text(_files(plan, library, 1e6, {}, "")[f"{TOP}.v"])
         for file, text in mapping_files(Recipe(library, True, RELAXED)).items():
             (folder / file).write_text(text)
         run_yosys(yosys_script(TOP, library, [f"{TOP}.v"]), folder)
@@ -102,4 +102,4 @@ def test_nothing_stands_in_the_way_of_scan(small_plan, weights: str):
 
 def test_a_clock_that_is_too_fast_is_refused(small_plan, standard_cells):
     with pytest.raises(AsicError, match=r"too slow in .*: \d+\.\d\d MHz of 5000 MHz, \d+\.\d\d ns are missing"):
-        build_asic(small_plan(weights="rom"), standard_cells, 5e9)
+        build_asic(small_plan(weights="rom"), standard_cells, 5e9, {})

@@ -20,6 +20,7 @@ from lmu_hw.power.report import OperatingPoint
 from lmu_hw.power.table import energy, estimate
 from lmu_hw.power.technology import load_technology
 from lmu_hw.progress import silent
+from lmu_kit.estimate import operating_point
 from lmu_kit.power import CLOCK_EDGE, Mapped, map_plan, rows_at, run_mapped, wire_rule
 from lmu_kit.sounds import find_sounds
 from lmu_quantize import zoo
@@ -31,7 +32,7 @@ def run(standard_cells):
     """A small accelerator of cells, and speech through it."""
     model = program_file.load(zoo.path("kws361", "quantized.safetensors"))
     plan = make_plan(cut(model, Cut(1, 6, 1, 4)), AcceleratorConfig(lanes=2))
-    mapped = map_plan(plan, add_sram_model(standard_cells), 50 * plan.cycles_per_frame, silent)
+    mapped = map_plan(plan, add_sram_model(standard_cells), operating_point(plan), silent)
     frames = load_frames(zoo.path("kws361", "test.safetensors")).frames[:1, :12, :6]
     return mapped, run_mapped(mapped, {"speech": frames, "nothing": np.zeros_like(frames)}, silent)
 
@@ -178,7 +179,7 @@ def test_shipped_tables_still_agree_with_gates(pdk, name):
     library = add_sram_model(read_liberty((*kit.cells, *kit.macros)))
     model = program_file.load(zoo.path("kws361", "quantized.safetensors"))
     plan = make_plan(cut(model, design.cut), AcceleratorConfig(lanes=design.lanes))
-    mapped = map_plan(plan, library, 50 * plan.cycles_per_frame, silent)
+    mapped = map_plan(plan, library, operating_point(plan), silent)
     speech = find_sounds(model, clips=1)["speech"][:, :13, : plan.model.inputs]
     rows = rows_at(mapped, run_mapped(mapped, {"speech": speech}, silent), "speech", point(mapped))
     gates = energy(

@@ -45,6 +45,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--tier", choices=options.TIERS, default="table", help="how to estimate (default table)"
     )
     library = options.library_arguments(command)
+    options.macros_argument(library)
     library.add_argument("--table", metavar="FILE", help="a table from `lmu-hw characterise`, for tiers table and rtl")
     library.add_argument(
         "--hot-liberty",
@@ -67,7 +68,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--clock",
         metavar="FREQUENCY",
         type=FREQUENCY,
-        help="such as 500kHz or 1.5MHz (default: the slowest that keeps real time)",
+        help="such as 500kHz or 1.5MHz (default: the slowest at which no frame waits)",
     )
     point.add_argument(
         "--frame-rate", metavar="FREQUENCY", type=FREQUENCY, help="default: that of the front end, else 50"
@@ -91,7 +92,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         raise lh.InputError(f"--clock: {error}") from None
     technology: Any = args.table or args.pdk or DEFAULT_TECHNOLOGY
     if args.tier == "gates":
-        technology = lh.open_library(args.pdk, liberty=args.liberty, corner=args.corner)
+        macros = args.macros or "kit"
+        technology = lh.open_library(args.pdk, liberty=args.liberty, corner=args.corner, macros=macros)
     sounds = None
     if args.tier != "table":
         sounds = lh.find_sounds(model, args.frames, recordings=args.wav or (), clips=args.clips)
@@ -130,8 +132,10 @@ def _check(args: argparse.Namespace) -> None:
     """Refuse options that do not go together, before any work."""
     if args.tier == "gates" and args.table is not None:
         raise lh.InputError("--table belongs to the tiers table and rtl")
-    if args.tier != "gates" and (args.liberty is not None or args.corner is not None):
-        raise lh.InputError("--liberty and --corner belong to tier gates; `lmu-hw characterise` makes a --table")
+    if args.tier != "gates" and any(option is not None for option in (args.liberty, args.corner, args.macros)):
+        raise lh.InputError(
+            "--liberty, --corner and --macros belong to tier gates; `lmu-hw characterise` makes a --table"
+        )
     if args.tier != "gates" and args.hot_liberty is not None:
         raise lh.InputError("--hot-liberty belongs to tier gates: a table has leakage at one temperature")
     if args.tier != "gates" and args.settled:
@@ -191,6 +195,8 @@ def _print_totals(report: "Report", scaling: "Scaling | None") -> None:
         rows.append([sound, *map(significant, values)])
     console.print()
     console.table(columns, rows)
+    if report.caveat:
+        console.print(report.caveat)
     if scaling is not None:
         scaled = [
             [sound, *(f"{energy.dynamic * energy.frame_rate * 1e6 * factor:.3g}" for factor in _factors(scaling))]
@@ -246,11 +252,16 @@ def _print_remarks(report: "Report", scaling: "Scaling | None", *, stops: bool) 
             f"error band: ± {100 * report.band:.0f} %, the largest error of tier {report.tier} against tier gates, on "
             "designs not used for the table"
         )
+    waits = "frames wait for longer ones" if point.frames_wait else "no frame waits"
     console.print(
         f"clock {point.clock / 1000:.1f} kHz: {point.busy_cycles:.0f} cycles per frame, {point.idle_cycles:.0f} "
-        f"between frames with the clock {'stopped' if stops else 'running'}; {point.frame_rate:g} frames per second"
+        f"between frames with the clock {'stopped' if stops else 'running'}; {point.frame_rate:g} frames per second; "
+        f"{waits}"
     )
-    model = " (a model, not of this process)" if area.macro_model else ""
+    model = " of an SRAM model" if area.macro_model else ""
+    registers = report.details.get("flip_flops_for_want_of_macros")
+    if registers:
+        console.print(f"built of flip-flops, because the kit has no SRAM macros: {', '.join(registers)}")
     clock = "" if report.achievable_clock is None else f"; clock up to {report.achievable_clock / 1e6:.1f} MHz"
     console.print(
         f"area {area.total:.0f} µm² before place and route: gates {area.gates / 1000:.1f} kGE, memory macros "
@@ -275,8 +286,12 @@ def _print_floor(floors: "dict[str, Floor]", report: "Report") -> None:
     parts = ", ".join(f"{name} {value * 1e9:.1f}" for name, value in vars(floor).items())
     console.print(
         f"floor {floor.total * 1e9:.1f} nJ per frame ({sound}: {parts}); the total is "
-        f"{report.sums(sound).frame / floor.total:.2f} times the floor"
+        f"{report.sums(sound).frame / floor.total:.2f} times the floor{_bracketed(report.caveat)}"
     )
+
+
+def _bracketed(caveat: str) -> str:
+    return f" ({caveat})" if caveat else ""
 
 
 def _print_comparison(comparison: "PublishedComparison") -> None:
@@ -303,6 +318,7 @@ def _write(folder: Path, report: "Report", result: dict[str, Any]) -> None:
     paths = [folder / name for name in ("report.json", "power.svg", "power.png")]
     write_whole(paths[0], (json.dumps(result, indent=2) + "\n").encode())
     title = f"{result['model']}, {report.technology['name']}, tier {report.tier}, {report.point.clock / 1000:.0f} kHz"
+    title = "\n".join(filter(None, (title, report.caveat)))
     for path in paths[1:]:
         write_picture(report, title, path)
     console.written(*paths)

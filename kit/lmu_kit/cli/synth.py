@@ -61,7 +61,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     with console.progress() as progress:
         try:
             if args.target == ASIC:
-                library = lh.open_library(args.pdk, liberty=args.liberty, corner=args.corner, macros=args.macros or "kit")
+                macros = args.macros or "kit"
+                library = lh.open_library(args.pdk, liberty=args.liberty, corner=args.corner, macros=macros)
                 result = lh.synthesize_asic(plan, library, args.out, clock=args.clock, progress=progress)
             else:
                 result = lh.synthesize(
@@ -104,6 +105,10 @@ def _print_asic(build: "AsicBuild") -> None:
         [memory.name, str(memory.depth), str(memory.width), memory.describe()] for memory in build.synthesis.memories
     ]
     console.table(["memory", "words", "bits per word", "built of"], rows)
+    if build.macros_are_a_model:
+        from lmu_hw.power.report import SRAM_MODEL
+
+        console.print(SRAM_MODEL)
     console.print(
         f"{sum(build.synthesis.cells.values())} cells, {build.flip_flops} flip-flops, {build.macros} macros, area "
         f"{build.synthesis.area:.0f} µm²"

@@ -154,6 +154,10 @@ def test_gates_write_report_and_pictures(pdk_in_environment, small, tmp_path, na
         tmp_path, model, "--tier", "gates", "--pdk", name, "--frames", frames, "--lanes", 2, "--out", out
     )
     check_sums(found)
+    assert bool(found["flip_flops_for_want_of_macros"]) == (name == "osu018")
+    synthesis = ["synth", str(model), "--target", "asic", "--pdk", name, "--lanes", "2", "--json"]
+    assert main([*synthesis, str(tmp_path / "synth.json")]) == 0
+    assert json.loads((tmp_path / "synth.json").read_text())["netlist"] == found["netlist"]
     assert found["values_compared_with_golden"] > 0
     assert found["achievable_clock_hz"] > 1e6
     assert found["area"]["um2"] > found["area"]["macros_um2"] >= 0
@@ -190,7 +194,7 @@ def test_glitches_are_a_column_and_can_be_left_out(pdk_in_environment, small, tm
     [
         (["--clock", "100k"], "--clock: clock must be at least 271450 Hz for 50 frames of 5429 cycles a second"),
         (["--pdk", "nowhere"], "nowhere: no such table; these ship with the product: asap7"),
-        (["--liberty", "x.lib"], "--liberty and --corner belong to tier gates"),
+        (["--liberty", "x.lib"], "--liberty, --corner and --macros belong to tier gates"),
         (["--settled"], "--settled belongs to tier gates"),
         (["--hot-liberty", "x.lib"], "--hot-liberty belongs to tier gates"),
         (["--pdk", "asap7", "--table", "x.json"], "give --pdk or --table, not both"),
