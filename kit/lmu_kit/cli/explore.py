@@ -3,8 +3,8 @@
 Every combination of the lists is a point. Tier table predicts its power, area and latency; its accuracy is that of the
 network's golden model on the official test clips (--accuracy gives that of your own). The command prints the Pareto
 front of all four for each technology, and the point with the least power (--best) within the limits. --confirm N
-re-estimates N points of the fronts with tier gates, where PDK_ROOT has the cells. The clock auto is the slowest that
-keeps real time.
+re-estimates N points of the fronts with tier gates, where PDK_ROOT has the cells. The clock auto is the slowest at
+which no frame waits.
 
 OUT receives points.jsonl, from which a stopped sweep resumes, points.csv with all points, and the pictures front.svg
 and clock.svg. All cores are used; --dask uses the workers of a Dask cluster instead.
