@@ -31,7 +31,7 @@ DOOR = 35
 """`lmu_hw` itself, which hands on the functions of `lmu_kit`: open to the command only."""
 
 LIBRARIES = {
-    "lmu_hw": {"numpy", "scipy", "amaranth"},
+    "lmu_hw": {"numpy", "scipy", "amaranth", "coloquinte"},
     "lmu_quantize": {"numpy", "scipy", "h5py", "safetensors", "soundfile", "torch"},
     "lmu_sim": {"numpy", "scipy", "cocotb", "cocotb_tools"},
     "lmu_kit": {"numpy", "distributed", "serial"},
@@ -44,6 +44,7 @@ LIBRARIES = {
 PLACES = {
     "torch": ("quantize/lmu_quantize/train/", "quantize/lmu_quantize/loaders/torch_state.py"),
     "h5py": ("quantize/lmu_quantize/loaders/",),
+    "coloquinte": ("lmu_hw/flows/placer_worker.py",),
 }
 """Heavy libraries stay in these files of their package."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lmu_hw.explore.front import Limits
     from lmu_hw.explore.sweep import Sweep
+    from lmu_hw.flows.placer import PlaceOptions
     from lmu_hw.model.smoothing import Smoothing
     from lmu_hw.plan.config import AcceleratorConfig
     from lmu_hw.power.guards import PowerRefused
@@ -21,9 +22,18 @@ if TYPE_CHECKING:
     from lmu_kit.comparison import compare_with_published, scale_report, scaling_to_dict
     from lmu_kit.cosimulation import cosimulate
     from lmu_kit.errors import InputError
-    from lmu_kit.estimate import CellLibrary, estimate_power, find_floors, open_library, operating_point
+    from lmu_kit.estimate import (
+        CellLibrary,
+        GateOptions,
+        estimate_power,
+        find_floors,
+        lay_out,
+        open_library,
+        operating_point,
+    )
     from lmu_kit.evaluation import evaluate
     from lmu_kit.frames import RealFrames, open_frames, open_recordings, spread_evenly
+    from lmu_kit.layout import ChipLayout, LaidOut, write_layout
     from lmu_kit.listening import listen
     from lmu_kit.models import describe, open_float, open_model
     from lmu_kit.power import FrameSimulation
@@ -44,13 +54,17 @@ __all__ = [
     "AcceleratorConfig",
     "BoardOptions",
     "CellLibrary",
+    "ChipLayout",
     "CosimOptions",
     "FrameSimulation",
+    "GateOptions",
     "InputError",
+    "LaidOut",
     "LeakageRefused",
     "Limits",
     "MismatchError",
     "OperatingPoint",
+    "PlaceOptions",
     "PowerRefused",
     "QuantizationConfig",
     "RealFrames",
@@ -69,6 +83,7 @@ __all__ = [
     "evaluate_stream",
     "find_floors",
     "find_sounds",
+    "lay_out",
     "listen",
     "load_frames",
     "open_float",
@@ -94,6 +109,7 @@ __all__ = [
     "train",
     "training_formats",
     "write_board_top",
+    "write_layout",
     "write_replay",
     "write_verilog",
     "write_weights",
@@ -102,6 +118,7 @@ __all__ = [
 _HOMES = {
     "lmu_hw.explore.front": ("Limits",),
     "lmu_hw.explore.sweep": ("Sweep",),
+    "lmu_hw.flows.placer": ("PlaceOptions",),
     "lmu_hw.model.smoothing": ("Smoothing",),
     "lmu_hw.plan.config": ("AcceleratorConfig",),
     "lmu_hw.power.guards": ("PowerRefused",),
@@ -114,9 +131,18 @@ _HOMES = {
     "lmu_kit.comparison": ("compare_with_published", "scale_report", "scaling_to_dict"),
     "lmu_kit.cosimulation": ("cosimulate",),
     "lmu_kit.errors": ("InputError",),
-    "lmu_kit.estimate": ("CellLibrary", "estimate_power", "find_floors", "open_library", "operating_point"),
+    "lmu_kit.estimate": (
+        "CellLibrary",
+        "GateOptions",
+        "estimate_power",
+        "find_floors",
+        "lay_out",
+        "open_library",
+        "operating_point",
+    ),
     "lmu_kit.evaluation": ("evaluate",),
     "lmu_kit.frames": ("RealFrames", "open_frames", "open_recordings", "spread_evenly"),
+    "lmu_kit.layout": ("ChipLayout", "LaidOut", "write_layout"),
     "lmu_kit.listening": ("listen",),
     "lmu_kit.models": ("describe", "open_float", "open_model"),
     "lmu_kit.power": ("FrameSimulation",),

@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,16 +22,19 @@ from lmu_hw.power.report import OperatingPoint, Report, frame_rate
 from lmu_hw.power.technology import Technology, load_technology, shipped
 from lmu_hw.progress import Progress, silent
 from lmu_kit.errors import InputError
-from lmu_kit.power import FrameSimulation, map_plan, measure
+from lmu_kit.layout import ChipLayout, LaidOut, find_wires
+from lmu_kit.power import FrameSimulation, Mapped, map_plan, measure
 from lmu_kit.sounds import Sounds, find_sounds
 
 __all__ = [
     "DEFAULT_TECHNOLOGY",
     "TIERS",
     "CellLibrary",
+    "GateOptions",
     "TechnologySource",
     "estimate_power",
     "find_floors",
+    "lay_out",
     "open_library",
     "operating_point",
 ]
@@ -52,6 +56,24 @@ CellLibrary = tuple[Library, dict[str, Any]]
 TechnologySource = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Technology | CellLibrary
 
 
+@dataclass(frozen=True)
+class GateOptions:
+    """How tier gates works.
+
+    Parameters
+    ----------
+    simulation : FrameSimulation
+        With the library's delays (the default), or without.
+    hot_liberty : sequence of path-like, optional
+        Liberty files of the same cells, process corner and voltage at another temperature, for `Report.leakage_at`.
+        Without them, files beside those of the library are taken if their names differ by the temperature only; then a
+        rule, where the process has one.
+    """
+
+    simulation: FrameSimulation = field(default_factory=FrameSimulation)
+    hot_liberty: Sequence[str | os.PathLike[str]] | None = None
+
+
 def estimate_power(
     plan: Plan,
     technology: TechnologySource = DEFAULT_TECHNOLOGY,
@@ -59,8 +81,8 @@ def estimate_power(
     tier: str = "table",
     sounds: Sounds | None = None,
     point: OperatingPoint | None = None,
-    hot_liberty: Sequence[str | os.PathLike[str]] | None = None,
-    simulation: FrameSimulation | None = None,
+    place: ChipLayout | LaidOut | None = None,
+    gates: GateOptions | None = None,
     progress: Progress = silent,
 ) -> Report:
     """Estimate the energy of an inference.
@@ -80,12 +102,11 @@ def estimate_power(
         Frames by kind, from `find_sounds` (the default). Tier table takes none.
     point : OperatingPoint, optional
         Clock and frame rate; the slowest clock at which no frame waits if not given.
-    hot_liberty : sequence of path-like, optional
-        Tier gates: Liberty files of the same cells, process corner and voltage at another temperature, for
-        `Report.leakage_at`. Without them, files beside those of the library are taken if their names differ by the
-        temperature only; then a rule, where the process has one.
-    simulation : FrameSimulation, optional
-        Tier gates: with the library's delays (the default), or without.
+    place : ChipLayout or LaidOut, optional
+        Tier gates: take wires from a placement, or from the user's layout of the netlist, instead of a rule of thumb.
+        What `lay_out` returned for the same accelerator, library and clock saves doing it twice.
+    gates : GateOptions, optional
+        Tier gates: how to simulate, and where leakage at other temperatures comes from.
     progress : callable, optional
         Called with the stage, the steps done, and all steps.
 
@@ -107,15 +128,20 @@ def estimate_power(
     """
     if tier not in TIERS:
         raise InputError(f"tier must be {', '.join(TIERS[:-1])} or {TIERS[-1]}, not {tier!r}")
-    if tier != "gates" and hot_liberty is not None:
+    gates = GateOptions() if gates is None else gates
+    if tier != "gates" and gates.hot_liberty is not None:
         raise InputError("hot_liberty belongs to tier gates: a table has leakage at one temperature")
+    if tier != "gates" and place is not None:
+        raise InputError("place belongs to tier gates: the other tiers have no netlist")
     point = operating_point(plan) if point is None else point
     if tier == "gates":
         library, described = _library(technology)
         sounds = find_sounds(plan.model) if sounds is None else sounds
         mapped = map_plan(plan, library, point, progress)
-        hot = None if hot_liberty is None else [Path(path) for path in hot_liberty]
-        return measure(mapped, sounds, point, described, progress, hot, simulation)
+        hot = None if gates.hot_liberty is None else [Path(path) for path in gates.hot_liberty]
+        if place is not None:
+            mapped = replace(mapped, laid_out=_laid_out(mapped, place, described["name"], progress))
+        return measure(mapped, sounds, point, described, progress, hot, gates.simulation)
     known = _technology(technology)
     if tier == "table":
         if sounds is not None:
@@ -125,6 +151,54 @@ def estimate_power(
         sounds = find_sounds(plan.model) if sounds is None else sounds
         rates = {kind: find_rates(plan, frames) for kind, frames in sounds.items()}
     return table.report(plan, known, point, tier, rates)
+
+
+def lay_out(
+    plan: Plan,
+    technology: TechnologySource = DEFAULT_TECHNOLOGY,
+    layout: ChipLayout | None = None,
+    *,
+    point: OperatingPoint | None = None,
+    progress: Progress = silent,
+) -> LaidOut:
+    """Map an accelerator to gates and place it, or read the user's layout of it.
+
+    Parameters
+    ----------
+    plan : Plan
+        From `accelerator`.
+    technology : str, path-like, sequence of path-like, or what `open_library` returns
+        See `estimate_power`, tier gates.
+    layout : ChipLayout, optional
+        How, or which files; a placement with the defaults of `PlaceOptions` if not given.
+    point : OperatingPoint, optional
+        Clock and frame rate, which decide what memories are made of; the slowest clock that keeps real time if not
+        given.
+    progress : callable, optional
+        Called with the stage, the steps done, and all steps.
+
+    Returns
+    -------
+    LaidOut
+        Netlist, places, wires. `estimate_power` takes it, and `write_layout` writes it.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be used, with its name and line.
+    ToolError
+        If a tool is missing, too old, or fails; coloquinte among them.
+    """
+    point = operating_point(plan) if point is None else point
+    library, described = _library(technology)
+    mapped = map_plan(plan, library, point, progress)
+    return _laid_out(mapped, ChipLayout() if layout is None else layout, described["name"], progress)
+
+
+def _laid_out(mapped: Mapped, layout: ChipLayout | LaidOut, process: str, progress: Progress) -> LaidOut:
+    if isinstance(layout, LaidOut):
+        return layout
+    return find_wires(mapped.netlist, mapped.library, layout, process, progress)
 
 
 def operating_point(plan: Plan, *, clock: float | None = None, frame_rate_hz: float | None = None) -> OperatingPoint:

@@ -1,7 +1,6 @@
 """The tier gates: map a plan to a cell library, simulate real frames, and report energy by row."""
 
 import functools
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_hw.cells.conditions import Conditions, WireLoad
+from lmu_hw.cells.conditions import Conditions, NetWires
 from lmu_hw.cells.library import Library
 from lmu_hw.cells.netlist import Netlist, read_netlist
 from lmu_hw.cells.special import find_nand
@@ -22,7 +21,7 @@ from lmu_hw.flows.asic import map_accelerator
 from lmu_hw.flows.synth import Synthesis
 from lmu_hw.plan.plan import Plan
 from lmu_hw.power.activity import Activity
-from lmu_hw.power.clock_tree import ClockTree, ClockTreeRule, find_clock_tree
+from lmu_hw.power.clock_tree import ClockTree, ClockTreeRule, find_clock_tree, has_clock_tree
 from lmu_hw.power.engine import find_power
 from lmu_hw.power.heat import find_heat
 from lmu_hw.power.memory_use import usages
@@ -30,21 +29,15 @@ from lmu_hw.power.report import CLOCK_TREE, ESTIMATED, Area, OperatingPoint, Rep
 from lmu_hw.power.result import Power
 from lmu_hw.power.rows import power_rows
 from lmu_hw.progress import Progress
+from lmu_kit.layout import LaidOut, wire_rule
 from lmu_sim.energy import FrameRun, run_frames
 
-__all__ = ["FrameSimulation", "Mapped", "conditions_of", "map_plan", "measure", "rows_at", "run_mapped", "wire_rule"]
+__all__ = ["FrameSimulation", "Mapped", "conditions_of", "map_plan", "measure", "rows_at", "run_mapped"]
 
 IntArray = NDArray[np.int64]
 
-WIRE = 0.2e-15
-"""Capacitance of a micrometre of wire in farad, much the same in all processes (Weste and Harris, CMOS VLSI Design)."""
-
 CLOCK_EDGE = 0.25
 """Part of the longest transition time that the library allows, which a clock tree is built for."""
-
-PITCHES = 3.0
-"""Length of a connection in sides of the mean cell, a rule of thumb: less than half of the upper bound of W. Donath
-(IEEE Trans. Circuits and Systems 26, 1979), which is 7.5 for 20,000 cells and Rent exponent 0.6."""
 
 
 @dataclass(frozen=True)
@@ -73,21 +66,26 @@ class Mapped:
         Its cells and macros.
     synthesis : Synthesis
         Files, memories, key.
+    laid_out : LaidOut or None
+        Netlist and wires of a layout; None before place and route.
     """
 
     plan: Plan
     library: Library
     synthesis: Synthesis
+    laid_out: LaidOut | None = None
 
     @functools.cached_property
     def netlist(self) -> Netlist:
-        """The mapped cells, read when first used."""
+        """The cells, read when first used: those of the layout if there is one."""
+        if self.laid_out is not None:
+            return self.laid_out.netlist
         return read_netlist(self.synthesis.json, TOP, self.library)
 
     @functools.cached_property
     def conditions(self) -> Conditions:
-        """Conditions of the netlist before place and route."""
-        return conditions_of(self.netlist)
+        """Conditions of the netlist: wires of the layout, or those that a rule gives before place and route."""
+        return conditions_of(self.netlist, wires=None if self.laid_out is None else self.laid_out.wires)
 
 
 def map_plan(plan: Plan, library: Library, point: OperatingPoint, progress: Progress) -> Mapped:
@@ -174,8 +172,9 @@ def _weigh(mapped: Mapped, run: FrameRun, kind: str, point: OperatingPoint) -> _
         glitches = None if settled is None else (block.dynamic - settled[name].dynamic) * cycles
         rows[name] = Row(name, block.dynamic * cycles, block.leakage, block.area, glitches=glitches)
     tree = find_clock_tree(mapped.netlist, mapped.library, activity, conditions.clock)
-    none = None if settled is None else 0.0
-    rows[CLOCK_TREE] = Row(CLOCK_TREE, tree.energy * cycles, tree.leakage, tree.area, ESTIMATED, none)
+    if not has_clock_tree(mapped.netlist, conditions.clock):
+        none = None if settled is None else 0.0
+        rows[CLOCK_TREE] = Row(CLOCK_TREE, tree.energy * cycles, tree.leakage, tree.area, ESTIMATED, none)
     return _Weighed(rows, power, activity, tree)
 
 
@@ -197,8 +196,8 @@ def _without_macros(mapped: Mapped) -> list[str]:
     return [f"{memory.name} ({memory.depth} x {memory.width} bits)" for memory in memories]
 
 
-def conditions_of(netlist: Netlist, clock: str = "clk") -> Conditions:
-    """Assume conditions before layout: wires by `wire_rule`, and no edge slower than the cells allow.
+def conditions_of(netlist: Netlist, clock: str = "clk", wires: NetWires | None = None) -> Conditions:
+    """Assume conditions of a netlist: no edge slower than the cells allow.
 
     Parameters
     ----------
@@ -206,16 +205,18 @@ def conditions_of(netlist: Netlist, clock: str = "clk") -> Conditions:
         Netlist of any design.
     clock : str
         Its clock port, whose edges are `CLOCK_EDGE` of the slowest.
+    wires : NetWires, optional
+        Wires of a layout; those of `lmu_kit.layout.wire_rule` if not given.
     """
     slowest = longest_edge(netlist)
-    return Conditions(wires=wire_rule(netlist), clock=clock, clock_slew=CLOCK_EDGE * slowest, longest_slew=slowest)
+    wires = wire_rule(netlist, clock) if wires is None else wires
+    return Conditions(wires=wires, clock=clock, clock_slew=CLOCK_EDGE * slowest, longest_slew=slowest)
 
 
-def wire_rule(netlist: Netlist) -> WireLoad:
-    """Estimate wires before layout: `PITCHES` sides of the mean cell at `WIRE`, for every reader of a net."""
-    cells = [instance.cell for instance in netlist.instances if instance.cell.memory is None]
-    pitch = math.sqrt(sum(cell.area for cell in cells) / len(cells))
-    return WireLoad(per_fanout=PITCHES * pitch * WIRE)
+def _clock_tree_source(mapped: Mapped) -> str:
+    if has_clock_tree(mapped.netlist, mapped.conditions.clock):
+        return "in the netlist"
+    return ClockTreeRule().describe()
 
 
 def _area(mapped: Mapped) -> Area:
@@ -289,7 +290,7 @@ def measure(
         heat=heat,
         details={
             "wires": mapped.conditions.wires.describe(),
-            "clock_tree": ClockTreeRule().describe(),
+            "clock_tree": _clock_tree_source(mapped),
             "nets_slower_than_allowed": max(sound.power.slow_part for sound in weighed.values()),
             "cells": len(mapped.netlist.instances),
             "netlist": mapped.synthesis.key,

@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
-__all__ = ["Conditions", "WireLoad"]
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Conditions", "NetWires", "WireLoad"]
 
 
 @dataclass(frozen=True)
@@ -33,14 +36,46 @@ class WireLoad:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class NetWires:
+    """Capacitance of wires of a layout, net by net.
+
+    Parameters
+    ----------
+    capacitance : ndarray of float64, shape (nets,)
+        Wire capacitance of each net of the netlist in farad, without pins.
+    source : str
+        Where it comes from, one line for reports.
+
+    Raises
+    ------
+    ValueError
+        If a capacitance is negative or not finite.
+    """
+
+    capacitance: NDArray[np.float64]
+    source: str
+
+    def __post_init__(self) -> None:
+        wrong = np.flatnonzero(~((self.capacitance >= 0) & np.isfinite(self.capacitance)))
+        if wrong.size:
+            net = int(wrong[0])
+            value = self.capacitance[net]
+            raise ValueError(f"the wire of net {net} must have a capacitance of at least 0, not {value}")
+
+    def describe(self) -> str:
+        """One line for reports."""
+        return self.source
+
+
 @dataclass(frozen=True)
 class Conditions:
     """Operating conditions of a netlist.
 
     Parameters
     ----------
-    wires : WireLoad
-        Wire capacitance.
+    wires : WireLoad or NetWires
+        Wire capacitance: by a rule before layout, or net by net.
     input_slew : float
         Transition time at input ports, the clock's included, in seconds.
     clock : str
@@ -57,7 +92,7 @@ class Conditions:
         plain figures.
     """
 
-    wires: WireLoad = WireLoad()
+    wires: WireLoad | NetWires = WireLoad()
     input_slew: float = 0.0
     clock: str = "clk"
     clock_slew: float = float("inf")

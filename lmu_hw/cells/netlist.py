@@ -2,8 +2,9 @@
 
 import json
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +59,8 @@ class Netlist:
         Number of nets; nets `LOW` and `HIGH` are the constants.
     names : dict of int to str
         A name of each net that has one in the source.
+    aliases : dict of str to int
+        Net of every name in the source, ``bus[3]`` for a bit: a net may have several.
     """
 
     top: str
@@ -66,6 +69,7 @@ class Netlist:
     instances: tuple[Instance, ...]
     nets: int
     names: dict[int, str]
+    aliases: dict[str, int] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"<Netlist {self.top}: {len(self.instances)} instances, {self.nets} nets>"
@@ -238,8 +242,21 @@ def read_netlist(path: str | Path, top: str, library: Library) -> Netlist:
                 nets[pin] = net(f"{name}/{pin}")
         instances.append(Instance(name, _block(name), cell, nets))
     names: dict[int, str] = {}
+    aliases: dict[str, int] = {}
     for name, data in module["netnames"].items():
-        for index, bit in enumerate(data["bits"]):
-            if bit in known and known[bit] > HIGH and (not name.startswith("$") or known[bit] not in names):
-                names[known[bit]] = f"{name}[{index}]" if len(data["bits"]) > 1 else name
-    return Netlist(top, inputs, outputs, tuple(instances), len(known) - 1, names)
+        for bit, text in zip(data["bits"], _bit_names(name, data), strict=True):
+            if bit in known:
+                aliases[text] = known[bit]
+                if known[bit] > HIGH and (not name.startswith("$") or known[bit] not in names):
+                    names[known[bit]] = text
+    return Netlist(top, inputs, outputs, tuple(instances), len(known) - 1, names, aliases)
+
+
+def _bit_names(name: str, data: dict[str, Any]) -> list[str]:
+    """Names of the bits of a wire, with the numbers that they have in the source."""
+    count = len(data["bits"])
+    first = data.get("offset", 0)
+    if count == 1 and not first:
+        return [name]
+    numbers = range(first + count - 1, first - 1, -1) if data.get("upto") else range(first, first + count)
+    return [f"{name}[{number}]" for number in numbers]

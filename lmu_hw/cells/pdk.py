@@ -1,4 +1,4 @@
-"""Find the Liberty files of a process."""
+"""Find the Liberty and LEF files of a process."""
 
 import os
 import re
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Pdk", "PdkError", "find_corners", "find_pdk"]
+__all__ = ["Pdk", "PdkError", "find_corners", "find_lef", "find_pdk"]
 
 OSU = "osu018"
 
@@ -56,9 +56,15 @@ class _Layout:
     pattern: str = ""
     macros: str = ""
     models: str = ""
+    lef: tuple[str, ...] = ("lef/*.tlef", "lef/*.lef")
 
 
 SKY130 = r"(?:tt|ss|ff)_n?\d+C_\dv\d+"
+
+SKY130_LEF = (
+    "libs.ref/sky130_fd_sc_hd/techlef/sky130_fd_sc_hd__nom.tlef",
+    "libs.ref/sky130_fd_sc_hd/lef/sky130_fd_sc_hd.lef",
+)
 
 LAYOUTS = {
     "ihp-sg13g2": _Layout(
@@ -68,9 +74,18 @@ LAYOUTS = {
         pattern=r"(?:typ|slow|fast)_\d+p\d+V_m?\d+C",
         macros="libs.ref/sg13g2_sram/lib",
         models="libs.ref/sg13g2_stdcell/verilog/sg13g2_stdcell.v",
+        lef=(
+            "libs.ref/sg13g2_stdcell/lef/sg13g2_tech.lef",
+            "libs.ref/sg13g2_stdcell/lef/sg13g2_stdcell.lef",
+            "libs.ref/sg13g2_sram/lef/*.lef",
+        ),
     ),
-    "sky130A": _Layout(node=130, cells="libs.ref/sky130_fd_sc_hd/lib", corner="tt_025C_1v80", pattern=SKY130),
-    "sky130B": _Layout(node=130, cells="libs.ref/sky130_fd_sc_hd/lib", corner="tt_025C_1v80", pattern=SKY130),
+    "sky130A": _Layout(
+        node=130, cells="libs.ref/sky130_fd_sc_hd/lib", corner="tt_025C_1v80", pattern=SKY130, lef=SKY130_LEF
+    ),
+    "sky130B": _Layout(
+        node=130, cells="libs.ref/sky130_fd_sc_hd/lib", corner="tt_025C_1v80", pattern=SKY130, lef=SKY130_LEF
+    ),
     "nangate45": _Layout(
         node=45, cells="lib", corner="NangateOpenCellLibrary_typical", pattern=r"NangateOpenCellLibrary_\w+"
     ),
@@ -196,3 +211,36 @@ def find_pdk(name: str = OSU, root: str | Path | None = None, corner: str | None
             (path for path in (folder / layout.models, folder / f"{layout.models}.gz") if path.is_file()), None
         )
     return Pdk(name, layout.node, wanted, cells, macros, models)
+
+
+def find_lef(name: str, root: str | Path | None = None) -> tuple[Path, ...]:
+    """Find the LEF files of a process: technology, cells, macros.
+
+    Parameters
+    ----------
+    name, root : str, str or Path
+        See `find_pdk`. Where the layout is not known, all files of the folder ``lef`` are taken.
+
+    Returns
+    -------
+    tuple of Path
+        Existing files, plain or compressed.
+
+    Raises
+    ------
+    PdkError
+        If a file is missing, naming what was expected.
+    """
+    if name == OSU:
+        raise PdkError(f"no LEF files are known for {OSU}: give them by name")
+    folder, layout = _find_layout(name, root)
+    files: list[Path] = []
+    for pattern in layout.lef:
+        by_name = {path.name.removesuffix(".gz"): path for path in sorted(folder.glob(f"{pattern}.gz"))}
+        by_name |= {path.name: path for path in sorted(folder.glob(pattern))}
+        files += by_name.values()
+        if not by_name and "*" not in pattern:
+            raise PdkError(f"the LEF file {folder / pattern} was expected")
+    if not files:
+        raise PdkError(f"LEF files ({' or '.join(layout.lef)}) were expected in {folder}")
+    return tuple(files)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_hw.cells.conditions import WireLoad
+from lmu_hw.cells.conditions import NetWires, WireLoad
 from lmu_hw.cells.library import Cell, TimingArc
 from lmu_hw.cells.netlist import HIGH, LOW, Netlist
 
@@ -48,7 +48,7 @@ class Loads:
 
 def find_loads(
     netlist: Netlist,
-    wires: WireLoad | None = None,
+    wires: WireLoad | NetWires | None = None,
     *,
     upper: bool = False,
 ) -> Loads:
@@ -58,8 +58,8 @@ def find_loads(
     ----------
     netlist : Netlist
         Any.
-    wires : WireLoad, optional
-        Rule for wires; no wires if not given.
+    wires : WireLoad or NetWires, optional
+        Rule for wires, or the wire of each net; no wires if not given.
     upper : bool
         Whether to take the upper ends of the pins' capacitance ranges.
 
@@ -67,21 +67,38 @@ def find_loads(
     -------
     Loads
         The constants' nets included.
+
+    Raises
+    ------
+    ValueError
+        If `wires` are those of a netlist with another number of nets.
     """
-    wires = WireLoad() if wires is None else wires
     rise, fall = np.zeros(netlist.nets), np.zeros(netlist.nets)
+    for instance in netlist.instances:
+        for name, net in instance.nets.items():
+            pin = instance.cell.pins[name]
+            rise[net] += pin.upper_rise_capacitance if upper else pin.rise_capacitance
+            fall[net] += pin.upper_fall_capacitance if upper else pin.fall_capacitance
+    if isinstance(wires, NetWires):
+        if wires.capacitance.shape != (netlist.nets,):
+            raise ValueError(f"wires of {netlist.nets} nets were expected, not {wires.capacitance.shape[0]}")
+        wire = wires.capacitance
+    else:
+        wire = _wire_by_rule(netlist, WireLoad() if wires is None else wires)
+    return Loads(rise + wire, fall + wire)
+
+
+def _wire_by_rule(netlist: Netlist, rule: WireLoad) -> FloatArray:
+    """Wire of each net before layout, in farad."""
     readers, touched = np.zeros(netlist.nets), np.zeros(netlist.nets, dtype=bool)
     area = 0.0
     for instance in netlist.instances:
         area += instance.cell.area
         for name, net in instance.nets.items():
-            pin = instance.cell.pins[name]
-            rise[net] += pin.upper_rise_capacitance if upper else pin.rise_capacitance
-            fall[net] += pin.upper_fall_capacitance if upper else pin.fall_capacitance
-            readers[net] += pin.direction != "output"
+            readers[net] += instance.cell.pins[name].direction != "output"
             touched[net] = True
-    wire = wires.fixed * touched + (wires.per_fanout + wires.per_pin_area * np.sqrt(area)) * readers
-    return Loads(rise + wire, fall + wire)
+    wire: FloatArray = rule.fixed * touched + (rule.per_fanout + rule.per_pin_area * np.sqrt(area)) * readers
+    return wire
 
 
 @dataclass(frozen=True, eq=False, repr=False)

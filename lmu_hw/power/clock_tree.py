@@ -19,7 +19,7 @@ from lmu_hw.cells.netlist import Netlist
 from lmu_hw.cells.special import find_inverter, mean_leakage
 from lmu_hw.power.activity import Activity, clock_nets
 
-__all__ = ["ClockTree", "ClockTreeRule", "find_clock_tree"]
+__all__ = ["ClockTree", "ClockTreeRule", "find_clock_tree", "has_clock_tree"]
 
 
 @dataclass(frozen=True)
@@ -228,6 +228,24 @@ def _grow(buffer: _Buffer, rule: ClockTreeRule, pins: list[float], area: float) 
         load, driven = needed * buffer.pin, needed
 
 
+def has_clock_tree(netlist: Netlist, clock: str = "clk") -> bool:
+    """Whether a netlist has a clock tree of its own: buffers or inverters behind the clock port.
+
+    Parameters
+    ----------
+    netlist : Netlist
+        Any.
+    clock : str
+        Name of the clock port.
+    """
+    clocks = clock_nets(netlist, clock)
+    return any(
+        len(instance.cell.inputs) == 1 and bool(clocks[[instance.nets[pin] for pin in instance.cell.outputs]].any())
+        for instance in netlist.instances
+        if not instance.cell.clock_gating and instance.cell.memory is None
+    )
+
+
 def find_clock_tree(
     netlist: Netlist, library: Library, activity: Activity, clock: str = "clk", rule: ClockTreeRule | None = None
 ) -> ClockTree:
@@ -249,7 +267,8 @@ def find_clock_tree(
     Returns
     -------
     ClockTree
-        Estimated; not part of `lmu_hw.power.engine.find_power`.
+        Estimated; not part of `lmu_hw.power.engine.find_power`. Without buffers, wires and energy if the netlist has a
+        tree of its own.
 
     Raises
     ------
@@ -260,6 +279,8 @@ def find_clock_tree(
     """
     rule = ClockTreeRule() if rule is None else rule
     buffer = _choose(library, rule.slew * _fan_out_of_four(library))
+    if has_clock_tree(netlist, clock):
+        return ClockTree(0.0, 0.0, 0.0, buffer.cell.name, 0, 0.0)
     area = sum(instance.cell.area for instance in netlist.instances) / rule.utilisation
     nets = list(_nets(netlist, clock))
     port = netlist.inputs[clock][0]

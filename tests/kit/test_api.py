@@ -20,6 +20,9 @@ from lmu_quantize import zoo
 from lmu_quantize.frames_file import FrameSet
 
 
+HOT = lh.GateOptions(hot_liberty=["a.lib"])
+
+
 @pytest.fixture(scope="module")
 def model():
     return lh.open_model("kws49")
@@ -152,7 +155,7 @@ def test_listening_is_the_golden_model(model):
         (lambda m, f: lh.evaluate(dataclasses.replace(m, labels=()), f), "has no labels: give its 10 labels in order"),
         (lambda m, f: lh.estimate_power(lh.accelerator(m), tier="layout"), "tier must be table, rtl or gates, not"),
         (lambda m, f: lh.estimate_power(lh.accelerator(m), sounds={}), "tier table knows no frames"),
-        (lambda m, f: lh.estimate_power(lh.accelerator(m), hot_liberty=["a.lib"]), "hot_liberty belongs to tier gates"),
+        (lambda m, f: lh.estimate_power(lh.accelerator(m), gates=HOT), "hot_liberty belongs to tier gates"),
         (lambda m, f: lh.estimate_power(lh.accelerator(m), ["a.lib"], tier="rtl"), "Liberty needs gates"),
         (
             lambda m, f: lh.estimate_power(lh.accelerator(m), load_technology("sky130A"), tier="gates"),

@@ -1,8 +1,6 @@
 """What stands between a netlist and its report: wires, edges that place and route would mend."""
 
-import math
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +19,7 @@ from lmu_hw.power.table import energy, estimate
 from lmu_hw.power.technology import load_technology
 from lmu_hw.progress import silent
 from lmu_kit.estimate import operating_point
-from lmu_kit.power import CLOCK_EDGE, Mapped, map_plan, rows_at, run_mapped, wire_rule
+from lmu_kit.power import CLOCK_EDGE, Mapped, map_plan, rows_at, run_mapped
 from lmu_kit.sounds import find_sounds
 from lmu_quantize import zoo
 from lmu_quantize.frames_file import load_frames
@@ -40,13 +38,6 @@ def run(standard_cells):
 def point(mapped, factor: float = 1.0) -> OperatingPoint:
     cycles = mapped.plan.cycles_per_frame
     return OperatingPoint(50 * factor * cycles, 50, cycles)
-
-
-def test_wires_grow_with_the_side_of_the_mean_cell():
-    cells = [SimpleNamespace(area=area, memory=None) for area in (4.0, 12.0)]
-    macro = SimpleNamespace(area=1e6, memory="an array")
-    netlist = SimpleNamespace(instances=[SimpleNamespace(cell=cell) for cell in (*cells, macro)])
-    assert wire_rule(netlist).per_fanout == pytest.approx(3 * math.sqrt(8) * 0.2e-15)
 
 
 def test_idle_cycles_cost_what_the_clock_costs(run):

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lmu_hw.power.report import Report, Sums
     from lmu_hw.power.scaling import Scaling
     from lmu_kit.comparison import PublishedComparison
+    from lmu_kit.layout import ChipLayout, LaidOut
 
 EXAMPLE = "lmu-hw power kws361 --lanes 16 --clock 1MHz --scale-to 22nm --out build/power"
 
@@ -55,6 +56,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help="the same cells at another temperature, for leakage at 25, 55 and 85 °C; tier gates (default: files "
         "beside those of the library)",
     )
+    _wire_arguments(command)
     sound = command.add_argument_group("sounds")
     options.frames_argument(sound)
     sound.add_argument("--wav", metavar="FILE", type=Path, nargs="+", help="recordings to use as speech")
@@ -77,7 +79,28 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     beside.add_argument("--scale-to", metavar="NODE", help="dynamic energy at another node: 22nm, or 22nm@0.6V")
     beside.add_argument("--compare", action="store_true", help="list published keyword spotters")
     command.add_argument(
-        "--out", metavar="FOLDER", type=Path, help="write report.json, power.svg and power.png there"
+        "--out",
+        metavar="FOLDER",
+        type=Path,
+        help="write report.json, power.svg and power.png there; of a layout also layout.v, layout.spef, layout.def and "
+        "its picture",
+    )
+
+
+def _wire_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the options that say where wires come from."""
+    wires = command.add_argument_group("wires, tier gates", "by default a rule of thumb")
+    wires.add_argument(
+        "--place", action="store_true", help="place the cells with coloquinte (extra place) and take wires from it"
+    )
+    wires.add_argument("--density", type=float, metavar="PART", help="part of the rows that cells take (default 0.7)")
+    wires.add_argument("--aspect", type=float, metavar="RATIO", help="height of the die over its width (default 1)")
+    wires.add_argument("--place-seed", type=int, metavar="N", help="seed of the placer (default 1)")
+    wires.add_argument("--netlist", metavar="FILE", type=Path, help="Verilog of your own layout of layout.v")
+    wires.add_argument("--spef", metavar="FILE", type=Path, help="wires of --netlist")
+    wires.add_argument("--def", metavar="FILE", type=Path, dest="placed", help="placement of --netlist")
+    wires.add_argument(
+        "--lef", metavar="FILE", type=Path, nargs="+", help="technology and cells (default: those of the PDK)"
     )
 
 
@@ -98,14 +121,16 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.tier != "table":
         sounds = lh.find_sounds(model, args.frames, recordings=args.wav or (), clips=args.clips)
     with console.progress() as progress:
+        layout = _layout(args)
+        laid_out = None if layout is None else lh.lay_out(plan, technology, layout, point=point, progress=progress)
         report = lh.estimate_power(
             plan,
             technology,
             tier=args.tier,
             sounds=sounds,
             point=point,
-            hot_liberty=args.hot_liberty,
-            simulation=lh.FrameSimulation(delays=not args.settled),
+            place=laid_out,
+            gates=lh.GateOptions(lh.FrameSimulation(delays=not args.settled), args.hot_liberty),
             progress=progress,
         )
     scaling = None if args.scale_to is None else lh.scale_report(report, args.scale_to)
@@ -125,6 +150,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         result["published"] = [asdict(figure) for figure in comparison.others]
     if args.out is not None:
         _write(args.out, report, result)
+        if laid_out is not None:
+            _write_layout(args.out, laid_out, report, args.model)
     return result
 
 
@@ -140,6 +167,7 @@ def _check(args: argparse.Namespace) -> None:
         raise lh.InputError("--hot-liberty belongs to tier gates: a table has leakage at one temperature")
     if args.tier != "gates" and args.settled:
         raise lh.InputError("--settled belongs to tier gates")
+    _check_layout(args)
     if args.table is not None and args.pdk is not None:
         raise lh.InputError("give --pdk or --table, not both")
     if args.tier == "table" and (args.frames is not None or args.wav is not None):
@@ -150,6 +178,40 @@ def _check(args: argparse.Namespace) -> None:
         parse_target(args.scale_to)
     if args.out is not None:
         check_writable(args.out / "report.json")
+
+
+LAYOUT_OPTIONS = ("place", "density", "aspect", "place_seed", "netlist", "spef", "placed", "lef")
+"""Where the options about wires are kept."""
+
+
+def _check_layout(args: argparse.Namespace) -> None:
+    """Refuse options about wires that do not go together."""
+    chosen = [name for name in LAYOUT_OPTIONS if getattr(args, name) not in (None, False)]
+    names = ["--def" if name == "placed" else f"--{name.replace('_', '-')}" for name in chosen]
+    if chosen and args.tier != "gates":
+        raise lh.InputError(f"{names[0]} belongs to tier gates: the other tiers have no netlist")
+    places = args.place and args.spef is None and args.placed is None
+    if args.place and not places:
+        raise lh.InputError("--place makes a placement, --spef and --def bring one: give one of them")
+    for name, option in zip(chosen, names, strict=True):
+        if name in ("density", "aspect", "place_seed") and not places:
+            raise lh.InputError(f"{option} belongs to --place")
+        if name == "lef" and not places and args.placed is None:
+            raise lh.InputError("--lef belongs to --place or --def")
+    if args.netlist is not None and not places and args.spef is None and args.placed is None:
+        raise lh.InputError("--netlist needs --spef, --def or --place, for its wires")
+
+
+def _layout(args: argparse.Namespace) -> "ChipLayout | None":
+    """Where the wires come from; None for the rule of thumb."""
+    if not args.place and args.netlist is None and args.spef is None and args.placed is None:
+        return None
+    chosen = {"density": args.density, "aspect": args.aspect, "seed": args.place_seed}
+    try:
+        placement = lh.PlaceOptions(**{name: value for name, value in chosen.items() if value is not None})
+    except ValueError as error:
+        raise lh.InputError(f"--place: {error}") from None
+    return lh.ChipLayout(placement, tuple(args.lef or ()), args.netlist, args.spef, args.placed)
 
 
 def _print_rows(report: "Report") -> None:
@@ -267,6 +329,8 @@ def _print_remarks(report: "Report", scaling: "Scaling | None", *, stops: bool) 
         f"area {area.total:.0f} µm² before place and route: gates {area.gates / 1000:.1f} kGE, memory macros "
         f"{area.macros:.0f} µm²{model}{clock}"
     )
+    if "wires" in report.details:
+        console.print(f"wires: {report.details['wires']}")
     console.print(
         f"tier {report.tier}, {technology['name']}, {technology['voltage_V']:g} V, {technology['temperature_C']:g} °C; "
         f"not included: {', '.join(report.missing) or 'nothing'}"
@@ -321,4 +385,20 @@ def _write(folder: Path, report: "Report", result: dict[str, Any]) -> None:
     title = "\n".join(filter(None, (title, report.caveat)))
     for path in paths[1:]:
         write_picture(report, title, path)
+    console.written(*paths)
+
+
+def _write_layout(folder: Path, laid_out: "LaidOut", report: "Report", model: str) -> None:
+    from lmu_kit.figures.placement import write_placement
+
+    paths = lh.write_layout(laid_out, folder)
+    if laid_out.placement is not None and laid_out.lef is not None:
+        side = laid_out.placement.die
+        title = (
+            f"{model}, {report.technology['name']}: {len(laid_out.netlist.instances)} cells on "
+            f"{side[2] - side[0]:.0f} x {side[3] - side[1]:.0f} µm"
+        )
+        for path in (folder / "placement.svg", folder / "placement.png"):
+            write_placement(laid_out.netlist, laid_out.lef, laid_out.placement, title, path)
+            paths.append(path)
     console.written(*paths)
