@@ -6,8 +6,10 @@ gets them. Where the environment variable ``CI`` is set they fail. Tools are nev
 
 import csv
 import gzip
+import importlib.util
 import itertools
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +77,16 @@ def pdk_in_environment(pdk: Callable[[str], Pdk], monkeypatch: pytest.MonkeyPatc
         monkeypatch.setenv("PDK_ROOT", str(data_folder("PDK_ROOT", "pdk")))
 
     return provide
+
+
+@pytest.fixture(scope="session")
+def coloquinte() -> None:
+    """For tests that place cells: skips where the placer has no wheel (Python 3.13), fails in CI on older Pythons."""
+    if importlib.util.find_spec("coloquinte") is None:
+        reason = "coloquinte is not installed: pip install 'lmu-hw[place]' (no wheel for Python 3.13)"
+        if sys.version_info >= (3, 13):
+            pytest.skip(reason)
+        missing(reason)
 
 
 @pytest.fixture(scope="session")

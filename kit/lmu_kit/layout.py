@@ -19,7 +19,7 @@ from lmu_hw.cells.pdk import PdkError, find_lef
 from lmu_hw.cells.spef import read_spef, write_spef
 from lmu_hw.cells.tokens import FileFormatError
 from lmu_hw.files import write_whole
-from lmu_hw.flows.netlist_verilog import read_verilog_netlist
+from lmu_hw.flows.netlist_verilog import read_verilog_netlist, with_original_names
 from lmu_hw.flows.placer import PlaceOptions, place_cells
 from lmu_hw.power.activity import clock_nets
 from lmu_hw.progress import Progress
@@ -155,21 +155,27 @@ def find_wires(netlist: Netlist, library: Library, layout: ChipLayout, process: 
     ToolError
         If coloquinte or Yosys is missing.
     """
+    original = netlist
+    placement = lengths = lef = None
     try:
         if layout.netlist is not None:
-            netlist = _read_netlist(Path(layout.netlist), library, netlist)
+            netlist = _read_netlist(Path(layout.netlist), library, original)
         if layout.spef is not None:
-            return LaidOut(netlist, read_spef(Path(layout.spef), netlist))
-        lef = read_lef(map(Path, layout.lef) if layout.lef else find_lef(process, os.environ.get("PDK_ROOT")))
-        clocks = set(np.flatnonzero(clock_nets(netlist, "clk")).tolist())
-        if layout.placed is not None:
-            placement = read_def(Path(layout.placed), netlist, lef)
+            wires = read_spef(Path(layout.spef), netlist)
         else:
-            placement = place_cells(netlist, lef, layout.placement, ignored=clocks, progress=progress)
-        lengths = measure_wires(netlist, lef, placement, clocks)
+            lef = read_lef(map(Path, layout.lef) if layout.lef else find_lef(process, os.environ.get("PDK_ROOT")))
+            clocks = set(np.flatnonzero(clock_nets(netlist, "clk")).tolist())
+            if layout.placed is not None:
+                placement = read_def(Path(layout.placed), netlist, lef)
+            else:
+                placement = place_cells(netlist, lef, layout.placement, ignored=clocks, progress=progress)
+            lengths = measure_wires(netlist, lef, placement, clocks)
+            wires = _placed_wires(lengths, placement)
     except (PdkError, OutlineError, FileFormatError) as error:
         raise InputError(str(error)) from None
-    return LaidOut(netlist, _placed_wires(lengths, placement), placement, lengths, lef)
+    if layout.netlist is not None:
+        netlist = with_original_names(netlist, original)
+    return LaidOut(netlist, wires, placement, lengths, lef)
 
 
 def _read_netlist(path: Path, library: Library, original: Netlist) -> Netlist:

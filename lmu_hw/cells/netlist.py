@@ -2,6 +2,7 @@
 
 import json
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -163,9 +164,21 @@ class Netlist:
             f"  assign {name}_{bit} = n{net};" for name, nets in self.outputs.items() for bit, net in enumerate(nets)
         ]
         for index, instance in enumerate(self.instances):
-            pins = ", ".join(f".{pin}(n{net})" for pin, net in instance.nets.items())
-            lines.append(f"  {instance.cell.name} i{index} ({pins});")
+            lines.append(f"  {instance.cell.name} i{index} ({', '.join(_connections(instance))});")
         return "\n".join([*lines, "endmodule", ""])
+
+
+def _connections(instance: Instance) -> Iterator[str]:
+    """Connections of an instance in Verilog: pins, and buses (``A[0]``, ``A[1]`` ...) from their highest bit."""
+    buses: dict[str, list[tuple[int, int]]] = {}
+    for pin, net in instance.nets.items():
+        name, bracket, bit = pin.partition("[")
+        if bracket:
+            buses.setdefault(name, []).append((int(bit.rstrip("]")), net))
+        else:
+            yield f".{pin}(n{net})"
+    for name, bits in buses.items():
+        yield f".{name}({{{', '.join(f'n{net}' for _, net in sorted(bits, reverse=True))}}})"
 
 
 def causes(cell: Cell) -> set[str]:

@@ -15,7 +15,7 @@ from lmu_hw.flows.mapping import blackboxes
 from lmu_hw.flows.yosys import run_yosys, scratch_folder
 from lmu_hw.tools import ToolError
 
-__all__ = ["ADDED", "read_verilog_netlist"]
+__all__ = ["ADDED", "read_verilog_netlist", "with_original_names"]
 
 ADDED = "layout"
 """Block of instances that are not in the netlist that was laid out, such as buffers."""
@@ -40,13 +40,12 @@ def read_verilog_netlist(path: str | Path, library: Library, original: Netlist) 
         The cells.
     original : Netlist
         The netlist that we mapped: its top and its ports are expected. A port may be a bus, or single bits ``p_0``,
-        ``p_1``. Instances called ``i0``, ``i1`` ... as in `Netlist.to_verilog` get the blocks that they have in it.
-        Others have those of their hierarchical names, or else `ADDED`.
+        ``p_1``.
 
     Returns
     -------
     Netlist
-        With the ports of `original`.
+        With the ports of `original`, and the names of the file.
 
     Raises
     ------
@@ -66,7 +65,8 @@ def read_verilog_netlist(path: str | Path, library: Library, original: Netlist) 
         try:
             run_yosys(SCRIPT.format(top=top), folder)
         except ToolError as error:
-            raise FileFormatError(path, None, f"is not a netlist of {library.name}: {error}") from None
+            reason = str(error).splitlines()[-1].replace("netlist.v", Path(path).name)
+            raise FileFormatError(path, None, f"is not a netlist of {library.name}: {reason}") from None
         try:
             netlist = read_netlist(folder / "netlist.json", top, library)
         except NetlistError as error:
@@ -75,7 +75,6 @@ def read_verilog_netlist(path: str | Path, library: Library, original: Netlist) 
         netlist,
         inputs=_join(path, netlist.inputs, original.inputs, "input"),
         outputs=_join(path, netlist.outputs, original.outputs, "output"),
-        instances=tuple(_in_block(instance, original) for instance in netlist.instances),
     )
 
 
@@ -99,9 +98,28 @@ def _join(
     return joined
 
 
-def _in_block(instance: Instance, original: Netlist) -> Instance:
-    """An instance with its block in the netlist that was laid out."""
+def with_original_names(netlist: Netlist, original: Netlist) -> Netlist:
+    """Give instances the names and blocks that they have in the netlist that was laid out.
+
+    Parameters
+    ----------
+    netlist : Netlist
+        From `read_verilog_netlist`.
+    original : Netlist
+        The netlist that we mapped.
+
+    Returns
+    -------
+    Netlist
+        Instances called ``i0``, ``i1`` ... as in `Netlist.to_verilog` have name and block of the instance with that
+        number. Others keep their names; those outside any module are in the block `ADDED`.
+    """
+    return replace(netlist, instances=tuple(_renamed(instance, original) for instance in netlist.instances))
+
+
+def _renamed(instance: Instance, original: Netlist) -> Instance:
     match = re.fullmatch(r"i(\d+)", instance.name)
     if match is not None and int(match[1]) < len(original.instances):
-        return replace(instance, block=original.instances[int(match[1])].block)
+        source = original.instances[int(match[1])]
+        return replace(instance, name=source.name, block=source.block)
     return instance if instance.block else replace(instance, block=ADDED)

@@ -1,8 +1,6 @@
 """Placements: legal, even, deterministic, cached, with macros and ports where the floorplan says."""
 
 import json
-import os
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -18,19 +16,6 @@ from lmu_hw.flows.placer import CHANNEL, PlaceOptions, place_cells
 from lmu_hw.tools import ToolError
 
 MACRO = "RM_IHPSG13_1P_64x64_c2_bm_bist"
-
-
-@pytest.fixture(scope="module")
-def coloquinte():
-    """Skip where the placer is missing, as on Python 3.13. In CI with an older Python it must be there."""
-    try:
-        import coloquinte
-    except ImportError:
-        reason = "coloquinte is not installed (pip install 'lmu-hw[place]'; no wheel for Python 3.13)"
-        if os.environ.get("CI") and sys.version_info < (3, 13):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return coloquinte
 
 
 @pytest.fixture(scope="module")
