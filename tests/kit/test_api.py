@@ -19,7 +19,6 @@ from lmu_hw.power.technology import load_technology
 from lmu_quantize import zoo
 from lmu_quantize.frames_file import FrameSet
 
-
 HOT = lh.GateOptions(hot_liberty=["a.lib"])
 
 
