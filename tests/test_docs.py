@@ -23,7 +23,7 @@ from lmu_quantize import float_file, frames_file
 ROOT = Path(__file__).parent.parent
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "rtl/README.md", ROOT / "peers/nngen/README.md"]
 TEXTS = {str(page.relative_to(ROOT)): page.read_text() for page in sorted(PAGES)}
-LEVERS = "--isolate-operands --shift-operand --split-sums --control-reset --stop-clock --gate-blocks"
+LEVERS = "--isolate-operands --control-reset --stop-clock --gate-blocks"
 
 
 def code(text: str) -> list[str]:

@@ -19,8 +19,8 @@ from lmu_hw.model.golden import Golden
 from lmu_hw.model.smoothing import Smoothing
 from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import make_plan
-from lmu_hw.plan.shape import shape, shape_digest
-from lmu_hw.plan.weight_file import make_image, read_image
+from lmu_hw.plan.shape import ShapeError, fitted, shape, shape_digest
+from lmu_hw.plan.weight_file import read_image
 from lmu_hw.power.technology import load_technology
 from lmu_hw.version import VERSION
 from lmu_kit.cli.main import main
@@ -64,20 +64,32 @@ def test_a_float_model_loads_and_is_quantized_as_before(model):
 
 
 def test_a_manifest_names_the_same_accelerator(model, manifest):
+    """But for the code of its weights, and for the registers before its lanes."""
     config = AcceleratorConfig.from_dict(manifest["config"])
     assert config == AcceleratorConfig(lanes=3, weights="ram", state="pulse", skip_zero_blocks=True)
     plan = make_plan(model, config)
-    assert shape(plan) == manifest["shape"]
-    assert shape_digest(shape(plan)) == manifest["shape_sha256"]
-    assert plan.report() == manifest["plan"]
+    described = shape(plan)
+    assert described.pop("weights") == "sign and magnitude"
+    assert described == manifest["shape"]
+    assert shape_digest(described) == manifest["shape_sha256"]
+    slower = "cycles_per_frame", "latency_cycles", "lane_utilisation", "slowest_clock_hz_at_50_frames_per_s"
+    report = plan.report()
+    assert {key: value for key, value in report.items() if key not in slower} == {
+        key: value for key, value in manifest["plan"].items() if key not in slower
+    }
+    assert [report[key] - manifest["plan"][key] for key in slower[:2]] == [3, 4]
     assert manifest["tools"]["lmu-hw"] == "0.1.0"
 
 
-def test_a_weight_image_loads_and_fits(model, manifest):
+def test_a_weight_image_loads_and_fits_the_accelerators_of_then(model, manifest):
     image = read_image(DATA / "small.weights")
-    assert image == make_image(make_plan(model, AcceleratorConfig.from_dict(manifest["config"])))
     image.check(manifest["shape"])
     assert main(["weights", "--for", str(DATA / "small.json"), "--check", str(DATA / "small.weights")]) == 0
+    plan = make_plan(model, AcceleratorConfig.from_dict(manifest["config"]))
+    with pytest.raises(ShapeError, match="this one has 3664305a; write one for it with lmu-hw weights"):
+        image.check(shape(plan))
+    with pytest.raises(ShapeError, match="accelerator takes two's complement: generate its Verilog again"):
+        fitted(plan, manifest["shape"])
 
 
 def test_a_table_of_energies_loads(model):

@@ -69,8 +69,9 @@ class Fetch(wiring.Component):
         ]
         if plan.config.frames_per_fetch > 1:
             m.d.comb += product.frame.eq(step.frame)
-        if plan.narrow_width is not None:
-            wide = Array(Const(width > plan.narrow_width, 1) for width in plan.weight_widths)
+        lanes = plan.lane_plan
+        if lanes.wide_lanes:
+            wide = Array(Const(is_wide, 1) for is_wide in lanes.is_wide)
             m.d.comb += product.wide.eq(wide[step.weight_memory])
         if plan.index_bits:
             indices = Array(self._index(m, memory) for memory in plan.weight_memories)
@@ -78,13 +79,19 @@ class Fetch(wiring.Component):
         return m
 
     def _weights(self, m: Module, step: data.View) -> Value:
-        """Weights of the step's memory, each extended to the widest."""
-        widest = max(self.plan.weight_widths)
+        """Weights of the step's memory in sign and magnitude, each extended to the widest."""
+        lanes = self.plan.lane_plan
         words = []
-        for memory, width in zip(self.plan.weight_memories, self.plan.weight_widths, strict=True):
-            weights = [Signal(signed(widest), name=f"{memory.name}_{lane}") for lane in range(self.plan.lanes)]
-            word = self.words[memory.name]
-            m.d.comb += [weight.eq(word.word_select(lane, width).as_signed()) for lane, weight in enumerate(weights)]
+        for memory, width, bits in zip(
+            self.plan.weight_memories, self.plan.weight_widths, lanes.weights, strict=True
+        ):
+            weights = [Signal(lanes.wide + 1, name=f"{memory.name}_{lane}") for lane in range(self.plan.lanes)]
+            for lane, weight in enumerate(weights):
+                code = self.words[memory.name].word_select(lane, width)
+                magnitude, sign = code[:-1], code[-1]
+                if bits == width:  # minus zero is the most negative weight
+                    magnitude = Cat(magnitude, sign & ~magnitude.any())
+                m.d.comb += [weight[: lanes.wide].eq(magnitude), weight[-1].eq(sign)]
             words.append(Cat(weights))
         return Array(words)[step.weight_memory]
 

@@ -1,101 +1,83 @@
-"""The lanes: each has a multiplier and a sum; all share one operand."""
+"""The lanes: each has a product and a sum; all share one operand."""
 
-from amaranth.hdl import Array, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import bits_for
 
-from lmu_hw.gateware.layouts import product_signature
+from lmu_hw.gateware.layouts import factor_signature, lane_layout, product_signature
+from lmu_hw.gateware.operands import Operands
 from lmu_hw.plan.plan import Plan
 
 __all__ = ["Accumulators", "Lanes", "Multipliers"]
 
 
 class Multipliers(wiring.Component):
-    """Products of all lanes, aligned for their sums.
+    """Magnitudes of the products of all lanes.
 
     They are a module of their own, so that reports show energy and area of products and sums apart.
 
     Parameters
     ----------
     plan : Plan
-        Lanes, widths and product shifts.
+        Lanes and widths.
 
     Members
     -------
-    shift : In(range)
-        Index in `Plan.product_shifts`.
-    activation : In(signed(plan.activation_width))
-        Operand of all lanes.
-    weights : In(lanes * signed(max weight width)), lane 0 in the low bits
-        Operand of each lane.
-    wide : In(1)
-        Only with `Plan.narrow_width`: the weights have more bits than that.
-    products : Out(lanes * signed(plan.accumulator_width))
-        Shifted products, in the same cycle.
+    operand1, operand3, ..., magnitudes : In
+        As in `factor_signature`.
+    products : Out(lane_layout of `LanePlan.product_bits`)
+        In the same cycle.
 
-    With `Plan.narrow_width` a weight is a signed digit of that many bits and the rest, which is 0 for narrow weights.
-    Both operands of the multiplier of the rest are 0 unless `wide`; only the first `Plan.wide_lanes` lanes have one.
-    With `shift_operand` the operand is shifted once for all lanes, not each product.
+    With `LanePlan.multiples` each digit of a weight selects a multiple of the operand and shifts it; only wide weights
+    have more than one digit. Otherwise a lane multiplies. Wide lanes with `isolate_operands` have a second multiplier
+    for the bits that narrow weights do not have; these bits are 0 while weights are narrow.
     """
 
     def __init__(self, plan: Plan):
         self.plan = plan
-        self.weight_width = max(plan.weight_widths)
-        wide = {} if plan.narrow_width is None else {"wide": In(1)}
+        factors = factor_signature(plan).members
+        names = [*(f"operand{factor}" for factor in plan.lane_plan.factors), "magnitudes"]
         super().__init__(
-            {
-                **wide,
-                "shift": In(unsigned(bits_for(len(plan.product_shifts) - 1))),
-                "activation": In(signed(plan.activation_width)),
-                "weights": In(unsigned(plan.lanes * self.weight_width)),
-                "products": Out(unsigned(plan.lanes * plan.accumulator_width)),
-            }
+            {name: factors[name].flip() for name in names}
+            | {"products": Out(lane_layout(plan, plan.lane_plan.product_bits))}
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        width = self.plan.accumulator_width
-        operand = self._operand(m)
-        upper = None if self.plan.narrow_width is None else self._wide_operand(m, operand)
+        lanes = self.plan.lane_plan
         for lane in range(self.plan.lanes):
-            weight = Signal(signed(self.weight_width), name=f"weight{lane}")
-            product = Signal(signed(self.weight_width + self.plan.operand_width), name=f"product{lane}")
+            magnitude = Signal(lanes.weight_bits(lane), name=f"magnitude{lane}")
+            product = Signal(lanes.product_bits(lane), name=f"product{lane}")
             m.d.comb += [
-                weight.eq(self.weights.word_select(lane, self.weight_width)),
-                product.eq(weight * operand if upper is None else self._cut(weight, operand, upper, lane)),
-                self.products.word_select(lane, width).eq(self._shifted(product)),
+                magnitude.eq(self.magnitudes[f"lane{lane}"]),
+                product.eq(self._selected(m, magnitude, lane) if lanes.multiples else self._multiplied(magnitude)),
+                self.products[f"lane{lane}"].eq(product),
             ]
         return m
 
-    def _operand(self, m: Module) -> Signal:
-        """The operand that all lanes share."""
-        if not self.plan.config.shift_operand:
-            return self.activation
-        operand = Signal(signed(self.plan.operand_width), name="operand")
-        m.d.comb += operand.eq(Array(self.activation << shift for shift in self.plan.product_shifts)[self.shift])
-        return operand
-
-    def _shifted(self, product: Signal) -> Value:
-        """A product as it is added: aligned by its own shift, unless the operand was shifted."""
-        if self.plan.config.shift_operand:
+    def _multiplied(self, magnitude: Signal) -> Value:
+        """Product by a multiplier, or by two if the weight has bits that are mostly 0."""
+        narrow = self.plan.lane_plan.narrow
+        product = magnitude[:narrow] * self.operand1
+        if len(magnitude) == narrow:
             return product
-        return Array(product << shift for shift in self.plan.product_shifts)[self.shift]
+        return product + ((magnitude[narrow:] * self.operand1) << narrow)
 
-    def _wide_operand(self, m: Module, operand: Signal) -> Signal:
-        """The operand of the upper parts, which is 0 while weights are narrow."""
-        wide_operand = Signal.like(operand, name="wide_operand")
-        m.d.comb += wide_operand.eq(Mux(self.wide, operand, 0))
-        return wide_operand
-
-    def _cut(self, weight: Signal, operand: Signal, wide_operand: Signal, lane: int) -> Value:
-        """Product in two parts, the lower one of a digit of `Plan.narrow_width` bits."""
-        width = self.plan.narrow_width or 0
-        digit = weight[:width].as_signed()
-        if lane >= self.plan.wide_lanes:
-            return digit * operand
-        rest = Mux(self.wide, weight[width:], 0).as_signed() + (self.wide & weight[width - 1])
-        return digit * operand + ((rest * wide_operand) << width)
+    def _selected(self, m: Module, magnitude: Signal, lane: int) -> Value:
+        """Product by multiples of the operand, one for each digit of the weight."""
+        lanes = self.plan.lane_plan
+        size = lanes.digit if lane < lanes.wide_lanes else lanes.narrow  # which may hold the most negative weight
+        total: Value = Const(0)
+        for start in range(0, len(magnitude), size):
+            digit = magnitude[start : start + size]
+            leg = Signal(lanes.operand + min(len(digit), lanes.digit), name=f"leg{lane}_{start}")
+            with m.Switch(digit):
+                for value in range(1, min(1 << len(digit), (1 << lanes.digit) + 1)):
+                    shift = (value & -value).bit_length() - 1
+                    with m.Case(value):
+                        m.d.comb += leg.eq(getattr(self, f"operand{value >> shift}") << shift)
+            total = leg if start == 0 else total + (leg << start)
+        return total
 
 
 class Accumulators(wiring.Component):
@@ -108,53 +90,59 @@ class Accumulators(wiring.Component):
 
     Members
     -------
-    enable : In(1)
+    valid : In(1)
         A product in this cycle.
     first, last : In(1)
         The product starts or ends a sum.
-    products : In(lanes * signed(plan.accumulator_width)), lane 0 in the low bits
-        Products to add.
+    products : In(lane_layout of `LanePlan.product_bits`)
+        Magnitudes of the products to add.
+    negative : In(lanes)
+        Their signs.
+    wide : In(1)
+        Only if lanes differ (`LanePlan.wide_lanes`): the others have no sum, and rest.
     frame : In(range(frames))
         Only with `frames_per_fetch`: index of the sum in each lane.
     sums : Out(lanes * signed(plan.accumulator_width))
         Finished sums, from the cycle after `last` until the next `last`; with `frames_per_fetch` all of lane 0 first.
 
-    With `split_sums` the upper half of a running sum is clocked only when it changes, which is rare with small
-    products. The registers have no reset, because the first product of a sum starts it. So each has an enable only, and
-    a clock gate can replace that.
+    Each lane has one adder: a negative product is inverted, and its sign is the carry into the adder. With
+    `isolate_operands` the upper half of a running sum is clocked only when it may change. It does when the product
+    reaches into it, or when its lowest bit changes. The registers have no reset, because the first product of a sum
+    starts it. So each has an enable only, and a clock gate can replace that.
     """
 
     def __init__(self, plan: Plan):
         self.plan = plan
-        lanes = unsigned(plan.lanes * plan.accumulator_width)
-        frames = plan.config.frames_per_fetch
-        frame = {"frame": In(range(frames))} if frames > 1 else {}
-        sums = unsigned(frames * plan.lanes * plan.accumulator_width)
+        factors = factor_signature(plan).members
+        names = ["valid", "first", "last", "negative", *(name for name in ("wide", "frame") if name in factors)]
+        sums = unsigned(plan.config.frames_per_fetch * plan.lanes * plan.accumulator_width)
         super().__init__(
-            {"enable": In(1), "first": In(1), "last": In(1), "products": In(lanes), "sums": Out(sums), **frame}
+            {name: factors[name].flip() for name in names}
+            | {"products": In(lane_layout(plan, plan.lane_plan.product_bits)), "sums": Out(sums)}
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         width, frames = self.plan.accumulator_width, self.plan.config.frames_per_fetch
         for lane in range(self.plan.lanes):
-            product = Signal(signed(width), name=f"product{lane}")
+            rests = self.wide if 0 < self.plan.lane_plan.wide_lanes <= lane else Const(0, 1)
+            product, negative = self.products[f"lane{lane}"], self.negative[lane]
             running = self._registers(f"running{lane}")
-            total = Signal(signed(width), name=f"total{lane}")
             held = self._registers(f"held{lane}")
             present = running[0] if frames == 1 else Array(running)[self.frame]
+            addend = Signal(width, name=f"addend{lane}")
+            total = Signal(width, name=f"total{lane}")
             m.d.comb += [
-                product.eq(self.products.word_select(lane, width)),
+                addend.eq(Cat(product, Const(0, max(1, width - len(product))))[:width] ^ negative.replicate(width)),
+                total.eq(Mux(self.first, 0, present) + addend + negative),
                 *(self.sums.word_select(lane * frames + number, width).eq(kept) for number, kept in enumerate(held)),
             ]
-            with m.If(self.first):
-                m.d.comb += total.eq(product)
-            with m.Else():
-                m.d.comb += total.eq(present + product)
             for number in range(frames):
-                enable = self.enable if frames == 1 else self.enable & (self.frame == number)
+                enable = self.valid & ~rests
+                if frames > 1:
+                    enable &= self.frame == number
                 with m.If(enable & ~self.last):
-                    self._keep(m, running[number], total, present)
+                    self._keep(m, running[number], total, present, product)
                 with m.If(enable & self.last):
                     m.d.sync += held[number].eq(total)
         return m
@@ -163,16 +151,17 @@ class Accumulators(wiring.Component):
         """A register for each sum of a lane."""
         frames = self.plan.config.frames_per_fetch
         names = [name] if frames == 1 else [f"{name}_{number}" for number in range(frames)]
-        return [Signal(signed(self.plan.accumulator_width), name=register, reset_less=True) for register in names]
+        return [Signal(self.plan.accumulator_width, name=register, reset_less=True) for register in names]
 
-    def _keep(self, m: Module, running: Signal, total: Signal, present: Value) -> None:
+    def _keep(self, m: Module, running: Signal, total: Signal, present: Value, product: Value) -> None:
         """Store a running sum, of which `present` is the value so far."""
-        low = self.plan.accumulator_width // 2
-        if not self.plan.config.split_sums:
+        if not self.plan.config.isolate_operands:
             m.d.sync += running.eq(total)
             return
+        low = self.plan.accumulator_width // 2
         m.d.sync += running[:low].eq(total[:low])
-        with m.If(self.first | (total[low:] != present[low:])):
+        # If the product has no upper half, the upper half of the sum changes by one or not at all.
+        with m.If(self.first | product[low:].any() | (total[low] ^ present[low])):
             m.d.sync += running[low:].eq(total[low:])
 
 
@@ -182,7 +171,7 @@ class Lanes(wiring.Component):
     Parameters
     ----------
     plan : Plan
-        Lanes, widths and product shifts.
+        Lanes, widths and shifts of the operand.
 
     Members
     -------
@@ -191,36 +180,29 @@ class Lanes(wiring.Component):
     sums : Out(lanes * signed(plan.accumulator_width))
         As for `Accumulators`.
 
-    Latency: 1 cycle from the last product of a sum to the sum. Throughput: one product in each lane a cycle.
+    Latency: 2 cycles from the last product of a sum to the sum. Throughput: one product in each lane a cycle.
     """
 
     def __init__(self, plan: Plan):
         self.plan = plan
-        self.multiply = Multipliers(plan)
-        self.accumulate = Accumulators(plan)
-        self.weight_width = self.multiply.weight_width
+        self._operands = Operands(plan)
+        self._multiply = Multipliers(plan)
+        self._accumulate = Accumulators(plan)
         super().__init__(
             {
                 "products": In(product_signature(plan)),
-                "sums": Out(self.accumulate.signature.members["sums"].shape),
+                "sums": Out(self._accumulate.signature.members["sums"].shape),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.multiply = multiply = self.multiply
-        m.submodules.accumulate = accumulate = self.accumulate
-        product = self.products
-        m.d.comb += [
-            multiply.shift.eq(product.shift),
-            multiply.activation.eq(product.activation),
-            multiply.weights.eq(product.weights),
-            *([] if self.plan.narrow_width is None else [multiply.wide.eq(product.wide)]),
-            *([] if self.plan.config.frames_per_fetch == 1 else [accumulate.frame.eq(product.frame)]),
-            accumulate.enable.eq(product.valid),
-            accumulate.first.eq(product.first),
-            accumulate.last.eq(product.last),
-            accumulate.products.eq(multiply.products),
-            self.sums.eq(accumulate.sums),
-        ]
+        m.submodules.operands = operands = self._operands
+        m.submodules.multiply = multiply = self._multiply
+        m.submodules.accumulate = accumulate = self._accumulate
+        wiring.connect(m, wiring.flipped(self.products), operands.i)
+        for block in (multiply, accumulate):
+            shared = block.signature.members.keys() & operands.o.signature.members.keys()
+            m.d.comb += [getattr(block, name).eq(getattr(operands.o, name)) for name in sorted(shared)]
+        m.d.comb += [accumulate.products.eq(multiply.products), self.sums.eq(accumulate.sums)]
         return m

@@ -1,6 +1,6 @@
 """Payloads and interfaces that the blocks of the accelerator exchange."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from amaranth.hdl import Shape, signed, unsigned
 from amaranth.lib import data, wiring
@@ -18,11 +18,13 @@ __all__ = [
     "claim_signature",
     "decision_layout",
     "event_layout",
+    "factor_signature",
     "feature_layout",
     "frame_layout",
     "group_layout",
     "index_layout",
     "input_signature",
+    "lane_layout",
     "load_layout",
     "logit_layout",
     "product_signature",
@@ -162,32 +164,65 @@ def product_signature(plan: Plan) -> wiring.Signature:
         A product in this cycle.
     activation : Out(signed(plan.activation_width))
         Operand of all lanes.
-    weights : Out(lanes * signed(max weight width)), lane 0 in the low bits
-        Operand of each lane.
+    weights : Out(lanes * (plan.lane_plan.wide + 1)), lane 0 in the low bits
+        Operand of each lane: its magnitude, and above it the sign.
     shift : Out
         Index in `Plan.product_shifts`.
     first, last : Out(1)
         The product starts or ends a sum.
     wide : Out(1)
-        Only with `Plan.narrow_width`: the weights have more bits than that.
+        Only if lanes differ (`LanePlan.wide_lanes`): the weights have more bits than those of all lanes.
     frame : Out(range(frames))
         Only with `frames_per_fetch`: index of the sum in each lane.
     """
-    frames = plan.config.frames_per_fetch
-    wide = {} if plan.narrow_width is None else {"wide": Out(1)}
-    frame = {"frame": Out(range(frames))} if frames > 1 else {}
     return wiring.Signature(
         {
             "valid": Out(1),
             "activation": Out(signed(plan.activation_width)),
-            "weights": Out(plan.lanes * max(plan.weight_widths)),
+            "weights": Out(plan.lanes * (plan.lane_plan.wide + 1)),
             "shift": Out(unsigned(bits_for(len(plan.product_shifts) - 1))),
-            "first": Out(1),
-            "last": Out(1),
-            **wide,
-            **frame,
+            **_sum_members(plan),
         }
     )
+
+
+def factor_signature(plan: Plan) -> wiring.Signature:
+    """Operands of one product in each lane, in registers.
+
+    Members
+    -------
+    operand1, operand3, ... : Out(plan.lane_plan.multiple_bits(factor))
+        Magnitude of the operand of all lanes, and its multiples.
+    magnitudes : Out(lane_layout of `LanePlan.weight_bits`)
+        Magnitude of each lane's weight.
+    negative : Out(lanes)
+        Sign of each lane's product.
+    valid, first, last, wide, frame
+        As in `product_signature`.
+    """
+    lanes = plan.lane_plan
+    return wiring.Signature(
+        {
+            "valid": Out(1),
+            **{f"operand{factor}": Out(unsigned(lanes.multiple_bits(factor))) for factor in lanes.factors},
+            "magnitudes": Out(lane_layout(plan, lanes.weight_bits)),
+            "negative": Out(unsigned(plan.lanes)),
+            **_sum_members(plan),
+        }
+    )
+
+
+def lane_layout(plan: Plan, bits: Callable[[int], int]) -> data.StructLayout:
+    """A field for each lane, ``lane0`` in the low bits, of so many bits."""
+    return data.StructLayout({f"lane{lane}": unsigned(bits(lane)) for lane in range(plan.lanes)})
+
+
+def _sum_members(plan: Plan) -> dict[str, wiring.Member]:
+    """Members that say which sum a product belongs to."""
+    frames = plan.config.frames_per_fetch
+    wide = {"wide": Out(1)} if plan.lane_plan.wide_lanes else {}
+    frame = {"frame": Out(range(frames))} if frames > 1 else {}
+    return {"first": Out(1), "last": Out(1), **wide, **frame}
 
 
 def write_signature(plan: Plan) -> wiring.Signature:

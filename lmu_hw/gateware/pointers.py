@@ -66,8 +66,10 @@ class Pointers:
         self._hand_on(m, now, groups)
 
     def _hand_on(self, m: Module, now: StepSignals, groups: stream.Interface) -> None:
-        """Register the destination of a row group with its last product."""
+        """Hand on the destination of a row group two cycles after its last product, when the lanes add that one."""
+        ended = Signal()
         group = Signal(group_layout(self._plan), reset_less=self._free)
+        ready = Signal(group_layout(self._plan), reset_less=self._free)
         fields = {
             "rows": self._walk.elements(now.const, now.rows),
             "memory": now.selected.target,
@@ -78,10 +80,12 @@ class Pointers:
             "operation": now.const.operation,
             **self._walk.group_fields(now.const),
         }
-        m.d.comb += groups.payload.eq(group)
-        m.d.sync += groups.valid.eq(now.issue & now.ends.group)
+        m.d.comb += groups.payload.eq(ready)
+        m.d.sync += [ended.eq(now.issue & now.ends.group), groups.valid.eq(ended)]
         with m.If(now.issue & now.ends.group):
             m.d.sync += [group[name].eq(value) for name, value in fields.items()]
+        with m.If(ended):
+            m.d.sync += ready.eq(group)
 
     def _weight_word(self, now: StepSignals) -> tuple[Value, Value, Value]:
         """Address of the weights; whether the pointer moves in this cycle, and how far.

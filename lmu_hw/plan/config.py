@@ -21,8 +21,7 @@ ROUNDS = (1, 2, 4, 8)
 """Allowed frames for each fetch of the weights."""
 
 LEVERS = (
-    "skip_zero_blocks", "skip_zero_elements", "isolate_operands", "shift_operand", "split_sums", "control_reset",
-    "stop_clock", "gate_blocks"
+    "skip_zero_blocks", "skip_zero_elements", "isolate_operands", "control_reset", "stop_clock", "gate_blocks"
 )  # fmt: skip
 """Options that save energy; all are off by default."""
 
@@ -80,12 +79,9 @@ class AcceleratorConfig:
         never more than without (`lmu_hw.plan.timing`). With `skip_zero_blocks`, this applies where weights have no
         index.
     isolate_operands : bool
-        Split multipliers that are wider than most weights. The upper part rests while weights are narrow. Lanes that
-        get no wide weights have no upper part.
-    shift_operand : bool
-        Align products by a shift of the operand that all lanes share, instead of a shift of each product.
-    split_sums : bool
-        Clock the upper half of each lane's sum only when it changes.
+        Build lanes for standard cells instead of DSP blocks. Multipliers are split by the bits of most weights, and
+        what a weight does not need rests: upper parts, lanes and the upper halves of sums. From 8 lanes on, weights of
+        at most 4 bits select among multiples of the operand, which all lanes share (`lmu_hw.plan.lanes`).
     control_reset : bool
         Reset only control. Data registers have no reset, so that clock gates can take them.
     stop_clock : bool
@@ -116,8 +112,6 @@ class AcceleratorConfig:
     skip_zero_blocks: bool = False
     skip_zero_elements: bool = False
     isolate_operands: bool = False
-    shift_operand: bool = False
-    split_sums: bool = False
     control_reset: bool = False
     stop_clock: bool = False
     gate_blocks: bool = False

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmu_hw.model.operations import tanh_table
+from lmu_hw.plan.lanes import sign_and_magnitude
 from lmu_hw.plan.narrowing import NarrowStep
 from lmu_hw.plan.placement import MemoryPlan
 from lmu_hw.plan.schedule import PlannedOperation
@@ -70,7 +71,7 @@ def _operation_words(planned: PlannedOperation, lanes: int, bits: int) -> list[i
 
 
 def _packed(values: NDArray[np.int64], bits: int) -> list[int]:
-    """One word for each column: two's complement, row 0 in the low bits."""
-    unpacked = (values.T[:, :, None] >> np.arange(bits)) & 1
+    """One word for each column: sign and magnitude of each row, row 0 in the low bits."""
+    unpacked = (sign_and_magnitude(values.T, bits)[:, :, None] >> np.arange(bits)) & 1
     packed = np.packbits(unpacked.reshape(len(unpacked), -1).astype(np.uint8), axis=1, bitorder="little")
     return [int.from_bytes(row, "little") for row in packed]

@@ -17,6 +17,7 @@ from lmu_hw.model.operations import lower, output_name, tanh_errors, vectors
 from lmu_hw.model.program import QuantizedModel
 from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.images import parameter_words, table_words, weight_words
+from lmu_hw.plan.lanes import LanePlan, plan_lanes
 from lmu_hw.plan.layout import Layout
 from lmu_hw.plan.narrowing import Narrowing, NarrowStep
 from lmu_hw.plan.placement import MemoryPlan, place
@@ -124,7 +125,7 @@ class Plan:
 
     @property
     def product_shifts(self) -> tuple[int, ...]:
-        """Distinct left shifts of products."""
+        """Distinct left shifts of the operand."""
         return tuple(sorted({term.shift for planned in self.operations for term in planned.terms}))
 
     @property
@@ -132,34 +133,10 @@ class Plan:
         """Bits of the operand that all lanes share."""
         return max(memory.signed_width for memory in self.data_memories)
 
-    @property
-    def operand_width(self) -> int:
-        """Bits of the multipliers' operand, after its shift where the configuration shifts the operand."""
-        if not self.config.shift_operand:
-            return self.activation_width
-        terms = (term for planned in self.operations for term in planned.terms)
-        return max(self.data_memories[term.location.memories[0]].signed_width + term.shift for term in terms)
-
-    @property
-    def narrow_width(self) -> int | None:
-        """Bits of a weight in the lower part of a split multiplier; None if multipliers are whole.
-
-        It is the width of the weights that are multiplied most often.
-        """
-        if not self.config.isolate_operands:
-            return None
-        words = dict.fromkeys(self.weight_widths, 0)
-        for planned in self.operations:
-            words[self.weight_widths[planned.weight_memory]] += planned.operation.repeat * planned.words
-        width = max(words, key=lambda bits: words[bits])
-        return width if width < max(words) else None
-
-    @property
-    def wide_lanes(self) -> int:
-        """Lanes that get weights of more than `narrow_width` bits: as many of the first as a group has rows."""
-        narrow = self.narrow_width or 0
-        wide = (planned for planned in self.operations if self.weight_widths[planned.weight_memory] > narrow)
-        return max((planned.rows_in(0, self.lanes) for planned in wide), default=0)
+    @functools.cached_property
+    def lane_plan(self) -> LanePlan:
+        """Bits of operand, weights and products in the lanes."""
+        return plan_lanes(self.config, self.operations, self.data_memories, self.weight_widths, self.certificate)
 
     @property
     def skipping_memories(self) -> tuple[int, ...]:
@@ -303,7 +280,7 @@ def make_plan(model: QuantizedModel, config: AcceleratorConfig | None = None) ->
         outputs=model.outputs,
         frames_per_fetch=config.frames_per_fetch,
         round_strides=round_strides(model, config.frames_per_fetch),
-        write_latency=2 if narrowing.table is None else 3,
+        write_latency=3 if narrowing.table is None else 4,
         weight_memories=tuple(memory.name for memory in layout.weight_memories),
     )
     bias_width = max(_signed_bits(int(op.bias.min()), int(op.bias.max())) for op in operations)

@@ -13,6 +13,9 @@ __all__ = ["ShapeError", "fitted", "identification", "shape", "shape_digest"]
 ID_DIGITS = 8
 """Hexadecimal digits of a shape's digest that the register SHAPE_ID holds."""
 
+WEIGHTS, EARLIER_WEIGHTS = "sign and magnitude", "two's complement"
+"""Code of weights in an image, now and in accelerators whose shape does not name it."""
+
 CAPACITIES = ("accumulator_bits", "sum_bits", "bias_bits", "shift_bits")
 """Widths of which a network may need less than the accelerator has."""
 
@@ -32,14 +35,16 @@ def shape(plan: Plan) -> dict[str, Any]:
     Returns
     -------
     dict
-        JSON-able: ``lanes``, ``input`` (size and format), the widths of sums and parameters, and ``operations`` in the
-        order of the schedule. An operation's ``shifts`` are those that its narrowing supports, and ``saturates`` says
-        whether it has a saturator. Where blocks are skipped, ``index_bits`` is the width of the index in a weight word,
-        and an operation has room for ``words`` words from address ``weight_base`` on.
+        JSON-able: ``lanes``, ``weights`` (their code), ``input`` (size and format), the widths of sums and parameters,
+        and ``operations`` in the order of the schedule. An operation's ``shifts`` are those that its narrowing
+        supports, and ``saturates`` says whether it has a saturator. Where blocks are skipped, ``index_bits`` is the
+        width of the index in a weight word, and an operation has room for ``words`` words from address ``weight_base``
+        on.
     """
     certificate = plan.certificate
     return {
         "lanes": plan.lanes,
+        "weights": WEIGHTS,
         "input": {"size": plan.model.inputs, "format": plan.model.input.to_dict()},
         "accumulator_bits": plan.accumulator_width,
         "sum_bits": max(certificate.operations[planned.operation.name].total_bits for planned in plan.operations),
@@ -140,6 +145,9 @@ def _placed(plan: Plan, accelerator: list[dict[str, Any]]) -> Plan:
 
 def _difference(own: dict[str, Any], other: dict[str, Any]) -> str | None:
     """First difference between what the network needs and what the accelerator has; None if it fits."""
+    code = other.get("weights", EARLIER_WEIGHTS)
+    if own["weights"] != code:
+        return f"its weights are in {own['weights']}, the accelerator takes {code}: generate its Verilog again"
     for name in ("lanes", "input"):
         if own[name] != other[name]:
             return f"{name} {_shown(own[name])}, the accelerator has {_shown(other[name])}"

@@ -105,7 +105,8 @@ class Image:
         theirs = shape_digest(accelerator)
         if theirs != self.shape:
             raise ShapeError(
-                f"the image of {self.model} is for accelerators of shape {self.shape[:8]}, this one has {theirs[:8]}"
+                f"the image of {self.model} is for accelerators of shape {self.shape[:8]}, this one has {theirs[:8]}; "
+                "write one for it with lmu-hw weights"
             )
 
 

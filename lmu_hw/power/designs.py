@@ -181,7 +181,7 @@ PLAIN = DesignSet(
 
 LEAN = DesignSet(
     "lean",
-    ("isolate_operands", "shift_operand", "split_sums", "control_reset", "stop_clock", "gate_blocks"),
+    ("isolate_operands", "control_reset", "stop_clock", "gate_blocks"),
     (
         Design(Cut(1, 8, 2, 8), 4, "rom", True, skips=True),
         Design(Cut(2, 24, 4, 32), 16, "rom", True, skips=True),

@@ -135,16 +135,12 @@ def _multiplied(plan: Plan) -> tuple[float, float]:
 
     Upper parts of multipliers that are cut in two rest while weights are narrow.
     """
-    width = max(plan.weight_widths)
-    narrow = plan.narrow_width
-    if narrow is None:
-        return plan.lanes * width, plan.lanes * width
-    upper = plan.wide_lanes * (width - narrow)
+    lanes = plan.lane_plan
+    narrow, upper = plan.lanes * (lanes.narrow + 1), lanes.wide_lanes * (lanes.wide - lanes.narrow)
     executed = [planned for frame in range(plan.period) for planned in plan.schedule.executed(frame)]
     words = [planned.operation.repeat * planned.words for planned in executed]
-    wide = [plan.weight_widths[planned.weight_memory] > narrow for planned in executed]
-    part = sum(count for count, is_wide in zip(words, wide, strict=True) if is_wide) / sum(words)
-    return plan.lanes * narrow + part * upper, plan.lanes * narrow + upper
+    wide = sum(count for count, planned in zip(words, executed, strict=True) if lanes.is_wide[planned.weight_memory])
+    return narrow + wide / sum(words) * upper, narrow + upper
 
 
 def _map_depth(plan: Plan) -> int:
@@ -416,7 +412,7 @@ def size_counts(plan: Plan, built_of: Mapping[str, str]) -> FeatureCounts:
         },
         "state memory": {},
         "multipliers": {
-            Feature.WEIGHT_BY_OPERAND_BITS: float(_multiplied(plan)[1] * plan.operand_width),
+            Feature.WEIGHT_BY_OPERAND_BITS: float(_multiplied(plan)[1] * (plan.lane_plan.operand + 1)),
             Feature.SUM_BITS: sums,
         },
         "accumulators": {Feature.SUM_BITS: sums},

@@ -35,6 +35,7 @@ BLOCKS = {
     "memory_weights": "weight memory",
     "memory_parameters": "finish",
     "memory_": "state memory",
+    "lanes.operands": "multipliers",
     "lanes.multiply": "multipliers",
     "lanes.accumulate": "accumulators",
     "finish": "finish",

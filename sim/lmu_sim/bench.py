@@ -107,7 +107,7 @@ def plusargs(
         "percent": stall_percent,
         "seed": seed,
         "long": longest,
-        "spaced": 4 * spaced,
+        "spaced": (plan.schedule.write_latency + 2) * spaced,  # longer than a pause while elements are finished
         "limit": min(limit, 2**31 - 1),
     }
     return [f"+{name}={value}" for name, value in settings.items()]

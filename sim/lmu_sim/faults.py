@@ -219,7 +219,7 @@ def _table(plan: Plan, verilog: str) -> str:
 
 def _swapped_lanes(plan: Plan, verilog: str) -> str:
     first, second = (
-        re.search(rf"assign product{lane}  ?= \$signed\((weights\[[\d:]+\])\)", verilog) for lane in (0, 1)
+        re.search(rf"assign product{lane}  ?= (magnitudes\[[\d:]+\])", verilog) for lane in (0, 1)
     )
     if first is None or second is None:
         raise ValueError("the Verilog has no products of lanes 0 and 1")
@@ -306,7 +306,7 @@ FAULTS = (
     Fault("bias", "verilog", "one bias is one unit off", _text(_bias)),
     Fault("narrowing shift", "verilog", "one row is shifted by one bit too many or too few", _text(_shift)),
     Fault("tanh entry", "verilog", "the entries of the tanh table for one value are one unit off", _text(_table)),
-    Fault("swapped lanes", "verilog", "lanes 0 and 1 have each other's weights", _text(_swapped_lanes)),
+    Fault("swapped lanes", "verilog", "lanes 0 and 1 have each other's magnitudes", _text(_swapped_lanes)),
     Fault(
         "product shift",
         "verilog",
@@ -426,7 +426,7 @@ def try_fault(fault: Fault, simulator: Simulator | str = Simulator.ICARUS) -> Fa
         Whether it was noticed.
     """
     plan = fault_plan()
-    options = CosimOptions(simulator=simulator, stalls="random", seed=SEED)
+    options = CosimOptions(simulator=simulator, stalls="random", stall_percent=80, seed=SEED)
     faulty = fault.verilog(plan, fault_verilog())
     result = cosimulate_variant(plan, fault_stimulus(plan), options, verilog=faulty)
     return FaultTrial(fault, not result.ok, _evidence(result))

@@ -35,7 +35,7 @@ def test_any_key_of_the_configuration_can_be_swept():
 
 def test_levers_are_swept_together():
     sweep = Sweep(("a",), {"levers": ("none", "lean", "all"), "lanes": (4,)})
-    lean = {"isolate_operands": True, "shift_operand": True, "split_sums": True, "control_reset": True}
+    lean = {"isolate_operands": True, "control_reset": True}
     lean |= {"stop_clock": True, "gate_blocks": True}
     expected = {}, lean, lean | {"skip_zero_elements": True}
     assert list(sweep.configs()) == [AcceleratorConfig(lanes=4, **levers) for levers in expected]

@@ -282,18 +282,21 @@ def test_output_gives_every_logit_and_decision_under_stalls(outputs, score, stal
 # Lanes
 
 
+@pytest.mark.parametrize("isolated", [False, True])
 @pytest.mark.parametrize("lanes", [1, 3, 8])
-def test_lanes_sum_products_and_hold_the_sums(lanes):
+def test_lanes_sum_products_and_hold_the_sums(lanes, isolated):
     rng = np.random.default_rng(lanes)
-    plan = make_plan(random_model(rng, layers=("lmu", "dense"), e_m=True, w_x=True), AcceleratorConfig(lanes=lanes))
-    dut = Lanes(plan)
-    width, accumulator = dut.weight_width, plan.accumulator_width
+    model = random_model(rng, layers=("lmu", "dense"), memories=[(2, 5.0)], weight_width=4, e_m=True, w_x=True)
+    plan = make_plan(model, AcceleratorConfig(lanes=lanes, isolate_operands=isolated))
+    dut, bits = Lanes(plan), plan.lane_plan
+    width, accumulator = bits.wide + 1, plan.accumulator_width
     limit = (1 << accumulator - 1) - 1
 
     async def testbench(ctx):
         held = [0] * lanes
-        for _ in range(40):
-            length = int(rng.integers(1, 6))
+        for number in range(40):
+            length, wide = int(rng.integers(1, 6)), bool(bits.wide_lanes and number % 3)
+            working = bits.wide_lanes if wide else lanes
             total = [0] * lanes
             for index in range(length):
                 while rng.random() < 0.3:
@@ -301,22 +304,29 @@ def test_lanes_sum_products_and_hold_the_sums(lanes):
                     ctx.set(dut.products.last, int(rng.integers(2)))
                     await ctx.tick()
                 shift = int(rng.integers(len(plan.product_shifts)))
-                reach = limit // (6 << plan.product_shifts[shift] + width - 1)
+                magnitudes = (1 << bits.wide) - 1 if wide or not bits.wide_lanes else 8
+                reach = min(limit // (6 * magnitudes), (1 << bits.operand) - 1) >> plan.product_shifts[shift]
                 activation = int(np.clip(rng.integers(-128, 128), -reach, reach))
-                weights = rng.integers(-(1 << width - 1), 1 << width - 1, lanes).tolist()
-                word = sum((w & ((1 << width) - 1)) << (lane * width) for lane, w in enumerate(weights))
+                weights = rng.integers(-magnitudes, magnitudes, lanes, endpoint=True)
+                weights[working:] = 0
+                word = sum(
+                    int(abs(weight) | (weight < 0) << bits.wide) << lane * width for lane, weight in enumerate(weights)
+                )
                 operands = {"shift": shift, "activation": activation, "weights": word}
+                if bits.wide_lanes:
+                    operands["wide"] = wide
                 ctx.set(dut.products.valid, 1)
                 for name, value in (operands | {"first": index == 0, "last": index == length - 1}).items():
                     ctx.set(getattr(dut.products, name), value)
-                products = [weight * activation << plan.product_shifts[shift] for weight in weights]
+                products = [int(weight) * activation << plan.product_shifts[shift] for weight in weights]
                 total = [t + product for t, product in zip(total, products, strict=True)]
+                await ctx.tick()
                 word = ctx.get(dut.sums)
                 fields = [word >> (lane * accumulator) & ((1 << accumulator) - 1) for lane in range(lanes)]
                 assert fields == [value & ((1 << accumulator) - 1) for value in held]
-                await ctx.tick()
-            held = total
+            held = total[:working] + held[working:]
             ctx.set(dut.products.valid, 0)
+            await ctx.tick()
 
     simulate(dut, testbench)
 

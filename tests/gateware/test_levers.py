@@ -1,7 +1,10 @@
 """Choices that save energy: each computes the same, in as many cycles as planned, and is off unless asked for."""
 
 import itertools
+import json
 import re
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +14,11 @@ from amaranth.sim import Simulator
 from numpy.testing import assert_array_equal
 
 from lmu_hw.export.emit import to_verilog
+from lmu_hw.flows.yosys import scratch_folder
 from lmu_hw.gateware.lanes import Accumulators, Multipliers
 from lmu_hw.gateware.memory import BankedReadOnly, BankedSinglePort
 from lmu_hw.gateware.nonzero import NonzeroMap
+from lmu_hw.gateware.operands import Operands
 from lmu_hw.plan.config import LEVERS, AcceleratorConfig
 from lmu_hw.plan.plan import make_plan
 from lmu_hw.plan.timing import all_zero, latency, stream_starts
@@ -21,6 +26,7 @@ from lmu_hw.power.rates import Rates
 from lmu_hw.power.report import OperatingPoint
 from lmu_hw.power.table import estimate
 from lmu_hw.power.technology import load_technology
+from lmu_hw.tools import find_yosys, run_tool
 from lmu_sim.testing.random_models import random_model
 
 SPOTTER = {"layers": ("lmu", "lmu", "dense"), "e_h": False, "w_h": False, "w_x": True, "activation": "relu"}
@@ -114,79 +120,118 @@ def test_the_report_has_both_ends():
     assert "least_cycles_per_frame" not in planned().report()
 
 
-# ---- multipliers in two parts --------------------------------------------------------------------------------------
+# ---- lanes ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("early", [False, True])
-def test_a_cut_multiplier_multiplies_and_its_upper_part_rests(early):
-    options = {"isolate_operands": True, "shift_operand": early}
-    plans = (planned(seed, 3, SPOTTER | {"memories": [(2, 5.0)] * 3}, **options) for seed in range(40))
-    plan = next(plan for plan in plans if plan.narrow_width is not None and plan.wide_lanes == 2)
-    narrow, most = plan.narrow_width, max(plan.weight_widths)
-    assert narrow < most
-    dut = Multipliers(plan)
-    rng = np.random.default_rng(3)
-    size = plan.accumulator_width
+def four_bits(lanes, symmetric=False, **config):
+    """Plan with weights of 4 bits and wider matrices of the memories, which need 2 rows only."""
+    options = {"memories": [(2, 5.0)] * 3, "weight_width": 4, "symmetric": symmetric}
+    return planned(3, lanes, SPOTTER | options, **config)
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("lanes", [3, 9])
+def test_every_weight_gives_its_product(lanes, symmetric):
+    plan = four_bits(lanes, symmetric, isolate_operands=True)
+    bits, rng = plan.lane_plan, np.random.default_rng(3)
+    assert bits.multiples == ((1, 3, 5, 7) if lanes == 9 else ())
+    assert (bits.narrow, bits.wide_lanes) == (3 if symmetric else 4, 2)
+    dut, most = Multipliers(plan), 7 if symmetric else 8
 
     async def bench(ctx):
-        for width in (narrow, most) * 150:
-            reach = 1 << width - 1
-            ends = [-reach, -1, 0, reach - 1]
-            weights = [int(rng.choice([rng.integers(-reach, reach), rng.choice(ends)])) for _ in range(3)]
-            if width == most:
-                weights[plan.wide_lanes :] = [0]
-            number = int(rng.integers(len(plan.product_shifts)))
-            shift = plan.product_shifts[number]
-            bound = 1 << min(plan.activation_width, plan.operand_width - shift, size - most - shift) - 1
-            activation = int(rng.integers(-bound, bound))
-            # The upper part of narrow weights may be anything, since it rests.
-            above = 0 if width == most else int(rng.integers(0, 1 << most - narrow)) << narrow
-            words = [one & (1 << width) - 1 | above for one in weights]
-            ctx.set(dut.weights, sum(word << most * lane for lane, word in enumerate(words)))
-            ctx.set(dut.activation, activation)
-            ctx.set(dut.wide, int(width > narrow))
-            ctx.set(dut.shift, number)
-            got = ctx.get(dut.products)
-            expected = [one * activation << shift & (1 << size) - 1 for one in weights]
-            assert [got >> size * lane & (1 << size) - 1 for lane in range(3)] == expected
+        for weight in range(1 << bits.wide):
+            weights = [weight if lane < 2 else weight % (most + 1) for lane in range(lanes)]
+            for operand in ((1 << bits.operand) - 1, int(rng.integers(1 << bits.operand)), 0):
+                ctx.set(dut.magnitudes, {f"lane{lane}": value for lane, value in enumerate(weights)})
+                for factor in bits.factors:
+                    ctx.set(getattr(dut, f"operand{factor}"), factor * operand)
+                products = ctx.get(dut.products)
+                for lane, value in enumerate(weights):
+                    assert products[f"lane{lane}"] == value * operand % (1 << bits.product_bits(lane))
 
     simulate(dut, bench)
 
 
-def test_multipliers_are_whole_where_weights_are_equally_wide():
-    options = {"layers": ("dense",)}
-    plans = [planned(4, 2, options, isolate_operands=on) for on in (False, True)]
-    assert plans[1].narrow_width is None
-    assert to_verilog(plans[0]) == to_verilog(plans[1])
+def test_lanes_that_have_nothing_to_do_rest():
+    """While weights are wide, the other lanes keep weights of 0; while they are narrow, the upper bits are 0."""
+    plan = four_bits(9, isolate_operands=True)
+    dut, bits, rng = Operands(plan), plan.lane_plan, np.random.default_rng(4)
+
+    async def bench(ctx):
+        ctx.set(dut.i.valid, 1)
+        for wide in (1, 0, 0, 1, 1, 1, 0, 1, 0):
+            magnitudes = rng.integers(1, 8, 9)
+            magnitudes[:2] += rng.integers(1, 4, 2) * wide << bits.narrow
+            magnitudes[2:] *= 1 - wide
+            signs, activation = rng.integers(0, 2, 9), int(rng.integers(-9, 9))
+            signs[2:] *= 1 - wide
+            codes = magnitudes + (signs << bits.wide)
+            ctx.set(dut.i.weights, sum(int(code) << lane * (bits.wide + 1) for lane, code in enumerate(codes)))
+            ctx.set(dut.i.activation, activation)
+            ctx.set(dut.i.wide, wide)
+            before = ctx.get(dut.o.negative) >> 2
+            rested = ctx.get(dut.o.wide)
+            await ctx.tick()
+            kept = ctx.get(dut.o.magnitudes)
+            assert [kept[f"lane{lane}"] for lane in range(9)] == magnitudes.tolist()
+            assert [ctx.get(getattr(dut.o, f"operand{factor}")) for factor in (1, 3)] == [
+                abs(activation), 3 * abs(activation)
+            ]
+            negative = [int(sign) ^ (activation < 0) for sign in signs]
+            assert [ctx.get(dut.o.negative) >> lane & 1 for lane in range(2)] == negative[:2]
+            if wide and rested:
+                assert ctx.get(dut.o.negative) >> 2 == before
+            else:
+                assert [ctx.get(dut.o.negative) >> lane & 1 for lane in range(2, 9)] == negative[2:]
+
+    simulate(dut, bench)
 
 
-# ---- sums and resets -----------------------------------------------------------------------------------------------
+def test_lanes_are_alike_where_weights_are_equally_wide():
+    plan = planned(4, 2, {"layers": ("dense",)}, isolate_operands=True)
+    assert (plan.lane_plan.wide_lanes, plan.lane_plan.narrow) == (0, plan.lane_plan.wide)
 
 
-@pytest.mark.parametrize("split", [False, True])
-def test_sums_are_the_same_in_two_halves(split):
-    plan = planned(5, 2, split_sums=split)
-    dut, size = Accumulators(plan), plan.accumulator_width
+@pytest.mark.parametrize("isolated", [False, True])
+def test_sums_of_either_sign_are_exact(isolated):
+    plan = planned(5, 2, isolate_operands=isolated)
+    dut, size, reach = Accumulators(plan), plan.accumulator_width, 1 << plan.lane_plan.narrow_product
     rng = np.random.default_rng(6)
 
     async def bench(ctx):
         for length in (1, 2, 3, 40, 5):
-            bound = 1 << (size - 7 if length > 3 else size - 3)
-            products = rng.integers(-bound, bound, (length, 2))
-            products[rng.random((length, 2)) < 0.3] //= 1 << size // 2
+            products = rng.integers(-reach + 1, reach, (length, 2))
+            products[rng.random((length, 2)) < 0.5] //= 1 << size // 2
             for place, pair in enumerate(products.tolist()):
-                ctx.set(dut.products, pair[0] & (1 << size) - 1 | (pair[1] & (1 << size) - 1) << size)
-                ctx.set(dut.enable, 1)
+                ctx.set(dut.products, {f"lane{lane}": abs(product) for lane, product in enumerate(pair)})
+                ctx.set(dut.negative, (pair[0] < 0) | (pair[1] < 0) << 1)
+                ctx.set(dut.valid, 1)
                 ctx.set(dut.first, int(place == 0))
                 ctx.set(dut.last, int(place == length - 1))
                 await ctx.tick()
-                ctx.set(dut.enable, 0)
+                ctx.set(dut.valid, 0)
                 await ctx.tick().repeat(int(rng.integers(1, 3)))
             got = ctx.get(dut.sums)
             expected = (products.sum(axis=0) & (1 << size) - 1).tolist()
             assert [got & (1 << size) - 1, got >> size] == expected
 
     simulate(dut, bench)
+
+
+def test_a_lane_has_one_adder_and_the_upper_half_of_its_sum_an_enable():
+    """A negative product is inverted, and its sign is the carry in of the one adder."""
+    plan = four_bits(9, isolate_operands=True)
+    with tempfile.TemporaryDirectory(dir=scratch_folder()) as folder:
+        (Path(folder) / "sums.v").write_text(verilog.convert(Accumulators(plan), name="sums"))
+        script = "read_verilog sums.v; proc; opt; alumacc; opt; write_json sums.json"
+        run_tool(find_yosys(), ["-q", "-p", script], Path(folder))
+        cells = json.loads((Path(folder) / "sums.json").read_text())["modules"]["sums"]["cells"].values()
+    adders = [cell for cell in cells if cell["type"] in ("$alu", "$macc", "$macc_v2", "$add", "$sub", "$neg")]
+    assert [cell["type"] for cell in adders] == ["$alu"] * 9
+    assert all(isinstance(cell["connections"]["CI"][0], int) for cell in adders)
+
+
+# ---- resets --------------------------------------------------------------------------------------------------------
 
 
 def reset_registers(verilog):
@@ -292,7 +337,7 @@ def test_levers_that_exclude_each_other_are_refused():
 
 
 def test_tables_refuse_what_they_were_not_measured_with():
-    plan = planned(skip_zero_elements=True, split_sums=True)
+    plan = planned(skip_zero_elements=True, control_reset=True)
     point = OperatingPoint(1e6, 50.0, plan.cycles_per_frame)
-    with pytest.raises(ValueError, match="does not know the levers skip_zero_elements, split_sums, but none"):
+    with pytest.raises(ValueError, match="does not know the levers skip_zero_elements, control_reset, but none"):
         estimate(plan, load_technology("ihp-sg13g2"), point, Rates(1.0, 1.0, 1.0))

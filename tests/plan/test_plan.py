@@ -193,7 +193,7 @@ def test_rounds_take_the_planned_cycles_and_accesses(name):
 
 @pytest.mark.parametrize("name", ["strides_in_a_round", "strides_beyond_a_round"])
 def test_every_decision_of_a_round_has_the_planned_latency(name):
-    plan, rng = in_rounds(name, control_reset=True, split_sums=True)
+    plan, rng = in_rounds(name, control_reset=True)
     found = check_latencies(plan, rng)
     frames = plan.config.frames_per_fetch
     assert len(found) == 2 * plan.rounds * frames // plan.period
@@ -359,7 +359,7 @@ def test_a_bad_configuration_is_refused(arguments, error, message):
 def test_a_configuration_survives_json():
     config = AcceleratorConfig(lanes=2, skip_zero_blocks=True)
     assert AcceleratorConfig.from_dict(config.to_dict()) == config
-    config = AcceleratorConfig(frames_per_fetch=4, split_sums=True, state_bank_words=16)
+    config = AcceleratorConfig(frames_per_fetch=4, state_bank_words=16)
     assert AcceleratorConfig.from_dict(config.to_dict()) == config
     config = AcceleratorConfig(np.int64(16), "ram", "utterance")
     assert config == AcceleratorConfig(16, WeightStore.RAM, StatePolicy.UTTERANCE)

@@ -146,7 +146,7 @@ def test_a_file_is_read_back(plan, tmp_path):
     path.write_text(image.text())
     assert read_image(path) == image
     read_image(path).check(shape(plan))
-    with pytest.raises(ShapeError, match=r"the image of random is for accelerators of shape \w{8}, this one has \w{8}"):
+    with pytest.raises(ShapeError, match=r"the image of random is for accelerators of shape \w{8}, this one has "):
         image.check(shape(make_plan(model_of(seed=3), CONFIG)))
 
 

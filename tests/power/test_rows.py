@@ -53,6 +53,7 @@ def test_rows_of_blocks(library):
         "memory_m0.cells": "state memory",
         "memory_h1a": "state memory",
         "memory_x": "state memory",
+        "lanes.operands": "multipliers",
         "lanes.multiply": "multipliers",
         "lanes.accumulate": "accumulators",
         "sequencer.state": "control",

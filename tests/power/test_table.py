@@ -439,7 +439,7 @@ def test_energies_are_those_with_the_levers_of_a_configuration(config, levers):
     ("config", "message"),
     [
         ({"skip_zero_elements": True}, "does not know the levers skip_zero_elements, but none; or skip_zero_elements "),
-        ({"split_sums": True}, "does not know the levers split_sums, but none"),
+        ({"isolate_operands": True}, "does not know the levers isolate_operands, but none"),
         ({"state_bank_words": 8}, "does not know the levers state_bank_words, but none; or skip_zero_elements "),
         ({"bank_words": 64, "lanes": 4}, "does not know the levers bank_words, but none; or skip_zero_elements "),
         ({"stop_clock": True, "gate_blocks": True}, "does not know the levers stop_clock, gate_blocks, but none"),

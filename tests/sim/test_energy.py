@@ -32,7 +32,7 @@ CASES = {
         {"layers": ("lmu", "dense"), "stride": 3, "w_h": True, "w_x": True, "activation": "tanh"}),
     "one cell": (3, {"lanes": 3}, {"layers": ("lmu",), "stride": 1, "e_h": True, "w_h": True}),
     "rounds": (6, {"lanes": 2, "frames_per_fetch": 2, "control_reset": True}, FORWARD | {"stride": 1}),
-    "rounds, strides": (7, {"lanes": 3, "frames_per_fetch": 4, "split_sums": True}, FORWARD | {"stride": 2}),
+    "rounds, strides": (7, {"lanes": 3, "frames_per_fetch": 4, "isolate_operands": True}, FORWARD | {"stride": 2}),
     "weights in RAM": (4, {"lanes": 2, "weights": "ram"}, {"layers": ("lmu", "dense"), "stride": 1, "units": 2}),
     "clock gates": (8, {"lanes": 2, "stop_clock": True, "gate_blocks": True, "skip_zero_elements": True},
         {"layers": ("lmu", "dense"), "stride": 2, "units": 4, "activation": "relu"}),

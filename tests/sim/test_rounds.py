@@ -17,7 +17,7 @@ from lmu_sim.stimulus import Marks, stimulus
 from lmu_sim.testing.random_models import random_frames, random_model
 
 FORWARD = {"e_h": False, "e_m": False, "w_h": False}
-LEVERS = {"isolate_operands": True, "shift_operand": True, "split_sums": True, "control_reset": True}
+LEVERS = {"isolate_operands": True, "control_reset": True}
 CASES = {
     "levers": (
         1,

@@ -76,9 +76,7 @@ BAUD = 115_200
 LEVER_HELP = {
     "skip_zero_blocks": "do not store or multiply blocks of weights that are zero (one column, as many rows as lanes)",
     "skip_zero_elements": "do not multiply elements that a ReLU set to zero; cycles per frame then depend on the data",
-    "isolate_operands": "split each multiplier in two, and hold the upper part still while weights are narrow",
-    "shift_operand": "align products by shifting the operand that all lanes share",
-    "split_sums": "clock the upper half of an accumulator only when it changes",
+    "isolate_operands": "build lanes for standard cells, not DSP blocks: what a weight does not need rests",
     "control_reset": "reset control registers only, so that data registers can be clock gated",
     "stop_clock": "stop the core's clock while no frame is received, computed or delivered",
     "gate_blocks": "clock gate the memories, input, output and finish blocks while they are idle",

@@ -138,6 +138,10 @@ class RandomShape:
         Of u.
     stride : int, optional
         Of every LMU layer; drawn from 1 to 3.
+    weight_width : int, optional
+        Bits of every weight but those of Ā and B̄; drawn from 2 to 8 for each matrix.
+    symmetric : bool
+        Whether no weight is the most negative number of its format. Ā and B̄ are as they come out.
     rounding : Rounding, optional
         Of every narrowing.
     overflow : Overflow, optional
@@ -162,6 +166,8 @@ class RandomShape:
     activation: str | None = None
     u_activation: str | None = None
     stride: int | None = None
+    weight_width: int | None = None
+    symmetric: bool = False
     rounding: Rounding | None = None
     overflow: Overflow | None = None
 
@@ -203,9 +209,9 @@ class _Draw:
         jitter = self.rng.integers(0, 2, rows, endpoint=True)
         weights = {}
         for name, (columns, _) in sources.items():
-            width = int(self.rng.integers(2, 8, endpoint=True))
+            width = self.integer(self.shape.weight_width, 2, 8)
             fmt = Format(width, 0)
-            values = self.rng.integers(fmt.min, fmt.max, (rows, columns), endpoint=True)
+            values = self.rng.integers(fmt.min + self.shape.symmetric, fmt.max, (rows, columns), endpoint=True)
             values[self.rng.random(values.shape) < 0.2] = 0
             growth = int(np.ceil(np.log2(columns) / 2))
             weights[name] = Weights(values, width, width - 2 + growth + jitter + int(self.rng.integers(-2, 2)))

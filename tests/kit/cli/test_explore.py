@@ -325,7 +325,7 @@ def test_gates_confirm_the_front(pdk_in_environment, threads, tmp_path, monkeypa
     found = explored(out, *arguments)
     confirmed = [row for row in found["front"] if row["gates_nJ_per_frame"] is not None]
     assert confirmed == [found["best"]]
-    assert confirmed[0]["skip_zero_elements"] is confirmed[0]["split_sums"] is True
+    assert confirmed[0]["skip_zero_elements"] is confirmed[0]["isolate_operands"] is True
     config = AcceleratorConfig(**dict.fromkeys(TOGETHER["all"], True))
     band = load_technology("ihp-sg13g2").energies(config).band("table")
     assert confirmed[0]["gates_nJ_per_frame"] == pytest.approx(confirmed[0]["nJ_per_frame"], rel=2 * band)

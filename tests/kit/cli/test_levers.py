@@ -60,4 +60,4 @@ def test_rounds_that_cannot_be_are_refused(model: Path, refused: Callable[..., s
 
 
 def test_tables_without_a_lever_refuse_it(model: Path, refused: Callable[..., str]) -> None:
-    assert "does not know the levers split_sums, but none" in refused("power", model, "--split-sums")
+    assert "does not know the levers isolate_operands, but none" in refused("power", model, "--isolate-operands")
