@@ -359,7 +359,7 @@ module lmu_kws105_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
     .clk(\clk$12 ),
     .elements(elements),
     .issued(products__valid),
-    .\port$1290$24 (\$35 ),
+    .\port$1935$24 (\$35 ),
     .products__activation(products__activation),
     .products__weights(products__weights),
     .products__wide(products__wide),
@@ -378,8 +378,8 @@ module lmu_kws105_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
     .parameters__address(\address$185 ),
     .parameters__r_data(parameters__r_data),
     .parameters__read(\read$183 ),
-    .\port$1387$30 (\$37 ),
-    .\port$1387$5 (\$36 ),
+    .\port$2160$30 (\$37 ),
+    .\port$2160$5 (\$36 ),
     .row_valid(write__valid),
     .sums(sums)
   );
@@ -414,14 +414,14 @@ module lmu_kws105_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
     .gated(input_clk)
   );
   \lmu_kws105_eighth.lanes  lanes (
-    .activation(products__activation),
     .clk(\clk$12 ),
-    .enable(products__valid),
-    .\port$1290$24 (\$35 ),
+    .i__activation(products__activation),
+    .i__valid(products__valid),
+    .i__weights(products__weights),
+    .i__wide(products__wide),
+    .\port$1935$24 (\$35 ),
     .rst(rst),
-    .sums(sums),
-    .weights(products__weights),
-    .wide(products__wide)
+    .sums(sums)
   );
   \lmu_kws105_eighth.memory_h0  memory_h0 (
     .memory_h0_clk(memory_h0_clk),
@@ -577,7 +577,7 @@ module lmu_kws105_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
     .groups__payload(groups__payload),
     .groups__valid(groups__valid),
     .idle(idle),
-    .\port$1387$5 (\$36 ),
+    .\port$2160$5 (\$36 ),
     .rst(rst),
     .steps__payload(steps__payload),
     .steps__valid(steps__valid),
@@ -767,7 +767,7 @@ module lmu_kws105_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
   assign \$31  = \read$177 ;
 endmodule
 
-module \lmu_kws105_eighth.fetch (steps__valid, products__activation, products__weights, products__wide, clk, elements, words, steps__payload, issued, \port$1290$24 , rst);
+module \lmu_kws105_eighth.fetch (steps__valid, products__activation, products__weights, products__wide, clk, elements, words, steps__payload, issued, \port$1935$24 , rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$1 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$1 <= 0;
   reg \$1 ;
@@ -785,8 +785,8 @@ module \lmu_kws105_eighth.fetch (steps__valid, products__activation, products__w
   wire [7:0] \elements.x ;
   output issued;
   reg issued = 1'h0;
-  output [3:0] \port$1290$24 ;
-  wire [3:0] \port$1290$24 ;
+  output [3:0] \port$1935$24 ;
+  wire [3:0] \port$1935$24 ;
   output [11:0] products__activation;
   wire [11:0] products__activation;
   wire products__first;
@@ -885,9 +885,9 @@ module \lmu_kws105_eighth.fetch (steps__valid, products__activation, products__w
     (* full_case = 32'd1 *)
     casez (step[12])
       1'h0:
-          products__weights = { words[63], words[63], words[63], words[63], words[63], words[63], words[63:59], words[59], words[59], words[59], words[59], words[59], words[59:55], words[55], words[55], words[55], words[55], words[55], words[55:51], words[51], words[51], words[51], words[51], words[51], words[51:47], words[47], words[47], words[47], words[47], words[47], words[47:43], words[43], words[43], words[43], words[43], words[43], words[43:39], words[39], words[39], words[39], words[39], words[39], words[39:35], words[35], words[35], words[35], words[35], words[35], words[35:31], words[31], words[31], words[31], words[31], words[31], words[31:27], words[27], words[27], words[27], words[27], words[27], words[27:23], words[23], words[23], words[23], words[23], words[23], words[23:19], words[19], words[19], words[19], words[19], words[19], words[19:15], words[15], words[15], words[15], words[15], words[15], words[15:11], words[11], words[11], words[11], words[11], words[11], words[11:7], words[7], words[7], words[7], words[7], words[7], words[7:3], words[3], words[3], words[3], words[3], words[3], words[3:0] };
+          products__weights = { weights4_15, weights4_14, weights4_13, weights4_12, weights4_11, weights4_10, weights4_9, weights4_8, weights4_7, weights4_6, weights4_5, weights4_4, weights4_3, weights4_2, weights4_1, weights4_0 };
       1'h1:
-          products__weights = words[223:64];
+          products__weights = { weights10_15, weights10_14, weights10_13, weights10_12, weights10_11, weights10_10, weights10_9, weights10_8, weights10_7, weights10_6, weights10_5, weights10_4, weights10_3, weights10_2, weights10_1, weights10_0 };
     endcase
   end
   always @* begin
@@ -914,43 +914,11 @@ module \lmu_kws105_eighth.fetch (steps__valid, products__activation, products__w
       \$2  = steps__payload;
     end
   end
-  assign weights4_0 = { words[3], words[3], words[3], words[3], words[3], words[3], words[3:0] };
-  assign weights4_1 = { words[7], words[7], words[7], words[7], words[7], words[7], words[7:4] };
-  assign weights4_2 = { words[11], words[11], words[11], words[11], words[11], words[11], words[11:8] };
-  assign weights4_3 = { words[15], words[15], words[15], words[15], words[15], words[15], words[15:12] };
-  assign weights4_4 = { words[19], words[19], words[19], words[19], words[19], words[19], words[19:16] };
-  assign weights4_5 = { words[23], words[23], words[23], words[23], words[23], words[23], words[23:20] };
-  assign weights4_6 = { words[27], words[27], words[27], words[27], words[27], words[27], words[27:24] };
-  assign weights4_7 = { words[31], words[31], words[31], words[31], words[31], words[31], words[31:28] };
-  assign weights4_8 = { words[35], words[35], words[35], words[35], words[35], words[35], words[35:32] };
-  assign weights4_9 = { words[39], words[39], words[39], words[39], words[39], words[39], words[39:36] };
-  assign weights4_10 = { words[43], words[43], words[43], words[43], words[43], words[43], words[43:40] };
-  assign weights4_11 = { words[47], words[47], words[47], words[47], words[47], words[47], words[47:44] };
-  assign weights4_12 = { words[51], words[51], words[51], words[51], words[51], words[51], words[51:48] };
-  assign weights4_13 = { words[55], words[55], words[55], words[55], words[55], words[55], words[55:52] };
-  assign weights4_14 = { words[59], words[59], words[59], words[59], words[59], words[59], words[59:56] };
-  assign weights4_15 = { words[63], words[63], words[63], words[63], words[63], words[63], words[63:60] };
-  assign weights10_0 = words[73:64];
-  assign weights10_1 = words[83:74];
-  assign weights10_2 = words[93:84];
-  assign weights10_3 = words[103:94];
-  assign weights10_4 = words[113:104];
-  assign weights10_5 = words[123:114];
-  assign weights10_6 = words[133:124];
-  assign weights10_7 = words[143:134];
-  assign weights10_8 = words[153:144];
-  assign weights10_9 = words[163:154];
-  assign weights10_10 = words[173:164];
-  assign weights10_11 = words[183:174];
-  assign weights10_12 = words[193:184];
-  assign weights10_13 = words[203:194];
-  assign weights10_14 = words[213:204];
-  assign weights10_15 = words[223:214];
   assign products__valid = issued;
   assign products__shift = step[25:24];
   assign products__first = step[26];
   assign products__last = step[27];
-  assign \port$1290$24  = step[27:24];
+  assign \port$1935$24  = step[27:24];
   assign \step.memory  = step[2:0];
   assign \step.address  = step[10:3];
   assign \step.cleared  = step[11];
@@ -975,9 +943,73 @@ module \lmu_kws105_eighth.fetch (steps__valid, products__activation, products__w
   assign \elements.m1  = elements[39:28];
   assign \elements.h0  = elements[46:40];
   assign \elements.h1  = elements[53:47];
+  assign weights10_15[9] = words[223];
+  assign weights10_15[8:0] = words[222:214];
+  assign weights10_14[9] = words[213];
+  assign weights10_14[8:0] = words[212:204];
+  assign weights10_13[9] = words[203];
+  assign weights10_13[8:0] = words[202:194];
+  assign weights10_12[9] = words[193];
+  assign weights10_12[8:0] = words[192:184];
+  assign weights10_11[9] = words[183];
+  assign weights10_11[8:0] = words[182:174];
+  assign weights10_10[9] = words[173];
+  assign weights10_10[8:0] = words[172:164];
+  assign weights10_9[9] = words[163];
+  assign weights10_9[8:0] = words[162:154];
+  assign weights10_8[9] = words[153];
+  assign weights10_8[8:0] = words[152:144];
+  assign weights10_7[9] = words[143];
+  assign weights10_7[8:0] = words[142:134];
+  assign weights10_6[9] = words[133];
+  assign weights10_6[8:0] = words[132:124];
+  assign weights10_5[9] = words[123];
+  assign weights10_5[8:0] = words[122:114];
+  assign weights10_4[9] = words[113];
+  assign weights10_4[8:0] = words[112:104];
+  assign weights10_3[9] = words[103];
+  assign weights10_3[8:0] = words[102:94];
+  assign weights10_2[9] = words[93];
+  assign weights10_2[8:0] = words[92:84];
+  assign weights10_1[9] = words[83];
+  assign weights10_1[8:0] = words[82:74];
+  assign weights10_0[9] = words[73];
+  assign weights10_0[8:0] = words[72:64];
+  assign weights4_15[9] = words[63];
+  assign weights4_15[8:0] = { 6'h00, words[62:60] };
+  assign weights4_14[9] = words[59];
+  assign weights4_14[8:0] = { 6'h00, words[58:56] };
+  assign weights4_13[9] = words[55];
+  assign weights4_13[8:0] = { 6'h00, words[54:52] };
+  assign weights4_12[9] = words[51];
+  assign weights4_12[8:0] = { 6'h00, words[50:48] };
+  assign weights4_11[9] = words[47];
+  assign weights4_11[8:0] = { 6'h00, words[46:44] };
+  assign weights4_10[9] = words[43];
+  assign weights4_10[8:0] = { 6'h00, words[42:40] };
+  assign weights4_9[9] = words[39];
+  assign weights4_9[8:0] = { 6'h00, words[38:36] };
+  assign weights4_8[9] = words[35];
+  assign weights4_8[8:0] = { 6'h00, words[34:32] };
+  assign weights4_7[9] = words[31];
+  assign weights4_7[8:0] = { 6'h00, words[30:28] };
+  assign weights4_6[9] = words[27];
+  assign weights4_6[8:0] = { 6'h00, words[26:24] };
+  assign weights4_5[9] = words[23];
+  assign weights4_5[8:0] = { 6'h00, words[22:20] };
+  assign weights4_4[9] = words[19];
+  assign weights4_4[8:0] = { 6'h00, words[18:16] };
+  assign weights4_3[9] = words[15];
+  assign weights4_3[8:0] = { 6'h00, words[14:12] };
+  assign weights4_2[9] = words[11];
+  assign weights4_2[8:0] = { 6'h00, words[10:8] };
+  assign weights4_1[9] = words[7];
+  assign weights4_1[8:0] = { 6'h00, words[6:4] };
+  assign weights4_0[9] = words[3];
+  assign weights4_0[8:0] = { 6'h00, words[2:0] };
 endmodule
 
-module \lmu_kws105_eighth.finish (finish_clk, parameters__read, busy, element, parameters__r_data, groups__valid, groups__payload, sums, parameters__address, row_valid, \port$1387$5 , \port$1387$30 , finish_rst);
+module \lmu_kws105_eighth.finish (finish_clk, parameters__read, busy, element, parameters__r_data, groups__valid, groups__payload, sums, parameters__address, row_valid, \port$2160$5 , \port$2160$30 , finish_rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$2 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$2 <= 0;
   wire \$1 ;
@@ -1042,10 +1074,10 @@ module \lmu_kws105_eighth.finish (finish_clk, parameters__read, busy, element, p
   wire [17:0] parameters__r_data;
   output parameters__read;
   wire parameters__read;
-  output [4:0] \port$1387$30 ;
-  wire [4:0] \port$1387$30 ;
-  output [13:0] \port$1387$5 ;
-  wire [13:0] \port$1387$5 ;
+  output [4:0] \port$2160$30 ;
+  wire [4:0] \port$2160$30 ;
+  output [13:0] \port$2160$5 ;
+  wire [13:0] \port$2160$5 ;
   reg [34:0] row_destination = 35'h000000000;
   wire [7:0] \row_destination.address ;
   wire [5:0] \row_destination.memory ;
@@ -1249,8 +1281,8 @@ module \lmu_kws105_eighth.finish (finish_clk, parameters__read, busy, element, p
   assign write__output = row_destination[30];
   assign write__operation = row_destination[34:31];
   assign parameters__address = destination[26:19];
-  assign \port$1387$5  = row_destination[18:5];
-  assign \port$1387$30  = row_destination[34:30];
+  assign \port$2160$5  = row_destination[18:5];
+  assign \port$2160$30  = row_destination[34:30];
   assign \groups__payload.rows  = groups__payload[4:0];
   assign \groups__payload.memory  = groups__payload[10:5];
   assign \groups__payload.address  = groups__payload[18:11];
@@ -1848,19 +1880,106 @@ module \lmu_kws105_eighth.input_gate (enable, gated, clk, free);
     passes <= enable;
 endmodule
 
-module \lmu_kws105_eighth.lanes (activation, weights, wide, clk, enable, \port$1290$24 , sums, rst);
-  input [11:0] activation;
-  wire [11:0] activation;
+module \lmu_kws105_eighth.lanes (i__activation, i__weights, i__wide, clk, i__valid, \port$1935$24 , sums, rst);
   input clk;
   wire clk;
-  input enable;
-  wire enable;
   wire first;
+  input [11:0] i__activation;
+  wire [11:0] i__activation;
+  wire i__first;
+  wire i__last;
+  wire [1:0] i__shift;
+  input i__valid;
+  wire i__valid;
+  input [159:0] i__weights;
+  wire [159:0] i__weights;
+  input i__wide;
+  wire i__wide;
   wire last;
-  input [3:0] \port$1290$24 ;
-  wire [3:0] \port$1290$24 ;
-  wire [335:0] products;
-  wire [335:0] \products$15 ;
+  wire [83:0] magnitudes;
+  wire [8:0] \magnitudes.lane0 ;
+  wire [8:0] \magnitudes.lane1 ;
+  wire [2:0] \magnitudes.lane10 ;
+  wire [2:0] \magnitudes.lane11 ;
+  wire [2:0] \magnitudes.lane12 ;
+  wire [2:0] \magnitudes.lane13 ;
+  wire [2:0] \magnitudes.lane14 ;
+  wire [2:0] \magnitudes.lane15 ;
+  wire [8:0] \magnitudes.lane2 ;
+  wire [8:0] \magnitudes.lane3 ;
+  wire [8:0] \magnitudes.lane4 ;
+  wire [8:0] \magnitudes.lane5 ;
+  wire [2:0] \magnitudes.lane6 ;
+  wire [2:0] \magnitudes.lane7 ;
+  wire [2:0] \magnitudes.lane8 ;
+  wire [2:0] \magnitudes.lane9 ;
+  wire [15:0] negative;
+  wire o__first;
+  wire o__last;
+  wire [83:0] o__magnitudes;
+  wire [8:0] \o__magnitudes.lane0 ;
+  wire [8:0] \o__magnitudes.lane1 ;
+  wire [2:0] \o__magnitudes.lane10 ;
+  wire [2:0] \o__magnitudes.lane11 ;
+  wire [2:0] \o__magnitudes.lane12 ;
+  wire [2:0] \o__magnitudes.lane13 ;
+  wire [2:0] \o__magnitudes.lane14 ;
+  wire [2:0] \o__magnitudes.lane15 ;
+  wire [8:0] \o__magnitudes.lane2 ;
+  wire [8:0] \o__magnitudes.lane3 ;
+  wire [8:0] \o__magnitudes.lane4 ;
+  wire [8:0] \o__magnitudes.lane5 ;
+  wire [2:0] \o__magnitudes.lane6 ;
+  wire [2:0] \o__magnitudes.lane7 ;
+  wire [2:0] \o__magnitudes.lane8 ;
+  wire [2:0] \o__magnitudes.lane9 ;
+  wire [15:0] o__negative;
+  wire [10:0] o__operand1;
+  wire [12:0] o__operand3;
+  wire [13:0] o__operand5;
+  wire [13:0] o__operand7;
+  wire o__valid;
+  wire o__wide;
+  wire [10:0] operand1;
+  wire [12:0] operand3;
+  wire [13:0] operand5;
+  wire [13:0] operand7;
+  input [3:0] \port$1935$24 ;
+  wire [3:0] \port$1935$24 ;
+  wire [259:0] products;
+  wire [259:0] \products$35 ;
+  wire [19:0] \products$35.lane0 ;
+  wire [19:0] \products$35.lane1 ;
+  wire [13:0] \products$35.lane10 ;
+  wire [13:0] \products$35.lane11 ;
+  wire [13:0] \products$35.lane12 ;
+  wire [13:0] \products$35.lane13 ;
+  wire [13:0] \products$35.lane14 ;
+  wire [13:0] \products$35.lane15 ;
+  wire [19:0] \products$35.lane2 ;
+  wire [19:0] \products$35.lane3 ;
+  wire [19:0] \products$35.lane4 ;
+  wire [19:0] \products$35.lane5 ;
+  wire [13:0] \products$35.lane6 ;
+  wire [13:0] \products$35.lane7 ;
+  wire [13:0] \products$35.lane8 ;
+  wire [13:0] \products$35.lane9 ;
+  wire [19:0] \products.lane0 ;
+  wire [19:0] \products.lane1 ;
+  wire [13:0] \products.lane10 ;
+  wire [13:0] \products.lane11 ;
+  wire [13:0] \products.lane12 ;
+  wire [13:0] \products.lane13 ;
+  wire [13:0] \products.lane14 ;
+  wire [13:0] \products.lane15 ;
+  wire [19:0] \products.lane2 ;
+  wire [19:0] \products.lane3 ;
+  wire [19:0] \products.lane4 ;
+  wire [19:0] \products.lane5 ;
+  wire [13:0] \products.lane6 ;
+  wire [13:0] \products.lane7 ;
+  wire [13:0] \products.lane8 ;
+  wire [13:0] \products.lane9 ;
   wire [11:0] products__activation;
   wire products__first;
   wire products__last;
@@ -1870,118 +1989,340 @@ module \lmu_kws105_eighth.lanes (activation, weights, wide, clk, enable, \port$1
   wire products__wide;
   input rst;
   wire rst;
-  wire [1:0] shift;
   output [335:0] sums;
   wire [335:0] sums;
-  wire [335:0] \sums$17 ;
-  input [159:0] weights;
-  wire [159:0] weights;
-  input wide;
+  wire [335:0] \sums$37 ;
+  wire valid;
   wire wide;
   \lmu_kws105_eighth.lanes.accumulate  accumulate (
     .clk(clk),
-    .enable(enable),
-    .\port$1290$26 (\port$1290$24 [3:2]),
+    .first(first),
+    .last(last),
+    .negative(negative),
     .products(products),
     .rst(rst),
-    .sums(sums)
-  );
-  \lmu_kws105_eighth.lanes.multiply  multiply (
-    .activation(activation),
-    .products(products),
-    .shift(\port$1290$24 [1:0]),
-    .weights(weights),
+    .sums(sums),
+    .valid(valid),
     .wide(wide)
   );
-  assign shift = \port$1290$24 [1:0];
-  assign products__shift = \port$1290$24 [1:0];
-  assign products__activation = activation;
-  assign products__weights = weights;
-  assign products__wide = wide;
-  assign products__valid = enable;
-  assign first = \port$1290$24 [2];
-  assign products__first = \port$1290$24 [2];
-  assign last = \port$1290$24 [3];
-  assign products__last = \port$1290$24 [3];
-  assign \products$15  = products;
-  assign \sums$17  = sums;
+  \lmu_kws105_eighth.lanes.multiply  multiply (
+    .magnitudes(magnitudes),
+    .operand1(operand1),
+    .operand3(operand3),
+    .operand5(operand5),
+    .operand7(operand7),
+    .products(products)
+  );
+  \lmu_kws105_eighth.lanes.operands  operands (
+    .clk(clk),
+    .first(first),
+    .i__activation(i__activation),
+    .i__valid(i__valid),
+    .i__weights(i__weights),
+    .i__wide(i__wide),
+    .last(last),
+    .o__magnitudes(magnitudes),
+    .o__negative(negative),
+    .operand1(operand1),
+    .operand3(operand3),
+    .operand5(operand5),
+    .operand7(operand7),
+    .\port$1935$24 (\port$1935$24 ),
+    .rst(rst),
+    .valid(valid),
+    .wide(wide)
+  );
+  assign products__activation = i__activation;
+  assign i__first = \port$1935$24 [2];
+  assign products__first = \port$1935$24 [2];
+  assign i__last = \port$1935$24 [3];
+  assign products__last = \port$1935$24 [3];
+  assign i__shift = \port$1935$24 [1:0];
+  assign products__shift = \port$1935$24 [1:0];
+  assign products__valid = i__valid;
+  assign products__weights = i__weights;
+  assign products__wide = i__wide;
+  assign o__magnitudes = magnitudes;
+  assign o__operand1 = operand1;
+  assign o__operand3 = operand3;
+  assign o__operand5 = operand5;
+  assign o__operand7 = operand7;
+  assign o__first = first;
+  assign o__last = last;
+  assign o__negative = negative;
+  assign o__valid = valid;
+  assign o__wide = wide;
+  assign \products$35  = products;
+  assign \sums$37  = sums;
+  assign \magnitudes.lane0  = magnitudes[8:0];
+  assign \magnitudes.lane1  = magnitudes[17:9];
+  assign \magnitudes.lane2  = magnitudes[26:18];
+  assign \magnitudes.lane3  = magnitudes[35:27];
+  assign \magnitudes.lane4  = magnitudes[44:36];
+  assign \magnitudes.lane5  = magnitudes[53:45];
+  assign \magnitudes.lane6  = magnitudes[56:54];
+  assign \magnitudes.lane7  = magnitudes[59:57];
+  assign \magnitudes.lane8  = magnitudes[62:60];
+  assign \magnitudes.lane9  = magnitudes[65:63];
+  assign \magnitudes.lane10  = magnitudes[68:66];
+  assign \magnitudes.lane11  = magnitudes[71:69];
+  assign \magnitudes.lane12  = magnitudes[74:72];
+  assign \magnitudes.lane13  = magnitudes[77:75];
+  assign \magnitudes.lane14  = magnitudes[80:78];
+  assign \magnitudes.lane15  = magnitudes[83:81];
+  assign \o__magnitudes.lane0  = magnitudes[8:0];
+  assign \o__magnitudes.lane1  = magnitudes[17:9];
+  assign \o__magnitudes.lane2  = magnitudes[26:18];
+  assign \o__magnitudes.lane3  = magnitudes[35:27];
+  assign \o__magnitudes.lane4  = magnitudes[44:36];
+  assign \o__magnitudes.lane5  = magnitudes[53:45];
+  assign \o__magnitudes.lane6  = magnitudes[56:54];
+  assign \o__magnitudes.lane7  = magnitudes[59:57];
+  assign \o__magnitudes.lane8  = magnitudes[62:60];
+  assign \o__magnitudes.lane9  = magnitudes[65:63];
+  assign \o__magnitudes.lane10  = magnitudes[68:66];
+  assign \o__magnitudes.lane11  = magnitudes[71:69];
+  assign \o__magnitudes.lane12  = magnitudes[74:72];
+  assign \o__magnitudes.lane13  = magnitudes[77:75];
+  assign \o__magnitudes.lane14  = magnitudes[80:78];
+  assign \o__magnitudes.lane15  = magnitudes[83:81];
+  assign \products.lane0  = products[19:0];
+  assign \products.lane1  = products[39:20];
+  assign \products.lane2  = products[59:40];
+  assign \products.lane3  = products[79:60];
+  assign \products.lane4  = products[99:80];
+  assign \products.lane5  = products[119:100];
+  assign \products.lane6  = products[133:120];
+  assign \products.lane7  = products[147:134];
+  assign \products.lane8  = products[161:148];
+  assign \products.lane9  = products[175:162];
+  assign \products.lane10  = products[189:176];
+  assign \products.lane11  = products[203:190];
+  assign \products.lane12  = products[217:204];
+  assign \products.lane13  = products[231:218];
+  assign \products.lane14  = products[245:232];
+  assign \products.lane15  = products[259:246];
+  assign \products$35.lane0  = products[19:0];
+  assign \products$35.lane1  = products[39:20];
+  assign \products$35.lane2  = products[59:40];
+  assign \products$35.lane3  = products[79:60];
+  assign \products$35.lane4  = products[99:80];
+  assign \products$35.lane5  = products[119:100];
+  assign \products$35.lane6  = products[133:120];
+  assign \products$35.lane7  = products[147:134];
+  assign \products$35.lane8  = products[161:148];
+  assign \products$35.lane9  = products[175:162];
+  assign \products$35.lane10  = products[189:176];
+  assign \products$35.lane11  = products[203:190];
+  assign \products$35.lane12  = products[217:204];
+  assign \products$35.lane13  = products[231:218];
+  assign \products$35.lane14  = products[245:232];
+  assign \products$35.lane15  = products[259:246];
 endmodule
 
-module \lmu_kws105_eighth.lanes.accumulate (clk, enable, \port$1290$26 , products, sums, rst);
+module \lmu_kws105_eighth.lanes.accumulate (clk, valid, first, last, wide, negative, products, sums, rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$9 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$9 <= 0;
-  wire [21:0] \$1 ;
-  wire [21:0] \$10 ;
-  reg [20:0] \$100 ;
-  reg [20:0] \$101 ;
-  reg [20:0] \$102 ;
-  reg [20:0] \$103 ;
-  reg [20:0] \$104 ;
-  reg [20:0] \$105 ;
-  reg [20:0] \$106 ;
-  reg [20:0] \$107 ;
-  reg [20:0] \$108 ;
-  reg [20:0] \$109 ;
+  wire [20:0] \$1 ;
+  wire [20:0] \$10 ;
+  wire \$100 ;
+  wire \$101 ;
+  wire \$102 ;
+  wire \$103 ;
+  wire \$104 ;
+  wire \$105 ;
+  wire \$106 ;
+  wire \$107 ;
+  wire \$108 ;
+  wire \$109 ;
   wire [21:0] \$11 ;
-  reg [20:0] \$110 ;
-  reg [20:0] \$111 ;
-  reg [20:0] \$112 ;
-  reg [20:0] \$113 ;
-  reg [20:0] \$114 ;
-  reg [20:0] \$115 ;
-  reg [20:0] \$116 ;
-  reg [20:0] \$117 ;
-  reg [20:0] \$118 ;
-  reg [20:0] \$119 ;
-  wire [21:0] \$12 ;
-  reg [20:0] \$120 ;
-  reg [20:0] \$121 ;
-  reg [20:0] \$122 ;
-  reg [20:0] \$123 ;
-  reg [20:0] \$124 ;
-  reg [20:0] \$125 ;
-  reg [20:0] \$126 ;
-  reg [20:0] \$127 ;
-  reg [20:0] \$128 ;
-  wire [21:0] \$13 ;
+  wire \$110 ;
+  wire \$111 ;
+  wire \$112 ;
+  wire \$113 ;
+  wire \$114 ;
+  wire \$115 ;
+  wire \$116 ;
+  wire \$117 ;
+  wire \$118 ;
+  wire \$119 ;
+  wire [22:0] \$12 ;
+  wire \$120 ;
+  wire \$121 ;
+  wire \$122 ;
+  wire \$123 ;
+  wire \$124 ;
+  wire \$125 ;
+  wire \$126 ;
+  wire \$127 ;
+  wire \$128 ;
+  wire \$129 ;
+  wire [20:0] \$13 ;
+  wire \$130 ;
+  wire \$131 ;
+  wire \$132 ;
+  wire \$133 ;
+  wire \$134 ;
+  wire \$135 ;
+  wire \$136 ;
+  wire \$137 ;
+  wire \$138 ;
+  wire \$139 ;
   wire [21:0] \$14 ;
-  wire [21:0] \$15 ;
-  wire [21:0] \$16 ;
-  wire \$17 ;
-  wire \$18 ;
-  wire \$19 ;
+  wire \$140 ;
+  wire \$141 ;
+  wire \$142 ;
+  wire \$143 ;
+  wire \$144 ;
+  wire \$145 ;
+  wire \$146 ;
+  wire \$147 ;
+  wire \$148 ;
+  wire \$149 ;
+  wire [22:0] \$15 ;
+  wire \$150 ;
+  wire \$151 ;
+  wire \$152 ;
+  wire \$153 ;
+  wire \$154 ;
+  wire \$155 ;
+  wire \$156 ;
+  wire \$157 ;
+  wire \$158 ;
+  wire \$159 ;
+  wire [20:0] \$16 ;
+  wire \$160 ;
+  wire \$161 ;
+  wire \$162 ;
+  wire \$163 ;
+  wire \$164 ;
+  wire \$165 ;
+  wire \$166 ;
+  wire \$167 ;
+  wire \$168 ;
+  wire \$169 ;
+  wire [21:0] \$17 ;
+  wire \$170 ;
+  wire \$171 ;
+  wire \$172 ;
+  wire \$173 ;
+  wire \$174 ;
+  wire \$175 ;
+  wire \$176 ;
+  wire \$177 ;
+  wire \$178 ;
+  wire \$179 ;
+  wire [22:0] \$18 ;
+  wire \$180 ;
+  wire \$181 ;
+  wire \$182 ;
+  wire \$183 ;
+  wire \$184 ;
+  wire \$185 ;
+  wire \$186 ;
+  wire \$187 ;
+  wire \$188 ;
+  wire \$189 ;
+  wire [20:0] \$19 ;
+  wire \$190 ;
+  wire \$191 ;
+  wire \$192 ;
+  wire \$193 ;
+  wire \$194 ;
+  wire \$195 ;
+  wire \$196 ;
+  wire \$197 ;
+  wire \$198 ;
+  wire \$199 ;
   wire [21:0] \$2 ;
-  wire \$20 ;
-  wire \$21 ;
-  wire \$22 ;
-  wire \$23 ;
-  wire \$24 ;
-  wire \$25 ;
-  wire \$26 ;
-  wire \$27 ;
-  wire \$28 ;
-  wire \$29 ;
-  wire [21:0] \$3 ;
-  wire \$30 ;
-  wire \$31 ;
-  wire \$32 ;
-  wire \$33 ;
-  wire \$34 ;
-  wire \$35 ;
-  wire \$36 ;
-  wire \$37 ;
-  wire \$38 ;
-  wire \$39 ;
-  wire [21:0] \$4 ;
-  wire \$40 ;
-  wire \$41 ;
-  wire \$42 ;
-  wire \$43 ;
-  wire \$44 ;
-  wire \$45 ;
-  wire \$46 ;
-  wire \$47 ;
-  wire \$48 ;
+  wire [21:0] \$20 ;
+  wire \$200 ;
+  wire \$201 ;
+  wire \$202 ;
+  wire \$203 ;
+  wire \$204 ;
+  wire \$205 ;
+  wire \$206 ;
+  wire \$207 ;
+  wire \$208 ;
+  wire \$209 ;
+  wire [22:0] \$21 ;
+  wire \$210 ;
+  wire \$211 ;
+  wire \$212 ;
+  wire \$213 ;
+  wire \$214 ;
+  wire \$215 ;
+  wire \$216 ;
+  wire \$217 ;
+  wire \$218 ;
+  wire \$219 ;
+  wire [20:0] \$22 ;
+  wire \$220 ;
+  wire \$221 ;
+  wire \$222 ;
+  wire \$223 ;
+  wire \$224 ;
+  reg [20:0] \$225 ;
+  reg [20:0] \$226 ;
+  reg [20:0] \$227 ;
+  reg [20:0] \$228 ;
+  reg [20:0] \$229 ;
+  wire [21:0] \$23 ;
+  reg [20:0] \$230 ;
+  reg [20:0] \$231 ;
+  reg [20:0] \$232 ;
+  reg [20:0] \$233 ;
+  reg [20:0] \$234 ;
+  reg [20:0] \$235 ;
+  reg [20:0] \$236 ;
+  reg [20:0] \$237 ;
+  reg [20:0] \$238 ;
+  reg [20:0] \$239 ;
+  wire [22:0] \$24 ;
+  reg [20:0] \$240 ;
+  reg [20:0] \$241 ;
+  reg [20:0] \$242 ;
+  reg [20:0] \$243 ;
+  reg [20:0] \$244 ;
+  reg [20:0] \$245 ;
+  reg [20:0] \$246 ;
+  reg [20:0] \$247 ;
+  reg [20:0] \$248 ;
+  reg [20:0] \$249 ;
+  wire [20:0] \$25 ;
+  reg [20:0] \$250 ;
+  reg [20:0] \$251 ;
+  reg [20:0] \$252 ;
+  reg [20:0] \$253 ;
+  reg [20:0] \$254 ;
+  reg [20:0] \$255 ;
+  reg [20:0] \$256 ;
+  wire [21:0] \$26 ;
+  wire [22:0] \$27 ;
+  wire [20:0] \$28 ;
+  wire [21:0] \$29 ;
+  wire [22:0] \$3 ;
+  wire [22:0] \$30 ;
+  wire [20:0] \$31 ;
+  wire [21:0] \$32 ;
+  wire [22:0] \$33 ;
+  wire [20:0] \$34 ;
+  wire [21:0] \$35 ;
+  wire [22:0] \$36 ;
+  wire [20:0] \$37 ;
+  wire [21:0] \$38 ;
+  wire [22:0] \$39 ;
+  wire [20:0] \$4 ;
+  wire [20:0] \$40 ;
+  wire [21:0] \$41 ;
+  wire [22:0] \$42 ;
+  wire [20:0] \$43 ;
+  wire [21:0] \$44 ;
+  wire [22:0] \$45 ;
+  wire [20:0] \$46 ;
+  wire [21:0] \$47 ;
+  wire [22:0] \$48 ;
   wire \$49 ;
   wire [21:0] \$5 ;
   wire \$50 ;
@@ -1994,7 +2335,7 @@ module \lmu_kws105_eighth.lanes.accumulate (clk, enable, \port$1290$26 , product
   wire \$57 ;
   wire \$58 ;
   wire \$59 ;
-  wire [21:0] \$6 ;
+  wire [22:0] \$6 ;
   wire \$60 ;
   wire \$61 ;
   wire \$62 ;
@@ -2005,7 +2346,7 @@ module \lmu_kws105_eighth.lanes.accumulate (clk, enable, \port$1290$26 , product
   wire \$67 ;
   wire \$68 ;
   wire \$69 ;
-  wire [21:0] \$7 ;
+  wire [20:0] \$7 ;
   wire \$70 ;
   wire \$71 ;
   wire \$72 ;
@@ -2027,7 +2368,7 @@ module \lmu_kws105_eighth.lanes.accumulate (clk, enable, \port$1290$26 , product
   wire \$87 ;
   wire \$88 ;
   wire \$89 ;
-  wire [21:0] \$9 ;
+  wire [22:0] \$9 ;
   wire \$90 ;
   wire \$91 ;
   wire \$92 ;
@@ -2035,13 +2376,28 @@ module \lmu_kws105_eighth.lanes.accumulate (clk, enable, \port$1290$26 , product
   wire \$94 ;
   wire \$95 ;
   wire \$96 ;
-  reg [20:0] \$97 ;
-  reg [20:0] \$98 ;
-  reg [20:0] \$99 ;
+  wire \$97 ;
+  wire \$98 ;
+  wire \$99 ;
+  wire [20:0] addend0;
+  wire [20:0] addend1;
+  wire [20:0] addend10;
+  wire [20:0] addend11;
+  wire [20:0] addend12;
+  wire [20:0] addend13;
+  wire [20:0] addend14;
+  wire [20:0] addend15;
+  wire [20:0] addend2;
+  wire [20:0] addend3;
+  wire [20:0] addend4;
+  wire [20:0] addend5;
+  wire [20:0] addend6;
+  wire [20:0] addend7;
+  wire [20:0] addend8;
+  wire [20:0] addend9;
   input clk;
   wire clk;
-  input enable;
-  wire enable;
+  input first;
   wire first;
   reg [20:0] held0 = 21'h000000;
   reg [20:0] held1 = 21'h000000;
@@ -2059,27 +2415,28 @@ module \lmu_kws105_eighth.lanes.accumulate (clk, enable, \port$1290$26 , product
   reg [20:0] held7 = 21'h000000;
   reg [20:0] held8 = 21'h000000;
   reg [20:0] held9 = 21'h000000;
+  input last;
   wire last;
-  input [1:0] \port$1290$26 ;
-  wire [1:0] \port$1290$26 ;
-  wire [20:0] product0;
-  wire [20:0] product1;
-  wire [20:0] product10;
-  wire [20:0] product11;
-  wire [20:0] product12;
-  wire [20:0] product13;
-  wire [20:0] product14;
-  wire [20:0] product15;
-  wire [20:0] product2;
-  wire [20:0] product3;
-  wire [20:0] product4;
-  wire [20:0] product5;
-  wire [20:0] product6;
-  wire [20:0] product7;
-  wire [20:0] product8;
-  wire [20:0] product9;
-  input [335:0] products;
-  wire [335:0] products;
+  input [15:0] negative;
+  wire [15:0] negative;
+  input [259:0] products;
+  wire [259:0] products;
+  wire [19:0] \products.lane0 ;
+  wire [19:0] \products.lane1 ;
+  wire [13:0] \products.lane10 ;
+  wire [13:0] \products.lane11 ;
+  wire [13:0] \products.lane12 ;
+  wire [13:0] \products.lane13 ;
+  wire [13:0] \products.lane14 ;
+  wire [13:0] \products.lane15 ;
+  wire [19:0] \products.lane2 ;
+  wire [19:0] \products.lane3 ;
+  wire [19:0] \products.lane4 ;
+  wire [19:0] \products.lane5 ;
+  wire [13:0] \products.lane6 ;
+  wire [13:0] \products.lane7 ;
+  wire [13:0] \products.lane8 ;
+  wire [13:0] \products.lane9 ;
   input rst;
   wire rst;
   reg [20:0] running0 = 21'h000000;
@@ -2100,616 +2457,610 @@ module \lmu_kws105_eighth.lanes.accumulate (clk, enable, \port$1290$26 , product
   reg [20:0] running9 = 21'h000000;
   output [335:0] sums;
   wire [335:0] sums;
-  reg [20:0] total0;
-  reg [20:0] total1;
-  reg [20:0] total10;
-  reg [20:0] total11;
-  reg [20:0] total12;
-  reg [20:0] total13;
-  reg [20:0] total14;
-  reg [20:0] total15;
-  reg [20:0] total2;
-  reg [20:0] total3;
-  reg [20:0] total4;
-  reg [20:0] total5;
-  reg [20:0] total6;
-  reg [20:0] total7;
-  reg [20:0] total8;
-  reg [20:0] total9;
-  assign \$1  = $signed(running0) + $signed(products[20:0]);
-  assign \$2  = $signed(running1) + $signed(products[41:21]);
-  assign \$3  = $signed(running2) + $signed(products[62:42]);
-  assign \$4  = $signed(running3) + $signed(products[83:63]);
-  assign \$5  = $signed(running4) + $signed(products[104:84]);
-  assign \$6  = $signed(running5) + $signed(products[125:105]);
-  assign \$7  = $signed(running6) + $signed(products[146:126]);
-  assign \$8  = $signed(running7) + $signed(products[167:147]);
-  assign \$9  = $signed(running8) + $signed(products[188:168]);
-  assign \$10  = $signed(running9) + $signed(products[209:189]);
-  assign \$11  = $signed(running10) + $signed(products[230:210]);
-  assign \$12  = $signed(running11) + $signed(products[251:231]);
-  assign \$13  = $signed(running12) + $signed(products[272:252]);
-  assign \$14  = $signed(running13) + $signed(products[293:273]);
-  assign \$15  = $signed(running14) + $signed(products[314:294]);
-  assign \$16  = $signed(running15) + $signed(products[335:315]);
-  assign \$17  = ~ \port$1290$26 [1];
-  assign \$18  = enable & \$17 ;
-  assign \$19  = total0[20:10] != running0[20:10];
-  assign \$20  = \port$1290$26 [0] | \$19 ;
-  assign \$21  = enable & \port$1290$26 [1];
-  assign \$22  = ~ \port$1290$26 [1];
-  assign \$23  = enable & \$22 ;
-  assign \$24  = total1[20:10] != running1[20:10];
-  assign \$25  = \port$1290$26 [0] | \$24 ;
-  assign \$26  = enable & \port$1290$26 [1];
-  assign \$27  = ~ \port$1290$26 [1];
-  assign \$28  = enable & \$27 ;
-  assign \$29  = total2[20:10] != running2[20:10];
-  assign \$30  = \port$1290$26 [0] | \$29 ;
-  assign \$31  = enable & \port$1290$26 [1];
-  assign \$32  = ~ \port$1290$26 [1];
-  assign \$33  = enable & \$32 ;
-  assign \$34  = total3[20:10] != running3[20:10];
-  assign \$35  = \port$1290$26 [0] | \$34 ;
-  assign \$36  = enable & \port$1290$26 [1];
-  assign \$37  = ~ \port$1290$26 [1];
-  assign \$38  = enable & \$37 ;
-  assign \$39  = total4[20:10] != running4[20:10];
-  assign \$40  = \port$1290$26 [0] | \$39 ;
-  assign \$41  = enable & \port$1290$26 [1];
-  assign \$42  = ~ \port$1290$26 [1];
-  assign \$43  = enable & \$42 ;
-  assign \$44  = total5[20:10] != running5[20:10];
-  assign \$45  = \port$1290$26 [0] | \$44 ;
-  assign \$46  = enable & \port$1290$26 [1];
-  assign \$47  = ~ \port$1290$26 [1];
-  assign \$48  = enable & \$47 ;
-  assign \$49  = total6[20:10] != running6[20:10];
-  assign \$50  = \port$1290$26 [0] | \$49 ;
-  assign \$51  = enable & \port$1290$26 [1];
-  assign \$52  = ~ \port$1290$26 [1];
-  assign \$53  = enable & \$52 ;
-  assign \$54  = total7[20:10] != running7[20:10];
-  assign \$55  = \port$1290$26 [0] | \$54 ;
-  assign \$56  = enable & \port$1290$26 [1];
-  assign \$57  = ~ \port$1290$26 [1];
-  assign \$58  = enable & \$57 ;
-  assign \$59  = total8[20:10] != running8[20:10];
-  assign \$60  = \port$1290$26 [0] | \$59 ;
-  assign \$61  = enable & \port$1290$26 [1];
-  assign \$62  = ~ \port$1290$26 [1];
-  assign \$63  = enable & \$62 ;
-  assign \$64  = total9[20:10] != running9[20:10];
-  assign \$65  = \port$1290$26 [0] | \$64 ;
-  assign \$66  = enable & \port$1290$26 [1];
-  assign \$67  = ~ \port$1290$26 [1];
-  assign \$68  = enable & \$67 ;
-  assign \$69  = total10[20:10] != running10[20:10];
-  assign \$70  = \port$1290$26 [0] | \$69 ;
-  assign \$71  = enable & \port$1290$26 [1];
-  assign \$72  = ~ \port$1290$26 [1];
-  assign \$73  = enable & \$72 ;
-  assign \$74  = total11[20:10] != running11[20:10];
-  assign \$75  = \port$1290$26 [0] | \$74 ;
-  assign \$76  = enable & \port$1290$26 [1];
-  assign \$77  = ~ \port$1290$26 [1];
-  assign \$78  = enable & \$77 ;
-  assign \$79  = total12[20:10] != running12[20:10];
-  assign \$80  = \port$1290$26 [0] | \$79 ;
-  assign \$81  = enable & \port$1290$26 [1];
-  assign \$82  = ~ \port$1290$26 [1];
-  assign \$83  = enable & \$82 ;
-  assign \$84  = total13[20:10] != running13[20:10];
-  assign \$85  = \port$1290$26 [0] | \$84 ;
-  assign \$86  = enable & \port$1290$26 [1];
-  assign \$87  = ~ \port$1290$26 [1];
-  assign \$88  = enable & \$87 ;
-  assign \$89  = total14[20:10] != running14[20:10];
-  assign \$90  = \port$1290$26 [0] | \$89 ;
-  assign \$91  = enable & \port$1290$26 [1];
-  assign \$92  = ~ \port$1290$26 [1];
-  assign \$93  = enable & \$92 ;
-  assign \$94  = total15[20:10] != running15[20:10];
-  assign \$95  = \port$1290$26 [0] | \$94 ;
-  assign \$96  = enable & \port$1290$26 [1];
+  wire [20:0] total0;
+  wire [20:0] total1;
+  wire [20:0] total10;
+  wire [20:0] total11;
+  wire [20:0] total12;
+  wire [20:0] total13;
+  wire [20:0] total14;
+  wire [20:0] total15;
+  wire [20:0] total2;
+  wire [20:0] total3;
+  wire [20:0] total4;
+  wire [20:0] total5;
+  wire [20:0] total6;
+  wire [20:0] total7;
+  wire [20:0] total8;
+  wire [20:0] total9;
+  input valid;
+  wire valid;
+  input wide;
+  wire wide;
+  assign addend0 = { 1'h0, products[19:0] } ^ { negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0] };
+  assign \$1  = first ? 21'h000000 : running0;
+  assign \$2  = \$1  + addend0;
+  assign \$3  = \$2  + negative[0];
+  assign addend1 = { 1'h0, products[39:20] } ^ { negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1] };
+  assign \$4  = first ? 21'h000000 : running1;
+  assign \$5  = \$4  + addend1;
+  assign \$6  = \$5  + negative[1];
+  assign addend2 = { 1'h0, products[59:40] } ^ { negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2] };
+  assign \$7  = first ? 21'h000000 : running2;
+  assign \$8  = \$7  + addend2;
+  assign \$9  = \$8  + negative[2];
+  assign addend3 = { 1'h0, products[79:60] } ^ { negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3] };
+  assign \$10  = first ? 21'h000000 : running3;
+  assign \$11  = \$10  + addend3;
+  assign \$12  = \$11  + negative[3];
+  assign addend4 = { 1'h0, products[99:80] } ^ { negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4] };
+  assign \$13  = first ? 21'h000000 : running4;
+  assign \$14  = \$13  + addend4;
+  assign \$15  = \$14  + negative[4];
+  assign addend5 = { 1'h0, products[119:100] } ^ { negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5] };
+  assign \$16  = first ? 21'h000000 : running5;
+  assign \$17  = \$16  + addend5;
+  assign \$18  = \$17  + negative[5];
+  assign addend6 = { 7'h00, products[133:120] } ^ { negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6] };
+  assign \$19  = first ? 21'h000000 : running6;
+  assign \$20  = \$19  + addend6;
+  assign \$21  = \$20  + negative[6];
+  assign addend7 = { 7'h00, products[147:134] } ^ { negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7] };
+  assign \$22  = first ? 21'h000000 : running7;
+  assign \$23  = \$22  + addend7;
+  assign \$24  = \$23  + negative[7];
+  assign addend8 = { 7'h00, products[161:148] } ^ { negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8] };
+  assign \$25  = first ? 21'h000000 : running8;
+  assign \$26  = \$25  + addend8;
+  assign \$27  = \$26  + negative[8];
+  assign addend9 = { 7'h00, products[175:162] } ^ { negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9] };
+  assign \$28  = first ? 21'h000000 : running9;
+  assign \$29  = \$28  + addend9;
+  assign \$30  = \$29  + negative[9];
+  assign addend10 = { 7'h00, products[189:176] } ^ { negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10] };
+  assign \$31  = first ? 21'h000000 : running10;
+  assign \$32  = \$31  + addend10;
+  assign \$33  = \$32  + negative[10];
+  assign addend11 = { 7'h00, products[203:190] } ^ { negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11] };
+  assign \$34  = first ? 21'h000000 : running11;
+  assign \$35  = \$34  + addend11;
+  assign \$36  = \$35  + negative[11];
+  assign addend12 = { 7'h00, products[217:204] } ^ { negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12] };
+  assign \$37  = first ? 21'h000000 : running12;
+  assign \$38  = \$37  + addend12;
+  assign \$39  = \$38  + negative[12];
+  assign addend13 = { 7'h00, products[231:218] } ^ { negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13] };
+  assign \$40  = first ? 21'h000000 : running13;
+  assign \$41  = \$40  + addend13;
+  assign \$42  = \$41  + negative[13];
+  assign addend14 = { 7'h00, products[245:232] } ^ { negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14] };
+  assign \$43  = first ? 21'h000000 : running14;
+  assign \$44  = \$43  + addend14;
+  assign \$45  = \$44  + negative[14];
+  assign addend15 = { 7'h00, products[259:246] } ^ { negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15] };
+  assign \$46  = first ? 21'h000000 : running15;
+  assign \$47  = \$46  + addend15;
+  assign \$48  = \$47  + negative[15];
+  assign \$51  = ~ last;
+  assign \$52  = \$50  & \$51 ;
+  assign \$53  = | products[19:10];
+  assign \$54  = first | \$53 ;
+  assign \$55  = \$3 [10] ^ running0[10];
+  assign \$56  = \$54  | \$55 ;
+  assign \$59  = \$58  & last;
+  assign \$62  = ~ last;
+  assign \$63  = \$61  & \$62 ;
+  assign \$64  = | products[39:30];
+  assign \$65  = first | \$64 ;
+  assign \$66  = \$6 [10] ^ running1[10];
+  assign \$67  = \$65  | \$66 ;
+  assign \$70  = \$69  & last;
+  assign \$73  = ~ last;
+  assign \$74  = \$72  & \$73 ;
+  assign \$75  = | products[59:50];
+  assign \$76  = first | \$75 ;
+  assign \$77  = \$9 [10] ^ running2[10];
+  assign \$78  = \$76  | \$77 ;
+  assign \$81  = \$80  & last;
+  assign \$84  = ~ last;
+  assign \$85  = \$83  & \$84 ;
+  assign \$86  = | products[79:70];
+  assign \$87  = first | \$86 ;
+  assign \$88  = \$12 [10] ^ running3[10];
+  assign \$89  = \$87  | \$88 ;
+  assign \$92  = \$91  & last;
+  assign \$95  = ~ last;
+  assign \$96  = \$94  & \$95 ;
+  assign \$97  = | products[99:90];
+  assign \$98  = first | \$97 ;
+  assign \$99  = \$15 [10] ^ running4[10];
+  assign \$100  = \$98  | \$99 ;
+  assign \$103  = \$102  & last;
+  assign \$106  = ~ last;
+  assign \$107  = \$105  & \$106 ;
+  assign \$108  = | products[119:110];
+  assign \$109  = first | \$108 ;
+  assign \$110  = \$18 [10] ^ running5[10];
+  assign \$111  = \$109  | \$110 ;
+  assign \$114  = \$113  & last;
+  assign \$115  = ~ wide;
+  assign \$116  = valid & \$115 ;
+  assign \$117  = ~ last;
+  assign \$118  = \$116  & \$117 ;
+  assign \$119  = | products[133:130];
+  assign \$120  = first | \$119 ;
+  assign \$121  = \$21 [10] ^ running6[10];
+  assign \$122  = \$120  | \$121 ;
+  assign \$123  = ~ wide;
+  assign \$124  = valid & \$123 ;
+  assign \$125  = \$124  & last;
+  assign \$126  = ~ wide;
+  assign \$127  = valid & \$126 ;
+  assign \$128  = ~ last;
+  assign \$129  = \$127  & \$128 ;
+  assign \$130  = | products[147:144];
+  assign \$131  = first | \$130 ;
+  assign \$132  = \$24 [10] ^ running7[10];
+  assign \$133  = \$131  | \$132 ;
+  assign \$134  = ~ wide;
+  assign \$135  = valid & \$134 ;
+  assign \$136  = \$135  & last;
+  assign \$137  = ~ wide;
+  assign \$138  = valid & \$137 ;
+  assign \$139  = ~ last;
+  assign \$140  = \$138  & \$139 ;
+  assign \$141  = | products[161:158];
+  assign \$142  = first | \$141 ;
+  assign \$143  = \$27 [10] ^ running8[10];
+  assign \$144  = \$142  | \$143 ;
+  assign \$145  = ~ wide;
+  assign \$146  = valid & \$145 ;
+  assign \$147  = \$146  & last;
+  assign \$148  = ~ wide;
+  assign \$149  = valid & \$148 ;
+  assign \$150  = ~ last;
+  assign \$151  = \$149  & \$150 ;
+  assign \$152  = | products[175:172];
+  assign \$153  = first | \$152 ;
+  assign \$154  = \$30 [10] ^ running9[10];
+  assign \$155  = \$153  | \$154 ;
+  assign \$156  = ~ wide;
+  assign \$157  = valid & \$156 ;
+  assign \$158  = \$157  & last;
+  assign \$159  = ~ wide;
+  assign \$160  = valid & \$159 ;
+  assign \$161  = ~ last;
+  assign \$162  = \$160  & \$161 ;
+  assign \$163  = | products[189:186];
+  assign \$164  = first | \$163 ;
+  assign \$165  = \$33 [10] ^ running10[10];
+  assign \$166  = \$164  | \$165 ;
+  assign \$167  = ~ wide;
+  assign \$168  = valid & \$167 ;
+  assign \$169  = \$168  & last;
+  assign \$170  = ~ wide;
+  assign \$171  = valid & \$170 ;
+  assign \$172  = ~ last;
+  assign \$173  = \$171  & \$172 ;
+  assign \$174  = | products[203:200];
+  assign \$175  = first | \$174 ;
+  assign \$176  = \$36 [10] ^ running11[10];
+  assign \$177  = \$175  | \$176 ;
+  assign \$178  = ~ wide;
+  assign \$179  = valid & \$178 ;
+  assign \$180  = \$179  & last;
+  assign \$181  = ~ wide;
+  assign \$182  = valid & \$181 ;
+  assign \$183  = ~ last;
+  assign \$184  = \$182  & \$183 ;
+  assign \$185  = | products[217:214];
+  assign \$186  = first | \$185 ;
+  assign \$187  = \$39 [10] ^ running12[10];
+  assign \$188  = \$186  | \$187 ;
+  assign \$189  = ~ wide;
+  assign \$190  = valid & \$189 ;
+  assign \$191  = \$190  & last;
+  assign \$192  = ~ wide;
+  assign \$193  = valid & \$192 ;
+  assign \$194  = ~ last;
+  assign \$195  = \$193  & \$194 ;
+  assign \$196  = | products[231:228];
+  assign \$197  = first | \$196 ;
+  assign \$198  = \$42 [10] ^ running13[10];
+  assign \$199  = \$197  | \$198 ;
+  assign \$200  = ~ wide;
+  assign \$201  = valid & \$200 ;
+  assign \$202  = \$201  & last;
+  assign \$203  = ~ wide;
+  assign \$204  = valid & \$203 ;
+  assign \$205  = ~ last;
+  assign \$206  = \$204  & \$205 ;
+  assign \$207  = | products[245:242];
+  assign \$208  = first | \$207 ;
+  assign \$209  = \$45 [10] ^ running14[10];
+  assign \$210  = \$208  | \$209 ;
+  assign \$211  = ~ wide;
+  assign \$212  = valid & \$211 ;
+  assign \$213  = \$212  & last;
+  assign \$214  = ~ wide;
+  assign \$215  = valid & \$214 ;
+  assign \$216  = ~ last;
+  assign \$217  = \$215  & \$216 ;
+  assign \$218  = | products[259:256];
+  assign \$219  = first | \$218 ;
+  assign \$220  = \$48 [10] ^ running15[10];
+  assign \$221  = \$219  | \$220 ;
+  assign \$222  = ~ wide;
+  assign \$223  = valid & \$222 ;
+  assign \$224  = \$223  & last;
   always @(posedge clk)
-    running0 <= \$97 ;
+    running0 <= \$225 ;
   always @(posedge clk)
-    held0 <= \$98 ;
+    held0 <= \$226 ;
   always @(posedge clk)
-    running1 <= \$99 ;
+    running1 <= \$227 ;
   always @(posedge clk)
-    held1 <= \$100 ;
+    held1 <= \$228 ;
   always @(posedge clk)
-    running2 <= \$101 ;
+    running2 <= \$229 ;
   always @(posedge clk)
-    held2 <= \$102 ;
+    held2 <= \$230 ;
   always @(posedge clk)
-    running3 <= \$103 ;
+    running3 <= \$231 ;
   always @(posedge clk)
-    held3 <= \$104 ;
+    held3 <= \$232 ;
   always @(posedge clk)
-    running4 <= \$105 ;
+    running4 <= \$233 ;
   always @(posedge clk)
-    held4 <= \$106 ;
+    held4 <= \$234 ;
   always @(posedge clk)
-    running5 <= \$107 ;
+    running5 <= \$235 ;
   always @(posedge clk)
-    held5 <= \$108 ;
+    held5 <= \$236 ;
   always @(posedge clk)
-    running6 <= \$109 ;
+    running6 <= \$237 ;
   always @(posedge clk)
-    held6 <= \$110 ;
+    held6 <= \$238 ;
   always @(posedge clk)
-    running7 <= \$111 ;
+    running7 <= \$239 ;
   always @(posedge clk)
-    held7 <= \$112 ;
+    held7 <= \$240 ;
   always @(posedge clk)
-    running8 <= \$113 ;
+    running8 <= \$241 ;
   always @(posedge clk)
-    held8 <= \$114 ;
+    held8 <= \$242 ;
   always @(posedge clk)
-    running9 <= \$115 ;
+    running9 <= \$243 ;
   always @(posedge clk)
-    held9 <= \$116 ;
+    held9 <= \$244 ;
   always @(posedge clk)
-    running10 <= \$117 ;
+    running10 <= \$245 ;
   always @(posedge clk)
-    held10 <= \$118 ;
+    held10 <= \$246 ;
   always @(posedge clk)
-    running11 <= \$119 ;
+    running11 <= \$247 ;
   always @(posedge clk)
-    held11 <= \$120 ;
+    held11 <= \$248 ;
   always @(posedge clk)
-    running12 <= \$121 ;
+    running12 <= \$249 ;
   always @(posedge clk)
-    held12 <= \$122 ;
+    held12 <= \$250 ;
   always @(posedge clk)
-    running13 <= \$123 ;
+    running13 <= \$251 ;
   always @(posedge clk)
-    held13 <= \$124 ;
+    held13 <= \$252 ;
   always @(posedge clk)
-    running14 <= \$125 ;
+    running14 <= \$253 ;
   always @(posedge clk)
-    held14 <= \$126 ;
+    held14 <= \$254 ;
   always @(posedge clk)
-    running15 <= \$127 ;
+    running15 <= \$255 ;
   always @(posedge clk)
-    held15 <= \$128 ;
+    held15 <= \$256 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1290$26 [0]) begin
-      total0 = products[20:0];
-    end else begin
-      total0 = \$1 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1290$26 [0]) begin
-      total1 = products[41:21];
-    end else begin
-      total1 = \$2 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1290$26 [0]) begin
-      total2 = products[62:42];
-    end else begin
-      total2 = \$3 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1290$26 [0]) begin
-      total3 = products[83:63];
-    end else begin
-      total3 = \$4 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1290$26 [0]) begin
-      total4 = products[104:84];
-    end else begin
-      total4 = \$5 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1290$26 [0]) begin
-      total5 = products[125:105];
-    end else begin
-      total5 = \$6 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1290$26 [0]) begin
-      total6 = products[146:126];
-    end else begin
-      total6 = \$7 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1290$26 [0]) begin
-      total7 = products[167:147];
-    end else begin
-      total7 = \$8 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1290$26 [0]) begin
-      total8 = products[188:168];
-    end else begin
-      total8 = \$9 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1290$26 [0]) begin
-      total9 = products[209:189];
-    end else begin
-      total9 = \$10 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1290$26 [0]) begin
-      total10 = products[230:210];
-    end else begin
-      total10 = \$11 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1290$26 [0]) begin
-      total11 = products[251:231];
-    end else begin
-      total11 = \$12 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1290$26 [0]) begin
-      total12 = products[272:252];
-    end else begin
-      total12 = \$13 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1290$26 [0]) begin
-      total13 = products[293:273];
-    end else begin
-      total13 = \$14 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1290$26 [0]) begin
-      total14 = products[314:294];
-    end else begin
-      total14 = \$15 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1290$26 [0]) begin
-      total15 = products[335:315];
-    end else begin
-      total15 = \$16 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$97  = running0;
-    if (\$18 ) begin
-      \$97 [9:0] = total0[9:0];
-      if (\$20 ) begin
-        \$97 [20:10] = total0[20:10];
+    \$225  = running0;
+    if (\$52 ) begin
+      \$225 [9:0] = \$3 [9:0];
+      if (\$56 ) begin
+        \$225 [20:10] = \$3 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$98  = held0;
-    if (\$21 ) begin
-      \$98  = total0;
+    \$226  = held0;
+    if (\$59 ) begin
+      \$226  = \$3 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$99  = running1;
-    if (\$23 ) begin
-      \$99 [9:0] = total1[9:0];
-      if (\$25 ) begin
-        \$99 [20:10] = total1[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$100  = held1;
-    if (\$26 ) begin
-      \$100  = total1;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$101  = running2;
-    if (\$28 ) begin
-      \$101 [9:0] = total2[9:0];
-      if (\$30 ) begin
-        \$101 [20:10] = total2[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$102  = held2;
-    if (\$31 ) begin
-      \$102  = total2;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$103  = running3;
-    if (\$33 ) begin
-      \$103 [9:0] = total3[9:0];
-      if (\$35 ) begin
-        \$103 [20:10] = total3[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$104  = held3;
-    if (\$36 ) begin
-      \$104  = total3;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$105  = running4;
-    if (\$38 ) begin
-      \$105 [9:0] = total4[9:0];
-      if (\$40 ) begin
-        \$105 [20:10] = total4[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$106  = held4;
-    if (\$41 ) begin
-      \$106  = total4;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$107  = running5;
-    if (\$43 ) begin
-      \$107 [9:0] = total5[9:0];
-      if (\$45 ) begin
-        \$107 [20:10] = total5[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$108  = held5;
-    if (\$46 ) begin
-      \$108  = total5;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$109  = running6;
-    if (\$48 ) begin
-      \$109 [9:0] = total6[9:0];
-      if (\$50 ) begin
-        \$109 [20:10] = total6[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$110  = held6;
-    if (\$51 ) begin
-      \$110  = total6;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$111  = running7;
-    if (\$53 ) begin
-      \$111 [9:0] = total7[9:0];
-      if (\$55 ) begin
-        \$111 [20:10] = total7[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$112  = held7;
-    if (\$56 ) begin
-      \$112  = total7;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$113  = running8;
-    if (\$58 ) begin
-      \$113 [9:0] = total8[9:0];
-      if (\$60 ) begin
-        \$113 [20:10] = total8[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$114  = held8;
-    if (\$61 ) begin
-      \$114  = total8;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$115  = running9;
+    \$227  = running1;
     if (\$63 ) begin
-      \$115 [9:0] = total9[9:0];
-      if (\$65 ) begin
-        \$115 [20:10] = total9[20:10];
+      \$227 [9:0] = \$6 [9:0];
+      if (\$67 ) begin
+        \$227 [20:10] = \$6 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$116  = held9;
-    if (\$66 ) begin
-      \$116  = total9;
+    \$228  = held1;
+    if (\$70 ) begin
+      \$228  = \$6 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$117  = running10;
-    if (\$68 ) begin
-      \$117 [9:0] = total10[9:0];
-      if (\$70 ) begin
-        \$117 [20:10] = total10[20:10];
+    \$229  = running2;
+    if (\$74 ) begin
+      \$229 [9:0] = \$9 [9:0];
+      if (\$78 ) begin
+        \$229 [20:10] = \$9 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$118  = held10;
-    if (\$71 ) begin
-      \$118  = total10;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$119  = running11;
-    if (\$73 ) begin
-      \$119 [9:0] = total11[9:0];
-      if (\$75 ) begin
-        \$119 [20:10] = total11[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$120  = held11;
-    if (\$76 ) begin
-      \$120  = total11;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$121  = running12;
-    if (\$78 ) begin
-      \$121 [9:0] = total12[9:0];
-      if (\$80 ) begin
-        \$121 [20:10] = total12[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$122  = held12;
+    \$230  = held2;
     if (\$81 ) begin
-      \$122  = total12;
+      \$230  = \$9 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$123  = running13;
-    if (\$83 ) begin
-      \$123 [9:0] = total13[9:0];
-      if (\$85 ) begin
-        \$123 [20:10] = total13[20:10];
+    \$231  = running3;
+    if (\$85 ) begin
+      \$231 [9:0] = \$12 [9:0];
+      if (\$89 ) begin
+        \$231 [20:10] = \$12 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$124  = held13;
-    if (\$86 ) begin
-      \$124  = total13;
+    \$232  = held3;
+    if (\$92 ) begin
+      \$232  = \$12 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$125  = running14;
-    if (\$88 ) begin
-      \$125 [9:0] = total14[9:0];
-      if (\$90 ) begin
-        \$125 [20:10] = total14[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$126  = held14;
-    if (\$91 ) begin
-      \$126  = total14;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$127  = running15;
-    if (\$93 ) begin
-      \$127 [9:0] = total15[9:0];
-      if (\$95 ) begin
-        \$127 [20:10] = total15[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$128  = held15;
+    \$233  = running4;
     if (\$96 ) begin
-      \$128  = total15;
+      \$233 [9:0] = \$15 [9:0];
+      if (\$100 ) begin
+        \$233 [20:10] = \$15 [20:10];
+      end
     end
   end
-  assign product0 = products[20:0];
-  assign first = \port$1290$26 [0];
-  assign product1 = products[41:21];
-  assign product2 = products[62:42];
-  assign product3 = products[83:63];
-  assign product4 = products[104:84];
-  assign product5 = products[125:105];
-  assign product6 = products[146:126];
-  assign product7 = products[167:147];
-  assign product8 = products[188:168];
-  assign product9 = products[209:189];
-  assign product10 = products[230:210];
-  assign product11 = products[251:231];
-  assign product12 = products[272:252];
-  assign product13 = products[293:273];
-  assign product14 = products[314:294];
-  assign product15 = products[335:315];
-  assign last = \port$1290$26 [1];
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$234  = held4;
+    if (\$103 ) begin
+      \$234  = \$15 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$235  = running5;
+    if (\$107 ) begin
+      \$235 [9:0] = \$18 [9:0];
+      if (\$111 ) begin
+        \$235 [20:10] = \$18 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$236  = held5;
+    if (\$114 ) begin
+      \$236  = \$18 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$237  = running6;
+    if (\$118 ) begin
+      \$237 [9:0] = \$21 [9:0];
+      if (\$122 ) begin
+        \$237 [20:10] = \$21 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$238  = held6;
+    if (\$125 ) begin
+      \$238  = \$21 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$239  = running7;
+    if (\$129 ) begin
+      \$239 [9:0] = \$24 [9:0];
+      if (\$133 ) begin
+        \$239 [20:10] = \$24 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$240  = held7;
+    if (\$136 ) begin
+      \$240  = \$24 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$241  = running8;
+    if (\$140 ) begin
+      \$241 [9:0] = \$27 [9:0];
+      if (\$144 ) begin
+        \$241 [20:10] = \$27 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$242  = held8;
+    if (\$147 ) begin
+      \$242  = \$27 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$243  = running9;
+    if (\$151 ) begin
+      \$243 [9:0] = \$30 [9:0];
+      if (\$155 ) begin
+        \$243 [20:10] = \$30 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$244  = held9;
+    if (\$158 ) begin
+      \$244  = \$30 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$245  = running10;
+    if (\$162 ) begin
+      \$245 [9:0] = \$33 [9:0];
+      if (\$166 ) begin
+        \$245 [20:10] = \$33 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$246  = held10;
+    if (\$169 ) begin
+      \$246  = \$33 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$247  = running11;
+    if (\$173 ) begin
+      \$247 [9:0] = \$36 [9:0];
+      if (\$177 ) begin
+        \$247 [20:10] = \$36 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$248  = held11;
+    if (\$180 ) begin
+      \$248  = \$36 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$249  = running12;
+    if (\$184 ) begin
+      \$249 [9:0] = \$39 [9:0];
+      if (\$188 ) begin
+        \$249 [20:10] = \$39 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$250  = held12;
+    if (\$191 ) begin
+      \$250  = \$39 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$251  = running13;
+    if (\$195 ) begin
+      \$251 [9:0] = \$42 [9:0];
+      if (\$199 ) begin
+        \$251 [20:10] = \$42 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$252  = held13;
+    if (\$202 ) begin
+      \$252  = \$42 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$253  = running14;
+    if (\$206 ) begin
+      \$253 [9:0] = \$45 [9:0];
+      if (\$210 ) begin
+        \$253 [20:10] = \$45 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$254  = held14;
+    if (\$213 ) begin
+      \$254  = \$45 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$255  = running15;
+    if (\$217 ) begin
+      \$255 [9:0] = \$48 [9:0];
+      if (\$221 ) begin
+        \$255 [20:10] = \$48 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$256  = held15;
+    if (\$224 ) begin
+      \$256  = \$48 [20:0];
+    end
+  end
+  assign total0 = \$3 [20:0];
+  assign total1 = \$6 [20:0];
+  assign total2 = \$9 [20:0];
+  assign total3 = \$12 [20:0];
+  assign total4 = \$15 [20:0];
+  assign total5 = \$18 [20:0];
+  assign total6 = \$21 [20:0];
+  assign total7 = \$24 [20:0];
+  assign total8 = \$27 [20:0];
+  assign total9 = \$30 [20:0];
+  assign total10 = \$33 [20:0];
+  assign total11 = \$36 [20:0];
+  assign total12 = \$39 [20:0];
+  assign total13 = \$42 [20:0];
+  assign total14 = \$45 [20:0];
+  assign total15 = \$48 [20:0];
+  assign \products.lane0  = products[19:0];
+  assign \products.lane1  = products[39:20];
+  assign \products.lane2  = products[59:40];
+  assign \products.lane3  = products[79:60];
+  assign \products.lane4  = products[99:80];
+  assign \products.lane5  = products[119:100];
+  assign \products.lane6  = products[133:120];
+  assign \products.lane7  = products[147:134];
+  assign \products.lane8  = products[161:148];
+  assign \products.lane9  = products[175:162];
+  assign \products.lane10  = products[189:176];
+  assign \products.lane11  = products[203:190];
+  assign \products.lane12  = products[217:204];
+  assign \products.lane13  = products[231:218];
+  assign \products.lane14  = products[245:232];
+  assign \products.lane15  = products[259:246];
   assign sums[335:315] = held15;
   assign sums[314:294] = held14;
   assign sums[293:273] = held13;
@@ -2726,228 +3077,1960 @@ module \lmu_kws105_eighth.lanes.accumulate (clk, enable, \port$1290$26 , product
   assign sums[62:42] = held2;
   assign sums[41:21] = held1;
   assign sums[20:0] = held0;
+  assign \$49  = 1'h1;
+  assign \$50  = valid;
+  assign \$57  = 1'h1;
+  assign \$58  = valid;
+  assign \$60  = 1'h1;
+  assign \$61  = valid;
+  assign \$68  = 1'h1;
+  assign \$69  = valid;
+  assign \$71  = 1'h1;
+  assign \$72  = valid;
+  assign \$79  = 1'h1;
+  assign \$80  = valid;
+  assign \$82  = 1'h1;
+  assign \$83  = valid;
+  assign \$90  = 1'h1;
+  assign \$91  = valid;
+  assign \$93  = 1'h1;
+  assign \$94  = valid;
+  assign \$101  = 1'h1;
+  assign \$102  = valid;
+  assign \$104  = 1'h1;
+  assign \$105  = valid;
+  assign \$112  = 1'h1;
+  assign \$113  = valid;
 endmodule
 
-module \lmu_kws105_eighth.lanes.multiply (weights, wide, shift, products, activation);
+module \lmu_kws105_eighth.lanes.multiply (operand3, operand5, operand7, magnitudes, products, operand1);
   reg \$auto$verilog_backend.cc:2355:dump_module$10 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$10 <= 0;
-  wire [12:0] \$1 ;
-  wire [25:0] \$10 ;
-  wire [26:0] \$11 ;
-  wire [15:0] \$12 ;
-  wire [5:0] \$13 ;
-  wire \$14 ;
-  wire [6:0] \$15 ;
-  wire [18:0] \$16 ;
-  wire [25:0] \$17 ;
-  wire [26:0] \$18 ;
-  wire [15:0] \$19 ;
-  wire [12:0] \$2 ;
-  wire [5:0] \$20 ;
-  wire \$21 ;
-  wire [6:0] \$22 ;
-  wire [18:0] \$23 ;
-  wire [25:0] \$24 ;
-  wire [26:0] \$25 ;
-  wire [15:0] \$26 ;
-  wire [5:0] \$27 ;
-  wire \$28 ;
-  wire [6:0] \$29 ;
-  wire [14:0] \$3 ;
-  wire [18:0] \$30 ;
-  wire [25:0] \$31 ;
-  wire [26:0] \$32 ;
-  wire [15:0] \$33 ;
-  wire [5:0] \$34 ;
-  wire \$35 ;
-  wire [6:0] \$36 ;
-  wire [18:0] \$37 ;
-  wire [25:0] \$38 ;
-  wire [26:0] \$39 ;
-  reg [14:0] \$4 ;
-  wire [15:0] \$40 ;
-  wire [5:0] \$41 ;
-  wire \$42 ;
-  wire [6:0] \$43 ;
-  wire [18:0] \$44 ;
-  wire [25:0] \$45 ;
-  wire [26:0] \$46 ;
-  wire [15:0] \$47 ;
-  wire [15:0] \$48 ;
-  wire [15:0] \$49 ;
-  wire [15:0] \$5 ;
-  wire [15:0] \$50 ;
-  wire [15:0] \$51 ;
-  wire [15:0] \$52 ;
-  wire [15:0] \$53 ;
-  wire [15:0] \$54 ;
-  wire [15:0] \$55 ;
-  wire [15:0] \$56 ;
-  wire [5:0] \$6 ;
-  wire \$7 ;
-  wire [6:0] \$8 ;
-  wire [18:0] \$9 ;
-  input [11:0] activation;
-  wire [11:0] activation;
-  wire [11:0] operand;
-  wire [21:0] product0;
-  wire [21:0] product1;
-  wire [21:0] product10;
-  wire [21:0] product11;
-  wire [21:0] product12;
-  wire [21:0] product13;
-  wire [21:0] product14;
-  wire [21:0] product15;
-  wire [21:0] product2;
-  wire [21:0] product3;
-  wire [21:0] product4;
-  wire [21:0] product5;
-  wire [21:0] product6;
-  wire [21:0] product7;
-  wire [21:0] product8;
-  wire [21:0] product9;
-  output [335:0] products;
-  wire [335:0] products;
-  input [1:0] shift;
-  wire [1:0] shift;
-  wire [9:0] weight0;
-  wire [9:0] weight1;
-  wire [9:0] weight10;
-  wire [9:0] weight11;
-  wire [9:0] weight12;
-  wire [9:0] weight13;
-  wire [9:0] weight14;
-  wire [9:0] weight15;
-  wire [9:0] weight2;
-  wire [9:0] weight3;
-  wire [9:0] weight4;
-  wire [9:0] weight5;
-  wire [9:0] weight6;
-  wire [9:0] weight7;
-  wire [9:0] weight8;
-  wire [9:0] weight9;
-  input [159:0] weights;
-  wire [159:0] weights;
-  input wide;
-  wire wide;
-  wire [11:0] wide_operand;
-  assign \$43  = $signed(\$41 ) + $signed({ 1'h0, \$42  });
-  assign \$44  = $signed(\$43 ) * $signed(wide_operand);
-  assign \$46  = $signed(\$40 ) + $signed(\$45 );
-  assign \$47  = $signed(weights[63:60]) * $signed(\$4 [11:0]);
-  assign \$48  = $signed(weights[73:70]) * $signed(\$4 [11:0]);
-  assign \$49  = $signed(weights[83:80]) * $signed(\$4 [11:0]);
-  assign \$50  = $signed(weights[93:90]) * $signed(\$4 [11:0]);
-  assign \$51  = $signed(weights[103:100]) * $signed(\$4 [11:0]);
-  assign \$52  = $signed(weights[113:110]) * $signed(\$4 [11:0]);
-  assign \$53  = $signed(weights[123:120]) * $signed(\$4 [11:0]);
-  assign \$54  = $signed(weights[133:130]) * $signed(\$4 [11:0]);
-  assign \$55  = $signed(weights[143:140]) * $signed(\$4 [11:0]);
-  assign \$56  = $signed(weights[153:150]) * $signed(\$4 [11:0]);
-  assign wide_operand = wide ? \$4 [11:0] : 12'h000;
-  assign \$5  = $signed(weights[3:0]) * $signed(\$4 [11:0]);
-  assign \$6  = wide ? weights[9:4] : 6'h00;
-  assign \$7  = wide & weights[3];
-  assign \$8  = $signed(\$6 ) + $signed({ 1'h0, \$7  });
-  assign \$9  = $signed(\$8 ) * $signed(wide_operand);
-  assign \$11  = $signed(\$5 ) + $signed(\$10 );
-  assign \$12  = $signed(weights[13:10]) * $signed(\$4 [11:0]);
-  assign \$13  = wide ? weights[19:14] : 6'h00;
-  assign \$14  = wide & weights[13];
-  assign \$15  = $signed(\$13 ) + $signed({ 1'h0, \$14  });
-  assign \$16  = $signed(\$15 ) * $signed(wide_operand);
-  assign \$18  = $signed(\$12 ) + $signed(\$17 );
-  assign \$19  = $signed(weights[23:20]) * $signed(\$4 [11:0]);
-  assign \$20  = wide ? weights[29:24] : 6'h00;
-  assign \$21  = wide & weights[23];
-  assign \$22  = $signed(\$20 ) + $signed({ 1'h0, \$21  });
-  assign \$23  = $signed(\$22 ) * $signed(wide_operand);
-  assign \$25  = $signed(\$19 ) + $signed(\$24 );
-  assign \$26  = $signed(weights[33:30]) * $signed(\$4 [11:0]);
-  assign \$27  = wide ? weights[39:34] : 6'h00;
-  assign \$28  = wide & weights[33];
-  assign \$29  = $signed(\$27 ) + $signed({ 1'h0, \$28  });
-  assign \$30  = $signed(\$29 ) * $signed(wide_operand);
-  assign \$32  = $signed(\$26 ) + $signed(\$31 );
-  assign \$33  = $signed(weights[43:40]) * $signed(\$4 [11:0]);
-  assign \$34  = wide ? weights[49:44] : 6'h00;
-  assign \$35  = wide & weights[43];
-  assign \$36  = $signed(\$34 ) + $signed({ 1'h0, \$35  });
-  assign \$37  = $signed(\$36 ) * $signed(wide_operand);
-  assign \$39  = $signed(\$33 ) + $signed(\$38 );
-  assign \$40  = $signed(weights[53:50]) * $signed(\$4 [11:0]);
-  assign \$41  = wide ? weights[59:54] : 6'h00;
-  assign \$42  = wide & weights[53];
+  wire [11:0] \$1 ;
+  wire [13:0] \$10 ;
+  wire [21:0] \$100 ;
+  wire [11:0] \$101 ;
+  wire [11:0] \$102 ;
+  wire [13:0] \$103 ;
+  wire [13:0] \$104 ;
+  wire [14:0] \$105 ;
+  wire [13:0] \$106 ;
+  wire [14:0] \$107 ;
+  wire [11:0] \$108 ;
+  wire [11:0] \$109 ;
+  wire [13:0] \$11 ;
+  wire [13:0] \$110 ;
+  wire [13:0] \$111 ;
+  wire [14:0] \$112 ;
+  wire [13:0] \$113 ;
+  wire [14:0] \$114 ;
+  wire [11:0] \$115 ;
+  wire [11:0] \$116 ;
+  wire [13:0] \$117 ;
+  wire [13:0] \$118 ;
+  wire [14:0] \$119 ;
+  wire [14:0] \$12 ;
+  wire [13:0] \$120 ;
+  wire [14:0] \$121 ;
+  wire [16:0] \$122 ;
+  wire [17:0] \$123 ;
+  wire [20:0] \$124 ;
+  wire [21:0] \$125 ;
+  wire [11:0] \$126 ;
+  wire [11:0] \$127 ;
+  wire [13:0] \$128 ;
+  wire [13:0] \$129 ;
+  wire [13:0] \$13 ;
+  wire [14:0] \$130 ;
+  wire [13:0] \$131 ;
+  wire [14:0] \$132 ;
+  wire [11:0] \$133 ;
+  wire [11:0] \$134 ;
+  wire [13:0] \$135 ;
+  wire [13:0] \$136 ;
+  wire [14:0] \$137 ;
+  wire [13:0] \$138 ;
+  wire [14:0] \$139 ;
+  wire [14:0] \$14 ;
+  wire [11:0] \$140 ;
+  wire [11:0] \$141 ;
+  wire [13:0] \$142 ;
+  wire [13:0] \$143 ;
+  wire [14:0] \$144 ;
+  wire [13:0] \$145 ;
+  wire [14:0] \$146 ;
+  wire [16:0] \$147 ;
+  wire [17:0] \$148 ;
+  wire [20:0] \$149 ;
+  wire [11:0] \$15 ;
+  wire [21:0] \$150 ;
+  wire [11:0] \$151 ;
+  wire [11:0] \$152 ;
+  wire [13:0] \$153 ;
+  wire [13:0] \$154 ;
+  wire [14:0] \$155 ;
+  wire [13:0] \$156 ;
+  wire [14:0] \$157 ;
+  wire [11:0] \$158 ;
+  wire [11:0] \$159 ;
+  wire [11:0] \$16 ;
+  wire [13:0] \$160 ;
+  wire [13:0] \$161 ;
+  wire [14:0] \$162 ;
+  wire [13:0] \$163 ;
+  wire [14:0] \$164 ;
+  wire [11:0] \$165 ;
+  wire [11:0] \$166 ;
+  wire [13:0] \$167 ;
+  wire [13:0] \$168 ;
+  wire [14:0] \$169 ;
+  wire [13:0] \$17 ;
+  wire [13:0] \$170 ;
+  wire [14:0] \$171 ;
+  wire [11:0] \$172 ;
+  wire [11:0] \$173 ;
+  wire [13:0] \$174 ;
+  wire [13:0] \$175 ;
+  wire [14:0] \$176 ;
+  wire [13:0] \$177 ;
+  wire [14:0] \$178 ;
+  wire [11:0] \$179 ;
+  wire [13:0] \$18 ;
+  wire [11:0] \$180 ;
+  wire [13:0] \$181 ;
+  wire [13:0] \$182 ;
+  wire [14:0] \$183 ;
+  wire [13:0] \$184 ;
+  wire [14:0] \$185 ;
+  wire [11:0] \$186 ;
+  wire [11:0] \$187 ;
+  wire [13:0] \$188 ;
+  wire [13:0] \$189 ;
+  wire [14:0] \$19 ;
+  wire [14:0] \$190 ;
+  wire [13:0] \$191 ;
+  wire [14:0] \$192 ;
+  wire [11:0] \$193 ;
+  wire [11:0] \$194 ;
+  wire [13:0] \$195 ;
+  wire [13:0] \$196 ;
+  wire [14:0] \$197 ;
+  wire [13:0] \$198 ;
+  wire [14:0] \$199 ;
+  wire [11:0] \$2 ;
+  wire [13:0] \$20 ;
+  wire [11:0] \$200 ;
+  wire [11:0] \$201 ;
+  wire [13:0] \$202 ;
+  wire [13:0] \$203 ;
+  wire [14:0] \$204 ;
+  wire [13:0] \$205 ;
+  wire [14:0] \$206 ;
+  wire [11:0] \$207 ;
+  wire [11:0] \$208 ;
+  wire [13:0] \$209 ;
+  wire [14:0] \$21 ;
+  wire [13:0] \$210 ;
+  wire [14:0] \$211 ;
+  wire [13:0] \$212 ;
+  wire [14:0] \$213 ;
+  wire [11:0] \$214 ;
+  wire [11:0] \$215 ;
+  wire [13:0] \$216 ;
+  wire [13:0] \$217 ;
+  wire [14:0] \$218 ;
+  wire [13:0] \$219 ;
+  wire [16:0] \$22 ;
+  wire [14:0] \$220 ;
+  wire [17:0] \$23 ;
+  wire [20:0] \$24 ;
+  wire [21:0] \$25 ;
+  wire [11:0] \$26 ;
+  wire [11:0] \$27 ;
+  wire [13:0] \$28 ;
+  wire [13:0] \$29 ;
+  wire [13:0] \$3 ;
+  wire [14:0] \$30 ;
+  wire [13:0] \$31 ;
+  wire [14:0] \$32 ;
+  wire [11:0] \$33 ;
+  wire [11:0] \$34 ;
+  wire [13:0] \$35 ;
+  wire [13:0] \$36 ;
+  wire [14:0] \$37 ;
+  wire [13:0] \$38 ;
+  wire [14:0] \$39 ;
+  wire [13:0] \$4 ;
+  wire [11:0] \$40 ;
+  wire [11:0] \$41 ;
+  wire [13:0] \$42 ;
+  wire [13:0] \$43 ;
+  wire [14:0] \$44 ;
+  wire [13:0] \$45 ;
+  wire [14:0] \$46 ;
+  wire [16:0] \$47 ;
+  wire [17:0] \$48 ;
+  wire [20:0] \$49 ;
+  wire [14:0] \$5 ;
+  wire [21:0] \$50 ;
+  wire [11:0] \$51 ;
+  wire [11:0] \$52 ;
+  wire [13:0] \$53 ;
+  wire [13:0] \$54 ;
+  wire [14:0] \$55 ;
+  wire [13:0] \$56 ;
+  wire [14:0] \$57 ;
+  wire [11:0] \$58 ;
+  wire [11:0] \$59 ;
+  wire [13:0] \$6 ;
+  wire [13:0] \$60 ;
+  wire [13:0] \$61 ;
+  wire [14:0] \$62 ;
+  wire [13:0] \$63 ;
+  wire [14:0] \$64 ;
+  wire [11:0] \$65 ;
+  wire [11:0] \$66 ;
+  wire [13:0] \$67 ;
+  wire [13:0] \$68 ;
+  wire [14:0] \$69 ;
+  wire [14:0] \$7 ;
+  wire [13:0] \$70 ;
+  wire [14:0] \$71 ;
+  wire [16:0] \$72 ;
+  wire [17:0] \$73 ;
+  wire [20:0] \$74 ;
+  wire [21:0] \$75 ;
+  wire [11:0] \$76 ;
+  wire [11:0] \$77 ;
+  wire [13:0] \$78 ;
+  wire [13:0] \$79 ;
+  wire [11:0] \$8 ;
+  wire [14:0] \$80 ;
+  wire [13:0] \$81 ;
+  wire [14:0] \$82 ;
+  wire [11:0] \$83 ;
+  wire [11:0] \$84 ;
+  wire [13:0] \$85 ;
+  wire [13:0] \$86 ;
+  wire [14:0] \$87 ;
+  wire [13:0] \$88 ;
+  wire [14:0] \$89 ;
+  wire [11:0] \$9 ;
+  wire [11:0] \$90 ;
+  wire [11:0] \$91 ;
+  wire [13:0] \$92 ;
+  wire [13:0] \$93 ;
+  wire [14:0] \$94 ;
+  wire [13:0] \$95 ;
+  wire [14:0] \$96 ;
+  wire [16:0] \$97 ;
+  wire [17:0] \$98 ;
+  wire [20:0] \$99 ;
+  reg [13:0] leg0_0;
+  reg [13:0] leg0_3;
+  reg [13:0] leg0_6;
+  reg [13:0] leg10_0;
+  reg [13:0] leg11_0;
+  reg [13:0] leg12_0;
+  reg [13:0] leg13_0;
+  reg [13:0] leg14_0;
+  reg [13:0] leg15_0;
+  reg [13:0] leg1_0;
+  reg [13:0] leg1_3;
+  reg [13:0] leg1_6;
+  reg [13:0] leg2_0;
+  reg [13:0] leg2_3;
+  reg [13:0] leg2_6;
+  reg [13:0] leg3_0;
+  reg [13:0] leg3_3;
+  reg [13:0] leg3_6;
+  reg [13:0] leg4_0;
+  reg [13:0] leg4_3;
+  reg [13:0] leg4_6;
+  reg [13:0] leg5_0;
+  reg [13:0] leg5_3;
+  reg [13:0] leg5_6;
+  reg [13:0] leg6_0;
+  reg [13:0] leg7_0;
+  reg [13:0] leg8_0;
+  reg [13:0] leg9_0;
+  wire [8:0] magnitude0;
+  wire [8:0] magnitude1;
+  wire [2:0] magnitude10;
+  wire [2:0] magnitude11;
+  wire [2:0] magnitude12;
+  wire [2:0] magnitude13;
+  wire [2:0] magnitude14;
+  wire [2:0] magnitude15;
+  wire [8:0] magnitude2;
+  wire [8:0] magnitude3;
+  wire [8:0] magnitude4;
+  wire [8:0] magnitude5;
+  wire [2:0] magnitude6;
+  wire [2:0] magnitude7;
+  wire [2:0] magnitude8;
+  wire [2:0] magnitude9;
+  input [83:0] magnitudes;
+  wire [83:0] magnitudes;
+  wire [8:0] \magnitudes.lane0 ;
+  wire [8:0] \magnitudes.lane1 ;
+  wire [2:0] \magnitudes.lane10 ;
+  wire [2:0] \magnitudes.lane11 ;
+  wire [2:0] \magnitudes.lane12 ;
+  wire [2:0] \magnitudes.lane13 ;
+  wire [2:0] \magnitudes.lane14 ;
+  wire [2:0] \magnitudes.lane15 ;
+  wire [8:0] \magnitudes.lane2 ;
+  wire [8:0] \magnitudes.lane3 ;
+  wire [8:0] \magnitudes.lane4 ;
+  wire [8:0] \magnitudes.lane5 ;
+  wire [2:0] \magnitudes.lane6 ;
+  wire [2:0] \magnitudes.lane7 ;
+  wire [2:0] \magnitudes.lane8 ;
+  wire [2:0] \magnitudes.lane9 ;
+  input [10:0] operand1;
+  wire [10:0] operand1;
+  input [12:0] operand3;
+  wire [12:0] operand3;
+  input [13:0] operand5;
+  wire [13:0] operand5;
+  input [13:0] operand7;
+  wire [13:0] operand7;
+  wire [19:0] product0;
+  wire [19:0] product1;
+  wire [13:0] product10;
+  wire [13:0] product11;
+  wire [13:0] product12;
+  wire [13:0] product13;
+  wire [13:0] product14;
+  wire [13:0] product15;
+  wire [19:0] product2;
+  wire [19:0] product3;
+  wire [19:0] product4;
+  wire [19:0] product5;
+  wire [13:0] product6;
+  wire [13:0] product7;
+  wire [13:0] product8;
+  wire [13:0] product9;
+  output [259:0] products;
+  wire [259:0] products;
+  wire [19:0] \products.lane0 ;
+  wire [19:0] \products.lane1 ;
+  wire [13:0] \products.lane10 ;
+  wire [13:0] \products.lane11 ;
+  wire [13:0] \products.lane12 ;
+  wire [13:0] \products.lane13 ;
+  wire [13:0] \products.lane14 ;
+  wire [13:0] \products.lane15 ;
+  wire [19:0] \products.lane2 ;
+  wire [19:0] \products.lane3 ;
+  wire [19:0] \products.lane4 ;
+  wire [19:0] \products.lane5 ;
+  wire [13:0] \products.lane6 ;
+  wire [13:0] \products.lane7 ;
+  wire [13:0] \products.lane8 ;
+  wire [13:0] \products.lane9 ;
+  assign \$23  = leg0_0 + \$22 ;
+  assign \$25  = \$23  + \$24 ;
+  assign \$48  = leg1_0 + \$47 ;
+  assign \$50  = \$48  + \$49 ;
+  assign \$73  = leg2_0 + \$72 ;
+  assign \$75  = \$73  + \$74 ;
+  assign \$98  = leg3_0 + \$97 ;
+  assign \$100  = \$98  + \$99 ;
+  assign \$123  = leg4_0 + \$122 ;
+  assign \$125  = \$123  + \$124 ;
+  assign \$148  = leg5_0 + \$147 ;
+  assign \$150  = \$148  + \$149 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$4  = 15'h0000;
-    casez (shift)
-      2'h0:
-          \$4  = { \$1 [12], \$1 [12], \$1  };
-      2'h1:
-          \$4  = { \$2 [12], \$2 [12], \$2  };
-      2'h2:
-          \$4  = \$3 ;
+    leg0_0 = 14'h0000;
+    casez (magnitudes[2:0])
+      3'h1:
+          leg0_0 = { 2'h0, \$1  };
+      3'h2:
+          leg0_0 = { 2'h0, \$2  };
+      3'h3:
+          leg0_0 = \$3 ;
+      3'h4:
+          leg0_0 = \$4 ;
+      3'h5:
+          leg0_0 = \$5 [13:0];
+      3'h6:
+          leg0_0 = \$6 ;
+      3'h7:
+          leg0_0 = \$7 [13:0];
     endcase
   end
-  assign operand = \$4 [11:0];
-  assign weight0 = weights[9:0];
-  assign product0 = \$11 [21:0];
-  assign weight1 = weights[19:10];
-  assign product1 = \$18 [21:0];
-  assign weight2 = weights[29:20];
-  assign product2 = \$25 [21:0];
-  assign weight3 = weights[39:30];
-  assign product3 = \$32 [21:0];
-  assign weight4 = weights[49:40];
-  assign product4 = \$39 [21:0];
-  assign weight5 = weights[59:50];
-  assign product5 = \$46 [21:0];
-  assign weight6 = weights[69:60];
-  assign product6 = { \$47 [15], \$47 [15], \$47 [15], \$47 [15], \$47 [15], \$47 [15], \$47  };
-  assign weight7 = weights[79:70];
-  assign product7 = { \$48 [15], \$48 [15], \$48 [15], \$48 [15], \$48 [15], \$48 [15], \$48  };
-  assign weight8 = weights[89:80];
-  assign product8 = { \$49 [15], \$49 [15], \$49 [15], \$49 [15], \$49 [15], \$49 [15], \$49  };
-  assign weight9 = weights[99:90];
-  assign product9 = { \$50 [15], \$50 [15], \$50 [15], \$50 [15], \$50 [15], \$50 [15], \$50  };
-  assign weight10 = weights[109:100];
-  assign product10 = { \$51 [15], \$51 [15], \$51 [15], \$51 [15], \$51 [15], \$51 [15], \$51  };
-  assign weight11 = weights[119:110];
-  assign product11 = { \$52 [15], \$52 [15], \$52 [15], \$52 [15], \$52 [15], \$52 [15], \$52  };
-  assign weight12 = weights[129:120];
-  assign product12 = { \$53 [15], \$53 [15], \$53 [15], \$53 [15], \$53 [15], \$53 [15], \$53  };
-  assign weight13 = weights[139:130];
-  assign product13 = { \$54 [15], \$54 [15], \$54 [15], \$54 [15], \$54 [15], \$54 [15], \$54  };
-  assign weight14 = weights[149:140];
-  assign product14 = { \$55 [15], \$55 [15], \$55 [15], \$55 [15], \$55 [15], \$55 [15], \$55  };
-  assign weight15 = weights[159:150];
-  assign product15 = { \$56 [15], \$56 [15], \$56 [15], \$56 [15], \$56 [15], \$56 [15], \$56  };
-  assign products[335:315] = { \$56 [15], \$56 [15], \$56 [15], \$56 [15], \$56 [15], \$56  };
-  assign products[314:294] = { \$55 [15], \$55 [15], \$55 [15], \$55 [15], \$55 [15], \$55  };
-  assign products[293:273] = { \$54 [15], \$54 [15], \$54 [15], \$54 [15], \$54 [15], \$54  };
-  assign products[272:252] = { \$53 [15], \$53 [15], \$53 [15], \$53 [15], \$53 [15], \$53  };
-  assign products[251:231] = { \$52 [15], \$52 [15], \$52 [15], \$52 [15], \$52 [15], \$52  };
-  assign products[230:210] = { \$51 [15], \$51 [15], \$51 [15], \$51 [15], \$51 [15], \$51  };
-  assign products[209:189] = { \$50 [15], \$50 [15], \$50 [15], \$50 [15], \$50 [15], \$50  };
-  assign products[188:168] = { \$49 [15], \$49 [15], \$49 [15], \$49 [15], \$49 [15], \$49  };
-  assign products[167:147] = { \$48 [15], \$48 [15], \$48 [15], \$48 [15], \$48 [15], \$48  };
-  assign products[146:126] = { \$47 [15], \$47 [15], \$47 [15], \$47 [15], \$47 [15], \$47  };
-  assign products[125:105] = \$46 [20:0];
-  assign products[104:84] = \$39 [20:0];
-  assign products[83:63] = \$32 [20:0];
-  assign products[62:42] = \$25 [20:0];
-  assign products[41:21] = \$18 [20:0];
-  assign products[20:0] = \$11 [20:0];
-  assign \$1  = { activation[11], activation };
-  assign \$2  = { activation, 1'h0 };
-  assign \$3  = { activation[11], activation, 2'h0 };
-  assign \$10  = { \$9 [18], \$9 [18], \$9 [18], \$9 , 4'h0 };
-  assign \$17  = { \$16 [18], \$16 [18], \$16 [18], \$16 , 4'h0 };
-  assign \$24  = { \$23 [18], \$23 [18], \$23 [18], \$23 , 4'h0 };
-  assign \$31  = { \$30 [18], \$30 [18], \$30 [18], \$30 , 4'h0 };
-  assign \$38  = { \$37 [18], \$37 [18], \$37 [18], \$37 , 4'h0 };
-  assign \$45  = { \$44 [18], \$44 [18], \$44 [18], \$44 , 4'h0 };
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    leg0_3 = 14'h0000;
+    casez (magnitudes[5:3])
+      3'h1:
+          leg0_3 = { 2'h0, \$8  };
+      3'h2:
+          leg0_3 = { 2'h0, \$9  };
+      3'h3:
+          leg0_3 = \$10 ;
+      3'h4:
+          leg0_3 = \$11 ;
+      3'h5:
+          leg0_3 = \$12 [13:0];
+      3'h6:
+          leg0_3 = \$13 ;
+      3'h7:
+          leg0_3 = \$14 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    leg0_6 = 14'h0000;
+    casez (magnitudes[8:6])
+      3'h1:
+          leg0_6 = { 2'h0, \$15  };
+      3'h2:
+          leg0_6 = { 2'h0, \$16  };
+      3'h3:
+          leg0_6 = \$17 ;
+      3'h4:
+          leg0_6 = \$18 ;
+      3'h5:
+          leg0_6 = \$19 [13:0];
+      3'h6:
+          leg0_6 = \$20 ;
+      3'h7:
+          leg0_6 = \$21 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    leg1_0 = 14'h0000;
+    casez (magnitudes[11:9])
+      3'h1:
+          leg1_0 = { 2'h0, \$26  };
+      3'h2:
+          leg1_0 = { 2'h0, \$27  };
+      3'h3:
+          leg1_0 = \$28 ;
+      3'h4:
+          leg1_0 = \$29 ;
+      3'h5:
+          leg1_0 = \$30 [13:0];
+      3'h6:
+          leg1_0 = \$31 ;
+      3'h7:
+          leg1_0 = \$32 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    leg1_3 = 14'h0000;
+    casez (magnitudes[14:12])
+      3'h1:
+          leg1_3 = { 2'h0, \$33  };
+      3'h2:
+          leg1_3 = { 2'h0, \$34  };
+      3'h3:
+          leg1_3 = \$35 ;
+      3'h4:
+          leg1_3 = \$36 ;
+      3'h5:
+          leg1_3 = \$37 [13:0];
+      3'h6:
+          leg1_3 = \$38 ;
+      3'h7:
+          leg1_3 = \$39 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    leg1_6 = 14'h0000;
+    casez (magnitudes[17:15])
+      3'h1:
+          leg1_6 = { 2'h0, \$40  };
+      3'h2:
+          leg1_6 = { 2'h0, \$41  };
+      3'h3:
+          leg1_6 = \$42 ;
+      3'h4:
+          leg1_6 = \$43 ;
+      3'h5:
+          leg1_6 = \$44 [13:0];
+      3'h6:
+          leg1_6 = \$45 ;
+      3'h7:
+          leg1_6 = \$46 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    leg2_0 = 14'h0000;
+    casez (magnitudes[20:18])
+      3'h1:
+          leg2_0 = { 2'h0, \$51  };
+      3'h2:
+          leg2_0 = { 2'h0, \$52  };
+      3'h3:
+          leg2_0 = \$53 ;
+      3'h4:
+          leg2_0 = \$54 ;
+      3'h5:
+          leg2_0 = \$55 [13:0];
+      3'h6:
+          leg2_0 = \$56 ;
+      3'h7:
+          leg2_0 = \$57 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    leg2_3 = 14'h0000;
+    casez (magnitudes[23:21])
+      3'h1:
+          leg2_3 = { 2'h0, \$58  };
+      3'h2:
+          leg2_3 = { 2'h0, \$59  };
+      3'h3:
+          leg2_3 = \$60 ;
+      3'h4:
+          leg2_3 = \$61 ;
+      3'h5:
+          leg2_3 = \$62 [13:0];
+      3'h6:
+          leg2_3 = \$63 ;
+      3'h7:
+          leg2_3 = \$64 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    leg2_6 = 14'h0000;
+    casez (magnitudes[26:24])
+      3'h1:
+          leg2_6 = { 2'h0, \$65  };
+      3'h2:
+          leg2_6 = { 2'h0, \$66  };
+      3'h3:
+          leg2_6 = \$67 ;
+      3'h4:
+          leg2_6 = \$68 ;
+      3'h5:
+          leg2_6 = \$69 [13:0];
+      3'h6:
+          leg2_6 = \$70 ;
+      3'h7:
+          leg2_6 = \$71 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    leg3_0 = 14'h0000;
+    casez (magnitudes[29:27])
+      3'h1:
+          leg3_0 = { 2'h0, \$76  };
+      3'h2:
+          leg3_0 = { 2'h0, \$77  };
+      3'h3:
+          leg3_0 = \$78 ;
+      3'h4:
+          leg3_0 = \$79 ;
+      3'h5:
+          leg3_0 = \$80 [13:0];
+      3'h6:
+          leg3_0 = \$81 ;
+      3'h7:
+          leg3_0 = \$82 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    leg3_3 = 14'h0000;
+    casez (magnitudes[32:30])
+      3'h1:
+          leg3_3 = { 2'h0, \$83  };
+      3'h2:
+          leg3_3 = { 2'h0, \$84  };
+      3'h3:
+          leg3_3 = \$85 ;
+      3'h4:
+          leg3_3 = \$86 ;
+      3'h5:
+          leg3_3 = \$87 [13:0];
+      3'h6:
+          leg3_3 = \$88 ;
+      3'h7:
+          leg3_3 = \$89 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    leg3_6 = 14'h0000;
+    casez (magnitudes[35:33])
+      3'h1:
+          leg3_6 = { 2'h0, \$90  };
+      3'h2:
+          leg3_6 = { 2'h0, \$91  };
+      3'h3:
+          leg3_6 = \$92 ;
+      3'h4:
+          leg3_6 = \$93 ;
+      3'h5:
+          leg3_6 = \$94 [13:0];
+      3'h6:
+          leg3_6 = \$95 ;
+      3'h7:
+          leg3_6 = \$96 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    leg4_0 = 14'h0000;
+    casez (magnitudes[38:36])
+      3'h1:
+          leg4_0 = { 2'h0, \$101  };
+      3'h2:
+          leg4_0 = { 2'h0, \$102  };
+      3'h3:
+          leg4_0 = \$103 ;
+      3'h4:
+          leg4_0 = \$104 ;
+      3'h5:
+          leg4_0 = \$105 [13:0];
+      3'h6:
+          leg4_0 = \$106 ;
+      3'h7:
+          leg4_0 = \$107 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    leg4_3 = 14'h0000;
+    casez (magnitudes[41:39])
+      3'h1:
+          leg4_3 = { 2'h0, \$108  };
+      3'h2:
+          leg4_3 = { 2'h0, \$109  };
+      3'h3:
+          leg4_3 = \$110 ;
+      3'h4:
+          leg4_3 = \$111 ;
+      3'h5:
+          leg4_3 = \$112 [13:0];
+      3'h6:
+          leg4_3 = \$113 ;
+      3'h7:
+          leg4_3 = \$114 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    leg4_6 = 14'h0000;
+    casez (magnitudes[44:42])
+      3'h1:
+          leg4_6 = { 2'h0, \$115  };
+      3'h2:
+          leg4_6 = { 2'h0, \$116  };
+      3'h3:
+          leg4_6 = \$117 ;
+      3'h4:
+          leg4_6 = \$118 ;
+      3'h5:
+          leg4_6 = \$119 [13:0];
+      3'h6:
+          leg4_6 = \$120 ;
+      3'h7:
+          leg4_6 = \$121 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    leg5_0 = 14'h0000;
+    casez (magnitudes[47:45])
+      3'h1:
+          leg5_0 = { 2'h0, \$126  };
+      3'h2:
+          leg5_0 = { 2'h0, \$127  };
+      3'h3:
+          leg5_0 = \$128 ;
+      3'h4:
+          leg5_0 = \$129 ;
+      3'h5:
+          leg5_0 = \$130 [13:0];
+      3'h6:
+          leg5_0 = \$131 ;
+      3'h7:
+          leg5_0 = \$132 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    leg5_3 = 14'h0000;
+    casez (magnitudes[50:48])
+      3'h1:
+          leg5_3 = { 2'h0, \$133  };
+      3'h2:
+          leg5_3 = { 2'h0, \$134  };
+      3'h3:
+          leg5_3 = \$135 ;
+      3'h4:
+          leg5_3 = \$136 ;
+      3'h5:
+          leg5_3 = \$137 [13:0];
+      3'h6:
+          leg5_3 = \$138 ;
+      3'h7:
+          leg5_3 = \$139 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    leg5_6 = 14'h0000;
+    casez (magnitudes[53:51])
+      3'h1:
+          leg5_6 = { 2'h0, \$140  };
+      3'h2:
+          leg5_6 = { 2'h0, \$141  };
+      3'h3:
+          leg5_6 = \$142 ;
+      3'h4:
+          leg5_6 = \$143 ;
+      3'h5:
+          leg5_6 = \$144 [13:0];
+      3'h6:
+          leg5_6 = \$145 ;
+      3'h7:
+          leg5_6 = \$146 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    leg6_0 = 14'h0000;
+    casez (magnitudes[56:54])
+      3'h1:
+          leg6_0 = { 2'h0, \$151  };
+      3'h2:
+          leg6_0 = { 2'h0, \$152  };
+      3'h3:
+          leg6_0 = \$153 ;
+      3'h4:
+          leg6_0 = \$154 ;
+      3'h5:
+          leg6_0 = \$155 [13:0];
+      3'h6:
+          leg6_0 = \$156 ;
+      3'h7:
+          leg6_0 = \$157 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    leg7_0 = 14'h0000;
+    casez (magnitudes[59:57])
+      3'h1:
+          leg7_0 = { 2'h0, \$158  };
+      3'h2:
+          leg7_0 = { 2'h0, \$159  };
+      3'h3:
+          leg7_0 = \$160 ;
+      3'h4:
+          leg7_0 = \$161 ;
+      3'h5:
+          leg7_0 = \$162 [13:0];
+      3'h6:
+          leg7_0 = \$163 ;
+      3'h7:
+          leg7_0 = \$164 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    leg8_0 = 14'h0000;
+    casez (magnitudes[62:60])
+      3'h1:
+          leg8_0 = { 2'h0, \$165  };
+      3'h2:
+          leg8_0 = { 2'h0, \$166  };
+      3'h3:
+          leg8_0 = \$167 ;
+      3'h4:
+          leg8_0 = \$168 ;
+      3'h5:
+          leg8_0 = \$169 [13:0];
+      3'h6:
+          leg8_0 = \$170 ;
+      3'h7:
+          leg8_0 = \$171 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    leg9_0 = 14'h0000;
+    casez (magnitudes[65:63])
+      3'h1:
+          leg9_0 = { 2'h0, \$172  };
+      3'h2:
+          leg9_0 = { 2'h0, \$173  };
+      3'h3:
+          leg9_0 = \$174 ;
+      3'h4:
+          leg9_0 = \$175 ;
+      3'h5:
+          leg9_0 = \$176 [13:0];
+      3'h6:
+          leg9_0 = \$177 ;
+      3'h7:
+          leg9_0 = \$178 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    leg10_0 = 14'h0000;
+    casez (magnitudes[68:66])
+      3'h1:
+          leg10_0 = { 2'h0, \$179  };
+      3'h2:
+          leg10_0 = { 2'h0, \$180  };
+      3'h3:
+          leg10_0 = \$181 ;
+      3'h4:
+          leg10_0 = \$182 ;
+      3'h5:
+          leg10_0 = \$183 [13:0];
+      3'h6:
+          leg10_0 = \$184 ;
+      3'h7:
+          leg10_0 = \$185 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    leg11_0 = 14'h0000;
+    casez (magnitudes[71:69])
+      3'h1:
+          leg11_0 = { 2'h0, \$186  };
+      3'h2:
+          leg11_0 = { 2'h0, \$187  };
+      3'h3:
+          leg11_0 = \$188 ;
+      3'h4:
+          leg11_0 = \$189 ;
+      3'h5:
+          leg11_0 = \$190 [13:0];
+      3'h6:
+          leg11_0 = \$191 ;
+      3'h7:
+          leg11_0 = \$192 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    leg12_0 = 14'h0000;
+    casez (magnitudes[74:72])
+      3'h1:
+          leg12_0 = { 2'h0, \$193  };
+      3'h2:
+          leg12_0 = { 2'h0, \$194  };
+      3'h3:
+          leg12_0 = \$195 ;
+      3'h4:
+          leg12_0 = \$196 ;
+      3'h5:
+          leg12_0 = \$197 [13:0];
+      3'h6:
+          leg12_0 = \$198 ;
+      3'h7:
+          leg12_0 = \$199 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    leg13_0 = 14'h0000;
+    casez (magnitudes[77:75])
+      3'h1:
+          leg13_0 = { 2'h0, \$200  };
+      3'h2:
+          leg13_0 = { 2'h0, \$201  };
+      3'h3:
+          leg13_0 = \$202 ;
+      3'h4:
+          leg13_0 = \$203 ;
+      3'h5:
+          leg13_0 = \$204 [13:0];
+      3'h6:
+          leg13_0 = \$205 ;
+      3'h7:
+          leg13_0 = \$206 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    leg14_0 = 14'h0000;
+    casez (magnitudes[80:78])
+      3'h1:
+          leg14_0 = { 2'h0, \$207  };
+      3'h2:
+          leg14_0 = { 2'h0, \$208  };
+      3'h3:
+          leg14_0 = \$209 ;
+      3'h4:
+          leg14_0 = \$210 ;
+      3'h5:
+          leg14_0 = \$211 [13:0];
+      3'h6:
+          leg14_0 = \$212 ;
+      3'h7:
+          leg14_0 = \$213 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    leg15_0 = 14'h0000;
+    casez (magnitudes[83:81])
+      3'h1:
+          leg15_0 = { 2'h0, \$214  };
+      3'h2:
+          leg15_0 = { 2'h0, \$215  };
+      3'h3:
+          leg15_0 = \$216 ;
+      3'h4:
+          leg15_0 = \$217 ;
+      3'h5:
+          leg15_0 = \$218 [13:0];
+      3'h6:
+          leg15_0 = \$219 ;
+      3'h7:
+          leg15_0 = \$220 [13:0];
+    endcase
+  end
+  assign magnitude0 = magnitudes[8:0];
+  assign product0 = \$25 [19:0];
+  assign magnitude1 = magnitudes[17:9];
+  assign product1 = \$50 [19:0];
+  assign magnitude2 = magnitudes[26:18];
+  assign product2 = \$75 [19:0];
+  assign magnitude3 = magnitudes[35:27];
+  assign product3 = \$100 [19:0];
+  assign magnitude4 = magnitudes[44:36];
+  assign product4 = \$125 [19:0];
+  assign magnitude5 = magnitudes[53:45];
+  assign product5 = \$150 [19:0];
+  assign magnitude6 = magnitudes[56:54];
+  assign product6 = leg6_0;
+  assign magnitude7 = magnitudes[59:57];
+  assign product7 = leg7_0;
+  assign magnitude8 = magnitudes[62:60];
+  assign product8 = leg8_0;
+  assign magnitude9 = magnitudes[65:63];
+  assign product9 = leg9_0;
+  assign magnitude10 = magnitudes[68:66];
+  assign product10 = leg10_0;
+  assign magnitude11 = magnitudes[71:69];
+  assign product11 = leg11_0;
+  assign magnitude12 = magnitudes[74:72];
+  assign product12 = leg12_0;
+  assign magnitude13 = magnitudes[77:75];
+  assign product13 = leg13_0;
+  assign magnitude14 = magnitudes[80:78];
+  assign product14 = leg14_0;
+  assign magnitude15 = magnitudes[83:81];
+  assign product15 = leg15_0;
+  assign \magnitudes.lane0  = magnitudes[8:0];
+  assign \magnitudes.lane1  = magnitudes[17:9];
+  assign \magnitudes.lane2  = magnitudes[26:18];
+  assign \magnitudes.lane3  = magnitudes[35:27];
+  assign \magnitudes.lane4  = magnitudes[44:36];
+  assign \magnitudes.lane5  = magnitudes[53:45];
+  assign \magnitudes.lane6  = magnitudes[56:54];
+  assign \magnitudes.lane7  = magnitudes[59:57];
+  assign \magnitudes.lane8  = magnitudes[62:60];
+  assign \magnitudes.lane9  = magnitudes[65:63];
+  assign \magnitudes.lane10  = magnitudes[68:66];
+  assign \magnitudes.lane11  = magnitudes[71:69];
+  assign \magnitudes.lane12  = magnitudes[74:72];
+  assign \magnitudes.lane13  = magnitudes[77:75];
+  assign \magnitudes.lane14  = magnitudes[80:78];
+  assign \magnitudes.lane15  = magnitudes[83:81];
+  assign \products.lane0  = products[19:0];
+  assign \products.lane1  = products[39:20];
+  assign \products.lane2  = products[59:40];
+  assign \products.lane3  = products[79:60];
+  assign \products.lane4  = products[99:80];
+  assign \products.lane5  = products[119:100];
+  assign \products.lane6  = products[133:120];
+  assign \products.lane7  = products[147:134];
+  assign \products.lane8  = products[161:148];
+  assign \products.lane9  = products[175:162];
+  assign \products.lane10  = products[189:176];
+  assign \products.lane11  = products[203:190];
+  assign \products.lane12  = products[217:204];
+  assign \products.lane13  = products[231:218];
+  assign \products.lane14  = products[245:232];
+  assign \products.lane15  = products[259:246];
+  assign products[259:246] = leg15_0;
+  assign products[245:232] = leg14_0;
+  assign products[231:218] = leg13_0;
+  assign products[217:204] = leg12_0;
+  assign products[203:190] = leg11_0;
+  assign products[189:176] = leg10_0;
+  assign products[175:162] = leg9_0;
+  assign products[161:148] = leg8_0;
+  assign products[147:134] = leg7_0;
+  assign products[133:120] = leg6_0;
+  assign products[119:100] = \$150 [19:0];
+  assign products[99:80] = \$125 [19:0];
+  assign products[79:60] = \$100 [19:0];
+  assign products[59:40] = \$75 [19:0];
+  assign products[39:20] = \$50 [19:0];
+  assign products[19:0] = \$25 [19:0];
+  assign \$1  = { 1'h0, operand1 };
+  assign \$2  = { operand1, 1'h0 };
+  assign \$3  = { 1'h0, operand3 };
+  assign \$4  = { 1'h0, operand1, 2'h0 };
+  assign \$5  = { 1'h0, operand5 };
+  assign \$6  = { operand3, 1'h0 };
+  assign \$7  = { 1'h0, operand7 };
+  assign \$8  = { 1'h0, operand1 };
+  assign \$9  = { operand1, 1'h0 };
+  assign \$10  = { 1'h0, operand3 };
+  assign \$11  = { 1'h0, operand1, 2'h0 };
+  assign \$12  = { 1'h0, operand5 };
+  assign \$13  = { operand3, 1'h0 };
+  assign \$14  = { 1'h0, operand7 };
+  assign \$15  = { 1'h0, operand1 };
+  assign \$16  = { operand1, 1'h0 };
+  assign \$17  = { 1'h0, operand3 };
+  assign \$18  = { 1'h0, operand1, 2'h0 };
+  assign \$19  = { 1'h0, operand5 };
+  assign \$20  = { operand3, 1'h0 };
+  assign \$21  = { 1'h0, operand7 };
+  assign \$22  = { leg0_3, 3'h0 };
+  assign \$24  = { 1'h0, leg0_6, 6'h00 };
+  assign \$26  = { 1'h0, operand1 };
+  assign \$27  = { operand1, 1'h0 };
+  assign \$28  = { 1'h0, operand3 };
+  assign \$29  = { 1'h0, operand1, 2'h0 };
+  assign \$30  = { 1'h0, operand5 };
+  assign \$31  = { operand3, 1'h0 };
+  assign \$32  = { 1'h0, operand7 };
+  assign \$33  = { 1'h0, operand1 };
+  assign \$34  = { operand1, 1'h0 };
+  assign \$35  = { 1'h0, operand3 };
+  assign \$36  = { 1'h0, operand1, 2'h0 };
+  assign \$37  = { 1'h0, operand5 };
+  assign \$38  = { operand3, 1'h0 };
+  assign \$39  = { 1'h0, operand7 };
+  assign \$40  = { 1'h0, operand1 };
+  assign \$41  = { operand1, 1'h0 };
+  assign \$42  = { 1'h0, operand3 };
+  assign \$43  = { 1'h0, operand1, 2'h0 };
+  assign \$44  = { 1'h0, operand5 };
+  assign \$45  = { operand3, 1'h0 };
+  assign \$46  = { 1'h0, operand7 };
+  assign \$47  = { leg1_3, 3'h0 };
+  assign \$49  = { 1'h0, leg1_6, 6'h00 };
+  assign \$51  = { 1'h0, operand1 };
+  assign \$52  = { operand1, 1'h0 };
+  assign \$53  = { 1'h0, operand3 };
+  assign \$54  = { 1'h0, operand1, 2'h0 };
+  assign \$55  = { 1'h0, operand5 };
+  assign \$56  = { operand3, 1'h0 };
+  assign \$57  = { 1'h0, operand7 };
+  assign \$58  = { 1'h0, operand1 };
+  assign \$59  = { operand1, 1'h0 };
+  assign \$60  = { 1'h0, operand3 };
+  assign \$61  = { 1'h0, operand1, 2'h0 };
+  assign \$62  = { 1'h0, operand5 };
+  assign \$63  = { operand3, 1'h0 };
+  assign \$64  = { 1'h0, operand7 };
+  assign \$65  = { 1'h0, operand1 };
+  assign \$66  = { operand1, 1'h0 };
+  assign \$67  = { 1'h0, operand3 };
+  assign \$68  = { 1'h0, operand1, 2'h0 };
+  assign \$69  = { 1'h0, operand5 };
+  assign \$70  = { operand3, 1'h0 };
+  assign \$71  = { 1'h0, operand7 };
+  assign \$72  = { leg2_3, 3'h0 };
+  assign \$74  = { 1'h0, leg2_6, 6'h00 };
+  assign \$76  = { 1'h0, operand1 };
+  assign \$77  = { operand1, 1'h0 };
+  assign \$78  = { 1'h0, operand3 };
+  assign \$79  = { 1'h0, operand1, 2'h0 };
+  assign \$80  = { 1'h0, operand5 };
+  assign \$81  = { operand3, 1'h0 };
+  assign \$82  = { 1'h0, operand7 };
+  assign \$83  = { 1'h0, operand1 };
+  assign \$84  = { operand1, 1'h0 };
+  assign \$85  = { 1'h0, operand3 };
+  assign \$86  = { 1'h0, operand1, 2'h0 };
+  assign \$87  = { 1'h0, operand5 };
+  assign \$88  = { operand3, 1'h0 };
+  assign \$89  = { 1'h0, operand7 };
+  assign \$90  = { 1'h0, operand1 };
+  assign \$91  = { operand1, 1'h0 };
+  assign \$92  = { 1'h0, operand3 };
+  assign \$93  = { 1'h0, operand1, 2'h0 };
+  assign \$94  = { 1'h0, operand5 };
+  assign \$95  = { operand3, 1'h0 };
+  assign \$96  = { 1'h0, operand7 };
+  assign \$97  = { leg3_3, 3'h0 };
+  assign \$99  = { 1'h0, leg3_6, 6'h00 };
+  assign \$101  = { 1'h0, operand1 };
+  assign \$102  = { operand1, 1'h0 };
+  assign \$103  = { 1'h0, operand3 };
+  assign \$104  = { 1'h0, operand1, 2'h0 };
+  assign \$105  = { 1'h0, operand5 };
+  assign \$106  = { operand3, 1'h0 };
+  assign \$107  = { 1'h0, operand7 };
+  assign \$108  = { 1'h0, operand1 };
+  assign \$109  = { operand1, 1'h0 };
+  assign \$110  = { 1'h0, operand3 };
+  assign \$111  = { 1'h0, operand1, 2'h0 };
+  assign \$112  = { 1'h0, operand5 };
+  assign \$113  = { operand3, 1'h0 };
+  assign \$114  = { 1'h0, operand7 };
+  assign \$115  = { 1'h0, operand1 };
+  assign \$116  = { operand1, 1'h0 };
+  assign \$117  = { 1'h0, operand3 };
+  assign \$118  = { 1'h0, operand1, 2'h0 };
+  assign \$119  = { 1'h0, operand5 };
+  assign \$120  = { operand3, 1'h0 };
+  assign \$121  = { 1'h0, operand7 };
+  assign \$122  = { leg4_3, 3'h0 };
+  assign \$124  = { 1'h0, leg4_6, 6'h00 };
+  assign \$126  = { 1'h0, operand1 };
+  assign \$127  = { operand1, 1'h0 };
+  assign \$128  = { 1'h0, operand3 };
+  assign \$129  = { 1'h0, operand1, 2'h0 };
+  assign \$130  = { 1'h0, operand5 };
+  assign \$131  = { operand3, 1'h0 };
+  assign \$132  = { 1'h0, operand7 };
+  assign \$133  = { 1'h0, operand1 };
+  assign \$134  = { operand1, 1'h0 };
+  assign \$135  = { 1'h0, operand3 };
+  assign \$136  = { 1'h0, operand1, 2'h0 };
+  assign \$137  = { 1'h0, operand5 };
+  assign \$138  = { operand3, 1'h0 };
+  assign \$139  = { 1'h0, operand7 };
+  assign \$140  = { 1'h0, operand1 };
+  assign \$141  = { operand1, 1'h0 };
+  assign \$142  = { 1'h0, operand3 };
+  assign \$143  = { 1'h0, operand1, 2'h0 };
+  assign \$144  = { 1'h0, operand5 };
+  assign \$145  = { operand3, 1'h0 };
+  assign \$146  = { 1'h0, operand7 };
+  assign \$147  = { leg5_3, 3'h0 };
+  assign \$149  = { 1'h0, leg5_6, 6'h00 };
+  assign \$151  = { 1'h0, operand1 };
+  assign \$152  = { operand1, 1'h0 };
+  assign \$153  = { 1'h0, operand3 };
+  assign \$154  = { 1'h0, operand1, 2'h0 };
+  assign \$155  = { 1'h0, operand5 };
+  assign \$156  = { operand3, 1'h0 };
+  assign \$157  = { 1'h0, operand7 };
+  assign \$158  = { 1'h0, operand1 };
+  assign \$159  = { operand1, 1'h0 };
+  assign \$160  = { 1'h0, operand3 };
+  assign \$161  = { 1'h0, operand1, 2'h0 };
+  assign \$162  = { 1'h0, operand5 };
+  assign \$163  = { operand3, 1'h0 };
+  assign \$164  = { 1'h0, operand7 };
+  assign \$165  = { 1'h0, operand1 };
+  assign \$166  = { operand1, 1'h0 };
+  assign \$167  = { 1'h0, operand3 };
+  assign \$168  = { 1'h0, operand1, 2'h0 };
+  assign \$169  = { 1'h0, operand5 };
+  assign \$170  = { operand3, 1'h0 };
+  assign \$171  = { 1'h0, operand7 };
+  assign \$172  = { 1'h0, operand1 };
+  assign \$173  = { operand1, 1'h0 };
+  assign \$174  = { 1'h0, operand3 };
+  assign \$175  = { 1'h0, operand1, 2'h0 };
+  assign \$176  = { 1'h0, operand5 };
+  assign \$177  = { operand3, 1'h0 };
+  assign \$178  = { 1'h0, operand7 };
+  assign \$179  = { 1'h0, operand1 };
+  assign \$180  = { operand1, 1'h0 };
+  assign \$181  = { 1'h0, operand3 };
+  assign \$182  = { 1'h0, operand1, 2'h0 };
+  assign \$183  = { 1'h0, operand5 };
+  assign \$184  = { operand3, 1'h0 };
+  assign \$185  = { 1'h0, operand7 };
+  assign \$186  = { 1'h0, operand1 };
+  assign \$187  = { operand1, 1'h0 };
+  assign \$188  = { 1'h0, operand3 };
+  assign \$189  = { 1'h0, operand1, 2'h0 };
+  assign \$190  = { 1'h0, operand5 };
+  assign \$191  = { operand3, 1'h0 };
+  assign \$192  = { 1'h0, operand7 };
+  assign \$193  = { 1'h0, operand1 };
+  assign \$194  = { operand1, 1'h0 };
+  assign \$195  = { 1'h0, operand3 };
+  assign \$196  = { 1'h0, operand1, 2'h0 };
+  assign \$197  = { 1'h0, operand5 };
+  assign \$198  = { operand3, 1'h0 };
+  assign \$199  = { 1'h0, operand7 };
+  assign \$200  = { 1'h0, operand1 };
+  assign \$201  = { operand1, 1'h0 };
+  assign \$202  = { 1'h0, operand3 };
+  assign \$203  = { 1'h0, operand1, 2'h0 };
+  assign \$204  = { 1'h0, operand5 };
+  assign \$205  = { operand3, 1'h0 };
+  assign \$206  = { 1'h0, operand7 };
+  assign \$207  = { 1'h0, operand1 };
+  assign \$208  = { operand1, 1'h0 };
+  assign \$209  = { 1'h0, operand3 };
+  assign \$210  = { 1'h0, operand1, 2'h0 };
+  assign \$211  = { 1'h0, operand5 };
+  assign \$212  = { operand3, 1'h0 };
+  assign \$213  = { 1'h0, operand7 };
+  assign \$214  = { 1'h0, operand1 };
+  assign \$215  = { operand1, 1'h0 };
+  assign \$216  = { 1'h0, operand3 };
+  assign \$217  = { 1'h0, operand1, 2'h0 };
+  assign \$218  = { 1'h0, operand5 };
+  assign \$219  = { operand3, 1'h0 };
+  assign \$220  = { 1'h0, operand7 };
+endmodule
+
+module \lmu_kws105_eighth.lanes.operands (i__activation, i__weights, i__wide, clk, i__valid, \port$1935$24 , valid, first, last, operand1, operand3, operand5, operand7, wide, o__magnitudes, o__negative, rst);
+  reg \$auto$verilog_backend.cc:2355:dump_module$11 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$11 <= 0;
+  wire [11:0] \$1 ;
+  wire \$10 ;
+  reg \$100 ;
+  reg [2:0] \$101 ;
+  reg \$102 ;
+  reg [2:0] \$103 ;
+  reg \$104 ;
+  reg [2:0] \$105 ;
+  reg \$106 ;
+  reg [2:0] \$107 ;
+  reg \$108 ;
+  reg [2:0] \$109 ;
+  wire \$11 ;
+  reg \$110 ;
+  wire \$12 ;
+  wire \$13 ;
+  wire \$14 ;
+  wire \$15 ;
+  wire \$16 ;
+  wire \$17 ;
+  wire \$18 ;
+  wire \$19 ;
+  wire [12:0] \$2 ;
+  wire \$20 ;
+  wire \$21 ;
+  wire \$22 ;
+  wire \$23 ;
+  wire \$24 ;
+  wire \$25 ;
+  wire \$26 ;
+  wire \$27 ;
+  wire \$28 ;
+  wire \$29 ;
+  wire [13:0] \$3 ;
+  wire \$30 ;
+  wire \$31 ;
+  wire \$32 ;
+  wire \$33 ;
+  wire \$34 ;
+  wire \$35 ;
+  wire \$36 ;
+  wire \$37 ;
+  wire \$38 ;
+  wire \$39 ;
+  wire [14:0] \$4 ;
+  wire \$40 ;
+  wire \$41 ;
+  wire \$42 ;
+  wire \$43 ;
+  wire \$44 ;
+  wire \$45 ;
+  wire \$46 ;
+  wire \$47 ;
+  wire \$48 ;
+  wire \$49 ;
+  wire [13:0] \$5 ;
+  wire \$50 ;
+  wire \$51 ;
+  wire \$52 ;
+  wire \$53 ;
+  wire \$54 ;
+  wire \$55 ;
+  wire \$56 ;
+  wire \$57 ;
+  wire \$58 ;
+  wire \$59 ;
+  wire [14:0] \$6 ;
+  wire \$60 ;
+  wire \$61 ;
+  wire \$62 ;
+  wire \$63 ;
+  wire \$64 ;
+  wire [11:0] \$65 ;
+  wire [12:0] \$66 ;
+  wire [12:0] \$67 ;
+  wire [12:0] \$68 ;
+  wire [14:0] \$69 ;
+  wire \$7 ;
+  reg [14:0] \$70 ;
+  reg \$71 ;
+  reg \$72 ;
+  reg \$73 ;
+  reg [10:0] \$74 ;
+  reg [12:0] \$75 ;
+  reg [13:0] \$76 ;
+  reg [13:0] \$77 ;
+  reg \$78 ;
+  reg [8:0] \$79 ;
+  wire \$8 ;
+  reg \$80 ;
+  reg [8:0] \$81 ;
+  reg \$82 ;
+  reg [8:0] \$83 ;
+  reg \$84 ;
+  reg [8:0] \$85 ;
+  reg \$86 ;
+  reg [8:0] \$87 ;
+  reg \$88 ;
+  reg [8:0] \$89 ;
+  wire \$9 ;
+  reg \$90 ;
+  reg [2:0] \$91 ;
+  reg \$92 ;
+  reg [2:0] \$93 ;
+  reg \$94 ;
+  reg [2:0] \$95 ;
+  reg \$96 ;
+  reg [2:0] \$97 ;
+  reg \$98 ;
+  reg [2:0] \$99 ;
+  input clk;
+  wire clk;
+  output first;
+  reg first = 1'h0;
+  input [11:0] i__activation;
+  wire [11:0] i__activation;
+  wire i__first;
+  wire i__last;
+  wire [1:0] i__shift;
+  input i__valid;
+  wire i__valid;
+  input [159:0] i__weights;
+  wire [159:0] i__weights;
+  input i__wide;
+  wire i__wide;
+  output last;
+  reg last = 1'h0;
+  wire [11:0] magnitude;
+  reg [8:0] magnitude0 = 9'h000;
+  reg [8:0] magnitude1 = 9'h000;
+  reg [2:0] magnitude10 = 3'h0;
+  reg [2:0] magnitude11 = 3'h0;
+  reg [2:0] magnitude12 = 3'h0;
+  reg [2:0] magnitude13 = 3'h0;
+  reg [2:0] magnitude14 = 3'h0;
+  reg [2:0] magnitude15 = 3'h0;
+  reg [8:0] magnitude2 = 9'h000;
+  reg [8:0] magnitude3 = 9'h000;
+  reg [8:0] magnitude4 = 9'h000;
+  reg [8:0] magnitude5 = 9'h000;
+  reg [2:0] magnitude6 = 3'h0;
+  reg [2:0] magnitude7 = 3'h0;
+  reg [2:0] magnitude8 = 3'h0;
+  reg [2:0] magnitude9 = 3'h0;
+  reg negative0 = 1'h0;
+  reg negative1 = 1'h0;
+  reg negative10 = 1'h0;
+  reg negative11 = 1'h0;
+  reg negative12 = 1'h0;
+  reg negative13 = 1'h0;
+  reg negative14 = 1'h0;
+  reg negative15 = 1'h0;
+  reg negative2 = 1'h0;
+  reg negative3 = 1'h0;
+  reg negative4 = 1'h0;
+  reg negative5 = 1'h0;
+  reg negative6 = 1'h0;
+  reg negative7 = 1'h0;
+  reg negative8 = 1'h0;
+  reg negative9 = 1'h0;
+  (* init = 1'h0 *)
+  wire o__first;
+  (* init = 1'h0 *)
+  wire o__last;
+  output [83:0] o__magnitudes;
+  wire [83:0] o__magnitudes;
+  wire [8:0] \o__magnitudes.lane0 ;
+  wire [8:0] \o__magnitudes.lane1 ;
+  wire [2:0] \o__magnitudes.lane10 ;
+  wire [2:0] \o__magnitudes.lane11 ;
+  wire [2:0] \o__magnitudes.lane12 ;
+  wire [2:0] \o__magnitudes.lane13 ;
+  wire [2:0] \o__magnitudes.lane14 ;
+  wire [2:0] \o__magnitudes.lane15 ;
+  wire [8:0] \o__magnitudes.lane2 ;
+  wire [8:0] \o__magnitudes.lane3 ;
+  wire [8:0] \o__magnitudes.lane4 ;
+  wire [8:0] \o__magnitudes.lane5 ;
+  wire [2:0] \o__magnitudes.lane6 ;
+  wire [2:0] \o__magnitudes.lane7 ;
+  wire [2:0] \o__magnitudes.lane8 ;
+  wire [2:0] \o__magnitudes.lane9 ;
+  output [15:0] o__negative;
+  wire [15:0] o__negative;
+  (* init = 11'h000 *)
+  wire [10:0] o__operand1;
+  (* init = 13'h0000 *)
+  wire [12:0] o__operand3;
+  (* init = 14'h0000 *)
+  wire [13:0] o__operand5;
+  (* init = 14'h0000 *)
+  wire [13:0] o__operand7;
+  (* init = 1'h0 *)
+  wire o__valid;
+  (* init = 1'h1 *)
+  wire o__wide;
+  wire [10:0] operand;
+  output [10:0] operand1;
+  reg [10:0] operand1 = 11'h000;
+  output [12:0] operand3;
+  reg [12:0] operand3 = 13'h0000;
+  output [13:0] operand5;
+  reg [13:0] operand5 = 14'h0000;
+  output [13:0] operand7;
+  reg [13:0] operand7 = 14'h0000;
+  input [3:0] \port$1935$24 ;
+  wire [3:0] \port$1935$24 ;
+  input rst;
+  wire rst;
+  output valid;
+  reg valid = 1'h0;
+  output wide;
+  reg wide = 1'h1;
+  assign \$2  = \$70 [10:0] + \$1 ;
+  assign \$4  = \$70 [10:0] + \$3 ;
+  assign \$6  = \$5  - \$70 [10:0];
+  assign \$7  = i__weights[9] ^ i__activation[11];
+  assign \$8  = i__wide | wide;
+  assign \$9  = i__valid & \$8 ;
+  assign \$10  = i__weights[19] ^ i__activation[11];
+  assign \$11  = i__wide | wide;
+  assign \$12  = i__valid & \$11 ;
+  assign \$13  = i__weights[29] ^ i__activation[11];
+  assign \$14  = i__wide | wide;
+  assign \$15  = i__valid & \$14 ;
+  assign \$16  = i__weights[39] ^ i__activation[11];
+  assign \$17  = i__wide | wide;
+  assign \$18  = i__valid & \$17 ;
+  assign \$19  = i__weights[49] ^ i__activation[11];
+  assign \$20  = i__wide | wide;
+  assign \$21  = i__valid & \$20 ;
+  assign \$22  = i__weights[59] ^ i__activation[11];
+  assign \$23  = i__wide | wide;
+  assign \$24  = i__valid & \$23 ;
+  assign \$25  = i__wide & wide;
+  assign \$26  = ~ \$25 ;
+  assign \$27  = i__valid & \$26 ;
+  assign \$28  = i__weights[69] ^ i__activation[11];
+  assign \$29  = i__wide & wide;
+  assign \$30  = ~ \$29 ;
+  assign \$31  = i__valid & \$30 ;
+  assign \$32  = i__weights[79] ^ i__activation[11];
+  assign \$33  = i__wide & wide;
+  assign \$34  = ~ \$33 ;
+  assign \$35  = i__valid & \$34 ;
+  assign \$36  = i__weights[89] ^ i__activation[11];
+  assign \$37  = i__wide & wide;
+  assign \$38  = ~ \$37 ;
+  assign \$39  = i__valid & \$38 ;
+  assign \$40  = i__weights[99] ^ i__activation[11];
+  assign \$41  = i__wide & wide;
+  assign \$42  = ~ \$41 ;
+  assign \$43  = i__valid & \$42 ;
+  assign \$44  = i__weights[109] ^ i__activation[11];
+  assign \$45  = i__wide & wide;
+  assign \$46  = ~ \$45 ;
+  assign \$47  = i__valid & \$46 ;
+  assign \$48  = i__weights[119] ^ i__activation[11];
+  assign \$49  = i__wide & wide;
+  assign \$50  = ~ \$49 ;
+  assign \$51  = i__valid & \$50 ;
+  assign \$52  = i__weights[129] ^ i__activation[11];
+  assign \$53  = i__wide & wide;
+  assign \$54  = ~ \$53 ;
+  assign \$55  = i__valid & \$54 ;
+  assign \$56  = i__weights[139] ^ i__activation[11];
+  assign \$57  = i__wide & wide;
+  assign \$58  = ~ \$57 ;
+  assign \$59  = i__valid & \$58 ;
+  assign \$60  = i__weights[149] ^ i__activation[11];
+  assign \$61  = i__wide & wide;
+  assign \$62  = ~ \$61 ;
+  assign \$63  = i__valid & \$62 ;
+  assign \$64  = i__weights[159] ^ i__activation[11];
+  assign \$65  = i__activation ^ { i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11] };
+  assign \$66  = \$65  + i__activation[11];
+  always @(posedge clk)
+    valid <= \$71 ;
+  always @(posedge clk)
+    first <= \$72 ;
+  always @(posedge clk)
+    last <= \$73 ;
+  always @(posedge clk)
+    operand1 <= \$74 ;
+  always @(posedge clk)
+    operand3 <= \$75 ;
+  always @(posedge clk)
+    operand5 <= \$76 ;
+  always @(posedge clk)
+    operand7 <= \$77 ;
+  always @(posedge clk)
+    wide <= \$78 ;
+  always @(posedge clk)
+    magnitude0 <= \$79 ;
+  always @(posedge clk)
+    negative0 <= \$80 ;
+  always @(posedge clk)
+    magnitude1 <= \$81 ;
+  always @(posedge clk)
+    negative1 <= \$82 ;
+  always @(posedge clk)
+    magnitude2 <= \$83 ;
+  always @(posedge clk)
+    negative2 <= \$84 ;
+  always @(posedge clk)
+    magnitude3 <= \$85 ;
+  always @(posedge clk)
+    negative3 <= \$86 ;
+  always @(posedge clk)
+    magnitude4 <= \$87 ;
+  always @(posedge clk)
+    negative4 <= \$88 ;
+  always @(posedge clk)
+    magnitude5 <= \$89 ;
+  always @(posedge clk)
+    negative5 <= \$90 ;
+  always @(posedge clk)
+    magnitude6 <= \$91 ;
+  always @(posedge clk)
+    negative6 <= \$92 ;
+  always @(posedge clk)
+    magnitude7 <= \$93 ;
+  always @(posedge clk)
+    negative7 <= \$94 ;
+  always @(posedge clk)
+    magnitude8 <= \$95 ;
+  always @(posedge clk)
+    negative8 <= \$96 ;
+  always @(posedge clk)
+    magnitude9 <= \$97 ;
+  always @(posedge clk)
+    negative9 <= \$98 ;
+  always @(posedge clk)
+    magnitude10 <= \$99 ;
+  always @(posedge clk)
+    negative10 <= \$100 ;
+  always @(posedge clk)
+    magnitude11 <= \$101 ;
+  always @(posedge clk)
+    negative11 <= \$102 ;
+  always @(posedge clk)
+    magnitude12 <= \$103 ;
+  always @(posedge clk)
+    negative12 <= \$104 ;
+  always @(posedge clk)
+    magnitude13 <= \$105 ;
+  always @(posedge clk)
+    negative13 <= \$106 ;
+  always @(posedge clk)
+    magnitude14 <= \$107 ;
+  always @(posedge clk)
+    negative14 <= \$108 ;
+  always @(posedge clk)
+    magnitude15 <= \$109 ;
+  always @(posedge clk)
+    negative15 <= \$110 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$70  = 15'h0000;
+    casez (\port$1935$24 [1:0])
+      2'h0:
+          \$70  = { 2'h0, \$67  };
+      2'h1:
+          \$70  = { 2'h0, \$68  };
+      2'h2:
+          \$70  = \$69 ;
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$71  = i__valid;
+    if (rst) begin
+      \$71  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$72  = first;
+    if (i__valid) begin
+      \$72  = \port$1935$24 [2];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$73  = last;
+    if (i__valid) begin
+      \$73  = \port$1935$24 [3];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$74  = operand1;
+    if (i__valid) begin
+      \$74  = \$70 [10:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$75  = operand3;
+    if (i__valid) begin
+      \$75  = \$2 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$76  = operand5;
+    if (i__valid) begin
+      \$76  = \$4 [13:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$77  = operand7;
+    if (i__valid) begin
+      \$77  = \$6 [13:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$78  = wide;
+    if (i__valid) begin
+      \$78  = i__wide;
+    end
+    if (rst) begin
+      \$78  = 1'h1;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$79  = magnitude0;
+    if (i__valid) begin
+      \$79 [2:0] = i__weights[2:0];
+    end
+    if (\$9 ) begin
+      \$79 [8:3] = i__weights[8:3];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$80  = negative0;
+    if (i__valid) begin
+      \$80  = \$7 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$81  = magnitude1;
+    if (i__valid) begin
+      \$81 [2:0] = i__weights[12:10];
+    end
+    if (\$12 ) begin
+      \$81 [8:3] = i__weights[18:13];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$82  = negative1;
+    if (i__valid) begin
+      \$82  = \$10 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$83  = magnitude2;
+    if (i__valid) begin
+      \$83 [2:0] = i__weights[22:20];
+    end
+    if (\$15 ) begin
+      \$83 [8:3] = i__weights[28:23];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$84  = negative2;
+    if (i__valid) begin
+      \$84  = \$13 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$85  = magnitude3;
+    if (i__valid) begin
+      \$85 [2:0] = i__weights[32:30];
+    end
+    if (\$18 ) begin
+      \$85 [8:3] = i__weights[38:33];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$86  = negative3;
+    if (i__valid) begin
+      \$86  = \$16 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$87  = magnitude4;
+    if (i__valid) begin
+      \$87 [2:0] = i__weights[42:40];
+    end
+    if (\$21 ) begin
+      \$87 [8:3] = i__weights[48:43];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$88  = negative4;
+    if (i__valid) begin
+      \$88  = \$19 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$89  = magnitude5;
+    if (i__valid) begin
+      \$89 [2:0] = i__weights[52:50];
+    end
+    if (\$24 ) begin
+      \$89 [8:3] = i__weights[58:53];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$90  = negative5;
+    if (i__valid) begin
+      \$90  = \$22 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$91  = magnitude6;
+    if (\$27 ) begin
+      \$91  = i__weights[62:60];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$92  = negative6;
+    if (\$27 ) begin
+      \$92  = \$28 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$93  = magnitude7;
+    if (\$31 ) begin
+      \$93  = i__weights[72:70];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$94  = negative7;
+    if (\$31 ) begin
+      \$94  = \$32 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$95  = magnitude8;
+    if (\$35 ) begin
+      \$95  = i__weights[82:80];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$96  = negative8;
+    if (\$35 ) begin
+      \$96  = \$36 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$97  = magnitude9;
+    if (\$39 ) begin
+      \$97  = i__weights[92:90];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$98  = negative9;
+    if (\$39 ) begin
+      \$98  = \$40 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$99  = magnitude10;
+    if (\$43 ) begin
+      \$99  = i__weights[102:100];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$100  = negative10;
+    if (\$43 ) begin
+      \$100  = \$44 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$101  = magnitude11;
+    if (\$47 ) begin
+      \$101  = i__weights[112:110];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$102  = negative11;
+    if (\$47 ) begin
+      \$102  = \$48 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$103  = magnitude12;
+    if (\$51 ) begin
+      \$103  = i__weights[122:120];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$104  = negative12;
+    if (\$51 ) begin
+      \$104  = \$52 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$105  = magnitude13;
+    if (\$55 ) begin
+      \$105  = i__weights[132:130];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$106  = negative13;
+    if (\$55 ) begin
+      \$106  = \$56 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$107  = magnitude14;
+    if (\$59 ) begin
+      \$107  = i__weights[142:140];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$108  = negative14;
+    if (\$59 ) begin
+      \$108  = \$60 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$109  = magnitude15;
+    if (\$63 ) begin
+      \$109  = i__weights[152:150];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$110  = negative15;
+    if (\$63 ) begin
+      \$110  = \$64 ;
+    end
+  end
+  assign i__first = \port$1935$24 [2];
+  assign i__last = \port$1935$24 [3];
+  assign operand = \$70 [10:0];
+  assign o__valid = valid;
+  assign o__first = first;
+  assign o__last = last;
+  assign magnitude = \$66 [11:0];
+  assign i__shift = \port$1935$24 [1:0];
+  assign o__operand1 = operand1;
+  assign o__operand3 = operand3;
+  assign o__operand5 = operand5;
+  assign o__operand7 = operand7;
+  assign o__wide = wide;
+  assign \o__magnitudes.lane0  = o__magnitudes[8:0];
+  assign \o__magnitudes.lane1  = o__magnitudes[17:9];
+  assign \o__magnitudes.lane2  = o__magnitudes[26:18];
+  assign \o__magnitudes.lane3  = o__magnitudes[35:27];
+  assign \o__magnitudes.lane4  = o__magnitudes[44:36];
+  assign \o__magnitudes.lane5  = o__magnitudes[53:45];
+  assign \o__magnitudes.lane6  = o__magnitudes[56:54];
+  assign \o__magnitudes.lane7  = o__magnitudes[59:57];
+  assign \o__magnitudes.lane8  = o__magnitudes[62:60];
+  assign \o__magnitudes.lane9  = o__magnitudes[65:63];
+  assign \o__magnitudes.lane10  = o__magnitudes[68:66];
+  assign \o__magnitudes.lane11  = o__magnitudes[71:69];
+  assign \o__magnitudes.lane12  = o__magnitudes[74:72];
+  assign \o__magnitudes.lane13  = o__magnitudes[77:75];
+  assign \o__magnitudes.lane14  = o__magnitudes[80:78];
+  assign \o__magnitudes.lane15  = o__magnitudes[83:81];
+  assign o__negative[15] = negative15;
+  assign o__negative[14] = negative14;
+  assign o__negative[13] = negative13;
+  assign o__negative[12] = negative12;
+  assign o__negative[11] = negative11;
+  assign o__negative[10] = negative10;
+  assign o__negative[9] = negative9;
+  assign o__negative[8] = negative8;
+  assign o__negative[7] = negative7;
+  assign o__negative[6] = negative6;
+  assign o__negative[5] = negative5;
+  assign o__negative[4] = negative4;
+  assign o__negative[3] = negative3;
+  assign o__negative[2] = negative2;
+  assign o__negative[1] = negative1;
+  assign o__negative[0] = negative0;
+  assign o__magnitudes[83:81] = magnitude15;
+  assign o__magnitudes[80:78] = magnitude14;
+  assign o__magnitudes[77:75] = magnitude13;
+  assign o__magnitudes[74:72] = magnitude12;
+  assign o__magnitudes[71:69] = magnitude11;
+  assign o__magnitudes[68:66] = magnitude10;
+  assign o__magnitudes[65:63] = magnitude9;
+  assign o__magnitudes[62:60] = magnitude8;
+  assign o__magnitudes[59:57] = magnitude7;
+  assign o__magnitudes[56:54] = magnitude6;
+  assign o__magnitudes[53:45] = magnitude5;
+  assign o__magnitudes[44:36] = magnitude4;
+  assign o__magnitudes[35:27] = magnitude3;
+  assign o__magnitudes[26:18] = magnitude2;
+  assign o__magnitudes[17:9] = magnitude1;
+  assign o__magnitudes[8:0] = magnitude0;
+  assign \$1  = { \$70 [10:0], 1'h0 };
+  assign \$3  = { 1'h0, \$70 [10:0], 2'h0 };
+  assign \$5  = { \$70 [10:0], 3'h0 };
+  assign \$67  = { 1'h0, \$66 [11:0] };
+  assign \$68  = { \$66 [11:0], 1'h0 };
+  assign \$69  = { 1'h0, \$66 [11:0], 2'h0 };
 endmodule
 
 module \lmu_kws105_eighth.memory_h0 (read__en, write__en, read__addr, write__data, memory_h0_clk, r_data, memory_h0_rst);
@@ -4018,8 +6101,8 @@ module \lmu_kws105_eighth.memory_u_gate (enable, gated, clk, free);
 endmodule
 
 module \lmu_kws105_eighth.memory_weights10 (read, memory_weights10_clk, r_data, address, memory_weights10_rst);
-  reg \$auto$verilog_backend.cc:2355:dump_module$11 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$11 <= 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$12 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$12 <= 0;
   wire \$1 ;
   wire \$2 ;
   reg \$3 ;
@@ -4048,14 +6131,14 @@ module \lmu_kws105_eighth.memory_weights10 (read, memory_weights10_clk, r_data, 
     .read__addr(address0)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$4  = address0;
     if (\$2 ) begin
       \$4  = address;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     r_data = 160'h0000000000000000000000000000000000000000;
     casez (chosen)
       1'h0:
@@ -4063,7 +6146,7 @@ module \lmu_kws105_eighth.memory_weights10 (read, memory_weights10_clk, r_data, 
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$3  = chosen;
     if (read) begin
       \$3  = 1'h0;
@@ -4083,27 +6166,27 @@ module \lmu_kws105_eighth.memory_weights10.bank0 (read__addr, data);
   wire [159:0] read__data;
   reg [159:0] cells [20:0];
   initial begin
-    cells[0] = 160'h00000000000000000000000000c36928b5a1d1d5;
-    cells[1] = 160'h0000000000000000000000000f10a9d34b660bd9;
-    cells[2] = 160'h00000000000000000000000001632d35d29e4fdf;
-    cells[3] = 160'h0000000000000000000000000ddd1b3af67ecfe9;
-    cells[4] = 160'h000000000000000000000000037470c938bf23ef;
-    cells[5] = 160'h000000000000000000000000026f4cea7d8fc3fc;
-    cells[6] = 160'h0000000000000000000000000e812daed4cc6056;
-    cells[7] = 160'h0000000000000000000000000f7ba82df332b1c1;
-    cells[8] = 160'h000000000000000000000000005476ca8ec4ffc7;
-    cells[9] = 160'h000000000000000000000000002f46474cedcfd7;
-    cells[10] = 160'h0000000000000000000000000ecd3c17f34e93e6;
-    cells[11] = 160'h0000000000000000000000000343d6c2b99f67f6;
-    cells[12] = 160'h00000000000000000000000000cf56f3ffb01803;
-    cells[13] = 160'h0000000000000000000000000110b1a4999aa47d;
-    cells[14] = 160'h0000000000000000000000000e90092ab1f371ad;
-    cells[15] = 160'h000000000000000000000000015418ca1123fbb7;
-    cells[16] = 160'h0000000000000000000000000f0f9551879d6fd3;
-    cells[17] = 160'h0000000000000000000000000ff91df7717e93e8;
-    cells[18] = 160'h000000000000000000000000027f73c8fc5fe001;
-    cells[19] = 160'h0000000000000000000000000fcf7effc1c05c08;
-    cells[20] = 160'h00000000000000000000000002e7eeab5c2920a6;
+    cells[0] = 160'h00000000000000000000000000c29728aa61d1d5;
+    cells[1] = 160'h00000000000000000000000008f0a9accb660a27;
+    cells[2] = 160'h0000000000000000000000000162d335d299b621;
+    cells[3] = 160'h0000000000000000000000000a251b3ae9993617;
+    cells[4] = 160'h000000000000000000000000037470b72758e211;
+    cells[5] = 160'h000000000000000000000000026eb495e2884204;
+    cells[6] = 160'h00000000000000000000000009812dd154cba056;
+    cells[7] = 160'h000000000000000000000000088a582decd2b1c1;
+    cells[8] = 160'h000000000000000000000000005476b58ec4fe39;
+    cells[9] = 160'h000000000000000000000000002eba474cea3629;
+    cells[10] = 160'h00000000000000000000000009353c17ecc9721a;
+    cells[11] = 160'h00000000000000000000000003422abda6789e0a;
+    cells[12] = 160'h00000000000000000000000000ceaa8c60501803;
+    cells[13] = 160'h0000000000000000000000000110b1db999d5c7d;
+    cells[14] = 160'h0000000000000000000000000970092aae1371ad;
+    cells[15] = 160'h000000000000000000000000015418b61123fa49;
+    cells[16] = 160'h00000000000000000000000008f66b51879a962d;
+    cells[17] = 160'h00000000000000000000000008091d88ee997218;
+    cells[18] = 160'h000000000000000000000000027e8db763b82001;
+    cells[19] = 160'h0000000000000000000000000836828041c05c08;
+    cells[20] = 160'h00000000000000000000000002e612d4dc2ee0a6;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -4126,8 +6209,8 @@ module \lmu_kws105_eighth.memory_weights10_gate (enable, gated, clk, free);
 endmodule
 
 module \lmu_kws105_eighth.memory_weights4 (read, memory_weights4_clk, r_data, address, memory_weights4_rst);
-  reg \$auto$verilog_backend.cc:2355:dump_module$12 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$12 <= 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$13 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$13 <= 0;
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -4533,7 +6616,7 @@ module \lmu_kws105_eighth.memory_weights4 (read, memory_weights4_clk, r_data, ad
     .read__addr(address9)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     r_data = 64'h0000000000000000;
     casez (chosen)
       5'h00:
@@ -4591,189 +6674,189 @@ module \lmu_kws105_eighth.memory_weights4 (read, memory_weights4_clk, r_data, ad
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$53  = chosen;
     if (read) begin
       \$53  = address[10:6];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$54  = address0;
     if (\$2 ) begin
       \$54  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$55  = address1;
     if (\$4 ) begin
       \$55  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$56  = address2;
     if (\$6 ) begin
       \$56  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$57  = address3;
     if (\$8 ) begin
       \$57  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$58  = address4;
     if (\$10 ) begin
       \$58  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$59  = address5;
     if (\$12 ) begin
       \$59  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$60  = address6;
     if (\$14 ) begin
       \$60  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$61  = address7;
     if (\$16 ) begin
       \$61  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$62  = address8;
     if (\$18 ) begin
       \$62  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$63  = address9;
     if (\$20 ) begin
       \$63  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$64  = address10;
     if (\$22 ) begin
       \$64  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$65  = address11;
     if (\$24 ) begin
       \$65  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$66  = address12;
     if (\$26 ) begin
       \$66  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$67  = address13;
     if (\$28 ) begin
       \$67  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$68  = address14;
     if (\$30 ) begin
       \$68  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$69  = address15;
     if (\$32 ) begin
       \$69  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$70  = address16;
     if (\$34 ) begin
       \$70  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$71  = address17;
     if (\$36 ) begin
       \$71  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$72  = address18;
     if (\$38 ) begin
       \$72  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$73  = address19;
     if (\$40 ) begin
       \$73  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$74  = address20;
     if (\$42 ) begin
       \$74  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$75  = address21;
     if (\$44 ) begin
       \$75  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$76  = address22;
     if (\$46 ) begin
       \$76  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$77  = address23;
     if (\$48 ) begin
       \$77  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$78  = address24;
     if (\$50 ) begin
       \$78  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$79  = address25;
     if (\$52 ) begin
       \$79  = address[4:0];
@@ -4816,70 +6899,70 @@ module \lmu_kws105_eighth.memory_weights4.bank0 (read__addr, data);
   wire [63:0] read__data;
   reg [63:0] cells [63:0];
   initial begin
-    cells[0] = 64'h0000006bfbfed2df;
-    cells[1] = 64'h0000002d1c00324c;
-    cells[2] = 64'h000000d02dd13261;
-    cells[3] = 64'h000000944ef65563;
-    cells[4] = 64'h000000d32f043400;
-    cells[5] = 64'h000000e1102624ee;
-    cells[6] = 64'h000000060467519c;
-    cells[7] = 64'h0000005205467dca;
-    cells[8] = 64'h0000006df5215e4c;
-    cells[9] = 64'h0000006d041b0070;
-    cells[10] = 64'h0000004f4329ff64;
-    cells[11] = 64'h00000022303a2f07;
-    cells[12] = 64'h000000132d1b5ee7;
-    cells[13] = 64'h000000d0dd1c7dc5;
-    cells[14] = 64'h000000ae9efb7eef;
-    cells[15] = 64'h000000ac911a121a;
-    cells[16] = 64'h000000c1e23aa52a;
-    cells[17] = 64'h000000e5313b922c;
-    cells[18] = 64'h000000056f4e9f2e;
-    cells[19] = 64'h000000145e30cb20;
-    cells[20] = 64'h000000f12c22e9ff;
-    cells[21] = 64'h000000fefc23e90f;
-    cells[22] = 64'h000000fcee24fc31;
-    cells[23] = 64'h0000000dd034f022;
-    cells[24] = 64'h0000000ee135e223;
-    cells[25] = 64'h0000000ee223e223;
-    cells[26] = 64'h0000000ff203f223;
-    cells[27] = 64'h0000000ff201f122;
-    cells[28] = 64'h00000011f302f101;
-    cells[29] = 64'h00000000e2f1f111;
-    cells[30] = 64'h00000003f2f1f1f0;
-    cells[31] = 64'h0000000202e1f000;
-    cells[32] = 64'h00000003f1f1f0f1;
-    cells[33] = 64'h00000012f1e10ff0;
-    cells[34] = 64'h00000012f0e0f0f0;
-    cells[35] = 64'h00000012f0e000f0;
-    cells[36] = 64'h00000022f0e0f0f0;
-    cells[37] = 64'h00000011f0e00000;
-    cells[38] = 64'h00000021feff00ff;
-    cells[39] = 64'h00000023fc9d11de;
-    cells[40] = 64'hf1e4e1110002200c;
-    cells[41] = 64'h21c4e322c002f2f2;
-    cells[42] = 64'h1faffe3fe0f1e200;
-    cells[43] = 64'he9fa3df0e0e1f301;
-    cells[44] = 64'hfff51f02f1ffe203;
-    cells[45] = 64'h23cef121cf030e12;
-    cells[46] = 64'h35b00e111e10f123;
-    cells[47] = 64'h65e1011efe2d0031;
-    cells[48] = 64'hf1ef1d4fef0d011d;
-    cells[49] = 64'hf1122e23e1f113fe;
-    cells[50] = 64'he1022e27010e0f02;
-    cells[51] = 64'h14c021d32122fd07;
-    cells[52] = 64'h16ce22e020121f04;
-    cells[53] = 64'h14cf30ff00130f02;
-    cells[54] = 64'h2110304cd003fbe3;
-    cells[55] = 64'hcf2f2d7af0f0f0e1;
-    cells[56] = 64'hbe320e5f00120000;
-    cells[57] = 64'hef1d1ff02102f000;
-    cells[58] = 64'h60f011cd010f0f01;
-    cells[59] = 64'h7f0120cf00fe1f0f;
-    cells[60] = 64'h40f1000f00fded00;
-    cells[61] = 64'hdf2f1f00000e010f;
-    cells[62] = 64'hed020f01f0f1e31e;
-    cells[63] = 64'h0e220f01f022f20f;
+    cells[0] = 64'h0000006d9d9ab2b9;
+    cells[1] = 64'h0000002b1c00324c;
+    cells[2] = 64'h000000b02bb13261;
+    cells[3] = 64'h000000f44a965563;
+    cells[4] = 64'h000000b329043400;
+    cells[5] = 64'h000000a1102624aa;
+    cells[6] = 64'h00000006046751fc;
+    cells[7] = 64'h0000005205467bce;
+    cells[8] = 64'h0000006b95215a4c;
+    cells[9] = 64'h0000006b041d0070;
+    cells[10] = 64'h00000049432f9964;
+    cells[11] = 64'h00000022303e2907;
+    cells[12] = 64'h000000132b1d5aa7;
+    cells[13] = 64'h000000b0bb1c7bc5;
+    cells[14] = 64'h000000eafa9d7aa9;
+    cells[15] = 64'h000000ecf11e121e;
+    cells[16] = 64'h000000c1a23ee52e;
+    cells[17] = 64'h000000a5313df22c;
+    cells[18] = 64'h00000005694af92a;
+    cells[19] = 64'h000000145a30cd20;
+    cells[20] = 64'h000000912c22af99;
+    cells[21] = 64'h0000009a9c23af09;
+    cells[22] = 64'h0000009caa249c31;
+    cells[23] = 64'h0000000bb0349022;
+    cells[24] = 64'h0000000aa135a223;
+    cells[25] = 64'h0000000aa223a223;
+    cells[26] = 64'h0000000992039223;
+    cells[27] = 64'h0000000992019122;
+    cells[28] = 64'h0000001193029101;
+    cells[29] = 64'h00000000a2919111;
+    cells[30] = 64'h0000000392919190;
+    cells[31] = 64'h0000000202a19000;
+    cells[32] = 64'h0000000391919091;
+    cells[33] = 64'h0000001291a10990;
+    cells[34] = 64'h0000001290a09090;
+    cells[35] = 64'h0000001290a00090;
+    cells[36] = 64'h0000002290a09090;
+    cells[37] = 64'h0000001190a00000;
+    cells[38] = 64'h000000219a990099;
+    cells[39] = 64'h000000239cfb11ba;
+    cells[40] = 64'h91a4a1110002200c;
+    cells[41] = 64'h21c4a322c0029292;
+    cells[42] = 64'h19e99a39a091a200;
+    cells[43] = 64'haf9e3b90a0a19301;
+    cells[44] = 64'h999519029199a203;
+    cells[45] = 64'h23ca9121c9030a12;
+    cells[46] = 64'h35d00a111a109123;
+    cells[47] = 64'h65a1011a9a2b0031;
+    cells[48] = 64'h91a91b49a90b011b;
+    cells[49] = 64'h91122a23a191139a;
+    cells[50] = 64'ha1022a27010a0902;
+    cells[51] = 64'h14c021b321229b07;
+    cells[52] = 64'h16ca22a020121904;
+    cells[53] = 64'h14c9309900130902;
+    cells[54] = 64'h2110304cb0039da3;
+    cells[55] = 64'hc9292b7e909090a1;
+    cells[56] = 64'hda320a5900120000;
+    cells[57] = 64'ha91b199021029000;
+    cells[58] = 64'h609011cb01090901;
+    cells[59] = 64'h790120c9009a1909;
+    cells[60] = 64'h40910009009bab00;
+    cells[61] = 64'hb9291900000a0109;
+    cells[62] = 64'hab0209019091a31a;
+    cells[63] = 64'h0a22090190229209;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -4895,70 +6978,70 @@ module \lmu_kws105_eighth.memory_weights4.bank1 (read__addr, data);
   wire [63:0] read__data;
   reg [63:0] cells [63:0];
   initial begin
-    cells[0] = 64'h0ff411100f0ff300;
-    cells[1] = 64'h0df0200f00ff02ff;
-    cells[2] = 64'hfff210e010100e00;
-    cells[3] = 64'he1e301ff2f110e11;
-    cells[4] = 64'hf1130ff02f111e01;
-    cells[5] = 64'h01e2001010f0101f;
-    cells[6] = 64'h1f0500e0f0001e01;
-    cells[7] = 64'h0df200f011100e0f;
-    cells[8] = 64'h00f10ff000001d01;
-    cells[9] = 64'hf01611f010100e0f;
-    cells[10] = 64'hff040100f1f00ff0;
-    cells[11] = 64'h020404f000f01d00;
-    cells[12] = 64'hef0304f010f01f01;
-    cells[13] = 64'h1f13f1e011000d01;
-    cells[14] = 64'h2101f100f0011d01;
-    cells[15] = 64'hef51e5f01f1e090f;
-    cells[16] = 64'hf1ff01e110f00001;
-    cells[17] = 64'hdf0f003fbe11011e;
-    cells[18] = 64'h60e01430d2421d0f;
-    cells[19] = 64'heaffd2e00121f321;
-    cells[20] = 64'hd33130e10f0c31fd;
-    cells[21] = 64'h23f10f2010f30de1;
-    cells[22] = 64'h11ff001110000100;
-    cells[23] = 64'h000cf1ff101f000f;
-    cells[24] = 64'hff2d11d0d12f0003;
-    cells[25] = 64'h10f00f0000f2ef1d;
-    cells[26] = 64'he20fe2ffefdbf010;
-    cells[27] = 64'heef0f0ff011d3fe4;
-    cells[28] = 64'h10110f00f00f0f0f;
-    cells[29] = 64'h2f1210d0100f0f11;
-    cells[30] = 64'ha10eefc02fe1d202;
-    cells[31] = 64'h114e1de1010e5020;
-    cells[32] = 64'h7dd20f2f0f12b1f2;
-    cells[33] = 64'h10e01101e004e3c0;
-    cells[34] = 64'hefcc21cf11ff120d;
-    cells[35] = 64'h5b45df9f72011de2;
-    cells[36] = 64'h77f3bb5f2120e017;
-    cells[37] = 64'h9930674e022272d9;
-    cells[38] = 64'hf901b0af0e3cb167;
-    cells[39] = 64'h77d0d99f0ffe9f96;
-    cells[40] = 64'hd09000e1e0f12400;
-    cells[41] = 64'hb3b5fe4e31f2ee04;
-    cells[42] = 64'h7c44f5303a7c9f4d;
-    cells[43] = 64'hdbf01211f1767fb1;
-    cells[44] = 64'ha7fe1e1004c69f72;
-    cells[45] = 64'h7e1d1331b109fb1c;
-    cells[46] = 64'hf20001f03111130f;
-    cells[47] = 64'hf101a40f60011f0e;
-    cells[48] = 64'hbdfd01d02f304f24;
-    cells[49] = 64'h320e11e130f70fbc;
-    cells[50] = 64'hbf1dc4d0d1b9114f;
-    cells[51] = 64'h9e13efef11193f37;
-    cells[52] = 64'hf0f000201f10ff00;
-    cells[53] = 64'h0f01e2102001f00f;
-    cells[54] = 64'hd11e2fe140f01111;
-    cells[55] = 64'h001c0f010ff5f1ed;
-    cells[56] = 64'h4d02f311ffe01031;
-    cells[57] = 64'hff11010003192000;
-    cells[58] = 64'h1e00f0f100000301;
-    cells[59] = 64'hd0f4024e10100f11;
-    cells[60] = 64'h00d3031f100ffef1;
-    cells[61] = 64'h7e1efeb100311001;
-    cells[62] = 64'hb3f4100f0ffe3000;
-    cells[63] = 64'ha1f1101f20d1e0cd;
+    cells[0] = 64'h0994111009099300;
+    cells[1] = 64'h0b90200900990299;
+    cells[2] = 64'h999210a010100a00;
+    cells[3] = 64'ha1a3019929110a11;
+    cells[4] = 64'h9113099029111a01;
+    cells[5] = 64'h01a2001010901019;
+    cells[6] = 64'h190500a090001a01;
+    cells[7] = 64'h0b92009011100a09;
+    cells[8] = 64'h0091099000001b01;
+    cells[9] = 64'h9016119010100a09;
+    cells[10] = 64'h9904010091900990;
+    cells[11] = 64'h0204049000901b00;
+    cells[12] = 64'ha903049010901901;
+    cells[13] = 64'h191391a011000b01;
+    cells[14] = 64'h2101910090011b01;
+    cells[15] = 64'ha951a590191a0f09;
+    cells[16] = 64'h919901a110900001;
+    cells[17] = 64'hb9090039da11011a;
+    cells[18] = 64'h60a01430b2421b09;
+    cells[19] = 64'hae99b2a001219321;
+    cells[20] = 64'hb33130a1090c319b;
+    cells[21] = 64'h2391092010930ba1;
+    cells[22] = 64'h1199001110000100;
+    cells[23] = 64'h000c919910190009;
+    cells[24] = 64'h992b11b0b1290003;
+    cells[25] = 64'h109009000092a91b;
+    cells[26] = 64'ha209a299a9bd9010;
+    cells[27] = 64'haa909099011b39a4;
+    cells[28] = 64'h1011090090090909;
+    cells[29] = 64'h291210b010090911;
+    cells[30] = 64'he10aa9c029a1b202;
+    cells[31] = 64'h114a1ba1010a5020;
+    cells[32] = 64'h7bb209290912d192;
+    cells[33] = 64'h10a01101a004a3c0;
+    cells[34] = 64'ha9cc21c91199120b;
+    cells[35] = 64'h5d45b9f972011ba2;
+    cells[36] = 64'h7793dd592120a017;
+    cells[37] = 64'hff30674a022272bf;
+    cells[38] = 64'h9f01d0e90a3cd167;
+    cells[39] = 64'h77b0bff9099af9f6;
+    cells[40] = 64'hb0f000a1a0912400;
+    cells[41] = 64'hd3d59a4a3192aa04;
+    cells[42] = 64'h7c4495303e7cf94b;
+    cells[43] = 64'hbd901211917679d1;
+    cells[44] = 64'he79a1a1004c6f972;
+    cells[45] = 64'h7a1b1331d10f9d1c;
+    cells[46] = 64'h9200019031111309;
+    cells[47] = 64'h9101e4096001190a;
+    cells[48] = 64'hdb9b01b029304924;
+    cells[49] = 64'h320a11a1309709dc;
+    cells[50] = 64'hd91bc4b0b1df1149;
+    cells[51] = 64'hfa13a9a9111f3937;
+    cells[52] = 64'h9090002019109900;
+    cells[53] = 64'h0901a21020019009;
+    cells[54] = 64'hb11a29a140901111;
+    cells[55] = 64'h001c0901099591ab;
+    cells[56] = 64'h4b02931199a01031;
+    cells[57] = 64'h99110100031f2000;
+    cells[58] = 64'h1a00909100000301;
+    cells[59] = 64'hb094024a10100911;
+    cells[60] = 64'h00b3031910099a91;
+    cells[61] = 64'h7a1a9ad100311001;
+    cells[62] = 64'hd3941009099a3000;
+    cells[63] = 64'he191101920b1a0cb;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -4974,70 +7057,70 @@ module \lmu_kws105_eighth.memory_weights4.bank10 (read__addr, data);
   wire [63:0] read__data;
   reg [63:0] cells [63:0];
   initial begin
-    cells[0] = 64'h1f1e40c33c11020b;
-    cells[1] = 64'h0f02fb1f03cf101e;
-    cells[2] = 64'h2d0c213351030ded;
-    cells[3] = 64'h32000fe10d10e012;
-    cells[4] = 64'hfffce0ee0ef2feff;
-    cells[5] = 64'h000de1e3fe21ffcf;
-    cells[6] = 64'h1f0ce0bfe05e012e;
-    cells[7] = 64'hefff34ff3f3ff001;
-    cells[8] = 64'hcef2f0bfaf020c14;
-    cells[9] = 64'h0efbf0f1ee12e000;
-    cells[10] = 64'h1e0fe233cdef1e01;
-    cells[11] = 64'h2eff20132ec31f3f;
-    cells[12] = 64'he00f000ddd0f0e1c;
-    cells[13] = 64'hefd1e20f04f011cd;
-    cells[14] = 64'h0dfa1fde1df01050;
-    cells[15] = 64'hd0022f1fdf1ff1d1;
-    cells[16] = 64'he31f1f0d100012a2;
-    cells[17] = 64'h00fb2ff1eff001f0;
-    cells[18] = 64'h0300fcd020c0f20f;
-    cells[19] = 64'h3c2ecfc42ec00f0d;
-    cells[20] = 64'h20fd00d2bf31feee;
-    cells[21] = 64'h1d000df3f0f01d5f;
-    cells[22] = 64'h1e0be2fe00dfe211;
-    cells[23] = 64'h11ee00bfe200010f;
-    cells[24] = 64'hddfce2ffcd0efe3f;
-    cells[25] = 64'h9fe1d2e3f0900ffc;
-    cells[26] = 64'h21104f0fef02f00e;
-    cells[27] = 64'h10005021ff0f0000;
-    cells[28] = 64'hec1fbf001d900019;
-    cells[29] = 64'h5d1bdf1b01fffe21;
-    cells[30] = 64'h100fa000ef0d107c;
-    cells[31] = 64'h1ffb3000fe00efe3;
-    cells[32] = 64'he1fdc3dfb1f3004f;
-    cells[33] = 64'hfce2fce2f1910f7e;
-    cells[34] = 64'haee1d0b1ff03ff5d;
-    cells[35] = 64'h1e2fb11f4fe1f20c;
-    cells[36] = 64'hee0fd22020ff1eac;
-    cells[37] = 64'h220a1f001f321d0f;
-    cells[38] = 64'hffe0e04021b0f300;
-    cells[39] = 64'hbf02e200ed11ef20;
-    cells[40] = 64'hc10edf1c10fd2e2f;
-    cells[41] = 64'hceeec2d1b012df04;
-    cells[42] = 64'h2e10defc00f0131c;
-    cells[43] = 64'h3e1901230f121e1e;
-    cells[44] = 64'h300110fe00e11f2f;
-    cells[45] = 64'h141ff01c0f0f10ff;
-    cells[46] = 64'h030ac0fff1e02f0d;
-    cells[47] = 64'hca2431bf6fe22def;
-    cells[48] = 64'h4e121f1d31e2e011;
-    cells[49] = 64'hd10f00e2e05fffae;
-    cells[50] = 64'h1ef0c3ec200002ee;
-    cells[51] = 64'h2502fe011e010fdf;
-    cells[52] = 64'hdd02df30ecb110a9;
-    cells[53] = 64'h4214ddd12120112c;
-    cells[54] = 64'h2fff41c0b22e0e27;
-    cells[55] = 64'h1f0fdf3371c5fddd;
-    cells[56] = 64'hf7f49ed030311f4a;
-    cells[57] = 64'hfefe51efde29f126;
-    cells[58] = 64'h0d0f4ef2fe4dffe4;
-    cells[59] = 64'hcf0723ff4fd4f51f;
-    cells[60] = 64'hf4f2f10ffeffe11f;
-    cells[61] = 64'h3efc2d11e0290121;
-    cells[62] = 64'hec03f21d41c411df;
-    cells[63] = 64'hf500d0f332260efd;
+    cells[0] = 64'h191a40c33c11020d;
+    cells[1] = 64'h09029d1903c9101a;
+    cells[2] = 64'h2b0c213351030bab;
+    cells[3] = 64'h320009a10b10a012;
+    cells[4] = 64'h999ca0aa0a929a99;
+    cells[5] = 64'h000ba1a39a2199c9;
+    cells[6] = 64'h190ca0d9a05a012a;
+    cells[7] = 64'ha999349939399001;
+    cells[8] = 64'hca9290d9e9020c14;
+    cells[9] = 64'h0a9d9091aa12a000;
+    cells[10] = 64'h1a09a233cba91a01;
+    cells[11] = 64'h2a9920132ac31939;
+    cells[12] = 64'ha009000bbb090a1c;
+    cells[13] = 64'ha9b1a209049011cb;
+    cells[14] = 64'h0b9e19ba1b901050;
+    cells[15] = 64'hb0022919b91991b1;
+    cells[16] = 64'ha319190b100012e2;
+    cells[17] = 64'h009d2991a9900190;
+    cells[18] = 64'h03009cb020c09209;
+    cells[19] = 64'h3c2ac9c42ac0090b;
+    cells[20] = 64'h209b00b2d9319aaa;
+    cells[21] = 64'h1b000b9390901b59;
+    cells[22] = 64'h1a0da29a00b9a211;
+    cells[23] = 64'h11aa00d9a2000109;
+    cells[24] = 64'hbb9ca299cb0a9a39;
+    cells[25] = 64'hf9a1b2a390f0099c;
+    cells[26] = 64'h21104909a902900a;
+    cells[27] = 64'h1000502199090000;
+    cells[28] = 64'hac19d9001bf0001f;
+    cells[29] = 64'h5b1db91d01999a21;
+    cells[30] = 64'h1009e000a90b107c;
+    cells[31] = 64'h199d30009a00a9a3;
+    cells[32] = 64'ha19bc3b9d1930049;
+    cells[33] = 64'h9ca29ca291f1097a;
+    cells[34] = 64'heaa1b0d19903995b;
+    cells[35] = 64'h1a29d11949a1920c;
+    cells[36] = 64'haa09b22020991aec;
+    cells[37] = 64'h220e190019321b09;
+    cells[38] = 64'h99a0a04021d09300;
+    cells[39] = 64'hd902a200ab11a920;
+    cells[40] = 64'hc10ab91c109b2a29;
+    cells[41] = 64'hcaaac2b1d012b904;
+    cells[42] = 64'h2a10ba9c0090131c;
+    cells[43] = 64'h3a1f012309121a1a;
+    cells[44] = 64'h3001109a00a11929;
+    cells[45] = 64'h1419901c09091099;
+    cells[46] = 64'h030ec09991a0290b;
+    cells[47] = 64'hce2431d969a22ba9;
+    cells[48] = 64'h4a12191b31a2a011;
+    cells[49] = 64'hb10900a2a05999ea;
+    cells[50] = 64'h1a90c3ac200002aa;
+    cells[51] = 64'h25029a011a0109b9;
+    cells[52] = 64'hbb02b930acd110ef;
+    cells[53] = 64'h4214bbb12120112c;
+    cells[54] = 64'h299941c0d22a0a27;
+    cells[55] = 64'h1909b93371c59bbb;
+    cells[56] = 64'h9794fab03031194e;
+    cells[57] = 64'h9a9a51a9ba2f9126;
+    cells[58] = 64'h0b094a929a4b99a4;
+    cells[59] = 64'hc907239949b49519;
+    cells[60] = 64'h949291099a99a119;
+    cells[61] = 64'h3a9c2b11a02f0121;
+    cells[62] = 64'hac03921b41c411b9;
+    cells[63] = 64'h9500b09332260a9b;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -5053,70 +7136,70 @@ module \lmu_kws105_eighth.memory_weights4.bank11 (read__addr, data);
   wire [63:0] read__data;
   reg [63:0] cells [63:0];
   initial begin
-    cells[0] = 64'h3ffed200f010e030;
-    cells[1] = 64'h6e0b0302c3430f2d;
-    cells[2] = 64'h3d2f7ff0001e1213;
-    cells[3] = 64'hf712ee1f4fc0e1e4;
-    cells[4] = 64'he60db205f0310aac;
-    cells[5] = 64'h49112e0f013d0e14;
-    cells[6] = 64'hce02d0edcbe0fbac;
-    cells[7] = 64'hfed031b1e1f0e0f1;
-    cells[8] = 64'hff211f12723e1321;
-    cells[9] = 64'hee10afe00e1c1f0f;
-    cells[10] = 64'hf0c030c3c2d1f0e1;
-    cells[11] = 64'h012e7f3f03440e40;
-    cells[12] = 64'hacdfdfbea0dfed94;
-    cells[13] = 64'h5301e11211d01e10;
-    cells[14] = 64'he20f00210e001251;
-    cells[15] = 64'hdf0f410e002000af;
-    cells[16] = 64'h332ff14202fc217e;
-    cells[17] = 64'hf20fbf101c0d0032;
-    cells[18] = 64'hbd1511030f33e22e;
-    cells[19] = 64'h62f263ff00f1e136;
-    cells[20] = 64'h72dfd10f12940130;
-    cells[21] = 64'hf01eaec410700fcf;
-    cells[22] = 64'hc610710aee4cff94;
-    cells[23] = 64'h4ad03f4f3392f040;
-    cells[24] = 64'hab003041fc7fde17;
-    cells[25] = 64'h4602ed2162f5f3fa;
-    cells[26] = 64'h5d3fd1bee0fd2f0e;
-    cells[27] = 64'hd0f11162d03dfdb1;
-    cells[28] = 64'hf3de0c0931260d7d;
-    cells[29] = 64'he11d31b01e9015d2;
-    cells[30] = 64'h0ced9032d00de237;
-    cells[31] = 64'h11fe5021cec4109c;
-    cells[32] = 64'h625230d050f10efa;
-    cells[33] = 64'he2d29f30d23ce124;
-    cells[34] = 64'haedf6f1ddfbf101d;
-    cells[35] = 64'h4c5d21b36f16f0de;
-    cells[36] = 64'h92eba9abb9942cd9;
-    cells[37] = 64'h92e599e30fc9799e;
-    cells[38] = 64'h03f26404e4120dc0;
-    cells[39] = 64'h7930420d0fdef07b;
-    cells[40] = 64'h3e06aa9141792756;
-    cells[41] = 64'h97e6735ebd37f209;
-    cells[42] = 64'h0ffe0e31cf1dedd2;
-    cells[43] = 64'h000d0e5ff4af5f1c;
-    cells[44] = 64'hc31ce1c0f024214c;
-    cells[45] = 64'he1f310100f3ce140;
-    cells[46] = 64'h31f0106053bf1f13;
-    cells[47] = 64'hb309df91ef062fdb;
-    cells[48] = 64'hfedd110b2110de00;
-    cells[49] = 64'he23f2cef10e1fe1f;
-    cells[50] = 64'h1dae2e4ffcff0d0e;
-    cells[51] = 64'he0fdebed0d00ef20;
-    cells[52] = 64'h1dff00ed20ff1020;
-    cells[53] = 64'hecb2ec100e00f11d;
-    cells[54] = 64'h3e3f210ef00e0910;
-    cells[55] = 64'h1d2412e301f1edf2;
-    cells[56] = 64'h101ff2d00100f130;
-    cells[57] = 64'he6defe4f2220ce11;
-    cells[58] = 64'h031f1c2f10201311;
-    cells[59] = 64'h13b2310110d10c2e;
-    cells[60] = 64'h1c5d1de10e1320f0;
-    cells[61] = 64'he1ff9f0df0000be1;
-    cells[62] = 64'h11bff02c3f10eedf;
-    cells[63] = 64'h22fa0f100fe1ffb0;
+    cells[0] = 64'h399ab2009010a030;
+    cells[1] = 64'h6a0d0302c343092b;
+    cells[2] = 64'h3b297990001a1213;
+    cells[3] = 64'h9712aa1949c0a1a4;
+    cells[4] = 64'ha60bd20590310eec;
+    cells[5] = 64'h4f112a09013b0a14;
+    cells[6] = 64'hca02b0abcda09dec;
+    cells[7] = 64'h9ab031d1a190a091;
+    cells[8] = 64'h99211912723a1321;
+    cells[9] = 64'haa10e9a00a1c1909;
+    cells[10] = 64'h90c030c3c2b190a1;
+    cells[11] = 64'h012a793903440a40;
+    cells[12] = 64'hecb9b9dae0b9abf4;
+    cells[13] = 64'h5301a11211b01a10;
+    cells[14] = 64'ha20900210a001251;
+    cells[15] = 64'hb909410a002000e9;
+    cells[16] = 64'h33299142029c217a;
+    cells[17] = 64'h9209d9101c0b0032;
+    cells[18] = 64'hdb1511030933a22a;
+    cells[19] = 64'h629263990091a136;
+    cells[20] = 64'h72b9b10912f40130;
+    cells[21] = 64'h901aeac4107009c9;
+    cells[22] = 64'hc610710eaa4c99f4;
+    cells[23] = 64'h4eb0394933f29040;
+    cells[24] = 64'hed0030419c79ba17;
+    cells[25] = 64'h4602ab216295939e;
+    cells[26] = 64'h5b39b1daa09b290a;
+    cells[27] = 64'hb0911162b03b9bd1;
+    cells[28] = 64'h93ba0c0f31260b7b;
+    cells[29] = 64'ha11b31d01af015b2;
+    cells[30] = 64'h0cabf032b00ba237;
+    cells[31] = 64'h119a5021cac410fc;
+    cells[32] = 64'h625230b050910a9e;
+    cells[33] = 64'ha2b2f930b23ca124;
+    cells[34] = 64'heab9691bb9d9101b;
+    cells[35] = 64'h4c5b21d3691690ba;
+    cells[36] = 64'hf2adefeddff42cbf;
+    cells[37] = 64'hf2a5ffa309cf7ffa;
+    cells[38] = 64'h03926404a4120bc0;
+    cells[39] = 64'h7f30420b09ba907d;
+    cells[40] = 64'h3a06eef1417f2756;
+    cells[41] = 64'hf7a6735adb37920f;
+    cells[42] = 64'h099a0a31c91babb2;
+    cells[43] = 64'h000b0a5994e9591c;
+    cells[44] = 64'hc31ca1c09024214c;
+    cells[45] = 64'ha1931010093ca140;
+    cells[46] = 64'h3190106053d91913;
+    cells[47] = 64'hd30fb9f1a90629bd;
+    cells[48] = 64'h9abb110d2110ba00;
+    cells[49] = 64'ha2392ca910a19a19;
+    cells[50] = 64'h1bea2a499c990b0a;
+    cells[51] = 64'ha09badab0b00a920;
+    cells[52] = 64'h1b9900ab20991020;
+    cells[53] = 64'hacd2ac100a00911b;
+    cells[54] = 64'h3a39210a900a0f10;
+    cells[55] = 64'h1b2412a30191ab92;
+    cells[56] = 64'h101992b001009130;
+    cells[57] = 64'ha6ba9a492220ca11;
+    cells[58] = 64'h03191c2910201311;
+    cells[59] = 64'h13d2310110b10c2a;
+    cells[60] = 64'h1c5b1ba10a132090;
+    cells[61] = 64'ha199f90b90000da1;
+    cells[62] = 64'h11d9902c3910aab9;
+    cells[63] = 64'h229e091009a199d0;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -5132,70 +7215,70 @@ module \lmu_kws105_eighth.memory_weights4.bank12 (read__addr, data);
   wire [63:0] read__data;
   reg [63:0] cells [63:0];
   initial begin
-    cells[0] = 64'hd1cdffe101c00f50;
-    cells[1] = 64'h0d1202ccf1e03ef1;
-    cells[2] = 64'h100c1df3f1f011b0;
-    cells[3] = 64'hfd91f0020c21ef00;
-    cells[4] = 64'hf4fe1ddf1e2ff7dc;
-    cells[5] = 64'h11fc1e0e0fd10dd0;
-    cells[6] = 64'h25f239ecf0e024ee;
-    cells[7] = 64'hefc1f0011ffffd4f;
-    cells[8] = 64'h2b0dd001efd00921;
-    cells[9] = 64'hf2a1f32311efeff0;
-    cells[10] = 64'hff90e0d3e0f0ee22;
-    cells[11] = 64'h233f0dd3011ff4dd;
-    cells[12] = 64'hfff29df4ff0ff1f1;
-    cells[13] = 64'he2befe12122f1200;
-    cells[14] = 64'hf6bd313c0100f001;
-    cells[15] = 64'hf3ffdecbfcc0ed2f;
-    cells[16] = 64'hfb10fbf10f010cfd;
-    cells[17] = 64'hec2e9ffaff11021f;
-    cells[18] = 64'h0f9ee020feff2dd3;
-    cells[19] = 64'h1031116ff0d0f0e1;
-    cells[20] = 64'hf009dcc000e11a0f;
-    cells[21] = 64'hd21ac3990ee129ec;
-    cells[22] = 64'h0300f021012fe5f3;
-    cells[23] = 64'he1f1fd0d2d0015e2;
-    cells[24] = 64'hd4f0f9e201e0fce0;
-    cells[25] = 64'h032d0eff0fe1101f;
-    cells[26] = 64'hf0dcd100ef12fc11;
-    cells[27] = 64'hdd4ef3f0f0f0f100;
-    cells[28] = 64'hf0ed42021002fd5e;
-    cells[29] = 64'h3c1f2fbfe10f2f30;
-    cells[30] = 64'hfd3aefdcffe2fa20;
-    cells[31] = 64'hc90ef09403112cfc;
-    cells[32] = 64'hfc042be301000bde;
-    cells[33] = 64'h0ce1dedd00cffcfe;
-    cells[34] = 64'he4634d0f1210f3f1;
-    cells[35] = 64'h195dff23cef1ef10;
-    cells[36] = 64'h2eeffdf1efd01901;
-    cells[37] = 64'he9331b01d1ef0a01;
-    cells[38] = 64'h142e0aff10d1f110;
-    cells[39] = 64'h01ddfff12e1ff00f;
-    cells[40] = 64'h1ff130110ff00e3e;
-    cells[41] = 64'h03f11111fff013c0;
-    cells[42] = 64'hec9ae131e1d1ffe0;
-    cells[43] = 64'hf2e33f020d00e3df;
-    cells[44] = 64'h2f23d11e1ff0100d;
-    cells[45] = 64'h1dff102d1200010d;
-    cells[46] = 64'hc0204f0d0111fa2c;
-    cells[47] = 64'h0b0f020f211feb2e;
-    cells[48] = 64'hc6df3dfee0ff0ffa;
-    cells[49] = 64'h3093f50512e2dcff;
-    cells[50] = 64'h4e1201010e00ff21;
-    cells[51] = 64'hc13e01ed00f03020;
-    cells[52] = 64'h7ed1d2e22100ceed;
-    cells[53] = 64'hf2244f21111fef33;
-    cells[54] = 64'hf43d2c0c010f3311;
-    cells[55] = 64'h0c25d0e2ef010de4;
-    cells[56] = 64'h0ef015f21103d03d;
-    cells[57] = 64'h031c0efc10f112b1;
-    cells[58] = 64'hdd07ef12f1102c42;
-    cells[59] = 64'h20f915f21000904e;
-    cells[60] = 64'h12ee410f21f22d21;
-    cells[61] = 64'h15f3647e621f04fb;
-    cells[62] = 64'h0052ac2ffe2c15fe;
-    cells[63] = 64'hfefa4ed100f02e3e;
+    cells[0] = 64'hb1cb99a101c00950;
+    cells[1] = 64'h0b1202cc91a03a91;
+    cells[2] = 64'h100c1b93919011d0;
+    cells[3] = 64'h9bf190020c21a900;
+    cells[4] = 64'h949a1bb91a2997bc;
+    cells[5] = 64'h119c1a0a09b10bb0;
+    cells[6] = 64'h25923fac90a024aa;
+    cells[7] = 64'ha9c1900119999b49;
+    cells[8] = 64'h2d0bb001a9b00f21;
+    cells[9] = 64'h92e1932311a9a990;
+    cells[10] = 64'h99f0a0b3a090aa22;
+    cells[11] = 64'h23390bb3011994bb;
+    cells[12] = 64'h9992fb9499099191;
+    cells[13] = 64'ha2da9a1212291200;
+    cells[14] = 64'h96db313c01009001;
+    cells[15] = 64'h9399bacd9cc0ab29;
+    cells[16] = 64'h9d109d9109010c9b;
+    cells[17] = 64'hac2af99e99110219;
+    cells[18] = 64'h09faa0209a992bb3;
+    cells[19] = 64'h1031116990b090a1;
+    cells[20] = 64'h900fbcc000a11e09;
+    cells[21] = 64'hb21ec3ff0aa12fac;
+    cells[22] = 64'h030090210129a593;
+    cells[23] = 64'ha1919b0b2b0015a2;
+    cells[24] = 64'hb4909fa201a09ca0;
+    cells[25] = 64'h032b0a9909a11019;
+    cells[26] = 64'h90bcb100a9129c11;
+    cells[27] = 64'hbb4a939090909100;
+    cells[28] = 64'h90ab420210029b5a;
+    cells[29] = 64'h3c1929d9a1092930;
+    cells[30] = 64'h9b3ea9bc99a29e20;
+    cells[31] = 64'hcf0a90f403112c9c;
+    cells[32] = 64'h9c042da301000dba;
+    cells[33] = 64'h0ca1babb00c99c9a;
+    cells[34] = 64'ha4634b0912109391;
+    cells[35] = 64'h1f5b9923ca91a910;
+    cells[36] = 64'h2aa99b91a9b01f01;
+    cells[37] = 64'haf331d01b1a90e01;
+    cells[38] = 64'h142a0e9910b19110;
+    cells[39] = 64'h01bb99912a199009;
+    cells[40] = 64'h1991301109900a3a;
+    cells[41] = 64'h03911111999013c0;
+    cells[42] = 64'hacfea131a1b199a0;
+    cells[43] = 64'h92a339020b00a3b9;
+    cells[44] = 64'h2923b11a1990100b;
+    cells[45] = 64'h1b99102b1200010b;
+    cells[46] = 64'hc020490b01119e2c;
+    cells[47] = 64'h0d0902092119ad2a;
+    cells[48] = 64'hc6b93b9aa099099e;
+    cells[49] = 64'h30f3950512a2bc99;
+    cells[50] = 64'h4a1201010a009921;
+    cells[51] = 64'hc13a01ab00903020;
+    cells[52] = 64'h7ab1b2a22100caab;
+    cells[53] = 64'h922449211119a933;
+    cells[54] = 64'h943b2c0c01093311;
+    cells[55] = 64'h0c25b0a2a9010ba4;
+    cells[56] = 64'h0a9015921103b03b;
+    cells[57] = 64'h031c0a9c109112d1;
+    cells[58] = 64'hbb07a91291102c42;
+    cells[59] = 64'h209f15921000f04a;
+    cells[60] = 64'h12aa410921922b21;
+    cells[61] = 64'h1593647a6219049d;
+    cells[62] = 64'h0052ec299a2c159a;
+    cells[63] = 64'h9a9e4ab100902a3a;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -5211,70 +7294,70 @@ module \lmu_kws105_eighth.memory_weights4.bank13 (read__addr, data);
   wire [63:0] read__data;
   reg [63:0] cells [63:0];
   initial begin
-    cells[0] = 64'h64f5554e2ff0ffad;
-    cells[1] = 64'he247901e0d1ec000;
-    cells[2] = 64'hfdb0ff92e1f0d9d3;
-    cells[3] = 64'h2e1107150f2103d2;
-    cells[4] = 64'h0463ed5900f0211c;
-    cells[5] = 64'h10e00ae5f2fff912;
-    cells[6] = 64'hd1b227010f10f7e0;
-    cells[7] = 64'hf21dfceb2f01d520;
-    cells[8] = 64'hd7ee1ec10edef11f;
-    cells[9] = 64'h09beefebea2e092c;
-    cells[10] = 64'h3e722e3404111fe0;
-    cells[11] = 64'hf32ff72e00e0e302;
-    cells[12] = 64'h1ceb0ed9fb0ffa3e;
-    cells[13] = 64'h3145499706115ec1;
-    cells[14] = 64'he2cf2fc210f1f42f;
-    cells[15] = 64'h2ee2e791f21f2ef3;
-    cells[16] = 64'h1452b25f101e2c40;
-    cells[17] = 64'hfe0e19fd2f01e2ee;
-    cells[18] = 64'h1dd726f5e40e0cd4;
-    cells[19] = 64'he76ff7421bf0fa20;
-    cells[20] = 64'hd42d74df10e07410;
-    cells[21] = 64'h10d7947c412fe4ce;
-    cells[22] = 64'h2ee0cf0100f1bd7f;
-    cells[23] = 64'hf11e63a2e1f052d2;
-    cells[24] = 64'h0bd7ed2c3f20d41f;
-    cells[25] = 64'h22ecbe42d2f0cc31;
-    cells[26] = 64'hdaeef2e4f3a10900;
-    cells[27] = 64'h34700f692f6ff7cd;
-    cells[28] = 64'h2f00fdd0e0f0022e;
-    cells[29] = 64'he0d222b710ffdd20;
-    cells[30] = 64'h3631f27a2d2017cf;
-    cells[31] = 64'hffaf1c2ac0e00ffc;
-    cells[32] = 64'ha09cd99fbbdbdce3;
-    cells[33] = 64'hb95f99deb3b1f937;
-    cells[34] = 64'h10d0c71015471bd4;
-    cells[35] = 64'h33db3737ddf2e49a;
-    cells[36] = 64'hd92af999f0121d51;
-    cells[37] = 64'h3e07cca546526b75;
-    cells[38] = 64'h0bb1fffdffb00cf3;
-    cells[39] = 64'hdeafbcc1ff001bf3;
-    cells[40] = 64'hf42a03f21112f53e;
-    cells[41] = 64'h30e41e101ff10401;
-    cells[42] = 64'hbcde0bf001111c30;
-    cells[43] = 64'h1e4900f2f2f1210e;
-    cells[44] = 64'hb2ffd1dfc0f01ff1;
-    cells[45] = 64'hd011000dfdffefe3;
-    cells[46] = 64'hd0f01c020022e009;
-    cells[47] = 64'h20e1dee1eef00f1f;
-    cells[48] = 64'h3f0333df0f2cf100;
-    cells[49] = 64'h0feff2f14ffbddef;
-    cells[50] = 64'h61ff1fefd002d301;
-    cells[51] = 64'h200130321e2e3ffd;
-    cells[52] = 64'he1ee40ef0d0edd1e;
-    cells[53] = 64'h10ec1f00c1102ff0;
-    cells[54] = 64'heeff403cd22030dd;
-    cells[55] = 64'he13be21efd101d1e;
-    cells[56] = 64'h12106d922f9dd1f0;
-    cells[57] = 64'h1000df01f10ff00b;
-    cells[58] = 64'hbffef0c2c20b1ef3;
-    cells[59] = 64'h110dffa12f11000f;
-    cells[60] = 64'h1ef1f0ff32f01f0f;
-    cells[61] = 64'hf0e131feef1010f0;
-    cells[62] = 64'hcf10c02c2024ffeb;
-    cells[63] = 64'h11fd01efdeff2010;
+    cells[0] = 64'h6495554a299099eb;
+    cells[1] = 64'ha247f01a0b1ac000;
+    cells[2] = 64'h9bd099f2a190bfb3;
+    cells[3] = 64'h2a110715092103b2;
+    cells[4] = 64'h0463ab5f0090211c;
+    cells[5] = 64'h10a00ea592999f12;
+    cells[6] = 64'hb1d22701091097a0;
+    cells[7] = 64'h921b9cad2901b520;
+    cells[8] = 64'hb7aa1ac10aba9119;
+    cells[9] = 64'h0fdaa9adae2a0f2c;
+    cells[10] = 64'h3a722a34041119a0;
+    cells[11] = 64'h9329972a00a0a302;
+    cells[12] = 64'h1cad0abf9d099e3a;
+    cells[13] = 64'h31454ff706115ac1;
+    cells[14] = 64'ha2c929c210919429;
+    cells[15] = 64'h2aa2a7f192192a93;
+    cells[16] = 64'h1452d259101a2c40;
+    cells[17] = 64'h9a0a1f9b2901a2aa;
+    cells[18] = 64'h1bb72695a40a0cb4;
+    cells[19] = 64'ha76997421d909e20;
+    cells[20] = 64'hb42b74b910a07410;
+    cells[21] = 64'h10b7f47c4129a4ca;
+    cells[22] = 64'h2aa0c9010091db79;
+    cells[23] = 64'h911a63e2a19052b2;
+    cells[24] = 64'h0db7ab2c3920b419;
+    cells[25] = 64'h22acda42b290cc31;
+    cells[26] = 64'hbeaa92a493e10f00;
+    cells[27] = 64'h3470096f296997cb;
+    cells[28] = 64'h29009bb0a090022a;
+    cells[29] = 64'ha0b222d71099bb20;
+    cells[30] = 64'h3631927e2b2017c9;
+    cells[31] = 64'h99e91c2ec0a0099c;
+    cells[32] = 64'he0fcbff9ddbdbca3;
+    cells[33] = 64'hdf59ffbad3d19f37;
+    cells[34] = 64'h10b0c71015471db4;
+    cells[35] = 64'h33bd3737bb92a4fe;
+    cells[36] = 64'hbf2e9fff90121b51;
+    cells[37] = 64'h3a07cce546526d75;
+    cells[38] = 64'h0dd1999b99d00c93;
+    cells[39] = 64'hbae9dcc199001d93;
+    cells[40] = 64'h942e03921112953a;
+    cells[41] = 64'h30a41a1019910401;
+    cells[42] = 64'hdcba0d9001111c30;
+    cells[43] = 64'h1a4f00929291210a;
+    cells[44] = 64'hd299b1b9c0901991;
+    cells[45] = 64'hb011000b9b99a9a3;
+    cells[46] = 64'hb0901c020022a00f;
+    cells[47] = 64'h20a1baa1aa900919;
+    cells[48] = 64'h390333b9092c9100;
+    cells[49] = 64'h09a99291499dbba9;
+    cells[50] = 64'h619919a9b002b301;
+    cells[51] = 64'h200130321a2a399b;
+    cells[52] = 64'ha1aa40a90b0abb1a;
+    cells[53] = 64'h10ac1900c1102990;
+    cells[54] = 64'haa99403cb22030bb;
+    cells[55] = 64'ha13da21a9b101b1a;
+    cells[56] = 64'h12106bf229fbb190;
+    cells[57] = 64'h1000b9019109900d;
+    cells[58] = 64'hd99a90c2c20d1a93;
+    cells[59] = 64'h110b99e129110009;
+    cells[60] = 64'h1a91909932901909;
+    cells[61] = 64'h90a1319aa9101090;
+    cells[62] = 64'hc910c02c202499ad;
+    cells[63] = 64'h119b01a9ba992010;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -5290,70 +7373,70 @@ module \lmu_kws105_eighth.memory_weights4.bank14 (read__addr, data);
   wire [63:0] read__data;
   reg [63:0] cells [63:0];
   initial begin
-    cells[0] = 64'hc22fd0c1e0c21142;
-    cells[1] = 64'hf00fffc0f2f02fff;
-    cells[2] = 64'he10eafe3e0df1d1d;
-    cells[3] = 64'h0eeef0003ff3dd03;
-    cells[4] = 64'h2231fddbf0e1200f;
-    cells[5] = 64'h01e0902411000f02;
-    cells[6] = 64'he0029011fed110dd;
-    cells[7] = 64'h322d0ed1efef020f;
-    cells[8] = 64'h1e1011f040011f31;
-    cells[9] = 64'h2f0f0e2ec21e21fe;
-    cells[10] = 64'h1f0e410fde111f00;
-    cells[11] = 64'hb0de4f101efeea23;
-    cells[12] = 64'h10c0e2bfdf0ceffd;
-    cells[13] = 64'hb0f2c0fe0014cef1;
-    cells[14] = 64'h0e0eef213f3f21ff;
-    cells[15] = 64'hef02cf0bff21e9f0;
-    cells[16] = 64'h012fdf0c00cf0fdc;
-    cells[17] = 64'h0d1fbf0de32f0eee;
-    cells[18] = 64'hff0e3f1eff211df3;
-    cells[19] = 64'hd0e0d1002ef2de2e;
-    cells[20] = 64'h131ff0de2e9def1f;
-    cells[21] = 64'ha023b10eeff11fe0;
-    cells[22] = 64'hefe0aedec100bff0;
-    cells[23] = 64'h0f10fffee00e10e2;
-    cells[24] = 64'h120f21b1901041fe;
-    cells[25] = 64'h01202fcfc0dfdf0d;
-    cells[26] = 64'h1ed09010c10011eb;
-    cells[27] = 64'hc02f3f2d120f3d0c;
-    cells[28] = 64'h31ef1fe5c1db2d23;
-    cells[29] = 64'he1ef00ec2f023102;
-    cells[30] = 64'he1fe2fd21ff120f5;
-    cells[31] = 64'hff100aeb22d041f0;
-    cells[32] = 64'h1221ae21e02f0fed;
-    cells[33] = 64'ha0def3f2d12e3ff0;
-    cells[34] = 64'he20faf0131f0effe;
-    cells[35] = 64'hdef030f311fb0b02;
-    cells[36] = 64'he10f11e1fd20f13c;
-    cells[37] = 64'he0309e4bf01f311b;
-    cells[38] = 64'he0c2d112f1f1f2dc;
-    cells[39] = 64'hd10f20d02fd10e00;
-    cells[40] = 64'ha01de2df0fdeef0c;
-    cells[41] = 64'h40de10ecfd1e414f;
-    cells[42] = 64'hd0df40d1f0ee0ff0;
-    cells[43] = 64'hf1ff0fe00e0e4200;
-    cells[44] = 64'hfdf0ee3f04ff00fb;
-    cells[45] = 64'he3d91f270fa3efff;
-    cells[46] = 64'h1130fe009ccf1107;
-    cells[47] = 64'hdfe2f13d202f3e27;
-    cells[48] = 64'hd3fe011460f0400f;
-    cells[49] = 64'h5f1e0fea9d0ef4f9;
-    cells[50] = 64'h533340991dc01212;
-    cells[51] = 64'hdff142dc3b0230ee;
-    cells[52] = 64'h0effe304e243f1dd;
-    cells[53] = 64'h102eee0ed151d010;
-    cells[54] = 64'hf0def34e4cdc1110;
-    cells[55] = 64'heef4e2f531e002f3;
-    cells[56] = 64'h112ff2f104df01f1;
-    cells[57] = 64'h35ea0f15f0e94111;
-    cells[58] = 64'hf000201c0ec0500d;
-    cells[59] = 64'h9e01f51dde44401b;
-    cells[60] = 64'h72ec5a302e611132;
-    cells[61] = 64'h113eefed30c0d1e2;
-    cells[62] = 64'h20f12000ecb1702d;
-    cells[63] = 64'h0fd314d1ff2cbfd6;
+    cells[0] = 64'hc229b0c1a0c21142;
+    cells[1] = 64'h900999c092902999;
+    cells[2] = 64'ha10ae9a3a0b91b1b;
+    cells[3] = 64'h0aaa90003993bb03;
+    cells[4] = 64'h22319bbd90a12009;
+    cells[5] = 64'h01a0f02411000902;
+    cells[6] = 64'ha002f0119ab110bb;
+    cells[7] = 64'h322b0ab1a9a90209;
+    cells[8] = 64'h1a10119040011931;
+    cells[9] = 64'h29090a2ac21a219a;
+    cells[10] = 64'h190a4109ba111900;
+    cells[11] = 64'hd0ba49101a9aae23;
+    cells[12] = 64'h10c0a2d9b90ca99b;
+    cells[13] = 64'hd092c09a0014ca91;
+    cells[14] = 64'h0a0aa92139392199;
+    cells[15] = 64'ha902c90d9921af90;
+    cells[16] = 64'h0129b90c00c909bc;
+    cells[17] = 64'h0b19d90ba3290aaa;
+    cells[18] = 64'h990a391a99211b93;
+    cells[19] = 64'hb0a0b1002a92ba2a;
+    cells[20] = 64'h131990ba2afba919;
+    cells[21] = 64'he023d10aa99119a0;
+    cells[22] = 64'ha9a0eabac100d990;
+    cells[23] = 64'h0910999aa00a10a2;
+    cells[24] = 64'h120921d1f010419a;
+    cells[25] = 64'h012029c9c0b9b90b;
+    cells[26] = 64'h1ab0f010c10011ad;
+    cells[27] = 64'hc029392b12093b0c;
+    cells[28] = 64'h31a919a5c1bd2b23;
+    cells[29] = 64'ha1a900ac29023102;
+    cells[30] = 64'ha19a29b219912095;
+    cells[31] = 64'h99100ead22b04190;
+    cells[32] = 64'h1221ea21a02909ab;
+    cells[33] = 64'he0ba9392b12a3990;
+    cells[34] = 64'ha209e9013190a99a;
+    cells[35] = 64'hba903093119d0d02;
+    cells[36] = 64'ha10911a19b20913c;
+    cells[37] = 64'ha030fa4d9019311d;
+    cells[38] = 64'ha0c2b112919192bc;
+    cells[39] = 64'hb10920b029b10a00;
+    cells[40] = 64'he01ba2b909baa90c;
+    cells[41] = 64'h40ba10ac9b1a4149;
+    cells[42] = 64'hb0b940b190aa0990;
+    cells[43] = 64'h919909a00a0a4200;
+    cells[44] = 64'h9b90aa390499009d;
+    cells[45] = 64'ha3bf192709e3a999;
+    cells[46] = 64'h11309a00fcc91107;
+    cells[47] = 64'hb9a2913b20293a27;
+    cells[48] = 64'hb39a011460904009;
+    cells[49] = 64'h591a09aefb0a949f;
+    cells[50] = 64'h533340ff1bc01212;
+    cells[51] = 64'hb99142bc3d0230aa;
+    cells[52] = 64'h0a99a304a24391bb;
+    cells[53] = 64'h102aaa0ab151b010;
+    cells[54] = 64'h90ba934a4cbc1110;
+    cells[55] = 64'haa94a29531a00293;
+    cells[56] = 64'h1129929104b90191;
+    cells[57] = 64'h35ae091590af4111;
+    cells[58] = 64'h9000201c0ac0500b;
+    cells[59] = 64'hfa01951bba44401d;
+    cells[60] = 64'h72ac5e302a611132;
+    cells[61] = 64'h113aa9ab30c0b1a2;
+    cells[62] = 64'h20912000acd1702b;
+    cells[63] = 64'h09b314b1992cd9b6;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -5369,70 +7452,70 @@ module \lmu_kws105_eighth.memory_weights4.bank15 (read__addr, data);
   wire [63:0] read__data;
   reg [63:0] cells [63:0];
   initial begin
-    cells[0] = 64'hf013f1f2f311d20e;
-    cells[1] = 64'h121dffe313b52ff0;
-    cells[2] = 64'h50ed13fd1e6ca1e6;
-    cells[3] = 64'h9e43ad4fff20e01c;
-    cells[4] = 64'h3dd22f2a99dc1f90;
-    cells[5] = 64'hff1500d3ff2c0304;
-    cells[6] = 64'hf330c0d06321906d;
-    cells[7] = 64'h50e1f11eed3defd0;
-    cells[8] = 64'h9042cf04020d00e1;
-    cells[9] = 64'h02ee12e1f2f14b44;
-    cells[10] = 64'he1dcf335d3cb20f2;
-    cells[11] = 64'h6f0e2019ceff22f2;
-    cells[12] = 64'hdfe20ff30ff1001e;
-    cells[13] = 64'hb0f0f1070100423b;
-    cells[14] = 64'h7e502b090e42e0fe;
-    cells[15] = 64'h0ef21ee311ce90e4;
-    cells[16] = 64'h234323cd33e121c7;
-    cells[17] = 64'hcdbf00703e63def2;
-    cells[18] = 64'hf10d1f24dce2d329;
-    cells[19] = 64'h212f11c2f1fcdd02;
-    cells[20] = 64'hcea21f2d712c43f0;
-    cells[21] = 64'h3021a2d090b5540b;
-    cells[22] = 64'h00c1f2e72d636f16;
-    cells[23] = 64'he13c401fc044120b;
-    cells[24] = 64'h1f0ef02d633191f9;
-    cells[25] = 64'h2fe2eddf21e93e14;
-    cells[26] = 64'h0113c23daf907309;
-    cells[27] = 64'heed0022641179f12;
-    cells[28] = 64'h990d097cd69a60f9;
-    cells[29] = 64'h1107127f6bb2e12f;
-    cells[30] = 64'hf22332c35966e097;
-    cells[31] = 64'h20cb0d97e71bdfd2;
-    cells[32] = 64'h015041af95ca7e7e;
-    cells[33] = 64'h2c56345e6960df61;
-    cells[34] = 64'h0d13002f3032ff0c;
-    cells[35] = 64'h1f05ec56210d9e03;
-    cells[36] = 64'he3f1ce9eeeca20c7;
-    cells[37] = 64'h100e220cc212ff0b;
-    cells[38] = 64'hd030dd35e3f2d210;
-    cells[39] = 64'h12f7bfc1e0c23007;
-    cells[40] = 64'h0000001e112f21cf;
-    cells[41] = 64'h00000020113dc1f1;
-    cells[42] = 64'h0000000fdf90f2f5;
-    cells[43] = 64'h00000020e2c22d4f;
-    cells[44] = 64'h0000003f2f0ae10f;
-    cells[45] = 64'h0000000320f3f032;
-    cells[46] = 64'h000000150100270f;
-    cells[47] = 64'h000000201c0e21d6;
-    cells[48] = 64'h000000decfb009de;
-    cells[49] = 64'h0000000211111fe1;
-    cells[50] = 64'h0000006ff0e030f1;
-    cells[51] = 64'h00000010bdb005de;
-    cells[52] = 64'h000000c3fe1c3c0d;
-    cells[53] = 64'h00000020ee0e1adf;
-    cells[54] = 64'h00000011f0fef344;
-    cells[55] = 64'h0000001904bffd30;
-    cells[56] = 64'h0000003cde0105f4;
-    cells[57] = 64'h000000cf112b1000;
-    cells[58] = 64'h000000d2109d54f3;
-    cells[59] = 64'h000000e05ccf1220;
-    cells[60] = 64'h0000005fee001302;
-    cells[61] = 64'h00000043db11160e;
-    cells[62] = 64'h000000133ff24b4f;
-    cells[63] = 64'h0000000106d1c402;
+    cells[0] = 64'h901391929311b20a;
+    cells[1] = 64'h121b99a313d52990;
+    cells[2] = 64'h50ab139b1a6ce1a6;
+    cells[3] = 64'hfa43eb499920a01c;
+    cells[4] = 64'h3bb2292effbc19f0;
+    cells[5] = 64'h991500b3992c0304;
+    cells[6] = 64'h9330c0b06321f06b;
+    cells[7] = 64'h50a1911aab3ba9b0;
+    cells[8] = 64'hf042c904020b00a1;
+    cells[9] = 64'h02aa12a192914d44;
+    cells[10] = 64'ha1bc9335b3cd2092;
+    cells[11] = 64'h690a201fca992292;
+    cells[12] = 64'hb9a209930991001a;
+    cells[13] = 64'hd09091070100423d;
+    cells[14] = 64'h7a502d0f0a42a09a;
+    cells[15] = 64'h0a921aa311caf0a4;
+    cells[16] = 64'h234323cb33a121c7;
+    cells[17] = 64'hcbd900703a63ba92;
+    cells[18] = 64'h910b1924bca2b32f;
+    cells[19] = 64'h212911c2919cbb02;
+    cells[20] = 64'hcae2192b712c4390;
+    cells[21] = 64'h3021e2b0f0d5540d;
+    cells[22] = 64'h00c192a72b636916;
+    cells[23] = 64'ha13c4019c044120d;
+    cells[24] = 64'h190a902b6331f19f;
+    cells[25] = 64'h29a2abb921af3a14;
+    cells[26] = 64'h0113c23be9f0730f;
+    cells[27] = 64'haab002264117f912;
+    cells[28] = 64'hff0b0f7cb6fe609f;
+    cells[29] = 64'h110712796dd2a129;
+    cells[30] = 64'h922332c35f66a0f7;
+    cells[31] = 64'h20cd0bf7a71db9b2;
+    cells[32] = 64'h015041e9f5ce7a7a;
+    cells[33] = 64'h2c56345a6f60b961;
+    cells[34] = 64'h0b1300293032990c;
+    cells[35] = 64'h1905ac56210bfa03;
+    cells[36] = 64'ha391cafaaace20c7;
+    cells[37] = 64'h100a220cc212990d;
+    cells[38] = 64'hb030bb35a392b210;
+    cells[39] = 64'h1297d9c1a0c23007;
+    cells[40] = 64'h0000001a112921c9;
+    cells[41] = 64'h00000020113bc191;
+    cells[42] = 64'h00000009b9f09295;
+    cells[43] = 64'h00000020a2c22b49;
+    cells[44] = 64'h00000039290ea109;
+    cells[45] = 64'h0000000320939032;
+    cells[46] = 64'h0000001501002709;
+    cells[47] = 64'h000000201c0a21b6;
+    cells[48] = 64'h000000bac9d00fba;
+    cells[49] = 64'h00000002111119a1;
+    cells[50] = 64'h0000006990a03091;
+    cells[51] = 64'h00000010dbd005ba;
+    cells[52] = 64'h000000c39a1c3c0b;
+    cells[53] = 64'h00000020aa0a1eb9;
+    cells[54] = 64'h00000011909a9344;
+    cells[55] = 64'h0000001f04d99b30;
+    cells[56] = 64'h0000003cba010594;
+    cells[57] = 64'h000000c9112d1000;
+    cells[58] = 64'h000000b210fb5493;
+    cells[59] = 64'h000000a05cc91220;
+    cells[60] = 64'h00000059aa001302;
+    cells[61] = 64'h00000043bd11160a;
+    cells[62] = 64'h0000001339924d49;
+    cells[63] = 64'h0000000106b1c402;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -5448,70 +7531,70 @@ module \lmu_kws105_eighth.memory_weights4.bank16 (read__addr, data);
   wire [63:0] read__data;
   reg [63:0] cells [63:0];
   initial begin
-    cells[0] = 64'h000000e1bcff05ed;
-    cells[1] = 64'h0000003b1e1e02fd;
-    cells[2] = 64'h000000fd129e15c0;
-    cells[3] = 64'h00000022d033d72e;
-    cells[4] = 64'h0000001552de000d;
-    cells[5] = 64'h000000e33effc22f;
-    cells[6] = 64'h000000eee1e01464;
-    cells[7] = 64'h0000000d1eefed40;
-    cells[8] = 64'h000000400bf0200f;
-    cells[9] = 64'h000000d1cea01620;
-    cells[10] = 64'h000000f21391d1e3;
-    cells[11] = 64'h00000030332c37f0;
-    cells[12] = 64'h000000333ec04c30;
-    cells[13] = 64'h000000140f9107db;
-    cells[14] = 64'h00000010314e1d50;
-    cells[15] = 64'h000000f10d4eb300;
-    cells[16] = 64'h000000f041cdcf11;
-    cells[17] = 64'h000000ce20edee40;
-    cells[18] = 64'h000000fe311cf911;
-    cells[19] = 64'h000000f1fd9fee14;
-    cells[20] = 64'h000000decd94202e;
-    cells[21] = 64'h000000d0f32d35e2;
+    cells[0] = 64'h000000a1dc9905ab;
+    cells[1] = 64'h0000003d1a1a029b;
+    cells[2] = 64'h0000009b12fa15c0;
+    cells[3] = 64'h00000022b033b72a;
+    cells[4] = 64'h0000001552ba000b;
+    cells[5] = 64'h000000a33a99c229;
+    cells[6] = 64'h000000aaa1a01464;
+    cells[7] = 64'h0000000b1aa9ab40;
+    cells[8] = 64'h000000400d902009;
+    cells[9] = 64'h000000b1cae01620;
+    cells[10] = 64'h0000009213f1b1a3;
+    cells[11] = 64'h00000030332c3790;
+    cells[12] = 64'h000000333ac04c30;
+    cells[13] = 64'h0000001409f107bd;
+    cells[14] = 64'h00000010314a1b50;
+    cells[15] = 64'h000000910b4ad300;
+    cells[16] = 64'h0000009041cbc911;
+    cells[17] = 64'h000000ca20abaa40;
+    cells[18] = 64'h0000009a311c9f11;
+    cells[19] = 64'h000000919bf9aa14;
+    cells[20] = 64'h000000bacbf4202a;
+    cells[21] = 64'h000000b0932b35a2;
     cells[22] = 64'h0000002243c13123;
-    cells[23] = 64'h0000001ae2e00151;
-    cells[24] = 64'h000000f321ce042d;
-    cells[25] = 64'h0000000e0ebcfaff;
-    cells[26] = 64'h000000f21d7d150b;
-    cells[27] = 64'h0000002120df2e4c;
-    cells[28] = 64'h000000ffc1ddfcec;
-    cells[29] = 64'h000000e10c6f5400;
-    cells[30] = 64'h0000002b409131f1;
-    cells[31] = 64'h0000002f22fa16ee;
-    cells[32] = 64'h00000023d0c227ef;
-    cells[33] = 64'h00000024229f16d2;
-    cells[34] = 64'h000000e0df3e4314;
-    cells[35] = 64'h000000e32f7dfedf;
-    cells[36] = 64'h0000004db1a0e030;
+    cells[23] = 64'h0000001ea2a00151;
+    cells[24] = 64'h0000009321ca042b;
+    cells[25] = 64'h0000000a0adc9e99;
+    cells[26] = 64'h000000921b7b150d;
+    cells[27] = 64'h0000002120b92a4c;
+    cells[28] = 64'h00000099c1bb9cac;
+    cells[29] = 64'h000000a10c695400;
+    cells[30] = 64'h0000002d40f13191;
+    cells[31] = 64'h00000029229e16aa;
+    cells[32] = 64'h00000023b0c227a9;
+    cells[33] = 64'h0000002422f916b2;
+    cells[34] = 64'h000000a0b93a4314;
+    cells[35] = 64'h000000a3297b9ab9;
+    cells[36] = 64'h0000004bd1e0a030;
     cells[37] = 64'h00000012317c3720;
-    cells[38] = 64'h00000011d203e01d;
-    cells[39] = 64'h0000002202301d6f;
-    cells[40] = 64'hc101eec3ce3fe1f1;
-    cells[41] = 64'haad0fd09b6faf3b0;
-    cells[42] = 64'ha00ff12dece2f01e;
-    cells[43] = 64'h2e1fe2ec1cdc0c3f;
-    cells[44] = 64'h0db0fefdd0401cbe;
-    cells[45] = 64'hee00f20d4a932011;
-    cells[46] = 64'hec1f31f6daed0901;
-    cells[47] = 64'he2dffd2dde92f011;
-    cells[48] = 64'he13113f4df7f0d1c;
-    cells[49] = 64'h94f0fe1e1bdce91f;
-    cells[50] = 64'hbfd0cede1071ffef;
-    cells[51] = 64'h0d2ff0e1c1fee502;
-    cells[52] = 64'h9d1f24f0e102ffde;
-    cells[53] = 64'h9e2c31c2b32c1b30;
-    cells[54] = 64'h6ddff02300fff4f1;
-    cells[55] = 64'he0e2e1061eeffd4f;
-    cells[56] = 64'he2e2d00fd51f4123;
-    cells[57] = 64'h1cf00f1fb3c0d40e;
-    cells[58] = 64'hfe1010000025cded;
-    cells[59] = 64'heeb00d091173fd1e;
-    cells[60] = 64'hc3feef02fd11d20f;
-    cells[61] = 64'h110ef2e1fbdbfc14;
-    cells[62] = 64'hb12221f91f10020f;
-    cells[63] = 64'h2ef11013022f3ede;
+    cells[38] = 64'h00000011b203a01b;
+    cells[39] = 64'h0000002202301b69;
+    cells[40] = 64'hc101aac3ca39a191;
+    cells[41] = 64'heeb09b0fd69e93d0;
+    cells[42] = 64'he009912baca2901a;
+    cells[43] = 64'h2a19a2ac1cbc0c39;
+    cells[44] = 64'h0bd09a9bb0401cda;
+    cells[45] = 64'haa00920b4ef32011;
+    cells[46] = 64'hac193196beab0f01;
+    cells[47] = 64'ha2b99b2bbaf29011;
+    cells[48] = 64'ha1311394b9790b1c;
+    cells[49] = 64'hf4909a1a1dbcaf19;
+    cells[50] = 64'hd9b0caba107199a9;
+    cells[51] = 64'h0b2990a1c19aa502;
+    cells[52] = 64'hfb192490a10299ba;
+    cells[53] = 64'hfa2c31c2d32c1d30;
+    cells[54] = 64'h6bb9902300999491;
+    cells[55] = 64'ha0a2a1061aa99b49;
+    cells[56] = 64'ha2a2b009b5194123;
+    cells[57] = 64'h1c900919d3c0b40a;
+    cells[58] = 64'h9a1010000025cbab;
+    cells[59] = 64'haad00b0f11739b1a;
+    cells[60] = 64'hc39aa9029b11b209;
+    cells[61] = 64'h110a92a19dbd9c14;
+    cells[62] = 64'hd122219f19100209;
+    cells[63] = 64'h2a91101302293aba;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -5527,70 +7610,70 @@ module \lmu_kws105_eighth.memory_weights4.bank17 (read__addr, data);
   wire [63:0] read__data;
   reg [63:0] cells [63:0];
   initial begin
-    cells[0] = 64'hfe101fd1e32d051d;
-    cells[1] = 64'h03f1fd2a1130feff;
-    cells[2] = 64'hb110000ecdef13dd;
-    cells[3] = 64'hd20101044f1019f1;
-    cells[4] = 64'hff1e2fe20031d0de;
-    cells[5] = 64'h01fefd020ed0afe1;
-    cells[6] = 64'h1ee001100ed1e30e;
-    cells[7] = 64'haedf0e0d329fd31b;
-    cells[8] = 64'h710ee300f0be2f00;
-    cells[9] = 64'h2df0f10fffd0e11e;
-    cells[10] = 64'h103f0025efde0adf;
-    cells[11] = 64'hcee0ef00cfccf3af;
-    cells[12] = 64'h2f0fedf30a4ef7e0;
-    cells[13] = 64'he2ff0ee310901a91;
-    cells[14] = 64'hfcb070041d5fef0d;
-    cells[15] = 64'he1de39310ef0e50f;
-    cells[16] = 64'h0cff0f20cefff3f1;
-    cells[17] = 64'h0f10201d0fd3c0fc;
-    cells[18] = 64'hcdc0304afe90f501;
-    cells[19] = 64'he42d02404f73e40c;
-    cells[20] = 64'hf0121f0f10120e3e;
-    cells[21] = 64'h7e1311f7a26d01f0;
-    cells[22] = 64'h12efff2c3ec11111;
-    cells[23] = 64'hdae2df1f41aff33f;
-    cells[24] = 64'hcd1e43c5ee02d3dd;
-    cells[25] = 64'h12cffcefef2f0fea;
-    cells[26] = 64'hcffe0fd40fcff9e1;
-    cells[27] = 64'hf1000fdfffbefeee;
-    cells[28] = 64'h02202010c11ee1ec;
-    cells[29] = 64'he0002e10e1922d22;
-    cells[30] = 64'hf102ff2ef902f412;
-    cells[31] = 64'h40f0f0f5e13c04ce;
-    cells[32] = 64'he1102ce5ed011402;
-    cells[33] = 64'h43eff0f1fc0ffcfd;
-    cells[34] = 64'hfd011e23cd0d1b12;
-    cells[35] = 64'h300e2220ef9e03ee;
-    cells[36] = 64'h40f0c20d01fc2ee2;
-    cells[37] = 64'h3cfff0f2edec1cc3;
-    cells[38] = 64'hdf401fcce1fee3f4;
-    cells[39] = 64'h1d0130fa3fcf1de0;
-    cells[40] = 64'hf2d00d691f674252;
-    cells[41] = 64'hef202eb1ff702ff0;
-    cells[42] = 64'h1e00f2e4ffdefeef;
-    cells[43] = 64'h0ff0012000a00100;
-    cells[44] = 64'h10001f0ff01e0df0;
-    cells[45] = 64'h01000f001030ff00;
-    cells[46] = 64'h19b100197fffdd3d;
-    cells[47] = 64'he420fee7017f1b0f;
-    cells[48] = 64'h231ffff6df2121f1;
-    cells[49] = 64'h0dff011d0fd1f500;
-    cells[50] = 64'hf20f0020f02010ff;
-    cells[51] = 64'hf1000f0100301ee1;
-    cells[52] = 64'h1cef0ff5cebee1a5;
-    cells[53] = 64'h0f0f2ffc21d0f31f;
-    cells[54] = 64'hf41fff1e22e01c1f;
-    cells[55] = 64'h0000f11111200f00;
-    cells[56] = 64'h1f0001fe1f11031f;
-    cells[57] = 64'h20f000001011010f;
-    cells[58] = 64'he2011f03edd1ff12;
-    cells[59] = 64'hf100102e12f0f0ff;
-    cells[60] = 64'h1ef0f20e01601200;
-    cells[61] = 64'h0000f1f1ffe10200;
-    cells[62] = 64'h01100f10f1cf0e00;
-    cells[63] = 64'h0f000f0fff300010;
+    cells[0] = 64'h9a1019b1a32b051b;
+    cells[1] = 64'h03919b2e11309a99;
+    cells[2] = 64'hd110000acba913bb;
+    cells[3] = 64'hb201010449101f91;
+    cells[4] = 64'h991a29a20031b0ba;
+    cells[5] = 64'h019a9b020ab0e9a1;
+    cells[6] = 64'h1aa001100ab1a30a;
+    cells[7] = 64'heab90a0b32f9b31d;
+    cells[8] = 64'h710aa30090da2900;
+    cells[9] = 64'h2b90910999b0a11a;
+    cells[10] = 64'h10390025a9ba0eb9;
+    cells[11] = 64'hcaa0a900c9cc93e9;
+    cells[12] = 64'h2909ab930e4a97a0;
+    cells[13] = 64'ha2990aa310f01ef1;
+    cells[14] = 64'h9cd070041b59a90b;
+    cells[15] = 64'ha1ba3f310a90a509;
+    cells[16] = 64'h0c990920ca999391;
+    cells[17] = 64'h0910201b09b3c09c;
+    cells[18] = 64'hcbc0304e9af09501;
+    cells[19] = 64'ha42b02404973a40c;
+    cells[20] = 64'h9012190910120a3a;
+    cells[21] = 64'h7a131197e26b0190;
+    cells[22] = 64'h12a9992c3ac11111;
+    cells[23] = 64'hbea2b91941e99339;
+    cells[24] = 64'hcb1a43c5aa02b3bb;
+    cells[25] = 64'h12c99ca9a92909ae;
+    cells[26] = 64'hc99a09b409c99fa1;
+    cells[27] = 64'h910009b999da9aaa;
+    cells[28] = 64'h02202010c11aa1ac;
+    cells[29] = 64'ha0002a10a1f22b22;
+    cells[30] = 64'h9102992a9f029412;
+    cells[31] = 64'h40909095a13c04ca;
+    cells[32] = 64'ha1102ca5ab011402;
+    cells[33] = 64'h43a990919c099c9b;
+    cells[34] = 64'h9b011a23cb0b1d12;
+    cells[35] = 64'h300a2220a9fa03aa;
+    cells[36] = 64'h4090c20b019c2aa2;
+    cells[37] = 64'h3c999092abac1cc3;
+    cells[38] = 64'hb94019cca19aa394;
+    cells[39] = 64'h1b01309e39c91ba0;
+    cells[40] = 64'h92b00b6f19674252;
+    cells[41] = 64'ha9202ad199702990;
+    cells[42] = 64'h1a0092a499ba9aa9;
+    cells[43] = 64'h0990012000e00100;
+    cells[44] = 64'h10001909901a0b90;
+    cells[45] = 64'h0100090010309900;
+    cells[46] = 64'h1fd1001f7999bb3b;
+    cells[47] = 64'ha4209aa701791d09;
+    cells[48] = 64'h23199996b9212191;
+    cells[49] = 64'h0b99011b09b19500;
+    cells[50] = 64'h9209002090201099;
+    cells[51] = 64'h9100090100301aa1;
+    cells[52] = 64'h1ca90995cadaa1e5;
+    cells[53] = 64'h0909299c21b09319;
+    cells[54] = 64'h9419991a22a01c19;
+    cells[55] = 64'h0000911111200900;
+    cells[56] = 64'h1900019a19110319;
+    cells[57] = 64'h2090000010110109;
+    cells[58] = 64'ha2011903abb19912;
+    cells[59] = 64'h9100102a12909099;
+    cells[60] = 64'h1a90920a01601200;
+    cells[61] = 64'h0000919199a10200;
+    cells[62] = 64'h0110091091c90a00;
+    cells[63] = 64'h0900090999300010;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -5606,70 +7689,70 @@ module \lmu_kws105_eighth.memory_weights4.bank18 (read__addr, data);
   wire [63:0] read__data;
   reg [63:0] cells [63:0];
   initial begin
-    cells[0] = 64'hd432f2fe6f032475;
-    cells[1] = 64'hf0e02f13e300f3ff;
-    cells[2] = 64'hf10f0011d11f00dd;
-    cells[3] = 64'h0110f00f1e400d00;
-    cells[4] = 64'h0f00f00f000000ff;
-    cells[5] = 64'h0f00000100df02ff;
+    cells[0] = 64'hb432929a69032475;
+    cells[1] = 64'h90a02913a3009399;
+    cells[2] = 64'h91090011b11900bb;
+    cells[3] = 64'h011090091a400b00;
+    cells[4] = 64'h0900900900000099;
+    cells[5] = 64'h0900000100b90299;
     cells[6] = 64'h4100213034104125;
-    cells[7] = 64'h1110f10f1f41f1fe;
-    cells[8] = 64'hdf0001f1ee0ffc1e;
-    cells[9] = 64'h0000010101ff1211;
-    cells[10] = 64'h0f00f1ff0020f30f;
-    cells[11] = 64'hfe00f0fff01febf0;
-    cells[12] = 64'hff0501201efaf1b1;
-    cells[13] = 64'he3001f101fffff00;
-    cells[14] = 64'h111f020f1f120c20;
-    cells[15] = 64'h1f10010100f10500;
-    cells[16] = 64'h010f0e1100f10110;
-    cells[17] = 64'h00ef0f0012211e01;
-    cells[18] = 64'hd2e0ef222dc2dfdf;
-    cells[19] = 64'hd240f3f0f20e0c11;
-    cells[20] = 64'h1f001eeff1202300;
-    cells[21] = 64'h1ff0ffffff111500;
-    cells[22] = 64'hf000110100100f10;
-    cells[23] = 64'h10010101f2f00cf0;
-    cells[24] = 64'hcf3b2ef7d09edfb3;
-    cells[25] = 64'he1e0ef1af300001f;
-    cells[26] = 64'h2001010f10631f10;
-    cells[27] = 64'h1e0010f20ed01c00;
-    cells[28] = 64'hee01101fffe01100;
-    cells[29] = 64'h11f0f00101412220;
-    cells[30] = 64'hc0acf0deeae979e7;
-    cells[31] = 64'hed507f1f21932100;
-    cells[32] = 64'h1ce1dd2ef363a31d;
-    cells[33] = 64'h11c1c1ff0d6d2ff1;
-    cells[34] = 64'hf2201f1ff1e0fd00;
-    cells[35] = 64'h00302e023203c52f;
-    cells[36] = 64'h026cf114c312026f;
-    cells[37] = 64'hc10d2ddc015ffe4b;
-    cells[38] = 64'hf47f1edeed01fb10;
-    cells[39] = 64'h0390bbf031d4001e;
-    cells[40] = 64'hd342dcfd2f3fce0e;
-    cells[41] = 64'hee2dd30fdedfc103;
-    cells[42] = 64'h0dce0fdfe1f0d1df;
-    cells[43] = 64'h00723e1d15d1ee2e;
-    cells[44] = 64'h117f1fecfff1e0f0;
-    cells[45] = 64'h269c16f1d3bbe23a;
-    cells[46] = 64'hf1cf00d1e2e01242;
-    cells[47] = 64'h0201edeffde0e03f;
-    cells[48] = 64'h2430fec0212cff0e;
-    cells[49] = 64'h047fddef72f0f150;
-    cells[50] = 64'hfbf101fe00c0edd0;
-    cells[51] = 64'hf4e1fbde0f011e1f;
-    cells[52] = 64'hfdfd2df12091003f;
-    cells[53] = 64'h21d32de123f0fb0f;
-    cells[54] = 64'h2edff0d1b3eb2fee;
-    cells[55] = 64'h093e011fc10ef1d1;
-    cells[56] = 64'he1201de0e3fe40d0;
-    cells[57] = 64'hdb32cdcd00f30e0f;
-    cells[58] = 64'h2ada92f0d1f01220;
-    cells[59] = 64'h0daf1302fe9f0fe4;
-    cells[60] = 64'h0a722dee0f1fffed;
-    cells[61] = 64'he4f00b20e16e2000;
-    cells[62] = 64'h371f3cdcb00190e0;
-    cells[63] = 64'hffaf33b0f29dfed1;
+    cells[7] = 64'h111091091941919a;
+    cells[8] = 64'hb9000191aa099c1a;
+    cells[9] = 64'h0000010101991211;
+    cells[10] = 64'h0900919900209309;
+    cells[11] = 64'h9a0090999019ad90;
+    cells[12] = 64'h990501201a9e91d1;
+    cells[13] = 64'ha300191019999900;
+    cells[14] = 64'h1119020919120c20;
+    cells[15] = 64'h1910010100910500;
+    cells[16] = 64'h01090a1100910110;
+    cells[17] = 64'h00a9090012211a01;
+    cells[18] = 64'hb2a0a9222bc2b9b9;
+    cells[19] = 64'hb2409390920a0c11;
+    cells[20] = 64'h19001aa991202300;
+    cells[21] = 64'h1990999999111500;
+    cells[22] = 64'h9000110100100910;
+    cells[23] = 64'h1001010192900c90;
+    cells[24] = 64'hc93d2a97b0fab9d3;
+    cells[25] = 64'ha1a0a91e93000019;
+    cells[26] = 64'h2001010910631910;
+    cells[27] = 64'h1a0010920ab01c00;
+    cells[28] = 64'haa01101999a01100;
+    cells[29] = 64'h1190900101412220;
+    cells[30] = 64'hc0ec90baaeaf7fa7;
+    cells[31] = 64'hab50791921f32100;
+    cells[32] = 64'h1ca1bb2a9363e31b;
+    cells[33] = 64'h11c1c1990b6b2991;
+    cells[34] = 64'h9220191991a09b00;
+    cells[35] = 64'h00302a023203c529;
+    cells[36] = 64'h026c9114c3120269;
+    cells[37] = 64'hc10b2bbc01599a4d;
+    cells[38] = 64'h94791abaab019d10;
+    cells[39] = 64'h03f0dd9031b4001a;
+    cells[40] = 64'hb342bc9b2939ca0a;
+    cells[41] = 64'haa2bb309bab9c103;
+    cells[42] = 64'h0bca09b9a190b1b9;
+    cells[43] = 64'h00723a1b15b1aa2a;
+    cells[44] = 64'h117919ac9991a090;
+    cells[45] = 64'h26fc1691b3dda23e;
+    cells[46] = 64'h91c900b1a2a01242;
+    cells[47] = 64'h0201aba99ba0a039;
+    cells[48] = 64'h24309ac0212c990a;
+    cells[49] = 64'h0479bba972909150;
+    cells[50] = 64'h9d91019a00c0abb0;
+    cells[51] = 64'h94a19dba09011a19;
+    cells[52] = 64'h9b9b2b9120f10039;
+    cells[53] = 64'h21b32ba123909d09;
+    cells[54] = 64'h2ab990b1d3ad29aa;
+    cells[55] = 64'h0f3a0119c10a91b1;
+    cells[56] = 64'ha1201ba0a39a40b0;
+    cells[57] = 64'hbd32cbcb00930a09;
+    cells[58] = 64'h2ebef290b1901220;
+    cells[59] = 64'h0be913029af909a4;
+    cells[60] = 64'h0e722baa091999ab;
+    cells[61] = 64'ha4900d20a16a2000;
+    cells[62] = 64'h37193cbcd001f0a0;
+    cells[63] = 64'h99e933d092fb9ab1;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -5685,70 +7768,70 @@ module \lmu_kws105_eighth.memory_weights4.bank19 (read__addr, data);
   wire [63:0] read__data;
   reg [63:0] cells [63:0];
   initial begin
-    cells[0] = 64'h1a22f2e10c301451;
-    cells[1] = 64'hf0e0f110f02feee0;
-    cells[2] = 64'h0dfffdf211e12fd0;
-    cells[3] = 64'hf71b1fcf5eddf010;
-    cells[4] = 64'h0f01dd1e221fe0af;
-    cells[5] = 64'h0b010d01d010fdaf;
-    cells[6] = 64'h0e3b26102fadd0e4;
-    cells[7] = 64'hf1eafc0ccee0f23e;
-    cells[8] = 64'h09939fded0031131;
-    cells[9] = 64'he29d24f32f0b04ce;
-    cells[10] = 64'h192cf0cc30cd1f11;
-    cells[11] = 64'he1d951d9d32ddbcb;
-    cells[12] = 64'hfee0021e1002deef;
-    cells[13] = 64'h14e01f1eef3c1daf;
-    cells[14] = 64'hf73e00f11003ff21;
-    cells[15] = 64'hf57e200bbf0c1c9e;
-    cells[16] = 64'h0c30de1e0e02efff;
-    cells[17] = 64'h3dbe0e20f2100f1d;
-    cells[18] = 64'hf2400311fcbfe1d2;
-    cells[19] = 64'hfc0edd0ee7dd2f21;
-    cells[20] = 64'h3fe12effe4f1e01c;
-    cells[21] = 64'h0204fff040fe0f4e;
-    cells[22] = 64'hf290df0fb55ddf1d;
-    cells[23] = 64'h12ecee1e2000f2c0;
-    cells[24] = 64'h1601ff1111e010d1;
-    cells[25] = 64'h1b0a012f220fe1be;
-    cells[26] = 64'hf53eff51e13f00df;
-    cells[27] = 64'h0c3f103ed02f1fdf;
-    cells[28] = 64'h0c0d1102242b100e;
-    cells[29] = 64'h0b1e22110e00f1af;
-    cells[30] = 64'h110cfbef3410debd;
-    cells[31] = 64'h152030e0f0f00130;
-    cells[32] = 64'hedf0ff1d4ff0ffe0;
-    cells[33] = 64'h1dc0da2cd220b0ec;
-    cells[34] = 64'h1b9f42bf02bf5039;
-    cells[35] = 64'h00f1bee11131f1f1;
-    cells[36] = 64'h0c7f1f0ce1b00fde;
-    cells[37] = 64'hffe1fd0f02310000;
-    cells[38] = 64'h03b1000200010011;
-    cells[39] = 64'h111f11000ffe0f00;
-    cells[40] = 64'h00f1f01ff010f00f;
-    cells[41] = 64'h10df0001f103002f;
-    cells[42] = 64'hde93cdeb240f1ed1;
-    cells[43] = 64'h0523311f221ff0f0;
-    cells[44] = 64'h1e1f0003eee0f1ff;
-    cells[45] = 64'h0f0fdfe00ff10020;
-    cells[46] = 64'h01200001001f1010;
-    cells[47] = 64'h0d2ff0010ff100f0;
-    cells[48] = 64'hfcdeffd2d0de00bd;
-    cells[49] = 64'h0311dff1001f1111;
-    cells[50] = 64'h02f1111f101ff111;
-    cells[51] = 64'h0def2100000000e0;
-    cells[52] = 64'h02210111f0001011;
-    cells[53] = 64'h0121f0ff0001f010;
-    cells[54] = 64'h4fecde02b30d021b;
-    cells[55] = 64'hf22f5310000000ff;
-    cells[56] = 64'hf023001021141fe2;
-    cells[57] = 64'h00f0ef00f01f1000;
-    cells[58] = 64'hf210120ff000f111;
-    cells[59] = 64'h0ef2010f10020f00;
-    cells[60] = 64'h0f0124051e015215;
-    cells[61] = 64'h05203000214f0f00;
-    cells[62] = 64'h000fff1d11d0efee;
-    cells[63] = 64'h0def010100f21100;
+    cells[0] = 64'h1e2292a10c301451;
+    cells[1] = 64'h90a091109029aaa0;
+    cells[2] = 64'h0b999b9211a129b0;
+    cells[3] = 64'h971d19c95abb9010;
+    cells[4] = 64'h0901bb1a2219a0e9;
+    cells[5] = 64'h0d010b01b0109be9;
+    cells[6] = 64'h0a3d261029ebb0a4;
+    cells[7] = 64'h91ae9c0ccaa0923a;
+    cells[8] = 64'h0ff3f9bab0031131;
+    cells[9] = 64'ha2fb2493290d04ca;
+    cells[10] = 64'h1f2c90cc30cb1911;
+    cells[11] = 64'ha1bf51bfb32bbdcd;
+    cells[12] = 64'h9aa0021a1002baa9;
+    cells[13] = 64'h14a0191aa93c1be9;
+    cells[14] = 64'h973a009110039921;
+    cells[15] = 64'h957a200dd90c1cfa;
+    cells[16] = 64'h0c30ba1a0a02a999;
+    cells[17] = 64'h3bda0a209210091b;
+    cells[18] = 64'h924003119cd9a1b2;
+    cells[19] = 64'h9c0abb0aa7bb2921;
+    cells[20] = 64'h39a12a99a491a01c;
+    cells[21] = 64'h02049990409a094a;
+    cells[22] = 64'h92f0b909d55bb91b;
+    cells[23] = 64'h12acaa1a200092c0;
+    cells[24] = 64'h1601991111a010b1;
+    cells[25] = 64'h1d0e01292209a1da;
+    cells[26] = 64'h953a9951a13900b9;
+    cells[27] = 64'h0c39103ab02919b9;
+    cells[28] = 64'h0c0b1102242d100a;
+    cells[29] = 64'h0d1a22110a0091e9;
+    cells[30] = 64'h110c9da93410badb;
+    cells[31] = 64'h152030a090900130;
+    cells[32] = 64'hab90991b499099a0;
+    cells[33] = 64'h1bc0be2cb220d0ac;
+    cells[34] = 64'h1df942d902d9503f;
+    cells[35] = 64'h0091daa111319191;
+    cells[36] = 64'h0c79190ca1d009ba;
+    cells[37] = 64'h99a19b0902310000;
+    cells[38] = 64'h03d1000200010011;
+    cells[39] = 64'h11191100099a0900;
+    cells[40] = 64'h0091901990109009;
+    cells[41] = 64'h10b9000191030029;
+    cells[42] = 64'hbaf3cbad24091ab1;
+    cells[43] = 64'h0523311922199090;
+    cells[44] = 64'h1a190003aaa09199;
+    cells[45] = 64'h0909b9a009910020;
+    cells[46] = 64'h0120000100191010;
+    cells[47] = 64'h0b29900109910090;
+    cells[48] = 64'h9cba99b2b0ba00db;
+    cells[49] = 64'h0311b99100191111;
+    cells[50] = 64'h0291111910199111;
+    cells[51] = 64'h0ba92100000000a0;
+    cells[52] = 64'h0221011190001011;
+    cells[53] = 64'h0121909900019010;
+    cells[54] = 64'h49acba02d30b021d;
+    cells[55] = 64'h9229531000000099;
+    cells[56] = 64'h90230010211419a2;
+    cells[57] = 64'h0090a90090191000;
+    cells[58] = 64'h9210120990009111;
+    cells[59] = 64'h0a92010910020900;
+    cells[60] = 64'h090124051a015215;
+    cells[61] = 64'h0520300021490900;
+    cells[62] = 64'h0009991b11b0a9aa;
+    cells[63] = 64'h0ba9010100921100;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -5764,70 +7847,70 @@ module \lmu_kws105_eighth.memory_weights4.bank2 (read__addr, data);
   wire [63:0] read__data;
   reg [63:0] cells [63:0];
   initial begin
-    cells[0] = 64'h1fff001010100d0f;
-    cells[1] = 64'he02a0d301f30f100;
-    cells[2] = 64'hf00e0110ff1f0213;
-    cells[3] = 64'h53f323e0f1d02efe;
-    cells[4] = 64'he11cdbf0e1f0d101;
-    cells[5] = 64'h9eff0120e12b0124;
-    cells[6] = 64'h00e200e100020f0f;
-    cells[7] = 64'h021c1e1e10000ff0;
-    cells[8] = 64'h213e0f2f011d0111;
-    cells[9] = 64'h1d03f101ed15f1f0;
-    cells[10] = 64'hd4101b0ff0ef2e33;
-    cells[11] = 64'he220003f12093f11;
-    cells[12] = 64'hf5070f2fc1feff30;
-    cells[13] = 64'h104cef00c1402210;
-    cells[14] = 64'h291beffeef1701c1;
-    cells[15] = 64'hfdbecb1ffd2101b3;
-    cells[16] = 64'h1102ee001f0be0d1;
-    cells[17] = 64'h112f1e00fd0c1011;
-    cells[18] = 64'h032f70001dfd0012;
-    cells[19] = 64'hfd1f7f00f2f6fe11;
-    cells[20] = 64'h0fdf2f1004e740a1;
-    cells[21] = 64'h1dcef30121f621bd;
-    cells[22] = 64'h1b1cff1221f1f0ce;
-    cells[23] = 64'h012dfef2001fe0ef;
-    cells[24] = 64'h1710fff20fe0cf20;
-    cells[25] = 64'h07000fff1010cf2f;
-    cells[26] = 64'he7e1f01f10d0e040;
-    cells[27] = 64'hf6e1110202d0f11f;
-    cells[28] = 64'hfd1001f112fff00f;
-    cells[29] = 64'h0e2011f1122fb16e;
-    cells[30] = 64'hff3f10ff2100bf5e;
-    cells[31] = 64'hf00f1fff03ed003e;
-    cells[32] = 64'h00e00eff131e3f2d;
-    cells[33] = 64'h0d00ed1ff130722e;
-    cells[34] = 64'h1f01ff0efe0e70f0;
-    cells[35] = 64'h1ff10010e0305010;
-    cells[36] = 64'h10f10f10fe3f20f0;
-    cells[37] = 64'h02f00e11f1010020;
-    cells[38] = 64'h12f00c00ed1e00e1;
-    cells[39] = 64'h111000f20f1f0111;
-    cells[40] = 64'h01011101ffffef10;
-    cells[41] = 64'h1f0f1d01eef10101;
-    cells[42] = 64'h1011ff0f00f1ff31;
-    cells[43] = 64'hf0021011f0fff001;
-    cells[44] = 64'h11000f00f0010010;
-    cells[45] = 64'h0e11f0010ff0f0e1;
-    cells[46] = 64'hfdf000f00fe10030;
-    cells[47] = 64'h1ff112101f110010;
-    cells[48] = 64'h0f01021110000010;
-    cells[49] = 64'h100f0f1001e11f01;
-    cells[50] = 64'h0cf0011000020fd0;
-    cells[51] = 64'h03f30c1fd011f00f;
-    cells[52] = 64'h12f0f0f001f11000;
-    cells[53] = 64'h0bdf13ff0213e0ef;
-    cells[54] = 64'h1ff00101cf1de00d;
-    cells[55] = 64'he430ce03f2be0020;
-    cells[56] = 64'he03111fd2172f242;
-    cells[57] = 64'h2ee120effd30f310;
-    cells[58] = 64'hfe1f010010021f00;
-    cells[59] = 64'he341262120ee0fe1;
-    cells[60] = 64'h0011ec01100e0eef;
-    cells[61] = 64'h2ef1cbffe101022f;
-    cells[62] = 64'he1e0054ef1fe0f23;
-    cells[63] = 64'he00021f30f2d0011;
+    cells[0] = 64'h1999001010100b09;
+    cells[1] = 64'ha02e0b3019309100;
+    cells[2] = 64'h900a011099190213;
+    cells[3] = 64'h539323a091b02a9a;
+    cells[4] = 64'ha11cbd90a190b101;
+    cells[5] = 64'hfa990120a12d0124;
+    cells[6] = 64'h00a200a100020909;
+    cells[7] = 64'h021c1a1a10000990;
+    cells[8] = 64'h213a0929011b0111;
+    cells[9] = 64'h1b039101ab159190;
+    cells[10] = 64'hb4101d0990a92a33;
+    cells[11] = 64'ha2200039120f3911;
+    cells[12] = 64'h95070929c19a9930;
+    cells[13] = 64'h104ca900c1402210;
+    cells[14] = 64'h2f1da99aa91701c1;
+    cells[15] = 64'h9bdacd199b2101d3;
+    cells[16] = 64'h1102aa00190da0b1;
+    cells[17] = 64'h11291a009b0c1011;
+    cells[18] = 64'h032970001b9b0012;
+    cells[19] = 64'h9b19790092969a11;
+    cells[20] = 64'h09b9291004a740e1;
+    cells[21] = 64'h1bca9301219621db;
+    cells[22] = 64'h1d1c9912219190ca;
+    cells[23] = 64'h012b9a920019a0a9;
+    cells[24] = 64'h1710999209a0c920;
+    cells[25] = 64'h070009991010c929;
+    cells[26] = 64'ha7a1901910b0a040;
+    cells[27] = 64'h96a1110202b09119;
+    cells[28] = 64'h9b10019112999009;
+    cells[29] = 64'h0a2011911229d16a;
+    cells[30] = 64'h993910992100d95a;
+    cells[31] = 64'h9009199903ab003a;
+    cells[32] = 64'h00a00a99131a392b;
+    cells[33] = 64'h0b00ab199130722a;
+    cells[34] = 64'h1901990a9a0a7090;
+    cells[35] = 64'h19910010a0305010;
+    cells[36] = 64'h109109109a392090;
+    cells[37] = 64'h02900a1191010020;
+    cells[38] = 64'h12900c00ab1a00a1;
+    cells[39] = 64'h1110009209190111;
+    cells[40] = 64'h010111019999a910;
+    cells[41] = 64'h19091b01aa910101;
+    cells[42] = 64'h1011990900919931;
+    cells[43] = 64'h9002101190999001;
+    cells[44] = 64'h1100090090010010;
+    cells[45] = 64'h0a119001099090a1;
+    cells[46] = 64'h9b90009009a10030;
+    cells[47] = 64'h1991121019110010;
+    cells[48] = 64'h0901021110000010;
+    cells[49] = 64'h1009091001a11901;
+    cells[50] = 64'h0c900110000209b0;
+    cells[51] = 64'h03930c19b0119009;
+    cells[52] = 64'h1290909001911000;
+    cells[53] = 64'h0db913990213a0a9;
+    cells[54] = 64'h19900101c91ba00b;
+    cells[55] = 64'ha430ca0392da0020;
+    cells[56] = 64'ha031119b21729242;
+    cells[57] = 64'h2aa120a99b309310;
+    cells[58] = 64'h9a19010010021900;
+    cells[59] = 64'ha341262120aa09a1;
+    cells[60] = 64'h0011ac01100a0aa9;
+    cells[61] = 64'h2a91cd99a1010229;
+    cells[62] = 64'ha1a0054a919a0923;
+    cells[63] = 64'ha0002193092b0011;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -5843,70 +7926,70 @@ module \lmu_kws105_eighth.memory_weights4.bank20 (read__addr, data);
   wire [63:0] read__data;
   reg [63:0] cells [63:0];
   initial begin
-    cells[0] = 64'h0e0f100f0001f010;
-    cells[1] = 64'h00f000ff1f000010;
-    cells[2] = 64'hf3df12101730530d;
-    cells[3] = 64'h00420100f0d100ff;
-    cells[4] = 64'h0ff01f00fe10de10;
-    cells[5] = 64'h0ff000010f301fe0;
-    cells[6] = 64'h0030e00feff10ff0;
-    cells[7] = 64'h00f1f0f00101e030;
-    cells[8] = 64'h4f0f14323ffe3307;
-    cells[9] = 64'hfd61fe2e021df00f;
-    cells[10] = 64'hf10101efeee1ef2d;
-    cells[11] = 64'h02f0100101f21000;
-    cells[12] = 64'hf020ff1000100000;
-    cells[13] = 64'h0ed0f0e00ffff000;
-    cells[14] = 64'h1ce1f36dc0e0f421;
-    cells[15] = 64'h0e2f100e22ff0f11;
-    cells[16] = 64'hf4100ee2102f0fd0;
-    cells[17] = 64'h02d0f0f0f0000000;
-    cells[18] = 64'h000f0ff011e1f0f0;
-    cells[19] = 64'h0e11ffe0010f000f;
-    cells[20] = 64'h04eff7b3cbe1e112;
-    cells[21] = 64'h07100c00ef131001;
-    cells[22] = 64'h09f01e3f211f20e0;
-    cells[23] = 64'h0c1002f000fef031;
-    cells[24] = 64'h02101f1001100011;
-    cells[25] = 64'h02d1202e110101df;
-    cells[26] = 64'h9e999fd951dc667e;
-    cells[27] = 64'h000e15eff24b1111;
-    cells[28] = 64'h30141f14f006fef2;
-    cells[29] = 64'h0311f0e0fde300ef;
-    cells[30] = 64'h10ff2110ff1e009f;
-    cells[31] = 64'h2ef211f2c12ff14f;
-    cells[32] = 64'h1ed110f104c312c1;
-    cells[33] = 64'h040ec1cfe3f211ef;
-    cells[34] = 64'hff3fecf0e222b111;
-    cells[35] = 64'heccf0e31cf2140fe;
-    cells[36] = 64'hd1f0f2cd02023feb;
-    cells[37] = 64'hf1f01e013f0f3fd2;
-    cells[38] = 64'hdd01ffff1ddaf2ef;
-    cells[39] = 64'he0200c15d10ae1d5;
-    cells[40] = 64'hefe0fe321421d11f;
-    cells[41] = 64'h21a93e103e503e0c;
-    cells[42] = 64'hf0f1ef1d01a02fd0;
-    cells[43] = 64'hef200f01f0fdeefe;
-    cells[44] = 64'h0edfe1110e30d100;
-    cells[45] = 64'hfe20df2592319c01;
-    cells[46] = 64'he1111fccd1bfe0df;
-    cells[47] = 64'h0f1fef0de2f7cc4c;
-    cells[48] = 64'h0cdef9111f5fa01f;
-    cells[49] = 64'he100efd2c01191cf;
-    cells[50] = 64'he0f0edef12e121b4;
-    cells[51] = 64'h0030f1edfdee2dd0;
-    cells[52] = 64'hd010dfc0b2d10ff0;
-    cells[53] = 64'hb001cee10d3f024f;
-    cells[54] = 64'h110010fd0b411ef1;
-    cells[55] = 64'hb1fff0e12c20df31;
-    cells[56] = 64'hf0d0fd2ff2fde1de;
-    cells[57] = 64'hfefff0ed220102ed;
-    cells[58] = 64'hc2efecf0263e35ec;
-    cells[59] = 64'hdf30fbfdcb03cf20;
-    cells[60] = 64'hd21012001ec13ed3;
-    cells[61] = 64'h010213f120ce092d;
-    cells[62] = 64'he0312ff0d02fff05;
-    cells[63] = 64'h21fd3fdeff0f0921;
+    cells[0] = 64'h0a09100900019010;
+    cells[1] = 64'h0090009919000010;
+    cells[2] = 64'h93b912101730530b;
+    cells[3] = 64'h0042010090b10099;
+    cells[4] = 64'h099019009a10ba10;
+    cells[5] = 64'h09900001093019a0;
+    cells[6] = 64'h0030a009a9910990;
+    cells[7] = 64'h009190900101a030;
+    cells[8] = 64'h49091432399a3307;
+    cells[9] = 64'h9b619a2a021b9009;
+    cells[10] = 64'h910101a9aaa1a92b;
+    cells[11] = 64'h0290100101921000;
+    cells[12] = 64'h9020991000100000;
+    cells[13] = 64'h0ab090a009999000;
+    cells[14] = 64'h1ca1936bc0a09421;
+    cells[15] = 64'h0a29100a22990911;
+    cells[16] = 64'h94100aa2102909b0;
+    cells[17] = 64'h02b0909090000000;
+    cells[18] = 64'h0009099011a19090;
+    cells[19] = 64'h0a1199a001090009;
+    cells[20] = 64'h04a997d3cda1a112;
+    cells[21] = 64'h07100c00a9131001;
+    cells[22] = 64'h0f901a39211920a0;
+    cells[23] = 64'h0c100290009a9031;
+    cells[24] = 64'h0210191001100011;
+    cells[25] = 64'h02b1202a110101b9;
+    cells[26] = 64'hfafff9bf51bc667a;
+    cells[27] = 64'h000a15a9924d1111;
+    cells[28] = 64'h3014191490069a92;
+    cells[29] = 64'h031190a09ba300a9;
+    cells[30] = 64'h10992110991a00f9;
+    cells[31] = 64'h2a921192c1299149;
+    cells[32] = 64'h1ab1109104c312c1;
+    cells[33] = 64'h040ac1c9a39211a9;
+    cells[34] = 64'h9939ac90a222d111;
+    cells[35] = 64'hacc90a31c921409a;
+    cells[36] = 64'hb19092cb020239ad;
+    cells[37] = 64'h91901a01390939b2;
+    cells[38] = 64'hbb0199991bbe92a9;
+    cells[39] = 64'ha0200c15b10ea1b5;
+    cells[40] = 64'ha9a09a321421b119;
+    cells[41] = 64'h21ef3a103a503a0c;
+    cells[42] = 64'h9091a91b01e029b0;
+    cells[43] = 64'ha9200901909baa9a;
+    cells[44] = 64'h0ab9a1110a30b100;
+    cells[45] = 64'h9a20b925f231fc01;
+    cells[46] = 64'ha11119ccb1d9a0b9;
+    cells[47] = 64'h0919a90ba297cc4c;
+    cells[48] = 64'h0cba9f111959e019;
+    cells[49] = 64'ha100a9b2c011f1c9;
+    cells[50] = 64'ha090aba912a121d4;
+    cells[51] = 64'h003091ab9baa2bb0;
+    cells[52] = 64'hb010b9c0d2b10990;
+    cells[53] = 64'hd001caa10b390249;
+    cells[54] = 64'h1100109b0d411a91;
+    cells[55] = 64'hd19990a12c20b931;
+    cells[56] = 64'h90b09b29929ba1ba;
+    cells[57] = 64'h9a9990ab220102ab;
+    cells[58] = 64'hc2a9ac90263a35ac;
+    cells[59] = 64'hb9309d9bcd03c920;
+    cells[60] = 64'hb21012001ac13ab3;
+    cells[61] = 64'h0102139120ca0f2b;
+    cells[62] = 64'ha0312990b0299905;
+    cells[63] = 64'h219b39ba99090f21;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -5922,70 +8005,70 @@ module \lmu_kws105_eighth.memory_weights4.bank21 (read__addr, data);
   wire [63:0] read__data;
   reg [63:0] cells [63:0];
   initial begin
-    cells[0] = 64'hdef0222220fd0c22;
-    cells[1] = 64'hff0f0c02e50ddfef;
-    cells[2] = 64'hf200d1e1f01e0e3e;
-    cells[3] = 64'h011fc9ad9110d2d2;
-    cells[4] = 64'hffd1102011335ce4;
-    cells[5] = 64'h21de02cc7fb4496a;
-    cells[6] = 64'h02dfecfbfa37daf2;
-    cells[7] = 64'hf2be039a0d02d911;
-    cells[8] = 64'hf301f0e010dffb1c;
-    cells[9] = 64'hf20fe2cdb113fc1f;
-    cells[10] = 64'h10ff202f10520f1f;
-    cells[11] = 64'hd2eedbee120f3ef3;
-    cells[12] = 64'h0d003d1f030e2f12;
-    cells[13] = 64'h00fef101df3c42db;
-    cells[14] = 64'h200f2ff22fce11f0;
-    cells[15] = 64'hec0e1eefe2342b31;
-    cells[16] = 64'h00eed3e12ef30ef1;
-    cells[17] = 64'hc01f11e0fee0ea0f;
-    cells[18] = 64'hef00020dcee01fdc;
-    cells[19] = 64'h2effd01dcf2e00ea;
-    cells[20] = 64'hff00f0202d4f9f1e;
-    cells[21] = 64'h3df00d1ffff90fe0;
-    cells[22] = 64'h0f0ffc1202c43efa;
-    cells[23] = 64'he3f1f01e21f2c0d1;
-    cells[24] = 64'h2cdf1fd111ee1fae;
-    cells[25] = 64'h11f0ffeec3fccffc;
-    cells[26] = 64'h2fbfdf00911c20e1;
-    cells[27] = 64'h0100f323504e0201;
-    cells[28] = 64'h10ef1c302e4c0d2f;
-    cells[29] = 64'hf1efc09fe0cd21be;
-    cells[30] = 64'h21e0ea131a03913f;
-    cells[31] = 64'h0010ffc00b21d0ed;
-    cells[32] = 64'hf21009c5b7fd31e4;
-    cells[33] = 64'h02f1e101ff01f00c;
-    cells[34] = 64'h11f0f21e1f01001e;
-    cells[35] = 64'h00f0000010100102;
-    cells[36] = 64'h001001110f10f111;
-    cells[37] = 64'h0f00000f00ff1000;
-    cells[38] = 64'hd1fe2efebb01e9ce;
-    cells[39] = 64'hf1ffe112020f03ce;
-    cells[40] = 64'h0f12022031000222;
-    cells[41] = 64'h10002f0f0f1f1e21;
-    cells[42] = 64'h00000000010f0001;
-    cells[43] = 64'h0111ff001ef1f020;
-    cells[44] = 64'hdc010cccdedef211;
+    cells[0] = 64'hba902222209b0c22;
+    cells[1] = 64'h99090c02a50bb9a9;
+    cells[2] = 64'h9200b1a1901a0a3a;
+    cells[3] = 64'h0119cfebf110b2b2;
+    cells[4] = 64'h99b1102011335ca4;
+    cells[5] = 64'h21ba02cc79d44f6e;
+    cells[6] = 64'h02b9ac9d9e37be92;
+    cells[7] = 64'h92da03fe0b02bf11;
+    cells[8] = 64'h930190a010b99d1c;
+    cells[9] = 64'h9209a2cbd1139c19;
+    cells[10] = 64'h1099202910520919;
+    cells[11] = 64'hb2aabdaa12093a93;
+    cells[12] = 64'h0b003b19030a2912;
+    cells[13] = 64'h009a9101b93c42bd;
+    cells[14] = 64'h2009299229ca1190;
+    cells[15] = 64'hac0a1aa9a2342d31;
+    cells[16] = 64'h00aab3a12a930a91;
+    cells[17] = 64'hc01911a09aa0ae09;
+    cells[18] = 64'ha900020bcaa019bc;
+    cells[19] = 64'h2a99b01bc92a00ae;
+    cells[20] = 64'h990090202b49f91a;
+    cells[21] = 64'h3b900b19999f09a0;
+    cells[22] = 64'h09099c1202c43a9e;
+    cells[23] = 64'ha391901a2192c0b1;
+    cells[24] = 64'h2cb919b111aa19ea;
+    cells[25] = 64'h119099aac39cc99c;
+    cells[26] = 64'h29d9b900f11c20a1;
+    cells[27] = 64'h01009323504a0201;
+    cells[28] = 64'h10a91c302a4c0b29;
+    cells[29] = 64'h91a9c0f9a0cb21da;
+    cells[30] = 64'h21a0ae131e03f139;
+    cells[31] = 64'h001099c00d21b0ab;
+    cells[32] = 64'h92100fc5d79b31a4;
+    cells[33] = 64'h0291a1019901900c;
+    cells[34] = 64'h1190921a1901001a;
+    cells[35] = 64'h0090000010100102;
+    cells[36] = 64'h0010011109109111;
+    cells[37] = 64'h0900000900991000;
+    cells[38] = 64'hb19a2a9add01afca;
+    cells[39] = 64'h9199a112020903ca;
+    cells[40] = 64'h0912022031000222;
+    cells[41] = 64'h1000290909191a21;
+    cells[42] = 64'h0000000001090001;
+    cells[43] = 64'h011199001a919020;
+    cells[44] = 64'hbc010cccbaba9211;
     cells[45] = 64'h1000210020220013;
-    cells[46] = 64'h220f0221101001ff;
-    cells[47] = 64'hf010f00000ffff00;
-    cells[48] = 64'h01f00111fff01f1e;
+    cells[46] = 64'h2209022110100199;
+    cells[47] = 64'h9010900000999900;
+    cells[48] = 64'h019001119990191a;
     cells[49] = 64'h0100010011110000;
-    cells[50] = 64'h2ce01b1ebf1b12b2;
-    cells[51] = 64'hf220000fe100df3f;
-    cells[52] = 64'hf100f20330011f3d;
-    cells[53] = 64'h1fd0000110f110f0;
-    cells[54] = 64'h002001f1ff11ff10;
-    cells[55] = 64'hf11001f21020fe10;
-    cells[56] = 64'h7c0f2e404f203142;
-    cells[57] = 64'h010f01c0021effef;
-    cells[58] = 64'hc2010001e100dfef;
-    cells[59] = 64'h10f00010f00f0110;
-    cells[60] = 64'h01f0f1f100f1100f;
-    cells[61] = 64'he0f0fff12f01f0ff;
-    cells[62] = 64'h0221151ecd00d5e5;
-    cells[63] = 64'he0f00e22e200f01e;
+    cells[50] = 64'h2ca01d1ad91d12d2;
+    cells[51] = 64'h92200009a100b939;
+    cells[52] = 64'h910092033001193b;
+    cells[53] = 64'h19b0000110911090;
+    cells[54] = 64'h0020019199119910;
+    cells[55] = 64'h9110019210209a10;
+    cells[56] = 64'h7c092a4049203142;
+    cells[57] = 64'h010901c0021a99a9;
+    cells[58] = 64'hc2010001a100b9a9;
+    cells[59] = 64'h1090001090090110;
+    cells[60] = 64'h0190919100911009;
+    cells[61] = 64'ha090999129019099;
+    cells[62] = 64'h0221151acb00b5a5;
+    cells[63] = 64'ha0900a22a200901a;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -6001,70 +8084,70 @@ module \lmu_kws105_eighth.memory_weights4.bank22 (read__addr, data);
   wire [63:0] read__data;
   reg [63:0] cells [63:0];
   initial begin
-    cells[0] = 64'h2fff0ef1f0201e1d;
-    cells[1] = 64'h100100e01fff10f0;
-    cells[2] = 64'hff00102010e10f00;
-    cells[3] = 64'hff0f1f11f0101010;
-    cells[4] = 64'h040110d3e235260f;
-    cells[5] = 64'h001111f3f0f100f4;
-    cells[6] = 64'hff2ff00f10f1ffff;
-    cells[7] = 64'h00f001010010001f;
-    cells[8] = 64'hff0011f000fefff0;
-    cells[9] = 64'h0e21001f0e01ff10;
-    cells[10] = 64'he701060210f27ede;
-    cells[11] = 64'hff010f15d1410021;
-    cells[12] = 64'h2e100eff00f0c111;
-    cells[13] = 64'h00100f0d11e000f0;
-    cells[14] = 64'hff00ff210110011f;
-    cells[15] = 64'h1ff00e000111f010;
-    cells[16] = 64'hf01f47f3290c30e2;
-    cells[17] = 64'h1f0f20f232201101;
-    cells[18] = 64'h11f1ed0d24c2ef0e;
-    cells[19] = 64'he001f010f0010f0f;
-    cells[20] = 64'h0f1f0010001fe010;
-    cells[21] = 64'h10e000f0000f1ffe;
-    cells[22] = 64'hffae99fd30c0d0dc;
-    cells[23] = 64'h0030b2ef1f51f0f5;
-    cells[24] = 64'hf1327311f1ec1201;
-    cells[25] = 64'h00a0201ff0f2000e;
-    cells[26] = 64'hf1f000fe000df112;
-    cells[27] = 64'hf0201ff3201f001d;
-    cells[28] = 64'h00c1e04e249eb200;
-    cells[29] = 64'hf1dfdf4270907b00;
-    cells[30] = 64'h061e11bfe010e0df;
-    cells[31] = 64'he5fee0d4d0dc6e0d;
-    cells[32] = 64'h0cc0fff040feefa2;
-    cells[33] = 64'h1303e1d2114f1d0d;
-    cells[34] = 64'hb3efde9c20fbfe2d;
-    cells[35] = 64'h15e02f41f0019100;
-    cells[36] = 64'h1511f1d2cda5ed2e;
-    cells[37] = 64'h1201ccb142ece901;
-    cells[38] = 64'he2df22223109f230;
-    cells[39] = 64'hefff3d14f00f2f20;
-    cells[40] = 64'h0e00f2dcdbe09fe3;
-    cells[41] = 64'h13ea3e31e0dae122;
-    cells[42] = 64'hdf003d60000afe0f;
-    cells[43] = 64'h07ee0b2fd1dd12e0;
-    cells[44] = 64'he3cfed90fe133f12;
-    cells[45] = 64'hf11e11effdcde1e0;
-    cells[46] = 64'hf30d5dddec1ccef2;
-    cells[47] = 64'h0ee31032fb4f1f12;
-    cells[48] = 64'heeea043ef25e92ce;
-    cells[49] = 64'hc1cdfef034ffdf10;
-    cells[50] = 64'h10fd0e43d0c3ef04;
-    cells[51] = 64'hf10d201c2d2d20cd;
-    cells[52] = 64'hff1312e2feb4303f;
-    cells[53] = 64'hf1e2d1e030a5e122;
-    cells[54] = 64'h11e3e57cecde1eee;
-    cells[55] = 64'h0e02e9c721f3110b;
-    cells[56] = 64'hfecf72191f2cff3d;
-    cells[57] = 64'h0fee1f2ff134eb00;
-    cells[58] = 64'hf900ed19f02032fe;
-    cells[59] = 64'h31edfd90fec2fe0f;
-    cells[60] = 64'heec33e1d010cd001;
-    cells[61] = 64'hdc010ac0dee00fbe;
-    cells[62] = 64'hf1f4fd32fe6c9b0b;
-    cells[63] = 64'hfac002993fde73dc;
+    cells[0] = 64'h29990a9190201a1b;
+    cells[1] = 64'h100100a019991090;
+    cells[2] = 64'h9900102010a10900;
+    cells[3] = 64'h9909191190101010;
+    cells[4] = 64'h040110b3a2352609;
+    cells[5] = 64'h0011119390910094;
+    cells[6] = 64'h9929900910919999;
+    cells[7] = 64'h0090010100100019;
+    cells[8] = 64'h99001190009a9990;
+    cells[9] = 64'h0a2100190a019910;
+    cells[10] = 64'ha701060210927aba;
+    cells[11] = 64'h99010915b1410021;
+    cells[12] = 64'h2a100a990090c111;
+    cells[13] = 64'h0010090b11a00090;
+    cells[14] = 64'h9900992101100119;
+    cells[15] = 64'h19900a0001119010;
+    cells[16] = 64'h901947932f0c30a2;
+    cells[17] = 64'h1909209232201101;
+    cells[18] = 64'h1191ab0b24c2a90a;
+    cells[19] = 64'ha001901090010909;
+    cells[20] = 64'h091900100019a010;
+    cells[21] = 64'h10a000900009199a;
+    cells[22] = 64'h99eaff9b30c0b0bc;
+    cells[23] = 64'h0030d2a919519095;
+    cells[24] = 64'h9132731191ac1201;
+    cells[25] = 64'h00e020199092000a;
+    cells[26] = 64'h9190009a000b9112;
+    cells[27] = 64'h902019932019001b;
+    cells[28] = 64'h00c1a04a24fad200;
+    cells[29] = 64'h91b9b94270f07d00;
+    cells[30] = 64'h061a11d9a010a0b9;
+    cells[31] = 64'ha59aa0b4b0bc6a0b;
+    cells[32] = 64'h0cc09990409aa9e2;
+    cells[33] = 64'h1303a1b211491b0b;
+    cells[34] = 64'hd3a9bafc209d9a2b;
+    cells[35] = 64'h15a029419001f100;
+    cells[36] = 64'h151191b2cbe5ab2a;
+    cells[37] = 64'h1201ccd142acaf01;
+    cells[38] = 64'ha2b92222310f9230;
+    cells[39] = 64'ha9993b1490092920;
+    cells[40] = 64'h0a0092bcbda0f9a3;
+    cells[41] = 64'h13ae3a31a0bea122;
+    cells[42] = 64'hb9003b60000e9a09;
+    cells[43] = 64'h07aa0d29b1bb12a0;
+    cells[44] = 64'ha3c9abf09a133912;
+    cells[45] = 64'h911a11a99bcba1a0;
+    cells[46] = 64'h930b5bbbac1cca92;
+    cells[47] = 64'h0aa310329d491912;
+    cells[48] = 64'haaae043a925af2ca;
+    cells[49] = 64'hc1cb9a903499b910;
+    cells[50] = 64'h109b0a43b0c3a904;
+    cells[51] = 64'h910b201c2b2b20cb;
+    cells[52] = 64'h991312a29ad43039;
+    cells[53] = 64'h91a2b1a030e5a122;
+    cells[54] = 64'h11a3a57cacba1aaa;
+    cells[55] = 64'h0a02afc72193110d;
+    cells[56] = 64'h9ac9721f192c993b;
+    cells[57] = 64'h09aa19299134ad00;
+    cells[58] = 64'h9f00ab1f9020329a;
+    cells[59] = 64'h31ab9bf09ac29a09;
+    cells[60] = 64'haac33a1b010cb001;
+    cells[61] = 64'hbc010ec0baa009da;
+    cells[62] = 64'h91949b329a6cfd0d;
+    cells[63] = 64'h9ec002ff39ba73bc;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -6080,70 +8163,70 @@ module \lmu_kws105_eighth.memory_weights4.bank23 (read__addr, data);
   wire [63:0] read__data;
   reg [63:0] cells [63:0];
   initial begin
-    cells[0] = 64'hdbe02572e109b01d;
-    cells[1] = 64'h0f04007f0e409dff;
-    cells[2] = 64'h720c11e3fe14511d;
-    cells[3] = 64'h30121156e1363fe1;
-    cells[4] = 64'h0e11221c025bf10f;
-    cells[5] = 64'h11ff10e2c922fee2;
-    cells[6] = 64'h240cd40e1e5fa02e;
-    cells[7] = 64'h0150cf34ad139eff;
-    cells[8] = 64'h0f00fdb6bcd44f01;
-    cells[9] = 64'hddfdbd2c2f4cc1ed;
-    cells[10] = 64'hfaf1fbabe24bc00d;
-    cells[11] = 64'hf6e0ec00e0ae7f2f;
-    cells[12] = 64'h14022020a05b0ff2;
-    cells[13] = 64'hf3ef3bfd0dcdf2f4;
-    cells[14] = 64'hf1f02fe252a63ef3;
-    cells[15] = 64'hffdcbfaeefcfc0e0;
-    cells[16] = 64'hd1fef0edee2993f2;
-    cells[17] = 64'h190fae0cde00f000;
-    cells[18] = 64'hedf5ccdeef4d9dfa;
-    cells[19] = 64'hd9d20e4a1e2f401d;
-    cells[20] = 64'he00ffc5402eff02f;
-    cells[21] = 64'hf4d0ebc0ee79900d;
-    cells[22] = 64'he01d90a1e02dd0d0;
-    cells[23] = 64'h4dfd10be12d6b2f0;
-    cells[24] = 64'h1ee3ec3f0e3c41ef;
-    cells[25] = 64'he4d30dc93f9cebde;
-    cells[26] = 64'he731fb7506dd412e;
-    cells[27] = 64'h0e00ef1f10bb2f2f;
-    cells[28] = 64'h23011c3e1270909f;
-    cells[29] = 64'h11001f5d00011103;
-    cells[30] = 64'hf31f0101f0e04040;
-    cells[31] = 64'h0100f0d30f100f0f;
-    cells[32] = 64'hff011f2100ff200f;
-    cells[33] = 64'hfcf2101e0fe00f21;
-    cells[34] = 64'h2ff09ce4d0efec00;
-    cells[35] = 64'h0301f0a210e19010;
-    cells[36] = 64'h030e323b1022420f;
-    cells[37] = 64'h0f00ef2000f07ff0;
-    cells[38] = 64'hfc1200c20ffee000;
-    cells[39] = 64'he201121f0fffb021;
-    cells[40] = 64'hbfc1f9cf1f5ffeea;
-    cells[41] = 64'h14121014f1f13211;
-    cells[42] = 64'h1120f24101d32012;
-    cells[43] = 64'h0cffe01b1f120f0f;
-    cells[44] = 64'h10000100101ef000;
-    cells[45] = 64'h140201e100edf0f0;
-    cells[46] = 64'hd0eeb20fdddcd311;
-    cells[47] = 64'h20ff00cf00163f01;
-    cells[48] = 64'h1c1110ef311feff0;
-    cells[49] = 64'h00110f33000ed100;
-    cells[50] = 64'h1000001000023f00;
-    cells[51] = 64'hf00f10fdf20040f0;
-    cells[52] = 64'h0232dd13d606101d;
-    cells[53] = 64'h02ff01bb1ee0d000;
-    cells[54] = 64'h02f010e11e0df111;
-    cells[55] = 64'h1d11f022f01341f0;
-    cells[56] = 64'h0c00ff20100320f1;
-    cells[57] = 64'h02feffe00ff0c111;
-    cells[58] = 64'h4d1ec4fe66e42134;
-    cells[59] = 64'h00fff0f2df4ff0ff;
-    cells[60] = 64'hfff01e3feff3ffc0;
-    cells[61] = 64'h0f1e003b2ff00110;
-    cells[62] = 64'hf5000f20001cff10;
-    cells[63] = 64'he0f12fe5f0fe2fe0;
+    cells[0] = 64'hbda02572a10fd01b;
+    cells[1] = 64'h090400790a40fb99;
+    cells[2] = 64'h720c11a39a14511b;
+    cells[3] = 64'h30121156a13639a1;
+    cells[4] = 64'h0a11221c025d9109;
+    cells[5] = 64'h119910a2cf229aa2;
+    cells[6] = 64'h240cb40a1a59e02a;
+    cells[7] = 64'h0150c934eb13fa99;
+    cells[8] = 64'h09009bd6dcb44901;
+    cells[9] = 64'hbb9bdb2c294cc1ab;
+    cells[10] = 64'h9e919deda24dc00b;
+    cells[11] = 64'h96a0ac00a0ea7929;
+    cells[12] = 64'h14022020e05d0992;
+    cells[13] = 64'h93a93d9b0bcb9294;
+    cells[14] = 64'h919029a252e63a93;
+    cells[15] = 64'h99bcd9eaa9c9c0a0;
+    cells[16] = 64'hb19a90abaa2ff392;
+    cells[17] = 64'h1f09ea0cba009000;
+    cells[18] = 64'hab95ccbaa94bfb9e;
+    cells[19] = 64'hbfb20a4e1a29401b;
+    cells[20] = 64'ha0099c5402a99029;
+    cells[21] = 64'h94b0adc0aa7ff00b;
+    cells[22] = 64'ha01bf0e1a02bb0b0;
+    cells[23] = 64'h4b9b10da12b6d290;
+    cells[24] = 64'h1aa3ac390a3c41a9;
+    cells[25] = 64'ha4b30bcf39fcadba;
+    cells[26] = 64'ha7319d7506bb412a;
+    cells[27] = 64'h0a00a91910dd2929;
+    cells[28] = 64'h23011c3a1270f0f9;
+    cells[29] = 64'h1100195b00011103;
+    cells[30] = 64'h9319010190a04040;
+    cells[31] = 64'h010090b309100909;
+    cells[32] = 64'h9901192100992009;
+    cells[33] = 64'h9c92101a09a00921;
+    cells[34] = 64'h2990fca4b0a9ac00;
+    cells[35] = 64'h030190e210a1f010;
+    cells[36] = 64'h030a323d10224209;
+    cells[37] = 64'h0900a92000907990;
+    cells[38] = 64'h9c1200c2099aa000;
+    cells[39] = 64'ha20112190999d021;
+    cells[40] = 64'hd9c19fc919599aae;
+    cells[41] = 64'h1412101491913211;
+    cells[42] = 64'h1120924101b32012;
+    cells[43] = 64'h0c99a01d19120909;
+    cells[44] = 64'h10000100101a9000;
+    cells[45] = 64'h140201a100ab9090;
+    cells[46] = 64'hb0aad209bbbcb311;
+    cells[47] = 64'h209900c900163901;
+    cells[48] = 64'h1c1110a93119a990;
+    cells[49] = 64'h00110933000ab100;
+    cells[50] = 64'h1000001000023900;
+    cells[51] = 64'h9009109b92004090;
+    cells[52] = 64'h0232bb13b606101b;
+    cells[53] = 64'h029901dd1aa0b000;
+    cells[54] = 64'h029010a11a0b9111;
+    cells[55] = 64'h1b11902290134190;
+    cells[56] = 64'h0c00992010032091;
+    cells[57] = 64'h029a99a00990c111;
+    cells[58] = 64'h4b1ac49a66a42134;
+    cells[59] = 64'h00999092b9499099;
+    cells[60] = 64'h99901a39a99399c0;
+    cells[61] = 64'h091a003d29900110;
+    cells[62] = 64'h95000920001c9910;
+    cells[63] = 64'ha09129a5909a29a0;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -6159,70 +8242,70 @@ module \lmu_kws105_eighth.memory_weights4.bank24 (read__addr, data);
   wire [63:0] read__data;
   reg [63:0] cells [63:0];
   initial begin
-    cells[0] = 64'h5010ae5e2179e1e9;
-    cells[1] = 64'h0ef22f21f1e79002;
-    cells[2] = 64'h0f0e210c01d43f03;
-    cells[3] = 64'h1f0ff2fd101d4f0f;
-    cells[4] = 64'h0b01001000010ff0;
-    cells[5] = 64'hf3021f010ffff011;
-    cells[6] = 64'h4de2e400106b3b1e;
-    cells[7] = 64'h0affd0f102050fff;
-    cells[8] = 64'hef0f1e5c00f4a3e0;
-    cells[9] = 64'h0701112e0f2eef21;
-    cells[10] = 64'hf402f0d4000e3000;
-    cells[11] = 64'h0aff000000f101e0;
-    cells[12] = 64'hec0ffee21240ddfe;
-    cells[13] = 64'h0ce1d10e20f04102;
-    cells[14] = 64'h02111223001fe110;
-    cells[15] = 64'h050e1f0310f0de0f;
-    cells[16] = 64'h1eff0ffd10f20100;
-    cells[17] = 64'h0b01f20f00fe0001;
-    cells[18] = 64'h9b92017b577d11e9;
-    cells[19] = 64'h2d1ff0db9e77c0ff;
-    cells[20] = 64'h1c3ded05e0d90f33;
-    cells[21] = 64'h0612319720de31e2;
-    cells[22] = 64'h1231e0db0f07f2d2;
-    cells[23] = 64'h091e0d09eefbdf2f;
-    cells[24] = 64'h0000003931207c10;
-    cells[25] = 64'h0000001e94d394ed;
-    cells[26] = 64'h000000edee21eb70;
-    cells[27] = 64'h00000013ef2291cc;
-    cells[28] = 64'h00000003d202b9fe;
-    cells[29] = 64'h0000000245d0f2c0;
-    cells[30] = 64'h000000e411df32e0;
-    cells[31] = 64'h00000059010ce7c4;
-    cells[32] = 64'h0000000fe41fd711;
-    cells[33] = 64'h000000f3330fc1ad;
-    cells[34] = 64'h000000fbce113ec2;
-    cells[35] = 64'h000000f95f1e6d00;
-    cells[36] = 64'h0000002690f0c311;
-    cells[37] = 64'h0000002bade1fb54;
-    cells[38] = 64'h00000022be000e3e;
-    cells[39] = 64'h000000e3c01f4e20;
-    cells[40] = 64'h0000000e6befa440;
-    cells[41] = 64'h00000027cf1fecdf;
-    cells[42] = 64'h0000007fa01cedfe;
-    cells[43] = 64'h0000001edf41e7ee;
-    cells[44] = 64'h000000ef3210495e;
-    cells[45] = 64'h0000000e9ef344b0;
-    cells[46] = 64'h000000f3c12fef40;
-    cells[47] = 64'h00000005fb100101;
-    cells[48] = 64'h0000003b9ff1ad63;
-    cells[49] = 64'h000000240fee53cc;
-    cells[50] = 64'h0000004d5fdf9b1f;
-    cells[51] = 64'h000000e52d2efb71;
-    cells[52] = 64'h000000ed23fc363e;
-    cells[53] = 64'h0000000322d12f02;
-    cells[54] = 64'h00000007ffef41ee;
-    cells[55] = 64'h000000212fea1fc3;
-    cells[56] = 64'h0000001e942fcec1;
-    cells[57] = 64'h000000f1eee3c76e;
-    cells[58] = 64'h000000e2ce32bad3;
-    cells[59] = 64'h0000003232de9d2e;
-    cells[60] = 64'h000000023dfd342e;
-    cells[61] = 64'h000000e1d1d11fc1;
-    cells[62] = 64'h00000024afd0e010;
-    cells[63] = 64'h000000121fc00b6d;
+    cells[0] = 64'h5010ea5a217fa1af;
+    cells[1] = 64'h0a92292191a7f002;
+    cells[2] = 64'h090a210c01b43903;
+    cells[3] = 64'h1909929b101b4909;
+    cells[4] = 64'h0d01001000010990;
+    cells[5] = 64'h9302190109999011;
+    cells[6] = 64'h4ba2a400106d3d1a;
+    cells[7] = 64'h0e99b09102050999;
+    cells[8] = 64'ha9091a5c0094e3a0;
+    cells[9] = 64'h0701112a092aa921;
+    cells[10] = 64'h940290b4000a3000;
+    cells[11] = 64'h0e990000009101a0;
+    cells[12] = 64'hac099aa21240bb9a;
+    cells[13] = 64'h0ca1b10a20904102;
+    cells[14] = 64'h021112230019a110;
+    cells[15] = 64'h050a19031090ba09;
+    cells[16] = 64'h1a99099b10920100;
+    cells[17] = 64'h0d019209009a0001;
+    cells[18] = 64'hfdf2017d577b11af;
+    cells[19] = 64'h2b1990bdfa77c099;
+    cells[20] = 64'h1c3bab05a0bf0933;
+    cells[21] = 64'h061231f720ba31a2;
+    cells[22] = 64'h1231a0bd090792b2;
+    cells[23] = 64'h0f1a0b0faa9db929;
+    cells[24] = 64'h0000003f31207c10;
+    cells[25] = 64'h0000001af4b3f4ab;
+    cells[26] = 64'h000000abaa21ad70;
+    cells[27] = 64'h00000013a922f1cc;
+    cells[28] = 64'h00000003b202df9a;
+    cells[29] = 64'h0000000245b092c0;
+    cells[30] = 64'h000000a411b932a0;
+    cells[31] = 64'h0000005f010ca7c4;
+    cells[32] = 64'h00000009a419b711;
+    cells[33] = 64'h000000933309c1eb;
+    cells[34] = 64'h0000009dca113ac2;
+    cells[35] = 64'h0000009f591a6b00;
+    cells[36] = 64'h00000026f090c311;
+    cells[37] = 64'h0000002deba19d54;
+    cells[38] = 64'h00000022da000a3a;
+    cells[39] = 64'h000000a3c0194a20;
+    cells[40] = 64'h0000000a6da9e440;
+    cells[41] = 64'h00000027c919acb9;
+    cells[42] = 64'h00000079e01cab9a;
+    cells[43] = 64'h0000001ab941a7aa;
+    cells[44] = 64'h000000a932104f5a;
+    cells[45] = 64'h0000000afa9344d0;
+    cells[46] = 64'h00000093c129a940;
+    cells[47] = 64'h000000059d100101;
+    cells[48] = 64'h0000003df991eb63;
+    cells[49] = 64'h0000002409aa53cc;
+    cells[50] = 64'h0000004b59b9fd19;
+    cells[51] = 64'h000000a52b2a9d71;
+    cells[52] = 64'h000000ab239c363a;
+    cells[53] = 64'h0000000322b12902;
+    cells[54] = 64'h0000000799a941aa;
+    cells[55] = 64'h0000002129ae19c3;
+    cells[56] = 64'h0000001af429cac1;
+    cells[57] = 64'h00000091aaa3c76a;
+    cells[58] = 64'h000000a2ca32deb3;
+    cells[59] = 64'h0000003232bafb2a;
+    cells[60] = 64'h000000023b9b342a;
+    cells[61] = 64'h000000a1b1b119c1;
+    cells[62] = 64'h00000024e9b0a010;
+    cells[63] = 64'h0000001219c00d6b;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -6238,30 +8321,30 @@ module \lmu_kws105_eighth.memory_weights4.bank25 (read__addr, data);
   wire [63:0] read__data;
   reg [63:0] cells [23:0];
   initial begin
-    cells[0] = 64'h000000f05ef3bba1;
-    cells[1] = 64'h0000002cf1b24db0;
-    cells[2] = 64'h000000294c0f7a0f;
-    cells[3] = 64'h0000001a00dee133;
-    cells[4] = 64'h000000d53d0f4a10;
-    cells[5] = 64'h000000ed22fe4b6e;
-    cells[6] = 64'h0000001f6e070ed4;
-    cells[7] = 64'h0000004c4eb33bc2;
-    cells[8] = 64'h0000002e931f3bb2;
-    cells[9] = 64'h0000002d9e0444c0;
-    cells[10] = 64'h000000e33e03dba2;
-    cells[11] = 64'h00000013de1ff7e2;
-    cells[12] = 64'h000000e0e2f05d7c;
-    cells[13] = 64'h000000e3402e9ff0;
-    cells[14] = 64'h000000fd2f41c5cc;
-    cells[15] = 64'h00000012003b1d40;
-    cells[16] = 64'h000000dfff11497d;
-    cells[17] = 64'h000000d53f02efb2;
-    cells[18] = 64'h00000023e21e7ce0;
-    cells[19] = 64'h00000027adefe310;
-    cells[20] = 64'h000000ef0f2ef273;
-    cells[21] = 64'h000000ad31c11042;
-    cells[22] = 64'h000000df2ef3c3a1;
-    cells[23] = 64'h000000ff43ea53cb;
+    cells[0] = 64'h000000905a93dde1;
+    cells[1] = 64'h0000002c91d24bd0;
+    cells[2] = 64'h0000002f4c097e09;
+    cells[3] = 64'h0000001e00baa133;
+    cells[4] = 64'h000000b53b094e10;
+    cells[5] = 64'h000000ab229a4d6a;
+    cells[6] = 64'h000000196a070ab4;
+    cells[7] = 64'h0000004c4ad33dc2;
+    cells[8] = 64'h0000002af3193dd2;
+    cells[9] = 64'h0000002bfa0444c0;
+    cells[10] = 64'h000000a33a03bde2;
+    cells[11] = 64'h00000013ba1997a2;
+    cells[12] = 64'h000000a0a2905b7c;
+    cells[13] = 64'h000000a3402af990;
+    cells[14] = 64'h0000009b2941c5cc;
+    cells[15] = 64'h00000012003d1b40;
+    cells[16] = 64'h000000b999114f7b;
+    cells[17] = 64'h000000b53902a9d2;
+    cells[18] = 64'h00000023a21a7ca0;
+    cells[19] = 64'h00000027eba9a310;
+    cells[20] = 64'h000000a9092a9273;
+    cells[21] = 64'h000000eb31c11042;
+    cells[22] = 64'h000000b92a93c3e1;
+    cells[23] = 64'h0000009943ae53cd;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -6277,70 +8360,70 @@ module \lmu_kws105_eighth.memory_weights4.bank3 (read__addr, data);
   wire [63:0] read__data;
   reg [63:0] cells [63:0];
   initial begin
-    cells[0] = 64'h0f110f00021fc020;
-    cells[1] = 64'h0130fd0f24003f0e;
-    cells[2] = 64'hd0212ee01cf111e1;
-    cells[3] = 64'h1fd13f101f7f0e11;
-    cells[4] = 64'h3ec110f1f1f01c90;
-    cells[5] = 64'h0001e2f0f092f2d1;
-    cells[6] = 64'h062d3f102200e0f1;
-    cells[7] = 64'hbaf3f24f324c1d1f;
-    cells[8] = 64'h9c94ebc6deeefcf7;
-    cells[9] = 64'hf00f0ce2bbe1f37c;
-    cells[10] = 64'h7f45257dd079f999;
-    cells[11] = 64'h3261aee034b10d94;
-    cells[12] = 64'h091e21f113eb3010;
-    cells[13] = 64'hf0b007e65721c059;
-    cells[14] = 64'h1fa21c3e6b22efdf;
-    cells[15] = 64'hfe507209259f3297;
-    cells[16] = 64'h107f27c7a07ee970;
-    cells[17] = 64'h010feb37ba43394c;
-    cells[18] = 64'hfe0d110fff0100c1;
-    cells[19] = 64'hcdf3e5530ef0fbc3;
-    cells[20] = 64'hde0099f111010cd0;
-    cells[21] = 64'h2151e0ddb5f2077f;
-    cells[22] = 64'hecd2d77edf9bf072;
-    cells[23] = 64'hd0000be4405d09a1;
-    cells[24] = 64'h0dfd00ef1011e1f0;
-    cells[25] = 64'hd402d01ff01c30ef;
-    cells[26] = 64'he1f2ce12d0f00f92;
-    cells[27] = 64'hefcf15100151f2ae;
-    cells[28] = 64'h1ee1321ef00a0061;
-    cells[29] = 64'h2e10fbf110cefd72;
-    cells[30] = 64'h1cff0f00010010ff;
-    cells[31] = 64'h10e2fe0001f00ee0;
-    cells[32] = 64'h0152011f1d501211;
-    cells[33] = 64'h046e12ff1ee1ef73;
-    cells[34] = 64'h11e10e10f0a11cce;
-    cells[35] = 64'hfce000101071f49c;
-    cells[36] = 64'hff00110f01100100;
-    cells[37] = 64'hf110132002f01131;
-    cells[38] = 64'he131eff2102f0d32;
-    cells[39] = 64'h1220fcff101f01ef;
-    cells[40] = 64'hfff00541f2be1212;
-    cells[41] = 64'he0f00101001ffb74;
-    cells[42] = 64'h0c1211000f010010;
-    cells[43] = 64'hf1fff0001efcf120;
-    cells[44] = 64'he00eed21020ef0d1;
-    cells[45] = 64'hf2012f01e1e301a0;
-    cells[46] = 64'h0ffe311dff1cf172;
-    cells[47] = 64'h2ef00f1f00410e61;
-    cells[48] = 64'h2ccc3ef1fedf1295;
-    cells[49] = 64'h2df02d11ec2f13de;
-    cells[50] = 64'hefe00204041fffc2;
-    cells[51] = 64'h3126e411221002ce;
-    cells[52] = 64'hd204070e20021fe1;
-    cells[53] = 64'h02d426fde1d1f1f1;
-    cells[54] = 64'h0307300ccee2f0e1;
-    cells[55] = 64'hd0e5f1129ff0f091;
-    cells[56] = 64'hc0f5e012cf100191;
-    cells[57] = 64'h5f03d101e13f139e;
-    cells[58] = 64'h71f2eb0012f10100;
-    cells[59] = 64'h7f02fc011ee00fe0;
-    cells[60] = 64'h40121f011fe000f1;
-    cells[61] = 64'h20201fe1fdef11d0;
-    cells[62] = 64'h40300ff10f00f0fd;
-    cells[63] = 64'h7f10f0ff12f002b0;
+    cells[0] = 64'h091109000219c020;
+    cells[1] = 64'h01309b092400390a;
+    cells[2] = 64'hb0212aa01c9111a1;
+    cells[3] = 64'h19b1391019790a11;
+    cells[4] = 64'h3ac1109191901cf0;
+    cells[5] = 64'h0001a29090f292b1;
+    cells[6] = 64'h062b39102200a091;
+    cells[7] = 64'hde939249324c1b19;
+    cells[8] = 64'hfcf4adc6baaa9c97;
+    cells[9] = 64'h90090ca2dda1937c;
+    cells[10] = 64'h7945257bb07f9fff;
+    cells[11] = 64'h3261eaa034d10bf4;
+    cells[12] = 64'h0f1a219113ad3010;
+    cells[13] = 64'h90d007a65721c05f;
+    cells[14] = 64'h19e21c3a6d22a9b9;
+    cells[15] = 64'h9a50720f25f932f7;
+    cells[16] = 64'h107927c7e07aaf70;
+    cells[17] = 64'h0109ad37de433f4c;
+    cells[18] = 64'h9a0b1109990100c1;
+    cells[19] = 64'hcb93a5530a909dc3;
+    cells[20] = 64'hba00ff9111010cb0;
+    cells[21] = 64'h2151a0bbd5920779;
+    cells[22] = 64'hacb2b77ab9fd9072;
+    cells[23] = 64'hb0000da4405b0fe1;
+    cells[24] = 64'h0b9b00a91011a190;
+    cells[25] = 64'hb402b019901c30a9;
+    cells[26] = 64'ha192ca12b09009f2;
+    cells[27] = 64'ha9c91510015192ea;
+    cells[28] = 64'h1aa1321a900e0061;
+    cells[29] = 64'h2a109d9110ca9b72;
+    cells[30] = 64'h1c99090001001099;
+    cells[31] = 64'h10a29a0001900aa0;
+    cells[32] = 64'h015201191b501211;
+    cells[33] = 64'h046a12991aa1a973;
+    cells[34] = 64'h11a10a1090e11cca;
+    cells[35] = 64'h9ca00010107194fc;
+    cells[36] = 64'h9900110901100100;
+    cells[37] = 64'h9110132002901131;
+    cells[38] = 64'ha131a99210290b32;
+    cells[39] = 64'h12209c99101901a9;
+    cells[40] = 64'h9990054192da1212;
+    cells[41] = 64'ha090010100199d74;
+    cells[42] = 64'h0c12110009010010;
+    cells[43] = 64'h919990001a9c9120;
+    cells[44] = 64'ha00aab21020a90b1;
+    cells[45] = 64'h92012901a1a301e0;
+    cells[46] = 64'h099a311b991c9172;
+    cells[47] = 64'h2a90091900410a61;
+    cells[48] = 64'h2ccc3a919ab912f5;
+    cells[49] = 64'h2b902b11ac2913ba;
+    cells[50] = 64'ha9a00204041999c2;
+    cells[51] = 64'h3126a411221002ca;
+    cells[52] = 64'hb204070a200219a1;
+    cells[53] = 64'h02b4269ba1b19191;
+    cells[54] = 64'h0307300ccaa290a1;
+    cells[55] = 64'hb0a59112f99090f1;
+    cells[56] = 64'hc095a012c91001f1;
+    cells[57] = 64'h5903b101a13913fa;
+    cells[58] = 64'h7192ad0012910100;
+    cells[59] = 64'h79029c011aa009a0;
+    cells[60] = 64'h4012190119a00091;
+    cells[61] = 64'h202019a19ba911b0;
+    cells[62] = 64'h403009910900909b;
+    cells[63] = 64'h79109099129002d0;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -6356,70 +8439,70 @@ module \lmu_kws105_eighth.memory_weights4.bank4 (read__addr, data);
   wire [63:0] read__data;
   reg [63:0] cells [63:0];
   initial begin
-    cells[0] = 64'h712f1f0102000ff0;
-    cells[1] = 64'h70ffea12d2000f91;
-    cells[2] = 64'h20f10b01dfef1093;
-    cells[3] = 64'h01ef00ffef00f4af;
-    cells[4] = 64'hd00f22f1ff0f0400;
-    cells[5] = 64'h1ff001000030f2fe;
-    cells[6] = 64'h12d2e20201601121;
-    cells[7] = 64'h00f3fd12005f1cce;
-    cells[8] = 64'h00e2fc0100111abe;
-    cells[9] = 64'h02f20b10e0201ef4;
-    cells[10] = 64'h1ee31ef11f001bdf;
-    cells[11] = 64'hfdee2001ff010de3;
-    cells[12] = 64'h0ef03d01ffe1ffd4;
-    cells[13] = 64'hfbf0310f0fc01fb4;
-    cells[14] = 64'hf9e01d1e10e0fcd0;
-    cells[15] = 64'h1d10220111d0fec1;
-    cells[16] = 64'hfc0e210f110f0dd0;
-    cells[17] = 64'h2010020010f10dcf;
-    cells[18] = 64'hff1d020000e00eef;
-    cells[19] = 64'h2f00f10f0fe00f11;
-    cells[20] = 64'h021df0101f010ff2;
-    cells[21] = 64'h11ffd00010f010ee;
-    cells[22] = 64'h041edf0023f11fee;
-    cells[23] = 64'hc3ffe200f02f009e;
-    cells[24] = 64'hf0f1fe0f11100260;
-    cells[25] = 64'h02fed110d3fff7ee;
-    cells[26] = 64'h40f010251dc10cf0;
-    cells[27] = 64'h1e1040fffe201915;
-    cells[28] = 64'hbf1eff20e21003fe;
-    cells[29] = 64'h01f0d0e121e1021f;
-    cells[30] = 64'h0fe20f0f00f002d0;
-    cells[31] = 64'hc0fd220e0feff131;
-    cells[32] = 64'h111ff302f20f3c4d;
-    cells[33] = 64'hfe11ffe102012deb;
-    cells[34] = 64'hc210221cfff0d137;
-    cells[35] = 64'h1ef0df3f001fe012;
-    cells[36] = 64'h0f01f50100f001d0;
-    cells[37] = 64'h200eebf21d000711;
-    cells[38] = 64'hf00e2e0f00c10433;
-    cells[39] = 64'h001126ff041feb00;
-    cells[40] = 64'h1f03dc311f3e114d;
-    cells[41] = 64'h10001d1ffde02100;
-    cells[42] = 64'h1ef2f3020dc0f1b1;
-    cells[43] = 64'h40e91afd262f01e0;
-    cells[44] = 64'h011bf01ad130427d;
-    cells[45] = 64'h0c11f7ff3e10daee;
-    cells[46] = 64'ha324ff2d194edb72;
-    cells[47] = 64'hf010f97cd50e6e6e;
-    cells[48] = 64'hc3922601e050f021;
-    cells[49] = 64'h7f5bfbf1341dd0ee;
-    cells[50] = 64'hec73b20df4d20cdc;
-    cells[51] = 64'h3fe46704fc541039;
-    cells[52] = 64'h32223fa417c9f5c0;
-    cells[53] = 64'haff39d7cf7cbe657;
-    cells[54] = 64'h1af2fb0ee1f0f0c1;
-    cells[55] = 64'h901a35fa1ff0090f;
-    cells[56] = 64'h061ce05eed50795b;
-    cells[57] = 64'h09f1c9f313e27309;
-    cells[58] = 64'hd70177cdfee1bf37;
-    cells[59] = 64'h2f1dd04f0e1feef3;
-    cells[60] = 64'h1f11ff0ff1f001f0;
-    cells[61] = 64'h221dd1010f1f07fe;
-    cells[62] = 64'h011ff003e0c211e2;
-    cells[63] = 64'h0e024002142019e0;
+    cells[0] = 64'h7129190102000990;
+    cells[1] = 64'h7099ae12b20009f1;
+    cells[2] = 64'h20910d01b9a910f3;
+    cells[3] = 64'h01a90099a90094e9;
+    cells[4] = 64'hb009229199090400;
+    cells[5] = 64'h199001000030929a;
+    cells[6] = 64'h12b2a20201601121;
+    cells[7] = 64'h00939b1200591cca;
+    cells[8] = 64'h00a29c0100111eda;
+    cells[9] = 64'h02920d10a0201a94;
+    cells[10] = 64'h1aa31a9119001db9;
+    cells[11] = 64'h9baa200199010ba3;
+    cells[12] = 64'h0a903b0199a199b4;
+    cells[13] = 64'h9d90310909c019d4;
+    cells[14] = 64'h9fa01b1a10a09cb0;
+    cells[15] = 64'h1b10220111b09ac1;
+    cells[16] = 64'h9c0a210911090bb0;
+    cells[17] = 64'h2010020010910bc9;
+    cells[18] = 64'h991b020000a00aa9;
+    cells[19] = 64'h2900910909a00911;
+    cells[20] = 64'h021b901019010992;
+    cells[21] = 64'h1199b000109010aa;
+    cells[22] = 64'h041ab900239119aa;
+    cells[23] = 64'hc399a200902900fa;
+    cells[24] = 64'h90919a0911100260;
+    cells[25] = 64'h029ab110b39997aa;
+    cells[26] = 64'h409010251bc10c90;
+    cells[27] = 64'h1a1040999a201f15;
+    cells[28] = 64'hd91a9920a210039a;
+    cells[29] = 64'h0190b0a121a10219;
+    cells[30] = 64'h09a20909009002b0;
+    cells[31] = 64'hc09b220a09a99131;
+    cells[32] = 64'h1119930292093c4b;
+    cells[33] = 64'h9a1199a102012bad;
+    cells[34] = 64'hc210221c9990b137;
+    cells[35] = 64'h1a90b9390019a012;
+    cells[36] = 64'h09019501009001b0;
+    cells[37] = 64'h200aad921b000711;
+    cells[38] = 64'h900a2a0900c10433;
+    cells[39] = 64'h001126990419ad00;
+    cells[40] = 64'h1903bc31193a114b;
+    cells[41] = 64'h10001b199ba02100;
+    cells[42] = 64'h1a9293020bc091d1;
+    cells[43] = 64'h40af1e9b262901a0;
+    cells[44] = 64'h011d901eb130427b;
+    cells[45] = 64'h0c1197993a10beaa;
+    cells[46] = 64'he324992b1f4abd72;
+    cells[47] = 64'h90109f7cb50a6a6a;
+    cells[48] = 64'hc3f22601a0509021;
+    cells[49] = 64'h795d9d91341bb0aa;
+    cells[50] = 64'hac73d20b94b20cbc;
+    cells[51] = 64'h39a467049c54103f;
+    cells[52] = 64'h322239e417cf95c0;
+    cells[53] = 64'he993fb7c97cda657;
+    cells[54] = 64'h1e929d0aa19090c1;
+    cells[55] = 64'hf01e359e19900f09;
+    cells[56] = 64'h061ca05aab507f5d;
+    cells[57] = 64'h0f91cf9313a2730f;
+    cells[58] = 64'hb70177cb9aa1d937;
+    cells[59] = 64'h291bb0490a19aa93;
+    cells[60] = 64'h1911990991900190;
+    cells[61] = 64'h221bb1010919079a;
+    cells[62] = 64'h01199003a0c211a2;
+    cells[63] = 64'h0a02400214201fa0;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -6435,70 +8518,70 @@ module \lmu_kws105_eighth.memory_weights4.bank5 (read__addr, data);
   wire [63:0] read__data;
   reg [63:0] cells [63:0];
   initial begin
-    cells[0] = 64'h230002def03e1e01;
-    cells[1] = 64'he01ba2310edfee20;
-    cells[2] = 64'h10e0020101f01ee0;
-    cells[3] = 64'h40101e11ff111901;
-    cells[4] = 64'he2021b0f0a301715;
-    cells[5] = 64'hee11e3ff11efe4c2;
-    cells[6] = 64'h430e2d3004014b1c;
-    cells[7] = 64'hf2014c210f214c1d;
-    cells[8] = 64'he2010f0011e0021e;
-    cells[9] = 64'hc00f10ff0eeff12f;
-    cells[10] = 64'h1d1de20dfd001e2b;
-    cells[11] = 64'h03f00d2001f12f1b;
-    cells[12] = 64'hfe02f4d0111fc0f7;
-    cells[13] = 64'h2af1d10ef01fd3f5;
-    cells[14] = 64'h11e02e10f00001c1;
-    cells[15] = 64'h2f2f23010110f61e;
-    cells[16] = 64'h0e2101f40100e2ff;
-    cells[17] = 64'he501000200ff0b4e;
-    cells[18] = 64'h0d0fe1eef21fefe4;
-    cells[19] = 64'h2dffc030f2fff201;
-    cells[20] = 64'hdef1030df5160dff;
-    cells[21] = 64'h4f11f7021603f552;
-    cells[22] = 64'h340fe406fbf00500;
-    cells[23] = 64'h27f0e5f51cf1ff1f;
-    cells[24] = 64'he6e30b0d0211f120;
-    cells[25] = 64'hd5f41ded03d7f410;
-    cells[26] = 64'he1317dee0304e32f;
-    cells[27] = 64'h0d023fe01101f6fe;
-    cells[28] = 64'hfcd2f2f5010d030e;
-    cells[29] = 64'hae91f005f40c0e11;
-    cells[30] = 64'h90e00df004f90d21;
-    cells[31] = 64'h9f2f2fff14f0f3f2;
-    cells[32] = 64'hff721ef01df302c3;
-    cells[33] = 64'h1f61010e1cf3f7d0;
-    cells[34] = 64'h1051020ff6eef500;
-    cells[35] = 64'h1f0300ffe7fe0020;
-    cells[36] = 64'h3ff5100ef50efb00;
-    cells[37] = 64'h2f1210ff04010df0;
-    cells[38] = 64'h2f341e01f20f0fef;
-    cells[39] = 64'h1f211f010002f1e0;
-    cells[40] = 64'h0f1202f0fe11fdfe;
-    cells[41] = 64'hf001f30f0df3ed1d;
-    cells[42] = 64'hf0d1010ff1f1fd1d;
-    cells[43] = 64'h001ffe0f0ef2fb10;
-    cells[44] = 64'h00f0f111ff03ed0f;
-    cells[45] = 64'h210ff001f022fb00;
-    cells[46] = 64'h101f001f0bf0fc00;
-    cells[47] = 64'h0120f400fe12fd01;
-    cells[48] = 64'h0001ff010d010c0f;
-    cells[49] = 64'hf021f100fe2110f1;
-    cells[50] = 64'h001000010f221fff;
-    cells[51] = 64'h000f01000f2d1e10;
-    cells[52] = 64'hf00ff2110f201d01;
-    cells[53] = 64'h000fff011e20100f;
-    cells[54] = 64'hf10003000e3f1010;
-    cells[55] = 64'h1f0ff01100122201;
-    cells[56] = 64'h0000ff111f012210;
-    cells[57] = 64'h10ff00f104003501;
-    cells[58] = 64'h01000f011421451f;
-    cells[59] = 64'he1e01e1f251b6200;
-    cells[60] = 64'hf01f0f0e000f0200;
-    cells[61] = 64'h4fe2000205131f1f;
-    cells[62] = 64'hf0de0e141222ffb2;
-    cells[63] = 64'hdf320efb0ce0f143;
+    cells[0] = 64'h230002ba903a1a01;
+    cells[1] = 64'ha01de2310ab9aa20;
+    cells[2] = 64'h10a0020101901aa0;
+    cells[3] = 64'h40101a1199111f01;
+    cells[4] = 64'ha2021d090e301715;
+    cells[5] = 64'haa11a39911a9a4c2;
+    cells[6] = 64'h430a2b3004014d1c;
+    cells[7] = 64'h92014c2109214c1b;
+    cells[8] = 64'ha201090011a0021a;
+    cells[9] = 64'hc00910990aa99129;
+    cells[10] = 64'h1b1ba20b9b001a2d;
+    cells[11] = 64'h03900b200191291d;
+    cells[12] = 64'h9a0294b01119c097;
+    cells[13] = 64'h2e91b10a9019b395;
+    cells[14] = 64'h11a02a10900001c1;
+    cells[15] = 64'h292923010110961a;
+    cells[16] = 64'h0a2101940100a299;
+    cells[17] = 64'ha501000200990d4a;
+    cells[18] = 64'h0b09a1aa9219a9a4;
+    cells[19] = 64'h2b99c03092999201;
+    cells[20] = 64'hba91030b95160b99;
+    cells[21] = 64'h4911970216039552;
+    cells[22] = 64'h3409a4069d900500;
+    cells[23] = 64'h2790a5951c919919;
+    cells[24] = 64'ha6a30d0b02119120;
+    cells[25] = 64'hb5941bab03b79410;
+    cells[26] = 64'ha1317baa0304a329;
+    cells[27] = 64'h0b0239a01101969a;
+    cells[28] = 64'h9cb29295010b030a;
+    cells[29] = 64'heaf19005940c0a11;
+    cells[30] = 64'hf0a00b90049f0b21;
+    cells[31] = 64'hf929299914909392;
+    cells[32] = 64'h99721a901b9302c3;
+    cells[33] = 64'h1961010a1c9397b0;
+    cells[34] = 64'h1051020996aa9500;
+    cells[35] = 64'h19030099a79a0020;
+    cells[36] = 64'h3995100a950a9d00;
+    cells[37] = 64'h2912109904010b90;
+    cells[38] = 64'h29341a01920909a9;
+    cells[39] = 64'h19211901000291a0;
+    cells[40] = 64'h091202909a119b9a;
+    cells[41] = 64'h900193090b93ab1b;
+    cells[42] = 64'h90b1010991919b1b;
+    cells[43] = 64'h00199a090a929d10;
+    cells[44] = 64'h009091119903ab09;
+    cells[45] = 64'h2109900190229d00;
+    cells[46] = 64'h101900190d909c00;
+    cells[47] = 64'h012094009a129b01;
+    cells[48] = 64'h000199010b010c09;
+    cells[49] = 64'h902191009a211091;
+    cells[50] = 64'h0010000109221999;
+    cells[51] = 64'h00090100092b1a10;
+    cells[52] = 64'h9009921109201b01;
+    cells[53] = 64'h000999011a201009;
+    cells[54] = 64'h910003000a391010;
+    cells[55] = 64'h1909901100122201;
+    cells[56] = 64'h0000991119012210;
+    cells[57] = 64'h1099009104003501;
+    cells[58] = 64'h0100090114214519;
+    cells[59] = 64'ha1a01a19251d6200;
+    cells[60] = 64'h9019090a00090200;
+    cells[61] = 64'h49a2000205131919;
+    cells[62] = 64'h90ba0a14122299d2;
+    cells[63] = 64'hb9320a9d0ca09143;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -6514,70 +8597,70 @@ module \lmu_kws105_eighth.memory_weights4.bank6 (read__addr, data);
   wire [63:0] read__data;
   reg [63:0] cells [63:0];
   initial begin
-    cells[0] = 64'h40410003d4df1f0d;
-    cells[1] = 64'h31dbf312122d0ec2;
-    cells[2] = 64'h00ff01000e0e0001;
-    cells[3] = 64'h1f101e2d000412ff;
-    cells[4] = 64'h00f10e0007f3f01e;
-    cells[5] = 64'h101e06e2eaf01d33;
-    cells[6] = 64'h1f110b1d1f1d009e;
-    cells[7] = 64'he0120916072101fc;
-    cells[8] = 64'h11f0000f01000f00;
-    cells[9] = 64'hfd1001f10c1e0fe0;
-    cells[10] = 64'h201011ffff200311;
-    cells[11] = 64'h00f10021042b01ef;
-    cells[12] = 64'hdeee03ef1d1f1d2f;
-    cells[13] = 64'h200101ecfc171f21;
-    cells[14] = 64'h0052031f0eff0601;
-    cells[15] = 64'h2ecfe1410f1f09df;
-    cells[16] = 64'hdef31cd32f2601ef;
-    cells[17] = 64'hc053e71071492641;
-    cells[18] = 64'h5d5a092eb379121a;
-    cells[19] = 64'h30d2f9c2920640e9;
-    cells[20] = 64'h21f12d010a120bff;
-    cells[21] = 64'hddd2f010072d04e5;
-    cells[22] = 64'hf25f00ea2b27f770;
-    cells[23] = 64'h302f1e17cdf920a9;
-    cells[24] = 64'h9cb40619d5d90107;
-    cells[25] = 64'h00410dd919171071;
-    cells[26] = 64'hf00f02101e1f0c12;
-    cells[27] = 64'h210ffe61fc7335ff;
-    cells[28] = 64'h01d409d0e7b5d20b;
-    cells[29] = 64'h1e0a17bfecd02d74;
-    cells[30] = 64'h4f51f94e1e7dfe9e;
-    cells[31] = 64'hbfe50937070101c9;
-    cells[32] = 64'h00f10f000f0eff10;
-    cells[33] = 64'h0220f320f125060f;
-    cells[34] = 64'h1e0f0121033e020f;
-    cells[35] = 64'h10defd0f13fa1c21;
-    cells[36] = 64'h1140000c10f502e2;
-    cells[37] = 64'hff420f00ff0002fe;
-    cells[38] = 64'hf0f101010f000000;
-    cells[39] = 64'h2021010ef02f0f10;
-    cells[40] = 64'h3fe000e11fecf312;
-    cells[41] = 64'he1e00e21e21311ef;
-    cells[42] = 64'hff30f10ede70fe4f;
-    cells[43] = 64'h200001d22df00ef0;
-    cells[44] = 64'h000000000ffe0401;
-    cells[45] = 64'h0000ff1100eff000;
-    cells[46] = 64'h00e10f0f02161f1e;
-    cells[47] = 64'he13005f10c1df102;
-    cells[48] = 64'h10110d0f1fad0ecf;
-    cells[49] = 64'h00f10a2116f5002d;
-    cells[50] = 64'hfe020000000e0f11;
-    cells[51] = 64'h3252000efdb1ff0f;
-    cells[52] = 64'h209e010400fe11f1;
-    cells[53] = 64'he0c10ff0ff1ee022;
-    cells[54] = 64'h1132031ce0b30ff2;
-    cells[55] = 64'h202f0f0123010fff;
-    cells[56] = 64'h0000001faed00efe;
-    cells[57] = 64'h000000f132d40124;
-    cells[58] = 64'h000000def1201d3e;
-    cells[59] = 64'h0000000e04501f31;
-    cells[60] = 64'h000000005fd0dd14;
-    cells[61] = 64'h000000f2fe0cb112;
-    cells[62] = 64'h00000003d5f21020;
-    cells[63] = 64'h0000003d5f142ff0;
+    cells[0] = 64'h40410003b4b9190b;
+    cells[1] = 64'h31bd9312122b0ac2;
+    cells[2] = 64'h009901000a0a0001;
+    cells[3] = 64'h19101a2b00041299;
+    cells[4] = 64'h00910a000793901a;
+    cells[5] = 64'h101a06a2ae901b33;
+    cells[6] = 64'h19110d1b191b00fa;
+    cells[7] = 64'ha0120f160721019c;
+    cells[8] = 64'h1190000901000900;
+    cells[9] = 64'h9b1001910c1a09a0;
+    cells[10] = 64'h2010119999200311;
+    cells[11] = 64'h00910021042d01a9;
+    cells[12] = 64'hbaaa03a91b191b29;
+    cells[13] = 64'h200101ac9c171921;
+    cells[14] = 64'h005203190a990601;
+    cells[15] = 64'h2ac9a14109190fb9;
+    cells[16] = 64'hba931cb3292601a9;
+    cells[17] = 64'hc053a710714f2641;
+    cells[18] = 64'h5b5e0f2ad37f121e;
+    cells[19] = 64'h30b29fc2f20640af;
+    cells[20] = 64'h21912b010e120d99;
+    cells[21] = 64'hbbb29010072b04a5;
+    cells[22] = 64'h925900ae2d279770;
+    cells[23] = 64'h30291a17cb9f20ef;
+    cells[24] = 64'hfcd4061fb5bf0107;
+    cells[25] = 64'h00410bbf1f171071;
+    cells[26] = 64'h900902101a190c12;
+    cells[27] = 64'h21099a619c733599;
+    cells[28] = 64'h01b40fb0a7d5b20d;
+    cells[29] = 64'h1a0e17d9acb02b74;
+    cells[30] = 64'h49519f4a1a7b9afa;
+    cells[31] = 64'hd9a50f37070101cf;
+    cells[32] = 64'h00910900090a9910;
+    cells[33] = 64'h0220932091250609;
+    cells[34] = 64'h1a090121033a0209;
+    cells[35] = 64'h10ba9b09139e1c21;
+    cells[36] = 64'h1140000c109502a2;
+    cells[37] = 64'h994209009900029a;
+    cells[38] = 64'h9091010109000000;
+    cells[39] = 64'h2021010a90290910;
+    cells[40] = 64'h39a000a119ac9312;
+    cells[41] = 64'ha1a00a21a21311a9;
+    cells[42] = 64'h9930910aba709a49;
+    cells[43] = 64'h200001b22b900a90;
+    cells[44] = 64'h00000000099a0401;
+    cells[45] = 64'h0000991100a99000;
+    cells[46] = 64'h00a109090216191a;
+    cells[47] = 64'ha13005910c1b9102;
+    cells[48] = 64'h10110b0919eb0ac9;
+    cells[49] = 64'h00910e211695002b;
+    cells[50] = 64'h9a020000000a0911;
+    cells[51] = 64'h3252000a9bd19909;
+    cells[52] = 64'h20fa0104009a1191;
+    cells[53] = 64'ha0c10990991aa022;
+    cells[54] = 64'h1132031ca0d30992;
+    cells[55] = 64'h2029090123010999;
+    cells[56] = 64'h00000019eab00a9a;
+    cells[57] = 64'h0000009132b40124;
+    cells[58] = 64'h000000ba91201b3a;
+    cells[59] = 64'h0000000a04501931;
+    cells[60] = 64'h0000000059b0bb14;
+    cells[61] = 64'h000000929a0cd112;
+    cells[62] = 64'h00000003b5921020;
+    cells[63] = 64'h0000003b59142990;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -6593,70 +8676,70 @@ module \lmu_kws105_eighth.memory_weights4.bank7 (read__addr, data);
   wire [63:0] read__data;
   reg [63:0] cells [63:0];
   initial begin
-    cells[0] = 64'h000000f1e9f22f1c;
-    cells[1] = 64'h000000f1ec031f1f;
-    cells[2] = 64'h00000032bd21f101;
-    cells[3] = 64'h000000342f110d0d;
-    cells[4] = 64'h0000001ff1e1f2cf;
-    cells[5] = 64'h000000d00b0220cf;
-    cells[6] = 64'h000000d3dc1e3fe1;
-    cells[7] = 64'h000000403300334d;
+    cells[0] = 64'h00000091af92291c;
+    cells[1] = 64'h00000091ac031919;
+    cells[2] = 64'h00000032db219101;
+    cells[3] = 64'h0000003429110b0b;
+    cells[4] = 64'h0000001991a192c9;
+    cells[5] = 64'h000000b00d0220c9;
+    cells[6] = 64'h000000b3bc1a39a1;
+    cells[7] = 64'h000000403300334b;
     cells[8] = 64'h0000001134111050;
-    cells[9] = 64'h000000133fd0f0c0;
-    cells[10] = 64'h00000011f0c415d3;
-    cells[11] = 64'h0000000044cff0f1;
-    cells[12] = 64'h00000001d3e3fd21;
-    cells[13] = 64'h00000031231f434e;
-    cells[14] = 64'h000000f2f31f4ef1;
-    cells[15] = 64'h000000d22e10d22f;
-    cells[16] = 64'h00000022d2dd3011;
-    cells[17] = 64'h000000111d5109fc;
-    cells[18] = 64'h000000df1615f00e;
-    cells[19] = 64'h00000012a3f30012;
-    cells[20] = 64'h000000c02f1235d1;
-    cells[21] = 64'h000000e1bd10fe14;
-    cells[22] = 64'h000000e0edf1010b;
-    cells[23] = 64'h0000001d403f44ee;
-    cells[24] = 64'h000000ec1e30c231;
-    cells[25] = 64'h000000ff3f0f3600;
-    cells[26] = 64'h000000352ffdf0d2;
-    cells[27] = 64'h00000000dcc1c0d2;
-    cells[28] = 64'h000000f0e6011111;
-    cells[29] = 64'h000000d30f00ef02;
-    cells[30] = 64'h00000001cc12f01f;
-    cells[31] = 64'h00000011f344dc4f;
-    cells[32] = 64'h000000ec0055e001;
-    cells[33] = 64'h000000ff30c5e015;
-    cells[34] = 64'h000000c05dc203ff;
-    cells[35] = 64'h00000051f220f531;
-    cells[36] = 64'h00000023f4ff0af0;
-    cells[37] = 64'h0000000216effe04;
-    cells[38] = 64'h00000040ef3001f0;
-    cells[39] = 64'h000000e03fef4f1c;
-    cells[40] = 64'h000000de3df2faff;
-    cells[41] = 64'h0000004ef0dd521d;
-    cells[42] = 64'h0000003fdc220ee1;
-    cells[43] = 64'h0000005ff00104b2;
-    cells[44] = 64'h000000dd04320d10;
-    cells[45] = 64'h000000513011e1c0;
-    cells[46] = 64'h0000004a2f11f32c;
-    cells[47] = 64'h000000e3dc1e20f0;
-    cells[48] = 64'h000000005ef0ea02;
-    cells[49] = 64'h00000000edbf60b5;
-    cells[50] = 64'h000000200f4d0c2e;
-    cells[51] = 64'h000000f700321fe2;
-    cells[52] = 64'h000000731f1ef00e;
-    cells[53] = 64'h0000001e2dc02d2f;
-    cells[54] = 64'h0000001f021c2ef5;
-    cells[55] = 64'h0000003e0ede2d3d;
-    cells[56] = 64'h4ff1c120ffe10ceb;
-    cells[57] = 64'h00dec11afef0323e;
-    cells[58] = 64'hefdffedd1921af11;
-    cells[59] = 64'he30f2feeeda0fd1d;
-    cells[60] = 64'hd2f02ef202c0fdf0;
-    cells[61] = 64'he2e01f03ffc000f1;
-    cells[62] = 64'h120ff00b11211f0f;
-    cells[63] = 64'hbcf1f012231e10ff;
+    cells[9] = 64'h0000001339b090c0;
+    cells[10] = 64'h0000001190c415b3;
+    cells[11] = 64'h0000000044c99091;
+    cells[12] = 64'h00000001b3a39b21;
+    cells[13] = 64'h000000312319434a;
+    cells[14] = 64'h0000009293194a91;
+    cells[15] = 64'h000000b22a10b229;
+    cells[16] = 64'h00000022b2bb3011;
+    cells[17] = 64'h000000111b510f9c;
+    cells[18] = 64'h000000b91615900a;
+    cells[19] = 64'h00000012e3930012;
+    cells[20] = 64'h000000c0291235b1;
+    cells[21] = 64'h000000a1db109a14;
+    cells[22] = 64'h000000a0ab91010d;
+    cells[23] = 64'h0000001b403944aa;
+    cells[24] = 64'h000000ac1a30c231;
+    cells[25] = 64'h0000009939093600;
+    cells[26] = 64'h00000035299b90b2;
+    cells[27] = 64'h00000000bcc1c0b2;
+    cells[28] = 64'h00000090a6011111;
+    cells[29] = 64'h000000b30900a902;
+    cells[30] = 64'h00000001cc129019;
+    cells[31] = 64'h000000119344bc49;
+    cells[32] = 64'h000000ac0055a001;
+    cells[33] = 64'h0000009930c5a015;
+    cells[34] = 64'h000000c05bc20399;
+    cells[35] = 64'h0000005192209531;
+    cells[36] = 64'h0000002394990e90;
+    cells[37] = 64'h0000000216a99a04;
+    cells[38] = 64'h00000040a9300190;
+    cells[39] = 64'h000000a039a9491c;
+    cells[40] = 64'h000000ba3b929e99;
+    cells[41] = 64'h0000004a90bb521b;
+    cells[42] = 64'h00000039bc220aa1;
+    cells[43] = 64'h00000059900104d2;
+    cells[44] = 64'h000000bb04320b10;
+    cells[45] = 64'h000000513011a1c0;
+    cells[46] = 64'h0000004e2911932c;
+    cells[47] = 64'h000000a3bc1a2090;
+    cells[48] = 64'h000000005a90ae02;
+    cells[49] = 64'h00000000abd960d5;
+    cells[50] = 64'h00000020094b0c2a;
+    cells[51] = 64'h00000097003219a2;
+    cells[52] = 64'h00000073191a900a;
+    cells[53] = 64'h0000001a2bc02b29;
+    cells[54] = 64'h00000019021c2a95;
+    cells[55] = 64'h0000003a0aba2b3b;
+    cells[56] = 64'h4991c12099a10cad;
+    cells[57] = 64'h00bac11e9a90323a;
+    cells[58] = 64'ha9b99abb1f21e911;
+    cells[59] = 64'ha30929aaabe09b1b;
+    cells[60] = 64'hb2902a9202c09b90;
+    cells[61] = 64'ha2a0190399c00091;
+    cells[62] = 64'h1209900d11211909;
+    cells[63] = 64'hdc919012231a1099;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -6672,70 +8755,70 @@ module \lmu_kws105_eighth.memory_weights4.bank8 (read__addr, data);
   wire [63:0] read__data;
   reg [63:0] cells [63:0];
   initial begin
-    cells[0] = 64'h3c100aed0f1f1df2;
-    cells[1] = 64'h03effa2bfd00dff1;
-    cells[2] = 64'hffe00be00f1e1d0f;
-    cells[3] = 64'h0a1e2c30fa4beb10;
-    cells[4] = 64'h35001f34f4fe22e0;
-    cells[5] = 64'h0101e2f0e2112fa0;
-    cells[6] = 64'hf2c01c1e0dc1fbf0;
-    cells[7] = 64'he02ef21f20112333;
-    cells[8] = 64'h112eff2c13b1130d;
-    cells[9] = 64'h011e0c1001fe11f0;
-    cells[10] = 64'h120092e0fe30130d;
-    cells[11] = 64'h2f0ffd4012e01e21;
-    cells[12] = 64'h1eedfe2ee3f1f011;
-    cells[13] = 64'he22eff0e20c11221;
-    cells[14] = 64'h130c1cd0fadf1efe;
-    cells[15] = 64'he4f11f21202e3dfe;
-    cells[16] = 64'h10001f0220d1ee0e;
-    cells[17] = 64'h3f300d02f0f1deef;
-    cells[18] = 64'h02ee410d0e3f0efd;
-    cells[19] = 64'h0fd0f21001b0f110;
-    cells[20] = 64'hefe121ceffb0f7d0;
-    cells[21] = 64'h00000d200bf00cee;
-    cells[22] = 64'h11dfff0f1010fe03;
-    cells[23] = 64'h0def00ad0cde0e00;
-    cells[24] = 64'hb0dfd31400eb1eee;
-    cells[25] = 64'hd1fff1d0c0b100df;
-    cells[26] = 64'h0f02ee04e1b0c201;
-    cells[27] = 64'h1001d3f2f03cf0fa;
-    cells[28] = 64'hf1cf131d03e02e0f;
-    cells[29] = 64'h02f0ff11dfd0fde0;
-    cells[30] = 64'hf2f00b1efd2010ff;
-    cells[31] = 64'hf310f0120fc1fffe;
-    cells[32] = 64'hcc0c1109ee2b0e00;
-    cells[33] = 64'he00fd00efc4f031e;
-    cells[34] = 64'h01fed0d21eddd0f1;
-    cells[35] = 64'h0de1115f2411301e;
-    cells[36] = 64'h3be0123bf00fda0f;
-    cells[37] = 64'h21e0ffb00e3dfef1;
-    cells[38] = 64'h02e0dfefe0ee01e0;
-    cells[39] = 64'hfd0f21121fef01f1;
-    cells[40] = 64'h0d00fefe0e0f0fec;
-    cells[41] = 64'h2e0113e113b1ff1f;
-    cells[42] = 64'h21112c12f2111221;
-    cells[43] = 64'h0d03f010f3102f0f;
-    cells[44] = 64'hd0ef01ede1fef0fe;
-    cells[45] = 64'h2f0ffe1ff31e1df1;
-    cells[46] = 64'hfefff1e2149e1202;
-    cells[47] = 64'hf3c1e9010df02e00;
-    cells[48] = 64'hef303e110cf1fcf0;
-    cells[49] = 64'h0f1fffffee01d0ff;
-    cells[50] = 64'h0020f043f0ded012;
-    cells[51] = 64'hd0cf001df01fef22;
-    cells[52] = 64'he022f00301901111;
-    cells[53] = 64'h1e211e0010001100;
-    cells[54] = 64'hfe01f000eaf1fd2e;
-    cells[55] = 64'h302ee01110110021;
-    cells[56] = 64'hdef1edbff91ee0ee;
-    cells[57] = 64'h5000271f2dfd07e3;
-    cells[58] = 64'h01fd030bf3f0211f;
-    cells[59] = 64'hfff029e000400b00;
-    cells[60] = 64'h2103d425310f0601;
-    cells[61] = 64'hd11e011ddba0e40f;
-    cells[62] = 64'he521e413e6f1352f;
-    cells[63] = 64'h20d2edcda3fd31c1;
+    cells[0] = 64'h3c100eab09191b92;
+    cells[1] = 64'h03a99e2d9b00b991;
+    cells[2] = 64'h99a00da0091a1b09;
+    cells[3] = 64'h0e1a2c309e4dad10;
+    cells[4] = 64'h35001934949a22a0;
+    cells[5] = 64'h0101a290a21129e0;
+    cells[6] = 64'h92c01c1a0bc19d90;
+    cells[7] = 64'ha02a921920112333;
+    cells[8] = 64'h112a992c13d1130b;
+    cells[9] = 64'h011a0c10019a1190;
+    cells[10] = 64'h1200f2a09a30130b;
+    cells[11] = 64'h29099b4012a01a21;
+    cells[12] = 64'h1aab9a2aa3919011;
+    cells[13] = 64'ha22a990a20c11221;
+    cells[14] = 64'h130c1cb09eb91a9a;
+    cells[15] = 64'ha4911921202a3b9a;
+    cells[16] = 64'h1000190220b1aa0a;
+    cells[17] = 64'h39300b029091baa9;
+    cells[18] = 64'h02aa410b0a390a9b;
+    cells[19] = 64'h09b0921001d09110;
+    cells[20] = 64'ha9a121ca99d097b0;
+    cells[21] = 64'h00000b200d900caa;
+    cells[22] = 64'h11b9990910109a03;
+    cells[23] = 64'h0ba900eb0cba0a00;
+    cells[24] = 64'hd0b9b31400ad1aaa;
+    cells[25] = 64'hb19991b0c0d100b9;
+    cells[26] = 64'h0902aa04a1d0c201;
+    cells[27] = 64'h1001b392903c909e;
+    cells[28] = 64'h91c9131b03a02a09;
+    cells[29] = 64'h02909911b9b09ba0;
+    cells[30] = 64'h92900d1a9b201099;
+    cells[31] = 64'h9310901209c1999a;
+    cells[32] = 64'hcc0c110faa2d0a00;
+    cells[33] = 64'ha009b00a9c49031a;
+    cells[34] = 64'h019ab0b21abbb091;
+    cells[35] = 64'h0ba111592411301a;
+    cells[36] = 64'h3da0123d9009be09;
+    cells[37] = 64'h21a099d00a3b9a91;
+    cells[38] = 64'h02a0b9a9a0aa01a0;
+    cells[39] = 64'h9b09211219a90191;
+    cells[40] = 64'h0b009a9a0a0909ac;
+    cells[41] = 64'h2a0113a113d19919;
+    cells[42] = 64'h21112c1292111221;
+    cells[43] = 64'h0b03901093102909;
+    cells[44] = 64'hb0a901aba19a909a;
+    cells[45] = 64'h29099a19931a1b91;
+    cells[46] = 64'h9a9991a214fa1202;
+    cells[47] = 64'h93c1af010b902a00;
+    cells[48] = 64'ha9303a110c919c90;
+    cells[49] = 64'h09199999aa01b099;
+    cells[50] = 64'h0020904390bab012;
+    cells[51] = 64'hb0c9001b9019a922;
+    cells[52] = 64'ha022900301f01111;
+    cells[53] = 64'h1a211a0010001100;
+    cells[54] = 64'h9a019000ae919b2a;
+    cells[55] = 64'h302aa01110110021;
+    cells[56] = 64'hba91abd99f1aa0aa;
+    cells[57] = 64'h500027192b9b07a3;
+    cells[58] = 64'h019b030d93902119;
+    cells[59] = 64'h99902fa000400d00;
+    cells[60] = 64'h2103b42531090601;
+    cells[61] = 64'hb11a011bbde0a409;
+    cells[62] = 64'ha521a413a6913529;
+    cells[63] = 64'h20b2abcbe39b31c1;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -6751,70 +8834,70 @@ module \lmu_kws105_eighth.memory_weights4.bank9 (read__addr, data);
   wire [63:0] read__data;
   reg [63:0] cells [63:0];
   initial begin
-    cells[0] = 64'h0cd12f0b2b0f0d10;
-    cells[1] = 64'he40101e42260f30f;
-    cells[2] = 64'h3e201bffb6fd3de2;
-    cells[3] = 64'h0a0f001e2190fd1f;
-    cells[4] = 64'h20ff110202731f12;
-    cells[5] = 64'h0f422f731932ee32;
-    cells[6] = 64'he232df1f03a10710;
-    cells[7] = 64'h2e0e0dfbe300ff00;
-    cells[8] = 64'hee1fff242b10bd11;
-    cells[9] = 64'hc304e23f23f16410;
-    cells[10] = 64'h1e0d1fcafeefe1ef;
-    cells[11] = 64'hd0e2fe33111b3d1f;
-    cells[12] = 64'h02013df13301f1e0;
-    cells[13] = 64'h011c0eee004efff1;
-    cells[14] = 64'he0ff1314f1bf302e;
-    cells[15] = 64'hf014ff0effe2121f;
-    cells[16] = 64'hc0fcfdbae1ed001f;
-    cells[17] = 64'h1d201dfff0a600e1;
-    cells[18] = 64'h2be1e0210b5f03fe;
-    cells[19] = 64'hf10010ff0dde1020;
-    cells[20] = 64'h113102f200c60fff;
-    cells[21] = 64'h3e1cf1f0f55effdf;
-    cells[22] = 64'hf3f0001f241d2101;
-    cells[23] = 64'h401fdd2317510701;
-    cells[24] = 64'hf2ff2fecf9101f1e;
-    cells[25] = 64'h01eee201f9f0fe01;
-    cells[26] = 64'h0f11f215f510f40f;
-    cells[27] = 64'h202330ff124f5100;
-    cells[28] = 64'hfffd0615f610471f;
-    cells[29] = 64'h0f24ecce12ee16c2;
-    cells[30] = 64'h12f010e9fc00ed2f;
-    cells[31] = 64'h130e0f07d0110eff;
-    cells[32] = 64'h1e060eff110e03e2;
-    cells[33] = 64'h1c1b45e90fe01c2e;
-    cells[34] = 64'hcb22f010e40ef610;
-    cells[35] = 64'h4fc01d0dd1d30de0;
-    cells[36] = 64'he20d13d01fde1100;
-    cells[37] = 64'h0f02f3350fd0000e;
-    cells[38] = 64'h10f03eedf1c0fe02;
-    cells[39] = 64'hf20e02ee3e012211;
-    cells[40] = 64'hd29dd92c029692e2;
-    cells[41] = 64'haf2ca5c992fa1fed;
-    cells[42] = 64'h5a2321e39b5f2901;
-    cells[43] = 64'hdff0232d71f3f412;
-    cells[44] = 64'h40f0d01cff9c20db;
-    cells[45] = 64'h30c0cbf0df4cb9f2;
-    cells[46] = 64'hedefd031f310f00f;
-    cells[47] = 64'hf5ad2fbee9ddd1c0;
-    cells[48] = 64'h2222131101a1ee11;
-    cells[49] = 64'hdd30f61102f21f1e;
-    cells[50] = 64'h14ef0bdb1c5e40f2;
-    cells[51] = 64'h7e2c2e420cb2c010;
-    cells[52] = 64'h04ee210e11031e00;
-    cells[53] = 64'h1c1cd0ff20d00e42;
-    cells[54] = 64'h400fbff0efb2ef1e;
-    cells[55] = 64'hfe0fd0fed04ff0e1;
-    cells[56] = 64'h200b1f34e110fe01;
-    cells[57] = 64'h4ff02120c1ef0000;
-    cells[58] = 64'h20f020cf0d020f0f;
-    cells[59] = 64'hbd11f100703cf0e3;
-    cells[60] = 64'h0400ede05e01f0fe;
-    cells[61] = 64'h01ee3eef01d2ef0e;
-    cells[62] = 64'hf2f02e10fe24f0ef;
-    cells[63] = 64'h131fc1f10fd2ee1c;
+    cells[0] = 64'h0cb1290d2d090b10;
+    cells[1] = 64'ha40101a422609309;
+    cells[2] = 64'h3a201d99d69b3ba2;
+    cells[3] = 64'h0e09001a21f09b19;
+    cells[4] = 64'h2099110202731912;
+    cells[5] = 64'h094229731f32aa32;
+    cells[6] = 64'ha232b91903e10710;
+    cells[7] = 64'h2a0a0b9da3009900;
+    cells[8] = 64'haa1999242d10db11;
+    cells[9] = 64'hc304a23923916410;
+    cells[10] = 64'h1a0b19ce9aa9a1a9;
+    cells[11] = 64'hb0a29a33111d3b19;
+    cells[12] = 64'h02013b91330191a0;
+    cells[13] = 64'h011c0aaa004a9991;
+    cells[14] = 64'ha099131491d9302a;
+    cells[15] = 64'h9014990a99a21219;
+    cells[16] = 64'hc09c9bdea1ab0019;
+    cells[17] = 64'h1b201b9990e600a1;
+    cells[18] = 64'h2da1a0210d59039a;
+    cells[19] = 64'h910010990bba1020;
+    cells[20] = 64'h1131029200c60999;
+    cells[21] = 64'h3a1c9190955a99b9;
+    cells[22] = 64'h93900019241b2101;
+    cells[23] = 64'h4019bb2317510701;
+    cells[24] = 64'h929929ac9f10191a;
+    cells[25] = 64'h01aaa2019f909a01;
+    cells[26] = 64'h0911921595109409;
+    cells[27] = 64'h2023309912495100;
+    cells[28] = 64'h999b061596104719;
+    cells[29] = 64'h0924acca12aa16c2;
+    cells[30] = 64'h129010af9c00ab29;
+    cells[31] = 64'h130a0907b0110a99;
+    cells[32] = 64'h1a060a99110a03a2;
+    cells[33] = 64'h1c1d45af09a01c2a;
+    cells[34] = 64'hcd229010a40a9610;
+    cells[35] = 64'h49c01b0bb1b30ba0;
+    cells[36] = 64'ha20b13b019ba1100;
+    cells[37] = 64'h0902933509b0000a;
+    cells[38] = 64'h10903aab91c09a02;
+    cells[39] = 64'h920a02aa3a012211;
+    cells[40] = 64'hb2fbbf2c02f6f2a2;
+    cells[41] = 64'he92ce5cff29e19ab;
+    cells[42] = 64'h5e2321a3fd592f01;
+    cells[43] = 64'hb990232b71939412;
+    cells[44] = 64'h4090b01c99fc20bd;
+    cells[45] = 64'h30c0cd90b94cdf92;
+    cells[46] = 64'haba9b03193109009;
+    cells[47] = 64'h95eb29daafbbb1c0;
+    cells[48] = 64'h2222131101e1aa11;
+    cells[49] = 64'hbb3096110292191a;
+    cells[50] = 64'h14a90dbd1c5a4092;
+    cells[51] = 64'h7a2c2a420cd2c010;
+    cells[52] = 64'h04aa210a11031a00;
+    cells[53] = 64'h1c1cb09920b00a42;
+    cells[54] = 64'h4009d990a9d2a91a;
+    cells[55] = 64'h9a09b09ab04990a1;
+    cells[56] = 64'h200d1934a1109a01;
+    cells[57] = 64'h49902120c1a90000;
+    cells[58] = 64'h209020c90b020909;
+    cells[59] = 64'hdb119100703c90a3;
+    cells[60] = 64'h0400aba05a01909a;
+    cells[61] = 64'h01aa3aa901b2a90a;
+    cells[62] = 64'h92902a109a2490a9;
+    cells[63] = 64'h1319c19109b2aa1c;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -6935,8 +9018,8 @@ module \lmu_kws105_eighth.memory_x_gate (enable, gated, clk, free);
 endmodule
 
 module \lmu_kws105_eighth.output (o_decision__ready, output_rst, write, claim__valid, w_data, output_clk, claim__ready, o_logits__payload, o_logits__valid, o_decision__valid, o_decision__payload, o_logits__ready);
-  reg \$auto$verilog_backend.cc:2355:dump_module$13 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$13 <= 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$14 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$14 <= 0;
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -7066,7 +9149,7 @@ module \lmu_kws105_eighth.output (o_decision__ready, output_rst, write, claim__v
     .write__en(write)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$30  = o_logits__valid;
     if (read) begin
       \$30  = 1'h1;
@@ -7079,7 +9162,7 @@ module \lmu_kws105_eighth.output (o_decision__ready, output_rst, write, claim__v
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$31  = address;
     if (write) begin
       \$31  = \$4 [3:0];
@@ -7095,7 +9178,7 @@ module \lmu_kws105_eighth.output (o_decision__ready, output_rst, write, claim__v
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$32  = sending;
     if (write) begin
       if (\$5 ) begin
@@ -7110,7 +9193,7 @@ module \lmu_kws105_eighth.output (o_decision__ready, output_rst, write, claim__v
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$33  = o_decision__valid;
     if (write) begin
       if (\$5 ) begin
@@ -7125,7 +9208,7 @@ module \lmu_kws105_eighth.output (o_decision__ready, output_rst, write, claim__v
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$34  = o_decision__payload;
     if (\$9 ) begin
       \$34 [3:0] = address;
@@ -7133,7 +9216,7 @@ module \lmu_kws105_eighth.output (o_decision__ready, output_rst, write, claim__v
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$35  = claimed;
     if (\$18 ) begin
       \$35  = 1'h1;
@@ -7226,9 +9309,9 @@ module \lmu_kws105_eighth.output_gate (enable, gated, clk, free);
     passes <= enable;
 endmodule
 
-module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, frames__ready, write__data, claim__ready, clk, frame, frames__valid, steps__payload, groups__valid, groups__payload, write__valid, \port$1387$5 , free);
-  reg \$auto$verilog_backend.cc:2355:dump_module$14 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$14 <= 0;
+module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, frames__ready, write__data, claim__ready, clk, frame, frames__valid, steps__payload, groups__valid, groups__payload, write__valid, \port$2160$5 , free);
+  reg \$auto$verilog_backend.cc:2355:dump_module$15 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$15 <= 0;
   wire \$1 ;
   wire \$10 ;
   wire [5:0] \$100 ;
@@ -7244,12 +9327,14 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   wire [12:0] \$11 ;
   reg [7:0] \$110 ;
   reg \$111 ;
-  reg [34:0] \$112 ;
-  reg [4:0] \$113 ;
-  reg \$114 ;
-  reg \$115 ;
-  wire [1:0] \$116 ;
-  wire [3:0] \$117 ;
+  reg \$112 ;
+  reg [34:0] \$113 ;
+  reg [34:0] \$114 ;
+  reg [4:0] \$115 ;
+  reg \$116 ;
+  reg \$117 ;
+  wire [1:0] \$118 ;
+  wire [3:0] \$119 ;
   wire [1:0] \$12 ;
   wire [12:0] \$13 ;
   wire [6:0] \$14 ;
@@ -7399,6 +9484,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   wire enable;
   wire \enable$29 ;
   wire \enable$41 ;
+  reg ended = 1'h0;
   wire [7:0] ends;
   wire \ends.block ;
   wire \ends.blocks ;
@@ -7437,15 +9523,14 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   wire gated;
   wire \gated$32 ;
   reg [1:0] group = 2'h0;
-  (* init = 35'h000000000 *)
-  wire [34:0] \group$67 ;
-  wire [7:0] \group$67.address ;
-  wire [5:0] \group$67.memory ;
-  wire [2:0] \group$67.narrow ;
-  wire [3:0] \group$67.operation ;
-  wire \group$67.output ;
-  wire [7:0] \group$67.parameter ;
-  wire [4:0] \group$67.rows ;
+  reg [34:0] \group$88  = 35'h000000000;
+  wire [7:0] \group$88.address ;
+  wire [5:0] \group$88.memory ;
+  wire [2:0] \group$88.narrow ;
+  wire [3:0] \group$88.operation ;
+  wire \group$88.output ;
+  wire [7:0] \group$88.parameter ;
+  wire [4:0] \group$88.rows ;
   output [34:0] groups__payload;
   reg [34:0] groups__payload = 35'h000000000;
   wire [7:0] \groups__payload.address ;
@@ -7470,12 +9555,21 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   reg [7:0] offset0 = 8'h00;
   reg [7:0] offset1 = 8'h00;
   reg [7:0] \parameter  = 8'h00;
-  input [13:0] \port$1387$5 ;
-  wire [13:0] \port$1387$5 ;
+  input [13:0] \port$2160$5 ;
+  wire [13:0] \port$2160$5 ;
   wire [9:0] position;
   wire [3:0] \position.block ;
   wire [1:0] \position.group ;
   wire [3:0] \position.step ;
+  (* init = 35'h000000000 *)
+  wire [34:0] ready;
+  wire [7:0] \ready.address ;
+  wire [5:0] \ready.memory ;
+  wire [2:0] \ready.narrow ;
+  wire [3:0] \ready.operation ;
+  wire \ready.output ;
+  wire [7:0] \ready.parameter ;
+  wire [4:0] \ready.rows ;
   wire [4:0] rows;
   input rst;
   wire rst;
@@ -7555,7 +9649,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   assign \$37  = count == \const [5:0];
   assign \$38  = | written;
   assign \enable$29  = \$38  | rst;
-  assign written = write__valid ? \port$1387$5 [5:0] : 6'h00;
+  assign written = write__valid ? \port$2160$5 [5:0] : 6'h00;
   assign nonzero = | write__data;
   assign last_group = position[5:4] == \const [14:13];
   assign ends_sum = counted[7] & \const [7];
@@ -7578,7 +9672,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   assign \$48  = fresh & \const [24];
   assign \$49  = | busy;
   assign \$50  = \$48  & \$49 ;
-  assign \$51  = busy > 2'h3;
+  assign \$51  = busy > 3'h4;
   assign \$52  = ends[2] & \$51 ;
   assign waits = \$50  | \$52 ;
   assign \$53  = ~ waits;
@@ -7631,7 +9725,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   assign \$96  = steps__valid & ends[3];
   assign \$97  = steps__valid & ends[3];
   assign \$98  = | busy;
-  assign \$99  = rows + 2'h2;
+  assign \$99  = rows + 2'h3;
   assign \$100  = busy - 1'h1;
   assign \$101  = steps__valid & ends[7];
   always @(posedge clk)
@@ -7653,20 +9747,24 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   always @(posedge clk)
     offset1 <= \$110 ;
   always @(posedge clk)
-    groups__valid <= \$111 ;
+    ended <= \$111 ;
   always @(posedge clk)
-    groups__payload <= \$112 ;
+    groups__valid <= \$112 ;
   always @(posedge clk)
-    busy <= \$113 ;
+    \group$88  <= \$113 ;
   always @(posedge clk)
-    running <= \$114 ;
+    groups__payload <= \$114 ;
   always @(posedge clk)
-    holds_input <= \$115 ;
-  \lmu_kws105_eighth.sequencer.nonzero$90  \nonzero$90  (
-    .address(\port$1387$5 [13:6]),
+    busy <= \$115 ;
+  always @(posedge clk)
+    running <= \$116 ;
+  always @(posedge clk)
+    holds_input <= \$117 ;
+  \lmu_kws105_eighth.sequencer.nonzero$92  \nonzero$92  (
+    .address(\port$2160$5 [13:6]),
     .enable(\const [94]),
-    .first_bit(\$117 ),
-    .first_word(\$116 ),
+    .first_bit(\$119 ),
+    .first_word(\$118 ),
     .last(last),
     .memory(selected[2:0]),
     .nonzero(nonzero),
@@ -7703,7 +9801,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     .gated(state_clk)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     (* full_case = 32'd1 *)
     casez (position[3:0])
       4'h0:
@@ -7741,7 +9839,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     (* full_case = 32'd1 *)
     casez (position[3:0])
       4'h0:
@@ -7779,7 +9877,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     target = 6'h00;
     casez (position[3:0])
       4'h0:
@@ -7815,7 +9913,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     cleared = 1'h0;
     casez (position[3:0])
       4'h0:
@@ -7845,7 +9943,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     stops = 1'h0;
     (* full_case = 32'd1 *)
     casez (position[3:0])
@@ -7884,16 +9982,16 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     counted[5:0] = count;
     counted[7] = \$37 ;
     if (\const [94]) begin
-      counted[5:0] = { \$116 , \$117  };
+      counted[5:0] = { \$118 , \$119  };
       counted[7] = last;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$102  = count;
     if (start) begin
       \$102  = 6'h00;
@@ -7903,7 +10001,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$103  = step;
     if (start) begin
       \$103  = 4'h0;
@@ -7922,7 +10020,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$104  = group;
     if (start) begin
       \$104  = 2'h0;
@@ -7940,7 +10038,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$105  = block;
     if (start) begin
       \$105  = 4'h0;
@@ -7957,7 +10055,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$106  = weight;
     if (start) begin
       \$106  = 11'h000;
@@ -7973,7 +10071,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$107  = \parameter ;
     if (start) begin
       \$107  = 8'h00;
@@ -7989,7 +10087,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$108  = \address$85 ;
     if (start) begin
       \$108  = 8'h00;
@@ -8005,7 +10103,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$109  = offset0;
     if (start) begin
       \$109  = 8'h00;
@@ -8018,7 +10116,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$110  = offset1;
     if (start) begin
       \$110  = 8'h00;
@@ -8031,61 +10129,75 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$111  = \$95 ;
     if (rst) begin
       \$111  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$112  = groups__payload;
-    if (\$96 ) begin
-      \$112 [4:0] = rows;
-      \$112 [10:5] = selected[9:4];
-      \$112 [18:11] = \address$85 ;
-      \$112 [26:19] = \parameter ;
-      \$112 [29:27] = \const [88:86];
-      \$112 [30] = \const [89];
-      \$112 [34:31] = \const [93:90];
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$112  = ended;
+    if (rst) begin
+      \$112  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$113  = busy;
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$113  = \group$88 ;
+    if (\$96 ) begin
+      \$113 [4:0] = rows;
+      \$113 [10:5] = selected[9:4];
+      \$113 [18:11] = \address$85 ;
+      \$113 [26:19] = \parameter ;
+      \$113 [29:27] = \const [88:86];
+      \$113 [30] = \const [89];
+      \$113 [34:31] = \const [93:90];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$114  = groups__payload;
+    if (ended) begin
+      \$114  = \group$88 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$115  = busy;
     if (\$97 ) begin
-      \$113  = \$99 [4:0];
+      \$115  = \$99 [4:0];
     end else if (\$98 ) begin
-      \$113  = \$100 [4:0];
+      \$115  = \$100 [4:0];
     end
     if (rst) begin
-      \$113  = 5'h00;
+      \$115  = 5'h00;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$114  = running;
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$116  = running;
     if (start) begin
-      \$114  = 1'h1;
+      \$116  = 1'h1;
     end
     if (\$101 ) begin
-      \$114  = 1'h0;
+      \$116  = 1'h0;
     end
     if (rst) begin
-      \$114  = 1'h0;
+      \$116  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$115  = holds_input;
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$117  = holds_input;
     if (start) begin
-      \$115  = 1'h1;
+      \$117  = 1'h1;
     end
     if (frames__ready) begin
-      \$115  = 1'h0;
+      \$117  = 1'h0;
     end
     if (rst) begin
-      \$115  = 1'h0;
+      \$117  = 1'h0;
     end
   end
   assign \clk$1  = clk;
@@ -8096,19 +10208,19 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   assign \free$28  = free;
   assign \gated$32  = nonzero_clk;
   assign nonzero_rst = rst;
-  assign write__memory = \port$1387$5 [5:0];
+  assign write__memory = \port$2160$5 [5:0];
   assign write = written;
-  assign address = \port$1387$5 [13:6];
-  assign write__address = \port$1387$5 [13:6];
+  assign address = \port$2160$5 [13:6];
+  assign write__address = \port$2160$5 [13:6];
   assign \enable$41  = \const [94];
   assign memory = selected[2:0];
   assign \start$43  = count;
   assign stop = \const [5:0];
-  assign found = { \$116 , \$117  };
+  assign found = { \$118 , \$119  };
   assign column = counted;
   assign ends_column = 1'h1;
   assign ends_operation = ends_blocks;
-  assign \group$67  = groups__payload;
+  assign ready = groups__payload;
   assign \start$77  = start;
   assign hold = 1'h0;
   assign frames__payload = frame;
@@ -8173,17 +10285,24 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   assign \groups__payload.narrow  = groups__payload[29:27];
   assign \groups__payload.output  = groups__payload[30];
   assign \groups__payload.operation  = groups__payload[34:31];
-  assign \group$67.rows  = groups__payload[4:0];
-  assign \group$67.memory  = groups__payload[10:5];
-  assign \group$67.address  = groups__payload[18:11];
-  assign \group$67.parameter  = groups__payload[26:19];
-  assign \group$67.narrow  = groups__payload[29:27];
-  assign \group$67.output  = groups__payload[30];
-  assign \group$67.operation  = groups__payload[34:31];
+  assign \ready.rows  = groups__payload[4:0];
+  assign \ready.memory  = groups__payload[10:5];
+  assign \ready.address  = groups__payload[18:11];
+  assign \ready.parameter  = groups__payload[26:19];
+  assign \ready.narrow  = groups__payload[29:27];
+  assign \ready.output  = groups__payload[30];
+  assign \ready.operation  = groups__payload[34:31];
   assign \frame.clear  = frame[0];
   assign \frame.end  = frame[1];
   assign \frames__payload.clear  = frame[0];
   assign \frames__payload.end  = frame[1];
+  assign \group$88.rows  = \group$88 [4:0];
+  assign \group$88.memory  = \group$88 [10:5];
+  assign \group$88.address  = \group$88 [18:11];
+  assign \group$88.parameter  = \group$88 [26:19];
+  assign \group$88.narrow  = \group$88 [29:27];
+  assign \group$88.output  = \group$88 [30];
+  assign \group$88.operation  = \group$88 [34:31];
   assign steps__payload[27] = ends[2];
   assign steps__payload[26] = \$68 ;
   assign steps__payload[25:24] = \const [39:38];
@@ -8223,9 +10342,9 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   assign \$35  = 13'h0010;
 endmodule
 
-module \lmu_kws105_eighth.sequencer.nonzero$90 (write, nonzero, nonzero_clk, last, stop, enable, memory, start, first_word, first_bit, address, nonzero_rst);
-  reg \$auto$verilog_backend.cc:2355:dump_module$15 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$15 <= 0;
+module \lmu_kws105_eighth.sequencer.nonzero$92 (write, nonzero, nonzero_clk, last, stop, enable, memory, start, first_word, first_bit, address, nonzero_rst);
+  reg \$auto$verilog_backend.cc:2355:dump_module$16 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$16 <= 0;
   wire [30:0] \$1 ;
   wire [63:0] \$10 ;
   reg [15:0] \$100 ;
@@ -8491,7 +10610,7 @@ module \lmu_kws105_eighth.sequencer.nonzero$90 (write, nonzero, nonzero_clk, las
   always @(posedge nonzero_clk)
     h1_3 <= \$105 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     (* full_case = 32'd1 *)
     casez (first_word)
       2'h0:
@@ -8505,14 +10624,14 @@ module \lmu_kws105_eighth.sequencer.nonzero$90 (write, nonzero, nonzero_clk, las
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     live = { h0_3, h0_2, h0_1, h0_0 };
     if (\$9 ) begin
       live = { h1_3, h1_2, h1_1, h1_0 };
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     first_word = 2'h0;
     if (\$21 ) begin
       first_word = 2'h3;
@@ -8528,7 +10647,7 @@ module \lmu_kws105_eighth.sequencer.nonzero$90 (write, nonzero, nonzero_clk, las
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     first_bit = 4'h0;
     if (chosen[15]) begin
       first_bit = 4'hf;
@@ -8580,56 +10699,56 @@ module \lmu_kws105_eighth.sequencer.nonzero$90 (write, nonzero, nonzero_clk, las
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$98  = h0_0;
     if (\$51 ) begin
       \$98  = \$55 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$99  = h0_1;
     if (\$57 ) begin
       \$99  = \$61 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$100  = h0_2;
     if (\$63 ) begin
       \$100  = \$67 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$101  = h0_3;
     if (\$69 ) begin
       \$101  = \$73 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$102  = h1_0;
     if (\$75 ) begin
       \$102  = \$79 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$103  = h1_1;
     if (\$81 ) begin
       \$103  = \$85 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$104  = h1_2;
     if (\$87 ) begin
       \$104  = \$91 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$105  = h1_3;
     if (\$93 ) begin
       \$105  = \$97 ;
@@ -8666,8 +10785,8 @@ module \lmu_kws105_eighth.sequencer.nonzero_gate (enable, gated, clk, free);
 endmodule
 
 module \lmu_kws105_eighth.sequencer.state (start, finish, state_clk, frame, valid0m, turn0m, valid1m, turn1m, valid2m, turn2m, closes, state_rst);
-  reg \$auto$verilog_backend.cc:2355:dump_module$16 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$16 <= 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$17 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$17 <= 0;
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -8800,7 +10919,7 @@ module \lmu_kws105_eighth.sequencer.state (start, finish, state_clk, frame, vali
   always @(posedge state_clk)
     valid2m <= \$44 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$45  = turn2m;
     if (\$15 ) begin
       \$45  = \$17 ;
@@ -8810,7 +10929,7 @@ module \lmu_kws105_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$46  = phase3;
     if (\$22 ) begin
       \$46  = \$23 [0];
@@ -8826,7 +10945,7 @@ module \lmu_kws105_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$36  = ends;
     if (start) begin
       \$36  = frame[1];
@@ -8836,7 +10955,7 @@ module \lmu_kws105_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$37  = phase0;
     if (\$1 ) begin
       \$37  = \$2 [1:0];
@@ -8852,7 +10971,7 @@ module \lmu_kws105_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$38  = valid0m;
     if (\$1 ) begin
       \$38  = 1'h1;
@@ -8865,7 +10984,7 @@ module \lmu_kws105_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$39  = turn0m;
     if (\$1 ) begin
       \$39  = \$3 ;
@@ -8875,7 +10994,7 @@ module \lmu_kws105_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$40  = phase1;
     if (\$8 ) begin
       \$40  = \$9 [0];
@@ -8891,7 +11010,7 @@ module \lmu_kws105_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$41  = valid1m;
     if (\$8 ) begin
       \$41  = 1'h1;
@@ -8904,7 +11023,7 @@ module \lmu_kws105_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$42  = turn1m;
     if (\$8 ) begin
       \$42  = \$10 ;
@@ -8914,7 +11033,7 @@ module \lmu_kws105_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$43  = phase2;
     if (\$15 ) begin
       \$43  = \$16 [0];
@@ -8930,7 +11049,7 @@ module \lmu_kws105_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$44  = valid2m;
     if (\$15 ) begin
       \$44  = 1'h1;

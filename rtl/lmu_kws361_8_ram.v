@@ -174,8 +174,8 @@ module lmu_kws361_8_ram(i__valid, o_logits__ready, o_decision__ready, clear, i_l
   wire [1:0] \products__shift$36 ;
   wire products__valid;
   wire \products__valid$38 ;
-  wire [79:0] products__weights;
-  wire [79:0] \products__weights$40 ;
+  wire [87:0] products__weights;
+  wire [87:0] \products__weights$40 ;
   wire [7:0] r_data;
   wire [6:0] \r_data$101 ;
   wire [31:0] \r_data$107 ;
@@ -314,7 +314,7 @@ module lmu_kws361_8_ram(i__valid, o_logits__ready, o_decision__ready, clear, i_l
     .clk(clk),
     .elements(elements),
     .issued(products__valid),
-    .\port$733$28 (\$44 ),
+    .\port$829$28 (\$44 ),
     .products__activation(products__activation),
     .products__weights(products__weights),
     .rst(rst),
@@ -330,7 +330,7 @@ module lmu_kws361_8_ram(i__valid, o_logits__ready, o_decision__ready, clear, i_l
     .parameters__address(parameters__address),
     .parameters__r_data(parameters__r_data),
     .parameters__read(parameters__read),
-    .\port$789$4 (\$45 ),
+    .\port$937$4 (\$45 ),
     .row_valid(write__valid),
     .rst(rst),
     .sums(sums),
@@ -351,13 +351,13 @@ module lmu_kws361_8_ram(i__valid, o_logits__ready, o_decision__ready, clear, i_l
     .write__valid(write)
   );
   \lmu_kws361_8_ram.lanes  lanes (
-    .activation(products__activation),
     .clk(clk),
-    .enable(products__valid),
-    .\port$733$28 (\$44 ),
+    .i__activation(products__activation),
+    .i__valid(products__valid),
+    .i__weights(products__weights),
+    .\port$829$28 (\$44 ),
     .rst(rst),
-    .sums(sums),
-    .weights(products__weights)
+    .sums(sums)
   );
   \lmu_kws361_8_ram.memory_h0  memory_h0 (
     .clk(clk),
@@ -590,11 +590,59 @@ module lmu_kws361_8_ram(i__valid, o_logits__ready, o_decision__ready, clear, i_l
   assign \$22  = steps__payload[13];
 endmodule
 
-module \lmu_kws361_8_ram.fetch (rst, steps__valid, products__activation, products__weights, elements, words, steps__payload, issued, \port$733$28 , clk);
+module \lmu_kws361_8_ram.fetch (rst, steps__valid, products__activation, products__weights, elements, words, steps__payload, issued, \port$829$28 , clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$1 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$1 <= 0;
-  reg \$1 ;
-  reg [31:0] \$2 ;
+  wire \$1 ;
+  wire \$10 ;
+  wire \$11 ;
+  wire \$12 ;
+  wire \$13 ;
+  wire \$14 ;
+  wire \$15 ;
+  wire \$16 ;
+  wire \$17 ;
+  wire \$18 ;
+  wire \$19 ;
+  wire \$2 ;
+  wire \$20 ;
+  wire \$21 ;
+  wire \$22 ;
+  wire \$23 ;
+  wire \$24 ;
+  wire \$25 ;
+  wire \$26 ;
+  wire \$27 ;
+  wire \$28 ;
+  wire \$29 ;
+  wire \$3 ;
+  wire \$30 ;
+  wire \$31 ;
+  wire \$32 ;
+  wire \$33 ;
+  wire \$34 ;
+  wire \$35 ;
+  wire \$36 ;
+  wire \$37 ;
+  wire \$38 ;
+  wire \$39 ;
+  wire \$4 ;
+  wire \$40 ;
+  wire \$41 ;
+  wire \$42 ;
+  wire \$43 ;
+  wire \$44 ;
+  wire \$45 ;
+  wire \$46 ;
+  wire \$47 ;
+  wire \$48 ;
+  reg \$49 ;
+  wire \$5 ;
+  reg [31:0] \$50 ;
+  wire \$6 ;
+  wire \$7 ;
+  wire \$8 ;
+  wire \$9 ;
   input clk;
   wire clk;
   reg [11:0] element;
@@ -608,8 +656,8 @@ module \lmu_kws361_8_ram.fetch (rst, steps__valid, products__activation, product
   wire [7:0] \elements.x ;
   output issued;
   reg issued = 1'h0;
-  output [3:0] \port$733$28 ;
-  wire [3:0] \port$733$28 ;
+  output [3:0] \port$829$28 ;
+  wire [3:0] \port$829$28 ;
   output [11:0] products__activation;
   wire [11:0] products__activation;
   wire products__first;
@@ -617,8 +665,8 @@ module \lmu_kws361_8_ram.fetch (rst, steps__valid, products__activation, product
   wire [1:0] products__shift;
   (* init = 1'h0 *)
   wire products__valid;
-  output [79:0] products__weights;
-  reg [79:0] products__weights;
+  output [87:0] products__weights;
+  reg [87:0] products__weights;
   input rst;
   wire rst;
   reg [31:0] step = 32'd0;
@@ -642,31 +690,106 @@ module \lmu_kws361_8_ram.fetch (rst, steps__valid, products__activation, product
   wire \steps__payload.weight_memory ;
   input steps__valid;
   wire steps__valid;
-  wire [9:0] weights10_0;
-  wire [9:0] weights10_1;
-  wire [9:0] weights10_2;
-  wire [9:0] weights10_3;
-  wire [9:0] weights10_4;
-  wire [9:0] weights10_5;
-  wire [9:0] weights10_6;
-  wire [9:0] weights10_7;
-  wire [9:0] weights4_0;
-  wire [9:0] weights4_1;
-  wire [9:0] weights4_2;
-  wire [9:0] weights4_3;
-  wire [9:0] weights4_4;
-  wire [9:0] weights4_5;
-  wire [9:0] weights4_6;
-  wire [9:0] weights4_7;
+  wire [10:0] weights10_0;
+  wire [10:0] weights10_1;
+  wire [10:0] weights10_2;
+  wire [10:0] weights10_3;
+  wire [10:0] weights10_4;
+  wire [10:0] weights10_5;
+  wire [10:0] weights10_6;
+  wire [10:0] weights10_7;
+  wire [10:0] weights4_0;
+  wire [10:0] weights4_1;
+  wire [10:0] weights4_2;
+  wire [10:0] weights4_3;
+  wire [10:0] weights4_4;
+  wire [10:0] weights4_5;
+  wire [10:0] weights4_6;
+  wire [10:0] weights4_7;
   input [111:0] words;
   wire [111:0] words;
   wire [79:0] \words.weights10 ;
   wire [31:0] \words.weights4 ;
   assign products__activation = step[12] ? 12'h000 : element;
   always @(posedge clk)
-    issued <= \$1 ;
+    issued <= \$49 ;
   always @(posedge clk)
-    step <= \$2 ;
+    step <= \$50 ;
+  assign \$1  = | words[2:0];
+  assign \$2  = ~ \$1 ;
+  assign \$3  = words[3] & \$2 ;
+  assign \$4  = | words[6:4];
+  assign \$5  = ~ \$4 ;
+  assign \$6  = words[7] & \$5 ;
+  assign \$7  = | words[10:8];
+  assign \$8  = ~ \$7 ;
+  assign \$9  = words[11] & \$8 ;
+  assign \$10  = | words[14:12];
+  assign \$11  = ~ \$10 ;
+  assign \$12  = words[15] & \$11 ;
+  assign \$13  = | words[18:16];
+  assign \$14  = ~ \$13 ;
+  assign \$15  = words[19] & \$14 ;
+  assign \$16  = | words[22:20];
+  assign \$17  = ~ \$16 ;
+  assign \$18  = words[23] & \$17 ;
+  assign \$19  = | words[26:24];
+  assign \$20  = ~ \$19 ;
+  assign \$21  = words[27] & \$20 ;
+  assign \$22  = | words[30:28];
+  assign \$23  = ~ \$22 ;
+  assign \$24  = words[31] & \$23 ;
+  assign \$25  = | words[40:32];
+  assign \$26  = ~ \$25 ;
+  assign \$27  = words[41] & \$26 ;
+  assign \$28  = | words[50:42];
+  assign \$29  = ~ \$28 ;
+  assign \$30  = words[51] & \$29 ;
+  assign \$31  = | words[60:52];
+  assign \$32  = ~ \$31 ;
+  assign \$33  = words[61] & \$32 ;
+  assign \$34  = | words[70:62];
+  assign \$35  = ~ \$34 ;
+  assign \$36  = words[71] & \$35 ;
+  assign \$37  = | words[80:72];
+  assign \$38  = ~ \$37 ;
+  assign \$39  = words[81] & \$38 ;
+  assign \$40  = | words[90:82];
+  assign \$41  = ~ \$40 ;
+  assign \$42  = words[91] & \$41 ;
+  assign \$43  = | words[100:92];
+  assign \$44  = ~ \$43 ;
+  assign \$45  = words[101] & \$44 ;
+  assign \$46  = | words[110:102];
+  assign \$47  = ~ \$46 ;
+  assign \$48  = words[111] & \$47 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    (* full_case = 32'd1 *)
+    casez (step[13])
+      1'h0:
+          products__weights = { weights4_7, weights4_6, weights4_5, weights4_4, weights4_3, weights4_2, weights4_1, weights4_0 };
+      1'h1:
+          products__weights = { weights10_7, weights10_6, weights10_5, weights10_4, weights10_3, weights10_2, weights10_1, weights10_0 };
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    \$49  = steps__valid;
+    if (rst) begin
+      \$49  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    \$50  = step;
+    if (steps__valid) begin
+      \$50  = steps__payload;
+    end
+    if (rst) begin
+      \$50  = 32'd0;
+    end
+  end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
     element = 12'h000;
@@ -685,54 +808,11 @@ module \lmu_kws361_8_ram.fetch (rst, steps__valid, products__activation, product
           element = { 5'h00, elements[53:47] };
     endcase
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
-    (* full_case = 32'd1 *)
-    casez (step[13])
-      1'h0:
-          products__weights = { words[31], words[31], words[31], words[31], words[31], words[31], words[31:27], words[27], words[27], words[27], words[27], words[27], words[27:23], words[23], words[23], words[23], words[23], words[23], words[23:19], words[19], words[19], words[19], words[19], words[19], words[19:15], words[15], words[15], words[15], words[15], words[15], words[15:11], words[11], words[11], words[11], words[11], words[11], words[11:7], words[7], words[7], words[7], words[7], words[7], words[7:3], words[3], words[3], words[3], words[3], words[3], words[3:0] };
-      1'h1:
-          products__weights = words[111:32];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
-    \$1  = steps__valid;
-    if (rst) begin
-      \$1  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
-    \$2  = step;
-    if (steps__valid) begin
-      \$2  = steps__payload;
-    end
-    if (rst) begin
-      \$2  = 32'd0;
-    end
-  end
-  assign weights4_0 = { words[3], words[3], words[3], words[3], words[3], words[3], words[3:0] };
-  assign weights4_1 = { words[7], words[7], words[7], words[7], words[7], words[7], words[7:4] };
-  assign weights4_2 = { words[11], words[11], words[11], words[11], words[11], words[11], words[11:8] };
-  assign weights4_3 = { words[15], words[15], words[15], words[15], words[15], words[15], words[15:12] };
-  assign weights4_4 = { words[19], words[19], words[19], words[19], words[19], words[19], words[19:16] };
-  assign weights4_5 = { words[23], words[23], words[23], words[23], words[23], words[23], words[23:20] };
-  assign weights4_6 = { words[27], words[27], words[27], words[27], words[27], words[27], words[27:24] };
-  assign weights4_7 = { words[31], words[31], words[31], words[31], words[31], words[31], words[31:28] };
-  assign weights10_0 = words[41:32];
-  assign weights10_1 = words[51:42];
-  assign weights10_2 = words[61:52];
-  assign weights10_3 = words[71:62];
-  assign weights10_4 = words[81:72];
-  assign weights10_5 = words[91:82];
-  assign weights10_6 = words[101:92];
-  assign weights10_7 = words[111:102];
   assign products__valid = issued;
   assign products__shift = step[29:28];
   assign products__first = step[30];
   assign products__last = step[31];
-  assign \port$733$28  = step[31:28];
+  assign \port$829$28  = step[31:28];
   assign \step.memory  = step[2:0];
   assign \step.address  = step[11:3];
   assign \step.cleared  = step[12];
@@ -757,9 +837,41 @@ module \lmu_kws361_8_ram.fetch (rst, steps__valid, products__activation, product
   assign \elements.m1  = elements[39:28];
   assign \elements.h0  = elements[46:40];
   assign \elements.h1  = elements[53:47];
+  assign weights10_7[10] = words[111];
+  assign weights10_7[9:0] = { \$48 , words[110:102] };
+  assign weights10_6[10] = words[101];
+  assign weights10_6[9:0] = { \$45 , words[100:92] };
+  assign weights10_5[10] = words[91];
+  assign weights10_5[9:0] = { \$42 , words[90:82] };
+  assign weights10_4[10] = words[81];
+  assign weights10_4[9:0] = { \$39 , words[80:72] };
+  assign weights10_3[10] = words[71];
+  assign weights10_3[9:0] = { \$36 , words[70:62] };
+  assign weights10_2[10] = words[61];
+  assign weights10_2[9:0] = { \$33 , words[60:52] };
+  assign weights10_1[10] = words[51];
+  assign weights10_1[9:0] = { \$30 , words[50:42] };
+  assign weights10_0[10] = words[41];
+  assign weights10_0[9:0] = { \$27 , words[40:32] };
+  assign weights4_7[10] = words[31];
+  assign weights4_7[9:0] = { 6'h00, \$24 , words[30:28] };
+  assign weights4_6[10] = words[27];
+  assign weights4_6[9:0] = { 6'h00, \$21 , words[26:24] };
+  assign weights4_5[10] = words[23];
+  assign weights4_5[9:0] = { 6'h00, \$18 , words[22:20] };
+  assign weights4_4[10] = words[19];
+  assign weights4_4[9:0] = { 6'h00, \$15 , words[18:16] };
+  assign weights4_3[10] = words[15];
+  assign weights4_3[9:0] = { 6'h00, \$12 , words[14:12] };
+  assign weights4_2[10] = words[11];
+  assign weights4_2[9:0] = { 6'h00, \$9 , words[10:8] };
+  assign weights4_1[10] = words[7];
+  assign weights4_1[9:0] = { 6'h00, \$6 , words[6:4] };
+  assign weights4_0[10] = words[3];
+  assign weights4_0[9:0] = { 6'h00, \$3 , words[2:0] };
 endmodule
 
-module \lmu_kws361_8_ram.finish (rst, parameters__read, element, parameters__r_data, groups__valid, groups__payload, sums, parameters__address, row_valid, \port$789$4 , write__output, clk);
+module \lmu_kws361_8_ram.finish (rst, parameters__read, element, parameters__r_data, groups__valid, groups__payload, sums, parameters__address, row_valid, \port$937$4 , write__output, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$2 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$2 <= 0;
   wire \$1 ;
@@ -818,8 +930,8 @@ module \lmu_kws361_8_ram.finish (rst, parameters__read, element, parameters__r_d
   wire [16:0] parameters__r_data;
   output parameters__read;
   wire parameters__read;
-  output [14:0] \port$789$4 ;
-  wire [14:0] \port$789$4 ;
+  output [14:0] \port$937$4 ;
+  wire [14:0] \port$937$4 ;
   reg [35:0] row_destination = 36'h000000000;
   wire [8:0] \row_destination.address ;
   wire [5:0] \row_destination.memory ;
@@ -1018,7 +1130,7 @@ module \lmu_kws361_8_ram.finish (rst, parameters__read, element, parameters__r_d
   assign write__data = element;
   assign write__operation = row_destination[35:32];
   assign parameters__address = destination[27:19];
-  assign \port$789$4  = row_destination[18:4];
+  assign \port$937$4  = row_destination[18:4];
   assign write__output = row_destination[31];
   assign \groups__payload.rows  = groups__payload[3:0];
   assign \groups__payload.memory  = groups__payload[9:4];
@@ -1604,115 +1716,267 @@ module \lmu_kws361_8_ram.input (i__valid, clear, clk, rst, i__ready, write__vali
   assign \$15  = carried;
 endmodule
 
-module \lmu_kws361_8_ram.lanes (rst, activation, weights, enable, \port$733$28 , sums, clk);
-  input [11:0] activation;
-  wire [11:0] activation;
+module \lmu_kws361_8_ram.lanes (rst, i__activation, i__weights, i__valid, \port$829$28 , sums, clk);
   input clk;
   wire clk;
-  input enable;
-  wire enable;
   wire first;
+  input [11:0] i__activation;
+  wire [11:0] i__activation;
+  wire i__first;
+  wire i__last;
+  wire [1:0] i__shift;
+  input i__valid;
+  wire i__valid;
+  input [87:0] i__weights;
+  wire [87:0] i__weights;
   wire last;
-  input [3:0] \port$733$28 ;
-  wire [3:0] \port$733$28 ;
+  wire [79:0] magnitudes;
+  wire [9:0] \magnitudes.lane0 ;
+  wire [9:0] \magnitudes.lane1 ;
+  wire [9:0] \magnitudes.lane2 ;
+  wire [9:0] \magnitudes.lane3 ;
+  wire [9:0] \magnitudes.lane4 ;
+  wire [9:0] \magnitudes.lane5 ;
+  wire [9:0] \magnitudes.lane6 ;
+  wire [9:0] \magnitudes.lane7 ;
+  wire [7:0] negative;
+  wire o__first;
+  wire o__last;
+  wire [79:0] o__magnitudes;
+  wire [9:0] \o__magnitudes.lane0 ;
+  wire [9:0] \o__magnitudes.lane1 ;
+  wire [9:0] \o__magnitudes.lane2 ;
+  wire [9:0] \o__magnitudes.lane3 ;
+  wire [9:0] \o__magnitudes.lane4 ;
+  wire [9:0] \o__magnitudes.lane5 ;
+  wire [9:0] \o__magnitudes.lane6 ;
+  wire [9:0] \o__magnitudes.lane7 ;
+  wire [7:0] o__negative;
+  wire [11:0] o__operand1;
+  wire o__valid;
+  wire [11:0] operand1;
+  input [3:0] \port$829$28 ;
+  wire [3:0] \port$829$28 ;
   wire [167:0] products;
-  wire [167:0] \products$13 ;
+  wire [167:0] \products$25 ;
+  wire [20:0] \products$25.lane0 ;
+  wire [20:0] \products$25.lane1 ;
+  wire [20:0] \products$25.lane2 ;
+  wire [20:0] \products$25.lane3 ;
+  wire [20:0] \products$25.lane4 ;
+  wire [20:0] \products$25.lane5 ;
+  wire [20:0] \products$25.lane6 ;
+  wire [20:0] \products$25.lane7 ;
+  wire [20:0] \products.lane0 ;
+  wire [20:0] \products.lane1 ;
+  wire [20:0] \products.lane2 ;
+  wire [20:0] \products.lane3 ;
+  wire [20:0] \products.lane4 ;
+  wire [20:0] \products.lane5 ;
+  wire [20:0] \products.lane6 ;
+  wire [20:0] \products.lane7 ;
   wire [11:0] products__activation;
   wire products__first;
   wire products__last;
   wire [1:0] products__shift;
   wire products__valid;
-  wire [79:0] products__weights;
+  wire [87:0] products__weights;
   input rst;
   wire rst;
-  wire [1:0] shift;
   output [167:0] sums;
   wire [167:0] sums;
-  wire [167:0] \sums$15 ;
-  input [79:0] weights;
-  wire [79:0] weights;
+  wire [167:0] \sums$27 ;
+  wire valid;
   \lmu_kws361_8_ram.lanes.accumulate  accumulate (
     .clk(clk),
-    .enable(enable),
-    .\port$733$30 (\port$733$28 [3:2]),
+    .first(first),
+    .last(last),
+    .negative(negative),
     .products(products),
     .rst(rst),
-    .sums(sums)
+    .sums(sums),
+    .valid(valid)
   );
   \lmu_kws361_8_ram.lanes.multiply  multiply (
-    .activation(activation),
-    .products(products),
-    .shift(\port$733$28 [1:0]),
-    .weights(weights)
+    .magnitudes(magnitudes),
+    .operand1(operand1),
+    .products(products)
   );
-  assign shift = \port$733$28 [1:0];
-  assign products__shift = \port$733$28 [1:0];
-  assign products__activation = activation;
-  assign products__weights = weights;
-  assign products__valid = enable;
-  assign first = \port$733$28 [2];
-  assign products__first = \port$733$28 [2];
-  assign last = \port$733$28 [3];
-  assign products__last = \port$733$28 [3];
-  assign \products$13  = products;
-  assign \sums$15  = sums;
+  \lmu_kws361_8_ram.lanes.operands  operands (
+    .clk(clk),
+    .first(first),
+    .i__activation(i__activation),
+    .i__valid(i__valid),
+    .i__weights(i__weights),
+    .last(last),
+    .o__magnitudes(magnitudes),
+    .o__negative(negative),
+    .operand1(operand1),
+    .\port$829$28 (\port$829$28 ),
+    .rst(rst),
+    .valid(valid)
+  );
+  assign products__activation = i__activation;
+  assign i__first = \port$829$28 [2];
+  assign products__first = \port$829$28 [2];
+  assign i__last = \port$829$28 [3];
+  assign products__last = \port$829$28 [3];
+  assign i__shift = \port$829$28 [1:0];
+  assign products__shift = \port$829$28 [1:0];
+  assign products__valid = i__valid;
+  assign products__weights = i__weights;
+  assign o__magnitudes = magnitudes;
+  assign o__operand1 = operand1;
+  assign o__first = first;
+  assign o__last = last;
+  assign o__negative = negative;
+  assign o__valid = valid;
+  assign \products$25  = products;
+  assign \sums$27  = sums;
+  assign \magnitudes.lane0  = magnitudes[9:0];
+  assign \magnitudes.lane1  = magnitudes[19:10];
+  assign \magnitudes.lane2  = magnitudes[29:20];
+  assign \magnitudes.lane3  = magnitudes[39:30];
+  assign \magnitudes.lane4  = magnitudes[49:40];
+  assign \magnitudes.lane5  = magnitudes[59:50];
+  assign \magnitudes.lane6  = magnitudes[69:60];
+  assign \magnitudes.lane7  = magnitudes[79:70];
+  assign \o__magnitudes.lane0  = magnitudes[9:0];
+  assign \o__magnitudes.lane1  = magnitudes[19:10];
+  assign \o__magnitudes.lane2  = magnitudes[29:20];
+  assign \o__magnitudes.lane3  = magnitudes[39:30];
+  assign \o__magnitudes.lane4  = magnitudes[49:40];
+  assign \o__magnitudes.lane5  = magnitudes[59:50];
+  assign \o__magnitudes.lane6  = magnitudes[69:60];
+  assign \o__magnitudes.lane7  = magnitudes[79:70];
+  assign \products.lane0  = products[20:0];
+  assign \products.lane1  = products[41:21];
+  assign \products.lane2  = products[62:42];
+  assign \products.lane3  = products[83:63];
+  assign \products.lane4  = products[104:84];
+  assign \products.lane5  = products[125:105];
+  assign \products.lane6  = products[146:126];
+  assign \products.lane7  = products[167:147];
+  assign \products$25.lane0  = products[20:0];
+  assign \products$25.lane1  = products[41:21];
+  assign \products$25.lane2  = products[62:42];
+  assign \products$25.lane3  = products[83:63];
+  assign \products$25.lane4  = products[104:84];
+  assign \products$25.lane5  = products[125:105];
+  assign \products$25.lane6  = products[146:126];
+  assign \products$25.lane7  = products[167:147];
 endmodule
 
-module \lmu_kws361_8_ram.lanes.accumulate (rst, enable, \port$733$30 , products, sums, clk);
+module \lmu_kws361_8_ram.lanes.accumulate (rst, valid, first, last, negative, products, sums, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$9 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$9 <= 0;
-  wire [21:0] \$1 ;
-  wire \$10 ;
-  wire \$11 ;
-  wire \$12 ;
-  wire \$13 ;
-  wire \$14 ;
-  wire \$15 ;
-  wire \$16 ;
-  wire \$17 ;
-  wire \$18 ;
-  wire \$19 ;
+  wire [20:0] \$1 ;
+  wire [20:0] \$10 ;
+  wire [21:0] \$11 ;
+  wire [22:0] \$12 ;
+  wire [20:0] \$13 ;
+  wire [21:0] \$14 ;
+  wire [22:0] \$15 ;
+  wire [20:0] \$16 ;
+  wire [21:0] \$17 ;
+  wire [22:0] \$18 ;
+  wire [20:0] \$19 ;
   wire [21:0] \$2 ;
-  wire \$20 ;
-  wire \$21 ;
-  wire \$22 ;
-  wire \$23 ;
-  wire \$24 ;
+  wire [21:0] \$20 ;
+  wire [22:0] \$21 ;
+  wire [20:0] \$22 ;
+  wire [21:0] \$23 ;
+  wire [22:0] \$24 ;
   wire \$25 ;
   wire \$26 ;
   wire \$27 ;
   wire \$28 ;
   wire \$29 ;
-  wire [21:0] \$3 ;
+  wire [22:0] \$3 ;
   wire \$30 ;
   wire \$31 ;
   wire \$32 ;
-  reg [20:0] \$33 ;
-  reg [20:0] \$34 ;
-  reg [20:0] \$35 ;
-  reg [20:0] \$36 ;
-  reg [20:0] \$37 ;
-  reg [20:0] \$38 ;
-  reg [20:0] \$39 ;
-  wire [21:0] \$4 ;
-  reg [20:0] \$40 ;
-  reg [20:0] \$41 ;
-  reg [20:0] \$42 ;
-  reg [20:0] \$43 ;
-  reg [20:0] \$44 ;
-  reg [20:0] \$45 ;
-  reg [20:0] \$46 ;
-  reg [20:0] \$47 ;
-  reg [20:0] \$48 ;
+  wire \$33 ;
+  wire \$34 ;
+  wire \$35 ;
+  wire \$36 ;
+  wire \$37 ;
+  wire \$38 ;
+  wire \$39 ;
+  wire [20:0] \$4 ;
+  wire \$40 ;
+  wire \$41 ;
+  wire \$42 ;
+  wire \$43 ;
+  wire \$44 ;
+  wire \$45 ;
+  wire \$46 ;
+  wire \$47 ;
+  wire \$48 ;
+  wire \$49 ;
   wire [21:0] \$5 ;
-  wire [21:0] \$6 ;
-  wire [21:0] \$7 ;
+  wire \$50 ;
+  wire \$51 ;
+  wire \$52 ;
+  wire \$53 ;
+  wire \$54 ;
+  wire \$55 ;
+  wire \$56 ;
+  wire \$57 ;
+  wire \$58 ;
+  wire \$59 ;
+  wire [22:0] \$6 ;
+  wire \$60 ;
+  wire \$61 ;
+  wire \$62 ;
+  wire \$63 ;
+  wire \$64 ;
+  wire \$65 ;
+  wire \$66 ;
+  wire \$67 ;
+  wire \$68 ;
+  wire \$69 ;
+  wire [20:0] \$7 ;
+  wire \$70 ;
+  wire \$71 ;
+  wire \$72 ;
+  wire \$73 ;
+  wire \$74 ;
+  wire \$75 ;
+  wire \$76 ;
+  wire \$77 ;
+  wire \$78 ;
+  wire \$79 ;
   wire [21:0] \$8 ;
-  wire \$9 ;
+  wire \$80 ;
+  reg [20:0] \$81 ;
+  reg [20:0] \$82 ;
+  reg [20:0] \$83 ;
+  reg [20:0] \$84 ;
+  reg [20:0] \$85 ;
+  reg [20:0] \$86 ;
+  reg [20:0] \$87 ;
+  reg [20:0] \$88 ;
+  reg [20:0] \$89 ;
+  wire [22:0] \$9 ;
+  reg [20:0] \$90 ;
+  reg [20:0] \$91 ;
+  reg [20:0] \$92 ;
+  reg [20:0] \$93 ;
+  reg [20:0] \$94 ;
+  reg [20:0] \$95 ;
+  reg [20:0] \$96 ;
+  wire [20:0] addend0;
+  wire [20:0] addend1;
+  wire [20:0] addend2;
+  wire [20:0] addend3;
+  wire [20:0] addend4;
+  wire [20:0] addend5;
+  wire [20:0] addend6;
+  wire [20:0] addend7;
   input clk;
   wire clk;
-  input enable;
-  wire enable;
+  input first;
   wire first;
   reg [20:0] held0 = 21'h000000;
   reg [20:0] held1 = 21'h000000;
@@ -1722,19 +1986,20 @@ module \lmu_kws361_8_ram.lanes.accumulate (rst, enable, \port$733$30 , products,
   reg [20:0] held5 = 21'h000000;
   reg [20:0] held6 = 21'h000000;
   reg [20:0] held7 = 21'h000000;
+  input last;
   wire last;
-  input [1:0] \port$733$30 ;
-  wire [1:0] \port$733$30 ;
-  wire [20:0] product0;
-  wire [20:0] product1;
-  wire [20:0] product2;
-  wire [20:0] product3;
-  wire [20:0] product4;
-  wire [20:0] product5;
-  wire [20:0] product6;
-  wire [20:0] product7;
+  input [7:0] negative;
+  wire [7:0] negative;
   input [167:0] products;
   wire [167:0] products;
+  wire [20:0] \products.lane0 ;
+  wire [20:0] \products.lane1 ;
+  wire [20:0] \products.lane2 ;
+  wire [20:0] \products.lane3 ;
+  wire [20:0] \products.lane4 ;
+  wire [20:0] \products.lane5 ;
+  wire [20:0] \products.lane6 ;
+  wire [20:0] \products.lane7 ;
   input rst;
   wire rst;
   reg [20:0] running0 = 21'h000000;
@@ -1747,272 +2012,232 @@ module \lmu_kws361_8_ram.lanes.accumulate (rst, enable, \port$733$30 , products,
   reg [20:0] running7 = 21'h000000;
   output [167:0] sums;
   wire [167:0] sums;
-  reg [20:0] total0;
-  reg [20:0] total1;
-  reg [20:0] total2;
-  reg [20:0] total3;
-  reg [20:0] total4;
-  reg [20:0] total5;
-  reg [20:0] total6;
-  reg [20:0] total7;
+  wire [20:0] total0;
+  wire [20:0] total1;
+  wire [20:0] total2;
+  wire [20:0] total3;
+  wire [20:0] total4;
+  wire [20:0] total5;
+  wire [20:0] total6;
+  wire [20:0] total7;
+  input valid;
+  wire valid;
+  assign \$3  = \$2  + negative[0];
+  assign addend1 = products[41:21] ^ { negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1] };
+  assign \$4  = first ? 21'h000000 : running1;
+  assign \$5  = \$4  + addend1;
+  assign \$6  = \$5  + negative[1];
+  assign addend2 = products[62:42] ^ { negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2] };
+  assign \$7  = first ? 21'h000000 : running2;
+  assign \$8  = \$7  + addend2;
+  assign \$9  = \$8  + negative[2];
+  assign addend3 = products[83:63] ^ { negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3] };
+  assign \$10  = first ? 21'h000000 : running3;
+  assign \$11  = \$10  + addend3;
+  assign \$12  = \$11  + negative[3];
+  assign addend4 = products[104:84] ^ { negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4] };
+  assign \$13  = first ? 21'h000000 : running4;
+  assign \$14  = \$13  + addend4;
+  assign \$15  = \$14  + negative[4];
+  assign addend5 = products[125:105] ^ { negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5] };
+  assign \$16  = first ? 21'h000000 : running5;
+  assign \$17  = \$16  + addend5;
+  assign \$18  = \$17  + negative[5];
+  assign addend6 = products[146:126] ^ { negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6] };
+  assign \$19  = first ? 21'h000000 : running6;
+  assign \$20  = \$19  + addend6;
+  assign \$21  = \$20  + negative[6];
+  assign addend7 = products[167:147] ^ { negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7] };
+  assign \$22  = first ? 21'h000000 : running7;
+  assign \$23  = \$22  + addend7;
+  assign \$24  = \$23  + negative[7];
+  assign \$27  = ~ last;
+  assign \$28  = \$26  & \$27 ;
+  assign \$31  = \$30  & last;
+  assign \$34  = ~ last;
+  assign \$35  = \$33  & \$34 ;
+  assign \$38  = \$37  & last;
+  assign \$41  = ~ last;
+  assign \$42  = \$40  & \$41 ;
+  assign \$45  = \$44  & last;
+  assign \$48  = ~ last;
+  assign \$49  = \$47  & \$48 ;
+  assign \$52  = \$51  & last;
+  assign \$55  = ~ last;
+  assign \$56  = \$54  & \$55 ;
+  assign \$59  = \$58  & last;
+  assign \$62  = ~ last;
+  assign \$63  = \$61  & \$62 ;
+  assign \$66  = \$65  & last;
+  assign \$69  = ~ last;
+  assign \$70  = \$68  & \$69 ;
+  assign \$73  = \$72  & last;
+  assign \$76  = ~ last;
+  assign \$77  = \$75  & \$76 ;
+  assign \$80  = \$79  & last;
   always @(posedge clk)
-    held2 <= \$38 ;
+    running0 <= \$81 ;
   always @(posedge clk)
-    running3 <= \$39 ;
+    held0 <= \$82 ;
   always @(posedge clk)
-    held3 <= \$40 ;
+    running1 <= \$83 ;
   always @(posedge clk)
-    running4 <= \$41 ;
+    held1 <= \$84 ;
   always @(posedge clk)
-    held4 <= \$42 ;
+    running2 <= \$85 ;
   always @(posedge clk)
-    running5 <= \$43 ;
+    held2 <= \$86 ;
   always @(posedge clk)
-    held5 <= \$44 ;
+    running3 <= \$87 ;
   always @(posedge clk)
-    running6 <= \$45 ;
+    held3 <= \$88 ;
   always @(posedge clk)
-    held6 <= \$46 ;
+    running4 <= \$89 ;
   always @(posedge clk)
-    running7 <= \$47 ;
+    held4 <= \$90 ;
   always @(posedge clk)
-    held7 <= \$48 ;
-  assign \$1  = $signed(running0) + $signed(products[20:0]);
-  assign \$2  = $signed(running1) + $signed(products[41:21]);
-  assign \$3  = $signed(running2) + $signed(products[62:42]);
-  assign \$4  = $signed(running3) + $signed(products[83:63]);
-  assign \$5  = $signed(running4) + $signed(products[104:84]);
-  assign \$6  = $signed(running5) + $signed(products[125:105]);
-  assign \$7  = $signed(running6) + $signed(products[146:126]);
-  assign \$8  = $signed(running7) + $signed(products[167:147]);
-  assign \$9  = ~ \port$733$30 [1];
-  assign \$10  = enable & \$9 ;
-  assign \$11  = enable & \port$733$30 [1];
-  assign \$12  = ~ \port$733$30 [1];
-  assign \$13  = enable & \$12 ;
-  assign \$14  = enable & \port$733$30 [1];
-  assign \$15  = ~ \port$733$30 [1];
-  assign \$16  = enable & \$15 ;
-  assign \$17  = enable & \port$733$30 [1];
-  assign \$18  = ~ \port$733$30 [1];
-  assign \$19  = enable & \$18 ;
-  assign \$20  = enable & \port$733$30 [1];
-  assign \$21  = ~ \port$733$30 [1];
-  assign \$22  = enable & \$21 ;
-  assign \$23  = enable & \port$733$30 [1];
-  assign \$24  = ~ \port$733$30 [1];
-  assign \$25  = enable & \$24 ;
-  assign \$26  = enable & \port$733$30 [1];
-  assign \$27  = ~ \port$733$30 [1];
-  assign \$28  = enable & \$27 ;
-  assign \$29  = enable & \port$733$30 [1];
-  assign \$30  = ~ \port$733$30 [1];
-  assign \$31  = enable & \$30 ;
-  assign \$32  = enable & \port$733$30 [1];
+    running5 <= \$91 ;
   always @(posedge clk)
-    running0 <= \$33 ;
+    held5 <= \$92 ;
   always @(posedge clk)
-    held0 <= \$34 ;
+    running6 <= \$93 ;
   always @(posedge clk)
-    running1 <= \$35 ;
+    held6 <= \$94 ;
   always @(posedge clk)
-    held1 <= \$36 ;
+    running7 <= \$95 ;
   always @(posedge clk)
-    running2 <= \$37 ;
+    held7 <= \$96 ;
+  assign addend0 = products[20:0] ^ { negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0] };
+  assign \$1  = first ? 21'h000000 : running0;
+  assign \$2  = \$1  + addend0;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$38  = held2;
-    if (\$17 ) begin
-      \$38  = total2;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$39  = running3;
-    if (\$19 ) begin
-      \$39  = total3;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$40  = held3;
-    if (\$20 ) begin
-      \$40  = total3;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$41  = running4;
-    if (\$22 ) begin
-      \$41  = total4;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$42  = held4;
-    if (\$23 ) begin
-      \$42  = total4;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$43  = running5;
-    if (\$25 ) begin
-      \$43  = total5;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$44  = held5;
-    if (\$26 ) begin
-      \$44  = total5;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$45  = running6;
+    \$81  = running0;
     if (\$28 ) begin
-      \$45  = total6;
+      \$81  = \$3 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$46  = held6;
-    if (\$29 ) begin
-      \$46  = total6;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$47  = running7;
+    \$82  = held0;
     if (\$31 ) begin
-      \$47  = total7;
+      \$82  = \$3 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$48  = held7;
-    if (\$32 ) begin
-      \$48  = total7;
+    \$83  = running1;
+    if (\$35 ) begin
+      \$83  = \$6 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$733$30 [0]) begin
-      total0 = products[20:0];
-    end else begin
-      total0 = \$1 [20:0];
+    \$84  = held1;
+    if (\$38 ) begin
+      \$84  = \$6 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$733$30 [0]) begin
-      total1 = products[41:21];
-    end else begin
-      total1 = \$2 [20:0];
+    \$85  = running2;
+    if (\$42 ) begin
+      \$85  = \$9 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$733$30 [0]) begin
-      total2 = products[62:42];
-    end else begin
-      total2 = \$3 [20:0];
+    \$86  = held2;
+    if (\$45 ) begin
+      \$86  = \$9 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$733$30 [0]) begin
-      total3 = products[83:63];
-    end else begin
-      total3 = \$4 [20:0];
+    \$87  = running3;
+    if (\$49 ) begin
+      \$87  = \$12 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$733$30 [0]) begin
-      total4 = products[104:84];
-    end else begin
-      total4 = \$5 [20:0];
+    \$88  = held3;
+    if (\$52 ) begin
+      \$88  = \$12 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$733$30 [0]) begin
-      total5 = products[125:105];
-    end else begin
-      total5 = \$6 [20:0];
+    \$89  = running4;
+    if (\$56 ) begin
+      \$89  = \$15 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$733$30 [0]) begin
-      total6 = products[146:126];
-    end else begin
-      total6 = \$7 [20:0];
+    \$90  = held4;
+    if (\$59 ) begin
+      \$90  = \$15 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$733$30 [0]) begin
-      total7 = products[167:147];
-    end else begin
-      total7 = \$8 [20:0];
+    \$91  = running5;
+    if (\$63 ) begin
+      \$91  = \$18 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$33  = running0;
-    if (\$10 ) begin
-      \$33  = total0;
+    \$92  = held5;
+    if (\$66 ) begin
+      \$92  = \$18 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$34  = held0;
-    if (\$11 ) begin
-      \$34  = total0;
+    \$93  = running6;
+    if (\$70 ) begin
+      \$93  = \$21 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$35  = running1;
-    if (\$13 ) begin
-      \$35  = total1;
+    \$94  = held6;
+    if (\$73 ) begin
+      \$94  = \$21 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$36  = held1;
-    if (\$14 ) begin
-      \$36  = total1;
+    \$95  = running7;
+    if (\$77 ) begin
+      \$95  = \$24 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$37  = running2;
-    if (\$16 ) begin
-      \$37  = total2;
+    \$96  = held7;
+    if (\$80 ) begin
+      \$96  = \$24 [20:0];
     end
   end
-  assign product0 = products[20:0];
-  assign first = \port$733$30 [0];
-  assign product1 = products[41:21];
-  assign product2 = products[62:42];
-  assign product3 = products[83:63];
-  assign product4 = products[104:84];
-  assign product5 = products[125:105];
-  assign product6 = products[146:126];
-  assign product7 = products[167:147];
-  assign last = \port$733$30 [1];
+  assign total0 = \$3 [20:0];
+  assign total1 = \$6 [20:0];
+  assign total2 = \$9 [20:0];
+  assign total3 = \$12 [20:0];
+  assign total4 = \$15 [20:0];
+  assign total5 = \$18 [20:0];
+  assign total6 = \$21 [20:0];
+  assign total7 = \$24 [20:0];
+  assign \products.lane0  = products[20:0];
+  assign \products.lane1  = products[41:21];
+  assign \products.lane2  = products[62:42];
+  assign \products.lane3  = products[83:63];
+  assign \products.lane4  = products[104:84];
+  assign \products.lane5  = products[125:105];
+  assign \products.lane6  = products[146:126];
+  assign \products.lane7  = products[167:147];
   assign sums[167:147] = held7;
   assign sums[146:126] = held6;
   assign sums[125:105] = held5;
@@ -2021,211 +2246,479 @@ module \lmu_kws361_8_ram.lanes.accumulate (rst, enable, \port$733$30 , products,
   assign sums[62:42] = held2;
   assign sums[41:21] = held1;
   assign sums[20:0] = held0;
+  assign \$25  = 1'h1;
+  assign \$26  = valid;
+  assign \$29  = 1'h1;
+  assign \$30  = valid;
+  assign \$32  = 1'h1;
+  assign \$33  = valid;
+  assign \$36  = 1'h1;
+  assign \$37  = valid;
+  assign \$39  = 1'h1;
+  assign \$40  = valid;
+  assign \$43  = 1'h1;
+  assign \$44  = valid;
+  assign \$46  = 1'h1;
+  assign \$47  = valid;
+  assign \$50  = 1'h1;
+  assign \$51  = valid;
+  assign \$53  = 1'h1;
+  assign \$54  = valid;
+  assign \$57  = 1'h1;
+  assign \$58  = valid;
+  assign \$60  = 1'h1;
+  assign \$61  = valid;
+  assign \$64  = 1'h1;
+  assign \$65  = valid;
+  assign \$67  = 1'h1;
+  assign \$68  = valid;
+  assign \$71  = 1'h1;
+  assign \$72  = valid;
+  assign \$74  = 1'h1;
+  assign \$75  = valid;
+  assign \$78  = 1'h1;
+  assign \$79  = valid;
 endmodule
 
-module \lmu_kws361_8_ram.lanes.multiply (weights, shift, products, activation);
-  reg \$auto$verilog_backend.cc:2355:dump_module$10 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$10 <= 0;
-  wire [22:0] \$1 ;
-  wire [22:0] \$10 ;
-  wire [24:0] \$11 ;
-  reg [24:0] \$12 ;
-  wire [22:0] \$13 ;
-  wire [22:0] \$14 ;
-  wire [24:0] \$15 ;
-  reg [24:0] \$16 ;
-  wire [22:0] \$17 ;
-  wire [22:0] \$18 ;
-  wire [24:0] \$19 ;
-  wire [22:0] \$2 ;
-  reg [24:0] \$20 ;
-  wire [22:0] \$21 ;
-  wire [22:0] \$22 ;
-  wire [24:0] \$23 ;
-  reg [24:0] \$24 ;
-  wire [22:0] \$25 ;
-  wire [22:0] \$26 ;
-  wire [24:0] \$27 ;
-  reg [24:0] \$28 ;
-  wire [22:0] \$29 ;
-  wire [24:0] \$3 ;
-  wire [22:0] \$30 ;
-  wire [24:0] \$31 ;
-  reg [24:0] \$32 ;
-  reg [24:0] \$4 ;
-  wire [22:0] \$5 ;
-  wire [22:0] \$6 ;
-  wire [24:0] \$7 ;
-  reg [24:0] \$8 ;
-  wire [22:0] \$9 ;
-  input [11:0] activation;
-  wire [11:0] activation;
-  wire [21:0] product0;
-  wire [21:0] product1;
-  wire [21:0] product2;
-  wire [21:0] product3;
-  wire [21:0] product4;
-  wire [21:0] product5;
-  wire [21:0] product6;
-  wire [21:0] product7;
+module \lmu_kws361_8_ram.lanes.multiply (magnitudes, products, operand1);
+  wire [21:0] \$1 ;
+  wire [21:0] \$2 ;
+  wire [21:0] \$3 ;
+  wire [21:0] \$4 ;
+  wire [21:0] \$5 ;
+  wire [21:0] \$6 ;
+  wire [21:0] \$7 ;
+  wire [21:0] \$8 ;
+  wire [9:0] magnitude0;
+  wire [9:0] magnitude1;
+  wire [9:0] magnitude2;
+  wire [9:0] magnitude3;
+  wire [9:0] magnitude4;
+  wire [9:0] magnitude5;
+  wire [9:0] magnitude6;
+  wire [9:0] magnitude7;
+  input [79:0] magnitudes;
+  wire [79:0] magnitudes;
+  wire [9:0] \magnitudes.lane0 ;
+  wire [9:0] \magnitudes.lane1 ;
+  wire [9:0] \magnitudes.lane2 ;
+  wire [9:0] \magnitudes.lane3 ;
+  wire [9:0] \magnitudes.lane4 ;
+  wire [9:0] \magnitudes.lane5 ;
+  wire [9:0] \magnitudes.lane6 ;
+  wire [9:0] \magnitudes.lane7 ;
+  input [11:0] operand1;
+  wire [11:0] operand1;
+  wire [20:0] product0;
+  wire [20:0] product1;
+  wire [20:0] product2;
+  wire [20:0] product3;
+  wire [20:0] product4;
+  wire [20:0] product5;
+  wire [20:0] product6;
+  wire [20:0] product7;
   output [167:0] products;
   wire [167:0] products;
-  input [1:0] shift;
-  wire [1:0] shift;
-  wire [9:0] weight0;
-  wire [9:0] weight1;
-  wire [9:0] weight2;
-  wire [9:0] weight3;
-  wire [9:0] weight4;
-  wire [9:0] weight5;
-  wire [9:0] weight6;
-  wire [9:0] weight7;
-  input [79:0] weights;
-  wire [79:0] weights;
-  assign product0 = $signed(weights[9:0]) * $signed(activation);
-  assign product1 = $signed(weights[19:10]) * $signed(activation);
-  assign product2 = $signed(weights[29:20]) * $signed(activation);
-  assign product3 = $signed(weights[39:30]) * $signed(activation);
-  assign product4 = $signed(weights[49:40]) * $signed(activation);
-  assign product5 = $signed(weights[59:50]) * $signed(activation);
-  assign product6 = $signed(weights[69:60]) * $signed(activation);
-  assign product7 = $signed(weights[79:70]) * $signed(activation);
+  wire [20:0] \products.lane0 ;
+  wire [20:0] \products.lane1 ;
+  wire [20:0] \products.lane2 ;
+  wire [20:0] \products.lane3 ;
+  wire [20:0] \products.lane4 ;
+  wire [20:0] \products.lane5 ;
+  wire [20:0] \products.lane6 ;
+  wire [20:0] \products.lane7 ;
+  assign \$2  = magnitudes[19:10] * operand1;
+  assign \$3  = magnitudes[29:20] * operand1;
+  assign \$4  = magnitudes[39:30] * operand1;
+  assign \$5  = magnitudes[49:40] * operand1;
+  assign \$6  = magnitudes[59:50] * operand1;
+  assign \$7  = magnitudes[69:60] * operand1;
+  assign \$8  = magnitudes[79:70] * operand1;
+  assign \$1  = magnitudes[9:0] * operand1;
+  assign magnitude0 = magnitudes[9:0];
+  assign product0 = \$1 [20:0];
+  assign magnitude1 = magnitudes[19:10];
+  assign product1 = \$2 [20:0];
+  assign magnitude2 = magnitudes[29:20];
+  assign product2 = \$3 [20:0];
+  assign magnitude3 = magnitudes[39:30];
+  assign product3 = \$4 [20:0];
+  assign magnitude4 = magnitudes[49:40];
+  assign product4 = \$5 [20:0];
+  assign magnitude5 = magnitudes[59:50];
+  assign product5 = \$6 [20:0];
+  assign magnitude6 = magnitudes[69:60];
+  assign product6 = \$7 [20:0];
+  assign magnitude7 = magnitudes[79:70];
+  assign product7 = \$8 [20:0];
+  assign \magnitudes.lane0  = magnitudes[9:0];
+  assign \magnitudes.lane1  = magnitudes[19:10];
+  assign \magnitudes.lane2  = magnitudes[29:20];
+  assign \magnitudes.lane3  = magnitudes[39:30];
+  assign \magnitudes.lane4  = magnitudes[49:40];
+  assign \magnitudes.lane5  = magnitudes[59:50];
+  assign \magnitudes.lane6  = magnitudes[69:60];
+  assign \magnitudes.lane7  = magnitudes[79:70];
+  assign \products.lane0  = products[20:0];
+  assign \products.lane1  = products[41:21];
+  assign \products.lane2  = products[62:42];
+  assign \products.lane3  = products[83:63];
+  assign \products.lane4  = products[104:84];
+  assign \products.lane5  = products[125:105];
+  assign \products.lane6  = products[146:126];
+  assign \products.lane7  = products[167:147];
+  assign products[167:147] = \$8 [20:0];
+  assign products[146:126] = \$7 [20:0];
+  assign products[125:105] = \$6 [20:0];
+  assign products[104:84] = \$5 [20:0];
+  assign products[83:63] = \$4 [20:0];
+  assign products[62:42] = \$3 [20:0];
+  assign products[41:21] = \$2 [20:0];
+  assign products[20:0] = \$1 [20:0];
+endmodule
+
+module \lmu_kws361_8_ram.lanes.operands (rst, i__activation, i__weights, i__valid, \port$829$28 , valid, first, last, operand1, o__magnitudes, o__negative, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$10 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$10 <= 0;
+  wire \$1 ;
+  wire [12:0] \$10 ;
+  wire [12:0] \$11 ;
+  wire [12:0] \$12 ;
+  wire [14:0] \$13 ;
+  reg [14:0] \$14 ;
+  reg \$15 ;
+  reg \$16 ;
+  reg \$17 ;
+  reg [11:0] \$18 ;
+  reg [9:0] \$19 ;
+  wire \$2 ;
+  reg \$20 ;
+  reg [9:0] \$21 ;
+  reg \$22 ;
+  reg [9:0] \$23 ;
+  reg \$24 ;
+  reg [9:0] \$25 ;
+  reg \$26 ;
+  reg [9:0] \$27 ;
+  reg \$28 ;
+  reg [9:0] \$29 ;
+  wire \$3 ;
+  reg \$30 ;
+  reg [9:0] \$31 ;
+  reg \$32 ;
+  reg [9:0] \$33 ;
+  reg \$34 ;
+  wire \$4 ;
+  wire \$5 ;
+  wire \$6 ;
+  wire \$7 ;
+  wire \$8 ;
+  wire [11:0] \$9 ;
+  input clk;
+  wire clk;
+  output first;
+  reg first = 1'h0;
+  input [11:0] i__activation;
+  wire [11:0] i__activation;
+  wire i__first;
+  wire i__last;
+  wire [1:0] i__shift;
+  input i__valid;
+  wire i__valid;
+  input [87:0] i__weights;
+  wire [87:0] i__weights;
+  output last;
+  reg last = 1'h0;
+  wire [11:0] magnitude;
+  reg [9:0] magnitude0 = 10'h000;
+  reg [9:0] magnitude1 = 10'h000;
+  reg [9:0] magnitude2 = 10'h000;
+  reg [9:0] magnitude3 = 10'h000;
+  reg [9:0] magnitude4 = 10'h000;
+  reg [9:0] magnitude5 = 10'h000;
+  reg [9:0] magnitude6 = 10'h000;
+  reg [9:0] magnitude7 = 10'h000;
+  reg negative0 = 1'h0;
+  reg negative1 = 1'h0;
+  reg negative2 = 1'h0;
+  reg negative3 = 1'h0;
+  reg negative4 = 1'h0;
+  reg negative5 = 1'h0;
+  reg negative6 = 1'h0;
+  reg negative7 = 1'h0;
+  (* init = 1'h0 *)
+  wire o__first;
+  (* init = 1'h0 *)
+  wire o__last;
+  output [79:0] o__magnitudes;
+  wire [79:0] o__magnitudes;
+  wire [9:0] \o__magnitudes.lane0 ;
+  wire [9:0] \o__magnitudes.lane1 ;
+  wire [9:0] \o__magnitudes.lane2 ;
+  wire [9:0] \o__magnitudes.lane3 ;
+  wire [9:0] \o__magnitudes.lane4 ;
+  wire [9:0] \o__magnitudes.lane5 ;
+  wire [9:0] \o__magnitudes.lane6 ;
+  wire [9:0] \o__magnitudes.lane7 ;
+  output [7:0] o__negative;
+  wire [7:0] o__negative;
+  (* init = 12'h000 *)
+  wire [11:0] o__operand1;
+  (* init = 1'h0 *)
+  wire o__valid;
+  wire [11:0] operand;
+  output [11:0] operand1;
+  reg [11:0] operand1 = 12'h000;
+  input [3:0] \port$829$28 ;
+  wire [3:0] \port$829$28 ;
+  input rst;
+  wire rst;
+  output valid;
+  reg valid = 1'h0;
+  assign \$1  = i__weights[10] ^ i__activation[11];
+  assign \$2  = i__weights[21] ^ i__activation[11];
+  assign \$3  = i__weights[32] ^ i__activation[11];
+  assign \$4  = i__weights[43] ^ i__activation[11];
+  assign \$5  = i__weights[54] ^ i__activation[11];
+  assign \$6  = i__weights[65] ^ i__activation[11];
+  assign \$7  = i__weights[76] ^ i__activation[11];
+  assign \$8  = i__weights[87] ^ i__activation[11];
+  assign \$9  = i__activation ^ { i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11] };
+  assign \$10  = \$9  + i__activation[11];
+  always @(posedge clk)
+    valid <= \$15 ;
+  always @(posedge clk)
+    first <= \$16 ;
+  always @(posedge clk)
+    last <= \$17 ;
+  always @(posedge clk)
+    operand1 <= \$18 ;
+  always @(posedge clk)
+    magnitude0 <= \$19 ;
+  always @(posedge clk)
+    negative0 <= \$20 ;
+  always @(posedge clk)
+    magnitude1 <= \$21 ;
+  always @(posedge clk)
+    negative1 <= \$22 ;
+  always @(posedge clk)
+    magnitude2 <= \$23 ;
+  always @(posedge clk)
+    negative2 <= \$24 ;
+  always @(posedge clk)
+    magnitude3 <= \$25 ;
+  always @(posedge clk)
+    negative3 <= \$26 ;
+  always @(posedge clk)
+    magnitude4 <= \$27 ;
+  always @(posedge clk)
+    negative4 <= \$28 ;
+  always @(posedge clk)
+    magnitude5 <= \$29 ;
+  always @(posedge clk)
+    negative5 <= \$30 ;
+  always @(posedge clk)
+    magnitude6 <= \$31 ;
+  always @(posedge clk)
+    negative6 <= \$32 ;
+  always @(posedge clk)
+    magnitude7 <= \$33 ;
+  always @(posedge clk)
+    negative7 <= \$34 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$4  = 25'h0000000;
-    casez (shift)
+    \$14  = 15'h0000;
+    casez (\port$829$28 [1:0])
       2'h0:
-          \$4  = { \$1 [22], \$1 [22], \$1  };
+          \$14  = { 2'h0, \$11  };
       2'h1:
-          \$4  = { \$2 [22], \$2 [22], \$2  };
+          \$14  = { 2'h0, \$12  };
       2'h2:
-          \$4  = \$3 ;
+          \$14  = \$13 ;
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$8  = 25'h0000000;
-    casez (shift)
-      2'h0:
-          \$8  = { \$5 [22], \$5 [22], \$5  };
-      2'h1:
-          \$8  = { \$6 [22], \$6 [22], \$6  };
-      2'h2:
-          \$8  = \$7 ;
-    endcase
+    \$15  = i__valid;
+    if (rst) begin
+      \$15  = 1'h0;
+    end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$12  = 25'h0000000;
-    casez (shift)
-      2'h0:
-          \$12  = { \$9 [22], \$9 [22], \$9  };
-      2'h1:
-          \$12  = { \$10 [22], \$10 [22], \$10  };
-      2'h2:
-          \$12  = \$11 ;
-    endcase
+    \$16  = first;
+    if (i__valid) begin
+      \$16  = \port$829$28 [2];
+    end
+    if (rst) begin
+      \$16  = 1'h0;
+    end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$16  = 25'h0000000;
-    casez (shift)
-      2'h0:
-          \$16  = { \$13 [22], \$13 [22], \$13  };
-      2'h1:
-          \$16  = { \$14 [22], \$14 [22], \$14  };
-      2'h2:
-          \$16  = \$15 ;
-    endcase
+    \$17  = last;
+    if (i__valid) begin
+      \$17  = \port$829$28 [3];
+    end
+    if (rst) begin
+      \$17  = 1'h0;
+    end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$20  = 25'h0000000;
-    casez (shift)
-      2'h0:
-          \$20  = { \$17 [22], \$17 [22], \$17  };
-      2'h1:
-          \$20  = { \$18 [22], \$18 [22], \$18  };
-      2'h2:
-          \$20  = \$19 ;
-    endcase
+    \$18  = operand1;
+    if (i__valid) begin
+      \$18  = \$14 [11:0];
+    end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$24  = 25'h0000000;
-    casez (shift)
-      2'h0:
-          \$24  = { \$21 [22], \$21 [22], \$21  };
-      2'h1:
-          \$24  = { \$22 [22], \$22 [22], \$22  };
-      2'h2:
-          \$24  = \$23 ;
-    endcase
+    \$19  = magnitude0;
+    if (i__valid) begin
+      \$19  = i__weights[9:0];
+    end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$28  = 25'h0000000;
-    casez (shift)
-      2'h0:
-          \$28  = { \$25 [22], \$25 [22], \$25  };
-      2'h1:
-          \$28  = { \$26 [22], \$26 [22], \$26  };
-      2'h2:
-          \$28  = \$27 ;
-    endcase
+    \$20  = negative0;
+    if (i__valid) begin
+      \$20  = \$1 ;
+    end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$32  = 25'h0000000;
-    casez (shift)
-      2'h0:
-          \$32  = { \$29 [22], \$29 [22], \$29  };
-      2'h1:
-          \$32  = { \$30 [22], \$30 [22], \$30  };
-      2'h2:
-          \$32  = \$31 ;
-    endcase
+    \$21  = magnitude1;
+    if (i__valid) begin
+      \$21  = i__weights[20:11];
+    end
   end
-  assign weight0 = weights[9:0];
-  assign weight1 = weights[19:10];
-  assign weight2 = weights[29:20];
-  assign weight3 = weights[39:30];
-  assign weight4 = weights[49:40];
-  assign weight5 = weights[59:50];
-  assign weight6 = weights[69:60];
-  assign weight7 = weights[79:70];
-  assign products[167:147] = \$32 [20:0];
-  assign products[146:126] = \$28 [20:0];
-  assign products[125:105] = \$24 [20:0];
-  assign products[104:84] = \$20 [20:0];
-  assign products[83:63] = \$16 [20:0];
-  assign products[62:42] = \$12 [20:0];
-  assign products[41:21] = \$8 [20:0];
-  assign products[20:0] = \$4 [20:0];
-  assign \$1  = { product0[21], product0 };
-  assign \$2  = { product0, 1'h0 };
-  assign \$3  = { product0[21], product0, 2'h0 };
-  assign \$5  = { product1[21], product1 };
-  assign \$6  = { product1, 1'h0 };
-  assign \$7  = { product1[21], product1, 2'h0 };
-  assign \$9  = { product2[21], product2 };
-  assign \$10  = { product2, 1'h0 };
-  assign \$11  = { product2[21], product2, 2'h0 };
-  assign \$13  = { product3[21], product3 };
-  assign \$14  = { product3, 1'h0 };
-  assign \$15  = { product3[21], product3, 2'h0 };
-  assign \$17  = { product4[21], product4 };
-  assign \$18  = { product4, 1'h0 };
-  assign \$19  = { product4[21], product4, 2'h0 };
-  assign \$21  = { product5[21], product5 };
-  assign \$22  = { product5, 1'h0 };
-  assign \$23  = { product5[21], product5, 2'h0 };
-  assign \$25  = { product6[21], product6 };
-  assign \$26  = { product6, 1'h0 };
-  assign \$27  = { product6[21], product6, 2'h0 };
-  assign \$29  = { product7[21], product7 };
-  assign \$30  = { product7, 1'h0 };
-  assign \$31  = { product7[21], product7, 2'h0 };
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$22  = negative1;
+    if (i__valid) begin
+      \$22  = \$2 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$23  = magnitude2;
+    if (i__valid) begin
+      \$23  = i__weights[31:22];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$24  = negative2;
+    if (i__valid) begin
+      \$24  = \$3 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$25  = magnitude3;
+    if (i__valid) begin
+      \$25  = i__weights[42:33];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$26  = negative3;
+    if (i__valid) begin
+      \$26  = \$4 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$27  = magnitude4;
+    if (i__valid) begin
+      \$27  = i__weights[53:44];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$28  = negative4;
+    if (i__valid) begin
+      \$28  = \$5 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$29  = magnitude5;
+    if (i__valid) begin
+      \$29  = i__weights[64:55];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$30  = negative5;
+    if (i__valid) begin
+      \$30  = \$6 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$31  = magnitude6;
+    if (i__valid) begin
+      \$31  = i__weights[75:66];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$32  = negative6;
+    if (i__valid) begin
+      \$32  = \$7 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$33  = magnitude7;
+    if (i__valid) begin
+      \$33  = i__weights[86:77];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$34  = negative7;
+    if (i__valid) begin
+      \$34  = \$8 ;
+    end
+  end
+  assign i__first = \port$829$28 [2];
+  assign i__last = \port$829$28 [3];
+  assign operand = \$14 [11:0];
+  assign o__valid = valid;
+  assign o__first = first;
+  assign o__last = last;
+  assign magnitude = \$10 [11:0];
+  assign i__shift = \port$829$28 [1:0];
+  assign o__operand1 = operand1;
+  assign \o__magnitudes.lane0  = o__magnitudes[9:0];
+  assign \o__magnitudes.lane1  = o__magnitudes[19:10];
+  assign \o__magnitudes.lane2  = o__magnitudes[29:20];
+  assign \o__magnitudes.lane3  = o__magnitudes[39:30];
+  assign \o__magnitudes.lane4  = o__magnitudes[49:40];
+  assign \o__magnitudes.lane5  = o__magnitudes[59:50];
+  assign \o__magnitudes.lane6  = o__magnitudes[69:60];
+  assign \o__magnitudes.lane7  = o__magnitudes[79:70];
+  assign o__negative[7] = negative7;
+  assign o__negative[6] = negative6;
+  assign o__negative[5] = negative5;
+  assign o__negative[4] = negative4;
+  assign o__negative[3] = negative3;
+  assign o__negative[2] = negative2;
+  assign o__negative[1] = negative1;
+  assign o__negative[0] = negative0;
+  assign o__magnitudes[79:70] = magnitude7;
+  assign o__magnitudes[69:60] = magnitude6;
+  assign o__magnitudes[59:50] = magnitude5;
+  assign o__magnitudes[49:40] = magnitude4;
+  assign o__magnitudes[39:30] = magnitude3;
+  assign o__magnitudes[29:20] = magnitude2;
+  assign o__magnitudes[19:10] = magnitude1;
+  assign o__magnitudes[9:0] = magnitude0;
+  assign \$11  = { 1'h0, \$10 [11:0] };
+  assign \$12  = { \$10 [11:0], 1'h0 };
+  assign \$13  = { 1'h0, \$10 [11:0], 2'h0 };
 endmodule
 
 module \lmu_kws361_8_ram.memory_h0 (rst, read__en, write__en, read__addr, write__data, r_data, clk);
@@ -14213,10 +14706,12 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, claim__valid, steps__valid, idle, 
   reg [8:0] \$100 ;
   reg [8:0] \$101 ;
   reg \$102 ;
-  reg [35:0] \$103 ;
-  reg [3:0] \$104 ;
-  reg \$105 ;
-  reg \$106 ;
+  reg \$103 ;
+  reg [35:0] \$104 ;
+  reg [35:0] \$105 ;
+  reg [3:0] \$106 ;
+  reg \$107 ;
+  reg \$108 ;
   wire [6:0] \$11 ;
   wire [1:0] \$12 ;
   wire \$13 ;
@@ -14359,6 +14854,7 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, claim__valid, steps__valid, idle, 
   wire \counted.first ;
   wire \counted.last ;
   wire [6:0] \counted.number ;
+  reg ended = 1'h0;
   wire [7:0] ends;
   wire \ends.block ;
   wire \ends.blocks ;
@@ -14390,15 +14886,14 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, claim__valid, steps__valid, idle, 
   wire frames__valid;
   wire fresh;
   reg [3:0] group = 4'h0;
-  (* init = 36'h000000000 *)
-  wire [35:0] \group$35 ;
-  wire [8:0] \group$35.address ;
-  wire [5:0] \group$35.memory ;
-  wire [2:0] \group$35.narrow ;
-  wire [3:0] \group$35.operation ;
-  wire \group$35.output ;
-  wire [8:0] \group$35.parameter ;
-  wire [3:0] \group$35.rows ;
+  reg [35:0] \group$60  = 36'h000000000;
+  wire [8:0] \group$60.address ;
+  wire [5:0] \group$60.memory ;
+  wire [2:0] \group$60.narrow ;
+  wire [3:0] \group$60.operation ;
+  wire \group$60.output ;
+  wire [8:0] \group$60.parameter ;
+  wire [3:0] \group$60.rows ;
   output [35:0] groups__payload;
   reg [35:0] groups__payload = 36'h000000000;
   wire [8:0] \groups__payload.address ;
@@ -14423,6 +14918,15 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, claim__valid, steps__valid, idle, 
   wire [3:0] \position.block ;
   wire [3:0] \position.group ;
   wire [3:0] \position.step ;
+  (* init = 36'h000000000 *)
+  wire [35:0] ready;
+  wire [8:0] \ready.address ;
+  wire [5:0] \ready.memory ;
+  wire [2:0] \ready.narrow ;
+  wire [3:0] \ready.operation ;
+  wire \ready.output ;
+  wire [8:0] \ready.parameter ;
+  wire [3:0] \ready.rows ;
   wire [3:0] rows;
   input rst;
   wire rst;
@@ -14501,7 +15005,7 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, claim__valid, steps__valid, idle, 
   assign \$41  = fresh & \const [26];
   assign \$42  = | busy;
   assign \$43  = \$41  & \$42 ;
-  assign \$44  = busy > 2'h3;
+  assign \$44  = busy > 3'h4;
   assign \$45  = ends[2] & \$44 ;
   assign waits = \$43  | \$45 ;
   assign \$46  = ~ waits;
@@ -14554,7 +15058,7 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, claim__valid, steps__valid, idle, 
   assign \$87  = steps__valid & ends[3];
   assign \$88  = steps__valid & ends[3];
   assign \$89  = | busy;
-  assign \$90  = rows + 2'h2;
+  assign \$90  = rows + 2'h3;
   assign \$91  = busy - 1'h1;
   assign \$92  = steps__valid & ends[7];
   always @(posedge clk)
@@ -14576,15 +15080,19 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, claim__valid, steps__valid, idle, 
   always @(posedge clk)
     offset1 <= \$101 ;
   always @(posedge clk)
-    groups__valid <= \$102 ;
+    ended <= \$102 ;
   always @(posedge clk)
-    groups__payload <= \$103 ;
+    groups__valid <= \$103 ;
   always @(posedge clk)
-    busy <= \$104 ;
+    \group$60  <= \$104 ;
   always @(posedge clk)
-    running <= \$105 ;
+    groups__payload <= \$105 ;
   always @(posedge clk)
-    holds_input <= \$106 ;
+    busy <= \$106 ;
+  always @(posedge clk)
+    running <= \$107 ;
+  always @(posedge clk)
+    holds_input <= \$108 ;
   \lmu_kws361_8_ram.sequencer.state  state (
     .clk(clk),
     .finish(finish),
@@ -14926,62 +15434,79 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, claim__valid, steps__valid, idle, 
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$103  = groups__payload;
+    \$103  = ended;
+    if (rst) begin
+      \$103  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$104  = \group$60 ;
     if (\$87 ) begin
-      \$103 [3:0] = rows;
-      \$103 [9:4] = selected[9:4];
-      \$103 [18:10] = address;
-      \$103 [27:19] = \parameter ;
-      \$103 [30:28] = \const [103:101];
-      \$103 [31] = \const [104];
-      \$103 [35:32] = \const [108:105];
+      \$104 [3:0] = rows;
+      \$104 [9:4] = selected[9:4];
+      \$104 [18:10] = address;
+      \$104 [27:19] = \parameter ;
+      \$104 [30:28] = \const [103:101];
+      \$104 [31] = \const [104];
+      \$104 [35:32] = \const [108:105];
     end
     if (rst) begin
-      \$103  = 36'h000000000;
+      \$104  = 36'h000000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$104  = busy;
+    \$105  = groups__payload;
+    if (ended) begin
+      \$105  = \group$60 ;
+    end
+    if (rst) begin
+      \$105  = 36'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$106  = busy;
     if (\$88 ) begin
-      \$104  = \$90 [3:0];
+      \$106  = \$90 [3:0];
     end else if (\$89 ) begin
-      \$104  = \$91 [3:0];
+      \$106  = \$91 [3:0];
     end
     if (rst) begin
-      \$104  = 4'h0;
+      \$106  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$105  = running;
+    \$107  = running;
     if (start) begin
-      \$105  = 1'h1;
+      \$107  = 1'h1;
     end
     if (\$92 ) begin
-      \$105  = 1'h0;
+      \$107  = 1'h0;
     end
     if (rst) begin
-      \$105  = 1'h0;
+      \$107  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$106  = holds_input;
+    \$108  = holds_input;
     if (start) begin
-      \$106  = 1'h1;
+      \$108  = 1'h1;
     end
     if (frames__ready) begin
-      \$106  = 1'h0;
+      \$108  = 1'h0;
     end
     if (rst) begin
-      \$106  = 1'h0;
+      \$108  = 1'h0;
     end
   end
   assign column = counted;
   assign ends_column = 1'h1;
   assign ends_operation = ends_blocks;
-  assign \group$35  = groups__payload;
+  assign ready = groups__payload;
   assign \start$50  = start;
   assign frames__payload = frame;
   assign \position.step  = position[3:0];
@@ -15044,17 +15569,24 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, claim__valid, steps__valid, idle, 
   assign \groups__payload.narrow  = groups__payload[30:28];
   assign \groups__payload.output  = groups__payload[31];
   assign \groups__payload.operation  = groups__payload[35:32];
-  assign \group$35.rows  = groups__payload[3:0];
-  assign \group$35.memory  = groups__payload[9:4];
-  assign \group$35.address  = groups__payload[18:10];
-  assign \group$35.parameter  = groups__payload[27:19];
-  assign \group$35.narrow  = groups__payload[30:28];
-  assign \group$35.output  = groups__payload[31];
-  assign \group$35.operation  = groups__payload[35:32];
+  assign \ready.rows  = groups__payload[3:0];
+  assign \ready.memory  = groups__payload[9:4];
+  assign \ready.address  = groups__payload[18:10];
+  assign \ready.parameter  = groups__payload[27:19];
+  assign \ready.narrow  = groups__payload[30:28];
+  assign \ready.output  = groups__payload[31];
+  assign \ready.operation  = groups__payload[35:32];
   assign \frame.clear  = frame[0];
   assign \frame.end  = frame[1];
   assign \frames__payload.clear  = frame[0];
   assign \frames__payload.end  = frame[1];
+  assign \group$60.rows  = \group$60 [3:0];
+  assign \group$60.memory  = \group$60 [9:4];
+  assign \group$60.address  = \group$60 [18:10];
+  assign \group$60.parameter  = \group$60 [27:19];
+  assign \group$60.narrow  = \group$60 [30:28];
+  assign \group$60.output  = \group$60 [31];
+  assign \group$60.operation  = \group$60 [35:32];
   assign steps__payload[31] = ends[2];
   assign steps__payload[30] = \$61 ;
   assign steps__payload[29:28] = \const [44:43];

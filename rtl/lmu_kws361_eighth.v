@@ -359,7 +359,7 @@ module lmu_kws361_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
     .clk(\clk$12 ),
     .elements(elements),
     .issued(products__valid),
-    .\port$1649$26 (\$35 ),
+    .\port$2785$26 (\$35 ),
     .products__activation(products__activation),
     .products__weights(products__weights),
     .products__wide(products__wide),
@@ -378,8 +378,8 @@ module lmu_kws361_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
     .parameters__address(\address$185 ),
     .parameters__r_data(parameters__r_data),
     .parameters__read(\read$183 ),
-    .\port$1826$32 (\$37 ),
-    .\port$1826$6 (\$36 ),
+    .\port$3188$32 (\$37 ),
+    .\port$3188$6 (\$36 ),
     .row_valid(write__valid),
     .sums(sums)
   );
@@ -414,14 +414,14 @@ module lmu_kws361_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
     .gated(input_clk)
   );
   \lmu_kws361_eighth.lanes  lanes (
-    .activation(products__activation),
     .clk(\clk$12 ),
-    .enable(products__valid),
-    .\port$1649$26 (\$35 ),
+    .i__activation(products__activation),
+    .i__valid(products__valid),
+    .i__weights(products__weights),
+    .i__wide(products__wide),
+    .\port$2785$26 (\$35 ),
     .rst(rst),
-    .sums(sums),
-    .weights(products__weights),
-    .wide(products__wide)
+    .sums(sums)
   );
   \lmu_kws361_eighth.memory_h0  memory_h0 (
     .memory_h0_clk(memory_h0_clk),
@@ -577,7 +577,7 @@ module lmu_kws361_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
     .groups__payload(groups__payload),
     .groups__valid(groups__valid),
     .idle(idle),
-    .\port$1826$6 (\$36 ),
+    .\port$3188$6 (\$36 ),
     .rst(rst),
     .steps__payload(steps__payload),
     .steps__valid(steps__valid),
@@ -767,7 +767,7 @@ module lmu_kws361_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
   assign \$31  = \read$177 ;
 endmodule
 
-module \lmu_kws361_eighth.fetch (steps__valid, products__activation, products__weights, products__wide, clk, elements, words, steps__payload, issued, \port$1649$26 , rst);
+module \lmu_kws361_eighth.fetch (steps__valid, products__activation, products__weights, products__wide, clk, elements, words, steps__payload, issued, \port$2785$26 , rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$1 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$1 <= 0;
   reg \$1 ;
@@ -785,8 +785,8 @@ module \lmu_kws361_eighth.fetch (steps__valid, products__activation, products__w
   wire [7:0] \elements.x ;
   output issued;
   reg issued = 1'h0;
-  output [2:0] \port$1649$26 ;
-  wire [2:0] \port$1649$26 ;
+  output [2:0] \port$2785$26 ;
+  wire [2:0] \port$2785$26 ;
   output [11:0] products__activation;
   wire [11:0] products__activation;
   wire products__first;
@@ -917,9 +917,9 @@ module \lmu_kws361_eighth.fetch (steps__valid, products__activation, products__w
     (* full_case = 32'd1 *)
     casez (step[13])
       1'h0:
-          products__weights = { words[127], words[127], words[127], words[127], words[127], words[127], words[127:123], words[123], words[123], words[123], words[123], words[123], words[123:119], words[119], words[119], words[119], words[119], words[119], words[119:115], words[115], words[115], words[115], words[115], words[115], words[115:111], words[111], words[111], words[111], words[111], words[111], words[111:107], words[107], words[107], words[107], words[107], words[107], words[107:103], words[103], words[103], words[103], words[103], words[103], words[103:99], words[99], words[99], words[99], words[99], words[99], words[99:95], words[95], words[95], words[95], words[95], words[95], words[95:91], words[91], words[91], words[91], words[91], words[91], words[91:87], words[87], words[87], words[87], words[87], words[87], words[87:83], words[83], words[83], words[83], words[83], words[83], words[83:79], words[79], words[79], words[79], words[79], words[79], words[79:75], words[75], words[75], words[75], words[75], words[75], words[75:71], words[71], words[71], words[71], words[71], words[71], words[71:67], words[67], words[67], words[67], words[67], words[67], words[67:63], words[63], words[63], words[63], words[63], words[63], words[63:59], words[59], words[59], words[59], words[59], words[59], words[59:55], words[55], words[55], words[55], words[55], words[55], words[55:51], words[51], words[51], words[51], words[51], words[51], words[51:47], words[47], words[47], words[47], words[47], words[47], words[47:43], words[43], words[43], words[43], words[43], words[43], words[43:39], words[39], words[39], words[39], words[39], words[39], words[39:35], words[35], words[35], words[35], words[35], words[35], words[35:31], words[31], words[31], words[31], words[31], words[31], words[31:27], words[27], words[27], words[27], words[27], words[27], words[27:23], words[23], words[23], words[23], words[23], words[23], words[23:19], words[19], words[19], words[19], words[19], words[19], words[19:15], words[15], words[15], words[15], words[15], words[15], words[15:11], words[11], words[11], words[11], words[11], words[11], words[11:7], words[7], words[7], words[7], words[7], words[7], words[7:3], words[3], words[3], words[3], words[3], words[3], words[3:0] };
+          products__weights = { weights4_31, weights4_30, weights4_29, weights4_28, weights4_27, weights4_26, weights4_25, weights4_24, weights4_23, weights4_22, weights4_21, weights4_20, weights4_19, weights4_18, weights4_17, weights4_16, weights4_15, weights4_14, weights4_13, weights4_12, weights4_11, weights4_10, weights4_9, weights4_8, weights4_7, weights4_6, weights4_5, weights4_4, weights4_3, weights4_2, weights4_1, weights4_0 };
       1'h1:
-          products__weights = words[447:128];
+          products__weights = { weights10_31, weights10_30, weights10_29, weights10_28, weights10_27, weights10_26, weights10_25, weights10_24, weights10_23, weights10_22, weights10_21, weights10_20, weights10_19, weights10_18, weights10_17, weights10_16, weights10_15, weights10_14, weights10_13, weights10_12, weights10_11, weights10_10, weights10_9, weights10_8, weights10_7, weights10_6, weights10_5, weights10_4, weights10_3, weights10_2, weights10_1, weights10_0 };
     endcase
   end
   always @* begin
@@ -946,75 +946,11 @@ module \lmu_kws361_eighth.fetch (steps__valid, products__activation, products__w
       \$2  = steps__payload;
     end
   end
-  assign weights4_0 = { words[3], words[3], words[3], words[3], words[3], words[3], words[3:0] };
-  assign weights4_1 = { words[7], words[7], words[7], words[7], words[7], words[7], words[7:4] };
-  assign weights4_2 = { words[11], words[11], words[11], words[11], words[11], words[11], words[11:8] };
-  assign weights4_3 = { words[15], words[15], words[15], words[15], words[15], words[15], words[15:12] };
-  assign weights4_4 = { words[19], words[19], words[19], words[19], words[19], words[19], words[19:16] };
-  assign weights4_5 = { words[23], words[23], words[23], words[23], words[23], words[23], words[23:20] };
-  assign weights4_6 = { words[27], words[27], words[27], words[27], words[27], words[27], words[27:24] };
-  assign weights4_7 = { words[31], words[31], words[31], words[31], words[31], words[31], words[31:28] };
-  assign weights4_8 = { words[35], words[35], words[35], words[35], words[35], words[35], words[35:32] };
-  assign weights4_9 = { words[39], words[39], words[39], words[39], words[39], words[39], words[39:36] };
-  assign weights4_10 = { words[43], words[43], words[43], words[43], words[43], words[43], words[43:40] };
-  assign weights4_11 = { words[47], words[47], words[47], words[47], words[47], words[47], words[47:44] };
-  assign weights4_12 = { words[51], words[51], words[51], words[51], words[51], words[51], words[51:48] };
-  assign weights4_13 = { words[55], words[55], words[55], words[55], words[55], words[55], words[55:52] };
-  assign weights4_14 = { words[59], words[59], words[59], words[59], words[59], words[59], words[59:56] };
-  assign weights4_15 = { words[63], words[63], words[63], words[63], words[63], words[63], words[63:60] };
-  assign weights4_16 = { words[67], words[67], words[67], words[67], words[67], words[67], words[67:64] };
-  assign weights4_17 = { words[71], words[71], words[71], words[71], words[71], words[71], words[71:68] };
-  assign weights4_18 = { words[75], words[75], words[75], words[75], words[75], words[75], words[75:72] };
-  assign weights4_19 = { words[79], words[79], words[79], words[79], words[79], words[79], words[79:76] };
-  assign weights4_20 = { words[83], words[83], words[83], words[83], words[83], words[83], words[83:80] };
-  assign weights4_21 = { words[87], words[87], words[87], words[87], words[87], words[87], words[87:84] };
-  assign weights4_22 = { words[91], words[91], words[91], words[91], words[91], words[91], words[91:88] };
-  assign weights4_23 = { words[95], words[95], words[95], words[95], words[95], words[95], words[95:92] };
-  assign weights4_24 = { words[99], words[99], words[99], words[99], words[99], words[99], words[99:96] };
-  assign weights4_25 = { words[103], words[103], words[103], words[103], words[103], words[103], words[103:100] };
-  assign weights4_26 = { words[107], words[107], words[107], words[107], words[107], words[107], words[107:104] };
-  assign weights4_27 = { words[111], words[111], words[111], words[111], words[111], words[111], words[111:108] };
-  assign weights4_28 = { words[115], words[115], words[115], words[115], words[115], words[115], words[115:112] };
-  assign weights4_29 = { words[119], words[119], words[119], words[119], words[119], words[119], words[119:116] };
-  assign weights4_30 = { words[123], words[123], words[123], words[123], words[123], words[123], words[123:120] };
-  assign weights4_31 = { words[127], words[127], words[127], words[127], words[127], words[127], words[127:124] };
-  assign weights10_0 = words[137:128];
-  assign weights10_1 = words[147:138];
-  assign weights10_2 = words[157:148];
-  assign weights10_3 = words[167:158];
-  assign weights10_4 = words[177:168];
-  assign weights10_5 = words[187:178];
-  assign weights10_6 = words[197:188];
-  assign weights10_7 = words[207:198];
-  assign weights10_8 = words[217:208];
-  assign weights10_9 = words[227:218];
-  assign weights10_10 = words[237:228];
-  assign weights10_11 = words[247:238];
-  assign weights10_12 = words[257:248];
-  assign weights10_13 = words[267:258];
-  assign weights10_14 = words[277:268];
-  assign weights10_15 = words[287:278];
-  assign weights10_16 = words[297:288];
-  assign weights10_17 = words[307:298];
-  assign weights10_18 = words[317:308];
-  assign weights10_19 = words[327:318];
-  assign weights10_20 = words[337:328];
-  assign weights10_21 = words[347:338];
-  assign weights10_22 = words[357:348];
-  assign weights10_23 = words[367:358];
-  assign weights10_24 = words[377:368];
-  assign weights10_25 = words[387:378];
-  assign weights10_26 = words[397:388];
-  assign weights10_27 = words[407:398];
-  assign weights10_28 = words[417:408];
-  assign weights10_29 = words[427:418];
-  assign weights10_30 = words[437:428];
-  assign weights10_31 = words[447:438];
   assign products__valid = issued;
   assign products__shift = step[26];
   assign products__first = step[27];
   assign products__last = step[28];
-  assign \port$1649$26  = step[28:26];
+  assign \port$2785$26  = step[28:26];
   assign \step.memory  = step[2:0];
   assign \step.address  = step[11:3];
   assign \step.cleared  = step[12];
@@ -1039,9 +975,137 @@ module \lmu_kws361_eighth.fetch (steps__valid, products__activation, products__w
   assign \elements.m1  = elements[39:28];
   assign \elements.h0  = elements[46:40];
   assign \elements.h1  = elements[53:47];
+  assign weights10_31[9] = words[447];
+  assign weights10_31[8:0] = words[446:438];
+  assign weights10_30[9] = words[437];
+  assign weights10_30[8:0] = words[436:428];
+  assign weights10_29[9] = words[427];
+  assign weights10_29[8:0] = words[426:418];
+  assign weights10_28[9] = words[417];
+  assign weights10_28[8:0] = words[416:408];
+  assign weights10_27[9] = words[407];
+  assign weights10_27[8:0] = words[406:398];
+  assign weights10_26[9] = words[397];
+  assign weights10_26[8:0] = words[396:388];
+  assign weights10_25[9] = words[387];
+  assign weights10_25[8:0] = words[386:378];
+  assign weights10_24[9] = words[377];
+  assign weights10_24[8:0] = words[376:368];
+  assign weights10_23[9] = words[367];
+  assign weights10_23[8:0] = words[366:358];
+  assign weights10_22[9] = words[357];
+  assign weights10_22[8:0] = words[356:348];
+  assign weights10_21[9] = words[347];
+  assign weights10_21[8:0] = words[346:338];
+  assign weights10_20[9] = words[337];
+  assign weights10_20[8:0] = words[336:328];
+  assign weights10_19[9] = words[327];
+  assign weights10_19[8:0] = words[326:318];
+  assign weights10_18[9] = words[317];
+  assign weights10_18[8:0] = words[316:308];
+  assign weights10_17[9] = words[307];
+  assign weights10_17[8:0] = words[306:298];
+  assign weights10_16[9] = words[297];
+  assign weights10_16[8:0] = words[296:288];
+  assign weights10_15[9] = words[287];
+  assign weights10_15[8:0] = words[286:278];
+  assign weights10_14[9] = words[277];
+  assign weights10_14[8:0] = words[276:268];
+  assign weights10_13[9] = words[267];
+  assign weights10_13[8:0] = words[266:258];
+  assign weights10_12[9] = words[257];
+  assign weights10_12[8:0] = words[256:248];
+  assign weights10_11[9] = words[247];
+  assign weights10_11[8:0] = words[246:238];
+  assign weights10_10[9] = words[237];
+  assign weights10_10[8:0] = words[236:228];
+  assign weights10_9[9] = words[227];
+  assign weights10_9[8:0] = words[226:218];
+  assign weights10_8[9] = words[217];
+  assign weights10_8[8:0] = words[216:208];
+  assign weights10_7[9] = words[207];
+  assign weights10_7[8:0] = words[206:198];
+  assign weights10_6[9] = words[197];
+  assign weights10_6[8:0] = words[196:188];
+  assign weights10_5[9] = words[187];
+  assign weights10_5[8:0] = words[186:178];
+  assign weights10_4[9] = words[177];
+  assign weights10_4[8:0] = words[176:168];
+  assign weights10_3[9] = words[167];
+  assign weights10_3[8:0] = words[166:158];
+  assign weights10_2[9] = words[157];
+  assign weights10_2[8:0] = words[156:148];
+  assign weights10_1[9] = words[147];
+  assign weights10_1[8:0] = words[146:138];
+  assign weights10_0[9] = words[137];
+  assign weights10_0[8:0] = words[136:128];
+  assign weights4_31[9] = words[127];
+  assign weights4_31[8:0] = { 6'h00, words[126:124] };
+  assign weights4_30[9] = words[123];
+  assign weights4_30[8:0] = { 6'h00, words[122:120] };
+  assign weights4_29[9] = words[119];
+  assign weights4_29[8:0] = { 6'h00, words[118:116] };
+  assign weights4_28[9] = words[115];
+  assign weights4_28[8:0] = { 6'h00, words[114:112] };
+  assign weights4_27[9] = words[111];
+  assign weights4_27[8:0] = { 6'h00, words[110:108] };
+  assign weights4_26[9] = words[107];
+  assign weights4_26[8:0] = { 6'h00, words[106:104] };
+  assign weights4_25[9] = words[103];
+  assign weights4_25[8:0] = { 6'h00, words[102:100] };
+  assign weights4_24[9] = words[99];
+  assign weights4_24[8:0] = { 6'h00, words[98:96] };
+  assign weights4_23[9] = words[95];
+  assign weights4_23[8:0] = { 6'h00, words[94:92] };
+  assign weights4_22[9] = words[91];
+  assign weights4_22[8:0] = { 6'h00, words[90:88] };
+  assign weights4_21[9] = words[87];
+  assign weights4_21[8:0] = { 6'h00, words[86:84] };
+  assign weights4_20[9] = words[83];
+  assign weights4_20[8:0] = { 6'h00, words[82:80] };
+  assign weights4_19[9] = words[79];
+  assign weights4_19[8:0] = { 6'h00, words[78:76] };
+  assign weights4_18[9] = words[75];
+  assign weights4_18[8:0] = { 6'h00, words[74:72] };
+  assign weights4_17[9] = words[71];
+  assign weights4_17[8:0] = { 6'h00, words[70:68] };
+  assign weights4_16[9] = words[67];
+  assign weights4_16[8:0] = { 6'h00, words[66:64] };
+  assign weights4_15[9] = words[63];
+  assign weights4_15[8:0] = { 6'h00, words[62:60] };
+  assign weights4_14[9] = words[59];
+  assign weights4_14[8:0] = { 6'h00, words[58:56] };
+  assign weights4_13[9] = words[55];
+  assign weights4_13[8:0] = { 6'h00, words[54:52] };
+  assign weights4_12[9] = words[51];
+  assign weights4_12[8:0] = { 6'h00, words[50:48] };
+  assign weights4_11[9] = words[47];
+  assign weights4_11[8:0] = { 6'h00, words[46:44] };
+  assign weights4_10[9] = words[43];
+  assign weights4_10[8:0] = { 6'h00, words[42:40] };
+  assign weights4_9[9] = words[39];
+  assign weights4_9[8:0] = { 6'h00, words[38:36] };
+  assign weights4_8[9] = words[35];
+  assign weights4_8[8:0] = { 6'h00, words[34:32] };
+  assign weights4_7[9] = words[31];
+  assign weights4_7[8:0] = { 6'h00, words[30:28] };
+  assign weights4_6[9] = words[27];
+  assign weights4_6[8:0] = { 6'h00, words[26:24] };
+  assign weights4_5[9] = words[23];
+  assign weights4_5[8:0] = { 6'h00, words[22:20] };
+  assign weights4_4[9] = words[19];
+  assign weights4_4[8:0] = { 6'h00, words[18:16] };
+  assign weights4_3[9] = words[15];
+  assign weights4_3[8:0] = { 6'h00, words[14:12] };
+  assign weights4_2[9] = words[11];
+  assign weights4_2[8:0] = { 6'h00, words[10:8] };
+  assign weights4_1[9] = words[7];
+  assign weights4_1[8:0] = { 6'h00, words[6:4] };
+  assign weights4_0[9] = words[3];
+  assign weights4_0[8:0] = { 6'h00, words[2:0] };
 endmodule
 
-module \lmu_kws361_eighth.finish (finish_clk, parameters__read, busy, element, parameters__r_data, groups__valid, groups__payload, sums, parameters__address, row_valid, \port$1826$6 , \port$1826$32 , finish_rst);
+module \lmu_kws361_eighth.finish (finish_clk, parameters__read, busy, element, parameters__r_data, groups__valid, groups__payload, sums, parameters__address, row_valid, \port$3188$6 , \port$3188$32 , finish_rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$2 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$2 <= 0;
   wire \$1 ;
@@ -1104,10 +1168,10 @@ module \lmu_kws361_eighth.finish (finish_clk, parameters__read, busy, element, p
   wire [16:0] parameters__r_data;
   output parameters__read;
   wire parameters__read;
-  output [4:0] \port$1826$32 ;
-  wire [4:0] \port$1826$32 ;
-  output [14:0] \port$1826$6 ;
-  wire [14:0] \port$1826$6 ;
+  output [4:0] \port$3188$32 ;
+  wire [4:0] \port$3188$32 ;
+  output [14:0] \port$3188$6 ;
+  wire [14:0] \port$3188$6 ;
   reg [36:0] row_destination = 37'h0000000000;
   wire [8:0] \row_destination.address ;
   wire [5:0] \row_destination.memory ;
@@ -1333,8 +1397,8 @@ module \lmu_kws361_eighth.finish (finish_clk, parameters__read, busy, element, p
   assign write__output = row_destination[32];
   assign write__operation = row_destination[36:33];
   assign parameters__address = destination[29:21];
-  assign \port$1826$6  = row_destination[20:6];
-  assign \port$1826$32  = row_destination[36:32];
+  assign \port$3188$6  = row_destination[20:6];
+  assign \port$3188$32  = row_destination[36:32];
   assign \groups__payload.rows  = groups__payload[5:0];
   assign \groups__payload.memory  = groups__payload[11:6];
   assign \groups__payload.address  = groups__payload[20:12];
@@ -1865,19 +1929,170 @@ module \lmu_kws361_eighth.input_gate (enable, gated, clk, free);
     passes <= enable;
 endmodule
 
-module \lmu_kws361_eighth.lanes (activation, weights, wide, clk, enable, \port$1649$26 , sums, rst);
-  input [11:0] activation;
-  wire [11:0] activation;
+module \lmu_kws361_eighth.lanes (i__activation, i__weights, i__wide, clk, i__valid, \port$2785$26 , sums, rst);
   input clk;
   wire clk;
-  input enable;
-  wire enable;
   wire first;
+  input [11:0] i__activation;
+  wire [11:0] i__activation;
+  wire i__first;
+  wire i__last;
+  wire i__shift;
+  input i__valid;
+  wire i__valid;
+  input [319:0] i__weights;
+  wire [319:0] i__weights;
+  input i__wide;
+  wire i__wide;
   wire last;
-  input [2:0] \port$1649$26 ;
-  wire [2:0] \port$1649$26 ;
-  wire [671:0] products;
-  wire [671:0] \products$15 ;
+  wire [137:0] magnitudes;
+  wire [8:0] \magnitudes.lane0 ;
+  wire [8:0] \magnitudes.lane1 ;
+  wire [2:0] \magnitudes.lane10 ;
+  wire [2:0] \magnitudes.lane11 ;
+  wire [2:0] \magnitudes.lane12 ;
+  wire [2:0] \magnitudes.lane13 ;
+  wire [2:0] \magnitudes.lane14 ;
+  wire [2:0] \magnitudes.lane15 ;
+  wire [2:0] \magnitudes.lane16 ;
+  wire [2:0] \magnitudes.lane17 ;
+  wire [2:0] \magnitudes.lane18 ;
+  wire [2:0] \magnitudes.lane19 ;
+  wire [8:0] \magnitudes.lane2 ;
+  wire [2:0] \magnitudes.lane20 ;
+  wire [2:0] \magnitudes.lane21 ;
+  wire [2:0] \magnitudes.lane22 ;
+  wire [2:0] \magnitudes.lane23 ;
+  wire [2:0] \magnitudes.lane24 ;
+  wire [2:0] \magnitudes.lane25 ;
+  wire [2:0] \magnitudes.lane26 ;
+  wire [2:0] \magnitudes.lane27 ;
+  wire [2:0] \magnitudes.lane28 ;
+  wire [2:0] \magnitudes.lane29 ;
+  wire [8:0] \magnitudes.lane3 ;
+  wire [2:0] \magnitudes.lane30 ;
+  wire [2:0] \magnitudes.lane31 ;
+  wire [8:0] \magnitudes.lane4 ;
+  wire [8:0] \magnitudes.lane5 ;
+  wire [8:0] \magnitudes.lane6 ;
+  wire [2:0] \magnitudes.lane7 ;
+  wire [2:0] \magnitudes.lane8 ;
+  wire [2:0] \magnitudes.lane9 ;
+  wire [31:0] negative;
+  wire o__first;
+  wire o__last;
+  wire [137:0] o__magnitudes;
+  wire [8:0] \o__magnitudes.lane0 ;
+  wire [8:0] \o__magnitudes.lane1 ;
+  wire [2:0] \o__magnitudes.lane10 ;
+  wire [2:0] \o__magnitudes.lane11 ;
+  wire [2:0] \o__magnitudes.lane12 ;
+  wire [2:0] \o__magnitudes.lane13 ;
+  wire [2:0] \o__magnitudes.lane14 ;
+  wire [2:0] \o__magnitudes.lane15 ;
+  wire [2:0] \o__magnitudes.lane16 ;
+  wire [2:0] \o__magnitudes.lane17 ;
+  wire [2:0] \o__magnitudes.lane18 ;
+  wire [2:0] \o__magnitudes.lane19 ;
+  wire [8:0] \o__magnitudes.lane2 ;
+  wire [2:0] \o__magnitudes.lane20 ;
+  wire [2:0] \o__magnitudes.lane21 ;
+  wire [2:0] \o__magnitudes.lane22 ;
+  wire [2:0] \o__magnitudes.lane23 ;
+  wire [2:0] \o__magnitudes.lane24 ;
+  wire [2:0] \o__magnitudes.lane25 ;
+  wire [2:0] \o__magnitudes.lane26 ;
+  wire [2:0] \o__magnitudes.lane27 ;
+  wire [2:0] \o__magnitudes.lane28 ;
+  wire [2:0] \o__magnitudes.lane29 ;
+  wire [8:0] \o__magnitudes.lane3 ;
+  wire [2:0] \o__magnitudes.lane30 ;
+  wire [2:0] \o__magnitudes.lane31 ;
+  wire [8:0] \o__magnitudes.lane4 ;
+  wire [8:0] \o__magnitudes.lane5 ;
+  wire [8:0] \o__magnitudes.lane6 ;
+  wire [2:0] \o__magnitudes.lane7 ;
+  wire [2:0] \o__magnitudes.lane8 ;
+  wire [2:0] \o__magnitudes.lane9 ;
+  wire [31:0] o__negative;
+  wire [10:0] o__operand1;
+  wire [12:0] o__operand3;
+  wire [13:0] o__operand5;
+  wire [13:0] o__operand7;
+  wire o__valid;
+  wire o__wide;
+  wire [10:0] operand1;
+  wire [12:0] operand3;
+  wire [13:0] operand5;
+  wire [13:0] operand7;
+  input [2:0] \port$2785$26 ;
+  wire [2:0] \port$2785$26 ;
+  wire [489:0] products;
+  wire [489:0] \products$35 ;
+  wire [19:0] \products$35.lane0 ;
+  wire [19:0] \products$35.lane1 ;
+  wire [13:0] \products$35.lane10 ;
+  wire [13:0] \products$35.lane11 ;
+  wire [13:0] \products$35.lane12 ;
+  wire [13:0] \products$35.lane13 ;
+  wire [13:0] \products$35.lane14 ;
+  wire [13:0] \products$35.lane15 ;
+  wire [13:0] \products$35.lane16 ;
+  wire [13:0] \products$35.lane17 ;
+  wire [13:0] \products$35.lane18 ;
+  wire [13:0] \products$35.lane19 ;
+  wire [19:0] \products$35.lane2 ;
+  wire [13:0] \products$35.lane20 ;
+  wire [13:0] \products$35.lane21 ;
+  wire [13:0] \products$35.lane22 ;
+  wire [13:0] \products$35.lane23 ;
+  wire [13:0] \products$35.lane24 ;
+  wire [13:0] \products$35.lane25 ;
+  wire [13:0] \products$35.lane26 ;
+  wire [13:0] \products$35.lane27 ;
+  wire [13:0] \products$35.lane28 ;
+  wire [13:0] \products$35.lane29 ;
+  wire [19:0] \products$35.lane3 ;
+  wire [13:0] \products$35.lane30 ;
+  wire [13:0] \products$35.lane31 ;
+  wire [19:0] \products$35.lane4 ;
+  wire [19:0] \products$35.lane5 ;
+  wire [19:0] \products$35.lane6 ;
+  wire [13:0] \products$35.lane7 ;
+  wire [13:0] \products$35.lane8 ;
+  wire [13:0] \products$35.lane9 ;
+  wire [19:0] \products.lane0 ;
+  wire [19:0] \products.lane1 ;
+  wire [13:0] \products.lane10 ;
+  wire [13:0] \products.lane11 ;
+  wire [13:0] \products.lane12 ;
+  wire [13:0] \products.lane13 ;
+  wire [13:0] \products.lane14 ;
+  wire [13:0] \products.lane15 ;
+  wire [13:0] \products.lane16 ;
+  wire [13:0] \products.lane17 ;
+  wire [13:0] \products.lane18 ;
+  wire [13:0] \products.lane19 ;
+  wire [19:0] \products.lane2 ;
+  wire [13:0] \products.lane20 ;
+  wire [13:0] \products.lane21 ;
+  wire [13:0] \products.lane22 ;
+  wire [13:0] \products.lane23 ;
+  wire [13:0] \products.lane24 ;
+  wire [13:0] \products.lane25 ;
+  wire [13:0] \products.lane26 ;
+  wire [13:0] \products.lane27 ;
+  wire [13:0] \products.lane28 ;
+  wire [13:0] \products.lane29 ;
+  wire [19:0] \products.lane3 ;
+  wire [13:0] \products.lane30 ;
+  wire [13:0] \products.lane31 ;
+  wire [19:0] \products.lane4 ;
+  wire [19:0] \products.lane5 ;
+  wire [19:0] \products.lane6 ;
+  wire [13:0] \products.lane7 ;
+  wire [13:0] \products.lane8 ;
+  wire [13:0] \products.lane9 ;
   wire [11:0] products__activation;
   wire products__first;
   wire products__last;
@@ -1887,48 +2102,206 @@ module \lmu_kws361_eighth.lanes (activation, weights, wide, clk, enable, \port$1
   wire products__wide;
   input rst;
   wire rst;
-  wire shift;
   output [671:0] sums;
   wire [671:0] sums;
-  wire [671:0] \sums$17 ;
-  input [319:0] weights;
-  wire [319:0] weights;
-  input wide;
+  wire [671:0] \sums$37 ;
+  wire valid;
   wire wide;
   \lmu_kws361_eighth.lanes.accumulate  accumulate (
     .clk(clk),
-    .enable(enable),
-    .\port$1649$27 (\port$1649$26 [2:1]),
+    .first(first),
+    .last(last),
+    .negative(negative),
     .products(products),
     .rst(rst),
-    .sums(sums)
-  );
-  \lmu_kws361_eighth.lanes.multiply  multiply (
-    .activation(activation),
-    .products(products),
-    .shift(\port$1649$26 [0]),
-    .weights(weights),
+    .sums(sums),
+    .valid(valid),
     .wide(wide)
   );
-  assign shift = \port$1649$26 [0];
-  assign products__shift = \port$1649$26 [0];
-  assign products__activation = activation;
-  assign products__weights = weights;
-  assign products__wide = wide;
-  assign products__valid = enable;
-  assign first = \port$1649$26 [1];
-  assign products__first = \port$1649$26 [1];
-  assign last = \port$1649$26 [2];
-  assign products__last = \port$1649$26 [2];
-  assign \products$15  = products;
-  assign \sums$17  = sums;
+  \lmu_kws361_eighth.lanes.multiply  multiply (
+    .magnitudes(magnitudes),
+    .operand1(operand1),
+    .operand3(operand3),
+    .operand5(operand5),
+    .operand7(operand7),
+    .products(products)
+  );
+  \lmu_kws361_eighth.lanes.operands  operands (
+    .clk(clk),
+    .first(first),
+    .i__activation(i__activation),
+    .i__valid(i__valid),
+    .i__weights(i__weights),
+    .i__wide(i__wide),
+    .last(last),
+    .o__magnitudes(magnitudes),
+    .o__negative(negative),
+    .operand1(operand1),
+    .operand3(operand3),
+    .operand5(operand5),
+    .operand7(operand7),
+    .\port$2785$26 (\port$2785$26 ),
+    .rst(rst),
+    .valid(valid),
+    .wide(wide)
+  );
+  assign products__activation = i__activation;
+  assign i__first = \port$2785$26 [1];
+  assign products__first = \port$2785$26 [1];
+  assign i__last = \port$2785$26 [2];
+  assign products__last = \port$2785$26 [2];
+  assign i__shift = \port$2785$26 [0];
+  assign products__shift = \port$2785$26 [0];
+  assign products__valid = i__valid;
+  assign products__weights = i__weights;
+  assign products__wide = i__wide;
+  assign o__magnitudes = magnitudes;
+  assign o__operand1 = operand1;
+  assign o__operand3 = operand3;
+  assign o__operand5 = operand5;
+  assign o__operand7 = operand7;
+  assign o__first = first;
+  assign o__last = last;
+  assign o__negative = negative;
+  assign o__valid = valid;
+  assign o__wide = wide;
+  assign \products$35  = products;
+  assign \sums$37  = sums;
+  assign \magnitudes.lane0  = magnitudes[8:0];
+  assign \magnitudes.lane1  = magnitudes[17:9];
+  assign \magnitudes.lane2  = magnitudes[26:18];
+  assign \magnitudes.lane3  = magnitudes[35:27];
+  assign \magnitudes.lane4  = magnitudes[44:36];
+  assign \magnitudes.lane5  = magnitudes[53:45];
+  assign \magnitudes.lane6  = magnitudes[62:54];
+  assign \magnitudes.lane7  = magnitudes[65:63];
+  assign \magnitudes.lane8  = magnitudes[68:66];
+  assign \magnitudes.lane9  = magnitudes[71:69];
+  assign \magnitudes.lane10  = magnitudes[74:72];
+  assign \magnitudes.lane11  = magnitudes[77:75];
+  assign \magnitudes.lane12  = magnitudes[80:78];
+  assign \magnitudes.lane13  = magnitudes[83:81];
+  assign \magnitudes.lane14  = magnitudes[86:84];
+  assign \magnitudes.lane15  = magnitudes[89:87];
+  assign \magnitudes.lane16  = magnitudes[92:90];
+  assign \magnitudes.lane17  = magnitudes[95:93];
+  assign \magnitudes.lane18  = magnitudes[98:96];
+  assign \magnitudes.lane19  = magnitudes[101:99];
+  assign \magnitudes.lane20  = magnitudes[104:102];
+  assign \magnitudes.lane21  = magnitudes[107:105];
+  assign \magnitudes.lane22  = magnitudes[110:108];
+  assign \magnitudes.lane23  = magnitudes[113:111];
+  assign \magnitudes.lane24  = magnitudes[116:114];
+  assign \magnitudes.lane25  = magnitudes[119:117];
+  assign \magnitudes.lane26  = magnitudes[122:120];
+  assign \magnitudes.lane27  = magnitudes[125:123];
+  assign \magnitudes.lane28  = magnitudes[128:126];
+  assign \magnitudes.lane29  = magnitudes[131:129];
+  assign \magnitudes.lane30  = magnitudes[134:132];
+  assign \magnitudes.lane31  = magnitudes[137:135];
+  assign \o__magnitudes.lane0  = magnitudes[8:0];
+  assign \o__magnitudes.lane1  = magnitudes[17:9];
+  assign \o__magnitudes.lane2  = magnitudes[26:18];
+  assign \o__magnitudes.lane3  = magnitudes[35:27];
+  assign \o__magnitudes.lane4  = magnitudes[44:36];
+  assign \o__magnitudes.lane5  = magnitudes[53:45];
+  assign \o__magnitudes.lane6  = magnitudes[62:54];
+  assign \o__magnitudes.lane7  = magnitudes[65:63];
+  assign \o__magnitudes.lane8  = magnitudes[68:66];
+  assign \o__magnitudes.lane9  = magnitudes[71:69];
+  assign \o__magnitudes.lane10  = magnitudes[74:72];
+  assign \o__magnitudes.lane11  = magnitudes[77:75];
+  assign \o__magnitudes.lane12  = magnitudes[80:78];
+  assign \o__magnitudes.lane13  = magnitudes[83:81];
+  assign \o__magnitudes.lane14  = magnitudes[86:84];
+  assign \o__magnitudes.lane15  = magnitudes[89:87];
+  assign \o__magnitudes.lane16  = magnitudes[92:90];
+  assign \o__magnitudes.lane17  = magnitudes[95:93];
+  assign \o__magnitudes.lane18  = magnitudes[98:96];
+  assign \o__magnitudes.lane19  = magnitudes[101:99];
+  assign \o__magnitudes.lane20  = magnitudes[104:102];
+  assign \o__magnitudes.lane21  = magnitudes[107:105];
+  assign \o__magnitudes.lane22  = magnitudes[110:108];
+  assign \o__magnitudes.lane23  = magnitudes[113:111];
+  assign \o__magnitudes.lane24  = magnitudes[116:114];
+  assign \o__magnitudes.lane25  = magnitudes[119:117];
+  assign \o__magnitudes.lane26  = magnitudes[122:120];
+  assign \o__magnitudes.lane27  = magnitudes[125:123];
+  assign \o__magnitudes.lane28  = magnitudes[128:126];
+  assign \o__magnitudes.lane29  = magnitudes[131:129];
+  assign \o__magnitudes.lane30  = magnitudes[134:132];
+  assign \o__magnitudes.lane31  = magnitudes[137:135];
+  assign \products.lane0  = products[19:0];
+  assign \products.lane1  = products[39:20];
+  assign \products.lane2  = products[59:40];
+  assign \products.lane3  = products[79:60];
+  assign \products.lane4  = products[99:80];
+  assign \products.lane5  = products[119:100];
+  assign \products.lane6  = products[139:120];
+  assign \products.lane7  = products[153:140];
+  assign \products.lane8  = products[167:154];
+  assign \products.lane9  = products[181:168];
+  assign \products.lane10  = products[195:182];
+  assign \products.lane11  = products[209:196];
+  assign \products.lane12  = products[223:210];
+  assign \products.lane13  = products[237:224];
+  assign \products.lane14  = products[251:238];
+  assign \products.lane15  = products[265:252];
+  assign \products.lane16  = products[279:266];
+  assign \products.lane17  = products[293:280];
+  assign \products.lane18  = products[307:294];
+  assign \products.lane19  = products[321:308];
+  assign \products.lane20  = products[335:322];
+  assign \products.lane21  = products[349:336];
+  assign \products.lane22  = products[363:350];
+  assign \products.lane23  = products[377:364];
+  assign \products.lane24  = products[391:378];
+  assign \products.lane25  = products[405:392];
+  assign \products.lane26  = products[419:406];
+  assign \products.lane27  = products[433:420];
+  assign \products.lane28  = products[447:434];
+  assign \products.lane29  = products[461:448];
+  assign \products.lane30  = products[475:462];
+  assign \products.lane31  = products[489:476];
+  assign \products$35.lane0  = products[19:0];
+  assign \products$35.lane1  = products[39:20];
+  assign \products$35.lane2  = products[59:40];
+  assign \products$35.lane3  = products[79:60];
+  assign \products$35.lane4  = products[99:80];
+  assign \products$35.lane5  = products[119:100];
+  assign \products$35.lane6  = products[139:120];
+  assign \products$35.lane7  = products[153:140];
+  assign \products$35.lane8  = products[167:154];
+  assign \products$35.lane9  = products[181:168];
+  assign \products$35.lane10  = products[195:182];
+  assign \products$35.lane11  = products[209:196];
+  assign \products$35.lane12  = products[223:210];
+  assign \products$35.lane13  = products[237:224];
+  assign \products$35.lane14  = products[251:238];
+  assign \products$35.lane15  = products[265:252];
+  assign \products$35.lane16  = products[279:266];
+  assign \products$35.lane17  = products[293:280];
+  assign \products$35.lane18  = products[307:294];
+  assign \products$35.lane19  = products[321:308];
+  assign \products$35.lane20  = products[335:322];
+  assign \products$35.lane21  = products[349:336];
+  assign \products$35.lane22  = products[363:350];
+  assign \products$35.lane23  = products[377:364];
+  assign \products$35.lane24  = products[391:378];
+  assign \products$35.lane25  = products[405:392];
+  assign \products$35.lane26  = products[419:406];
+  assign \products$35.lane27  = products[433:420];
+  assign \products$35.lane28  = products[447:434];
+  assign \products$35.lane29  = products[461:448];
+  assign \products$35.lane30  = products[475:462];
+  assign \products$35.lane31  = products[489:476];
 endmodule
 
-module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1649$27 , products, sums, rst);
+module \lmu_kws361_eighth.lanes.accumulate (clk, valid, first, last, wide, negative, products, sums, rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$8 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$8 <= 0;
-  wire [21:0] \$1 ;
-  wire [21:0] \$10 ;
+  wire [20:0] \$1 ;
+  wire [20:0] \$10 ;
   wire \$100 ;
   wire \$101 ;
   wire \$102 ;
@@ -1950,7 +2323,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1649$27 , product
   wire \$117 ;
   wire \$118 ;
   wire \$119 ;
-  wire [21:0] \$12 ;
+  wire [22:0] \$12 ;
   wire \$120 ;
   wire \$121 ;
   wire \$122 ;
@@ -1961,7 +2334,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1649$27 , product
   wire \$127 ;
   wire \$128 ;
   wire \$129 ;
-  wire [21:0] \$13 ;
+  wire [20:0] \$13 ;
   wire \$130 ;
   wire \$131 ;
   wire \$132 ;
@@ -1983,7 +2356,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1649$27 , product
   wire \$147 ;
   wire \$148 ;
   wire \$149 ;
-  wire [21:0] \$15 ;
+  wire [22:0] \$15 ;
   wire \$150 ;
   wire \$151 ;
   wire \$152 ;
@@ -1994,7 +2367,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1649$27 , product
   wire \$157 ;
   wire \$158 ;
   wire \$159 ;
-  wire [21:0] \$16 ;
+  wire [20:0] \$16 ;
   wire \$160 ;
   wire \$161 ;
   wire \$162 ;
@@ -2016,7 +2389,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1649$27 , product
   wire \$177 ;
   wire \$178 ;
   wire \$179 ;
-  wire [21:0] \$18 ;
+  wire [22:0] \$18 ;
   wire \$180 ;
   wire \$181 ;
   wire \$182 ;
@@ -2027,166 +2400,453 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1649$27 , product
   wire \$187 ;
   wire \$188 ;
   wire \$189 ;
-  wire [21:0] \$19 ;
+  wire [20:0] \$19 ;
   wire \$190 ;
   wire \$191 ;
   wire \$192 ;
-  reg [20:0] \$193 ;
-  reg [20:0] \$194 ;
-  reg [20:0] \$195 ;
-  reg [20:0] \$196 ;
-  reg [20:0] \$197 ;
-  reg [20:0] \$198 ;
-  reg [20:0] \$199 ;
+  wire \$193 ;
+  wire \$194 ;
+  wire \$195 ;
+  wire \$196 ;
+  wire \$197 ;
+  wire \$198 ;
+  wire \$199 ;
   wire [21:0] \$2 ;
   wire [21:0] \$20 ;
-  reg [20:0] \$200 ;
-  reg [20:0] \$201 ;
-  reg [20:0] \$202 ;
-  reg [20:0] \$203 ;
-  reg [20:0] \$204 ;
-  reg [20:0] \$205 ;
-  reg [20:0] \$206 ;
-  reg [20:0] \$207 ;
-  reg [20:0] \$208 ;
-  reg [20:0] \$209 ;
-  wire [21:0] \$21 ;
-  reg [20:0] \$210 ;
-  reg [20:0] \$211 ;
-  reg [20:0] \$212 ;
-  reg [20:0] \$213 ;
-  reg [20:0] \$214 ;
-  reg [20:0] \$215 ;
-  reg [20:0] \$216 ;
-  reg [20:0] \$217 ;
-  reg [20:0] \$218 ;
-  reg [20:0] \$219 ;
-  wire [21:0] \$22 ;
-  reg [20:0] \$220 ;
-  reg [20:0] \$221 ;
-  reg [20:0] \$222 ;
-  reg [20:0] \$223 ;
-  reg [20:0] \$224 ;
-  reg [20:0] \$225 ;
-  reg [20:0] \$226 ;
-  reg [20:0] \$227 ;
-  reg [20:0] \$228 ;
-  reg [20:0] \$229 ;
+  wire \$200 ;
+  wire \$201 ;
+  wire \$202 ;
+  wire \$203 ;
+  wire \$204 ;
+  wire \$205 ;
+  wire \$206 ;
+  wire \$207 ;
+  wire \$208 ;
+  wire \$209 ;
+  wire [22:0] \$21 ;
+  wire \$210 ;
+  wire \$211 ;
+  wire \$212 ;
+  wire \$213 ;
+  wire \$214 ;
+  wire \$215 ;
+  wire \$216 ;
+  wire \$217 ;
+  wire \$218 ;
+  wire \$219 ;
+  wire [20:0] \$22 ;
+  wire \$220 ;
+  wire \$221 ;
+  wire \$222 ;
+  wire \$223 ;
+  wire \$224 ;
+  wire \$225 ;
+  wire \$226 ;
+  wire \$227 ;
+  wire \$228 ;
+  wire \$229 ;
   wire [21:0] \$23 ;
-  reg [20:0] \$230 ;
-  reg [20:0] \$231 ;
-  reg [20:0] \$232 ;
-  reg [20:0] \$233 ;
-  reg [20:0] \$234 ;
-  reg [20:0] \$235 ;
-  reg [20:0] \$236 ;
-  reg [20:0] \$237 ;
-  reg [20:0] \$238 ;
-  reg [20:0] \$239 ;
-  wire [21:0] \$24 ;
-  reg [20:0] \$240 ;
-  reg [20:0] \$241 ;
-  reg [20:0] \$242 ;
-  reg [20:0] \$243 ;
-  reg [20:0] \$244 ;
-  reg [20:0] \$245 ;
-  reg [20:0] \$246 ;
-  reg [20:0] \$247 ;
-  reg [20:0] \$248 ;
-  reg [20:0] \$249 ;
-  wire [21:0] \$25 ;
-  reg [20:0] \$250 ;
-  reg [20:0] \$251 ;
-  reg [20:0] \$252 ;
-  reg [20:0] \$253 ;
-  reg [20:0] \$254 ;
-  reg [20:0] \$255 ;
-  reg [20:0] \$256 ;
+  wire \$230 ;
+  wire \$231 ;
+  wire \$232 ;
+  wire \$233 ;
+  wire \$234 ;
+  wire \$235 ;
+  wire \$236 ;
+  wire \$237 ;
+  wire \$238 ;
+  wire \$239 ;
+  wire [22:0] \$24 ;
+  wire \$240 ;
+  wire \$241 ;
+  wire \$242 ;
+  wire \$243 ;
+  wire \$244 ;
+  wire \$245 ;
+  wire \$246 ;
+  wire \$247 ;
+  wire \$248 ;
+  wire \$249 ;
+  wire [20:0] \$25 ;
+  wire \$250 ;
+  wire \$251 ;
+  wire \$252 ;
+  wire \$253 ;
+  wire \$254 ;
+  wire \$255 ;
+  wire \$256 ;
+  wire \$257 ;
+  wire \$258 ;
+  wire \$259 ;
   wire [21:0] \$26 ;
-  wire [21:0] \$27 ;
-  wire [21:0] \$28 ;
+  wire \$260 ;
+  wire \$261 ;
+  wire \$262 ;
+  wire \$263 ;
+  wire \$264 ;
+  wire \$265 ;
+  wire \$266 ;
+  wire \$267 ;
+  wire \$268 ;
+  wire \$269 ;
+  wire [22:0] \$27 ;
+  wire \$270 ;
+  wire \$271 ;
+  wire \$272 ;
+  wire \$273 ;
+  wire \$274 ;
+  wire \$275 ;
+  wire \$276 ;
+  wire \$277 ;
+  wire \$278 ;
+  wire \$279 ;
+  wire [20:0] \$28 ;
+  wire \$280 ;
+  wire \$281 ;
+  wire \$282 ;
+  wire \$283 ;
+  wire \$284 ;
+  wire \$285 ;
+  wire \$286 ;
+  wire \$287 ;
+  wire \$288 ;
+  wire \$289 ;
   wire [21:0] \$29 ;
-  wire [21:0] \$3 ;
-  wire [21:0] \$30 ;
-  wire [21:0] \$31 ;
+  wire \$290 ;
+  wire \$291 ;
+  wire \$292 ;
+  wire \$293 ;
+  wire \$294 ;
+  wire \$295 ;
+  wire \$296 ;
+  wire \$297 ;
+  wire \$298 ;
+  wire \$299 ;
+  wire [22:0] \$3 ;
+  wire [22:0] \$30 ;
+  wire \$300 ;
+  wire \$301 ;
+  wire \$302 ;
+  wire \$303 ;
+  wire \$304 ;
+  wire \$305 ;
+  wire \$306 ;
+  wire \$307 ;
+  wire \$308 ;
+  wire \$309 ;
+  wire [20:0] \$31 ;
+  wire \$310 ;
+  wire \$311 ;
+  wire \$312 ;
+  wire \$313 ;
+  wire \$314 ;
+  wire \$315 ;
+  wire \$316 ;
+  wire \$317 ;
+  wire \$318 ;
+  wire \$319 ;
   wire [21:0] \$32 ;
-  wire \$33 ;
-  wire \$34 ;
-  wire \$35 ;
-  wire \$36 ;
-  wire \$37 ;
-  wire \$38 ;
-  wire \$39 ;
-  wire [21:0] \$4 ;
-  wire \$40 ;
-  wire \$41 ;
-  wire \$42 ;
-  wire \$43 ;
-  wire \$44 ;
-  wire \$45 ;
-  wire \$46 ;
-  wire \$47 ;
-  wire \$48 ;
-  wire \$49 ;
+  wire \$320 ;
+  wire \$321 ;
+  wire \$322 ;
+  wire \$323 ;
+  wire \$324 ;
+  wire \$325 ;
+  wire \$326 ;
+  wire \$327 ;
+  wire \$328 ;
+  wire \$329 ;
+  wire [22:0] \$33 ;
+  wire \$330 ;
+  wire \$331 ;
+  wire \$332 ;
+  wire \$333 ;
+  wire \$334 ;
+  wire \$335 ;
+  wire \$336 ;
+  wire \$337 ;
+  wire \$338 ;
+  wire \$339 ;
+  wire [20:0] \$34 ;
+  wire \$340 ;
+  wire \$341 ;
+  wire \$342 ;
+  wire \$343 ;
+  wire \$344 ;
+  wire \$345 ;
+  wire \$346 ;
+  wire \$347 ;
+  wire \$348 ;
+  wire \$349 ;
+  wire [21:0] \$35 ;
+  wire \$350 ;
+  wire \$351 ;
+  wire \$352 ;
+  wire \$353 ;
+  wire \$354 ;
+  wire \$355 ;
+  wire \$356 ;
+  wire \$357 ;
+  wire \$358 ;
+  wire \$359 ;
+  wire [22:0] \$36 ;
+  wire \$360 ;
+  wire \$361 ;
+  wire \$362 ;
+  wire \$363 ;
+  wire \$364 ;
+  wire \$365 ;
+  wire \$366 ;
+  wire \$367 ;
+  wire \$368 ;
+  wire \$369 ;
+  wire [20:0] \$37 ;
+  wire \$370 ;
+  wire \$371 ;
+  wire \$372 ;
+  wire \$373 ;
+  wire \$374 ;
+  wire \$375 ;
+  wire \$376 ;
+  wire \$377 ;
+  wire \$378 ;
+  wire \$379 ;
+  wire [21:0] \$38 ;
+  wire \$380 ;
+  wire \$381 ;
+  wire \$382 ;
+  wire \$383 ;
+  wire \$384 ;
+  wire \$385 ;
+  wire \$386 ;
+  wire \$387 ;
+  wire \$388 ;
+  wire \$389 ;
+  wire [22:0] \$39 ;
+  wire \$390 ;
+  wire \$391 ;
+  wire \$392 ;
+  wire \$393 ;
+  wire \$394 ;
+  wire \$395 ;
+  wire \$396 ;
+  wire \$397 ;
+  wire \$398 ;
+  wire \$399 ;
+  wire [20:0] \$4 ;
+  wire [20:0] \$40 ;
+  wire \$400 ;
+  wire \$401 ;
+  wire \$402 ;
+  wire \$403 ;
+  wire \$404 ;
+  wire \$405 ;
+  wire \$406 ;
+  wire \$407 ;
+  wire \$408 ;
+  wire \$409 ;
+  wire [21:0] \$41 ;
+  wire \$410 ;
+  wire \$411 ;
+  wire \$412 ;
+  wire \$413 ;
+  wire \$414 ;
+  wire \$415 ;
+  wire \$416 ;
+  wire \$417 ;
+  wire \$418 ;
+  wire \$419 ;
+  wire [22:0] \$42 ;
+  wire \$420 ;
+  wire \$421 ;
+  wire \$422 ;
+  wire \$423 ;
+  wire \$424 ;
+  wire \$425 ;
+  wire \$426 ;
+  wire \$427 ;
+  wire \$428 ;
+  wire \$429 ;
+  wire [20:0] \$43 ;
+  wire \$430 ;
+  wire \$431 ;
+  wire \$432 ;
+  wire \$433 ;
+  wire \$434 ;
+  wire \$435 ;
+  wire \$436 ;
+  wire \$437 ;
+  wire \$438 ;
+  wire \$439 ;
+  wire [21:0] \$44 ;
+  wire \$440 ;
+  wire \$441 ;
+  wire \$442 ;
+  wire \$443 ;
+  wire \$444 ;
+  wire \$445 ;
+  wire \$446 ;
+  wire \$447 ;
+  wire \$448 ;
+  reg [20:0] \$449 ;
+  wire [22:0] \$45 ;
+  reg [20:0] \$450 ;
+  reg [20:0] \$451 ;
+  reg [20:0] \$452 ;
+  reg [20:0] \$453 ;
+  reg [20:0] \$454 ;
+  reg [20:0] \$455 ;
+  reg [20:0] \$456 ;
+  reg [20:0] \$457 ;
+  reg [20:0] \$458 ;
+  reg [20:0] \$459 ;
+  wire [20:0] \$46 ;
+  reg [20:0] \$460 ;
+  reg [20:0] \$461 ;
+  reg [20:0] \$462 ;
+  reg [20:0] \$463 ;
+  reg [20:0] \$464 ;
+  reg [20:0] \$465 ;
+  reg [20:0] \$466 ;
+  reg [20:0] \$467 ;
+  reg [20:0] \$468 ;
+  reg [20:0] \$469 ;
+  wire [21:0] \$47 ;
+  reg [20:0] \$470 ;
+  reg [20:0] \$471 ;
+  reg [20:0] \$472 ;
+  reg [20:0] \$473 ;
+  reg [20:0] \$474 ;
+  reg [20:0] \$475 ;
+  reg [20:0] \$476 ;
+  reg [20:0] \$477 ;
+  reg [20:0] \$478 ;
+  reg [20:0] \$479 ;
+  wire [22:0] \$48 ;
+  reg [20:0] \$480 ;
+  reg [20:0] \$481 ;
+  reg [20:0] \$482 ;
+  reg [20:0] \$483 ;
+  reg [20:0] \$484 ;
+  reg [20:0] \$485 ;
+  reg [20:0] \$486 ;
+  reg [20:0] \$487 ;
+  reg [20:0] \$488 ;
+  reg [20:0] \$489 ;
+  wire [20:0] \$49 ;
+  reg [20:0] \$490 ;
+  reg [20:0] \$491 ;
+  reg [20:0] \$492 ;
+  reg [20:0] \$493 ;
+  reg [20:0] \$494 ;
+  reg [20:0] \$495 ;
+  reg [20:0] \$496 ;
+  reg [20:0] \$497 ;
+  reg [20:0] \$498 ;
+  reg [20:0] \$499 ;
   wire [21:0] \$5 ;
-  wire \$50 ;
-  wire \$51 ;
-  wire \$52 ;
-  wire \$53 ;
-  wire \$54 ;
-  wire \$55 ;
-  wire \$56 ;
-  wire \$57 ;
-  wire \$58 ;
-  wire \$59 ;
-  wire [21:0] \$6 ;
-  wire \$60 ;
-  wire \$61 ;
-  wire \$62 ;
-  wire \$63 ;
-  wire \$64 ;
-  wire \$65 ;
-  wire \$66 ;
-  wire \$67 ;
-  wire \$68 ;
-  wire \$69 ;
-  wire [21:0] \$7 ;
-  wire \$70 ;
-  wire \$71 ;
-  wire \$72 ;
-  wire \$73 ;
-  wire \$74 ;
-  wire \$75 ;
-  wire \$76 ;
-  wire \$77 ;
-  wire \$78 ;
-  wire \$79 ;
+  wire [21:0] \$50 ;
+  reg [20:0] \$500 ;
+  reg [20:0] \$501 ;
+  reg [20:0] \$502 ;
+  reg [20:0] \$503 ;
+  reg [20:0] \$504 ;
+  reg [20:0] \$505 ;
+  reg [20:0] \$506 ;
+  reg [20:0] \$507 ;
+  reg [20:0] \$508 ;
+  reg [20:0] \$509 ;
+  wire [22:0] \$51 ;
+  reg [20:0] \$510 ;
+  reg [20:0] \$511 ;
+  reg [20:0] \$512 ;
+  wire [20:0] \$52 ;
+  wire [21:0] \$53 ;
+  wire [22:0] \$54 ;
+  wire [20:0] \$55 ;
+  wire [21:0] \$56 ;
+  wire [22:0] \$57 ;
+  wire [20:0] \$58 ;
+  wire [21:0] \$59 ;
+  wire [22:0] \$6 ;
+  wire [22:0] \$60 ;
+  wire [20:0] \$61 ;
+  wire [21:0] \$62 ;
+  wire [22:0] \$63 ;
+  wire [20:0] \$64 ;
+  wire [21:0] \$65 ;
+  wire [22:0] \$66 ;
+  wire [20:0] \$67 ;
+  wire [21:0] \$68 ;
+  wire [22:0] \$69 ;
+  wire [20:0] \$7 ;
+  wire [20:0] \$70 ;
+  wire [21:0] \$71 ;
+  wire [22:0] \$72 ;
+  wire [20:0] \$73 ;
+  wire [21:0] \$74 ;
+  wire [22:0] \$75 ;
+  wire [20:0] \$76 ;
+  wire [21:0] \$77 ;
+  wire [22:0] \$78 ;
+  wire [20:0] \$79 ;
   wire [21:0] \$8 ;
-  wire \$80 ;
-  wire \$81 ;
-  wire \$82 ;
-  wire \$83 ;
-  wire \$84 ;
-  wire \$85 ;
-  wire \$86 ;
-  wire \$87 ;
-  wire \$88 ;
-  wire \$89 ;
-  wire [21:0] \$9 ;
-  wire \$90 ;
-  wire \$91 ;
-  wire \$92 ;
-  wire \$93 ;
-  wire \$94 ;
-  wire \$95 ;
-  wire \$96 ;
+  wire [21:0] \$80 ;
+  wire [22:0] \$81 ;
+  wire [20:0] \$82 ;
+  wire [21:0] \$83 ;
+  wire [22:0] \$84 ;
+  wire [20:0] \$85 ;
+  wire [21:0] \$86 ;
+  wire [22:0] \$87 ;
+  wire [20:0] \$88 ;
+  wire [21:0] \$89 ;
+  wire [22:0] \$9 ;
+  wire [22:0] \$90 ;
+  wire [20:0] \$91 ;
+  wire [21:0] \$92 ;
+  wire [22:0] \$93 ;
+  wire [20:0] \$94 ;
+  wire [21:0] \$95 ;
+  wire [22:0] \$96 ;
   wire \$97 ;
   wire \$98 ;
   wire \$99 ;
+  wire [20:0] addend0;
+  wire [20:0] addend1;
+  wire [20:0] addend10;
+  wire [20:0] addend11;
+  wire [20:0] addend12;
+  wire [20:0] addend13;
+  wire [20:0] addend14;
+  wire [20:0] addend15;
+  wire [20:0] addend16;
+  wire [20:0] addend17;
+  wire [20:0] addend18;
+  wire [20:0] addend19;
+  wire [20:0] addend2;
+  wire [20:0] addend20;
+  wire [20:0] addend21;
+  wire [20:0] addend22;
+  wire [20:0] addend23;
+  wire [20:0] addend24;
+  wire [20:0] addend25;
+  wire [20:0] addend26;
+  wire [20:0] addend27;
+  wire [20:0] addend28;
+  wire [20:0] addend29;
+  wire [20:0] addend3;
+  wire [20:0] addend30;
+  wire [20:0] addend31;
+  wire [20:0] addend4;
+  wire [20:0] addend5;
+  wire [20:0] addend6;
+  wire [20:0] addend7;
+  wire [20:0] addend8;
+  wire [20:0] addend9;
   input clk;
   wire clk;
-  input enable;
-  wire enable;
+  input first;
   wire first;
   reg [20:0] held0 = 21'h000000;
   reg [20:0] held1 = 21'h000000;
@@ -2220,43 +2880,44 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1649$27 , product
   reg [20:0] held7 = 21'h000000;
   reg [20:0] held8 = 21'h000000;
   reg [20:0] held9 = 21'h000000;
+  input last;
   wire last;
-  input [1:0] \port$1649$27 ;
-  wire [1:0] \port$1649$27 ;
-  wire [20:0] product0;
-  wire [20:0] product1;
-  wire [20:0] product10;
-  wire [20:0] product11;
-  wire [20:0] product12;
-  wire [20:0] product13;
-  wire [20:0] product14;
-  wire [20:0] product15;
-  wire [20:0] product16;
-  wire [20:0] product17;
-  wire [20:0] product18;
-  wire [20:0] product19;
-  wire [20:0] product2;
-  wire [20:0] product20;
-  wire [20:0] product21;
-  wire [20:0] product22;
-  wire [20:0] product23;
-  wire [20:0] product24;
-  wire [20:0] product25;
-  wire [20:0] product26;
-  wire [20:0] product27;
-  wire [20:0] product28;
-  wire [20:0] product29;
-  wire [20:0] product3;
-  wire [20:0] product30;
-  wire [20:0] product31;
-  wire [20:0] product4;
-  wire [20:0] product5;
-  wire [20:0] product6;
-  wire [20:0] product7;
-  wire [20:0] product8;
-  wire [20:0] product9;
-  input [671:0] products;
-  wire [671:0] products;
+  input [31:0] negative;
+  wire [31:0] negative;
+  input [489:0] products;
+  wire [489:0] products;
+  wire [19:0] \products.lane0 ;
+  wire [19:0] \products.lane1 ;
+  wire [13:0] \products.lane10 ;
+  wire [13:0] \products.lane11 ;
+  wire [13:0] \products.lane12 ;
+  wire [13:0] \products.lane13 ;
+  wire [13:0] \products.lane14 ;
+  wire [13:0] \products.lane15 ;
+  wire [13:0] \products.lane16 ;
+  wire [13:0] \products.lane17 ;
+  wire [13:0] \products.lane18 ;
+  wire [13:0] \products.lane19 ;
+  wire [19:0] \products.lane2 ;
+  wire [13:0] \products.lane20 ;
+  wire [13:0] \products.lane21 ;
+  wire [13:0] \products.lane22 ;
+  wire [13:0] \products.lane23 ;
+  wire [13:0] \products.lane24 ;
+  wire [13:0] \products.lane25 ;
+  wire [13:0] \products.lane26 ;
+  wire [13:0] \products.lane27 ;
+  wire [13:0] \products.lane28 ;
+  wire [13:0] \products.lane29 ;
+  wire [19:0] \products.lane3 ;
+  wire [13:0] \products.lane30 ;
+  wire [13:0] \products.lane31 ;
+  wire [19:0] \products.lane4 ;
+  wire [19:0] \products.lane5 ;
+  wire [19:0] \products.lane6 ;
+  wire [13:0] \products.lane7 ;
+  wire [13:0] \products.lane8 ;
+  wire [13:0] \products.lane9 ;
   input rst;
   wire rst;
   reg [20:0] running0 = 21'h000000;
@@ -2293,1224 +2954,1230 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1649$27 , product
   reg [20:0] running9 = 21'h000000;
   output [671:0] sums;
   wire [671:0] sums;
-  reg [20:0] total0;
-  reg [20:0] total1;
-  reg [20:0] total10;
-  reg [20:0] total11;
-  reg [20:0] total12;
-  reg [20:0] total13;
-  reg [20:0] total14;
-  reg [20:0] total15;
-  reg [20:0] total16;
-  reg [20:0] total17;
-  reg [20:0] total18;
-  reg [20:0] total19;
-  reg [20:0] total2;
-  reg [20:0] total20;
-  reg [20:0] total21;
-  reg [20:0] total22;
-  reg [20:0] total23;
-  reg [20:0] total24;
-  reg [20:0] total25;
-  reg [20:0] total26;
-  reg [20:0] total27;
-  reg [20:0] total28;
-  reg [20:0] total29;
-  reg [20:0] total3;
-  reg [20:0] total30;
-  reg [20:0] total31;
-  reg [20:0] total4;
-  reg [20:0] total5;
-  reg [20:0] total6;
-  reg [20:0] total7;
-  reg [20:0] total8;
-  reg [20:0] total9;
-  assign \$1  = $signed(running0) + $signed(products[20:0]);
-  assign \$2  = $signed(running1) + $signed(products[41:21]);
-  assign \$3  = $signed(running2) + $signed(products[62:42]);
-  assign \$4  = $signed(running3) + $signed(products[83:63]);
-  assign \$5  = $signed(running4) + $signed(products[104:84]);
-  assign \$6  = $signed(running5) + $signed(products[125:105]);
-  assign \$7  = $signed(running6) + $signed(products[146:126]);
-  assign \$8  = $signed(running7) + $signed(products[167:147]);
-  assign \$9  = $signed(running8) + $signed(products[188:168]);
-  assign \$10  = $signed(running9) + $signed(products[209:189]);
-  assign \$11  = $signed(running10) + $signed(products[230:210]);
-  assign \$12  = $signed(running11) + $signed(products[251:231]);
-  assign \$13  = $signed(running12) + $signed(products[272:252]);
-  assign \$14  = $signed(running13) + $signed(products[293:273]);
-  assign \$15  = $signed(running14) + $signed(products[314:294]);
-  assign \$16  = $signed(running15) + $signed(products[335:315]);
-  assign \$17  = $signed(running16) + $signed(products[356:336]);
-  assign \$18  = $signed(running17) + $signed(products[377:357]);
-  assign \$19  = $signed(running18) + $signed(products[398:378]);
-  assign \$20  = $signed(running19) + $signed(products[419:399]);
-  assign \$21  = $signed(running20) + $signed(products[440:420]);
-  assign \$22  = $signed(running21) + $signed(products[461:441]);
-  assign \$23  = $signed(running22) + $signed(products[482:462]);
-  assign \$24  = $signed(running23) + $signed(products[503:483]);
-  assign \$25  = $signed(running24) + $signed(products[524:504]);
-  assign \$26  = $signed(running25) + $signed(products[545:525]);
-  assign \$27  = $signed(running26) + $signed(products[566:546]);
-  assign \$28  = $signed(running27) + $signed(products[587:567]);
-  assign \$29  = $signed(running28) + $signed(products[608:588]);
-  assign \$30  = $signed(running29) + $signed(products[629:609]);
-  assign \$31  = $signed(running30) + $signed(products[650:630]);
-  assign \$32  = $signed(running31) + $signed(products[671:651]);
-  assign \$33  = ~ \port$1649$27 [1];
-  assign \$34  = enable & \$33 ;
-  assign \$35  = total0[20:10] != running0[20:10];
-  assign \$36  = \port$1649$27 [0] | \$35 ;
-  assign \$37  = enable & \port$1649$27 [1];
-  assign \$38  = ~ \port$1649$27 [1];
-  assign \$39  = enable & \$38 ;
-  assign \$40  = total1[20:10] != running1[20:10];
-  assign \$41  = \port$1649$27 [0] | \$40 ;
-  assign \$42  = enable & \port$1649$27 [1];
-  assign \$43  = ~ \port$1649$27 [1];
-  assign \$44  = enable & \$43 ;
-  assign \$45  = total2[20:10] != running2[20:10];
-  assign \$46  = \port$1649$27 [0] | \$45 ;
-  assign \$47  = enable & \port$1649$27 [1];
-  assign \$48  = ~ \port$1649$27 [1];
-  assign \$49  = enable & \$48 ;
-  assign \$50  = total3[20:10] != running3[20:10];
-  assign \$51  = \port$1649$27 [0] | \$50 ;
-  assign \$52  = enable & \port$1649$27 [1];
-  assign \$53  = ~ \port$1649$27 [1];
-  assign \$54  = enable & \$53 ;
-  assign \$55  = total4[20:10] != running4[20:10];
-  assign \$56  = \port$1649$27 [0] | \$55 ;
-  assign \$57  = enable & \port$1649$27 [1];
-  assign \$58  = ~ \port$1649$27 [1];
-  assign \$59  = enable & \$58 ;
-  assign \$60  = total5[20:10] != running5[20:10];
-  assign \$61  = \port$1649$27 [0] | \$60 ;
-  assign \$62  = enable & \port$1649$27 [1];
-  assign \$63  = ~ \port$1649$27 [1];
-  assign \$64  = enable & \$63 ;
-  assign \$65  = total6[20:10] != running6[20:10];
-  assign \$66  = \port$1649$27 [0] | \$65 ;
-  assign \$67  = enable & \port$1649$27 [1];
-  assign \$68  = ~ \port$1649$27 [1];
-  assign \$69  = enable & \$68 ;
-  assign \$70  = total7[20:10] != running7[20:10];
-  assign \$71  = \port$1649$27 [0] | \$70 ;
-  assign \$72  = enable & \port$1649$27 [1];
-  assign \$73  = ~ \port$1649$27 [1];
-  assign \$74  = enable & \$73 ;
-  assign \$75  = total8[20:10] != running8[20:10];
-  assign \$76  = \port$1649$27 [0] | \$75 ;
-  assign \$77  = enable & \port$1649$27 [1];
-  assign \$78  = ~ \port$1649$27 [1];
-  assign \$79  = enable & \$78 ;
-  assign \$80  = total9[20:10] != running9[20:10];
-  assign \$81  = \port$1649$27 [0] | \$80 ;
-  assign \$82  = enable & \port$1649$27 [1];
-  assign \$83  = ~ \port$1649$27 [1];
-  assign \$84  = enable & \$83 ;
-  assign \$85  = total10[20:10] != running10[20:10];
-  assign \$86  = \port$1649$27 [0] | \$85 ;
-  assign \$87  = enable & \port$1649$27 [1];
-  assign \$88  = ~ \port$1649$27 [1];
-  assign \$89  = enable & \$88 ;
-  assign \$90  = total11[20:10] != running11[20:10];
-  assign \$91  = \port$1649$27 [0] | \$90 ;
-  assign \$92  = enable & \port$1649$27 [1];
-  assign \$93  = ~ \port$1649$27 [1];
-  assign \$94  = enable & \$93 ;
-  assign \$95  = total12[20:10] != running12[20:10];
-  assign \$96  = \port$1649$27 [0] | \$95 ;
-  assign \$97  = enable & \port$1649$27 [1];
-  assign \$98  = ~ \port$1649$27 [1];
-  assign \$99  = enable & \$98 ;
-  assign \$100  = total13[20:10] != running13[20:10];
-  assign \$101  = \port$1649$27 [0] | \$100 ;
-  assign \$102  = enable & \port$1649$27 [1];
-  assign \$103  = ~ \port$1649$27 [1];
-  assign \$104  = enable & \$103 ;
-  assign \$105  = total14[20:10] != running14[20:10];
-  assign \$106  = \port$1649$27 [0] | \$105 ;
-  assign \$107  = enable & \port$1649$27 [1];
-  assign \$108  = ~ \port$1649$27 [1];
-  assign \$109  = enable & \$108 ;
-  assign \$110  = total15[20:10] != running15[20:10];
-  assign \$111  = \port$1649$27 [0] | \$110 ;
-  assign \$112  = enable & \port$1649$27 [1];
-  assign \$113  = ~ \port$1649$27 [1];
-  assign \$114  = enable & \$113 ;
-  assign \$115  = total16[20:10] != running16[20:10];
-  assign \$116  = \port$1649$27 [0] | \$115 ;
-  assign \$117  = enable & \port$1649$27 [1];
-  assign \$118  = ~ \port$1649$27 [1];
-  assign \$119  = enable & \$118 ;
-  assign \$120  = total17[20:10] != running17[20:10];
-  assign \$121  = \port$1649$27 [0] | \$120 ;
-  assign \$122  = enable & \port$1649$27 [1];
-  assign \$123  = ~ \port$1649$27 [1];
-  assign \$124  = enable & \$123 ;
-  assign \$125  = total18[20:10] != running18[20:10];
-  assign \$126  = \port$1649$27 [0] | \$125 ;
-  assign \$127  = enable & \port$1649$27 [1];
-  assign \$128  = ~ \port$1649$27 [1];
-  assign \$129  = enable & \$128 ;
-  assign \$130  = total19[20:10] != running19[20:10];
-  assign \$131  = \port$1649$27 [0] | \$130 ;
-  assign \$132  = enable & \port$1649$27 [1];
-  assign \$133  = ~ \port$1649$27 [1];
-  assign \$134  = enable & \$133 ;
-  assign \$135  = total20[20:10] != running20[20:10];
-  assign \$136  = \port$1649$27 [0] | \$135 ;
-  assign \$137  = enable & \port$1649$27 [1];
-  assign \$138  = ~ \port$1649$27 [1];
-  assign \$139  = enable & \$138 ;
-  assign \$140  = total21[20:10] != running21[20:10];
-  assign \$141  = \port$1649$27 [0] | \$140 ;
-  assign \$142  = enable & \port$1649$27 [1];
-  assign \$143  = ~ \port$1649$27 [1];
-  assign \$144  = enable & \$143 ;
-  assign \$145  = total22[20:10] != running22[20:10];
-  assign \$146  = \port$1649$27 [0] | \$145 ;
-  assign \$147  = enable & \port$1649$27 [1];
-  assign \$148  = ~ \port$1649$27 [1];
-  assign \$149  = enable & \$148 ;
-  assign \$150  = total23[20:10] != running23[20:10];
-  assign \$151  = \port$1649$27 [0] | \$150 ;
-  assign \$152  = enable & \port$1649$27 [1];
-  assign \$153  = ~ \port$1649$27 [1];
-  assign \$154  = enable & \$153 ;
-  assign \$155  = total24[20:10] != running24[20:10];
-  assign \$156  = \port$1649$27 [0] | \$155 ;
-  assign \$157  = enable & \port$1649$27 [1];
-  assign \$158  = ~ \port$1649$27 [1];
-  assign \$159  = enable & \$158 ;
-  assign \$160  = total25[20:10] != running25[20:10];
-  assign \$161  = \port$1649$27 [0] | \$160 ;
-  assign \$162  = enable & \port$1649$27 [1];
-  assign \$163  = ~ \port$1649$27 [1];
-  assign \$164  = enable & \$163 ;
-  assign \$165  = total26[20:10] != running26[20:10];
-  assign \$166  = \port$1649$27 [0] | \$165 ;
-  assign \$167  = enable & \port$1649$27 [1];
-  assign \$168  = ~ \port$1649$27 [1];
-  assign \$169  = enable & \$168 ;
-  assign \$170  = total27[20:10] != running27[20:10];
-  assign \$171  = \port$1649$27 [0] | \$170 ;
-  assign \$172  = enable & \port$1649$27 [1];
-  assign \$173  = ~ \port$1649$27 [1];
-  assign \$174  = enable & \$173 ;
-  assign \$175  = total28[20:10] != running28[20:10];
-  assign \$176  = \port$1649$27 [0] | \$175 ;
-  assign \$177  = enable & \port$1649$27 [1];
-  assign \$178  = ~ \port$1649$27 [1];
-  assign \$179  = enable & \$178 ;
-  assign \$180  = total29[20:10] != running29[20:10];
-  assign \$181  = \port$1649$27 [0] | \$180 ;
-  assign \$182  = enable & \port$1649$27 [1];
-  assign \$183  = ~ \port$1649$27 [1];
-  assign \$184  = enable & \$183 ;
-  assign \$185  = total30[20:10] != running30[20:10];
-  assign \$186  = \port$1649$27 [0] | \$185 ;
-  assign \$187  = enable & \port$1649$27 [1];
-  assign \$188  = ~ \port$1649$27 [1];
-  assign \$189  = enable & \$188 ;
-  assign \$190  = total31[20:10] != running31[20:10];
-  assign \$191  = \port$1649$27 [0] | \$190 ;
-  assign \$192  = enable & \port$1649$27 [1];
-  always @(posedge clk)
-    running0 <= \$193 ;
-  always @(posedge clk)
-    held0 <= \$194 ;
-  always @(posedge clk)
-    running1 <= \$195 ;
-  always @(posedge clk)
-    held1 <= \$196 ;
-  always @(posedge clk)
-    running2 <= \$197 ;
-  always @(posedge clk)
-    held2 <= \$198 ;
-  always @(posedge clk)
-    running3 <= \$199 ;
-  always @(posedge clk)
-    held3 <= \$200 ;
-  always @(posedge clk)
-    running4 <= \$201 ;
-  always @(posedge clk)
-    held4 <= \$202 ;
-  always @(posedge clk)
-    running5 <= \$203 ;
-  always @(posedge clk)
-    held5 <= \$204 ;
+  wire [20:0] total0;
+  wire [20:0] total1;
+  wire [20:0] total10;
+  wire [20:0] total11;
+  wire [20:0] total12;
+  wire [20:0] total13;
+  wire [20:0] total14;
+  wire [20:0] total15;
+  wire [20:0] total16;
+  wire [20:0] total17;
+  wire [20:0] total18;
+  wire [20:0] total19;
+  wire [20:0] total2;
+  wire [20:0] total20;
+  wire [20:0] total21;
+  wire [20:0] total22;
+  wire [20:0] total23;
+  wire [20:0] total24;
+  wire [20:0] total25;
+  wire [20:0] total26;
+  wire [20:0] total27;
+  wire [20:0] total28;
+  wire [20:0] total29;
+  wire [20:0] total3;
+  wire [20:0] total30;
+  wire [20:0] total31;
+  wire [20:0] total4;
+  wire [20:0] total5;
+  wire [20:0] total6;
+  wire [20:0] total7;
+  wire [20:0] total8;
+  wire [20:0] total9;
+  input valid;
+  wire valid;
+  input wide;
+  wire wide;
   always @(posedge clk)
-    running6 <= \$205 ;
+    held1 <= \$452 ;
   always @(posedge clk)
-    held6 <= \$206 ;
+    running2 <= \$453 ;
   always @(posedge clk)
-    running7 <= \$207 ;
+    held2 <= \$454 ;
   always @(posedge clk)
-    held7 <= \$208 ;
+    running3 <= \$455 ;
   always @(posedge clk)
-    running8 <= \$209 ;
+    held3 <= \$456 ;
   always @(posedge clk)
-    held8 <= \$210 ;
+    running4 <= \$457 ;
   always @(posedge clk)
-    running9 <= \$211 ;
+    held4 <= \$458 ;
   always @(posedge clk)
-    held9 <= \$212 ;
+    running5 <= \$459 ;
   always @(posedge clk)
-    running10 <= \$213 ;
+    held5 <= \$460 ;
   always @(posedge clk)
-    held10 <= \$214 ;
+    running6 <= \$461 ;
   always @(posedge clk)
-    running11 <= \$215 ;
+    held6 <= \$462 ;
   always @(posedge clk)
-    held11 <= \$216 ;
+    running7 <= \$463 ;
   always @(posedge clk)
-    running12 <= \$217 ;
+    held7 <= \$464 ;
   always @(posedge clk)
-    held12 <= \$218 ;
+    running8 <= \$465 ;
   always @(posedge clk)
-    running13 <= \$219 ;
+    held8 <= \$466 ;
   always @(posedge clk)
-    held13 <= \$220 ;
+    running9 <= \$467 ;
   always @(posedge clk)
-    running14 <= \$221 ;
+    held9 <= \$468 ;
   always @(posedge clk)
-    held14 <= \$222 ;
+    running10 <= \$469 ;
   always @(posedge clk)
-    running15 <= \$223 ;
+    held10 <= \$470 ;
   always @(posedge clk)
-    held15 <= \$224 ;
+    running11 <= \$471 ;
   always @(posedge clk)
-    running16 <= \$225 ;
+    held11 <= \$472 ;
   always @(posedge clk)
-    held16 <= \$226 ;
+    running12 <= \$473 ;
   always @(posedge clk)
-    running17 <= \$227 ;
+    held12 <= \$474 ;
   always @(posedge clk)
-    held17 <= \$228 ;
+    running13 <= \$475 ;
   always @(posedge clk)
-    running18 <= \$229 ;
+    held13 <= \$476 ;
   always @(posedge clk)
-    held18 <= \$230 ;
+    running14 <= \$477 ;
   always @(posedge clk)
-    running19 <= \$231 ;
+    held14 <= \$478 ;
   always @(posedge clk)
-    held19 <= \$232 ;
+    running15 <= \$479 ;
   always @(posedge clk)
-    running20 <= \$233 ;
+    held15 <= \$480 ;
   always @(posedge clk)
-    held20 <= \$234 ;
+    running16 <= \$481 ;
   always @(posedge clk)
-    running21 <= \$235 ;
+    held16 <= \$482 ;
   always @(posedge clk)
-    held21 <= \$236 ;
+    running17 <= \$483 ;
   always @(posedge clk)
-    running22 <= \$237 ;
+    held17 <= \$484 ;
   always @(posedge clk)
-    held22 <= \$238 ;
+    running18 <= \$485 ;
   always @(posedge clk)
-    running23 <= \$239 ;
+    held18 <= \$486 ;
   always @(posedge clk)
-    held23 <= \$240 ;
+    running19 <= \$487 ;
   always @(posedge clk)
-    running24 <= \$241 ;
+    held19 <= \$488 ;
   always @(posedge clk)
-    held24 <= \$242 ;
+    running20 <= \$489 ;
   always @(posedge clk)
-    running25 <= \$243 ;
+    held20 <= \$490 ;
   always @(posedge clk)
-    held25 <= \$244 ;
+    running21 <= \$491 ;
   always @(posedge clk)
-    running26 <= \$245 ;
-  always @(posedge clk)
-    held26 <= \$246 ;
-  always @(posedge clk)
-    running27 <= \$247 ;
-  always @(posedge clk)
-    held27 <= \$248 ;
-  always @(posedge clk)
-    running28 <= \$249 ;
-  always @(posedge clk)
-    held28 <= \$250 ;
-  always @(posedge clk)
-    running29 <= \$251 ;
-  always @(posedge clk)
-    held29 <= \$252 ;
-  always @(posedge clk)
-    running30 <= \$253 ;
-  always @(posedge clk)
-    held30 <= \$254 ;
-  always @(posedge clk)
-    running31 <= \$255 ;
-  always @(posedge clk)
-    held31 <= \$256 ;
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1649$27 [0]) begin
-      total0 = products[20:0];
-    end else begin
-      total0 = \$1 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1649$27 [0]) begin
-      total1 = products[41:21];
-    end else begin
-      total1 = \$2 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1649$27 [0]) begin
-      total2 = products[62:42];
-    end else begin
-      total2 = \$3 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1649$27 [0]) begin
-      total3 = products[83:63];
-    end else begin
-      total3 = \$4 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1649$27 [0]) begin
-      total4 = products[104:84];
-    end else begin
-      total4 = \$5 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1649$27 [0]) begin
-      total5 = products[125:105];
-    end else begin
-      total5 = \$6 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1649$27 [0]) begin
-      total6 = products[146:126];
-    end else begin
-      total6 = \$7 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1649$27 [0]) begin
-      total7 = products[167:147];
-    end else begin
-      total7 = \$8 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1649$27 [0]) begin
-      total8 = products[188:168];
-    end else begin
-      total8 = \$9 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1649$27 [0]) begin
-      total9 = products[209:189];
-    end else begin
-      total9 = \$10 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1649$27 [0]) begin
-      total10 = products[230:210];
-    end else begin
-      total10 = \$11 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1649$27 [0]) begin
-      total11 = products[251:231];
-    end else begin
-      total11 = \$12 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1649$27 [0]) begin
-      total12 = products[272:252];
-    end else begin
-      total12 = \$13 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1649$27 [0]) begin
-      total13 = products[293:273];
-    end else begin
-      total13 = \$14 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1649$27 [0]) begin
-      total14 = products[314:294];
-    end else begin
-      total14 = \$15 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1649$27 [0]) begin
-      total15 = products[335:315];
-    end else begin
-      total15 = \$16 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1649$27 [0]) begin
-      total16 = products[356:336];
-    end else begin
-      total16 = \$17 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1649$27 [0]) begin
-      total17 = products[377:357];
-    end else begin
-      total17 = \$18 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1649$27 [0]) begin
-      total18 = products[398:378];
-    end else begin
-      total18 = \$19 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1649$27 [0]) begin
-      total19 = products[419:399];
-    end else begin
-      total19 = \$20 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1649$27 [0]) begin
-      total20 = products[440:420];
-    end else begin
-      total20 = \$21 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1649$27 [0]) begin
-      total21 = products[461:441];
-    end else begin
-      total21 = \$22 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1649$27 [0]) begin
-      total22 = products[482:462];
-    end else begin
-      total22 = \$23 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1649$27 [0]) begin
-      total23 = products[503:483];
-    end else begin
-      total23 = \$24 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1649$27 [0]) begin
-      total24 = products[524:504];
-    end else begin
-      total24 = \$25 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1649$27 [0]) begin
-      total25 = products[545:525];
-    end else begin
-      total25 = \$26 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1649$27 [0]) begin
-      total26 = products[566:546];
-    end else begin
-      total26 = \$27 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1649$27 [0]) begin
-      total27 = products[587:567];
-    end else begin
-      total27 = \$28 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1649$27 [0]) begin
-      total28 = products[608:588];
-    end else begin
-      total28 = \$29 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1649$27 [0]) begin
-      total29 = products[629:609];
-    end else begin
-      total29 = \$30 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1649$27 [0]) begin
-      total30 = products[650:630];
-    end else begin
-      total30 = \$31 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1649$27 [0]) begin
-      total31 = products[671:651];
-    end else begin
-      total31 = \$32 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$193  = running0;
-    if (\$34 ) begin
-      \$193 [9:0] = total0[9:0];
-      if (\$36 ) begin
-        \$193 [20:10] = total0[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$194  = held0;
-    if (\$37 ) begin
-      \$194  = total0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$195  = running1;
-    if (\$39 ) begin
-      \$195 [9:0] = total1[9:0];
-      if (\$41 ) begin
-        \$195 [20:10] = total1[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$196  = held1;
-    if (\$42 ) begin
-      \$196  = total1;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$197  = running2;
-    if (\$44 ) begin
-      \$197 [9:0] = total2[9:0];
-      if (\$46 ) begin
-        \$197 [20:10] = total2[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$198  = held2;
-    if (\$47 ) begin
-      \$198  = total2;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$199  = running3;
-    if (\$49 ) begin
-      \$199 [9:0] = total3[9:0];
-      if (\$51 ) begin
-        \$199 [20:10] = total3[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$200  = held3;
-    if (\$52 ) begin
-      \$200  = total3;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$201  = running4;
-    if (\$54 ) begin
-      \$201 [9:0] = total4[9:0];
-      if (\$56 ) begin
-        \$201 [20:10] = total4[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$202  = held4;
-    if (\$57 ) begin
-      \$202  = total4;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$203  = running5;
-    if (\$59 ) begin
-      \$203 [9:0] = total5[9:0];
-      if (\$61 ) begin
-        \$203 [20:10] = total5[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$204  = held5;
-    if (\$62 ) begin
-      \$204  = total5;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$205  = running6;
-    if (\$64 ) begin
-      \$205 [9:0] = total6[9:0];
-      if (\$66 ) begin
-        \$205 [20:10] = total6[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$206  = held6;
-    if (\$67 ) begin
-      \$206  = total6;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$207  = running7;
-    if (\$69 ) begin
-      \$207 [9:0] = total7[9:0];
-      if (\$71 ) begin
-        \$207 [20:10] = total7[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$208  = held7;
-    if (\$72 ) begin
-      \$208  = total7;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$209  = running8;
-    if (\$74 ) begin
-      \$209 [9:0] = total8[9:0];
-      if (\$76 ) begin
-        \$209 [20:10] = total8[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$210  = held8;
-    if (\$77 ) begin
-      \$210  = total8;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$211  = running9;
-    if (\$79 ) begin
-      \$211 [9:0] = total9[9:0];
-      if (\$81 ) begin
-        \$211 [20:10] = total9[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$212  = held9;
-    if (\$82 ) begin
-      \$212  = total9;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$213  = running10;
-    if (\$84 ) begin
-      \$213 [9:0] = total10[9:0];
-      if (\$86 ) begin
-        \$213 [20:10] = total10[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$214  = held10;
-    if (\$87 ) begin
-      \$214  = total10;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$215  = running11;
-    if (\$89 ) begin
-      \$215 [9:0] = total11[9:0];
-      if (\$91 ) begin
-        \$215 [20:10] = total11[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$216  = held11;
-    if (\$92 ) begin
-      \$216  = total11;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$217  = running12;
-    if (\$94 ) begin
-      \$217 [9:0] = total12[9:0];
-      if (\$96 ) begin
-        \$217 [20:10] = total12[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$218  = held12;
-    if (\$97 ) begin
-      \$218  = total12;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$219  = running13;
-    if (\$99 ) begin
-      \$219 [9:0] = total13[9:0];
-      if (\$101 ) begin
-        \$219 [20:10] = total13[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$220  = held13;
-    if (\$102 ) begin
-      \$220  = total13;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$221  = running14;
-    if (\$104 ) begin
-      \$221 [9:0] = total14[9:0];
-      if (\$106 ) begin
-        \$221 [20:10] = total14[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$222  = held14;
-    if (\$107 ) begin
-      \$222  = total14;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$223  = running15;
-    if (\$109 ) begin
-      \$223 [9:0] = total15[9:0];
-      if (\$111 ) begin
-        \$223 [20:10] = total15[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$224  = held15;
-    if (\$112 ) begin
-      \$224  = total15;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$225  = running16;
-    if (\$114 ) begin
-      \$225 [9:0] = total16[9:0];
-      if (\$116 ) begin
-        \$225 [20:10] = total16[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$226  = held16;
-    if (\$117 ) begin
-      \$226  = total16;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$227  = running17;
-    if (\$119 ) begin
-      \$227 [9:0] = total17[9:0];
-      if (\$121 ) begin
-        \$227 [20:10] = total17[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$228  = held17;
+    held21 <= \$492 ;
+  always @(posedge clk)
+    running22 <= \$493 ;
+  always @(posedge clk)
+    held22 <= \$494 ;
+  always @(posedge clk)
+    running23 <= \$495 ;
+  always @(posedge clk)
+    held23 <= \$496 ;
+  always @(posedge clk)
+    running24 <= \$497 ;
+  always @(posedge clk)
+    held24 <= \$498 ;
+  always @(posedge clk)
+    running25 <= \$499 ;
+  always @(posedge clk)
+    held25 <= \$500 ;
+  always @(posedge clk)
+    running26 <= \$501 ;
+  always @(posedge clk)
+    held26 <= \$502 ;
+  always @(posedge clk)
+    running27 <= \$503 ;
+  always @(posedge clk)
+    held27 <= \$504 ;
+  always @(posedge clk)
+    running28 <= \$505 ;
+  always @(posedge clk)
+    held28 <= \$506 ;
+  always @(posedge clk)
+    running29 <= \$507 ;
+  always @(posedge clk)
+    held29 <= \$508 ;
+  always @(posedge clk)
+    running30 <= \$509 ;
+  always @(posedge clk)
+    held30 <= \$510 ;
+  always @(posedge clk)
+    running31 <= \$511 ;
+  always @(posedge clk)
+    held31 <= \$512 ;
+  assign addend0 = { 1'h0, products[19:0] } ^ { negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0] };
+  assign \$1  = first ? 21'h000000 : running0;
+  assign \$2  = \$1  + addend0;
+  assign \$3  = \$2  + negative[0];
+  assign addend1 = { 1'h0, products[39:20] } ^ { negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1] };
+  assign \$4  = first ? 21'h000000 : running1;
+  assign \$5  = \$4  + addend1;
+  assign \$6  = \$5  + negative[1];
+  assign addend2 = { 1'h0, products[59:40] } ^ { negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2] };
+  assign \$7  = first ? 21'h000000 : running2;
+  assign \$8  = \$7  + addend2;
+  assign \$9  = \$8  + negative[2];
+  assign addend3 = { 1'h0, products[79:60] } ^ { negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3] };
+  assign \$10  = first ? 21'h000000 : running3;
+  assign \$11  = \$10  + addend3;
+  assign \$12  = \$11  + negative[3];
+  assign addend4 = { 1'h0, products[99:80] } ^ { negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4] };
+  assign \$13  = first ? 21'h000000 : running4;
+  assign \$14  = \$13  + addend4;
+  assign \$15  = \$14  + negative[4];
+  assign addend5 = { 1'h0, products[119:100] } ^ { negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5] };
+  assign \$16  = first ? 21'h000000 : running5;
+  assign \$17  = \$16  + addend5;
+  assign \$18  = \$17  + negative[5];
+  assign addend6 = { 1'h0, products[139:120] } ^ { negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6] };
+  assign \$19  = first ? 21'h000000 : running6;
+  assign \$20  = \$19  + addend6;
+  assign \$21  = \$20  + negative[6];
+  assign addend7 = { 7'h00, products[153:140] } ^ { negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7] };
+  assign \$22  = first ? 21'h000000 : running7;
+  assign \$23  = \$22  + addend7;
+  assign \$24  = \$23  + negative[7];
+  assign addend8 = { 7'h00, products[167:154] } ^ { negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8] };
+  assign \$25  = first ? 21'h000000 : running8;
+  assign \$26  = \$25  + addend8;
+  assign \$27  = \$26  + negative[8];
+  assign addend9 = { 7'h00, products[181:168] } ^ { negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9] };
+  assign \$28  = first ? 21'h000000 : running9;
+  assign \$29  = \$28  + addend9;
+  assign \$30  = \$29  + negative[9];
+  assign addend10 = { 7'h00, products[195:182] } ^ { negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10] };
+  assign \$31  = first ? 21'h000000 : running10;
+  assign \$32  = \$31  + addend10;
+  assign \$33  = \$32  + negative[10];
+  assign addend11 = { 7'h00, products[209:196] } ^ { negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11] };
+  assign \$34  = first ? 21'h000000 : running11;
+  assign \$35  = \$34  + addend11;
+  assign \$36  = \$35  + negative[11];
+  assign addend12 = { 7'h00, products[223:210] } ^ { negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12] };
+  assign \$37  = first ? 21'h000000 : running12;
+  assign \$38  = \$37  + addend12;
+  assign \$39  = \$38  + negative[12];
+  assign addend13 = { 7'h00, products[237:224] } ^ { negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13] };
+  assign \$40  = first ? 21'h000000 : running13;
+  assign \$41  = \$40  + addend13;
+  assign \$42  = \$41  + negative[13];
+  assign addend14 = { 7'h00, products[251:238] } ^ { negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14] };
+  assign \$43  = first ? 21'h000000 : running14;
+  assign \$44  = \$43  + addend14;
+  assign \$45  = \$44  + negative[14];
+  assign addend15 = { 7'h00, products[265:252] } ^ { negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15] };
+  assign \$46  = first ? 21'h000000 : running15;
+  assign \$47  = \$46  + addend15;
+  assign \$48  = \$47  + negative[15];
+  assign addend16 = { 7'h00, products[279:266] } ^ { negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16] };
+  assign \$49  = first ? 21'h000000 : running16;
+  assign \$50  = \$49  + addend16;
+  assign \$51  = \$50  + negative[16];
+  assign addend17 = { 7'h00, products[293:280] } ^ { negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17] };
+  assign \$52  = first ? 21'h000000 : running17;
+  assign \$53  = \$52  + addend17;
+  assign \$54  = \$53  + negative[17];
+  assign addend18 = { 7'h00, products[307:294] } ^ { negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18] };
+  assign \$55  = first ? 21'h000000 : running18;
+  assign \$56  = \$55  + addend18;
+  assign \$57  = \$56  + negative[18];
+  assign addend19 = { 7'h00, products[321:308] } ^ { negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19] };
+  assign \$58  = first ? 21'h000000 : running19;
+  assign \$59  = \$58  + addend19;
+  assign \$60  = \$59  + negative[19];
+  assign addend20 = { 7'h00, products[335:322] } ^ { negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20] };
+  assign \$61  = first ? 21'h000000 : running20;
+  assign \$62  = \$61  + addend20;
+  assign \$63  = \$62  + negative[20];
+  assign addend21 = { 7'h00, products[349:336] } ^ { negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21] };
+  assign \$64  = first ? 21'h000000 : running21;
+  assign \$65  = \$64  + addend21;
+  assign \$66  = \$65  + negative[21];
+  assign addend22 = { 7'h00, products[363:350] } ^ { negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22] };
+  assign \$67  = first ? 21'h000000 : running22;
+  assign \$68  = \$67  + addend22;
+  assign \$69  = \$68  + negative[22];
+  assign addend23 = { 7'h00, products[377:364] } ^ { negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23] };
+  assign \$70  = first ? 21'h000000 : running23;
+  assign \$71  = \$70  + addend23;
+  assign \$72  = \$71  + negative[23];
+  assign addend24 = { 7'h00, products[391:378] } ^ { negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24] };
+  assign \$73  = first ? 21'h000000 : running24;
+  assign \$74  = \$73  + addend24;
+  assign \$75  = \$74  + negative[24];
+  assign addend25 = { 7'h00, products[405:392] } ^ { negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25] };
+  assign \$76  = first ? 21'h000000 : running25;
+  assign \$77  = \$76  + addend25;
+  assign \$78  = \$77  + negative[25];
+  assign addend26 = { 7'h00, products[419:406] } ^ { negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26] };
+  assign \$79  = first ? 21'h000000 : running26;
+  assign \$80  = \$79  + addend26;
+  assign \$81  = \$80  + negative[26];
+  assign addend27 = { 7'h00, products[433:420] } ^ { negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27] };
+  assign \$82  = first ? 21'h000000 : running27;
+  assign \$83  = \$82  + addend27;
+  assign \$84  = \$83  + negative[27];
+  assign addend28 = { 7'h00, products[447:434] } ^ { negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28] };
+  assign \$85  = first ? 21'h000000 : running28;
+  assign \$86  = \$85  + addend28;
+  assign \$87  = \$86  + negative[28];
+  assign addend29 = { 7'h00, products[461:448] } ^ { negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29] };
+  assign \$88  = first ? 21'h000000 : running29;
+  assign \$89  = \$88  + addend29;
+  assign \$90  = \$89  + negative[29];
+  assign addend30 = { 7'h00, products[475:462] } ^ { negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30] };
+  assign \$91  = first ? 21'h000000 : running30;
+  assign \$92  = \$91  + addend30;
+  assign \$93  = \$92  + negative[30];
+  assign addend31 = { 7'h00, products[489:476] } ^ { negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31] };
+  assign \$94  = first ? 21'h000000 : running31;
+  assign \$95  = \$94  + addend31;
+  assign \$96  = \$95  + negative[31];
+  assign \$99  = ~ last;
+  assign \$100  = \$98  & \$99 ;
+  assign \$101  = | products[19:10];
+  assign \$102  = first | \$101 ;
+  assign \$103  = \$3 [10] ^ running0[10];
+  assign \$104  = \$102  | \$103 ;
+  assign \$107  = \$106  & last;
+  assign \$110  = ~ last;
+  assign \$111  = \$109  & \$110 ;
+  assign \$112  = | products[39:30];
+  assign \$113  = first | \$112 ;
+  assign \$114  = \$6 [10] ^ running1[10];
+  assign \$115  = \$113  | \$114 ;
+  assign \$118  = \$117  & last;
+  assign \$121  = ~ last;
+  assign \$122  = \$120  & \$121 ;
+  assign \$123  = | products[59:50];
+  assign \$124  = first | \$123 ;
+  assign \$125  = \$9 [10] ^ running2[10];
+  assign \$126  = \$124  | \$125 ;
+  assign \$129  = \$128  & last;
+  assign \$132  = ~ last;
+  assign \$133  = \$131  & \$132 ;
+  assign \$134  = | products[79:70];
+  assign \$135  = first | \$134 ;
+  assign \$136  = \$12 [10] ^ running3[10];
+  assign \$137  = \$135  | \$136 ;
+  assign \$140  = \$139  & last;
+  assign \$143  = ~ last;
+  assign \$144  = \$142  & \$143 ;
+  assign \$145  = | products[99:90];
+  assign \$146  = first | \$145 ;
+  assign \$147  = \$15 [10] ^ running4[10];
+  assign \$148  = \$146  | \$147 ;
+  assign \$151  = \$150  & last;
+  assign \$154  = ~ last;
+  assign \$155  = \$153  & \$154 ;
+  assign \$156  = | products[119:110];
+  assign \$157  = first | \$156 ;
+  assign \$158  = \$18 [10] ^ running5[10];
+  assign \$159  = \$157  | \$158 ;
+  assign \$162  = \$161  & last;
+  assign \$165  = ~ last;
+  assign \$166  = \$164  & \$165 ;
+  assign \$167  = | products[139:130];
+  assign \$168  = first | \$167 ;
+  assign \$169  = \$21 [10] ^ running6[10];
+  assign \$170  = \$168  | \$169 ;
+  assign \$173  = \$172  & last;
+  assign \$174  = ~ wide;
+  assign \$175  = valid & \$174 ;
+  assign \$176  = ~ last;
+  assign \$177  = \$175  & \$176 ;
+  assign \$178  = | products[153:150];
+  assign \$179  = first | \$178 ;
+  assign \$180  = \$24 [10] ^ running7[10];
+  assign \$181  = \$179  | \$180 ;
+  assign \$182  = ~ wide;
+  assign \$183  = valid & \$182 ;
+  assign \$184  = \$183  & last;
+  assign \$185  = ~ wide;
+  assign \$186  = valid & \$185 ;
+  assign \$187  = ~ last;
+  assign \$188  = \$186  & \$187 ;
+  assign \$189  = | products[167:164];
+  assign \$190  = first | \$189 ;
+  assign \$191  = \$27 [10] ^ running8[10];
+  assign \$192  = \$190  | \$191 ;
+  assign \$193  = ~ wide;
+  assign \$194  = valid & \$193 ;
+  assign \$195  = \$194  & last;
+  assign \$196  = ~ wide;
+  assign \$197  = valid & \$196 ;
+  assign \$198  = ~ last;
+  assign \$199  = \$197  & \$198 ;
+  assign \$200  = | products[181:178];
+  assign \$201  = first | \$200 ;
+  assign \$202  = \$30 [10] ^ running9[10];
+  assign \$203  = \$201  | \$202 ;
+  assign \$204  = ~ wide;
+  assign \$205  = valid & \$204 ;
+  assign \$206  = \$205  & last;
+  assign \$207  = ~ wide;
+  assign \$208  = valid & \$207 ;
+  assign \$209  = ~ last;
+  assign \$210  = \$208  & \$209 ;
+  assign \$211  = | products[195:192];
+  assign \$212  = first | \$211 ;
+  assign \$213  = \$33 [10] ^ running10[10];
+  assign \$214  = \$212  | \$213 ;
+  assign \$215  = ~ wide;
+  assign \$216  = valid & \$215 ;
+  assign \$217  = \$216  & last;
+  assign \$218  = ~ wide;
+  assign \$219  = valid & \$218 ;
+  assign \$220  = ~ last;
+  assign \$221  = \$219  & \$220 ;
+  assign \$222  = | products[209:206];
+  assign \$223  = first | \$222 ;
+  assign \$224  = \$36 [10] ^ running11[10];
+  assign \$225  = \$223  | \$224 ;
+  assign \$226  = ~ wide;
+  assign \$227  = valid & \$226 ;
+  assign \$228  = \$227  & last;
+  assign \$229  = ~ wide;
+  assign \$230  = valid & \$229 ;
+  assign \$231  = ~ last;
+  assign \$232  = \$230  & \$231 ;
+  assign \$233  = | products[223:220];
+  assign \$234  = first | \$233 ;
+  assign \$235  = \$39 [10] ^ running12[10];
+  assign \$236  = \$234  | \$235 ;
+  assign \$237  = ~ wide;
+  assign \$238  = valid & \$237 ;
+  assign \$239  = \$238  & last;
+  assign \$240  = ~ wide;
+  assign \$241  = valid & \$240 ;
+  assign \$242  = ~ last;
+  assign \$243  = \$241  & \$242 ;
+  assign \$244  = | products[237:234];
+  assign \$245  = first | \$244 ;
+  assign \$246  = \$42 [10] ^ running13[10];
+  assign \$247  = \$245  | \$246 ;
+  assign \$248  = ~ wide;
+  assign \$249  = valid & \$248 ;
+  assign \$250  = \$249  & last;
+  assign \$251  = ~ wide;
+  assign \$252  = valid & \$251 ;
+  assign \$253  = ~ last;
+  assign \$254  = \$252  & \$253 ;
+  assign \$255  = | products[251:248];
+  assign \$256  = first | \$255 ;
+  assign \$257  = \$45 [10] ^ running14[10];
+  assign \$258  = \$256  | \$257 ;
+  assign \$259  = ~ wide;
+  assign \$260  = valid & \$259 ;
+  assign \$261  = \$260  & last;
+  assign \$262  = ~ wide;
+  assign \$263  = valid & \$262 ;
+  assign \$264  = ~ last;
+  assign \$265  = \$263  & \$264 ;
+  assign \$266  = | products[265:262];
+  assign \$267  = first | \$266 ;
+  assign \$268  = \$48 [10] ^ running15[10];
+  assign \$269  = \$267  | \$268 ;
+  assign \$270  = ~ wide;
+  assign \$271  = valid & \$270 ;
+  assign \$272  = \$271  & last;
+  assign \$273  = ~ wide;
+  assign \$274  = valid & \$273 ;
+  assign \$275  = ~ last;
+  assign \$276  = \$274  & \$275 ;
+  assign \$277  = | products[279:276];
+  assign \$278  = first | \$277 ;
+  assign \$279  = \$51 [10] ^ running16[10];
+  assign \$280  = \$278  | \$279 ;
+  assign \$281  = ~ wide;
+  assign \$282  = valid & \$281 ;
+  assign \$283  = \$282  & last;
+  assign \$284  = ~ wide;
+  assign \$285  = valid & \$284 ;
+  assign \$286  = ~ last;
+  assign \$287  = \$285  & \$286 ;
+  assign \$288  = | products[293:290];
+  assign \$289  = first | \$288 ;
+  assign \$290  = \$54 [10] ^ running17[10];
+  assign \$291  = \$289  | \$290 ;
+  assign \$292  = ~ wide;
+  assign \$293  = valid & \$292 ;
+  assign \$294  = \$293  & last;
+  assign \$295  = ~ wide;
+  assign \$296  = valid & \$295 ;
+  assign \$297  = ~ last;
+  assign \$298  = \$296  & \$297 ;
+  assign \$299  = | products[307:304];
+  assign \$300  = first | \$299 ;
+  assign \$301  = \$57 [10] ^ running18[10];
+  assign \$302  = \$300  | \$301 ;
+  assign \$303  = ~ wide;
+  assign \$304  = valid & \$303 ;
+  assign \$305  = \$304  & last;
+  assign \$306  = ~ wide;
+  assign \$307  = valid & \$306 ;
+  assign \$308  = ~ last;
+  assign \$309  = \$307  & \$308 ;
+  assign \$310  = | products[321:318];
+  assign \$311  = first | \$310 ;
+  assign \$312  = \$60 [10] ^ running19[10];
+  assign \$313  = \$311  | \$312 ;
+  assign \$314  = ~ wide;
+  assign \$315  = valid & \$314 ;
+  assign \$316  = \$315  & last;
+  assign \$317  = ~ wide;
+  assign \$318  = valid & \$317 ;
+  assign \$319  = ~ last;
+  assign \$320  = \$318  & \$319 ;
+  assign \$321  = | products[335:332];
+  assign \$322  = first | \$321 ;
+  assign \$323  = \$63 [10] ^ running20[10];
+  assign \$324  = \$322  | \$323 ;
+  assign \$325  = ~ wide;
+  assign \$326  = valid & \$325 ;
+  assign \$327  = \$326  & last;
+  assign \$328  = ~ wide;
+  assign \$329  = valid & \$328 ;
+  assign \$330  = ~ last;
+  assign \$331  = \$329  & \$330 ;
+  assign \$332  = | products[349:346];
+  assign \$333  = first | \$332 ;
+  assign \$334  = \$66 [10] ^ running21[10];
+  assign \$335  = \$333  | \$334 ;
+  assign \$336  = ~ wide;
+  assign \$337  = valid & \$336 ;
+  assign \$338  = \$337  & last;
+  assign \$339  = ~ wide;
+  assign \$340  = valid & \$339 ;
+  assign \$341  = ~ last;
+  assign \$342  = \$340  & \$341 ;
+  assign \$343  = | products[363:360];
+  assign \$344  = first | \$343 ;
+  assign \$345  = \$69 [10] ^ running22[10];
+  assign \$346  = \$344  | \$345 ;
+  assign \$347  = ~ wide;
+  assign \$348  = valid & \$347 ;
+  assign \$349  = \$348  & last;
+  assign \$350  = ~ wide;
+  assign \$351  = valid & \$350 ;
+  assign \$352  = ~ last;
+  assign \$353  = \$351  & \$352 ;
+  assign \$354  = | products[377:374];
+  assign \$355  = first | \$354 ;
+  assign \$356  = \$72 [10] ^ running23[10];
+  assign \$357  = \$355  | \$356 ;
+  assign \$358  = ~ wide;
+  assign \$359  = valid & \$358 ;
+  assign \$360  = \$359  & last;
+  assign \$361  = ~ wide;
+  assign \$362  = valid & \$361 ;
+  assign \$363  = ~ last;
+  assign \$364  = \$362  & \$363 ;
+  assign \$365  = | products[391:388];
+  assign \$366  = first | \$365 ;
+  assign \$367  = \$75 [10] ^ running24[10];
+  assign \$368  = \$366  | \$367 ;
+  assign \$369  = ~ wide;
+  assign \$370  = valid & \$369 ;
+  assign \$371  = \$370  & last;
+  assign \$372  = ~ wide;
+  assign \$373  = valid & \$372 ;
+  assign \$374  = ~ last;
+  assign \$375  = \$373  & \$374 ;
+  assign \$376  = | products[405:402];
+  assign \$377  = first | \$376 ;
+  assign \$378  = \$78 [10] ^ running25[10];
+  assign \$379  = \$377  | \$378 ;
+  assign \$380  = ~ wide;
+  assign \$381  = valid & \$380 ;
+  assign \$382  = \$381  & last;
+  assign \$383  = ~ wide;
+  assign \$384  = valid & \$383 ;
+  assign \$385  = ~ last;
+  assign \$386  = \$384  & \$385 ;
+  assign \$387  = | products[419:416];
+  assign \$388  = first | \$387 ;
+  assign \$389  = \$81 [10] ^ running26[10];
+  assign \$390  = \$388  | \$389 ;
+  assign \$391  = ~ wide;
+  assign \$392  = valid & \$391 ;
+  assign \$393  = \$392  & last;
+  assign \$394  = ~ wide;
+  assign \$395  = valid & \$394 ;
+  assign \$396  = ~ last;
+  assign \$397  = \$395  & \$396 ;
+  assign \$398  = | products[433:430];
+  assign \$399  = first | \$398 ;
+  assign \$400  = \$84 [10] ^ running27[10];
+  assign \$401  = \$399  | \$400 ;
+  assign \$402  = ~ wide;
+  assign \$403  = valid & \$402 ;
+  assign \$404  = \$403  & last;
+  assign \$405  = ~ wide;
+  assign \$406  = valid & \$405 ;
+  assign \$407  = ~ last;
+  assign \$408  = \$406  & \$407 ;
+  assign \$409  = | products[447:444];
+  assign \$410  = first | \$409 ;
+  assign \$411  = \$87 [10] ^ running28[10];
+  assign \$412  = \$410  | \$411 ;
+  assign \$413  = ~ wide;
+  assign \$414  = valid & \$413 ;
+  assign \$415  = \$414  & last;
+  assign \$416  = ~ wide;
+  assign \$417  = valid & \$416 ;
+  assign \$418  = ~ last;
+  assign \$419  = \$417  & \$418 ;
+  assign \$420  = | products[461:458];
+  assign \$421  = first | \$420 ;
+  assign \$422  = \$90 [10] ^ running29[10];
+  assign \$423  = \$421  | \$422 ;
+  assign \$424  = ~ wide;
+  assign \$425  = valid & \$424 ;
+  assign \$426  = \$425  & last;
+  assign \$427  = ~ wide;
+  assign \$428  = valid & \$427 ;
+  assign \$429  = ~ last;
+  assign \$430  = \$428  & \$429 ;
+  assign \$431  = | products[475:472];
+  assign \$432  = first | \$431 ;
+  assign \$433  = \$93 [10] ^ running30[10];
+  assign \$434  = \$432  | \$433 ;
+  assign \$435  = ~ wide;
+  assign \$436  = valid & \$435 ;
+  assign \$437  = \$436  & last;
+  assign \$438  = ~ wide;
+  assign \$439  = valid & \$438 ;
+  assign \$440  = ~ last;
+  assign \$441  = \$439  & \$440 ;
+  assign \$442  = | products[489:486];
+  assign \$443  = first | \$442 ;
+  assign \$444  = \$96 [10] ^ running31[10];
+  assign \$445  = \$443  | \$444 ;
+  assign \$446  = ~ wide;
+  assign \$447  = valid & \$446 ;
+  assign \$448  = \$447  & last;
+  always @(posedge clk)
+    running0 <= \$449 ;
+  always @(posedge clk)
+    held0 <= \$450 ;
+  always @(posedge clk)
+    running1 <= \$451 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$452  = held1;
+    if (\$118 ) begin
+      \$452  = \$6 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$453  = running2;
     if (\$122 ) begin
-      \$228  = total17;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$229  = running18;
-    if (\$124 ) begin
-      \$229 [9:0] = total18[9:0];
+      \$453 [9:0] = \$9 [9:0];
       if (\$126 ) begin
-        \$229 [20:10] = total18[20:10];
+        \$453 [20:10] = \$9 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$230  = held18;
-    if (\$127 ) begin
-      \$230  = total18;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$231  = running19;
+    \$454  = held2;
     if (\$129 ) begin
-      \$231 [9:0] = total19[9:0];
-      if (\$131 ) begin
-        \$231 [20:10] = total19[20:10];
+      \$454  = \$9 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$455  = running3;
+    if (\$133 ) begin
+      \$455 [9:0] = \$12 [9:0];
+      if (\$137 ) begin
+        \$455 [20:10] = \$12 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$232  = held19;
-    if (\$132 ) begin
-      \$232  = total19;
+    \$456  = held3;
+    if (\$140 ) begin
+      \$456  = \$12 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$233  = running20;
-    if (\$134 ) begin
-      \$233 [9:0] = total20[9:0];
-      if (\$136 ) begin
-        \$233 [20:10] = total20[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$234  = held20;
-    if (\$137 ) begin
-      \$234  = total20;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$235  = running21;
-    if (\$139 ) begin
-      \$235 [9:0] = total21[9:0];
-      if (\$141 ) begin
-        \$235 [20:10] = total21[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$236  = held21;
-    if (\$142 ) begin
-      \$236  = total21;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$237  = running22;
+    \$457  = running4;
     if (\$144 ) begin
-      \$237 [9:0] = total22[9:0];
-      if (\$146 ) begin
-        \$237 [20:10] = total22[20:10];
+      \$457 [9:0] = \$15 [9:0];
+      if (\$148 ) begin
+        \$457 [20:10] = \$15 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$238  = held22;
-    if (\$147 ) begin
-      \$238  = total22;
+    \$458  = held4;
+    if (\$151 ) begin
+      \$458  = \$15 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$239  = running23;
-    if (\$149 ) begin
-      \$239 [9:0] = total23[9:0];
-      if (\$151 ) begin
-        \$239 [20:10] = total23[20:10];
+    \$459  = running5;
+    if (\$155 ) begin
+      \$459 [9:0] = \$18 [9:0];
+      if (\$159 ) begin
+        \$459 [20:10] = \$18 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$240  = held23;
-    if (\$152 ) begin
-      \$240  = total23;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$241  = running24;
-    if (\$154 ) begin
-      \$241 [9:0] = total24[9:0];
-      if (\$156 ) begin
-        \$241 [20:10] = total24[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$242  = held24;
-    if (\$157 ) begin
-      \$242  = total24;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$243  = running25;
-    if (\$159 ) begin
-      \$243 [9:0] = total25[9:0];
-      if (\$161 ) begin
-        \$243 [20:10] = total25[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$244  = held25;
+    \$460  = held5;
     if (\$162 ) begin
-      \$244  = total25;
+      \$460  = \$18 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$245  = running26;
-    if (\$164 ) begin
-      \$245 [9:0] = total26[9:0];
-      if (\$166 ) begin
-        \$245 [20:10] = total26[20:10];
+    \$461  = running6;
+    if (\$166 ) begin
+      \$461 [9:0] = \$21 [9:0];
+      if (\$170 ) begin
+        \$461 [20:10] = \$21 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$246  = held26;
-    if (\$167 ) begin
-      \$246  = total26;
+    \$462  = held6;
+    if (\$173 ) begin
+      \$462  = \$21 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$247  = running27;
-    if (\$169 ) begin
-      \$247 [9:0] = total27[9:0];
-      if (\$171 ) begin
-        \$247 [20:10] = total27[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$248  = held27;
-    if (\$172 ) begin
-      \$248  = total27;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$249  = running28;
-    if (\$174 ) begin
-      \$249 [9:0] = total28[9:0];
-      if (\$176 ) begin
-        \$249 [20:10] = total28[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$250  = held28;
+    \$463  = running7;
     if (\$177 ) begin
-      \$250  = total28;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$251  = running29;
-    if (\$179 ) begin
-      \$251 [9:0] = total29[9:0];
+      \$463 [9:0] = \$24 [9:0];
       if (\$181 ) begin
-        \$251 [20:10] = total29[20:10];
+        \$463 [20:10] = \$24 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$252  = held29;
-    if (\$182 ) begin
-      \$252  = total29;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$253  = running30;
+    \$464  = held7;
     if (\$184 ) begin
-      \$253 [9:0] = total30[9:0];
-      if (\$186 ) begin
-        \$253 [20:10] = total30[20:10];
+      \$464  = \$24 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$465  = running8;
+    if (\$188 ) begin
+      \$465 [9:0] = \$27 [9:0];
+      if (\$192 ) begin
+        \$465 [20:10] = \$27 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$254  = held30;
-    if (\$187 ) begin
-      \$254  = total30;
+    \$466  = held8;
+    if (\$195 ) begin
+      \$466  = \$27 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$255  = running31;
-    if (\$189 ) begin
-      \$255 [9:0] = total31[9:0];
-      if (\$191 ) begin
-        \$255 [20:10] = total31[20:10];
+    \$467  = running9;
+    if (\$199 ) begin
+      \$467 [9:0] = \$30 [9:0];
+      if (\$203 ) begin
+        \$467 [20:10] = \$30 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$256  = held31;
-    if (\$192 ) begin
-      \$256  = total31;
+    \$468  = held9;
+    if (\$206 ) begin
+      \$468  = \$30 [20:0];
     end
   end
-  assign product0 = products[20:0];
-  assign first = \port$1649$27 [0];
-  assign product1 = products[41:21];
-  assign product2 = products[62:42];
-  assign product3 = products[83:63];
-  assign product4 = products[104:84];
-  assign product5 = products[125:105];
-  assign product6 = products[146:126];
-  assign product7 = products[167:147];
-  assign product8 = products[188:168];
-  assign product9 = products[209:189];
-  assign product10 = products[230:210];
-  assign product11 = products[251:231];
-  assign product12 = products[272:252];
-  assign product13 = products[293:273];
-  assign product14 = products[314:294];
-  assign product15 = products[335:315];
-  assign product16 = products[356:336];
-  assign product17 = products[377:357];
-  assign product18 = products[398:378];
-  assign product19 = products[419:399];
-  assign product20 = products[440:420];
-  assign product21 = products[461:441];
-  assign product22 = products[482:462];
-  assign product23 = products[503:483];
-  assign product24 = products[524:504];
-  assign product25 = products[545:525];
-  assign product26 = products[566:546];
-  assign product27 = products[587:567];
-  assign product28 = products[608:588];
-  assign product29 = products[629:609];
-  assign product30 = products[650:630];
-  assign product31 = products[671:651];
-  assign last = \port$1649$27 [1];
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$469  = running10;
+    if (\$210 ) begin
+      \$469 [9:0] = \$33 [9:0];
+      if (\$214 ) begin
+        \$469 [20:10] = \$33 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$470  = held10;
+    if (\$217 ) begin
+      \$470  = \$33 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$471  = running11;
+    if (\$221 ) begin
+      \$471 [9:0] = \$36 [9:0];
+      if (\$225 ) begin
+        \$471 [20:10] = \$36 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$472  = held11;
+    if (\$228 ) begin
+      \$472  = \$36 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$473  = running12;
+    if (\$232 ) begin
+      \$473 [9:0] = \$39 [9:0];
+      if (\$236 ) begin
+        \$473 [20:10] = \$39 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$474  = held12;
+    if (\$239 ) begin
+      \$474  = \$39 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$475  = running13;
+    if (\$243 ) begin
+      \$475 [9:0] = \$42 [9:0];
+      if (\$247 ) begin
+        \$475 [20:10] = \$42 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$476  = held13;
+    if (\$250 ) begin
+      \$476  = \$42 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$477  = running14;
+    if (\$254 ) begin
+      \$477 [9:0] = \$45 [9:0];
+      if (\$258 ) begin
+        \$477 [20:10] = \$45 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$478  = held14;
+    if (\$261 ) begin
+      \$478  = \$45 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$479  = running15;
+    if (\$265 ) begin
+      \$479 [9:0] = \$48 [9:0];
+      if (\$269 ) begin
+        \$479 [20:10] = \$48 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$480  = held15;
+    if (\$272 ) begin
+      \$480  = \$48 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$481  = running16;
+    if (\$276 ) begin
+      \$481 [9:0] = \$51 [9:0];
+      if (\$280 ) begin
+        \$481 [20:10] = \$51 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$482  = held16;
+    if (\$283 ) begin
+      \$482  = \$51 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$483  = running17;
+    if (\$287 ) begin
+      \$483 [9:0] = \$54 [9:0];
+      if (\$291 ) begin
+        \$483 [20:10] = \$54 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$484  = held17;
+    if (\$294 ) begin
+      \$484  = \$54 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$485  = running18;
+    if (\$298 ) begin
+      \$485 [9:0] = \$57 [9:0];
+      if (\$302 ) begin
+        \$485 [20:10] = \$57 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$486  = held18;
+    if (\$305 ) begin
+      \$486  = \$57 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$487  = running19;
+    if (\$309 ) begin
+      \$487 [9:0] = \$60 [9:0];
+      if (\$313 ) begin
+        \$487 [20:10] = \$60 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$488  = held19;
+    if (\$316 ) begin
+      \$488  = \$60 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$489  = running20;
+    if (\$320 ) begin
+      \$489 [9:0] = \$63 [9:0];
+      if (\$324 ) begin
+        \$489 [20:10] = \$63 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$490  = held20;
+    if (\$327 ) begin
+      \$490  = \$63 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$491  = running21;
+    if (\$331 ) begin
+      \$491 [9:0] = \$66 [9:0];
+      if (\$335 ) begin
+        \$491 [20:10] = \$66 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$492  = held21;
+    if (\$338 ) begin
+      \$492  = \$66 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$493  = running22;
+    if (\$342 ) begin
+      \$493 [9:0] = \$69 [9:0];
+      if (\$346 ) begin
+        \$493 [20:10] = \$69 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$494  = held22;
+    if (\$349 ) begin
+      \$494  = \$69 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$495  = running23;
+    if (\$353 ) begin
+      \$495 [9:0] = \$72 [9:0];
+      if (\$357 ) begin
+        \$495 [20:10] = \$72 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$496  = held23;
+    if (\$360 ) begin
+      \$496  = \$72 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$497  = running24;
+    if (\$364 ) begin
+      \$497 [9:0] = \$75 [9:0];
+      if (\$368 ) begin
+        \$497 [20:10] = \$75 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$498  = held24;
+    if (\$371 ) begin
+      \$498  = \$75 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$499  = running25;
+    if (\$375 ) begin
+      \$499 [9:0] = \$78 [9:0];
+      if (\$379 ) begin
+        \$499 [20:10] = \$78 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$500  = held25;
+    if (\$382 ) begin
+      \$500  = \$78 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$501  = running26;
+    if (\$386 ) begin
+      \$501 [9:0] = \$81 [9:0];
+      if (\$390 ) begin
+        \$501 [20:10] = \$81 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$502  = held26;
+    if (\$393 ) begin
+      \$502  = \$81 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$503  = running27;
+    if (\$397 ) begin
+      \$503 [9:0] = \$84 [9:0];
+      if (\$401 ) begin
+        \$503 [20:10] = \$84 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$504  = held27;
+    if (\$404 ) begin
+      \$504  = \$84 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$505  = running28;
+    if (\$408 ) begin
+      \$505 [9:0] = \$87 [9:0];
+      if (\$412 ) begin
+        \$505 [20:10] = \$87 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$506  = held28;
+    if (\$415 ) begin
+      \$506  = \$87 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$507  = running29;
+    if (\$419 ) begin
+      \$507 [9:0] = \$90 [9:0];
+      if (\$423 ) begin
+        \$507 [20:10] = \$90 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$508  = held29;
+    if (\$426 ) begin
+      \$508  = \$90 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$509  = running30;
+    if (\$430 ) begin
+      \$509 [9:0] = \$93 [9:0];
+      if (\$434 ) begin
+        \$509 [20:10] = \$93 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$510  = held30;
+    if (\$437 ) begin
+      \$510  = \$93 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$511  = running31;
+    if (\$441 ) begin
+      \$511 [9:0] = \$96 [9:0];
+      if (\$445 ) begin
+        \$511 [20:10] = \$96 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$512  = held31;
+    if (\$448 ) begin
+      \$512  = \$96 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$449  = running0;
+    if (\$100 ) begin
+      \$449 [9:0] = \$3 [9:0];
+      if (\$104 ) begin
+        \$449 [20:10] = \$3 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$450  = held0;
+    if (\$107 ) begin
+      \$450  = \$3 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$451  = running1;
+    if (\$111 ) begin
+      \$451 [9:0] = \$6 [9:0];
+      if (\$115 ) begin
+        \$451 [20:10] = \$6 [20:10];
+      end
+    end
+  end
+  assign total0 = \$3 [20:0];
+  assign total1 = \$6 [20:0];
+  assign total2 = \$9 [20:0];
+  assign total3 = \$12 [20:0];
+  assign total4 = \$15 [20:0];
+  assign total5 = \$18 [20:0];
+  assign total6 = \$21 [20:0];
+  assign total7 = \$24 [20:0];
+  assign total8 = \$27 [20:0];
+  assign total9 = \$30 [20:0];
+  assign total10 = \$33 [20:0];
+  assign total11 = \$36 [20:0];
+  assign total12 = \$39 [20:0];
+  assign total13 = \$42 [20:0];
+  assign total14 = \$45 [20:0];
+  assign total15 = \$48 [20:0];
+  assign total16 = \$51 [20:0];
+  assign total17 = \$54 [20:0];
+  assign total18 = \$57 [20:0];
+  assign total19 = \$60 [20:0];
+  assign total20 = \$63 [20:0];
+  assign total21 = \$66 [20:0];
+  assign total22 = \$69 [20:0];
+  assign total23 = \$72 [20:0];
+  assign total24 = \$75 [20:0];
+  assign total25 = \$78 [20:0];
+  assign total26 = \$81 [20:0];
+  assign total27 = \$84 [20:0];
+  assign total28 = \$87 [20:0];
+  assign total29 = \$90 [20:0];
+  assign total30 = \$93 [20:0];
+  assign total31 = \$96 [20:0];
+  assign \products.lane0  = products[19:0];
+  assign \products.lane1  = products[39:20];
+  assign \products.lane2  = products[59:40];
+  assign \products.lane3  = products[79:60];
+  assign \products.lane4  = products[99:80];
+  assign \products.lane5  = products[119:100];
+  assign \products.lane6  = products[139:120];
+  assign \products.lane7  = products[153:140];
+  assign \products.lane8  = products[167:154];
+  assign \products.lane9  = products[181:168];
+  assign \products.lane10  = products[195:182];
+  assign \products.lane11  = products[209:196];
+  assign \products.lane12  = products[223:210];
+  assign \products.lane13  = products[237:224];
+  assign \products.lane14  = products[251:238];
+  assign \products.lane15  = products[265:252];
+  assign \products.lane16  = products[279:266];
+  assign \products.lane17  = products[293:280];
+  assign \products.lane18  = products[307:294];
+  assign \products.lane19  = products[321:308];
+  assign \products.lane20  = products[335:322];
+  assign \products.lane21  = products[349:336];
+  assign \products.lane22  = products[363:350];
+  assign \products.lane23  = products[377:364];
+  assign \products.lane24  = products[391:378];
+  assign \products.lane25  = products[405:392];
+  assign \products.lane26  = products[419:406];
+  assign \products.lane27  = products[433:420];
+  assign \products.lane28  = products[447:434];
+  assign \products.lane29  = products[461:448];
+  assign \products.lane30  = products[475:462];
+  assign \products.lane31  = products[489:476];
   assign sums[671:651] = held31;
   assign sums[650:630] = held30;
   assign sums[629:609] = held29;
@@ -3543,348 +4210,3287 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, enable, \port$1649$27 , product
   assign sums[62:42] = held2;
   assign sums[41:21] = held1;
   assign sums[20:0] = held0;
+  assign \$97  = 1'h1;
+  assign \$98  = valid;
+  assign \$105  = 1'h1;
+  assign \$106  = valid;
+  assign \$108  = 1'h1;
+  assign \$109  = valid;
+  assign \$116  = 1'h1;
+  assign \$117  = valid;
+  assign \$119  = 1'h1;
+  assign \$120  = valid;
+  assign \$127  = 1'h1;
+  assign \$128  = valid;
+  assign \$130  = 1'h1;
+  assign \$131  = valid;
+  assign \$138  = 1'h1;
+  assign \$139  = valid;
+  assign \$141  = 1'h1;
+  assign \$142  = valid;
+  assign \$149  = 1'h1;
+  assign \$150  = valid;
+  assign \$152  = 1'h1;
+  assign \$153  = valid;
+  assign \$160  = 1'h1;
+  assign \$161  = valid;
+  assign \$163  = 1'h1;
+  assign \$164  = valid;
+  assign \$171  = 1'h1;
+  assign \$172  = valid;
 endmodule
 
-module \lmu_kws361_eighth.lanes.multiply (weights, wide, shift, products, activation);
+module \lmu_kws361_eighth.lanes.multiply (operand3, operand5, operand7, magnitudes, products, operand1);
   reg \$auto$verilog_backend.cc:2355:dump_module$9 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$9 <= 0;
-  wire [12:0] \$1 ;
-  wire [26:0] \$10 ;
-  wire [15:0] \$11 ;
-  wire [5:0] \$12 ;
-  wire \$13 ;
-  wire [6:0] \$14 ;
-  wire [18:0] \$15 ;
-  wire [25:0] \$16 ;
-  wire [26:0] \$17 ;
-  wire [15:0] \$18 ;
-  wire [5:0] \$19 ;
-  wire [12:0] \$2 ;
-  wire \$20 ;
-  wire [6:0] \$21 ;
-  wire [18:0] \$22 ;
-  wire [25:0] \$23 ;
-  wire [26:0] \$24 ;
-  wire [15:0] \$25 ;
-  wire [5:0] \$26 ;
-  wire \$27 ;
-  wire [6:0] \$28 ;
-  wire [18:0] \$29 ;
-  reg [12:0] \$3 ;
-  wire [25:0] \$30 ;
-  wire [26:0] \$31 ;
-  wire [15:0] \$32 ;
-  wire [5:0] \$33 ;
-  wire \$34 ;
-  wire [6:0] \$35 ;
-  wire [18:0] \$36 ;
-  wire [25:0] \$37 ;
-  wire [26:0] \$38 ;
-  wire [15:0] \$39 ;
-  wire [15:0] \$4 ;
-  wire [5:0] \$40 ;
-  wire \$41 ;
-  wire [6:0] \$42 ;
-  wire [18:0] \$43 ;
-  wire [25:0] \$44 ;
-  wire [26:0] \$45 ;
-  wire [15:0] \$46 ;
-  wire [5:0] \$47 ;
-  wire \$48 ;
-  wire [6:0] \$49 ;
-  wire [5:0] \$5 ;
-  wire [18:0] \$50 ;
-  wire [25:0] \$51 ;
-  wire [26:0] \$52 ;
-  wire [15:0] \$53 ;
-  wire [15:0] \$54 ;
-  wire [15:0] \$55 ;
-  wire [15:0] \$56 ;
-  wire [15:0] \$57 ;
-  wire [15:0] \$58 ;
-  wire [15:0] \$59 ;
-  wire \$6 ;
-  wire [15:0] \$60 ;
-  wire [15:0] \$61 ;
-  wire [15:0] \$62 ;
-  wire [15:0] \$63 ;
-  wire [15:0] \$64 ;
-  wire [15:0] \$65 ;
-  wire [15:0] \$66 ;
-  wire [15:0] \$67 ;
-  wire [15:0] \$68 ;
-  wire [15:0] \$69 ;
-  wire [6:0] \$7 ;
-  wire [15:0] \$70 ;
-  wire [15:0] \$71 ;
-  wire [15:0] \$72 ;
-  wire [15:0] \$73 ;
-  wire [15:0] \$74 ;
-  wire [15:0] \$75 ;
-  wire [15:0] \$76 ;
-  wire [15:0] \$77 ;
-  wire [18:0] \$8 ;
-  wire [25:0] \$9 ;
-  input [11:0] activation;
-  wire [11:0] activation;
-  wire [11:0] operand;
-  wire [21:0] product0;
-  wire [21:0] product1;
-  wire [21:0] product10;
-  wire [21:0] product11;
-  wire [21:0] product12;
-  wire [21:0] product13;
-  wire [21:0] product14;
-  wire [21:0] product15;
-  wire [21:0] product16;
-  wire [21:0] product17;
-  wire [21:0] product18;
-  wire [21:0] product19;
-  wire [21:0] product2;
-  wire [21:0] product20;
-  wire [21:0] product21;
-  wire [21:0] product22;
-  wire [21:0] product23;
-  wire [21:0] product24;
-  wire [21:0] product25;
-  wire [21:0] product26;
-  wire [21:0] product27;
-  wire [21:0] product28;
-  wire [21:0] product29;
-  wire [21:0] product3;
-  wire [21:0] product30;
-  wire [21:0] product31;
-  wire [21:0] product4;
-  wire [21:0] product5;
-  wire [21:0] product6;
-  wire [21:0] product7;
-  wire [21:0] product8;
-  wire [21:0] product9;
-  output [671:0] products;
-  wire [671:0] products;
-  input shift;
-  wire shift;
-  wire [9:0] weight0;
-  wire [9:0] weight1;
-  wire [9:0] weight10;
-  wire [9:0] weight11;
-  wire [9:0] weight12;
-  wire [9:0] weight13;
-  wire [9:0] weight14;
-  wire [9:0] weight15;
-  wire [9:0] weight16;
-  wire [9:0] weight17;
-  wire [9:0] weight18;
-  wire [9:0] weight19;
-  wire [9:0] weight2;
-  wire [9:0] weight20;
-  wire [9:0] weight21;
-  wire [9:0] weight22;
-  wire [9:0] weight23;
-  wire [9:0] weight24;
-  wire [9:0] weight25;
-  wire [9:0] weight26;
-  wire [9:0] weight27;
-  wire [9:0] weight28;
-  wire [9:0] weight29;
-  wire [9:0] weight3;
-  wire [9:0] weight30;
-  wire [9:0] weight31;
-  wire [9:0] weight4;
-  wire [9:0] weight5;
-  wire [9:0] weight6;
-  wire [9:0] weight7;
-  wire [9:0] weight8;
-  wire [9:0] weight9;
-  input [319:0] weights;
-  wire [319:0] weights;
-  input wide;
-  wire wide;
-  wire [11:0] wide_operand;
-  assign \$22  = $signed(\$21 ) * $signed(wide_operand);
-  assign \$24  = $signed(\$18 ) + $signed(\$23 );
-  assign \$25  = $signed(weights[33:30]) * $signed(\$3 [11:0]);
-  assign \$26  = wide ? weights[39:34] : 6'h00;
-  assign \$27  = wide & weights[33];
-  assign \$28  = $signed(\$26 ) + $signed({ 1'h0, \$27  });
-  assign \$29  = $signed(\$28 ) * $signed(wide_operand);
-  assign \$31  = $signed(\$25 ) + $signed(\$30 );
-  assign \$32  = $signed(weights[43:40]) * $signed(\$3 [11:0]);
-  assign \$33  = wide ? weights[49:44] : 6'h00;
-  assign \$34  = wide & weights[43];
-  assign \$35  = $signed(\$33 ) + $signed({ 1'h0, \$34  });
-  assign \$36  = $signed(\$35 ) * $signed(wide_operand);
-  assign \$38  = $signed(\$32 ) + $signed(\$37 );
-  assign \$39  = $signed(weights[53:50]) * $signed(\$3 [11:0]);
-  assign \$40  = wide ? weights[59:54] : 6'h00;
-  assign \$41  = wide & weights[53];
-  assign \$42  = $signed(\$40 ) + $signed({ 1'h0, \$41  });
-  assign \$43  = $signed(\$42 ) * $signed(wide_operand);
-  assign \$45  = $signed(\$39 ) + $signed(\$44 );
-  assign \$46  = $signed(weights[63:60]) * $signed(\$3 [11:0]);
-  assign \$47  = wide ? weights[69:64] : 6'h00;
-  assign \$48  = wide & weights[63];
-  assign \$49  = $signed(\$47 ) + $signed({ 1'h0, \$48  });
-  assign \$50  = $signed(\$49 ) * $signed(wide_operand);
-  assign \$52  = $signed(\$46 ) + $signed(\$51 );
-  assign \$53  = $signed(weights[73:70]) * $signed(\$3 [11:0]);
-  assign \$54  = $signed(weights[83:80]) * $signed(\$3 [11:0]);
-  assign \$55  = $signed(weights[93:90]) * $signed(\$3 [11:0]);
-  assign \$56  = $signed(weights[103:100]) * $signed(\$3 [11:0]);
-  assign \$57  = $signed(weights[113:110]) * $signed(\$3 [11:0]);
-  assign \$58  = $signed(weights[123:120]) * $signed(\$3 [11:0]);
-  assign \$59  = $signed(weights[133:130]) * $signed(\$3 [11:0]);
-  assign \$60  = $signed(weights[143:140]) * $signed(\$3 [11:0]);
-  assign \$61  = $signed(weights[153:150]) * $signed(\$3 [11:0]);
-  assign \$62  = $signed(weights[163:160]) * $signed(\$3 [11:0]);
-  assign \$63  = $signed(weights[173:170]) * $signed(\$3 [11:0]);
-  assign \$64  = $signed(weights[183:180]) * $signed(\$3 [11:0]);
-  assign \$65  = $signed(weights[193:190]) * $signed(\$3 [11:0]);
-  assign \$66  = $signed(weights[203:200]) * $signed(\$3 [11:0]);
-  assign \$67  = $signed(weights[213:210]) * $signed(\$3 [11:0]);
-  assign \$68  = $signed(weights[223:220]) * $signed(\$3 [11:0]);
-  assign \$69  = $signed(weights[233:230]) * $signed(\$3 [11:0]);
-  assign \$70  = $signed(weights[243:240]) * $signed(\$3 [11:0]);
-  assign \$71  = $signed(weights[253:250]) * $signed(\$3 [11:0]);
-  assign \$72  = $signed(weights[263:260]) * $signed(\$3 [11:0]);
-  assign \$73  = $signed(weights[273:270]) * $signed(\$3 [11:0]);
-  assign \$74  = $signed(weights[283:280]) * $signed(\$3 [11:0]);
-  assign \$75  = $signed(weights[293:290]) * $signed(\$3 [11:0]);
-  assign \$76  = $signed(weights[303:300]) * $signed(\$3 [11:0]);
-  assign \$77  = $signed(weights[313:310]) * $signed(\$3 [11:0]);
-  assign wide_operand = wide ? \$3 [11:0] : 12'h000;
-  assign \$4  = $signed(weights[3:0]) * $signed(\$3 [11:0]);
-  assign \$5  = wide ? weights[9:4] : 6'h00;
-  assign \$6  = wide & weights[3];
-  assign \$7  = $signed(\$5 ) + $signed({ 1'h0, \$6  });
-  assign \$8  = $signed(\$7 ) * $signed(wide_operand);
-  assign \$10  = $signed(\$4 ) + $signed(\$9 );
-  assign \$11  = $signed(weights[13:10]) * $signed(\$3 [11:0]);
-  assign \$12  = wide ? weights[19:14] : 6'h00;
-  assign \$13  = wide & weights[13];
-  assign \$14  = $signed(\$12 ) + $signed({ 1'h0, \$13  });
-  assign \$15  = $signed(\$14 ) * $signed(wide_operand);
-  assign \$17  = $signed(\$11 ) + $signed(\$16 );
-  assign \$18  = $signed(weights[23:20]) * $signed(\$3 [11:0]);
-  assign \$19  = wide ? weights[29:24] : 6'h00;
-  assign \$20  = wide & weights[23];
-  assign \$21  = $signed(\$19 ) + $signed({ 1'h0, \$20  });
+  wire [11:0] \$1 ;
+  wire [13:0] \$10 ;
+  wire [21:0] \$100 ;
+  wire [11:0] \$101 ;
+  wire [11:0] \$102 ;
+  wire [13:0] \$103 ;
+  wire [13:0] \$104 ;
+  wire [14:0] \$105 ;
+  wire [13:0] \$106 ;
+  wire [14:0] \$107 ;
+  wire [11:0] \$108 ;
+  wire [11:0] \$109 ;
+  wire [13:0] \$11 ;
+  wire [13:0] \$110 ;
+  wire [13:0] \$111 ;
+  wire [14:0] \$112 ;
+  wire [13:0] \$113 ;
+  wire [14:0] \$114 ;
+  wire [11:0] \$115 ;
+  wire [11:0] \$116 ;
+  wire [13:0] \$117 ;
+  wire [13:0] \$118 ;
+  wire [14:0] \$119 ;
+  wire [14:0] \$12 ;
+  wire [13:0] \$120 ;
+  wire [14:0] \$121 ;
+  wire [16:0] \$122 ;
+  wire [17:0] \$123 ;
+  wire [20:0] \$124 ;
+  wire [21:0] \$125 ;
+  wire [11:0] \$126 ;
+  wire [11:0] \$127 ;
+  wire [13:0] \$128 ;
+  wire [13:0] \$129 ;
+  wire [13:0] \$13 ;
+  wire [14:0] \$130 ;
+  wire [13:0] \$131 ;
+  wire [14:0] \$132 ;
+  wire [11:0] \$133 ;
+  wire [11:0] \$134 ;
+  wire [13:0] \$135 ;
+  wire [13:0] \$136 ;
+  wire [14:0] \$137 ;
+  wire [13:0] \$138 ;
+  wire [14:0] \$139 ;
+  wire [14:0] \$14 ;
+  wire [11:0] \$140 ;
+  wire [11:0] \$141 ;
+  wire [13:0] \$142 ;
+  wire [13:0] \$143 ;
+  wire [14:0] \$144 ;
+  wire [13:0] \$145 ;
+  wire [14:0] \$146 ;
+  wire [16:0] \$147 ;
+  wire [17:0] \$148 ;
+  wire [20:0] \$149 ;
+  wire [11:0] \$15 ;
+  wire [21:0] \$150 ;
+  wire [11:0] \$151 ;
+  wire [11:0] \$152 ;
+  wire [13:0] \$153 ;
+  wire [13:0] \$154 ;
+  wire [14:0] \$155 ;
+  wire [13:0] \$156 ;
+  wire [14:0] \$157 ;
+  wire [11:0] \$158 ;
+  wire [11:0] \$159 ;
+  wire [11:0] \$16 ;
+  wire [13:0] \$160 ;
+  wire [13:0] \$161 ;
+  wire [14:0] \$162 ;
+  wire [13:0] \$163 ;
+  wire [14:0] \$164 ;
+  wire [11:0] \$165 ;
+  wire [11:0] \$166 ;
+  wire [13:0] \$167 ;
+  wire [13:0] \$168 ;
+  wire [14:0] \$169 ;
+  wire [13:0] \$17 ;
+  wire [13:0] \$170 ;
+  wire [14:0] \$171 ;
+  wire [16:0] \$172 ;
+  wire [17:0] \$173 ;
+  wire [20:0] \$174 ;
+  wire [21:0] \$175 ;
+  wire [11:0] \$176 ;
+  wire [11:0] \$177 ;
+  wire [13:0] \$178 ;
+  wire [13:0] \$179 ;
+  wire [13:0] \$18 ;
+  wire [14:0] \$180 ;
+  wire [13:0] \$181 ;
+  wire [14:0] \$182 ;
+  wire [11:0] \$183 ;
+  wire [11:0] \$184 ;
+  wire [13:0] \$185 ;
+  wire [13:0] \$186 ;
+  wire [14:0] \$187 ;
+  wire [13:0] \$188 ;
+  wire [14:0] \$189 ;
+  wire [14:0] \$19 ;
+  wire [11:0] \$190 ;
+  wire [11:0] \$191 ;
+  wire [13:0] \$192 ;
+  wire [13:0] \$193 ;
+  wire [14:0] \$194 ;
+  wire [13:0] \$195 ;
+  wire [14:0] \$196 ;
+  wire [11:0] \$197 ;
+  wire [11:0] \$198 ;
+  wire [13:0] \$199 ;
+  wire [11:0] \$2 ;
+  wire [13:0] \$20 ;
+  wire [13:0] \$200 ;
+  wire [14:0] \$201 ;
+  wire [13:0] \$202 ;
+  wire [14:0] \$203 ;
+  wire [11:0] \$204 ;
+  wire [11:0] \$205 ;
+  wire [13:0] \$206 ;
+  wire [13:0] \$207 ;
+  wire [14:0] \$208 ;
+  wire [13:0] \$209 ;
+  wire [14:0] \$21 ;
+  wire [14:0] \$210 ;
+  wire [11:0] \$211 ;
+  wire [11:0] \$212 ;
+  wire [13:0] \$213 ;
+  wire [13:0] \$214 ;
+  wire [14:0] \$215 ;
+  wire [13:0] \$216 ;
+  wire [14:0] \$217 ;
+  wire [11:0] \$218 ;
+  wire [11:0] \$219 ;
+  wire [16:0] \$22 ;
+  wire [13:0] \$220 ;
+  wire [13:0] \$221 ;
+  wire [14:0] \$222 ;
+  wire [13:0] \$223 ;
+  wire [14:0] \$224 ;
+  wire [11:0] \$225 ;
+  wire [11:0] \$226 ;
+  wire [13:0] \$227 ;
+  wire [13:0] \$228 ;
+  wire [14:0] \$229 ;
+  wire [17:0] \$23 ;
+  wire [13:0] \$230 ;
+  wire [14:0] \$231 ;
+  wire [11:0] \$232 ;
+  wire [11:0] \$233 ;
+  wire [13:0] \$234 ;
+  wire [13:0] \$235 ;
+  wire [14:0] \$236 ;
+  wire [13:0] \$237 ;
+  wire [14:0] \$238 ;
+  wire [11:0] \$239 ;
+  wire [20:0] \$24 ;
+  wire [11:0] \$240 ;
+  wire [13:0] \$241 ;
+  wire [13:0] \$242 ;
+  wire [14:0] \$243 ;
+  wire [13:0] \$244 ;
+  wire [14:0] \$245 ;
+  wire [11:0] \$246 ;
+  wire [11:0] \$247 ;
+  wire [13:0] \$248 ;
+  wire [13:0] \$249 ;
+  wire [21:0] \$25 ;
+  wire [14:0] \$250 ;
+  wire [13:0] \$251 ;
+  wire [14:0] \$252 ;
+  wire [11:0] \$253 ;
+  wire [11:0] \$254 ;
+  wire [13:0] \$255 ;
+  wire [13:0] \$256 ;
+  wire [14:0] \$257 ;
+  wire [13:0] \$258 ;
+  wire [14:0] \$259 ;
+  wire [11:0] \$26 ;
+  wire [11:0] \$260 ;
+  wire [11:0] \$261 ;
+  wire [13:0] \$262 ;
+  wire [13:0] \$263 ;
+  wire [14:0] \$264 ;
+  wire [13:0] \$265 ;
+  wire [14:0] \$266 ;
+  wire [11:0] \$267 ;
+  wire [11:0] \$268 ;
+  wire [13:0] \$269 ;
+  wire [11:0] \$27 ;
+  wire [13:0] \$270 ;
+  wire [14:0] \$271 ;
+  wire [13:0] \$272 ;
+  wire [14:0] \$273 ;
+  wire [11:0] \$274 ;
+  wire [11:0] \$275 ;
+  wire [13:0] \$276 ;
+  wire [13:0] \$277 ;
+  wire [14:0] \$278 ;
+  wire [13:0] \$279 ;
+  wire [13:0] \$28 ;
+  wire [14:0] \$280 ;
+  wire [11:0] \$281 ;
+  wire [11:0] \$282 ;
+  wire [13:0] \$283 ;
+  wire [13:0] \$284 ;
+  wire [14:0] \$285 ;
+  wire [13:0] \$286 ;
+  wire [14:0] \$287 ;
+  wire [11:0] \$288 ;
+  wire [11:0] \$289 ;
+  wire [13:0] \$29 ;
+  wire [13:0] \$290 ;
+  wire [13:0] \$291 ;
+  wire [14:0] \$292 ;
+  wire [13:0] \$293 ;
+  wire [14:0] \$294 ;
+  wire [11:0] \$295 ;
+  wire [11:0] \$296 ;
+  wire [13:0] \$297 ;
+  wire [13:0] \$298 ;
+  wire [14:0] \$299 ;
+  wire [13:0] \$3 ;
+  wire [14:0] \$30 ;
+  wire [13:0] \$300 ;
+  wire [14:0] \$301 ;
+  wire [11:0] \$302 ;
+  wire [11:0] \$303 ;
+  wire [13:0] \$304 ;
+  wire [13:0] \$305 ;
+  wire [14:0] \$306 ;
+  wire [13:0] \$307 ;
+  wire [14:0] \$308 ;
+  wire [11:0] \$309 ;
+  wire [13:0] \$31 ;
+  wire [11:0] \$310 ;
+  wire [13:0] \$311 ;
+  wire [13:0] \$312 ;
+  wire [14:0] \$313 ;
+  wire [13:0] \$314 ;
+  wire [14:0] \$315 ;
+  wire [11:0] \$316 ;
+  wire [11:0] \$317 ;
+  wire [13:0] \$318 ;
+  wire [13:0] \$319 ;
+  wire [14:0] \$32 ;
+  wire [14:0] \$320 ;
+  wire [13:0] \$321 ;
+  wire [14:0] \$322 ;
+  wire [11:0] \$323 ;
+  wire [11:0] \$324 ;
+  wire [13:0] \$325 ;
+  wire [13:0] \$326 ;
+  wire [14:0] \$327 ;
+  wire [13:0] \$328 ;
+  wire [14:0] \$329 ;
+  wire [11:0] \$33 ;
+  wire [11:0] \$330 ;
+  wire [11:0] \$331 ;
+  wire [13:0] \$332 ;
+  wire [13:0] \$333 ;
+  wire [14:0] \$334 ;
+  wire [13:0] \$335 ;
+  wire [14:0] \$336 ;
+  wire [11:0] \$337 ;
+  wire [11:0] \$338 ;
+  wire [13:0] \$339 ;
+  wire [11:0] \$34 ;
+  wire [13:0] \$340 ;
+  wire [14:0] \$341 ;
+  wire [13:0] \$342 ;
+  wire [14:0] \$343 ;
+  wire [11:0] \$344 ;
+  wire [11:0] \$345 ;
+  wire [13:0] \$346 ;
+  wire [13:0] \$347 ;
+  wire [14:0] \$348 ;
+  wire [13:0] \$349 ;
+  wire [13:0] \$35 ;
+  wire [14:0] \$350 ;
+  wire [13:0] \$36 ;
+  wire [14:0] \$37 ;
+  wire [13:0] \$38 ;
+  wire [14:0] \$39 ;
+  wire [13:0] \$4 ;
+  wire [11:0] \$40 ;
+  wire [11:0] \$41 ;
+  wire [13:0] \$42 ;
+  wire [13:0] \$43 ;
+  wire [14:0] \$44 ;
+  wire [13:0] \$45 ;
+  wire [14:0] \$46 ;
+  wire [16:0] \$47 ;
+  wire [17:0] \$48 ;
+  wire [20:0] \$49 ;
+  wire [14:0] \$5 ;
+  wire [21:0] \$50 ;
+  wire [11:0] \$51 ;
+  wire [11:0] \$52 ;
+  wire [13:0] \$53 ;
+  wire [13:0] \$54 ;
+  wire [14:0] \$55 ;
+  wire [13:0] \$56 ;
+  wire [14:0] \$57 ;
+  wire [11:0] \$58 ;
+  wire [11:0] \$59 ;
+  wire [13:0] \$6 ;
+  wire [13:0] \$60 ;
+  wire [13:0] \$61 ;
+  wire [14:0] \$62 ;
+  wire [13:0] \$63 ;
+  wire [14:0] \$64 ;
+  wire [11:0] \$65 ;
+  wire [11:0] \$66 ;
+  wire [13:0] \$67 ;
+  wire [13:0] \$68 ;
+  wire [14:0] \$69 ;
+  wire [14:0] \$7 ;
+  wire [13:0] \$70 ;
+  wire [14:0] \$71 ;
+  wire [16:0] \$72 ;
+  wire [17:0] \$73 ;
+  wire [20:0] \$74 ;
+  wire [21:0] \$75 ;
+  wire [11:0] \$76 ;
+  wire [11:0] \$77 ;
+  wire [13:0] \$78 ;
+  wire [13:0] \$79 ;
+  wire [11:0] \$8 ;
+  wire [14:0] \$80 ;
+  wire [13:0] \$81 ;
+  wire [14:0] \$82 ;
+  wire [11:0] \$83 ;
+  wire [11:0] \$84 ;
+  wire [13:0] \$85 ;
+  wire [13:0] \$86 ;
+  wire [14:0] \$87 ;
+  wire [13:0] \$88 ;
+  wire [14:0] \$89 ;
+  wire [11:0] \$9 ;
+  wire [11:0] \$90 ;
+  wire [11:0] \$91 ;
+  wire [13:0] \$92 ;
+  wire [13:0] \$93 ;
+  wire [14:0] \$94 ;
+  wire [13:0] \$95 ;
+  wire [14:0] \$96 ;
+  wire [16:0] \$97 ;
+  wire [17:0] \$98 ;
+  wire [20:0] \$99 ;
+  reg [13:0] leg0_0;
+  reg [13:0] leg0_3;
+  reg [13:0] leg0_6;
+  reg [13:0] leg10_0;
+  reg [13:0] leg11_0;
+  reg [13:0] leg12_0;
+  reg [13:0] leg13_0;
+  reg [13:0] leg14_0;
+  reg [13:0] leg15_0;
+  reg [13:0] leg16_0;
+  reg [13:0] leg17_0;
+  reg [13:0] leg18_0;
+  reg [13:0] leg19_0;
+  reg [13:0] leg1_0;
+  reg [13:0] leg1_3;
+  reg [13:0] leg1_6;
+  reg [13:0] leg20_0;
+  reg [13:0] leg21_0;
+  reg [13:0] leg22_0;
+  reg [13:0] leg23_0;
+  reg [13:0] leg24_0;
+  reg [13:0] leg25_0;
+  reg [13:0] leg26_0;
+  reg [13:0] leg27_0;
+  reg [13:0] leg28_0;
+  reg [13:0] leg29_0;
+  reg [13:0] leg2_0;
+  reg [13:0] leg2_3;
+  reg [13:0] leg2_6;
+  reg [13:0] leg30_0;
+  reg [13:0] leg31_0;
+  reg [13:0] leg3_0;
+  reg [13:0] leg3_3;
+  reg [13:0] leg3_6;
+  reg [13:0] leg4_0;
+  reg [13:0] leg4_3;
+  reg [13:0] leg4_6;
+  reg [13:0] leg5_0;
+  reg [13:0] leg5_3;
+  reg [13:0] leg5_6;
+  reg [13:0] leg6_0;
+  reg [13:0] leg6_3;
+  reg [13:0] leg6_6;
+  reg [13:0] leg7_0;
+  reg [13:0] leg8_0;
+  reg [13:0] leg9_0;
+  wire [8:0] magnitude0;
+  wire [8:0] magnitude1;
+  wire [2:0] magnitude10;
+  wire [2:0] magnitude11;
+  wire [2:0] magnitude12;
+  wire [2:0] magnitude13;
+  wire [2:0] magnitude14;
+  wire [2:0] magnitude15;
+  wire [2:0] magnitude16;
+  wire [2:0] magnitude17;
+  wire [2:0] magnitude18;
+  wire [2:0] magnitude19;
+  wire [8:0] magnitude2;
+  wire [2:0] magnitude20;
+  wire [2:0] magnitude21;
+  wire [2:0] magnitude22;
+  wire [2:0] magnitude23;
+  wire [2:0] magnitude24;
+  wire [2:0] magnitude25;
+  wire [2:0] magnitude26;
+  wire [2:0] magnitude27;
+  wire [2:0] magnitude28;
+  wire [2:0] magnitude29;
+  wire [8:0] magnitude3;
+  wire [2:0] magnitude30;
+  wire [2:0] magnitude31;
+  wire [8:0] magnitude4;
+  wire [8:0] magnitude5;
+  wire [8:0] magnitude6;
+  wire [2:0] magnitude7;
+  wire [2:0] magnitude8;
+  wire [2:0] magnitude9;
+  input [137:0] magnitudes;
+  wire [137:0] magnitudes;
+  wire [8:0] \magnitudes.lane0 ;
+  wire [8:0] \magnitudes.lane1 ;
+  wire [2:0] \magnitudes.lane10 ;
+  wire [2:0] \magnitudes.lane11 ;
+  wire [2:0] \magnitudes.lane12 ;
+  wire [2:0] \magnitudes.lane13 ;
+  wire [2:0] \magnitudes.lane14 ;
+  wire [2:0] \magnitudes.lane15 ;
+  wire [2:0] \magnitudes.lane16 ;
+  wire [2:0] \magnitudes.lane17 ;
+  wire [2:0] \magnitudes.lane18 ;
+  wire [2:0] \magnitudes.lane19 ;
+  wire [8:0] \magnitudes.lane2 ;
+  wire [2:0] \magnitudes.lane20 ;
+  wire [2:0] \magnitudes.lane21 ;
+  wire [2:0] \magnitudes.lane22 ;
+  wire [2:0] \magnitudes.lane23 ;
+  wire [2:0] \magnitudes.lane24 ;
+  wire [2:0] \magnitudes.lane25 ;
+  wire [2:0] \magnitudes.lane26 ;
+  wire [2:0] \magnitudes.lane27 ;
+  wire [2:0] \magnitudes.lane28 ;
+  wire [2:0] \magnitudes.lane29 ;
+  wire [8:0] \magnitudes.lane3 ;
+  wire [2:0] \magnitudes.lane30 ;
+  wire [2:0] \magnitudes.lane31 ;
+  wire [8:0] \magnitudes.lane4 ;
+  wire [8:0] \magnitudes.lane5 ;
+  wire [8:0] \magnitudes.lane6 ;
+  wire [2:0] \magnitudes.lane7 ;
+  wire [2:0] \magnitudes.lane8 ;
+  wire [2:0] \magnitudes.lane9 ;
+  input [10:0] operand1;
+  wire [10:0] operand1;
+  input [12:0] operand3;
+  wire [12:0] operand3;
+  input [13:0] operand5;
+  wire [13:0] operand5;
+  input [13:0] operand7;
+  wire [13:0] operand7;
+  wire [19:0] product0;
+  wire [19:0] product1;
+  wire [13:0] product10;
+  wire [13:0] product11;
+  wire [13:0] product12;
+  wire [13:0] product13;
+  wire [13:0] product14;
+  wire [13:0] product15;
+  wire [13:0] product16;
+  wire [13:0] product17;
+  wire [13:0] product18;
+  wire [13:0] product19;
+  wire [19:0] product2;
+  wire [13:0] product20;
+  wire [13:0] product21;
+  wire [13:0] product22;
+  wire [13:0] product23;
+  wire [13:0] product24;
+  wire [13:0] product25;
+  wire [13:0] product26;
+  wire [13:0] product27;
+  wire [13:0] product28;
+  wire [13:0] product29;
+  wire [19:0] product3;
+  wire [13:0] product30;
+  wire [13:0] product31;
+  wire [19:0] product4;
+  wire [19:0] product5;
+  wire [19:0] product6;
+  wire [13:0] product7;
+  wire [13:0] product8;
+  wire [13:0] product9;
+  output [489:0] products;
+  wire [489:0] products;
+  wire [19:0] \products.lane0 ;
+  wire [19:0] \products.lane1 ;
+  wire [13:0] \products.lane10 ;
+  wire [13:0] \products.lane11 ;
+  wire [13:0] \products.lane12 ;
+  wire [13:0] \products.lane13 ;
+  wire [13:0] \products.lane14 ;
+  wire [13:0] \products.lane15 ;
+  wire [13:0] \products.lane16 ;
+  wire [13:0] \products.lane17 ;
+  wire [13:0] \products.lane18 ;
+  wire [13:0] \products.lane19 ;
+  wire [19:0] \products.lane2 ;
+  wire [13:0] \products.lane20 ;
+  wire [13:0] \products.lane21 ;
+  wire [13:0] \products.lane22 ;
+  wire [13:0] \products.lane23 ;
+  wire [13:0] \products.lane24 ;
+  wire [13:0] \products.lane25 ;
+  wire [13:0] \products.lane26 ;
+  wire [13:0] \products.lane27 ;
+  wire [13:0] \products.lane28 ;
+  wire [13:0] \products.lane29 ;
+  wire [19:0] \products.lane3 ;
+  wire [13:0] \products.lane30 ;
+  wire [13:0] \products.lane31 ;
+  wire [19:0] \products.lane4 ;
+  wire [19:0] \products.lane5 ;
+  wire [19:0] \products.lane6 ;
+  wire [13:0] \products.lane7 ;
+  wire [13:0] \products.lane8 ;
+  wire [13:0] \products.lane9 ;
+  assign \$23  = leg0_0 + \$22 ;
+  assign \$25  = \$23  + \$24 ;
+  assign \$48  = leg1_0 + \$47 ;
+  assign \$50  = \$48  + \$49 ;
+  assign \$73  = leg2_0 + \$72 ;
+  assign \$75  = \$73  + \$74 ;
+  assign \$98  = leg3_0 + \$97 ;
+  assign \$100  = \$98  + \$99 ;
+  assign \$123  = leg4_0 + \$122 ;
+  assign \$125  = \$123  + \$124 ;
+  assign \$148  = leg5_0 + \$147 ;
+  assign \$150  = \$148  + \$149 ;
+  assign \$173  = leg6_0 + \$172 ;
+  assign \$175  = \$173  + \$174 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    (* full_case = 32'd1 *)
-    casez (shift)
-      1'h0:
-          \$3  = \$1 ;
-      1'h1:
-          \$3  = \$2 ;
+    leg0_0 = 14'h0000;
+    casez (magnitudes[2:0])
+      3'h1:
+          leg0_0 = { 2'h0, \$1  };
+      3'h2:
+          leg0_0 = { 2'h0, \$2  };
+      3'h3:
+          leg0_0 = \$3 ;
+      3'h4:
+          leg0_0 = \$4 ;
+      3'h5:
+          leg0_0 = \$5 [13:0];
+      3'h6:
+          leg0_0 = \$6 ;
+      3'h7:
+          leg0_0 = \$7 [13:0];
     endcase
   end
-  assign operand = \$3 [11:0];
-  assign weight0 = weights[9:0];
-  assign product0 = \$10 [21:0];
-  assign weight1 = weights[19:10];
-  assign product1 = \$17 [21:0];
-  assign weight2 = weights[29:20];
-  assign product2 = \$24 [21:0];
-  assign weight3 = weights[39:30];
-  assign product3 = \$31 [21:0];
-  assign weight4 = weights[49:40];
-  assign product4 = \$38 [21:0];
-  assign weight5 = weights[59:50];
-  assign product5 = \$45 [21:0];
-  assign weight6 = weights[69:60];
-  assign product6 = \$52 [21:0];
-  assign weight7 = weights[79:70];
-  assign product7 = { \$53 [15], \$53 [15], \$53 [15], \$53 [15], \$53 [15], \$53 [15], \$53  };
-  assign weight8 = weights[89:80];
-  assign product8 = { \$54 [15], \$54 [15], \$54 [15], \$54 [15], \$54 [15], \$54 [15], \$54  };
-  assign weight9 = weights[99:90];
-  assign product9 = { \$55 [15], \$55 [15], \$55 [15], \$55 [15], \$55 [15], \$55 [15], \$55  };
-  assign weight10 = weights[109:100];
-  assign product10 = { \$56 [15], \$56 [15], \$56 [15], \$56 [15], \$56 [15], \$56 [15], \$56  };
-  assign weight11 = weights[119:110];
-  assign product11 = { \$57 [15], \$57 [15], \$57 [15], \$57 [15], \$57 [15], \$57 [15], \$57  };
-  assign weight12 = weights[129:120];
-  assign product12 = { \$58 [15], \$58 [15], \$58 [15], \$58 [15], \$58 [15], \$58 [15], \$58  };
-  assign weight13 = weights[139:130];
-  assign product13 = { \$59 [15], \$59 [15], \$59 [15], \$59 [15], \$59 [15], \$59 [15], \$59  };
-  assign weight14 = weights[149:140];
-  assign product14 = { \$60 [15], \$60 [15], \$60 [15], \$60 [15], \$60 [15], \$60 [15], \$60  };
-  assign weight15 = weights[159:150];
-  assign product15 = { \$61 [15], \$61 [15], \$61 [15], \$61 [15], \$61 [15], \$61 [15], \$61  };
-  assign weight16 = weights[169:160];
-  assign product16 = { \$62 [15], \$62 [15], \$62 [15], \$62 [15], \$62 [15], \$62 [15], \$62  };
-  assign weight17 = weights[179:170];
-  assign product17 = { \$63 [15], \$63 [15], \$63 [15], \$63 [15], \$63 [15], \$63 [15], \$63  };
-  assign weight18 = weights[189:180];
-  assign product18 = { \$64 [15], \$64 [15], \$64 [15], \$64 [15], \$64 [15], \$64 [15], \$64  };
-  assign weight19 = weights[199:190];
-  assign product19 = { \$65 [15], \$65 [15], \$65 [15], \$65 [15], \$65 [15], \$65 [15], \$65  };
-  assign weight20 = weights[209:200];
-  assign product20 = { \$66 [15], \$66 [15], \$66 [15], \$66 [15], \$66 [15], \$66 [15], \$66  };
-  assign weight21 = weights[219:210];
-  assign product21 = { \$67 [15], \$67 [15], \$67 [15], \$67 [15], \$67 [15], \$67 [15], \$67  };
-  assign weight22 = weights[229:220];
-  assign product22 = { \$68 [15], \$68 [15], \$68 [15], \$68 [15], \$68 [15], \$68 [15], \$68  };
-  assign weight23 = weights[239:230];
-  assign product23 = { \$69 [15], \$69 [15], \$69 [15], \$69 [15], \$69 [15], \$69 [15], \$69  };
-  assign weight24 = weights[249:240];
-  assign product24 = { \$70 [15], \$70 [15], \$70 [15], \$70 [15], \$70 [15], \$70 [15], \$70  };
-  assign weight25 = weights[259:250];
-  assign product25 = { \$71 [15], \$71 [15], \$71 [15], \$71 [15], \$71 [15], \$71 [15], \$71  };
-  assign weight26 = weights[269:260];
-  assign product26 = { \$72 [15], \$72 [15], \$72 [15], \$72 [15], \$72 [15], \$72 [15], \$72  };
-  assign weight27 = weights[279:270];
-  assign product27 = { \$73 [15], \$73 [15], \$73 [15], \$73 [15], \$73 [15], \$73 [15], \$73  };
-  assign weight28 = weights[289:280];
-  assign product28 = { \$74 [15], \$74 [15], \$74 [15], \$74 [15], \$74 [15], \$74 [15], \$74  };
-  assign weight29 = weights[299:290];
-  assign product29 = { \$75 [15], \$75 [15], \$75 [15], \$75 [15], \$75 [15], \$75 [15], \$75  };
-  assign weight30 = weights[309:300];
-  assign product30 = { \$76 [15], \$76 [15], \$76 [15], \$76 [15], \$76 [15], \$76 [15], \$76  };
-  assign weight31 = weights[319:310];
-  assign product31 = { \$77 [15], \$77 [15], \$77 [15], \$77 [15], \$77 [15], \$77 [15], \$77  };
-  assign products[671:651] = { \$77 [15], \$77 [15], \$77 [15], \$77 [15], \$77 [15], \$77  };
-  assign products[650:630] = { \$76 [15], \$76 [15], \$76 [15], \$76 [15], \$76 [15], \$76  };
-  assign products[629:609] = { \$75 [15], \$75 [15], \$75 [15], \$75 [15], \$75 [15], \$75  };
-  assign products[608:588] = { \$74 [15], \$74 [15], \$74 [15], \$74 [15], \$74 [15], \$74  };
-  assign products[587:567] = { \$73 [15], \$73 [15], \$73 [15], \$73 [15], \$73 [15], \$73  };
-  assign products[566:546] = { \$72 [15], \$72 [15], \$72 [15], \$72 [15], \$72 [15], \$72  };
-  assign products[545:525] = { \$71 [15], \$71 [15], \$71 [15], \$71 [15], \$71 [15], \$71  };
-  assign products[524:504] = { \$70 [15], \$70 [15], \$70 [15], \$70 [15], \$70 [15], \$70  };
-  assign products[503:483] = { \$69 [15], \$69 [15], \$69 [15], \$69 [15], \$69 [15], \$69  };
-  assign products[482:462] = { \$68 [15], \$68 [15], \$68 [15], \$68 [15], \$68 [15], \$68  };
-  assign products[461:441] = { \$67 [15], \$67 [15], \$67 [15], \$67 [15], \$67 [15], \$67  };
-  assign products[440:420] = { \$66 [15], \$66 [15], \$66 [15], \$66 [15], \$66 [15], \$66  };
-  assign products[419:399] = { \$65 [15], \$65 [15], \$65 [15], \$65 [15], \$65 [15], \$65  };
-  assign products[398:378] = { \$64 [15], \$64 [15], \$64 [15], \$64 [15], \$64 [15], \$64  };
-  assign products[377:357] = { \$63 [15], \$63 [15], \$63 [15], \$63 [15], \$63 [15], \$63  };
-  assign products[356:336] = { \$62 [15], \$62 [15], \$62 [15], \$62 [15], \$62 [15], \$62  };
-  assign products[335:315] = { \$61 [15], \$61 [15], \$61 [15], \$61 [15], \$61 [15], \$61  };
-  assign products[314:294] = { \$60 [15], \$60 [15], \$60 [15], \$60 [15], \$60 [15], \$60  };
-  assign products[293:273] = { \$59 [15], \$59 [15], \$59 [15], \$59 [15], \$59 [15], \$59  };
-  assign products[272:252] = { \$58 [15], \$58 [15], \$58 [15], \$58 [15], \$58 [15], \$58  };
-  assign products[251:231] = { \$57 [15], \$57 [15], \$57 [15], \$57 [15], \$57 [15], \$57  };
-  assign products[230:210] = { \$56 [15], \$56 [15], \$56 [15], \$56 [15], \$56 [15], \$56  };
-  assign products[209:189] = { \$55 [15], \$55 [15], \$55 [15], \$55 [15], \$55 [15], \$55  };
-  assign products[188:168] = { \$54 [15], \$54 [15], \$54 [15], \$54 [15], \$54 [15], \$54  };
-  assign products[167:147] = { \$53 [15], \$53 [15], \$53 [15], \$53 [15], \$53 [15], \$53  };
-  assign products[146:126] = \$52 [20:0];
-  assign products[125:105] = \$45 [20:0];
-  assign products[104:84] = \$38 [20:0];
-  assign products[83:63] = \$31 [20:0];
-  assign products[62:42] = \$24 [20:0];
-  assign products[41:21] = \$17 [20:0];
-  assign products[20:0] = \$10 [20:0];
-  assign \$1  = { activation[11], activation };
-  assign \$2  = { activation, 1'h0 };
-  assign \$9  = { \$8 [18], \$8 [18], \$8 [18], \$8 , 4'h0 };
-  assign \$16  = { \$15 [18], \$15 [18], \$15 [18], \$15 , 4'h0 };
-  assign \$23  = { \$22 [18], \$22 [18], \$22 [18], \$22 , 4'h0 };
-  assign \$30  = { \$29 [18], \$29 [18], \$29 [18], \$29 , 4'h0 };
-  assign \$37  = { \$36 [18], \$36 [18], \$36 [18], \$36 , 4'h0 };
-  assign \$44  = { \$43 [18], \$43 [18], \$43 [18], \$43 , 4'h0 };
-  assign \$51  = { \$50 [18], \$50 [18], \$50 [18], \$50 , 4'h0 };
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg0_3 = 14'h0000;
+    casez (magnitudes[5:3])
+      3'h1:
+          leg0_3 = { 2'h0, \$8  };
+      3'h2:
+          leg0_3 = { 2'h0, \$9  };
+      3'h3:
+          leg0_3 = \$10 ;
+      3'h4:
+          leg0_3 = \$11 ;
+      3'h5:
+          leg0_3 = \$12 [13:0];
+      3'h6:
+          leg0_3 = \$13 ;
+      3'h7:
+          leg0_3 = \$14 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg0_6 = 14'h0000;
+    casez (magnitudes[8:6])
+      3'h1:
+          leg0_6 = { 2'h0, \$15  };
+      3'h2:
+          leg0_6 = { 2'h0, \$16  };
+      3'h3:
+          leg0_6 = \$17 ;
+      3'h4:
+          leg0_6 = \$18 ;
+      3'h5:
+          leg0_6 = \$19 [13:0];
+      3'h6:
+          leg0_6 = \$20 ;
+      3'h7:
+          leg0_6 = \$21 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg1_0 = 14'h0000;
+    casez (magnitudes[11:9])
+      3'h1:
+          leg1_0 = { 2'h0, \$26  };
+      3'h2:
+          leg1_0 = { 2'h0, \$27  };
+      3'h3:
+          leg1_0 = \$28 ;
+      3'h4:
+          leg1_0 = \$29 ;
+      3'h5:
+          leg1_0 = \$30 [13:0];
+      3'h6:
+          leg1_0 = \$31 ;
+      3'h7:
+          leg1_0 = \$32 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg1_3 = 14'h0000;
+    casez (magnitudes[14:12])
+      3'h1:
+          leg1_3 = { 2'h0, \$33  };
+      3'h2:
+          leg1_3 = { 2'h0, \$34  };
+      3'h3:
+          leg1_3 = \$35 ;
+      3'h4:
+          leg1_3 = \$36 ;
+      3'h5:
+          leg1_3 = \$37 [13:0];
+      3'h6:
+          leg1_3 = \$38 ;
+      3'h7:
+          leg1_3 = \$39 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg1_6 = 14'h0000;
+    casez (magnitudes[17:15])
+      3'h1:
+          leg1_6 = { 2'h0, \$40  };
+      3'h2:
+          leg1_6 = { 2'h0, \$41  };
+      3'h3:
+          leg1_6 = \$42 ;
+      3'h4:
+          leg1_6 = \$43 ;
+      3'h5:
+          leg1_6 = \$44 [13:0];
+      3'h6:
+          leg1_6 = \$45 ;
+      3'h7:
+          leg1_6 = \$46 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg2_0 = 14'h0000;
+    casez (magnitudes[20:18])
+      3'h1:
+          leg2_0 = { 2'h0, \$51  };
+      3'h2:
+          leg2_0 = { 2'h0, \$52  };
+      3'h3:
+          leg2_0 = \$53 ;
+      3'h4:
+          leg2_0 = \$54 ;
+      3'h5:
+          leg2_0 = \$55 [13:0];
+      3'h6:
+          leg2_0 = \$56 ;
+      3'h7:
+          leg2_0 = \$57 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg2_3 = 14'h0000;
+    casez (magnitudes[23:21])
+      3'h1:
+          leg2_3 = { 2'h0, \$58  };
+      3'h2:
+          leg2_3 = { 2'h0, \$59  };
+      3'h3:
+          leg2_3 = \$60 ;
+      3'h4:
+          leg2_3 = \$61 ;
+      3'h5:
+          leg2_3 = \$62 [13:0];
+      3'h6:
+          leg2_3 = \$63 ;
+      3'h7:
+          leg2_3 = \$64 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg2_6 = 14'h0000;
+    casez (magnitudes[26:24])
+      3'h1:
+          leg2_6 = { 2'h0, \$65  };
+      3'h2:
+          leg2_6 = { 2'h0, \$66  };
+      3'h3:
+          leg2_6 = \$67 ;
+      3'h4:
+          leg2_6 = \$68 ;
+      3'h5:
+          leg2_6 = \$69 [13:0];
+      3'h6:
+          leg2_6 = \$70 ;
+      3'h7:
+          leg2_6 = \$71 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg3_0 = 14'h0000;
+    casez (magnitudes[29:27])
+      3'h1:
+          leg3_0 = { 2'h0, \$76  };
+      3'h2:
+          leg3_0 = { 2'h0, \$77  };
+      3'h3:
+          leg3_0 = \$78 ;
+      3'h4:
+          leg3_0 = \$79 ;
+      3'h5:
+          leg3_0 = \$80 [13:0];
+      3'h6:
+          leg3_0 = \$81 ;
+      3'h7:
+          leg3_0 = \$82 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg3_3 = 14'h0000;
+    casez (magnitudes[32:30])
+      3'h1:
+          leg3_3 = { 2'h0, \$83  };
+      3'h2:
+          leg3_3 = { 2'h0, \$84  };
+      3'h3:
+          leg3_3 = \$85 ;
+      3'h4:
+          leg3_3 = \$86 ;
+      3'h5:
+          leg3_3 = \$87 [13:0];
+      3'h6:
+          leg3_3 = \$88 ;
+      3'h7:
+          leg3_3 = \$89 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg3_6 = 14'h0000;
+    casez (magnitudes[35:33])
+      3'h1:
+          leg3_6 = { 2'h0, \$90  };
+      3'h2:
+          leg3_6 = { 2'h0, \$91  };
+      3'h3:
+          leg3_6 = \$92 ;
+      3'h4:
+          leg3_6 = \$93 ;
+      3'h5:
+          leg3_6 = \$94 [13:0];
+      3'h6:
+          leg3_6 = \$95 ;
+      3'h7:
+          leg3_6 = \$96 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg4_0 = 14'h0000;
+    casez (magnitudes[38:36])
+      3'h1:
+          leg4_0 = { 2'h0, \$101  };
+      3'h2:
+          leg4_0 = { 2'h0, \$102  };
+      3'h3:
+          leg4_0 = \$103 ;
+      3'h4:
+          leg4_0 = \$104 ;
+      3'h5:
+          leg4_0 = \$105 [13:0];
+      3'h6:
+          leg4_0 = \$106 ;
+      3'h7:
+          leg4_0 = \$107 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg4_3 = 14'h0000;
+    casez (magnitudes[41:39])
+      3'h1:
+          leg4_3 = { 2'h0, \$108  };
+      3'h2:
+          leg4_3 = { 2'h0, \$109  };
+      3'h3:
+          leg4_3 = \$110 ;
+      3'h4:
+          leg4_3 = \$111 ;
+      3'h5:
+          leg4_3 = \$112 [13:0];
+      3'h6:
+          leg4_3 = \$113 ;
+      3'h7:
+          leg4_3 = \$114 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg4_6 = 14'h0000;
+    casez (magnitudes[44:42])
+      3'h1:
+          leg4_6 = { 2'h0, \$115  };
+      3'h2:
+          leg4_6 = { 2'h0, \$116  };
+      3'h3:
+          leg4_6 = \$117 ;
+      3'h4:
+          leg4_6 = \$118 ;
+      3'h5:
+          leg4_6 = \$119 [13:0];
+      3'h6:
+          leg4_6 = \$120 ;
+      3'h7:
+          leg4_6 = \$121 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg5_0 = 14'h0000;
+    casez (magnitudes[47:45])
+      3'h1:
+          leg5_0 = { 2'h0, \$126  };
+      3'h2:
+          leg5_0 = { 2'h0, \$127  };
+      3'h3:
+          leg5_0 = \$128 ;
+      3'h4:
+          leg5_0 = \$129 ;
+      3'h5:
+          leg5_0 = \$130 [13:0];
+      3'h6:
+          leg5_0 = \$131 ;
+      3'h7:
+          leg5_0 = \$132 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg5_3 = 14'h0000;
+    casez (magnitudes[50:48])
+      3'h1:
+          leg5_3 = { 2'h0, \$133  };
+      3'h2:
+          leg5_3 = { 2'h0, \$134  };
+      3'h3:
+          leg5_3 = \$135 ;
+      3'h4:
+          leg5_3 = \$136 ;
+      3'h5:
+          leg5_3 = \$137 [13:0];
+      3'h6:
+          leg5_3 = \$138 ;
+      3'h7:
+          leg5_3 = \$139 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg5_6 = 14'h0000;
+    casez (magnitudes[53:51])
+      3'h1:
+          leg5_6 = { 2'h0, \$140  };
+      3'h2:
+          leg5_6 = { 2'h0, \$141  };
+      3'h3:
+          leg5_6 = \$142 ;
+      3'h4:
+          leg5_6 = \$143 ;
+      3'h5:
+          leg5_6 = \$144 [13:0];
+      3'h6:
+          leg5_6 = \$145 ;
+      3'h7:
+          leg5_6 = \$146 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg6_0 = 14'h0000;
+    casez (magnitudes[56:54])
+      3'h1:
+          leg6_0 = { 2'h0, \$151  };
+      3'h2:
+          leg6_0 = { 2'h0, \$152  };
+      3'h3:
+          leg6_0 = \$153 ;
+      3'h4:
+          leg6_0 = \$154 ;
+      3'h5:
+          leg6_0 = \$155 [13:0];
+      3'h6:
+          leg6_0 = \$156 ;
+      3'h7:
+          leg6_0 = \$157 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg6_3 = 14'h0000;
+    casez (magnitudes[59:57])
+      3'h1:
+          leg6_3 = { 2'h0, \$158  };
+      3'h2:
+          leg6_3 = { 2'h0, \$159  };
+      3'h3:
+          leg6_3 = \$160 ;
+      3'h4:
+          leg6_3 = \$161 ;
+      3'h5:
+          leg6_3 = \$162 [13:0];
+      3'h6:
+          leg6_3 = \$163 ;
+      3'h7:
+          leg6_3 = \$164 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg6_6 = 14'h0000;
+    casez (magnitudes[62:60])
+      3'h1:
+          leg6_6 = { 2'h0, \$165  };
+      3'h2:
+          leg6_6 = { 2'h0, \$166  };
+      3'h3:
+          leg6_6 = \$167 ;
+      3'h4:
+          leg6_6 = \$168 ;
+      3'h5:
+          leg6_6 = \$169 [13:0];
+      3'h6:
+          leg6_6 = \$170 ;
+      3'h7:
+          leg6_6 = \$171 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg7_0 = 14'h0000;
+    casez (magnitudes[65:63])
+      3'h1:
+          leg7_0 = { 2'h0, \$176  };
+      3'h2:
+          leg7_0 = { 2'h0, \$177  };
+      3'h3:
+          leg7_0 = \$178 ;
+      3'h4:
+          leg7_0 = \$179 ;
+      3'h5:
+          leg7_0 = \$180 [13:0];
+      3'h6:
+          leg7_0 = \$181 ;
+      3'h7:
+          leg7_0 = \$182 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg8_0 = 14'h0000;
+    casez (magnitudes[68:66])
+      3'h1:
+          leg8_0 = { 2'h0, \$183  };
+      3'h2:
+          leg8_0 = { 2'h0, \$184  };
+      3'h3:
+          leg8_0 = \$185 ;
+      3'h4:
+          leg8_0 = \$186 ;
+      3'h5:
+          leg8_0 = \$187 [13:0];
+      3'h6:
+          leg8_0 = \$188 ;
+      3'h7:
+          leg8_0 = \$189 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg9_0 = 14'h0000;
+    casez (magnitudes[71:69])
+      3'h1:
+          leg9_0 = { 2'h0, \$190  };
+      3'h2:
+          leg9_0 = { 2'h0, \$191  };
+      3'h3:
+          leg9_0 = \$192 ;
+      3'h4:
+          leg9_0 = \$193 ;
+      3'h5:
+          leg9_0 = \$194 [13:0];
+      3'h6:
+          leg9_0 = \$195 ;
+      3'h7:
+          leg9_0 = \$196 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg10_0 = 14'h0000;
+    casez (magnitudes[74:72])
+      3'h1:
+          leg10_0 = { 2'h0, \$197  };
+      3'h2:
+          leg10_0 = { 2'h0, \$198  };
+      3'h3:
+          leg10_0 = \$199 ;
+      3'h4:
+          leg10_0 = \$200 ;
+      3'h5:
+          leg10_0 = \$201 [13:0];
+      3'h6:
+          leg10_0 = \$202 ;
+      3'h7:
+          leg10_0 = \$203 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg11_0 = 14'h0000;
+    casez (magnitudes[77:75])
+      3'h1:
+          leg11_0 = { 2'h0, \$204  };
+      3'h2:
+          leg11_0 = { 2'h0, \$205  };
+      3'h3:
+          leg11_0 = \$206 ;
+      3'h4:
+          leg11_0 = \$207 ;
+      3'h5:
+          leg11_0 = \$208 [13:0];
+      3'h6:
+          leg11_0 = \$209 ;
+      3'h7:
+          leg11_0 = \$210 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg12_0 = 14'h0000;
+    casez (magnitudes[80:78])
+      3'h1:
+          leg12_0 = { 2'h0, \$211  };
+      3'h2:
+          leg12_0 = { 2'h0, \$212  };
+      3'h3:
+          leg12_0 = \$213 ;
+      3'h4:
+          leg12_0 = \$214 ;
+      3'h5:
+          leg12_0 = \$215 [13:0];
+      3'h6:
+          leg12_0 = \$216 ;
+      3'h7:
+          leg12_0 = \$217 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg13_0 = 14'h0000;
+    casez (magnitudes[83:81])
+      3'h1:
+          leg13_0 = { 2'h0, \$218  };
+      3'h2:
+          leg13_0 = { 2'h0, \$219  };
+      3'h3:
+          leg13_0 = \$220 ;
+      3'h4:
+          leg13_0 = \$221 ;
+      3'h5:
+          leg13_0 = \$222 [13:0];
+      3'h6:
+          leg13_0 = \$223 ;
+      3'h7:
+          leg13_0 = \$224 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg14_0 = 14'h0000;
+    casez (magnitudes[86:84])
+      3'h1:
+          leg14_0 = { 2'h0, \$225  };
+      3'h2:
+          leg14_0 = { 2'h0, \$226  };
+      3'h3:
+          leg14_0 = \$227 ;
+      3'h4:
+          leg14_0 = \$228 ;
+      3'h5:
+          leg14_0 = \$229 [13:0];
+      3'h6:
+          leg14_0 = \$230 ;
+      3'h7:
+          leg14_0 = \$231 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg15_0 = 14'h0000;
+    casez (magnitudes[89:87])
+      3'h1:
+          leg15_0 = { 2'h0, \$232  };
+      3'h2:
+          leg15_0 = { 2'h0, \$233  };
+      3'h3:
+          leg15_0 = \$234 ;
+      3'h4:
+          leg15_0 = \$235 ;
+      3'h5:
+          leg15_0 = \$236 [13:0];
+      3'h6:
+          leg15_0 = \$237 ;
+      3'h7:
+          leg15_0 = \$238 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg16_0 = 14'h0000;
+    casez (magnitudes[92:90])
+      3'h1:
+          leg16_0 = { 2'h0, \$239  };
+      3'h2:
+          leg16_0 = { 2'h0, \$240  };
+      3'h3:
+          leg16_0 = \$241 ;
+      3'h4:
+          leg16_0 = \$242 ;
+      3'h5:
+          leg16_0 = \$243 [13:0];
+      3'h6:
+          leg16_0 = \$244 ;
+      3'h7:
+          leg16_0 = \$245 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg17_0 = 14'h0000;
+    casez (magnitudes[95:93])
+      3'h1:
+          leg17_0 = { 2'h0, \$246  };
+      3'h2:
+          leg17_0 = { 2'h0, \$247  };
+      3'h3:
+          leg17_0 = \$248 ;
+      3'h4:
+          leg17_0 = \$249 ;
+      3'h5:
+          leg17_0 = \$250 [13:0];
+      3'h6:
+          leg17_0 = \$251 ;
+      3'h7:
+          leg17_0 = \$252 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg18_0 = 14'h0000;
+    casez (magnitudes[98:96])
+      3'h1:
+          leg18_0 = { 2'h0, \$253  };
+      3'h2:
+          leg18_0 = { 2'h0, \$254  };
+      3'h3:
+          leg18_0 = \$255 ;
+      3'h4:
+          leg18_0 = \$256 ;
+      3'h5:
+          leg18_0 = \$257 [13:0];
+      3'h6:
+          leg18_0 = \$258 ;
+      3'h7:
+          leg18_0 = \$259 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg19_0 = 14'h0000;
+    casez (magnitudes[101:99])
+      3'h1:
+          leg19_0 = { 2'h0, \$260  };
+      3'h2:
+          leg19_0 = { 2'h0, \$261  };
+      3'h3:
+          leg19_0 = \$262 ;
+      3'h4:
+          leg19_0 = \$263 ;
+      3'h5:
+          leg19_0 = \$264 [13:0];
+      3'h6:
+          leg19_0 = \$265 ;
+      3'h7:
+          leg19_0 = \$266 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg20_0 = 14'h0000;
+    casez (magnitudes[104:102])
+      3'h1:
+          leg20_0 = { 2'h0, \$267  };
+      3'h2:
+          leg20_0 = { 2'h0, \$268  };
+      3'h3:
+          leg20_0 = \$269 ;
+      3'h4:
+          leg20_0 = \$270 ;
+      3'h5:
+          leg20_0 = \$271 [13:0];
+      3'h6:
+          leg20_0 = \$272 ;
+      3'h7:
+          leg20_0 = \$273 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg21_0 = 14'h0000;
+    casez (magnitudes[107:105])
+      3'h1:
+          leg21_0 = { 2'h0, \$274  };
+      3'h2:
+          leg21_0 = { 2'h0, \$275  };
+      3'h3:
+          leg21_0 = \$276 ;
+      3'h4:
+          leg21_0 = \$277 ;
+      3'h5:
+          leg21_0 = \$278 [13:0];
+      3'h6:
+          leg21_0 = \$279 ;
+      3'h7:
+          leg21_0 = \$280 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg22_0 = 14'h0000;
+    casez (magnitudes[110:108])
+      3'h1:
+          leg22_0 = { 2'h0, \$281  };
+      3'h2:
+          leg22_0 = { 2'h0, \$282  };
+      3'h3:
+          leg22_0 = \$283 ;
+      3'h4:
+          leg22_0 = \$284 ;
+      3'h5:
+          leg22_0 = \$285 [13:0];
+      3'h6:
+          leg22_0 = \$286 ;
+      3'h7:
+          leg22_0 = \$287 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg23_0 = 14'h0000;
+    casez (magnitudes[113:111])
+      3'h1:
+          leg23_0 = { 2'h0, \$288  };
+      3'h2:
+          leg23_0 = { 2'h0, \$289  };
+      3'h3:
+          leg23_0 = \$290 ;
+      3'h4:
+          leg23_0 = \$291 ;
+      3'h5:
+          leg23_0 = \$292 [13:0];
+      3'h6:
+          leg23_0 = \$293 ;
+      3'h7:
+          leg23_0 = \$294 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg24_0 = 14'h0000;
+    casez (magnitudes[116:114])
+      3'h1:
+          leg24_0 = { 2'h0, \$295  };
+      3'h2:
+          leg24_0 = { 2'h0, \$296  };
+      3'h3:
+          leg24_0 = \$297 ;
+      3'h4:
+          leg24_0 = \$298 ;
+      3'h5:
+          leg24_0 = \$299 [13:0];
+      3'h6:
+          leg24_0 = \$300 ;
+      3'h7:
+          leg24_0 = \$301 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg25_0 = 14'h0000;
+    casez (magnitudes[119:117])
+      3'h1:
+          leg25_0 = { 2'h0, \$302  };
+      3'h2:
+          leg25_0 = { 2'h0, \$303  };
+      3'h3:
+          leg25_0 = \$304 ;
+      3'h4:
+          leg25_0 = \$305 ;
+      3'h5:
+          leg25_0 = \$306 [13:0];
+      3'h6:
+          leg25_0 = \$307 ;
+      3'h7:
+          leg25_0 = \$308 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg26_0 = 14'h0000;
+    casez (magnitudes[122:120])
+      3'h1:
+          leg26_0 = { 2'h0, \$309  };
+      3'h2:
+          leg26_0 = { 2'h0, \$310  };
+      3'h3:
+          leg26_0 = \$311 ;
+      3'h4:
+          leg26_0 = \$312 ;
+      3'h5:
+          leg26_0 = \$313 [13:0];
+      3'h6:
+          leg26_0 = \$314 ;
+      3'h7:
+          leg26_0 = \$315 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg27_0 = 14'h0000;
+    casez (magnitudes[125:123])
+      3'h1:
+          leg27_0 = { 2'h0, \$316  };
+      3'h2:
+          leg27_0 = { 2'h0, \$317  };
+      3'h3:
+          leg27_0 = \$318 ;
+      3'h4:
+          leg27_0 = \$319 ;
+      3'h5:
+          leg27_0 = \$320 [13:0];
+      3'h6:
+          leg27_0 = \$321 ;
+      3'h7:
+          leg27_0 = \$322 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg28_0 = 14'h0000;
+    casez (magnitudes[128:126])
+      3'h1:
+          leg28_0 = { 2'h0, \$323  };
+      3'h2:
+          leg28_0 = { 2'h0, \$324  };
+      3'h3:
+          leg28_0 = \$325 ;
+      3'h4:
+          leg28_0 = \$326 ;
+      3'h5:
+          leg28_0 = \$327 [13:0];
+      3'h6:
+          leg28_0 = \$328 ;
+      3'h7:
+          leg28_0 = \$329 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg29_0 = 14'h0000;
+    casez (magnitudes[131:129])
+      3'h1:
+          leg29_0 = { 2'h0, \$330  };
+      3'h2:
+          leg29_0 = { 2'h0, \$331  };
+      3'h3:
+          leg29_0 = \$332 ;
+      3'h4:
+          leg29_0 = \$333 ;
+      3'h5:
+          leg29_0 = \$334 [13:0];
+      3'h6:
+          leg29_0 = \$335 ;
+      3'h7:
+          leg29_0 = \$336 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg30_0 = 14'h0000;
+    casez (magnitudes[134:132])
+      3'h1:
+          leg30_0 = { 2'h0, \$337  };
+      3'h2:
+          leg30_0 = { 2'h0, \$338  };
+      3'h3:
+          leg30_0 = \$339 ;
+      3'h4:
+          leg30_0 = \$340 ;
+      3'h5:
+          leg30_0 = \$341 [13:0];
+      3'h6:
+          leg30_0 = \$342 ;
+      3'h7:
+          leg30_0 = \$343 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    leg31_0 = 14'h0000;
+    casez (magnitudes[137:135])
+      3'h1:
+          leg31_0 = { 2'h0, \$344  };
+      3'h2:
+          leg31_0 = { 2'h0, \$345  };
+      3'h3:
+          leg31_0 = \$346 ;
+      3'h4:
+          leg31_0 = \$347 ;
+      3'h5:
+          leg31_0 = \$348 [13:0];
+      3'h6:
+          leg31_0 = \$349 ;
+      3'h7:
+          leg31_0 = \$350 [13:0];
+    endcase
+  end
+  assign magnitude0 = magnitudes[8:0];
+  assign product0 = \$25 [19:0];
+  assign magnitude1 = magnitudes[17:9];
+  assign product1 = \$50 [19:0];
+  assign magnitude2 = magnitudes[26:18];
+  assign product2 = \$75 [19:0];
+  assign magnitude3 = magnitudes[35:27];
+  assign product3 = \$100 [19:0];
+  assign magnitude4 = magnitudes[44:36];
+  assign product4 = \$125 [19:0];
+  assign magnitude5 = magnitudes[53:45];
+  assign product5 = \$150 [19:0];
+  assign magnitude6 = magnitudes[62:54];
+  assign product6 = \$175 [19:0];
+  assign magnitude7 = magnitudes[65:63];
+  assign product7 = leg7_0;
+  assign magnitude8 = magnitudes[68:66];
+  assign product8 = leg8_0;
+  assign magnitude9 = magnitudes[71:69];
+  assign product9 = leg9_0;
+  assign magnitude10 = magnitudes[74:72];
+  assign product10 = leg10_0;
+  assign magnitude11 = magnitudes[77:75];
+  assign product11 = leg11_0;
+  assign magnitude12 = magnitudes[80:78];
+  assign product12 = leg12_0;
+  assign magnitude13 = magnitudes[83:81];
+  assign product13 = leg13_0;
+  assign magnitude14 = magnitudes[86:84];
+  assign product14 = leg14_0;
+  assign magnitude15 = magnitudes[89:87];
+  assign product15 = leg15_0;
+  assign magnitude16 = magnitudes[92:90];
+  assign product16 = leg16_0;
+  assign magnitude17 = magnitudes[95:93];
+  assign product17 = leg17_0;
+  assign magnitude18 = magnitudes[98:96];
+  assign product18 = leg18_0;
+  assign magnitude19 = magnitudes[101:99];
+  assign product19 = leg19_0;
+  assign magnitude20 = magnitudes[104:102];
+  assign product20 = leg20_0;
+  assign magnitude21 = magnitudes[107:105];
+  assign product21 = leg21_0;
+  assign magnitude22 = magnitudes[110:108];
+  assign product22 = leg22_0;
+  assign magnitude23 = magnitudes[113:111];
+  assign product23 = leg23_0;
+  assign magnitude24 = magnitudes[116:114];
+  assign product24 = leg24_0;
+  assign magnitude25 = magnitudes[119:117];
+  assign product25 = leg25_0;
+  assign magnitude26 = magnitudes[122:120];
+  assign product26 = leg26_0;
+  assign magnitude27 = magnitudes[125:123];
+  assign product27 = leg27_0;
+  assign magnitude28 = magnitudes[128:126];
+  assign product28 = leg28_0;
+  assign magnitude29 = magnitudes[131:129];
+  assign product29 = leg29_0;
+  assign magnitude30 = magnitudes[134:132];
+  assign product30 = leg30_0;
+  assign magnitude31 = magnitudes[137:135];
+  assign product31 = leg31_0;
+  assign \magnitudes.lane0  = magnitudes[8:0];
+  assign \magnitudes.lane1  = magnitudes[17:9];
+  assign \magnitudes.lane2  = magnitudes[26:18];
+  assign \magnitudes.lane3  = magnitudes[35:27];
+  assign \magnitudes.lane4  = magnitudes[44:36];
+  assign \magnitudes.lane5  = magnitudes[53:45];
+  assign \magnitudes.lane6  = magnitudes[62:54];
+  assign \magnitudes.lane7  = magnitudes[65:63];
+  assign \magnitudes.lane8  = magnitudes[68:66];
+  assign \magnitudes.lane9  = magnitudes[71:69];
+  assign \magnitudes.lane10  = magnitudes[74:72];
+  assign \magnitudes.lane11  = magnitudes[77:75];
+  assign \magnitudes.lane12  = magnitudes[80:78];
+  assign \magnitudes.lane13  = magnitudes[83:81];
+  assign \magnitudes.lane14  = magnitudes[86:84];
+  assign \magnitudes.lane15  = magnitudes[89:87];
+  assign \magnitudes.lane16  = magnitudes[92:90];
+  assign \magnitudes.lane17  = magnitudes[95:93];
+  assign \magnitudes.lane18  = magnitudes[98:96];
+  assign \magnitudes.lane19  = magnitudes[101:99];
+  assign \magnitudes.lane20  = magnitudes[104:102];
+  assign \magnitudes.lane21  = magnitudes[107:105];
+  assign \magnitudes.lane22  = magnitudes[110:108];
+  assign \magnitudes.lane23  = magnitudes[113:111];
+  assign \magnitudes.lane24  = magnitudes[116:114];
+  assign \magnitudes.lane25  = magnitudes[119:117];
+  assign \magnitudes.lane26  = magnitudes[122:120];
+  assign \magnitudes.lane27  = magnitudes[125:123];
+  assign \magnitudes.lane28  = magnitudes[128:126];
+  assign \magnitudes.lane29  = magnitudes[131:129];
+  assign \magnitudes.lane30  = magnitudes[134:132];
+  assign \magnitudes.lane31  = magnitudes[137:135];
+  assign \products.lane0  = products[19:0];
+  assign \products.lane1  = products[39:20];
+  assign \products.lane2  = products[59:40];
+  assign \products.lane3  = products[79:60];
+  assign \products.lane4  = products[99:80];
+  assign \products.lane5  = products[119:100];
+  assign \products.lane6  = products[139:120];
+  assign \products.lane7  = products[153:140];
+  assign \products.lane8  = products[167:154];
+  assign \products.lane9  = products[181:168];
+  assign \products.lane10  = products[195:182];
+  assign \products.lane11  = products[209:196];
+  assign \products.lane12  = products[223:210];
+  assign \products.lane13  = products[237:224];
+  assign \products.lane14  = products[251:238];
+  assign \products.lane15  = products[265:252];
+  assign \products.lane16  = products[279:266];
+  assign \products.lane17  = products[293:280];
+  assign \products.lane18  = products[307:294];
+  assign \products.lane19  = products[321:308];
+  assign \products.lane20  = products[335:322];
+  assign \products.lane21  = products[349:336];
+  assign \products.lane22  = products[363:350];
+  assign \products.lane23  = products[377:364];
+  assign \products.lane24  = products[391:378];
+  assign \products.lane25  = products[405:392];
+  assign \products.lane26  = products[419:406];
+  assign \products.lane27  = products[433:420];
+  assign \products.lane28  = products[447:434];
+  assign \products.lane29  = products[461:448];
+  assign \products.lane30  = products[475:462];
+  assign \products.lane31  = products[489:476];
+  assign products[489:476] = leg31_0;
+  assign products[475:462] = leg30_0;
+  assign products[461:448] = leg29_0;
+  assign products[447:434] = leg28_0;
+  assign products[433:420] = leg27_0;
+  assign products[419:406] = leg26_0;
+  assign products[405:392] = leg25_0;
+  assign products[391:378] = leg24_0;
+  assign products[377:364] = leg23_0;
+  assign products[363:350] = leg22_0;
+  assign products[349:336] = leg21_0;
+  assign products[335:322] = leg20_0;
+  assign products[321:308] = leg19_0;
+  assign products[307:294] = leg18_0;
+  assign products[293:280] = leg17_0;
+  assign products[279:266] = leg16_0;
+  assign products[265:252] = leg15_0;
+  assign products[251:238] = leg14_0;
+  assign products[237:224] = leg13_0;
+  assign products[223:210] = leg12_0;
+  assign products[209:196] = leg11_0;
+  assign products[195:182] = leg10_0;
+  assign products[181:168] = leg9_0;
+  assign products[167:154] = leg8_0;
+  assign products[153:140] = leg7_0;
+  assign products[139:120] = \$175 [19:0];
+  assign products[119:100] = \$150 [19:0];
+  assign products[99:80] = \$125 [19:0];
+  assign products[79:60] = \$100 [19:0];
+  assign products[59:40] = \$75 [19:0];
+  assign products[39:20] = \$50 [19:0];
+  assign products[19:0] = \$25 [19:0];
+  assign \$1  = { 1'h0, operand1 };
+  assign \$2  = { operand1, 1'h0 };
+  assign \$3  = { 1'h0, operand3 };
+  assign \$4  = { 1'h0, operand1, 2'h0 };
+  assign \$5  = { 1'h0, operand5 };
+  assign \$6  = { operand3, 1'h0 };
+  assign \$7  = { 1'h0, operand7 };
+  assign \$8  = { 1'h0, operand1 };
+  assign \$9  = { operand1, 1'h0 };
+  assign \$10  = { 1'h0, operand3 };
+  assign \$11  = { 1'h0, operand1, 2'h0 };
+  assign \$12  = { 1'h0, operand5 };
+  assign \$13  = { operand3, 1'h0 };
+  assign \$14  = { 1'h0, operand7 };
+  assign \$15  = { 1'h0, operand1 };
+  assign \$16  = { operand1, 1'h0 };
+  assign \$17  = { 1'h0, operand3 };
+  assign \$18  = { 1'h0, operand1, 2'h0 };
+  assign \$19  = { 1'h0, operand5 };
+  assign \$20  = { operand3, 1'h0 };
+  assign \$21  = { 1'h0, operand7 };
+  assign \$22  = { leg0_3, 3'h0 };
+  assign \$24  = { 1'h0, leg0_6, 6'h00 };
+  assign \$26  = { 1'h0, operand1 };
+  assign \$27  = { operand1, 1'h0 };
+  assign \$28  = { 1'h0, operand3 };
+  assign \$29  = { 1'h0, operand1, 2'h0 };
+  assign \$30  = { 1'h0, operand5 };
+  assign \$31  = { operand3, 1'h0 };
+  assign \$32  = { 1'h0, operand7 };
+  assign \$33  = { 1'h0, operand1 };
+  assign \$34  = { operand1, 1'h0 };
+  assign \$35  = { 1'h0, operand3 };
+  assign \$36  = { 1'h0, operand1, 2'h0 };
+  assign \$37  = { 1'h0, operand5 };
+  assign \$38  = { operand3, 1'h0 };
+  assign \$39  = { 1'h0, operand7 };
+  assign \$40  = { 1'h0, operand1 };
+  assign \$41  = { operand1, 1'h0 };
+  assign \$42  = { 1'h0, operand3 };
+  assign \$43  = { 1'h0, operand1, 2'h0 };
+  assign \$44  = { 1'h0, operand5 };
+  assign \$45  = { operand3, 1'h0 };
+  assign \$46  = { 1'h0, operand7 };
+  assign \$47  = { leg1_3, 3'h0 };
+  assign \$49  = { 1'h0, leg1_6, 6'h00 };
+  assign \$51  = { 1'h0, operand1 };
+  assign \$52  = { operand1, 1'h0 };
+  assign \$53  = { 1'h0, operand3 };
+  assign \$54  = { 1'h0, operand1, 2'h0 };
+  assign \$55  = { 1'h0, operand5 };
+  assign \$56  = { operand3, 1'h0 };
+  assign \$57  = { 1'h0, operand7 };
+  assign \$58  = { 1'h0, operand1 };
+  assign \$59  = { operand1, 1'h0 };
+  assign \$60  = { 1'h0, operand3 };
+  assign \$61  = { 1'h0, operand1, 2'h0 };
+  assign \$62  = { 1'h0, operand5 };
+  assign \$63  = { operand3, 1'h0 };
+  assign \$64  = { 1'h0, operand7 };
+  assign \$65  = { 1'h0, operand1 };
+  assign \$66  = { operand1, 1'h0 };
+  assign \$67  = { 1'h0, operand3 };
+  assign \$68  = { 1'h0, operand1, 2'h0 };
+  assign \$69  = { 1'h0, operand5 };
+  assign \$70  = { operand3, 1'h0 };
+  assign \$71  = { 1'h0, operand7 };
+  assign \$72  = { leg2_3, 3'h0 };
+  assign \$74  = { 1'h0, leg2_6, 6'h00 };
+  assign \$76  = { 1'h0, operand1 };
+  assign \$77  = { operand1, 1'h0 };
+  assign \$78  = { 1'h0, operand3 };
+  assign \$79  = { 1'h0, operand1, 2'h0 };
+  assign \$80  = { 1'h0, operand5 };
+  assign \$81  = { operand3, 1'h0 };
+  assign \$82  = { 1'h0, operand7 };
+  assign \$83  = { 1'h0, operand1 };
+  assign \$84  = { operand1, 1'h0 };
+  assign \$85  = { 1'h0, operand3 };
+  assign \$86  = { 1'h0, operand1, 2'h0 };
+  assign \$87  = { 1'h0, operand5 };
+  assign \$88  = { operand3, 1'h0 };
+  assign \$89  = { 1'h0, operand7 };
+  assign \$90  = { 1'h0, operand1 };
+  assign \$91  = { operand1, 1'h0 };
+  assign \$92  = { 1'h0, operand3 };
+  assign \$93  = { 1'h0, operand1, 2'h0 };
+  assign \$94  = { 1'h0, operand5 };
+  assign \$95  = { operand3, 1'h0 };
+  assign \$96  = { 1'h0, operand7 };
+  assign \$97  = { leg3_3, 3'h0 };
+  assign \$99  = { 1'h0, leg3_6, 6'h00 };
+  assign \$101  = { 1'h0, operand1 };
+  assign \$102  = { operand1, 1'h0 };
+  assign \$103  = { 1'h0, operand3 };
+  assign \$104  = { 1'h0, operand1, 2'h0 };
+  assign \$105  = { 1'h0, operand5 };
+  assign \$106  = { operand3, 1'h0 };
+  assign \$107  = { 1'h0, operand7 };
+  assign \$108  = { 1'h0, operand1 };
+  assign \$109  = { operand1, 1'h0 };
+  assign \$110  = { 1'h0, operand3 };
+  assign \$111  = { 1'h0, operand1, 2'h0 };
+  assign \$112  = { 1'h0, operand5 };
+  assign \$113  = { operand3, 1'h0 };
+  assign \$114  = { 1'h0, operand7 };
+  assign \$115  = { 1'h0, operand1 };
+  assign \$116  = { operand1, 1'h0 };
+  assign \$117  = { 1'h0, operand3 };
+  assign \$118  = { 1'h0, operand1, 2'h0 };
+  assign \$119  = { 1'h0, operand5 };
+  assign \$120  = { operand3, 1'h0 };
+  assign \$121  = { 1'h0, operand7 };
+  assign \$122  = { leg4_3, 3'h0 };
+  assign \$124  = { 1'h0, leg4_6, 6'h00 };
+  assign \$126  = { 1'h0, operand1 };
+  assign \$127  = { operand1, 1'h0 };
+  assign \$128  = { 1'h0, operand3 };
+  assign \$129  = { 1'h0, operand1, 2'h0 };
+  assign \$130  = { 1'h0, operand5 };
+  assign \$131  = { operand3, 1'h0 };
+  assign \$132  = { 1'h0, operand7 };
+  assign \$133  = { 1'h0, operand1 };
+  assign \$134  = { operand1, 1'h0 };
+  assign \$135  = { 1'h0, operand3 };
+  assign \$136  = { 1'h0, operand1, 2'h0 };
+  assign \$137  = { 1'h0, operand5 };
+  assign \$138  = { operand3, 1'h0 };
+  assign \$139  = { 1'h0, operand7 };
+  assign \$140  = { 1'h0, operand1 };
+  assign \$141  = { operand1, 1'h0 };
+  assign \$142  = { 1'h0, operand3 };
+  assign \$143  = { 1'h0, operand1, 2'h0 };
+  assign \$144  = { 1'h0, operand5 };
+  assign \$145  = { operand3, 1'h0 };
+  assign \$146  = { 1'h0, operand7 };
+  assign \$147  = { leg5_3, 3'h0 };
+  assign \$149  = { 1'h0, leg5_6, 6'h00 };
+  assign \$151  = { 1'h0, operand1 };
+  assign \$152  = { operand1, 1'h0 };
+  assign \$153  = { 1'h0, operand3 };
+  assign \$154  = { 1'h0, operand1, 2'h0 };
+  assign \$155  = { 1'h0, operand5 };
+  assign \$156  = { operand3, 1'h0 };
+  assign \$157  = { 1'h0, operand7 };
+  assign \$158  = { 1'h0, operand1 };
+  assign \$159  = { operand1, 1'h0 };
+  assign \$160  = { 1'h0, operand3 };
+  assign \$161  = { 1'h0, operand1, 2'h0 };
+  assign \$162  = { 1'h0, operand5 };
+  assign \$163  = { operand3, 1'h0 };
+  assign \$164  = { 1'h0, operand7 };
+  assign \$165  = { 1'h0, operand1 };
+  assign \$166  = { operand1, 1'h0 };
+  assign \$167  = { 1'h0, operand3 };
+  assign \$168  = { 1'h0, operand1, 2'h0 };
+  assign \$169  = { 1'h0, operand5 };
+  assign \$170  = { operand3, 1'h0 };
+  assign \$171  = { 1'h0, operand7 };
+  assign \$172  = { leg6_3, 3'h0 };
+  assign \$174  = { 1'h0, leg6_6, 6'h00 };
+  assign \$176  = { 1'h0, operand1 };
+  assign \$177  = { operand1, 1'h0 };
+  assign \$178  = { 1'h0, operand3 };
+  assign \$179  = { 1'h0, operand1, 2'h0 };
+  assign \$180  = { 1'h0, operand5 };
+  assign \$181  = { operand3, 1'h0 };
+  assign \$182  = { 1'h0, operand7 };
+  assign \$183  = { 1'h0, operand1 };
+  assign \$184  = { operand1, 1'h0 };
+  assign \$185  = { 1'h0, operand3 };
+  assign \$186  = { 1'h0, operand1, 2'h0 };
+  assign \$187  = { 1'h0, operand5 };
+  assign \$188  = { operand3, 1'h0 };
+  assign \$189  = { 1'h0, operand7 };
+  assign \$190  = { 1'h0, operand1 };
+  assign \$191  = { operand1, 1'h0 };
+  assign \$192  = { 1'h0, operand3 };
+  assign \$193  = { 1'h0, operand1, 2'h0 };
+  assign \$194  = { 1'h0, operand5 };
+  assign \$195  = { operand3, 1'h0 };
+  assign \$196  = { 1'h0, operand7 };
+  assign \$197  = { 1'h0, operand1 };
+  assign \$198  = { operand1, 1'h0 };
+  assign \$199  = { 1'h0, operand3 };
+  assign \$200  = { 1'h0, operand1, 2'h0 };
+  assign \$201  = { 1'h0, operand5 };
+  assign \$202  = { operand3, 1'h0 };
+  assign \$203  = { 1'h0, operand7 };
+  assign \$204  = { 1'h0, operand1 };
+  assign \$205  = { operand1, 1'h0 };
+  assign \$206  = { 1'h0, operand3 };
+  assign \$207  = { 1'h0, operand1, 2'h0 };
+  assign \$208  = { 1'h0, operand5 };
+  assign \$209  = { operand3, 1'h0 };
+  assign \$210  = { 1'h0, operand7 };
+  assign \$211  = { 1'h0, operand1 };
+  assign \$212  = { operand1, 1'h0 };
+  assign \$213  = { 1'h0, operand3 };
+  assign \$214  = { 1'h0, operand1, 2'h0 };
+  assign \$215  = { 1'h0, operand5 };
+  assign \$216  = { operand3, 1'h0 };
+  assign \$217  = { 1'h0, operand7 };
+  assign \$218  = { 1'h0, operand1 };
+  assign \$219  = { operand1, 1'h0 };
+  assign \$220  = { 1'h0, operand3 };
+  assign \$221  = { 1'h0, operand1, 2'h0 };
+  assign \$222  = { 1'h0, operand5 };
+  assign \$223  = { operand3, 1'h0 };
+  assign \$224  = { 1'h0, operand7 };
+  assign \$225  = { 1'h0, operand1 };
+  assign \$226  = { operand1, 1'h0 };
+  assign \$227  = { 1'h0, operand3 };
+  assign \$228  = { 1'h0, operand1, 2'h0 };
+  assign \$229  = { 1'h0, operand5 };
+  assign \$230  = { operand3, 1'h0 };
+  assign \$231  = { 1'h0, operand7 };
+  assign \$232  = { 1'h0, operand1 };
+  assign \$233  = { operand1, 1'h0 };
+  assign \$234  = { 1'h0, operand3 };
+  assign \$235  = { 1'h0, operand1, 2'h0 };
+  assign \$236  = { 1'h0, operand5 };
+  assign \$237  = { operand3, 1'h0 };
+  assign \$238  = { 1'h0, operand7 };
+  assign \$239  = { 1'h0, operand1 };
+  assign \$240  = { operand1, 1'h0 };
+  assign \$241  = { 1'h0, operand3 };
+  assign \$242  = { 1'h0, operand1, 2'h0 };
+  assign \$243  = { 1'h0, operand5 };
+  assign \$244  = { operand3, 1'h0 };
+  assign \$245  = { 1'h0, operand7 };
+  assign \$246  = { 1'h0, operand1 };
+  assign \$247  = { operand1, 1'h0 };
+  assign \$248  = { 1'h0, operand3 };
+  assign \$249  = { 1'h0, operand1, 2'h0 };
+  assign \$250  = { 1'h0, operand5 };
+  assign \$251  = { operand3, 1'h0 };
+  assign \$252  = { 1'h0, operand7 };
+  assign \$253  = { 1'h0, operand1 };
+  assign \$254  = { operand1, 1'h0 };
+  assign \$255  = { 1'h0, operand3 };
+  assign \$256  = { 1'h0, operand1, 2'h0 };
+  assign \$257  = { 1'h0, operand5 };
+  assign \$258  = { operand3, 1'h0 };
+  assign \$259  = { 1'h0, operand7 };
+  assign \$260  = { 1'h0, operand1 };
+  assign \$261  = { operand1, 1'h0 };
+  assign \$262  = { 1'h0, operand3 };
+  assign \$263  = { 1'h0, operand1, 2'h0 };
+  assign \$264  = { 1'h0, operand5 };
+  assign \$265  = { operand3, 1'h0 };
+  assign \$266  = { 1'h0, operand7 };
+  assign \$267  = { 1'h0, operand1 };
+  assign \$268  = { operand1, 1'h0 };
+  assign \$269  = { 1'h0, operand3 };
+  assign \$270  = { 1'h0, operand1, 2'h0 };
+  assign \$271  = { 1'h0, operand5 };
+  assign \$272  = { operand3, 1'h0 };
+  assign \$273  = { 1'h0, operand7 };
+  assign \$274  = { 1'h0, operand1 };
+  assign \$275  = { operand1, 1'h0 };
+  assign \$276  = { 1'h0, operand3 };
+  assign \$277  = { 1'h0, operand1, 2'h0 };
+  assign \$278  = { 1'h0, operand5 };
+  assign \$279  = { operand3, 1'h0 };
+  assign \$280  = { 1'h0, operand7 };
+  assign \$281  = { 1'h0, operand1 };
+  assign \$282  = { operand1, 1'h0 };
+  assign \$283  = { 1'h0, operand3 };
+  assign \$284  = { 1'h0, operand1, 2'h0 };
+  assign \$285  = { 1'h0, operand5 };
+  assign \$286  = { operand3, 1'h0 };
+  assign \$287  = { 1'h0, operand7 };
+  assign \$288  = { 1'h0, operand1 };
+  assign \$289  = { operand1, 1'h0 };
+  assign \$290  = { 1'h0, operand3 };
+  assign \$291  = { 1'h0, operand1, 2'h0 };
+  assign \$292  = { 1'h0, operand5 };
+  assign \$293  = { operand3, 1'h0 };
+  assign \$294  = { 1'h0, operand7 };
+  assign \$295  = { 1'h0, operand1 };
+  assign \$296  = { operand1, 1'h0 };
+  assign \$297  = { 1'h0, operand3 };
+  assign \$298  = { 1'h0, operand1, 2'h0 };
+  assign \$299  = { 1'h0, operand5 };
+  assign \$300  = { operand3, 1'h0 };
+  assign \$301  = { 1'h0, operand7 };
+  assign \$302  = { 1'h0, operand1 };
+  assign \$303  = { operand1, 1'h0 };
+  assign \$304  = { 1'h0, operand3 };
+  assign \$305  = { 1'h0, operand1, 2'h0 };
+  assign \$306  = { 1'h0, operand5 };
+  assign \$307  = { operand3, 1'h0 };
+  assign \$308  = { 1'h0, operand7 };
+  assign \$309  = { 1'h0, operand1 };
+  assign \$310  = { operand1, 1'h0 };
+  assign \$311  = { 1'h0, operand3 };
+  assign \$312  = { 1'h0, operand1, 2'h0 };
+  assign \$313  = { 1'h0, operand5 };
+  assign \$314  = { operand3, 1'h0 };
+  assign \$315  = { 1'h0, operand7 };
+  assign \$316  = { 1'h0, operand1 };
+  assign \$317  = { operand1, 1'h0 };
+  assign \$318  = { 1'h0, operand3 };
+  assign \$319  = { 1'h0, operand1, 2'h0 };
+  assign \$320  = { 1'h0, operand5 };
+  assign \$321  = { operand3, 1'h0 };
+  assign \$322  = { 1'h0, operand7 };
+  assign \$323  = { 1'h0, operand1 };
+  assign \$324  = { operand1, 1'h0 };
+  assign \$325  = { 1'h0, operand3 };
+  assign \$326  = { 1'h0, operand1, 2'h0 };
+  assign \$327  = { 1'h0, operand5 };
+  assign \$328  = { operand3, 1'h0 };
+  assign \$329  = { 1'h0, operand7 };
+  assign \$330  = { 1'h0, operand1 };
+  assign \$331  = { operand1, 1'h0 };
+  assign \$332  = { 1'h0, operand3 };
+  assign \$333  = { 1'h0, operand1, 2'h0 };
+  assign \$334  = { 1'h0, operand5 };
+  assign \$335  = { operand3, 1'h0 };
+  assign \$336  = { 1'h0, operand7 };
+  assign \$337  = { 1'h0, operand1 };
+  assign \$338  = { operand1, 1'h0 };
+  assign \$339  = { 1'h0, operand3 };
+  assign \$340  = { 1'h0, operand1, 2'h0 };
+  assign \$341  = { 1'h0, operand5 };
+  assign \$342  = { operand3, 1'h0 };
+  assign \$343  = { 1'h0, operand7 };
+  assign \$344  = { 1'h0, operand1 };
+  assign \$345  = { operand1, 1'h0 };
+  assign \$346  = { 1'h0, operand3 };
+  assign \$347  = { 1'h0, operand1, 2'h0 };
+  assign \$348  = { 1'h0, operand5 };
+  assign \$349  = { operand3, 1'h0 };
+  assign \$350  = { 1'h0, operand7 };
+endmodule
+
+module \lmu_kws361_eighth.lanes.operands (i__activation, i__weights, i__wide, clk, i__valid, \port$2785$26 , valid, first, last, operand1, operand3, operand5, operand7, wide, o__magnitudes, o__negative, rst);
+  reg \$auto$verilog_backend.cc:2355:dump_module$10 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$10 <= 0;
+  wire [11:0] \$1 ;
+  wire \$10 ;
+  wire \$100 ;
+  wire \$101 ;
+  wire \$102 ;
+  wire \$103 ;
+  wire \$104 ;
+  wire \$105 ;
+  wire \$106 ;
+  wire \$107 ;
+  wire \$108 ;
+  wire \$109 ;
+  wire \$11 ;
+  wire \$110 ;
+  wire \$111 ;
+  wire \$112 ;
+  wire \$113 ;
+  wire \$114 ;
+  wire \$115 ;
+  wire \$116 ;
+  wire \$117 ;
+  wire \$118 ;
+  wire \$119 ;
+  wire \$12 ;
+  wire \$120 ;
+  wire \$121 ;
+  wire \$122 ;
+  wire \$123 ;
+  wire \$124 ;
+  wire \$125 ;
+  wire \$126 ;
+  wire \$127 ;
+  wire [11:0] \$128 ;
+  wire [12:0] \$129 ;
+  wire \$13 ;
+  wire [12:0] \$130 ;
+  wire [12:0] \$131 ;
+  reg [12:0] \$132 ;
+  reg \$133 ;
+  reg \$134 ;
+  reg \$135 ;
+  reg [10:0] \$136 ;
+  reg [12:0] \$137 ;
+  reg [13:0] \$138 ;
+  reg [13:0] \$139 ;
+  wire \$14 ;
+  reg \$140 ;
+  reg [8:0] \$141 ;
+  reg \$142 ;
+  reg [8:0] \$143 ;
+  reg \$144 ;
+  reg [8:0] \$145 ;
+  reg \$146 ;
+  reg [8:0] \$147 ;
+  reg \$148 ;
+  reg [8:0] \$149 ;
+  wire \$15 ;
+  reg \$150 ;
+  reg [8:0] \$151 ;
+  reg \$152 ;
+  reg [8:0] \$153 ;
+  reg \$154 ;
+  reg [2:0] \$155 ;
+  reg \$156 ;
+  reg [2:0] \$157 ;
+  reg \$158 ;
+  reg [2:0] \$159 ;
+  wire \$16 ;
+  reg \$160 ;
+  reg [2:0] \$161 ;
+  reg \$162 ;
+  reg [2:0] \$163 ;
+  reg \$164 ;
+  reg [2:0] \$165 ;
+  reg \$166 ;
+  reg [2:0] \$167 ;
+  reg \$168 ;
+  reg [2:0] \$169 ;
+  wire \$17 ;
+  reg \$170 ;
+  reg [2:0] \$171 ;
+  reg \$172 ;
+  reg [2:0] \$173 ;
+  reg \$174 ;
+  reg [2:0] \$175 ;
+  reg \$176 ;
+  reg [2:0] \$177 ;
+  reg \$178 ;
+  reg [2:0] \$179 ;
+  wire \$18 ;
+  reg \$180 ;
+  reg [2:0] \$181 ;
+  reg \$182 ;
+  reg [2:0] \$183 ;
+  reg \$184 ;
+  reg [2:0] \$185 ;
+  reg \$186 ;
+  reg [2:0] \$187 ;
+  reg \$188 ;
+  reg [2:0] \$189 ;
+  wire \$19 ;
+  reg \$190 ;
+  reg [2:0] \$191 ;
+  reg \$192 ;
+  reg [2:0] \$193 ;
+  reg \$194 ;
+  reg [2:0] \$195 ;
+  reg \$196 ;
+  reg [2:0] \$197 ;
+  reg \$198 ;
+  reg [2:0] \$199 ;
+  wire [12:0] \$2 ;
+  wire \$20 ;
+  reg \$200 ;
+  reg [2:0] \$201 ;
+  reg \$202 ;
+  reg [2:0] \$203 ;
+  reg \$204 ;
+  wire \$21 ;
+  wire \$22 ;
+  wire \$23 ;
+  wire \$24 ;
+  wire \$25 ;
+  wire \$26 ;
+  wire \$27 ;
+  wire \$28 ;
+  wire \$29 ;
+  wire [13:0] \$3 ;
+  wire \$30 ;
+  wire \$31 ;
+  wire \$32 ;
+  wire \$33 ;
+  wire \$34 ;
+  wire \$35 ;
+  wire \$36 ;
+  wire \$37 ;
+  wire \$38 ;
+  wire \$39 ;
+  wire [14:0] \$4 ;
+  wire \$40 ;
+  wire \$41 ;
+  wire \$42 ;
+  wire \$43 ;
+  wire \$44 ;
+  wire \$45 ;
+  wire \$46 ;
+  wire \$47 ;
+  wire \$48 ;
+  wire \$49 ;
+  wire [13:0] \$5 ;
+  wire \$50 ;
+  wire \$51 ;
+  wire \$52 ;
+  wire \$53 ;
+  wire \$54 ;
+  wire \$55 ;
+  wire \$56 ;
+  wire \$57 ;
+  wire \$58 ;
+  wire \$59 ;
+  wire [14:0] \$6 ;
+  wire \$60 ;
+  wire \$61 ;
+  wire \$62 ;
+  wire \$63 ;
+  wire \$64 ;
+  wire \$65 ;
+  wire \$66 ;
+  wire \$67 ;
+  wire \$68 ;
+  wire \$69 ;
+  wire \$7 ;
+  wire \$70 ;
+  wire \$71 ;
+  wire \$72 ;
+  wire \$73 ;
+  wire \$74 ;
+  wire \$75 ;
+  wire \$76 ;
+  wire \$77 ;
+  wire \$78 ;
+  wire \$79 ;
+  wire \$8 ;
+  wire \$80 ;
+  wire \$81 ;
+  wire \$82 ;
+  wire \$83 ;
+  wire \$84 ;
+  wire \$85 ;
+  wire \$86 ;
+  wire \$87 ;
+  wire \$88 ;
+  wire \$89 ;
+  wire \$9 ;
+  wire \$90 ;
+  wire \$91 ;
+  wire \$92 ;
+  wire \$93 ;
+  wire \$94 ;
+  wire \$95 ;
+  wire \$96 ;
+  wire \$97 ;
+  wire \$98 ;
+  wire \$99 ;
+  input clk;
+  wire clk;
+  output first;
+  reg first = 1'h0;
+  input [11:0] i__activation;
+  wire [11:0] i__activation;
+  wire i__first;
+  wire i__last;
+  wire i__shift;
+  input i__valid;
+  wire i__valid;
+  input [319:0] i__weights;
+  wire [319:0] i__weights;
+  input i__wide;
+  wire i__wide;
+  output last;
+  reg last = 1'h0;
+  wire [11:0] magnitude;
+  reg [8:0] magnitude0 = 9'h000;
+  reg [8:0] magnitude1 = 9'h000;
+  reg [2:0] magnitude10 = 3'h0;
+  reg [2:0] magnitude11 = 3'h0;
+  reg [2:0] magnitude12 = 3'h0;
+  reg [2:0] magnitude13 = 3'h0;
+  reg [2:0] magnitude14 = 3'h0;
+  reg [2:0] magnitude15 = 3'h0;
+  reg [2:0] magnitude16 = 3'h0;
+  reg [2:0] magnitude17 = 3'h0;
+  reg [2:0] magnitude18 = 3'h0;
+  reg [2:0] magnitude19 = 3'h0;
+  reg [8:0] magnitude2 = 9'h000;
+  reg [2:0] magnitude20 = 3'h0;
+  reg [2:0] magnitude21 = 3'h0;
+  reg [2:0] magnitude22 = 3'h0;
+  reg [2:0] magnitude23 = 3'h0;
+  reg [2:0] magnitude24 = 3'h0;
+  reg [2:0] magnitude25 = 3'h0;
+  reg [2:0] magnitude26 = 3'h0;
+  reg [2:0] magnitude27 = 3'h0;
+  reg [2:0] magnitude28 = 3'h0;
+  reg [2:0] magnitude29 = 3'h0;
+  reg [8:0] magnitude3 = 9'h000;
+  reg [2:0] magnitude30 = 3'h0;
+  reg [2:0] magnitude31 = 3'h0;
+  reg [8:0] magnitude4 = 9'h000;
+  reg [8:0] magnitude5 = 9'h000;
+  reg [8:0] magnitude6 = 9'h000;
+  reg [2:0] magnitude7 = 3'h0;
+  reg [2:0] magnitude8 = 3'h0;
+  reg [2:0] magnitude9 = 3'h0;
+  reg negative0 = 1'h0;
+  reg negative1 = 1'h0;
+  reg negative10 = 1'h0;
+  reg negative11 = 1'h0;
+  reg negative12 = 1'h0;
+  reg negative13 = 1'h0;
+  reg negative14 = 1'h0;
+  reg negative15 = 1'h0;
+  reg negative16 = 1'h0;
+  reg negative17 = 1'h0;
+  reg negative18 = 1'h0;
+  reg negative19 = 1'h0;
+  reg negative2 = 1'h0;
+  reg negative20 = 1'h0;
+  reg negative21 = 1'h0;
+  reg negative22 = 1'h0;
+  reg negative23 = 1'h0;
+  reg negative24 = 1'h0;
+  reg negative25 = 1'h0;
+  reg negative26 = 1'h0;
+  reg negative27 = 1'h0;
+  reg negative28 = 1'h0;
+  reg negative29 = 1'h0;
+  reg negative3 = 1'h0;
+  reg negative30 = 1'h0;
+  reg negative31 = 1'h0;
+  reg negative4 = 1'h0;
+  reg negative5 = 1'h0;
+  reg negative6 = 1'h0;
+  reg negative7 = 1'h0;
+  reg negative8 = 1'h0;
+  reg negative9 = 1'h0;
+  (* init = 1'h0 *)
+  wire o__first;
+  (* init = 1'h0 *)
+  wire o__last;
+  output [137:0] o__magnitudes;
+  wire [137:0] o__magnitudes;
+  wire [8:0] \o__magnitudes.lane0 ;
+  wire [8:0] \o__magnitudes.lane1 ;
+  wire [2:0] \o__magnitudes.lane10 ;
+  wire [2:0] \o__magnitudes.lane11 ;
+  wire [2:0] \o__magnitudes.lane12 ;
+  wire [2:0] \o__magnitudes.lane13 ;
+  wire [2:0] \o__magnitudes.lane14 ;
+  wire [2:0] \o__magnitudes.lane15 ;
+  wire [2:0] \o__magnitudes.lane16 ;
+  wire [2:0] \o__magnitudes.lane17 ;
+  wire [2:0] \o__magnitudes.lane18 ;
+  wire [2:0] \o__magnitudes.lane19 ;
+  wire [8:0] \o__magnitudes.lane2 ;
+  wire [2:0] \o__magnitudes.lane20 ;
+  wire [2:0] \o__magnitudes.lane21 ;
+  wire [2:0] \o__magnitudes.lane22 ;
+  wire [2:0] \o__magnitudes.lane23 ;
+  wire [2:0] \o__magnitudes.lane24 ;
+  wire [2:0] \o__magnitudes.lane25 ;
+  wire [2:0] \o__magnitudes.lane26 ;
+  wire [2:0] \o__magnitudes.lane27 ;
+  wire [2:0] \o__magnitudes.lane28 ;
+  wire [2:0] \o__magnitudes.lane29 ;
+  wire [8:0] \o__magnitudes.lane3 ;
+  wire [2:0] \o__magnitudes.lane30 ;
+  wire [2:0] \o__magnitudes.lane31 ;
+  wire [8:0] \o__magnitudes.lane4 ;
+  wire [8:0] \o__magnitudes.lane5 ;
+  wire [8:0] \o__magnitudes.lane6 ;
+  wire [2:0] \o__magnitudes.lane7 ;
+  wire [2:0] \o__magnitudes.lane8 ;
+  wire [2:0] \o__magnitudes.lane9 ;
+  output [31:0] o__negative;
+  wire [31:0] o__negative;
+  (* init = 11'h000 *)
+  wire [10:0] o__operand1;
+  (* init = 13'h0000 *)
+  wire [12:0] o__operand3;
+  (* init = 14'h0000 *)
+  wire [13:0] o__operand5;
+  (* init = 14'h0000 *)
+  wire [13:0] o__operand7;
+  (* init = 1'h0 *)
+  wire o__valid;
+  (* init = 1'h1 *)
+  wire o__wide;
+  wire [10:0] operand;
+  output [10:0] operand1;
+  reg [10:0] operand1 = 11'h000;
+  output [12:0] operand3;
+  reg [12:0] operand3 = 13'h0000;
+  output [13:0] operand5;
+  reg [13:0] operand5 = 14'h0000;
+  output [13:0] operand7;
+  reg [13:0] operand7 = 14'h0000;
+  input [2:0] \port$2785$26 ;
+  wire [2:0] \port$2785$26 ;
+  input rst;
+  wire rst;
+  output valid;
+  reg valid = 1'h0;
+  output wide;
+  reg wide = 1'h1;
+  assign \$2  = \$132 [10:0] + \$1 ;
+  assign \$4  = \$132 [10:0] + \$3 ;
+  assign \$6  = \$5  - \$132 [10:0];
+  assign \$7  = i__weights[9] ^ i__activation[11];
+  assign \$8  = i__wide | wide;
+  assign \$9  = i__valid & \$8 ;
+  assign \$10  = i__weights[19] ^ i__activation[11];
+  assign \$11  = i__wide | wide;
+  assign \$12  = i__valid & \$11 ;
+  assign \$13  = i__weights[29] ^ i__activation[11];
+  assign \$14  = i__wide | wide;
+  assign \$15  = i__valid & \$14 ;
+  assign \$16  = i__weights[39] ^ i__activation[11];
+  assign \$17  = i__wide | wide;
+  assign \$18  = i__valid & \$17 ;
+  assign \$19  = i__weights[49] ^ i__activation[11];
+  assign \$20  = i__wide | wide;
+  assign \$21  = i__valid & \$20 ;
+  assign \$22  = i__weights[59] ^ i__activation[11];
+  assign \$23  = i__wide | wide;
+  assign \$24  = i__valid & \$23 ;
+  assign \$25  = i__weights[69] ^ i__activation[11];
+  assign \$26  = i__wide | wide;
+  assign \$27  = i__valid & \$26 ;
+  assign \$28  = i__wide & wide;
+  assign \$29  = ~ \$28 ;
+  assign \$30  = i__valid & \$29 ;
+  assign \$31  = i__weights[79] ^ i__activation[11];
+  assign \$32  = i__wide & wide;
+  assign \$33  = ~ \$32 ;
+  assign \$34  = i__valid & \$33 ;
+  assign \$35  = i__weights[89] ^ i__activation[11];
+  assign \$36  = i__wide & wide;
+  assign \$37  = ~ \$36 ;
+  assign \$38  = i__valid & \$37 ;
+  assign \$39  = i__weights[99] ^ i__activation[11];
+  assign \$40  = i__wide & wide;
+  assign \$41  = ~ \$40 ;
+  assign \$42  = i__valid & \$41 ;
+  assign \$43  = i__weights[109] ^ i__activation[11];
+  assign \$44  = i__wide & wide;
+  assign \$45  = ~ \$44 ;
+  assign \$46  = i__valid & \$45 ;
+  assign \$47  = i__weights[119] ^ i__activation[11];
+  assign \$48  = i__wide & wide;
+  assign \$49  = ~ \$48 ;
+  assign \$50  = i__valid & \$49 ;
+  assign \$51  = i__weights[129] ^ i__activation[11];
+  assign \$52  = i__wide & wide;
+  assign \$53  = ~ \$52 ;
+  assign \$54  = i__valid & \$53 ;
+  assign \$55  = i__weights[139] ^ i__activation[11];
+  assign \$56  = i__wide & wide;
+  assign \$57  = ~ \$56 ;
+  assign \$58  = i__valid & \$57 ;
+  assign \$59  = i__weights[149] ^ i__activation[11];
+  assign \$60  = i__wide & wide;
+  assign \$61  = ~ \$60 ;
+  assign \$62  = i__valid & \$61 ;
+  assign \$63  = i__weights[159] ^ i__activation[11];
+  assign \$64  = i__wide & wide;
+  assign \$65  = ~ \$64 ;
+  assign \$66  = i__valid & \$65 ;
+  assign \$67  = i__weights[169] ^ i__activation[11];
+  assign \$68  = i__wide & wide;
+  assign \$69  = ~ \$68 ;
+  assign \$70  = i__valid & \$69 ;
+  assign \$71  = i__weights[179] ^ i__activation[11];
+  assign \$72  = i__wide & wide;
+  assign \$73  = ~ \$72 ;
+  assign \$74  = i__valid & \$73 ;
+  assign \$75  = i__weights[189] ^ i__activation[11];
+  assign \$76  = i__wide & wide;
+  assign \$77  = ~ \$76 ;
+  assign \$78  = i__valid & \$77 ;
+  assign \$79  = i__weights[199] ^ i__activation[11];
+  assign \$80  = i__wide & wide;
+  assign \$81  = ~ \$80 ;
+  assign \$82  = i__valid & \$81 ;
+  assign \$83  = i__weights[209] ^ i__activation[11];
+  assign \$84  = i__wide & wide;
+  assign \$85  = ~ \$84 ;
+  assign \$86  = i__valid & \$85 ;
+  assign \$87  = i__weights[219] ^ i__activation[11];
+  assign \$88  = i__wide & wide;
+  assign \$89  = ~ \$88 ;
+  assign \$90  = i__valid & \$89 ;
+  assign \$91  = i__weights[229] ^ i__activation[11];
+  assign \$92  = i__wide & wide;
+  assign \$93  = ~ \$92 ;
+  assign \$94  = i__valid & \$93 ;
+  assign \$95  = i__weights[239] ^ i__activation[11];
+  assign \$96  = i__wide & wide;
+  assign \$97  = ~ \$96 ;
+  assign \$98  = i__valid & \$97 ;
+  assign \$99  = i__weights[249] ^ i__activation[11];
+  assign \$100  = i__wide & wide;
+  assign \$101  = ~ \$100 ;
+  assign \$102  = i__valid & \$101 ;
+  assign \$103  = i__weights[259] ^ i__activation[11];
+  assign \$104  = i__wide & wide;
+  assign \$105  = ~ \$104 ;
+  assign \$106  = i__valid & \$105 ;
+  assign \$107  = i__weights[269] ^ i__activation[11];
+  assign \$108  = i__wide & wide;
+  assign \$109  = ~ \$108 ;
+  assign \$110  = i__valid & \$109 ;
+  assign \$111  = i__weights[279] ^ i__activation[11];
+  assign \$112  = i__wide & wide;
+  assign \$113  = ~ \$112 ;
+  assign \$114  = i__valid & \$113 ;
+  assign \$115  = i__weights[289] ^ i__activation[11];
+  assign \$116  = i__wide & wide;
+  assign \$117  = ~ \$116 ;
+  assign \$118  = i__valid & \$117 ;
+  assign \$119  = i__weights[299] ^ i__activation[11];
+  assign \$120  = i__wide & wide;
+  assign \$121  = ~ \$120 ;
+  assign \$122  = i__valid & \$121 ;
+  assign \$123  = i__weights[309] ^ i__activation[11];
+  assign \$124  = i__wide & wide;
+  assign \$125  = ~ \$124 ;
+  assign \$126  = i__valid & \$125 ;
+  assign \$127  = i__weights[319] ^ i__activation[11];
+  assign \$128  = i__activation ^ { i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11] };
+  assign \$129  = \$128  + i__activation[11];
+  always @(posedge clk)
+    valid <= \$133 ;
+  always @(posedge clk)
+    first <= \$134 ;
+  always @(posedge clk)
+    last <= \$135 ;
+  always @(posedge clk)
+    operand1 <= \$136 ;
+  always @(posedge clk)
+    operand3 <= \$137 ;
+  always @(posedge clk)
+    operand5 <= \$138 ;
+  always @(posedge clk)
+    operand7 <= \$139 ;
+  always @(posedge clk)
+    wide <= \$140 ;
+  always @(posedge clk)
+    magnitude0 <= \$141 ;
+  always @(posedge clk)
+    negative0 <= \$142 ;
+  always @(posedge clk)
+    magnitude1 <= \$143 ;
+  always @(posedge clk)
+    negative1 <= \$144 ;
+  always @(posedge clk)
+    magnitude2 <= \$145 ;
+  always @(posedge clk)
+    negative2 <= \$146 ;
+  always @(posedge clk)
+    magnitude3 <= \$147 ;
+  always @(posedge clk)
+    negative3 <= \$148 ;
+  always @(posedge clk)
+    magnitude4 <= \$149 ;
+  always @(posedge clk)
+    negative4 <= \$150 ;
+  always @(posedge clk)
+    magnitude5 <= \$151 ;
+  always @(posedge clk)
+    negative5 <= \$152 ;
+  always @(posedge clk)
+    magnitude6 <= \$153 ;
+  always @(posedge clk)
+    negative6 <= \$154 ;
+  always @(posedge clk)
+    magnitude7 <= \$155 ;
+  always @(posedge clk)
+    negative7 <= \$156 ;
+  always @(posedge clk)
+    magnitude8 <= \$157 ;
+  always @(posedge clk)
+    negative8 <= \$158 ;
+  always @(posedge clk)
+    magnitude9 <= \$159 ;
+  always @(posedge clk)
+    negative9 <= \$160 ;
+  always @(posedge clk)
+    magnitude10 <= \$161 ;
+  always @(posedge clk)
+    negative10 <= \$162 ;
+  always @(posedge clk)
+    magnitude11 <= \$163 ;
+  always @(posedge clk)
+    negative11 <= \$164 ;
+  always @(posedge clk)
+    magnitude12 <= \$165 ;
+  always @(posedge clk)
+    negative12 <= \$166 ;
+  always @(posedge clk)
+    magnitude13 <= \$167 ;
+  always @(posedge clk)
+    negative13 <= \$168 ;
+  always @(posedge clk)
+    magnitude14 <= \$169 ;
+  always @(posedge clk)
+    negative14 <= \$170 ;
+  always @(posedge clk)
+    magnitude15 <= \$171 ;
+  always @(posedge clk)
+    negative15 <= \$172 ;
+  always @(posedge clk)
+    magnitude16 <= \$173 ;
+  always @(posedge clk)
+    negative16 <= \$174 ;
+  always @(posedge clk)
+    magnitude17 <= \$175 ;
+  always @(posedge clk)
+    negative17 <= \$176 ;
+  always @(posedge clk)
+    magnitude18 <= \$177 ;
+  always @(posedge clk)
+    negative18 <= \$178 ;
+  always @(posedge clk)
+    magnitude19 <= \$179 ;
+  always @(posedge clk)
+    negative19 <= \$180 ;
+  always @(posedge clk)
+    magnitude20 <= \$181 ;
+  always @(posedge clk)
+    negative20 <= \$182 ;
+  always @(posedge clk)
+    magnitude21 <= \$183 ;
+  always @(posedge clk)
+    negative21 <= \$184 ;
+  always @(posedge clk)
+    magnitude22 <= \$185 ;
+  always @(posedge clk)
+    negative22 <= \$186 ;
+  always @(posedge clk)
+    magnitude23 <= \$187 ;
+  always @(posedge clk)
+    negative23 <= \$188 ;
+  always @(posedge clk)
+    magnitude24 <= \$189 ;
+  always @(posedge clk)
+    negative24 <= \$190 ;
+  always @(posedge clk)
+    magnitude25 <= \$191 ;
+  always @(posedge clk)
+    negative25 <= \$192 ;
+  always @(posedge clk)
+    magnitude26 <= \$193 ;
+  always @(posedge clk)
+    negative26 <= \$194 ;
+  always @(posedge clk)
+    magnitude27 <= \$195 ;
+  always @(posedge clk)
+    negative27 <= \$196 ;
+  always @(posedge clk)
+    magnitude28 <= \$197 ;
+  always @(posedge clk)
+    negative28 <= \$198 ;
+  always @(posedge clk)
+    magnitude29 <= \$199 ;
+  always @(posedge clk)
+    negative29 <= \$200 ;
+  always @(posedge clk)
+    magnitude30 <= \$201 ;
+  always @(posedge clk)
+    negative30 <= \$202 ;
+  always @(posedge clk)
+    magnitude31 <= \$203 ;
+  always @(posedge clk)
+    negative31 <= \$204 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    (* full_case = 32'd1 *)
+    casez (\port$2785$26 [0])
+      1'h0:
+          \$132  = \$130 ;
+      1'h1:
+          \$132  = \$131 ;
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$133  = i__valid;
+    if (rst) begin
+      \$133  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$134  = first;
+    if (i__valid) begin
+      \$134  = \port$2785$26 [1];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$135  = last;
+    if (i__valid) begin
+      \$135  = \port$2785$26 [2];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$136  = operand1;
+    if (i__valid) begin
+      \$136  = \$132 [10:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$137  = operand3;
+    if (i__valid) begin
+      \$137  = \$2 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$138  = operand5;
+    if (i__valid) begin
+      \$138  = \$4 [13:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$139  = operand7;
+    if (i__valid) begin
+      \$139  = \$6 [13:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$140  = wide;
+    if (i__valid) begin
+      \$140  = i__wide;
+    end
+    if (rst) begin
+      \$140  = 1'h1;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$141  = magnitude0;
+    if (i__valid) begin
+      \$141 [2:0] = i__weights[2:0];
+    end
+    if (\$9 ) begin
+      \$141 [8:3] = i__weights[8:3];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$142  = negative0;
+    if (i__valid) begin
+      \$142  = \$7 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$143  = magnitude1;
+    if (i__valid) begin
+      \$143 [2:0] = i__weights[12:10];
+    end
+    if (\$12 ) begin
+      \$143 [8:3] = i__weights[18:13];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$144  = negative1;
+    if (i__valid) begin
+      \$144  = \$10 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$145  = magnitude2;
+    if (i__valid) begin
+      \$145 [2:0] = i__weights[22:20];
+    end
+    if (\$15 ) begin
+      \$145 [8:3] = i__weights[28:23];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$146  = negative2;
+    if (i__valid) begin
+      \$146  = \$13 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$147  = magnitude3;
+    if (i__valid) begin
+      \$147 [2:0] = i__weights[32:30];
+    end
+    if (\$18 ) begin
+      \$147 [8:3] = i__weights[38:33];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$148  = negative3;
+    if (i__valid) begin
+      \$148  = \$16 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$149  = magnitude4;
+    if (i__valid) begin
+      \$149 [2:0] = i__weights[42:40];
+    end
+    if (\$21 ) begin
+      \$149 [8:3] = i__weights[48:43];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$150  = negative4;
+    if (i__valid) begin
+      \$150  = \$19 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$151  = magnitude5;
+    if (i__valid) begin
+      \$151 [2:0] = i__weights[52:50];
+    end
+    if (\$24 ) begin
+      \$151 [8:3] = i__weights[58:53];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$152  = negative5;
+    if (i__valid) begin
+      \$152  = \$22 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$153  = magnitude6;
+    if (i__valid) begin
+      \$153 [2:0] = i__weights[62:60];
+    end
+    if (\$27 ) begin
+      \$153 [8:3] = i__weights[68:63];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$154  = negative6;
+    if (i__valid) begin
+      \$154  = \$25 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$155  = magnitude7;
+    if (\$30 ) begin
+      \$155  = i__weights[72:70];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$156  = negative7;
+    if (\$30 ) begin
+      \$156  = \$31 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$157  = magnitude8;
+    if (\$34 ) begin
+      \$157  = i__weights[82:80];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$158  = negative8;
+    if (\$34 ) begin
+      \$158  = \$35 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$159  = magnitude9;
+    if (\$38 ) begin
+      \$159  = i__weights[92:90];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$160  = negative9;
+    if (\$38 ) begin
+      \$160  = \$39 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$161  = magnitude10;
+    if (\$42 ) begin
+      \$161  = i__weights[102:100];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$162  = negative10;
+    if (\$42 ) begin
+      \$162  = \$43 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$163  = magnitude11;
+    if (\$46 ) begin
+      \$163  = i__weights[112:110];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$164  = negative11;
+    if (\$46 ) begin
+      \$164  = \$47 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$165  = magnitude12;
+    if (\$50 ) begin
+      \$165  = i__weights[122:120];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$166  = negative12;
+    if (\$50 ) begin
+      \$166  = \$51 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$167  = magnitude13;
+    if (\$54 ) begin
+      \$167  = i__weights[132:130];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$168  = negative13;
+    if (\$54 ) begin
+      \$168  = \$55 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$169  = magnitude14;
+    if (\$58 ) begin
+      \$169  = i__weights[142:140];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$170  = negative14;
+    if (\$58 ) begin
+      \$170  = \$59 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$171  = magnitude15;
+    if (\$62 ) begin
+      \$171  = i__weights[152:150];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$172  = negative15;
+    if (\$62 ) begin
+      \$172  = \$63 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$173  = magnitude16;
+    if (\$66 ) begin
+      \$173  = i__weights[162:160];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$174  = negative16;
+    if (\$66 ) begin
+      \$174  = \$67 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$175  = magnitude17;
+    if (\$70 ) begin
+      \$175  = i__weights[172:170];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$176  = negative17;
+    if (\$70 ) begin
+      \$176  = \$71 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$177  = magnitude18;
+    if (\$74 ) begin
+      \$177  = i__weights[182:180];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$178  = negative18;
+    if (\$74 ) begin
+      \$178  = \$75 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$179  = magnitude19;
+    if (\$78 ) begin
+      \$179  = i__weights[192:190];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$180  = negative19;
+    if (\$78 ) begin
+      \$180  = \$79 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$181  = magnitude20;
+    if (\$82 ) begin
+      \$181  = i__weights[202:200];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$182  = negative20;
+    if (\$82 ) begin
+      \$182  = \$83 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$183  = magnitude21;
+    if (\$86 ) begin
+      \$183  = i__weights[212:210];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$184  = negative21;
+    if (\$86 ) begin
+      \$184  = \$87 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$185  = magnitude22;
+    if (\$90 ) begin
+      \$185  = i__weights[222:220];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$186  = negative22;
+    if (\$90 ) begin
+      \$186  = \$91 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$187  = magnitude23;
+    if (\$94 ) begin
+      \$187  = i__weights[232:230];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$188  = negative23;
+    if (\$94 ) begin
+      \$188  = \$95 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$189  = magnitude24;
+    if (\$98 ) begin
+      \$189  = i__weights[242:240];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$190  = negative24;
+    if (\$98 ) begin
+      \$190  = \$99 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$191  = magnitude25;
+    if (\$102 ) begin
+      \$191  = i__weights[252:250];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$192  = negative25;
+    if (\$102 ) begin
+      \$192  = \$103 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$193  = magnitude26;
+    if (\$106 ) begin
+      \$193  = i__weights[262:260];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$194  = negative26;
+    if (\$106 ) begin
+      \$194  = \$107 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$195  = magnitude27;
+    if (\$110 ) begin
+      \$195  = i__weights[272:270];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$196  = negative27;
+    if (\$110 ) begin
+      \$196  = \$111 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$197  = magnitude28;
+    if (\$114 ) begin
+      \$197  = i__weights[282:280];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$198  = negative28;
+    if (\$114 ) begin
+      \$198  = \$115 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$199  = magnitude29;
+    if (\$118 ) begin
+      \$199  = i__weights[292:290];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$200  = negative29;
+    if (\$118 ) begin
+      \$200  = \$119 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$201  = magnitude30;
+    if (\$122 ) begin
+      \$201  = i__weights[302:300];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$202  = negative30;
+    if (\$122 ) begin
+      \$202  = \$123 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$203  = magnitude31;
+    if (\$126 ) begin
+      \$203  = i__weights[312:310];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$204  = negative31;
+    if (\$126 ) begin
+      \$204  = \$127 ;
+    end
+  end
+  assign i__first = \port$2785$26 [1];
+  assign i__last = \port$2785$26 [2];
+  assign operand = \$132 [10:0];
+  assign o__valid = valid;
+  assign o__first = first;
+  assign o__last = last;
+  assign magnitude = \$129 [11:0];
+  assign i__shift = \port$2785$26 [0];
+  assign o__operand1 = operand1;
+  assign o__operand3 = operand3;
+  assign o__operand5 = operand5;
+  assign o__operand7 = operand7;
+  assign o__wide = wide;
+  assign \o__magnitudes.lane0  = o__magnitudes[8:0];
+  assign \o__magnitudes.lane1  = o__magnitudes[17:9];
+  assign \o__magnitudes.lane2  = o__magnitudes[26:18];
+  assign \o__magnitudes.lane3  = o__magnitudes[35:27];
+  assign \o__magnitudes.lane4  = o__magnitudes[44:36];
+  assign \o__magnitudes.lane5  = o__magnitudes[53:45];
+  assign \o__magnitudes.lane6  = o__magnitudes[62:54];
+  assign \o__magnitudes.lane7  = o__magnitudes[65:63];
+  assign \o__magnitudes.lane8  = o__magnitudes[68:66];
+  assign \o__magnitudes.lane9  = o__magnitudes[71:69];
+  assign \o__magnitudes.lane10  = o__magnitudes[74:72];
+  assign \o__magnitudes.lane11  = o__magnitudes[77:75];
+  assign \o__magnitudes.lane12  = o__magnitudes[80:78];
+  assign \o__magnitudes.lane13  = o__magnitudes[83:81];
+  assign \o__magnitudes.lane14  = o__magnitudes[86:84];
+  assign \o__magnitudes.lane15  = o__magnitudes[89:87];
+  assign \o__magnitudes.lane16  = o__magnitudes[92:90];
+  assign \o__magnitudes.lane17  = o__magnitudes[95:93];
+  assign \o__magnitudes.lane18  = o__magnitudes[98:96];
+  assign \o__magnitudes.lane19  = o__magnitudes[101:99];
+  assign \o__magnitudes.lane20  = o__magnitudes[104:102];
+  assign \o__magnitudes.lane21  = o__magnitudes[107:105];
+  assign \o__magnitudes.lane22  = o__magnitudes[110:108];
+  assign \o__magnitudes.lane23  = o__magnitudes[113:111];
+  assign \o__magnitudes.lane24  = o__magnitudes[116:114];
+  assign \o__magnitudes.lane25  = o__magnitudes[119:117];
+  assign \o__magnitudes.lane26  = o__magnitudes[122:120];
+  assign \o__magnitudes.lane27  = o__magnitudes[125:123];
+  assign \o__magnitudes.lane28  = o__magnitudes[128:126];
+  assign \o__magnitudes.lane29  = o__magnitudes[131:129];
+  assign \o__magnitudes.lane30  = o__magnitudes[134:132];
+  assign \o__magnitudes.lane31  = o__magnitudes[137:135];
+  assign o__negative[31] = negative31;
+  assign o__negative[30] = negative30;
+  assign o__negative[29] = negative29;
+  assign o__negative[28] = negative28;
+  assign o__negative[27] = negative27;
+  assign o__negative[26] = negative26;
+  assign o__negative[25] = negative25;
+  assign o__negative[24] = negative24;
+  assign o__negative[23] = negative23;
+  assign o__negative[22] = negative22;
+  assign o__negative[21] = negative21;
+  assign o__negative[20] = negative20;
+  assign o__negative[19] = negative19;
+  assign o__negative[18] = negative18;
+  assign o__negative[17] = negative17;
+  assign o__negative[16] = negative16;
+  assign o__negative[15] = negative15;
+  assign o__negative[14] = negative14;
+  assign o__negative[13] = negative13;
+  assign o__negative[12] = negative12;
+  assign o__negative[11] = negative11;
+  assign o__negative[10] = negative10;
+  assign o__negative[9] = negative9;
+  assign o__negative[8] = negative8;
+  assign o__negative[7] = negative7;
+  assign o__negative[6] = negative6;
+  assign o__negative[5] = negative5;
+  assign o__negative[4] = negative4;
+  assign o__negative[3] = negative3;
+  assign o__negative[2] = negative2;
+  assign o__negative[1] = negative1;
+  assign o__negative[0] = negative0;
+  assign o__magnitudes[137:135] = magnitude31;
+  assign o__magnitudes[134:132] = magnitude30;
+  assign o__magnitudes[131:129] = magnitude29;
+  assign o__magnitudes[128:126] = magnitude28;
+  assign o__magnitudes[125:123] = magnitude27;
+  assign o__magnitudes[122:120] = magnitude26;
+  assign o__magnitudes[119:117] = magnitude25;
+  assign o__magnitudes[116:114] = magnitude24;
+  assign o__magnitudes[113:111] = magnitude23;
+  assign o__magnitudes[110:108] = magnitude22;
+  assign o__magnitudes[107:105] = magnitude21;
+  assign o__magnitudes[104:102] = magnitude20;
+  assign o__magnitudes[101:99] = magnitude19;
+  assign o__magnitudes[98:96] = magnitude18;
+  assign o__magnitudes[95:93] = magnitude17;
+  assign o__magnitudes[92:90] = magnitude16;
+  assign o__magnitudes[89:87] = magnitude15;
+  assign o__magnitudes[86:84] = magnitude14;
+  assign o__magnitudes[83:81] = magnitude13;
+  assign o__magnitudes[80:78] = magnitude12;
+  assign o__magnitudes[77:75] = magnitude11;
+  assign o__magnitudes[74:72] = magnitude10;
+  assign o__magnitudes[71:69] = magnitude9;
+  assign o__magnitudes[68:66] = magnitude8;
+  assign o__magnitudes[65:63] = magnitude7;
+  assign o__magnitudes[62:54] = magnitude6;
+  assign o__magnitudes[53:45] = magnitude5;
+  assign o__magnitudes[44:36] = magnitude4;
+  assign o__magnitudes[35:27] = magnitude3;
+  assign o__magnitudes[26:18] = magnitude2;
+  assign o__magnitudes[17:9] = magnitude1;
+  assign o__magnitudes[8:0] = magnitude0;
+  assign \$1  = { \$132 [10:0], 1'h0 };
+  assign \$3  = { 1'h0, \$132 [10:0], 2'h0 };
+  assign \$5  = { \$132 [10:0], 3'h0 };
+  assign \$130  = { 1'h0, \$129 [11:0] };
+  assign \$131  = { \$129 [11:0], 1'h0 };
 endmodule
 
 module \lmu_kws361_eighth.memory_h0 (read__en, write__en, read__addr, write__data, memory_h0_clk, r_data, memory_h0_rst);
@@ -5614,8 +9220,8 @@ module \lmu_kws361_eighth.memory_u_gate (enable, gated, clk, free);
 endmodule
 
 module \lmu_kws361_eighth.memory_weights10 (read, memory_weights10_clk, r_data, address, memory_weights10_rst);
-  reg \$auto$verilog_backend.cc:2355:dump_module$10 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$10 <= 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$11 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$11 <= 0;
   wire \$1 ;
   wire \$2 ;
   reg \$3 ;
@@ -5644,14 +9250,14 @@ module \lmu_kws361_eighth.memory_weights10 (read, memory_weights10_clk, r_data, 
     .read__addr(address0)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$4  = address0;
     if (\$2 ) begin
       \$4  = address;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     r_data = 320'h00000000000000000000000000000000000000000000000000000000000000000000000000000000;
     casez (chosen)
       1'h0:
@@ -5659,7 +9265,7 @@ module \lmu_kws361_eighth.memory_weights10 (read, memory_weights10_clk, r_data, 
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$3  = chosen;
     if (read) begin
       \$3  = 1'h0;
@@ -5679,30 +9285,30 @@ module \lmu_kws361_eighth.memory_weights10.bank0 (read__addr, data);
   wire [319:0] read__data;
   reg [319:0] cells [23:0];
   initial begin
-    cells[0] = 320'h000000000000000000000000000000000000000000000000000000000000003f01ab782836f199db;
-    cells[1] = 320'h00000000000000000000000000000000000000000000000000000000000000018e2095d489c64fde;
-    cells[2] = 320'h000000000000000000000000000000000000000000000000000000000000003d525b4e3314ce8be3;
-    cells[3] = 320'h0000000000000000000000000000000000000000000000000000000000000004ccd8e34076eed7e9;
-    cells[4] = 320'h0000000000000000000000000000000000000000000000000000000000000037d478cfd3f9df3bf1;
-    cells[5] = 320'h000000000000000000000000000000000000000000000000000000000000000db17f16dffbcf7ff6;
-    cells[6] = 320'h00000000000000000000000000000000000000000000000000000000000000096d1ba6f5ff0febff;
-    cells[7] = 320'h0000000000000000000000000000000000000000000000000000000000000001fcb510b0123cd449;
-    cells[8] = 320'h00000000000000000000000000000000000000000000000000000000000000059f7b9929b27291bf;
-    cells[9] = 320'h000000000000000000000000000000000000000000000000000000000000003ab03c82ce8f851bc9;
-    cells[10] = 320'h000000000000000000000000000000000000000000000000000000000000000490773f440c2dafd5;
-    cells[11] = 320'h000000000000000000000000000000000000000000000000000000000000003d4e213719b3eeafe8;
-    cells[12] = 320'h000000000000000000000000000000000000000000000000000000000000003e649ff2c3b95f57f5;
-    cells[13] = 320'h000000000000000000000000000000000000000000000000000000000000000b3e370fed3f301003;
-    cells[14] = 320'h0000000000000000000000000000000000000000000000000000000000000000ada3ee05c1c05007;
-    cells[15] = 320'h0000000000000000000000000000000000000000000000000000000000000034e10ccfacdb3ae083;
-    cells[16] = 320'h00000000000000000000000000000000000000000000000000000000000000064de7e223f0e351aa;
-    cells[17] = 320'h000000000000000000000000000000000000000000000000000000000000003971f03ed112441fb9;
-    cells[18] = 320'h0000000000000000000000000000000000000000000000000000000000000006ee9b704a466d47d0;
-    cells[19] = 320'h000000000000000000000000000000000000000000000000000000000000003990053bfeb2cec3ec;
-    cells[20] = 320'h0000000000000000000000000000000000000000000000000000000000000003734f69c2fb0faffd;
-    cells[21] = 320'h0000000000000000000000000000000000000000000000000000000000000006cd1753004290880c;
-    cells[22] = 320'h000000000000000000000000000000000000000000000000000000000000003d7e94260e02a06008;
-    cells[23] = 320'h000000000000000000000000000000000000000000000000000000000000003384343bb8de3964ac;
+    cells[0] = 320'h000000000000000000000000000000000000000000000000000000000000002101aa8828291199db;
+    cells[1] = 320'h000000000000000000000000000000000000000000000000000000000000000189e095ab89c64e22;
+    cells[2] = 320'h0000000000000000000000000000000000000000000000000000000000000022b25ab23314c97a1d;
+    cells[3] = 320'h0000000000000000000000000000000000000000000000000000000000000004cb28e34069292e17;
+    cells[4] = 320'h00000000000000000000000000000000000000000000000000000000000000283478cfac6638ca0f;
+    cells[5] = 320'h000000000000000000000000000000000000000000000000000000000000000db17eeaa06448860a;
+    cells[6] = 320'h00000000000000000000000000000000000000000000000000000000000000096aea5a8a61081a01;
+    cells[7] = 320'h0000000000000000000000000000000000000000000000000000000000000001fb4d10d0123b2c49;
+    cells[8] = 320'h0000000000000000000000000000000000000000000000000000000000000005988a6729ad9291bf;
+    cells[9] = 320'h0000000000000000000000000000000000000000000000000000000000000025503c82b18f851a37;
+    cells[10] = 320'h00000000000000000000000000000000000000000000000000000000000000049076c1440c2a562b;
+    cells[11] = 320'h0000000000000000000000000000000000000000000000000000000000000022c9e13719ac295618;
+    cells[12] = 320'h0000000000000000000000000000000000000000000000000000000000000021a49e0ebca6b8ae0b;
+    cells[13] = 320'h000000000000000000000000000000000000000000000000000000000000000b39cef19320d01003;
+    cells[14] = 320'h0000000000000000000000000000000000000000000000000000000000000000aa621205c1c05007;
+    cells[15] = 320'h000000000000000000000000000000000000000000000000000000000000002b210ccfd35b3d2083;
+    cells[16] = 320'h00000000000000000000000000000000000000000000000000000000000000064a1e1e23ef2351aa;
+    cells[17] = 320'h000000000000000000000000000000000000000000000000000000000000002691f03eaf12441e47;
+    cells[18] = 320'h0000000000000000000000000000000000000000000000000000000000000006e96a904a466abe30;
+    cells[19] = 320'h000000000000000000000000000000000000000000000000000000000000002670053b81ad494214;
+    cells[20] = 320'h0000000000000000000000000000000000000000000000000000000000000003734e97bd65085603;
+    cells[21] = 320'h0000000000000000000000000000000000000000000000000000000000000006caeead004290880c;
+    cells[22] = 320'h0000000000000000000000000000000000000000000000000000000000000022996c260e02a06008;
+    cells[23] = 320'h000000000000000000000000000000000000000000000000000000000000002c84343bc75e3e9cac;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -5725,8 +9331,8 @@ module \lmu_kws361_eighth.memory_weights10_gate (enable, gated, clk, free);
 endmodule
 
 module \lmu_kws361_eighth.memory_weights4 (read, memory_weights4_clk, r_data, address, memory_weights4_rst);
-  reg \$auto$verilog_backend.cc:2355:dump_module$11 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$11 <= 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$12 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$12 <= 0;
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -6102,7 +9708,7 @@ module \lmu_kws361_eighth.memory_weights4 (read, memory_weights4_clk, r_data, ad
     .read__addr(address9)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     r_data = 128'h00000000000000000000000000000000;
     casez (chosen)
       5'h00:
@@ -6156,175 +9762,175 @@ module \lmu_kws361_eighth.memory_weights4 (read, memory_weights4_clk, r_data, ad
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$49  = chosen;
     if (read) begin
       \$49  = address[11:7];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$50  = address0;
     if (\$2 ) begin
       \$50  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$51  = address1;
     if (\$4 ) begin
       \$51  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$52  = address2;
     if (\$6 ) begin
       \$52  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$53  = address3;
     if (\$8 ) begin
       \$53  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$54  = address4;
     if (\$10 ) begin
       \$54  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$55  = address5;
     if (\$12 ) begin
       \$55  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$56  = address6;
     if (\$14 ) begin
       \$56  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$57  = address7;
     if (\$16 ) begin
       \$57  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$58  = address8;
     if (\$18 ) begin
       \$58  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$59  = address9;
     if (\$20 ) begin
       \$59  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$60  = address10;
     if (\$22 ) begin
       \$60  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$61  = address11;
     if (\$24 ) begin
       \$61  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$62  = address12;
     if (\$26 ) begin
       \$62  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$63  = address13;
     if (\$28 ) begin
       \$63  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$64  = address14;
     if (\$30 ) begin
       \$64  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$65  = address15;
     if (\$32 ) begin
       \$65  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$66  = address16;
     if (\$34 ) begin
       \$66  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$67  = address17;
     if (\$36 ) begin
       \$67  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$68  = address18;
     if (\$38 ) begin
       \$68  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$69  = address19;
     if (\$40 ) begin
       \$69  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$70  = address20;
     if (\$42 ) begin
       \$70  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$71  = address21;
     if (\$44 ) begin
       \$71  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$72  = address22;
     if (\$46 ) begin
       \$72  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$73  = address23;
     if (\$48 ) begin
       \$73  = address[2:0];
@@ -6365,134 +9971,134 @@ module \lmu_kws361_eighth.memory_weights4.bank0 (read__addr, data);
   wire [127:0] read__data;
   reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 128'h0000000000000000e1e7112a1be0d3fe;
-    cells[1] = 128'h00000000000000005000123e6ae0023e;
-    cells[2] = 128'h0000000000000000512bde114d1e2f21;
-    cells[3] = 128'h00000000000000005359cad4de5f3031;
-    cells[4] = 128'h00000000000000003121fec3cf222111;
-    cells[5] = 128'h000000000000000030211ed2c0d4422f;
-    cells[6] = 128'h0000000000000000d01c33e6b2f763ba;
-    cells[7] = 128'h000000000000000011d90142d41721b9;
-    cells[8] = 128'h000000000000000030b0e3705643e1fc;
-    cells[9] = 128'h00000000000000002ec70f70754fd041;
-    cells[10] = 128'h00000000000000000ca73e11214efd32;
-    cells[11] = 128'h0000000000000000de923e12ed3d2c12;
-    cells[12] = 128'h0000000000000000d2be6d10ddfc3cf2;
-    cells[13] = 128'h000000000000000006e0421ebffc3ce1;
-    cells[14] = 128'h00000000000000002522260f13ea40d1;
-    cells[15] = 128'h0000000000000000506726fff30903df;
-    cells[16] = 128'h0000000000000000fb7703e2113be4fd;
-    cells[17] = 128'h0000000000000000cb3400c63e1dd12c;
-    cells[18] = 128'h0000000000000000de1d4cd30fefc03c;
-    cells[19] = 128'h0000000000000000e0f950d23fe2be4d;
-    cells[20] = 128'h0000000000000000223b4fff40d4caf0;
-    cells[21] = 128'h0000000000000000114a400b4003ece1;
-    cells[22] = 128'h0000000000000000004d120b71141e13;
-    cells[23] = 128'h00000000000000000030100e31332104;
-    cells[24] = 128'h0000000000000000ef2c0f2f20322213;
-    cells[25] = 128'h0000000000000000ef1de01de1312121;
-    cells[26] = 128'h0000000000000000ef0be11ec0111121;
-    cells[27] = 128'h0000000000000000fdeaf11edf002211;
-    cells[28] = 128'h00000000000000000ffe0110d1f102f2;
-    cells[29] = 128'h00000000000000001feaf10fa0f00121;
-    cells[30] = 128'h00000000000000000f0f0011d2e0f201;
-    cells[31] = 128'h00000000000000000f0bfd10b2ef000f;
-    cells[32] = 128'h0000000000000000f00ee011c00ffff0;
-    cells[33] = 128'h00000000000000000010ff31f1f00ff1;
-    cells[34] = 128'h0000000000000000e20fff11d1f0e100;
-    cells[35] = 128'h000000000000000002030012d101e001;
-    cells[36] = 128'h0000000000000000000101221ff0f1f2;
-    cells[37] = 128'h0000000000000000f013e01110010001;
-    cells[38] = 128'h000000000000000010170f222f00fff1;
-    cells[39] = 128'h0000000000000000e207b2254dc0ffef;
-    cells[40] = 128'h122140f21fd021fee4c0fe40ff0e0e3f;
-    cells[41] = 128'h02ef4f2d1bb1f0c123efcfc00d00fc32;
-    cells[42] = 128'h25ee9005f09200d023f0131e1d2fe001;
-    cells[43] = 128'h0710f0e6009e031de21f3f3122000503;
-    cells[44] = 128'hd4d11cefed31f12001fefd2015d21613;
-    cells[45] = 128'hc0e00c4ffd3ef524ffef1002f3eff203;
-    cells[46] = 128'hdf010b7df0cf1765ee2153eee3df50f2;
-    cells[47] = 128'h4eef3f1102d30717ef6217e190f131ef;
-    cells[48] = 128'h7f11f2e1f4def323d11f0121feeff14f;
-    cells[49] = 128'h1e1f20d2c2f0f003011f00012010e471;
-    cells[50] = 128'h0e0261ffc1a1ff03013f11ff10011051;
-    cells[51] = 128'hee0f010ee0911101f100d1f100011ec3;
-    cells[52] = 128'hfff1f1122d90f011f0f2b0e021ff1ed1;
-    cells[53] = 128'h0fff4f0120df22e111e33e00ffffffd1;
-    cells[54] = 128'hf0f01ff37292e10d10f7f20efffe2f41;
-    cells[55] = 128'he10000f07ec0ef0e02030020021f2122;
-    cells[56] = 128'h0fe0f0016f9ff1fd1302f010020e00d1;
-    cells[57] = 128'h1f100f001190e1bdfff11ef0f221e0b0;
-    cells[58] = 128'h0df27220f3a0ffdf000f21d112ee11e1;
-    cells[59] = 128'h0111300202d002ff011efee00200e0b0;
-    cells[60] = 128'h0031410d0030ef4de0d032210f20fe01;
-    cells[61] = 128'h1011e01910cf221fee00fc211ef00ff1;
-    cells[62] = 128'hf00f101af11ff02f1fe0fd020ff0f010;
-    cells[63] = 128'h01e14f0f0eee0b000ff0ffef0ff12f0e;
-    cells[64] = 128'h10100d1f1eafedfe210fe0ff0e20fef1;
-    cells[65] = 128'h100f5ff0f01e101ef2e1fe00f11f0101;
-    cells[66] = 128'h0101de062fb00df000f1f21010ff2010;
-    cells[67] = 128'h001fe101213f3e2e00000df1f0f0f1c1;
-    cells[68] = 128'h0f019e1f0fbe0d111ee0fff12ffef000;
-    cells[69] = 128'h100190f112e2111f1f4ffffffefe0f10;
-    cells[70] = 128'h00f09f00e0f41f1fe2ef022fff2eee11;
-    cells[71] = 128'h10f1a10f11a11defdf00e0fff20d12fe;
-    cells[72] = 128'h001f9f01f0b13f1ff030000f130eff1f;
-    cells[73] = 128'h0f00e20effd30d1f000feff10f0e0000;
-    cells[74] = 128'h1010c0ff0fc32e0e2110f21e101e213f;
-    cells[75] = 128'h0000e2f0f0a3fe0ef120e1f10d31ef0f;
-    cells[76] = 128'hff10f1231192fd100e1fd20f20140c0f;
-    cells[77] = 128'h1f20bff211ef2fd12f00fe110ef630e0;
-    cells[78] = 128'h01ee63fef1a00f401f3050f00137020d;
-    cells[79] = 128'h00227fffdde122f2011f42fe10f70e0d;
-    cells[80] = 128'he0f00efe1fc21dffe21131f130f0c2f1;
-    cells[81] = 128'h31b2ee310fa1d4d4b1117422be017214;
-    cells[82] = 128'h3efdf401ef0d293d5e91d10d0d2f1cf2;
-    cells[83] = 128'hd0301eed13e5371efe2d9ed2230f9000;
-    cells[84] = 128'h2f04ee501af192a4d3413e13f19e77e0;
-    cells[85] = 128'h2fc136e10c0f79152b9270df0bfec3f3;
-    cells[86] = 128'ha21e2cdf071e732f010db30ef17f9a40;
-    cells[87] = 128'hf010c1f0e01ffe000000f100102f0010;
-    cells[88] = 128'h001ed01f211101032fffe110e0101ffe;
-    cells[89] = 128'h01dff0f110f0fefd11ff1f1e100f10f0;
-    cells[90] = 128'h1f04fff0f02df02fd0104eef2011e20f;
-    cells[91] = 128'h0012212110f01fd3e11131f3010120ff;
-    cells[92] = 128'h101f0201fe010ff022fff3001ff02df1;
-    cells[93] = 128'h0eedffeee01ed3301d10e11c0011e011;
-    cells[94] = 128'h0f00c002f000101001e0ff01f10f1020;
-    cells[95] = 128'hf03101fef0ef0100ff001fef2101f0e1;
-    cells[96] = 128'h01201e1123ff3113c04052eefe0ff100;
-    cells[97] = 128'h0eef1003f03f00f021d1f2fe00012020;
-    cells[98] = 128'h01f0c00ee120f21f110eaff01421ec11;
-    cells[99] = 128'hff10ef012211121f032f1e15ff1ef311;
-    cells[100] = 128'h1f110301feee1e0110e3310f1ee022ff;
-    cells[101] = 128'hff109322511dff000fffe110fe012ff1;
-    cells[102] = 128'h1f6ee2cdd30e50dd0e4f2e102041bfcd;
-    cells[103] = 128'hf1617c22e3c52162f2f1efef021fe0ee;
-    cells[104] = 128'hfd15973e4e30ffdb201e90111e12511f;
-    cells[105] = 128'h33de4abf2f00779ebdf0e1d31f1fc03f;
-    cells[106] = 128'h0fcf4c5fe00ec07207442e3004010f1e;
-    cells[107] = 128'h1b50b71ed004b92d3f3e0e2f0ee17fe1;
-    cells[108] = 128'h1010a12ac03104e00cdfe0e0c3e05e12;
-    cells[109] = 128'h002e03b57297efaded020cf15f3ed9a2;
-    cells[110] = 128'he2315910202fe331bf4de22efa01c50e;
-    cells[111] = 128'h2f0e272a1d3a03632e9f242ef1f17400;
-    cells[112] = 128'h011f22b412f0ed914fe46c1727fef920;
-    cells[113] = 128'he0c1d9105162e271e37e29100c11d22f;
-    cells[114] = 128'h2e20172f4cf4e07ecfdebe3909f137d1;
-    cells[115] = 128'h2020c102d41d0f01004ff200011fe01e;
-    cells[116] = 128'he02d0030114f4fee5ff0100f0f21fce9;
-    cells[117] = 128'h00f040001f54fe4fc4011a0e10114d10;
-    cells[118] = 128'h2ff79211fe2f9de3a06ea0201f01d60f;
-    cells[119] = 128'hbff14c3015e473b30cb0c3e5f91fd00f;
-    cells[120] = 128'h123e64ff0bfdb04e64de0f0d14f1690f;
-    cells[121] = 128'h5e0fe2d00c119f0cee703d1c100203d2;
-    cells[122] = 128'h12ff3d0113701eef0930f01fedc00052;
-    cells[123] = 128'hd2407d2eaf0feaeb40de3a1e0fe5afcb;
-    cells[124] = 128'h1d1202fd0b702e2db0010db0207f301c;
-    cells[125] = 128'h23e1e205ec23cfb5dcf092e3fff10453;
-    cells[126] = 128'hbed05f0dd7c404d2509da61720f0e902;
-    cells[127] = 128'he01fe2fd1c1ec251fe5000e913ff4a11;
+    cells[0] = 128'h0000000000000000a1a7112e1da0b39a;
+    cells[1] = 128'h00000000000000005000123a6ea0023a;
+    cells[2] = 128'h0000000000000000512dba114b1a2921;
+    cells[3] = 128'h0000000000000000535fceb4ba593031;
+    cells[4] = 128'h000000000000000031219ac3c9222111;
+    cells[5] = 128'h000000000000000030211ab2c0b44229;
+    cells[6] = 128'h0000000000000000b01c33a6d29763de;
+    cells[7] = 128'h000000000000000011bf0142b41721df;
+    cells[8] = 128'h000000000000000030d0a3705643a19c;
+    cells[9] = 128'h00000000000000002ac709707549b041;
+    cells[10] = 128'h00000000000000000ce73a11214a9b32;
+    cells[11] = 128'h0000000000000000baf23a12ab3b2c12;
+    cells[12] = 128'h0000000000000000b2da6b10bb9c3c92;
+    cells[13] = 128'h000000000000000006a0421ad99c3ca1;
+    cells[14] = 128'h00000000000000002522260913ae40b1;
+    cells[15] = 128'h000000000000000050672699930f03b9;
+    cells[16] = 128'h00000000000000009d7703a2113da49b;
+    cells[17] = 128'h0000000000000000cd3400c63a1bb12c;
+    cells[18] = 128'h0000000000000000ba1b4cb309a9c03c;
+    cells[19] = 128'h0000000000000000a09f50b239a2da4b;
+    cells[20] = 128'h0000000000000000223d499940b4ce90;
+    cells[21] = 128'h0000000000000000114e400d4003aca1;
+    cells[22] = 128'h0000000000000000004b120d71141a13;
+    cells[23] = 128'h00000000000000000030100a31332104;
+    cells[24] = 128'h0000000000000000a92c092920322213;
+    cells[25] = 128'h0000000000000000a91ba01ba1312121;
+    cells[26] = 128'h0000000000000000a90da11ac0111121;
+    cells[27] = 128'h00000000000000009bae911ab9002211;
+    cells[28] = 128'h0000000000000000099a0110b1910292;
+    cells[29] = 128'h000000000000000019ae9109e0900121;
+    cells[30] = 128'h000000000000000009090011b2a09201;
+    cells[31] = 128'h0000000000000000090d9b10d2a90009;
+    cells[32] = 128'h0000000000000000900aa011c0099990;
+    cells[33] = 128'h00000000000000000010993191900991;
+    cells[34] = 128'h0000000000000000a2099911b190a100;
+    cells[35] = 128'h000000000000000002030012b101a001;
+    cells[36] = 128'h00000000000000000001012219909192;
+    cells[37] = 128'h00000000000000009013a01110010001;
+    cells[38] = 128'h00000000000000001017092229009991;
+    cells[39] = 128'h0000000000000000a207d2254bc099a9;
+    cells[40] = 128'h1221409219b0219aa4c09a40990a0a39;
+    cells[41] = 128'h02a9492b1dd190c123a9c9c00b009c32;
+    cells[42] = 128'h25aaf00590f200b02390131a1b29a001;
+    cells[43] = 128'h071090a600fa031ba219393122000503;
+    cells[44] = 128'hb4b11ca9ab319120019a9b2015b21613;
+    cells[45] = 128'hc0a00c499b3a952499a9100293a99203;
+    cells[46] = 128'hb9010d7b90c91765aa2153aaa3b95092;
+    cells[47] = 128'h4aa9391102b30717a96217a1f09131a9;
+    cells[48] = 128'h791192a194ba9323b11901219aa99149;
+    cells[49] = 128'h1a1920b2c2909003011900012010a471;
+    cells[50] = 128'h0a026199c1e199030139119910011051;
+    cells[51] = 128'haa09010aa0f111019100b19100011ac3;
+    cells[52] = 128'h999191122bf090119092d0a021991ab1;
+    cells[53] = 128'h0999490120b922a111a33a00999999b1;
+    cells[54] = 128'h9090199372f2a10b1097920a999a2941;
+    cells[55] = 128'ha10000907ac0a90a0203002002192122;
+    cells[56] = 128'h09a0900169f9919b13029010020a00b1;
+    cells[57] = 128'h1910090011f0a1db99911a909221a0d0;
+    cells[58] = 128'h0b92722093e099b9000921b112aa11a1;
+    cells[59] = 128'h0111300202b00299011a9aa00200a0d0;
+    cells[60] = 128'h0031410b0030a94ba0b0322109209a01;
+    cells[61] = 128'h1011a01f10c92219aa009c211a900991;
+    cells[62] = 128'h9009101e9119902919a09b0209909010;
+    cells[63] = 128'h01a149090aaa0d00099099a90991290a;
+    cells[64] = 128'h10100b191ae9ab9a2109a0990a209a91;
+    cells[65] = 128'h10095990901a101a92a19a0091190101;
+    cells[66] = 128'h0101ba0629d00b900091921010992010;
+    cells[67] = 128'h0019a10121393a2a00000b91909091c1;
+    cells[68] = 128'h0901fa1909da0b111aa09991299a9000;
+    cells[69] = 128'h1001f09112a21119194999999a9a0910;
+    cells[70] = 128'h0090f900a0941919a2a90229992aaa11;
+    cells[71] = 128'h1091e10911e11ba9b900a099920b129a;
+    cells[72] = 128'h0019f90190d1391990300009130a9919;
+    cells[73] = 128'h0900a20a99b30b190009a991090a0000;
+    cells[74] = 128'h1010c09909c32a0a2110921a101a2139;
+    cells[75] = 128'h0000a29090e39a0a9120a1910b31a909;
+    cells[76] = 128'h9910912311f29b100a19b20920140c09;
+    cells[77] = 128'h1920d99211a929b129009a110a9630a0;
+    cells[78] = 128'h01aa639a91e00940193050900137020b;
+    cells[79] = 128'h00227999bba122920119429a10970a0b;
+    cells[80] = 128'ha0900a9a19c21b99a21131913090c291;
+    cells[81] = 128'h31d2aa3109e1b4b4d1117422da017214;
+    cells[82] = 128'h3a9b9401a90b2f3b5af1b10b0b291c92;
+    cells[83] = 128'hb0301aab13a5371a9a2bfab22309f000;
+    cells[84] = 128'h2904aa501e91f2e4b3413a1391fa77a0;
+    cells[85] = 128'h29c136a10c097f152df270b90d9ac393;
+    cells[86] = 128'he21a2cb9071a7329010bd30a9179fe40;
+    cells[87] = 128'h9010c190a0199a000000910010290010;
+    cells[88] = 128'h001ab019211101032999a110a010199a;
+    cells[89] = 128'h01b9909110909a9b1199191a10091090;
+    cells[90] = 128'h19049990902b9029b0104aa92011a209;
+    cells[91] = 128'h00122121109019b3a111319301012099;
+    cells[92] = 128'h101902019a0109902299930019902b91;
+    cells[93] = 128'h0aab99aaa01ab3301b10a11c0011a011;
+    cells[94] = 128'h0900c0029000101001a0990191091020;
+    cells[95] = 128'h9031019a90a90100990019a9210190a1;
+    cells[96] = 128'h01201a1123993113c04052aa9a099100;
+    cells[97] = 128'h0aa910039039009021b1929a00012020;
+    cells[98] = 128'h0190c00aa1209219110ae9901421ac11;
+    cells[99] = 128'h9910a9012211121903291a15991a9311;
+    cells[100] = 128'h191103019aaa1a0110a331091aa02299;
+    cells[101] = 128'h9910f322511b99000999a1109a012991;
+    cells[102] = 128'h196aa2cbb30a50bb0a492a102041d9cb;
+    cells[103] = 128'h91617c22a3c521629291a9a90219a0aa;
+    cells[104] = 128'h9b15f73a4a3099bd201af0111a125119;
+    cells[105] = 128'h33ba4ed9290077fadb90a1b31919c039;
+    cells[106] = 128'h09c94c59a00ac07207442a300401091a;
+    cells[107] = 128'h1d50d71ab004df2b393a0a290aa179a1;
+    cells[108] = 128'h1010e12ec03104a00cb9a0a0c3a05a12;
+    cells[109] = 128'h002a03d572f7a9ebab020c91593abfe2;
+    cells[110] = 128'ha2315f102029a331d94ba22a9e01c50a;
+    cells[111] = 128'h290a272e1b3e03632af9242a91917400;
+    cells[112] = 128'h011922d41290abf149a46c17279a9f20;
+    cells[113] = 128'ha0c1bf105162a271a37a2f100c11b229;
+    cells[114] = 128'h2a2017294c94a07ac9bada3f0f9137b1;
+    cells[115] = 128'h2020c102b41b0901004992000119a01a;
+    cells[116] = 128'ha02b0030114949aa5990100909219caf;
+    cells[117] = 128'h0090400019549a49c4011e0a10114b10;
+    cells[118] = 128'h2997f2119a29fba3e06ae0201901b609;
+    cells[119] = 128'hd9914c3015a473d30cd0c3a59f19b009;
+    cells[120] = 128'h123a64990d9bd04a64ba090b14916f09;
+    cells[121] = 128'h5a09a2b00c11f90caa703b1c100203b2;
+    cells[122] = 128'h12993b0113701aa90f309019abc00052;
+    cells[123] = 128'hb2407b2ae909aead40ba3e1a09a5e9cd;
+    cells[124] = 128'h1b12029b0d702a2bd0010bd02079301c;
+    cells[125] = 128'h23a1a205ac23c9d5bc90f2a399910453;
+    cells[126] = 128'hdab0590bb7c404b250fbe6172090af02;
+    cells[127] = 128'ha019a29b1c1ac2519a5000af13994e11;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -6508,134 +10114,134 @@ module \lmu_kws361_eighth.memory_weights4.bank1 (read__addr, data);
   wire [127:0] read__data;
   reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 128'h53515fe529131bede4321d290d10e3e1;
-    cells[1] = 128'h00f04f0d00d00e0002f0ff0f0101f100;
-    cells[2] = 128'hf0e0f0143ff2201100f0e0e0f0fc20df;
-    cells[3] = 128'h10d004ff2e20c3fff020211101e10121;
-    cells[4] = 128'h102f0e0ff1f0f00102111020010ff3f0;
-    cells[5] = 128'hfd2f212601f17b012ef11f0d0d1effff;
-    cells[6] = 128'h021011f1fe0ec2d01fef001e00222ef0;
-    cells[7] = 128'h01f1fa0b0100a410d30fe0040302e1f1;
-    cells[8] = 128'h010fb114011f0201ec001111f1ef20f2;
-    cells[9] = 128'h004cf1ea112ccf1f3ff0d040ff2db02f;
-    cells[10] = 128'hf31fccfd01ef330000ef0c101303f01c;
-    cells[11] = 128'h0ec4f610ef2f3b11fe006d111fee6e10;
-    cells[12] = 128'hf2ef1fcb32ff921ef4ffd211ff7fdd12;
-    cells[13] = 128'hf0200d4fff0135ecf24da30012024e2e;
-    cells[14] = 128'h2bf12704fce17ef11a211efcfd9d50ef;
-    cells[15] = 128'h1f001101f2e300021e1013120f20f11f;
-    cells[16] = 128'hef2ce00f1f41a2df3fb13043f32f2fc1;
-    cells[17] = 128'hff0d91ffecce2032ee51fd0d20f13df1;
-    cells[18] = 128'h20f72c12fef25de1cc3ecece0feed60e;
-    cells[19] = 128'hd0e5100d341f93c11590250702f1f2ee;
-    cells[20] = 128'h1ddbe30e0df05d402f51f1de1ff049f0;
-    cells[21] = 128'h411af0d62af1722efb4e0d091d0e240f;
-    cells[22] = 128'h1000300021d101010ff000100f10101f;
-    cells[23] = 128'hf01f11f0c1000f00001f1110110ef0e0;
-    cells[24] = 128'hff11df00f01f001f013000f20f010e11;
-    cells[25] = 128'h10f120102d001ef1ffe0d0f10f100e10;
-    cells[26] = 128'hffe210f0d11ff01e03fdf02f1f20ff00;
-    cells[27] = 128'h00fee111e1ff0f01ff21f1fe020f1f21;
-    cells[28] = 128'h011e01011df021e12e011f10010001e1;
-    cells[29] = 128'h1010310d00001ff00d0f000f00f1010e;
-    cells[30] = 128'h110df0f3d2114e02302ff221f000f2f9;
-    cells[31] = 128'heec0b211bec4c0eb21efdd1012dffeff;
-    cells[32] = 128'h1125cffd1cfebc3d1e002ee41d0f30e2;
-    cells[33] = 128'h0f0371e3221e7e01d31061202d4f141f;
-    cells[34] = 128'hf1eee013be0ecec1f1f1d4e917ef0c1f;
-    cells[35] = 128'h021cddfeee02b2fe3d3ec00f11120ef2;
-    cells[36] = 128'h01f260011f94011fd1f1ee1f00d10f10;
-    cells[37] = 128'h011210013c0bf13ef0d1fde0feeb13c1;
-    cells[38] = 128'h0c50c5ff1eec0ff5dde153d1f225e0f3;
-    cells[39] = 128'hf2fbcb1fa5e510a20551152002fded21;
-    cells[40] = 128'h0eeeb11212ffe07e5e2090f90a2d3510;
-    cells[41] = 128'h014103110dae12cd0acef02103320100;
-    cells[42] = 128'he3113c0ed1fc20b2040160d705d00dff;
-    cells[43] = 128'hdeffd20a0e9202022cc122cf11330fad;
-    cells[44] = 128'h3bbf94f797e40207e77a277eff3e0042;
-    cells[45] = 128'h4793992777121299766f3475dc94e642;
-    cells[46] = 128'he93567197d5f467e6b9729e3414f4927;
-    cells[47] = 128'h3f2166f099d909b9d7794929352d19e2;
-    cells[48] = 128'he70bd9f527c20acda4cd75aefcd2c7b0;
-    cells[49] = 128'hd90a421e73e7d737f9970757f2301220;
-    cells[50] = 128'h000000012000ff0001f0001000000ff0;
-    cells[51] = 128'h0f00d100e2100211f11120f1001ef002;
-    cells[52] = 128'h12110f02e1e0f1211f02d10001d2f100;
-    cells[53] = 128'h0000020f40e3100e200fc010020f101e;
-    cells[54] = 128'h010f10f11eee00f00f3010ee0e20e101;
-    cells[55] = 128'h00f01d00e2001110f1032e201000f20f;
-    cells[56] = 128'h0f01b212f2011ff0f00e000201ff2e00;
-    cells[57] = 128'h100f91fe110f0fff12f1e1111f21f02f;
-    cells[58] = 128'hff4dc21ff34f11e12ef0fff0f320fbab;
-    cells[59] = 128'h14103de004a4f6021321fd3f0290f010;
-    cells[60] = 128'h1ef5d410103d0f1df03fdf3d123ff64d;
-    cells[61] = 128'h000e40040fdd7ecdf0dffeb1ff71ccfe;
-    cells[62] = 128'h11fe3101c20fa03147312f4314f11df1;
-    cells[63] = 128'h4c22b3ee1f33d031ed633e1e12e243f1;
-    cells[64] = 128'h204f171d20fb0a1e20e73f30dffdf0f1;
-    cells[65] = 128'h5223002e10d000d0301d11cbf204f1f2;
-    cells[66] = 128'hf1f1eed4f2031e10001dc1dcc4e30111;
-    cells[67] = 128'he2effdf4f1001e11be1e029a94f71300;
-    cells[68] = 128'he00ff01c0ff20e222e031b1e2e00f32c;
-    cells[69] = 128'hff222f1011f1efe270022f0d0e3f012e;
-    cells[70] = 128'heff0fee10f20fe90501ccefb2e2ff1ee;
-    cells[71] = 128'h0d121eff0f01fed0110335202101f1ff;
-    cells[72] = 128'h0eeede41ffe30fff01fff2bf2002f00e;
-    cells[73] = 128'h101fb0f30fc52d2dd3fd04bfeffe20f1;
-    cells[74] = 128'h050df1ee10f4002defeb0fb1c01e2111;
-    cells[75] = 128'hd5f012f122d3220deffeeeee2e1b01f1;
-    cells[76] = 128'hf12072e02fe23f3fe2ff1fc1ef1c61e2;
-    cells[77] = 128'hf0ff720ee0e1111eb2e4ffce1f1f1020;
-    cells[78] = 128'h0100312ef2f1f22c1ff10fe0cf0e011f;
-    cells[79] = 128'hff1c172ff1d434ffd0e3022db1fd0100;
-    cells[80] = 128'h1119e33f0fe1f3fefef23e00ef2d000f;
-    cells[81] = 128'h11fec02e0011d0ff0f033cc1000e11f1;
-    cells[82] = 128'h011f2e0cf0fe1ee0f2244011d11f0001;
-    cells[83] = 128'h0fe0210f01fe1e0dee4241c2ef2f010f;
-    cells[84] = 128'h21f32e100f1fde0f212f331f201f3101;
-    cells[85] = 128'h2f3cef1210fefffd3ffe0510c10fde02;
-    cells[86] = 128'h30fe2e050f1dcf107013f2015efe0f02;
-    cells[87] = 128'h0f3ff1030f00feef31e0ffef7ff2f1e0;
-    cells[88] = 128'h3f1e0013fe1f10ee601200df7002f101;
-    cells[89] = 128'h000e00020f1e002e2021d0ff60d1110e;
-    cells[90] = 128'hef103edfff02fc0f6201e0ee7111fff1;
-    cells[91] = 128'h12f3f1f3001f1efd10f0ecde22f30f11;
-    cells[92] = 128'hed12f201f010f0f211f00f4fd0fe2020;
-    cells[93] = 128'he01720fff01e11100012ff100f02e0ef;
-    cells[94] = 128'h0113f1101001fe0002f1f21420f0f030;
-    cells[95] = 128'h0ff70fe0011100000f160e1d0020d010;
-    cells[96] = 128'h0ff60ffe001ff1f21203e05200d10ff0;
-    cells[97] = 128'hf1f1f02000d10ff0eef32032e0020e0f;
-    cells[98] = 128'hff110f01000011deff00f127300ef001;
-    cells[99] = 128'h01d200f100e00112e1011f4f10110f0e;
-    cells[100] = 128'h1f22d00e11000013e106e12f30c1d00f;
-    cells[101] = 128'he1fcf01f00e010f20002f0df21e300f2;
-    cells[102] = 128'hf11bf101ff1f0111f103ffd530fff2ff;
-    cells[103] = 128'hffc9112e10200141f10230d5114f01d1;
-    cells[104] = 128'h000e2ed0f132fe11e0f10e42300f31f0;
-    cells[105] = 128'h0e0cdd1c10004fe1131913199fbf002d;
-    cells[106] = 128'hf2071e0ef00ce0ef2022de9dffc0dd07;
-    cells[107] = 128'heff102f6f214ded02de170bf30556f2c;
-    cells[108] = 128'h0ff1134e42ee7020934bd2fbe1a1b1f9;
-    cells[109] = 128'h029efd9d2f1e90ff200690314fad0dd7;
-    cells[110] = 128'h017d2ee3dd13afcf7fec7d12c07f6f34;
-    cells[111] = 128'h11f20f1e00f00f010f0d0010f000ff00;
-    cells[112] = 128'h1001010010fff2f300f20033101eff0f;
-    cells[113] = 128'h0100f1011000f01011f21f01f111020f;
-    cells[114] = 128'hf2ff002011f00e2fee1f0101f0f2100f;
-    cells[115] = 128'h1dfd00efef10f122eeff32f0f12f2c1e;
-    cells[116] = 128'h01531022e00110ff1510ee0f2f01c20f;
-    cells[117] = 128'h03d1100123ff00fe110d0030fff11102;
-    cells[118] = 128'h1ff1e00f000ff0f011100f1f10f0f0f1;
-    cells[119] = 128'h20ff20f010f010feef0eefe100fd01f3;
-    cells[120] = 128'h01e00000100101101eee11ff2112100e;
-    cells[121] = 128'h0e0ffff1cf00ff20c22301011011ff1f;
-    cells[122] = 128'hf1fe3f10e2112f101be1af21df1df113;
-    cells[123] = 128'h0f0201103e0011e12eef2dd1e10331ef;
-    cells[124] = 128'h0e41f0ed1f01f010f62153e13001f0fe;
-    cells[125] = 128'h22ef5f110fff0fe2fe010dd11100ef00;
-    cells[126] = 128'h3011b4fc00d0b01cdf27e236202fcef1;
-    cells[127] = 128'hbd22e0ffd0072f624eedfe207d5005fe;
+    cells[0] = 128'h535159a52f131daba4321b2f0b10a3a1;
+    cells[1] = 128'h0090490b00b00a000290990901019100;
+    cells[2] = 128'h90a09014399220110090a0a0909c20b9;
+    cells[3] = 128'h10b004992a20c3999020211101a10121;
+    cells[4] = 128'h10290a09919090010211102001099390;
+    cells[5] = 128'h9b29212601917d012a91190b0b1a9999;
+    cells[6] = 128'h021011919a0ac2b019a9001a00222a90;
+    cells[7] = 128'h01919e0d0100e410b309a0040302a191;
+    cells[8] = 128'h0109d11401190201ac00111191a92092;
+    cells[9] = 128'h004c91ae112cc9193990b040992bd029;
+    cells[10] = 128'h9319cc9b01a9330000a90c101303901c;
+    cells[11] = 128'h0ac49610a9293d119a006b1119aa6a10;
+    cells[12] = 128'h92a919cd3299f21a9499b2119979bb12;
+    cells[13] = 128'h90200b49990135ac924be30012024a2a;
+    cells[14] = 128'h2d9127049ca17a911e211a9c9bfb50a9;
+    cells[15] = 128'h1900110192a300021a10131209209119;
+    cells[16] = 128'ha92ca0091941e2b939d13043932929c1;
+    cells[17] = 128'h990bf199acca2032aa519b0b20913b91;
+    cells[18] = 128'h20972c129a925ba1cc3acaca09aab60a;
+    cells[19] = 128'hb0a5100b3419f3c115f02507029192aa;
+    cells[20] = 128'h1bbda30a0b905b40295191ba19904f90;
+    cells[21] = 128'h411e90b62e91722a9d4a0b0f1b0a2409;
+    cells[22] = 128'h1000300021b101010990001009101019;
+    cells[23] = 128'h90191190c100090000191110110a90a0;
+    cells[24] = 128'h9911b900901900190130009209010a11;
+    cells[25] = 128'h109120102b001a9199a0b09109100a10;
+    cells[26] = 128'h99a21090b119901a039b902919209900;
+    cells[27] = 128'h009aa111a19909019921919a02091921;
+    cells[28] = 128'h011a01011b9021a12a011910010001a1;
+    cells[29] = 128'h1010310b000019900b0900090091010a;
+    cells[30] = 128'h110b9093b2114a02302992219000929f;
+    cells[31] = 128'haac0d211dac4c0ad21a9bb1012b99a99;
+    cells[32] = 128'h1125c99b1c9adc3b1a002aa41b0930a2;
+    cells[33] = 128'h090371a3221a7a01b31061202b491419;
+    cells[34] = 128'h91aaa013da0acac19191b4af17a90c19;
+    cells[35] = 128'h021cbb9aaa02d29a3b3ac00911120a92;
+    cells[36] = 128'h0192600119f40119b191aa1900b10910;
+    cells[37] = 128'h011210013c0d913a90b19ba09aad13c1;
+    cells[38] = 128'h0c50c5991aac0995bba153b19225a093;
+    cells[39] = 128'h929dcd19e5a510e205511520029bab21;
+    cells[40] = 128'h0aaad1121299a07a5a20f09f0e2b3510;
+    cells[41] = 128'h014103110bea12cb0eca902103320100;
+    cells[42] = 128'ha3113c0ab19c20d2040160b705b00b99;
+    cells[43] = 128'hba99b20e0af202022cc122c9113309eb;
+    cells[44] = 128'h3dd9f497f7a40207a77e277a993a0042;
+    cells[45] = 128'h47f3ff27771212ff76693475bcf4a642;
+    cells[46] = 128'haf35671f7b59467a6df72fa341494f27;
+    cells[47] = 128'h39216690ffbf0fdfb77f4f2f352b1fa2;
+    cells[48] = 128'ha70dbf9527c20ecbe4cb75ea9cb2c7d0;
+    cells[49] = 128'hbf0e421a73a7b7379ff7075792301220;
+    cells[50] = 128'h00000001200099000190001000000990;
+    cells[51] = 128'h0900b100a210021191112091001a9002;
+    cells[52] = 128'h12110902a1a091211902b10001b29100;
+    cells[53] = 128'h0000020940a3100a2009c0100209101a;
+    cells[54] = 128'h010910911aaa0090093010aa0a20a101;
+    cells[55] = 128'h00901b00a200111091032a2010009209;
+    cells[56] = 128'h0901d21292011990900a000201992a00;
+    cells[57] = 128'h1009f19a110909991291a11119219029;
+    cells[58] = 128'h994bc219934911a12a90999093209ded;
+    cells[59] = 128'h14103ba004e4960213219b3902f09010;
+    cells[60] = 128'h1a95b410103b091b9039b93b1239964b;
+    cells[61] = 128'h000a400409bb7acb90b99ad19971cc9a;
+    cells[62] = 128'h119a3101c209e0314731294314911b91;
+    cells[63] = 128'h4c22d3aa1933b031ab633a1a12a24391;
+    cells[64] = 128'h2049171b209d0e1a20a73930b99b9091;
+    cells[65] = 128'h5223002a10b000b0301b11cd92049192;
+    cells[66] = 128'h9191aab492031a10001bc1bcc4a30111;
+    cells[67] = 128'ha2a99b9491001a11da1a02fef4971300;
+    cells[68] = 128'ha009901c09920a222a031d1a2a00932c;
+    cells[69] = 128'h992229101191a9a27002290b0a39012a;
+    cells[70] = 128'ha9909aa109209af0501cca9d2a2991aa;
+    cells[71] = 128'h0b121a9909019ab01103352021019199;
+    cells[72] = 128'h0aaaba4199a30999019992d92002900a;
+    cells[73] = 128'h1019d09309c52b2bb39b04d9a99a2091;
+    cells[74] = 128'h050b91aa1094002ba9ad09d1c01a2111;
+    cells[75] = 128'hb590129122b3220ba99aaaaa2a1d0191;
+    cells[76] = 128'h912072a029a23939a29919c1a91c61a2;
+    cells[77] = 128'h9099720aa0a1111ad2a499ca19191020;
+    cells[78] = 128'h0100312a9291922c199109a0c90a0119;
+    cells[79] = 128'h991c172991b43499b0a3022bd19b0100;
+    cells[80] = 128'h111fa33909a1939a9a923a00a92b0009;
+    cells[81] = 128'h119ac02a0011b09909033cc1000a1191;
+    cells[82] = 128'h01192a0c909a1aa092244011b1190001;
+    cells[83] = 128'h09a02109019a1a0baa4241c2a9290109;
+    cells[84] = 128'h21932a100919ba092129331920193101;
+    cells[85] = 128'h293ca912109a999b399a0510c109ba02;
+    cells[86] = 128'h309a2a05091bc910701392015a9a0902;
+    cells[87] = 128'h0939910309009aa931a099a9799291a0;
+    cells[88] = 128'h391a00139a1910aa601200b970029101;
+    cells[89] = 128'h000a0002091a002a2021b09960b1110a;
+    cells[90] = 128'ha9103ab999029c096201a0aa71119991;
+    cells[91] = 128'h1293919300191a9b1090acba22930911;
+    cells[92] = 128'hab1292019010909211900949b09a2020;
+    cells[93] = 128'ha0172099901a1110001299100902a0a9;
+    cells[94] = 128'h0113911010019a000291921420909030;
+    cells[95] = 128'h099709a00111000009160a1b0020b010;
+    cells[96] = 128'h0996099a001991921203a05200b10990;
+    cells[97] = 128'h9191902000b10990aa932032a0020a09;
+    cells[98] = 128'h99110901000011ba99009127300a9001;
+    cells[99] = 128'h01b2009100a00112a10119491011090a;
+    cells[100] = 128'h1922b00a11000013a106a12930c1b009;
+    cells[101] = 128'ha19c901900a01092000290b921a30092;
+    cells[102] = 128'h911d910199190111910399b530999299;
+    cells[103] = 128'h99cf112a10200141910230b5114901b1;
+    cells[104] = 128'h000a2ab091329a11a0910a4230093190;
+    cells[105] = 128'h0a0cbb1c100049a1131f131ff9d9002b;
+    cells[106] = 128'h92071a0a900ca0a92022bafb99c0bb07;
+    cells[107] = 128'ha99102969214bab02ba170d93055692c;
+    cells[108] = 128'h0991134a42aa7020f34db29da1e1d19f;
+    cells[109] = 128'h02fa9bfb291af0992006f03149eb0bb7;
+    cells[110] = 128'h017b2aa3bb13e9c979ac7b12c0796934;
+    cells[111] = 128'h1192091a00900901090b001090009900;
+    cells[112] = 128'h100101001099929300920033101a9909;
+    cells[113] = 128'h01009101100090101192190191110209;
+    cells[114] = 128'h9299002011900a29aa19010190921009;
+    cells[115] = 128'h1b9b00a9a9109122aa99329091292c1a;
+    cells[116] = 128'h01531022a00110991510aa092901c209;
+    cells[117] = 128'h03b110012399009a110b003099911102;
+    cells[118] = 128'h1991a009000990901110091910909091;
+    cells[119] = 128'h209920901090109aa90aa9a1009b0193;
+    cells[120] = 128'h01a00000100101101aaa11992112100a;
+    cells[121] = 128'h0a099991c9009920c223010110119919;
+    cells[122] = 128'h919a3910a21129101da1e921b91b9113;
+    cells[123] = 128'h090201103a0011a12aa92bb1a10331a9;
+    cells[124] = 128'h0a4190ab19019010962153a13001909a;
+    cells[125] = 128'h22a95911099909a29a010bb11100a900;
+    cells[126] = 128'h3011d49c00b0d01cb927a2362029ca91;
+    cells[127] = 128'hdb22a099b00729624aab9a207b50059a;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -6651,134 +10257,134 @@ module \lmu_kws361_eighth.memory_weights4.bank10 (read__addr, data);
   wire [127:0] read__data;
   reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 128'h00f22cf64af16f1ab20eed019de1d401;
-    cells[1] = 128'h41eefd2cde12cfdef1fba19c3f23ddf4;
-    cells[2] = 128'h2cd1111cf12e3024ffc21ffed1930ee0;
-    cells[3] = 128'h1c0fcbcfbbaecaf00f31dfffb20c20fe;
-    cells[4] = 128'h00f2fc19e3d09190c0df9f0ddc3246f4;
-    cells[5] = 128'h3e1eca1c3ee0f2d23d9e1d12d2ae91d1;
-    cells[6] = 128'hc5142bd1d3023ed50f03349c1f640af2;
-    cells[7] = 128'hcefbe472ce1144e52e2dac992ca1eedb;
-    cells[8] = 128'h0bffe222cc2d2fdd0f447d1a91beec0d;
-    cells[9] = 128'h1d1e0dccdb002204cfe0e2f0d133f2fb;
-    cells[10] = 128'hd1eebefdafff2df5a0719bbec51cbf02;
-    cells[11] = 128'heeefe200eabb6b0fc1ff7cddb21ddcdd;
-    cells[12] = 128'hfe1f212ac04151d22bd0432ced2ddbf3;
-    cells[13] = 128'he2001fdee11ff10ef1b1fbefa05fcb2c;
-    cells[14] = 128'hcee72212fef3b434306f7931eceefdf1;
-    cells[15] = 128'hb3ed6ead1011c2fb33dd504f5c7320de;
-    cells[16] = 128'h0e1f3e41512cfbadeadfd42c13e1fef6;
-    cells[17] = 128'hf2ed701d244edaafe9eee1dd120ef2ef;
-    cells[18] = 128'h1ee10ecdd003e01f2bffa113ee4402de;
-    cells[19] = 128'he30e60b24ff05ffbd0f223cda03d060d;
-    cells[20] = 128'h1edfcf9d2cfee1ecc2911f10d4f410ee;
-    cells[21] = 128'h23f3bc12f201e410ef0e13ddd3fefc06;
-    cells[22] = 128'hd9022eded24f12d1fb9100bdf1f3bf1e;
-    cells[23] = 128'h153e3ead2fb2c2ede200132ce2e2f2fc;
-    cells[24] = 128'hd10df173d1200fee1d2b4cbddfddca00;
-    cells[25] = 128'h040c12cfddec1fd2ee92322c54c513ef;
-    cells[26] = 128'h0d1e9f1fabce5f96fca0315b21a0ffef;
-    cells[27] = 128'hefe0a13953fe42c22f14efeb9b1dfb1b;
-    cells[28] = 128'h9d0fe53010fc74fd0e0e99f15efb0240;
-    cells[29] = 128'h991e09d399905a1ca1bbce9f1f7a90f0;
-    cells[30] = 128'h0f0f0e9f1ed0f0ee22d104bef011fef4;
-    cells[31] = 128'h3200d001e10fa4e321f0f3fd7d6024df;
-    cells[32] = 128'hbfd105b1f9c33fcce0efc0feb100c2eb;
-    cells[33] = 128'he602b1f602ce2dfad3ffffd21b2f5c33;
-    cells[34] = 128'h30fccff32219adce031fedec1faaeff0;
-    cells[35] = 128'h011cb1e222dd01212f0c1013bd1cfd0d;
-    cells[36] = 128'he21c51efcd230fdffe1e06ff1f751f1e;
-    cells[37] = 128'he3ff529de201930f1fe0f5e32f70d103;
-    cells[38] = 128'he306c000e04f103fef4c29e191eb3b1f;
-    cells[39] = 128'heda23af000e2e26f2c90dc09afb026f0;
-    cells[40] = 128'h7cfd9e4eaebe3cc02f229f0ed193e2f1;
-    cells[41] = 128'h042215cf7f0e063ff41201f522d02a24;
-    cells[42] = 128'hde0dfb143e1afadc0bfe3bc1d1bfef12;
-    cells[43] = 128'h39fdfa7eedc9f9d34e526cbab291fbf1;
-    cells[44] = 128'h3c1fd20c1d2f0becc053faef025104fd;
-    cells[45] = 128'hc21fe224e34e330efd461ecf9bd2311f;
-    cells[46] = 128'h050192f01abff11c00aef9ff12910e1e;
-    cells[47] = 128'h2201f2fdddf06f3ee09ee0b02e01ecd3;
-    cells[48] = 128'h02f2cf0ed9c10e1deee0e3efcfd51df2;
-    cells[49] = 128'h4110fd251fed1233d1ed5d102edfb5e9;
-    cells[50] = 128'hf204a0afda0fe1f200eece031d4ff0de;
-    cells[51] = 128'h1d03eb9e4de09e061f10e21af013ecf2;
-    cells[52] = 128'hdefdb13fa21fb2031100343c1c0d17dd;
-    cells[53] = 128'he31e3dfddd2122cbc40c4ef6ac1fdfdc;
-    cells[54] = 128'hee1eb1ca350d2fce21ff22dd107f040e;
-    cells[55] = 128'he30f3009f3429ecd0bfdfec2f2aed114;
-    cells[56] = 128'h2d0f11e2c9c112e226beff221d03dfef;
-    cells[57] = 128'ha21034cecd9e03fff6017d70ce09210c;
-    cells[58] = 128'hf0fff03c0daf9000fc1014bcf1f12cd5;
-    cells[59] = 128'hf120237cde90bcdd03fce1ddc1f9bc1c;
-    cells[60] = 128'h033f9f40900fc004e11d0cff0d0c2e1d;
-    cells[61] = 128'h01000feb4e1fb005bc624d0a0edd2f2a;
-    cells[62] = 128'he2001e4e434302c913cfaef7c12ac2fe;
-    cells[63] = 128'h3133011114c0f2c1ed5e40f04e43f100;
-    cells[64] = 128'hcff3af0f032f032f001fff9e1d1cdf00;
-    cells[65] = 128'hf5f055b4b211d2e0f5adef053dfdd9fe;
-    cells[66] = 128'he230adf2dc9de1f3110210db42fe0d22;
-    cells[67] = 128'he313b0b2b5ffef1ddddf0e9f201bf902;
-    cells[68] = 128'h4320d42c504e340a02a11310dbcdbd01;
-    cells[69] = 128'he41f9290e09fe1540d2135e5d23f1a05;
-    cells[70] = 128'hce01a9e430af090ee3ccd10ccc0ebd0f;
-    cells[71] = 128'h31e112fdfed2aeec1bf3f09bc3be1912;
-    cells[72] = 128'h24e34f0fd2120e0eedde02c0c1d3f211;
-    cells[73] = 128'h1e1fdbe9cd2c72130200dfa31ff25d14;
-    cells[74] = 128'ha21dd4ed210f11e33e017f3ded34bc01;
-    cells[75] = 128'h230f440e557f24d9d1be1c11d3ccde4f;
-    cells[76] = 128'h21e2fd40d2d042e202001509bced1125;
-    cells[77] = 128'hb0cd529c1d04cefdffc0d511a4011000;
-    cells[78] = 128'h1ffd092e402e9ff00c910903d4e2f000;
-    cells[79] = 128'hf413ff593105e2d90c29fe9c90dbd01b;
-    cells[80] = 128'hbdff00bf215ff1999dc00ddaf3ed9419;
-    cells[81] = 128'h0eec29eb711c1cdd1a00bfedc4fdef11;
-    cells[82] = 128'h0d0e26df031f1fbaf1f1101fb0220e12;
-    cells[83] = 128'h5f1fde0d5d109fe100e151305f1430e0;
-    cells[84] = 128'h013ff3eb3e00f2271d0feec5c13cc52e;
-    cells[85] = 128'h1210fe991140212de0b02e1d9141cdf0;
-    cells[86] = 128'h0eeeff9f01c0a1dff0b395e3552300f2;
-    cells[87] = 128'h032fdfa3cf101ef601fbd30119403b40;
-    cells[88] = 128'h1100927d424f53f9b2fe7af19fcc1e09;
-    cells[89] = 128'h2cfc05db5f914e113ce120ebd1c0cc0f;
-    cells[90] = 128'hcfed21c95aa334c2b0e0d0ed1b2d030e;
-    cells[91] = 128'h15111edefe0ef21ffedeef02439330f2;
-    cells[92] = 128'hff22100d10f34f1c10adc40ee1de0922;
-    cells[93] = 128'h5212202ce0ef1f2eee924413f4b23ee1;
-    cells[94] = 128'h10dfe0e1230f2ede2f024209bffd011f;
-    cells[95] = 128'h2101df691e1f23ed2f7efdb2e9caeaff;
-    cells[96] = 128'hc50152dff4143fce01de203ccc1d1ff0;
-    cells[97] = 128'h0ef2e29ccdf1aec21e60e5f9ff7edf13;
-    cells[98] = 128'h6eee422e5da03a5fe971b2d0e5d0eddb;
-    cells[99] = 128'h4329bee1ec15a1f2023ff025ae32e91f;
-    cells[100] = 128'h0ffdc34ee23d01592d4e0adb0db0432f;
-    cells[101] = 128'h0fe1001bf172d2d101efd4540e2f3d01;
-    cells[102] = 128'h33fd21c2729042f00170a1ffe1cf9d0c;
-    cells[103] = 128'h5300ff10d6cf0d0bfe4e94ed21def2fe;
-    cells[104] = 128'h0f00dd1f1f20edf110212102f5bf1c23;
-    cells[105] = 128'h200f04c1fe315313e51f20222cf21ffc;
-    cells[106] = 128'h2ff01e010000d2220d0f002fed21f4ef;
-    cells[107] = 128'hf1101f113f202eb11d1101e1f22e1102;
-    cells[108] = 128'hff01d3ffffe0011302121e15204010ff;
-    cells[109] = 128'h11ff311101d10f2bf0b1cd43ee030011;
-    cells[110] = 128'h11101e1012100fca101ff3e9f1e0ff0f;
-    cells[111] = 128'he0fdded3cf0eed10d0fd0e0ef20dce0d;
-    cells[112] = 128'habe3f2040f111f04fb61cee0e0f03132;
-    cells[113] = 128'h2f2f3f0c3011efe63111e30f2f1403e3;
-    cells[114] = 128'h340f1e2fee0ff021f5ed41031e0dfdfe;
-    cells[115] = 128'heee1d13f212100f4e0603befd001ff0e;
-    cells[116] = 128'hf10013d1d1302f0d20e3fe3310424100;
-    cells[117] = 128'h121e20f2e0e01e0c01a014e1210ffe01;
-    cells[118] = 128'h100051412e0f1f1103ffed03210022fd;
-    cells[119] = 128'h02020210fe111cfe1f2e2afcf160ea23;
-    cells[120] = 128'h10fef11ef0f0122e1f02f42e42022ff2;
-    cells[121] = 128'h0d1efe2111103e13d1ef0327e0d022fe;
-    cells[122] = 128'hef11d210ea010ea21ef1daebff2f011e;
-    cells[123] = 128'h3ff21f0d22d1d00a2010e12ff0f420f2;
-    cells[124] = 128'h240f1c03361f0f7de30e442701fef201;
-    cells[125] = 128'h0dffe0dfded10f100000c100d3de3e00;
-    cells[126] = 128'hef0110340140e011f0fc2e1e3b900d21;
-    cells[127] = 128'hf01000fe62e0c3231230ff101102c3e0;
+    cells[0] = 128'h00922c964e91691ed20aab01fba1b401;
+    cells[1] = 128'h41aa9b2cba12c9ba919de1fc3923bb94;
+    cells[2] = 128'h2cb1111c912a302499c2199ab1f30aa0;
+    cells[3] = 128'h1c09cdc9ddeace900931b999d20c209a;
+    cells[4] = 128'h00929c1fa3b0f1f0c0b9f90bbc324694;
+    cells[5] = 128'h3a1ace1c3aa092b23bfa1b12b2eaf1b1;
+    cells[6] = 128'hc5142db1b3023ab5090334fc19640e92;
+    cells[7] = 128'hca9da472ca1144a52a2becff2ce1aabd;
+    cells[8] = 128'h0d99a222cc2b29bb09447b1ef1daac0b;
+    cells[9] = 128'h1b1a0bccbd002204c9a0a290b133929d;
+    cells[10] = 128'hb1aada9be9992b95e071fddac51cd902;
+    cells[11] = 128'haaa9a200aedd6d09c1997cbbd21bbcbb;
+    cells[12] = 128'h9a19212ec04151b22db0432cab2bbd93;
+    cells[13] = 128'ha20019baa119910a91d19da9e059cd2c;
+    cells[14] = 128'hcaa722129a93d43430697f31acaa9b91;
+    cells[15] = 128'hd3ab6aeb1011c29d33bb50495c7320ba;
+    cells[16] = 128'h0a193a41512c9debaeb9b42c13a19a96;
+    cells[17] = 128'h92ab701b244abee9afaaa1bb120a92a9;
+    cells[18] = 128'h1aa10acbb003a0192d99e113aa4402ba;
+    cells[19] = 128'ha30a60d24990599db09223cbe03b060b;
+    cells[20] = 128'h1ab9c9fb2c9aa1acc2f11910b49410aa;
+    cells[21] = 128'h2393dc129201a410a90a13bbb39a9c06;
+    cells[22] = 128'hbf022abab24912b19df100db9193d91a;
+    cells[23] = 128'h153a3aeb29d2c2aba200132ca2a2929c;
+    cells[24] = 128'hb10b9173b12009aa1b2d4cdbb9bbce00;
+    cells[25] = 128'h040c12c9bbac19b2aaf2322c54c513a9;
+    cells[26] = 128'h0b1af919edca59f69ce0315d21e099a9;
+    cells[27] = 128'ha9a0e13f539a42c22914a9adfd1b9d1d;
+    cells[28] = 128'hfb09a530109c749b0a0aff915a9d0240;
+    cells[29] = 128'hff1a0fb3fff05e1ce1ddcaf9197ef090;
+    cells[30] = 128'h09090af91ab090aa22b104da90119a94;
+    cells[31] = 128'h3200b001a109e4a32190939b7b6024b9;
+    cells[32] = 128'hd9b105d19fc339cca0a9c09ad100c2ad;
+    cells[33] = 128'ha602d19602ca2b9eb39999b21d295c33;
+    cells[34] = 128'h309cc993221febca0319abac19eea990;
+    cells[35] = 128'h011cd1a222bb0121290c1013db1c9b0b;
+    cells[36] = 128'ha21c51a9cb2309b99a1a06991975191a;
+    cells[37] = 128'ha39952fba201f30919a095a32970b103;
+    cells[38] = 128'ha306c000a0491039a94c2fa1f1ad3d19;
+    cells[39] = 128'habe23e9000a2a2692cf0bc0fe9d02690;
+    cells[40] = 128'h7c9bfa4aeada3cc02922f90ab1f3a291;
+    cells[41] = 128'h042215c9790a06399412019522b02e24;
+    cells[42] = 128'hba0b9d143a1e9ebc0d9a3dc1b1d9a912;
+    cells[43] = 128'h3f9b9e7aabcf9fb34a526cded2f19d91;
+    cells[44] = 128'h3c19b20c1b290dacc0539ea90251049b;
+    cells[45] = 128'hc219a224a34a330a9b461ac9fdb23119;
+    cells[46] = 128'h0501f2901ed9911c00ea9f9912f10a1a;
+    cells[47] = 128'h2201929bbb90693aa0faa0d02a01acb3;
+    cells[48] = 128'h0292c90abfc10a1baaa0a3a9c9b51b92;
+    cells[49] = 128'h41109b2519ab1233b1ab5b102ab9d5af;
+    cells[50] = 128'h9204e0e9be09a19200aaca031b4990ba;
+    cells[51] = 128'h1b03adfa4ba0fa061910a21e9013ac92;
+    cells[52] = 128'hba9bd139e219d2031100343c1c0b17bb;
+    cells[53] = 128'ha31a3b9bbb2122cdc40c4a96ec19b9bc;
+    cells[54] = 128'haa1ad1ce350b29ca219922bb1079040a;
+    cells[55] = 128'ha309300f9342facb0d9b9ac292eab114;
+    cells[56] = 128'h2b0911a2cfc112a226da99221b03b9a9;
+    cells[57] = 128'he21034cacbfa039996017b70ca0f210c;
+    cells[58] = 128'h9099903c0be9f0009c1014dc91912cb5;
+    cells[59] = 128'h9120237cbaf0dcbb039ca1bbc19fdc1c;
+    cells[60] = 128'h0339f940f009c004a11b0c990b0c2a1b;
+    cells[61] = 128'h010009ad4a19d005dc624b0e0abb292e;
+    cells[62] = 128'ha2001a4a434302cf13c9ea97c12ec29a;
+    cells[63] = 128'h3133011114c092c1ab5a40904a439100;
+    cells[64] = 128'hc993e90903290329001999fa1b1cb900;
+    cells[65] = 128'h959055d4d211b2a095eba9053b9bbf9a;
+    cells[66] = 128'ha230eb92bcfba193110210bd429a0b22;
+    cells[67] = 128'ha313d0d2d599a91bbbb90af9201d9f02;
+    cells[68] = 128'h4320b42c504a340e02e11310bdcbdb01;
+    cells[69] = 128'ha419f2f0a0f9a1540b2135a5b2391e05;
+    cells[70] = 128'hca01efa430e90f0aa3ccb10ccc0adb09;
+    cells[71] = 128'h31a1129b9ab2eaac1d9390fdc3da1f12;
+    cells[72] = 128'h24a34909b2120a0aabba02c0c1b39211;
+    cells[73] = 128'h1a19bdafcb2c72130200b9e319925b14;
+    cells[74] = 128'he21bb4ab210911a33a01793bab34dc01;
+    cells[75] = 128'h2309440a557924bfb1da1c11b3ccba49;
+    cells[76] = 128'h21a29b40b2b042a20200150fdcab1125;
+    cells[77] = 128'hd0cb52fc1b04ca9b99c0b511e4011000;
+    cells[78] = 128'h199b0f2a402af9900cf10f03b4a29000;
+    cells[79] = 128'h9413995f3105a2bf0c2f9afcf0bdb01d;
+    cells[80] = 128'hdb9900d9215991fffbc00bbe93abf41f;
+    cells[81] = 128'h0aac2fad711c1cbb1e00d9abc49ba911;
+    cells[82] = 128'h0b0a26b9031919de91911019d0220a12;
+    cells[83] = 128'h5919ba0b5b10f9a100a15130591430a0;
+    cells[84] = 128'h013993ad3a0092271b09aac5c13cc52a;
+    cells[85] = 128'h12109aff1140212ba0d02a1bf141cb90;
+    cells[86] = 128'h0aaa99f901c0e1b990d3f5a355230092;
+    cells[87] = 128'h0329b9e3c9101a96019db3011f403d40;
+    cells[88] = 128'h1100f27b4249539fd29a7e91f9cc1a0f;
+    cells[89] = 128'h2c9c05bd59f14a113ca120adb1c0cc09;
+    cells[90] = 128'hc9ab21cf5ee334c2d0a0b0ab1d2b030a;
+    cells[91] = 128'h15111aba9a0a92199abaa90243f33092;
+    cells[92] = 128'h9922100b1093491c10ebc40aa1ba0f22;
+    cells[93] = 128'h5212202ca0a9192aaaf2441394d23aa1;
+    cells[94] = 128'h10b9a0a123092aba2902420fd99b0119;
+    cells[95] = 128'h2101b96f1a1923ab297a9bd2afceae99;
+    cells[96] = 128'hc50152b9941439ca01ba203ccc1b1990;
+    cells[97] = 128'h0a92a2fccb91eac21a60a59f997ab913;
+    cells[98] = 128'h6aaa422a5be03e59af71d2b0a5b0abbd;
+    cells[99] = 128'h432fdaa1ac15e19202399025ea32af19;
+    cells[100] = 128'h099bc34aa23b015f2b4a0ebd0bd04329;
+    cells[101] = 128'h09a1001d9172b2b101a9b4540a293b01;
+    cells[102] = 128'h339b21c272f042900170e199a1c9fb0c;
+    cells[103] = 128'h53009910b6c90b0d9a4af4ab21ba929a;
+    cells[104] = 128'h0900bb191920ab911021210295d91c23;
+    cells[105] = 128'h200904c19a315313a51920222c92199c;
+    cells[106] = 128'h29901a010000b2220b090029ab2194a9;
+    cells[107] = 128'h9110191139202ad11b1101a1922a1102;
+    cells[108] = 128'h9901b39999a0011302121a1520401099;
+    cells[109] = 128'h1199311101b1092d90d1cb43aa030011;
+    cells[110] = 128'h11101a10121009ce101993af91a09909;
+    cells[111] = 128'ha09bbab3c90aab10b09b0a0a920bca0b;
+    cells[112] = 128'heda39204091119049d61caa0a0903132;
+    cells[113] = 128'h2929390c3011a9a63111a309291403a3;
+    cells[114] = 128'h34091a29aa09902195ab41031a0b9b9a;
+    cells[115] = 128'haaa1b13921210094a0603da9b001990a;
+    cells[116] = 128'h910013b1b130290b20a39a3310424100;
+    cells[117] = 128'h121a2092a0a01a0c01e014a121099a01;
+    cells[118] = 128'h100051412a0919110399ab032100229b;
+    cells[119] = 128'h020202109a111c9a192a2e9c9160ae23;
+    cells[120] = 128'h109a911a9090122a1902942a42022992;
+    cells[121] = 128'h0b1a9a2111103a13b1a90327a0b0229a;
+    cells[122] = 128'ha911b210ae010ae21a91bead9929011a;
+    cells[123] = 128'h3992190b22b1b00e2010a12990942092;
+    cells[124] = 128'h24091c033619097ba30a4427019a9201;
+    cells[125] = 128'h0b99a0b9bab109100000c100b3ba3a00;
+    cells[126] = 128'ha90110340140a011909c2a1a3df00b21;
+    cells[127] = 128'h9010009a62a0c323123099101102c3a0;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -6794,134 +10400,134 @@ module \lmu_kws361_eighth.memory_weights4.bank11 (read__addr, data);
   wire [127:0] read__data;
   reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 128'h1e1f11ffce403d0f0311151201200ffc;
-    cells[1] = 128'hfbf0e1102c3041d50ff010eaff2a0e0f;
-    cells[2] = 128'hf102a10f239ff0061061db304043e201;
-    cells[3] = 128'h041f4f01d5010f29f3e1e234d1031112;
-    cells[4] = 128'he0fe101bf0effd2fdbde10cbcef1f3eb;
-    cells[5] = 128'h0e11fb113111eff020ddd2e12d51ce04;
-    cells[6] = 128'hd10f12012ef061ee1f50e01003fe0e12;
-    cells[7] = 128'h1f0fe1e0d0b01f30e2e04032e3df420b;
-    cells[8] = 128'h4e12f0234112d1ee1ef0f2de4f02d110;
-    cells[9] = 128'hf0f12ff20c2f30f3006011f2f01e0f03;
-    cells[10] = 128'h121ff0fdafe00f23f2f13e43cd0f12ed;
-    cells[11] = 128'h75019f1bbde0ed0c3fe2fccd17b061df;
-    cells[12] = 128'hcfa47e9991e6eee311def4259be4f190;
-    cells[13] = 128'hf940fc27325b315df0e16ceeec7fd111;
-    cells[14] = 128'h01c4e12109025501ff0e103b31d3fa41;
-    cells[15] = 128'hbf9f3eac154fd1e332efbd3e9fd501f5;
-    cells[16] = 128'h34402f37370e0e2100e34e267fced4fe;
-    cells[17] = 128'h422f931f19d230dbff614fdf511f1f00;
-    cells[18] = 128'ha3d54d2df0e3efbe19cc1ae004bf29f0;
-    cells[19] = 128'h4f0b7a293eee1b00d6d3a30a026317fc;
-    cells[20] = 128'hee3f0fb4deef7272d720461ea019f24b;
-    cells[21] = 128'hb9f026313eb1949fe99f5c431395e100;
-    cells[22] = 128'h2f032fefc7700d9af0f295bfb4f6f50e;
-    cells[23] = 128'hf4deb4b61d7220724f9005e3c0e9ad31;
-    cells[24] = 128'hbf3f01307b90a5262f2d7d4c6ebfeecd;
-    cells[25] = 128'h6017439e476332f35666434775036f13;
-    cells[26] = 128'h0af1df06d632343f462f30efc92b4ee7;
-    cells[27] = 128'hce1cad353cdefe2dd9cca10dbdf1f3c3;
-    cells[28] = 128'h733141fe0201e1ddffe12fef350f460a;
-    cells[29] = 128'he0030cd2d021fff215403f22ded9c2ff;
-    cells[30] = 128'hd1dfc140ea20f0100bc1df113c5441d3;
-    cells[31] = 128'h2200240945b1e50df2c0070a4116200c;
-    cells[32] = 128'h3301cfe0eedfd1f11e01d00f10e011f2;
-    cells[33] = 128'hd0ee5d0b61121de310eff323c1dfccef;
-    cells[34] = 128'hff0f25d0f21e5140f1ff2f013f22f10d;
-    cells[35] = 128'h2f01ddf2eb1110000ef11feb0e220201;
-    cells[36] = 128'h0fff2e1d1de00fcf2200e030d1fedd11;
-    cells[37] = 128'he123120105eee23310003e05715f3ffd;
-    cells[38] = 128'h0112f1051f22ef100e0000e0e0122301;
-    cells[39] = 128'h0e01023131401f00140220004112e211;
-    cells[40] = 128'hf00f23cd10222401014f1d133e4110fb;
-    cells[41] = 128'h1f001e0fa211ef00efe2f0ffc02f23ff;
-    cells[42] = 128'h211001213ebf1eeb0ef104ef121ee116;
-    cells[43] = 128'hf30fd3feeeb01107005c0d055ee001f2;
-    cells[44] = 128'h1e002df0e270213af293fd649fe7311c;
-    cells[45] = 128'h2e10200250300f091ee116f9011fd11f;
-    cells[46] = 128'h200f10243000de3fe131ee00efe1030d;
-    cells[47] = 128'h210f30ec01f200f013cf32121141f3dc;
-    cells[48] = 128'hf2100f1ff00f21f03efe1efc213fee22;
-    cells[49] = 128'h00e012202dff2f0edd321120d1e10102;
-    cells[50] = 128'h21fef21de1d02001ff10f503111010ee;
-    cells[51] = 128'hce110013133f1122300000ff12f0f31f;
-    cells[52] = 128'hf1113f131030e02f02015d00f0f00e01;
-    cells[53] = 128'h3ee10e1234f02ee112410fe1efbf0ffd;
-    cells[54] = 128'h1310231e1201040df1e1440303ef4f0d;
-    cells[55] = 128'he0f11110eef01e001adee00bef3112f4;
-    cells[56] = 128'h00102d1f2011f04f2040df01ee30d0e1;
-    cells[57] = 128'h221f13eee0e1f12d02e101f411ed3fee;
-    cells[58] = 128'hcfe1020210204fc11ec0e00d12d42120;
-    cells[59] = 128'h2ef1fc143020e0042e602ef0cfe2e02f;
-    cells[60] = 128'h0f0003df2f001220f1223d0d01102aff;
-    cells[61] = 128'h2110c32eaf120320120131f42dc33e00;
-    cells[62] = 128'h3f010e30f200cfcffbd014ef112fe5d3;
-    cells[63] = 128'he101f40222e10f000c20b2011f4d0ef2;
-    cells[64] = 128'he1fdf013cf11003e03f01a05f0d33000;
-    cells[65] = 128'h3e003d0b002f100efef044ff1111d31d;
-    cells[66] = 128'h100300f020fff2d02d1fe5ccf15acdfd;
-    cells[67] = 128'h34fd912c0bfddf1efe0e9bf9a0a2f011;
-    cells[68] = 128'hff0cdb206499eb20fbc2041b079fc112;
-    cells[69] = 128'h9f02a1dd5fb1603fe2411f0132ef1f3f;
-    cells[70] = 128'h4f0f06aff93152cc06e3ee39dc450f0e;
-    cells[71] = 128'h7d11f11e729ee2cd200e37f9703dbf0e;
-    cells[72] = 128'hbe15dd16e5230057f17bbbb690f95b11;
-    cells[73] = 128'ha4cde2209b510b3f3293b977dfe0340c;
-    cells[74] = 128'he111f10cf102bff22aef43eee3f0fb02;
-    cells[75] = 128'h2cfcfcff1d011ff1000f9e021022f7ff;
-    cells[76] = 128'h1e01e0f30fff103ee3fd3a02efcdc02d;
-    cells[77] = 128'he1f0640e0010defc0ff2432020c32e01;
-    cells[78] = 128'h2dee2a00235001c11000c4fdff20051e;
-    cells[79] = 128'hf221e0e2eedfff421e1f30e4f01bef21;
-    cells[80] = 128'he310140bfec0de12f0ef0e104f003cf0;
-    cells[81] = 128'h1f0edcb0ed00ddde120ecaf031deee1d;
-    cells[82] = 128'h2100e4f3e0e23312214244df00d21c00;
-    cells[83] = 128'hff023f4116eff1330bd11100cf1013e3;
-    cells[84] = 128'hf20eff1200f10ecfe0e0ee01204f10f1;
-    cells[85] = 128'h1fffd21f19d1421200303d1e0021ffff;
-    cells[86] = 128'hfff24ffd05feef5d10c0ff21e0f033ff;
-    cells[87] = 128'h00112e00f500c0ee00eedfd221201f11;
-    cells[88] = 128'hb13fd9e20eb6fc1001734f413133fd4e;
-    cells[89] = 128'h01d6cf31fe0c301c1d40dd30edd3ec1e;
-    cells[90] = 128'hc23ddd02c1b21ffefef1df321932def1;
-    cells[91] = 128'h4eedfce001f3cecf2247203039e5e022;
-    cells[92] = 128'h03b2dd7f0ccef1b19c0c313ca192ea21;
-    cells[93] = 128'h1b0f10203140df30f4f11e6e1cac03ff;
-    cells[94] = 128'h420ddffdff10f290112d0f121e216e21;
-    cells[95] = 128'h4b1e9220010ee0101c22dff1ccae025f;
-    cells[96] = 128'h073dd01392020e01efe2b43fe90be0e0;
-    cells[97] = 128'heb1e2f22deda1c1ff0b9f4a222d0db02;
-    cells[98] = 128'h09f52ed19cfbe00e5912ef0f2d04abf0;
-    cells[99] = 128'heee2dd1b910004f09e3e01111dcf350e;
-    cells[100] = 128'he42dbdf01f934c1d12e4cc5f1f6dafdf;
-    cells[101] = 128'h2bffbfd4dfef30f1eabb01eef903aaef;
-    cells[102] = 128'h26a0123f45299e4dfedeed10fcd3dc9f;
-    cells[103] = 128'h9c1faa1fb19a2f0e1edce1c1f390df3f;
-    cells[104] = 128'he313b9f39dc0dd100131093400ecc512;
-    cells[105] = 128'h3229afde40a3efeef2211c1feb0efb01;
-    cells[106] = 128'h51490bee1071eeb4efd5f443304ad57f;
-    cells[107] = 128'h1b4f910d2f2d1291dc91fd2e0f9de2fe;
-    cells[108] = 128'h30ecfdf311db6e4ec21ffdff0a1fc011;
-    cells[109] = 128'hfaed231fe211bcc131ddf10fddcfcc30;
-    cells[110] = 128'h19bf0ed0bdae0aff21d0010100ff099d;
-    cells[111] = 128'h1a10f1ce10d30fced9ece55d6113f0d2;
-    cells[112] = 128'h14d90d243010ef02facde410d0bea251;
-    cells[113] = 128'h1ade0df20ffde21191d01e0f1bb132f3;
-    cells[114] = 128'hf5f2030fd4ced3df1efefc0effc0d05d;
-    cells[115] = 128'h6ddb6ffd104d0ce0ce9ff2dfe173000e;
-    cells[116] = 128'h1ff719c2ed7c0d1d36dc09e01a552f0e;
-    cells[117] = 128'hbd3491df9c9eef200559e302a13e0fd0;
-    cells[118] = 128'h01e0e03c01d0fd0f0e022ffe0bc20c0f;
-    cells[119] = 128'h7cbebde31010ea70f464e3ed2d1e9d7f;
-    cells[120] = 128'h0301d1bfb430de501032d4d32991f21f;
-    cells[121] = 128'hd121edabb03e0fef5930bef111f6fde1;
-    cells[122] = 128'h2e01de00034f0f0005c20dffd09cc934;
-    cells[123] = 128'h1edf1e42e21501ee0ad0c2ce3a9dbabf;
-    cells[124] = 128'he20ed2c31391ab45014e53d0fa15d7cf;
-    cells[125] = 128'h3a01c22e1d6e53dfe4cf2e1f33c24f3d;
-    cells[126] = 128'h04cf3dd31da093cf0eec1001fc42d411;
-    cells[127] = 128'h2522e3bb71b1a61e1f7edae3ce257b90;
+    cells[0] = 128'h1a191199ca403b09031115120120099c;
+    cells[1] = 128'h9d90a1102c3041b5099010ae992e0a09;
+    cells[2] = 128'h9102e10923f990061061bd304043a201;
+    cells[3] = 128'h04194901b501092f93a1a234b1031112;
+    cells[4] = 128'ha09a101d90a99b29bdba10cdca9193ad;
+    cells[5] = 128'h0a119d113111a99020bbb2a12b51ca04;
+    cells[6] = 128'hb10912012a9061aa1950a010039a0a12;
+    cells[7] = 128'h1909a1a0b0d01930a2a04032a3b9420d;
+    cells[8] = 128'h4a1290234112b1aa1a9092ba4902b110;
+    cells[9] = 128'h909129920c29309300601192901a0903;
+    cells[10] = 128'h1219909be9a0092392913a43cb0912ab;
+    cells[11] = 128'h7501f91ddba0ab0c39a29ccb17d061b9;
+    cells[12] = 128'hc9e47afff1a6aaa311ba9425fda491f0;
+    cells[13] = 128'h9f409c27325d315b90a16caaac79b111;
+    cells[14] = 128'h01c4a1210f025501990a103d31b39e41;
+    cells[15] = 128'hd9f93aec1549b1a332a9db3af9b50195;
+    cells[16] = 128'h34402937370a0a2100a34a2679cab49a;
+    cells[17] = 128'h4229f3191fb230bd996149b951191900;
+    cells[18] = 128'he3b54b2b90a3a9da1fcc1ea004d92f90;
+    cells[19] = 128'h490d7e2f3aaa1d00b6b3e30e0263179c;
+    cells[20] = 128'haa3909d4baa97272b720461ae01f924d;
+    cells[21] = 128'hdf9026313ad1f4f9aff95c4313f5a100;
+    cells[22] = 128'h290329a9c7700bfe9092f5d9d496950a;
+    cells[23] = 128'h94bad4d61b72207249f005a3c0afeb31;
+    cells[24] = 128'hd93901307df0e526292b7b4c6ad9aacb;
+    cells[25] = 128'h601743fa476332935666434775036913;
+    cells[26] = 128'h0e91b906b6323439462930a9cf2d4aa7;
+    cells[27] = 128'hca1ceb353cba9a2bbfcce10bdb9193c3;
+    cells[28] = 128'h7331419a0201a1bb99a129a93509460e;
+    cells[29] = 128'ha0030cb2b021999215403922babfc299;
+    cells[30] = 128'hb1b9c140ae2090100dc1b9113c5441b3;
+    cells[31] = 128'h2200240f45d1a50b92c0070e4116200c;
+    cells[32] = 128'h3301c9a0aab9b1911a01b00910a01192;
+    cells[33] = 128'hb0aa5b0d61121ba310a99323c1b9cca9;
+    cells[34] = 128'h990925b0921a5140919929013922910b;
+    cells[35] = 128'h2901bb92ad1110000a9119ad0a220201;
+    cells[36] = 128'h09992a1b1ba009c92200a030b19abb11;
+    cells[37] = 128'ha123120105aaa23310003a057159399b;
+    cells[38] = 128'h011291051922a9100a0000a0a0122301;
+    cells[39] = 128'h0a01023131401900140220004112a211;
+    cells[40] = 128'h900923cb1022240101491b133a41109d;
+    cells[41] = 128'h19001a09e211a900a9a29099c0292399;
+    cells[42] = 128'h211001213ad91aad0a9104a9121aa116;
+    cells[43] = 128'h9309b39aaad01107005c0b055aa00192;
+    cells[44] = 128'h1a002b90a270213e92f39b64f9a7311c;
+    cells[45] = 128'h2a1020025030090f1aa1169f0119b119;
+    cells[46] = 128'h200910243000ba39a131aa00a9a1030b;
+    cells[47] = 128'h210930ac0192009013c93212114193bc;
+    cells[48] = 128'h92100919900921903a9a1a9c2139aa22;
+    cells[49] = 128'h00a012202b99290abb321120b1a10102;
+    cells[50] = 128'h219a921ba1b0200199109503111010aa;
+    cells[51] = 128'hca110013133911223000009912909319;
+    cells[52] = 128'h911139131030a02902015b0090900a01;
+    cells[53] = 128'h3aa10a1234902aa1124109a1a9d9099b;
+    cells[54] = 128'h1310231a1201040b91a1440303a9490b;
+    cells[55] = 128'ha0911110aa901a001ebaa00da9311294;
+    cells[56] = 128'h00102b19201190492040b901aa30b0a1;
+    cells[57] = 128'h221913aaa0a1912b02a1019411ab39aa;
+    cells[58] = 128'hc9a10202102049c11ac0a00b12b42120;
+    cells[59] = 128'h2a919c143020a0042a602a90c9a2a029;
+    cells[60] = 128'h090003b92900122091223b0b01102e99;
+    cells[61] = 128'h2110c32ae9120320120131942bc33a00;
+    cells[62] = 128'h39010a309200c9c99db014a91129a5b3;
+    cells[63] = 128'ha101940222a109000c20d201194b0a92;
+    cells[64] = 128'ha19b9013c911003a03901e0590b33000;
+    cells[65] = 128'h3a003b0d0029100a9a9044991111b31b;
+    cells[66] = 128'h10030090209992b02b19a5cc915ecb9b;
+    cells[67] = 128'h349bf12c0d9bb91a9a0afd9fe0e29011;
+    cells[68] = 128'h990cbd2064ffad209dc2041d07f9c112;
+    cells[69] = 128'hf902e1bb59d16039a241190132a91939;
+    cells[70] = 128'h490906e99f3152cc06a3aa3fbc45090a;
+    cells[71] = 128'h7b11911a72faa2cb200a379f703bd90a;
+    cells[72] = 128'hda15bb16a5230057917dddd6f09f5d11;
+    cells[73] = 128'he4cba220fd510d3932f3df77b9a0340c;
+    cells[74] = 128'ha111910c9102d9922ea943aaa3909d02;
+    cells[75] = 128'h2c9c9c991b0119910009fa0210229799;
+    cells[76] = 128'h1a01a0930999103aa39b3e02a9cbc02b;
+    cells[77] = 128'ha190640a0010ba9c0992432020c32a01;
+    cells[78] = 128'h2baa2e00235001c11000c49b9920051a;
+    cells[79] = 128'h9221a0a2aab999421a1930a4901da921;
+    cells[80] = 128'ha310140d9ac0ba1290a90a1049003c90;
+    cells[81] = 128'h190abcd0ab00bbba120ace9031baaa1b;
+    cells[82] = 128'h2100a493a0a23312214244b900b21c00;
+    cells[83] = 128'h9902394116a991330db11100c91013a3;
+    cells[84] = 128'h920a991200910ac9a0a0aa0120491091;
+    cells[85] = 128'h1999b2191fb1421200303b1a00219999;
+    cells[86] = 128'h9992499b059aa95b10c09921a0903399;
+    cells[87] = 128'h00112a009500c0aa00aab9b221201911;
+    cells[88] = 128'hd139bfa20ad69c100173494131339b4a;
+    cells[89] = 128'h01b6c9319a0c301c1b40bb30abb3ac1a;
+    cells[90] = 128'hc23bbb02c1d2199a9a91b9321f32ba91;
+    cells[91] = 128'h4aab9ca00193cac9224720303fa5a022;
+    cells[92] = 128'h03d2bb790cca91d1fc0c313ce1f2ae21;
+    cells[93] = 128'h1d0910203140b93094911a6a1cec0399;
+    cells[94] = 128'h420bb99b991092f0112b09121a216a21;
+    cells[95] = 128'h4d1af220010aa0101c22b991ccea0259;
+    cells[96] = 128'h073bb013f2020a01a9a2d439af0da0a0;
+    cells[97] = 128'had1a2922babe1c1990df94e222b0bd02;
+    cells[98] = 128'h0f952ab1fc9da00a5f12a9092b04ed90;
+    cells[99] = 128'haaa2bb1df1000490fa3a01111bc9350a;
+    cells[100] = 128'ha42bdb9019f34c1b12a4cc59196be9b9;
+    cells[101] = 128'h2d99d9b4b9a93091aedd01aa9f03eea9;
+    cells[102] = 128'h26e01239452ffa4b9abaab109cb3bcf9;
+    cells[103] = 128'hfc19ee19d1fe290a1abca1c193f0b939;
+    cells[104] = 128'ha313df93fbc0bb1001310f3400acc512;
+    cells[105] = 128'h322fe9ba40e3a9aa92211c19ad0a9d01;
+    cells[106] = 128'h514f0daa1071aad4a9b59443304eb579;
+    cells[107] = 128'h1d49f10b292b12f1bcf19b2a09fba29a;
+    cells[108] = 128'h30ac9b9311bd6a4ac2199b990e19c011;
+    cells[109] = 128'h9eab2319a211dcc131bb9109bbc9cc30;
+    cells[110] = 128'h1fd90ab0dbea0e9921b0010100990ffb;
+    cells[111] = 128'h1e1091ca10b309cabfaca55b611390b2;
+    cells[112] = 128'h14bf0b243010a9029ecba410b0dae251;
+    cells[113] = 128'h1eba0b92099ba211f1b01a091dd13293;
+    cells[114] = 128'h95920309b4cab3b91a9a9c0a99c0b05b;
+    cells[115] = 128'h6bbd699b104b0ca0caf992b9a173000a;
+    cells[116] = 128'h19971fc2ab7c0b1b36bc0fa01e55290a;
+    cells[117] = 128'hdb34f1b9fcfaa920055fa302e13a09b0;
+    cells[118] = 128'h01a0a03c01b09b090a02299a0dc20c09;
+    cells[119] = 128'h7cdadba31010ae709464a3ab2b1afb79;
+    cells[120] = 128'h0301b1d9d430ba501032b4b32ff19219;
+    cells[121] = 128'hb121abedd03a09a95f30da9111969ba1;
+    cells[122] = 128'h2a01ba000349090005c20b99b0fccf34;
+    cells[123] = 128'h1ab91a42a21501aa0eb0c2ca3efbded9;
+    cells[124] = 128'ha20ab2c313f1ed45014a53b09e15b7c9;
+    cells[125] = 128'h3e01c22a1b6a53b9a4c92a1933c2493b;
+    cells[126] = 128'h04c93bb31be0f3c90aac10019c42b411;
+    cells[127] = 128'h2522a3dd71d1e61a197abea3ca257df0;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -6937,134 +10543,134 @@ module \lmu_kws361_eighth.memory_weights4.bank12 (read__addr, data);
   wire [127:0] read__data;
   reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 128'h9b009c1fe0beff3e004919dfce101cff;
-    cells[1] = 128'h903d9d20efbece21447a1bf0cdde6c00;
-    cells[2] = 128'hde212dc3004c2c10ffcdf3feeeffcde0;
-    cells[3] = 128'h21fb1bef23eee390f110bded12101b01;
-    cells[4] = 128'hfaedb0413d1e10dee02dfed1fdaf0401;
-    cells[5] = 128'h0c1f2ecff121eff0eed0e261ea23d4c2;
-    cells[6] = 128'he5a13141e5d3fb3dc41ff1af3bd32d9f;
-    cells[7] = 128'h3aceafad5fe5effc92152c02f221fad2;
-    cells[8] = 128'hdeebf12fff310031f140df23d2c342ec;
-    cells[9] = 128'h00ded92de2a2fe90c39bd4c52dd129c2;
-    cells[10] = 128'hf2afac0e14b0c0dd09baeeb4ffb1beb0;
-    cells[11] = 128'h01050122ee3f3c1ed342de3b43c4d14c;
-    cells[12] = 128'hf21fd071f5ce531191ccec497fbc0fd0;
-    cells[13] = 128'hb4caee3c1366ca92d13cd1fcae90eb20;
-    cells[14] = 128'hd12f0b1fb2e510f2cdf1f10221fede0d;
-    cells[15] = 128'he2eef44f929fe4ffafeddee0195ddf01;
-    cells[16] = 128'h0f3bca1021e1cdbe0d0df5eefe92f92c;
-    cells[17] = 128'h300dd1113e51e1f20b90131ef602f9e1;
-    cells[18] = 128'hf300bbf1ee0ce330250ff9050f324340;
-    cells[19] = 128'h1df5c0f01fe03301eee0effe12e23491;
-    cells[20] = 128'h03ffcf1d5f9f410f10f2d10c042d0eed;
-    cells[21] = 128'hbe42fddde1b51fe1f3b33002e4e002fd;
-    cells[22] = 128'h50fef2b130410f3beb11b30c1dccef9e;
-    cells[23] = 128'he129fbad1ff19de2f0bbf42fd2d1b13f;
-    cells[24] = 128'h42c1331fd2ffcdb00ffcd104fd91ebff;
-    cells[25] = 128'h77c3211d7d7c22f0eb043c2ffdfadf71;
-    cells[26] = 128'h3e4d2bfa035fecd1fd91c1db012e11ff;
-    cells[27] = 128'hd9c5131d41193c0a3b11c211de01fab1;
-    cells[28] = 128'he9cccd2f11d06fdfcdff233023c252e1;
-    cells[29] = 128'hf1e2320020df7011b2fa1e4066d1d7d1;
-    cells[30] = 128'h4a2d2fcbf3f11cb00e92d1be522fdd31;
-    cells[31] = 128'hd3bb221bd3bef0ffff1133a0220d00d1;
-    cells[32] = 128'h42ee21cec1afdf1f0bdd3dde0ff003d2;
-    cells[33] = 128'h1737bd9d09a000f2ee7c933dcd1f3ef1;
-    cells[34] = 128'he4090df0fe013cefb4c3101f0e729d4f;
-    cells[35] = 128'h2131c7511c2d100fecdbd1219aebe4e2;
-    cells[36] = 128'heffed500ce9e40fde1d4abf109efe2e4;
-    cells[37] = 128'he43db0c070ebf3d31ce9ec2cfec10f2f;
-    cells[38] = 128'hf2129c31b0a0f021c0923cef0a100501;
-    cells[39] = 128'hcd04cd0e2000f110ffdcdf1cd120f2bf;
-    cells[40] = 128'h04cc251ebefddf40ead0fefeab0492e2;
-    cells[41] = 128'h0213a3ec2c22e40f2f000b20ff091020;
-    cells[42] = 128'ha1ac571f1373026fd0bfd1023ef9f6f0;
-    cells[43] = 128'he2f1035ffd2cde3e12f0f20eeab04f32;
-    cells[44] = 128'h9cf2ee4ee9e03f1eef46392310f2eff3;
-    cells[45] = 128'h24b1310251c1e43bcf11ba0e2212cf22;
-    cells[46] = 128'hfa09123b5ec1d0cff3f4dc1df3e22eef;
-    cells[47] = 128'hffd1efbc0ecfd0d2cc420e414c21fdfe;
-    cells[48] = 128'h212fdeafe4955c2d0c6e0efd1d62e20f;
-    cells[49] = 128'h0fffdf3f5b4a109c61173de12ed66221;
-    cells[50] = 128'hb104ac50103fee001fc43ea049402920;
-    cells[51] = 128'h401a4d450f7f0ee00e9ce4dd1f1999f0;
-    cells[52] = 128'h012e1f5100b53e02b371111f70f01f4c;
-    cells[53] = 128'hcd35fffd9a213002fd342f10024201df;
-    cells[54] = 128'hf009ef5d40129a421f11c100de3eddfe;
-    cells[55] = 128'h0c003d2cb340dde002e01f012433dadd;
-    cells[56] = 128'hddc0022ee24e5f1e2f3b0fef2f0feecf;
-    cells[57] = 128'hd0edfb7fb7022fb12100ef00e3d34cee;
-    cells[58] = 128'h011111b21f02de4161fdd2d11002cec0;
-    cells[59] = 128'h1fe95ed1733eeffd55322de1ef2b5d51;
-    cells[60] = 128'h0e3f91b51190cb201d12b41f1efb31c1;
-    cells[61] = 128'h0ffd12b220e01e4f0b1e5f92b21509ff;
-    cells[62] = 128'h9ad5eccee09f10f0e7dd0fe307f5253f;
-    cells[63] = 128'h1df93e9f33925a4da1de130b2ab99903;
-    cells[64] = 128'h40a93de24f7dd20ce5ec0d9fdd39b27c;
-    cells[65] = 128'h99bc0a12f391adfffd0b10ad9f331dce;
-    cells[66] = 128'hf5db3924133e3fd24cdfefe00f3e1dd1;
-    cells[67] = 128'hef27b4113d20f23d1ee30ee3dd312e52;
-    cells[68] = 128'hdfd61c12ace063e1019ef66f11c033ee;
-    cells[69] = 128'h11fe2fbcb3df419fd29602ed0001ef10;
-    cells[70] = 128'hf2feed2e0219b1f14feae1afdbef9bfe;
-    cells[71] = 128'h07dc2f5d7e3ceef13d601ff1d5e1bf5e;
-    cells[72] = 128'h31f2caf5f2912950c023c62b7e9bf300;
-    cells[73] = 128'hef3bc0f5cf0f2d21032de33d2ebe0ce2;
-    cells[74] = 128'hf1ddf1e50c211e2dee30defde2f9cdf0;
-    cells[75] = 128'hf32131fe0e40de0106250dd0b23bdaf2;
-    cells[76] = 128'h53f91e3ec310ed1e02d31e0150cee7ff;
-    cells[77] = 128'h1fe09211aff712f3bc11e501f3d15fee;
-    cells[78] = 128'h502dec23d4b0efe0f3d004ff2ec039f2;
-    cells[79] = 128'h61f21e923e14fb2d0104f23df02ad2fd;
-    cells[80] = 128'hf1fb3e14f1b0b0f45bf0f10daa0ede1f;
-    cells[81] = 128'hfc109d03e23edc22502e30efdc1fff00;
-    cells[82] = 128'hd9edf1f0cecb2edef5fd0de1b1d1fa34;
-    cells[83] = 128'h1cdc00111ecefc043411ede0eefdb21f;
-    cells[84] = 128'hdfd0a121e1ee0520d4ece10e43923f01;
-    cells[85] = 128'h47fb2eef7331f51eefedf5cff0ecd200;
-    cells[86] = 128'hc92f1001de0ff09ec3210d300e0f1d53;
-    cells[87] = 128'h1319f9f1d03afa2ee1193112e0be2cef;
-    cells[88] = 128'hedc32f131ef01f1e01100e0e0221d21f;
-    cells[89] = 128'h46ff122140e12301fc13e21d2effee12;
-    cells[90] = 128'h2e30eeffcfeff30203ef01220e1e2021;
-    cells[91] = 128'hfdd11df1021eecf0f2ff3c2102ef201f;
-    cells[92] = 128'hf3fef5011110ec001d14f32d0ed1f1d1;
-    cells[93] = 128'hf0f3f0fdeff302e020dfe1d1e334e1f2;
-    cells[94] = 128'h1d0d1d2200ef2400d34f1d0f212e213e;
-    cells[95] = 128'hf0ededcd2be000c113fffe10e3004fdc;
-    cells[96] = 128'h203102f2255f120f3e0b31cff5ff6311;
-    cells[97] = 128'h3df4f13f031aff100cf300440dd0d033;
-    cells[98] = 128'hd2de0f1f3dcff2e1ef02ee3f2dffdec0;
-    cells[99] = 128'hff1000d3ff033300313f1ecc0030230f;
-    cells[100] = 128'h3ef2d5efe10eec211fd01311fff3ff4e;
-    cells[101] = 128'h15fc0f3e3ffe00c002c1f042f0dd00c1;
-    cells[102] = 128'he2fd2072f14de12f214ff012f00e2020;
-    cells[103] = 128'h2f10e1d1f23d711ff1de152cfe02dfb2;
-    cells[104] = 128'hee34f29c22c71e2202230fd123e101e0;
-    cells[105] = 128'h11df1242de0ff301d00fdd0510f10e0e;
-    cells[106] = 128'h1000ec400f0920f020cf103fffe01e30;
-    cells[107] = 128'he1433eec1f00ee1062341ffd000141e1;
-    cells[108] = 128'h33de25f3ef33f00fd01fd2002232d2d1;
-    cells[109] = 128'hfdd0dd000f0effdfe0d11e1006c0ef11;
-    cells[110] = 128'h050c31e320ffbf2121e230fe10100323;
-    cells[111] = 128'h0e24f3f1d0001232223df2202c2e0120;
-    cells[112] = 128'h20efef1d02df00bff1f01b300ff2eeb0;
-    cells[113] = 128'h163f2f0201feff20deef2fd001bacff1;
-    cells[114] = 128'hea4701e2ef20fd003121e0211d313e4f;
-    cells[115] = 128'hfabfd23b0fe213c0021ffe4f2135e1ef;
-    cells[116] = 128'hcb1fbd00a0b000ec1fffeedf0ebfeee0;
-    cells[117] = 128'hef111d2f1d1f1dd1e0102df10242010d;
-    cells[118] = 128'h13ef21c313104d42f000f02ff101f0ff;
-    cells[119] = 128'h11f1c10c00f203fe2fcee300e0001ee1;
-    cells[120] = 128'h2f202d2d2ff0f3cf024f5ee112302f2f;
-    cells[121] = 128'h0ffff2f221fd3d50f1241e4f2fed0e1f;
-    cells[122] = 128'h04f2c301fff0fe102fc1d30ff1d1c1b2;
-    cells[123] = 128'h29a5e270fd0dd6e9de3301d2031af090;
-    cells[124] = 128'ha77dddd172dc30036c53011009ceb37f;
-    cells[125] = 128'he1f31eefd0957ef5efa0bd6c4b71e57e;
-    cells[126] = 128'h19ed550e3902c20a021c7f11916f5e9e;
-    cells[127] = 128'hd67cbcd1ee2ed24f6cf0e293bf93f741;
+    cells[0] = 128'hfd00fc19a0da993a004f1fb9ca101c99;
+    cells[1] = 128'hf03bfb20a9daca21447e1d90cbba6c00;
+    cells[2] = 128'hba212bc3004c2c1099cb939aaa99cba0;
+    cells[3] = 128'h219d1da923aaa3f09110dbab12101d01;
+    cells[4] = 128'h9eabd0413b1a10baa02b9ab19be90401;
+    cells[5] = 128'h0c192ac99121a990aab0a261ae23b4c2;
+    cells[6] = 128'ha5e13141a5b39d3bc41991e93db32bf9;
+    cells[7] = 128'h3ecae9eb59a5a99cf2152c0292219eb2;
+    cells[8] = 128'hbaad9129993100319140b923b2c342ac;
+    cells[9] = 128'h00babf2ba2e29af0c3fdb4c52bb12fc2;
+    cells[10] = 128'h92e9ec0a14d0c0bb0fdeaad499d1dad0;
+    cells[11] = 128'h01050122aa393c1ab342ba3d43c4b14c;
+    cells[12] = 128'h9219b07195ca5311f1ccac4f79dc09b0;
+    cells[13] = 128'hd4ceaa3c1366cef2b13cb19ceaf0ad20;
+    cells[14] = 128'hb1290d19d2a51092cb919102219aba0b;
+    cells[15] = 128'ha2aa9449f2f9a499e9abbaa01f5bb901;
+    cells[16] = 128'h093dce1021a1cbda0b0b95aa9af29f2c;
+    cells[17] = 128'h300bb1113a51a1920df0131a96029fa1;
+    cells[18] = 128'h9300dd91aa0ca33025099f0509324340;
+    cells[19] = 128'h1b95c09019a03301aaa0a99a12a234f1;
+    cells[20] = 128'h0399c91b59f941091092b10c042b0aab;
+    cells[21] = 128'hda429bbba1d519a193d33002a4a0029b;
+    cells[22] = 128'h509a92d13041093dad11d30c1bcca9fa;
+    cells[23] = 128'ha12f9deb1991fba290dd9429b2b1d139;
+    cells[24] = 128'h42c13319b299cbd0099cb1049bf1ad99;
+    cells[25] = 128'h77c3211b7b7c2290ad043c299b9eb971;
+    cells[26] = 128'h3a4b2d9e0359acb19bf1c1bd012a1199;
+    cells[27] = 128'hbfc5131b411f3c0e3d11c211ba019ed1;
+    cells[28] = 128'hafcccb2911b069b9cb99233023c252a1;
+    cells[29] = 128'h91a2320020b97011d29e1a4066b1b7b1;
+    cells[30] = 128'h4e2b29cd93911cd00af2b1da5229bb31;
+    cells[31] = 128'hb3dd221db3da9099991133e0220b00b1;
+    cells[32] = 128'h42aa21cac1e9b9190dbb3bba099003b2;
+    cells[33] = 128'h1737dbfb0fe00092aa7cf33bcb193a91;
+    cells[34] = 128'ha40f0b909a013ca9d4c310190a72fb49;
+    cells[35] = 128'h2131c7511c2b1009acbdb121feada4a2;
+    cells[36] = 128'ha99ab500cafa409ba1b4ed910fa9a2a4;
+    cells[37] = 128'ha43bd0c070ad93b31cafac2c9ac10929;
+    cells[38] = 128'h9212fc31d0e09021c0f23ca90e100501;
+    cells[39] = 128'hcb04cb0a2000911099bcb91cb12092d9;
+    cells[40] = 128'h04cc251ada9bb940aeb09a9aed04f2a2;
+    cells[41] = 128'h0213e3ac2c22a40929000d20990f1020;
+    cells[42] = 128'he1ec571913730269b0d9b1023a9f9690;
+    cells[43] = 128'ha29103599b2cba3a1290920aaed04932;
+    cells[44] = 128'hfc92aa4aafa0391aa9463f231092a993;
+    cells[45] = 128'h24d1310251c1a43dc911de0a2212c922;
+    cells[46] = 128'h9e0f123d5ac1b0c99394bc1b93a22aa9;
+    cells[47] = 128'h99b1a9dc0ac9b0b2cc420a414c219b9a;
+    cells[48] = 128'h2129bae9a4f55c2b0c6a0a9b1b62a209;
+    cells[49] = 128'h0999b9395d4e10fc61173ba12ab66221;
+    cells[50] = 128'hd104ec501039aa0019c43ae04f402f20;
+    cells[51] = 128'h401e4b4509790aa00afca4bb191fff90;
+    cells[52] = 128'h012a195100d53a02d37111197090194c;
+    cells[53] = 128'hcb35999bfe2130029b342910024201b9;
+    cells[54] = 128'h900fa95b4012fe421911c100ba3abb9a;
+    cells[55] = 128'h0c003b2cd340bba002a019012433bebb;
+    cells[56] = 128'hbbc0022aa24a591a293d09a92909aac9;
+    cells[57] = 128'hb0ab9d79d70229d12100a900a3b34caa;
+    cells[58] = 128'h011111d21902ba41619bb2b11002cac0;
+    cells[59] = 128'h19af5ab1733aa99b55322ba1a92d5b51;
+    cells[60] = 128'h0a39f1d511f0cd201b12d4191a9d31c1;
+    cells[61] = 128'h099b12d220a01a490d1a59f2d2150f99;
+    cells[62] = 128'hfeb5accaa0f91090a7bb09a307952539;
+    cells[63] = 128'h1b9f3af933f25e4be1ba130d2edfff03;
+    cells[64] = 128'h40ef3ba2497bb20ca5ac0bf9bb3fd27c;
+    cells[65] = 128'hffdc0e1293f1eb999b0d10ebf9331bca;
+    cells[66] = 128'h95bd3f24133a39b24cb9a9a0093a1bb1;
+    cells[67] = 128'ha927d4113b20923b1aa30aa3bb312a52;
+    cells[68] = 128'hb9b61c12eca063a101fa966911c033aa;
+    cells[69] = 128'h119a29dcd3b941f9b2f602ab0001a910;
+    cells[70] = 128'h929aab2a021fd19149aea1e9bda9fd9a;
+    cells[71] = 128'h07bc295b7a3caa913b601991b5a1d95a;
+    cells[72] = 128'h3192ce9592f12f50c023c62d7afd9300;
+    cells[73] = 128'ha93dc095c9092b21032ba33b2ada0ca2;
+    cells[74] = 128'h91bb91a50c211a2baa30ba9ba29fcb90;
+    cells[75] = 128'h9321319a0a40ba0106250bb0d23dbe92;
+    cells[76] = 128'h539f1a3ac310ab1a02b31a0150caa799;
+    cells[77] = 128'h19a0f211e9971293dc11a50193b159aa;
+    cells[78] = 128'h502bac23b4d0a9a093b004992ac03f92;
+    cells[79] = 128'h61921af23a149d2b0104923b902eb29b;
+    cells[80] = 128'h919d3a1491d0d0945d90910bee0aba19;
+    cells[81] = 128'h9c10fb03a23abc22502a30a9bc199900;
+    cells[82] = 128'hbfab9190cacd2aba959b0ba1d1b19e34;
+    cells[83] = 128'h1cbc00111aca9c043411aba0aa9bd219;
+    cells[84] = 128'hb9b0e121a1aa0520b4aca10a43f23901;
+    cells[85] = 128'h479d2aa97331951aa9ab95c990acb200;
+    cells[86] = 128'hcf291001ba0990fac3210b300a091b53;
+    cells[87] = 128'h131f9f91b03e9e2aa11f3112a0da2ca9;
+    cells[88] = 128'habc329131a90191a01100a0a0221b219;
+    cells[89] = 128'h4699122140a123019c13a21b2a99aa12;
+    cells[90] = 128'h2a30aa99c9a9930203a901220a1a2021;
+    cells[91] = 128'h9bb11b91021aac9092993c2102a92019;
+    cells[92] = 128'h939a95011110ac001b14932b0ab191b1;
+    cells[93] = 128'h9093909ba99302a020b9a1b1a334a192;
+    cells[94] = 128'h1b0b1b2200a92400b3491b09212a213a;
+    cells[95] = 128'h90ababcb2da000c113999a10a30049bc;
+    cells[96] = 128'h20310292255912093a0d31c995996311;
+    cells[97] = 128'h3b949139031e99100c9300440bb0b033;
+    cells[98] = 128'hb2ba09193bc992a1a902aa392b99bac0;
+    cells[99] = 128'h991000b39903330031391acc00302309;
+    cells[100] = 128'h3a92b5a9a10aac2119b013119993994a;
+    cells[101] = 128'h159c093a399a00c002c1904290bb00c1;
+    cells[102] = 128'ha29b2072914ba12921499012900a2020;
+    cells[103] = 128'h2910a1b1923b711991ba152c9a02b9d2;
+    cells[104] = 128'haa3492fc22c71a22022309b123a101a0;
+    cells[105] = 128'h11b91242ba099301b009bb0510910a0a;
+    cells[106] = 128'h1000ac40090f209020c9103999a01a30;
+    cells[107] = 128'ha1433aac1900aa106234199b000141a1;
+    cells[108] = 128'h33ba2593a9339009b019b2002232b2b1;
+    cells[109] = 128'h9bb0bb00090a99b9a0b11a1006c0a911;
+    cells[110] = 128'h050c31a32099d92121a2309a10100323;
+    cells[111] = 128'h0a249391b0001232223b92202c2a0120;
+    cells[112] = 128'h20a9a91b02b900d991901d300992aad0;
+    cells[113] = 128'h16392902019a9920baa929b001dec991;
+    cells[114] = 128'hae4701a2a9209b003121a0211b313a49;
+    cells[115] = 128'h9ed9b23d09a213c002199a492135a1a9;
+    cells[116] = 128'hcd19db00e0d000ac1999aab90ad9aaa0;
+    cells[117] = 128'ha9111b291b191bb1a0102b910242010b;
+    cells[118] = 128'h13a921c313104b429000902991019099;
+    cells[119] = 128'h1191c10c0092039a29caa300a0001aa1;
+    cells[120] = 128'h29202b2b299093c902495aa112302929;
+    cells[121] = 128'h09999292219b3b5091241a4929ab0a19;
+    cells[122] = 128'h0492c30199909a1029c1b30991b1c1d2;
+    cells[123] = 128'h2fe5a2709b0bb6afba3301b2031e90f0;
+    cells[124] = 128'he77bbbb172bc30036c5301100fcad379;
+    cells[125] = 128'ha1931aa9b0f57a95a9e0db6c4d71a57a;
+    cells[126] = 128'h1fab550a3f02c20e021c7911f1695afa;
+    cells[127] = 128'hb67cdcb1aa2ab2496c90a2f3d9f39741;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -7080,134 +10686,134 @@ module \lmu_kws361_eighth.memory_weights4.bank13 (read__addr, data);
   wire [127:0] read__data;
   reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 128'h00a1e432c1d37b229ee1cfbd6570d93f;
-    cells[1] = 128'hdb92624f403d14a1d47b2e70e47be9bf;
-    cells[2] = 128'hf4b120c25f700e3a2d3ffc9eda2b90cd;
-    cells[3] = 128'h9c11dd01d129ffc0d4ce5de4d934ee61;
-    cells[4] = 128'h664dc01104d7dff2df31d71f25e72cae;
-    cells[5] = 128'hf114450c3b02f52f6169deaef61f32df;
-    cells[6] = 128'h6a39fddccf49f5d0fd2e59c7d00c6a71;
-    cells[7] = 128'h57e9c2b505cf0b72c5a61710eefbb7ae;
-    cells[8] = 128'h933776326e04274d721e92eb2df2c1bf;
-    cells[9] = 128'h432677417154577f7d1556310f4ef475;
-    cells[10] = 128'hf52902c26fd5a0f60911021270272132;
-    cells[11] = 128'hefcdbbf34cb91ee4a3fc9bf614bb1d9c;
-    cells[12] = 128'h0fc1391ed272231f460e3e6d030c2272;
-    cells[13] = 128'hdfdfb2c12fd7ee222ce5402e32330cf1;
-    cells[14] = 128'h013727eb4b6c301313fac492dedfefce;
-    cells[15] = 128'h52347e43c350461d056d3453f1c04533;
-    cells[16] = 128'h0e012f510011f230edf220c1f113d2d1;
-    cells[17] = 128'hee1def0032000e312271f0f1aceef13d;
-    cells[18] = 128'h1fef2200f0f171f122e0ee3c3d1dc02f;
-    cells[19] = 128'hf0e010121ee411ffe09d42f10f2001f2;
-    cells[20] = 128'h035fe0ddf02eed4050401302ffb0462f;
-    cells[21] = 128'heb3016fe002250f0cc12ee1e325cfb20;
-    cells[22] = 128'h0bd11f132010e4c1d2df1f10f032fdf2;
-    cells[23] = 128'h24011131e2f20210101200103102f1f1;
-    cells[24] = 128'hfe23f2e02d1061f0220cde3e0e0e0d2f;
-    cells[25] = 128'he1122eece11120df12e122e322d22101;
-    cells[26] = 128'h13fff22412e2dc60ed0202200fced20e;
-    cells[27] = 128'hfd32f4e33c0102001131c030ee4e0e0f;
-    cells[28] = 128'hee127deaf02022af2fa23f9fe1e742b2;
-    cells[29] = 128'h34ec1e4ee2f1fd50e220320122efe1f0;
-    cells[30] = 128'h2f0ff1301c3ddff03341f0e00e112f11;
-    cells[31] = 128'h0400dd1f3de251fe245c05f10f0e211c;
-    cells[32] = 128'he1f30de11de17ff0d1f20e2021f2cdf0;
-    cells[33] = 128'h200f01d4100ffc20fcedf1c0c0fdf012;
-    cells[34] = 128'h0231ef0ff030f3f0212fe523f01e441e;
-    cells[35] = 128'hedf10e0d212f40ff01f41d002204ffd0;
-    cells[36] = 128'h1ff111020df0ff301eff3fef0201cb02;
-    cells[37] = 128'h3f013f01100dfdfe3e11efff0cd1e001;
-    cells[38] = 128'hf2e4f31e0df41200021f0e0f22e11fee;
-    cells[39] = 128'he01e0f111dfe02ff00111011f223e221;
-    cells[40] = 128'h3e0f3fd011feed103f22d321f0d0f211;
-    cells[41] = 128'h120fc600000500010000013f01001ebe;
-    cells[42] = 128'he04def0ef2eff3cf10dd21ef123efee1;
-    cells[43] = 128'h2f014dff1f2e1df1e00210d1fdd00351;
-    cells[44] = 128'hefd2f140f1e111eeb1ff2bff100fef00;
-    cells[45] = 128'h6023f301201fef21fee012e1301f12c0;
-    cells[46] = 128'he2400fe0111cdf011f3b11e410113100;
-    cells[47] = 128'hd2d3f21f10132f00f005003011c1d020;
-    cells[48] = 128'h1ed2f101f0f601f010e3e210f001f2a2;
-    cells[49] = 128'hef1e2d004200f0f22f1b30c0206f0101;
-    cells[50] = 128'h03fe2efe101d1f1ed0403f2e10de0c4f;
-    cells[51] = 128'he00fddbf9b1c20f2b21f1ed3f7b40be0;
-    cells[52] = 128'ha13a13502223d9de167ebbd0972c79a9;
-    cells[53] = 128'hf01f2f40344074dd1c572d5d00fe2ffd;
-    cells[54] = 128'h34f3f01b01fa02313bc52723ce0db202;
-    cells[55] = 128'h327b3d3e1231a1d0f34d0002f0396d1d;
-    cells[56] = 128'hfee13bf75d2026dd95250f1d1f364efe;
-    cells[57] = 128'h4d9490e00bed095f5d9106d203d79644;
-    cells[58] = 128'hfe23ddf2cde22efdf00d1202f32141ad;
-    cells[59] = 128'he2fb3d014f4dbfc0ecf2eed10e20de31;
-    cells[60] = 128'h21def00e1322fe411c2fe22afeff0f30;
-    cells[61] = 128'h1e14d10fe0e03220240e3dcff1302fd0;
-    cells[62] = 128'h021d3cf1f00ffedfe00211c40f1ecf32;
-    cells[63] = 128'h00e1f3f0200ffc20c0e2e0500f0f142f;
-    cells[64] = 128'hbf21b30ff1f1141f22fefe3d022130cf;
-    cells[65] = 128'hefc00e1e1f013012f21ffc0f0042f00e;
-    cells[66] = 128'h422014ef41d00f01305f11d011212ff0;
-    cells[67] = 128'hdf22ff0111fc110f01de0c2311df1341;
-    cells[68] = 128'h10900d05d1510ef0df06112ff1fff020;
-    cells[69] = 128'h302023e010f50e213152e5f11d22f1e0;
-    cells[70] = 128'hc352f10c00eee5f000fd0ef122f22f30;
-    cells[71] = 128'h1ecb0af20f2ef10200e03e02e4ec1010;
-    cells[72] = 128'h0000000000000000503c0e11f2010240;
-    cells[73] = 128'h0000000000000000c410bde31262c235;
-    cells[74] = 128'h00000000000000000ff22d1331043e5a;
-    cells[75] = 128'h0000000000000000c6d1aceffef20134;
-    cells[76] = 128'h00000000000000005613904702f2fbf5;
-    cells[77] = 128'h00000000000000003f2bbc011000e2ea;
-    cells[78] = 128'h0000000000000000521fb516c439e1ed;
-    cells[79] = 128'h0000000000000000fa05323ff307ebdf;
-    cells[80] = 128'h000000000000000030d020e42fde0e54;
-    cells[81] = 128'h0000000000000000f4bd32f04f643c4f;
-    cells[82] = 128'h00000000000000001af42c3fc2171f2f;
-    cells[83] = 128'h0000000000000000d02b2e4110233ded;
-    cells[84] = 128'h000000000000000050dec2056fc1ca24;
-    cells[85] = 128'h0000000000000000dd0bbe3236e4c0fe;
-    cells[86] = 128'h0000000000000000f23ec9f202e11243;
-    cells[87] = 128'h0000000000000000fddfe0fec41c133e;
-    cells[88] = 128'h00000000000000004f00eedfef2c1e45;
-    cells[89] = 128'h00000000000000004f01f92a0dc0cc16;
-    cells[90] = 128'h0000000000000000ff200740fff12613;
-    cells[91] = 128'h000000000000000021dabcef1ee3b124;
-    cells[92] = 128'h0000000000000000c0dc573a11fbee02;
-    cells[93] = 128'h0000000000000000edcdfef2104c922b;
-    cells[94] = 128'h000000000000000040512eee96ccd3f1;
-    cells[95] = 128'h00000000000000002f2cec100eeec074;
-    cells[96] = 128'h00000000000000004e4c202340ecd142;
-    cells[97] = 128'h0000000000000000fffbba01f20ee4ec;
-    cells[98] = 128'h00000000000000004ff065131e030ec1;
-    cells[99] = 128'h000000000000000022ba3e0e5fcf0175;
-    cells[100] = 128'h00000000000000004f9f4f22c1fdbf3d;
-    cells[101] = 128'h0000000000000000ab3ff071e4e3f4f0;
-    cells[102] = 128'h00000000000000000d0014ef010bb39f;
-    cells[103] = 128'h0000000000000000f0d23d3ee3f4dc5f;
-    cells[104] = 128'h0000000000000000c11c16e3de0d0427;
-    cells[105] = 128'h000000000000000020aec0dc1630df0a;
-    cells[106] = 128'h0000000000000000e4b9702010110253;
-    cells[107] = 128'h0000000000000000df1f1027517103f0;
-    cells[108] = 128'h00000000000000003d3dfef7210bb001;
-    cells[109] = 128'h0000000000000000fe4a1e1d0392457e;
-    cells[110] = 128'h00000000000000002c2021c179f23fe5;
-    cells[111] = 128'h0000000000000000fd3042dff450654f;
-    cells[112] = 128'h000000000000000011aad11e5300016c;
-    cells[113] = 128'h000000000000000053e013fe3cc11165;
-    cells[114] = 128'h0000000000000000f5e9b1df6e0e2332;
-    cells[115] = 128'h000000000000000030df5f541ff3ddee;
-    cells[116] = 128'h00000000000000000353e30115ee5443;
-    cells[117] = 128'h00000000000000005d004f0fecbef063;
-    cells[118] = 128'h0000000000000000adf9ad5320c41303;
-    cells[119] = 128'h0000000000000000e15a2a110f52fb1f;
-    cells[120] = 128'h00000000000000005f9ecefec4efa30d;
-    cells[121] = 128'h000000000000000000edfadc132105c3;
-    cells[122] = 128'h00000000000000002120f0134ec24107;
-    cells[123] = 128'h00000000000000005efb0d0210dfcd0f;
-    cells[124] = 128'h0000000000000000200ce2dd313b20dc;
-    cells[125] = 128'h0000000000000000fea5b91071244b7c;
-    cells[126] = 128'h0000000000000000c021e23b0510bfd6;
-    cells[127] = 128'h0000000000000000230930fe2cf31150;
+    cells[0] = 128'h00e1a432c1b37d22faa1c9db6570bf39;
+    cells[1] = 128'hbdf26249403b14e1b47d2a70a47dafd9;
+    cells[2] = 128'h94d120c259700a3e2b399cfabe2df0cb;
+    cells[3] = 128'hfc11bb01b12f99c0b4ca5ba4bf34aa61;
+    cells[4] = 128'h664bc01104b7b992b931b71925a72cea;
+    cells[5] = 128'h9114450c3d029529616fbaea961932b9;
+    cells[6] = 128'h6e3f9bbcc94f95b09b2a5fc7b00c6e71;
+    cells[7] = 128'h57afc2d505c90d72c5e61710aa9dd7ea;
+    cells[8] = 128'hf33776326a04274b721af2ad2b92c1d9;
+    cells[9] = 128'h43267741715457797b155631094a9475;
+    cells[10] = 128'h952f02c269b5e0960f11021270272132;
+    cells[11] = 128'ha9cbdd934cdf1aa4e39cfd9614dd1bfc;
+    cells[12] = 128'h09c13f1ab2722319460a3a6b030c2272;
+    cells[13] = 128'hb9b9d2c129b7aa222ca5402a32330c91;
+    cells[14] = 128'h013727ad4d6c3013139ec4f2bab9a9ca;
+    cells[15] = 128'h52347a43c350461b056b345391c04533;
+    cells[16] = 128'h0a01295100119230ab9220c19113b2b1;
+    cells[17] = 128'haa1ba90032000a3122719091ecaa913b;
+    cells[18] = 128'h19a922009091719122a0aa3c3b1bc029;
+    cells[19] = 128'h90a010121aa41199a0fb429109200192;
+    cells[20] = 128'h0359a0bb902aab405040130299d04629;
+    cells[21] = 128'had30169a00225090cc12aa1a325c9d20;
+    cells[22] = 128'h0db119132010a4c1b2b9191090329b92;
+    cells[23] = 128'h24011131a29202101012001031029191;
+    cells[24] = 128'h9a2392a02b106190220cba3a0a0a0b29;
+    cells[25] = 128'ha1122aaca11120b912a122a322b22101;
+    cells[26] = 128'h1399922412a2bc60ab02022009cab20a;
+    cells[27] = 128'h9b3294a33c0102001131c030aa4a0a09;
+    cells[28] = 128'haa127bae902022e929e239f9a1a742d2;
+    cells[29] = 128'h34ac1a4aa2919b50a220320122a9a190;
+    cells[30] = 128'h290991301c3bb990334190a00a112911;
+    cells[31] = 128'h0400bb193ba2519a245c0591090a211c;
+    cells[32] = 128'ha1930ba11ba17990b1920a202192cb90;
+    cells[33] = 128'h200901b410099c209cab91c0c09b9012;
+    cells[34] = 128'h0231a909903093902129a523901a441a;
+    cells[35] = 128'hab910a0b2129409901941b00220499b0;
+    cells[36] = 128'h199111020b9099301a9939a90201cd02;
+    cells[37] = 128'h39013901100b9b9a3a11a9990cb1a001;
+    cells[38] = 128'h92a4931a0b94120002190a0922a119aa;
+    cells[39] = 128'ha01a09111b9a0299001110119223a221;
+    cells[40] = 128'h3a0939b0119aab103922b32190b09211;
+    cells[41] = 128'h1209c600000500010000013901001ada;
+    cells[42] = 128'ha04ba90a92a993c910bb21a9123a9aa1;
+    cells[43] = 128'h29014b99192a1b91a00210b19bb00351;
+    cells[44] = 128'ha9b2914091a111aad1992d991009a900;
+    cells[45] = 128'h602393012019a9219aa012a1301912c0;
+    cells[46] = 128'ha24009a0111cb901193d11a410113100;
+    cells[47] = 128'hb2b39219101329009005003011c1b020;
+    cells[48] = 128'h1ab291019096019010a3a210900192e2;
+    cells[49] = 128'ha91a2b0042009092291d30c020690101;
+    cells[50] = 128'h039a2a9a101b191ab040392a10ba0c49;
+    cells[51] = 128'ha009bbd9fd1c2092d2191ab397d40da0;
+    cells[52] = 128'he13e13502223bfba167addb0f72c7fef;
+    cells[53] = 128'h90192940344074bb1c572b5b009a299b;
+    cells[54] = 128'h3493901d019e02313dc52723ca0bd202;
+    cells[55] = 128'h327d3b3a1231e1b0934b0002903f6b1b;
+    cells[56] = 128'h9aa13d975b2026bbf525091b19364a9a;
+    cells[57] = 128'h4bf4f0a00dab0f595bf106b203b7f644;
+    cells[58] = 128'h9a23bb92cba22a9b900b1202932141eb;
+    cells[59] = 128'ha29d3b01494bd9c0ac92aab10a20ba31;
+    cells[60] = 128'h21ba900a13229a411c29a22e9a990930;
+    cells[61] = 128'h1a14b109a0a03220240a3bc9913029b0;
+    cells[62] = 128'h021b3c9190099ab9a00211c4091ac932;
+    cells[63] = 128'h00a1939020099c20c0a2a05009091429;
+    cells[64] = 128'hd921d30991911419229a9a3b022130c9;
+    cells[65] = 128'ha9c00a1a1901301292199c090042900a;
+    cells[66] = 128'h422014a941b00901305911b011212990;
+    cells[67] = 128'hb9229901119c110901ba0c2311b91341;
+    cells[68] = 128'h10f00b05b1510a90b906112991999020;
+    cells[69] = 128'h302023a010950a213152a5911b2291a0;
+    cells[70] = 128'hc352910c00aaa590009b0a9122922930;
+    cells[71] = 128'h1acd0e92092a910200a03a02a4ac1010;
+    cells[72] = 128'h0000000000000000503c0a1192010240;
+    cells[73] = 128'h0000000000000000c410dba31262c235;
+    cells[74] = 128'h000000000000000009922b1331043a5e;
+    cells[75] = 128'h0000000000000000c6b1eca99a920134;
+    cells[76] = 128'h00000000000000005613f04702929d95;
+    cells[77] = 128'h0000000000000000392ddc011000a2ae;
+    cells[78] = 128'h00000000000000005219d516c43fa1ab;
+    cells[79] = 128'h00000000000000009e0532399307adb9;
+    cells[80] = 128'h000000000000000030b020a429ba0a54;
+    cells[81] = 128'h000000000000000094db329049643c49;
+    cells[82] = 128'h00000000000000001e942c39c2171929;
+    cells[83] = 128'h0000000000000000b02d2a4110233bab;
+    cells[84] = 128'h000000000000000050bac20569c1ce24;
+    cells[85] = 128'h0000000000000000bb0dda3236a4c09a;
+    cells[86] = 128'h0000000000000000923acf9202a11243;
+    cells[87] = 128'h00000000000000009bb9a09ac41c133a;
+    cells[88] = 128'h00000000000000004900aab9a92c1a45;
+    cells[89] = 128'h000000000000000049019f2e0bc0cc16;
+    cells[90] = 128'h00000000000000009920074099912613;
+    cells[91] = 128'h000000000000000021bedca91aa3d124;
+    cells[92] = 128'h0000000000000000c0bc573e119daa02;
+    cells[93] = 128'h0000000000000000abcb9a92104cf22d;
+    cells[94] = 128'h000000000000000040512aaaf6ccb391;
+    cells[95] = 128'h0000000000000000292cac100aaac074;
+    cells[96] = 128'h00000000000000004a4c202340acb142;
+    cells[97] = 128'h0000000000000000999dde01920aa4ac;
+    cells[98] = 128'h0000000000000000499065131a030ac1;
+    cells[99] = 128'h000000000000000022de3a0a59c90175;
+    cells[100] = 128'h000000000000000049f94922c19bd93b;
+    cells[101] = 128'h0000000000000000ed399071a4a39490;
+    cells[102] = 128'h00000000000000000b0014a9010dd3f9;
+    cells[103] = 128'h000000000000000090b23b3aa394bc59;
+    cells[104] = 128'h0000000000000000c11c16a3ba0b0427;
+    cells[105] = 128'h000000000000000020eac0bc1630b90e;
+    cells[106] = 128'h0000000000000000a4df702010110253;
+    cells[107] = 128'h0000000000000000b919102751710390;
+    cells[108] = 128'h00000000000000003b3b9a97210dd001;
+    cells[109] = 128'h00000000000000009a4e1a1b03f2457a;
+    cells[110] = 128'h00000000000000002c2021c17f9239a5;
+    cells[111] = 128'h00000000000000009b3042b994506549;
+    cells[112] = 128'h000000000000000011eeb11a5300016c;
+    cells[113] = 128'h000000000000000053a0139a3cc11165;
+    cells[114] = 128'h000000000000000095afd1b96a0a2332;
+    cells[115] = 128'h000000000000000030b959541993bbaa;
+    cells[116] = 128'h00000000000000000353a30115aa5443;
+    cells[117] = 128'h00000000000000005b004909acda9063;
+    cells[118] = 128'h0000000000000000eb9feb5320c41303;
+    cells[119] = 128'h0000000000000000a15e2e1109529d19;
+    cells[120] = 128'h000000000000000059faca9ac4a9e30b;
+    cells[121] = 128'h000000000000000000ab9ebc132105c3;
+    cells[122] = 128'h0000000000000000212090134ac24107;
+    cells[123] = 128'h00000000000000005a9d0b0210b9cb09;
+    cells[124] = 128'h0000000000000000200ca2bb313d20bc;
+    cells[125] = 128'h00000000000000009ae5df1071244d7c;
+    cells[126] = 128'h0000000000000000c021a23d0510d9b6;
+    cells[127] = 128'h0000000000000000230f309a2c931150;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -7223,134 +10829,134 @@ module \lmu_kws361_eighth.memory_weights4.bank14 (read__addr, data);
   wire [127:0] read__data;
   reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 128'h00000000000000002f04ea32b72cf07e;
-    cells[1] = 128'h000000000000000000ea63e01fe1df00;
-    cells[2] = 128'h00000000000000000ed911045b42fde3;
-    cells[3] = 128'h0000000000000000103dfe2c26ffc1dc;
-    cells[4] = 128'h00000000000000001e0b22ec1004fd1b;
-    cells[5] = 128'h000000000000000043412101a4cfd420;
-    cells[6] = 128'h0000000000000000692f051f35311fe0;
-    cells[7] = 128'h00000000000000005121d24033b6dd37;
-    cells[8] = 128'h00000000000000000334411d96c1ef6f;
-    cells[9] = 128'h0000000000000000c1cb3ed0de60c2f0;
-    cells[10] = 128'h000000000000000020f944be7cff2412;
-    cells[11] = 128'h00000000000000002e3f01e1ff2c2f17;
-    cells[12] = 128'h0000000000000000ece003f42f7df1b2;
-    cells[13] = 128'h0000000000000000e3bcffeead340f03;
-    cells[14] = 128'h000000000000000020ed2f3b37f01261;
-    cells[15] = 128'h000000000000000015c4dcf37f34fb23;
-    cells[16] = 128'h00000000000000003c533e2d94fea0e1;
-    cells[17] = 128'h0000000000000000e4ef16f09cfe0131;
-    cells[18] = 128'h0000000000000000dbcf23c3ee5e252f;
-    cells[19] = 128'h0000000000000000a45e00ff21f33060;
-    cells[20] = 128'h0000000000000000fba036031cdbe364;
-    cells[21] = 128'h0000000000000000020d74f49cf9b204;
-    cells[22] = 128'h00000000000000001423f01cf4c0123d;
-    cells[23] = 128'h0000000000000000fe410b2c070d0e3d;
-    cells[24] = 128'h0000000000000000eaa146e2df402220;
-    cells[25] = 128'h0000000000000000107f3344f2b0030e;
-    cells[26] = 128'h00000000000000004d2fe00a40022d01;
-    cells[27] = 128'h0000000000000000103e42f502df2e3c;
-    cells[28] = 128'h0000000000000000010febeff13cc000;
-    cells[29] = 128'h0000000000000000d6cf20ff4e552b51;
-    cells[30] = 128'h0000000000000000f41f11a0f12d7e6c;
-    cells[31] = 128'h0000000000000000243001d29229b130;
-    cells[32] = 128'h00000000000000001f0dee0d01dc3219;
-    cells[33] = 128'h00000000000000006b0fd2f23d0dfa7f;
-    cells[34] = 128'h00000000000000001140ffd5fd5310e1;
-    cells[35] = 128'h0000000000000000decb5f0edf33104c;
-    cells[36] = 128'h000000000000000020d43dfec2113d70;
-    cells[37] = 128'h0000000000000000d4ff9cdfd0cfe203;
-    cells[38] = 128'h0000000000000000f121ddf0ffc11313;
-    cells[39] = 128'h00000000000000005bbf2304122ce1f1;
-    cells[40] = 128'h000000000000000062dfe306efedf0f0;
-    cells[41] = 128'h0000000000000000306cfe01cfdfb5ed;
-    cells[42] = 128'h00000000000000001305da2ef104ff23;
-    cells[43] = 128'h0000000000000000ef4d241f63f4516c;
-    cells[44] = 128'h0000000000000000bfbf146fe0101321;
-    cells[45] = 128'h0000000000000000b014cb2e44642121;
-    cells[46] = 128'h0000000000000000d139145f30d40232;
-    cells[47] = 128'h0000000000000000f210d31031fe1e53;
-    cells[48] = 128'h0000000000000000b240d3e5156d1223;
-    cells[49] = 128'h00000000000000000109efd0ee1e1744;
-    cells[50] = 128'h000000000000000013ff1df103f53b1f;
-    cells[51] = 128'h0000000000000000dc475e20b0141023;
-    cells[52] = 128'h0000000000000000f16f021643f2450a;
-    cells[53] = 128'h00000000000000006f324613d3fedd07;
-    cells[54] = 128'h00000000000000004efffce422042f3b;
-    cells[55] = 128'h000000000000000012dd51acee3dfe5d;
-    cells[56] = 128'h000000000000000031cbedce02f4f25c;
-    cells[57] = 128'h0000000000000000d2f42e0f0d242c37;
-    cells[58] = 128'h0000000000000000e76e4f322ae70e14;
-    cells[59] = 128'h00000000000000002f02b521e2fc0015;
-    cells[60] = 128'h0000000000000000b02a0c220402f401;
-    cells[61] = 128'h0000000000000000ef0f155b41cf1472;
-    cells[62] = 128'h0000000000000000c2df0d024102d143;
-    cells[63] = 128'h00000000000000003fcee00c2dcf0172;
-    cells[64] = 128'h0000000000000000e10252efa051fb5e;
-    cells[65] = 128'h00000000000000002f1e01f5e0e01166;
-    cells[66] = 128'h0000000000000000ff6f21f53a2302b4;
-    cells[67] = 128'h000000000000000002ef6c2c5ed1eb55;
-    cells[68] = 128'h0000000000000000ddd26550f2621102;
-    cells[69] = 128'h0000000000000000e33ef091002e714c;
-    cells[70] = 128'h00000000000000000a96e01fee20006e;
-    cells[71] = 128'h00000000000000004d1000c0132150ed;
-    cells[72] = 128'he0e90ddfed9f1affeecb00dd0000befe;
-    cells[73] = 128'h2bce0e1efd5d112efeae001df02f31f1;
-    cells[74] = 128'h30d1ace309fe21210ede2f92d0efd02d;
-    cells[75] = 128'hf7f0f0ed0eed3f01e10132f2e0f3f0ff;
-    cells[76] = 128'h1fd31c01dbfe30fefdfec1e20021401d;
-    cells[77] = 128'h7f0b9dd2df3e2f41dfff00ac231119fe;
-    cells[78] = 128'h0101bdf12ed12f1f00d92e20ffbe7fe7;
-    cells[79] = 128'hefee0ef0e00ff0113dec1fc021e4d112;
-    cells[80] = 128'heb1eaefe001fdca0fdccecd1fe0f0200;
-    cells[81] = 128'h1ad1dd13dd1ee23f1f0f0ee3112f2100;
-    cells[82] = 128'h2fcfeeecbbbcd213cd2b21d0f2b0fffe;
-    cells[83] = 128'h31d0ffae303e0ee42cb1ed0210f11e32;
-    cells[84] = 128'h1cc0612fcc2f2ec12e201cac01cd2003;
-    cells[85] = 128'h6bf01211fc1b4fe21f53fdee23c27311;
-    cells[86] = 128'h30c903fe1e3fe01fec04dfeee0d1f1ff;
-    cells[87] = 128'he06b10de22e0ceceee9ee209edee4a11;
-    cells[88] = 128'hb1102fdfe31111eebe9f02d1ff3ebbf5;
-    cells[89] = 128'h99ef1ef2d3931dfe1f9612ed0c1e5fed;
-    cells[90] = 128'hdf3000cc033100d1d20f0e2d01c14f0b;
-    cells[91] = 128'h1cc2f4fd10414bd0f14f120f21ae300b;
-    cells[92] = 128'ha036120f31012bdf2ef3e40f21ed9f11;
-    cells[93] = 128'hf942af32ef313e1f71e0ef3c3fcc5210;
-    cells[94] = 128'h09f00140c132fadc300fa2132f5bdaf1;
-    cells[95] = 128'h0b0f2cf2df2e1b1b2e2320bcff0df0d1;
-    cells[96] = 128'hafe114f1f1300f0e0e0d13e010fd0002;
-    cells[97] = 128'he11211103eece0931fced01f00cfcd01;
-    cells[98] = 128'hf1f1f90efdb040200101e03001c2ffe0;
-    cells[99] = 128'hbee12dfcdf911d1114d122f01cee3c0b;
-    cells[100] = 128'h4102bf012ee1e10f1b0ef1c001e124e0;
-    cells[101] = 128'h503ffe1dddfb0ce109201122000f3411;
-    cells[102] = 128'h1100b0e4f243d35e001fc3df22ee0002;
-    cells[103] = 128'h2ade5fdfed32601f4edbecd00c437d02;
-    cells[104] = 128'hc000fd0d12e30e0fe0f1d002ffeefdf0;
-    cells[105] = 128'hff24d10112e13200d21dffdc20e261f2;
-    cells[106] = 128'h2cd1fcdfcdf1ec515f203003f3910d09;
-    cells[107] = 128'h512dd110f0004210fe011c300ffd50fd;
-    cells[108] = 128'hc3e20dc0bd11102c54e2c0bb100d9fee;
-    cells[109] = 128'h4d223dffc0dc3abffb14defcee01ac00;
-    cells[110] = 128'hbff006ff151103f0e0a2d31dfdcb6ffd;
-    cells[111] = 128'h02cdf0c0f03ffff0ec10fee300a0f3f1;
-    cells[112] = 128'hcc1eee13dda03f0001f2311a2ef27d0c;
-    cells[113] = 128'hd2f111ff0d3f1ef1de21c2e3ecae52eb;
-    cells[114] = 128'he030ebcf32ec3e04e10cf0ffffbee0fc;
-    cells[115] = 128'h6f9b01f1d9d2f23009ce3db01101c3f3;
-    cells[116] = 128'h30efcc31cedd111c926ded30f104f20f;
-    cells[117] = 128'hd00111eff2c3db3df5dcefdc0fbfdffd;
-    cells[118] = 128'hda0d0ceb110c2ef235de1d4c30ae7d1e;
-    cells[119] = 128'h2def1eadf04ef12041350bdc13029e03;
-    cells[120] = 128'h330f2f200ee0ff2e1dfff6f12ff415e1;
-    cells[121] = 128'h3bce004dcdef2022b0eeef3000dfad04;
-    cells[122] = 128'he0e0f0ee20de10c22df4ded3ffc0dfff;
-    cells[123] = 128'h29be0022adf22f1d1c5d019bf11e20e1;
-    cells[124] = 128'h174304d1530e0491efeeb020c0034214;
-    cells[125] = 128'h2ddd22d50da231fdd12121f2ffe2420a;
-    cells[126] = 128'hee43230f05b53bf00df0eb2e1e1dff03;
-    cells[127] = 128'h3d1feecb1f1de1d2ffef110ffe9bd0fa;
+    cells[0] = 128'h00000000000000002904ae32d72c907a;
+    cells[1] = 128'h000000000000000000ae63a019a1b900;
+    cells[2] = 128'h00000000000000000abf11045d429ba3;
+    cells[3] = 128'h0000000000000000103b9a2c2699c1bc;
+    cells[4] = 128'h00000000000000001a0d22ac10049b1d;
+    cells[5] = 128'h000000000000000043412101e4c9b420;
+    cells[6] = 128'h00000000000000006f290519353119a0;
+    cells[7] = 128'h00000000000000005121b24033d6bb37;
+    cells[8] = 128'h00000000000000000334411bf6c1a969;
+    cells[9] = 128'h0000000000000000c1cd3ab0ba60c290;
+    cells[10] = 128'h0000000000000000209f44da7c992412;
+    cells[11] = 128'h00000000000000002a3901a1992c2917;
+    cells[12] = 128'h0000000000000000aca00394297b91d2;
+    cells[13] = 128'h0000000000000000a3dc99aaeb340903;
+    cells[14] = 128'h000000000000000020ab293d37901261;
+    cells[15] = 128'h000000000000000015c4bc9379349d23;
+    cells[16] = 128'h00000000000000003c533a2bf49ae0a1;
+    cells[17] = 128'h0000000000000000a4a91690fc9a0131;
+    cells[18] = 128'h0000000000000000bdc923c3aa5a2529;
+    cells[19] = 128'h0000000000000000e45a009921933060;
+    cells[20] = 128'h00000000000000009de036031cbda364;
+    cells[21] = 128'h0000000000000000020b7494fc9fd204;
+    cells[22] = 128'h00000000000000001423901c94c0123b;
+    cells[23] = 128'h00000000000000009a410d2c070b0a3b;
+    cells[24] = 128'h0000000000000000aee146a2b9402220;
+    cells[25] = 128'h00000000000000001079334492d0030a;
+    cells[26] = 128'h00000000000000004b29a00e40022b01;
+    cells[27] = 128'h0000000000000000103a429502b92a3c;
+    cells[28] = 128'h00000000000000000109ada9913cc000;
+    cells[29] = 128'h0000000000000000b6c920994a552d51;
+    cells[30] = 128'h0000000000000000941911e0912b7a6c;
+    cells[31] = 128'h0000000000000000243001b2f22fd130;
+    cells[32] = 128'h0000000000000000190baa0b01bc321f;
+    cells[33] = 128'h00000000000000006d09b2923b0b9e79;
+    cells[34] = 128'h0000000000000000114099b59b5310a1;
+    cells[35] = 128'h0000000000000000bacd590ab933104c;
+    cells[36] = 128'h000000000000000020b43b9ac2113b70;
+    cells[37] = 128'h0000000000000000b499fcb9b0c9a203;
+    cells[38] = 128'h00000000000000009121bb9099c11313;
+    cells[39] = 128'h00000000000000005dd92304122ca191;
+    cells[40] = 128'h000000000000000062b9a306a9ab9090;
+    cells[41] = 128'h0000000000000000306c9a01c9b9d5ab;
+    cells[42] = 128'h00000000000000001305be2a91049923;
+    cells[43] = 128'h0000000000000000a94b24196394516c;
+    cells[44] = 128'h0000000000000000d9d91469a0101321;
+    cells[45] = 128'h0000000000000000d014cd2a44642121;
+    cells[46] = 128'h0000000000000000b13f145930b40232;
+    cells[47] = 128'h00000000000000009210b310319a1a53;
+    cells[48] = 128'h0000000000000000d240b3a5156b1223;
+    cells[49] = 128'h0000000000000000010fa9b0aa1a1744;
+    cells[50] = 128'h000000000000000013991b9103953d19;
+    cells[51] = 128'h0000000000000000bc475a20d0141023;
+    cells[52] = 128'h0000000000000000916902164392450e;
+    cells[53] = 128'h000000000000000069324613b39abb07;
+    cells[54] = 128'h00000000000000004a999ca42204293d;
+    cells[55] = 128'h000000000000000012bb51ecaa3b9a5b;
+    cells[56] = 128'h000000000000000031cdabca0294925c;
+    cells[57] = 128'h0000000000000000b2942a090b242c37;
+    cells[58] = 128'h0000000000000000a76a49322ea70a14;
+    cells[59] = 128'h00000000000000002902d521a29c0015;
+    cells[60] = 128'h0000000000000000d02e0c2204029401;
+    cells[61] = 128'h0000000000000000a909155d41c91472;
+    cells[62] = 128'h0000000000000000c2b90b024102b143;
+    cells[63] = 128'h000000000000000039caa00c2bc90172;
+    cells[64] = 128'h0000000000000000a10252a9e0519d5a;
+    cells[65] = 128'h0000000000000000291a0195a0a01166;
+    cells[66] = 128'h0000000000000000996921953e2302d4;
+    cells[67] = 128'h000000000000000002a96c2c5ab1ad55;
+    cells[68] = 128'h0000000000000000bbb2655092621102;
+    cells[69] = 128'h0000000000000000a33a90f1002a714c;
+    cells[70] = 128'h00000000000000000ef6a019aa20006a;
+    cells[71] = 128'h00000000000000004b1000c0132150ab;
+    cells[72] = 128'ha0af0bb9abf91e99aacd00bb0000da9a;
+    cells[73] = 128'h2dca0a1a9b5b112a9aea001b90293191;
+    cells[74] = 128'h30b1eca30f9a21210aba29f2b0a9b02b;
+    cells[75] = 128'h979090ab0aab3901a1013292a0939099;
+    cells[76] = 128'h19b31c01bd9a309a9b9ac1a20021401b;
+    cells[77] = 128'h790dfbb2b93a2941b99900ec23111f9a;
+    cells[78] = 128'h0101db912ab1291900bf2a2099da79a7;
+    cells[79] = 128'ha9aa0a90a00990113bac19c021a4b112;
+    cells[80] = 128'had1aea9a0019bce09bccacb19a090200;
+    cells[81] = 128'h1eb1bb13bb1aa23919090aa311292100;
+    cells[82] = 128'h29c9aaacdddcb213cb2d21b092d0999a;
+    cells[83] = 128'h31b099ea303a0aa42cd1ab0210911a32;
+    cells[84] = 128'h1cc06129cc292ac12a201cec01cb2003;
+    cells[85] = 128'h6d9012119c1d49a219539baa23c27311;
+    cells[86] = 128'h30cf039a1a39a019ac04b9aaa0b19199;
+    cells[87] = 128'ha06d10ba22a0cacaaafaa20fabaa4e11;
+    cells[88] = 128'hd11029b9a31111aadaf902b1993add95;
+    cells[89] = 128'hffa91a92b3f31b9a19f612ab0c1a59ab;
+    cells[90] = 128'hb93000cc033100b1b2090a2b01c1490d;
+    cells[91] = 128'h1cc2949b10414db09149120921ea300d;
+    cells[92] = 128'he036120931012db92a93a40921abf911;
+    cells[93] = 128'h9f42e932a9313a1971a0a93c39cc5210;
+    cells[94] = 128'h0f900140c1329ebc3009e213295dbe91;
+    cells[95] = 128'h0d092c92b92a1d1d2a2320dc990b90b1;
+    cells[96] = 128'he9a114919130090a0a0b13a0109b0002;
+    cells[97] = 128'ha11211103aaca0f319cab01900c9cb01;
+    cells[98] = 128'h91919f0a9bd040200101a03001c299a0;
+    cells[99] = 128'hdaa12b9cb9f11b1114b122901caa3c0d;
+    cells[100] = 128'h4102d9012aa1a1091d0a91c001a124a0;
+    cells[101] = 128'h50399a1bbb9d0ca10f20112200093411;
+    cells[102] = 128'h1100d0a49243b35a0019c3b922aa0002;
+    cells[103] = 128'h2eba59b9ab3260194abdacb00c437b02;
+    cells[104] = 128'hc0009b0b12a30a09a091b00299aa9b90;
+    cells[105] = 128'h9924b10112a13200b21b99bc20a26192;
+    cells[106] = 128'h2cb19cb9cb91ac515920300393f10b0f;
+    cells[107] = 128'h512bb110900042109a011c30099b509b;
+    cells[108] = 128'hc3a20bc0db11102c54a2c0dd100bf9aa;
+    cells[109] = 128'h4b223b99c0bc3ed99d14ba9caa01ec00;
+    cells[110] = 128'hd990069915110390a0e2b31b9bcd699b;
+    cells[111] = 128'h02cb90c090399990ac109aa300e09391;
+    cells[112] = 128'hcc1aaa13bbe039000192311e2a927b0c;
+    cells[113] = 128'hb29111990b391a91ba21c2a3acea52ad;
+    cells[114] = 128'ha030adc932ac3a04a10c909999daa09c;
+    cells[115] = 128'h69fd0191bfb292300fca3bd01101c393;
+    cells[116] = 128'h30a9cc31cabb111cf26bab3091049209;
+    cells[117] = 128'hb00111a992c3bd3b95bca9bc09d9b99b;
+    cells[118] = 128'hbe0b0cad110c2a9235ba1b4c30ea7b1a;
+    cells[119] = 128'h2ba91aeb904a912041350dbc1302fa03;
+    cells[120] = 128'h330929200aa0992a1b999691299415a1;
+    cells[121] = 128'h3dca004bcba92022d0aaa93000b9eb04;
+    cells[122] = 128'ha0a090aa20ba10c22b94bab399c0b999;
+    cells[123] = 128'h2fda0022eb92291b1c5b01fd911a20a1;
+    cells[124] = 128'h174304b1530a04f1a9aad020c0034214;
+    cells[125] = 128'h2bbb22b50be2319bb121219299a2420e;
+    cells[126] = 128'haa43230905d53d900b90ad2a1a1b9903;
+    cells[127] = 128'h3b19aacd191ba1b299a911099afdb09e;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -7366,134 +10972,134 @@ module \lmu_kws361_eighth.memory_weights4.bank15 (read__addr, data);
   wire [127:0] read__data;
   reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 128'h22001f0f10fff0cc010112dfee5f93f2;
-    cells[1] = 128'h1b9bb4d1e92e529429fadac2f1e3ac01;
-    cells[2] = 128'hd5fe0f0fe33e3e3d00e0f0e113cc0e01;
-    cells[3] = 128'h1afec543c3032dff0113010f21007202;
-    cells[4] = 128'hb3d4f2a9ef0fd2d4e50de2fe3f0ccd1e;
-    cells[5] = 128'h21f01050f902feec1d0eae00120273e1;
-    cells[6] = 128'h1000eff2f521ffcfee200f0e1ef0ef01;
-    cells[7] = 128'hcad210429ace1fdded5fefe10fffa2ff;
-    cells[8] = 128'h01f42211ff2e0f0b002fff4d11e1410f;
-    cells[9] = 128'h11ebd1ee5b903140debeef2f0cee20e2;
-    cells[10] = 128'he924de0fed002a320d0200af0e02e203;
-    cells[11] = 128'hdb0c2e1f02ffcee0bdf13ee0e042a2f4;
-    cells[12] = 128'h0e4edcf0f040a22e0f0c1dff110c5fff;
-    cells[13] = 128'hfccce0ccfd7df3f219e01f2300ede9f1;
-    cells[14] = 128'h12f42fd0ef0d101f100ff0ee00c0b2dc;
-    cells[15] = 128'hcee2fe100c11140e310e4fc3026e1f0f;
-    cells[16] = 128'h3cf0c310e023fafede2ac2ef1161f105;
-    cells[17] = 128'hef03f12e3f30ff1f0f1ef1e5e3b0fc2e;
-    cells[18] = 128'hf32dbb0d222f9e1f0c0ee10200e1bf01;
-    cells[19] = 128'h1eeff3c0fdcc02cc1d01fe3ee213f20b;
-    cells[20] = 128'he240004d16c1b9ffffdd111efd920ff1;
-    cells[21] = 128'hdf3f0f0e22b52ef1fd1fde2efe0c5df6;
-    cells[22] = 128'he9d2013feededeffffeeff011eef7b1d;
-    cells[23] = 128'h71dd5f001511e23e5fe21ffc00f31e1f;
-    cells[24] = 128'he31ef2ff2321edf2effdf1ffffdf5f13;
-    cells[25] = 128'hebf0ef23bcfc1f0debce2c02f2e21d2e;
-    cells[26] = 128'h9f1ce4b2c4a52011afb25e2c3d56bc16;
-    cells[27] = 128'h3fdcfe0eedc014fd0dcded3bffec2d02;
-    cells[28] = 128'h363aafaa1de0e00de1c011cc112e6ae0;
-    cells[29] = 128'haffec3ceed2f0311e230310f0f5cea0d;
-    cells[30] = 128'h31fde09f3ced32f1ca1fdf23b1d30211;
-    cells[31] = 128'h1210ffd0ff4f1f0c002b2df003f121f2;
-    cells[32] = 128'hee0ec12110f0f1e2ecdec23011e0240e;
-    cells[33] = 128'hd0039df3210102c9c3001fcbff4f92df;
-    cells[34] = 128'hbc0aa0b00d2206ddbeac3d1ef26b6af1;
-    cells[35] = 128'hcd0ffbaacf0ff1a2e1e21ff4fe0c9f00;
-    cells[36] = 128'h01fe01fc214127eddd12f01fcdfc71f0;
-    cells[37] = 128'h2cffee0ec0ef2d013c022de1ffd310f0;
-    cells[38] = 128'hb51d22cd22b002ee009494ef0ffe7e01;
-    cells[39] = 128'h2ae0ce311041da2e0c3e1ec010fdd001;
-    cells[40] = 128'hf9fdf1100c0fd03cebe91cdddffe5ce0;
-    cells[41] = 128'h601fcedfea400142db0efdc1201e5ef2;
-    cells[42] = 128'h55ecf01eedd1121eed103bd3e1244202;
-    cells[43] = 128'h0f249021fbfd00f2fb0ffde0e0ef701b;
-    cells[44] = 128'hf03bcb0200efd11f0ed2e22010d3000d;
-    cells[45] = 128'h2ade1010cc2e4e012ef0fd11002efe0b;
-    cells[46] = 128'he12e0f31a1aced02e1f1ee1e0f3ebf00;
-    cells[47] = 128'h0edffd33edbe140cdbd90f1ed024700f;
-    cells[48] = 128'h50f1df00fe4ee00e0d1d0ceee132e001;
-    cells[49] = 128'h1e2db02e0f000e011bc0df3f101d7e01;
-    cells[50] = 128'hcdb124befbedf1f0eddee2b1ecff6eff;
-    cells[51] = 128'hffffee0ebeffffe0faec0cc1ef219211;
-    cells[52] = 128'h2c9db0f4fd19b00fecd111041390423e;
-    cells[53] = 128'hdbd0df01cfe001d0e11cf3d10e3fecf0;
-    cells[54] = 128'h220fb2131a3ff01f0de03eb40111711f;
-    cells[55] = 128'h1111e62c123ed0def115e0fd0e0b14fe;
-    cells[56] = 128'h312dace2ed3e42311eeb2fdff1b3710f;
-    cells[57] = 128'hb3de030cefa0e4fed0cd34e21e400ff1;
-    cells[58] = 128'hcdbffeffea3d34f2202c0cd1023dcc0f;
-    cells[59] = 128'hdb31fa11eee1fdda1cc93bd00f007005;
-    cells[60] = 128'h25fa3e30befbf04ff9c1ecff22c9ff10;
-    cells[61] = 128'hbf24ff02f2fdfed10202f31d110fb20b;
-    cells[62] = 128'h51f2e2dd00de1011d22d1f0affef701e;
-    cells[63] = 128'he403e1faf0901dafd2cbe12b11b29dff;
-    cells[64] = 128'hc1dff02d1fd1002f020eec0ff220df05;
-    cells[65] = 128'h1100f3ebf120feeedefefffbe1b06f00;
-    cells[66] = 128'h25ffe1d3101ef2115ecdff1124ffd21d;
-    cells[67] = 128'h0deff5fdf02d0cf03214f1f01dde121f;
-    cells[68] = 128'h0f42ed22f1ceb2f11bde10e122ed4e25;
-    cells[69] = 128'h310fd0f02f2d110e0dfdbe22b2034000;
-    cells[70] = 128'he01fe0dfdf9002f1de0f52310f3f21ef;
-    cells[71] = 128'h991995dd6c9f2392a1a12e4ce94dabf5;
-    cells[72] = 128'h96ee30dcc2c1c1db040f20fd0ffe99e0;
-    cells[73] = 128'h3f3f1fc00100f121131221010203e20e;
-    cells[74] = 128'h2b21ed520ef11022ee210e110f1f1301;
-    cells[75] = 128'h00f2f1300031ffd10ef1c0000f0e5e10;
-    cells[76] = 128'h000000f10130ff0000ff010000111000;
-    cells[77] = 128'h2e01e00f0f1f0112100f1f0100111100;
-    cells[78] = 128'he20f2f2000dff1efff00e00f0001fff0;
-    cells[79] = 128'hfbcd9cedbae962a99a993a9b9ebca1ad;
-    cells[80] = 128'h67e0102021120f453deecf1325220b27;
-    cells[81] = 128'h4423363f41c3ed041627261e2ff17f1d;
-    cells[82] = 128'he1cff00fe17100202f4f7a001ee2bf0d;
-    cells[83] = 128'hecfd00f03040030f1d3efc20113fb003;
-    cells[84] = 128'h1eff410100f010132e03a40210110b1f;
-    cells[85] = 128'he0feee01cf3cfe1fd0ee210eef0ebff1;
-    cells[86] = 128'h3b7cdf31231efe11011fed4011ce72fe;
-    cells[87] = 128'h10f101e210f005fef31f1d0e0f500202;
-    cells[88] = 128'hf0c31ceeff1000f1f0e1f20100f19f01;
-    cells[89] = 128'hff00f00f0ff00f100e11011300f0501f;
-    cells[90] = 128'he30011f11010011f01110f0e01300010;
-    cells[91] = 128'h0ff10f002fd011f001f0d2f00f1fc0f1;
-    cells[92] = 128'h1e0001200ff00f1111f13e020f100201;
-    cells[93] = 128'h1f1fef1031fe1101e0ed0142d010e21e;
-    cells[94] = 128'h1000012f0f011d1110ff010f110f3f01;
-    cells[95] = 128'hf2ff11f00f10f1ff001310ff10f11e02;
-    cells[96] = 128'h0000000000000100f0111f0101f0f000;
-    cells[97] = 128'h1000001000f001100f0ff0000000f100;
-    cells[98] = 128'hf110000001f001f01010f0000000f0f0;
-    cells[99] = 128'h111f000010010000f0f0f0f10000f00f;
-    cells[100] = 128'hf59f1d10aae970e40cf2ffe01011df1d;
-    cells[101] = 128'he711f1201212fd0edfd211fef0f2f204;
-    cells[102] = 128'hfc21f30e1422d20f120e50000fde1001;
-    cells[103] = 128'h1c200e010f1003f1201f1f00000e1efe;
-    cells[104] = 128'h0f100001f0f01f0111f1d20f01100f00;
-    cells[105] = 128'h1300f110f0f1e01f110fe2000f00f0f0;
-    cells[106] = 128'hfef0fe10ff2f11011ff1000100011f11;
-    cells[107] = 128'h73efb0ee2101a122dcfc1112d140e101;
-    cells[108] = 128'h1e001430ff2f1dee012f120d00c2620c;
-    cells[109] = 128'hbd103ff0111023f012f33bfd11dfe101;
-    cells[110] = 128'hf1000e00f0d11111ffc1cf1111109e02;
-    cells[111] = 128'h2001ff11f0f10ef0eff0c3110e031e0e;
-    cells[112] = 128'h0e1e111f10201ee1f21122000fe1710e;
-    cells[113] = 128'h0000f0f000f0f10000001e0f010fbefe;
-    cells[114] = 128'h7ed11f20bd1c02ebfd013ddc10e06701;
-    cells[115] = 128'hdedd00ef10000411f0e11f0000fde00f;
-    cells[116] = 128'hd10fe2010fe20e32f0fee1130130dc01;
-    cells[117] = 128'hf1120231f0ff1ff0202f10f000221001;
-    cells[118] = 128'h0e020e0ef0300111221020f00ff14200;
-    cells[119] = 128'h0e2100010120f110e10fff11011ef010;
-    cells[120] = 128'h00f101000f0f0f001f1fdf0f110111f2;
-    cells[121] = 128'hc3d3c0ff1fcb42e7cf12221e101c1f0d;
-    cells[122] = 128'hf40f10ff1f02ee0ffdfd02020022cef6;
-    cells[123] = 128'h2f0d12220fe0001e400f3c000004210e;
-    cells[124] = 128'h2f11f102013001f00112ff1e00ff110e;
-    cells[125] = 128'h00f0ffff1022f300f010f10f011dff01;
-    cells[126] = 128'h01ff0e1101d0ff2f2fff11000001e002;
-    cells[127] = 128'h0f00032100e01fe2f001ff011fff310e;
+    cells[0] = 128'h22001909109990cc010112b9aa59f392;
+    cells[1] = 128'h1dfdd4b1af2a52f42f9ebec291a3ec01;
+    cells[2] = 128'hb59a0909a33a3a3b00a090a113cc0a01;
+    cells[3] = 128'h1e9ac543c3032b990113010921007202;
+    cells[4] = 128'hd3b492efa909b2b4a50ba29a390ccb1a;
+    cells[5] = 128'h219010509f029aac1b0aea00120273a1;
+    cells[6] = 128'h1000a992952199c9aa20090a1a90a901;
+    cells[7] = 128'hceb21042feca19bbab59a9a10999e299;
+    cells[8] = 128'h01942211992a090d0029994b11a14109;
+    cells[9] = 128'h11adb1aa5df03140badaa9290caa20a2;
+    cells[10] = 128'haf24ba09ab002e320b0200e90a02a203;
+    cells[11] = 128'hbd0c2a190299caa0db913aa0a042e294;
+    cells[12] = 128'h0a4abc909040e22a090c1b99110c5999;
+    cells[13] = 128'h9ccca0cc9b7b93921fa0192300abaf91;
+    cells[14] = 128'h129429b0a90b1019100990aa00c0d2bc;
+    cells[15] = 128'hcaa29a100c11140a310a49c3026a1909;
+    cells[16] = 128'h3c90c310a0239e9aba2ec2a911619105;
+    cells[17] = 128'ha903912a39309919091a91a5a3d09c2a;
+    cells[18] = 128'h932bdd0b2229fa190c0aa10200a1d901;
+    cells[19] = 128'h1aa993c09bcc02cc1b019a3aa213920d;
+    cells[20] = 128'ha240004b16c1df9999bb111a9bf20991;
+    cells[21] = 128'hb939090a22d52a919b19ba2a9a0c5b96;
+    cells[22] = 128'hafb20139aababa9999aa99011aa97d1b;
+    cells[23] = 128'h71bb59001511a23a59a2199c00931a19;
+    cells[24] = 128'ha31a92992321ab92a99b919999b95913;
+    cells[25] = 128'had90a923dc9c190badca2c0292a21b2a;
+    cells[26] = 128'hf91ca4d2c4e52011e9d25a2c3b56dc16;
+    cells[27] = 128'h39bc9a0aabc0149b0bcbab3d99ac2b02;
+    cells[28] = 128'h363ee9ee1ba0a00ba1c011cc112a6ea0;
+    cells[29] = 128'he99ac3caab290311a2303109095cae0b;
+    cells[30] = 128'h319ba0f93cab3291ce19b923d1b30211;
+    cells[31] = 128'h121099b09949190c002d2b9003912192;
+    cells[32] = 128'haa0ac121109091a2acbac23011a0240a;
+    cells[33] = 128'hb003fb93210102cfc30019cd9949f2b9;
+    cells[34] = 128'hdc0ee0d00b2206bbdaec3b1a926d6e91;
+    cells[35] = 128'hcb099deec90991e2a1a219949a0cf900;
+    cells[36] = 128'h019a019c214127abbb129019cb9c7190;
+    cells[37] = 128'h2c99aa0ac0a92b013c022ba199b31090;
+    cells[38] = 128'hd51b22cb22d002aa00f4f4a9099a7a01;
+    cells[39] = 128'h2ea0ca311041be2a0c3a1ac0109bb001;
+    cells[40] = 128'h9f9b91100c09b03cadaf1cbbb99a5ca0;
+    cells[41] = 128'h6019cab9ae400142bd0a9bc1201a5a92;
+    cells[42] = 128'h55ac901aabb1121aab103db3a1244202;
+    cells[43] = 128'h0924f0219d9b00929d099ba0a0a9701d;
+    cells[44] = 128'h903dcd0200a9b1190ab2a22010b3000b;
+    cells[45] = 128'h2eba1010cc2a4a012a909b11002a9a0d;
+    cells[46] = 128'ha12a0931e1ecab02a191aa1a093ad900;
+    cells[47] = 128'h0ab99b33abda140cbdbf091ab0247009;
+    cells[48] = 128'h5091b9009a4aa00a0b1b0caaa132a001;
+    cells[49] = 128'h1a2bd02a09000a011dc0b939101b7a01;
+    cells[50] = 128'hcbd124da9dab9190abbaa2d1ac996a99;
+    cells[51] = 128'h9999aa0ada9999a09eac0cc1a921f211;
+    cells[52] = 128'h2cfbd0949b1fd009acb1110413f0423a;
+    cells[53] = 128'hbdb0b901c9a001b0a11c93b10a39ac90;
+    cells[54] = 128'h2209d2131e3990190ba03ad401117119;
+    cells[55] = 128'h1111a62c123ab0ba9115a09b0a0d149a;
+    cells[56] = 128'h312beca2ab3a42311aad29b991d37109;
+    cells[57] = 128'hd3ba030ca9e0a49ab0cb34a21a400991;
+    cells[58] = 128'hcbd99a99ae3b3492202c0cb1023bcc09;
+    cells[59] = 128'hbd319e11aaa19bbe1ccf3db009007005;
+    cells[60] = 128'h259e3a30da9d90499fc1ac9922cf9910;
+    cells[61] = 128'hd9249902929b9ab10202931b1109d20d;
+    cells[62] = 128'h5192a2bb00ba1011b22b190e99a9701a;
+    cells[63] = 128'ha403a19e90f01be9b2cda12d11d2fb99;
+    cells[64] = 128'hc1b9902b19b10029020aac099220b905;
+    cells[65] = 128'h110093ad91209aaaba9a999da1d06900;
+    cells[66] = 128'h2599a1b3101a92115acb99112499b21b;
+    cells[67] = 128'h0ba9959b902b0c90321491901bba1219;
+    cells[68] = 128'h0942ab2291cad2911dba10a122ab4a25;
+    cells[69] = 128'h3109b090292b110a0b9bda22d2034000;
+    cells[70] = 128'ha019a0b9b9f00291ba095231093921a9;
+    cells[71] = 128'hff1ff5bb6cf923f2e1e12a4caf4bed95;
+    cells[72] = 128'hf6aa30bcc2c1c1bd0409209b099affa0;
+    cells[73] = 128'h393919c001009121131221010203a20a;
+    cells[74] = 128'h2d21ab520a911022aa210a1109191301;
+    cells[75] = 128'h00929130003199b10a91c000090a5a10;
+    cells[76] = 128'h00000091013099000099010000111000;
+    cells[77] = 128'h2a01a009091901121009190100111100;
+    cells[78] = 128'ha209292000b991a99900a00900019990;
+    cells[79] = 128'h9dcbfcabdeaf62effeff3efdfadce1eb;
+    cells[80] = 128'h67a01020211209453baac91325220d27;
+    cells[81] = 128'h4423363941c3ab041627261a2991791b;
+    cells[82] = 128'ha1c99009a171002029497e001aa2d90b;
+    cells[83] = 128'hac9b0090304003091b3a9c201139d003;
+    cells[84] = 128'h1a994101009010132a03e40210110d19;
+    cells[85] = 128'ha09aaa01c93c9a19b0aa210aa90ad991;
+    cells[86] = 128'h3d7cb931231a9a110119ab4011ca729a;
+    cells[87] = 128'h109101a21090059a93191b0a09500202;
+    cells[88] = 128'h90c31caa9910009190a192010091f901;
+    cells[89] = 128'h99009009099009100a11011300905019;
+    cells[90] = 128'ha3001191101001190111090a01300010;
+    cells[91] = 128'h0991090029b011900190b2900919c091;
+    cells[92] = 128'h1a0001200990091111913a0209100201;
+    cells[93] = 128'h1919a910319a1101a0ab0142b010a21a;
+    cells[94] = 128'h1000012909011b111099010911093901;
+    cells[95] = 128'h92991190091091990013109910911a02;
+    cells[96] = 128'h00000000000001009011190101909000;
+    cells[97] = 128'h10000010009001100909900000009100;
+    cells[98] = 128'h91100000019001901010900000009090;
+    cells[99] = 128'h11190000100100009090909100009009;
+    cells[100] = 128'h95f91b10eeaf70a40c9299a01011b91b;
+    cells[101] = 128'ha711912012129b0ab9b2119a90929204;
+    cells[102] = 128'h9c21930a1422b209120a500009ba1001;
+    cells[103] = 128'h1c200a010910039120191900000a1a9a;
+    cells[104] = 128'h09100001909019011191b20901100900;
+    cells[105] = 128'h130091109091a0191109a20009009090;
+    cells[106] = 128'h9a909a10992911011991000100011911;
+    cells[107] = 128'h73a9d0aa2101e122bc9c1112b140a101;
+    cells[108] = 128'h1a00143099291baa0129120b00c2620c;
+    cells[109] = 128'hdb1039901110239012933d9b11b9a101;
+    cells[110] = 128'h91000a0090b1111199c1c9111110fa02;
+    cells[111] = 128'h2001991190910a90a990c3110a031a0a;
+    cells[112] = 128'h0a1a111910201aa19211220009a1710a;
+    cells[113] = 128'h000090900090910000001a090109da9a;
+    cells[114] = 128'h7ab11920db1c02ad9b013bbc10a06701;
+    cells[115] = 128'hbabb00a91000041190a11900009ba009;
+    cells[116] = 128'hb109a20109a20a32909aa1130130bc01;
+    cells[117] = 128'h91120231909919902029109000221001;
+    cells[118] = 128'h0a020a0a903001112210209009914200;
+    cells[119] = 128'h0a21000101209110a1099911011a9010;
+    cells[120] = 128'h00910100090909001919b90911011192;
+    cells[121] = 128'hc3b3c09919cd42a7c912221a101c190b;
+    cells[122] = 128'h940910991902aa099b9b02020022ca96;
+    cells[123] = 128'h290b122209a0001a40093c000004210a;
+    cells[124] = 128'h29119102013001900112991a0099110a;
+    cells[125] = 128'h009099991022930090109109011b9901;
+    cells[126] = 128'h01990a1101b09929299911000001a002;
+    cells[127] = 128'h0900032100a019a2900199011999310a;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -7509,134 +11115,134 @@ module \lmu_kws361_eighth.memory_weights4.bank16 (read__addr, data);
   wire [127:0] read__data;
   reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 128'h70d1ae00eb3fd10c2f5cccd4d1fc2cfe;
-    cells[1] = 128'hdc12110d112101f1035ff2110f13ff0f;
-    cells[2] = 128'hcc1f201002e21011f0c1011c00f11101;
-    cells[3] = 128'hef0f01e11fd1ff0020c1e10f0fee01ff;
-    cells[4] = 128'h021001ff00d100f001fff1210e10ff0f;
-    cells[5] = 128'h1e011f1011f11ff0021f10ff100200f0;
-    cells[6] = 128'h23000001ff01000f0f11101ff20f200e;
-    cells[7] = 128'hf6e06001bfee0fff1f0542fd6fe0101f;
-    cells[8] = 128'hd10f01c112d21321d1d11010f031e0f0;
-    cells[9] = 128'h1b31df00f0df0f2112fdf013f020b000;
-    cells[10] = 128'h201100101eff0fef1e201100f1f0600f;
-    cells[11] = 128'h13e00200005001e001220fef00f03000;
-    cells[12] = 128'h0e00eff01121f1200f2fff0100100001;
-    cells[13] = 128'h0d102f2fe1dff0f0211101f110ff020f;
-    cells[14] = 128'h9a44d03f34f291bfe6ec1153010e3010;
-    cells[15] = 128'h49ee11f0ffef113140f0200f002f11fb;
-    cells[16] = 128'h44fe1e220eef3f1f1d21cedef002f000;
-    cells[17] = 128'hd6f10f1f0f000fffe011d200f1efe003;
-    cells[18] = 128'h0fff01100011002110f120f10f0f1f00;
-    cells[19] = 128'h00fe11e1f00000000ff11d0f00f0101f;
-    cells[20] = 128'hf1110f10f001f0ff0210f0100100c0ff;
-    cells[21] = 128'hdbc0e2fde212be02010edf10002ecc0f;
-    cells[22] = 128'hfd000f130ffe110f11d1e10d01333ff0;
-    cells[23] = 128'h13110ef1ffc011f011e0eff00fcf030f;
-    cells[24] = 128'h131f000f0031f0f0ff302ff00fed1000;
-    cells[25] = 128'h0ef0011001300f1f0101210f00202e00;
-    cells[26] = 128'h20101ff110f010f10000e0ff02021110;
-    cells[27] = 128'h111e101f00e00f11ff0100000f0f2e00;
-    cells[28] = 128'h45307c5326e7c619275a7462e1745752;
-    cells[29] = 128'hd2ef2d0e0dcc2b462001d1f2009f5eef;
-    cells[30] = 128'hfe1cd1ffefeb0f24aa135ad10f33cce4;
-    cells[31] = 128'h0051eff2335012fe02f0fd00ffe2b60c;
-    cells[32] = 128'h201f10ed30e1f10031ffe10d0fcf400e;
-    cells[33] = 128'hf43f22fe0ecf1df22a02ce00ff0f0e03;
-    cells[34] = 128'h440b231121f1f3fee0fc2d211f23b100;
-    cells[35] = 128'h4ac23f11bd2a6f1d02f4db1ee0459313;
-    cells[36] = 128'h1f13102d0100fd12241101e21ebe230d;
-    cells[37] = 128'h131de3003034ffe1ed10f3f1110c3ef1;
-    cells[38] = 128'h02f0f1f110f102ff0eff100e12211e00;
-    cells[39] = 128'h0ff1fe1f01df002011002f0f1f0111f0;
-    cells[40] = 128'h121f000f10e1f0df001ff0110e0f11f0;
-    cells[41] = 128'h20f210f0003f21f01ff0ef1ff000ef01;
-    cells[42] = 128'h0fe0f1202d0f21110f0dff21f1f121f0;
-    cells[43] = 128'h111f11020001f1f000eff0f0001fe002;
-    cells[44] = 128'h100000f001f00100010201000f201f0f;
-    cells[45] = 128'h1e01fe0f00f00010112000100000100e;
-    cells[46] = 128'hf1fff01000110f00f010000000f0ef01;
-    cells[47] = 128'h000000f001201000f0e0f1010100d001;
-    cells[48] = 128'h101000000fe0000010f0000100101000;
-    cells[49] = 128'h0ae5f0e4fe1202ebf1ee0fc0001dffd0;
-    cells[50] = 128'h11e41d0d0f0f00134110fd2311dffe1f;
-    cells[51] = 128'hd50c123111200d11ef21f21f0002f010;
-    cells[52] = 128'h0f0f03f12051f0efd020310ff0101200;
-    cells[53] = 128'h2e010ee0f110000110101010011ff000;
-    cells[54] = 128'hf10f0f1100df0f1110f1e10ef001100f;
-    cells[55] = 128'h0101e10f1f1110001ff01101000f2001;
-    cells[56] = 128'h10e1e4deeffe9d951fdffdf201d310ee;
-    cells[57] = 128'h90dd44ff01d011323fd2d0e41e210ee1;
-    cells[58] = 128'h1f1009eb1d2fff2e313c0121414fcdfc;
-    cells[59] = 128'hdfd94ff1a4e1f023fffe3102ef01ebe2;
-    cells[60] = 128'hd2dff5e2f101ef4b3010310130e2ffdf;
-    cells[61] = 128'hdf2f3e1ff510fd091d0ae1110301ffce;
-    cells[62] = 128'hf1d1402c01a1d700231eb02320c1f6fc;
-    cells[63] = 128'hf14297cffe2201efcff2d1161fe1fec1;
-    cells[64] = 128'hd03f0ffa1eeefbef90001f0a2fe0d5d4;
-    cells[65] = 128'he0de0002eb21ee0122ee1f10d2ffe11e;
-    cells[66] = 128'h3e32c6c01f11d3f2ddedf12713dffa11;
-    cells[67] = 128'hf01d01fb1a5f224f3db01fdf0f0dfcf2;
-    cells[68] = 128'hd1e1efcf4d00f1c26660c2021f1cf3ef;
-    cells[69] = 128'hcff10bcef01016f0e0dfe1f71a2f1fd2;
-    cells[70] = 128'hdfef2efce2f0df40fece000223330ee2;
-    cells[71] = 128'hde01fe301a0ea3efe91eb1fe31b701dc;
-    cells[72] = 128'h0ffefe302000cccd22b2d013f1e10c0c;
-    cells[73] = 128'hf1bc1be301e0ece0334cfd05cef02230;
-    cells[74] = 128'h01f0e1e2df0e0309feefeffd2ffc32ef;
-    cells[75] = 128'h0fc1e9efadef00e20ffe2f03011cf3f2;
-    cells[76] = 128'h31e3d9f1fe10d000f3422f01b0ec1b11;
-    cells[77] = 128'he10fcfed30dffdee0d01c029ff00f000;
-    cells[78] = 128'hc03b2e03e4d101de90d0d0c222d51132;
-    cells[79] = 128'hcfc029fcf0900e3e210eff3330320f01;
-    cells[80] = 128'h41c2ff0f40f1ef2e5130dff2f500201f;
-    cells[81] = 128'hee0e3c100bc011113ecd010c5e120ce0;
-    cells[82] = 128'h1f0bd3e20e4230ffa1fe10f3effc0f03;
-    cells[83] = 128'h301f0910df10edfed2fdde0cefedff20;
-    cells[84] = 128'he01e0e3de3feef3151becf1ef022dbf1;
-    cells[85] = 128'hafeee3d0de0df700ddf2fee601302dd1;
-    cells[86] = 128'h0111040e10ffee2b0dc0b23c02030fdf;
-    cells[87] = 128'h0fcfc2f2f0221fd05eee0ee73101ccbe;
-    cells[88] = 128'h01fe0111fddff104ed12dfc2e2fff1fc;
-    cells[89] = 128'h0ff10efdc3f1fbc010eeaf1afec00e0e;
-    cells[90] = 128'h302b1ef0bf1d10ff0f0c0fec2f1ee9f4;
-    cells[91] = 128'hef2d132eee2f11f5dec0e213ef20e312;
-    cells[92] = 128'hd01c0cfc3eadee5e320fb1202d10da10;
-    cells[93] = 128'hefabe0b0ffbd2013fe04cff4212201c0;
-    cells[94] = 128'h41e129011c2fcde0dfe241030e1d014e;
-    cells[95] = 128'hf02ed32efdeeff01ddc30f0c2f20f214;
-    cells[96] = 128'hd0d11d09faf1cf5ffcf20ffdf0fe1fb0;
-    cells[97] = 128'h50d2e9e2d0f1cb0b0e30f00ccddc0015;
-    cells[98] = 128'h20f0293befff0d3fcd1e3e1ffb300dd1;
-    cells[99] = 128'hc15cf40c72ffdab72ed0e0f5621ef1f1;
-    cells[100] = 128'h10a2f2d0f1dff1de52f1cff52e3120c2;
-    cells[101] = 128'h0f2f2fffdb2ef2dedefbd017eed912ff;
-    cells[102] = 128'hfd0c1aea1d3fd630bf0cfd3320fb0e12;
-    cells[103] = 128'haffcee3f0e001e007d3fd2f42f11bb2f;
-    cells[104] = 128'hdf2ef01111e2c3404cfcdfee30f11fb2;
-    cells[105] = 128'h1f3fe004fff1144ca3fa3ffa3efc4d21;
-    cells[106] = 128'hf0fe0301d0ef1f40e3be40eee90f1210;
-    cells[107] = 128'hc1eb0edc60f0d9fb54cdbff64efdf3ee;
-    cells[108] = 128'hfe255d6f4b04d0d220d242db1d111c09;
-    cells[109] = 128'hc0e32fed03110eef1ef0e2200450edef;
-    cells[110] = 128'hf0d3c0c4ad3f03a2df0beee710415b31;
-    cells[111] = 128'h30040f00e900f02cef602e0c00fb12d3;
-    cells[112] = 128'h00f21b2d1def1f125f20a0323000f014;
-    cells[113] = 128'hff2923ec3c32fce0bddc02dd00fcdfde;
-    cells[114] = 128'h110d100f2100eee1011ff1f1e00aed02;
-    cells[115] = 128'he0e220d201f2509d01dff00df00f3d52;
-    cells[116] = 128'h3e3ffbdcc92fb9cf1b102e2c13ff0ea0;
-    cells[117] = 128'hc0ee24e1e7a2f3e21f20df00310100cf;
-    cells[118] = 128'hb0f0c4ec4d211de0fe00b0d00e2e2d03;
-    cells[119] = 128'h11bed3b02012dec033efff031e00310e;
-    cells[120] = 128'he0c11df1f2f2f00d4e00eef1ff120c11;
-    cells[121] = 128'hfe1e1410011f1fb7bce2301ccef0f13f;
-    cells[122] = 128'hb0f023fd4dff1e09e4ef2eee0b0c1e51;
-    cells[123] = 128'he00e053220e20ed353c1dfe72dd023e1;
-    cells[124] = 128'he14f05fd1e1dff02e105f1ff3fd0eff1;
-    cells[125] = 128'hdf0af3e3e011e0ebceeb1fafe3ddeddd;
-    cells[126] = 128'h1ff0c1ffdcf0f2c24d4ffdf3fe0f0d04;
-    cells[127] = 128'h3221110e3332ee3fff2eff1f1fd1d4c0;
+    cells[0] = 128'h70b1ea00ad39b10c295cccb4b19c2c9a;
+    cells[1] = 128'hbc12110b112101910359921109139909;
+    cells[2] = 128'hcc19201002a2101190c1011c00911101;
+    cells[3] = 128'ha90901a119b1990020c1a10909aa0199;
+    cells[4] = 128'h0210019900b10090019991210a109909;
+    cells[5] = 128'h1a011910119119900219109910020090;
+    cells[6] = 128'h2300000199010009091110199209200a;
+    cells[7] = 128'h96a06001d9aa09991905429b69a01019;
+    cells[8] = 128'hb10901c112b21321b1b110109031a090;
+    cells[9] = 128'h1d31b90090b90921129b90139020d000;
+    cells[10] = 128'h201100101a9909a91a20110091906009;
+    cells[11] = 128'h13a00200005001a0012209a900903000;
+    cells[12] = 128'h0a00a990112191200929990100100001;
+    cells[13] = 128'h0b102929a1b990902111019110990209;
+    cells[14] = 128'hfe44b0393492f1d9a6ac1153010a3010;
+    cells[15] = 128'h4faa119099a91131409020090029119d;
+    cells[16] = 128'h449a1a220aa939191b21caba90029000;
+    cells[17] = 128'hb691091909000999a011b20091a9a003;
+    cells[18] = 128'h09990110001100211091209109091900;
+    cells[19] = 128'h009a11a19000000009911b0900901019;
+    cells[20] = 128'h9111091090019099021090100100c099;
+    cells[21] = 128'hbdc0a29ba212da02010ab910002acc09;
+    cells[22] = 128'h9b000913099a110911b1a10b01333990;
+    cells[23] = 128'h13110a9199c0119011a0a99009c90309;
+    cells[24] = 128'h13190009003190909930299009ab1000;
+    cells[25] = 128'h0a900110013009190101210900202a00;
+    cells[26] = 128'h20101991109010910000a09902021110;
+    cells[27] = 128'h111a101900a009119901000009092a00;
+    cells[28] = 128'h45307c5326a7c61f275e7462a1745752;
+    cells[29] = 128'hb2a92b0a0bcc2d462001b19200f95aa9;
+    cells[30] = 128'h9a1cb199a9ad0924ee135eb10933cca4;
+    cells[31] = 128'h0051a9923350129a02909b0099a2d60c;
+    cells[32] = 128'h201910ab30a191003199a10b09c9400a;
+    cells[33] = 128'h9439229a0ac91b922e02ca0099090a03;
+    cells[34] = 128'h440d23112191939aa09c2b211923d100;
+    cells[35] = 128'h4ec23911db2e691b0294bd1aa045f313;
+    cells[36] = 128'h1913102b01009b12241101a21ada230b;
+    cells[37] = 128'h131ba300303499a1ab109391110c3a91;
+    cells[38] = 128'h02909191109102990a99100a12211a00;
+    cells[39] = 128'h09919a1901b900201100290919011190;
+    cells[40] = 128'h1219000910a190b9001990110a091190;
+    cells[41] = 128'h20921090003921901990a9199000a901;
+    cells[42] = 128'h09a091202b092111090b992191912190;
+    cells[43] = 128'h111911020001919000a990900019a002;
+    cells[44] = 128'h10000090019001000102010009201909;
+    cells[45] = 128'h1a019a0900900010112000100000100a;
+    cells[46] = 128'h9199901000110900901000000090a901;
+    cells[47] = 128'h000000900120100090a091010100b001;
+    cells[48] = 128'h1010000009a000001090000100101000;
+    cells[49] = 128'h0ea590a49a1202ad91aa09c0001b99b0;
+    cells[50] = 128'h11a41b0b0909001341109b2311b99a19;
+    cells[51] = 128'hb50c123111200b11a921921900029010;
+    cells[52] = 128'h09090391205190a9b020310990101200;
+    cells[53] = 128'h2a010aa0911000011010101001199000;
+    cells[54] = 128'h9109091100b909111091a10a90011009;
+    cells[55] = 128'h0101a109191110001990110100092001;
+    cells[56] = 128'h10a1a4baa99afbf519b99b9201b310aa;
+    cells[57] = 128'hf0bb449901b0113239b2b0a41a210aa1;
+    cells[58] = 128'h19100fad1b29992a313c01214149cb9c;
+    cells[59] = 128'hb9bf4991e4a19023999a3102a901ada2;
+    cells[60] = 128'hb2b995a29101a94d3010310130a299b9;
+    cells[61] = 128'hb9293a1995109b0f1b0ea111030199ca;
+    cells[62] = 128'h91b1402c01e1b700231ad02320c1969c;
+    cells[63] = 128'h9142f7c99a2201a9c992b11619a19ac1;
+    cells[64] = 128'hb039099e1aaa9da9f000190e29a0b5b4;
+    cells[65] = 128'ha0ba0002ad21aa0122aa1910b299a11a;
+    cells[66] = 128'h3a32c6c01911b392bbab912713b99e11;
+    cells[67] = 128'h901b019d1e5922493bd019b9090b9c92;
+    cells[68] = 128'hb1a1a9c94b0091c26660c202191c93a9;
+    cells[69] = 128'hc9910dca90101690a0b9a1971e2919b2;
+    cells[70] = 128'hb9a92a9ca290b9409aca000223330aa2;
+    cells[71] = 128'hba019a301e0ae3a9af1ad19a31d701bc;
+    cells[72] = 128'h099a9a302000cccb22d2b01391a10c0c;
+    cells[73] = 128'h91dc1da301a0aca0334c9b05ca902230;
+    cells[74] = 128'h0190a1a2b90a030f9aa9a99b299c32a9;
+    cells[75] = 128'h09c1afa9eba900a2099a2903011c9392;
+    cells[76] = 128'h31a3bf919a10b00093422901d0ac1d11;
+    cells[77] = 128'ha109c9ab30b99baa0b01c02f99009000;
+    cells[78] = 128'hc03d2a03a4b101baf0b0b0c222b51132;
+    cells[79] = 128'hc9c02f9c90f00a3a210a993330320901;
+    cells[80] = 128'h41c299094091a92a5130b99295002019;
+    cells[81] = 128'haa0a3c100dc011113acb010c5a120ca0;
+    cells[82] = 128'h190db3a20a423099e19a1093a99c0903;
+    cells[83] = 128'h30190f10b910ab9ab29bba0ca9ab9920;
+    cells[84] = 128'ha01a0a3ba39aa93151dac91a9022bd91;
+    cells[85] = 128'he9aaa3b0ba0b9700bb929aa601302bb1;
+    cells[86] = 128'h0111040a1099aa2d0bc0d23c020309b9;
+    cells[87] = 128'h09c9c292902219b05aaa0aa73101ccda;
+    cells[88] = 128'h019a01119bb99104ab12b9c2a299919c;
+    cells[89] = 128'h09910a9bc3919dc010aae91e9ac00a0a;
+    cells[90] = 128'h302d1a90d91b1099090c09ac291aaf94;
+    cells[91] = 128'ha92b132aaa291195bac0a213a920a312;
+    cells[92] = 128'hb01c0c9c3aebaa5a3209d1202b10be10;
+    cells[93] = 128'ha9eda0d099db20139a04c994212201c0;
+    cells[94] = 128'h41a12f011c29cba0b9a241030a1b014a;
+    cells[95] = 128'h902ab32a9baa9901bbc3090c29209214;
+    cells[96] = 128'hb0b11b0f9e91c9599c92099b909a19d0;
+    cells[97] = 128'h50b2afa2b091cd0d0a30900ccbbc0015;
+    cells[98] = 128'h20902f3da9990b39cb1a3a199d300bb1;
+    cells[99] = 128'hc15c940c7299bed72ab0a095621a9191;
+    cells[100] = 128'h10e292b091b991ba5291c9952a3120c2;
+    cells[101] = 128'h09292999bd2a92baba9db017aabf1299;
+    cells[102] = 128'h9b0c1eae1b39b630d90c9b33209d0a12;
+    cells[103] = 128'he99caa390a001a007b39b2942911dd29;
+    cells[104] = 128'hb92a901111a2c3404c9cb9aa309119d2;
+    cells[105] = 128'h1939a0049991144ce39e399e3a9c4b21;
+    cells[106] = 128'h909a0301b0a91940a3da40aaaf091210;
+    cells[107] = 128'hc1ad0abc6090bf9d54cbd9964a9b93aa;
+    cells[108] = 128'h9a255b694d04b0b220b242bd1b111c0f;
+    cells[109] = 128'hc0a329ab03110aa91a90a2200450aba9;
+    cells[110] = 128'h90b3c0c4eb3903e2b90daaa710415d31;
+    cells[111] = 128'h30040900af00902ca9602a0c009d12b3;
+    cells[112] = 128'h00921d2b1ba919125920e03230009014;
+    cells[113] = 128'h992f23ac3c329ca0dbbc02bb009cb9ba;
+    cells[114] = 128'h110b10092100aaa101199191a00eab02;
+    cells[115] = 128'ha0a220b2019250fb01b9900b90093b52;
+    cells[116] = 128'h3a399dbccf29dfc91d102a2c13990ae0;
+    cells[117] = 128'hc0aa24a1a7e293a21920b900310100c9;
+    cells[118] = 128'hd090c4ac4b211ba09a00d0b00a2a2b03;
+    cells[119] = 128'h11dab3d02012bac033a999031a00310a;
+    cells[120] = 128'ha0c11b919292900b4a00aa9199120c11;
+    cells[121] = 128'h9a1a1410011919d7dca2301cca909139;
+    cells[122] = 128'hd090239b4b991a0fa4a92aaa0d0c1a51;
+    cells[123] = 128'ha00a053220a20ab353c1b9a72bb023a1;
+    cells[124] = 128'ha149059b1a1b9902a105919939b0a991;
+    cells[125] = 128'hb90e93a3a011a0adcaad19e9a3bbabbb;
+    cells[126] = 128'h1990c199bc9092c24b499b939a090b04;
+    cells[127] = 128'h3221110a3332aa39992a991919b1b4c0;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -7652,134 +11258,134 @@ module \lmu_kws361_eighth.memory_weights4.bank17 (read__addr, data);
   wire [127:0] read__data;
   reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 128'he020d2122f0f4ff2d0d3d1274002ff33;
-    cells[1] = 128'h11104c201102105fd12211fdf22fcfff;
-    cells[2] = 128'hf04cf42eefec01e4d91322fa41e1eed5;
-    cells[3] = 128'h1edcfdc2bcb0f4c30b1302ff0f0e1bc1;
-    cells[4] = 128'h01d1c211fdfdc1e20f31d00e0effff1d;
-    cells[5] = 128'h10e50d3e2eeff3030dfd20e0e121e33b;
-    cells[6] = 128'h50cf1ef7d621d301153bffeef5215f02;
-    cells[7] = 128'h1f0cef1e0f2010ee7ef2cf0f33132dd2;
-    cells[8] = 128'h101ef3efe21ffdf01df2f01e12feeefd;
-    cells[9] = 128'hffc0f4afd02e30b0e2e0e10330de10fc;
-    cells[10] = 128'h21efe1e02dfed19942b0ecc5eeed41e9;
-    cells[11] = 128'he091092c2edeff071d20000f1e0ee10c;
-    cells[12] = 128'hce624d2ad2dfba0fceebd1f944a4e9cf;
-    cells[13] = 128'h30eb02ff0e00df5f52de0ff2e3d0df3b;
-    cells[14] = 128'h1fe112f1dbe040025c211e0d0021f0e1;
-    cells[15] = 128'hf0e3210ed3b0f72c401ed212222202f1;
-    cells[16] = 128'h1ee41d15b3d13fbfdde13119fe200df3;
-    cells[17] = 128'h20e10d1ceeffdae112ffbf20f021d10f;
-    cells[18] = 128'ha101172f6edfbf93dfeffdd30fbeb3ff;
-    cells[19] = 128'h6e40f1cbaefd0ffd29f00109e1b0ee00;
-    cells[20] = 128'h01e1da30f2f0fcc27abec11f22f3e10f;
-    cells[21] = 128'hd012e0e1d2f1133ddb400ff21022ff01;
-    cells[22] = 128'hee0b3d0122f0cee2c1dd11eefc132cdc;
-    cells[23] = 128'he01bf32c2b10eff031d0e1db000001c2;
-    cells[24] = 128'he2fd313f22e0be2322cbf2ed50f0d1de;
-    cells[25] = 128'hee3ef50ff1cd032fafe11101f21f11b1;
-    cells[26] = 128'he1101defd1012e5b1cde1f1104c202cf;
-    cells[27] = 128'h2ec1e5f1edff10d1400100edf0ff0fbe;
-    cells[28] = 128'hc011e1ffc01eef01dee30ef2d13100e1;
-    cells[29] = 128'h3e1ff5f2102130d2eff0e1fd35f20e0f;
-    cells[30] = 128'hcfd010dff1f110d1e102e0d0b03c1101;
-    cells[31] = 128'ha092f3f124d200f13faffff7111e0fdc;
-    cells[32] = 128'ha0fe123e2fef225c5ff2cff02ee3e0de;
-    cells[33] = 128'hdfaf04013dbd11fefaecec12011c0210;
-    cells[34] = 128'h00f0ec0a3e22df200fdb22273003fefe;
-    cells[35] = 128'hf04ed3f0e0ff22e0df11c2162100edef;
-    cells[36] = 128'haee9f3f1302e11e10be041ef142022d4;
-    cells[37] = 128'h01d101cf1f11fe2d23edeff32ffe20d1;
-    cells[38] = 128'hdf22f40c0feef2d101eb2003e22decdc;
-    cells[39] = 128'h30f40c10cfe0090f5dc20f29f3f1f0d1;
-    cells[40] = 128'hff33ef1a200dd9f9f93d101021002dfc;
-    cells[41] = 128'hf012311f103de904cc1d1f120cfdbf3f;
-    cells[42] = 128'h3ffa11c2312f002f030d0ed52fabd2d0;
-    cells[43] = 128'he02fd3231100b4ecf40bce143fc027fa;
-    cells[44] = 128'hde29420290df12e5eceee0b7211f0df1;
-    cells[45] = 128'hf1b1ede4e00ee2fc41f00f1cde1f2ef1;
-    cells[46] = 128'hdf00fdfdedfe1e134cfff2ed3ff1dc0e;
-    cells[47] = 128'hffed1be0cdeeaccd1201bd21b3101dc1;
-    cells[48] = 128'hdfb0d41df0e0ee004def1efff11ec1f0;
-    cells[49] = 128'h10afeb0eeffff0e07cf1c306200de20f;
-    cells[50] = 128'h0f2e220f1c2e0fe2f0c120101e1cf103;
-    cells[51] = 128'h10e1fe02d130edd3f6111f22e0f31445;
-    cells[52] = 128'hf073c3ff292e15c01bf0fd042de1f2e1;
-    cells[53] = 128'he0eb3030fde041f11a1110fe1010fda1;
-    cells[54] = 128'hf021e20f022eeceb0bffd1521232dfbc;
-    cells[55] = 128'hfed0b11f49ff9d95bdaf1ad90fa1023c;
-    cells[56] = 128'h431af9c0e000be22b610ced52e000e0c;
-    cells[57] = 128'h4f210e0e1f023f010e1f011a0d1201ff;
-    cells[58] = 128'hbff52512010022e12df03f20fffe0322;
-    cells[59] = 128'hf0eff20111fee10ef0000002f4ef0010;
-    cells[60] = 128'h200e0ff0010f01f10001000001110fff;
-    cells[61] = 128'h1fe1fef011001fff01e000011d00f11f;
-    cells[62] = 128'he00ee0f0001fd131022100f20100fe0f;
-    cells[63] = 128'h1e9ddba9ddba9bf9791d9a2fbfbca79b;
-    cells[64] = 128'hf07ed7204f32370ff35053e32ade054e;
-    cells[65] = 128'h21111d1494f22f13f60344ff21443a74;
-    cells[66] = 128'h00e11ffedf10e90201e0ce02f4f200fe;
-    cells[67] = 128'h112c02005110e10d10000e0e0ec10fdd;
-    cells[68] = 128'hef200ef2030ee131e1ed13e2fd201a33;
-    cells[69] = 128'h200301100d100dfe5010102ff40e11bd;
-    cells[70] = 128'hce0d0601e09e12f099d4f000010e4204;
-    cells[71] = 128'hf102fd0e4f411cf122fe00100012ffce;
-    cells[72] = 128'h01000e0def11112f121e01fe11f1f10f;
-    cells[73] = 128'h000f1e02f1f1f2101101f00ff210f121;
-    cells[74] = 128'hf0f10f010201fff10f0f0f120010fff0;
-    cells[75] = 128'h00110d0f1f110020120f11020e00e0f1;
-    cells[76] = 128'hfffe02f1f0ff02e2f0110000101f0010;
-    cells[77] = 128'h0fe1112200101e1f3f02301d00001202;
-    cells[78] = 128'hf0100e0003000010111fe0100fe10f00;
-    cells[79] = 128'h101fffff00f0f2f1f000f10100000f1e;
-    cells[80] = 128'h00f0020f1f001010fff1100110000010;
-    cells[81] = 128'h000111000000001f0000000f01000000;
-    cells[82] = 128'h100f0ef0f00ff0f10001f000000f000f;
-    cells[83] = 128'h00111210000010f01000100f00000100;
-    cells[84] = 128'heeded39ff1512f21e0e030d3c2dfedeb;
-    cells[85] = 128'hf0f32e2e01a1e0204214e11dfff2f00e;
-    cells[86] = 128'h202f1b302e00f0ff1f20002d20200024;
-    cells[87] = 128'h0010ee02104022fdef0f0f0012101000;
-    cells[88] = 128'h00021100111010f0011f01020002f000;
-    cells[89] = 128'h0000101000f01101000000002df00112;
-    cells[90] = 128'h000003f01f001020ff001f00f0f0ff00;
-    cells[91] = 128'hc03cd7400defff024be2011c00e2ce35;
-    cells[92] = 128'h01b1f9d1e3f1ef3f032f1f13df4e1f04;
-    cells[93] = 128'h40f22bef0011011ee20f1ef0ffee10ca;
-    cells[94] = 128'hf03f06f00e101f000fd1f00f01e10000;
-    cells[95] = 128'he00e01f000001ff1ff01f00f1011fe02;
-    cells[96] = 128'hfff11e0ff10100fff0101f00fe10021e;
-    cells[97] = 128'h100f011000110f0d10f00f0001f00020;
-    cells[98] = 128'hdef1d1dcf1c3002f7bf0901642e12ed3;
-    cells[99] = 128'h103e4f0e3e2f1d31e01f2019d4fce311;
-    cells[100] = 128'h011f0013101f13e2d20011fdf130fe0d;
-    cells[101] = 128'hf000f202000000000f1110f40e21ff11;
-    cells[102] = 128'h1000fef00f000d10000010010fe0010f;
-    cells[103] = 128'hf01010e1101f0f0fe0e1001ff210ff1f;
-    cells[104] = 128'hf01ff01ff001f2ff11f0f0f10001ff10;
-    cells[105] = 128'h01cee1c31b410ddf46ef30efd2eb12fe;
-    cells[106] = 128'hf0401124e2df22fd4f0101132005f2ff;
-    cells[107] = 128'h00311e0e22ff1312fd3000022c410f20;
-    cells[108] = 128'h10d0030e2f000013e001f000020e0f11;
-    cells[109] = 128'h00f0f30feef0f00f01f00f0f03d011ef;
-    cells[110] = 128'h00200e0001111f0efe0f001d101f0001;
-    cells[111] = 128'h00e1fff0f0f0f10211ff000ee1001001;
-    cells[112] = 128'hc209272c21ceff1452e0e100601fc5d0;
-    cells[113] = 128'h00f1f902b01101fe0f0ff00eeff01200;
-    cells[114] = 128'h3023eb012f30122dce1f1fe0cfe03230;
-    cells[115] = 128'h200021f0101ff0f1f1fff101f3110c01;
-    cells[116] = 128'h10001001ff010ff001f01f10ff1f0e0f;
-    cells[117] = 128'hf002ff010101001fe00f1f020e000100;
-    cells[118] = 128'h000e11ff120001f10001110f1010fff1;
-    cells[119] = 128'h400ecf9de040ff0ef4e3bf0702011fed;
-    cells[120] = 128'h1010321f10d00e00f1f1001a0f0110fc;
-    cells[121] = 128'h00111f32102012ff0f2e010c0f210033;
-    cells[122] = 128'h000ffe00f10002f1112011000100f101;
-    cells[123] = 128'hf01f0f0f01d00ff01001100000f0f0f0;
-    cells[124] = 128'h0021000f1f00102f110001012f00feff;
-    cells[125] = 128'h00000dff1f10ff11f1f00001001f0f01;
-    cells[126] = 128'h011de2010fffd3ced2d60eef402f2320;
-    cells[127] = 128'hf01e1b11e4002fff0fccf02e0f22f242;
+    cells[0] = 128'ha020b21229094992b0b3b12740029933;
+    cells[1] = 128'h11104c2011021059b122119b9229c999;
+    cells[2] = 128'h904c942aa9ac01a4bf13229e41a1aab5;
+    cells[3] = 128'h1abc9bc2dcd094c30d130299090a1dc1;
+    cells[4] = 128'h01b1c2119b9bc1a20931b00a0a99991b;
+    cells[5] = 128'h10a50b3a2aa993030b9b20a0a121a33d;
+    cells[6] = 128'h50c91a97b621b301153d99aa95215902;
+    cells[7] = 128'h190ca91a092010aa7a92c90933132bb2;
+    cells[8] = 128'h101a93a9a2199b901b92901a129aaa9b;
+    cells[9] = 128'h99c094e9b02a30d0a2a0a10330ba109c;
+    cells[10] = 128'h21a9a1a02b9ab1ff42d0acc5aaab41af;
+    cells[11] = 128'ha0f10f2c2aba99071b2000091a0aa10c;
+    cells[12] = 128'hca624b2eb2b9de09caadb19f44e4afc9;
+    cells[13] = 128'h30ad02990a00b95952ba0992a3b0b93d;
+    cells[14] = 128'h19a11291bda040025c211a0b002190a1;
+    cells[15] = 128'h90a3210ab3d0972c401ab21222220291;
+    cells[16] = 128'h1aa41b15d3b139d9bba1311f9a200b93;
+    cells[17] = 128'h20a10b1caa99bea11299d9209021b109;
+    cells[18] = 128'he10117296ab9d9f3b9a99bb309dad399;
+    cells[19] = 128'h6a4091cdea9b099b2f90010fa1d0aa00;
+    cells[20] = 128'h01a1be3092909cc27edac1192293a109;
+    cells[21] = 128'hb012a0a1b291133bbd40099210229901;
+    cells[22] = 128'haa0d3b012290caa2c1bb11aa9c132cbc;
+    cells[23] = 128'ha01d932c2d10a99031b0a1bd000001c2;
+    cells[24] = 128'ha29b313922a0da2322cd92ab5090b1ba;
+    cells[25] = 128'haa3a950991cb0329e9a11101921911d1;
+    cells[26] = 128'ha1101ba9b1012a5d1cba191104c202c9;
+    cells[27] = 128'h2ac1a591ab9910b1400100ab909909da;
+    cells[28] = 128'hc011a199c01aa901baa30a92b13100a1;
+    cells[29] = 128'h3a199592102130b2a990a19b35920a09;
+    cells[30] = 128'hc9b010b9919110b1a102a0b0d03c1101;
+    cells[31] = 128'he0f2939124b2009139e99997111a09bc;
+    cells[32] = 128'he09a123a29a9225c5992c9902aa3a0ba;
+    cells[33] = 128'hb9e904013bdb119a9eacac12011c0210;
+    cells[34] = 128'h0090ac0e3a22b92009bd222730039a9a;
+    cells[35] = 128'h904ab390a09922a0b911c2162100aba9;
+    cells[36] = 128'heaaf9391302a11a10da041a9142022b4;
+    cells[37] = 128'h01b101c919119a2b23aba993299a20b1;
+    cells[38] = 128'hb922940c09aa92b101ad2003a22bacbc;
+    cells[39] = 128'h30940c10c9a00f095bc2092f939190b1;
+    cells[40] = 128'h9933a91e200bbf9f9f3b101021002b9c;
+    cells[41] = 128'h90123119103baf04cc1b19120c9bd939;
+    cells[42] = 128'h399e11c231290029030b0ab529edb2b0;
+    cells[43] = 128'ha029b3231100d4ac940dca1439c0279e;
+    cells[44] = 128'hba2f4202f0b912a5acaaa0d721190b91;
+    cells[45] = 128'h91d1aba4a00aa29c4190091cba192a91;
+    cells[46] = 128'hb9009b9bab9a1a134c9992ab3991bc0a;
+    cells[47] = 128'h99ab1da0cbaaeccb1201db21d3101bc1;
+    cells[48] = 128'hb9d0b41b90a0aa004ba91a99911ac190;
+    cells[49] = 128'h10e9ad0aa99990a07c91c306200ba209;
+    cells[50] = 128'h092a22091c2a09a290c120101a1c9103;
+    cells[51] = 128'h10a19a02b130abb396111922a0931445;
+    cells[52] = 128'h9073c3992f2a15c01d909b042ba192a1;
+    cells[53] = 128'ha0ad30309ba041911e11109a10109be1;
+    cells[54] = 128'h9021a209022aacad0d99b1521232b9dc;
+    cells[55] = 128'h9ab0d1194f99fbf5dbe91ebf09e1023c;
+    cells[56] = 128'h431e9fc0a000da22d610cab52a000a0c;
+    cells[57] = 128'h49210a0a190239010a19011e0b120199;
+    cells[58] = 128'hd9952512010022a12b903920999a0322;
+    cells[59] = 128'h90a99201119aa10a9000000294a90010;
+    cells[60] = 128'h200a0990010901910001000001110999;
+    cells[61] = 128'h19a19a901100199901a000011b009119;
+    cells[62] = 128'ha00aa0900019b1310221009201009a09;
+    cells[63] = 128'h1afbbdefbbdefd9f7f1bfe29d9dce7fd;
+    cells[64] = 128'h907ab72049323709935053a32eba054a;
+    cells[65] = 128'h21111b14f49229139603449921443e74;
+    cells[66] = 128'h00a1199ab910af0201a0ca029492009a;
+    cells[67] = 128'h112c02005110a10b10000a0a0ac109bb;
+    cells[68] = 128'ha9200a92030aa131a1ab13a29b201e33;
+    cells[69] = 128'h200301100b100b9a50101029940a11db;
+    cells[70] = 128'hca0b0601a0fa1290ffb49000010a4204;
+    cells[71] = 128'h91029b0a49411c91229a0010001299ca;
+    cells[72] = 128'h01000a0ba9111129121a019a11919109;
+    cells[73] = 128'h00091a02919192101101900992109121;
+    cells[74] = 128'h90910901020199910909091200109990;
+    cells[75] = 128'h00110b0919110020120911020a00a091;
+    cells[76] = 128'h999a0291909902a29011000010190010;
+    cells[77] = 128'h09a1112200101a193902301b00001202;
+    cells[78] = 128'h90100a00030000101119a01009a10900;
+    cells[79] = 128'h1019999900909291900091010000091a;
+    cells[80] = 128'h00900209190010109991100110000010;
+    cells[81] = 128'h00011100000000190000000901000000;
+    cells[82] = 128'h10090a90900990910001900000090009;
+    cells[83] = 128'h00111210000010901000100900000100;
+    cells[84] = 128'haabab3f991512921a0a030b3c2b9abad;
+    cells[85] = 128'h90932a2a01e1a0204214a11b9992900a;
+    cells[86] = 128'h20291d302a0090991920002b20200024;
+    cells[87] = 128'h0010aa021040229ba909090012101000;
+    cells[88] = 128'h00021100111010900119010200029000;
+    cells[89] = 128'h0000101000901101000000002b900112;
+    cells[90] = 128'h00000390190010209900190090909900;
+    cells[91] = 128'hc03cb7400ba999024da2011c00a2ca35;
+    cells[92] = 128'h01d19fb1a391a93903291913b94a1904;
+    cells[93] = 128'h40922da90011011aa2091a9099aa10ce;
+    cells[94] = 128'h903906900a10190009b1900901a10000;
+    cells[95] = 128'ha00a0190000019919901900910119a02;
+    cells[96] = 128'h99911a0991010099901019009a10021a;
+    cells[97] = 128'h100901100011090b1090090001900020;
+    cells[98] = 128'hba91b1bc91c300297d90f01642a12ab3;
+    cells[99] = 128'h103a490a3a291b31a019201fb49ca311;
+    cells[100] = 128'h01190013101913a2b200119b91309a0b;
+    cells[101] = 128'h9000920200000000091110940a219911;
+    cells[102] = 128'h10009a9009000b100000100109a00109;
+    cells[103] = 128'h901010a110190909a0a1001992109919;
+    cells[104] = 128'h90199019900192991190909100019910;
+    cells[105] = 128'h01caa1c31d410bb946a930a9b2ad129a;
+    cells[106] = 128'h90401124a2b9229b4901011320059299;
+    cells[107] = 128'h00311a0a229913129b3000022c410920;
+    cells[108] = 128'h10b0030a29000013a0019000020a0911;
+    cells[109] = 128'h00909309aa9090090190090903b011a9;
+    cells[110] = 128'h00200a000111190a9a09001b10190001;
+    cells[111] = 128'h00a19990909091021199000aa1001001;
+    cells[112] = 128'hc20f272c21ca991452a0a1006019c5b0;
+    cells[113] = 128'h00919f02d011019a0909900aa9901200;
+    cells[114] = 128'h3023ad012930122bca1919a0c9a03230;
+    cells[115] = 128'h20002190101990919199910193110c01;
+    cells[116] = 128'h10001001990109900190191099190a09;
+    cells[117] = 128'h9002990101010019a00919020a000100;
+    cells[118] = 128'h000a1199120001910001110910109991;
+    cells[119] = 128'h400ac9fba040990a94a3d907020119ab;
+    cells[120] = 128'h1010321910b00a009191001e0901109c;
+    cells[121] = 128'h0011193210201299092a010c09210033;
+    cells[122] = 128'h00099a00910002911120110001009101;
+    cells[123] = 128'h9019090901b009901001100000909090;
+    cells[124] = 128'h00210009190010291100010129009a99;
+    cells[125] = 128'h00000b99191099119190000100190901;
+    cells[126] = 128'h011ba2010999b3cab2b60aa940292320;
+    cells[127] = 128'h901a1d11a400299909cc902a09229242;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -7795,134 +11401,134 @@ module \lmu_kws361_eighth.memory_weights4.bank18 (read__addr, data);
   wire [127:0] read__data;
   reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 128'h10d21e103ef12113304d0113edeff2f0;
-    cells[1] = 128'h110ef2fd0e11f1f10011100202ee00ef;
-    cells[2] = 128'hf02f0000f0f00f0ef0f0f00101010f10;
-    cells[3] = 128'h10f01efff1ff001110f0f101f001ff11;
-    cells[4] = 128'h01010f000ff0df01f10000f0f1f001f0;
-    cells[5] = 128'h210fb3e0103ceec100d110d102fedf62;
-    cells[6] = 128'he0003e0f04f0e31df2eff1e02f121f0d;
-    cells[7] = 128'h2022110e0f002f201f21d01e1f0220de;
-    cells[8] = 128'h000ff2f10ef10e0220010f0df2ff1012;
-    cells[9] = 128'he0f0fe0f1100f21f0ff11f01f10010ff;
-    cells[10] = 128'h101110f00000f0001e1100000e0200e1;
-    cells[11] = 128'h00fff0fff00f01e1f00f00000f1ff031;
-    cells[12] = 128'h7727013e436732746575f47663770f0d;
-    cells[13] = 128'hfd1d2ffaf9ef1331cd1eece9fd09010e;
-    cells[14] = 128'hbc1ff707dded10cecd9fdfc310df1304;
-    cells[15] = 128'hdfd3ff11432ed2cd0f1122251ff40d21;
-    cells[16] = 128'h210e3c0c11f10f2e123e0010c2111011;
-    cells[17] = 128'h30fcf7f4ddf111e1ffe00ef2effff3ef;
-    cells[18] = 128'hc2020eede1300f42f143022d1e11f023;
-    cells[19] = 128'hffbe36c223d03f3f550332f75ef231e1;
-    cells[20] = 128'h202ffb0ef130fc0100000009ffeff012;
-    cells[21] = 128'h2110df11fe00e5d3ffee1f0fe33ff100;
-    cells[22] = 128'h00e101120fff011e10f0101421010f1f;
-    cells[23] = 128'he0ff20f010102cff1001f00200f10ff0;
-    cells[24] = 128'hf0f0fe101f0f0f021f10f00ef000000f;
-    cells[25] = 128'h010000f21f1f022ff1f00100120110f1;
-    cells[26] = 128'h20f02f130201f222114f3ffdf0f00100;
-    cells[27] = 128'h0020e2002f1010f1f0f0f01210111f00;
-    cells[28] = 128'he010101ef0001ffe00d0e1120f100f00;
-    cells[29] = 128'h10f1101f00f001101010000ff0f00201;
-    cells[30] = 128'h100f0000100100010001ff00f1f00100;
-    cells[31] = 128'h0010f10001000f0f00f1000f10110e10;
-    cells[32] = 128'h100000f001100110102010ff00100f00;
-    cells[33] = 128'h03e41b0d20e2fefc47f9e10e5e3e14fd;
-    cells[34] = 128'h202f0103be102520ff1220fef1ff0200;
-    cells[35] = 128'hf0eee101100fef140d041ff1c2f10f02;
-    cells[36] = 128'he00e1f0022f10dff10000000101f1ee0;
-    cells[37] = 128'h00011f1ff1f0200ffff0000f1d10fe00;
-    cells[38] = 128'hf00ff202fe0f00f40f02000ed1f11130;
-    cells[39] = 128'h11110efff00100f0111e010f10f00fee;
-    cells[40] = 128'hce02ed222fd5ff2f13bcd1f03f12edef;
-    cells[41] = 128'h3ad0ffafe02c0e2fd5fee10df7ef100d;
-    cells[42] = 128'hfe0ffeef9203ff23c0f1230bf0fd1025;
-    cells[43] = 128'h0d4d1130f23103dd10d1f0b0febdebce;
-    cells[44] = 128'h39f01ebfb312e00016112c1f111ec32f;
-    cells[45] = 128'hbde9013e90611b102fab13b143dd2f2f;
-    cells[46] = 128'hdf2c2dded5d0fc3614ee3e21152f1013;
-    cells[47] = 128'h1140e1b2fb2cf0ffbec1cef0d12e3d00;
-    cells[48] = 128'hfdfbf3f2e0ebf000b3d1cf0defff0d0f;
-    cells[49] = 128'h41ecd20100000fefe2e14b20ed20ee00;
-    cells[50] = 128'h211ff1a19fd5fe621aed2cf020dcef1f;
-    cells[51] = 128'hd452d101d12e0c11992721eedd011002;
-    cells[52] = 128'h1b1e0ddfef32012f2fdee1dfd1ff1200;
-    cells[53] = 128'hbb2ce191de0b0d2f0dd4df21d021200f;
-    cells[54] = 128'hfd30ee6e10f4f01019ededfc4e20ffcd;
-    cells[55] = 128'h3140d190fd141dfcd3d4e5d341c09db1;
-    cells[56] = 128'heecf0c1f0de0f1ecfbdb1e0010fbbfba;
-    cells[57] = 128'hfff33c62222d01b96f1bc11ef2104011;
-    cells[58] = 128'hcf002f01ff191fe23c201beff2ef0bf0;
-    cells[59] = 128'hd90d03fdfd14200d022dfcff0daefedf;
-    cells[60] = 128'h0f03e24d44fc129cf74022e61e13f042;
-    cells[61] = 128'hd0d1edfc101c1ce13d0e403f0e2e1f2f;
-    cells[62] = 128'hf2f50d65022c21ef69c030f0efd23ddc;
-    cells[63] = 128'hedd0001fd0e3d09ba1e0e0effff101d5;
-    cells[64] = 128'hdeff122c121100dff042e4132d20d20e;
-    cells[65] = 128'h0e0e121ece050cffe5c5c7111e0c0fd5;
-    cells[66] = 128'h0ff2dedf00ef1df4af1ffa421f1f2330;
-    cells[67] = 128'hb011de2cf0b41fc1f6d0ee5f1c20f0f2;
-    cells[68] = 128'hf0ed0dd2d2e32fed03224a301d1aff23;
-    cells[69] = 128'hee4ff2a302130f21dc03110f01f11edf;
-    cells[70] = 128'h04ff20301f1f22e051d152021ffdefe3;
-    cells[71] = 128'hcf07e1e40ffcf1fbeedff10d9d0c1ed0;
-    cells[72] = 128'h1e11e3ff0d1cf1f000eef1e0e020f0ce;
-    cells[73] = 128'hc3feedf3b01911e121213731c20c2141;
-    cells[74] = 128'hc02103d012e20df1e5202a210b0ee105;
-    cells[75] = 128'h303ccdadefcc2f30bb01c21e120022f0;
-    cells[76] = 128'hbeeb1e20b00d0edec02d2022fef2f222;
-    cells[77] = 128'hdce4f14efd9ed2f2bb02f7ea0f00fde0;
-    cells[78] = 128'hb00b11202ef90ef1dc01d203041e10fe;
-    cells[79] = 128'h02c0effd3f10100f9f12ee01ffb1cc9e;
-    cells[80] = 128'h3be9cf91edd320f20ee7e5f00f7e0c4f;
-    cells[81] = 128'hc0dcffee0fed0d0f2a1feb3fdb11ce31;
-    cells[82] = 128'hba0c024e42500ce0e2dc01ffc0f29ef3;
-    cells[83] = 128'hed5bf1a201c11007e309fc0f42034f0e;
-    cells[84] = 128'h4df01f90f0fef221f21011fc0213022d;
-    cells[85] = 128'haf10de430d190def432f2d043df0dec0;
-    cells[86] = 128'h9c5ef000ce10f93fdfe1d1e3cb1d1fce;
-    cells[87] = 128'hce23d161db4bfff2d9de21d1ed11f2fe;
-    cells[88] = 128'h2efdf0a3f0e73e2f33f51ef630fcee1e;
-    cells[89] = 128'hf2e1df1d02432b0320cd00b1ddee239e;
-    cells[90] = 128'hcf0f2fed0efd0f0ee90ec20ddf2101ff;
-    cells[91] = 128'heddc1dd20e26f0eeadb0f205012f2fcf;
-    cells[92] = 128'h13ffb1f040f2ffed47e70fcff021fdf3;
-    cells[93] = 128'h4fed4ef3fe94e0409511e62140301e2e;
-    cells[94] = 128'h3e3421dc2d191ef054a02420e02f50fe;
-    cells[95] = 128'hd000021f20fd0c102f1dfbb2ea110ff1;
-    cells[96] = 128'hddfdfe03bff101f0b64fe02edee1e112;
-    cells[97] = 128'hc51d94011e19fa02c2fc00deefaf5e16;
-    cells[98] = 128'hfe1d01fd413101c00e3ef110cdff131d;
-    cells[99] = 128'h32fecf002220211f0ce11e02fe004f00;
-    cells[100] = 128'hcf22ef430009002d229c1ef31ad90cc2;
-    cells[101] = 128'h00231de3e1b013f13bd310df00d2ee21;
-    cells[102] = 128'h31bedcb0de201000c0f1f210f0f300dd;
-    cells[103] = 128'h3ec01cb0fd0df51f1f401f4fe12ce11a;
-    cells[104] = 128'hd112d101fedd03feef4d2f0fffd4ee10;
-    cells[105] = 128'h0e6dcd9b03f213101b2dcb1bf1d0e2e9;
-    cells[106] = 128'h01e9f00b2f100eddb3ffffe3fcd31312;
-    cells[107] = 128'h10c11ff03ff2f2cb0b2ecddf0f00b04a;
-    cells[108] = 128'h71fbf0cfee41110eb20fb0e2c1fb1e90;
-    cells[109] = 128'he01fd2d10f1001f019be3ec4dbeeff9b;
-    cells[110] = 128'h5ee11fefc00902fc15f0031301e2fdf0;
-    cells[111] = 128'h0dd10f2020efe12de6fc24f311dd0e31;
-    cells[112] = 128'hff251123c1fc1ffe27d02fefd2cb3fd3;
-    cells[113] = 128'hff2011ff33fbf20ed3112e0f0c0f00f6;
-    cells[114] = 128'h200c10efed11120db9ff0fd21ddefea2;
-    cells[115] = 128'h0e13320fffd0d10bd634b5dd2ec0e222;
-    cells[116] = 128'h3f3c521bf11d0005e53ff0df302220f2;
-    cells[117] = 128'h20fdde0f1f19fcc303f03f13f0d1f0c2;
-    cells[118] = 128'he33424b2e3af002177d124f10ff14f31;
-    cells[119] = 128'hd0f5c12020f1ff0fdef3d4ee11f02fc4;
-    cells[120] = 128'hf30b12fecf20000ee1ffe0f412f1fed4;
-    cells[121] = 128'h3f2320c0d0d1f220dff3f20c03f1202d;
-    cells[122] = 128'h3d04d1e2ccab0eeccc9491ef0e190159;
-    cells[123] = 128'h1f3d0f9302d1fe45cbfed10c43e10ed1;
-    cells[124] = 128'hcdfddc42d0220f0150bbd1b520b9ec90;
-    cells[125] = 128'hf201f20ffc30dff0fe0d1cf1f120d02f;
-    cells[126] = 128'h01b11e23fe10f0efdb2fdcfc00f4bfe0;
-    cells[127] = 128'h91f120d0c2c90d4f04fc32f0f1e0ce10;
+    cells[0] = 128'h10b21a103a912113304b0113aba99290;
+    cells[1] = 128'h110a929b0a1191910011100202aa00a9;
+    cells[2] = 128'h902900009090090a9090900101010910;
+    cells[3] = 128'h10901a99919900111090910190019911;
+    cells[4] = 128'h010109000990b9019100009091900190;
+    cells[5] = 128'h2109d3a0103caac100b110b1029ab962;
+    cells[6] = 128'ha0003a090490a31b92a991a02912190b;
+    cells[7] = 128'h2022110a090029201921b01a190220ba;
+    cells[8] = 128'h000992910a910a022001090b92991012;
+    cells[9] = 128'ha0909a09110092190991190191001099;
+    cells[10] = 128'h10111090000090001a1100000a0200a1;
+    cells[11] = 128'h00999099900901a19009000009199031;
+    cells[12] = 128'h7727013a43673274657594766377090b;
+    cells[13] = 128'h9b1b299e9fa91331cb1aacaf9b0f010a;
+    cells[14] = 128'hdc199707bbab10cacbf9b9c310b91304;
+    cells[15] = 128'hb9b39911432ab2cb0911222519940b21;
+    cells[16] = 128'h210a3c0c1191092a123a0010c2111011;
+    cells[17] = 128'h309c9794bb9111a199a00a92a99993a9;
+    cells[18] = 128'hc2020aaba13009429143022b1a119023;
+    cells[19] = 128'h99da36c223b03939550332975a9231a1;
+    cells[20] = 128'h20299d0a91309c010000000f99a99012;
+    cells[21] = 128'h2110b9119a00a5b399aa1909a3399100;
+    cells[22] = 128'h00a101120999011a1090101421010919;
+    cells[23] = 128'ha099209010102c991001900200910990;
+    cells[24] = 128'h90909a10190909021910900a90000009;
+    cells[25] = 128'h01000092191902299190010012011091;
+    cells[26] = 128'h20902913020192221149399b90900100;
+    cells[27] = 128'h0020a200291010919090901210111900;
+    cells[28] = 128'ha010101a9000199a00b0a11209100900;
+    cells[29] = 128'h10911019009001101010000990900201;
+    cells[30] = 128'h10090000100100010001990091900100;
+    cells[31] = 128'h00109100010009090091000910110a10;
+    cells[32] = 128'h10000090011001101020109900100900;
+    cells[33] = 128'h03a41d0b20a29a9c479fa10a5a3a149b;
+    cells[34] = 128'h20290103da1025209912209a91990200;
+    cells[35] = 128'h90aaa1011009a9140b041991c2910902;
+    cells[36] = 128'ha00a190022910b991000000010191aa0;
+    cells[37] = 128'h0001191991902009999000091b109a00;
+    cells[38] = 128'h900992029a0900940902000ab1911130;
+    cells[39] = 128'h11110a9990010090111a0109109009aa;
+    cells[40] = 128'hca02ab2229b5992913dcb1903912aba9;
+    cells[41] = 128'h3eb099e9a02c0a29b59aa10b97a9100b;
+    cells[42] = 128'h9a099aa9f2039923c091230d909b1025;
+    cells[43] = 128'h0b4b1130923103bb10b190d09adbadca;
+    cells[44] = 128'h3f901ad9d312a00016112c19111ac329;
+    cells[45] = 128'hdbaf013af0611d1029ed13d143bb2929;
+    cells[46] = 128'hb92c2bbab5b09c3614aa3a2115291013;
+    cells[47] = 128'h1140a1d29d2c9099dac1ca90b12a3b00;
+    cells[48] = 128'h9b9d9392a0ad9000d3b1c90ba9990b09;
+    cells[49] = 128'h41acb201000009a9a2a14d20ab20aa00;
+    cells[50] = 128'h211991e1f9b59a621eab2c9020bca919;
+    cells[51] = 128'hb452b101b12a0c11ff2721aabb011002;
+    cells[52] = 128'h1d1a0bb9a932012929baa1b9b1991200;
+    cells[53] = 128'hdd2ca1f1ba0d0b290bb4b921b0212009;
+    cells[54] = 128'h9b30aa6a109490101fabab9c4a2099cb;
+    cells[55] = 128'h3140b1f09b141b9cb3b4a5b341c0fbd1;
+    cells[56] = 128'haac90c190ba091ac9dbd1a00109dd9de;
+    cells[57] = 128'h99933c62222b01df691dc11a92104011;
+    cells[58] = 128'hc9002901991f19a23c201da992a90d90;
+    cells[59] = 128'hbf0b039b9b14200b022b9c990bea9ab9;
+    cells[60] = 128'h0903a24b449c12fc974022a61a139042;
+    cells[61] = 128'hb0b1ab9c101c1ca13b0a40390a2a1929;
+    cells[62] = 128'h92950b65022c21a96fc03090a9b23bbc;
+    cells[63] = 128'habb00019b0a3b0fde1a0a0a9999101b5;
+    cells[64] = 128'hba99122c121100b99042a4132b20b20a;
+    cells[65] = 128'h0a0a121aca050c99a5c5c7111a0c09b5;
+    cells[66] = 128'h0992bab900a91b94e9199e4219192330;
+    cells[67] = 128'hd011ba2c90d419c196b0aa591c209092;
+    cells[68] = 128'h90ab0bb2b2a329ab03224e301b1e9923;
+    cells[69] = 128'haa4992e302130921bc03110901911ab9;
+    cells[70] = 128'h04992030191922a051b15202199ba9a3;
+    cells[71] = 128'hc907a1a4099c919daab9910bfb0c1ab0;
+    cells[72] = 128'h1a11a3990b1c919000aa91a0a02090ca;
+    cells[73] = 128'hc39aab93d01f11a121213731c20c2141;
+    cells[74] = 128'hc02103b012a20b91a5202e210d0aa105;
+    cells[75] = 128'h303ccbeba9cc2930dd01c21a12002290;
+    cells[76] = 128'hdaad1a20d00b0abac02b20229a929222;
+    cells[77] = 128'hbca4914a9bfab292dd0297ae09009ba0;
+    cells[78] = 128'hd00d11202a9f0a91bc01b203041a109a;
+    cells[79] = 128'h02c0a99b39101009f912aa0199d1ccfa;
+    cells[80] = 128'h3dafc9f1abb320920aa7a590097a0c49;
+    cells[81] = 128'hc0bc99aa09ab0b092e19ad39bd11ca31;
+    cells[82] = 128'hde0c024a42500ca0a2bc0199c092fa93;
+    cells[83] = 128'hab5d91e201c11007a30f9c094203490a;
+    cells[84] = 128'h4b9019f0909a92219210119c0213022b;
+    cells[85] = 128'he910ba430b1f0ba943292b043b90bac0;
+    cells[86] = 128'hfc5a9000ca109f39b9a1b1a3cd1b19ca;
+    cells[87] = 128'hca23b161bd4d9992bfba21b1ab11929a;
+    cells[88] = 128'h2a9b90e390a73a2933951a96309caa1a;
+    cells[89] = 128'h92a1b91b02432d0320cb00d1bbaa23fa;
+    cells[90] = 128'hc90929ab0a9b090aaf0ac20bb9210199;
+    cells[91] = 128'habbc1bb20a2690aaebd09205012929c9;
+    cells[92] = 128'h1399d190409299ab47a709c990219b93;
+    cells[93] = 128'h49ab4a939af4a040f511a62140301a2a;
+    cells[94] = 128'h3a3421bc2b1f1a9054e02420a029509a;
+    cells[95] = 128'hb0000219209b0c10291b9dd2ae110991;
+    cells[96] = 128'hbb9b9a03d9910190d649a02abaa1a112;
+    cells[97] = 128'hc51bf4011a1f9e02c29c00baa9e95a16;
+    cells[98] = 128'h9a1b019b413101c00a3a9110cb99131b;
+    cells[99] = 128'h329ac900222021190ca11a029a004900;
+    cells[100] = 128'hc922a943000f002b22fc1a931ebf0cc2;
+    cells[101] = 128'h00231ba3a1d013913db310b900b2aa21;
+    cells[102] = 128'h31dabcd0ba201000c0919210909300bb;
+    cells[103] = 128'h3ac01cd09b0b951919401949a12ca11e;
+    cells[104] = 128'hb112b1019abb039aa94b290999b4aa10;
+    cells[105] = 128'h0a6bcbfd039213101d2bcd1d91b0a2af;
+    cells[106] = 128'h01af900d29100abbd39999a39cb31312;
+    cells[107] = 128'h10c11990399292cd0d2acbb90900d04e;
+    cells[108] = 128'h719d90c9aa41110ad209d0a2c19d1af0;
+    cells[109] = 128'ha019b2b1091001901fda3ac4bdaa99fd;
+    cells[110] = 128'h5aa119a9c00f029c1590031301a29b90;
+    cells[111] = 128'h0bb1092020a9a12ba69c249311bb0a31;
+    cells[112] = 128'h99251123c19c199a27b029a9b2cd39b3;
+    cells[113] = 128'h99201199339d920ab3112a090c090096;
+    cells[114] = 128'h200c10a9ab11120bdf9909b21bba9ae2;
+    cells[115] = 128'h0a13320999b0b10db634d5bb2ac0a222;
+    cells[116] = 128'h393c521d911b0005a53990b930222092;
+    cells[117] = 128'h209bba09191f9cc30390391390b190c2;
+    cells[118] = 128'ha33424d2a3e9002177b1249109914931;
+    cells[119] = 128'hb095c12020919909ba93b4aa119029c4;
+    cells[120] = 128'h930d129ac920000aa199a09412919ab4;
+    cells[121] = 128'h392320c0b0b19220b993920c0391202b;
+    cells[122] = 128'h3b04b1a2cced0aacccf4f1a90a1f015f;
+    cells[123] = 128'h193b09f302b19a45cd9ab10c43a10ab1;
+    cells[124] = 128'hcb9bbc42b022090150ddb1d520dfacf0;
+    cells[125] = 128'h920192099c30b9909a0b1c919120b029;
+    cells[126] = 128'h01d11a239a1090a9bd29bc9c0094d9a0;
+    cells[127] = 128'hf19120b0c2cf0b49049c329091a0ca10;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -7938,134 +11544,134 @@ module \lmu_kws361_eighth.memory_weights4.bank19 (read__addr, data);
   wire [127:0] read__data;
   reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 128'h01ef1d0011f60ded4d0fbef0fe031f21;
-    cells[1] = 128'hedcf0d30d00cfe19efd0301eac02ee12;
-    cells[2] = 128'h1d22dddfdb09d004b4ecd2c0f6ecbffc;
-    cells[3] = 128'he401f022eef01cefecfb10f5fafeefc5;
-    cells[4] = 128'hb205fce3efc3f140f9cb000c01cec100;
-    cells[5] = 128'h4b00f12f10dd0efef2f104c0f1df3d10;
-    cells[6] = 128'hae010b224f070fa149b2f02ec1fbdfbf;
-    cells[7] = 128'h5edcfdd12e12010da13502f1ee3c01f3;
-    cells[8] = 128'h1d1dffc09e1200f4e02fe1c3d119f1e0;
-    cells[9] = 128'hde0efff22d0b1e0c6fdd390312dee0fc;
-    cells[10] = 128'h0d1f1f01ef00f11f022200c011ce0dfc;
-    cells[11] = 128'h14e11fecefc200fc1feff10b002ff051;
-    cells[12] = 128'h1f00fe12def02101fbf2e0e02d1ed1ff;
-    cells[13] = 128'h3001e0fe04d1f100eb0ff60f0f0f1130;
-    cells[14] = 128'hfef0ede1e0bd01fec4f6ff1c2000d1db;
-    cells[15] = 128'h39effd9f1cfe011fbbb0e50bd6feee69;
-    cells[16] = 128'h7fd00fb3de2e02ffa11120bf01e0f2f1;
-    cells[17] = 128'heceaeef04140fedf10c00df0e0c0dde9;
-    cells[18] = 128'hc522e1f4cee4fd21000fd2ec0dfae2e4;
-    cells[19] = 128'h1f12f2eefdffe3f1fcfbeddf10ef2fef;
-    cells[20] = 128'hce3e1fb6fde21134b914d022340211ce;
-    cells[21] = 128'hcefffee1f1291d0221f12d21144b00c1;
-    cells[22] = 128'hfefc0111d1f01e00e0350f0fe1f001f3;
-    cells[23] = 128'hd1f21e50fe5b101f543fdfffffe2ce3f;
-    cells[24] = 128'h0ebec000e2f91e11f1ed01d13edef01f;
-    cells[25] = 128'h230ed01df1cce1ffdfebff2b20dd0dca;
-    cells[26] = 128'hc032e223f01ae0dc2019feeb9ffb1ebd;
-    cells[27] = 128'h3d2d0dcf022b00e01dc2ef2006faee0f;
-    cells[28] = 128'h0c2afe9021f0ff10134590ea42e40f19;
-    cells[29] = 128'hb1f22f3fd0d902ca4c1123310f00eefe;
-    cells[30] = 128'hff4befffdc13f163bf3c330ef3f10dd1;
-    cells[31] = 128'hec1e02e22daff000efda0bf33c0fbfc2;
-    cells[32] = 128'hf104ff00c0ef0f01c9bff2100dd3fe1e;
-    cells[33] = 128'h0d2d000eedfcd031e21dd0ff0511f0ee;
-    cells[34] = 128'h0f1ff12e3e22ff1ed420be30022f210e;
-    cells[35] = 128'h01220f1d12df01fd4e3fab0f1c221f2e;
-    cells[36] = 128'h7722029dd0f9f04f97209de411fe2e05;
-    cells[37] = 128'h2ed1e122ce1e0f0d03eefd0dfcce9df1;
-    cells[38] = 128'h011f1003dfb7f00f1facf00321da1be0;
-    cells[39] = 128'h146f9ee40094ef11cba2c4001dfdcfbd;
-    cells[40] = 128'h292d100e2f0ce2dcd4cc3e0bfff9d19f;
-    cells[41] = 128'h13110115fff41efff1c1230e2efd20d6;
-    cells[42] = 128'h10011ef0ef301e121d32f00f0026105f;
-    cells[43] = 128'hf0f0fe2e110001000110eff211f211ff;
-    cells[44] = 128'hf00f002011010010f1ff1000020f1ff1;
-    cells[45] = 128'h201101e3ef0100f2eef10f1f01231f20;
-    cells[46] = 128'h1eef0e010010000f021f01000f11dfde;
-    cells[47] = 128'hd9d0afed9a9b9ecacfa9ce9fc991990e;
-    cells[48] = 128'h164c33e0125e2f351b0120f7f34e76db;
-    cells[49] = 128'h03d2101f74f72202d574327c731e4607;
-    cells[50] = 128'h1eafde202ee20f4cfd2e1e0b1fffeb01;
-    cells[51] = 128'h001e01432f1e111f29ff03d2eef0000e;
-    cells[52] = 128'he01211d1111310131f30233412f24503;
-    cells[53] = 128'hdc2301201f02f100220fef1edee1cff1;
-    cells[54] = 128'h3d0d2eff2e0e322d40f4c00e13e21f1b;
-    cells[55] = 128'h40130f13ef1fe1220dee012fc100103d;
-    cells[56] = 128'he0020200e233fdf3ff1f20f31e1f00f2;
-    cells[57] = 128'h000f1fff00f2110fd1210f0e01f000f1;
-    cells[58] = 128'h0e000e100fef000ef101130e01f20f1e;
-    cells[59] = 128'he022f110001dff00fe0e20f0012e0ff2;
-    cells[60] = 128'hf01f000f20f110003f22ff1e111100ff;
-    cells[61] = 128'h210100f00123e000d9dfe2eef2f200f0;
-    cells[62] = 128'hf01ffff1011e010010ff2f111f102100;
-    cells[63] = 128'h00f010f01fff101023011f101f0f0f01;
-    cells[64] = 128'h0ff001000f000001f101f00f0000000f;
-    cells[65] = 128'h100000000f0e00f0001f010100f00100;
-    cells[66] = 128'h11100000010f0f0f0f10100110f01000;
-    cells[67] = 128'h0000000000010000ff00f10f0f00000f;
-    cells[68] = 128'he032c2cff110de11cae3f1fe2f211ed0;
-    cells[69] = 128'hdfcd001e221e020ef3123e1131f4ef12;
-    cells[70] = 128'h0fe030f11ddf221e100e0f02fdff1130;
-    cells[71] = 128'h1001ff12ff131ff0000ff000b00f110c;
-    cells[72] = 128'h2010f031f21100f1f001111e012110fd;
-    cells[73] = 128'he110000001ff011f1f01202021020f11;
-    cells[74] = 128'hf0f00ff10f02001002f1ffff0ffd01f1;
-    cells[75] = 128'h53f0d0efd21e001f99ed4efe0feef113;
-    cells[76] = 128'hfe0e101f0fd10f0d020e1c003f201022;
-    cells[77] = 128'hf01113312d100f0f5300c0e3111f00df;
-    cells[78] = 128'hff100f100f1101e22ef0f201ffe0ef0e;
-    cells[79] = 128'hf0000eff02fe0112fc1f200ef101002f;
-    cells[80] = 128'h1110101000ff00000110deef2ff01003;
-    cells[81] = 128'hf011ef100110110f1eff0f00f00fff0f;
-    cells[82] = 128'h3e02df91a0f21f30e0440fe02fb11ee3;
-    cells[83] = 128'h100d020e3f220e201f5c0ce0ff0fe0d1;
-    cells[84] = 128'he10020414000f1001fcf131e011f0220;
-    cells[85] = 128'hd1010e21f0ff11d202f2200023101f10;
-    cells[86] = 128'hf1f0f0301f030ff1011f00010ff0fef2;
-    cells[87] = 128'h2220010110101f1e210f001effff100e;
-    cells[88] = 128'hfffffef1f00f0000e0f1000001110010;
-    cells[89] = 128'h00ffdc0e5246ee2099e52641137ff221;
-    cells[90] = 128'hb213fd14110002f30ad04d0222de0fe1;
-    cells[91] = 128'hf02f01d1d0be21f2f600de0d01e0101f;
-    cells[92] = 128'h30fd110fef120e0e0430e101e112f020;
-    cells[93] = 128'h00001f10ff21000f0e0f31f100f10ffe;
-    cells[94] = 128'hd0100ee00fff00ffece01e0f0f00101f;
-    cells[95] = 128'h21010fff01f300fff101f11e1110f120;
-    cells[96] = 128'h0b2a3fa2f102d242a0fefd3c03ffe421;
-    cells[97] = 128'h03040e101ffc0f101fdf11112be1fe12;
-    cells[98] = 128'h13f0e13f11111eee2120f1d5ee101eef;
-    cells[99] = 128'hff0ff0fe01f310d10f101f0ef200120f;
-    cells[100] = 128'hef0ffe2001ef01f120ef221ef1000101;
-    cells[101] = 128'h01f12f210f0f1f0d222f01f2f0e0ee10;
-    cells[102] = 128'hff1f20f0f112002e0f1f0010f3100120;
-    cells[103] = 128'hff4010dffff4fe10ff13ff0241502fc0;
-    cells[104] = 128'h30d100201020100e0e0102e02f00eeef;
-    cells[105] = 128'h0000fe01110d02e112ff2100c0f0021d;
-    cells[106] = 128'h1f10ff0ff1f0000201211f1010201112;
-    cells[107] = 128'hf1ef001f110000100f00ff1f211fff12;
-    cells[108] = 128'h10e002010f111f1ff0ef1101e1f00f2f;
-    cells[109] = 128'h000f011001111102f0f101f0ff212efe;
-    cells[110] = 128'h53ef4fc0eed01421cbe31d221fddf1a2;
-    cells[111] = 128'h2f00e023f0e50e2ce1eee4ea1eef20de;
-    cells[112] = 128'h1011f2ff202df10e033f02dfd1411270;
-    cells[113] = 128'hdf1110201f1ef1f24ff11f051310ef01;
-    cells[114] = 128'heff00f20f0e210120df2fe10100fe0df;
-    cells[115] = 128'h00fff00f1100011ef3fff10c00010020;
-    cells[116] = 128'h00001100f00d000012f00021000ef122;
-    cells[117] = 128'hd7f2100fcfd900ffedfbccf21ce1efb1;
-    cells[118] = 128'h0eee0012f0320f2dffc1f5d0121d220d;
-    cells[119] = 128'h0e1ef0f21122f1f206343030f21ef142;
-    cells[120] = 128'h1f11fe2e1eef01122c311e1f1ff1ff01;
-    cells[121] = 128'h11100f2d0000ff1f1efe01e00fe1ff00;
-    cells[122] = 128'h1f0ff1f11121ff10e403e20ff02f1131;
-    cells[123] = 128'he121ffff10fe0002fc3fef02f110f0ff;
-    cells[124] = 128'h776577d593450477201c57b0273e70e7;
-    cells[125] = 128'hd10c92cf002cf92fce021ef3194ec4a6;
-    cells[126] = 128'hef90e92e5dd011ecba00b9413dc3c11a;
-    cells[127] = 128'h00f1104f1fe203efc32dd0dec2d20f2e;
+    cells[0] = 128'h01a91b0011960bab4b09da909a031921;
+    cells[1] = 128'habc90b30b00c9a1fa9b0301aec02aa12;
+    cells[2] = 128'h1b22bbb9bd0fb004d4acb2c096acd99c;
+    cells[3] = 128'ha4019022aa901ca9ac9d10959e9aa9c5;
+    cells[4] = 128'hd2059ca3a9c391409fcd000c01cac100;
+    cells[5] = 128'h4d00912910bb0a9a929104c091b93b10;
+    cells[6] = 128'hea010d22490709e14fd2902ac19db9d9;
+    cells[7] = 128'h5abc9bb12a12010be1350291aa3c0193;
+    cells[8] = 128'h1b1b99c0fa120094a029a1c3b11f91a0;
+    cells[9] = 128'hba0a99922b0d1a0c69bb3f0312baa09c;
+    cells[10] = 128'h0b191901a9009119022200c011ca0b9c;
+    cells[11] = 128'h14a119aca9c2009c19a9910d00299051;
+    cells[12] = 128'h19009a12ba9021019d92a0a02b1ab199;
+    cells[13] = 128'h3001a09a04b19100ad09960909091130;
+    cells[14] = 128'h9a90aba1a0db019ac496991c2000b1bd;
+    cells[15] = 128'h3fa99bf91c9a0119ddd0a50db69aaa6f;
+    cells[16] = 128'h79b009d3ba2a0299e11120d901a09291;
+    cells[17] = 128'hacaeaa9041409ab910c00b90a0c0bbaf;
+    cells[18] = 128'hc522a194caa49b210009b2ac0b9ea2a4;
+    cells[19] = 128'h191292aa9b99a3919c9dabb910a929a9;
+    cells[20] = 128'hca3a19d69ba21134df14b022340211ca;
+    cells[21] = 128'hca999aa1912f1b0221912b21144d00c1;
+    cells[22] = 128'h9a9c0111b1901a00a0350909a1900193;
+    cells[23] = 128'hb1921a509a5d10195439b99999a2ca39;
+    cells[24] = 128'h0adac000a29f1a1191ab01b13aba9019;
+    cells[25] = 128'h230ab01b91cca199b9ad992d20bb0bce;
+    cells[26] = 128'hc032a223901ea0bc201f9aadf99d1adb;
+    cells[27] = 128'h3b2b0bc9022d00a01bc2a920069eaa09;
+    cells[28] = 128'h0c2e9af0219099101345f0ae42a4091f;
+    cells[29] = 128'hd1922939b0bf02ce4c1123310900aa9a;
+    cells[30] = 128'h994da999bc139163d93c330a93910bb1;
+    cells[31] = 128'hac1a02a22be99000a9be0d933c09d9c2;
+    cells[32] = 128'h91049900c0a90901cfd992100bb39a1a;
+    cells[33] = 128'h0b2b000aab9cb031a21bb099051190aa;
+    cells[34] = 128'h0919912a3a22991ab420da300229210a;
+    cells[35] = 128'h0122091b12b9019b4a39ed091c22192a;
+    cells[36] = 128'h772202fbb09f9049f720fba4119a2a05;
+    cells[37] = 128'h2ab1a122ca1a090b03aa9b0b9ccafb91;
+    cells[38] = 128'h01191003b9d7900919ec900321be1da0;
+    cells[39] = 128'h1469faa400f4a911cde2c4001b9bc9db;
+    cells[40] = 128'h2f2b100a290ca2bcb4cc3a0d999fb1f9;
+    cells[41] = 128'h1311011599941a9991c1230a2a9b20b6;
+    cells[42] = 128'h10011a90a9301a121b32900900261059;
+    cells[43] = 128'h90909a2a110001000110a99211921199;
+    cells[44] = 128'h90090020110100109199100002091991;
+    cells[45] = 128'h201101a3a9010092aa91091901231920;
+    cells[46] = 128'h1aa90a0100100009021901000911b9ba;
+    cells[47] = 128'hbfb0e9abfefdfacec9efcaf9cff1ff0a;
+    cells[48] = 128'h164c33a0125a29351d012097934a76bd;
+    cells[49] = 128'h03b2101974972202b574327c731a4607;
+    cells[50] = 128'h1ae9ba202aa2094c9b2a1a0d1999ad01;
+    cells[51] = 128'h001a0143291a11192f9903b2aa90000a;
+    cells[52] = 128'ha01211b1111310131930233412924503;
+    cells[53] = 128'hbc230120190291002209a91abaa1c991;
+    cells[54] = 128'h3b0b2a992a0a322b4094c00a13a2191d;
+    cells[55] = 128'h40130913a919a1220baa0129c100103b;
+    cells[56] = 128'ha0020200a2339b93991920931a190092;
+    cells[57] = 128'h0009199900921109b121090a01900091;
+    cells[58] = 128'h0a000a1009a9000a9101130a0192091a;
+    cells[59] = 128'ha0229110001b99009a0a2090012a0992;
+    cells[60] = 128'h90190009209110003922991a11110099;
+    cells[61] = 128'h210100900123a000bfb9a2aa92920090;
+    cells[62] = 128'h90199991011a01001099291119102100;
+    cells[63] = 128'h00901090199910102301191019090901;
+    cells[64] = 128'h09900100090000019101900900000009;
+    cells[65] = 128'h10000000090a00900019010100900100;
+    cells[66] = 128'h11100000010909090910100110901000;
+    cells[67] = 128'h00000000000100009900910909000009;
+    cells[68] = 128'ha032c2c99110ba11cea3919a29211ab0;
+    cells[69] = 128'hb9cb001a221a020a93123a113194a912;
+    cells[70] = 128'h09a030911bb9221a100a09029b991130;
+    cells[71] = 128'h100199129913199000099000d009110c;
+    cells[72] = 128'h20109031921100919001111a0121109b;
+    cells[73] = 128'ha1100000019901191901202021020911;
+    cells[74] = 128'h909009910902001002919999099b0191;
+    cells[75] = 128'h5390b0a9b21a0019ffab4a9a09aa9113;
+    cells[76] = 128'h9a0a101909b1090b020a1c0039201022;
+    cells[77] = 128'h901113312b1009095300c0a3111900b9;
+    cells[78] = 128'h99100910091101a22a90920199a0a90a;
+    cells[79] = 128'h90000a99029a01129c19200a91010029;
+    cells[80] = 128'h11101010009900000110baa929901003;
+    cells[81] = 128'h9011a910011011091a99090090099909;
+    cells[82] = 128'h3a02b9f1e0921930a04409a029d11aa3;
+    cells[83] = 128'h100b020a39220a20195c0ca09909a0b1;
+    cells[84] = 128'ha10020414000910019c9131a01190220;
+    cells[85] = 128'hb1010a21909911b20292200023101910;
+    cells[86] = 128'h91909030190309910119000109909a92;
+    cells[87] = 128'h222001011010191a2109001a9999100a;
+    cells[88] = 128'h99999a9190090000a091000001110010;
+    cells[89] = 128'h0099bc0a5246aa20ffa5264113799221;
+    cells[90] = 128'hd2139b14110002930eb04b0222ba09a1;
+    cells[91] = 128'h902901b1b0da21929600ba0b01a01019;
+    cells[92] = 128'h309b1109a9120a0a0430a101a1129020;
+    cells[93] = 128'h00001910992100090a0931910091099a;
+    cells[94] = 128'hb0100aa009990099aca01a0909001019;
+    cells[95] = 128'h21010999019300999101911a11109120;
+    cells[96] = 128'h0d2e39e29102b242e09a9b3c0399a421;
+    cells[97] = 128'h03040a10199c091019b911112da19a12;
+    cells[98] = 128'h1390a13911111aaa212091b5aa101aa9;
+    cells[99] = 128'h9909909a019310b10910190a92001209;
+    cells[100] = 128'ha9099a2001a9019120a9221a91000101;
+    cells[101] = 128'h019129210909190b2229019290a0aa10;
+    cells[102] = 128'h991920909112002a0919001093100120;
+    cells[103] = 128'h994010b999949a1099139902415029c0;
+    cells[104] = 128'h30b100201020100a0a0102a02900aaa9;
+    cells[105] = 128'h00009a01110b02a112992100c090021b;
+    cells[106] = 128'h19109909919000020121191010201112;
+    cells[107] = 128'h91a90019110000100900991921199912;
+    cells[108] = 128'h10a002010911191990a91101a1900929;
+    cells[109] = 128'h00090110011111029091019099212a9a;
+    cells[110] = 128'h53a949c0aab01421cda31b2219bb91e2;
+    cells[111] = 128'h2900a02390a50a2ca1aaa4ae1aa920ba;
+    cells[112] = 128'h10119299202b910a033902b9b1411270;
+    cells[113] = 128'hb9111020191a9192499119051310a901;
+    cells[114] = 128'ha990092090a210120b929a101009a0b9;
+    cells[115] = 128'h009990091100011a9399910c00010020;
+    cells[116] = 128'h00001100900b000012900021000a9122;
+    cells[117] = 128'hb7921009c9bf0099ab9dcc921ca1a9d1;
+    cells[118] = 128'h0aaa00129032092b99c195b0121b220b;
+    cells[119] = 128'h0a1a90921122919206343030921a9142;
+    cells[120] = 128'h19119a2a1aa901122c311a1919919901;
+    cells[121] = 128'h1110092b000099191a9a01a009a19900;
+    cells[122] = 128'h1909919111219910a403a20990291131;
+    cells[123] = 128'ha1219999109a00029c39a90291109099;
+    cells[124] = 128'h776577b5f3450477201c57d0273a70a7;
+    cells[125] = 128'hb10cf2c9002c9f29ca021a931f4ac4e6;
+    cells[126] = 128'ha9f0af2a5bb011acde00df413bc3c11e;
+    cells[127] = 128'h0091104919a203a9c32bb0bac2b2092a;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -8081,134 +11687,134 @@ module \lmu_kws361_eighth.memory_weights4.bank2 (read__addr, data);
   wire [127:0] read__data;
   reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 128'h16071b2401ea2f3ea40d302d11b10f3c;
-    cells[1] = 128'h1df0f09410f4d110dd47df76b37efa36;
-    cells[2] = 128'h001e431020e07fe11be9dc1ef136e4dd;
-    cells[3] = 128'h02e1ce79e23bef13040372d34f9434a9;
-    cells[4] = 128'h2f03cef1017109c310ff031f20eff011;
-    cells[5] = 128'h01d1654ff014342b9c0e1c91a0fbf223;
-    cells[6] = 128'ha0fc0e32fe10be21522f90d1ff0332bf;
-    cells[7] = 128'h5f5cf0f932cf2a23a7e032ff4f100fe1;
-    cells[8] = 128'h249232613201200d1bfc690d41ca3f66;
-    cells[9] = 128'h1f72ae17c9ed9011a0379312e0f021ea;
-    cells[10] = 128'hdb3c229907201025930477e1df5ea1ad;
-    cells[11] = 128'h121e0e2101ff0fff000101ef2101df0e;
-    cells[12] = 128'h1d21040e11fee3355f053277f14ffe0c;
-    cells[13] = 128'hdc4df3001002222f11011d411f6025f0;
-    cells[14] = 128'h03f2e12cc2fe112d011f3fe10090d123;
-    cells[15] = 128'h1e03f0a4bc10c112ecf60223c472490b;
-    cells[16] = 128'hff7d016230e06f23b5f9bcfd1131950a;
-    cells[17] = 128'h01afe07b173d0efd41227e334d9f24f6;
-    cells[18] = 128'hfd0eef020010130eeefff2dc50d0ffe0;
-    cells[19] = 128'h123b420f104e02313f00312cd20411fc;
-    cells[20] = 128'h221f130fdff4e02205051e04003d1fef;
-    cells[21] = 128'hfa03c021b3ee12304e1f42d4e03dc0e7;
-    cells[22] = 128'h139feec34e2f2ecdf120e111e1372200;
-    cells[23] = 128'h0f7d0f323ae0e120c3e7bacccfab1f29;
-    cells[24] = 128'hdd1c325de6f0ff20ecf93001ce39cf03;
-    cells[25] = 128'h00f0f1010002f0f00000020ff00ff000;
-    cells[26] = 128'hc0f52002101111d20ff21f20f0203120;
-    cells[27] = 128'hfffce1f2001e00ff0011f111e1301020;
-    cells[28] = 128'h3ffee1ebf1f112002003f0ff01c3d001;
-    cells[29] = 128'hf33320f10ff0e11020fe5df11021f2dd;
-    cells[30] = 128'h00f0fee30210ff1fce0d2420004fe111;
-    cells[31] = 128'h2eb1f00ef01230100e04902f10b12f24;
-    cells[32] = 128'h11101e0200cf1f31fe1d00d101001f01;
-    cells[33] = 128'h7c0213f000dcdf7e3ef411527edf0e0d;
-    cells[34] = 128'h101cff2f20e6ee00eee22042d0f204cc;
-    cells[35] = 128'hc33b2f231edc2f42e120def2cf4101d2;
-    cells[36] = 128'h0d0200cbbf11af135fd60200d0de5944;
-    cells[37] = 128'h0062107f0f014f30131a4cab0104e139;
-    cells[38] = 128'he6eae02152fb51f0d2390f221011a4ca;
-    cells[39] = 128'h121f022e01ae1e300e1c102030300e10;
-    cells[40] = 128'h4ed0010d10eff0241d1aef541fd04d2d;
-    cells[41] = 128'h2001fdd0eee5f0fec404ead4bedd11de;
-    cells[42] = 128'h932d1071f2db0d10f0ed22ed1e4003e5;
-    cells[43] = 128'hecb211f32f331203dc3df3de12b46a3d;
-    cells[44] = 128'h227001202c0fe11ef7159ce1e1dfd429;
-    cells[45] = 128'h05fdf121f4cba2fc2f0b605ddf7cb7e3;
-    cells[46] = 128'h0f02011e10ef12f0ff1e01103011f000;
-    cells[47] = 128'h00f1feee000ff001f01f1e401001100e;
-    cells[48] = 128'h31ff10f1e0f1f1f112e31001100e100e;
-    cells[49] = 128'hdf011f22e0fe011e1f1e02ff201ef0f1;
-    cells[50] = 128'hdef0efdf102110f22012fffffff41f01;
-    cells[51] = 128'h035e21302000f010f3d40e0fefff1f0e;
-    cells[52] = 128'h12020130f0eee00e001af12ef02ee20e;
-    cells[53] = 128'hf203201f00de02ffee1ef2fe20e2dd2f;
-    cells[54] = 128'h0d31e01fff0fc117ef010f654247ff2f;
-    cells[55] = 128'h3d3101ff00f0e10104021f6e1f5bf3fe;
-    cells[56] = 128'h05b12d4f510d412f5c19d2fce0ad02f1;
-    cells[57] = 128'hea0ebf9e0c22a3f234167eff13574c30;
-    cells[58] = 128'hf1712361e3200120c5f1104aed0ca03e;
-    cells[59] = 128'h1695e07502cd202dd9e9933ec09ff30f;
-    cells[60] = 128'h01fff3ff1110e300200210d0bff010f1;
-    cells[61] = 128'hd1061df010022ecd3f32d1cb33f552f1;
-    cells[62] = 128'h1ffaf1d001034fcfc1fa3100f00eec40;
-    cells[63] = 128'h0efbe2f2ce01e5d04d07fed1fef1f013;
-    cells[64] = 128'hf5772cf2c112011d1410c4fff0f504ae;
-    cells[65] = 128'hee9001a955137f4eedf973c1f2500f23;
-    cells[66] = 128'h3edcfe351a1f0fe02e07b9ee50bffd41;
-    cells[67] = 128'hf9e0df35215267f13e0921e45210f02f;
-    cells[68] = 128'h43171db05ee31555dfdc2e7479b95d21;
-    cells[69] = 128'h15565f77f1b995757c97575e770653fc;
-    cells[70] = 128'h6f471dff9022697d257956fc0746739f;
-    cells[71] = 128'h9922fd9902197b75c9d0790da999dc45;
-    cells[72] = 128'hc649fe7741e491930397b47b19966d39;
-    cells[73] = 128'h53f5c29021d7e1eec76997059775e4fe;
-    cells[74] = 128'h1f0e2f00f0100ff0000ff0e1e1f10001;
-    cells[75] = 128'hf003d00ef0f20d0d0f11ffc21feeff10;
-    cells[76] = 128'hef0e1fe0d0131020fe00f0102f10f10f;
-    cells[77] = 128'hf1101e00301e211032f2ef2ee11000f0;
-    cells[78] = 128'hf034f01251f2f0ff5031000e00fdff04;
-    cells[79] = 128'h109f10de010f1f002cfe231110231100;
-    cells[80] = 128'h010edf2fde200120e2e320d011022ffc;
-    cells[81] = 128'h1f01fe1000ff1ed1010b01e1c1fee0f2;
-    cells[82] = 128'h1011130010eeefd0ef17fb375f1cfe1e;
-    cells[83] = 128'hdf21f001e015f251ee0010507133071b;
-    cells[84] = 128'hf2ff0a4dcf0c007f6414e210c1c2b1f2;
-    cells[85] = 128'hde4d309340e2c2124b271f26904b5903;
-    cells[86] = 128'hf204133f41e250e2afd9210ed154e729;
-    cells[87] = 128'h11d2c05bd20f2f2ff6f132013f9404be;
-    cells[88] = 128'h542211ef1d12033011f27fffbff16ef9;
-    cells[89] = 128'h5d0130f13a12130e21d10001ffe2fc6c;
-    cells[90] = 128'h1fe0ed3e2e01f1e0110fd01f3530db40;
-    cells[91] = 128'h22123f7ff7a1c2efff4fe41f26ee0d43;
-    cells[92] = 128'hf0f020621700f0dff0f0d0d404f02132;
-    cells[93] = 128'h00100f41111611010021c2b131df1e52;
-    cells[94] = 128'hdce0ccf102d1df20f0e1c1c131ce0e32;
-    cells[95] = 128'h3dc1fedefd320f11011202e00d4efe40;
-    cells[96] = 128'h5cd2e1cff0cf110ee010ffe0ae4dcf01;
-    cells[97] = 128'h6b0310d31352ef0fe0df1ff0c30e0f00;
-    cells[98] = 128'hdd0110f7f25f2f01d0ddd402c1e09033;
-    cells[99] = 128'hcb1011f50f1cddf21ec2bf21b4fda130;
-    cells[100] = 128'hcc011fe2ffaeff1ff124f1f1cfefde6e;
-    cells[101] = 128'hfeff1ef0ff9e0fed0004d0f1e23dc04f;
-    cells[102] = 128'h2eef2010e094f1e0011ded1e144ffb3f;
-    cells[103] = 128'h2202320de093111f0eed011dd170432f;
-    cells[104] = 128'h2e24f000fe02f3f000edff20e061520e;
-    cells[105] = 128'h2e3231fffbfc101ff0e0ff03dd00212e;
-    cells[106] = 128'h000420efdc2ddeedf1e1f000e1f0bb3b;
-    cells[107] = 128'h1ff4fefe1fb0100ffff3c000efc1e02d;
-    cells[108] = 128'hdef320fff730eebe1fbe1e31f3c2f01f;
-    cells[109] = 128'hf1e20120e7f112f11f9fe01efd02b2f1;
-    cells[110] = 128'h312ef301174202e100cff11ef2e0fe10;
-    cells[111] = 128'h0ff121010302f23120e1f31eedc2ef0f;
-    cells[112] = 128'h20000201013ef14ff12043f3d022fc1f;
-    cells[113] = 128'h100e0f1100300f2df2402211fd01ee1e;
-    cells[114] = 128'h3001f3110fcff0310f6113edc000ec0f;
-    cells[115] = 128'hee10ff0f0021114ff0410fe1ee110f20;
-    cells[116] = 128'h300f10220e3001edf0401e10feef0120;
-    cells[117] = 128'hfeff1100f230f1310f40311edd2f1a30;
-    cells[118] = 128'he021d01f007f2edff14f520020f0cd30;
-    cells[119] = 128'h1ff1ffe0120e1101202f4d1e0d123d20;
-    cells[120] = 128'hc20e01001f300fefef013e0e1f0ff120;
-    cells[121] = 128'hee11e0010160140f102f2c2e0ef1114f;
-    cells[122] = 128'hfff010f030500fe2f11f3c1bede0d120;
-    cells[123] = 128'hee0ffff0fe11210200103e2dd2d1fc20;
-    cells[124] = 128'h0f0110f1220e2f11011f1c0e10ffcb41;
-    cells[125] = 128'h2f1f011002c200f50000101d2031f1fe;
-    cells[126] = 128'h11fc00001fdf2e4411e14f2d0b02012f;
-    cells[127] = 128'hcef0e0ff1f2f03d3f0f07009bbff272e;
+    cells[0] = 128'h16071d2401ae293ae40b302b11d1093c;
+    cells[1] = 128'h1b9090f41094b110bb47b976d37a9e36;
+    cells[2] = 128'h001a431020a079a11dafbc1a9136a4bb;
+    cells[3] = 128'h02a1ca7fa23da913040372b349f434ef;
+    cells[4] = 128'h2903ca9101710fc31099031920a99011;
+    cells[5] = 128'h01b165499014342dfc0a1cf1e09d9223;
+    cells[6] = 128'he09c0a329a10da215229f0b1990332d9;
+    cells[7] = 128'h595c909f32c92e23e7a03299491009a1;
+    cells[8] = 128'h24f232613201200b1d9c6f0b41ce3966;
+    cells[9] = 128'h1972ea17cfabf011e037f312a09021ae;
+    cells[10] = 128'hbd3c22ff07201025f30477a1b95ae1eb;
+    cells[11] = 128'h121a0a2101990999000101a92101b90a;
+    cells[12] = 128'h1b21040a119aa3355905327791499a0c;
+    cells[13] = 128'hbc4b93001002222911011b4119602590;
+    cells[14] = 128'h0392a12cc29a112b011939a100f0b123;
+    cells[15] = 128'h1a0390e4dc10c112ac960223c4724f0d;
+    cells[16] = 128'h997b016230a06923d59fdc9b1131f50e;
+    cells[17] = 128'h01e9a07d173b0a9b41227a334bf92496;
+    cells[18] = 128'h9b0aa9020010130aaa9992bc50b099a0;
+    cells[19] = 128'h123d4209104a02313900312cb204119c;
+    cells[20] = 128'h22191309b994a02205051a04003b19a9;
+    cells[21] = 128'h9e03c021d3aa12304a1942b4a03bc0a7;
+    cells[22] = 128'h13f9aac34a292acb9120a111a1372200;
+    cells[23] = 128'h097b09323ea0a120c3a7deccc9ed192f;
+    cells[24] = 128'hbb1c325ba6909920ac9f3001ca3fc903;
+    cells[25] = 128'h00909101000290900000020990099000;
+    cells[26] = 128'hc0952002101111b20992192090203120;
+    cells[27] = 128'h999ca192001a009900119111a1301020;
+    cells[28] = 128'h399aa1ad919112002003909901c3b001;
+    cells[29] = 128'h933320910990a110209a5b91102192bb;
+    cells[30] = 128'h00909aa302109919ca0b24200049a111;
+    cells[31] = 128'h2ad1900a901230100a04f02910d12924;
+    cells[32] = 128'h11101a0200c919319a1b00b101001901;
+    cells[33] = 128'h7c02139000bcb97a3a9411527ab90a0b;
+    cells[34] = 128'h101c992920a6aa00aaa22042b09204cc;
+    cells[35] = 128'hc33d29231abc2942a120ba92c94101b2;
+    cells[36] = 128'h0b0200cdd911e91359b60200b0ba5f44;
+    cells[37] = 128'h0062107909014930131e4ced0104a13f;
+    cells[38] = 128'ha6aea021529d5190b23f09221011e4ce;
+    cells[39] = 128'h1219022a01ea1a300a1c102030300a10;
+    cells[40] = 128'h4ab0010b10a990241b1ea95419b04b2b;
+    cells[41] = 128'h20019bb0aaa5909ac404aeb4dabb11ba;
+    cells[42] = 128'hf32b107192bd0b1090ab22ab1a4003a5;
+    cells[43] = 128'hacd2119329331203bc3b93ba12d46e3b;
+    cells[44] = 128'h227001202c09a11a9715fca1a1b9b42f;
+    cells[45] = 128'h059b912194cde29c290d605bb97cd7a3;
+    cells[46] = 128'h0902011a10a91290991a011030119000;
+    cells[47] = 128'h00919aaa0009900190191a401001100a;
+    cells[48] = 128'h31991091a091919112a31001100a100a;
+    cells[49] = 128'hb9011922a09a011a191a0299201a9091;
+    cells[50] = 128'hba90a9b9102110922012999999941901;
+    cells[51] = 128'h035a21302000901093b40a09a999190a;
+    cells[52] = 128'h1202013090aaa00a001e912a902aa20a;
+    cells[53] = 128'h9203201900ba0299aa1a929a20a2bb29;
+    cells[54] = 128'h0b31a0199909c117a901096542479929;
+    cells[55] = 128'h3b3101990090a1010402196a195d939a;
+    cells[56] = 128'h05d12b49510b41295c1fb29ca0eb0291;
+    cells[57] = 128'hae0ad9fa0c22e39234167a9913574c30;
+    cells[58] = 128'h91712361a3200120c591104eab0ce03a;
+    cells[59] = 128'h16f5a07502cb202bbfaff33ac0f99309;
+    cells[60] = 128'h019993991110a300200210b0d9901091;
+    cells[61] = 128'hb1061b9010022acb3932b1cd33955291;
+    cells[62] = 128'h199e91b0010349c9c19e3100900aac40;
+    cells[63] = 128'h0a9da292ca01a5b04b079ab19a919013;
+    cells[64] = 128'h95772c92c112011b1410c499909504ea;
+    cells[65] = 128'haaf001ef5513794aab9f73c192500923;
+    cells[66] = 128'h3abc9a351e1909a02a07dfaa50d99b41;
+    cells[67] = 128'h9fa0b935215267913a0f21a452109029;
+    cells[68] = 128'h43171bd05aa31555b9bc2a747fdf5b21;
+    cells[69] = 128'h1556597791dff5757cf7575a7706539c;
+    cells[70] = 128'h69471b99f0226f7b257f569c074673f9;
+    cells[71] = 128'hff229bff021f7d75cfb07f0befffbc45;
+    cells[72] = 128'hc64f9a7741a4f1f303f7d47d1ff66b3f;
+    cells[73] = 128'h5395c2f021b7a1aac76ff705f775a49a;
+    cells[74] = 128'h190a290090100990000990a1a1910001;
+    cells[75] = 128'h9003b00a90920b0b091199c219aa9910;
+    cells[76] = 128'ha90a19a0b01310209a00901029109109;
+    cells[77] = 128'h91101a00301a21103292a92aa1100090;
+    cells[78] = 128'h90349012519290995031000a009b9904;
+    cells[79] = 128'h10f910ba010919002c9a231110231100;
+    cells[80] = 128'h010ab929ba200120a2a320b01102299c;
+    cells[81] = 128'h19019a1000991ab1010d01a1c19aa092;
+    cells[82] = 128'h1011130010aaa9b0a9179d37591c9a1a;
+    cells[83] = 128'hb9219001a0159251aa0010507133071d;
+    cells[84] = 128'h92990e4bc90c00796414a210c1c2d192;
+    cells[85] = 128'hba4b30f340a2c2124d271926f04d5f03;
+    cells[86] = 128'h9204133941a250a2e9bf210ab154a72f;
+    cells[87] = 128'h11b2c05db20929299691320139f404da;
+    cells[88] = 128'h542211a91b12033011927999d9916a9f;
+    cells[89] = 128'h5b0130913e12130a21b1000199a29c6c;
+    cells[90] = 128'h19a0ab3a2a0191a01109b0193530bd40;
+    cells[91] = 128'h2212397997e1c2a99949a41926aa0b43;
+    cells[92] = 128'h90902062170090b99090b0b404902132;
+    cells[93] = 128'h00100941111611010021c2d131b91a52;
+    cells[94] = 128'hbca0cc9102b1b92090a1c1c131ca0a32;
+    cells[95] = 128'h3bc19aba9b320911011202a00b4a9a40;
+    cells[96] = 128'h5cb2a1c990c9110aa01099a0ea4bc901;
+    cells[97] = 128'h6d0310b31352a909a0b91990c30a0900;
+    cells[98] = 128'hbb01109792592901b0bbb402c1a0f033;
+    cells[99] = 128'hcd101195091cbb921ac2d921d49be130;
+    cells[100] = 128'hcc0119a299ea991991249191c9a9ba6a;
+    cells[101] = 128'h9a991a9099fa09ab0004b091a23bc049;
+    cells[102] = 128'h2aa92010a0f491a0011bab1a14499d39;
+    cells[103] = 128'h2202320ba0f311190aab011bb1704329;
+    cells[104] = 128'h2a2490009a02939000ab9920a061520a;
+    cells[105] = 128'h2a3231999d9c101990a09903bb00212a;
+    cells[106] = 128'h000420a9bc2bbaab91a19000a190dd3d;
+    cells[107] = 128'h19949a9a19d010099993c000a9c1a02b;
+    cells[108] = 128'hba9320999730aada19da1a3193c29019;
+    cells[109] = 128'h91a20120a791129119f9a01a9b02d291;
+    cells[110] = 128'h312a9301174202a100c9911a92a09a10;
+    cells[111] = 128'h099121010302923120a1931aabc2a909;
+    cells[112] = 128'h20000201013a914991204393b0229c19;
+    cells[113] = 128'h100a09110030092b924022119b01aa1a;
+    cells[114] = 128'h3001931109c99031096113abc000ac09;
+    cells[115] = 128'haa10990900211149904109a1aa110920;
+    cells[116] = 128'h300910220a3001ab90401a109aa90120;
+    cells[117] = 128'h9a991100923091310940311abb291e30;
+    cells[118] = 128'ha021b01900792ab9914952002090cb30;
+    cells[119] = 128'h199199a0120a110120294b1a0b123b20;
+    cells[120] = 128'hc20a0100193009a9a9013a0a19099120;
+    cells[121] = 128'haa11a0010160140910292c2a0a911149;
+    cells[122] = 128'h99901090305009a291193c1daba0b120;
+    cells[123] = 128'haa0999909a11210200103a2bb2b19c20;
+    cells[124] = 128'h09011091220a291101191c0a1099cd41;
+    cells[125] = 128'h2919011002c200950000101b2031919a;
+    cells[126] = 128'h119c000019b92a4411a1492b0d020129;
+    cells[127] = 128'hca90a099192903b39090700fdd99272a;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -8224,134 +11830,134 @@ module \lmu_kws361_eighth.memory_weights4.bank20 (read__addr, data);
   wire [127:0] read__data;
   reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 128'hef0d031fc24df0f1322013f10e0f31e4;
-    cells[1] = 128'hff10f0f21e120fec59e2c2132d1403f0;
-    cells[2] = 128'h1fef0df021e20301f3002fefe1122e1e;
-    cells[3] = 128'he25411ef22fbd220dfffcf0d13b3041d;
-    cells[4] = 128'h121df1f0301400ff030d0d110be0f012;
-    cells[5] = 128'h00ee0120eef11e1f320111000e3dfdff;
-    cells[6] = 128'hffc200300ffd00ff1cf11fe0130f0000;
-    cells[7] = 128'hff1ff0e001100ff1fff010f2110001f0;
-    cells[8] = 128'h202ef0f0f00210101200f1feff000f01;
-    cells[9] = 128'h001f01400fed01ffff2ff0f101f01ff0;
-    cells[10] = 128'h0f00f2102110010042011f00f2fff012;
-    cells[11] = 128'h00000001ff02020100f0f100f20f20f0;
-    cells[12] = 128'hf0010e0fe00000f1fd1f001ef020100e;
-    cells[13] = 128'h000f11ef021f0f10120010011001f011;
-    cells[14] = 128'hf10f010f1011001e1001f00200f00f01;
-    cells[15] = 128'hf0001011ff1001f00eff0000000f010f;
-    cells[16] = 128'h1000f00f11ff00f10201100000000010;
-    cells[17] = 128'hcfd00d14cee11ee1642c0d000e0e0311;
-    cells[18] = 128'hf133010c000ef0f21031e10feff20102;
-    cells[19] = 128'h00ff100e3ff1f111e0e0f10f1014fd0f;
-    cells[20] = 128'hff0fff02fff1000c1fe22f0002fe0000;
-    cells[21] = 128'h102f0100001000000011f1ffef1f1001;
-    cells[22] = 128'hf0111fef101ef111f110f2001111f01f;
-    cells[23] = 128'hf00f00f10e00010f2c0f00f100fd210f;
-    cells[24] = 128'ha1aff4d23de90efebfd02b203fb01251;
-    cells[25] = 128'h4d1ecf1de3ffb1e09ef111ff0d0000ef;
-    cells[26] = 128'heec71002c20c70e07f2fdfe0bf0ee0e2;
-    cells[27] = 128'h1c0cd3cd022b9e2190372121ed20fef2;
-    cells[28] = 128'h211c23dcd1bb1ff0f203231feff0dd9e;
-    cells[29] = 128'hc9b0f4e1db1d7e3fbe3deddf21efb223;
-    cells[30] = 128'hdd0f2132b003f1d0ef0d011d00310ff1;
-    cells[31] = 128'h20049f11d11d511211d10120102ffe3f;
-    cells[32] = 128'hee2cf1cfe0104f5010f10fc23011f1ce;
-    cells[33] = 128'h20d2c2d3ef039fa0d201fc1f1ff1d232;
-    cells[34] = 128'h1fefbe14b4fd010131c31d31ee1ee3de;
-    cells[35] = 128'h03133f310d037e0e70f1d1fdc101c40e;
-    cells[36] = 128'h14dbf1ee1ed23100cf000230c0e0dffd;
-    cells[37] = 128'h0111bdeebf10010f0e11e201314ee0ec;
-    cells[38] = 128'h9031310bf3090e1e9e03f1f31fede101;
-    cells[39] = 128'h9fc33e7eeff2119e9eddc11f2e4c2cd0;
-    cells[40] = 128'hbffcd20dffe32ff0eff01f1ff10e1fef;
-    cells[41] = 128'hcddcf09c421e312fbe034ef5101202e3;
-    cells[42] = 128'h1e240a00b0032e1f4f20032e4dd025c0;
-    cells[43] = 128'hae0fdfcff02131609e3ec923fcf101ae;
-    cells[44] = 128'hf3223b122f200f017fcfffec00e54e60;
-    cells[45] = 128'hed21d101fc0192009039de13e0bfe342;
-    cells[46] = 128'h0ff2f3fe5104a110ded12e1222adf0f1;
-    cells[47] = 128'heaf0f2fcee1e0091ad0e00f10fc32222;
-    cells[48] = 128'hc10de0ade00d4f110fce00dfb1b1e1fe;
-    cells[49] = 128'h0f411350ef1b0eedae4ebe1e0f1ee2c3;
-    cells[50] = 128'h430ed0d04fdd10cf621eeede309c1d1f;
-    cells[51] = 128'h00f100f00cff91e09003f1cf10f0f0e0;
-    cells[52] = 128'hc1142ff00ffe1fb0ee211000d0eecf0f;
-    cells[53] = 128'h11e1ae113e12310e0f0e01f0ffbd3efc;
-    cells[54] = 128'he1041120e1223dd10fedd10e10fe2050;
-    cells[55] = 128'hf1d0dbefb105a1f14ff231220ef090ed;
-    cells[56] = 128'hefedcfe400e7fffe40100f1eff1f2fde;
-    cells[57] = 128'h0ef10d01ed0292009f0ccd2e2f21d20f;
-    cells[58] = 128'he0011db2eef0b0bff02efb12f0bee131;
-    cells[59] = 128'hf01fdf50f0f19ede9111d0c22fff0e0d;
-    cells[60] = 128'h102211319f02f1a13f2ad0edb1e2fe1f;
-    cells[61] = 128'hde030e1d0f02f1d04edfbdf2f2ff1403;
-    cells[62] = 128'hae200de20325c040e00eddb14f011210;
-    cells[63] = 128'h2d2d0002fcf3deb1f101cdc1ffdd0f03;
-    cells[64] = 128'hed02eee0e1eb0c91efeea05d21cfd2c2;
-    cells[65] = 128'h100dedecdfe100ffe132009c3020c3ae;
-    cells[66] = 128'h2fdb3fcf91f1af1ede311d1a0e11e3d2;
-    cells[67] = 128'h0c0fc1d2212d414f2e0079d2421eb0f0;
-    cells[68] = 128'h0efca1e0e1d020b1d1a0f0fee0e01a9e;
-    cells[69] = 128'h31210ac20fed7fefe030121130f12d5d;
-    cells[70] = 128'hb0e10fd1ee1f61ee1f4ff2e0fd33f3af;
-    cells[71] = 128'h4f1d100f0dfba0f0cef0e40d0000b271;
-    cells[72] = 128'he01eefefdff07df09f3020ff11ffef9f;
-    cells[73] = 128'h0f0d022e4f01ffbf4f301c31ae00ddc0;
-    cells[74] = 128'h2ffe0eed11f92fff7f2203f3ff1feffe;
-    cells[75] = 128'h2ddfa2ee2dec7db1df4a0f31322cb1e3;
-    cells[76] = 128'h0dee472bebf930dd0e0bcd2b424cc105;
-    cells[77] = 128'hedf3d1eef40b4111913201121dddf0a0;
-    cells[78] = 128'he10efa200117932f50fe3023de306e3b;
-    cells[79] = 128'hf2f12d10fdf4d14e30000fbebff5e000;
-    cells[80] = 128'h0e4eeeef00fbdf91cfe1e0ee1e03f1ed;
-    cells[81] = 128'hddc7c112ac4900107d5ddd10010f9501;
-    cells[82] = 128'hf10df0dddde02030f049ff9f91d2cd02;
-    cells[83] = 128'h2ed1f0ec1f2eed309f30ef314e4edfef;
-    cells[84] = 128'ha3333004b91900f150eebd0d3e24f1b1;
-    cells[85] = 128'hfc0ff10f2ffd21c1e0d5211101f0effe;
-    cells[86] = 128'h3052ed12dffd1fd1e11cfdcffff3fdde;
-    cells[87] = 128'h121ed0a000d9e1d1d10e1102f1dfdcbc;
-    cells[88] = 128'hfd20fffe20f031e24fe121eef1fee00b;
-    cells[89] = 128'h0f1fee00010090129f20f022305bfd00;
-    cells[90] = 128'h000ed2cdfcf34fe0fe39fdbf32e10ee0;
-    cells[91] = 128'h1fdb90ea41c51feea0de20000121290f;
-    cells[92] = 128'hce20c120d00490e1310ce3022f1f20bf;
-    cells[93] = 128'h0db1edb02d13df20ff120241eefcbbf2;
-    cells[94] = 128'h2e31e9000ffbe2f0bfcedd2e0101e40f;
-    cells[95] = 128'h1ddd02d203f2d21fa01030f43ef2dff0;
-    cells[96] = 128'heff20410121e72301fdf4c43f02000ff;
-    cells[97] = 128'h121100d2cef520014132120111410fdf;
-    cells[98] = 128'he1ffef200d25a0c00000cd1dffef0fbe;
-    cells[99] = 128'hedf1f05fd0fec4ef70e0ed10fe1f1fc1;
-    cells[100] = 128'he1e0e9e00cf7d1f0903af9b1e1304d20;
-    cells[101] = 128'h3d3d0f10fd0121df713d2101322c5e10;
-    cells[102] = 128'he20e6045dff1231f511f2f70ef0e0011;
-    cells[103] = 128'h04114e10ffe5ff002fcc00f420fd016e;
-    cells[104] = 128'hf000c9f01005c0f1010bdd000f30eefd;
-    cells[105] = 128'h0ff4dc0030021f0051bede1101ccfe10;
-    cells[106] = 128'hec92f1ffeffefeef021a0f43f12e4de0;
-    cells[107] = 128'h3fe1c032f9e941ae00100e0d31311ea1;
-    cells[108] = 128'hbd00e7f0a039d12f9f02d1114d3def44;
-    cells[109] = 128'h0edfede2b302a1ff11111212ee10d240;
-    cells[110] = 128'h1f0f1e21eedfde1f30020c1b0013f141;
-    cells[111] = 128'h0c0e12e2d00e01b0bf312101fef1e140;
-    cells[112] = 128'hfff3f4422ffd41509013d10e00fcdfd3;
-    cells[113] = 128'h02030ff192eafff19f1d0100d0fee2f2;
-    cells[114] = 128'hdcd9930400c0c09eb2ce4bc4413120ef;
-    cells[115] = 128'h13d31e329b1fff101112dc0c2f500032;
-    cells[116] = 128'he01fedc9efe2e0f2dfe224f4fe1fe4fd;
-    cells[117] = 128'h1b0dc2ede202103f9f164011df0d0fa1;
-    cells[118] = 128'h1f013419311adcff1e2d131a0fd0ede2;
-    cells[119] = 128'he2112c00dfdf1dbe31ea01f121db0fed;
-    cells[120] = 128'he21bc2dfd0ad7fe02f2f15f10111cdcf;
-    cells[121] = 128'hdee421e1e01e30002e100f20f09c0032;
-    cells[122] = 128'h1c0dd1ae15f2ee21a2f51254ee4fd0d0;
-    cells[123] = 128'hff022e2f2d00700f00eeae30011012f1;
-    cells[124] = 128'h0f10daec2e05dd1101a101ddd0df2bee;
-    cells[125] = 128'h0013fe3f042292e0f0eefef00dd0d0f0;
-    cells[126] = 128'h0ff2cb0d3dfe0c3fefd20cfde11ff0dd;
-    cells[127] = 128'h3d0ba20213b2efff90ef201f31b03cdc;
+    cells[0] = 128'ha90b0319c24b9091322013910a0931a4;
+    cells[1] = 128'h991090921a1209ac5fa2c2132b140390;
+    cells[2] = 128'h19a90b9021a20301930029a9a1122a1a;
+    cells[3] = 128'ha25411a9229db220b999c90b13d3041b;
+    cells[4] = 128'h121b919030140099030b0b110da09012;
+    cells[5] = 128'h00aa0120aa911a19320111000a3b9b99;
+    cells[6] = 128'h99c20030099b00991c9119a013090000;
+    cells[7] = 128'h991990a0011009919990109211000190;
+    cells[8] = 128'h202a9090900210101200919a99000901;
+    cells[9] = 128'h0019014009ab01999929909101901990;
+    cells[10] = 128'h09009210211001004201190092999012;
+    cells[11] = 128'h00000001990202010090910092092090;
+    cells[12] = 128'h90010a09a00000919b19001a9020100a;
+    cells[13] = 128'h000911a9021909101200100110019011;
+    cells[14] = 128'h910901091011001a1001900200900901;
+    cells[15] = 128'h90001011991001900a99000000090109;
+    cells[16] = 128'h10009009119900910201100000000010;
+    cells[17] = 128'hc9b00b14caa11aa1642c0b000a0a0311;
+    cells[18] = 128'h9133010c000a90921031a109a9920102;
+    cells[19] = 128'h0099100a39919111a0a0910910149b09;
+    cells[20] = 128'h990999029991000c19a22900029a0000;
+    cells[21] = 128'h102901000010000000119199a9191001;
+    cells[22] = 128'h901119a9101a91119110920011119019;
+    cells[23] = 128'h900900910a0001092c090091009b2109;
+    cells[24] = 128'he1e994b23baf0a9ad9b02d2039d01251;
+    cells[25] = 128'h4b1ac91ba399d1a0fa9111990b0000a9;
+    cells[26] = 128'haac71002c20c70a07929b9a0d90aa0a2;
+    cells[27] = 128'h1c0cb3cb022dfa21f0372121ab209a92;
+    cells[28] = 128'h211c23bcb1dd199092032319a990bbfa;
+    cells[29] = 128'hcfd094a1bd1b7a39da3babb921a9d223;
+    cells[30] = 128'hbb092132d00391b0a90b011b00310991;
+    cells[31] = 128'h2004f911b11b511211b1012010299a39;
+    cells[32] = 128'haa2c91c9a0104950109109c2301191ca;
+    cells[33] = 128'h20b2c2b3a903f9e0b2019c191991b232;
+    cells[34] = 128'h19a9da14d49b010131c31b31aa1aa3ba;
+    cells[35] = 128'h031339310b037a0a7091b19bc101c40a;
+    cells[36] = 128'h14bd91aa1ab23100c9000230c0a0b99b;
+    cells[37] = 128'h0111dbaad91001090a11a201314aa0ac;
+    cells[38] = 128'hf031310d930f0a1afa03919319aba101;
+    cells[39] = 128'hf9c33a7aa99211fafabbc1192a4c2cb0;
+    cells[40] = 128'hd99cb20b99a32990a9901919910a19a9;
+    cells[41] = 128'hcbbc90fc421a3129da034a95101202a3;
+    cells[42] = 128'h1a240e00d0032a194920032a4bb025c0;
+    cells[43] = 128'hea09b9c990213160fa3acf239c9101ea;
+    cells[44] = 128'h93223d122920090179c999ac00a54a60;
+    cells[45] = 128'hab21b1019c01f200f03fba13a0d9a342;
+    cells[46] = 128'h0992939a5104e110bab12a1222eb9091;
+    cells[47] = 128'hae90929caa1a00f1eb0a009109c32222;
+    cells[48] = 128'hc10ba0eba00b491109ca00b9d1d1a19a;
+    cells[49] = 128'h09411350a91d0aabea4ada1a091aa2c3;
+    cells[50] = 128'h430ab0b049bb10c9621aaaba30fc1b19;
+    cells[51] = 128'h009100900c99f1a0f00391c9109090a0;
+    cells[52] = 128'hc1142990099a19d0aa211000b0aac909;
+    cells[53] = 128'h11a1ea113a12310a090a019099db3a9c;
+    cells[54] = 128'ha1041120a1223bb109abb10a109a2050;
+    cells[55] = 128'h91b0bda9d105e191499231220a90f0ab;
+    cells[56] = 128'ha9abc9a400a7999a4010091a991929ba;
+    cells[57] = 128'h0a910b01ab02f200f90ccb2a2921b209;
+    cells[58] = 128'ha0011bd2aa90d0d9902a9d1290daa131;
+    cells[59] = 128'h9019b9509091fabaf111b0c229990a0b;
+    cells[60] = 128'h10221131f90291e1392eb0abd1a29a19;
+    cells[61] = 128'hba030a1b090291b04ab9db9292991403;
+    cells[62] = 128'hea200ba20325c040a00abbd149011210;
+    cells[63] = 128'h2b2b00029c93bad19101cbc199bb0903;
+    cells[64] = 128'hab02aaa0a1ad0cf1a9aae05b21c9b2c2;
+    cells[65] = 128'h100babacb9a10099a13200fc3020c3ea;
+    cells[66] = 128'h29bd39c9f191e91aba311b1e0a11a3b2;
+    cells[67] = 128'h0c09c1b2212b41492a007fb2421ad090;
+    cells[68] = 128'h0a9ce1a0a1b020d1b1e0909aa0a01efa;
+    cells[69] = 128'h31210ec209ab79a9a030121130912b5b;
+    cells[70] = 128'hd0a109b1aa1961aa194992a09b3393e9;
+    cells[71] = 128'h491b10090b9de090ca90a40b0000d271;
+    cells[72] = 128'ha01aa9a9b9907b90f93020991199a9f9;
+    cells[73] = 128'h090b022a490199d949301c31ea00bbc0;
+    cells[74] = 128'h299a0aab119f2999792203939919a99a;
+    cells[75] = 128'h2bb9e2aa2bac7bd1b94e0931322cd1a3;
+    cells[76] = 128'h0baa472dad9f30bb0a0dcb2d424cc105;
+    cells[77] = 128'hab93b1aa940d4111f13201121bbb90e0;
+    cells[78] = 128'ha10a9e200117f329509a3023ba306a3d;
+    cells[79] = 128'h92912b109b94b14a300009dad995a000;
+    cells[80] = 128'h0a4aaaa9009db9f1c9a1a0aa1a0391ab;
+    cells[81] = 128'hbbc7c112ec4f00107b5bbb100109f501;
+    cells[82] = 128'h910b90bbbba02030904f99f9f1b2cb02;
+    cells[83] = 128'h2ab190ac192aab30f930a9314a4ab9a9;
+    cells[84] = 128'he3333004df1f009150aadb0b3a2491d1;
+    cells[85] = 128'h9c099109299b21c1a0b521110190a99a;
+    cells[86] = 128'h3052ab12b99b19b1a11c9bc999939bba;
+    cells[87] = 128'h121ab0e000bfa1b1b10a110291b9bcdc;
+    cells[88] = 128'h9b20999a209031a249a121aa919aa00d;
+    cells[89] = 128'h0919aa000100f012f9209022305d9b00;
+    cells[90] = 128'h000ab2cb9c9349a09a3f9bd932a10aa0;
+    cells[91] = 128'h19bdf0ae41c519aae0ba200001212f09;
+    cells[92] = 128'hca20c120b004f0a1310ca302291920d9;
+    cells[93] = 128'h0bd1abd02b13b92099120241aa9cdd92;
+    cells[94] = 128'h2a31af00099da290d9cabb2a0101a409;
+    cells[95] = 128'h1bbb02b20392b219e01030943a92b990;
+    cells[96] = 128'ha9920410121a723019b94c4390200099;
+    cells[97] = 128'h121100b2ca95200141321201114109b9;
+    cells[98] = 128'ha199a9200b25e0c00000cb1b99a909da;
+    cells[99] = 128'hab919059b09ac4a970a0ab109a1919c1;
+    cells[100] = 128'ha1a0afa00c97b190f03e9fd1a1304b20;
+    cells[101] = 128'h3b3b09109b0121b9713b2101322c5a10;
+    cells[102] = 128'ha20a6045b991231951192970a90a0011;
+    cells[103] = 128'h04114a1099a5990029cc0094209b016a;
+    cells[104] = 128'h9000cf901005c091010dbb000930aa9b;
+    cells[105] = 128'h0994bc003002190051daba1101cc9a10;
+    cells[106] = 128'hacf29199a99a9aa9021e0943912a4ba0;
+    cells[107] = 128'h39a1c0329faf41ea00100a0b31311ae1;
+    cells[108] = 128'hdb00a790e03fb129f902b1114b3ba944;
+    cells[109] = 128'h0ab9aba2d302e19911111212aa10b240;
+    cells[110] = 128'h19091a21aab9ba1930020c1d00139141;
+    cells[111] = 128'h0c0a12a2b00a01d0d93121019a91a140;
+    cells[112] = 128'h99939442299b4150f013b10a009cb9b3;
+    cells[113] = 128'h02030991f2ae9991f91b0100b09aa292;
+    cells[114] = 128'hbcbff30400c0c0fad2ca4dc4413120a9;
+    cells[115] = 128'h13b31a32fd1999101112bc0c29500032;
+    cells[116] = 128'ha019abcfa9a2a092b9a224949a19a49b;
+    cells[117] = 128'h1d0bc2aba2021039f9164011b90b09e1;
+    cells[118] = 128'h1901341f311ebc991a2b131e09b0aba2;
+    cells[119] = 128'ha2112c00b9b91bda31ae019121bd09ab;
+    cells[120] = 128'ha21dc2b9b0eb79a0292915910111cbc9;
+    cells[121] = 128'hbaa421a1a01a30002a10092090fc0032;
+    cells[122] = 128'h1c0bb1ea1592aa21e2951254aa49b0b0;
+    cells[123] = 128'h99022a292b00700900aaea3001101291;
+    cells[124] = 128'h0910beac2a05bb1101e101bbb0b92daa;
+    cells[125] = 128'h00139a390422f2a090aa9a900bb0b090;
+    cells[126] = 128'h0992cd0b3b9a0c39a9b20c9ba11990bb;
+    cells[127] = 128'h3b0de20213d2a999f0a9201931d03cbc;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -8367,134 +11973,134 @@ module \lmu_kws361_eighth.memory_weights4.bank21 (read__addr, data);
   wire [127:0] read__data;
   reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 128'h1f1ccffcb00bbf9ff0ede3f14f1301be;
-    cells[1] = 128'h1abce031ea231fdf9e1bfde222de1fd0;
-    cells[2] = 128'hc1e3fd3fc0db42f17efd103e9100b0c0;
-    cells[3] = 128'hefe1be102123f11001b200243f1dfe10;
-    cells[4] = 128'h4d002102f1124c103ff1efee02b0d102;
-    cells[5] = 128'h211c2dfeb2d0fdff10e11ff010cf0fe9;
-    cells[6] = 128'h1fe6e011001f5e20f00ef0eeef00c0c1;
-    cells[7] = 128'hdef00de20e0fd113e0100efd20100341;
-    cells[8] = 128'h9ee2fe01fefeee30fe0eefeef0cfa1ff;
-    cells[9] = 128'hfe2e1ee212ffb24f310330e31e2fef3e;
-    cells[10] = 128'hfdeda1ef0000d10f1e0012e12f03d2f1;
-    cells[11] = 128'h0129026030d690e0b123110c30ee6f0e;
-    cells[12] = 128'h03ed311d4feda0fedeefeed0eecbfe00;
-    cells[13] = 128'h3e21defd102c50f101cfd00e1f132210;
-    cells[14] = 128'h10feddeece1cd231ef20e0dd0e401efe;
-    cells[15] = 128'hed33fff2e0f07de140c4fc3d1ef22df1;
-    cells[16] = 128'h1cf1ece1fef41fc171ee0021ee2102fe;
-    cells[17] = 128'hf14dbdb0efff6130ae0e0fe30f03120d;
-    cells[18] = 128'hefeff4d02230012e100f2ce230002f33;
-    cells[19] = 128'h0f112f02221db0310f1320f31e00e35f;
-    cells[20] = 128'h1e22db52df01e2af52f9dee1ef7b2ffd;
-    cells[21] = 128'hff1e1e300df1cffedf1fec00f10ffee3;
-    cells[22] = 128'h0de7cb0eb00d61e1113eff131d0c22e2;
-    cells[23] = 128'hcbe2fd740fdb50a0f0ef0a74410bfff2;
-    cells[24] = 128'hdf09ddeed0dc9ff2e0f22e310e004e9c;
-    cells[25] = 128'h10f53132ed1cf01211fece4130fcf116;
-    cells[26] = 128'h3ef301f23013010f0001ffb501e2f220;
-    cells[27] = 128'hf1ffff0e03033ff00011120d00201e0e;
-    cells[28] = 128'he0010001f200ff0010f0002e001f0f11;
-    cells[29] = 128'h21100ff01ef0f100101f0df1f1f01200;
-    cells[30] = 128'hf1000f1f0000f01010f00200100f0f0f;
-    cells[31] = 128'hf99d99aeac99f1909facc022cae292be;
-    cells[32] = 128'h050f46325f153fee514f0425e3c0296f;
-    cells[33] = 128'hf662714e3145f17010121ceb62ed411f;
-    cells[34] = 128'hfde3e112fc10e001e00edbe140412301;
-    cells[35] = 128'h1fe30011210f30ff200e02f2df4fff11;
-    cells[36] = 128'h0f4e33111413ffc05f4f141ee1c00f50;
-    cells[37] = 128'hef00bc124debc1c00ed3fefd2fd1e3c1;
-    cells[38] = 128'h0c20ff200f300ed0defebeef011c5eae;
-    cells[39] = 128'h12f0f1e0e20cf01230f2321e1131f2ef;
-    cells[40] = 128'h110f11f111f3f11fc0201f1f00e1e320;
-    cells[41] = 128'hd001101010044110d0ffff020fff0e10;
-    cells[42] = 128'h0f10f0fdf00d00f030f002f010200ef0;
-    cells[43] = 128'h13f02101000ec0f01002100e1ff00020;
-    cells[44] = 128'h0f00f0000102ff00f0f1fff2101fe0f1;
-    cells[45] = 128'h00e0011111f10ff012f1e010ff0300f2;
-    cells[46] = 128'hf10010e00f010100d010101ff001011f;
-    cells[47] = 128'h00000f00ff0ff00010101f0f201e0f10;
-    cells[48] = 128'hf000001f1000001010f10ff1f00f0f00;
-    cells[49] = 128'h000000f00001f000f0f00000f0000000;
-    cells[50] = 128'h01000f0010001010f000001000100000;
-    cells[51] = 128'h1000001ff0ff0f0010000f1f000010f0;
-    cells[52] = 128'h21a3ded04311e05f20e10e30de009010;
-    cells[53] = 128'he10020113e0611f1a0fefe0001032b21;
-    cells[54] = 128'hcf30201fbe0f2110402f01e630e22f20;
-    cells[55] = 128'h1001e00f01fecf0010010300000f0101;
-    cells[56] = 128'h11fff10e1301eff0b0f0111df01f00f1;
-    cells[57] = 128'hf2200f10010100f0f01ffe1000100111;
-    cells[58] = 128'h00f00ff00f121f001101f1012fdeff0f;
-    cells[59] = 128'hf02fd001ff0193b0d2ffe214fdf1fd40;
-    cells[60] = 128'he0010ec02e09723030f3200000120eff;
-    cells[61] = 128'h0fd1102f0e0fff301ffefeef020f22e1;
-    cells[62] = 128'h12f0123112f42ef0c010fe01d0bff2e1;
-    cells[63] = 128'h0000f00ff2004f01d022211f0ff1fff0;
-    cells[64] = 128'hff001fff00000110101101f0302111e0;
-    cells[65] = 128'h1011f11f0103bfeff1011000dfe1fff0;
-    cells[66] = 128'h1c6fde20fffcc2b1df9f0ed2eff0d1dc;
-    cells[67] = 128'hfffef1e1ff144100112f0ef12f030f32;
-    cells[68] = 128'hf3b211f02f13f03ff0410132e1fe1e02;
-    cells[69] = 128'h1f0fee010e0edf00c00f000d102f00ff;
-    cells[70] = 128'hef11f010000fc000f10f00e010011100;
-    cells[71] = 128'h11f201f20f0420202010f01fe00121f1;
-    cells[72] = 128'h1011df1f010fcf00e0ff010fff10f111;
-    cells[73] = 128'hf4ef2effeffded1ed00beeff3ff6c200;
-    cells[74] = 128'hf2d0113e1f053ff05004426f20e0ff22;
-    cells[75] = 128'h2e10e10000fd11e0000210f0f11dfef1;
-    cells[76] = 128'h0f2100f1f10dd200c000efc1f030100f;
+    cells[0] = 128'h191cc99cd00dd9f990aba391491301da;
+    cells[1] = 128'h1edca031ae2319b9fa1d9ba222ba19b0;
+    cells[2] = 128'hc1a39b39c0bd42917a9b103af100d0c0;
+    cells[3] = 128'ha9a1da102123911001d20024391b9a10;
+    cells[4] = 128'h4b00210291124c103991a9aa02d0b102;
+    cells[5] = 128'h211c2b9ad2b09b9910a1199010c909af;
+    cells[6] = 128'h19a6a01100195a20900a90aaa900c0c1;
+    cells[7] = 128'hba900ba20a09b113a0100a9b20100341;
+    cells[8] = 128'hfaa29a019a9aaa309a0aa9aa90c9e199;
+    cells[9] = 128'h9a2a1aa21299d249310330a31a29a93a;
+    cells[10] = 128'h9babe1a90000b1091a0012a12903b291;
+    cells[11] = 128'h012f026030b6f0a0d123110c30aa690a;
+    cells[12] = 128'h03ab311b49abe09abaa9aab0aacd9a00;
+    cells[13] = 128'h3a21ba9b102c509101c9b00a19132210;
+    cells[14] = 128'h109abbaaca1cb231a920a0bb0a401a9a;
+    cells[15] = 128'hab339992a0907ba140c49c3b1a922b91;
+    cells[16] = 128'h1c91aca19a9419c171aa0021aa21029a;
+    cells[17] = 128'h914bdbd0a9996130ea0a09a30903120b;
+    cells[18] = 128'ha9a994b02230012a10092ca230002933;
+    cells[19] = 128'h09112902221bd031091320931a00a359;
+    cells[20] = 128'h1a22bd52b901a2e9529fbaa1a97d299b;
+    cells[21] = 128'h991a1a300b91c99ab919ac0091099aa3;
+    cells[22] = 128'h0ba7cd0ad00b61a1113a99131b0c22a2;
+    cells[23] = 128'hcda29b7409bd50e090a90e74410d9992;
+    cells[24] = 128'hb90fbbaab0bcf992a0922a310a004afc;
+    cells[25] = 128'h10953132ab1c9012119aca41309c9116;
+    cells[26] = 128'h3a93019230130109000199d501a29220;
+    cells[27] = 128'h9199990a030339900011120b00201a0a;
+    cells[28] = 128'ha0010001920099001090002a00190911;
+    cells[29] = 128'h211009901a90910010190b9191901200;
+    cells[30] = 128'h91000919000090101090020010090909;
+    cells[31] = 128'h9ffbffeaecff91f0f9ecc022cea2f2da;
+    cells[32] = 128'h05094632591539aa51490425a3c02f69;
+    cells[33] = 128'h9662714a3145917010121cad62ab4119;
+    cells[34] = 128'h9ba3a1129c10a001a00abda140412301;
+    cells[35] = 128'h19a3001121093099200a0292b9499911;
+    cells[36] = 128'h094a3311141399c05949141aa1c00950;
+    cells[37] = 128'ha900dc124badc1c00ab39a9b29b1a3c1;
+    cells[38] = 128'h0c20992009300ab0ba9adaa9011c5aea;
+    cells[39] = 128'h129091a0a20c90123092321a113192a9;
+    cells[40] = 128'h1109119111939119c020191900a1a320;
+    cells[41] = 128'hb001101010044110b099990209990a10;
+    cells[42] = 128'h0910909b900b00903090029010200a90;
+    cells[43] = 128'h13902101000ac0901002100a19900020;
+    cells[44] = 128'h0900900001029900909199921019a091;
+    cells[45] = 128'h00a00111119109901291a01099030092;
+    cells[46] = 128'h910010a009010100b010101990010119;
+    cells[47] = 128'h000009009909900010101909201a0910;
+    cells[48] = 128'h90000019100000101091099190090900;
+    cells[49] = 128'h00000090000190009090000090000000;
+    cells[50] = 128'h01000900100010109000001000100000;
+    cells[51] = 128'h10000019909909001000091900001090;
+    cells[52] = 128'h21e3bab04311a05920a10a30ba00f010;
+    cells[53] = 128'ha10020113a061191e09a9a0001032d21;
+    cells[54] = 128'hc9302019da092110402901a630a22920;
+    cells[55] = 128'h1001a009019ac9001001030000090101;
+    cells[56] = 128'h1199910a1301a990d090111b90190091;
+    cells[57] = 128'h922009100101009090199a1000100111;
+    cells[58] = 128'h00900990091219001101910129ba9909;
+    cells[59] = 128'h9029b0019901f3d0b299a2149b919b40;
+    cells[60] = 128'ha0010ac02a0f72303093200000120a99;
+    cells[61] = 128'h09b110290a099930199a9aa9020922a1;
+    cells[62] = 128'h1290123112942a90c0109a01b0d992a1;
+    cells[63] = 128'h0000900992004901b022211909919990;
+    cells[64] = 128'h990019990000011010110190302111a0;
+    cells[65] = 128'h101191190103d9a991011000b9a19990;
+    cells[66] = 128'h1c69ba20999cc2d1b9f90ab2a990b1bc;
+    cells[67] = 128'h999a91a19914410011290a9129030932;
+    cells[68] = 128'h93d211902913903990410132a19a1a02;
+    cells[69] = 128'h1909aa010a0ab900c009000b10290099;
+    cells[70] = 128'ha91190100009c000910900a010011100;
+    cells[71] = 128'h119201920904202020109019a0012191;
+    cells[72] = 128'h1011b9190109c900a099010999109111;
+    cells[73] = 128'h94a92a99a99bab1ab00daa993996c200;
+    cells[74] = 128'h92b0113a190539905004426920a09922;
+    cells[75] = 128'h2a10a100009b11a000021090911b9a91;
+    cells[76] = 128'h09210091910bb200c000a9c190301009;
     cells[77] = 128'h10110001220310003000002000001110;
-    cells[78] = 128'hff00e00f0fff30f10011001010ff2f11;
-    cells[79] = 128'h010000000001f000000f0fff00021020;
-    cells[80] = 128'hf03e00f3feffe1bf3010000112fc02ed;
-    cells[81] = 128'h1e033df2f00cf000e1e4f0403e100711;
-    cells[82] = 128'hf00fe20002007f10f01020d1ef112f00;
-    cells[83] = 128'hf000e00ef003200f30fe101fe1ff2df0;
-    cells[84] = 128'hff210e101e01c0f020000f2f110f0101;
-    cells[85] = 128'h0e100f1f0001f000d10f0ff00f113000;
-    cells[86] = 128'h00f1f010110211d030ef01f01100fff1;
-    cells[87] = 128'h0210ee0f320c301101d00dfdffff20ff;
-    cells[88] = 128'h0f0f132f0ff40011b01ffd20f0100ef3;
-    cells[89] = 128'h1f0f11f0e0f3b0100020030200f10010;
-    cells[90] = 128'h0110eff101fc10ff0001020f4ff100fe;
-    cells[91] = 128'hfff011100001f100d0f00f2f0010ff00;
-    cells[92] = 128'h1ff00000f00120ff10f000f3ef0001f0;
-    cells[93] = 128'h1011f110120ed010f001100e1fef11f0;
-    cells[94] = 128'h1141ee443fd00dc163e0ffef23f072af;
-    cells[95] = 128'h0c1016fe0209f0f0bf451122fe3de503;
-    cells[96] = 128'h21e01fe0d10f212f2f1e100e0f4fff3f;
-    cells[97] = 128'he0fdef120002001f10ff0e1f20c2fd0f;
-    cells[98] = 128'hf11f011f00013f10f001f00100ef0101;
-    cells[99] = 128'h0f001100f001113000f100f0e00ff001;
-    cells[100] = 128'h1010fff0fff0d0f000f0f11e00e020ff;
-    cells[101] = 128'h0f03cdf36efe510062e11102e01dd270;
-    cells[102] = 128'h0eff041e131e1f10cf21125ee02ef002;
-    cells[103] = 128'h10201e30b003af1f0f1dfede10e21fbf;
-    cells[104] = 128'h10000e102e01f11000f0fff330d2000f;
-    cells[105] = 128'hff0001f0000f410f11f01110000f1ff0;
-    cells[106] = 128'h00011010f1010f103f0f010de0210fe0;
-    cells[107] = 128'h11f1ef012f02f0f0d0110f0f21f10020;
-    cells[108] = 128'h3664f3274705072777d77321cf577e10;
-    cells[109] = 128'he20f0333f90311dd3e699cfeb0deef02;
-    cells[110] = 128'hfcafde0aec04dd0d4df0ff1622aaee00;
-    cells[111] = 128'h4f20ff0ff429ff31cff144d1101012e0;
-    cells[112] = 128'h1ef101f1011f03f1bf0d1fffe0111210;
-    cells[113] = 128'he1d12f10fe033f0fefdfeb05101f2402;
-    cells[114] = 128'h011ffffff2114023f2d111104f063021;
-    cells[115] = 128'hee1b454f122db0d17f9e3f1022e11051;
-    cells[116] = 128'hef100bc50e031002902eef012f01e310;
-    cells[117] = 128'h20e3efd01f00610fd121f0d3ef0f00ef;
-    cells[118] = 128'h1f21132c10002f0070f0011fe0100c00;
-    cells[119] = 128'hf0121010f000f10140f0001e000e0f00;
-    cells[120] = 128'h1010f111f0f2f020b02f000020f100ee;
-    cells[121] = 128'h1000110f000eef0010e11200f0000020;
-    cells[122] = 128'h0efc2f0200f00f1f000000102011ff00;
-    cells[123] = 128'h0000f02f0f10fff0300df00100ff1f00;
-    cells[124] = 128'h2111010f0f0fc1f0f012110fe0f11211;
-    cells[125] = 128'h00000ff1000f00000001000ff02f0000;
-    cells[126] = 128'h00000011f0013000010ff0011000000f;
-    cells[127] = 128'h0000000f0000f0000000000100e10f00;
+    cells[78] = 128'h9900a009099930910011001010992911;
+    cells[79] = 128'h01000000000190000009099900021020;
+    cells[80] = 128'h903a00939a99a1d930100001129c02ab;
+    cells[81] = 128'h1a033b92900c9000a1a490403a100711;
+    cells[82] = 128'h9009a20002007910901020b1a9112900;
+    cells[83] = 128'h9000a00a90032009309a1019a1992b90;
+    cells[84] = 128'h99210a101a01c0902000092911090101;
+    cells[85] = 128'h0a10091900019000b109099009113000;
+    cells[86] = 128'h00919010110211b030a9019011009991;
+    cells[87] = 128'h0210aa09320c301101b00b9b99992099;
+    cells[88] = 128'h0909132909940011d0199b2090100a93;
+    cells[89] = 128'h19091190a093d0100020030200910010;
+    cells[90] = 128'h0110a991019c1099000102094991009a;
+    cells[91] = 128'h9990111000019100b090092900109900;
+    cells[92] = 128'h199000009001209910900093a9000190;
+    cells[93] = 128'h10119110120ab0109001100a19a91190;
+    cells[94] = 128'h1141aa4439b00bc163a099a9239072e9;
+    cells[95] = 128'h0c10169a020f9090d94511229a3ba503;
+    cells[96] = 128'h21a019a0b1092129291a100a09499939;
+    cells[97] = 128'ha09ba9120002001910990a1920c29b09;
+    cells[98] = 128'h91190119000139109001900100a90101;
+    cells[99] = 128'h090011009001113000910090a0099001;
+    cells[100] = 128'h101099909990b0900090911a00a02099;
+    cells[101] = 128'h0903cb936a9a510062a11102a01bb270;
+    cells[102] = 128'h0a99041a131a1910c921125aa02a9002;
+    cells[103] = 128'h10201a30d003e919091b9aba10a219d9;
+    cells[104] = 128'h10000a102a0191100090999330b20009;
+    cells[105] = 128'h99000190000941091190111000091990;
+    cells[106] = 128'h00011010910109103909010ba02109a0;
+    cells[107] = 128'h1191a90129029090b011090921910020;
+    cells[108] = 128'h366493274705072777b77321c9577a10;
+    cells[109] = 128'ha20903339f0311bb3a6ffc9ad0baa902;
+    cells[110] = 128'h9ce9ba0eac04bb0b4b90991622eeaa00;
+    cells[111] = 128'h49209909942f9931c99144b1101012a0;
+    cells[112] = 128'h1a91019101190391d90b1999a0111210;
+    cells[113] = 128'ha1b129109a033909a9b9ad0510192402;
+    cells[114] = 128'h011999999211402392b1111049063021;
+    cells[115] = 128'haa1d4549122bd0b179fa391022a11051;
+    cells[116] = 128'ha9100dc50a031002f02aa9012901a310;
+    cells[117] = 128'h20a3a9b019006109b12190b3a90900a9;
+    cells[118] = 128'h1921132c1000290070900119a0100c00;
+    cells[119] = 128'h90121010900091014090001a000a0900;
+    cells[120] = 128'h1010911190929020d0290000209100aa;
+    cells[121] = 128'h10001109000aa90010a1120090000020;
+    cells[122] = 128'h0a9c2902009009190000001020119900;
+    cells[123] = 128'h0000902909109990300b900100991900;
+    cells[124] = 128'h211101090909c19090121109a0911211;
+    cells[125] = 128'h00000991000900000001000990290000;
+    cells[126] = 128'h00000011900130000109900110000009;
+    cells[127] = 128'h00000009000090000000000100a10900;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -8510,134 +12116,134 @@ module \lmu_kws361_eighth.memory_weights4.bank22 (read__addr, data);
   wire [127:0] read__data;
   reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 128'h1f0f000f01f000000001001ef010f010;
-    cells[1] = 128'h002072d0aebe5e202f3c4f0f23c0b410;
-    cells[2] = 128'h31122d200114df0ff1f1c1f11eff2330;
-    cells[3] = 128'hdeefc01032226120c0d20f210e013ef0;
-    cells[4] = 128'hf001f10ef00c10f150110100f0100eff;
-    cells[5] = 128'h301f00ffff01b0ef40f001f0200101e1;
-    cells[6] = 128'h1ff0f1e13110df00b0f10ef110ff2f00;
-    cells[7] = 128'hf0f01101010f01f0e0000010f01fe0ff;
-    cells[8] = 128'h0000000000000000000000b230bf25ed;
-    cells[9] = 128'h0000000000000000000000dff2c30024;
-    cells[10] = 128'h000000000000000000000014e4d11ddf;
-    cells[11] = 128'h0000000000000000000000e2e003e42d;
-    cells[12] = 128'h000000000000000000000022d2de2ec0;
-    cells[13] = 128'h0000000000000000000000d31fdd3e2b;
-    cells[14] = 128'h0000000000000000000000b11321e110;
-    cells[15] = 128'h0000000000000000000000222e9bfd03;
-    cells[16] = 128'h0000000000000000000000defa23d1dd;
-    cells[17] = 128'h00000000000000000000000de432b2e9;
-    cells[18] = 128'h00000000000000000000004feed2d251;
-    cells[19] = 128'h00000000000000000000000fdfffe071;
-    cells[20] = 128'h0000000000000000000000124f1d13e5;
-    cells[21] = 128'h0000000000000000000000a12e3e0212;
-    cells[22] = 128'h00000000000000000000003e46ed21ee;
-    cells[23] = 128'h0000000000000000000000e11d2e11c4;
-    cells[24] = 128'h00000000000000000000003a43017ef1;
-    cells[25] = 128'h0000000000000000000000f3d021df0e;
-    cells[26] = 128'h0000000000000000000000d0dd340d3e;
-    cells[27] = 128'h0000000000000000000000f0eefee7f0;
-    cells[28] = 128'h0000000000000000000000302aeb24f1;
-    cells[29] = 128'h0000000000000000000000a21f41ef12;
-    cells[30] = 128'h00000000000000000000007da2fed215;
-    cells[31] = 128'h0000000000000000000000f00d50c4bc;
-    cells[32] = 128'h0000000000000000000000e143c1fd40;
-    cells[33] = 128'h0000000000000000000000c1fd26dd0f;
-    cells[34] = 128'h00000000000000000000002eed350df1;
-    cells[35] = 128'h00000000000000000000003d110a2d02;
-    cells[36] = 128'h0000000000000000000000b34ff2ff3e;
-    cells[37] = 128'h00000000000000000000004fb10de303;
-    cells[38] = 128'h00000000000000000000000eb11d0122;
-    cells[39] = 128'h000000000000000000000070ee0feeff;
-    cells[40] = 128'h0000000000000000000000d3e221c3fd;
-    cells[41] = 128'h000000000000000000000033dc13e2ec;
-    cells[42] = 128'h0000000000000000000000ef3feed1ff;
-    cells[43] = 128'h00000000000000000000003303ef0ddb;
-    cells[44] = 128'h0000000000000000000000d3f3ab32fd;
-    cells[45] = 128'h0000000000000000000000f22cfe14e2;
-    cells[46] = 128'h0000000000000000000000d6f0ee10f0;
-    cells[47] = 128'h0000000000000000000000700e01efc4;
-    cells[48] = 128'h00000000000000000000001b126a1aff;
-    cells[49] = 128'h0000000000000000000000d0f4ae00e1;
-    cells[50] = 128'h0000000000000000000000a13fef223d;
-    cells[51] = 128'h00000000000000000000002c2e53ddfd;
-    cells[52] = 128'h00000000000000000000001cd5d2c034;
-    cells[53] = 128'h000000000000000000000011cf2c401e;
-    cells[54] = 128'h00000000000000000000004d5ec00a30;
-    cells[55] = 128'h000000000000000000000063eeddd202;
-    cells[56] = 128'h0000000000000000000000c1fe3f3ed2;
-    cells[57] = 128'h0000000000000000000000d0013f6e12;
-    cells[58] = 128'h0000000000000000000000e1f6feff02;
-    cells[59] = 128'h000000000000000000000092ee22ebd1;
-    cells[60] = 128'h0000000000000000000000ff0c2f4d3f;
-    cells[61] = 128'h00000000000000000000006cc0e2e054;
-    cells[62] = 128'h00000000000000000000000f0f0730cc;
-    cells[63] = 128'h0000000000000000000000f13cf29030;
-    cells[64] = 128'h00000000000000000000003be42f4bfe;
-    cells[65] = 128'h0000000000000000000000f1f92fe3e6;
-    cells[66] = 128'h00000000000000000000007e01df3e0e;
-    cells[67] = 128'h0000000000000000000000e1213b3e01;
-    cells[68] = 128'h000000000000000000000041fcef22fe;
-    cells[69] = 128'h0000000000000000000000e3acf2e1d2;
-    cells[70] = 128'h00000000000000000000002e5bfc254b;
-    cells[71] = 128'h00000000000000000000006dfee43fec;
-    cells[72] = 128'h0000000000000000000000ce1ecf2d5e;
-    cells[73] = 128'h0000000000000000000000140f3cfd0c;
-    cells[74] = 128'h0000000000000000000000203f3fce13;
-    cells[75] = 128'h0000000000000000000000003d0e0f15;
-    cells[76] = 128'h0000000000000000000000f4ff23dcf4;
-    cells[77] = 128'h000000000000000000000020d3ffbf13;
-    cells[78] = 128'h0000000000000000000000af33fe0f4c;
-    cells[79] = 128'h0000000000000000000000eefeb2fd44;
-    cells[80] = 128'h000000000000000000000035edffe2f1;
-    cells[81] = 128'h0000000000000000000000c10f3ea012;
-    cells[82] = 128'h0000000000000000000000f2c01edf21;
-    cells[83] = 128'h0000000000000000000000d1f021105c;
-    cells[84] = 128'h000000000000000000000023e310c101;
-    cells[85] = 128'h0000000000000000000000f41cdd2ee2;
-    cells[86] = 128'h0000000000000000000000ef1c054eef;
-    cells[87] = 128'h000000000000000000000043120e5fec;
-    cells[88] = 128'h00000000000000000000009f1ec40103;
-    cells[89] = 128'h00000000000000000000009012f21133;
-    cells[90] = 128'h00000000000000000000000d044112f2;
-    cells[91] = 128'h000000000000000000000034ef0d0339;
-    cells[92] = 128'h0000000000000000000000f2eefffd0f;
-    cells[93] = 128'h0000000000000000000000dfdd41c341;
-    cells[94] = 128'h00000000000000000000000f0d11393e;
-    cells[95] = 128'h00000000000000000000004dfe3be003;
-    cells[96] = 128'h0000000000000000000000b30bd12ef0;
-    cells[97] = 128'h000000000000000000000051d02cfeef;
-    cells[98] = 128'h00000000000000000000002dd00152d3;
-    cells[99] = 128'h00000000000000000000000d331d12d4;
-    cells[100] = 128'h000000000000000000000011c1d23ce1;
-    cells[101] = 128'h0000000000000000000000cef3112d04;
-    cells[102] = 128'h000000000000000000000022cfd5d1de;
-    cells[103] = 128'h0000000000000000000000f2f4ef023d;
-    cells[104] = 128'h000000000000000000000043ef30cdfc;
-    cells[105] = 128'h000000000000000000000012fff1cdf2;
-    cells[106] = 128'h00000000000000000000002053fed3d0;
-    cells[107] = 128'h00000000000000000000001e16dbe3cc;
-    cells[108] = 128'h000000000000000000000004d3f0fd1d;
-    cells[109] = 128'h000000000000000000000000bf14e4d0;
-    cells[110] = 128'h0000000000000000000000f043ffd2be;
-    cells[111] = 128'h0000000000000000000000d02f3ebd3c;
-    cells[112] = 128'h0000000000000000000000ed3fed6c42;
-    cells[113] = 128'h0000000000000000000000e5e00f21df;
-    cells[114] = 128'h0000000000000000000000ff3efd4f33;
-    cells[115] = 128'h00000000000000000000002a2c345ee1;
-    cells[116] = 128'h0000000000000000000000fd9ef224c2;
-    cells[117] = 128'h000000000000000000000011e73dfe11;
-    cells[118] = 128'h00000000000000000000001d2092133a;
-    cells[119] = 128'h0000000000000000000000f021d41fb2;
-    cells[120] = 128'h00000000000000000000000bf66e1edf;
-    cells[121] = 128'h000000000000000000000020ec101b24;
-    cells[122] = 128'h0000000000000000000000d1d0af2000;
-    cells[123] = 128'h00000000000000000000001130c1efb3;
-    cells[124] = 128'h0000000000000000000000edcf3003cd;
-    cells[125] = 128'h0000000000000000000000f1d132cdc3;
-    cells[126] = 128'h00000000000000000000001ed1bf2d40;
-    cells[127] = 128'h00000000000000000000001d1fa50de4;
+    cells[0] = 128'h19090009019000000001001a90109010;
+    cells[1] = 128'h002072b0eada5a20293c490923c0d410;
+    cells[2] = 128'h31122b200114b9099191c1911a992330;
+    cells[3] = 128'hbaa9c01032226120c0b209210a013a90;
+    cells[4] = 128'h9001910a900c10915011010090100a99;
+    cells[5] = 128'h301900999901d0a940900190200101a1;
+    cells[6] = 128'h199091a13110b900d0910a9110992900;
+    cells[7] = 128'h9090110101090190a00000109019a099;
+    cells[8] = 128'h0000000000000000000000d230d925ab;
+    cells[9] = 128'h0000000000000000000000b992c30024;
+    cells[10] = 128'h000000000000000000000014a4b11bb9;
+    cells[11] = 128'h0000000000000000000000a2a003a42b;
+    cells[12] = 128'h000000000000000000000022b2ba2ac0;
+    cells[13] = 128'h0000000000000000000000b319bb3a2d;
+    cells[14] = 128'h0000000000000000000000d11321a110;
+    cells[15] = 128'h0000000000000000000000222afd9b03;
+    cells[16] = 128'h0000000000000000000000ba9e23b1bb;
+    cells[17] = 128'h00000000000000000000000ba432d2af;
+    cells[18] = 128'h000000000000000000000049aab2b251;
+    cells[19] = 128'h000000000000000000000009b999a071;
+    cells[20] = 128'h000000000000000000000012491b13a5;
+    cells[21] = 128'h0000000000000000000000e12a3a0212;
+    cells[22] = 128'h00000000000000000000003a46ab21aa;
+    cells[23] = 128'h0000000000000000000000a11b2a11c4;
+    cells[24] = 128'h00000000000000000000003e43017a91;
+    cells[25] = 128'h000000000000000000000093b021b90a;
+    cells[26] = 128'h0000000000000000000000b0bb340b3a;
+    cells[27] = 128'h000000000000000000000090aa9aa790;
+    cells[28] = 128'h0000000000000000000000302ead2491;
+    cells[29] = 128'h0000000000000000000000e21941a912;
+    cells[30] = 128'h00000000000000000000007be29ab215;
+    cells[31] = 128'h0000000000000000000000900b50c4dc;
+    cells[32] = 128'h0000000000000000000000a143c19b40;
+    cells[33] = 128'h0000000000000000000000c19b26bb09;
+    cells[34] = 128'h00000000000000000000002aab350b91;
+    cells[35] = 128'h00000000000000000000003b110e2b02;
+    cells[36] = 128'h0000000000000000000000d34992993a;
+    cells[37] = 128'h000000000000000000000049d10ba303;
+    cells[38] = 128'h00000000000000000000000ad11b0122;
+    cells[39] = 128'h000000000000000000000070aa09aa99;
+    cells[40] = 128'h0000000000000000000000b3a221c39b;
+    cells[41] = 128'h000000000000000000000033bc13a2ac;
+    cells[42] = 128'h0000000000000000000000a939aab199;
+    cells[43] = 128'h00000000000000000000003303a90bbd;
+    cells[44] = 128'h0000000000000000000000b393ed329b;
+    cells[45] = 128'h0000000000000000000000922c9a14a2;
+    cells[46] = 128'h0000000000000000000000b690aa1090;
+    cells[47] = 128'h0000000000000000000000700a01a9c4;
+    cells[48] = 128'h00000000000000000000001d126e1e99;
+    cells[49] = 128'h0000000000000000000000b094ea00a1;
+    cells[50] = 128'h0000000000000000000000e139a9223b;
+    cells[51] = 128'h00000000000000000000002c2a53bb9b;
+    cells[52] = 128'h00000000000000000000001cb5b2c034;
+    cells[53] = 128'h000000000000000000000011c92c401a;
+    cells[54] = 128'h00000000000000000000004b5ac00e30;
+    cells[55] = 128'h000000000000000000000063aabbb202;
+    cells[56] = 128'h0000000000000000000000c19a393ab2;
+    cells[57] = 128'h0000000000000000000000b001396a12;
+    cells[58] = 128'h0000000000000000000000a1969a9902;
+    cells[59] = 128'h0000000000000000000000f2aa22adb1;
+    cells[60] = 128'h0000000000000000000000990c294b39;
+    cells[61] = 128'h00000000000000000000006cc0a2a054;
+    cells[62] = 128'h000000000000000000000009090730cc;
+    cells[63] = 128'h0000000000000000000000913c92f030;
+    cells[64] = 128'h00000000000000000000003da4294d9a;
+    cells[65] = 128'h0000000000000000000000919f29a3a6;
+    cells[66] = 128'h00000000000000000000007a01b93a0a;
+    cells[67] = 128'h0000000000000000000000a1213d3a01;
+    cells[68] = 128'h0000000000000000000000419ca9229a;
+    cells[69] = 128'h0000000000000000000000a3ec92a1b2;
+    cells[70] = 128'h00000000000000000000002a5d9c254d;
+    cells[71] = 128'h00000000000000000000006b9aa439ac;
+    cells[72] = 128'h0000000000000000000000ca1ac92b5a;
+    cells[73] = 128'h000000000000000000000014093c9b0c;
+    cells[74] = 128'h0000000000000000000000203939ca13;
+    cells[75] = 128'h0000000000000000000000003b0a0915;
+    cells[76] = 128'h0000000000000000000000949923bc94;
+    cells[77] = 128'h000000000000000000000020b399d913;
+    cells[78] = 128'h0000000000000000000000e9339a094c;
+    cells[79] = 128'h0000000000000000000000aa9ad29b44;
+    cells[80] = 128'h000000000000000000000035ab99a291;
+    cells[81] = 128'h0000000000000000000000c1093ae012;
+    cells[82] = 128'h000000000000000000000092c01ab921;
+    cells[83] = 128'h0000000000000000000000b19021105c;
+    cells[84] = 128'h000000000000000000000023a310c101;
+    cells[85] = 128'h0000000000000000000000941cbb2aa2;
+    cells[86] = 128'h0000000000000000000000a91c054aa9;
+    cells[87] = 128'h000000000000000000000043120a59ac;
+    cells[88] = 128'h0000000000000000000000f91ac40103;
+    cells[89] = 128'h0000000000000000000000f012921133;
+    cells[90] = 128'h00000000000000000000000b04411292;
+    cells[91] = 128'h000000000000000000000034a90b033f;
+    cells[92] = 128'h000000000000000000000092aa999b09;
+    cells[93] = 128'h0000000000000000000000b9bb41c341;
+    cells[94] = 128'h0000000000000000000000090b113f3a;
+    cells[95] = 128'h00000000000000000000004b9a3da003;
+    cells[96] = 128'h0000000000000000000000d30db12a90;
+    cells[97] = 128'h000000000000000000000051b02c9aa9;
+    cells[98] = 128'h00000000000000000000002bb00152b3;
+    cells[99] = 128'h00000000000000000000000b331b12b4;
+    cells[100] = 128'h000000000000000000000011c1b23ca1;
+    cells[101] = 128'h0000000000000000000000ca93112b04;
+    cells[102] = 128'h000000000000000000000022c9b5b1ba;
+    cells[103] = 128'h00000000000000000000009294a9023b;
+    cells[104] = 128'h000000000000000000000043a930cb9c;
+    cells[105] = 128'h0000000000000000000000129991cb92;
+    cells[106] = 128'h000000000000000000000020539ab3b0;
+    cells[107] = 128'h00000000000000000000001a16bda3cc;
+    cells[108] = 128'h000000000000000000000004b3909b1b;
+    cells[109] = 128'h000000000000000000000000d914a4b0;
+    cells[110] = 128'h0000000000000000000000904399b2da;
+    cells[111] = 128'h0000000000000000000000b0293adb3c;
+    cells[112] = 128'h0000000000000000000000ab39ab6c42;
+    cells[113] = 128'h0000000000000000000000a5a00921b9;
+    cells[114] = 128'h0000000000000000000000993a9b4933;
+    cells[115] = 128'h00000000000000000000002e2c345aa1;
+    cells[116] = 128'h00000000000000000000009bfa9224c2;
+    cells[117] = 128'h000000000000000000000011a73b9a11;
+    cells[118] = 128'h00000000000000000000001b20f2133e;
+    cells[119] = 128'h00000000000000000000009021b419d2;
+    cells[120] = 128'h00000000000000000000000d966a1ab9;
+    cells[121] = 128'h000000000000000000000020ac101d24;
+    cells[122] = 128'h0000000000000000000000b1b0e92000;
+    cells[123] = 128'h00000000000000000000001130c1a9d3;
+    cells[124] = 128'h0000000000000000000000abc93003cb;
+    cells[125] = 128'h000000000000000000000091b132cbc3;
+    cells[126] = 128'h00000000000000000000001ab1d92b40;
+    cells[127] = 128'h00000000000000000000001b19e50ba4;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -8653,14 +12259,14 @@ module \lmu_kws361_eighth.memory_weights4.bank23 (read__addr, data);
   wire [127:0] read__data;
   reg [127:0] cells [7:0];
   initial begin
-    cells[0] = 128'h0000000000000000000000c032ff3deb;
-    cells[1] = 128'h0000000000000000000000e2e403c00d;
-    cells[2] = 128'h0000000000000000000000013d4b0b1e;
-    cells[3] = 128'h00000000000000000000003f412efd4e;
-    cells[4] = 128'h0000000000000000000000110ec3c1e3;
-    cells[5] = 128'h0000000000000000000000c332ab220b;
-    cells[6] = 128'h00000000000000000000001d0ee2b023;
-    cells[7] = 128'h0000000000000000000000d3eee42e21;
+    cells[0] = 128'h0000000000000000000000c032993bad;
+    cells[1] = 128'h0000000000000000000000a2a403c00b;
+    cells[2] = 128'h0000000000000000000000013b4d0d1a;
+    cells[3] = 128'h000000000000000000000039412a9b4a;
+    cells[4] = 128'h0000000000000000000000110ac3c1a3;
+    cells[5] = 128'h0000000000000000000000c332ed220d;
+    cells[6] = 128'h00000000000000000000001b0aa2d023;
+    cells[7] = 128'h0000000000000000000000b3aaa42a21;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -8676,134 +12282,134 @@ module \lmu_kws361_eighth.memory_weights4.bank3 (read__addr, data);
   wire [127:0] read__data;
   reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 128'ha10e0f1021df2ff031f1f10f1de026ff;
-    cells[1] = 128'h7f1511e01df11190e0dfe194011bc1f0;
-    cells[2] = 128'hf00ec3f132445123b1df20110f50bef2;
-    cells[3] = 128'h92f2ef0f3e0ecd714e20df0111033a0f;
-    cells[4] = 128'h70e41aefd410012c116200fff6dd2ef0;
-    cells[5] = 128'hc07c9122fa435e92d240e00fde3fc40d;
-    cells[6] = 128'h90e052001fc0bf3e109001152c13e132;
-    cells[7] = 128'hdd000f111f300fff001000101110b0f0;
-    cells[8] = 128'h00f001ee11f1efd121f01fff121fd110;
-    cells[9] = 128'h20e00f1121fff000fffff000e1f1e010;
-    cells[10] = 128'h0f1eed01f051213e0f00000f1d10f1f0;
-    cells[11] = 128'hf0f011ffef01fe03112f0f03fe1f2e10;
-    cells[12] = 128'h3eb0441211e0e0e0f10110ffff0022ff;
-    cells[13] = 128'h012f90001d2013dffff1f10e34f10301;
-    cells[14] = 128'h0200000fff20000ff0f00101f00f1101;
-    cells[15] = 128'hde0f1ff1f30f0000f0c10040f0c0c1f0;
-    cells[16] = 128'hd0100eff0ef00040202f11010c0121ef;
-    cells[17] = 128'h31f21010f1410200101f02ee004efe10;
-    cells[18] = 128'hef1f01f10fe0f2c1f1010df01101d001;
-    cells[19] = 128'hd23d001e0c003f1f1ff00e12f0ff32f1;
-    cells[20] = 128'h4ee3110105001d10ffeff22000301aff;
-    cells[21] = 128'h1dfe0f2e1de00010ff11e22256b09d13;
-    cells[22] = 128'hd102dfd0014cdfc01ede3e62fcb6cdde;
-    cells[23] = 128'h01000d0101ced22e1001c50f0a214e30;
-    cells[24] = 128'h3d5d030e32c2204fe12f32c2270ce4d2;
-    cells[25] = 128'h00e495df433dde92193ffaf111b241ee;
-    cells[26] = 128'ha0ee7921d949f7fe200d1c0d0fe22ce1;
-    cells[27] = 128'h2e1e0f1fc5d75c2ff5ef163ede5d0e1f;
-    cells[28] = 128'h1311ff01217e00e1212f210d23cf942f;
-    cells[29] = 128'hef4e2e0fde9fed0df23cf07e037f920d;
-    cells[30] = 128'hfffe36fef4e50f09e3e1020010527d00;
-    cells[31] = 128'h00e64f014a3ee203291120bdc3c03fef;
-    cells[32] = 128'hef7a3aeee770b0efe4fc0a10f02c9cd1;
-    cells[33] = 128'hc1de960cc997ea6205b1f1340c5f4731;
-    cells[34] = 128'h7ca717031c9d50c11ce4e31ebff55920;
-    cells[35] = 128'hc90fff11001fff0c003fe022131fca14;
-    cells[36] = 128'h21ffdf0f3ed2eed020f13efe1ef3ee50;
-    cells[37] = 128'h62c1f000ffefc0e2f0e1c4fdefd03012;
-    cells[38] = 128'h197cfff1f030335c0fdc323f3442f6a0;
-    cells[39] = 128'hd11fe2ed4400da630033fc00fe132c6e;
-    cells[40] = 128'h3e9171241cec92cf00e221feffaf1ea1;
-    cells[41] = 128'hcd3e9d1f034174902e1e150e1311c71f;
-    cells[42] = 128'h1af00ee01d31effcef10df1d1d31ebd4;
-    cells[43] = 128'h222fff202d92101221d21f1f2bd3192c;
-    cells[44] = 128'h11f0f1e1f270e0e10f2de1d1f1fe10b1;
-    cells[45] = 128'h9e1dfef0101ff2e033033f020b40120f;
-    cells[46] = 128'hd15d422013f52d74f0b5ee0bd3b40f22;
-    cells[47] = 128'h50a5e4c20dc09c2ded3de40126afe2c2;
-    cells[48] = 128'h2faeb00fff0d069c51fe0103eb0e133f;
-    cells[49] = 128'h00f000f0100000ff002000e20e11ff00;
-    cells[50] = 128'h110f002f20100231f0520dd01f013131;
-    cells[51] = 128'hde01100001400ee0f0cf0210002f2fe0;
-    cells[52] = 128'h0f0000f1df0f110f1f1f013ef01f4010;
-    cells[53] = 128'h301eff10010ff141f1110d1eef00121f;
-    cells[54] = 128'hf0e1e0f01202000200d001f31110ec01;
-    cells[55] = 128'hc01040010cff30df1f30130012f0dff0;
-    cells[56] = 128'heb1e10111df02f47f0e0f11b234ff311;
-    cells[57] = 128'h4f0002efe1c0ff3c1002f44fe02e10dd;
-    cells[58] = 128'h71e10ef0e0edf1fa20130bf2e0a2f000;
-    cells[59] = 128'h1d2f3021163402f5b1ed1ce12b12b3df;
-    cells[60] = 128'h92f024eef9210dec31dff7f319203f20;
-    cells[61] = 128'h5c93510222ebe33e2f1300eff3b03300;
-    cells[62] = 128'h612d9d10137124e4e0ffe9ebe3fe23e0;
-    cells[63] = 128'hfc1001f01f0110f1f011f10cddfee0df;
-    cells[64] = 128'h2013102ff3c1ecf12ffe02d117ef0002;
-    cells[65] = 128'h70a22f101001f0edf11d2dd225211f51;
-    cells[66] = 128'hef3fe1e23f51133310e1e02f2a01be9b;
-    cells[67] = 128'h9f11f40df5bfea4e2d002613e0e13e41;
-    cells[68] = 128'h7f9252f32dedc20dd13e2e000f30171c;
-    cells[69] = 128'h400e9f0f4d33f69211d0cafd202f04e2;
-    cells[70] = 128'hf00f00e000c11f00f001f10f0e102ff0;
-    cells[71] = 128'h11111022115f10012f0100f212d11e01;
-    cells[72] = 128'h41f10f00fd1df000100e0f00031f1f1f;
-    cells[73] = 128'hef00dff1e1d100f0f202f01f0b1fe2ff;
-    cells[74] = 128'ha00123111ef11e011f1211ffe2d10011;
-    cells[75] = 128'h4fe141f0153ed23f0d0ef11012e0fe1f;
-    cells[76] = 128'h30febdfef01f03e0f20ffffffe2e16f0;
-    cells[77] = 128'hdb1ef0ef11f1fe0ff0f0fe31110fd9ef;
-    cells[78] = 128'h32ef021f6f20cfe24f7e20f021223bd3;
-    cells[79] = 128'h61c10e02f4ddb0d0fff0cffff401023f;
-    cells[80] = 128'h1c4bedd1d2a171dfc1f1211029cfe7f0;
-    cells[81] = 128'ha211061e2ef1f9223e2f0003fe223f20;
-    cells[82] = 128'h6c9273f417ed954e0fe0f32d44d209ef;
-    cells[83] = 128'h032b99fde94027bff22112ec0ece0730;
-    cells[84] = 128'h01f1e1f1f0920302ef001002df2f7401;
-    cells[85] = 128'hfee10d0dd13c203efc12f2020dd261f2;
-    cells[86] = 128'h0e1f0c01fffd0f0f31ed2e32fd1bc0ff;
-    cells[87] = 128'h01f23501e4c1d2f3020eef2005300c52;
-    cells[88] = 128'h6fc1b22e1b2d222cfe02f42d20e4340f;
-    cells[89] = 128'hd240eadf214e71c2ff001f13f1cf1af1;
-    cells[90] = 128'h90207e01f623ed63112d2df10f2dadef;
-    cells[91] = 128'h0713d06b0fa3fd4f7d2ee2d9727e761d;
-    cells[92] = 128'hde2952a63fc1b2cd23771be3e7999432;
-    cells[93] = 128'h62d2310b3e590f9f9e99dd4f1324ec4f;
-    cells[94] = 128'hd3d1f95edc4f0e70935e0eea096d1faf;
-    cells[95] = 128'h9e5174a7ddf7eaf677770d973f0c9ce6;
-    cells[96] = 128'h7912071b77050600e9a4d0ee06a5d5ed;
-    cells[97] = 128'h7099994df909110d9b9afe3b1fd1770e;
-    cells[98] = 128'h0210000f009f0001f00110f012d01210;
-    cells[99] = 128'hf10100f2ef6d001ff02d0102fe1003e0;
-    cells[100] = 128'h01001000111211fe01f0000e3f50211f;
-    cells[101] = 128'h4f01231f1fa0ee01d1230f1205b00001;
-    cells[102] = 128'he001d1f1101ef10c0cef010122e1131e;
-    cells[103] = 128'hcf2e2a10fe6d432120fc1ffef04f1d01;
-    cells[104] = 128'h30114f10e2e11d23f3220ff0ee00ddf0;
-    cells[105] = 128'h2efe01210000ed220001e01243e0ef12;
-    cells[106] = 128'hb01ef0d10e7bed3f1f402021fd93c411;
-    cells[107] = 128'h61e20ff1103dffbdffdbe0fe1e305220;
-    cells[108] = 128'h3e303122000462f1c2f05f1f040006b3;
-    cells[109] = 128'h93ffc5df31ff9e223dd4010201b2223f;
-    cells[110] = 128'h2dbe7b20fd59165d3eea1feee30e2bf0;
-    cells[111] = 128'hef31ba01e0347c92e35d220df24f00f0;
-    cells[112] = 128'h0f213c0ed2012fee321171e1d4107d9c;
-    cells[113] = 128'h015e21e141d113124efeafa11e1072af;
-    cells[114] = 128'hefdfbff3eef6d1ef70ffef9e2e0efec4;
-    cells[115] = 128'h02f3e0f10f17e0f230f20faf3de1b022;
-    cells[116] = 128'h0eded11e21142200f01f61c10220f11f;
-    cells[117] = 128'hfcfd1110040423c0010d30d1fe1f301d;
-    cells[118] = 128'hffccf1e07010f102301e11e00022110f;
-    cells[119] = 128'heffc04106f13fff0210ef1f1203030e0;
-    cells[120] = 128'h31ff0f203fe5ee3f7f021ea03021f0e2;
-    cells[121] = 128'hf12f1f2f40f2c01130100ef11e1f32cc;
-    cells[122] = 128'hff1f010ee121102230ffdf01100123cd;
-    cells[123] = 128'h0f1002fd401310331140c2f03ee065d9;
-    cells[124] = 128'h2f2dd0fe411300f2f00e9142f00f3139;
-    cells[125] = 128'he00ff0f23fe3f212111fa320df2f3ede;
-    cells[126] = 128'h01113e201d0ecf1f12f2f1f2e1f03eef;
-    cells[127] = 128'h220e11eff0f2d211edfede1001ec4eb2;
+    cells[0] = 128'he10a091021b92990319191091ba02699;
+    cells[1] = 128'h791511a01b9111f0a0b9a1f4011dc190;
+    cells[2] = 128'h900ac39132445123d1b920110950da92;
+    cells[3] = 128'hf292a9093a0acb714a20b90111033e09;
+    cells[4] = 128'h70a41ea9b410012c1162009996bb2a90;
+    cells[5] = 128'hc07cf1229e435af2b240a009ba39c40b;
+    cells[6] = 128'hf0a0520019c0d93a10f001152c13a132;
+    cells[7] = 128'hbb00091119300999001000101110d090;
+    cells[8] = 128'h009001aa1191a9b1219019991219b110;
+    cells[9] = 128'h20a009112199900099999000a191a010;
+    cells[10] = 128'h091aab019051213a090000091b109190;
+    cells[11] = 128'h90901199a9019a03112909039a192a10;
+    cells[12] = 128'h3ad0441211a0a0a09101109999002299;
+    cells[13] = 128'h0129f0001b2013b99991910a34910301;
+    cells[14] = 128'h02000009992000099090010190091101;
+    cells[15] = 128'hba0919919309000090c1004090c0c190;
+    cells[16] = 128'hb0100a990a900040202911010c0121a9;
+    cells[17] = 128'h3192101091410200101902aa004a9a10;
+    cells[18] = 128'ha919019109a092c191010b901101b001;
+    cells[19] = 128'hb23b001a0c00391919900a1290993291;
+    cells[20] = 128'h4aa3110105001b1099a9922000301e99;
+    cells[21] = 128'h1b9a092a1ba000109911a22256d0fb13;
+    cells[22] = 128'hb102b9b0014cb9c01aba3a629cd6cbba;
+    cells[23] = 128'h01000b0101cab22a1001c5090e214a30;
+    cells[24] = 128'h3b5b030a32c22049a12932c2270ca4b2;
+    cells[25] = 128'h00a4f5b9433bbaf21f399e9111d241aa;
+    cells[26] = 128'he0aa7f21bf4f979a200b1c0b09a22ca1;
+    cells[27] = 128'h2a1a0919c5b75c2995a9163aba5b0a19;
+    cells[28] = 128'h13119901217a00a12129210b23c9f429;
+    cells[29] = 128'ha94a2a09baf9ab0b923c907a0379f20b;
+    cells[30] = 128'h999a369a94a5090fa3a1020010527b00;
+    cells[31] = 128'h00a649014e3aa2032f1120dbc3c039a9;
+    cells[32] = 128'ha97e3eaaa770d0a9a49c0e10902cfcb1;
+    cells[33] = 128'hc1baf60ccff7ae6205d191340c594731;
+    cells[34] = 128'h7ce717031cfb50c11ca4a31ad9955f20;
+    cells[35] = 128'hcf0999110019990c0039a0221319ce14;
+    cells[36] = 128'h2199b9093ab2aab020913a9a1a93aa50;
+    cells[37] = 128'h62c1900099a9c0a290a1c49ba9b03012;
+    cells[38] = 128'h1f7c99919030335c09bc3239344296e0;
+    cells[39] = 128'hb119a2ab4400be6300339c009a132c6a;
+    cells[40] = 128'h3af171241cacf2c900a2219a99e91ae1;
+    cells[41] = 128'hcb3afb19034174f02a1a150a1311c719;
+    cells[42] = 128'h1e900aa01b31a99ca910b91b1b31adb4;
+    cells[43] = 128'h222999202bf2101221b219192db31f2c;
+    cells[44] = 128'h119091a19270a0a1092ba1b1919a10d1;
+    cells[45] = 128'hfa1b9a90101992a0330339020d401209;
+    cells[46] = 128'hb15b422013952b7490d5aa0db3d40922;
+    cells[47] = 128'h50e5a4c20bc0fc2bab3ba40126e9a2c2;
+    cells[48] = 128'h29ead009990b06fc519a0103ad0a1339;
+    cells[49] = 128'h0090009010000099002000a20a119900;
+    cells[50] = 128'h110900292010023190520bb019013131;
+    cells[51] = 128'hba01100001400aa090c90210002929a0;
+    cells[52] = 128'h09000091b90911091919013a90194010;
+    cells[53] = 128'h301a99100109914191110b1aa9001219;
+    cells[54] = 128'h90a1a0901202000200b001931110ac01;
+    cells[55] = 128'hc01040010c9930b9193013001290b990;
+    cells[56] = 128'had1a10111b90294790a0911d23499311;
+    cells[57] = 128'h490002a9a1c0993c10029449a02a10bb;
+    cells[58] = 128'h71a10a90a0ab919e20130d92a0e29000;
+    cells[59] = 128'h1b29302116340295d1ab1ca12d12d3b9;
+    cells[60] = 128'hf29024aa9f210bac31b997931f203920;
+    cells[61] = 128'h5cf3510222ada33a291300a993d03300;
+    cells[62] = 128'h612bfb10137124a4a099afada39a23a0;
+    cells[63] = 128'h9c100190190110919011910cbb9aa0b9;
+    cells[64] = 128'h2013102993c1ac91299a02b117a90002;
+    cells[65] = 128'h70e22910100190ab911b2bb225211951;
+    cells[66] = 128'ha939a1a23951133310a1a0292e01dafd;
+    cells[67] = 128'hf911940b95d9ae4a2b002613a0a13a41;
+    cells[68] = 128'h79f252932babc20bb13a2a000930171c;
+    cells[69] = 128'h400af9094b3396f211b0ce9b202904a2;
+    cells[70] = 128'h900900a000c11900900191090a102990;
+    cells[71] = 128'h11111022115910012901009212b11a01;
+    cells[72] = 128'h419109009b1b9000100a090003191919;
+    cells[73] = 128'ha900b991a1b10090920290190d19a299;
+    cells[74] = 128'he00123111a911a0119121199a2b10011;
+    cells[75] = 128'h49a14190153ab2390b0a911012a09a19;
+    cells[76] = 128'h309adb9a901903a0920999999a2a1690;
+    cells[77] = 128'hbd1a90a911919a0990909a311109bfa9;
+    cells[78] = 128'h32a902196920c9a2497a209021223db3;
+    cells[79] = 128'h61c10a0294bbd0b09990c99994010239;
+    cells[80] = 128'h1c4dabb1b2e171b9c19121102fc9a790;
+    cells[81] = 128'he211061a2a919f223a2900039a223920;
+    cells[82] = 128'h6cf2739417abf54a09a0932b44b20fa9;
+    cells[83] = 128'h032dff9baf4027d9922112ac0aca0730;
+    cells[84] = 128'h0191a19190f20302a9001002b9297401;
+    cells[85] = 128'h9aa10b0bb13c203a9c1292020bb26192;
+    cells[86] = 128'h0a190c01999b090931ab2a329b1dc099;
+    cells[87] = 128'h01923501a4c1b293020aa92005300c52;
+    cells[88] = 128'h69c1d22a1d2b222c9a02942b20a43409;
+    cells[89] = 128'hb240aeb9214a71c29900191391c91e91;
+    cells[90] = 128'hf0207a019623ab63112b2b91092beba9;
+    cells[91] = 128'h0713b06d09e39b497b2aa2bf727a761b;
+    cells[92] = 128'hba2f52e639c1d2cb23771da3a7fff432;
+    cells[93] = 128'h62b2310d3a5f09f9faffbb491324ac49;
+    cells[94] = 128'hb3b19f5abc490a70f35a0aae0f6b19e9;
+    cells[95] = 128'hfa5174e7bb97ae9677770bf7390cfca6;
+    cells[96] = 128'h7f12071d77050600afe4b0aa06e5b5ab;
+    cells[97] = 128'h70ffff4b9f0f110bfdfe9a3d19b1770a;
+    cells[98] = 128'h0210000900f900019001109012b01210;
+    cells[99] = 128'h91010092a96b0019902b01029a1003a0;
+    cells[100] = 128'h010010001112119a0190000a39502119;
+    cells[101] = 128'h4901231919e0aa01b123091205d00001;
+    cells[102] = 128'ha001b191101a910c0ca9010122a1131a;
+    cells[103] = 128'hc92a2e109a6b4321209c199a90491b01;
+    cells[104] = 128'h30114910a2a11b2393220990aa00bb90;
+    cells[105] = 128'h2a9a01210000ab220001a01243a0a912;
+    cells[106] = 128'hd01a90b10a7dab39194020219bf3c411;
+    cells[107] = 128'h61a20991103b99db99bda09a1a305220;
+    cells[108] = 128'h3a30312200046291c2905919040006d3;
+    cells[109] = 128'hf399c5b93199fa223bb4010201d22239;
+    cells[110] = 128'h2bda7d209b5f165b3aae19aaa30a2d90;
+    cells[111] = 128'ha931de01a0347cf2a35b220b92490090;
+    cells[112] = 128'h09213c0ab20129aa321171a1b4107bfc;
+    cells[113] = 128'h015a21a141b113124a9ae9e11a1072e9;
+    cells[114] = 128'ha9b9d993aa96b1a97099a9fa2a0a9ac4;
+    cells[115] = 128'h0293a0910917a092309209e93ba1d022;
+    cells[116] = 128'h0abab11a21142200901961c102209119;
+    cells[117] = 128'h9c9b1110040423c0010b30b19a19301b;
+    cells[118] = 128'h99cc91a070109102301a11a000221109;
+    cells[119] = 128'ha99c041069139990210a9191203030a0;
+    cells[120] = 128'h3199092039a5aa3979021ae0302190a2;
+    cells[121] = 128'h912919294092c01130100a911a1932cc;
+    cells[122] = 128'h9919010aa12110223099b901100123cb;
+    cells[123] = 128'h0910029b401310331140c2903aa065bf;
+    cells[124] = 128'h292bb09a41130092900af1429009313f;
+    cells[125] = 128'ha009909239a392121119e320b9293aba;
+    cells[126] = 128'h01113a201b0ac91912929192a1903aa9;
+    cells[127] = 128'h220a11a99092b211ab9aba1001ac4ad2;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -8819,134 +12425,134 @@ module \lmu_kws361_eighth.memory_weights4.bank4 (read__addr, data);
   wire [127:0] read__data;
   reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 128'h1feeff1b23ffb003f1eff20f0fdd50d2;
-    cells[1] = 128'h10d2edf9510ff021fffff2fe00251ef1;
-    cells[2] = 128'he10f3d2b522fef22010e00e1101532d1;
-    cells[3] = 128'hef017e123f0dede22f4e0ff20011d140;
-    cells[4] = 128'hc0017d22fe0dd1f231f05f2f2031d0be;
-    cells[5] = 128'hff3141141f0d121030ff6f10221030f2;
-    cells[6] = 128'hf241f003e21c03ef010021123f1f70df;
-    cells[7] = 128'he012d00122ee101fff0f5f3e212161bf;
-    cells[8] = 128'h1041c10011ff01f1e111014f22205101;
-    cells[9] = 128'he011e10e1d0f01000f1ff1e0fd124fff;
-    cells[10] = 128'h0210b0f211ee0efe100dff2e30f43fd0;
-    cells[11] = 128'hf0110011feff00f0ef0fb012f12c2210;
-    cells[12] = 128'h1010d120fff1f1f020f1ffe110142eee;
-    cells[13] = 128'h11f201edd1100f00102effd3002e21e2;
-    cells[14] = 128'h11ef31130e1110f0eee021c1220110df;
-    cells[15] = 128'h00e0f2efde0dfe200ff40fe2ff10f090;
-    cells[16] = 128'h00ff00212df1101ff0125e02e0122f00;
-    cells[17] = 128'h10f121fff100f010e1133e0000f23fff;
-    cells[18] = 128'hff10ef0ff00f0002ffe110d2101c3fd1;
-    cells[19] = 128'hf1ff210f0ff01f0f0103b010f2101110;
-    cells[20] = 128'h0002c003030f1ee01ff34f2f0f0223e0;
-    cells[21] = 128'h10f2011001122f1cf2d00102fef202f1;
-    cells[22] = 128'h0f11edf1af1fef014fe1501ffe0cc192;
-    cells[23] = 128'he10e32f0e301e11fcdc141f0f3f000af;
-    cells[24] = 128'h004faf10122012f290200f7e0ffddd4e;
-    cells[25] = 128'h31ed400943e1ee33ff0ee0de00220023;
-    cells[26] = 128'h10cf0d03fdd04f31ffc210f1f4b343df;
-    cells[27] = 128'hed52e4f9a1131fb2763d70ff302df3ee;
-    cells[28] = 128'hd3fd0edc076ce1df110f9bd0fcf71bc1;
-    cells[29] = 128'h0bf00b27cb92327fec93f123f1573b7e;
-    cells[30] = 128'h0f22f7013912ff13112b61101e09d701;
-    cells[31] = 128'h000f1001ff1f000000f02ffff100df00;
-    cells[32] = 128'h1002e101ef100f0df0f2f010d21ffff0;
-    cells[33] = 128'h0001f10e1201f101221ff0102f0f11d0;
-    cells[34] = 128'h0e100ff10fee0ff0d0101fe0e0f5d020;
-    cells[35] = 128'h13f1f1320d12012ffc01112fe02d2f00;
-    cells[36] = 128'hf0f0f00fe52c031f4e101bf13feed201;
-    cells[37] = 128'h0e102ed100e01df0f31101e0e0f40f11;
-    cells[38] = 128'h0010000d10f0f010f10f30df00f130c1;
-    cells[39] = 128'h000120044f101f01e01150100fe1e1fd;
-    cells[40] = 128'h0feff000ee21110e0f01dff010fce221;
-    cells[41] = 128'hf200003ee6f001311f1ff00ff0163f3f;
-    cells[42] = 128'hf00113053aef2fd2d0ef4f000116d53f;
-    cells[43] = 128'h23010dff1a20f1b2f0f1020ff0f94cf1;
-    cells[44] = 128'h0f1ffef90731f15f3111fef0000e2bef;
-    cells[45] = 128'h0010ae103100000f2fc0a0d1010e11f0;
-    cells[46] = 128'h40f6611fd22dde1c31d57000d6243214;
-    cells[47] = 128'h21fc1514fb02de1f307f50f010d01211;
-    cells[48] = 128'hd22f1bda03e92df2eef19e11decbf2e2;
-    cells[49] = 128'hfd4657e1d7f2cd10f1e364011f37e500;
-    cells[50] = 128'h17990fd3f950e791d27ff7f101c3b021;
-    cells[51] = 128'hfc1fc94e4f0a631f2de0d92101297bc1;
-    cells[52] = 128'h1130f0f13eef5f22f02d72d2ef1fdf21;
-    cells[53] = 128'h3ffbf1fcb23f0011ff2fd0efd1e110d0;
-    cells[54] = 128'hffa1f4f0de4111ec2f041f217f771473;
-    cells[55] = 128'h37202c520beee134ef0e572edcae1b0d;
-    cells[56] = 128'h291e156be6a42933eb2eb90e235935d2;
-    cells[57] = 128'hd7e137b1777f4d906ef26ef164c626ce;
-    cells[58] = 128'h173209c1a94b072ee701071f9097d930;
-    cells[59] = 128'h0f10b0ff0120efe02fd3bf100200d012;
-    cells[60] = 128'h400233119131de1a0fc2d0f19341fce1;
-    cells[61] = 128'h34e016f30300efee517cee2f1f1b6311;
-    cells[62] = 128'h1020e9ab74c023c0cff1c0efefe50ec1;
-    cells[63] = 128'h02440643dd210e730ec34701c177ddee;
-    cells[64] = 128'hf7cde356ce7bb6ce327dd1ef60999715;
-    cells[65] = 128'h090f09fef5be719ebed20ef2e4211f01;
-    cells[66] = 128'h3ff0de003022c00ff0e1d2101d1eb171;
-    cells[67] = 128'h31d1010eb3e1ce2e21f5dffee31440df;
-    cells[68] = 128'hf10344f2efdc0a00ee21fe00343d3210;
-    cells[69] = 128'hc0101fee770117e04ffbb331c1dd0cf3;
-    cells[70] = 128'hfbb3fd5e4e2cec716f1040300e5749fd;
-    cells[71] = 128'h14310764c32de9dee1335e1131f3a70f;
-    cells[72] = 128'hf62e3fc5d2f7579094fb15cec1a9d302;
-    cells[73] = 128'h01ff1100f0f0100010ff1001011030c0;
-    cells[74] = 128'h010ee100ff10e110e0fed1f3fe100f1f;
-    cells[75] = 128'h1101ff01211df2f02e3002ef0dfe004f;
-    cells[76] = 128'h1ff0101f1f02fe10bfd1ff0f103f3ecf;
-    cells[77] = 128'hf02ee20ff002011102e0e012e203e000;
-    cells[78] = 128'h00e1fcf3010001fe526fd0fd21e122b1;
-    cells[79] = 128'h2ef02010eefe0e20fef13ff010500e2e;
-    cells[80] = 128'h00e101121f1f02ff2033d1def102c162;
-    cells[81] = 128'h0f17de13d11f3efd3050016b120bbee1;
-    cells[82] = 128'h005d14ec13f3fe2004bf2131115f30bf;
-    cells[83] = 128'h41e010f42fdd12d0e2f312000fc79151;
-    cells[84] = 128'h3f272e43d9103010fe4d400c001b40ff;
-    cells[85] = 128'hc211f719146fbeffeeaf2cc3e0f9e503;
-    cells[86] = 128'he2ff1ad0e7e061ace3f2c30f0fc7bcef;
-    cells[87] = 128'h11212001f20f310ff05140fe02efa020;
-    cells[88] = 128'h30f21e00e03e3f0f005edf69d203a0d3;
-    cells[89] = 128'hff0e03df0b02bdf0459d9d54217031d1;
-    cells[90] = 128'hf06001c135ad07d0224360f2feccb352;
-    cells[91] = 128'h2fd62f2fe4012062e95f020def513baf;
-    cells[92] = 128'hd3fe3763e16dbddf3c935ee431210532;
-    cells[93] = 128'h0050fbe3efe2749eb721141fde90d201;
-    cells[94] = 128'h100f00f0e0f0f00ff0101f100000f010;
-    cells[95] = 128'h01f21012fff3301f1111f00e0102d1ff;
-    cells[96] = 128'hfff0fff2fefe1e22010fdf20f11d30e0;
-    cells[97] = 128'h101000ee3510f20f00001f011fffe253;
-    cells[98] = 128'h0ec21c201100001e2d30d30f0f251eef;
-    cells[99] = 128'h1e1f0642ebeeee201ef01f01102fe2f0;
-    cells[100] = 128'hf43f10e0f30332b0b4ff1e000feaf120;
-    cells[101] = 128'h00f03103ff1f21fe51e1ff01e1f1c13f;
-    cells[102] = 128'h0fc2af1e9ff40d1b51e4d0e1d52edee4;
-    cells[103] = 128'hf022f4ff01ffeef6135cfe011f135fce;
-    cells[104] = 128'h101e0a946ceef3cfef221ef30fb0b261;
-    cells[105] = 128'h4db4fc5ce035107c3b14070fef3929b0;
-    cells[106] = 128'hfa10f76cd729cf5f407d39e120f4c711;
-    cells[107] = 128'hf53e41b7dfa06f92a2eff03020d5d421;
-    cells[108] = 128'h00ef110c01f2ff01d12ff123212570ef;
-    cells[109] = 128'hef20f1277a1003f1d02a2ef23af1f031;
-    cells[110] = 128'hf02cf9322e1f240ffcf0a3efc1d9dd11;
-    cells[111] = 128'h0ec1112cf602f000eff23b4e227223b2;
-    cells[112] = 128'he2314d950c3b00c3c5fc64d31fc7b11f;
-    cells[113] = 128'h1a1dc932f9d6d07ee23fe7fdd0397a10;
-    cells[114] = 128'h2d91e7595711ec6f7b00c9005f7ae2ef;
-    cells[115] = 128'h9d00ee1ef001d23db140e4fee0b19d67;
-    cells[116] = 128'h9eea19f2dcd37bf22f30e41c052c9119;
-    cells[117] = 128'h1fc74592993a442756007feef9d9ef4f;
-    cells[118] = 128'h73bfd57eb57df91b07b367c009bcbd75;
-    cells[119] = 128'h7b9dd97f3ce6329959729bf0e357e07c;
-    cells[120] = 128'hc977c6a7d9990167390f691f1379ae92;
-    cells[121] = 128'h976f579eb7324c23f72005301f991bd2;
-    cells[122] = 128'h1001f000ff0010101f11e0f010f03fe0;
-    cells[123] = 128'h10010f2e110e12f02f1e11102ff21102;
-    cells[124] = 128'hf00e10021e010010f1f11120eef3e02f;
-    cells[125] = 128'hf0f012020f0e0d2001020fe1101ae102;
-    cells[126] = 128'h104002ebf50fffbf011effe220c2e21f;
-    cells[127] = 128'h11fe0de01a1432e0d10017f0c1172cef;
+    cells[0] = 128'h19aa991d2399d00391a9920909bb50b2;
+    cells[1] = 128'h10b2ab9f510990219999929a00251a91;
+    cells[2] = 128'ha1093b2d5229a922010a00a1101532b1;
+    cells[3] = 128'ha9017a12390baba2294a09920011b140;
+    cells[4] = 128'hc0017b229a0bb192319059292031b0da;
+    cells[5] = 128'h99314114190b12103099691022103092;
+    cells[6] = 128'h92419003a21c03a901002112391970b9;
+    cells[7] = 128'ha012b00122aa10199909593a212161d9;
+    cells[8] = 128'h1041c10011990191a111014922205101;
+    cells[9] = 128'ha011a10a1b090100091991a09b124999;
+    cells[10] = 128'h0210d09211aa0a9a100b992a309439b0;
+    cells[11] = 128'h901100119a990090a909d012912c2210;
+    cells[12] = 128'h1010b12099919190209199a110142aaa;
+    cells[13] = 128'h119201abb1100900102a99b3002a21a2;
+    cells[14] = 128'h11a931130a111090aaa021c1220110b9;
+    cells[15] = 128'h00a092a9ba0b9a20099409a2991090f0;
+    cells[16] = 128'h009900212b91101990125a02a0122900;
+    cells[17] = 128'h1091219991009010a1133a0000923999;
+    cells[18] = 128'h9910a9099009000299a110b2101c39b1;
+    cells[19] = 128'h91992109099019090103d01092101110;
+    cells[20] = 128'h0002c00303091aa019934929090223a0;
+    cells[21] = 128'h109201100112291c92b001029a920291;
+    cells[22] = 128'h0911ab91e919a90149a150199a0cc1f2;
+    cells[23] = 128'ha10a3290a301a119cbc14190939000e9;
+    cells[24] = 128'h0049e91012201292f020097a099bbb4a;
+    cells[25] = 128'h31ab400f43a1aa33990aa0ba00220023;
+    cells[26] = 128'h10c90b039bb0493199c2109194d343b9;
+    cells[27] = 128'hab52a49fe11319d2763b7099302b93aa;
+    cells[28] = 128'hb39b0abc076ca1b91109fdb09c971dc1;
+    cells[29] = 128'h0d900d27cdf23279acf3912391573d7a;
+    cells[30] = 128'h092297013f129913112d61101a0fb701;
+    cells[31] = 128'h0009100199190000009029999100b900;
+    cells[32] = 128'h1002a101a910090b90929010b2199990;
+    cells[33] = 128'h0001910a1201910122199010290911b0;
+    cells[34] = 128'h0a10099109aa0990b01019a0a095b020;
+    cells[35] = 128'h139191320b1201299c011129a02b2900;
+    cells[36] = 128'h90909009a52c03194a101d9139aab201;
+    cells[37] = 128'h0a102ab100a01b90931101a0a0940911;
+    cells[38] = 128'h0010000b10909010910930b9009130c1;
+    cells[39] = 128'h0001200449101901a011501009a1a19b;
+    cells[40] = 128'h09a99000aa21110a0901b990109ca221;
+    cells[41] = 128'h9200003aa69001311919900990163939;
+    cells[42] = 128'h900113053ea929b2b0a949000116b539;
+    cells[43] = 128'h23010b991e2091d290910209909f4c91;
+    cells[44] = 128'h09199a9f0731915931119a90000a2da9;
+    cells[45] = 128'h0010ea103100000929c0e0b1010a1190;
+    cells[46] = 128'h40966119b22bba1c31b57000b6243214;
+    cells[47] = 128'h219c15149d02ba193079509010b01211;
+    cells[48] = 128'hb2291dbe03af2b92aa91fa11bacd92a2;
+    cells[49] = 128'h9b4657a1b792cb1091a364011937a500;
+    cells[50] = 128'h17ff09b39f50a7f1b279979101c3d021;
+    cells[51] = 128'h9c19cf4a490e63192ba0bf21012f7dc1;
+    cells[52] = 128'h113090913aa95922902b72b2a919b921;
+    cells[53] = 128'h399d919cd23900119929b0a9b1a110b0;
+    cells[54] = 128'h99e19490ba4111ac2904192179771473;
+    cells[55] = 128'h37202c520daaa134a90a572abcea1d0b;
+    cells[56] = 128'h2f1a156da6e42f33ad2adf0a235f35b2;
+    cells[57] = 128'hb7a137d177794bf06a926a9164c626ca;
+    cells[58] = 128'h17320fc1ef4d072aa7010719f0f7bf30;
+    cells[59] = 128'h0910d0990120a9a029b3d9100200b012;
+    cells[60] = 128'h40023311f131ba1e09c2b091f3419ca1;
+    cells[61] = 128'h34a016930300a9aa517caa29191d6311;
+    cells[62] = 128'h1020afed74c023c0c991c0a9a9a50ac1;
+    cells[63] = 128'h02440643bb210a730ac34701c177bbaa;
+    cells[64] = 128'h97cba356ca7dd6ca327bb1a960fff715;
+    cells[65] = 128'h0f090f9a95da71fadab20a92a4211901;
+    cells[66] = 128'h3990ba003022c00990a1b2101b1ad171;
+    cells[67] = 128'h31b1010ad3a1ca2a2195b99aa31440b9;
+    cells[68] = 128'h91034492a9bc0e00aa219a00343b3210;
+    cells[69] = 128'hc01019aa770117a0499dd331c1bb0c93;
+    cells[70] = 128'h9dd39b5a4a2cac71691040300a574f9b;
+    cells[71] = 128'h14310764c32bafbaa1335a113193e709;
+    cells[72] = 128'h962a39c5b29757f0f49d15cac1efb302;
+    cells[73] = 128'h019911009090100010991001011030c0;
+    cells[74] = 128'h010aa1009910a110a09ab1939a100919;
+    cells[75] = 128'h11019901211b92902a3002a90b9a0049;
+    cells[76] = 128'h1990101919029a10d9b1990910393ac9;
+    cells[77] = 128'h902aa2099002011102a0a012a203a000;
+    cells[78] = 128'h00a19c930100019a5269b09b21a122d1;
+    cells[79] = 128'h2a902010aa9a0a209a91399010500a2a;
+    cells[80] = 128'h00a10112191902992033b1ba9102c162;
+    cells[81] = 128'h0917ba13b1193a9b3050016d120ddaa1;
+    cells[82] = 128'h005b14ac13939a2004d92131115930d9;
+    cells[83] = 128'h41a0109429bb12b0a293120009c7f151;
+    cells[84] = 128'h39272a43bf1030109a4b400c001d4099;
+    cells[85] = 128'hc211971f1469da99aae92cc3a09fa503;
+    cells[86] = 128'ha2991eb0a7a061eca392c30909c7dca9;
+    cells[87] = 128'h11212001920931099051409a02a9e020;
+    cells[88] = 128'h30921a00a03a3909005ab96fb203e0b3;
+    cells[89] = 128'h990a03b90d02db9045fbfb54217031b1;
+    cells[90] = 128'h906001c135eb07b0224360929accd352;
+    cells[91] = 128'h29b62929a4012062af59020ba9513de9;
+    cells[92] = 128'hb39a3763a16bdbb93cf35aa431210532;
+    cells[93] = 128'h00509da3a9a274fad7211419baf0b201;
+    cells[94] = 128'h10090090a09090099010191000009010;
+    cells[95] = 128'h01921012999330191111900a0102b199;
+    cells[96] = 128'h999099929a9a1a220109b920911b30a0;
+    cells[97] = 128'h101000aa35109209000019011999a253;
+    cells[98] = 128'h0ac21c201100001a2b30b30909251aa9;
+    cells[99] = 128'h1a190642adaaaa201a9019011029a290;
+    cells[100] = 128'h943910a0930332d0d4991a0009ae9120;
+    cells[101] = 128'h009031039919219a51a19901a191c139;
+    cells[102] = 128'h09c2e91af9940b1d51a4b0a1b52abaa4;
+    cells[103] = 128'h902294990199aa96135c9a01191359ca;
+    cells[104] = 128'h101a0ef46caa93c9a9221a9309d0d261;
+    cells[105] = 128'h4bd49c5ca035107c3d140709a93f2fd0;
+    cells[106] = 128'h9e10976cb72fc959407b3fa12094c711;
+    cells[107] = 128'h953a41d7b9e069f2e2a9903020b5b421;
+    cells[108] = 128'h00a9110c01929901b1299123212570a9;
+    cells[109] = 128'ha92091277e100391b02e2a923e919031;
+    cells[110] = 128'h902c9f322a1924099c90e3a9c1bfbb11;
+    cells[111] = 128'h0ac1112c96029000a9923d4a227223d2;
+    cells[112] = 128'ha2314bf50c3d00c3c59c64b319c7d119;
+    cells[113] = 128'h1e1bcf329fb6b07aa239a79bb03f7e10;
+    cells[114] = 128'h2bf1a75f5711ac697d00cf00597ea2a9;
+    cells[115] = 128'hfb00aa1a9001b23bd140a49aa0d1fb67;
+    cells[116] = 128'hfaae1f92bcb37d922930a41c052cf11f;
+    cells[117] = 128'h19c745f2ff3e4427560079aa9fbfa949;
+    cells[118] = 128'h73d9b57ad57b9f1d07d367c00fdcdb75;
+    cells[119] = 128'h7dfbbf793ca632ff5f72fd90a357a07c;
+    cells[120] = 128'hcf77c6e7bfff01673f096f19137feaf2;
+    cells[121] = 128'hf76957fad7324c239720053019ff1db2;
+    cells[122] = 128'h10019000990010101911a090109039a0;
+    cells[123] = 128'h1001092a110a1290291a111029921102;
+    cells[124] = 128'h900a10021a01001091911120aa93a029;
+    cells[125] = 128'h90901202090a0b20010209a1101ea102;
+    cells[126] = 128'h104002ad950999d9011a99a220c2a219;
+    cells[127] = 128'h119a0ba01e1432a0b1001790c1172ca9;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -8962,134 +12568,134 @@ module \lmu_kws361_eighth.memory_weights4.bank5 (read__addr, data);
   wire [127:0] read__data;
   reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 128'hfed1ff331b0e00615df10e101f4c2e10;
-    cells[1] = 128'h32c100e2100edc2040e10e9f01ee00f2;
-    cells[2] = 128'h3026e21eee3c2e0cf1f03241e5e2112f;
-    cells[3] = 128'h1040f3e01d1415cf014e42410d1dc201;
-    cells[4] = 128'hf1c10deff3bafa40a0e4c1a0fecd0f12;
-    cells[5] = 128'h3142f72c11d2d011c20062201203f31d;
-    cells[6] = 128'h17ec1ddffb7f1691017ee1e1ffb4efd3;
-    cells[7] = 128'hd9e1f932cffa4d404d15ddf1f1794c01;
-    cells[8] = 128'h00000000000000007c17413990f6b257;
-    cells[9] = 128'h0000000000000000e6f151c132225ea1;
-    cells[10] = 128'h0000000000000000225b52eecdbf0da2;
-    cells[11] = 128'h0000000000000000b32d024be146117e;
-    cells[12] = 128'h000000000000000040761ebe3df2094c;
-    cells[13] = 128'h0000000000000000d20cd6dda5fed02d;
-    cells[14] = 128'h0000000000000000ec2e4e22db11dcfe;
-    cells[15] = 128'h0000000000000000eb7c43c100b1e32a;
-    cells[16] = 128'h0000000000000000e021e923e3fc214e;
-    cells[17] = 128'h00000000000000001bf5fd02313432b0;
-    cells[18] = 128'h00000000000000001b7a13011be23410;
-    cells[19] = 128'h00000000000000001b72c3e40e2b3f3d;
-    cells[20] = 128'h000000000000000002f3f3b6ae7eff10;
-    cells[21] = 128'h00000000000000002c4c70c30eb00fec;
-    cells[22] = 128'h000000000000000020a202403703dc24;
-    cells[23] = 128'h00000000000000002d4931e20bc734ed;
-    cells[24] = 128'h00000000000000005dee53f2c04e3211;
-    cells[25] = 128'h0000000000000000bcf00e3d9ed0d30a;
-    cells[26] = 128'h0000000000000000cb1d13f1a25f117f;
-    cells[27] = 128'h000000000000000035ffeedecbcf4a6c;
-    cells[28] = 128'h00000000000000000f162ef152220922;
-    cells[29] = 128'h00000000000000005fb25e20df2d7f25;
-    cells[30] = 128'h0000000000000000f2ffcee04115057d;
-    cells[31] = 128'h0000000000000000c5011d02f2511ba3;
-    cells[32] = 128'h0000000000000000f910f9cb03bd03ef;
-    cells[33] = 128'h0000000000000000f96a25f0fee3c25c;
-    cells[34] = 128'h0000000000000000de51f05eaca5d5ec;
-    cells[35] = 128'h00000000000000004df0214204202d01;
-    cells[36] = 128'h00000000000000006913516ffc1b2fd7;
-    cells[37] = 128'h0000000000000000f4f2dde921f0e133;
-    cells[38] = 128'h00000000000000000726226ba0dec3be;
-    cells[39] = 128'h0000000000000000bf3cf5d03526f67a;
-    cells[40] = 128'h0000000000000000e4a1c04c2117d35e;
-    cells[41] = 128'h0000000000000000fb32e0302dd41110;
-    cells[42] = 128'h0000000000000000117c126b4cc57ea6;
-    cells[43] = 128'h0000000000000000e5d00df222064050;
-    cells[44] = 128'h0000000000000000f605ff2ca2c0c5ee;
-    cells[45] = 128'h0000000000000000762dff3f0e42195d;
-    cells[46] = 128'h0000000000000000253f2f3f27ecfe05;
-    cells[47] = 128'h00000000000000002d020ac000c03400;
-    cells[48] = 128'h000000000000000052323f0f0e335d26;
-    cells[49] = 128'h00000000000000000ed71fdbc1b7b14e;
-    cells[50] = 128'h0000000000000000eb4c3ae123af01d0;
-    cells[51] = 128'h0000000000000000abd313fd9df0fe0c;
-    cells[52] = 128'h000000000000000050052f0e3d4d50f1;
-    cells[53] = 128'h0000000000000000b11f0c11e402e9e3;
-    cells[54] = 128'h000000000000000033c5af617603d210;
-    cells[55] = 128'h00000000000000000feedeefcf95c3fb;
-    cells[56] = 128'h00000000000000000791ee9e066e2fa2;
-    cells[57] = 128'h00000000000000000eefe0103035226d;
-    cells[58] = 128'h00000000000000000b3c593bc3d0f3fc;
-    cells[59] = 128'h0000000000000000222ee310d06e632d;
-    cells[60] = 128'h00000000000000003e203606df21d0be;
-    cells[61] = 128'h00000000000000001beff2bfe4fc512e;
-    cells[62] = 128'h00000000000000000411cb23d4de5731;
-    cells[63] = 128'h00000000000000002c53f2d7ed5ee300;
-    cells[64] = 128'h00000000000000009c12fa1ee3dd23f1;
-    cells[65] = 128'h0000000000000000e43a00d5e1fed9e0;
-    cells[66] = 128'h000000000000000023a354a1ef20e003;
-    cells[67] = 128'h00000000000000001410e1d3e1721ec2;
-    cells[68] = 128'h00000000000000000e75d1c010efc932;
-    cells[69] = 128'h00000000000000003201b9e405af4672;
-    cells[70] = 128'h0000000000000000143ee31f1642fdc0;
-    cells[71] = 128'h00000000000000003f1a31109fcbe3e3;
-    cells[72] = 128'h00000000000000004ce01950cd1e6304;
-    cells[73] = 128'h0000000000000000a36fe0c471d30deb;
-    cells[74] = 128'h0000000000000000011f22bfe1eecaeb;
-    cells[75] = 128'h000000000000000013d1103320614223;
-    cells[76] = 128'h0000000000000000004ff234ff54222d;
-    cells[77] = 128'h0000000000000000ff32d2f71e323103;
-    cells[78] = 128'h00000000000000002d313343d120cf32;
-    cells[79] = 128'h0000000000000000d13fb200d0d2dfca;
-    cells[80] = 128'h0000000000000000c3dd1143222402d0;
-    cells[81] = 128'h0000000000000000031ffe2e12400262;
-    cells[82] = 128'h0000000000000000f0521d03c0cf1d4d;
-    cells[83] = 128'h000000000000000041214f0c3b0b4e61;
-    cells[84] = 128'h00000000000000002c0107d71c760003;
-    cells[85] = 128'h00000000000000002d1dcdded1aed1fc;
-    cells[86] = 128'h0000000000000000111332069b7fe00f;
-    cells[87] = 128'h0000000000000000b10bb10cf5b20ae5;
-    cells[88] = 128'h00000000000000001d4042e350ffeb5f;
-    cells[89] = 128'h0000000000000000139ec1f0f0b7c3fc;
-    cells[90] = 128'h000000000000000023c4d0e57f0c4e27;
-    cells[91] = 128'h000000000000000032e112ad1bc25a22;
-    cells[92] = 128'h0000000000000000f14214259f4e50ff;
-    cells[93] = 128'h00000000000000003105f6065375ee01;
-    cells[94] = 128'h0000000000000000ac0ffffb910c0e0e;
-    cells[95] = 128'h00000000000000003e522102bd00ef62;
-    cells[96] = 128'h0000000000000000f70d0dc5275141a0;
-    cells[97] = 128'h00000000000000001e75243db7acc100;
-    cells[98] = 128'h00000000000000001001f335be5a3100;
-    cells[99] = 128'h0000000000000000222b3303f51fa91e;
-    cells[100] = 128'h0000000000000000b5e0c0c0005b111f;
-    cells[101] = 128'h0000000000000000e52c9f2131007502;
-    cells[102] = 128'h00000000000000004b93445dd10cd232;
-    cells[103] = 128'h0000000000000000c594e20f47230e4f;
-    cells[104] = 128'h000000000000000014012dc71443fb91;
-    cells[105] = 128'h00000000000000002cd7fe73a0541eb5;
-    cells[106] = 128'h0000000000000000d1f1459ff1ef2df3;
-    cells[107] = 128'h000000000000000032b2f1bde221c4b2;
-    cells[108] = 128'h000000000000000095b14eeaf2c3dc21;
-    cells[109] = 128'h0000000000000000afe3cc0011b47342;
-    cells[110] = 128'h0000000000000000432ecf6ece5e2d67;
-    cells[111] = 128'h00000000000000003f1b1fdceea2e01b;
-    cells[112] = 128'h00000000000000003e221dde3f04bffc;
-    cells[113] = 128'h000000000000000031b20bfc033d3125;
-    cells[114] = 128'h0000000000000000d0e16f0ee1fec9cf;
-    cells[115] = 128'h00000000000000000ff11c0dcc4b4220;
-    cells[116] = 128'h00000000000000005472cd0302213d3d;
-    cells[117] = 128'h0000000000000000642f0b00c9e12950;
-    cells[118] = 128'h00000000000000001acfe1161e0c4611;
-    cells[119] = 128'h0000000000000000f02f00a2e5fc004f;
-    cells[120] = 128'h0000000000000000e520aa00e25fffff;
-    cells[121] = 128'h0000000000000000e03f649c1cb14ea5;
-    cells[122] = 128'h00000000000000000bf11ba1fed35300;
-    cells[123] = 128'h0000000000000000fcb2f5a51275dddd;
-    cells[124] = 128'h00000000000000005e2de03306f3bf3e;
-    cells[125] = 128'h0000000000000000c2e0a941533e102c;
-    cells[126] = 128'h0000000000000000b3a020fa0fe4dc21;
-    cells[127] = 128'h00000000000000001359fec2f540022e;
+    cells[0] = 128'h9ab199331d0a00615b910a10194c2a10;
+    cells[1] = 128'h32c100a2100abc2040a10af901aa0092;
+    cells[2] = 128'h3026a21aaa3c2a0c91903241a5a21129;
+    cells[3] = 128'h104093a01b1415c9014a42410b1bc201;
+    cells[4] = 128'h91c10ba993de9e40e0a4c1e09acb0912;
+    cells[5] = 128'h3142972c11b2b011c20062201203931b;
+    cells[6] = 128'h17ac1bb99d7916f1017aa1a199d4a9b3;
+    cells[7] = 128'hbfa19f32c99e4b404b15bb91917f4c01;
+    cells[8] = 128'h00000000000000007c17413ff096d257;
+    cells[9] = 128'h0000000000000000a69151c132225ae1;
+    cells[10] = 128'h0000000000000000225d52aacbd90be2;
+    cells[11] = 128'h0000000000000000d32b024da146117a;
+    cells[12] = 128'h000000000000000040761ada3b920f4c;
+    cells[13] = 128'h0000000000000000b20cb6bbe59ab02b;
+    cells[14] = 128'h0000000000000000ac2a4a22bd11bc9a;
+    cells[15] = 128'h0000000000000000ad7c43c100d1a32e;
+    cells[16] = 128'h0000000000000000a021af23a39c214a;
+    cells[17] = 128'h00000000000000001d959b02313432d0;
+    cells[18] = 128'h00000000000000001d7e13011da23410;
+    cells[19] = 128'h00000000000000001d72c3a40a2d393b;
+    cells[20] = 128'h0000000000000000029393d6ea7a9910;
+    cells[21] = 128'h00000000000000002c4c70c30ad009ac;
+    cells[22] = 128'h000000000000000020e202403703bc24;
+    cells[23] = 128'h00000000000000002b4f31a20dc734ab;
+    cells[24] = 128'h00000000000000005baa5392c04a3211;
+    cells[25] = 128'h0000000000000000dc900a3bfab0b30e;
+    cells[26] = 128'h0000000000000000cd1b1391e2591179;
+    cells[27] = 128'h00000000000000003599aabacdc94e6c;
+    cells[28] = 128'h000000000000000009162a9152220f22;
+    cells[29] = 128'h000000000000000059d25a20b92b7925;
+    cells[30] = 128'h00000000000000009299caa04115057b;
+    cells[31] = 128'h0000000000000000c5011b0292511de3;
+    cells[32] = 128'h00000000000000009f109fcd03db03a9;
+    cells[33] = 128'h00000000000000009f6e25909aa3c25c;
+    cells[34] = 128'h0000000000000000ba51905aece5b5ac;
+    cells[35] = 128'h00000000000000004b90214204202b01;
+    cells[36] = 128'h00000000000000006f1351699c1d29b7;
+    cells[37] = 128'h00000000000000009492bbaf2190a133;
+    cells[38] = 128'h00000000000000000726226de0bac3da;
+    cells[39] = 128'h0000000000000000d93c95b03526967e;
+    cells[40] = 128'h0000000000000000a4e1c04c2117b35a;
+    cells[41] = 128'h00000000000000009d32a0302bb41110;
+    cells[42] = 128'h0000000000000000117c126d4cc57ae6;
+    cells[43] = 128'h0000000000000000a5b00b9222064050;
+    cells[44] = 128'h00000000000000009605992ce2c0c5aa;
+    cells[45] = 128'h0000000000000000762b99390a421f5b;
+    cells[46] = 128'h00000000000000002539293927ac9a05;
+    cells[47] = 128'h00000000000000002b020ec000c03400;
+    cells[48] = 128'h0000000000000000523239090a335b26;
+    cells[49] = 128'h00000000000000000ab719bdc1d7d14a;
+    cells[50] = 128'h0000000000000000ad4c3ea123e901b0;
+    cells[51] = 128'h0000000000000000edb3139bfb909a0c;
+    cells[52] = 128'h00000000000000005005290a3b4b5091;
+    cells[53] = 128'h0000000000000000d1190c11a402afa3;
+    cells[54] = 128'h000000000000000033c5e9617603b210;
+    cells[55] = 128'h000000000000000009aabaa9c9f5c39d;
+    cells[56] = 128'h000000000000000007f1aafa066a29e2;
+    cells[57] = 128'h00000000000000000aa9a0103035226b;
+    cells[58] = 128'h00000000000000000d3c5f3dc3b0939c;
+    cells[59] = 128'h0000000000000000222aa310b06a632b;
+    cells[60] = 128'h00000000000000003a203606b921b0da;
+    cells[61] = 128'h00000000000000001da992d9a49c512a;
+    cells[62] = 128'h00000000000000000411cd23b4ba5731;
+    cells[63] = 128'h00000000000000002c5392b7ab5aa300;
+    cells[64] = 128'h0000000000000000fc129e1aa3bb2391;
+    cells[65] = 128'h0000000000000000a43e00b5a19abfa0;
+    cells[66] = 128'h000000000000000023e354e1a920a003;
+    cells[67] = 128'h00000000000000001410a1b3a1721ac2;
+    cells[68] = 128'h00000000000000000a75b1c010a9cf32;
+    cells[69] = 128'h00000000000000003201dfa405e94672;
+    cells[70] = 128'h0000000000000000143aa31916429bc0;
+    cells[71] = 128'h0000000000000000391e3110f9cda3a3;
+    cells[72] = 128'h00000000000000004ca01f50cb1a6304;
+    cells[73] = 128'h0000000000000000e369a0c471b30bad;
+    cells[74] = 128'h0000000000000000011922d9a1aacead;
+    cells[75] = 128'h000000000000000013b1103320614223;
+    cells[76] = 128'h0000000000000000004992349954222b;
+    cells[77] = 128'h00000000000000009932b2971a323103;
+    cells[78] = 128'h00000000000000002b313343b120c932;
+    cells[79] = 128'h0000000000000000b139d200b0b2b9ce;
+    cells[80] = 128'h0000000000000000c3bb1143222402b0;
+    cells[81] = 128'h000000000000000003199a2a12400262;
+    cells[82] = 128'h000000000000000090521b03c0c91b4b;
+    cells[83] = 128'h00000000000000004121490c3d0d4a61;
+    cells[84] = 128'h00000000000000002c0107b71c760003;
+    cells[85] = 128'h00000000000000002b1bcbbab1eab19c;
+    cells[86] = 128'h000000000000000011133206fd79a009;
+    cells[87] = 128'h0000000000000000d10dd10c95d20ea5;
+    cells[88] = 128'h00000000000000001b4042a35099ad59;
+    cells[89] = 128'h000000000000000013fac19090d7c39c;
+    cells[90] = 128'h000000000000000023c4b0a5790c4a27;
+    cells[91] = 128'h000000000000000032a112eb1dc25e22;
+    cells[92] = 128'h000000000000000091421425f94a5099;
+    cells[93] = 128'h0000000000000000310596065375aa01;
+    cells[94] = 128'h0000000000000000ec09999df10c0a0a;
+    cells[95] = 128'h00000000000000003a522102db00a962;
+    cells[96] = 128'h0000000000000000970b0bc5275141e0;
+    cells[97] = 128'h00000000000000001a75243bd7ecc100;
+    cells[98] = 128'h000000000000000010019335da5e3100;
+    cells[99] = 128'h0000000000000000222d33039519ef1a;
+    cells[100] = 128'h0000000000000000d5a0c0c0005d1119;
+    cells[101] = 128'h0000000000000000a52cf92131007502;
+    cells[102] = 128'h00000000000000004df3445bb10cb232;
+    cells[103] = 128'h0000000000000000c5f4a20947230a49;
+    cells[104] = 128'h000000000000000014012bc714439df1;
+    cells[105] = 128'h00000000000000002cb79a73e0541ad5;
+    cells[106] = 128'h0000000000000000b19145f991a92b93;
+    cells[107] = 128'h000000000000000032d291dba221c4d2;
+    cells[108] = 128'h0000000000000000f5d14aae92c3bc21;
+    cells[109] = 128'h0000000000000000e9a3cc0011d47342;
+    cells[110] = 128'h0000000000000000432ac96aca5a2b67;
+    cells[111] = 128'h0000000000000000391d19bcaae2a01d;
+    cells[112] = 128'h00000000000000003a221bba3904d99c;
+    cells[113] = 128'h000000000000000031d20d9c033b3125;
+    cells[114] = 128'h0000000000000000b0a1690aa19acfc9;
+    cells[115] = 128'h000000000000000009911c0bcc4d4220;
+    cells[116] = 128'h00000000000000005472cb0302213b3b;
+    cells[117] = 128'h000000000000000064290d00cfa12f50;
+    cells[118] = 128'h00000000000000001ec9a1161a0c4611;
+    cells[119] = 128'h0000000000000000902900e2a59c0049;
+    cells[120] = 128'h0000000000000000a520ee00a2599999;
+    cells[121] = 128'h0000000000000000a03964fc1cd14ae5;
+    cells[122] = 128'h00000000000000000d911de19ab35300;
+    cells[123] = 128'h00000000000000009cd295e51275bbbb;
+    cells[124] = 128'h00000000000000005a2ba0330693d93a;
+    cells[125] = 128'h0000000000000000c2a0ef41533a102c;
+    cells[126] = 128'h0000000000000000d3e0209e09a4bc21;
+    cells[127] = 128'h0000000000000000135f9ac29540022a;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -9105,134 +12711,134 @@ module \lmu_kws361_eighth.memory_weights4.bank6 (read__addr, data);
   wire [127:0] read__data;
   reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 128'h000000000000000093cf1eac15d1d911;
-    cells[1] = 128'h0000000000000000d4d35ffcf1bf2be4;
-    cells[2] = 128'h0000000000000000eb3115cf29d674c4;
-    cells[3] = 128'h0000000000000000ceeed1dad30d0e02;
-    cells[4] = 128'h00000000000000002e20f617ee53f09d;
-    cells[5] = 128'h00000000000000004d111b2f25092dec;
-    cells[6] = 128'h00000000000000009c1702cebbf6770f;
-    cells[7] = 128'h0000000000000000ecc35de1d3e2f1bc;
-    cells[8] = 128'h231f252e3ec0c2fe9e09b2ec092eea92;
-    cells[9] = 128'hd112cb2eef0e112e5ffefbe1cee1ee0f;
-    cells[10] = 128'h1cfe90310109f2d2f70fefe0d2307f6e;
-    cells[11] = 128'h12192ef2fb1b01dd1a0093a20b3ab00e;
-    cells[12] = 128'h3012044cf1e10ec90ff263fe3e29ff40;
-    cells[13] = 128'h10ae03e0effee0ddf0f00f411cff201f;
-    cells[14] = 128'hfddfd10c2f1f25ef11fef1fef72dc140;
-    cells[15] = 128'h1c314e0f4ed03f7f920f00f1f1f3d002;
-    cells[16] = 128'h0e5f05eccf9e32d251de264ecb20f0e1;
-    cells[17] = 128'hbfa4312c0ef1fd01df1ebdf3afe02302;
-    cells[18] = 128'h01a04cf9db4ff9e1020ecce21d32e921;
-    cells[19] = 128'h2001c1dedffb1d0ceef4ebf154009cd0;
-    cells[20] = 128'h2e1d96cff2afdb443cfdbd2ce313a2e1;
-    cells[21] = 128'hed1ce2fdd13e030091ce0d2401306e0f;
-    cells[22] = 128'hdfbf1bdcf9e103ffdcfef4c5cadcbabd;
-    cells[23] = 128'hdf01ecde6e00e09ea20e0bd3f11f5d0f;
-    cells[24] = 128'hc1102e111909ef3cefd199130e07eea1;
-    cells[25] = 128'hdfadbe510dde019f12fe0305a01b0193;
-    cells[26] = 128'hfd6005b7b110ff29f1fcc2112901c3b1;
-    cells[27] = 128'h2d5136eb1c11029ec0fb15ef122961cf;
-    cells[28] = 128'h3094010c2efdff1bf3f01edb43e2943f;
-    cells[29] = 128'h002013e0fc10ecd0dd0f4cebebfe504f;
-    cells[30] = 128'he1bd1cfd99fdef1bfe2eefd14b11ede0;
-    cells[31] = 128'hd100220de4d1091d4efd79b032cfe1e1;
-    cells[32] = 128'h214e01fcdf011d0cc4f2051c9d3ce001;
-    cells[33] = 128'hef01ef1b1afb03630000c612291d3900;
-    cells[34] = 128'hf1e2eadd0bca039e211200dfff247f2e;
-    cells[35] = 128'hfef002ebb21110231df0cff2edda2d10;
-    cells[36] = 128'h2ffd4c9efc323df059efcad15010cadd;
-    cells[37] = 128'h2f93ed31e04cf3ce10cf0922d0ffe1fd;
-    cells[38] = 128'h3ec3b00efdfd21ed4fe0cc02bceb144e;
-    cells[39] = 128'h11edeb30ee0bf035ddff0201dd221610;
-    cells[40] = 128'h22f99dcae929ff99ef0e40d2e92b3ade;
-    cells[41] = 128'he3902c1a5da90d94cf0fadc4fd03cc4f;
-    cells[42] = 128'hfd1cff90f91e109e2e22f0d21f1ea01b;
-    cells[43] = 128'hed3cffefeadfff12d0110ffcfecccf1f;
-    cells[44] = 128'h4dc2913b230affc1c2d03d22312437e0;
-    cells[45] = 128'h0de2130e1100e0b94e2033ff16f00edf;
-    cells[46] = 128'h3d3e92a051df03721fcee243fcf23640;
-    cells[47] = 128'hdefeeb12f9e200f3ef1e0ee122f42f30;
-    cells[48] = 128'h11d02dc020dd2ddc0f2ffdef72c3ac0e;
-    cells[49] = 128'hf1dee7001cdee1da90fe64631100cfd0;
-    cells[50] = 128'hf20ce23ee2c01314ffd010c22e014020;
-    cells[51] = 128'hcfbee241ecd02095e1de0014df10fcf1;
-    cells[52] = 128'hfe001e1ffddf219b0f0004bd2702f11f;
-    cells[53] = 128'h001cd63e223dc1be6fefa001e0d37001;
-    cells[54] = 128'h0f0c10fdcedc2e92ce31d0b1dada1d5f;
-    cells[55] = 128'h13fef3f01ce10f33000df2210a1d5cc3;
-    cells[56] = 128'h0f5002e010ec001a401cdb11d304f362;
-    cells[57] = 128'hf1c2ffe2292009309a020a326dfe0520;
-    cells[58] = 128'hcf3fcd3cfaa02e00beffe990d9c19c72;
-    cells[59] = 128'h11d940921f642a1c99dd902de1129b90;
-    cells[60] = 128'h1b0ccc91c30ef4e392f2c0f0150e9efd;
-    cells[61] = 128'hd162d2e3e00f13009a00dd16ca2bc530;
-    cells[62] = 128'h0f1d92fa05cd019002b00721dd1d221f;
-    cells[63] = 128'h2fc19d0e2edcd0d3d0d202ff20e9cf42;
-    cells[64] = 128'heeff00132edf02b4a1efcfb0ef1f9312;
-    cells[65] = 128'h210e1dead3f6fcda7b11fdde60002e30;
-    cells[66] = 128'h0ef20f001c0ef3ecee201f0a33d7f6de;
-    cells[67] = 128'hfef2c3caf1e0f0e1201fe9ee21e9a032;
-    cells[68] = 128'h00fdfe49100f07e22d0e41ee4032fcff;
-    cells[69] = 128'h0e31f4f1f3f1ffae01dfe422fc2210df;
-    cells[70] = 128'h2eee40a9feff0dc2fdf00ecf100eccc0;
-    cells[71] = 128'hf0111dc011d0249f15d0def0ca29414f;
-    cells[72] = 128'h0fc0e22b0b2c0c1d303fcff1e0f1113e;
-    cells[73] = 128'h1efe11bff2c440f2010012caf31d9111;
-    cells[74] = 128'hccfe22cbea1f2f2992f0e0bff023e110;
-    cells[75] = 128'hfd0cfdff11b2200c2f111dd1f0cdabef;
-    cells[76] = 128'hff220e12f2320e6e1e11fc0fd3de1140;
-    cells[77] = 128'hd124691cdf109c43fdf2d90010fc9ac3;
-    cells[78] = 128'hff045fff10dffedd920d911eef00fcd1;
-    cells[79] = 128'h00c302001dec0eee91310f003ef2fd3f;
-    cells[80] = 128'he0d2f00d31f0d9efe2feb0c02c020b4f;
-    cells[81] = 128'h1ec0cb91eafd20f929116d00111492af;
-    cells[82] = 128'h1e242f100211f1b2ef3bf3e3c51e51c0;
-    cells[83] = 128'h11d3701b0e1012fb401356c0f01113fe;
-    cells[84] = 128'hf0f6deeedbdce1601ed1f945f2eebcd3;
-    cells[85] = 128'hfff02e2c01d01190b03f15413222eddf;
-    cells[86] = 128'h2c1f969db11df0f4e2c0e921e1f99f10;
-    cells[87] = 128'hf1f13e31110fdd91d0e0e9cf6f21dfde;
-    cells[88] = 128'h202102292cdf16014de1250d09214d4d;
-    cells[89] = 128'h002e1b4b1920e01f90f01410222e5da3;
-    cells[90] = 128'h2e0fb0e2bd0df694ebe3430049df0f0d;
-    cells[91] = 128'h1e3c5ff4d92213bc0dec6d032019e230;
-    cells[92] = 128'h0f14dcbd01df2b520becb95c102fbfe2;
-    cells[93] = 128'hee34cf1f5ff2f7424e01ffef1ef3a1e0;
-    cells[94] = 128'hff1bf2a1dee12e0fd010efec151ef9b2;
-    cells[95] = 128'h1fe0052a0eded1ee12f1fe0d0d215013;
-    cells[96] = 128'h0e3aa1abcfff0dc62fd022e0f3f3c20e;
-    cells[97] = 128'h221534fcd2de1f740d11d11c1a1cfee2;
-    cells[98] = 128'h2fe10d9bd3fdfc91fbd1ccff3309c00f;
-    cells[99] = 128'h0d1140dbb124fd92c20fe2f1020191d0;
-    cells[100] = 128'h1d1cd2c4f0f114ff3f12009c330dcfef;
-    cells[101] = 128'hff5f11b00ffe2c9f3af0c1c1101ce20f;
-    cells[102] = 128'hffd2100eee0f0f0d91f0d0ffcc20ee00;
-    cells[103] = 128'h00d061edee21e1b33e1fce02e9e1c1ac;
-    cells[104] = 128'h01fd0113211dd1213f022dfc12d42c4e;
-    cells[105] = 128'h1ff2b43ff1390d900b12db130bfbad7f;
-    cells[106] = 128'h0dced102eddff2031ff09a1f01112d0f;
-    cells[107] = 128'h0fee17edede301b2e93df7bce303ffc3;
-    cells[108] = 128'h0f90d27f0e1dc4ad35dd1b53b3f2d5e2;
-    cells[109] = 128'he1df2322061f419f20db2431c000eddd;
-    cells[110] = 128'h0292fb135e0c0daa531fcd212af6ce2f;
-    cells[111] = 128'h01daad52d13f05eef0119f939c1d3e9f;
-    cells[112] = 128'h3aca022fe9f312ceab2d26fd0406bdfe;
-    cells[113] = 128'h2e303403d0310c332e1d0d1d71c0dd30;
-    cells[114] = 128'hfdadf1b1cf6f239f20ff3000020dcf2e;
-    cells[115] = 128'hef1efffead0f036d1c112fe9f3d4eee0;
-    cells[116] = 128'hff222c1b1f1ec9e9bc02322afbfdc5f0;
-    cells[117] = 128'hff1235d3011f076fe01274cdf0ffe2ce;
-    cells[118] = 128'he1df4ecfeb233fae3aee9c33d3fcc0de;
-    cells[119] = 128'hf1f0dc4ec231fe1ee00eb45ee1ff4c13;
-    cells[120] = 128'h2f2a92cf4c0ced227d0fe3d2cbfa9fb0;
-    cells[121] = 128'h00d1f24df32d009111d05a331f11ff3e;
-    cells[122] = 128'hff2d1c1de3200eab09e0f972a0ffebc2;
-    cells[123] = 128'hf0ff3222bdf010901f1feed5ee009d1d;
-    cells[124] = 128'h00d1d2cbfe011ff0a31fb3d21e09c9f1;
-    cells[125] = 128'h202feef5d03d1d9e2df2194c09e0e15e;
-    cells[126] = 128'h1110154d2e2001ad13d00c11fbfc02c2;
-    cells[127] = 128'h127adf9cf900ee72192be022ef36f292;
+    cells[0] = 128'h0000000000000000f3c91aec15b1bf11;
+    cells[1] = 128'h0000000000000000b4b3599c91d92da4;
+    cells[2] = 128'h0000000000000000ad3115c92fb674c4;
+    cells[3] = 128'h0000000000000000caaab1beb30b0a02;
+    cells[4] = 128'h00000000000000002a209617aa5390fb;
+    cells[5] = 128'h00000000000000004b111d29250f2bac;
+    cells[6] = 128'h0000000000000000fc1702cadd967709;
+    cells[7] = 128'h0000000000000000acc35ba1b3a291dc;
+    cells[8] = 128'h2319252a3ac0c29afa0fd2ac0f2aaef2;
+    cells[9] = 128'hb112cd2aa90a112a599a9da1caa1aa09;
+    cells[10] = 128'h1c9af031010f92b29709a9a0b230796a;
+    cells[11] = 128'h121f2a929d1d01bb1e00f3e20d3ed00a;
+    cells[12] = 128'h3012044c91a10acf0992639a3a2f9940;
+    cells[13] = 128'h10ea03a0a99aa0bb909009411c992019;
+    cells[14] = 128'h9bb9b10c291925a9119a919a972bc140;
+    cells[15] = 128'h1c314a094ab03979f20900919193b002;
+    cells[16] = 128'h0a5905acc9fa32b251ba264acd2090a1;
+    cells[17] = 128'hd9e4312c0a919b01b91adb93e9a02302;
+    cells[18] = 128'h01e04c9fbd499fa1020acca21b32af21;
+    cells[19] = 128'h2001c1bab99d1b0caa94ad915400fcb0;
+    cells[20] = 128'h2a1bf6c992e9bd443c9bdb2ca313e2a1;
+    cells[21] = 128'hab1ca29bb13a0300f1ca0b2401306a09;
+    cells[22] = 128'hb9d91dbc9fa10399bc9a94c5cebcdedb;
+    cells[23] = 128'hb901acba6a00a0fae20a0db391195b09;
+    cells[24] = 128'hc1102a111f0fa93ca9b1ff130a07aae1;
+    cells[25] = 128'hb9ebda510bba01f9129a0305e01d01f3;
+    cells[26] = 128'h9b6005d7d110992f919cc2112f01c3d1;
+    cells[27] = 128'h2b5136ad1c1102fac09d15a9122f61c9;
+    cells[28] = 128'h30f4010c2a9b991d93901abd43a2f439;
+    cells[29] = 128'h002013a09c10acb0bb094cadad9a5049;
+    cells[30] = 128'ha1db1c9bff9ba91d9a2aa9b14d11aba0;
+    cells[31] = 128'hb100220ba4b10f1b4a9b7fd032c9a1a1;
+    cells[32] = 128'h214a019cb9011b0cc492051cfb3ca001;
+    cells[33] = 128'ha901a91d1e9d03630000c6122f1b3f00;
+    cells[34] = 128'h91a2aebb0dce03fa211200b99924792a;
+    cells[35] = 128'h9a9002add21110231b90c992abbe2b10;
+    cells[36] = 128'h299b4cfa9c323b905fa9ceb15010cebb;
+    cells[37] = 128'h29f3ab31a04c93ca10c90f22b099a19b;
+    cells[38] = 128'h3ac3d00a9b9b21ab49a0cc02dcad144a;
+    cells[39] = 128'h11abad30aa0d9035bb990201bb221610;
+    cells[40] = 128'h229ffbceaf2f99ffa90a40b2af2d3eba;
+    cells[41] = 128'ha3f02c1e5bef0bf4c909ebc49b03cc49;
+    cells[42] = 128'h9b1c99f09f1a10fa2a2290b2191ae01d;
+    cells[43] = 128'hab3c99a9aeb99912b011099c9accc919;
+    cells[44] = 128'h4bc2f13d230e99c1c2b03b22312437a0;
+    cells[45] = 128'h0ba2130a1100a0df4a20339916900ab9;
+    cells[46] = 128'h3b3af2e051b9037219caa2439c923640;
+    cells[47] = 128'hba9aad129fa20093a91a0aa122942930;
+    cells[48] = 128'h11b02bc020bb2bbc09299ba972c3ec0a;
+    cells[49] = 128'h91baa7001cbaa1bef09a64631100c9b0;
+    cells[50] = 128'h920ca23aa2c0131499b010c22a014020;
+    cells[51] = 128'hc9daa241acb020f5a1ba0014b9109c91;
+    cells[52] = 128'h9a001a199bb921fd090004db27029119;
+    cells[53] = 128'h001cb63a223bc1da69a9e001a0b37001;
+    cells[54] = 128'h090c109bcabc2af2ca31b0d1bebe1b59;
+    cells[55] = 128'h139a93901ca10933000b92210e1b5cc3;
+    cells[56] = 128'h095002a010ac001e401cbd11b3049362;
+    cells[57] = 128'h91c299a22f200f30fe020e326b9a0520;
+    cells[58] = 128'hc939cb3c9ee02a00da99aff0bfc1fc72;
+    cells[59] = 128'h11bf40f219642e1cffbbf02ba112fdf0;
+    cells[60] = 128'h1d0cccf1c30a94a3f292c090150afa9b;
+    cells[61] = 128'hb162b2a3a0091300fe00bb16ce2dc530;
+    cells[62] = 128'h091bf29e05cb01f002d00721bb1b2219;
+    cells[63] = 128'h29c1fb0a2abcb0b3b0b2029920afc942;
+    cells[64] = 128'haa9900132ab902d4e1a9c9d0a919f312;
+    cells[65] = 128'h210a1baeb3969cbe7d119bba60002a30;
+    cells[66] = 128'h0a9209001c0a93acaa20190e33b796ba;
+    cells[67] = 128'h9a92c3ce91a090a12019afaa21afe032;
+    cells[68] = 128'h009b9a4f100907a22b0a41aa40329c99;
+    cells[69] = 128'h0a319491939199ea01b9a4229c2210b9;
+    cells[70] = 128'h2aaa40ef9a990bc29b900ac9100accc0;
+    cells[71] = 128'h90111bc011b024f915b0ba90ce2f4149;
+    cells[72] = 128'h09c0a22d0d2c0c1b3039c991a091113a;
+    cells[73] = 128'h1a9a11d992c44092010012ce931bf111;
+    cells[74] = 128'hcc9a22cdae19292ff290a0d99023a110;
+    cells[75] = 128'h9b0c9b9911d2200c29111bb190cbeda9;
+    cells[76] = 128'h99220a1292320a6a1a119c09b3ba1140;
+    cells[77] = 128'hb1246f1cb910fc439b92bf00109cfec3;
+    cells[78] = 128'h9904599910b99abbf20bf11aa9009cb1;
+    cells[79] = 128'h00c302001bac0aaaf13109003a929b39;
+    cells[80] = 128'ha0b2900b3190bfa9a29ad0c02c020d49;
+    cells[81] = 128'h1ac0cdf1ae9b209f2f116b001114f2e9;
+    cells[82] = 128'h1a242910021191d2a93d93a3c51a51c0;
+    cells[83] = 128'h11b3701d0a10129d401356c09011139a;
+    cells[84] = 128'h9096baaabdbca1601ab19f4592aadcb3;
+    cells[85] = 128'h99902a2c01b011f0d03915413222abb9;
+    cells[86] = 128'h2c19f6fbd11b9094a2c0af21a19ff910;
+    cells[87] = 128'h91913a311109bbf1b0a0afc96921b9ba;
+    cells[88] = 128'h2021022f2cb916014ba1250b0f214b4b;
+    cells[89] = 128'h002a1d4d1f20a019f0901410222a5be3;
+    cells[90] = 128'h2a09d0a2db0b96f4ada343004fb9090b;
+    cells[91] = 128'h1a3c5994bf2213dc0bac6b03201fa230;
+    cells[92] = 128'h0914bcdb01b92d520dacdf5c1029d9a2;
+    cells[93] = 128'haa34c919599297424a0199a91a93e1a0;
+    cells[94] = 128'h991d92e1baa12a09b010a9ac151a9fd2;
+    cells[95] = 128'h19a0052e0abab1aa12919a0b0b215013;
+    cells[96] = 128'h0a3ee1edc9990bc629b022a09393c20a;
+    cells[97] = 128'h2215349cb2ba19740b11b11c1e1c9aa2;
+    cells[98] = 128'h29a10bfdb39b9cf19db1cc99330fc009;
+    cells[99] = 128'h0b1140bdd1249bf2c209a2910201f1b0;
+    cells[100] = 128'h1b1cb2c490911499391200fc330bc9a9;
+    cells[101] = 128'h995911d0099a2cf93e90c1c1101ca209;
+    cells[102] = 128'h99b2100aaa09090bf190b099cc20aa00;
+    cells[103] = 128'h00b061abaa21a1d33a19ca02afa1c1ec;
+    cells[104] = 128'h019b0113211bb12139022b9c12b42c4a;
+    cells[105] = 128'h1992d439913f0bf00d12bd130d9deb79;
+    cells[106] = 128'h0bcab102abb992031990fe1901112b09;
+    cells[107] = 128'h09aa17ababa301d2af3b97dca30399c3;
+    cells[108] = 128'h09f0b2790a1bc4eb35bb1d53d392b5a2;
+    cells[109] = 128'ha1b92322061941f920bd2431c000abbb;
+    cells[110] = 128'h02f29d135a0c0bee5319cb212e96ca29;
+    cells[111] = 128'h01beeb52b13905aa9011f9f3fc1b3af9;
+    cells[112] = 128'h3ece0229af9312caed2b269b0406db9a;
+    cells[113] = 128'h2a303403b0310c332a1b0b1b71c0bb30;
+    cells[114] = 128'h9beb91d1c96923f920993000020bc92a;
+    cells[115] = 128'ha91a999aeb09036b1c1129af93b4aaa0;
+    cells[116] = 128'h99222c1d191acfafdc02322e9d9bc590;
+    cells[117] = 128'h991235b301190769a01274cb9099a2ca;
+    cells[118] = 128'ha1b94ac9ad2339ea3eaafc33b39cc0ba;
+    cells[119] = 128'h9190bc4ac2319a1aa00ad45aa1994c13;
+    cells[120] = 128'h292ef2c94c0cab227b09a3b2cd9ef9d0;
+    cells[121] = 128'h00b1924b932b00f111b05e331911993a;
+    cells[122] = 128'h992b1c1ba3200aed0fa09f72e099adc2;
+    cells[123] = 128'h90993222db9010f01919aab5aa00fb1b;
+    cells[124] = 128'h00b1b2cd9a011990e319d3b21a0fcf91;
+    cells[125] = 128'h2029aa95b03b1bfa2b921f4c0fa0a15a;
+    cells[126] = 128'h1110154b2a2001eb13b00c119d9c02c2;
+    cells[127] = 128'h127eb9fc9f00aa721f2da022a93692f2;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -9248,134 +12854,134 @@ module \lmu_kws361_eighth.memory_weights4.bank7 (read__addr, data);
   wire [127:0] read__data;
   reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 128'h2192ef5bf4e0e0df12d0dd03f2111d21;
-    cells[1] = 128'h0d0e113add2ce29020bf1dd1c005221d;
-    cells[2] = 128'hef02f4411eff0e9e1ee33e301dfe9131;
-    cells[3] = 128'h003df39fc0110c60de10032c32223d11;
-    cells[4] = 128'hfe0fe0c413fbdcce41e3f930f1edb0ef;
-    cells[5] = 128'hef010ec102d131014ef1f01ce314cfe1;
-    cells[6] = 128'hf1f0f6e3ffce1091cfff31f2dc1ecc12;
-    cells[7] = 128'hd000e50bde01fbe500ffbdc393fdc3ef;
-    cells[8] = 128'h0fdf0c02fff11fe000f0d4f012e3fbd1;
-    cells[9] = 128'h0121defe00c1033415021200e03b53f3;
-    cells[10] = 128'h1202f11f201f11f04e014dfe2c2fe420;
-    cells[11] = 128'h0f00e110fd2ffd0e0f2ff421e3f2dbd0;
-    cells[12] = 128'hee3f00ff0e200100f0100f20c11d501f;
-    cells[13] = 128'h1190f0f116f012005ff0feff2c02e410;
-    cells[14] = 128'h10b01122f100ffffe11121f031f4ece1;
-    cells[15] = 128'h10f042de0f010f0ab10fb13bed0f0eb0;
-    cells[16] = 128'hffed3201020f1f1335f09d22d00f1de2;
-    cells[17] = 128'h10cdcd3ffee010f301f0f1e32e02f0f0;
-    cells[18] = 128'h1f23e00f3fd1fef2c121310b2001131f;
-    cells[19] = 128'heff00110043f111d220021e1f102d0ff;
-    cells[20] = 128'h01ff0f1febef122e1efff114e00ed101;
-    cells[21] = 128'h0f110dd00dd1e014ad00ef3d31ef3e40;
-    cells[22] = 128'h03220eeff22e0020fd13e22430011fe0;
-    cells[23] = 128'h2e01444ef300e61e7e115ede14d4f1ee;
-    cells[24] = 128'hdf122f021ab1fd1d00dde31fce1f2001;
-    cells[25] = 128'h11b2b0f1f40f2ddec1e0e1f31ff0e5f1;
-    cells[26] = 128'h20f1123ef45ff10d3621122e31e2f0d0;
-    cells[27] = 128'hf17ee12f4ac01a30f00203fc0f0e2df0;
-    cells[28] = 128'hf1a1efe2ffff3103decfe0c2e11f0120;
-    cells[29] = 128'hf0f1fe000001fc021e00fefcfefeeff2;
-    cells[30] = 128'h10f3df2f122ff515d5fed22fdef16ff1;
-    cells[31] = 128'h1e2d0f020f3f12cdffee2f062303e4ed;
-    cells[32] = 128'h01ae301f01b0fd21fd0f121f331e09e1;
-    cells[33] = 128'h01230000240ffffff611037dcd1e002f;
-    cells[34] = 128'h003000c0294f1e0f2ffffdd0d2f0e6bf;
-    cells[35] = 128'h1fdd1f1ee01200414ce1df9042f01ce3;
-    cells[36] = 128'hffedfdf01ebeef1dd0dc2d02dcfceddf;
-    cells[37] = 128'h0efd14f0f2f0011222e1102b050f2100;
-    cells[38] = 128'h0000502ee02ff2c0103203001301102f;
-    cells[39] = 128'h01112fede20fff10fdff1d04daf1d0e1;
-    cells[40] = 128'h1ff001f104f20ff2f1effdff1f111210;
-    cells[41] = 128'he0300f1f0aef00fef2f22401071efe01;
-    cells[42] = 128'h02d110ef1eef100f2c102131ffeff1f0;
-    cells[43] = 128'hef4dec560b929d1f72001ecf0ecdebe1;
-    cells[44] = 128'he0440372719f479497db36c0e97047f0;
-    cells[45] = 128'h62042391107e5e4fc90f1c1d2d1ca46e;
-    cells[46] = 128'h10dc1165f270ad6f1011420044c24b70;
-    cells[47] = 128'hd07e4f2c4d9f1002042005c0fe37adff;
-    cells[48] = 128'h2db03f9102a1445e19e2b962f5109490;
-    cells[49] = 128'h009ec63496709d1d2302f42154d9704f;
-    cells[50] = 128'h12bbb93ce0b0d250cdff3f102ed30d30;
-    cells[51] = 128'hbe2940d159f2eeda4d005eb2233e2b4e;
-    cells[52] = 128'hde527592ff4f0f19421e04eea6f32ec2;
-    cells[53] = 128'h30c02054d2d0010ee401f9f03a03f341;
-    cells[54] = 128'h12f1eabf2ec01fc00462a290670bde31;
-    cells[55] = 128'h0f7032e5f55214123dfee470aec41eb1;
-    cells[56] = 128'h10911654b731f221ffce2a4f0902c1e0;
-    cells[57] = 128'h43423141975720377577670c663703f2;
-    cells[58] = 128'h00d697dd227026b327ee935faf4d5d16;
-    cells[59] = 128'hedb2aa3e7c1e141eabeccce2dc02c621;
-    cells[60] = 128'h30411b4102cf12242b54231f6d2c11ff;
-    cells[61] = 128'h2f322331eed0efe444ed23eca3500d50;
-    cells[62] = 128'hd190032634103f6c0ded1177bbe4f1ff;
-    cells[63] = 128'h32de0dd1dd0f2330fc65dc0f7edf31a1;
-    cells[64] = 128'h0f102000efd2eef55003edfe2fefbe50;
-    cells[65] = 128'h01ff21411fe016eed22d5411e1161f00;
-    cells[66] = 128'h1021fddef300223dd010fe23141ccdd0;
-    cells[67] = 128'hffcfeef2003000d311f2b22d1bff202f;
-    cells[68] = 128'h0020001e2df10011022e203efe27fcdf;
-    cells[69] = 128'h01201ddd01f0ff0d0c111cc204f1e1f0;
-    cells[70] = 128'hefd01e11d101f10221f1d2cd3fe9506f;
-    cells[71] = 128'h121ff00010000320fd12f0101f001f0f;
-    cells[72] = 128'h0ffdc14001e1e2302e105042241e10f0;
-    cells[73] = 128'hf2f0def031ef1c01310e010dfc012ef0;
-    cells[74] = 128'h01e2e212fc0000f2efefd00eed0f12f1;
-    cells[75] = 128'h0011fe000b20e22eff023ec0250f0230;
-    cells[76] = 128'h0fc00e0017de10225110f0c32e0e0d1f;
-    cells[77] = 128'hf00f0102d7e132e2ff1f104f0e00fedf;
-    cells[78] = 128'hff0ffef4e00f112dee01e204211001d0;
-    cells[79] = 128'h013fe13f11d0301e21006e1ef30210e0;
-    cells[80] = 128'h22e0110d31e0e11002030e293e0bfd20;
-    cells[81] = 128'he0111001fc3101ff0040e4111d1f3120;
-    cells[82] = 128'h0f411111f0402ef1001d10f1b00304f0;
-    cells[83] = 128'h10d0f1fe2200fee1f3e11ebe1310dd1f;
-    cells[84] = 128'hf1d002f10fc0f1fe0d211214311d2e1f;
-    cells[85] = 128'heff01f10fe11111031ffff02e1fee012;
-    cells[86] = 128'h2102dc31e3e0fcf1ddf02e112f1d10e1;
-    cells[87] = 128'h1110f2f04f000021d202201f111f203f;
-    cells[88] = 128'he0fbe0d01b1001e0301f01d2e0f5fdbf;
-    cells[89] = 128'h01d0e030c420fe0d1c0d0e02120100f0;
-    cells[90] = 128'hfe06321201f0f414030203bb1d1d117f;
-    cells[91] = 128'he04e02e12de021110300f401d00effe1;
-    cells[92] = 128'h10eef201ffe00cf2e020ff0effff0d02;
-    cells[93] = 128'hf10ced1202f10f02640000011e3040f0;
-    cells[94] = 128'h12f2b23f1df0202121104012ff001000;
-    cells[95] = 128'hf022f3effd30f1ffbe11f1f1e2fd3f10;
-    cells[96] = 128'h10fd1e20e430f0103fc10c002f1f0200;
-    cells[97] = 128'h10cff03207c00001f11021202ef3df20;
-    cells[98] = 128'h003313e02c1000efd130e2f0d1e21d11;
-    cells[99] = 128'he03340934d1cbde1f001eb311bf2de1e;
-    cells[100] = 128'hcf1c70c6c0211cdc90deaad497a1bdcc;
-    cells[101] = 128'h11a96203b0d051dff0ffb204070a2e10;
-    cells[102] = 128'h37cf2dde25bfe2313f142f1e6900f413;
-    cells[103] = 128'h10673143ed13f003df022c3a2de4e4f0;
-    cells[104] = 128'h0e120f0e090e39c0e5120694f72e5d5f;
-    cells[105] = 128'h039daa0e72dd072d4c2dd5e3fa0f1ee0;
-    cells[106] = 128'h1f1cf21f3fd0cdf04ffd3f11fee1efef;
-    cells[107] = 128'hd1fe2f2011ff03139301b21fed2edb30;
-    cells[108] = 128'hf0135dd1e03002d11000ddc00301132f;
-    cells[109] = 128'h10f21f2fe120f02d4d1031f12ffe1010;
-    cells[110] = 128'hf12e11f111b12202d2111300ff1bfd20;
-    cells[111] = 128'h005fe0b10a100ef22fef0c53f4f2e490;
-    cells[112] = 128'h10d2004ff03fd02e2d0f1ff130e31d01;
-    cells[113] = 128'h0f2020c30211f31b5f10c11ceef2de10;
-    cells[114] = 128'h020ede40021f0106270f00f3ff1f22f2;
-    cells[115] = 128'h00e1db2c2ef20c129e005f133111f3ef;
-    cells[116] = 128'h001015c2f011f0fd5c0f2240fdf22df0;
-    cells[117] = 128'h010ff35ff3f1011433d00f20de100330;
-    cells[118] = 128'h10d31d1e4fe11012c010fee32210ffe1;
-    cells[119] = 128'hfe2f22a5fd1ffe0eff1ff30e2fff2ddf;
-    cells[120] = 128'h1d91ce43f3adf7f1e24bf9d0cd9de9f2;
-    cells[121] = 128'hf1fcee0efde2d1ad7e1cf920040fefe0;
-    cells[122] = 128'hdeed494becd1e50120d1c402fdfe0d44;
-    cells[123] = 128'hf1b0957d3cd0f6ddf27b3d43a2a2dccf;
-    cells[124] = 128'ha0c1500a02ed03e3d77b9cd2134d011f;
-    cells[125] = 128'h1df4ea30f012f2e1efff0d1ff4d1552d;
-    cells[126] = 128'hcf1fa96b12d11c20cfe30531dededf1f;
-    cells[127] = 128'h0d04edf1f9ee03ef100f272ff0def1c3;
+    cells[0] = 128'h21f2a95d94a0a0b912b0bb0392111b21;
+    cells[1] = 128'h0b0a113ebb2ca2f020d91bb1c005221b;
+    cells[2] = 128'ha90294411a990afa1aa33a301b9af131;
+    cells[3] = 128'h003b93f9c0110c60ba10032c32223b11;
+    cells[4] = 128'h9a09a0c4139dbcca41a39f3091abd0a9;
+    cells[5] = 128'ha9010ac102b131014a91901ca314c9a1;
+    cells[6] = 128'h919096a399ca10f1c9993192bc1acc12;
+    cells[7] = 128'hb000a50dba019da50099dbc3f39bc3a9;
+    cells[8] = 128'h09b90c02999119a00090b49012a39db1;
+    cells[9] = 128'h0121ba9a00c1033415021200a03d5393;
+    cells[10] = 128'h12029119201911904a014b9a2c29a420;
+    cells[11] = 128'h0900a1109b299b0a09299421a392bdb0;
+    cells[12] = 128'haa3900990a20010090100920c11b5019;
+    cells[13] = 128'h11f090911690120059909a992c02a410;
+    cells[14] = 128'h10d0112291009999a11121903194aca1;
+    cells[15] = 128'h109042ba0901090ed109d13dab090ad0;
+    cells[16] = 128'h99ab3201020919133590fb22b0091ba2;
+    cells[17] = 128'h10cbcb399aa01093019091a32a029090;
+    cells[18] = 128'h1923a00939b19a92c121310d20011319;
+    cells[19] = 128'ha99001100439111b220021a19102b099;
+    cells[20] = 128'h01990919ada9122a1a999114a00ab101;
+    cells[21] = 128'h09110bb00bb1a014eb00a93b31a93a40;
+    cells[22] = 128'h03220aa9922a00209b13a224300119a0;
+    cells[23] = 128'h2a01444a9300a61a7a115aba14b491aa;
+    cells[24] = 128'hb91229021ed19b1b00bba319ca192001;
+    cells[25] = 128'h11d2d09194092bbac1a0a1931990a591;
+    cells[26] = 128'h2091123a9459910b3621122a31a290b0;
+    cells[27] = 128'h917aa1294ec01e309002039c090a2b90;
+    cells[28] = 128'h91e1a9a299993103bac9a0c2a1190120;
+    cells[29] = 128'h90919a0000019c021a009a9c9a9aa992;
+    cells[30] = 128'h1093b92912299515b59ab229ba916991;
+    cells[31] = 128'h1a2b0902093912cb99aa29062303a4ab;
+    cells[32] = 128'h01ea301901d09b219b091219331a0fa1;
+    cells[33] = 128'h01230000240999999611037bcb1a0029;
+    cells[34] = 128'h003000c02f491a0929999bb0b290a6d9;
+    cells[35] = 128'h19bb191aa01200414ca1b9f042901ca3;
+    cells[36] = 128'h99ab9b901adaa91bb0bc2b02bc9cabb9;
+    cells[37] = 128'h0a9b14909290011222a1102d05092100;
+    cells[38] = 128'h0000502aa02992c01032030013011029;
+    cells[39] = 128'h011129aba20999109b991b04be91b0a1;
+    cells[40] = 128'h199001910492099291a99b9919111210;
+    cells[41] = 128'ha03009190ea9009a92922401071a9a01;
+    cells[42] = 128'h02b110a91aa910092c10213199a99190;
+    cells[43] = 128'ha94bac560df2fb1972001ac90acbada1;
+    cells[44] = 128'ha044037271f947f4f7bd36c0af704790;
+    cells[45] = 128'h620423f1107a5a49cf091c1b2b1ce46a;
+    cells[46] = 128'h10bc11659270eb691011420044c24d70;
+    cells[47] = 128'hb07a492c4bf91002042005c09a37eb99;
+    cells[48] = 128'h2bd039f102e1445a1fa2df629510f4f0;
+    cells[49] = 128'h00fac634f670fb1b2302942154bf7049;
+    cells[50] = 128'h12dddf3ca0d0b250cb9939102ab30b30;
+    cells[51] = 128'hda2f40b15f92aabe4b005ad2233a2d4a;
+    cells[52] = 128'hba5275f29949091f421a04aae6932ac2;
+    cells[53] = 128'h30c02054b2b0010aa4019f903e039341;
+    cells[54] = 128'h1291aed92ac019c00462e2f0670dba31;
+    cells[55] = 128'h097032a5955214123b9aa470eac41ad1;
+    cells[56] = 128'h10f11654d731922199ca2e490f02c1a0;
+    cells[57] = 128'h43423141f75720377577670c66370392;
+    cells[58] = 128'h00b6f7bb227026d327aaf359e94b5b16;
+    cells[59] = 128'habd2ee3a7c1a141aedaccca2bc02c621;
+    cells[60] = 128'h30411d4102c912242d5423196b2c1199;
+    cells[61] = 128'h29322331aab0a9a444ab23ace3500b50;
+    cells[62] = 128'hb1f003263410396c0bab1177dda49199;
+    cells[63] = 128'h32ba0bb1bb0923309c65bc097ab931e1;
+    cells[64] = 128'h09102000a9b2aa955003ab9a29a9da50;
+    cells[65] = 128'h0199214119a016aab22b5411a1161900;
+    cells[66] = 128'h10219bba9300223bb0109a23141ccbb0;
+    cells[67] = 128'h99c9aa92003000b31192d22b1d992029;
+    cells[68] = 128'h0020001a2b910011022a203a9a279cb9;
+    cells[69] = 128'h01201bbb0190990b0c111cc20491a190;
+    cells[70] = 128'ha9b01a11b10191022191b2cb39af5069;
+    cells[71] = 128'h12199000100003209b12901019001909;
+    cells[72] = 128'h099bc14001a1a2302a105042241a1090;
+    cells[73] = 128'h9290ba9031a91c01310a010b9c012a90;
+    cells[74] = 128'h01a2a2129c000092a9a9b00aab091291;
+    cells[75] = 128'h00119a000d20a22a99023ac025090230;
+    cells[76] = 128'h09c00a0017ba1022511090c32a0a0b19;
+    cells[77] = 128'h90090102b7a132a2991910490a009ab9;
+    cells[78] = 128'h99099a94a009112baa01a204211001b0;
+    cells[79] = 128'h0139a13911b0301a21006a1a930210a0;
+    cells[80] = 128'h22a0110b31a0a11002030a2f3a0d9b20;
+    cells[81] = 128'ha01110019c3101990040a4111b193120;
+    cells[82] = 128'h0941111190402a91001b1091d0030490;
+    cells[83] = 128'h10b0919a22009aa193a11ada1310bb19;
+    cells[84] = 128'h91b0029109c0919a0b211214311b2a19;
+    cells[85] = 128'ha99019109a11111031999902a19aa012;
+    cells[86] = 128'h2102bc31a3a09c91bb902a11291b10a1;
+    cells[87] = 128'h1110929049000021b202201911192039;
+    cells[88] = 128'ha09da0b01d1001a0301901b2a0959bd9;
+    cells[89] = 128'h01b0a030c4209a0b1c0b0a0212010090;
+    cells[90] = 128'h9a06321201909414030203dd1b1b1179;
+    cells[91] = 128'ha04a02a12ba0211103009401b00a99a1;
+    cells[92] = 128'h10aa920199a00c92a020990a99990b02;
+    cells[93] = 128'h910cab1202910902640000011a304090;
+    cells[94] = 128'h1292d2391b9020212110401299001000;
+    cells[95] = 128'h902293a99b309199da119191a29b3910;
+    cells[96] = 128'h109b1a20a430901039c10c0029190200;
+    cells[97] = 128'h10c9903207c00001911021202a93b920;
+    cells[98] = 128'h003313a02c1000a9b130a290b1a21b11;
+    cells[99] = 128'ha03340f34b1cdba19001ad311d92ba1a;
+    cells[100] = 128'hc91c70c6c0211cbcf0baeeb4f7e1dbcc;
+    cells[101] = 128'h11ef6203d0b051b99099d204070e2a10;
+    cells[102] = 128'h37c92bba25d9a2313914291a6f009413;
+    cells[103] = 128'h10673143ab139003b9022c3e2ba4a490;
+    cells[104] = 128'h0a12090a0f0a3fc0a51206f4972a5b59;
+    cells[105] = 128'h03fbee0a72bb072b4c2bb5a39e091aa0;
+    cells[106] = 128'h191c921939b0cb90499b39119aa1a9a9;
+    cells[107] = 128'hb19a292011990313f301d219ab2abd30;
+    cells[108] = 128'h90135bb1a03002b11000bbc003011329;
+    cells[109] = 128'h10921929a120902b4b103191299a1010;
+    cells[110] = 128'h912a119111d12202b2111300991d9b20;
+    cells[111] = 128'h0059a0d10e100a9229a90c539492a4f0;
+    cells[112] = 128'h10b200499039b02a2b09199130a31b01;
+    cells[113] = 128'h092020c30211931d5910c11caa92ba10;
+    cells[114] = 128'h020aba40021901062709009399192292;
+    cells[115] = 128'h00a1bd2c2a920c12fa005913311193a9;
+    cells[116] = 128'h001015c29011909b5c0922409b922b90;
+    cells[117] = 128'h010993599391011433b00920ba100330;
+    cells[118] = 128'h10b31b1a49a11012c0109aa3221099a1;
+    cells[119] = 128'h9a2922e59b199a0a9919930a29992bb9;
+    cells[120] = 128'h1bf1ca4393eb9791a24d9fb0cbfbaf92;
+    cells[121] = 128'h919caa0a9ba2b1eb7a1c9f200409a9a0;
+    cells[122] = 128'hbaab4f4dacb1a50120b1c4029b9a0b44;
+    cells[123] = 128'h91d0f57b3cb096bb927d3b43e2e2bcc9;
+    cells[124] = 128'he0c1500e02ab03a3b77dfcb2134b0119;
+    cells[125] = 128'h1b94ae30901292a1a9990b1994b1552b;
+    cells[126] = 128'hc919ef6d12b11c20c9a30531babab919;
+    cells[127] = 128'h0b04ab919faa03a91009272990ba91c3;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -9391,134 +12997,134 @@ module \lmu_kws361_eighth.memory_weights4.bank8 (read__addr, data);
   wire [127:0] read__data;
   reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 128'h9efd9e49e23ffd10e1edeee21d5320df;
-    cells[1] = 128'h1ede22c009fe0b013db1decf3e7e10d1;
-    cells[2] = 128'hfcef4d7ed9ef210fdc01f1e2afdb0d4c;
-    cells[3] = 128'h1f5fd1dcd30c2afe02dd4b91eafeed12;
-    cells[4] = 128'h3edbafcef2fb06efcbcdd3c2f1001ff6;
-    cells[5] = 128'hedf10d4b1bd1001f0fbe01221bcd139e;
-    cells[6] = 128'hb2e0c9eb110ec3f0a2f0d6ff421a21b9;
-    cells[7] = 128'h37de12f2fc101e102f2e2f201addbd23;
-    cells[8] = 128'h20eb5fd3bb3017b05ddc60e2ecb32df1;
-    cells[9] = 128'hc2f1dd4f09d1f3e1ed302521dd00f10d;
-    cells[10] = 128'h0c3fcee309f010ee1d4c09d20ecca122;
-    cells[11] = 128'hbfee39ea12fde04f0319ee312dccc50d;
-    cells[12] = 128'h9ceed13efe0b0413337be23f3c3ff3c4;
-    cells[13] = 128'he00340f209eff0103faeb2c1dfedd2eb;
-    cells[14] = 128'hf0a16c0009fffde1e03f1ae20d00fdc7;
-    cells[15] = 128'hefd99dac05f0022e3fbc029fe32cffaf;
-    cells[16] = 128'had0c306d16f01d213eec0400bbf3bf0d;
-    cells[17] = 128'hfe20d163fbfe220d2d2042a002fbcf2f;
-    cells[18] = 128'h1defde64f1f020fd211005d00df2fdec;
-    cells[19] = 128'hf0e00e9d37e00a0fffbef1df060cf2ea;
-    cells[20] = 128'h33c097e3ff9ee3de0b0fce20d993c460;
-    cells[21] = 128'hd2531d7ffdf1b11eff5f2f3feb61cef7;
-    cells[22] = 128'hdf220bdde92ebe0f219e3b00f3144c0e;
-    cells[23] = 128'he1df3e3ff92313d210595f0fd59eecfd;
-    cells[24] = 128'hf190ec29df03000fb2700fcf21d2efcf;
-    cells[25] = 128'h3d2e0e09e4de2701ebfed721fcb0beca;
-    cells[26] = 128'he101d0d2239d0221c041c43fdcbfff22;
-    cells[27] = 128'hd5ef0e0013ed0d1effbe0dbff0d111d0;
-    cells[28] = 128'hdd0fca42da00fe21ef02201d0f0d5ff1;
-    cells[29] = 128'h2ff12e0d1bf1f332f20f9dffde4be37c;
-    cells[30] = 128'h5dde4004d330c4e02f0eadf0ccb4fbfc;
-    cells[31] = 128'h20e194ef3e21e0d01f12b561d90ee43d;
-    cells[32] = 128'h10d0de671ccff2f23331d16fcbe3d1cf;
-    cells[33] = 128'h12bce1202e0a222ef03e0f4b6ee4a0f4;
-    cells[34] = 128'hdd201c2afe12e11ddd9e0300feeca12c;
-    cells[35] = 128'hc2000ece0a030ed3ed5ee2d13f2c20c2;
-    cells[36] = 128'h2fef3bf20b0ef40131ef4030eee1e041;
-    cells[37] = 128'h09f0c90e0001eef000f1d34fb3440fe1;
-    cells[38] = 128'he3ee0c0c11ecff3ecfd00fcd03201ccd;
-    cells[39] = 128'hd002cd1d00e1efe2d1b0def0101dfe1f;
-    cells[40] = 128'h41c24010caf007e21a6d01d10010f04a;
-    cells[41] = 128'h21c0e7df2cf00a0f01c21decff2fe105;
-    cells[42] = 128'h11fde0ce21f01dbfbe91afef4e2ece06;
-    cells[43] = 128'hfdd0ecfdfeffb0d0ac6e19b093dbfa75;
-    cells[44] = 128'h1b0cfde2e00f2001dded5de2eaab0110;
-    cells[45] = 128'hce0f3b7aed1f2920e06c1e01dfaeef40;
-    cells[46] = 128'hbf7e1b0ff60a0d100ce029ff3dfc3d95;
-    cells[47] = 128'h221dd2b1c21ff00fdfa37cdf3bff3f03;
-    cells[48] = 128'hed3ffc1d010eeef0eeae2e11cb75901f;
-    cells[49] = 128'h924fabef0ef3fe00b2c5bed29ef7f322;
-    cells[50] = 128'hf4fed2c20c5ef2f04510e61e0d2404f2;
-    cells[51] = 128'hd0fe00ffd5fcfcf00fe112e2e2611dd5;
-    cells[52] = 128'he100ea1c11f1f013b41d4ad06dc32fee;
-    cells[53] = 128'hc00029a1f7f900014db3f9f04ec920a3;
-    cells[54] = 128'h5fcff20f11e117dbd0e3fa9fc2f42f5f;
-    cells[55] = 128'h1f2fd202e31dff3e09b2c2defbf0de3d;
-    cells[56] = 128'h23fee123fb0ef4d1309ef002fa04f20a;
-    cells[57] = 128'h1d12e6d213eefe2c56d2ff4cb69f1223;
-    cells[58] = 128'hbfbdeaf4ec1c0a1f222ecf7001fe31e9;
-    cells[59] = 128'h230ebecf3feefdbfe003d210d3e300fd;
-    cells[60] = 128'hd3de14b919e31423b12fe134a214cc01;
-    cells[61] = 128'ha0090fcee6e06b020e0e40a1de39eaa6;
-    cells[62] = 128'h1f0d2e9abfce32d0ea2ffde003712fb0;
-    cells[63] = 128'he00d11e1ceee23fe0e3f30cf20e24f1e;
-    cells[64] = 128'h2efef3900c21e30f0b9edeaf0d0f12dc;
-    cells[65] = 128'h5de3005c0d31b021e32f2b13a367bb0b;
-    cells[66] = 128'hfde01cd9020df542153b011ff01d0fe2;
-    cells[67] = 128'h10f0004e1ff306e2243f25e2ede124cc;
-    cells[68] = 128'h1f0ad7c1e41f10f03b0e00ff0ffb1fae;
-    cells[69] = 128'h252e32503f1126f2edfa3420cdc9c10c;
-    cells[70] = 128'he52bcdedce4ee501fcb310e20d001f03;
-    cells[71] = 128'h12f2dd32f4e1f3ff09ffe22d0fe222fa;
-    cells[72] = 128'h3dff01f0050d2301135e032f1fafe1a9;
-    cells[73] = 128'hc0e13a2ee1f203d2d06e230da20fdf1d;
-    cells[74] = 128'he54f20e1f2fe1cdcffd51cbc1fb541e1;
-    cells[75] = 128'hb3c1b00f10b1b2fde22ffbce03d2d347;
-    cells[76] = 128'h0e3dc1bebefc04cddedf1d9fbf1f1c03;
-    cells[77] = 128'hf10f37f110f1ed02140c090fbf570f12;
-    cells[78] = 128'hd3c4d06cf4affe1dc1bf59f13dc1cf31;
-    cells[79] = 128'h42fec0c0f9fd360131302e4112e9c0c0;
-    cells[80] = 128'h52dff1eb07f102ef1ffbd0e1ce0b2113;
-    cells[81] = 128'h1e03ddbde0cbd9f1d0be39e0d20e2f2e;
-    cells[82] = 128'ha24fcdb2f93e19cfdd06d00009104243;
-    cells[83] = 128'h215fe1ce010f0c2df2f1b9a1b0d2036b;
-    cells[84] = 128'h01d2910df5f01deed12f19c1c143dcc7;
-    cells[85] = 128'hee402edee1aefcf1cf06ebb019f13220;
-    cells[86] = 128'hf0eb2fefecfb00211300013210c1330a;
-    cells[87] = 128'hb3ff3d0d29b0dbeddccf19be1ff03490;
-    cells[88] = 128'h1010e2dee1f4ee1eec2fd12ef2efcf30;
-    cells[89] = 128'h1140fe90010ffc0000b3eece1be5e41e;
-    cells[90] = 128'h0de03b4d0c12dee1ff9d0201f1f11ca0;
-    cells[91] = 128'h45b3302edeefd50dd1db6f0c0e94f364;
-    cells[92] = 128'haeffea2ffcf5ef01bf0cf3309f7000c0;
-    cells[93] = 128'hd12fffea3fdedd3f9c913dff45110391;
-    cells[94] = 128'h400140d3162de0104f0fcd011b32ae31;
-    cells[95] = 128'h0e91ed310f04b71e16f029eed21f0c64;
-    cells[96] = 128'h3db13a1b09eb131fb44b4201d0d60020;
-    cells[97] = 128'he2f0f0b413fdcbef3edeaf2df00ff215;
-    cells[98] = 128'hc1dffecb1112ef01cf00e552c113212f;
-    cells[99] = 128'h30b1c2ede004befe14c20f21fce3114e;
-    cells[100] = 128'hc011e1df3d1e1910047f49f1133cd1d0;
-    cells[101] = 128'h3f10cf1a2fde0131f4dcdb204ae1e530;
-    cells[102] = 128'h9ce12b9c119cfb0f9ace0b302acde221;
-    cells[103] = 128'hc102320cd2ff0ce0f0fd0cee6301edc5;
-    cells[104] = 128'h9efd927bf630d43ded5129d0b0213a16;
-    cells[105] = 128'hcd022040def110eee1220ee000cd3fa3;
-    cells[106] = 128'hebb19a0d11ffe13bed3c03ffca3f0157;
-    cells[107] = 128'h122f1c031131f2d1103ee1de0313344d;
-    cells[108] = 128'hf2ff03eee2ff2ce0d1206a9f241e1010;
-    cells[109] = 128'h1edff300e7201fdc11e0cd21f94540eb;
-    cells[110] = 128'h0efff120ea221d02df0de3f12e5f1293;
-    cells[111] = 128'hff94906cc422e30faf7b39fe92e3096f;
-    cells[112] = 128'heff41e2e21f1013fcfd9d1f03ded00d2;
-    cells[113] = 128'h9c11c9b0f210cc1eeffae361fcdc33c7;
-    cells[114] = 128'hf5e11430ff903f01ef31191e2d0ea295;
-    cells[115] = 128'h2fe5de19f41f001001aa1ee3119af2dd;
-    cells[116] = 128'hf14ea492e9f11a1e0ae34e0f1e1fbe10;
-    cells[117] = 128'h4f03b61ff6411ffc109d1ee1dfe1227e;
-    cells[118] = 128'h02f12ffef3be1d0142a000007ddee2b6;
-    cells[119] = 128'hc3fb2292fb0200fd0d92becf650ed0c4;
-    cells[120] = 128'he0f01fd0f2effcf1eeff2e0040fc220f;
-    cells[121] = 128'h0df1e06d0e414ff1c2f0712401190f11;
-    cells[122] = 128'h0d30231f110004003133e112de22ffbf;
-    cells[123] = 128'hf4ee11c11e01fe0f5021ecff0224f1e1;
-    cells[124] = 128'h0fe0001f01211e1ee031402f1f10212e;
-    cells[125] = 128'h0f11f030f3fff2f0e0c0f1f10d20ff06;
-    cells[126] = 128'he11110ee0de002031f00ede1c2eef1b3;
-    cells[127] = 128'he2f01b2e0d2eefdfdf6edd21fd3f20ec;
+    cells[0] = 128'hfa9bfa4fa2399b10a1abaaa21b5320b9;
+    cells[1] = 128'h1aba22c00f9a0d013bd1bac93a7a10b1;
+    cells[2] = 128'h9ca94b7abfa92109bc0191a2e9bd0b4c;
+    cells[3] = 128'h1959b1bcb30c2e9a02bb4df1ae9aab12;
+    cells[4] = 128'h3abde9ca929d06a9cdcbb3c291001996;
+    cells[5] = 128'hab910b4d1db1001909da01221dcb13fa;
+    cells[6] = 128'hd2a0cfad110ac390e290b699421e21df;
+    cells[7] = 128'h37ba12929c101a10292a29201ebbdb23;
+    cells[8] = 128'h20ad59b3dd3017d05bbc60a2acd32b91;
+    cells[9] = 128'hc291bb490fb193a1ab302521bb00910b;
+    cells[10] = 128'h0c39caa30f9010aa1b4c0fb20acce122;
+    cells[11] = 128'hd9aa3fae129ba049031faa312bccc50b;
+    cells[12] = 128'hfcaab13a9a0d0413337da2393c3993c4;
+    cells[13] = 128'ha00340920fa9901039ead2c1b9abb2ad;
+    cells[14] = 128'h90e16c000f999ba1a0391ea20b009bc7;
+    cells[15] = 128'ha9bffbec0590022a39dc02f9a32c99e9;
+    cells[16] = 128'heb0c306b16901b213aac0400dd93d90b;
+    cells[17] = 128'h9a20b1639d9a220b2b2042e0029dc929;
+    cells[18] = 128'h1ba9ba649190209b211005b00b929bac;
+    cells[19] = 128'h90a00afb37a00e0999da91b9060c92ae;
+    cells[20] = 128'h33c0f7a399faa3ba0d09ca20bff3c460;
+    cells[21] = 128'hb2531b799b91d11a99592939ad61ca97;
+    cells[22] = 128'hb9220dbbaf2ada0921fa3d0093144c0a;
+    cells[23] = 128'ha1b93a399f2313b2105f5909b5faac9b;
+    cells[24] = 128'h91f0ac2fb9030009d27009c921b2a9c9;
+    cells[25] = 128'h3b2a0a0fa4ba2701ad9ab7219cd0dace;
+    cells[26] = 128'ha101b0b223fb0221c041c439bcd99922;
+    cells[27] = 128'hb5a90a0013ab0b1a99da0bd990b111b0;
+    cells[28] = 128'hbb09ce42be009a21a902201b090b5991;
+    cells[29] = 128'h29912a0b1d9193329209fb99ba4da37c;
+    cells[30] = 128'h5bba4004b330c4a0290aeb90ccd49d9c;
+    cells[31] = 128'h20a1f4a93a21a0b01912d561bf0aa43b;
+    cells[32] = 128'h10b0ba671cc992923331b169cda3b1c9;
+    cells[33] = 128'h12dca1202a0e222a903a094d6aa4e094;
+    cells[34] = 128'hbb201c2e9a12a11bbbfa03009aace12c;
+    cells[35] = 128'hc2000aca0e030ab3ab5aa2b1392c20c2;
+    cells[36] = 128'h29a93d920d0a940131a94030aaa1a041;
+    cells[37] = 128'h0f90cf0a0001aa900091b349d34409a1;
+    cells[38] = 128'ha3aa0c0c11ac993ac9b009cb03201ccb;
+    cells[39] = 128'hb002cb1b00a1a9a2b1d0ba90101b9a19;
+    cells[40] = 128'h41c24010ce9007a21e6b01b10010904e;
+    cells[41] = 128'h21c0a7b92c900e0901c21bac9929a105;
+    cells[42] = 128'h119ba0ca21901bd9daf1e9a94a2aca06;
+    cells[43] = 128'h9bb0ac9b9a99d0b0ec6a1fd0f3bd9e75;
+    cells[44] = 128'h1d0c9ba2a0092001bbab5ba2aeed0110;
+    cells[45] = 128'hca093d7eab192f20a06c1a01b9eaa940;
+    cells[46] = 128'hd97a1d09960e0b100ca02f993b9c3bf5;
+    cells[47] = 128'h221bb2d1c2199009b9e37cb93d993903;
+    cells[48] = 128'hab399c1b010aaa90aaea2a11cd75f019;
+    cells[49] = 128'hf249eda90a939a00d2c5dab2fa979322;
+    cells[50] = 128'h949ab2c20c5a92904510a61a0b240492;
+    cells[51] = 128'hb09a0099b59c9c9009a112a2a2611bb5;
+    cells[52] = 128'ha100ae1c11919013d41b4eb06bc329aa;
+    cells[53] = 128'hc0002fe1979f00014bd39f904acf20e3;
+    cells[54] = 128'h59c9920911a117bdb0a39ef9c2942959;
+    cells[55] = 128'h1929b202a31b993a0fd2c2ba9d90ba3b;
+    cells[56] = 128'h239aa1239d0a94b130fa90029e04920e;
+    cells[57] = 128'h1b12a6b213aa9a2c56b2994cd6f91223;
+    cells[58] = 128'hd9dbae94ac1c0e19222ac970019a31af;
+    cells[59] = 128'h230adac939aa9bd9a003b210b3a3009b;
+    cells[60] = 128'hb3ba14df1fa31423d129a134e214cc01;
+    cells[61] = 128'he00f09caa6a06d020a0a40e1ba3faee6;
+    cells[62] = 128'h190b2afed9ca32b0ae299ba0037129d0;
+    cells[63] = 128'ha00b11a1caaa239a0a3930c920a2491a;
+    cells[64] = 128'h2a9a93f00c21a3090dfabae90b0912bc;
+    cells[65] = 128'h5ba3005c0b31d021a3292d13e367dd0d;
+    cells[66] = 128'h9ba01cbf020b9542153d0119901b09a2;
+    cells[67] = 128'h1090004a199306a2243925a2aba124cc;
+    cells[68] = 128'h190eb7c1a41910903d0a0099099d19ea;
+    cells[69] = 128'h252a325039112692ab9e3420cbcfc10c;
+    cells[70] = 128'ha52dcbabca4aa5019cd310a20b001903;
+    cells[71] = 128'h1292bb3294a193990f99a22b09a2229e;
+    cells[72] = 128'h3b990190050b2301135a032919e9a1ef;
+    cells[73] = 128'hc0a13e2aa19203b2b06a230be209b91b;
+    cells[74] = 128'ha54920a1929a1cbc99b51cdc19d541a1;
+    cells[75] = 128'hd3c1d00910d1d29ba2299dca03b2b347;
+    cells[76] = 128'h0a3bc1dada9c04cbbab91bf9d9191c03;
+    cells[77] = 128'h910937911091ab02140c0f09d9570912;
+    cells[78] = 128'hb3c4b06c94e99a1bc1d95f913bc1c931;
+    cells[79] = 128'h429ac0c09f9b360131302a4112afc0c0;
+    cells[80] = 128'h52b991ad079102a9199db0a1ca0d2113;
+    cells[81] = 128'h1a03bbdba0cdbf91b0da3fa0b20a292a;
+    cells[82] = 128'he249cbd29f3a1fc9bb06b0000f104243;
+    cells[83] = 128'h2159a1ca01090c2b9291dfe1d0b2036d;
+    cells[84] = 128'h01b2f10b95901baab1291fc1c143bcc7;
+    cells[85] = 128'haa402abaa1ea9c91c906add01f913220;
+    cells[86] = 128'h90ad29a9ac9d00211300013210c1330e;
+    cells[87] = 128'hd3993b0b2fd0bdabbcc91fda199034f0;
+    cells[88] = 128'h1010a2baa194aa1aac29b12a92a9c930;
+    cells[89] = 128'h11409af001099c0000d3aaca1da5a41a;
+    cells[90] = 128'h0ba03d4b0c12baa199fb020191911ce0;
+    cells[91] = 128'h45d3302abaa9b50bb1bd690c0af49364;
+    cells[92] = 128'hea99ae299c95a901d90c9330f97000c0;
+    cells[93] = 128'hb12999ae39babb39fcf13b99451103f1;
+    cells[94] = 128'h400140b3162ba0104909cb011d32ea31;
+    cells[95] = 128'h0af1ab310904d71a16902faab2190c64;
+    cells[96] = 128'h3bd13e1d0fad1319d44d4201b0b60020;
+    cells[97] = 128'ha29090d4139bcda93abae92b90099215;
+    cells[98] = 128'hc1b99acd1112a901c900a552c1132129;
+    cells[99] = 128'h30d1c2aba004da9a14c209219ca3114a;
+    cells[100] = 128'hc011a1b93b1a1f1004794f91133cb1b0;
+    cells[101] = 128'h3910c91e29ba013194bcbd204ea1a530;
+    cells[102] = 128'hfca12dfc11fc9d09feca0d302ecba221;
+    cells[103] = 128'hc102320cb2990ca0909b0caa6301abc5;
+    cells[104] = 128'hfa9bf27d9630b43bab512fb0d0213e16;
+    cells[105] = 128'hcb022040ba9110aaa1220aa000cb39e3;
+    cells[106] = 128'hadd1fe0b1199a13dab3c0399ce390157;
+    cells[107] = 128'h12291c03113192b1103aa1ba0313344b;
+    cells[108] = 128'h929903aaa2992ca0b1206ef9241a1010;
+    cells[109] = 128'h1ab99300a72019bc11a0cb219f4540ad;
+    cells[110] = 128'h0a999120ae221b02b90ba3912a5912f3;
+    cells[111] = 128'h99f4f06cc422a309e97d3f9af2a30f69;
+    cells[112] = 128'ha9941a2a21910139c9bfb1903bab00b2;
+    cells[113] = 128'hfc11cfd09210cc1aa99ea3619cbc33c7;
+    cells[114] = 128'h95a1143099f03901a9311f1a2b0ae2f5;
+    cells[115] = 128'h29a5ba1f9419001001ee1aa311fe92bb;
+    cells[116] = 128'h914ae4f2af911e1a0ea34a091a19da10;
+    cells[117] = 128'h4903d6199641199c10fb1aa1b9a1227a;
+    cells[118] = 128'h0291299a93da1b0142e000007bbaa2d6;
+    cells[119] = 128'hc39d22f29d02009b0bf2dac9650ab0c4;
+    cells[120] = 128'ha09019b092a99c91aa992a00409c2209;
+    cells[121] = 128'h0b91a06b0a414991c2907124011f0911;
+    cells[122] = 128'h0b302319110004003133a112ba2299d9;
+    cells[123] = 128'h94aa11c11a019a095021ac99022491a1;
+    cells[124] = 128'h09a0001901211a1aa03140291910212a;
+    cells[125] = 128'h0911903093999290a0c091910b209906;
+    cells[126] = 128'ha11110aa0ba002031900aba1c2aa91d3;
+    cells[127] = 128'ha2901d2a0b2aa9b9b96abb219b3920ac;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -9534,134 +13140,134 @@ module \lmu_kws361_eighth.memory_weights4.bank9 (read__addr, data);
   wire [127:0] read__data;
   reg [127:0] cells [127:0];
   initial begin
-    cells[0] = 128'h3e310ce0f3f00eeeecd233efa1fe4c70;
-    cells[1] = 128'h1fc2f41d1f001e22f1fe5f1101bfbdd3;
-    cells[2] = 128'hf1ef230f0d00111101ffef006ef3031c;
-    cells[3] = 128'h1f3fd0f20110e10f2f01d01e0403004c;
-    cells[4] = 128'hfef1fe00f10e1c00114e2e20dfdfe1df;
-    cells[5] = 128'h01d01f1d02f01ef2eef0f0e13d0f1fd1;
-    cells[6] = 128'h4211435fef0e34ef12114ef00022fd61;
-    cells[7] = 128'h2e4ff2ae20f3e401753b9141e003023c;
-    cells[8] = 128'hd00110f41d00dd011d13f000cedd0ec5;
-    cells[9] = 128'hf2f0fe31f2ff0f1fb1d37fd02030d121;
-    cells[10] = 128'hfc40eeec03f22000e30dfe000e5ee30f;
-    cells[11] = 128'hffc122f1ff2e1ffffd2f01fe00d14eb2;
-    cells[12] = 128'h13d02023ee0ffe2200101f0010b21e0c;
-    cells[13] = 128'he0100ffeefe00c000eb2fbb00d1feed0;
-    cells[14] = 128'h3e4e0d43dc41f4f0fede11f045215d1f;
-    cells[15] = 128'h1ec1ffc44120f710104f03411dff1103;
-    cells[16] = 128'hd1f012dd30cf0cf1f1320d121efdd40c;
-    cells[17] = 128'h1f6f211f1d511f0100e201a0f3413f21;
-    cells[18] = 128'h2e111eeff2ff0e1f1f100f001fef10ed;
-    cells[19] = 128'hd090f0feffaef000d02ee051ecdfd1ff;
-    cells[20] = 128'hddc0ed2d1bbfe51bff0fe00d1d10e1ec;
-    cells[21] = 128'h0031feed010fdf1e1fbee0f3010022e1;
-    cells[22] = 128'h02f03f02f0f03c14313121d1f5fc2012;
-    cells[23] = 128'h01f0fe01fef10e00ee1f1ff00e1e1e2f;
-    cells[24] = 128'h2e42ff0f1210f1f0e1bf2021000ef0d4;
-    cells[25] = 128'he1ef402011f01ff310301fe013dd01fe;
-    cells[26] = 128'h10aefff01df1022e0030effff0f01049;
-    cells[27] = 128'h370c949f3906d5c5e2b13ed003740b20;
-    cells[28] = 128'hcaf49a67350c047110ab074c43d00f9f;
-    cells[29] = 128'hf91ef212154cfb101f55aeb1d2056493;
-    cells[30] = 128'h700021e9daf40fdfcf762ed1e27ff359;
-    cells[31] = 128'hf1214eaff6ed35307fab065e04e92f21;
-    cells[32] = 128'he010c503173fd1f052b2e9001dc66076;
-    cells[33] = 128'h60d2e22b2be7e0c093e6dbd11e65b12e;
-    cells[34] = 128'hade4e9e1f100caea71e9d2daf7ddc1a9;
-    cells[35] = 128'h12ae25d349bd076c7250973e19be9416;
-    cells[36] = 128'h603ef3e013f01eeff0b233d3c2d27422;
-    cells[37] = 128'h9e404c34f022eff09e010f01e7392c39;
-    cells[38] = 128'h14c1ef10edf0f13f4273d472e11fc0f7;
-    cells[39] = 128'h2f11dec00d0112f00fdd5a613ac37df4;
-    cells[40] = 128'hbc412c54f4f01f01ce9f129c2bef1d0a;
-    cells[41] = 128'h7766675076f41c247344677e26347336;
-    cells[42] = 128'h0f40da2fef0124e50cb761275de92bf0;
-    cells[43] = 128'habcde901f1015101d14efda0fdddaeef;
-    cells[44] = 128'h72f2f7ee1e110d2fb1cd1e3d0503d272;
-    cells[45] = 128'h75cfe040e0ffd511ef3e93144d15dc2f;
-    cells[46] = 128'hcd0f79f12101020ff2ee2eedfbf62190;
-    cells[47] = 128'hdc3151d309312cfe4f936efcc53b235f;
-    cells[48] = 128'h620da4a5dd0000f1fe92d0d0e04ff0f1;
-    cells[49] = 128'hdfd4cd541df0e2000119f37f34e0f2d2;
-    cells[50] = 128'hadf01efe231f3bf03f1d2122421e42ee;
-    cells[51] = 128'h703ff4de11e1200f01e3efe11d3e0d02;
-    cells[52] = 128'h00e10141ff110310f23eeedfe022f012;
-    cells[53] = 128'hbf1f1fdf021f1f001f0f0f000fb2201f;
-    cells[54] = 128'h4020ffe3f2e0ffff21d420f1000f0fee;
-    cells[55] = 128'h11e0f11111121ff001f10e2202501f31;
-    cells[56] = 128'hf0c1225e0303120e515d1132fe3ddc1e;
-    cells[57] = 128'hf22000ec00eef2001d01f1ff0e03efe0;
-    cells[58] = 128'h0010ed001e20ef11b11310d043e42213;
-    cells[59] = 128'hdec02e2002f0010fe05e04112e00f009;
-    cells[60] = 128'h1110d2010dfe01000000c000e1f1d010;
-    cells[61] = 128'h2130e1f01a30fbf201b2df10e3f12017;
-    cells[62] = 128'h63f00530e9122302f00113e1c1d01e20;
-    cells[63] = 128'hb2e3b24c25110c1db11be1301e31e101;
-    cells[64] = 128'hdf2240ef030ffaf0212200023120ffdd;
-    cells[65] = 128'h500f5ed21af10212201400dfe1030fb1;
-    cells[66] = 128'h10d0af101400f02ee02d10dfdc1ee042;
-    cells[67] = 128'hef11f01000f01dff11fd01f1e0ef000f;
-    cells[68] = 128'h21205f010d01000220f4fe3132e1f1e0;
-    cells[69] = 128'hcde0dfc11df2eff00f1ef2e1e1efdff0;
-    cells[70] = 128'he312ff2f170210ffb1231f1f00100edf;
-    cells[71] = 128'h53202171f100151e20d4d22f4d100e1f;
-    cells[72] = 128'h2fc012f10d01f01e401ee0f014f5fe13;
-    cells[73] = 128'hd000eff0f1000de1f03f211ee013f11b;
-    cells[74] = 128'hf11f00f00ff01100efe01202fd0efe23;
-    cells[75] = 128'h1f0020fe1d1fff2f1f10fde204fe0004;
-    cells[76] = 128'hecffdddff21d0dfd11011cef2f4f10c0;
-    cells[77] = 128'h3f31103ce42304f00ee424f2d211db1f;
-    cells[78] = 128'hf72f201e1d01010330d2131010f5edd2;
-    cells[79] = 128'he0a0bfe1f01ffc1f0f311eee01c12111;
-    cells[80] = 128'h1ce1ef210e00100e0e1fd110eee1105e;
-    cells[81] = 128'hf26f3200ffef110102de0ee1102df0c4;
-    cells[82] = 128'h220001ffe00f0d00213f1def11f1e103;
-    cells[83] = 128'h4fefe2a7b9ee10e00de0afa1edf001ef;
-    cells[84] = 128'hd7ad2f97df1f90bde991912b3df53642;
-    cells[85] = 128'h9d123c0c340eff2ff2117351530a4270;
-    cells[86] = 128'hff52ce7aecf02ee4012f6bb3acdfcabf;
-    cells[87] = 128'h120013ecff0f0e01fccfc1dd0d212097;
-    cells[88] = 128'h5f9133e6e0dd11fd016e251e25dc4149;
-    cells[89] = 128'h4ff09c05cd103e001374e0f4cf050f39;
-    cells[90] = 128'hdebffbf0fe02df0e0f00ee1d407f12a1;
-    cells[91] = 128'h1e1d14c2ed0e2e121f9d43e170adf3c1;
-    cells[92] = 128'h02110301d4000f01f02dfd10b4d53fff;
-    cells[93] = 128'he101ee011f10f1eff003f460ee3e01ff;
-    cells[94] = 128'h1e0ef20f2efd10102f10000001fcd106;
-    cells[95] = 128'h1ff021110212ed012101fcc030215ff0;
-    cells[96] = 128'h9001fde0f10203eee0f21230dc13e009;
-    cells[97] = 128'h01d100fde000f002c07dec14eedffe5f;
-    cells[98] = 128'hcf330c4cf3041df2e0d06211c42f0d91;
-    cells[99] = 128'h003020032df1110f32c4330d3022ef10;
-    cells[100] = 128'h21d0d201122ef20e0f0fe11110d31040;
-    cells[101] = 128'hcef0ef1cffe1f0f3d03ef002e21f1f90;
-    cells[102] = 128'he0104d200f1e1f211310ff0fedeffff0;
-    cells[103] = 128'h410fd001002f0f0e0fd2e1f1e0d0e361;
-    cells[104] = 128'hf4f1bb7e1260f11efe2bfb199e19e901;
-    cells[105] = 128'h0f00292f10efbf33f06fdedef2bf24ea;
-    cells[106] = 128'h9c03003f0be33cc20e0e0ebede123fee;
-    cells[107] = 128'h32ffce7fee3e01aff50fa099c0cc9fda;
-    cells[108] = 128'h2d0e0a9ce9d1703f01bfe23e011ea0ef;
-    cells[109] = 128'hc5112bf416f3f6204ecdeb05d10edb36;
-    cells[110] = 128'hd0ff2eee1b3f5fc0ef610ff20a401fdd;
-    cells[111] = 128'hb2f00210ecee5fbf101fff0ffe2ed9fe;
-    cells[112] = 128'he11200b10de0c010d1e11f0df321ffde;
-    cells[113] = 128'h21feee30602fb222f9c30ef2e39e3615;
-    cells[114] = 128'hfef1e230df10de22d913cdf1f01227ff;
-    cells[115] = 128'hf0011fdbc1ef13e12111a19e2e31de0e;
-    cells[116] = 128'h010992fe130df4de412e30304e5ad0fa;
-    cells[117] = 128'h9d0141bd11322fd0eb0fbf40ff77d3fe;
-    cells[118] = 128'hc90e99a2acedbed7da9cf00bf7b1ee1a;
-    cells[119] = 128'h0ecf163f00312cfce962ccd5fdde273e;
-    cells[120] = 128'h31ebd4efdef0d1113af200bfe0f632ee;
-    cells[121] = 128'h2de9401e1ff1f2cbe0df0249bfd0f2dd;
-    cells[122] = 128'h02e193ef5f12602d03ebd09efe500d11;
-    cells[123] = 128'h940b109fef90df1df21d21ec9f4e9c0f;
-    cells[124] = 128'he112f2e1105f500cdfa1bf0460efc3fd;
-    cells[125] = 128'h1efdca21ccef2a41f12ffdcece0ee0f0;
-    cells[126] = 128'h121a71f12361f14c0a93c30e61150d0b;
-    cells[127] = 128'h2702e2210f2232cfb96fe3d2bd4f2a3e;
+    cells[0] = 128'h3a310ca093900aaaacb233a9e19a4c70;
+    cells[1] = 128'h19c2941b19001a22919a591101d9dbb3;
+    cells[2] = 128'h91a923090b0011110199a9006a93031c;
+    cells[3] = 128'h1939b0920110a1092901b01a0403004c;
+    cells[4] = 128'h9a919a00910a1c00114a2a20b9b9a1b9;
+    cells[5] = 128'h01b0191b02901a92aa9090a13b0919b1;
+    cells[6] = 128'h42114359a90a34a912114a9000229b61;
+    cells[7] = 128'h2a4992ea2093a401753df141a003023c;
+    cells[8] = 128'hb00110941b00bb011b139000cabb0ac5;
+    cells[9] = 128'h92909a3192990919d1b379b02030b121;
+    cells[10] = 128'h9c40aaac03922000a30b9a000a5aa309;
+    cells[11] = 128'h99c12291992a19999b29019a00b14ad2;
+    cells[12] = 128'h13b02023aa099a220010190010d21a0c;
+    cells[13] = 128'ha010099aa9a00c000ad29dd00b19aab0;
+    cells[14] = 128'h3a4a0b43bc4194909aba119045215b19;
+    cells[15] = 128'h1ac199c441209710104903411b991103;
+    cells[16] = 128'hb19012bb30c90c9191320b121a9bb40c;
+    cells[17] = 128'h196921191b51190100a201e093413921;
+    cells[18] = 128'h2a111aa992990a191910090019a910ab;
+    cells[19] = 128'hb0f0909a99ea9000b02aa051acb9b199;
+    cells[20] = 128'hbbc0ab2b1dd9a51d9909a00b1b10a1ac;
+    cells[21] = 128'h00319aab0109b91a19daa093010022a1;
+    cells[22] = 128'h0290390290903c14313121b1959c2012;
+    cells[23] = 128'h01909a019a910a00aa1919900a1a1a29;
+    cells[24] = 128'h2a42990912109190a1d92021000a90b4;
+    cells[25] = 128'ha1a9402011901993103019a013bb019a;
+    cells[26] = 128'h10ea99901b91022a0030a9999090104f;
+    cells[27] = 128'h370cf4f93f06b5c5a2d13ab003740d20;
+    cells[28] = 128'hce94fe67350c047110ed074c43b009f9;
+    cells[29] = 128'h9f1a9212154c9d101955ead1b20564f3;
+    cells[30] = 128'h700021afbe9409b9c9762ab1a279935f;
+    cells[31] = 128'h91214ae996ab353079ed065a04af2921;
+    cells[32] = 128'ha010c5031739b19052d2af001bc66076;
+    cells[33] = 128'h60b2a22d2da7a0c0f3a6bdb11a65d12a;
+    cells[34] = 128'heba4afa19100ceae71afb2be97bbc1ef;
+    cells[35] = 128'h12ea25b34fdb076c7250f73a1fdaf416;
+    cells[36] = 128'h603a93a013901aa990d233b3c2b27422;
+    cells[37] = 128'hfa404c349022a990fa010901a73f2c3f;
+    cells[38] = 128'h14c1a910ab9091394273b472a119c097;
+    cells[39] = 128'h2911bac00b01129009bb5e613ec37b94;
+    cells[40] = 128'hdc412c5494901901caf912fc2da91b0e;
+    cells[41] = 128'h7766675076941c247344677a26347336;
+    cells[42] = 128'h0940be29a90124a50cd761275baf2d90;
+    cells[43] = 128'hedcbaf0191015101b14a9be09bbbeaa9;
+    cells[44] = 128'h729297aa1a110b29d1cb1a3b0503b272;
+    cells[45] = 128'h75c9a040a099b511a93af3144b15bc29;
+    cells[46] = 128'hcb097f912101020992aa2aab9d9621f0;
+    cells[47] = 128'hbc3151b30f312c9a49f36a9cc53d2359;
+    cells[48] = 128'h620be4e5bb0000919af2b0b0a0499091;
+    cells[49] = 128'hb9b4cb541b90a200011f937934a092b2;
+    cells[50] = 128'heb901a9a23193d90391b2122421a42aa;
+    cells[51] = 128'h703994ba11a1200901a3a9a11b3a0b02;
+    cells[52] = 128'h00a1014199110310923aaab9a0229012;
+    cells[53] = 128'hd91919b9021919001909090009d22019;
+    cells[54] = 128'h402099a392a0999921b42091000909aa;
+    cells[55] = 128'h11a091111112199001910a2202501931;
+    cells[56] = 128'h90c1225a0303120a515b11329a3bbc1a;
+    cells[57] = 128'h922000ac00aa92001b0191990a03a9a0;
+    cells[58] = 128'h0010ab001a20a911d11310b043a42213;
+    cells[59] = 128'hbac02a2002900109a05a04112a00900f;
+    cells[60] = 128'h1110b2010b9a01000000c000a191b010;
+    cells[61] = 128'h2130a1901e309d9201d2b910a3912017;
+    cells[62] = 128'h63900530af122302900113a1c1b01a20;
+    cells[63] = 128'hd2a3d24c25110c1bd11da1301a31a101;
+    cells[64] = 128'hb92240a903099e9021220002312099bb;
+    cells[65] = 128'h50095ab21e910212201400b9a10309d1;
+    cells[66] = 128'h10b0e9101400902aa02b10b9bc1aa042;
+    cells[67] = 128'ha911901000901b99119b0191a0a90009;
+    cells[68] = 128'h212059010b01000220949a3132a191a0;
+    cells[69] = 128'hcba0b9c11b92a990091a92a1a1a9b990;
+    cells[70] = 128'ha312992917021099d123191900100ab9;
+    cells[71] = 128'h532021719100151a20b4b2294b100a19;
+    cells[72] = 128'h29c012910b01901a401aa09014959a13;
+    cells[73] = 128'hb000a99091000ba19039211aa013911d;
+    cells[74] = 128'h9119009009901100a9a012029b0a9a23;
+    cells[75] = 128'h1900209a1b19992919109ba2049a0004;
+    cells[76] = 128'hac99bbb9921b0b9b11011ca9294910c0;
+    cells[77] = 128'h3931103ca42304900aa42492b211bd19;
+    cells[78] = 128'h9729201a1b01010330b213101095abb2;
+    cells[79] = 128'ha0e0d9a190199c1909311aaa01c12111;
+    cells[80] = 128'h1ca1a9210a00100a0a19b110aaa1105a;
+    cells[81] = 128'h9269320099a9110102ba0aa1102b90c4;
+    cells[82] = 128'h22000199a0090b0021391ba91191a103;
+    cells[83] = 128'h49a9a2e7dfaa10a00ba0e9e1ab9001a9;
+    cells[84] = 128'hb7eb29f7b919f0dbaff1f12d3b953642;
+    cells[85] = 128'hfb123c0c340a992992117351530e4270;
+    cells[86] = 128'h9952ca7eac902aa401296dd3ecb9ced9;
+    cells[87] = 128'h120013ac99090a019cc9c1bb0b2120f7;
+    cells[88] = 128'h59f133a6a0bb119b016a251a25bc414f;
+    cells[89] = 128'h4990fc05cb103a001374a094c905093f;
+    cells[90] = 128'hbad99d909a02b90a0900aa1b407912e1;
+    cells[91] = 128'h1a1b14c2ab0a2a1219fb43a170eb93c1;
+    cells[92] = 128'h02110301b4000901902b9b10d4b53999;
+    cells[93] = 128'ha101aa01191091a990039460aa3a0199;
+    cells[94] = 128'h1a0a92092a9b101029100000019cb106;
+    cells[95] = 128'h199021110212ab0121019cc030215990;
+    cells[96] = 128'hf0019ba0910203aaa0921230bc13a00f;
+    cells[97] = 128'h01b1009ba0009002c07bac14aab99a59;
+    cells[98] = 128'hc9330c4c93041b92a0b06211c4290bf1;
+    cells[99] = 128'h003020032b91110932c4330b3022a910;
+    cells[100] = 128'h21b0b201122a920a0909a11110b31040;
+    cells[101] = 128'hca90a91c99a19093b03a9002a21919f0;
+    cells[102] = 128'ha0104b20091a192113109909aba99990;
+    cells[103] = 128'h4109b0010029090a09b2a191a0b0a361;
+    cells[104] = 128'h9491dd7a1260911a9a2d9d1ffa1faf01;
+    cells[105] = 128'h09002f2910a9d9339069baba92d924ae;
+    cells[106] = 128'hfc0300390da33cc20a0a0adaba1239aa;
+    cells[107] = 128'h3299ca79aa3a01e99509e0ffc0ccf9be;
+    cells[108] = 128'h2b0a0efcafb1703901d9a23a011ae0a9;
+    cells[109] = 128'hc5112d94169396204acbad05b10abd36;
+    cells[110] = 128'hb0992aaa1d3959c0a96109920e4019bb;
+    cells[111] = 128'hd2900210acaa59d9101999099a2abf9a;
+    cells[112] = 128'ha11200d10ba0c010b1a1190b932199ba;
+    cells[113] = 128'h219aaa306029d2229fc30a92a3fa3615;
+    cells[114] = 128'h9a91a230b910ba22bf13cb9190122799;
+    cells[115] = 128'h900119bdc1a913a12111e1fa2a31ba0a;
+    cells[116] = 128'h010ff29a130b94ba412a30304a5eb09e;
+    cells[117] = 128'hfb0141db113229b0ad09d9409977b39a;
+    cells[118] = 128'hcf0affe2ecabdab7befc900d97d1aa1e;
+    cells[119] = 128'h0ac9163900312c9caf62ccb59bba273a;
+    cells[120] = 128'h31adb4a9ba90b1113e9200d9a09632aa;
+    cells[121] = 128'h2baf401a199192cda0b9024fd9b092bb;
+    cells[122] = 128'h02a1f3a95912602b03adb0fa9a500b11;
+    cells[123] = 128'hf40d10f9a9f0b91b921b21acf94afc09;
+    cells[124] = 128'ha11292a11059500cb9e1d90460a9c39b;
+    cells[125] = 128'h1a9bce21cca92e4191299bcaca0aa090;
+    cells[126] = 128'h121e71912361914c0ef3c30a61150b0d;
+    cells[127] = 128'h2702a221092232c9df69a3b2db492e3a;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -9782,8 +13388,8 @@ module \lmu_kws361_eighth.memory_x_gate (enable, gated, clk, free);
 endmodule
 
 module \lmu_kws361_eighth.output (o_decision__ready, output_rst, write, claim__valid, w_data, output_clk, claim__ready, o_logits__payload, o_logits__valid, o_decision__valid, o_decision__payload, o_logits__ready);
-  reg \$auto$verilog_backend.cc:2355:dump_module$12 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$12 <= 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$13 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$13 <= 0;
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -9913,7 +13519,7 @@ module \lmu_kws361_eighth.output (o_decision__ready, output_rst, write, claim__v
     .write__en(write)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$30  = o_logits__valid;
     if (read) begin
       \$30  = 1'h1;
@@ -9926,7 +13532,7 @@ module \lmu_kws361_eighth.output (o_decision__ready, output_rst, write, claim__v
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$31  = address;
     if (write) begin
       \$31  = \$4 [3:0];
@@ -9942,7 +13548,7 @@ module \lmu_kws361_eighth.output (o_decision__ready, output_rst, write, claim__v
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$32  = sending;
     if (write) begin
       if (\$5 ) begin
@@ -9957,7 +13563,7 @@ module \lmu_kws361_eighth.output (o_decision__ready, output_rst, write, claim__v
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$33  = o_decision__valid;
     if (write) begin
       if (\$5 ) begin
@@ -9972,7 +13578,7 @@ module \lmu_kws361_eighth.output (o_decision__ready, output_rst, write, claim__v
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$34  = o_decision__payload;
     if (\$9 ) begin
       \$34 [3:0] = address;
@@ -9980,7 +13586,7 @@ module \lmu_kws361_eighth.output (o_decision__ready, output_rst, write, claim__v
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$35  = claimed;
     if (\$18 ) begin
       \$35  = 1'h1;
@@ -10073,9 +13679,9 @@ module \lmu_kws361_eighth.output_gate (enable, gated, clk, free);
     passes <= enable;
 endmodule
 
-module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, frames__ready, write__data, claim__ready, clk, frame, frames__valid, steps__payload, groups__valid, groups__payload, write__valid, \port$1826$6 , free);
-  reg \$auto$verilog_backend.cc:2355:dump_module$13 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$13 <= 0;
+module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, frames__ready, write__data, claim__ready, clk, frame, frames__valid, steps__payload, groups__valid, groups__payload, write__valid, \port$3188$6 , free);
+  reg \$auto$verilog_backend.cc:2355:dump_module$14 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$14 <= 0;
   wire \$1 ;
   wire \$10 ;
   wire [6:0] \$100 ;
@@ -10091,12 +13697,14 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   wire [12:0] \$11 ;
   reg [8:0] \$110 ;
   reg \$111 ;
-  reg [36:0] \$112 ;
-  reg [5:0] \$113 ;
-  reg \$114 ;
-  reg \$115 ;
-  wire [2:0] \$116 ;
-  wire [3:0] \$117 ;
+  reg \$112 ;
+  reg [36:0] \$113 ;
+  reg [36:0] \$114 ;
+  reg [5:0] \$115 ;
+  reg \$116 ;
+  reg \$117 ;
+  wire [2:0] \$118 ;
+  wire [3:0] \$119 ;
   wire [1:0] \$12 ;
   wire [12:0] \$13 ;
   wire [6:0] \$14 ;
@@ -10246,6 +13854,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   wire enable;
   wire \enable$29 ;
   wire \enable$41 ;
+  reg ended = 1'h0;
   wire [7:0] ends;
   wire \ends.block ;
   wire \ends.blocks ;
@@ -10284,15 +13893,14 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   wire gated;
   wire \gated$32 ;
   reg [1:0] group = 2'h0;
-  (* init = 37'h0000000000 *)
-  wire [36:0] \group$67 ;
-  wire [8:0] \group$67.address ;
-  wire [5:0] \group$67.memory ;
-  wire [1:0] \group$67.narrow ;
-  wire [3:0] \group$67.operation ;
-  wire \group$67.output ;
-  wire [8:0] \group$67.parameter ;
-  wire [5:0] \group$67.rows ;
+  reg [36:0] \group$88  = 37'h0000000000;
+  wire [8:0] \group$88.address ;
+  wire [5:0] \group$88.memory ;
+  wire [1:0] \group$88.narrow ;
+  wire [3:0] \group$88.operation ;
+  wire \group$88.output ;
+  wire [8:0] \group$88.parameter ;
+  wire [5:0] \group$88.rows ;
   output [36:0] groups__payload;
   reg [36:0] groups__payload = 37'h0000000000;
   wire [8:0] \groups__payload.address ;
@@ -10317,12 +13925,21 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   reg [8:0] offset0 = 9'h000;
   reg [8:0] offset1 = 9'h000;
   reg [8:0] \parameter  = 9'h000;
-  input [14:0] \port$1826$6 ;
-  wire [14:0] \port$1826$6 ;
+  input [14:0] \port$3188$6 ;
+  wire [14:0] \port$3188$6 ;
   wire [9:0] position;
   wire [3:0] \position.block ;
   wire [1:0] \position.group ;
   wire [3:0] \position.step ;
+  (* init = 37'h0000000000 *)
+  wire [36:0] ready;
+  wire [8:0] \ready.address ;
+  wire [5:0] \ready.memory ;
+  wire [1:0] \ready.narrow ;
+  wire [3:0] \ready.operation ;
+  wire \ready.output ;
+  wire [8:0] \ready.parameter ;
+  wire [5:0] \ready.rows ;
   wire [5:0] rows;
   input rst;
   wire rst;
@@ -10402,7 +14019,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   assign \$37  = count == \const [6:0];
   assign \$38  = | written;
   assign \enable$29  = \$38  | rst;
-  assign written = write__valid ? \port$1826$6 [5:0] : 6'h00;
+  assign written = write__valid ? \port$3188$6 [5:0] : 6'h00;
   assign nonzero = | write__data;
   assign last_group = position[5:4] == \const [15:14];
   assign ends_sum = counted[8] & \const [8];
@@ -10425,7 +14042,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   assign \$48  = fresh & \const [26];
   assign \$49  = | busy;
   assign \$50  = \$48  & \$49 ;
-  assign \$51  = busy > 2'h3;
+  assign \$51  = busy > 3'h4;
   assign \$52  = ends[2] & \$51 ;
   assign waits = \$50  | \$52 ;
   assign \$53  = ~ waits;
@@ -10478,7 +14095,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   assign \$96  = steps__valid & ends[3];
   assign \$97  = steps__valid & ends[3];
   assign \$98  = | busy;
-  assign \$99  = rows + 2'h2;
+  assign \$99  = rows + 2'h3;
   assign \$100  = busy - 1'h1;
   assign \$101  = steps__valid & ends[7];
   always @(posedge clk)
@@ -10500,20 +14117,24 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   always @(posedge clk)
     offset1 <= \$110 ;
   always @(posedge clk)
-    groups__valid <= \$111 ;
+    ended <= \$111 ;
   always @(posedge clk)
-    groups__payload <= \$112 ;
+    groups__valid <= \$112 ;
   always @(posedge clk)
-    busy <= \$113 ;
+    \group$88  <= \$113 ;
   always @(posedge clk)
-    running <= \$114 ;
+    groups__payload <= \$114 ;
   always @(posedge clk)
-    holds_input <= \$115 ;
-  \lmu_kws361_eighth.sequencer.nonzero$90  \nonzero$90  (
-    .address(\port$1826$6 [14:6]),
+    busy <= \$115 ;
+  always @(posedge clk)
+    running <= \$116 ;
+  always @(posedge clk)
+    holds_input <= \$117 ;
+  \lmu_kws361_eighth.sequencer.nonzero$92  \nonzero$92  (
+    .address(\port$3188$6 [14:6]),
     .enable(\const [100]),
-    .first_bit(\$117 ),
-    .first_word(\$116 ),
+    .first_bit(\$119 ),
+    .first_word(\$118 ),
     .last(last),
     .memory(selected[2:0]),
     .nonzero(nonzero),
@@ -10550,7 +14171,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     .gated(state_clk)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     (* full_case = 32'd1 *)
     casez (position[3:0])
       4'h0:
@@ -10588,7 +14209,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     (* full_case = 32'd1 *)
     casez (position[3:0])
       4'h0:
@@ -10626,7 +14247,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     target = 6'h00;
     casez (position[3:0])
       4'h0:
@@ -10662,7 +14283,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     cleared = 1'h0;
     casez (position[3:0])
       4'h0:
@@ -10692,7 +14313,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     stops = 1'h0;
     (* full_case = 32'd1 *)
     casez (position[3:0])
@@ -10731,16 +14352,16 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     counted[6:0] = count;
     counted[8] = \$37 ;
     if (\const [100]) begin
-      counted[6:0] = { \$116 , \$117  };
+      counted[6:0] = { \$118 , \$119  };
       counted[8] = last;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$102  = count;
     if (start) begin
       \$102  = 7'h00;
@@ -10750,7 +14371,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$103  = step;
     if (start) begin
       \$103  = 4'h0;
@@ -10769,7 +14390,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$104  = group;
     if (start) begin
       \$104  = 2'h0;
@@ -10787,7 +14408,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$105  = block;
     if (start) begin
       \$105  = 4'h0;
@@ -10804,7 +14425,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$106  = weight;
     if (start) begin
       \$106  = 12'h000;
@@ -10820,7 +14441,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$107  = \parameter ;
     if (start) begin
       \$107  = 9'h000;
@@ -10836,7 +14457,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$108  = \address$85 ;
     if (start) begin
       \$108  = 9'h000;
@@ -10852,7 +14473,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$109  = offset0;
     if (start) begin
       \$109  = 9'h000;
@@ -10865,7 +14486,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$110  = offset1;
     if (start) begin
       \$110  = 9'h000;
@@ -10878,61 +14499,75 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$111  = \$95 ;
     if (rst) begin
       \$111  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$112  = groups__payload;
-    if (\$96 ) begin
-      \$112 [5:0] = rows;
-      \$112 [11:6] = selected[9:4];
-      \$112 [20:12] = \address$85 ;
-      \$112 [29:21] = \parameter ;
-      \$112 [31:30] = \const [94:93];
-      \$112 [32] = \const [95];
-      \$112 [36:33] = \const [99:96];
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$112  = ended;
+    if (rst) begin
+      \$112  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$113  = busy;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$113  = \group$88 ;
+    if (\$96 ) begin
+      \$113 [5:0] = rows;
+      \$113 [11:6] = selected[9:4];
+      \$113 [20:12] = \address$85 ;
+      \$113 [29:21] = \parameter ;
+      \$113 [31:30] = \const [94:93];
+      \$113 [32] = \const [95];
+      \$113 [36:33] = \const [99:96];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$114  = groups__payload;
+    if (ended) begin
+      \$114  = \group$88 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$115  = busy;
     if (\$97 ) begin
-      \$113  = \$99 [5:0];
+      \$115  = \$99 [5:0];
     end else if (\$98 ) begin
-      \$113  = \$100 [5:0];
+      \$115  = \$100 [5:0];
     end
     if (rst) begin
-      \$113  = 6'h00;
+      \$115  = 6'h00;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$114  = running;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$116  = running;
     if (start) begin
-      \$114  = 1'h1;
+      \$116  = 1'h1;
     end
     if (\$101 ) begin
-      \$114  = 1'h0;
+      \$116  = 1'h0;
     end
     if (rst) begin
-      \$114  = 1'h0;
+      \$116  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$115  = holds_input;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$117  = holds_input;
     if (start) begin
-      \$115  = 1'h1;
+      \$117  = 1'h1;
     end
     if (frames__ready) begin
-      \$115  = 1'h0;
+      \$117  = 1'h0;
     end
     if (rst) begin
-      \$115  = 1'h0;
+      \$117  = 1'h0;
     end
   end
   assign \clk$1  = clk;
@@ -10943,19 +14578,19 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   assign \free$28  = free;
   assign \gated$32  = nonzero_clk;
   assign nonzero_rst = rst;
-  assign write__memory = \port$1826$6 [5:0];
+  assign write__memory = \port$3188$6 [5:0];
   assign write = written;
-  assign address = \port$1826$6 [14:6];
-  assign write__address = \port$1826$6 [14:6];
+  assign address = \port$3188$6 [14:6];
+  assign write__address = \port$3188$6 [14:6];
   assign \enable$41  = \const [100];
   assign memory = selected[2:0];
   assign \start$43  = count;
   assign stop = \const [6:0];
-  assign found = { \$116 , \$117  };
+  assign found = { \$118 , \$119  };
   assign column = counted;
   assign ends_column = 1'h1;
   assign ends_operation = ends_blocks;
-  assign \group$67  = groups__payload;
+  assign ready = groups__payload;
   assign \start$77  = start;
   assign hold = 1'h0;
   assign frames__payload = frame;
@@ -11020,17 +14655,24 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   assign \groups__payload.narrow  = groups__payload[31:30];
   assign \groups__payload.output  = groups__payload[32];
   assign \groups__payload.operation  = groups__payload[36:33];
-  assign \group$67.rows  = groups__payload[5:0];
-  assign \group$67.memory  = groups__payload[11:6];
-  assign \group$67.address  = groups__payload[20:12];
-  assign \group$67.parameter  = groups__payload[29:21];
-  assign \group$67.narrow  = groups__payload[31:30];
-  assign \group$67.output  = groups__payload[32];
-  assign \group$67.operation  = groups__payload[36:33];
+  assign \ready.rows  = groups__payload[5:0];
+  assign \ready.memory  = groups__payload[11:6];
+  assign \ready.address  = groups__payload[20:12];
+  assign \ready.parameter  = groups__payload[29:21];
+  assign \ready.narrow  = groups__payload[31:30];
+  assign \ready.output  = groups__payload[32];
+  assign \ready.operation  = groups__payload[36:33];
   assign \frame.clear  = frame[0];
   assign \frame.end  = frame[1];
   assign \frames__payload.clear  = frame[0];
   assign \frames__payload.end  = frame[1];
+  assign \group$88.rows  = \group$88 [5:0];
+  assign \group$88.memory  = \group$88 [11:6];
+  assign \group$88.address  = \group$88 [20:12];
+  assign \group$88.parameter  = \group$88 [29:21];
+  assign \group$88.narrow  = \group$88 [31:30];
+  assign \group$88.output  = \group$88 [32];
+  assign \group$88.operation  = \group$88 [36:33];
   assign steps__payload[28] = ends[2];
   assign steps__payload[27] = \$68 ;
   assign steps__payload[26] = \const [41];
@@ -11070,9 +14712,9 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   assign \$35  = 13'h0010;
 endmodule
 
-module \lmu_kws361_eighth.sequencer.nonzero$90 (write, nonzero, nonzero_clk, last, stop, enable, memory, start, first_word, first_bit, address, nonzero_rst);
-  reg \$auto$verilog_backend.cc:2355:dump_module$14 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$14 <= 0;
+module \lmu_kws361_eighth.sequencer.nonzero$92 (write, nonzero, nonzero_clk, last, stop, enable, memory, start, first_word, first_bit, address, nonzero_rst);
+  reg \$auto$verilog_backend.cc:2355:dump_module$15 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$15 <= 0;
   wire [30:0] \$1 ;
   wire [30:0] \$10 ;
   wire \$100 ;
@@ -11602,7 +15244,7 @@ module \lmu_kws361_eighth.sequencer.nonzero$90 (write, nonzero, nonzero_clk, las
   always @(posedge nonzero_clk)
     h1_7 <= \$225 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     (* full_case = 32'd1 *)
     casez (first_word)
       3'h0:
@@ -11624,14 +15266,14 @@ module \lmu_kws361_eighth.sequencer.nonzero$90 (write, nonzero, nonzero_clk, las
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     live = { h0_7, h0_6, h0_5, h0_4, h0_3, h0_2, h0_1, h0_0 };
     if (\$17 ) begin
       live = { h1_7, h1_6, h1_5, h1_4, h1_3, h1_2, h1_1, h1_0 };
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     first_word = 3'h0;
     if (\$33 ) begin
       first_word = 3'h7;
@@ -11659,7 +15301,7 @@ module \lmu_kws361_eighth.sequencer.nonzero$90 (write, nonzero, nonzero_clk, las
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     first_bit = 4'h0;
     if (chosen[15]) begin
       first_bit = 4'hf;
@@ -11711,112 +15353,112 @@ module \lmu_kws361_eighth.sequencer.nonzero$90 (write, nonzero, nonzero_clk, las
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$210  = h0_0;
     if (\$115 ) begin
       \$210  = \$119 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$211  = h0_1;
     if (\$121 ) begin
       \$211  = \$125 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$212  = h0_2;
     if (\$127 ) begin
       \$212  = \$131 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$213  = h0_3;
     if (\$133 ) begin
       \$213  = \$137 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$214  = h0_4;
     if (\$139 ) begin
       \$214  = \$143 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$215  = h0_5;
     if (\$145 ) begin
       \$215  = \$149 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$216  = h0_6;
     if (\$151 ) begin
       \$216  = \$155 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$217  = h0_7;
     if (\$157 ) begin
       \$217  = \$161 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$218  = h1_0;
     if (\$163 ) begin
       \$218  = \$167 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$219  = h1_1;
     if (\$169 ) begin
       \$219  = \$173 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$220  = h1_2;
     if (\$175 ) begin
       \$220  = \$179 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$221  = h1_3;
     if (\$181 ) begin
       \$221  = \$185 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$222  = h1_4;
     if (\$187 ) begin
       \$222  = \$191 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$223  = h1_5;
     if (\$193 ) begin
       \$223  = \$197 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$224  = h1_6;
     if (\$199 ) begin
       \$224  = \$203 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$225  = h1_7;
     if (\$205 ) begin
       \$225  = \$209 ;
@@ -11861,8 +15503,8 @@ module \lmu_kws361_eighth.sequencer.nonzero_gate (enable, gated, clk, free);
 endmodule
 
 module \lmu_kws361_eighth.sequencer.state (start, finish, state_clk, frame, valid0m, turn0m, valid1m, turn1m, valid2m, turn2m, closes, state_rst);
-  reg \$auto$verilog_backend.cc:2355:dump_module$15 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$15 <= 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$16 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$16 <= 0;
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -11995,7 +15637,7 @@ module \lmu_kws361_eighth.sequencer.state (start, finish, state_clk, frame, vali
   always @(posedge state_clk)
     valid2m <= \$44 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$45  = turn2m;
     if (\$15 ) begin
       \$45  = \$17 ;
@@ -12005,7 +15647,7 @@ module \lmu_kws361_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$46  = phase3;
     if (\$22 ) begin
       \$46  = \$23 [0];
@@ -12021,7 +15663,7 @@ module \lmu_kws361_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$36  = ends;
     if (start) begin
       \$36  = frame[1];
@@ -12031,7 +15673,7 @@ module \lmu_kws361_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$37  = phase0;
     if (\$1 ) begin
       \$37  = \$2 [1:0];
@@ -12047,7 +15689,7 @@ module \lmu_kws361_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$38  = valid0m;
     if (\$1 ) begin
       \$38  = 1'h1;
@@ -12060,7 +15702,7 @@ module \lmu_kws361_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$39  = turn0m;
     if (\$1 ) begin
       \$39  = \$3 ;
@@ -12070,7 +15712,7 @@ module \lmu_kws361_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$40  = phase1;
     if (\$8 ) begin
       \$40  = \$9 [0];
@@ -12086,7 +15728,7 @@ module \lmu_kws361_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$41  = valid1m;
     if (\$8 ) begin
       \$41  = 1'h1;
@@ -12099,7 +15741,7 @@ module \lmu_kws361_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$42  = turn1m;
     if (\$8 ) begin
       \$42  = \$10 ;
@@ -12109,7 +15751,7 @@ module \lmu_kws361_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$43  = phase2;
     if (\$15 ) begin
       \$43  = \$16 [0];
@@ -12125,7 +15767,7 @@ module \lmu_kws361_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$44  = valid2m;
     if (\$15 ) begin
       \$44  = 1'h1;

@@ -359,7 +359,7 @@ module lmu_kws49_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst, 
     .clk(\clk$12 ),
     .elements(elements),
     .issued(products__valid),
-    .\port$1206$22 (\$35 ),
+    .\port$1940$22 (\$35 ),
     .products__activation(products__activation),
     .products__weights(products__weights),
     .products__wide(products__wide),
@@ -378,8 +378,8 @@ module lmu_kws49_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst, 
     .parameters__address(\address$185 ),
     .parameters__r_data(parameters__r_data),
     .parameters__read(\read$183 ),
-    .\port$1323$29 (\$37 ),
-    .\port$1323$5 (\$36 ),
+    .\port$2207$29 (\$37 ),
+    .\port$2207$5 (\$36 ),
     .row_valid(write__valid),
     .sums(sums)
   );
@@ -414,14 +414,14 @@ module lmu_kws49_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst, 
     .gated(input_clk)
   );
   \lmu_kws49_eighth.lanes  lanes (
-    .activation(products__activation),
     .clk(\clk$12 ),
-    .enable(products__valid),
-    .\port$1206$22 (\$35 ),
+    .i__activation(products__activation),
+    .i__valid(products__valid),
+    .i__weights(products__weights),
+    .i__wide(products__wide),
+    .\port$1940$22 (\$35 ),
     .rst(rst),
-    .sums(sums),
-    .weights(products__weights),
-    .wide(products__wide)
+    .sums(sums)
   );
   \lmu_kws49_eighth.memory_h0  memory_h0 (
     .memory_h0_clk(memory_h0_clk),
@@ -577,7 +577,7 @@ module lmu_kws49_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst, 
     .groups__payload(groups__payload),
     .groups__valid(groups__valid),
     .idle(idle),
-    .\port$1323$5 (\$36 ),
+    .\port$2207$5 (\$36 ),
     .rst(rst),
     .steps__payload(steps__payload),
     .steps__valid(steps__valid),
@@ -767,7 +767,7 @@ module lmu_kws49_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst, 
   assign \$31  = \read$177 ;
 endmodule
 
-module \lmu_kws49_eighth.fetch (steps__valid, products__activation, products__weights, products__wide, clk, elements, words, steps__payload, issued, \port$1206$22 , rst);
+module \lmu_kws49_eighth.fetch (steps__valid, products__activation, products__weights, products__wide, clk, elements, words, steps__payload, issued, \port$1940$22 , rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$1 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$1 <= 0;
   reg \$1 ;
@@ -785,8 +785,8 @@ module \lmu_kws49_eighth.fetch (steps__valid, products__activation, products__we
   wire [7:0] \elements.x ;
   output issued;
   reg issued = 1'h0;
-  output [3:0] \port$1206$22 ;
-  wire [3:0] \port$1206$22 ;
+  output [3:0] \port$1940$22 ;
+  wire [3:0] \port$1940$22 ;
   output [11:0] products__activation;
   wire [11:0] products__activation;
   wire products__first;
@@ -893,9 +893,9 @@ module \lmu_kws49_eighth.fetch (steps__valid, products__activation, products__we
     (* full_case = 32'd1 *)
     casez (step[11])
       1'h0:
-          products__weights = { words[79], words[79], words[79], words[79], words[79], words[79], words[79:75], words[75], words[75], words[75], words[75], words[75], words[75:71], words[71], words[71], words[71], words[71], words[71], words[71:67], words[67], words[67], words[67], words[67], words[67], words[67:63], words[63], words[63], words[63], words[63], words[63], words[63:59], words[59], words[59], words[59], words[59], words[59], words[59:55], words[55], words[55], words[55], words[55], words[55], words[55:51], words[51], words[51], words[51], words[51], words[51], words[51:47], words[47], words[47], words[47], words[47], words[47], words[47:43], words[43], words[43], words[43], words[43], words[43], words[43:39], words[39], words[39], words[39], words[39], words[39], words[39:35], words[35], words[35], words[35], words[35], words[35], words[35:31], words[31], words[31], words[31], words[31], words[31], words[31:27], words[27], words[27], words[27], words[27], words[27], words[27:23], words[23], words[23], words[23], words[23], words[23], words[23:19], words[19], words[19], words[19], words[19], words[19], words[19:15], words[15], words[15], words[15], words[15], words[15], words[15:11], words[11], words[11], words[11], words[11], words[11], words[11:7], words[7], words[7], words[7], words[7], words[7], words[7:3], words[3], words[3], words[3], words[3], words[3], words[3:0] };
+          products__weights = { weights4_19, weights4_18, weights4_17, weights4_16, weights4_15, weights4_14, weights4_13, weights4_12, weights4_11, weights4_10, weights4_9, weights4_8, weights4_7, weights4_6, weights4_5, weights4_4, weights4_3, weights4_2, weights4_1, weights4_0 };
       1'h1:
-          products__weights = words[279:80];
+          products__weights = { weights10_19, weights10_18, weights10_17, weights10_16, weights10_15, weights10_14, weights10_13, weights10_12, weights10_11, weights10_10, weights10_9, weights10_8, weights10_7, weights10_6, weights10_5, weights10_4, weights10_3, weights10_2, weights10_1, weights10_0 };
     endcase
   end
   always @* begin
@@ -922,51 +922,11 @@ module \lmu_kws49_eighth.fetch (steps__valid, products__activation, products__we
       \$2  = steps__payload;
     end
   end
-  assign weights4_0 = { words[3], words[3], words[3], words[3], words[3], words[3], words[3:0] };
-  assign weights4_1 = { words[7], words[7], words[7], words[7], words[7], words[7], words[7:4] };
-  assign weights4_2 = { words[11], words[11], words[11], words[11], words[11], words[11], words[11:8] };
-  assign weights4_3 = { words[15], words[15], words[15], words[15], words[15], words[15], words[15:12] };
-  assign weights4_4 = { words[19], words[19], words[19], words[19], words[19], words[19], words[19:16] };
-  assign weights4_5 = { words[23], words[23], words[23], words[23], words[23], words[23], words[23:20] };
-  assign weights4_6 = { words[27], words[27], words[27], words[27], words[27], words[27], words[27:24] };
-  assign weights4_7 = { words[31], words[31], words[31], words[31], words[31], words[31], words[31:28] };
-  assign weights4_8 = { words[35], words[35], words[35], words[35], words[35], words[35], words[35:32] };
-  assign weights4_9 = { words[39], words[39], words[39], words[39], words[39], words[39], words[39:36] };
-  assign weights4_10 = { words[43], words[43], words[43], words[43], words[43], words[43], words[43:40] };
-  assign weights4_11 = { words[47], words[47], words[47], words[47], words[47], words[47], words[47:44] };
-  assign weights4_12 = { words[51], words[51], words[51], words[51], words[51], words[51], words[51:48] };
-  assign weights4_13 = { words[55], words[55], words[55], words[55], words[55], words[55], words[55:52] };
-  assign weights4_14 = { words[59], words[59], words[59], words[59], words[59], words[59], words[59:56] };
-  assign weights4_15 = { words[63], words[63], words[63], words[63], words[63], words[63], words[63:60] };
-  assign weights4_16 = { words[67], words[67], words[67], words[67], words[67], words[67], words[67:64] };
-  assign weights4_17 = { words[71], words[71], words[71], words[71], words[71], words[71], words[71:68] };
-  assign weights4_18 = { words[75], words[75], words[75], words[75], words[75], words[75], words[75:72] };
-  assign weights4_19 = { words[79], words[79], words[79], words[79], words[79], words[79], words[79:76] };
-  assign weights10_0 = words[89:80];
-  assign weights10_1 = words[99:90];
-  assign weights10_2 = words[109:100];
-  assign weights10_3 = words[119:110];
-  assign weights10_4 = words[129:120];
-  assign weights10_5 = words[139:130];
-  assign weights10_6 = words[149:140];
-  assign weights10_7 = words[159:150];
-  assign weights10_8 = words[169:160];
-  assign weights10_9 = words[179:170];
-  assign weights10_10 = words[189:180];
-  assign weights10_11 = words[199:190];
-  assign weights10_12 = words[209:200];
-  assign weights10_13 = words[219:210];
-  assign weights10_14 = words[229:220];
-  assign weights10_15 = words[239:230];
-  assign weights10_16 = words[249:240];
-  assign weights10_17 = words[259:250];
-  assign weights10_18 = words[269:260];
-  assign weights10_19 = words[279:270];
   assign products__valid = issued;
   assign products__shift = step[23:22];
   assign products__first = step[24];
   assign products__last = step[25];
-  assign \port$1206$22  = step[25:22];
+  assign \port$1940$22  = step[25:22];
   assign \step.memory  = step[2:0];
   assign \step.address  = step[9:3];
   assign \step.cleared  = step[10];
@@ -991,9 +951,89 @@ module \lmu_kws49_eighth.fetch (steps__valid, products__activation, products__we
   assign \elements.m1  = elements[39:28];
   assign \elements.h0  = elements[46:40];
   assign \elements.h1  = elements[53:47];
+  assign weights10_19[9] = words[279];
+  assign weights10_19[8:0] = words[278:270];
+  assign weights10_18[9] = words[269];
+  assign weights10_18[8:0] = words[268:260];
+  assign weights10_17[9] = words[259];
+  assign weights10_17[8:0] = words[258:250];
+  assign weights10_16[9] = words[249];
+  assign weights10_16[8:0] = words[248:240];
+  assign weights10_15[9] = words[239];
+  assign weights10_15[8:0] = words[238:230];
+  assign weights10_14[9] = words[229];
+  assign weights10_14[8:0] = words[228:220];
+  assign weights10_13[9] = words[219];
+  assign weights10_13[8:0] = words[218:210];
+  assign weights10_12[9] = words[209];
+  assign weights10_12[8:0] = words[208:200];
+  assign weights10_11[9] = words[199];
+  assign weights10_11[8:0] = words[198:190];
+  assign weights10_10[9] = words[189];
+  assign weights10_10[8:0] = words[188:180];
+  assign weights10_9[9] = words[179];
+  assign weights10_9[8:0] = words[178:170];
+  assign weights10_8[9] = words[169];
+  assign weights10_8[8:0] = words[168:160];
+  assign weights10_7[9] = words[159];
+  assign weights10_7[8:0] = words[158:150];
+  assign weights10_6[9] = words[149];
+  assign weights10_6[8:0] = words[148:140];
+  assign weights10_5[9] = words[139];
+  assign weights10_5[8:0] = words[138:130];
+  assign weights10_4[9] = words[129];
+  assign weights10_4[8:0] = words[128:120];
+  assign weights10_3[9] = words[119];
+  assign weights10_3[8:0] = words[118:110];
+  assign weights10_2[9] = words[109];
+  assign weights10_2[8:0] = words[108:100];
+  assign weights10_1[9] = words[99];
+  assign weights10_1[8:0] = words[98:90];
+  assign weights10_0[9] = words[89];
+  assign weights10_0[8:0] = words[88:80];
+  assign weights4_19[9] = words[79];
+  assign weights4_19[8:0] = { 6'h00, words[78:76] };
+  assign weights4_18[9] = words[75];
+  assign weights4_18[8:0] = { 6'h00, words[74:72] };
+  assign weights4_17[9] = words[71];
+  assign weights4_17[8:0] = { 6'h00, words[70:68] };
+  assign weights4_16[9] = words[67];
+  assign weights4_16[8:0] = { 6'h00, words[66:64] };
+  assign weights4_15[9] = words[63];
+  assign weights4_15[8:0] = { 6'h00, words[62:60] };
+  assign weights4_14[9] = words[59];
+  assign weights4_14[8:0] = { 6'h00, words[58:56] };
+  assign weights4_13[9] = words[55];
+  assign weights4_13[8:0] = { 6'h00, words[54:52] };
+  assign weights4_12[9] = words[51];
+  assign weights4_12[8:0] = { 6'h00, words[50:48] };
+  assign weights4_11[9] = words[47];
+  assign weights4_11[8:0] = { 6'h00, words[46:44] };
+  assign weights4_10[9] = words[43];
+  assign weights4_10[8:0] = { 6'h00, words[42:40] };
+  assign weights4_9[9] = words[39];
+  assign weights4_9[8:0] = { 6'h00, words[38:36] };
+  assign weights4_8[9] = words[35];
+  assign weights4_8[8:0] = { 6'h00, words[34:32] };
+  assign weights4_7[9] = words[31];
+  assign weights4_7[8:0] = { 6'h00, words[30:28] };
+  assign weights4_6[9] = words[27];
+  assign weights4_6[8:0] = { 6'h00, words[26:24] };
+  assign weights4_5[9] = words[23];
+  assign weights4_5[8:0] = { 6'h00, words[22:20] };
+  assign weights4_4[9] = words[19];
+  assign weights4_4[8:0] = { 6'h00, words[18:16] };
+  assign weights4_3[9] = words[15];
+  assign weights4_3[8:0] = { 6'h00, words[14:12] };
+  assign weights4_2[9] = words[11];
+  assign weights4_2[8:0] = { 6'h00, words[10:8] };
+  assign weights4_1[9] = words[7];
+  assign weights4_1[8:0] = { 6'h00, words[6:4] };
+  assign weights4_0[9] = words[3];
+  assign weights4_0[8:0] = { 6'h00, words[2:0] };
 endmodule
 
-module \lmu_kws49_eighth.finish (finish_clk, parameters__read, busy, element, parameters__r_data, groups__valid, groups__payload, sums, parameters__address, row_valid, \port$1323$5 , \port$1323$29 , finish_rst);
+module \lmu_kws49_eighth.finish (finish_clk, parameters__read, busy, element, parameters__r_data, groups__valid, groups__payload, sums, parameters__address, row_valid, \port$2207$5 , \port$2207$29 , finish_rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$2 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$2 <= 0;
   wire \$1 ;
@@ -1060,10 +1100,10 @@ module \lmu_kws49_eighth.finish (finish_clk, parameters__read, busy, element, pa
   wire [16:0] parameters__r_data;
   output parameters__read;
   wire parameters__read;
-  output [4:0] \port$1323$29 ;
-  wire [4:0] \port$1323$29 ;
-  output [12:0] \port$1323$5 ;
-  wire [12:0] \port$1323$5 ;
+  output [4:0] \port$2207$29 ;
+  wire [4:0] \port$2207$29 ;
+  output [12:0] \port$2207$5 ;
+  wire [12:0] \port$2207$5 ;
   reg [33:0] row_destination = 34'h000000000;
   wire [6:0] \row_destination.address ;
   wire [5:0] \row_destination.memory ;
@@ -1285,8 +1325,8 @@ module \lmu_kws49_eighth.finish (finish_clk, parameters__read, busy, element, pa
   assign write__output = row_destination[29];
   assign write__operation = row_destination[33:30];
   assign parameters__address = destination[25:18];
-  assign \port$1323$5  = row_destination[17:5];
-  assign \port$1323$29  = row_destination[33:29];
+  assign \port$2207$5  = row_destination[17:5];
+  assign \port$2207$29  = row_destination[33:29];
   assign \groups__payload.rows  = groups__payload[4:0];
   assign \groups__payload.memory  = groups__payload[10:5];
   assign \groups__payload.address  = groups__payload[17:11];
@@ -1935,19 +1975,122 @@ module \lmu_kws49_eighth.input_gate (enable, gated, clk, free);
     passes <= enable;
 endmodule
 
-module \lmu_kws49_eighth.lanes (activation, weights, wide, clk, enable, \port$1206$22 , sums, rst);
-  input [11:0] activation;
-  wire [11:0] activation;
+module \lmu_kws49_eighth.lanes (i__activation, i__weights, i__wide, clk, i__valid, \port$1940$22 , sums, rst);
   input clk;
   wire clk;
-  input enable;
-  wire enable;
   wire first;
+  input [11:0] i__activation;
+  wire [11:0] i__activation;
+  wire i__first;
+  wire i__last;
+  wire [1:0] i__shift;
+  input i__valid;
+  wire i__valid;
+  input [199:0] i__weights;
+  wire [199:0] i__weights;
+  input i__wide;
+  wire i__wide;
   wire last;
-  input [3:0] \port$1206$22 ;
-  wire [3:0] \port$1206$22 ;
-  wire [419:0] products;
-  wire [419:0] \products$15 ;
+  wire [89:0] magnitudes;
+  wire [8:0] \magnitudes.lane0 ;
+  wire [8:0] \magnitudes.lane1 ;
+  wire [2:0] \magnitudes.lane10 ;
+  wire [2:0] \magnitudes.lane11 ;
+  wire [2:0] \magnitudes.lane12 ;
+  wire [2:0] \magnitudes.lane13 ;
+  wire [2:0] \magnitudes.lane14 ;
+  wire [2:0] \magnitudes.lane15 ;
+  wire [2:0] \magnitudes.lane16 ;
+  wire [2:0] \magnitudes.lane17 ;
+  wire [2:0] \magnitudes.lane18 ;
+  wire [2:0] \magnitudes.lane19 ;
+  wire [8:0] \magnitudes.lane2 ;
+  wire [8:0] \magnitudes.lane3 ;
+  wire [8:0] \magnitudes.lane4 ;
+  wire [2:0] \magnitudes.lane5 ;
+  wire [2:0] \magnitudes.lane6 ;
+  wire [2:0] \magnitudes.lane7 ;
+  wire [2:0] \magnitudes.lane8 ;
+  wire [2:0] \magnitudes.lane9 ;
+  wire [19:0] negative;
+  wire o__first;
+  wire o__last;
+  wire [89:0] o__magnitudes;
+  wire [8:0] \o__magnitudes.lane0 ;
+  wire [8:0] \o__magnitudes.lane1 ;
+  wire [2:0] \o__magnitudes.lane10 ;
+  wire [2:0] \o__magnitudes.lane11 ;
+  wire [2:0] \o__magnitudes.lane12 ;
+  wire [2:0] \o__magnitudes.lane13 ;
+  wire [2:0] \o__magnitudes.lane14 ;
+  wire [2:0] \o__magnitudes.lane15 ;
+  wire [2:0] \o__magnitudes.lane16 ;
+  wire [2:0] \o__magnitudes.lane17 ;
+  wire [2:0] \o__magnitudes.lane18 ;
+  wire [2:0] \o__magnitudes.lane19 ;
+  wire [8:0] \o__magnitudes.lane2 ;
+  wire [8:0] \o__magnitudes.lane3 ;
+  wire [8:0] \o__magnitudes.lane4 ;
+  wire [2:0] \o__magnitudes.lane5 ;
+  wire [2:0] \o__magnitudes.lane6 ;
+  wire [2:0] \o__magnitudes.lane7 ;
+  wire [2:0] \o__magnitudes.lane8 ;
+  wire [2:0] \o__magnitudes.lane9 ;
+  wire [19:0] o__negative;
+  wire [10:0] o__operand1;
+  wire [12:0] o__operand3;
+  wire [13:0] o__operand5;
+  wire [13:0] o__operand7;
+  wire o__valid;
+  wire o__wide;
+  wire [10:0] operand1;
+  wire [12:0] operand3;
+  wire [13:0] operand5;
+  wire [13:0] operand7;
+  input [3:0] \port$1940$22 ;
+  wire [3:0] \port$1940$22 ;
+  wire [309:0] products;
+  wire [309:0] \products$35 ;
+  wire [19:0] \products$35.lane0 ;
+  wire [19:0] \products$35.lane1 ;
+  wire [13:0] \products$35.lane10 ;
+  wire [13:0] \products$35.lane11 ;
+  wire [13:0] \products$35.lane12 ;
+  wire [13:0] \products$35.lane13 ;
+  wire [13:0] \products$35.lane14 ;
+  wire [13:0] \products$35.lane15 ;
+  wire [13:0] \products$35.lane16 ;
+  wire [13:0] \products$35.lane17 ;
+  wire [13:0] \products$35.lane18 ;
+  wire [13:0] \products$35.lane19 ;
+  wire [19:0] \products$35.lane2 ;
+  wire [19:0] \products$35.lane3 ;
+  wire [19:0] \products$35.lane4 ;
+  wire [13:0] \products$35.lane5 ;
+  wire [13:0] \products$35.lane6 ;
+  wire [13:0] \products$35.lane7 ;
+  wire [13:0] \products$35.lane8 ;
+  wire [13:0] \products$35.lane9 ;
+  wire [19:0] \products.lane0 ;
+  wire [19:0] \products.lane1 ;
+  wire [13:0] \products.lane10 ;
+  wire [13:0] \products.lane11 ;
+  wire [13:0] \products.lane12 ;
+  wire [13:0] \products.lane13 ;
+  wire [13:0] \products.lane14 ;
+  wire [13:0] \products.lane15 ;
+  wire [13:0] \products.lane16 ;
+  wire [13:0] \products.lane17 ;
+  wire [13:0] \products.lane18 ;
+  wire [13:0] \products.lane19 ;
+  wire [19:0] \products.lane2 ;
+  wire [19:0] \products.lane3 ;
+  wire [19:0] \products.lane4 ;
+  wire [13:0] \products.lane5 ;
+  wire [13:0] \products.lane6 ;
+  wire [13:0] \products.lane7 ;
+  wire [13:0] \products.lane8 ;
+  wire [13:0] \products.lane9 ;
   wire [11:0] products__activation;
   wire products__first;
   wire products__last;
@@ -1957,48 +2100,158 @@ module \lmu_kws49_eighth.lanes (activation, weights, wide, clk, enable, \port$12
   wire products__wide;
   input rst;
   wire rst;
-  wire [1:0] shift;
   output [419:0] sums;
   wire [419:0] sums;
-  wire [419:0] \sums$17 ;
-  input [199:0] weights;
-  wire [199:0] weights;
-  input wide;
+  wire [419:0] \sums$37 ;
+  wire valid;
   wire wide;
   \lmu_kws49_eighth.lanes.accumulate  accumulate (
     .clk(clk),
-    .enable(enable),
-    .\port$1206$24 (\port$1206$22 [3:2]),
+    .first(first),
+    .last(last),
+    .negative(negative),
     .products(products),
     .rst(rst),
-    .sums(sums)
-  );
-  \lmu_kws49_eighth.lanes.multiply  multiply (
-    .activation(activation),
-    .products(products),
-    .shift(\port$1206$22 [1:0]),
-    .weights(weights),
+    .sums(sums),
+    .valid(valid),
     .wide(wide)
   );
-  assign shift = \port$1206$22 [1:0];
-  assign products__shift = \port$1206$22 [1:0];
-  assign products__activation = activation;
-  assign products__weights = weights;
-  assign products__wide = wide;
-  assign products__valid = enable;
-  assign first = \port$1206$22 [2];
-  assign products__first = \port$1206$22 [2];
-  assign last = \port$1206$22 [3];
-  assign products__last = \port$1206$22 [3];
-  assign \products$15  = products;
-  assign \sums$17  = sums;
+  \lmu_kws49_eighth.lanes.multiply  multiply (
+    .magnitudes(magnitudes),
+    .operand1(operand1),
+    .operand3(operand3),
+    .operand5(operand5),
+    .operand7(operand7),
+    .products(products)
+  );
+  \lmu_kws49_eighth.lanes.operands  operands (
+    .clk(clk),
+    .first(first),
+    .i__activation(i__activation),
+    .i__valid(i__valid),
+    .i__weights(i__weights),
+    .i__wide(i__wide),
+    .last(last),
+    .o__magnitudes(magnitudes),
+    .o__negative(negative),
+    .operand1(operand1),
+    .operand3(operand3),
+    .operand5(operand5),
+    .operand7(operand7),
+    .\port$1940$22 (\port$1940$22 ),
+    .rst(rst),
+    .valid(valid),
+    .wide(wide)
+  );
+  assign products__activation = i__activation;
+  assign i__first = \port$1940$22 [2];
+  assign products__first = \port$1940$22 [2];
+  assign i__last = \port$1940$22 [3];
+  assign products__last = \port$1940$22 [3];
+  assign i__shift = \port$1940$22 [1:0];
+  assign products__shift = \port$1940$22 [1:0];
+  assign products__valid = i__valid;
+  assign products__weights = i__weights;
+  assign products__wide = i__wide;
+  assign o__magnitudes = magnitudes;
+  assign o__operand1 = operand1;
+  assign o__operand3 = operand3;
+  assign o__operand5 = operand5;
+  assign o__operand7 = operand7;
+  assign o__first = first;
+  assign o__last = last;
+  assign o__negative = negative;
+  assign o__valid = valid;
+  assign o__wide = wide;
+  assign \products$35  = products;
+  assign \sums$37  = sums;
+  assign \magnitudes.lane0  = magnitudes[8:0];
+  assign \magnitudes.lane1  = magnitudes[17:9];
+  assign \magnitudes.lane2  = magnitudes[26:18];
+  assign \magnitudes.lane3  = magnitudes[35:27];
+  assign \magnitudes.lane4  = magnitudes[44:36];
+  assign \magnitudes.lane5  = magnitudes[47:45];
+  assign \magnitudes.lane6  = magnitudes[50:48];
+  assign \magnitudes.lane7  = magnitudes[53:51];
+  assign \magnitudes.lane8  = magnitudes[56:54];
+  assign \magnitudes.lane9  = magnitudes[59:57];
+  assign \magnitudes.lane10  = magnitudes[62:60];
+  assign \magnitudes.lane11  = magnitudes[65:63];
+  assign \magnitudes.lane12  = magnitudes[68:66];
+  assign \magnitudes.lane13  = magnitudes[71:69];
+  assign \magnitudes.lane14  = magnitudes[74:72];
+  assign \magnitudes.lane15  = magnitudes[77:75];
+  assign \magnitudes.lane16  = magnitudes[80:78];
+  assign \magnitudes.lane17  = magnitudes[83:81];
+  assign \magnitudes.lane18  = magnitudes[86:84];
+  assign \magnitudes.lane19  = magnitudes[89:87];
+  assign \o__magnitudes.lane0  = magnitudes[8:0];
+  assign \o__magnitudes.lane1  = magnitudes[17:9];
+  assign \o__magnitudes.lane2  = magnitudes[26:18];
+  assign \o__magnitudes.lane3  = magnitudes[35:27];
+  assign \o__magnitudes.lane4  = magnitudes[44:36];
+  assign \o__magnitudes.lane5  = magnitudes[47:45];
+  assign \o__magnitudes.lane6  = magnitudes[50:48];
+  assign \o__magnitudes.lane7  = magnitudes[53:51];
+  assign \o__magnitudes.lane8  = magnitudes[56:54];
+  assign \o__magnitudes.lane9  = magnitudes[59:57];
+  assign \o__magnitudes.lane10  = magnitudes[62:60];
+  assign \o__magnitudes.lane11  = magnitudes[65:63];
+  assign \o__magnitudes.lane12  = magnitudes[68:66];
+  assign \o__magnitudes.lane13  = magnitudes[71:69];
+  assign \o__magnitudes.lane14  = magnitudes[74:72];
+  assign \o__magnitudes.lane15  = magnitudes[77:75];
+  assign \o__magnitudes.lane16  = magnitudes[80:78];
+  assign \o__magnitudes.lane17  = magnitudes[83:81];
+  assign \o__magnitudes.lane18  = magnitudes[86:84];
+  assign \o__magnitudes.lane19  = magnitudes[89:87];
+  assign \products.lane0  = products[19:0];
+  assign \products.lane1  = products[39:20];
+  assign \products.lane2  = products[59:40];
+  assign \products.lane3  = products[79:60];
+  assign \products.lane4  = products[99:80];
+  assign \products.lane5  = products[113:100];
+  assign \products.lane6  = products[127:114];
+  assign \products.lane7  = products[141:128];
+  assign \products.lane8  = products[155:142];
+  assign \products.lane9  = products[169:156];
+  assign \products.lane10  = products[183:170];
+  assign \products.lane11  = products[197:184];
+  assign \products.lane12  = products[211:198];
+  assign \products.lane13  = products[225:212];
+  assign \products.lane14  = products[239:226];
+  assign \products.lane15  = products[253:240];
+  assign \products.lane16  = products[267:254];
+  assign \products.lane17  = products[281:268];
+  assign \products.lane18  = products[295:282];
+  assign \products.lane19  = products[309:296];
+  assign \products$35.lane0  = products[19:0];
+  assign \products$35.lane1  = products[39:20];
+  assign \products$35.lane2  = products[59:40];
+  assign \products$35.lane3  = products[79:60];
+  assign \products$35.lane4  = products[99:80];
+  assign \products$35.lane5  = products[113:100];
+  assign \products$35.lane6  = products[127:114];
+  assign \products$35.lane7  = products[141:128];
+  assign \products$35.lane8  = products[155:142];
+  assign \products$35.lane9  = products[169:156];
+  assign \products$35.lane10  = products[183:170];
+  assign \products$35.lane11  = products[197:184];
+  assign \products$35.lane12  = products[211:198];
+  assign \products$35.lane13  = products[225:212];
+  assign \products$35.lane14  = products[239:226];
+  assign \products$35.lane15  = products[253:240];
+  assign \products$35.lane16  = products[267:254];
+  assign \products$35.lane17  = products[281:268];
+  assign \products$35.lane18  = products[295:282];
+  assign \products$35.lane19  = products[309:296];
 endmodule
 
-module \lmu_kws49_eighth.lanes.accumulate (clk, enable, \port$1206$24 , products, sums, rst);
+module \lmu_kws49_eighth.lanes.accumulate (clk, valid, first, last, wide, negative, products, sums, rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$10 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$10 <= 0;
-  wire [21:0] \$1 ;
-  wire [21:0] \$10 ;
+  wire [20:0] \$1 ;
+  wire [20:0] \$10 ;
   wire \$100 ;
   wire \$101 ;
   wire \$102 ;
@@ -2020,101 +2273,261 @@ module \lmu_kws49_eighth.lanes.accumulate (clk, enable, \port$1206$24 , products
   wire \$117 ;
   wire \$118 ;
   wire \$119 ;
-  wire [21:0] \$12 ;
+  wire [22:0] \$12 ;
   wire \$120 ;
-  reg [20:0] \$121 ;
-  reg [20:0] \$122 ;
-  reg [20:0] \$123 ;
-  reg [20:0] \$124 ;
-  reg [20:0] \$125 ;
-  reg [20:0] \$126 ;
-  reg [20:0] \$127 ;
-  reg [20:0] \$128 ;
-  reg [20:0] \$129 ;
-  wire [21:0] \$13 ;
-  reg [20:0] \$130 ;
-  reg [20:0] \$131 ;
-  reg [20:0] \$132 ;
-  reg [20:0] \$133 ;
-  reg [20:0] \$134 ;
-  reg [20:0] \$135 ;
-  reg [20:0] \$136 ;
-  reg [20:0] \$137 ;
-  reg [20:0] \$138 ;
-  reg [20:0] \$139 ;
+  wire \$121 ;
+  wire \$122 ;
+  wire \$123 ;
+  wire \$124 ;
+  wire \$125 ;
+  wire \$126 ;
+  wire \$127 ;
+  wire \$128 ;
+  wire \$129 ;
+  wire [20:0] \$13 ;
+  wire \$130 ;
+  wire \$131 ;
+  wire \$132 ;
+  wire \$133 ;
+  wire \$134 ;
+  wire \$135 ;
+  wire \$136 ;
+  wire \$137 ;
+  wire \$138 ;
+  wire \$139 ;
   wire [21:0] \$14 ;
-  reg [20:0] \$140 ;
-  reg [20:0] \$141 ;
-  reg [20:0] \$142 ;
-  reg [20:0] \$143 ;
-  reg [20:0] \$144 ;
-  reg [20:0] \$145 ;
-  reg [20:0] \$146 ;
-  reg [20:0] \$147 ;
-  reg [20:0] \$148 ;
-  reg [20:0] \$149 ;
-  wire [21:0] \$15 ;
-  reg [20:0] \$150 ;
-  reg [20:0] \$151 ;
-  reg [20:0] \$152 ;
-  reg [20:0] \$153 ;
-  reg [20:0] \$154 ;
-  reg [20:0] \$155 ;
-  reg [20:0] \$156 ;
-  reg [20:0] \$157 ;
-  reg [20:0] \$158 ;
-  reg [20:0] \$159 ;
-  wire [21:0] \$16 ;
-  reg [20:0] \$160 ;
+  wire \$140 ;
+  wire \$141 ;
+  wire \$142 ;
+  wire \$143 ;
+  wire \$144 ;
+  wire \$145 ;
+  wire \$146 ;
+  wire \$147 ;
+  wire \$148 ;
+  wire \$149 ;
+  wire [22:0] \$15 ;
+  wire \$150 ;
+  wire \$151 ;
+  wire \$152 ;
+  wire \$153 ;
+  wire \$154 ;
+  wire \$155 ;
+  wire \$156 ;
+  wire \$157 ;
+  wire \$158 ;
+  wire \$159 ;
+  wire [20:0] \$16 ;
+  wire \$160 ;
+  wire \$161 ;
+  wire \$162 ;
+  wire \$163 ;
+  wire \$164 ;
+  wire \$165 ;
+  wire \$166 ;
+  wire \$167 ;
+  wire \$168 ;
+  wire \$169 ;
   wire [21:0] \$17 ;
-  wire [21:0] \$18 ;
-  wire [21:0] \$19 ;
+  wire \$170 ;
+  wire \$171 ;
+  wire \$172 ;
+  wire \$173 ;
+  wire \$174 ;
+  wire \$175 ;
+  wire \$176 ;
+  wire \$177 ;
+  wire \$178 ;
+  wire \$179 ;
+  wire [22:0] \$18 ;
+  wire \$180 ;
+  wire \$181 ;
+  wire \$182 ;
+  wire \$183 ;
+  wire \$184 ;
+  wire \$185 ;
+  wire \$186 ;
+  wire \$187 ;
+  wire \$188 ;
+  wire \$189 ;
+  wire [20:0] \$19 ;
+  wire \$190 ;
+  wire \$191 ;
+  wire \$192 ;
+  wire \$193 ;
+  wire \$194 ;
+  wire \$195 ;
+  wire \$196 ;
+  wire \$197 ;
+  wire \$198 ;
+  wire \$199 ;
   wire [21:0] \$2 ;
   wire [21:0] \$20 ;
-  wire \$21 ;
-  wire \$22 ;
-  wire \$23 ;
-  wire \$24 ;
-  wire \$25 ;
-  wire \$26 ;
-  wire \$27 ;
-  wire \$28 ;
-  wire \$29 ;
-  wire [21:0] \$3 ;
-  wire \$30 ;
-  wire \$31 ;
-  wire \$32 ;
-  wire \$33 ;
-  wire \$34 ;
-  wire \$35 ;
-  wire \$36 ;
-  wire \$37 ;
-  wire \$38 ;
-  wire \$39 ;
-  wire [21:0] \$4 ;
-  wire \$40 ;
-  wire \$41 ;
-  wire \$42 ;
-  wire \$43 ;
-  wire \$44 ;
-  wire \$45 ;
-  wire \$46 ;
-  wire \$47 ;
-  wire \$48 ;
-  wire \$49 ;
+  wire \$200 ;
+  wire \$201 ;
+  wire \$202 ;
+  wire \$203 ;
+  wire \$204 ;
+  wire \$205 ;
+  wire \$206 ;
+  wire \$207 ;
+  wire \$208 ;
+  wire \$209 ;
+  wire [22:0] \$21 ;
+  wire \$210 ;
+  wire \$211 ;
+  wire \$212 ;
+  wire \$213 ;
+  wire \$214 ;
+  wire \$215 ;
+  wire \$216 ;
+  wire \$217 ;
+  wire \$218 ;
+  wire \$219 ;
+  wire [20:0] \$22 ;
+  wire \$220 ;
+  wire \$221 ;
+  wire \$222 ;
+  wire \$223 ;
+  wire \$224 ;
+  wire \$225 ;
+  wire \$226 ;
+  wire \$227 ;
+  wire \$228 ;
+  wire \$229 ;
+  wire [21:0] \$23 ;
+  wire \$230 ;
+  wire \$231 ;
+  wire \$232 ;
+  wire \$233 ;
+  wire \$234 ;
+  wire \$235 ;
+  wire \$236 ;
+  wire \$237 ;
+  wire \$238 ;
+  wire \$239 ;
+  wire [22:0] \$24 ;
+  wire \$240 ;
+  wire \$241 ;
+  wire \$242 ;
+  wire \$243 ;
+  wire \$244 ;
+  wire \$245 ;
+  wire \$246 ;
+  wire \$247 ;
+  wire \$248 ;
+  wire \$249 ;
+  wire [20:0] \$25 ;
+  wire \$250 ;
+  wire \$251 ;
+  wire \$252 ;
+  wire \$253 ;
+  wire \$254 ;
+  wire \$255 ;
+  wire \$256 ;
+  wire \$257 ;
+  wire \$258 ;
+  wire \$259 ;
+  wire [21:0] \$26 ;
+  wire \$260 ;
+  wire \$261 ;
+  wire \$262 ;
+  wire \$263 ;
+  wire \$264 ;
+  wire \$265 ;
+  wire \$266 ;
+  wire \$267 ;
+  wire \$268 ;
+  wire \$269 ;
+  wire [22:0] \$27 ;
+  wire \$270 ;
+  wire \$271 ;
+  wire \$272 ;
+  wire \$273 ;
+  wire \$274 ;
+  wire \$275 ;
+  wire \$276 ;
+  wire \$277 ;
+  wire \$278 ;
+  wire \$279 ;
+  wire [20:0] \$28 ;
+  wire \$280 ;
+  reg [20:0] \$281 ;
+  reg [20:0] \$282 ;
+  reg [20:0] \$283 ;
+  reg [20:0] \$284 ;
+  reg [20:0] \$285 ;
+  reg [20:0] \$286 ;
+  reg [20:0] \$287 ;
+  reg [20:0] \$288 ;
+  reg [20:0] \$289 ;
+  wire [21:0] \$29 ;
+  reg [20:0] \$290 ;
+  reg [20:0] \$291 ;
+  reg [20:0] \$292 ;
+  reg [20:0] \$293 ;
+  reg [20:0] \$294 ;
+  reg [20:0] \$295 ;
+  reg [20:0] \$296 ;
+  reg [20:0] \$297 ;
+  reg [20:0] \$298 ;
+  reg [20:0] \$299 ;
+  wire [22:0] \$3 ;
+  wire [22:0] \$30 ;
+  reg [20:0] \$300 ;
+  reg [20:0] \$301 ;
+  reg [20:0] \$302 ;
+  reg [20:0] \$303 ;
+  reg [20:0] \$304 ;
+  reg [20:0] \$305 ;
+  reg [20:0] \$306 ;
+  reg [20:0] \$307 ;
+  reg [20:0] \$308 ;
+  reg [20:0] \$309 ;
+  wire [20:0] \$31 ;
+  reg [20:0] \$310 ;
+  reg [20:0] \$311 ;
+  reg [20:0] \$312 ;
+  reg [20:0] \$313 ;
+  reg [20:0] \$314 ;
+  reg [20:0] \$315 ;
+  reg [20:0] \$316 ;
+  reg [20:0] \$317 ;
+  reg [20:0] \$318 ;
+  reg [20:0] \$319 ;
+  wire [21:0] \$32 ;
+  reg [20:0] \$320 ;
+  wire [22:0] \$33 ;
+  wire [20:0] \$34 ;
+  wire [21:0] \$35 ;
+  wire [22:0] \$36 ;
+  wire [20:0] \$37 ;
+  wire [21:0] \$38 ;
+  wire [22:0] \$39 ;
+  wire [20:0] \$4 ;
+  wire [20:0] \$40 ;
+  wire [21:0] \$41 ;
+  wire [22:0] \$42 ;
+  wire [20:0] \$43 ;
+  wire [21:0] \$44 ;
+  wire [22:0] \$45 ;
+  wire [20:0] \$46 ;
+  wire [21:0] \$47 ;
+  wire [22:0] \$48 ;
+  wire [20:0] \$49 ;
   wire [21:0] \$5 ;
-  wire \$50 ;
-  wire \$51 ;
-  wire \$52 ;
-  wire \$53 ;
-  wire \$54 ;
-  wire \$55 ;
-  wire \$56 ;
-  wire \$57 ;
-  wire \$58 ;
-  wire \$59 ;
-  wire [21:0] \$6 ;
-  wire \$60 ;
+  wire [21:0] \$50 ;
+  wire [22:0] \$51 ;
+  wire [20:0] \$52 ;
+  wire [21:0] \$53 ;
+  wire [22:0] \$54 ;
+  wire [20:0] \$55 ;
+  wire [21:0] \$56 ;
+  wire [22:0] \$57 ;
+  wire [20:0] \$58 ;
+  wire [21:0] \$59 ;
+  wire [22:0] \$6 ;
+  wire [22:0] \$60 ;
   wire \$61 ;
   wire \$62 ;
   wire \$63 ;
@@ -2124,7 +2537,7 @@ module \lmu_kws49_eighth.lanes.accumulate (clk, enable, \port$1206$24 , products
   wire \$67 ;
   wire \$68 ;
   wire \$69 ;
-  wire [21:0] \$7 ;
+  wire [20:0] \$7 ;
   wire \$70 ;
   wire \$71 ;
   wire \$72 ;
@@ -2146,7 +2559,7 @@ module \lmu_kws49_eighth.lanes.accumulate (clk, enable, \port$1206$24 , products
   wire \$87 ;
   wire \$88 ;
   wire \$89 ;
-  wire [21:0] \$9 ;
+  wire [22:0] \$9 ;
   wire \$90 ;
   wire \$91 ;
   wire \$92 ;
@@ -2157,10 +2570,29 @@ module \lmu_kws49_eighth.lanes.accumulate (clk, enable, \port$1206$24 , products
   wire \$97 ;
   wire \$98 ;
   wire \$99 ;
+  wire [20:0] addend0;
+  wire [20:0] addend1;
+  wire [20:0] addend10;
+  wire [20:0] addend11;
+  wire [20:0] addend12;
+  wire [20:0] addend13;
+  wire [20:0] addend14;
+  wire [20:0] addend15;
+  wire [20:0] addend16;
+  wire [20:0] addend17;
+  wire [20:0] addend18;
+  wire [20:0] addend19;
+  wire [20:0] addend2;
+  wire [20:0] addend3;
+  wire [20:0] addend4;
+  wire [20:0] addend5;
+  wire [20:0] addend6;
+  wire [20:0] addend7;
+  wire [20:0] addend8;
+  wire [20:0] addend9;
   input clk;
   wire clk;
-  input enable;
-  wire enable;
+  input first;
   wire first;
   reg [20:0] held0 = 21'h000000;
   reg [20:0] held1 = 21'h000000;
@@ -2182,31 +2614,32 @@ module \lmu_kws49_eighth.lanes.accumulate (clk, enable, \port$1206$24 , products
   reg [20:0] held7 = 21'h000000;
   reg [20:0] held8 = 21'h000000;
   reg [20:0] held9 = 21'h000000;
+  input last;
   wire last;
-  input [1:0] \port$1206$24 ;
-  wire [1:0] \port$1206$24 ;
-  wire [20:0] product0;
-  wire [20:0] product1;
-  wire [20:0] product10;
-  wire [20:0] product11;
-  wire [20:0] product12;
-  wire [20:0] product13;
-  wire [20:0] product14;
-  wire [20:0] product15;
-  wire [20:0] product16;
-  wire [20:0] product17;
-  wire [20:0] product18;
-  wire [20:0] product19;
-  wire [20:0] product2;
-  wire [20:0] product3;
-  wire [20:0] product4;
-  wire [20:0] product5;
-  wire [20:0] product6;
-  wire [20:0] product7;
-  wire [20:0] product8;
-  wire [20:0] product9;
-  input [419:0] products;
-  wire [419:0] products;
+  input [19:0] negative;
+  wire [19:0] negative;
+  input [309:0] products;
+  wire [309:0] products;
+  wire [19:0] \products.lane0 ;
+  wire [19:0] \products.lane1 ;
+  wire [13:0] \products.lane10 ;
+  wire [13:0] \products.lane11 ;
+  wire [13:0] \products.lane12 ;
+  wire [13:0] \products.lane13 ;
+  wire [13:0] \products.lane14 ;
+  wire [13:0] \products.lane15 ;
+  wire [13:0] \products.lane16 ;
+  wire [13:0] \products.lane17 ;
+  wire [13:0] \products.lane18 ;
+  wire [13:0] \products.lane19 ;
+  wire [19:0] \products.lane2 ;
+  wire [19:0] \products.lane3 ;
+  wire [19:0] \products.lane4 ;
+  wire [13:0] \products.lane5 ;
+  wire [13:0] \products.lane6 ;
+  wire [13:0] \products.lane7 ;
+  wire [13:0] \products.lane8 ;
+  wire [13:0] \products.lane9 ;
   input rst;
   wire rst;
   reg [20:0] running0 = 21'h000000;
@@ -2231,768 +2664,770 @@ module \lmu_kws49_eighth.lanes.accumulate (clk, enable, \port$1206$24 , products
   reg [20:0] running9 = 21'h000000;
   output [419:0] sums;
   wire [419:0] sums;
-  reg [20:0] total0;
-  reg [20:0] total1;
-  reg [20:0] total10;
-  reg [20:0] total11;
-  reg [20:0] total12;
-  reg [20:0] total13;
-  reg [20:0] total14;
-  reg [20:0] total15;
-  reg [20:0] total16;
-  reg [20:0] total17;
-  reg [20:0] total18;
-  reg [20:0] total19;
-  reg [20:0] total2;
-  reg [20:0] total3;
-  reg [20:0] total4;
-  reg [20:0] total5;
-  reg [20:0] total6;
-  reg [20:0] total7;
-  reg [20:0] total8;
-  reg [20:0] total9;
-  assign \$1  = $signed(running0) + $signed(products[20:0]);
-  assign \$2  = $signed(running1) + $signed(products[41:21]);
-  assign \$3  = $signed(running2) + $signed(products[62:42]);
-  assign \$4  = $signed(running3) + $signed(products[83:63]);
-  assign \$5  = $signed(running4) + $signed(products[104:84]);
-  assign \$6  = $signed(running5) + $signed(products[125:105]);
-  assign \$7  = $signed(running6) + $signed(products[146:126]);
-  assign \$8  = $signed(running7) + $signed(products[167:147]);
-  assign \$9  = $signed(running8) + $signed(products[188:168]);
-  assign \$10  = $signed(running9) + $signed(products[209:189]);
-  assign \$11  = $signed(running10) + $signed(products[230:210]);
-  assign \$12  = $signed(running11) + $signed(products[251:231]);
-  assign \$13  = $signed(running12) + $signed(products[272:252]);
-  assign \$14  = $signed(running13) + $signed(products[293:273]);
-  assign \$15  = $signed(running14) + $signed(products[314:294]);
-  assign \$16  = $signed(running15) + $signed(products[335:315]);
-  assign \$17  = $signed(running16) + $signed(products[356:336]);
-  assign \$18  = $signed(running17) + $signed(products[377:357]);
-  assign \$19  = $signed(running18) + $signed(products[398:378]);
-  assign \$20  = $signed(running19) + $signed(products[419:399]);
-  assign \$21  = ~ \port$1206$24 [1];
-  assign \$22  = enable & \$21 ;
-  assign \$23  = total0[20:10] != running0[20:10];
-  assign \$24  = \port$1206$24 [0] | \$23 ;
-  assign \$25  = enable & \port$1206$24 [1];
-  assign \$26  = ~ \port$1206$24 [1];
-  assign \$27  = enable & \$26 ;
-  assign \$28  = total1[20:10] != running1[20:10];
-  assign \$29  = \port$1206$24 [0] | \$28 ;
-  assign \$30  = enable & \port$1206$24 [1];
-  assign \$31  = ~ \port$1206$24 [1];
-  assign \$32  = enable & \$31 ;
-  assign \$33  = total2[20:10] != running2[20:10];
-  assign \$34  = \port$1206$24 [0] | \$33 ;
-  assign \$35  = enable & \port$1206$24 [1];
-  assign \$36  = ~ \port$1206$24 [1];
-  assign \$37  = enable & \$36 ;
-  assign \$38  = total3[20:10] != running3[20:10];
-  assign \$39  = \port$1206$24 [0] | \$38 ;
-  assign \$40  = enable & \port$1206$24 [1];
-  assign \$41  = ~ \port$1206$24 [1];
-  assign \$42  = enable & \$41 ;
-  assign \$43  = total4[20:10] != running4[20:10];
-  assign \$44  = \port$1206$24 [0] | \$43 ;
-  assign \$45  = enable & \port$1206$24 [1];
-  assign \$46  = ~ \port$1206$24 [1];
-  assign \$47  = enable & \$46 ;
-  assign \$48  = total5[20:10] != running5[20:10];
-  assign \$49  = \port$1206$24 [0] | \$48 ;
-  assign \$50  = enable & \port$1206$24 [1];
-  assign \$51  = ~ \port$1206$24 [1];
-  assign \$52  = enable & \$51 ;
-  assign \$53  = total6[20:10] != running6[20:10];
-  assign \$54  = \port$1206$24 [0] | \$53 ;
-  assign \$55  = enable & \port$1206$24 [1];
-  assign \$56  = ~ \port$1206$24 [1];
-  assign \$57  = enable & \$56 ;
-  assign \$58  = total7[20:10] != running7[20:10];
-  assign \$59  = \port$1206$24 [0] | \$58 ;
-  assign \$60  = enable & \port$1206$24 [1];
-  assign \$61  = ~ \port$1206$24 [1];
-  assign \$62  = enable & \$61 ;
-  assign \$63  = total8[20:10] != running8[20:10];
-  assign \$64  = \port$1206$24 [0] | \$63 ;
-  assign \$65  = enable & \port$1206$24 [1];
-  assign \$66  = ~ \port$1206$24 [1];
-  assign \$67  = enable & \$66 ;
-  assign \$68  = total9[20:10] != running9[20:10];
-  assign \$69  = \port$1206$24 [0] | \$68 ;
-  assign \$70  = enable & \port$1206$24 [1];
-  assign \$71  = ~ \port$1206$24 [1];
-  assign \$72  = enable & \$71 ;
-  assign \$73  = total10[20:10] != running10[20:10];
-  assign \$74  = \port$1206$24 [0] | \$73 ;
-  assign \$75  = enable & \port$1206$24 [1];
-  assign \$76  = ~ \port$1206$24 [1];
-  assign \$77  = enable & \$76 ;
-  assign \$78  = total11[20:10] != running11[20:10];
-  assign \$79  = \port$1206$24 [0] | \$78 ;
-  assign \$80  = enable & \port$1206$24 [1];
-  assign \$81  = ~ \port$1206$24 [1];
-  assign \$82  = enable & \$81 ;
-  assign \$83  = total12[20:10] != running12[20:10];
-  assign \$84  = \port$1206$24 [0] | \$83 ;
-  assign \$85  = enable & \port$1206$24 [1];
-  assign \$86  = ~ \port$1206$24 [1];
-  assign \$87  = enable & \$86 ;
-  assign \$88  = total13[20:10] != running13[20:10];
-  assign \$89  = \port$1206$24 [0] | \$88 ;
-  assign \$90  = enable & \port$1206$24 [1];
-  assign \$91  = ~ \port$1206$24 [1];
-  assign \$92  = enable & \$91 ;
-  assign \$93  = total14[20:10] != running14[20:10];
-  assign \$94  = \port$1206$24 [0] | \$93 ;
-  assign \$95  = enable & \port$1206$24 [1];
-  assign \$96  = ~ \port$1206$24 [1];
-  assign \$97  = enable & \$96 ;
-  assign \$98  = total15[20:10] != running15[20:10];
-  assign \$99  = \port$1206$24 [0] | \$98 ;
-  assign \$100  = enable & \port$1206$24 [1];
-  assign \$101  = ~ \port$1206$24 [1];
-  assign \$102  = enable & \$101 ;
-  assign \$103  = total16[20:10] != running16[20:10];
-  assign \$104  = \port$1206$24 [0] | \$103 ;
-  assign \$105  = enable & \port$1206$24 [1];
-  assign \$106  = ~ \port$1206$24 [1];
-  assign \$107  = enable & \$106 ;
-  assign \$108  = total17[20:10] != running17[20:10];
-  assign \$109  = \port$1206$24 [0] | \$108 ;
-  assign \$110  = enable & \port$1206$24 [1];
-  assign \$111  = ~ \port$1206$24 [1];
-  assign \$112  = enable & \$111 ;
-  assign \$113  = total18[20:10] != running18[20:10];
-  assign \$114  = \port$1206$24 [0] | \$113 ;
-  assign \$115  = enable & \port$1206$24 [1];
-  assign \$116  = ~ \port$1206$24 [1];
-  assign \$117  = enable & \$116 ;
-  assign \$118  = total19[20:10] != running19[20:10];
-  assign \$119  = \port$1206$24 [0] | \$118 ;
-  assign \$120  = enable & \port$1206$24 [1];
+  wire [20:0] total0;
+  wire [20:0] total1;
+  wire [20:0] total10;
+  wire [20:0] total11;
+  wire [20:0] total12;
+  wire [20:0] total13;
+  wire [20:0] total14;
+  wire [20:0] total15;
+  wire [20:0] total16;
+  wire [20:0] total17;
+  wire [20:0] total18;
+  wire [20:0] total19;
+  wire [20:0] total2;
+  wire [20:0] total3;
+  wire [20:0] total4;
+  wire [20:0] total5;
+  wire [20:0] total6;
+  wire [20:0] total7;
+  wire [20:0] total8;
+  wire [20:0] total9;
+  input valid;
+  wire valid;
+  input wide;
+  wire wide;
+  assign addend0 = { 1'h0, products[19:0] } ^ { negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0] };
+  assign \$1  = first ? 21'h000000 : running0;
+  assign \$2  = \$1  + addend0;
+  assign \$3  = \$2  + negative[0];
+  assign addend1 = { 1'h0, products[39:20] } ^ { negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1] };
+  assign \$4  = first ? 21'h000000 : running1;
+  assign \$5  = \$4  + addend1;
+  assign \$6  = \$5  + negative[1];
+  assign addend2 = { 1'h0, products[59:40] } ^ { negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2] };
+  assign \$7  = first ? 21'h000000 : running2;
+  assign \$8  = \$7  + addend2;
+  assign \$9  = \$8  + negative[2];
+  assign addend3 = { 1'h0, products[79:60] } ^ { negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3] };
+  assign \$10  = first ? 21'h000000 : running3;
+  assign \$11  = \$10  + addend3;
+  assign \$12  = \$11  + negative[3];
+  assign addend4 = { 1'h0, products[99:80] } ^ { negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4] };
+  assign \$13  = first ? 21'h000000 : running4;
+  assign \$14  = \$13  + addend4;
+  assign \$15  = \$14  + negative[4];
+  assign addend5 = { 7'h00, products[113:100] } ^ { negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5] };
+  assign \$16  = first ? 21'h000000 : running5;
+  assign \$17  = \$16  + addend5;
+  assign \$18  = \$17  + negative[5];
+  assign addend6 = { 7'h00, products[127:114] } ^ { negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6] };
+  assign \$19  = first ? 21'h000000 : running6;
+  assign \$20  = \$19  + addend6;
+  assign \$21  = \$20  + negative[6];
+  assign addend7 = { 7'h00, products[141:128] } ^ { negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7] };
+  assign \$22  = first ? 21'h000000 : running7;
+  assign \$23  = \$22  + addend7;
+  assign \$24  = \$23  + negative[7];
+  assign addend8 = { 7'h00, products[155:142] } ^ { negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8] };
+  assign \$25  = first ? 21'h000000 : running8;
+  assign \$26  = \$25  + addend8;
+  assign \$27  = \$26  + negative[8];
+  assign addend9 = { 7'h00, products[169:156] } ^ { negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9] };
+  assign \$28  = first ? 21'h000000 : running9;
+  assign \$29  = \$28  + addend9;
+  assign \$30  = \$29  + negative[9];
+  assign addend10 = { 7'h00, products[183:170] } ^ { negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10] };
+  assign \$31  = first ? 21'h000000 : running10;
+  assign \$32  = \$31  + addend10;
+  assign \$33  = \$32  + negative[10];
+  assign addend11 = { 7'h00, products[197:184] } ^ { negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11] };
+  assign \$34  = first ? 21'h000000 : running11;
+  assign \$35  = \$34  + addend11;
+  assign \$36  = \$35  + negative[11];
+  assign addend12 = { 7'h00, products[211:198] } ^ { negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12] };
+  assign \$37  = first ? 21'h000000 : running12;
+  assign \$38  = \$37  + addend12;
+  assign \$39  = \$38  + negative[12];
+  assign addend13 = { 7'h00, products[225:212] } ^ { negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13] };
+  assign \$40  = first ? 21'h000000 : running13;
+  assign \$41  = \$40  + addend13;
+  assign \$42  = \$41  + negative[13];
+  assign addend14 = { 7'h00, products[239:226] } ^ { negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14] };
+  assign \$43  = first ? 21'h000000 : running14;
+  assign \$44  = \$43  + addend14;
+  assign \$45  = \$44  + negative[14];
+  assign addend15 = { 7'h00, products[253:240] } ^ { negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15] };
+  assign \$46  = first ? 21'h000000 : running15;
+  assign \$47  = \$46  + addend15;
+  assign \$48  = \$47  + negative[15];
+  assign addend16 = { 7'h00, products[267:254] } ^ { negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16] };
+  assign \$49  = first ? 21'h000000 : running16;
+  assign \$50  = \$49  + addend16;
+  assign \$51  = \$50  + negative[16];
+  assign addend17 = { 7'h00, products[281:268] } ^ { negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17] };
+  assign \$52  = first ? 21'h000000 : running17;
+  assign \$53  = \$52  + addend17;
+  assign \$54  = \$53  + negative[17];
+  assign addend18 = { 7'h00, products[295:282] } ^ { negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18] };
+  assign \$55  = first ? 21'h000000 : running18;
+  assign \$56  = \$55  + addend18;
+  assign \$57  = \$56  + negative[18];
+  assign addend19 = { 7'h00, products[309:296] } ^ { negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19] };
+  assign \$58  = first ? 21'h000000 : running19;
+  assign \$59  = \$58  + addend19;
+  assign \$60  = \$59  + negative[19];
+  assign \$63  = ~ last;
+  assign \$64  = \$62  & \$63 ;
+  assign \$65  = | products[19:10];
+  assign \$66  = first | \$65 ;
+  assign \$67  = \$3 [10] ^ running0[10];
+  assign \$68  = \$66  | \$67 ;
+  assign \$71  = \$70  & last;
+  assign \$74  = ~ last;
+  assign \$75  = \$73  & \$74 ;
+  assign \$76  = | products[39:30];
+  assign \$77  = first | \$76 ;
+  assign \$78  = \$6 [10] ^ running1[10];
+  assign \$79  = \$77  | \$78 ;
+  assign \$82  = \$81  & last;
+  assign \$85  = ~ last;
+  assign \$86  = \$84  & \$85 ;
+  assign \$87  = | products[59:50];
+  assign \$88  = first | \$87 ;
+  assign \$89  = \$9 [10] ^ running2[10];
+  assign \$90  = \$88  | \$89 ;
+  assign \$93  = \$92  & last;
+  assign \$96  = ~ last;
+  assign \$97  = \$95  & \$96 ;
+  assign \$98  = | products[79:70];
+  assign \$99  = first | \$98 ;
+  assign \$100  = \$12 [10] ^ running3[10];
+  assign \$101  = \$99  | \$100 ;
+  assign \$104  = \$103  & last;
+  assign \$107  = ~ last;
+  assign \$108  = \$106  & \$107 ;
+  assign \$109  = | products[99:90];
+  assign \$110  = first | \$109 ;
+  assign \$111  = \$15 [10] ^ running4[10];
+  assign \$112  = \$110  | \$111 ;
+  assign \$115  = \$114  & last;
+  assign \$116  = ~ wide;
+  assign \$117  = valid & \$116 ;
+  assign \$118  = ~ last;
+  assign \$119  = \$117  & \$118 ;
+  assign \$120  = | products[113:110];
+  assign \$121  = first | \$120 ;
+  assign \$122  = \$18 [10] ^ running5[10];
+  assign \$123  = \$121  | \$122 ;
+  assign \$124  = ~ wide;
+  assign \$125  = valid & \$124 ;
+  assign \$126  = \$125  & last;
+  assign \$127  = ~ wide;
+  assign \$128  = valid & \$127 ;
+  assign \$129  = ~ last;
+  assign \$130  = \$128  & \$129 ;
+  assign \$131  = | products[127:124];
+  assign \$132  = first | \$131 ;
+  assign \$133  = \$21 [10] ^ running6[10];
+  assign \$134  = \$132  | \$133 ;
+  assign \$135  = ~ wide;
+  assign \$136  = valid & \$135 ;
+  assign \$137  = \$136  & last;
+  assign \$138  = ~ wide;
+  assign \$139  = valid & \$138 ;
+  assign \$140  = ~ last;
+  assign \$141  = \$139  & \$140 ;
+  assign \$142  = | products[141:138];
+  assign \$143  = first | \$142 ;
+  assign \$144  = \$24 [10] ^ running7[10];
+  assign \$145  = \$143  | \$144 ;
+  assign \$146  = ~ wide;
+  assign \$147  = valid & \$146 ;
+  assign \$148  = \$147  & last;
+  assign \$149  = ~ wide;
+  assign \$150  = valid & \$149 ;
+  assign \$151  = ~ last;
+  assign \$152  = \$150  & \$151 ;
+  assign \$153  = | products[155:152];
+  assign \$154  = first | \$153 ;
+  assign \$155  = \$27 [10] ^ running8[10];
+  assign \$156  = \$154  | \$155 ;
+  assign \$157  = ~ wide;
+  assign \$158  = valid & \$157 ;
+  assign \$159  = \$158  & last;
+  assign \$160  = ~ wide;
+  assign \$161  = valid & \$160 ;
+  assign \$162  = ~ last;
+  assign \$163  = \$161  & \$162 ;
+  assign \$164  = | products[169:166];
+  assign \$165  = first | \$164 ;
+  assign \$166  = \$30 [10] ^ running9[10];
+  assign \$167  = \$165  | \$166 ;
+  assign \$168  = ~ wide;
+  assign \$169  = valid & \$168 ;
+  assign \$170  = \$169  & last;
+  assign \$171  = ~ wide;
+  assign \$172  = valid & \$171 ;
+  assign \$173  = ~ last;
+  assign \$174  = \$172  & \$173 ;
+  assign \$175  = | products[183:180];
+  assign \$176  = first | \$175 ;
+  assign \$177  = \$33 [10] ^ running10[10];
+  assign \$178  = \$176  | \$177 ;
+  assign \$179  = ~ wide;
+  assign \$180  = valid & \$179 ;
+  assign \$181  = \$180  & last;
+  assign \$182  = ~ wide;
+  assign \$183  = valid & \$182 ;
+  assign \$184  = ~ last;
+  assign \$185  = \$183  & \$184 ;
+  assign \$186  = | products[197:194];
+  assign \$187  = first | \$186 ;
+  assign \$188  = \$36 [10] ^ running11[10];
+  assign \$189  = \$187  | \$188 ;
+  assign \$190  = ~ wide;
+  assign \$191  = valid & \$190 ;
+  assign \$192  = \$191  & last;
+  assign \$193  = ~ wide;
+  assign \$194  = valid & \$193 ;
+  assign \$195  = ~ last;
+  assign \$196  = \$194  & \$195 ;
+  assign \$197  = | products[211:208];
+  assign \$198  = first | \$197 ;
+  assign \$199  = \$39 [10] ^ running12[10];
+  assign \$200  = \$198  | \$199 ;
+  assign \$201  = ~ wide;
+  assign \$202  = valid & \$201 ;
+  assign \$203  = \$202  & last;
+  assign \$204  = ~ wide;
+  assign \$205  = valid & \$204 ;
+  assign \$206  = ~ last;
+  assign \$207  = \$205  & \$206 ;
+  assign \$208  = | products[225:222];
+  assign \$209  = first | \$208 ;
+  assign \$210  = \$42 [10] ^ running13[10];
+  assign \$211  = \$209  | \$210 ;
+  assign \$212  = ~ wide;
+  assign \$213  = valid & \$212 ;
+  assign \$214  = \$213  & last;
+  assign \$215  = ~ wide;
+  assign \$216  = valid & \$215 ;
+  assign \$217  = ~ last;
+  assign \$218  = \$216  & \$217 ;
+  assign \$219  = | products[239:236];
+  assign \$220  = first | \$219 ;
+  assign \$221  = \$45 [10] ^ running14[10];
+  assign \$222  = \$220  | \$221 ;
+  assign \$223  = ~ wide;
+  assign \$224  = valid & \$223 ;
+  assign \$225  = \$224  & last;
+  assign \$226  = ~ wide;
+  assign \$227  = valid & \$226 ;
+  assign \$228  = ~ last;
+  assign \$229  = \$227  & \$228 ;
+  assign \$230  = | products[253:250];
+  assign \$231  = first | \$230 ;
+  assign \$232  = \$48 [10] ^ running15[10];
+  assign \$233  = \$231  | \$232 ;
+  assign \$234  = ~ wide;
+  assign \$235  = valid & \$234 ;
+  assign \$236  = \$235  & last;
+  assign \$237  = ~ wide;
+  assign \$238  = valid & \$237 ;
+  assign \$239  = ~ last;
+  assign \$240  = \$238  & \$239 ;
+  assign \$241  = | products[267:264];
+  assign \$242  = first | \$241 ;
+  assign \$243  = \$51 [10] ^ running16[10];
+  assign \$244  = \$242  | \$243 ;
+  assign \$245  = ~ wide;
+  assign \$246  = valid & \$245 ;
+  assign \$247  = \$246  & last;
+  assign \$248  = ~ wide;
+  assign \$249  = valid & \$248 ;
+  assign \$250  = ~ last;
+  assign \$251  = \$249  & \$250 ;
+  assign \$252  = | products[281:278];
+  assign \$253  = first | \$252 ;
+  assign \$254  = \$54 [10] ^ running17[10];
+  assign \$255  = \$253  | \$254 ;
+  assign \$256  = ~ wide;
+  assign \$257  = valid & \$256 ;
+  assign \$258  = \$257  & last;
+  assign \$259  = ~ wide;
+  assign \$260  = valid & \$259 ;
+  assign \$261  = ~ last;
+  assign \$262  = \$260  & \$261 ;
+  assign \$263  = | products[295:292];
+  assign \$264  = first | \$263 ;
+  assign \$265  = \$57 [10] ^ running18[10];
+  assign \$266  = \$264  | \$265 ;
+  assign \$267  = ~ wide;
+  assign \$268  = valid & \$267 ;
+  assign \$269  = \$268  & last;
+  assign \$270  = ~ wide;
+  assign \$271  = valid & \$270 ;
+  assign \$272  = ~ last;
+  assign \$273  = \$271  & \$272 ;
+  assign \$274  = | products[309:306];
+  assign \$275  = first | \$274 ;
+  assign \$276  = \$60 [10] ^ running19[10];
+  assign \$277  = \$275  | \$276 ;
+  assign \$278  = ~ wide;
+  assign \$279  = valid & \$278 ;
+  assign \$280  = \$279  & last;
   always @(posedge clk)
-    running0 <= \$121 ;
+    running0 <= \$281 ;
   always @(posedge clk)
-    held0 <= \$122 ;
+    held0 <= \$282 ;
   always @(posedge clk)
-    running1 <= \$123 ;
+    running1 <= \$283 ;
   always @(posedge clk)
-    held1 <= \$124 ;
+    held1 <= \$284 ;
   always @(posedge clk)
-    running2 <= \$125 ;
+    running2 <= \$285 ;
   always @(posedge clk)
-    held2 <= \$126 ;
+    held2 <= \$286 ;
   always @(posedge clk)
-    running3 <= \$127 ;
+    running3 <= \$287 ;
   always @(posedge clk)
-    held3 <= \$128 ;
+    held3 <= \$288 ;
   always @(posedge clk)
-    running4 <= \$129 ;
+    running4 <= \$289 ;
   always @(posedge clk)
-    held4 <= \$130 ;
+    held4 <= \$290 ;
   always @(posedge clk)
-    running5 <= \$131 ;
+    running5 <= \$291 ;
   always @(posedge clk)
-    held5 <= \$132 ;
+    held5 <= \$292 ;
   always @(posedge clk)
-    running6 <= \$133 ;
+    running6 <= \$293 ;
   always @(posedge clk)
-    held6 <= \$134 ;
+    held6 <= \$294 ;
   always @(posedge clk)
-    running7 <= \$135 ;
+    running7 <= \$295 ;
   always @(posedge clk)
-    held7 <= \$136 ;
+    held7 <= \$296 ;
   always @(posedge clk)
-    running8 <= \$137 ;
+    running8 <= \$297 ;
   always @(posedge clk)
-    held8 <= \$138 ;
+    held8 <= \$298 ;
   always @(posedge clk)
-    running9 <= \$139 ;
+    running9 <= \$299 ;
   always @(posedge clk)
-    held9 <= \$140 ;
+    held9 <= \$300 ;
   always @(posedge clk)
-    running10 <= \$141 ;
+    running10 <= \$301 ;
   always @(posedge clk)
-    held10 <= \$142 ;
+    held10 <= \$302 ;
   always @(posedge clk)
-    running11 <= \$143 ;
+    running11 <= \$303 ;
   always @(posedge clk)
-    held11 <= \$144 ;
+    held11 <= \$304 ;
   always @(posedge clk)
-    running12 <= \$145 ;
+    running12 <= \$305 ;
   always @(posedge clk)
-    held12 <= \$146 ;
+    held12 <= \$306 ;
   always @(posedge clk)
-    running13 <= \$147 ;
+    running13 <= \$307 ;
   always @(posedge clk)
-    held13 <= \$148 ;
+    held13 <= \$308 ;
   always @(posedge clk)
-    running14 <= \$149 ;
+    running14 <= \$309 ;
   always @(posedge clk)
-    held14 <= \$150 ;
+    held14 <= \$310 ;
   always @(posedge clk)
-    running15 <= \$151 ;
+    running15 <= \$311 ;
   always @(posedge clk)
-    held15 <= \$152 ;
+    held15 <= \$312 ;
   always @(posedge clk)
-    running16 <= \$153 ;
+    running16 <= \$313 ;
   always @(posedge clk)
-    held16 <= \$154 ;
+    held16 <= \$314 ;
   always @(posedge clk)
-    running17 <= \$155 ;
+    running17 <= \$315 ;
   always @(posedge clk)
-    held17 <= \$156 ;
+    held17 <= \$316 ;
   always @(posedge clk)
-    running18 <= \$157 ;
+    running18 <= \$317 ;
   always @(posedge clk)
-    held18 <= \$158 ;
+    held18 <= \$318 ;
   always @(posedge clk)
-    running19 <= \$159 ;
+    running19 <= \$319 ;
   always @(posedge clk)
-    held19 <= \$160 ;
+    held19 <= \$320 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1206$24 [0]) begin
-      total0 = products[20:0];
-    end else begin
-      total0 = \$1 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1206$24 [0]) begin
-      total1 = products[41:21];
-    end else begin
-      total1 = \$2 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1206$24 [0]) begin
-      total2 = products[62:42];
-    end else begin
-      total2 = \$3 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1206$24 [0]) begin
-      total3 = products[83:63];
-    end else begin
-      total3 = \$4 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1206$24 [0]) begin
-      total4 = products[104:84];
-    end else begin
-      total4 = \$5 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1206$24 [0]) begin
-      total5 = products[125:105];
-    end else begin
-      total5 = \$6 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1206$24 [0]) begin
-      total6 = products[146:126];
-    end else begin
-      total6 = \$7 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1206$24 [0]) begin
-      total7 = products[167:147];
-    end else begin
-      total7 = \$8 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1206$24 [0]) begin
-      total8 = products[188:168];
-    end else begin
-      total8 = \$9 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1206$24 [0]) begin
-      total9 = products[209:189];
-    end else begin
-      total9 = \$10 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1206$24 [0]) begin
-      total10 = products[230:210];
-    end else begin
-      total10 = \$11 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1206$24 [0]) begin
-      total11 = products[251:231];
-    end else begin
-      total11 = \$12 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1206$24 [0]) begin
-      total12 = products[272:252];
-    end else begin
-      total12 = \$13 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1206$24 [0]) begin
-      total13 = products[293:273];
-    end else begin
-      total13 = \$14 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1206$24 [0]) begin
-      total14 = products[314:294];
-    end else begin
-      total14 = \$15 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1206$24 [0]) begin
-      total15 = products[335:315];
-    end else begin
-      total15 = \$16 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1206$24 [0]) begin
-      total16 = products[356:336];
-    end else begin
-      total16 = \$17 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1206$24 [0]) begin
-      total17 = products[377:357];
-    end else begin
-      total17 = \$18 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1206$24 [0]) begin
-      total18 = products[398:378];
-    end else begin
-      total18 = \$19 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    (* full_case = 32'd1 *)
-    if (\port$1206$24 [0]) begin
-      total19 = products[419:399];
-    end else begin
-      total19 = \$20 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$121  = running0;
-    if (\$22 ) begin
-      \$121 [9:0] = total0[9:0];
-      if (\$24 ) begin
-        \$121 [20:10] = total0[20:10];
+    \$281  = running0;
+    if (\$64 ) begin
+      \$281 [9:0] = \$3 [9:0];
+      if (\$68 ) begin
+        \$281 [20:10] = \$3 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$122  = held0;
-    if (\$25 ) begin
-      \$122  = total0;
+    \$282  = held0;
+    if (\$71 ) begin
+      \$282  = \$3 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$123  = running1;
-    if (\$27 ) begin
-      \$123 [9:0] = total1[9:0];
-      if (\$29 ) begin
-        \$123 [20:10] = total1[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$124  = held1;
-    if (\$30 ) begin
-      \$124  = total1;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$125  = running2;
-    if (\$32 ) begin
-      \$125 [9:0] = total2[9:0];
-      if (\$34 ) begin
-        \$125 [20:10] = total2[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$126  = held2;
-    if (\$35 ) begin
-      \$126  = total2;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$127  = running3;
-    if (\$37 ) begin
-      \$127 [9:0] = total3[9:0];
-      if (\$39 ) begin
-        \$127 [20:10] = total3[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$128  = held3;
-    if (\$40 ) begin
-      \$128  = total3;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$129  = running4;
-    if (\$42 ) begin
-      \$129 [9:0] = total4[9:0];
-      if (\$44 ) begin
-        \$129 [20:10] = total4[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$130  = held4;
-    if (\$45 ) begin
-      \$130  = total4;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$131  = running5;
-    if (\$47 ) begin
-      \$131 [9:0] = total5[9:0];
-      if (\$49 ) begin
-        \$131 [20:10] = total5[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$132  = held5;
-    if (\$50 ) begin
-      \$132  = total5;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$133  = running6;
-    if (\$52 ) begin
-      \$133 [9:0] = total6[9:0];
-      if (\$54 ) begin
-        \$133 [20:10] = total6[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$134  = held6;
-    if (\$55 ) begin
-      \$134  = total6;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$135  = running7;
-    if (\$57 ) begin
-      \$135 [9:0] = total7[9:0];
-      if (\$59 ) begin
-        \$135 [20:10] = total7[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$136  = held7;
-    if (\$60 ) begin
-      \$136  = total7;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$137  = running8;
-    if (\$62 ) begin
-      \$137 [9:0] = total8[9:0];
-      if (\$64 ) begin
-        \$137 [20:10] = total8[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$138  = held8;
-    if (\$65 ) begin
-      \$138  = total8;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$139  = running9;
-    if (\$67 ) begin
-      \$139 [9:0] = total9[9:0];
-      if (\$69 ) begin
-        \$139 [20:10] = total9[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$140  = held9;
-    if (\$70 ) begin
-      \$140  = total9;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$141  = running10;
-    if (\$72 ) begin
-      \$141 [9:0] = total10[9:0];
-      if (\$74 ) begin
-        \$141 [20:10] = total10[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$142  = held10;
+    \$283  = running1;
     if (\$75 ) begin
-      \$142  = total10;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$143  = running11;
-    if (\$77 ) begin
-      \$143 [9:0] = total11[9:0];
+      \$283 [9:0] = \$6 [9:0];
       if (\$79 ) begin
-        \$143 [20:10] = total11[20:10];
+        \$283 [20:10] = \$6 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$144  = held11;
-    if (\$80 ) begin
-      \$144  = total11;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$145  = running12;
+    \$284  = held1;
     if (\$82 ) begin
-      \$145 [9:0] = total12[9:0];
-      if (\$84 ) begin
-        \$145 [20:10] = total12[20:10];
+      \$284  = \$6 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$285  = running2;
+    if (\$86 ) begin
+      \$285 [9:0] = \$9 [9:0];
+      if (\$90 ) begin
+        \$285 [20:10] = \$9 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$146  = held12;
-    if (\$85 ) begin
-      \$146  = total12;
+    \$286  = held2;
+    if (\$93 ) begin
+      \$286  = \$9 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$147  = running13;
-    if (\$87 ) begin
-      \$147 [9:0] = total13[9:0];
-      if (\$89 ) begin
-        \$147 [20:10] = total13[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$148  = held13;
-    if (\$90 ) begin
-      \$148  = total13;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$149  = running14;
-    if (\$92 ) begin
-      \$149 [9:0] = total14[9:0];
-      if (\$94 ) begin
-        \$149 [20:10] = total14[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$150  = held14;
-    if (\$95 ) begin
-      \$150  = total14;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$151  = running15;
+    \$287  = running3;
     if (\$97 ) begin
-      \$151 [9:0] = total15[9:0];
-      if (\$99 ) begin
-        \$151 [20:10] = total15[20:10];
+      \$287 [9:0] = \$12 [9:0];
+      if (\$101 ) begin
+        \$287 [20:10] = \$12 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$152  = held15;
-    if (\$100 ) begin
-      \$152  = total15;
+    \$288  = held3;
+    if (\$104 ) begin
+      \$288  = \$12 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$153  = running16;
-    if (\$102 ) begin
-      \$153 [9:0] = total16[9:0];
-      if (\$104 ) begin
-        \$153 [20:10] = total16[20:10];
+    \$289  = running4;
+    if (\$108 ) begin
+      \$289 [9:0] = \$15 [9:0];
+      if (\$112 ) begin
+        \$289 [20:10] = \$15 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$154  = held16;
-    if (\$105 ) begin
-      \$154  = total16;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$155  = running17;
-    if (\$107 ) begin
-      \$155 [9:0] = total17[9:0];
-      if (\$109 ) begin
-        \$155 [20:10] = total17[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$156  = held17;
-    if (\$110 ) begin
-      \$156  = total17;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$157  = running18;
-    if (\$112 ) begin
-      \$157 [9:0] = total18[9:0];
-      if (\$114 ) begin
-        \$157 [20:10] = total18[20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$158  = held18;
+    \$290  = held4;
     if (\$115 ) begin
-      \$158  = total18;
+      \$290  = \$15 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$159  = running19;
-    if (\$117 ) begin
-      \$159 [9:0] = total19[9:0];
-      if (\$119 ) begin
-        \$159 [20:10] = total19[20:10];
+    \$291  = running5;
+    if (\$119 ) begin
+      \$291 [9:0] = \$18 [9:0];
+      if (\$123 ) begin
+        \$291 [20:10] = \$18 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$160  = held19;
-    if (\$120 ) begin
-      \$160  = total19;
+    \$292  = held5;
+    if (\$126 ) begin
+      \$292  = \$18 [20:0];
     end
   end
-  assign product0 = products[20:0];
-  assign first = \port$1206$24 [0];
-  assign product1 = products[41:21];
-  assign product2 = products[62:42];
-  assign product3 = products[83:63];
-  assign product4 = products[104:84];
-  assign product5 = products[125:105];
-  assign product6 = products[146:126];
-  assign product7 = products[167:147];
-  assign product8 = products[188:168];
-  assign product9 = products[209:189];
-  assign product10 = products[230:210];
-  assign product11 = products[251:231];
-  assign product12 = products[272:252];
-  assign product13 = products[293:273];
-  assign product14 = products[314:294];
-  assign product15 = products[335:315];
-  assign product16 = products[356:336];
-  assign product17 = products[377:357];
-  assign product18 = products[398:378];
-  assign product19 = products[419:399];
-  assign last = \port$1206$24 [1];
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$293  = running6;
+    if (\$130 ) begin
+      \$293 [9:0] = \$21 [9:0];
+      if (\$134 ) begin
+        \$293 [20:10] = \$21 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$294  = held6;
+    if (\$137 ) begin
+      \$294  = \$21 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$295  = running7;
+    if (\$141 ) begin
+      \$295 [9:0] = \$24 [9:0];
+      if (\$145 ) begin
+        \$295 [20:10] = \$24 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$296  = held7;
+    if (\$148 ) begin
+      \$296  = \$24 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$297  = running8;
+    if (\$152 ) begin
+      \$297 [9:0] = \$27 [9:0];
+      if (\$156 ) begin
+        \$297 [20:10] = \$27 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$298  = held8;
+    if (\$159 ) begin
+      \$298  = \$27 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$299  = running9;
+    if (\$163 ) begin
+      \$299 [9:0] = \$30 [9:0];
+      if (\$167 ) begin
+        \$299 [20:10] = \$30 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$300  = held9;
+    if (\$170 ) begin
+      \$300  = \$30 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$301  = running10;
+    if (\$174 ) begin
+      \$301 [9:0] = \$33 [9:0];
+      if (\$178 ) begin
+        \$301 [20:10] = \$33 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$302  = held10;
+    if (\$181 ) begin
+      \$302  = \$33 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$303  = running11;
+    if (\$185 ) begin
+      \$303 [9:0] = \$36 [9:0];
+      if (\$189 ) begin
+        \$303 [20:10] = \$36 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$304  = held11;
+    if (\$192 ) begin
+      \$304  = \$36 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$305  = running12;
+    if (\$196 ) begin
+      \$305 [9:0] = \$39 [9:0];
+      if (\$200 ) begin
+        \$305 [20:10] = \$39 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$306  = held12;
+    if (\$203 ) begin
+      \$306  = \$39 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$307  = running13;
+    if (\$207 ) begin
+      \$307 [9:0] = \$42 [9:0];
+      if (\$211 ) begin
+        \$307 [20:10] = \$42 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$308  = held13;
+    if (\$214 ) begin
+      \$308  = \$42 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$309  = running14;
+    if (\$218 ) begin
+      \$309 [9:0] = \$45 [9:0];
+      if (\$222 ) begin
+        \$309 [20:10] = \$45 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$310  = held14;
+    if (\$225 ) begin
+      \$310  = \$45 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$311  = running15;
+    if (\$229 ) begin
+      \$311 [9:0] = \$48 [9:0];
+      if (\$233 ) begin
+        \$311 [20:10] = \$48 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$312  = held15;
+    if (\$236 ) begin
+      \$312  = \$48 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$313  = running16;
+    if (\$240 ) begin
+      \$313 [9:0] = \$51 [9:0];
+      if (\$244 ) begin
+        \$313 [20:10] = \$51 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$314  = held16;
+    if (\$247 ) begin
+      \$314  = \$51 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$315  = running17;
+    if (\$251 ) begin
+      \$315 [9:0] = \$54 [9:0];
+      if (\$255 ) begin
+        \$315 [20:10] = \$54 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$316  = held17;
+    if (\$258 ) begin
+      \$316  = \$54 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$317  = running18;
+    if (\$262 ) begin
+      \$317 [9:0] = \$57 [9:0];
+      if (\$266 ) begin
+        \$317 [20:10] = \$57 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$318  = held18;
+    if (\$269 ) begin
+      \$318  = \$57 [20:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$319  = running19;
+    if (\$273 ) begin
+      \$319 [9:0] = \$60 [9:0];
+      if (\$277 ) begin
+        \$319 [20:10] = \$60 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$320  = held19;
+    if (\$280 ) begin
+      \$320  = \$60 [20:0];
+    end
+  end
+  assign total0 = \$3 [20:0];
+  assign total1 = \$6 [20:0];
+  assign total2 = \$9 [20:0];
+  assign total3 = \$12 [20:0];
+  assign total4 = \$15 [20:0];
+  assign total5 = \$18 [20:0];
+  assign total6 = \$21 [20:0];
+  assign total7 = \$24 [20:0];
+  assign total8 = \$27 [20:0];
+  assign total9 = \$30 [20:0];
+  assign total10 = \$33 [20:0];
+  assign total11 = \$36 [20:0];
+  assign total12 = \$39 [20:0];
+  assign total13 = \$42 [20:0];
+  assign total14 = \$45 [20:0];
+  assign total15 = \$48 [20:0];
+  assign total16 = \$51 [20:0];
+  assign total17 = \$54 [20:0];
+  assign total18 = \$57 [20:0];
+  assign total19 = \$60 [20:0];
+  assign \products.lane0  = products[19:0];
+  assign \products.lane1  = products[39:20];
+  assign \products.lane2  = products[59:40];
+  assign \products.lane3  = products[79:60];
+  assign \products.lane4  = products[99:80];
+  assign \products.lane5  = products[113:100];
+  assign \products.lane6  = products[127:114];
+  assign \products.lane7  = products[141:128];
+  assign \products.lane8  = products[155:142];
+  assign \products.lane9  = products[169:156];
+  assign \products.lane10  = products[183:170];
+  assign \products.lane11  = products[197:184];
+  assign \products.lane12  = products[211:198];
+  assign \products.lane13  = products[225:212];
+  assign \products.lane14  = products[239:226];
+  assign \products.lane15  = products[253:240];
+  assign \products.lane16  = products[267:254];
+  assign \products.lane17  = products[281:268];
+  assign \products.lane18  = products[295:282];
+  assign \products.lane19  = products[309:296];
   assign sums[419:399] = held19;
   assign sums[398:378] = held18;
   assign sums[377:357] = held17;
@@ -3013,248 +3448,2193 @@ module \lmu_kws49_eighth.lanes.accumulate (clk, enable, \port$1206$24 , products
   assign sums[62:42] = held2;
   assign sums[41:21] = held1;
   assign sums[20:0] = held0;
+  assign \$61  = 1'h1;
+  assign \$62  = valid;
+  assign \$69  = 1'h1;
+  assign \$70  = valid;
+  assign \$72  = 1'h1;
+  assign \$73  = valid;
+  assign \$80  = 1'h1;
+  assign \$81  = valid;
+  assign \$83  = 1'h1;
+  assign \$84  = valid;
+  assign \$91  = 1'h1;
+  assign \$92  = valid;
+  assign \$94  = 1'h1;
+  assign \$95  = valid;
+  assign \$102  = 1'h1;
+  assign \$103  = valid;
+  assign \$105  = 1'h1;
+  assign \$106  = valid;
+  assign \$113  = 1'h1;
+  assign \$114  = valid;
 endmodule
 
-module \lmu_kws49_eighth.lanes.multiply (weights, wide, shift, products, activation);
+module \lmu_kws49_eighth.lanes.multiply (operand3, operand5, operand7, magnitudes, products, operand1);
   reg \$auto$verilog_backend.cc:2355:dump_module$11 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$11 <= 0;
-  wire [12:0] \$1 ;
-  wire [18:0] \$10 ;
-  wire [25:0] \$11 ;
-  wire [26:0] \$12 ;
-  wire [15:0] \$13 ;
-  wire [5:0] \$14 ;
-  wire \$15 ;
-  wire [6:0] \$16 ;
-  wire [18:0] \$17 ;
-  wire [25:0] \$18 ;
-  wire [26:0] \$19 ;
-  wire [12:0] \$2 ;
-  wire [15:0] \$20 ;
-  wire [5:0] \$21 ;
-  wire \$22 ;
-  wire [6:0] \$23 ;
-  wire [18:0] \$24 ;
-  wire [25:0] \$25 ;
-  wire [26:0] \$26 ;
-  wire [15:0] \$27 ;
-  wire [5:0] \$28 ;
-  wire \$29 ;
-  wire [14:0] \$3 ;
-  wire [6:0] \$30 ;
-  wire [18:0] \$31 ;
-  wire [25:0] \$32 ;
-  wire [26:0] \$33 ;
-  wire [15:0] \$34 ;
-  wire [5:0] \$35 ;
-  wire \$36 ;
-  wire [6:0] \$37 ;
-  wire [18:0] \$38 ;
-  wire [25:0] \$39 ;
-  wire [14:0] \$4 ;
-  wire [26:0] \$40 ;
-  wire [15:0] \$41 ;
-  wire [15:0] \$42 ;
-  wire [15:0] \$43 ;
-  wire [15:0] \$44 ;
-  wire [15:0] \$45 ;
-  wire [15:0] \$46 ;
-  wire [15:0] \$47 ;
-  wire [15:0] \$48 ;
-  wire [15:0] \$49 ;
-  reg [14:0] \$5 ;
-  wire [15:0] \$50 ;
-  wire [15:0] \$51 ;
-  wire [15:0] \$52 ;
-  wire [15:0] \$53 ;
-  wire [15:0] \$54 ;
-  wire [15:0] \$55 ;
-  wire [15:0] \$6 ;
-  wire [5:0] \$7 ;
-  wire \$8 ;
-  wire [6:0] \$9 ;
-  input [11:0] activation;
-  wire [11:0] activation;
-  wire [11:0] operand;
-  wire [21:0] product0;
-  wire [21:0] product1;
-  wire [21:0] product10;
-  wire [21:0] product11;
-  wire [21:0] product12;
-  wire [21:0] product13;
-  wire [21:0] product14;
-  wire [21:0] product15;
-  wire [21:0] product16;
-  wire [21:0] product17;
-  wire [21:0] product18;
-  wire [21:0] product19;
-  wire [21:0] product2;
-  wire [21:0] product3;
-  wire [21:0] product4;
-  wire [21:0] product5;
-  wire [21:0] product6;
-  wire [21:0] product7;
-  wire [21:0] product8;
-  wire [21:0] product9;
-  output [419:0] products;
-  wire [419:0] products;
-  input [1:0] shift;
-  wire [1:0] shift;
-  wire [9:0] weight0;
-  wire [9:0] weight1;
-  wire [9:0] weight10;
-  wire [9:0] weight11;
-  wire [9:0] weight12;
-  wire [9:0] weight13;
-  wire [9:0] weight14;
-  wire [9:0] weight15;
-  wire [9:0] weight16;
-  wire [9:0] weight17;
-  wire [9:0] weight18;
-  wire [9:0] weight19;
-  wire [9:0] weight2;
-  wire [9:0] weight3;
-  wire [9:0] weight4;
-  wire [9:0] weight5;
-  wire [9:0] weight6;
-  wire [9:0] weight7;
-  wire [9:0] weight8;
-  wire [9:0] weight9;
-  input [199:0] weights;
-  wire [199:0] weights;
-  input wide;
-  wire wide;
-  wire [11:0] wide_operand;
-  assign \$44  = $signed(weights[83:80]) * $signed(\$5 [11:0]);
-  assign \$45  = $signed(weights[93:90]) * $signed(\$5 [11:0]);
-  assign \$46  = $signed(weights[103:100]) * $signed(\$5 [11:0]);
-  assign \$47  = $signed(weights[113:110]) * $signed(\$5 [11:0]);
-  assign \$48  = $signed(weights[123:120]) * $signed(\$5 [11:0]);
-  assign \$49  = $signed(weights[133:130]) * $signed(\$5 [11:0]);
-  assign \$50  = $signed(weights[143:140]) * $signed(\$5 [11:0]);
-  assign \$51  = $signed(weights[153:150]) * $signed(\$5 [11:0]);
-  assign \$52  = $signed(weights[163:160]) * $signed(\$5 [11:0]);
-  assign \$53  = $signed(weights[173:170]) * $signed(\$5 [11:0]);
-  assign \$54  = $signed(weights[183:180]) * $signed(\$5 [11:0]);
-  assign \$55  = $signed(weights[193:190]) * $signed(\$5 [11:0]);
-  assign wide_operand = wide ? \$5 [11:0] : 12'h000;
-  assign \$6  = $signed(weights[3:0]) * $signed(\$5 [11:0]);
-  assign \$7  = wide ? weights[9:4] : 6'h00;
-  assign \$8  = wide & weights[3];
-  assign \$9  = $signed(\$7 ) + $signed({ 1'h0, \$8  });
-  assign \$10  = $signed(\$9 ) * $signed(wide_operand);
-  assign \$12  = $signed(\$6 ) + $signed(\$11 );
-  assign \$13  = $signed(weights[13:10]) * $signed(\$5 [11:0]);
-  assign \$14  = wide ? weights[19:14] : 6'h00;
-  assign \$15  = wide & weights[13];
-  assign \$16  = $signed(\$14 ) + $signed({ 1'h0, \$15  });
-  assign \$17  = $signed(\$16 ) * $signed(wide_operand);
-  assign \$19  = $signed(\$13 ) + $signed(\$18 );
-  assign \$20  = $signed(weights[23:20]) * $signed(\$5 [11:0]);
-  assign \$21  = wide ? weights[29:24] : 6'h00;
-  assign \$22  = wide & weights[23];
-  assign \$23  = $signed(\$21 ) + $signed({ 1'h0, \$22  });
-  assign \$24  = $signed(\$23 ) * $signed(wide_operand);
-  assign \$26  = $signed(\$20 ) + $signed(\$25 );
-  assign \$27  = $signed(weights[33:30]) * $signed(\$5 [11:0]);
-  assign \$28  = wide ? weights[39:34] : 6'h00;
-  assign \$29  = wide & weights[33];
-  assign \$30  = $signed(\$28 ) + $signed({ 1'h0, \$29  });
-  assign \$31  = $signed(\$30 ) * $signed(wide_operand);
-  assign \$33  = $signed(\$27 ) + $signed(\$32 );
-  assign \$34  = $signed(weights[43:40]) * $signed(\$5 [11:0]);
-  assign \$35  = wide ? weights[49:44] : 6'h00;
-  assign \$36  = wide & weights[43];
-  assign \$37  = $signed(\$35 ) + $signed({ 1'h0, \$36  });
-  assign \$38  = $signed(\$37 ) * $signed(wide_operand);
-  assign \$40  = $signed(\$34 ) + $signed(\$39 );
-  assign \$41  = $signed(weights[53:50]) * $signed(\$5 [11:0]);
-  assign \$42  = $signed(weights[63:60]) * $signed(\$5 [11:0]);
-  assign \$43  = $signed(weights[73:70]) * $signed(\$5 [11:0]);
+  wire [11:0] \$1 ;
+  wire [13:0] \$10 ;
+  wire [21:0] \$100 ;
+  wire [11:0] \$101 ;
+  wire [11:0] \$102 ;
+  wire [13:0] \$103 ;
+  wire [13:0] \$104 ;
+  wire [14:0] \$105 ;
+  wire [13:0] \$106 ;
+  wire [14:0] \$107 ;
+  wire [11:0] \$108 ;
+  wire [11:0] \$109 ;
+  wire [13:0] \$11 ;
+  wire [13:0] \$110 ;
+  wire [13:0] \$111 ;
+  wire [14:0] \$112 ;
+  wire [13:0] \$113 ;
+  wire [14:0] \$114 ;
+  wire [11:0] \$115 ;
+  wire [11:0] \$116 ;
+  wire [13:0] \$117 ;
+  wire [13:0] \$118 ;
+  wire [14:0] \$119 ;
+  wire [14:0] \$12 ;
+  wire [13:0] \$120 ;
+  wire [14:0] \$121 ;
+  wire [16:0] \$122 ;
+  wire [17:0] \$123 ;
+  wire [20:0] \$124 ;
+  wire [21:0] \$125 ;
+  wire [11:0] \$126 ;
+  wire [11:0] \$127 ;
+  wire [13:0] \$128 ;
+  wire [13:0] \$129 ;
+  wire [13:0] \$13 ;
+  wire [14:0] \$130 ;
+  wire [13:0] \$131 ;
+  wire [14:0] \$132 ;
+  wire [11:0] \$133 ;
+  wire [11:0] \$134 ;
+  wire [13:0] \$135 ;
+  wire [13:0] \$136 ;
+  wire [14:0] \$137 ;
+  wire [13:0] \$138 ;
+  wire [14:0] \$139 ;
+  wire [14:0] \$14 ;
+  wire [11:0] \$140 ;
+  wire [11:0] \$141 ;
+  wire [13:0] \$142 ;
+  wire [13:0] \$143 ;
+  wire [14:0] \$144 ;
+  wire [13:0] \$145 ;
+  wire [14:0] \$146 ;
+  wire [11:0] \$147 ;
+  wire [11:0] \$148 ;
+  wire [13:0] \$149 ;
+  wire [11:0] \$15 ;
+  wire [13:0] \$150 ;
+  wire [14:0] \$151 ;
+  wire [13:0] \$152 ;
+  wire [14:0] \$153 ;
+  wire [11:0] \$154 ;
+  wire [11:0] \$155 ;
+  wire [13:0] \$156 ;
+  wire [13:0] \$157 ;
+  wire [14:0] \$158 ;
+  wire [13:0] \$159 ;
+  wire [11:0] \$16 ;
+  wire [14:0] \$160 ;
+  wire [11:0] \$161 ;
+  wire [11:0] \$162 ;
+  wire [13:0] \$163 ;
+  wire [13:0] \$164 ;
+  wire [14:0] \$165 ;
+  wire [13:0] \$166 ;
+  wire [14:0] \$167 ;
+  wire [11:0] \$168 ;
+  wire [11:0] \$169 ;
+  wire [13:0] \$17 ;
+  wire [13:0] \$170 ;
+  wire [13:0] \$171 ;
+  wire [14:0] \$172 ;
+  wire [13:0] \$173 ;
+  wire [14:0] \$174 ;
+  wire [11:0] \$175 ;
+  wire [11:0] \$176 ;
+  wire [13:0] \$177 ;
+  wire [13:0] \$178 ;
+  wire [14:0] \$179 ;
+  wire [13:0] \$18 ;
+  wire [13:0] \$180 ;
+  wire [14:0] \$181 ;
+  wire [11:0] \$182 ;
+  wire [11:0] \$183 ;
+  wire [13:0] \$184 ;
+  wire [13:0] \$185 ;
+  wire [14:0] \$186 ;
+  wire [13:0] \$187 ;
+  wire [14:0] \$188 ;
+  wire [11:0] \$189 ;
+  wire [14:0] \$19 ;
+  wire [11:0] \$190 ;
+  wire [13:0] \$191 ;
+  wire [13:0] \$192 ;
+  wire [14:0] \$193 ;
+  wire [13:0] \$194 ;
+  wire [14:0] \$195 ;
+  wire [11:0] \$196 ;
+  wire [11:0] \$197 ;
+  wire [13:0] \$198 ;
+  wire [13:0] \$199 ;
+  wire [11:0] \$2 ;
+  wire [13:0] \$20 ;
+  wire [14:0] \$200 ;
+  wire [13:0] \$201 ;
+  wire [14:0] \$202 ;
+  wire [11:0] \$203 ;
+  wire [11:0] \$204 ;
+  wire [13:0] \$205 ;
+  wire [13:0] \$206 ;
+  wire [14:0] \$207 ;
+  wire [13:0] \$208 ;
+  wire [14:0] \$209 ;
+  wire [14:0] \$21 ;
+  wire [11:0] \$210 ;
+  wire [11:0] \$211 ;
+  wire [13:0] \$212 ;
+  wire [13:0] \$213 ;
+  wire [14:0] \$214 ;
+  wire [13:0] \$215 ;
+  wire [14:0] \$216 ;
+  wire [11:0] \$217 ;
+  wire [11:0] \$218 ;
+  wire [13:0] \$219 ;
+  wire [16:0] \$22 ;
+  wire [13:0] \$220 ;
+  wire [14:0] \$221 ;
+  wire [13:0] \$222 ;
+  wire [14:0] \$223 ;
+  wire [11:0] \$224 ;
+  wire [11:0] \$225 ;
+  wire [13:0] \$226 ;
+  wire [13:0] \$227 ;
+  wire [14:0] \$228 ;
+  wire [13:0] \$229 ;
+  wire [17:0] \$23 ;
+  wire [14:0] \$230 ;
+  wire [20:0] \$24 ;
+  wire [21:0] \$25 ;
+  wire [11:0] \$26 ;
+  wire [11:0] \$27 ;
+  wire [13:0] \$28 ;
+  wire [13:0] \$29 ;
+  wire [13:0] \$3 ;
+  wire [14:0] \$30 ;
+  wire [13:0] \$31 ;
+  wire [14:0] \$32 ;
+  wire [11:0] \$33 ;
+  wire [11:0] \$34 ;
+  wire [13:0] \$35 ;
+  wire [13:0] \$36 ;
+  wire [14:0] \$37 ;
+  wire [13:0] \$38 ;
+  wire [14:0] \$39 ;
+  wire [13:0] \$4 ;
+  wire [11:0] \$40 ;
+  wire [11:0] \$41 ;
+  wire [13:0] \$42 ;
+  wire [13:0] \$43 ;
+  wire [14:0] \$44 ;
+  wire [13:0] \$45 ;
+  wire [14:0] \$46 ;
+  wire [16:0] \$47 ;
+  wire [17:0] \$48 ;
+  wire [20:0] \$49 ;
+  wire [14:0] \$5 ;
+  wire [21:0] \$50 ;
+  wire [11:0] \$51 ;
+  wire [11:0] \$52 ;
+  wire [13:0] \$53 ;
+  wire [13:0] \$54 ;
+  wire [14:0] \$55 ;
+  wire [13:0] \$56 ;
+  wire [14:0] \$57 ;
+  wire [11:0] \$58 ;
+  wire [11:0] \$59 ;
+  wire [13:0] \$6 ;
+  wire [13:0] \$60 ;
+  wire [13:0] \$61 ;
+  wire [14:0] \$62 ;
+  wire [13:0] \$63 ;
+  wire [14:0] \$64 ;
+  wire [11:0] \$65 ;
+  wire [11:0] \$66 ;
+  wire [13:0] \$67 ;
+  wire [13:0] \$68 ;
+  wire [14:0] \$69 ;
+  wire [14:0] \$7 ;
+  wire [13:0] \$70 ;
+  wire [14:0] \$71 ;
+  wire [16:0] \$72 ;
+  wire [17:0] \$73 ;
+  wire [20:0] \$74 ;
+  wire [21:0] \$75 ;
+  wire [11:0] \$76 ;
+  wire [11:0] \$77 ;
+  wire [13:0] \$78 ;
+  wire [13:0] \$79 ;
+  wire [11:0] \$8 ;
+  wire [14:0] \$80 ;
+  wire [13:0] \$81 ;
+  wire [14:0] \$82 ;
+  wire [11:0] \$83 ;
+  wire [11:0] \$84 ;
+  wire [13:0] \$85 ;
+  wire [13:0] \$86 ;
+  wire [14:0] \$87 ;
+  wire [13:0] \$88 ;
+  wire [14:0] \$89 ;
+  wire [11:0] \$9 ;
+  wire [11:0] \$90 ;
+  wire [11:0] \$91 ;
+  wire [13:0] \$92 ;
+  wire [13:0] \$93 ;
+  wire [14:0] \$94 ;
+  wire [13:0] \$95 ;
+  wire [14:0] \$96 ;
+  wire [16:0] \$97 ;
+  wire [17:0] \$98 ;
+  wire [20:0] \$99 ;
+  reg [13:0] leg0_0;
+  reg [13:0] leg0_3;
+  reg [13:0] leg0_6;
+  reg [13:0] leg10_0;
+  reg [13:0] leg11_0;
+  reg [13:0] leg12_0;
+  reg [13:0] leg13_0;
+  reg [13:0] leg14_0;
+  reg [13:0] leg15_0;
+  reg [13:0] leg16_0;
+  reg [13:0] leg17_0;
+  reg [13:0] leg18_0;
+  reg [13:0] leg19_0;
+  reg [13:0] leg1_0;
+  reg [13:0] leg1_3;
+  reg [13:0] leg1_6;
+  reg [13:0] leg2_0;
+  reg [13:0] leg2_3;
+  reg [13:0] leg2_6;
+  reg [13:0] leg3_0;
+  reg [13:0] leg3_3;
+  reg [13:0] leg3_6;
+  reg [13:0] leg4_0;
+  reg [13:0] leg4_3;
+  reg [13:0] leg4_6;
+  reg [13:0] leg5_0;
+  reg [13:0] leg6_0;
+  reg [13:0] leg7_0;
+  reg [13:0] leg8_0;
+  reg [13:0] leg9_0;
+  wire [8:0] magnitude0;
+  wire [8:0] magnitude1;
+  wire [2:0] magnitude10;
+  wire [2:0] magnitude11;
+  wire [2:0] magnitude12;
+  wire [2:0] magnitude13;
+  wire [2:0] magnitude14;
+  wire [2:0] magnitude15;
+  wire [2:0] magnitude16;
+  wire [2:0] magnitude17;
+  wire [2:0] magnitude18;
+  wire [2:0] magnitude19;
+  wire [8:0] magnitude2;
+  wire [8:0] magnitude3;
+  wire [8:0] magnitude4;
+  wire [2:0] magnitude5;
+  wire [2:0] magnitude6;
+  wire [2:0] magnitude7;
+  wire [2:0] magnitude8;
+  wire [2:0] magnitude9;
+  input [89:0] magnitudes;
+  wire [89:0] magnitudes;
+  wire [8:0] \magnitudes.lane0 ;
+  wire [8:0] \magnitudes.lane1 ;
+  wire [2:0] \magnitudes.lane10 ;
+  wire [2:0] \magnitudes.lane11 ;
+  wire [2:0] \magnitudes.lane12 ;
+  wire [2:0] \magnitudes.lane13 ;
+  wire [2:0] \magnitudes.lane14 ;
+  wire [2:0] \magnitudes.lane15 ;
+  wire [2:0] \magnitudes.lane16 ;
+  wire [2:0] \magnitudes.lane17 ;
+  wire [2:0] \magnitudes.lane18 ;
+  wire [2:0] \magnitudes.lane19 ;
+  wire [8:0] \magnitudes.lane2 ;
+  wire [8:0] \magnitudes.lane3 ;
+  wire [8:0] \magnitudes.lane4 ;
+  wire [2:0] \magnitudes.lane5 ;
+  wire [2:0] \magnitudes.lane6 ;
+  wire [2:0] \magnitudes.lane7 ;
+  wire [2:0] \magnitudes.lane8 ;
+  wire [2:0] \magnitudes.lane9 ;
+  input [10:0] operand1;
+  wire [10:0] operand1;
+  input [12:0] operand3;
+  wire [12:0] operand3;
+  input [13:0] operand5;
+  wire [13:0] operand5;
+  input [13:0] operand7;
+  wire [13:0] operand7;
+  wire [19:0] product0;
+  wire [19:0] product1;
+  wire [13:0] product10;
+  wire [13:0] product11;
+  wire [13:0] product12;
+  wire [13:0] product13;
+  wire [13:0] product14;
+  wire [13:0] product15;
+  wire [13:0] product16;
+  wire [13:0] product17;
+  wire [13:0] product18;
+  wire [13:0] product19;
+  wire [19:0] product2;
+  wire [19:0] product3;
+  wire [19:0] product4;
+  wire [13:0] product5;
+  wire [13:0] product6;
+  wire [13:0] product7;
+  wire [13:0] product8;
+  wire [13:0] product9;
+  output [309:0] products;
+  wire [309:0] products;
+  wire [19:0] \products.lane0 ;
+  wire [19:0] \products.lane1 ;
+  wire [13:0] \products.lane10 ;
+  wire [13:0] \products.lane11 ;
+  wire [13:0] \products.lane12 ;
+  wire [13:0] \products.lane13 ;
+  wire [13:0] \products.lane14 ;
+  wire [13:0] \products.lane15 ;
+  wire [13:0] \products.lane16 ;
+  wire [13:0] \products.lane17 ;
+  wire [13:0] \products.lane18 ;
+  wire [13:0] \products.lane19 ;
+  wire [19:0] \products.lane2 ;
+  wire [19:0] \products.lane3 ;
+  wire [19:0] \products.lane4 ;
+  wire [13:0] \products.lane5 ;
+  wire [13:0] \products.lane6 ;
+  wire [13:0] \products.lane7 ;
+  wire [13:0] \products.lane8 ;
+  wire [13:0] \products.lane9 ;
+  assign \$23  = leg0_0 + \$22 ;
+  assign \$25  = \$23  + \$24 ;
+  assign \$48  = leg1_0 + \$47 ;
+  assign \$50  = \$48  + \$49 ;
+  assign \$73  = leg2_0 + \$72 ;
+  assign \$75  = \$73  + \$74 ;
+  assign \$98  = leg3_0 + \$97 ;
+  assign \$100  = \$98  + \$99 ;
+  assign \$123  = leg4_0 + \$122 ;
+  assign \$125  = \$123  + \$124 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    (* full_case = 32'd1 *)
-    casez (shift)
-      2'h0:
-          \$5  = { \$1 [12], \$1 [12], \$1  };
-      2'h1:
-          \$5  = { \$2 [12], \$2 [12], \$2  };
-      2'h2:
-          \$5  = \$3 ;
-      2'h3:
-          \$5  = \$4 ;
+    leg0_0 = 14'h0000;
+    casez (magnitudes[2:0])
+      3'h1:
+          leg0_0 = { 2'h0, \$1  };
+      3'h2:
+          leg0_0 = { 2'h0, \$2  };
+      3'h3:
+          leg0_0 = \$3 ;
+      3'h4:
+          leg0_0 = \$4 ;
+      3'h5:
+          leg0_0 = \$5 [13:0];
+      3'h6:
+          leg0_0 = \$6 ;
+      3'h7:
+          leg0_0 = \$7 [13:0];
     endcase
   end
-  assign operand = \$5 [11:0];
-  assign weight0 = weights[9:0];
-  assign product0 = \$12 [21:0];
-  assign weight1 = weights[19:10];
-  assign product1 = \$19 [21:0];
-  assign weight2 = weights[29:20];
-  assign product2 = \$26 [21:0];
-  assign weight3 = weights[39:30];
-  assign product3 = \$33 [21:0];
-  assign weight4 = weights[49:40];
-  assign product4 = \$40 [21:0];
-  assign weight5 = weights[59:50];
-  assign product5 = { \$41 [15], \$41 [15], \$41 [15], \$41 [15], \$41 [15], \$41 [15], \$41  };
-  assign weight6 = weights[69:60];
-  assign product6 = { \$42 [15], \$42 [15], \$42 [15], \$42 [15], \$42 [15], \$42 [15], \$42  };
-  assign weight7 = weights[79:70];
-  assign product7 = { \$43 [15], \$43 [15], \$43 [15], \$43 [15], \$43 [15], \$43 [15], \$43  };
-  assign weight8 = weights[89:80];
-  assign product8 = { \$44 [15], \$44 [15], \$44 [15], \$44 [15], \$44 [15], \$44 [15], \$44  };
-  assign weight9 = weights[99:90];
-  assign product9 = { \$45 [15], \$45 [15], \$45 [15], \$45 [15], \$45 [15], \$45 [15], \$45  };
-  assign weight10 = weights[109:100];
-  assign product10 = { \$46 [15], \$46 [15], \$46 [15], \$46 [15], \$46 [15], \$46 [15], \$46  };
-  assign weight11 = weights[119:110];
-  assign product11 = { \$47 [15], \$47 [15], \$47 [15], \$47 [15], \$47 [15], \$47 [15], \$47  };
-  assign weight12 = weights[129:120];
-  assign product12 = { \$48 [15], \$48 [15], \$48 [15], \$48 [15], \$48 [15], \$48 [15], \$48  };
-  assign weight13 = weights[139:130];
-  assign product13 = { \$49 [15], \$49 [15], \$49 [15], \$49 [15], \$49 [15], \$49 [15], \$49  };
-  assign weight14 = weights[149:140];
-  assign product14 = { \$50 [15], \$50 [15], \$50 [15], \$50 [15], \$50 [15], \$50 [15], \$50  };
-  assign weight15 = weights[159:150];
-  assign product15 = { \$51 [15], \$51 [15], \$51 [15], \$51 [15], \$51 [15], \$51 [15], \$51  };
-  assign weight16 = weights[169:160];
-  assign product16 = { \$52 [15], \$52 [15], \$52 [15], \$52 [15], \$52 [15], \$52 [15], \$52  };
-  assign weight17 = weights[179:170];
-  assign product17 = { \$53 [15], \$53 [15], \$53 [15], \$53 [15], \$53 [15], \$53 [15], \$53  };
-  assign weight18 = weights[189:180];
-  assign product18 = { \$54 [15], \$54 [15], \$54 [15], \$54 [15], \$54 [15], \$54 [15], \$54  };
-  assign weight19 = weights[199:190];
-  assign product19 = { \$55 [15], \$55 [15], \$55 [15], \$55 [15], \$55 [15], \$55 [15], \$55  };
-  assign products[419:399] = { \$55 [15], \$55 [15], \$55 [15], \$55 [15], \$55 [15], \$55  };
-  assign products[398:378] = { \$54 [15], \$54 [15], \$54 [15], \$54 [15], \$54 [15], \$54  };
-  assign products[377:357] = { \$53 [15], \$53 [15], \$53 [15], \$53 [15], \$53 [15], \$53  };
-  assign products[356:336] = { \$52 [15], \$52 [15], \$52 [15], \$52 [15], \$52 [15], \$52  };
-  assign products[335:315] = { \$51 [15], \$51 [15], \$51 [15], \$51 [15], \$51 [15], \$51  };
-  assign products[314:294] = { \$50 [15], \$50 [15], \$50 [15], \$50 [15], \$50 [15], \$50  };
-  assign products[293:273] = { \$49 [15], \$49 [15], \$49 [15], \$49 [15], \$49 [15], \$49  };
-  assign products[272:252] = { \$48 [15], \$48 [15], \$48 [15], \$48 [15], \$48 [15], \$48  };
-  assign products[251:231] = { \$47 [15], \$47 [15], \$47 [15], \$47 [15], \$47 [15], \$47  };
-  assign products[230:210] = { \$46 [15], \$46 [15], \$46 [15], \$46 [15], \$46 [15], \$46  };
-  assign products[209:189] = { \$45 [15], \$45 [15], \$45 [15], \$45 [15], \$45 [15], \$45  };
-  assign products[188:168] = { \$44 [15], \$44 [15], \$44 [15], \$44 [15], \$44 [15], \$44  };
-  assign products[167:147] = { \$43 [15], \$43 [15], \$43 [15], \$43 [15], \$43 [15], \$43  };
-  assign products[146:126] = { \$42 [15], \$42 [15], \$42 [15], \$42 [15], \$42 [15], \$42  };
-  assign products[125:105] = { \$41 [15], \$41 [15], \$41 [15], \$41 [15], \$41 [15], \$41  };
-  assign products[104:84] = \$40 [20:0];
-  assign products[83:63] = \$33 [20:0];
-  assign products[62:42] = \$26 [20:0];
-  assign products[41:21] = \$19 [20:0];
-  assign products[20:0] = \$12 [20:0];
-  assign \$1  = { activation[11], activation };
-  assign \$2  = { activation, 1'h0 };
-  assign \$3  = { activation[11], activation, 2'h0 };
-  assign \$4  = { activation, 3'h0 };
-  assign \$11  = { \$10 [18], \$10 [18], \$10 [18], \$10 , 4'h0 };
-  assign \$18  = { \$17 [18], \$17 [18], \$17 [18], \$17 , 4'h0 };
-  assign \$25  = { \$24 [18], \$24 [18], \$24 [18], \$24 , 4'h0 };
-  assign \$32  = { \$31 [18], \$31 [18], \$31 [18], \$31 , 4'h0 };
-  assign \$39  = { \$38 [18], \$38 [18], \$38 [18], \$38 , 4'h0 };
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    leg0_3 = 14'h0000;
+    casez (magnitudes[5:3])
+      3'h1:
+          leg0_3 = { 2'h0, \$8  };
+      3'h2:
+          leg0_3 = { 2'h0, \$9  };
+      3'h3:
+          leg0_3 = \$10 ;
+      3'h4:
+          leg0_3 = \$11 ;
+      3'h5:
+          leg0_3 = \$12 [13:0];
+      3'h6:
+          leg0_3 = \$13 ;
+      3'h7:
+          leg0_3 = \$14 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    leg0_6 = 14'h0000;
+    casez (magnitudes[8:6])
+      3'h1:
+          leg0_6 = { 2'h0, \$15  };
+      3'h2:
+          leg0_6 = { 2'h0, \$16  };
+      3'h3:
+          leg0_6 = \$17 ;
+      3'h4:
+          leg0_6 = \$18 ;
+      3'h5:
+          leg0_6 = \$19 [13:0];
+      3'h6:
+          leg0_6 = \$20 ;
+      3'h7:
+          leg0_6 = \$21 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    leg1_0 = 14'h0000;
+    casez (magnitudes[11:9])
+      3'h1:
+          leg1_0 = { 2'h0, \$26  };
+      3'h2:
+          leg1_0 = { 2'h0, \$27  };
+      3'h3:
+          leg1_0 = \$28 ;
+      3'h4:
+          leg1_0 = \$29 ;
+      3'h5:
+          leg1_0 = \$30 [13:0];
+      3'h6:
+          leg1_0 = \$31 ;
+      3'h7:
+          leg1_0 = \$32 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    leg1_3 = 14'h0000;
+    casez (magnitudes[14:12])
+      3'h1:
+          leg1_3 = { 2'h0, \$33  };
+      3'h2:
+          leg1_3 = { 2'h0, \$34  };
+      3'h3:
+          leg1_3 = \$35 ;
+      3'h4:
+          leg1_3 = \$36 ;
+      3'h5:
+          leg1_3 = \$37 [13:0];
+      3'h6:
+          leg1_3 = \$38 ;
+      3'h7:
+          leg1_3 = \$39 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    leg1_6 = 14'h0000;
+    casez (magnitudes[17:15])
+      3'h1:
+          leg1_6 = { 2'h0, \$40  };
+      3'h2:
+          leg1_6 = { 2'h0, \$41  };
+      3'h3:
+          leg1_6 = \$42 ;
+      3'h4:
+          leg1_6 = \$43 ;
+      3'h5:
+          leg1_6 = \$44 [13:0];
+      3'h6:
+          leg1_6 = \$45 ;
+      3'h7:
+          leg1_6 = \$46 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    leg2_0 = 14'h0000;
+    casez (magnitudes[20:18])
+      3'h1:
+          leg2_0 = { 2'h0, \$51  };
+      3'h2:
+          leg2_0 = { 2'h0, \$52  };
+      3'h3:
+          leg2_0 = \$53 ;
+      3'h4:
+          leg2_0 = \$54 ;
+      3'h5:
+          leg2_0 = \$55 [13:0];
+      3'h6:
+          leg2_0 = \$56 ;
+      3'h7:
+          leg2_0 = \$57 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    leg2_3 = 14'h0000;
+    casez (magnitudes[23:21])
+      3'h1:
+          leg2_3 = { 2'h0, \$58  };
+      3'h2:
+          leg2_3 = { 2'h0, \$59  };
+      3'h3:
+          leg2_3 = \$60 ;
+      3'h4:
+          leg2_3 = \$61 ;
+      3'h5:
+          leg2_3 = \$62 [13:0];
+      3'h6:
+          leg2_3 = \$63 ;
+      3'h7:
+          leg2_3 = \$64 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    leg2_6 = 14'h0000;
+    casez (magnitudes[26:24])
+      3'h1:
+          leg2_6 = { 2'h0, \$65  };
+      3'h2:
+          leg2_6 = { 2'h0, \$66  };
+      3'h3:
+          leg2_6 = \$67 ;
+      3'h4:
+          leg2_6 = \$68 ;
+      3'h5:
+          leg2_6 = \$69 [13:0];
+      3'h6:
+          leg2_6 = \$70 ;
+      3'h7:
+          leg2_6 = \$71 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    leg3_0 = 14'h0000;
+    casez (magnitudes[29:27])
+      3'h1:
+          leg3_0 = { 2'h0, \$76  };
+      3'h2:
+          leg3_0 = { 2'h0, \$77  };
+      3'h3:
+          leg3_0 = \$78 ;
+      3'h4:
+          leg3_0 = \$79 ;
+      3'h5:
+          leg3_0 = \$80 [13:0];
+      3'h6:
+          leg3_0 = \$81 ;
+      3'h7:
+          leg3_0 = \$82 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    leg3_3 = 14'h0000;
+    casez (magnitudes[32:30])
+      3'h1:
+          leg3_3 = { 2'h0, \$83  };
+      3'h2:
+          leg3_3 = { 2'h0, \$84  };
+      3'h3:
+          leg3_3 = \$85 ;
+      3'h4:
+          leg3_3 = \$86 ;
+      3'h5:
+          leg3_3 = \$87 [13:0];
+      3'h6:
+          leg3_3 = \$88 ;
+      3'h7:
+          leg3_3 = \$89 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    leg3_6 = 14'h0000;
+    casez (magnitudes[35:33])
+      3'h1:
+          leg3_6 = { 2'h0, \$90  };
+      3'h2:
+          leg3_6 = { 2'h0, \$91  };
+      3'h3:
+          leg3_6 = \$92 ;
+      3'h4:
+          leg3_6 = \$93 ;
+      3'h5:
+          leg3_6 = \$94 [13:0];
+      3'h6:
+          leg3_6 = \$95 ;
+      3'h7:
+          leg3_6 = \$96 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    leg4_0 = 14'h0000;
+    casez (magnitudes[38:36])
+      3'h1:
+          leg4_0 = { 2'h0, \$101  };
+      3'h2:
+          leg4_0 = { 2'h0, \$102  };
+      3'h3:
+          leg4_0 = \$103 ;
+      3'h4:
+          leg4_0 = \$104 ;
+      3'h5:
+          leg4_0 = \$105 [13:0];
+      3'h6:
+          leg4_0 = \$106 ;
+      3'h7:
+          leg4_0 = \$107 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    leg4_3 = 14'h0000;
+    casez (magnitudes[41:39])
+      3'h1:
+          leg4_3 = { 2'h0, \$108  };
+      3'h2:
+          leg4_3 = { 2'h0, \$109  };
+      3'h3:
+          leg4_3 = \$110 ;
+      3'h4:
+          leg4_3 = \$111 ;
+      3'h5:
+          leg4_3 = \$112 [13:0];
+      3'h6:
+          leg4_3 = \$113 ;
+      3'h7:
+          leg4_3 = \$114 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    leg4_6 = 14'h0000;
+    casez (magnitudes[44:42])
+      3'h1:
+          leg4_6 = { 2'h0, \$115  };
+      3'h2:
+          leg4_6 = { 2'h0, \$116  };
+      3'h3:
+          leg4_6 = \$117 ;
+      3'h4:
+          leg4_6 = \$118 ;
+      3'h5:
+          leg4_6 = \$119 [13:0];
+      3'h6:
+          leg4_6 = \$120 ;
+      3'h7:
+          leg4_6 = \$121 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    leg5_0 = 14'h0000;
+    casez (magnitudes[47:45])
+      3'h1:
+          leg5_0 = { 2'h0, \$126  };
+      3'h2:
+          leg5_0 = { 2'h0, \$127  };
+      3'h3:
+          leg5_0 = \$128 ;
+      3'h4:
+          leg5_0 = \$129 ;
+      3'h5:
+          leg5_0 = \$130 [13:0];
+      3'h6:
+          leg5_0 = \$131 ;
+      3'h7:
+          leg5_0 = \$132 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    leg6_0 = 14'h0000;
+    casez (magnitudes[50:48])
+      3'h1:
+          leg6_0 = { 2'h0, \$133  };
+      3'h2:
+          leg6_0 = { 2'h0, \$134  };
+      3'h3:
+          leg6_0 = \$135 ;
+      3'h4:
+          leg6_0 = \$136 ;
+      3'h5:
+          leg6_0 = \$137 [13:0];
+      3'h6:
+          leg6_0 = \$138 ;
+      3'h7:
+          leg6_0 = \$139 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    leg7_0 = 14'h0000;
+    casez (magnitudes[53:51])
+      3'h1:
+          leg7_0 = { 2'h0, \$140  };
+      3'h2:
+          leg7_0 = { 2'h0, \$141  };
+      3'h3:
+          leg7_0 = \$142 ;
+      3'h4:
+          leg7_0 = \$143 ;
+      3'h5:
+          leg7_0 = \$144 [13:0];
+      3'h6:
+          leg7_0 = \$145 ;
+      3'h7:
+          leg7_0 = \$146 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    leg8_0 = 14'h0000;
+    casez (magnitudes[56:54])
+      3'h1:
+          leg8_0 = { 2'h0, \$147  };
+      3'h2:
+          leg8_0 = { 2'h0, \$148  };
+      3'h3:
+          leg8_0 = \$149 ;
+      3'h4:
+          leg8_0 = \$150 ;
+      3'h5:
+          leg8_0 = \$151 [13:0];
+      3'h6:
+          leg8_0 = \$152 ;
+      3'h7:
+          leg8_0 = \$153 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    leg9_0 = 14'h0000;
+    casez (magnitudes[59:57])
+      3'h1:
+          leg9_0 = { 2'h0, \$154  };
+      3'h2:
+          leg9_0 = { 2'h0, \$155  };
+      3'h3:
+          leg9_0 = \$156 ;
+      3'h4:
+          leg9_0 = \$157 ;
+      3'h5:
+          leg9_0 = \$158 [13:0];
+      3'h6:
+          leg9_0 = \$159 ;
+      3'h7:
+          leg9_0 = \$160 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    leg10_0 = 14'h0000;
+    casez (magnitudes[62:60])
+      3'h1:
+          leg10_0 = { 2'h0, \$161  };
+      3'h2:
+          leg10_0 = { 2'h0, \$162  };
+      3'h3:
+          leg10_0 = \$163 ;
+      3'h4:
+          leg10_0 = \$164 ;
+      3'h5:
+          leg10_0 = \$165 [13:0];
+      3'h6:
+          leg10_0 = \$166 ;
+      3'h7:
+          leg10_0 = \$167 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    leg11_0 = 14'h0000;
+    casez (magnitudes[65:63])
+      3'h1:
+          leg11_0 = { 2'h0, \$168  };
+      3'h2:
+          leg11_0 = { 2'h0, \$169  };
+      3'h3:
+          leg11_0 = \$170 ;
+      3'h4:
+          leg11_0 = \$171 ;
+      3'h5:
+          leg11_0 = \$172 [13:0];
+      3'h6:
+          leg11_0 = \$173 ;
+      3'h7:
+          leg11_0 = \$174 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    leg12_0 = 14'h0000;
+    casez (magnitudes[68:66])
+      3'h1:
+          leg12_0 = { 2'h0, \$175  };
+      3'h2:
+          leg12_0 = { 2'h0, \$176  };
+      3'h3:
+          leg12_0 = \$177 ;
+      3'h4:
+          leg12_0 = \$178 ;
+      3'h5:
+          leg12_0 = \$179 [13:0];
+      3'h6:
+          leg12_0 = \$180 ;
+      3'h7:
+          leg12_0 = \$181 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    leg13_0 = 14'h0000;
+    casez (magnitudes[71:69])
+      3'h1:
+          leg13_0 = { 2'h0, \$182  };
+      3'h2:
+          leg13_0 = { 2'h0, \$183  };
+      3'h3:
+          leg13_0 = \$184 ;
+      3'h4:
+          leg13_0 = \$185 ;
+      3'h5:
+          leg13_0 = \$186 [13:0];
+      3'h6:
+          leg13_0 = \$187 ;
+      3'h7:
+          leg13_0 = \$188 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    leg14_0 = 14'h0000;
+    casez (magnitudes[74:72])
+      3'h1:
+          leg14_0 = { 2'h0, \$189  };
+      3'h2:
+          leg14_0 = { 2'h0, \$190  };
+      3'h3:
+          leg14_0 = \$191 ;
+      3'h4:
+          leg14_0 = \$192 ;
+      3'h5:
+          leg14_0 = \$193 [13:0];
+      3'h6:
+          leg14_0 = \$194 ;
+      3'h7:
+          leg14_0 = \$195 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    leg15_0 = 14'h0000;
+    casez (magnitudes[77:75])
+      3'h1:
+          leg15_0 = { 2'h0, \$196  };
+      3'h2:
+          leg15_0 = { 2'h0, \$197  };
+      3'h3:
+          leg15_0 = \$198 ;
+      3'h4:
+          leg15_0 = \$199 ;
+      3'h5:
+          leg15_0 = \$200 [13:0];
+      3'h6:
+          leg15_0 = \$201 ;
+      3'h7:
+          leg15_0 = \$202 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    leg16_0 = 14'h0000;
+    casez (magnitudes[80:78])
+      3'h1:
+          leg16_0 = { 2'h0, \$203  };
+      3'h2:
+          leg16_0 = { 2'h0, \$204  };
+      3'h3:
+          leg16_0 = \$205 ;
+      3'h4:
+          leg16_0 = \$206 ;
+      3'h5:
+          leg16_0 = \$207 [13:0];
+      3'h6:
+          leg16_0 = \$208 ;
+      3'h7:
+          leg16_0 = \$209 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    leg17_0 = 14'h0000;
+    casez (magnitudes[83:81])
+      3'h1:
+          leg17_0 = { 2'h0, \$210  };
+      3'h2:
+          leg17_0 = { 2'h0, \$211  };
+      3'h3:
+          leg17_0 = \$212 ;
+      3'h4:
+          leg17_0 = \$213 ;
+      3'h5:
+          leg17_0 = \$214 [13:0];
+      3'h6:
+          leg17_0 = \$215 ;
+      3'h7:
+          leg17_0 = \$216 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    leg18_0 = 14'h0000;
+    casez (magnitudes[86:84])
+      3'h1:
+          leg18_0 = { 2'h0, \$217  };
+      3'h2:
+          leg18_0 = { 2'h0, \$218  };
+      3'h3:
+          leg18_0 = \$219 ;
+      3'h4:
+          leg18_0 = \$220 ;
+      3'h5:
+          leg18_0 = \$221 [13:0];
+      3'h6:
+          leg18_0 = \$222 ;
+      3'h7:
+          leg18_0 = \$223 [13:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    leg19_0 = 14'h0000;
+    casez (magnitudes[89:87])
+      3'h1:
+          leg19_0 = { 2'h0, \$224  };
+      3'h2:
+          leg19_0 = { 2'h0, \$225  };
+      3'h3:
+          leg19_0 = \$226 ;
+      3'h4:
+          leg19_0 = \$227 ;
+      3'h5:
+          leg19_0 = \$228 [13:0];
+      3'h6:
+          leg19_0 = \$229 ;
+      3'h7:
+          leg19_0 = \$230 [13:0];
+    endcase
+  end
+  assign magnitude0 = magnitudes[8:0];
+  assign product0 = \$25 [19:0];
+  assign magnitude1 = magnitudes[17:9];
+  assign product1 = \$50 [19:0];
+  assign magnitude2 = magnitudes[26:18];
+  assign product2 = \$75 [19:0];
+  assign magnitude3 = magnitudes[35:27];
+  assign product3 = \$100 [19:0];
+  assign magnitude4 = magnitudes[44:36];
+  assign product4 = \$125 [19:0];
+  assign magnitude5 = magnitudes[47:45];
+  assign product5 = leg5_0;
+  assign magnitude6 = magnitudes[50:48];
+  assign product6 = leg6_0;
+  assign magnitude7 = magnitudes[53:51];
+  assign product7 = leg7_0;
+  assign magnitude8 = magnitudes[56:54];
+  assign product8 = leg8_0;
+  assign magnitude9 = magnitudes[59:57];
+  assign product9 = leg9_0;
+  assign magnitude10 = magnitudes[62:60];
+  assign product10 = leg10_0;
+  assign magnitude11 = magnitudes[65:63];
+  assign product11 = leg11_0;
+  assign magnitude12 = magnitudes[68:66];
+  assign product12 = leg12_0;
+  assign magnitude13 = magnitudes[71:69];
+  assign product13 = leg13_0;
+  assign magnitude14 = magnitudes[74:72];
+  assign product14 = leg14_0;
+  assign magnitude15 = magnitudes[77:75];
+  assign product15 = leg15_0;
+  assign magnitude16 = magnitudes[80:78];
+  assign product16 = leg16_0;
+  assign magnitude17 = magnitudes[83:81];
+  assign product17 = leg17_0;
+  assign magnitude18 = magnitudes[86:84];
+  assign product18 = leg18_0;
+  assign magnitude19 = magnitudes[89:87];
+  assign product19 = leg19_0;
+  assign \magnitudes.lane0  = magnitudes[8:0];
+  assign \magnitudes.lane1  = magnitudes[17:9];
+  assign \magnitudes.lane2  = magnitudes[26:18];
+  assign \magnitudes.lane3  = magnitudes[35:27];
+  assign \magnitudes.lane4  = magnitudes[44:36];
+  assign \magnitudes.lane5  = magnitudes[47:45];
+  assign \magnitudes.lane6  = magnitudes[50:48];
+  assign \magnitudes.lane7  = magnitudes[53:51];
+  assign \magnitudes.lane8  = magnitudes[56:54];
+  assign \magnitudes.lane9  = magnitudes[59:57];
+  assign \magnitudes.lane10  = magnitudes[62:60];
+  assign \magnitudes.lane11  = magnitudes[65:63];
+  assign \magnitudes.lane12  = magnitudes[68:66];
+  assign \magnitudes.lane13  = magnitudes[71:69];
+  assign \magnitudes.lane14  = magnitudes[74:72];
+  assign \magnitudes.lane15  = magnitudes[77:75];
+  assign \magnitudes.lane16  = magnitudes[80:78];
+  assign \magnitudes.lane17  = magnitudes[83:81];
+  assign \magnitudes.lane18  = magnitudes[86:84];
+  assign \magnitudes.lane19  = magnitudes[89:87];
+  assign \products.lane0  = products[19:0];
+  assign \products.lane1  = products[39:20];
+  assign \products.lane2  = products[59:40];
+  assign \products.lane3  = products[79:60];
+  assign \products.lane4  = products[99:80];
+  assign \products.lane5  = products[113:100];
+  assign \products.lane6  = products[127:114];
+  assign \products.lane7  = products[141:128];
+  assign \products.lane8  = products[155:142];
+  assign \products.lane9  = products[169:156];
+  assign \products.lane10  = products[183:170];
+  assign \products.lane11  = products[197:184];
+  assign \products.lane12  = products[211:198];
+  assign \products.lane13  = products[225:212];
+  assign \products.lane14  = products[239:226];
+  assign \products.lane15  = products[253:240];
+  assign \products.lane16  = products[267:254];
+  assign \products.lane17  = products[281:268];
+  assign \products.lane18  = products[295:282];
+  assign \products.lane19  = products[309:296];
+  assign products[309:296] = leg19_0;
+  assign products[295:282] = leg18_0;
+  assign products[281:268] = leg17_0;
+  assign products[267:254] = leg16_0;
+  assign products[253:240] = leg15_0;
+  assign products[239:226] = leg14_0;
+  assign products[225:212] = leg13_0;
+  assign products[211:198] = leg12_0;
+  assign products[197:184] = leg11_0;
+  assign products[183:170] = leg10_0;
+  assign products[169:156] = leg9_0;
+  assign products[155:142] = leg8_0;
+  assign products[141:128] = leg7_0;
+  assign products[127:114] = leg6_0;
+  assign products[113:100] = leg5_0;
+  assign products[99:80] = \$125 [19:0];
+  assign products[79:60] = \$100 [19:0];
+  assign products[59:40] = \$75 [19:0];
+  assign products[39:20] = \$50 [19:0];
+  assign products[19:0] = \$25 [19:0];
+  assign \$1  = { 1'h0, operand1 };
+  assign \$2  = { operand1, 1'h0 };
+  assign \$3  = { 1'h0, operand3 };
+  assign \$4  = { 1'h0, operand1, 2'h0 };
+  assign \$5  = { 1'h0, operand5 };
+  assign \$6  = { operand3, 1'h0 };
+  assign \$7  = { 1'h0, operand7 };
+  assign \$8  = { 1'h0, operand1 };
+  assign \$9  = { operand1, 1'h0 };
+  assign \$10  = { 1'h0, operand3 };
+  assign \$11  = { 1'h0, operand1, 2'h0 };
+  assign \$12  = { 1'h0, operand5 };
+  assign \$13  = { operand3, 1'h0 };
+  assign \$14  = { 1'h0, operand7 };
+  assign \$15  = { 1'h0, operand1 };
+  assign \$16  = { operand1, 1'h0 };
+  assign \$17  = { 1'h0, operand3 };
+  assign \$18  = { 1'h0, operand1, 2'h0 };
+  assign \$19  = { 1'h0, operand5 };
+  assign \$20  = { operand3, 1'h0 };
+  assign \$21  = { 1'h0, operand7 };
+  assign \$22  = { leg0_3, 3'h0 };
+  assign \$24  = { 1'h0, leg0_6, 6'h00 };
+  assign \$26  = { 1'h0, operand1 };
+  assign \$27  = { operand1, 1'h0 };
+  assign \$28  = { 1'h0, operand3 };
+  assign \$29  = { 1'h0, operand1, 2'h0 };
+  assign \$30  = { 1'h0, operand5 };
+  assign \$31  = { operand3, 1'h0 };
+  assign \$32  = { 1'h0, operand7 };
+  assign \$33  = { 1'h0, operand1 };
+  assign \$34  = { operand1, 1'h0 };
+  assign \$35  = { 1'h0, operand3 };
+  assign \$36  = { 1'h0, operand1, 2'h0 };
+  assign \$37  = { 1'h0, operand5 };
+  assign \$38  = { operand3, 1'h0 };
+  assign \$39  = { 1'h0, operand7 };
+  assign \$40  = { 1'h0, operand1 };
+  assign \$41  = { operand1, 1'h0 };
+  assign \$42  = { 1'h0, operand3 };
+  assign \$43  = { 1'h0, operand1, 2'h0 };
+  assign \$44  = { 1'h0, operand5 };
+  assign \$45  = { operand3, 1'h0 };
+  assign \$46  = { 1'h0, operand7 };
+  assign \$47  = { leg1_3, 3'h0 };
+  assign \$49  = { 1'h0, leg1_6, 6'h00 };
+  assign \$51  = { 1'h0, operand1 };
+  assign \$52  = { operand1, 1'h0 };
+  assign \$53  = { 1'h0, operand3 };
+  assign \$54  = { 1'h0, operand1, 2'h0 };
+  assign \$55  = { 1'h0, operand5 };
+  assign \$56  = { operand3, 1'h0 };
+  assign \$57  = { 1'h0, operand7 };
+  assign \$58  = { 1'h0, operand1 };
+  assign \$59  = { operand1, 1'h0 };
+  assign \$60  = { 1'h0, operand3 };
+  assign \$61  = { 1'h0, operand1, 2'h0 };
+  assign \$62  = { 1'h0, operand5 };
+  assign \$63  = { operand3, 1'h0 };
+  assign \$64  = { 1'h0, operand7 };
+  assign \$65  = { 1'h0, operand1 };
+  assign \$66  = { operand1, 1'h0 };
+  assign \$67  = { 1'h0, operand3 };
+  assign \$68  = { 1'h0, operand1, 2'h0 };
+  assign \$69  = { 1'h0, operand5 };
+  assign \$70  = { operand3, 1'h0 };
+  assign \$71  = { 1'h0, operand7 };
+  assign \$72  = { leg2_3, 3'h0 };
+  assign \$74  = { 1'h0, leg2_6, 6'h00 };
+  assign \$76  = { 1'h0, operand1 };
+  assign \$77  = { operand1, 1'h0 };
+  assign \$78  = { 1'h0, operand3 };
+  assign \$79  = { 1'h0, operand1, 2'h0 };
+  assign \$80  = { 1'h0, operand5 };
+  assign \$81  = { operand3, 1'h0 };
+  assign \$82  = { 1'h0, operand7 };
+  assign \$83  = { 1'h0, operand1 };
+  assign \$84  = { operand1, 1'h0 };
+  assign \$85  = { 1'h0, operand3 };
+  assign \$86  = { 1'h0, operand1, 2'h0 };
+  assign \$87  = { 1'h0, operand5 };
+  assign \$88  = { operand3, 1'h0 };
+  assign \$89  = { 1'h0, operand7 };
+  assign \$90  = { 1'h0, operand1 };
+  assign \$91  = { operand1, 1'h0 };
+  assign \$92  = { 1'h0, operand3 };
+  assign \$93  = { 1'h0, operand1, 2'h0 };
+  assign \$94  = { 1'h0, operand5 };
+  assign \$95  = { operand3, 1'h0 };
+  assign \$96  = { 1'h0, operand7 };
+  assign \$97  = { leg3_3, 3'h0 };
+  assign \$99  = { 1'h0, leg3_6, 6'h00 };
+  assign \$101  = { 1'h0, operand1 };
+  assign \$102  = { operand1, 1'h0 };
+  assign \$103  = { 1'h0, operand3 };
+  assign \$104  = { 1'h0, operand1, 2'h0 };
+  assign \$105  = { 1'h0, operand5 };
+  assign \$106  = { operand3, 1'h0 };
+  assign \$107  = { 1'h0, operand7 };
+  assign \$108  = { 1'h0, operand1 };
+  assign \$109  = { operand1, 1'h0 };
+  assign \$110  = { 1'h0, operand3 };
+  assign \$111  = { 1'h0, operand1, 2'h0 };
+  assign \$112  = { 1'h0, operand5 };
+  assign \$113  = { operand3, 1'h0 };
+  assign \$114  = { 1'h0, operand7 };
+  assign \$115  = { 1'h0, operand1 };
+  assign \$116  = { operand1, 1'h0 };
+  assign \$117  = { 1'h0, operand3 };
+  assign \$118  = { 1'h0, operand1, 2'h0 };
+  assign \$119  = { 1'h0, operand5 };
+  assign \$120  = { operand3, 1'h0 };
+  assign \$121  = { 1'h0, operand7 };
+  assign \$122  = { leg4_3, 3'h0 };
+  assign \$124  = { 1'h0, leg4_6, 6'h00 };
+  assign \$126  = { 1'h0, operand1 };
+  assign \$127  = { operand1, 1'h0 };
+  assign \$128  = { 1'h0, operand3 };
+  assign \$129  = { 1'h0, operand1, 2'h0 };
+  assign \$130  = { 1'h0, operand5 };
+  assign \$131  = { operand3, 1'h0 };
+  assign \$132  = { 1'h0, operand7 };
+  assign \$133  = { 1'h0, operand1 };
+  assign \$134  = { operand1, 1'h0 };
+  assign \$135  = { 1'h0, operand3 };
+  assign \$136  = { 1'h0, operand1, 2'h0 };
+  assign \$137  = { 1'h0, operand5 };
+  assign \$138  = { operand3, 1'h0 };
+  assign \$139  = { 1'h0, operand7 };
+  assign \$140  = { 1'h0, operand1 };
+  assign \$141  = { operand1, 1'h0 };
+  assign \$142  = { 1'h0, operand3 };
+  assign \$143  = { 1'h0, operand1, 2'h0 };
+  assign \$144  = { 1'h0, operand5 };
+  assign \$145  = { operand3, 1'h0 };
+  assign \$146  = { 1'h0, operand7 };
+  assign \$147  = { 1'h0, operand1 };
+  assign \$148  = { operand1, 1'h0 };
+  assign \$149  = { 1'h0, operand3 };
+  assign \$150  = { 1'h0, operand1, 2'h0 };
+  assign \$151  = { 1'h0, operand5 };
+  assign \$152  = { operand3, 1'h0 };
+  assign \$153  = { 1'h0, operand7 };
+  assign \$154  = { 1'h0, operand1 };
+  assign \$155  = { operand1, 1'h0 };
+  assign \$156  = { 1'h0, operand3 };
+  assign \$157  = { 1'h0, operand1, 2'h0 };
+  assign \$158  = { 1'h0, operand5 };
+  assign \$159  = { operand3, 1'h0 };
+  assign \$160  = { 1'h0, operand7 };
+  assign \$161  = { 1'h0, operand1 };
+  assign \$162  = { operand1, 1'h0 };
+  assign \$163  = { 1'h0, operand3 };
+  assign \$164  = { 1'h0, operand1, 2'h0 };
+  assign \$165  = { 1'h0, operand5 };
+  assign \$166  = { operand3, 1'h0 };
+  assign \$167  = { 1'h0, operand7 };
+  assign \$168  = { 1'h0, operand1 };
+  assign \$169  = { operand1, 1'h0 };
+  assign \$170  = { 1'h0, operand3 };
+  assign \$171  = { 1'h0, operand1, 2'h0 };
+  assign \$172  = { 1'h0, operand5 };
+  assign \$173  = { operand3, 1'h0 };
+  assign \$174  = { 1'h0, operand7 };
+  assign \$175  = { 1'h0, operand1 };
+  assign \$176  = { operand1, 1'h0 };
+  assign \$177  = { 1'h0, operand3 };
+  assign \$178  = { 1'h0, operand1, 2'h0 };
+  assign \$179  = { 1'h0, operand5 };
+  assign \$180  = { operand3, 1'h0 };
+  assign \$181  = { 1'h0, operand7 };
+  assign \$182  = { 1'h0, operand1 };
+  assign \$183  = { operand1, 1'h0 };
+  assign \$184  = { 1'h0, operand3 };
+  assign \$185  = { 1'h0, operand1, 2'h0 };
+  assign \$186  = { 1'h0, operand5 };
+  assign \$187  = { operand3, 1'h0 };
+  assign \$188  = { 1'h0, operand7 };
+  assign \$189  = { 1'h0, operand1 };
+  assign \$190  = { operand1, 1'h0 };
+  assign \$191  = { 1'h0, operand3 };
+  assign \$192  = { 1'h0, operand1, 2'h0 };
+  assign \$193  = { 1'h0, operand5 };
+  assign \$194  = { operand3, 1'h0 };
+  assign \$195  = { 1'h0, operand7 };
+  assign \$196  = { 1'h0, operand1 };
+  assign \$197  = { operand1, 1'h0 };
+  assign \$198  = { 1'h0, operand3 };
+  assign \$199  = { 1'h0, operand1, 2'h0 };
+  assign \$200  = { 1'h0, operand5 };
+  assign \$201  = { operand3, 1'h0 };
+  assign \$202  = { 1'h0, operand7 };
+  assign \$203  = { 1'h0, operand1 };
+  assign \$204  = { operand1, 1'h0 };
+  assign \$205  = { 1'h0, operand3 };
+  assign \$206  = { 1'h0, operand1, 2'h0 };
+  assign \$207  = { 1'h0, operand5 };
+  assign \$208  = { operand3, 1'h0 };
+  assign \$209  = { 1'h0, operand7 };
+  assign \$210  = { 1'h0, operand1 };
+  assign \$211  = { operand1, 1'h0 };
+  assign \$212  = { 1'h0, operand3 };
+  assign \$213  = { 1'h0, operand1, 2'h0 };
+  assign \$214  = { 1'h0, operand5 };
+  assign \$215  = { operand3, 1'h0 };
+  assign \$216  = { 1'h0, operand7 };
+  assign \$217  = { 1'h0, operand1 };
+  assign \$218  = { operand1, 1'h0 };
+  assign \$219  = { 1'h0, operand3 };
+  assign \$220  = { 1'h0, operand1, 2'h0 };
+  assign \$221  = { 1'h0, operand5 };
+  assign \$222  = { operand3, 1'h0 };
+  assign \$223  = { 1'h0, operand7 };
+  assign \$224  = { 1'h0, operand1 };
+  assign \$225  = { operand1, 1'h0 };
+  assign \$226  = { 1'h0, operand3 };
+  assign \$227  = { 1'h0, operand1, 2'h0 };
+  assign \$228  = { 1'h0, operand5 };
+  assign \$229  = { operand3, 1'h0 };
+  assign \$230  = { 1'h0, operand7 };
+endmodule
+
+module \lmu_kws49_eighth.lanes.operands (i__activation, i__weights, i__wide, clk, i__valid, \port$1940$22 , valid, first, last, operand1, operand3, operand5, operand7, wide, o__magnitudes, o__negative, rst);
+  reg \$auto$verilog_backend.cc:2355:dump_module$12 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$12 <= 0;
+  wire [11:0] \$1 ;
+  wire \$10 ;
+  reg \$100 ;
+  reg [8:0] \$101 ;
+  reg \$102 ;
+  reg [8:0] \$103 ;
+  reg \$104 ;
+  reg [8:0] \$105 ;
+  reg \$106 ;
+  reg [2:0] \$107 ;
+  reg \$108 ;
+  reg [2:0] \$109 ;
+  wire \$11 ;
+  reg \$110 ;
+  reg [2:0] \$111 ;
+  reg \$112 ;
+  reg [2:0] \$113 ;
+  reg \$114 ;
+  reg [2:0] \$115 ;
+  reg \$116 ;
+  reg [2:0] \$117 ;
+  reg \$118 ;
+  reg [2:0] \$119 ;
+  wire \$12 ;
+  reg \$120 ;
+  reg [2:0] \$121 ;
+  reg \$122 ;
+  reg [2:0] \$123 ;
+  reg \$124 ;
+  reg [2:0] \$125 ;
+  reg \$126 ;
+  reg [2:0] \$127 ;
+  reg \$128 ;
+  reg [2:0] \$129 ;
+  wire \$13 ;
+  reg \$130 ;
+  reg [2:0] \$131 ;
+  reg \$132 ;
+  reg [2:0] \$133 ;
+  reg \$134 ;
+  reg [2:0] \$135 ;
+  reg \$136 ;
+  wire \$14 ;
+  wire \$15 ;
+  wire \$16 ;
+  wire \$17 ;
+  wire \$18 ;
+  wire \$19 ;
+  wire [12:0] \$2 ;
+  wire \$20 ;
+  wire \$21 ;
+  wire \$22 ;
+  wire \$23 ;
+  wire \$24 ;
+  wire \$25 ;
+  wire \$26 ;
+  wire \$27 ;
+  wire \$28 ;
+  wire \$29 ;
+  wire [13:0] \$3 ;
+  wire \$30 ;
+  wire \$31 ;
+  wire \$32 ;
+  wire \$33 ;
+  wire \$34 ;
+  wire \$35 ;
+  wire \$36 ;
+  wire \$37 ;
+  wire \$38 ;
+  wire \$39 ;
+  wire [14:0] \$4 ;
+  wire \$40 ;
+  wire \$41 ;
+  wire \$42 ;
+  wire \$43 ;
+  wire \$44 ;
+  wire \$45 ;
+  wire \$46 ;
+  wire \$47 ;
+  wire \$48 ;
+  wire \$49 ;
+  wire [13:0] \$5 ;
+  wire \$50 ;
+  wire \$51 ;
+  wire \$52 ;
+  wire \$53 ;
+  wire \$54 ;
+  wire \$55 ;
+  wire \$56 ;
+  wire \$57 ;
+  wire \$58 ;
+  wire \$59 ;
+  wire [14:0] \$6 ;
+  wire \$60 ;
+  wire \$61 ;
+  wire \$62 ;
+  wire \$63 ;
+  wire \$64 ;
+  wire \$65 ;
+  wire \$66 ;
+  wire \$67 ;
+  wire \$68 ;
+  wire \$69 ;
+  wire \$7 ;
+  wire \$70 ;
+  wire \$71 ;
+  wire \$72 ;
+  wire \$73 ;
+  wire \$74 ;
+  wire \$75 ;
+  wire \$76 ;
+  wire \$77 ;
+  wire \$78 ;
+  wire \$79 ;
+  wire \$8 ;
+  wire \$80 ;
+  wire \$81 ;
+  wire [11:0] \$82 ;
+  wire [12:0] \$83 ;
+  wire [12:0] \$84 ;
+  wire [12:0] \$85 ;
+  wire [14:0] \$86 ;
+  wire [14:0] \$87 ;
+  reg [14:0] \$88 ;
+  reg \$89 ;
+  wire \$9 ;
+  reg \$90 ;
+  reg \$91 ;
+  reg [10:0] \$92 ;
+  reg [12:0] \$93 ;
+  reg [13:0] \$94 ;
+  reg [13:0] \$95 ;
+  reg \$96 ;
+  reg [8:0] \$97 ;
+  reg \$98 ;
+  reg [8:0] \$99 ;
+  input clk;
+  wire clk;
+  output first;
+  reg first = 1'h0;
+  input [11:0] i__activation;
+  wire [11:0] i__activation;
+  wire i__first;
+  wire i__last;
+  wire [1:0] i__shift;
+  input i__valid;
+  wire i__valid;
+  input [199:0] i__weights;
+  wire [199:0] i__weights;
+  input i__wide;
+  wire i__wide;
+  output last;
+  reg last = 1'h0;
+  wire [11:0] magnitude;
+  reg [8:0] magnitude0 = 9'h000;
+  reg [8:0] magnitude1 = 9'h000;
+  reg [2:0] magnitude10 = 3'h0;
+  reg [2:0] magnitude11 = 3'h0;
+  reg [2:0] magnitude12 = 3'h0;
+  reg [2:0] magnitude13 = 3'h0;
+  reg [2:0] magnitude14 = 3'h0;
+  reg [2:0] magnitude15 = 3'h0;
+  reg [2:0] magnitude16 = 3'h0;
+  reg [2:0] magnitude17 = 3'h0;
+  reg [2:0] magnitude18 = 3'h0;
+  reg [2:0] magnitude19 = 3'h0;
+  reg [8:0] magnitude2 = 9'h000;
+  reg [8:0] magnitude3 = 9'h000;
+  reg [8:0] magnitude4 = 9'h000;
+  reg [2:0] magnitude5 = 3'h0;
+  reg [2:0] magnitude6 = 3'h0;
+  reg [2:0] magnitude7 = 3'h0;
+  reg [2:0] magnitude8 = 3'h0;
+  reg [2:0] magnitude9 = 3'h0;
+  reg negative0 = 1'h0;
+  reg negative1 = 1'h0;
+  reg negative10 = 1'h0;
+  reg negative11 = 1'h0;
+  reg negative12 = 1'h0;
+  reg negative13 = 1'h0;
+  reg negative14 = 1'h0;
+  reg negative15 = 1'h0;
+  reg negative16 = 1'h0;
+  reg negative17 = 1'h0;
+  reg negative18 = 1'h0;
+  reg negative19 = 1'h0;
+  reg negative2 = 1'h0;
+  reg negative3 = 1'h0;
+  reg negative4 = 1'h0;
+  reg negative5 = 1'h0;
+  reg negative6 = 1'h0;
+  reg negative7 = 1'h0;
+  reg negative8 = 1'h0;
+  reg negative9 = 1'h0;
+  (* init = 1'h0 *)
+  wire o__first;
+  (* init = 1'h0 *)
+  wire o__last;
+  output [89:0] o__magnitudes;
+  wire [89:0] o__magnitudes;
+  wire [8:0] \o__magnitudes.lane0 ;
+  wire [8:0] \o__magnitudes.lane1 ;
+  wire [2:0] \o__magnitudes.lane10 ;
+  wire [2:0] \o__magnitudes.lane11 ;
+  wire [2:0] \o__magnitudes.lane12 ;
+  wire [2:0] \o__magnitudes.lane13 ;
+  wire [2:0] \o__magnitudes.lane14 ;
+  wire [2:0] \o__magnitudes.lane15 ;
+  wire [2:0] \o__magnitudes.lane16 ;
+  wire [2:0] \o__magnitudes.lane17 ;
+  wire [2:0] \o__magnitudes.lane18 ;
+  wire [2:0] \o__magnitudes.lane19 ;
+  wire [8:0] \o__magnitudes.lane2 ;
+  wire [8:0] \o__magnitudes.lane3 ;
+  wire [8:0] \o__magnitudes.lane4 ;
+  wire [2:0] \o__magnitudes.lane5 ;
+  wire [2:0] \o__magnitudes.lane6 ;
+  wire [2:0] \o__magnitudes.lane7 ;
+  wire [2:0] \o__magnitudes.lane8 ;
+  wire [2:0] \o__magnitudes.lane9 ;
+  output [19:0] o__negative;
+  wire [19:0] o__negative;
+  (* init = 11'h000 *)
+  wire [10:0] o__operand1;
+  (* init = 13'h0000 *)
+  wire [12:0] o__operand3;
+  (* init = 14'h0000 *)
+  wire [13:0] o__operand5;
+  (* init = 14'h0000 *)
+  wire [13:0] o__operand7;
+  (* init = 1'h0 *)
+  wire o__valid;
+  (* init = 1'h1 *)
+  wire o__wide;
+  wire [10:0] operand;
+  output [10:0] operand1;
+  reg [10:0] operand1 = 11'h000;
+  output [12:0] operand3;
+  reg [12:0] operand3 = 13'h0000;
+  output [13:0] operand5;
+  reg [13:0] operand5 = 14'h0000;
+  output [13:0] operand7;
+  reg [13:0] operand7 = 14'h0000;
+  input [3:0] \port$1940$22 ;
+  wire [3:0] \port$1940$22 ;
+  input rst;
+  wire rst;
+  output valid;
+  reg valid = 1'h0;
+  output wide;
+  reg wide = 1'h1;
+  assign \$2  = \$88 [10:0] + \$1 ;
+  assign \$4  = \$88 [10:0] + \$3 ;
+  assign \$6  = \$5  - \$88 [10:0];
+  assign \$7  = i__weights[9] ^ i__activation[11];
+  assign \$8  = i__wide | wide;
+  assign \$9  = i__valid & \$8 ;
+  assign \$10  = i__weights[19] ^ i__activation[11];
+  assign \$11  = i__wide | wide;
+  assign \$12  = i__valid & \$11 ;
+  assign \$13  = i__weights[29] ^ i__activation[11];
+  assign \$14  = i__wide | wide;
+  assign \$15  = i__valid & \$14 ;
+  assign \$16  = i__weights[39] ^ i__activation[11];
+  assign \$17  = i__wide | wide;
+  assign \$18  = i__valid & \$17 ;
+  assign \$19  = i__weights[49] ^ i__activation[11];
+  assign \$20  = i__wide | wide;
+  assign \$21  = i__valid & \$20 ;
+  assign \$22  = i__wide & wide;
+  assign \$23  = ~ \$22 ;
+  assign \$24  = i__valid & \$23 ;
+  assign \$25  = i__weights[59] ^ i__activation[11];
+  assign \$26  = i__wide & wide;
+  assign \$27  = ~ \$26 ;
+  assign \$28  = i__valid & \$27 ;
+  assign \$29  = i__weights[69] ^ i__activation[11];
+  assign \$30  = i__wide & wide;
+  assign \$31  = ~ \$30 ;
+  assign \$32  = i__valid & \$31 ;
+  assign \$33  = i__weights[79] ^ i__activation[11];
+  assign \$34  = i__wide & wide;
+  assign \$35  = ~ \$34 ;
+  assign \$36  = i__valid & \$35 ;
+  assign \$37  = i__weights[89] ^ i__activation[11];
+  assign \$38  = i__wide & wide;
+  assign \$39  = ~ \$38 ;
+  assign \$40  = i__valid & \$39 ;
+  assign \$41  = i__weights[99] ^ i__activation[11];
+  assign \$42  = i__wide & wide;
+  assign \$43  = ~ \$42 ;
+  assign \$44  = i__valid & \$43 ;
+  assign \$45  = i__weights[109] ^ i__activation[11];
+  assign \$46  = i__wide & wide;
+  assign \$47  = ~ \$46 ;
+  assign \$48  = i__valid & \$47 ;
+  assign \$49  = i__weights[119] ^ i__activation[11];
+  assign \$50  = i__wide & wide;
+  assign \$51  = ~ \$50 ;
+  assign \$52  = i__valid & \$51 ;
+  assign \$53  = i__weights[129] ^ i__activation[11];
+  assign \$54  = i__wide & wide;
+  assign \$55  = ~ \$54 ;
+  assign \$56  = i__valid & \$55 ;
+  assign \$57  = i__weights[139] ^ i__activation[11];
+  assign \$58  = i__wide & wide;
+  assign \$59  = ~ \$58 ;
+  assign \$60  = i__valid & \$59 ;
+  assign \$61  = i__weights[149] ^ i__activation[11];
+  assign \$62  = i__wide & wide;
+  assign \$63  = ~ \$62 ;
+  assign \$64  = i__valid & \$63 ;
+  assign \$65  = i__weights[159] ^ i__activation[11];
+  assign \$66  = i__wide & wide;
+  assign \$67  = ~ \$66 ;
+  assign \$68  = i__valid & \$67 ;
+  assign \$69  = i__weights[169] ^ i__activation[11];
+  assign \$70  = i__wide & wide;
+  assign \$71  = ~ \$70 ;
+  assign \$72  = i__valid & \$71 ;
+  assign \$73  = i__weights[179] ^ i__activation[11];
+  assign \$74  = i__wide & wide;
+  assign \$75  = ~ \$74 ;
+  assign \$76  = i__valid & \$75 ;
+  assign \$77  = i__weights[189] ^ i__activation[11];
+  assign \$78  = i__wide & wide;
+  assign \$79  = ~ \$78 ;
+  assign \$80  = i__valid & \$79 ;
+  assign \$81  = i__weights[199] ^ i__activation[11];
+  assign \$82  = i__activation ^ { i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11] };
+  assign \$83  = \$82  + i__activation[11];
+  always @(posedge clk)
+    valid <= \$89 ;
+  always @(posedge clk)
+    first <= \$90 ;
+  always @(posedge clk)
+    last <= \$91 ;
+  always @(posedge clk)
+    operand1 <= \$92 ;
+  always @(posedge clk)
+    operand3 <= \$93 ;
+  always @(posedge clk)
+    operand5 <= \$94 ;
+  always @(posedge clk)
+    operand7 <= \$95 ;
+  always @(posedge clk)
+    wide <= \$96 ;
+  always @(posedge clk)
+    magnitude0 <= \$97 ;
+  always @(posedge clk)
+    negative0 <= \$98 ;
+  always @(posedge clk)
+    magnitude1 <= \$99 ;
+  always @(posedge clk)
+    negative1 <= \$100 ;
+  always @(posedge clk)
+    magnitude2 <= \$101 ;
+  always @(posedge clk)
+    negative2 <= \$102 ;
+  always @(posedge clk)
+    magnitude3 <= \$103 ;
+  always @(posedge clk)
+    negative3 <= \$104 ;
+  always @(posedge clk)
+    magnitude4 <= \$105 ;
+  always @(posedge clk)
+    negative4 <= \$106 ;
+  always @(posedge clk)
+    magnitude5 <= \$107 ;
+  always @(posedge clk)
+    negative5 <= \$108 ;
+  always @(posedge clk)
+    magnitude6 <= \$109 ;
+  always @(posedge clk)
+    negative6 <= \$110 ;
+  always @(posedge clk)
+    magnitude7 <= \$111 ;
+  always @(posedge clk)
+    negative7 <= \$112 ;
+  always @(posedge clk)
+    magnitude8 <= \$113 ;
+  always @(posedge clk)
+    negative8 <= \$114 ;
+  always @(posedge clk)
+    magnitude9 <= \$115 ;
+  always @(posedge clk)
+    negative9 <= \$116 ;
+  always @(posedge clk)
+    magnitude10 <= \$117 ;
+  always @(posedge clk)
+    negative10 <= \$118 ;
+  always @(posedge clk)
+    magnitude11 <= \$119 ;
+  always @(posedge clk)
+    negative11 <= \$120 ;
+  always @(posedge clk)
+    magnitude12 <= \$121 ;
+  always @(posedge clk)
+    negative12 <= \$122 ;
+  always @(posedge clk)
+    magnitude13 <= \$123 ;
+  always @(posedge clk)
+    negative13 <= \$124 ;
+  always @(posedge clk)
+    magnitude14 <= \$125 ;
+  always @(posedge clk)
+    negative14 <= \$126 ;
+  always @(posedge clk)
+    magnitude15 <= \$127 ;
+  always @(posedge clk)
+    negative15 <= \$128 ;
+  always @(posedge clk)
+    magnitude16 <= \$129 ;
+  always @(posedge clk)
+    negative16 <= \$130 ;
+  always @(posedge clk)
+    magnitude17 <= \$131 ;
+  always @(posedge clk)
+    negative17 <= \$132 ;
+  always @(posedge clk)
+    magnitude18 <= \$133 ;
+  always @(posedge clk)
+    negative18 <= \$134 ;
+  always @(posedge clk)
+    magnitude19 <= \$135 ;
+  always @(posedge clk)
+    negative19 <= \$136 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    (* full_case = 32'd1 *)
+    casez (\port$1940$22 [1:0])
+      2'h0:
+          \$88  = { 2'h0, \$84  };
+      2'h1:
+          \$88  = { 2'h0, \$85  };
+      2'h2:
+          \$88  = \$86 ;
+      2'h3:
+          \$88  = \$87 ;
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$89  = i__valid;
+    if (rst) begin
+      \$89  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$90  = first;
+    if (i__valid) begin
+      \$90  = \port$1940$22 [2];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$91  = last;
+    if (i__valid) begin
+      \$91  = \port$1940$22 [3];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$92  = operand1;
+    if (i__valid) begin
+      \$92  = \$88 [10:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$93  = operand3;
+    if (i__valid) begin
+      \$93  = \$2 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$94  = operand5;
+    if (i__valid) begin
+      \$94  = \$4 [13:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$95  = operand7;
+    if (i__valid) begin
+      \$95  = \$6 [13:0];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$96  = wide;
+    if (i__valid) begin
+      \$96  = i__wide;
+    end
+    if (rst) begin
+      \$96  = 1'h1;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$97  = magnitude0;
+    if (i__valid) begin
+      \$97 [2:0] = i__weights[2:0];
+    end
+    if (\$9 ) begin
+      \$97 [8:3] = i__weights[8:3];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$98  = negative0;
+    if (i__valid) begin
+      \$98  = \$7 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$99  = magnitude1;
+    if (i__valid) begin
+      \$99 [2:0] = i__weights[12:10];
+    end
+    if (\$12 ) begin
+      \$99 [8:3] = i__weights[18:13];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$100  = negative1;
+    if (i__valid) begin
+      \$100  = \$10 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$101  = magnitude2;
+    if (i__valid) begin
+      \$101 [2:0] = i__weights[22:20];
+    end
+    if (\$15 ) begin
+      \$101 [8:3] = i__weights[28:23];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$102  = negative2;
+    if (i__valid) begin
+      \$102  = \$13 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$103  = magnitude3;
+    if (i__valid) begin
+      \$103 [2:0] = i__weights[32:30];
+    end
+    if (\$18 ) begin
+      \$103 [8:3] = i__weights[38:33];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$104  = negative3;
+    if (i__valid) begin
+      \$104  = \$16 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$105  = magnitude4;
+    if (i__valid) begin
+      \$105 [2:0] = i__weights[42:40];
+    end
+    if (\$21 ) begin
+      \$105 [8:3] = i__weights[48:43];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$106  = negative4;
+    if (i__valid) begin
+      \$106  = \$19 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$107  = magnitude5;
+    if (\$24 ) begin
+      \$107  = i__weights[52:50];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$108  = negative5;
+    if (\$24 ) begin
+      \$108  = \$25 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$109  = magnitude6;
+    if (\$28 ) begin
+      \$109  = i__weights[62:60];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$110  = negative6;
+    if (\$28 ) begin
+      \$110  = \$29 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$111  = magnitude7;
+    if (\$32 ) begin
+      \$111  = i__weights[72:70];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$112  = negative7;
+    if (\$32 ) begin
+      \$112  = \$33 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$113  = magnitude8;
+    if (\$36 ) begin
+      \$113  = i__weights[82:80];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$114  = negative8;
+    if (\$36 ) begin
+      \$114  = \$37 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$115  = magnitude9;
+    if (\$40 ) begin
+      \$115  = i__weights[92:90];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$116  = negative9;
+    if (\$40 ) begin
+      \$116  = \$41 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$117  = magnitude10;
+    if (\$44 ) begin
+      \$117  = i__weights[102:100];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$118  = negative10;
+    if (\$44 ) begin
+      \$118  = \$45 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$119  = magnitude11;
+    if (\$48 ) begin
+      \$119  = i__weights[112:110];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$120  = negative11;
+    if (\$48 ) begin
+      \$120  = \$49 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$121  = magnitude12;
+    if (\$52 ) begin
+      \$121  = i__weights[122:120];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$122  = negative12;
+    if (\$52 ) begin
+      \$122  = \$53 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$123  = magnitude13;
+    if (\$56 ) begin
+      \$123  = i__weights[132:130];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$124  = negative13;
+    if (\$56 ) begin
+      \$124  = \$57 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$125  = magnitude14;
+    if (\$60 ) begin
+      \$125  = i__weights[142:140];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$126  = negative14;
+    if (\$60 ) begin
+      \$126  = \$61 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$127  = magnitude15;
+    if (\$64 ) begin
+      \$127  = i__weights[152:150];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$128  = negative15;
+    if (\$64 ) begin
+      \$128  = \$65 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$129  = magnitude16;
+    if (\$68 ) begin
+      \$129  = i__weights[162:160];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$130  = negative16;
+    if (\$68 ) begin
+      \$130  = \$69 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$131  = magnitude17;
+    if (\$72 ) begin
+      \$131  = i__weights[172:170];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$132  = negative17;
+    if (\$72 ) begin
+      \$132  = \$73 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$133  = magnitude18;
+    if (\$76 ) begin
+      \$133  = i__weights[182:180];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$134  = negative18;
+    if (\$76 ) begin
+      \$134  = \$77 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$135  = magnitude19;
+    if (\$80 ) begin
+      \$135  = i__weights[192:190];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$136  = negative19;
+    if (\$80 ) begin
+      \$136  = \$81 ;
+    end
+  end
+  assign i__first = \port$1940$22 [2];
+  assign i__last = \port$1940$22 [3];
+  assign operand = \$88 [10:0];
+  assign o__valid = valid;
+  assign o__first = first;
+  assign o__last = last;
+  assign magnitude = \$83 [11:0];
+  assign i__shift = \port$1940$22 [1:0];
+  assign o__operand1 = operand1;
+  assign o__operand3 = operand3;
+  assign o__operand5 = operand5;
+  assign o__operand7 = operand7;
+  assign o__wide = wide;
+  assign \o__magnitudes.lane0  = o__magnitudes[8:0];
+  assign \o__magnitudes.lane1  = o__magnitudes[17:9];
+  assign \o__magnitudes.lane2  = o__magnitudes[26:18];
+  assign \o__magnitudes.lane3  = o__magnitudes[35:27];
+  assign \o__magnitudes.lane4  = o__magnitudes[44:36];
+  assign \o__magnitudes.lane5  = o__magnitudes[47:45];
+  assign \o__magnitudes.lane6  = o__magnitudes[50:48];
+  assign \o__magnitudes.lane7  = o__magnitudes[53:51];
+  assign \o__magnitudes.lane8  = o__magnitudes[56:54];
+  assign \o__magnitudes.lane9  = o__magnitudes[59:57];
+  assign \o__magnitudes.lane10  = o__magnitudes[62:60];
+  assign \o__magnitudes.lane11  = o__magnitudes[65:63];
+  assign \o__magnitudes.lane12  = o__magnitudes[68:66];
+  assign \o__magnitudes.lane13  = o__magnitudes[71:69];
+  assign \o__magnitudes.lane14  = o__magnitudes[74:72];
+  assign \o__magnitudes.lane15  = o__magnitudes[77:75];
+  assign \o__magnitudes.lane16  = o__magnitudes[80:78];
+  assign \o__magnitudes.lane17  = o__magnitudes[83:81];
+  assign \o__magnitudes.lane18  = o__magnitudes[86:84];
+  assign \o__magnitudes.lane19  = o__magnitudes[89:87];
+  assign o__negative[19] = negative19;
+  assign o__negative[18] = negative18;
+  assign o__negative[17] = negative17;
+  assign o__negative[16] = negative16;
+  assign o__negative[15] = negative15;
+  assign o__negative[14] = negative14;
+  assign o__negative[13] = negative13;
+  assign o__negative[12] = negative12;
+  assign o__negative[11] = negative11;
+  assign o__negative[10] = negative10;
+  assign o__negative[9] = negative9;
+  assign o__negative[8] = negative8;
+  assign o__negative[7] = negative7;
+  assign o__negative[6] = negative6;
+  assign o__negative[5] = negative5;
+  assign o__negative[4] = negative4;
+  assign o__negative[3] = negative3;
+  assign o__negative[2] = negative2;
+  assign o__negative[1] = negative1;
+  assign o__negative[0] = negative0;
+  assign o__magnitudes[89:87] = magnitude19;
+  assign o__magnitudes[86:84] = magnitude18;
+  assign o__magnitudes[83:81] = magnitude17;
+  assign o__magnitudes[80:78] = magnitude16;
+  assign o__magnitudes[77:75] = magnitude15;
+  assign o__magnitudes[74:72] = magnitude14;
+  assign o__magnitudes[71:69] = magnitude13;
+  assign o__magnitudes[68:66] = magnitude12;
+  assign o__magnitudes[65:63] = magnitude11;
+  assign o__magnitudes[62:60] = magnitude10;
+  assign o__magnitudes[59:57] = magnitude9;
+  assign o__magnitudes[56:54] = magnitude8;
+  assign o__magnitudes[53:51] = magnitude7;
+  assign o__magnitudes[50:48] = magnitude6;
+  assign o__magnitudes[47:45] = magnitude5;
+  assign o__magnitudes[44:36] = magnitude4;
+  assign o__magnitudes[35:27] = magnitude3;
+  assign o__magnitudes[26:18] = magnitude2;
+  assign o__magnitudes[17:9] = magnitude1;
+  assign o__magnitudes[8:0] = magnitude0;
+  assign \$1  = { \$88 [10:0], 1'h0 };
+  assign \$3  = { 1'h0, \$88 [10:0], 2'h0 };
+  assign \$5  = { \$88 [10:0], 3'h0 };
+  assign \$84  = { 1'h0, \$83 [11:0] };
+  assign \$85  = { \$83 [11:0], 1'h0 };
+  assign \$86  = { 1'h0, \$83 [11:0], 2'h0 };
+  assign \$87  = { \$83 [11:0], 3'h0 };
 endmodule
 
 module \lmu_kws49_eighth.memory_h0 (read__en, write__en, read__addr, write__data, memory_h0_clk, r_data, memory_h0_rst);
@@ -4074,8 +6454,8 @@ module \lmu_kws49_eighth.memory_u_gate (enable, gated, clk, free);
 endmodule
 
 module \lmu_kws49_eighth.memory_weights10 (read, memory_weights10_clk, r_data, address, memory_weights10_rst);
-  reg \$auto$verilog_backend.cc:2355:dump_module$12 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$12 <= 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$13 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$13 <= 0;
   wire \$1 ;
   wire \$2 ;
   reg \$3 ;
@@ -4104,14 +6484,14 @@ module \lmu_kws49_eighth.memory_weights10 (read, memory_weights10_clk, r_data, a
     .read__addr(address0)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$4  = address0;
     if (\$2 ) begin
       \$4  = address;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     r_data = 200'h00000000000000000000000000000000000000000000000000;
     casez (chosen)
       1'h0:
@@ -4119,7 +6499,7 @@ module \lmu_kws49_eighth.memory_weights10 (read, memory_weights10_clk, r_data, a
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$3  = chosen;
     if (read) begin
       \$3  = 1'h0;
@@ -4139,24 +6519,24 @@ module \lmu_kws49_eighth.memory_weights10.bank0 (read__addr, data);
   wire [199:0] read__data;
   reg [199:0] cells [17:0];
   initial begin
-    cells[0] = 200'h00000000000000000000000000000000000003972ef671e9d7;
-    cells[1] = 200'h0000000000000000000000000000000000000078cc8a75efd7;
-    cells[2] = 200'h00000000000000000000000000000000000003663dd3ae73e1;
-    cells[3] = 200'h00000000000000000000000000000000000000d430b4fea3e5;
-    cells[4] = 200'h00000000000000000000000000000000000000cdd6fabf63f4;
-    cells[5] = 200'h00000000000000000000000000000000000000d3a2932c2c52;
-    cells[6] = 200'h00000000000000000000000000000000000003cc307342a9c0;
-    cells[7] = 200'h000000000000000000000000000000000000004ac70e94ffc7;
-    cells[8] = 200'h00000000000000000000000000000000000003834d0d5dd3d7;
-    cells[9] = 200'h00000000000000000000000000000000000000e10db24e7be4;
-    cells[10] = 200'h0000000000000000000000000000000000000068d47baf9ffa;
-    cells[11] = 200'h00000000000000000000000000000000000000689f999ab47f;
-    cells[12] = 200'h000000000000000000000000000000000000000d26b0e345a9;
-    cells[13] = 200'h000000000000000000000000000000000000000acd521423ba;
-    cells[14] = 200'h00000000000000000000000000000000000003b95106ed4bd0;
-    cells[15] = 200'h00000000000000000000000000000000000000caf2b19ea7ea;
-    cells[16] = 200'h0000000000000000000000000000000000000020d8fd9ff401;
-    cells[17] = 200'h00000000000000000000000000000000000003e6b35e3978ae;
+    cells[0] = 200'h00000000000000000000000000000000000002692ee991e9d7;
+    cells[1] = 200'h0000000000000000000000000000000000000078b38a75ee29;
+    cells[2] = 200'h000000000000000000000000000000000000029a3dd3a9921f;
+    cells[3] = 200'h00000000000000000000000000000000000000d430ab19621b;
+    cells[4] = 200'h00000000000000000000000000000000000000cda96558a20c;
+    cells[5] = 200'h00000000000000000000000000000000000000d3dd932bd452;
+    cells[6] = 200'h0000000000000000000000000000000000000234306cc2a9c0;
+    cells[7] = 200'h000000000000000000000000000000000000004ab90e94fe39;
+    cells[8] = 200'h000000000000000000000000000000000000027d4d0d5a3229;
+    cells[9] = 200'h00000000000000000000000000000000000000e10dadc98a1c;
+    cells[10] = 200'h0000000000000000000000000000000000000068abe4686606;
+    cells[11] = 200'h0000000000000000000000000000000000000068e0999d4c7f;
+    cells[12] = 200'h000000000000000000000000000000000000000d26af2345a9;
+    cells[13] = 200'h000000000000000000000000000000000000000ab2d2142246;
+    cells[14] = 200'h00000000000000000000000000000000000002475106eaba30;
+    cells[15] = 200'h00000000000000000000000000000000000000ca8dae795e16;
+    cells[16] = 200'h0000000000000000000000000000000000000020a762780c01;
+    cells[17] = 200'h000000000000000000000000000000000000021accde3e88ae;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -4179,8 +6559,8 @@ module \lmu_kws49_eighth.memory_weights10_gate (enable, gated, clk, free);
 endmodule
 
 module \lmu_kws49_eighth.memory_weights4 (read, memory_weights4_clk, r_data, address, memory_weights4_rst);
-  reg \$auto$verilog_backend.cc:2355:dump_module$13 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$13 <= 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$14 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$14 <= 0;
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -4346,7 +6726,7 @@ module \lmu_kws49_eighth.memory_weights4 (read, memory_weights4_clk, r_data, add
     .read__addr(address9)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     r_data = 80'h00000000000000000000;
     casez (chosen)
       4'h0:
@@ -4372,77 +6752,77 @@ module \lmu_kws49_eighth.memory_weights4 (read, memory_weights4_clk, r_data, add
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$21  = chosen;
     if (read) begin
       \$21  = address[9:6];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$22  = address0;
     if (\$2 ) begin
       \$22  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$23  = address1;
     if (\$4 ) begin
       \$23  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$24  = address2;
     if (\$6 ) begin
       \$24  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$25  = address3;
     if (\$8 ) begin
       \$25  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$26  = address4;
     if (\$10 ) begin
       \$26  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$27  = address5;
     if (\$12 ) begin
       \$27  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$28  = address6;
     if (\$14 ) begin
       \$28  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$29  = address7;
     if (\$16 ) begin
       \$29  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$30  = address8;
     if (\$18 ) begin
       \$30  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$31  = address9;
     if (\$20 ) begin
       \$31  = address[5:0];
@@ -4469,70 +6849,70 @@ module \lmu_kws49_eighth.memory_weights4.bank0 (read__addr, data);
   wire [79:0] read__data;
   reg [79:0] cells [63:0];
   initial begin
-    cells[0] = 80'h0000000000000ef0dfce;
-    cells[1] = 80'h000000000000ef0f121d;
-    cells[2] = 80'h000000000000201d3d1d;
-    cells[3] = 80'h000000000000500a5d4e;
-    cells[4] = 80'h00000000000030fe3e1e;
-    cells[5] = 80'h00000000000031e1310d;
-    cells[6] = 80'h00000000000011e553fd;
-    cells[7] = 80'h000000000000f2f754dc;
-    cells[8] = 80'h000000000000e51724fe;
-    cells[9] = 80'h000000000000c535e02f;
-    cells[10] = 80'h000000000000e352ed1f;
-    cells[11] = 80'h0000000000000f6ffde0;
-    cells[12] = 80'h000000000000fc4e0eb1;
-    cells[13] = 80'h000000000000db3c1292;
-    cells[14] = 80'h000000000000bd0a17b2;
-    cells[15] = 80'h000000000000b3e9f700;
-    cells[16] = 80'h000000000000b6fbe35d;
-    cells[17] = 80'h000000000000d30eef7c;
-    cells[18] = 80'h000000000000e010fe7d;
-    cells[19] = 80'h000000000000ed13fe7e;
-    cells[20] = 80'h0000000000000903f060;
-    cells[21] = 80'h0000000000002902f352;
+    cells[0] = 80'h0000000000000a90b9ca;
+    cells[1] = 80'h000000000000a909121b;
+    cells[2] = 80'h000000000000201b3b1b;
+    cells[3] = 80'h000000000000500e5b4a;
+    cells[4] = 80'h000000000000309a3a1a;
+    cells[5] = 80'h00000000000031a1310b;
+    cells[6] = 80'h00000000000011a5539b;
+    cells[7] = 80'h000000000000929754bc;
+    cells[8] = 80'h000000000000a517249a;
+    cells[9] = 80'h000000000000c535a029;
+    cells[10] = 80'h000000000000a352ab19;
+    cells[11] = 80'h00000000000009699ba0;
+    cells[12] = 80'h0000000000009c4a0ad1;
+    cells[13] = 80'h000000000000bd3c12f2;
+    cells[14] = 80'h000000000000db0e17d2;
+    cells[15] = 80'h000000000000d3af9700;
+    cells[16] = 80'h000000000000d69da35b;
+    cells[17] = 80'h000000000000b30aa97c;
+    cells[18] = 80'h000000000000a0109a7b;
+    cells[19] = 80'h000000000000ab139a7a;
+    cells[20] = 80'h0000000000000f039060;
+    cells[21] = 80'h0000000000002f029352;
     cells[22] = 80'h0000000000004c020334;
-    cells[23] = 80'h0000000000005f021224;
+    cells[23] = 80'h00000000000059021224;
     cells[24] = 80'h00000000000051011125;
     cells[25] = 80'h00000000000042001014;
     cells[26] = 80'h00000000000033000004;
     cells[27] = 80'h00000000000022000004;
-    cells[28] = 80'h000000000000120100f4;
-    cells[29] = 80'h00000000000012000f03;
-    cells[30] = 80'h00000000000002f11f02;
-    cells[31] = 80'h000000000000f1f00e11;
-    cells[32] = 80'h000000000000e0f01e02;
-    cells[33] = 80'h000000000000f0010e02;
-    cells[34] = 80'h000000000000e0f00ff2;
-    cells[35] = 80'h000000000000e0f10ef1;
-    cells[36] = 80'h000000000000e0f00ff2;
-    cells[37] = 80'h000000000000e1000f01;
-    cells[38] = 80'h000000000000e0000ff0;
-    cells[39] = 80'h0000000000009cd0febe;
-    cells[40] = 80'hfe110002c0f3dbee70f7;
-    cells[41] = 80'h2e61d0e2db036ecfe042;
-    cells[42] = 80'hf30de00f3f012e22e040;
-    cells[43] = 80'hf2ef01ff11315e50000f;
-    cells[44] = 80'hfe2ec11fff2e003e000d;
-    cells[45] = 80'he001d02fec2f0e300001;
-    cells[46] = 80'hf0c020400d1dec10030c;
-    cells[47] = 80'h10ff30022e0eeff0121d;
-    cells[48] = 80'h2213e10350320f220001;
-    cells[49] = 80'h4013900340010e410ff2;
-    cells[50] = 80'h4dfe902210b0fe30f1fe;
-    cells[51] = 80'h5de0c00101bed030f2fd;
-    cells[52] = 80'h30f0000001cde220f20f;
-    cells[53] = 80'h111020f0e0fee131ffed;
-    cells[54] = 80'h017070e001f0f221feed;
-    cells[55] = 80'hff3070d11031e142ffed;
-    cells[56] = 80'hcad12f02f011f11100ec;
-    cells[57] = 80'hdac05f11f1f1011000ec;
-    cells[58] = 80'hcbd25011ffef2f0f10ee;
-    cells[59] = 80'he0f130f1f0f02fff00f0;
-    cells[60] = 80'h16101000f1101cff10f3;
-    cells[61] = 80'h25f0f000f0f019f010f7;
-    cells[62] = 80'h10ffe0e0e0011ae010f7;
-    cells[63] = 80'h4e0ee021ffd00d00f003;
+    cells[28] = 80'h00000000000012010094;
+    cells[29] = 80'h00000000000012000903;
+    cells[30] = 80'h00000000000002911902;
+    cells[31] = 80'h00000000000091900a11;
+    cells[32] = 80'h000000000000a0901a02;
+    cells[33] = 80'h00000000000090010a02;
+    cells[34] = 80'h000000000000a0900992;
+    cells[35] = 80'h000000000000a0910a91;
+    cells[36] = 80'h000000000000a0900992;
+    cells[37] = 80'h000000000000a1000901;
+    cells[38] = 80'h000000000000a0000990;
+    cells[39] = 80'h000000000000fcb09ada;
+    cells[40] = 80'h9a110002c093bdaa7097;
+    cells[41] = 80'h2a61b0a2bd036ac9a042;
+    cells[42] = 80'h930ba00939012a22a040;
+    cells[43] = 80'h92a9019911315a500009;
+    cells[44] = 80'h9a2ac119992a003a000b;
+    cells[45] = 80'ha001b029ac290a300001;
+    cells[46] = 80'h90c020400b1bac10030c;
+    cells[47] = 80'h109930022a0aa990121b;
+    cells[48] = 80'h2213a103503209220001;
+    cells[49] = 80'h4013f00340010a410992;
+    cells[50] = 80'h4b9af02210d09a30919a;
+    cells[51] = 80'h5ba0c00101dab030929b;
+    cells[52] = 80'h3090000001cba2209209;
+    cells[53] = 80'h11102090a09aa13199ab;
+    cells[54] = 80'h017070a0019092219aab;
+    cells[55] = 80'h993070b11031a14299ab;
+    cells[56] = 80'hceb129029011911100ac;
+    cells[57] = 80'hbec059119191011000ac;
+    cells[58] = 80'hcdb2501199a9290910aa;
+    cells[59] = 80'ha0913091909029990090;
+    cells[60] = 80'h1610100091101c991093;
+    cells[61] = 80'h2590900090901f901097;
+    cells[62] = 80'h1099a0a0a0011ea01097;
+    cells[63] = 80'h4a0aa02199b00b009003;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -4548,70 +6928,70 @@ module \lmu_kws49_eighth.memory_weights4.bank1 (read__addr, data);
   wire [79:0] read__data;
   reg [79:0] cells [63:0];
   initial begin
-    cells[0] = 80'h4e201021f1f000ff1f03;
-    cells[1] = 80'h201f11110ff1fd0f0000;
-    cells[2] = 80'h20001010f0010df00f01;
-    cells[3] = 80'h111f0101f010edf00001;
-    cells[4] = 80'hf1f0110f0ff00ef000f0;
-    cells[5] = 80'h111f0000f0f0f1000ff1;
-    cells[6] = 80'h01f0101001ff0300000f;
-    cells[7] = 80'h01f0100011ff0100100f;
-    cells[8] = 80'hf10000ff100ff0001003;
-    cells[9] = 80'h00ff0f00001f0ff0ff00;
-    cells[10] = 80'h20000000110f11f01011;
-    cells[11] = 80'h00010010101f0e000001;
-    cells[12] = 80'h010f00f011ef0ee0f010;
-    cells[13] = 80'h10f01010000f0ef01000;
-    cells[14] = 80'h0200001f21001101f10f;
-    cells[15] = 80'h0e10ff0f101f01f0020e;
-    cells[16] = 80'h00210fef10ef0f000024;
-    cells[17] = 80'hdde20eaeee51074123fe;
-    cells[18] = 80'he61e9310b017a1d1e01b;
-    cells[19] = 80'h405b61701d1ce9d0ff36;
-    cells[20] = 80'ha957ee5e0b7137fee040;
-    cells[21] = 80'he3efe0f010f11021ef01;
-    cells[22] = 80'he462cfb92320a7f13361;
-    cells[23] = 80'h29f15f90fe5462091d52;
-    cells[24] = 80'h2ca9527f1d207db2e9d1;
-    cells[25] = 80'h2351947aff3996d46307;
-    cells[26] = 80'hff3f1011002000ff0002;
-    cells[27] = 80'h11eed03e11ff0feef04f;
-    cells[28] = 80'h25d1dfe02fef0f032e1d;
-    cells[29] = 80'hd16160d10f0102e2f2f1;
-    cells[30] = 80'h0e2ee01fe20f21cd3202;
-    cells[31] = 80'hf112210002323e10e12d;
-    cells[32] = 80'hdeddef02d7c4c2d02f05;
-    cells[33] = 80'hf2c2ce0efd30c21152d3;
-    cells[34] = 80'hc2773711d142494ca245;
-    cells[35] = 80'hf1990b909611debb5d01;
-    cells[36] = 80'h11e0e010f0000f00f002;
-    cells[37] = 80'hee0d600fb0f1f5210efe;
-    cells[38] = 80'h2d3050212f02eef12fee;
-    cells[39] = 80'h12ed9f7ff12f120e1e15;
-    cells[40] = 80'ha0f12022953f14201d11;
-    cells[41] = 80'h0300101133c11000012f;
-    cells[42] = 80'hce00600cec7043bf7171;
-    cells[43] = 80'h5e0293b0c9cea4fe1143;
-    cells[44] = 80'h9579ce4274a1e20c0ee1;
-    cells[45] = 80'he3d7707d242a7e9f7afe;
-    cells[46] = 80'h0ef0ff1110000210f00b;
-    cells[47] = 80'h033e00ffc1e11eee10f3;
-    cells[48] = 80'hd4f232ee2ff1dd0e1fd1;
-    cells[49] = 80'hf9e1fef02f10fef30f12;
-    cells[50] = 80'h0129eff1c40101e03313;
-    cells[51] = 80'h21d100f0e01f0d10f0f6;
-    cells[52] = 80'hde02dfd442ccef4092d9;
-    cells[53] = 80'hb04c4250f2ec21def3e9;
-    cells[54] = 80'h5293d270bc2c350c1d5f;
-    cells[55] = 80'hcd172d166c9c007fab0d;
-    cells[56] = 80'he2e09003b2e140f3f01f;
-    cells[57] = 80'hef01d06e03d03f03e00f;
-    cells[58] = 80'hef5ff0ee201f300fef22;
-    cells[59] = 80'h0f3f01ef1d3e1020f007;
-    cells[60] = 80'h20e11e201e11e01100b3;
-    cells[61] = 80'h3fe1002e04d0f00250e1;
-    cells[62] = 80'h2fd0111d0fe1f011721e;
-    cells[63] = 80'h10d0f1de0f0f3101527e;
+    cells[0] = 80'h4a201021919000991903;
+    cells[1] = 80'h2019111109919b090000;
+    cells[2] = 80'h2000101090010b900901;
+    cells[3] = 80'h111901019010ab900001;
+    cells[4] = 80'h9190110909900a900090;
+    cells[5] = 80'h11190000909091000991;
+    cells[6] = 80'h01901010019903000009;
+    cells[7] = 80'h01901000119901001009;
+    cells[8] = 80'h91000099100990001003;
+    cells[9] = 80'h00990900001909909900;
+    cells[10] = 80'h20000000110911901011;
+    cells[11] = 80'h0001001010190a000001;
+    cells[12] = 80'h0109009011a90aa09010;
+    cells[13] = 80'h1090101000090a901000;
+    cells[14] = 80'h02000019210011019109;
+    cells[15] = 80'h0a10990910190190020a;
+    cells[16] = 80'h002109a910a909000024;
+    cells[17] = 80'hbba20aeaaa510741239a;
+    cells[18] = 80'ha61af310d017e1b1a01d;
+    cells[19] = 80'h405d61701b1cafb09936;
+    cells[20] = 80'hef57aa5a0d71379aa040;
+    cells[21] = 80'ha3a9a09010911021a901;
+    cells[22] = 80'ha462c9df2320e7913361;
+    cells[23] = 80'h2f9159f09a54620f1b52;
+    cells[24] = 80'h2cef52791b207bd2afb1;
+    cells[25] = 80'h2351f47e993ff6b46307;
+    cells[26] = 80'h99391011002000990002;
+    cells[27] = 80'h11aab03a119909aa9049;
+    cells[28] = 80'h25b1b9a029a909032a1b;
+    cells[29] = 80'hb16160b1090102a29291;
+    cells[30] = 80'h0a2aa019a20921cb3202;
+    cells[31] = 80'h9112210002323a10a12b;
+    cells[32] = 80'hbabba902b7c4c2b02905;
+    cells[33] = 80'h92c2ca0a9b30c21152b3;
+    cells[34] = 80'hc2773711b1424f4ce245;
+    cells[35] = 80'h91ff0df0f611badd5b01;
+    cells[36] = 80'h11a0a010900009009002;
+    cells[37] = 80'haa0b6009d09195210a9a;
+    cells[38] = 80'h2b3050212902aa9129aa;
+    cells[39] = 80'h12abf9799129120a1a15;
+    cells[40] = 80'he0912022f53914201b11;
+    cells[41] = 80'h0300101133c110000129;
+    cells[42] = 80'hca00600cac7043d97171;
+    cells[43] = 80'h5a02f3d0cfcae49a1143;
+    cells[44] = 80'hf57fca4274e1a20c0aa1;
+    cells[45] = 80'ha3b7707b242e7af97e9a;
+    cells[46] = 80'h0a90991110000210900d;
+    cells[47] = 80'h033a0099c1a11aaa1093;
+    cells[48] = 80'hb49232aa2991bb0a19b1;
+    cells[49] = 80'h9fa19a9029109a930912;
+    cells[50] = 80'h012fa991c40101a03313;
+    cells[51] = 80'h21b10090a0190b109096;
+    cells[52] = 80'hba02b9b442cca940f2bf;
+    cells[53] = 80'hd04c425092ac21ba93af;
+    cells[54] = 80'h52f3b270dc2c350c1b59;
+    cells[55] = 80'hcb172b166cfc0079ed0b;
+    cells[56] = 80'ha2a0f003d2a140939019;
+    cells[57] = 80'ha901b06a03b03903a009;
+    cells[58] = 80'ha95990aa20193009a922;
+    cells[59] = 80'h093901a91b3a10209007;
+    cells[60] = 80'h20a11a201a11a01100d3;
+    cells[61] = 80'h39a1002a04b0900250a1;
+    cells[62] = 80'h29b0111b09a19011721a;
+    cells[63] = 80'h10b091ba09093101527a;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -4627,70 +7007,70 @@ module \lmu_kws49_eighth.memory_weights4.bank2 (read__addr, data);
   wire [79:0] read__data;
   reg [79:0] cells [63:0];
   initial begin
-    cells[0] = 80'h10fff1ddf020500ed170;
-    cells[1] = 80'h0f40f12f0011200fb000;
-    cells[2] = 80'h0041ff7f10021012e0c0;
-    cells[3] = 80'h0f11ff5f2100001610cf;
-    cells[4] = 80'hff21f010101f010611d0;
-    cells[5] = 80'hff010ff1000e00f100ff;
-    cells[6] = 80'hff000ff10000020df000;
-    cells[7] = 80'h0f10002100f100090f2f;
-    cells[8] = 80'h000000220001100a101f;
-    cells[9] = 80'hf000f012e2f0210120ff;
-    cells[10] = 80'h0010f11fe30ff0f21fff;
-    cells[11] = 80'h10ff0000f3fff2f210ef;
-    cells[12] = 80'h1ff00100031ff10e100f;
-    cells[13] = 80'h2f00000f1421f20e0000;
-    cells[14] = 80'h0000010d2f11101e0010;
-    cells[15] = 80'h0020f01e1e012f10f001;
-    cells[16] = 80'h0000f00f0f011f00f000;
-    cells[17] = 80'h001ff000fe0f0f0000f1;
-    cells[18] = 80'h0000f0ffff0f1f1000f1;
-    cells[19] = 80'he010000f0000100100f1;
-    cells[20] = 80'h00000010f0ff0e0000f0;
-    cells[21] = 80'he1100000f1f010011100;
-    cells[22] = 80'he1000110000f0e000110;
-    cells[23] = 80'he1100ff2fe000f000100;
-    cells[24] = 80'hf11000110f2e0ff00000;
-    cells[25] = 80'hf10000020f011f0f0100;
-    cells[26] = 80'hf1100f010ff0100001f0;
-    cells[27] = 80'hd1101012f0100ff10000;
-    cells[28] = 80'hf2002011000f1f000100;
-    cells[29] = 80'hf110000502101f000010;
-    cells[30] = 80'h021f0016110f0f0f0010;
-    cells[31] = 80'h14e1d0f7001310110111;
-    cells[32] = 80'h10e00000f102e200ff00;
-    cells[33] = 80'h3e20f10d0fc336f01050;
-    cells[34] = 80'h916ff2ff1b0c791ef100;
-    cells[35] = 80'h4ef0112f177ef92f1bef;
-    cells[36] = 80'he913deadec47f7c01971;
-    cells[37] = 80'he0f010ec1c00ff0ff010;
-    cells[38] = 80'hd21100e1ffcfcde2301f;
-    cells[39] = 80'h1deff252d74e3e04f201;
-    cells[40] = 80'hde5e0eee1c7117103d0f;
-    cells[41] = 80'hfe97e99e2a71c5ae015f;
-    cells[42] = 80'hd00001fe0f200f0f1010;
-    cells[43] = 80'hf20f00000f0ffcf1f1e1;
-    cells[44] = 80'h40f11011031e2f1f01f0;
-    cells[45] = 80'hd01e0ff2e230f50dff40;
-    cells[46] = 80'h12c00fa22e0ff0c2e221;
-    cells[47] = 80'hf0f010dc01f0e1011f20;
-    cells[48] = 80'hd002ffc40f1992e0d00e;
-    cells[49] = 80'hefa1f0630d5afd0f23f1;
-    cells[50] = 80'hc17f1fa4d217ecb1dd7f;
-    cells[51] = 80'h0174099174cdef91a72f;
-    cells[52] = 80'h10200000e11ff001102f;
-    cells[53] = 80'h0f11fe03010011fef0e1;
-    cells[54] = 80'hf0de120f2fe1400f12d0;
-    cells[55] = 80'h007001f10131e0f01c7f;
-    cells[56] = 80'hfed20ae10f20e29e1201;
-    cells[57] = 80'hb01f101aff12e000ff10;
-    cells[58] = 80'he3df20d3eb0dedee2221;
-    cells[59] = 80'h3e54f3214e7a5e10d2a0;
-    cells[60] = 80'hae29fa6d42fe94f2e0b0;
-    cells[61] = 80'h00900196dc0e0fe21670;
-    cells[62] = 80'he010101d01e0000f0010;
-    cells[63] = 80'he1ef01e0002f130200d0;
+    cells[0] = 80'h109991bb9020500ab170;
+    cells[1] = 80'h0940912900112009d000;
+    cells[2] = 80'h0041997910021012a0c0;
+    cells[3] = 80'h091199592100001610c9;
+    cells[4] = 80'h992190101019010611b0;
+    cells[5] = 80'h99010991000a00910099;
+    cells[6] = 80'h990009910000020b9000;
+    cells[7] = 80'h091000210091000f0929;
+    cells[8] = 80'h000000220001100e1019;
+    cells[9] = 80'h90009012a29021012099;
+    cells[10] = 80'h00109119a30990921999;
+    cells[11] = 80'h109900009399929210a9;
+    cells[12] = 80'h199001000319910a1009;
+    cells[13] = 80'h290000091421920a0000;
+    cells[14] = 80'h0000010b2911101a0010;
+    cells[15] = 80'h0020901a1a0129109001;
+    cells[16] = 80'h00009009090119009000;
+    cells[17] = 80'h001990009a0909000091;
+    cells[18] = 80'h00009099990919100091;
+    cells[19] = 80'ha0100009000010010091;
+    cells[20] = 80'h0000001090990a000090;
+    cells[21] = 80'ha1100000919010011100;
+    cells[22] = 80'ha100011000090a000110;
+    cells[23] = 80'ha11009929a0009000100;
+    cells[24] = 80'h91100011092a09900000;
+    cells[25] = 80'h91000002090119090100;
+    cells[26] = 80'h91100901099010000190;
+    cells[27] = 80'hb1101012901009910000;
+    cells[28] = 80'h92002011000919000100;
+    cells[29] = 80'h91100005021019000010;
+    cells[30] = 80'h02190016110909090010;
+    cells[31] = 80'h14a1b097001310110111;
+    cells[32] = 80'h10a000009102a2009900;
+    cells[33] = 80'h3a20910b09c336901050;
+    cells[34] = 80'hf16992991d0c7f1a9100;
+    cells[35] = 80'h4a901129177a9f291da9;
+    cells[36] = 80'haf13baebac4797c01f71;
+    cells[37] = 80'ha09010ac1c0099099010;
+    cells[38] = 80'hb21100a199c9cba23019;
+    cells[39] = 80'h1ba99252b74a3a049201;
+    cells[40] = 80'hba5a0aaa1c7117103b09;
+    cells[41] = 80'h9af7affa2e71c5ea0159;
+    cells[42] = 80'hb000019a092009091010;
+    cells[43] = 80'h9209000009099c9191a1;
+    cells[44] = 80'h40911011031a29190190;
+    cells[45] = 80'hb01a0992a230950b9940;
+    cells[46] = 80'h12c009e22a0990c2a221;
+    cells[47] = 80'h909010bc0190a1011920;
+    cells[48] = 80'hb00299c4091ff2a0b00a;
+    cells[49] = 80'ha9e190630b5e9b092391;
+    cells[50] = 80'hc17919e4b217acd1bb79;
+    cells[51] = 80'h01740ff174cba9f1e729;
+    cells[52] = 80'h10200000a11990011029;
+    cells[53] = 80'h09119a030100119a90a1;
+    cells[54] = 80'h90ba120929a1400912b0;
+    cells[55] = 80'h007001910131a0901c79;
+    cells[56] = 80'h9ab20ea10920a2fa1201;
+    cells[57] = 80'hd019101e9912a0009910;
+    cells[58] = 80'ha3b920b3ad0babaa2221;
+    cells[59] = 80'h3a5493214a7e5a10b2e0;
+    cells[60] = 80'hea2f9e6b429af492a0d0;
+    cells[61] = 80'h00f001f6bc0a09a21670;
+    cells[62] = 80'ha010101b01a000090010;
+    cells[63] = 80'ha1a901a00029130200b0;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -4706,70 +7086,70 @@ module \lmu_kws49_eighth.memory_weights4.bank3 (read__addr, data);
   wire [79:0] read__data;
   reg [79:0] cells [63:0];
   initial begin
-    cells[0] = 80'h01c020021b3f2e1100e0;
-    cells[1] = 80'h107e0e2ff0f20ceeff41;
-    cells[2] = 80'hf0f01cd100100fed22f0;
-    cells[3] = 80'he000001e35123ff11101;
-    cells[4] = 80'he210f00706f449fed2ff;
-    cells[5] = 80'h614e11e1d9b1ad501f40;
-    cells[6] = 80'hffd2f1f1229f07a0211e;
-    cells[7] = 80'h17721f73d5fc510e179e;
-    cells[8] = 80'h0000000000002cf420ec;
-    cells[9] = 80'h00000000000017ef513f;
-    cells[10] = 80'h000000000000004b3c01;
-    cells[11] = 80'h000000000000ed6fc304;
-    cells[12] = 80'h000000000000231a10e0;
-    cells[13] = 80'h000000000000d60e1dd3;
-    cells[14] = 80'h00000000000010d3dfdb;
-    cells[15] = 80'h000000000000efd25cf3;
-    cells[16] = 80'h000000000000cf0d2021;
-    cells[17] = 80'h0000000000005900ae03;
-    cells[18] = 80'h000000000000f573e2ff;
-    cells[19] = 80'h000000000000f4c1eefb;
-    cells[20] = 80'h000000000000df14df03;
-    cells[21] = 80'h000000000000f0b2d252;
-    cells[22] = 80'h000000000000d3f2150b;
-    cells[23] = 80'h000000000000fef2eec6;
+    cells[0] = 80'h01c020021d392a1100a0;
+    cells[1] = 80'h107a0a2990920caa9941;
+    cells[2] = 80'h90901cb1001009ab2290;
+    cells[3] = 80'ha000001a351239911101;
+    cells[4] = 80'ha210900706944f9ab299;
+    cells[5] = 80'h614a11a1bfd1eb501940;
+    cells[6] = 80'h99b2919122f907e0211a;
+    cells[7] = 80'h17721973b59c510a17fa;
+    cells[8] = 80'h0000000000002c9420ac;
+    cells[9] = 80'h00000000000017a95139;
+    cells[10] = 80'h000000000000004d3c01;
+    cells[11] = 80'h000000000000ab69c304;
+    cells[12] = 80'h000000000000231e10a0;
+    cells[13] = 80'h000000000000b60a1bb3;
+    cells[14] = 80'h00000000000010b3b9bd;
+    cells[15] = 80'h000000000000a9b25c93;
+    cells[16] = 80'h000000000000c90b2021;
+    cells[17] = 80'h0000000000005f00ea03;
+    cells[18] = 80'h0000000000009573a299;
+    cells[19] = 80'h00000000000094c1aa9d;
+    cells[20] = 80'h000000000000b914b903;
+    cells[21] = 80'h00000000000090d2b252;
+    cells[22] = 80'h000000000000b392150d;
+    cells[23] = 80'h0000000000009a92aac6;
     cells[24] = 80'h000000000000c0140432;
-    cells[25] = 80'h000000000000050bdff3;
-    cells[26] = 80'h000000000000efc6f123;
-    cells[27] = 80'h000000000000ff42fcd2;
-    cells[28] = 80'h000000000000cf0241fe;
-    cells[29] = 80'h000000000000f7d0eefe;
-    cells[30] = 80'h00000000000075d210dd;
-    cells[31] = 80'h000000000000b6f1410b;
-    cells[32] = 80'h0000000000000319cf02;
-    cells[33] = 80'h00000000000055c4f13e;
-    cells[34] = 80'h00000000000064224f12;
-    cells[35] = 80'h0000000000001f1fa72f;
-    cells[36] = 80'h0000000000002b01dc3b;
-    cells[37] = 80'h000000000000222cfdcc;
-    cells[38] = 80'h0000000000000b0351ee;
-    cells[39] = 80'h000000000000c3eef2ef;
-    cells[40] = 80'h00000000000020eeee4f;
-    cells[41] = 80'h00000000000050ae0e07;
-    cells[42] = 80'h000000000000313033a0;
-    cells[43] = 80'h0000000000002d1ef124;
-    cells[44] = 80'h00000000000000a01e43;
-    cells[45] = 80'h0000000000001244f6e3;
-    cells[46] = 80'h00000000000042420d71;
-    cells[47] = 80'h00000000000012301f41;
-    cells[48] = 80'hdcb000022022fb22c4f0;
-    cells[49] = 80'ha2fc1aee07e311522b1f;
-    cells[50] = 80'he2d2b50c0029002c0610;
-    cells[51] = 80'hff202edeeb1ef0906171;
-    cells[52] = 80'hc112c02e10daf20d1502;
-    cells[53] = 80'hf24badf4fd5d1c0cd0d1;
-    cells[54] = 80'h15e5cbc12b0eeeddf3c0;
-    cells[55] = 80'h213f01dff0120de3e0ae;
-    cells[56] = 80'h1cdfedbc1fc9ffa24e5f;
-    cells[57] = 80'h0c0900f1e0f9f932fa33;
-    cells[58] = 80'hf1cf11dbe0ffe0fe21fc;
-    cells[59] = 80'hf1fb220111f21622fec1;
-    cells[60] = 80'h06ecd317f322104e9421;
-    cells[61] = 80'h3de1202cf30e1e70df33;
-    cells[62] = 80'he52f1cd002d4e6f11cef;
-    cells[63] = 80'hfd000d00e9290c5112a2;
+    cells[25] = 80'h000000000000050db993;
+    cells[26] = 80'h000000000000a9c69123;
+    cells[27] = 80'h00000000000099429cb2;
+    cells[28] = 80'h000000000000c902419a;
+    cells[29] = 80'h00000000000097b0aa9a;
+    cells[30] = 80'h00000000000075b210bb;
+    cells[31] = 80'h000000000000d691410d;
+    cells[32] = 80'h000000000000031fc902;
+    cells[33] = 80'h00000000000055c4913a;
+    cells[34] = 80'h00000000000064224912;
+    cells[35] = 80'h0000000000001919e729;
+    cells[36] = 80'h0000000000002d01bc3d;
+    cells[37] = 80'h000000000000222c9bcc;
+    cells[38] = 80'h0000000000000d0351aa;
+    cells[39] = 80'h000000000000c3aa92a9;
+    cells[40] = 80'h00000000000020aaaa49;
+    cells[41] = 80'h00000000000050ea0a07;
+    cells[42] = 80'h000000000000313033e0;
+    cells[43] = 80'h0000000000002b1a9124;
+    cells[44] = 80'h00000000000000e01a43;
+    cells[45] = 80'h000000000000124496a3;
+    cells[46] = 80'h00000000000042420b71;
+    cells[47] = 80'h00000000000012301941;
+    cells[48] = 80'hbcd0000220229d22c490;
+    cells[49] = 80'he29c1eaa07a311522d19;
+    cells[50] = 80'ha2b2d50c002f002c0610;
+    cells[51] = 80'h99202abaad1a90f06171;
+    cells[52] = 80'hc112c02a10be920b1502;
+    cells[53] = 80'h924deb949b5b1c0cb0b1;
+    cells[54] = 80'h15a5cdc12d0aaabb93c0;
+    cells[55] = 80'h213901b990120ba3a0ea;
+    cells[56] = 80'h1cb9abdc19cf99e24a59;
+    cells[57] = 80'h0c0f0091a09f9f329e33;
+    cells[58] = 80'h91c911bda099a09a219c;
+    cells[59] = 80'h919d2201119216229ac1;
+    cells[60] = 80'h06acb3179322104af421;
+    cells[61] = 80'h3ba1202c930a1a70b933;
+    cells[62] = 80'ha5291cb002b4a6911ca9;
+    cells[63] = 80'h9b000b00af2f0c5112e2;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -4785,70 +7165,70 @@ module \lmu_kws49_eighth.memory_weights4.bank4 (read__addr, data);
   wire [79:0] read__data;
   reg [79:0] cells [63:0];
   initial begin
-    cells[0] = 80'h01de2ffb21df2fc052ce;
-    cells[1] = 80'h213ee020fbfd032ddc12;
-    cells[2] = 80'h12e3411fd4fa1e01efbe;
-    cells[3] = 80'hd131c2050c250dcd29e0;
-    cells[4] = 80'h3e0c0e31f2c2092ff9d1;
-    cells[5] = 80'h01fb20100f2d17030fef;
-    cells[6] = 80'ha0f4fffb21241d3eecb0;
-    cells[7] = 80'h14f00f22f304033ff4ff;
-    cells[8] = 80'h1d0ce0321bfe152de094;
-    cells[9] = 80'hf4e03d0dc32f1244e1d2;
-    cells[10] = 80'hce1d11ccf401fdffc93e;
-    cells[11] = 80'h372fccc1f1fd121a602f;
-    cells[12] = 80'h1fbdcdd1d200cd2ae5d2;
-    cells[13] = 80'hf0f4dfce001cf0cc3dff;
-    cells[14] = 80'he10befcee1f209faf4c2;
-    cells[15] = 80'h17f9ffff01d9fe3413bf;
-    cells[16] = 80'h0febcef120f9f930e71f;
-    cells[17] = 80'hdb40fe9d0eb3e1030341;
-    cells[18] = 80'hd1f30f0c1211ef2e0ece;
-    cells[19] = 80'hb400fce97acdcaddf420;
-    cells[20] = 80'h212ee0f921d00232fef3;
-    cells[21] = 80'he01ef1dbf00201fe5edf;
-    cells[22] = 80'h0e211111021c095119ce;
-    cells[23] = 80'h20f9ece43cd2fa09bbdc;
-    cells[24] = 80'hef10100f2cecfee243e0;
-    cells[25] = 80'hf2e2ef016321e200c3bf;
-    cells[26] = 80'h2f1fe1f01f0f112eaf0f;
-    cells[27] = 80'hed1f3f00e00d00120e0d;
-    cells[28] = 80'hffe61fe2f542143f1fef;
-    cells[29] = 80'h2ed1021f0012007fc020;
-    cells[30] = 80'h14340012dd0e21bf1cd2;
-    cells[31] = 80'h122f0ff0e2ef01d13e01;
-    cells[32] = 80'h110d010110260f011131;
-    cells[33] = 80'he11d01020d0f11c0e01f;
-    cells[34] = 80'h01ef111d2ef7020fe00f;
-    cells[35] = 80'hdfe1f013010f0bf10cd0;
-    cells[36] = 80'h1ee11f0fb32e0cee2cff;
-    cells[37] = 80'hf02e010ef00101e0f1f3;
-    cells[38] = 80'hdf1ddcdf0eeef0d009ce;
-    cells[39] = 80'hb21fc0ef0200fcff0351;
-    cells[40] = 80'h0fde1100fa2df11e0642;
-    cells[41] = 80'h1e02100f0ef31310eaa1;
-    cells[42] = 80'hf200e3f02412eb4fff10;
-    cells[43] = 80'h05e001210c3edf5ee53e;
-    cells[44] = 80'h0fe011ffe2f5002ffd2e;
-    cells[45] = 80'hfb3ecf0f2ced13902f50;
-    cells[46] = 80'h21fee1ef1e3fe1d002ef;
-    cells[47] = 80'h0e0f2030e42df12edfdf;
-    cells[48] = 80'h2073dc1e0f1b04fe2022;
-    cells[49] = 80'hf010f3f00e140edd3f10;
-    cells[50] = 80'he20d2fe1110e2334fed0;
-    cells[51] = 80'h0003f0f0000ee1eff220;
-    cells[52] = 80'h030cf012fd03fdf21113;
-    cells[53] = 80'he3091cd102242416deed;
-    cells[54] = 80'h9b9feafcfacefdcefcdc;
-    cells[55] = 80'hd9b2200f790d993e023f;
-    cells[56] = 80'hf42df2227645f270b3cf;
-    cells[57] = 80'hc2c52fe00e9d064fdfda;
-    cells[58] = 80'hffb725060ceed94e0d27;
-    cells[59] = 80'hf131fd0e01e00df0fdf0;
-    cells[60] = 80'h271c0203bff05fc12002;
-    cells[61] = 80'he2f2300fd00e12f02310;
-    cells[62] = 80'hfd10fc0f00e32d1f2d13;
-    cells[63] = 80'h2019f411fdc13de03021;
+    cells[0] = 80'h01ba299d21b929c052ca;
+    cells[1] = 80'h213aa0209d9b032bbc12;
+    cells[2] = 80'h12a34119b49e1a01a9da;
+    cells[3] = 80'hb131c2050c250bcb2fa0;
+    cells[4] = 80'h3a0c0a3192c20f299fb1;
+    cells[5] = 80'h019d2010092b170309a9;
+    cells[6] = 80'he094999d21241b3aacd0;
+    cells[7] = 80'h14900922930403399499;
+    cells[8] = 80'h1b0ca0321d9a152ba0f4;
+    cells[9] = 80'h94a03b0bc3291244a1b2;
+    cells[10] = 80'hca1b11cc94019b99cf3a;
+    cells[11] = 80'h3729ccc1919b121e6029;
+    cells[12] = 80'h19dbcbb1b200cb2ea5b2;
+    cells[13] = 80'h9094b9ca001c90cc3b99;
+    cells[14] = 80'ha10da9caa1920f9e94c2;
+    cells[15] = 80'h179f999901bf9a3413d9;
+    cells[16] = 80'h09adca91209f9f30a719;
+    cells[17] = 80'hbd409afb0ad3a1030341;
+    cells[18] = 80'hb193090c1211a92a0aca;
+    cells[19] = 80'hd4009caf7ecbcebb9420;
+    cells[20] = 80'h212aa09f21b002329a93;
+    cells[21] = 80'ha01a91bd9002019a5ab9;
+    cells[22] = 80'h0a211111021c0f511fca;
+    cells[23] = 80'h209faca43cb29e0fddbc;
+    cells[24] = 80'ha91010092cac9aa243a0;
+    cells[25] = 80'h92a2a9016321a200c3d9;
+    cells[26] = 80'h2919a1901909112ae909;
+    cells[27] = 80'hab193900a00b00120a0b;
+    cells[28] = 80'h99a619a29542143919a9;
+    cells[29] = 80'h2ab1021900120079c020;
+    cells[30] = 80'h14340012bb0a21d91cb2;
+    cells[31] = 80'h12290990a2a901b13a01;
+    cells[32] = 80'h110b0101102609011131;
+    cells[33] = 80'ha11b01020b0911c0a019;
+    cells[34] = 80'h01a9111b2a970209a009;
+    cells[35] = 80'hb9a1901301090d910cb0;
+    cells[36] = 80'h1aa11909d32a0caa2c99;
+    cells[37] = 80'h902a010a900101a09193;
+    cells[38] = 80'hb91bbcb90aaa90b00fca;
+    cells[39] = 80'hd219c0a902009c990351;
+    cells[40] = 80'h09ba11009e2b911a0642;
+    cells[41] = 80'h1a0210090a931310aee1;
+    cells[42] = 80'h9200a3902412ad499910;
+    cells[43] = 80'h05a001210c3ab95aa53a;
+    cells[44] = 80'h09a01199a29500299b2a;
+    cells[45] = 80'h9d3ac9092cab13f02950;
+    cells[46] = 80'h219aa1a91a39a1b002a9;
+    cells[47] = 80'h0a092030a42b912ab9b9;
+    cells[48] = 80'h2073bc1a091d049a2022;
+    cells[49] = 80'h901093900a140abb3910;
+    cells[50] = 80'ha20b29a1110a23349ab0;
+    cells[51] = 80'h00039090000aa1a99220;
+    cells[52] = 80'h030c90129b039b921113;
+    cells[53] = 80'ha30f1cb102242416baab;
+    cells[54] = 80'hfdf9ae9c9eca9bca9cbc;
+    cells[55] = 80'hbfd220097f0bff3a0239;
+    cells[56] = 80'h942b922276459270d3c9;
+    cells[57] = 80'hc2c529a00afb0649b9be;
+    cells[58] = 80'h99d725060caabf4a0b27;
+    cells[59] = 80'h91319b0a01a00b909b90;
+    cells[60] = 80'h271c0203d99059c12002;
+    cells[61] = 80'ha2923009b00a12902310;
+    cells[62] = 80'h9b109c0900a32b192b13;
+    cells[63] = 80'h201f94119bc13ba03021;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -4864,70 +7244,70 @@ module \lmu_kws49_eighth.memory_weights4.bank5 (read__addr, data);
   wire [79:0] read__data;
   reg [79:0] cells [63:0];
   initial begin
-    cells[0] = 80'h2e110cd0c29026ea0ff9;
-    cells[1] = 80'h13f1e4fe2bf10cfda4e2;
-    cells[2] = 80'h02ce1c01f101ffefb314;
-    cells[3] = 80'h2ddff41f411c22d1ffd1;
-    cells[4] = 80'h41e0e201011cf0ee13f1;
-    cells[5] = 80'hea30e72004f033dfe032;
-    cells[6] = 80'hd4ef009f93e112ceeff4;
-    cells[7] = 80'h3d0e3b122130bff0dd14;
-    cells[8] = 80'h03feeef0f7eed49ce0ff;
-    cells[9] = 80'h021ff4ef001e01e6192a;
-    cells[10] = 80'hdff0e33e110ff0e011ec;
-    cells[11] = 80'h1ccf2ddff920f91cc3eb;
-    cells[12] = 80'h6df01b25f301912f9f37;
-    cells[13] = 80'hc1d2d0f1e50dfc2fbc07;
-    cells[14] = 80'h1411fdeef015ae3dcbec;
-    cells[15] = 80'he902c6e3000f30f20c2d;
-    cells[16] = 80'he1cfdaf1efd00f1dd207;
-    cells[17] = 80'he0f204000f0e1f21fd23;
-    cells[18] = 80'h002f0ee32ffefc01ce04;
-    cells[19] = 80'h3dff4a03df120b0ee133;
-    cells[20] = 80'hd00f1bd00e1ef20fdcdf;
-    cells[21] = 80'hbf0f110ffe0000fee50f;
-    cells[22] = 80'hbff00100ead92ff0cd0f;
-    cells[23] = 80'hf3f0fd1feee0eefcbede;
-    cells[24] = 80'h0111e10fff1fbef0e215;
-    cells[25] = 80'he3d30d210fcde200ae02;
-    cells[26] = 80'he0f01122fee01cf31e0e;
-    cells[27] = 80'h0190fdc90b14d3f2adf4;
-    cells[28] = 80'h20dc4d0dfe0a25fc0c19;
-    cells[29] = 80'hefde350c2cfa01b10f2c;
-    cells[30] = 80'he5ca0fd2e31330c5dd1c;
-    cells[31] = 80'h44ffeebed93fbffcdee0;
-    cells[32] = 80'h310ed9cbd9cfed25940c;
-    cells[33] = 80'had0f02fb2a4dfe2cd01f;
-    cells[34] = 80'hd3cee1030100ece11ee6;
-    cells[35] = 80'h0ede0efeeb9055fefddb;
-    cells[36] = 80'hefaf0120052e31ddfb3e;
-    cells[37] = 80'h2f11be0d01d3fde1df05;
-    cells[38] = 80'h1b1f0cfd2b0e0a41102c;
-    cells[39] = 80'h0ccf0920a2cef321ec09;
-    cells[40] = 80'h0e00d5d0f2f00ef42b16;
-    cells[41] = 80'hf20dfa0dd1e0110ef0e0;
-    cells[42] = 80'h0e01fb21111f0010f423;
-    cells[43] = 80'h0fd101d11e000f033f1e;
-    cells[44] = 80'h230c1affecf4100e21f9;
-    cells[45] = 80'heee12230f200401d1e1a;
-    cells[46] = 80'he23011020311fecf010b;
-    cells[47] = 80'h12f0fbe11f0fd112e2fb;
-    cells[48] = 80'h20f0ff2effff120eb017;
-    cells[49] = 80'hf07117f0f02fefbddef6;
-    cells[50] = 80'heff1e210f0e0f01011ca;
-    cells[51] = 80'h0cf012111d411f12f22a;
-    cells[52] = 80'h0311e0eee3e110f1f037;
-    cells[53] = 80'hb00fe30e2efefe0000d4;
-    cells[54] = 80'hddf142104c4201120219;
-    cells[55] = 80'h11e0fe2006f12ee2e004;
-    cells[56] = 80'h0b0220edf030e4001003;
-    cells[57] = 80'hee1f13e1fc01140d10f9;
-    cells[58] = 80'h22ffff11021002ffc113;
-    cells[59] = 80'hdd22e2fd2f5ff1000035;
-    cells[60] = 80'he000f1ff0bef3920ccd3;
-    cells[61] = 80'h0fe002fef20231e001f0;
-    cells[62] = 80'h22f01b00e101e5fd0023;
-    cells[63] = 80'he020120030e00df02ff0;
+    cells[0] = 80'h2a110cb0c2f026ae099f;
+    cells[1] = 80'h1391a49a2d910c9be4a2;
+    cells[2] = 80'h02ca1c01910199a9d314;
+    cells[3] = 80'h2bb99419411c22b199b1;
+    cells[4] = 80'h41a0a201011c90aa1391;
+    cells[5] = 80'hae30a720049033b9a032;
+    cells[6] = 80'hb4a900f9f3a112caa994;
+    cells[7] = 80'h3b0a3d122130d990bb14;
+    cells[8] = 80'h039aaa9097aab4fca099;
+    cells[9] = 80'h021994a9001a01a61f2e;
+    cells[10] = 80'hb990a33a110990a011ac;
+    cells[11] = 80'h1cc92bb99f209f1cc3ad;
+    cells[12] = 80'h6b901d259301f129f937;
+    cells[13] = 80'hc1b2b091a50b9c29dc07;
+    cells[14] = 80'h14119baa9015ea3bcdac;
+    cells[15] = 80'haf02c6a3000930920c2b;
+    cells[16] = 80'ha1c9be91a9b0091bb207;
+    cells[17] = 80'ha0920400090a19219b23;
+    cells[18] = 80'h00290aa3299a9c01ca04;
+    cells[19] = 80'h3b994e03b9120d0aa133;
+    cells[20] = 80'hb0091db00a1a9209bcb9;
+    cells[21] = 80'hd90911099a00009aa509;
+    cells[22] = 80'hd9900100aebf2990cb09;
+    cells[23] = 80'h93909b19aaa0aa9cdaba;
+    cells[24] = 80'h0111a1099919da90a215;
+    cells[25] = 80'ha3b30b2109cba200ea02;
+    cells[26] = 80'ha09011229aa01c931a0a;
+    cells[27] = 80'h01f09bcf0d14b392eb94;
+    cells[28] = 80'h20bc4b0b9a0e259c0c1f;
+    cells[29] = 80'ha9ba350c2c9e01d1092c;
+    cells[30] = 80'ha5ce09b2a31330c5bb1c;
+    cells[31] = 80'h4499aadabf39d99cbaa0;
+    cells[32] = 80'h310abfcdbfc9ab25f40c;
+    cells[33] = 80'heb09029d2e4b9a2cb019;
+    cells[34] = 80'hb3caa1030100aca11aa6;
+    cells[35] = 80'h0aba0a9aadf0559a9bbd;
+    cells[36] = 80'ha9e90120052a31bb9d3a;
+    cells[37] = 80'h2911da0b01b39ba1b905;
+    cells[38] = 80'h1d190c9b2d0a0e41102c;
+    cells[39] = 80'h0cc90f20e2ca9321ac0f;
+    cells[40] = 80'h0a00b5b092900a942d16;
+    cells[41] = 80'h920b9e0bb1a0110a90a0;
+    cells[42] = 80'h0a019d21111900109423;
+    cells[43] = 80'h09b101b11a000903391a;
+    cells[44] = 80'h230c1e99ac94100a219f;
+    cells[45] = 80'haaa122309200401b1a1e;
+    cells[46] = 80'ha230110203119ac9010d;
+    cells[47] = 80'h12909da11909b112a29d;
+    cells[48] = 80'h2090992a9999120ad017;
+    cells[49] = 80'h907117909029a9dbba96;
+    cells[50] = 80'ha991a21090a0901011ce;
+    cells[51] = 80'h0c9012111b411912922e;
+    cells[52] = 80'h0311a0aaa3a110919037;
+    cells[53] = 80'hd009a30a2a9a9a0000b4;
+    cells[54] = 80'hbb9142104c420112021f;
+    cells[55] = 80'h11a09a2006912aa2a004;
+    cells[56] = 80'h0d0220ab9030a4001003;
+    cells[57] = 80'haa1913a19c01140b109f;
+    cells[58] = 80'h2299991102100299c113;
+    cells[59] = 80'hbb22a29b295991000035;
+    cells[60] = 80'ha00091990da93f20ccb3;
+    cells[61] = 80'h09a0029a920231a00190;
+    cells[62] = 80'h22901d00a101a59b0023;
+    cells[63] = 80'ha020120030a00b902990;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -4943,70 +7323,70 @@ module \lmu_kws49_eighth.memory_weights4.bank6 (read__addr, data);
   wire [79:0] read__data;
   reg [79:0] cells [63:0];
   initial begin
-    cells[0] = 80'hb0d0f4fe31f321f1131c;
-    cells[1] = 80'hfd1de504f7d216e31301;
-    cells[2] = 80'h010fe0e1f030ef0dc0fd;
-    cells[3] = 80'h1010023e0f110c0e0e03;
-    cells[4] = 80'hf0f20b0000001ff2e2f0;
-    cells[5] = 80'h1ff0fdcfdc71dd1f910d;
-    cells[6] = 80'hc1e0bc0bc5ad24dbb19d;
-    cells[7] = 80'hfe102bc1e00136cedbc2;
-    cells[8] = 80'hf9354cff0f41fcf1fe25;
-    cells[9] = 80'h010210b0f7aff2114219;
-    cells[10] = 80'he7991b90f3af7704ea0b;
-    cells[11] = 80'h0100211f01002ee14f02;
-    cells[12] = 80'h17111e020212c1de1012;
-    cells[13] = 80'h10fef0011d0ec02ff20c;
-    cells[14] = 80'h1e00123200f131f001fc;
-    cells[15] = 80'h52e311e3b51114dfc002;
-    cells[16] = 80'h00000000000055e2f014;
-    cells[17] = 80'h00000000000013ce34cd;
-    cells[18] = 80'h000000000000e4bcbe21;
-    cells[19] = 80'h000000000000f5e2c12f;
-    cells[20] = 80'h000000000000cfea1bf3;
-    cells[21] = 80'h0000000000002c3de220;
-    cells[22] = 80'h000000000000491f1f0c;
-    cells[23] = 80'h000000000000facef1c0;
-    cells[24] = 80'h000000000000f7f11302;
-    cells[25] = 80'h00000000000000f194bd;
-    cells[26] = 80'h00000000000007ef20de;
-    cells[27] = 80'h00000000000000d2e2c7;
-    cells[28] = 80'h00000000000030403f2d;
-    cells[29] = 80'h000000000000d9fc00f0;
-    cells[30] = 80'h000000000000ebd04263;
-    cells[31] = 80'h00000000000035b34ef3;
-    cells[32] = 80'h0000000000006f1f1e06;
-    cells[33] = 80'h000000000000ed1cc010;
-    cells[34] = 80'h00000000000019f23301;
-    cells[35] = 80'h0000000000000d004d11;
-    cells[36] = 80'h000000000000c9301d24;
-    cells[37] = 80'h00000000000037001fff;
-    cells[38] = 80'h0000000000004d0d360f;
-    cells[39] = 80'h0000000000001b34c113;
-    cells[40] = 80'h000000000000d72e26f2;
-    cells[41] = 80'h000000000000df3023f3;
-    cells[42] = 80'h0000000000001c4cf411;
-    cells[43] = 80'h00000000000019f53021;
-    cells[44] = 80'h000000000000ccd05132;
-    cells[45] = 80'h00000000000063d2e252;
-    cells[46] = 80'h00000000000006e051e1;
-    cells[47] = 80'h000000000000b2e3e25f;
-    cells[48] = 80'h000000000000c7fe1ffe;
-    cells[49] = 80'h000000000000f63d3fb1;
-    cells[50] = 80'h000000000000f42ce005;
-    cells[51] = 80'h00000000000027fc110c;
-    cells[52] = 80'h00000000000020100fb2;
-    cells[53] = 80'h000000000000de0295ae;
-    cells[54] = 80'h000000000000350dc203;
-    cells[55] = 80'h000000000000d9cc0032;
-    cells[56] = 80'hd0f1301dd10ffff0e1fd;
-    cells[57] = 80'h0e2fdfef10d1f00310f0;
-    cells[58] = 80'h0fe0f0d511efe012fd10;
-    cells[59] = 80'h011300fbf310edca1230;
-    cells[60] = 80'heecff0f2ffc2fe2d0c01;
-    cells[61] = 80'hff2eff142fef013f22f1;
-    cells[62] = 80'he0200001001f0eff0fe1;
-    cells[63] = 80'hff02a00bd3ff0ba0ce20;
+    cells[0] = 80'hd0b0949a31932191131c;
+    cells[1] = 80'h9b1ba50497b216a31301;
+    cells[2] = 80'h0109a0a19030a90bc09b;
+    cells[3] = 80'h1010023a09110c0a0a03;
+    cells[4] = 80'h90920d0000001992a290;
+    cells[5] = 80'h19909bc9bc71bb19f10b;
+    cells[6] = 80'hc1a0dc0dc5eb24bdd1fb;
+    cells[7] = 80'h9a102dc1a00136cabdc2;
+    cells[8] = 80'h9f354c9909419c919a25;
+    cells[9] = 80'h010210d097e99211421f;
+    cells[10] = 80'ha7ff1df093e97704ae0d;
+    cells[11] = 80'h0100211901002aa14902;
+    cells[12] = 80'h17111a020212c1ba1012;
+    cells[13] = 80'h109a90011b0ac029920c;
+    cells[14] = 80'h1a00123200913190019c;
+    cells[15] = 80'h52a311a3d51114b9c002;
+    cells[16] = 80'h00000000000055a29014;
+    cells[17] = 80'h00000000000013ca34cb;
+    cells[18] = 80'h000000000000a4dcda21;
+    cells[19] = 80'h00000000000095a2c129;
+    cells[20] = 80'h000000000000c9ae1d93;
+    cells[21] = 80'h0000000000002c3ba220;
+    cells[22] = 80'h0000000000004f19190c;
+    cells[23] = 80'h0000000000009eca91c0;
+    cells[24] = 80'h00000000000097911302;
+    cells[25] = 80'h0000000000000091f4db;
+    cells[26] = 80'h00000000000007a920ba;
+    cells[27] = 80'h00000000000000b2a2c7;
+    cells[28] = 80'h0000000000003040392b;
+    cells[29] = 80'h000000000000bf9c0090;
+    cells[30] = 80'h000000000000adb04263;
+    cells[31] = 80'h00000000000035d34a93;
+    cells[32] = 80'h00000000000069191a06;
+    cells[33] = 80'h000000000000ab1cc010;
+    cells[34] = 80'h0000000000001f923301;
+    cells[35] = 80'h0000000000000b004b11;
+    cells[36] = 80'h000000000000cf301b24;
+    cells[37] = 80'h00000000000037001999;
+    cells[38] = 80'h0000000000004b0b3609;
+    cells[39] = 80'h0000000000001d34c113;
+    cells[40] = 80'h000000000000b72a2692;
+    cells[41] = 80'h000000000000b9302393;
+    cells[42] = 80'h0000000000001c4c9411;
+    cells[43] = 80'h0000000000001f953021;
+    cells[44] = 80'h000000000000ccb05132;
+    cells[45] = 80'h00000000000063b2a252;
+    cells[46] = 80'h00000000000006a051a1;
+    cells[47] = 80'h000000000000d2a3a259;
+    cells[48] = 80'h000000000000c79a199a;
+    cells[49] = 80'h000000000000963b39d1;
+    cells[50] = 80'h000000000000942ca005;
+    cells[51] = 80'h000000000000279c110c;
+    cells[52] = 80'h000000000000201009d2;
+    cells[53] = 80'h000000000000ba02f5ea;
+    cells[54] = 80'h000000000000350bc203;
+    cells[55] = 80'h000000000000bfcc0032;
+    cells[56] = 80'hb091301bb1099990a19b;
+    cells[57] = 80'h0a29b9a910b190031090;
+    cells[58] = 80'h09a090b511a9a0129b10;
+    cells[59] = 80'h0113009d9310abce1230;
+    cells[60] = 80'haac9909299c29a2b0c01;
+    cells[61] = 80'h992a991429a901392291;
+    cells[62] = 80'ha020000100190a9909a1;
+    cells[63] = 80'h9902e00db3990de0ca20;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -5022,70 +7402,70 @@ module \lmu_kws49_eighth.memory_weights4.bank7 (read__addr, data);
   wire [79:0] read__data;
   reg [79:0] cells [63:0];
   initial begin
-    cells[0] = 80'hf111ef2fdc2eefe2bfeb;
-    cells[1] = 80'hf011ef0222f0f03f1102;
-    cells[2] = 80'hefff00deefdf0cf1cbfe;
-    cells[3] = 80'h0f00000901110f10120e;
-    cells[4] = 80'h0f2110e1ee21ee00fde1;
-    cells[5] = 80'hff000f1fe1dff01f4024;
-    cells[6] = 80'h11cebf1fff0f1df20f0c;
-    cells[7] = 80'he0f0e01dff0e0f0fe3fb;
-    cells[8] = 80'hef00e02bee1efd0ce0de;
-    cells[9] = 80'h2ef10ec2d1f2df111d04;
-    cells[10] = 80'hf10ee00d001f20030dfc;
-    cells[11] = 80'he0ee01b3fcc320e23eee;
-    cells[12] = 80'h00df11dffe0f1f1befd1;
-    cells[13] = 80'hf011e20bfce231f0110f;
-    cells[14] = 80'h0f1fee09c2e0d000ffe0;
-    cells[15] = 80'h11fbf110413ef0034edf;
-    cells[16] = 80'h000fdee2dd12211deffd;
-    cells[17] = 80'h00e0f0fbecb030cffede;
-    cells[18] = 80'h1f1dfeee2211010f3301;
-    cells[19] = 80'h00e0010bfed00f0eefd0;
-    cells[20] = 80'h1fde3ff01e0002032fff;
-    cells[21] = 80'hf100e0fa13f3fde0e0fd;
-    cells[22] = 80'he01f20f00000f0010e0d;
-    cells[23] = 80'h01f0d012d00ffcdeae20;
-    cells[24] = 80'h0ff500e4b10f1fdfd14f;
-    cells[25] = 80'hef20ff1fefa20d1ffb0e;
-    cells[26] = 80'hf0f01ff0d21ffece0e2f;
-    cells[27] = 80'h0f0ff0ff0fdff13ffde1;
-    cells[28] = 80'hef1f0019e11000f1b00e;
-    cells[29] = 80'h11021ff3ef1f201ff2fe;
-    cells[30] = 80'h0ff1ffe3010eeef3ee00;
-    cells[31] = 80'hffe0effff1d1d0fff001;
-    cells[32] = 80'hdd9c1febbf2efb0ddbe9;
-    cells[33] = 80'h001310d3c000fff01112;
-    cells[34] = 80'h2130e11332f012011414;
-    cells[35] = 80'h10fef02e0f1eee1001f0;
-    cells[36] = 80'h011210f2effe001f01f2;
-    cells[37] = 80'h549221f1cbfcc22fd1e3;
-    cells[38] = 80'h00110ffbe1ff1240e020;
-    cells[39] = 80'hef3ff0e13011303e1f0f;
-    cells[40] = 80'h000ef00510000fce0f00;
-    cells[41] = 80'hff10ff00221000e1022f;
-    cells[42] = 80'h737ec9b91f95d670e791;
-    cells[43] = 80'hb1f011f72f540641ff04;
-    cells[44] = 80'hd0df13542e3e2fd34e34;
-    cells[45] = 80'h1012df1cee2e01f0f201;
-    cells[46] = 80'heed462f7ee10ef2aed55;
-    cells[47] = 80'hbffd101ea9b570b342eb;
-    cells[48] = 80'h0ff02fe6e32001115421;
-    cells[49] = 80'h20f120ff222ef042cf12;
-    cells[50] = 80'h100f000d0ef2210e2ef0;
-    cells[51] = 80'h00eff0f1201e00ee00f2;
-    cells[52] = 80'h27e166111d4a2d02eeab;
-    cells[53] = 80'h1f110fb3f3f01e02fd11;
-    cells[54] = 80'hfe11be3c12f1f0ebf013;
-    cells[55] = 80'h11003010200ff02f1200;
-    cells[56] = 80'hfff0ee0510f0e221fe03;
-    cells[57] = 80'h00706e17dd7f432cdfd0;
-    cells[58] = 80'h00160021121feeffe030;
-    cells[59] = 80'hf0e0f01a40d0eef23121;
-    cells[60] = 80'h001e100f1e0021012e01;
-    cells[61] = 80'hf000f0f02edf1fe1f021;
-    cells[62] = 80'he1511fd04f7fcb041d79;
-    cells[63] = 80'h001bf01e6111f01f3ff0;
+    cells[0] = 80'h9111a929bc2aa9a2d9ad;
+    cells[1] = 80'h9011a902229090391102;
+    cells[2] = 80'ha99900baa9b90c91cd9a;
+    cells[3] = 80'h0900000f01110910120a;
+    cells[4] = 80'h092110a1aa21aa009ba1;
+    cells[5] = 80'h99000919a1b990194024;
+    cells[6] = 80'h11cad91999091b92090c;
+    cells[7] = 80'ha090a01b990a0909a39d;
+    cells[8] = 80'ha900a02daa1a9b0ca0ba;
+    cells[9] = 80'h2a910ac2b192b9111b04;
+    cells[10] = 80'h910aa00b001920030b9c;
+    cells[11] = 80'ha0aa01d39cc320a23aaa;
+    cells[12] = 80'h00b911b99a09191da9b1;
+    cells[13] = 80'h9011a20d9ca231901109;
+    cells[14] = 80'h0919aa0fc2a0b00099a0;
+    cells[15] = 80'h119d9110413a90034ab9;
+    cells[16] = 80'h0009baa2bb12211ba99b;
+    cells[17] = 80'h00a0909dacd030c99aba;
+    cells[18] = 80'h191b9aaa221101093301;
+    cells[19] = 80'h00a0010d9ab0090aa9b0;
+    cells[20] = 80'h19ba39901a0002032999;
+    cells[21] = 80'h9100a09e13939ba0a09b;
+    cells[22] = 80'ha0192090000090010a0b;
+    cells[23] = 80'h0190b012b0099cbaea20;
+    cells[24] = 80'h099500a4d10919b9b149;
+    cells[25] = 80'ha9209919a9e20b199d0a;
+    cells[26] = 80'h90901990b2199aca0a29;
+    cells[27] = 80'h0909909909b991399ba1;
+    cells[28] = 80'ha919001fa1100091d00a;
+    cells[29] = 80'h11021993a9192019929a;
+    cells[30] = 80'h099199a3010aaa93aa00;
+    cells[31] = 80'h99a0a99991b1b0999001;
+    cells[32] = 80'hbbfc19add92a9d0bbdaf;
+    cells[33] = 80'h001310b3c00099901112;
+    cells[34] = 80'h2130a113329012011414;
+    cells[35] = 80'h109a902a091aaa100190;
+    cells[36] = 80'h01121092a99a00190192;
+    cells[37] = 80'h54f22191cd9cc229b1a3;
+    cells[38] = 80'h0011099da1991240a020;
+    cells[39] = 80'ha93990a13011303a1909;
+    cells[40] = 80'h000a9005100009ca0900;
+    cells[41] = 80'h99109900221000a10229;
+    cells[42] = 80'h737acfdf19f5b670a7f1;
+    cells[43] = 80'hd1901197295406419904;
+    cells[44] = 80'hb0b913542a3a29b34a34;
+    cells[45] = 80'h1012b91caa2a01909201;
+    cells[46] = 80'haab46297aa10a92eab55;
+    cells[47] = 80'hd99b101aefd570d342ad;
+    cells[48] = 80'h099029a6a32001115421;
+    cells[49] = 80'h20912099222a9042c912;
+    cells[50] = 80'h1009000b0a92210a2a90;
+    cells[51] = 80'h00a99091201a00aa0092;
+    cells[52] = 80'h27a166111b4e2b02aaed;
+    cells[53] = 80'h191109d393901a029b11;
+    cells[54] = 80'h9a11da3c129190ad9013;
+    cells[55] = 80'h11003010200990291200;
+    cells[56] = 80'h9990aa051090a2219a03;
+    cells[57] = 80'h00706a17bb79432cb9b0;
+    cells[58] = 80'h001600211219aa99a030;
+    cells[59] = 80'h90a0901e40b0aa923121;
+    cells[60] = 80'h001a10091a0021012a01;
+    cells[61] = 80'h900090902ab919a19021;
+    cells[62] = 80'ha15119b04979cd041b7f;
+    cells[63] = 80'h001d901a611190193990;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -5101,70 +7481,70 @@ module \lmu_kws49_eighth.memory_weights4.bank8 (read__addr, data);
   wire [79:0] read__data;
   reg [79:0] cells [63:0];
   initial begin
-    cells[0] = 80'h0001003ef000121dd1e2;
-    cells[1] = 80'hf0022002f021fe0f0d1f;
-    cells[2] = 80'h0000002f001ffe1ff1f1;
-    cells[3] = 80'he05411190339eb5004ab;
-    cells[4] = 80'h300200d610ef0f6e1e22;
-    cells[5] = 80'h10ee0f131e1404f11d22;
-    cells[6] = 80'h0012ff1ef00e1fd2e100;
-    cells[7] = 80'h1ff12f020001110ff032;
-    cells[8] = 80'h100f02fe01f200f0ff00;
-    cells[9] = 80'h011d0feff311f0f11f0d;
-    cells[10] = 80'h1f2efdf0110fefee0100;
-    cells[11] = 80'h1fd1e33f0c2eef0ed223;
-    cells[12] = 80'heff0011143e01ffe200e;
-    cells[13] = 80'h2f1ee0df01effe1010b3;
-    cells[14] = 80'h20d0e0d2093000140f2e;
-    cells[15] = 80'hee10f10a102ef1cf0b3f;
-    cells[16] = 80'he000f010e0b0110de0ce;
-    cells[17] = 80'hff10e11f022eef010002;
-    cells[18] = 80'he2102ef31fb2f10f1ffd;
-    cells[19] = 80'hef1ce010fefff0ff03f0;
-    cells[20] = 80'h10f1aee2ccee0e2002c0;
-    cells[21] = 80'hf001010d314eff030f2f;
-    cells[22] = 80'hd0f414de0f2dffebf1f0;
-    cells[23] = 80'hfe0ffefe0ce111f0f3ed;
-    cells[24] = 80'h00011ff01ed00ff11ede;
-    cells[25] = 80'hf0e1f101d3ffde1ff0f2;
-    cells[26] = 80'hd1f1f6dbfc0f00d1fcfd;
-    cells[27] = 80'hf0f2c1e01ebf2eff13af;
-    cells[28] = 80'hf10100330d0f0f101000;
-    cells[29] = 80'h2f0faf00fc030dfe04a1;
-    cells[30] = 80'hf1f00fbfdd2e0f12ff0f;
-    cells[31] = 80'h21110010efd0ff0f0101;
-    cells[32] = 80'he1fe0021eef0effcefdd;
-    cells[33] = 80'hd1ee0f000df00f1f0fdf;
-    cells[34] = 80'h00f10f00ee3fee00ff21;
-    cells[35] = 80'h000020f11dff112011fd;
-    cells[36] = 80'hf00010f0f2ff1efe10fe;
-    cells[37] = 80'h1ff012e10c020e00e13f;
-    cells[38] = 80'hf0e0f2f1f1501ffef1ef;
-    cells[39] = 80'h0002010de20fe11de000;
-    cells[40] = 80'hf10ff1201fe0f2fee310;
-    cells[41] = 80'hc0e1123feef1010d1bf1;
-    cells[42] = 80'h00e0ee2b1f11fedffe22;
-    cells[43] = 80'hf11efed0f5d2f1ff20df;
-    cells[44] = 80'h0f0e10202ff2f3e00d30;
-    cells[45] = 80'he10e0221ededff000101;
-    cells[46] = 80'h0f3e00ef12f1efee0f10;
-    cells[47] = 80'h0f0102fd2fdcff2f0f0f;
-    cells[48] = 80'hdbfcd23b0deffcb9feff;
-    cells[49] = 80'h10200301f11011110f11;
-    cells[50] = 80'h21001df210f101220230;
-    cells[51] = 80'h000f1e00ffc00ff001ff;
-    cells[52] = 80'h211101f1e20012f1ff10;
-    cells[53] = 80'h61772fa1714d1f79d01e;
-    cells[54] = 80'h01490e131201130e1cf0;
-    cells[55] = 80'hd0dde121c0f1f1c01fe0;
-    cells[56] = 80'h11e3ff0f1f11f020f20f;
-    cells[57] = 80'he10f0d210e0211220400;
-    cells[58] = 80'h97e9dfca99d99a299209;
-    cells[59] = 80'h5021ddf471c1f3d014b5;
-    cells[60] = 80'h7f241e12265451d13e24;
-    cells[61] = 80'h103e02ddeff20f3010e1;
-    cells[62] = 80'h3e222011344632e02055;
-    cells[63] = 80'ha1e300bed920755f1099;
+    cells[0] = 80'h0001003a9000121bb1a2;
+    cells[1] = 80'h9002200290219a090b19;
+    cells[2] = 80'h0000002900199a199191;
+    cells[3] = 80'ha054111f033fad5004ed;
+    cells[4] = 80'h300200b610a9096a1a22;
+    cells[5] = 80'h10aa09131a1404911b22;
+    cells[6] = 80'h0012991a900a19b2a100;
+    cells[7] = 80'h19912902000111099032;
+    cells[8] = 80'h1009029a019200909900;
+    cells[9] = 80'h011b09a993119091190b;
+    cells[10] = 80'h192a9b901109a9aa0100;
+    cells[11] = 80'h19b1a3390c2aa90ab223;
+    cells[12] = 80'ha990011143a0199a200a;
+    cells[13] = 80'h291aa0b901a99a1010d3;
+    cells[14] = 80'h20b0a0b20f300014092a;
+    cells[15] = 80'haa10910e102a91c90d39;
+    cells[16] = 80'ha0009010a0d0110ba0ca;
+    cells[17] = 80'h9910a119022aa9010002;
+    cells[18] = 80'ha2102a9319d29109199b;
+    cells[19] = 80'ha91ca0109a9990990390;
+    cells[20] = 80'h1091eaa2ccaa0a2002c0;
+    cells[21] = 80'h9001010b314a99030929;
+    cells[22] = 80'hb09414ba092b99ad9190;
+    cells[23] = 80'h9a099a9a0ca1119093ab;
+    cells[24] = 80'h000119901ab009911aba;
+    cells[25] = 80'h90a19101b399ba199092;
+    cells[26] = 80'hb19196bd9c0900b19c9b;
+    cells[27] = 80'h9092c1a01ad92a9913e9;
+    cells[28] = 80'h910100330b0909101000;
+    cells[29] = 80'h2909e9009c030b9a04e1;
+    cells[30] = 80'h919009d9bb2a09129909;
+    cells[31] = 80'h21110010a9b099090101;
+    cells[32] = 80'ha19a0021aa90a99ca9bb;
+    cells[33] = 80'hb1aa09000b90091909b9;
+    cells[34] = 80'h00910900aa39aa009921;
+    cells[35] = 80'h000020911b991120119b;
+    cells[36] = 80'h9000109092991a9a109a;
+    cells[37] = 80'h199012a10c020a00a139;
+    cells[38] = 80'h90a092919150199a91a9;
+    cells[39] = 80'h0002010ba209a11ba000;
+    cells[40] = 80'h9109912019a0929aa310;
+    cells[41] = 80'hc0a11239aa91010b1d91;
+    cells[42] = 80'h00a0aa2d19119ab99a22;
+    cells[43] = 80'h911a9ab095b2919920b9;
+    cells[44] = 80'h090a1020299293a00b30;
+    cells[45] = 80'ha10a0221abab99000101;
+    cells[46] = 80'h093a00a91291a9aa0910;
+    cells[47] = 80'h0901029b29bc99290909;
+    cells[48] = 80'hbd9cb23d0ba99cdf9a99;
+    cells[49] = 80'h10200301911011110911;
+    cells[50] = 80'h21001b92109101220230;
+    cells[51] = 80'h00091a0099c009900199;
+    cells[52] = 80'h21110191a20012919910;
+    cells[53] = 80'h617729e1714b197fb01a;
+    cells[54] = 80'h014f0a131201130a1c90;
+    cells[55] = 80'hb0bba121c09191c019a0;
+    cells[56] = 80'h11a39909191190209209;
+    cells[57] = 80'ha1090b210a0211220400;
+    cells[58] = 80'hf7afb9ceffbffe2ff20f;
+    cells[59] = 80'h5021bb9471c193b014d5;
+    cells[60] = 80'h79241a12265451b13a24;
+    cells[61] = 80'h103a02bba992093010a1;
+    cells[62] = 80'h3a222011344632a02055;
+    cells[63] = 80'he1a300dabf20755910ff;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -5180,70 +7560,70 @@ module \lmu_kws49_eighth.memory_weights4.bank9 (read__addr, data);
   wire [79:0] read__data;
   reg [79:0] cells [63:0];
   initial begin
-    cells[0] = 80'h1f3ef01deffe1c10fe51;
-    cells[1] = 80'h103f012124cfeff10f13;
-    cells[2] = 80'hf0e210f1f12f100f11e0;
-    cells[3] = 80'h01e1f12e21eff03f1132;
-    cells[4] = 80'h212f0533c0a04300d41e;
-    cells[5] = 80'h0001fd001420ffe1fd20;
-    cells[6] = 80'hf0d11dd1103fef0e1100;
-    cells[7] = 80'h000f1211d0f0012101f0;
-    cells[8] = 80'hf130f2dff110f00100f0;
-    cells[9] = 80'h16f31e57ea231f20fff7;
-    cells[10] = 80'hfff21f10112106e0f131;
-    cells[11] = 80'hfe0001fe131f0200011e;
-    cells[12] = 80'h1111001f01000f000e01;
-    cells[13] = 80'h0f100ffee21ff10f112e;
-    cells[14] = 80'he3ae0b37f427e1b9efee;
-    cells[15] = 80'h10d22023202ffe100b21;
-    cells[16] = 80'h1020f00c0f1f00151012;
-    cells[17] = 80'h101f032001220100f111;
-    cells[18] = 80'h1fc012e1f01fff030132;
-    cells[19] = 80'h7eef129499274e07f110;
-    cells[20] = 80'he0d221f1f4ef0001f3f1;
-    cells[21] = 80'hd111ee5e211fe10f01e1;
-    cells[22] = 80'h001ff0fd0f0100010000;
-    cells[23] = 80'hf1d01040e00ef10e0201;
-    cells[24] = 80'h00000000003e3ae17b2d;
-    cells[25] = 80'h000000000013f2ee3e1e;
-    cells[26] = 80'h0000000000e000e0913e;
-    cells[27] = 80'h000000000015dd3fce00;
-    cells[28] = 80'h0000000000f21fe3bde1;
-    cells[29] = 80'h0000000000b00fde933e;
-    cells[30] = 80'h00000000000e1dfe3b44;
-    cells[31] = 80'h0000000000fef1329de3;
-    cells[32] = 80'h000000000001ff1007f3;
-    cells[33] = 80'h00000000002ed60f9102;
-    cells[34] = 80'h00000000007efd679eb7;
-    cells[35] = 80'h0000000000e310cd5fde;
-    cells[36] = 80'h00000000005ed0306fc2;
-    cells[37] = 80'h0000000000ec1f1432ff;
-    cells[38] = 80'h0000000000f3ce44b2ea;
-    cells[39] = 80'h00000000003cd10491d2;
-    cells[40] = 80'h0000000000e4eded40ef;
-    cells[41] = 80'h00000000002331d2ffdd;
-    cells[42] = 80'h0000000000fffe9432f4;
-    cells[43] = 80'h00000000002c2f7df104;
-    cells[44] = 80'h0000000000eb36db32ea;
-    cells[45] = 80'h00000000009f21bb612b;
-    cells[46] = 80'h00000000002140c11ee0;
-    cells[47] = 80'h00000000001f10295e1f;
-    cells[48] = 80'h0000000000f05e3da00f;
-    cells[49] = 80'h00000000003ec2e39e21;
-    cells[50] = 80'h000000000023fd219c01;
-    cells[51] = 80'h00000000007c333f7ffd;
-    cells[52] = 80'h000000000001c21db4ff;
-    cells[53] = 80'h0000000000f100ffaf4f;
-    cells[54] = 80'h000000000001dff374e1;
-    cells[55] = 80'h000000000000e0405100;
-    cells[56] = 80'h000000000063d1ecf00c;
-    cells[57] = 80'h0000000000f0e3121bf1;
-    cells[58] = 80'h0000000000de3e105010;
-    cells[59] = 80'h0000000000c1ed11f0f4;
-    cells[60] = 80'h00000000003fdee0fd6f;
-    cells[61] = 80'h000000000002eec1004d;
-    cells[62] = 80'h0000000000211fd91ef3;
-    cells[63] = 80'h00000000007d09ece6d3;
+    cells[0] = 80'h193a901ba99a1c109a51;
+    cells[1] = 80'h1039012124c9a9910913;
+    cells[2] = 80'h90a210919129100911a0;
+    cells[3] = 80'h01a1912a21a990391132;
+    cells[4] = 80'h21290533c0e04300b41a;
+    cells[5] = 80'h00019b00142099a19b20;
+    cells[6] = 80'h90b11bb11039a90a1100;
+    cells[7] = 80'h00091211b09001210190;
+    cells[8] = 80'h913092b9911090010090;
+    cells[9] = 80'h16931a57ae2319209997;
+    cells[10] = 80'h99921910112106a09131;
+    cells[11] = 80'h9a00019a13190200011a;
+    cells[12] = 80'h11110019010009000a01;
+    cells[13] = 80'h0910099aa2199109112a;
+    cells[14] = 80'ha3ea0d379427a1dfa9aa;
+    cells[15] = 80'h10b2202320299a100d21;
+    cells[16] = 80'h1020900c091900151012;
+    cells[17] = 80'h10190320012201009111;
+    cells[18] = 80'h19c012a1901999030132;
+    cells[19] = 80'h7aa912f4ff274a079110;
+    cells[20] = 80'ha0b2219194a900019391;
+    cells[21] = 80'hb111aa5a2119a10901a1;
+    cells[22] = 80'h0019909b090100010000;
+    cells[23] = 80'h91b01040a00a910a0201;
+    cells[24] = 80'h00000000003a3ea17d2b;
+    cells[25] = 80'h00000000001392aa3a1a;
+    cells[26] = 80'h0000000000a000a0f13a;
+    cells[27] = 80'h000000000015bb39ca00;
+    cells[28] = 80'h00000000009219a3dba1;
+    cells[29] = 80'h0000000000d009baf33a;
+    cells[30] = 80'h00000000000a1b9a3d44;
+    cells[31] = 80'h00000000009a9132fba3;
+    cells[32] = 80'h00000000000199100793;
+    cells[33] = 80'h00000000002ab609f102;
+    cells[34] = 80'h00000000007a9b67fad7;
+    cells[35] = 80'h0000000000a310cb59ba;
+    cells[36] = 80'h00000000005ab03069c2;
+    cells[37] = 80'h0000000000ac19143299;
+    cells[38] = 80'h000000000093ca44d2ae;
+    cells[39] = 80'h00000000003cb104f1b2;
+    cells[40] = 80'h0000000000a4abab40a9;
+    cells[41] = 80'h00000000002331b299bb;
+    cells[42] = 80'h0000000000999af43294;
+    cells[43] = 80'h00000000002c297b9104;
+    cells[44] = 80'h0000000000ad36bd32ae;
+    cells[45] = 80'h0000000000f921dd612d;
+    cells[46] = 80'h00000000002140c11aa0;
+    cells[47] = 80'h000000000019102f5a19;
+    cells[48] = 80'h0000000000905a3be009;
+    cells[49] = 80'h00000000003ac2a3fa21;
+    cells[50] = 80'h0000000000239b21fc01;
+    cells[51] = 80'h00000000007c3339799b;
+    cells[52] = 80'h000000000001c21bd499;
+    cells[53] = 80'h0000000000910099e949;
+    cells[54] = 80'h000000000001b99374a1;
+    cells[55] = 80'h000000000000a0405100;
+    cells[56] = 80'h000000000063b1ac900c;
+    cells[57] = 80'h000000000090a3121d91;
+    cells[58] = 80'h0000000000ba3a105010;
+    cells[59] = 80'h0000000000c1ab119094;
+    cells[60] = 80'h000000000039baa09b69;
+    cells[61] = 80'h000000000002aac1004b;
+    cells[62] = 80'h00000000002119bf1a93;
+    cells[63] = 80'h00000000007b0faca6b3;
   end
   assign data = cells[read__addr];
   assign address = read__addr;
@@ -5364,8 +7744,8 @@ module \lmu_kws49_eighth.memory_x_gate (enable, gated, clk, free);
 endmodule
 
 module \lmu_kws49_eighth.output (o_decision__ready, output_rst, write, claim__valid, w_data, output_clk, claim__ready, o_logits__payload, o_logits__valid, o_decision__valid, o_decision__payload, o_logits__ready);
-  reg \$auto$verilog_backend.cc:2355:dump_module$14 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$14 <= 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$15 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$15 <= 0;
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -5495,7 +7875,7 @@ module \lmu_kws49_eighth.output (o_decision__ready, output_rst, write, claim__va
     .write__en(write)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$30  = o_logits__valid;
     if (read) begin
       \$30  = 1'h1;
@@ -5508,7 +7888,7 @@ module \lmu_kws49_eighth.output (o_decision__ready, output_rst, write, claim__va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$31  = address;
     if (write) begin
       \$31  = \$4 [3:0];
@@ -5524,7 +7904,7 @@ module \lmu_kws49_eighth.output (o_decision__ready, output_rst, write, claim__va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$32  = sending;
     if (write) begin
       if (\$5 ) begin
@@ -5539,7 +7919,7 @@ module \lmu_kws49_eighth.output (o_decision__ready, output_rst, write, claim__va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$33  = o_decision__valid;
     if (write) begin
       if (\$5 ) begin
@@ -5554,7 +7934,7 @@ module \lmu_kws49_eighth.output (o_decision__ready, output_rst, write, claim__va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$34  = o_decision__payload;
     if (\$9 ) begin
       \$34 [3:0] = address;
@@ -5562,7 +7942,7 @@ module \lmu_kws49_eighth.output (o_decision__ready, output_rst, write, claim__va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$35  = claimed;
     if (\$18 ) begin
       \$35  = 1'h1;
@@ -5655,9 +8035,9 @@ module \lmu_kws49_eighth.output_gate (enable, gated, clk, free);
     passes <= enable;
 endmodule
 
-module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frames__ready, write__data, claim__ready, clk, frame, frames__valid, steps__payload, groups__valid, groups__payload, write__valid, \port$1323$5 , free);
-  reg \$auto$verilog_backend.cc:2355:dump_module$15 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$15 <= 0;
+module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frames__ready, write__data, claim__ready, clk, frame, frames__valid, steps__payload, groups__valid, groups__payload, write__valid, \port$2207$5 , free);
+  reg \$auto$verilog_backend.cc:2355:dump_module$16 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$16 <= 0;
   wire \$1 ;
   wire \$10 ;
   wire [5:0] \$100 ;
@@ -5673,12 +8053,14 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
   wire [12:0] \$11 ;
   reg [6:0] \$110 ;
   reg \$111 ;
-  reg [33:0] \$112 ;
-  reg [4:0] \$113 ;
-  reg \$114 ;
-  reg \$115 ;
-  wire [1:0] \$116 ;
-  wire [3:0] \$117 ;
+  reg \$112 ;
+  reg [33:0] \$113 ;
+  reg [33:0] \$114 ;
+  reg [4:0] \$115 ;
+  reg \$116 ;
+  reg \$117 ;
+  wire [1:0] \$118 ;
+  wire [3:0] \$119 ;
   wire [1:0] \$12 ;
   wire [12:0] \$13 ;
   wire [6:0] \$14 ;
@@ -5828,6 +8210,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
   wire enable;
   wire \enable$29 ;
   wire \enable$41 ;
+  reg ended = 1'h0;
   wire [7:0] ends;
   wire \ends.block ;
   wire \ends.blocks ;
@@ -5866,15 +8249,14 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
   wire gated;
   wire \gated$32 ;
   reg group = 1'h0;
-  (* init = 34'h000000000 *)
-  wire [33:0] \group$67 ;
-  wire [6:0] \group$67.address ;
-  wire [5:0] \group$67.memory ;
-  wire [2:0] \group$67.narrow ;
-  wire [3:0] \group$67.operation ;
-  wire \group$67.output ;
-  wire [7:0] \group$67.parameter ;
-  wire [4:0] \group$67.rows ;
+  reg [33:0] \group$88  = 34'h000000000;
+  wire [6:0] \group$88.address ;
+  wire [5:0] \group$88.memory ;
+  wire [2:0] \group$88.narrow ;
+  wire [3:0] \group$88.operation ;
+  wire \group$88.output ;
+  wire [7:0] \group$88.parameter ;
+  wire [4:0] \group$88.rows ;
   output [33:0] groups__payload;
   reg [33:0] groups__payload = 34'h000000000;
   wire [6:0] \groups__payload.address ;
@@ -5899,12 +8281,21 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
   reg [6:0] offset0 = 7'h00;
   reg [6:0] offset1 = 7'h00;
   reg [7:0] \parameter  = 8'h00;
-  input [12:0] \port$1323$5 ;
-  wire [12:0] \port$1323$5 ;
+  input [12:0] \port$2207$5 ;
+  wire [12:0] \port$2207$5 ;
   wire [7:0] position;
   wire [2:0] \position.block ;
   wire \position.group ;
   wire [3:0] \position.step ;
+  (* init = 34'h000000000 *)
+  wire [33:0] ready;
+  wire [6:0] \ready.address ;
+  wire [5:0] \ready.memory ;
+  wire [2:0] \ready.narrow ;
+  wire [3:0] \ready.operation ;
+  wire \ready.output ;
+  wire [7:0] \ready.parameter ;
+  wire [4:0] \ready.rows ;
   wire [4:0] rows;
   input rst;
   wire rst;
@@ -5984,7 +8375,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
   assign \$37  = count == \const [5:0];
   assign \$38  = | written;
   assign \enable$29  = \$38  | rst;
-  assign written = write__valid ? \port$1323$5 [5:0] : 6'h00;
+  assign written = write__valid ? \port$2207$5 [5:0] : 6'h00;
   assign nonzero = | write__data;
   assign last_group = position[4] == \const [13];
   assign ends_sum = counted[7] & \const [7];
@@ -6007,7 +8398,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
   assign \$48  = fresh & \const [22];
   assign \$49  = | busy;
   assign \$50  = \$48  & \$49 ;
-  assign \$51  = busy > 2'h3;
+  assign \$51  = busy > 3'h4;
   assign \$52  = ends[2] & \$51 ;
   assign waits = \$50  | \$52 ;
   assign \$53  = ~ waits;
@@ -6060,7 +8451,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
   assign \$96  = steps__valid & ends[3];
   assign \$97  = steps__valid & ends[3];
   assign \$98  = | busy;
-  assign \$99  = rows + 2'h2;
+  assign \$99  = rows + 2'h3;
   assign \$100  = busy - 1'h1;
   assign \$101  = steps__valid & ends[7];
   always @(posedge clk)
@@ -6082,20 +8473,24 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
   always @(posedge clk)
     offset1 <= \$110 ;
   always @(posedge clk)
-    groups__valid <= \$111 ;
+    ended <= \$111 ;
   always @(posedge clk)
-    groups__payload <= \$112 ;
+    groups__valid <= \$112 ;
   always @(posedge clk)
-    busy <= \$113 ;
+    \group$88  <= \$113 ;
   always @(posedge clk)
-    running <= \$114 ;
+    groups__payload <= \$114 ;
   always @(posedge clk)
-    holds_input <= \$115 ;
-  \lmu_kws49_eighth.sequencer.nonzero$90  \nonzero$90  (
-    .address(\port$1323$5 [12:6]),
+    busy <= \$115 ;
+  always @(posedge clk)
+    running <= \$116 ;
+  always @(posedge clk)
+    holds_input <= \$117 ;
+  \lmu_kws49_eighth.sequencer.nonzero$92  \nonzero$92  (
+    .address(\port$2207$5 [12:6]),
     .enable(\const [90]),
-    .first_bit(\$117 ),
-    .first_word(\$116 ),
+    .first_bit(\$119 ),
+    .first_word(\$118 ),
     .last(last),
     .memory(selected[2:0]),
     .nonzero(nonzero),
@@ -6132,7 +8527,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
     .gated(state_clk)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     (* full_case = 32'd1 *)
     casez (position[3:0])
       4'h0:
@@ -6170,7 +8565,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     (* full_case = 32'd1 *)
     casez (position[3:0])
       4'h0:
@@ -6208,7 +8603,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     target = 6'h00;
     casez (position[3:0])
       4'h0:
@@ -6244,7 +8639,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     cleared = 1'h0;
     casez (position[3:0])
       4'h0:
@@ -6274,7 +8669,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     stops = 1'h0;
     (* full_case = 32'd1 *)
     casez (position[3:0])
@@ -6313,16 +8708,16 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     counted[5:0] = count;
     counted[7] = \$37 ;
     if (\const [90]) begin
-      counted[5:0] = { \$116 , \$117  };
+      counted[5:0] = { \$118 , \$119  };
       counted[7] = last;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$102  = count;
     if (start) begin
       \$102  = 6'h00;
@@ -6332,7 +8727,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$103  = step;
     if (start) begin
       \$103  = 4'h0;
@@ -6351,7 +8746,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$104  = group;
     if (start) begin
       \$104  = 1'h0;
@@ -6369,7 +8764,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$105  = block;
     if (start) begin
       \$105  = 3'h0;
@@ -6386,7 +8781,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$106  = weight;
     if (start) begin
       \$106  = 10'h000;
@@ -6402,7 +8797,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$107  = \parameter ;
     if (start) begin
       \$107  = 8'h00;
@@ -6418,7 +8813,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$108  = \address$85 ;
     if (start) begin
       \$108  = 7'h00;
@@ -6434,7 +8829,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$109  = offset0;
     if (start) begin
       \$109  = 7'h00;
@@ -6447,7 +8842,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$110  = offset1;
     if (start) begin
       \$110  = 7'h00;
@@ -6460,61 +8855,75 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$111  = \$95 ;
     if (rst) begin
       \$111  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$112  = groups__payload;
-    if (\$96 ) begin
-      \$112 [4:0] = rows;
-      \$112 [10:5] = selected[9:4];
-      \$112 [17:11] = \address$85 ;
-      \$112 [25:18] = \parameter ;
-      \$112 [28:26] = \const [84:82];
-      \$112 [29] = \const [85];
-      \$112 [33:30] = \const [89:86];
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    \$112  = ended;
+    if (rst) begin
+      \$112  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$113  = busy;
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    \$113  = \group$88 ;
+    if (\$96 ) begin
+      \$113 [4:0] = rows;
+      \$113 [10:5] = selected[9:4];
+      \$113 [17:11] = \address$85 ;
+      \$113 [25:18] = \parameter ;
+      \$113 [28:26] = \const [84:82];
+      \$113 [29] = \const [85];
+      \$113 [33:30] = \const [89:86];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    \$114  = groups__payload;
+    if (ended) begin
+      \$114  = \group$88 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    \$115  = busy;
     if (\$97 ) begin
-      \$113  = \$99 [4:0];
+      \$115  = \$99 [4:0];
     end else if (\$98 ) begin
-      \$113  = \$100 [4:0];
+      \$115  = \$100 [4:0];
     end
     if (rst) begin
-      \$113  = 5'h00;
+      \$115  = 5'h00;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$114  = running;
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    \$116  = running;
     if (start) begin
-      \$114  = 1'h1;
+      \$116  = 1'h1;
     end
     if (\$101 ) begin
-      \$114  = 1'h0;
+      \$116  = 1'h0;
     end
     if (rst) begin
-      \$114  = 1'h0;
+      \$116  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$115  = holds_input;
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    \$117  = holds_input;
     if (start) begin
-      \$115  = 1'h1;
+      \$117  = 1'h1;
     end
     if (frames__ready) begin
-      \$115  = 1'h0;
+      \$117  = 1'h0;
     end
     if (rst) begin
-      \$115  = 1'h0;
+      \$117  = 1'h0;
     end
   end
   assign \clk$1  = clk;
@@ -6525,19 +8934,19 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
   assign \free$28  = free;
   assign \gated$32  = nonzero_clk;
   assign nonzero_rst = rst;
-  assign write__memory = \port$1323$5 [5:0];
+  assign write__memory = \port$2207$5 [5:0];
   assign write = written;
-  assign address = \port$1323$5 [12:6];
-  assign write__address = \port$1323$5 [12:6];
+  assign address = \port$2207$5 [12:6];
+  assign write__address = \port$2207$5 [12:6];
   assign \enable$41  = \const [90];
   assign memory = selected[2:0];
   assign \start$43  = count;
   assign stop = \const [5:0];
-  assign found = { \$116 , \$117  };
+  assign found = { \$118 , \$119  };
   assign column = counted;
   assign ends_column = 1'h1;
   assign ends_operation = ends_blocks;
-  assign \group$67  = groups__payload;
+  assign ready = groups__payload;
   assign \start$77  = start;
   assign hold = 1'h0;
   assign frames__payload = frame;
@@ -6602,17 +9011,24 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
   assign \groups__payload.narrow  = groups__payload[28:26];
   assign \groups__payload.output  = groups__payload[29];
   assign \groups__payload.operation  = groups__payload[33:30];
-  assign \group$67.rows  = groups__payload[4:0];
-  assign \group$67.memory  = groups__payload[10:5];
-  assign \group$67.address  = groups__payload[17:11];
-  assign \group$67.parameter  = groups__payload[25:18];
-  assign \group$67.narrow  = groups__payload[28:26];
-  assign \group$67.output  = groups__payload[29];
-  assign \group$67.operation  = groups__payload[33:30];
+  assign \ready.rows  = groups__payload[4:0];
+  assign \ready.memory  = groups__payload[10:5];
+  assign \ready.address  = groups__payload[17:11];
+  assign \ready.parameter  = groups__payload[25:18];
+  assign \ready.narrow  = groups__payload[28:26];
+  assign \ready.output  = groups__payload[29];
+  assign \ready.operation  = groups__payload[33:30];
   assign \frame.clear  = frame[0];
   assign \frame.end  = frame[1];
   assign \frames__payload.clear  = frame[0];
   assign \frames__payload.end  = frame[1];
+  assign \group$88.rows  = \group$88 [4:0];
+  assign \group$88.memory  = \group$88 [10:5];
+  assign \group$88.address  = \group$88 [17:11];
+  assign \group$88.parameter  = \group$88 [25:18];
+  assign \group$88.narrow  = \group$88 [28:26];
+  assign \group$88.output  = \group$88 [29];
+  assign \group$88.operation  = \group$88 [33:30];
   assign steps__payload[25] = ends[2];
   assign steps__payload[24] = \$68 ;
   assign steps__payload[23:22] = \const [37:36];
@@ -6652,9 +9068,9 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
   assign \$35  = 13'h0010;
 endmodule
 
-module \lmu_kws49_eighth.sequencer.nonzero$90 (write, nonzero, nonzero_clk, last, stop, enable, memory, start, first_word, first_bit, address, nonzero_rst);
-  reg \$auto$verilog_backend.cc:2355:dump_module$16 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$16 <= 0;
+module \lmu_kws49_eighth.sequencer.nonzero$92 (write, nonzero, nonzero_clk, last, stop, enable, memory, start, first_word, first_bit, address, nonzero_rst);
+  reg \$auto$verilog_backend.cc:2355:dump_module$17 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$17 <= 0;
   wire [30:0] \$1 ;
   wire [102:0] \$10 ;
   wire [102:0] \$11 ;
@@ -6864,7 +9280,7 @@ module \lmu_kws49_eighth.sequencer.nonzero$90 (write, nonzero, nonzero_clk, last
   assign \$18  = | \$15 [39:32];
   assign \$19  = | \$15 [15:0];
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     chosen = 16'h0000;
     casez (first_word)
       2'h0:
@@ -6876,14 +9292,14 @@ module \lmu_kws49_eighth.sequencer.nonzero$90 (write, nonzero, nonzero_clk, last
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     live = { h0_2, h0_1, h0_0 };
     if (\$7 ) begin
       live = { h1_2, h1_1, h1_0 };
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     first_word = 2'h0;
     if (\$18 ) begin
       first_word = 2'h2;
@@ -6896,7 +9312,7 @@ module \lmu_kws49_eighth.sequencer.nonzero$90 (write, nonzero, nonzero_clk, last
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     first_bit = 4'h0;
     if (chosen[15]) begin
       first_bit = 4'hf;
@@ -6948,42 +9364,42 @@ module \lmu_kws49_eighth.sequencer.nonzero$90 (write, nonzero, nonzero_clk, last
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$75  = h0_0;
     if (\$40 ) begin
       \$75  = \$44 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$76  = h0_1;
     if (\$46 ) begin
       \$76  = \$50 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$77  = h0_2;
     if (\$52 ) begin
       \$77  = \$56 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$78  = h1_0;
     if (\$58 ) begin
       \$78  = \$62 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$79  = h1_1;
     if (\$64 ) begin
       \$79  = \$68 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$80  = h1_2;
     if (\$70 ) begin
       \$80  = \$74 ;
@@ -7018,8 +9434,8 @@ module \lmu_kws49_eighth.sequencer.nonzero_gate (enable, gated, clk, free);
 endmodule
 
 module \lmu_kws49_eighth.sequencer.state (start, finish, state_clk, frame, valid0m, turn0m, valid1m, turn1m, valid2m, turn2m, closes, state_rst);
-  reg \$auto$verilog_backend.cc:2355:dump_module$17 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$17 <= 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$18 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$18 <= 0;
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -7152,7 +9568,7 @@ module \lmu_kws49_eighth.sequencer.state (start, finish, state_clk, frame, valid
   always @(posedge state_clk)
     valid2m <= \$44 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
     \$45  = turn2m;
     if (\$15 ) begin
       \$45  = \$17 ;
@@ -7162,7 +9578,7 @@ module \lmu_kws49_eighth.sequencer.state (start, finish, state_clk, frame, valid
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
     \$46  = phase3;
     if (\$22 ) begin
       \$46  = \$23 [0];
@@ -7178,7 +9594,7 @@ module \lmu_kws49_eighth.sequencer.state (start, finish, state_clk, frame, valid
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
     \$36  = ends;
     if (start) begin
       \$36  = frame[1];
@@ -7188,7 +9604,7 @@ module \lmu_kws49_eighth.sequencer.state (start, finish, state_clk, frame, valid
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
     \$37  = phase0;
     if (\$1 ) begin
       \$37  = \$2 [1:0];
@@ -7204,7 +9620,7 @@ module \lmu_kws49_eighth.sequencer.state (start, finish, state_clk, frame, valid
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
     \$38  = valid0m;
     if (\$1 ) begin
       \$38  = 1'h1;
@@ -7217,7 +9633,7 @@ module \lmu_kws49_eighth.sequencer.state (start, finish, state_clk, frame, valid
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
     \$39  = turn0m;
     if (\$1 ) begin
       \$39  = \$3 ;
@@ -7227,7 +9643,7 @@ module \lmu_kws49_eighth.sequencer.state (start, finish, state_clk, frame, valid
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
     \$40  = phase1;
     if (\$8 ) begin
       \$40  = \$9 [0];
@@ -7243,7 +9659,7 @@ module \lmu_kws49_eighth.sequencer.state (start, finish, state_clk, frame, valid
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
     \$41  = valid1m;
     if (\$8 ) begin
       \$41  = 1'h1;
@@ -7256,7 +9672,7 @@ module \lmu_kws49_eighth.sequencer.state (start, finish, state_clk, frame, valid
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
     \$42  = turn1m;
     if (\$8 ) begin
       \$42  = \$10 ;
@@ -7266,7 +9682,7 @@ module \lmu_kws49_eighth.sequencer.state (start, finish, state_clk, frame, valid
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
     \$43  = phase2;
     if (\$15 ) begin
       \$43  = \$16 [0];
@@ -7282,7 +9698,7 @@ module \lmu_kws49_eighth.sequencer.state (start, finish, state_clk, frame, valid
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
     \$44  = valid2m;
     if (\$15 ) begin
       \$44  = 1'h1;
