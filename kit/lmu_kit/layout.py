@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lmu_hw.cells.cell_placement import CellPlacement, OutlineError, WireLengths, measure_wires
 from lmu_hw.cells.conditions import NetWires
@@ -25,7 +26,7 @@ from lmu_hw.power.activity import clock_nets
 from lmu_hw.progress import Progress
 from lmu_kit.errors import InputError
 
-__all__ = ["PITCHES", "WIRE", "ChipLayout", "LaidOut", "find_wires", "wire_rule", "write_layout"]
+__all__ = ["PITCHES", "WIRE", "ChipLayout", "LaidOut", "find_wires", "sides_per_reader", "wire_rule", "write_layout"]
 
 WIRE = 0.2e-15
 """Capacitance of a micrometre of wire in farad, much the same in all processes (Weste and Harris, CMOS VLSI Design).
@@ -112,9 +113,7 @@ def wire_rule(netlist: Netlist, clock: str = "clk") -> NetWires:
     clock : str
         Its clock port.
     """
-    cells = [instance.cell for instance in netlist.instances if instance.cell.memory is None]
-    pitch = math.sqrt(sum(cell.area for cell in cells) / len(cells))
-    per_reader = PITCHES * pitch * WIRE
+    per_reader = PITCHES * _mean_side(netlist) * WIRE
     readers = np.zeros(netlist.nets)
     for instance in netlist.instances:
         for pin in instance.cell.inputs:
@@ -125,6 +124,32 @@ def wire_rule(netlist: Netlist, clock: str = "clk") -> NetWires:
         f"rule of thumb: {PITCHES:g} sides of the mean cell at {WIRE * 1e15:g} fF/um, "
         f"{per_reader * 1e15:.3g} fF a reader",
     )
+
+
+def _mean_side(netlist: Netlist) -> float:
+    """Side of a square of the mean cell's area in micrometre; memory macros are left out."""
+    cells = [instance.cell for instance in netlist.instances if instance.cell.memory is None]
+    return math.sqrt(sum(cell.area for cell in cells) / len(cells))
+
+
+def sides_per_reader(laid_out: LaidOut, toggles: NDArray[np.float64] | None = None) -> float:
+    """Wire of a placement per reader of a net, in sides of the mean cell: what `PITCHES` stands for.
+
+    Parameters
+    ----------
+    laid_out : LaidOut
+        Netlist and lengths.
+    toggles : ndarray of float64, shape (nets,), optional
+        Toggles of each net, which weigh its wire and its readers as energy does; all nets weigh the same if not given.
+
+    Raises
+    ------
+    InputError
+        If the layout has no placement.
+    """
+    if laid_out.lengths is None:
+        raise InputError("the layout has no placement, only wires")
+    return laid_out.lengths.per_fanout(toggles) / _mean_side(laid_out.netlist)
 
 
 def find_wires(netlist: Netlist, library: Library, layout: ChipLayout, process: str, progress: Progress) -> LaidOut:

@@ -29,7 +29,7 @@ from lmu_hw.power.report import CLOCK_TREE, ESTIMATED, Area, OperatingPoint, Rep
 from lmu_hw.power.result import Power
 from lmu_hw.power.rows import power_rows
 from lmu_hw.progress import Progress
-from lmu_kit.layout import LaidOut, wire_rule
+from lmu_kit.layout import PITCHES, LaidOut, sides_per_reader, wire_rule
 from lmu_sim.energy import FrameRun, run_frames
 
 __all__ = ["FrameSimulation", "Mapped", "conditions_of", "map_plan", "measure", "rows_at", "run_mapped"]
@@ -219,6 +219,17 @@ def _clock_tree_source(mapped: Mapped) -> str:
     return ClockTreeRule().describe()
 
 
+def _sides(mapped: Mapped, activity: Activity) -> dict[str, float] | None:
+    """What the rule of thumb assumes and what the placement has, all nets alike and weighted by toggles."""
+    if mapped.laid_out is None or mapped.laid_out.lengths is None:
+        return None
+    return {
+        "rule": PITCHES,
+        "placed": sides_per_reader(mapped.laid_out),
+        "placed_by_toggles": sides_per_reader(mapped.laid_out, activity.toggles),
+    }
+
+
 def _area(mapped: Mapped) -> Area:
     """Area of the cells; NAND2 equivalents are those of the library's smallest two-input NAND."""
     cells = [instance.cell for instance in mapped.netlist.instances]
@@ -290,6 +301,7 @@ def measure(
         heat=heat,
         details={
             "wires": mapped.conditions.wires.describe(),
+            "sides_of_the_mean_cell_per_reader": _sides(mapped, next(iter(weighed.values())).activity),
             "clock_tree": _clock_tree_source(mapped),
             "nets_slower_than_allowed": max(sound.power.slow_part for sound in weighed.values()),
             "cells": len(mapped.netlist.instances),

@@ -184,10 +184,10 @@ def opensta(tmp_path):
 
 @pytest.fixture
 def sta(opensta):
-    """Function that gives OpenSTA an activity for every pin: internal, switching, leakage in watt."""
+    """Function that gives OpenSTA commands and an activity for every pin: internal, switching, leakage in watt."""
 
-    def run(library: Library, netlist: Netlist, activity: Activity) -> np.ndarray:
-        commands = []
+    def run(library: Library, netlist: Netlist, activity: Activity, *first: str) -> np.ndarray:
+        commands = list(first)
         clocks = clock_nets(netlist, "clk")
         for name, nets in netlist.inputs.items():
             for bit, net in enumerate(nets):

@@ -7,7 +7,9 @@ weights and everything else of the engine: tables, loads, transition times, supp
 import numpy as np
 import pytest
 
-from lmu_hw.cells.conditions import Conditions
+from lmu_hw.cells.conditions import Conditions, NetWires
+from lmu_hw.cells.layout_names import live_nets
+from lmu_hw.cells.spef import write_spef
 from lmu_hw.model import program_file
 from lmu_quantize import zoo
 from lmu_sim.testing.activity import random_activity
@@ -98,3 +100,20 @@ def test_default_rules_charge_less_and_leak_the_same(sta, bench):
         assert 0.3 < internal / expected[0] < 0.5
         assert switching == pytest.approx(expected[1], rel=1e-4)
         assert leakage == pytest.approx(expected[2], rel=0.1)
+
+
+def test_wires_in_spef_agree_with_opensta(sta, bench, tmp_path):
+    """It reads what we write: the wire of each net adds to its load, in transition times and energies."""
+    library = bench.load_library("ihp-sg13g2")
+    netlist = bench.mapped(bench.multiplier, "multiplier", library)
+    constants = [net for one in netlist.instances if not one.cell.inputs for net in one.nets.values()]
+    activity = random_activity(netlist, "clk", PERIOD, np.random.default_rng(1), constants)
+    wires = NetWires(np.zeros(netlist.nets), "random")
+    wires.capacitance[live_nets(netlist)] = np.random.default_rng(2).random(len(live_nets(netlist))) * 5e-15
+    (tmp_path / "wires.spef").write_text(write_spef(netlist, wires))
+    expected = sta(library, netlist, activity, "read_spef wires.spef")
+    conditions = Conditions(upper_capacitance=True, wires=wires)
+    ours = bench.unguarded(netlist, activity, conditions, OpenSta2019Rules()).watts()
+    without = bench.unguarded(netlist, activity, Conditions(upper_capacitance=True), OpenSta2019Rules()).watts()
+    assert ours[1] > 1.1 * without[1]
+    np.testing.assert_allclose(ours, expected, rtol=2e-3)

@@ -331,6 +331,12 @@ def _print_remarks(report: "Report", scaling: "Scaling | None", *, stops: bool) 
     )
     if "wires" in report.details:
         console.print(f"wires: {report.details['wires']}")
+    sides = report.details.get("sides_of_the_mean_cell_per_reader")
+    if sides is not None:
+        console.print(
+            f"wire per reader in sides of the mean cell: {sides['placed']:.2f}, weighted by toggles "
+            f"{sides['placed_by_toggles']:.2f}; the rule of thumb has {sides['rule']:g}"
+        )
     console.print(
         f"tier {report.tier}, {technology['name']}, {technology['voltage_V']:g} V, {technology['temperature_C']:g} °C; "
         f"not included: {', '.join(report.missing) or 'nothing'}"

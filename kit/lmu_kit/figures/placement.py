@@ -40,16 +40,18 @@ def write_placement(netlist: Netlist, lef: Lef, placement: CellPlacement, title:
         cells of an SVG are an image in it, for its size.
     """
     left, bottom, right, top = placement.die
-    height = 7 * (top - bottom) / (right - left)
+    width, height = right - left, top - bottom
     with style():
-        figure = Figure(figsize=(7.4, height + 1.6), layout="constrained")
+        figure = Figure(figsize=(7.2, 7 * (height + 0.06 * width) / width + 0.9), layout="constrained")
         axes = figure.add_subplot()
         drawn = _draw_cells(axes, netlist, lef, placement)
-        axes.add_patch(
-            Rectangle((left, bottom), right - left, top - bottom, fill=False, edgecolor=OUTLINE, linewidth=1)
-        )
+        axes.add_patch(Rectangle((left, bottom), width, height, fill=False, edgecolor=OUTLINE, linewidth=1))
         _draw_ports(axes, placement)
         _draw_bar(axes, placement)
+        axes.set_xlim(left - 0.01 * width, right + 0.01 * width)
+        axes.set_ylim(bottom - 0.05 * width, top + 0.01 * width)
+        axes.set_xlim(left - 0.01 * width, right + 0.01 * width)
+        axes.set_ylim(bottom - 0.05 * width, top + 0.01 * width)
         axes.set_aspect("equal")
         axes.set_axis_off()
         axes.set_title(title, loc="left", fontsize=9)

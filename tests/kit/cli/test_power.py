@@ -13,6 +13,7 @@ from lmu_hw.power.rows import ROWS
 from lmu_hw.power.technology import load_technology, save_technology
 from lmu_kit.cli.console import significant
 from lmu_kit.cli.main import main
+from lmu_kit.layout import PITCHES
 from lmu_quantize import zoo
 from lmu_quantize.frames_file import load_frames, save_frames
 
@@ -262,3 +263,28 @@ def test_accuracy_of_a_shipped_network_is_the_measured_one(capsys: pytest.Captur
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("More accurate on its task")]
     assert "LMU-2" in line
     assert "UltraTrail" not in line
+
+
+def test_a_placement_is_written_and_its_files_read_back(pdk_in_environment, coloquinte, small, tmp_path, capsys):
+    pdk_in_environment("ihp-sg13g2")
+    model, frames, out = small / "small.safetensors", small / "frames.safetensors", tmp_path / "out"
+    options = [model, "--tier", "gates", "--settled", "--pdk", "ihp-sg13g2", "--frames", frames, "--lanes", 2]
+    placed = figures(tmp_path, *options, "--place", "--density", 0.6, "--place-seed", 3, "--out", out)
+    check_sums(placed)
+    names = ["layout.def", "layout.spef", "layout.v", "placement.png", "placement.svg", "power.png"]
+    assert sorted(path.name for path in out.iterdir()) == [*names, "power.svg", "report.json"]
+    assert (out / "placement.png").read_bytes().startswith(b"\x89PNG")
+    picture = (out / "placement.svg").read_text()
+    assert picture.startswith("<?xml")
+    assert placed["wires"].startswith("placed by coloquinte, rows 60% full, height 1 times the width, ")
+    assert ", seed 3; Steiner trees of " in placed["wires"]
+    sides = placed["sides_of_the_mean_cell_per_reader"]
+    assert sides["rule"] == PITCHES
+    assert 1 < sides["placed"] < 10
+    printed = " ".join(capsys.readouterr().out.split())
+    assert f"wires: {placed['wires']}" in printed
+    assert f"cell: {sides['placed']:.2f}, weighted by toggles {sides['placed_by_toggles']:.2f}; the rule" in printed
+    again = figures(tmp_path, *options, "--netlist", out / "layout.v", "--spef", out / "layout.spef")
+    for sound, found in placed["sounds"].items():
+        total = found["total_with_estimates"]["nJ_per_frame"]
+        assert again["sounds"][sound]["total_with_estimates"]["nJ_per_frame"] == pytest.approx(total, rel=1e-9)
