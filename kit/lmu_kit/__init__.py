@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lmu_hw.flows.placer import PlaceOptions
     from lmu_hw.model.smoothing import Smoothing
     from lmu_hw.plan.config import AcceleratorConfig
+    from lmu_hw.power.check_bundle import write_check
     from lmu_hw.power.guards import PowerRefused
     from lmu_hw.power.heat import LeakageRefused
     from lmu_hw.power.report import OperatingPoint
@@ -109,6 +110,7 @@ __all__ = [
     "train",
     "training_formats",
     "write_board_top",
+    "write_check",
     "write_layout",
     "write_replay",
     "write_verilog",
@@ -121,6 +123,7 @@ _HOMES = {
     "lmu_hw.flows.placer": ("PlaceOptions",),
     "lmu_hw.model.smoothing": ("Smoothing",),
     "lmu_hw.plan.config": ("AcceleratorConfig",),
+    "lmu_hw.power.check_bundle": ("write_check",),
     "lmu_hw.power.guards": ("PowerRefused",),
     "lmu_hw.power.heat": ("LeakageRefused",),
     "lmu_hw.power.report": ("OperatingPoint",),

@@ -23,6 +23,7 @@ from lmu_hw.plan.plan import Plan
 from lmu_hw.power.activity import Activity
 from lmu_hw.power.clock_tree import ClockTree, ClockTreeRule, find_clock_tree, has_clock_tree
 from lmu_hw.power.engine import find_power
+from lmu_hw.power.evidence import Evidence
 from lmu_hw.power.heat import find_heat
 from lmu_hw.power.memory_use import usages
 from lmu_hw.power.report import CLOCK_TREE, ESTIMATED, Area, OperatingPoint, Report, Row
@@ -283,12 +284,12 @@ def measure(
     for number, kind in enumerate(sounds):
         progress("energy", number, len(sounds))
         weighed[kind] = _weigh(mapped, run, kind, point)
-    heat = find_heat(
-        mapped.netlist,
-        mapped.library,
-        {kind: sound.activity for kind, sound in weighed.items()},
-        {kind: sound.tree for kind, sound in weighed.items()},
-        hot,
+    evidence = Evidence(
+        netlist=mapped.netlist,
+        library=mapped.library,
+        conditions=mapped.conditions,
+        activities={kind: sound.activity for kind, sound in weighed.items()},
+        trees={kind: sound.tree for kind, sound in weighed.items()},
     )
     return Report(
         tier="gates",
@@ -298,7 +299,8 @@ def measure(
         area=_area(mapped),
         achievable_clock=find_timing(mapped.netlist, mapped.conditions).clock,
         missing=() if simulation.delays else ("glitches",),
-        heat=heat,
+        heat=find_heat(mapped.netlist, mapped.library, evidence.activities, evidence.trees, hot),
+        evidence=evidence,
         details={
             "wires": mapped.conditions.wires.describe(),
             "sides_of_the_mean_cell_per_reader": _sides(mapped, next(iter(weighed.values())).activity),

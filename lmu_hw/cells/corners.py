@@ -5,11 +5,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Corner", "files_at", "parse_corner", "sibling_corners"]
+__all__ = ["Corner", "files_at", "files_of", "parse_corner", "sibling_corners"]
 
 PROCESS = r"(?:^|_)(typ|slow|fast|tt|ss|ff|sf|fs)(?=_|$)"
 VOLTAGE = r"(?:^|_)(\d+)[pv](\d+)V?(?=_|$)"
 TEMPERATURE = r"(?:^|_)([mn]?)(\d+)C(?=_|$)"
+
+MACRO = r"_\d+x\d+(?=_|\.|$)"
+"""Size in words and bits, in the name of a file that holds a single memory macro."""
 
 LIBERTY = r"\.lib(\.gz)?$"
 
@@ -98,17 +101,20 @@ def files_at(files: Iterable[Path], corner: Corner, cells: Sequence[str]) -> tup
     tuple of Path
         In the order of `files`; those that have no file at that corner are missing.
     """
-    found = []
-    for path in files:
-        parsed = parse_corner(path)
-        if parsed is None or (_is_macro(parsed[0]) and parsed[0] not in cells):
-            continue
-        sibling = _siblings(path).get(corner)
-        if sibling is not None:
-            found.append(sibling)
-    return tuple(found)
+    siblings = (_siblings(path).get(corner) for path in files_of(files, cells))
+    return tuple(path for path in siblings if path is not None)
 
 
-def _is_macro(base: str) -> bool:
-    """Whether a file's name has a size in words and bits, as those of single memory macros have."""
-    return re.search(r"_\d+x\d+(?=_|$)", base) is not None
+def files_of(files: Iterable[Path], macros: Sequence[str]) -> tuple[Path, ...]:
+    """Files without those of single memory macros that are not needed.
+
+    Parameters
+    ----------
+    files : iterable of Path
+        Liberty files.
+    macros : sequence of str
+        Memory macros that are needed. A file that is named after the size of another one is left out.
+    """
+    return tuple(
+        path for path in files if not re.search(MACRO, path.name) or any(name in path.name for name in macros)
+    )

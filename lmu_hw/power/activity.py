@@ -1,17 +1,20 @@
 """How often every net changes, and how long it is high."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lmu_hw.cells.netlist import Netlist
 
-__all__ = ["Activity", "MacroAccesses", "clock_nets"]
+__all__ = ["SHORTEST", "Activity", "MacroAccesses", "clock_nets"]
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
+
+SHORTEST = 1e-6
+"""Least part of the time for which a net that changes is high, or low."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +97,15 @@ class Activity:
         """Part of the instances' pins whose net was counted, 0 to 1."""
         pins = [net for instance in netlist.instances for net in instance.nets.values()]
         return float(np.mean(self.known[pins])) if pins else 1.0
+
+    def bounded(self) -> "Activity":
+        """The activity with duties between 0 and 1.
+
+        Where frames overlap, a sample of idle time is subtracted from the counts, so that duties may lie outside. The
+        guards refuse activities of which that is not the cause.
+        """
+        least = np.where(self.toggles > 0, SHORTEST, 0.0)
+        return replace(self, duty=np.clip(self.duty, least, 1 - least))
 
 
 def clock_nets(netlist: Netlist, clock: str) -> BoolArray:

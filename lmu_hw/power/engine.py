@@ -32,15 +32,11 @@ from lmu_hw.power.guards import (
 from lmu_hw.power.result import Power
 from lmu_hw.power.rules import Group, Rules, StateRules
 
-__all__ = ["find_edges", "find_leakage", "find_power"]
+__all__ = ["find_edges", "find_leakage", "find_power", "weigh_unguarded"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
-
-SHORTEST = 1e-6
-"""Least part of the time for which a net that changes is high, or low."""
-
 
 @dataclass(frozen=True, eq=False)
 class _Electrical:
@@ -195,6 +191,26 @@ def find_power(
     return power
 
 
+def weigh_unguarded(
+    netlist: Netlist, activity: Activity, conditions: Conditions, rules: Rules | None = None
+) -> Power:
+    """Power under other rules, to compare tools. It is no figure to report: no guard looks at it.
+
+    Parameters
+    ----------
+    netlist : Netlist
+        Any.
+    activity : Activity
+        Activity of its nets.
+    conditions : Conditions
+        Wires, transition times, clock.
+    rules : Rules, optional
+        How states weigh; `StateRules` if not given.
+    """
+    nets = _Electrical.of(netlist, conditions).buffered(conditions)
+    return _weigh(netlist, activity, nets, StateRules() if rules is None else rules)
+
+
 def find_leakage(
     netlist: Netlist, activity: Activity, library: Library, rules: Rules | None = None
 ) -> FloatArray:
@@ -218,7 +234,7 @@ def find_leakage(
     """
     rules = StateRules() if rules is None else rules
     leakage = np.full(len(netlist.instances), np.nan)
-    for group in _groups(netlist, _bounded(activity), np.zeros(netlist.nets, dtype=bool)):
+    for group in _groups(netlist, activity.bounded(), np.zeros(netlist.nets, dtype=bool)):
         cell = library.cells.get(group.cell.name)
         if cell is not None:
             leakage[group.instances] = rules.leakage(replace(group, cell=cell))
@@ -227,7 +243,7 @@ def find_leakage(
 
 def _weigh(netlist: Netlist, activity: Activity, nets: _Electrical, rules: Rules) -> Power:
     """Power without any guard."""
-    activity = _bounded(activity)
+    activity = activity.bounded()
     count = len(netlist.instances)
     internal, switching, leakage, clock_internal, clock_switching = (np.zeros(count) for _ in range(5))
     for group in _groups(netlist, activity, nets.clocks):
@@ -276,16 +292,6 @@ def _internal(group: Group, pin: Pin, nets: _Electrical, rules: Rules) -> FloatA
             slews = slews[::-1]
         spent += rate * _energy(arc.rise, arc.fall, slews, load)
     return spent
-
-
-def _bounded(activity: Activity) -> Activity:
-    """The activity with duties between 0 and 1.
-
-    Where frames overlap, a sample of idle time is subtracted from the counts, so that duties may lie outside. The
-    guards have refused activities of which that is not the cause.
-    """
-    least = np.where(activity.toggles > 0, SHORTEST, 0.0)
-    return replace(activity, duty=np.clip(activity.duty, least, 1 - least))
 
 
 def _voltage(netlist: Netlist) -> float:

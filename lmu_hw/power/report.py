@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from lmu_hw.power.evidence import Evidence
 from lmu_hw.power.heat import Heat, LeakageRefused
 
 __all__ = [
@@ -223,6 +224,8 @@ class Report:
         Leakage at several temperatures.
     details : dict
         JSON-able: inputs, their hashes, tools.
+    evidence : Evidence or None
+        What the figures were computed from, tier gates only; not in the JSON form.
     """
 
     tier: str
@@ -235,6 +238,7 @@ class Report:
     missing: tuple[str, ...] = ()
     heat: Heat | None = None
     details: dict[str, Any] = field(default_factory=dict)
+    evidence: Evidence | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         names = {tuple(row.name for row in rows) for rows in self.rows.values()}

@@ -19,9 +19,8 @@ from lmu_hw.model.program import QuantizedModel
 from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import make_plan
 from lmu_hw.power.activity import Activity, clock_nets
-from lmu_hw.power.engine import _Electrical, _weigh
+from lmu_hw.power.engine import weigh_unguarded
 from lmu_hw.power.result import Power
-from lmu_hw.power.rules import StateRules
 from lmu_sim.testing.random_models import random_model
 
 
@@ -64,9 +63,7 @@ def mapped(verilog: str, top: str, library: Library, **options) -> Netlist:
 
 def unguarded(netlist: Netlist, activity: Activity, conditions: Conditions | None = None, rules=None) -> Power:
     """Power without guards: activities that were made up for a comparison pass none of them."""
-    conditions = conditions or Conditions()
-    nets = _Electrical.of(netlist, conditions).buffered(conditions)
-    return _weigh(netlist, activity, nets, rules or StateRules())
+    return weigh_unguarded(netlist, activity, conditions or Conditions(), rules)
 
 
 FLAT = 'power_lut_template (flat) { variable_1 : input_transition_time; index_1 ("0, 1"); }'

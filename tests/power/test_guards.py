@@ -8,7 +8,7 @@ import pytest
 from lmu_hw.cells.conditions import Conditions, WireLoad
 from lmu_hw.cells.netlist import HIGH, LOW
 from lmu_hw.flows.synth import MappedMemory, synthesize
-from lmu_hw.power import engine
+from lmu_hw.power.activity import SHORTEST
 from lmu_hw.power.engine import find_power
 from lmu_hw.power.guards import (
     MAX_CELL_LEAKAGE,
@@ -202,7 +202,7 @@ def test_duties_outside_the_range_are_clipped_where_idle_time_was_taken_off(netl
     sums = {name: sum(weight * getattr(part, name) for weight, part in parts) for name in ("toggles", "duty")}
     power = power_of(netlist, replace(activity, **sums, parts=parts, runs=2))
     assert sums["duty"][net] == pytest.approx(1.125)
-    longest = np.where(sums["toggles"] > 0, 1 - engine.SHORTEST, 1.0)
+    longest = np.where(sums["toggles"] > 0, 1 - SHORTEST, 1.0)
     clipped = replace(activity, toggles=sums["toggles"], duty=np.clip(sums["duty"], 1 - longest, longest), runs=2)
     np.testing.assert_allclose(power.leakage, power_of(netlist, clipped).leakage, rtol=1e-5)
 

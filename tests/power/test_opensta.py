@@ -11,9 +11,9 @@ from lmu_hw.cells.conditions import Conditions, NetWires
 from lmu_hw.cells.layout_names import live_nets
 from lmu_hw.cells.spef import write_spef
 from lmu_hw.model import program_file
+from lmu_hw.power.opensta import OpenSta2019Rules
 from lmu_quantize import zoo
 from lmu_sim.testing.activity import random_activity
-from lmu_sim.testing.opensta import OpenSta2019Rules
 
 PERIOD = 10e-9
 LIBRARIES = ["ihp-sg13g2", "sky130A", "nangate45"]

@@ -82,8 +82,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--out",
         metavar="FOLDER",
         type=Path,
-        help="write report.json, power.svg and power.png there; of a layout also layout.v, layout.spef, layout.def and "
-        "its picture",
+        help="write report.json, power.svg and power.png there; tier gates also check/, with which anybody can check "
+        "the figure in OpenSTA; of a layout also layout.v, layout.spef, layout.def and its picture",
     )
 
 
@@ -149,6 +149,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         _print_comparison(comparison)
         result["published"] = [asdict(figure) for figure in comparison.others]
     if args.out is not None:
+        if args.tier == "gates":
+            result["check"] = _write_check(args.out / "check", report)
         _write(args.out, report, result)
         if laid_out is not None:
             _write_layout(args.out, laid_out, report, args.model)
@@ -178,6 +180,10 @@ def _check(args: argparse.Namespace) -> None:
         parse_target(args.scale_to)
     if args.out is not None:
         check_writable(args.out / "report.json")
+    if args.out is not None and args.tier == "gates":
+        from lmu_hw.power.check_bundle import require_replaceable
+
+        require_replaceable(args.out / "check")
 
 
 LAYOUT_OPTIONS = ("place", "density", "aspect", "place_seed", "netlist", "spef", "placed", "lef")
@@ -379,6 +385,20 @@ def _print_comparison(comparison: "PublishedComparison") -> None:
     console.print()
     for sentence in comparison.remarks():
         console.print(sentence)
+
+
+def _write_check(folder: Path, report: "Report") -> dict[str, Any]:
+    """Write the folder for OpenSTA, and print how its sum becomes the figure; the steps by kind of sound."""
+    steps = lh.write_check(report, folder)
+    sound, of_sound = next(iter(steps.items()))
+    rows, before = [], of_sound[0].frame
+    for step in of_sound:
+        rows.append([step.rule, f"{step.frame * 1e9:.3f}", f"{(step.frame - before) * 1e9:+.3f}"])
+        before = step.frame
+    console.print()
+    console.table(["rule", "nJ/frame", "change"], rows, title=f"from OpenSTA's rules to the figure, {sound}")
+    console.print(f"to check it: (cd {folder} && sta -no_splash -exit check.tcl); {folder}/README.md says more")
+    return {kind: [step.to_dict() for step in of_kind] for kind, of_kind in steps.items()}
 
 
 def _write(folder: Path, report: "Report", result: dict[str, Any]) -> None:

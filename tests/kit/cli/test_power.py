@@ -148,7 +148,7 @@ def test_it_says_whether_the_clock_stops(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name", ["ihp-sg13g2", "osu018"])
-def test_gates_write_report_and_pictures(pdk_in_environment, small, tmp_path, name):
+def test_gates_write_report_pictures_and_the_check(pdk_in_environment, small, tmp_path, capsys, name):
     pdk_in_environment(name)
     model, frames, out = small / "small.safetensors", small / "frames.safetensors", tmp_path / "out"
     found = figures(
@@ -165,6 +165,12 @@ def test_gates_write_report_and_pictures(pdk_in_environment, small, tmp_path, na
     assert json.loads((out / "report.json").read_text()) == found
     assert (out / "power.svg").read_text().startswith("<?xml")
     assert (out / "power.png").read_bytes().startswith(b"\x89PNG")
+    steps = found["check"]["speech"]
+    total = found["sounds"]["speech"]["total_with_estimates"]
+    assert steps[0]["rule"] == "OpenSTA 2.0.17"
+    assert steps[-1]["nJ_per_frame"] == pytest.approx(total["nJ_per_frame"])
+    assert (out / "check" / "check.tcl").is_file()
+    assert "from OpenSTA's rules to the figure, speech" in capsys.readouterr().out
 
 
 def test_glitches_are_a_column_and_can_be_left_out(pdk_in_environment, small, tmp_path, capsys):
@@ -220,6 +226,13 @@ def test_glitches_are_a_column_and_can_be_left_out(pdk_in_environment, small, tm
 )
 def test_what_does_not_fit_is_refused(refused, arguments, message):
     assert message in refused("power", "kws361", *arguments)
+
+
+def test_a_folder_with_other_files_is_refused_before_any_work(refused, tmp_path):
+    (tmp_path / "check").mkdir()
+    (tmp_path / "check" / "notes.txt").touch()
+    line = refused("power", "kws49", "--tier", "gates", "--out", tmp_path)
+    assert "check: holds other files than an earlier check; it would be replaced as a whole" in line
 
 
 def test_an_unknown_pdk_is_refused_before_any_work(refused, monkeypatch, tmp_path):

@@ -1,4 +1,4 @@
-"""The weights of OpenSTA 2.0.17 (2019), the version in Debian: for comparison only.
+"""The weights of OpenSTA 2.0.17 (2019), the version in Debian 12: for comparison only.
 
 That version charges a rise *and* a fall energy for each change at outputs with an inferred condition, at conditional
 inputs and at clock pins. That is twice what the Liberty tables say. Later versions, and
