@@ -17,6 +17,7 @@ from lmu_hw.cells.sram import find_macro
 from lmu_hw.cells.transitions import find_loads, find_transitions
 from lmu_hw.flows.synth import MappedMemory
 from lmu_hw.power.activity import Activity, MacroAccesses, clock_nets
+from lmu_hw.power.change_energy import ChangeEnergies
 from lmu_hw.power.guards import (
     check_accesses,
     check_activity,
@@ -32,7 +33,7 @@ from lmu_hw.power.guards import (
 from lmu_hw.power.result import Power
 from lmu_hw.power.rules import Group, Rules, StateRules
 
-__all__ = ["find_edges", "find_leakage", "find_power", "weigh_unguarded"]
+__all__ = ["find_change_energies", "find_edges", "find_leakage", "find_power", "weigh_unguarded"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -133,6 +134,51 @@ def find_edges(netlist: Netlist, conditions: Conditions) -> tuple[FloatArray, Fl
     """
     nets = _Electrical.of(netlist, conditions).buffered(conditions)
     return nets.rise, nets.fall
+
+
+def find_change_energies(netlist: Netlist, conditions: Conditions) -> ChangeEnergies:
+    """Find what a change of each net costs on average, every state being equally likely.
+
+    Parameters
+    ----------
+    netlist : Netlist
+        Any.
+    conditions : Conditions
+        Wires, transition times, clock.
+
+    Returns
+    -------
+    ChangeEnergies
+        Of every net, and of the clock edges of memory macros.
+    """
+    nets, rules = _Electrical.of(netlist, conditions).buffered(conditions), StateRules()
+    every = np.ones(netlist.nets)
+    activity = Activity(1.0, 1.0, every, 0.5 * every, every > 0, "every net once")
+    energies, macros = np.zeros(netlist.nets), {}
+    for group in _groups(netlist, activity, nets.clocks):
+        for name, net in group.nets.items():
+            pin = group.cell.pins[name]
+            if group.macro is not None and name == group.macro.clock:
+                continue
+            spent = _internal(group, pin, nets, rules)
+            if pin.direction in ("output", "inout"):
+                spent = spent + 0.5 * nets.load[net] * pin.voltage**2
+            np.add.at(energies, net, spent)
+        if group.macro is not None:
+            spent = _edge_energies(group, group.cell.pins[group.macro.clock], nets, rules)
+            macros |= dict(zip(group.instances.tolist(), spent, strict=True))
+    return ChangeEnergies(energies, macros)
+
+
+def _edge_energies(group: Group, clock: Pin, nets: _Electrical, rules: Rules) -> FloatArray:
+    """Joule for a clock edge of each macro of a group, by enable, write and read; shape (n, 2, 2, 2)."""
+    spent = np.zeros((group.instances.size, 2, 2, 2))
+    for state in np.ndindex(2, 2, 2):
+        edges = np.zeros((2, 2, 2))
+        edges[state] = 1
+        accesses = (MacroAccesses(edges, {}),) * group.instances.size
+        spent[:, *state] = _internal(replace(group, accesses=accesses), clock, nets, rules)
+    return spent
 
 
 def find_power(

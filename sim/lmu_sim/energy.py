@@ -10,10 +10,13 @@ comes from a short run after reset.
 
 With several frames for each fetch of a weight, clips are sequences of rounds of that many frames, and a window is that
 of a round.
+
+`run_frames` counts every frame of the clips. `sample_frames` draws single rounds at random until the mean energy is
+known well enough.
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from threading import Lock
@@ -23,52 +26,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from lmu_hw.cells.conditions import Conditions
 from lmu_hw.cells.netlist import Netlist
-from lmu_hw.model.golden import Golden
 from lmu_hw.plan.plan import Plan
 from lmu_hw.power.activity import Activity
+from lmu_hw.power.engine import find_change_energies
 from lmu_hw.progress import Progress, silent
-from lmu_sim.counts import NetCounts
+from lmu_sim.frame_batches import IDLE_CYCLES, FrameBatch, FrameCounts, Piece, Reference, check_clips, prepare
 from lmu_sim.frame_gates import FrameGates
-from lmu_sim.gates import MAX_RUNS, Beat
+from lmu_sim.gates import MAX_RUNS
 
-__all__ = ["FrameCounts", "FrameError", "FrameRun", "run_frames"]
+__all__ = ["FrameRun", "Sampling", "run_frames", "sample_frames"]
 
 IntArray = NDArray[np.int64]
-
-IDLE_CYCLES = 4
-"""Cycles at rest that are counted: only the clock moves between frames, so all are equal."""
-
-
-class FrameError(RuntimeError):
-    """The netlist does not compute what the golden model does."""
-
-
-@dataclass(frozen=True, eq=False)
-class FrameCounts:
-    """Counts over the frames of one kind of clips.
-
-    Parameters
-    ----------
-    frames : int
-        Frames that were counted.
-    busy : NetCounts
-        Over one window for each of the frames.
-    idle : NetCounts
-        Over some cycles at rest, after such frames.
-    compared : int
-        Logits, labels and scores compared with the golden model; all were equal.
-    """
-
-    frames: int
-    busy: NetCounts
-    idle: NetCounts
-    compared: int
-
-    def __add__(self, other: "FrameCounts") -> "FrameCounts":
-        return FrameCounts(
-            self.frames + other.frames, self.busy + other.busy, self.idle + other.idle, self.compared + other.compared
-        )
-
 
 @dataclass(frozen=True, eq=False)
 class FrameRun:
@@ -123,91 +91,39 @@ class FrameRun:
 
 
 @dataclass(frozen=True)
-class _Piece:
-    """Frames of a clip that one run counts: `count` from `first` on."""
+class Sampling:
+    """How many frames are drawn at random.
 
-    clip: int
-    first: int
-    count: int
+    Parameters
+    ----------
+    conditions : Conditions
+        Wires, transition times and clock that changes are weighed with.
+    interval : float
+        Half of the 95 % confidence interval of the mean dynamic energy, as a part of the mean, at which to stop.
+    seed : int
+        Of the random numbers.
+
+    Raises
+    ------
+    ValueError
+        If `interval` is not above 0 and below 1.
+    """
+
+    conditions: Conditions
+    interval: float = 0.02
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.interval < 1:
+            raise ValueError(f"interval must be above 0 and below 1, not {self.interval!r}")
 
 
-def _pieces(clips: int, length: int, warm_up: int, most: int) -> list[_Piece]:
+def _pieces(clips: int, length: int, warm_up: int, most: int) -> list[Piece]:
     """Clips cut into at most `most` pieces if possible; all but the last piece of each clip have one size."""
     counted = length - warm_up
     size = next((size for size in range(1, counted) if clips * -(-counted // size) <= most), counted)
     starts = range(warm_up, length, size)
-    return [_Piece(clip, first, min(size, length - first)) for clip in range(clips) for first in starts]
-
-
-def _rounds(clips: IntArray, frames: int) -> IntArray:
-    """Clips of shape (clips, frames, inputs) as whole rounds, (clips, rounds, frames of a round, inputs)."""
-    count = clips.shape[1] // frames
-    return clips[:, : count * frames].reshape(len(clips), count, frames, -1)
-
-
-class _Reference:
-    """The golden model on some clips: the logits of every round, and the states before it."""
-
-    def __init__(self, gates: FrameGates, clips: IntArray):
-        golden = Golden(gates.plan.model)
-        state = golden.initial_state(len(clips))
-        self.rounds = _rounds(clips, gates.frames)
-        self.states: dict[tuple[int, str], list[IntArray]] = {key: [] for key in gates.states}
-        self.logits: list[IntArray] = []
-        labels = gates.plan.model.outputs
-        for frames in self.rounds.transpose(1, 2, 0, 3):
-            for (layer, kind), values in self.states.items():
-                values.append(state.values[f"layer{layer}.{kind}"])
-            outputs = [golden.step(frame, state).get("logits") for frame in frames]
-            due = [logits for logits in outputs if logits is not None]
-            self.logits.append(np.stack(due, axis=1) if due else np.zeros((len(clips), 0, labels), np.int64))
-
-
-class _Batch:
-    """Pieces that run side by side."""
-
-    def __init__(self, gates: FrameGates, kind: str, reference: _Reference, pieces: Sequence[_Piece]):
-        self.gates, self.kind, self.reference, self.pieces = gates, kind, reference, pieces
-        self.warm_up = gates.warm_up
-        self.windows = self.warm_up + max(piece.count for piece in pieces)
-
-    def run(self, advance: Callable[[], None]) -> FrameCounts:
-        """Warm up, count, compare; `advance` is called after every window."""
-        gates, pieces = self.gates, self.pieces
-        starts = [piece.first - self.warm_up for piece in pieces]
-        simulator = gates.simulator(starts)
-        for (layer, kind), states in self.reference.states.items():
-            values = np.array([states[start][piece.clip] for start, piece in zip(starts, pieces, strict=True)])
-            gates.put_state(simulator, starts, layer, kind, values)
-        compared = 0
-        for window in range(self.windows):
-            if window == self.warm_up:
-                simulator.use_delays(gates.delays)
-                simulator.start_counting()
-            active = [run for run, piece in enumerate(pieces) if window < self.warm_up + piece.count]
-            if window >= self.warm_up:
-                simulator.count_runs(active)
-            # A run whose piece has ended continues with some frame, uncounted.
-            last = self.reference.rounds.shape[1] - 1
-            rounds = [(piece.clip, min(start + window, last)) for start, piece in zip(starts, pieces, strict=True)]
-            beats = gates.compute(simulator, np.array([self.reference.rounds[clip, turn] for clip, turn in rounds]))
-            equal = sum(self._compared(*rounds[run], beats, run) for run in active)
-            compared += equal if window >= self.warm_up else 0
-            advance()
-        busy = simulator.counts()
-        simulator.start_counting()
-        simulator.run({}, IDLE_CYCLES)
-        frames = gates.frames * sum(piece.count for piece in pieces)
-        return FrameCounts(frames, busy, simulator.counts(), compared)
-
-    def _compared(self, clip: int, turn: int, beats: Mapping[str, list[list[Beat]]], run: int) -> int:
-        """Compare the outputs of a round with the golden model's; how many values."""
-        expected = self.reference.logits[turn][clip]
-        difference = self.gates.difference(beats["o_logits"][run], beats["o_decision"][run], expected)
-        if difference:
-            last = self.gates.frames * (turn + 1) - 1
-            raise FrameError(f"frame {last} of clip {clip} ({self.kind}): {difference}")
-        return expected.size + 2 * len(expected)
+    return [Piece(clip, first, min(size, length - first)) for clip in range(clips) for first in starts]
 
 
 def run_frames(
@@ -258,44 +174,102 @@ def run_frames(
         raise ValueError("there must be clips of one kind at least")
     jobs = os.cpu_count() or 1 if jobs is None else jobs
     gates = FrameGates(netlist, plan, delays)
-    arrays = {kind: _checked_clips(gates, kind, frames) for kind, frames in clips.items()}
+    arrays = {kind: check_clips(gates, kind, frames) for kind, frames in clips.items()}
     share = max(1, jobs // len(arrays))
     batches = [batch for kind, frames in arrays.items() for batch in _batches(gates, kind, frames, share)]
-    _prepare(gates, batches, progress)
+    prepare(gates, batches, progress)
     return FrameRun(netlist, gates.window / gates.frames, _run_batches(batches, jobs, progress))
 
 
-def _checked_clips(gates: FrameGates, kind: str, clips: ArrayLike) -> IntArray:
-    frames = np.asarray(clips, dtype=np.int64)
-    least = gates.frames * (gates.warm_up + 1)
-    if frames.ndim != 3 or not len(frames) or frames.shape[1] < least:
-        raise ValueError(
-            f"clips of {kind} must have shape (clips, frames, {gates.plan.model.inputs}) with more than {least - 1} "
-            f"frames, not {frames.shape}"
-        )
-    return frames
+def sample_frames(
+    netlist: Netlist,
+    plan: Plan,
+    clips: Mapping[str, ArrayLike],
+    sampling: Sampling,
+    *,
+    delays: bool = True,
+    jobs: int | None = None,
+    progress: Progress = silent,
+) -> FrameRun:
+    """Run frames drawn at random through a netlist, until the mean energy of each kind is known well enough.
+
+    Rounds are drawn without repetition, the same number from each phase of the stride period, since a frame's energy
+    depends on the phase most of all. They run in batches that fill a simulator, with a warm-up each.
+
+    Parameters
+    ----------
+    netlist, plan, clips, jobs, progress
+        See `run_frames`.
+    sampling : Sampling
+        When to stop.
+    delays : bool
+        Whether the frames that count run with delays, found with the conditions of `sampling`.
+
+    Returns
+    -------
+    FrameRun
+        Counts by kind of clip, with the energies of the rounds that were drawn.
+
+    Raises
+    ------
+    ValueError, FrameError, GateError, ToolError
+        See `run_frames`.
+    """
+    if not clips:
+        raise ValueError("there must be clips of one kind at least")
+    jobs = os.cpu_count() or 1 if jobs is None else jobs
+    gates = FrameGates(netlist, plan, sampling.conditions if delays else None)
+    arrays = {kind: check_clips(gates, kind, frames) for kind, frames in clips.items()}
+    weights = find_change_energies(netlist, sampling.conditions)
+    left = {}
+    for number, (kind, frames) in enumerate(arrays.items()):
+        reference = Reference(gates, frames)
+        draws = _draws(gates, reference, [sampling.seed, number])
+        left[kind] = [FrameBatch(gates, kind, reference, pieces, weights) for pieces in draws]
+    prepare(gates, [batch for batches in left.values() for batch in batches], progress)
+    sums: dict[str, FrameCounts] = {}
+    while left:
+        share = max(1, jobs // len(left))
+        batches = [batch for waiting in left.values() for batch in waiting[:share]]
+        for kind, counts in _run_batches(batches, jobs, progress).items():
+            sums[kind] = sums[kind] + counts if kind in sums else counts
+        left = {
+            kind: waiting[share:]
+            for kind, waiting in left.items()
+            if len(waiting) > share and _interval(sums[kind]) > sampling.interval
+        }
+    return FrameRun(netlist, gates.window / gates.frames, sums)
 
 
-def _batches(gates: FrameGates, kind: str, frames: IntArray, share: int) -> list[_Batch]:
+def _interval(counts: FrameCounts) -> float:
+    return float("inf") if counts.sample is None else counts.sample.interval
+
+
+def _draws(gates: FrameGates, reference: Reference, seed: list[int]) -> list[list[Piece]]:
+    """All rounds of the clips in random order, in batches with the same number of rounds of each phase."""
+    clips, length = reference.rounds.shape[:2]
+    phases = gates.plan.rounds
+    rng = np.random.default_rng(seed)
+    by_phase = []
+    for phase in range(min(phases, length - gates.warm_up)):
+        turns = range(gates.warm_up + phase, length, phases)
+        rounds = [Piece(clip, turn, 1) for clip in range(clips) for turn in turns]
+        by_phase.append([rounds[place] for place in rng.permutation(len(rounds))])
+    order = [piece for pieces in zip(*by_phase, strict=False) for piece in pieces]
+    size = min(max(1, MAX_RUNS // len(by_phase)) * len(by_phase), MAX_RUNS)
+    return [order[first : first + size] for first in range(0, len(order), size)]
+
+
+def _batches(gates: FrameGates, kind: str, frames: IntArray, share: int) -> list[FrameBatch]:
     """Pieces of the clips of one kind, in `share` batches if they can be cut so small."""
-    reference = _Reference(gates, frames)
+    reference = Reference(gates, frames)
     pieces = _pieces(len(frames), frames.shape[1] // gates.frames, gates.warm_up, share * MAX_RUNS)
     fewest = -(-len(pieces) // MAX_RUNS)
     count = max(min(share, fewest), fewest)
-    return [_Batch(gates, kind, reference, pieces[first::count]) for first in range(count)]
+    return [FrameBatch(gates, kind, reference, pieces[first::count]) for first in range(count)]
 
 
-def _prepare(gates: FrameGates, batches: Sequence[_Batch], progress: Progress) -> None:
-    """Run frames after reset, as many as the control that the batches start from needs."""
-    starts = {piece.first - batch.warm_up for batch in batches for piece in batch.pieces}
-    needed = max(gates.control_frames(start) for start in starts)
-    gates.reset()
-    for done in range(1, needed + 1):
-        gates.advance(done)
-        progress("set up the netlist", done, needed)
-
-
-def _run_batches(batches: Sequence[_Batch], jobs: int, progress: Progress) -> dict[str, FrameCounts]:
+def _run_batches(batches: Sequence[FrameBatch], jobs: int, progress: Progress) -> dict[str, FrameCounts]:
     """Run batches, `jobs` at a time, and add up those of a kind."""
     total = sum(batch.windows for batch in batches)
     lock, finished = Lock(), 0

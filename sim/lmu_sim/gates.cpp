@@ -62,7 +62,7 @@ struct Simulator {
     int64_t now = 0;
     int32_t clock = 0;
     Word runs = ~Word(0), counted = ~Word(0);
-    bool timed = false, asynchronous = false;
+    bool timed = false, weighted = false, asynchronous = false;
     std::vector<Delay> delays;       // from each input of each node
     std::vector<Delay> transitions;  // of each net
     std::vector<float> weights;      // energy of a change of each net
@@ -94,7 +94,7 @@ struct Simulator {
         values[index] = word;
         Net &net = nets[index];
         settle_at(net, before, word);
-        if (timed && weights[index] > 0)
+        if (weighted && weights[index] > 0)
             for (Word left = (word ^ before) & counted; left; left &= left - 1)
                 energies[__builtin_ctzll(left)] += weights[index];
         wake_readers(net);
@@ -255,7 +255,7 @@ struct Simulator {
         for (int state = 0; state < 8; state++) {
             Word match = (state & 4 ? enable : ~enable) & (state & 2 ? write : ~write) & (state & 1 ? read : ~read);
             macro.edges[state] += __builtin_popcountll(rising & match & counted);
-            if (timed && macro.energies[state] > 0)
+            if (weighted && macro.energies[state] > 0)
                 for (Word left = rising & match & counted; left; left &= left - 1)
                     energies[__builtin_ctzll(left)] += macro.energies[state];
         }
@@ -465,6 +465,7 @@ void gates_delays(Simulator *s, const Delay *inputs, const Delay *macros, const 
 
 // What a change of each net and a clock edge of each macro, by enable, write and read, add to the energy of a run.
 void gates_weights(Simulator *s, const float *nets, const double *macros) {
+    s->weighted = true;
     std::copy(nets, nets + s->weights.size(), s->weights.begin());
     for (Macro &macro : s->macros)
         for (double &energy : macro.energies) energy = *macros++;
@@ -473,7 +474,7 @@ void gates_weights(Simulator *s, const float *nets, const double *macros) {
 // Simulate with delays from now on, or without.
 void gates_timed(Simulator *s, int32_t timed) { s->timed = timed; }
 
-// Energy of each run since the last call, by the weights, while there were delays.
+// Energy of each run since the last call, by the weights.
 void gates_energies(Simulator *s, double *energies) {
     std::memcpy(energies, s->energies, sizeof(s->energies));
     std::fill(s->energies, s->energies + 64, 0.0);

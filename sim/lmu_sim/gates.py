@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from lmu_hw.cells.netlist import Netlist
 from lmu_hw.power.activity import Activity
+from lmu_hw.power.change_energy import ChangeEnergies
 from lmu_hw.tools import ToolError
 from lmu_sim.build_cache import BuildCache, content_key
 from lmu_sim.counts import AccessCounts, NetCounts
@@ -171,6 +172,25 @@ class GateSimulator:
             if (self.peek([placed.nets[pin]]) != level).any():
                 name = self.netlist.instances[placed.instance].name
                 raise GateError(f"the pin {pin} of {name} ({placed.macro.cell}) must be held at {level}")
+
+    def weigh(self, energies: ChangeEnergies) -> None:
+        """Add up the energies of the changes of each run from now on, for `energies`.
+
+        Parameters
+        ----------
+        energies : ChangeEnergies
+            Of this netlist, from `lmu_hw.power.engine.find_change_energies`.
+        """
+        nets = np.zeros(self.compiled.nets, dtype=np.float32)
+        nets[self.compiled.slots[: self.netlist.nets]] = energies.nets
+        macros = np.array([energies.macros[placed.instance] for placed in self.compiled.macros], dtype=np.float64)
+        self._c.gates_weights(self._handle, _pointer(nets), _pointer(macros))
+
+    def energies(self) -> NDArray[np.float64]:
+        """Energy of each run since the last call or `weigh` in joule, of the runs that are counted; shape (runs,)."""
+        energies = np.zeros(MAX_RUNS)
+        self._c.gates_energies(self._handle, _pointer(energies))
+        return energies[: self.runs]
 
     def run(self, inputs: Mapping[str, IntArray], cycles: int) -> dict[str, IntArray]:
         """Run clock cycles.

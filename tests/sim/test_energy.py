@@ -17,8 +17,10 @@ from lmu_hw.flows.tiling import MemoryUsage
 from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import make_plan
 from lmu_hw.power.activity import clock_nets
+from lmu_hw.power.engine import find_change_energies
 from lmu_hw.power.guards import check_activity
-from lmu_sim.energy import FrameError, _pieces, run_frames
+from lmu_sim.energy import Sampling, _pieces, run_frames, sample_frames
+from lmu_sim.frame_batches import FrameError, FrameSample
 from lmu_sim.frame_gates import FrameGates
 from lmu_sim.gates import GateError, GateSimulator
 from lmu_sim.testing.random_models import random_frames, random_model
@@ -171,6 +173,60 @@ def test_pieces_count_what_whole_clips_count_with_delays_and_macros(pdk):
     outputs = [macro.nets[pin] for pin in macro.cell.outputs]
     assert timed.toggles[outputs].sum() > 0
     assert not timed.glitches[outputs].any()
+
+
+def weighed(one, counts):
+    """Energy of counts by the energies of single changes."""
+    energies = find_change_energies(one.netlist, DELAYS)
+    total = energies.nets @ (counts.toggles + counts.glitches - counts.lost)
+    return total + sum((counts.accesses[index].edges * edges).sum() for index, edges in energies.macros.items())
+
+
+def test_frames_drawn_at_random_are_all_frames_in_the_end(standard_cells):
+    one = Design(*CASES["one cell"], standard_cells)
+    sampling = Sampling(DELAYS, interval=1e-9)
+    drawn = sample_frames(one.netlist, one.plan, {"noise": one.clips}, sampling).kinds["noise"]
+    every = run_frames(one.netlist, one.plan, {"noise": one.clips}, delays=DELAYS).kinds["noise"]
+    assert (drawn.frames, drawn.compared) == (every.frames, every.compared)
+    same(drawn.busy, every.busy)
+    np.testing.assert_array_equal(drawn.busy.glitches, every.busy.glitches)
+    assert drawn.sample.interval == 0
+    assert drawn.sample.energies.sum() == pytest.approx(weighed(one, drawn.busy), rel=1e-5)
+    assert every.sample is None
+
+
+def test_frames_are_drawn_until_the_mean_is_known(strides):
+    """As many of each phase, the same with the same seed; without delays too."""
+    clips = np.concatenate([strides.clips] * 20)
+    sampling = Sampling(DELAYS, interval=0.1)
+    runs = [
+        sample_frames(strides.netlist, strides.plan, {"noise": clips}, sampling, delays=delays, jobs=1)
+        for delays in (True, True, False)
+    ]
+    first, again, settled = (run.kinds["noise"] for run in runs)
+    assert first.frames == 64 < len(clips) * (clips.shape[1] - FrameGates(strides.netlist, strides.plan).warm_up)
+    assert 0 < first.sample.interval < 0.1
+    assert np.bincount(first.sample.phases).tolist() == [64 // strides.plan.rounds] * strides.plan.rounds
+    same(first.busy, again.busy)
+    same(first.busy, settled.busy)
+    assert settled.sample.energies.sum() == pytest.approx(weighed(strides, settled.busy), rel=1e-5)
+    assert settled.sample.energies.sum() < first.sample.energies.sum()
+
+
+def test_the_interval_is_that_of_the_mean_over_the_phases():
+    """Two phases of energies 1, 3 and 5, 7: variances 2, mean 4; 4 of 8 rounds were drawn."""
+    sample = FrameSample(np.array([1.0, 5.0, 3.0, 7.0]), np.array([0, 1, 0, 1]), 8)
+    assert sample.interval == pytest.approx(1.96 * np.sqrt((2 / 2 + 2 / 2) / 4 / 2) / 4)
+    assert FrameSample(np.array([1.0, 5.0]), np.array([0, 1]), 8).interval == np.inf
+    both = sample + FrameSample(np.array([2.0, 6.0, 2.0, 6.0]), np.array([0, 1, 0, 1]), 8)
+    assert both.energies.size == 8
+    assert both.interval == 0
+
+
+@pytest.mark.parametrize("interval", [0, 1, -0.5])
+def test_an_interval_that_makes_no_sense_is_refused(interval):
+    with pytest.raises(ValueError, match=f"interval must be above 0 and below 1, not {interval}"):
+        Sampling(DELAYS, interval)
 
 
 def test_a_stopped_clock_moves_nothing_but_itself(gated_cells):
