@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,6 +28,8 @@ from lmu_kit.sounds import Sounds, find_sounds
 
 __all__ = [
     "DEFAULT_TECHNOLOGY",
+    "HEADLINE_CLIPS",
+    "HEADLINE_INTERVAL",
     "TIERS",
     "CellLibrary",
     "GateOptions",
@@ -50,6 +52,12 @@ DEBIAN_CELLS = "osu018"
 DEFAULT_TECHNOLOGY = "ihp-sg13g2"
 """Of the tiers table and rtl, whose tables ship with the product."""
 
+HEADLINE_CLIPS = 18
+"""Clips of each kind of sound that the frames of a headline are drawn from."""
+
+HEADLINE_INTERVAL = 0.02
+"""Half of the 95 % confidence interval of a headline's mean energy, as a part of it."""
+
 CellLibrary = tuple[Library, dict[str, Any]]
 """Cells, and what a report says of them: name, node, corner, voltage, temperature, file hashes."""
 
@@ -62,15 +70,16 @@ class GateOptions:
 
     Parameters
     ----------
-    simulation : FrameSimulation
-        With the library's delays (the default), or without.
+    simulation : FrameSimulation, optional
+        With the library's delays or without, all frames or some. If not given, with delays: every frame of the sounds
+        that are given, else as many as make the 95 % interval `HEADLINE_INTERVAL`.
     hot_liberty : sequence of path-like, optional
         Liberty files of the same cells, process corner and voltage at another temperature, for `Report.leakage_at`.
         Without them, files beside those of the library are taken if their names differ by the temperature only; then a
         rule, where the process has one.
     """
 
-    simulation: FrameSimulation = field(default_factory=FrameSimulation)
+    simulation: FrameSimulation | None = None
     hot_liberty: Sequence[str | os.PathLike[str]] | None = None
 
 
@@ -99,7 +108,8 @@ def estimate_power(
         ``table``: exact counts of the plan times measured energies; needs nothing. ``rtl``: the same with the toggle
         rates of real frames. ``gates``: synthesis, real frames simulated gate by gate, every pin weighed.
     sounds : dict of str to ndarray of int64, shape (clips, T, inputs), optional
-        Frames by kind, from `find_sounds` (the default). Tier table takes none.
+        Frames by kind, from `find_sounds`. Tier table takes none. If not given, tier rtl takes a clip of each kind, and
+        tier gates draws frames from `HEADLINE_CLIPS` of each.
     point : OperatingPoint, optional
         Clock and frame rate; the slowest clock at which no frame waits if not given.
     place : ChipLayout or LaidOut, optional
@@ -136,12 +146,15 @@ def estimate_power(
     point = operating_point(plan) if point is None else point
     if tier == "gates":
         library, described = _library(technology)
-        sounds = find_sounds(plan.model) if sounds is None else sounds
+        simulation = gates.simulation
+        if sounds is None:
+            sounds = find_sounds(plan.model, clips=HEADLINE_CLIPS)
+            simulation = simulation or FrameSimulation(interval=HEADLINE_INTERVAL)
         mapped = map_plan(plan, library, point, progress)
         hot = None if gates.hot_liberty is None else [Path(path) for path in gates.hot_liberty]
         if place is not None:
             mapped = replace(mapped, laid_out=_laid_out(mapped, place, described["name"], progress))
-        return measure(mapped, sounds, point, described, progress, hot, gates.simulation)
+        return measure(mapped, sounds, point, described, progress, hot, simulation)
     known = _technology(technology)
     if tier == "table":
         if sounds is not None:

@@ -31,7 +31,7 @@ from lmu_hw.power.result import Power
 from lmu_hw.power.rows import power_rows
 from lmu_hw.progress import Progress
 from lmu_kit.layout import PITCHES, LaidOut, sides_per_reader, wire_rule
-from lmu_sim.energy import FrameRun, run_frames
+from lmu_sim.energy import FrameRun, Sampling, run_frames, sample_frames
 
 __all__ = ["FrameSimulation", "Mapped", "conditions_of", "map_plan", "measure", "rows_at", "run_mapped"]
 
@@ -50,9 +50,16 @@ class FrameSimulation:
     delays : bool
         With the library's delays, so that glitches count. Without, nets only change from one settled value to another,
         and a run takes less time.
+    interval : float or None
+        Frames are drawn at random until half of the 95 % confidence interval of the mean dynamic energy is this part of
+        the mean. Every frame is simulated if None.
+    seed : int
+        Of the random numbers.
     """
 
     delays: bool = True
+    interval: float | None = None
+    seed: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,8 +121,12 @@ def run_mapped(
     simulation: FrameSimulation | None = None,
 ) -> FrameRun:
     """Run frames of every kind of sound through the netlist, and compare every output with the golden model."""
-    delays = mapped.conditions if (simulation or FrameSimulation()).delays else None
-    return run_frames(mapped.netlist, mapped.plan, sounds, delays=delays, progress=progress)
+    chosen = simulation or FrameSimulation()
+    netlist, plan, conditions = mapped.netlist, mapped.plan, mapped.conditions
+    if chosen.interval is None:
+        return run_frames(netlist, plan, sounds, delays=conditions if chosen.delays else None, progress=progress)
+    sampling = Sampling(conditions, chosen.interval, chosen.seed)
+    return sample_frames(netlist, plan, sounds, sampling, delays=chosen.delays, progress=progress)
 
 
 def rows_at(mapped: Mapped, run: FrameRun, kind: str, point: OperatingPoint) -> dict[str, Row]:
@@ -240,6 +251,18 @@ def _area(mapped: Mapped) -> Area:
     return Area(total, large, gates, any(is_model(cell.name) for cell in macros))
 
 
+def _drawn(run: FrameRun, sounds: Mapping[str, IntArray], simulation: FrameSimulation) -> dict[str, Any] | None:
+    """How the frames were drawn; None if all were simulated."""
+    if simulation.interval is None:
+        return None
+    samples = {kind: counts.sample for kind, counts in run.kinds.items() if counts.sample is not None}
+    return {
+        "seed": simulation.seed,
+        "clips": {kind: len(sounds[kind]) for kind in samples},
+        "interval": {kind: sample.interval for kind, sample in samples.items()},
+    }
+
+
 def measure(
     mapped: Mapped,
     sounds: Mapping[str, IntArray],
@@ -266,7 +289,7 @@ def measure(
     hot : sequence of Path, optional
         Liberty files of the same cells at another temperature, see `lmu_hw.power.heat.find_temperatures`.
     simulation : FrameSimulation, optional
-        With delays if not given.
+        Every frame with delays if not given.
 
     Returns
     -------
@@ -311,6 +334,7 @@ def measure(
             "flip_flops_for_want_of_macros": _without_macros(mapped),
             "settled_after_ns": max(sound.activity.settled_after for sound in weighed.values()) * 1e9 or None,
             "frames": {kind: counts.frames for kind, counts in run.kinds.items()},
+            "frames_drawn": _drawn(run, sounds, simulation),
             "values_compared_with_golden": sum(counts.compared for counts in run.kinds.values()),
         },
     )

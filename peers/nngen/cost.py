@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import CLOCK, TOP, Trace, part_names
+from lmu_hw.cells.conditions import Conditions
 from lmu_hw.cells.library import Library
 from lmu_hw.cells.memory_cost import MemoryUsage
 from lmu_hw.cells.netlist import Netlist, read_netlist
@@ -17,6 +18,7 @@ from lmu_hw.power.engine import find_power
 from lmu_hw.progress import Progress
 from lmu_kit.power import conditions_of
 from lmu_sim.counts import NetCounts
+from lmu_sim.gate_delays import find_gate_delays
 from lmu_sim.gates import GateSimulator
 from rams import Ram, cut_rams
 
@@ -51,8 +53,8 @@ class Costs:
         return self.dynamic + self.leakage
 
 
-def replay(netlist: Netlist, trace: Trace, counted: NDArray[np.bool_]) -> NetCounts:
-    """Run the netlist with the inputs of the trace, and compare what comes out.
+def replay(netlist: Netlist, trace: Trace, counted: NDArray[np.bool_], conditions: Conditions) -> NetCounts:
+    """Run the netlist with the inputs of the trace and with delays, and compare what comes out.
 
     Parameters
     ----------
@@ -62,6 +64,8 @@ def replay(netlist: Netlist, trace: Trace, counted: NDArray[np.bool_]) -> NetCou
         From the simulation of the Verilog.
     counted : ndarray of bool, shape (cycles,)
         Cycles whose activity counts; they follow each other.
+    conditions : Conditions
+        Wires, transition times and clock that delays are found with.
 
     Returns
     -------
@@ -73,11 +77,13 @@ def replay(netlist: Netlist, trace: Trace, counted: NDArray[np.bool_]) -> NetCou
     ValueError
         If an output differs from a defined one of the Verilog.
     """
-    simulator = GateSimulator(_in_parts(netlist), CLOCK)
+    parts = _in_parts(netlist)
+    simulator = GateSimulator(parts, CLOCK)
     first, last = np.flatnonzero(counted)[[0, -1]]
     edges = sorted({0, first, last + 1, *range(0, last + 1, CHUNK)})
     for start, stop in itertools.pairwise(edges):
         if start == first:
+            simulator.use_delays(find_gate_delays(parts, simulator.compiled, conditions))
             simulator.start_counting()
         given = {name: np.maximum(values[start:stop], 0) for name, values in trace.inputs.items()}
         found = simulator.run(given, int(stop - start))
@@ -126,10 +132,9 @@ def cells_cost(
     counted = counted_cycles(trace)
     cycles = cycles_per_frame(trace)
     period = 1 / (frame_rate * cycles)
-    activity = replay(netlist, trace, counted).activity(netlist, period)
-    power = find_power(
-        netlist, activity, conditions_of(netlist, CLOCK), period=period, memories=mapped.memories
-    ).total()
+    conditions = conditions_of(netlist, CLOCK)
+    activity = replay(netlist, trace, counted, conditions).activity(netlist, period)
+    power = find_power(netlist, activity, conditions, period=period, memories=mapped.memories).total()
     tree = find_clock_tree(netlist, library, activity, CLOCK)
     return (
         Costs(power.dynamic * cycles, power.leakage / frame_rate, power.area),

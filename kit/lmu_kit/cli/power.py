@@ -60,7 +60,14 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     sound = command.add_argument_group("sounds")
     options.frames_argument(sound)
     sound.add_argument("--wav", metavar="FILE", type=Path, nargs="+", help="recordings to use as speech")
-    options.clips_argument(sound, "clips of each kind of sound", 1)
+    options.clips_argument(sound, "clips of each kind of sound, every frame (default 1; tier gates: draw from 18)")
+    sound.add_argument(
+        "--interval",
+        metavar="PERCENT",
+        type=float,
+        help="draw frames at random until the 95 %% interval of the mean is within PERCENT; tier gates (default 2, all "
+        "frames with --clips)",
+    )
     options.accelerator_arguments(command)
     sound.add_argument(
         "--settled", action="store_true", help="simulate without delays, faster but without glitches; tier gates"
@@ -119,7 +126,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         technology = lh.open_library(args.pdk, liberty=args.liberty, corner=args.corner, macros=macros)
     sounds = None
     if args.tier != "table":
-        sounds = lh.find_sounds(model, args.frames, recordings=args.wav or (), clips=args.clips)
+        from lmu_kit.estimate import HEADLINE_CLIPS
+
+        clips = args.clips or (HEADLINE_CLIPS if args.tier == "gates" else 1)
+        sounds = lh.find_sounds(model, args.frames, recordings=args.wav or (), clips=clips)
     with console.progress() as progress:
         layout = _layout(args)
         laid_out = None if layout is None else lh.lay_out(plan, technology, layout, point=point, progress=progress)
@@ -130,7 +140,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             sounds=sounds,
             point=point,
             place=laid_out,
-            gates=lh.GateOptions(lh.FrameSimulation(delays=not args.settled), args.hot_liberty),
+            gates=lh.GateOptions(_simulation(args), args.hot_liberty),
             progress=progress,
         )
     scaling = None if args.scale_to is None else lh.scale_report(report, args.scale_to)
@@ -157,6 +167,16 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
+def _simulation(args: argparse.Namespace) -> "lh.FrameSimulation":
+    """With delays or without; some frames, unless the number of clips is given and the interval is not."""
+    from lmu_kit.estimate import HEADLINE_INTERVAL
+
+    interval = args.interval
+    if interval is None and args.clips is None:
+        interval = 100 * HEADLINE_INTERVAL
+    return lh.FrameSimulation(delays=not args.settled, interval=None if interval is None else interval / 100)
+
+
 def _check(args: argparse.Namespace) -> None:
     """Refuse options that do not go together, before any work."""
     if args.tier == "gates" and args.table is not None:
@@ -167,8 +187,10 @@ def _check(args: argparse.Namespace) -> None:
         )
     if args.tier != "gates" and args.hot_liberty is not None:
         raise lh.InputError("--hot-liberty belongs to tier gates: a table has leakage at one temperature")
-    if args.tier != "gates" and args.settled:
-        raise lh.InputError("--settled belongs to tier gates")
+    if args.tier != "gates" and (args.settled or args.interval is not None):
+        raise lh.InputError("--settled and --interval belong to tier gates")
+    if args.interval is not None and not 0 < args.interval < 100:
+        raise lh.InputError(f"--interval must be above 0 and below 100 percent, not {args.interval:g}")
     _check_layout(args)
     if args.table is not None and args.pdk is not None:
         raise lh.InputError("give --pdk or --table, not both")
@@ -347,6 +369,14 @@ def _print_remarks(report: "Report", scaling: "Scaling | None", *, stops: bool) 
         f"tier {report.tier}, {technology['name']}, {technology['voltage_V']:g} V, {technology['temperature_C']:g} °C; "
         f"not included: {', '.join(report.missing) or 'nothing'}"
     )
+    drawn = report.details.get("frames_drawn")
+    if drawn is not None:
+        for sound, interval in drawn["interval"].items():
+            frames, clips = report.details["frames"][sound], drawn["clips"][sound]
+            console.print(
+                f"{sound}: {frames} frames drawn at random from {clips} clips; "
+                f"95 % interval of the mean dynamic energy ± {100 * interval:.2g} %"
+            )
     if scaling is not None:
         from lmu_hw.power.scaling import RULE
 

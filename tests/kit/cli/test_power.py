@@ -173,10 +173,25 @@ def test_gates_write_report_pictures_and_the_check(pdk_in_environment, small, tm
     assert "from OpenSTA's rules to the figure, speech" in capsys.readouterr().out
 
 
-def test_glitches_are_a_column_and_can_be_left_out(pdk_in_environment, small, tmp_path, capsys):
+def test_frames_are_drawn_until_the_mean_is_known(pdk_in_environment, small, tmp_path, capsys):
     pdk_in_environment("osu018")
     model, frames = small / "small.safetensors", small / "frames.safetensors"
     command = [model, "--tier", "gates", "--pdk", "osu018", "--frames", frames, "--lanes", 2]
+    for options, most in (([], 0.02), (["--clips", 3, "--interval", 30, "--settled"], 0.3)):
+        found = figures(tmp_path, *command, *options)
+        drawn = found["frames_drawn"]
+        assert drawn["seed"] == 0
+        printed = " ".join(capsys.readouterr().out.split())
+        for sound, interval in drawn["interval"].items():
+            assert 0 <= interval <= most
+            frames, clips = found["frames"][sound], drawn["clips"][sound]
+            assert f"{sound}: {frames} frames drawn at random from {clips} clips" in printed
+
+
+def test_glitches_are_a_column_and_can_be_left_out(pdk_in_environment, small, tmp_path, capsys):
+    pdk_in_environment("osu018")
+    model, frames = small / "small.safetensors", small / "frames.safetensors"
+    command = [model, "--tier", "gates", "--pdk", "osu018", "--frames", frames, "--lanes", 2, "--clips", 1]
     found, printed = figures(tmp_path, *command), capsys.readouterr().out
     settled, shorter = figures(tmp_path, *command, "--settled"), capsys.readouterr().out
     assert "glitches in" in printed
@@ -192,6 +207,7 @@ def test_glitches_are_a_column_and_can_be_left_out(pdk_in_environment, small, tm
             assert other["glitches_nJ_per_frame"] is None
             without = row["dynamic_nJ_per_frame"] - row["glitches_nJ_per_frame"]
             assert without == pytest.approx(other["dynamic_nJ_per_frame"], rel=1e-9)
+    assert found["frames_drawn"] is None
     glitches = found["sounds"]["speech"]["rows"]["multipliers"]["glitches_nJ_per_frame"]
     assert glitches > 0.3 * found["sounds"]["speech"]["rows"]["multipliers"]["dynamic_nJ_per_frame"]
 
@@ -202,7 +218,9 @@ def test_glitches_are_a_column_and_can_be_left_out(pdk_in_environment, small, tm
         (["--clock", "100k"], "--clock: clock must be at least 271750 Hz for 50 frames of 5435 cycles a second"),
         (["--pdk", "nowhere"], "nowhere: no such table; these ship with the product: asap7"),
         (["--liberty", "x.lib"], "--liberty, --corner and --macros belong to tier gates"),
-        (["--settled"], "--settled belongs to tier gates"),
+        (["--settled"], "--settled and --interval belong to tier gates"),
+        (["--interval", "2"], "--settled and --interval belong to tier gates"),
+        (["--tier", "gates", "--interval", "100"], "--interval must be above 0 and below 100 percent, not 100"),
         (["--hot-liberty", "x.lib"], "--hot-liberty belongs to tier gates"),
         (["--place"], "--place belongs to tier gates: the other tiers have no netlist"),
         (["--tier", "rtl", "--def", "x.def"], "--def belongs to tier gates: the other tiers have no netlist"),
