@@ -154,7 +154,8 @@ def find_change_energies(netlist: Netlist, conditions: Conditions) -> ChangeEner
     nets, rules = _Electrical.of(netlist, conditions).buffered(conditions), StateRules()
     every = np.ones(netlist.nets)
     activity = Activity(1.0, 1.0, every, 0.5 * every, every > 0, "every net once")
-    energies, macros = np.zeros(netlist.nets), {}
+    energies = np.zeros(netlist.nets)
+    macros: dict[int, FloatArray] = {}
     for group in _groups(netlist, activity, nets.clocks):
         for name, net in group.nets.items():
             pin = group.cell.pins[name]
