@@ -1,8 +1,9 @@
 """Measure what the operations of an accelerator cost in a technology, for the tiers table and rtl.
 
 Small accelerators with the weights and the frames of a shipped network are mapped to the library and simulated gate by
-gate. Their energy, leakage and area by row are fitted to counts of their plans (non-negative least squares). Further
-accelerators check the table; their largest error is the error band that every figure of the table carries.
+gate, with delays, so that glitches count. Their energy, leakage and area by row are fitted to counts of their plans
+(non-negative least squares). Further accelerators check the table; their largest error is the error band that every
+figure of the table carries.
 """
 
 import hashlib
@@ -32,7 +33,7 @@ from lmu_hw.version import VERSION
 from lmu_kit.errors import InputError
 from lmu_kit.estimate import CellLibrary
 from lmu_kit.models import open_model
-from lmu_kit.power import FrameSimulation, Mapped, map_plan, rows_at, run_mapped
+from lmu_kit.power import Mapped, map_plan, rows_at, run_mapped
 from lmu_kit.sounds import find_sounds
 
 __all__ = ["LEVER_SETS", "NETWORK", "characterise", "config_of"]
@@ -55,7 +56,7 @@ LENGTH = 13
 RESTING = 1000
 """Cycles by which a second operating point is slower, to see what a cycle between frames costs."""
 
-RECIPE = 4
+RECIPE = 5
 """Raised when the measurement of a design changes, so that older results are not taken from the cache."""
 
 
@@ -189,7 +190,7 @@ def _measured(mapped: Mapped, frames: IntArray, progress: Progress) -> _Measurem
     cached = cache_folder() / "characterise" / f"{key}.json"
     if cached.is_file():
         return _Measurement(**json.loads(cached.read_text()))
-    run = run_mapped(mapped, {"speech": frames}, progress, FrameSimulation(delays=False))
+    run = run_mapped(mapped, {"speech": frames}, progress)
     busy, slow = (rows_at(mapped, run, "speech", _point(mapped.plan, rest)) for rest in (0.0, RESTING))
     measurement = _Measurement(
         frame={name: row.frame for name, row in busy.items()},
@@ -291,6 +292,7 @@ def _energies(chosen: DesignSet, results: list[_Result], plain: Energies | None)
         rates=_typical(skips=False),
         skipping=_typical(skips=True) if skips else {},
         checks=(),
+        glitches=True,
     )
 
 
@@ -302,4 +304,6 @@ def _kept(earlier: Technology | None, levers: Sequence[str], files: dict[str, st
     kept = tuple(energies for energies in earlier.sets if energies.levers in others)
     if kept and earlier.provenance.get("files") != files:
         raise InputError(f"{earlier.name}: this table was made from other Liberty files; measure all sets anew")
+    if not all(energies.glitches for energies in kept):
+        raise InputError(f"{earlier.name}: this table has no glitches in it; measure all sets anew")
     return kept

@@ -250,7 +250,8 @@ def _by_gates(
     sounds = {SOUND: find_sounds(model, frames, clips=CLIPS)[SOUND]}
     try:
         mapped = map_plan(plan, library, speed, progress)
-        settled = FrameSimulation(delays=False)
-        return outcome(plan, measure(mapped, sounds, speed, described, progress, simulation=settled))
+        # As the table that predicted the point: an old one has no glitches in it.
+        simulation = FrameSimulation(delays=load_technology(point.technology).energies(point.config).glitches)
+        return outcome(plan, measure(mapped, sounds, speed, described, progress, simulation=simulation))
     except PowerRefused as error:
         return str(error)

@@ -215,7 +215,7 @@ def report(
         rows=rows,
         area=Area(total, figures.macro_area, gates, technology.memories.model and figures.macro_area > 0),
         band=technology.energies(plan.config).band(tier),
-        missing=("glitches",),
+        missing=() if technology.energies(plan.config).glitches else ("glitches",),
         heat=_heat(technology, rows, macros=figures.macro_area > 0),
     )
 

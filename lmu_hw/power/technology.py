@@ -206,6 +206,8 @@ class Energies:
         Typical rates by kind of sound. `skipping` is for accelerators that skip zero elements; empty if not measured.
     checks : tuple of Check
         Comparisons with gates.
+    glitches : bool
+        Whether the accelerators were simulated with delays, so that energies and checks have glitches in them.
     """
 
     levers: tuple[str, ...]
@@ -216,6 +218,7 @@ class Energies:
     rates: dict[str, TypicalRates]
     skipping: dict[str, TypicalRates]
     checks: tuple[Check, ...]
+    glitches: bool = False
 
     def know(self, config: AcceleratorConfig) -> bool:
         """Whether the prices are valid for a configuration."""

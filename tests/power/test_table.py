@@ -24,7 +24,7 @@ from lmu_hw.power.memory_use import accesses, is_constant, usages
 from lmu_hw.power.rates import TypicalRates, find_rates, issues, skipped_elements, weight_toggles
 from lmu_hw.power.report import CLOCK_TREE, OperatingPoint
 from lmu_hw.power.rows import ROWS
-from lmu_hw.power.table import build, estimate
+from lmu_hw.power.table import build, estimate, report
 from lmu_hw.power.technology import MemoryCosts, Technology, TechnologyError, load_technology, save_technology, shipped
 from lmu_kit.characterisation import config_of
 from lmu_quantize import zoo
@@ -506,6 +506,22 @@ def test_small_memories_are_macros_on_any_number_of_lanes(lanes):
     point = OperatingPoint(50 * plan.cycles_per_frame, 50, plan.cycles_per_frame)
     built_of = build(plan, technology.memories, point).built_of
     assert built_of["m0"] == built_of["m1"] == "macros"
+
+
+def test_a_table_says_whether_glitches_are_in_it(tmp_path):
+    """Tables from before delays were simulated lack the field, and the glitches."""
+    data = json.loads(json.dumps(load_technology("ihp-sg13g2").to_dict()))
+    plan = make_plan(program_file.load(zoo.path("kws49", "quantized.safetensors")), AcceleratorConfig(lanes=8))
+    point = OperatingPoint(50 * plan.cycles_per_frame, 50, plan.cycles_per_frame)
+    for energies in data["sets"]:
+        energies.pop("glitches")
+    for glitches, missing in ((None, ("glitches",)), (True, ())):
+        for energies in data["sets"]:
+            energies.update({} if glitches is None else {"glitches": glitches})
+        (tmp_path / "table.json").write_text(json.dumps(data))
+        technology = load_technology(tmp_path / "table.json")
+        rates = technology.energies(plan.config).typical(plan)
+        assert report(plan, technology, point, "table", rates).missing == missing
 
 
 def test_tables_are_written_and_read_again(tmp_path):

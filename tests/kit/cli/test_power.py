@@ -13,6 +13,7 @@ from lmu_hw.power.rows import ROWS
 from lmu_hw.power.technology import load_technology, save_technology
 from lmu_kit.cli.console import significant
 from lmu_kit.cli.main import main
+from lmu_kit.estimate import open_library
 from lmu_kit.layout import PITCHES
 from lmu_quantize import zoo
 from lmu_quantize.frames_file import load_frames, save_frames
@@ -270,6 +271,17 @@ def test_sets_of_one_library_are_not_kept_with_those_of_another(refused, tmp_pat
     line = refused("characterise", "--pdk", "osu018", "--levers", "lean", "--out", path)
     assert "sky130A: this table was made from other Liberty files" in line
     assert path.read_bytes() == before
+
+
+def test_sets_without_glitches_are_not_kept_with_those_that_have_them(refused, pdk_in_environment, tmp_path):
+    pdk_in_environment("nangate45")
+    path, table = tmp_path / "table.json", load_technology("nangate45")
+    _, described = open_library("nangate45", macros="model")
+    sets = tuple(replace(energies, glitches=False) for energies in table.sets)
+    provenance = table.provenance | {"files": described["files"]}
+    save_technology(replace(table, provenance=provenance, sets=sets), path)
+    line = refused("characterise", "--pdk", "nangate45", "--levers", "lean", "--out", path)
+    assert "nangate45: this table has no glitches in it; measure all sets anew" in line
 
 
 def test_a_model_without_frames_needs_some(refused, small):
