@@ -1,10 +1,10 @@
 """Build an accelerator for an FPGA on its board, or map it to the cells of an ASIC process.
 
 For an FPGA, the top module of its board (serial line, LEDs) is synthesised, placed and routed, and becomes a bitstream.
-It must fit and meet the clock of the board. For asic, the accelerator becomes a netlist of the cells of --pdk, with
-SRAM macros where the process has them. Files for the next steps come with it: constraints, a Yosys script, a LibreLane
-configuration, models of the macros. --out is replaced as a whole, or not changed at all. `pip install 'lmu-hw[flows]'`
-installs the tools.
+It must fit and meet the clock of the board. The energy of an FPGA is not estimated: `lmu-hw power` is for ASIC cells.
+For asic, the accelerator becomes a netlist of the cells of --pdk, with SRAM macros where the process has them. Files
+for the next steps come with it: constraints, a Yosys script, a LibreLane configuration, models of the macros. --out is
+replaced as a whole, or not changed at all. `pip install 'lmu-hw[flows]'` installs the tools.
 """
 
 import argparse
