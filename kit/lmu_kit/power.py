@@ -164,6 +164,8 @@ class _Weighed:
     power: Power
     activity: Activity
     tree: ClockTree
+    whole_swings: float | None
+    """Dynamic energy of a frame in joule without the clock tree, if partial swings were whole; None without delays."""
 
 
 def _weigh(mapped: Mapped, run: FrameRun, kind: str, point: OperatingPoint) -> _Weighed:
@@ -178,6 +180,7 @@ def _weigh(mapped: Mapped, run: FrameRun, kind: str, point: OperatingPoint) -> _
         )
 
     power = weighed(activity)
+    whole = None if activity.changes is None else weighed(activity.whole_swings()).total().dynamic * cycles
     settled = None if activity.settled is None else power_rows(weighed(activity.settled))
     rows = {}
     for name, block in power_rows(power).items():
@@ -187,7 +190,7 @@ def _weigh(mapped: Mapped, run: FrameRun, kind: str, point: OperatingPoint) -> _
     if not has_clock_tree(mapped.netlist, conditions.clock):
         none = None if settled is None else 0.0
         rows[CLOCK_TREE] = Row(CLOCK_TREE, tree.energy * cycles, tree.leakage, tree.area, ESTIMATED, none)
-    return _Weighed(rows, power, activity, tree)
+    return _Weighed(rows, power, activity, tree, whole)
 
 
 def _may_be_registers(mapped: Mapped, name: str) -> bool:
@@ -335,6 +338,9 @@ def measure(
             "settled_after_ns": max(sound.activity.settled_after for sound in weighed.values()) * 1e9 or None,
             "frames": {kind: counts.frames for kind, counts in run.kinds.items()},
             "frames_drawn": _drawn(run, sounds, simulation),
+            "dynamic_nJ_per_frame_with_whole_swings": {
+                kind: sound.whole_swings * 1e9 for kind, sound in weighed.items() if sound.whole_swings is not None
+            },
             "values_compared_with_golden": sum(counts.compared for counts in run.kinds.values()),
         },
     )

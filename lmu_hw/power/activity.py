@@ -77,6 +77,8 @@ class Activity:
         that was counted is a sample, so duties of such a sum may lie outside 0 to 1.
     settled : Activity or None
         The same without glitches: changes from one settled value to another. None if there were no delays.
+    changes : ndarray of float64, shape (nets,), or None
+        Changes per clock cycle with every partial swing counted as a whole one; None if there were no delays.
     settled_after : float
         Seconds from an edge of the clock to the last change after it, the longest of all cycles; 0 without delays.
     """
@@ -91,7 +93,15 @@ class Activity:
     runs: int = 1
     parts: "tuple[tuple[float, Activity], ...]" = ()
     settled: "Activity | None" = None
+    changes: FloatArray | None = None
     settled_after: float = 0.0
+
+    def whole_swings(self) -> "Activity":
+        """The same with every partial swing counted as a whole one."""
+        if self.changes is None:
+            return self
+        parts = tuple((weight, part.whole_swings()) for weight, part in self.parts)
+        return replace(self, toggles=self.changes, parts=parts)
 
     def coverage(self, netlist: Netlist) -> float:
         """Part of the instances' pins whose net was counted, 0 to 1."""

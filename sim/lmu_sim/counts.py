@@ -164,6 +164,7 @@ class NetCounts:
             accesses=self._accesses(netlist, swings, settled=False),
             source="simulation of the netlist with the library's delays",
             settled=activity,
+            changes=(self.toggles + self.glitches) / self.cycles,
             settled_after=self.settled_after,
         )
 

@@ -14,7 +14,7 @@ import pytest
 
 from lmu_hw.cells.conditions import Conditions, WireLoad
 from lmu_hw.cells.liberty import read_liberty
-from lmu_hw.cells.netlist import HIGH, LOW, Netlist, read_netlist
+from lmu_hw.cells.netlist import HIGH, LOW, Instance, Netlist, read_netlist
 from lmu_hw.cells.timing import find_delays
 from lmu_hw.export.emit import to_verilog
 from lmu_hw.export.names import TOP
@@ -25,7 +25,7 @@ from lmu_hw.power.activity import clock_nets
 from lmu_hw.power.engine import find_edges
 from lmu_hw.tools import find_icarus
 from lmu_sim.gate_delays import RESOLUTION, GateDelays, find_gate_delays
-from lmu_sim.gate_nodes import CompiledNetlist
+from lmu_sim.gate_nodes import CompiledNetlist, GateError
 from lmu_sim.gates import GateSimulator
 from lmu_sim.testing.random_models import random_frames, random_model
 
@@ -358,3 +358,82 @@ def test_runs_are_independent(sky130):
              for run in range(5)]  # fmt: skip
     np.testing.assert_array_equal(together.glitches, sum(counts.glitches for counts in alone))
     np.testing.assert_allclose(together.lost, sum(counts.lost for counts in alone), rtol=1e-5, atol=1e-6)
+
+
+PULSES = """
+library (pulses) {
+  time_unit : "1ns"; voltage_unit : "1V"; leakage_power_unit : "1nW"; capacitive_load_unit (1, pf); nom_voltage : 1;
+  cell (INV) { area : 1;
+    pin (A) { direction : input; capacitance : 0.1; }
+    pin (Y) { direction : output; function : "!A";
+      timing () { related_pin : A; timing_sense : negative_unate;
+        cell_rise (scalar) { values (2); } cell_fall (scalar) { values (3); }
+        rise_transition (scalar) { values (0.1); } fall_transition (scalar) { values (0.1); } } } }
+  cell (XNOR) { area : 1;
+    pin (A) { direction : input; capacitance : 0.1; } pin (B) { direction : input; capacitance : 0.1; }
+    pin (Y) { direction : output; function : "!(A ^ B)";
+      timing () { related_pin : "A B"; timing_sense : non_unate;
+        cell_rise (scalar) { values (RISE); } cell_fall (scalar) { values (1); }
+        rise_transition (scalar) { values (4); } fall_transition (scalar) { values (8); } } } }
+  cell (DFF) { area : 5; ff (IQ, IQN) { next_state : "D"; clocked_on : "CK"; clear : "!R"; }
+    pin (CK) { direction : input; clock : true; capacitance : 0.05; }
+    pin (D) { direction : input; capacitance : 0.2; } pin (R) { direction : input; capacitance : 0.2; }
+    pin (Q) { direction : output; function : "IQ";
+      timing () { related_pin : CK; timing_type : rising_edge; timing_sense : non_unate;
+        cell_rise (scalar) { values (5); } cell_fall (scalar) { values (4); }
+        rise_transition (scalar) { values (0.1); } fall_transition (scalar) { values (0.1); } } } }
+  cell (BUF) { area : 1;
+    pin (A) { direction : input; capacitance : 0.1; } pin (Y) { direction : output; function : "A"; } }
+}
+"""
+CLK, D, Q, N, P = range(2, 7)
+
+
+def pulses(tmp_path, rise="1", reset=HIGH, extra=()):
+    """D of the port to a flip-flop; XNOR of its output and the inverse: at 0 but for a pulse after each change."""
+    (tmp_path / "pulses.lib").write_text(PULSES.replace("RISE", rise))
+    cells = read_liberty(tmp_path / "pulses.lib").cells
+    placed = [("DFF", {"CK": CLK, "D": D, "R": reset, "Q": Q}), ("INV", {"A": Q, "Y": N})]
+    placed += [("XNOR", {"A": Q, "B": N, "Y": P}), *extra]
+    instances = tuple(Instance(f"i{index}", "", cells[name], nets) for index, (name, nets) in enumerate(placed))
+    return Netlist("pulses", {"clk": (CLK,), "d": (D,)}, {"p": (P,)}, instances, 8, {})
+
+
+def pulsed(netlist, cycles=10):
+    """Counts while D changes in each cycle."""
+    simulator = GateSimulator(netlist)
+    simulator.use_delays(find_gate_delays(netlist, simulator.compiled, Conditions()))
+    simulator.start_counting()
+    simulator.run({"d": np.arange(cycles) % 2}, cycles)
+    return simulator.counts()
+
+
+def test_a_pulse_counts_as_the_part_of_a_swing_that_it_makes(tmp_path):
+    """The pulse lasts as long as the inverter needs: 3 ns after a rising flip-flop, 2 ns after a falling one.
+
+    The ramp up takes 4 ns: it gets to 3/4 and 1/2, and falls back as far.
+    """
+    counts = pulsed(pulses(tmp_path))
+    assert counts.toggles[[Q, N, P]].tolist() == [8, 8, 0]
+    assert counts.glitches[[Q, N, P]].tolist() == [0, 0, 16]
+    assert counts.lost[P] == pytest.approx(4 * 2 * (1 - 3 / 4) + 4 * 2 * (1 - 1 / 2))
+    assert counts.settled_after == pytest.approx((5 + 3 + 1) * 1e-9)
+
+
+def test_a_pulse_shorter_than_the_delay_is_swallowed(tmp_path):
+    """A rise after 2.5 ns is overtaken by a cause that goes away after 2 ns, not after 3 ns."""
+    counts = pulsed(pulses(tmp_path, "2.5"))
+    assert counts.glitches[P] == 8
+    assert not pulsed(pulses(tmp_path, "3.5")).glitches.any()
+
+
+def test_resets_out_of_delayed_logic_are_refused(tmp_path):
+    netlist = pulses(tmp_path, extra=[("DFF", {"CK": CLK, "D": HIGH, "R": N, "Q": 7})])
+    with pytest.raises(GateError, match="pulses has a clock, reset or preset that comes out of logic with delays"):
+        pulsed(netlist)
+
+
+def test_a_library_without_a_delay_is_refused(tmp_path):
+    netlist = pulses(tmp_path, extra=[("BUF", {"A": P, "Y": 7})])
+    with pytest.raises(GateError, match="the library has no delay from A to Y of BUF"):
+        pulsed(netlist)

@@ -369,6 +369,10 @@ def _print_remarks(report: "Report", scaling: "Scaling | None", *, stops: bool) 
         f"tier {report.tier}, {technology['name']}, {technology['voltage_V']:g} V, {technology['temperature_C']:g} °C; "
         f"not included: {', '.join(report.missing) or 'nothing'}"
     )
+    whole = report.details.get("dynamic_nJ_per_frame_with_whole_swings")
+    if whole:
+        energies = ", ".join(f"{sound} {energy:.4g}" for sound, energy in whole.items())
+        console.print(f"partial swings count as parts; if they were whole, the dynamic total would be {energies} nJ")
     drawn = report.details.get("frames_drawn")
     if drawn is not None:
         for sound, interval in drawn["interval"].items():

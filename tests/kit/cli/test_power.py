@@ -202,7 +202,11 @@ def test_glitches_are_a_column_and_can_be_left_out(pdk_in_environment, small, tm
     assert (found["missing"], settled["missing"]) == ([], ["glitches"])
     assert 1 < found["settled_after_ns"] < 1000
     assert settled["settled_after_ns"] is None
+    whole = found["dynamic_nJ_per_frame_with_whole_swings"]
+    assert settled["dynamic_nJ_per_frame_with_whole_swings"] == {}
+    assert "if they were whole, the dynamic total would be speech" in " ".join(printed.split())
     for kind, sums in found["sounds"].items():
+        assert whole[kind] > sums["total"]["dynamic_nJ_per_frame"]
         for name, row in (*sums["rows"].items(), ("total", sums["total"])):
             other = settled["sounds"][kind]["rows"].get(name, settled["sounds"][kind]["total"])
             assert other["glitches_nJ_per_frame"] is None
