@@ -39,10 +39,10 @@ PITCHES = 5.7
 """Length of wire for each reader of a net in sides of the mean cell, a rule of thumb for netlists without a placement.
 
 It is the mean of three placements, each weighted by the toggles of its nets: 5.63 and 6.44 (`kws49-eighth` and
-`kws105-eighth` on SKY130, states in registers) and 4.99 (`kws49-eighth` on IHP SG13G2, with memory macros). With all nets
-alike they have 4.13, 4.32 and 5.80. The bound of W. Donath (IEEE Trans. Circuits and Systems 26, 1979) is 7.5 for 20,000
-cells and Rent exponent 0.6. Detours of the router are left out. ``lmu-hw power --place`` prints the figures of any
-placement; docs/power.md has the commands of these."""
+`kws105-eighth` on SKY130, states in registers) and 4.99 (`kws49-eighth` on IHP SG13G2, with memory macros). With all
+nets alike they have 4.13, 4.32 and 5.80. The bound of W. Donath (IEEE Trans. Circuits and Systems 26, 1979) is 7.5 for
+20,000 cells and Rent exponent 0.6. Detours of the router are left out. ``lmu-hw power --place`` prints the figures of
+any placement; docs/power.md has the commands of these."""
 
 
 @dataclass(frozen=True)
