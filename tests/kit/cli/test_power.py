@@ -318,8 +318,9 @@ def test_a_placement_is_written_and_its_files_read_back(pdk_in_environment, colo
     options = [model, "--tier", "gates", "--settled", "--pdk", "ihp-sg13g2", "--frames", frames, "--lanes", 2]
     placed = figures(tmp_path, *options, "--place", "--density", 0.6, "--place-seed", 3, "--out", out)
     check_sums(placed)
-    names = ["layout.def", "layout.spef", "layout.v", "placement.png", "placement.svg", "power.png"]
+    names = ["check", "layout.def", "layout.spef", "layout.v", "placement.png", "placement.svg", "power.png"]
     assert sorted(path.name for path in out.iterdir()) == [*names, "power.svg", "report.json"]
+    assert (out / "layout.v").read_text() == (out / "check" / "netlist.v").read_text()
     assert (out / "placement.png").read_bytes().startswith(b"\x89PNG")
     picture = (out / "placement.svg").read_text()
     assert picture.startswith("<?xml")
