@@ -16,8 +16,9 @@ import lmu_hw as lh
 def main(network: str, frames: str, *liberty: str) -> None:
     """Map, simulate, weigh."""
     model = lh.open_model(network)
-    plan = lh.accelerator(model, lh.AcceleratorConfig(lanes=4))
     library = lh.open_library(liberty=liberty) if liberty else lh.open_library()
+    banks = 0 if library[0].has_macros else 16  # without SRAM macros, states are registers
+    plan = lh.accelerator(model, lh.AcceleratorConfig.frugal(lanes=4, state_bank_words=banks))
     sounds = lh.find_sounds(model, None if frames == "shipped" else frames)
     report = lh.estimate_power(plan, library, tier="gates", sounds=sounds)
     total = report.sums("speech")

@@ -22,7 +22,7 @@ def main(model_file: str, labels: str, front_end: str, clips: str, folder: str) 
     frames = lh.open_frames(model, clips, clips=100)
     print(f"accuracy of the integers: {lh.evaluate(model, frames).score}")
 
-    plan = lh.accelerator(model, lh.AcceleratorConfig(lanes=4))
+    plan = lh.accelerator(model, lh.AcceleratorConfig.frugal(lanes=4))
     for file in lh.write_verilog(plan, Path(folder) / "rtl", name="keywords"):
         print(f"wrote {file}")
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from lmu_kit.evaluation import evaluate
     from lmu_kit.frames import RealFrames, open_frames, open_recordings, spread_evenly
     from lmu_kit.layout import ChipLayout, LaidOut, write_layout
+    from lmu_kit.lever_costs import measure_levers
     from lmu_kit.listening import listen
     from lmu_kit.models import describe, open_float, open_model
     from lmu_kit.power import FrameSimulation
@@ -87,6 +88,7 @@ __all__ = [
     "lay_out",
     "listen",
     "load_frames",
+    "measure_levers",
     "open_float",
     "open_frames",
     "open_library",
@@ -146,6 +148,7 @@ _HOMES = {
     "lmu_kit.evaluation": ("evaluate",),
     "lmu_kit.frames": ("RealFrames", "open_frames", "open_recordings", "spread_evenly"),
     "lmu_kit.layout": ("ChipLayout", "LaidOut", "write_layout"),
+    "lmu_kit.lever_costs": ("measure_levers",),
     "lmu_kit.listening": ("listen",),
     "lmu_kit.models": ("describe", "open_float", "open_model"),
     "lmu_kit.power": ("FrameSimulation",),

@@ -22,7 +22,7 @@ def accelerator(model: QuantizedModel, config: AcceleratorConfig | None = None) 
     model : QuantizedModel
         The network.
     config : AcceleratorConfig, optional
-        Lanes, memories, interface and levers; the defaults (16 lanes, weights as constants) if not given.
+        Lanes, memories, interface and levers; `AcceleratorConfig.frugal` (16 lanes, weights as constants) if not given.
 
     Returns
     -------
@@ -34,7 +34,7 @@ def accelerator(model: QuantizedModel, config: AcceleratorConfig | None = None) 
     ValueError
         If the model and the configuration exclude each other.
     """
-    return make_plan(model, config)
+    return make_plan(model, AcceleratorConfig.frugal() if config is None else config)
 
 
 def write_verilog(plan: Plan, folder: str | os.PathLike[str], *, name: str = TOP) -> list[Path]:

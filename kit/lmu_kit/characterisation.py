@@ -20,7 +20,7 @@ from lmu_hw.files import cache_folder, write_whole
 from lmu_hw.model.program import QuantizedModel
 from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import Plan, make_plan
-from lmu_hw.power.designs import LEAN, PLAIN, Design, DesignSet, cut
+from lmu_hw.power.designs import FRUGAL, PLAIN, Design, DesignSet, cut
 from lmu_hw.power.feature_names import Feature, FeatureCounts
 from lmu_hw.power.features import cycle_counts
 from lmu_hw.power.fit import fit_counts
@@ -40,7 +40,7 @@ __all__ = ["LEVER_SETS", "NETWORK", "characterise", "config_of"]
 
 IntArray = NDArray[np.int64]
 
-LEVER_SETS = {chosen.name: chosen for chosen in (PLAIN, LEAN)}
+LEVER_SETS = {chosen.name: chosen for chosen in (PLAIN, FRUGAL)}
 """Sets of energies in a table: accelerators without levers, and with all levers that go together."""
 
 NETWORK = "kws361"
@@ -86,7 +86,7 @@ def characterise(
     library: CellLibrary,
     *,
     name: str | None = None,
-    levers: Sequence[str] = ("plain", "lean"),
+    levers: Sequence[str] = ("plain", "frugal"),
     whole: bool = False,
     earlier: Technology | None = None,
     progress: Progress = silent,

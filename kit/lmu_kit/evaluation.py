@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from lmu_hw.model.golden import Golden, decide
 from lmu_hw.model.program import QuantizedModel
 from lmu_hw.plan.config import AcceleratorConfig
-from lmu_hw.plan.plan import make_plan
 from lmu_hw.progress import Progress, silent
+from lmu_kit.accelerators import accelerator
 from lmu_kit.errors import InputError
 from lmu_kit.frames import RealFrames, check_length
 from lmu_quantize.frames_file import FrameSet
@@ -223,7 +223,7 @@ def _evaluate_rtl(
     jobs: int,
     progress: Progress,
 ) -> Evaluation:
-    plan = make_plan(model, config)
+    plan = accelerator(model, config)
     progress("build the simulator", 0, 0)
     simulator = BatchSimulator(plan)
     result = simulator.run(frames, jobs, progress)

@@ -196,16 +196,12 @@ def _weigh(mapped: Mapped, run: FrameRun, kind: str, point: OperatingPoint) -> _
 def _may_be_registers(mapped: Mapped, name: str) -> bool:
     """Whether a memory is a bank of registers from `AcceleratorConfig.state_bank_words`, or no macro is to be had."""
     banks = tuple(f"memory_{memory.name}.banks.bank" for memory in mapped.plan.data_memories)
-    return name.startswith(banks) or not _has_macros(mapped.library)
-
-
-def _has_macros(library: Library) -> bool:
-    return any(cell.memory is not None for cell in library.cells.values())
+    return name.startswith(banks) or not mapped.library.has_macros
 
 
 def _without_macros(mapped: Mapped) -> list[str]:
     """Describe the writable memories that are flip-flops because the library has no macros."""
-    if _has_macros(mapped.library):
+    if mapped.library.has_macros:
         return []
     memories = (memory for memory in mapped.synthesis.memories if memory.writable)
     return [f"{memory.name} ({memory.depth} x {memory.width} bits)" for memory in memories]

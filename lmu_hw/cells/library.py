@@ -349,3 +349,8 @@ class Library:
     hashes: tuple[str, ...] = field(default=())
     process: float = 1.0
     corner: str = ""
+
+    @property
+    def has_macros(self) -> bool:
+        """Whether it has memory macros, of the process or of a model."""
+        return any(cell.memory is not None for cell in self.cells.values())

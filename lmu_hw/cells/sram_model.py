@@ -280,7 +280,7 @@ def add_sram_model(library: Library) -> Library:
     LibertyError
         If the library lacks the cells to scale by.
     """
-    if any(cell.memory is not None for cell in library.cells.values()):
+    if library.has_macros:
         return library
     text = model_liberty(library)
     path = cache_folder() / "sram-model" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.lib"

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from lmu_hw.files import canonical_json
-from lmu_hw.plan.config import AcceleratorConfig
-from lmu_hw.power.designs import LEAN
+from lmu_hw.plan.config import FRUGAL, AcceleratorConfig
 
-__all__ = ["AUTO", "TOGETHER", "Point", "Sweep"]
+__all__ = ["AUTO", "LEVERS", "Point", "Sweep"]
 
 AUTO = "auto"
 """The slowest clock at which no frame waits."""
@@ -19,9 +18,6 @@ KEYS = ("models", "config", "technologies", "clocks")
 
 LEVERS = "levers"
 """Key of a configuration in a sweep that stands for several keys."""
-
-TOGETHER = {"none": (), "lean": LEAN.levers, "all": ("skip_zero_elements", *LEAN.levers)}
-"""Sets of levers that tables are made for, by their names in a sweep."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,7 @@ class Sweep:
         Files of quantized networks, or names of shipped ones.
     config : dict of str to list
         Choices for keys of `AcceleratorConfig`; the others keep their defaults. The key ``levers`` takes names of
-        `TOGETHER`.
+        `lmu_hw.plan.config.LEVER_SETS`; the default is ``frugal``.
     technologies : tuple of str
         Tables of energies: shipped ones by name, or files of ``lmu-hw characterise``.
     clocks : tuple of float or "auto"
@@ -146,11 +142,7 @@ class Sweep:
 
 def _config(choices: Mapping[str, Any]) -> AcceleratorConfig:
     """Configuration with one choice for each key."""
-    data = dict(choices)
-    levers = data.pop(LEVERS, "none")
-    if levers not in TOGETHER:
-        raise ValueError(f"levers must be one of {', '.join(TOGETHER)}, not {levers!r}")
-    return AcceleratorConfig.from_dict(dict.fromkeys(TOGETHER[levers], True) | data)
+    return AcceleratorConfig.from_dict({LEVERS: FRUGAL} | dict(choices))
 
 
 def _check_list(name: str, values: Any) -> None:

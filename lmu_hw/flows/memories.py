@@ -66,12 +66,11 @@ def choose_memories(
     dict of str to Choice
         Choices by module and cell, joined by a slash.
     """
-    macros = any(cell.memory is not None for cell in library.cells.values())
     choices = {}
     for memory in find_memories(modules):
         if not memory.writable:
             choice = Choice(memory, LOGIC, True, None, None)
-        elif not memory.single_port or not macros:
+        elif not memory.single_port or not library.has_macros:
             choice = Choice(memory, FLIP_FLOPS, False, None, None)
         else:
             tiling, cost = choose(library, memory.depth, memory.width, _usage(usage, memory.module))

@@ -1,13 +1,17 @@
 """Configuration of an accelerator: the options that do not change what the network computes."""
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lmu_hw.checks import from_json, require_choice, require_int, require_member, require_type
 from lmu_hw.model.smoothing import Smoothing
 
-__all__ = ["LEVERS", "ROUNDS", "STATE_BANK_WORDS", "AcceleratorConfig", "Interface", "StatePolicy", "WeightStore"]
+__all__ = [
+    "FRUGAL", "LEVERS", "LEVER_SETS", "PLAIN", "ROUNDS", "STATE_BANK_WORDS", "AcceleratorConfig", "Interface",
+    "StatePolicy", "WeightStore", "choose_levers",
+]  # fmt: skip
 
 MAX_LANES = 64
 
@@ -23,7 +27,52 @@ ROUNDS = (1, 2, 4, 8)
 LEVERS = (
     "skip_zero_blocks", "skip_zero_elements", "isolate_operands", "control_reset", "stop_clock", "gate_blocks"
 )  # fmt: skip
-"""Options that save energy; all are off by default."""
+"""Switches that save energy."""
+
+FRUGAL, PLAIN = "frugal", "plain"
+LEVER_SETS = (FRUGAL, PLAIN)
+"""Sets of levers: what saves energy in most networks on a chip, and nothing."""
+
+FRUGAL_BANK_WORDS = 256
+"""Words of a weight bank in the set frugal: fewer leak more on IHP SG13G2, more take more energy a read on SKY130."""
+
+FRUGAL_STATE_BANK_WORDS = 16
+"""Words of a bank of the data memories in the set frugal, where the process has no SRAM macros."""
+
+
+def choose_levers(name: str, options: Mapping[str, Any], *, macros: bool = True) -> dict[str, Any]:
+    """Choose the levers of a set that go with other options.
+
+    Parameters
+    ----------
+    name : str
+        One of `LEVER_SETS`.
+    options : mapping of str to object
+        Other fields of the configuration, as in its JSON form. They decide which levers of ``frugal`` are possible.
+    macros : bool
+        Whether the process has SRAM macros. Without, ``frugal`` builds data memories of registers in banks.
+
+    Returns
+    -------
+    dict of str to object
+        Fields of `AcceleratorConfig`; empty for ``plain``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such set.
+    """
+    if name not in LEVER_SETS:
+        raise ValueError(f"levers must be {' or '.join(LEVER_SETS)}, not {name!r}")
+    if name == PLAIN:
+        return {}
+    several = options.get("frames_per_fetch", 1) != 1
+    levers: dict[str, Any] = {lever: not (several and lever.startswith("skip_zero")) for lever in LEVERS}
+    if options.get("weights", WeightStore.ROM) in (WeightStore.ROM, WeightStore.ROM.value):
+        levers["bank_words"] = FRUGAL_BANK_WORDS
+    if not macros:
+        levers["state_bank_words"] = FRUGAL_STATE_BANK_WORDS
+    return levers
 
 
 class StatePolicy(enum.Enum):
@@ -60,6 +109,8 @@ class Interface(enum.Enum):
 @dataclass(frozen=True)
 class AcceleratorConfig:
     """Options of an accelerator that do not change what the network computes.
+
+    Levers that are not named are off. `frugal` turns on those that save energy in most networks on a chip.
 
     Parameters
     ----------
@@ -157,6 +208,21 @@ class AcceleratorConfig:
             if getattr(self, name):
                 raise ValueError(f"frames_per_fetch of {frames} and {name} exclude each other, give one of them")
 
+    @classmethod
+    def frugal(cls, **options: Any) -> "AcceleratorConfig":
+        """Configuration with the levers that save energy in most networks on a chip.
+
+        These are all of `LEVERS`, and banks of constant weights, as far as the other options allow. On a process
+        without SRAM macros, set `state_bank_words` too. An FPGA has no clocks to gate and multiplies in DSP blocks:
+        take the plain configuration there.
+
+        Parameters
+        ----------
+        **options
+            Fields; they override the set.
+        """
+        return cls(**choose_levers(FRUGAL, options) | options)
+
     @property
     def gates_clock(self) -> bool:
         """Whether the design itself has clock gates, beside those that synthesis adds."""
@@ -178,5 +244,12 @@ class AcceleratorConfig:
 
     @classmethod
     def from_dict(cls, data: Any) -> "AcceleratorConfig":
-        """Configuration from its JSON form; an unknown key is refused by name."""
+        """Configuration from its JSON form; an unknown key is refused by name.
+
+        The key ``levers`` names one of `LEVER_SETS`, which the other keys override. Without it, levers that are not
+        named are off.
+        """
+        if isinstance(data, dict) and "levers" in data:
+            rest = {key: value for key, value in data.items() if key != "levers"}
+            data = choose_levers(data["levers"], rest) | rest
         return from_json(cls, "the configuration", data, smoothing=Smoothing.from_dict)

@@ -6,7 +6,7 @@ import numpy as np
 
 from lmu_hw.model.program import QuantizedDense, QuantizedLMU, QuantizedModel, Weights
 
-__all__ = ["LEAN", "PLAIN", "Cut", "Design", "DesignSet", "cut"]
+__all__ = ["FRUGAL", "PLAIN", "Cut", "Design", "DesignSet", "cut"]
 
 
 @dataclass(frozen=True)
@@ -179,8 +179,8 @@ PLAIN = DesignSet(
 )
 """No levers."""
 
-LEAN = DesignSet(
-    "lean",
+FRUGAL = DesignSet(
+    "frugal",
     ("isolate_operands", "control_reset", "stop_clock", "gate_blocks"),
     (
         Design(Cut(1, 8, 2, 8), 4, "rom", True, skips=True),

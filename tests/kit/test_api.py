@@ -216,6 +216,8 @@ def test_a_report_traces_every_figure(model, frames, tmp_path: Path):
 
 
 def test_an_accelerator_has_the_defaults_of_its_configuration(model):
-    assert lh.accelerator(model).config == lh.AcceleratorConfig()
+    assert lh.accelerator(model).config == lh.AcceleratorConfig.frugal()
+    with pytest.raises(ValueError, match="levers must be frugal or plain, not 'lean'"):
+        lh.AcceleratorConfig.from_dict({"levers": "lean"})
     assert lh.accelerator(model).lanes == 16
     assert lh.operating_point(lh.accelerator(model)).frame_rate == 50

@@ -16,7 +16,7 @@ from lmu_hw.model.golden import Golden
 from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import make_plan
 from lmu_hw.plan.timing import steady_frames
-from lmu_hw.power.designs import LEAN, PLAIN, Cut, cut
+from lmu_hw.power.designs import FRUGAL, PLAIN, Cut, cut
 from lmu_hw.power.feature_names import Feature
 from lmu_hw.power.features import MAP_WORD, cycle_counts, frame_counts, running_cycles, size_counts
 from lmu_hw.power.fit import fit_counts, weigh
@@ -179,7 +179,7 @@ def test_fewer_elements_give_smaller_counts_of_what_moves():
 
 
 def test_banks_are_counted_as_the_gateware_builds_them(network):
-    levers = dict.fromkeys(LEAN.levers, True)
+    levers = dict.fromkeys(FRUGAL.levers, True)
     whole, banked = (
         make_plan(cut(network, Cut(1, 16, 4, 24)), AcceleratorConfig(lanes=8, bank_words=words, **levers))
         for words in (0, 16)
@@ -214,7 +214,7 @@ def test_banks_are_counted_as_the_gateware_builds_them(network):
 
 
 def test_states_in_banks_are_counted_as_the_gateware_builds_them(network):
-    levers = dict.fromkeys(LEAN.levers, True)
+    levers = dict.fromkeys(FRUGAL.levers, True)
     whole, banked = (
         make_plan(cut(network, Cut(1, 16, 4, 24)), AcceleratorConfig(lanes=8, state_bank_words=words, **levers))
         for words in (0, 8)
@@ -350,7 +350,7 @@ def test_every_row_has_counts(network):
 
 
 def test_no_design_is_both_fitted_and_checked():
-    for chosen in (PLAIN, LEAN):
+    for chosen in (PLAIN, FRUGAL):
         names = [one.name for one in chosen.designs]
         assert len(set(names)) == len(names)
         assert {one.fitted for one in chosen.designs} == {True, False}
@@ -404,7 +404,7 @@ def test_shipped_tables_are_within_their_band_of_gates(name: str, energies):
 def test_tables_give_what_they_were_checked_with(name: str, energies, network):
     technology = load_technology(name)
     by_name = {check.design: check for check in energies.checks}
-    [chosen] = [one for one in (PLAIN, LEAN) if one.levers == energies.levers]
+    [chosen] = [one for one in (PLAIN, FRUGAL) if one.levers == energies.levers]
     for design in chosen.designs:
         if design.fitted:
             continue
@@ -414,7 +414,7 @@ def test_tables_give_what_they_were_checked_with(name: str, energies, network):
         assert vars(figures.energy(50)) == pytest.approx(vars(by_name[design.name].table), rel=1e-6)
 
 
-LEAN_ON = dict.fromkeys(LEAN.levers, True)
+FRUGAL_ON = dict.fromkeys(FRUGAL.levers, True)
 
 
 @pytest.mark.parametrize(
@@ -422,11 +422,11 @@ LEAN_ON = dict.fromkeys(LEAN.levers, True)
     [
         ({}, ()),
         ({"skip_zero_blocks": True}, ()),
-        (LEAN_ON, LEAN.levers),
-        (LEAN_ON | {"bank_words": 64}, LEAN.levers),
-        (LEAN_ON | {"state_bank_words": 16}, LEAN.levers),
-        (LEAN_ON | {"skip_zero_blocks": True, "weights": "ram"}, LEAN.levers),
-        (LEAN_ON | {"skip_zero_elements": True, "state": "pulse"}, LEAN.levers),
+        (FRUGAL_ON, FRUGAL.levers),
+        (FRUGAL_ON | {"bank_words": 64}, FRUGAL.levers),
+        (FRUGAL_ON | {"state_bank_words": 16}, FRUGAL.levers),
+        (FRUGAL_ON | {"skip_zero_blocks": True, "weights": "ram"}, FRUGAL.levers),
+        (FRUGAL_ON | {"skip_zero_elements": True, "state": "pulse"}, FRUGAL.levers),
     ],
 )
 def test_energies_are_those_with_the_levers_of_a_configuration(config, levers):
@@ -454,7 +454,7 @@ def test_levers_that_were_not_measured_together_are_refused(config, message):
 def test_levers_save_energy_by_the_table(network):
     technology = load_technology("ihp-sg13g2")
     totals = []
-    for levers in ({}, LEAN_ON, LEAN_ON | {"skip_zero_elements": True}):
+    for levers in ({}, FRUGAL_ON, FRUGAL_ON | {"skip_zero_elements": True}):
         plan = make_plan(cut(network, Cut(2, 24, 4, 32)), AcceleratorConfig(lanes=16, **levers))
         point = OperatingPoint(50 * plan.cycles_per_frame, 50, plan.cycles_per_frame)
         energies = technology.energies(plan.config)

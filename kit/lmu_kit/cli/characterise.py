@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = "lmu-hw characterise --pdk ihp-sg13g2 --out ihp-sg13g2.json"
 
-LEVER_SETS = ("plain", "lean")
+LEVER_SETS = ("plain", "frugal")
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:

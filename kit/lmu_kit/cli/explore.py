@@ -51,8 +51,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="KEY=V,...",
         action="append",
         default=[],
-        help="choices for another key of the configuration, such as state=keep,pulse; levers=none,lean,all for "
-        "levers together; can be repeated",
+        help="choices for another key of the configuration, such as state=keep,pulse; levers=frugal,plain for sets of "
+        "levers (default frugal); can be repeated",
     )
     lists.add_argument("--technology", metavar="NAME,...", help="shipped tables or files (default ihp-sg13g2)")
     lists.add_argument("--clock", metavar="FREQUENCY,...", help=f"such as {AUTO},500kHz,2MHz (default {AUTO})")
@@ -186,15 +186,17 @@ def _report(args: argparse.Namespace, result: "SweepResult", best: "DesignPoint 
 
 
 def _choices(point: "DesignPoint") -> str:
-    """Choices of the configuration that differ from the defaults, in short."""
-    from lmu_hw.explore.sweep import TOGETHER
+    """Choices of the configuration, in short: the set of levers, and what differs from it."""
+    from lmu_hw.plan.config import FRUGAL, LEVERS, PLAIN, choose_levers
 
     config = point.point.config.to_dict()
+    frugal = {name: value for name, value in choose_levers(FRUGAL, config).items() if value}
     parts = [str(config.pop("lanes")), str(config.pop("weights"))]
-    for name in ("all", "lean"):
-        if set(TOGETHER[name]) <= config.keys():
-            parts.append(f"{name} levers")
-            config = {key: value for key, value in config.items() if key not in TOGETHER[name]}
+    if frugal.keys() & LEVERS <= config.keys():
+        parts.append(FRUGAL)
+        config = {key: value for key, value in config.items() if frugal.get(key) != value}
+    elif not config.keys() & {*LEVERS, "bank_words", "state_bank_words"}:
+        parts.append(PLAIN)
     parts += [key if value is True else f"{key} {value}" for key, value in config.items() if key != "state"]
     return ", ".join(parts)
 

@@ -64,7 +64,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Load, run, compare, print."""
     model = lh.open_model(args.model)
-    plan = lh.accelerator(model, options.accelerator_config(args))
+    plan = lh.accelerator(model, options.accelerator_config(args, "plain"))
     link = lh.BoardOptions(args.baud, args.timeout, args.attempts)
     with ExitStack() as stack:
         progress = stack.enter_context(console.progress())

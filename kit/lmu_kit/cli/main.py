@@ -29,6 +29,7 @@ COMMANDS = {
     "synth": "build for an FPGA board or an ASIC process",
     "hil": "run a flashed board on real frames and compare it with the golden model",
     "power": "estimate the energy of an inference",
+    "levers": "measure what each lever saves",
     "explore": "sweep configurations, technologies and clocks, and pick the best design",
     "characterise": "measure the energy table of a technology",
     "floors": "measure the coefficients of the energy floor",

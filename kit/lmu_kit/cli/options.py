@@ -27,6 +27,7 @@ __all__ = [
     "FEATURE_KINDS",
     "INTERFACES",
     "LEVER_HELP",
+    "LEVER_SETS",
     "MACROS",
     "SIMULATORS",
     "SPLITS",
@@ -62,6 +63,7 @@ DEVICES = ("ice40-up5k", "ecp5-25k", "gw1nr-9")
 ENGINES = ("float", "golden", "rtl")
 FEATURE_KINDS = ("log-mel", "mfcc")
 INTERFACES = ("stream", "axi", "spi")
+LEVER_SETS = ("frugal", "plain")
 MACROS = ("kit", "model")
 SIMULATORS = ("icarus", "verilator")
 STALLS = ("none", "alternate", "random")
@@ -289,8 +291,14 @@ def accelerator_arguments(command: argparse.ArgumentParser, title: str = "accele
         choices=STATE_POLICIES,
         help="when the state is cleared: never, on a pulse, at the end of an utterance (default keep)",
     )
+    group.add_argument(
+        "--levers",
+        choices=LEVER_SETS,
+        help="levers to start from: frugal, those that save energy in most networks on a chip, or plain, none (default "
+        "frugal; plain for FPGAs and with --config)",
+    )
     for name, text in LEVER_HELP.items():
-        group.add_argument(f"--{name.replace('_', '-')}", action="store_const", const=True, help=text)
+        group.add_argument(f"--{name.replace('_', '-')}", action=argparse.BooleanOptionalAction, help=text)
     group.add_argument(
         "--frames-per-fetch",
         metavar="N",
@@ -301,22 +309,33 @@ def accelerator_arguments(command: argparse.ArgumentParser, title: str = "accele
     group.add_argument(
         "--bank-words",
         metavar="N",
-        type=positive,
+        type=natural,
         help="split constant weight memories into banks of N words; a read activates one bank (power of two, 8 to "
-        "4096)",
+        "4096; 0 for none)",
     )
     group.add_argument(
         "--state-bank-words",
         metavar="N",
-        type=positive,
+        type=natural,
         help="build data memories of registers, in banks of N words; an access activates one bank (power of two, 4 to "
-        "256)",
+        "256; 0 for none)",
     )
     return group
 
 
-def accelerator_config(args: argparse.Namespace) -> "AcceleratorConfig":
+def accelerator_config(
+    args: argparse.Namespace, levers: str = "frugal", *, macros: bool = True
+) -> "AcceleratorConfig":
     """Configuration from ``--config``, then the options of `accelerator_arguments` that are given.
+
+    Parameters
+    ----------
+    args : argparse.Namespace
+        Options.
+    levers : str
+        Set of levers where neither ``--levers`` nor ``--config`` is given.
+    macros : bool
+        Whether the process has SRAM macros.
 
     Raises
     ------
@@ -324,6 +343,7 @@ def accelerator_config(args: argparse.Namespace) -> "AcceleratorConfig":
         If a file cannot be used, or the choices exclude each other.
     """
     import lmu_hw as lh
+    from lmu_hw.plan.config import choose_levers
     from lmu_kit.models import read_object
 
     path: Path | None = args.config
@@ -332,8 +352,10 @@ def accelerator_config(args: argparse.Namespace) -> "AcceleratorConfig":
     smoothing = read_smoothing(getattr(args, "smoothing", None))
     if smoothing is not None:
         options["smoothing"] = smoothing.to_dict()
+    chosen = args.levers or ("plain" if path is not None else levers)
+    data = {key: value for key, value in data.items() if args.levers is None or key != "levers"}
     try:
-        return lh.AcceleratorConfig.from_dict(data | options)
+        return lh.AcceleratorConfig.from_dict(choose_levers(chosen, data | options, macros=macros) | data | options)
     except (TypeError, ValueError) as error:
         raise lh.InputError(str(error) if path is None else f"{path}: {error}") from None
 

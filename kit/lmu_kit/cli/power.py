@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from lmu_hw.power.floor import Floor
     from lmu_hw.power.report import Report, Sums
     from lmu_hw.power.scaling import Scaling
+    from lmu_hw.power.technology import Technology
     from lmu_kit.comparison import PublishedComparison
+    from lmu_kit.estimate import CellLibrary
     from lmu_kit.layout import ChipLayout, LaidOut
 
 EXAMPLE = "lmu-hw power kws361 --lanes 16 --clock 1MHz --scale-to 22nm --out build/power"
@@ -115,15 +117,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Estimate, print, write."""
     _check(args)
     model = lh.open_model(args.model)
-    plan = lh.accelerator(model, options.accelerator_config(args))
+    technology = _open_technology(args)
+    plan = lh.accelerator(model, options.accelerator_config(args, macros=_has_macros(technology)))
     try:
         point = lh.operating_point(plan, clock=args.clock, frame_rate_hz=args.frame_rate)
     except ValueError as error:
         raise lh.InputError(f"--clock: {error}") from None
-    technology: Any = args.table or args.pdk or DEFAULT_TECHNOLOGY
-    if args.tier == "gates":
-        macros = args.macros or "kit"
-        technology = lh.open_library(args.pdk, liberty=args.liberty, corner=args.corner, macros=macros)
     sounds = None
     if args.tier != "table":
         from lmu_kit.estimate import HEADLINE_CLIPS
@@ -175,6 +174,22 @@ def _simulation(args: argparse.Namespace) -> "lh.FrameSimulation":
     if interval is None and args.clips is None:
         interval = 100 * HEADLINE_INTERVAL
     return lh.FrameSimulation(delays=not args.settled, interval=None if interval is None else interval / 100)
+
+
+def _open_technology(args: argparse.Namespace) -> "CellLibrary | Technology":
+    """The cells of tier gates, or the table of the other tiers."""
+    from lmu_hw.power.technology import load_technology
+
+    if args.tier == "gates":
+        return lh.open_library(args.pdk, liberty=args.liberty, corner=args.corner, macros=args.macros or "kit")
+    return load_technology(args.table or args.pdk or DEFAULT_TECHNOLOGY)
+
+
+def _has_macros(technology: "CellLibrary | Technology") -> bool:
+    """Whether memories can be SRAM macros, of the kit or of a model that was asked for."""
+    if isinstance(technology, tuple):
+        return technology[0].has_macros
+    return bool(technology.memories.macros) and not technology.memories.model
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -57,12 +57,16 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
                 raise lh.InputError(
                     f"--{name} belongs to --target {ASIC}; the board of {args.target} has its own clock"
                 )
-    plan = lh.accelerator(lh.open_model(args.model), options.accelerator_config(args))
+    model, library = lh.open_model(args.model), None
+    if args.target == ASIC:
+        library = lh.open_library(args.pdk, liberty=args.liberty, corner=args.corner, macros=args.macros or "kit")
+        config = options.accelerator_config(args, macros=library[0].has_macros)
+    else:
+        config = options.accelerator_config(args, "plain")
+    plan = lh.accelerator(model, config)
     with console.progress() as progress:
         try:
-            if args.target == ASIC:
-                macros = args.macros or "kit"
-                library = lh.open_library(args.pdk, liberty=args.liberty, corner=args.corner, macros=macros)
+            if library is not None:
                 result = lh.synthesize_asic(plan, library, args.out, clock=args.clock, progress=progress)
             else:
                 result = lh.synthesize(

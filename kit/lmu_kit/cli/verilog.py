@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Plan, print, write."""
     _check(args)
     model = lh.open_model(args.model)
-    plan = lh.accelerator(model, options.accelerator_config(args))
+    plan = lh.accelerator(model, options.accelerator_config(args, "frugal" if args.board is None else "plain"))
     print_plan(plan)
     files: list[Path] = []
     if args.board is not None:

@@ -8,6 +8,7 @@ import pytest
 import soundfile
 
 from lmu_hw.model import program_file
+from lmu_hw.plan.config import AcceleratorConfig
 from lmu_kit.cli.main import COMMANDS, main
 from lmu_quantize import zoo
 from lmu_quantize.frames_file import load_frames, save_frames
@@ -93,7 +94,7 @@ def test_verilog_writes_all_files(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert {path.name for path in tmp_path.iterdir()} == {f"kws{end}" for end in endings}
     manifest = json.loads((tmp_path / "kws.json").read_text())
     assert manifest["model"]["sha256"] == program_file.digest(program_file.load(QUANTIZED))
-    assert manifest["config"] == {"lanes": 8, "weights": "ram", "state": "keep"}
+    assert manifest["config"] == AcceleratorConfig.frugal(lanes=8, weights="ram").to_dict()
     assert "cycles per frame" in capsys.readouterr().out
 
 

@@ -16,7 +16,6 @@ import numpy as np
 import pandas
 import pytest
 
-from lmu_hw.explore.sweep import TOGETHER
 from lmu_hw.model import program_file
 from lmu_hw.plan.config import LEVERS, AcceleratorConfig
 from lmu_hw.power.designs import Cut, cut
@@ -320,13 +319,13 @@ def test_gates_confirm_the_front(pdk_in_environment, threads, tmp_path, monkeypa
     chosen = slice(None, None, 19)
     save_frames(replace(shipped, frames=shipped.frames[chosen, :12, :6], truth=shipped.truth[chosen]), frames)
     out = tmp_path / "sweep"
-    levers = "--set", "levers=none,all"
+    levers = "--set", "levers=plain,frugal"
     arguments = (model, "--lanes", "1,2", *levers, "--confirm", 1, "--frames", frames, "--jobs", 1)
     found = explored(out, *arguments)
     confirmed = [row for row in found["front"] if row["gates_nJ_per_frame"] is not None]
     assert confirmed == [found["best"]]
     assert confirmed[0]["skip_zero_elements"] is confirmed[0]["isolate_operands"] is True
-    config = AcceleratorConfig(**dict.fromkeys(TOGETHER["all"], True))
+    config = AcceleratorConfig.frugal()
     band = load_technology("ihp-sg13g2").energies(config).band("table")
     assert confirmed[0]["gates_nJ_per_frame"] == pytest.approx(confirmed[0]["nJ_per_frame"], rel=2 * band)
     assert confirmed[0]["gates_achievable_clock_Hz"] > 1e6

@@ -23,8 +23,28 @@ def model(tmp_path: Path) -> Path:
 
 
 def test_the_defaults_are_those_of_the_library() -> None:
-    assert accelerator_config(parser().parse_args(["verilog", "kws361"])) == AcceleratorConfig()
+    given = parser().parse_args(["verilog", "kws361"])
+    assert accelerator_config(given) == AcceleratorConfig.frugal()
+    assert accelerator_config(given, "plain") == AcceleratorConfig()
+    assert accelerator_config(given, macros=False) == AcceleratorConfig.frugal(state_bank_words=16)
     assert AcceleratorConfig().lanes == 16
+
+
+def test_the_set_of_levers_is_a_default_that_options_and_files_override(tmp_path: Path) -> None:
+    def config(*arguments: str) -> AcceleratorConfig:
+        return accelerator_config(parser().parse_args(["verilog", "kws361", *arguments]))
+
+    assert config("--levers", "plain") == AcceleratorConfig()
+    assert config("--no-stop-clock", "--bank-words", "0") == AcceleratorConfig.frugal(stop_clock=False, bank_words=0)
+    assert config("--weights", "ram").bank_words == 0
+    assert not config("--frames-per-fetch", "2").skip_zero_elements
+    path = tmp_path / "config.json"
+    path.write_text('{"lanes": 4, "weights": "rom", "control_reset": true}')  # as 0.1 and 0.2 wrote it
+    assert config("--config", str(path)) == AcceleratorConfig(lanes=4, control_reset=True)
+    assert config("--config", str(path), "--levers", "frugal") == AcceleratorConfig.frugal(lanes=4)
+    path.write_text('{"lanes": 4, "levers": "frugal", "gate_blocks": false}')
+    assert config("--config", str(path)) == AcceleratorConfig.frugal(lanes=4, gate_blocks=False)
+    assert config("--config", str(path), "--levers", "plain") == AcceleratorConfig(lanes=4)
 
 
 def test_every_lever_has_an_option() -> None:
@@ -32,7 +52,7 @@ def test_every_lever_has_an_option() -> None:
     options = argparse.ArgumentParser()
     accelerator_arguments(options)
     for name in LEVERS:
-        config = accelerator_config(options.parse_args([f"--{name.replace('_', '-')}"]))
+        config = accelerator_config(options.parse_args(["--levers", "plain", f"--{name.replace('_', '-')}"]))
         assert [other for other in LEVERS if getattr(config, other)] == [name]
 
 
@@ -55,9 +75,13 @@ def test_rounds_that_cannot_be_are_refused(model: Path, refused: Callable[..., s
     assert three.endswith("frames_per_fetch must be one of 1, 2, 4, 8, not 3")
     cleared = refused("verilog", model, "--frames-per-fetch", "2", "--state", "pulse", "--out", model.parent)
     assert cleared.endswith("frames_per_fetch of 2 needs the state policy keep, not pulse")
-    assert "does not know the levers state_bank_words, but" in refused("power", model, "--state-bank-words", "16")
+    assert "does not know the levers state_bank_words, but" in refused(
+        "power", model, "--levers", "plain", "--state-bank-words", "16"
+    )
     assert "does not know frames_per_fetch: take the tier gates" in refused("power", model, "--frames-per-fetch", "2")
 
 
 def test_tables_without_a_lever_refuse_it(model: Path, refused: Callable[..., str]) -> None:
-    assert "does not know the levers isolate_operands, but none" in refused("power", model, "--isolate-operands")
+    assert "does not know the levers isolate_operands, but none" in refused(
+        "power", model, "--levers", "plain", "--isolate-operands"
+    )

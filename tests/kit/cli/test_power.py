@@ -8,7 +8,7 @@ import pytest
 
 from lmu_hw.model import program_file
 from lmu_hw.plan.config import AcceleratorConfig
-from lmu_hw.power.designs import LEAN, Cut, cut
+from lmu_hw.power.designs import FRUGAL, Cut, cut
 from lmu_hw.power.rows import ROWS
 from lmu_hw.power.technology import load_technology, save_technology
 from lmu_kit.cli.console import significant
@@ -56,10 +56,11 @@ def test_the_table_answers_at_once_with_its_error_band(tmp_path, capsys):
     assert time.process_time() - start < 10
     assert list(found["sounds"]) == ["speech", "silence", "noise"]
     check_sums(found)
-    band = load_technology("ihp-sg13g2").energies(AcceleratorConfig()).band("table")
+    band = load_technology("ihp-sg13g2").energies(AcceleratorConfig.frugal()).band("table")
     assert found["error_band"] == band
     assert f"± {100 * band:.0f} %" in capsys.readouterr().out
-    assert found["clock_hz"] == pytest.approx(50 * found["busy_cycles_per_frame"])
+    assert found["clock_hz"] == pytest.approx(50 * (found["busy_cycles_per_frame"] + found["idle_cycles_per_frame"]))
+    assert not found["frames_wait"]
 
 
 def test_leakage_is_printed_at_three_temperatures_or_refused(tmp_path, capsys):
@@ -82,8 +83,8 @@ def test_leakage_is_printed_at_three_temperatures_or_refused(tmp_path, capsys):
 
 
 def test_the_clock_runs_on_between_frames(tmp_path):
-    slow = figures(tmp_path, "kws361")
-    fast = figures(tmp_path, "kws361", "--clock", "1M")
+    slow = figures(tmp_path, "kws361", "--levers", "plain")
+    fast = figures(tmp_path, "kws361", "--levers", "plain", "--clock", "1M")
     assert slow["idle_cycles_per_frame"] == 0
     assert fast["idle_cycles_per_frame"] == pytest.approx(20000 - fast["busy_cycles_per_frame"])
     rows = [one["sounds"]["speech"]["rows"]["clock"]["dynamic_nJ_per_frame"] for one in (slow, fast)]
@@ -95,7 +96,7 @@ def test_a_configuration_is_read_from_a_file(tmp_path):
     path.write_text('{"lanes": 4, "weights": "ram", "state": "keep"}')
     found = figures(tmp_path, "kws361", "--config", path)
     assert found["config"] == {"lanes": 4, "weights": "ram", "state": "keep"}
-    assert found == figures(tmp_path, "kws361", "--lanes", 4, "--weights", "ram")
+    assert found == figures(tmp_path, "kws361", "--levers", "plain", "--lanes", 4, "--weights", "ram")
 
 
 def test_scaled_figures_stay_apart(tmp_path, capsys):
@@ -125,10 +126,10 @@ def test_rtl_uses_the_frames_that_it_is_given(small, tmp_path):
 
 @pytest.mark.parametrize("tier", ["table", "rtl"])
 def test_tables_know_levers_that_go_together(tier, tmp_path):
-    lean = [f"--{name.replace('_', '-')}" for name in LEAN.levers]
+    frugal = [f"--{name.replace('_', '-')}" for name in FRUGAL.levers]
     plain, some, every = (
-        figures(tmp_path, "kws105", "--lanes", 16, "--tier", tier, *levers)
-        for levers in ((), lean, (*lean, "--skip-zero-elements"))
+        figures(tmp_path, "kws105", "--lanes", 16, "--tier", tier, "--levers", "plain", *levers)
+        for levers in ((), frugal, (*frugal, "--skip-zero-elements"))
     )
     for found in (plain, some, every):
         check_sums(found)
@@ -140,9 +141,9 @@ def test_tables_know_levers_that_go_together(tier, tmp_path):
 
 
 def test_it_says_whether_the_clock_stops(tmp_path, capsys):
-    lean = [f"--{name.replace('_', '-')}" for name in LEAN.levers]
-    for levers, word, between in ((), "running", 0), (lean, "stopped", 84):
-        found = figures(tmp_path, "kws105", "--lanes", 16, *levers)
+    frugal = [f"--{name.replace('_', '-')}" for name in FRUGAL.levers]
+    for levers, word, between in ((), "running", 0), (frugal, "stopped", 84):
+        found = figures(tmp_path, "kws105", "--lanes", 16, "--levers", "plain", *levers)
         assert found["idle_cycles_per_frame"] == pytest.approx(between)
         printed = " ".join(capsys.readouterr().out.split())
         assert f"1913 cycles per frame, {between} between frames with the clock {word}; 50 frames per second" in printed
@@ -220,7 +221,7 @@ def test_glitches_are_a_column_and_can_be_left_out(pdk_in_environment, small, tm
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--clock", "100k"], "--clock: clock must be at least 271750 Hz for 50 frames of 5435 cycles a second"),
+        (["--levers", "plain", "--clock", "100k"], "--clock: clock must be at least 271750 Hz for 50 frames of 5435"),
         (["--pdk", "nowhere"], "nowhere: no such table; these ship with the product: asap7"),
         (["--liberty", "x.lib"], "--liberty, --corner and --macros belong to tier gates"),
         (["--settled"], "--settled and --interval belong to tier gates"),
@@ -243,8 +244,8 @@ def test_glitches_are_a_column_and_can_be_left_out(pdk_in_environment, small, tm
         (["--scale-to", "3nm"], "the node must be in 7 to 180 nm, not 3 nm"),
         (["--tier", "gates", "--liberty", "x.lib", "--pdk", "asap7"], "leave the PDK and the corner out"),
         (["--config", "nowhere.json"], "nowhere.json: cannot be read"),
-        (["--control-reset"], "the table ihp-sg13g2 does not know the levers control_reset, but none; or skip_zero_"),
-        (["--control-reset", "--pdk", "asap7"], "asap7 does not know the levers control_reset, but none: take"),
+        (["--levers", "plain", "--control-reset"], "ihp-sg13g2 does not know the levers control_reset, but none; or skip_"),
+        (["--levers", "plain", "--control-reset", "--pdk", "asap7"], "does not know the levers control_reset, but none: take"),
     ],
 )
 def test_what_does_not_fit_is_refused(refused, arguments, message):
@@ -272,7 +273,7 @@ def test_sets_of_one_library_are_not_kept_with_those_of_another(refused, tmp_pat
     path = tmp_path / "table.json"
     save_technology(load_technology("sky130A"), path)
     before = path.read_bytes()
-    line = refused("characterise", "--pdk", "osu018", "--levers", "lean", "--out", path)
+    line = refused("characterise", "--pdk", "osu018", "--levers", "frugal", "--out", path)
     assert "sky130A: this table was made from other Liberty files" in line
     assert path.read_bytes() == before
 

@@ -156,7 +156,7 @@ def test_a_process_gets_a_netlist_and_all_that_goes_with_it(pdk_in_environment, 
         "lmu_accelerator.v", "lmu_accelerator.sdc", "macro_models.v", "netlist.v", "synth.ys", "constraints",
         "config.json",
     }  # fmt: skip
-    assert manifest["fmax_hz"] > manifest["clock_hz"] == manifest["realtime_clock_hz"]
+    assert manifest["fmax_hz"] > manifest["clock_hz"] > manifest["realtime_clock_hz"]
     netlist, verilog = (out / "netlist.v").read_text(), (out / "lmu_accelerator.v").read_text()
     assert manifest["macros"] > 0
     assert netlist.count("  RM_IHPSG13") == verilog.count("  RM_IHPSG13") == manifest["macros"]
