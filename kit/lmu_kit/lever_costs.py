@@ -10,7 +10,7 @@ from lmu_hw.power.report import Report
 from lmu_hw.progress import Progress, silent
 from lmu_kit.accelerators import accelerator
 from lmu_kit.errors import InputError
-from lmu_kit.estimate import CellLibrary, estimate_power
+from lmu_kit.estimate import CellLibrary, GateOptions, estimate_power
 from lmu_kit.power import FrameSimulation
 from lmu_kit.sounds import Sounds
 
@@ -144,7 +144,7 @@ def measure_levers(
         raise InputError(f"levers are measured on speech, not on {', '.join(sounds) or 'nothing'}")
     if not libraries:
         raise InputError("give one cell library or more")
-    speech, simulation = {SOUND: sounds[SOUND]}, FrameSimulation(delays=delays)
+    speech, gates = {SOUND: sounds[SOUND]}, GateOptions(FrameSimulation(delays=delays))
     costs = []
     for cells, described in libraries:
         reports: dict[str, Report] = {}  # a lever that changes nothing in this network gives the same Verilog
@@ -157,7 +157,7 @@ def measure_levers(
             verilog = to_verilog(plan)
             if verilog not in reports:
                 reports[verilog] = estimate_power(
-                    plan, (cells, described), tier="gates", sounds=speech, simulation=simulation, progress=tell
+                    plan, (cells, described), tier="gates", sounds=speech, gates=gates, progress=tell
                 )
             costs.append(LeverCost.of(name, reports[verilog]))
     return tuple(costs)

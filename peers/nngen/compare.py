@@ -157,7 +157,7 @@ def main() -> None:
     if shutil.which(args.nngen) is None:
         raise lh.InputError(f"--nngen: no program {args.nngen}")
     model = lh.open_model(args.model)
-    library = lh.open_library(args.pdk, liberty=args.liberty, corner=args.corner)
+    library = lh.open_library(args.pdk, liberty=args.liberty, corner=args.corner, macros="model")
     clip = lh.find_sounds(model)["speech"][0][: WARM_UP + args.frames]
     result: dict[str, Any] = {}
     for name in args.layers or names(model):

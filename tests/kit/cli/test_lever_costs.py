@@ -34,7 +34,7 @@ def test_the_table_has_every_lever_alone_and_frugal_without_it(pdk_in_environmen
     plans = []
 
     def estimate(plan, library, **options):
-        assert options["simulation"] == lh.FrameSimulation(delays=True)
+        assert options["gates"].simulation == lh.FrameSimulation(delays=True)
         assert options["sounds"]["speech"].shape[:2] == (1, 24)
         plans.append(plan.config)
         report = _Report(plan)
