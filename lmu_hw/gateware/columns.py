@@ -54,9 +54,10 @@ class Columns:
         with m.If(now.issue):
             start = count if write is None else now.column.number
             m.d.sync += count.eq(Mux(now.ends.term, 0, start + now.ends.column))
-        m.d.comb += now.column.eq(column)
-        if index is not None:
-            self._follow(m, now, index)
+        if index is None:
+            m.d.comb += now.column.eq(column)
+        else:
+            self._follow(m, now, index, column)
 
     def _search(self, m: Module, now: StepSignals, write: wiring.PureInterface, column: data.View) -> None:
         """Replace the column by the next one whose element is not zero."""
@@ -77,14 +78,18 @@ class Columns:
         with m.If(const.skips):
             m.d.comb += [column.number.eq(nonzero.found), column.last.eq(nonzero.last)]
 
-    def _follow(self, m: Module, now: StepSignals, index: data.View) -> None:
-        """Replace the column by the one that the weight word read before names, where words have an index."""
+    def _follow(self, m: Module, now: StepSignals, index: data.View, counted: data.View) -> None:
+        """Replace the counted column by the one that the weight word read before names, where words have an index."""
         opens = Signal(init=1)
         begins = Signal(init=1)
+        # A signal for each: a struct that is driven field by field has no event in Verilog until a field changes.
+        number, last = Signal.like(counted.number, name="named"), Signal(name="named_last")
         with m.If(now.issue):
             m.d.sync += [opens.eq(now.ends.block), begins.eq(now.ends.term)]
-        m.d.comb += now.column.first.eq(begins)
         with m.If(now.const.indexed & opens):
-            m.d.comb += [now.column.number.eq(0), now.column.last.eq(now.const.length_last == 0)]
+            m.d.comb += [number.eq(0), last.eq(now.const.length_last == 0)]
         with m.Elif(now.const.indexed):
-            m.d.comb += [now.column.number.eq(index.column), now.column.last.eq(index.last)]
+            m.d.comb += [number.eq(index.column), last.eq(index.last)]
+        with m.Else():
+            m.d.comb += [number.eq(counted.number), last.eq(counted.last)]
+        m.d.comb += [now.column.number.eq(number), now.column.first.eq(begins), now.column.last.eq(last)]

@@ -74,10 +74,12 @@ CASES = {
         {"lanes": 3, "weights": "ram", "state": "utterance", "state_bank_words": 8, "skip_zero_elements": True}
         | {"stop_clock": True, "gate_blocks": True, "control_reset": True},
     ),
+    "pruned layer": (3, {"layers": ("dense",), "inputs": 5, "units": 8}, {"lanes": 4}),
     "any": (9, {"layers": ("dense", "lmu", "dense", "lmu")}, {"lanes": 4, "weights": "ram", "state": "pulse"}),
 }
 PRUNED = {
     "pruned": (0.8, None),
+    "pruned layer": (0.6, None),
     "pruned levers": (0.8, None),
     "pruned ram": (0.91, None),
     "pruned zeros": (0.8, ("w_x", "w_m")),
