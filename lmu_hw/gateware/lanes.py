@@ -23,22 +23,20 @@ class Multipliers(wiring.Component):
 
     Members
     -------
-    operand1, operand3, ..., magnitudes : In
+    operand, magnitudes : In
         As in `factor_signature`.
     products : Out(lane_layout of `LanePlan.product_bits`)
         In the same cycle.
 
-    With `LanePlan.multiples` each digit of a weight selects a multiple of the operand and shifts it; only wide weights
-    have more than one digit. Otherwise a lane multiplies. Wide lanes with `isolate_operands` have a second multiplier
-    for the bits that narrow weights do not have; these bits are 0 while weights are narrow.
+    Wide lanes with `isolate_operands` have a second multiplier for the bits that narrow weights do not have; these bits
+    are 0 while weights are narrow.
     """
 
     def __init__(self, plan: Plan):
         self.plan = plan
         factors = factor_signature(plan).members
-        names = [*(f"operand{factor}" for factor in plan.lane_plan.factors), "magnitudes"]
         super().__init__(
-            {name: factors[name].flip() for name in names}
+            {name: factors[name].flip() for name in ("operand", "magnitudes")}
             | {"products": Out(lane_layout(plan, plan.lane_plan.product_bits))}
         )
 
@@ -50,7 +48,7 @@ class Multipliers(wiring.Component):
             product = Signal(lanes.product_bits(lane), name=f"product{lane}")
             m.d.comb += [
                 magnitude.eq(self.magnitudes[f"lane{lane}"]),
-                product.eq(self._selected(m, magnitude, lane) if lanes.multiples else self._multiplied(magnitude)),
+                product.eq(self._multiplied(magnitude)),
                 self.products[f"lane{lane}"].eq(product),
             ]
         return m
@@ -58,26 +56,10 @@ class Multipliers(wiring.Component):
     def _multiplied(self, magnitude: Signal) -> Value:
         """Product by a multiplier, or by two if the weight has bits that are mostly 0."""
         narrow = self.plan.lane_plan.narrow
-        product = magnitude[:narrow] * self.operand1
+        product = magnitude[:narrow] * self.operand
         if len(magnitude) == narrow:
             return product
-        return product + ((magnitude[narrow:] * self.operand1) << narrow)
-
-    def _selected(self, m: Module, magnitude: Signal, lane: int) -> Value:
-        """Product by multiples of the operand, one for each digit of the weight."""
-        lanes = self.plan.lane_plan
-        size = lanes.digit if lane < lanes.wide_lanes else lanes.narrow  # which may hold the most negative weight
-        total: Value = Const(0)
-        for start in range(0, len(magnitude), size):
-            digit = magnitude[start : start + size]
-            leg = Signal(lanes.operand + min(len(digit), lanes.digit), name=f"leg{lane}_{start}")
-            with m.Switch(digit):
-                for value in range(1, min(1 << len(digit), (1 << lanes.digit) + 1)):
-                    shift = (value & -value).bit_length() - 1
-                    with m.Case(value):
-                        m.d.comb += leg.eq(getattr(self, f"operand{value >> shift}") << shift)
-            total = leg if start == 0 else total + (leg << start)
-        return total
+        return product + ((magnitude[narrow:] * self.operand) << narrow)
 
 
 class Accumulators(wiring.Component):

@@ -191,8 +191,8 @@ def factor_signature(plan: Plan) -> wiring.Signature:
 
     Members
     -------
-    operand1, operand3, ... : Out(plan.lane_plan.multiple_bits(factor))
-        Magnitude of the operand of all lanes, and its multiples.
+    operand : Out(plan.lane_plan.operand)
+        Magnitude of the operand of all lanes.
     magnitudes : Out(lane_layout of `LanePlan.weight_bits`)
         Magnitude of each lane's weight.
     negative : Out(lanes)
@@ -204,7 +204,7 @@ def factor_signature(plan: Plan) -> wiring.Signature:
     return wiring.Signature(
         {
             "valid": Out(1),
-            **{f"operand{factor}": Out(unsigned(lanes.multiple_bits(factor))) for factor in lanes.factors},
+            "operand": Out(unsigned(lanes.operand)),
             "magnitudes": Out(lane_layout(plan, lanes.weight_bits)),
             "negative": Out(unsigned(plan.lanes)),
             **_sum_members(plan),

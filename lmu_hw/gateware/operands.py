@@ -13,8 +13,8 @@ __all__ = ["Operands"]
 class Operands(wiring.Component):
     """Registers what the lanes multiply, so that the inputs of the arithmetic change once a cycle.
 
-    Before the registers, the operand is turned into a shifted magnitude and its odd multiples, where
-    `LanePlan.multiples` has them. The sign of the operand turns the sign of each weight into that of the product.
+    Before the registers, the operand is turned into a shifted magnitude. Its sign turns the sign of each weight into
+    that of the product.
 
     Parameters
     ----------
@@ -54,21 +54,18 @@ class Operands(wiring.Component):
         return m
 
     def _operand(self, m: Module) -> None:
-        """Register the magnitude of the operand, or its multiples."""
+        """Register the magnitude of the operand."""
         lanes, activation = self.plan.lane_plan, self.i.activation.as_unsigned()
         negative = activation[-1]
         magnitude = Signal(len(activation))
-        operand = Signal(lanes.operand)
+        operand = Signal(lanes.operand, reset_less=True)
         m.d.comb += [
             magnitude.eq((activation ^ negative.replicate(len(activation))) + negative),
-            operand.eq(Array(magnitude << shift for shift in self.plan.product_shifts)[self.i.shift]),
+            self.o.operand.eq(operand),
         ]
-        for factor in lanes.factors:
-            multiple = getattr(self.o, f"operand{factor}")
-            kept = Signal.like(multiple, name=f"operand{factor}", reset_less=True)
-            with m.If(self.i.valid):
-                m.d.sync += kept.eq(_multiple(operand, factor))
-            m.d.comb += multiple.eq(kept)
+        with m.If(self.i.valid):
+            shifted = Array(magnitude << shift for shift in self.plan.product_shifts)
+            m.d.sync += operand.eq(shifted[self.i.shift])
 
     def _weights(self, m: Module) -> None:
         """Register the magnitude of each lane's weight, and the sign of its product."""
@@ -94,13 +91,3 @@ class Operands(wiring.Component):
             if lane < lanes.wide_lanes:
                 with m.If(widens):
                     m.d.sync += magnitude[lanes.narrow :].eq(weight[lanes.narrow : lanes.wide])
-
-
-def _multiple(operand: Signal, factor: int) -> Value:
-    """An odd multiple of the operand by at most one addition."""
-    if factor == 1:
-        return operand
-    below = 1 << factor.bit_length() - 1
-    if factor == 2 * below - 1 and factor > 3:
-        return (operand << factor.bit_length()) - operand
-    return operand + (operand << (factor - 1).bit_length() - 1)

@@ -131,8 +131,7 @@ class AcceleratorConfig:
         index.
     isolate_operands : bool
         Build lanes for standard cells instead of DSP blocks. Multipliers are split by the bits of most weights, and
-        what a weight does not need rests: upper parts, lanes and the upper halves of sums. From 8 lanes on, weights of
-        at most 4 bits select among multiples of the operand, which all lanes share (`lmu_hw.plan.lanes`).
+        what a weight does not need rests: upper parts, lanes and the upper halves of sums (`lmu_hw.plan.lanes`).
     control_reset : bool
         Reset only control. Data registers have no reset, so that clock gates can take them.
     stop_clock : bool

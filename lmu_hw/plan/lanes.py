@@ -17,12 +17,6 @@ from lmu_hw.plan.schedule import PlannedOperation
 
 __all__ = ["LanePlan", "plan_lanes", "sign_and_magnitude"]
 
-MULTIPLE_BITS = 3
-"""Digits of at most so many bits select among multiples of the operand; others are multiplied."""
-
-MULTIPLE_LANES = 8
-"""So many lanes are worth the registers of the multiples, which they share."""
-
 
 def sign_and_magnitude(values: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
     """Stored codes of weights.
@@ -60,10 +54,6 @@ class LanePlan:
         Magnitude of a weight in the lanes from `wide_lanes` on, and in the first `wide_lanes`.
     wide_lanes : int
         Lanes that get the widest weights. All others rest while weights are wide. 0 if all lanes are alike.
-    digit : int
-        With `multiples` only: bits of a weight that select a multiple; 0 without.
-    multiples : tuple of int
-        Odd multiples of the operand that all lanes share; empty where lanes have multipliers.
     narrow_product, wide_product : int
         Magnitude of a product in such lanes.
     """
@@ -74,19 +64,8 @@ class LanePlan:
     narrow: int
     wide: int
     wide_lanes: int
-    digit: int
-    multiples: tuple[int, ...]
     narrow_product: int
     wide_product: int
-
-    @property
-    def factors(self) -> tuple[int, ...]:
-        """Multiples of the operand that are registered."""
-        return self.multiples or (1,)
-
-    def multiple_bits(self, factor: int) -> int:
-        """Bits of a multiple of the operand."""
-        return self.operand + (factor - 1).bit_length()
 
     def weight_bits(self, lane: int) -> int:
         """Magnitude of a lane's weight."""
@@ -135,7 +114,6 @@ def plan_lanes(
     narrow = max(bits for bits, wide in zip(magnitudes, is_wide, strict=True) if not wide)
     rows = (planned.rows_in(0, config.lanes) for planned in operations if is_wide[planned.weight_memory])
     wide_lanes = max(rows, default=0)
-    shared = config.isolate_operands and frequent - 1 <= MULTIPLE_BITS and config.lanes >= MULTIPLE_LANES
     return LanePlan(
         operand=operand,
         weights=magnitudes,
@@ -143,8 +121,6 @@ def plan_lanes(
         narrow=narrow,
         wide=max(*magnitudes, narrow + 1) if wide_lanes else narrow,
         wide_lanes=wide_lanes,
-        digit=frequent - 1 if shared else 0,
-        multiples=tuple(range(1, 1 << frequent - 1, 2)) if shared else (),
         narrow_product=operand + frequent - 1,
         wide_product=operand + widest - 1,
     )
