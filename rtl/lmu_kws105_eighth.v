@@ -359,7 +359,7 @@ module lmu_kws105_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
     .clk(\clk$12 ),
     .elements(elements),
     .issued(products__valid),
-    .\port$1935$24 (\$35 ),
+    .\port$1519$24 (\$35 ),
     .products__activation(products__activation),
     .products__weights(products__weights),
     .products__wide(products__wide),
@@ -378,8 +378,8 @@ module lmu_kws105_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
     .parameters__address(\address$185 ),
     .parameters__r_data(parameters__r_data),
     .parameters__read(\read$183 ),
-    .\port$2160$30 (\$37 ),
-    .\port$2160$5 (\$36 ),
+    .\port$1710$30 (\$37 ),
+    .\port$1710$5 (\$36 ),
     .row_valid(write__valid),
     .sums(sums)
   );
@@ -419,7 +419,7 @@ module lmu_kws105_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
     .i__valid(products__valid),
     .i__weights(products__weights),
     .i__wide(products__wide),
-    .\port$1935$24 (\$35 ),
+    .\port$1519$24 (\$35 ),
     .rst(rst),
     .sums(sums)
   );
@@ -577,7 +577,7 @@ module lmu_kws105_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
     .groups__payload(groups__payload),
     .groups__valid(groups__valid),
     .idle(idle),
-    .\port$2160$5 (\$36 ),
+    .\port$1710$5 (\$36 ),
     .rst(rst),
     .steps__payload(steps__payload),
     .steps__valid(steps__valid),
@@ -767,7 +767,7 @@ module lmu_kws105_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
   assign \$31  = \read$177 ;
 endmodule
 
-module \lmu_kws105_eighth.fetch (steps__valid, products__activation, products__weights, products__wide, clk, elements, words, steps__payload, issued, \port$1935$24 , rst);
+module \lmu_kws105_eighth.fetch (steps__valid, products__activation, products__weights, products__wide, clk, elements, words, steps__payload, issued, \port$1519$24 , rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$1 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$1 <= 0;
   reg \$1 ;
@@ -785,8 +785,8 @@ module \lmu_kws105_eighth.fetch (steps__valid, products__activation, products__w
   wire [7:0] \elements.x ;
   output issued;
   reg issued = 1'h0;
-  output [3:0] \port$1935$24 ;
-  wire [3:0] \port$1935$24 ;
+  output [3:0] \port$1519$24 ;
+  wire [3:0] \port$1519$24 ;
   output [11:0] products__activation;
   wire [11:0] products__activation;
   wire products__first;
@@ -918,7 +918,7 @@ module \lmu_kws105_eighth.fetch (steps__valid, products__activation, products__w
   assign products__shift = step[25:24];
   assign products__first = step[26];
   assign products__last = step[27];
-  assign \port$1935$24  = step[27:24];
+  assign \port$1519$24  = step[27:24];
   assign \step.memory  = step[2:0];
   assign \step.address  = step[10:3];
   assign \step.cleared  = step[11];
@@ -1009,7 +1009,7 @@ module \lmu_kws105_eighth.fetch (steps__valid, products__activation, products__w
   assign weights4_0[8:0] = { 6'h00, words[2:0] };
 endmodule
 
-module \lmu_kws105_eighth.finish (finish_clk, parameters__read, busy, element, parameters__r_data, groups__valid, groups__payload, sums, parameters__address, row_valid, \port$2160$5 , \port$2160$30 , finish_rst);
+module \lmu_kws105_eighth.finish (finish_clk, parameters__read, busy, element, parameters__r_data, groups__valid, groups__payload, sums, parameters__address, row_valid, \port$1710$5 , \port$1710$30 , finish_rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$2 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$2 <= 0;
   wire \$1 ;
@@ -1074,10 +1074,10 @@ module \lmu_kws105_eighth.finish (finish_clk, parameters__read, busy, element, p
   wire [17:0] parameters__r_data;
   output parameters__read;
   wire parameters__read;
-  output [4:0] \port$2160$30 ;
-  wire [4:0] \port$2160$30 ;
-  output [13:0] \port$2160$5 ;
-  wire [13:0] \port$2160$5 ;
+  output [4:0] \port$1710$30 ;
+  wire [4:0] \port$1710$30 ;
+  output [13:0] \port$1710$5 ;
+  wire [13:0] \port$1710$5 ;
   reg [34:0] row_destination = 35'h000000000;
   wire [7:0] \row_destination.address ;
   wire [5:0] \row_destination.memory ;
@@ -1281,8 +1281,8 @@ module \lmu_kws105_eighth.finish (finish_clk, parameters__read, busy, element, p
   assign write__output = row_destination[30];
   assign write__operation = row_destination[34:31];
   assign parameters__address = destination[26:19];
-  assign \port$2160$5  = row_destination[18:5];
-  assign \port$2160$30  = row_destination[34:30];
+  assign \port$1710$5  = row_destination[18:5];
+  assign \port$1710$30  = row_destination[34:30];
   assign \groups__payload.rows  = groups__payload[4:0];
   assign \groups__payload.memory  = groups__payload[10:5];
   assign \groups__payload.address  = groups__payload[18:11];
@@ -1880,7 +1880,7 @@ module \lmu_kws105_eighth.input_gate (enable, gated, clk, free);
     passes <= enable;
 endmodule
 
-module \lmu_kws105_eighth.lanes (i__activation, i__weights, i__wide, clk, i__valid, \port$1935$24 , sums, rst);
+module \lmu_kws105_eighth.lanes (i__activation, i__weights, i__wide, clk, i__valid, \port$1519$24 , sums, rst);
   input clk;
   wire clk;
   wire first;
@@ -1934,36 +1934,30 @@ module \lmu_kws105_eighth.lanes (i__activation, i__weights, i__wide, clk, i__val
   wire [2:0] \o__magnitudes.lane8 ;
   wire [2:0] \o__magnitudes.lane9 ;
   wire [15:0] o__negative;
-  wire [10:0] o__operand1;
-  wire [12:0] o__operand3;
-  wire [13:0] o__operand5;
-  wire [13:0] o__operand7;
+  wire [10:0] o__operand;
   wire o__valid;
   wire o__wide;
-  wire [10:0] operand1;
-  wire [12:0] operand3;
-  wire [13:0] operand5;
-  wire [13:0] operand7;
-  input [3:0] \port$1935$24 ;
-  wire [3:0] \port$1935$24 ;
+  wire [10:0] operand;
+  input [3:0] \port$1519$24 ;
+  wire [3:0] \port$1519$24 ;
   wire [259:0] products;
-  wire [259:0] \products$35 ;
-  wire [19:0] \products$35.lane0 ;
-  wire [19:0] \products$35.lane1 ;
-  wire [13:0] \products$35.lane10 ;
-  wire [13:0] \products$35.lane11 ;
-  wire [13:0] \products$35.lane12 ;
-  wire [13:0] \products$35.lane13 ;
-  wire [13:0] \products$35.lane14 ;
-  wire [13:0] \products$35.lane15 ;
-  wire [19:0] \products$35.lane2 ;
-  wire [19:0] \products$35.lane3 ;
-  wire [19:0] \products$35.lane4 ;
-  wire [19:0] \products$35.lane5 ;
-  wire [13:0] \products$35.lane6 ;
-  wire [13:0] \products$35.lane7 ;
-  wire [13:0] \products$35.lane8 ;
-  wire [13:0] \products$35.lane9 ;
+  wire [259:0] \products$29 ;
+  wire [19:0] \products$29.lane0 ;
+  wire [19:0] \products$29.lane1 ;
+  wire [13:0] \products$29.lane10 ;
+  wire [13:0] \products$29.lane11 ;
+  wire [13:0] \products$29.lane12 ;
+  wire [13:0] \products$29.lane13 ;
+  wire [13:0] \products$29.lane14 ;
+  wire [13:0] \products$29.lane15 ;
+  wire [19:0] \products$29.lane2 ;
+  wire [19:0] \products$29.lane3 ;
+  wire [19:0] \products$29.lane4 ;
+  wire [19:0] \products$29.lane5 ;
+  wire [13:0] \products$29.lane6 ;
+  wire [13:0] \products$29.lane7 ;
+  wire [13:0] \products$29.lane8 ;
+  wire [13:0] \products$29.lane9 ;
   wire [19:0] \products.lane0 ;
   wire [19:0] \products.lane1 ;
   wire [13:0] \products.lane10 ;
@@ -1991,7 +1985,7 @@ module \lmu_kws105_eighth.lanes (i__activation, i__weights, i__wide, clk, i__val
   wire rst;
   output [335:0] sums;
   wire [335:0] sums;
-  wire [335:0] \sums$37 ;
+  wire [335:0] \sums$31 ;
   wire valid;
   wire wide;
   \lmu_kws105_eighth.lanes.accumulate  accumulate (
@@ -2007,10 +2001,7 @@ module \lmu_kws105_eighth.lanes (i__activation, i__weights, i__wide, clk, i__val
   );
   \lmu_kws105_eighth.lanes.multiply  multiply (
     .magnitudes(magnitudes),
-    .operand1(operand1),
-    .operand3(operand3),
-    .operand5(operand5),
-    .operand7(operand7),
+    .operand(operand),
     .products(products)
   );
   \lmu_kws105_eighth.lanes.operands  operands (
@@ -2023,37 +2014,31 @@ module \lmu_kws105_eighth.lanes (i__activation, i__weights, i__wide, clk, i__val
     .last(last),
     .o__magnitudes(magnitudes),
     .o__negative(negative),
-    .operand1(operand1),
-    .operand3(operand3),
-    .operand5(operand5),
-    .operand7(operand7),
-    .\port$1935$24 (\port$1935$24 ),
+    .operand(operand),
+    .\port$1519$24 (\port$1519$24 ),
     .rst(rst),
     .valid(valid),
     .wide(wide)
   );
   assign products__activation = i__activation;
-  assign i__first = \port$1935$24 [2];
-  assign products__first = \port$1935$24 [2];
-  assign i__last = \port$1935$24 [3];
-  assign products__last = \port$1935$24 [3];
-  assign i__shift = \port$1935$24 [1:0];
-  assign products__shift = \port$1935$24 [1:0];
+  assign i__first = \port$1519$24 [2];
+  assign products__first = \port$1519$24 [2];
+  assign i__last = \port$1519$24 [3];
+  assign products__last = \port$1519$24 [3];
+  assign i__shift = \port$1519$24 [1:0];
+  assign products__shift = \port$1519$24 [1:0];
   assign products__valid = i__valid;
   assign products__weights = i__weights;
   assign products__wide = i__wide;
   assign o__magnitudes = magnitudes;
-  assign o__operand1 = operand1;
-  assign o__operand3 = operand3;
-  assign o__operand5 = operand5;
-  assign o__operand7 = operand7;
+  assign o__operand = operand;
   assign o__first = first;
   assign o__last = last;
   assign o__negative = negative;
   assign o__valid = valid;
   assign o__wide = wide;
-  assign \products$35  = products;
-  assign \sums$37  = sums;
+  assign \products$29  = products;
+  assign \sums$31  = sums;
   assign \magnitudes.lane0  = magnitudes[8:0];
   assign \magnitudes.lane1  = magnitudes[17:9];
   assign \magnitudes.lane2  = magnitudes[26:18];
@@ -2102,22 +2087,22 @@ module \lmu_kws105_eighth.lanes (i__activation, i__weights, i__wide, clk, i__val
   assign \products.lane13  = products[231:218];
   assign \products.lane14  = products[245:232];
   assign \products.lane15  = products[259:246];
-  assign \products$35.lane0  = products[19:0];
-  assign \products$35.lane1  = products[39:20];
-  assign \products$35.lane2  = products[59:40];
-  assign \products$35.lane3  = products[79:60];
-  assign \products$35.lane4  = products[99:80];
-  assign \products$35.lane5  = products[119:100];
-  assign \products$35.lane6  = products[133:120];
-  assign \products$35.lane7  = products[147:134];
-  assign \products$35.lane8  = products[161:148];
-  assign \products$35.lane9  = products[175:162];
-  assign \products$35.lane10  = products[189:176];
-  assign \products$35.lane11  = products[203:190];
-  assign \products$35.lane12  = products[217:204];
-  assign \products$35.lane13  = products[231:218];
-  assign \products$35.lane14  = products[245:232];
-  assign \products$35.lane15  = products[259:246];
+  assign \products$29.lane0  = products[19:0];
+  assign \products$29.lane1  = products[39:20];
+  assign \products$29.lane2  = products[59:40];
+  assign \products$29.lane3  = products[79:60];
+  assign \products$29.lane4  = products[99:80];
+  assign \products$29.lane5  = products[119:100];
+  assign \products$29.lane6  = products[133:120];
+  assign \products$29.lane7  = products[147:134];
+  assign \products$29.lane8  = products[161:148];
+  assign \products$29.lane9  = products[175:162];
+  assign \products$29.lane10  = products[189:176];
+  assign \products$29.lane11  = products[203:190];
+  assign \products$29.lane12  = products[217:204];
+  assign \products$29.lane13  = products[231:218];
+  assign \products$29.lane14  = products[245:232];
+  assign \products$29.lane15  = products[259:246];
 endmodule
 
 module \lmu_kws105_eighth.lanes.accumulate (clk, valid, first, last, wide, negative, products, sums, rst);
@@ -3103,257 +3088,31 @@ module \lmu_kws105_eighth.lanes.accumulate (clk, valid, first, last, wide, negat
   assign \$113  = valid;
 endmodule
 
-module \lmu_kws105_eighth.lanes.multiply (operand3, operand5, operand7, magnitudes, products, operand1);
-  reg \$auto$verilog_backend.cc:2355:dump_module$10 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$10 <= 0;
-  wire [11:0] \$1 ;
-  wire [13:0] \$10 ;
-  wire [21:0] \$100 ;
-  wire [11:0] \$101 ;
-  wire [11:0] \$102 ;
-  wire [13:0] \$103 ;
-  wire [13:0] \$104 ;
-  wire [14:0] \$105 ;
-  wire [13:0] \$106 ;
-  wire [14:0] \$107 ;
-  wire [11:0] \$108 ;
-  wire [11:0] \$109 ;
-  wire [13:0] \$11 ;
-  wire [13:0] \$110 ;
-  wire [13:0] \$111 ;
-  wire [14:0] \$112 ;
-  wire [13:0] \$113 ;
-  wire [14:0] \$114 ;
-  wire [11:0] \$115 ;
-  wire [11:0] \$116 ;
-  wire [13:0] \$117 ;
-  wire [13:0] \$118 ;
-  wire [14:0] \$119 ;
-  wire [14:0] \$12 ;
-  wire [13:0] \$120 ;
-  wire [14:0] \$121 ;
-  wire [16:0] \$122 ;
-  wire [17:0] \$123 ;
-  wire [20:0] \$124 ;
-  wire [21:0] \$125 ;
-  wire [11:0] \$126 ;
-  wire [11:0] \$127 ;
-  wire [13:0] \$128 ;
-  wire [13:0] \$129 ;
+module \lmu_kws105_eighth.lanes.multiply (magnitudes, products, operand);
+  wire [13:0] \$1 ;
+  wire [16:0] \$10 ;
+  wire [19:0] \$11 ;
+  wire [20:0] \$12 ;
   wire [13:0] \$13 ;
-  wire [14:0] \$130 ;
-  wire [13:0] \$131 ;
-  wire [14:0] \$132 ;
-  wire [11:0] \$133 ;
-  wire [11:0] \$134 ;
-  wire [13:0] \$135 ;
-  wire [13:0] \$136 ;
-  wire [14:0] \$137 ;
-  wire [13:0] \$138 ;
-  wire [14:0] \$139 ;
-  wire [14:0] \$14 ;
-  wire [11:0] \$140 ;
-  wire [11:0] \$141 ;
-  wire [13:0] \$142 ;
-  wire [13:0] \$143 ;
-  wire [14:0] \$144 ;
-  wire [13:0] \$145 ;
-  wire [14:0] \$146 ;
-  wire [16:0] \$147 ;
-  wire [17:0] \$148 ;
-  wire [20:0] \$149 ;
-  wire [11:0] \$15 ;
-  wire [21:0] \$150 ;
-  wire [11:0] \$151 ;
-  wire [11:0] \$152 ;
-  wire [13:0] \$153 ;
-  wire [13:0] \$154 ;
-  wire [14:0] \$155 ;
-  wire [13:0] \$156 ;
-  wire [14:0] \$157 ;
-  wire [11:0] \$158 ;
-  wire [11:0] \$159 ;
-  wire [11:0] \$16 ;
-  wire [13:0] \$160 ;
-  wire [13:0] \$161 ;
-  wire [14:0] \$162 ;
-  wire [13:0] \$163 ;
-  wire [14:0] \$164 ;
-  wire [11:0] \$165 ;
-  wire [11:0] \$166 ;
-  wire [13:0] \$167 ;
-  wire [13:0] \$168 ;
-  wire [14:0] \$169 ;
+  wire [16:0] \$14 ;
+  wire [19:0] \$15 ;
+  wire [20:0] \$16 ;
   wire [13:0] \$17 ;
-  wire [13:0] \$170 ;
-  wire [14:0] \$171 ;
-  wire [11:0] \$172 ;
-  wire [11:0] \$173 ;
-  wire [13:0] \$174 ;
-  wire [13:0] \$175 ;
-  wire [14:0] \$176 ;
-  wire [13:0] \$177 ;
-  wire [14:0] \$178 ;
-  wire [11:0] \$179 ;
-  wire [13:0] \$18 ;
-  wire [11:0] \$180 ;
-  wire [13:0] \$181 ;
-  wire [13:0] \$182 ;
-  wire [14:0] \$183 ;
-  wire [13:0] \$184 ;
-  wire [14:0] \$185 ;
-  wire [11:0] \$186 ;
-  wire [11:0] \$187 ;
-  wire [13:0] \$188 ;
-  wire [13:0] \$189 ;
-  wire [14:0] \$19 ;
-  wire [14:0] \$190 ;
-  wire [13:0] \$191 ;
-  wire [14:0] \$192 ;
-  wire [11:0] \$193 ;
-  wire [11:0] \$194 ;
-  wire [13:0] \$195 ;
-  wire [13:0] \$196 ;
-  wire [14:0] \$197 ;
-  wire [13:0] \$198 ;
-  wire [14:0] \$199 ;
-  wire [11:0] \$2 ;
-  wire [13:0] \$20 ;
-  wire [11:0] \$200 ;
-  wire [11:0] \$201 ;
-  wire [13:0] \$202 ;
-  wire [13:0] \$203 ;
-  wire [14:0] \$204 ;
-  wire [13:0] \$205 ;
-  wire [14:0] \$206 ;
-  wire [11:0] \$207 ;
-  wire [11:0] \$208 ;
-  wire [13:0] \$209 ;
-  wire [14:0] \$21 ;
-  wire [13:0] \$210 ;
-  wire [14:0] \$211 ;
-  wire [13:0] \$212 ;
-  wire [14:0] \$213 ;
-  wire [11:0] \$214 ;
-  wire [11:0] \$215 ;
-  wire [13:0] \$216 ;
-  wire [13:0] \$217 ;
-  wire [14:0] \$218 ;
-  wire [13:0] \$219 ;
+  wire [16:0] \$18 ;
+  wire [19:0] \$19 ;
+  wire [16:0] \$2 ;
+  wire [20:0] \$20 ;
+  wire [13:0] \$21 ;
   wire [16:0] \$22 ;
-  wire [14:0] \$220 ;
-  wire [17:0] \$23 ;
+  wire [19:0] \$23 ;
   wire [20:0] \$24 ;
-  wire [21:0] \$25 ;
-  wire [11:0] \$26 ;
-  wire [11:0] \$27 ;
-  wire [13:0] \$28 ;
-  wire [13:0] \$29 ;
-  wire [13:0] \$3 ;
-  wire [14:0] \$30 ;
-  wire [13:0] \$31 ;
-  wire [14:0] \$32 ;
-  wire [11:0] \$33 ;
-  wire [11:0] \$34 ;
-  wire [13:0] \$35 ;
-  wire [13:0] \$36 ;
-  wire [14:0] \$37 ;
-  wire [13:0] \$38 ;
-  wire [14:0] \$39 ;
-  wire [13:0] \$4 ;
-  wire [11:0] \$40 ;
-  wire [11:0] \$41 ;
-  wire [13:0] \$42 ;
-  wire [13:0] \$43 ;
-  wire [14:0] \$44 ;
-  wire [13:0] \$45 ;
-  wire [14:0] \$46 ;
-  wire [16:0] \$47 ;
-  wire [17:0] \$48 ;
-  wire [20:0] \$49 ;
-  wire [14:0] \$5 ;
-  wire [21:0] \$50 ;
-  wire [11:0] \$51 ;
-  wire [11:0] \$52 ;
-  wire [13:0] \$53 ;
-  wire [13:0] \$54 ;
-  wire [14:0] \$55 ;
-  wire [13:0] \$56 ;
-  wire [14:0] \$57 ;
-  wire [11:0] \$58 ;
-  wire [11:0] \$59 ;
-  wire [13:0] \$6 ;
-  wire [13:0] \$60 ;
-  wire [13:0] \$61 ;
-  wire [14:0] \$62 ;
-  wire [13:0] \$63 ;
-  wire [14:0] \$64 ;
-  wire [11:0] \$65 ;
-  wire [11:0] \$66 ;
-  wire [13:0] \$67 ;
-  wire [13:0] \$68 ;
-  wire [14:0] \$69 ;
-  wire [14:0] \$7 ;
-  wire [13:0] \$70 ;
-  wire [14:0] \$71 ;
-  wire [16:0] \$72 ;
-  wire [17:0] \$73 ;
-  wire [20:0] \$74 ;
-  wire [21:0] \$75 ;
-  wire [11:0] \$76 ;
-  wire [11:0] \$77 ;
-  wire [13:0] \$78 ;
-  wire [13:0] \$79 ;
-  wire [11:0] \$8 ;
-  wire [14:0] \$80 ;
-  wire [13:0] \$81 ;
-  wire [14:0] \$82 ;
-  wire [11:0] \$83 ;
-  wire [11:0] \$84 ;
-  wire [13:0] \$85 ;
-  wire [13:0] \$86 ;
-  wire [14:0] \$87 ;
-  wire [13:0] \$88 ;
-  wire [14:0] \$89 ;
-  wire [11:0] \$9 ;
-  wire [11:0] \$90 ;
-  wire [11:0] \$91 ;
-  wire [13:0] \$92 ;
-  wire [13:0] \$93 ;
-  wire [14:0] \$94 ;
-  wire [13:0] \$95 ;
-  wire [14:0] \$96 ;
-  wire [16:0] \$97 ;
-  wire [17:0] \$98 ;
-  wire [20:0] \$99 ;
-  reg [13:0] leg0_0;
-  reg [13:0] leg0_3;
-  reg [13:0] leg0_6;
-  reg [13:0] leg10_0;
-  reg [13:0] leg11_0;
-  reg [13:0] leg12_0;
-  reg [13:0] leg13_0;
-  reg [13:0] leg14_0;
-  reg [13:0] leg15_0;
-  reg [13:0] leg1_0;
-  reg [13:0] leg1_3;
-  reg [13:0] leg1_6;
-  reg [13:0] leg2_0;
-  reg [13:0] leg2_3;
-  reg [13:0] leg2_6;
-  reg [13:0] leg3_0;
-  reg [13:0] leg3_3;
-  reg [13:0] leg3_6;
-  reg [13:0] leg4_0;
-  reg [13:0] leg4_3;
-  reg [13:0] leg4_6;
-  reg [13:0] leg5_0;
-  reg [13:0] leg5_3;
-  reg [13:0] leg5_6;
-  reg [13:0] leg6_0;
-  reg [13:0] leg7_0;
-  reg [13:0] leg8_0;
-  reg [13:0] leg9_0;
+  wire [19:0] \$3 ;
+  wire [20:0] \$4 ;
+  wire [13:0] \$5 ;
+  wire [16:0] \$6 ;
+  wire [19:0] \$7 ;
+  wire [20:0] \$8 ;
+  wire [13:0] \$9 ;
   wire [8:0] magnitude0;
   wire [8:0] magnitude1;
   wire [2:0] magnitude10;
@@ -3388,14 +3147,8 @@ module \lmu_kws105_eighth.lanes.multiply (operand3, operand5, operand7, magnitud
   wire [2:0] \magnitudes.lane7 ;
   wire [2:0] \magnitudes.lane8 ;
   wire [2:0] \magnitudes.lane9 ;
-  input [10:0] operand1;
-  wire [10:0] operand1;
-  input [12:0] operand3;
-  wire [12:0] operand3;
-  input [13:0] operand5;
-  wire [13:0] operand5;
-  input [13:0] operand7;
-  wire [13:0] operand7;
+  input [10:0] operand;
+  wire [10:0] operand;
   wire [19:0] product0;
   wire [19:0] product1;
   wire [13:0] product10;
@@ -3430,610 +3183,56 @@ module \lmu_kws105_eighth.lanes.multiply (operand3, operand5, operand7, magnitud
   wire [13:0] \products.lane7 ;
   wire [13:0] \products.lane8 ;
   wire [13:0] \products.lane9 ;
-  assign \$23  = leg0_0 + \$22 ;
-  assign \$25  = \$23  + \$24 ;
-  assign \$48  = leg1_0 + \$47 ;
-  assign \$50  = \$48  + \$49 ;
-  assign \$73  = leg2_0 + \$72 ;
-  assign \$75  = \$73  + \$74 ;
-  assign \$98  = leg3_0 + \$97 ;
-  assign \$100  = \$98  + \$99 ;
-  assign \$123  = leg4_0 + \$122 ;
-  assign \$125  = \$123  + \$124 ;
-  assign \$148  = leg5_0 + \$147 ;
-  assign \$150  = \$148  + \$149 ;
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    leg0_0 = 14'h0000;
-    casez (magnitudes[2:0])
-      3'h1:
-          leg0_0 = { 2'h0, \$1  };
-      3'h2:
-          leg0_0 = { 2'h0, \$2  };
-      3'h3:
-          leg0_0 = \$3 ;
-      3'h4:
-          leg0_0 = \$4 ;
-      3'h5:
-          leg0_0 = \$5 [13:0];
-      3'h6:
-          leg0_0 = \$6 ;
-      3'h7:
-          leg0_0 = \$7 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    leg0_3 = 14'h0000;
-    casez (magnitudes[5:3])
-      3'h1:
-          leg0_3 = { 2'h0, \$8  };
-      3'h2:
-          leg0_3 = { 2'h0, \$9  };
-      3'h3:
-          leg0_3 = \$10 ;
-      3'h4:
-          leg0_3 = \$11 ;
-      3'h5:
-          leg0_3 = \$12 [13:0];
-      3'h6:
-          leg0_3 = \$13 ;
-      3'h7:
-          leg0_3 = \$14 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    leg0_6 = 14'h0000;
-    casez (magnitudes[8:6])
-      3'h1:
-          leg0_6 = { 2'h0, \$15  };
-      3'h2:
-          leg0_6 = { 2'h0, \$16  };
-      3'h3:
-          leg0_6 = \$17 ;
-      3'h4:
-          leg0_6 = \$18 ;
-      3'h5:
-          leg0_6 = \$19 [13:0];
-      3'h6:
-          leg0_6 = \$20 ;
-      3'h7:
-          leg0_6 = \$21 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    leg1_0 = 14'h0000;
-    casez (magnitudes[11:9])
-      3'h1:
-          leg1_0 = { 2'h0, \$26  };
-      3'h2:
-          leg1_0 = { 2'h0, \$27  };
-      3'h3:
-          leg1_0 = \$28 ;
-      3'h4:
-          leg1_0 = \$29 ;
-      3'h5:
-          leg1_0 = \$30 [13:0];
-      3'h6:
-          leg1_0 = \$31 ;
-      3'h7:
-          leg1_0 = \$32 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    leg1_3 = 14'h0000;
-    casez (magnitudes[14:12])
-      3'h1:
-          leg1_3 = { 2'h0, \$33  };
-      3'h2:
-          leg1_3 = { 2'h0, \$34  };
-      3'h3:
-          leg1_3 = \$35 ;
-      3'h4:
-          leg1_3 = \$36 ;
-      3'h5:
-          leg1_3 = \$37 [13:0];
-      3'h6:
-          leg1_3 = \$38 ;
-      3'h7:
-          leg1_3 = \$39 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    leg1_6 = 14'h0000;
-    casez (magnitudes[17:15])
-      3'h1:
-          leg1_6 = { 2'h0, \$40  };
-      3'h2:
-          leg1_6 = { 2'h0, \$41  };
-      3'h3:
-          leg1_6 = \$42 ;
-      3'h4:
-          leg1_6 = \$43 ;
-      3'h5:
-          leg1_6 = \$44 [13:0];
-      3'h6:
-          leg1_6 = \$45 ;
-      3'h7:
-          leg1_6 = \$46 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    leg2_0 = 14'h0000;
-    casez (magnitudes[20:18])
-      3'h1:
-          leg2_0 = { 2'h0, \$51  };
-      3'h2:
-          leg2_0 = { 2'h0, \$52  };
-      3'h3:
-          leg2_0 = \$53 ;
-      3'h4:
-          leg2_0 = \$54 ;
-      3'h5:
-          leg2_0 = \$55 [13:0];
-      3'h6:
-          leg2_0 = \$56 ;
-      3'h7:
-          leg2_0 = \$57 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    leg2_3 = 14'h0000;
-    casez (magnitudes[23:21])
-      3'h1:
-          leg2_3 = { 2'h0, \$58  };
-      3'h2:
-          leg2_3 = { 2'h0, \$59  };
-      3'h3:
-          leg2_3 = \$60 ;
-      3'h4:
-          leg2_3 = \$61 ;
-      3'h5:
-          leg2_3 = \$62 [13:0];
-      3'h6:
-          leg2_3 = \$63 ;
-      3'h7:
-          leg2_3 = \$64 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    leg2_6 = 14'h0000;
-    casez (magnitudes[26:24])
-      3'h1:
-          leg2_6 = { 2'h0, \$65  };
-      3'h2:
-          leg2_6 = { 2'h0, \$66  };
-      3'h3:
-          leg2_6 = \$67 ;
-      3'h4:
-          leg2_6 = \$68 ;
-      3'h5:
-          leg2_6 = \$69 [13:0];
-      3'h6:
-          leg2_6 = \$70 ;
-      3'h7:
-          leg2_6 = \$71 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    leg3_0 = 14'h0000;
-    casez (magnitudes[29:27])
-      3'h1:
-          leg3_0 = { 2'h0, \$76  };
-      3'h2:
-          leg3_0 = { 2'h0, \$77  };
-      3'h3:
-          leg3_0 = \$78 ;
-      3'h4:
-          leg3_0 = \$79 ;
-      3'h5:
-          leg3_0 = \$80 [13:0];
-      3'h6:
-          leg3_0 = \$81 ;
-      3'h7:
-          leg3_0 = \$82 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    leg3_3 = 14'h0000;
-    casez (magnitudes[32:30])
-      3'h1:
-          leg3_3 = { 2'h0, \$83  };
-      3'h2:
-          leg3_3 = { 2'h0, \$84  };
-      3'h3:
-          leg3_3 = \$85 ;
-      3'h4:
-          leg3_3 = \$86 ;
-      3'h5:
-          leg3_3 = \$87 [13:0];
-      3'h6:
-          leg3_3 = \$88 ;
-      3'h7:
-          leg3_3 = \$89 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    leg3_6 = 14'h0000;
-    casez (magnitudes[35:33])
-      3'h1:
-          leg3_6 = { 2'h0, \$90  };
-      3'h2:
-          leg3_6 = { 2'h0, \$91  };
-      3'h3:
-          leg3_6 = \$92 ;
-      3'h4:
-          leg3_6 = \$93 ;
-      3'h5:
-          leg3_6 = \$94 [13:0];
-      3'h6:
-          leg3_6 = \$95 ;
-      3'h7:
-          leg3_6 = \$96 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    leg4_0 = 14'h0000;
-    casez (magnitudes[38:36])
-      3'h1:
-          leg4_0 = { 2'h0, \$101  };
-      3'h2:
-          leg4_0 = { 2'h0, \$102  };
-      3'h3:
-          leg4_0 = \$103 ;
-      3'h4:
-          leg4_0 = \$104 ;
-      3'h5:
-          leg4_0 = \$105 [13:0];
-      3'h6:
-          leg4_0 = \$106 ;
-      3'h7:
-          leg4_0 = \$107 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    leg4_3 = 14'h0000;
-    casez (magnitudes[41:39])
-      3'h1:
-          leg4_3 = { 2'h0, \$108  };
-      3'h2:
-          leg4_3 = { 2'h0, \$109  };
-      3'h3:
-          leg4_3 = \$110 ;
-      3'h4:
-          leg4_3 = \$111 ;
-      3'h5:
-          leg4_3 = \$112 [13:0];
-      3'h6:
-          leg4_3 = \$113 ;
-      3'h7:
-          leg4_3 = \$114 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    leg4_6 = 14'h0000;
-    casez (magnitudes[44:42])
-      3'h1:
-          leg4_6 = { 2'h0, \$115  };
-      3'h2:
-          leg4_6 = { 2'h0, \$116  };
-      3'h3:
-          leg4_6 = \$117 ;
-      3'h4:
-          leg4_6 = \$118 ;
-      3'h5:
-          leg4_6 = \$119 [13:0];
-      3'h6:
-          leg4_6 = \$120 ;
-      3'h7:
-          leg4_6 = \$121 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    leg5_0 = 14'h0000;
-    casez (magnitudes[47:45])
-      3'h1:
-          leg5_0 = { 2'h0, \$126  };
-      3'h2:
-          leg5_0 = { 2'h0, \$127  };
-      3'h3:
-          leg5_0 = \$128 ;
-      3'h4:
-          leg5_0 = \$129 ;
-      3'h5:
-          leg5_0 = \$130 [13:0];
-      3'h6:
-          leg5_0 = \$131 ;
-      3'h7:
-          leg5_0 = \$132 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    leg5_3 = 14'h0000;
-    casez (magnitudes[50:48])
-      3'h1:
-          leg5_3 = { 2'h0, \$133  };
-      3'h2:
-          leg5_3 = { 2'h0, \$134  };
-      3'h3:
-          leg5_3 = \$135 ;
-      3'h4:
-          leg5_3 = \$136 ;
-      3'h5:
-          leg5_3 = \$137 [13:0];
-      3'h6:
-          leg5_3 = \$138 ;
-      3'h7:
-          leg5_3 = \$139 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    leg5_6 = 14'h0000;
-    casez (magnitudes[53:51])
-      3'h1:
-          leg5_6 = { 2'h0, \$140  };
-      3'h2:
-          leg5_6 = { 2'h0, \$141  };
-      3'h3:
-          leg5_6 = \$142 ;
-      3'h4:
-          leg5_6 = \$143 ;
-      3'h5:
-          leg5_6 = \$144 [13:0];
-      3'h6:
-          leg5_6 = \$145 ;
-      3'h7:
-          leg5_6 = \$146 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    leg6_0 = 14'h0000;
-    casez (magnitudes[56:54])
-      3'h1:
-          leg6_0 = { 2'h0, \$151  };
-      3'h2:
-          leg6_0 = { 2'h0, \$152  };
-      3'h3:
-          leg6_0 = \$153 ;
-      3'h4:
-          leg6_0 = \$154 ;
-      3'h5:
-          leg6_0 = \$155 [13:0];
-      3'h6:
-          leg6_0 = \$156 ;
-      3'h7:
-          leg6_0 = \$157 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    leg7_0 = 14'h0000;
-    casez (magnitudes[59:57])
-      3'h1:
-          leg7_0 = { 2'h0, \$158  };
-      3'h2:
-          leg7_0 = { 2'h0, \$159  };
-      3'h3:
-          leg7_0 = \$160 ;
-      3'h4:
-          leg7_0 = \$161 ;
-      3'h5:
-          leg7_0 = \$162 [13:0];
-      3'h6:
-          leg7_0 = \$163 ;
-      3'h7:
-          leg7_0 = \$164 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    leg8_0 = 14'h0000;
-    casez (magnitudes[62:60])
-      3'h1:
-          leg8_0 = { 2'h0, \$165  };
-      3'h2:
-          leg8_0 = { 2'h0, \$166  };
-      3'h3:
-          leg8_0 = \$167 ;
-      3'h4:
-          leg8_0 = \$168 ;
-      3'h5:
-          leg8_0 = \$169 [13:0];
-      3'h6:
-          leg8_0 = \$170 ;
-      3'h7:
-          leg8_0 = \$171 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    leg9_0 = 14'h0000;
-    casez (magnitudes[65:63])
-      3'h1:
-          leg9_0 = { 2'h0, \$172  };
-      3'h2:
-          leg9_0 = { 2'h0, \$173  };
-      3'h3:
-          leg9_0 = \$174 ;
-      3'h4:
-          leg9_0 = \$175 ;
-      3'h5:
-          leg9_0 = \$176 [13:0];
-      3'h6:
-          leg9_0 = \$177 ;
-      3'h7:
-          leg9_0 = \$178 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    leg10_0 = 14'h0000;
-    casez (magnitudes[68:66])
-      3'h1:
-          leg10_0 = { 2'h0, \$179  };
-      3'h2:
-          leg10_0 = { 2'h0, \$180  };
-      3'h3:
-          leg10_0 = \$181 ;
-      3'h4:
-          leg10_0 = \$182 ;
-      3'h5:
-          leg10_0 = \$183 [13:0];
-      3'h6:
-          leg10_0 = \$184 ;
-      3'h7:
-          leg10_0 = \$185 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    leg11_0 = 14'h0000;
-    casez (magnitudes[71:69])
-      3'h1:
-          leg11_0 = { 2'h0, \$186  };
-      3'h2:
-          leg11_0 = { 2'h0, \$187  };
-      3'h3:
-          leg11_0 = \$188 ;
-      3'h4:
-          leg11_0 = \$189 ;
-      3'h5:
-          leg11_0 = \$190 [13:0];
-      3'h6:
-          leg11_0 = \$191 ;
-      3'h7:
-          leg11_0 = \$192 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    leg12_0 = 14'h0000;
-    casez (magnitudes[74:72])
-      3'h1:
-          leg12_0 = { 2'h0, \$193  };
-      3'h2:
-          leg12_0 = { 2'h0, \$194  };
-      3'h3:
-          leg12_0 = \$195 ;
-      3'h4:
-          leg12_0 = \$196 ;
-      3'h5:
-          leg12_0 = \$197 [13:0];
-      3'h6:
-          leg12_0 = \$198 ;
-      3'h7:
-          leg12_0 = \$199 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    leg13_0 = 14'h0000;
-    casez (magnitudes[77:75])
-      3'h1:
-          leg13_0 = { 2'h0, \$200  };
-      3'h2:
-          leg13_0 = { 2'h0, \$201  };
-      3'h3:
-          leg13_0 = \$202 ;
-      3'h4:
-          leg13_0 = \$203 ;
-      3'h5:
-          leg13_0 = \$204 [13:0];
-      3'h6:
-          leg13_0 = \$205 ;
-      3'h7:
-          leg13_0 = \$206 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    leg14_0 = 14'h0000;
-    casez (magnitudes[80:78])
-      3'h1:
-          leg14_0 = { 2'h0, \$207  };
-      3'h2:
-          leg14_0 = { 2'h0, \$208  };
-      3'h3:
-          leg14_0 = \$209 ;
-      3'h4:
-          leg14_0 = \$210 ;
-      3'h5:
-          leg14_0 = \$211 [13:0];
-      3'h6:
-          leg14_0 = \$212 ;
-      3'h7:
-          leg14_0 = \$213 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    leg15_0 = 14'h0000;
-    casez (magnitudes[83:81])
-      3'h1:
-          leg15_0 = { 2'h0, \$214  };
-      3'h2:
-          leg15_0 = { 2'h0, \$215  };
-      3'h3:
-          leg15_0 = \$216 ;
-      3'h4:
-          leg15_0 = \$217 ;
-      3'h5:
-          leg15_0 = \$218 [13:0];
-      3'h6:
-          leg15_0 = \$219 ;
-      3'h7:
-          leg15_0 = \$220 [13:0];
-    endcase
-  end
+  assign \$1  = magnitudes[2:0] * operand;
+  assign \$2  = magnitudes[8:3] * operand;
+  assign \$4  = \$1  + \$3 ;
+  assign \$5  = magnitudes[11:9] * operand;
+  assign \$6  = magnitudes[17:12] * operand;
+  assign \$8  = \$5  + \$7 ;
+  assign \$9  = magnitudes[20:18] * operand;
+  assign \$10  = magnitudes[26:21] * operand;
+  assign \$12  = \$9  + \$11 ;
+  assign \$13  = magnitudes[29:27] * operand;
+  assign \$14  = magnitudes[35:30] * operand;
+  assign \$16  = \$13  + \$15 ;
+  assign \$17  = magnitudes[38:36] * operand;
+  assign \$18  = magnitudes[44:39] * operand;
+  assign \$20  = \$17  + \$19 ;
+  assign \$21  = magnitudes[47:45] * operand;
+  assign \$22  = magnitudes[53:48] * operand;
+  assign \$24  = \$21  + \$23 ;
+  assign product6 = magnitudes[56:54] * operand;
+  assign product7 = magnitudes[59:57] * operand;
+  assign product8 = magnitudes[62:60] * operand;
+  assign product9 = magnitudes[65:63] * operand;
+  assign product10 = magnitudes[68:66] * operand;
+  assign product11 = magnitudes[71:69] * operand;
+  assign product12 = magnitudes[74:72] * operand;
+  assign product13 = magnitudes[77:75] * operand;
+  assign product14 = magnitudes[80:78] * operand;
+  assign product15 = magnitudes[83:81] * operand;
   assign magnitude0 = magnitudes[8:0];
-  assign product0 = \$25 [19:0];
+  assign product0 = \$4 [19:0];
   assign magnitude1 = magnitudes[17:9];
-  assign product1 = \$50 [19:0];
+  assign product1 = \$8 [19:0];
   assign magnitude2 = magnitudes[26:18];
-  assign product2 = \$75 [19:0];
+  assign product2 = \$12 [19:0];
   assign magnitude3 = magnitudes[35:27];
-  assign product3 = \$100 [19:0];
+  assign product3 = \$16 [19:0];
   assign magnitude4 = magnitudes[44:36];
-  assign product4 = \$125 [19:0];
+  assign product4 = \$20 [19:0];
   assign magnitude5 = magnitudes[53:45];
-  assign product5 = \$150 [19:0];
+  assign product5 = \$24 [19:0];
   assign magnitude6 = magnitudes[56:54];
-  assign product6 = leg6_0;
   assign magnitude7 = magnitudes[59:57];
-  assign product7 = leg7_0;
   assign magnitude8 = magnitudes[62:60];
-  assign product8 = leg8_0;
   assign magnitude9 = magnitudes[65:63];
-  assign product9 = leg9_0;
   assign magnitude10 = magnitudes[68:66];
-  assign product10 = leg10_0;
   assign magnitude11 = magnitudes[71:69];
-  assign product11 = leg11_0;
   assign magnitude12 = magnitudes[74:72];
-  assign product12 = leg12_0;
   assign magnitude13 = magnitudes[77:75];
-  assign product13 = leg13_0;
   assign magnitude14 = magnitudes[80:78];
-  assign product14 = leg14_0;
   assign magnitude15 = magnitudes[83:81];
-  assign product15 = leg15_0;
   assign \magnitudes.lane0  = magnitudes[8:0];
   assign \magnitudes.lane1  = magnitudes[17:9];
   assign \magnitudes.lane2  = magnitudes[26:18];
@@ -4066,249 +3265,38 @@ module \lmu_kws105_eighth.lanes.multiply (operand3, operand5, operand7, magnitud
   assign \products.lane13  = products[231:218];
   assign \products.lane14  = products[245:232];
   assign \products.lane15  = products[259:246];
-  assign products[259:246] = leg15_0;
-  assign products[245:232] = leg14_0;
-  assign products[231:218] = leg13_0;
-  assign products[217:204] = leg12_0;
-  assign products[203:190] = leg11_0;
-  assign products[189:176] = leg10_0;
-  assign products[175:162] = leg9_0;
-  assign products[161:148] = leg8_0;
-  assign products[147:134] = leg7_0;
-  assign products[133:120] = leg6_0;
-  assign products[119:100] = \$150 [19:0];
-  assign products[99:80] = \$125 [19:0];
-  assign products[79:60] = \$100 [19:0];
-  assign products[59:40] = \$75 [19:0];
-  assign products[39:20] = \$50 [19:0];
-  assign products[19:0] = \$25 [19:0];
-  assign \$1  = { 1'h0, operand1 };
-  assign \$2  = { operand1, 1'h0 };
-  assign \$3  = { 1'h0, operand3 };
-  assign \$4  = { 1'h0, operand1, 2'h0 };
-  assign \$5  = { 1'h0, operand5 };
-  assign \$6  = { operand3, 1'h0 };
-  assign \$7  = { 1'h0, operand7 };
-  assign \$8  = { 1'h0, operand1 };
-  assign \$9  = { operand1, 1'h0 };
-  assign \$10  = { 1'h0, operand3 };
-  assign \$11  = { 1'h0, operand1, 2'h0 };
-  assign \$12  = { 1'h0, operand5 };
-  assign \$13  = { operand3, 1'h0 };
-  assign \$14  = { 1'h0, operand7 };
-  assign \$15  = { 1'h0, operand1 };
-  assign \$16  = { operand1, 1'h0 };
-  assign \$17  = { 1'h0, operand3 };
-  assign \$18  = { 1'h0, operand1, 2'h0 };
-  assign \$19  = { 1'h0, operand5 };
-  assign \$20  = { operand3, 1'h0 };
-  assign \$21  = { 1'h0, operand7 };
-  assign \$22  = { leg0_3, 3'h0 };
-  assign \$24  = { 1'h0, leg0_6, 6'h00 };
-  assign \$26  = { 1'h0, operand1 };
-  assign \$27  = { operand1, 1'h0 };
-  assign \$28  = { 1'h0, operand3 };
-  assign \$29  = { 1'h0, operand1, 2'h0 };
-  assign \$30  = { 1'h0, operand5 };
-  assign \$31  = { operand3, 1'h0 };
-  assign \$32  = { 1'h0, operand7 };
-  assign \$33  = { 1'h0, operand1 };
-  assign \$34  = { operand1, 1'h0 };
-  assign \$35  = { 1'h0, operand3 };
-  assign \$36  = { 1'h0, operand1, 2'h0 };
-  assign \$37  = { 1'h0, operand5 };
-  assign \$38  = { operand3, 1'h0 };
-  assign \$39  = { 1'h0, operand7 };
-  assign \$40  = { 1'h0, operand1 };
-  assign \$41  = { operand1, 1'h0 };
-  assign \$42  = { 1'h0, operand3 };
-  assign \$43  = { 1'h0, operand1, 2'h0 };
-  assign \$44  = { 1'h0, operand5 };
-  assign \$45  = { operand3, 1'h0 };
-  assign \$46  = { 1'h0, operand7 };
-  assign \$47  = { leg1_3, 3'h0 };
-  assign \$49  = { 1'h0, leg1_6, 6'h00 };
-  assign \$51  = { 1'h0, operand1 };
-  assign \$52  = { operand1, 1'h0 };
-  assign \$53  = { 1'h0, operand3 };
-  assign \$54  = { 1'h0, operand1, 2'h0 };
-  assign \$55  = { 1'h0, operand5 };
-  assign \$56  = { operand3, 1'h0 };
-  assign \$57  = { 1'h0, operand7 };
-  assign \$58  = { 1'h0, operand1 };
-  assign \$59  = { operand1, 1'h0 };
-  assign \$60  = { 1'h0, operand3 };
-  assign \$61  = { 1'h0, operand1, 2'h0 };
-  assign \$62  = { 1'h0, operand5 };
-  assign \$63  = { operand3, 1'h0 };
-  assign \$64  = { 1'h0, operand7 };
-  assign \$65  = { 1'h0, operand1 };
-  assign \$66  = { operand1, 1'h0 };
-  assign \$67  = { 1'h0, operand3 };
-  assign \$68  = { 1'h0, operand1, 2'h0 };
-  assign \$69  = { 1'h0, operand5 };
-  assign \$70  = { operand3, 1'h0 };
-  assign \$71  = { 1'h0, operand7 };
-  assign \$72  = { leg2_3, 3'h0 };
-  assign \$74  = { 1'h0, leg2_6, 6'h00 };
-  assign \$76  = { 1'h0, operand1 };
-  assign \$77  = { operand1, 1'h0 };
-  assign \$78  = { 1'h0, operand3 };
-  assign \$79  = { 1'h0, operand1, 2'h0 };
-  assign \$80  = { 1'h0, operand5 };
-  assign \$81  = { operand3, 1'h0 };
-  assign \$82  = { 1'h0, operand7 };
-  assign \$83  = { 1'h0, operand1 };
-  assign \$84  = { operand1, 1'h0 };
-  assign \$85  = { 1'h0, operand3 };
-  assign \$86  = { 1'h0, operand1, 2'h0 };
-  assign \$87  = { 1'h0, operand5 };
-  assign \$88  = { operand3, 1'h0 };
-  assign \$89  = { 1'h0, operand7 };
-  assign \$90  = { 1'h0, operand1 };
-  assign \$91  = { operand1, 1'h0 };
-  assign \$92  = { 1'h0, operand3 };
-  assign \$93  = { 1'h0, operand1, 2'h0 };
-  assign \$94  = { 1'h0, operand5 };
-  assign \$95  = { operand3, 1'h0 };
-  assign \$96  = { 1'h0, operand7 };
-  assign \$97  = { leg3_3, 3'h0 };
-  assign \$99  = { 1'h0, leg3_6, 6'h00 };
-  assign \$101  = { 1'h0, operand1 };
-  assign \$102  = { operand1, 1'h0 };
-  assign \$103  = { 1'h0, operand3 };
-  assign \$104  = { 1'h0, operand1, 2'h0 };
-  assign \$105  = { 1'h0, operand5 };
-  assign \$106  = { operand3, 1'h0 };
-  assign \$107  = { 1'h0, operand7 };
-  assign \$108  = { 1'h0, operand1 };
-  assign \$109  = { operand1, 1'h0 };
-  assign \$110  = { 1'h0, operand3 };
-  assign \$111  = { 1'h0, operand1, 2'h0 };
-  assign \$112  = { 1'h0, operand5 };
-  assign \$113  = { operand3, 1'h0 };
-  assign \$114  = { 1'h0, operand7 };
-  assign \$115  = { 1'h0, operand1 };
-  assign \$116  = { operand1, 1'h0 };
-  assign \$117  = { 1'h0, operand3 };
-  assign \$118  = { 1'h0, operand1, 2'h0 };
-  assign \$119  = { 1'h0, operand5 };
-  assign \$120  = { operand3, 1'h0 };
-  assign \$121  = { 1'h0, operand7 };
-  assign \$122  = { leg4_3, 3'h0 };
-  assign \$124  = { 1'h0, leg4_6, 6'h00 };
-  assign \$126  = { 1'h0, operand1 };
-  assign \$127  = { operand1, 1'h0 };
-  assign \$128  = { 1'h0, operand3 };
-  assign \$129  = { 1'h0, operand1, 2'h0 };
-  assign \$130  = { 1'h0, operand5 };
-  assign \$131  = { operand3, 1'h0 };
-  assign \$132  = { 1'h0, operand7 };
-  assign \$133  = { 1'h0, operand1 };
-  assign \$134  = { operand1, 1'h0 };
-  assign \$135  = { 1'h0, operand3 };
-  assign \$136  = { 1'h0, operand1, 2'h0 };
-  assign \$137  = { 1'h0, operand5 };
-  assign \$138  = { operand3, 1'h0 };
-  assign \$139  = { 1'h0, operand7 };
-  assign \$140  = { 1'h0, operand1 };
-  assign \$141  = { operand1, 1'h0 };
-  assign \$142  = { 1'h0, operand3 };
-  assign \$143  = { 1'h0, operand1, 2'h0 };
-  assign \$144  = { 1'h0, operand5 };
-  assign \$145  = { operand3, 1'h0 };
-  assign \$146  = { 1'h0, operand7 };
-  assign \$147  = { leg5_3, 3'h0 };
-  assign \$149  = { 1'h0, leg5_6, 6'h00 };
-  assign \$151  = { 1'h0, operand1 };
-  assign \$152  = { operand1, 1'h0 };
-  assign \$153  = { 1'h0, operand3 };
-  assign \$154  = { 1'h0, operand1, 2'h0 };
-  assign \$155  = { 1'h0, operand5 };
-  assign \$156  = { operand3, 1'h0 };
-  assign \$157  = { 1'h0, operand7 };
-  assign \$158  = { 1'h0, operand1 };
-  assign \$159  = { operand1, 1'h0 };
-  assign \$160  = { 1'h0, operand3 };
-  assign \$161  = { 1'h0, operand1, 2'h0 };
-  assign \$162  = { 1'h0, operand5 };
-  assign \$163  = { operand3, 1'h0 };
-  assign \$164  = { 1'h0, operand7 };
-  assign \$165  = { 1'h0, operand1 };
-  assign \$166  = { operand1, 1'h0 };
-  assign \$167  = { 1'h0, operand3 };
-  assign \$168  = { 1'h0, operand1, 2'h0 };
-  assign \$169  = { 1'h0, operand5 };
-  assign \$170  = { operand3, 1'h0 };
-  assign \$171  = { 1'h0, operand7 };
-  assign \$172  = { 1'h0, operand1 };
-  assign \$173  = { operand1, 1'h0 };
-  assign \$174  = { 1'h0, operand3 };
-  assign \$175  = { 1'h0, operand1, 2'h0 };
-  assign \$176  = { 1'h0, operand5 };
-  assign \$177  = { operand3, 1'h0 };
-  assign \$178  = { 1'h0, operand7 };
-  assign \$179  = { 1'h0, operand1 };
-  assign \$180  = { operand1, 1'h0 };
-  assign \$181  = { 1'h0, operand3 };
-  assign \$182  = { 1'h0, operand1, 2'h0 };
-  assign \$183  = { 1'h0, operand5 };
-  assign \$184  = { operand3, 1'h0 };
-  assign \$185  = { 1'h0, operand7 };
-  assign \$186  = { 1'h0, operand1 };
-  assign \$187  = { operand1, 1'h0 };
-  assign \$188  = { 1'h0, operand3 };
-  assign \$189  = { 1'h0, operand1, 2'h0 };
-  assign \$190  = { 1'h0, operand5 };
-  assign \$191  = { operand3, 1'h0 };
-  assign \$192  = { 1'h0, operand7 };
-  assign \$193  = { 1'h0, operand1 };
-  assign \$194  = { operand1, 1'h0 };
-  assign \$195  = { 1'h0, operand3 };
-  assign \$196  = { 1'h0, operand1, 2'h0 };
-  assign \$197  = { 1'h0, operand5 };
-  assign \$198  = { operand3, 1'h0 };
-  assign \$199  = { 1'h0, operand7 };
-  assign \$200  = { 1'h0, operand1 };
-  assign \$201  = { operand1, 1'h0 };
-  assign \$202  = { 1'h0, operand3 };
-  assign \$203  = { 1'h0, operand1, 2'h0 };
-  assign \$204  = { 1'h0, operand5 };
-  assign \$205  = { operand3, 1'h0 };
-  assign \$206  = { 1'h0, operand7 };
-  assign \$207  = { 1'h0, operand1 };
-  assign \$208  = { operand1, 1'h0 };
-  assign \$209  = { 1'h0, operand3 };
-  assign \$210  = { 1'h0, operand1, 2'h0 };
-  assign \$211  = { 1'h0, operand5 };
-  assign \$212  = { operand3, 1'h0 };
-  assign \$213  = { 1'h0, operand7 };
-  assign \$214  = { 1'h0, operand1 };
-  assign \$215  = { operand1, 1'h0 };
-  assign \$216  = { 1'h0, operand3 };
-  assign \$217  = { 1'h0, operand1, 2'h0 };
-  assign \$218  = { 1'h0, operand5 };
-  assign \$219  = { operand3, 1'h0 };
-  assign \$220  = { 1'h0, operand7 };
+  assign products[259:246] = product15;
+  assign products[245:232] = product14;
+  assign products[231:218] = product13;
+  assign products[217:204] = product12;
+  assign products[203:190] = product11;
+  assign products[189:176] = product10;
+  assign products[175:162] = product9;
+  assign products[161:148] = product8;
+  assign products[147:134] = product7;
+  assign products[133:120] = product6;
+  assign products[119:100] = \$24 [19:0];
+  assign products[99:80] = \$20 [19:0];
+  assign products[79:60] = \$16 [19:0];
+  assign products[59:40] = \$12 [19:0];
+  assign products[39:20] = \$8 [19:0];
+  assign products[19:0] = \$4 [19:0];
+  assign \$3  = { \$2 , 3'h0 };
+  assign \$7  = { \$6 , 3'h0 };
+  assign \$11  = { \$10 , 3'h0 };
+  assign \$15  = { \$14 , 3'h0 };
+  assign \$19  = { \$18 , 3'h0 };
+  assign \$23  = { \$22 , 3'h0 };
 endmodule
 
-module \lmu_kws105_eighth.lanes.operands (i__activation, i__weights, i__wide, clk, i__valid, \port$1935$24 , valid, first, last, operand1, operand3, operand5, operand7, wide, o__magnitudes, o__negative, rst);
-  reg \$auto$verilog_backend.cc:2355:dump_module$11 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$11 <= 0;
-  wire [11:0] \$1 ;
+module \lmu_kws105_eighth.lanes.operands (i__activation, i__weights, i__wide, clk, i__valid, \port$1519$24 , valid, first, last, operand, wide, o__magnitudes, o__negative, rst);
+  reg \$auto$verilog_backend.cc:2355:dump_module$10 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$10 <= 0;
+  wire [12:0] \$1 ;
   wire \$10 ;
-  reg \$100 ;
-  reg [2:0] \$101 ;
-  reg \$102 ;
-  reg [2:0] \$103 ;
-  reg \$104 ;
-  reg [2:0] \$105 ;
-  reg \$106 ;
-  reg [2:0] \$107 ;
-  reg \$108 ;
-  reg [2:0] \$109 ;
+  reg [2:0] \$100 ;
+  reg \$101 ;
   wire \$11 ;
-  reg \$110 ;
   wire \$12 ;
   wire \$13 ;
   wire \$14 ;
@@ -4328,7 +3316,7 @@ module \lmu_kws105_eighth.lanes.operands (i__activation, i__weights, i__wide, cl
   wire \$27 ;
   wire \$28 ;
   wire \$29 ;
-  wire [13:0] \$3 ;
+  wire [14:0] \$3 ;
   wire \$30 ;
   wire \$31 ;
   wire \$32 ;
@@ -4339,7 +3327,7 @@ module \lmu_kws105_eighth.lanes.operands (i__activation, i__weights, i__wide, cl
   wire \$37 ;
   wire \$38 ;
   wire \$39 ;
-  wire [14:0] \$4 ;
+  reg [14:0] \$4 ;
   wire \$40 ;
   wire \$41 ;
   wire \$42 ;
@@ -4350,7 +3338,7 @@ module \lmu_kws105_eighth.lanes.operands (i__activation, i__weights, i__wide, cl
   wire \$47 ;
   wire \$48 ;
   wire \$49 ;
-  wire [13:0] \$5 ;
+  wire \$5 ;
   wire \$50 ;
   wire \$51 ;
   wire \$52 ;
@@ -4361,50 +3349,50 @@ module \lmu_kws105_eighth.lanes.operands (i__activation, i__weights, i__wide, cl
   wire \$57 ;
   wire \$58 ;
   wire \$59 ;
-  wire [14:0] \$6 ;
+  wire \$6 ;
   wire \$60 ;
   wire \$61 ;
   wire \$62 ;
-  wire \$63 ;
-  wire \$64 ;
-  wire [11:0] \$65 ;
-  wire [12:0] \$66 ;
-  wire [12:0] \$67 ;
-  wire [12:0] \$68 ;
-  wire [14:0] \$69 ;
+  wire [11:0] \$63 ;
+  wire [12:0] \$64 ;
+  reg \$65 ;
+  reg \$66 ;
+  reg \$67 ;
+  reg [10:0] \$68 ;
+  reg \$69 ;
   wire \$7 ;
-  reg [14:0] \$70 ;
+  reg [8:0] \$70 ;
   reg \$71 ;
-  reg \$72 ;
+  reg [8:0] \$72 ;
   reg \$73 ;
-  reg [10:0] \$74 ;
-  reg [12:0] \$75 ;
-  reg [13:0] \$76 ;
-  reg [13:0] \$77 ;
-  reg \$78 ;
-  reg [8:0] \$79 ;
+  reg [8:0] \$74 ;
+  reg \$75 ;
+  reg [8:0] \$76 ;
+  reg \$77 ;
+  reg [8:0] \$78 ;
+  reg \$79 ;
   wire \$8 ;
-  reg \$80 ;
-  reg [8:0] \$81 ;
-  reg \$82 ;
-  reg [8:0] \$83 ;
-  reg \$84 ;
-  reg [8:0] \$85 ;
-  reg \$86 ;
-  reg [8:0] \$87 ;
-  reg \$88 ;
-  reg [8:0] \$89 ;
+  reg [8:0] \$80 ;
+  reg \$81 ;
+  reg [2:0] \$82 ;
+  reg \$83 ;
+  reg [2:0] \$84 ;
+  reg \$85 ;
+  reg [2:0] \$86 ;
+  reg \$87 ;
+  reg [2:0] \$88 ;
+  reg \$89 ;
   wire \$9 ;
-  reg \$90 ;
-  reg [2:0] \$91 ;
-  reg \$92 ;
-  reg [2:0] \$93 ;
-  reg \$94 ;
-  reg [2:0] \$95 ;
-  reg \$96 ;
-  reg [2:0] \$97 ;
-  reg \$98 ;
-  reg [2:0] \$99 ;
+  reg [2:0] \$90 ;
+  reg \$91 ;
+  reg [2:0] \$92 ;
+  reg \$93 ;
+  reg [2:0] \$94 ;
+  reg \$95 ;
+  reg [2:0] \$96 ;
+  reg \$97 ;
+  reg [2:0] \$98 ;
+  reg \$99 ;
   input clk;
   wire clk;
   output first;
@@ -4480,502 +3468,455 @@ module \lmu_kws105_eighth.lanes.operands (i__activation, i__weights, i__wide, cl
   output [15:0] o__negative;
   wire [15:0] o__negative;
   (* init = 11'h000 *)
-  wire [10:0] o__operand1;
-  (* init = 13'h0000 *)
-  wire [12:0] o__operand3;
-  (* init = 14'h0000 *)
-  wire [13:0] o__operand5;
-  (* init = 14'h0000 *)
-  wire [13:0] o__operand7;
+  wire [10:0] o__operand;
   (* init = 1'h0 *)
   wire o__valid;
   (* init = 1'h1 *)
   wire o__wide;
-  wire [10:0] operand;
-  output [10:0] operand1;
-  reg [10:0] operand1 = 11'h000;
-  output [12:0] operand3;
-  reg [12:0] operand3 = 13'h0000;
-  output [13:0] operand5;
-  reg [13:0] operand5 = 14'h0000;
-  output [13:0] operand7;
-  reg [13:0] operand7 = 14'h0000;
-  input [3:0] \port$1935$24 ;
-  wire [3:0] \port$1935$24 ;
+  output [10:0] operand;
+  reg [10:0] operand = 11'h000;
+  input [3:0] \port$1519$24 ;
+  wire [3:0] \port$1519$24 ;
   input rst;
   wire rst;
   output valid;
   reg valid = 1'h0;
   output wide;
   reg wide = 1'h1;
-  assign \$2  = \$70 [10:0] + \$1 ;
-  assign \$4  = \$70 [10:0] + \$3 ;
-  assign \$6  = \$5  - \$70 [10:0];
-  assign \$7  = i__weights[9] ^ i__activation[11];
-  assign \$8  = i__wide | wide;
-  assign \$9  = i__valid & \$8 ;
-  assign \$10  = i__weights[19] ^ i__activation[11];
-  assign \$11  = i__wide | wide;
-  assign \$12  = i__valid & \$11 ;
-  assign \$13  = i__weights[29] ^ i__activation[11];
-  assign \$14  = i__wide | wide;
-  assign \$15  = i__valid & \$14 ;
-  assign \$16  = i__weights[39] ^ i__activation[11];
-  assign \$17  = i__wide | wide;
-  assign \$18  = i__valid & \$17 ;
-  assign \$19  = i__weights[49] ^ i__activation[11];
-  assign \$20  = i__wide | wide;
-  assign \$21  = i__valid & \$20 ;
-  assign \$22  = i__weights[59] ^ i__activation[11];
-  assign \$23  = i__wide | wide;
-  assign \$24  = i__valid & \$23 ;
-  assign \$25  = i__wide & wide;
-  assign \$26  = ~ \$25 ;
-  assign \$27  = i__valid & \$26 ;
-  assign \$28  = i__weights[69] ^ i__activation[11];
-  assign \$29  = i__wide & wide;
-  assign \$30  = ~ \$29 ;
-  assign \$31  = i__valid & \$30 ;
-  assign \$32  = i__weights[79] ^ i__activation[11];
-  assign \$33  = i__wide & wide;
-  assign \$34  = ~ \$33 ;
-  assign \$35  = i__valid & \$34 ;
-  assign \$36  = i__weights[89] ^ i__activation[11];
-  assign \$37  = i__wide & wide;
-  assign \$38  = ~ \$37 ;
-  assign \$39  = i__valid & \$38 ;
-  assign \$40  = i__weights[99] ^ i__activation[11];
-  assign \$41  = i__wide & wide;
-  assign \$42  = ~ \$41 ;
-  assign \$43  = i__valid & \$42 ;
-  assign \$44  = i__weights[109] ^ i__activation[11];
-  assign \$45  = i__wide & wide;
-  assign \$46  = ~ \$45 ;
-  assign \$47  = i__valid & \$46 ;
-  assign \$48  = i__weights[119] ^ i__activation[11];
-  assign \$49  = i__wide & wide;
-  assign \$50  = ~ \$49 ;
-  assign \$51  = i__valid & \$50 ;
-  assign \$52  = i__weights[129] ^ i__activation[11];
-  assign \$53  = i__wide & wide;
-  assign \$54  = ~ \$53 ;
-  assign \$55  = i__valid & \$54 ;
-  assign \$56  = i__weights[139] ^ i__activation[11];
-  assign \$57  = i__wide & wide;
-  assign \$58  = ~ \$57 ;
-  assign \$59  = i__valid & \$58 ;
-  assign \$60  = i__weights[149] ^ i__activation[11];
-  assign \$61  = i__wide & wide;
-  assign \$62  = ~ \$61 ;
-  assign \$63  = i__valid & \$62 ;
-  assign \$64  = i__weights[159] ^ i__activation[11];
-  assign \$65  = i__activation ^ { i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11] };
-  assign \$66  = \$65  + i__activation[11];
+  assign \$5  = i__weights[9] ^ i__activation[11];
+  assign \$6  = i__wide | wide;
+  assign \$7  = i__valid & \$6 ;
+  assign \$8  = i__weights[19] ^ i__activation[11];
+  assign \$9  = i__wide | wide;
+  assign \$10  = i__valid & \$9 ;
+  assign \$11  = i__weights[29] ^ i__activation[11];
+  assign \$12  = i__wide | wide;
+  assign \$13  = i__valid & \$12 ;
+  assign \$14  = i__weights[39] ^ i__activation[11];
+  assign \$15  = i__wide | wide;
+  assign \$16  = i__valid & \$15 ;
+  assign \$17  = i__weights[49] ^ i__activation[11];
+  assign \$18  = i__wide | wide;
+  assign \$19  = i__valid & \$18 ;
+  assign \$20  = i__weights[59] ^ i__activation[11];
+  assign \$21  = i__wide | wide;
+  assign \$22  = i__valid & \$21 ;
+  assign \$23  = i__wide & wide;
+  assign \$24  = ~ \$23 ;
+  assign \$25  = i__valid & \$24 ;
+  assign \$26  = i__weights[69] ^ i__activation[11];
+  assign \$27  = i__wide & wide;
+  assign \$28  = ~ \$27 ;
+  assign \$29  = i__valid & \$28 ;
+  assign \$30  = i__weights[79] ^ i__activation[11];
+  assign \$31  = i__wide & wide;
+  assign \$32  = ~ \$31 ;
+  assign \$33  = i__valid & \$32 ;
+  assign \$34  = i__weights[89] ^ i__activation[11];
+  assign \$35  = i__wide & wide;
+  assign \$36  = ~ \$35 ;
+  assign \$37  = i__valid & \$36 ;
+  assign \$38  = i__weights[99] ^ i__activation[11];
+  assign \$39  = i__wide & wide;
+  assign \$40  = ~ \$39 ;
+  assign \$41  = i__valid & \$40 ;
+  assign \$42  = i__weights[109] ^ i__activation[11];
+  assign \$43  = i__wide & wide;
+  assign \$44  = ~ \$43 ;
+  assign \$45  = i__valid & \$44 ;
+  assign \$46  = i__weights[119] ^ i__activation[11];
+  assign \$47  = i__wide & wide;
+  assign \$48  = ~ \$47 ;
+  assign \$49  = i__valid & \$48 ;
+  assign \$50  = i__weights[129] ^ i__activation[11];
+  assign \$51  = i__wide & wide;
+  assign \$52  = ~ \$51 ;
+  assign \$53  = i__valid & \$52 ;
+  assign \$54  = i__weights[139] ^ i__activation[11];
+  assign \$55  = i__wide & wide;
+  assign \$56  = ~ \$55 ;
+  assign \$57  = i__valid & \$56 ;
+  assign \$58  = i__weights[149] ^ i__activation[11];
+  assign \$59  = i__wide & wide;
+  assign \$60  = ~ \$59 ;
+  assign \$61  = i__valid & \$60 ;
+  assign \$62  = i__weights[159] ^ i__activation[11];
+  assign \$63  = i__activation ^ { i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11] };
+  assign \$64  = \$63  + i__activation[11];
   always @(posedge clk)
-    valid <= \$71 ;
+    valid <= \$65 ;
   always @(posedge clk)
-    first <= \$72 ;
+    first <= \$66 ;
   always @(posedge clk)
-    last <= \$73 ;
+    last <= \$67 ;
   always @(posedge clk)
-    operand1 <= \$74 ;
+    operand <= \$68 ;
   always @(posedge clk)
-    operand3 <= \$75 ;
+    wide <= \$69 ;
   always @(posedge clk)
-    operand5 <= \$76 ;
+    magnitude0 <= \$70 ;
   always @(posedge clk)
-    operand7 <= \$77 ;
+    negative0 <= \$71 ;
   always @(posedge clk)
-    wide <= \$78 ;
+    magnitude1 <= \$72 ;
   always @(posedge clk)
-    magnitude0 <= \$79 ;
+    negative1 <= \$73 ;
   always @(posedge clk)
-    negative0 <= \$80 ;
+    magnitude2 <= \$74 ;
   always @(posedge clk)
-    magnitude1 <= \$81 ;
+    negative2 <= \$75 ;
   always @(posedge clk)
-    negative1 <= \$82 ;
+    magnitude3 <= \$76 ;
   always @(posedge clk)
-    magnitude2 <= \$83 ;
+    negative3 <= \$77 ;
   always @(posedge clk)
-    negative2 <= \$84 ;
+    magnitude4 <= \$78 ;
   always @(posedge clk)
-    magnitude3 <= \$85 ;
+    negative4 <= \$79 ;
   always @(posedge clk)
-    negative3 <= \$86 ;
+    magnitude5 <= \$80 ;
   always @(posedge clk)
-    magnitude4 <= \$87 ;
+    negative5 <= \$81 ;
   always @(posedge clk)
-    negative4 <= \$88 ;
+    magnitude6 <= \$82 ;
   always @(posedge clk)
-    magnitude5 <= \$89 ;
+    negative6 <= \$83 ;
   always @(posedge clk)
-    negative5 <= \$90 ;
+    magnitude7 <= \$84 ;
   always @(posedge clk)
-    magnitude6 <= \$91 ;
+    negative7 <= \$85 ;
   always @(posedge clk)
-    negative6 <= \$92 ;
+    magnitude8 <= \$86 ;
   always @(posedge clk)
-    magnitude7 <= \$93 ;
+    negative8 <= \$87 ;
   always @(posedge clk)
-    negative7 <= \$94 ;
+    magnitude9 <= \$88 ;
   always @(posedge clk)
-    magnitude8 <= \$95 ;
+    negative9 <= \$89 ;
   always @(posedge clk)
-    negative8 <= \$96 ;
+    magnitude10 <= \$90 ;
   always @(posedge clk)
-    magnitude9 <= \$97 ;
+    negative10 <= \$91 ;
   always @(posedge clk)
-    negative9 <= \$98 ;
+    magnitude11 <= \$92 ;
   always @(posedge clk)
-    magnitude10 <= \$99 ;
+    negative11 <= \$93 ;
   always @(posedge clk)
-    negative10 <= \$100 ;
+    magnitude12 <= \$94 ;
   always @(posedge clk)
-    magnitude11 <= \$101 ;
+    negative12 <= \$95 ;
   always @(posedge clk)
-    negative11 <= \$102 ;
+    magnitude13 <= \$96 ;
   always @(posedge clk)
-    magnitude12 <= \$103 ;
+    negative13 <= \$97 ;
   always @(posedge clk)
-    negative12 <= \$104 ;
+    magnitude14 <= \$98 ;
   always @(posedge clk)
-    magnitude13 <= \$105 ;
+    negative14 <= \$99 ;
   always @(posedge clk)
-    negative13 <= \$106 ;
+    magnitude15 <= \$100 ;
   always @(posedge clk)
-    magnitude14 <= \$107 ;
-  always @(posedge clk)
-    negative14 <= \$108 ;
-  always @(posedge clk)
-    magnitude15 <= \$109 ;
-  always @(posedge clk)
-    negative15 <= \$110 ;
+    negative15 <= \$101 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$70  = 15'h0000;
-    casez (\port$1935$24 [1:0])
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$4  = 15'h0000;
+    casez (\port$1519$24 [1:0])
       2'h0:
-          \$70  = { 2'h0, \$67  };
+          \$4  = { 2'h0, \$1  };
       2'h1:
-          \$70  = { 2'h0, \$68  };
+          \$4  = { 2'h0, \$2  };
       2'h2:
-          \$70  = \$69 ;
+          \$4  = \$3 ;
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$71  = i__valid;
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$65  = i__valid;
     if (rst) begin
-      \$71  = 1'h0;
+      \$65  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$72  = first;
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$66  = first;
     if (i__valid) begin
-      \$72  = \port$1935$24 [2];
+      \$66  = \port$1519$24 [2];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$73  = last;
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$67  = last;
     if (i__valid) begin
-      \$73  = \port$1935$24 [3];
+      \$67  = \port$1519$24 [3];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$74  = operand1;
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$68  = operand;
     if (i__valid) begin
-      \$74  = \$70 [10:0];
+      \$68  = \$4 [10:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$75  = operand3;
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$69  = wide;
     if (i__valid) begin
-      \$75  = \$2 ;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$76  = operand5;
-    if (i__valid) begin
-      \$76  = \$4 [13:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$77  = operand7;
-    if (i__valid) begin
-      \$77  = \$6 [13:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$78  = wide;
-    if (i__valid) begin
-      \$78  = i__wide;
+      \$69  = i__wide;
     end
     if (rst) begin
-      \$78  = 1'h1;
+      \$69  = 1'h1;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$79  = magnitude0;
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$70  = magnitude0;
     if (i__valid) begin
-      \$79 [2:0] = i__weights[2:0];
+      \$70 [2:0] = i__weights[2:0];
     end
-    if (\$9 ) begin
-      \$79 [8:3] = i__weights[8:3];
+    if (\$7 ) begin
+      \$70 [8:3] = i__weights[8:3];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$80  = negative0;
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$71  = negative0;
     if (i__valid) begin
-      \$80  = \$7 ;
+      \$71  = \$5 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$81  = magnitude1;
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$72  = magnitude1;
     if (i__valid) begin
-      \$81 [2:0] = i__weights[12:10];
+      \$72 [2:0] = i__weights[12:10];
     end
-    if (\$12 ) begin
-      \$81 [8:3] = i__weights[18:13];
+    if (\$10 ) begin
+      \$72 [8:3] = i__weights[18:13];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$82  = negative1;
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$73  = negative1;
     if (i__valid) begin
-      \$82  = \$10 ;
+      \$73  = \$8 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$83  = magnitude2;
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$74  = magnitude2;
     if (i__valid) begin
-      \$83 [2:0] = i__weights[22:20];
+      \$74 [2:0] = i__weights[22:20];
     end
-    if (\$15 ) begin
-      \$83 [8:3] = i__weights[28:23];
+    if (\$13 ) begin
+      \$74 [8:3] = i__weights[28:23];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$84  = negative2;
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$75  = negative2;
     if (i__valid) begin
-      \$84  = \$13 ;
+      \$75  = \$11 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$85  = magnitude3;
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$76  = magnitude3;
     if (i__valid) begin
-      \$85 [2:0] = i__weights[32:30];
+      \$76 [2:0] = i__weights[32:30];
     end
-    if (\$18 ) begin
-      \$85 [8:3] = i__weights[38:33];
+    if (\$16 ) begin
+      \$76 [8:3] = i__weights[38:33];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$86  = negative3;
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$77  = negative3;
     if (i__valid) begin
-      \$86  = \$16 ;
+      \$77  = \$14 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$87  = magnitude4;
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$78  = magnitude4;
     if (i__valid) begin
-      \$87 [2:0] = i__weights[42:40];
+      \$78 [2:0] = i__weights[42:40];
     end
-    if (\$21 ) begin
-      \$87 [8:3] = i__weights[48:43];
+    if (\$19 ) begin
+      \$78 [8:3] = i__weights[48:43];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$88  = negative4;
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$79  = negative4;
     if (i__valid) begin
-      \$88  = \$19 ;
+      \$79  = \$17 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$89  = magnitude5;
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$80  = magnitude5;
     if (i__valid) begin
-      \$89 [2:0] = i__weights[52:50];
+      \$80 [2:0] = i__weights[52:50];
     end
-    if (\$24 ) begin
-      \$89 [8:3] = i__weights[58:53];
+    if (\$22 ) begin
+      \$80 [8:3] = i__weights[58:53];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$90  = negative5;
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$81  = negative5;
     if (i__valid) begin
-      \$90  = \$22 ;
+      \$81  = \$20 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$91  = magnitude6;
-    if (\$27 ) begin
-      \$91  = i__weights[62:60];
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$82  = magnitude6;
+    if (\$25 ) begin
+      \$82  = i__weights[62:60];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$92  = negative6;
-    if (\$27 ) begin
-      \$92  = \$28 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$83  = negative6;
+    if (\$25 ) begin
+      \$83  = \$26 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$93  = magnitude7;
-    if (\$31 ) begin
-      \$93  = i__weights[72:70];
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$84  = magnitude7;
+    if (\$29 ) begin
+      \$84  = i__weights[72:70];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$94  = negative7;
-    if (\$31 ) begin
-      \$94  = \$32 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$85  = negative7;
+    if (\$29 ) begin
+      \$85  = \$30 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$95  = magnitude8;
-    if (\$35 ) begin
-      \$95  = i__weights[82:80];
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$86  = magnitude8;
+    if (\$33 ) begin
+      \$86  = i__weights[82:80];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$96  = negative8;
-    if (\$35 ) begin
-      \$96  = \$36 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$87  = negative8;
+    if (\$33 ) begin
+      \$87  = \$34 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$97  = magnitude9;
-    if (\$39 ) begin
-      \$97  = i__weights[92:90];
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$88  = magnitude9;
+    if (\$37 ) begin
+      \$88  = i__weights[92:90];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$98  = negative9;
-    if (\$39 ) begin
-      \$98  = \$40 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$89  = negative9;
+    if (\$37 ) begin
+      \$89  = \$38 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$99  = magnitude10;
-    if (\$43 ) begin
-      \$99  = i__weights[102:100];
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$90  = magnitude10;
+    if (\$41 ) begin
+      \$90  = i__weights[102:100];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$100  = negative10;
-    if (\$43 ) begin
-      \$100  = \$44 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$91  = negative10;
+    if (\$41 ) begin
+      \$91  = \$42 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$101  = magnitude11;
-    if (\$47 ) begin
-      \$101  = i__weights[112:110];
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$92  = magnitude11;
+    if (\$45 ) begin
+      \$92  = i__weights[112:110];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$102  = negative11;
-    if (\$47 ) begin
-      \$102  = \$48 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$93  = negative11;
+    if (\$45 ) begin
+      \$93  = \$46 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$103  = magnitude12;
-    if (\$51 ) begin
-      \$103  = i__weights[122:120];
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$94  = magnitude12;
+    if (\$49 ) begin
+      \$94  = i__weights[122:120];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$104  = negative12;
-    if (\$51 ) begin
-      \$104  = \$52 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$95  = negative12;
+    if (\$49 ) begin
+      \$95  = \$50 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$105  = magnitude13;
-    if (\$55 ) begin
-      \$105  = i__weights[132:130];
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$96  = magnitude13;
+    if (\$53 ) begin
+      \$96  = i__weights[132:130];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$106  = negative13;
-    if (\$55 ) begin
-      \$106  = \$56 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$97  = negative13;
+    if (\$53 ) begin
+      \$97  = \$54 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$107  = magnitude14;
-    if (\$59 ) begin
-      \$107  = i__weights[142:140];
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$98  = magnitude14;
+    if (\$57 ) begin
+      \$98  = i__weights[142:140];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$108  = negative14;
-    if (\$59 ) begin
-      \$108  = \$60 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$99  = negative14;
+    if (\$57 ) begin
+      \$99  = \$58 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$109  = magnitude15;
-    if (\$63 ) begin
-      \$109  = i__weights[152:150];
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$100  = magnitude15;
+    if (\$61 ) begin
+      \$100  = i__weights[152:150];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$110  = negative15;
-    if (\$63 ) begin
-      \$110  = \$64 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$101  = negative15;
+    if (\$61 ) begin
+      \$101  = \$62 ;
     end
   end
-  assign i__first = \port$1935$24 [2];
-  assign i__last = \port$1935$24 [3];
-  assign operand = \$70 [10:0];
+  assign i__first = \port$1519$24 [2];
+  assign i__last = \port$1519$24 [3];
+  assign i__shift = \port$1519$24 [1:0];
+  assign magnitude = \$64 [11:0];
   assign o__valid = valid;
   assign o__first = first;
   assign o__last = last;
-  assign magnitude = \$66 [11:0];
-  assign i__shift = \port$1935$24 [1:0];
-  assign o__operand1 = operand1;
-  assign o__operand3 = operand3;
-  assign o__operand5 = operand5;
-  assign o__operand7 = operand7;
+  assign o__operand = operand;
   assign o__wide = wide;
   assign \o__magnitudes.lane0  = o__magnitudes[8:0];
   assign \o__magnitudes.lane1  = o__magnitudes[17:9];
@@ -5025,12 +3966,9 @@ module \lmu_kws105_eighth.lanes.operands (i__activation, i__weights, i__wide, cl
   assign o__magnitudes[26:18] = magnitude2;
   assign o__magnitudes[17:9] = magnitude1;
   assign o__magnitudes[8:0] = magnitude0;
-  assign \$1  = { \$70 [10:0], 1'h0 };
-  assign \$3  = { 1'h0, \$70 [10:0], 2'h0 };
-  assign \$5  = { \$70 [10:0], 3'h0 };
-  assign \$67  = { 1'h0, \$66 [11:0] };
-  assign \$68  = { \$66 [11:0], 1'h0 };
-  assign \$69  = { 1'h0, \$66 [11:0], 2'h0 };
+  assign \$1  = { 1'h0, \$64 [11:0] };
+  assign \$2  = { \$64 [11:0], 1'h0 };
+  assign \$3  = { 1'h0, \$64 [11:0], 2'h0 };
 endmodule
 
 module \lmu_kws105_eighth.memory_h0 (read__en, write__en, read__addr, write__data, memory_h0_clk, r_data, memory_h0_rst);
@@ -6101,8 +5039,8 @@ module \lmu_kws105_eighth.memory_u_gate (enable, gated, clk, free);
 endmodule
 
 module \lmu_kws105_eighth.memory_weights10 (read, memory_weights10_clk, r_data, address, memory_weights10_rst);
-  reg \$auto$verilog_backend.cc:2355:dump_module$12 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$12 <= 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$11 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$11 <= 0;
   wire \$1 ;
   wire \$2 ;
   reg \$3 ;
@@ -6131,14 +5069,14 @@ module \lmu_kws105_eighth.memory_weights10 (read, memory_weights10_clk, r_data, 
     .read__addr(address0)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$4  = address0;
     if (\$2 ) begin
       \$4  = address;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     r_data = 160'h0000000000000000000000000000000000000000;
     casez (chosen)
       1'h0:
@@ -6146,7 +5084,7 @@ module \lmu_kws105_eighth.memory_weights10 (read, memory_weights10_clk, r_data, 
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$3  = chosen;
     if (read) begin
       \$3  = 1'h0;
@@ -6209,8 +5147,8 @@ module \lmu_kws105_eighth.memory_weights10_gate (enable, gated, clk, free);
 endmodule
 
 module \lmu_kws105_eighth.memory_weights4 (read, memory_weights4_clk, r_data, address, memory_weights4_rst);
-  reg \$auto$verilog_backend.cc:2355:dump_module$13 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$13 <= 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$12 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$12 <= 0;
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -6616,7 +5554,7 @@ module \lmu_kws105_eighth.memory_weights4 (read, memory_weights4_clk, r_data, ad
     .read__addr(address9)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     r_data = 64'h0000000000000000;
     casez (chosen)
       5'h00:
@@ -6674,189 +5612,189 @@ module \lmu_kws105_eighth.memory_weights4 (read, memory_weights4_clk, r_data, ad
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$53  = chosen;
     if (read) begin
       \$53  = address[10:6];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$54  = address0;
     if (\$2 ) begin
       \$54  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$55  = address1;
     if (\$4 ) begin
       \$55  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$56  = address2;
     if (\$6 ) begin
       \$56  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$57  = address3;
     if (\$8 ) begin
       \$57  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$58  = address4;
     if (\$10 ) begin
       \$58  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$59  = address5;
     if (\$12 ) begin
       \$59  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$60  = address6;
     if (\$14 ) begin
       \$60  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$61  = address7;
     if (\$16 ) begin
       \$61  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$62  = address8;
     if (\$18 ) begin
       \$62  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$63  = address9;
     if (\$20 ) begin
       \$63  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$64  = address10;
     if (\$22 ) begin
       \$64  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$65  = address11;
     if (\$24 ) begin
       \$65  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$66  = address12;
     if (\$26 ) begin
       \$66  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$67  = address13;
     if (\$28 ) begin
       \$67  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$68  = address14;
     if (\$30 ) begin
       \$68  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$69  = address15;
     if (\$32 ) begin
       \$69  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$70  = address16;
     if (\$34 ) begin
       \$70  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$71  = address17;
     if (\$36 ) begin
       \$71  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$72  = address18;
     if (\$38 ) begin
       \$72  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$73  = address19;
     if (\$40 ) begin
       \$73  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$74  = address20;
     if (\$42 ) begin
       \$74  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$75  = address21;
     if (\$44 ) begin
       \$75  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$76  = address22;
     if (\$46 ) begin
       \$76  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$77  = address23;
     if (\$48 ) begin
       \$77  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$78  = address24;
     if (\$50 ) begin
       \$78  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$79  = address25;
     if (\$52 ) begin
       \$79  = address[4:0];
@@ -9018,8 +7956,8 @@ module \lmu_kws105_eighth.memory_x_gate (enable, gated, clk, free);
 endmodule
 
 module \lmu_kws105_eighth.output (o_decision__ready, output_rst, write, claim__valid, w_data, output_clk, claim__ready, o_logits__payload, o_logits__valid, o_decision__valid, o_decision__payload, o_logits__ready);
-  reg \$auto$verilog_backend.cc:2355:dump_module$14 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$14 <= 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$13 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$13 <= 0;
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -9149,7 +8087,7 @@ module \lmu_kws105_eighth.output (o_decision__ready, output_rst, write, claim__v
     .write__en(write)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$30  = o_logits__valid;
     if (read) begin
       \$30  = 1'h1;
@@ -9162,7 +8100,7 @@ module \lmu_kws105_eighth.output (o_decision__ready, output_rst, write, claim__v
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$31  = address;
     if (write) begin
       \$31  = \$4 [3:0];
@@ -9178,7 +8116,7 @@ module \lmu_kws105_eighth.output (o_decision__ready, output_rst, write, claim__v
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$32  = sending;
     if (write) begin
       if (\$5 ) begin
@@ -9193,7 +8131,7 @@ module \lmu_kws105_eighth.output (o_decision__ready, output_rst, write, claim__v
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$33  = o_decision__valid;
     if (write) begin
       if (\$5 ) begin
@@ -9208,7 +8146,7 @@ module \lmu_kws105_eighth.output (o_decision__ready, output_rst, write, claim__v
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$34  = o_decision__payload;
     if (\$9 ) begin
       \$34 [3:0] = address;
@@ -9216,7 +8154,7 @@ module \lmu_kws105_eighth.output (o_decision__ready, output_rst, write, claim__v
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$35  = claimed;
     if (\$18 ) begin
       \$35  = 1'h1;
@@ -9309,9 +8247,9 @@ module \lmu_kws105_eighth.output_gate (enable, gated, clk, free);
     passes <= enable;
 endmodule
 
-module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, frames__ready, write__data, claim__ready, clk, frame, frames__valid, steps__payload, groups__valid, groups__payload, write__valid, \port$2160$5 , free);
-  reg \$auto$verilog_backend.cc:2355:dump_module$15 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$15 <= 0;
+module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, frames__ready, write__data, claim__ready, clk, frame, frames__valid, steps__payload, groups__valid, groups__payload, write__valid, \port$1710$5 , free);
+  reg \$auto$verilog_backend.cc:2355:dump_module$14 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$14 <= 0;
   wire \$1 ;
   wire \$10 ;
   wire [5:0] \$100 ;
@@ -9555,8 +8493,8 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   reg [7:0] offset0 = 8'h00;
   reg [7:0] offset1 = 8'h00;
   reg [7:0] \parameter  = 8'h00;
-  input [13:0] \port$2160$5 ;
-  wire [13:0] \port$2160$5 ;
+  input [13:0] \port$1710$5 ;
+  wire [13:0] \port$1710$5 ;
   wire [9:0] position;
   wire [3:0] \position.block ;
   wire [1:0] \position.group ;
@@ -9649,7 +8587,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   assign \$37  = count == \const [5:0];
   assign \$38  = | written;
   assign \enable$29  = \$38  | rst;
-  assign written = write__valid ? \port$2160$5 [5:0] : 6'h00;
+  assign written = write__valid ? \port$1710$5 [5:0] : 6'h00;
   assign nonzero = | write__data;
   assign last_group = position[5:4] == \const [14:13];
   assign ends_sum = counted[7] & \const [7];
@@ -9761,7 +8699,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   always @(posedge clk)
     holds_input <= \$117 ;
   \lmu_kws105_eighth.sequencer.nonzero$92  \nonzero$92  (
-    .address(\port$2160$5 [13:6]),
+    .address(\port$1710$5 [13:6]),
     .enable(\const [94]),
     .first_bit(\$119 ),
     .first_word(\$118 ),
@@ -9801,7 +8739,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     .gated(state_clk)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     (* full_case = 32'd1 *)
     casez (position[3:0])
       4'h0:
@@ -9839,7 +8777,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     (* full_case = 32'd1 *)
     casez (position[3:0])
       4'h0:
@@ -9877,7 +8815,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     target = 6'h00;
     casez (position[3:0])
       4'h0:
@@ -9913,7 +8851,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     cleared = 1'h0;
     casez (position[3:0])
       4'h0:
@@ -9943,7 +8881,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     stops = 1'h0;
     (* full_case = 32'd1 *)
     casez (position[3:0])
@@ -9982,7 +8920,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     counted[5:0] = count;
     counted[7] = \$37 ;
     if (\const [94]) begin
@@ -9991,7 +8929,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$102  = count;
     if (start) begin
       \$102  = 6'h00;
@@ -10001,7 +8939,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$103  = step;
     if (start) begin
       \$103  = 4'h0;
@@ -10020,7 +8958,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$104  = group;
     if (start) begin
       \$104  = 2'h0;
@@ -10038,7 +8976,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$105  = block;
     if (start) begin
       \$105  = 4'h0;
@@ -10055,7 +8993,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$106  = weight;
     if (start) begin
       \$106  = 11'h000;
@@ -10071,7 +9009,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$107  = \parameter ;
     if (start) begin
       \$107  = 8'h00;
@@ -10087,7 +9025,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$108  = \address$85 ;
     if (start) begin
       \$108  = 8'h00;
@@ -10103,7 +9041,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$109  = offset0;
     if (start) begin
       \$109  = 8'h00;
@@ -10116,7 +9054,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$110  = offset1;
     if (start) begin
       \$110  = 8'h00;
@@ -10129,21 +9067,21 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$111  = \$95 ;
     if (rst) begin
       \$111  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$112  = ended;
     if (rst) begin
       \$112  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$113  = \group$88 ;
     if (\$96 ) begin
       \$113 [4:0] = rows;
@@ -10156,14 +9094,14 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$114  = groups__payload;
     if (ended) begin
       \$114  = \group$88 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$115  = busy;
     if (\$97 ) begin
       \$115  = \$99 [4:0];
@@ -10175,7 +9113,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$116  = running;
     if (start) begin
       \$116  = 1'h1;
@@ -10188,7 +9126,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$117  = holds_input;
     if (start) begin
       \$117  = 1'h1;
@@ -10208,10 +9146,10 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   assign \free$28  = free;
   assign \gated$32  = nonzero_clk;
   assign nonzero_rst = rst;
-  assign write__memory = \port$2160$5 [5:0];
+  assign write__memory = \port$1710$5 [5:0];
   assign write = written;
-  assign address = \port$2160$5 [13:6];
-  assign write__address = \port$2160$5 [13:6];
+  assign address = \port$1710$5 [13:6];
+  assign write__address = \port$1710$5 [13:6];
   assign \enable$41  = \const [94];
   assign memory = selected[2:0];
   assign \start$43  = count;
@@ -10343,8 +9281,8 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
 endmodule
 
 module \lmu_kws105_eighth.sequencer.nonzero$92 (write, nonzero, nonzero_clk, last, stop, enable, memory, start, first_word, first_bit, address, nonzero_rst);
-  reg \$auto$verilog_backend.cc:2355:dump_module$16 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$16 <= 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$15 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$15 <= 0;
   wire [30:0] \$1 ;
   wire [63:0] \$10 ;
   reg [15:0] \$100 ;
@@ -10610,7 +9548,7 @@ module \lmu_kws105_eighth.sequencer.nonzero$92 (write, nonzero, nonzero_clk, las
   always @(posedge nonzero_clk)
     h1_3 <= \$105 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     (* full_case = 32'd1 *)
     casez (first_word)
       2'h0:
@@ -10624,14 +9562,14 @@ module \lmu_kws105_eighth.sequencer.nonzero$92 (write, nonzero, nonzero_clk, las
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     live = { h0_3, h0_2, h0_1, h0_0 };
     if (\$9 ) begin
       live = { h1_3, h1_2, h1_1, h1_0 };
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     first_word = 2'h0;
     if (\$21 ) begin
       first_word = 2'h3;
@@ -10647,7 +9585,7 @@ module \lmu_kws105_eighth.sequencer.nonzero$92 (write, nonzero, nonzero_clk, las
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     first_bit = 4'h0;
     if (chosen[15]) begin
       first_bit = 4'hf;
@@ -10699,56 +9637,56 @@ module \lmu_kws105_eighth.sequencer.nonzero$92 (write, nonzero, nonzero_clk, las
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$98  = h0_0;
     if (\$51 ) begin
       \$98  = \$55 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$99  = h0_1;
     if (\$57 ) begin
       \$99  = \$61 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$100  = h0_2;
     if (\$63 ) begin
       \$100  = \$67 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$101  = h0_3;
     if (\$69 ) begin
       \$101  = \$73 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$102  = h1_0;
     if (\$75 ) begin
       \$102  = \$79 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$103  = h1_1;
     if (\$81 ) begin
       \$103  = \$85 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$104  = h1_2;
     if (\$87 ) begin
       \$104  = \$91 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$105  = h1_3;
     if (\$93 ) begin
       \$105  = \$97 ;
@@ -10785,8 +9723,8 @@ module \lmu_kws105_eighth.sequencer.nonzero_gate (enable, gated, clk, free);
 endmodule
 
 module \lmu_kws105_eighth.sequencer.state (start, finish, state_clk, frame, valid0m, turn0m, valid1m, turn1m, valid2m, turn2m, closes, state_rst);
-  reg \$auto$verilog_backend.cc:2355:dump_module$17 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$17 <= 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$16 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$16 <= 0;
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -10919,7 +9857,7 @@ module \lmu_kws105_eighth.sequencer.state (start, finish, state_clk, frame, vali
   always @(posedge state_clk)
     valid2m <= \$44 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$45  = turn2m;
     if (\$15 ) begin
       \$45  = \$17 ;
@@ -10929,7 +9867,7 @@ module \lmu_kws105_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$46  = phase3;
     if (\$22 ) begin
       \$46  = \$23 [0];
@@ -10945,7 +9883,7 @@ module \lmu_kws105_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$36  = ends;
     if (start) begin
       \$36  = frame[1];
@@ -10955,7 +9893,7 @@ module \lmu_kws105_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$37  = phase0;
     if (\$1 ) begin
       \$37  = \$2 [1:0];
@@ -10971,7 +9909,7 @@ module \lmu_kws105_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$38  = valid0m;
     if (\$1 ) begin
       \$38  = 1'h1;
@@ -10984,7 +9922,7 @@ module \lmu_kws105_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$39  = turn0m;
     if (\$1 ) begin
       \$39  = \$3 ;
@@ -10994,7 +9932,7 @@ module \lmu_kws105_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$40  = phase1;
     if (\$8 ) begin
       \$40  = \$9 [0];
@@ -11010,7 +9948,7 @@ module \lmu_kws105_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$41  = valid1m;
     if (\$8 ) begin
       \$41  = 1'h1;
@@ -11023,7 +9961,7 @@ module \lmu_kws105_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$42  = turn1m;
     if (\$8 ) begin
       \$42  = \$10 ;
@@ -11033,7 +9971,7 @@ module \lmu_kws105_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$43  = phase2;
     if (\$15 ) begin
       \$43  = \$16 [0];
@@ -11049,7 +9987,7 @@ module \lmu_kws105_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$44  = valid2m;
     if (\$15 ) begin
       \$44  = 1'h1;

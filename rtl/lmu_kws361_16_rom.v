@@ -1635,9 +1635,9 @@ module \lmu_kws361_16_rom.lanes (rst, i__activation, i__weights, i__valid, \port
   wire [8:0] \o__magnitudes.lane8 ;
   wire [8:0] \o__magnitudes.lane9 ;
   wire [15:0] o__negative;
-  wire [10:0] o__operand1;
+  wire [10:0] o__operand;
   wire o__valid;
-  wire [10:0] operand1;
+  wire [10:0] operand;
   input [3:0] \port$886$27 ;
   wire [3:0] \port$886$27 ;
   wire [319:0] products;
@@ -1698,7 +1698,7 @@ module \lmu_kws361_16_rom.lanes (rst, i__activation, i__weights, i__valid, \port
   );
   \lmu_kws361_16_rom.lanes.multiply  multiply (
     .magnitudes(magnitudes),
-    .operand1(operand1),
+    .operand(operand),
     .products(products)
   );
   \lmu_kws361_16_rom.lanes.operands  operands (
@@ -1710,7 +1710,7 @@ module \lmu_kws361_16_rom.lanes (rst, i__activation, i__weights, i__valid, \port
     .last(last),
     .o__magnitudes(magnitudes),
     .o__negative(negative),
-    .operand1(operand1),
+    .operand(operand),
     .\port$886$27 (\port$886$27 ),
     .rst(rst),
     .valid(valid)
@@ -1725,7 +1725,7 @@ module \lmu_kws361_16_rom.lanes (rst, i__activation, i__weights, i__valid, \port
   assign products__valid = i__valid;
   assign products__weights = i__weights;
   assign o__magnitudes = magnitudes;
-  assign o__operand1 = operand1;
+  assign o__operand = operand;
   assign o__first = first;
   assign o__last = last;
   assign o__negative = negative;
@@ -2603,7 +2603,7 @@ module \lmu_kws361_16_rom.lanes.accumulate (rst, valid, first, last, negative, p
   assign \$159  = valid;
 endmodule
 
-module \lmu_kws361_16_rom.lanes.multiply (magnitudes, products, operand1);
+module \lmu_kws361_16_rom.lanes.multiply (magnitudes, products, operand);
   wire [8:0] magnitude0;
   wire [8:0] magnitude1;
   wire [8:0] magnitude10;
@@ -2638,8 +2638,8 @@ module \lmu_kws361_16_rom.lanes.multiply (magnitudes, products, operand1);
   wire [8:0] \magnitudes.lane7 ;
   wire [8:0] \magnitudes.lane8 ;
   wire [8:0] \magnitudes.lane9 ;
-  input [10:0] operand1;
-  wire [10:0] operand1;
+  input [10:0] operand;
+  wire [10:0] operand;
   wire [19:0] product0;
   wire [19:0] product1;
   wire [19:0] product10;
@@ -2674,22 +2674,22 @@ module \lmu_kws361_16_rom.lanes.multiply (magnitudes, products, operand1);
   wire [19:0] \products.lane7 ;
   wire [19:0] \products.lane8 ;
   wire [19:0] \products.lane9 ;
-  assign product0 = magnitudes[8:0] * operand1;
-  assign product9 = magnitudes[89:81] * operand1;
-  assign product10 = magnitudes[98:90] * operand1;
-  assign product11 = magnitudes[107:99] * operand1;
-  assign product12 = magnitudes[116:108] * operand1;
-  assign product13 = magnitudes[125:117] * operand1;
-  assign product14 = magnitudes[134:126] * operand1;
-  assign product15 = magnitudes[143:135] * operand1;
-  assign product1 = magnitudes[17:9] * operand1;
-  assign product2 = magnitudes[26:18] * operand1;
-  assign product3 = magnitudes[35:27] * operand1;
-  assign product4 = magnitudes[44:36] * operand1;
-  assign product5 = magnitudes[53:45] * operand1;
-  assign product6 = magnitudes[62:54] * operand1;
-  assign product7 = magnitudes[71:63] * operand1;
-  assign product8 = magnitudes[80:72] * operand1;
+  assign product0 = magnitudes[8:0] * operand;
+  assign product9 = magnitudes[89:81] * operand;
+  assign product10 = magnitudes[98:90] * operand;
+  assign product11 = magnitudes[107:99] * operand;
+  assign product12 = magnitudes[116:108] * operand;
+  assign product13 = magnitudes[125:117] * operand;
+  assign product14 = magnitudes[134:126] * operand;
+  assign product15 = magnitudes[143:135] * operand;
+  assign product1 = magnitudes[17:9] * operand;
+  assign product2 = magnitudes[26:18] * operand;
+  assign product3 = magnitudes[35:27] * operand;
+  assign product4 = magnitudes[44:36] * operand;
+  assign product5 = magnitudes[53:45] * operand;
+  assign product6 = magnitudes[62:54] * operand;
+  assign product7 = magnitudes[71:63] * operand;
+  assign product8 = magnitudes[80:72] * operand;
   assign magnitude0 = magnitudes[8:0];
   assign magnitude1 = magnitudes[17:9];
   assign magnitude2 = magnitudes[26:18];
@@ -2756,10 +2756,10 @@ module \lmu_kws361_16_rom.lanes.multiply (magnitudes, products, operand1);
   assign products[19:0] = product0;
 endmodule
 
-module \lmu_kws361_16_rom.lanes.operands (rst, i__activation, i__weights, i__valid, \port$886$27 , valid, first, last, operand1, o__magnitudes, o__negative, clk);
+module \lmu_kws361_16_rom.lanes.operands (rst, i__activation, i__weights, i__valid, \port$886$27 , valid, first, last, operand, o__magnitudes, o__negative, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$10 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$10 <= 0;
-  wire \$1 ;
+  wire [12:0] \$1 ;
   wire \$10 ;
   wire \$11 ;
   wire \$12 ;
@@ -2767,13 +2767,13 @@ module \lmu_kws361_16_rom.lanes.operands (rst, i__activation, i__weights, i__val
   wire \$14 ;
   wire \$15 ;
   wire \$16 ;
-  wire [11:0] \$17 ;
-  wire [12:0] \$18 ;
-  wire [12:0] \$19 ;
-  wire \$2 ;
-  wire [12:0] \$20 ;
-  wire [14:0] \$21 ;
-  reg [14:0] \$22 ;
+  wire \$17 ;
+  wire \$18 ;
+  wire \$19 ;
+  wire [12:0] \$2 ;
+  wire \$20 ;
+  wire [11:0] \$21 ;
+  wire [12:0] \$22 ;
   reg \$23 ;
   reg \$24 ;
   reg \$25 ;
@@ -2781,7 +2781,7 @@ module \lmu_kws361_16_rom.lanes.operands (rst, i__activation, i__weights, i__val
   reg [8:0] \$27 ;
   reg \$28 ;
   reg [8:0] \$29 ;
-  wire \$3 ;
+  wire [14:0] \$3 ;
   reg \$30 ;
   reg [8:0] \$31 ;
   reg \$32 ;
@@ -2792,7 +2792,7 @@ module \lmu_kws361_16_rom.lanes.operands (rst, i__activation, i__weights, i__val
   reg [8:0] \$37 ;
   reg \$38 ;
   reg [8:0] \$39 ;
-  wire \$4 ;
+  reg [14:0] \$4 ;
   reg \$40 ;
   reg [8:0] \$41 ;
   reg \$42 ;
@@ -2890,12 +2890,11 @@ module \lmu_kws361_16_rom.lanes.operands (rst, i__activation, i__weights, i__val
   output [15:0] o__negative;
   wire [15:0] o__negative;
   (* init = 11'h000 *)
-  wire [10:0] o__operand1;
+  wire [10:0] o__operand;
   (* init = 1'h0 *)
   wire o__valid;
-  wire [10:0] operand;
-  output [10:0] operand1;
-  reg [10:0] operand1 = 11'h000;
+  output [10:0] operand;
+  reg [10:0] operand = 11'h000;
   input [3:0] \port$886$27 ;
   wire [3:0] \port$886$27 ;
   input rst;
@@ -2956,24 +2955,24 @@ module \lmu_kws361_16_rom.lanes.operands (rst, i__activation, i__weights, i__val
     magnitude15 <= \$57 ;
   always @(posedge clk)
     negative15 <= \$58 ;
-  assign \$1  = i__weights[9] ^ i__activation[11];
-  assign \$2  = i__weights[19] ^ i__activation[11];
-  assign \$3  = i__weights[29] ^ i__activation[11];
-  assign \$4  = i__weights[39] ^ i__activation[11];
-  assign \$5  = i__weights[49] ^ i__activation[11];
-  assign \$6  = i__weights[59] ^ i__activation[11];
-  assign \$7  = i__weights[69] ^ i__activation[11];
-  assign \$8  = i__weights[79] ^ i__activation[11];
-  assign \$9  = i__weights[89] ^ i__activation[11];
-  assign \$10  = i__weights[99] ^ i__activation[11];
-  assign \$11  = i__weights[109] ^ i__activation[11];
-  assign \$12  = i__weights[119] ^ i__activation[11];
-  assign \$13  = i__weights[129] ^ i__activation[11];
-  assign \$14  = i__weights[139] ^ i__activation[11];
-  assign \$15  = i__weights[149] ^ i__activation[11];
-  assign \$16  = i__weights[159] ^ i__activation[11];
-  assign \$17  = i__activation ^ { i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11] };
-  assign \$18  = \$17  + i__activation[11];
+  assign \$5  = i__weights[9] ^ i__activation[11];
+  assign \$6  = i__weights[19] ^ i__activation[11];
+  assign \$7  = i__weights[29] ^ i__activation[11];
+  assign \$8  = i__weights[39] ^ i__activation[11];
+  assign \$9  = i__weights[49] ^ i__activation[11];
+  assign \$10  = i__weights[59] ^ i__activation[11];
+  assign \$11  = i__weights[69] ^ i__activation[11];
+  assign \$12  = i__weights[79] ^ i__activation[11];
+  assign \$13  = i__weights[89] ^ i__activation[11];
+  assign \$14  = i__weights[99] ^ i__activation[11];
+  assign \$15  = i__weights[109] ^ i__activation[11];
+  assign \$16  = i__weights[119] ^ i__activation[11];
+  assign \$17  = i__weights[129] ^ i__activation[11];
+  assign \$18  = i__weights[139] ^ i__activation[11];
+  assign \$19  = i__weights[149] ^ i__activation[11];
+  assign \$20  = i__weights[159] ^ i__activation[11];
+  assign \$21  = i__activation ^ { i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11] };
+  assign \$22  = \$21  + i__activation[11];
   always @(posedge clk)
     valid <= \$23 ;
   always @(posedge clk)
@@ -2981,7 +2980,7 @@ module \lmu_kws361_16_rom.lanes.operands (rst, i__activation, i__weights, i__val
   always @(posedge clk)
     last <= \$25 ;
   always @(posedge clk)
-    operand1 <= \$26 ;
+    operand <= \$26 ;
   always @(posedge clk)
     magnitude0 <= \$27 ;
   always @(posedge clk)
@@ -3003,7 +3002,7 @@ module \lmu_kws361_16_rom.lanes.operands (rst, i__activation, i__weights, i__val
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$34  = negative3;
     if (i__valid) begin
-      \$34  = \$4 ;
+      \$34  = \$8 ;
     end
   end
   always @* begin
@@ -3017,7 +3016,7 @@ module \lmu_kws361_16_rom.lanes.operands (rst, i__activation, i__weights, i__val
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$36  = negative4;
     if (i__valid) begin
-      \$36  = \$5 ;
+      \$36  = \$9 ;
     end
   end
   always @* begin
@@ -3031,7 +3030,7 @@ module \lmu_kws361_16_rom.lanes.operands (rst, i__activation, i__weights, i__val
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$38  = negative5;
     if (i__valid) begin
-      \$38  = \$6 ;
+      \$38  = \$10 ;
     end
   end
   always @* begin
@@ -3045,7 +3044,7 @@ module \lmu_kws361_16_rom.lanes.operands (rst, i__activation, i__weights, i__val
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$40  = negative6;
     if (i__valid) begin
-      \$40  = \$7 ;
+      \$40  = \$11 ;
     end
   end
   always @* begin
@@ -3059,7 +3058,7 @@ module \lmu_kws361_16_rom.lanes.operands (rst, i__activation, i__weights, i__val
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$42  = negative7;
     if (i__valid) begin
-      \$42  = \$8 ;
+      \$42  = \$12 ;
     end
   end
   always @* begin
@@ -3073,7 +3072,7 @@ module \lmu_kws361_16_rom.lanes.operands (rst, i__activation, i__weights, i__val
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$44  = negative8;
     if (i__valid) begin
-      \$44  = \$9 ;
+      \$44  = \$13 ;
     end
   end
   always @* begin
@@ -3087,7 +3086,7 @@ module \lmu_kws361_16_rom.lanes.operands (rst, i__activation, i__weights, i__val
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$46  = negative9;
     if (i__valid) begin
-      \$46  = \$10 ;
+      \$46  = \$14 ;
     end
   end
   always @* begin
@@ -3101,7 +3100,7 @@ module \lmu_kws361_16_rom.lanes.operands (rst, i__activation, i__weights, i__val
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$48  = negative10;
     if (i__valid) begin
-      \$48  = \$11 ;
+      \$48  = \$15 ;
     end
   end
   always @* begin
@@ -3115,7 +3114,7 @@ module \lmu_kws361_16_rom.lanes.operands (rst, i__activation, i__weights, i__val
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$50  = negative11;
     if (i__valid) begin
-      \$50  = \$12 ;
+      \$50  = \$16 ;
     end
   end
   always @* begin
@@ -3129,7 +3128,7 @@ module \lmu_kws361_16_rom.lanes.operands (rst, i__activation, i__weights, i__val
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$52  = negative12;
     if (i__valid) begin
-      \$52  = \$13 ;
+      \$52  = \$17 ;
     end
   end
   always @* begin
@@ -3143,7 +3142,7 @@ module \lmu_kws361_16_rom.lanes.operands (rst, i__activation, i__weights, i__val
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$54  = negative13;
     if (i__valid) begin
-      \$54  = \$14 ;
+      \$54  = \$18 ;
     end
   end
   always @* begin
@@ -3157,7 +3156,7 @@ module \lmu_kws361_16_rom.lanes.operands (rst, i__activation, i__weights, i__val
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$56  = negative14;
     if (i__valid) begin
-      \$56  = \$15 ;
+      \$56  = \$19 ;
     end
   end
   always @* begin
@@ -3171,19 +3170,19 @@ module \lmu_kws361_16_rom.lanes.operands (rst, i__activation, i__weights, i__val
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$58  = negative15;
     if (i__valid) begin
-      \$58  = \$16 ;
+      \$58  = \$20 ;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$22  = 15'h0000;
+    \$4  = 15'h0000;
     casez (\port$886$27 [1:0])
       2'h0:
-          \$22  = { 2'h0, \$19  };
+          \$4  = { 2'h0, \$1  };
       2'h1:
-          \$22  = { 2'h0, \$20  };
+          \$4  = { 2'h0, \$2  };
       2'h2:
-          \$22  = \$21 ;
+          \$4  = \$3 ;
     endcase
   end
   always @* begin
@@ -3215,9 +3214,9 @@ module \lmu_kws361_16_rom.lanes.operands (rst, i__activation, i__weights, i__val
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$26  = operand1;
+    \$26  = operand;
     if (i__valid) begin
-      \$26  = \$22 [10:0];
+      \$26  = \$4 [10:0];
     end
   end
   always @* begin
@@ -3231,7 +3230,7 @@ module \lmu_kws361_16_rom.lanes.operands (rst, i__activation, i__weights, i__val
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$28  = negative0;
     if (i__valid) begin
-      \$28  = \$1 ;
+      \$28  = \$5 ;
     end
   end
   always @* begin
@@ -3245,7 +3244,7 @@ module \lmu_kws361_16_rom.lanes.operands (rst, i__activation, i__weights, i__val
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$30  = negative1;
     if (i__valid) begin
-      \$30  = \$2 ;
+      \$30  = \$6 ;
     end
   end
   always @* begin
@@ -3259,18 +3258,17 @@ module \lmu_kws361_16_rom.lanes.operands (rst, i__activation, i__weights, i__val
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$32  = negative2;
     if (i__valid) begin
-      \$32  = \$3 ;
+      \$32  = \$7 ;
     end
   end
   assign i__first = \port$886$27 [2];
   assign i__last = \port$886$27 [3];
-  assign operand = \$22 [10:0];
+  assign i__shift = \port$886$27 [1:0];
+  assign magnitude = \$22 [11:0];
   assign o__valid = valid;
   assign o__first = first;
   assign o__last = last;
-  assign magnitude = \$18 [11:0];
-  assign i__shift = \port$886$27 [1:0];
-  assign o__operand1 = operand1;
+  assign o__operand = operand;
   assign \o__magnitudes.lane0  = o__magnitudes[8:0];
   assign \o__magnitudes.lane1  = o__magnitudes[17:9];
   assign \o__magnitudes.lane2  = o__magnitudes[26:18];
@@ -3319,9 +3317,9 @@ module \lmu_kws361_16_rom.lanes.operands (rst, i__activation, i__weights, i__val
   assign o__magnitudes[26:18] = magnitude2;
   assign o__magnitudes[17:9] = magnitude1;
   assign o__magnitudes[8:0] = magnitude0;
-  assign \$19  = { 1'h0, \$18 [11:0] };
-  assign \$20  = { \$18 [11:0], 1'h0 };
-  assign \$21  = { 1'h0, \$18 [11:0], 2'h0 };
+  assign \$1  = { 1'h0, \$22 [11:0] };
+  assign \$2  = { \$22 [11:0], 1'h0 };
+  assign \$3  = { 1'h0, \$22 [11:0], 2'h0 };
 endmodule
 
 module \lmu_kws361_16_rom.memory_h0 (rst, read__en, write__en, read__addr, write__data, r_data, clk);

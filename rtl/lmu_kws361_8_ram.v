@@ -1752,9 +1752,9 @@ module \lmu_kws361_8_ram.lanes (rst, i__activation, i__weights, i__valid, \port$
   wire [9:0] \o__magnitudes.lane6 ;
   wire [9:0] \o__magnitudes.lane7 ;
   wire [7:0] o__negative;
-  wire [11:0] o__operand1;
+  wire [11:0] o__operand;
   wire o__valid;
-  wire [11:0] operand1;
+  wire [11:0] operand;
   input [3:0] \port$829$28 ;
   wire [3:0] \port$829$28 ;
   wire [167:0] products;
@@ -1799,7 +1799,7 @@ module \lmu_kws361_8_ram.lanes (rst, i__activation, i__weights, i__valid, \port$
   );
   \lmu_kws361_8_ram.lanes.multiply  multiply (
     .magnitudes(magnitudes),
-    .operand1(operand1),
+    .operand(operand),
     .products(products)
   );
   \lmu_kws361_8_ram.lanes.operands  operands (
@@ -1811,7 +1811,7 @@ module \lmu_kws361_8_ram.lanes (rst, i__activation, i__weights, i__valid, \port$
     .last(last),
     .o__magnitudes(magnitudes),
     .o__negative(negative),
-    .operand1(operand1),
+    .operand(operand),
     .\port$829$28 (\port$829$28 ),
     .rst(rst),
     .valid(valid)
@@ -1826,7 +1826,7 @@ module \lmu_kws361_8_ram.lanes (rst, i__activation, i__weights, i__valid, \port$
   assign products__valid = i__valid;
   assign products__weights = i__weights;
   assign o__magnitudes = magnitudes;
-  assign o__operand1 = operand1;
+  assign o__operand = operand;
   assign o__first = first;
   assign o__last = last;
   assign o__negative = negative;
@@ -2280,7 +2280,7 @@ module \lmu_kws361_8_ram.lanes.accumulate (rst, valid, first, last, negative, pr
   assign \$79  = valid;
 endmodule
 
-module \lmu_kws361_8_ram.lanes.multiply (magnitudes, products, operand1);
+module \lmu_kws361_8_ram.lanes.multiply (magnitudes, products, operand);
   wire [21:0] \$1 ;
   wire [21:0] \$2 ;
   wire [21:0] \$3 ;
@@ -2307,8 +2307,8 @@ module \lmu_kws361_8_ram.lanes.multiply (magnitudes, products, operand1);
   wire [9:0] \magnitudes.lane5 ;
   wire [9:0] \magnitudes.lane6 ;
   wire [9:0] \magnitudes.lane7 ;
-  input [11:0] operand1;
-  wire [11:0] operand1;
+  input [11:0] operand;
+  wire [11:0] operand;
   wire [20:0] product0;
   wire [20:0] product1;
   wire [20:0] product2;
@@ -2327,14 +2327,14 @@ module \lmu_kws361_8_ram.lanes.multiply (magnitudes, products, operand1);
   wire [20:0] \products.lane5 ;
   wire [20:0] \products.lane6 ;
   wire [20:0] \products.lane7 ;
-  assign \$2  = magnitudes[19:10] * operand1;
-  assign \$3  = magnitudes[29:20] * operand1;
-  assign \$4  = magnitudes[39:30] * operand1;
-  assign \$5  = magnitudes[49:40] * operand1;
-  assign \$6  = magnitudes[59:50] * operand1;
-  assign \$7  = magnitudes[69:60] * operand1;
-  assign \$8  = magnitudes[79:70] * operand1;
-  assign \$1  = magnitudes[9:0] * operand1;
+  assign \$2  = magnitudes[19:10] * operand;
+  assign \$3  = magnitudes[29:20] * operand;
+  assign \$4  = magnitudes[39:30] * operand;
+  assign \$5  = magnitudes[49:40] * operand;
+  assign \$6  = magnitudes[59:50] * operand;
+  assign \$7  = magnitudes[69:60] * operand;
+  assign \$8  = magnitudes[79:70] * operand;
+  assign \$1  = magnitudes[9:0] * operand;
   assign magnitude0 = magnitudes[9:0];
   assign product0 = \$1 [20:0];
   assign magnitude1 = magnitudes[19:10];
@@ -2377,21 +2377,21 @@ module \lmu_kws361_8_ram.lanes.multiply (magnitudes, products, operand1);
   assign products[20:0] = \$1 [20:0];
 endmodule
 
-module \lmu_kws361_8_ram.lanes.operands (rst, i__activation, i__weights, i__valid, \port$829$28 , valid, first, last, operand1, o__magnitudes, o__negative, clk);
+module \lmu_kws361_8_ram.lanes.operands (rst, i__activation, i__weights, i__valid, \port$829$28 , valid, first, last, operand, o__magnitudes, o__negative, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$10 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$10 <= 0;
-  wire \$1 ;
-  wire [12:0] \$10 ;
-  wire [12:0] \$11 ;
-  wire [12:0] \$12 ;
-  wire [14:0] \$13 ;
-  reg [14:0] \$14 ;
+  wire [12:0] \$1 ;
+  wire \$10 ;
+  wire \$11 ;
+  wire \$12 ;
+  wire [11:0] \$13 ;
+  wire [12:0] \$14 ;
   reg \$15 ;
   reg \$16 ;
   reg \$17 ;
   reg [11:0] \$18 ;
   reg [9:0] \$19 ;
-  wire \$2 ;
+  wire [12:0] \$2 ;
   reg \$20 ;
   reg [9:0] \$21 ;
   reg \$22 ;
@@ -2402,18 +2402,18 @@ module \lmu_kws361_8_ram.lanes.operands (rst, i__activation, i__weights, i__vali
   reg [9:0] \$27 ;
   reg \$28 ;
   reg [9:0] \$29 ;
-  wire \$3 ;
+  wire [14:0] \$3 ;
   reg \$30 ;
   reg [9:0] \$31 ;
   reg \$32 ;
   reg [9:0] \$33 ;
   reg \$34 ;
-  wire \$4 ;
+  reg [14:0] \$4 ;
   wire \$5 ;
   wire \$6 ;
   wire \$7 ;
   wire \$8 ;
-  wire [11:0] \$9 ;
+  wire \$9 ;
   input clk;
   wire clk;
   output first;
@@ -2463,28 +2463,27 @@ module \lmu_kws361_8_ram.lanes.operands (rst, i__activation, i__weights, i__vali
   output [7:0] o__negative;
   wire [7:0] o__negative;
   (* init = 12'h000 *)
-  wire [11:0] o__operand1;
+  wire [11:0] o__operand;
   (* init = 1'h0 *)
   wire o__valid;
-  wire [11:0] operand;
-  output [11:0] operand1;
-  reg [11:0] operand1 = 12'h000;
+  output [11:0] operand;
+  reg [11:0] operand = 12'h000;
   input [3:0] \port$829$28 ;
   wire [3:0] \port$829$28 ;
   input rst;
   wire rst;
   output valid;
   reg valid = 1'h0;
-  assign \$1  = i__weights[10] ^ i__activation[11];
-  assign \$2  = i__weights[21] ^ i__activation[11];
-  assign \$3  = i__weights[32] ^ i__activation[11];
-  assign \$4  = i__weights[43] ^ i__activation[11];
-  assign \$5  = i__weights[54] ^ i__activation[11];
-  assign \$6  = i__weights[65] ^ i__activation[11];
-  assign \$7  = i__weights[76] ^ i__activation[11];
-  assign \$8  = i__weights[87] ^ i__activation[11];
-  assign \$9  = i__activation ^ { i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11] };
-  assign \$10  = \$9  + i__activation[11];
+  assign \$5  = i__weights[10] ^ i__activation[11];
+  assign \$6  = i__weights[21] ^ i__activation[11];
+  assign \$7  = i__weights[32] ^ i__activation[11];
+  assign \$8  = i__weights[43] ^ i__activation[11];
+  assign \$9  = i__weights[54] ^ i__activation[11];
+  assign \$10  = i__weights[65] ^ i__activation[11];
+  assign \$11  = i__weights[76] ^ i__activation[11];
+  assign \$12  = i__weights[87] ^ i__activation[11];
+  assign \$13  = i__activation ^ { i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11] };
+  assign \$14  = \$13  + i__activation[11];
   always @(posedge clk)
     valid <= \$15 ;
   always @(posedge clk)
@@ -2492,7 +2491,7 @@ module \lmu_kws361_8_ram.lanes.operands (rst, i__activation, i__weights, i__vali
   always @(posedge clk)
     last <= \$17 ;
   always @(posedge clk)
-    operand1 <= \$18 ;
+    operand <= \$18 ;
   always @(posedge clk)
     magnitude0 <= \$19 ;
   always @(posedge clk)
@@ -2527,14 +2526,14 @@ module \lmu_kws361_8_ram.lanes.operands (rst, i__activation, i__weights, i__vali
     negative7 <= \$34 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$14  = 15'h0000;
+    \$4  = 15'h0000;
     casez (\port$829$28 [1:0])
       2'h0:
-          \$14  = { 2'h0, \$11  };
+          \$4  = { 2'h0, \$1  };
       2'h1:
-          \$14  = { 2'h0, \$12  };
+          \$4  = { 2'h0, \$2  };
       2'h2:
-          \$14  = \$13 ;
+          \$4  = \$3 ;
     endcase
   end
   always @* begin
@@ -2566,9 +2565,9 @@ module \lmu_kws361_8_ram.lanes.operands (rst, i__activation, i__weights, i__vali
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$18  = operand1;
+    \$18  = operand;
     if (i__valid) begin
-      \$18  = \$14 [11:0];
+      \$18  = \$4 [11:0];
     end
   end
   always @* begin
@@ -2582,7 +2581,7 @@ module \lmu_kws361_8_ram.lanes.operands (rst, i__activation, i__weights, i__vali
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$20  = negative0;
     if (i__valid) begin
-      \$20  = \$1 ;
+      \$20  = \$5 ;
     end
   end
   always @* begin
@@ -2596,7 +2595,7 @@ module \lmu_kws361_8_ram.lanes.operands (rst, i__activation, i__weights, i__vali
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$22  = negative1;
     if (i__valid) begin
-      \$22  = \$2 ;
+      \$22  = \$6 ;
     end
   end
   always @* begin
@@ -2610,7 +2609,7 @@ module \lmu_kws361_8_ram.lanes.operands (rst, i__activation, i__weights, i__vali
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$24  = negative2;
     if (i__valid) begin
-      \$24  = \$3 ;
+      \$24  = \$7 ;
     end
   end
   always @* begin
@@ -2624,7 +2623,7 @@ module \lmu_kws361_8_ram.lanes.operands (rst, i__activation, i__weights, i__vali
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$26  = negative3;
     if (i__valid) begin
-      \$26  = \$4 ;
+      \$26  = \$8 ;
     end
   end
   always @* begin
@@ -2638,7 +2637,7 @@ module \lmu_kws361_8_ram.lanes.operands (rst, i__activation, i__weights, i__vali
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$28  = negative4;
     if (i__valid) begin
-      \$28  = \$5 ;
+      \$28  = \$9 ;
     end
   end
   always @* begin
@@ -2652,7 +2651,7 @@ module \lmu_kws361_8_ram.lanes.operands (rst, i__activation, i__weights, i__vali
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$30  = negative5;
     if (i__valid) begin
-      \$30  = \$6 ;
+      \$30  = \$10 ;
     end
   end
   always @* begin
@@ -2666,7 +2665,7 @@ module \lmu_kws361_8_ram.lanes.operands (rst, i__activation, i__weights, i__vali
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$32  = negative6;
     if (i__valid) begin
-      \$32  = \$7 ;
+      \$32  = \$11 ;
     end
   end
   always @* begin
@@ -2680,18 +2679,17 @@ module \lmu_kws361_8_ram.lanes.operands (rst, i__activation, i__weights, i__vali
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$34  = negative7;
     if (i__valid) begin
-      \$34  = \$8 ;
+      \$34  = \$12 ;
     end
   end
   assign i__first = \port$829$28 [2];
   assign i__last = \port$829$28 [3];
-  assign operand = \$14 [11:0];
+  assign i__shift = \port$829$28 [1:0];
+  assign magnitude = \$14 [11:0];
   assign o__valid = valid;
   assign o__first = first;
   assign o__last = last;
-  assign magnitude = \$10 [11:0];
-  assign i__shift = \port$829$28 [1:0];
-  assign o__operand1 = operand1;
+  assign o__operand = operand;
   assign \o__magnitudes.lane0  = o__magnitudes[9:0];
   assign \o__magnitudes.lane1  = o__magnitudes[19:10];
   assign \o__magnitudes.lane2  = o__magnitudes[29:20];
@@ -2716,9 +2714,9 @@ module \lmu_kws361_8_ram.lanes.operands (rst, i__activation, i__weights, i__vali
   assign o__magnitudes[29:20] = magnitude2;
   assign o__magnitudes[19:10] = magnitude1;
   assign o__magnitudes[9:0] = magnitude0;
-  assign \$11  = { 1'h0, \$10 [11:0] };
-  assign \$12  = { \$10 [11:0], 1'h0 };
-  assign \$13  = { 1'h0, \$10 [11:0], 2'h0 };
+  assign \$1  = { 1'h0, \$14 [11:0] };
+  assign \$2  = { \$14 [11:0], 1'h0 };
+  assign \$3  = { 1'h0, \$14 [11:0], 2'h0 };
 endmodule
 
 module \lmu_kws361_8_ram.memory_h0 (rst, read__en, write__en, read__addr, write__data, r_data, clk);

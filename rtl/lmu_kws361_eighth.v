@@ -359,7 +359,7 @@ module lmu_kws361_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
     .clk(\clk$12 ),
     .elements(elements),
     .issued(products__valid),
-    .\port$2785$26 (\$35 ),
+    .\port$2114$26 (\$35 ),
     .products__activation(products__activation),
     .products__weights(products__weights),
     .products__wide(products__wide),
@@ -378,8 +378,8 @@ module lmu_kws361_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
     .parameters__address(\address$185 ),
     .parameters__r_data(parameters__r_data),
     .parameters__read(\read$183 ),
-    .\port$3188$32 (\$37 ),
-    .\port$3188$6 (\$36 ),
+    .\port$2465$32 (\$37 ),
+    .\port$2465$6 (\$36 ),
     .row_valid(write__valid),
     .sums(sums)
   );
@@ -419,7 +419,7 @@ module lmu_kws361_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
     .i__valid(products__valid),
     .i__weights(products__weights),
     .i__wide(products__wide),
-    .\port$2785$26 (\$35 ),
+    .\port$2114$26 (\$35 ),
     .rst(rst),
     .sums(sums)
   );
@@ -577,7 +577,7 @@ module lmu_kws361_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
     .groups__payload(groups__payload),
     .groups__valid(groups__valid),
     .idle(idle),
-    .\port$3188$6 (\$36 ),
+    .\port$2465$6 (\$36 ),
     .rst(rst),
     .steps__payload(steps__payload),
     .steps__valid(steps__valid),
@@ -767,7 +767,7 @@ module lmu_kws361_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
   assign \$31  = \read$177 ;
 endmodule
 
-module \lmu_kws361_eighth.fetch (steps__valid, products__activation, products__weights, products__wide, clk, elements, words, steps__payload, issued, \port$2785$26 , rst);
+module \lmu_kws361_eighth.fetch (steps__valid, products__activation, products__weights, products__wide, clk, elements, words, steps__payload, issued, \port$2114$26 , rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$1 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$1 <= 0;
   reg \$1 ;
@@ -785,8 +785,8 @@ module \lmu_kws361_eighth.fetch (steps__valid, products__activation, products__w
   wire [7:0] \elements.x ;
   output issued;
   reg issued = 1'h0;
-  output [2:0] \port$2785$26 ;
-  wire [2:0] \port$2785$26 ;
+  output [2:0] \port$2114$26 ;
+  wire [2:0] \port$2114$26 ;
   output [11:0] products__activation;
   wire [11:0] products__activation;
   wire products__first;
@@ -950,7 +950,7 @@ module \lmu_kws361_eighth.fetch (steps__valid, products__activation, products__w
   assign products__shift = step[26];
   assign products__first = step[27];
   assign products__last = step[28];
-  assign \port$2785$26  = step[28:26];
+  assign \port$2114$26  = step[28:26];
   assign \step.memory  = step[2:0];
   assign \step.address  = step[11:3];
   assign \step.cleared  = step[12];
@@ -1105,7 +1105,7 @@ module \lmu_kws361_eighth.fetch (steps__valid, products__activation, products__w
   assign weights4_0[8:0] = { 6'h00, words[2:0] };
 endmodule
 
-module \lmu_kws361_eighth.finish (finish_clk, parameters__read, busy, element, parameters__r_data, groups__valid, groups__payload, sums, parameters__address, row_valid, \port$3188$6 , \port$3188$32 , finish_rst);
+module \lmu_kws361_eighth.finish (finish_clk, parameters__read, busy, element, parameters__r_data, groups__valid, groups__payload, sums, parameters__address, row_valid, \port$2465$6 , \port$2465$32 , finish_rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$2 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$2 <= 0;
   wire \$1 ;
@@ -1168,10 +1168,10 @@ module \lmu_kws361_eighth.finish (finish_clk, parameters__read, busy, element, p
   wire [16:0] parameters__r_data;
   output parameters__read;
   wire parameters__read;
-  output [4:0] \port$3188$32 ;
-  wire [4:0] \port$3188$32 ;
-  output [14:0] \port$3188$6 ;
-  wire [14:0] \port$3188$6 ;
+  output [4:0] \port$2465$32 ;
+  wire [4:0] \port$2465$32 ;
+  output [14:0] \port$2465$6 ;
+  wire [14:0] \port$2465$6 ;
   reg [36:0] row_destination = 37'h0000000000;
   wire [8:0] \row_destination.address ;
   wire [5:0] \row_destination.memory ;
@@ -1397,8 +1397,8 @@ module \lmu_kws361_eighth.finish (finish_clk, parameters__read, busy, element, p
   assign write__output = row_destination[32];
   assign write__operation = row_destination[36:33];
   assign parameters__address = destination[29:21];
-  assign \port$3188$6  = row_destination[20:6];
-  assign \port$3188$32  = row_destination[36:32];
+  assign \port$2465$6  = row_destination[20:6];
+  assign \port$2465$32  = row_destination[36:32];
   assign \groups__payload.rows  = groups__payload[5:0];
   assign \groups__payload.memory  = groups__payload[11:6];
   assign \groups__payload.address  = groups__payload[20:12];
@@ -1929,7 +1929,7 @@ module \lmu_kws361_eighth.input_gate (enable, gated, clk, free);
     passes <= enable;
 endmodule
 
-module \lmu_kws361_eighth.lanes (i__activation, i__weights, i__wide, clk, i__valid, \port$2785$26 , sums, rst);
+module \lmu_kws361_eighth.lanes (i__activation, i__weights, i__wide, clk, i__valid, \port$2114$26 , sums, rst);
   input clk;
   wire clk;
   wire first;
@@ -2015,52 +2015,46 @@ module \lmu_kws361_eighth.lanes (i__activation, i__weights, i__wide, clk, i__val
   wire [2:0] \o__magnitudes.lane8 ;
   wire [2:0] \o__magnitudes.lane9 ;
   wire [31:0] o__negative;
-  wire [10:0] o__operand1;
-  wire [12:0] o__operand3;
-  wire [13:0] o__operand5;
-  wire [13:0] o__operand7;
+  wire [10:0] o__operand;
   wire o__valid;
   wire o__wide;
-  wire [10:0] operand1;
-  wire [12:0] operand3;
-  wire [13:0] operand5;
-  wire [13:0] operand7;
-  input [2:0] \port$2785$26 ;
-  wire [2:0] \port$2785$26 ;
+  wire [10:0] operand;
+  input [2:0] \port$2114$26 ;
+  wire [2:0] \port$2114$26 ;
   wire [489:0] products;
-  wire [489:0] \products$35 ;
-  wire [19:0] \products$35.lane0 ;
-  wire [19:0] \products$35.lane1 ;
-  wire [13:0] \products$35.lane10 ;
-  wire [13:0] \products$35.lane11 ;
-  wire [13:0] \products$35.lane12 ;
-  wire [13:0] \products$35.lane13 ;
-  wire [13:0] \products$35.lane14 ;
-  wire [13:0] \products$35.lane15 ;
-  wire [13:0] \products$35.lane16 ;
-  wire [13:0] \products$35.lane17 ;
-  wire [13:0] \products$35.lane18 ;
-  wire [13:0] \products$35.lane19 ;
-  wire [19:0] \products$35.lane2 ;
-  wire [13:0] \products$35.lane20 ;
-  wire [13:0] \products$35.lane21 ;
-  wire [13:0] \products$35.lane22 ;
-  wire [13:0] \products$35.lane23 ;
-  wire [13:0] \products$35.lane24 ;
-  wire [13:0] \products$35.lane25 ;
-  wire [13:0] \products$35.lane26 ;
-  wire [13:0] \products$35.lane27 ;
-  wire [13:0] \products$35.lane28 ;
-  wire [13:0] \products$35.lane29 ;
-  wire [19:0] \products$35.lane3 ;
-  wire [13:0] \products$35.lane30 ;
-  wire [13:0] \products$35.lane31 ;
-  wire [19:0] \products$35.lane4 ;
-  wire [19:0] \products$35.lane5 ;
-  wire [19:0] \products$35.lane6 ;
-  wire [13:0] \products$35.lane7 ;
-  wire [13:0] \products$35.lane8 ;
-  wire [13:0] \products$35.lane9 ;
+  wire [489:0] \products$29 ;
+  wire [19:0] \products$29.lane0 ;
+  wire [19:0] \products$29.lane1 ;
+  wire [13:0] \products$29.lane10 ;
+  wire [13:0] \products$29.lane11 ;
+  wire [13:0] \products$29.lane12 ;
+  wire [13:0] \products$29.lane13 ;
+  wire [13:0] \products$29.lane14 ;
+  wire [13:0] \products$29.lane15 ;
+  wire [13:0] \products$29.lane16 ;
+  wire [13:0] \products$29.lane17 ;
+  wire [13:0] \products$29.lane18 ;
+  wire [13:0] \products$29.lane19 ;
+  wire [19:0] \products$29.lane2 ;
+  wire [13:0] \products$29.lane20 ;
+  wire [13:0] \products$29.lane21 ;
+  wire [13:0] \products$29.lane22 ;
+  wire [13:0] \products$29.lane23 ;
+  wire [13:0] \products$29.lane24 ;
+  wire [13:0] \products$29.lane25 ;
+  wire [13:0] \products$29.lane26 ;
+  wire [13:0] \products$29.lane27 ;
+  wire [13:0] \products$29.lane28 ;
+  wire [13:0] \products$29.lane29 ;
+  wire [19:0] \products$29.lane3 ;
+  wire [13:0] \products$29.lane30 ;
+  wire [13:0] \products$29.lane31 ;
+  wire [19:0] \products$29.lane4 ;
+  wire [19:0] \products$29.lane5 ;
+  wire [19:0] \products$29.lane6 ;
+  wire [13:0] \products$29.lane7 ;
+  wire [13:0] \products$29.lane8 ;
+  wire [13:0] \products$29.lane9 ;
   wire [19:0] \products.lane0 ;
   wire [19:0] \products.lane1 ;
   wire [13:0] \products.lane10 ;
@@ -2104,7 +2098,7 @@ module \lmu_kws361_eighth.lanes (i__activation, i__weights, i__wide, clk, i__val
   wire rst;
   output [671:0] sums;
   wire [671:0] sums;
-  wire [671:0] \sums$37 ;
+  wire [671:0] \sums$31 ;
   wire valid;
   wire wide;
   \lmu_kws361_eighth.lanes.accumulate  accumulate (
@@ -2120,10 +2114,7 @@ module \lmu_kws361_eighth.lanes (i__activation, i__weights, i__wide, clk, i__val
   );
   \lmu_kws361_eighth.lanes.multiply  multiply (
     .magnitudes(magnitudes),
-    .operand1(operand1),
-    .operand3(operand3),
-    .operand5(operand5),
-    .operand7(operand7),
+    .operand(operand),
     .products(products)
   );
   \lmu_kws361_eighth.lanes.operands  operands (
@@ -2136,37 +2127,31 @@ module \lmu_kws361_eighth.lanes (i__activation, i__weights, i__wide, clk, i__val
     .last(last),
     .o__magnitudes(magnitudes),
     .o__negative(negative),
-    .operand1(operand1),
-    .operand3(operand3),
-    .operand5(operand5),
-    .operand7(operand7),
-    .\port$2785$26 (\port$2785$26 ),
+    .operand(operand),
+    .\port$2114$26 (\port$2114$26 ),
     .rst(rst),
     .valid(valid),
     .wide(wide)
   );
   assign products__activation = i__activation;
-  assign i__first = \port$2785$26 [1];
-  assign products__first = \port$2785$26 [1];
-  assign i__last = \port$2785$26 [2];
-  assign products__last = \port$2785$26 [2];
-  assign i__shift = \port$2785$26 [0];
-  assign products__shift = \port$2785$26 [0];
+  assign i__first = \port$2114$26 [1];
+  assign products__first = \port$2114$26 [1];
+  assign i__last = \port$2114$26 [2];
+  assign products__last = \port$2114$26 [2];
+  assign i__shift = \port$2114$26 [0];
+  assign products__shift = \port$2114$26 [0];
   assign products__valid = i__valid;
   assign products__weights = i__weights;
   assign products__wide = i__wide;
   assign o__magnitudes = magnitudes;
-  assign o__operand1 = operand1;
-  assign o__operand3 = operand3;
-  assign o__operand5 = operand5;
-  assign o__operand7 = operand7;
+  assign o__operand = operand;
   assign o__first = first;
   assign o__last = last;
   assign o__negative = negative;
   assign o__valid = valid;
   assign o__wide = wide;
-  assign \products$35  = products;
-  assign \sums$37  = sums;
+  assign \products$29  = products;
+  assign \sums$31  = sums;
   assign \magnitudes.lane0  = magnitudes[8:0];
   assign \magnitudes.lane1  = magnitudes[17:9];
   assign \magnitudes.lane2  = magnitudes[26:18];
@@ -2263,38 +2248,38 @@ module \lmu_kws361_eighth.lanes (i__activation, i__weights, i__wide, clk, i__val
   assign \products.lane29  = products[461:448];
   assign \products.lane30  = products[475:462];
   assign \products.lane31  = products[489:476];
-  assign \products$35.lane0  = products[19:0];
-  assign \products$35.lane1  = products[39:20];
-  assign \products$35.lane2  = products[59:40];
-  assign \products$35.lane3  = products[79:60];
-  assign \products$35.lane4  = products[99:80];
-  assign \products$35.lane5  = products[119:100];
-  assign \products$35.lane6  = products[139:120];
-  assign \products$35.lane7  = products[153:140];
-  assign \products$35.lane8  = products[167:154];
-  assign \products$35.lane9  = products[181:168];
-  assign \products$35.lane10  = products[195:182];
-  assign \products$35.lane11  = products[209:196];
-  assign \products$35.lane12  = products[223:210];
-  assign \products$35.lane13  = products[237:224];
-  assign \products$35.lane14  = products[251:238];
-  assign \products$35.lane15  = products[265:252];
-  assign \products$35.lane16  = products[279:266];
-  assign \products$35.lane17  = products[293:280];
-  assign \products$35.lane18  = products[307:294];
-  assign \products$35.lane19  = products[321:308];
-  assign \products$35.lane20  = products[335:322];
-  assign \products$35.lane21  = products[349:336];
-  assign \products$35.lane22  = products[363:350];
-  assign \products$35.lane23  = products[377:364];
-  assign \products$35.lane24  = products[391:378];
-  assign \products$35.lane25  = products[405:392];
-  assign \products$35.lane26  = products[419:406];
-  assign \products$35.lane27  = products[433:420];
-  assign \products$35.lane28  = products[447:434];
-  assign \products$35.lane29  = products[461:448];
-  assign \products$35.lane30  = products[475:462];
-  assign \products$35.lane31  = products[489:476];
+  assign \products$29.lane0  = products[19:0];
+  assign \products$29.lane1  = products[39:20];
+  assign \products$29.lane2  = products[59:40];
+  assign \products$29.lane3  = products[79:60];
+  assign \products$29.lane4  = products[99:80];
+  assign \products$29.lane5  = products[119:100];
+  assign \products$29.lane6  = products[139:120];
+  assign \products$29.lane7  = products[153:140];
+  assign \products$29.lane8  = products[167:154];
+  assign \products$29.lane9  = products[181:168];
+  assign \products$29.lane10  = products[195:182];
+  assign \products$29.lane11  = products[209:196];
+  assign \products$29.lane12  = products[223:210];
+  assign \products$29.lane13  = products[237:224];
+  assign \products$29.lane14  = products[251:238];
+  assign \products$29.lane15  = products[265:252];
+  assign \products$29.lane16  = products[279:266];
+  assign \products$29.lane17  = products[293:280];
+  assign \products$29.lane18  = products[307:294];
+  assign \products$29.lane19  = products[321:308];
+  assign \products$29.lane20  = products[335:322];
+  assign \products$29.lane21  = products[349:336];
+  assign \products$29.lane22  = products[363:350];
+  assign \products$29.lane23  = products[377:364];
+  assign \products$29.lane24  = products[391:378];
+  assign \products$29.lane25  = products[405:392];
+  assign \products$29.lane26  = products[419:406];
+  assign \products$29.lane27  = products[433:420];
+  assign \products$29.lane28  = products[447:434];
+  assign \products$29.lane29  = products[461:448];
+  assign \products$29.lane30  = products[475:462];
+  assign \products$29.lane31  = products[489:476];
 endmodule
 
 module \lmu_kws361_eighth.lanes.accumulate (clk, valid, first, last, wide, negative, products, sums, rst);
@@ -4240,405 +4225,35 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, valid, first, last, wide, negat
   assign \$172  = valid;
 endmodule
 
-module \lmu_kws361_eighth.lanes.multiply (operand3, operand5, operand7, magnitudes, products, operand1);
-  reg \$auto$verilog_backend.cc:2355:dump_module$9 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$9 <= 0;
-  wire [11:0] \$1 ;
-  wire [13:0] \$10 ;
-  wire [21:0] \$100 ;
-  wire [11:0] \$101 ;
-  wire [11:0] \$102 ;
-  wire [13:0] \$103 ;
-  wire [13:0] \$104 ;
-  wire [14:0] \$105 ;
-  wire [13:0] \$106 ;
-  wire [14:0] \$107 ;
-  wire [11:0] \$108 ;
-  wire [11:0] \$109 ;
-  wire [13:0] \$11 ;
-  wire [13:0] \$110 ;
-  wire [13:0] \$111 ;
-  wire [14:0] \$112 ;
-  wire [13:0] \$113 ;
-  wire [14:0] \$114 ;
-  wire [11:0] \$115 ;
-  wire [11:0] \$116 ;
-  wire [13:0] \$117 ;
-  wire [13:0] \$118 ;
-  wire [14:0] \$119 ;
-  wire [14:0] \$12 ;
-  wire [13:0] \$120 ;
-  wire [14:0] \$121 ;
-  wire [16:0] \$122 ;
-  wire [17:0] \$123 ;
-  wire [20:0] \$124 ;
-  wire [21:0] \$125 ;
-  wire [11:0] \$126 ;
-  wire [11:0] \$127 ;
-  wire [13:0] \$128 ;
-  wire [13:0] \$129 ;
+module \lmu_kws361_eighth.lanes.multiply (magnitudes, products, operand);
+  wire [13:0] \$1 ;
+  wire [16:0] \$10 ;
+  wire [19:0] \$11 ;
+  wire [20:0] \$12 ;
   wire [13:0] \$13 ;
-  wire [14:0] \$130 ;
-  wire [13:0] \$131 ;
-  wire [14:0] \$132 ;
-  wire [11:0] \$133 ;
-  wire [11:0] \$134 ;
-  wire [13:0] \$135 ;
-  wire [13:0] \$136 ;
-  wire [14:0] \$137 ;
-  wire [13:0] \$138 ;
-  wire [14:0] \$139 ;
-  wire [14:0] \$14 ;
-  wire [11:0] \$140 ;
-  wire [11:0] \$141 ;
-  wire [13:0] \$142 ;
-  wire [13:0] \$143 ;
-  wire [14:0] \$144 ;
-  wire [13:0] \$145 ;
-  wire [14:0] \$146 ;
-  wire [16:0] \$147 ;
-  wire [17:0] \$148 ;
-  wire [20:0] \$149 ;
-  wire [11:0] \$15 ;
-  wire [21:0] \$150 ;
-  wire [11:0] \$151 ;
-  wire [11:0] \$152 ;
-  wire [13:0] \$153 ;
-  wire [13:0] \$154 ;
-  wire [14:0] \$155 ;
-  wire [13:0] \$156 ;
-  wire [14:0] \$157 ;
-  wire [11:0] \$158 ;
-  wire [11:0] \$159 ;
-  wire [11:0] \$16 ;
-  wire [13:0] \$160 ;
-  wire [13:0] \$161 ;
-  wire [14:0] \$162 ;
-  wire [13:0] \$163 ;
-  wire [14:0] \$164 ;
-  wire [11:0] \$165 ;
-  wire [11:0] \$166 ;
-  wire [13:0] \$167 ;
-  wire [13:0] \$168 ;
-  wire [14:0] \$169 ;
+  wire [16:0] \$14 ;
+  wire [19:0] \$15 ;
+  wire [20:0] \$16 ;
   wire [13:0] \$17 ;
-  wire [13:0] \$170 ;
-  wire [14:0] \$171 ;
-  wire [16:0] \$172 ;
-  wire [17:0] \$173 ;
-  wire [20:0] \$174 ;
-  wire [21:0] \$175 ;
-  wire [11:0] \$176 ;
-  wire [11:0] \$177 ;
-  wire [13:0] \$178 ;
-  wire [13:0] \$179 ;
-  wire [13:0] \$18 ;
-  wire [14:0] \$180 ;
-  wire [13:0] \$181 ;
-  wire [14:0] \$182 ;
-  wire [11:0] \$183 ;
-  wire [11:0] \$184 ;
-  wire [13:0] \$185 ;
-  wire [13:0] \$186 ;
-  wire [14:0] \$187 ;
-  wire [13:0] \$188 ;
-  wire [14:0] \$189 ;
-  wire [14:0] \$19 ;
-  wire [11:0] \$190 ;
-  wire [11:0] \$191 ;
-  wire [13:0] \$192 ;
-  wire [13:0] \$193 ;
-  wire [14:0] \$194 ;
-  wire [13:0] \$195 ;
-  wire [14:0] \$196 ;
-  wire [11:0] \$197 ;
-  wire [11:0] \$198 ;
-  wire [13:0] \$199 ;
-  wire [11:0] \$2 ;
-  wire [13:0] \$20 ;
-  wire [13:0] \$200 ;
-  wire [14:0] \$201 ;
-  wire [13:0] \$202 ;
-  wire [14:0] \$203 ;
-  wire [11:0] \$204 ;
-  wire [11:0] \$205 ;
-  wire [13:0] \$206 ;
-  wire [13:0] \$207 ;
-  wire [14:0] \$208 ;
-  wire [13:0] \$209 ;
-  wire [14:0] \$21 ;
-  wire [14:0] \$210 ;
-  wire [11:0] \$211 ;
-  wire [11:0] \$212 ;
-  wire [13:0] \$213 ;
-  wire [13:0] \$214 ;
-  wire [14:0] \$215 ;
-  wire [13:0] \$216 ;
-  wire [14:0] \$217 ;
-  wire [11:0] \$218 ;
-  wire [11:0] \$219 ;
+  wire [16:0] \$18 ;
+  wire [19:0] \$19 ;
+  wire [16:0] \$2 ;
+  wire [20:0] \$20 ;
+  wire [13:0] \$21 ;
   wire [16:0] \$22 ;
-  wire [13:0] \$220 ;
-  wire [13:0] \$221 ;
-  wire [14:0] \$222 ;
-  wire [13:0] \$223 ;
-  wire [14:0] \$224 ;
-  wire [11:0] \$225 ;
-  wire [11:0] \$226 ;
-  wire [13:0] \$227 ;
-  wire [13:0] \$228 ;
-  wire [14:0] \$229 ;
-  wire [17:0] \$23 ;
-  wire [13:0] \$230 ;
-  wire [14:0] \$231 ;
-  wire [11:0] \$232 ;
-  wire [11:0] \$233 ;
-  wire [13:0] \$234 ;
-  wire [13:0] \$235 ;
-  wire [14:0] \$236 ;
-  wire [13:0] \$237 ;
-  wire [14:0] \$238 ;
-  wire [11:0] \$239 ;
+  wire [19:0] \$23 ;
   wire [20:0] \$24 ;
-  wire [11:0] \$240 ;
-  wire [13:0] \$241 ;
-  wire [13:0] \$242 ;
-  wire [14:0] \$243 ;
-  wire [13:0] \$244 ;
-  wire [14:0] \$245 ;
-  wire [11:0] \$246 ;
-  wire [11:0] \$247 ;
-  wire [13:0] \$248 ;
-  wire [13:0] \$249 ;
-  wire [21:0] \$25 ;
-  wire [14:0] \$250 ;
-  wire [13:0] \$251 ;
-  wire [14:0] \$252 ;
-  wire [11:0] \$253 ;
-  wire [11:0] \$254 ;
-  wire [13:0] \$255 ;
-  wire [13:0] \$256 ;
-  wire [14:0] \$257 ;
-  wire [13:0] \$258 ;
-  wire [14:0] \$259 ;
-  wire [11:0] \$26 ;
-  wire [11:0] \$260 ;
-  wire [11:0] \$261 ;
-  wire [13:0] \$262 ;
-  wire [13:0] \$263 ;
-  wire [14:0] \$264 ;
-  wire [13:0] \$265 ;
-  wire [14:0] \$266 ;
-  wire [11:0] \$267 ;
-  wire [11:0] \$268 ;
-  wire [13:0] \$269 ;
-  wire [11:0] \$27 ;
-  wire [13:0] \$270 ;
-  wire [14:0] \$271 ;
-  wire [13:0] \$272 ;
-  wire [14:0] \$273 ;
-  wire [11:0] \$274 ;
-  wire [11:0] \$275 ;
-  wire [13:0] \$276 ;
-  wire [13:0] \$277 ;
-  wire [14:0] \$278 ;
-  wire [13:0] \$279 ;
-  wire [13:0] \$28 ;
-  wire [14:0] \$280 ;
-  wire [11:0] \$281 ;
-  wire [11:0] \$282 ;
-  wire [13:0] \$283 ;
-  wire [13:0] \$284 ;
-  wire [14:0] \$285 ;
-  wire [13:0] \$286 ;
-  wire [14:0] \$287 ;
-  wire [11:0] \$288 ;
-  wire [11:0] \$289 ;
-  wire [13:0] \$29 ;
-  wire [13:0] \$290 ;
-  wire [13:0] \$291 ;
-  wire [14:0] \$292 ;
-  wire [13:0] \$293 ;
-  wire [14:0] \$294 ;
-  wire [11:0] \$295 ;
-  wire [11:0] \$296 ;
-  wire [13:0] \$297 ;
-  wire [13:0] \$298 ;
-  wire [14:0] \$299 ;
-  wire [13:0] \$3 ;
-  wire [14:0] \$30 ;
-  wire [13:0] \$300 ;
-  wire [14:0] \$301 ;
-  wire [11:0] \$302 ;
-  wire [11:0] \$303 ;
-  wire [13:0] \$304 ;
-  wire [13:0] \$305 ;
-  wire [14:0] \$306 ;
-  wire [13:0] \$307 ;
-  wire [14:0] \$308 ;
-  wire [11:0] \$309 ;
-  wire [13:0] \$31 ;
-  wire [11:0] \$310 ;
-  wire [13:0] \$311 ;
-  wire [13:0] \$312 ;
-  wire [14:0] \$313 ;
-  wire [13:0] \$314 ;
-  wire [14:0] \$315 ;
-  wire [11:0] \$316 ;
-  wire [11:0] \$317 ;
-  wire [13:0] \$318 ;
-  wire [13:0] \$319 ;
-  wire [14:0] \$32 ;
-  wire [14:0] \$320 ;
-  wire [13:0] \$321 ;
-  wire [14:0] \$322 ;
-  wire [11:0] \$323 ;
-  wire [11:0] \$324 ;
-  wire [13:0] \$325 ;
-  wire [13:0] \$326 ;
-  wire [14:0] \$327 ;
-  wire [13:0] \$328 ;
-  wire [14:0] \$329 ;
-  wire [11:0] \$33 ;
-  wire [11:0] \$330 ;
-  wire [11:0] \$331 ;
-  wire [13:0] \$332 ;
-  wire [13:0] \$333 ;
-  wire [14:0] \$334 ;
-  wire [13:0] \$335 ;
-  wire [14:0] \$336 ;
-  wire [11:0] \$337 ;
-  wire [11:0] \$338 ;
-  wire [13:0] \$339 ;
-  wire [11:0] \$34 ;
-  wire [13:0] \$340 ;
-  wire [14:0] \$341 ;
-  wire [13:0] \$342 ;
-  wire [14:0] \$343 ;
-  wire [11:0] \$344 ;
-  wire [11:0] \$345 ;
-  wire [13:0] \$346 ;
-  wire [13:0] \$347 ;
-  wire [14:0] \$348 ;
-  wire [13:0] \$349 ;
-  wire [13:0] \$35 ;
-  wire [14:0] \$350 ;
-  wire [13:0] \$36 ;
-  wire [14:0] \$37 ;
-  wire [13:0] \$38 ;
-  wire [14:0] \$39 ;
-  wire [13:0] \$4 ;
-  wire [11:0] \$40 ;
-  wire [11:0] \$41 ;
-  wire [13:0] \$42 ;
-  wire [13:0] \$43 ;
-  wire [14:0] \$44 ;
-  wire [13:0] \$45 ;
-  wire [14:0] \$46 ;
-  wire [16:0] \$47 ;
-  wire [17:0] \$48 ;
-  wire [20:0] \$49 ;
-  wire [14:0] \$5 ;
-  wire [21:0] \$50 ;
-  wire [11:0] \$51 ;
-  wire [11:0] \$52 ;
-  wire [13:0] \$53 ;
-  wire [13:0] \$54 ;
-  wire [14:0] \$55 ;
-  wire [13:0] \$56 ;
-  wire [14:0] \$57 ;
-  wire [11:0] \$58 ;
-  wire [11:0] \$59 ;
-  wire [13:0] \$6 ;
-  wire [13:0] \$60 ;
-  wire [13:0] \$61 ;
-  wire [14:0] \$62 ;
-  wire [13:0] \$63 ;
-  wire [14:0] \$64 ;
-  wire [11:0] \$65 ;
-  wire [11:0] \$66 ;
-  wire [13:0] \$67 ;
-  wire [13:0] \$68 ;
-  wire [14:0] \$69 ;
-  wire [14:0] \$7 ;
-  wire [13:0] \$70 ;
-  wire [14:0] \$71 ;
-  wire [16:0] \$72 ;
-  wire [17:0] \$73 ;
-  wire [20:0] \$74 ;
-  wire [21:0] \$75 ;
-  wire [11:0] \$76 ;
-  wire [11:0] \$77 ;
-  wire [13:0] \$78 ;
-  wire [13:0] \$79 ;
-  wire [11:0] \$8 ;
-  wire [14:0] \$80 ;
-  wire [13:0] \$81 ;
-  wire [14:0] \$82 ;
-  wire [11:0] \$83 ;
-  wire [11:0] \$84 ;
-  wire [13:0] \$85 ;
-  wire [13:0] \$86 ;
-  wire [14:0] \$87 ;
-  wire [13:0] \$88 ;
-  wire [14:0] \$89 ;
-  wire [11:0] \$9 ;
-  wire [11:0] \$90 ;
-  wire [11:0] \$91 ;
-  wire [13:0] \$92 ;
-  wire [13:0] \$93 ;
-  wire [14:0] \$94 ;
-  wire [13:0] \$95 ;
-  wire [14:0] \$96 ;
-  wire [16:0] \$97 ;
-  wire [17:0] \$98 ;
-  wire [20:0] \$99 ;
-  reg [13:0] leg0_0;
-  reg [13:0] leg0_3;
-  reg [13:0] leg0_6;
-  reg [13:0] leg10_0;
-  reg [13:0] leg11_0;
-  reg [13:0] leg12_0;
-  reg [13:0] leg13_0;
-  reg [13:0] leg14_0;
-  reg [13:0] leg15_0;
-  reg [13:0] leg16_0;
-  reg [13:0] leg17_0;
-  reg [13:0] leg18_0;
-  reg [13:0] leg19_0;
-  reg [13:0] leg1_0;
-  reg [13:0] leg1_3;
-  reg [13:0] leg1_6;
-  reg [13:0] leg20_0;
-  reg [13:0] leg21_0;
-  reg [13:0] leg22_0;
-  reg [13:0] leg23_0;
-  reg [13:0] leg24_0;
-  reg [13:0] leg25_0;
-  reg [13:0] leg26_0;
-  reg [13:0] leg27_0;
-  reg [13:0] leg28_0;
-  reg [13:0] leg29_0;
-  reg [13:0] leg2_0;
-  reg [13:0] leg2_3;
-  reg [13:0] leg2_6;
-  reg [13:0] leg30_0;
-  reg [13:0] leg31_0;
-  reg [13:0] leg3_0;
-  reg [13:0] leg3_3;
-  reg [13:0] leg3_6;
-  reg [13:0] leg4_0;
-  reg [13:0] leg4_3;
-  reg [13:0] leg4_6;
-  reg [13:0] leg5_0;
-  reg [13:0] leg5_3;
-  reg [13:0] leg5_6;
-  reg [13:0] leg6_0;
-  reg [13:0] leg6_3;
-  reg [13:0] leg6_6;
-  reg [13:0] leg7_0;
-  reg [13:0] leg8_0;
-  reg [13:0] leg9_0;
+  wire [13:0] \$25 ;
+  wire [16:0] \$26 ;
+  wire [19:0] \$27 ;
+  wire [20:0] \$28 ;
+  wire [19:0] \$3 ;
+  wire [20:0] \$4 ;
+  wire [13:0] \$5 ;
+  wire [16:0] \$6 ;
+  wire [19:0] \$7 ;
+  wire [20:0] \$8 ;
+  wire [13:0] \$9 ;
   wire [8:0] magnitude0;
   wire [8:0] magnitude1;
   wire [2:0] magnitude10;
@@ -4705,14 +4320,8 @@ module \lmu_kws361_eighth.lanes.multiply (operand3, operand5, operand7, magnitud
   wire [2:0] \magnitudes.lane7 ;
   wire [2:0] \magnitudes.lane8 ;
   wire [2:0] \magnitudes.lane9 ;
-  input [10:0] operand1;
-  wire [10:0] operand1;
-  input [12:0] operand3;
-  wire [12:0] operand3;
-  input [13:0] operand5;
-  wire [13:0] operand5;
-  input [13:0] operand7;
-  wire [13:0] operand7;
+  input [10:0] operand;
+  wire [10:0] operand;
   wire [19:0] product0;
   wire [19:0] product1;
   wire [13:0] product10;
@@ -4779,1004 +4388,91 @@ module \lmu_kws361_eighth.lanes.multiply (operand3, operand5, operand7, magnitud
   wire [13:0] \products.lane7 ;
   wire [13:0] \products.lane8 ;
   wire [13:0] \products.lane9 ;
-  assign \$23  = leg0_0 + \$22 ;
-  assign \$25  = \$23  + \$24 ;
-  assign \$48  = leg1_0 + \$47 ;
-  assign \$50  = \$48  + \$49 ;
-  assign \$73  = leg2_0 + \$72 ;
-  assign \$75  = \$73  + \$74 ;
-  assign \$98  = leg3_0 + \$97 ;
-  assign \$100  = \$98  + \$99 ;
-  assign \$123  = leg4_0 + \$122 ;
-  assign \$125  = \$123  + \$124 ;
-  assign \$148  = leg5_0 + \$147 ;
-  assign \$150  = \$148  + \$149 ;
-  assign \$173  = leg6_0 + \$172 ;
-  assign \$175  = \$173  + \$174 ;
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg0_0 = 14'h0000;
-    casez (magnitudes[2:0])
-      3'h1:
-          leg0_0 = { 2'h0, \$1  };
-      3'h2:
-          leg0_0 = { 2'h0, \$2  };
-      3'h3:
-          leg0_0 = \$3 ;
-      3'h4:
-          leg0_0 = \$4 ;
-      3'h5:
-          leg0_0 = \$5 [13:0];
-      3'h6:
-          leg0_0 = \$6 ;
-      3'h7:
-          leg0_0 = \$7 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg0_3 = 14'h0000;
-    casez (magnitudes[5:3])
-      3'h1:
-          leg0_3 = { 2'h0, \$8  };
-      3'h2:
-          leg0_3 = { 2'h0, \$9  };
-      3'h3:
-          leg0_3 = \$10 ;
-      3'h4:
-          leg0_3 = \$11 ;
-      3'h5:
-          leg0_3 = \$12 [13:0];
-      3'h6:
-          leg0_3 = \$13 ;
-      3'h7:
-          leg0_3 = \$14 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg0_6 = 14'h0000;
-    casez (magnitudes[8:6])
-      3'h1:
-          leg0_6 = { 2'h0, \$15  };
-      3'h2:
-          leg0_6 = { 2'h0, \$16  };
-      3'h3:
-          leg0_6 = \$17 ;
-      3'h4:
-          leg0_6 = \$18 ;
-      3'h5:
-          leg0_6 = \$19 [13:0];
-      3'h6:
-          leg0_6 = \$20 ;
-      3'h7:
-          leg0_6 = \$21 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg1_0 = 14'h0000;
-    casez (magnitudes[11:9])
-      3'h1:
-          leg1_0 = { 2'h0, \$26  };
-      3'h2:
-          leg1_0 = { 2'h0, \$27  };
-      3'h3:
-          leg1_0 = \$28 ;
-      3'h4:
-          leg1_0 = \$29 ;
-      3'h5:
-          leg1_0 = \$30 [13:0];
-      3'h6:
-          leg1_0 = \$31 ;
-      3'h7:
-          leg1_0 = \$32 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg1_3 = 14'h0000;
-    casez (magnitudes[14:12])
-      3'h1:
-          leg1_3 = { 2'h0, \$33  };
-      3'h2:
-          leg1_3 = { 2'h0, \$34  };
-      3'h3:
-          leg1_3 = \$35 ;
-      3'h4:
-          leg1_3 = \$36 ;
-      3'h5:
-          leg1_3 = \$37 [13:0];
-      3'h6:
-          leg1_3 = \$38 ;
-      3'h7:
-          leg1_3 = \$39 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg1_6 = 14'h0000;
-    casez (magnitudes[17:15])
-      3'h1:
-          leg1_6 = { 2'h0, \$40  };
-      3'h2:
-          leg1_6 = { 2'h0, \$41  };
-      3'h3:
-          leg1_6 = \$42 ;
-      3'h4:
-          leg1_6 = \$43 ;
-      3'h5:
-          leg1_6 = \$44 [13:0];
-      3'h6:
-          leg1_6 = \$45 ;
-      3'h7:
-          leg1_6 = \$46 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg2_0 = 14'h0000;
-    casez (magnitudes[20:18])
-      3'h1:
-          leg2_0 = { 2'h0, \$51  };
-      3'h2:
-          leg2_0 = { 2'h0, \$52  };
-      3'h3:
-          leg2_0 = \$53 ;
-      3'h4:
-          leg2_0 = \$54 ;
-      3'h5:
-          leg2_0 = \$55 [13:0];
-      3'h6:
-          leg2_0 = \$56 ;
-      3'h7:
-          leg2_0 = \$57 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg2_3 = 14'h0000;
-    casez (magnitudes[23:21])
-      3'h1:
-          leg2_3 = { 2'h0, \$58  };
-      3'h2:
-          leg2_3 = { 2'h0, \$59  };
-      3'h3:
-          leg2_3 = \$60 ;
-      3'h4:
-          leg2_3 = \$61 ;
-      3'h5:
-          leg2_3 = \$62 [13:0];
-      3'h6:
-          leg2_3 = \$63 ;
-      3'h7:
-          leg2_3 = \$64 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg2_6 = 14'h0000;
-    casez (magnitudes[26:24])
-      3'h1:
-          leg2_6 = { 2'h0, \$65  };
-      3'h2:
-          leg2_6 = { 2'h0, \$66  };
-      3'h3:
-          leg2_6 = \$67 ;
-      3'h4:
-          leg2_6 = \$68 ;
-      3'h5:
-          leg2_6 = \$69 [13:0];
-      3'h6:
-          leg2_6 = \$70 ;
-      3'h7:
-          leg2_6 = \$71 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg3_0 = 14'h0000;
-    casez (magnitudes[29:27])
-      3'h1:
-          leg3_0 = { 2'h0, \$76  };
-      3'h2:
-          leg3_0 = { 2'h0, \$77  };
-      3'h3:
-          leg3_0 = \$78 ;
-      3'h4:
-          leg3_0 = \$79 ;
-      3'h5:
-          leg3_0 = \$80 [13:0];
-      3'h6:
-          leg3_0 = \$81 ;
-      3'h7:
-          leg3_0 = \$82 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg3_3 = 14'h0000;
-    casez (magnitudes[32:30])
-      3'h1:
-          leg3_3 = { 2'h0, \$83  };
-      3'h2:
-          leg3_3 = { 2'h0, \$84  };
-      3'h3:
-          leg3_3 = \$85 ;
-      3'h4:
-          leg3_3 = \$86 ;
-      3'h5:
-          leg3_3 = \$87 [13:0];
-      3'h6:
-          leg3_3 = \$88 ;
-      3'h7:
-          leg3_3 = \$89 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg3_6 = 14'h0000;
-    casez (magnitudes[35:33])
-      3'h1:
-          leg3_6 = { 2'h0, \$90  };
-      3'h2:
-          leg3_6 = { 2'h0, \$91  };
-      3'h3:
-          leg3_6 = \$92 ;
-      3'h4:
-          leg3_6 = \$93 ;
-      3'h5:
-          leg3_6 = \$94 [13:0];
-      3'h6:
-          leg3_6 = \$95 ;
-      3'h7:
-          leg3_6 = \$96 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg4_0 = 14'h0000;
-    casez (magnitudes[38:36])
-      3'h1:
-          leg4_0 = { 2'h0, \$101  };
-      3'h2:
-          leg4_0 = { 2'h0, \$102  };
-      3'h3:
-          leg4_0 = \$103 ;
-      3'h4:
-          leg4_0 = \$104 ;
-      3'h5:
-          leg4_0 = \$105 [13:0];
-      3'h6:
-          leg4_0 = \$106 ;
-      3'h7:
-          leg4_0 = \$107 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg4_3 = 14'h0000;
-    casez (magnitudes[41:39])
-      3'h1:
-          leg4_3 = { 2'h0, \$108  };
-      3'h2:
-          leg4_3 = { 2'h0, \$109  };
-      3'h3:
-          leg4_3 = \$110 ;
-      3'h4:
-          leg4_3 = \$111 ;
-      3'h5:
-          leg4_3 = \$112 [13:0];
-      3'h6:
-          leg4_3 = \$113 ;
-      3'h7:
-          leg4_3 = \$114 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg4_6 = 14'h0000;
-    casez (magnitudes[44:42])
-      3'h1:
-          leg4_6 = { 2'h0, \$115  };
-      3'h2:
-          leg4_6 = { 2'h0, \$116  };
-      3'h3:
-          leg4_6 = \$117 ;
-      3'h4:
-          leg4_6 = \$118 ;
-      3'h5:
-          leg4_6 = \$119 [13:0];
-      3'h6:
-          leg4_6 = \$120 ;
-      3'h7:
-          leg4_6 = \$121 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg5_0 = 14'h0000;
-    casez (magnitudes[47:45])
-      3'h1:
-          leg5_0 = { 2'h0, \$126  };
-      3'h2:
-          leg5_0 = { 2'h0, \$127  };
-      3'h3:
-          leg5_0 = \$128 ;
-      3'h4:
-          leg5_0 = \$129 ;
-      3'h5:
-          leg5_0 = \$130 [13:0];
-      3'h6:
-          leg5_0 = \$131 ;
-      3'h7:
-          leg5_0 = \$132 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg5_3 = 14'h0000;
-    casez (magnitudes[50:48])
-      3'h1:
-          leg5_3 = { 2'h0, \$133  };
-      3'h2:
-          leg5_3 = { 2'h0, \$134  };
-      3'h3:
-          leg5_3 = \$135 ;
-      3'h4:
-          leg5_3 = \$136 ;
-      3'h5:
-          leg5_3 = \$137 [13:0];
-      3'h6:
-          leg5_3 = \$138 ;
-      3'h7:
-          leg5_3 = \$139 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg5_6 = 14'h0000;
-    casez (magnitudes[53:51])
-      3'h1:
-          leg5_6 = { 2'h0, \$140  };
-      3'h2:
-          leg5_6 = { 2'h0, \$141  };
-      3'h3:
-          leg5_6 = \$142 ;
-      3'h4:
-          leg5_6 = \$143 ;
-      3'h5:
-          leg5_6 = \$144 [13:0];
-      3'h6:
-          leg5_6 = \$145 ;
-      3'h7:
-          leg5_6 = \$146 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg6_0 = 14'h0000;
-    casez (magnitudes[56:54])
-      3'h1:
-          leg6_0 = { 2'h0, \$151  };
-      3'h2:
-          leg6_0 = { 2'h0, \$152  };
-      3'h3:
-          leg6_0 = \$153 ;
-      3'h4:
-          leg6_0 = \$154 ;
-      3'h5:
-          leg6_0 = \$155 [13:0];
-      3'h6:
-          leg6_0 = \$156 ;
-      3'h7:
-          leg6_0 = \$157 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg6_3 = 14'h0000;
-    casez (magnitudes[59:57])
-      3'h1:
-          leg6_3 = { 2'h0, \$158  };
-      3'h2:
-          leg6_3 = { 2'h0, \$159  };
-      3'h3:
-          leg6_3 = \$160 ;
-      3'h4:
-          leg6_3 = \$161 ;
-      3'h5:
-          leg6_3 = \$162 [13:0];
-      3'h6:
-          leg6_3 = \$163 ;
-      3'h7:
-          leg6_3 = \$164 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg6_6 = 14'h0000;
-    casez (magnitudes[62:60])
-      3'h1:
-          leg6_6 = { 2'h0, \$165  };
-      3'h2:
-          leg6_6 = { 2'h0, \$166  };
-      3'h3:
-          leg6_6 = \$167 ;
-      3'h4:
-          leg6_6 = \$168 ;
-      3'h5:
-          leg6_6 = \$169 [13:0];
-      3'h6:
-          leg6_6 = \$170 ;
-      3'h7:
-          leg6_6 = \$171 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg7_0 = 14'h0000;
-    casez (magnitudes[65:63])
-      3'h1:
-          leg7_0 = { 2'h0, \$176  };
-      3'h2:
-          leg7_0 = { 2'h0, \$177  };
-      3'h3:
-          leg7_0 = \$178 ;
-      3'h4:
-          leg7_0 = \$179 ;
-      3'h5:
-          leg7_0 = \$180 [13:0];
-      3'h6:
-          leg7_0 = \$181 ;
-      3'h7:
-          leg7_0 = \$182 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg8_0 = 14'h0000;
-    casez (magnitudes[68:66])
-      3'h1:
-          leg8_0 = { 2'h0, \$183  };
-      3'h2:
-          leg8_0 = { 2'h0, \$184  };
-      3'h3:
-          leg8_0 = \$185 ;
-      3'h4:
-          leg8_0 = \$186 ;
-      3'h5:
-          leg8_0 = \$187 [13:0];
-      3'h6:
-          leg8_0 = \$188 ;
-      3'h7:
-          leg8_0 = \$189 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg9_0 = 14'h0000;
-    casez (magnitudes[71:69])
-      3'h1:
-          leg9_0 = { 2'h0, \$190  };
-      3'h2:
-          leg9_0 = { 2'h0, \$191  };
-      3'h3:
-          leg9_0 = \$192 ;
-      3'h4:
-          leg9_0 = \$193 ;
-      3'h5:
-          leg9_0 = \$194 [13:0];
-      3'h6:
-          leg9_0 = \$195 ;
-      3'h7:
-          leg9_0 = \$196 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg10_0 = 14'h0000;
-    casez (magnitudes[74:72])
-      3'h1:
-          leg10_0 = { 2'h0, \$197  };
-      3'h2:
-          leg10_0 = { 2'h0, \$198  };
-      3'h3:
-          leg10_0 = \$199 ;
-      3'h4:
-          leg10_0 = \$200 ;
-      3'h5:
-          leg10_0 = \$201 [13:0];
-      3'h6:
-          leg10_0 = \$202 ;
-      3'h7:
-          leg10_0 = \$203 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg11_0 = 14'h0000;
-    casez (magnitudes[77:75])
-      3'h1:
-          leg11_0 = { 2'h0, \$204  };
-      3'h2:
-          leg11_0 = { 2'h0, \$205  };
-      3'h3:
-          leg11_0 = \$206 ;
-      3'h4:
-          leg11_0 = \$207 ;
-      3'h5:
-          leg11_0 = \$208 [13:0];
-      3'h6:
-          leg11_0 = \$209 ;
-      3'h7:
-          leg11_0 = \$210 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg12_0 = 14'h0000;
-    casez (magnitudes[80:78])
-      3'h1:
-          leg12_0 = { 2'h0, \$211  };
-      3'h2:
-          leg12_0 = { 2'h0, \$212  };
-      3'h3:
-          leg12_0 = \$213 ;
-      3'h4:
-          leg12_0 = \$214 ;
-      3'h5:
-          leg12_0 = \$215 [13:0];
-      3'h6:
-          leg12_0 = \$216 ;
-      3'h7:
-          leg12_0 = \$217 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg13_0 = 14'h0000;
-    casez (magnitudes[83:81])
-      3'h1:
-          leg13_0 = { 2'h0, \$218  };
-      3'h2:
-          leg13_0 = { 2'h0, \$219  };
-      3'h3:
-          leg13_0 = \$220 ;
-      3'h4:
-          leg13_0 = \$221 ;
-      3'h5:
-          leg13_0 = \$222 [13:0];
-      3'h6:
-          leg13_0 = \$223 ;
-      3'h7:
-          leg13_0 = \$224 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg14_0 = 14'h0000;
-    casez (magnitudes[86:84])
-      3'h1:
-          leg14_0 = { 2'h0, \$225  };
-      3'h2:
-          leg14_0 = { 2'h0, \$226  };
-      3'h3:
-          leg14_0 = \$227 ;
-      3'h4:
-          leg14_0 = \$228 ;
-      3'h5:
-          leg14_0 = \$229 [13:0];
-      3'h6:
-          leg14_0 = \$230 ;
-      3'h7:
-          leg14_0 = \$231 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg15_0 = 14'h0000;
-    casez (magnitudes[89:87])
-      3'h1:
-          leg15_0 = { 2'h0, \$232  };
-      3'h2:
-          leg15_0 = { 2'h0, \$233  };
-      3'h3:
-          leg15_0 = \$234 ;
-      3'h4:
-          leg15_0 = \$235 ;
-      3'h5:
-          leg15_0 = \$236 [13:0];
-      3'h6:
-          leg15_0 = \$237 ;
-      3'h7:
-          leg15_0 = \$238 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg16_0 = 14'h0000;
-    casez (magnitudes[92:90])
-      3'h1:
-          leg16_0 = { 2'h0, \$239  };
-      3'h2:
-          leg16_0 = { 2'h0, \$240  };
-      3'h3:
-          leg16_0 = \$241 ;
-      3'h4:
-          leg16_0 = \$242 ;
-      3'h5:
-          leg16_0 = \$243 [13:0];
-      3'h6:
-          leg16_0 = \$244 ;
-      3'h7:
-          leg16_0 = \$245 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg17_0 = 14'h0000;
-    casez (magnitudes[95:93])
-      3'h1:
-          leg17_0 = { 2'h0, \$246  };
-      3'h2:
-          leg17_0 = { 2'h0, \$247  };
-      3'h3:
-          leg17_0 = \$248 ;
-      3'h4:
-          leg17_0 = \$249 ;
-      3'h5:
-          leg17_0 = \$250 [13:0];
-      3'h6:
-          leg17_0 = \$251 ;
-      3'h7:
-          leg17_0 = \$252 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg18_0 = 14'h0000;
-    casez (magnitudes[98:96])
-      3'h1:
-          leg18_0 = { 2'h0, \$253  };
-      3'h2:
-          leg18_0 = { 2'h0, \$254  };
-      3'h3:
-          leg18_0 = \$255 ;
-      3'h4:
-          leg18_0 = \$256 ;
-      3'h5:
-          leg18_0 = \$257 [13:0];
-      3'h6:
-          leg18_0 = \$258 ;
-      3'h7:
-          leg18_0 = \$259 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg19_0 = 14'h0000;
-    casez (magnitudes[101:99])
-      3'h1:
-          leg19_0 = { 2'h0, \$260  };
-      3'h2:
-          leg19_0 = { 2'h0, \$261  };
-      3'h3:
-          leg19_0 = \$262 ;
-      3'h4:
-          leg19_0 = \$263 ;
-      3'h5:
-          leg19_0 = \$264 [13:0];
-      3'h6:
-          leg19_0 = \$265 ;
-      3'h7:
-          leg19_0 = \$266 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg20_0 = 14'h0000;
-    casez (magnitudes[104:102])
-      3'h1:
-          leg20_0 = { 2'h0, \$267  };
-      3'h2:
-          leg20_0 = { 2'h0, \$268  };
-      3'h3:
-          leg20_0 = \$269 ;
-      3'h4:
-          leg20_0 = \$270 ;
-      3'h5:
-          leg20_0 = \$271 [13:0];
-      3'h6:
-          leg20_0 = \$272 ;
-      3'h7:
-          leg20_0 = \$273 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg21_0 = 14'h0000;
-    casez (magnitudes[107:105])
-      3'h1:
-          leg21_0 = { 2'h0, \$274  };
-      3'h2:
-          leg21_0 = { 2'h0, \$275  };
-      3'h3:
-          leg21_0 = \$276 ;
-      3'h4:
-          leg21_0 = \$277 ;
-      3'h5:
-          leg21_0 = \$278 [13:0];
-      3'h6:
-          leg21_0 = \$279 ;
-      3'h7:
-          leg21_0 = \$280 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg22_0 = 14'h0000;
-    casez (magnitudes[110:108])
-      3'h1:
-          leg22_0 = { 2'h0, \$281  };
-      3'h2:
-          leg22_0 = { 2'h0, \$282  };
-      3'h3:
-          leg22_0 = \$283 ;
-      3'h4:
-          leg22_0 = \$284 ;
-      3'h5:
-          leg22_0 = \$285 [13:0];
-      3'h6:
-          leg22_0 = \$286 ;
-      3'h7:
-          leg22_0 = \$287 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg23_0 = 14'h0000;
-    casez (magnitudes[113:111])
-      3'h1:
-          leg23_0 = { 2'h0, \$288  };
-      3'h2:
-          leg23_0 = { 2'h0, \$289  };
-      3'h3:
-          leg23_0 = \$290 ;
-      3'h4:
-          leg23_0 = \$291 ;
-      3'h5:
-          leg23_0 = \$292 [13:0];
-      3'h6:
-          leg23_0 = \$293 ;
-      3'h7:
-          leg23_0 = \$294 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg24_0 = 14'h0000;
-    casez (magnitudes[116:114])
-      3'h1:
-          leg24_0 = { 2'h0, \$295  };
-      3'h2:
-          leg24_0 = { 2'h0, \$296  };
-      3'h3:
-          leg24_0 = \$297 ;
-      3'h4:
-          leg24_0 = \$298 ;
-      3'h5:
-          leg24_0 = \$299 [13:0];
-      3'h6:
-          leg24_0 = \$300 ;
-      3'h7:
-          leg24_0 = \$301 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg25_0 = 14'h0000;
-    casez (magnitudes[119:117])
-      3'h1:
-          leg25_0 = { 2'h0, \$302  };
-      3'h2:
-          leg25_0 = { 2'h0, \$303  };
-      3'h3:
-          leg25_0 = \$304 ;
-      3'h4:
-          leg25_0 = \$305 ;
-      3'h5:
-          leg25_0 = \$306 [13:0];
-      3'h6:
-          leg25_0 = \$307 ;
-      3'h7:
-          leg25_0 = \$308 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg26_0 = 14'h0000;
-    casez (magnitudes[122:120])
-      3'h1:
-          leg26_0 = { 2'h0, \$309  };
-      3'h2:
-          leg26_0 = { 2'h0, \$310  };
-      3'h3:
-          leg26_0 = \$311 ;
-      3'h4:
-          leg26_0 = \$312 ;
-      3'h5:
-          leg26_0 = \$313 [13:0];
-      3'h6:
-          leg26_0 = \$314 ;
-      3'h7:
-          leg26_0 = \$315 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg27_0 = 14'h0000;
-    casez (magnitudes[125:123])
-      3'h1:
-          leg27_0 = { 2'h0, \$316  };
-      3'h2:
-          leg27_0 = { 2'h0, \$317  };
-      3'h3:
-          leg27_0 = \$318 ;
-      3'h4:
-          leg27_0 = \$319 ;
-      3'h5:
-          leg27_0 = \$320 [13:0];
-      3'h6:
-          leg27_0 = \$321 ;
-      3'h7:
-          leg27_0 = \$322 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg28_0 = 14'h0000;
-    casez (magnitudes[128:126])
-      3'h1:
-          leg28_0 = { 2'h0, \$323  };
-      3'h2:
-          leg28_0 = { 2'h0, \$324  };
-      3'h3:
-          leg28_0 = \$325 ;
-      3'h4:
-          leg28_0 = \$326 ;
-      3'h5:
-          leg28_0 = \$327 [13:0];
-      3'h6:
-          leg28_0 = \$328 ;
-      3'h7:
-          leg28_0 = \$329 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg29_0 = 14'h0000;
-    casez (magnitudes[131:129])
-      3'h1:
-          leg29_0 = { 2'h0, \$330  };
-      3'h2:
-          leg29_0 = { 2'h0, \$331  };
-      3'h3:
-          leg29_0 = \$332 ;
-      3'h4:
-          leg29_0 = \$333 ;
-      3'h5:
-          leg29_0 = \$334 [13:0];
-      3'h6:
-          leg29_0 = \$335 ;
-      3'h7:
-          leg29_0 = \$336 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg30_0 = 14'h0000;
-    casez (magnitudes[134:132])
-      3'h1:
-          leg30_0 = { 2'h0, \$337  };
-      3'h2:
-          leg30_0 = { 2'h0, \$338  };
-      3'h3:
-          leg30_0 = \$339 ;
-      3'h4:
-          leg30_0 = \$340 ;
-      3'h5:
-          leg30_0 = \$341 [13:0];
-      3'h6:
-          leg30_0 = \$342 ;
-      3'h7:
-          leg30_0 = \$343 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    leg31_0 = 14'h0000;
-    casez (magnitudes[137:135])
-      3'h1:
-          leg31_0 = { 2'h0, \$344  };
-      3'h2:
-          leg31_0 = { 2'h0, \$345  };
-      3'h3:
-          leg31_0 = \$346 ;
-      3'h4:
-          leg31_0 = \$347 ;
-      3'h5:
-          leg31_0 = \$348 [13:0];
-      3'h6:
-          leg31_0 = \$349 ;
-      3'h7:
-          leg31_0 = \$350 [13:0];
-    endcase
-  end
+  assign \$1  = magnitudes[2:0] * operand;
+  assign \$2  = magnitudes[8:3] * operand;
+  assign \$4  = \$1  + \$3 ;
+  assign \$5  = magnitudes[11:9] * operand;
+  assign \$6  = magnitudes[17:12] * operand;
+  assign \$8  = \$5  + \$7 ;
+  assign \$9  = magnitudes[20:18] * operand;
+  assign \$10  = magnitudes[26:21] * operand;
+  assign \$12  = \$9  + \$11 ;
+  assign \$13  = magnitudes[29:27] * operand;
+  assign \$14  = magnitudes[35:30] * operand;
+  assign \$16  = \$13  + \$15 ;
+  assign \$17  = magnitudes[38:36] * operand;
+  assign \$18  = magnitudes[44:39] * operand;
+  assign \$20  = \$17  + \$19 ;
+  assign \$21  = magnitudes[47:45] * operand;
+  assign \$22  = magnitudes[53:48] * operand;
+  assign \$24  = \$21  + \$23 ;
+  assign \$25  = magnitudes[56:54] * operand;
+  assign \$26  = magnitudes[62:57] * operand;
+  assign \$28  = \$25  + \$27 ;
+  assign product7 = magnitudes[65:63] * operand;
+  assign product8 = magnitudes[68:66] * operand;
+  assign product9 = magnitudes[71:69] * operand;
+  assign product10 = magnitudes[74:72] * operand;
+  assign product11 = magnitudes[77:75] * operand;
+  assign product12 = magnitudes[80:78] * operand;
+  assign product13 = magnitudes[83:81] * operand;
+  assign product14 = magnitudes[86:84] * operand;
+  assign product15 = magnitudes[89:87] * operand;
+  assign product16 = magnitudes[92:90] * operand;
+  assign product17 = magnitudes[95:93] * operand;
+  assign product18 = magnitudes[98:96] * operand;
+  assign product19 = magnitudes[101:99] * operand;
+  assign product20 = magnitudes[104:102] * operand;
+  assign product21 = magnitudes[107:105] * operand;
+  assign product22 = magnitudes[110:108] * operand;
+  assign product23 = magnitudes[113:111] * operand;
+  assign product24 = magnitudes[116:114] * operand;
+  assign product25 = magnitudes[119:117] * operand;
+  assign product26 = magnitudes[122:120] * operand;
+  assign product27 = magnitudes[125:123] * operand;
+  assign product28 = magnitudes[128:126] * operand;
+  assign product29 = magnitudes[131:129] * operand;
+  assign product30 = magnitudes[134:132] * operand;
+  assign product31 = magnitudes[137:135] * operand;
   assign magnitude0 = magnitudes[8:0];
-  assign product0 = \$25 [19:0];
+  assign product0 = \$4 [19:0];
   assign magnitude1 = magnitudes[17:9];
-  assign product1 = \$50 [19:0];
+  assign product1 = \$8 [19:0];
   assign magnitude2 = magnitudes[26:18];
-  assign product2 = \$75 [19:0];
+  assign product2 = \$12 [19:0];
   assign magnitude3 = magnitudes[35:27];
-  assign product3 = \$100 [19:0];
+  assign product3 = \$16 [19:0];
   assign magnitude4 = magnitudes[44:36];
-  assign product4 = \$125 [19:0];
+  assign product4 = \$20 [19:0];
   assign magnitude5 = magnitudes[53:45];
-  assign product5 = \$150 [19:0];
+  assign product5 = \$24 [19:0];
   assign magnitude6 = magnitudes[62:54];
-  assign product6 = \$175 [19:0];
+  assign product6 = \$28 [19:0];
   assign magnitude7 = magnitudes[65:63];
-  assign product7 = leg7_0;
   assign magnitude8 = magnitudes[68:66];
-  assign product8 = leg8_0;
   assign magnitude9 = magnitudes[71:69];
-  assign product9 = leg9_0;
   assign magnitude10 = magnitudes[74:72];
-  assign product10 = leg10_0;
   assign magnitude11 = magnitudes[77:75];
-  assign product11 = leg11_0;
   assign magnitude12 = magnitudes[80:78];
-  assign product12 = leg12_0;
   assign magnitude13 = magnitudes[83:81];
-  assign product13 = leg13_0;
   assign magnitude14 = magnitudes[86:84];
-  assign product14 = leg14_0;
   assign magnitude15 = magnitudes[89:87];
-  assign product15 = leg15_0;
   assign magnitude16 = magnitudes[92:90];
-  assign product16 = leg16_0;
   assign magnitude17 = magnitudes[95:93];
-  assign product17 = leg17_0;
   assign magnitude18 = magnitudes[98:96];
-  assign product18 = leg18_0;
   assign magnitude19 = magnitudes[101:99];
-  assign product19 = leg19_0;
   assign magnitude20 = magnitudes[104:102];
-  assign product20 = leg20_0;
   assign magnitude21 = magnitudes[107:105];
-  assign product21 = leg21_0;
   assign magnitude22 = magnitudes[110:108];
-  assign product22 = leg22_0;
   assign magnitude23 = magnitudes[113:111];
-  assign product23 = leg23_0;
   assign magnitude24 = magnitudes[116:114];
-  assign product24 = leg24_0;
   assign magnitude25 = magnitudes[119:117];
-  assign product25 = leg25_0;
   assign magnitude26 = magnitudes[122:120];
-  assign product26 = leg26_0;
   assign magnitude27 = magnitudes[125:123];
-  assign product27 = leg27_0;
   assign magnitude28 = magnitudes[128:126];
-  assign product28 = leg28_0;
   assign magnitude29 = magnitudes[131:129];
-  assign product29 = leg29_0;
   assign magnitude30 = magnitudes[134:132];
-  assign product30 = leg30_0;
   assign magnitude31 = magnitudes[137:135];
-  assign product31 = leg31_0;
   assign \magnitudes.lane0  = magnitudes[8:0];
   assign \magnitudes.lane1  = magnitudes[17:9];
   assign \magnitudes.lane2  = magnitudes[26:18];
@@ -5841,380 +4537,51 @@ module \lmu_kws361_eighth.lanes.multiply (operand3, operand5, operand7, magnitud
   assign \products.lane29  = products[461:448];
   assign \products.lane30  = products[475:462];
   assign \products.lane31  = products[489:476];
-  assign products[489:476] = leg31_0;
-  assign products[475:462] = leg30_0;
-  assign products[461:448] = leg29_0;
-  assign products[447:434] = leg28_0;
-  assign products[433:420] = leg27_0;
-  assign products[419:406] = leg26_0;
-  assign products[405:392] = leg25_0;
-  assign products[391:378] = leg24_0;
-  assign products[377:364] = leg23_0;
-  assign products[363:350] = leg22_0;
-  assign products[349:336] = leg21_0;
-  assign products[335:322] = leg20_0;
-  assign products[321:308] = leg19_0;
-  assign products[307:294] = leg18_0;
-  assign products[293:280] = leg17_0;
-  assign products[279:266] = leg16_0;
-  assign products[265:252] = leg15_0;
-  assign products[251:238] = leg14_0;
-  assign products[237:224] = leg13_0;
-  assign products[223:210] = leg12_0;
-  assign products[209:196] = leg11_0;
-  assign products[195:182] = leg10_0;
-  assign products[181:168] = leg9_0;
-  assign products[167:154] = leg8_0;
-  assign products[153:140] = leg7_0;
-  assign products[139:120] = \$175 [19:0];
-  assign products[119:100] = \$150 [19:0];
-  assign products[99:80] = \$125 [19:0];
-  assign products[79:60] = \$100 [19:0];
-  assign products[59:40] = \$75 [19:0];
-  assign products[39:20] = \$50 [19:0];
-  assign products[19:0] = \$25 [19:0];
-  assign \$1  = { 1'h0, operand1 };
-  assign \$2  = { operand1, 1'h0 };
-  assign \$3  = { 1'h0, operand3 };
-  assign \$4  = { 1'h0, operand1, 2'h0 };
-  assign \$5  = { 1'h0, operand5 };
-  assign \$6  = { operand3, 1'h0 };
-  assign \$7  = { 1'h0, operand7 };
-  assign \$8  = { 1'h0, operand1 };
-  assign \$9  = { operand1, 1'h0 };
-  assign \$10  = { 1'h0, operand3 };
-  assign \$11  = { 1'h0, operand1, 2'h0 };
-  assign \$12  = { 1'h0, operand5 };
-  assign \$13  = { operand3, 1'h0 };
-  assign \$14  = { 1'h0, operand7 };
-  assign \$15  = { 1'h0, operand1 };
-  assign \$16  = { operand1, 1'h0 };
-  assign \$17  = { 1'h0, operand3 };
-  assign \$18  = { 1'h0, operand1, 2'h0 };
-  assign \$19  = { 1'h0, operand5 };
-  assign \$20  = { operand3, 1'h0 };
-  assign \$21  = { 1'h0, operand7 };
-  assign \$22  = { leg0_3, 3'h0 };
-  assign \$24  = { 1'h0, leg0_6, 6'h00 };
-  assign \$26  = { 1'h0, operand1 };
-  assign \$27  = { operand1, 1'h0 };
-  assign \$28  = { 1'h0, operand3 };
-  assign \$29  = { 1'h0, operand1, 2'h0 };
-  assign \$30  = { 1'h0, operand5 };
-  assign \$31  = { operand3, 1'h0 };
-  assign \$32  = { 1'h0, operand7 };
-  assign \$33  = { 1'h0, operand1 };
-  assign \$34  = { operand1, 1'h0 };
-  assign \$35  = { 1'h0, operand3 };
-  assign \$36  = { 1'h0, operand1, 2'h0 };
-  assign \$37  = { 1'h0, operand5 };
-  assign \$38  = { operand3, 1'h0 };
-  assign \$39  = { 1'h0, operand7 };
-  assign \$40  = { 1'h0, operand1 };
-  assign \$41  = { operand1, 1'h0 };
-  assign \$42  = { 1'h0, operand3 };
-  assign \$43  = { 1'h0, operand1, 2'h0 };
-  assign \$44  = { 1'h0, operand5 };
-  assign \$45  = { operand3, 1'h0 };
-  assign \$46  = { 1'h0, operand7 };
-  assign \$47  = { leg1_3, 3'h0 };
-  assign \$49  = { 1'h0, leg1_6, 6'h00 };
-  assign \$51  = { 1'h0, operand1 };
-  assign \$52  = { operand1, 1'h0 };
-  assign \$53  = { 1'h0, operand3 };
-  assign \$54  = { 1'h0, operand1, 2'h0 };
-  assign \$55  = { 1'h0, operand5 };
-  assign \$56  = { operand3, 1'h0 };
-  assign \$57  = { 1'h0, operand7 };
-  assign \$58  = { 1'h0, operand1 };
-  assign \$59  = { operand1, 1'h0 };
-  assign \$60  = { 1'h0, operand3 };
-  assign \$61  = { 1'h0, operand1, 2'h0 };
-  assign \$62  = { 1'h0, operand5 };
-  assign \$63  = { operand3, 1'h0 };
-  assign \$64  = { 1'h0, operand7 };
-  assign \$65  = { 1'h0, operand1 };
-  assign \$66  = { operand1, 1'h0 };
-  assign \$67  = { 1'h0, operand3 };
-  assign \$68  = { 1'h0, operand1, 2'h0 };
-  assign \$69  = { 1'h0, operand5 };
-  assign \$70  = { operand3, 1'h0 };
-  assign \$71  = { 1'h0, operand7 };
-  assign \$72  = { leg2_3, 3'h0 };
-  assign \$74  = { 1'h0, leg2_6, 6'h00 };
-  assign \$76  = { 1'h0, operand1 };
-  assign \$77  = { operand1, 1'h0 };
-  assign \$78  = { 1'h0, operand3 };
-  assign \$79  = { 1'h0, operand1, 2'h0 };
-  assign \$80  = { 1'h0, operand5 };
-  assign \$81  = { operand3, 1'h0 };
-  assign \$82  = { 1'h0, operand7 };
-  assign \$83  = { 1'h0, operand1 };
-  assign \$84  = { operand1, 1'h0 };
-  assign \$85  = { 1'h0, operand3 };
-  assign \$86  = { 1'h0, operand1, 2'h0 };
-  assign \$87  = { 1'h0, operand5 };
-  assign \$88  = { operand3, 1'h0 };
-  assign \$89  = { 1'h0, operand7 };
-  assign \$90  = { 1'h0, operand1 };
-  assign \$91  = { operand1, 1'h0 };
-  assign \$92  = { 1'h0, operand3 };
-  assign \$93  = { 1'h0, operand1, 2'h0 };
-  assign \$94  = { 1'h0, operand5 };
-  assign \$95  = { operand3, 1'h0 };
-  assign \$96  = { 1'h0, operand7 };
-  assign \$97  = { leg3_3, 3'h0 };
-  assign \$99  = { 1'h0, leg3_6, 6'h00 };
-  assign \$101  = { 1'h0, operand1 };
-  assign \$102  = { operand1, 1'h0 };
-  assign \$103  = { 1'h0, operand3 };
-  assign \$104  = { 1'h0, operand1, 2'h0 };
-  assign \$105  = { 1'h0, operand5 };
-  assign \$106  = { operand3, 1'h0 };
-  assign \$107  = { 1'h0, operand7 };
-  assign \$108  = { 1'h0, operand1 };
-  assign \$109  = { operand1, 1'h0 };
-  assign \$110  = { 1'h0, operand3 };
-  assign \$111  = { 1'h0, operand1, 2'h0 };
-  assign \$112  = { 1'h0, operand5 };
-  assign \$113  = { operand3, 1'h0 };
-  assign \$114  = { 1'h0, operand7 };
-  assign \$115  = { 1'h0, operand1 };
-  assign \$116  = { operand1, 1'h0 };
-  assign \$117  = { 1'h0, operand3 };
-  assign \$118  = { 1'h0, operand1, 2'h0 };
-  assign \$119  = { 1'h0, operand5 };
-  assign \$120  = { operand3, 1'h0 };
-  assign \$121  = { 1'h0, operand7 };
-  assign \$122  = { leg4_3, 3'h0 };
-  assign \$124  = { 1'h0, leg4_6, 6'h00 };
-  assign \$126  = { 1'h0, operand1 };
-  assign \$127  = { operand1, 1'h0 };
-  assign \$128  = { 1'h0, operand3 };
-  assign \$129  = { 1'h0, operand1, 2'h0 };
-  assign \$130  = { 1'h0, operand5 };
-  assign \$131  = { operand3, 1'h0 };
-  assign \$132  = { 1'h0, operand7 };
-  assign \$133  = { 1'h0, operand1 };
-  assign \$134  = { operand1, 1'h0 };
-  assign \$135  = { 1'h0, operand3 };
-  assign \$136  = { 1'h0, operand1, 2'h0 };
-  assign \$137  = { 1'h0, operand5 };
-  assign \$138  = { operand3, 1'h0 };
-  assign \$139  = { 1'h0, operand7 };
-  assign \$140  = { 1'h0, operand1 };
-  assign \$141  = { operand1, 1'h0 };
-  assign \$142  = { 1'h0, operand3 };
-  assign \$143  = { 1'h0, operand1, 2'h0 };
-  assign \$144  = { 1'h0, operand5 };
-  assign \$145  = { operand3, 1'h0 };
-  assign \$146  = { 1'h0, operand7 };
-  assign \$147  = { leg5_3, 3'h0 };
-  assign \$149  = { 1'h0, leg5_6, 6'h00 };
-  assign \$151  = { 1'h0, operand1 };
-  assign \$152  = { operand1, 1'h0 };
-  assign \$153  = { 1'h0, operand3 };
-  assign \$154  = { 1'h0, operand1, 2'h0 };
-  assign \$155  = { 1'h0, operand5 };
-  assign \$156  = { operand3, 1'h0 };
-  assign \$157  = { 1'h0, operand7 };
-  assign \$158  = { 1'h0, operand1 };
-  assign \$159  = { operand1, 1'h0 };
-  assign \$160  = { 1'h0, operand3 };
-  assign \$161  = { 1'h0, operand1, 2'h0 };
-  assign \$162  = { 1'h0, operand5 };
-  assign \$163  = { operand3, 1'h0 };
-  assign \$164  = { 1'h0, operand7 };
-  assign \$165  = { 1'h0, operand1 };
-  assign \$166  = { operand1, 1'h0 };
-  assign \$167  = { 1'h0, operand3 };
-  assign \$168  = { 1'h0, operand1, 2'h0 };
-  assign \$169  = { 1'h0, operand5 };
-  assign \$170  = { operand3, 1'h0 };
-  assign \$171  = { 1'h0, operand7 };
-  assign \$172  = { leg6_3, 3'h0 };
-  assign \$174  = { 1'h0, leg6_6, 6'h00 };
-  assign \$176  = { 1'h0, operand1 };
-  assign \$177  = { operand1, 1'h0 };
-  assign \$178  = { 1'h0, operand3 };
-  assign \$179  = { 1'h0, operand1, 2'h0 };
-  assign \$180  = { 1'h0, operand5 };
-  assign \$181  = { operand3, 1'h0 };
-  assign \$182  = { 1'h0, operand7 };
-  assign \$183  = { 1'h0, operand1 };
-  assign \$184  = { operand1, 1'h0 };
-  assign \$185  = { 1'h0, operand3 };
-  assign \$186  = { 1'h0, operand1, 2'h0 };
-  assign \$187  = { 1'h0, operand5 };
-  assign \$188  = { operand3, 1'h0 };
-  assign \$189  = { 1'h0, operand7 };
-  assign \$190  = { 1'h0, operand1 };
-  assign \$191  = { operand1, 1'h0 };
-  assign \$192  = { 1'h0, operand3 };
-  assign \$193  = { 1'h0, operand1, 2'h0 };
-  assign \$194  = { 1'h0, operand5 };
-  assign \$195  = { operand3, 1'h0 };
-  assign \$196  = { 1'h0, operand7 };
-  assign \$197  = { 1'h0, operand1 };
-  assign \$198  = { operand1, 1'h0 };
-  assign \$199  = { 1'h0, operand3 };
-  assign \$200  = { 1'h0, operand1, 2'h0 };
-  assign \$201  = { 1'h0, operand5 };
-  assign \$202  = { operand3, 1'h0 };
-  assign \$203  = { 1'h0, operand7 };
-  assign \$204  = { 1'h0, operand1 };
-  assign \$205  = { operand1, 1'h0 };
-  assign \$206  = { 1'h0, operand3 };
-  assign \$207  = { 1'h0, operand1, 2'h0 };
-  assign \$208  = { 1'h0, operand5 };
-  assign \$209  = { operand3, 1'h0 };
-  assign \$210  = { 1'h0, operand7 };
-  assign \$211  = { 1'h0, operand1 };
-  assign \$212  = { operand1, 1'h0 };
-  assign \$213  = { 1'h0, operand3 };
-  assign \$214  = { 1'h0, operand1, 2'h0 };
-  assign \$215  = { 1'h0, operand5 };
-  assign \$216  = { operand3, 1'h0 };
-  assign \$217  = { 1'h0, operand7 };
-  assign \$218  = { 1'h0, operand1 };
-  assign \$219  = { operand1, 1'h0 };
-  assign \$220  = { 1'h0, operand3 };
-  assign \$221  = { 1'h0, operand1, 2'h0 };
-  assign \$222  = { 1'h0, operand5 };
-  assign \$223  = { operand3, 1'h0 };
-  assign \$224  = { 1'h0, operand7 };
-  assign \$225  = { 1'h0, operand1 };
-  assign \$226  = { operand1, 1'h0 };
-  assign \$227  = { 1'h0, operand3 };
-  assign \$228  = { 1'h0, operand1, 2'h0 };
-  assign \$229  = { 1'h0, operand5 };
-  assign \$230  = { operand3, 1'h0 };
-  assign \$231  = { 1'h0, operand7 };
-  assign \$232  = { 1'h0, operand1 };
-  assign \$233  = { operand1, 1'h0 };
-  assign \$234  = { 1'h0, operand3 };
-  assign \$235  = { 1'h0, operand1, 2'h0 };
-  assign \$236  = { 1'h0, operand5 };
-  assign \$237  = { operand3, 1'h0 };
-  assign \$238  = { 1'h0, operand7 };
-  assign \$239  = { 1'h0, operand1 };
-  assign \$240  = { operand1, 1'h0 };
-  assign \$241  = { 1'h0, operand3 };
-  assign \$242  = { 1'h0, operand1, 2'h0 };
-  assign \$243  = { 1'h0, operand5 };
-  assign \$244  = { operand3, 1'h0 };
-  assign \$245  = { 1'h0, operand7 };
-  assign \$246  = { 1'h0, operand1 };
-  assign \$247  = { operand1, 1'h0 };
-  assign \$248  = { 1'h0, operand3 };
-  assign \$249  = { 1'h0, operand1, 2'h0 };
-  assign \$250  = { 1'h0, operand5 };
-  assign \$251  = { operand3, 1'h0 };
-  assign \$252  = { 1'h0, operand7 };
-  assign \$253  = { 1'h0, operand1 };
-  assign \$254  = { operand1, 1'h0 };
-  assign \$255  = { 1'h0, operand3 };
-  assign \$256  = { 1'h0, operand1, 2'h0 };
-  assign \$257  = { 1'h0, operand5 };
-  assign \$258  = { operand3, 1'h0 };
-  assign \$259  = { 1'h0, operand7 };
-  assign \$260  = { 1'h0, operand1 };
-  assign \$261  = { operand1, 1'h0 };
-  assign \$262  = { 1'h0, operand3 };
-  assign \$263  = { 1'h0, operand1, 2'h0 };
-  assign \$264  = { 1'h0, operand5 };
-  assign \$265  = { operand3, 1'h0 };
-  assign \$266  = { 1'h0, operand7 };
-  assign \$267  = { 1'h0, operand1 };
-  assign \$268  = { operand1, 1'h0 };
-  assign \$269  = { 1'h0, operand3 };
-  assign \$270  = { 1'h0, operand1, 2'h0 };
-  assign \$271  = { 1'h0, operand5 };
-  assign \$272  = { operand3, 1'h0 };
-  assign \$273  = { 1'h0, operand7 };
-  assign \$274  = { 1'h0, operand1 };
-  assign \$275  = { operand1, 1'h0 };
-  assign \$276  = { 1'h0, operand3 };
-  assign \$277  = { 1'h0, operand1, 2'h0 };
-  assign \$278  = { 1'h0, operand5 };
-  assign \$279  = { operand3, 1'h0 };
-  assign \$280  = { 1'h0, operand7 };
-  assign \$281  = { 1'h0, operand1 };
-  assign \$282  = { operand1, 1'h0 };
-  assign \$283  = { 1'h0, operand3 };
-  assign \$284  = { 1'h0, operand1, 2'h0 };
-  assign \$285  = { 1'h0, operand5 };
-  assign \$286  = { operand3, 1'h0 };
-  assign \$287  = { 1'h0, operand7 };
-  assign \$288  = { 1'h0, operand1 };
-  assign \$289  = { operand1, 1'h0 };
-  assign \$290  = { 1'h0, operand3 };
-  assign \$291  = { 1'h0, operand1, 2'h0 };
-  assign \$292  = { 1'h0, operand5 };
-  assign \$293  = { operand3, 1'h0 };
-  assign \$294  = { 1'h0, operand7 };
-  assign \$295  = { 1'h0, operand1 };
-  assign \$296  = { operand1, 1'h0 };
-  assign \$297  = { 1'h0, operand3 };
-  assign \$298  = { 1'h0, operand1, 2'h0 };
-  assign \$299  = { 1'h0, operand5 };
-  assign \$300  = { operand3, 1'h0 };
-  assign \$301  = { 1'h0, operand7 };
-  assign \$302  = { 1'h0, operand1 };
-  assign \$303  = { operand1, 1'h0 };
-  assign \$304  = { 1'h0, operand3 };
-  assign \$305  = { 1'h0, operand1, 2'h0 };
-  assign \$306  = { 1'h0, operand5 };
-  assign \$307  = { operand3, 1'h0 };
-  assign \$308  = { 1'h0, operand7 };
-  assign \$309  = { 1'h0, operand1 };
-  assign \$310  = { operand1, 1'h0 };
-  assign \$311  = { 1'h0, operand3 };
-  assign \$312  = { 1'h0, operand1, 2'h0 };
-  assign \$313  = { 1'h0, operand5 };
-  assign \$314  = { operand3, 1'h0 };
-  assign \$315  = { 1'h0, operand7 };
-  assign \$316  = { 1'h0, operand1 };
-  assign \$317  = { operand1, 1'h0 };
-  assign \$318  = { 1'h0, operand3 };
-  assign \$319  = { 1'h0, operand1, 2'h0 };
-  assign \$320  = { 1'h0, operand5 };
-  assign \$321  = { operand3, 1'h0 };
-  assign \$322  = { 1'h0, operand7 };
-  assign \$323  = { 1'h0, operand1 };
-  assign \$324  = { operand1, 1'h0 };
-  assign \$325  = { 1'h0, operand3 };
-  assign \$326  = { 1'h0, operand1, 2'h0 };
-  assign \$327  = { 1'h0, operand5 };
-  assign \$328  = { operand3, 1'h0 };
-  assign \$329  = { 1'h0, operand7 };
-  assign \$330  = { 1'h0, operand1 };
-  assign \$331  = { operand1, 1'h0 };
-  assign \$332  = { 1'h0, operand3 };
-  assign \$333  = { 1'h0, operand1, 2'h0 };
-  assign \$334  = { 1'h0, operand5 };
-  assign \$335  = { operand3, 1'h0 };
-  assign \$336  = { 1'h0, operand7 };
-  assign \$337  = { 1'h0, operand1 };
-  assign \$338  = { operand1, 1'h0 };
-  assign \$339  = { 1'h0, operand3 };
-  assign \$340  = { 1'h0, operand1, 2'h0 };
-  assign \$341  = { 1'h0, operand5 };
-  assign \$342  = { operand3, 1'h0 };
-  assign \$343  = { 1'h0, operand7 };
-  assign \$344  = { 1'h0, operand1 };
-  assign \$345  = { operand1, 1'h0 };
-  assign \$346  = { 1'h0, operand3 };
-  assign \$347  = { 1'h0, operand1, 2'h0 };
-  assign \$348  = { 1'h0, operand5 };
-  assign \$349  = { operand3, 1'h0 };
-  assign \$350  = { 1'h0, operand7 };
+  assign products[489:476] = product31;
+  assign products[475:462] = product30;
+  assign products[461:448] = product29;
+  assign products[447:434] = product28;
+  assign products[433:420] = product27;
+  assign products[419:406] = product26;
+  assign products[405:392] = product25;
+  assign products[391:378] = product24;
+  assign products[377:364] = product23;
+  assign products[363:350] = product22;
+  assign products[349:336] = product21;
+  assign products[335:322] = product20;
+  assign products[321:308] = product19;
+  assign products[307:294] = product18;
+  assign products[293:280] = product17;
+  assign products[279:266] = product16;
+  assign products[265:252] = product15;
+  assign products[251:238] = product14;
+  assign products[237:224] = product13;
+  assign products[223:210] = product12;
+  assign products[209:196] = product11;
+  assign products[195:182] = product10;
+  assign products[181:168] = product9;
+  assign products[167:154] = product8;
+  assign products[153:140] = product7;
+  assign products[139:120] = \$28 [19:0];
+  assign products[119:100] = \$24 [19:0];
+  assign products[99:80] = \$20 [19:0];
+  assign products[79:60] = \$16 [19:0];
+  assign products[59:40] = \$12 [19:0];
+  assign products[39:20] = \$8 [19:0];
+  assign products[19:0] = \$4 [19:0];
+  assign \$3  = { \$2 , 3'h0 };
+  assign \$7  = { \$6 , 3'h0 };
+  assign \$11  = { \$10 , 3'h0 };
+  assign \$15  = { \$14 , 3'h0 };
+  assign \$19  = { \$18 , 3'h0 };
+  assign \$23  = { \$22 , 3'h0 };
+  assign \$27  = { \$26 , 3'h0 };
 endmodule
 
-module \lmu_kws361_eighth.lanes.operands (i__activation, i__weights, i__wide, clk, i__valid, \port$2785$26 , valid, first, last, operand1, operand3, operand5, operand7, wide, o__magnitudes, o__negative, rst);
-  reg \$auto$verilog_backend.cc:2355:dump_module$10 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$10 <= 0;
-  wire [11:0] \$1 ;
+module \lmu_kws361_eighth.lanes.operands (i__activation, i__weights, i__wide, clk, i__valid, \port$2114$26 , valid, first, last, operand, wide, o__magnitudes, o__negative, rst);
+  reg \$auto$verilog_backend.cc:2355:dump_module$9 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$9 <= 0;
+  wire [12:0] \$1 ;
   wire \$10 ;
   wire \$100 ;
   wire \$101 ;
@@ -6243,95 +4610,86 @@ module \lmu_kws361_eighth.lanes.operands (i__activation, i__weights, i__wide, cl
   wire \$122 ;
   wire \$123 ;
   wire \$124 ;
-  wire \$125 ;
-  wire \$126 ;
-  wire \$127 ;
-  wire [11:0] \$128 ;
-  wire [12:0] \$129 ;
+  wire [11:0] \$125 ;
+  wire [12:0] \$126 ;
+  reg \$127 ;
+  reg \$128 ;
+  reg \$129 ;
   wire \$13 ;
-  wire [12:0] \$130 ;
-  wire [12:0] \$131 ;
-  reg [12:0] \$132 ;
+  reg [10:0] \$130 ;
+  reg \$131 ;
+  reg [8:0] \$132 ;
   reg \$133 ;
-  reg \$134 ;
+  reg [8:0] \$134 ;
   reg \$135 ;
-  reg [10:0] \$136 ;
-  reg [12:0] \$137 ;
-  reg [13:0] \$138 ;
-  reg [13:0] \$139 ;
+  reg [8:0] \$136 ;
+  reg \$137 ;
+  reg [8:0] \$138 ;
+  reg \$139 ;
   wire \$14 ;
-  reg \$140 ;
-  reg [8:0] \$141 ;
-  reg \$142 ;
-  reg [8:0] \$143 ;
-  reg \$144 ;
-  reg [8:0] \$145 ;
-  reg \$146 ;
-  reg [8:0] \$147 ;
-  reg \$148 ;
-  reg [8:0] \$149 ;
+  reg [8:0] \$140 ;
+  reg \$141 ;
+  reg [8:0] \$142 ;
+  reg \$143 ;
+  reg [8:0] \$144 ;
+  reg \$145 ;
+  reg [2:0] \$146 ;
+  reg \$147 ;
+  reg [2:0] \$148 ;
+  reg \$149 ;
   wire \$15 ;
-  reg \$150 ;
-  reg [8:0] \$151 ;
-  reg \$152 ;
-  reg [8:0] \$153 ;
-  reg \$154 ;
-  reg [2:0] \$155 ;
-  reg \$156 ;
-  reg [2:0] \$157 ;
-  reg \$158 ;
-  reg [2:0] \$159 ;
+  reg [2:0] \$150 ;
+  reg \$151 ;
+  reg [2:0] \$152 ;
+  reg \$153 ;
+  reg [2:0] \$154 ;
+  reg \$155 ;
+  reg [2:0] \$156 ;
+  reg \$157 ;
+  reg [2:0] \$158 ;
+  reg \$159 ;
   wire \$16 ;
-  reg \$160 ;
-  reg [2:0] \$161 ;
-  reg \$162 ;
-  reg [2:0] \$163 ;
-  reg \$164 ;
-  reg [2:0] \$165 ;
-  reg \$166 ;
-  reg [2:0] \$167 ;
-  reg \$168 ;
-  reg [2:0] \$169 ;
+  reg [2:0] \$160 ;
+  reg \$161 ;
+  reg [2:0] \$162 ;
+  reg \$163 ;
+  reg [2:0] \$164 ;
+  reg \$165 ;
+  reg [2:0] \$166 ;
+  reg \$167 ;
+  reg [2:0] \$168 ;
+  reg \$169 ;
   wire \$17 ;
-  reg \$170 ;
-  reg [2:0] \$171 ;
-  reg \$172 ;
-  reg [2:0] \$173 ;
-  reg \$174 ;
-  reg [2:0] \$175 ;
-  reg \$176 ;
-  reg [2:0] \$177 ;
-  reg \$178 ;
-  reg [2:0] \$179 ;
+  reg [2:0] \$170 ;
+  reg \$171 ;
+  reg [2:0] \$172 ;
+  reg \$173 ;
+  reg [2:0] \$174 ;
+  reg \$175 ;
+  reg [2:0] \$176 ;
+  reg \$177 ;
+  reg [2:0] \$178 ;
+  reg \$179 ;
   wire \$18 ;
-  reg \$180 ;
-  reg [2:0] \$181 ;
-  reg \$182 ;
-  reg [2:0] \$183 ;
-  reg \$184 ;
-  reg [2:0] \$185 ;
-  reg \$186 ;
-  reg [2:0] \$187 ;
-  reg \$188 ;
-  reg [2:0] \$189 ;
+  reg [2:0] \$180 ;
+  reg \$181 ;
+  reg [2:0] \$182 ;
+  reg \$183 ;
+  reg [2:0] \$184 ;
+  reg \$185 ;
+  reg [2:0] \$186 ;
+  reg \$187 ;
+  reg [2:0] \$188 ;
+  reg \$189 ;
   wire \$19 ;
-  reg \$190 ;
-  reg [2:0] \$191 ;
-  reg \$192 ;
-  reg [2:0] \$193 ;
-  reg \$194 ;
-  reg [2:0] \$195 ;
-  reg \$196 ;
-  reg [2:0] \$197 ;
-  reg \$198 ;
-  reg [2:0] \$199 ;
+  reg [2:0] \$190 ;
+  reg \$191 ;
+  reg [2:0] \$192 ;
+  reg \$193 ;
+  reg [2:0] \$194 ;
+  reg \$195 ;
   wire [12:0] \$2 ;
   wire \$20 ;
-  reg \$200 ;
-  reg [2:0] \$201 ;
-  reg \$202 ;
-  reg [2:0] \$203 ;
-  reg \$204 ;
   wire \$21 ;
   wire \$22 ;
   wire \$23 ;
@@ -6341,7 +4699,7 @@ module \lmu_kws361_eighth.lanes.operands (i__activation, i__weights, i__wide, cl
   wire \$27 ;
   wire \$28 ;
   wire \$29 ;
-  wire [13:0] \$3 ;
+  reg [12:0] \$3 ;
   wire \$30 ;
   wire \$31 ;
   wire \$32 ;
@@ -6352,7 +4710,7 @@ module \lmu_kws361_eighth.lanes.operands (i__activation, i__weights, i__wide, cl
   wire \$37 ;
   wire \$38 ;
   wire \$39 ;
-  wire [14:0] \$4 ;
+  wire \$4 ;
   wire \$40 ;
   wire \$41 ;
   wire \$42 ;
@@ -6363,7 +4721,7 @@ module \lmu_kws361_eighth.lanes.operands (i__activation, i__weights, i__wide, cl
   wire \$47 ;
   wire \$48 ;
   wire \$49 ;
-  wire [13:0] \$5 ;
+  wire \$5 ;
   wire \$50 ;
   wire \$51 ;
   wire \$52 ;
@@ -6374,7 +4732,7 @@ module \lmu_kws361_eighth.lanes.operands (i__activation, i__weights, i__wide, cl
   wire \$57 ;
   wire \$58 ;
   wire \$59 ;
-  wire [14:0] \$6 ;
+  wire \$6 ;
   wire \$60 ;
   wire \$61 ;
   wire \$62 ;
@@ -6541,854 +4899,807 @@ module \lmu_kws361_eighth.lanes.operands (i__activation, i__weights, i__wide, cl
   output [31:0] o__negative;
   wire [31:0] o__negative;
   (* init = 11'h000 *)
-  wire [10:0] o__operand1;
-  (* init = 13'h0000 *)
-  wire [12:0] o__operand3;
-  (* init = 14'h0000 *)
-  wire [13:0] o__operand5;
-  (* init = 14'h0000 *)
-  wire [13:0] o__operand7;
+  wire [10:0] o__operand;
   (* init = 1'h0 *)
   wire o__valid;
   (* init = 1'h1 *)
   wire o__wide;
-  wire [10:0] operand;
-  output [10:0] operand1;
-  reg [10:0] operand1 = 11'h000;
-  output [12:0] operand3;
-  reg [12:0] operand3 = 13'h0000;
-  output [13:0] operand5;
-  reg [13:0] operand5 = 14'h0000;
-  output [13:0] operand7;
-  reg [13:0] operand7 = 14'h0000;
-  input [2:0] \port$2785$26 ;
-  wire [2:0] \port$2785$26 ;
+  output [10:0] operand;
+  reg [10:0] operand = 11'h000;
+  input [2:0] \port$2114$26 ;
+  wire [2:0] \port$2114$26 ;
   input rst;
   wire rst;
   output valid;
   reg valid = 1'h0;
   output wide;
   reg wide = 1'h1;
-  assign \$2  = \$132 [10:0] + \$1 ;
-  assign \$4  = \$132 [10:0] + \$3 ;
-  assign \$6  = \$5  - \$132 [10:0];
-  assign \$7  = i__weights[9] ^ i__activation[11];
+  assign \$4  = i__weights[9] ^ i__activation[11];
+  assign \$5  = i__wide | wide;
+  assign \$6  = i__valid & \$5 ;
+  assign \$7  = i__weights[19] ^ i__activation[11];
   assign \$8  = i__wide | wide;
   assign \$9  = i__valid & \$8 ;
-  assign \$10  = i__weights[19] ^ i__activation[11];
+  assign \$10  = i__weights[29] ^ i__activation[11];
   assign \$11  = i__wide | wide;
   assign \$12  = i__valid & \$11 ;
-  assign \$13  = i__weights[29] ^ i__activation[11];
+  assign \$13  = i__weights[39] ^ i__activation[11];
   assign \$14  = i__wide | wide;
   assign \$15  = i__valid & \$14 ;
-  assign \$16  = i__weights[39] ^ i__activation[11];
+  assign \$16  = i__weights[49] ^ i__activation[11];
   assign \$17  = i__wide | wide;
   assign \$18  = i__valid & \$17 ;
-  assign \$19  = i__weights[49] ^ i__activation[11];
+  assign \$19  = i__weights[59] ^ i__activation[11];
   assign \$20  = i__wide | wide;
   assign \$21  = i__valid & \$20 ;
-  assign \$22  = i__weights[59] ^ i__activation[11];
+  assign \$22  = i__weights[69] ^ i__activation[11];
   assign \$23  = i__wide | wide;
   assign \$24  = i__valid & \$23 ;
-  assign \$25  = i__weights[69] ^ i__activation[11];
-  assign \$26  = i__wide | wide;
+  assign \$25  = i__wide & wide;
+  assign \$26  = ~ \$25 ;
   assign \$27  = i__valid & \$26 ;
-  assign \$28  = i__wide & wide;
-  assign \$29  = ~ \$28 ;
-  assign \$30  = i__valid & \$29 ;
-  assign \$31  = i__weights[79] ^ i__activation[11];
-  assign \$32  = i__wide & wide;
-  assign \$33  = ~ \$32 ;
-  assign \$34  = i__valid & \$33 ;
-  assign \$35  = i__weights[89] ^ i__activation[11];
-  assign \$36  = i__wide & wide;
-  assign \$37  = ~ \$36 ;
-  assign \$38  = i__valid & \$37 ;
-  assign \$39  = i__weights[99] ^ i__activation[11];
-  assign \$40  = i__wide & wide;
-  assign \$41  = ~ \$40 ;
-  assign \$42  = i__valid & \$41 ;
-  assign \$43  = i__weights[109] ^ i__activation[11];
-  assign \$44  = i__wide & wide;
-  assign \$45  = ~ \$44 ;
-  assign \$46  = i__valid & \$45 ;
-  assign \$47  = i__weights[119] ^ i__activation[11];
-  assign \$48  = i__wide & wide;
-  assign \$49  = ~ \$48 ;
-  assign \$50  = i__valid & \$49 ;
-  assign \$51  = i__weights[129] ^ i__activation[11];
-  assign \$52  = i__wide & wide;
-  assign \$53  = ~ \$52 ;
-  assign \$54  = i__valid & \$53 ;
-  assign \$55  = i__weights[139] ^ i__activation[11];
-  assign \$56  = i__wide & wide;
-  assign \$57  = ~ \$56 ;
-  assign \$58  = i__valid & \$57 ;
-  assign \$59  = i__weights[149] ^ i__activation[11];
-  assign \$60  = i__wide & wide;
-  assign \$61  = ~ \$60 ;
-  assign \$62  = i__valid & \$61 ;
-  assign \$63  = i__weights[159] ^ i__activation[11];
-  assign \$64  = i__wide & wide;
-  assign \$65  = ~ \$64 ;
-  assign \$66  = i__valid & \$65 ;
-  assign \$67  = i__weights[169] ^ i__activation[11];
-  assign \$68  = i__wide & wide;
-  assign \$69  = ~ \$68 ;
-  assign \$70  = i__valid & \$69 ;
-  assign \$71  = i__weights[179] ^ i__activation[11];
-  assign \$72  = i__wide & wide;
-  assign \$73  = ~ \$72 ;
-  assign \$74  = i__valid & \$73 ;
-  assign \$75  = i__weights[189] ^ i__activation[11];
-  assign \$76  = i__wide & wide;
-  assign \$77  = ~ \$76 ;
-  assign \$78  = i__valid & \$77 ;
-  assign \$79  = i__weights[199] ^ i__activation[11];
-  assign \$80  = i__wide & wide;
-  assign \$81  = ~ \$80 ;
-  assign \$82  = i__valid & \$81 ;
-  assign \$83  = i__weights[209] ^ i__activation[11];
-  assign \$84  = i__wide & wide;
-  assign \$85  = ~ \$84 ;
-  assign \$86  = i__valid & \$85 ;
-  assign \$87  = i__weights[219] ^ i__activation[11];
-  assign \$88  = i__wide & wide;
-  assign \$89  = ~ \$88 ;
-  assign \$90  = i__valid & \$89 ;
-  assign \$91  = i__weights[229] ^ i__activation[11];
-  assign \$92  = i__wide & wide;
-  assign \$93  = ~ \$92 ;
-  assign \$94  = i__valid & \$93 ;
-  assign \$95  = i__weights[239] ^ i__activation[11];
-  assign \$96  = i__wide & wide;
-  assign \$97  = ~ \$96 ;
-  assign \$98  = i__valid & \$97 ;
-  assign \$99  = i__weights[249] ^ i__activation[11];
-  assign \$100  = i__wide & wide;
-  assign \$101  = ~ \$100 ;
-  assign \$102  = i__valid & \$101 ;
-  assign \$103  = i__weights[259] ^ i__activation[11];
-  assign \$104  = i__wide & wide;
-  assign \$105  = ~ \$104 ;
-  assign \$106  = i__valid & \$105 ;
-  assign \$107  = i__weights[269] ^ i__activation[11];
-  assign \$108  = i__wide & wide;
-  assign \$109  = ~ \$108 ;
-  assign \$110  = i__valid & \$109 ;
-  assign \$111  = i__weights[279] ^ i__activation[11];
-  assign \$112  = i__wide & wide;
-  assign \$113  = ~ \$112 ;
-  assign \$114  = i__valid & \$113 ;
-  assign \$115  = i__weights[289] ^ i__activation[11];
-  assign \$116  = i__wide & wide;
-  assign \$117  = ~ \$116 ;
-  assign \$118  = i__valid & \$117 ;
-  assign \$119  = i__weights[299] ^ i__activation[11];
-  assign \$120  = i__wide & wide;
-  assign \$121  = ~ \$120 ;
-  assign \$122  = i__valid & \$121 ;
-  assign \$123  = i__weights[309] ^ i__activation[11];
-  assign \$124  = i__wide & wide;
-  assign \$125  = ~ \$124 ;
-  assign \$126  = i__valid & \$125 ;
-  assign \$127  = i__weights[319] ^ i__activation[11];
-  assign \$128  = i__activation ^ { i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11] };
-  assign \$129  = \$128  + i__activation[11];
+  assign \$28  = i__weights[79] ^ i__activation[11];
+  assign \$29  = i__wide & wide;
+  assign \$30  = ~ \$29 ;
+  assign \$31  = i__valid & \$30 ;
+  assign \$32  = i__weights[89] ^ i__activation[11];
+  assign \$33  = i__wide & wide;
+  assign \$34  = ~ \$33 ;
+  assign \$35  = i__valid & \$34 ;
+  assign \$36  = i__weights[99] ^ i__activation[11];
+  assign \$37  = i__wide & wide;
+  assign \$38  = ~ \$37 ;
+  assign \$39  = i__valid & \$38 ;
+  assign \$40  = i__weights[109] ^ i__activation[11];
+  assign \$41  = i__wide & wide;
+  assign \$42  = ~ \$41 ;
+  assign \$43  = i__valid & \$42 ;
+  assign \$44  = i__weights[119] ^ i__activation[11];
+  assign \$45  = i__wide & wide;
+  assign \$46  = ~ \$45 ;
+  assign \$47  = i__valid & \$46 ;
+  assign \$48  = i__weights[129] ^ i__activation[11];
+  assign \$49  = i__wide & wide;
+  assign \$50  = ~ \$49 ;
+  assign \$51  = i__valid & \$50 ;
+  assign \$52  = i__weights[139] ^ i__activation[11];
+  assign \$53  = i__wide & wide;
+  assign \$54  = ~ \$53 ;
+  assign \$55  = i__valid & \$54 ;
+  assign \$56  = i__weights[149] ^ i__activation[11];
+  assign \$57  = i__wide & wide;
+  assign \$58  = ~ \$57 ;
+  assign \$59  = i__valid & \$58 ;
+  assign \$60  = i__weights[159] ^ i__activation[11];
+  assign \$61  = i__wide & wide;
+  assign \$62  = ~ \$61 ;
+  assign \$63  = i__valid & \$62 ;
+  assign \$64  = i__weights[169] ^ i__activation[11];
+  assign \$65  = i__wide & wide;
+  assign \$66  = ~ \$65 ;
+  assign \$67  = i__valid & \$66 ;
+  assign \$68  = i__weights[179] ^ i__activation[11];
+  assign \$69  = i__wide & wide;
+  assign \$70  = ~ \$69 ;
+  assign \$71  = i__valid & \$70 ;
+  assign \$72  = i__weights[189] ^ i__activation[11];
+  assign \$73  = i__wide & wide;
+  assign \$74  = ~ \$73 ;
+  assign \$75  = i__valid & \$74 ;
+  assign \$76  = i__weights[199] ^ i__activation[11];
+  assign \$77  = i__wide & wide;
+  assign \$78  = ~ \$77 ;
+  assign \$79  = i__valid & \$78 ;
+  assign \$80  = i__weights[209] ^ i__activation[11];
+  assign \$81  = i__wide & wide;
+  assign \$82  = ~ \$81 ;
+  assign \$83  = i__valid & \$82 ;
+  assign \$84  = i__weights[219] ^ i__activation[11];
+  assign \$85  = i__wide & wide;
+  assign \$86  = ~ \$85 ;
+  assign \$87  = i__valid & \$86 ;
+  assign \$88  = i__weights[229] ^ i__activation[11];
+  assign \$89  = i__wide & wide;
+  assign \$90  = ~ \$89 ;
+  assign \$91  = i__valid & \$90 ;
+  assign \$92  = i__weights[239] ^ i__activation[11];
+  assign \$93  = i__wide & wide;
+  assign \$94  = ~ \$93 ;
+  assign \$95  = i__valid & \$94 ;
+  assign \$96  = i__weights[249] ^ i__activation[11];
+  assign \$97  = i__wide & wide;
+  assign \$98  = ~ \$97 ;
+  assign \$99  = i__valid & \$98 ;
+  assign \$100  = i__weights[259] ^ i__activation[11];
+  assign \$101  = i__wide & wide;
+  assign \$102  = ~ \$101 ;
+  assign \$103  = i__valid & \$102 ;
+  assign \$104  = i__weights[269] ^ i__activation[11];
+  assign \$105  = i__wide & wide;
+  assign \$106  = ~ \$105 ;
+  assign \$107  = i__valid & \$106 ;
+  assign \$108  = i__weights[279] ^ i__activation[11];
+  assign \$109  = i__wide & wide;
+  assign \$110  = ~ \$109 ;
+  assign \$111  = i__valid & \$110 ;
+  assign \$112  = i__weights[289] ^ i__activation[11];
+  assign \$113  = i__wide & wide;
+  assign \$114  = ~ \$113 ;
+  assign \$115  = i__valid & \$114 ;
+  assign \$116  = i__weights[299] ^ i__activation[11];
+  assign \$117  = i__wide & wide;
+  assign \$118  = ~ \$117 ;
+  assign \$119  = i__valid & \$118 ;
+  assign \$120  = i__weights[309] ^ i__activation[11];
+  assign \$121  = i__wide & wide;
+  assign \$122  = ~ \$121 ;
+  assign \$123  = i__valid & \$122 ;
+  assign \$124  = i__weights[319] ^ i__activation[11];
+  assign \$125  = i__activation ^ { i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11] };
+  assign \$126  = \$125  + i__activation[11];
   always @(posedge clk)
-    valid <= \$133 ;
+    valid <= \$127 ;
   always @(posedge clk)
-    first <= \$134 ;
+    first <= \$128 ;
   always @(posedge clk)
-    last <= \$135 ;
+    last <= \$129 ;
   always @(posedge clk)
-    operand1 <= \$136 ;
+    operand <= \$130 ;
   always @(posedge clk)
-    operand3 <= \$137 ;
+    wide <= \$131 ;
   always @(posedge clk)
-    operand5 <= \$138 ;
+    magnitude0 <= \$132 ;
   always @(posedge clk)
-    operand7 <= \$139 ;
+    negative0 <= \$133 ;
   always @(posedge clk)
-    wide <= \$140 ;
+    magnitude1 <= \$134 ;
   always @(posedge clk)
-    magnitude0 <= \$141 ;
+    negative1 <= \$135 ;
   always @(posedge clk)
-    negative0 <= \$142 ;
+    magnitude2 <= \$136 ;
   always @(posedge clk)
-    magnitude1 <= \$143 ;
+    negative2 <= \$137 ;
   always @(posedge clk)
-    negative1 <= \$144 ;
+    magnitude3 <= \$138 ;
   always @(posedge clk)
-    magnitude2 <= \$145 ;
+    negative3 <= \$139 ;
   always @(posedge clk)
-    negative2 <= \$146 ;
+    magnitude4 <= \$140 ;
   always @(posedge clk)
-    magnitude3 <= \$147 ;
+    negative4 <= \$141 ;
   always @(posedge clk)
-    negative3 <= \$148 ;
+    magnitude5 <= \$142 ;
   always @(posedge clk)
-    magnitude4 <= \$149 ;
+    negative5 <= \$143 ;
   always @(posedge clk)
-    negative4 <= \$150 ;
+    magnitude6 <= \$144 ;
   always @(posedge clk)
-    magnitude5 <= \$151 ;
+    negative6 <= \$145 ;
   always @(posedge clk)
-    negative5 <= \$152 ;
+    magnitude7 <= \$146 ;
   always @(posedge clk)
-    magnitude6 <= \$153 ;
+    negative7 <= \$147 ;
   always @(posedge clk)
-    negative6 <= \$154 ;
+    magnitude8 <= \$148 ;
   always @(posedge clk)
-    magnitude7 <= \$155 ;
+    negative8 <= \$149 ;
   always @(posedge clk)
-    negative7 <= \$156 ;
+    magnitude9 <= \$150 ;
   always @(posedge clk)
-    magnitude8 <= \$157 ;
+    negative9 <= \$151 ;
   always @(posedge clk)
-    negative8 <= \$158 ;
+    magnitude10 <= \$152 ;
   always @(posedge clk)
-    magnitude9 <= \$159 ;
+    negative10 <= \$153 ;
   always @(posedge clk)
-    negative9 <= \$160 ;
+    magnitude11 <= \$154 ;
   always @(posedge clk)
-    magnitude10 <= \$161 ;
+    negative11 <= \$155 ;
   always @(posedge clk)
-    negative10 <= \$162 ;
+    magnitude12 <= \$156 ;
   always @(posedge clk)
-    magnitude11 <= \$163 ;
+    negative12 <= \$157 ;
   always @(posedge clk)
-    negative11 <= \$164 ;
+    magnitude13 <= \$158 ;
   always @(posedge clk)
-    magnitude12 <= \$165 ;
+    negative13 <= \$159 ;
   always @(posedge clk)
-    negative12 <= \$166 ;
+    magnitude14 <= \$160 ;
   always @(posedge clk)
-    magnitude13 <= \$167 ;
+    negative14 <= \$161 ;
   always @(posedge clk)
-    negative13 <= \$168 ;
+    magnitude15 <= \$162 ;
   always @(posedge clk)
-    magnitude14 <= \$169 ;
+    negative15 <= \$163 ;
   always @(posedge clk)
-    negative14 <= \$170 ;
+    magnitude16 <= \$164 ;
   always @(posedge clk)
-    magnitude15 <= \$171 ;
+    negative16 <= \$165 ;
   always @(posedge clk)
-    negative15 <= \$172 ;
+    magnitude17 <= \$166 ;
   always @(posedge clk)
-    magnitude16 <= \$173 ;
+    negative17 <= \$167 ;
   always @(posedge clk)
-    negative16 <= \$174 ;
+    magnitude18 <= \$168 ;
   always @(posedge clk)
-    magnitude17 <= \$175 ;
+    negative18 <= \$169 ;
   always @(posedge clk)
-    negative17 <= \$176 ;
+    magnitude19 <= \$170 ;
   always @(posedge clk)
-    magnitude18 <= \$177 ;
+    negative19 <= \$171 ;
   always @(posedge clk)
-    negative18 <= \$178 ;
+    magnitude20 <= \$172 ;
   always @(posedge clk)
-    magnitude19 <= \$179 ;
+    negative20 <= \$173 ;
   always @(posedge clk)
-    negative19 <= \$180 ;
+    magnitude21 <= \$174 ;
   always @(posedge clk)
-    magnitude20 <= \$181 ;
+    negative21 <= \$175 ;
   always @(posedge clk)
-    negative20 <= \$182 ;
+    magnitude22 <= \$176 ;
   always @(posedge clk)
-    magnitude21 <= \$183 ;
+    negative22 <= \$177 ;
   always @(posedge clk)
-    negative21 <= \$184 ;
+    magnitude23 <= \$178 ;
   always @(posedge clk)
-    magnitude22 <= \$185 ;
+    negative23 <= \$179 ;
   always @(posedge clk)
-    negative22 <= \$186 ;
+    magnitude24 <= \$180 ;
   always @(posedge clk)
-    magnitude23 <= \$187 ;
+    negative24 <= \$181 ;
   always @(posedge clk)
-    negative23 <= \$188 ;
+    magnitude25 <= \$182 ;
   always @(posedge clk)
-    magnitude24 <= \$189 ;
+    negative25 <= \$183 ;
   always @(posedge clk)
-    negative24 <= \$190 ;
+    magnitude26 <= \$184 ;
   always @(posedge clk)
-    magnitude25 <= \$191 ;
+    negative26 <= \$185 ;
   always @(posedge clk)
-    negative25 <= \$192 ;
+    magnitude27 <= \$186 ;
   always @(posedge clk)
-    magnitude26 <= \$193 ;
+    negative27 <= \$187 ;
   always @(posedge clk)
-    negative26 <= \$194 ;
+    magnitude28 <= \$188 ;
   always @(posedge clk)
-    magnitude27 <= \$195 ;
+    negative28 <= \$189 ;
   always @(posedge clk)
-    negative27 <= \$196 ;
+    magnitude29 <= \$190 ;
   always @(posedge clk)
-    magnitude28 <= \$197 ;
+    negative29 <= \$191 ;
   always @(posedge clk)
-    negative28 <= \$198 ;
+    magnitude30 <= \$192 ;
   always @(posedge clk)
-    magnitude29 <= \$199 ;
+    negative30 <= \$193 ;
   always @(posedge clk)
-    negative29 <= \$200 ;
+    magnitude31 <= \$194 ;
   always @(posedge clk)
-    magnitude30 <= \$201 ;
-  always @(posedge clk)
-    negative30 <= \$202 ;
-  always @(posedge clk)
-    magnitude31 <= \$203 ;
-  always @(posedge clk)
-    negative31 <= \$204 ;
+    negative31 <= \$195 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     (* full_case = 32'd1 *)
-    casez (\port$2785$26 [0])
+    casez (\port$2114$26 [0])
       1'h0:
-          \$132  = \$130 ;
+          \$3  = \$1 ;
       1'h1:
-          \$132  = \$131 ;
+          \$3  = \$2 ;
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$133  = i__valid;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$127  = i__valid;
     if (rst) begin
-      \$133  = 1'h0;
+      \$127  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$134  = first;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$128  = first;
     if (i__valid) begin
-      \$134  = \port$2785$26 [1];
+      \$128  = \port$2114$26 [1];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$135  = last;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$129  = last;
     if (i__valid) begin
-      \$135  = \port$2785$26 [2];
+      \$129  = \port$2114$26 [2];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$136  = operand1;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$130  = operand;
     if (i__valid) begin
-      \$136  = \$132 [10:0];
+      \$130  = \$3 [10:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$137  = operand3;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$131  = wide;
     if (i__valid) begin
-      \$137  = \$2 ;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$138  = operand5;
-    if (i__valid) begin
-      \$138  = \$4 [13:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$139  = operand7;
-    if (i__valid) begin
-      \$139  = \$6 [13:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$140  = wide;
-    if (i__valid) begin
-      \$140  = i__wide;
+      \$131  = i__wide;
     end
     if (rst) begin
-      \$140  = 1'h1;
+      \$131  = 1'h1;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$141  = magnitude0;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$132  = magnitude0;
     if (i__valid) begin
-      \$141 [2:0] = i__weights[2:0];
+      \$132 [2:0] = i__weights[2:0];
+    end
+    if (\$6 ) begin
+      \$132 [8:3] = i__weights[8:3];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$133  = negative0;
+    if (i__valid) begin
+      \$133  = \$4 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$134  = magnitude1;
+    if (i__valid) begin
+      \$134 [2:0] = i__weights[12:10];
     end
     if (\$9 ) begin
-      \$141 [8:3] = i__weights[8:3];
+      \$134 [8:3] = i__weights[18:13];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$142  = negative0;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$135  = negative1;
     if (i__valid) begin
-      \$142  = \$7 ;
+      \$135  = \$7 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$143  = magnitude1;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$136  = magnitude2;
     if (i__valid) begin
-      \$143 [2:0] = i__weights[12:10];
+      \$136 [2:0] = i__weights[22:20];
     end
     if (\$12 ) begin
-      \$143 [8:3] = i__weights[18:13];
+      \$136 [8:3] = i__weights[28:23];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$144  = negative1;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$137  = negative2;
     if (i__valid) begin
-      \$144  = \$10 ;
+      \$137  = \$10 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$145  = magnitude2;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$138  = magnitude3;
     if (i__valid) begin
-      \$145 [2:0] = i__weights[22:20];
+      \$138 [2:0] = i__weights[32:30];
     end
     if (\$15 ) begin
-      \$145 [8:3] = i__weights[28:23];
+      \$138 [8:3] = i__weights[38:33];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$146  = negative2;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$139  = negative3;
     if (i__valid) begin
-      \$146  = \$13 ;
+      \$139  = \$13 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$147  = magnitude3;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$140  = magnitude4;
     if (i__valid) begin
-      \$147 [2:0] = i__weights[32:30];
+      \$140 [2:0] = i__weights[42:40];
     end
     if (\$18 ) begin
-      \$147 [8:3] = i__weights[38:33];
+      \$140 [8:3] = i__weights[48:43];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$148  = negative3;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$141  = negative4;
     if (i__valid) begin
-      \$148  = \$16 ;
+      \$141  = \$16 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$149  = magnitude4;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$142  = magnitude5;
     if (i__valid) begin
-      \$149 [2:0] = i__weights[42:40];
+      \$142 [2:0] = i__weights[52:50];
     end
     if (\$21 ) begin
-      \$149 [8:3] = i__weights[48:43];
+      \$142 [8:3] = i__weights[58:53];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$150  = negative4;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$143  = negative5;
     if (i__valid) begin
-      \$150  = \$19 ;
+      \$143  = \$19 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$151  = magnitude5;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$144  = magnitude6;
     if (i__valid) begin
-      \$151 [2:0] = i__weights[52:50];
+      \$144 [2:0] = i__weights[62:60];
     end
     if (\$24 ) begin
-      \$151 [8:3] = i__weights[58:53];
+      \$144 [8:3] = i__weights[68:63];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$152  = negative5;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$145  = negative6;
     if (i__valid) begin
-      \$152  = \$22 ;
+      \$145  = \$22 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$153  = magnitude6;
-    if (i__valid) begin
-      \$153 [2:0] = i__weights[62:60];
-    end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$146  = magnitude7;
     if (\$27 ) begin
-      \$153 [8:3] = i__weights[68:63];
+      \$146  = i__weights[72:70];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$154  = negative6;
-    if (i__valid) begin
-      \$154  = \$25 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$147  = negative7;
+    if (\$27 ) begin
+      \$147  = \$28 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$155  = magnitude7;
-    if (\$30 ) begin
-      \$155  = i__weights[72:70];
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$148  = magnitude8;
+    if (\$31 ) begin
+      \$148  = i__weights[82:80];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$156  = negative7;
-    if (\$30 ) begin
-      \$156  = \$31 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$149  = negative8;
+    if (\$31 ) begin
+      \$149  = \$32 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$157  = magnitude8;
-    if (\$34 ) begin
-      \$157  = i__weights[82:80];
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$150  = magnitude9;
+    if (\$35 ) begin
+      \$150  = i__weights[92:90];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$158  = negative8;
-    if (\$34 ) begin
-      \$158  = \$35 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$151  = negative9;
+    if (\$35 ) begin
+      \$151  = \$36 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$159  = magnitude9;
-    if (\$38 ) begin
-      \$159  = i__weights[92:90];
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$152  = magnitude10;
+    if (\$39 ) begin
+      \$152  = i__weights[102:100];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$160  = negative9;
-    if (\$38 ) begin
-      \$160  = \$39 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$153  = negative10;
+    if (\$39 ) begin
+      \$153  = \$40 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$161  = magnitude10;
-    if (\$42 ) begin
-      \$161  = i__weights[102:100];
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$154  = magnitude11;
+    if (\$43 ) begin
+      \$154  = i__weights[112:110];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$162  = negative10;
-    if (\$42 ) begin
-      \$162  = \$43 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$155  = negative11;
+    if (\$43 ) begin
+      \$155  = \$44 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$163  = magnitude11;
-    if (\$46 ) begin
-      \$163  = i__weights[112:110];
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$156  = magnitude12;
+    if (\$47 ) begin
+      \$156  = i__weights[122:120];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$164  = negative11;
-    if (\$46 ) begin
-      \$164  = \$47 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$157  = negative12;
+    if (\$47 ) begin
+      \$157  = \$48 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$165  = magnitude12;
-    if (\$50 ) begin
-      \$165  = i__weights[122:120];
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$158  = magnitude13;
+    if (\$51 ) begin
+      \$158  = i__weights[132:130];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$166  = negative12;
-    if (\$50 ) begin
-      \$166  = \$51 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$159  = negative13;
+    if (\$51 ) begin
+      \$159  = \$52 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$167  = magnitude13;
-    if (\$54 ) begin
-      \$167  = i__weights[132:130];
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$160  = magnitude14;
+    if (\$55 ) begin
+      \$160  = i__weights[142:140];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$168  = negative13;
-    if (\$54 ) begin
-      \$168  = \$55 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$161  = negative14;
+    if (\$55 ) begin
+      \$161  = \$56 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$169  = magnitude14;
-    if (\$58 ) begin
-      \$169  = i__weights[142:140];
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$162  = magnitude15;
+    if (\$59 ) begin
+      \$162  = i__weights[152:150];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$170  = negative14;
-    if (\$58 ) begin
-      \$170  = \$59 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$163  = negative15;
+    if (\$59 ) begin
+      \$163  = \$60 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$171  = magnitude15;
-    if (\$62 ) begin
-      \$171  = i__weights[152:150];
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$164  = magnitude16;
+    if (\$63 ) begin
+      \$164  = i__weights[162:160];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$172  = negative15;
-    if (\$62 ) begin
-      \$172  = \$63 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$165  = negative16;
+    if (\$63 ) begin
+      \$165  = \$64 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$173  = magnitude16;
-    if (\$66 ) begin
-      \$173  = i__weights[162:160];
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$166  = magnitude17;
+    if (\$67 ) begin
+      \$166  = i__weights[172:170];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$174  = negative16;
-    if (\$66 ) begin
-      \$174  = \$67 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$167  = negative17;
+    if (\$67 ) begin
+      \$167  = \$68 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$175  = magnitude17;
-    if (\$70 ) begin
-      \$175  = i__weights[172:170];
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$168  = magnitude18;
+    if (\$71 ) begin
+      \$168  = i__weights[182:180];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$176  = negative17;
-    if (\$70 ) begin
-      \$176  = \$71 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$169  = negative18;
+    if (\$71 ) begin
+      \$169  = \$72 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$177  = magnitude18;
-    if (\$74 ) begin
-      \$177  = i__weights[182:180];
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$170  = magnitude19;
+    if (\$75 ) begin
+      \$170  = i__weights[192:190];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$178  = negative18;
-    if (\$74 ) begin
-      \$178  = \$75 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$171  = negative19;
+    if (\$75 ) begin
+      \$171  = \$76 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$179  = magnitude19;
-    if (\$78 ) begin
-      \$179  = i__weights[192:190];
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$172  = magnitude20;
+    if (\$79 ) begin
+      \$172  = i__weights[202:200];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$180  = negative19;
-    if (\$78 ) begin
-      \$180  = \$79 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$173  = negative20;
+    if (\$79 ) begin
+      \$173  = \$80 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$181  = magnitude20;
-    if (\$82 ) begin
-      \$181  = i__weights[202:200];
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$174  = magnitude21;
+    if (\$83 ) begin
+      \$174  = i__weights[212:210];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$182  = negative20;
-    if (\$82 ) begin
-      \$182  = \$83 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$175  = negative21;
+    if (\$83 ) begin
+      \$175  = \$84 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$183  = magnitude21;
-    if (\$86 ) begin
-      \$183  = i__weights[212:210];
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$176  = magnitude22;
+    if (\$87 ) begin
+      \$176  = i__weights[222:220];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$184  = negative21;
-    if (\$86 ) begin
-      \$184  = \$87 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$177  = negative22;
+    if (\$87 ) begin
+      \$177  = \$88 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$185  = magnitude22;
-    if (\$90 ) begin
-      \$185  = i__weights[222:220];
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$178  = magnitude23;
+    if (\$91 ) begin
+      \$178  = i__weights[232:230];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$186  = negative22;
-    if (\$90 ) begin
-      \$186  = \$91 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$179  = negative23;
+    if (\$91 ) begin
+      \$179  = \$92 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$187  = magnitude23;
-    if (\$94 ) begin
-      \$187  = i__weights[232:230];
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$180  = magnitude24;
+    if (\$95 ) begin
+      \$180  = i__weights[242:240];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$188  = negative23;
-    if (\$94 ) begin
-      \$188  = \$95 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$181  = negative24;
+    if (\$95 ) begin
+      \$181  = \$96 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$189  = magnitude24;
-    if (\$98 ) begin
-      \$189  = i__weights[242:240];
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$182  = magnitude25;
+    if (\$99 ) begin
+      \$182  = i__weights[252:250];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$190  = negative24;
-    if (\$98 ) begin
-      \$190  = \$99 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$183  = negative25;
+    if (\$99 ) begin
+      \$183  = \$100 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$191  = magnitude25;
-    if (\$102 ) begin
-      \$191  = i__weights[252:250];
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$184  = magnitude26;
+    if (\$103 ) begin
+      \$184  = i__weights[262:260];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$192  = negative25;
-    if (\$102 ) begin
-      \$192  = \$103 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$185  = negative26;
+    if (\$103 ) begin
+      \$185  = \$104 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$193  = magnitude26;
-    if (\$106 ) begin
-      \$193  = i__weights[262:260];
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$186  = magnitude27;
+    if (\$107 ) begin
+      \$186  = i__weights[272:270];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$194  = negative26;
-    if (\$106 ) begin
-      \$194  = \$107 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$187  = negative27;
+    if (\$107 ) begin
+      \$187  = \$108 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$195  = magnitude27;
-    if (\$110 ) begin
-      \$195  = i__weights[272:270];
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$188  = magnitude28;
+    if (\$111 ) begin
+      \$188  = i__weights[282:280];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$196  = negative27;
-    if (\$110 ) begin
-      \$196  = \$111 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$189  = negative28;
+    if (\$111 ) begin
+      \$189  = \$112 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$197  = magnitude28;
-    if (\$114 ) begin
-      \$197  = i__weights[282:280];
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$190  = magnitude29;
+    if (\$115 ) begin
+      \$190  = i__weights[292:290];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$198  = negative28;
-    if (\$114 ) begin
-      \$198  = \$115 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$191  = negative29;
+    if (\$115 ) begin
+      \$191  = \$116 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$199  = magnitude29;
-    if (\$118 ) begin
-      \$199  = i__weights[292:290];
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$192  = magnitude30;
+    if (\$119 ) begin
+      \$192  = i__weights[302:300];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$200  = negative29;
-    if (\$118 ) begin
-      \$200  = \$119 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$193  = negative30;
+    if (\$119 ) begin
+      \$193  = \$120 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$201  = magnitude30;
-    if (\$122 ) begin
-      \$201  = i__weights[302:300];
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$194  = magnitude31;
+    if (\$123 ) begin
+      \$194  = i__weights[312:310];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$202  = negative30;
-    if (\$122 ) begin
-      \$202  = \$123 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$195  = negative31;
+    if (\$123 ) begin
+      \$195  = \$124 ;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$203  = magnitude31;
-    if (\$126 ) begin
-      \$203  = i__weights[312:310];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$204  = negative31;
-    if (\$126 ) begin
-      \$204  = \$127 ;
-    end
-  end
-  assign i__first = \port$2785$26 [1];
-  assign i__last = \port$2785$26 [2];
-  assign operand = \$132 [10:0];
+  assign i__first = \port$2114$26 [1];
+  assign i__last = \port$2114$26 [2];
+  assign i__shift = \port$2114$26 [0];
+  assign magnitude = \$126 [11:0];
   assign o__valid = valid;
   assign o__first = first;
   assign o__last = last;
-  assign magnitude = \$129 [11:0];
-  assign i__shift = \port$2785$26 [0];
-  assign o__operand1 = operand1;
-  assign o__operand3 = operand3;
-  assign o__operand5 = operand5;
-  assign o__operand7 = operand7;
+  assign o__operand = operand;
   assign o__wide = wide;
   assign \o__magnitudes.lane0  = o__magnitudes[8:0];
   assign \o__magnitudes.lane1  = o__magnitudes[17:9];
@@ -7486,11 +5797,8 @@ module \lmu_kws361_eighth.lanes.operands (i__activation, i__weights, i__wide, cl
   assign o__magnitudes[26:18] = magnitude2;
   assign o__magnitudes[17:9] = magnitude1;
   assign o__magnitudes[8:0] = magnitude0;
-  assign \$1  = { \$132 [10:0], 1'h0 };
-  assign \$3  = { 1'h0, \$132 [10:0], 2'h0 };
-  assign \$5  = { \$132 [10:0], 3'h0 };
-  assign \$130  = { 1'h0, \$129 [11:0] };
-  assign \$131  = { \$129 [11:0], 1'h0 };
+  assign \$1  = { 1'h0, \$126 [11:0] };
+  assign \$2  = { \$126 [11:0], 1'h0 };
 endmodule
 
 module \lmu_kws361_eighth.memory_h0 (read__en, write__en, read__addr, write__data, memory_h0_clk, r_data, memory_h0_rst);
@@ -9220,8 +7528,8 @@ module \lmu_kws361_eighth.memory_u_gate (enable, gated, clk, free);
 endmodule
 
 module \lmu_kws361_eighth.memory_weights10 (read, memory_weights10_clk, r_data, address, memory_weights10_rst);
-  reg \$auto$verilog_backend.cc:2355:dump_module$11 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$11 <= 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$10 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$10 <= 0;
   wire \$1 ;
   wire \$2 ;
   reg \$3 ;
@@ -9250,14 +7558,14 @@ module \lmu_kws361_eighth.memory_weights10 (read, memory_weights10_clk, r_data, 
     .read__addr(address0)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$4  = address0;
     if (\$2 ) begin
       \$4  = address;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     r_data = 320'h00000000000000000000000000000000000000000000000000000000000000000000000000000000;
     casez (chosen)
       1'h0:
@@ -9265,7 +7573,7 @@ module \lmu_kws361_eighth.memory_weights10 (read, memory_weights10_clk, r_data, 
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$3  = chosen;
     if (read) begin
       \$3  = 1'h0;
@@ -9331,8 +7639,8 @@ module \lmu_kws361_eighth.memory_weights10_gate (enable, gated, clk, free);
 endmodule
 
 module \lmu_kws361_eighth.memory_weights4 (read, memory_weights4_clk, r_data, address, memory_weights4_rst);
-  reg \$auto$verilog_backend.cc:2355:dump_module$12 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$12 <= 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$11 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$11 <= 0;
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -9708,7 +8016,7 @@ module \lmu_kws361_eighth.memory_weights4 (read, memory_weights4_clk, r_data, ad
     .read__addr(address9)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     r_data = 128'h00000000000000000000000000000000;
     casez (chosen)
       5'h00:
@@ -9762,175 +8070,175 @@ module \lmu_kws361_eighth.memory_weights4 (read, memory_weights4_clk, r_data, ad
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$49  = chosen;
     if (read) begin
       \$49  = address[11:7];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$50  = address0;
     if (\$2 ) begin
       \$50  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$51  = address1;
     if (\$4 ) begin
       \$51  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$52  = address2;
     if (\$6 ) begin
       \$52  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$53  = address3;
     if (\$8 ) begin
       \$53  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$54  = address4;
     if (\$10 ) begin
       \$54  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$55  = address5;
     if (\$12 ) begin
       \$55  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$56  = address6;
     if (\$14 ) begin
       \$56  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$57  = address7;
     if (\$16 ) begin
       \$57  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$58  = address8;
     if (\$18 ) begin
       \$58  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$59  = address9;
     if (\$20 ) begin
       \$59  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$60  = address10;
     if (\$22 ) begin
       \$60  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$61  = address11;
     if (\$24 ) begin
       \$61  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$62  = address12;
     if (\$26 ) begin
       \$62  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$63  = address13;
     if (\$28 ) begin
       \$63  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$64  = address14;
     if (\$30 ) begin
       \$64  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$65  = address15;
     if (\$32 ) begin
       \$65  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$66  = address16;
     if (\$34 ) begin
       \$66  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$67  = address17;
     if (\$36 ) begin
       \$67  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$68  = address18;
     if (\$38 ) begin
       \$68  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$69  = address19;
     if (\$40 ) begin
       \$69  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$70  = address20;
     if (\$42 ) begin
       \$70  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$71  = address21;
     if (\$44 ) begin
       \$71  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$72  = address22;
     if (\$46 ) begin
       \$72  = address[6:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$73  = address23;
     if (\$48 ) begin
       \$73  = address[2:0];
@@ -13388,8 +11696,8 @@ module \lmu_kws361_eighth.memory_x_gate (enable, gated, clk, free);
 endmodule
 
 module \lmu_kws361_eighth.output (o_decision__ready, output_rst, write, claim__valid, w_data, output_clk, claim__ready, o_logits__payload, o_logits__valid, o_decision__valid, o_decision__payload, o_logits__ready);
-  reg \$auto$verilog_backend.cc:2355:dump_module$13 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$13 <= 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$12 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$12 <= 0;
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -13519,7 +11827,7 @@ module \lmu_kws361_eighth.output (o_decision__ready, output_rst, write, claim__v
     .write__en(write)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$30  = o_logits__valid;
     if (read) begin
       \$30  = 1'h1;
@@ -13532,7 +11840,7 @@ module \lmu_kws361_eighth.output (o_decision__ready, output_rst, write, claim__v
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$31  = address;
     if (write) begin
       \$31  = \$4 [3:0];
@@ -13548,7 +11856,7 @@ module \lmu_kws361_eighth.output (o_decision__ready, output_rst, write, claim__v
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$32  = sending;
     if (write) begin
       if (\$5 ) begin
@@ -13563,7 +11871,7 @@ module \lmu_kws361_eighth.output (o_decision__ready, output_rst, write, claim__v
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$33  = o_decision__valid;
     if (write) begin
       if (\$5 ) begin
@@ -13578,7 +11886,7 @@ module \lmu_kws361_eighth.output (o_decision__ready, output_rst, write, claim__v
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$34  = o_decision__payload;
     if (\$9 ) begin
       \$34 [3:0] = address;
@@ -13586,7 +11894,7 @@ module \lmu_kws361_eighth.output (o_decision__ready, output_rst, write, claim__v
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$35  = claimed;
     if (\$18 ) begin
       \$35  = 1'h1;
@@ -13679,9 +11987,9 @@ module \lmu_kws361_eighth.output_gate (enable, gated, clk, free);
     passes <= enable;
 endmodule
 
-module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, frames__ready, write__data, claim__ready, clk, frame, frames__valid, steps__payload, groups__valid, groups__payload, write__valid, \port$3188$6 , free);
-  reg \$auto$verilog_backend.cc:2355:dump_module$14 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$14 <= 0;
+module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, frames__ready, write__data, claim__ready, clk, frame, frames__valid, steps__payload, groups__valid, groups__payload, write__valid, \port$2465$6 , free);
+  reg \$auto$verilog_backend.cc:2355:dump_module$13 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$13 <= 0;
   wire \$1 ;
   wire \$10 ;
   wire [6:0] \$100 ;
@@ -13925,8 +12233,8 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   reg [8:0] offset0 = 9'h000;
   reg [8:0] offset1 = 9'h000;
   reg [8:0] \parameter  = 9'h000;
-  input [14:0] \port$3188$6 ;
-  wire [14:0] \port$3188$6 ;
+  input [14:0] \port$2465$6 ;
+  wire [14:0] \port$2465$6 ;
   wire [9:0] position;
   wire [3:0] \position.block ;
   wire [1:0] \position.group ;
@@ -14019,7 +12327,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   assign \$37  = count == \const [6:0];
   assign \$38  = | written;
   assign \enable$29  = \$38  | rst;
-  assign written = write__valid ? \port$3188$6 [5:0] : 6'h00;
+  assign written = write__valid ? \port$2465$6 [5:0] : 6'h00;
   assign nonzero = | write__data;
   assign last_group = position[5:4] == \const [15:14];
   assign ends_sum = counted[8] & \const [8];
@@ -14131,7 +12439,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   always @(posedge clk)
     holds_input <= \$117 ;
   \lmu_kws361_eighth.sequencer.nonzero$92  \nonzero$92  (
-    .address(\port$3188$6 [14:6]),
+    .address(\port$2465$6 [14:6]),
     .enable(\const [100]),
     .first_bit(\$119 ),
     .first_word(\$118 ),
@@ -14171,7 +12479,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     .gated(state_clk)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     (* full_case = 32'd1 *)
     casez (position[3:0])
       4'h0:
@@ -14209,7 +12517,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     (* full_case = 32'd1 *)
     casez (position[3:0])
       4'h0:
@@ -14247,7 +12555,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     target = 6'h00;
     casez (position[3:0])
       4'h0:
@@ -14283,7 +12591,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     cleared = 1'h0;
     casez (position[3:0])
       4'h0:
@@ -14313,7 +12621,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     stops = 1'h0;
     (* full_case = 32'd1 *)
     casez (position[3:0])
@@ -14352,7 +12660,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     counted[6:0] = count;
     counted[8] = \$37 ;
     if (\const [100]) begin
@@ -14361,7 +12669,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$102  = count;
     if (start) begin
       \$102  = 7'h00;
@@ -14371,7 +12679,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$103  = step;
     if (start) begin
       \$103  = 4'h0;
@@ -14390,7 +12698,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$104  = group;
     if (start) begin
       \$104  = 2'h0;
@@ -14408,7 +12716,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$105  = block;
     if (start) begin
       \$105  = 4'h0;
@@ -14425,7 +12733,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$106  = weight;
     if (start) begin
       \$106  = 12'h000;
@@ -14441,7 +12749,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$107  = \parameter ;
     if (start) begin
       \$107  = 9'h000;
@@ -14457,7 +12765,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$108  = \address$85 ;
     if (start) begin
       \$108  = 9'h000;
@@ -14473,7 +12781,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$109  = offset0;
     if (start) begin
       \$109  = 9'h000;
@@ -14486,7 +12794,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$110  = offset1;
     if (start) begin
       \$110  = 9'h000;
@@ -14499,21 +12807,21 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$111  = \$95 ;
     if (rst) begin
       \$111  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$112  = ended;
     if (rst) begin
       \$112  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$113  = \group$88 ;
     if (\$96 ) begin
       \$113 [5:0] = rows;
@@ -14526,14 +12834,14 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$114  = groups__payload;
     if (ended) begin
       \$114  = \group$88 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$115  = busy;
     if (\$97 ) begin
       \$115  = \$99 [5:0];
@@ -14545,7 +12853,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$116  = running;
     if (start) begin
       \$116  = 1'h1;
@@ -14558,7 +12866,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$117  = holds_input;
     if (start) begin
       \$117  = 1'h1;
@@ -14578,10 +12886,10 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   assign \free$28  = free;
   assign \gated$32  = nonzero_clk;
   assign nonzero_rst = rst;
-  assign write__memory = \port$3188$6 [5:0];
+  assign write__memory = \port$2465$6 [5:0];
   assign write = written;
-  assign address = \port$3188$6 [14:6];
-  assign write__address = \port$3188$6 [14:6];
+  assign address = \port$2465$6 [14:6];
+  assign write__address = \port$2465$6 [14:6];
   assign \enable$41  = \const [100];
   assign memory = selected[2:0];
   assign \start$43  = count;
@@ -14713,8 +13021,8 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
 endmodule
 
 module \lmu_kws361_eighth.sequencer.nonzero$92 (write, nonzero, nonzero_clk, last, stop, enable, memory, start, first_word, first_bit, address, nonzero_rst);
-  reg \$auto$verilog_backend.cc:2355:dump_module$15 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$15 <= 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$14 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$14 <= 0;
   wire [30:0] \$1 ;
   wire [30:0] \$10 ;
   wire \$100 ;
@@ -15244,7 +13552,7 @@ module \lmu_kws361_eighth.sequencer.nonzero$92 (write, nonzero, nonzero_clk, las
   always @(posedge nonzero_clk)
     h1_7 <= \$225 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     (* full_case = 32'd1 *)
     casez (first_word)
       3'h0:
@@ -15266,14 +13574,14 @@ module \lmu_kws361_eighth.sequencer.nonzero$92 (write, nonzero, nonzero_clk, las
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     live = { h0_7, h0_6, h0_5, h0_4, h0_3, h0_2, h0_1, h0_0 };
     if (\$17 ) begin
       live = { h1_7, h1_6, h1_5, h1_4, h1_3, h1_2, h1_1, h1_0 };
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     first_word = 3'h0;
     if (\$33 ) begin
       first_word = 3'h7;
@@ -15301,7 +13609,7 @@ module \lmu_kws361_eighth.sequencer.nonzero$92 (write, nonzero, nonzero_clk, las
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     first_bit = 4'h0;
     if (chosen[15]) begin
       first_bit = 4'hf;
@@ -15353,112 +13661,112 @@ module \lmu_kws361_eighth.sequencer.nonzero$92 (write, nonzero, nonzero_clk, las
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$210  = h0_0;
     if (\$115 ) begin
       \$210  = \$119 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$211  = h0_1;
     if (\$121 ) begin
       \$211  = \$125 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$212  = h0_2;
     if (\$127 ) begin
       \$212  = \$131 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$213  = h0_3;
     if (\$133 ) begin
       \$213  = \$137 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$214  = h0_4;
     if (\$139 ) begin
       \$214  = \$143 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$215  = h0_5;
     if (\$145 ) begin
       \$215  = \$149 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$216  = h0_6;
     if (\$151 ) begin
       \$216  = \$155 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$217  = h0_7;
     if (\$157 ) begin
       \$217  = \$161 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$218  = h1_0;
     if (\$163 ) begin
       \$218  = \$167 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$219  = h1_1;
     if (\$169 ) begin
       \$219  = \$173 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$220  = h1_2;
     if (\$175 ) begin
       \$220  = \$179 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$221  = h1_3;
     if (\$181 ) begin
       \$221  = \$185 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$222  = h1_4;
     if (\$187 ) begin
       \$222  = \$191 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$223  = h1_5;
     if (\$193 ) begin
       \$223  = \$197 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$224  = h1_6;
     if (\$199 ) begin
       \$224  = \$203 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$225  = h1_7;
     if (\$205 ) begin
       \$225  = \$209 ;
@@ -15503,8 +13811,8 @@ module \lmu_kws361_eighth.sequencer.nonzero_gate (enable, gated, clk, free);
 endmodule
 
 module \lmu_kws361_eighth.sequencer.state (start, finish, state_clk, frame, valid0m, turn0m, valid1m, turn1m, valid2m, turn2m, closes, state_rst);
-  reg \$auto$verilog_backend.cc:2355:dump_module$16 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$16 <= 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$15 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$15 <= 0;
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -15637,7 +13945,7 @@ module \lmu_kws361_eighth.sequencer.state (start, finish, state_clk, frame, vali
   always @(posedge state_clk)
     valid2m <= \$44 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$45  = turn2m;
     if (\$15 ) begin
       \$45  = \$17 ;
@@ -15647,7 +13955,7 @@ module \lmu_kws361_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$46  = phase3;
     if (\$22 ) begin
       \$46  = \$23 [0];
@@ -15663,7 +13971,7 @@ module \lmu_kws361_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$36  = ends;
     if (start) begin
       \$36  = frame[1];
@@ -15673,7 +13981,7 @@ module \lmu_kws361_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$37  = phase0;
     if (\$1 ) begin
       \$37  = \$2 [1:0];
@@ -15689,7 +13997,7 @@ module \lmu_kws361_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$38  = valid0m;
     if (\$1 ) begin
       \$38  = 1'h1;
@@ -15702,7 +14010,7 @@ module \lmu_kws361_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$39  = turn0m;
     if (\$1 ) begin
       \$39  = \$3 ;
@@ -15712,7 +14020,7 @@ module \lmu_kws361_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$40  = phase1;
     if (\$8 ) begin
       \$40  = \$9 [0];
@@ -15728,7 +14036,7 @@ module \lmu_kws361_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$41  = valid1m;
     if (\$8 ) begin
       \$41  = 1'h1;
@@ -15741,7 +14049,7 @@ module \lmu_kws361_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$42  = turn1m;
     if (\$8 ) begin
       \$42  = \$10 ;
@@ -15751,7 +14059,7 @@ module \lmu_kws361_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$43  = phase2;
     if (\$15 ) begin
       \$43  = \$16 [0];
@@ -15767,7 +14075,7 @@ module \lmu_kws361_eighth.sequencer.state (start, finish, state_clk, frame, vali
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$44  = valid2m;
     if (\$15 ) begin
       \$44  = 1'h1;

@@ -359,7 +359,7 @@ module lmu_kws49_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst, 
     .clk(\clk$12 ),
     .elements(elements),
     .issued(products__valid),
-    .\port$1940$22 (\$35 ),
+    .\port$1499$22 (\$35 ),
     .products__activation(products__activation),
     .products__weights(products__weights),
     .products__wide(products__wide),
@@ -378,8 +378,8 @@ module lmu_kws49_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst, 
     .parameters__address(\address$185 ),
     .parameters__r_data(parameters__r_data),
     .parameters__read(\read$183 ),
-    .\port$2207$29 (\$37 ),
-    .\port$2207$5 (\$36 ),
+    .\port$1730$29 (\$37 ),
+    .\port$1730$5 (\$36 ),
     .row_valid(write__valid),
     .sums(sums)
   );
@@ -419,7 +419,7 @@ module lmu_kws49_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst, 
     .i__valid(products__valid),
     .i__weights(products__weights),
     .i__wide(products__wide),
-    .\port$1940$22 (\$35 ),
+    .\port$1499$22 (\$35 ),
     .rst(rst),
     .sums(sums)
   );
@@ -577,7 +577,7 @@ module lmu_kws49_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst, 
     .groups__payload(groups__payload),
     .groups__valid(groups__valid),
     .idle(idle),
-    .\port$2207$5 (\$36 ),
+    .\port$1730$5 (\$36 ),
     .rst(rst),
     .steps__payload(steps__payload),
     .steps__valid(steps__valid),
@@ -767,7 +767,7 @@ module lmu_kws49_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst, 
   assign \$31  = \read$177 ;
 endmodule
 
-module \lmu_kws49_eighth.fetch (steps__valid, products__activation, products__weights, products__wide, clk, elements, words, steps__payload, issued, \port$1940$22 , rst);
+module \lmu_kws49_eighth.fetch (steps__valid, products__activation, products__weights, products__wide, clk, elements, words, steps__payload, issued, \port$1499$22 , rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$1 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$1 <= 0;
   reg \$1 ;
@@ -785,8 +785,8 @@ module \lmu_kws49_eighth.fetch (steps__valid, products__activation, products__we
   wire [7:0] \elements.x ;
   output issued;
   reg issued = 1'h0;
-  output [3:0] \port$1940$22 ;
-  wire [3:0] \port$1940$22 ;
+  output [3:0] \port$1499$22 ;
+  wire [3:0] \port$1499$22 ;
   output [11:0] products__activation;
   wire [11:0] products__activation;
   wire products__first;
@@ -926,7 +926,7 @@ module \lmu_kws49_eighth.fetch (steps__valid, products__activation, products__we
   assign products__shift = step[23:22];
   assign products__first = step[24];
   assign products__last = step[25];
-  assign \port$1940$22  = step[25:22];
+  assign \port$1499$22  = step[25:22];
   assign \step.memory  = step[2:0];
   assign \step.address  = step[9:3];
   assign \step.cleared  = step[10];
@@ -1033,7 +1033,7 @@ module \lmu_kws49_eighth.fetch (steps__valid, products__activation, products__we
   assign weights4_0[8:0] = { 6'h00, words[2:0] };
 endmodule
 
-module \lmu_kws49_eighth.finish (finish_clk, parameters__read, busy, element, parameters__r_data, groups__valid, groups__payload, sums, parameters__address, row_valid, \port$2207$5 , \port$2207$29 , finish_rst);
+module \lmu_kws49_eighth.finish (finish_clk, parameters__read, busy, element, parameters__r_data, groups__valid, groups__payload, sums, parameters__address, row_valid, \port$1730$5 , \port$1730$29 , finish_rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$2 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$2 <= 0;
   wire \$1 ;
@@ -1100,10 +1100,10 @@ module \lmu_kws49_eighth.finish (finish_clk, parameters__read, busy, element, pa
   wire [16:0] parameters__r_data;
   output parameters__read;
   wire parameters__read;
-  output [4:0] \port$2207$29 ;
-  wire [4:0] \port$2207$29 ;
-  output [12:0] \port$2207$5 ;
-  wire [12:0] \port$2207$5 ;
+  output [4:0] \port$1730$29 ;
+  wire [4:0] \port$1730$29 ;
+  output [12:0] \port$1730$5 ;
+  wire [12:0] \port$1730$5 ;
   reg [33:0] row_destination = 34'h000000000;
   wire [6:0] \row_destination.address ;
   wire [5:0] \row_destination.memory ;
@@ -1325,8 +1325,8 @@ module \lmu_kws49_eighth.finish (finish_clk, parameters__read, busy, element, pa
   assign write__output = row_destination[29];
   assign write__operation = row_destination[33:30];
   assign parameters__address = destination[25:18];
-  assign \port$2207$5  = row_destination[17:5];
-  assign \port$2207$29  = row_destination[33:29];
+  assign \port$1730$5  = row_destination[17:5];
+  assign \port$1730$29  = row_destination[33:29];
   assign \groups__payload.rows  = groups__payload[4:0];
   assign \groups__payload.memory  = groups__payload[10:5];
   assign \groups__payload.address  = groups__payload[17:11];
@@ -1975,7 +1975,7 @@ module \lmu_kws49_eighth.input_gate (enable, gated, clk, free);
     passes <= enable;
 endmodule
 
-module \lmu_kws49_eighth.lanes (i__activation, i__weights, i__wide, clk, i__valid, \port$1940$22 , sums, rst);
+module \lmu_kws49_eighth.lanes (i__activation, i__weights, i__wide, clk, i__valid, \port$1499$22 , sums, rst);
   input clk;
   wire clk;
   wire first;
@@ -2037,40 +2037,34 @@ module \lmu_kws49_eighth.lanes (i__activation, i__weights, i__wide, clk, i__vali
   wire [2:0] \o__magnitudes.lane8 ;
   wire [2:0] \o__magnitudes.lane9 ;
   wire [19:0] o__negative;
-  wire [10:0] o__operand1;
-  wire [12:0] o__operand3;
-  wire [13:0] o__operand5;
-  wire [13:0] o__operand7;
+  wire [10:0] o__operand;
   wire o__valid;
   wire o__wide;
-  wire [10:0] operand1;
-  wire [12:0] operand3;
-  wire [13:0] operand5;
-  wire [13:0] operand7;
-  input [3:0] \port$1940$22 ;
-  wire [3:0] \port$1940$22 ;
+  wire [10:0] operand;
+  input [3:0] \port$1499$22 ;
+  wire [3:0] \port$1499$22 ;
   wire [309:0] products;
-  wire [309:0] \products$35 ;
-  wire [19:0] \products$35.lane0 ;
-  wire [19:0] \products$35.lane1 ;
-  wire [13:0] \products$35.lane10 ;
-  wire [13:0] \products$35.lane11 ;
-  wire [13:0] \products$35.lane12 ;
-  wire [13:0] \products$35.lane13 ;
-  wire [13:0] \products$35.lane14 ;
-  wire [13:0] \products$35.lane15 ;
-  wire [13:0] \products$35.lane16 ;
-  wire [13:0] \products$35.lane17 ;
-  wire [13:0] \products$35.lane18 ;
-  wire [13:0] \products$35.lane19 ;
-  wire [19:0] \products$35.lane2 ;
-  wire [19:0] \products$35.lane3 ;
-  wire [19:0] \products$35.lane4 ;
-  wire [13:0] \products$35.lane5 ;
-  wire [13:0] \products$35.lane6 ;
-  wire [13:0] \products$35.lane7 ;
-  wire [13:0] \products$35.lane8 ;
-  wire [13:0] \products$35.lane9 ;
+  wire [309:0] \products$29 ;
+  wire [19:0] \products$29.lane0 ;
+  wire [19:0] \products$29.lane1 ;
+  wire [13:0] \products$29.lane10 ;
+  wire [13:0] \products$29.lane11 ;
+  wire [13:0] \products$29.lane12 ;
+  wire [13:0] \products$29.lane13 ;
+  wire [13:0] \products$29.lane14 ;
+  wire [13:0] \products$29.lane15 ;
+  wire [13:0] \products$29.lane16 ;
+  wire [13:0] \products$29.lane17 ;
+  wire [13:0] \products$29.lane18 ;
+  wire [13:0] \products$29.lane19 ;
+  wire [19:0] \products$29.lane2 ;
+  wire [19:0] \products$29.lane3 ;
+  wire [19:0] \products$29.lane4 ;
+  wire [13:0] \products$29.lane5 ;
+  wire [13:0] \products$29.lane6 ;
+  wire [13:0] \products$29.lane7 ;
+  wire [13:0] \products$29.lane8 ;
+  wire [13:0] \products$29.lane9 ;
   wire [19:0] \products.lane0 ;
   wire [19:0] \products.lane1 ;
   wire [13:0] \products.lane10 ;
@@ -2102,7 +2096,7 @@ module \lmu_kws49_eighth.lanes (i__activation, i__weights, i__wide, clk, i__vali
   wire rst;
   output [419:0] sums;
   wire [419:0] sums;
-  wire [419:0] \sums$37 ;
+  wire [419:0] \sums$31 ;
   wire valid;
   wire wide;
   \lmu_kws49_eighth.lanes.accumulate  accumulate (
@@ -2118,10 +2112,7 @@ module \lmu_kws49_eighth.lanes (i__activation, i__weights, i__wide, clk, i__vali
   );
   \lmu_kws49_eighth.lanes.multiply  multiply (
     .magnitudes(magnitudes),
-    .operand1(operand1),
-    .operand3(operand3),
-    .operand5(operand5),
-    .operand7(operand7),
+    .operand(operand),
     .products(products)
   );
   \lmu_kws49_eighth.lanes.operands  operands (
@@ -2134,37 +2125,31 @@ module \lmu_kws49_eighth.lanes (i__activation, i__weights, i__wide, clk, i__vali
     .last(last),
     .o__magnitudes(magnitudes),
     .o__negative(negative),
-    .operand1(operand1),
-    .operand3(operand3),
-    .operand5(operand5),
-    .operand7(operand7),
-    .\port$1940$22 (\port$1940$22 ),
+    .operand(operand),
+    .\port$1499$22 (\port$1499$22 ),
     .rst(rst),
     .valid(valid),
     .wide(wide)
   );
   assign products__activation = i__activation;
-  assign i__first = \port$1940$22 [2];
-  assign products__first = \port$1940$22 [2];
-  assign i__last = \port$1940$22 [3];
-  assign products__last = \port$1940$22 [3];
-  assign i__shift = \port$1940$22 [1:0];
-  assign products__shift = \port$1940$22 [1:0];
+  assign i__first = \port$1499$22 [2];
+  assign products__first = \port$1499$22 [2];
+  assign i__last = \port$1499$22 [3];
+  assign products__last = \port$1499$22 [3];
+  assign i__shift = \port$1499$22 [1:0];
+  assign products__shift = \port$1499$22 [1:0];
   assign products__valid = i__valid;
   assign products__weights = i__weights;
   assign products__wide = i__wide;
   assign o__magnitudes = magnitudes;
-  assign o__operand1 = operand1;
-  assign o__operand3 = operand3;
-  assign o__operand5 = operand5;
-  assign o__operand7 = operand7;
+  assign o__operand = operand;
   assign o__first = first;
   assign o__last = last;
   assign o__negative = negative;
   assign o__valid = valid;
   assign o__wide = wide;
-  assign \products$35  = products;
-  assign \sums$37  = sums;
+  assign \products$29  = products;
+  assign \sums$31  = sums;
   assign \magnitudes.lane0  = magnitudes[8:0];
   assign \magnitudes.lane1  = magnitudes[17:9];
   assign \magnitudes.lane2  = magnitudes[26:18];
@@ -2225,26 +2210,26 @@ module \lmu_kws49_eighth.lanes (i__activation, i__weights, i__wide, clk, i__vali
   assign \products.lane17  = products[281:268];
   assign \products.lane18  = products[295:282];
   assign \products.lane19  = products[309:296];
-  assign \products$35.lane0  = products[19:0];
-  assign \products$35.lane1  = products[39:20];
-  assign \products$35.lane2  = products[59:40];
-  assign \products$35.lane3  = products[79:60];
-  assign \products$35.lane4  = products[99:80];
-  assign \products$35.lane5  = products[113:100];
-  assign \products$35.lane6  = products[127:114];
-  assign \products$35.lane7  = products[141:128];
-  assign \products$35.lane8  = products[155:142];
-  assign \products$35.lane9  = products[169:156];
-  assign \products$35.lane10  = products[183:170];
-  assign \products$35.lane11  = products[197:184];
-  assign \products$35.lane12  = products[211:198];
-  assign \products$35.lane13  = products[225:212];
-  assign \products$35.lane14  = products[239:226];
-  assign \products$35.lane15  = products[253:240];
-  assign \products$35.lane16  = products[267:254];
-  assign \products$35.lane17  = products[281:268];
-  assign \products$35.lane18  = products[295:282];
-  assign \products$35.lane19  = products[309:296];
+  assign \products$29.lane0  = products[19:0];
+  assign \products$29.lane1  = products[39:20];
+  assign \products$29.lane2  = products[59:40];
+  assign \products$29.lane3  = products[79:60];
+  assign \products$29.lane4  = products[99:80];
+  assign \products$29.lane5  = products[113:100];
+  assign \products$29.lane6  = products[127:114];
+  assign \products$29.lane7  = products[141:128];
+  assign \products$29.lane8  = products[155:142];
+  assign \products$29.lane9  = products[169:156];
+  assign \products$29.lane10  = products[183:170];
+  assign \products$29.lane11  = products[197:184];
+  assign \products$29.lane12  = products[211:198];
+  assign \products$29.lane13  = products[225:212];
+  assign \products$29.lane14  = products[239:226];
+  assign \products$29.lane15  = products[253:240];
+  assign \products$29.lane16  = products[267:254];
+  assign \products$29.lane17  = products[281:268];
+  assign \products$29.lane18  = products[295:282];
+  assign \products$29.lane19  = products[309:296];
 endmodule
 
 module \lmu_kws49_eighth.lanes.accumulate (clk, valid, first, last, wide, negative, products, sums, rst);
@@ -3470,269 +3455,27 @@ module \lmu_kws49_eighth.lanes.accumulate (clk, valid, first, last, wide, negati
   assign \$114  = valid;
 endmodule
 
-module \lmu_kws49_eighth.lanes.multiply (operand3, operand5, operand7, magnitudes, products, operand1);
-  reg \$auto$verilog_backend.cc:2355:dump_module$11 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$11 <= 0;
-  wire [11:0] \$1 ;
-  wire [13:0] \$10 ;
-  wire [21:0] \$100 ;
-  wire [11:0] \$101 ;
-  wire [11:0] \$102 ;
-  wire [13:0] \$103 ;
-  wire [13:0] \$104 ;
-  wire [14:0] \$105 ;
-  wire [13:0] \$106 ;
-  wire [14:0] \$107 ;
-  wire [11:0] \$108 ;
-  wire [11:0] \$109 ;
-  wire [13:0] \$11 ;
-  wire [13:0] \$110 ;
-  wire [13:0] \$111 ;
-  wire [14:0] \$112 ;
-  wire [13:0] \$113 ;
-  wire [14:0] \$114 ;
-  wire [11:0] \$115 ;
-  wire [11:0] \$116 ;
-  wire [13:0] \$117 ;
-  wire [13:0] \$118 ;
-  wire [14:0] \$119 ;
-  wire [14:0] \$12 ;
-  wire [13:0] \$120 ;
-  wire [14:0] \$121 ;
-  wire [16:0] \$122 ;
-  wire [17:0] \$123 ;
-  wire [20:0] \$124 ;
-  wire [21:0] \$125 ;
-  wire [11:0] \$126 ;
-  wire [11:0] \$127 ;
-  wire [13:0] \$128 ;
-  wire [13:0] \$129 ;
+module \lmu_kws49_eighth.lanes.multiply (magnitudes, products, operand);
+  wire [13:0] \$1 ;
+  wire [16:0] \$10 ;
+  wire [19:0] \$11 ;
+  wire [20:0] \$12 ;
   wire [13:0] \$13 ;
-  wire [14:0] \$130 ;
-  wire [13:0] \$131 ;
-  wire [14:0] \$132 ;
-  wire [11:0] \$133 ;
-  wire [11:0] \$134 ;
-  wire [13:0] \$135 ;
-  wire [13:0] \$136 ;
-  wire [14:0] \$137 ;
-  wire [13:0] \$138 ;
-  wire [14:0] \$139 ;
-  wire [14:0] \$14 ;
-  wire [11:0] \$140 ;
-  wire [11:0] \$141 ;
-  wire [13:0] \$142 ;
-  wire [13:0] \$143 ;
-  wire [14:0] \$144 ;
-  wire [13:0] \$145 ;
-  wire [14:0] \$146 ;
-  wire [11:0] \$147 ;
-  wire [11:0] \$148 ;
-  wire [13:0] \$149 ;
-  wire [11:0] \$15 ;
-  wire [13:0] \$150 ;
-  wire [14:0] \$151 ;
-  wire [13:0] \$152 ;
-  wire [14:0] \$153 ;
-  wire [11:0] \$154 ;
-  wire [11:0] \$155 ;
-  wire [13:0] \$156 ;
-  wire [13:0] \$157 ;
-  wire [14:0] \$158 ;
-  wire [13:0] \$159 ;
-  wire [11:0] \$16 ;
-  wire [14:0] \$160 ;
-  wire [11:0] \$161 ;
-  wire [11:0] \$162 ;
-  wire [13:0] \$163 ;
-  wire [13:0] \$164 ;
-  wire [14:0] \$165 ;
-  wire [13:0] \$166 ;
-  wire [14:0] \$167 ;
-  wire [11:0] \$168 ;
-  wire [11:0] \$169 ;
+  wire [16:0] \$14 ;
+  wire [19:0] \$15 ;
+  wire [20:0] \$16 ;
   wire [13:0] \$17 ;
-  wire [13:0] \$170 ;
-  wire [13:0] \$171 ;
-  wire [14:0] \$172 ;
-  wire [13:0] \$173 ;
-  wire [14:0] \$174 ;
-  wire [11:0] \$175 ;
-  wire [11:0] \$176 ;
-  wire [13:0] \$177 ;
-  wire [13:0] \$178 ;
-  wire [14:0] \$179 ;
-  wire [13:0] \$18 ;
-  wire [13:0] \$180 ;
-  wire [14:0] \$181 ;
-  wire [11:0] \$182 ;
-  wire [11:0] \$183 ;
-  wire [13:0] \$184 ;
-  wire [13:0] \$185 ;
-  wire [14:0] \$186 ;
-  wire [13:0] \$187 ;
-  wire [14:0] \$188 ;
-  wire [11:0] \$189 ;
-  wire [14:0] \$19 ;
-  wire [11:0] \$190 ;
-  wire [13:0] \$191 ;
-  wire [13:0] \$192 ;
-  wire [14:0] \$193 ;
-  wire [13:0] \$194 ;
-  wire [14:0] \$195 ;
-  wire [11:0] \$196 ;
-  wire [11:0] \$197 ;
-  wire [13:0] \$198 ;
-  wire [13:0] \$199 ;
-  wire [11:0] \$2 ;
-  wire [13:0] \$20 ;
-  wire [14:0] \$200 ;
-  wire [13:0] \$201 ;
-  wire [14:0] \$202 ;
-  wire [11:0] \$203 ;
-  wire [11:0] \$204 ;
-  wire [13:0] \$205 ;
-  wire [13:0] \$206 ;
-  wire [14:0] \$207 ;
-  wire [13:0] \$208 ;
-  wire [14:0] \$209 ;
-  wire [14:0] \$21 ;
-  wire [11:0] \$210 ;
-  wire [11:0] \$211 ;
-  wire [13:0] \$212 ;
-  wire [13:0] \$213 ;
-  wire [14:0] \$214 ;
-  wire [13:0] \$215 ;
-  wire [14:0] \$216 ;
-  wire [11:0] \$217 ;
-  wire [11:0] \$218 ;
-  wire [13:0] \$219 ;
-  wire [16:0] \$22 ;
-  wire [13:0] \$220 ;
-  wire [14:0] \$221 ;
-  wire [13:0] \$222 ;
-  wire [14:0] \$223 ;
-  wire [11:0] \$224 ;
-  wire [11:0] \$225 ;
-  wire [13:0] \$226 ;
-  wire [13:0] \$227 ;
-  wire [14:0] \$228 ;
-  wire [13:0] \$229 ;
-  wire [17:0] \$23 ;
-  wire [14:0] \$230 ;
-  wire [20:0] \$24 ;
-  wire [21:0] \$25 ;
-  wire [11:0] \$26 ;
-  wire [11:0] \$27 ;
-  wire [13:0] \$28 ;
-  wire [13:0] \$29 ;
-  wire [13:0] \$3 ;
-  wire [14:0] \$30 ;
-  wire [13:0] \$31 ;
-  wire [14:0] \$32 ;
-  wire [11:0] \$33 ;
-  wire [11:0] \$34 ;
-  wire [13:0] \$35 ;
-  wire [13:0] \$36 ;
-  wire [14:0] \$37 ;
-  wire [13:0] \$38 ;
-  wire [14:0] \$39 ;
-  wire [13:0] \$4 ;
-  wire [11:0] \$40 ;
-  wire [11:0] \$41 ;
-  wire [13:0] \$42 ;
-  wire [13:0] \$43 ;
-  wire [14:0] \$44 ;
-  wire [13:0] \$45 ;
-  wire [14:0] \$46 ;
-  wire [16:0] \$47 ;
-  wire [17:0] \$48 ;
-  wire [20:0] \$49 ;
-  wire [14:0] \$5 ;
-  wire [21:0] \$50 ;
-  wire [11:0] \$51 ;
-  wire [11:0] \$52 ;
-  wire [13:0] \$53 ;
-  wire [13:0] \$54 ;
-  wire [14:0] \$55 ;
-  wire [13:0] \$56 ;
-  wire [14:0] \$57 ;
-  wire [11:0] \$58 ;
-  wire [11:0] \$59 ;
-  wire [13:0] \$6 ;
-  wire [13:0] \$60 ;
-  wire [13:0] \$61 ;
-  wire [14:0] \$62 ;
-  wire [13:0] \$63 ;
-  wire [14:0] \$64 ;
-  wire [11:0] \$65 ;
-  wire [11:0] \$66 ;
-  wire [13:0] \$67 ;
-  wire [13:0] \$68 ;
-  wire [14:0] \$69 ;
-  wire [14:0] \$7 ;
-  wire [13:0] \$70 ;
-  wire [14:0] \$71 ;
-  wire [16:0] \$72 ;
-  wire [17:0] \$73 ;
-  wire [20:0] \$74 ;
-  wire [21:0] \$75 ;
-  wire [11:0] \$76 ;
-  wire [11:0] \$77 ;
-  wire [13:0] \$78 ;
-  wire [13:0] \$79 ;
-  wire [11:0] \$8 ;
-  wire [14:0] \$80 ;
-  wire [13:0] \$81 ;
-  wire [14:0] \$82 ;
-  wire [11:0] \$83 ;
-  wire [11:0] \$84 ;
-  wire [13:0] \$85 ;
-  wire [13:0] \$86 ;
-  wire [14:0] \$87 ;
-  wire [13:0] \$88 ;
-  wire [14:0] \$89 ;
-  wire [11:0] \$9 ;
-  wire [11:0] \$90 ;
-  wire [11:0] \$91 ;
-  wire [13:0] \$92 ;
-  wire [13:0] \$93 ;
-  wire [14:0] \$94 ;
-  wire [13:0] \$95 ;
-  wire [14:0] \$96 ;
-  wire [16:0] \$97 ;
-  wire [17:0] \$98 ;
-  wire [20:0] \$99 ;
-  reg [13:0] leg0_0;
-  reg [13:0] leg0_3;
-  reg [13:0] leg0_6;
-  reg [13:0] leg10_0;
-  reg [13:0] leg11_0;
-  reg [13:0] leg12_0;
-  reg [13:0] leg13_0;
-  reg [13:0] leg14_0;
-  reg [13:0] leg15_0;
-  reg [13:0] leg16_0;
-  reg [13:0] leg17_0;
-  reg [13:0] leg18_0;
-  reg [13:0] leg19_0;
-  reg [13:0] leg1_0;
-  reg [13:0] leg1_3;
-  reg [13:0] leg1_6;
-  reg [13:0] leg2_0;
-  reg [13:0] leg2_3;
-  reg [13:0] leg2_6;
-  reg [13:0] leg3_0;
-  reg [13:0] leg3_3;
-  reg [13:0] leg3_6;
-  reg [13:0] leg4_0;
-  reg [13:0] leg4_3;
-  reg [13:0] leg4_6;
-  reg [13:0] leg5_0;
-  reg [13:0] leg6_0;
-  reg [13:0] leg7_0;
-  reg [13:0] leg8_0;
-  reg [13:0] leg9_0;
+  wire [16:0] \$18 ;
+  wire [19:0] \$19 ;
+  wire [16:0] \$2 ;
+  wire [20:0] \$20 ;
+  wire [19:0] \$3 ;
+  wire [20:0] \$4 ;
+  wire [13:0] \$5 ;
+  wire [16:0] \$6 ;
+  wire [19:0] \$7 ;
+  wire [20:0] \$8 ;
+  wire [13:0] \$9 ;
   wire [8:0] magnitude0;
   wire [8:0] magnitude1;
   wire [2:0] magnitude10;
@@ -3775,14 +3518,8 @@ module \lmu_kws49_eighth.lanes.multiply (operand3, operand5, operand7, magnitude
   wire [2:0] \magnitudes.lane7 ;
   wire [2:0] \magnitudes.lane8 ;
   wire [2:0] \magnitudes.lane9 ;
-  input [10:0] operand1;
-  wire [10:0] operand1;
-  input [12:0] operand3;
-  wire [12:0] operand3;
-  input [13:0] operand5;
-  wire [13:0] operand5;
-  input [13:0] operand7;
-  wire [13:0] operand7;
+  input [10:0] operand;
+  wire [10:0] operand;
   wire [19:0] product0;
   wire [19:0] product1;
   wire [13:0] product10;
@@ -3825,656 +3562,61 @@ module \lmu_kws49_eighth.lanes.multiply (operand3, operand5, operand7, magnitude
   wire [13:0] \products.lane7 ;
   wire [13:0] \products.lane8 ;
   wire [13:0] \products.lane9 ;
-  assign \$23  = leg0_0 + \$22 ;
-  assign \$25  = \$23  + \$24 ;
-  assign \$48  = leg1_0 + \$47 ;
-  assign \$50  = \$48  + \$49 ;
-  assign \$73  = leg2_0 + \$72 ;
-  assign \$75  = \$73  + \$74 ;
-  assign \$98  = leg3_0 + \$97 ;
-  assign \$100  = \$98  + \$99 ;
-  assign \$123  = leg4_0 + \$122 ;
-  assign \$125  = \$123  + \$124 ;
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    leg0_0 = 14'h0000;
-    casez (magnitudes[2:0])
-      3'h1:
-          leg0_0 = { 2'h0, \$1  };
-      3'h2:
-          leg0_0 = { 2'h0, \$2  };
-      3'h3:
-          leg0_0 = \$3 ;
-      3'h4:
-          leg0_0 = \$4 ;
-      3'h5:
-          leg0_0 = \$5 [13:0];
-      3'h6:
-          leg0_0 = \$6 ;
-      3'h7:
-          leg0_0 = \$7 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    leg0_3 = 14'h0000;
-    casez (magnitudes[5:3])
-      3'h1:
-          leg0_3 = { 2'h0, \$8  };
-      3'h2:
-          leg0_3 = { 2'h0, \$9  };
-      3'h3:
-          leg0_3 = \$10 ;
-      3'h4:
-          leg0_3 = \$11 ;
-      3'h5:
-          leg0_3 = \$12 [13:0];
-      3'h6:
-          leg0_3 = \$13 ;
-      3'h7:
-          leg0_3 = \$14 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    leg0_6 = 14'h0000;
-    casez (magnitudes[8:6])
-      3'h1:
-          leg0_6 = { 2'h0, \$15  };
-      3'h2:
-          leg0_6 = { 2'h0, \$16  };
-      3'h3:
-          leg0_6 = \$17 ;
-      3'h4:
-          leg0_6 = \$18 ;
-      3'h5:
-          leg0_6 = \$19 [13:0];
-      3'h6:
-          leg0_6 = \$20 ;
-      3'h7:
-          leg0_6 = \$21 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    leg1_0 = 14'h0000;
-    casez (magnitudes[11:9])
-      3'h1:
-          leg1_0 = { 2'h0, \$26  };
-      3'h2:
-          leg1_0 = { 2'h0, \$27  };
-      3'h3:
-          leg1_0 = \$28 ;
-      3'h4:
-          leg1_0 = \$29 ;
-      3'h5:
-          leg1_0 = \$30 [13:0];
-      3'h6:
-          leg1_0 = \$31 ;
-      3'h7:
-          leg1_0 = \$32 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    leg1_3 = 14'h0000;
-    casez (magnitudes[14:12])
-      3'h1:
-          leg1_3 = { 2'h0, \$33  };
-      3'h2:
-          leg1_3 = { 2'h0, \$34  };
-      3'h3:
-          leg1_3 = \$35 ;
-      3'h4:
-          leg1_3 = \$36 ;
-      3'h5:
-          leg1_3 = \$37 [13:0];
-      3'h6:
-          leg1_3 = \$38 ;
-      3'h7:
-          leg1_3 = \$39 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    leg1_6 = 14'h0000;
-    casez (magnitudes[17:15])
-      3'h1:
-          leg1_6 = { 2'h0, \$40  };
-      3'h2:
-          leg1_6 = { 2'h0, \$41  };
-      3'h3:
-          leg1_6 = \$42 ;
-      3'h4:
-          leg1_6 = \$43 ;
-      3'h5:
-          leg1_6 = \$44 [13:0];
-      3'h6:
-          leg1_6 = \$45 ;
-      3'h7:
-          leg1_6 = \$46 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    leg2_0 = 14'h0000;
-    casez (magnitudes[20:18])
-      3'h1:
-          leg2_0 = { 2'h0, \$51  };
-      3'h2:
-          leg2_0 = { 2'h0, \$52  };
-      3'h3:
-          leg2_0 = \$53 ;
-      3'h4:
-          leg2_0 = \$54 ;
-      3'h5:
-          leg2_0 = \$55 [13:0];
-      3'h6:
-          leg2_0 = \$56 ;
-      3'h7:
-          leg2_0 = \$57 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    leg2_3 = 14'h0000;
-    casez (magnitudes[23:21])
-      3'h1:
-          leg2_3 = { 2'h0, \$58  };
-      3'h2:
-          leg2_3 = { 2'h0, \$59  };
-      3'h3:
-          leg2_3 = \$60 ;
-      3'h4:
-          leg2_3 = \$61 ;
-      3'h5:
-          leg2_3 = \$62 [13:0];
-      3'h6:
-          leg2_3 = \$63 ;
-      3'h7:
-          leg2_3 = \$64 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    leg2_6 = 14'h0000;
-    casez (magnitudes[26:24])
-      3'h1:
-          leg2_6 = { 2'h0, \$65  };
-      3'h2:
-          leg2_6 = { 2'h0, \$66  };
-      3'h3:
-          leg2_6 = \$67 ;
-      3'h4:
-          leg2_6 = \$68 ;
-      3'h5:
-          leg2_6 = \$69 [13:0];
-      3'h6:
-          leg2_6 = \$70 ;
-      3'h7:
-          leg2_6 = \$71 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    leg3_0 = 14'h0000;
-    casez (magnitudes[29:27])
-      3'h1:
-          leg3_0 = { 2'h0, \$76  };
-      3'h2:
-          leg3_0 = { 2'h0, \$77  };
-      3'h3:
-          leg3_0 = \$78 ;
-      3'h4:
-          leg3_0 = \$79 ;
-      3'h5:
-          leg3_0 = \$80 [13:0];
-      3'h6:
-          leg3_0 = \$81 ;
-      3'h7:
-          leg3_0 = \$82 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    leg3_3 = 14'h0000;
-    casez (magnitudes[32:30])
-      3'h1:
-          leg3_3 = { 2'h0, \$83  };
-      3'h2:
-          leg3_3 = { 2'h0, \$84  };
-      3'h3:
-          leg3_3 = \$85 ;
-      3'h4:
-          leg3_3 = \$86 ;
-      3'h5:
-          leg3_3 = \$87 [13:0];
-      3'h6:
-          leg3_3 = \$88 ;
-      3'h7:
-          leg3_3 = \$89 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    leg3_6 = 14'h0000;
-    casez (magnitudes[35:33])
-      3'h1:
-          leg3_6 = { 2'h0, \$90  };
-      3'h2:
-          leg3_6 = { 2'h0, \$91  };
-      3'h3:
-          leg3_6 = \$92 ;
-      3'h4:
-          leg3_6 = \$93 ;
-      3'h5:
-          leg3_6 = \$94 [13:0];
-      3'h6:
-          leg3_6 = \$95 ;
-      3'h7:
-          leg3_6 = \$96 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    leg4_0 = 14'h0000;
-    casez (magnitudes[38:36])
-      3'h1:
-          leg4_0 = { 2'h0, \$101  };
-      3'h2:
-          leg4_0 = { 2'h0, \$102  };
-      3'h3:
-          leg4_0 = \$103 ;
-      3'h4:
-          leg4_0 = \$104 ;
-      3'h5:
-          leg4_0 = \$105 [13:0];
-      3'h6:
-          leg4_0 = \$106 ;
-      3'h7:
-          leg4_0 = \$107 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    leg4_3 = 14'h0000;
-    casez (magnitudes[41:39])
-      3'h1:
-          leg4_3 = { 2'h0, \$108  };
-      3'h2:
-          leg4_3 = { 2'h0, \$109  };
-      3'h3:
-          leg4_3 = \$110 ;
-      3'h4:
-          leg4_3 = \$111 ;
-      3'h5:
-          leg4_3 = \$112 [13:0];
-      3'h6:
-          leg4_3 = \$113 ;
-      3'h7:
-          leg4_3 = \$114 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    leg4_6 = 14'h0000;
-    casez (magnitudes[44:42])
-      3'h1:
-          leg4_6 = { 2'h0, \$115  };
-      3'h2:
-          leg4_6 = { 2'h0, \$116  };
-      3'h3:
-          leg4_6 = \$117 ;
-      3'h4:
-          leg4_6 = \$118 ;
-      3'h5:
-          leg4_6 = \$119 [13:0];
-      3'h6:
-          leg4_6 = \$120 ;
-      3'h7:
-          leg4_6 = \$121 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    leg5_0 = 14'h0000;
-    casez (magnitudes[47:45])
-      3'h1:
-          leg5_0 = { 2'h0, \$126  };
-      3'h2:
-          leg5_0 = { 2'h0, \$127  };
-      3'h3:
-          leg5_0 = \$128 ;
-      3'h4:
-          leg5_0 = \$129 ;
-      3'h5:
-          leg5_0 = \$130 [13:0];
-      3'h6:
-          leg5_0 = \$131 ;
-      3'h7:
-          leg5_0 = \$132 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    leg6_0 = 14'h0000;
-    casez (magnitudes[50:48])
-      3'h1:
-          leg6_0 = { 2'h0, \$133  };
-      3'h2:
-          leg6_0 = { 2'h0, \$134  };
-      3'h3:
-          leg6_0 = \$135 ;
-      3'h4:
-          leg6_0 = \$136 ;
-      3'h5:
-          leg6_0 = \$137 [13:0];
-      3'h6:
-          leg6_0 = \$138 ;
-      3'h7:
-          leg6_0 = \$139 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    leg7_0 = 14'h0000;
-    casez (magnitudes[53:51])
-      3'h1:
-          leg7_0 = { 2'h0, \$140  };
-      3'h2:
-          leg7_0 = { 2'h0, \$141  };
-      3'h3:
-          leg7_0 = \$142 ;
-      3'h4:
-          leg7_0 = \$143 ;
-      3'h5:
-          leg7_0 = \$144 [13:0];
-      3'h6:
-          leg7_0 = \$145 ;
-      3'h7:
-          leg7_0 = \$146 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    leg8_0 = 14'h0000;
-    casez (magnitudes[56:54])
-      3'h1:
-          leg8_0 = { 2'h0, \$147  };
-      3'h2:
-          leg8_0 = { 2'h0, \$148  };
-      3'h3:
-          leg8_0 = \$149 ;
-      3'h4:
-          leg8_0 = \$150 ;
-      3'h5:
-          leg8_0 = \$151 [13:0];
-      3'h6:
-          leg8_0 = \$152 ;
-      3'h7:
-          leg8_0 = \$153 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    leg9_0 = 14'h0000;
-    casez (magnitudes[59:57])
-      3'h1:
-          leg9_0 = { 2'h0, \$154  };
-      3'h2:
-          leg9_0 = { 2'h0, \$155  };
-      3'h3:
-          leg9_0 = \$156 ;
-      3'h4:
-          leg9_0 = \$157 ;
-      3'h5:
-          leg9_0 = \$158 [13:0];
-      3'h6:
-          leg9_0 = \$159 ;
-      3'h7:
-          leg9_0 = \$160 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    leg10_0 = 14'h0000;
-    casez (magnitudes[62:60])
-      3'h1:
-          leg10_0 = { 2'h0, \$161  };
-      3'h2:
-          leg10_0 = { 2'h0, \$162  };
-      3'h3:
-          leg10_0 = \$163 ;
-      3'h4:
-          leg10_0 = \$164 ;
-      3'h5:
-          leg10_0 = \$165 [13:0];
-      3'h6:
-          leg10_0 = \$166 ;
-      3'h7:
-          leg10_0 = \$167 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    leg11_0 = 14'h0000;
-    casez (magnitudes[65:63])
-      3'h1:
-          leg11_0 = { 2'h0, \$168  };
-      3'h2:
-          leg11_0 = { 2'h0, \$169  };
-      3'h3:
-          leg11_0 = \$170 ;
-      3'h4:
-          leg11_0 = \$171 ;
-      3'h5:
-          leg11_0 = \$172 [13:0];
-      3'h6:
-          leg11_0 = \$173 ;
-      3'h7:
-          leg11_0 = \$174 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    leg12_0 = 14'h0000;
-    casez (magnitudes[68:66])
-      3'h1:
-          leg12_0 = { 2'h0, \$175  };
-      3'h2:
-          leg12_0 = { 2'h0, \$176  };
-      3'h3:
-          leg12_0 = \$177 ;
-      3'h4:
-          leg12_0 = \$178 ;
-      3'h5:
-          leg12_0 = \$179 [13:0];
-      3'h6:
-          leg12_0 = \$180 ;
-      3'h7:
-          leg12_0 = \$181 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    leg13_0 = 14'h0000;
-    casez (magnitudes[71:69])
-      3'h1:
-          leg13_0 = { 2'h0, \$182  };
-      3'h2:
-          leg13_0 = { 2'h0, \$183  };
-      3'h3:
-          leg13_0 = \$184 ;
-      3'h4:
-          leg13_0 = \$185 ;
-      3'h5:
-          leg13_0 = \$186 [13:0];
-      3'h6:
-          leg13_0 = \$187 ;
-      3'h7:
-          leg13_0 = \$188 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    leg14_0 = 14'h0000;
-    casez (magnitudes[74:72])
-      3'h1:
-          leg14_0 = { 2'h0, \$189  };
-      3'h2:
-          leg14_0 = { 2'h0, \$190  };
-      3'h3:
-          leg14_0 = \$191 ;
-      3'h4:
-          leg14_0 = \$192 ;
-      3'h5:
-          leg14_0 = \$193 [13:0];
-      3'h6:
-          leg14_0 = \$194 ;
-      3'h7:
-          leg14_0 = \$195 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    leg15_0 = 14'h0000;
-    casez (magnitudes[77:75])
-      3'h1:
-          leg15_0 = { 2'h0, \$196  };
-      3'h2:
-          leg15_0 = { 2'h0, \$197  };
-      3'h3:
-          leg15_0 = \$198 ;
-      3'h4:
-          leg15_0 = \$199 ;
-      3'h5:
-          leg15_0 = \$200 [13:0];
-      3'h6:
-          leg15_0 = \$201 ;
-      3'h7:
-          leg15_0 = \$202 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    leg16_0 = 14'h0000;
-    casez (magnitudes[80:78])
-      3'h1:
-          leg16_0 = { 2'h0, \$203  };
-      3'h2:
-          leg16_0 = { 2'h0, \$204  };
-      3'h3:
-          leg16_0 = \$205 ;
-      3'h4:
-          leg16_0 = \$206 ;
-      3'h5:
-          leg16_0 = \$207 [13:0];
-      3'h6:
-          leg16_0 = \$208 ;
-      3'h7:
-          leg16_0 = \$209 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    leg17_0 = 14'h0000;
-    casez (magnitudes[83:81])
-      3'h1:
-          leg17_0 = { 2'h0, \$210  };
-      3'h2:
-          leg17_0 = { 2'h0, \$211  };
-      3'h3:
-          leg17_0 = \$212 ;
-      3'h4:
-          leg17_0 = \$213 ;
-      3'h5:
-          leg17_0 = \$214 [13:0];
-      3'h6:
-          leg17_0 = \$215 ;
-      3'h7:
-          leg17_0 = \$216 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    leg18_0 = 14'h0000;
-    casez (magnitudes[86:84])
-      3'h1:
-          leg18_0 = { 2'h0, \$217  };
-      3'h2:
-          leg18_0 = { 2'h0, \$218  };
-      3'h3:
-          leg18_0 = \$219 ;
-      3'h4:
-          leg18_0 = \$220 ;
-      3'h5:
-          leg18_0 = \$221 [13:0];
-      3'h6:
-          leg18_0 = \$222 ;
-      3'h7:
-          leg18_0 = \$223 [13:0];
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    leg19_0 = 14'h0000;
-    casez (magnitudes[89:87])
-      3'h1:
-          leg19_0 = { 2'h0, \$224  };
-      3'h2:
-          leg19_0 = { 2'h0, \$225  };
-      3'h3:
-          leg19_0 = \$226 ;
-      3'h4:
-          leg19_0 = \$227 ;
-      3'h5:
-          leg19_0 = \$228 [13:0];
-      3'h6:
-          leg19_0 = \$229 ;
-      3'h7:
-          leg19_0 = \$230 [13:0];
-    endcase
-  end
+  assign \$1  = magnitudes[2:0] * operand;
+  assign \$2  = magnitudes[8:3] * operand;
+  assign \$4  = \$1  + \$3 ;
+  assign \$5  = magnitudes[11:9] * operand;
+  assign \$6  = magnitudes[17:12] * operand;
+  assign \$8  = \$5  + \$7 ;
+  assign \$9  = magnitudes[20:18] * operand;
+  assign \$10  = magnitudes[26:21] * operand;
+  assign \$12  = \$9  + \$11 ;
+  assign \$13  = magnitudes[29:27] * operand;
+  assign \$14  = magnitudes[35:30] * operand;
+  assign \$16  = \$13  + \$15 ;
+  assign \$17  = magnitudes[38:36] * operand;
+  assign \$18  = magnitudes[44:39] * operand;
+  assign \$20  = \$17  + \$19 ;
+  assign product5 = magnitudes[47:45] * operand;
+  assign product6 = magnitudes[50:48] * operand;
+  assign product7 = magnitudes[53:51] * operand;
+  assign product8 = magnitudes[56:54] * operand;
+  assign product9 = magnitudes[59:57] * operand;
+  assign product10 = magnitudes[62:60] * operand;
+  assign product11 = magnitudes[65:63] * operand;
+  assign product12 = magnitudes[68:66] * operand;
+  assign product13 = magnitudes[71:69] * operand;
+  assign product14 = magnitudes[74:72] * operand;
+  assign product15 = magnitudes[77:75] * operand;
+  assign product16 = magnitudes[80:78] * operand;
+  assign product17 = magnitudes[83:81] * operand;
+  assign product18 = magnitudes[86:84] * operand;
+  assign product19 = magnitudes[89:87] * operand;
   assign magnitude0 = magnitudes[8:0];
-  assign product0 = \$25 [19:0];
+  assign product0 = \$4 [19:0];
   assign magnitude1 = magnitudes[17:9];
-  assign product1 = \$50 [19:0];
+  assign product1 = \$8 [19:0];
   assign magnitude2 = magnitudes[26:18];
-  assign product2 = \$75 [19:0];
+  assign product2 = \$12 [19:0];
   assign magnitude3 = magnitudes[35:27];
-  assign product3 = \$100 [19:0];
+  assign product3 = \$16 [19:0];
   assign magnitude4 = magnitudes[44:36];
-  assign product4 = \$125 [19:0];
+  assign product4 = \$20 [19:0];
   assign magnitude5 = magnitudes[47:45];
-  assign product5 = leg5_0;
   assign magnitude6 = magnitudes[50:48];
-  assign product6 = leg6_0;
   assign magnitude7 = magnitudes[53:51];
-  assign product7 = leg7_0;
   assign magnitude8 = magnitudes[56:54];
-  assign product8 = leg8_0;
   assign magnitude9 = magnitudes[59:57];
-  assign product9 = leg9_0;
   assign magnitude10 = magnitudes[62:60];
-  assign product10 = leg10_0;
   assign magnitude11 = magnitudes[65:63];
-  assign product11 = leg11_0;
   assign magnitude12 = magnitudes[68:66];
-  assign product12 = leg12_0;
   assign magnitude13 = magnitudes[71:69];
-  assign product13 = leg13_0;
   assign magnitude14 = magnitudes[74:72];
-  assign product14 = leg14_0;
   assign magnitude15 = magnitudes[77:75];
-  assign product15 = leg15_0;
   assign magnitude16 = magnitudes[80:78];
-  assign product16 = leg16_0;
   assign magnitude17 = magnitudes[83:81];
-  assign product17 = leg17_0;
   assign magnitude18 = magnitudes[86:84];
-  assign product18 = leg18_0;
   assign magnitude19 = magnitudes[89:87];
-  assign product19 = leg19_0;
   assign \magnitudes.lane0  = magnitudes[8:0];
   assign \magnitudes.lane1  = magnitudes[17:9];
   assign \magnitudes.lane2  = magnitudes[26:18];
@@ -4515,293 +3657,69 @@ module \lmu_kws49_eighth.lanes.multiply (operand3, operand5, operand7, magnitude
   assign \products.lane17  = products[281:268];
   assign \products.lane18  = products[295:282];
   assign \products.lane19  = products[309:296];
-  assign products[309:296] = leg19_0;
-  assign products[295:282] = leg18_0;
-  assign products[281:268] = leg17_0;
-  assign products[267:254] = leg16_0;
-  assign products[253:240] = leg15_0;
-  assign products[239:226] = leg14_0;
-  assign products[225:212] = leg13_0;
-  assign products[211:198] = leg12_0;
-  assign products[197:184] = leg11_0;
-  assign products[183:170] = leg10_0;
-  assign products[169:156] = leg9_0;
-  assign products[155:142] = leg8_0;
-  assign products[141:128] = leg7_0;
-  assign products[127:114] = leg6_0;
-  assign products[113:100] = leg5_0;
-  assign products[99:80] = \$125 [19:0];
-  assign products[79:60] = \$100 [19:0];
-  assign products[59:40] = \$75 [19:0];
-  assign products[39:20] = \$50 [19:0];
-  assign products[19:0] = \$25 [19:0];
-  assign \$1  = { 1'h0, operand1 };
-  assign \$2  = { operand1, 1'h0 };
-  assign \$3  = { 1'h0, operand3 };
-  assign \$4  = { 1'h0, operand1, 2'h0 };
-  assign \$5  = { 1'h0, operand5 };
-  assign \$6  = { operand3, 1'h0 };
-  assign \$7  = { 1'h0, operand7 };
-  assign \$8  = { 1'h0, operand1 };
-  assign \$9  = { operand1, 1'h0 };
-  assign \$10  = { 1'h0, operand3 };
-  assign \$11  = { 1'h0, operand1, 2'h0 };
-  assign \$12  = { 1'h0, operand5 };
-  assign \$13  = { operand3, 1'h0 };
-  assign \$14  = { 1'h0, operand7 };
-  assign \$15  = { 1'h0, operand1 };
-  assign \$16  = { operand1, 1'h0 };
-  assign \$17  = { 1'h0, operand3 };
-  assign \$18  = { 1'h0, operand1, 2'h0 };
-  assign \$19  = { 1'h0, operand5 };
-  assign \$20  = { operand3, 1'h0 };
-  assign \$21  = { 1'h0, operand7 };
-  assign \$22  = { leg0_3, 3'h0 };
-  assign \$24  = { 1'h0, leg0_6, 6'h00 };
-  assign \$26  = { 1'h0, operand1 };
-  assign \$27  = { operand1, 1'h0 };
-  assign \$28  = { 1'h0, operand3 };
-  assign \$29  = { 1'h0, operand1, 2'h0 };
-  assign \$30  = { 1'h0, operand5 };
-  assign \$31  = { operand3, 1'h0 };
-  assign \$32  = { 1'h0, operand7 };
-  assign \$33  = { 1'h0, operand1 };
-  assign \$34  = { operand1, 1'h0 };
-  assign \$35  = { 1'h0, operand3 };
-  assign \$36  = { 1'h0, operand1, 2'h0 };
-  assign \$37  = { 1'h0, operand5 };
-  assign \$38  = { operand3, 1'h0 };
-  assign \$39  = { 1'h0, operand7 };
-  assign \$40  = { 1'h0, operand1 };
-  assign \$41  = { operand1, 1'h0 };
-  assign \$42  = { 1'h0, operand3 };
-  assign \$43  = { 1'h0, operand1, 2'h0 };
-  assign \$44  = { 1'h0, operand5 };
-  assign \$45  = { operand3, 1'h0 };
-  assign \$46  = { 1'h0, operand7 };
-  assign \$47  = { leg1_3, 3'h0 };
-  assign \$49  = { 1'h0, leg1_6, 6'h00 };
-  assign \$51  = { 1'h0, operand1 };
-  assign \$52  = { operand1, 1'h0 };
-  assign \$53  = { 1'h0, operand3 };
-  assign \$54  = { 1'h0, operand1, 2'h0 };
-  assign \$55  = { 1'h0, operand5 };
-  assign \$56  = { operand3, 1'h0 };
-  assign \$57  = { 1'h0, operand7 };
-  assign \$58  = { 1'h0, operand1 };
-  assign \$59  = { operand1, 1'h0 };
-  assign \$60  = { 1'h0, operand3 };
-  assign \$61  = { 1'h0, operand1, 2'h0 };
-  assign \$62  = { 1'h0, operand5 };
-  assign \$63  = { operand3, 1'h0 };
-  assign \$64  = { 1'h0, operand7 };
-  assign \$65  = { 1'h0, operand1 };
-  assign \$66  = { operand1, 1'h0 };
-  assign \$67  = { 1'h0, operand3 };
-  assign \$68  = { 1'h0, operand1, 2'h0 };
-  assign \$69  = { 1'h0, operand5 };
-  assign \$70  = { operand3, 1'h0 };
-  assign \$71  = { 1'h0, operand7 };
-  assign \$72  = { leg2_3, 3'h0 };
-  assign \$74  = { 1'h0, leg2_6, 6'h00 };
-  assign \$76  = { 1'h0, operand1 };
-  assign \$77  = { operand1, 1'h0 };
-  assign \$78  = { 1'h0, operand3 };
-  assign \$79  = { 1'h0, operand1, 2'h0 };
-  assign \$80  = { 1'h0, operand5 };
-  assign \$81  = { operand3, 1'h0 };
-  assign \$82  = { 1'h0, operand7 };
-  assign \$83  = { 1'h0, operand1 };
-  assign \$84  = { operand1, 1'h0 };
-  assign \$85  = { 1'h0, operand3 };
-  assign \$86  = { 1'h0, operand1, 2'h0 };
-  assign \$87  = { 1'h0, operand5 };
-  assign \$88  = { operand3, 1'h0 };
-  assign \$89  = { 1'h0, operand7 };
-  assign \$90  = { 1'h0, operand1 };
-  assign \$91  = { operand1, 1'h0 };
-  assign \$92  = { 1'h0, operand3 };
-  assign \$93  = { 1'h0, operand1, 2'h0 };
-  assign \$94  = { 1'h0, operand5 };
-  assign \$95  = { operand3, 1'h0 };
-  assign \$96  = { 1'h0, operand7 };
-  assign \$97  = { leg3_3, 3'h0 };
-  assign \$99  = { 1'h0, leg3_6, 6'h00 };
-  assign \$101  = { 1'h0, operand1 };
-  assign \$102  = { operand1, 1'h0 };
-  assign \$103  = { 1'h0, operand3 };
-  assign \$104  = { 1'h0, operand1, 2'h0 };
-  assign \$105  = { 1'h0, operand5 };
-  assign \$106  = { operand3, 1'h0 };
-  assign \$107  = { 1'h0, operand7 };
-  assign \$108  = { 1'h0, operand1 };
-  assign \$109  = { operand1, 1'h0 };
-  assign \$110  = { 1'h0, operand3 };
-  assign \$111  = { 1'h0, operand1, 2'h0 };
-  assign \$112  = { 1'h0, operand5 };
-  assign \$113  = { operand3, 1'h0 };
-  assign \$114  = { 1'h0, operand7 };
-  assign \$115  = { 1'h0, operand1 };
-  assign \$116  = { operand1, 1'h0 };
-  assign \$117  = { 1'h0, operand3 };
-  assign \$118  = { 1'h0, operand1, 2'h0 };
-  assign \$119  = { 1'h0, operand5 };
-  assign \$120  = { operand3, 1'h0 };
-  assign \$121  = { 1'h0, operand7 };
-  assign \$122  = { leg4_3, 3'h0 };
-  assign \$124  = { 1'h0, leg4_6, 6'h00 };
-  assign \$126  = { 1'h0, operand1 };
-  assign \$127  = { operand1, 1'h0 };
-  assign \$128  = { 1'h0, operand3 };
-  assign \$129  = { 1'h0, operand1, 2'h0 };
-  assign \$130  = { 1'h0, operand5 };
-  assign \$131  = { operand3, 1'h0 };
-  assign \$132  = { 1'h0, operand7 };
-  assign \$133  = { 1'h0, operand1 };
-  assign \$134  = { operand1, 1'h0 };
-  assign \$135  = { 1'h0, operand3 };
-  assign \$136  = { 1'h0, operand1, 2'h0 };
-  assign \$137  = { 1'h0, operand5 };
-  assign \$138  = { operand3, 1'h0 };
-  assign \$139  = { 1'h0, operand7 };
-  assign \$140  = { 1'h0, operand1 };
-  assign \$141  = { operand1, 1'h0 };
-  assign \$142  = { 1'h0, operand3 };
-  assign \$143  = { 1'h0, operand1, 2'h0 };
-  assign \$144  = { 1'h0, operand5 };
-  assign \$145  = { operand3, 1'h0 };
-  assign \$146  = { 1'h0, operand7 };
-  assign \$147  = { 1'h0, operand1 };
-  assign \$148  = { operand1, 1'h0 };
-  assign \$149  = { 1'h0, operand3 };
-  assign \$150  = { 1'h0, operand1, 2'h0 };
-  assign \$151  = { 1'h0, operand5 };
-  assign \$152  = { operand3, 1'h0 };
-  assign \$153  = { 1'h0, operand7 };
-  assign \$154  = { 1'h0, operand1 };
-  assign \$155  = { operand1, 1'h0 };
-  assign \$156  = { 1'h0, operand3 };
-  assign \$157  = { 1'h0, operand1, 2'h0 };
-  assign \$158  = { 1'h0, operand5 };
-  assign \$159  = { operand3, 1'h0 };
-  assign \$160  = { 1'h0, operand7 };
-  assign \$161  = { 1'h0, operand1 };
-  assign \$162  = { operand1, 1'h0 };
-  assign \$163  = { 1'h0, operand3 };
-  assign \$164  = { 1'h0, operand1, 2'h0 };
-  assign \$165  = { 1'h0, operand5 };
-  assign \$166  = { operand3, 1'h0 };
-  assign \$167  = { 1'h0, operand7 };
-  assign \$168  = { 1'h0, operand1 };
-  assign \$169  = { operand1, 1'h0 };
-  assign \$170  = { 1'h0, operand3 };
-  assign \$171  = { 1'h0, operand1, 2'h0 };
-  assign \$172  = { 1'h0, operand5 };
-  assign \$173  = { operand3, 1'h0 };
-  assign \$174  = { 1'h0, operand7 };
-  assign \$175  = { 1'h0, operand1 };
-  assign \$176  = { operand1, 1'h0 };
-  assign \$177  = { 1'h0, operand3 };
-  assign \$178  = { 1'h0, operand1, 2'h0 };
-  assign \$179  = { 1'h0, operand5 };
-  assign \$180  = { operand3, 1'h0 };
-  assign \$181  = { 1'h0, operand7 };
-  assign \$182  = { 1'h0, operand1 };
-  assign \$183  = { operand1, 1'h0 };
-  assign \$184  = { 1'h0, operand3 };
-  assign \$185  = { 1'h0, operand1, 2'h0 };
-  assign \$186  = { 1'h0, operand5 };
-  assign \$187  = { operand3, 1'h0 };
-  assign \$188  = { 1'h0, operand7 };
-  assign \$189  = { 1'h0, operand1 };
-  assign \$190  = { operand1, 1'h0 };
-  assign \$191  = { 1'h0, operand3 };
-  assign \$192  = { 1'h0, operand1, 2'h0 };
-  assign \$193  = { 1'h0, operand5 };
-  assign \$194  = { operand3, 1'h0 };
-  assign \$195  = { 1'h0, operand7 };
-  assign \$196  = { 1'h0, operand1 };
-  assign \$197  = { operand1, 1'h0 };
-  assign \$198  = { 1'h0, operand3 };
-  assign \$199  = { 1'h0, operand1, 2'h0 };
-  assign \$200  = { 1'h0, operand5 };
-  assign \$201  = { operand3, 1'h0 };
-  assign \$202  = { 1'h0, operand7 };
-  assign \$203  = { 1'h0, operand1 };
-  assign \$204  = { operand1, 1'h0 };
-  assign \$205  = { 1'h0, operand3 };
-  assign \$206  = { 1'h0, operand1, 2'h0 };
-  assign \$207  = { 1'h0, operand5 };
-  assign \$208  = { operand3, 1'h0 };
-  assign \$209  = { 1'h0, operand7 };
-  assign \$210  = { 1'h0, operand1 };
-  assign \$211  = { operand1, 1'h0 };
-  assign \$212  = { 1'h0, operand3 };
-  assign \$213  = { 1'h0, operand1, 2'h0 };
-  assign \$214  = { 1'h0, operand5 };
-  assign \$215  = { operand3, 1'h0 };
-  assign \$216  = { 1'h0, operand7 };
-  assign \$217  = { 1'h0, operand1 };
-  assign \$218  = { operand1, 1'h0 };
-  assign \$219  = { 1'h0, operand3 };
-  assign \$220  = { 1'h0, operand1, 2'h0 };
-  assign \$221  = { 1'h0, operand5 };
-  assign \$222  = { operand3, 1'h0 };
-  assign \$223  = { 1'h0, operand7 };
-  assign \$224  = { 1'h0, operand1 };
-  assign \$225  = { operand1, 1'h0 };
-  assign \$226  = { 1'h0, operand3 };
-  assign \$227  = { 1'h0, operand1, 2'h0 };
-  assign \$228  = { 1'h0, operand5 };
-  assign \$229  = { operand3, 1'h0 };
-  assign \$230  = { 1'h0, operand7 };
+  assign products[309:296] = product19;
+  assign products[295:282] = product18;
+  assign products[281:268] = product17;
+  assign products[267:254] = product16;
+  assign products[253:240] = product15;
+  assign products[239:226] = product14;
+  assign products[225:212] = product13;
+  assign products[211:198] = product12;
+  assign products[197:184] = product11;
+  assign products[183:170] = product10;
+  assign products[169:156] = product9;
+  assign products[155:142] = product8;
+  assign products[141:128] = product7;
+  assign products[127:114] = product6;
+  assign products[113:100] = product5;
+  assign products[99:80] = \$20 [19:0];
+  assign products[79:60] = \$16 [19:0];
+  assign products[59:40] = \$12 [19:0];
+  assign products[39:20] = \$8 [19:0];
+  assign products[19:0] = \$4 [19:0];
+  assign \$3  = { \$2 , 3'h0 };
+  assign \$7  = { \$6 , 3'h0 };
+  assign \$11  = { \$10 , 3'h0 };
+  assign \$15  = { \$14 , 3'h0 };
+  assign \$19  = { \$18 , 3'h0 };
 endmodule
 
-module \lmu_kws49_eighth.lanes.operands (i__activation, i__weights, i__wide, clk, i__valid, \port$1940$22 , valid, first, last, operand1, operand3, operand5, operand7, wide, o__magnitudes, o__negative, rst);
-  reg \$auto$verilog_backend.cc:2355:dump_module$12 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$12 <= 0;
-  wire [11:0] \$1 ;
+module \lmu_kws49_eighth.lanes.operands (i__activation, i__weights, i__wide, clk, i__valid, \port$1499$22 , valid, first, last, operand, wide, o__magnitudes, o__negative, rst);
+  reg \$auto$verilog_backend.cc:2355:dump_module$11 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$11 <= 0;
+  wire [12:0] \$1 ;
   wire \$10 ;
-  reg \$100 ;
-  reg [8:0] \$101 ;
-  reg \$102 ;
-  reg [8:0] \$103 ;
-  reg \$104 ;
-  reg [8:0] \$105 ;
-  reg \$106 ;
-  reg [2:0] \$107 ;
-  reg \$108 ;
-  reg [2:0] \$109 ;
+  reg [2:0] \$100 ;
+  reg \$101 ;
+  reg [2:0] \$102 ;
+  reg \$103 ;
+  reg [2:0] \$104 ;
+  reg \$105 ;
+  reg [2:0] \$106 ;
+  reg \$107 ;
+  reg [2:0] \$108 ;
+  reg \$109 ;
   wire \$11 ;
-  reg \$110 ;
-  reg [2:0] \$111 ;
-  reg \$112 ;
-  reg [2:0] \$113 ;
-  reg \$114 ;
-  reg [2:0] \$115 ;
-  reg \$116 ;
-  reg [2:0] \$117 ;
-  reg \$118 ;
-  reg [2:0] \$119 ;
+  reg [2:0] \$110 ;
+  reg \$111 ;
+  reg [2:0] \$112 ;
+  reg \$113 ;
+  reg [2:0] \$114 ;
+  reg \$115 ;
+  reg [2:0] \$116 ;
+  reg \$117 ;
+  reg [2:0] \$118 ;
+  reg \$119 ;
   wire \$12 ;
-  reg \$120 ;
-  reg [2:0] \$121 ;
-  reg \$122 ;
-  reg [2:0] \$123 ;
-  reg \$124 ;
-  reg [2:0] \$125 ;
-  reg \$126 ;
-  reg [2:0] \$127 ;
-  reg \$128 ;
-  reg [2:0] \$129 ;
+  reg [2:0] \$120 ;
+  reg \$121 ;
+  reg [2:0] \$122 ;
+  reg \$123 ;
+  reg [2:0] \$124 ;
+  reg \$125 ;
+  reg [2:0] \$126 ;
+  reg \$127 ;
   wire \$13 ;
-  reg \$130 ;
-  reg [2:0] \$131 ;
-  reg \$132 ;
-  reg [2:0] \$133 ;
-  reg \$134 ;
-  reg [2:0] \$135 ;
-  reg \$136 ;
   wire \$14 ;
   wire \$15 ;
   wire \$16 ;
@@ -4819,7 +3737,7 @@ module \lmu_kws49_eighth.lanes.operands (i__activation, i__weights, i__wide, clk
   wire \$27 ;
   wire \$28 ;
   wire \$29 ;
-  wire [13:0] \$3 ;
+  wire [14:0] \$3 ;
   wire \$30 ;
   wire \$31 ;
   wire \$32 ;
@@ -4841,7 +3759,7 @@ module \lmu_kws49_eighth.lanes.operands (i__activation, i__weights, i__wide, clk
   wire \$47 ;
   wire \$48 ;
   wire \$49 ;
-  wire [13:0] \$5 ;
+  reg [14:0] \$5 ;
   wire \$50 ;
   wire \$51 ;
   wire \$52 ;
@@ -4852,7 +3770,7 @@ module \lmu_kws49_eighth.lanes.operands (i__activation, i__weights, i__wide, clk
   wire \$57 ;
   wire \$58 ;
   wire \$59 ;
-  wire [14:0] \$6 ;
+  wire \$6 ;
   wire \$60 ;
   wire \$61 ;
   wire \$62 ;
@@ -4876,26 +3794,26 @@ module \lmu_kws49_eighth.lanes.operands (i__activation, i__weights, i__wide, clk
   wire \$79 ;
   wire \$8 ;
   wire \$80 ;
-  wire \$81 ;
-  wire [11:0] \$82 ;
-  wire [12:0] \$83 ;
-  wire [12:0] \$84 ;
-  wire [12:0] \$85 ;
-  wire [14:0] \$86 ;
-  wire [14:0] \$87 ;
-  reg [14:0] \$88 ;
+  wire [11:0] \$81 ;
+  wire [12:0] \$82 ;
+  reg \$83 ;
+  reg \$84 ;
+  reg \$85 ;
+  reg [10:0] \$86 ;
+  reg \$87 ;
+  reg [8:0] \$88 ;
   reg \$89 ;
   wire \$9 ;
-  reg \$90 ;
+  reg [8:0] \$90 ;
   reg \$91 ;
-  reg [10:0] \$92 ;
-  reg [12:0] \$93 ;
-  reg [13:0] \$94 ;
-  reg [13:0] \$95 ;
-  reg \$96 ;
-  reg [8:0] \$97 ;
-  reg \$98 ;
-  reg [8:0] \$99 ;
+  reg [8:0] \$92 ;
+  reg \$93 ;
+  reg [8:0] \$94 ;
+  reg \$95 ;
+  reg [8:0] \$96 ;
+  reg \$97 ;
+  reg [2:0] \$98 ;
+  reg \$99 ;
   input clk;
   wire clk;
   output first;
@@ -4983,590 +3901,543 @@ module \lmu_kws49_eighth.lanes.operands (i__activation, i__weights, i__wide, clk
   output [19:0] o__negative;
   wire [19:0] o__negative;
   (* init = 11'h000 *)
-  wire [10:0] o__operand1;
-  (* init = 13'h0000 *)
-  wire [12:0] o__operand3;
-  (* init = 14'h0000 *)
-  wire [13:0] o__operand5;
-  (* init = 14'h0000 *)
-  wire [13:0] o__operand7;
+  wire [10:0] o__operand;
   (* init = 1'h0 *)
   wire o__valid;
   (* init = 1'h1 *)
   wire o__wide;
-  wire [10:0] operand;
-  output [10:0] operand1;
-  reg [10:0] operand1 = 11'h000;
-  output [12:0] operand3;
-  reg [12:0] operand3 = 13'h0000;
-  output [13:0] operand5;
-  reg [13:0] operand5 = 14'h0000;
-  output [13:0] operand7;
-  reg [13:0] operand7 = 14'h0000;
-  input [3:0] \port$1940$22 ;
-  wire [3:0] \port$1940$22 ;
+  output [10:0] operand;
+  reg [10:0] operand = 11'h000;
+  input [3:0] \port$1499$22 ;
+  wire [3:0] \port$1499$22 ;
   input rst;
   wire rst;
   output valid;
   reg valid = 1'h0;
   output wide;
   reg wide = 1'h1;
-  assign \$2  = \$88 [10:0] + \$1 ;
-  assign \$4  = \$88 [10:0] + \$3 ;
-  assign \$6  = \$5  - \$88 [10:0];
-  assign \$7  = i__weights[9] ^ i__activation[11];
-  assign \$8  = i__wide | wide;
-  assign \$9  = i__valid & \$8 ;
-  assign \$10  = i__weights[19] ^ i__activation[11];
-  assign \$11  = i__wide | wide;
-  assign \$12  = i__valid & \$11 ;
-  assign \$13  = i__weights[29] ^ i__activation[11];
-  assign \$14  = i__wide | wide;
-  assign \$15  = i__valid & \$14 ;
-  assign \$16  = i__weights[39] ^ i__activation[11];
-  assign \$17  = i__wide | wide;
-  assign \$18  = i__valid & \$17 ;
-  assign \$19  = i__weights[49] ^ i__activation[11];
-  assign \$20  = i__wide | wide;
-  assign \$21  = i__valid & \$20 ;
-  assign \$22  = i__wide & wide;
-  assign \$23  = ~ \$22 ;
-  assign \$24  = i__valid & \$23 ;
-  assign \$25  = i__weights[59] ^ i__activation[11];
-  assign \$26  = i__wide & wide;
-  assign \$27  = ~ \$26 ;
-  assign \$28  = i__valid & \$27 ;
-  assign \$29  = i__weights[69] ^ i__activation[11];
-  assign \$30  = i__wide & wide;
-  assign \$31  = ~ \$30 ;
-  assign \$32  = i__valid & \$31 ;
-  assign \$33  = i__weights[79] ^ i__activation[11];
-  assign \$34  = i__wide & wide;
-  assign \$35  = ~ \$34 ;
-  assign \$36  = i__valid & \$35 ;
-  assign \$37  = i__weights[89] ^ i__activation[11];
-  assign \$38  = i__wide & wide;
-  assign \$39  = ~ \$38 ;
-  assign \$40  = i__valid & \$39 ;
-  assign \$41  = i__weights[99] ^ i__activation[11];
-  assign \$42  = i__wide & wide;
-  assign \$43  = ~ \$42 ;
-  assign \$44  = i__valid & \$43 ;
-  assign \$45  = i__weights[109] ^ i__activation[11];
-  assign \$46  = i__wide & wide;
-  assign \$47  = ~ \$46 ;
-  assign \$48  = i__valid & \$47 ;
-  assign \$49  = i__weights[119] ^ i__activation[11];
-  assign \$50  = i__wide & wide;
-  assign \$51  = ~ \$50 ;
-  assign \$52  = i__valid & \$51 ;
-  assign \$53  = i__weights[129] ^ i__activation[11];
-  assign \$54  = i__wide & wide;
-  assign \$55  = ~ \$54 ;
-  assign \$56  = i__valid & \$55 ;
-  assign \$57  = i__weights[139] ^ i__activation[11];
-  assign \$58  = i__wide & wide;
-  assign \$59  = ~ \$58 ;
-  assign \$60  = i__valid & \$59 ;
-  assign \$61  = i__weights[149] ^ i__activation[11];
-  assign \$62  = i__wide & wide;
-  assign \$63  = ~ \$62 ;
-  assign \$64  = i__valid & \$63 ;
-  assign \$65  = i__weights[159] ^ i__activation[11];
-  assign \$66  = i__wide & wide;
-  assign \$67  = ~ \$66 ;
-  assign \$68  = i__valid & \$67 ;
-  assign \$69  = i__weights[169] ^ i__activation[11];
-  assign \$70  = i__wide & wide;
-  assign \$71  = ~ \$70 ;
-  assign \$72  = i__valid & \$71 ;
-  assign \$73  = i__weights[179] ^ i__activation[11];
-  assign \$74  = i__wide & wide;
-  assign \$75  = ~ \$74 ;
-  assign \$76  = i__valid & \$75 ;
-  assign \$77  = i__weights[189] ^ i__activation[11];
-  assign \$78  = i__wide & wide;
-  assign \$79  = ~ \$78 ;
-  assign \$80  = i__valid & \$79 ;
-  assign \$81  = i__weights[199] ^ i__activation[11];
-  assign \$82  = i__activation ^ { i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11] };
-  assign \$83  = \$82  + i__activation[11];
+  assign \$6  = i__weights[9] ^ i__activation[11];
+  assign \$7  = i__wide | wide;
+  assign \$8  = i__valid & \$7 ;
+  assign \$9  = i__weights[19] ^ i__activation[11];
+  assign \$10  = i__wide | wide;
+  assign \$11  = i__valid & \$10 ;
+  assign \$12  = i__weights[29] ^ i__activation[11];
+  assign \$13  = i__wide | wide;
+  assign \$14  = i__valid & \$13 ;
+  assign \$15  = i__weights[39] ^ i__activation[11];
+  assign \$16  = i__wide | wide;
+  assign \$17  = i__valid & \$16 ;
+  assign \$18  = i__weights[49] ^ i__activation[11];
+  assign \$19  = i__wide | wide;
+  assign \$20  = i__valid & \$19 ;
+  assign \$21  = i__wide & wide;
+  assign \$22  = ~ \$21 ;
+  assign \$23  = i__valid & \$22 ;
+  assign \$24  = i__weights[59] ^ i__activation[11];
+  assign \$25  = i__wide & wide;
+  assign \$26  = ~ \$25 ;
+  assign \$27  = i__valid & \$26 ;
+  assign \$28  = i__weights[69] ^ i__activation[11];
+  assign \$29  = i__wide & wide;
+  assign \$30  = ~ \$29 ;
+  assign \$31  = i__valid & \$30 ;
+  assign \$32  = i__weights[79] ^ i__activation[11];
+  assign \$33  = i__wide & wide;
+  assign \$34  = ~ \$33 ;
+  assign \$35  = i__valid & \$34 ;
+  assign \$36  = i__weights[89] ^ i__activation[11];
+  assign \$37  = i__wide & wide;
+  assign \$38  = ~ \$37 ;
+  assign \$39  = i__valid & \$38 ;
+  assign \$40  = i__weights[99] ^ i__activation[11];
+  assign \$41  = i__wide & wide;
+  assign \$42  = ~ \$41 ;
+  assign \$43  = i__valid & \$42 ;
+  assign \$44  = i__weights[109] ^ i__activation[11];
+  assign \$45  = i__wide & wide;
+  assign \$46  = ~ \$45 ;
+  assign \$47  = i__valid & \$46 ;
+  assign \$48  = i__weights[119] ^ i__activation[11];
+  assign \$49  = i__wide & wide;
+  assign \$50  = ~ \$49 ;
+  assign \$51  = i__valid & \$50 ;
+  assign \$52  = i__weights[129] ^ i__activation[11];
+  assign \$53  = i__wide & wide;
+  assign \$54  = ~ \$53 ;
+  assign \$55  = i__valid & \$54 ;
+  assign \$56  = i__weights[139] ^ i__activation[11];
+  assign \$57  = i__wide & wide;
+  assign \$58  = ~ \$57 ;
+  assign \$59  = i__valid & \$58 ;
+  assign \$60  = i__weights[149] ^ i__activation[11];
+  assign \$61  = i__wide & wide;
+  assign \$62  = ~ \$61 ;
+  assign \$63  = i__valid & \$62 ;
+  assign \$64  = i__weights[159] ^ i__activation[11];
+  assign \$65  = i__wide & wide;
+  assign \$66  = ~ \$65 ;
+  assign \$67  = i__valid & \$66 ;
+  assign \$68  = i__weights[169] ^ i__activation[11];
+  assign \$69  = i__wide & wide;
+  assign \$70  = ~ \$69 ;
+  assign \$71  = i__valid & \$70 ;
+  assign \$72  = i__weights[179] ^ i__activation[11];
+  assign \$73  = i__wide & wide;
+  assign \$74  = ~ \$73 ;
+  assign \$75  = i__valid & \$74 ;
+  assign \$76  = i__weights[189] ^ i__activation[11];
+  assign \$77  = i__wide & wide;
+  assign \$78  = ~ \$77 ;
+  assign \$79  = i__valid & \$78 ;
+  assign \$80  = i__weights[199] ^ i__activation[11];
+  assign \$81  = i__activation ^ { i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11], i__activation[11] };
+  assign \$82  = \$81  + i__activation[11];
   always @(posedge clk)
-    valid <= \$89 ;
+    valid <= \$83 ;
   always @(posedge clk)
-    first <= \$90 ;
+    first <= \$84 ;
   always @(posedge clk)
-    last <= \$91 ;
+    last <= \$85 ;
   always @(posedge clk)
-    operand1 <= \$92 ;
+    operand <= \$86 ;
   always @(posedge clk)
-    operand3 <= \$93 ;
+    wide <= \$87 ;
   always @(posedge clk)
-    operand5 <= \$94 ;
+    magnitude0 <= \$88 ;
   always @(posedge clk)
-    operand7 <= \$95 ;
+    negative0 <= \$89 ;
   always @(posedge clk)
-    wide <= \$96 ;
+    magnitude1 <= \$90 ;
   always @(posedge clk)
-    magnitude0 <= \$97 ;
+    negative1 <= \$91 ;
   always @(posedge clk)
-    negative0 <= \$98 ;
+    magnitude2 <= \$92 ;
   always @(posedge clk)
-    magnitude1 <= \$99 ;
+    negative2 <= \$93 ;
   always @(posedge clk)
-    negative1 <= \$100 ;
+    magnitude3 <= \$94 ;
   always @(posedge clk)
-    magnitude2 <= \$101 ;
+    negative3 <= \$95 ;
   always @(posedge clk)
-    negative2 <= \$102 ;
+    magnitude4 <= \$96 ;
   always @(posedge clk)
-    magnitude3 <= \$103 ;
+    negative4 <= \$97 ;
   always @(posedge clk)
-    negative3 <= \$104 ;
+    magnitude5 <= \$98 ;
   always @(posedge clk)
-    magnitude4 <= \$105 ;
+    negative5 <= \$99 ;
   always @(posedge clk)
-    negative4 <= \$106 ;
+    magnitude6 <= \$100 ;
   always @(posedge clk)
-    magnitude5 <= \$107 ;
+    negative6 <= \$101 ;
   always @(posedge clk)
-    negative5 <= \$108 ;
+    magnitude7 <= \$102 ;
   always @(posedge clk)
-    magnitude6 <= \$109 ;
+    negative7 <= \$103 ;
   always @(posedge clk)
-    negative6 <= \$110 ;
+    magnitude8 <= \$104 ;
   always @(posedge clk)
-    magnitude7 <= \$111 ;
+    negative8 <= \$105 ;
   always @(posedge clk)
-    negative7 <= \$112 ;
+    magnitude9 <= \$106 ;
   always @(posedge clk)
-    magnitude8 <= \$113 ;
+    negative9 <= \$107 ;
   always @(posedge clk)
-    negative8 <= \$114 ;
+    magnitude10 <= \$108 ;
   always @(posedge clk)
-    magnitude9 <= \$115 ;
+    negative10 <= \$109 ;
   always @(posedge clk)
-    negative9 <= \$116 ;
+    magnitude11 <= \$110 ;
   always @(posedge clk)
-    magnitude10 <= \$117 ;
+    negative11 <= \$111 ;
   always @(posedge clk)
-    negative10 <= \$118 ;
+    magnitude12 <= \$112 ;
   always @(posedge clk)
-    magnitude11 <= \$119 ;
+    negative12 <= \$113 ;
   always @(posedge clk)
-    negative11 <= \$120 ;
+    magnitude13 <= \$114 ;
   always @(posedge clk)
-    magnitude12 <= \$121 ;
+    negative13 <= \$115 ;
   always @(posedge clk)
-    negative12 <= \$122 ;
+    magnitude14 <= \$116 ;
   always @(posedge clk)
-    magnitude13 <= \$123 ;
+    negative14 <= \$117 ;
   always @(posedge clk)
-    negative13 <= \$124 ;
+    magnitude15 <= \$118 ;
   always @(posedge clk)
-    magnitude14 <= \$125 ;
+    negative15 <= \$119 ;
   always @(posedge clk)
-    negative14 <= \$126 ;
+    magnitude16 <= \$120 ;
   always @(posedge clk)
-    magnitude15 <= \$127 ;
+    negative16 <= \$121 ;
   always @(posedge clk)
-    negative15 <= \$128 ;
+    magnitude17 <= \$122 ;
   always @(posedge clk)
-    magnitude16 <= \$129 ;
+    negative17 <= \$123 ;
   always @(posedge clk)
-    negative16 <= \$130 ;
+    magnitude18 <= \$124 ;
   always @(posedge clk)
-    magnitude17 <= \$131 ;
+    negative18 <= \$125 ;
   always @(posedge clk)
-    negative17 <= \$132 ;
+    magnitude19 <= \$126 ;
   always @(posedge clk)
-    magnitude18 <= \$133 ;
-  always @(posedge clk)
-    negative18 <= \$134 ;
-  always @(posedge clk)
-    magnitude19 <= \$135 ;
-  always @(posedge clk)
-    negative19 <= \$136 ;
+    negative19 <= \$127 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     (* full_case = 32'd1 *)
-    casez (\port$1940$22 [1:0])
+    casez (\port$1499$22 [1:0])
       2'h0:
-          \$88  = { 2'h0, \$84  };
+          \$5  = { 2'h0, \$1  };
       2'h1:
-          \$88  = { 2'h0, \$85  };
+          \$5  = { 2'h0, \$2  };
       2'h2:
-          \$88  = \$86 ;
+          \$5  = \$3 ;
       2'h3:
-          \$88  = \$87 ;
+          \$5  = \$4 ;
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$89  = i__valid;
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$83  = i__valid;
     if (rst) begin
-      \$89  = 1'h0;
+      \$83  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$90  = first;
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$84  = first;
     if (i__valid) begin
-      \$90  = \port$1940$22 [2];
+      \$84  = \port$1499$22 [2];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$91  = last;
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$85  = last;
     if (i__valid) begin
-      \$91  = \port$1940$22 [3];
+      \$85  = \port$1499$22 [3];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$92  = operand1;
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$86  = operand;
     if (i__valid) begin
-      \$92  = \$88 [10:0];
+      \$86  = \$5 [10:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$93  = operand3;
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$87  = wide;
     if (i__valid) begin
-      \$93  = \$2 ;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$94  = operand5;
-    if (i__valid) begin
-      \$94  = \$4 [13:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$95  = operand7;
-    if (i__valid) begin
-      \$95  = \$6 [13:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$96  = wide;
-    if (i__valid) begin
-      \$96  = i__wide;
+      \$87  = i__wide;
     end
     if (rst) begin
-      \$96  = 1'h1;
+      \$87  = 1'h1;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$97  = magnitude0;
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$88  = magnitude0;
     if (i__valid) begin
-      \$97 [2:0] = i__weights[2:0];
+      \$88 [2:0] = i__weights[2:0];
     end
-    if (\$9 ) begin
-      \$97 [8:3] = i__weights[8:3];
+    if (\$8 ) begin
+      \$88 [8:3] = i__weights[8:3];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$98  = negative0;
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$89  = negative0;
     if (i__valid) begin
-      \$98  = \$7 ;
+      \$89  = \$6 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$99  = magnitude1;
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$90  = magnitude1;
     if (i__valid) begin
-      \$99 [2:0] = i__weights[12:10];
+      \$90 [2:0] = i__weights[12:10];
     end
-    if (\$12 ) begin
-      \$99 [8:3] = i__weights[18:13];
+    if (\$11 ) begin
+      \$90 [8:3] = i__weights[18:13];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$100  = negative1;
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$91  = negative1;
     if (i__valid) begin
-      \$100  = \$10 ;
+      \$91  = \$9 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$101  = magnitude2;
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$92  = magnitude2;
     if (i__valid) begin
-      \$101 [2:0] = i__weights[22:20];
+      \$92 [2:0] = i__weights[22:20];
     end
-    if (\$15 ) begin
-      \$101 [8:3] = i__weights[28:23];
+    if (\$14 ) begin
+      \$92 [8:3] = i__weights[28:23];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$102  = negative2;
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$93  = negative2;
     if (i__valid) begin
-      \$102  = \$13 ;
+      \$93  = \$12 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$103  = magnitude3;
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$94  = magnitude3;
     if (i__valid) begin
-      \$103 [2:0] = i__weights[32:30];
+      \$94 [2:0] = i__weights[32:30];
     end
-    if (\$18 ) begin
-      \$103 [8:3] = i__weights[38:33];
+    if (\$17 ) begin
+      \$94 [8:3] = i__weights[38:33];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$104  = negative3;
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$95  = negative3;
     if (i__valid) begin
-      \$104  = \$16 ;
+      \$95  = \$15 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$105  = magnitude4;
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$96  = magnitude4;
     if (i__valid) begin
-      \$105 [2:0] = i__weights[42:40];
+      \$96 [2:0] = i__weights[42:40];
     end
-    if (\$21 ) begin
-      \$105 [8:3] = i__weights[48:43];
+    if (\$20 ) begin
+      \$96 [8:3] = i__weights[48:43];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$106  = negative4;
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$97  = negative4;
     if (i__valid) begin
-      \$106  = \$19 ;
+      \$97  = \$18 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$107  = magnitude5;
-    if (\$24 ) begin
-      \$107  = i__weights[52:50];
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$98  = magnitude5;
+    if (\$23 ) begin
+      \$98  = i__weights[52:50];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$108  = negative5;
-    if (\$24 ) begin
-      \$108  = \$25 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$99  = negative5;
+    if (\$23 ) begin
+      \$99  = \$24 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$109  = magnitude6;
-    if (\$28 ) begin
-      \$109  = i__weights[62:60];
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$100  = magnitude6;
+    if (\$27 ) begin
+      \$100  = i__weights[62:60];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$110  = negative6;
-    if (\$28 ) begin
-      \$110  = \$29 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$101  = negative6;
+    if (\$27 ) begin
+      \$101  = \$28 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$111  = magnitude7;
-    if (\$32 ) begin
-      \$111  = i__weights[72:70];
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$102  = magnitude7;
+    if (\$31 ) begin
+      \$102  = i__weights[72:70];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$112  = negative7;
-    if (\$32 ) begin
-      \$112  = \$33 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$103  = negative7;
+    if (\$31 ) begin
+      \$103  = \$32 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$113  = magnitude8;
-    if (\$36 ) begin
-      \$113  = i__weights[82:80];
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$104  = magnitude8;
+    if (\$35 ) begin
+      \$104  = i__weights[82:80];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$114  = negative8;
-    if (\$36 ) begin
-      \$114  = \$37 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$105  = negative8;
+    if (\$35 ) begin
+      \$105  = \$36 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$115  = magnitude9;
-    if (\$40 ) begin
-      \$115  = i__weights[92:90];
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$106  = magnitude9;
+    if (\$39 ) begin
+      \$106  = i__weights[92:90];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$116  = negative9;
-    if (\$40 ) begin
-      \$116  = \$41 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$107  = negative9;
+    if (\$39 ) begin
+      \$107  = \$40 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$117  = magnitude10;
-    if (\$44 ) begin
-      \$117  = i__weights[102:100];
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$108  = magnitude10;
+    if (\$43 ) begin
+      \$108  = i__weights[102:100];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$118  = negative10;
-    if (\$44 ) begin
-      \$118  = \$45 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$109  = negative10;
+    if (\$43 ) begin
+      \$109  = \$44 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$119  = magnitude11;
-    if (\$48 ) begin
-      \$119  = i__weights[112:110];
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$110  = magnitude11;
+    if (\$47 ) begin
+      \$110  = i__weights[112:110];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$120  = negative11;
-    if (\$48 ) begin
-      \$120  = \$49 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$111  = negative11;
+    if (\$47 ) begin
+      \$111  = \$48 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$121  = magnitude12;
-    if (\$52 ) begin
-      \$121  = i__weights[122:120];
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$112  = magnitude12;
+    if (\$51 ) begin
+      \$112  = i__weights[122:120];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$122  = negative12;
-    if (\$52 ) begin
-      \$122  = \$53 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$113  = negative12;
+    if (\$51 ) begin
+      \$113  = \$52 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$123  = magnitude13;
-    if (\$56 ) begin
-      \$123  = i__weights[132:130];
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$114  = magnitude13;
+    if (\$55 ) begin
+      \$114  = i__weights[132:130];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$124  = negative13;
-    if (\$56 ) begin
-      \$124  = \$57 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$115  = negative13;
+    if (\$55 ) begin
+      \$115  = \$56 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$125  = magnitude14;
-    if (\$60 ) begin
-      \$125  = i__weights[142:140];
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$116  = magnitude14;
+    if (\$59 ) begin
+      \$116  = i__weights[142:140];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$126  = negative14;
-    if (\$60 ) begin
-      \$126  = \$61 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$117  = negative14;
+    if (\$59 ) begin
+      \$117  = \$60 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$127  = magnitude15;
-    if (\$64 ) begin
-      \$127  = i__weights[152:150];
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$118  = magnitude15;
+    if (\$63 ) begin
+      \$118  = i__weights[152:150];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$128  = negative15;
-    if (\$64 ) begin
-      \$128  = \$65 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$119  = negative15;
+    if (\$63 ) begin
+      \$119  = \$64 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$129  = magnitude16;
-    if (\$68 ) begin
-      \$129  = i__weights[162:160];
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$120  = magnitude16;
+    if (\$67 ) begin
+      \$120  = i__weights[162:160];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$130  = negative16;
-    if (\$68 ) begin
-      \$130  = \$69 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$121  = negative16;
+    if (\$67 ) begin
+      \$121  = \$68 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$131  = magnitude17;
-    if (\$72 ) begin
-      \$131  = i__weights[172:170];
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$122  = magnitude17;
+    if (\$71 ) begin
+      \$122  = i__weights[172:170];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$132  = negative17;
-    if (\$72 ) begin
-      \$132  = \$73 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$123  = negative17;
+    if (\$71 ) begin
+      \$123  = \$72 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$133  = magnitude18;
-    if (\$76 ) begin
-      \$133  = i__weights[182:180];
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$124  = magnitude18;
+    if (\$75 ) begin
+      \$124  = i__weights[182:180];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$134  = negative18;
-    if (\$76 ) begin
-      \$134  = \$77 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$125  = negative18;
+    if (\$75 ) begin
+      \$125  = \$76 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$135  = magnitude19;
-    if (\$80 ) begin
-      \$135  = i__weights[192:190];
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$126  = magnitude19;
+    if (\$79 ) begin
+      \$126  = i__weights[192:190];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$136  = negative19;
-    if (\$80 ) begin
-      \$136  = \$81 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$127  = negative19;
+    if (\$79 ) begin
+      \$127  = \$80 ;
     end
   end
-  assign i__first = \port$1940$22 [2];
-  assign i__last = \port$1940$22 [3];
-  assign operand = \$88 [10:0];
+  assign i__first = \port$1499$22 [2];
+  assign i__last = \port$1499$22 [3];
+  assign i__shift = \port$1499$22 [1:0];
+  assign magnitude = \$82 [11:0];
   assign o__valid = valid;
   assign o__first = first;
   assign o__last = last;
-  assign magnitude = \$83 [11:0];
-  assign i__shift = \port$1940$22 [1:0];
-  assign o__operand1 = operand1;
-  assign o__operand3 = operand3;
-  assign o__operand5 = operand5;
-  assign o__operand7 = operand7;
+  assign o__operand = operand;
   assign o__wide = wide;
   assign \o__magnitudes.lane0  = o__magnitudes[8:0];
   assign \o__magnitudes.lane1  = o__magnitudes[17:9];
@@ -5628,13 +4499,10 @@ module \lmu_kws49_eighth.lanes.operands (i__activation, i__weights, i__wide, clk
   assign o__magnitudes[26:18] = magnitude2;
   assign o__magnitudes[17:9] = magnitude1;
   assign o__magnitudes[8:0] = magnitude0;
-  assign \$1  = { \$88 [10:0], 1'h0 };
-  assign \$3  = { 1'h0, \$88 [10:0], 2'h0 };
-  assign \$5  = { \$88 [10:0], 3'h0 };
-  assign \$84  = { 1'h0, \$83 [11:0] };
-  assign \$85  = { \$83 [11:0], 1'h0 };
-  assign \$86  = { 1'h0, \$83 [11:0], 2'h0 };
-  assign \$87  = { \$83 [11:0], 3'h0 };
+  assign \$1  = { 1'h0, \$82 [11:0] };
+  assign \$2  = { \$82 [11:0], 1'h0 };
+  assign \$3  = { 1'h0, \$82 [11:0], 2'h0 };
+  assign \$4  = { \$82 [11:0], 3'h0 };
 endmodule
 
 module \lmu_kws49_eighth.memory_h0 (read__en, write__en, read__addr, write__data, memory_h0_clk, r_data, memory_h0_rst);
@@ -6454,8 +5322,8 @@ module \lmu_kws49_eighth.memory_u_gate (enable, gated, clk, free);
 endmodule
 
 module \lmu_kws49_eighth.memory_weights10 (read, memory_weights10_clk, r_data, address, memory_weights10_rst);
-  reg \$auto$verilog_backend.cc:2355:dump_module$13 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$13 <= 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$12 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$12 <= 0;
   wire \$1 ;
   wire \$2 ;
   reg \$3 ;
@@ -6484,14 +5352,14 @@ module \lmu_kws49_eighth.memory_weights10 (read, memory_weights10_clk, r_data, a
     .read__addr(address0)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$4  = address0;
     if (\$2 ) begin
       \$4  = address;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     r_data = 200'h00000000000000000000000000000000000000000000000000;
     casez (chosen)
       1'h0:
@@ -6499,7 +5367,7 @@ module \lmu_kws49_eighth.memory_weights10 (read, memory_weights10_clk, r_data, a
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$3  = chosen;
     if (read) begin
       \$3  = 1'h0;
@@ -6559,8 +5427,8 @@ module \lmu_kws49_eighth.memory_weights10_gate (enable, gated, clk, free);
 endmodule
 
 module \lmu_kws49_eighth.memory_weights4 (read, memory_weights4_clk, r_data, address, memory_weights4_rst);
-  reg \$auto$verilog_backend.cc:2355:dump_module$14 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$14 <= 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$13 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$13 <= 0;
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -6726,7 +5594,7 @@ module \lmu_kws49_eighth.memory_weights4 (read, memory_weights4_clk, r_data, add
     .read__addr(address9)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     r_data = 80'h00000000000000000000;
     casez (chosen)
       4'h0:
@@ -6752,77 +5620,77 @@ module \lmu_kws49_eighth.memory_weights4 (read, memory_weights4_clk, r_data, add
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$21  = chosen;
     if (read) begin
       \$21  = address[9:6];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$22  = address0;
     if (\$2 ) begin
       \$22  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$23  = address1;
     if (\$4 ) begin
       \$23  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$24  = address2;
     if (\$6 ) begin
       \$24  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$25  = address3;
     if (\$8 ) begin
       \$25  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$26  = address4;
     if (\$10 ) begin
       \$26  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$27  = address5;
     if (\$12 ) begin
       \$27  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$28  = address6;
     if (\$14 ) begin
       \$28  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$29  = address7;
     if (\$16 ) begin
       \$29  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$30  = address8;
     if (\$18 ) begin
       \$30  = address[5:0];
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$31  = address9;
     if (\$20 ) begin
       \$31  = address[5:0];
@@ -7744,8 +6612,8 @@ module \lmu_kws49_eighth.memory_x_gate (enable, gated, clk, free);
 endmodule
 
 module \lmu_kws49_eighth.output (o_decision__ready, output_rst, write, claim__valid, w_data, output_clk, claim__ready, o_logits__payload, o_logits__valid, o_decision__valid, o_decision__payload, o_logits__ready);
-  reg \$auto$verilog_backend.cc:2355:dump_module$15 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$15 <= 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$14 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$14 <= 0;
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -7875,7 +6743,7 @@ module \lmu_kws49_eighth.output (o_decision__ready, output_rst, write, claim__va
     .write__en(write)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$30  = o_logits__valid;
     if (read) begin
       \$30  = 1'h1;
@@ -7888,7 +6756,7 @@ module \lmu_kws49_eighth.output (o_decision__ready, output_rst, write, claim__va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$31  = address;
     if (write) begin
       \$31  = \$4 [3:0];
@@ -7904,7 +6772,7 @@ module \lmu_kws49_eighth.output (o_decision__ready, output_rst, write, claim__va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$32  = sending;
     if (write) begin
       if (\$5 ) begin
@@ -7919,7 +6787,7 @@ module \lmu_kws49_eighth.output (o_decision__ready, output_rst, write, claim__va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$33  = o_decision__valid;
     if (write) begin
       if (\$5 ) begin
@@ -7934,7 +6802,7 @@ module \lmu_kws49_eighth.output (o_decision__ready, output_rst, write, claim__va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$34  = o_decision__payload;
     if (\$9 ) begin
       \$34 [3:0] = address;
@@ -7942,7 +6810,7 @@ module \lmu_kws49_eighth.output (o_decision__ready, output_rst, write, claim__va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$35  = claimed;
     if (\$18 ) begin
       \$35  = 1'h1;
@@ -8035,9 +6903,9 @@ module \lmu_kws49_eighth.output_gate (enable, gated, clk, free);
     passes <= enable;
 endmodule
 
-module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frames__ready, write__data, claim__ready, clk, frame, frames__valid, steps__payload, groups__valid, groups__payload, write__valid, \port$2207$5 , free);
-  reg \$auto$verilog_backend.cc:2355:dump_module$16 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$16 <= 0;
+module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frames__ready, write__data, claim__ready, clk, frame, frames__valid, steps__payload, groups__valid, groups__payload, write__valid, \port$1730$5 , free);
+  reg \$auto$verilog_backend.cc:2355:dump_module$15 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$15 <= 0;
   wire \$1 ;
   wire \$10 ;
   wire [5:0] \$100 ;
@@ -8281,8 +7149,8 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
   reg [6:0] offset0 = 7'h00;
   reg [6:0] offset1 = 7'h00;
   reg [7:0] \parameter  = 8'h00;
-  input [12:0] \port$2207$5 ;
-  wire [12:0] \port$2207$5 ;
+  input [12:0] \port$1730$5 ;
+  wire [12:0] \port$1730$5 ;
   wire [7:0] position;
   wire [2:0] \position.block ;
   wire \position.group ;
@@ -8375,7 +7243,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
   assign \$37  = count == \const [5:0];
   assign \$38  = | written;
   assign \enable$29  = \$38  | rst;
-  assign written = write__valid ? \port$2207$5 [5:0] : 6'h00;
+  assign written = write__valid ? \port$1730$5 [5:0] : 6'h00;
   assign nonzero = | write__data;
   assign last_group = position[4] == \const [13];
   assign ends_sum = counted[7] & \const [7];
@@ -8487,7 +7355,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
   always @(posedge clk)
     holds_input <= \$117 ;
   \lmu_kws49_eighth.sequencer.nonzero$92  \nonzero$92  (
-    .address(\port$2207$5 [12:6]),
+    .address(\port$1730$5 [12:6]),
     .enable(\const [90]),
     .first_bit(\$119 ),
     .first_word(\$118 ),
@@ -8527,7 +7395,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
     .gated(state_clk)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     (* full_case = 32'd1 *)
     casez (position[3:0])
       4'h0:
@@ -8565,7 +7433,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     (* full_case = 32'd1 *)
     casez (position[3:0])
       4'h0:
@@ -8603,7 +7471,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     target = 6'h00;
     casez (position[3:0])
       4'h0:
@@ -8639,7 +7507,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     cleared = 1'h0;
     casez (position[3:0])
       4'h0:
@@ -8669,7 +7537,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     stops = 1'h0;
     (* full_case = 32'd1 *)
     casez (position[3:0])
@@ -8708,7 +7576,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     counted[5:0] = count;
     counted[7] = \$37 ;
     if (\const [90]) begin
@@ -8717,7 +7585,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$102  = count;
     if (start) begin
       \$102  = 6'h00;
@@ -8727,7 +7595,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$103  = step;
     if (start) begin
       \$103  = 4'h0;
@@ -8746,7 +7614,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$104  = group;
     if (start) begin
       \$104  = 1'h0;
@@ -8764,7 +7632,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$105  = block;
     if (start) begin
       \$105  = 3'h0;
@@ -8781,7 +7649,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$106  = weight;
     if (start) begin
       \$106  = 10'h000;
@@ -8797,7 +7665,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$107  = \parameter ;
     if (start) begin
       \$107  = 8'h00;
@@ -8813,7 +7681,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$108  = \address$85 ;
     if (start) begin
       \$108  = 7'h00;
@@ -8829,7 +7697,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$109  = offset0;
     if (start) begin
       \$109  = 7'h00;
@@ -8842,7 +7710,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$110  = offset1;
     if (start) begin
       \$110  = 7'h00;
@@ -8855,21 +7723,21 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$111  = \$95 ;
     if (rst) begin
       \$111  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$112  = ended;
     if (rst) begin
       \$112  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$113  = \group$88 ;
     if (\$96 ) begin
       \$113 [4:0] = rows;
@@ -8882,14 +7750,14 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$114  = groups__payload;
     if (ended) begin
       \$114  = \group$88 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$115  = busy;
     if (\$97 ) begin
       \$115  = \$99 [4:0];
@@ -8901,7 +7769,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$116  = running;
     if (start) begin
       \$116  = 1'h1;
@@ -8914,7 +7782,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$117  = holds_input;
     if (start) begin
       \$117  = 1'h1;
@@ -8934,10 +7802,10 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
   assign \free$28  = free;
   assign \gated$32  = nonzero_clk;
   assign nonzero_rst = rst;
-  assign write__memory = \port$2207$5 [5:0];
+  assign write__memory = \port$1730$5 [5:0];
   assign write = written;
-  assign address = \port$2207$5 [12:6];
-  assign write__address = \port$2207$5 [12:6];
+  assign address = \port$1730$5 [12:6];
+  assign write__address = \port$1730$5 [12:6];
   assign \enable$41  = \const [90];
   assign memory = selected[2:0];
   assign \start$43  = count;
@@ -9069,8 +7937,8 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
 endmodule
 
 module \lmu_kws49_eighth.sequencer.nonzero$92 (write, nonzero, nonzero_clk, last, stop, enable, memory, start, first_word, first_bit, address, nonzero_rst);
-  reg \$auto$verilog_backend.cc:2355:dump_module$17 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$17 <= 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$16 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$16 <= 0;
   wire [30:0] \$1 ;
   wire [102:0] \$10 ;
   wire [102:0] \$11 ;
@@ -9280,7 +8148,7 @@ module \lmu_kws49_eighth.sequencer.nonzero$92 (write, nonzero, nonzero_clk, last
   assign \$18  = | \$15 [39:32];
   assign \$19  = | \$15 [15:0];
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     chosen = 16'h0000;
     casez (first_word)
       2'h0:
@@ -9292,14 +8160,14 @@ module \lmu_kws49_eighth.sequencer.nonzero$92 (write, nonzero, nonzero_clk, last
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     live = { h0_2, h0_1, h0_0 };
     if (\$7 ) begin
       live = { h1_2, h1_1, h1_0 };
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     first_word = 2'h0;
     if (\$18 ) begin
       first_word = 2'h2;
@@ -9312,7 +8180,7 @@ module \lmu_kws49_eighth.sequencer.nonzero$92 (write, nonzero, nonzero_clk, last
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     first_bit = 4'h0;
     if (chosen[15]) begin
       first_bit = 4'hf;
@@ -9364,42 +8232,42 @@ module \lmu_kws49_eighth.sequencer.nonzero$92 (write, nonzero, nonzero_clk, last
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$75  = h0_0;
     if (\$40 ) begin
       \$75  = \$44 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$76  = h0_1;
     if (\$46 ) begin
       \$76  = \$50 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$77  = h0_2;
     if (\$52 ) begin
       \$77  = \$56 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$78  = h1_0;
     if (\$58 ) begin
       \$78  = \$62 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$79  = h1_1;
     if (\$64 ) begin
       \$79  = \$68 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$80  = h1_2;
     if (\$70 ) begin
       \$80  = \$74 ;
@@ -9434,8 +8302,8 @@ module \lmu_kws49_eighth.sequencer.nonzero_gate (enable, gated, clk, free);
 endmodule
 
 module \lmu_kws49_eighth.sequencer.state (start, finish, state_clk, frame, valid0m, turn0m, valid1m, turn1m, valid2m, turn2m, closes, state_rst);
-  reg \$auto$verilog_backend.cc:2355:dump_module$18 ;
-  initial \$auto$verilog_backend.cc:2355:dump_module$18 <= 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$17 ;
+  initial \$auto$verilog_backend.cc:2355:dump_module$17 <= 0;
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -9568,7 +8436,7 @@ module \lmu_kws49_eighth.sequencer.state (start, finish, state_clk, frame, valid
   always @(posedge state_clk)
     valid2m <= \$44 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$45  = turn2m;
     if (\$15 ) begin
       \$45  = \$17 ;
@@ -9578,7 +8446,7 @@ module \lmu_kws49_eighth.sequencer.state (start, finish, state_clk, frame, valid
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$46  = phase3;
     if (\$22 ) begin
       \$46  = \$23 [0];
@@ -9594,7 +8462,7 @@ module \lmu_kws49_eighth.sequencer.state (start, finish, state_clk, frame, valid
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$36  = ends;
     if (start) begin
       \$36  = frame[1];
@@ -9604,7 +8472,7 @@ module \lmu_kws49_eighth.sequencer.state (start, finish, state_clk, frame, valid
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$37  = phase0;
     if (\$1 ) begin
       \$37  = \$2 [1:0];
@@ -9620,7 +8488,7 @@ module \lmu_kws49_eighth.sequencer.state (start, finish, state_clk, frame, valid
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$38  = valid0m;
     if (\$1 ) begin
       \$38  = 1'h1;
@@ -9633,7 +8501,7 @@ module \lmu_kws49_eighth.sequencer.state (start, finish, state_clk, frame, valid
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$39  = turn0m;
     if (\$1 ) begin
       \$39  = \$3 ;
@@ -9643,7 +8511,7 @@ module \lmu_kws49_eighth.sequencer.state (start, finish, state_clk, frame, valid
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$40  = phase1;
     if (\$8 ) begin
       \$40  = \$9 [0];
@@ -9659,7 +8527,7 @@ module \lmu_kws49_eighth.sequencer.state (start, finish, state_clk, frame, valid
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$41  = valid1m;
     if (\$8 ) begin
       \$41  = 1'h1;
@@ -9672,7 +8540,7 @@ module \lmu_kws49_eighth.sequencer.state (start, finish, state_clk, frame, valid
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$42  = turn1m;
     if (\$8 ) begin
       \$42  = \$10 ;
@@ -9682,7 +8550,7 @@ module \lmu_kws49_eighth.sequencer.state (start, finish, state_clk, frame, valid
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$43  = phase2;
     if (\$15 ) begin
       \$43  = \$16 [0];
@@ -9698,7 +8566,7 @@ module \lmu_kws49_eighth.sequencer.state (start, finish, state_clk, frame, valid
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$44  = valid2m;
     if (\$15 ) begin
       \$44  = 1'h1;
