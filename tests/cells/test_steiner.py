@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from lmu_hw.cells.steiner import half_perimeters, steiner_lengths
+from lmu_hw.cells.steiner import LARGE, half_perimeters, steiner_lengths
 
 
 def spanning_tree(points: np.ndarray) -> float:
@@ -65,6 +65,17 @@ def test_large_trees_are_a_tenth_shorter_than_spanning_trees(pins, nets):
     assert (
         lengths(points) >= half_perimeters(points[..., 0].ravel(), points[..., 1].ravel(), np.arange(nets + 1) * pins)
     ).all()
+
+
+def test_the_largest_nets_go_by_their_spanning_tree():
+    """The length is that of the smaller nets but for a few per cent, by the square root of pins and area."""
+    random = np.random.default_rng(0)
+    below, above = (lengths(random.random((8, pins, 2))).mean() / np.sqrt(pins) for pins in (LARGE, LARGE + 1))
+    assert above == pytest.approx(below, rel=0.03)
+    net = random.random((1, 200, 2))
+    assert lengths(net) == pytest.approx(0.9 * spanning_tree(net[0]))
+    line = np.stack([np.arange(200.0), np.zeros(200)], axis=-1)[None]
+    assert lengths(line) == pytest.approx(199)
 
 
 def test_pins_at_one_place_need_no_wire():
