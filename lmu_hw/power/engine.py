@@ -4,6 +4,7 @@ Energies come from the library's tables by input transition time and output load
 how often each is spent. `find_power` is the only way to a figure, and refuses one that would be wrong.
 """
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -59,6 +60,7 @@ class _Electrical:
     fall: FloatArray
 
     @classmethod
+    @functools.lru_cache(maxsize=2)
     def of(cls, netlist: Netlist, conditions: Conditions) -> "_Electrical":
         """As synthesis leaves the netlist: without the buffers and the clock tree that place and route adds."""
         loads = find_loads(netlist, conditions.wires, upper=conditions.upper_capacitance)
