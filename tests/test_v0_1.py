@@ -121,4 +121,5 @@ def test_a_sweep_is_refused_with_what_to_do(tmp_path):
     assert path.read_bytes() == (DATA / "points.jsonl").read_bytes()
     with Store(path, written) as store:
         assert len(store) == 2
-        assert {store.get(point.key).cycles for point in sweep.points()} == {41.0, 58.0}
+        plain = Sweep(sweep.models, {"levers": ("plain",), "lanes": (2, 4)}, sweep.technologies)
+        assert {store.get(point.key).cycles for point in plain.points()} == {41.0, 58.0}
