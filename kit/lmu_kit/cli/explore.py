@@ -215,6 +215,8 @@ def _describe(point: "DesignPoint") -> str:
 def _print_front(front: "Sequence[DesignPoint]") -> None:
     """Print a table for each technology, the least power first."""
     from lmu_hw.explore.front import coverage_order
+    from lmu_hw.power.report import SRAM_MODEL
+    from lmu_hw.power.technology import load_technology
 
     columns = ["model", "lanes, weights", "kHz", "slowest", "ms", "µW", "mm²", "accuracy"]
     for technology in dict.fromkeys(point.point.technology for point in front):
@@ -231,6 +233,8 @@ def _print_front(front: "Sequence[DesignPoint]") -> None:
         console.table(columns, rows, title=f"Pareto front on {technology}, tier table")
         if len(members) > SHOWN:
             console.print(f"and {len(members) - SHOWN} more in points.csv")
+        if load_technology(technology).memories.model:
+            console.print(SRAM_MODEL)
     console.print("slowest: slowest clock that keeps real time, kHz; ms: from the end of a frame to its decision")
 
 

@@ -88,6 +88,7 @@ def test_a_sweep_finds_its_front_and_its_best(models, threads, tmp_path, capsys)
         assert (row["clock_is_auto"] == "False") == (float(row["clock_Hz"]) in (2e6, 20e3))
     printed = capsys.readouterr().out
     assert "Pareto front on sky130A" in printed
+    assert printed.count("an SRAM model that no foundry confirms") == 1
     assert "accuracy is not in the front" in printed
     assert "best power within the limits" in printed
     for name in ("front.svg", "clock.svg"):
