@@ -37,6 +37,9 @@ EXAMPLE = "lmu-hw power kws361 --lanes 16 --clock 1MHz --scale-to 22nm --out bui
 DEFAULT_TECHNOLOGY = "ihp-sg13g2"
 """Table of the tiers table and rtl."""
 
+LARGE = 100e-9
+"""Energy of a frame in joule from which the rows are printed with one decimal."""
+
 ESTIMATED = "estimated"
 """Origin of a row that was not measured."""
 
@@ -260,29 +263,29 @@ def _layout(args: argparse.Namespace) -> "ChipLayout | None":
 def _print_rows(report: "Report") -> None:
     """Print dynamic energy of every row by kind of sound; of the first kind, the glitches in it; and leakage."""
     sounds = list(report.rows)
+    total = [report.sums(sound) for sound in sounds]
+    decimals = 3 if max(energy.frame for energy in total) < LARGE else 1
     rows: list[list[str] | None] = []
     for name in report.names:
         first = report.row(sounds[0], name)
         sums = [report.sums(sound, name) for sound in sounds]
         label = f"{name} ({ESTIMATED})" if first.origin == ESTIMATED else name
-        rows.append(_energies(label, sums, f"{first.area:.0f}"))
+        rows.append(_energies(label, sums, f"{first.area:.0f}", decimals))
     rows.append(None)
     sums = [report.sums(sound, estimates=False) for sound in sounds]
-    rows.append(_energies("total", sums, f"{report.area.total:.0f}"))
+    rows.append(_energies("total", sums, f"{report.area.total:.0f}", decimals))
     if any(report.row(sounds[0], name).origin == ESTIMATED for name in report.names):
-        rows.append(_energies("total with estimates", [report.sums(sound) for sound in sounds], ""))
-    glitches = [] if report.sums(sounds[0]).glitches is None else [f"glitches in {sounds[0]}"]
+        rows.append(_energies("total with estimates", total, "", decimals))
+    counted = total[0].glitches is not None
+    title = f"nJ per frame: dynamic by kind of sound, {f'glitches in {sounds[0]}, ' if counted else ''}leakage; µm²"
     console.table(
-        ["block", *sounds, *glitches, "leakage", "area, µm²"],
-        rows,
-        title="nJ per frame: dynamic by kind of sound, and leakage",
+        ["block", *sounds, *(["glitches"] if counted else []), "leakage", "area"], rows, title=title
     )
 
 
-def _energies(label: str, sums: "list[Sums]", area: str) -> list[str]:
-    dynamic = (f"{energy.dynamic * 1e9:.3f}" for energy in sums)
-    glitches = [] if sums[0].glitches is None else [f"{sums[0].glitches * 1e9:.3f}"]
-    return [label, *dynamic, *glitches, f"{sums[0].leakage * 1e9:.3f}", area]
+def _energies(label: str, sums: "list[Sums]", area: str, decimals: int) -> list[str]:
+    values = [*(energy.dynamic for energy in sums), sums[0].glitches, sums[0].leakage]
+    return [label, *(f"{value * 1e9:.{decimals}f}" for value in values if value is not None), area]
 
 
 def _print_totals(report: "Report", scaling: "Scaling | None") -> None:
