@@ -14,7 +14,7 @@ from lmu_hw.cells.cell_placement import CellPlacement, OutlineError, WireLengths
 from lmu_hw.cells.conditions import NetWires
 from lmu_hw.cells.def_file import read_def, write_def
 from lmu_hw.cells.lef import Lef, read_lef
-from lmu_hw.cells.library import Library
+from lmu_hw.cells.library import Cell, Library
 from lmu_hw.cells.netlist import Netlist
 from lmu_hw.cells.pdk import PdkError, find_lef
 from lmu_hw.cells.spef import read_spef, write_spef
@@ -26,7 +26,17 @@ from lmu_hw.power.activity import clock_nets
 from lmu_hw.progress import Progress
 from lmu_kit.errors import InputError
 
-__all__ = ["PITCHES", "WIRE", "ChipLayout", "LaidOut", "find_wires", "sides_per_reader", "wire_rule", "write_layout"]
+__all__ = [
+    "SIDES",
+    "WIRE",
+    "ChipLayout",
+    "LaidOut",
+    "find_wires",
+    "rule_sides",
+    "sides_per_reader",
+    "wire_rule",
+    "write_layout",
+]
 
 WIRE = 0.2e-15
 """Capacitance of a micrometre of wire in farad, much the same in all processes (Weste and Harris, CMOS VLSI Design).
@@ -35,14 +45,14 @@ The technology LEF of SKY130 and IHP SG13G2 gives 0.078 and 0.093 fF for the sec
 neighbours, which dense wires have most of their capacitance to, are left out. OpenROAD's fit to extracted layouts gives
 0.172 and 0.173 fF for signals (OpenROAD-flow-scripts, ``setRC.tcl`` of both platforms)."""
 
-PITCHES = 5.7
-"""Length of wire for each reader of a net in sides of the mean cell, a rule of thumb for netlists without a placement.
+SIDES = 0.2
+"""Length of wire for each reader of a net, in sides of the mean cell and cube roots of the number of cells.
 
-It is the mean of three placements, each weighted by the toggles of its nets: 5.63 and 6.44 (`kws49-eighth` and
-`kws105-eighth` on SKY130, states in registers) and 4.99 (`kws49-eighth` on IHP SG13G2, with memory macros). With all
-nets alike they have 4.13, 4.32 and 5.80. The bound of W. Donath (IEEE Trans. Circuits and Systems 26, 1979) is 7.5 for
-20,000 cells and Rent exponent 0.6. Detours of the router are left out. ``lmu-hw power --place`` prints the figures of
-any placement; docs/power.md has the commands of these."""
+This rule of thumb is for netlists without a placement. It is fitted to four, each weighted by the toggles of its nets:
+4.99 sides for 14,188 cells (`kws49-eighth` on IHP SG13G2, with memory macros), and on SKY130 with states in registers
+5.63 for 22,794 (`kws49-eighth`), 6.44 for 35,304 (`kws105-eighth`) and 8.65 for 80,483 (`kws361-eighth`). It meets them
+within 3 %. With all nets alike they have 5.80, 4.13, 4.32 and 6.59. Detours of the router are left out. ``lmu-hw power
+--place`` prints the figures of any placement; docs/power.md has the commands of these."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +116,13 @@ class LaidOut:
     lef: Lef | None = None
 
 
-def wire_rule(netlist: Netlist, clock: str = "clk") -> NetWires:
-    """Estimate wires before layout: `PITCHES` sides of the mean cell at `WIRE`, for every reader of a net.
+def rule_sides(netlist: Netlist) -> float:
+    """Wire for each reader of a net by the rule of thumb, in sides of the mean cell."""
+    return SIDES * len(_standard_cells(netlist)) ** (1 / 3)
+
+
+def wire_rule(netlist: Netlist, clock: str = "clk", sides: float | None = None) -> NetWires:
+    """Estimate wires before layout: a number of sides of the mean cell at `WIRE`, for every reader of a net.
 
     Nets of the clock network get none: the estimate of the clock tree has their wires.
 
@@ -117,8 +132,11 @@ def wire_rule(netlist: Netlist, clock: str = "clk") -> NetWires:
         Netlist of any design.
     clock : str
         Its clock port.
+    sides : float, optional
+        Sides of the mean cell for each reader; those of `rule_sides` if not given.
     """
-    per_reader = PITCHES * _mean_side(netlist) * WIRE
+    sides = rule_sides(netlist) if sides is None else sides
+    per_reader = sides * _mean_side(netlist) * WIRE
     readers = np.zeros(netlist.nets)
     for instance in netlist.instances:
         for pin in instance.cell.inputs:
@@ -126,19 +144,23 @@ def wire_rule(netlist: Netlist, clock: str = "clk") -> NetWires:
     readers[clock_nets(netlist, clock)] = 0
     return NetWires(
         readers * per_reader,
-        f"rule of thumb: {PITCHES:g} sides of the mean cell at {WIRE * 1e15:g} fF/um, "
+        f"rule of thumb: {sides:.3g} sides of the mean cell at {WIRE * 1e15:g} fF/um, "
         f"{per_reader * 1e15:.3g} fF a reader",
     )
 
 
+def _standard_cells(netlist: Netlist) -> list[Cell]:
+    return [instance.cell for instance in netlist.instances if instance.cell.memory is None]
+
+
 def _mean_side(netlist: Netlist) -> float:
     """Side of a square of the mean cell's area in micrometre; memory macros are left out."""
-    cells = [instance.cell for instance in netlist.instances if instance.cell.memory is None]
+    cells = _standard_cells(netlist)
     return math.sqrt(sum(cell.area for cell in cells) / len(cells))
 
 
 def sides_per_reader(laid_out: LaidOut, toggles: NDArray[np.float64] | None = None) -> float:
-    """Wire of a placement per reader of a net, in sides of the mean cell: what `PITCHES` stands for.
+    """Wire of a placement per reader of a net, in sides of the mean cell, as in `rule_sides`.
 
     Parameters
     ----------

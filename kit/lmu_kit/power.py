@@ -30,7 +30,7 @@ from lmu_hw.power.report import CLOCK_TREE, ESTIMATED, Area, OperatingPoint, Rep
 from lmu_hw.power.result import Power
 from lmu_hw.power.rows import power_rows
 from lmu_hw.progress import Progress
-from lmu_kit.layout import PITCHES, LaidOut, sides_per_reader, wire_rule
+from lmu_kit.layout import LaidOut, rule_sides, sides_per_reader, wire_rule
 from lmu_sim.energy import FrameRun, Sampling, run_frames, sample_frames
 
 __all__ = ["FrameSimulation", "Mapped", "conditions_of", "map_plan", "measure", "rows_at", "run_mapped"]
@@ -237,7 +237,7 @@ def _placed_details(mapped: Mapped, activity: Activity) -> dict[str, Any]:
         return {}
     return {
         "sides_of_the_mean_cell_per_reader": {
-            "rule": PITCHES,
+            "rule": rule_sides(laid_out.netlist),
             "placed": sides_per_reader(laid_out),
             "placed_by_toggles": sides_per_reader(laid_out, activity.toggles),
         },

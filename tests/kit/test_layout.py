@@ -19,7 +19,7 @@ from lmu_hw.power.clock_tree import has_clock_tree
 from lmu_hw.power.designs import Cut, cut
 from lmu_hw.power.report import CLOCK_TREE
 from lmu_hw.progress import silent
-from lmu_kit.layout import PITCHES, WIRE, LaidOut, wire_rule
+from lmu_kit.layout import WIRE, LaidOut, wire_rule
 from lmu_kit.power import Mapped, map_plan, rows_at, run_mapped
 from lmu_quantize import zoo
 from lmu_quantize.frames_file import load_frames
@@ -86,7 +86,8 @@ def test_the_rule_of_thumb(mapped):
     assert clocks.sum() > 3
     wires = wire_rule(netlist).capacitance
     assert not wires[clocks].any()
-    assert wires[~clocks] == pytest.approx(readers[~clocks] * PITCHES * side * WIRE)
+    assert wires[~clocks] == pytest.approx(readers[~clocks] * 0.2 * len(cells) ** (1 / 3) * side * WIRE)
+    assert wire_rule(netlist, sides=3).capacitance[~clocks] == pytest.approx(readers[~clocks] * 3 * side * WIRE)
     assert re.match(
         r"rule of thumb: \S+ sides of the mean cell at 0\.2 fF/um, \S+ fF a reader$", mapped.conditions.wires.describe()
     )

@@ -381,7 +381,7 @@ def _print_remarks(report: "Report", scaling: "Scaling | None", *, stops: bool) 
     if sides is not None:
         console.print(
             f"wire per reader in sides of the mean cell: {sides['placed']:.2f}, weighted by toggles "
-            f"{sides['placed_by_toggles']:.2f}; the rule of thumb has {sides['rule']:g}"
+            f"{sides['placed_by_toggles']:.2f}; the rule of thumb has {sides['rule']:.2f}"
         )
     console.print(
         f"tier {report.tier}, {technology['name']}, {technology['voltage_V']:g} V, {technology['temperature_C']:g} °C; "
