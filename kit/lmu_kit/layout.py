@@ -48,10 +48,10 @@ neighbours, which dense wires have most of their capacitance to, are left out. O
 SIDES = 0.2
 """Length of wire for each reader of a net, in sides of the mean cell and cube roots of the number of cells.
 
-This rule of thumb is for netlists without a placement. It is fitted to four, each weighted by the toggles of its nets:
-4.99 sides for 14,188 cells (`kws49-eighth` on IHP SG13G2, with memory macros), and on SKY130 with states in registers
-5.63 for 22,794 (`kws49-eighth`), 6.44 for 35,304 (`kws105-eighth`) and 8.65 for 80,483 (`kws361-eighth`). It meets them
-within 3 %. With all nets alike they have 5.80, 4.13, 4.32 and 6.59. Detours of the router are left out. ``lmu-hw power
+This rule of thumb is for netlists without a placement. It is fitted to four, each weighted by the toggles of its nets,
+and meets them within 3 %. `kws49-eighth` on IHP SG13G2, with memory macros, has 14,188 cells and 4.99 sides. On SKY130,
+with states in registers, `kws49-eighth` has 22,794 and 5.63, `kws105-eighth` 35,304 and 6.44, `kws361-eighth` 80,483 and
+8.65. With all nets alike they have 5.80, 4.13, 4.32 and 6.59. Detours of the router are left out. ``lmu-hw power
 --place`` prints the figures of any placement; docs/power.md has the commands of these."""
 
 
