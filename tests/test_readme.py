@@ -31,4 +31,5 @@ def test_every_command_line_is_understood():
 
 def test_links_lead_somewhere():
     for target in re.findall(r"\]\(([^)]+)\)", TEXT):
-        assert target.startswith("https://") or (Path(__file__).parent.parent / target.partition("#")[0]).exists(), target
+        path = Path(__file__).parent.parent / target.partition("#")[0]
+        assert target.startswith("https://") or path.exists(), target

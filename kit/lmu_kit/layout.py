@@ -50,8 +50,8 @@ SIDES = 0.2
 
 This rule of thumb is for netlists without a placement. It is fitted to four, each weighted by the toggles of its nets,
 and meets them within 3 %. `kws49-eighth` on IHP SG13G2, with memory macros, has 14,188 cells and 4.99 sides. On SKY130,
-with states in registers, `kws49-eighth` has 22,794 and 5.63, `kws105-eighth` 35,304 and 6.44, `kws361-eighth` 80,483 and
-8.65. With all nets alike they have 5.80, 4.13, 4.32 and 6.59. Detours of the router are left out. ``lmu-hw power
+with states in registers, `kws49-eighth` has 22,794 and 5.63, `kws105-eighth` 35,304 and 6.44, `kws361-eighth` 80,483
+and 8.65. With all nets alike they have 5.80, 4.13, 4.32 and 6.59. Detours of the router are left out. ``lmu-hw power
 --place`` prints the figures of any placement; docs/power.md has the commands of these."""
 
 
