@@ -28,7 +28,7 @@ class Finish(wiring.Component):
     sums : In(lanes * signed(plan.accumulator_width))
         From the lanes, stable while rows of the group remain; with `frames_per_fetch` so many for each lane.
     groups : In(stream of group_layout(plan), always ready)
-        Destination of a row group. Valid in the cycle in which the group's last product is added.
+        Destination of a row group. Valid in the cycle before the group's sums are.
     parameters : Out(read_signature of plan.parameters)
         Read port of the parameters: bias in the low bits, shift above.
     write : Out(write_signature(plan))

@@ -1,6 +1,6 @@
 """The lanes: each has a product and a sum; all share one operand."""
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, unsigned
+from amaranth.hdl import Array, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -85,7 +85,8 @@ class Accumulators(wiring.Component):
     frame : In(range(frames))
         Only with `frames_per_fetch`: index of the sum in each lane.
     sums : Out(lanes * signed(plan.accumulator_width))
-        Finished sums, from the cycle after `last` until the next `last`; with `frames_per_fetch` all of lane 0 first.
+        Finished sums, from the second cycle after `last` until the cycle after the next `last`; with `frames_per_fetch`
+        all of lane 0 first.
 
     Each lane has one adder: a negative product is inverted, and its sign is the carry into the adder. With
     `isolate_operands` the upper half of a running sum is clocked only when it may change. It does when the product
@@ -106,8 +107,9 @@ class Accumulators(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         width, frames = self.plan.accumulator_width, self.plan.config.frames_per_fetch
+        working, ended = self._enables(m)
         for lane in range(self.plan.lanes):
-            rests = self.wide if 0 < self.plan.lane_plan.wide_lanes <= lane else Const(0, 1)
+            narrow = 0 < self.plan.lane_plan.wide_lanes <= lane
             product, negative = self.products[f"lane{lane}"], self.negative[lane]
             running = self._registers(f"running{lane}")
             held = self._registers(f"held{lane}")
@@ -115,19 +117,30 @@ class Accumulators(wiring.Component):
             addend = Signal(width, name=f"addend{lane}")
             total = Signal(width, name=f"total{lane}")
             m.d.comb += [
-                addend.eq(Cat(product, Const(0, max(1, width - len(product))))[:width] ^ negative.replicate(width)),
+                addend.eq(product ^ negative.replicate(width)),
                 total.eq(Mux(self.first, 0, present) + addend + negative),
                 *(self.sums.word_select(lane * frames + number, width).eq(kept) for number, kept in enumerate(held)),
             ]
             for number in range(frames):
-                enable = self.valid & ~rests
-                if frames > 1:
-                    enable &= self.frame == number
-                with m.If(enable & ~self.last):
+                with m.If(working[narrow][number]):
                     self._keep(m, running[number], total, present, product)
-                with m.If(enable & self.last):
-                    m.d.sync += held[number].eq(total)
+                with m.If(ended[narrow][number]):  # the sum so far does not glitch, the new one does
+                    m.d.sync += held[number].eq(running[number])
         return m
+
+    def _enables(self, m: Module) -> tuple[list[list[Value]], list[list[Value]]]:
+        """Whether a sum runs, and whether it ended in the cycle before: for all lanes or those that rest, by frame."""
+        frames = self.plan.config.frames_per_fetch
+        last = self.valid & self.last
+        runs = [self.valid if frames == 1 else self.valid & (self.frame == number) for number in range(frames)]
+        ends = [Signal(name=f"ends{number}") for number in range(frames)]
+        m.d.sync += [ended.eq(running & self.last) for ended, running in zip(ends, runs, strict=True)]
+        if not self.plan.lane_plan.wide_lanes:
+            return [runs, runs], [ends, ends]
+        rested = Signal(reset_less=True)
+        with m.If(last):
+            m.d.sync += rested.eq(self.wide)
+        return [runs, [run & ~self.wide for run in runs]], [ends, [ended & ~rested for ended in ends]]
 
     def _registers(self, name: str) -> list[Signal]:
         """A register for each sum of a lane."""
@@ -162,7 +175,7 @@ class Lanes(wiring.Component):
     sums : Out(lanes * signed(plan.accumulator_width))
         As for `Accumulators`.
 
-    Latency: 2 cycles from the last product of a sum to the sum. Throughput: one product in each lane a cycle.
+    Latency: 3 cycles from the last product of a sum to the sum. Throughput: one product in each lane a cycle.
     """
 
     def __init__(self, plan: Plan):

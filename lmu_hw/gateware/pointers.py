@@ -1,5 +1,7 @@
 """Addresses of weights, parameters, elements read and elements written."""
 
+import itertools
+
 from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data, stream
 
@@ -66,10 +68,10 @@ class Pointers:
         self._hand_on(m, now, groups)
 
     def _hand_on(self, m: Module, now: StepSignals, groups: stream.Interface) -> None:
-        """Hand on the destination of a row group two cycles after its last product, when the lanes add that one."""
-        ended = Signal()
-        group = Signal(group_layout(self._plan), reset_less=self._free)
-        ready = Signal(group_layout(self._plan), reset_less=self._free)
+        """Hand on the destination of a row group in the cycle before its sums leave the lanes."""
+        layout = group_layout(self._plan)
+        stages = [Signal(layout, name=f"group{stage}", reset_less=self._free) for stage in range(3)]
+        valid = [now.issue & now.ends.group, *(Signal(name=f"ended{stage}") for stage in range(2)), groups.valid]
         fields = {
             "rows": self._walk.elements(now.const, now.rows),
             "memory": now.selected.target,
@@ -80,12 +82,13 @@ class Pointers:
             "operation": now.const.operation,
             **self._walk.group_fields(now.const),
         }
-        m.d.comb += groups.payload.eq(ready)
-        m.d.sync += [ended.eq(now.issue & now.ends.group), groups.valid.eq(ended)]
-        with m.If(now.issue & now.ends.group):
-            m.d.sync += [group[name].eq(value) for name, value in fields.items()]
-        with m.If(ended):
-            m.d.sync += ready.eq(group)
+        m.d.comb += groups.payload.eq(stages[-1])
+        m.d.sync += [after.eq(before) for before, after in itertools.pairwise(valid)]
+        with m.If(valid[0]):
+            m.d.sync += [stages[0][name].eq(value) for name, value in fields.items()]
+        for before, (stage, following) in zip(valid[1:], itertools.pairwise(stages), strict=False):
+            with m.If(before):
+                m.d.sync += following.eq(stage)
 
     def _weight_word(self, now: StepSignals) -> tuple[Value, Value, Value]:
         """Address of the weights; whether the pointer moves in this cycle, and how far.

@@ -49,7 +49,7 @@ class Sequencer(wiring.Component):
     steps : Out(stream of step_layout(plan), always ready)
         A product step.
     groups : Out(stream of group_layout(plan), always ready)
-        Destination of a row group. Valid two cycles after the group's last step; the payload stays until the next.
+        Destination of a row group. Valid three cycles after the group's last step; the payload stays until the next.
     idle : Out(1)
         Between frames, all elements are written.
     index : In(index_layout(plan.index_bits))

@@ -280,7 +280,7 @@ def make_plan(model: QuantizedModel, config: AcceleratorConfig | None = None) ->
         outputs=model.outputs,
         frames_per_fetch=config.frames_per_fetch,
         round_strides=round_strides(model, config.frames_per_fetch),
-        write_latency=3 if narrowing.table is None else 4,
+        write_latency=4 if narrowing.table is None else 5,
         weight_memories=tuple(memory.name for memory in layout.weight_memories),
     )
     bias_width = max(_signed_bits(int(op.bias.min()), int(op.bias.max())) for op in operations)

@@ -3,7 +3,7 @@
 The cycle counts rest on this timing of the gateware. Let the last product of a group of ``r`` rows be issued in cycle
 ``t``.
 
-- The rows are written in cycles ``t + 4`` to ``t + 3 + r``; one cycle later each in a model with tanh.
+- The rows are written in cycles ``t + 5`` to ``t + 4 + r``; one cycle later each in a model with tanh.
 - The next group may issue its last product from cycle ``t + r`` on.
 - An element can be read from the cycle after its write on.
 

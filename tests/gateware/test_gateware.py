@@ -326,7 +326,7 @@ def test_lanes_sum_products_and_hold_the_sums(lanes, isolated):
                 assert fields == [value & ((1 << accumulator) - 1) for value in held]
             held = total[:working] + held[working:]
             ctx.set(dut.products.valid, 0)
-            await ctx.tick()
+            await ctx.tick().repeat(2)
 
     simulate(dut, testbench)
 

@@ -145,7 +145,7 @@ def test_it_says_whether_the_clock_stops(tmp_path, capsys):
         found = figures(tmp_path, "kws105", "--lanes", 16, "--levers", "plain", *levers)
         assert found["idle_cycles_per_frame"] == pytest.approx(between)
         printed = " ".join(capsys.readouterr().out.split())
-        assert f"1913 cycles per frame, {between} between frames with the clock {word}; 50 frames per second" in printed
+        assert f"1919 cycles per frame, {between} between frames with the clock {word}; 50 frames per second" in printed
 
 
 @pytest.mark.parametrize("name", ["ihp-sg13g2", "osu018"])
@@ -220,7 +220,7 @@ def test_glitches_are_a_column_and_can_be_left_out(pdk_in_environment, small, tm
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--levers", "plain", "--clock", "100k"], "--clock: clock must be at least 271750 Hz for 50 frames of 5435"),
+        (["--levers", "plain", "--clock", "100k"], "--clock: clock must be at least 272050 Hz for 50 frames of 5441"),
         (["--pdk", "nowhere"], "nowhere: no such table; these ship with the product: asap7"),
         (["--liberty", "x.lib"], "--liberty, --corner and --macros belong to tier gates"),
         (["--settled"], "--settled and --interval belong to tier gates"),
