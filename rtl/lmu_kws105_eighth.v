@@ -359,7 +359,7 @@ module lmu_kws105_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
     .clk(\clk$12 ),
     .elements(elements),
     .issued(products__valid),
-    .\port$1519$24 (\$35 ),
+    .\port$1437$24 (\$35 ),
     .products__activation(products__activation),
     .products__weights(products__weights),
     .products__wide(products__wide),
@@ -378,8 +378,8 @@ module lmu_kws105_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
     .parameters__address(\address$185 ),
     .parameters__r_data(parameters__r_data),
     .parameters__read(\read$183 ),
-    .\port$1710$30 (\$37 ),
-    .\port$1710$5 (\$36 ),
+    .\port$1634$30 (\$37 ),
+    .\port$1634$5 (\$36 ),
     .row_valid(write__valid),
     .sums(sums)
   );
@@ -419,7 +419,7 @@ module lmu_kws105_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
     .i__valid(products__valid),
     .i__weights(products__weights),
     .i__wide(products__wide),
-    .\port$1519$24 (\$35 ),
+    .\port$1437$24 (\$35 ),
     .rst(rst),
     .sums(sums)
   );
@@ -577,7 +577,7 @@ module lmu_kws105_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
     .groups__payload(groups__payload),
     .groups__valid(groups__valid),
     .idle(idle),
-    .\port$1710$5 (\$36 ),
+    .\port$1634$5 (\$36 ),
     .rst(rst),
     .steps__payload(steps__payload),
     .steps__valid(steps__valid),
@@ -767,7 +767,7 @@ module lmu_kws105_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
   assign \$31  = \read$177 ;
 endmodule
 
-module \lmu_kws105_eighth.fetch (steps__valid, products__activation, products__weights, products__wide, clk, elements, words, steps__payload, issued, \port$1519$24 , rst);
+module \lmu_kws105_eighth.fetch (steps__valid, products__activation, products__weights, products__wide, clk, elements, words, steps__payload, issued, \port$1437$24 , rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$1 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$1 <= 0;
   reg \$1 ;
@@ -785,8 +785,8 @@ module \lmu_kws105_eighth.fetch (steps__valid, products__activation, products__w
   wire [7:0] \elements.x ;
   output issued;
   reg issued = 1'h0;
-  output [3:0] \port$1519$24 ;
-  wire [3:0] \port$1519$24 ;
+  output [3:0] \port$1437$24 ;
+  wire [3:0] \port$1437$24 ;
   output [11:0] products__activation;
   wire [11:0] products__activation;
   wire products__first;
@@ -918,7 +918,7 @@ module \lmu_kws105_eighth.fetch (steps__valid, products__activation, products__w
   assign products__shift = step[25:24];
   assign products__first = step[26];
   assign products__last = step[27];
-  assign \port$1519$24  = step[27:24];
+  assign \port$1437$24  = step[27:24];
   assign \step.memory  = step[2:0];
   assign \step.address  = step[10:3];
   assign \step.cleared  = step[11];
@@ -1009,7 +1009,7 @@ module \lmu_kws105_eighth.fetch (steps__valid, products__activation, products__w
   assign weights4_0[8:0] = { 6'h00, words[2:0] };
 endmodule
 
-module \lmu_kws105_eighth.finish (finish_clk, parameters__read, busy, element, parameters__r_data, groups__valid, groups__payload, sums, parameters__address, row_valid, \port$1710$5 , \port$1710$30 , finish_rst);
+module \lmu_kws105_eighth.finish (finish_clk, parameters__read, busy, element, parameters__r_data, groups__valid, groups__payload, sums, parameters__address, row_valid, \port$1634$5 , \port$1634$30 , finish_rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$2 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$2 <= 0;
   wire \$1 ;
@@ -1074,10 +1074,10 @@ module \lmu_kws105_eighth.finish (finish_clk, parameters__read, busy, element, p
   wire [17:0] parameters__r_data;
   output parameters__read;
   wire parameters__read;
-  output [4:0] \port$1710$30 ;
-  wire [4:0] \port$1710$30 ;
-  output [13:0] \port$1710$5 ;
-  wire [13:0] \port$1710$5 ;
+  output [4:0] \port$1634$30 ;
+  wire [4:0] \port$1634$30 ;
+  output [13:0] \port$1634$5 ;
+  wire [13:0] \port$1634$5 ;
   reg [34:0] row_destination = 35'h000000000;
   wire [7:0] \row_destination.address ;
   wire [5:0] \row_destination.memory ;
@@ -1281,8 +1281,8 @@ module \lmu_kws105_eighth.finish (finish_clk, parameters__read, busy, element, p
   assign write__output = row_destination[30];
   assign write__operation = row_destination[34:31];
   assign parameters__address = destination[26:19];
-  assign \port$1710$5  = row_destination[18:5];
-  assign \port$1710$30  = row_destination[34:30];
+  assign \port$1634$5  = row_destination[18:5];
+  assign \port$1634$30  = row_destination[34:30];
   assign \groups__payload.rows  = groups__payload[4:0];
   assign \groups__payload.memory  = groups__payload[10:5];
   assign \groups__payload.address  = groups__payload[18:11];
@@ -1880,7 +1880,7 @@ module \lmu_kws105_eighth.input_gate (enable, gated, clk, free);
     passes <= enable;
 endmodule
 
-module \lmu_kws105_eighth.lanes (i__activation, i__weights, i__wide, clk, i__valid, \port$1519$24 , sums, rst);
+module \lmu_kws105_eighth.lanes (i__activation, i__weights, i__wide, clk, i__valid, \port$1437$24 , sums, rst);
   input clk;
   wire clk;
   wire first;
@@ -1938,8 +1938,8 @@ module \lmu_kws105_eighth.lanes (i__activation, i__weights, i__wide, clk, i__val
   wire o__valid;
   wire o__wide;
   wire [10:0] operand;
-  input [3:0] \port$1519$24 ;
-  wire [3:0] \port$1519$24 ;
+  input [3:0] \port$1437$24 ;
+  wire [3:0] \port$1437$24 ;
   wire [259:0] products;
   wire [259:0] \products$29 ;
   wire [19:0] \products$29.lane0 ;
@@ -2015,18 +2015,18 @@ module \lmu_kws105_eighth.lanes (i__activation, i__weights, i__wide, clk, i__val
     .o__magnitudes(magnitudes),
     .o__negative(negative),
     .operand(operand),
-    .\port$1519$24 (\port$1519$24 ),
+    .\port$1437$24 (\port$1437$24 ),
     .rst(rst),
     .valid(valid),
     .wide(wide)
   );
   assign products__activation = i__activation;
-  assign i__first = \port$1519$24 [2];
-  assign products__first = \port$1519$24 [2];
-  assign i__last = \port$1519$24 [3];
-  assign products__last = \port$1519$24 [3];
-  assign i__shift = \port$1519$24 [1:0];
-  assign products__shift = \port$1519$24 [1:0];
+  assign i__first = \port$1437$24 [2];
+  assign products__first = \port$1437$24 [2];
+  assign i__last = \port$1437$24 [3];
+  assign products__last = \port$1437$24 [3];
+  assign i__shift = \port$1437$24 [1:0];
+  assign products__shift = \port$1437$24 [1:0];
   assign products__valid = i__valid;
   assign products__weights = i__weights;
   assign products__wide = i__wide;
@@ -2108,8 +2108,8 @@ endmodule
 module \lmu_kws105_eighth.lanes.accumulate (clk, valid, first, last, wide, negative, products, sums, rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$9 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$9 <= 0;
-  wire [20:0] \$1 ;
-  wire [20:0] \$10 ;
+  wire \$1 ;
+  wire \$10 ;
   wire \$100 ;
   wire \$101 ;
   wire \$102 ;
@@ -2117,199 +2117,131 @@ module \lmu_kws105_eighth.lanes.accumulate (clk, valid, first, last, wide, negat
   wire \$104 ;
   wire \$105 ;
   wire \$106 ;
-  wire \$107 ;
-  wire \$108 ;
-  wire \$109 ;
-  wire [21:0] \$11 ;
-  wire \$110 ;
-  wire \$111 ;
-  wire \$112 ;
-  wire \$113 ;
-  wire \$114 ;
-  wire \$115 ;
-  wire \$116 ;
-  wire \$117 ;
-  wire \$118 ;
-  wire \$119 ;
-  wire [22:0] \$12 ;
-  wire \$120 ;
-  wire \$121 ;
-  wire \$122 ;
-  wire \$123 ;
-  wire \$124 ;
-  wire \$125 ;
-  wire \$126 ;
-  wire \$127 ;
-  wire \$128 ;
-  wire \$129 ;
-  wire [20:0] \$13 ;
-  wire \$130 ;
-  wire \$131 ;
-  wire \$132 ;
-  wire \$133 ;
-  wire \$134 ;
-  wire \$135 ;
-  wire \$136 ;
-  wire \$137 ;
-  wire \$138 ;
-  wire \$139 ;
-  wire [21:0] \$14 ;
-  wire \$140 ;
-  wire \$141 ;
-  wire \$142 ;
-  wire \$143 ;
-  wire \$144 ;
-  wire \$145 ;
-  wire \$146 ;
-  wire \$147 ;
-  wire \$148 ;
-  wire \$149 ;
-  wire [22:0] \$15 ;
-  wire \$150 ;
-  wire \$151 ;
-  wire \$152 ;
-  wire \$153 ;
-  wire \$154 ;
-  wire \$155 ;
-  wire \$156 ;
-  wire \$157 ;
-  wire \$158 ;
-  wire \$159 ;
-  wire [20:0] \$16 ;
-  wire \$160 ;
-  wire \$161 ;
-  wire \$162 ;
-  wire \$163 ;
-  wire \$164 ;
-  wire \$165 ;
-  wire \$166 ;
-  wire \$167 ;
-  wire \$168 ;
-  wire \$169 ;
-  wire [21:0] \$17 ;
-  wire \$170 ;
-  wire \$171 ;
-  wire \$172 ;
-  wire \$173 ;
-  wire \$174 ;
-  wire \$175 ;
-  wire \$176 ;
-  wire \$177 ;
-  wire \$178 ;
-  wire \$179 ;
-  wire [22:0] \$18 ;
-  wire \$180 ;
-  wire \$181 ;
-  wire \$182 ;
-  wire \$183 ;
-  wire \$184 ;
-  wire \$185 ;
-  wire \$186 ;
-  wire \$187 ;
-  wire \$188 ;
-  wire \$189 ;
-  wire [20:0] \$19 ;
-  wire \$190 ;
-  wire \$191 ;
-  wire \$192 ;
-  wire \$193 ;
-  wire \$194 ;
-  wire \$195 ;
-  wire \$196 ;
-  wire \$197 ;
-  wire \$198 ;
-  wire \$199 ;
-  wire [21:0] \$2 ;
-  wire [21:0] \$20 ;
-  wire \$200 ;
-  wire \$201 ;
-  wire \$202 ;
-  wire \$203 ;
-  wire \$204 ;
-  wire \$205 ;
-  wire \$206 ;
-  wire \$207 ;
-  wire \$208 ;
-  wire \$209 ;
-  wire [22:0] \$21 ;
-  wire \$210 ;
-  wire \$211 ;
-  wire \$212 ;
-  wire \$213 ;
-  wire \$214 ;
-  wire \$215 ;
-  wire \$216 ;
-  wire \$217 ;
-  wire \$218 ;
-  wire \$219 ;
-  wire [20:0] \$22 ;
-  wire \$220 ;
-  wire \$221 ;
-  wire \$222 ;
-  wire \$223 ;
-  wire \$224 ;
-  reg [20:0] \$225 ;
-  reg [20:0] \$226 ;
-  reg [20:0] \$227 ;
-  reg [20:0] \$228 ;
-  reg [20:0] \$229 ;
-  wire [21:0] \$23 ;
-  reg [20:0] \$230 ;
-  reg [20:0] \$231 ;
-  reg [20:0] \$232 ;
-  reg [20:0] \$233 ;
-  reg [20:0] \$234 ;
-  reg [20:0] \$235 ;
-  reg [20:0] \$236 ;
-  reg [20:0] \$237 ;
-  reg [20:0] \$238 ;
-  reg [20:0] \$239 ;
-  wire [22:0] \$24 ;
-  reg [20:0] \$240 ;
-  reg [20:0] \$241 ;
-  reg [20:0] \$242 ;
-  reg [20:0] \$243 ;
-  reg [20:0] \$244 ;
-  reg [20:0] \$245 ;
-  reg [20:0] \$246 ;
-  reg [20:0] \$247 ;
-  reg [20:0] \$248 ;
-  reg [20:0] \$249 ;
-  wire [20:0] \$25 ;
-  reg [20:0] \$250 ;
-  reg [20:0] \$251 ;
-  reg [20:0] \$252 ;
-  reg [20:0] \$253 ;
-  reg [20:0] \$254 ;
-  reg [20:0] \$255 ;
-  reg [20:0] \$256 ;
-  wire [21:0] \$26 ;
-  wire [22:0] \$27 ;
-  wire [20:0] \$28 ;
-  wire [21:0] \$29 ;
-  wire [22:0] \$3 ;
-  wire [22:0] \$30 ;
-  wire [20:0] \$31 ;
-  wire [21:0] \$32 ;
-  wire [22:0] \$33 ;
-  wire [20:0] \$34 ;
-  wire [21:0] \$35 ;
-  wire [22:0] \$36 ;
-  wire [20:0] \$37 ;
-  wire [21:0] \$38 ;
-  wire [22:0] \$39 ;
-  wire [20:0] \$4 ;
-  wire [20:0] \$40 ;
-  wire [21:0] \$41 ;
-  wire [22:0] \$42 ;
-  wire [20:0] \$43 ;
-  wire [21:0] \$44 ;
-  wire [22:0] \$45 ;
-  wire [20:0] \$46 ;
-  wire [21:0] \$47 ;
-  wire [22:0] \$48 ;
+  wire [20:0] \$107 ;
+  wire [21:0] \$108 ;
+  wire [22:0] \$109 ;
+  wire \$11 ;
+  wire [20:0] \$110 ;
+  wire [21:0] \$111 ;
+  wire [22:0] \$112 ;
+  wire [20:0] \$113 ;
+  wire [21:0] \$114 ;
+  wire [22:0] \$115 ;
+  wire [20:0] \$116 ;
+  wire [21:0] \$117 ;
+  wire [22:0] \$118 ;
+  wire [20:0] \$119 ;
+  wire \$12 ;
+  wire [21:0] \$120 ;
+  wire [22:0] \$121 ;
+  wire [20:0] \$122 ;
+  wire [21:0] \$123 ;
+  wire [22:0] \$124 ;
+  wire [20:0] \$125 ;
+  wire [21:0] \$126 ;
+  wire [22:0] \$127 ;
+  wire [20:0] \$128 ;
+  wire [21:0] \$129 ;
+  wire \$13 ;
+  wire [22:0] \$130 ;
+  wire [20:0] \$131 ;
+  wire [21:0] \$132 ;
+  wire [22:0] \$133 ;
+  wire [20:0] \$134 ;
+  wire [21:0] \$135 ;
+  wire [22:0] \$136 ;
+  wire [20:0] \$137 ;
+  wire [21:0] \$138 ;
+  wire [22:0] \$139 ;
+  wire \$14 ;
+  wire [20:0] \$140 ;
+  wire [21:0] \$141 ;
+  wire [22:0] \$142 ;
+  wire [20:0] \$143 ;
+  wire [21:0] \$144 ;
+  wire [22:0] \$145 ;
+  wire [20:0] \$146 ;
+  wire [21:0] \$147 ;
+  wire [22:0] \$148 ;
+  wire [20:0] \$149 ;
+  wire \$15 ;
+  wire [21:0] \$150 ;
+  wire [22:0] \$151 ;
+  wire [20:0] \$152 ;
+  wire [21:0] \$153 ;
+  wire [22:0] \$154 ;
+  reg \$155 ;
+  reg \$156 ;
+  reg [20:0] \$157 ;
+  reg [20:0] \$158 ;
+  reg [20:0] \$159 ;
+  wire \$16 ;
+  reg [20:0] \$160 ;
+  reg [20:0] \$161 ;
+  reg [20:0] \$162 ;
+  reg [20:0] \$163 ;
+  reg [20:0] \$164 ;
+  reg [20:0] \$165 ;
+  reg [20:0] \$166 ;
+  reg [20:0] \$167 ;
+  reg [20:0] \$168 ;
+  reg [20:0] \$169 ;
+  wire \$17 ;
+  reg [20:0] \$170 ;
+  reg [20:0] \$171 ;
+  reg [20:0] \$172 ;
+  reg [20:0] \$173 ;
+  reg [20:0] \$174 ;
+  reg [20:0] \$175 ;
+  reg [20:0] \$176 ;
+  reg [20:0] \$177 ;
+  reg [20:0] \$178 ;
+  reg [20:0] \$179 ;
+  wire \$18 ;
+  reg [20:0] \$180 ;
+  reg [20:0] \$181 ;
+  reg [20:0] \$182 ;
+  reg [20:0] \$183 ;
+  reg [20:0] \$184 ;
+  reg [20:0] \$185 ;
+  reg [20:0] \$186 ;
+  reg [20:0] \$187 ;
+  reg [20:0] \$188 ;
+  wire \$19 ;
+  wire \$2 ;
+  wire \$20 ;
+  wire \$21 ;
+  wire \$22 ;
+  wire \$23 ;
+  wire \$24 ;
+  wire \$25 ;
+  wire \$26 ;
+  wire \$27 ;
+  wire \$28 ;
+  wire \$29 ;
+  wire \$3 ;
+  wire \$30 ;
+  wire \$31 ;
+  wire \$32 ;
+  wire \$33 ;
+  wire \$34 ;
+  wire \$35 ;
+  wire \$36 ;
+  wire \$37 ;
+  wire \$38 ;
+  wire \$39 ;
+  wire \$4 ;
+  wire \$40 ;
+  wire \$41 ;
+  wire \$42 ;
+  wire \$43 ;
+  wire \$44 ;
+  wire \$45 ;
+  wire \$46 ;
+  wire \$47 ;
+  wire \$48 ;
   wire \$49 ;
-  wire [21:0] \$5 ;
+  wire \$5 ;
   wire \$50 ;
   wire \$51 ;
   wire \$52 ;
@@ -2320,7 +2252,7 @@ module \lmu_kws105_eighth.lanes.accumulate (clk, valid, first, last, wide, negat
   wire \$57 ;
   wire \$58 ;
   wire \$59 ;
-  wire [22:0] \$6 ;
+  wire \$6 ;
   wire \$60 ;
   wire \$61 ;
   wire \$62 ;
@@ -2331,7 +2263,7 @@ module \lmu_kws105_eighth.lanes.accumulate (clk, valid, first, last, wide, negat
   wire \$67 ;
   wire \$68 ;
   wire \$69 ;
-  wire [20:0] \$7 ;
+  wire \$7 ;
   wire \$70 ;
   wire \$71 ;
   wire \$72 ;
@@ -2342,7 +2274,7 @@ module \lmu_kws105_eighth.lanes.accumulate (clk, valid, first, last, wide, negat
   wire \$77 ;
   wire \$78 ;
   wire \$79 ;
-  wire [21:0] \$8 ;
+  wire \$8 ;
   wire \$80 ;
   wire \$81 ;
   wire \$82 ;
@@ -2353,7 +2285,7 @@ module \lmu_kws105_eighth.lanes.accumulate (clk, valid, first, last, wide, negat
   wire \$87 ;
   wire \$88 ;
   wire \$89 ;
-  wire [22:0] \$9 ;
+  wire \$9 ;
   wire \$90 ;
   wire \$91 ;
   wire \$92 ;
@@ -2382,6 +2314,7 @@ module \lmu_kws105_eighth.lanes.accumulate (clk, valid, first, last, wide, negat
   wire [20:0] addend9;
   input clk;
   wire clk;
+  reg ends0 = 1'h0;
   input first;
   wire first;
   reg [20:0] held0 = 21'h000000;
@@ -2422,6 +2355,7 @@ module \lmu_kws105_eighth.lanes.accumulate (clk, valid, first, last, wide, negat
   wire [13:0] \products.lane7 ;
   wire [13:0] \products.lane8 ;
   wire [13:0] \products.lane9 ;
+  reg rested = 1'h0;
   input rst;
   wire rst;
   reg [20:0] running0 = 21'h000000;
@@ -2462,574 +2396,546 @@ module \lmu_kws105_eighth.lanes.accumulate (clk, valid, first, last, wide, negat
   wire valid;
   input wide;
   wire wide;
-  assign addend0 = { 1'h0, products[19:0] } ^ { negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0] };
-  assign \$1  = first ? 21'h000000 : running0;
-  assign \$2  = \$1  + addend0;
-  assign \$3  = \$2  + negative[0];
-  assign addend1 = { 1'h0, products[39:20] } ^ { negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1] };
-  assign \$4  = first ? 21'h000000 : running1;
-  assign \$5  = \$4  + addend1;
-  assign \$6  = \$5  + negative[1];
-  assign addend2 = { 1'h0, products[59:40] } ^ { negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2] };
-  assign \$7  = first ? 21'h000000 : running2;
-  assign \$8  = \$7  + addend2;
-  assign \$9  = \$8  + negative[2];
-  assign addend3 = { 1'h0, products[79:60] } ^ { negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3] };
-  assign \$10  = first ? 21'h000000 : running3;
-  assign \$11  = \$10  + addend3;
-  assign \$12  = \$11  + negative[3];
-  assign addend4 = { 1'h0, products[99:80] } ^ { negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4] };
-  assign \$13  = first ? 21'h000000 : running4;
-  assign \$14  = \$13  + addend4;
-  assign \$15  = \$14  + negative[4];
-  assign addend5 = { 1'h0, products[119:100] } ^ { negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5] };
-  assign \$16  = first ? 21'h000000 : running5;
-  assign \$17  = \$16  + addend5;
-  assign \$18  = \$17  + negative[5];
-  assign addend6 = { 7'h00, products[133:120] } ^ { negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6] };
-  assign \$19  = first ? 21'h000000 : running6;
-  assign \$20  = \$19  + addend6;
-  assign \$21  = \$20  + negative[6];
-  assign addend7 = { 7'h00, products[147:134] } ^ { negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7] };
-  assign \$22  = first ? 21'h000000 : running7;
-  assign \$23  = \$22  + addend7;
-  assign \$24  = \$23  + negative[7];
-  assign addend8 = { 7'h00, products[161:148] } ^ { negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8] };
-  assign \$25  = first ? 21'h000000 : running8;
-  assign \$26  = \$25  + addend8;
-  assign \$27  = \$26  + negative[8];
-  assign addend9 = { 7'h00, products[175:162] } ^ { negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9] };
-  assign \$28  = first ? 21'h000000 : running9;
-  assign \$29  = \$28  + addend9;
-  assign \$30  = \$29  + negative[9];
-  assign addend10 = { 7'h00, products[189:176] } ^ { negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10] };
-  assign \$31  = first ? 21'h000000 : running10;
-  assign \$32  = \$31  + addend10;
-  assign \$33  = \$32  + negative[10];
-  assign addend11 = { 7'h00, products[203:190] } ^ { negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11] };
-  assign \$34  = first ? 21'h000000 : running11;
-  assign \$35  = \$34  + addend11;
-  assign \$36  = \$35  + negative[11];
-  assign addend12 = { 7'h00, products[217:204] } ^ { negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12] };
-  assign \$37  = first ? 21'h000000 : running12;
-  assign \$38  = \$37  + addend12;
-  assign \$39  = \$38  + negative[12];
-  assign addend13 = { 7'h00, products[231:218] } ^ { negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13] };
-  assign \$40  = first ? 21'h000000 : running13;
-  assign \$41  = \$40  + addend13;
-  assign \$42  = \$41  + negative[13];
-  assign addend14 = { 7'h00, products[245:232] } ^ { negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14] };
-  assign \$43  = first ? 21'h000000 : running14;
-  assign \$44  = \$43  + addend14;
-  assign \$45  = \$44  + negative[14];
-  assign addend15 = { 7'h00, products[259:246] } ^ { negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15] };
-  assign \$46  = first ? 21'h000000 : running15;
-  assign \$47  = \$46  + addend15;
-  assign \$48  = \$47  + negative[15];
-  assign \$51  = ~ last;
-  assign \$52  = \$50  & \$51 ;
-  assign \$53  = | products[19:10];
+  assign \$1  = valid & last;
+  assign \$2  = valid & last;
+  assign \$3  = | products[19:10];
+  assign \$4  = first | \$3 ;
+  assign \$5  = \$109 [10] ^ running0[10];
+  assign \$6  = \$4  | \$5 ;
+  assign \$7  = | products[39:30];
+  assign \$8  = first | \$7 ;
+  assign \$9  = \$112 [10] ^ running1[10];
+  assign \$10  = \$8  | \$9 ;
+  assign \$11  = | products[59:50];
+  assign \$12  = first | \$11 ;
+  assign \$13  = \$115 [10] ^ running2[10];
+  assign \$14  = \$12  | \$13 ;
+  assign \$15  = | products[79:70];
+  assign \$16  = first | \$15 ;
+  assign \$17  = \$118 [10] ^ running3[10];
+  assign \$18  = \$16  | \$17 ;
+  assign \$19  = | products[99:90];
+  assign \$20  = first | \$19 ;
+  assign \$21  = \$121 [10] ^ running4[10];
+  assign \$22  = \$20  | \$21 ;
+  assign \$23  = | products[119:110];
+  assign \$24  = first | \$23 ;
+  assign \$25  = \$124 [10] ^ running5[10];
+  assign \$26  = \$24  | \$25 ;
+  assign \$27  = ~ wide;
+  assign \$28  = valid & \$27 ;
+  assign \$29  = | products[133:130];
+  assign \$30  = first | \$29 ;
+  assign \$31  = \$127 [10] ^ running6[10];
+  assign \$32  = \$30  | \$31 ;
+  assign \$33  = ~ rested;
+  assign \$34  = ends0 & \$33 ;
+  assign \$35  = ~ wide;
+  assign \$36  = valid & \$35 ;
+  assign \$37  = | products[147:144];
+  assign \$38  = first | \$37 ;
+  assign \$39  = \$130 [10] ^ running7[10];
+  assign \$40  = \$38  | \$39 ;
+  assign \$41  = ~ rested;
+  assign \$42  = ends0 & \$41 ;
+  assign \$43  = ~ wide;
+  assign \$44  = valid & \$43 ;
+  assign \$45  = | products[161:158];
+  assign \$46  = first | \$45 ;
+  assign \$47  = \$133 [10] ^ running8[10];
+  assign \$48  = \$46  | \$47 ;
+  assign \$49  = ~ rested;
+  assign \$50  = ends0 & \$49 ;
+  assign \$51  = ~ wide;
+  assign \$52  = valid & \$51 ;
+  assign \$53  = | products[175:172];
   assign \$54  = first | \$53 ;
-  assign \$55  = \$3 [10] ^ running0[10];
+  assign \$55  = \$136 [10] ^ running9[10];
   assign \$56  = \$54  | \$55 ;
-  assign \$59  = \$58  & last;
-  assign \$62  = ~ last;
-  assign \$63  = \$61  & \$62 ;
-  assign \$64  = | products[39:30];
-  assign \$65  = first | \$64 ;
-  assign \$66  = \$6 [10] ^ running1[10];
-  assign \$67  = \$65  | \$66 ;
-  assign \$70  = \$69  & last;
-  assign \$73  = ~ last;
-  assign \$74  = \$72  & \$73 ;
-  assign \$75  = | products[59:50];
-  assign \$76  = first | \$75 ;
-  assign \$77  = \$9 [10] ^ running2[10];
-  assign \$78  = \$76  | \$77 ;
-  assign \$81  = \$80  & last;
-  assign \$84  = ~ last;
-  assign \$85  = \$83  & \$84 ;
-  assign \$86  = | products[79:70];
-  assign \$87  = first | \$86 ;
-  assign \$88  = \$12 [10] ^ running3[10];
-  assign \$89  = \$87  | \$88 ;
-  assign \$92  = \$91  & last;
-  assign \$95  = ~ last;
-  assign \$96  = \$94  & \$95 ;
-  assign \$97  = | products[99:90];
-  assign \$98  = first | \$97 ;
-  assign \$99  = \$15 [10] ^ running4[10];
-  assign \$100  = \$98  | \$99 ;
-  assign \$103  = \$102  & last;
-  assign \$106  = ~ last;
-  assign \$107  = \$105  & \$106 ;
-  assign \$108  = | products[119:110];
-  assign \$109  = first | \$108 ;
-  assign \$110  = \$18 [10] ^ running5[10];
-  assign \$111  = \$109  | \$110 ;
-  assign \$114  = \$113  & last;
-  assign \$115  = ~ wide;
-  assign \$116  = valid & \$115 ;
-  assign \$117  = ~ last;
-  assign \$118  = \$116  & \$117 ;
-  assign \$119  = | products[133:130];
-  assign \$120  = first | \$119 ;
-  assign \$121  = \$21 [10] ^ running6[10];
-  assign \$122  = \$120  | \$121 ;
-  assign \$123  = ~ wide;
-  assign \$124  = valid & \$123 ;
-  assign \$125  = \$124  & last;
-  assign \$126  = ~ wide;
-  assign \$127  = valid & \$126 ;
-  assign \$128  = ~ last;
-  assign \$129  = \$127  & \$128 ;
-  assign \$130  = | products[147:144];
-  assign \$131  = first | \$130 ;
-  assign \$132  = \$24 [10] ^ running7[10];
-  assign \$133  = \$131  | \$132 ;
-  assign \$134  = ~ wide;
-  assign \$135  = valid & \$134 ;
-  assign \$136  = \$135  & last;
-  assign \$137  = ~ wide;
-  assign \$138  = valid & \$137 ;
-  assign \$139  = ~ last;
-  assign \$140  = \$138  & \$139 ;
-  assign \$141  = | products[161:158];
-  assign \$142  = first | \$141 ;
-  assign \$143  = \$27 [10] ^ running8[10];
-  assign \$144  = \$142  | \$143 ;
-  assign \$145  = ~ wide;
-  assign \$146  = valid & \$145 ;
-  assign \$147  = \$146  & last;
-  assign \$148  = ~ wide;
-  assign \$149  = valid & \$148 ;
-  assign \$150  = ~ last;
-  assign \$151  = \$149  & \$150 ;
-  assign \$152  = | products[175:172];
-  assign \$153  = first | \$152 ;
-  assign \$154  = \$30 [10] ^ running9[10];
-  assign \$155  = \$153  | \$154 ;
-  assign \$156  = ~ wide;
-  assign \$157  = valid & \$156 ;
-  assign \$158  = \$157  & last;
-  assign \$159  = ~ wide;
-  assign \$160  = valid & \$159 ;
-  assign \$161  = ~ last;
-  assign \$162  = \$160  & \$161 ;
-  assign \$163  = | products[189:186];
-  assign \$164  = first | \$163 ;
-  assign \$165  = \$33 [10] ^ running10[10];
-  assign \$166  = \$164  | \$165 ;
-  assign \$167  = ~ wide;
-  assign \$168  = valid & \$167 ;
-  assign \$169  = \$168  & last;
-  assign \$170  = ~ wide;
-  assign \$171  = valid & \$170 ;
-  assign \$172  = ~ last;
-  assign \$173  = \$171  & \$172 ;
-  assign \$174  = | products[203:200];
-  assign \$175  = first | \$174 ;
-  assign \$176  = \$36 [10] ^ running11[10];
-  assign \$177  = \$175  | \$176 ;
-  assign \$178  = ~ wide;
-  assign \$179  = valid & \$178 ;
-  assign \$180  = \$179  & last;
-  assign \$181  = ~ wide;
-  assign \$182  = valid & \$181 ;
-  assign \$183  = ~ last;
-  assign \$184  = \$182  & \$183 ;
-  assign \$185  = | products[217:214];
-  assign \$186  = first | \$185 ;
-  assign \$187  = \$39 [10] ^ running12[10];
-  assign \$188  = \$186  | \$187 ;
-  assign \$189  = ~ wide;
-  assign \$190  = valid & \$189 ;
-  assign \$191  = \$190  & last;
-  assign \$192  = ~ wide;
-  assign \$193  = valid & \$192 ;
-  assign \$194  = ~ last;
-  assign \$195  = \$193  & \$194 ;
-  assign \$196  = | products[231:228];
-  assign \$197  = first | \$196 ;
-  assign \$198  = \$42 [10] ^ running13[10];
-  assign \$199  = \$197  | \$198 ;
-  assign \$200  = ~ wide;
-  assign \$201  = valid & \$200 ;
-  assign \$202  = \$201  & last;
-  assign \$203  = ~ wide;
-  assign \$204  = valid & \$203 ;
-  assign \$205  = ~ last;
-  assign \$206  = \$204  & \$205 ;
-  assign \$207  = | products[245:242];
-  assign \$208  = first | \$207 ;
-  assign \$209  = \$45 [10] ^ running14[10];
-  assign \$210  = \$208  | \$209 ;
-  assign \$211  = ~ wide;
-  assign \$212  = valid & \$211 ;
-  assign \$213  = \$212  & last;
-  assign \$214  = ~ wide;
-  assign \$215  = valid & \$214 ;
-  assign \$216  = ~ last;
-  assign \$217  = \$215  & \$216 ;
-  assign \$218  = | products[259:256];
-  assign \$219  = first | \$218 ;
-  assign \$220  = \$48 [10] ^ running15[10];
-  assign \$221  = \$219  | \$220 ;
-  assign \$222  = ~ wide;
-  assign \$223  = valid & \$222 ;
-  assign \$224  = \$223  & last;
+  assign \$57  = ~ rested;
+  assign \$58  = ends0 & \$57 ;
+  assign \$59  = ~ wide;
+  assign \$60  = valid & \$59 ;
+  assign \$61  = | products[189:186];
+  assign \$62  = first | \$61 ;
+  assign \$63  = \$139 [10] ^ running10[10];
+  assign \$64  = \$62  | \$63 ;
+  assign \$65  = ~ rested;
+  assign \$66  = ends0 & \$65 ;
+  assign \$67  = ~ wide;
+  assign \$68  = valid & \$67 ;
+  assign \$69  = | products[203:200];
+  assign \$70  = first | \$69 ;
+  assign \$71  = \$142 [10] ^ running11[10];
+  assign \$72  = \$70  | \$71 ;
+  assign \$73  = ~ rested;
+  assign \$74  = ends0 & \$73 ;
+  assign \$75  = ~ wide;
+  assign \$76  = valid & \$75 ;
+  assign \$77  = | products[217:214];
+  assign \$78  = first | \$77 ;
+  assign \$79  = \$145 [10] ^ running12[10];
+  assign \$80  = \$78  | \$79 ;
+  assign \$81  = ~ rested;
+  assign \$82  = ends0 & \$81 ;
+  assign \$83  = ~ wide;
+  assign \$84  = valid & \$83 ;
+  assign \$85  = | products[231:228];
+  assign \$86  = first | \$85 ;
+  assign \$87  = \$148 [10] ^ running13[10];
+  assign \$88  = \$86  | \$87 ;
+  assign \$89  = ~ rested;
+  assign \$90  = ends0 & \$89 ;
+  assign \$91  = ~ wide;
+  assign \$92  = valid & \$91 ;
+  assign \$93  = | products[245:242];
+  assign \$94  = first | \$93 ;
+  assign \$95  = \$151 [10] ^ running14[10];
+  assign \$96  = \$94  | \$95 ;
+  assign \$97  = ~ rested;
+  assign \$98  = ends0 & \$97 ;
+  assign \$99  = ~ wide;
+  assign \$100  = valid & \$99 ;
+  assign \$101  = | products[259:256];
+  assign \$102  = first | \$101 ;
+  assign \$103  = \$154 [10] ^ running15[10];
+  assign \$104  = \$102  | \$103 ;
+  assign \$105  = ~ rested;
+  assign \$106  = ends0 & \$105 ;
+  assign addend0 = { 1'h0, products[19:0] } ^ { negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0] };
+  assign \$107  = first ? 21'h000000 : running0;
+  assign \$108  = \$107  + addend0;
+  assign \$109  = \$108  + negative[0];
+  assign addend1 = { 1'h0, products[39:20] } ^ { negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1] };
+  assign \$110  = first ? 21'h000000 : running1;
+  assign \$111  = \$110  + addend1;
+  assign \$112  = \$111  + negative[1];
+  assign addend2 = { 1'h0, products[59:40] } ^ { negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2] };
+  assign \$113  = first ? 21'h000000 : running2;
+  assign \$114  = \$113  + addend2;
+  assign \$115  = \$114  + negative[2];
+  assign addend3 = { 1'h0, products[79:60] } ^ { negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3] };
+  assign \$116  = first ? 21'h000000 : running3;
+  assign \$117  = \$116  + addend3;
+  assign \$118  = \$117  + negative[3];
+  assign addend4 = { 1'h0, products[99:80] } ^ { negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4] };
+  assign \$119  = first ? 21'h000000 : running4;
+  assign \$120  = \$119  + addend4;
+  assign \$121  = \$120  + negative[4];
+  assign addend5 = { 1'h0, products[119:100] } ^ { negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5] };
+  assign \$122  = first ? 21'h000000 : running5;
+  assign \$123  = \$122  + addend5;
+  assign \$124  = \$123  + negative[5];
+  assign addend6 = { 7'h00, products[133:120] } ^ { negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6] };
+  assign \$125  = first ? 21'h000000 : running6;
+  assign \$126  = \$125  + addend6;
+  assign \$127  = \$126  + negative[6];
+  assign addend7 = { 7'h00, products[147:134] } ^ { negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7] };
+  assign \$128  = first ? 21'h000000 : running7;
+  assign \$129  = \$128  + addend7;
+  assign \$130  = \$129  + negative[7];
+  assign addend8 = { 7'h00, products[161:148] } ^ { negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8] };
+  assign \$131  = first ? 21'h000000 : running8;
+  assign \$132  = \$131  + addend8;
+  assign \$133  = \$132  + negative[8];
+  assign addend9 = { 7'h00, products[175:162] } ^ { negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9] };
+  assign \$134  = first ? 21'h000000 : running9;
+  assign \$135  = \$134  + addend9;
+  assign \$136  = \$135  + negative[9];
+  assign addend10 = { 7'h00, products[189:176] } ^ { negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10] };
+  assign \$137  = first ? 21'h000000 : running10;
+  assign \$138  = \$137  + addend10;
+  assign \$139  = \$138  + negative[10];
+  assign addend11 = { 7'h00, products[203:190] } ^ { negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11] };
+  assign \$140  = first ? 21'h000000 : running11;
+  assign \$141  = \$140  + addend11;
+  assign \$142  = \$141  + negative[11];
+  assign addend12 = { 7'h00, products[217:204] } ^ { negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12] };
+  assign \$143  = first ? 21'h000000 : running12;
+  assign \$144  = \$143  + addend12;
+  assign \$145  = \$144  + negative[12];
+  assign addend13 = { 7'h00, products[231:218] } ^ { negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13] };
+  assign \$146  = first ? 21'h000000 : running13;
+  assign \$147  = \$146  + addend13;
+  assign \$148  = \$147  + negative[13];
+  assign addend14 = { 7'h00, products[245:232] } ^ { negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14] };
+  assign \$149  = first ? 21'h000000 : running14;
+  assign \$150  = \$149  + addend14;
+  assign \$151  = \$150  + negative[14];
+  assign addend15 = { 7'h00, products[259:246] } ^ { negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15] };
+  assign \$152  = first ? 21'h000000 : running15;
+  assign \$153  = \$152  + addend15;
+  assign \$154  = \$153  + negative[15];
   always @(posedge clk)
-    running0 <= \$225 ;
+    ends0 <= \$155 ;
   always @(posedge clk)
-    held0 <= \$226 ;
+    rested <= \$156 ;
   always @(posedge clk)
-    running1 <= \$227 ;
+    running0 <= \$157 ;
   always @(posedge clk)
-    held1 <= \$228 ;
+    held0 <= \$158 ;
   always @(posedge clk)
-    running2 <= \$229 ;
+    running1 <= \$159 ;
   always @(posedge clk)
-    held2 <= \$230 ;
+    held1 <= \$160 ;
   always @(posedge clk)
-    running3 <= \$231 ;
+    running2 <= \$161 ;
   always @(posedge clk)
-    held3 <= \$232 ;
+    held2 <= \$162 ;
   always @(posedge clk)
-    running4 <= \$233 ;
+    running3 <= \$163 ;
   always @(posedge clk)
-    held4 <= \$234 ;
+    held3 <= \$164 ;
   always @(posedge clk)
-    running5 <= \$235 ;
+    running4 <= \$165 ;
   always @(posedge clk)
-    held5 <= \$236 ;
+    held4 <= \$166 ;
   always @(posedge clk)
-    running6 <= \$237 ;
+    running5 <= \$167 ;
   always @(posedge clk)
-    held6 <= \$238 ;
+    held5 <= \$168 ;
   always @(posedge clk)
-    running7 <= \$239 ;
+    running6 <= \$169 ;
   always @(posedge clk)
-    held7 <= \$240 ;
+    held6 <= \$170 ;
   always @(posedge clk)
-    running8 <= \$241 ;
+    running7 <= \$171 ;
   always @(posedge clk)
-    held8 <= \$242 ;
+    held7 <= \$172 ;
   always @(posedge clk)
-    running9 <= \$243 ;
+    running8 <= \$173 ;
   always @(posedge clk)
-    held9 <= \$244 ;
+    held8 <= \$174 ;
   always @(posedge clk)
-    running10 <= \$245 ;
+    running9 <= \$175 ;
   always @(posedge clk)
-    held10 <= \$246 ;
+    held9 <= \$176 ;
   always @(posedge clk)
-    running11 <= \$247 ;
+    running10 <= \$177 ;
   always @(posedge clk)
-    held11 <= \$248 ;
+    held10 <= \$178 ;
   always @(posedge clk)
-    running12 <= \$249 ;
+    running11 <= \$179 ;
   always @(posedge clk)
-    held12 <= \$250 ;
+    held11 <= \$180 ;
   always @(posedge clk)
-    running13 <= \$251 ;
+    running12 <= \$181 ;
   always @(posedge clk)
-    held13 <= \$252 ;
+    held12 <= \$182 ;
   always @(posedge clk)
-    running14 <= \$253 ;
+    running13 <= \$183 ;
   always @(posedge clk)
-    held14 <= \$254 ;
+    held13 <= \$184 ;
   always @(posedge clk)
-    running15 <= \$255 ;
+    running14 <= \$185 ;
   always @(posedge clk)
-    held15 <= \$256 ;
+    held14 <= \$186 ;
+  always @(posedge clk)
+    running15 <= \$187 ;
+  always @(posedge clk)
+    held15 <= \$188 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$225  = running0;
+    \$155  = \$1 ;
+    if (rst) begin
+      \$155  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$156  = rested;
+    if (\$2 ) begin
+      \$156  = wide;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$157  = running0;
+    if (valid) begin
+      \$157 [9:0] = \$109 [9:0];
+      if (\$6 ) begin
+        \$157 [20:10] = \$109 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$158  = held0;
+    if (ends0) begin
+      \$158  = running0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$159  = running1;
+    if (valid) begin
+      \$159 [9:0] = \$112 [9:0];
+      if (\$10 ) begin
+        \$159 [20:10] = \$112 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$160  = held1;
+    if (ends0) begin
+      \$160  = running1;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$161  = running2;
+    if (valid) begin
+      \$161 [9:0] = \$115 [9:0];
+      if (\$14 ) begin
+        \$161 [20:10] = \$115 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$162  = held2;
+    if (ends0) begin
+      \$162  = running2;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$163  = running3;
+    if (valid) begin
+      \$163 [9:0] = \$118 [9:0];
+      if (\$18 ) begin
+        \$163 [20:10] = \$118 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$164  = held3;
+    if (ends0) begin
+      \$164  = running3;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$165  = running4;
+    if (valid) begin
+      \$165 [9:0] = \$121 [9:0];
+      if (\$22 ) begin
+        \$165 [20:10] = \$121 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$166  = held4;
+    if (ends0) begin
+      \$166  = running4;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$167  = running5;
+    if (valid) begin
+      \$167 [9:0] = \$124 [9:0];
+      if (\$26 ) begin
+        \$167 [20:10] = \$124 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$168  = held5;
+    if (ends0) begin
+      \$168  = running5;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$169  = running6;
+    if (\$28 ) begin
+      \$169 [9:0] = \$127 [9:0];
+      if (\$32 ) begin
+        \$169 [20:10] = \$127 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$170  = held6;
+    if (\$34 ) begin
+      \$170  = running6;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$171  = running7;
+    if (\$36 ) begin
+      \$171 [9:0] = \$130 [9:0];
+      if (\$40 ) begin
+        \$171 [20:10] = \$130 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$172  = held7;
+    if (\$42 ) begin
+      \$172  = running7;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$173  = running8;
+    if (\$44 ) begin
+      \$173 [9:0] = \$133 [9:0];
+      if (\$48 ) begin
+        \$173 [20:10] = \$133 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$174  = held8;
+    if (\$50 ) begin
+      \$174  = running8;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$175  = running9;
     if (\$52 ) begin
-      \$225 [9:0] = \$3 [9:0];
+      \$175 [9:0] = \$136 [9:0];
       if (\$56 ) begin
-        \$225 [20:10] = \$3 [20:10];
+        \$175 [20:10] = \$136 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$226  = held0;
-    if (\$59 ) begin
-      \$226  = \$3 [20:0];
+    \$176  = held9;
+    if (\$58 ) begin
+      \$176  = running9;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$227  = running1;
-    if (\$63 ) begin
-      \$227 [9:0] = \$6 [9:0];
-      if (\$67 ) begin
-        \$227 [20:10] = \$6 [20:10];
+    \$177  = running10;
+    if (\$60 ) begin
+      \$177 [9:0] = \$139 [9:0];
+      if (\$64 ) begin
+        \$177 [20:10] = \$139 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$228  = held1;
-    if (\$70 ) begin
-      \$228  = \$6 [20:0];
+    \$178  = held10;
+    if (\$66 ) begin
+      \$178  = running10;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$229  = running2;
+    \$179  = running11;
+    if (\$68 ) begin
+      \$179 [9:0] = \$142 [9:0];
+      if (\$72 ) begin
+        \$179 [20:10] = \$142 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$180  = held11;
     if (\$74 ) begin
-      \$229 [9:0] = \$9 [9:0];
-      if (\$78 ) begin
-        \$229 [20:10] = \$9 [20:10];
+      \$180  = running11;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$181  = running12;
+    if (\$76 ) begin
+      \$181 [9:0] = \$145 [9:0];
+      if (\$80 ) begin
+        \$181 [20:10] = \$145 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$230  = held2;
-    if (\$81 ) begin
-      \$230  = \$9 [20:0];
+    \$182  = held12;
+    if (\$82 ) begin
+      \$182  = running12;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$231  = running3;
-    if (\$85 ) begin
-      \$231 [9:0] = \$12 [9:0];
-      if (\$89 ) begin
-        \$231 [20:10] = \$12 [20:10];
+    \$183  = running13;
+    if (\$84 ) begin
+      \$183 [9:0] = \$148 [9:0];
+      if (\$88 ) begin
+        \$183 [20:10] = \$148 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$232  = held3;
+    \$184  = held13;
+    if (\$90 ) begin
+      \$184  = running13;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$185  = running14;
     if (\$92 ) begin
-      \$232  = \$12 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$233  = running4;
-    if (\$96 ) begin
-      \$233 [9:0] = \$15 [9:0];
-      if (\$100 ) begin
-        \$233 [20:10] = \$15 [20:10];
+      \$185 [9:0] = \$151 [9:0];
+      if (\$96 ) begin
+        \$185 [20:10] = \$151 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$234  = held4;
-    if (\$103 ) begin
-      \$234  = \$15 [20:0];
+    \$186  = held14;
+    if (\$98 ) begin
+      \$186  = running14;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$235  = running5;
-    if (\$107 ) begin
-      \$235 [9:0] = \$18 [9:0];
-      if (\$111 ) begin
-        \$235 [20:10] = \$18 [20:10];
+    \$187  = running15;
+    if (\$100 ) begin
+      \$187 [9:0] = \$154 [9:0];
+      if (\$104 ) begin
+        \$187 [20:10] = \$154 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$236  = held5;
-    if (\$114 ) begin
-      \$236  = \$18 [20:0];
+    \$188  = held15;
+    if (\$106 ) begin
+      \$188  = running15;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$237  = running6;
-    if (\$118 ) begin
-      \$237 [9:0] = \$21 [9:0];
-      if (\$122 ) begin
-        \$237 [20:10] = \$21 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$238  = held6;
-    if (\$125 ) begin
-      \$238  = \$21 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$239  = running7;
-    if (\$129 ) begin
-      \$239 [9:0] = \$24 [9:0];
-      if (\$133 ) begin
-        \$239 [20:10] = \$24 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$240  = held7;
-    if (\$136 ) begin
-      \$240  = \$24 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$241  = running8;
-    if (\$140 ) begin
-      \$241 [9:0] = \$27 [9:0];
-      if (\$144 ) begin
-        \$241 [20:10] = \$27 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$242  = held8;
-    if (\$147 ) begin
-      \$242  = \$27 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$243  = running9;
-    if (\$151 ) begin
-      \$243 [9:0] = \$30 [9:0];
-      if (\$155 ) begin
-        \$243 [20:10] = \$30 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$244  = held9;
-    if (\$158 ) begin
-      \$244  = \$30 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$245  = running10;
-    if (\$162 ) begin
-      \$245 [9:0] = \$33 [9:0];
-      if (\$166 ) begin
-        \$245 [20:10] = \$33 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$246  = held10;
-    if (\$169 ) begin
-      \$246  = \$33 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$247  = running11;
-    if (\$173 ) begin
-      \$247 [9:0] = \$36 [9:0];
-      if (\$177 ) begin
-        \$247 [20:10] = \$36 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$248  = held11;
-    if (\$180 ) begin
-      \$248  = \$36 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$249  = running12;
-    if (\$184 ) begin
-      \$249 [9:0] = \$39 [9:0];
-      if (\$188 ) begin
-        \$249 [20:10] = \$39 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$250  = held12;
-    if (\$191 ) begin
-      \$250  = \$39 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$251  = running13;
-    if (\$195 ) begin
-      \$251 [9:0] = \$42 [9:0];
-      if (\$199 ) begin
-        \$251 [20:10] = \$42 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$252  = held13;
-    if (\$202 ) begin
-      \$252  = \$42 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$253  = running14;
-    if (\$206 ) begin
-      \$253 [9:0] = \$45 [9:0];
-      if (\$210 ) begin
-        \$253 [20:10] = \$45 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$254  = held14;
-    if (\$213 ) begin
-      \$254  = \$45 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$255  = running15;
-    if (\$217 ) begin
-      \$255 [9:0] = \$48 [9:0];
-      if (\$221 ) begin
-        \$255 [20:10] = \$48 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$256  = held15;
-    if (\$224 ) begin
-      \$256  = \$48 [20:0];
-    end
-  end
-  assign total0 = \$3 [20:0];
-  assign total1 = \$6 [20:0];
-  assign total2 = \$9 [20:0];
-  assign total3 = \$12 [20:0];
-  assign total4 = \$15 [20:0];
-  assign total5 = \$18 [20:0];
-  assign total6 = \$21 [20:0];
-  assign total7 = \$24 [20:0];
-  assign total8 = \$27 [20:0];
-  assign total9 = \$30 [20:0];
-  assign total10 = \$33 [20:0];
-  assign total11 = \$36 [20:0];
-  assign total12 = \$39 [20:0];
-  assign total13 = \$42 [20:0];
-  assign total14 = \$45 [20:0];
-  assign total15 = \$48 [20:0];
+  assign total0 = \$109 [20:0];
+  assign total1 = \$112 [20:0];
+  assign total2 = \$115 [20:0];
+  assign total3 = \$118 [20:0];
+  assign total4 = \$121 [20:0];
+  assign total5 = \$124 [20:0];
+  assign total6 = \$127 [20:0];
+  assign total7 = \$130 [20:0];
+  assign total8 = \$133 [20:0];
+  assign total9 = \$136 [20:0];
+  assign total10 = \$139 [20:0];
+  assign total11 = \$142 [20:0];
+  assign total12 = \$145 [20:0];
+  assign total13 = \$148 [20:0];
+  assign total14 = \$151 [20:0];
+  assign total15 = \$154 [20:0];
   assign \products.lane0  = products[19:0];
   assign \products.lane1  = products[39:20];
   assign \products.lane2  = products[59:40];
@@ -3062,30 +2968,6 @@ module \lmu_kws105_eighth.lanes.accumulate (clk, valid, first, last, wide, negat
   assign sums[62:42] = held2;
   assign sums[41:21] = held1;
   assign sums[20:0] = held0;
-  assign \$49  = 1'h1;
-  assign \$50  = valid;
-  assign \$57  = 1'h1;
-  assign \$58  = valid;
-  assign \$60  = 1'h1;
-  assign \$61  = valid;
-  assign \$68  = 1'h1;
-  assign \$69  = valid;
-  assign \$71  = 1'h1;
-  assign \$72  = valid;
-  assign \$79  = 1'h1;
-  assign \$80  = valid;
-  assign \$82  = 1'h1;
-  assign \$83  = valid;
-  assign \$90  = 1'h1;
-  assign \$91  = valid;
-  assign \$93  = 1'h1;
-  assign \$94  = valid;
-  assign \$101  = 1'h1;
-  assign \$102  = valid;
-  assign \$104  = 1'h1;
-  assign \$105  = valid;
-  assign \$112  = 1'h1;
-  assign \$113  = valid;
 endmodule
 
 module \lmu_kws105_eighth.lanes.multiply (magnitudes, products, operand);
@@ -3289,7 +3171,7 @@ module \lmu_kws105_eighth.lanes.multiply (magnitudes, products, operand);
   assign \$23  = { \$22 , 3'h0 };
 endmodule
 
-module \lmu_kws105_eighth.lanes.operands (i__activation, i__weights, i__wide, clk, i__valid, \port$1519$24 , valid, first, last, operand, wide, o__magnitudes, o__negative, rst);
+module \lmu_kws105_eighth.lanes.operands (i__activation, i__weights, i__wide, clk, i__valid, \port$1437$24 , valid, first, last, operand, wide, o__magnitudes, o__negative, rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$10 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$10 <= 0;
   wire [12:0] \$1 ;
@@ -3475,8 +3357,8 @@ module \lmu_kws105_eighth.lanes.operands (i__activation, i__weights, i__wide, cl
   wire o__wide;
   output [10:0] operand;
   reg [10:0] operand = 11'h000;
-  input [3:0] \port$1519$24 ;
-  wire [3:0] \port$1519$24 ;
+  input [3:0] \port$1437$24 ;
+  wire [3:0] \port$1437$24 ;
   input rst;
   wire rst;
   output valid;
@@ -3620,7 +3502,7 @@ module \lmu_kws105_eighth.lanes.operands (i__activation, i__weights, i__wide, cl
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$4  = 15'h0000;
-    casez (\port$1519$24 [1:0])
+    casez (\port$1437$24 [1:0])
       2'h0:
           \$4  = { 2'h0, \$1  };
       2'h1:
@@ -3640,14 +3522,14 @@ module \lmu_kws105_eighth.lanes.operands (i__activation, i__weights, i__wide, cl
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$66  = first;
     if (i__valid) begin
-      \$66  = \port$1519$24 [2];
+      \$66  = \port$1437$24 [2];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$67  = last;
     if (i__valid) begin
-      \$67  = \port$1519$24 [3];
+      \$67  = \port$1437$24 [3];
     end
   end
   always @* begin
@@ -3909,9 +3791,9 @@ module \lmu_kws105_eighth.lanes.operands (i__activation, i__weights, i__wide, cl
       \$101  = \$62 ;
     end
   end
-  assign i__first = \port$1519$24 [2];
-  assign i__last = \port$1519$24 [3];
-  assign i__shift = \port$1519$24 [1:0];
+  assign i__first = \port$1437$24 [2];
+  assign i__last = \port$1437$24 [3];
+  assign i__shift = \port$1437$24 [1:0];
   assign magnitude = \$64 [11:0];
   assign o__valid = valid;
   assign o__first = first;
@@ -8247,7 +8129,7 @@ module \lmu_kws105_eighth.output_gate (enable, gated, clk, free);
     passes <= enable;
 endmodule
 
-module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, frames__ready, write__data, claim__ready, clk, frame, frames__valid, steps__payload, groups__valid, groups__payload, write__valid, \port$1710$5 , free);
+module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, frames__ready, write__data, claim__ready, clk, frame, frames__valid, steps__payload, groups__valid, groups__payload, write__valid, \port$1634$5 , free);
   reg \$auto$verilog_backend.cc:2355:dump_module$14 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$14 <= 0;
   wire \$1 ;
@@ -8266,14 +8148,16 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   reg [7:0] \$110 ;
   reg \$111 ;
   reg \$112 ;
-  reg [34:0] \$113 ;
+  reg \$113 ;
   reg [34:0] \$114 ;
-  reg [4:0] \$115 ;
-  reg \$116 ;
-  reg \$117 ;
-  wire [1:0] \$118 ;
-  wire [3:0] \$119 ;
+  reg [34:0] \$115 ;
+  reg [34:0] \$116 ;
+  reg [4:0] \$117 ;
+  reg \$118 ;
+  reg \$119 ;
   wire [1:0] \$12 ;
+  wire [1:0] \$120 ;
+  wire [3:0] \$121 ;
   wire [12:0] \$13 ;
   wire [6:0] \$14 ;
   wire [1:0] \$15 ;
@@ -8422,7 +8306,8 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   wire enable;
   wire \enable$29 ;
   wire \enable$41 ;
-  reg ended = 1'h0;
+  reg ended0 = 1'h0;
+  reg ended1 = 1'h0;
   wire [7:0] ends;
   wire \ends.block ;
   wire \ends.blocks ;
@@ -8461,14 +8346,31 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   wire gated;
   wire \gated$32 ;
   reg [1:0] group = 2'h0;
-  reg [34:0] \group$88  = 35'h000000000;
-  wire [7:0] \group$88.address ;
-  wire [5:0] \group$88.memory ;
-  wire [2:0] \group$88.narrow ;
-  wire [3:0] \group$88.operation ;
-  wire \group$88.output ;
-  wire [7:0] \group$88.parameter ;
-  wire [4:0] \group$88.rows ;
+  reg [34:0] group0 = 35'h000000000;
+  wire [7:0] \group0.address ;
+  wire [5:0] \group0.memory ;
+  wire [2:0] \group0.narrow ;
+  wire [3:0] \group0.operation ;
+  wire \group0.output ;
+  wire [7:0] \group0.parameter ;
+  wire [4:0] \group0.rows ;
+  reg [34:0] group1 = 35'h000000000;
+  wire [7:0] \group1.address ;
+  wire [5:0] \group1.memory ;
+  wire [2:0] \group1.narrow ;
+  wire [3:0] \group1.operation ;
+  wire \group1.output ;
+  wire [7:0] \group1.parameter ;
+  wire [4:0] \group1.rows ;
+  (* init = 35'h000000000 *)
+  wire [34:0] group2;
+  wire [7:0] \group2.address ;
+  wire [5:0] \group2.memory ;
+  wire [2:0] \group2.narrow ;
+  wire [3:0] \group2.operation ;
+  wire \group2.output ;
+  wire [7:0] \group2.parameter ;
+  wire [4:0] \group2.rows ;
   output [34:0] groups__payload;
   reg [34:0] groups__payload = 35'h000000000;
   wire [7:0] \groups__payload.address ;
@@ -8493,21 +8395,12 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   reg [7:0] offset0 = 8'h00;
   reg [7:0] offset1 = 8'h00;
   reg [7:0] \parameter  = 8'h00;
-  input [13:0] \port$1710$5 ;
-  wire [13:0] \port$1710$5 ;
+  input [13:0] \port$1634$5 ;
+  wire [13:0] \port$1634$5 ;
   wire [9:0] position;
   wire [3:0] \position.block ;
   wire [1:0] \position.group ;
   wire [3:0] \position.step ;
-  (* init = 35'h000000000 *)
-  wire [34:0] ready;
-  wire [7:0] \ready.address ;
-  wire [5:0] \ready.memory ;
-  wire [2:0] \ready.narrow ;
-  wire [3:0] \ready.operation ;
-  wire \ready.output ;
-  wire [7:0] \ready.parameter ;
-  wire [4:0] \ready.rows ;
   wire [4:0] rows;
   input rst;
   wire rst;
@@ -8587,7 +8480,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   assign \$37  = count == \const [5:0];
   assign \$38  = | written;
   assign \enable$29  = \$38  | rst;
-  assign written = write__valid ? \port$1710$5 [5:0] : 6'h00;
+  assign written = write__valid ? \port$1634$5 [5:0] : 6'h00;
   assign nonzero = | write__data;
   assign last_group = position[5:4] == \const [14:13];
   assign ends_sum = counted[7] & \const [7];
@@ -8610,7 +8503,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   assign \$48  = fresh & \const [24];
   assign \$49  = | busy;
   assign \$50  = \$48  & \$49 ;
-  assign \$51  = busy > 3'h4;
+  assign \$51  = busy > 3'h5;
   assign \$52  = ends[2] & \$51 ;
   assign waits = \$50  | \$52 ;
   assign \$53  = ~ waits;
@@ -8663,7 +8556,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   assign \$96  = steps__valid & ends[3];
   assign \$97  = steps__valid & ends[3];
   assign \$98  = | busy;
-  assign \$99  = rows + 2'h3;
+  assign \$99  = rows + 3'h4;
   assign \$100  = busy - 1'h1;
   assign \$101  = steps__valid & ends[7];
   always @(posedge clk)
@@ -8685,24 +8578,28 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   always @(posedge clk)
     offset1 <= \$110 ;
   always @(posedge clk)
-    ended <= \$111 ;
+    ended0 <= \$111 ;
   always @(posedge clk)
-    groups__valid <= \$112 ;
+    ended1 <= \$112 ;
   always @(posedge clk)
-    \group$88  <= \$113 ;
+    groups__valid <= \$113 ;
   always @(posedge clk)
-    groups__payload <= \$114 ;
+    group0 <= \$114 ;
   always @(posedge clk)
-    busy <= \$115 ;
+    group1 <= \$115 ;
   always @(posedge clk)
-    running <= \$116 ;
+    groups__payload <= \$116 ;
   always @(posedge clk)
-    holds_input <= \$117 ;
-  \lmu_kws105_eighth.sequencer.nonzero$92  \nonzero$92  (
-    .address(\port$1710$5 [13:6]),
+    busy <= \$117 ;
+  always @(posedge clk)
+    running <= \$118 ;
+  always @(posedge clk)
+    holds_input <= \$119 ;
+  \lmu_kws105_eighth.sequencer.nonzero$94  \nonzero$94  (
+    .address(\port$1634$5 [13:6]),
     .enable(\const [94]),
-    .first_bit(\$119 ),
-    .first_word(\$118 ),
+    .first_bit(\$121 ),
+    .first_word(\$120 ),
     .last(last),
     .memory(selected[2:0]),
     .nonzero(nonzero),
@@ -8924,7 +8821,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     counted[5:0] = count;
     counted[7] = \$37 ;
     if (\const [94]) begin
-      counted[5:0] = { \$118 , \$119  };
+      counted[5:0] = { \$120 , \$121  };
       counted[7] = last;
     end
   end
@@ -9075,67 +8972,81 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$112  = ended;
+    \$112  = ended0;
     if (rst) begin
       \$112  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$113  = \group$88 ;
+    \$113  = ended1;
+    if (rst) begin
+      \$113  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$114  = group0;
     if (\$96 ) begin
-      \$113 [4:0] = rows;
-      \$113 [10:5] = selected[9:4];
-      \$113 [18:11] = \address$85 ;
-      \$113 [26:19] = \parameter ;
-      \$113 [29:27] = \const [88:86];
-      \$113 [30] = \const [89];
-      \$113 [34:31] = \const [93:90];
+      \$114 [4:0] = rows;
+      \$114 [10:5] = selected[9:4];
+      \$114 [18:11] = \address$85 ;
+      \$114 [26:19] = \parameter ;
+      \$114 [29:27] = \const [88:86];
+      \$114 [30] = \const [89];
+      \$114 [34:31] = \const [93:90];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$114  = groups__payload;
-    if (ended) begin
-      \$114  = \group$88 ;
+    \$115  = group1;
+    if (ended0) begin
+      \$115  = group0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$115  = busy;
+    \$116  = groups__payload;
+    if (ended1) begin
+      \$116  = group1;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$117  = busy;
     if (\$97 ) begin
-      \$115  = \$99 [4:0];
+      \$117  = \$99 [4:0];
     end else if (\$98 ) begin
-      \$115  = \$100 [4:0];
+      \$117  = \$100 [4:0];
     end
     if (rst) begin
-      \$115  = 5'h00;
+      \$117  = 5'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$116  = running;
+    \$118  = running;
     if (start) begin
-      \$116  = 1'h1;
+      \$118  = 1'h1;
     end
     if (\$101 ) begin
-      \$116  = 1'h0;
+      \$118  = 1'h0;
     end
     if (rst) begin
-      \$116  = 1'h0;
+      \$118  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$117  = holds_input;
+    \$119  = holds_input;
     if (start) begin
-      \$117  = 1'h1;
+      \$119  = 1'h1;
     end
     if (frames__ready) begin
-      \$117  = 1'h0;
+      \$119  = 1'h0;
     end
     if (rst) begin
-      \$117  = 1'h0;
+      \$119  = 1'h0;
     end
   end
   assign \clk$1  = clk;
@@ -9146,19 +9057,19 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   assign \free$28  = free;
   assign \gated$32  = nonzero_clk;
   assign nonzero_rst = rst;
-  assign write__memory = \port$1710$5 [5:0];
+  assign write__memory = \port$1634$5 [5:0];
   assign write = written;
-  assign address = \port$1710$5 [13:6];
-  assign write__address = \port$1710$5 [13:6];
+  assign address = \port$1634$5 [13:6];
+  assign write__address = \port$1634$5 [13:6];
   assign \enable$41  = \const [94];
   assign memory = selected[2:0];
   assign \start$43  = count;
   assign stop = \const [5:0];
-  assign found = { \$118 , \$119  };
+  assign found = { \$120 , \$121  };
   assign column = counted;
   assign ends_column = 1'h1;
   assign ends_operation = ends_blocks;
-  assign ready = groups__payload;
+  assign group2 = groups__payload;
   assign \start$77  = start;
   assign hold = 1'h0;
   assign frames__payload = frame;
@@ -9223,24 +9134,31 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   assign \groups__payload.narrow  = groups__payload[29:27];
   assign \groups__payload.output  = groups__payload[30];
   assign \groups__payload.operation  = groups__payload[34:31];
-  assign \ready.rows  = groups__payload[4:0];
-  assign \ready.memory  = groups__payload[10:5];
-  assign \ready.address  = groups__payload[18:11];
-  assign \ready.parameter  = groups__payload[26:19];
-  assign \ready.narrow  = groups__payload[29:27];
-  assign \ready.output  = groups__payload[30];
-  assign \ready.operation  = groups__payload[34:31];
+  assign \group2.rows  = groups__payload[4:0];
+  assign \group2.memory  = groups__payload[10:5];
+  assign \group2.address  = groups__payload[18:11];
+  assign \group2.parameter  = groups__payload[26:19];
+  assign \group2.narrow  = groups__payload[29:27];
+  assign \group2.output  = groups__payload[30];
+  assign \group2.operation  = groups__payload[34:31];
   assign \frame.clear  = frame[0];
   assign \frame.end  = frame[1];
   assign \frames__payload.clear  = frame[0];
   assign \frames__payload.end  = frame[1];
-  assign \group$88.rows  = \group$88 [4:0];
-  assign \group$88.memory  = \group$88 [10:5];
-  assign \group$88.address  = \group$88 [18:11];
-  assign \group$88.parameter  = \group$88 [26:19];
-  assign \group$88.narrow  = \group$88 [29:27];
-  assign \group$88.output  = \group$88 [30];
-  assign \group$88.operation  = \group$88 [34:31];
+  assign \group0.rows  = group0[4:0];
+  assign \group0.memory  = group0[10:5];
+  assign \group0.address  = group0[18:11];
+  assign \group0.parameter  = group0[26:19];
+  assign \group0.narrow  = group0[29:27];
+  assign \group0.output  = group0[30];
+  assign \group0.operation  = group0[34:31];
+  assign \group1.rows  = group1[4:0];
+  assign \group1.memory  = group1[10:5];
+  assign \group1.address  = group1[18:11];
+  assign \group1.parameter  = group1[26:19];
+  assign \group1.narrow  = group1[29:27];
+  assign \group1.output  = group1[30];
+  assign \group1.operation  = group1[34:31];
   assign steps__payload[27] = ends[2];
   assign steps__payload[26] = \$68 ;
   assign steps__payload[25:24] = \const [39:38];
@@ -9280,7 +9198,7 @@ module \lmu_kws105_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   assign \$35  = 13'h0010;
 endmodule
 
-module \lmu_kws105_eighth.sequencer.nonzero$92 (write, nonzero, nonzero_clk, last, stop, enable, memory, start, first_word, first_bit, address, nonzero_rst);
+module \lmu_kws105_eighth.sequencer.nonzero$94 (write, nonzero, nonzero_clk, last, stop, enable, memory, start, first_word, first_bit, address, nonzero_rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$15 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$15 <= 0;
   wire [30:0] \$1 ;

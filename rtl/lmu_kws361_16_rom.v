@@ -229,7 +229,7 @@ module lmu_kws361_16_rom(i__valid, o_logits__ready, o_decision__ready, clk, rst,
     .clk(clk),
     .elements(elements),
     .issued(products__valid),
-    .\port$886$27 (\$13 ),
+    .\port$721$27 (\$13 ),
     .products__activation(products__activation),
     .products__weights(products__weights),
     .rst(rst),
@@ -245,7 +245,7 @@ module lmu_kws361_16_rom(i__valid, o_logits__ready, o_decision__ready, clk, rst,
     .parameters__address(\address$106 ),
     .parameters__r_data(parameters__r_data),
     .parameters__read(\read$104 ),
-    .\port$1074$5 (\$14 ),
+    .\port$913$5 (\$14 ),
     .row_valid(write__valid),
     .rst(rst),
     .sums(sums),
@@ -269,7 +269,7 @@ module lmu_kws361_16_rom(i__valid, o_logits__ready, o_decision__ready, clk, rst,
     .i__activation(products__activation),
     .i__valid(products__valid),
     .i__weights(products__weights),
-    .\port$886$27 (\$13 ),
+    .\port$721$27 (\$13 ),
     .rst(rst),
     .sums(sums)
   );
@@ -491,7 +491,7 @@ module lmu_kws361_16_rom(i__valid, o_logits__ready, o_decision__ready, clk, rst,
   assign \$12  = steps__payload[13];
 endmodule
 
-module \lmu_kws361_16_rom.fetch (rst, steps__valid, products__activation, products__weights, elements, words, steps__payload, issued, \port$886$27 , clk);
+module \lmu_kws361_16_rom.fetch (rst, steps__valid, products__activation, products__weights, elements, words, steps__payload, issued, \port$721$27 , clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$1 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$1 <= 0;
   reg \$1 ;
@@ -509,8 +509,8 @@ module \lmu_kws361_16_rom.fetch (rst, steps__valid, products__activation, produc
   wire [7:0] \elements.x ;
   output issued;
   reg issued = 1'h0;
-  output [3:0] \port$886$27 ;
-  wire [3:0] \port$886$27 ;
+  output [3:0] \port$721$27 ;
+  wire [3:0] \port$721$27 ;
   output [11:0] products__activation;
   wire [11:0] products__activation;
   wire products__first;
@@ -633,7 +633,7 @@ module \lmu_kws361_16_rom.fetch (rst, steps__valid, products__activation, produc
   assign products__shift = step[28:27];
   assign products__first = step[29];
   assign products__last = step[30];
-  assign \port$886$27  = step[30:27];
+  assign \port$721$27  = step[30:27];
   assign \step.memory  = step[2:0];
   assign \step.address  = step[11:3];
   assign \step.cleared  = step[12];
@@ -724,7 +724,7 @@ module \lmu_kws361_16_rom.fetch (rst, steps__valid, products__activation, produc
   assign weights4_0[8:0] = { 6'h00, words[2:0] };
 endmodule
 
-module \lmu_kws361_16_rom.finish (rst, parameters__read, element, parameters__r_data, groups__valid, groups__payload, sums, parameters__address, row_valid, \port$1074$5 , write__output, clk);
+module \lmu_kws361_16_rom.finish (rst, parameters__read, element, parameters__r_data, groups__valid, groups__payload, sums, parameters__address, row_valid, \port$913$5 , write__output, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$2 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$2 <= 0;
   wire \$1 ;
@@ -783,8 +783,8 @@ module \lmu_kws361_16_rom.finish (rst, parameters__read, element, parameters__r_
   wire [16:0] parameters__r_data;
   output parameters__read;
   wire parameters__read;
-  output [14:0] \port$1074$5 ;
-  wire [14:0] \port$1074$5 ;
+  output [14:0] \port$913$5 ;
+  wire [14:0] \port$913$5 ;
   reg [36:0] row_destination = 37'h0000000000;
   wire [8:0] \row_destination.address ;
   wire [5:0] \row_destination.memory ;
@@ -999,7 +999,7 @@ module \lmu_kws361_16_rom.finish (rst, parameters__read, element, parameters__r_
   assign write__data = element;
   assign write__operation = row_destination[36:33];
   assign parameters__address = destination[28:20];
-  assign \port$1074$5  = row_destination[19:5];
+  assign \port$913$5  = row_destination[19:5];
   assign write__output = row_destination[32];
   assign \groups__payload.rows  = groups__payload[4:0];
   assign \groups__payload.memory  = groups__payload[10:5];
@@ -1583,7 +1583,7 @@ module \lmu_kws361_16_rom.input (i__valid, clk, rst, i__ready, write__valid, fra
   assign \$15  = carried;
 endmodule
 
-module \lmu_kws361_16_rom.lanes (rst, i__activation, i__weights, i__valid, \port$886$27 , sums, clk);
+module \lmu_kws361_16_rom.lanes (rst, i__activation, i__weights, i__valid, \port$721$27 , sums, clk);
   input clk;
   wire clk;
   wire first;
@@ -1638,8 +1638,8 @@ module \lmu_kws361_16_rom.lanes (rst, i__activation, i__weights, i__valid, \port
   wire [10:0] o__operand;
   wire o__valid;
   wire [10:0] operand;
-  input [3:0] \port$886$27 ;
-  wire [3:0] \port$886$27 ;
+  input [3:0] \port$721$27 ;
+  wire [3:0] \port$721$27 ;
   wire [319:0] products;
   wire [319:0] \products$25 ;
   wire [19:0] \products$25.lane0 ;
@@ -1711,17 +1711,17 @@ module \lmu_kws361_16_rom.lanes (rst, i__activation, i__weights, i__valid, \port
     .o__magnitudes(magnitudes),
     .o__negative(negative),
     .operand(operand),
-    .\port$886$27 (\port$886$27 ),
+    .\port$721$27 (\port$721$27 ),
     .rst(rst),
     .valid(valid)
   );
   assign products__activation = i__activation;
-  assign i__first = \port$886$27 [2];
-  assign products__first = \port$886$27 [2];
-  assign i__last = \port$886$27 [3];
-  assign products__last = \port$886$27 [3];
-  assign i__shift = \port$886$27 [1:0];
-  assign products__shift = \port$886$27 [1:0];
+  assign i__first = \port$721$27 [2];
+  assign products__first = \port$721$27 [2];
+  assign i__last = \port$721$27 [3];
+  assign products__last = \port$721$27 [3];
+  assign i__shift = \port$721$27 [1:0];
+  assign products__shift = \port$721$27 [1:0];
   assign products__valid = i__valid;
   assign products__weights = i__weights;
   assign o__magnitudes = magnitudes;
@@ -1801,198 +1801,88 @@ endmodule
 module \lmu_kws361_16_rom.lanes.accumulate (rst, valid, first, last, negative, products, sums, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$9 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$9 <= 0;
-  wire [20:0] \$1 ;
-  wire [20:0] \$10 ;
-  wire \$100 ;
-  wire \$101 ;
-  wire \$102 ;
-  wire \$103 ;
-  wire \$104 ;
-  wire \$105 ;
-  wire \$106 ;
-  wire \$107 ;
-  wire \$108 ;
-  wire \$109 ;
-  wire [21:0] \$11 ;
-  wire \$110 ;
-  wire \$111 ;
-  wire \$112 ;
-  wire \$113 ;
-  wire \$114 ;
-  wire \$115 ;
-  wire \$116 ;
-  wire \$117 ;
-  wire \$118 ;
-  wire \$119 ;
-  wire [22:0] \$12 ;
-  wire \$120 ;
-  wire \$121 ;
-  wire \$122 ;
-  wire \$123 ;
-  wire \$124 ;
-  wire \$125 ;
-  wire \$126 ;
-  wire \$127 ;
-  wire \$128 ;
-  wire \$129 ;
-  wire [20:0] \$13 ;
-  wire \$130 ;
-  wire \$131 ;
-  wire \$132 ;
-  wire \$133 ;
-  wire \$134 ;
-  wire \$135 ;
-  wire \$136 ;
-  wire \$137 ;
-  wire \$138 ;
-  wire \$139 ;
-  wire [21:0] \$14 ;
-  wire \$140 ;
-  wire \$141 ;
-  wire \$142 ;
-  wire \$143 ;
-  wire \$144 ;
-  wire \$145 ;
-  wire \$146 ;
-  wire \$147 ;
-  wire \$148 ;
-  wire \$149 ;
-  wire [22:0] \$15 ;
-  wire \$150 ;
-  wire \$151 ;
-  wire \$152 ;
-  wire \$153 ;
-  wire \$154 ;
-  wire \$155 ;
-  wire \$156 ;
-  wire \$157 ;
-  wire \$158 ;
-  wire \$159 ;
-  wire [20:0] \$16 ;
-  wire \$160 ;
-  reg [20:0] \$161 ;
-  reg [20:0] \$162 ;
-  reg [20:0] \$163 ;
-  reg [20:0] \$164 ;
-  reg [20:0] \$165 ;
-  reg [20:0] \$166 ;
-  reg [20:0] \$167 ;
-  reg [20:0] \$168 ;
-  reg [20:0] \$169 ;
-  wire [21:0] \$17 ;
-  reg [20:0] \$170 ;
-  reg [20:0] \$171 ;
-  reg [20:0] \$172 ;
-  reg [20:0] \$173 ;
-  reg [20:0] \$174 ;
-  reg [20:0] \$175 ;
-  reg [20:0] \$176 ;
-  reg [20:0] \$177 ;
-  reg [20:0] \$178 ;
-  reg [20:0] \$179 ;
-  wire [22:0] \$18 ;
-  reg [20:0] \$180 ;
-  reg [20:0] \$181 ;
-  reg [20:0] \$182 ;
-  reg [20:0] \$183 ;
-  reg [20:0] \$184 ;
-  reg [20:0] \$185 ;
-  reg [20:0] \$186 ;
-  reg [20:0] \$187 ;
-  reg [20:0] \$188 ;
-  reg [20:0] \$189 ;
-  wire [20:0] \$19 ;
-  reg [20:0] \$190 ;
-  reg [20:0] \$191 ;
-  reg [20:0] \$192 ;
-  wire [21:0] \$2 ;
-  wire [21:0] \$20 ;
-  wire [22:0] \$21 ;
-  wire [20:0] \$22 ;
-  wire [21:0] \$23 ;
-  wire [22:0] \$24 ;
-  wire [20:0] \$25 ;
-  wire [21:0] \$26 ;
-  wire [22:0] \$27 ;
-  wire [20:0] \$28 ;
-  wire [21:0] \$29 ;
-  wire [22:0] \$3 ;
-  wire [22:0] \$30 ;
-  wire [20:0] \$31 ;
-  wire [21:0] \$32 ;
-  wire [22:0] \$33 ;
-  wire [20:0] \$34 ;
-  wire [21:0] \$35 ;
-  wire [22:0] \$36 ;
-  wire [20:0] \$37 ;
-  wire [21:0] \$38 ;
-  wire [22:0] \$39 ;
-  wire [20:0] \$4 ;
-  wire [20:0] \$40 ;
-  wire [21:0] \$41 ;
-  wire [22:0] \$42 ;
-  wire [20:0] \$43 ;
-  wire [21:0] \$44 ;
-  wire [22:0] \$45 ;
-  wire [20:0] \$46 ;
-  wire [21:0] \$47 ;
-  wire [22:0] \$48 ;
-  wire \$49 ;
-  wire [21:0] \$5 ;
-  wire \$50 ;
-  wire \$51 ;
-  wire \$52 ;
-  wire \$53 ;
-  wire \$54 ;
-  wire \$55 ;
-  wire \$56 ;
-  wire \$57 ;
-  wire \$58 ;
-  wire \$59 ;
-  wire [22:0] \$6 ;
-  wire \$60 ;
-  wire \$61 ;
-  wire \$62 ;
-  wire \$63 ;
-  wire \$64 ;
-  wire \$65 ;
-  wire \$66 ;
-  wire \$67 ;
-  wire \$68 ;
-  wire \$69 ;
-  wire [20:0] \$7 ;
-  wire \$70 ;
-  wire \$71 ;
-  wire \$72 ;
-  wire \$73 ;
-  wire \$74 ;
-  wire \$75 ;
-  wire \$76 ;
-  wire \$77 ;
-  wire \$78 ;
-  wire \$79 ;
-  wire [21:0] \$8 ;
-  wire \$80 ;
-  wire \$81 ;
-  wire \$82 ;
-  wire \$83 ;
-  wire \$84 ;
-  wire \$85 ;
-  wire \$86 ;
-  wire \$87 ;
-  wire \$88 ;
-  wire \$89 ;
-  wire [22:0] \$9 ;
-  wire \$90 ;
-  wire \$91 ;
-  wire \$92 ;
-  wire \$93 ;
-  wire \$94 ;
-  wire \$95 ;
-  wire \$96 ;
-  wire \$97 ;
-  wire \$98 ;
-  wire \$99 ;
+  wire \$1 ;
+  wire [22:0] \$10 ;
+  wire [20:0] \$11 ;
+  wire [21:0] \$12 ;
+  wire [22:0] \$13 ;
+  wire [20:0] \$14 ;
+  wire [21:0] \$15 ;
+  wire [22:0] \$16 ;
+  wire [20:0] \$17 ;
+  wire [21:0] \$18 ;
+  wire [22:0] \$19 ;
+  wire [20:0] \$2 ;
+  wire [20:0] \$20 ;
+  wire [21:0] \$21 ;
+  wire [22:0] \$22 ;
+  wire [20:0] \$23 ;
+  wire [21:0] \$24 ;
+  wire [22:0] \$25 ;
+  wire [20:0] \$26 ;
+  wire [21:0] \$27 ;
+  wire [22:0] \$28 ;
+  wire [20:0] \$29 ;
+  wire [21:0] \$3 ;
+  wire [21:0] \$30 ;
+  wire [22:0] \$31 ;
+  wire [20:0] \$32 ;
+  wire [21:0] \$33 ;
+  wire [22:0] \$34 ;
+  wire [20:0] \$35 ;
+  wire [21:0] \$36 ;
+  wire [22:0] \$37 ;
+  wire [20:0] \$38 ;
+  wire [21:0] \$39 ;
+  wire [22:0] \$4 ;
+  wire [22:0] \$40 ;
+  wire [20:0] \$41 ;
+  wire [21:0] \$42 ;
+  wire [22:0] \$43 ;
+  wire [20:0] \$44 ;
+  wire [21:0] \$45 ;
+  wire [22:0] \$46 ;
+  wire [20:0] \$47 ;
+  wire [21:0] \$48 ;
+  wire [22:0] \$49 ;
+  wire [20:0] \$5 ;
+  reg \$50 ;
+  reg [20:0] \$51 ;
+  reg [20:0] \$52 ;
+  reg [20:0] \$53 ;
+  reg [20:0] \$54 ;
+  reg [20:0] \$55 ;
+  reg [20:0] \$56 ;
+  reg [20:0] \$57 ;
+  reg [20:0] \$58 ;
+  reg [20:0] \$59 ;
+  wire [21:0] \$6 ;
+  reg [20:0] \$60 ;
+  reg [20:0] \$61 ;
+  reg [20:0] \$62 ;
+  reg [20:0] \$63 ;
+  reg [20:0] \$64 ;
+  reg [20:0] \$65 ;
+  reg [20:0] \$66 ;
+  reg [20:0] \$67 ;
+  reg [20:0] \$68 ;
+  reg [20:0] \$69 ;
+  wire [22:0] \$7 ;
+  reg [20:0] \$70 ;
+  reg [20:0] \$71 ;
+  reg [20:0] \$72 ;
+  reg [20:0] \$73 ;
+  reg [20:0] \$74 ;
+  reg [20:0] \$75 ;
+  reg [20:0] \$76 ;
+  reg [20:0] \$77 ;
+  reg [20:0] \$78 ;
+  reg [20:0] \$79 ;
+  wire [20:0] \$8 ;
+  reg [20:0] \$80 ;
+  reg [20:0] \$81 ;
+  reg [20:0] \$82 ;
+  wire [21:0] \$9 ;
   wire [20:0] addend0;
   wire [20:0] addend1;
   wire [20:0] addend10;
@@ -2011,6 +1901,7 @@ module \lmu_kws361_16_rom.lanes.accumulate (rst, valid, first, last, negative, p
   wire [20:0] addend9;
   input clk;
   wire clk;
+  reg ends0 = 1'h0;
   input first;
   wire first;
   reg [20:0] held0 = 21'h000000;
@@ -2089,422 +1980,384 @@ module \lmu_kws361_16_rom.lanes.accumulate (rst, valid, first, last, negative, p
   wire [20:0] total9;
   input valid;
   wire valid;
-  assign addend0 = { 1'h0, products[19:0] } ^ { negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0] };
-  assign \$1  = first ? 21'h000000 : running0;
-  assign \$2  = \$1  + addend0;
-  assign \$3  = \$2  + negative[0];
-  assign addend1 = { 1'h0, products[39:20] } ^ { negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1] };
-  assign \$4  = first ? 21'h000000 : running1;
-  assign \$5  = \$4  + addend1;
-  assign \$6  = \$5  + negative[1];
-  assign addend2 = { 1'h0, products[59:40] } ^ { negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2] };
-  assign \$7  = first ? 21'h000000 : running2;
-  assign \$8  = \$7  + addend2;
-  assign \$9  = \$8  + negative[2];
-  assign addend3 = { 1'h0, products[79:60] } ^ { negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3] };
-  assign \$10  = first ? 21'h000000 : running3;
-  assign \$11  = \$10  + addend3;
-  assign \$12  = \$11  + negative[3];
   assign addend4 = { 1'h0, products[99:80] } ^ { negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4] };
-  assign \$13  = first ? 21'h000000 : running4;
-  assign \$14  = \$13  + addend4;
-  assign \$15  = \$14  + negative[4];
+  assign \$14  = first ? 21'h000000 : running4;
+  assign \$15  = \$14  + addend4;
+  assign \$16  = \$15  + negative[4];
   assign addend5 = { 1'h0, products[119:100] } ^ { negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5] };
-  assign \$16  = first ? 21'h000000 : running5;
-  assign \$17  = \$16  + addend5;
-  assign \$18  = \$17  + negative[5];
+  assign \$17  = first ? 21'h000000 : running5;
+  assign \$18  = \$17  + addend5;
+  assign \$19  = \$18  + negative[5];
   assign addend6 = { 1'h0, products[139:120] } ^ { negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6] };
-  assign \$19  = first ? 21'h000000 : running6;
-  assign \$20  = \$19  + addend6;
-  assign \$21  = \$20  + negative[6];
+  assign \$20  = first ? 21'h000000 : running6;
+  assign \$21  = \$20  + addend6;
+  assign \$22  = \$21  + negative[6];
   assign addend7 = { 1'h0, products[159:140] } ^ { negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7] };
-  assign \$22  = first ? 21'h000000 : running7;
-  assign \$23  = \$22  + addend7;
-  assign \$24  = \$23  + negative[7];
+  assign \$23  = first ? 21'h000000 : running7;
+  assign \$24  = \$23  + addend7;
+  assign \$25  = \$24  + negative[7];
   assign addend8 = { 1'h0, products[179:160] } ^ { negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8] };
-  assign \$25  = first ? 21'h000000 : running8;
-  assign \$26  = \$25  + addend8;
-  assign \$27  = \$26  + negative[8];
+  assign \$26  = first ? 21'h000000 : running8;
+  assign \$27  = \$26  + addend8;
+  assign \$28  = \$27  + negative[8];
   assign addend9 = { 1'h0, products[199:180] } ^ { negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9] };
-  assign \$28  = first ? 21'h000000 : running9;
-  assign \$29  = \$28  + addend9;
-  assign \$30  = \$29  + negative[9];
+  assign \$29  = first ? 21'h000000 : running9;
+  assign \$30  = \$29  + addend9;
+  assign \$31  = \$30  + negative[9];
   assign addend10 = { 1'h0, products[219:200] } ^ { negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10] };
-  assign \$31  = first ? 21'h000000 : running10;
-  assign \$32  = \$31  + addend10;
-  assign \$33  = \$32  + negative[10];
+  assign \$32  = first ? 21'h000000 : running10;
+  assign \$33  = \$32  + addend10;
+  assign \$34  = \$33  + negative[10];
   assign addend11 = { 1'h0, products[239:220] } ^ { negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11] };
-  assign \$34  = first ? 21'h000000 : running11;
-  assign \$35  = \$34  + addend11;
-  assign \$36  = \$35  + negative[11];
+  assign \$35  = first ? 21'h000000 : running11;
+  assign \$36  = \$35  + addend11;
+  assign \$37  = \$36  + negative[11];
   assign addend12 = { 1'h0, products[259:240] } ^ { negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12] };
-  assign \$37  = first ? 21'h000000 : running12;
-  assign \$38  = \$37  + addend12;
-  assign \$39  = \$38  + negative[12];
+  assign \$38  = first ? 21'h000000 : running12;
+  assign \$39  = \$38  + addend12;
+  assign \$40  = \$39  + negative[12];
   assign addend13 = { 1'h0, products[279:260] } ^ { negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13] };
-  assign \$40  = first ? 21'h000000 : running13;
-  assign \$41  = \$40  + addend13;
-  assign \$42  = \$41  + negative[13];
+  assign \$41  = first ? 21'h000000 : running13;
+  assign \$42  = \$41  + addend13;
+  assign \$43  = \$42  + negative[13];
   assign addend14 = { 1'h0, products[299:280] } ^ { negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14] };
-  assign \$43  = first ? 21'h000000 : running14;
-  assign \$44  = \$43  + addend14;
-  assign \$45  = \$44  + negative[14];
+  assign \$44  = first ? 21'h000000 : running14;
+  assign \$45  = \$44  + addend14;
+  assign \$46  = \$45  + negative[14];
   assign addend15 = { 1'h0, products[319:300] } ^ { negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15] };
-  assign \$46  = first ? 21'h000000 : running15;
-  assign \$47  = \$46  + addend15;
-  assign \$48  = \$47  + negative[15];
-  assign \$51  = ~ last;
-  assign \$52  = \$50  & \$51 ;
-  assign \$55  = \$54  & last;
-  assign \$58  = ~ last;
-  assign \$59  = \$57  & \$58 ;
-  assign \$62  = \$61  & last;
-  assign \$65  = ~ last;
-  assign \$66  = \$64  & \$65 ;
-  assign \$69  = \$68  & last;
-  assign \$72  = ~ last;
-  assign \$73  = \$71  & \$72 ;
-  assign \$76  = \$75  & last;
-  assign \$79  = ~ last;
-  assign \$80  = \$78  & \$79 ;
-  assign \$83  = \$82  & last;
-  assign \$86  = ~ last;
-  assign \$87  = \$85  & \$86 ;
-  assign \$90  = \$89  & last;
-  assign \$93  = ~ last;
-  assign \$94  = \$92  & \$93 ;
-  assign \$97  = \$96  & last;
-  assign \$100  = ~ last;
-  assign \$101  = \$99  & \$100 ;
-  assign \$104  = \$103  & last;
-  assign \$107  = ~ last;
-  assign \$108  = \$106  & \$107 ;
-  assign \$111  = \$110  & last;
-  assign \$114  = ~ last;
-  assign \$115  = \$113  & \$114 ;
-  assign \$118  = \$117  & last;
-  assign \$121  = ~ last;
-  assign \$122  = \$120  & \$121 ;
-  assign \$125  = \$124  & last;
-  assign \$128  = ~ last;
-  assign \$129  = \$127  & \$128 ;
-  assign \$132  = \$131  & last;
-  assign \$135  = ~ last;
-  assign \$136  = \$134  & \$135 ;
-  assign \$139  = \$138  & last;
-  assign \$142  = ~ last;
-  assign \$143  = \$141  & \$142 ;
-  assign \$146  = \$145  & last;
-  assign \$149  = ~ last;
-  assign \$150  = \$148  & \$149 ;
-  assign \$153  = \$152  & last;
-  assign \$156  = ~ last;
-  assign \$157  = \$155  & \$156 ;
-  assign \$160  = \$159  & last;
+  assign \$47  = first ? 21'h000000 : running15;
+  assign \$48  = \$47  + addend15;
+  assign \$49  = \$48  + negative[15];
   always @(posedge clk)
-    running0 <= \$161 ;
+    ends0 <= \$50 ;
   always @(posedge clk)
-    held0 <= \$162 ;
+    running0 <= \$51 ;
   always @(posedge clk)
-    running1 <= \$163 ;
+    held0 <= \$52 ;
   always @(posedge clk)
-    held1 <= \$164 ;
+    running1 <= \$53 ;
   always @(posedge clk)
-    running2 <= \$165 ;
+    held1 <= \$54 ;
   always @(posedge clk)
-    held2 <= \$166 ;
+    running2 <= \$55 ;
   always @(posedge clk)
-    running3 <= \$167 ;
+    held2 <= \$56 ;
   always @(posedge clk)
-    held3 <= \$168 ;
+    running3 <= \$57 ;
   always @(posedge clk)
-    running4 <= \$169 ;
+    held3 <= \$58 ;
   always @(posedge clk)
-    held4 <= \$170 ;
+    running4 <= \$59 ;
   always @(posedge clk)
-    running5 <= \$171 ;
+    held4 <= \$60 ;
   always @(posedge clk)
-    held5 <= \$172 ;
+    running5 <= \$61 ;
   always @(posedge clk)
-    running6 <= \$173 ;
+    held5 <= \$62 ;
   always @(posedge clk)
-    held6 <= \$174 ;
+    running6 <= \$63 ;
   always @(posedge clk)
-    running7 <= \$175 ;
+    held6 <= \$64 ;
   always @(posedge clk)
-    held7 <= \$176 ;
+    running7 <= \$65 ;
   always @(posedge clk)
-    running8 <= \$177 ;
+    held7 <= \$66 ;
   always @(posedge clk)
-    held8 <= \$178 ;
+    running8 <= \$67 ;
   always @(posedge clk)
-    running9 <= \$179 ;
+    held8 <= \$68 ;
   always @(posedge clk)
-    held9 <= \$180 ;
+    running9 <= \$69 ;
   always @(posedge clk)
-    running10 <= \$181 ;
+    held9 <= \$70 ;
   always @(posedge clk)
-    held10 <= \$182 ;
+    running10 <= \$71 ;
   always @(posedge clk)
-    running11 <= \$183 ;
+    held10 <= \$72 ;
   always @(posedge clk)
-    held11 <= \$184 ;
+    running11 <= \$73 ;
   always @(posedge clk)
-    running12 <= \$185 ;
+    held11 <= \$74 ;
   always @(posedge clk)
-    held12 <= \$186 ;
+    running12 <= \$75 ;
   always @(posedge clk)
-    running13 <= \$187 ;
+    held12 <= \$76 ;
   always @(posedge clk)
-    held13 <= \$188 ;
+    running13 <= \$77 ;
   always @(posedge clk)
-    running14 <= \$189 ;
+    held13 <= \$78 ;
   always @(posedge clk)
-    held14 <= \$190 ;
+    running14 <= \$79 ;
   always @(posedge clk)
-    running15 <= \$191 ;
+    held14 <= \$80 ;
   always @(posedge clk)
-    held15 <= \$192 ;
+    running15 <= \$81 ;
+  always @(posedge clk)
+    held15 <= \$82 ;
+  assign \$1  = valid & last;
+  assign addend0 = { 1'h0, products[19:0] } ^ { negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0] };
+  assign \$2  = first ? 21'h000000 : running0;
+  assign \$3  = \$2  + addend0;
+  assign \$4  = \$3  + negative[0];
+  assign addend1 = { 1'h0, products[39:20] } ^ { negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1] };
+  assign \$5  = first ? 21'h000000 : running1;
+  assign \$6  = \$5  + addend1;
+  assign \$7  = \$6  + negative[1];
+  assign addend2 = { 1'h0, products[59:40] } ^ { negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2] };
+  assign \$8  = first ? 21'h000000 : running2;
+  assign \$9  = \$8  + addend2;
+  assign \$10  = \$9  + negative[2];
+  assign addend3 = { 1'h0, products[79:60] } ^ { negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3] };
+  assign \$11  = first ? 21'h000000 : running3;
+  assign \$12  = \$11  + addend3;
+  assign \$13  = \$12  + negative[3];
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$161  = running0;
-    if (\$52 ) begin
-      \$161  = \$3 [20:0];
+    \$50  = \$1 ;
+    if (rst) begin
+      \$50  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$162  = held0;
-    if (\$55 ) begin
-      \$162  = \$3 [20:0];
+    \$51  = running0;
+    if (valid) begin
+      \$51  = \$4 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$163  = running1;
-    if (\$59 ) begin
-      \$163  = \$6 [20:0];
+    \$52  = held0;
+    if (ends0) begin
+      \$52  = running0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$164  = held1;
-    if (\$62 ) begin
-      \$164  = \$6 [20:0];
+    \$53  = running1;
+    if (valid) begin
+      \$53  = \$7 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$165  = running2;
-    if (\$66 ) begin
-      \$165  = \$9 [20:0];
+    \$54  = held1;
+    if (ends0) begin
+      \$54  = running1;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$166  = held2;
-    if (\$69 ) begin
-      \$166  = \$9 [20:0];
+    \$55  = running2;
+    if (valid) begin
+      \$55  = \$10 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$167  = running3;
-    if (\$73 ) begin
-      \$167  = \$12 [20:0];
+    \$56  = held2;
+    if (ends0) begin
+      \$56  = running2;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$168  = held3;
-    if (\$76 ) begin
-      \$168  = \$12 [20:0];
+    \$57  = running3;
+    if (valid) begin
+      \$57  = \$13 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$169  = running4;
-    if (\$80 ) begin
-      \$169  = \$15 [20:0];
+    \$58  = held3;
+    if (ends0) begin
+      \$58  = running3;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$170  = held4;
-    if (\$83 ) begin
-      \$170  = \$15 [20:0];
+    \$59  = running4;
+    if (valid) begin
+      \$59  = \$16 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$171  = running5;
-    if (\$87 ) begin
-      \$171  = \$18 [20:0];
+    \$60  = held4;
+    if (ends0) begin
+      \$60  = running4;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$172  = held5;
-    if (\$90 ) begin
-      \$172  = \$18 [20:0];
+    \$61  = running5;
+    if (valid) begin
+      \$61  = \$19 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$173  = running6;
-    if (\$94 ) begin
-      \$173  = \$21 [20:0];
+    \$62  = held5;
+    if (ends0) begin
+      \$62  = running5;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$174  = held6;
-    if (\$97 ) begin
-      \$174  = \$21 [20:0];
+    \$63  = running6;
+    if (valid) begin
+      \$63  = \$22 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$175  = running7;
-    if (\$101 ) begin
-      \$175  = \$24 [20:0];
+    \$64  = held6;
+    if (ends0) begin
+      \$64  = running6;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$176  = held7;
-    if (\$104 ) begin
-      \$176  = \$24 [20:0];
+    \$65  = running7;
+    if (valid) begin
+      \$65  = \$25 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$177  = running8;
-    if (\$108 ) begin
-      \$177  = \$27 [20:0];
+    \$66  = held7;
+    if (ends0) begin
+      \$66  = running7;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$178  = held8;
-    if (\$111 ) begin
-      \$178  = \$27 [20:0];
+    \$67  = running8;
+    if (valid) begin
+      \$67  = \$28 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$179  = running9;
-    if (\$115 ) begin
-      \$179  = \$30 [20:0];
+    \$68  = held8;
+    if (ends0) begin
+      \$68  = running8;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$180  = held9;
-    if (\$118 ) begin
-      \$180  = \$30 [20:0];
+    \$69  = running9;
+    if (valid) begin
+      \$69  = \$31 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$181  = running10;
-    if (\$122 ) begin
-      \$181  = \$33 [20:0];
+    \$70  = held9;
+    if (ends0) begin
+      \$70  = running9;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$182  = held10;
-    if (\$125 ) begin
-      \$182  = \$33 [20:0];
+    \$71  = running10;
+    if (valid) begin
+      \$71  = \$34 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$183  = running11;
-    if (\$129 ) begin
-      \$183  = \$36 [20:0];
+    \$72  = held10;
+    if (ends0) begin
+      \$72  = running10;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$184  = held11;
-    if (\$132 ) begin
-      \$184  = \$36 [20:0];
+    \$73  = running11;
+    if (valid) begin
+      \$73  = \$37 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$185  = running12;
-    if (\$136 ) begin
-      \$185  = \$39 [20:0];
+    \$74  = held11;
+    if (ends0) begin
+      \$74  = running11;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$186  = held12;
-    if (\$139 ) begin
-      \$186  = \$39 [20:0];
+    \$75  = running12;
+    if (valid) begin
+      \$75  = \$40 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$187  = running13;
-    if (\$143 ) begin
-      \$187  = \$42 [20:0];
+    \$76  = held12;
+    if (ends0) begin
+      \$76  = running12;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$188  = held13;
-    if (\$146 ) begin
-      \$188  = \$42 [20:0];
+    \$77  = running13;
+    if (valid) begin
+      \$77  = \$43 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$189  = running14;
-    if (\$150 ) begin
-      \$189  = \$45 [20:0];
+    \$78  = held13;
+    if (ends0) begin
+      \$78  = running13;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$190  = held14;
-    if (\$153 ) begin
-      \$190  = \$45 [20:0];
+    \$79  = running14;
+    if (valid) begin
+      \$79  = \$46 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$191  = running15;
-    if (\$157 ) begin
-      \$191  = \$48 [20:0];
+    \$80  = held14;
+    if (ends0) begin
+      \$80  = running14;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$192  = held15;
-    if (\$160 ) begin
-      \$192  = \$48 [20:0];
+    \$81  = running15;
+    if (valid) begin
+      \$81  = \$49 [20:0];
     end
   end
-  assign total0 = \$3 [20:0];
-  assign total1 = \$6 [20:0];
-  assign total2 = \$9 [20:0];
-  assign total3 = \$12 [20:0];
-  assign total4 = \$15 [20:0];
-  assign total5 = \$18 [20:0];
-  assign total6 = \$21 [20:0];
-  assign total7 = \$24 [20:0];
-  assign total8 = \$27 [20:0];
-  assign total9 = \$30 [20:0];
-  assign total10 = \$33 [20:0];
-  assign total11 = \$36 [20:0];
-  assign total12 = \$39 [20:0];
-  assign total13 = \$42 [20:0];
-  assign total14 = \$45 [20:0];
-  assign total15 = \$48 [20:0];
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$82  = held15;
+    if (ends0) begin
+      \$82  = running15;
+    end
+  end
+  assign total0 = \$4 [20:0];
+  assign total1 = \$7 [20:0];
+  assign total2 = \$10 [20:0];
+  assign total3 = \$13 [20:0];
+  assign total4 = \$16 [20:0];
+  assign total5 = \$19 [20:0];
+  assign total6 = \$22 [20:0];
+  assign total7 = \$25 [20:0];
+  assign total8 = \$28 [20:0];
+  assign total9 = \$31 [20:0];
+  assign total10 = \$34 [20:0];
+  assign total11 = \$37 [20:0];
+  assign total12 = \$40 [20:0];
+  assign total13 = \$43 [20:0];
+  assign total14 = \$46 [20:0];
+  assign total15 = \$49 [20:0];
   assign \products.lane0  = products[19:0];
   assign \products.lane1  = products[39:20];
   assign \products.lane2  = products[59:40];
@@ -2537,70 +2390,6 @@ module \lmu_kws361_16_rom.lanes.accumulate (rst, valid, first, last, negative, p
   assign sums[62:42] = held2;
   assign sums[41:21] = held1;
   assign sums[20:0] = held0;
-  assign \$49  = 1'h1;
-  assign \$50  = valid;
-  assign \$53  = 1'h1;
-  assign \$54  = valid;
-  assign \$56  = 1'h1;
-  assign \$57  = valid;
-  assign \$60  = 1'h1;
-  assign \$61  = valid;
-  assign \$63  = 1'h1;
-  assign \$64  = valid;
-  assign \$67  = 1'h1;
-  assign \$68  = valid;
-  assign \$70  = 1'h1;
-  assign \$71  = valid;
-  assign \$74  = 1'h1;
-  assign \$75  = valid;
-  assign \$77  = 1'h1;
-  assign \$78  = valid;
-  assign \$81  = 1'h1;
-  assign \$82  = valid;
-  assign \$84  = 1'h1;
-  assign \$85  = valid;
-  assign \$88  = 1'h1;
-  assign \$89  = valid;
-  assign \$91  = 1'h1;
-  assign \$92  = valid;
-  assign \$95  = 1'h1;
-  assign \$96  = valid;
-  assign \$98  = 1'h1;
-  assign \$99  = valid;
-  assign \$102  = 1'h1;
-  assign \$103  = valid;
-  assign \$105  = 1'h1;
-  assign \$106  = valid;
-  assign \$109  = 1'h1;
-  assign \$110  = valid;
-  assign \$112  = 1'h1;
-  assign \$113  = valid;
-  assign \$116  = 1'h1;
-  assign \$117  = valid;
-  assign \$119  = 1'h1;
-  assign \$120  = valid;
-  assign \$123  = 1'h1;
-  assign \$124  = valid;
-  assign \$126  = 1'h1;
-  assign \$127  = valid;
-  assign \$130  = 1'h1;
-  assign \$131  = valid;
-  assign \$133  = 1'h1;
-  assign \$134  = valid;
-  assign \$137  = 1'h1;
-  assign \$138  = valid;
-  assign \$140  = 1'h1;
-  assign \$141  = valid;
-  assign \$144  = 1'h1;
-  assign \$145  = valid;
-  assign \$147  = 1'h1;
-  assign \$148  = valid;
-  assign \$151  = 1'h1;
-  assign \$152  = valid;
-  assign \$154  = 1'h1;
-  assign \$155  = valid;
-  assign \$158  = 1'h1;
-  assign \$159  = valid;
 endmodule
 
 module \lmu_kws361_16_rom.lanes.multiply (magnitudes, products, operand);
@@ -2756,7 +2545,7 @@ module \lmu_kws361_16_rom.lanes.multiply (magnitudes, products, operand);
   assign products[19:0] = product0;
 endmodule
 
-module \lmu_kws361_16_rom.lanes.operands (rst, i__activation, i__weights, i__valid, \port$886$27 , valid, first, last, operand, o__magnitudes, o__negative, clk);
+module \lmu_kws361_16_rom.lanes.operands (rst, i__activation, i__weights, i__valid, \port$721$27 , valid, first, last, operand, o__magnitudes, o__negative, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$10 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$10 <= 0;
   wire [12:0] \$1 ;
@@ -2895,8 +2684,8 @@ module \lmu_kws361_16_rom.lanes.operands (rst, i__activation, i__weights, i__val
   wire o__valid;
   output [10:0] operand;
   reg [10:0] operand = 11'h000;
-  input [3:0] \port$886$27 ;
-  wire [3:0] \port$886$27 ;
+  input [3:0] \port$721$27 ;
+  wire [3:0] \port$721$27 ;
   input rst;
   wire rst;
   output valid;
@@ -3176,7 +2965,7 @@ module \lmu_kws361_16_rom.lanes.operands (rst, i__activation, i__weights, i__val
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$4  = 15'h0000;
-    casez (\port$886$27 [1:0])
+    casez (\port$721$27 [1:0])
       2'h0:
           \$4  = { 2'h0, \$1  };
       2'h1:
@@ -3196,7 +2985,7 @@ module \lmu_kws361_16_rom.lanes.operands (rst, i__activation, i__weights, i__val
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$24  = first;
     if (i__valid) begin
-      \$24  = \port$886$27 [2];
+      \$24  = \port$721$27 [2];
     end
     if (rst) begin
       \$24  = 1'h0;
@@ -3206,7 +2995,7 @@ module \lmu_kws361_16_rom.lanes.operands (rst, i__activation, i__weights, i__val
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$25  = last;
     if (i__valid) begin
-      \$25  = \port$886$27 [3];
+      \$25  = \port$721$27 [3];
     end
     if (rst) begin
       \$25  = 1'h0;
@@ -3261,9 +3050,9 @@ module \lmu_kws361_16_rom.lanes.operands (rst, i__activation, i__weights, i__val
       \$32  = \$7 ;
     end
   end
-  assign i__first = \port$886$27 [2];
-  assign i__last = \port$886$27 [3];
-  assign i__shift = \port$886$27 [1:0];
+  assign i__first = \port$721$27 [2];
+  assign i__last = \port$721$27 [3];
+  assign i__shift = \port$721$27 [1:0];
   assign magnitude = \$22 [11:0];
   assign o__valid = valid;
   assign o__first = first;
@@ -10354,12 +10143,14 @@ module \lmu_kws361_16_rom.sequencer (rst, claim__valid, steps__valid, frames__re
   reg [8:0] \$101 ;
   reg \$102 ;
   reg \$103 ;
-  reg [36:0] \$104 ;
+  reg \$104 ;
   reg [36:0] \$105 ;
-  reg [4:0] \$106 ;
-  reg \$107 ;
-  reg \$108 ;
+  reg [36:0] \$106 ;
+  reg [36:0] \$107 ;
+  reg [4:0] \$108 ;
+  reg \$109 ;
   wire [6:0] \$11 ;
+  reg \$110 ;
   wire [1:0] \$12 ;
   wire \$13 ;
   wire [1:0] \$14 ;
@@ -10501,7 +10292,8 @@ module \lmu_kws361_16_rom.sequencer (rst, claim__valid, steps__valid, frames__re
   wire \counted.first ;
   wire \counted.last ;
   wire [6:0] \counted.number ;
-  reg ended = 1'h0;
+  reg ended0 = 1'h0;
+  reg ended1 = 1'h0;
   wire [7:0] ends;
   wire \ends.block ;
   wire \ends.blocks ;
@@ -10533,14 +10325,31 @@ module \lmu_kws361_16_rom.sequencer (rst, claim__valid, steps__valid, frames__re
   wire frames__valid;
   wire fresh;
   reg [2:0] group = 3'h0;
-  reg [36:0] \group$60  = 37'h0000000000;
-  wire [8:0] \group$60.address ;
-  wire [5:0] \group$60.memory ;
-  wire [2:0] \group$60.narrow ;
-  wire [3:0] \group$60.operation ;
-  wire \group$60.output ;
-  wire [8:0] \group$60.parameter ;
-  wire [4:0] \group$60.rows ;
+  reg [36:0] group0 = 37'h0000000000;
+  wire [8:0] \group0.address ;
+  wire [5:0] \group0.memory ;
+  wire [2:0] \group0.narrow ;
+  wire [3:0] \group0.operation ;
+  wire \group0.output ;
+  wire [8:0] \group0.parameter ;
+  wire [4:0] \group0.rows ;
+  reg [36:0] group1 = 37'h0000000000;
+  wire [8:0] \group1.address ;
+  wire [5:0] \group1.memory ;
+  wire [2:0] \group1.narrow ;
+  wire [3:0] \group1.operation ;
+  wire \group1.output ;
+  wire [8:0] \group1.parameter ;
+  wire [4:0] \group1.rows ;
+  (* init = 37'h0000000000 *)
+  wire [36:0] group2;
+  wire [8:0] \group2.address ;
+  wire [5:0] \group2.memory ;
+  wire [2:0] \group2.narrow ;
+  wire [3:0] \group2.operation ;
+  wire \group2.output ;
+  wire [8:0] \group2.parameter ;
+  wire [4:0] \group2.rows ;
   output [36:0] groups__payload;
   reg [36:0] groups__payload = 37'h0000000000;
   wire [8:0] \groups__payload.address ;
@@ -10563,15 +10372,6 @@ module \lmu_kws361_16_rom.sequencer (rst, claim__valid, steps__valid, frames__re
   wire [3:0] \position.block ;
   wire [2:0] \position.group ;
   wire [3:0] \position.step ;
-  (* init = 37'h0000000000 *)
-  wire [36:0] ready;
-  wire [8:0] \ready.address ;
-  wire [5:0] \ready.memory ;
-  wire [2:0] \ready.narrow ;
-  wire [3:0] \ready.operation ;
-  wire \ready.output ;
-  wire [8:0] \ready.parameter ;
-  wire [4:0] \ready.rows ;
   wire [4:0] rows;
   input rst;
   wire rst;
@@ -10650,7 +10450,7 @@ module \lmu_kws361_16_rom.sequencer (rst, claim__valid, steps__valid, frames__re
   assign \$41  = fresh & \const [26];
   assign \$42  = | busy;
   assign \$43  = \$41  & \$42 ;
-  assign \$44  = busy > 3'h4;
+  assign \$44  = busy > 3'h5;
   assign \$45  = ends[2] & \$44 ;
   assign waits = \$43  | \$45 ;
   assign \$46  = ~ waits;
@@ -10701,7 +10501,7 @@ module \lmu_kws361_16_rom.sequencer (rst, claim__valid, steps__valid, frames__re
   assign \$87  = steps__valid & ends[3];
   assign \$88  = steps__valid & ends[3];
   assign \$89  = | busy;
-  assign \$90  = rows + 2'h3;
+  assign \$90  = rows + 3'h4;
   assign \$91  = busy - 1'h1;
   assign \$92  = steps__valid & ends[7];
   always @(posedge clk)
@@ -10723,19 +10523,23 @@ module \lmu_kws361_16_rom.sequencer (rst, claim__valid, steps__valid, frames__re
   always @(posedge clk)
     offset1 <= \$101 ;
   always @(posedge clk)
-    ended <= \$102 ;
+    ended0 <= \$102 ;
   always @(posedge clk)
-    groups__valid <= \$103 ;
+    ended1 <= \$103 ;
   always @(posedge clk)
-    \group$60  <= \$104 ;
+    groups__valid <= \$104 ;
   always @(posedge clk)
-    groups__payload <= \$105 ;
+    group0 <= \$105 ;
   always @(posedge clk)
-    busy <= \$106 ;
+    group1 <= \$106 ;
   always @(posedge clk)
-    running <= \$107 ;
+    groups__payload <= \$107 ;
   always @(posedge clk)
-    holds_input <= \$108 ;
+    busy <= \$108 ;
+  always @(posedge clk)
+    running <= \$109 ;
+  always @(posedge clk)
+    holds_input <= \$110 ;
   \lmu_kws361_16_rom.sequencer.state  state (
     .clk(clk),
     .finish(finish),
@@ -11077,32 +10881,29 @@ module \lmu_kws361_16_rom.sequencer (rst, claim__valid, steps__valid, frames__re
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$103  = ended;
+    \$103  = ended0;
     if (rst) begin
       \$103  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$104  = \group$60 ;
-    if (\$87 ) begin
-      \$104 [4:0] = rows;
-      \$104 [10:5] = selected[9:4];
-      \$104 [19:11] = address;
-      \$104 [28:20] = \parameter ;
-      \$104 [31:29] = \const [101:99];
-      \$104 [32] = \const [102];
-      \$104 [36:33] = \const [106:103];
-    end
+    \$104  = ended1;
     if (rst) begin
-      \$104  = 37'h0000000000;
+      \$104  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$105  = groups__payload;
-    if (ended) begin
-      \$105  = \group$60 ;
+    \$105  = group0;
+    if (\$87 ) begin
+      \$105 [4:0] = rows;
+      \$105 [10:5] = selected[9:4];
+      \$105 [19:11] = address;
+      \$105 [28:20] = \parameter ;
+      \$105 [31:29] = \const [101:99];
+      \$105 [32] = \const [102];
+      \$105 [36:33] = \const [106:103];
     end
     if (rst) begin
       \$105  = 37'h0000000000;
@@ -11110,46 +10911,66 @@ module \lmu_kws361_16_rom.sequencer (rst, claim__valid, steps__valid, frames__re
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$106  = busy;
-    if (\$88 ) begin
-      \$106  = \$90 [4:0];
-    end else if (\$89 ) begin
-      \$106  = \$91 [4:0];
+    \$106  = group1;
+    if (ended0) begin
+      \$106  = group0;
     end
     if (rst) begin
-      \$106  = 5'h00;
+      \$106  = 37'h0000000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$107  = running;
+    \$107  = groups__payload;
+    if (ended1) begin
+      \$107  = group1;
+    end
+    if (rst) begin
+      \$107  = 37'h0000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$108  = busy;
+    if (\$88 ) begin
+      \$108  = \$90 [4:0];
+    end else if (\$89 ) begin
+      \$108  = \$91 [4:0];
+    end
+    if (rst) begin
+      \$108  = 5'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$109  = running;
     if (start) begin
-      \$107  = 1'h1;
+      \$109  = 1'h1;
     end
     if (\$92 ) begin
-      \$107  = 1'h0;
+      \$109  = 1'h0;
     end
     if (rst) begin
-      \$107  = 1'h0;
+      \$109  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$108  = holds_input;
+    \$110  = holds_input;
     if (start) begin
-      \$108  = 1'h1;
+      \$110  = 1'h1;
     end
     if (frames__ready) begin
-      \$108  = 1'h0;
+      \$110  = 1'h0;
     end
     if (rst) begin
-      \$108  = 1'h0;
+      \$110  = 1'h0;
     end
   end
   assign column = counted;
   assign ends_column = 1'h1;
   assign ends_operation = ends_blocks;
-  assign ready = groups__payload;
+  assign group2 = groups__payload;
   assign hold = 1'h0;
   assign \start$50  = start;
   assign frames__payload = frame;
@@ -11213,24 +11034,31 @@ module \lmu_kws361_16_rom.sequencer (rst, claim__valid, steps__valid, frames__re
   assign \groups__payload.narrow  = groups__payload[31:29];
   assign \groups__payload.output  = groups__payload[32];
   assign \groups__payload.operation  = groups__payload[36:33];
-  assign \ready.rows  = groups__payload[4:0];
-  assign \ready.memory  = groups__payload[10:5];
-  assign \ready.address  = groups__payload[19:11];
-  assign \ready.parameter  = groups__payload[28:20];
-  assign \ready.narrow  = groups__payload[31:29];
-  assign \ready.output  = groups__payload[32];
-  assign \ready.operation  = groups__payload[36:33];
+  assign \group2.rows  = groups__payload[4:0];
+  assign \group2.memory  = groups__payload[10:5];
+  assign \group2.address  = groups__payload[19:11];
+  assign \group2.parameter  = groups__payload[28:20];
+  assign \group2.narrow  = groups__payload[31:29];
+  assign \group2.output  = groups__payload[32];
+  assign \group2.operation  = groups__payload[36:33];
   assign \frame.clear  = frame[0];
   assign \frame.end  = frame[1];
   assign \frames__payload.clear  = frame[0];
   assign \frames__payload.end  = frame[1];
-  assign \group$60.rows  = \group$60 [4:0];
-  assign \group$60.memory  = \group$60 [10:5];
-  assign \group$60.address  = \group$60 [19:11];
-  assign \group$60.parameter  = \group$60 [28:20];
-  assign \group$60.narrow  = \group$60 [31:29];
-  assign \group$60.output  = \group$60 [32];
-  assign \group$60.operation  = \group$60 [36:33];
+  assign \group0.rows  = group0[4:0];
+  assign \group0.memory  = group0[10:5];
+  assign \group0.address  = group0[19:11];
+  assign \group0.parameter  = group0[28:20];
+  assign \group0.narrow  = group0[31:29];
+  assign \group0.output  = group0[32];
+  assign \group0.operation  = group0[36:33];
+  assign \group1.rows  = group1[4:0];
+  assign \group1.memory  = group1[10:5];
+  assign \group1.address  = group1[19:11];
+  assign \group1.parameter  = group1[28:20];
+  assign \group1.narrow  = group1[31:29];
+  assign \group1.output  = group1[32];
+  assign \group1.operation  = group1[36:33];
   assign steps__payload[30] = ends[2];
   assign steps__payload[29] = \$61 ;
   assign steps__payload[28:27] = \const [44:43];

@@ -314,7 +314,7 @@ module lmu_kws361_8_ram(i__valid, o_logits__ready, o_decision__ready, clear, i_l
     .clk(clk),
     .elements(elements),
     .issued(products__valid),
-    .\port$829$28 (\$44 ),
+    .\port$752$28 (\$44 ),
     .products__activation(products__activation),
     .products__weights(products__weights),
     .rst(rst),
@@ -330,7 +330,7 @@ module lmu_kws361_8_ram(i__valid, o_logits__ready, o_decision__ready, clear, i_l
     .parameters__address(parameters__address),
     .parameters__r_data(parameters__r_data),
     .parameters__read(parameters__read),
-    .\port$937$4 (\$45 ),
+    .\port$864$4 (\$45 ),
     .row_valid(write__valid),
     .rst(rst),
     .sums(sums),
@@ -355,7 +355,7 @@ module lmu_kws361_8_ram(i__valid, o_logits__ready, o_decision__ready, clear, i_l
     .i__activation(products__activation),
     .i__valid(products__valid),
     .i__weights(products__weights),
-    .\port$829$28 (\$44 ),
+    .\port$752$28 (\$44 ),
     .rst(rst),
     .sums(sums)
   );
@@ -590,7 +590,7 @@ module lmu_kws361_8_ram(i__valid, o_logits__ready, o_decision__ready, clear, i_l
   assign \$22  = steps__payload[13];
 endmodule
 
-module \lmu_kws361_8_ram.fetch (rst, steps__valid, products__activation, products__weights, elements, words, steps__payload, issued, \port$829$28 , clk);
+module \lmu_kws361_8_ram.fetch (rst, steps__valid, products__activation, products__weights, elements, words, steps__payload, issued, \port$752$28 , clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$1 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$1 <= 0;
   wire \$1 ;
@@ -656,8 +656,8 @@ module \lmu_kws361_8_ram.fetch (rst, steps__valid, products__activation, product
   wire [7:0] \elements.x ;
   output issued;
   reg issued = 1'h0;
-  output [3:0] \port$829$28 ;
-  wire [3:0] \port$829$28 ;
+  output [3:0] \port$752$28 ;
+  wire [3:0] \port$752$28 ;
   output [11:0] products__activation;
   wire [11:0] products__activation;
   wire products__first;
@@ -812,7 +812,7 @@ module \lmu_kws361_8_ram.fetch (rst, steps__valid, products__activation, product
   assign products__shift = step[29:28];
   assign products__first = step[30];
   assign products__last = step[31];
-  assign \port$829$28  = step[31:28];
+  assign \port$752$28  = step[31:28];
   assign \step.memory  = step[2:0];
   assign \step.address  = step[11:3];
   assign \step.cleared  = step[12];
@@ -871,7 +871,7 @@ module \lmu_kws361_8_ram.fetch (rst, steps__valid, products__activation, product
   assign weights4_0[9:0] = { 6'h00, \$3 , words[2:0] };
 endmodule
 
-module \lmu_kws361_8_ram.finish (rst, parameters__read, element, parameters__r_data, groups__valid, groups__payload, sums, parameters__address, row_valid, \port$937$4 , write__output, clk);
+module \lmu_kws361_8_ram.finish (rst, parameters__read, element, parameters__r_data, groups__valid, groups__payload, sums, parameters__address, row_valid, \port$864$4 , write__output, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$2 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$2 <= 0;
   wire \$1 ;
@@ -930,8 +930,8 @@ module \lmu_kws361_8_ram.finish (rst, parameters__read, element, parameters__r_d
   wire [16:0] parameters__r_data;
   output parameters__read;
   wire parameters__read;
-  output [14:0] \port$937$4 ;
-  wire [14:0] \port$937$4 ;
+  output [14:0] \port$864$4 ;
+  wire [14:0] \port$864$4 ;
   reg [35:0] row_destination = 36'h000000000;
   wire [8:0] \row_destination.address ;
   wire [5:0] \row_destination.memory ;
@@ -1130,7 +1130,7 @@ module \lmu_kws361_8_ram.finish (rst, parameters__read, element, parameters__r_d
   assign write__data = element;
   assign write__operation = row_destination[35:32];
   assign parameters__address = destination[27:19];
-  assign \port$937$4  = row_destination[18:4];
+  assign \port$864$4  = row_destination[18:4];
   assign write__output = row_destination[31];
   assign \groups__payload.rows  = groups__payload[3:0];
   assign \groups__payload.memory  = groups__payload[9:4];
@@ -1716,7 +1716,7 @@ module \lmu_kws361_8_ram.input (i__valid, clear, clk, rst, i__ready, write__vali
   assign \$15  = carried;
 endmodule
 
-module \lmu_kws361_8_ram.lanes (rst, i__activation, i__weights, i__valid, \port$829$28 , sums, clk);
+module \lmu_kws361_8_ram.lanes (rst, i__activation, i__weights, i__valid, \port$752$28 , sums, clk);
   input clk;
   wire clk;
   wire first;
@@ -1755,8 +1755,8 @@ module \lmu_kws361_8_ram.lanes (rst, i__activation, i__weights, i__valid, \port$
   wire [11:0] o__operand;
   wire o__valid;
   wire [11:0] operand;
-  input [3:0] \port$829$28 ;
-  wire [3:0] \port$829$28 ;
+  input [3:0] \port$752$28 ;
+  wire [3:0] \port$752$28 ;
   wire [167:0] products;
   wire [167:0] \products$25 ;
   wire [20:0] \products$25.lane0 ;
@@ -1812,17 +1812,17 @@ module \lmu_kws361_8_ram.lanes (rst, i__activation, i__weights, i__valid, \port$
     .o__magnitudes(magnitudes),
     .o__negative(negative),
     .operand(operand),
-    .\port$829$28 (\port$829$28 ),
+    .\port$752$28 (\port$752$28 ),
     .rst(rst),
     .valid(valid)
   );
   assign products__activation = i__activation;
-  assign i__first = \port$829$28 [2];
-  assign products__first = \port$829$28 [2];
-  assign i__last = \port$829$28 [3];
-  assign products__last = \port$829$28 [3];
-  assign i__shift = \port$829$28 [1:0];
-  assign products__shift = \port$829$28 [1:0];
+  assign i__first = \port$752$28 [2];
+  assign products__first = \port$752$28 [2];
+  assign i__last = \port$752$28 [3];
+  assign products__last = \port$752$28 [3];
+  assign i__shift = \port$752$28 [1:0];
+  assign products__shift = \port$752$28 [1:0];
   assign products__valid = i__valid;
   assign products__weights = i__weights;
   assign o__magnitudes = magnitudes;
@@ -1870,102 +1870,48 @@ endmodule
 module \lmu_kws361_8_ram.lanes.accumulate (rst, valid, first, last, negative, products, sums, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$9 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$9 <= 0;
-  wire [20:0] \$1 ;
-  wire [20:0] \$10 ;
-  wire [21:0] \$11 ;
-  wire [22:0] \$12 ;
-  wire [20:0] \$13 ;
-  wire [21:0] \$14 ;
-  wire [22:0] \$15 ;
-  wire [20:0] \$16 ;
-  wire [21:0] \$17 ;
-  wire [22:0] \$18 ;
-  wire [20:0] \$19 ;
-  wire [21:0] \$2 ;
-  wire [21:0] \$20 ;
-  wire [22:0] \$21 ;
-  wire [20:0] \$22 ;
-  wire [21:0] \$23 ;
-  wire [22:0] \$24 ;
-  wire \$25 ;
-  wire \$26 ;
-  wire \$27 ;
-  wire \$28 ;
-  wire \$29 ;
-  wire [22:0] \$3 ;
-  wire \$30 ;
-  wire \$31 ;
-  wire \$32 ;
-  wire \$33 ;
-  wire \$34 ;
-  wire \$35 ;
-  wire \$36 ;
-  wire \$37 ;
-  wire \$38 ;
-  wire \$39 ;
-  wire [20:0] \$4 ;
-  wire \$40 ;
-  wire \$41 ;
-  wire \$42 ;
-  wire \$43 ;
-  wire \$44 ;
-  wire \$45 ;
-  wire \$46 ;
-  wire \$47 ;
-  wire \$48 ;
-  wire \$49 ;
-  wire [21:0] \$5 ;
-  wire \$50 ;
-  wire \$51 ;
-  wire \$52 ;
-  wire \$53 ;
-  wire \$54 ;
-  wire \$55 ;
-  wire \$56 ;
-  wire \$57 ;
-  wire \$58 ;
-  wire \$59 ;
-  wire [22:0] \$6 ;
-  wire \$60 ;
-  wire \$61 ;
-  wire \$62 ;
-  wire \$63 ;
-  wire \$64 ;
-  wire \$65 ;
-  wire \$66 ;
-  wire \$67 ;
-  wire \$68 ;
-  wire \$69 ;
-  wire [20:0] \$7 ;
-  wire \$70 ;
-  wire \$71 ;
-  wire \$72 ;
-  wire \$73 ;
-  wire \$74 ;
-  wire \$75 ;
-  wire \$76 ;
-  wire \$77 ;
-  wire \$78 ;
-  wire \$79 ;
-  wire [21:0] \$8 ;
-  wire \$80 ;
-  reg [20:0] \$81 ;
-  reg [20:0] \$82 ;
-  reg [20:0] \$83 ;
-  reg [20:0] \$84 ;
-  reg [20:0] \$85 ;
-  reg [20:0] \$86 ;
-  reg [20:0] \$87 ;
-  reg [20:0] \$88 ;
-  reg [20:0] \$89 ;
-  wire [22:0] \$9 ;
-  reg [20:0] \$90 ;
-  reg [20:0] \$91 ;
-  reg [20:0] \$92 ;
-  reg [20:0] \$93 ;
-  reg [20:0] \$94 ;
-  reg [20:0] \$95 ;
-  reg [20:0] \$96 ;
+  wire \$1 ;
+  wire [22:0] \$10 ;
+  wire [20:0] \$11 ;
+  wire [21:0] \$12 ;
+  wire [22:0] \$13 ;
+  wire [20:0] \$14 ;
+  wire [21:0] \$15 ;
+  wire [22:0] \$16 ;
+  wire [20:0] \$17 ;
+  wire [21:0] \$18 ;
+  wire [22:0] \$19 ;
+  wire [20:0] \$2 ;
+  wire [20:0] \$20 ;
+  wire [21:0] \$21 ;
+  wire [22:0] \$22 ;
+  wire [20:0] \$23 ;
+  wire [21:0] \$24 ;
+  wire [22:0] \$25 ;
+  reg \$26 ;
+  reg [20:0] \$27 ;
+  reg [20:0] \$28 ;
+  reg [20:0] \$29 ;
+  wire [21:0] \$3 ;
+  reg [20:0] \$30 ;
+  reg [20:0] \$31 ;
+  reg [20:0] \$32 ;
+  reg [20:0] \$33 ;
+  reg [20:0] \$34 ;
+  reg [20:0] \$35 ;
+  reg [20:0] \$36 ;
+  reg [20:0] \$37 ;
+  reg [20:0] \$38 ;
+  reg [20:0] \$39 ;
+  wire [22:0] \$4 ;
+  reg [20:0] \$40 ;
+  reg [20:0] \$41 ;
+  reg [20:0] \$42 ;
+  wire [20:0] \$5 ;
+  wire [21:0] \$6 ;
+  wire [22:0] \$7 ;
+  wire [20:0] \$8 ;
+  wire [21:0] \$9 ;
   wire [20:0] addend0;
   wire [20:0] addend1;
   wire [20:0] addend2;
@@ -1976,6 +1922,7 @@ module \lmu_kws361_8_ram.lanes.accumulate (rst, valid, first, last, negative, pr
   wire [20:0] addend7;
   input clk;
   wire clk;
+  reg ends0 = 1'h0;
   input first;
   wire first;
   reg [20:0] held0 = 21'h000000;
@@ -2022,214 +1969,200 @@ module \lmu_kws361_8_ram.lanes.accumulate (rst, valid, first, last, negative, pr
   wire [20:0] total7;
   input valid;
   wire valid;
-  assign \$3  = \$2  + negative[0];
-  assign addend1 = products[41:21] ^ { negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1] };
-  assign \$4  = first ? 21'h000000 : running1;
-  assign \$5  = \$4  + addend1;
-  assign \$6  = \$5  + negative[1];
-  assign addend2 = products[62:42] ^ { negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2] };
-  assign \$7  = first ? 21'h000000 : running2;
-  assign \$8  = \$7  + addend2;
-  assign \$9  = \$8  + negative[2];
-  assign addend3 = products[83:63] ^ { negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3] };
-  assign \$10  = first ? 21'h000000 : running3;
-  assign \$11  = \$10  + addend3;
-  assign \$12  = \$11  + negative[3];
-  assign addend4 = products[104:84] ^ { negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4] };
-  assign \$13  = first ? 21'h000000 : running4;
-  assign \$14  = \$13  + addend4;
-  assign \$15  = \$14  + negative[4];
-  assign addend5 = products[125:105] ^ { negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5] };
-  assign \$16  = first ? 21'h000000 : running5;
-  assign \$17  = \$16  + addend5;
-  assign \$18  = \$17  + negative[5];
-  assign addend6 = products[146:126] ^ { negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6] };
-  assign \$19  = first ? 21'h000000 : running6;
-  assign \$20  = \$19  + addend6;
-  assign \$21  = \$20  + negative[6];
-  assign addend7 = products[167:147] ^ { negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7] };
-  assign \$22  = first ? 21'h000000 : running7;
-  assign \$23  = \$22  + addend7;
-  assign \$24  = \$23  + negative[7];
-  assign \$27  = ~ last;
-  assign \$28  = \$26  & \$27 ;
-  assign \$31  = \$30  & last;
-  assign \$34  = ~ last;
-  assign \$35  = \$33  & \$34 ;
-  assign \$38  = \$37  & last;
-  assign \$41  = ~ last;
-  assign \$42  = \$40  & \$41 ;
-  assign \$45  = \$44  & last;
-  assign \$48  = ~ last;
-  assign \$49  = \$47  & \$48 ;
-  assign \$52  = \$51  & last;
-  assign \$55  = ~ last;
-  assign \$56  = \$54  & \$55 ;
-  assign \$59  = \$58  & last;
-  assign \$62  = ~ last;
-  assign \$63  = \$61  & \$62 ;
-  assign \$66  = \$65  & last;
-  assign \$69  = ~ last;
-  assign \$70  = \$68  & \$69 ;
-  assign \$73  = \$72  & last;
-  assign \$76  = ~ last;
-  assign \$77  = \$75  & \$76 ;
-  assign \$80  = \$79  & last;
   always @(posedge clk)
-    running0 <= \$81 ;
+    held5 <= \$38 ;
   always @(posedge clk)
-    held0 <= \$82 ;
+    running6 <= \$39 ;
   always @(posedge clk)
-    running1 <= \$83 ;
+    held6 <= \$40 ;
   always @(posedge clk)
-    held1 <= \$84 ;
+    running7 <= \$41 ;
   always @(posedge clk)
-    running2 <= \$85 ;
-  always @(posedge clk)
-    held2 <= \$86 ;
-  always @(posedge clk)
-    running3 <= \$87 ;
-  always @(posedge clk)
-    held3 <= \$88 ;
-  always @(posedge clk)
-    running4 <= \$89 ;
-  always @(posedge clk)
-    held4 <= \$90 ;
-  always @(posedge clk)
-    running5 <= \$91 ;
-  always @(posedge clk)
-    held5 <= \$92 ;
-  always @(posedge clk)
-    running6 <= \$93 ;
-  always @(posedge clk)
-    held6 <= \$94 ;
-  always @(posedge clk)
-    running7 <= \$95 ;
-  always @(posedge clk)
-    held7 <= \$96 ;
+    held7 <= \$42 ;
+  assign \$1  = valid & last;
   assign addend0 = products[20:0] ^ { negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0] };
-  assign \$1  = first ? 21'h000000 : running0;
-  assign \$2  = \$1  + addend0;
+  assign \$2  = first ? 21'h000000 : running0;
+  assign \$3  = \$2  + addend0;
+  assign \$4  = \$3  + negative[0];
+  assign addend1 = products[41:21] ^ { negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1] };
+  assign \$5  = first ? 21'h000000 : running1;
+  assign \$6  = \$5  + addend1;
+  assign \$7  = \$6  + negative[1];
+  assign addend2 = products[62:42] ^ { negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2] };
+  assign \$8  = first ? 21'h000000 : running2;
+  assign \$9  = \$8  + addend2;
+  assign \$10  = \$9  + negative[2];
+  assign addend3 = products[83:63] ^ { negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3] };
+  assign \$11  = first ? 21'h000000 : running3;
+  assign \$12  = \$11  + addend3;
+  assign \$13  = \$12  + negative[3];
+  assign addend4 = products[104:84] ^ { negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4] };
+  assign \$14  = first ? 21'h000000 : running4;
+  assign \$15  = \$14  + addend4;
+  assign \$16  = \$15  + negative[4];
+  assign addend5 = products[125:105] ^ { negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5] };
+  assign \$17  = first ? 21'h000000 : running5;
+  assign \$18  = \$17  + addend5;
+  assign \$19  = \$18  + negative[5];
+  assign addend6 = products[146:126] ^ { negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6] };
+  assign \$20  = first ? 21'h000000 : running6;
+  assign \$21  = \$20  + addend6;
+  assign \$22  = \$21  + negative[6];
+  assign addend7 = products[167:147] ^ { negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7] };
+  assign \$23  = first ? 21'h000000 : running7;
+  assign \$24  = \$23  + addend7;
+  assign \$25  = \$24  + negative[7];
+  always @(posedge clk)
+    ends0 <= \$26 ;
+  always @(posedge clk)
+    running0 <= \$27 ;
+  always @(posedge clk)
+    held0 <= \$28 ;
+  always @(posedge clk)
+    running1 <= \$29 ;
+  always @(posedge clk)
+    held1 <= \$30 ;
+  always @(posedge clk)
+    running2 <= \$31 ;
+  always @(posedge clk)
+    held2 <= \$32 ;
+  always @(posedge clk)
+    running3 <= \$33 ;
+  always @(posedge clk)
+    held3 <= \$34 ;
+  always @(posedge clk)
+    running4 <= \$35 ;
+  always @(posedge clk)
+    held4 <= \$36 ;
+  always @(posedge clk)
+    running5 <= \$37 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$81  = running0;
-    if (\$28 ) begin
-      \$81  = \$3 [20:0];
+    \$38  = held5;
+    if (ends0) begin
+      \$38  = running5;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$82  = held0;
-    if (\$31 ) begin
-      \$82  = \$3 [20:0];
+    \$39  = running6;
+    if (valid) begin
+      \$39  = \$22 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$83  = running1;
-    if (\$35 ) begin
-      \$83  = \$6 [20:0];
+    \$40  = held6;
+    if (ends0) begin
+      \$40  = running6;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$84  = held1;
-    if (\$38 ) begin
-      \$84  = \$6 [20:0];
+    \$41  = running7;
+    if (valid) begin
+      \$41  = \$25 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$85  = running2;
-    if (\$42 ) begin
-      \$85  = \$9 [20:0];
+    \$42  = held7;
+    if (ends0) begin
+      \$42  = running7;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$86  = held2;
-    if (\$45 ) begin
-      \$86  = \$9 [20:0];
+    \$26  = \$1 ;
+    if (rst) begin
+      \$26  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$87  = running3;
-    if (\$49 ) begin
-      \$87  = \$12 [20:0];
+    \$27  = running0;
+    if (valid) begin
+      \$27  = \$4 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$88  = held3;
-    if (\$52 ) begin
-      \$88  = \$12 [20:0];
+    \$28  = held0;
+    if (ends0) begin
+      \$28  = running0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$89  = running4;
-    if (\$56 ) begin
-      \$89  = \$15 [20:0];
+    \$29  = running1;
+    if (valid) begin
+      \$29  = \$7 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$90  = held4;
-    if (\$59 ) begin
-      \$90  = \$15 [20:0];
+    \$30  = held1;
+    if (ends0) begin
+      \$30  = running1;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$91  = running5;
-    if (\$63 ) begin
-      \$91  = \$18 [20:0];
+    \$31  = running2;
+    if (valid) begin
+      \$31  = \$10 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$92  = held5;
-    if (\$66 ) begin
-      \$92  = \$18 [20:0];
+    \$32  = held2;
+    if (ends0) begin
+      \$32  = running2;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$93  = running6;
-    if (\$70 ) begin
-      \$93  = \$21 [20:0];
+    \$33  = running3;
+    if (valid) begin
+      \$33  = \$13 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$94  = held6;
-    if (\$73 ) begin
-      \$94  = \$21 [20:0];
+    \$34  = held3;
+    if (ends0) begin
+      \$34  = running3;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$95  = running7;
-    if (\$77 ) begin
-      \$95  = \$24 [20:0];
+    \$35  = running4;
+    if (valid) begin
+      \$35  = \$16 [20:0];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$96  = held7;
-    if (\$80 ) begin
-      \$96  = \$24 [20:0];
+    \$36  = held4;
+    if (ends0) begin
+      \$36  = running4;
     end
   end
-  assign total0 = \$3 [20:0];
-  assign total1 = \$6 [20:0];
-  assign total2 = \$9 [20:0];
-  assign total3 = \$12 [20:0];
-  assign total4 = \$15 [20:0];
-  assign total5 = \$18 [20:0];
-  assign total6 = \$21 [20:0];
-  assign total7 = \$24 [20:0];
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$37  = running5;
+    if (valid) begin
+      \$37  = \$19 [20:0];
+    end
+  end
+  assign total0 = \$4 [20:0];
+  assign total1 = \$7 [20:0];
+  assign total2 = \$10 [20:0];
+  assign total3 = \$13 [20:0];
+  assign total4 = \$16 [20:0];
+  assign total5 = \$19 [20:0];
+  assign total6 = \$22 [20:0];
+  assign total7 = \$25 [20:0];
   assign \products.lane0  = products[20:0];
   assign \products.lane1  = products[41:21];
   assign \products.lane2  = products[62:42];
@@ -2246,38 +2179,6 @@ module \lmu_kws361_8_ram.lanes.accumulate (rst, valid, first, last, negative, pr
   assign sums[62:42] = held2;
   assign sums[41:21] = held1;
   assign sums[20:0] = held0;
-  assign \$25  = 1'h1;
-  assign \$26  = valid;
-  assign \$29  = 1'h1;
-  assign \$30  = valid;
-  assign \$32  = 1'h1;
-  assign \$33  = valid;
-  assign \$36  = 1'h1;
-  assign \$37  = valid;
-  assign \$39  = 1'h1;
-  assign \$40  = valid;
-  assign \$43  = 1'h1;
-  assign \$44  = valid;
-  assign \$46  = 1'h1;
-  assign \$47  = valid;
-  assign \$50  = 1'h1;
-  assign \$51  = valid;
-  assign \$53  = 1'h1;
-  assign \$54  = valid;
-  assign \$57  = 1'h1;
-  assign \$58  = valid;
-  assign \$60  = 1'h1;
-  assign \$61  = valid;
-  assign \$64  = 1'h1;
-  assign \$65  = valid;
-  assign \$67  = 1'h1;
-  assign \$68  = valid;
-  assign \$71  = 1'h1;
-  assign \$72  = valid;
-  assign \$74  = 1'h1;
-  assign \$75  = valid;
-  assign \$78  = 1'h1;
-  assign \$79  = valid;
 endmodule
 
 module \lmu_kws361_8_ram.lanes.multiply (magnitudes, products, operand);
@@ -2377,7 +2278,7 @@ module \lmu_kws361_8_ram.lanes.multiply (magnitudes, products, operand);
   assign products[20:0] = \$1 [20:0];
 endmodule
 
-module \lmu_kws361_8_ram.lanes.operands (rst, i__activation, i__weights, i__valid, \port$829$28 , valid, first, last, operand, o__magnitudes, o__negative, clk);
+module \lmu_kws361_8_ram.lanes.operands (rst, i__activation, i__weights, i__valid, \port$752$28 , valid, first, last, operand, o__magnitudes, o__negative, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$10 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$10 <= 0;
   wire [12:0] \$1 ;
@@ -2468,8 +2369,8 @@ module \lmu_kws361_8_ram.lanes.operands (rst, i__activation, i__weights, i__vali
   wire o__valid;
   output [11:0] operand;
   reg [11:0] operand = 12'h000;
-  input [3:0] \port$829$28 ;
-  wire [3:0] \port$829$28 ;
+  input [3:0] \port$752$28 ;
+  wire [3:0] \port$752$28 ;
   input rst;
   wire rst;
   output valid;
@@ -2527,7 +2428,7 @@ module \lmu_kws361_8_ram.lanes.operands (rst, i__activation, i__weights, i__vali
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$4  = 15'h0000;
-    casez (\port$829$28 [1:0])
+    casez (\port$752$28 [1:0])
       2'h0:
           \$4  = { 2'h0, \$1  };
       2'h1:
@@ -2547,7 +2448,7 @@ module \lmu_kws361_8_ram.lanes.operands (rst, i__activation, i__weights, i__vali
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$16  = first;
     if (i__valid) begin
-      \$16  = \port$829$28 [2];
+      \$16  = \port$752$28 [2];
     end
     if (rst) begin
       \$16  = 1'h0;
@@ -2557,7 +2458,7 @@ module \lmu_kws361_8_ram.lanes.operands (rst, i__activation, i__weights, i__vali
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$17  = last;
     if (i__valid) begin
-      \$17  = \port$829$28 [3];
+      \$17  = \port$752$28 [3];
     end
     if (rst) begin
       \$17  = 1'h0;
@@ -2682,9 +2583,9 @@ module \lmu_kws361_8_ram.lanes.operands (rst, i__activation, i__weights, i__vali
       \$34  = \$12 ;
     end
   end
-  assign i__first = \port$829$28 [2];
-  assign i__last = \port$829$28 [3];
-  assign i__shift = \port$829$28 [1:0];
+  assign i__first = \port$752$28 [2];
+  assign i__last = \port$752$28 [3];
+  assign i__shift = \port$752$28 [1:0];
   assign magnitude = \$14 [11:0];
   assign o__valid = valid;
   assign o__first = first;
@@ -14705,12 +14606,14 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, claim__valid, steps__valid, idle, 
   reg [8:0] \$101 ;
   reg \$102 ;
   reg \$103 ;
-  reg [35:0] \$104 ;
+  reg \$104 ;
   reg [35:0] \$105 ;
-  reg [3:0] \$106 ;
-  reg \$107 ;
-  reg \$108 ;
+  reg [35:0] \$106 ;
+  reg [35:0] \$107 ;
+  reg [3:0] \$108 ;
+  reg \$109 ;
   wire [6:0] \$11 ;
+  reg \$110 ;
   wire [1:0] \$12 ;
   wire \$13 ;
   wire [1:0] \$14 ;
@@ -14852,7 +14755,8 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, claim__valid, steps__valid, idle, 
   wire \counted.first ;
   wire \counted.last ;
   wire [6:0] \counted.number ;
-  reg ended = 1'h0;
+  reg ended0 = 1'h0;
+  reg ended1 = 1'h0;
   wire [7:0] ends;
   wire \ends.block ;
   wire \ends.blocks ;
@@ -14884,14 +14788,31 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, claim__valid, steps__valid, idle, 
   wire frames__valid;
   wire fresh;
   reg [3:0] group = 4'h0;
-  reg [35:0] \group$60  = 36'h000000000;
-  wire [8:0] \group$60.address ;
-  wire [5:0] \group$60.memory ;
-  wire [2:0] \group$60.narrow ;
-  wire [3:0] \group$60.operation ;
-  wire \group$60.output ;
-  wire [8:0] \group$60.parameter ;
-  wire [3:0] \group$60.rows ;
+  reg [35:0] group0 = 36'h000000000;
+  wire [8:0] \group0.address ;
+  wire [5:0] \group0.memory ;
+  wire [2:0] \group0.narrow ;
+  wire [3:0] \group0.operation ;
+  wire \group0.output ;
+  wire [8:0] \group0.parameter ;
+  wire [3:0] \group0.rows ;
+  reg [35:0] group1 = 36'h000000000;
+  wire [8:0] \group1.address ;
+  wire [5:0] \group1.memory ;
+  wire [2:0] \group1.narrow ;
+  wire [3:0] \group1.operation ;
+  wire \group1.output ;
+  wire [8:0] \group1.parameter ;
+  wire [3:0] \group1.rows ;
+  (* init = 36'h000000000 *)
+  wire [35:0] group2;
+  wire [8:0] \group2.address ;
+  wire [5:0] \group2.memory ;
+  wire [2:0] \group2.narrow ;
+  wire [3:0] \group2.operation ;
+  wire \group2.output ;
+  wire [8:0] \group2.parameter ;
+  wire [3:0] \group2.rows ;
   output [35:0] groups__payload;
   reg [35:0] groups__payload = 36'h000000000;
   wire [8:0] \groups__payload.address ;
@@ -14916,15 +14837,6 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, claim__valid, steps__valid, idle, 
   wire [3:0] \position.block ;
   wire [3:0] \position.group ;
   wire [3:0] \position.step ;
-  (* init = 36'h000000000 *)
-  wire [35:0] ready;
-  wire [8:0] \ready.address ;
-  wire [5:0] \ready.memory ;
-  wire [2:0] \ready.narrow ;
-  wire [3:0] \ready.operation ;
-  wire \ready.output ;
-  wire [8:0] \ready.parameter ;
-  wire [3:0] \ready.rows ;
   wire [3:0] rows;
   input rst;
   wire rst;
@@ -15003,7 +14915,7 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, claim__valid, steps__valid, idle, 
   assign \$41  = fresh & \const [26];
   assign \$42  = | busy;
   assign \$43  = \$41  & \$42 ;
-  assign \$44  = busy > 3'h4;
+  assign \$44  = busy > 3'h5;
   assign \$45  = ends[2] & \$44 ;
   assign waits = \$43  | \$45 ;
   assign \$46  = ~ waits;
@@ -15056,7 +14968,7 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, claim__valid, steps__valid, idle, 
   assign \$87  = steps__valid & ends[3];
   assign \$88  = steps__valid & ends[3];
   assign \$89  = | busy;
-  assign \$90  = rows + 2'h3;
+  assign \$90  = rows + 3'h4;
   assign \$91  = busy - 1'h1;
   assign \$92  = steps__valid & ends[7];
   always @(posedge clk)
@@ -15078,19 +14990,23 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, claim__valid, steps__valid, idle, 
   always @(posedge clk)
     offset1 <= \$101 ;
   always @(posedge clk)
-    ended <= \$102 ;
+    ended0 <= \$102 ;
   always @(posedge clk)
-    groups__valid <= \$103 ;
+    ended1 <= \$103 ;
   always @(posedge clk)
-    \group$60  <= \$104 ;
+    groups__valid <= \$104 ;
   always @(posedge clk)
-    groups__payload <= \$105 ;
+    group0 <= \$105 ;
   always @(posedge clk)
-    busy <= \$106 ;
+    group1 <= \$106 ;
   always @(posedge clk)
-    running <= \$107 ;
+    groups__payload <= \$107 ;
   always @(posedge clk)
-    holds_input <= \$108 ;
+    busy <= \$108 ;
+  always @(posedge clk)
+    running <= \$109 ;
+  always @(posedge clk)
+    holds_input <= \$110 ;
   \lmu_kws361_8_ram.sequencer.state  state (
     .clk(clk),
     .finish(finish),
@@ -15432,32 +15348,29 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, claim__valid, steps__valid, idle, 
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$103  = ended;
+    \$103  = ended0;
     if (rst) begin
       \$103  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$104  = \group$60 ;
-    if (\$87 ) begin
-      \$104 [3:0] = rows;
-      \$104 [9:4] = selected[9:4];
-      \$104 [18:10] = address;
-      \$104 [27:19] = \parameter ;
-      \$104 [30:28] = \const [103:101];
-      \$104 [31] = \const [104];
-      \$104 [35:32] = \const [108:105];
-    end
+    \$104  = ended1;
     if (rst) begin
-      \$104  = 36'h000000000;
+      \$104  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$105  = groups__payload;
-    if (ended) begin
-      \$105  = \group$60 ;
+    \$105  = group0;
+    if (\$87 ) begin
+      \$105 [3:0] = rows;
+      \$105 [9:4] = selected[9:4];
+      \$105 [18:10] = address;
+      \$105 [27:19] = \parameter ;
+      \$105 [30:28] = \const [103:101];
+      \$105 [31] = \const [104];
+      \$105 [35:32] = \const [108:105];
     end
     if (rst) begin
       \$105  = 36'h000000000;
@@ -15465,46 +15378,66 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, claim__valid, steps__valid, idle, 
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$106  = busy;
-    if (\$88 ) begin
-      \$106  = \$90 [3:0];
-    end else if (\$89 ) begin
-      \$106  = \$91 [3:0];
+    \$106  = group1;
+    if (ended0) begin
+      \$106  = group0;
     end
     if (rst) begin
-      \$106  = 4'h0;
+      \$106  = 36'h000000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$107  = running;
+    \$107  = groups__payload;
+    if (ended1) begin
+      \$107  = group1;
+    end
+    if (rst) begin
+      \$107  = 36'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$108  = busy;
+    if (\$88 ) begin
+      \$108  = \$90 [3:0];
+    end else if (\$89 ) begin
+      \$108  = \$91 [3:0];
+    end
+    if (rst) begin
+      \$108  = 4'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$109  = running;
     if (start) begin
-      \$107  = 1'h1;
+      \$109  = 1'h1;
     end
     if (\$92 ) begin
-      \$107  = 1'h0;
+      \$109  = 1'h0;
     end
     if (rst) begin
-      \$107  = 1'h0;
+      \$109  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$108  = holds_input;
+    \$110  = holds_input;
     if (start) begin
-      \$108  = 1'h1;
+      \$110  = 1'h1;
     end
     if (frames__ready) begin
-      \$108  = 1'h0;
+      \$110  = 1'h0;
     end
     if (rst) begin
-      \$108  = 1'h0;
+      \$110  = 1'h0;
     end
   end
   assign column = counted;
   assign ends_column = 1'h1;
   assign ends_operation = ends_blocks;
-  assign ready = groups__payload;
+  assign group2 = groups__payload;
   assign \start$50  = start;
   assign frames__payload = frame;
   assign \position.step  = position[3:0];
@@ -15567,24 +15500,31 @@ module \lmu_kws361_8_ram.sequencer (clk, rst, claim__valid, steps__valid, idle, 
   assign \groups__payload.narrow  = groups__payload[30:28];
   assign \groups__payload.output  = groups__payload[31];
   assign \groups__payload.operation  = groups__payload[35:32];
-  assign \ready.rows  = groups__payload[3:0];
-  assign \ready.memory  = groups__payload[9:4];
-  assign \ready.address  = groups__payload[18:10];
-  assign \ready.parameter  = groups__payload[27:19];
-  assign \ready.narrow  = groups__payload[30:28];
-  assign \ready.output  = groups__payload[31];
-  assign \ready.operation  = groups__payload[35:32];
+  assign \group2.rows  = groups__payload[3:0];
+  assign \group2.memory  = groups__payload[9:4];
+  assign \group2.address  = groups__payload[18:10];
+  assign \group2.parameter  = groups__payload[27:19];
+  assign \group2.narrow  = groups__payload[30:28];
+  assign \group2.output  = groups__payload[31];
+  assign \group2.operation  = groups__payload[35:32];
   assign \frame.clear  = frame[0];
   assign \frame.end  = frame[1];
   assign \frames__payload.clear  = frame[0];
   assign \frames__payload.end  = frame[1];
-  assign \group$60.rows  = \group$60 [3:0];
-  assign \group$60.memory  = \group$60 [9:4];
-  assign \group$60.address  = \group$60 [18:10];
-  assign \group$60.parameter  = \group$60 [27:19];
-  assign \group$60.narrow  = \group$60 [30:28];
-  assign \group$60.output  = \group$60 [31];
-  assign \group$60.operation  = \group$60 [35:32];
+  assign \group0.rows  = group0[3:0];
+  assign \group0.memory  = group0[9:4];
+  assign \group0.address  = group0[18:10];
+  assign \group0.parameter  = group0[27:19];
+  assign \group0.narrow  = group0[30:28];
+  assign \group0.output  = group0[31];
+  assign \group0.operation  = group0[35:32];
+  assign \group1.rows  = group1[3:0];
+  assign \group1.memory  = group1[9:4];
+  assign \group1.address  = group1[18:10];
+  assign \group1.parameter  = group1[27:19];
+  assign \group1.narrow  = group1[30:28];
+  assign \group1.output  = group1[31];
+  assign \group1.operation  = group1[35:32];
   assign steps__payload[31] = ends[2];
   assign steps__payload[30] = \$61 ;
   assign steps__payload[29:28] = \const [44:43];

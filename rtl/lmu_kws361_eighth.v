@@ -359,7 +359,7 @@ module lmu_kws361_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
     .clk(\clk$12 ),
     .elements(elements),
     .issued(products__valid),
-    .\port$2114$26 (\$35 ),
+    .\port$1976$26 (\$35 ),
     .products__activation(products__activation),
     .products__weights(products__weights),
     .products__wide(products__wide),
@@ -378,8 +378,8 @@ module lmu_kws361_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
     .parameters__address(\address$185 ),
     .parameters__r_data(parameters__r_data),
     .parameters__read(\read$183 ),
-    .\port$2465$32 (\$37 ),
-    .\port$2465$6 (\$36 ),
+    .\port$2333$32 (\$37 ),
+    .\port$2333$6 (\$36 ),
     .row_valid(write__valid),
     .sums(sums)
   );
@@ -419,7 +419,7 @@ module lmu_kws361_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
     .i__valid(products__valid),
     .i__weights(products__weights),
     .i__wide(products__wide),
-    .\port$2114$26 (\$35 ),
+    .\port$1976$26 (\$35 ),
     .rst(rst),
     .sums(sums)
   );
@@ -577,7 +577,7 @@ module lmu_kws361_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
     .groups__payload(groups__payload),
     .groups__valid(groups__valid),
     .idle(idle),
-    .\port$2465$6 (\$36 ),
+    .\port$2333$6 (\$36 ),
     .rst(rst),
     .steps__payload(steps__payload),
     .steps__valid(steps__valid),
@@ -767,7 +767,7 @@ module lmu_kws361_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst,
   assign \$31  = \read$177 ;
 endmodule
 
-module \lmu_kws361_eighth.fetch (steps__valid, products__activation, products__weights, products__wide, clk, elements, words, steps__payload, issued, \port$2114$26 , rst);
+module \lmu_kws361_eighth.fetch (steps__valid, products__activation, products__weights, products__wide, clk, elements, words, steps__payload, issued, \port$1976$26 , rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$1 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$1 <= 0;
   reg \$1 ;
@@ -785,8 +785,8 @@ module \lmu_kws361_eighth.fetch (steps__valid, products__activation, products__w
   wire [7:0] \elements.x ;
   output issued;
   reg issued = 1'h0;
-  output [2:0] \port$2114$26 ;
-  wire [2:0] \port$2114$26 ;
+  output [2:0] \port$1976$26 ;
+  wire [2:0] \port$1976$26 ;
   output [11:0] products__activation;
   wire [11:0] products__activation;
   wire products__first;
@@ -950,7 +950,7 @@ module \lmu_kws361_eighth.fetch (steps__valid, products__activation, products__w
   assign products__shift = step[26];
   assign products__first = step[27];
   assign products__last = step[28];
-  assign \port$2114$26  = step[28:26];
+  assign \port$1976$26  = step[28:26];
   assign \step.memory  = step[2:0];
   assign \step.address  = step[11:3];
   assign \step.cleared  = step[12];
@@ -1105,7 +1105,7 @@ module \lmu_kws361_eighth.fetch (steps__valid, products__activation, products__w
   assign weights4_0[8:0] = { 6'h00, words[2:0] };
 endmodule
 
-module \lmu_kws361_eighth.finish (finish_clk, parameters__read, busy, element, parameters__r_data, groups__valid, groups__payload, sums, parameters__address, row_valid, \port$2465$6 , \port$2465$32 , finish_rst);
+module \lmu_kws361_eighth.finish (finish_clk, parameters__read, busy, element, parameters__r_data, groups__valid, groups__payload, sums, parameters__address, row_valid, \port$2333$6 , \port$2333$32 , finish_rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$2 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$2 <= 0;
   wire \$1 ;
@@ -1168,10 +1168,10 @@ module \lmu_kws361_eighth.finish (finish_clk, parameters__read, busy, element, p
   wire [16:0] parameters__r_data;
   output parameters__read;
   wire parameters__read;
-  output [4:0] \port$2465$32 ;
-  wire [4:0] \port$2465$32 ;
-  output [14:0] \port$2465$6 ;
-  wire [14:0] \port$2465$6 ;
+  output [4:0] \port$2333$32 ;
+  wire [4:0] \port$2333$32 ;
+  output [14:0] \port$2333$6 ;
+  wire [14:0] \port$2333$6 ;
   reg [36:0] row_destination = 37'h0000000000;
   wire [8:0] \row_destination.address ;
   wire [5:0] \row_destination.memory ;
@@ -1397,8 +1397,8 @@ module \lmu_kws361_eighth.finish (finish_clk, parameters__read, busy, element, p
   assign write__output = row_destination[32];
   assign write__operation = row_destination[36:33];
   assign parameters__address = destination[29:21];
-  assign \port$2465$6  = row_destination[20:6];
-  assign \port$2465$32  = row_destination[36:32];
+  assign \port$2333$6  = row_destination[20:6];
+  assign \port$2333$32  = row_destination[36:32];
   assign \groups__payload.rows  = groups__payload[5:0];
   assign \groups__payload.memory  = groups__payload[11:6];
   assign \groups__payload.address  = groups__payload[20:12];
@@ -1929,7 +1929,7 @@ module \lmu_kws361_eighth.input_gate (enable, gated, clk, free);
     passes <= enable;
 endmodule
 
-module \lmu_kws361_eighth.lanes (i__activation, i__weights, i__wide, clk, i__valid, \port$2114$26 , sums, rst);
+module \lmu_kws361_eighth.lanes (i__activation, i__weights, i__wide, clk, i__valid, \port$1976$26 , sums, rst);
   input clk;
   wire clk;
   wire first;
@@ -2019,8 +2019,8 @@ module \lmu_kws361_eighth.lanes (i__activation, i__weights, i__wide, clk, i__val
   wire o__valid;
   wire o__wide;
   wire [10:0] operand;
-  input [2:0] \port$2114$26 ;
-  wire [2:0] \port$2114$26 ;
+  input [2:0] \port$1976$26 ;
+  wire [2:0] \port$1976$26 ;
   wire [489:0] products;
   wire [489:0] \products$29 ;
   wire [19:0] \products$29.lane0 ;
@@ -2128,18 +2128,18 @@ module \lmu_kws361_eighth.lanes (i__activation, i__weights, i__wide, clk, i__val
     .o__magnitudes(magnitudes),
     .o__negative(negative),
     .operand(operand),
-    .\port$2114$26 (\port$2114$26 ),
+    .\port$1976$26 (\port$1976$26 ),
     .rst(rst),
     .valid(valid),
     .wide(wide)
   );
   assign products__activation = i__activation;
-  assign i__first = \port$2114$26 [1];
-  assign products__first = \port$2114$26 [1];
-  assign i__last = \port$2114$26 [2];
-  assign products__last = \port$2114$26 [2];
-  assign i__shift = \port$2114$26 [0];
-  assign products__shift = \port$2114$26 [0];
+  assign i__first = \port$1976$26 [1];
+  assign products__first = \port$1976$26 [1];
+  assign i__last = \port$1976$26 [2];
+  assign products__last = \port$1976$26 [2];
+  assign i__shift = \port$1976$26 [0];
+  assign products__shift = \port$1976$26 [0];
   assign products__valid = i__valid;
   assign products__weights = i__weights;
   assign products__wide = i__wide;
@@ -2285,8 +2285,8 @@ endmodule
 module \lmu_kws361_eighth.lanes.accumulate (clk, valid, first, last, wide, negative, products, sums, rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$8 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$8 <= 0;
-  wire [20:0] \$1 ;
-  wire [20:0] \$10 ;
+  wire \$1 ;
+  wire \$10 ;
   wire \$100 ;
   wire \$101 ;
   wire \$102 ;
@@ -2297,7 +2297,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, valid, first, last, wide, negat
   wire \$107 ;
   wire \$108 ;
   wire \$109 ;
-  wire [21:0] \$11 ;
+  wire \$11 ;
   wire \$110 ;
   wire \$111 ;
   wire \$112 ;
@@ -2308,7 +2308,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, valid, first, last, wide, negat
   wire \$117 ;
   wire \$118 ;
   wire \$119 ;
-  wire [22:0] \$12 ;
+  wire \$12 ;
   wire \$120 ;
   wire \$121 ;
   wire \$122 ;
@@ -2319,7 +2319,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, valid, first, last, wide, negat
   wire \$127 ;
   wire \$128 ;
   wire \$129 ;
-  wire [20:0] \$13 ;
+  wire \$13 ;
   wire \$130 ;
   wire \$131 ;
   wire \$132 ;
@@ -2330,7 +2330,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, valid, first, last, wide, negat
   wire \$137 ;
   wire \$138 ;
   wire \$139 ;
-  wire [21:0] \$14 ;
+  wire \$14 ;
   wire \$140 ;
   wire \$141 ;
   wire \$142 ;
@@ -2341,7 +2341,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, valid, first, last, wide, negat
   wire \$147 ;
   wire \$148 ;
   wire \$149 ;
-  wire [22:0] \$15 ;
+  wire \$15 ;
   wire \$150 ;
   wire \$151 ;
   wire \$152 ;
@@ -2352,7 +2352,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, valid, first, last, wide, negat
   wire \$157 ;
   wire \$158 ;
   wire \$159 ;
-  wire [20:0] \$16 ;
+  wire \$16 ;
   wire \$160 ;
   wire \$161 ;
   wire \$162 ;
@@ -2363,7 +2363,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, valid, first, last, wide, negat
   wire \$167 ;
   wire \$168 ;
   wire \$169 ;
-  wire [21:0] \$17 ;
+  wire \$17 ;
   wire \$170 ;
   wire \$171 ;
   wire \$172 ;
@@ -2374,7 +2374,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, valid, first, last, wide, negat
   wire \$177 ;
   wire \$178 ;
   wire \$179 ;
-  wire [22:0] \$18 ;
+  wire \$18 ;
   wire \$180 ;
   wire \$181 ;
   wire \$182 ;
@@ -2385,7 +2385,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, valid, first, last, wide, negat
   wire \$187 ;
   wire \$188 ;
   wire \$189 ;
-  wire [20:0] \$19 ;
+  wire \$19 ;
   wire \$190 ;
   wire \$191 ;
   wire \$192 ;
@@ -2396,8 +2396,8 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, valid, first, last, wide, negat
   wire \$197 ;
   wire \$198 ;
   wire \$199 ;
-  wire [21:0] \$2 ;
-  wire [21:0] \$20 ;
+  wire \$2 ;
+  wire \$20 ;
   wire \$200 ;
   wire \$201 ;
   wire \$202 ;
@@ -2408,7 +2408,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, valid, first, last, wide, negat
   wire \$207 ;
   wire \$208 ;
   wire \$209 ;
-  wire [22:0] \$21 ;
+  wire \$21 ;
   wire \$210 ;
   wire \$211 ;
   wire \$212 ;
@@ -2419,7 +2419,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, valid, first, last, wide, negat
   wire \$217 ;
   wire \$218 ;
   wire \$219 ;
-  wire [20:0] \$22 ;
+  wire \$22 ;
   wire \$220 ;
   wire \$221 ;
   wire \$222 ;
@@ -2430,370 +2430,250 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, valid, first, last, wide, negat
   wire \$227 ;
   wire \$228 ;
   wire \$229 ;
-  wire [21:0] \$23 ;
+  wire \$23 ;
   wire \$230 ;
-  wire \$231 ;
-  wire \$232 ;
-  wire \$233 ;
-  wire \$234 ;
-  wire \$235 ;
-  wire \$236 ;
-  wire \$237 ;
-  wire \$238 ;
-  wire \$239 ;
-  wire [22:0] \$24 ;
-  wire \$240 ;
-  wire \$241 ;
-  wire \$242 ;
-  wire \$243 ;
-  wire \$244 ;
-  wire \$245 ;
-  wire \$246 ;
-  wire \$247 ;
-  wire \$248 ;
-  wire \$249 ;
-  wire [20:0] \$25 ;
-  wire \$250 ;
-  wire \$251 ;
-  wire \$252 ;
-  wire \$253 ;
-  wire \$254 ;
-  wire \$255 ;
-  wire \$256 ;
-  wire \$257 ;
-  wire \$258 ;
-  wire \$259 ;
-  wire [21:0] \$26 ;
-  wire \$260 ;
-  wire \$261 ;
-  wire \$262 ;
-  wire \$263 ;
-  wire \$264 ;
-  wire \$265 ;
-  wire \$266 ;
-  wire \$267 ;
-  wire \$268 ;
-  wire \$269 ;
-  wire [22:0] \$27 ;
-  wire \$270 ;
-  wire \$271 ;
-  wire \$272 ;
-  wire \$273 ;
-  wire \$274 ;
-  wire \$275 ;
-  wire \$276 ;
-  wire \$277 ;
-  wire \$278 ;
-  wire \$279 ;
-  wire [20:0] \$28 ;
-  wire \$280 ;
-  wire \$281 ;
-  wire \$282 ;
-  wire \$283 ;
-  wire \$284 ;
-  wire \$285 ;
-  wire \$286 ;
-  wire \$287 ;
-  wire \$288 ;
-  wire \$289 ;
-  wire [21:0] \$29 ;
-  wire \$290 ;
-  wire \$291 ;
-  wire \$292 ;
-  wire \$293 ;
-  wire \$294 ;
-  wire \$295 ;
-  wire \$296 ;
-  wire \$297 ;
-  wire \$298 ;
-  wire \$299 ;
-  wire [22:0] \$3 ;
-  wire [22:0] \$30 ;
-  wire \$300 ;
-  wire \$301 ;
-  wire \$302 ;
-  wire \$303 ;
-  wire \$304 ;
-  wire \$305 ;
-  wire \$306 ;
-  wire \$307 ;
-  wire \$308 ;
-  wire \$309 ;
-  wire [20:0] \$31 ;
-  wire \$310 ;
-  wire \$311 ;
-  wire \$312 ;
-  wire \$313 ;
-  wire \$314 ;
-  wire \$315 ;
-  wire \$316 ;
-  wire \$317 ;
-  wire \$318 ;
-  wire \$319 ;
-  wire [21:0] \$32 ;
-  wire \$320 ;
-  wire \$321 ;
-  wire \$322 ;
-  wire \$323 ;
-  wire \$324 ;
-  wire \$325 ;
-  wire \$326 ;
-  wire \$327 ;
-  wire \$328 ;
-  wire \$329 ;
-  wire [22:0] \$33 ;
-  wire \$330 ;
-  wire \$331 ;
-  wire \$332 ;
-  wire \$333 ;
-  wire \$334 ;
-  wire \$335 ;
-  wire \$336 ;
-  wire \$337 ;
-  wire \$338 ;
-  wire \$339 ;
-  wire [20:0] \$34 ;
-  wire \$340 ;
-  wire \$341 ;
-  wire \$342 ;
-  wire \$343 ;
-  wire \$344 ;
-  wire \$345 ;
-  wire \$346 ;
-  wire \$347 ;
-  wire \$348 ;
-  wire \$349 ;
-  wire [21:0] \$35 ;
-  wire \$350 ;
-  wire \$351 ;
-  wire \$352 ;
-  wire \$353 ;
-  wire \$354 ;
-  wire \$355 ;
-  wire \$356 ;
-  wire \$357 ;
-  wire \$358 ;
-  wire \$359 ;
-  wire [22:0] \$36 ;
-  wire \$360 ;
-  wire \$361 ;
-  wire \$362 ;
-  wire \$363 ;
-  wire \$364 ;
-  wire \$365 ;
-  wire \$366 ;
-  wire \$367 ;
-  wire \$368 ;
-  wire \$369 ;
-  wire [20:0] \$37 ;
-  wire \$370 ;
-  wire \$371 ;
-  wire \$372 ;
-  wire \$373 ;
-  wire \$374 ;
-  wire \$375 ;
-  wire \$376 ;
-  wire \$377 ;
-  wire \$378 ;
-  wire \$379 ;
-  wire [21:0] \$38 ;
-  wire \$380 ;
-  wire \$381 ;
-  wire \$382 ;
-  wire \$383 ;
-  wire \$384 ;
-  wire \$385 ;
-  wire \$386 ;
-  wire \$387 ;
-  wire \$388 ;
-  wire \$389 ;
-  wire [22:0] \$39 ;
-  wire \$390 ;
-  wire \$391 ;
-  wire \$392 ;
-  wire \$393 ;
-  wire \$394 ;
-  wire \$395 ;
-  wire \$396 ;
-  wire \$397 ;
-  wire \$398 ;
-  wire \$399 ;
-  wire [20:0] \$4 ;
-  wire [20:0] \$40 ;
-  wire \$400 ;
-  wire \$401 ;
-  wire \$402 ;
-  wire \$403 ;
-  wire \$404 ;
-  wire \$405 ;
-  wire \$406 ;
-  wire \$407 ;
-  wire \$408 ;
-  wire \$409 ;
-  wire [21:0] \$41 ;
-  wire \$410 ;
-  wire \$411 ;
-  wire \$412 ;
-  wire \$413 ;
-  wire \$414 ;
-  wire \$415 ;
-  wire \$416 ;
-  wire \$417 ;
-  wire \$418 ;
-  wire \$419 ;
-  wire [22:0] \$42 ;
-  wire \$420 ;
-  wire \$421 ;
-  wire \$422 ;
-  wire \$423 ;
-  wire \$424 ;
-  wire \$425 ;
-  wire \$426 ;
-  wire \$427 ;
-  wire \$428 ;
-  wire \$429 ;
-  wire [20:0] \$43 ;
-  wire \$430 ;
-  wire \$431 ;
-  wire \$432 ;
-  wire \$433 ;
-  wire \$434 ;
-  wire \$435 ;
-  wire \$436 ;
-  wire \$437 ;
-  wire \$438 ;
-  wire \$439 ;
-  wire [21:0] \$44 ;
-  wire \$440 ;
-  wire \$441 ;
-  wire \$442 ;
-  wire \$443 ;
-  wire \$444 ;
-  wire \$445 ;
-  wire \$446 ;
-  wire \$447 ;
-  wire \$448 ;
-  reg [20:0] \$449 ;
-  wire [22:0] \$45 ;
-  reg [20:0] \$450 ;
-  reg [20:0] \$451 ;
-  reg [20:0] \$452 ;
-  reg [20:0] \$453 ;
-  reg [20:0] \$454 ;
-  reg [20:0] \$455 ;
-  reg [20:0] \$456 ;
-  reg [20:0] \$457 ;
-  reg [20:0] \$458 ;
-  reg [20:0] \$459 ;
-  wire [20:0] \$46 ;
-  reg [20:0] \$460 ;
-  reg [20:0] \$461 ;
-  reg [20:0] \$462 ;
-  reg [20:0] \$463 ;
-  reg [20:0] \$464 ;
-  reg [20:0] \$465 ;
-  reg [20:0] \$466 ;
-  reg [20:0] \$467 ;
-  reg [20:0] \$468 ;
-  reg [20:0] \$469 ;
-  wire [21:0] \$47 ;
-  reg [20:0] \$470 ;
-  reg [20:0] \$471 ;
-  reg [20:0] \$472 ;
-  reg [20:0] \$473 ;
-  reg [20:0] \$474 ;
-  reg [20:0] \$475 ;
-  reg [20:0] \$476 ;
-  reg [20:0] \$477 ;
-  reg [20:0] \$478 ;
-  reg [20:0] \$479 ;
-  wire [22:0] \$48 ;
-  reg [20:0] \$480 ;
-  reg [20:0] \$481 ;
-  reg [20:0] \$482 ;
-  reg [20:0] \$483 ;
-  reg [20:0] \$484 ;
-  reg [20:0] \$485 ;
-  reg [20:0] \$486 ;
-  reg [20:0] \$487 ;
-  reg [20:0] \$488 ;
-  reg [20:0] \$489 ;
-  wire [20:0] \$49 ;
-  reg [20:0] \$490 ;
-  reg [20:0] \$491 ;
-  reg [20:0] \$492 ;
-  reg [20:0] \$493 ;
-  reg [20:0] \$494 ;
-  reg [20:0] \$495 ;
-  reg [20:0] \$496 ;
-  reg [20:0] \$497 ;
-  reg [20:0] \$498 ;
-  reg [20:0] \$499 ;
-  wire [21:0] \$5 ;
-  wire [21:0] \$50 ;
-  reg [20:0] \$500 ;
-  reg [20:0] \$501 ;
-  reg [20:0] \$502 ;
-  reg [20:0] \$503 ;
-  reg [20:0] \$504 ;
-  reg [20:0] \$505 ;
-  reg [20:0] \$506 ;
-  reg [20:0] \$507 ;
-  reg [20:0] \$508 ;
-  reg [20:0] \$509 ;
-  wire [22:0] \$51 ;
-  reg [20:0] \$510 ;
-  reg [20:0] \$511 ;
-  reg [20:0] \$512 ;
-  wire [20:0] \$52 ;
-  wire [21:0] \$53 ;
-  wire [22:0] \$54 ;
-  wire [20:0] \$55 ;
-  wire [21:0] \$56 ;
-  wire [22:0] \$57 ;
-  wire [20:0] \$58 ;
-  wire [21:0] \$59 ;
-  wire [22:0] \$6 ;
-  wire [22:0] \$60 ;
-  wire [20:0] \$61 ;
-  wire [21:0] \$62 ;
-  wire [22:0] \$63 ;
-  wire [20:0] \$64 ;
-  wire [21:0] \$65 ;
-  wire [22:0] \$66 ;
-  wire [20:0] \$67 ;
-  wire [21:0] \$68 ;
-  wire [22:0] \$69 ;
-  wire [20:0] \$7 ;
-  wire [20:0] \$70 ;
-  wire [21:0] \$71 ;
-  wire [22:0] \$72 ;
-  wire [20:0] \$73 ;
-  wire [21:0] \$74 ;
-  wire [22:0] \$75 ;
-  wire [20:0] \$76 ;
-  wire [21:0] \$77 ;
-  wire [22:0] \$78 ;
-  wire [20:0] \$79 ;
-  wire [21:0] \$8 ;
-  wire [21:0] \$80 ;
-  wire [22:0] \$81 ;
-  wire [20:0] \$82 ;
-  wire [21:0] \$83 ;
-  wire [22:0] \$84 ;
-  wire [20:0] \$85 ;
-  wire [21:0] \$86 ;
-  wire [22:0] \$87 ;
-  wire [20:0] \$88 ;
-  wire [21:0] \$89 ;
-  wire [22:0] \$9 ;
-  wire [22:0] \$90 ;
-  wire [20:0] \$91 ;
-  wire [21:0] \$92 ;
-  wire [22:0] \$93 ;
-  wire [20:0] \$94 ;
-  wire [21:0] \$95 ;
-  wire [22:0] \$96 ;
+  wire [20:0] \$231 ;
+  wire [21:0] \$232 ;
+  wire [22:0] \$233 ;
+  wire [20:0] \$234 ;
+  wire [21:0] \$235 ;
+  wire [22:0] \$236 ;
+  wire [20:0] \$237 ;
+  wire [21:0] \$238 ;
+  wire [22:0] \$239 ;
+  wire \$24 ;
+  wire [20:0] \$240 ;
+  wire [21:0] \$241 ;
+  wire [22:0] \$242 ;
+  wire [20:0] \$243 ;
+  wire [21:0] \$244 ;
+  wire [22:0] \$245 ;
+  wire [20:0] \$246 ;
+  wire [21:0] \$247 ;
+  wire [22:0] \$248 ;
+  wire [20:0] \$249 ;
+  wire \$25 ;
+  wire [21:0] \$250 ;
+  wire [22:0] \$251 ;
+  wire [20:0] \$252 ;
+  wire [21:0] \$253 ;
+  wire [22:0] \$254 ;
+  wire [20:0] \$255 ;
+  wire [21:0] \$256 ;
+  wire [22:0] \$257 ;
+  wire [20:0] \$258 ;
+  wire [21:0] \$259 ;
+  wire \$26 ;
+  wire [22:0] \$260 ;
+  wire [20:0] \$261 ;
+  wire [21:0] \$262 ;
+  wire [22:0] \$263 ;
+  wire [20:0] \$264 ;
+  wire [21:0] \$265 ;
+  wire [22:0] \$266 ;
+  wire [20:0] \$267 ;
+  wire [21:0] \$268 ;
+  wire [22:0] \$269 ;
+  wire \$27 ;
+  wire [20:0] \$270 ;
+  wire [21:0] \$271 ;
+  wire [22:0] \$272 ;
+  wire [20:0] \$273 ;
+  wire [21:0] \$274 ;
+  wire [22:0] \$275 ;
+  wire [20:0] \$276 ;
+  wire [21:0] \$277 ;
+  wire [22:0] \$278 ;
+  wire [20:0] \$279 ;
+  wire \$28 ;
+  wire [21:0] \$280 ;
+  wire [22:0] \$281 ;
+  wire [20:0] \$282 ;
+  wire [21:0] \$283 ;
+  wire [22:0] \$284 ;
+  wire [20:0] \$285 ;
+  wire [21:0] \$286 ;
+  wire [22:0] \$287 ;
+  wire [20:0] \$288 ;
+  wire [21:0] \$289 ;
+  wire \$29 ;
+  wire [22:0] \$290 ;
+  wire [20:0] \$291 ;
+  wire [21:0] \$292 ;
+  wire [22:0] \$293 ;
+  wire [20:0] \$294 ;
+  wire [21:0] \$295 ;
+  wire [22:0] \$296 ;
+  wire [20:0] \$297 ;
+  wire [21:0] \$298 ;
+  wire [22:0] \$299 ;
+  wire \$3 ;
+  wire \$30 ;
+  wire [20:0] \$300 ;
+  wire [21:0] \$301 ;
+  wire [22:0] \$302 ;
+  wire [20:0] \$303 ;
+  wire [21:0] \$304 ;
+  wire [22:0] \$305 ;
+  wire [20:0] \$306 ;
+  wire [21:0] \$307 ;
+  wire [22:0] \$308 ;
+  wire [20:0] \$309 ;
+  wire \$31 ;
+  wire [21:0] \$310 ;
+  wire [22:0] \$311 ;
+  wire [20:0] \$312 ;
+  wire [21:0] \$313 ;
+  wire [22:0] \$314 ;
+  wire [20:0] \$315 ;
+  wire [21:0] \$316 ;
+  wire [22:0] \$317 ;
+  wire [20:0] \$318 ;
+  wire [21:0] \$319 ;
+  wire \$32 ;
+  wire [22:0] \$320 ;
+  wire [20:0] \$321 ;
+  wire [21:0] \$322 ;
+  wire [22:0] \$323 ;
+  wire [20:0] \$324 ;
+  wire [21:0] \$325 ;
+  wire [22:0] \$326 ;
+  reg \$327 ;
+  reg \$328 ;
+  reg [20:0] \$329 ;
+  wire \$33 ;
+  reg [20:0] \$330 ;
+  reg [20:0] \$331 ;
+  reg [20:0] \$332 ;
+  reg [20:0] \$333 ;
+  reg [20:0] \$334 ;
+  reg [20:0] \$335 ;
+  reg [20:0] \$336 ;
+  reg [20:0] \$337 ;
+  reg [20:0] \$338 ;
+  reg [20:0] \$339 ;
+  wire \$34 ;
+  reg [20:0] \$340 ;
+  reg [20:0] \$341 ;
+  reg [20:0] \$342 ;
+  reg [20:0] \$343 ;
+  reg [20:0] \$344 ;
+  reg [20:0] \$345 ;
+  reg [20:0] \$346 ;
+  reg [20:0] \$347 ;
+  reg [20:0] \$348 ;
+  reg [20:0] \$349 ;
+  wire \$35 ;
+  reg [20:0] \$350 ;
+  reg [20:0] \$351 ;
+  reg [20:0] \$352 ;
+  reg [20:0] \$353 ;
+  reg [20:0] \$354 ;
+  reg [20:0] \$355 ;
+  reg [20:0] \$356 ;
+  reg [20:0] \$357 ;
+  reg [20:0] \$358 ;
+  reg [20:0] \$359 ;
+  wire \$36 ;
+  reg [20:0] \$360 ;
+  reg [20:0] \$361 ;
+  reg [20:0] \$362 ;
+  reg [20:0] \$363 ;
+  reg [20:0] \$364 ;
+  reg [20:0] \$365 ;
+  reg [20:0] \$366 ;
+  reg [20:0] \$367 ;
+  reg [20:0] \$368 ;
+  reg [20:0] \$369 ;
+  wire \$37 ;
+  reg [20:0] \$370 ;
+  reg [20:0] \$371 ;
+  reg [20:0] \$372 ;
+  reg [20:0] \$373 ;
+  reg [20:0] \$374 ;
+  reg [20:0] \$375 ;
+  reg [20:0] \$376 ;
+  reg [20:0] \$377 ;
+  reg [20:0] \$378 ;
+  reg [20:0] \$379 ;
+  wire \$38 ;
+  reg [20:0] \$380 ;
+  reg [20:0] \$381 ;
+  reg [20:0] \$382 ;
+  reg [20:0] \$383 ;
+  reg [20:0] \$384 ;
+  reg [20:0] \$385 ;
+  reg [20:0] \$386 ;
+  reg [20:0] \$387 ;
+  reg [20:0] \$388 ;
+  reg [20:0] \$389 ;
+  wire \$39 ;
+  reg [20:0] \$390 ;
+  reg [20:0] \$391 ;
+  reg [20:0] \$392 ;
+  wire \$4 ;
+  wire \$40 ;
+  wire \$41 ;
+  wire \$42 ;
+  wire \$43 ;
+  wire \$44 ;
+  wire \$45 ;
+  wire \$46 ;
+  wire \$47 ;
+  wire \$48 ;
+  wire \$49 ;
+  wire \$5 ;
+  wire \$50 ;
+  wire \$51 ;
+  wire \$52 ;
+  wire \$53 ;
+  wire \$54 ;
+  wire \$55 ;
+  wire \$56 ;
+  wire \$57 ;
+  wire \$58 ;
+  wire \$59 ;
+  wire \$6 ;
+  wire \$60 ;
+  wire \$61 ;
+  wire \$62 ;
+  wire \$63 ;
+  wire \$64 ;
+  wire \$65 ;
+  wire \$66 ;
+  wire \$67 ;
+  wire \$68 ;
+  wire \$69 ;
+  wire \$7 ;
+  wire \$70 ;
+  wire \$71 ;
+  wire \$72 ;
+  wire \$73 ;
+  wire \$74 ;
+  wire \$75 ;
+  wire \$76 ;
+  wire \$77 ;
+  wire \$78 ;
+  wire \$79 ;
+  wire \$8 ;
+  wire \$80 ;
+  wire \$81 ;
+  wire \$82 ;
+  wire \$83 ;
+  wire \$84 ;
+  wire \$85 ;
+  wire \$86 ;
+  wire \$87 ;
+  wire \$88 ;
+  wire \$89 ;
+  wire \$9 ;
+  wire \$90 ;
+  wire \$91 ;
+  wire \$92 ;
+  wire \$93 ;
+  wire \$94 ;
+  wire \$95 ;
+  wire \$96 ;
   wire \$97 ;
   wire \$98 ;
   wire \$99 ;
@@ -2831,6 +2711,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, valid, first, last, wide, negat
   wire [20:0] addend9;
   input clk;
   wire clk;
+  reg ends0 = 1'h0;
   input first;
   wire first;
   reg [20:0] held0 = 21'h000000;
@@ -2903,6 +2784,7 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, valid, first, last, wide, negat
   wire [13:0] \products.lane7 ;
   wire [13:0] \products.lane8 ;
   wire [13:0] \products.lane9 ;
+  reg rested = 1'h0;
   input rst;
   wire rst;
   reg [20:0] running0 = 21'h000000;
@@ -2975,1162 +2857,1086 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, valid, first, last, wide, negat
   wire valid;
   input wide;
   wire wide;
-  always @(posedge clk)
-    held1 <= \$452 ;
-  always @(posedge clk)
-    running2 <= \$453 ;
-  always @(posedge clk)
-    held2 <= \$454 ;
-  always @(posedge clk)
-    running3 <= \$455 ;
-  always @(posedge clk)
-    held3 <= \$456 ;
-  always @(posedge clk)
-    running4 <= \$457 ;
-  always @(posedge clk)
-    held4 <= \$458 ;
-  always @(posedge clk)
-    running5 <= \$459 ;
-  always @(posedge clk)
-    held5 <= \$460 ;
-  always @(posedge clk)
-    running6 <= \$461 ;
-  always @(posedge clk)
-    held6 <= \$462 ;
-  always @(posedge clk)
-    running7 <= \$463 ;
-  always @(posedge clk)
-    held7 <= \$464 ;
-  always @(posedge clk)
-    running8 <= \$465 ;
-  always @(posedge clk)
-    held8 <= \$466 ;
-  always @(posedge clk)
-    running9 <= \$467 ;
-  always @(posedge clk)
-    held9 <= \$468 ;
-  always @(posedge clk)
-    running10 <= \$469 ;
-  always @(posedge clk)
-    held10 <= \$470 ;
-  always @(posedge clk)
-    running11 <= \$471 ;
-  always @(posedge clk)
-    held11 <= \$472 ;
-  always @(posedge clk)
-    running12 <= \$473 ;
-  always @(posedge clk)
-    held12 <= \$474 ;
-  always @(posedge clk)
-    running13 <= \$475 ;
-  always @(posedge clk)
-    held13 <= \$476 ;
-  always @(posedge clk)
-    running14 <= \$477 ;
-  always @(posedge clk)
-    held14 <= \$478 ;
-  always @(posedge clk)
-    running15 <= \$479 ;
-  always @(posedge clk)
-    held15 <= \$480 ;
-  always @(posedge clk)
-    running16 <= \$481 ;
-  always @(posedge clk)
-    held16 <= \$482 ;
-  always @(posedge clk)
-    running17 <= \$483 ;
-  always @(posedge clk)
-    held17 <= \$484 ;
-  always @(posedge clk)
-    running18 <= \$485 ;
-  always @(posedge clk)
-    held18 <= \$486 ;
-  always @(posedge clk)
-    running19 <= \$487 ;
-  always @(posedge clk)
-    held19 <= \$488 ;
-  always @(posedge clk)
-    running20 <= \$489 ;
-  always @(posedge clk)
-    held20 <= \$490 ;
-  always @(posedge clk)
-    running21 <= \$491 ;
-  always @(posedge clk)
-    held21 <= \$492 ;
-  always @(posedge clk)
-    running22 <= \$493 ;
-  always @(posedge clk)
-    held22 <= \$494 ;
-  always @(posedge clk)
-    running23 <= \$495 ;
-  always @(posedge clk)
-    held23 <= \$496 ;
-  always @(posedge clk)
-    running24 <= \$497 ;
-  always @(posedge clk)
-    held24 <= \$498 ;
-  always @(posedge clk)
-    running25 <= \$499 ;
-  always @(posedge clk)
-    held25 <= \$500 ;
-  always @(posedge clk)
-    running26 <= \$501 ;
-  always @(posedge clk)
-    held26 <= \$502 ;
-  always @(posedge clk)
-    running27 <= \$503 ;
-  always @(posedge clk)
-    held27 <= \$504 ;
-  always @(posedge clk)
-    running28 <= \$505 ;
-  always @(posedge clk)
-    held28 <= \$506 ;
-  always @(posedge clk)
-    running29 <= \$507 ;
-  always @(posedge clk)
-    held29 <= \$508 ;
-  always @(posedge clk)
-    running30 <= \$509 ;
-  always @(posedge clk)
-    held30 <= \$510 ;
-  always @(posedge clk)
-    running31 <= \$511 ;
-  always @(posedge clk)
-    held31 <= \$512 ;
-  assign addend0 = { 1'h0, products[19:0] } ^ { negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0] };
-  assign \$1  = first ? 21'h000000 : running0;
-  assign \$2  = \$1  + addend0;
-  assign \$3  = \$2  + negative[0];
-  assign addend1 = { 1'h0, products[39:20] } ^ { negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1] };
-  assign \$4  = first ? 21'h000000 : running1;
-  assign \$5  = \$4  + addend1;
-  assign \$6  = \$5  + negative[1];
-  assign addend2 = { 1'h0, products[59:40] } ^ { negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2] };
-  assign \$7  = first ? 21'h000000 : running2;
-  assign \$8  = \$7  + addend2;
-  assign \$9  = \$8  + negative[2];
-  assign addend3 = { 1'h0, products[79:60] } ^ { negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3] };
-  assign \$10  = first ? 21'h000000 : running3;
-  assign \$11  = \$10  + addend3;
-  assign \$12  = \$11  + negative[3];
-  assign addend4 = { 1'h0, products[99:80] } ^ { negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4] };
-  assign \$13  = first ? 21'h000000 : running4;
-  assign \$14  = \$13  + addend4;
-  assign \$15  = \$14  + negative[4];
-  assign addend5 = { 1'h0, products[119:100] } ^ { negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5] };
-  assign \$16  = first ? 21'h000000 : running5;
-  assign \$17  = \$16  + addend5;
-  assign \$18  = \$17  + negative[5];
-  assign addend6 = { 1'h0, products[139:120] } ^ { negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6] };
-  assign \$19  = first ? 21'h000000 : running6;
-  assign \$20  = \$19  + addend6;
-  assign \$21  = \$20  + negative[6];
-  assign addend7 = { 7'h00, products[153:140] } ^ { negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7] };
-  assign \$22  = first ? 21'h000000 : running7;
-  assign \$23  = \$22  + addend7;
-  assign \$24  = \$23  + negative[7];
-  assign addend8 = { 7'h00, products[167:154] } ^ { negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8] };
-  assign \$25  = first ? 21'h000000 : running8;
-  assign \$26  = \$25  + addend8;
-  assign \$27  = \$26  + negative[8];
-  assign addend9 = { 7'h00, products[181:168] } ^ { negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9] };
-  assign \$28  = first ? 21'h000000 : running9;
-  assign \$29  = \$28  + addend9;
-  assign \$30  = \$29  + negative[9];
-  assign addend10 = { 7'h00, products[195:182] } ^ { negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10] };
-  assign \$31  = first ? 21'h000000 : running10;
-  assign \$32  = \$31  + addend10;
-  assign \$33  = \$32  + negative[10];
-  assign addend11 = { 7'h00, products[209:196] } ^ { negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11] };
-  assign \$34  = first ? 21'h000000 : running11;
-  assign \$35  = \$34  + addend11;
-  assign \$36  = \$35  + negative[11];
-  assign addend12 = { 7'h00, products[223:210] } ^ { negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12] };
-  assign \$37  = first ? 21'h000000 : running12;
-  assign \$38  = \$37  + addend12;
-  assign \$39  = \$38  + negative[12];
-  assign addend13 = { 7'h00, products[237:224] } ^ { negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13] };
-  assign \$40  = first ? 21'h000000 : running13;
-  assign \$41  = \$40  + addend13;
-  assign \$42  = \$41  + negative[13];
-  assign addend14 = { 7'h00, products[251:238] } ^ { negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14] };
-  assign \$43  = first ? 21'h000000 : running14;
-  assign \$44  = \$43  + addend14;
-  assign \$45  = \$44  + negative[14];
-  assign addend15 = { 7'h00, products[265:252] } ^ { negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15] };
-  assign \$46  = first ? 21'h000000 : running15;
-  assign \$47  = \$46  + addend15;
-  assign \$48  = \$47  + negative[15];
-  assign addend16 = { 7'h00, products[279:266] } ^ { negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16] };
-  assign \$49  = first ? 21'h000000 : running16;
-  assign \$50  = \$49  + addend16;
-  assign \$51  = \$50  + negative[16];
-  assign addend17 = { 7'h00, products[293:280] } ^ { negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17] };
-  assign \$52  = first ? 21'h000000 : running17;
-  assign \$53  = \$52  + addend17;
-  assign \$54  = \$53  + negative[17];
-  assign addend18 = { 7'h00, products[307:294] } ^ { negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18] };
-  assign \$55  = first ? 21'h000000 : running18;
-  assign \$56  = \$55  + addend18;
-  assign \$57  = \$56  + negative[18];
-  assign addend19 = { 7'h00, products[321:308] } ^ { negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19] };
-  assign \$58  = first ? 21'h000000 : running19;
-  assign \$59  = \$58  + addend19;
-  assign \$60  = \$59  + negative[19];
-  assign addend20 = { 7'h00, products[335:322] } ^ { negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20] };
-  assign \$61  = first ? 21'h000000 : running20;
-  assign \$62  = \$61  + addend20;
-  assign \$63  = \$62  + negative[20];
-  assign addend21 = { 7'h00, products[349:336] } ^ { negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21] };
-  assign \$64  = first ? 21'h000000 : running21;
-  assign \$65  = \$64  + addend21;
-  assign \$66  = \$65  + negative[21];
-  assign addend22 = { 7'h00, products[363:350] } ^ { negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22] };
-  assign \$67  = first ? 21'h000000 : running22;
-  assign \$68  = \$67  + addend22;
-  assign \$69  = \$68  + negative[22];
-  assign addend23 = { 7'h00, products[377:364] } ^ { negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23] };
-  assign \$70  = first ? 21'h000000 : running23;
-  assign \$71  = \$70  + addend23;
-  assign \$72  = \$71  + negative[23];
-  assign addend24 = { 7'h00, products[391:378] } ^ { negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24] };
-  assign \$73  = first ? 21'h000000 : running24;
-  assign \$74  = \$73  + addend24;
-  assign \$75  = \$74  + negative[24];
-  assign addend25 = { 7'h00, products[405:392] } ^ { negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25] };
-  assign \$76  = first ? 21'h000000 : running25;
-  assign \$77  = \$76  + addend25;
-  assign \$78  = \$77  + negative[25];
-  assign addend26 = { 7'h00, products[419:406] } ^ { negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26] };
-  assign \$79  = first ? 21'h000000 : running26;
-  assign \$80  = \$79  + addend26;
-  assign \$81  = \$80  + negative[26];
-  assign addend27 = { 7'h00, products[433:420] } ^ { negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27] };
-  assign \$82  = first ? 21'h000000 : running27;
-  assign \$83  = \$82  + addend27;
-  assign \$84  = \$83  + negative[27];
-  assign addend28 = { 7'h00, products[447:434] } ^ { negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28] };
-  assign \$85  = first ? 21'h000000 : running28;
-  assign \$86  = \$85  + addend28;
-  assign \$87  = \$86  + negative[28];
-  assign addend29 = { 7'h00, products[461:448] } ^ { negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29] };
-  assign \$88  = first ? 21'h000000 : running29;
-  assign \$89  = \$88  + addend29;
-  assign \$90  = \$89  + negative[29];
-  assign addend30 = { 7'h00, products[475:462] } ^ { negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30] };
-  assign \$91  = first ? 21'h000000 : running30;
-  assign \$92  = \$91  + addend30;
-  assign \$93  = \$92  + negative[30];
-  assign addend31 = { 7'h00, products[489:476] } ^ { negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31] };
-  assign \$94  = first ? 21'h000000 : running31;
-  assign \$95  = \$94  + addend31;
-  assign \$96  = \$95  + negative[31];
-  assign \$99  = ~ last;
-  assign \$100  = \$98  & \$99 ;
-  assign \$101  = | products[19:10];
-  assign \$102  = first | \$101 ;
-  assign \$103  = \$3 [10] ^ running0[10];
-  assign \$104  = \$102  | \$103 ;
-  assign \$107  = \$106  & last;
-  assign \$110  = ~ last;
-  assign \$111  = \$109  & \$110 ;
-  assign \$112  = | products[39:30];
-  assign \$113  = first | \$112 ;
-  assign \$114  = \$6 [10] ^ running1[10];
-  assign \$115  = \$113  | \$114 ;
-  assign \$118  = \$117  & last;
-  assign \$121  = ~ last;
-  assign \$122  = \$120  & \$121 ;
-  assign \$123  = | products[59:50];
-  assign \$124  = first | \$123 ;
-  assign \$125  = \$9 [10] ^ running2[10];
-  assign \$126  = \$124  | \$125 ;
-  assign \$129  = \$128  & last;
-  assign \$132  = ~ last;
-  assign \$133  = \$131  & \$132 ;
-  assign \$134  = | products[79:70];
-  assign \$135  = first | \$134 ;
-  assign \$136  = \$12 [10] ^ running3[10];
-  assign \$137  = \$135  | \$136 ;
-  assign \$140  = \$139  & last;
-  assign \$143  = ~ last;
-  assign \$144  = \$142  & \$143 ;
-  assign \$145  = | products[99:90];
+  assign \$1  = valid & last;
+  assign \$2  = valid & last;
+  assign \$3  = | products[19:10];
+  assign \$4  = first | \$3 ;
+  assign \$5  = \$233 [10] ^ running0[10];
+  assign \$6  = \$4  | \$5 ;
+  assign \$7  = | products[39:30];
+  assign \$8  = first | \$7 ;
+  assign \$9  = \$236 [10] ^ running1[10];
+  assign \$10  = \$8  | \$9 ;
+  assign \$11  = | products[59:50];
+  assign \$12  = first | \$11 ;
+  assign \$13  = \$239 [10] ^ running2[10];
+  assign \$14  = \$12  | \$13 ;
+  assign \$15  = | products[79:70];
+  assign \$16  = first | \$15 ;
+  assign \$17  = \$242 [10] ^ running3[10];
+  assign \$18  = \$16  | \$17 ;
+  assign \$19  = | products[99:90];
+  assign \$20  = first | \$19 ;
+  assign \$21  = \$245 [10] ^ running4[10];
+  assign \$22  = \$20  | \$21 ;
+  assign \$23  = | products[119:110];
+  assign \$24  = first | \$23 ;
+  assign \$25  = \$248 [10] ^ running5[10];
+  assign \$26  = \$24  | \$25 ;
+  assign \$27  = | products[139:130];
+  assign \$28  = first | \$27 ;
+  assign \$29  = \$251 [10] ^ running6[10];
+  assign \$30  = \$28  | \$29 ;
+  assign \$31  = ~ wide;
+  assign \$32  = valid & \$31 ;
+  assign \$33  = | products[153:150];
+  assign \$34  = first | \$33 ;
+  assign \$35  = \$254 [10] ^ running7[10];
+  assign \$36  = \$34  | \$35 ;
+  assign \$37  = ~ rested;
+  assign \$38  = ends0 & \$37 ;
+  assign \$39  = ~ wide;
+  assign \$40  = valid & \$39 ;
+  assign \$41  = | products[167:164];
+  assign \$42  = first | \$41 ;
+  assign \$43  = \$257 [10] ^ running8[10];
+  assign \$44  = \$42  | \$43 ;
+  assign \$45  = ~ rested;
+  assign \$46  = ends0 & \$45 ;
+  assign \$47  = ~ wide;
+  assign \$48  = valid & \$47 ;
+  assign \$49  = | products[181:178];
+  assign \$50  = first | \$49 ;
+  assign \$51  = \$260 [10] ^ running9[10];
+  assign \$52  = \$50  | \$51 ;
+  assign \$53  = ~ rested;
+  assign \$54  = ends0 & \$53 ;
+  assign \$55  = ~ wide;
+  assign \$56  = valid & \$55 ;
+  assign \$57  = | products[195:192];
+  assign \$58  = first | \$57 ;
+  assign \$59  = \$263 [10] ^ running10[10];
+  assign \$60  = \$58  | \$59 ;
+  assign \$61  = ~ rested;
+  assign \$62  = ends0 & \$61 ;
+  assign \$63  = ~ wide;
+  assign \$64  = valid & \$63 ;
+  assign \$65  = | products[209:206];
+  assign \$66  = first | \$65 ;
+  assign \$67  = \$266 [10] ^ running11[10];
+  assign \$68  = \$66  | \$67 ;
+  assign \$69  = ~ rested;
+  assign \$70  = ends0 & \$69 ;
+  assign \$71  = ~ wide;
+  assign \$72  = valid & \$71 ;
+  assign \$73  = | products[223:220];
+  assign \$74  = first | \$73 ;
+  assign \$75  = \$269 [10] ^ running12[10];
+  assign \$76  = \$74  | \$75 ;
+  assign \$77  = ~ rested;
+  assign \$78  = ends0 & \$77 ;
+  assign \$79  = ~ wide;
+  assign \$80  = valid & \$79 ;
+  assign \$81  = | products[237:234];
+  assign \$82  = first | \$81 ;
+  assign \$83  = \$272 [10] ^ running13[10];
+  assign \$84  = \$82  | \$83 ;
+  assign \$85  = ~ rested;
+  assign \$86  = ends0 & \$85 ;
+  assign \$87  = ~ wide;
+  assign \$88  = valid & \$87 ;
+  assign \$89  = | products[251:248];
+  assign \$90  = first | \$89 ;
+  assign \$91  = \$275 [10] ^ running14[10];
+  assign \$92  = \$90  | \$91 ;
+  assign \$93  = ~ rested;
+  assign \$94  = ends0 & \$93 ;
+  assign \$95  = ~ wide;
+  assign \$96  = valid & \$95 ;
+  assign \$97  = | products[265:262];
+  assign \$98  = first | \$97 ;
+  assign \$99  = \$278 [10] ^ running15[10];
+  assign \$100  = \$98  | \$99 ;
+  assign \$101  = ~ rested;
+  assign \$102  = ends0 & \$101 ;
+  assign \$103  = ~ wide;
+  assign \$104  = valid & \$103 ;
+  assign \$105  = | products[279:276];
+  assign \$106  = first | \$105 ;
+  assign \$107  = \$281 [10] ^ running16[10];
+  assign \$108  = \$106  | \$107 ;
+  assign \$109  = ~ rested;
+  assign \$110  = ends0 & \$109 ;
+  assign \$111  = ~ wide;
+  assign \$112  = valid & \$111 ;
+  assign \$113  = | products[293:290];
+  assign \$114  = first | \$113 ;
+  assign \$115  = \$284 [10] ^ running17[10];
+  assign \$116  = \$114  | \$115 ;
+  assign \$117  = ~ rested;
+  assign \$118  = ends0 & \$117 ;
+  assign \$119  = ~ wide;
+  assign \$120  = valid & \$119 ;
+  assign \$121  = | products[307:304];
+  assign \$122  = first | \$121 ;
+  assign \$123  = \$287 [10] ^ running18[10];
+  assign \$124  = \$122  | \$123 ;
+  assign \$125  = ~ rested;
+  assign \$126  = ends0 & \$125 ;
+  assign \$127  = ~ wide;
+  assign \$128  = valid & \$127 ;
+  assign \$129  = | products[321:318];
+  assign \$130  = first | \$129 ;
+  assign \$131  = \$290 [10] ^ running19[10];
+  assign \$132  = \$130  | \$131 ;
+  assign \$133  = ~ rested;
+  assign \$134  = ends0 & \$133 ;
+  assign \$135  = ~ wide;
+  assign \$136  = valid & \$135 ;
+  assign \$137  = | products[335:332];
+  assign \$138  = first | \$137 ;
+  assign \$139  = \$293 [10] ^ running20[10];
+  assign \$140  = \$138  | \$139 ;
+  assign \$141  = ~ rested;
+  assign \$142  = ends0 & \$141 ;
+  assign \$143  = ~ wide;
+  assign \$144  = valid & \$143 ;
+  assign \$145  = | products[349:346];
   assign \$146  = first | \$145 ;
-  assign \$147  = \$15 [10] ^ running4[10];
+  assign \$147  = \$296 [10] ^ running21[10];
   assign \$148  = \$146  | \$147 ;
-  assign \$151  = \$150  & last;
-  assign \$154  = ~ last;
-  assign \$155  = \$153  & \$154 ;
-  assign \$156  = | products[119:110];
-  assign \$157  = first | \$156 ;
-  assign \$158  = \$18 [10] ^ running5[10];
-  assign \$159  = \$157  | \$158 ;
-  assign \$162  = \$161  & last;
-  assign \$165  = ~ last;
-  assign \$166  = \$164  & \$165 ;
-  assign \$167  = | products[139:130];
-  assign \$168  = first | \$167 ;
-  assign \$169  = \$21 [10] ^ running6[10];
-  assign \$170  = \$168  | \$169 ;
-  assign \$173  = \$172  & last;
-  assign \$174  = ~ wide;
-  assign \$175  = valid & \$174 ;
-  assign \$176  = ~ last;
-  assign \$177  = \$175  & \$176 ;
-  assign \$178  = | products[153:150];
-  assign \$179  = first | \$178 ;
-  assign \$180  = \$24 [10] ^ running7[10];
-  assign \$181  = \$179  | \$180 ;
-  assign \$182  = ~ wide;
-  assign \$183  = valid & \$182 ;
-  assign \$184  = \$183  & last;
-  assign \$185  = ~ wide;
-  assign \$186  = valid & \$185 ;
-  assign \$187  = ~ last;
-  assign \$188  = \$186  & \$187 ;
-  assign \$189  = | products[167:164];
-  assign \$190  = first | \$189 ;
-  assign \$191  = \$27 [10] ^ running8[10];
-  assign \$192  = \$190  | \$191 ;
-  assign \$193  = ~ wide;
-  assign \$194  = valid & \$193 ;
-  assign \$195  = \$194  & last;
-  assign \$196  = ~ wide;
-  assign \$197  = valid & \$196 ;
-  assign \$198  = ~ last;
-  assign \$199  = \$197  & \$198 ;
-  assign \$200  = | products[181:178];
-  assign \$201  = first | \$200 ;
-  assign \$202  = \$30 [10] ^ running9[10];
-  assign \$203  = \$201  | \$202 ;
-  assign \$204  = ~ wide;
-  assign \$205  = valid & \$204 ;
-  assign \$206  = \$205  & last;
+  assign \$149  = ~ rested;
+  assign \$150  = ends0 & \$149 ;
+  assign \$151  = ~ wide;
+  assign \$152  = valid & \$151 ;
+  assign \$153  = | products[363:360];
+  assign \$154  = first | \$153 ;
+  assign \$155  = \$299 [10] ^ running22[10];
+  assign \$156  = \$154  | \$155 ;
+  assign \$157  = ~ rested;
+  assign \$158  = ends0 & \$157 ;
+  assign \$159  = ~ wide;
+  assign \$160  = valid & \$159 ;
+  assign \$161  = | products[377:374];
+  assign \$162  = first | \$161 ;
+  assign \$163  = \$302 [10] ^ running23[10];
+  assign \$164  = \$162  | \$163 ;
+  assign \$165  = ~ rested;
+  assign \$166  = ends0 & \$165 ;
+  assign \$167  = ~ wide;
+  assign \$168  = valid & \$167 ;
+  assign \$169  = | products[391:388];
+  assign \$170  = first | \$169 ;
+  assign \$171  = \$305 [10] ^ running24[10];
+  assign \$172  = \$170  | \$171 ;
+  assign \$173  = ~ rested;
+  assign \$174  = ends0 & \$173 ;
+  assign \$175  = ~ wide;
+  assign \$176  = valid & \$175 ;
+  assign \$177  = | products[405:402];
+  assign \$178  = first | \$177 ;
+  assign \$179  = \$308 [10] ^ running25[10];
+  assign \$180  = \$178  | \$179 ;
+  assign \$181  = ~ rested;
+  assign \$182  = ends0 & \$181 ;
+  assign \$183  = ~ wide;
+  assign \$184  = valid & \$183 ;
+  assign \$185  = | products[419:416];
+  assign \$186  = first | \$185 ;
+  assign \$187  = \$311 [10] ^ running26[10];
+  assign \$188  = \$186  | \$187 ;
+  assign \$189  = ~ rested;
+  assign \$190  = ends0 & \$189 ;
+  assign \$191  = ~ wide;
+  assign \$192  = valid & \$191 ;
+  assign \$193  = | products[433:430];
+  assign \$194  = first | \$193 ;
+  assign \$195  = \$314 [10] ^ running27[10];
+  assign \$196  = \$194  | \$195 ;
+  assign \$197  = ~ rested;
+  assign \$198  = ends0 & \$197 ;
+  assign \$199  = ~ wide;
+  assign \$200  = valid & \$199 ;
+  assign \$201  = | products[447:444];
+  assign \$202  = first | \$201 ;
+  assign \$203  = \$317 [10] ^ running28[10];
+  assign \$204  = \$202  | \$203 ;
+  assign \$205  = ~ rested;
+  assign \$206  = ends0 & \$205 ;
   assign \$207  = ~ wide;
   assign \$208  = valid & \$207 ;
-  assign \$209  = ~ last;
-  assign \$210  = \$208  & \$209 ;
-  assign \$211  = | products[195:192];
-  assign \$212  = first | \$211 ;
-  assign \$213  = \$33 [10] ^ running10[10];
-  assign \$214  = \$212  | \$213 ;
+  assign \$209  = | products[461:458];
+  assign \$210  = first | \$209 ;
+  assign \$211  = \$320 [10] ^ running29[10];
+  assign \$212  = \$210  | \$211 ;
+  assign \$213  = ~ rested;
+  assign \$214  = ends0 & \$213 ;
   assign \$215  = ~ wide;
   assign \$216  = valid & \$215 ;
-  assign \$217  = \$216  & last;
-  assign \$218  = ~ wide;
-  assign \$219  = valid & \$218 ;
-  assign \$220  = ~ last;
-  assign \$221  = \$219  & \$220 ;
-  assign \$222  = | products[209:206];
-  assign \$223  = first | \$222 ;
-  assign \$224  = \$36 [10] ^ running11[10];
-  assign \$225  = \$223  | \$224 ;
-  assign \$226  = ~ wide;
-  assign \$227  = valid & \$226 ;
-  assign \$228  = \$227  & last;
-  assign \$229  = ~ wide;
-  assign \$230  = valid & \$229 ;
-  assign \$231  = ~ last;
-  assign \$232  = \$230  & \$231 ;
-  assign \$233  = | products[223:220];
-  assign \$234  = first | \$233 ;
-  assign \$235  = \$39 [10] ^ running12[10];
-  assign \$236  = \$234  | \$235 ;
-  assign \$237  = ~ wide;
-  assign \$238  = valid & \$237 ;
-  assign \$239  = \$238  & last;
-  assign \$240  = ~ wide;
-  assign \$241  = valid & \$240 ;
-  assign \$242  = ~ last;
-  assign \$243  = \$241  & \$242 ;
-  assign \$244  = | products[237:234];
-  assign \$245  = first | \$244 ;
-  assign \$246  = \$42 [10] ^ running13[10];
-  assign \$247  = \$245  | \$246 ;
-  assign \$248  = ~ wide;
-  assign \$249  = valid & \$248 ;
-  assign \$250  = \$249  & last;
-  assign \$251  = ~ wide;
-  assign \$252  = valid & \$251 ;
-  assign \$253  = ~ last;
-  assign \$254  = \$252  & \$253 ;
-  assign \$255  = | products[251:248];
-  assign \$256  = first | \$255 ;
-  assign \$257  = \$45 [10] ^ running14[10];
-  assign \$258  = \$256  | \$257 ;
-  assign \$259  = ~ wide;
-  assign \$260  = valid & \$259 ;
-  assign \$261  = \$260  & last;
-  assign \$262  = ~ wide;
-  assign \$263  = valid & \$262 ;
-  assign \$264  = ~ last;
-  assign \$265  = \$263  & \$264 ;
-  assign \$266  = | products[265:262];
-  assign \$267  = first | \$266 ;
-  assign \$268  = \$48 [10] ^ running15[10];
-  assign \$269  = \$267  | \$268 ;
-  assign \$270  = ~ wide;
-  assign \$271  = valid & \$270 ;
-  assign \$272  = \$271  & last;
-  assign \$273  = ~ wide;
-  assign \$274  = valid & \$273 ;
-  assign \$275  = ~ last;
-  assign \$276  = \$274  & \$275 ;
-  assign \$277  = | products[279:276];
-  assign \$278  = first | \$277 ;
-  assign \$279  = \$51 [10] ^ running16[10];
-  assign \$280  = \$278  | \$279 ;
-  assign \$281  = ~ wide;
-  assign \$282  = valid & \$281 ;
-  assign \$283  = \$282  & last;
-  assign \$284  = ~ wide;
-  assign \$285  = valid & \$284 ;
-  assign \$286  = ~ last;
-  assign \$287  = \$285  & \$286 ;
-  assign \$288  = | products[293:290];
-  assign \$289  = first | \$288 ;
-  assign \$290  = \$54 [10] ^ running17[10];
-  assign \$291  = \$289  | \$290 ;
-  assign \$292  = ~ wide;
-  assign \$293  = valid & \$292 ;
-  assign \$294  = \$293  & last;
-  assign \$295  = ~ wide;
-  assign \$296  = valid & \$295 ;
-  assign \$297  = ~ last;
-  assign \$298  = \$296  & \$297 ;
-  assign \$299  = | products[307:304];
-  assign \$300  = first | \$299 ;
-  assign \$301  = \$57 [10] ^ running18[10];
-  assign \$302  = \$300  | \$301 ;
-  assign \$303  = ~ wide;
-  assign \$304  = valid & \$303 ;
-  assign \$305  = \$304  & last;
-  assign \$306  = ~ wide;
-  assign \$307  = valid & \$306 ;
-  assign \$308  = ~ last;
-  assign \$309  = \$307  & \$308 ;
-  assign \$310  = | products[321:318];
-  assign \$311  = first | \$310 ;
-  assign \$312  = \$60 [10] ^ running19[10];
-  assign \$313  = \$311  | \$312 ;
-  assign \$314  = ~ wide;
-  assign \$315  = valid & \$314 ;
-  assign \$316  = \$315  & last;
-  assign \$317  = ~ wide;
-  assign \$318  = valid & \$317 ;
-  assign \$319  = ~ last;
-  assign \$320  = \$318  & \$319 ;
-  assign \$321  = | products[335:332];
-  assign \$322  = first | \$321 ;
-  assign \$323  = \$63 [10] ^ running20[10];
-  assign \$324  = \$322  | \$323 ;
-  assign \$325  = ~ wide;
-  assign \$326  = valid & \$325 ;
-  assign \$327  = \$326  & last;
-  assign \$328  = ~ wide;
-  assign \$329  = valid & \$328 ;
-  assign \$330  = ~ last;
-  assign \$331  = \$329  & \$330 ;
-  assign \$332  = | products[349:346];
-  assign \$333  = first | \$332 ;
-  assign \$334  = \$66 [10] ^ running21[10];
-  assign \$335  = \$333  | \$334 ;
-  assign \$336  = ~ wide;
-  assign \$337  = valid & \$336 ;
-  assign \$338  = \$337  & last;
-  assign \$339  = ~ wide;
-  assign \$340  = valid & \$339 ;
-  assign \$341  = ~ last;
-  assign \$342  = \$340  & \$341 ;
-  assign \$343  = | products[363:360];
-  assign \$344  = first | \$343 ;
-  assign \$345  = \$69 [10] ^ running22[10];
-  assign \$346  = \$344  | \$345 ;
-  assign \$347  = ~ wide;
-  assign \$348  = valid & \$347 ;
-  assign \$349  = \$348  & last;
-  assign \$350  = ~ wide;
-  assign \$351  = valid & \$350 ;
-  assign \$352  = ~ last;
-  assign \$353  = \$351  & \$352 ;
-  assign \$354  = | products[377:374];
-  assign \$355  = first | \$354 ;
-  assign \$356  = \$72 [10] ^ running23[10];
-  assign \$357  = \$355  | \$356 ;
-  assign \$358  = ~ wide;
-  assign \$359  = valid & \$358 ;
-  assign \$360  = \$359  & last;
-  assign \$361  = ~ wide;
-  assign \$362  = valid & \$361 ;
-  assign \$363  = ~ last;
-  assign \$364  = \$362  & \$363 ;
-  assign \$365  = | products[391:388];
-  assign \$366  = first | \$365 ;
-  assign \$367  = \$75 [10] ^ running24[10];
-  assign \$368  = \$366  | \$367 ;
-  assign \$369  = ~ wide;
-  assign \$370  = valid & \$369 ;
-  assign \$371  = \$370  & last;
-  assign \$372  = ~ wide;
-  assign \$373  = valid & \$372 ;
-  assign \$374  = ~ last;
-  assign \$375  = \$373  & \$374 ;
-  assign \$376  = | products[405:402];
-  assign \$377  = first | \$376 ;
-  assign \$378  = \$78 [10] ^ running25[10];
-  assign \$379  = \$377  | \$378 ;
-  assign \$380  = ~ wide;
-  assign \$381  = valid & \$380 ;
-  assign \$382  = \$381  & last;
-  assign \$383  = ~ wide;
-  assign \$384  = valid & \$383 ;
-  assign \$385  = ~ last;
-  assign \$386  = \$384  & \$385 ;
-  assign \$387  = | products[419:416];
-  assign \$388  = first | \$387 ;
-  assign \$389  = \$81 [10] ^ running26[10];
-  assign \$390  = \$388  | \$389 ;
-  assign \$391  = ~ wide;
-  assign \$392  = valid & \$391 ;
-  assign \$393  = \$392  & last;
-  assign \$394  = ~ wide;
-  assign \$395  = valid & \$394 ;
-  assign \$396  = ~ last;
-  assign \$397  = \$395  & \$396 ;
-  assign \$398  = | products[433:430];
-  assign \$399  = first | \$398 ;
-  assign \$400  = \$84 [10] ^ running27[10];
-  assign \$401  = \$399  | \$400 ;
-  assign \$402  = ~ wide;
-  assign \$403  = valid & \$402 ;
-  assign \$404  = \$403  & last;
-  assign \$405  = ~ wide;
-  assign \$406  = valid & \$405 ;
-  assign \$407  = ~ last;
-  assign \$408  = \$406  & \$407 ;
-  assign \$409  = | products[447:444];
-  assign \$410  = first | \$409 ;
-  assign \$411  = \$87 [10] ^ running28[10];
-  assign \$412  = \$410  | \$411 ;
-  assign \$413  = ~ wide;
-  assign \$414  = valid & \$413 ;
-  assign \$415  = \$414  & last;
-  assign \$416  = ~ wide;
-  assign \$417  = valid & \$416 ;
-  assign \$418  = ~ last;
-  assign \$419  = \$417  & \$418 ;
-  assign \$420  = | products[461:458];
-  assign \$421  = first | \$420 ;
-  assign \$422  = \$90 [10] ^ running29[10];
-  assign \$423  = \$421  | \$422 ;
-  assign \$424  = ~ wide;
-  assign \$425  = valid & \$424 ;
-  assign \$426  = \$425  & last;
-  assign \$427  = ~ wide;
-  assign \$428  = valid & \$427 ;
-  assign \$429  = ~ last;
-  assign \$430  = \$428  & \$429 ;
-  assign \$431  = | products[475:472];
-  assign \$432  = first | \$431 ;
-  assign \$433  = \$93 [10] ^ running30[10];
-  assign \$434  = \$432  | \$433 ;
-  assign \$435  = ~ wide;
-  assign \$436  = valid & \$435 ;
-  assign \$437  = \$436  & last;
-  assign \$438  = ~ wide;
-  assign \$439  = valid & \$438 ;
-  assign \$440  = ~ last;
-  assign \$441  = \$439  & \$440 ;
-  assign \$442  = | products[489:486];
-  assign \$443  = first | \$442 ;
-  assign \$444  = \$96 [10] ^ running31[10];
-  assign \$445  = \$443  | \$444 ;
-  assign \$446  = ~ wide;
-  assign \$447  = valid & \$446 ;
-  assign \$448  = \$447  & last;
+  assign \$217  = | products[475:472];
+  assign \$218  = first | \$217 ;
+  assign \$219  = \$323 [10] ^ running30[10];
+  assign \$220  = \$218  | \$219 ;
+  assign \$221  = ~ rested;
+  assign \$222  = ends0 & \$221 ;
+  assign \$223  = ~ wide;
+  assign \$224  = valid & \$223 ;
+  assign \$225  = | products[489:486];
+  assign \$226  = first | \$225 ;
+  assign \$227  = \$326 [10] ^ running31[10];
+  assign \$228  = \$226  | \$227 ;
+  assign \$229  = ~ rested;
+  assign \$230  = ends0 & \$229 ;
+  assign addend0 = { 1'h0, products[19:0] } ^ { negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0] };
+  assign \$231  = first ? 21'h000000 : running0;
+  assign \$232  = \$231  + addend0;
+  assign \$233  = \$232  + negative[0];
+  assign addend1 = { 1'h0, products[39:20] } ^ { negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1] };
+  assign \$234  = first ? 21'h000000 : running1;
+  assign \$235  = \$234  + addend1;
+  assign \$236  = \$235  + negative[1];
+  assign addend2 = { 1'h0, products[59:40] } ^ { negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2] };
+  assign \$237  = first ? 21'h000000 : running2;
+  assign \$238  = \$237  + addend2;
+  assign \$239  = \$238  + negative[2];
+  assign addend3 = { 1'h0, products[79:60] } ^ { negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3] };
+  assign \$240  = first ? 21'h000000 : running3;
+  assign \$241  = \$240  + addend3;
+  assign \$242  = \$241  + negative[3];
+  assign addend4 = { 1'h0, products[99:80] } ^ { negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4] };
+  assign \$243  = first ? 21'h000000 : running4;
+  assign \$244  = \$243  + addend4;
+  assign \$245  = \$244  + negative[4];
+  assign addend5 = { 1'h0, products[119:100] } ^ { negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5] };
+  assign \$246  = first ? 21'h000000 : running5;
+  assign \$247  = \$246  + addend5;
+  assign \$248  = \$247  + negative[5];
+  assign addend6 = { 1'h0, products[139:120] } ^ { negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6] };
+  assign \$249  = first ? 21'h000000 : running6;
+  assign \$250  = \$249  + addend6;
+  assign \$251  = \$250  + negative[6];
+  assign addend7 = { 7'h00, products[153:140] } ^ { negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7] };
+  assign \$252  = first ? 21'h000000 : running7;
+  assign \$253  = \$252  + addend7;
+  assign \$254  = \$253  + negative[7];
+  assign addend8 = { 7'h00, products[167:154] } ^ { negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8] };
+  assign \$255  = first ? 21'h000000 : running8;
+  assign \$256  = \$255  + addend8;
+  assign \$257  = \$256  + negative[8];
+  assign addend9 = { 7'h00, products[181:168] } ^ { negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9] };
+  assign \$258  = first ? 21'h000000 : running9;
+  assign \$259  = \$258  + addend9;
+  assign \$260  = \$259  + negative[9];
+  assign addend10 = { 7'h00, products[195:182] } ^ { negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10] };
+  assign \$261  = first ? 21'h000000 : running10;
+  assign \$262  = \$261  + addend10;
+  assign \$263  = \$262  + negative[10];
+  assign addend11 = { 7'h00, products[209:196] } ^ { negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11] };
+  assign \$264  = first ? 21'h000000 : running11;
+  assign \$265  = \$264  + addend11;
+  assign \$266  = \$265  + negative[11];
+  assign addend12 = { 7'h00, products[223:210] } ^ { negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12] };
+  assign \$267  = first ? 21'h000000 : running12;
+  assign \$268  = \$267  + addend12;
+  assign \$269  = \$268  + negative[12];
+  assign addend13 = { 7'h00, products[237:224] } ^ { negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13] };
+  assign \$270  = first ? 21'h000000 : running13;
+  assign \$271  = \$270  + addend13;
+  assign \$272  = \$271  + negative[13];
+  assign addend14 = { 7'h00, products[251:238] } ^ { negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14] };
+  assign \$273  = first ? 21'h000000 : running14;
+  assign \$274  = \$273  + addend14;
+  assign \$275  = \$274  + negative[14];
+  assign addend15 = { 7'h00, products[265:252] } ^ { negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15] };
+  assign \$276  = first ? 21'h000000 : running15;
+  assign \$277  = \$276  + addend15;
+  assign \$278  = \$277  + negative[15];
+  assign addend16 = { 7'h00, products[279:266] } ^ { negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16] };
+  assign \$279  = first ? 21'h000000 : running16;
+  assign \$280  = \$279  + addend16;
+  assign \$281  = \$280  + negative[16];
+  assign addend17 = { 7'h00, products[293:280] } ^ { negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17] };
+  assign \$282  = first ? 21'h000000 : running17;
+  assign \$283  = \$282  + addend17;
+  assign \$284  = \$283  + negative[17];
+  assign addend18 = { 7'h00, products[307:294] } ^ { negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18] };
+  assign \$285  = first ? 21'h000000 : running18;
+  assign \$286  = \$285  + addend18;
+  assign \$287  = \$286  + negative[18];
+  assign addend19 = { 7'h00, products[321:308] } ^ { negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19] };
+  assign \$288  = first ? 21'h000000 : running19;
+  assign \$289  = \$288  + addend19;
+  assign \$290  = \$289  + negative[19];
+  assign addend20 = { 7'h00, products[335:322] } ^ { negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20], negative[20] };
+  assign \$291  = first ? 21'h000000 : running20;
+  assign \$292  = \$291  + addend20;
+  assign \$293  = \$292  + negative[20];
+  assign addend21 = { 7'h00, products[349:336] } ^ { negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21], negative[21] };
+  assign \$294  = first ? 21'h000000 : running21;
+  assign \$295  = \$294  + addend21;
+  assign \$296  = \$295  + negative[21];
+  assign addend22 = { 7'h00, products[363:350] } ^ { negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22], negative[22] };
+  assign \$297  = first ? 21'h000000 : running22;
+  assign \$298  = \$297  + addend22;
+  assign \$299  = \$298  + negative[22];
+  assign addend23 = { 7'h00, products[377:364] } ^ { negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23], negative[23] };
+  assign \$300  = first ? 21'h000000 : running23;
+  assign \$301  = \$300  + addend23;
+  assign \$302  = \$301  + negative[23];
+  assign addend24 = { 7'h00, products[391:378] } ^ { negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24], negative[24] };
+  assign \$303  = first ? 21'h000000 : running24;
+  assign \$304  = \$303  + addend24;
+  assign \$305  = \$304  + negative[24];
+  assign addend25 = { 7'h00, products[405:392] } ^ { negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25], negative[25] };
+  assign \$306  = first ? 21'h000000 : running25;
+  assign \$307  = \$306  + addend25;
+  assign \$308  = \$307  + negative[25];
+  assign addend26 = { 7'h00, products[419:406] } ^ { negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26], negative[26] };
+  assign \$309  = first ? 21'h000000 : running26;
+  assign \$310  = \$309  + addend26;
+  assign \$311  = \$310  + negative[26];
+  assign addend27 = { 7'h00, products[433:420] } ^ { negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27], negative[27] };
+  assign \$312  = first ? 21'h000000 : running27;
+  assign \$313  = \$312  + addend27;
+  assign \$314  = \$313  + negative[27];
+  assign addend28 = { 7'h00, products[447:434] } ^ { negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28], negative[28] };
+  assign \$315  = first ? 21'h000000 : running28;
+  assign \$316  = \$315  + addend28;
+  assign \$317  = \$316  + negative[28];
+  assign addend29 = { 7'h00, products[461:448] } ^ { negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29], negative[29] };
+  assign \$318  = first ? 21'h000000 : running29;
+  assign \$319  = \$318  + addend29;
+  assign \$320  = \$319  + negative[29];
+  assign addend30 = { 7'h00, products[475:462] } ^ { negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30], negative[30] };
+  assign \$321  = first ? 21'h000000 : running30;
+  assign \$322  = \$321  + addend30;
+  assign \$323  = \$322  + negative[30];
+  assign addend31 = { 7'h00, products[489:476] } ^ { negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31], negative[31] };
+  assign \$324  = first ? 21'h000000 : running31;
+  assign \$325  = \$324  + addend31;
+  assign \$326  = \$325  + negative[31];
   always @(posedge clk)
-    running0 <= \$449 ;
+    ends0 <= \$327 ;
   always @(posedge clk)
-    held0 <= \$450 ;
+    rested <= \$328 ;
   always @(posedge clk)
-    running1 <= \$451 ;
+    running0 <= \$329 ;
+  always @(posedge clk)
+    held0 <= \$330 ;
+  always @(posedge clk)
+    running1 <= \$331 ;
+  always @(posedge clk)
+    held1 <= \$332 ;
+  always @(posedge clk)
+    running2 <= \$333 ;
+  always @(posedge clk)
+    held2 <= \$334 ;
+  always @(posedge clk)
+    running3 <= \$335 ;
+  always @(posedge clk)
+    held3 <= \$336 ;
+  always @(posedge clk)
+    running4 <= \$337 ;
+  always @(posedge clk)
+    held4 <= \$338 ;
+  always @(posedge clk)
+    running5 <= \$339 ;
+  always @(posedge clk)
+    held5 <= \$340 ;
+  always @(posedge clk)
+    running6 <= \$341 ;
+  always @(posedge clk)
+    held6 <= \$342 ;
+  always @(posedge clk)
+    running7 <= \$343 ;
+  always @(posedge clk)
+    held7 <= \$344 ;
+  always @(posedge clk)
+    running8 <= \$345 ;
+  always @(posedge clk)
+    held8 <= \$346 ;
+  always @(posedge clk)
+    running9 <= \$347 ;
+  always @(posedge clk)
+    held9 <= \$348 ;
+  always @(posedge clk)
+    running10 <= \$349 ;
+  always @(posedge clk)
+    held10 <= \$350 ;
+  always @(posedge clk)
+    running11 <= \$351 ;
+  always @(posedge clk)
+    held11 <= \$352 ;
+  always @(posedge clk)
+    running12 <= \$353 ;
+  always @(posedge clk)
+    held12 <= \$354 ;
+  always @(posedge clk)
+    running13 <= \$355 ;
+  always @(posedge clk)
+    held13 <= \$356 ;
+  always @(posedge clk)
+    running14 <= \$357 ;
+  always @(posedge clk)
+    held14 <= \$358 ;
+  always @(posedge clk)
+    running15 <= \$359 ;
+  always @(posedge clk)
+    held15 <= \$360 ;
+  always @(posedge clk)
+    running16 <= \$361 ;
+  always @(posedge clk)
+    held16 <= \$362 ;
+  always @(posedge clk)
+    running17 <= \$363 ;
+  always @(posedge clk)
+    held17 <= \$364 ;
+  always @(posedge clk)
+    running18 <= \$365 ;
+  always @(posedge clk)
+    held18 <= \$366 ;
+  always @(posedge clk)
+    running19 <= \$367 ;
+  always @(posedge clk)
+    held19 <= \$368 ;
+  always @(posedge clk)
+    running20 <= \$369 ;
+  always @(posedge clk)
+    held20 <= \$370 ;
+  always @(posedge clk)
+    running21 <= \$371 ;
+  always @(posedge clk)
+    held21 <= \$372 ;
+  always @(posedge clk)
+    running22 <= \$373 ;
+  always @(posedge clk)
+    held22 <= \$374 ;
+  always @(posedge clk)
+    running23 <= \$375 ;
+  always @(posedge clk)
+    held23 <= \$376 ;
+  always @(posedge clk)
+    running24 <= \$377 ;
+  always @(posedge clk)
+    held24 <= \$378 ;
+  always @(posedge clk)
+    running25 <= \$379 ;
+  always @(posedge clk)
+    held25 <= \$380 ;
+  always @(posedge clk)
+    running26 <= \$381 ;
+  always @(posedge clk)
+    held26 <= \$382 ;
+  always @(posedge clk)
+    running27 <= \$383 ;
+  always @(posedge clk)
+    held27 <= \$384 ;
+  always @(posedge clk)
+    running28 <= \$385 ;
+  always @(posedge clk)
+    held28 <= \$386 ;
+  always @(posedge clk)
+    running29 <= \$387 ;
+  always @(posedge clk)
+    held29 <= \$388 ;
+  always @(posedge clk)
+    running30 <= \$389 ;
+  always @(posedge clk)
+    held30 <= \$390 ;
+  always @(posedge clk)
+    running31 <= \$391 ;
+  always @(posedge clk)
+    held31 <= \$392 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$452  = held1;
+    \$327  = \$1 ;
+    if (rst) begin
+      \$327  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$328  = rested;
+    if (\$2 ) begin
+      \$328  = wide;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$329  = running0;
+    if (valid) begin
+      \$329 [9:0] = \$233 [9:0];
+      if (\$6 ) begin
+        \$329 [20:10] = \$233 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$330  = held0;
+    if (ends0) begin
+      \$330  = running0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$331  = running1;
+    if (valid) begin
+      \$331 [9:0] = \$236 [9:0];
+      if (\$10 ) begin
+        \$331 [20:10] = \$236 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$332  = held1;
+    if (ends0) begin
+      \$332  = running1;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$333  = running2;
+    if (valid) begin
+      \$333 [9:0] = \$239 [9:0];
+      if (\$14 ) begin
+        \$333 [20:10] = \$239 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$334  = held2;
+    if (ends0) begin
+      \$334  = running2;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$335  = running3;
+    if (valid) begin
+      \$335 [9:0] = \$242 [9:0];
+      if (\$18 ) begin
+        \$335 [20:10] = \$242 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$336  = held3;
+    if (ends0) begin
+      \$336  = running3;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$337  = running4;
+    if (valid) begin
+      \$337 [9:0] = \$245 [9:0];
+      if (\$22 ) begin
+        \$337 [20:10] = \$245 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$338  = held4;
+    if (ends0) begin
+      \$338  = running4;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$339  = running5;
+    if (valid) begin
+      \$339 [9:0] = \$248 [9:0];
+      if (\$26 ) begin
+        \$339 [20:10] = \$248 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$340  = held5;
+    if (ends0) begin
+      \$340  = running5;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$341  = running6;
+    if (valid) begin
+      \$341 [9:0] = \$251 [9:0];
+      if (\$30 ) begin
+        \$341 [20:10] = \$251 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$342  = held6;
+    if (ends0) begin
+      \$342  = running6;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$343  = running7;
+    if (\$32 ) begin
+      \$343 [9:0] = \$254 [9:0];
+      if (\$36 ) begin
+        \$343 [20:10] = \$254 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$344  = held7;
+    if (\$38 ) begin
+      \$344  = running7;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$345  = running8;
+    if (\$40 ) begin
+      \$345 [9:0] = \$257 [9:0];
+      if (\$44 ) begin
+        \$345 [20:10] = \$257 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$346  = held8;
+    if (\$46 ) begin
+      \$346  = running8;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$347  = running9;
+    if (\$48 ) begin
+      \$347 [9:0] = \$260 [9:0];
+      if (\$52 ) begin
+        \$347 [20:10] = \$260 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$348  = held9;
+    if (\$54 ) begin
+      \$348  = running9;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$349  = running10;
+    if (\$56 ) begin
+      \$349 [9:0] = \$263 [9:0];
+      if (\$60 ) begin
+        \$349 [20:10] = \$263 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$350  = held10;
+    if (\$62 ) begin
+      \$350  = running10;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$351  = running11;
+    if (\$64 ) begin
+      \$351 [9:0] = \$266 [9:0];
+      if (\$68 ) begin
+        \$351 [20:10] = \$266 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$352  = held11;
+    if (\$70 ) begin
+      \$352  = running11;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$353  = running12;
+    if (\$72 ) begin
+      \$353 [9:0] = \$269 [9:0];
+      if (\$76 ) begin
+        \$353 [20:10] = \$269 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$354  = held12;
+    if (\$78 ) begin
+      \$354  = running12;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$355  = running13;
+    if (\$80 ) begin
+      \$355 [9:0] = \$272 [9:0];
+      if (\$84 ) begin
+        \$355 [20:10] = \$272 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$356  = held13;
+    if (\$86 ) begin
+      \$356  = running13;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$357  = running14;
+    if (\$88 ) begin
+      \$357 [9:0] = \$275 [9:0];
+      if (\$92 ) begin
+        \$357 [20:10] = \$275 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$358  = held14;
+    if (\$94 ) begin
+      \$358  = running14;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$359  = running15;
+    if (\$96 ) begin
+      \$359 [9:0] = \$278 [9:0];
+      if (\$100 ) begin
+        \$359 [20:10] = \$278 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$360  = held15;
+    if (\$102 ) begin
+      \$360  = running15;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$361  = running16;
+    if (\$104 ) begin
+      \$361 [9:0] = \$281 [9:0];
+      if (\$108 ) begin
+        \$361 [20:10] = \$281 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$362  = held16;
+    if (\$110 ) begin
+      \$362  = running16;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$363  = running17;
+    if (\$112 ) begin
+      \$363 [9:0] = \$284 [9:0];
+      if (\$116 ) begin
+        \$363 [20:10] = \$284 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$364  = held17;
     if (\$118 ) begin
-      \$452  = \$6 [20:0];
+      \$364  = running17;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$453  = running2;
-    if (\$122 ) begin
-      \$453 [9:0] = \$9 [9:0];
-      if (\$126 ) begin
-        \$453 [20:10] = \$9 [20:10];
+    \$365  = running18;
+    if (\$120 ) begin
+      \$365 [9:0] = \$287 [9:0];
+      if (\$124 ) begin
+        \$365 [20:10] = \$287 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$454  = held2;
-    if (\$129 ) begin
-      \$454  = \$9 [20:0];
+    \$366  = held18;
+    if (\$126 ) begin
+      \$366  = running18;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$455  = running3;
-    if (\$133 ) begin
-      \$455 [9:0] = \$12 [9:0];
-      if (\$137 ) begin
-        \$455 [20:10] = \$12 [20:10];
+    \$367  = running19;
+    if (\$128 ) begin
+      \$367 [9:0] = \$290 [9:0];
+      if (\$132 ) begin
+        \$367 [20:10] = \$290 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$456  = held3;
-    if (\$140 ) begin
-      \$456  = \$12 [20:0];
+    \$368  = held19;
+    if (\$134 ) begin
+      \$368  = running19;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$457  = running4;
+    \$369  = running20;
+    if (\$136 ) begin
+      \$369 [9:0] = \$293 [9:0];
+      if (\$140 ) begin
+        \$369 [20:10] = \$293 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$370  = held20;
+    if (\$142 ) begin
+      \$370  = running20;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$371  = running21;
     if (\$144 ) begin
-      \$457 [9:0] = \$15 [9:0];
+      \$371 [9:0] = \$296 [9:0];
       if (\$148 ) begin
-        \$457 [20:10] = \$15 [20:10];
+        \$371 [20:10] = \$296 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$458  = held4;
-    if (\$151 ) begin
-      \$458  = \$15 [20:0];
+    \$372  = held21;
+    if (\$150 ) begin
+      \$372  = running21;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$459  = running5;
-    if (\$155 ) begin
-      \$459 [9:0] = \$18 [9:0];
-      if (\$159 ) begin
-        \$459 [20:10] = \$18 [20:10];
+    \$373  = running22;
+    if (\$152 ) begin
+      \$373 [9:0] = \$299 [9:0];
+      if (\$156 ) begin
+        \$373 [20:10] = \$299 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$460  = held5;
-    if (\$162 ) begin
-      \$460  = \$18 [20:0];
+    \$374  = held22;
+    if (\$158 ) begin
+      \$374  = running22;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$461  = running6;
+    \$375  = running23;
+    if (\$160 ) begin
+      \$375 [9:0] = \$302 [9:0];
+      if (\$164 ) begin
+        \$375 [20:10] = \$302 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$376  = held23;
     if (\$166 ) begin
-      \$461 [9:0] = \$21 [9:0];
-      if (\$170 ) begin
-        \$461 [20:10] = \$21 [20:10];
+      \$376  = running23;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$377  = running24;
+    if (\$168 ) begin
+      \$377 [9:0] = \$305 [9:0];
+      if (\$172 ) begin
+        \$377 [20:10] = \$305 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$462  = held6;
-    if (\$173 ) begin
-      \$462  = \$21 [20:0];
+    \$378  = held24;
+    if (\$174 ) begin
+      \$378  = running24;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$463  = running7;
-    if (\$177 ) begin
-      \$463 [9:0] = \$24 [9:0];
-      if (\$181 ) begin
-        \$463 [20:10] = \$24 [20:10];
+    \$379  = running25;
+    if (\$176 ) begin
+      \$379 [9:0] = \$308 [9:0];
+      if (\$180 ) begin
+        \$379 [20:10] = \$308 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$464  = held7;
+    \$380  = held25;
+    if (\$182 ) begin
+      \$380  = running25;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$381  = running26;
     if (\$184 ) begin
-      \$464  = \$24 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$465  = running8;
-    if (\$188 ) begin
-      \$465 [9:0] = \$27 [9:0];
-      if (\$192 ) begin
-        \$465 [20:10] = \$27 [20:10];
+      \$381 [9:0] = \$311 [9:0];
+      if (\$188 ) begin
+        \$381 [20:10] = \$311 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$466  = held8;
-    if (\$195 ) begin
-      \$466  = \$27 [20:0];
+    \$382  = held26;
+    if (\$190 ) begin
+      \$382  = running26;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$467  = running9;
-    if (\$199 ) begin
-      \$467 [9:0] = \$30 [9:0];
-      if (\$203 ) begin
-        \$467 [20:10] = \$30 [20:10];
+    \$383  = running27;
+    if (\$192 ) begin
+      \$383 [9:0] = \$314 [9:0];
+      if (\$196 ) begin
+        \$383 [20:10] = \$314 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$468  = held9;
+    \$384  = held27;
+    if (\$198 ) begin
+      \$384  = running27;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$385  = running28;
+    if (\$200 ) begin
+      \$385 [9:0] = \$317 [9:0];
+      if (\$204 ) begin
+        \$385 [20:10] = \$317 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$386  = held28;
     if (\$206 ) begin
-      \$468  = \$30 [20:0];
+      \$386  = running28;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$469  = running10;
-    if (\$210 ) begin
-      \$469 [9:0] = \$33 [9:0];
-      if (\$214 ) begin
-        \$469 [20:10] = \$33 [20:10];
+    \$387  = running29;
+    if (\$208 ) begin
+      \$387 [9:0] = \$320 [9:0];
+      if (\$212 ) begin
+        \$387 [20:10] = \$320 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$470  = held10;
-    if (\$217 ) begin
-      \$470  = \$33 [20:0];
+    \$388  = held29;
+    if (\$214 ) begin
+      \$388  = running29;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$471  = running11;
-    if (\$221 ) begin
-      \$471 [9:0] = \$36 [9:0];
-      if (\$225 ) begin
-        \$471 [20:10] = \$36 [20:10];
+    \$389  = running30;
+    if (\$216 ) begin
+      \$389 [9:0] = \$323 [9:0];
+      if (\$220 ) begin
+        \$389 [20:10] = \$323 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$472  = held11;
-    if (\$228 ) begin
-      \$472  = \$36 [20:0];
+    \$390  = held30;
+    if (\$222 ) begin
+      \$390  = running30;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$473  = running12;
-    if (\$232 ) begin
-      \$473 [9:0] = \$39 [9:0];
-      if (\$236 ) begin
-        \$473 [20:10] = \$39 [20:10];
+    \$391  = running31;
+    if (\$224 ) begin
+      \$391 [9:0] = \$326 [9:0];
+      if (\$228 ) begin
+        \$391 [20:10] = \$326 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$474  = held12;
-    if (\$239 ) begin
-      \$474  = \$39 [20:0];
+    \$392  = held31;
+    if (\$230 ) begin
+      \$392  = running31;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$475  = running13;
-    if (\$243 ) begin
-      \$475 [9:0] = \$42 [9:0];
-      if (\$247 ) begin
-        \$475 [20:10] = \$42 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$476  = held13;
-    if (\$250 ) begin
-      \$476  = \$42 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$477  = running14;
-    if (\$254 ) begin
-      \$477 [9:0] = \$45 [9:0];
-      if (\$258 ) begin
-        \$477 [20:10] = \$45 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$478  = held14;
-    if (\$261 ) begin
-      \$478  = \$45 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$479  = running15;
-    if (\$265 ) begin
-      \$479 [9:0] = \$48 [9:0];
-      if (\$269 ) begin
-        \$479 [20:10] = \$48 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$480  = held15;
-    if (\$272 ) begin
-      \$480  = \$48 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$481  = running16;
-    if (\$276 ) begin
-      \$481 [9:0] = \$51 [9:0];
-      if (\$280 ) begin
-        \$481 [20:10] = \$51 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$482  = held16;
-    if (\$283 ) begin
-      \$482  = \$51 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$483  = running17;
-    if (\$287 ) begin
-      \$483 [9:0] = \$54 [9:0];
-      if (\$291 ) begin
-        \$483 [20:10] = \$54 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$484  = held17;
-    if (\$294 ) begin
-      \$484  = \$54 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$485  = running18;
-    if (\$298 ) begin
-      \$485 [9:0] = \$57 [9:0];
-      if (\$302 ) begin
-        \$485 [20:10] = \$57 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$486  = held18;
-    if (\$305 ) begin
-      \$486  = \$57 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$487  = running19;
-    if (\$309 ) begin
-      \$487 [9:0] = \$60 [9:0];
-      if (\$313 ) begin
-        \$487 [20:10] = \$60 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$488  = held19;
-    if (\$316 ) begin
-      \$488  = \$60 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$489  = running20;
-    if (\$320 ) begin
-      \$489 [9:0] = \$63 [9:0];
-      if (\$324 ) begin
-        \$489 [20:10] = \$63 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$490  = held20;
-    if (\$327 ) begin
-      \$490  = \$63 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$491  = running21;
-    if (\$331 ) begin
-      \$491 [9:0] = \$66 [9:0];
-      if (\$335 ) begin
-        \$491 [20:10] = \$66 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$492  = held21;
-    if (\$338 ) begin
-      \$492  = \$66 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$493  = running22;
-    if (\$342 ) begin
-      \$493 [9:0] = \$69 [9:0];
-      if (\$346 ) begin
-        \$493 [20:10] = \$69 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$494  = held22;
-    if (\$349 ) begin
-      \$494  = \$69 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$495  = running23;
-    if (\$353 ) begin
-      \$495 [9:0] = \$72 [9:0];
-      if (\$357 ) begin
-        \$495 [20:10] = \$72 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$496  = held23;
-    if (\$360 ) begin
-      \$496  = \$72 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$497  = running24;
-    if (\$364 ) begin
-      \$497 [9:0] = \$75 [9:0];
-      if (\$368 ) begin
-        \$497 [20:10] = \$75 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$498  = held24;
-    if (\$371 ) begin
-      \$498  = \$75 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$499  = running25;
-    if (\$375 ) begin
-      \$499 [9:0] = \$78 [9:0];
-      if (\$379 ) begin
-        \$499 [20:10] = \$78 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$500  = held25;
-    if (\$382 ) begin
-      \$500  = \$78 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$501  = running26;
-    if (\$386 ) begin
-      \$501 [9:0] = \$81 [9:0];
-      if (\$390 ) begin
-        \$501 [20:10] = \$81 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$502  = held26;
-    if (\$393 ) begin
-      \$502  = \$81 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$503  = running27;
-    if (\$397 ) begin
-      \$503 [9:0] = \$84 [9:0];
-      if (\$401 ) begin
-        \$503 [20:10] = \$84 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$504  = held27;
-    if (\$404 ) begin
-      \$504  = \$84 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$505  = running28;
-    if (\$408 ) begin
-      \$505 [9:0] = \$87 [9:0];
-      if (\$412 ) begin
-        \$505 [20:10] = \$87 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$506  = held28;
-    if (\$415 ) begin
-      \$506  = \$87 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$507  = running29;
-    if (\$419 ) begin
-      \$507 [9:0] = \$90 [9:0];
-      if (\$423 ) begin
-        \$507 [20:10] = \$90 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$508  = held29;
-    if (\$426 ) begin
-      \$508  = \$90 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$509  = running30;
-    if (\$430 ) begin
-      \$509 [9:0] = \$93 [9:0];
-      if (\$434 ) begin
-        \$509 [20:10] = \$93 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$510  = held30;
-    if (\$437 ) begin
-      \$510  = \$93 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$511  = running31;
-    if (\$441 ) begin
-      \$511 [9:0] = \$96 [9:0];
-      if (\$445 ) begin
-        \$511 [20:10] = \$96 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$512  = held31;
-    if (\$448 ) begin
-      \$512  = \$96 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$449  = running0;
-    if (\$100 ) begin
-      \$449 [9:0] = \$3 [9:0];
-      if (\$104 ) begin
-        \$449 [20:10] = \$3 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$450  = held0;
-    if (\$107 ) begin
-      \$450  = \$3 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$451  = running1;
-    if (\$111 ) begin
-      \$451 [9:0] = \$6 [9:0];
-      if (\$115 ) begin
-        \$451 [20:10] = \$6 [20:10];
-      end
-    end
-  end
-  assign total0 = \$3 [20:0];
-  assign total1 = \$6 [20:0];
-  assign total2 = \$9 [20:0];
-  assign total3 = \$12 [20:0];
-  assign total4 = \$15 [20:0];
-  assign total5 = \$18 [20:0];
-  assign total6 = \$21 [20:0];
-  assign total7 = \$24 [20:0];
-  assign total8 = \$27 [20:0];
-  assign total9 = \$30 [20:0];
-  assign total10 = \$33 [20:0];
-  assign total11 = \$36 [20:0];
-  assign total12 = \$39 [20:0];
-  assign total13 = \$42 [20:0];
-  assign total14 = \$45 [20:0];
-  assign total15 = \$48 [20:0];
-  assign total16 = \$51 [20:0];
-  assign total17 = \$54 [20:0];
-  assign total18 = \$57 [20:0];
-  assign total19 = \$60 [20:0];
-  assign total20 = \$63 [20:0];
-  assign total21 = \$66 [20:0];
-  assign total22 = \$69 [20:0];
-  assign total23 = \$72 [20:0];
-  assign total24 = \$75 [20:0];
-  assign total25 = \$78 [20:0];
-  assign total26 = \$81 [20:0];
-  assign total27 = \$84 [20:0];
-  assign total28 = \$87 [20:0];
-  assign total29 = \$90 [20:0];
-  assign total30 = \$93 [20:0];
-  assign total31 = \$96 [20:0];
+  assign total0 = \$233 [20:0];
+  assign total1 = \$236 [20:0];
+  assign total2 = \$239 [20:0];
+  assign total3 = \$242 [20:0];
+  assign total4 = \$245 [20:0];
+  assign total5 = \$248 [20:0];
+  assign total6 = \$251 [20:0];
+  assign total7 = \$254 [20:0];
+  assign total8 = \$257 [20:0];
+  assign total9 = \$260 [20:0];
+  assign total10 = \$263 [20:0];
+  assign total11 = \$266 [20:0];
+  assign total12 = \$269 [20:0];
+  assign total13 = \$272 [20:0];
+  assign total14 = \$275 [20:0];
+  assign total15 = \$278 [20:0];
+  assign total16 = \$281 [20:0];
+  assign total17 = \$284 [20:0];
+  assign total18 = \$287 [20:0];
+  assign total19 = \$290 [20:0];
+  assign total20 = \$293 [20:0];
+  assign total21 = \$296 [20:0];
+  assign total22 = \$299 [20:0];
+  assign total23 = \$302 [20:0];
+  assign total24 = \$305 [20:0];
+  assign total25 = \$308 [20:0];
+  assign total26 = \$311 [20:0];
+  assign total27 = \$314 [20:0];
+  assign total28 = \$317 [20:0];
+  assign total29 = \$320 [20:0];
+  assign total30 = \$323 [20:0];
+  assign total31 = \$326 [20:0];
   assign \products.lane0  = products[19:0];
   assign \products.lane1  = products[39:20];
   assign \products.lane2  = products[59:40];
@@ -4195,34 +4001,6 @@ module \lmu_kws361_eighth.lanes.accumulate (clk, valid, first, last, wide, negat
   assign sums[62:42] = held2;
   assign sums[41:21] = held1;
   assign sums[20:0] = held0;
-  assign \$97  = 1'h1;
-  assign \$98  = valid;
-  assign \$105  = 1'h1;
-  assign \$106  = valid;
-  assign \$108  = 1'h1;
-  assign \$109  = valid;
-  assign \$116  = 1'h1;
-  assign \$117  = valid;
-  assign \$119  = 1'h1;
-  assign \$120  = valid;
-  assign \$127  = 1'h1;
-  assign \$128  = valid;
-  assign \$130  = 1'h1;
-  assign \$131  = valid;
-  assign \$138  = 1'h1;
-  assign \$139  = valid;
-  assign \$141  = 1'h1;
-  assign \$142  = valid;
-  assign \$149  = 1'h1;
-  assign \$150  = valid;
-  assign \$152  = 1'h1;
-  assign \$153  = valid;
-  assign \$160  = 1'h1;
-  assign \$161  = valid;
-  assign \$163  = 1'h1;
-  assign \$164  = valid;
-  assign \$171  = 1'h1;
-  assign \$172  = valid;
 endmodule
 
 module \lmu_kws361_eighth.lanes.multiply (magnitudes, products, operand);
@@ -4578,7 +4356,7 @@ module \lmu_kws361_eighth.lanes.multiply (magnitudes, products, operand);
   assign \$27  = { \$26 , 3'h0 };
 endmodule
 
-module \lmu_kws361_eighth.lanes.operands (i__activation, i__weights, i__wide, clk, i__valid, \port$2114$26 , valid, first, last, operand, wide, o__magnitudes, o__negative, rst);
+module \lmu_kws361_eighth.lanes.operands (i__activation, i__weights, i__wide, clk, i__valid, \port$1976$26 , valid, first, last, operand, wide, o__magnitudes, o__negative, rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$9 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$9 <= 0;
   wire [12:0] \$1 ;
@@ -4906,8 +4684,8 @@ module \lmu_kws361_eighth.lanes.operands (i__activation, i__weights, i__wide, cl
   wire o__wide;
   output [10:0] operand;
   reg [10:0] operand = 11'h000;
-  input [2:0] \port$2114$26 ;
-  wire [2:0] \port$2114$26 ;
+  input [2:0] \port$1976$26 ;
+  wire [2:0] \port$1976$26 ;
   input rst;
   wire rst;
   output valid;
@@ -5178,7 +4956,7 @@ module \lmu_kws361_eighth.lanes.operands (i__activation, i__weights, i__wide, cl
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     (* full_case = 32'd1 *)
-    casez (\port$2114$26 [0])
+    casez (\port$1976$26 [0])
       1'h0:
           \$3  = \$1 ;
       1'h1:
@@ -5196,14 +4974,14 @@ module \lmu_kws361_eighth.lanes.operands (i__activation, i__weights, i__wide, cl
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$128  = first;
     if (i__valid) begin
-      \$128  = \port$2114$26 [1];
+      \$128  = \port$1976$26 [1];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$129  = last;
     if (i__valid) begin
-      \$129  = \port$2114$26 [2];
+      \$129  = \port$1976$26 [2];
     end
   end
   always @* begin
@@ -5692,9 +5470,9 @@ module \lmu_kws361_eighth.lanes.operands (i__activation, i__weights, i__wide, cl
       \$195  = \$124 ;
     end
   end
-  assign i__first = \port$2114$26 [1];
-  assign i__last = \port$2114$26 [2];
-  assign i__shift = \port$2114$26 [0];
+  assign i__first = \port$1976$26 [1];
+  assign i__last = \port$1976$26 [2];
+  assign i__shift = \port$1976$26 [0];
   assign magnitude = \$126 [11:0];
   assign o__valid = valid;
   assign o__first = first;
@@ -11987,7 +11765,7 @@ module \lmu_kws361_eighth.output_gate (enable, gated, clk, free);
     passes <= enable;
 endmodule
 
-module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, frames__ready, write__data, claim__ready, clk, frame, frames__valid, steps__payload, groups__valid, groups__payload, write__valid, \port$2465$6 , free);
+module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, frames__ready, write__data, claim__ready, clk, frame, frames__valid, steps__payload, groups__valid, groups__payload, write__valid, \port$2333$6 , free);
   reg \$auto$verilog_backend.cc:2355:dump_module$13 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$13 <= 0;
   wire \$1 ;
@@ -12006,14 +11784,16 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   reg [8:0] \$110 ;
   reg \$111 ;
   reg \$112 ;
-  reg [36:0] \$113 ;
+  reg \$113 ;
   reg [36:0] \$114 ;
-  reg [5:0] \$115 ;
-  reg \$116 ;
-  reg \$117 ;
-  wire [2:0] \$118 ;
-  wire [3:0] \$119 ;
+  reg [36:0] \$115 ;
+  reg [36:0] \$116 ;
+  reg [5:0] \$117 ;
+  reg \$118 ;
+  reg \$119 ;
   wire [1:0] \$12 ;
+  wire [2:0] \$120 ;
+  wire [3:0] \$121 ;
   wire [12:0] \$13 ;
   wire [6:0] \$14 ;
   wire [1:0] \$15 ;
@@ -12162,7 +11942,8 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   wire enable;
   wire \enable$29 ;
   wire \enable$41 ;
-  reg ended = 1'h0;
+  reg ended0 = 1'h0;
+  reg ended1 = 1'h0;
   wire [7:0] ends;
   wire \ends.block ;
   wire \ends.blocks ;
@@ -12201,14 +11982,31 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   wire gated;
   wire \gated$32 ;
   reg [1:0] group = 2'h0;
-  reg [36:0] \group$88  = 37'h0000000000;
-  wire [8:0] \group$88.address ;
-  wire [5:0] \group$88.memory ;
-  wire [1:0] \group$88.narrow ;
-  wire [3:0] \group$88.operation ;
-  wire \group$88.output ;
-  wire [8:0] \group$88.parameter ;
-  wire [5:0] \group$88.rows ;
+  reg [36:0] group0 = 37'h0000000000;
+  wire [8:0] \group0.address ;
+  wire [5:0] \group0.memory ;
+  wire [1:0] \group0.narrow ;
+  wire [3:0] \group0.operation ;
+  wire \group0.output ;
+  wire [8:0] \group0.parameter ;
+  wire [5:0] \group0.rows ;
+  reg [36:0] group1 = 37'h0000000000;
+  wire [8:0] \group1.address ;
+  wire [5:0] \group1.memory ;
+  wire [1:0] \group1.narrow ;
+  wire [3:0] \group1.operation ;
+  wire \group1.output ;
+  wire [8:0] \group1.parameter ;
+  wire [5:0] \group1.rows ;
+  (* init = 37'h0000000000 *)
+  wire [36:0] group2;
+  wire [8:0] \group2.address ;
+  wire [5:0] \group2.memory ;
+  wire [1:0] \group2.narrow ;
+  wire [3:0] \group2.operation ;
+  wire \group2.output ;
+  wire [8:0] \group2.parameter ;
+  wire [5:0] \group2.rows ;
   output [36:0] groups__payload;
   reg [36:0] groups__payload = 37'h0000000000;
   wire [8:0] \groups__payload.address ;
@@ -12233,21 +12031,12 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   reg [8:0] offset0 = 9'h000;
   reg [8:0] offset1 = 9'h000;
   reg [8:0] \parameter  = 9'h000;
-  input [14:0] \port$2465$6 ;
-  wire [14:0] \port$2465$6 ;
+  input [14:0] \port$2333$6 ;
+  wire [14:0] \port$2333$6 ;
   wire [9:0] position;
   wire [3:0] \position.block ;
   wire [1:0] \position.group ;
   wire [3:0] \position.step ;
-  (* init = 37'h0000000000 *)
-  wire [36:0] ready;
-  wire [8:0] \ready.address ;
-  wire [5:0] \ready.memory ;
-  wire [1:0] \ready.narrow ;
-  wire [3:0] \ready.operation ;
-  wire \ready.output ;
-  wire [8:0] \ready.parameter ;
-  wire [5:0] \ready.rows ;
   wire [5:0] rows;
   input rst;
   wire rst;
@@ -12327,7 +12116,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   assign \$37  = count == \const [6:0];
   assign \$38  = | written;
   assign \enable$29  = \$38  | rst;
-  assign written = write__valid ? \port$2465$6 [5:0] : 6'h00;
+  assign written = write__valid ? \port$2333$6 [5:0] : 6'h00;
   assign nonzero = | write__data;
   assign last_group = position[5:4] == \const [15:14];
   assign ends_sum = counted[8] & \const [8];
@@ -12350,7 +12139,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   assign \$48  = fresh & \const [26];
   assign \$49  = | busy;
   assign \$50  = \$48  & \$49 ;
-  assign \$51  = busy > 3'h4;
+  assign \$51  = busy > 3'h5;
   assign \$52  = ends[2] & \$51 ;
   assign waits = \$50  | \$52 ;
   assign \$53  = ~ waits;
@@ -12403,7 +12192,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   assign \$96  = steps__valid & ends[3];
   assign \$97  = steps__valid & ends[3];
   assign \$98  = | busy;
-  assign \$99  = rows + 2'h3;
+  assign \$99  = rows + 3'h4;
   assign \$100  = busy - 1'h1;
   assign \$101  = steps__valid & ends[7];
   always @(posedge clk)
@@ -12425,24 +12214,28 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   always @(posedge clk)
     offset1 <= \$110 ;
   always @(posedge clk)
-    ended <= \$111 ;
+    ended0 <= \$111 ;
   always @(posedge clk)
-    groups__valid <= \$112 ;
+    ended1 <= \$112 ;
   always @(posedge clk)
-    \group$88  <= \$113 ;
+    groups__valid <= \$113 ;
   always @(posedge clk)
-    groups__payload <= \$114 ;
+    group0 <= \$114 ;
   always @(posedge clk)
-    busy <= \$115 ;
+    group1 <= \$115 ;
   always @(posedge clk)
-    running <= \$116 ;
+    groups__payload <= \$116 ;
   always @(posedge clk)
-    holds_input <= \$117 ;
-  \lmu_kws361_eighth.sequencer.nonzero$92  \nonzero$92  (
-    .address(\port$2465$6 [14:6]),
+    busy <= \$117 ;
+  always @(posedge clk)
+    running <= \$118 ;
+  always @(posedge clk)
+    holds_input <= \$119 ;
+  \lmu_kws361_eighth.sequencer.nonzero$94  \nonzero$94  (
+    .address(\port$2333$6 [14:6]),
     .enable(\const [100]),
-    .first_bit(\$119 ),
-    .first_word(\$118 ),
+    .first_bit(\$121 ),
+    .first_word(\$120 ),
     .last(last),
     .memory(selected[2:0]),
     .nonzero(nonzero),
@@ -12664,7 +12457,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
     counted[6:0] = count;
     counted[8] = \$37 ;
     if (\const [100]) begin
-      counted[6:0] = { \$118 , \$119  };
+      counted[6:0] = { \$120 , \$121  };
       counted[8] = last;
     end
   end
@@ -12815,67 +12608,81 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$112  = ended;
+    \$112  = ended0;
     if (rst) begin
       \$112  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$113  = \group$88 ;
+    \$113  = ended1;
+    if (rst) begin
+      \$113  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$114  = group0;
     if (\$96 ) begin
-      \$113 [5:0] = rows;
-      \$113 [11:6] = selected[9:4];
-      \$113 [20:12] = \address$85 ;
-      \$113 [29:21] = \parameter ;
-      \$113 [31:30] = \const [94:93];
-      \$113 [32] = \const [95];
-      \$113 [36:33] = \const [99:96];
+      \$114 [5:0] = rows;
+      \$114 [11:6] = selected[9:4];
+      \$114 [20:12] = \address$85 ;
+      \$114 [29:21] = \parameter ;
+      \$114 [31:30] = \const [94:93];
+      \$114 [32] = \const [95];
+      \$114 [36:33] = \const [99:96];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$114  = groups__payload;
-    if (ended) begin
-      \$114  = \group$88 ;
+    \$115  = group1;
+    if (ended0) begin
+      \$115  = group0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$115  = busy;
+    \$116  = groups__payload;
+    if (ended1) begin
+      \$116  = group1;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$117  = busy;
     if (\$97 ) begin
-      \$115  = \$99 [5:0];
+      \$117  = \$99 [5:0];
     end else if (\$98 ) begin
-      \$115  = \$100 [5:0];
+      \$117  = \$100 [5:0];
     end
     if (rst) begin
-      \$115  = 6'h00;
+      \$117  = 6'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$116  = running;
+    \$118  = running;
     if (start) begin
-      \$116  = 1'h1;
+      \$118  = 1'h1;
     end
     if (\$101 ) begin
-      \$116  = 1'h0;
+      \$118  = 1'h0;
     end
     if (rst) begin
-      \$116  = 1'h0;
+      \$118  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$117  = holds_input;
+    \$119  = holds_input;
     if (start) begin
-      \$117  = 1'h1;
+      \$119  = 1'h1;
     end
     if (frames__ready) begin
-      \$117  = 1'h0;
+      \$119  = 1'h0;
     end
     if (rst) begin
-      \$117  = 1'h0;
+      \$119  = 1'h0;
     end
   end
   assign \clk$1  = clk;
@@ -12886,19 +12693,19 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   assign \free$28  = free;
   assign \gated$32  = nonzero_clk;
   assign nonzero_rst = rst;
-  assign write__memory = \port$2465$6 [5:0];
+  assign write__memory = \port$2333$6 [5:0];
   assign write = written;
-  assign address = \port$2465$6 [14:6];
-  assign write__address = \port$2465$6 [14:6];
+  assign address = \port$2333$6 [14:6];
+  assign write__address = \port$2333$6 [14:6];
   assign \enable$41  = \const [100];
   assign memory = selected[2:0];
   assign \start$43  = count;
   assign stop = \const [6:0];
-  assign found = { \$118 , \$119  };
+  assign found = { \$120 , \$121  };
   assign column = counted;
   assign ends_column = 1'h1;
   assign ends_operation = ends_blocks;
-  assign ready = groups__payload;
+  assign group2 = groups__payload;
   assign \start$77  = start;
   assign hold = 1'h0;
   assign frames__payload = frame;
@@ -12963,24 +12770,31 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   assign \groups__payload.narrow  = groups__payload[31:30];
   assign \groups__payload.output  = groups__payload[32];
   assign \groups__payload.operation  = groups__payload[36:33];
-  assign \ready.rows  = groups__payload[5:0];
-  assign \ready.memory  = groups__payload[11:6];
-  assign \ready.address  = groups__payload[20:12];
-  assign \ready.parameter  = groups__payload[29:21];
-  assign \ready.narrow  = groups__payload[31:30];
-  assign \ready.output  = groups__payload[32];
-  assign \ready.operation  = groups__payload[36:33];
+  assign \group2.rows  = groups__payload[5:0];
+  assign \group2.memory  = groups__payload[11:6];
+  assign \group2.address  = groups__payload[20:12];
+  assign \group2.parameter  = groups__payload[29:21];
+  assign \group2.narrow  = groups__payload[31:30];
+  assign \group2.output  = groups__payload[32];
+  assign \group2.operation  = groups__payload[36:33];
   assign \frame.clear  = frame[0];
   assign \frame.end  = frame[1];
   assign \frames__payload.clear  = frame[0];
   assign \frames__payload.end  = frame[1];
-  assign \group$88.rows  = \group$88 [5:0];
-  assign \group$88.memory  = \group$88 [11:6];
-  assign \group$88.address  = \group$88 [20:12];
-  assign \group$88.parameter  = \group$88 [29:21];
-  assign \group$88.narrow  = \group$88 [31:30];
-  assign \group$88.output  = \group$88 [32];
-  assign \group$88.operation  = \group$88 [36:33];
+  assign \group0.rows  = group0[5:0];
+  assign \group0.memory  = group0[11:6];
+  assign \group0.address  = group0[20:12];
+  assign \group0.parameter  = group0[29:21];
+  assign \group0.narrow  = group0[31:30];
+  assign \group0.output  = group0[32];
+  assign \group0.operation  = group0[36:33];
+  assign \group1.rows  = group1[5:0];
+  assign \group1.memory  = group1[11:6];
+  assign \group1.address  = group1[20:12];
+  assign \group1.parameter  = group1[29:21];
+  assign \group1.narrow  = group1[31:30];
+  assign \group1.output  = group1[32];
+  assign \group1.operation  = group1[36:33];
   assign steps__payload[28] = ends[2];
   assign steps__payload[27] = \$68 ;
   assign steps__payload[26] = \const [41];
@@ -13020,7 +12834,7 @@ module \lmu_kws361_eighth.sequencer (rst, claim__valid, steps__valid, idle, fram
   assign \$35  = 13'h0010;
 endmodule
 
-module \lmu_kws361_eighth.sequencer.nonzero$92 (write, nonzero, nonzero_clk, last, stop, enable, memory, start, first_word, first_bit, address, nonzero_rst);
+module \lmu_kws361_eighth.sequencer.nonzero$94 (write, nonzero, nonzero_clk, last, stop, enable, memory, start, first_word, first_bit, address, nonzero_rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$14 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$14 <= 0;
   wire [30:0] \$1 ;

@@ -359,7 +359,7 @@ module lmu_kws49_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst, 
     .clk(\clk$12 ),
     .elements(elements),
     .issued(products__valid),
-    .\port$1499$22 (\$35 ),
+    .\port$1413$22 (\$35 ),
     .products__activation(products__activation),
     .products__weights(products__weights),
     .products__wide(products__wide),
@@ -378,8 +378,8 @@ module lmu_kws49_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst, 
     .parameters__address(\address$185 ),
     .parameters__r_data(parameters__r_data),
     .parameters__read(\read$183 ),
-    .\port$1730$29 (\$37 ),
-    .\port$1730$5 (\$36 ),
+    .\port$1650$29 (\$37 ),
+    .\port$1650$5 (\$36 ),
     .row_valid(write__valid),
     .sums(sums)
   );
@@ -419,7 +419,7 @@ module lmu_kws49_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst, 
     .i__valid(products__valid),
     .i__weights(products__weights),
     .i__wide(products__wide),
-    .\port$1499$22 (\$35 ),
+    .\port$1413$22 (\$35 ),
     .rst(rst),
     .sums(sums)
   );
@@ -577,7 +577,7 @@ module lmu_kws49_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst, 
     .groups__payload(groups__payload),
     .groups__valid(groups__valid),
     .idle(idle),
-    .\port$1730$5 (\$36 ),
+    .\port$1650$5 (\$36 ),
     .rst(rst),
     .steps__payload(steps__payload),
     .steps__valid(steps__valid),
@@ -767,7 +767,7 @@ module lmu_kws49_eighth(i__valid, o_logits__ready, o_decision__ready, clk, rst, 
   assign \$31  = \read$177 ;
 endmodule
 
-module \lmu_kws49_eighth.fetch (steps__valid, products__activation, products__weights, products__wide, clk, elements, words, steps__payload, issued, \port$1499$22 , rst);
+module \lmu_kws49_eighth.fetch (steps__valid, products__activation, products__weights, products__wide, clk, elements, words, steps__payload, issued, \port$1413$22 , rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$1 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$1 <= 0;
   reg \$1 ;
@@ -785,8 +785,8 @@ module \lmu_kws49_eighth.fetch (steps__valid, products__activation, products__we
   wire [7:0] \elements.x ;
   output issued;
   reg issued = 1'h0;
-  output [3:0] \port$1499$22 ;
-  wire [3:0] \port$1499$22 ;
+  output [3:0] \port$1413$22 ;
+  wire [3:0] \port$1413$22 ;
   output [11:0] products__activation;
   wire [11:0] products__activation;
   wire products__first;
@@ -926,7 +926,7 @@ module \lmu_kws49_eighth.fetch (steps__valid, products__activation, products__we
   assign products__shift = step[23:22];
   assign products__first = step[24];
   assign products__last = step[25];
-  assign \port$1499$22  = step[25:22];
+  assign \port$1413$22  = step[25:22];
   assign \step.memory  = step[2:0];
   assign \step.address  = step[9:3];
   assign \step.cleared  = step[10];
@@ -1033,7 +1033,7 @@ module \lmu_kws49_eighth.fetch (steps__valid, products__activation, products__we
   assign weights4_0[8:0] = { 6'h00, words[2:0] };
 endmodule
 
-module \lmu_kws49_eighth.finish (finish_clk, parameters__read, busy, element, parameters__r_data, groups__valid, groups__payload, sums, parameters__address, row_valid, \port$1730$5 , \port$1730$29 , finish_rst);
+module \lmu_kws49_eighth.finish (finish_clk, parameters__read, busy, element, parameters__r_data, groups__valid, groups__payload, sums, parameters__address, row_valid, \port$1650$5 , \port$1650$29 , finish_rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$2 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$2 <= 0;
   wire \$1 ;
@@ -1100,10 +1100,10 @@ module \lmu_kws49_eighth.finish (finish_clk, parameters__read, busy, element, pa
   wire [16:0] parameters__r_data;
   output parameters__read;
   wire parameters__read;
-  output [4:0] \port$1730$29 ;
-  wire [4:0] \port$1730$29 ;
-  output [12:0] \port$1730$5 ;
-  wire [12:0] \port$1730$5 ;
+  output [4:0] \port$1650$29 ;
+  wire [4:0] \port$1650$29 ;
+  output [12:0] \port$1650$5 ;
+  wire [12:0] \port$1650$5 ;
   reg [33:0] row_destination = 34'h000000000;
   wire [6:0] \row_destination.address ;
   wire [5:0] \row_destination.memory ;
@@ -1325,8 +1325,8 @@ module \lmu_kws49_eighth.finish (finish_clk, parameters__read, busy, element, pa
   assign write__output = row_destination[29];
   assign write__operation = row_destination[33:30];
   assign parameters__address = destination[25:18];
-  assign \port$1730$5  = row_destination[17:5];
-  assign \port$1730$29  = row_destination[33:29];
+  assign \port$1650$5  = row_destination[17:5];
+  assign \port$1650$29  = row_destination[33:29];
   assign \groups__payload.rows  = groups__payload[4:0];
   assign \groups__payload.memory  = groups__payload[10:5];
   assign \groups__payload.address  = groups__payload[17:11];
@@ -1975,7 +1975,7 @@ module \lmu_kws49_eighth.input_gate (enable, gated, clk, free);
     passes <= enable;
 endmodule
 
-module \lmu_kws49_eighth.lanes (i__activation, i__weights, i__wide, clk, i__valid, \port$1499$22 , sums, rst);
+module \lmu_kws49_eighth.lanes (i__activation, i__weights, i__wide, clk, i__valid, \port$1413$22 , sums, rst);
   input clk;
   wire clk;
   wire first;
@@ -2041,8 +2041,8 @@ module \lmu_kws49_eighth.lanes (i__activation, i__weights, i__wide, clk, i__vali
   wire o__valid;
   wire o__wide;
   wire [10:0] operand;
-  input [3:0] \port$1499$22 ;
-  wire [3:0] \port$1499$22 ;
+  input [3:0] \port$1413$22 ;
+  wire [3:0] \port$1413$22 ;
   wire [309:0] products;
   wire [309:0] \products$29 ;
   wire [19:0] \products$29.lane0 ;
@@ -2126,18 +2126,18 @@ module \lmu_kws49_eighth.lanes (i__activation, i__weights, i__wide, clk, i__vali
     .o__magnitudes(magnitudes),
     .o__negative(negative),
     .operand(operand),
-    .\port$1499$22 (\port$1499$22 ),
+    .\port$1413$22 (\port$1413$22 ),
     .rst(rst),
     .valid(valid),
     .wide(wide)
   );
   assign products__activation = i__activation;
-  assign i__first = \port$1499$22 [2];
-  assign products__first = \port$1499$22 [2];
-  assign i__last = \port$1499$22 [3];
-  assign products__last = \port$1499$22 [3];
-  assign i__shift = \port$1499$22 [1:0];
-  assign products__shift = \port$1499$22 [1:0];
+  assign i__first = \port$1413$22 [2];
+  assign products__first = \port$1413$22 [2];
+  assign i__last = \port$1413$22 [3];
+  assign products__last = \port$1413$22 [3];
+  assign i__shift = \port$1413$22 [1:0];
+  assign products__shift = \port$1413$22 [1:0];
   assign products__valid = i__valid;
   assign products__weights = i__weights;
   assign products__wide = i__wide;
@@ -2235,8 +2235,8 @@ endmodule
 module \lmu_kws49_eighth.lanes.accumulate (clk, valid, first, last, wide, negative, products, sums, rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$10 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$10 <= 0;
-  wire [20:0] \$1 ;
-  wire [20:0] \$10 ;
+  wire \$1 ;
+  wire \$10 ;
   wire \$100 ;
   wire \$101 ;
   wire \$102 ;
@@ -2247,7 +2247,7 @@ module \lmu_kws49_eighth.lanes.accumulate (clk, valid, first, last, wide, negati
   wire \$107 ;
   wire \$108 ;
   wire \$109 ;
-  wire [21:0] \$11 ;
+  wire \$11 ;
   wire \$110 ;
   wire \$111 ;
   wire \$112 ;
@@ -2258,7 +2258,7 @@ module \lmu_kws49_eighth.lanes.accumulate (clk, valid, first, last, wide, negati
   wire \$117 ;
   wire \$118 ;
   wire \$119 ;
-  wire [22:0] \$12 ;
+  wire \$12 ;
   wire \$120 ;
   wire \$121 ;
   wire \$122 ;
@@ -2269,7 +2269,7 @@ module \lmu_kws49_eighth.lanes.accumulate (clk, valid, first, last, wide, negati
   wire \$127 ;
   wire \$128 ;
   wire \$129 ;
-  wire [20:0] \$13 ;
+  wire \$13 ;
   wire \$130 ;
   wire \$131 ;
   wire \$132 ;
@@ -2280,239 +2280,163 @@ module \lmu_kws49_eighth.lanes.accumulate (clk, valid, first, last, wide, negati
   wire \$137 ;
   wire \$138 ;
   wire \$139 ;
-  wire [21:0] \$14 ;
+  wire \$14 ;
   wire \$140 ;
   wire \$141 ;
   wire \$142 ;
-  wire \$143 ;
-  wire \$144 ;
-  wire \$145 ;
-  wire \$146 ;
-  wire \$147 ;
-  wire \$148 ;
-  wire \$149 ;
-  wire [22:0] \$15 ;
-  wire \$150 ;
-  wire \$151 ;
-  wire \$152 ;
-  wire \$153 ;
-  wire \$154 ;
-  wire \$155 ;
-  wire \$156 ;
-  wire \$157 ;
-  wire \$158 ;
-  wire \$159 ;
-  wire [20:0] \$16 ;
-  wire \$160 ;
-  wire \$161 ;
-  wire \$162 ;
-  wire \$163 ;
-  wire \$164 ;
-  wire \$165 ;
-  wire \$166 ;
-  wire \$167 ;
-  wire \$168 ;
-  wire \$169 ;
-  wire [21:0] \$17 ;
-  wire \$170 ;
-  wire \$171 ;
-  wire \$172 ;
-  wire \$173 ;
-  wire \$174 ;
-  wire \$175 ;
-  wire \$176 ;
-  wire \$177 ;
-  wire \$178 ;
-  wire \$179 ;
-  wire [22:0] \$18 ;
-  wire \$180 ;
-  wire \$181 ;
-  wire \$182 ;
-  wire \$183 ;
-  wire \$184 ;
-  wire \$185 ;
-  wire \$186 ;
-  wire \$187 ;
-  wire \$188 ;
-  wire \$189 ;
-  wire [20:0] \$19 ;
-  wire \$190 ;
-  wire \$191 ;
-  wire \$192 ;
-  wire \$193 ;
-  wire \$194 ;
-  wire \$195 ;
-  wire \$196 ;
-  wire \$197 ;
-  wire \$198 ;
-  wire \$199 ;
-  wire [21:0] \$2 ;
-  wire [21:0] \$20 ;
-  wire \$200 ;
-  wire \$201 ;
-  wire \$202 ;
-  wire \$203 ;
-  wire \$204 ;
-  wire \$205 ;
-  wire \$206 ;
-  wire \$207 ;
-  wire \$208 ;
-  wire \$209 ;
-  wire [22:0] \$21 ;
-  wire \$210 ;
-  wire \$211 ;
-  wire \$212 ;
-  wire \$213 ;
-  wire \$214 ;
-  wire \$215 ;
-  wire \$216 ;
-  wire \$217 ;
-  wire \$218 ;
-  wire \$219 ;
-  wire [20:0] \$22 ;
-  wire \$220 ;
-  wire \$221 ;
-  wire \$222 ;
-  wire \$223 ;
-  wire \$224 ;
-  wire \$225 ;
-  wire \$226 ;
-  wire \$227 ;
-  wire \$228 ;
-  wire \$229 ;
-  wire [21:0] \$23 ;
-  wire \$230 ;
-  wire \$231 ;
-  wire \$232 ;
-  wire \$233 ;
-  wire \$234 ;
-  wire \$235 ;
-  wire \$236 ;
-  wire \$237 ;
-  wire \$238 ;
-  wire \$239 ;
-  wire [22:0] \$24 ;
-  wire \$240 ;
-  wire \$241 ;
-  wire \$242 ;
-  wire \$243 ;
-  wire \$244 ;
-  wire \$245 ;
-  wire \$246 ;
-  wire \$247 ;
-  wire \$248 ;
-  wire \$249 ;
-  wire [20:0] \$25 ;
-  wire \$250 ;
-  wire \$251 ;
-  wire \$252 ;
-  wire \$253 ;
-  wire \$254 ;
-  wire \$255 ;
-  wire \$256 ;
-  wire \$257 ;
-  wire \$258 ;
-  wire \$259 ;
-  wire [21:0] \$26 ;
-  wire \$260 ;
-  wire \$261 ;
-  wire \$262 ;
-  wire \$263 ;
-  wire \$264 ;
-  wire \$265 ;
-  wire \$266 ;
-  wire \$267 ;
-  wire \$268 ;
-  wire \$269 ;
-  wire [22:0] \$27 ;
-  wire \$270 ;
-  wire \$271 ;
-  wire \$272 ;
-  wire \$273 ;
-  wire \$274 ;
-  wire \$275 ;
-  wire \$276 ;
-  wire \$277 ;
-  wire \$278 ;
-  wire \$279 ;
-  wire [20:0] \$28 ;
-  wire \$280 ;
-  reg [20:0] \$281 ;
-  reg [20:0] \$282 ;
-  reg [20:0] \$283 ;
-  reg [20:0] \$284 ;
-  reg [20:0] \$285 ;
-  reg [20:0] \$286 ;
-  reg [20:0] \$287 ;
-  reg [20:0] \$288 ;
-  reg [20:0] \$289 ;
-  wire [21:0] \$29 ;
-  reg [20:0] \$290 ;
-  reg [20:0] \$291 ;
-  reg [20:0] \$292 ;
-  reg [20:0] \$293 ;
-  reg [20:0] \$294 ;
-  reg [20:0] \$295 ;
-  reg [20:0] \$296 ;
-  reg [20:0] \$297 ;
-  reg [20:0] \$298 ;
-  reg [20:0] \$299 ;
-  wire [22:0] \$3 ;
-  wire [22:0] \$30 ;
-  reg [20:0] \$300 ;
-  reg [20:0] \$301 ;
-  reg [20:0] \$302 ;
-  reg [20:0] \$303 ;
-  reg [20:0] \$304 ;
-  reg [20:0] \$305 ;
-  reg [20:0] \$306 ;
-  reg [20:0] \$307 ;
-  reg [20:0] \$308 ;
-  reg [20:0] \$309 ;
-  wire [20:0] \$31 ;
-  reg [20:0] \$310 ;
-  reg [20:0] \$311 ;
-  reg [20:0] \$312 ;
-  reg [20:0] \$313 ;
-  reg [20:0] \$314 ;
-  reg [20:0] \$315 ;
-  reg [20:0] \$316 ;
-  reg [20:0] \$317 ;
-  reg [20:0] \$318 ;
-  reg [20:0] \$319 ;
-  wire [21:0] \$32 ;
-  reg [20:0] \$320 ;
-  wire [22:0] \$33 ;
-  wire [20:0] \$34 ;
-  wire [21:0] \$35 ;
-  wire [22:0] \$36 ;
-  wire [20:0] \$37 ;
-  wire [21:0] \$38 ;
-  wire [22:0] \$39 ;
-  wire [20:0] \$4 ;
-  wire [20:0] \$40 ;
-  wire [21:0] \$41 ;
-  wire [22:0] \$42 ;
-  wire [20:0] \$43 ;
-  wire [21:0] \$44 ;
-  wire [22:0] \$45 ;
-  wire [20:0] \$46 ;
-  wire [21:0] \$47 ;
-  wire [22:0] \$48 ;
-  wire [20:0] \$49 ;
-  wire [21:0] \$5 ;
-  wire [21:0] \$50 ;
-  wire [22:0] \$51 ;
-  wire [20:0] \$52 ;
-  wire [21:0] \$53 ;
-  wire [22:0] \$54 ;
-  wire [20:0] \$55 ;
-  wire [21:0] \$56 ;
-  wire [22:0] \$57 ;
-  wire [20:0] \$58 ;
-  wire [21:0] \$59 ;
-  wire [22:0] \$6 ;
-  wire [22:0] \$60 ;
+  wire [20:0] \$143 ;
+  wire [21:0] \$144 ;
+  wire [22:0] \$145 ;
+  wire [20:0] \$146 ;
+  wire [21:0] \$147 ;
+  wire [22:0] \$148 ;
+  wire [20:0] \$149 ;
+  wire \$15 ;
+  wire [21:0] \$150 ;
+  wire [22:0] \$151 ;
+  wire [20:0] \$152 ;
+  wire [21:0] \$153 ;
+  wire [22:0] \$154 ;
+  wire [20:0] \$155 ;
+  wire [21:0] \$156 ;
+  wire [22:0] \$157 ;
+  wire [20:0] \$158 ;
+  wire [21:0] \$159 ;
+  wire \$16 ;
+  wire [22:0] \$160 ;
+  wire [20:0] \$161 ;
+  wire [21:0] \$162 ;
+  wire [22:0] \$163 ;
+  wire [20:0] \$164 ;
+  wire [21:0] \$165 ;
+  wire [22:0] \$166 ;
+  wire [20:0] \$167 ;
+  wire [21:0] \$168 ;
+  wire [22:0] \$169 ;
+  wire \$17 ;
+  wire [20:0] \$170 ;
+  wire [21:0] \$171 ;
+  wire [22:0] \$172 ;
+  wire [20:0] \$173 ;
+  wire [21:0] \$174 ;
+  wire [22:0] \$175 ;
+  wire [20:0] \$176 ;
+  wire [21:0] \$177 ;
+  wire [22:0] \$178 ;
+  wire [20:0] \$179 ;
+  wire \$18 ;
+  wire [21:0] \$180 ;
+  wire [22:0] \$181 ;
+  wire [20:0] \$182 ;
+  wire [21:0] \$183 ;
+  wire [22:0] \$184 ;
+  wire [20:0] \$185 ;
+  wire [21:0] \$186 ;
+  wire [22:0] \$187 ;
+  wire [20:0] \$188 ;
+  wire [21:0] \$189 ;
+  wire \$19 ;
+  wire [22:0] \$190 ;
+  wire [20:0] \$191 ;
+  wire [21:0] \$192 ;
+  wire [22:0] \$193 ;
+  wire [20:0] \$194 ;
+  wire [21:0] \$195 ;
+  wire [22:0] \$196 ;
+  wire [20:0] \$197 ;
+  wire [21:0] \$198 ;
+  wire [22:0] \$199 ;
+  wire \$2 ;
+  wire \$20 ;
+  wire [20:0] \$200 ;
+  wire [21:0] \$201 ;
+  wire [22:0] \$202 ;
+  reg \$203 ;
+  reg \$204 ;
+  reg [20:0] \$205 ;
+  reg [20:0] \$206 ;
+  reg [20:0] \$207 ;
+  reg [20:0] \$208 ;
+  reg [20:0] \$209 ;
+  wire \$21 ;
+  reg [20:0] \$210 ;
+  reg [20:0] \$211 ;
+  reg [20:0] \$212 ;
+  reg [20:0] \$213 ;
+  reg [20:0] \$214 ;
+  reg [20:0] \$215 ;
+  reg [20:0] \$216 ;
+  reg [20:0] \$217 ;
+  reg [20:0] \$218 ;
+  reg [20:0] \$219 ;
+  wire \$22 ;
+  reg [20:0] \$220 ;
+  reg [20:0] \$221 ;
+  reg [20:0] \$222 ;
+  reg [20:0] \$223 ;
+  reg [20:0] \$224 ;
+  reg [20:0] \$225 ;
+  reg [20:0] \$226 ;
+  reg [20:0] \$227 ;
+  reg [20:0] \$228 ;
+  reg [20:0] \$229 ;
+  wire \$23 ;
+  reg [20:0] \$230 ;
+  reg [20:0] \$231 ;
+  reg [20:0] \$232 ;
+  reg [20:0] \$233 ;
+  reg [20:0] \$234 ;
+  reg [20:0] \$235 ;
+  reg [20:0] \$236 ;
+  reg [20:0] \$237 ;
+  reg [20:0] \$238 ;
+  reg [20:0] \$239 ;
+  wire \$24 ;
+  reg [20:0] \$240 ;
+  reg [20:0] \$241 ;
+  reg [20:0] \$242 ;
+  reg [20:0] \$243 ;
+  reg [20:0] \$244 ;
+  wire \$25 ;
+  wire \$26 ;
+  wire \$27 ;
+  wire \$28 ;
+  wire \$29 ;
+  wire \$3 ;
+  wire \$30 ;
+  wire \$31 ;
+  wire \$32 ;
+  wire \$33 ;
+  wire \$34 ;
+  wire \$35 ;
+  wire \$36 ;
+  wire \$37 ;
+  wire \$38 ;
+  wire \$39 ;
+  wire \$4 ;
+  wire \$40 ;
+  wire \$41 ;
+  wire \$42 ;
+  wire \$43 ;
+  wire \$44 ;
+  wire \$45 ;
+  wire \$46 ;
+  wire \$47 ;
+  wire \$48 ;
+  wire \$49 ;
+  wire \$5 ;
+  wire \$50 ;
+  wire \$51 ;
+  wire \$52 ;
+  wire \$53 ;
+  wire \$54 ;
+  wire \$55 ;
+  wire \$56 ;
+  wire \$57 ;
+  wire \$58 ;
+  wire \$59 ;
+  wire \$6 ;
+  wire \$60 ;
   wire \$61 ;
   wire \$62 ;
   wire \$63 ;
@@ -2522,7 +2446,7 @@ module \lmu_kws49_eighth.lanes.accumulate (clk, valid, first, last, wide, negati
   wire \$67 ;
   wire \$68 ;
   wire \$69 ;
-  wire [20:0] \$7 ;
+  wire \$7 ;
   wire \$70 ;
   wire \$71 ;
   wire \$72 ;
@@ -2533,7 +2457,7 @@ module \lmu_kws49_eighth.lanes.accumulate (clk, valid, first, last, wide, negati
   wire \$77 ;
   wire \$78 ;
   wire \$79 ;
-  wire [21:0] \$8 ;
+  wire \$8 ;
   wire \$80 ;
   wire \$81 ;
   wire \$82 ;
@@ -2544,7 +2468,7 @@ module \lmu_kws49_eighth.lanes.accumulate (clk, valid, first, last, wide, negati
   wire \$87 ;
   wire \$88 ;
   wire \$89 ;
-  wire [22:0] \$9 ;
+  wire \$9 ;
   wire \$90 ;
   wire \$91 ;
   wire \$92 ;
@@ -2577,6 +2501,7 @@ module \lmu_kws49_eighth.lanes.accumulate (clk, valid, first, last, wide, negati
   wire [20:0] addend9;
   input clk;
   wire clk;
+  reg ends0 = 1'h0;
   input first;
   wire first;
   reg [20:0] held0 = 21'h000000;
@@ -2625,6 +2550,7 @@ module \lmu_kws49_eighth.lanes.accumulate (clk, valid, first, last, wide, negati
   wire [13:0] \products.lane7 ;
   wire [13:0] \products.lane8 ;
   wire [13:0] \products.lane9 ;
+  reg rested = 1'h0;
   input rst;
   wire rst;
   reg [20:0] running0 = 21'h000000;
@@ -2673,726 +2599,686 @@ module \lmu_kws49_eighth.lanes.accumulate (clk, valid, first, last, wide, negati
   wire valid;
   input wide;
   wire wide;
-  assign addend0 = { 1'h0, products[19:0] } ^ { negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0] };
-  assign \$1  = first ? 21'h000000 : running0;
-  assign \$2  = \$1  + addend0;
-  assign \$3  = \$2  + negative[0];
-  assign addend1 = { 1'h0, products[39:20] } ^ { negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1] };
-  assign \$4  = first ? 21'h000000 : running1;
-  assign \$5  = \$4  + addend1;
-  assign \$6  = \$5  + negative[1];
-  assign addend2 = { 1'h0, products[59:40] } ^ { negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2] };
-  assign \$7  = first ? 21'h000000 : running2;
-  assign \$8  = \$7  + addend2;
-  assign \$9  = \$8  + negative[2];
-  assign addend3 = { 1'h0, products[79:60] } ^ { negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3] };
-  assign \$10  = first ? 21'h000000 : running3;
-  assign \$11  = \$10  + addend3;
-  assign \$12  = \$11  + negative[3];
-  assign addend4 = { 1'h0, products[99:80] } ^ { negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4] };
-  assign \$13  = first ? 21'h000000 : running4;
-  assign \$14  = \$13  + addend4;
-  assign \$15  = \$14  + negative[4];
-  assign addend5 = { 7'h00, products[113:100] } ^ { negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5] };
-  assign \$16  = first ? 21'h000000 : running5;
-  assign \$17  = \$16  + addend5;
-  assign \$18  = \$17  + negative[5];
-  assign addend6 = { 7'h00, products[127:114] } ^ { negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6] };
-  assign \$19  = first ? 21'h000000 : running6;
-  assign \$20  = \$19  + addend6;
-  assign \$21  = \$20  + negative[6];
-  assign addend7 = { 7'h00, products[141:128] } ^ { negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7] };
-  assign \$22  = first ? 21'h000000 : running7;
-  assign \$23  = \$22  + addend7;
-  assign \$24  = \$23  + negative[7];
-  assign addend8 = { 7'h00, products[155:142] } ^ { negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8] };
-  assign \$25  = first ? 21'h000000 : running8;
-  assign \$26  = \$25  + addend8;
-  assign \$27  = \$26  + negative[8];
-  assign addend9 = { 7'h00, products[169:156] } ^ { negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9] };
-  assign \$28  = first ? 21'h000000 : running9;
-  assign \$29  = \$28  + addend9;
-  assign \$30  = \$29  + negative[9];
-  assign addend10 = { 7'h00, products[183:170] } ^ { negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10] };
-  assign \$31  = first ? 21'h000000 : running10;
-  assign \$32  = \$31  + addend10;
-  assign \$33  = \$32  + negative[10];
-  assign addend11 = { 7'h00, products[197:184] } ^ { negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11] };
-  assign \$34  = first ? 21'h000000 : running11;
-  assign \$35  = \$34  + addend11;
-  assign \$36  = \$35  + negative[11];
-  assign addend12 = { 7'h00, products[211:198] } ^ { negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12] };
-  assign \$37  = first ? 21'h000000 : running12;
-  assign \$38  = \$37  + addend12;
-  assign \$39  = \$38  + negative[12];
-  assign addend13 = { 7'h00, products[225:212] } ^ { negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13] };
-  assign \$40  = first ? 21'h000000 : running13;
-  assign \$41  = \$40  + addend13;
-  assign \$42  = \$41  + negative[13];
-  assign addend14 = { 7'h00, products[239:226] } ^ { negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14] };
-  assign \$43  = first ? 21'h000000 : running14;
-  assign \$44  = \$43  + addend14;
-  assign \$45  = \$44  + negative[14];
-  assign addend15 = { 7'h00, products[253:240] } ^ { negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15] };
-  assign \$46  = first ? 21'h000000 : running15;
-  assign \$47  = \$46  + addend15;
-  assign \$48  = \$47  + negative[15];
-  assign addend16 = { 7'h00, products[267:254] } ^ { negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16] };
-  assign \$49  = first ? 21'h000000 : running16;
-  assign \$50  = \$49  + addend16;
-  assign \$51  = \$50  + negative[16];
-  assign addend17 = { 7'h00, products[281:268] } ^ { negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17] };
-  assign \$52  = first ? 21'h000000 : running17;
-  assign \$53  = \$52  + addend17;
-  assign \$54  = \$53  + negative[17];
-  assign addend18 = { 7'h00, products[295:282] } ^ { negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18] };
-  assign \$55  = first ? 21'h000000 : running18;
-  assign \$56  = \$55  + addend18;
-  assign \$57  = \$56  + negative[18];
-  assign addend19 = { 7'h00, products[309:296] } ^ { negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19] };
-  assign \$58  = first ? 21'h000000 : running19;
-  assign \$59  = \$58  + addend19;
-  assign \$60  = \$59  + negative[19];
-  assign \$63  = ~ last;
-  assign \$64  = \$62  & \$63 ;
-  assign \$65  = | products[19:10];
+  assign \$1  = valid & last;
+  assign \$2  = valid & last;
+  assign \$3  = | products[19:10];
+  assign \$4  = first | \$3 ;
+  assign \$5  = \$145 [10] ^ running0[10];
+  assign \$6  = \$4  | \$5 ;
+  assign \$7  = | products[39:30];
+  assign \$8  = first | \$7 ;
+  assign \$9  = \$148 [10] ^ running1[10];
+  assign \$10  = \$8  | \$9 ;
+  assign \$11  = | products[59:50];
+  assign \$12  = first | \$11 ;
+  assign \$13  = \$151 [10] ^ running2[10];
+  assign \$14  = \$12  | \$13 ;
+  assign \$15  = | products[79:70];
+  assign \$16  = first | \$15 ;
+  assign \$17  = \$154 [10] ^ running3[10];
+  assign \$18  = \$16  | \$17 ;
+  assign \$19  = | products[99:90];
+  assign \$20  = first | \$19 ;
+  assign \$21  = \$157 [10] ^ running4[10];
+  assign \$22  = \$20  | \$21 ;
+  assign \$23  = ~ wide;
+  assign \$24  = valid & \$23 ;
+  assign \$25  = | products[113:110];
+  assign \$26  = first | \$25 ;
+  assign \$27  = \$160 [10] ^ running5[10];
+  assign \$28  = \$26  | \$27 ;
+  assign \$29  = ~ rested;
+  assign \$30  = ends0 & \$29 ;
+  assign \$31  = ~ wide;
+  assign \$32  = valid & \$31 ;
+  assign \$33  = | products[127:124];
+  assign \$34  = first | \$33 ;
+  assign \$35  = \$163 [10] ^ running6[10];
+  assign \$36  = \$34  | \$35 ;
+  assign \$37  = ~ rested;
+  assign \$38  = ends0 & \$37 ;
+  assign \$39  = ~ wide;
+  assign \$40  = valid & \$39 ;
+  assign \$41  = | products[141:138];
+  assign \$42  = first | \$41 ;
+  assign \$43  = \$166 [10] ^ running7[10];
+  assign \$44  = \$42  | \$43 ;
+  assign \$45  = ~ rested;
+  assign \$46  = ends0 & \$45 ;
+  assign \$47  = ~ wide;
+  assign \$48  = valid & \$47 ;
+  assign \$49  = | products[155:152];
+  assign \$50  = first | \$49 ;
+  assign \$51  = \$169 [10] ^ running8[10];
+  assign \$52  = \$50  | \$51 ;
+  assign \$53  = ~ rested;
+  assign \$54  = ends0 & \$53 ;
+  assign \$55  = ~ wide;
+  assign \$56  = valid & \$55 ;
+  assign \$57  = | products[169:166];
+  assign \$58  = first | \$57 ;
+  assign \$59  = \$172 [10] ^ running9[10];
+  assign \$60  = \$58  | \$59 ;
+  assign \$61  = ~ rested;
+  assign \$62  = ends0 & \$61 ;
+  assign \$63  = ~ wide;
+  assign \$64  = valid & \$63 ;
+  assign \$65  = | products[183:180];
   assign \$66  = first | \$65 ;
-  assign \$67  = \$3 [10] ^ running0[10];
+  assign \$67  = \$175 [10] ^ running10[10];
   assign \$68  = \$66  | \$67 ;
-  assign \$71  = \$70  & last;
-  assign \$74  = ~ last;
-  assign \$75  = \$73  & \$74 ;
-  assign \$76  = | products[39:30];
-  assign \$77  = first | \$76 ;
-  assign \$78  = \$6 [10] ^ running1[10];
-  assign \$79  = \$77  | \$78 ;
-  assign \$82  = \$81  & last;
-  assign \$85  = ~ last;
-  assign \$86  = \$84  & \$85 ;
-  assign \$87  = | products[59:50];
-  assign \$88  = first | \$87 ;
-  assign \$89  = \$9 [10] ^ running2[10];
-  assign \$90  = \$88  | \$89 ;
-  assign \$93  = \$92  & last;
-  assign \$96  = ~ last;
-  assign \$97  = \$95  & \$96 ;
-  assign \$98  = | products[79:70];
-  assign \$99  = first | \$98 ;
-  assign \$100  = \$12 [10] ^ running3[10];
-  assign \$101  = \$99  | \$100 ;
-  assign \$104  = \$103  & last;
-  assign \$107  = ~ last;
-  assign \$108  = \$106  & \$107 ;
-  assign \$109  = | products[99:90];
-  assign \$110  = first | \$109 ;
-  assign \$111  = \$15 [10] ^ running4[10];
-  assign \$112  = \$110  | \$111 ;
-  assign \$115  = \$114  & last;
-  assign \$116  = ~ wide;
-  assign \$117  = valid & \$116 ;
-  assign \$118  = ~ last;
-  assign \$119  = \$117  & \$118 ;
-  assign \$120  = | products[113:110];
-  assign \$121  = first | \$120 ;
-  assign \$122  = \$18 [10] ^ running5[10];
-  assign \$123  = \$121  | \$122 ;
-  assign \$124  = ~ wide;
-  assign \$125  = valid & \$124 ;
-  assign \$126  = \$125  & last;
+  assign \$69  = ~ rested;
+  assign \$70  = ends0 & \$69 ;
+  assign \$71  = ~ wide;
+  assign \$72  = valid & \$71 ;
+  assign \$73  = | products[197:194];
+  assign \$74  = first | \$73 ;
+  assign \$75  = \$178 [10] ^ running11[10];
+  assign \$76  = \$74  | \$75 ;
+  assign \$77  = ~ rested;
+  assign \$78  = ends0 & \$77 ;
+  assign \$79  = ~ wide;
+  assign \$80  = valid & \$79 ;
+  assign \$81  = | products[211:208];
+  assign \$82  = first | \$81 ;
+  assign \$83  = \$181 [10] ^ running12[10];
+  assign \$84  = \$82  | \$83 ;
+  assign \$85  = ~ rested;
+  assign \$86  = ends0 & \$85 ;
+  assign \$87  = ~ wide;
+  assign \$88  = valid & \$87 ;
+  assign \$89  = | products[225:222];
+  assign \$90  = first | \$89 ;
+  assign \$91  = \$184 [10] ^ running13[10];
+  assign \$92  = \$90  | \$91 ;
+  assign \$93  = ~ rested;
+  assign \$94  = ends0 & \$93 ;
+  assign \$95  = ~ wide;
+  assign \$96  = valid & \$95 ;
+  assign \$97  = | products[239:236];
+  assign \$98  = first | \$97 ;
+  assign \$99  = \$187 [10] ^ running14[10];
+  assign \$100  = \$98  | \$99 ;
+  assign \$101  = ~ rested;
+  assign \$102  = ends0 & \$101 ;
+  assign \$103  = ~ wide;
+  assign \$104  = valid & \$103 ;
+  assign \$105  = | products[253:250];
+  assign \$106  = first | \$105 ;
+  assign \$107  = \$190 [10] ^ running15[10];
+  assign \$108  = \$106  | \$107 ;
+  assign \$109  = ~ rested;
+  assign \$110  = ends0 & \$109 ;
+  assign \$111  = ~ wide;
+  assign \$112  = valid & \$111 ;
+  assign \$113  = | products[267:264];
+  assign \$114  = first | \$113 ;
+  assign \$115  = \$193 [10] ^ running16[10];
+  assign \$116  = \$114  | \$115 ;
+  assign \$117  = ~ rested;
+  assign \$118  = ends0 & \$117 ;
+  assign \$119  = ~ wide;
+  assign \$120  = valid & \$119 ;
+  assign \$121  = | products[281:278];
+  assign \$122  = first | \$121 ;
+  assign \$123  = \$196 [10] ^ running17[10];
+  assign \$124  = \$122  | \$123 ;
+  assign \$125  = ~ rested;
+  assign \$126  = ends0 & \$125 ;
   assign \$127  = ~ wide;
   assign \$128  = valid & \$127 ;
-  assign \$129  = ~ last;
-  assign \$130  = \$128  & \$129 ;
-  assign \$131  = | products[127:124];
-  assign \$132  = first | \$131 ;
-  assign \$133  = \$21 [10] ^ running6[10];
-  assign \$134  = \$132  | \$133 ;
+  assign \$129  = | products[295:292];
+  assign \$130  = first | \$129 ;
+  assign \$131  = \$199 [10] ^ running18[10];
+  assign \$132  = \$130  | \$131 ;
+  assign \$133  = ~ rested;
+  assign \$134  = ends0 & \$133 ;
   assign \$135  = ~ wide;
   assign \$136  = valid & \$135 ;
-  assign \$137  = \$136  & last;
-  assign \$138  = ~ wide;
-  assign \$139  = valid & \$138 ;
-  assign \$140  = ~ last;
-  assign \$141  = \$139  & \$140 ;
-  assign \$142  = | products[141:138];
-  assign \$143  = first | \$142 ;
-  assign \$144  = \$24 [10] ^ running7[10];
-  assign \$145  = \$143  | \$144 ;
-  assign \$146  = ~ wide;
-  assign \$147  = valid & \$146 ;
-  assign \$148  = \$147  & last;
-  assign \$149  = ~ wide;
-  assign \$150  = valid & \$149 ;
-  assign \$151  = ~ last;
-  assign \$152  = \$150  & \$151 ;
-  assign \$153  = | products[155:152];
-  assign \$154  = first | \$153 ;
-  assign \$155  = \$27 [10] ^ running8[10];
-  assign \$156  = \$154  | \$155 ;
-  assign \$157  = ~ wide;
-  assign \$158  = valid & \$157 ;
-  assign \$159  = \$158  & last;
-  assign \$160  = ~ wide;
-  assign \$161  = valid & \$160 ;
-  assign \$162  = ~ last;
-  assign \$163  = \$161  & \$162 ;
-  assign \$164  = | products[169:166];
-  assign \$165  = first | \$164 ;
-  assign \$166  = \$30 [10] ^ running9[10];
-  assign \$167  = \$165  | \$166 ;
-  assign \$168  = ~ wide;
-  assign \$169  = valid & \$168 ;
-  assign \$170  = \$169  & last;
-  assign \$171  = ~ wide;
-  assign \$172  = valid & \$171 ;
-  assign \$173  = ~ last;
-  assign \$174  = \$172  & \$173 ;
-  assign \$175  = | products[183:180];
-  assign \$176  = first | \$175 ;
-  assign \$177  = \$33 [10] ^ running10[10];
-  assign \$178  = \$176  | \$177 ;
-  assign \$179  = ~ wide;
-  assign \$180  = valid & \$179 ;
-  assign \$181  = \$180  & last;
-  assign \$182  = ~ wide;
-  assign \$183  = valid & \$182 ;
-  assign \$184  = ~ last;
-  assign \$185  = \$183  & \$184 ;
-  assign \$186  = | products[197:194];
-  assign \$187  = first | \$186 ;
-  assign \$188  = \$36 [10] ^ running11[10];
-  assign \$189  = \$187  | \$188 ;
-  assign \$190  = ~ wide;
-  assign \$191  = valid & \$190 ;
-  assign \$192  = \$191  & last;
-  assign \$193  = ~ wide;
-  assign \$194  = valid & \$193 ;
-  assign \$195  = ~ last;
-  assign \$196  = \$194  & \$195 ;
-  assign \$197  = | products[211:208];
-  assign \$198  = first | \$197 ;
-  assign \$199  = \$39 [10] ^ running12[10];
-  assign \$200  = \$198  | \$199 ;
-  assign \$201  = ~ wide;
-  assign \$202  = valid & \$201 ;
-  assign \$203  = \$202  & last;
-  assign \$204  = ~ wide;
-  assign \$205  = valid & \$204 ;
-  assign \$206  = ~ last;
-  assign \$207  = \$205  & \$206 ;
-  assign \$208  = | products[225:222];
-  assign \$209  = first | \$208 ;
-  assign \$210  = \$42 [10] ^ running13[10];
-  assign \$211  = \$209  | \$210 ;
-  assign \$212  = ~ wide;
-  assign \$213  = valid & \$212 ;
-  assign \$214  = \$213  & last;
-  assign \$215  = ~ wide;
-  assign \$216  = valid & \$215 ;
-  assign \$217  = ~ last;
-  assign \$218  = \$216  & \$217 ;
-  assign \$219  = | products[239:236];
-  assign \$220  = first | \$219 ;
-  assign \$221  = \$45 [10] ^ running14[10];
-  assign \$222  = \$220  | \$221 ;
-  assign \$223  = ~ wide;
-  assign \$224  = valid & \$223 ;
-  assign \$225  = \$224  & last;
-  assign \$226  = ~ wide;
-  assign \$227  = valid & \$226 ;
-  assign \$228  = ~ last;
-  assign \$229  = \$227  & \$228 ;
-  assign \$230  = | products[253:250];
-  assign \$231  = first | \$230 ;
-  assign \$232  = \$48 [10] ^ running15[10];
-  assign \$233  = \$231  | \$232 ;
-  assign \$234  = ~ wide;
-  assign \$235  = valid & \$234 ;
-  assign \$236  = \$235  & last;
-  assign \$237  = ~ wide;
-  assign \$238  = valid & \$237 ;
-  assign \$239  = ~ last;
-  assign \$240  = \$238  & \$239 ;
-  assign \$241  = | products[267:264];
-  assign \$242  = first | \$241 ;
-  assign \$243  = \$51 [10] ^ running16[10];
-  assign \$244  = \$242  | \$243 ;
-  assign \$245  = ~ wide;
-  assign \$246  = valid & \$245 ;
-  assign \$247  = \$246  & last;
-  assign \$248  = ~ wide;
-  assign \$249  = valid & \$248 ;
-  assign \$250  = ~ last;
-  assign \$251  = \$249  & \$250 ;
-  assign \$252  = | products[281:278];
-  assign \$253  = first | \$252 ;
-  assign \$254  = \$54 [10] ^ running17[10];
-  assign \$255  = \$253  | \$254 ;
-  assign \$256  = ~ wide;
-  assign \$257  = valid & \$256 ;
-  assign \$258  = \$257  & last;
-  assign \$259  = ~ wide;
-  assign \$260  = valid & \$259 ;
-  assign \$261  = ~ last;
-  assign \$262  = \$260  & \$261 ;
-  assign \$263  = | products[295:292];
-  assign \$264  = first | \$263 ;
-  assign \$265  = \$57 [10] ^ running18[10];
-  assign \$266  = \$264  | \$265 ;
-  assign \$267  = ~ wide;
-  assign \$268  = valid & \$267 ;
-  assign \$269  = \$268  & last;
-  assign \$270  = ~ wide;
-  assign \$271  = valid & \$270 ;
-  assign \$272  = ~ last;
-  assign \$273  = \$271  & \$272 ;
-  assign \$274  = | products[309:306];
-  assign \$275  = first | \$274 ;
-  assign \$276  = \$60 [10] ^ running19[10];
-  assign \$277  = \$275  | \$276 ;
-  assign \$278  = ~ wide;
-  assign \$279  = valid & \$278 ;
-  assign \$280  = \$279  & last;
+  assign \$137  = | products[309:306];
+  assign \$138  = first | \$137 ;
+  assign \$139  = \$202 [10] ^ running19[10];
+  assign \$140  = \$138  | \$139 ;
+  assign \$141  = ~ rested;
+  assign \$142  = ends0 & \$141 ;
+  assign addend0 = { 1'h0, products[19:0] } ^ { negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0], negative[0] };
+  assign \$143  = first ? 21'h000000 : running0;
+  assign \$144  = \$143  + addend0;
+  assign \$145  = \$144  + negative[0];
+  assign addend1 = { 1'h0, products[39:20] } ^ { negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1], negative[1] };
+  assign \$146  = first ? 21'h000000 : running1;
+  assign \$147  = \$146  + addend1;
+  assign \$148  = \$147  + negative[1];
+  assign addend2 = { 1'h0, products[59:40] } ^ { negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2], negative[2] };
+  assign \$149  = first ? 21'h000000 : running2;
+  assign \$150  = \$149  + addend2;
+  assign \$151  = \$150  + negative[2];
+  assign addend3 = { 1'h0, products[79:60] } ^ { negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3], negative[3] };
+  assign \$152  = first ? 21'h000000 : running3;
+  assign \$153  = \$152  + addend3;
+  assign \$154  = \$153  + negative[3];
+  assign addend4 = { 1'h0, products[99:80] } ^ { negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4], negative[4] };
+  assign \$155  = first ? 21'h000000 : running4;
+  assign \$156  = \$155  + addend4;
+  assign \$157  = \$156  + negative[4];
+  assign addend5 = { 7'h00, products[113:100] } ^ { negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5], negative[5] };
+  assign \$158  = first ? 21'h000000 : running5;
+  assign \$159  = \$158  + addend5;
+  assign \$160  = \$159  + negative[5];
+  assign addend6 = { 7'h00, products[127:114] } ^ { negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6], negative[6] };
+  assign \$161  = first ? 21'h000000 : running6;
+  assign \$162  = \$161  + addend6;
+  assign \$163  = \$162  + negative[6];
+  assign addend7 = { 7'h00, products[141:128] } ^ { negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7], negative[7] };
+  assign \$164  = first ? 21'h000000 : running7;
+  assign \$165  = \$164  + addend7;
+  assign \$166  = \$165  + negative[7];
+  assign addend8 = { 7'h00, products[155:142] } ^ { negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8], negative[8] };
+  assign \$167  = first ? 21'h000000 : running8;
+  assign \$168  = \$167  + addend8;
+  assign \$169  = \$168  + negative[8];
+  assign addend9 = { 7'h00, products[169:156] } ^ { negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9], negative[9] };
+  assign \$170  = first ? 21'h000000 : running9;
+  assign \$171  = \$170  + addend9;
+  assign \$172  = \$171  + negative[9];
+  assign addend10 = { 7'h00, products[183:170] } ^ { negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10], negative[10] };
+  assign \$173  = first ? 21'h000000 : running10;
+  assign \$174  = \$173  + addend10;
+  assign \$175  = \$174  + negative[10];
+  assign addend11 = { 7'h00, products[197:184] } ^ { negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11], negative[11] };
+  assign \$176  = first ? 21'h000000 : running11;
+  assign \$177  = \$176  + addend11;
+  assign \$178  = \$177  + negative[11];
+  assign addend12 = { 7'h00, products[211:198] } ^ { negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12], negative[12] };
+  assign \$179  = first ? 21'h000000 : running12;
+  assign \$180  = \$179  + addend12;
+  assign \$181  = \$180  + negative[12];
+  assign addend13 = { 7'h00, products[225:212] } ^ { negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13], negative[13] };
+  assign \$182  = first ? 21'h000000 : running13;
+  assign \$183  = \$182  + addend13;
+  assign \$184  = \$183  + negative[13];
+  assign addend14 = { 7'h00, products[239:226] } ^ { negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14], negative[14] };
+  assign \$185  = first ? 21'h000000 : running14;
+  assign \$186  = \$185  + addend14;
+  assign \$187  = \$186  + negative[14];
+  assign addend15 = { 7'h00, products[253:240] } ^ { negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15], negative[15] };
+  assign \$188  = first ? 21'h000000 : running15;
+  assign \$189  = \$188  + addend15;
+  assign \$190  = \$189  + negative[15];
+  assign addend16 = { 7'h00, products[267:254] } ^ { negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16], negative[16] };
+  assign \$191  = first ? 21'h000000 : running16;
+  assign \$192  = \$191  + addend16;
+  assign \$193  = \$192  + negative[16];
+  assign addend17 = { 7'h00, products[281:268] } ^ { negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17], negative[17] };
+  assign \$194  = first ? 21'h000000 : running17;
+  assign \$195  = \$194  + addend17;
+  assign \$196  = \$195  + negative[17];
+  assign addend18 = { 7'h00, products[295:282] } ^ { negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18], negative[18] };
+  assign \$197  = first ? 21'h000000 : running18;
+  assign \$198  = \$197  + addend18;
+  assign \$199  = \$198  + negative[18];
+  assign addend19 = { 7'h00, products[309:296] } ^ { negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19], negative[19] };
+  assign \$200  = first ? 21'h000000 : running19;
+  assign \$201  = \$200  + addend19;
+  assign \$202  = \$201  + negative[19];
   always @(posedge clk)
-    running0 <= \$281 ;
+    ends0 <= \$203 ;
   always @(posedge clk)
-    held0 <= \$282 ;
+    rested <= \$204 ;
   always @(posedge clk)
-    running1 <= \$283 ;
+    running0 <= \$205 ;
   always @(posedge clk)
-    held1 <= \$284 ;
+    held0 <= \$206 ;
   always @(posedge clk)
-    running2 <= \$285 ;
+    running1 <= \$207 ;
   always @(posedge clk)
-    held2 <= \$286 ;
+    held1 <= \$208 ;
   always @(posedge clk)
-    running3 <= \$287 ;
+    running2 <= \$209 ;
   always @(posedge clk)
-    held3 <= \$288 ;
+    held2 <= \$210 ;
   always @(posedge clk)
-    running4 <= \$289 ;
+    running3 <= \$211 ;
   always @(posedge clk)
-    held4 <= \$290 ;
+    held3 <= \$212 ;
   always @(posedge clk)
-    running5 <= \$291 ;
+    running4 <= \$213 ;
   always @(posedge clk)
-    held5 <= \$292 ;
+    held4 <= \$214 ;
   always @(posedge clk)
-    running6 <= \$293 ;
+    running5 <= \$215 ;
   always @(posedge clk)
-    held6 <= \$294 ;
+    held5 <= \$216 ;
   always @(posedge clk)
-    running7 <= \$295 ;
+    running6 <= \$217 ;
   always @(posedge clk)
-    held7 <= \$296 ;
+    held6 <= \$218 ;
   always @(posedge clk)
-    running8 <= \$297 ;
+    running7 <= \$219 ;
   always @(posedge clk)
-    held8 <= \$298 ;
+    held7 <= \$220 ;
   always @(posedge clk)
-    running9 <= \$299 ;
+    running8 <= \$221 ;
   always @(posedge clk)
-    held9 <= \$300 ;
+    held8 <= \$222 ;
   always @(posedge clk)
-    running10 <= \$301 ;
+    running9 <= \$223 ;
   always @(posedge clk)
-    held10 <= \$302 ;
+    held9 <= \$224 ;
   always @(posedge clk)
-    running11 <= \$303 ;
+    running10 <= \$225 ;
   always @(posedge clk)
-    held11 <= \$304 ;
+    held10 <= \$226 ;
   always @(posedge clk)
-    running12 <= \$305 ;
+    running11 <= \$227 ;
   always @(posedge clk)
-    held12 <= \$306 ;
+    held11 <= \$228 ;
   always @(posedge clk)
-    running13 <= \$307 ;
+    running12 <= \$229 ;
   always @(posedge clk)
-    held13 <= \$308 ;
+    held12 <= \$230 ;
   always @(posedge clk)
-    running14 <= \$309 ;
+    running13 <= \$231 ;
   always @(posedge clk)
-    held14 <= \$310 ;
+    held13 <= \$232 ;
   always @(posedge clk)
-    running15 <= \$311 ;
+    running14 <= \$233 ;
   always @(posedge clk)
-    held15 <= \$312 ;
+    held14 <= \$234 ;
   always @(posedge clk)
-    running16 <= \$313 ;
+    running15 <= \$235 ;
   always @(posedge clk)
-    held16 <= \$314 ;
+    held15 <= \$236 ;
   always @(posedge clk)
-    running17 <= \$315 ;
+    running16 <= \$237 ;
   always @(posedge clk)
-    held17 <= \$316 ;
+    held16 <= \$238 ;
   always @(posedge clk)
-    running18 <= \$317 ;
+    running17 <= \$239 ;
   always @(posedge clk)
-    held18 <= \$318 ;
+    held17 <= \$240 ;
   always @(posedge clk)
-    running19 <= \$319 ;
+    running18 <= \$241 ;
   always @(posedge clk)
-    held19 <= \$320 ;
+    held18 <= \$242 ;
+  always @(posedge clk)
+    running19 <= \$243 ;
+  always @(posedge clk)
+    held19 <= \$244 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$281  = running0;
+    \$203  = \$1 ;
+    if (rst) begin
+      \$203  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$204  = rested;
+    if (\$2 ) begin
+      \$204  = wide;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$205  = running0;
+    if (valid) begin
+      \$205 [9:0] = \$145 [9:0];
+      if (\$6 ) begin
+        \$205 [20:10] = \$145 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$206  = held0;
+    if (ends0) begin
+      \$206  = running0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$207  = running1;
+    if (valid) begin
+      \$207 [9:0] = \$148 [9:0];
+      if (\$10 ) begin
+        \$207 [20:10] = \$148 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$208  = held1;
+    if (ends0) begin
+      \$208  = running1;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$209  = running2;
+    if (valid) begin
+      \$209 [9:0] = \$151 [9:0];
+      if (\$14 ) begin
+        \$209 [20:10] = \$151 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$210  = held2;
+    if (ends0) begin
+      \$210  = running2;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$211  = running3;
+    if (valid) begin
+      \$211 [9:0] = \$154 [9:0];
+      if (\$18 ) begin
+        \$211 [20:10] = \$154 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$212  = held3;
+    if (ends0) begin
+      \$212  = running3;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$213  = running4;
+    if (valid) begin
+      \$213 [9:0] = \$157 [9:0];
+      if (\$22 ) begin
+        \$213 [20:10] = \$157 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$214  = held4;
+    if (ends0) begin
+      \$214  = running4;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$215  = running5;
+    if (\$24 ) begin
+      \$215 [9:0] = \$160 [9:0];
+      if (\$28 ) begin
+        \$215 [20:10] = \$160 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$216  = held5;
+    if (\$30 ) begin
+      \$216  = running5;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$217  = running6;
+    if (\$32 ) begin
+      \$217 [9:0] = \$163 [9:0];
+      if (\$36 ) begin
+        \$217 [20:10] = \$163 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$218  = held6;
+    if (\$38 ) begin
+      \$218  = running6;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$219  = running7;
+    if (\$40 ) begin
+      \$219 [9:0] = \$166 [9:0];
+      if (\$44 ) begin
+        \$219 [20:10] = \$166 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$220  = held7;
+    if (\$46 ) begin
+      \$220  = running7;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$221  = running8;
+    if (\$48 ) begin
+      \$221 [9:0] = \$169 [9:0];
+      if (\$52 ) begin
+        \$221 [20:10] = \$169 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$222  = held8;
+    if (\$54 ) begin
+      \$222  = running8;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$223  = running9;
+    if (\$56 ) begin
+      \$223 [9:0] = \$172 [9:0];
+      if (\$60 ) begin
+        \$223 [20:10] = \$172 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$224  = held9;
+    if (\$62 ) begin
+      \$224  = running9;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$225  = running10;
     if (\$64 ) begin
-      \$281 [9:0] = \$3 [9:0];
+      \$225 [9:0] = \$175 [9:0];
       if (\$68 ) begin
-        \$281 [20:10] = \$3 [20:10];
+        \$225 [20:10] = \$175 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$282  = held0;
-    if (\$71 ) begin
-      \$282  = \$3 [20:0];
+    \$226  = held10;
+    if (\$70 ) begin
+      \$226  = running10;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$283  = running1;
-    if (\$75 ) begin
-      \$283 [9:0] = \$6 [9:0];
-      if (\$79 ) begin
-        \$283 [20:10] = \$6 [20:10];
+    \$227  = running11;
+    if (\$72 ) begin
+      \$227 [9:0] = \$178 [9:0];
+      if (\$76 ) begin
+        \$227 [20:10] = \$178 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$284  = held1;
-    if (\$82 ) begin
-      \$284  = \$6 [20:0];
+    \$228  = held11;
+    if (\$78 ) begin
+      \$228  = running11;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$285  = running2;
+    \$229  = running12;
+    if (\$80 ) begin
+      \$229 [9:0] = \$181 [9:0];
+      if (\$84 ) begin
+        \$229 [20:10] = \$181 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$230  = held12;
     if (\$86 ) begin
-      \$285 [9:0] = \$9 [9:0];
-      if (\$90 ) begin
-        \$285 [20:10] = \$9 [20:10];
+      \$230  = running12;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$231  = running13;
+    if (\$88 ) begin
+      \$231 [9:0] = \$184 [9:0];
+      if (\$92 ) begin
+        \$231 [20:10] = \$184 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$286  = held2;
-    if (\$93 ) begin
-      \$286  = \$9 [20:0];
+    \$232  = held13;
+    if (\$94 ) begin
+      \$232  = running13;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$287  = running3;
-    if (\$97 ) begin
-      \$287 [9:0] = \$12 [9:0];
-      if (\$101 ) begin
-        \$287 [20:10] = \$12 [20:10];
+    \$233  = running14;
+    if (\$96 ) begin
+      \$233 [9:0] = \$187 [9:0];
+      if (\$100 ) begin
+        \$233 [20:10] = \$187 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$288  = held3;
+    \$234  = held14;
+    if (\$102 ) begin
+      \$234  = running14;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$235  = running15;
     if (\$104 ) begin
-      \$288  = \$12 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$289  = running4;
-    if (\$108 ) begin
-      \$289 [9:0] = \$15 [9:0];
-      if (\$112 ) begin
-        \$289 [20:10] = \$15 [20:10];
+      \$235 [9:0] = \$190 [9:0];
+      if (\$108 ) begin
+        \$235 [20:10] = \$190 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$290  = held4;
-    if (\$115 ) begin
-      \$290  = \$15 [20:0];
+    \$236  = held15;
+    if (\$110 ) begin
+      \$236  = running15;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$291  = running5;
-    if (\$119 ) begin
-      \$291 [9:0] = \$18 [9:0];
-      if (\$123 ) begin
-        \$291 [20:10] = \$18 [20:10];
+    \$237  = running16;
+    if (\$112 ) begin
+      \$237 [9:0] = \$193 [9:0];
+      if (\$116 ) begin
+        \$237 [20:10] = \$193 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$292  = held5;
+    \$238  = held16;
+    if (\$118 ) begin
+      \$238  = running16;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$239  = running17;
+    if (\$120 ) begin
+      \$239 [9:0] = \$196 [9:0];
+      if (\$124 ) begin
+        \$239 [20:10] = \$196 [20:10];
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$240  = held17;
     if (\$126 ) begin
-      \$292  = \$18 [20:0];
+      \$240  = running17;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$293  = running6;
-    if (\$130 ) begin
-      \$293 [9:0] = \$21 [9:0];
-      if (\$134 ) begin
-        \$293 [20:10] = \$21 [20:10];
+    \$241  = running18;
+    if (\$128 ) begin
+      \$241 [9:0] = \$199 [9:0];
+      if (\$132 ) begin
+        \$241 [20:10] = \$199 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$294  = held6;
-    if (\$137 ) begin
-      \$294  = \$21 [20:0];
+    \$242  = held18;
+    if (\$134 ) begin
+      \$242  = running18;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$295  = running7;
-    if (\$141 ) begin
-      \$295 [9:0] = \$24 [9:0];
-      if (\$145 ) begin
-        \$295 [20:10] = \$24 [20:10];
+    \$243  = running19;
+    if (\$136 ) begin
+      \$243 [9:0] = \$202 [9:0];
+      if (\$140 ) begin
+        \$243 [20:10] = \$202 [20:10];
       end
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$296  = held7;
-    if (\$148 ) begin
-      \$296  = \$24 [20:0];
+    \$244  = held19;
+    if (\$142 ) begin
+      \$244  = running19;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$297  = running8;
-    if (\$152 ) begin
-      \$297 [9:0] = \$27 [9:0];
-      if (\$156 ) begin
-        \$297 [20:10] = \$27 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$298  = held8;
-    if (\$159 ) begin
-      \$298  = \$27 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$299  = running9;
-    if (\$163 ) begin
-      \$299 [9:0] = \$30 [9:0];
-      if (\$167 ) begin
-        \$299 [20:10] = \$30 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$300  = held9;
-    if (\$170 ) begin
-      \$300  = \$30 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$301  = running10;
-    if (\$174 ) begin
-      \$301 [9:0] = \$33 [9:0];
-      if (\$178 ) begin
-        \$301 [20:10] = \$33 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$302  = held10;
-    if (\$181 ) begin
-      \$302  = \$33 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$303  = running11;
-    if (\$185 ) begin
-      \$303 [9:0] = \$36 [9:0];
-      if (\$189 ) begin
-        \$303 [20:10] = \$36 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$304  = held11;
-    if (\$192 ) begin
-      \$304  = \$36 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$305  = running12;
-    if (\$196 ) begin
-      \$305 [9:0] = \$39 [9:0];
-      if (\$200 ) begin
-        \$305 [20:10] = \$39 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$306  = held12;
-    if (\$203 ) begin
-      \$306  = \$39 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$307  = running13;
-    if (\$207 ) begin
-      \$307 [9:0] = \$42 [9:0];
-      if (\$211 ) begin
-        \$307 [20:10] = \$42 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$308  = held13;
-    if (\$214 ) begin
-      \$308  = \$42 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$309  = running14;
-    if (\$218 ) begin
-      \$309 [9:0] = \$45 [9:0];
-      if (\$222 ) begin
-        \$309 [20:10] = \$45 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$310  = held14;
-    if (\$225 ) begin
-      \$310  = \$45 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$311  = running15;
-    if (\$229 ) begin
-      \$311 [9:0] = \$48 [9:0];
-      if (\$233 ) begin
-        \$311 [20:10] = \$48 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$312  = held15;
-    if (\$236 ) begin
-      \$312  = \$48 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$313  = running16;
-    if (\$240 ) begin
-      \$313 [9:0] = \$51 [9:0];
-      if (\$244 ) begin
-        \$313 [20:10] = \$51 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$314  = held16;
-    if (\$247 ) begin
-      \$314  = \$51 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$315  = running17;
-    if (\$251 ) begin
-      \$315 [9:0] = \$54 [9:0];
-      if (\$255 ) begin
-        \$315 [20:10] = \$54 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$316  = held17;
-    if (\$258 ) begin
-      \$316  = \$54 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$317  = running18;
-    if (\$262 ) begin
-      \$317 [9:0] = \$57 [9:0];
-      if (\$266 ) begin
-        \$317 [20:10] = \$57 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$318  = held18;
-    if (\$269 ) begin
-      \$318  = \$57 [20:0];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$319  = running19;
-    if (\$273 ) begin
-      \$319 [9:0] = \$60 [9:0];
-      if (\$277 ) begin
-        \$319 [20:10] = \$60 [20:10];
-      end
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$320  = held19;
-    if (\$280 ) begin
-      \$320  = \$60 [20:0];
-    end
-  end
-  assign total0 = \$3 [20:0];
-  assign total1 = \$6 [20:0];
-  assign total2 = \$9 [20:0];
-  assign total3 = \$12 [20:0];
-  assign total4 = \$15 [20:0];
-  assign total5 = \$18 [20:0];
-  assign total6 = \$21 [20:0];
-  assign total7 = \$24 [20:0];
-  assign total8 = \$27 [20:0];
-  assign total9 = \$30 [20:0];
-  assign total10 = \$33 [20:0];
-  assign total11 = \$36 [20:0];
-  assign total12 = \$39 [20:0];
-  assign total13 = \$42 [20:0];
-  assign total14 = \$45 [20:0];
-  assign total15 = \$48 [20:0];
-  assign total16 = \$51 [20:0];
-  assign total17 = \$54 [20:0];
-  assign total18 = \$57 [20:0];
-  assign total19 = \$60 [20:0];
+  assign total0 = \$145 [20:0];
+  assign total1 = \$148 [20:0];
+  assign total2 = \$151 [20:0];
+  assign total3 = \$154 [20:0];
+  assign total4 = \$157 [20:0];
+  assign total5 = \$160 [20:0];
+  assign total6 = \$163 [20:0];
+  assign total7 = \$166 [20:0];
+  assign total8 = \$169 [20:0];
+  assign total9 = \$172 [20:0];
+  assign total10 = \$175 [20:0];
+  assign total11 = \$178 [20:0];
+  assign total12 = \$181 [20:0];
+  assign total13 = \$184 [20:0];
+  assign total14 = \$187 [20:0];
+  assign total15 = \$190 [20:0];
+  assign total16 = \$193 [20:0];
+  assign total17 = \$196 [20:0];
+  assign total18 = \$199 [20:0];
+  assign total19 = \$202 [20:0];
   assign \products.lane0  = products[19:0];
   assign \products.lane1  = products[39:20];
   assign \products.lane2  = products[59:40];
@@ -3433,26 +3319,6 @@ module \lmu_kws49_eighth.lanes.accumulate (clk, valid, first, last, wide, negati
   assign sums[62:42] = held2;
   assign sums[41:21] = held1;
   assign sums[20:0] = held0;
-  assign \$61  = 1'h1;
-  assign \$62  = valid;
-  assign \$69  = 1'h1;
-  assign \$70  = valid;
-  assign \$72  = 1'h1;
-  assign \$73  = valid;
-  assign \$80  = 1'h1;
-  assign \$81  = valid;
-  assign \$83  = 1'h1;
-  assign \$84  = valid;
-  assign \$91  = 1'h1;
-  assign \$92  = valid;
-  assign \$94  = 1'h1;
-  assign \$95  = valid;
-  assign \$102  = 1'h1;
-  assign \$103  = valid;
-  assign \$105  = 1'h1;
-  assign \$106  = valid;
-  assign \$113  = 1'h1;
-  assign \$114  = valid;
 endmodule
 
 module \lmu_kws49_eighth.lanes.multiply (magnitudes, products, operand);
@@ -3684,7 +3550,7 @@ module \lmu_kws49_eighth.lanes.multiply (magnitudes, products, operand);
   assign \$19  = { \$18 , 3'h0 };
 endmodule
 
-module \lmu_kws49_eighth.lanes.operands (i__activation, i__weights, i__wide, clk, i__valid, \port$1499$22 , valid, first, last, operand, wide, o__magnitudes, o__negative, rst);
+module \lmu_kws49_eighth.lanes.operands (i__activation, i__weights, i__wide, clk, i__valid, \port$1413$22 , valid, first, last, operand, wide, o__magnitudes, o__negative, rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$11 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$11 <= 0;
   wire [12:0] \$1 ;
@@ -3908,8 +3774,8 @@ module \lmu_kws49_eighth.lanes.operands (i__activation, i__weights, i__wide, clk
   wire o__wide;
   output [10:0] operand;
   reg [10:0] operand = 11'h000;
-  input [3:0] \port$1499$22 ;
-  wire [3:0] \port$1499$22 ;
+  input [3:0] \port$1413$22 ;
+  wire [3:0] \port$1413$22 ;
   input rst;
   wire rst;
   output valid;
@@ -4086,7 +3952,7 @@ module \lmu_kws49_eighth.lanes.operands (i__activation, i__weights, i__wide, clk
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     (* full_case = 32'd1 *)
-    casez (\port$1499$22 [1:0])
+    casez (\port$1413$22 [1:0])
       2'h0:
           \$5  = { 2'h0, \$1  };
       2'h1:
@@ -4108,14 +3974,14 @@ module \lmu_kws49_eighth.lanes.operands (i__activation, i__weights, i__wide, clk
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$84  = first;
     if (i__valid) begin
-      \$84  = \port$1499$22 [2];
+      \$84  = \port$1413$22 [2];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$85  = last;
     if (i__valid) begin
-      \$85  = \port$1499$22 [3];
+      \$85  = \port$1413$22 [3];
     end
   end
   always @* begin
@@ -4430,9 +4296,9 @@ module \lmu_kws49_eighth.lanes.operands (i__activation, i__weights, i__wide, clk
       \$127  = \$80 ;
     end
   end
-  assign i__first = \port$1499$22 [2];
-  assign i__last = \port$1499$22 [3];
-  assign i__shift = \port$1499$22 [1:0];
+  assign i__first = \port$1413$22 [2];
+  assign i__last = \port$1413$22 [3];
+  assign i__shift = \port$1413$22 [1:0];
   assign magnitude = \$82 [11:0];
   assign o__valid = valid;
   assign o__first = first;
@@ -6903,7 +6769,7 @@ module \lmu_kws49_eighth.output_gate (enable, gated, clk, free);
     passes <= enable;
 endmodule
 
-module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frames__ready, write__data, claim__ready, clk, frame, frames__valid, steps__payload, groups__valid, groups__payload, write__valid, \port$1730$5 , free);
+module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frames__ready, write__data, claim__ready, clk, frame, frames__valid, steps__payload, groups__valid, groups__payload, write__valid, \port$1650$5 , free);
   reg \$auto$verilog_backend.cc:2355:dump_module$15 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$15 <= 0;
   wire \$1 ;
@@ -6922,14 +6788,16 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
   reg [6:0] \$110 ;
   reg \$111 ;
   reg \$112 ;
-  reg [33:0] \$113 ;
+  reg \$113 ;
   reg [33:0] \$114 ;
-  reg [4:0] \$115 ;
-  reg \$116 ;
-  reg \$117 ;
-  wire [1:0] \$118 ;
-  wire [3:0] \$119 ;
+  reg [33:0] \$115 ;
+  reg [33:0] \$116 ;
+  reg [4:0] \$117 ;
+  reg \$118 ;
+  reg \$119 ;
   wire [1:0] \$12 ;
+  wire [1:0] \$120 ;
+  wire [3:0] \$121 ;
   wire [12:0] \$13 ;
   wire [6:0] \$14 ;
   wire [1:0] \$15 ;
@@ -7078,7 +6946,8 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
   wire enable;
   wire \enable$29 ;
   wire \enable$41 ;
-  reg ended = 1'h0;
+  reg ended0 = 1'h0;
+  reg ended1 = 1'h0;
   wire [7:0] ends;
   wire \ends.block ;
   wire \ends.blocks ;
@@ -7117,14 +6986,31 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
   wire gated;
   wire \gated$32 ;
   reg group = 1'h0;
-  reg [33:0] \group$88  = 34'h000000000;
-  wire [6:0] \group$88.address ;
-  wire [5:0] \group$88.memory ;
-  wire [2:0] \group$88.narrow ;
-  wire [3:0] \group$88.operation ;
-  wire \group$88.output ;
-  wire [7:0] \group$88.parameter ;
-  wire [4:0] \group$88.rows ;
+  reg [33:0] group0 = 34'h000000000;
+  wire [6:0] \group0.address ;
+  wire [5:0] \group0.memory ;
+  wire [2:0] \group0.narrow ;
+  wire [3:0] \group0.operation ;
+  wire \group0.output ;
+  wire [7:0] \group0.parameter ;
+  wire [4:0] \group0.rows ;
+  reg [33:0] group1 = 34'h000000000;
+  wire [6:0] \group1.address ;
+  wire [5:0] \group1.memory ;
+  wire [2:0] \group1.narrow ;
+  wire [3:0] \group1.operation ;
+  wire \group1.output ;
+  wire [7:0] \group1.parameter ;
+  wire [4:0] \group1.rows ;
+  (* init = 34'h000000000 *)
+  wire [33:0] group2;
+  wire [6:0] \group2.address ;
+  wire [5:0] \group2.memory ;
+  wire [2:0] \group2.narrow ;
+  wire [3:0] \group2.operation ;
+  wire \group2.output ;
+  wire [7:0] \group2.parameter ;
+  wire [4:0] \group2.rows ;
   output [33:0] groups__payload;
   reg [33:0] groups__payload = 34'h000000000;
   wire [6:0] \groups__payload.address ;
@@ -7149,21 +7035,12 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
   reg [6:0] offset0 = 7'h00;
   reg [6:0] offset1 = 7'h00;
   reg [7:0] \parameter  = 8'h00;
-  input [12:0] \port$1730$5 ;
-  wire [12:0] \port$1730$5 ;
+  input [12:0] \port$1650$5 ;
+  wire [12:0] \port$1650$5 ;
   wire [7:0] position;
   wire [2:0] \position.block ;
   wire \position.group ;
   wire [3:0] \position.step ;
-  (* init = 34'h000000000 *)
-  wire [33:0] ready;
-  wire [6:0] \ready.address ;
-  wire [5:0] \ready.memory ;
-  wire [2:0] \ready.narrow ;
-  wire [3:0] \ready.operation ;
-  wire \ready.output ;
-  wire [7:0] \ready.parameter ;
-  wire [4:0] \ready.rows ;
   wire [4:0] rows;
   input rst;
   wire rst;
@@ -7243,7 +7120,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
   assign \$37  = count == \const [5:0];
   assign \$38  = | written;
   assign \enable$29  = \$38  | rst;
-  assign written = write__valid ? \port$1730$5 [5:0] : 6'h00;
+  assign written = write__valid ? \port$1650$5 [5:0] : 6'h00;
   assign nonzero = | write__data;
   assign last_group = position[4] == \const [13];
   assign ends_sum = counted[7] & \const [7];
@@ -7266,7 +7143,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
   assign \$48  = fresh & \const [22];
   assign \$49  = | busy;
   assign \$50  = \$48  & \$49 ;
-  assign \$51  = busy > 3'h4;
+  assign \$51  = busy > 3'h5;
   assign \$52  = ends[2] & \$51 ;
   assign waits = \$50  | \$52 ;
   assign \$53  = ~ waits;
@@ -7319,7 +7196,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
   assign \$96  = steps__valid & ends[3];
   assign \$97  = steps__valid & ends[3];
   assign \$98  = | busy;
-  assign \$99  = rows + 2'h3;
+  assign \$99  = rows + 3'h4;
   assign \$100  = busy - 1'h1;
   assign \$101  = steps__valid & ends[7];
   always @(posedge clk)
@@ -7341,24 +7218,28 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
   always @(posedge clk)
     offset1 <= \$110 ;
   always @(posedge clk)
-    ended <= \$111 ;
+    ended0 <= \$111 ;
   always @(posedge clk)
-    groups__valid <= \$112 ;
+    ended1 <= \$112 ;
   always @(posedge clk)
-    \group$88  <= \$113 ;
+    groups__valid <= \$113 ;
   always @(posedge clk)
-    groups__payload <= \$114 ;
+    group0 <= \$114 ;
   always @(posedge clk)
-    busy <= \$115 ;
+    group1 <= \$115 ;
   always @(posedge clk)
-    running <= \$116 ;
+    groups__payload <= \$116 ;
   always @(posedge clk)
-    holds_input <= \$117 ;
-  \lmu_kws49_eighth.sequencer.nonzero$92  \nonzero$92  (
-    .address(\port$1730$5 [12:6]),
+    busy <= \$117 ;
+  always @(posedge clk)
+    running <= \$118 ;
+  always @(posedge clk)
+    holds_input <= \$119 ;
+  \lmu_kws49_eighth.sequencer.nonzero$94  \nonzero$94  (
+    .address(\port$1650$5 [12:6]),
     .enable(\const [90]),
-    .first_bit(\$119 ),
-    .first_word(\$118 ),
+    .first_bit(\$121 ),
+    .first_word(\$120 ),
     .last(last),
     .memory(selected[2:0]),
     .nonzero(nonzero),
@@ -7580,7 +7461,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
     counted[5:0] = count;
     counted[7] = \$37 ;
     if (\const [90]) begin
-      counted[5:0] = { \$118 , \$119  };
+      counted[5:0] = { \$120 , \$121  };
       counted[7] = last;
     end
   end
@@ -7731,67 +7612,81 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$112  = ended;
+    \$112  = ended0;
     if (rst) begin
       \$112  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$113  = \group$88 ;
+    \$113  = ended1;
+    if (rst) begin
+      \$113  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$114  = group0;
     if (\$96 ) begin
-      \$113 [4:0] = rows;
-      \$113 [10:5] = selected[9:4];
-      \$113 [17:11] = \address$85 ;
-      \$113 [25:18] = \parameter ;
-      \$113 [28:26] = \const [84:82];
-      \$113 [29] = \const [85];
-      \$113 [33:30] = \const [89:86];
+      \$114 [4:0] = rows;
+      \$114 [10:5] = selected[9:4];
+      \$114 [17:11] = \address$85 ;
+      \$114 [25:18] = \parameter ;
+      \$114 [28:26] = \const [84:82];
+      \$114 [29] = \const [85];
+      \$114 [33:30] = \const [89:86];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$114  = groups__payload;
-    if (ended) begin
-      \$114  = \group$88 ;
+    \$115  = group1;
+    if (ended0) begin
+      \$115  = group0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$115  = busy;
+    \$116  = groups__payload;
+    if (ended1) begin
+      \$116  = group1;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$117  = busy;
     if (\$97 ) begin
-      \$115  = \$99 [4:0];
+      \$117  = \$99 [4:0];
     end else if (\$98 ) begin
-      \$115  = \$100 [4:0];
+      \$117  = \$100 [4:0];
     end
     if (rst) begin
-      \$115  = 5'h00;
+      \$117  = 5'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$116  = running;
+    \$118  = running;
     if (start) begin
-      \$116  = 1'h1;
+      \$118  = 1'h1;
     end
     if (\$101 ) begin
-      \$116  = 1'h0;
+      \$118  = 1'h0;
     end
     if (rst) begin
-      \$116  = 1'h0;
+      \$118  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$117  = holds_input;
+    \$119  = holds_input;
     if (start) begin
-      \$117  = 1'h1;
+      \$119  = 1'h1;
     end
     if (frames__ready) begin
-      \$117  = 1'h0;
+      \$119  = 1'h0;
     end
     if (rst) begin
-      \$117  = 1'h0;
+      \$119  = 1'h0;
     end
   end
   assign \clk$1  = clk;
@@ -7802,19 +7697,19 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
   assign \free$28  = free;
   assign \gated$32  = nonzero_clk;
   assign nonzero_rst = rst;
-  assign write__memory = \port$1730$5 [5:0];
+  assign write__memory = \port$1650$5 [5:0];
   assign write = written;
-  assign address = \port$1730$5 [12:6];
-  assign write__address = \port$1730$5 [12:6];
+  assign address = \port$1650$5 [12:6];
+  assign write__address = \port$1650$5 [12:6];
   assign \enable$41  = \const [90];
   assign memory = selected[2:0];
   assign \start$43  = count;
   assign stop = \const [5:0];
-  assign found = { \$118 , \$119  };
+  assign found = { \$120 , \$121  };
   assign column = counted;
   assign ends_column = 1'h1;
   assign ends_operation = ends_blocks;
-  assign ready = groups__payload;
+  assign group2 = groups__payload;
   assign \start$77  = start;
   assign hold = 1'h0;
   assign frames__payload = frame;
@@ -7879,24 +7774,31 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
   assign \groups__payload.narrow  = groups__payload[28:26];
   assign \groups__payload.output  = groups__payload[29];
   assign \groups__payload.operation  = groups__payload[33:30];
-  assign \ready.rows  = groups__payload[4:0];
-  assign \ready.memory  = groups__payload[10:5];
-  assign \ready.address  = groups__payload[17:11];
-  assign \ready.parameter  = groups__payload[25:18];
-  assign \ready.narrow  = groups__payload[28:26];
-  assign \ready.output  = groups__payload[29];
-  assign \ready.operation  = groups__payload[33:30];
+  assign \group2.rows  = groups__payload[4:0];
+  assign \group2.memory  = groups__payload[10:5];
+  assign \group2.address  = groups__payload[17:11];
+  assign \group2.parameter  = groups__payload[25:18];
+  assign \group2.narrow  = groups__payload[28:26];
+  assign \group2.output  = groups__payload[29];
+  assign \group2.operation  = groups__payload[33:30];
   assign \frame.clear  = frame[0];
   assign \frame.end  = frame[1];
   assign \frames__payload.clear  = frame[0];
   assign \frames__payload.end  = frame[1];
-  assign \group$88.rows  = \group$88 [4:0];
-  assign \group$88.memory  = \group$88 [10:5];
-  assign \group$88.address  = \group$88 [17:11];
-  assign \group$88.parameter  = \group$88 [25:18];
-  assign \group$88.narrow  = \group$88 [28:26];
-  assign \group$88.output  = \group$88 [29];
-  assign \group$88.operation  = \group$88 [33:30];
+  assign \group0.rows  = group0[4:0];
+  assign \group0.memory  = group0[10:5];
+  assign \group0.address  = group0[17:11];
+  assign \group0.parameter  = group0[25:18];
+  assign \group0.narrow  = group0[28:26];
+  assign \group0.output  = group0[29];
+  assign \group0.operation  = group0[33:30];
+  assign \group1.rows  = group1[4:0];
+  assign \group1.memory  = group1[10:5];
+  assign \group1.address  = group1[17:11];
+  assign \group1.parameter  = group1[25:18];
+  assign \group1.narrow  = group1[28:26];
+  assign \group1.output  = group1[29];
+  assign \group1.operation  = group1[33:30];
   assign steps__payload[25] = ends[2];
   assign steps__payload[24] = \$68 ;
   assign steps__payload[23:22] = \const [37:36];
@@ -7936,7 +7838,7 @@ module \lmu_kws49_eighth.sequencer (rst, claim__valid, steps__valid, idle, frame
   assign \$35  = 13'h0010;
 endmodule
 
-module \lmu_kws49_eighth.sequencer.nonzero$92 (write, nonzero, nonzero_clk, last, stop, enable, memory, start, first_word, first_bit, address, nonzero_rst);
+module \lmu_kws49_eighth.sequencer.nonzero$94 (write, nonzero, nonzero_clk, last, stop, enable, memory, start, first_word, first_bit, address, nonzero_rst);
   reg \$auto$verilog_backend.cc:2355:dump_module$16 ;
   initial \$auto$verilog_backend.cc:2355:dump_module$16 <= 0;
   wire [30:0] \$1 ;
