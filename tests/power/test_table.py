@@ -491,7 +491,7 @@ def test_larger_accelerators_cost_more(network):
 def test_memories_of_a_plan_are_built_as_their_table_says(network):
     technology = load_technology("ihp-sg13g2")
     plan = make_plan(network, AcceleratorConfig(lanes=16))
-    built = build(plan, technology.memories, OperatingPoint(272e3, 50, plan.cycles_per_frame))
+    built = build(plan, technology.memories, OperatingPoint(273e3, 50, plan.cycles_per_frame))
     assert built.built_of["weights4"] == "logic"
     assert built.built_of["m0"] == built.built_of["m1"] == "macros"
     assert built.built_of["logits"] == "flip-flops"
