@@ -23,7 +23,7 @@ def main(network: str, frames: str, *liberty: str) -> None:
     report = lh.estimate_power(plan, library, tier="gates", sounds=sounds)
     total = report.sums("speech")
     print(f"{report.technology['name']}, {report.technology['voltage_V']:g} V: {total.frame * 1e9:.3f} nJ per frame")
-    print(f"of it leakage {total.leakage * 1e9:.3f} nJ; not in the figure: {', '.join(report.missing)}")
+    print(f"of it leakage {total.leakage * 1e9:.3f} nJ, glitches {(total.glitches or 0) * 1e9:.3f} nJ")
     for name in report.names:
         print(f"  {name:<16} {report.sums('speech', name).frame * 1e9:9.3f} nJ")
 

@@ -85,7 +85,7 @@ def test_the_page_is_made_from_the_protocol(request):
 
 
 def test_the_command_line_writes_the_wrapper(tmp_path):
-    assert main(["verilog", "kws361", "--out", str(tmp_path), "--interface", "spi"]) == 0
+    assert main(["verilog", "kws361", "--levers", "plain", "--out", str(tmp_path), "--interface", "spi"]) == 0
     modules = re.findall(r"^module \\?([\w.]+)", (tmp_path / f"{NAME}_spi.v").read_text(), re.MULTILINE)
     assert {f"{NAME}_spi", f"{NAME}_spi.gate", f"{NAME}_spi.registers"} <= set(modules)
 
