@@ -329,7 +329,8 @@ class Technology:
                 return energies
         on = ", ".join(name for name in ("bank_words", "state_bank_words", *LEVERS) if getattr(config, name)) or "none"
         known = "; or ".join(energies.name for energies in self.sets)
-        raise ValueError(f"the table {self.name} does not know the levers {on}, but {known}: take the tier gates")
+        plain = ", or the levers plain" if any(not energies.levers for energies in self.sets) else ""
+        raise ValueError(f"the table {self.name} does not know the levers {on}, but {known}: take the tier gates{plain}")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form, the inverse of `from_dict`."""

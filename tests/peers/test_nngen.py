@@ -14,6 +14,7 @@ from lmu_hw.flows.synth import synthesize
 from lmu_hw.flows.tiling import choose
 from lmu_hw.model import program_file
 from lmu_hw.model.golden import Golden
+from lmu_kit.power import conditions_of
 from lmu_quantize import zoo
 from lmu_quantize.frames_file import load_frames
 
@@ -155,7 +156,7 @@ def test_rams_are_found_and_cut_out(verilog):
 
 @pytest.mark.slow
 def test_gates_do_what_the_verilog_does_and_are_weighed(verilog, trace, library):
-    from cost import cells_cost, counted_cycles, cycles_per_frame, rams_cost, replay
+    from cost import CLOCK, cells_cost, counted_cycles, cycles_per_frame, rams_cost, replay
     from rams import cut_rams, find_rams
 
     rams = find_rams(verilog)
@@ -169,5 +170,6 @@ def test_gates_do_what_the_verilog_does_and_are_weighed(verilog, trace, library)
     assert (found.leakage, found.area) == pytest.approx((cost.leakage / 50, cost.area))
     mapped = synthesize(cut_rams(verilog, "nngen", rams), "nngen", library)
     wrong = {**trace.outputs, "maxi_wdata": trace.outputs["maxi_wdata"] ^ 1}
+    netlist = read_netlist(mapped.json, "nngen", library)
     with pytest.raises(ValueError, match="the netlist's output maxi_wdata differs"):
-        replay(read_netlist(mapped.json, "nngen", library), replace(trace, outputs=wrong), counted_cycles(trace))
+        replay(netlist, replace(trace, outputs=wrong), counted_cycles(trace), conditions_of(netlist, CLOCK))

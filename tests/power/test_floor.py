@@ -201,7 +201,7 @@ def test_the_command_says_how_far_above_the_floor_it_is(tmp_path, capsys):
 
 
 def test_the_command_says_where_no_floor_is_known(tmp_path, capsys):
-    assert told(tmp_path, "--pdk", "asap7")["floor"] is None
+    assert told(tmp_path, "--pdk", "asap7", "--levers", "plain")["floor"] is None
     assert "floor: not measured for this process and corner" in capsys.readouterr().out
 
 

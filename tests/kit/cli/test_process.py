@@ -122,7 +122,12 @@ def interrupted(words: list[object], ready: Callable[[], bool]) -> str:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    try:
+        _, error = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise
     assert process.returncode == 130
     deadline = time.monotonic() + 30
     while alive(process.pid):
@@ -153,6 +158,7 @@ def test_ctrl_c_ends_a_calibration_and_nothing_is_written(tmp_path: Path):
             writer.append(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
         except OSError:  # nobody reads yet
             return False
+        time.sleep(0.5)  # from opening to waiting for data; an interrupt between the two is seen after the next data only
         return True
 
     words = ["quantize", "kws49", "--frames", pipe, "--out", tmp_path / "q", "--certificate", tmp_path / "c"]
