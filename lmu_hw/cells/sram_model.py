@@ -150,6 +150,8 @@ library ({name}) {{
   time_unit : "1ns"; voltage_unit : "1V"; current_unit : "1uA"; leakage_power_unit : "1nW";
   pulling_resistance_unit : "1kohm"; capacitive_load_unit (1, ff);
   nom_process : 1; nom_voltage : {voltage:g}; nom_temperature : {temperature:g};
+  operating_conditions (stated) {{ process : 1; voltage : {voltage:g}; temperature : {temperature:g}; }}
+  default_operating_conditions : stated;
   slew_lower_threshold_pct_rise : 30; slew_upper_threshold_pct_rise : 70;
   slew_lower_threshold_pct_fall : 30; slew_upper_threshold_pct_fall : 70;
   input_threshold_pct_rise : 50; input_threshold_pct_fall : 50;

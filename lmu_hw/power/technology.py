@@ -330,7 +330,8 @@ class Technology:
         on = ", ".join(name for name in ("bank_words", "state_bank_words", *LEVERS) if getattr(config, name)) or "none"
         known = "; or ".join(energies.name for energies in self.sets)
         plain = ", or the levers plain" if any(not energies.levers for energies in self.sets) else ""
-        raise ValueError(f"the table {self.name} does not know the levers {on}, but {known}: take the tier gates{plain}")
+        way = f"take the tier gates{plain}"
+        raise ValueError(f"the table {self.name} does not know the levers {on}, but {known}: {way}")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form, the inverse of `from_dict`."""

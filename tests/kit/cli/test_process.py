@@ -158,7 +158,7 @@ def test_ctrl_c_ends_a_calibration_and_nothing_is_written(tmp_path: Path):
             writer.append(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
         except OSError:  # nobody reads yet
             return False
-        time.sleep(0.5)  # from opening to waiting for data; an interrupt between the two is seen after the next data only
+        time.sleep(0.5)  # until it waits for data: an interrupt between opening and waiting comes too early
         return True
 
     words = ["quantize", "kws49", "--frames", pipe, "--out", tmp_path / "q", "--certificate", tmp_path / "c"]
