@@ -38,7 +38,7 @@ from lmu_kit.models import open_model
 from lmu_kit.power import Mapped, map_plan, rows_at, run_mapped
 from lmu_kit.sounds import find_sounds
 
-__all__ = ["LEVER_SETS", "NETWORK", "characterise", "config_of"]
+__all__ = ["LEVER_SETS", "NETWORK", "characterise", "config_of", "with_network_wires"]
 
 IntArray = NDArray[np.int64]
 
@@ -236,15 +236,26 @@ def _results(
         point = _point(plan)
         mapped = map_plan(plan, library, point, tell)
         if design not in chosen.whole:
-            mapped = replace(mapped, laid_out=_as_in_a_network(mapped.netlist))
+            mapped = replace(mapped, laid_out=with_network_wires(mapped.netlist))
         built, tool = build(plan, memories, point), mapped.synthesis.tool
         measured = _measured(mapped, clips, tell)
         results.append(_Result(design, plan, find_rates(plan, clips), built, measured, tool))
     return results
 
 
-def _as_in_a_network(netlist: Netlist) -> LaidOut:
-    """A small design with wires as long as in a network of `NETWORK_CELLS`, since the table is for networks."""
+def with_network_wires(netlist: Netlist) -> LaidOut:
+    """Give a small design wires as long as in a network of `NETWORK_CELLS` cells, since tables are for networks.
+
+    Parameters
+    ----------
+    netlist : Netlist
+        Of the small design.
+
+    Returns
+    -------
+    LaidOut
+        The netlist with these wires.
+    """
     return LaidOut(netlist, wire_rule(netlist, sides=SIDES * NETWORK_CELLS ** (1 / 3)))
 
 
