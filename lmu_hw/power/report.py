@@ -9,8 +9,8 @@ from lmu_hw.power.evidence import Evidence
 from lmu_hw.power.heat import Heat, LeakageRefused
 
 __all__ = [
-    "CLOCK_TREE", "ESTIMATED", "KINDS", "MEASURED", "MIX", "SRAM_MODEL", "TABLE", "Area", "OperatingPoint", "Report",
-    "Row", "Sums", "frame_rate",
+    "CLOCK_TREE", "ESTIMATED", "KINDS", "MEASURED", "MIX", "OUTSIDE", "SRAM_MODEL", "TABLE", "Area", "OperatingPoint",
+    "Report", "Row", "Sums", "frame_rate",
 ]
 
 KINDS = ("speech", "silence", "noise")
@@ -19,6 +19,9 @@ KINDS = ("speech", "silence", "noise")
 MEASURED, TABLE, ESTIMATED = "measured", "table", "estimated"
 """Where a row comes from: gates that ran, the tier's table, or a rule of thumb that no netlist stands behind."""
 
+
+OUTSIDE = ("detours of wires", "front end", "pads")
+"""Parts that no figure includes, beside those in `Report.missing`."""
 
 CLOCK_TREE = "clock tree"
 """Name of an estimated row."""

@@ -207,7 +207,8 @@ def test_a_report_traces_every_figure(model, frames, tmp_path: Path):
     assert content["cosimulation"] is None
     page = (tmp_path / "run" / "report.md").read_text()
     assert f"| accuracy, integers | {golden.score} |" in page
-    assert "nJ per frame (speech, tier table, sky130A); not included: glitches; memories: an SRAM model that no" in page
+    assert "nJ per frame (speech, tier table, sky130A); not included: detours of wires, front end, pads" in page
+    assert "memories: an SRAM model that no" in page
     assert "cannot overflow (proven)" in page
     with pytest.raises(lh.InputError, match="the quantization is of another model than the plan"):
         lh.report(lh.accelerator(lh.open_model("kws105")), quantization=result)

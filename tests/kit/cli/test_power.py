@@ -197,7 +197,7 @@ def test_glitches_are_a_column_and_can_be_left_out(pdk_in_environment, small, tm
     settled, shorter = figures(tmp_path, *command, "--settled"), capsys.readouterr().out
     assert "glitches in" in printed
     assert "glitches in" not in shorter
-    assert "not included: nothing" in printed
+    assert "not included: detours of wires" in printed
     assert "not included: glitches" in shorter
     assert (found["missing"], settled["missing"]) == ([], ["glitches"])
     assert 1 < found["settled_after_ns"] < 1000
