@@ -1,5 +1,6 @@
 """How often every net changes, and how long it is high."""
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -118,6 +119,7 @@ class Activity:
         return replace(self, duty=np.clip(self.duty, least, 1 - least))
 
 
+@functools.lru_cache(maxsize=2)
 def clock_nets(netlist: Netlist, clock: str) -> BoolArray:
     """Find the nets of the clock network, which the clock reaches through clock gates and cells without state.
 
@@ -131,7 +133,7 @@ def clock_nets(netlist: Netlist, clock: str) -> BoolArray:
     Returns
     -------
     ndarray of bool, shape (nets,)
-        Whether each net belongs to the clock network.
+        Whether each net belongs to the clock network. Read-only: the same netlist gives the same array again.
 
     Raises
     ------
@@ -154,4 +156,5 @@ def clock_nets(netlist: Netlist, clock: str) -> BoolArray:
         for source, target in passing:
             if reached[source] and not reached[target]:
                 reached[target] = changed = True
+    reached.setflags(write=False)
     return reached

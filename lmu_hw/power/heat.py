@@ -334,14 +334,14 @@ def find_heat(
     liberty = find_temperatures(library, netlist, hot)
     if len(liberty.libraries) > 1:
         return _heat_by_liberty(netlist, activities, trees, liberty.libraries)
-    corner, here, there = None, {}, {}
+    libraries = [library] if liberty.other is None else [library, liberty.other]
+    here, there = {}, {}
     for kind, activity in activities.items():
-        points = _points(netlist, activity, trees[kind], [library, liberty.other or library])
+        points = _points(netlist, activity, trees[kind], libraries)
         here[kind] = float(points[0].sum())
         # Cells that the other corner lacks leak as they do here.
-        there[kind] = float(np.where(np.isnan(points[1]), points[0], points[1]).sum())
-    if liberty.other is not None:
-        corner = CornerLeakage(liberty.other_corner, there)
+        there[kind] = float(np.where(np.isnan(points[-1]), points[0], points[-1]).sum())
+    corner = None if liberty.other is None else CornerLeakage(liberty.other_corner, there)
     beside = library.files[0].name if library.files else library.name
     return heat_by_rule(
         here,
