@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import gzip
 import io
 import json
 import os
@@ -11,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["cache_folder", "canonical_json", "check_writable", "parse_json", "write_rows", "write_whole"]
+__all__ = [
+    "cache_folder", "canonical_json", "check_writable", "parse_json", "read_unzipped", "write_rows", "write_whole"
+]  # fmt: skip
 
 
 def cache_folder() -> Path:
@@ -51,6 +54,18 @@ def parse_json(text: str | bytes) -> Any:
         return json.loads(text, object_pairs_hook=_distinct, parse_constant=_no_constant)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def read_unzipped(path: str | os.PathLike[str]) -> bytes:
+    """Bytes of a file, unpacked if it is compressed with gzip.
+
+    Raises
+    ------
+    OSError, EOFError, zlib.error
+        If it cannot be read, or is damaged.
+    """
+    data = Path(path).read_bytes()
+    return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
 
 
 def check_writable(path: Path) -> None:

@@ -137,10 +137,7 @@ def wire_rule(netlist: Netlist, clock: str = "clk", sides: float | None = None) 
     """
     sides = rule_sides(netlist) if sides is None else sides
     per_reader = sides * _mean_side(netlist) * WIRE
-    readers = np.zeros(netlist.nets)
-    for instance in netlist.instances:
-        for pin in instance.cell.inputs:
-            readers[instance.nets[pin]] += 1
+    readers = netlist.readers().astype(np.float64)
     readers[clock_nets(netlist, clock)] = 0
     return NetWires(
         readers * per_reader,

@@ -11,7 +11,7 @@ from typing import Any
 from lmu_hw.files import write_whole
 from lmu_hw.model.program_file import digest
 from lmu_hw.plan.plan import Plan
-from lmu_hw.power.report import OUTSIDE, SRAM_MODEL, Report
+from lmu_hw.power.report import SRAM_MODEL, Report, left_out
 from lmu_hw.version import VERSION
 from lmu_kit.errors import InputError
 from lmu_kit.evaluation import Evaluation
@@ -77,11 +77,10 @@ class RunReport:
         if (energy := self.content["energy"]) is not None:
             sound, sums = next(iter(energy["sounds"].items()))
             total = sums["total_with_estimates"]
-            missing = ", ".join((*energy["missing"], *OUTSIDE))
             caveat = f"; {SRAM_MODEL}" if energy["area"]["macros_are_a_model"] else ""
             rows["energy"] = (
                 f"{total['nJ_per_frame']:.1f} nJ per frame ({sound}, tier {energy['tier']}, "
-                f"{energy['technology']['name']}); not included: {missing}{caveat}"
+                f"{energy['technology']['name']}); not included: {left_out(energy['missing'])}{caveat}"
             )
         return rows
 

@@ -206,15 +206,6 @@ def _pins(
                 yield net, x, y
 
 
-def count_readers(netlist: Netlist) -> IntArray:
-    """Input pins of cells on each net, shape (nets,)."""
-    readers = np.zeros(netlist.nets, dtype=np.int64)
-    for instance in netlist.instances:
-        for pin, net in instance.nets.items():
-            readers[net] += instance.cell.pins[pin].direction != "output"
-    return readers
-
-
 def measure_wires(netlist: Netlist, lef: Lef, placement: CellPlacement, ignored: Iterable[int] = ()) -> WireLengths:
     """Measure the wires of a placement.
 
@@ -250,5 +241,5 @@ def measure_wires(netlist: Netlist, lef: Lef, placement: CellPlacement, ignored:
     order = np.argsort(nets, kind="stable")
     starts = np.concatenate([[0], np.cumsum(np.bincount(nets, minlength=netlist.nets))])
     x, y = x[order], y[order]
-    readers = np.where(wired, count_readers(netlist), 0)
+    readers = np.where(wired, netlist.readers(), 0)
     return WireLengths(half_perimeters(x, y, starts), steiner_lengths(x, y, starts), readers)

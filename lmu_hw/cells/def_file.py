@@ -1,7 +1,7 @@
 """DEF 5.8: placements, written with the names of `Netlist.to_verilog`, and read from any tool."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,12 @@ UNIT = 1000
 ORIENTATIONS = ("N", "S", "E", "W", "FN", "FS", "FE", "FW")
 
 PLACED = ("PLACED", "FIXED", "COVER")
+
+SKIPPED = (
+    "NETS", "SPECIALNETS", "BLOCKAGES", "VIAS", "REGIONS", "GROUPS", "FILLS", "NONDEFAULTRULES",
+    "PROPERTYDEFINITIONS", "SCANCHAINS", "SLOTS", "STYLES", "PINPROPERTIES",
+)  # fmt: skip
+"""Sections without places of cells or pins."""
 
 
 def write_def(netlist: Netlist, placement: CellPlacement) -> str:
@@ -125,9 +131,7 @@ class _DefFile:
                 self._items(word, self._component)
             elif word == "PINS":
                 self._items(word, self._pin)
-            elif word in ("NETS", "SPECIALNETS", "BLOCKAGES", "VIAS", "REGIONS", "GROUPS", "FILLS", "NONDEFAULTRULES"):
-                tokens.skip_to_end(word)
-            elif word in ("PROPERTYDEFINITIONS", "SCANCHAINS", "SLOTS", "STYLES", "PINPROPERTIES"):
+            elif word in SKIPPED:
                 tokens.skip_to_end(word)
             elif word == "BEGINEXT":
                 while tokens.take() != "ENDEXT":
@@ -176,19 +180,19 @@ class _DefFile:
             ) from None
         self.rows.append((site, row))
 
-    def _items(self, section: str, read: "object") -> None:
+    def _items(self, section: str, read: Callable[[list[str]], None]) -> None:
         self.tokens.statement()
         while (word := self.tokens.take()) != "END":
             if word != "-":
                 raise self.tokens.error(f"- or END was expected in {section}, not {word}")
-            read(self.tokens.statement())  # type: ignore[operator]
+            read(self.tokens.statement())
         self.tokens.take(section)
 
     def _component(self, words: list[str]) -> None:
         if len(words) < 2:
             raise self.tokens.error("a component must have a name and a cell")
         name, cell = words[:2]
-        state = next((index for index, word in enumerate(words) if word in PLACED and words[index - 1] == "+"), None)
+        state = _state(words)
         if name in self.cells:
             raise self.tokens.error(f"component {name} stands in line {self.lines[name]} too")
         self.lines[name] = self.tokens.line
@@ -204,9 +208,14 @@ class _DefFile:
         self.cells[name] = cell, x, y, orientation, words[state] != "PLACED"
 
     def _pin(self, words: list[str]) -> None:
-        state = next((index for index, word in enumerate(words) if word in PLACED and words[index - 1] == "+"), None)
+        state = _state(words)
         if words and state is not None:
             self.pins[self.style.plain(words[0])[0]] = self._point(words[state + 1 :])
+
+
+def _state(words: list[str]) -> int | None:
+    """Index of the word that says how an item is placed; None if it is not."""
+    return next((index for index, word in enumerate(words) if word in PLACED and words[index - 1] == "+"), None)
 
 
 def read_def(path: str | Path, netlist: Netlist, lef: Lef) -> CellPlacement:

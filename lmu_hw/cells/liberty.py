@@ -3,7 +3,6 @@
 The result is kept in the user's cache folder by the hash of the file, because text of 10 MB takes seconds to read.
 """
 
-import gzip
 import hashlib
 import io
 import json
@@ -30,7 +29,7 @@ from lmu_hw.cells.library import (
     Table,
     TimingArc,
 )
-from lmu_hw.files import cache_folder
+from lmu_hw.files import cache_folder, read_unzipped
 
 __all__ = ["read_liberty", "read_text"]
 
@@ -50,8 +49,7 @@ def read_text(path: str | Path) -> str:
     """
     path = Path(path)
     try:
-        data = path.read_bytes()
-        return (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8", errors="replace")
+        return read_unzipped(path).decode("utf-8", errors="replace")
     except (OSError, EOFError) as error:
         raise LibertyError(f"cannot read {path}: {error}") from None
 

@@ -79,6 +79,14 @@ class Netlist:
         """Number of connected signal pins of all instances."""
         return sum(len(instance.nets) for instance in self.instances)
 
+    def readers(self) -> NDArray[np.int64]:
+        """Input pins of cells on each net, shape (nets,)."""
+        readers = np.zeros(self.nets, dtype=np.int64)
+        for instance in self.instances:
+            for pin, net in instance.nets.items():
+                readers[net] += instance.cell.pins[pin].direction != "output"
+        return readers
+
     def drivers(self) -> dict[int, tuple[int, str]]:
         """Instance and pin that drive each net, without ports and constants."""
         drivers: dict[int, tuple[int, str]] = {}

@@ -156,10 +156,7 @@ def read_spef(path: str | Path, netlist: Netlist) -> NetWires:
             f"has {covered} of the {len(live)} nets of the netlist ({covered / len(live):.1%}), at least "
             f"{LEAST_COVERAGE:.0%} are needed; {missing} is missing",
         )
-    readers = np.zeros(netlist.nets)
-    for instance in netlist.instances:
-        for pin in instance.cell.inputs:
-            readers[instance.nets[pin]] += 1
+    readers = netlist.readers()
     mean = capacitance[known].sum() / max(1.0, readers[known].sum())
     wires = np.where(known, capacitance, 0.0)
     others = [net for net in live if not known[net]]

@@ -1,10 +1,11 @@
 """Words of a text file with their line numbers, for readers that name the line of what they refuse."""
 
-import gzip
 import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+
+from lmu_hw.files import read_unzipped
 
 __all__ = ["FileFormatError", "Tokens", "read_plain_text"]
 
@@ -42,8 +43,7 @@ def read_plain_text(path: str | Path) -> str:
         If it cannot be opened, or is not text.
     """
     try:
-        data = Path(path).read_bytes()
-        return (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode()
+        return read_unzipped(path).decode()
     except OSError as error:
         raise FileFormatError(path, None, f"cannot be read: {error.strerror or error}") from None
     except (UnicodeDecodeError, EOFError, zlib.error):

@@ -1,7 +1,7 @@
 """The report of a power estimate: energy by row and kind of sound, at a clock and a frame rate."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,8 +9,8 @@ from lmu_hw.power.evidence import Evidence
 from lmu_hw.power.heat import Heat, LeakageRefused
 
 __all__ = [
-    "CLOCK_TREE", "ESTIMATED", "KINDS", "MEASURED", "MIX", "OUTSIDE", "SRAM_MODEL", "TABLE", "Area", "OperatingPoint",
-    "Report", "Row", "Sums", "frame_rate",
+    "CLOCK_TREE", "ESTIMATED", "KINDS", "MEASURED", "MIX", "SRAM_MODEL", "TABLE", "Area", "OperatingPoint",
+    "Report", "Row", "Sums", "frame_rate", "left_out",
 ]
 
 KINDS = ("speech", "silence", "noise")
@@ -31,6 +31,11 @@ SRAM_MODEL = "memories: an SRAM model that no foundry confirms"
 
 FRAME_RATE = 50.0
 """Frames per second of a network that does not name its front end."""
+
+
+def left_out(missing: Iterable[str]) -> str:
+    """What a figure leaves out, in words: its `Report.missing`, and what no figure includes."""
+    return ", ".join((*missing, *OUTSIDE))
 
 
 def frame_rate(front_end: Mapping[str, Any] | None) -> float:

@@ -353,7 +353,7 @@ def _print_heat(report: "Report") -> None:
 
 
 def _print_remarks(report: "Report", scaling: "Scaling | None", *, stops: bool) -> None:
-    from lmu_hw.power.report import OUTSIDE
+    from lmu_hw.power.report import left_out
 
     point, area, technology = report.point, report.area, report.technology
     console.print()
@@ -387,7 +387,7 @@ def _print_remarks(report: "Report", scaling: "Scaling | None", *, stops: bool) 
         )
     console.print(
         f"tier {report.tier}, {technology['name']}, {technology['voltage_V']:g} V, {technology['temperature_C']:g} °C; "
-        f"not included: {', '.join((*report.missing, *OUTSIDE))}"
+        f"not included: {left_out(report.missing)}"
     )
     whole = report.details.get("dynamic_nJ_per_frame_with_whole_swings")
     if whole:

@@ -12,12 +12,13 @@ from lmu_hw.explore.sweep import AUTO
 from lmu_hw.export.names import TOP
 from lmu_hw.flows.devices import DEVICES
 from lmu_hw.model import program_file
+from lmu_hw.plan import config
 from lmu_hw.plan.config import LEVERS, AcceleratorConfig, Interface, StatePolicy, WeightStore
 from lmu_kit.characterisation import LEVER_SETS
 from lmu_kit.cli import characterise, explore, options, power, verilog
 from lmu_kit.cli.console import Console
 from lmu_kit.cli.main import COMMANDS, main, parser
-from lmu_kit.estimate import DEFAULT_TECHNOLOGY, TIERS
+from lmu_kit.estimate import DEFAULT_TECHNOLOGY, MACROS, TIERS
 from lmu_kit.evaluation import ENGINES
 from lmu_quantize.dataset import SPLITS
 from lmu_quantize.features import FEATURE_KINDS
@@ -45,6 +46,7 @@ def test_choices_that_are_written_down_are_those_of_the_library():
     assert {*options.CHOICES, *options.LEVER_HELP, "smoothing"} == fields
     assert (explore.AUTO, set(explore.AIMS)) == (AUTO, set(AIMS))
     assert set(characterise.LEVER_SETS) == set(LEVER_SETS)
+    assert (set(options.LEVER_SETS), options.MACROS) == (set(config.LEVER_SETS), MACROS)
     assert (verilog.TOP, power.DEFAULT_TECHNOLOGY) == (TOP, DEFAULT_TECHNOLOGY)
 
 
