@@ -23,7 +23,7 @@ from lmu_hw.model.program import (
     check_strides,
 )
 from lmu_quantize.equalize import equalizing_shifts, scale_memories
-from lmu_quantize.model import DenseLayer, FloatModel, Layer, LegendreMemory, LMULayer
+from lmu_quantize.model import DenseLayer, FloatModel, Layer, LegendreMemory, LMULayer, SeparableLayer
 from lmu_quantize.quantization import QuantizationConfig
 from lmu_quantize.scales import (
     COARSER,
@@ -411,6 +411,8 @@ class _Assembly:
         name = f"layer{index}"
         h, table = self._narrow(formats[f"{name}.h"]), formats.get(f"{name}.table")
         weights: dict[str, Any] = dict(self.weights[index])
+        if isinstance(layer, SeparableLayer):
+            raise TypeError(f"{name} must be an LMU or a dense layer to be quantized, not a separable one")
         if isinstance(layer, DenseLayer):
             return QuantizedDense(h=h, activation=layer.activation, table=table, **weights)
         fmt_a, fmt_b = formats[f"{name}.a"], formats[f"{name}.b"]

@@ -1,16 +1,17 @@
 """The file of a float model: one safetensors file with the tensors and their description.
 
-Tensors are float64, named ``layer{i}.{name}`` as in `LMULayer.tensors` and `DenseLayer.tensors`. The metadata of the
-safetensors header holds four strings:
+Tensors are float64, named ``layer{i}.{name}`` as in the ``tensors`` of each layer. The metadata of the safetensors
+header holds four strings:
 
 ``schema``
     ``lmu-hw/float-model``.
 ``version``
     ``1``.
 ``model``
-    JSON: ``name``, ``labels``, ``front_end``, ``notes`` and ``layers``; a layer has ``kind`` (``lmu`` or ``dense``),
-    ``inputs``, ``units``, ``tensors`` (names), ``activation`` and, for ``lmu``, ``u_activation``, ``stride`` and
-    ``memories`` (``order``, ``theta``, ``discretizer``).
+    JSON: ``name``, ``labels``, ``front_end``, ``notes`` and ``layers``. A layer has ``kind`` (``lmu``, ``separable`` or
+    ``dense``), ``inputs``, ``units``, ``tensors`` (names) and ``activation``. Those with memories have ``stride`` and
+    ``memories`` (``order``, ``theta``, ``discretizer``) too, ``lmu`` has ``u_activation``, and ``separable`` has
+    ``filters`` (of each memory) and ``residual``.
 ``sha256``
     Of the ``model`` string, UTF-8, followed by the bytes of the tensors in the order of their names.
 
@@ -29,7 +30,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from lmu_hw.files import write_whole
-from lmu_quantize.model import DenseLayer, FloatModel, Layer, LegendreMemory, LMULayer
+from lmu_quantize.model import DenseLayer, FloatModel, Layer, LegendreMemory, LMULayer, SeparableLayer
 
 __all__ = ["SCHEMA", "VERSION", "ModelFileError", "load_float", "save_float"]
 
@@ -53,13 +54,10 @@ def _describe(index: int, layer: Layer) -> dict[str, Any]:
     if isinstance(layer, DenseLayer):
         return {"kind": "dense", **common}
     memories = [{"order": m.order, "theta": m.theta, "discretizer": m.discretizer} for m in layer.memories]
-    return {
-        "kind": "lmu",
-        **common,
-        "u_activation": layer.u_activation,
-        "stride": layer.stride,
-        "memories": memories,
-    }
+    common |= {"stride": layer.stride, "memories": memories}
+    if isinstance(layer, SeparableLayer):
+        return {"kind": "separable", **common, "filters": layer.filters, "residual": layer.residual}
+    return {"kind": "lmu", **common, "u_activation": layer.u_activation}
 
 
 def _digest(model: str, tensors: dict[str, FloatArray]) -> str:
@@ -144,6 +142,10 @@ def _shapes(prefix: str, layer: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     n, h = layer["inputs"], layer["units"]
     if layer["kind"] == "dense":
         shapes: dict[str, tuple[int, ...]] = {"w": (h, n), "b": (h,)}
+    elif layer["kind"] == "separable":
+        m, d = len(layer["memories"]), layer["memories"][0]["order"]
+        rows = m * layer["filters"]
+        shapes = {"e_x": (m, n), "w_m": (rows, d), "b_f": (rows,), "w_f": (h, rows), "b_h": (h,)}
     else:
         m, d = len(layer["memories"]), sum(memory["order"] for memory in layer["memories"])
         shapes = {"e_x": (m, n), "e_h": (m, h), "e_m": (m, d), "b_u": (m,)}
@@ -152,16 +154,14 @@ def _shapes(prefix: str, layer: dict[str, Any]) -> dict[str, tuple[int, ...]]:
 
 
 def _build(prefix: str, layer: dict[str, Any], tensors: dict[str, FloatArray]) -> Layer:
-    own = {name.removeprefix(f"{prefix}."): tensors[name] for name in layer["tensors"]}
+    own: dict[str, Any] = {name.removeprefix(f"{prefix}."): tensors[name] for name in layer["tensors"]}
     if layer["kind"] == "dense":
         return DenseLayer(activation=layer["activation"], **own)
-    return LMULayer(
-        memories=tuple(LegendreMemory(**memory) for memory in layer["memories"]),
-        activation=layer["activation"],
-        u_activation=layer["u_activation"],
-        stride=layer["stride"],
-        **own,
-    )
+    memories = tuple(LegendreMemory(**memory) for memory in layer["memories"])
+    own |= {"memories": memories, "activation": layer["activation"], "stride": layer["stride"]}
+    if layer["kind"] == "separable":
+        return SeparableLayer(e_x=own.pop("e_x", None), residual=layer["residual"], **own)
+    return LMULayer(u_activation=layer["u_activation"], **own)
 
 
 def load_float(path: str | os.PathLike[str]) -> FloatModel:
@@ -200,7 +200,7 @@ def load_float(path: str | os.PathLike[str]) -> FloatModel:
                 raise ModelFileError(f"{path}: tensor {name} is missing")
             if tensors[name].shape != shapes[name]:
                 raise ModelFileError(f"{path}: tensor {name} must have shape {shapes[name]}, not {tensors[name].shape}")
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+    except (KeyError, IndexError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise ModelFileError(f"{path}: metadata 'model' is not the JSON of a model: {error!r}") from None
     for name, tensor in tensors.items():
         if name not in names:

@@ -9,6 +9,13 @@ Blouw et al. 2021 section 2.1; Chilkuri and Eliasmith 2021 eqs 18 to 20)::
 
 A layer with ``stride`` s computes ``h`` only on every s-th of its input frames (the s-th, the 2s-th, ...). Then
 ``h_{t-1}`` is the hidden state computed last, and the layers above see only the computed frames.
+
+The separable layer, with memories ``k`` that all have order d, and filters that each read one memory::
+
+    u_t = e_x x_t, or x_t itself
+    m_t = A m_{t-1} + B u_t                      for each memory on its own element of u
+    f_t = relu(w_m m_t + b_f)                    for each memory the same number of filters
+    h_t = f(w_f f_t + x_t + b_h)                 the term x_t is optional
 """
 
 import functools
@@ -19,10 +26,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import expm
 
-from lmu_hw.checks import require_choice, require_int
+from lmu_hw.checks import require_choice, require_int, require_type
 from lmu_hw.model.program import check_chain
 
-__all__ = ["ACTIVATIONS", "DenseLayer", "FloatModel", "FloatState", "LMULayer", "LegendreMemory"]
+__all__ = [
+    "ACTIVATIONS",
+    "DenseLayer",
+    "FloatModel",
+    "FloatState",
+    "LMULayer",
+    "LegendreMemory",
+    "MemoryLayer",
+    "SeparableLayer",
+]
 
 FloatArray = NDArray[np.float64]
 
@@ -108,6 +124,13 @@ def activate(name: str, value: FloatArray) -> FloatArray:
     return np.tanh(value) if name == "tanh" else value
 
 
+def _checked_memories(value: Any) -> tuple[LegendreMemory, ...]:
+    memories = tuple(value)
+    if not memories or not all(isinstance(memory, LegendreMemory) for memory in memories):
+        raise ValueError(f"memories must be one or more LegendreMemory, not {value!r}")
+    return memories
+
+
 @dataclass(frozen=True, eq=False)
 class LMULayer:
     """One LMU layer; see the module's equations.
@@ -154,9 +177,7 @@ class LMULayer:
     stride: int = 1
 
     def __post_init__(self) -> None:
-        memories = tuple(self.memories)
-        if not memories or not all(isinstance(memory, LegendreMemory) for memory in memories):
-            raise ValueError(f"memories must be one or more LegendreMemory, not {self.memories!r}")
+        memories = _checked_memories(self.memories)
         object.__setattr__(self, "memories", memories)
         object.__setattr__(self, "stride", require_int("layer stride", self.stride, 1))
         require_choice("layer activation", self.activation, ACTIVATIONS)
@@ -190,6 +211,95 @@ class LMULayer:
     def tensors(self) -> dict[str, FloatArray]:
         """Trained tensors by name, those present only."""
         names = ("e_x", "e_h", "e_m", "b_u", "w_x", "w_h", "w_m", "b_h")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+@dataclass(frozen=True, eq=False)
+class SeparableLayer:
+    """A separable layer: filters of one memory each, mixed by one matrix; see the module's equations.
+
+    Parameters
+    ----------
+    memories : tuple of LegendreMemory
+        M memories of one order d; the state is memory-major, D = M * d.
+    e_x : array_like, shape (M, inputs), or None
+        Encoder of the input; without it there is one memory for each input.
+    w_m : array_like, shape (M * F, d)
+        Filters: row ``k * F + j`` is filter j of memory k.
+    w_f : array_like, shape (units, M * F)
+        Mix of the filters' outputs.
+    b_f : array_like, shape (M * F,), optional
+        Bias of the filters.
+    b_h : array_like, shape (units,), optional
+        Bias of the hidden state.
+    residual : bool
+        Whether the layer's input is added before the function f; then there are as many units as inputs.
+    activation : {"linear", "relu", "tanh"}
+        The function f.
+    stride : int
+        Filters and hidden state are computed on every ``stride``-th input frame.
+    """
+
+    memories: tuple[LegendreMemory, ...]
+    e_x: FloatArray | None
+    w_m: FloatArray
+    w_f: FloatArray
+    b_f: FloatArray | None = None
+    b_h: FloatArray | None = None
+    residual: bool = False
+    activation: str = "relu"
+    stride: int = 1
+
+    def __post_init__(self) -> None:
+        memories = _checked_memories(self.memories)
+        orders = sorted({memory.order for memory in memories})
+        if len(orders) > 1:
+            raise ValueError(f"the memories of a separable layer must have one order, not {orders}")
+        object.__setattr__(self, "memories", memories)
+        object.__setattr__(self, "stride", require_int("layer stride", self.stride, 1))
+        require_type("layer residual", self.residual, bool)
+        require_choice("layer activation", self.activation, ACTIVATIONS)
+        count, w_m, w_f = len(memories), np.asarray(self.w_m), np.asarray(self.w_f)
+        for name, matrix in (("w_m", w_m), ("w_f", w_f), ("e_x", self.e_x)):
+            if matrix is not None and np.ndim(matrix) != 2:
+                raise ValueError(f"{name} must be a matrix, not of shape {np.shape(matrix)}")
+        if not len(w_m) or len(w_m) % count:
+            raise ValueError(f"w_m must have as many rows for each of the {count} memories, not {len(w_m)} in all")
+        inputs = count if self.e_x is None else np.shape(self.e_x)[1]
+        shapes = {"e_x": (count, inputs), "w_m": (len(w_m), orders[0]), "b_f": (len(w_m),)}
+        shapes |= {"w_f": (len(w_f), len(w_m)), "b_h": (len(w_f),)}
+        for name, shape in shapes.items():
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _tensor(name, getattr(self, name), shape))
+        if self.residual and self.units != self.inputs:
+            raise ValueError(
+                f"a layer with residual must have as many units as its {self.inputs} inputs, not {self.units}"
+            )
+
+    @property
+    def inputs(self) -> int:
+        """Elements of an input frame."""
+        return len(self.memories) if self.e_x is None else int(self.e_x.shape[1])
+
+    @property
+    def units(self) -> int:
+        """Elements of the hidden state."""
+        return int(self.w_f.shape[0])
+
+    @property
+    def filters(self) -> int:
+        """Filters of each memory, F."""
+        return int(self.w_m.shape[0]) // len(self.memories)
+
+    @property
+    def state_size(self) -> int:
+        """Elements of the memory state, D."""
+        return sum(memory.order for memory in self.memories)
+
+    @property
+    def tensors(self) -> dict[str, FloatArray]:
+        """Trained tensors by name, those present only."""
+        names = ("e_x", "w_m", "b_f", "w_f", "b_h")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 
@@ -236,14 +346,16 @@ class DenseLayer:
         return {"w": self.w} | ({"b": self.b} if self.b is not None else {})
 
 
-Layer = LMULayer | DenseLayer
+MemoryLayer = LMULayer | SeparableLayer
+"""Layers with memories."""
+Layer = MemoryLayer | DenseLayer
 
 
 @dataclass
 class FloatState:
     """State of a running model: per layer memory, hidden state and frames since the last output.
 
-    The lists have one entry per layer; dense layers hold empty arrays.
+    The lists have one entry per layer. Dense layers hold empty arrays; only LMU layers hold a hidden state.
     """
 
     m: list[FloatArray]
@@ -253,11 +365,11 @@ class FloatState:
 
 @dataclass(frozen=True, eq=False)
 class FloatModel:
-    """A network of LMU and dense layers.
+    """A network of LMU, separable and dense layers.
 
     Parameters
     ----------
-    layers : tuple of LMULayer or DenseLayer
+    layers : tuple of LMULayer, SeparableLayer or DenseLayer
         One or more; the inputs of each are the units of the one before.
     labels : tuple of str
         Names of the outputs, or empty.
@@ -277,8 +389,8 @@ class FloatModel:
 
     def __post_init__(self) -> None:
         layers = tuple(self.layers)
-        if not layers or not all(isinstance(layer, LMULayer | DenseLayer) for layer in layers):
-            raise ValueError(f"layers must be one or more LMULayer or DenseLayer, not {self.layers!r}")
+        if not layers or not all(isinstance(layer, Layer) for layer in layers):
+            raise ValueError(f"layers must be one or more LMULayer, SeparableLayer or DenseLayer, not {self.layers!r}")
         object.__setattr__(self, "layers", layers)
         object.__setattr__(self, "labels", check_chain(layers, self.labels))
 
@@ -299,7 +411,7 @@ class FloatModel:
 
     def initial_state(self, batch: int) -> FloatState:
         """Zero state for `batch` independent streams."""
-        m = [np.zeros((batch, layer.state_size if isinstance(layer, LMULayer) else 0)) for layer in self.layers]
+        m = [np.zeros((batch, layer.state_size if isinstance(layer, MemoryLayer) else 0)) for layer in self.layers]
         h = [np.zeros((batch, layer.units if isinstance(layer, LMULayer) else 0)) for layer in self.layers]
         return FloatState(m, h, [0] * len(self.layers))
 
@@ -316,50 +428,47 @@ class FloatModel:
         Returns
         -------
         dict of str to ndarray
-            ``layer{i}.u`` (batch, M), ``layer{i}.m`` (batch, D) and ``layer{i}.h`` (batch, units) of every layer that
-            computed in this frame; a layer under a stride that did not come round has ``u`` and ``m`` only.
+            ``layer{i}.u`` (batch, M), ``layer{i}.m`` (batch, D), ``layer{i}.f`` (batch, M * F) and ``layer{i}.h``
+            (batch, units) of every layer that computed in this frame, those that the layer has. A layer in a frame that
+            its stride skips has ``u`` and ``m`` only.
         """
         seen: dict[str, FloatArray] = {}
         value = x
         for index, layer in enumerate(self.layers):
-            if isinstance(layer, DenseLayer):
-                total = value @ layer.w.T + (0.0 if layer.b is None else layer.b)
-            else:
-                total = self._step_lmu(index, layer, value, state, seen)
+            if isinstance(layer, MemoryLayer):
+                self._remember(index, layer, value, state, seen)
+                state.phase[index] = (state.phase[index] + 1) % layer.stride
                 if state.phase[index] != 0:
                     return seen
+            if isinstance(layer, DenseLayer):
+                total = value @ layer.w.T + (0.0 if layer.b is None else layer.b)
+            elif isinstance(layer, SeparableLayer):
+                seen[f"layer{index}.f"] = f = _filter(layer, state.m[index])
+                total = f @ layer.w_f.T + (0.0 if layer.b_h is None else layer.b_h)
+                total = total + value if layer.residual else total
+            else:
+                total = _read_out(layer, value, state.m[index], state.h[index])
             value = activate(layer.activation, total)
             if isinstance(layer, LMULayer):
                 state.h[index] = value
             seen[f"layer{index}.h"] = value
         return seen
 
-    def _step_lmu(
-        self, index: int, layer: LMULayer, x: FloatArray, state: FloatState, seen: dict[str, FloatArray]
-    ) -> FloatArray:
-        m, h = state.m[index], state.h[index]
-        u = x @ layer.e_x.T + (0.0 if layer.b_u is None else layer.b_u)
-        if layer.e_h is not None:
-            u = u + h @ layer.e_h.T
-        if layer.e_m is not None:
-            u = u + m @ layer.e_m.T
-        u = activate(layer.u_activation, u)
+    @staticmethod
+    def _remember(
+        index: int, layer: MemoryLayer, x: FloatArray, state: FloatState, seen: dict[str, FloatArray]
+    ) -> None:
+        """Advance the memories by one frame."""
+        u = _encode(layer, x, state.m[index], state.h[index])
         parts, start = [], 0
         for k, memory in enumerate(layer.memories):
             a, b = _discretized(memory)
-            parts.append(m[:, start : start + memory.order] @ a.T + u[:, k : k + 1] * b)
+            parts.append(state.m[index][:, start : start + memory.order] @ a.T + u[:, k : k + 1] * b)
             start += memory.order
-        state.m[index] = m = np.concatenate(parts, axis=1)
-        state.phase[index] = (state.phase[index] + 1) % layer.stride
-        seen[f"layer{index}.u"], seen[f"layer{index}.m"] = u, m
-        if state.phase[index] != 0:
-            return m
-        total = m @ layer.w_m.T + (0.0 if layer.b_h is None else layer.b_h)
-        if layer.w_x is not None:
-            total = total + x @ layer.w_x.T
-        if layer.w_h is not None:
-            total = total + h @ layer.w_h.T
-        return total
+        state.m[index] = np.concatenate(parts, axis=1)
+        if isinstance(layer, LMULayer) or layer.e_x is not None:
+            seen[f"layer{index}.u"] = u
+        seen[f"layer{index}.m"] = state.m[index]
 
     def run(self, frames: FloatArray) -> dict[str, FloatArray]:
         """Run whole sequences from the zero state.
@@ -387,6 +496,36 @@ class FloatModel:
         last = f"layer{len(self.layers) - 1}.h"
         out["logits"] = out.get(last, np.zeros((x.shape[0], 0, self.outputs)))
         return out
+
+
+def _encode(layer: MemoryLayer, x: FloatArray, m: FloatArray, h: FloatArray) -> FloatArray:
+    """Inputs of the memories, shape (batch, M)."""
+    if isinstance(layer, SeparableLayer):
+        return x if layer.e_x is None else x @ layer.e_x.T
+    u = x @ layer.e_x.T + (0.0 if layer.b_u is None else layer.b_u)
+    if layer.e_h is not None:
+        u = u + h @ layer.e_h.T
+    if layer.e_m is not None:
+        u = u + m @ layer.e_m.T
+    return activate(layer.u_activation, u)
+
+
+def _filter(layer: SeparableLayer, m: FloatArray) -> FloatArray:
+    """Outputs of the filters, shape (batch, M * F)."""
+    count = len(layer.memories)
+    filters = layer.w_m.reshape(count, layer.filters, -1)
+    total = np.einsum("bkd,kjd->bkj", m.reshape(len(m), count, -1), filters).reshape(len(m), -1)
+    return np.maximum(total + (0.0 if layer.b_f is None else layer.b_f), 0.0)
+
+
+def _read_out(layer: LMULayer, x: FloatArray, m: FloatArray, h: FloatArray) -> FloatArray:
+    """Sum of the hidden state, shape (batch, units)."""
+    total = m @ layer.w_m.T + (0.0 if layer.b_h is None else layer.b_h)
+    if layer.w_x is not None:
+        total = total + x @ layer.w_x.T
+    if layer.w_h is not None:
+        total = total + h @ layer.w_h.T
+    return total
 
 
 @functools.cache

@@ -292,8 +292,8 @@ def test_dense_layer_refuses(arguments, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"layers": ()}, r"^layers must be one or more LMULayer or DenseLayer, not \(\)$"),
-        ({"layers": ("dense",)}, r"^layers must be one or more LMULayer or DenseLayer, not \('dense',\)$"),
+        ({"layers": ()}, r"^layers must be one or more LMULayer, SeparableLayer or DenseLayer, not \(\)$"),
+        ({"layers": ("dense",)}, r"^layers must be one or more .*, not \('dense',\)$"),
         (
             {"layers": (DenseLayer(np.zeros((2, 3))), DenseLayer(np.zeros((2, 3))))},
             r"^layer 1 must take the 2 outputs of layer 0, not 3 inputs$",

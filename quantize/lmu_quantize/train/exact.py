@@ -23,7 +23,7 @@ from torch.nn import functional
 from lmu_hw.model.fixed import Format, Overflow, Quantizer, Rounding
 from lmu_hw.model.program import QuantizedDense, QuantizedLMU, QuantizedModel, Weights
 from lmu_quantize.calibrate import QuantizationResult
-from lmu_quantize.model import DenseLayer, FloatModel, LMULayer
+from lmu_quantize.model import DenseLayer, FloatModel, Layer
 from lmu_quantize.scales import WeightTerm, floor_power, quantize_terms
 from lmu_quantize.train.exact_operations import (
     EXACT,
@@ -54,7 +54,7 @@ def _check(name: str, quantizer: Quantizer) -> None:
 class _Layer(nn.Module):
     """Parameters and formats of one layer; a dense layer has no memory."""
 
-    def __init__(self, floats: LMULayer | DenseLayer, integers: QuantizedLMU | QuantizedDense, frames: int) -> None:
+    def __init__(self, floats: Layer, integers: QuantizedLMU | QuantizedDense, frames: int) -> None:
         super().__init__()
         self.integers = integers
         self.weights = nn.ParameterDict()
@@ -335,7 +335,7 @@ class ExactNetwork(nn.Module):
         notes: dict[str, Any] | None = None,
     ) -> FloatModel:
         """Give the equations in float64, weights and biases on their grids; the rest as `LMUNetwork.to_float_model`."""
-        layers: list[LMULayer | DenseLayer] = []
+        layers: list[Layer] = []
         for floats, (layer, source) in zip(self.floats.layers, self._stages(), strict=True):
             tensors: dict[str, Any] = {
                 each: layer.quantized(each).double().cpu().numpy() for each in layer.integers.weights
