@@ -13,8 +13,12 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
-    "cache_folder", "canonical_json", "check_writable", "parse_json", "read_unzipped", "write_rows", "write_whole"
+    "FileTooLarge", "cache_folder", "canonical_json", "check_writable", "parse_json", "read_limited", "read_unzipped",
+    "write_rows", "write_whole",
 ]  # fmt: skip
+
+MOST_TEXT = 1 << 28
+"""Most bytes of a text file of a process design kit; SKY130's longest has 16 MB."""
 
 
 def cache_folder() -> Path:
@@ -56,16 +60,65 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError("nested too deeply") from None
 
 
-def read_unzipped(path: str | os.PathLike[str]) -> bytes:
-    """Bytes of a file, unpacked if it is compressed with gzip.
+class FileTooLarge(ValueError):
+    """A file has more bytes than its reader takes, as it is or unpacked.
+
+    Parameters
+    ----------
+    most : int
+        Bytes that are taken.
+    unpacked : bool
+        Whether the bytes after unpacking are too many.
+    """
+
+    def __init__(self, most: int, unpacked: bool = False):
+        super().__init__(f"has over {most >> 20} MiB{' when unpacked' if unpacked else ''}, which is not read")
+        self.most = most
+        self.unpacked = unpacked
+
+
+def read_limited(path: str | os.PathLike[str], most: int) -> bytes:
+    """Bytes of a file or pipe, of which not more than `most` are read.
 
     Raises
     ------
+    FileTooLarge
+        If it has more bytes.
+    OSError
+        If it cannot be read.
+    """
+    with Path(path).open("rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise FileTooLarge(most)
+    return data
+
+
+def read_unzipped(path: str | os.PathLike[str], most: int = MOST_TEXT) -> bytes:
+    """Bytes of a file, unpacked if it is compressed with gzip.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    most : int
+        Bytes that it may have, as it is and unpacked.
+
+    Raises
+    ------
+    FileTooLarge
+        If it has more bytes.
     OSError, EOFError, zlib.error
         If it cannot be read, or is damaged.
     """
-    data = Path(path).read_bytes()
-    return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+    data = read_limited(path, most)
+    if data[:2] != b"\x1f\x8b":
+        return data
+    with gzip.open(io.BytesIO(data)) as file:
+        unpacked = file.read(most + 1)
+    if len(unpacked) > most:
+        raise FileTooLarge(most, unpacked=True)
+    return unpacked
 
 
 def check_writable(path: Path) -> None:

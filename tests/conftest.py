@@ -80,6 +80,15 @@ def pdk_in_environment(pdk: Callable[[str], Pdk], monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.fixture(scope="session")
+def handed_cases() -> Path:
+    """Inputs that went wrong for users of other tools; the test is skipped without them, in CI too."""
+    folder = ROOT.parent / "shared" / "cases"
+    if not folder.is_dir():
+        pytest.skip(f"no {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def coloquinte() -> None:
     """For tests that place cells: skips where the placer has no wheel (Python 3.13), fails in CI on older Pythons."""
     if importlib.util.find_spec("coloquinte") is None:

@@ -7,11 +7,14 @@ therefore defined exactly here, and nothing is converted unless the caller asks 
 import io
 import math
 import os
-import wave
 from pathlib import Path
 
 import numpy as np
+import soundfile
 from numpy.typing import NDArray
+
+from lmu_hw.files import read_limited
+from lmu_quantize.riff import RiffError, readable_wav
 
 __all__ = ["SAMPLE_RATE", "AudioError", "SampleRateError", "read_wav"]
 
@@ -19,10 +22,16 @@ SAMPLE_RATE = 16_000
 """Samples per second of every recording that :func:`read_wav` returns."""
 
 _LOWEST_RATE, _HIGHEST_RATE = 4_000, 384_000
-_EXPECTED = "expected a PCM WAV file"
-_EXTENSIBLE = b"\xfe\xff"
-_PCM_GUID = bytes.fromhex("0100000000001000800000aa00389b71")
-"""Format tag and PCM subformat of a WAVE_FORMAT_EXTENSIBLE header."""
+
+MOST_BYTES = 1 << 29
+"""Largest file that is read: 4.6 hours of mono 16-bit samples at 16 kHz."""
+
+_BLOCK = 1 << 20
+"""Samples per channel that are converted at once."""
+
+_EXPECTED = "expected a WAV file"
+_INTEGERS = ("PCM_U8", "PCM_16", "PCM_24", "PCM_32")
+_FLOATS = ("FLOAT", "DOUBLE")
 
 
 class AudioError(ValueError):
@@ -56,14 +65,18 @@ class SampleRateError(AudioError):
 
 
 def read_wav(path: str | os.PathLike[str], *, resample: bool = False) -> NDArray[np.int16]:
-    """Read a PCM WAV file as mono 16-bit samples at 16 kHz.
+    """Read a WAV file as mono 16-bit samples at 16 kHz.
 
-    The width of a sample always becomes 16 bits:
+    A sample always becomes 16 bits:
 
     - 8 bits (unsigned in WAV): ``(v - 128) * 2**8``
     - 16 bits: unchanged
     - 24 bits: ``floor(v / 2**8 + 1/2)``, saturated to 32767
     - 32 bits: ``floor(v / 2**16 + 1/2)``, saturated to 32767
+    - float, 32 or 64 bits: ``floor(v * 2**15 + 1/2)``, saturated to 16 bits
+    - compressed (mu-law, A-law, ADPCM): the 16 bits that libsndfile decodes
+
+    A file from a program that streams has no length in its header: 0, or 2 GiB and more. It is read to its end.
 
     Rate and channels are converted only on request. With ``resample=True`` the channels are
     averaged in float64. Then ``scipy.signal.resample_poly`` (its default Kaiser window) changes the
@@ -74,8 +87,7 @@ def read_wav(path: str | os.PathLike[str], *, resample: bool = False) -> NDArray
     Parameters
     ----------
     path : path-like
-        A RIFF WAV file with 8-, 16-, 24- or 32-bit integer PCM samples, under a plain or a
-        WAVE_FORMAT_EXTENSIBLE header.
+        A WAV file (RIFF, RIFX or RF64) with a plain or a WAVE_FORMAT_EXTENSIBLE header.
     resample : bool
         Convert other sample rates (4 kHz to 384 kHz) and channel counts instead of refusing them.
 
@@ -87,12 +99,13 @@ def read_wav(path: str | os.PathLike[str], *, resample: bool = False) -> NDArray
     Raises
     ------
     AudioError
-        The file is missing, empty, truncated, not PCM WAV, or its rate is outside 4 kHz to 384 kHz.
+        The file is missing, empty, truncated, damaged, no WAV file or over 512 MiB, a sample is not finite, or the
+        rate is outside 4 kHz to 384 kHz.
     SampleRateError
         An `AudioError`: the rate or the channel count differs, and `resample` is false.
     """
     path = Path(path)
-    rate, samples = _read_pcm(path)
+    rate, samples = _read_samples(path)
     channels = samples.shape[1]
     if rate == SAMPLE_RATE and channels == 1:
         return samples[:, 0]
@@ -112,59 +125,38 @@ def read_wav(path: str | os.PathLike[str], *, resample: bool = False) -> NDArray
     return rounded
 
 
-def _read_pcm(path: Path) -> tuple[int, NDArray[np.int16]]:
+def _read_samples(path: Path) -> tuple[int, NDArray[np.int16]]:
     """Give the sample rate in Hz and the ``(n_samples, channels)`` int16 samples of a WAV file."""
     try:
-        with wave.open(io.BytesIO(_plain_header(path.read_bytes()))) as reader:
-            rate, channels = reader.getframerate(), reader.getnchannels()
-            width, declared = reader.getsampwidth(), reader.getnframes()
-            data = reader.readframes(declared)
+        content = readable_wav(read_limited(path, MOST_BYTES))
     except OSError as error:
         raise AudioError(f"{path}: {_EXPECTED}, cannot read it: {error.strerror}") from error
-    except EOFError as error:
-        state = "ends inside its header" if path.stat().st_size else "is empty"
-        raise AudioError(f"{path}: {_EXPECTED}, this one {state}") from error
-    except wave.Error as error:
-        raise AudioError(f"{path}: {_EXPECTED}, found: {error}") from error
-    if width > 4:
-        raise AudioError(f"{path}: expected 8, 16, 24 or 32 bits per sample, found {8 * width}")
-    count = len(data) // (width * channels)
-    if count < declared:
-        raise AudioError(f"{path}: truncated: expected {declared} samples, found {count}")
-    if not count:
+    except (RiffError, ValueError) as error:
+        raise AudioError(f"{path}: {error}") from None
+    try:
+        with soundfile.SoundFile(io.BytesIO(content)) as file:
+            blocks = [_to_int16(path, file, start) for start in range(0, file.frames, _BLOCK)]
+            rate = int(file.samplerate)
+    except soundfile.SoundFileError as error:
+        reason = getattr(error, "error_string", str(error))
+        raise AudioError(f"{path}: {_EXPECTED}, libsndfile says: {' '.join(reason.split())}") from None
+    if not sum(map(len, blocks)):
         raise AudioError(f"{path}: expected at least one sample, found none")
-    return rate, _to_int16(data, width).reshape(-1, channels)
+    return rate, np.concatenate(blocks)
 
 
-def _plain_header(data: bytes) -> bytes:
-    """Turn the extensible header of a PCM file into a plain one: before Python 3.12 `wave` reads no other."""
-    chunk = 12
-    while chunk + 8 <= len(data):
-        size = int.from_bytes(data[chunk + 4 : chunk + 8], "little")
-        if data[chunk : chunk + 4] == b"fmt ":
-            start = chunk + 8
-            if data[start : start + 2] == _EXTENSIBLE and data[start + 24 : start + 40] == _PCM_GUID:
-                return data[:start] + wave.WAVE_FORMAT_PCM.to_bytes(2, "little") + data[start + 2 :]
-            break
-        chunk += 8 + size + size % 2
-    return data
-
-
-def _to_int16(data: bytes, width: int) -> NDArray[np.int16]:
-    """Convert little-endian PCM of ``width`` bytes per sample by the rule of :func:`read_wav`."""
-    if width == 1:
-        return (np.frombuffer(data, np.uint8).astype(np.int16) - np.int16(128)) * np.int16(256)
-    if width == 2:
-        return np.frombuffer(data, "<i2").astype(np.int16)
-    wide: NDArray[np.int64]
-    if width == 3:
-        octets = np.frombuffer(data, np.uint8).reshape(-1, 3).astype(np.int32)
-        wide = (octets[:, 0] | octets[:, 1] << 8 | octets[:, 2] << 16).astype(np.int64)
-        wide -= (wide >> 23) << 24
-    else:
-        wide = np.frombuffer(data, "<i4").astype(np.int64)
-    shift = 8 * (width - 2)
-    rounded: NDArray[np.int16] = np.minimum((wide + (1 << (shift - 1))) >> shift, 32767).astype(
-        np.int16
-    )
+def _to_int16(path: Path, file: soundfile.SoundFile, start: int) -> NDArray[np.int16]:
+    """Read the next block of samples and convert it by the rule of :func:`read_wav`; shape (n, channels)."""
+    if file.subtype in _INTEGERS:
+        wide = file.read(_BLOCK, dtype="int32", always_2d=True).astype(np.int64)
+        whole: NDArray[np.int16] = np.minimum((wide + (1 << 15)) >> 16, 32767).astype(np.int16)
+        return whole
+    if file.subtype not in _FLOATS:
+        decoded: NDArray[np.int16] = file.read(_BLOCK, dtype="int16", always_2d=True)
+        return decoded
+    real = file.read(_BLOCK, dtype="float64", always_2d=True)
+    wrong = np.flatnonzero(~np.isfinite(real).all(axis=1))
+    if wrong.size:
+        raise AudioError(f"{path}: sample {start + wrong[0]} must be a finite number, not {real[wrong[0]].tolist()}")
+    rounded: NDArray[np.int16] = np.clip(np.floor(real * 32768 + 0.5), -32768, 32767).astype(np.int16)
     return rounded
