@@ -89,6 +89,23 @@ def handed_cases() -> Path:
 
 
 @pytest.fixture(scope="session")
+def read_or_refuse() -> Callable[..., None]:
+    """Function that reads a file that may be damaged: what it raises must be of one type, one line, with the file."""
+
+    def attempt(read: Callable[[Path], object], path: Path, refusal: type[Exception]) -> None:
+        try:
+            read(path)
+        except refusal as error:
+            text = str(error)
+        else:
+            return
+        assert str(path) in text
+        assert "\n" not in text
+
+    return attempt
+
+
+@pytest.fixture(scope="session")
 def coloquinte() -> None:
     """For tests that place cells: skips where the placer has no wheel (Python 3.13), fails in CI on older Pythons."""
     if importlib.util.find_spec("coloquinte") is None:

@@ -1,3 +1,4 @@
+import functools
 import re
 import struct
 import wave
@@ -148,18 +149,14 @@ def test_a_file_that_never_ends_is_refused(monkeypatch):
     strategies.sampled_from(["PCM_U8", "PCM_24", "FLOAT", "IMA_ADPCM"]),
     strategies.lists(strategies.tuples(strategies.integers(0, 71), strategies.integers(0, 255)), min_size=1),
 )
-def test_a_damaged_header_gives_samples_or_one_clear_error(tmp_path_factory, subtype, changes):
+def test_a_damaged_header_gives_samples_or_one_clear_error(tmp_path_factory, read_or_refuse, subtype, changes):
     path = tmp_path_factory.mktemp("damaged") / "a.wav"
     soundfile.write(path, noise(9, 64), SAMPLE_RATE, subtype=subtype, format="WAV")
     content = bytearray(path.read_bytes())
     for position, value in changes:
         content[position] = value
     path.write_bytes(content)
-    try:
-        assert read_wav(path, resample=True).dtype == np.int16
-    except AudioError as error:
-        assert str(error).startswith(f"{path}: ")
-        assert "\n" not in str(error)
+    read_or_refuse(functools.partial(read_wav, resample=True), path, AudioError)
 
 
 @pytest.mark.parametrize("name", ["float32", "ext16", "stream_ffff"])
