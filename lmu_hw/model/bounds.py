@@ -26,8 +26,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lmu_hw.model.fixed import Overflow, Quantizer, Rounding, exact_matmul, shift_round
+from lmu_hw.model.memory_layer import QuantizedMemoryLayer
 from lmu_hw.model.operations import Operation, lower, tanh_table, vectors
-from lmu_hw.model.program import QuantizedLMU, QuantizedModel
+from lmu_hw.model.program import QuantizedModel
 
 __all__ = [
     "Certificate",
@@ -62,11 +63,11 @@ class OperationBound:
     Attributes
     ----------
     sum_low, sum_high : int
-        Range of the exact sum of products after the shifts, without the bias.
+        Range of the exact sum of products after the shifts, without the bias and the residual.
     accumulator_bits : int
         Bits of a signed number that holds the sum.
     total_bits : int
-        The same with the bias added (the increment of the rounding not counted).
+        The same with the bias and the residual added (the increment of the rounding not counted).
     low, high : int
         Range of the result, after narrowing and activation.
     below, above : bool
@@ -433,14 +434,13 @@ class _Prover:
 
     def _operation(self, op: Operation) -> None:
         low, high = _sum_range(op, self.ranges)
-        bias = op.bias.astype(object)
         if op.name in self.gains:
             low, high = self._memory(op, low, high)
-        rounded_low, rounded_high = _round(low + bias, op), _round(high + bias, op)
+        total_low, total_high = self._add(op, low, high)
+        rounded_low, rounded_high = _round(total_low, op), _round(total_high, op)
         below, above = rounded_low < op.narrow.low, rounded_high > op.narrow.format.max
         ends = _narrow(rounded_low, rounded_high, op.narrow)
         result_low, result_high = (_activate(end, op).reshape(-1) for end in ends)
-        total_low, total_high = low + bias, high + bias
         self.bounds[op.name] = OperationBound(
             sum_low=int(low.min()),
             sum_high=int(high.max()),
@@ -454,10 +454,19 @@ class _Prover:
         )
         known_low, known_high = self.ranges[op.target]
         piece = slice(op.start, op.start + op.repeat * op.rows)
-        if not op.target.endswith(".u"):
+        if not op.target.endswith((".u", ".f")):
             result_low, result_high = np.minimum(result_low, 0), np.maximum(result_high, 0)
         known_low[piece] = np.maximum(known_low[piece], result_low)
         known_high[piece] = np.minimum(known_high[piece], result_high)
+
+    def _add(self, op: Operation, low: NDArray[Any], high: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Add the bias and the residual to the sums."""
+        low, high = low + op.bias.astype(object), high + op.bias.astype(object)
+        if op.residual is None:
+            return low, high
+        scale = np.array([1 << int(shift) for shift in op.residual.shifts], dtype=object)
+        source_low, source_high = (end.astype(object) * scale for end in self.ranges[op.residual.source])
+        return low + source_low, high + source_high
 
     def _memory(self, op: Operation, low: NDArray[Any], high: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Tighten the sums of those memories whose linear bound fits the format."""
@@ -598,7 +607,7 @@ def adversarial_input(model: QuantizedModel, layer: int, element: int, *, highes
     model : QuantizedModel
         The network.
     layer : int
-        Index of an LMU layer.
+        Index of a layer with memories.
     element : int
         Element of ``layer{i}.m``.
     highest : bool
@@ -607,7 +616,7 @@ def adversarial_input(model: QuantizedModel, layer: int, element: int, *, highes
     Returns
     -------
     ndarray of int64, shape (T,)
-        Integers for the element of ``layer{i}.u`` that feeds the memory.
+        Integers for the element that feeds the memory: of ``layer{i}.u``, or of the layer's input where it has no u.
 
     Raises
     ------
@@ -615,8 +624,8 @@ def adversarial_input(model: QuantizedModel, layer: int, element: int, *, highes
         If there is no such element, or its response does not decay.
     """
     chosen = model.layers[layer] if 0 <= layer < len(model.layers) else None
-    if not isinstance(chosen, QuantizedLMU):
-        raise ValueError(f"layer must be the index of an LMU layer, not {layer!r}")
+    if not isinstance(chosen, QuantizedMemoryLayer):
+        raise ValueError(f"layer must be the index of a layer with memories, not {layer!r}")
     if not 0 <= element < chosen.state_size:
         raise ValueError(f"element must be in 0 to {chosen.state_size - 1}, not {element!r}")
     bounds = [bound for bound in certify(model).memories if bound.layer == layer and bound.start <= element]

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lmu_hw.model.fixed import exact_matmul, saturate, shift_round, shifter
+from lmu_hw.model.memory_layer import QuantizedMemoryLayer
 from lmu_hw.model.operations import Operation, Term, lower, output_name, tanh_table, vectors
-from lmu_hw.model.program import QuantizedLMU, QuantizedModel
+from lmu_hw.model.program import QuantizedModel
 
 __all__ = ["Golden", "State", "decide"]
 
@@ -77,7 +78,7 @@ class Golden:
         values = {}
         for index, layer in enumerate(self.model.layers):
             values[f"layer{index}.h"] = np.zeros((batch, layer.units), np.int64)
-            if isinstance(layer, QuantizedLMU):
+            if isinstance(layer, QuantizedMemoryLayer):
                 values[f"layer{index}.m"] = np.zeros((batch, layer.state_size), np.int64)
         return State(values, [0] * len(self.model.layers), {name: 0 for name in self.vectors if name != "x"})
 
@@ -133,7 +134,7 @@ class Golden:
         total = np.broadcast_to(op.bias, (seen["x"].shape[0], op.repeat, op.rows))
         for term in op.terms:
             total = total + _products(op, term, (previous if term.previous else seen)[term.source])
-        return self._finish(op, total, state)
+        return self._finish(op, _add_residual(op, total, seen), state)
 
     def _finish(self, op: Operation, total: IntArray, state: State) -> IntArray:
         """Narrow sums of shape (batch, repeat, rows), count those that do not fit, activate."""
@@ -219,6 +220,7 @@ class Golden:
             for term in op.terms:
                 if not term.previous:
                     total = total + _products(op, term, seen[term.source])
+            total = _add_residual(op, total, seen)
             recurrent = any(term.previous for term in op.terms)
             value = self._recur(op, total, state) if recurrent else self._finish(op, total, state)
             seen[op.target] = np.concatenate((seen[op.target], value), axis=1) if op.start else value
@@ -254,6 +256,13 @@ def _step(op: Operation) -> Callable[[IntArray], IntArray]:
         return lambda held: exact_matmul(held, matrix) << term.shift
     floats = matrix.astype(np.float64)
     return lambda held: (held @ floats).astype(np.int64) << term.shift
+
+
+def _add_residual(op: Operation, total: IntArray, seen: dict[str, IntArray]) -> IntArray:
+    """Add what an operation takes without a product to its sums, shape (batch, repeat, rows)."""
+    if op.residual is None:
+        return total
+    return total + (seen[op.residual.source] << op.residual.shifts)[:, None, :]
 
 
 def _products(op: Operation, term: Term, source: IntArray) -> IntArray:

@@ -5,7 +5,6 @@ gateware. The cell is the one of `lmu_quantize.model`; every tensor here is inte
 """
 
 import itertools
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -13,8 +12,17 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_hw.checks import require_choice, require_int
+from lmu_hw.checks import require_choice, require_int, require_type
 from lmu_hw.model.fixed import Format, Overflow, Quantizer
+from lmu_hw.model.memory_layer import (
+    MAX_VALUE_WIDTH,
+    MAX_WEIGHT_WIDTH,
+    QuantizedMemoryLayer,
+    check_range,
+    check_strides,
+    check_width,
+    integers,
+)
 
 __all__ = [
     "ACTIVATIONS",
@@ -22,42 +30,15 @@ __all__ = [
     "QuantizedLMU",
     "QuantizedLayer",
     "QuantizedModel",
+    "QuantizedSeparable",
     "Weights",
     "check_chain",
-    "check_strides",
 ]
 
 IntArray = NDArray[np.int64]
 
 ACTIVATIONS = ("linear", "relu", "tanh")
-MAX_WEIGHT_WIDTH = 16
-MAX_VALUE_WIDTH = 24
 MAX_TABLE_WIDTH = 14
-MAX_STRIDE = 1024
-MAX_PERIOD = 4096
-"""Most frames after which the strides of all layers repeat; the timing of each of them is worked out."""
-
-
-def _integers(name: str, value: Any, shape: tuple[int, ...] | None = None) -> IntArray:
-    array = np.asarray(value)
-    if array.dtype.kind not in "iu":
-        raise TypeError(f"{name} must hold integers, not {array.dtype}")
-    if shape is not None and array.shape != shape:
-        raise ValueError(f"{name} must have shape {shape}, not {array.shape}")
-    array = array.astype(np.int64)
-    array.setflags(write=False)
-    return array
-
-
-def _in_range(name: str, array: IntArray, fmt: Format) -> None:
-    if not fmt.contains(array):
-        worst = int(array.flat[np.argmax(np.abs(array))])
-        raise ValueError(f"{name} must fit {fmt.width} bits ({fmt.min} to {fmt.max}), found {worst}")
-
-
-def _width(name: str, fmt: Format, limit: int) -> None:
-    if fmt.width > limit:
-        raise ValueError(f"{name} must be at most {limit} bits wide, not {fmt.width}")
 
 
 class ChainLayer(Protocol):
@@ -103,21 +84,6 @@ def check_chain(layers: Sequence[ChainLayer], labels: Iterable[str]) -> tuple[st
     return names
 
 
-def check_strides(strides: Iterable[int]) -> None:
-    """Refuse strides that accelerators do not support.
-
-    Raises
-    ------
-    TypeError
-        If a stride is no integer.
-    ValueError
-        If a stride is not in 1 to 1024, or the strides multiplied exceed 4096.
-    """
-    checked = [require_int("layer stride", stride, 1, MAX_STRIDE) for stride in strides]
-    if math.prod(checked) > MAX_PERIOD:
-        raise ValueError(f"the strides multiplied must be at most {MAX_PERIOD}, not {math.prod(checked)}")
-
-
 @dataclass(frozen=True, eq=False)
 class Weights:
     """A weight matrix as integers with a power-of-two scale per output channel.
@@ -137,12 +103,12 @@ class Weights:
     frac: IntArray
 
     def __post_init__(self) -> None:
-        values = _integers("weight values", self.values)
+        values = integers("weight values", self.values)
         if values.ndim != 2 or not values.size:
             raise ValueError(f"weight values must be a matrix, not of shape {values.shape}")
         width = require_int("weight width", self.width, 2, MAX_WEIGHT_WIDTH)
-        _in_range("weight values", values, Format(width, 0))
-        frac = _integers("weight frac", self.frac, (values.shape[0],))
+        check_range("weight values", values, Format(width, 0))
+        frac = integers("weight frac", self.frac, (values.shape[0],))
         if frac.size and (frac.min() < -32 or frac.max() > 32):
             raise ValueError(f"weight frac must be in -32 to 32, not {frac.min()} to {frac.max()}")
         object.__setattr__(self, "values", values)
@@ -164,10 +130,20 @@ def _check_weights(owner: Any, shapes: dict[str, tuple[int, int]]) -> None:
         weights = getattr(owner, name)
         if weights is None:
             continue
-        if not isinstance(weights, Weights):
-            raise TypeError(f"{name} must be Weights, not {weights!r}")
+        _check_type(name, weights)
         if weights.values.shape != shape:
             raise ValueError(f"{name} must have shape {shape}, not {weights.values.shape}")
+
+
+def _check_type(name: str, weights: Any) -> None:
+    if not isinstance(weights, Weights):
+        raise TypeError(f"{name} must be Weights, not {weights!r}")
+
+
+def _set_biases(owner: Any, sizes: dict[str, int]) -> None:
+    for name, size in sizes.items():
+        if getattr(owner, name) is not None:
+            object.__setattr__(owner, name, integers(name, getattr(owner, name), (size,)))
 
 
 def _check_activation(layer: Any) -> None:
@@ -177,25 +153,19 @@ def _check_activation(layer: Any) -> None:
     if layer.table is not None:
         if not (layer.table.signed and layer.h.format.signed):
             raise ValueError("the table format and the format of h must be signed for tanh")
-        _width("the table format", layer.table, MAX_TABLE_WIDTH)
+        check_width("the table format", layer.table, MAX_TABLE_WIDTH)
 
 
 @dataclass(frozen=True, eq=False)
-class QuantizedLMU:
+class QuantizedLMU(QuantizedMemoryLayer):
     """One LMU layer in integers.
 
     Parameters
     ----------
-    matrix : tuple of int
-        For each memory, which pair of `a` and `b` it uses.
-    a : tuple of array_like of int, each of shape (order, order)
-        Distinct discrete state matrices, in `a_format`.
-    b : tuple of array_like of int, each of shape (order,)
-        Distinct discrete input matrices, in `b_format`.
-    a_format, b_format : Format
-        Signed, at most 16 bits.
-    u, m, h : Quantizer
-        How u, the memory state and the hidden state are narrowed; at most 24 bits.
+    matrix, a, b, a_format, b_format, m, h, stride
+        As in `QuantizedMemoryLayer`.
+    u : Quantizer
+        How u is narrowed; at most 24 bits.
     e_x, w_m : Weights
         Shapes (M, inputs) and (units, D).
     e_h, e_m, w_x, w_h : Weights, optional
@@ -208,18 +178,9 @@ class QuantizedLMU:
         The function on u.
     table : Format, optional
         Index format of the tanh table, with tanh only.
-    stride : int
-        Every how many input frames the hidden state is computed, 1 to 1024.
     """
 
-    matrix: tuple[int, ...]
-    a: tuple[IntArray, ...]
-    b: tuple[IntArray, ...]
-    a_format: Format
-    b_format: Format
     u: Quantizer
-    m: Quantizer
-    h: Quantizer
     e_x: Weights
     w_m: Weights
     e_h: Weights | None = None
@@ -231,52 +192,16 @@ class QuantizedLMU:
     activation: str = "relu"
     u_activation: str = "linear"
     table: Format | None = None
-    stride: int = 1
 
     def __post_init__(self) -> None:
-        self._check_memories()
+        super().__post_init__()
         _check_activation(self)
         require_choice("layer u_activation", self.u_activation, ("linear", "relu"))
-        check_strides((self.stride,))
-        for name in ("u", "m", "h"):
-            _width(f"the format of {name}", getattr(self, name).format, MAX_VALUE_WIDTH)
+        check_width("the format of u", self.u.format, MAX_VALUE_WIDTH)
         m, d, n, h = len(self.matrix), self.state_size, self.inputs, self.units
         shapes = {"e_x": (m, n), "e_h": (m, h), "e_m": (m, d), "w_x": (h, n), "w_h": (h, h), "w_m": (h, d)}
         _check_weights(self, shapes)
-        for name, size in (("b_u", m), ("b_h", h)):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, _integers(name, getattr(self, name), (size,)))
-
-    def _check_memories(self) -> None:
-        a = tuple(_integers("a", value) for value in self.a)
-        b = tuple(_integers("b", value) for value in self.b)
-        if not a or len(a) != len(b):
-            raise ValueError(f"a and b must be equally many matrices, not {len(a)} and {len(b)}")
-        for matrix_a, vector_b in zip(a, b, strict=True):
-            order = vector_b.size
-            if vector_b.ndim != 1 or not order or matrix_a.shape != (order, order):
-                raise ValueError(f"a and b must have shapes (d, d) and (d,), not {matrix_a.shape} and {vector_b.shape}")
-            _in_range("a", matrix_a, self.a_format)
-            _in_range("b", vector_b, self.b_format)
-        for name, fmt in (("a_format", self.a_format), ("b_format", self.b_format)):
-            if not fmt.signed:
-                raise ValueError(f"{name} must be signed")
-            _width(name, fmt, MAX_WEIGHT_WIDTH)
-        matrix = tuple(require_int("an index in matrix", index) for index in self.matrix)
-        if not matrix or min(matrix) < 0 or max(matrix) >= len(a):
-            raise ValueError(f"matrix must name one of the {len(a)} matrices for each memory, not {self.matrix!r}")
-        for name, value in (("a", a), ("b", b), ("matrix", matrix)):
-            object.__setattr__(self, name, value)
-
-    @property
-    def orders(self) -> tuple[int, ...]:
-        """Order of each memory."""
-        return tuple(int(self.b[index].size) for index in self.matrix)
-
-    @property
-    def state_size(self) -> int:
-        """Elements of the memory state, D."""
-        return sum(self.orders)
+        _set_biases(self, {"b_u": m, "b_h": h})
 
     @property
     def inputs(self) -> int:
@@ -289,15 +214,102 @@ class QuantizedLMU:
         return int(self.w_m.values.shape[0])
 
     @property
-    def output(self) -> Quantizer:
-        """How the layer's output is narrowed."""
-        return self.h
-
-    @property
     def weights(self) -> dict[str, Weights]:
         """Trained weights by name, those present only."""
         names = ("e_x", "e_h", "e_m", "w_x", "w_h", "w_m")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedSeparable(QuantizedMemoryLayer):
+    """One separable layer in integers: each memory has filters of its own, and one matrix mixes them.
+
+    Memory k has an input of its own, element k of ``u_t = e_x x_t`` or, without `e_x`, of the input frame. Each of its
+    F filters reads this memory only::
+
+        f_t = relu(w_m m_t + b_f)              filter j of memory k is element k * F + j
+        h_t = activation(w_f f_t + x_t + b_h)  with x_t only where the layer is residual
+
+    Parameters
+    ----------
+    matrix, a, b, a_format, b_format, m, h, stride
+        As in `QuantizedMemoryLayer`. All memories have the same order, d.
+    f : Quantizer
+        How the filters are narrowed; at most 24 bits.
+    w_m : Weights
+        Shape (M * F, d): the filters, memory by memory.
+    w_f : Weights
+        Shape (units, M * F).
+    u : Quantizer, optional
+        How u is narrowed, at most 24 bits; given exactly with `e_x`.
+    e_x : Weights, optional
+        Shape (M, inputs). Without it, each input element has its own memory.
+    b_f, b_h : array_like of int, optional
+        Biases of shapes (M * F,) and (units,), at the scales of the exact sums that they join.
+    residual : bool
+        Whether the input frame is added; it must then have as many elements as there are units. The frame is shifted
+        to the scale of the sum, which is at least as fine as that of the frame.
+    activation : {"linear", "relu"}
+        Of the hidden state.
+    """
+
+    f: Quantizer
+    w_m: Weights
+    w_f: Weights
+    u: Quantizer | None = None
+    e_x: Weights | None = None
+    b_f: IntArray | None = None
+    b_h: IntArray | None = None
+    residual: bool = False
+    activation: str = "relu"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_choice("layer activation", self.activation, ("linear", "relu"))
+        require_type("layer residual", self.residual, bool)
+        _check_type("w_m", self.w_m)
+        _check_type("w_f", self.w_f)
+        if (self.u is None) != (self.e_x is None):
+            raise ValueError("u must be given exactly with e_x")
+        for name in ("u", "f"):
+            if getattr(self, name) is not None:
+                check_width(f"the format of {name}", getattr(self, name).format, MAX_VALUE_WIDTH)
+        orders = sorted(set(self.orders))
+        if len(orders) > 1:
+            raise ValueError(f"the memories of a separable layer must have the same order, not {orders}")
+        m, rows = len(self.matrix), len(self.w_m.values)
+        if rows % m:
+            raise ValueError(f"w_m must have as many rows for each of the {m} memories, not {rows} in all")
+        _check_weights(self, {"e_x": (m, self.inputs), "w_m": (rows, orders[0]), "w_f": (self.units, rows)})
+        _set_biases(self, {"b_f": rows, "b_h": self.units})
+        if self.residual and self.units != self.inputs:
+            raise ValueError(f"a residual layer must have as many units as inputs, {self.inputs}, not {self.units}")
+
+    @property
+    def filters(self) -> int:
+        """Filters of each memory, F."""
+        return len(self.w_m.values) // len(self.matrix)
+
+    @property
+    def inputs(self) -> int:
+        """Elements of an input frame."""
+        return len(self.matrix) if self.e_x is None else int(self.e_x.values.shape[1])
+
+    @property
+    def units(self) -> int:
+        """Elements of the hidden state."""
+        return int(self.w_f.values.shape[0])
+
+    @property
+    def table(self) -> None:
+        """A separable layer has no tanh."""
+        return None
+
+    @property
+    def weights(self) -> dict[str, Weights]:
+        """Trained weights by name, those present only."""
+        encoder = {} if self.e_x is None else {"e_x": self.e_x}
+        return {**encoder, "w_m": self.w_m, "w_f": self.w_f}
 
 
 @dataclass(frozen=True, eq=False)
@@ -325,12 +337,11 @@ class QuantizedDense:
     table: Format | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.w, Weights):
-            raise TypeError(f"w must be Weights, not {self.w!r}")
+        _check_type("w", self.w)
         _check_activation(self)
-        _width("the format of h", self.h.format, MAX_VALUE_WIDTH)
+        check_width("the format of h", self.h.format, MAX_VALUE_WIDTH)
         if self.b is not None:
-            object.__setattr__(self, "b", _integers("b", self.b, (self.units,)))
+            object.__setattr__(self, "b", integers("b", self.b, (self.units,)))
 
     @property
     def inputs(self) -> int:
@@ -353,7 +364,8 @@ class QuantizedDense:
         return {"w": self.w}
 
 
-QuantizedLayer = QuantizedLMU | QuantizedDense
+QuantizedLayer = QuantizedLMU | QuantizedSeparable | QuantizedDense
+LAYERS = (QuantizedLMU, QuantizedSeparable, QuantizedDense)
 
 
 @dataclass(frozen=True, eq=False)
@@ -362,7 +374,7 @@ class QuantizedModel:
 
     Parameters
     ----------
-    layers : tuple of QuantizedLMU or QuantizedDense
+    layers : tuple of QuantizedLMU, QuantizedSeparable or QuantizedDense
         One or more; the inputs of each are the units of the one before, the strides multiplied at most 4096.
     input : Format
         Format of the input frames, at most 24 bits.
@@ -385,11 +397,12 @@ class QuantizedModel:
 
     def __post_init__(self) -> None:
         layers = tuple(self.layers)
-        if not layers or not all(isinstance(layer, QuantizedLMU | QuantizedDense) for layer in layers):
-            raise ValueError(f"layers must be one or more QuantizedLMU or QuantizedDense, not {self.layers!r}")
+        if not layers or not all(isinstance(layer, LAYERS) for layer in layers):
+            names = ", ".join(kind.__name__ for kind in LAYERS)
+            raise ValueError(f"layers must be one or more of {names}, not {self.layers!r}")
         labels = check_chain(layers, self.labels)
-        check_strides(layer.stride for layer in layers if isinstance(layer, QuantizedLMU))
-        _width("the input format", self.input, MAX_VALUE_WIDTH)
+        check_strides(layer.stride for layer in layers if isinstance(layer, QuantizedMemoryLayer))
+        check_width("the input format", self.input, MAX_VALUE_WIDTH)
         object.__setattr__(self, "layers", layers)
         object.__setattr__(self, "labels", labels)
 
@@ -411,7 +424,7 @@ class QuantizedModel:
     @property
     def strides(self) -> tuple[int, ...]:
         """Stride of each layer; 1 for dense layers."""
-        return tuple(layer.stride if isinstance(layer, QuantizedLMU) else 1 for layer in self.layers)
+        return tuple(layer.stride if isinstance(layer, QuantizedMemoryLayer) else 1 for layer in self.layers)
 
 
 def table_quantizer(fmt: Format, like: Quantizer) -> Quantizer:

@@ -2,7 +2,8 @@
 
 Tensors are stored in the smallest signed integer type that holds them, and named ``layer{i}.{name}``. An LMU layer has
 ``a{k}`` and ``b{k}`` (the distinct memory matrices), ``e_x``, ``w_m``, and those present of ``e_h``, ``e_m``, ``w_x``,
-``w_h``, ``b_u``, ``b_h``. A dense layer has ``w`` and ``b``. Each weight matrix has its fraction bits beside it, as
+``w_h``, ``b_u``, ``b_h``. A separable layer has ``a{k}`` and ``b{k}``, ``w_m``, ``w_f``, and those present of ``e_x``,
+``b_f``, ``b_h``. A dense layer has ``w`` and ``b``. Each weight matrix has its fraction bits beside it, as
 ``{name}.frac``. The metadata of the safetensors header holds four strings:
 
 ``schema``
@@ -11,9 +12,11 @@ Tensors are stored in the smallest signed integer type that holds them, and name
     ``1``.
 ``model``
     JSON with sorted keys and no spaces: ``name``, ``labels``, ``input`` (a format), ``front_end``, ``notes`` and
-    ``layers``. A layer has ``kind`` (``lmu`` or ``dense``), ``weights`` (bits by name), ``biases`` (names), ``h`` (a
-    quantizer), ``activation`` and ``table`` (a format or null). An ``lmu`` layer also has ``matrices`` (how many),
-    ``matrix`` (which one each memory uses), ``a_format``, ``b_format``, ``u``, ``m``, ``u_activation`` and ``stride``.
+    ``layers``. A layer has ``kind`` (``lmu``, ``separable`` or ``dense``), ``weights`` (bits by name), ``biases``
+    (names), ``h`` (a quantizer) and ``activation``. Layers of the kinds ``lmu`` and ``dense`` have ``table`` (a format
+    or null). Those of the kinds ``lmu`` and ``separable`` have ``matrices`` (how many), ``matrix`` (which one each
+    memory uses), ``a_format``, ``b_format``, ``u``, ``m`` and ``stride``. An ``lmu`` layer also has ``u_activation``. A
+    ``separable`` layer also has ``f`` and ``residual``; its ``u`` is null without ``e_x``.
 ``sha256``
     Of the ``model`` text followed, for each tensor in the order of names, by the JSON of ``[name, dtype, shape]`` and
     the tensor's bytes.
@@ -24,6 +27,7 @@ The same model makes the same bytes, and only those bytes load.
 import hashlib
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,8 +37,16 @@ from numpy.typing import NDArray
 from lmu_hw.checks import require_choice, require_list, require_object, require_schema, require_type
 from lmu_hw.files import canonical_json, parse_json, write_whole
 from lmu_hw.model.fixed import Format, Quantizer
+from lmu_hw.model.memory_layer import QuantizedMemoryLayer
 from lmu_hw.model.operations import lower
-from lmu_hw.model.program import QuantizedDense, QuantizedLayer, QuantizedLMU, QuantizedModel, Weights
+from lmu_hw.model.program import (
+    QuantizedDense,
+    QuantizedLayer,
+    QuantizedLMU,
+    QuantizedModel,
+    QuantizedSeparable,
+    Weights,
+)
 from lmu_hw.model.tensor_file import AnyIntArray, dtype_name, pack, smallest, stored_bytes, unpack
 
 T = TypeVar("T")
@@ -45,10 +57,38 @@ SCHEMA = "lmu-hw/quantized-model"
 VERSION = "1"
 
 MODEL_KEYS = ("name", "labels", "input", "front_end", "notes", "layers")
-DENSE_KEYS = ("kind", "weights", "biases", "h", "activation", "table")
-LMU_KEYS = (*DENSE_KEYS, "matrices", "matrix", "a_format", "b_format", "u", "m", "u_activation", "stride")
-LMU_WEIGHTS = ("e_x", "e_h", "e_m", "w_x", "w_h", "w_m")
-LMU_BIASES = ("b_u", "b_h")
+COMMON_KEYS = ("kind", "weights", "biases", "h", "activation")
+MEMORY_KEYS = ("matrices", "matrix", "a_format", "b_format", "u", "m", "stride")
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What the description of a kind of layer holds."""
+
+    layer: type[QuantizedLayer]
+    keys: tuple[str, ...]
+    weights: tuple[str, ...]
+    required: tuple[str, ...]
+    biases: tuple[str, ...]
+
+
+KINDS = {
+    "lmu": _Kind(
+        QuantizedLMU,
+        (*COMMON_KEYS, *MEMORY_KEYS, "table", "u_activation"),
+        ("e_x", "e_h", "e_m", "w_x", "w_h", "w_m"),
+        ("e_x", "w_m"),
+        ("b_u", "b_h"),
+    ),
+    "separable": _Kind(
+        QuantizedSeparable,
+        (*COMMON_KEYS, *MEMORY_KEYS, "f", "residual"),
+        ("e_x", "w_m", "w_f"),
+        ("w_m", "w_f"),
+        ("b_f", "b_h"),
+    ),
+    "dense": _Kind(QuantizedDense, (*COMMON_KEYS, "table"), ("w",), ("w",), ("b",)),
+}
 
 
 class ProgramFileError(ValueError):
@@ -117,7 +157,7 @@ def _tensors(model: QuantizedModel) -> dict[str, AnyIntArray]:
     tensors: dict[str, NDArray[np.int64]] = {}
     for index, layer in enumerate(model.layers):
         own: dict[str, NDArray[np.int64]] = {}
-        if isinstance(layer, QuantizedLMU):
+        if isinstance(layer, QuantizedMemoryLayer):
             own |= {f"a{k}": value for k, value in enumerate(layer.a)}
             own |= {f"b{k}": value for k, value in enumerate(layer.b)}
         for name, weights in layer.weights.items():
@@ -128,33 +168,36 @@ def _tensors(model: QuantizedModel) -> dict[str, AnyIntArray]:
 
 
 def _biases(layer: QuantizedLayer) -> dict[str, NDArray[np.int64]]:
-    if isinstance(layer, QuantizedDense):
-        return {} if layer.b is None else {"b": layer.b}
-    return {name: value for name, value in (("b_u", layer.b_u), ("b_h", layer.b_h)) if value is not None}
+    names = KINDS[_kind(layer)].biases
+    return {name: getattr(layer, name) for name in names if getattr(layer, name) is not None}
+
+
+def _kind(layer: QuantizedLayer) -> str:
+    return next(name for name, kind in KINDS.items() if kind.layer is type(layer))
 
 
 def _describe_layer(layer: QuantizedLayer) -> dict[str, Any]:
-    common = {
+    description: dict[str, Any] = {
+        "kind": _kind(layer),
         "weights": {name: weights.width for name, weights in layer.weights.items()},
         "biases": list(_biases(layer)),
         "h": layer.h.to_dict(),
         "activation": layer.activation,
-        "table": None if layer.table is None else layer.table.to_dict(),
     }
-    if isinstance(layer, QuantizedDense):
-        return {"kind": "dense", **common}
-    return {
-        "kind": "lmu",
-        **common,
-        "matrices": len(layer.a),
-        "matrix": list(layer.matrix),
-        "a_format": layer.a_format.to_dict(),
-        "b_format": layer.b_format.to_dict(),
-        "u": layer.u.to_dict(),
-        "m": layer.m.to_dict(),
-        "u_activation": layer.u_activation,
-        "stride": layer.stride,
-    }
+    if isinstance(layer, QuantizedLMU | QuantizedSeparable):
+        description |= {
+            "matrices": len(layer.a),
+            "matrix": list(layer.matrix),
+            "a_format": layer.a_format.to_dict(),
+            "b_format": layer.b_format.to_dict(),
+            "u": None if layer.u is None else layer.u.to_dict(),
+            "m": layer.m.to_dict(),
+            "stride": layer.stride,
+        }
+    if isinstance(layer, QuantizedSeparable):
+        return {**description, "f": layer.f.to_dict(), "residual": layer.residual}
+    description["table"] = None if layer.table is None else layer.table.to_dict()
+    return {**description, "u_activation": layer.u_activation} if isinstance(layer, QuantizedLMU) else description
 
 
 def _describe(model: QuantizedModel) -> str:
@@ -246,27 +289,34 @@ def _take(name: str, left: dict[str, AnyIntArray]) -> NDArray[np.int64]:
 
 def _layer(where: str, description: dict[str, Any], left: dict[str, AnyIntArray]) -> QuantizedLayer:
     """Layer from its description; its tensors are taken out of `left`."""
-    kind = require_choice(f"{where} kind", description.get("kind"), ("lmu", "dense"))
-    require_object(where, description, LMU_KEYS if kind == "lmu" else DENSE_KEYS)
+    name = require_choice(f"{where} kind", description.get("kind"), tuple(KINDS))
+    kind = KINDS[name]
+    require_object(where, description, kind.keys)
     parts = _weights(where, kind, description["weights"], left)
-    biases = LMU_BIASES if kind == "lmu" else ("b",)
-    for name in require_list(f"{where} biases", description["biases"], str):
-        require_choice(f"{where} biases", name, biases)
-        parts[name] = _take(f"{where}.{name}", left)
+    for bias in require_list(f"{where} biases", description["biases"], str):
+        require_choice(f"{where} biases", bias, kind.biases)
+        parts[bias] = _take(f"{where}.{bias}", left)
     parts["h"] = _made(f"{where} h", Quantizer.from_dict, description["h"])
     parts["activation"] = require_type(f"{where} activation", description["activation"], str)
-    if description["table"] is not None:
+    if description.get("table") is not None:
         parts["table"] = _made(f"{where} table", Format.from_dict, description["table"])
-    if kind == "dense":
-        return _made(where, QuantizedDense, **parts)
-    return _made(where, QuantizedLMU, **parts, **_memories(where, description, left))
+    if "matrix" in kind.keys:
+        parts |= _memories(where, description, left)
+        if name == "lmu" or description["u"] is not None:
+            parts["u"] = _made(f"{where} u", Quantizer.from_dict, description["u"])
+    if name == "lmu":
+        parts["u_activation"] = require_type(f"{where} u_activation", description["u_activation"], str)
+    if name == "separable":
+        parts["f"] = _made(f"{where} f", Quantizer.from_dict, description["f"])
+        parts["residual"] = require_type(f"{where} residual", description["residual"], bool)
+    make: Callable[..., QuantizedLayer] = kind.layer
+    return _made(where, make, **parts)
 
 
-def _weights(where: str, kind: str, widths: Any, left: dict[str, AnyIntArray]) -> dict[str, Any]:
+def _weights(where: str, kind: _Kind, widths: Any, left: dict[str, AnyIntArray]) -> dict[str, Any]:
     """Give the weight matrices of a layer by name."""
-    allowed, required = (LMU_WEIGHTS, ("e_x", "w_m")) if kind == "lmu" else (("w",), ("w",))
     parts = {}
-    for name, width in require_object(f"{where} weights", widths, allowed, required).items():
+    for name, width in require_object(f"{where} weights", widths, kind.weights, kind.required).items():
         require_type(f"{where} weights {name}", width, int)
         values, frac = _take(f"{where}.{name}", left), _take(f"{where}.{name}.frac", left)
         parts[name] = _made(f"{where}.{name}", Weights, values, width, frac)
@@ -274,7 +324,7 @@ def _weights(where: str, kind: str, widths: Any, left: dict[str, AnyIntArray]) -
 
 
 def _memories(where: str, description: dict[str, Any], left: dict[str, AnyIntArray]) -> dict[str, Any]:
-    """Give the constructor's arguments that only an LMU layer has."""
+    """Give the constructor's arguments that only layers with memories have."""
     matrices = range(require_type(f"{where} matrices", description["matrices"], int))
     return {
         "matrix": require_list(f"{where} matrix", description["matrix"], int),
@@ -282,8 +332,6 @@ def _memories(where: str, description: dict[str, Any], left: dict[str, AnyIntArr
         "b": tuple(_take(f"{where}.b{k}", left) for k in matrices),
         "a_format": _made(f"{where} a_format", Format.from_dict, description["a_format"]),
         "b_format": _made(f"{where} b_format", Format.from_dict, description["b_format"]),
-        "u": _made(f"{where} u", Quantizer.from_dict, description["u"]),
         "m": _made(f"{where} m", Quantizer.from_dict, description["m"]),
-        "u_activation": require_type(f"{where} u_activation", description["u_activation"], str),
         "stride": require_type(f"{where} stride", description["stride"], int),
     }

@@ -13,15 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from lmu_hw.model.bounds import Certificate, certify, impulse_response_l1
 from lmu_hw.model.fixed import MAX_WIDTH, Format, Overflow, Quantizer
 from lmu_hw.model.golden import Golden
+from lmu_hw.model.memory_layer import check_strides
 from lmu_hw.model.operations import lower, output_name, tanh_table
-from lmu_hw.model.program import (
-    QuantizedDense,
-    QuantizedLayer,
-    QuantizedLMU,
-    QuantizedModel,
-    Weights,
-    check_strides,
-)
+from lmu_hw.model.program import QuantizedDense, QuantizedLayer, QuantizedLMU, QuantizedModel, Weights
 from lmu_quantize.equalize import equalizing_shifts, scale_memories
 from lmu_quantize.model import DenseLayer, FloatModel, Layer, LegendreMemory, LMULayer, SeparableLayer
 from lmu_quantize.quantization import QuantizationConfig

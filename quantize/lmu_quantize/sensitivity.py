@@ -193,11 +193,11 @@ def _tensor_rows(index: int, floats: FloatModel, model: QuantizedModel) -> Itera
         fmt = _span("s", weights.width, weights.frac)
         yield _row(f"layer{index}.{name}", "weight", fmt, wanted[name], weights.real(), clipped)
     sums = {op.target: op.frac for op in lower(model) if op.layer == index}
-    biases = {"b": layer.b} if isinstance(layer, QuantizedDense) else {"b_u": layer.b_u, "b_h": layer.b_h}
-    for name, bias in biases.items():
+    for name in ("b", "b_u", "b_f", "b_h"):
+        bias = getattr(layer, name, None)
         if bias is None:
             continue
-        fracs = sums[f"layer{index}.u" if name == "b_u" else f"layer{index}.h"]
+        fracs = sums[f"layer{index}.h" if name == "b" else f"layer{index}.{name[-1]}"]
         width = max(int(np.abs(bias).max()).bit_length() + 1, 2)
         real = np.ldexp(bias.astype(np.float64), -fracs)
         yield _row(f"layer{index}.{name}", "bias", _span("s", width, fracs), wanted[name], real, 0.0)

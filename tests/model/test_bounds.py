@@ -13,7 +13,7 @@ from lmu_hw.model.bounds import adversarial_input, certify, impulse_response_l1,
 from lmu_hw.model.fixed import Format, Overflow, Quantizer, Rounding, saturate, shift_round
 from lmu_hw.model.golden import Golden
 from lmu_hw.model.operations import lower
-from lmu_hw.model.program import QuantizedDense, QuantizedLMU, QuantizedModel, Weights
+from lmu_hw.model.program import QuantizedDense, QuantizedLMU, QuantizedModel, QuantizedSeparable, Weights
 from lmu_sim.testing.random_models import legendre_memory, random_frames, random_model
 
 STACKS = [("lmu",), ("lmu", "dense"), ("dense", "lmu"), ("lmu", "lmu")]
@@ -80,6 +80,46 @@ def test_bounds_hold_on_random_models(seed):
     rng = np.random.default_rng(seed)
     model = random_model(rng, layers=STACKS[seed % 4])
     check(model, random_frames(rng, model, 4, 60))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_bounds_hold_on_random_separable_models(seed):
+    rng = np.random.default_rng(seed)
+    model = random_model(rng, layers=("separable", "separable", "dense") if seed % 2 else ("lmu", "separable"))
+    check(model, random_frames(rng, model, 4, 60))
+
+
+@pytest.mark.parametrize("overflow", Overflow)
+def test_the_total_holds_the_residual(overflow):
+    """Filters of 0 leave bias and residual, whose bounds are attained."""
+    x, shifts, bias = Format(3, 1), np.array([0, 2]), np.array([5, -9])
+    layer = QuantizedSeparable(
+        matrix=(0, 0),
+        a=([[0]],),
+        b=([2],),
+        a_format=Format(4, 1),
+        b_format=Format(4, 1),
+        m=Quantizer(Format(4, 1)),
+        f=Quantizer(Format(4, 1)),
+        h=Quantizer(Format(3, 1), Rounding.FLOOR, overflow),
+        w_m=Weights(np.zeros((2, 1), int), 3, [0, 0]),
+        w_f=Weights(np.ones((2, 2), int), 3, [0, 2]),
+        b_h=bias,
+        residual=True,
+        activation="linear",
+    )
+    model = QuantizedModel((layer,), x)
+    bound = certify(model).operations["layer0.h"]
+    frames = np.array(list(itertools.product(range(x.min, x.max + 1), repeat=2)))
+    totals = bias + (frames << shifts)
+    assert (bound.sum_low, bound.sum_high, bound.accumulator_bits) == (0, 0, 1)
+    assert Format(bound.total_bits, 0).contains(totals)
+    assert not Format(bound.total_bits - 1, 0).contains(totals)
+    rounded = totals >> shifts
+    assert bound.below == (rounded < layer.h.low).any()
+    assert bound.above == (rounded > layer.h.format.max).any()
+    assert bound.overflowing == ((rounded < layer.h.low) | (rounded > layer.h.format.max)).any(axis=0).sum()
+    assert (check(model, frames[None])["layer0.h"] > 0) == bound.overflows
 
 
 def test_random_models_are_of_both_kinds():
@@ -469,7 +509,7 @@ def test_adversarial_input_refuses_layers(layer):
     model = transparent_model()
     dense = QuantizedDense(Weights([[1]], 2, [0]), model.layers[0].h)
     model = dataclasses.replace(model, layers=(*model.layers, dense))
-    with pytest.raises(ValueError, match=f"^layer must be the index of an LMU layer, not {layer}$"):
+    with pytest.raises(ValueError, match=f"^layer must be the index of a layer with memories, not {layer}$"):
         adversarial_input(model, layer, 0)
 
 

@@ -10,7 +10,7 @@ from numpy.testing import assert_array_equal
 
 from lmu_hw.model.fixed import Format, Overflow, Quantizer, Rounding
 from lmu_hw.model.golden import Golden, decide
-from lmu_hw.model.program import QuantizedDense, QuantizedLMU, QuantizedModel, Weights
+from lmu_hw.model.program import QuantizedDense, QuantizedLMU, QuantizedModel, QuantizedSeparable, Weights
 from lmu_sim.testing.random_models import random_frames, random_model
 
 CELLS = {
@@ -48,6 +48,9 @@ CELLS = {
     "wrapping": {"layers": ("lmu", "lmu"), "overflow": Overflow.WRAP},
     "symmetric": {"layers": ("lmu", "lmu"), "overflow": Overflow.SAT_SYM},
     "any": {"layers": ("lmu", "dense", "lmu")},
+    "separable": {"layers": ("dense", "separable", "separable", "dense"), "encoder": True, "residual": True},
+    "memory_per_channel": {"layers": ("separable", "dense"), "encoder": False, "memories": [(2, 4.0), (2, 9.0)]},
+    "mixed": {"layers": ("separable", "lmu", "separable")},
 } | {rounding.value: {"layers": ("lmu", "dense"), "rounding": rounding, "e_m": True} for rounding in Rounding}
 
 
@@ -109,32 +112,55 @@ class Reference:
         return found
 
     @staticmethod
-    def sums(parts, bias, to_frac):
-        """Real sums; the bias has the scale of the finest term of its row, or finer if the target is."""
+    def sums(parts, bias, to_frac, added=(), added_frac=0):
+        """Real sums; the bias has the scale of the finest term of its row, or finer if the target or `added` is."""
         parts = [part for part in parts if part[0] is not None]
         rows = range(len(parts[0][0].values))
         finest = [max(int(weights.frac[row]) + fmt.frac for weights, _, fmt in parts) for row in rows]
-        finer = max(0, to_frac - min(finest))
+        finer = max(0, max(to_frac, added_frac) - min(finest)) if added else max(0, to_frac - min(finest))
         totals = []
         for row in rows:
             total = real(0 if bias is None else bias[row], finest[row] + finer)
+            total += real(added[row], added_frac) if added else 0
             for weights, vector, fmt in parts:
                 for weight, value in zip(weights.values[row], vector, strict=True):
                     total += real(weight, weights.frac[row]) * real(value, fmt.frac)
             totals.append(total)
         return totals
 
-    def memory(self, layer, m, u):
+    def memory(self, layer, m, u, u_frac):
         found = []
         for index, memory in enumerate(layer.matrix):
             a, b = layer.a[memory], layer.b[memory]
             part, m = m[: len(b)], m[len(b) :]
             for row in range(len(b)):
-                total = real(b[row], layer.b_format.frac) * real(u[index], layer.u.format.frac)
+                total = real(b[row], layer.b_format.frac) * real(u[index], u_frac)
                 for column, value in enumerate(part):
                     total += real(a[row, column], layer.a_format.frac) * real(value, layer.m.format.frac)
                 found.append(total)
         return found
+
+    def separable(self, i, layer, x, fmt):
+        """Sums of the hidden state, or None in frames in which it is not computed."""
+        u, u_frac = x, fmt.frac
+        if layer.e_x is not None:
+            u, u_frac = self.sums([(layer.e_x, x, fmt)], None, layer.u.format.frac), layer.u.format.frac
+            u = self.narrow(f"layer{i}.u", u, layer.u)
+        self.m[i] = self.narrow(f"layer{i}.m", self.memory(layer, self.m[i], u, u_frac), layer.m)
+        self.calls[i] += 1
+        if self.calls[i] % layer.stride:
+            return None
+        order, scale = layer.orders[0], layer.m.format.frac
+        shift = max(0, layer.f.format.frac - scale - int(layer.w_m.frac.min()))
+        sums = []
+        for row, weights in enumerate(layer.w_m.values):
+            read = self.m[i][row // layer.filters * order :][:order]
+            products = sum(int(weight) * value for weight, value in zip(weights, read, strict=True))
+            bias = 0 if layer.b_f is None else layer.b_f[row]
+            sums.append(real(products, layer.w_m.frac[row] + scale) + real(bias, layer.w_m.frac[row] + scale + shift))
+        f = self.narrow(f"layer{i}.f", sums, layer.f, "relu")
+        added = x if layer.residual else ()
+        return self.sums([(layer.w_f, f, layer.f.format)], layer.b_h, layer.h.format.frac, added, fmt.frac)
 
     def frame(self, x):
         x, fmt = [int(value) for value in x], self.model.input
@@ -143,6 +169,10 @@ class Reference:
             target = out.frac if layer.table is None else layer.table.frac
             if isinstance(layer, QuantizedDense):
                 sums = self.sums([(layer.w, x, fmt)], layer.b, target)
+            elif isinstance(layer, QuantizedSeparable):
+                sums = self.separable(i, layer, x, fmt)
+                if sums is None:
+                    return
             else:
                 parts = [
                     (layer.e_x, x, fmt),
@@ -151,7 +181,7 @@ class Reference:
                 ]
                 u = self.sums(parts, layer.b_u, layer.u.format.frac)
                 u = self.narrow(f"layer{i}.u", u, layer.u, layer.u_activation)
-                self.m[i] = self.narrow(f"layer{i}.m", self.memory(layer, self.m[i], u), layer.m)
+                self.m[i] = self.narrow(f"layer{i}.m", self.memory(layer, self.m[i], u, layer.u.format.frac), layer.m)
                 self.calls[i] += 1
                 if self.calls[i] % layer.stride:
                     return
@@ -197,6 +227,14 @@ def test_the_cells_above_use_every_feature():
     assert {layer.h.format.signed for layer in layers} == {True, False}
     assert any(len(set(layer.matrix)) > 1 for layer in lmus)
     assert any(len(set(layer.matrix)) < len(layer.matrix) for layer in lmus)
+    separable = [layer for layer in layers if isinstance(layer, QuantizedSeparable)]
+    for name in ("e_x", "b_f", "b_h"):
+        assert {getattr(layer, name) is None for layer in separable} == {True, False}
+    assert {layer.residual for layer in separable} == {True, False}
+    assert {layer.filters for layer in separable} == {1, 2, 3}
+    assert {layer.activation for layer in separable} == {"linear", "relu"}
+    assert {layer.stride for layer in separable} == {1, 2, 3}
+    assert {layer.orders[0] > 1 for layer in separable} == {True, False}
     assert any(np.ptp(weights.frac) for layer in layers for weights in layer.weights.values())
 
 

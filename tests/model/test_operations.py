@@ -7,7 +7,7 @@ from numpy.testing import assert_array_equal
 
 from lmu_hw.model.fixed import Format, Overflow, Quantizer
 from lmu_hw.model.operations import lower, output_name, tanh_error, tanh_table, vectors
-from lmu_hw.model.program import QuantizedDense, QuantizedLMU, QuantizedModel, Weights
+from lmu_hw.model.program import QuantizedDense, QuantizedLMU, QuantizedModel, QuantizedSeparable, Weights
 from lmu_sim.testing.random_models import random_model
 
 X = Format(8, 4)
@@ -93,6 +93,46 @@ def test_equal_neighbouring_memories_are_one_operation():
     assert not operations[0].closes_stride
 
 
+def separable(**changes):
+    options = {
+        "matrix": (0, 0),
+        "a": (np.eye(2, dtype=int),),
+        "b": ([8, 9],),
+        "a_format": Format(8, 7),
+        "b_format": Format(6, 4),
+        "m": Quantizer(Format(8, 5)),
+        "f": Quantizer(Format(4, 3, False)),
+        "h": Quantizer(Format(6, 2)),
+        "w_m": Weights([[1, 2], [3, 4], [5, 6], [7, -8]], 4, [0, 1, 0, 2]),
+        "w_f": Weights(np.ones((2, 4), int), 2, [2, 1]),
+    }
+    return QuantizedSeparable(**options | changes)
+
+
+def test_filters_read_their_own_memory():
+    update, filters, hidden = lower(QuantizedModel((separable(residual=True, b_h=[3, 4], stride=2),), Format(7, 6)))
+    assert [(term.source, term.previous, term.slice_columns) for term in update.terms] == [
+        ("layer0.m", True, 2),
+        ("x", False, 1),
+    ]
+    (term,) = filters.terms
+    assert (filters.target, term.source, term.slice_rows, term.slice_columns) == ("layer0.f", "layer0.m", 2, 2)
+    assert_array_equal(term.weights, [[1, 2, 0, 0], [3, 4, 0, 0], [0, 0, 5, 6], [0, 0, 7, -8]])
+    assert (filters.columns, filters.products) == (2, 8)
+    assert (filters.strided, filters.closes_stride) == (True, True)
+    assert (hidden.strided, hidden.closes_stride, hidden.columns) == (True, False, 4)
+    # The sums have 5 and 4 fraction bits, the added frame has 6.
+    assert (hidden.terms[0].shift, hidden.residual.source) == (2, "x")
+    assert_array_equal(hidden.frac, [7, 6])
+    assert_array_equal(hidden.residual.shifts, [1, 0])
+
+
+def test_a_separable_layer_without_residual_adds_nothing():
+    *_, hidden = lower(QuantizedModel((separable(),), Format(7, 6)))
+    assert hidden.residual is None
+    assert_array_equal(hidden.frac, [5, 4])
+
+
 def test_memory_sum_is_refined_for_coarse_matrices():
     layer = lmu(a_format=Format(8, -1), b_format=Format(6, -1), u=Quantizer(Format(7, 3)))
     op = lower(model(layer))[1]
@@ -102,7 +142,8 @@ def test_memory_sum_is_refined_for_coarse_matrices():
 
 @pytest.mark.parametrize("seed", range(20))
 def test_operations_of_random_models(seed):
-    found = random_model(np.random.default_rng(seed), layers=("lmu", "dense", "lmu"))
+    layers = ("lmu", "dense", "lmu") if seed % 2 else ("separable", "dense", "separable")
+    found = random_model(np.random.default_rng(seed), layers=layers)
     known, written = vectors(found), {}
     for op in lower(found):
         assert written.get(op.target, 0) == op.start
@@ -135,6 +176,7 @@ def test_scales_must_fit_together():
         (dense(b=[2**62 - 6 * 128, 0]), rf"layer0\.h: a sum may reach {2**62}, over 62 bits"),
         (dense(b=[0, -(2**62)]), r"layer0\.h: a sum may reach \d+, over 62 bits"),
         (dense(frac=(32, 32), h=Quantizer(Format(8, -30)), b=None), r"layer0\.h: narrowing .* 62 bits, not 66"),
+        (separable(residual=True, b_h=[2**62 - 4 * 15 - 256, 0]), rf"layer0\.h: a sum may reach {2**62}, over 62 bits"),
         (lmu(a_format=Format(8, 64)), r"layer0\.m: narrowing must drop at most 62 bits, not 64"),
     ],
 )

@@ -6,10 +6,18 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from lmu_hw.model.fixed import Format, Overflow, Quantizer, Rounding
-from lmu_hw.model.program import QuantizedDense, QuantizedLMU, QuantizedModel, Weights, table_quantizer
+from lmu_hw.model.program import (
+    QuantizedDense,
+    QuantizedLMU,
+    QuantizedModel,
+    QuantizedSeparable,
+    Weights,
+    table_quantizer,
+)
 
 Q = Quantizer(Format(8, 4))
 UNSIGNED = Quantizer(Format(8, 4, False))
+KINDS = "QuantizedLMU, QuantizedSeparable, QuantizedDense"
 W23 = Weights([[1, 2, 3], [4, 5, 6]], 4, [0, 1])
 
 
@@ -31,6 +39,24 @@ def lmu(**changes):
 
 def dense(**changes):
     return QuantizedDense(**{"w": W23, "h": Q} | changes)
+
+
+def separable(**changes):
+    options = {
+        "matrix": (0, 1),
+        "a": (np.eye(2, dtype=int), 2 * np.eye(2, dtype=int)),
+        "b": ([8, 9], [10, 11]),
+        "a_format": Format(8, 7),
+        "b_format": Format(6, 4),
+        "u": Q,
+        "m": Q,
+        "f": UNSIGNED,
+        "h": Q,
+        "e_x": Weights(np.ones((2, 3), int), 2, [1, 1]),
+        "w_m": Weights(np.ones((6, 2), int), 2, [2] * 6),
+        "w_f": Weights(np.ones((3, 6), int), 2, [2] * 3),
+    }
+    return QuantizedSeparable(**options | changes)
 
 
 def ones(rows, columns):
@@ -142,6 +168,52 @@ def test_lmu():
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
+        ({"matrix": ()}, ValueError, "matrix must name one of the 2 matrices for each memory, not ()"),
+        ({"activation": "tanh"}, ValueError, "layer activation must be one of linear, relu, not 'tanh'"),
+        ({"residual": 1}, TypeError, "layer residual must be true or false, not 1"),
+        ({"u": None}, ValueError, "u must be given exactly with e_x"),
+        ({"e_x": None}, ValueError, "u must be given exactly with e_x"),
+        ({"u": Quantizer(Format(25, 4))}, ValueError, "the format of u must be at most 24 bits wide, not 25"),
+        ({"f": Quantizer(Format(25, 4))}, ValueError, "the format of f must be at most 24 bits wide, not 25"),
+        (
+            {"a": (np.eye(2, dtype=int), [[7]]), "b": ([8, 9], [10])},
+            ValueError,
+            "the memories of a separable layer must have the same order, not [1, 2]",
+        ),
+        ({"w_m": ones(5, 2)}, ValueError, "w_m must have as many rows for each of the 2 memories, not 5 in all"),
+        ({"w_m": ones(6, 4)}, ValueError, "w_m must have shape (6, 2), not (6, 4)"),
+        ({"w_m": [[1]]}, TypeError, "w_m must be Weights, not [[1]]"),
+        ({"w_f": ones(3, 2)}, ValueError, "w_f must have shape (3, 6), not (3, 2)"),
+        ({"e_x": ones(3, 3)}, ValueError, "e_x must have shape (2, 3), not (3, 3)"),
+        ({"b_f": [1]}, ValueError, "b_f must have shape (6,), not (1,)"),
+        ({"b_h": [1.5] * 3}, TypeError, "b_h must hold integers, not float64"),
+        (
+            {"residual": True, "w_f": ones(4, 6)},
+            ValueError,
+            "a residual layer must have as many units as inputs, 3, not 4",
+        ),
+        ({"stride": 0}, ValueError, "layer stride must be in 1 to 1024, not 0"),
+    ],
+)
+def test_separable_refuses(changes, error, message):
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        separable(**changes)
+
+
+def test_separable():
+    layer = separable(residual=True, b_f=range(6), stride=2)
+    assert (layer.orders, layer.filters, layer.state_size, layer.inputs, layer.units) == ((2, 2), 3, 4, 3, 3)
+    assert list(layer.weights) == ["e_x", "w_m", "w_f"]
+    model = QuantizedModel((layer, dense()), Format(8, 4))
+    assert model.strides == (2, 1)
+    assert model.weight_bits == 2 * (6 + 12 + 18) + 24
+    channels = separable(e_x=None, u=None)
+    assert (channels.inputs, list(channels.weights)) == (2, ["w_m", "w_f"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
         ({"w": [[1]]}, TypeError, "w must be Weights, not [[1]]"),
         ({"activation": "gelu"}, ValueError, "layer activation must be one of linear, relu, tanh, not 'gelu'"),
         ({"activation": "tanh"}, ValueError, "a table format must be given exactly for activation tanh"),
@@ -158,8 +230,8 @@ def test_dense_refuses(changes, error, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (((), Format(8, 4)), "layers must be one or more QuantizedLMU or QuantizedDense, not ()"),
-        (((1,), Format(8, 4)), "layers must be one or more QuantizedLMU or QuantizedDense, not (1,)"),
+        (((), Format(8, 4)), f"layers must be one or more of {KINDS}, not ()"),
+        (((1,), Format(8, 4)), f"layers must be one or more of {KINDS}, not (1,)"),
         (((dense(), dense()), Format(8, 4)), "layer 1 must take the 2 outputs of layer 0, not 3 inputs"),
         (((dense(),), Format(25, 4)), "the input format must be at most 24 bits wide, not 25"),
         (((dense(),), Format(8, 4), ("yes",)), "labels must be 2 distinct names, not ('yes',)"),

@@ -10,7 +10,7 @@ from safetensors import numpy as reference
 from lmu_hw.files import canonical_json
 from lmu_hw.model.fixed import Format, Overflow, Quantizer, Rounding
 from lmu_hw.model.golden import Golden
-from lmu_hw.model.program import QuantizedDense, QuantizedLMU, QuantizedModel, Weights
+from lmu_hw.model.program import QuantizedDense, QuantizedLMU, QuantizedModel, QuantizedSeparable, Weights
 from lmu_hw.model.program_file import SCHEMA, ProgramFileError, digest, load, save
 from lmu_hw.model.tensor_file import TensorFileError, pack, smallest, stored_bytes, unpack
 
@@ -64,6 +64,36 @@ def small_model():
     return QuantizedModel((dense,), Format(4, 0))
 
 
+def separable_model():
+    """Separable layers with all that they may have, and with nothing of it."""
+    rng = np.random.default_rng(6)
+    memories = {
+        "a": (rng.integers(-100, 100, (2, 2)),),
+        "b": (rng.integers(-30, 30, 2),),
+        "a_format": Format(9, 9),
+        "b_format": Format(8, 8),
+        "m": Quantizer(Format(12, 6), Rounding.FLOOR),
+        "f": Quantizer(Format(5, 4, False), overflow=Overflow.SAT_SYM),
+        "h": Quantizer(Format(6, 5, False)),
+    }
+    whole = QuantizedSeparable(
+        matrix=(0, 0),
+        **memories,
+        w_m=weights(rng, 6, 2),
+        w_f=weights(rng, 3, 6),
+        u=Quantizer(Format(8, 5)),
+        e_x=weights(rng, 2, 3),
+        b_f=rng.integers(-9, 9, 6),
+        b_h=rng.integers(-300, 300, 3),
+        residual=True,
+        stride=3,
+    )
+    bare = QuantizedSeparable(
+        matrix=(0, 0, 0), **memories, w_m=weights(rng, 3, 2), w_f=weights(rng, 2, 3), activation="linear"
+    )
+    return QuantizedModel((whole, bare), Format(6, 5))
+
+
 def same(left, right):
     """Compare dataclasses, arrays and all, by value and type."""
     assert type(left) is type(right)
@@ -106,7 +136,7 @@ def saved(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("make", [full_model, small_model])
+@pytest.mark.parametrize("make", [full_model, small_model, separable_model])
 def test_round_trip_is_equal_in_every_integer_and_type(tmp_path, make):
     model, path = make(), tmp_path / "model.safetensors"
     save(model, path)
@@ -393,8 +423,8 @@ LAYER = ("layers", 0)
         (("input", "signed"), 1, "input: format signed must be true or false"),
         (("input", "bias"), 1, "input: unknown key 'bias' in the format"),
         (("input",), None, "input: the format must be an object"),
-        ((*LAYER, "kind"), "conv", "layer0 kind must be one of lmu, dense, not 'conv'"),
-        ((*LAYER, "kind"), KeyError, "layer0 kind must be one of lmu, dense, not None"),
+        ((*LAYER, "kind"), "conv", "layer0 kind must be one of lmu, separable, dense, not 'conv'"),
+        ((*LAYER, "kind"), KeyError, "layer0 kind must be one of lmu, separable, dense, not None"),
         ((*LAYER, "kind"), "dense", "unknown key 'a_format' in layer0"),
         ((*LAYER, "stride"), KeyError, "layer0 lacks the key 'stride'"),
         ((*LAYER, "stride"), 0, "layer0: layer stride must be in 1 to 1024, not 0"),
@@ -466,3 +496,22 @@ def test_bad_tensors_are_refused(saved, name, value, message):
         tensors[name] = value
     saved.write_bytes(sign(description, tensors))
     refused(saved, message)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"u": None}, "layer0: u must be given exactly with e_x"),
+        ({"residual": 1}, "layer0 residual must be true or false, not 1"),
+        ({"f": None}, "layer0 f: the quantizer must be an object, not None"),
+        ({"table": None}, "unknown key 'table' in layer0"),
+        ({"biases": ["b_u"]}, "layer0 biases must be one of b_f, b_h, not 'b_u'"),
+    ],
+)
+def test_wrong_separable_layers_are_refused(tmp_path, change, message):
+    path = tmp_path / "model.safetensors"
+    save(separable_model(), path)
+    description, tensors, _ = parts(path)
+    description["layers"][0] |= change
+    path.write_bytes(sign(description, tensors))
+    refused(path, message)

@@ -28,7 +28,7 @@ def test_what_is_given_is_not_drawn():
 
 
 def test_wrong_shapes_are_refused():
-    with pytest.raises(ValueError, match="a layer must be lmu or dense, not 'conv'"):
+    with pytest.raises(ValueError, match="a layer must be lmu, separable or dense, not 'conv'"):
         RandomShape(layers=("lmu", "conv"))
     with pytest.raises(TypeError, match="unexpected keyword argument 'neurons'"):
         random_model(np.random.default_rng(1), neurons=3)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lmu_hw.checks import from_json, require_choice, require_int, require_number, require_type
-from lmu_hw.model.program import check_strides
+from lmu_hw.model.memory_layer import check_strides
 from lmu_quantize.dataset import KEYWORD_LABELS
 from lmu_quantize.features import FrontEnd
 from lmu_quantize.train.augment import AugmentConfig

@@ -21,7 +21,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lmu_hw.model.fixed import Format, Overflow, Quantizer, Rounding
-from lmu_hw.model.program import QuantizedDense, QuantizedLMU, QuantizedModel, Weights
+from lmu_hw.model.program import (
+    QuantizedDense,
+    QuantizedLayer,
+    QuantizedLMU,
+    QuantizedModel,
+    QuantizedSeparable,
+    Weights,
+)
 from lmu_quantize.calibrate import QuantizationResult
 from lmu_quantize.model import DenseLayer, FloatModel, Layer
 from lmu_quantize.scales import WeightTerm, floor_power, quantize_terms
@@ -142,11 +149,11 @@ class ExactNetwork(nn.Module):
     def __init__(self, start: QuantizationResult, frames: int) -> None:
         super().__init__()
         self.start, self.floats = start.model, start.floats
-        for index, layer in enumerate(start.model.layers):
-            _check_layer(index, layer, last=index == len(start.model.layers) - 1)
+        last = len(start.model.layers) - 1
+        checked = [_checked(index, layer, index == last) for index, layer in enumerate(start.model.layers)]
         self.layers = nn.ModuleList(
             _Layer(floats, integers, frames)
-            for floats, integers in zip(start.floats.layers, start.model.layers, strict=True)
+            for floats, integers in zip(start.floats.layers, checked, strict=True)
         )
         self.powers: list[dict[str, NDArray[np.float64]]] = []
         self._check_reach()
@@ -374,18 +381,19 @@ def _power(values: Tensor) -> NDArray[np.float64]:
     return floor_power(mean)
 
 
-def _check_layer(index: int, layer: QuantizedLMU | QuantizedDense, last: bool) -> None:
+def _checked(index: int, layer: QuantizedLayer, last: bool) -> QuantizedLMU | QuantizedDense:
     """Refuse a layer that exact training does not support."""
-    if last != isinstance(layer, QuantizedDense):
+    if isinstance(layer, QuantizedSeparable) or last != isinstance(layer, QuantizedDense):
         raise ValueError("a trained network must be LMU layers and one last dense layer")
     if isinstance(layer, QuantizedDense):
         if layer.activation != "linear" or layer.b is None:
             raise ValueError(f"layer{index} must be linear with a bias to be trained")
         _check(f"layer{index}.h", layer.h)
-        return
+        return layer
     if layer.b_u is not None or layer.activation != "relu" or layer.u_activation != "linear":
         raise ValueError(f"layer{index} must be a ReLU layer with a linear u without bias to be trained")
     if layer.b_h is None:
         raise ValueError(f"layer{index} must have a bias to be trained")
     for name in ("u", "m", "h"):
         _check(f"layer{index}.{name}", getattr(layer, name))
+    return layer

@@ -1,7 +1,7 @@
 """Random valid models that fuzz the hardware: every feature of the cell, formats drawn tensor by tensor."""
 
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 from scipy.linalg import expm
 
 from lmu_hw.model.fixed import Format, Overflow, Quantizer, Rounding
-from lmu_hw.model.program import QuantizedDense, QuantizedLayer, QuantizedLMU, QuantizedModel, Weights
+from lmu_hw.model.program import (
+    QuantizedDense,
+    QuantizedLayer,
+    QuantizedLMU,
+    QuantizedModel,
+    QuantizedSeparable,
+    Weights,
+)
 
 __all__ = ["RandomShape", "legendre_memory", "prune_blocks", "random_frames", "random_model"]
 
@@ -118,14 +125,21 @@ class RandomShape:
 
     Parameters
     ----------
-    layers : sequence of {"lmu", "dense"}
+    layers : sequence of {"lmu", "separable", "dense"}
         Kinds of the layers, from the input on.
     inputs : int, optional
         Elements of an input frame; drawn from 1 to 5.
     units : int, optional
         Units of every layer; drawn from 1 to 6.
     memories : sequence of (int, float), or int, optional
-        Order and window θ in time steps of each memory, in every LMU layer; or only their number.
+        Order and window θ in time steps of each memory, in every layer with memories; or only their number. A
+        separable layer without `encoder` has one for each input; it takes the first ones, repeated.
+    filters : int, optional
+        Filters of each memory of separable layers; drawn from 1 to 3.
+    encoder : bool, optional
+        Whether separable layers have e_x.
+    residual : bool, optional
+        Whether separable layers add their input; the drawn units are then as many as the inputs.
     e_h, e_m, w_x, w_h : bool, optional
         Whether LMU layers have these terms.
     bias : bool, optional
@@ -133,11 +147,11 @@ class RandomShape:
     unsigned : bool, optional
         Whether the input and the outputs of ReLU are unsigned.
     activation : {"linear", "relu", "tanh"}, optional
-        Of every layer.
+        Of every layer; separable ones with ``tanh`` take ``relu``.
     u_activation : {"linear", "relu"}, optional
         Of u.
     stride : int, optional
-        Of every LMU layer; drawn from 1 to 3.
+        Of every layer with memories; drawn from 1 to 3.
     weight_width : int, optional
         Bits of every weight but those of Ā and B̄; drawn from 2 to 8 for each matrix.
     symmetric : bool
@@ -157,6 +171,9 @@ class RandomShape:
     inputs: int | None = None
     units: int | None = None
     memories: Sequence[tuple[int, float]] | int | None = None
+    filters: int | None = None
+    encoder: bool | None = None
+    residual: bool | None = None
     e_h: bool | None = None
     e_m: bool | None = None
     w_x: bool | None = None
@@ -173,8 +190,8 @@ class RandomShape:
 
     def __post_init__(self) -> None:
         for layer in self.layers:
-            if layer not in ("lmu", "dense"):
-                raise ValueError(f"a layer must be lmu or dense, not {layer!r}")
+            if layer not in ("lmu", "separable", "dense"):
+                raise ValueError(f"a layer must be lmu, separable or dense, not {layer!r}")
 
 
 class _Draw:
@@ -217,12 +234,12 @@ class _Draw:
             weights[name] = Weights(values, width, width - 2 + growth + jitter + int(self.rng.integers(-2, 2)))
         return weights
 
-    def bias(self, weights: dict[str, Weights], sources: dict[str, _Source], to: Format) -> IntArray | None:
-        """Bias of magnitude one half at most, at the scale of the sum."""
+    def bias(self, weights: dict[str, Weights], sources: dict[str, _Source], finest: int) -> IntArray | None:
+        """Bias of magnitude one half at most, at the scale of the sum, which has at least `finest` fraction bits."""
         if not self.flag(self.shape.bias):
             return None
         frac = np.max([weights[name].frac + fmt.frac for name, (_, fmt) in sources.items()], axis=0)
-        frac = frac + max(0, to.frac - int(frac.min()))
+        frac = frac + max(0, finest - int(frac.min()))
         return np.floor(self.rng.uniform(-0.5, 0.5, frac.size) * 2.0**frac).astype(np.int64)
 
     def memories(self) -> Sequence[tuple[int, float]]:
@@ -237,6 +254,13 @@ class _Draw:
             else:
                 memories.append(memories[int(self.rng.integers(len(memories)))])
         return memories
+
+
+    def equal_memories(self, count: int | None) -> Sequence[tuple[int, float]]:
+        """Memories of one order, that of the first one, with windows of their own; as many as drawn if not given."""
+        memories = self.memories()
+        count = len(memories) if count is None else count
+        return [(memories[0][0], memories[index % len(memories)][1]) for index in range(count)]
 
 
 def _quantized_memories(
@@ -291,8 +315,8 @@ def _random_lmu(draw: _Draw, source: _Source, units: int, activation: str) -> Qu
         w_x=kernels.get("w_x"),
         w_h=kernels.get("w_h"),
         w_m=kernels["w_m"],
-        b_u=draw.bias(encoders, inputs, u.format),
-        b_h=draw.bias(kernels, hidden, h.format if table is None else table),
+        b_u=draw.bias(encoders, inputs, u.format.frac),
+        b_h=draw.bias(kernels, hidden, (h.format if table is None else table).frac),
         activation=activation,
         u_activation=u_activation,
         table=table,
@@ -300,12 +324,55 @@ def _random_lmu(draw: _Draw, source: _Source, units: int, activation: str) -> Qu
     )
 
 
+def _random_separable(draw: _Draw, source: _Source, units: int, activation: str) -> QuantizedSeparable:
+    shape, inputs = draw.shape, source[0]
+    encoder, residual = draw.flag(shape.encoder), draw.flag(shape.residual)
+    memories = draw.equal_memories(None if encoder else inputs)
+    units = inputs if residual else units
+    activation = "linear" if activation == "linear" else "relu"
+    u = draw.quantizer(draw.format()) if encoder else None
+    m = draw.quantizer(draw.format(low=6, high=12))
+    f = draw.quantizer(draw.format(shape.unsigned))
+    h = draw.quantizer(draw.format(shape.unsigned if activation == "relu" else False))
+    order, rows = memories[0][0], len(memories) * draw.integer(shape.filters, 1, 3)
+    kernels = draw.sum_of(rows, {"w_m": (order, m.format)})
+    mix = draw.sum_of(units, {"w_f": (rows, f.format)})
+    finest = max(h.format.frac, source[1].frac) if residual else h.format.frac
+    matrix, a, b, a_format, b_format = _quantized_memories(draw, memories)
+    return QuantizedSeparable(
+        matrix=matrix,
+        a=a,
+        b=b,
+        a_format=a_format,
+        b_format=b_format,
+        u=u,
+        m=m,
+        f=f,
+        h=h,
+        e_x=draw.sum_of(len(memories), {"e_x": source})["e_x"] if encoder else None,
+        w_m=kernels["w_m"],
+        w_f=mix["w_f"],
+        b_f=draw.bias(kernels, {"w_m": (order, m.format)}, f.format.frac),
+        b_h=draw.bias(mix, {"w_f": (rows, f.format)}, finest),
+        residual=residual,
+        activation=activation,
+        stride=draw.integer(shape.stride, 1, 3),
+    )
+
+
 def _random_dense(draw: _Draw, source: _Source, units: int, activation: str) -> QuantizedDense:
     h = draw.quantizer(draw.format(draw.shape.unsigned if activation == "relu" else False))
     table = draw.format(low=4, high=9) if activation == "tanh" else None
     weights = draw.sum_of(units, {"w": source})
-    bias = draw.bias(weights, {"w": source}, h.format if table is None else table)
+    bias = draw.bias(weights, {"w": source}, (h.format if table is None else table).frac)
     return QuantizedDense(weights["w"], h, bias, activation, table)
+
+
+RANDOM_LAYERS: dict[str, Callable[[_Draw, _Source, int, str], QuantizedLayer]] = {
+    "lmu": _random_lmu,
+    "separable": _random_separable,
+    "dense": _random_dense,
+}
 
 
 def random_model(rng: np.random.Generator, **shape: Any) -> QuantizedModel:
@@ -328,7 +395,7 @@ def random_model(rng: np.random.Generator, **shape: Any) -> QuantizedModel:
     TypeError
         If `RandomShape` has no such field.
     ValueError
-        If a layer is neither ``lmu`` nor ``dense``.
+        If a layer is neither ``lmu`` nor ``separable`` nor ``dense``.
     """
     draw = _Draw(rng, RandomShape(**shape))
     input_format = draw.format(draw.shape.unsigned)
@@ -337,6 +404,6 @@ def random_model(rng: np.random.Generator, **shape: Any) -> QuantizedModel:
     for kind in draw.shape.layers:
         units = draw.integer(draw.shape.units, 1, 6)
         activation = draw.choice(draw.shape.activation, "linear", "relu", "tanh")
-        layers.append((_random_dense if kind == "dense" else _random_lmu)(draw, source, units, activation))
-        source = (units, layers[-1].output.format)
+        layers.append(RANDOM_LAYERS[kind](draw, source, units, activation))
+        source = (layers[-1].units, layers[-1].output.format)
     return QuantizedModel(tuple(layers), input_format, name="random")
