@@ -193,7 +193,7 @@ def _tensor_rows(index: int, floats: FloatModel, model: QuantizedModel) -> Itera
         fmt = _span("s", weights.width, weights.frac)
         yield _row(f"layer{index}.{name}", "weight", fmt, wanted[name], weights.real(), clipped)
     sums = {op.target: op.frac for op in lower(model) if op.layer == index}
-    for name in ("b", "b_u", "b_f", "b_h"):
+    for name in ("b",) if isinstance(layer, QuantizedDense) else ("b_u", "b_f", "b_h"):
         bias = getattr(layer, name, None)
         if bias is None:
             continue
