@@ -16,10 +16,11 @@ from lmu_kit.errors import InputError
 from lmu_kit.models import front_end_of
 from lmu_quantize import zoo
 from lmu_quantize.audio import read_wav
-from lmu_quantize.dataset import SPLITS, SpeechCommands, load_clips
+from lmu_quantize.dataset import SPLITS, SpeechCommands, SplitRule, load_clips
 from lmu_quantize.features import FrontEnd, quantize_frames
 from lmu_quantize.frames_file import FrameSet, load_frames
 from lmu_quantize.model import FloatModel, LMULayer
+from lmu_quantize.noise import test_silence
 
 __all__ = ["Clips", "RealFrames", "as_clips", "check_length", "open_frames", "open_recordings", "spread_evenly"]
 
@@ -71,6 +72,7 @@ def open_frames(
     *,
     split: str = "test",
     clips: int | None = None,
+    rule: SplitRule | None = None,
     progress: Progress = silent,
 ) -> FrameSet: ...
 
@@ -82,6 +84,7 @@ def open_frames(
     *,
     split: str = "test",
     clips: int | None = None,
+    rule: SplitRule | None = None,
     progress: Progress = silent,
 ) -> RealFrames: ...
 
@@ -92,6 +95,7 @@ def open_frames(
     *,
     split: str = "test",
     clips: int | None = None,
+    rule: SplitRule | None = None,
     progress: Progress = silent,
 ) -> FrameSet | RealFrames:
     """Load labelled clips as frames that a model takes.
@@ -101,13 +105,16 @@ def open_frames(
     model : FloatModel or QuantizedModel
         Its labels set the order of the classes. Its front end turns recordings into frames.
     source : path-like or FrameSet, optional
-        A frames file, or a Speech Commands folder (word folders, or ``speech_commands/`` and
-        ``speech_commands_test_set/``). Without one, the clips that ship with the network of this name.
+        A frames file, or a folder of recordings: a folder for each word, or ``speech_commands/`` and
+        ``speech_commands_test_set/``. Without one, the clips that ship with the network of this name.
     split : str
         ``"train"``, ``"validation"`` or ``"test"`` of a folder; ``"test"`` or ``"validation"`` of the shipped clips.
-        A frames file has no splits.
+        A frames file has no splits. Where a test has no recordings of silence, they are made
+        (`lmu_quantize.noise.test_silence`).
     clips : int, optional
         Take at most this many clips, spread evenly over the set.
+    rule : SplitRule, optional
+        How recordings are split that no list names.
     progress : callable, optional
         Called with the stage, the clips read, and the clips to read.
 
@@ -127,7 +134,7 @@ def open_frames(
     if clips is not None and clips < 1:
         raise InputError(f"clips must be a positive integer, not {clips!r}")
     if isinstance(source, (str, os.PathLike)) and Path(source).is_dir():
-        real = _dataset_frames(model, Path(source), split, clips, progress)
+        real = _dataset_frames(model, SpeechCommands(source, _labels(model), rule=rule), split, clips, progress)
         check_length(model, real.frames.shape[1], str(source))
         return real if isinstance(model, FloatModel) else _integers(model, real, split)
     frames, name = _frame_set(model, source, split)
@@ -293,33 +300,48 @@ def _in_label_order(model: FloatModel | QuantizedModel, frames: FrameSet, name: 
     return replace(frames, truth=order[frames.truth], labels=model.labels)
 
 
-def _dataset_frames(
-    model: FloatModel | QuantizedModel, data: Path, split: str, clips: int | None, progress: Progress
-) -> RealFrames:
-    """Real frames of a split of the published dataset, in the order of the dataset."""
-    front_end = front_end_of(model)
+def _labels(model: FloatModel | QuantizedModel) -> tuple[str, ...]:
     if not model.labels:
         raise InputError(f"model {model.name!r} has no labels: give its {model.outputs} labels in order")
+    return model.labels
+
+
+def _dataset_frames(
+    model: FloatModel | QuantizedModel, dataset: SpeechCommands, split: str, clips: int | None, progress: Progress
+) -> RealFrames:
+    """Real frames of a split of recordings in folders, in the order of the labels."""
+    front_end, data = front_end_of(model), dataset.words_folder
     if split not in SPLITS:
         raise InputError(f"split must be one of {', '.join(SPLITS)}, not {split!r}")
-    dataset = SpeechCommands(data, model.labels)
-    if split == "test" and dataset.test_folder is None:
-        raise InputError(f"{data}: the official test clips (speech_commands_test_set) are missing")
     paths, truth = dataset.clips(split)
-    if clips is not None and clips < len(paths):
-        chosen = np.linspace(0, len(paths) - 1, clips).round().astype(int)
-        paths, truth = [paths[index] for index in chosen], truth[chosen]
     if not paths:
         raise InputError(f"{data}: no clips in the {split} split")
-    parts, kept = [], []
-    for start in range(0, len(paths), CHUNK):
-        progress("reading clips", start, len(paths))
-        loaded = load_clips(paths[start : start + CHUNK])
+    silences = _made_silence(dataset, truth) if split == "test" else np.zeros((0, 0), np.int16)
+    if len(silences):
+        truth = np.concatenate([truth, np.full(len(silences), dataset.labels.index("silence"))])
+    chosen = np.arange(len(truth))
+    if clips is not None and clips < len(truth):
+        chosen = np.linspace(0, len(truth) - 1, clips).round().astype(int)
+    recorded, made = chosen[chosen < len(paths)], chosen[chosen >= len(paths)] - len(paths)
+    parts = []
+    for start in range(0, len(recorded), CHUNK):
+        progress("reading clips", start, len(chosen))
+        loaded = load_clips([paths[index] for index in recorded[start : start + CHUNK]])
         for problem in loaded.problems:
             raise InputError(f"a clip cannot be used: {problem}")
         parts.append(front_end.frames_batch(loaded.clips))
-        kept.append(truth[start : start + CHUNK][loaded.kept])
-    return RealFrames(np.concatenate(parts), np.concatenate(kept), model.labels)
+    if len(made):
+        parts.append(front_end.frames_batch(silences[made]))
+    return RealFrames(np.concatenate(parts), truth[chosen], model.labels)
+
+
+def _made_silence(dataset: SpeechCommands, truth: IntArray) -> NDArray[np.int16]:
+    """Clips of silence for a test without recordings of it, as many as of a keyword."""
+    if "silence" not in dataset.labels or (truth == dataset.labels.index("silence")).any():
+        return np.zeros((0, 0), np.int16)
+    keywords = [index for index, label in enumerate(dataset.labels) if label not in ("unknown", "silence")]
+    count = round(float(np.mean([(truth == index).sum() for index in keywords]))) if keywords else 1
+    return test_silence(dataset.background_noise(), max(1, count))
 
 
 def _integers(model: QuantizedModel, real: RealFrames, split: str) -> FrameSet:

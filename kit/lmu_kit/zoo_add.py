@@ -18,6 +18,7 @@ from lmu_kit.evaluation import Evaluation, evaluate
 from lmu_kit.frames import open_frames
 from lmu_kit.models import read_object
 from lmu_kit.training import need_torch
+from lmu_quantize.dataset import SpeechCommands
 from lmu_quantize.float_file import load_float
 from lmu_quantize.frames_file import save_frames
 from lmu_quantize.score_table import to_csv
@@ -271,6 +272,8 @@ def _fill(
 
 def _measure(new: Path, model: QuantizedModel, data: Path, progress: Progress) -> dict[str, Evaluation]:
     """Measure float parent and integers on the official test clips, and write what evaluate writes with --json."""
+    if SpeechCommands(data, model.labels).test_folder is None:
+        raise InputError(f"{data}: the official test clips (speech_commands_test_set) are missing")
     parent = load_float(new / "float-parent.safetensors")
     evaluations = {}
     for engine, network in (("float", parent), ("golden", model)):

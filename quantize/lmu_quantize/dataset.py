@@ -1,6 +1,7 @@
-"""Read the published Speech Commands folders: which clip belongs to which split and label.
+"""Read recordings in folders by word: which clip belongs to which split and label.
 
-The layout is that of the extracted archives of the Speech Commands dataset (P. Warden, "Speech
+Own recordings need a folder for each word and nothing else; `SplitRule` says how they are split. The published layout
+is that of the extracted archives of the Speech Commands dataset (P. Warden, "Speech
 Commands: A Dataset for Limited-Vocabulary Speech Recognition", arXiv:1804.03209)::
 
     ROOT/speech_commands/<word>/<speaker>_nohash_<n>.wav     training and validation clips
@@ -12,24 +13,31 @@ Commands: A Dataset for Limited-Vocabulary Speech Recognition", arXiv:1804.03209
 Both folders may have the version in their names, as the archives have: ``speech_commands_v0.02``.
 """
 
+import functools
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+import re
+import unicodedata
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_hw.checks import require_int
-from lmu_quantize.audio import AudioError, SampleRateError, read_wav
+from lmu_hw.checks import require_int, require_number
+from lmu_quantize.audio import AudioError, read_wav
 
 __all__ = [
     "KEYWORD_LABELS",
     "SPLITS",
     "DatasetError",
     "LoadedClips",
+    "SpeakerWarning",
     "SpeechCommands",
+    "SplitRule",
     "load_clips",
     "published_split",
 ]
@@ -47,10 +55,73 @@ _NOISE_FOLDER = "_background_noise_"
 _TEST_FOLDER_OF_LABEL = {"unknown": "_unknown_", "silence": "_silence_"}
 _LISTS = {"validation": "validation_list.txt", "test": "testing_list.txt"}
 _HASH_RANGE = 1 << 27
+_PUBLISHED = "_nohash_"
+"""Follows the speaker in the published file names."""
 
 
 class DatasetError(ValueError):
     """A dataset folder that lacks what was asked of it; the message names the folder."""
+
+
+class SpeakerWarning(UserWarning):
+    """Recordings whose speakers are not known, so that one speaker may be in training and test."""
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """How recordings without lists are split.
+
+    Parameters
+    ----------
+    speaker : str
+        Regular expression that finds the speaker in a file name: its first group, or all that it matches. Where it is
+        empty, published names (``SPEAKER_nohash_N.wav``) are split by the published rule. Of other names every take
+        counts as its own speaker, with a `SpeakerWarning`.
+    validation_percent : float
+        Speakers for validation, above 0 and below 100; at least one.
+    test_percent : float
+        Speakers for the test, 0 to below 100; at least one, none at 0. The published rule takes 10 and 10 percent.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a value is refused, or both parts leave no speaker for training.
+    """
+
+    speaker: str = ""
+    validation_percent: float = 10.0
+    test_percent: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.speaker, str):
+            raise TypeError(f"speaker must be a regular expression, not {self.speaker!r}")
+        try:
+            re.compile(self.speaker)
+        except re.error as error:
+            raise ValueError(f"speaker must be a regular expression, not {self.speaker!r} ({error})") from None
+        require_number("validation_percent", self.validation_percent, 0, 100, above=True, below=True)
+        require_number("test_percent", self.test_percent, 0, 100, below=True)
+        if self.validation_percent + self.test_percent >= 100:
+            raise ValueError(
+                f"validation_percent and test_percent must leave some of 100 for training, not "
+                f"{self.validation_percent!r} and {self.test_percent!r}"
+            )
+
+    def split(self, groups: Iterable[str]) -> dict[str, str]:
+        """Give each of three or more groups a split: in the order of their hashes, so the same on every machine.
+
+        Raises
+        ------
+        ValueError
+            If there are too few groups for one in each split.
+        """
+        ordered = sorted(set(groups), key=lambda group: (hashlib.sha1(group.encode(), usedforsecurity=False).digest()))
+        validation = max(1, round(len(ordered) * self.validation_percent / 100))
+        test = max(1, round(len(ordered) * self.test_percent / 100)) if self.test_percent else 0
+        if validation + test >= len(ordered):
+            raise ValueError(f"{validation + test + 1} are needed, for every split one")
+        names = ["validation"] * validation + ["test"] * test + ["train"] * (len(ordered) - validation - test)
+        return dict(zip(ordered, names, strict=True))
 
 
 class LoadedClips(NamedTuple):
@@ -75,8 +146,10 @@ class LoadedClips(NamedTuple):
 def load_clips(paths: Sequence[str | os.PathLike[str]], samples: int = 16_000) -> LoadedClips:
     """Read clips of one length into one array.
 
-    A shorter recording is padded with zeros at its end, a longer one loses its end. A file that
-    cannot be used (unreadable, empty, not mono 16 kHz) is left out and named in ``problems``.
+    Other rates and more channels are converted by the rule of `lmu_quantize.audio.read_wav`. A
+    shorter recording is padded with zeros at its end. Of a longer one the stretch with the most
+    energy is taken, the first of equal ones. A file that cannot be used (unreadable, empty) is
+    left out and named in ``problems``.
 
     Parameters
     ----------
@@ -101,13 +174,22 @@ def load_clips(paths: Sequence[str | os.PathLike[str]], samples: int = 16_000) -
     problems: list[str] = []
     for position, path in enumerate(paths):
         try:
-            recording = read_wav(path)[:samples]
+            recording = _loudest(read_wav(path, resample=True), samples)
         except AudioError as error:
-            problems.append(error.problem if isinstance(error, SampleRateError) else str(error))
+            problems.append(str(error))
             continue
         clips[len(kept), : len(recording)] = recording
         kept.append(position)
     return LoadedClips(clips[: len(kept)], np.array(kept, dtype=np.int64), problems)
+
+
+def _loudest(recording: NDArray[np.int16], samples: int) -> NDArray[np.int16]:
+    """Cut the stretch with the most energy out of a recording that is longer than `samples`."""
+    if len(recording) <= samples:
+        return recording
+    energy = np.concatenate([[0], np.cumsum(np.square(recording.astype(np.int64)))])
+    start = int((energy[samples:] - energy[:-samples]).argmax())
+    return recording[start : start + samples]
 
 
 def published_split(name: str) -> str:
@@ -127,7 +209,7 @@ def published_split(name: str) -> str:
     str
         ``"train"``, ``"validation"`` or ``"test"``.
     """
-    speaker = name.split("_nohash_", 1)[0]
+    speaker = name.split(_PUBLISHED, 1)[0]
     digest = hashlib.sha1(speaker.encode(), usedforsecurity=False).hexdigest()
     percent = int(digest, 16) % _HASH_RANGE * (100.0 / (_HASH_RANGE - 1))
     if percent < 10.0:
@@ -136,9 +218,10 @@ def published_split(name: str) -> str:
 
 
 class SpeechCommands:
-    """The clips of Speech Commands by split and label.
+    """Recordings in folders by word, those of Speech Commands or one's own, by split and label.
 
-    Labels other than ``"unknown"`` and ``"silence"`` are words and name a folder each.
+    Labels other than ``"unknown"`` and ``"silence"`` are words and name a folder each, in any script and with blanks.
+    Composed and decomposed letters are the same.
 
     - ``unknown`` is every word that is not a label; in the official test set its folder
       ``_unknown_``.
@@ -148,10 +231,10 @@ class SpeechCommands:
       labels) are left out; 4,092 of its 4,890 clips remain.
 
     A word clip is in validation if ``validation_list.txt`` names it and in test if
-    ``testing_list.txt`` does. Where a list is missing, :func:`published_split` decides instead of
+    ``testing_list.txt`` does. Where a list is missing, the `SplitRule` decides instead of
     it; an existing list, even an empty one, always takes precedence. Names in a list that have no
     file are ignored. Without the official test set, the split ``"test"`` holds these held-out word
-    clips and, as in train, no files for ``silence``.
+    clips and, as in train, no files for ``silence`` (`lmu_quantize.noise.test_silence` makes some).
 
     Parameters
     ----------
@@ -163,6 +246,8 @@ class SpeechCommands:
     test_root : path-like, optional
         The official test set; by default ``speech_commands_test_set`` beside the words' folder, of
         the same version where the names have one.
+    rule : SplitRule, optional
+        How clips are split that no list names; its defaults if not given.
 
     Attributes
     ----------
@@ -172,6 +257,8 @@ class SpeechCommands:
         The folder of train and validation.
     test_folder : pathlib.Path or None
         The folder of the official test set; ``None`` where there is none.
+    rule : SplitRule
+        As above.
 
     Raises
     ------
@@ -185,7 +272,9 @@ class SpeechCommands:
         labels: Sequence[str] = KEYWORD_LABELS,
         *,
         test_root: str | os.PathLike[str] | None = None,
+        rule: SplitRule | None = None,
     ) -> None:
+        self.rule = SplitRule() if rule is None else rule
         self.labels = _checked_labels(labels)
         self._keywords = [name for name in self.labels if name not in _TEST_FOLDER_OF_LABEL]
         self.words_folder = self._find_words(Path(root))
@@ -220,7 +309,7 @@ class SpeechCommands:
         indices: list[int] = []
         for index, label in enumerate(self.labels):
             if split == "test" and self.test_folder is not None:
-                files = _wav_files(self.test_folder / _TEST_FOLDER_OF_LABEL.get(label, label))
+                files = _wav_files(_folder(self.test_folder, _TEST_FOLDER_OF_LABEL.get(label, label)))
             elif label == "silence":
                 continue
             else:
@@ -239,32 +328,35 @@ class SpeechCommands:
         Returns
         -------
         list of numpy.ndarray
-            One ``(n_samples,)`` int16 array at 16 kHz for each file, in the order of their names.
+            One ``(n_samples,)`` int16 array at 16 kHz for each file, in the order of their names. Empty if there are
+            no files and ``silence`` is no label.
 
         Raises
         ------
         DatasetError
-            The folder ``_background_noise_`` is missing or has no WAV files.
+            The folder ``_background_noise_`` is missing or has no WAV files, and ``silence`` is a label.
         lmu_quantize.audio.AudioError
             A recording cannot be used.
         """
         folder = self.words_folder / _NOISE_FOLDER
         files = _wav_files(folder)
-        if not files:
-            raise DatasetError(f"{folder}: no WAV files in it")
-        return [read_wav(file) for file in files]
+        if not files and "silence" in self.labels:
+            raise DatasetError(f"{folder}: no WAV files in it; the label silence is cut from recordings of noise")
+        return [read_wav(file, resample=True) for file in files]
+
+    @functools.cached_property
+    def has_test(self) -> bool:
+        """Whether there are test clips of every label but ``silence``, official or held out."""
+        if self.test_folder is not None:
+            return True
+        return all(self._word_clips(label, "test") for label in self.labels if label != "silence")
 
     def _word_clips(self, label: str, split: str) -> list[Path]:
         """List the clips of a word, or of all words that are no label, in one split."""
-        folders = [self.words_folder / label]
+        folders = [_folder(self.words_folder, label)]
         if label == "unknown":
-            folders = [
-                folder
-                for folder in sorted(self.words_folder.iterdir())
-                if folder.is_dir()
-                and not folder.name.startswith(("_", "."))
-                and folder.name not in self._keywords
-            ]
+            words = {_composed(word) for word in self._keywords}
+            folders = [folder for folder in self._word_folders() if _composed(folder.name) not in words]
         return [
             clip
             for folder in folders
@@ -272,13 +364,62 @@ class SpeechCommands:
             if self._split_of(clip) == split
         ]
 
+    def _word_folders(self) -> list[Path]:
+        folders = sorted(self.words_folder.iterdir())
+        return [folder for folder in folders if folder.is_dir() and not folder.name.startswith(("_", "."))]
+
+    @functools.cached_property
+    def _own_splits(self) -> Mapping[Path, str] | None:
+        """Split of every clip by the rule; None where the published rule is used."""
+        clips = [clip for folder in self._word_folders() for clip in _wav_files(folder)]
+        if not self.rule.speaker and any(_PUBLISHED in clip.name for clip in clips):
+            return None
+        if not self.rule.speaker:
+            return self._splits_of_takes(clips)
+        found = {clip: re.search(self.rule.speaker, _composed(clip.name)) for clip in clips}
+        without = [clip for clip, match in found.items() if match is None]
+        if without:
+            raise DatasetError(
+                f"{self.words_folder}: {len(without)} file name(s) without a speaker by the pattern "
+                f"{self.rule.speaker!r}, such as {without[0].parent.name}/{without[0].name}"
+            )
+        speakers = {
+            clip: (match.group(1) if match.re.groups else "") or match.group() for clip, match in found.items() if match
+        }
+        try:
+            splits = self.rule.split(speakers.values())
+        except ValueError as error:
+            names = sorted(set(speakers.values()))
+            shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+            raise DatasetError(f"{self.words_folder}: {len(names)} speaker(s): {shown}; {error}") from None
+        return {clip: splits[speaker] for clip, speaker in speakers.items()}
+
+    def _splits_of_takes(self, clips: Sequence[Path]) -> Mapping[Path, str]:
+        """Split the takes of each word where no speaker is known."""
+        if None in self._held_out.values():
+            warnings.warn(
+                f"{self.words_folder}: no speaker is known, so each take counts as its own; one speaker may be in "
+                "training and test, and the test is then too good (data.speaker takes a pattern)",
+                SpeakerWarning,
+                stacklevel=2,
+            )
+        splits: dict[Path, str] = {}
+        for folder in dict.fromkeys(clip.parent for clip in clips):
+            takes = {_composed(f"{folder.name}/{clip.name}"): clip for clip in clips if clip.parent == folder}
+            try:
+                chosen = self.rule.split(takes)
+            except ValueError as error:
+                raise DatasetError(f"{folder}: {len(takes)} take(s); {error}") from None
+            splits |= {takes[take]: split for take, split in chosen.items()}
+        return splits
+
     def _split_of(self, clip: Path) -> str:
         """Give the split of a word clip from the lists, or from the rule for a missing list."""
-        relative = f"{clip.parent.name}/{clip.name}"
+        relative = _composed(f"{clip.parent.name}/{clip.name}")
         for split, names in self._held_out.items():
             if names is not None and relative in names:
                 return split
-        by_rule = published_split(clip.name)
+        by_rule = published_split(clip.name) if self._own_splits is None else self._own_splits[clip]
         replaced = by_rule in _LISTS and self._held_out[by_rule] is not None
         return "train" if replaced else by_rule
 
@@ -289,7 +430,8 @@ class SpeechCommands:
             file = self.words_folder / name
             lists[split] = None
             if file.is_file():
-                lists[split] = frozenset(file.read_text(encoding="utf-8").split())
+                lines = file.read_text(encoding="utf-8").splitlines()
+                lists[split] = frozenset(_composed(line.strip()) for line in lines if line.strip())
         both = (lists["validation"] or frozenset()) & (lists["test"] or frozenset())
         if both:
             raise DatasetError(
@@ -302,7 +444,7 @@ class SpeechCommands:
         """Give the folder that holds the words, and check that no label's folder is missing."""
         if not root.is_dir():
             raise DatasetError(f"{root}: no such folder")
-        is_words = any((root / name).is_dir() for name in (_NOISE_FOLDER, *self._keywords))
+        is_words = any(_folder(root, name).is_dir() for name in (_NOISE_FOLDER, *self._keywords))
         folder = root if is_words else _versioned(root)
         _check_folders(folder, self._keywords)
         return folder
@@ -352,9 +494,23 @@ def _versioned(root: Path) -> Path:
 
 def _check_folders(folder: Path, names: Iterable[str]) -> None:
     """Refuse a folder that lacks one of the named folders."""
-    missing = [name for name in names if not (folder / name).is_dir()]
+    missing = [name for name in names if not _folder(folder, name).is_dir()]
     if missing:
         raise DatasetError(f"{folder}: no folder for {', '.join(missing)}")
+
+
+def _composed(name: str) -> str:
+    """Write letters with marks as one character where there is one, as macOS does not."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _folder(parent: Path, name: str) -> Path:
+    """Give the folder of a name, also where its letters are written in another way."""
+    folder = parent / name
+    if folder.is_dir() or not parent.is_dir():
+        return folder
+    same = (other for other in sorted(parent.iterdir()) if _composed(other.name) == _composed(name))
+    return next(same, folder)
 
 
 def _wav_files(folder: Path) -> list[Path]:

@@ -19,15 +19,10 @@ from lmu_quantize.features import FrontEnd
 from lmu_quantize.float_file import load_float
 from lmu_quantize.frames_file import load_frames
 from lmu_quantize.model import DenseLayer, FloatModel, LegendreMemory, LMULayer
+from lmu_quantize.noise import NoiseBank, silence_clip
 from lmu_quantize.score import score_decisions
 from lmu_quantize.train import RECIPES, EpochResult, TrainConfig, TrainResult, train
-from lmu_quantize.train.augment import (
-    AugmentConfig,
-    NoiseBank,
-    augment_clip,
-    mask_frames,
-    silence_clip,
-)
+from lmu_quantize.train.augment import AugmentConfig, augment_clip, mask_frames
 from lmu_quantize.train.data import FrameSource, prepare_evaluation, prepare_training
 from lmu_quantize.train.network import LayerSpec, LMUNetwork, storage_bits
 from lmu_quantize.train.quantizers import (
@@ -189,8 +184,8 @@ def test_shipped_recipe_fits_its_name(recipe: str) -> None:
 def test_silence_has_the_levels_asked_for() -> None:
     rng = np.random.default_rng(5)
     bank = NoiseBank([rng.integers(-50, 50, 40_000).astype(np.int16)], rng)
-    config = AugmentConfig()
-    clips = np.stack([silence_clip(16_000, bank, config, rng) for _ in range(300)]).astype(np.float64) / 32768
+    levels = AugmentConfig().silence_rms
+    clips = np.stack([silence_clip(16_000, bank, levels, rng) for _ in range(300)]).astype(np.float64) / 32768
     level = np.sqrt(np.square(clips).mean(axis=1))
     assert level.min() > 0.8e-4
     assert level.max() < 0.36

@@ -92,6 +92,10 @@ class Console:
         """Print one error line."""
         print(f"lmu-hw: error: {message}", file=sys.stderr, flush=True)
 
+    def warning(self, message: str) -> None:
+        """Print one warning line."""
+        print(f"lmu-hw: warning: {message}", file=sys.stderr, flush=True)
+
     @contextmanager
     def progress(self) -> Iterator[Progress]:
         """Show a bar on the standard error while work is done, if that is a terminal.

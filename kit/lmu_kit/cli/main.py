@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import textwrap
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -191,7 +192,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         args = parser(_chosen(words)).parse_args(words, argparse.Namespace(words=words))
         console.quiet, console.to_stderr = args.quiet, str(args.json) == "-"
         traceback = args.traceback
-        _run(args)
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: console.warning(" ".join(str(message).split()))
+            _run(args)
         sys.stdout.flush()
     except KeyboardInterrupt:
         console.error("interrupted")

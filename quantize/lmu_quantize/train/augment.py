@@ -1,9 +1,8 @@
-"""Augmentation: recordings made louder, quieter, faster, shifted, noisy, reverberant; silence; masked frames.
+"""Augmentation: recordings made louder, quieter, faster, shifted, noisy, reverberant; masked frames.
 
 Every function draws from the generator it is given and from nothing else.
 """
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,14 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmu_hw.checks import require_int, require_number
+from lmu_quantize.noise import FULL_SCALE, RATE, SILENCE_RMS, NoiseBank, rms, to_int16
 
-__all__ = ["AugmentConfig", "NoiseBank", "augment_clip", "mask_frames", "silence_clip"]
+__all__ = ["AugmentConfig", "augment_clip", "mask_frames"]
 
 FloatArray = NDArray[np.float32]
-
-FULL_SCALE = 32768.0
-COLOUR_SECONDS = 20
-RATE = 16_000
 
 
 @dataclass(frozen=True)
@@ -59,7 +55,7 @@ class AugmentConfig:
     reverb_probability: float = 0.0
     reverb_seconds: tuple[float, float] = (0.1, 0.5)
     reverb_db: tuple[float, float] = (0.0, 15.0)
-    silence_rms: tuple[float, float] = (1e-4, 0.35)
+    silence_rms: tuple[float, float] = SILENCE_RMS
     time_masks: int = 1
     time_width: int = 8
     mel_masks: int = 1
@@ -85,60 +81,6 @@ class AugmentConfig:
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
         return asdict(self)
-
-
-class NoiseBank:
-    """Noise to cut from: recordings, and coloured noise from white to brown.
-
-    Parameters
-    ----------
-    recordings : sequence of ndarray of int16
-        Background noise at 16 kHz, each longer than a second.
-    rng : numpy.random.Generator
-        Source of the coloured noise.
-    """
-
-    def __init__(self, recordings: Sequence[NDArray[np.int16]], rng: np.random.Generator) -> None:
-        self.recordings: list[FloatArray] = [
-            recording.astype(np.float32) / np.float32(FULL_SCALE) for recording in recordings if len(recording) > RATE
-        ]
-        self.colours = [_coloured(rng, exponent) for exponent in (0.0, 0.5, 1.0, 1.5, 2.0)]
-
-    def cut(self, rng: np.random.Generator, samples: int) -> FloatArray:
-        """Cut a stretch with an RMS of 1, half of the time from a recording if there is one.
-
-        Parameters
-        ----------
-        rng : numpy.random.Generator
-            Chooses the noise and the place.
-        samples : int
-            Length, at most one second at 16 kHz.
-
-        Returns
-        -------
-        ndarray of float32, shape (samples,)
-        """
-        pool = self.recordings if self.recordings and rng.random() < 0.5 else self.colours
-        noise = pool[int(rng.integers(len(pool)))]
-        start = int(rng.integers(len(noise) - samples + 1))
-        stretch = noise[start : start + samples]
-        return stretch / np.float32(max(_rms(stretch), 1e-6))
-
-
-def _coloured(rng: np.random.Generator, exponent: float) -> FloatArray:
-    """Noise whose power falls with frequency to the power `exponent`; below 40 Hz it is flat."""
-    samples = COLOUR_SECONDS * RATE
-    spectrum = np.fft.rfft(rng.standard_normal(samples))
-    frequency = np.maximum(np.fft.rfftfreq(samples, 1 / RATE), 40.0)
-    return np.fft.irfft(spectrum * frequency ** (-exponent / 2), samples).astype(np.float32)
-
-
-def _rms(values: FloatArray) -> float:
-    return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
-
-
-def _to_int16(values: FloatArray) -> NDArray[np.int16]:
-    return np.clip(np.floor(values * FULL_SCALE + 0.5), -32768, 32767).astype(np.int16)
 
 
 def augment_clip(
@@ -173,9 +115,9 @@ def augment_clip(
         moved = _reverberant(moved, config, rng)
     signal = (moved * 10 ** (rng.uniform(*config.gain_db) / 20)).astype(np.float32)
     if rng.random() < config.noise_probability:
-        level = _rms(signal) * 10 ** (-rng.uniform(*config.snr_db) / 20)
+        level = rms(signal) * 10 ** (-rng.uniform(*config.snr_db) / 20)
         signal = signal + noise.cut(rng, samples) * np.float32(level)
-    return _to_int16(signal)
+    return to_int16(signal)
 
 
 def _reverberant(
@@ -189,26 +131,6 @@ def _reverberant(
     size = len(signal) + length
     echo = np.fft.irfft(np.fft.rfft(signal, size) * np.fft.rfft(tail, size), size)
     return signal + echo[: len(signal)]
-
-
-def silence_clip(
-    samples: int, noise: NoiseBank, config: AugmentConfig, rng: np.random.Generator
-) -> NDArray[np.int16]:
-    """One clip without a word: noise at a level drawn evenly in decibels.
-
-    Parameters
-    ----------
-    samples : int
-        Length, at most one second at 16 kHz.
-    noise, config, rng
-        As `augment_clip` has them.
-
-    Returns
-    -------
-    ndarray of int16, shape (samples,)
-    """
-    low, high = np.log(config.silence_rms)
-    return _to_int16(noise.cut(rng, samples) * np.float32(np.exp(rng.uniform(low, high))))
 
 
 def mask_frames(frames: FloatArray, config: AugmentConfig, rng: np.random.Generator) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from lmu_hw.checks import from_json, require_choice, require_int, require_number, require_type
 from lmu_hw.model.memory_layer import check_strides
-from lmu_quantize.dataset import KEYWORD_LABELS
+from lmu_quantize.dataset import KEYWORD_LABELS, SplitRule
 from lmu_quantize.features import FrontEnd
 from lmu_quantize.train.augment import AugmentConfig
 from lmu_quantize.train.devices import DEVICES
@@ -40,6 +40,8 @@ class TrainConfig:
         Folder of Speech Commands, as `SpeechCommands` takes it. Recipes leave it empty.
     out : str
         Folder of the results, the checkpoint and the frames. Recipes leave it empty.
+    split : SplitRule
+        How recordings are split that no list names.
     name : str
         Name of the model.
     labels : tuple of str
@@ -110,6 +112,7 @@ class TrainConfig:
 
     data: str = ""
     out: str = ""
+    split: SplitRule = field(default_factory=SplitRule)
     name: str = "kws"
     labels: tuple[str, ...] = KEYWORD_LABELS
     front_end: dict[str, Any] = field(default_factory=lambda: {"kind": "log-mel", "n_mels": 40})
@@ -242,6 +245,7 @@ class TrainConfig:
 
 
 _PARTS: dict[str, type[Any]] = {
+    "split": SplitRule,
     "network": PeerSpec,
     "augment": AugmentConfig,
     "frame_augment": FrameAugmentConfig,

@@ -20,15 +20,14 @@ from numpy.typing import NDArray
 from lmu_hw.progress import Progress, silent
 from lmu_quantize.dataset import DatasetError, LoadedClips, SpeechCommands, load_clips
 from lmu_quantize.features import FrontEnd
-from lmu_quantize.train.augment import AugmentConfig, NoiseBank, augment_clip, silence_clip
+from lmu_quantize.noise import NoiseBank, noise_for_training, silence_clip, test_silence, unheard_noise
+from lmu_quantize.train.augment import AugmentConfig, augment_clip
 
 __all__ = ["EvaluationSet", "FrameSource", "TrainingSet", "prepare_evaluation", "prepare_training"]
 
 SAMPLES = 16_000
 CHUNK = 256
 SPLICED, SILENCE = "_spliced_", "_silence_"
-NOISE_FOR_VALIDATION = 0.2
-"""Last part of every noise recording, kept for the silence of validation."""
 MASKS = ("time_masks", "time_width", "mel_masks", "mel_width")
 """Parts of the augmentation that are drawn anew in every epoch, so the stored frames do not depend on them."""
 
@@ -161,7 +160,7 @@ def prepare_training(source: FrameSource, folder: Path, progress: Progress = sil
         words,
         splices=round(source.splice_ratio * per_keyword) if "unknown" in names else 0,
         silences=round(source.silence_ratio * per_keyword) if "silence" in names else 0,
-        bank=NoiseBank([_part(each, False) for each in source.speech.background_noise()], _rng(source.seed, 1)),
+        bank=NoiseBank([noise_for_training(noise) for noise in source.speech.background_noise()], _rng(source.seed, 1)),
     )
     key = _key(clips)
     folder.mkdir(parents=True, exist_ok=True)
@@ -227,7 +226,7 @@ class _TrainingClips:
     def _augmented(self, index: int, rng: np.random.Generator) -> NDArray[np.int16]:
         config = self.source.augment
         if index >= len(self.clips) + self.splices:
-            return silence_clip(SAMPLES, self.bank, config, rng)
+            return silence_clip(SAMPLES, self.bank, config.silence_rms, rng)
         if index < len(self.clips):
             return augment_clip(self.clips[index], self.bank, config, rng)
         first = int(rng.integers(len(self.clips)))
@@ -273,7 +272,7 @@ def _labels_and_weights(
 def prepare_evaluation(source: FrameSource, split: str, front_end: FrontEnd) -> EvaluationSet:
     """Frames of the clips of a split, as they were recorded.
 
-    Validation has no recordings of silence: they are cut from the last part of the noise recordings, which training
+    Where a split has no recordings of silence, they are cut from the last part of the noise recordings, which training
     does not use, and from coloured noise, at all levels.
 
     Parameters
@@ -298,11 +297,8 @@ def prepare_evaluation(source: FrameSource, split: str, front_end: FrontEnd) -> 
     clips = loaded.clips
     names = source.speech.labels
     if "silence" in names and not (labels == names.index("silence")).any():
-        rng = _rng(source.seed, 3)
-        bank = NoiseBank([_part(recording, True) for recording in source.speech.background_noise()], rng)
         count = max(1, round(_mean_keyword(labels, names)))
-        silences = [silence_clip(SAMPLES, bank, source.augment, rng) for _ in range(count)]
-        clips = np.concatenate([clips, np.stack(silences)])
+        clips = np.concatenate([clips, _silences(source, split, count)])
         labels = np.concatenate([labels, np.full(count, names.index("silence"))])
         words += [SILENCE] * count
     frames = np.concatenate(
@@ -312,6 +308,16 @@ def prepare_evaluation(source: FrameSource, split: str, front_end: FrontEnd) -> 
         ]
     )
     return EvaluationSet(frames, labels.astype(np.int64), np.array(words), tuple(loaded.problems))
+
+
+def _silences(source: FrameSource, split: str, count: int) -> NDArray[np.int16]:
+    """Silence for a split without recordings of it."""
+    recordings = source.speech.background_noise()
+    if split == "test":
+        return test_silence(recordings, count)
+    rng = _rng(source.seed, 3)
+    bank = NoiseBank([unheard_noise(recording) for recording in recordings], rng)
+    return np.stack([silence_clip(SAMPLES, bank, source.augment.silence_rms, rng) for _ in range(count)])
 
 
 def _splice(first: NDArray[np.int16], second: NDArray[np.int16]) -> NDArray[np.int16]:
@@ -377,11 +383,6 @@ def _word_weights(words: Sequence[str], unknown: NDArray[np.bool_]) -> NDArray[n
         counts[word] = counts.get(word, 0) + 1
     rarity = np.array([counts[word] ** -0.5 for word in words])
     return np.where(unknown, rarity, 0.0)
-
-
-def _part(recording: NDArray[np.int16], validation: bool) -> NDArray[np.int16]:
-    cut = len(recording) - max(SAMPLES + 1, int(len(recording) * NOISE_FOR_VALIDATION))
-    return recording[cut:] if validation else recording[:cut]
 
 
 def _rng(*key: int) -> np.random.Generator:

@@ -123,7 +123,7 @@ def train(
 
 def _source(config: TrainConfig) -> FrameSource:
     return FrameSource(
-        SpeechCommands(config.data, config.labels),
+        SpeechCommands(config.data, config.labels, rule=config.split),
         FrontEnd.from_dict(config.front_end),
         config.augment,
         config.copies,

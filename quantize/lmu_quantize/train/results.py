@@ -77,7 +77,7 @@ def finish_run(
     networks = _best_networks(config, run, training)
     offsets = _balance(config, networks, validation)
     splits = {"validation": validation}
-    if test is not None and test.speech.test_folder is not None:
+    if test is not None and test.speech.has_test:
         splits["test"] = prepare_evaluation(test, "test", training.front_end)
     scores = {
         f"{phase}.{split}": evaluate(network, data, config.labels)
