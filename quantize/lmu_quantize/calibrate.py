@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lmu_hw.model.bounds import Certificate, certify, impulse_response_l1
-from lmu_hw.model.fixed import MAX_WIDTH, Format, Overflow, Quantizer
+from lmu_hw.model.fixed import Format, Overflow
 from lmu_hw.model.golden import Golden
 from lmu_hw.model.memory_layer import check_strides
-from lmu_hw.model.operations import lower, output_name, tanh_table
-from lmu_hw.model.program import QuantizedDense, QuantizedLayer, QuantizedLMU, QuantizedModel, Weights
+from lmu_hw.model.operations import output_name, tanh_table
+from lmu_hw.model.program import QuantizedModel, Weights
+from lmu_quantize.assembly import Assembly, Formats
 from lmu_quantize.equalize import equalizing_shifts, scale_memories
-from lmu_quantize.model import DenseLayer, FloatModel, Layer, LegendreMemory, LMULayer, SeparableLayer
+from lmu_quantize.model import FloatModel, LMULayer, MemoryLayer
 from lmu_quantize.quantization import QuantizationConfig
 from lmu_quantize.scales import (
     COARSER,
@@ -31,12 +32,11 @@ from lmu_quantize.scales import (
     quantize_terms,
 )
 from lmu_quantize.sensitivity import SensitivityReport, measure
+from lmu_quantize.sums import column_power, drive, layer_sums
 
 __all__ = ["QuantizationResult", "quantize_model", "trained_formats"]
 
 FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-Formats = dict[str, Format]
 
 LOGIT_MARGIN = 1.25
 """Room above the largest float logit, for the quantization error."""
@@ -113,7 +113,7 @@ def quantize_model(
         },
         "equalization": {name: list(values) for name, values in shifts.items()},
     }
-    assembly = _Assembly(scaled, weights, config, notes)
+    assembly = Assembly(scaled, weights, config, notes)
     quantized = _fit_logits(assembly, _fit_states(assembly, formats), samples)
     return QuantizationResult(quantized, measure(scaled, quantized, samples), scaled)
 
@@ -125,7 +125,7 @@ def trained_formats(data: Mapping[str, Any]) -> dict[str, Format]:
     ----------
     data : mapping
         As `lmu_quantize.train.network.LMUNetwork.formats` gives them: ``input`` and, in ``layers``, ``u``, ``m``,
-        ``h``, ``a`` and ``b`` of each layer that has them.
+        ``f``, ``h``, ``a`` and ``b`` of each layer that has them.
 
     Returns
     -------
@@ -136,7 +136,7 @@ def trained_formats(data: Mapping[str, Any]) -> dict[str, Format]:
         raise ValueError("trained formats must have the keys input and layers")
     formats = {"x": Format.from_dict(data["input"])}
     for index, layer in enumerate(data["layers"]):
-        names = [name for name in ("u", "m", "h", "a", "b") if name in layer]
+        names = [name for name in ("u", "m", "f", "h", "a", "b") if name in layer]
         formats |= {f"layer{index}.{name}": Format.from_dict(layer[name]) for name in names}
     return formats
 
@@ -147,7 +147,7 @@ def _checked_frames(model: FloatModel, frames: ArrayLike) -> FloatArray:
         raise ValueError(f"calibration frames must have shape (N, T, {model.inputs}), not {samples.shape}")
     if not np.isfinite(samples).all():
         raise ValueError("calibration frames must be finite, found NaN or infinity")
-    strides = [layer.stride for layer in model.layers if isinstance(layer, LMULayer)]
+    strides = [layer.stride for layer in model.layers if isinstance(layer, MemoryLayer)]
     check_strides(strides)
     period = math.prod(strides)
     if samples.shape[0] < 1 or samples.shape[1] < period:
@@ -171,7 +171,8 @@ def _check_names(model: FloatModel, config: QuantizationConfig) -> None:
     weights, known = set(), {"x"}
     for index, layer in enumerate(model.layers):
         weights |= {f"layer{index}"} | {f"layer{index}.{name}" for name in layer.tensors if not name.startswith("b")}
-        names = ["u", "m", "h", "a", "b"] if isinstance(layer, LMULayer) else ["h"]
+        known |= {layer_sum.target for layer_sum in layer_sums(index, layer)}
+        names = ["m", "a", "b"] if isinstance(layer, MemoryLayer) else []
         known |= {f"layer{index}.{name}" for name in ([*names, "table"] if layer.activation == "tanh" else names)}
     for setting, entries, allowed in (
         ("weight_overrides", config.weight_overrides, weights),
@@ -191,7 +192,7 @@ def _equalized(
     layers, used = list(model.layers), {}
     for index, layer in enumerate(model.layers):
         name = f"layer{index}.u"
-        if not isinstance(layer, LMULayer) or name in config.formats:
+        if not isinstance(layer, MemoryLayer) or name not in traces or name in config.formats:
             continue
         shifts = equalizing_shifts(traces[name], config.u_bits)
         if any(shifts):
@@ -213,15 +214,17 @@ def _is_logits(model: FloatModel, index: int) -> bool:
 
 
 def _signal_formats(model: FloatModel, traces: dict[str, FloatArray], config: QuantizationConfig) -> Formats:
-    """Choose the formats of x, every u, and every h that is not the logits."""
+    """Choose the formats of x, every u and f, and every h that is not the logits."""
     chosen = {"x": (config.input_bits, True)}
+    rectified = config.activation_bits, config.activation_bits != 7
     for index, layer in enumerate(model.layers):
-        if isinstance(layer, LMULayer):
-            chosen[f"layer{index}.u"] = (config.u_bits, True)
-        if not _is_logits(model, index):
-            relu = layer.activation == "relu"
-            bits = config.activation_bits if relu else config.signed_bits
-            chosen[f"layer{index}.h"] = (bits, not (relu and bits == 7))
+        for target in (layer_sum.target for layer_sum in layer_sums(index, layer)):
+            if target.endswith(".u"):
+                chosen[target] = (config.u_bits, True)
+            elif target.endswith(".f"):
+                chosen[target] = rectified
+            elif not _is_logits(model, index):
+                chosen[target] = rectified if layer.activation == "relu" else (config.signed_bits, True)
     return {
         name: config.formats.get(name) or _best_format(traces[name], width, signed, config)
         for name, (width, signed) in chosen.items()
@@ -232,7 +235,7 @@ def _memory_formats(model: FloatModel, config: QuantizationConfig) -> Formats:
     """Choose the formats of the discrete memory matrices, which hold all their elements."""
     formats: Formats = {}
     for index, layer in enumerate(model.layers):
-        if not isinstance(layer, LMULayer):
+        if not isinstance(layer, MemoryLayer):
             continue
         pairs = [memory.discretize() for memory in dict.fromkeys(layer.memories)]
         for position, (name, width) in enumerate((("a", config.a_bits), ("b", config.b_bits))):
@@ -249,12 +252,12 @@ def _state_formats(
     chosen: Formats = {}
     for index, layer in enumerate(model.layers):
         key, name = f"layer{index}.m", f"layer{index}"
-        if not isinstance(layer, LMULayer):
+        if not isinstance(layer, MemoryLayer):
             continue
         if key in config.formats:
             chosen[key] = config.formats[key]
             continue
-        u = formats[f"{name}.u"]
+        u = formats[drive(index, layer)]
         gains = []
         for memory in dict.fromkeys(layer.memories):
             a, b = memory.discretize()
@@ -273,19 +276,6 @@ def _power(values: FloatArray) -> FloatArray:
     return floor_power(mean)
 
 
-def _sums(index: int, layer: Layer) -> tuple[tuple[tuple[str, str], ...], ...]:
-    """For each sum of a layer, the matrices that it adds up and the vectors that they multiply."""
-    below = "x" if index == 0 else f"layer{index - 1}.h"
-    own_h, own_m = f"layer{index}.h", f"layer{index}.m"
-    if isinstance(layer, DenseLayer):
-        return ((("w", below),),)
-    groups = (
-        (("e_x", below), ("e_h", own_h), ("e_m", own_m)),
-        (("w_x", below), ("w_h", own_h), ("w_m", own_m)),
-    )
-    return tuple(tuple(pair for pair in group if pair[0] in layer.tensors) for group in groups)
-
-
 def _quantized_weights(
     model: FloatModel, traces: dict[str, FloatArray], formats: Formats, config: QuantizationConfig
 ) -> list[dict[str, Weights]]:
@@ -294,13 +284,16 @@ def _quantized_weights(
     powers = {name: _power(values) for name, values in traces.items()}
     for index, layer in enumerate(model.layers):
         weights_of_layer: dict[str, Weights] = {}
-        for pairs in _sums(index, layer):
+        for layer_sum in layer_sums(index, layer):
             terms = [
-                WeightTerm(layer.tensors[name], config.bits_of(index, name), powers[source], formats[source].frac)
-                for name, source in pairs
-            ]
+                WeightTerm(
+                    layer.tensors[name], config.bits_of(index, name), column_power(layer, name, powers[source]),
+                    formats[source].frac,
+                )
+                for name, source in layer_sum.pairs
+            ]  # fmt: skip
             quantized = quantize_terms(terms, config.weight_range == "symmetric")
-            weights_of_layer |= {name: weights for (name, _), weights in zip(pairs, quantized, strict=True)}
+            weights_of_layer |= {name: weights for (name, _), weights in zip(layer_sum.pairs, quantized, strict=True)}
         weights_of_layers.append(weights_of_layer)
     return weights_of_layers
 
@@ -322,8 +315,9 @@ def _logit_format(
     fmt = finest_format(LOGIT_MARGIN * float(np.abs(traces[key]).max()), config.logits_bits)
     if model.layers[index].activation == "tanh":
         return {key: fmt}
-    pairs = _sums(index, model.layers[index])[-1]
-    exact = max(int(weights[index][name].frac.max()) + formats[source].frac for name, source in pairs)
+    last = layer_sums(index, model.layers[index])[-1]
+    scales = [int(weights[index][name].frac.max()) + formats[source].frac for name, source in last.pairs]
+    exact = max(scales if last.residual is None else [*scales, formats[last.residual].frac])
     return {key: replace(fmt, frac=min(fmt.frac, exact))}
 
 
@@ -359,86 +353,11 @@ def _best_table(hidden: FloatArray, output: Format, config: QuantizationConfig) 
     return best
 
 
-def _bias(name: str, values: FloatArray, fracs: IntArray) -> IntArray:
-    """Nearest integers at the scales of the sums that a bias joins."""
-    rounded = np.floor(np.ldexp(values, fracs) + 0.5)
-    largest = float(np.abs(rounded).max(initial=0.0))
-    if not largest < 2.0**MAX_WIDTH:
-        raise ValueError(f"{name} reaches {largest:.3g} at the scale of its sum, over {MAX_WIDTH} bits")
-    return rounded.astype(np.int64)
-
-
-@dataclass(frozen=True, eq=False)
-class _Assembly:
-    """Everything but the formats that makes a quantized model."""
-
-    floats: FloatModel
-    weights: list[dict[str, Weights]]
-    config: QuantizationConfig
-    notes: dict[str, Any]
-
-    def __call__(self, formats: Formats) -> QuantizedModel:
-        """Build the model, its biases rounded to the scales of the sums that they join."""
-        bare = QuantizedModel(
-            layers=tuple(self._layer(index, layer, formats) for index, layer in enumerate(self.floats.layers)),
-            input=formats["x"],
-            labels=self.floats.labels,
-            name=self.floats.name,
-            front_end=self.floats.front_end,
-            notes=self.notes,
-        )
-        sums = {op.target: op.frac for op in lower(bare) if not op.target.endswith(".m")}
-        layers: list[QuantizedLayer] = []
-        for index, (layer, floats) in enumerate(zip(bare.layers, self.floats.layers, strict=True)):
-            integers: dict[str, Any] = {}
-            for name, tensor in floats.tensors.items():
-                if name.startswith("b"):
-                    target = f"layer{index}.{'u' if name == 'b_u' else 'h'}"
-                    integers[name] = _bias(f"{target}: the bias {name}", tensor, sums[target])
-            layers.append(replace(layer, **integers))
-        return replace(bare, layers=tuple(layers))
-
-    def _narrow(self, fmt: Format) -> Quantizer:
-        return Quantizer(fmt, self.config.rounding, self.config.overflow)
-
-    def _layer(self, index: int, layer: Layer, formats: Formats) -> QuantizedLayer:
-        name = f"layer{index}"
-        h, table = self._narrow(formats[f"{name}.h"]), formats.get(f"{name}.table")
-        weights: dict[str, Any] = dict(self.weights[index])
-        if isinstance(layer, SeparableLayer):
-            raise TypeError(f"{name} must be an LMU or a dense layer to be quantized, not a separable one")
-        if isinstance(layer, DenseLayer):
-            return QuantizedDense(h=h, activation=layer.activation, table=table, **weights)
-        fmt_a, fmt_b = formats[f"{name}.a"], formats[f"{name}.b"]
-        distinct: dict[bytes, tuple[int, IntArray, IntArray]] = {}
-        index_of: dict[LegendreMemory, int] = {}
-        for memory in dict.fromkeys(layer.memories):
-            a, b = memory.discretize()
-            pair = fmt_a.quantize(a), fmt_b.quantize(b)
-            key = pair[0].tobytes() + pair[1].tobytes()
-            index_of[memory] = distinct.setdefault(key, (len(distinct), *pair))[0]
-        return QuantizedLMU(
-            matrix=tuple(index_of[memory] for memory in layer.memories),
-            a=tuple(a for _, a, _ in distinct.values()),
-            b=tuple(b for _, _, b in distinct.values()),
-            a_format=fmt_a,
-            b_format=fmt_b,
-            u=self._narrow(formats[f"{name}.u"]),
-            m=self._narrow(formats[f"{name}.m"]),
-            h=h,
-            activation=layer.activation,
-            u_activation=layer.u_activation,
-            table=table,
-            stride=layer.stride,
-            **weights,
-        )
-
-
 def _coarser(fmt: Format) -> Format:
     return replace(fmt, frac=fmt.frac - 1)
 
 
-def _fit_states(assembly: _Assembly, formats: Formats) -> Formats:
+def _fit_states(assembly: Assembly, formats: Formats) -> Formats:
     """Make free formats of memory states coarser until each is proven to hold its memories.
 
     A memory whose response could not be summed has no bound; its format stays.
@@ -453,7 +372,7 @@ def _fit_states(assembly: _Assembly, formats: Formats) -> Formats:
         formats |= {name: _coarser(formats[name]) for name in narrow}
 
 
-def _fit_logits(assembly: _Assembly, formats: Formats, frames: FloatArray) -> QuantizedModel:
+def _fit_logits(assembly: Assembly, formats: Formats, frames: FloatArray) -> QuantizedModel:
     """Make a free format of the logits coarser until none saturates on the frames; the final model."""
     name = f"layer{len(assembly.floats.layers) - 1}.h"
     free = name not in assembly.config.formats and _is_logits(assembly.floats, len(assembly.floats.layers) - 1)

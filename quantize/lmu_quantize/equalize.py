@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_quantize.model import LMULayer
+from lmu_quantize.model import MemoryLayer, SeparableLayer
 from lmu_quantize.scales import format_by_error
 
 __all__ = ["equalizing_shifts", "scale_memories"]
@@ -44,24 +44,29 @@ def equalizing_shifts(u: FloatArray, bits: int) -> tuple[int, ...]:
     return tuple(int(frac) - middle if alive else 0 for frac, alive in zip(fracs, live, strict=True))
 
 
-def scale_memories(layer: LMULayer, shifts: Sequence[int]) -> LMULayer:
+def scale_memories(layer: MemoryLayer, shifts: Sequence[int]) -> MemoryLayer:
     """Multiply the input of each memory by a power of two and divide by it where the memory is read.
 
     Parameters
     ----------
-    layer : LMULayer
-        The layer.
+    layer : LMULayer or SeparableLayer
+        The layer, with an encoder ``e_x``.
     shifts : sequence of int
         For each memory, the exponent of the factor.
 
     Returns
     -------
-    LMULayer
+    LMULayer or SeparableLayer
         A layer with the same hidden states.
     """
+    if layer.e_x is None:
+        raise ValueError("a layer must have e_x to scale the inputs of its memories")
     if len(shifts) != len(layer.memories):
         raise ValueError(f"shifts must be {len(layer.memories)}, one for each memory, not {len(shifts)}")
     rows = np.array(shifts)
+    if isinstance(layer, SeparableLayer):
+        filters = np.repeat(rows, layer.filters)[:, None]
+        return replace(layer, w_m=np.ldexp(layer.w_m, -filters), e_x=np.ldexp(layer.e_x, rows[:, None]))
     columns = np.repeat(rows, [memory.order for memory in layer.memories])
     scaled: dict[str, Any] = {"w_m": np.ldexp(layer.w_m, -columns), "e_x": np.ldexp(layer.e_x, rows[:, None])}
     if layer.e_h is not None:

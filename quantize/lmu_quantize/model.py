@@ -234,7 +234,7 @@ class SeparableLayer:
         Bias of the hidden state.
     residual : bool
         Whether the layer's input is added before the function f; then there are as many units as inputs.
-    activation : {"linear", "relu", "tanh"}
+    activation : {"linear", "relu"}
         The function f.
     stride : int
         Filters and hidden state are computed on every ``stride``-th input frame.
@@ -258,7 +258,7 @@ class SeparableLayer:
         object.__setattr__(self, "memories", memories)
         object.__setattr__(self, "stride", require_int("layer stride", self.stride, 1))
         require_type("layer residual", self.residual, bool)
-        require_choice("layer activation", self.activation, ACTIVATIONS)
+        require_choice("layer activation", self.activation, ("linear", "relu"))
         count, w_m, w_f = len(memories), np.asarray(self.w_m), np.asarray(self.w_f)
         for name, matrix in (("w_m", w_m), ("w_f", w_f), ("e_x", self.e_x)):
             if matrix is not None and np.ndim(matrix) != 2:

@@ -25,8 +25,8 @@ _BITS = {
     "logits_bits": (8, 24),
     "table_bits": (4, 14),
 }
-_WEIGHT_NAME = re.compile(r"layer\d+(\.(e_x|e_h|e_m|w_x|w_h|w_m|w))?")
-_FORMAT_NAME = re.compile(r"x|layer\d+\.(u|m|h|a|b|table)")
+_WEIGHT_NAME = re.compile(r"layer\d+(\.(e_x|e_h|e_m|w_x|w_h|w_m|w_f|w))?")
+_FORMAT_NAME = re.compile(r"x|layer\d+\.(u|m|f|h|a|b|table)")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ class QuantizationConfig:
     weight_range : {"symmetric", "full"}
         Whether the most negative integer is left out (4 bits: -7 to 7) or used.
     activation_bits : {7, 8}
-        ReLU outputs: 7 gives 0 to 127 unsigned, so that an 8-bit signed multiplier takes them; 8 gives 8 bits signed.
+        ReLU outputs, those of filters too: 7 gives 0 to 127 unsigned, so that an 8-bit signed multiplier takes them; 8
+        gives 8 bits signed.
     signed_bits : int
         Bits of linear and tanh hidden states, 2 to 16.
     input_bits : int
@@ -58,13 +59,13 @@ class QuantizationConfig:
     table_bits : int
         Bits of the index of a tanh table, 4 to 14.
     range_rule : {"mse", "percentile"}
-        Formats of x, u and h: the one with the smallest mean squared error on the calibration frames, or the finest one
-        that holds `percentile` percent of the magnitudes.
+        Formats of x, u, f and h: the one with the smallest mean squared error on the calibration frames, or the finest
+        one that holds `percentile` percent of the magnitudes.
     percentile : float
         Above 0 to 100, for the rule of that name; 100 clips nothing.
     formats : dict of str to Format
-        Formats that are fixed instead of searched: ``x`` and ``layer{i}.`` followed by ``u``, ``m``, ``h``, ``a``,
-        ``b`` or ``table``.
+        Formats that are fixed instead of searched: ``x`` and ``layer{i}.`` followed by ``u``, ``m``, ``f``, ``h``,
+        ``a``, ``b`` or ``table``.
     equalize : bool
         Scale the memories of a layer by powers of two, without loss, so that one format suits all elements of u. A
         layer with a given format of u is left as it is.

@@ -76,8 +76,8 @@ class WeightTerm:
         Real weights.
     bits : int
         Bits of an integer weight.
-    power : ndarray of float64, shape (columns,)
-        Mean square of each element that the matrix multiplies.
+    power : ndarray of float64, shape (columns,) or (rows, columns)
+        Mean square of each element that the matrix multiplies; the latter where every row reads other elements.
     source_frac : int
         Fraction bits of these elements.
     """
@@ -104,7 +104,8 @@ def _row_errors(term: WeightTerm, fracs: range, symmetric: bool) -> FloatArray:
     errors = np.empty((len(fracs), len(term.weights)))
     for index, frac in enumerate(fracs):
         difference = np.ldexp(_integers(term.weights, frac, low, high).astype(np.float64), -frac) - term.weights
-        errors[index] = np.square(difference) @ term.power
+        squares = np.square(difference)
+        errors[index] = squares @ term.power if term.power.ndim == 1 else (squares * term.power).sum(axis=1)
     return errors
 
 

@@ -10,9 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from lmu_hw.model.bounds import certify
 from lmu_hw.model.golden import Golden
+from lmu_hw.model.memory_layer import QuantizedMemoryLayer
 from lmu_hw.model.operations import lower, output_name, tanh_errors
-from lmu_hw.model.program import QuantizedDense, QuantizedLMU, QuantizedModel
-from lmu_quantize.model import FloatModel, LMULayer
+from lmu_hw.model.program import QuantizedModel
+from lmu_quantize.model import FloatModel, MemoryLayer
+from lmu_quantize.sums import layer_sums
 
 __all__ = ["SensitivityReport", "SensitivityRow", "measure"]
 
@@ -35,7 +37,7 @@ class SensitivityRow:
     Attributes
     ----------
     name : str
-        ``layer{i}.{tensor}``, or a vector: ``x``, ``layer{i}.u``, ``layer{i}.m``, ``layer{i}.h``.
+        ``layer{i}.{tensor}``, or a vector: ``x``, ``layer{i}.u``, ``layer{i}.m``, ``layer{i}.f``, ``layer{i}.h``.
     kind : {"weight", "bias", "matrix", "vector"}
         What it is. Errors of a vector are those of the whole network up to it, on the calibration frames.
     format : str
@@ -193,17 +195,16 @@ def _tensor_rows(index: int, floats: FloatModel, model: QuantizedModel) -> Itera
         fmt = _span("s", weights.width, weights.frac)
         yield _row(f"layer{index}.{name}", "weight", fmt, wanted[name], weights.real(), clipped)
     sums = {op.target: op.frac for op in lower(model) if op.layer == index}
-    for name in ("b",) if isinstance(layer, QuantizedDense) else ("b_u", "b_f", "b_h"):
-        bias = getattr(layer, name, None)
-        if bias is None:
+    for name, target in ((each.bias, each.target) for each in layer_sums(index, floats.layers[index])):
+        if name not in wanted:
             continue
-        fracs = sums[f"layer{index}.h" if name == "b" else f"layer{index}.{name[-1]}"]
+        bias, fracs = getattr(layer, name), sums[target]
         width = max(int(np.abs(bias).max()).bit_length() + 1, 2)
         real = np.ldexp(bias.astype(np.float64), -fracs)
         yield _row(f"layer{index}.{name}", "bias", _span("s", width, fracs), wanted[name], real, 0.0)
 
 
-def _matrix_rows(index: int, floats: LMULayer, layer: QuantizedLMU) -> Iterable[SensitivityRow]:
+def _matrix_rows(index: int, floats: MemoryLayer, layer: QuantizedMemoryLayer) -> Iterable[SensitivityRow]:
     distinct = {memory: memory.discretize() for memory in dict.fromkeys(floats.memories)}
     exact = [distinct[memory] for memory in floats.memories]
     pairs = (("a", layer.a, layer.a_format), ("b", layer.b, layer.b_format))
@@ -239,10 +240,12 @@ def measure(floats: FloatModel, model: QuantizedModel, frames: FloatArray) -> Se
     clipped = {name: count / integers[name].size for name, count in state.saturated.items()}
     clipped["x"] = _beyond(frames, np.array(model.input.frac), model.input.min, model.input.max)
     rows: list[SensitivityRow] = []
+    reported = -1
     for name, vector in golden.vectors.items():
         index = -1 if name == "x" else int(name.removeprefix("layer").split(".")[0])
-        if name.endswith(".u") or (name.endswith(".h") and isinstance(model.layers[index], QuantizedDense)):
+        if index > reported:
             rows.extend(_layer_rows(index, floats, model))
+            reported = index
         real = vector.format.real(integers[name])
         rows.append(_row(name, "vector", str(vector.format), wanted[name], real, clipped[name]))
     last = output_name(model)
@@ -257,5 +260,5 @@ def measure(floats: FloatModel, model: QuantizedModel, frames: FloatArray) -> Se
 def _layer_rows(index: int, floats: FloatModel, model: QuantizedModel) -> Iterable[SensitivityRow]:
     yield from _tensor_rows(index, floats, model)
     layer, exact = model.layers[index], floats.layers[index]
-    if isinstance(layer, QuantizedLMU) and isinstance(exact, LMULayer):
+    if isinstance(layer, QuantizedMemoryLayer) and isinstance(exact, MemoryLayer):
         yield from _matrix_rows(index, exact, layer)

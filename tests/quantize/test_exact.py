@@ -10,14 +10,16 @@ import torch
 
 from lmu_hw.model.fixed import Format, Overflow, Quantizer, Rounding
 from lmu_hw.model.golden import Golden
+from lmu_hw.model.operations import vectors
 from lmu_hw.model.program import QuantizedLMU, QuantizedModel
 from lmu_quantize import zoo
 from lmu_quantize.calibrate import QuantizationResult, quantize_model, trained_formats
 from lmu_quantize.float_file import load_float
 from lmu_quantize.frames_file import load_frames
+from lmu_quantize.model import DenseLayer, FloatModel, LegendreMemory, LMULayer, SeparableLayer
 from lmu_quantize.quantization import QuantizationConfig
 from lmu_quantize.train.exact import ExactNetwork
-from lmu_quantize.train.exact_operations import ExactNarrow, NarrowedSum, RoundedMemory, memory_groups
+from lmu_quantize.train.exact_operations import ExactNarrow, NarrowedSum, RoundedMemory, filtered, memory_groups
 from lmu_quantize.train.network import LayerSpec, LMUBlock, LMUNetwork
 
 SMALL = (
@@ -51,14 +53,14 @@ def compare(network: ExactNetwork, frames: np.ndarray) -> QuantizedModel:
     model = network.to_quantized()
     golden = Golden(model).run(model.input.quantize(frames.astype(np.float32)))
     trace["logits"] = logits
-    for index, layer in enumerate(model.layers[:-1]):
-        for name in ("u", "m", "h"):
-            frac = getattr(layer, name).format.frac
-            found = np.ldexp(trace[f"layer{index}.{name}"].numpy().astype(np.float64), frac)
-            expected = golden[f"layer{index}.{name}"]
-            if name == "m":
-                expected = expected[:, layer.stride - 1 :: layer.stride]
-            np.testing.assert_array_equal(found, expected, err_msg=f"layer{index}.{name}")
+    names = {name for name in golden if not name.startswith(f"layer{len(model.layers) - 1}.")}
+    assert set(trace) == names
+    for name in names - {"logits"}:
+        expected, stride = golden[name], model.strides[int(name[len("layer") : -len(".m")])]
+        if name.endswith(".m"):
+            expected = expected[:, stride - 1 :: stride]
+        found = np.ldexp(trace[name].numpy().astype(np.float64), vectors(model)[name].format.frac)
+        np.testing.assert_array_equal(found, expected, err_msg=name)
     frac = model.layers[-1].output.format.frac
     np.testing.assert_array_equal(np.ldexp(logits.numpy().astype(np.float64), frac), golden["logits"])
     return model
@@ -109,6 +111,120 @@ def test_forward_is_the_golden_model_of_other_shapes(state_bits: int) -> None:
     compare(network, 40 * frames)
 
 
+def separable_layer(rng: np.random.Generator, size: int, memories: tuple[LegendreMemory, ...], **options) -> object:
+    rows = 2 * len(memories)
+    encoder = None if len(memories) == size else 0.8 * rng.standard_normal((len(memories), size))
+    w_m, w_f = rng.standard_normal((rows, memories[0].order)), rng.standard_normal((size, rows)) / math.sqrt(rows)
+    b_f, b_h = (0.2 * rng.standard_normal(count) for count in (rows, size))
+    return SeparableLayer(memories, encoder, w_m, w_f, b_f, b_h, **options)
+
+
+def separable_result(seed: int = 0, **config: object) -> tuple[QuantizationResult, np.ndarray]:
+    """A dense layer, separable layers with and without an encoder and a residual, an LMU layer, the logits."""
+    rng = np.random.default_rng(seed)
+    uneven = tuple(LegendreMemory(3, theta) for theta in (4, 4, 9, 9))
+    layers = (
+        DenseLayer(rng.standard_normal((8, 7)) / 2, 0.2 * rng.standard_normal(8), "relu"),
+        separable_layer(rng, 8, uneven, residual=True),
+        separable_layer(rng, 8, tuple(LegendreMemory(4, 3.5 + (k > 3)) for k in range(8)), residual=True, stride=2),
+        separable_layer(rng, 8, uneven[1:3]),
+        LMULayer(uneven, rng.standard_normal((4, 8)) / 3, rng.standard_normal((6, 12)) / 3, b_h=np.zeros(6)),
+        DenseLayer(rng.standard_normal((5, 6)), 0.2 * rng.standard_normal(5)),
+    )
+    frames = rng.standard_normal((6, 30, 7))
+    return quantize_model(FloatModel(layers, tuple("abcde")), frames, QuantizationConfig(**config)), frames
+
+
+@pytest.mark.parametrize(
+    "config", [{}, {"state_bits": 8, "a_bits": 8, "b_bits": 8}, {"state_bits": 16, "weight_bits": 6, "u_bits": 10}]
+)
+def test_separable_layers_are_those_of_the_golden_model(config: dict[str, int]) -> None:
+    result, frames = separable_result(**config)
+    network = ExactNetwork(result, frames.shape[1])
+    x = torch.from_numpy(frames.astype(np.float32))
+    compare(network, frames)
+    compare(network, 40 * frames)
+    network.calibrate_weights(x)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.5)
+    for _ in range(2):
+        network(x, 4).square().mean().backward()
+        optimizer.step()
+    network.calibrate_weights()
+    trained = compare(network, frames)
+    for index in (1, 2, 3):
+        for name, weights in trained.layers[index].weights.items():
+            assert (weights.values != result.model.layers[index].weights[name].values).any(), f"layer{index}.{name}"
+        for name in ("b_f", "b_h"):
+            assert (getattr(trained.layers[index], name) != getattr(result.model.layers[index], name)).any()
+
+
+def test_last_frames_of_separable_layers_are_those_of_all_frames() -> None:
+    result, frames = separable_result()
+    network = ExactNetwork(result, frames.shape[1])
+    x = torch.from_numpy(frames.astype(np.float32))
+    with torch.no_grad():
+        np.testing.assert_array_equal(network(x, 15)[:, -3:].numpy(), network(x, 3).numpy())
+
+
+def test_gradient_of_the_filters_is_that_of_the_products() -> None:
+    state, weights = torch.randn(2, 3, 8, requires_grad=True), torch.randn(6, 4, requires_grad=True)
+    wanted = torch.randn(2, 3, 6)
+    (filtered(state, weights, 3) * wanted).sum().backward()
+    got = [each.grad.clone() for each in (state, weights)]
+    state.grad = weights.grad = None
+    parts = [state[..., 4 * k : 4 * k + 4] @ weights[3 * k : 3 * k + 3].T for k in range(2)]
+    (torch.cat(parts, 2) * wanted).sum().backward()
+    for each, gradient in zip((state, weights), got, strict=True):
+        torch.testing.assert_close(gradient, each.grad)
+
+
+def test_the_residual_passes_the_gradient_on() -> None:
+    """A layer whose filters give nothing hands the gradient of its units to the layer below."""
+    rng = np.random.default_rng(0)
+    memories = (LegendreMemory(2, 4),) * 3
+    silent = SeparableLayer(memories, None, np.zeros((3, 2)), np.zeros((3, 3)), np.zeros(3), np.zeros(3), residual=True)
+    layers = (DenseLayer(np.eye(3), np.ones(3), "relu"), silent, DenseLayer(np.ones((2, 3)), np.zeros(2)))
+    frames = rng.uniform(0, 1, (2, 6, 3))
+    formats = {f"layer{index}.h": Format(7, 5, False) for index in (0, 1)}
+    network = ExactNetwork(quantize_model(FloatModel(layers), frames, QuantizationConfig(formats=formats)), 6)
+    network(torch.from_numpy(frames.astype(np.float32)), 6).sum().backward()
+    np.testing.assert_array_equal(network.layers[0].biases["b"].grad.numpy(), np.full(3, 2 * 2 * 6.0))
+
+
+def test_quantizing_exported_separable_floats_gives_the_same_network() -> None:
+    result, frames = separable_result()
+    network = ExactNetwork(result, frames.shape[1])
+    network.calibrate_weights(torch.from_numpy(frames.astype(np.float32)))
+    config = QuantizationConfig(formats=trained_formats(network.formats()))
+    again = quantize_model(network.to_float_model(result.model.labels), frames, config)
+    first = network.to_quantized()
+    integers = first.input.quantize(frames)
+    expected = Golden(first).run(integers)
+    for name, values in Golden(again.model).run(integers).items():
+        np.testing.assert_array_equal(values, expected[name], err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("index", "change", "message"),
+    [
+        (0, {"activation": "linear"}, "^layer0 must be a ReLU layer to be trained$"),
+        (1, {"activation": "linear"}, "^layer1 must be a ReLU layer to be trained$"),
+        (1, {"b_f": None}, "^layer1 must have a bias to be trained$"),
+        (0, {"b": None}, "^layer0 must have a bias to be trained$"),
+        (2, {"f": Quantizer(Format(7, 3, False), Rounding.FLOOR)}, "^layer2.f: training rounds HALF_UP and saturates"),
+    ],
+)
+def test_separable_layers_that_are_not_trained_are_refused(
+    index: int, change: dict[str, object], message: str
+) -> None:
+    result, _ = separable_result()
+    layers = list(result.model.layers)
+    layers[index] = dataclasses.replace(layers[index], **change)
+    broken = dataclasses.replace(result, model=dataclasses.replace(result.model, layers=tuple(layers)))
+    with pytest.raises(ValueError, match=message):
+        ExactNetwork(broken, 30)
+
+
 def test_last_frames_are_those_of_all_frames() -> None:
     result, frames = random_result()
     network = ExactNetwork(result, frames.shape[1])
@@ -122,7 +238,7 @@ def test_gradient_of_the_memory_is_that_of_the_unrounded_recurrence() -> None:
     u = (torch.randint(-128, 128, (3, 31, 4)) * layer.u.format.lsb).requires_grad_()
     wanted = torch.randn(3, 5, 24)
     start, states = 0, []
-    for group in memory_groups(layer, 31):
+    for group in memory_groups(layer, layer.u.format, 31):
         part = u[..., start : start + group.count]
         states.append(RoundedMemory.apply(part, group, group.toeplitz(31, range(26, 31)), range(26, 31)))
         start += group.count
@@ -160,10 +276,10 @@ def test_gradient_stops_where_values_saturate() -> None:
     result, frames = random_result()
     network = ExactNetwork(result, 31)
     last = network.layers[-1]
-    last.bias.data[0] = 1e4
+    last.biases["b"].data[0] = 1e4
     network(torch.from_numpy(frames.astype(np.float32)), 31).sum().backward()
-    assert last.bias.grad[0] == 0
-    assert last.bias.grad[1] == 6 * 31
+    assert last.biases["b"].grad[0] == 0
+    assert last.biases["b"].grad[1] == 6 * 31
 
 
 def test_quantizing_the_exported_floats_gives_the_same_network(
@@ -211,7 +327,7 @@ def test_dense_layer_must_be_last() -> None:
     result, _ = random_result()
     layers = result.model.layers[:-1]
     broken = dataclasses.replace(result, model=dataclasses.replace(result.model, layers=layers, labels=()))
-    with pytest.raises(ValueError, match=r"^a trained network must be LMU layers and one last dense layer$"):
+    with pytest.raises(ValueError, match=r"^the last layer of a trained network must be dense$"):
         ExactNetwork(broken, 31)
 
 

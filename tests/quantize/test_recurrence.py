@@ -161,7 +161,7 @@ def test_updates_are_the_rounded_memory_and_its_gradient() -> None:
     layer = quantize_model(made.to_float_model(tuple("abcde")), x.numpy()).model.layers[0]
     u = (torch.randint(-128, 128, (3, 31, 4)) * layer.u.format.lsb).requires_grad_()
     wanted, first, found = torch.randn(3, 31, 24), 0, {"whole": [], "steps": []}
-    for group in memory_groups(layer, 31):
+    for group in memory_groups(layer, layer.u.format, 31):
         part, size = u[..., first : first + group.count], group.count * 6
         toeplitz = group.toeplitz(31, range(31))
         found["whole"].append(RoundedMemory.apply(part, group, toeplitz, range(31)))

@@ -11,6 +11,7 @@ with feedback (``e_h``, ``e_m``, ``w_h``) they go back frame by frame.
 
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lmu_hw.model.fixed import Format, Overflow, Quantizer, Rounding
+from lmu_hw.model.memory_layer import QuantizedMemoryLayer
+from lmu_hw.model.operations import vectors
 from lmu_hw.model.program import (
     QuantizedDense,
     QuantizedLayer,
@@ -30,15 +33,18 @@ from lmu_hw.model.program import (
     Weights,
 )
 from lmu_quantize.calibrate import QuantizationResult
-from lmu_quantize.model import DenseLayer, FloatModel, Layer
+from lmu_quantize.model import FloatModel, Layer
 from lmu_quantize.scales import WeightTerm, floor_power, quantize_terms
+from lmu_quantize.sums import column_power, drive, layer_sums
 from lmu_quantize.train.exact_operations import (
     EXACT,
     ExactNarrow,
+    Memories,
     NarrowedSum,
     OnGrid,
     RoundedMemory,
     RoundedUpdate,
+    filtered,
     memory_groups,
 )
 from lmu_quantize.train.quantizers import WeightQuantizer
@@ -47,8 +53,8 @@ from lmu_quantize.train.windows import read_frames
 
 __all__ = ["ExactNetwork"]
 
-SUMS = (("e_x", "e_h", "e_m"), ("w_x", "w_h", "w_m"), ("w",))
-"""Matrices that are added up, and so scaled together."""
+NAMES: dict[type, str] = {QuantizedLMU: "lmu", QuantizedSeparable: "separable", QuantizedDense: "dense"}
+"""Types of layers, as the formats of a trained network name them."""
 FEEDBACK = ("e_h", "e_m", "w_h")
 """Matrices that multiply what was computed in an earlier frame."""
 
@@ -59,21 +65,38 @@ def _check(name: str, quantizer: Quantizer) -> None:
 
 
 class _Layer(nn.Module):
-    """Parameters and formats of one layer; a dense layer has no memory."""
+    """Parameters and formats of one layer; a dense layer has no memory.
 
-    def __init__(self, floats: Layer, integers: QuantizedLMU | QuantizedDense, frames: int) -> None:
+    Parameters
+    ----------
+    index : int
+        Position of the layer.
+    start : QuantizationResult
+        The network.
+    formats : mapping of str to Format
+        Formats of all vectors.
+    frames : int
+        Length of the longest sequence.
+    """
+
+    def __init__(self, index: int, start: QuantizationResult, formats: Mapping[str, Format], frames: int) -> None:
         super().__init__()
-        self.integers = integers
-        self.weights = nn.ParameterDict()
-        self.quantizers = nn.ModuleDict()
-        for name, weights in integers.weights.items():
-            self.weights[name] = nn.Parameter(torch.from_numpy(floats.tensors[name].astype(np.float32)))
+        self.floats, self.integers, self.formats = start.floats.layers[index], start.model.layers[index], formats
+        self.sums = {layer_sum.target.split(".")[1]: layer_sum for layer_sum in layer_sums(index, self.floats)}
+        self.sources = {name: source for layer_sum in self.sums.values() for name, source in layer_sum.pairs}
+        self.weights, self.biases, self.quantizers = nn.ParameterDict(), nn.ParameterDict(), nn.ModuleDict()
+        for name, weights in self.integers.weights.items():
+            self.weights[name] = nn.Parameter(torch.from_numpy(self.floats.tensors[name].astype(np.float32)))
             quantizer = WeightQuantizer(len(weights.frac), weights.width, per_row=True)
             quantizer.frac.copy_(torch.tensor(weights.frac))
             self.quantizers[name] = quantizer
-        bias = floats.tensors["b" if isinstance(floats, DenseLayer) else "b_h"]
-        self.bias = nn.Parameter(torch.from_numpy(bias.astype(np.float32)))
-        self.groups = memory_groups(integers, frames) if isinstance(integers, QuantizedLMU) else []
+        for name in (layer_sum.bias for layer_sum in self.sums.values()):
+            if name in self.floats.tensors:
+                self.biases[name] = nn.Parameter(torch.from_numpy(self.floats.tensors[name].astype(np.float32)))
+        driven = drive(index, self.floats)
+        self.groups: list[Memories] = []
+        if isinstance(self.integers, QuantizedMemoryLayer):
+            self.groups = memory_groups(self.integers, formats[driven], frames)
         self.toeplitz: dict[tuple[range, torch.device], list[Tensor]] = {}
 
     def quantized(self, name: str) -> Tensor:
@@ -92,23 +115,24 @@ class _Layer(nn.Module):
             raise TypeError(f"{name} must have a WeightQuantizer, not {type(quantizer).__name__}")
         return quantizer
 
-    def source_format(self, name: str, source: Format) -> Format:
-        """Format of the vector that a matrix multiplies; `source` is that of the layer's input."""
-        if isinstance(self.integers, QuantizedLMU) and name in ("w_m", "e_m"):
-            return self.integers.m.format
-        return self.integers.h.format if name in ("e_h", "w_h") else source
+    def sum_frac(self, target: str) -> Tensor:
+        """Fraction bits of a sum (``f``, ``h``), row by row, as `lmu_hw.model.operations.lower` chooses them."""
+        layer_sum = self.sums[target]
+        frac = torch.stack([self.quantizer(name).frac + self.formats[each].frac for name, each in layer_sum.pairs])
+        finest = self.formats[layer_sum.target].frac
+        if layer_sum.residual is not None:
+            finest = max(finest, self.formats[layer_sum.residual].frac)
+        frac = frac.amax(0)
+        return frac + (finest - frac.min()).clamp_min(0)
 
-    def sum_frac(self, source: Format) -> Tensor:
-        """Fraction bits of the sum of the hidden state, row by row, as `lmu_hw.model.operations.lower` chooses them."""
-        names = [name for name in self.weights if name.startswith("w")]
-        terms = [self.quantizer(name).frac + self.source_format(name, source).frac for name in names]
-        frac = torch.stack(terms).amax(0)
-        return frac + (self.integers.h.format.frac - frac.min()).clamp_min(0)
-
-    def grid_bias(self, source: Format) -> Tensor:
-        """Give the bias at the scale of its sum, float64."""
-        bias: Tensor = OnGrid.apply(self.bias, self.sum_frac(source))
+    def grid_bias(self, target: str) -> Tensor:
+        """Give the bias of a sum (``f``, ``h``) at its scale, float64."""
+        bias: Tensor = OnGrid.apply(self.biases[self.sums[target].bias], self.sum_frac(target))
         return bias
+
+    def biased(self) -> list[tuple[str, str]]:
+        """Sums (``f``, ``h``) that have a bias, each with the bias's name."""
+        return [(target, each.bias) for target, each in self.sums.items() if each.bias in self.biases]
 
     def states(self, u: Tensor, read: range) -> Tensor:
         """State of all memories in the frames that are read."""
@@ -136,7 +160,7 @@ class ExactNetwork(nn.Module):
     ----------
     start : QuantizationResult
         Where training starts: the floats give the parameters, the quantized model all formats, which stay as they are.
-        Layers must be LMU layers with ReLU, and a last dense layer.
+        All layers must have ReLU and biases, but for a last dense layer without ReLU.
     frames : int
         Length of the longest sequence.
 
@@ -148,30 +172,25 @@ class ExactNetwork(nn.Module):
 
     def __init__(self, start: QuantizationResult, frames: int) -> None:
         super().__init__()
-        self.start, self.floats = start.model, start.floats
-        last = len(start.model.layers) - 1
-        checked = [_checked(index, layer, index == last) for index, layer in enumerate(start.model.layers)]
-        self.layers = nn.ModuleList(
-            _Layer(floats, integers, frames)
-            for floats, integers in zip(start.floats.layers, checked, strict=True)
-        )
+        self.start = start.model
+        for index, layer in enumerate(start.model.layers):
+            _check_layer(index, layer, last=index == len(start.model.layers) - 1)
+        formats = {name: vector.format for name, vector in vectors(start.model).items()}
+        self.layers = nn.ModuleList(_Layer(index, start, formats, frames) for index in range(len(start.model.layers)))
         self.powers: list[dict[str, NDArray[np.float64]]] = []
         self._check_reach()
 
-    def _stages(self) -> list[tuple[_Layer, Format]]:
-        """Layers with the formats of their inputs."""
-        stages, source = [], self.start.input
+    def _stages(self) -> list[_Layer]:
+        """Layers from the input up."""
         for layer in self.layers:
             if not isinstance(layer, _Layer):
                 raise TypeError(f"layers must be _Layer, not {type(layer).__name__}")
-            stages.append((layer, source))
-            source = layer.integers.output.format
-        return stages
+        return [layer for layer in self.layers if isinstance(layer, _Layer)]
 
     def _check_reach(self) -> None:
-        for index, (layer, source) in enumerate(self._stages()):
+        for index, layer in enumerate(self._stages()):
             for name, weights in layer.integers.weights.items():
-                magnitude = layer.source_format(name, source).magnitude
+                magnitude = layer.formats[layer.sources[name]].magnitude
                 reach = weights.values.shape[1] * ((1 << (weights.width - 1)) - 1) * magnitude
                 if reach >= EXACT:
                     raise ValueError(f"layer{index}.{name}: a sum of products may reach {reach}, over 24 bits")
@@ -182,7 +201,7 @@ class ExactNetwork(nn.Module):
         return math.prod(self.start.strides)
 
     def hidden(self, frames: Tensor, last: int, trace: dict[str, Tensor] | None = None) -> Tensor:
-        """Compute the hidden state of the last LMU layer in the last frames that compute it.
+        """Compute the output of the layer below the logits in the last frames that compute it.
 
         Parameters
         ----------
@@ -191,7 +210,7 @@ class ExactNetwork(nn.Module):
         last : int
             Outputs wanted, counted from the end; 1 to T // period.
         trace : dict, optional
-            Receives ``layer{i}.u`` of all frames, ``layer{i}.m`` and ``.h`` of those computed, on their grids.
+            Receives ``layer{i}.u`` of all frames, ``layer{i}.m``, ``.f`` and ``.h`` of those computed, on their grids.
 
         Returns
         -------
@@ -202,39 +221,60 @@ class ExactNetwork(nn.Module):
         integers = torch.floor(frames.double() * 2.0**fmt.frac + 0.5).clamp(fmt.min, fmt.max)
         value = (integers * 2.0**-fmt.frac).float()
         stages = self._stages()
-        for index, (layer, source) in enumerate(stages[:-1]):
+        for index, layer in enumerate(stages[:-1]):
             wanted = last if index == len(stages) - 2 else value.shape[1] // self.start.strides[index]
-            value = self._lmu(index, layer, source, value, wanted, trace)
+            seen = self._computed(layer, value, wanted)
+            if trace is not None:
+                trace |= {f"layer{index}.{name}": values for name, values in seen.items()}
+            value = seen["h"]
         return value
 
-    def _lmu(
-        self, index: int, layer: _Layer, source: Format, x: Tensor, last: int, trace: dict[str, Tensor] | None
-    ) -> Tensor:
+    def _computed(self, layer: _Layer, x: Tensor, last: int) -> dict[str, Tensor]:
+        """Vectors of a layer in its last frames, u of all frames."""
         integers = layer.integers
-        if not isinstance(integers, QuantizedLMU):
-            raise TypeError(f"layer{index} must be an LMU layer, not {type(integers).__name__}")
+        if isinstance(integers, QuantizedSeparable):
+            return self._separable(layer, integers, x, last)
+        if isinstance(integers, QuantizedDense):
+            pairs = x[:, x.shape[1] - last :], layer.quantized("w")
+            return {"h": NarrowedSum.apply(ExactNarrow(integers.h, relu=True), layer.grid_bias("h"), *pairs)}
         if any(name in layer.weights for name in FEEDBACK):
-            return self._recurrent(index, layer, integers, source, x, last, trace)
-        no_bias = torch.zeros(len(integers.matrix), device=x.device)
-        u = NarrowedSum.apply(ExactNarrow(integers.u), no_bias, x, layer.quantized("e_x"))
+            return self._recurrent(layer, integers, x, last)
+        return self._lmu(layer, integers, x, last)
+
+    @staticmethod
+    def _encoded(layer: _Layer, narrow: Quantizer, x: Tensor) -> Tensor:
+        """Compute u of a layer that feeds nothing back."""
+        weight = layer.quantized("e_x")
+        u: Tensor = NarrowedSum.apply(ExactNarrow(narrow), torch.zeros(len(weight), device=x.device), x, weight)
+        return u
+
+    def _lmu(self, layer: _Layer, integers: QuantizedLMU, x: Tensor, last: int) -> dict[str, Tensor]:
+        u = self._encoded(layer, integers.u, x)
         read = read_frames(x.shape[1], last, integers.stride)
         m = layer.states(u, read)
         pairs = [m, layer.quantized("w_m")]
         if integers.w_x is not None:
             pairs += [x[:, read.start : read.stop : read.step], layer.quantized("w_x")]
-        h: Tensor = NarrowedSum.apply(ExactNarrow(integers.h, relu=True), layer.grid_bias(source), *pairs)
-        if trace is not None:
-            trace |= {f"layer{index}.u": u, f"layer{index}.m": m, f"layer{index}.h": h}
-        return h
+        h: Tensor = NarrowedSum.apply(ExactNarrow(integers.h, relu=True), layer.grid_bias("h"), *pairs)
+        return {"u": u, "m": m, "h": h}
 
-    def _recurrent(
-        self, index: int, layer: _Layer, integers: QuantizedLMU, source: Format, x: Tensor, last: int,
-        trace: dict[str, Tensor] | None,
-    ) -> Tensor:  # fmt: skip
+    def _separable(self, layer: _Layer, integers: QuantizedSeparable, x: Tensor, last: int) -> dict[str, Tensor]:
+        encoded = {} if integers.u is None else {"u": self._encoded(layer, integers.u, x)}
+        read = read_frames(x.shape[1], last, integers.stride)
+        m = layer.states(encoded.get("u", x), read)
+        products = filtered(m, layer.quantized("w_m"), integers.filters)
+        f = NarrowedSum.apply(ExactNarrow(integers.f, relu=True), products.double() + layer.grid_bias("f"))
+        bias = layer.grid_bias("h")
+        if integers.residual:
+            bias = x[:, read.start : read.stop : read.step].double() + bias
+        h = NarrowedSum.apply(ExactNarrow(integers.h, relu=True), bias, f, layer.quantized("w_f"))
+        return encoded | {"m": m, "f": f, "h": h}
+
+    def _recurrent(self, layer: _Layer, integers: QuantizedLMU, x: Tensor, last: int) -> dict[str, Tensor]:
         """Compute the same frame by frame, as state is fed back."""
         weights = {name: layer.quantized(name) for name in layer.weights}
         computed = x[:, integers.stride - 1 :: integers.stride]
-        direct = layer.grid_bias(source).expand(len(x), computed.shape[1], -1)
+        direct = layer.grid_bias("h").expand(len(x), computed.shape[1], -1)
         if integers.w_x is not None:
             direct = direct + functional.linear(computed, weights["w_x"]).double()
         driven, sums = functional.linear(x, weights["e_x"]).unbind(1), direct.unbind(1)
@@ -252,21 +292,19 @@ class ExactNetwork(nn.Module):
             layer.update,
             lambda now, m, h: narrowed(ExactNarrow(integers.h, relu=True), sums[now], w_m=m, w_h=h),
         )
-        if trace is not None:
-            trace |= {f"layer{index}.u": u, f"layer{index}.m": m[:, -last:], f"layer{index}.h": h[:, -last:]}
-        return h[:, -last:]
+        return {"u": u, "m": m[:, -last:], "h": h[:, -last:]}
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Compute the logits of hidden states, float32, shape (batch, last, outputs)."""
-        layer, source = self._stages()[-1]
+        layer = self._stages()[-1]
         pairs = hidden, layer.quantized("w")
-        result: Tensor = NarrowedSum.apply(ExactNarrow(layer.integers.h), layer.grid_bias(source), *pairs)
+        result: Tensor = NarrowedSum.apply(ExactNarrow(layer.integers.h), layer.grid_bias("h"), *pairs)
         return result
 
     @torch.no_grad()
     def shift_logit(self, index: int, offset: float) -> None:
         """Add to the bias of one logit."""
-        self._stages()[-1][0].bias[index] += offset
+        self._stages()[-1].biases["b"][index] += offset
 
     def forward(self, frames: Tensor, last: int = 1, trace: dict[str, Tensor] | None = None) -> Tensor:
         """Compute the logits of the last frames: those of the golden model, times ``2**-frac`` of their format."""
@@ -284,53 +322,42 @@ class ExactNetwork(nn.Module):
         """
         if frames is not None:
             self.powers = self._measured(frames)
-        for (layer, source), powers in zip(self._stages(), self.powers, strict=True):
-            for names in SUMS:
-                present = [name for name in names if name in layer.weights]
-                if not present:
-                    continue
+        for layer, powers in zip(self._stages(), self.powers, strict=True):
+            for layer_sum in layer.sums.values():
                 terms = [
                     WeightTerm(
                         layer.weights[name].double().cpu().numpy(), layer.integers.weights[name].width, powers[name],
-                        layer.source_format(name, source).frac,
+                        layer.formats[source].frac,
                     )
-                    for name in present
+                    for name, source in layer_sum.pairs
                 ]  # fmt: skip
-                for name, chosen in zip(present, quantize_terms(terms), strict=True):
+                for (name, _), chosen in zip(layer_sum.pairs, quantize_terms(terms), strict=True):
                     layer.quantizer(name).frac.copy_(torch.tensor(chosen.frac))
 
     def _measured(self, frames: Tensor) -> list[dict[str, NDArray[np.float64]]]:
         """Mean square of each element that each matrix multiplies, by layer and matrix."""
         trace: dict[str, Tensor] = {}
         self.hidden(frames, frames.shape[1] // self.period, trace)
-        powers_of_layers, source = [], _power(frames)
-        for index, (layer, _) in enumerate(self._stages()):
-            powers = dict.fromkeys(layer.weights, source)
-            if "w_m" in powers:
-                own_m, own_h = (_power(trace[f"layer{index}.{name}"]) for name in ("m", "h"))
-                own = {"w_m": own_m, "e_m": own_m, "e_h": own_h, "w_h": own_h}
-                powers |= {name: power for name, power in own.items() if name in powers}
-                source = own_h
-            powers_of_layers.append(powers)
-        return powers_of_layers
+        powers = {name: _power(values) for name, values in (trace | {"x": frames}).items()}
+        return [
+            {name: column_power(layer.floats, name, powers[source]) for name, source in layer.sources.items()}
+            for layer in self._stages()
+        ]
 
     def formats(self) -> dict[str, Any]:
         """Give the formats in JSON form, as `LMUNetwork.formats`, those of memory state, matrices and logits too."""
         entries: list[dict[str, Any]] = []
-        for layer, _ in self._stages():
+        for layer in self._stages():
             integers = layer.integers
+            own = {name: getattr(integers, name).format for name in "umfh" if getattr(integers, name, None) is not None}
+            if isinstance(integers, QuantizedMemoryLayer):
+                own |= {"a": integers.a_format, "b": integers.b_format}
             weights = {
                 name: {"bits": each.width, "frac": layer.fracs(name).tolist()}
                 for name, each in integers.weights.items()
             }
-            if isinstance(integers, QuantizedDense):
-                entries.append({"type": "dense", "h": integers.h.format.to_dict(), "weights": weights})
-                continue
-            own = {"u": integers.u.format, "m": integers.m.format, "h": integers.h.format}
-            own |= {"a": integers.a_format, "b": integers.b_format}
-            entries.append(
-                {"type": "lmu"} | {name: fmt.to_dict() for name, fmt in own.items()} | {"weights": weights}
-            )
+            formats = {name: fmt.to_dict() for name, fmt in own.items()}
+            entries.append({"type": NAMES[type(integers)], **formats, "weights": weights})
         return {"input": self.start.input.to_dict(), "layers": entries}
 
     @torch.no_grad()
@@ -343,12 +370,10 @@ class ExactNetwork(nn.Module):
     ) -> FloatModel:
         """Give the equations in float64, weights and biases on their grids; the rest as `LMUNetwork.to_float_model`."""
         layers: list[Layer] = []
-        for floats, (layer, source) in zip(self.floats.layers, self._stages(), strict=True):
-            tensors: dict[str, Any] = {
-                each: layer.quantized(each).double().cpu().numpy() for each in layer.integers.weights
-            }
-            tensors["b" if isinstance(floats, DenseLayer) else "b_h"] = layer.grid_bias(source).cpu().numpy()
-            layers.append(replace(floats, **tensors))
+        for layer in self._stages():
+            tensors: dict[str, Any] = {each: layer.quantized(each).double().cpu().numpy() for each in layer.weights}
+            tensors |= {bias: layer.grid_bias(target).cpu().numpy() for target, bias in layer.biased()}
+            layers.append(replace(layer.floats, **tensors))
         return FloatModel(tuple(layers), labels, name, front_end, notes or {})
 
     @torch.no_grad()
@@ -360,13 +385,13 @@ class ExactNetwork(nn.Module):
         notes : dict, optional
             Notes of the model; those of the start if not given.
         """
-        layers: list[QuantizedLMU | QuantizedDense] = []
-        for layer, source in self._stages():
-            integers = layer.integers
-            tensors: dict[str, Any] = {name: self._weights(layer, name) for name in integers.weights}
-            bias, frac = (values.cpu().numpy() for values in (layer.grid_bias(source), layer.sum_frac(source)))
-            tensors["b" if isinstance(integers, QuantizedDense) else "b_h"] = np.ldexp(bias, frac).astype(np.int64)
-            layers.append(replace(integers, **tensors))
+        layers: list[QuantizedLayer] = []
+        for layer in self._stages():
+            tensors: dict[str, Any] = {name: self._weights(layer, name) for name in layer.weights}
+            for target, name in layer.biased():
+                bias, frac = (values.cpu().numpy() for values in (layer.grid_bias(target), layer.sum_frac(target)))
+                tensors[name] = np.ldexp(bias, frac).astype(np.int64)
+            layers.append(replace(layer.integers, **tensors))
         return replace(self.start, layers=tuple(layers), notes=self.start.notes if notes is None else notes)
 
     @staticmethod
@@ -381,19 +406,24 @@ def _power(values: Tensor) -> NDArray[np.float64]:
     return floor_power(mean)
 
 
-def _checked(index: int, layer: QuantizedLayer, last: bool) -> QuantizedLMU | QuantizedDense:
+def _check_layer(index: int, layer: QuantizedLayer, last: bool) -> None:
     """Refuse a layer that exact training does not support."""
-    if isinstance(layer, QuantizedSeparable) or last != isinstance(layer, QuantizedDense):
-        raise ValueError("a trained network must be LMU layers and one last dense layer")
-    if isinstance(layer, QuantizedDense):
+    if last:
+        if not isinstance(layer, QuantizedDense):
+            raise ValueError("the last layer of a trained network must be dense")
         if layer.activation != "linear" or layer.b is None:
             raise ValueError(f"layer{index} must be linear with a bias to be trained")
         _check(f"layer{index}.h", layer.h)
-        return layer
-    if layer.b_u is not None or layer.activation != "relu" or layer.u_activation != "linear":
-        raise ValueError(f"layer{index} must be a ReLU layer with a linear u without bias to be trained")
-    if layer.b_h is None:
+        return
+    if isinstance(layer, QuantizedLMU):
+        if layer.b_u is not None or layer.activation != "relu" or layer.u_activation != "linear":
+            raise ValueError(f"layer{index} must be a ReLU layer with a linear u without bias to be trained")
+    elif layer.activation != "relu":
+        raise ValueError(f"layer{index} must be a ReLU layer to be trained")
+    biases = {"b_f", "b_h"} if isinstance(layer, QuantizedSeparable) else {"b", "b_h"}
+    if any(getattr(layer, name, 0) is None for name in biases):
         raise ValueError(f"layer{index} must have a bias to be trained")
-    for name in ("u", "m", "h"):
-        _check(f"layer{index}.{name}", getattr(layer, name))
-    return layer
+    for name in "umfh":
+        quantizer = getattr(layer, name, None)
+        if quantizer is not None:
+            _check(f"layer{index}.{name}", quantizer)

@@ -8,11 +8,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lmu_hw.model.fixed import Quantizer
-from lmu_hw.model.program import QuantizedLMU
+from lmu_hw.model.fixed import Format, Quantizer
+from lmu_hw.model.memory_layer import QuantizedMemoryLayer
 
 __all__ = [
-    "EXACT", "ExactNarrow", "Memories", "NarrowedSum", "OnGrid", "RoundedMemory", "RoundedUpdate", "memory_groups",
+    "EXACT", "ExactNarrow", "Memories", "NarrowedSum", "OnGrid", "RoundedMemory", "RoundedUpdate", "filtered",
+    "memory_groups",
 ]  # fmt: skip
 
 EXACT = 1 << 24
@@ -84,6 +85,27 @@ class OnGrid(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         return gradients[0].float(), None
+
+
+def filtered(state: Tensor, weights: Tensor, filters: int) -> Tensor:
+    """Products of each memory's state with the weights of its own filters.
+
+    Parameters
+    ----------
+    state : Tensor
+        float32, shape (batch, T, M * d).
+    weights : Tensor
+        float32, shape (M * filters, d).
+    filters : int
+        Filters of each memory.
+
+    Returns
+    -------
+    Tensor
+        float32, shape (batch, T, M * filters).
+    """
+    own = weights.unflatten(0, (-1, filters))
+    return torch.einsum("btkd,kjd->btkj", state.unflatten(2, (len(own), -1)), own).flatten(2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,10 +192,20 @@ class RoundedUpdate(torch.autograd.Function):
         return gradient @ b, (gradient @ a.T).flatten(1), None
 
 
-def memory_groups(layer: QuantizedLMU, frames: int) -> list[Memories]:
-    """Runs of neighbouring memories that share their matrices, in order."""
+def memory_groups(layer: QuantizedMemoryLayer, u: Format, frames: int) -> list[Memories]:
+    """Runs of neighbouring memories that share their matrices, in order.
+
+    Parameters
+    ----------
+    layer : QuantizedMemoryLayer
+        The layer.
+    u : Format
+        Format of the memories' inputs.
+    frames : int
+        Length of the longest sequence.
+    """
     groups: list[Memories] = []
-    fmt_a, fmt_b, m, u = layer.a_format, layer.b_format, layer.m.format, layer.u.format
+    fmt_a, fmt_b, m = layer.a_format, layer.b_format, layer.m.format
     steps = max(fmt_a.frac, fmt_b.frac + u.frac - m.frac, 0)
     first = 0
     while first < len(layer.matrix):
