@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In
 from lmu_hw.gateware.accelerator import accelerator_ports
 from lmu_hw.gateware.bus.axi import axi_ports
 from lmu_hw.gateware.bus.spi import spi_ports
+from lmu_hw.model.gate import Gate
 from lmu_hw.model.smoothing import Smoothing
 from lmu_hw.plan.config import Interface, StatePolicy, WeightStore
 from lmu_hw.plan.plan import Plan
@@ -65,6 +66,7 @@ MEANINGS = {
         "o_event__valid": _VALID,
         "o_event__ready": _READY,
         "frame_error": "high for one cycle for each frame dropped because its length was wrong",
+        "asleep": "high for one cycle for each frame that is asleep, after its last element",
         "clear": "clears the state before the first frame whose first element is accepted in this cycle or later",
         "i_load__payload": "word of the weight image; accepted between frames",
         "i_load__valid": _VALID,
@@ -174,13 +176,17 @@ A valid payload does not change until it moves.
 SMOOTHING = Smoothing(background=(0,), score_bits=10, shift=4, threshold=1, refractory=1)
 """Smoothing of the widths in the reference."""
 
-Choice = tuple[WeightStore, StatePolicy, Smoothing | None]
+GATE = Gate(margin=0, hold=1, rise=0, fall=0, floor=0)
+"""Gate of the ports in the reference."""
+
+Choice = tuple[WeightStore, StatePolicy, Smoothing | None, Gate | None]
 """What decides which ports an accelerator has."""
 
 OPTIONS = (
     *((0, store, f"`--weights {store.value}`") for store in WeightStore),
     *((1, policy, f"`--state {policy.value}`") for policy in StatePolicy),
     (2, SMOOTHING, "`--smoothing`"),
+    (3, GATE, "a network with a level gate"),
 )
 """Index in a `Choice`, its value, and the option that selects it."""
 
@@ -210,12 +216,13 @@ def markdown(plan: Plan) -> str:
 def _rows(plan: Plan, interface: Interface) -> list[str]:
     """One row for each port that some configuration has."""
     variants_by_name: dict[str, dict[Choice, Port]] = {}
-    smoothings = (None, SMOOTHING) if interface is Interface.STREAM else (None,)
-    choices = tuple(itertools.product(WeightStore, StatePolicy, smoothings))
-    for weights, state, smoothing in choices:
+    core = interface is Interface.STREAM
+    smoothings, gates = ((None, SMOOTHING), (None, GATE)) if core else ((None,), (None,))
+    choices = tuple(itertools.product(WeightStore, StatePolicy, smoothings, gates))
+    for weights, state, smoothing, gate in choices:
         config = replace(plan.config, interface=interface, weights=weights, state=state, smoothing=smoothing)
-        for port in ports(replace(plan, config=config)):
-            variants_by_name.setdefault(port.name, {})[weights, state, smoothing] = port
+        for port in ports(replace(plan, config=config, model=replace(plan.model, gate=gate))):
+            variants_by_name.setdefault(port.name, {})[weights, state, smoothing, gate] = port
     rows = []
     for name, variants in variants_by_name.items():
         widest = max(variants.values(), key=lambda port: port.width)

@@ -9,6 +9,7 @@ from lmu_hw.gateware.fetch import Fetch
 from lmu_hw.gateware.finish import Finish
 from lmu_hw.gateware.frame_input import FrameInput
 from lmu_hw.gateware.frame_output import FrameOutput
+from lmu_hw.gateware.gate import LevelGate
 from lmu_hw.gateware.lanes import Lanes
 from lmu_hw.gateware.layouts import decision_layout, event_layout, feature_layout, load_layout, logit_layout
 from lmu_hw.gateware.memory import BankedReadOnly, BankedSinglePort, ReadOnly, SinglePort
@@ -29,6 +30,8 @@ def accelerator_ports(plan: Plan) -> wiring.Signature:
         "o_decision": Out(stream.Signature(decision_layout(plan))),
         "frame_error": Out(1),
     }
+    if plan.model.gate is not None:
+        members["asleep"] = Out(1)
     if plan.config.state is StatePolicy.PULSE:
         members["clear"] = In(1)
     if plan.config.smoothing is not None:
@@ -59,6 +62,9 @@ class Accelerator(wiring.Component):
         With smoothing only: a keyword that was heard, and its lead.
     frame_error : Out(1)
         One cycle for each dropped frame.
+    asleep : Out(1)
+        With a level gate only: one cycle for each frame that is asleep, the one after its last element was accepted.
+        It gives no logits and no decision; the last ones stand.
     clear : In(1)
         Under the pulse policy only: return the state to zero before the frame whose first element is accepted in this
         cycle or later.
@@ -79,8 +85,9 @@ class Accelerator(wiring.Component):
 
     def __init__(self, plan: Plan):
         self.plan = plan
-        smoothing = plan.config.smoothing
+        smoothing, gate = plan.config.smoothing, plan.model.gate
         self._input = FrameInput(plan)
+        self._level_gate = None if gate is None else LevelGate(plan, gate)
         self._sequencer = Sequencer(plan)
         self._fetch = Fetch(plan)
         self._lanes = Lanes(plan)
@@ -110,6 +117,9 @@ class Accelerator(wiring.Component):
         gates = self.plan.config.gate_blocks
         taking = Cat(self.i.valid, source.frames.ready, source.frame_error, source.clear)
         add_block(m, "input", source, taking if gates else None)
+        if self._level_gate is not None:
+            judging = Cat(self._level_gate.stored, self._level_gate.frames.valid)
+            add_block(m, "level_gate", self._level_gate, judging if gates else None)
         m.submodules.sequencer = self._sequencer
         m.submodules.fetch = self._fetch
         m.submodules.lanes = self._lanes
@@ -122,7 +132,7 @@ class Accelerator(wiring.Component):
         """Connect the blocks from the input to the finish."""
         source, sequencer, fetch = self._input, self._sequencer, self._fetch
         wiring.connect(m, wiring.flipped(self.i), source.i)
-        wiring.connect(m, source.frames, sequencer.frames)
+        self._connect_frames(m)
         wiring.connect(m, sequencer.steps, fetch.steps)
         wiring.connect(m, fetch.products, self._lanes.products)
         wiring.connect(m, sequencer.groups, self._finish.groups)
@@ -139,6 +149,21 @@ class Accelerator(wiring.Component):
         ]
         if loads:
             m.d.comb += self.i_load.ready.eq(sequencer.idle)
+
+    def _connect_frames(self, m: Module) -> None:
+        """Connect the input with the sequencer, through the level gate if there is one."""
+        source, gate = self._input, self._level_gate
+        if gate is None:
+            wiring.connect(m, source.frames, self._sequencer.frames)
+            return
+        wiring.connect(m, source.frames, gate.frames)
+        wiring.connect(m, gate.awake, self._sequencer.frames)
+        m.d.comb += [
+            gate.stored.eq(source.write.valid),
+            gate.first.eq(source.write.address == 0),
+            gate.element.eq(source.write.data),
+            self.asleep.eq(gate.asleep),
+        ]
 
     def _connect_output(self, m: Module) -> None:
         """Connect the output, and the smoother if there is one; a frame claims both at once."""

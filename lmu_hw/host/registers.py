@@ -89,6 +89,8 @@ class Register:
         Whether it is there only with weights in RAM.
     spi : bool
         Whether it is there only behind SPI.
+    gate : bool
+        Whether it is there only for a network with a level gate.
     """
 
     name: str
@@ -99,6 +101,7 @@ class Register:
     reset: int | None = 0
     loading: bool = False
     spi: bool = False
+    gate: bool = False
 
 
 _IRQ = (
@@ -121,6 +124,7 @@ REGISTERS = (
             Field("pulse", 1, 1, "state policy pulse."),
             Field("utterance", 2, 1, "state policy utterance."),
             Field("spi", 3, 1, "SPI."),
+            Field("gate", 4, 1, "a level gate."),
             Field("beats", 8, 8, "writes to LOAD_DATA for each word."),
         ),
         None,
@@ -179,6 +183,10 @@ REGISTERS = (
         "CRC-32 of the values written to LOAD_MEMORY, LOAD_ADDRESS and LOAD_DATA since the last write to LOAD_SHAPE.",
         loading=True,
     ),
+    Register(
+        "FRAMES_ASLEEP", 0x54, Access.READ,
+        "Frames that were asleep, modulo 2^32. They count in FRAMES and give no decision.", gate=True,
+    ),
     *(
         Register(
             f"LABEL_MASK{index}", 0x80 + 4 * index, Access.READ_WRITE,
@@ -194,13 +202,14 @@ OFFSETS = {register.name: register.offset for register in REGISTERS}
 
 
 def present(plan: Plan) -> tuple[Register, ...]:
-    """Registers that an accelerator has: those for loading only with weights in RAM, and masks for its labels only."""
+    """Registers that an accelerator has: those for loading only with weights in RAM, masks for its labels only."""
     masks = -(-plan.model.outputs // 32)
     return tuple(
         register
         for register in REGISTERS
         if (plan.config.weights is WeightStore.RAM or not register.loading)
         and (plan.config.interface is Interface.SPI or not register.spi)
+        and (plan.model.gate is not None or not register.gate)
         and register.offset < OFFSETS["LABEL_MASK0"] + 4 * masks
     )
 
@@ -214,6 +223,7 @@ def constants(plan: Plan) -> dict[str, int]:
         config.state is StatePolicy.PULSE,
         config.state is StatePolicy.UTTERANCE,
         config.interface is Interface.SPI,
+        plan.model.gate is not None,
     )
     values = {
         "ID": IDENTIFICATION,
@@ -274,7 +284,8 @@ LOAD_CRC with the checksum in the image. If they differ, write LOAD_SHAPE and al
 Each entry below gives the address, the name, and in parentheses the access and the value after reset:
 
 - RO: read only. RW: read and write. WO: write only, reads as 0. W1C: read; writing a 1 clears the bit.
-- RAM: only with `--weights ram`. SPI: only with `--interface spi`.
+- RAM: only with `--weights ram`. SPI: only with `--interface spi`. Gate: only for a network with a
+  [level gate](hardware.md#the-level-gate).
 - LABEL_MASK*k* exists if the model has more than 32 *k* labels.
 
 """
@@ -285,7 +296,7 @@ def markdown() -> str:
     entries = []
     for register in REGISTERS:
         reset = "depends on the accelerator" if register.reset is None else f"`0x{register.reset:x}`"
-        only = "; RAM" * register.loading + "; SPI" * register.spi
+        only = "; RAM" * register.loading + "; SPI" * register.spi + "; gate" * register.gate
         entry = f"- `0x{register.offset:02x}` **{register.name}** ({register.access.value}, {reset}{only}): "
         parts = [register.meaning, *(f"{field.bits} {field.name}: {field.meaning}" for field in register.fields)]
         entries.append(textwrap.fill(entry + " ".join(parts), 120, subsequent_indent="  ") + "\n")

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lmu_hw.model.fixed import Overflow, Quantizer, Rounding, exact_matmul, shift_round
+from lmu_hw.model.gate import GateBound
 from lmu_hw.model.memory_layer import QuantizedMemoryLayer
 from lmu_hw.model.operations import Operation, lower, tanh_table, vectors
 from lmu_hw.model.program import QuantizedModel
@@ -162,12 +163,15 @@ class Certificate:
         By vector name.
     memories : tuple of MemoryBound
         Layer by layer.
+    gate : GateBound or None
+        Of the level gate, if the network has one.
     """
 
     model: str
     operations: dict[str, OperationBound]
     vectors: dict[str, VectorBound]
     memories: tuple[MemoryBound, ...]
+    gate: GateBound | None = None
 
     @property
     def overflows(self) -> bool:
@@ -180,6 +184,8 @@ class Certificate:
         certificate = {"schema": SCHEMA, "model": self.model, "overflows": self.overflows, "operations": operations}
         certificate["vectors"] = {name: asdict(bound) for name, bound in self.vectors.items()}
         certificate["memories"] = [asdict(bound) for bound in self.memories]
+        if self.gate is not None:
+            certificate["gate"] = asdict(self.gate)
         plain: dict[str, Any] = json.loads(json.dumps(certificate))
         return plain
 
@@ -553,7 +559,8 @@ def certify(model: QuantizedModel) -> Certificate:
         lows, highs = tuple(low.tolist()), tuple(high.tolist())
         vectors[name] = VectorBound(min(lows), max(highs), lows, highs)
     memories = tuple(bound for bounds in prover.memories.values() for bound in bounds)
-    return Certificate(model.name, prover.bounds, vectors, memories)
+    gate = None if model.gate is None else model.gate.bound(model.inputs, model.input)
+    return Certificate(model.name, prover.bounds, vectors, memories, gate)
 
 
 def _difference(claimed: Any, proven: Any, where: str) -> str | None:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lmu_hw.model.fixed import exact_matmul, saturate, shift_round, shifter
+from lmu_hw.model.gate import GateState, levels
 from lmu_hw.model.memory_layer import QuantizedMemoryLayer
 from lmu_hw.model.operations import Operation, Term, lower, output_name, tanh_table, vectors
 from lmu_hw.model.program import QuantizedModel
@@ -33,11 +34,14 @@ class State:
         Per layer, frames since its last hidden state.
     saturated : dict of str to int
         Per vector, how many elements were clipped or wrapped so far.
+    gate : GateState or None
+        Of the level gate, if the network has one.
     """
 
     values: dict[str, IntArray]
     phase: list[int]
     saturated: dict[str, int]
+    gate: GateState | None = None
 
 
 def decide(logits: IntArray) -> tuple[IntArray, IntArray]:
@@ -58,6 +62,9 @@ def decide(logits: IntArray) -> tuple[IntArray, IntArray]:
 
 class Golden:
     """Runs a quantized model on integers.
+
+    A network with a level gate (`lmu_hw.model.gate`) runs one stream at a time. A frame that is asleep computes nothing
+    and clears the state.
 
     Parameters
     ----------
@@ -80,7 +87,9 @@ class Golden:
             values[f"layer{index}.h"] = np.zeros((batch, layer.units), np.int64)
             if isinstance(layer, QuantizedMemoryLayer):
                 values[f"layer{index}.m"] = np.zeros((batch, layer.state_size), np.int64)
-        return State(values, [0] * len(self.model.layers), {name: 0 for name in self.vectors if name != "x"})
+        saturated = {name: 0 for name in self.vectors if name != "x"}
+        gate = None if self.model.gate is None else self.model.gate.initial_state()
+        return State(values, [0] * len(self.model.layers), saturated, gate)
 
     def step(self, x: ArrayLike, state: State) -> dict[str, IntArray]:
         """Run one frame and update `state` in place.
@@ -95,12 +104,13 @@ class Golden:
         Returns
         -------
         dict of str to ndarray of int64, shape (batch, size)
-            Every vector computed in this frame, by name; ``logits`` too if the last layer computed.
+            Every vector computed in this frame, by name; ``logits`` too if the last layer computed. Empty if the frame
+            is asleep.
 
         Raises
         ------
         ValueError
-            If the frame has another shape or a value outside the input format.
+            If the frame has another shape or a value outside the input format, or there are several streams and a gate.
         """
         frame = np.asarray(x)
         if frame.dtype.kind not in "iu":
@@ -108,6 +118,8 @@ class Golden:
         if frame.ndim != 2 or frame.shape[1] != self.model.inputs:
             raise ValueError(f"a frame must have shape (batch, {self.model.inputs}), not {frame.shape}")
         self.model.input.check("frame values", frame)
+        if not self._wakes(frame, state):
+            return {}
         seen = {"x": frame.astype(np.int64)}
         previous = state.values
         for op in self.operations:
@@ -122,6 +134,18 @@ class Golden:
             seen["logits"] = seen[output_name(self.model)]
         del seen["x"]
         return seen
+
+    def _wakes(self, frame: IntArray, state: State) -> bool:
+        """Whether a frame is awake; if not, clear the state of the network."""
+        if self.model.gate is None or state.gate is None:
+            return True
+        if len(frame) != 1:
+            raise ValueError(f"a network with a gate runs one stream at a time, not {len(frame)}")
+        if self.model.gate.step(int(levels(frame)[0]), state.gate):
+            return True
+        state.values = {name: np.zeros_like(values) for name, values in state.values.items()}
+        state.phase = [0] * len(state.phase)
+        return False
 
     def _skips(self, op: Operation, state: State) -> bool:
         stride = self.model.strides[op.layer]
@@ -192,7 +216,14 @@ class Golden:
         -------
         ndarray of int64, shape (batch, T_out, labels)
             Logits of every frame in which the last layer computed.
+
+        Raises
+        ------
+        ValueError
+            As `step`, or if the network has a gate: `lmu_hw.model.stream.stream_logits` is as fast for one.
         """
+        if self.model.gate is not None:
+            raise ValueError("run_long does not judge frames: a network with a gate takes stream_logits")
         array = self._sequences(frames)
         self.model.input.check("frame values", array)
         state = self.initial_state(array.shape[0]) if state is None else state

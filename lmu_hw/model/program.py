@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lmu_hw.checks import require_choice, require_int, require_type
 from lmu_hw.model.fixed import Format, Overflow, Quantizer
+from lmu_hw.model.gate import Gate
 from lmu_hw.model.memory_layer import (
     MAX_VALUE_WIDTH,
     MAX_WEIGHT_WIDTH,
@@ -386,6 +387,8 @@ class QuantizedModel:
         JSON form of the front end that makes the frames.
     notes : dict
         Free JSON: where the model came from, with hashes.
+    gate : Gate, optional
+        Puts the network to sleep while nothing is louder than the room; it is always awake if not given.
     """
 
     layers: tuple[QuantizedLayer, ...]
@@ -394,6 +397,7 @@ class QuantizedModel:
     name: str = "model"
     front_end: dict[str, Any] | None = None
     notes: dict[str, Any] = field(default_factory=dict)
+    gate: Gate | None = None
 
     def __post_init__(self) -> None:
         layers = tuple(self.layers)
@@ -403,6 +407,10 @@ class QuantizedModel:
         labels = check_chain(layers, self.labels)
         check_strides(layer.stride for layer in layers if isinstance(layer, QuantizedMemoryLayer))
         check_width("the input format", self.input, MAX_VALUE_WIDTH)
+        if self.gate is not None:
+            if not isinstance(self.gate, Gate):
+                raise TypeError(f"gate must be Gate or None, not {self.gate!r}")
+            self.gate.check(layers[0].inputs, self.input)
         object.__setattr__(self, "layers", layers)
         object.__setattr__(self, "labels", labels)
 

@@ -12,11 +12,12 @@ Tensors are stored in the smallest signed integer type that holds them, and name
     ``1``.
 ``model``
     JSON with sorted keys and no spaces: ``name``, ``labels``, ``input`` (a format), ``front_end``, ``notes`` and
-    ``layers``. A layer has ``kind`` (``lmu``, ``separable`` or ``dense``), ``weights`` (bits by name), ``biases``
-    (names), ``h`` (a quantizer) and ``activation``. Layers of the kinds ``lmu`` and ``dense`` have ``table`` (a format
-    or null). Those of the kinds ``lmu`` and ``separable`` have ``matrices`` (how many), ``matrix`` (which one each
-    memory uses), ``a_format``, ``b_format``, ``u``, ``m`` and ``stride``. An ``lmu`` layer also has ``u_activation``. A
-    ``separable`` layer also has ``f`` and ``residual``; its ``u`` is null without ``e_x``.
+    ``layers``; a network with a level gate also has ``gate`` (its parameters). A layer has ``kind`` (``lmu``,
+    ``separable`` or ``dense``), ``weights`` (bits by name), ``biases`` (names), ``h`` (a quantizer) and ``activation``.
+    Layers of the kinds ``lmu`` and ``dense`` have ``table`` (a format or null). Those of the kinds ``lmu`` and
+    ``separable`` have ``matrices`` (how many), ``matrix`` (which one each memory uses), ``a_format``, ``b_format``,
+    ``u``, ``m`` and ``stride``. An ``lmu`` layer also has ``u_activation``. A ``separable`` layer also has ``f`` and
+    ``residual``; its ``u`` is null without ``e_x``.
 ``sha256``
     Of the ``model`` text followed, for each tensor in the order of names, by the JSON of ``[name, dtype, shape]`` and
     the tensor's bytes.
@@ -37,6 +38,7 @@ from numpy.typing import NDArray
 from lmu_hw.checks import require_choice, require_list, require_object, require_schema, require_type
 from lmu_hw.files import canonical_json, parse_json, write_whole
 from lmu_hw.model.fixed import Format, Quantizer
+from lmu_hw.model.gate import Gate
 from lmu_hw.model.memory_layer import QuantizedMemoryLayer
 from lmu_hw.model.operations import lower
 from lmu_hw.model.program import (
@@ -215,6 +217,7 @@ def _describe(model: QuantizedModel) -> str:
             "notes": model.notes,
             "layers": [_describe_layer(layer) for layer in model.layers],
         }
+        | ({} if model.gate is None else {"gate": model.gate.to_dict()})
     )
 
 
@@ -259,7 +262,7 @@ def _made(where: str, make: Callable[..., T], *args: Any, **kwargs: Any) -> T:
 
 
 def _model(description: Any, tensors: dict[str, AnyIntArray]) -> QuantizedModel:
-    values = require_object("the model", description, MODEL_KEYS)
+    values = require_object("the model", description, (*MODEL_KEYS, "gate"), MODEL_KEYS)
     described = require_list("layers", values["layers"], dict)
     left = dict(tensors)
     layers = tuple(_layer(f"layer{index}", layer, left) for index, layer in enumerate(described))
@@ -276,6 +279,7 @@ def _model(description: Any, tensors: dict[str, AnyIntArray]) -> QuantizedModel:
         name=require_type("name", values["name"], str),
         front_end=values["front_end"],
         notes=require_type("notes", values["notes"], dict),
+        gate=_made("gate", Gate.from_dict, values["gate"]) if "gate" in values else None,
     )
     _made("model", lower, model)
     return model

@@ -181,6 +181,11 @@ class Plan:
         return self._mean(frame.interval for frame in self.frames)
 
     @property
+    def asleep_cycles(self) -> int:
+        """Cycles that a frame asleep occupies the input of an accelerator with a level gate; 0 without one."""
+        return 0 if self.model.gate is None else self.model.inputs + 1
+
+    @property
     def longest_frame(self) -> float:
         """Cycles of the longest frame in a steady stream; with `frames_per_fetch`, its share of the longest round."""
         return max(frame.interval for frame in self.frames) / self.config.frames_per_fetch
@@ -228,6 +233,8 @@ class Plan:
             least = self.shortest_frames
             figures["least_cycles_per_frame"] = self._mean(frame.interval for frame in least)
             figures["least_latency_cycles"] = max(frame.latency for frame in least)
+        if self.model.gate is not None:
+            figures["asleep_cycles"] = self.asleep_cycles
         if self.config.frames_per_fetch > 1:
             figures["latency_frames"] = self.config.frames_per_fetch - 1
         if self.index_bits:
@@ -256,7 +263,7 @@ def make_plan(model: QuantizedModel, config: AcceleratorConfig | None = None) ->
     Returns
     -------
     Plan
-        Memories, schedule, widths.
+        Memories, schedule, widths. Its timing is that of frames that are awake.
 
     Raises
     ------

@@ -30,9 +30,11 @@ def check_rounds(model: QuantizedModel, frames: int) -> None:
     Raises
     ------
     ValueError
-        If a stride and the round do not divide each other. Or if a layer, beside its memory, needs the result of one
-        frame of the round in the next frame.
+        If a stride and the round do not divide each other, or frames of a round may be asleep. Or if a layer, beside
+        its memory, needs the result of one frame of the round in the next frame.
     """
+    if frames > 1 and model.gate is not None:
+        raise ValueError(f"frames_per_fetch of {frames} needs a network without a gate, which judges frame by frame")
     rates = _rates(model)
     for rate in rates:
         if rate % frames and frames % rate:

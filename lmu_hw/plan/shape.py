@@ -39,7 +39,7 @@ def shape(plan: Plan) -> dict[str, Any]:
         and ``operations`` in the order of the schedule. An operation's ``shifts`` are those that its narrowing
         supports, and ``saturates`` says whether it has a saturator. Where blocks are skipped, ``index_bits`` is the
         width of the index in a weight word, and an operation has room for ``words`` words from address ``weight_base``
-        on.
+        on. ``gate`` has the parameters of a level gate, if there is one.
     """
     certificate = plan.certificate
     return {
@@ -51,7 +51,7 @@ def shape(plan: Plan) -> dict[str, Any]:
         "bias_bits": plan.bias_width,
         "shift_bits": plan.shift_width,
         "operations": [_operation(plan, planned) | _weight_room(plan, planned) for planned in plan.operations],
-    }
+    } | ({} if plan.model.gate is None else {"gate": plan.model.gate.to_dict()})
 
 
 def _weight_room(plan: Plan, planned: PlannedOperation) -> dict[str, Any]:
@@ -151,6 +151,8 @@ def _difference(own: dict[str, Any], other: dict[str, Any]) -> str | None:
     for name in ("lanes", "input"):
         if own[name] != other[name]:
             return f"{name} {_shown(own[name])}, the accelerator has {_shown(other[name])}"
+    if own.get("gate") != other.get("gate"):
+        return f"{_shown_gate(own)}, the accelerator has {_shown_gate(other)}"
     names = [[operation["name"] for operation in described["operations"]] for described in (own, other)]
     if names[0] != names[1]:
         return f"it computes {', '.join(names[0])}, the accelerator {', '.join(names[1])}"
@@ -184,6 +186,10 @@ def _operation_difference(own: dict[str, Any], other: dict[str, Any]) -> str | N
     if own["saturates"] and not other["saturates"]:
         return "elements may not fit their format, and the accelerator has no saturator there"
     return None
+
+
+def _shown_gate(described: dict[str, Any]) -> str:
+    return f"a gate with {_shown(described['gate'])}" if "gate" in described else "no gate"
 
 
 def _shown(value: Any) -> str:

@@ -44,6 +44,8 @@ def bench_header(plan: Plan) -> str:
         macros["CLEAR"] = 1
     if plan.config.smoothing is not None:
         macros |= {"EVENT": 1, "EVENT_WIDTH": event_layout(plan).size}
+    if plan.model.gate is not None:
+        macros["GATE"] = 1
     if plan.config.weights is WeightStore.RAM:
         layout = load_layout(plan)
         macros |= {f"LOAD_{name.upper()}": field.width for name, field in layout}

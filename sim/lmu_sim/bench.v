@@ -103,6 +103,12 @@ module lmu_bench;
   wire loaded = 1;
 `endif
 
+`ifdef LMU_GATE
+  wire asleep;
+`else
+  wire asleep = 0;
+`endif
+
 `ifdef LMU_EVENT
   wire event_valid;
   wire [`LMU_EVENT_WIDTH-1:0] event_payload;
@@ -122,6 +128,9 @@ module lmu_bench;
     .i_load__valid(load_valid),
     .i_load__payload(load_payload),
     .i_load__ready(load_ready),
+`endif
+`ifdef LMU_GATE
+    .asleep(asleep),
 `endif
 `ifdef LMU_EVENT
     .o_event__valid(event_valid),
@@ -293,6 +302,7 @@ module lmu_bench;
     end else if (!stopped) begin
       if (transfer && i_payload[DATA]) $fwrite(trace, "a %0d %0d\n", cycle, index - 1);
       if (frame_error) $fwrite(trace, "x %0d\n", cycle);
+      if (asleep) $fwrite(trace, "q %0d\n", cycle);
       if (issue && started) $fwrite(trace, "p %0d\n", cycle);
       if (dut.finish.write__valid) $fwrite(trace, "e %0d %0d %h\n", cycle, dut.finish.write__operation, dut.finish.write__data);
       if (logits_valid && logits_ready) $fwrite(trace, "l %0d %h\n", cycle, logits_payload);
@@ -301,7 +311,7 @@ module lmu_bench;
       if (logits_held && (!logits_valid || logits_payload !== logits_before)) $fwrite(trace, "v %0d o_logits\n", cycle);
       if (decision_held && (!decision_valid || decision_payload !== decision_before))
         $fwrite(trace, "v %0d o_decision\n", cycle);
-      if (^{i_ready, logits_valid, decision_valid, frame_error} === 1'bx) $fwrite(trace, "v %0d control\n", cycle);
+      if (^{i_ready, logits_valid, decision_valid, frame_error, asleep} === 1'bx) $fwrite(trace, "v %0d control\n", cycle);
       if ((reads & writes) != 0) $fwrite(trace, "m %0d %b\n", cycle, reads & writes);
       if (reads == reads_before) equal_reads <= equal_reads + 1;
       else begin

@@ -50,13 +50,16 @@ class Comparison:
         For each vector, elements that the golden model saturated or wrapped.
     rounds : list of list of Expected
         Frames that the accelerator computes together, in order.
+    asleep : frozenset of int
+        Frames that the level gate drops.
     """
 
     def __init__(self, plan: Plan, model: QuantizedModel, sent: Sequence[Frame], trace: Trace, replay: str):
         self.plan, self.model, self.sent, self.trace, self.replay = plan, model, sent, trace, replay
         self.golden = Golden(model)
-        computed, self.saturated = reference(model, sent)
-        self.rounds = in_rounds(plan, computed)
+        computed = reference(model, sent)
+        self.saturated, self.asleep = computed.saturated, computed.asleep
+        self.rounds = in_rounds(plan, computed.expected)
         self.expected = [frame for frames in self.rounds for frame in frames]
         self._mismatches: list[tuple[Order, Mismatch]] = []
         self._decisions: dict[int, ClipDecision] = {}
@@ -71,6 +74,8 @@ class Comparison:
         label = Format(max(1, (self.model.outputs - 1).bit_length()), 0, False)
         formats |= {"logits": logits, "decision.label": label, "decision.score": logits}
         formats["frame_error"] = Format(1, 0, False)
+        if self.model.gate is not None:
+            formats["asleep"] = Format(1, 0, False)
         if self.plan.config.smoothing is not None:
             formats |= {"event.label": label, "event.score": self.plan.config.smoothing.sum_format(logits)}
         return formats
@@ -95,7 +100,9 @@ class Comparison:
             self._compare_elements(segment, frames, needed)
             self._compare_outputs(segment, frames, needed, cut)
             self._compare_events(segment, frames, needed, cut)
-            self._compare_errors(segment)
+            self._compare_pulses(segment, "frame_error", segment.errors, self._malformed())
+            if self.model.gate is not None:
+                self._compare_pulses(segment, "asleep", segment.asleep, self.asleep)
 
     def _completed(self, segment: Segment, frames: list[Expected]) -> int:
         """How many frames must be complete at the reset that ends a segment.
@@ -259,19 +266,24 @@ class Comparison:
             self._compare("event.label", order, 0, events.labels[index : index + 1], labels, partial)
             self._compare("event.score", order, 0, events.scores[index : index + 1], scores, partial)
 
-    def _compare_errors(self, segment: Segment) -> None:
-        """A malformed frame is reported in the cycle after its last element, and no other frame is."""
-        malformed = {
-            cycle + 1: index for cycle, index in segment.accepted if len(self.sent[index].values) != self.model.inputs
-        }
-        self.blocks["frame_error"][0] += len(segment.accepted)
-        for cycle in segment.errors:
-            if malformed.pop(cycle, None) is None:
+    def _malformed(self) -> frozenset[int]:
+        """Frames of the wrong length."""
+        inputs = self.model.inputs
+        return frozenset(index for index, frame in enumerate(self.sent) if len(frame.values) != inputs)
+
+    def _compare_pulses(
+        self, segment: Segment, block: str, pulses: Sequence[int], due: frozenset[int]
+    ) -> None:
+        """A frame for which a pulse is due gives it in the cycle after its last element, and no other frame does."""
+        cycles = {cycle + 1: index for cycle, index in segment.accepted if index in due}
+        self.blocks[block][0] += len(segment.accepted)
+        for cycle in pulses:
+            if cycles.pop(cycle, None) is None:
                 before = [index for accepted, index in segment.accepted if accepted < cycle]
-                self._note("frame_error", (before[-1] if before else 0, -1), 0, 0, (cycle, 1))
-        for cycle, index in malformed.items():
+                self._note(block, (before[-1] if before else 0, -1), 0, 0, (cycle, 1))
+        for cycle, index in cycles.items():
             if not segment.ended or cycle < segment.ended:
-                self._note("frame_error", (index, -1), 0, 1, (cycle, 0))
+                self._note(block, (index, -1), 0, 1, (cycle, 0))
 
 
 def _logit(payload: int | None, fmt: Format) -> int | None:

@@ -19,7 +19,7 @@ from lmu_hw.plan.plan import Plan
 from lmu_hw.progress import Progress, silent
 from lmu_sim.bench import BENCH, STALLS, bench_header, plusargs
 from lmu_sim.compare import Comparison
-from lmu_sim.cycles import measure_accesses, measure_intervals, measure_latencies
+from lmu_sim.cycles import measure_accesses, measure_asleep, measure_intervals, measure_latencies
 from lmu_sim.result import CosimResult
 from lmu_sim.runner import WAVES, Build, Simulator, build, run
 from lmu_sim.stimulus import Frame, check, stimulus
@@ -167,6 +167,8 @@ def cosimulate_variant(
     comparison = Comparison(plan, plan.model if model is None else model, sent, trace, options.replay)
     unstalled = options.stalls == "none" and not any(frame.reset_after for frame in sent)
     intervals = measure_intervals(plan, trace, comparison.rounds) if unstalled and not options.spaced else ()
+    if unstalled and not options.spaced:
+        intervals += measure_asleep(plan, trace, comparison.asleep)
     latencies = measure_latencies(plan, trace, comparison.rounds) if unstalled and options.spaced else ()
     accesses = measure_accesses(plan, trace, comparison.rounds, sent)
     watch.append(time.perf_counter())

@@ -1,7 +1,7 @@
 """Measured cycles and memory accesses beside the planned ones."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from lmu_hw.plan.timing import FrameTiming, Nonzero, all_zero, frame_timing, lat
 from lmu_sim.stimulus import Expected, Frame
 from lmu_sim.trace import Trace
 
-__all__ = ["measure_accesses", "measure_intervals", "measure_latencies"]
+__all__ = ["measure_accesses", "measure_asleep", "measure_intervals", "measure_latencies"]
 
 Pairs = tuple[tuple[int, int], ...]
 """Measured and planned figures."""
@@ -51,6 +51,31 @@ def measure_intervals(plan: Plan, trace: Trace, rounds: Sequence[Round]) -> Pair
         elif steady > plan.rounds and index + 1 < len(started):
             pairs.append((started[index + 1] - started[index], planned[index]))
     return tuple(pairs)
+
+
+def measure_asleep(plan: Plan, trace: Trace, asleep: Collection[int]) -> Pairs:
+    """Cycles from frame to frame, where a frame and the one before it are asleep.
+
+    Parameters
+    ----------
+    plan : Plan
+        The accelerator.
+    trace : Trace
+        Of a run without stalls and resets.
+    asleep : collection of int
+        Frames that the level gate drops.
+
+    Returns
+    -------
+    tuple of (int, int)
+        Measured and planned clock cycles.
+    """
+    accepted = trace.segments[-1].accepted
+    return tuple(
+        (after - before, plan.asleep_cycles)
+        for (before, first), (after, second) in itertools.pairwise(accepted)
+        if first in asleep and second in asleep
+    )
 
 
 def measure_latencies(plan: Plan, trace: Trace, rounds: Sequence[Round]) -> Pairs:

@@ -13,7 +13,7 @@ from lmu_hw.model.program import QuantizedModel
 from lmu_hw.plan.config import StatePolicy
 from lmu_hw.plan.plan import Plan
 
-__all__ = ["Expected", "Frame", "Marks", "reference", "stimulus"]
+__all__ = ["Expected", "Frame", "Marks", "Prediction", "reference", "stimulus"]
 
 IntArray = NDArray[np.int64]
 
@@ -76,6 +76,25 @@ class Expected:
     cut: bool
     phase: int
     values: dict[str, IntArray]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the golden model says about frames that are sent.
+
+    Parameters
+    ----------
+    expected : list of Expected
+        The frames that are computed.
+    saturated : dict of str to int
+        Per vector, how many elements were clipped or wrapped.
+    asleep : frozenset of int
+        Indices of the frames that the level gate drops.
+    """
+
+    expected: list[Expected]
+    saturated: dict[str, int]
+    asleep: frozenset[int]
 
 
 @dataclass(frozen=True)
@@ -205,7 +224,7 @@ def slots(plan: Plan) -> int:
     return 2 * plan.model.inputs + 2
 
 
-def reference(model: QuantizedModel, frames: Sequence[Frame]) -> tuple[list[Expected], dict[str, int]]:
+def reference(model: QuantizedModel, frames: Sequence[Frame]) -> Prediction:
     """Run the golden model over frames, with their clears, ends and resets.
 
     A malformed frame computes nothing; a clear or an end that it carries takes effect before the next frame.
@@ -219,13 +238,11 @@ def reference(model: QuantizedModel, frames: Sequence[Frame]) -> tuple[list[Expe
 
     Returns
     -------
-    expected : list of Expected
-        The well-formed frames.
-    saturated : dict of str to int
-        Per vector, how many elements were clipped or wrapped.
+    Prediction
     """
     golden = Golden(model)
     expected: list[Expected] = []
+    asleep: list[int] = []
     saturated = dict.fromkeys((name for name in golden.vectors if name != "x"), 0)
     state: State | None = None
     segment = phase = 0
@@ -238,13 +255,17 @@ def reference(model: QuantizedModel, frames: Sequence[Frame]) -> tuple[list[Expe
             for name, total in state.saturated.items():
                 saturated[name] += total - before[name]
             flat = {name: value[0] for name, value in values.items()}
-            expected.append(Expected(index, segment, frame.reset_after > 0, phase, flat))
-            phase += 1
+            if flat:
+                expected.append(Expected(index, segment, frame.reset_after > 0, phase, flat))
+                phase += 1
+            else:
+                asleep.append(index)
+                phase = 0
         if frame.end or frame.reset_after:
             state = None
         if frame.reset_after:
             segment += 1
-    return expected, saturated
+    return Prediction(expected, saturated, frozenset(asleep))
 
 
 def in_rounds(plan: Plan, frames: Sequence[Expected]) -> list[list[Expected]]:

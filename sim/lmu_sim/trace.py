@@ -20,6 +20,8 @@ class Segment:
         Frames whose last element was accepted: cycle, index among the frames sent.
     errors : list of int
         Cycles with ``frame_error``.
+    asleep : list of int
+        Cycles with ``asleep``.
     started : list of int
         Cycles in which the first product of a frame, or round, was issued.
     elements : list of (int, int, int or None)
@@ -36,6 +38,7 @@ class Segment:
 
     accepted: list[tuple[int, int]] = field(default_factory=list)
     errors: list[int] = field(default_factory=list)
+    asleep: list[int] = field(default_factory=list)
     started: list[int] = field(default_factory=list)
     elements: list[tuple[int, int, int | None]] = field(default_factory=list)
     logits: list[tuple[int, int | None]] = field(default_factory=list)
@@ -109,7 +112,7 @@ def read_trace(plan: Plan, path: Path) -> Trace:
     return trace
 
 
-_IN_SEGMENT = "elsdapx"
+_IN_SEGMENT = "elsdapxq"
 
 
 def _add_to_segment(segment: Segment, record: str, cycle: int, fields: list[str]) -> None:
@@ -128,6 +131,8 @@ def _add_to_segment(segment: Segment, record: str, cycle: int, fields: list[str]
             segment.started.append(cycle)
         case "x":
             segment.errors.append(cycle)
+        case "q":
+            segment.asleep.append(cycle)
 
 
 def _add_to_trace(trace: Trace, plan: Plan, record: str, number: int, fields: list[str]) -> None:

@@ -62,7 +62,7 @@ def described(name, interface, other=False):
     frames = stimulus(plan, utterances, marks, seed=1)
     logit, decision = logit_layout(plan), decision_layout(plan)
     results = []
-    for one in reference(loaded.model, frames)[0]:
+    for one in reference(loaded.model, frames).expected:
         if "logits" in one.values:
             values = [int(value) for value in one.values["logits"]]
             label, score = (int(value) for value in decide(one.values["logits"]))

@@ -91,7 +91,7 @@ def make(environment):
 
 def count(plan, utterances):
     """Values that a bundle compares: words of constants, elements, logits, decisions."""
-    expected, _ = reference(plan.model, stimulus(plan, utterances))
+    expected = reference(plan.model, stimulus(plan, utterances)).expected
     constants = sum(len(words) for words in plan.images().values())
     elements = sum(value.size for one in expected for name, value in one.values.items() if name != "logits")
     giving = sum(output_name(plan.model) in one.values for one in expected)
@@ -211,7 +211,7 @@ def test_the_first_mismatch_is_named(tmp_path, make):
     golden = Golden(plan.model)
     per_frame = [
         (number, op.target, element)
-        for number, one in enumerate(reference(plan.model, stimulus(plan, utterances))[0])
+        for number, one in enumerate(reference(plan.model, stimulus(plan, utterances)).expected)
         for op in golden.operations
         if op.target in one.values
         for element in range(op.start, op.start + op.repeat * op.rows)

@@ -116,7 +116,7 @@ def case(name, utterances=3, steps=6):
 
 def expected_count(plan, frames):
     """Values that a run must compare: every element of every vector, the decisions, and a verdict on each frame."""
-    expected, _ = reference(plan.model, frames)
+    expected = reference(plan.model, frames).expected
     output = output_name(plan.model)
     elements = sum(value.size for one in expected for name, value in one.values.items() if name != "logits")
     logits = sum(one.values["logits"].size + 2 for one in expected if output in one.values)
@@ -217,7 +217,7 @@ def test_marks_on_malformed_frames_reach_the_next_one(name):
     frames = [Frame(tuple(values)) for values in utterances[0].tolist()]
     short = frames[0].values[:-1] if plan.model.inputs > 1 else frames[0].values * 2
     frames.insert(4, Frame(short, clear, end))
-    expected, _ = reference(plan.model, frames)
+    expected = reference(plan.model, frames).expected
     assert [one.phase for one in expected] == [0, 1, 2, 3, 0, 1]
     result = cosimulate(plan, frames)
     assert result.ok, result.report()
@@ -232,7 +232,7 @@ def test_state_policies_differ_only_by_their_marks():
         plan = make_plan(model, AcceleratorConfig(lanes=config["lanes"], state=state))
         frames = stimulus(plan, utterances)
         assert cosimulate(plan, frames).ok
-        values = [one.values for one in reference(model, frames)[0]]
+        values = [one.values for one in reference(model, frames).expected]
         logits[state] = np.array([one["logits"] for one in values if "logits" in one])
     fresh = np.concatenate([Golden(model).run(one[None])["logits"][0] for one in utterances])
     np.testing.assert_array_equal(logits["keep"], Golden(model).run(np.concatenate(utterances)[None])["logits"][0])
@@ -289,7 +289,8 @@ def test_a_mismatch_is_reported_where_it_is(simulator, tmp_path):
     assert str(caught.value) == f"first difference: {one}"
     assert "\n" not in str(caught.value)
     assert (one.block, one.element) == ("layer0.h", row)
-    golden = np.array([frame.values["layer0.h"][row] for frame in reference(plan.model, stimulus(plan, utterances))[0]])
+    expected = reference(plan.model, stimulus(plan, utterances)).expected
+    golden = np.array([frame.values["layer0.h"][row] for frame in expected])
     assert one.expected == golden[one.frame]
     assert one.got != one.expected
     assert result.blocks["layer0.u"][1] <= result.blocks["layer0.u"][0]

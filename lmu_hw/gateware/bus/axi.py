@@ -109,6 +109,8 @@ class AxiAccelerator(wiring.Component):
             registers.decided.eq(self.m_axis_decision_tvalid & self.m_axis_decision_tready),
             registers.decision.eq(core.o_decision.payload),
         ]
+        if plan.model.gate is not None:
+            m.d.comb += [registers.slept.eq(core.asleep), rest.asleep.eq(core.asleep)]
         if plan.config.state is StatePolicy.PULSE:
             m.d.comb += core.clear.eq(registers.clear)
         if plan.config.weights is WeightStore.RAM:

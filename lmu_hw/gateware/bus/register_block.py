@@ -39,6 +39,8 @@ class RegisterBlock(wiring.Component):
     asleep, overrun, result : In(1)
         Behind SPI only: the core's clock stands still; a frame is dropped because the one before waits; a new result
         can be read from the next cycle on.
+    slept : In(1)
+        With a level gate only: the core dropped a frame that is asleep.
     clear : Out(1)
         Return the state to zero before the next frame; one cycle.
     o_load : Out(stream of load_layout(plan))
@@ -63,6 +65,8 @@ class RegisterBlock(wiring.Component):
         }
         if self._spi:
             members |= {"asleep": In(1), "overrun": In(1), "result": In(1)}
+        if plan.model.gate is not None:
+            members["slept"] = In(1)
         if self._ram:
             members["o_load"] = Out(stream.Signature(load_layout(plan)))
         super().__init__(members)
@@ -145,6 +149,8 @@ class RegisterBlock(wiring.Component):
         }
         if self._spi:
             counted["OVERRUNS"] = self.overrun
+        if self.plan.model.gate is not None:
+            counted["FRAMES_ASLEEP"] = self.slept
         for name, event in counted.items():
             values[name] = counter = Signal(32, name=name.lower())
             with m.If(event):

@@ -36,6 +36,8 @@ class Rest(wiring.Component):
         The core holds a whole frame.
     offering : In(1)
         The core offers a logit or a decision.
+    asleep : In(1)
+        With a level gate only: the frame that the core holds is asleep. Nothing comes after it.
     ended : Out(1)
         A frame's last element was accepted in the cycle before.
     busy : Out(1)
@@ -44,9 +46,11 @@ class Rest(wiring.Component):
 
     def __init__(self, plan: Plan):
         self.cycles = self.cycles_of(plan)
-        super().__init__(
-            {"accepted": In(1), "last": In(1), "full": In(1), "offering": In(1), "ended": Out(1), "busy": Out(1)}
-        )
+        self.gated = plan.model.gate is not None
+        members = {"accepted": In(1), "last": In(1), "full": In(1), "offering": In(1)}
+        if self.gated:
+            members["asleep"] = In(1)
+        super().__init__(members | {"ended": Out(1), "busy": Out(1)})
 
     @staticmethod
     def cycles_of(plan: Plan) -> int:
@@ -62,7 +66,7 @@ class Rest(wiring.Component):
         m.d.sync += self.ended.eq(self.accepted & self.last)
         arriving = receiving | self.ended | self.full
         m.d.comb += self.busy.eq(arriving | self.offering | (left != 0))
-        with m.If(arriving):
+        with m.If(self.full & ~self.asleep if self.gated else arriving):
             m.d.sync += left.eq(self.cycles)
         with m.Elif(~self.offering & (left != 0)):
             m.d.sync += left.eq(left - 1)

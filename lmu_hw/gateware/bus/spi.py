@@ -170,6 +170,8 @@ class SpiAccelerator(wiring.Component):
             registers.ended.eq(rest.ended),
             registers.asleep.eq(~awake),
         ]
+        if self.plan.model.gate is not None:
+            m.d.comb += [registers.slept.eq(core.asleep), rest.asleep.eq(core.asleep)]
         return awake
 
     def _clock(self, m: Module, gated: Signal, awake: Signal) -> None:
