@@ -26,6 +26,7 @@ from lmu_hw.progress import Progress, silent
 from lmu_kit.power import conditions_of
 from lmu_quantize import zoo
 from lmu_quantize.frames_file import load_frames
+from lmu_sim.gate_delays import find_gate_delays
 from lmu_sim.gates import GateSimulator
 
 __all__ = [
@@ -83,11 +84,11 @@ def _run(verilog: str, top: str, library: Library, inputs: dict[str, IntArray]) 
     """Map a design and run one read or product per cycle."""
     mapped = synthesize(verilog, top, library)
     netlist = replace(read_netlist(mapped.json, top, library), outputs={})
-    simulator = GateSimulator(netlist)
+    simulator, conditions = GateSimulator(netlist), conditions_of(netlist)
+    simulator.use_delays(find_gate_delays(netlist, simulator.compiled, conditions))
     simulator.run(inputs, len(next(iter(inputs.values()))))
-    power = find_power(
-        netlist, simulator.activity(PERIOD), conditions_of(netlist), period=PERIOD, memories=mapped.memories
-    )
+    activity = simulator.activity(PERIOD)
+    power = find_power(netlist, activity, conditions, period=PERIOD, memories=mapped.memories)
     total, clock = power.total(), float(power.clock.sum())
     return OperationCost(total.dynamic - clock, clock, total.leakage, total.area)
 
@@ -175,6 +176,9 @@ def factors(network: str, name: str) -> tuple[IntArray, IntArray, int, int]:
 def measure_product(network: str, name: str, library: Library) -> tuple[OperationCost, int, int]:
     """Measure a product that is added to a sum: from ports to ports, without a register.
 
+    The factors are magnitudes, and the sign of the product is a bit of its own, as in the lanes of the accelerator.
+    Products that are 0 are left out, as the floor counts none.
+
     Returns
     -------
     cost : OperationCost
@@ -183,18 +187,20 @@ def measure_product(network: str, name: str, library: Library) -> tuple[Operatio
         Bits, both signed.
     """
     weights, operands, weight_width, operand_width = factors(network, name)
-    sums = np.cumsum(weights * operands, axis=-1)
-    before = sums - weights * operands
-    w, x, s = weight_width - 1, operand_width - 1, int(np.abs(sums).max()).bit_length()
+    products = weights * operands
+    sums = np.cumsum(products, axis=-1)
+    inputs = {"w": np.abs(weights), "x": np.abs(operands), "negative": products < 0, "s": sums - products}
+    w, x, s = (int(np.abs(values).max()).bit_length() for values in (weights, operands, sums))
     verilog = f"""module product(
-  input clk, input signed [{w}:0] w, input signed [{x}:0] x, input signed [{s}:0] s,
+  input clk, input [{w - 1}:0] w, input [{x - 1}:0] x, input negative, input signed [{s}:0] s,
   output signed [{s}:0] q
 );
-  assign q = s + w * x;
+  wire [{s}:0] magnitude = w * x;
+  assign q = s + (magnitude ^ {{{s + 1}{{negative}}}}) + negative;
 endmodule
 """
-    inputs = {"w": weights.ravel(), "x": operands.ravel(), "s": before.ravel()}
-    return _run(verilog, "product", library, inputs), weight_width, operand_width
+    columns = {port: values[products != 0].astype(np.int64) for port, values in inputs.items()}
+    return _run(verilog, "product", library, columns), weight_width, operand_width
 
 
 def measure_floor_costs(library: Library, progress: Progress = silent) -> dict[str, Any]:
