@@ -14,6 +14,8 @@ from lmu_hw.flows.mapping import blackboxes
 from lmu_hw.flows.memories import choose_memories, replace_memories
 from lmu_hw.flows.synth import synthesize
 from lmu_hw.power.engine import find_power
+from lmu_kit.power import conditions_of
+from lmu_sim.gate_delays import find_gate_delays
 from lmu_sim.gates import GateSimulator
 
 DEPTH, WIDTH = 419, 40
@@ -92,10 +94,12 @@ def test_rows_save_energy_and_cost_area(library, monkeypatch):
         monkeypatch.setattr(synth, "VERSION", f"test with {words} words")
         done = synthesize(weight_memory(), "weights", library)
         netlist = replace(read_netlist(done.json, "weights", library), outputs={})
-        simulator = GateSimulator(netlist)
+        simulator, conditions = GateSimulator(netlist), conditions_of(netlist)
+        simulator.use_delays(find_gate_delays(netlist, simulator.compiled, conditions))
         simulator.run({"read__en": np.ones(reads, dtype=np.int64), "read__addr": np.arange(reads)}, reads)
+        activity = simulator.activity(period)
         internal, switching, leakage = find_power(
-            netlist, simulator.activity(period), period=period, memories=done.memories
+            netlist, activity, conditions, period=period, memories=done.memories
         ).watts()
         found[words] = (internal + switching) * period * 1e12, leakage * 1e6, done.area
         print("{} words: {:.1f} pJ a read, {:.2f} uW leakage, {:.0f} um2".format(words, *found[words]))
