@@ -186,7 +186,7 @@ class Accelerator(wiring.Component):
         ]
 
     def _add_data_memories(self, m: Module) -> None:
-        """Add the memories of the elements, which steps read and the input or the finish writes."""
+        """Add the memories of the elements, which steps and the finish read and the input or the finish writes."""
         steps = self._sequencer.steps
         banks, gates = self.plan.config.state_bank_words, self.plan.config.gate_blocks
         for index, memory in enumerate(self.plan.data_memories):
@@ -197,10 +197,16 @@ class Accelerator(wiring.Component):
             add_block(m, f"memory_{memory.name}", cells, cells.read | cells.write if gates else None)
             is_input = memory.name == "x"
             write = self._input.write if is_input else self._finish.write
+            read, address = steps.valid & (steps.payload.memory == index), steps.payload.address
+            if index in self.plan.residual_memories:
+                added = self._finish.added
+                adds = added.read & (added.memory == index)
+                read, address = read | adds, Mux(adds, added.address, address)
+                m.d.comb += added.r_data[memory.name].eq(cells.r_data)
             m.d.comb += [
-                cells.read.eq(steps.valid & (steps.payload.memory == index)),
+                cells.read.eq(read),
                 cells.write.eq(write.valid if is_input else write.valid & write.memory[index]),
-                cells.address.eq(Mux(cells.write, write.address, steps.payload.address)),
+                cells.address.eq(Mux(cells.write, write.address, address)),
                 cells.w_data.eq(write.data),
                 self._fetch.elements[memory.name].eq(cells.r_data),
             ]

@@ -1,11 +1,13 @@
 """Finishing: bias, narrowing and activation of the lanes' sums, one row a cycle."""
 
+from collections.abc import Collection, Iterable
+
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
 
-from lmu_hw.gateware.layouts import group_layout, write_signature
+from lmu_hw.gateware.layouts import added_signature, group_layout, write_signature
 from lmu_hw.gateware.memory import ReadOnly, read_signature
 from lmu_hw.gateware.narrow import Narrow
 from lmu_hw.plan.narrowing import NarrowStep
@@ -33,6 +35,8 @@ class Finish(wiring.Component):
         Read port of the parameters: bias in the low bits, shift above.
     write : Out(write_signature(plan))
         Finished elements.
+    added : Out(added_signature(plan))
+        Only where elements are added to finished sums: read port of the data memories.
     busy : Out(1)
         With `gate_blocks` only: needs the clock even if `groups` is not valid.
 
@@ -44,12 +48,14 @@ class Finish(wiring.Component):
     def __init__(self, plan: Plan):
         self.plan = plan
         busy = {"busy": Out(1)} if plan.config.gate_blocks else {}
+        added = {"added": Out(added_signature(plan))} if plan.residual_memories else {}
         super().__init__(
             {
                 "sums": In(unsigned(plan.config.frames_per_fetch * plan.lanes * plan.accumulator_width)),
                 "groups": In(stream.Signature(group_layout(plan), always_ready=True)),
                 "parameters": Out(read_signature(unsigned(plan.parameters.width), plan.parameters.depth)),
                 "write": Out(write_signature(plan)),
+                **added,
                 **busy,
             }
         )
@@ -72,6 +78,8 @@ class Finish(wiring.Component):
                 destination.parameter.eq(destination.parameter + closes),
                 destination.address.eq(destination.address + step),
             ]
+            if plan.residual_memories:
+                m.d.sync += destination.added_address.eq(destination.added_address + self._added_step(destination))
         row_valid = Signal()
         row_destination = Signal(group_layout(plan), reset_less=free)
         m.d.comb += [self.parameters.read.eq(read), self.parameters.address.eq(destination.parameter)]
@@ -81,7 +89,9 @@ class Finish(wiring.Component):
             m.d.sync += [selected.eq(sums[number]), row_destination.eq(destination)]
         if plan.config.gate_blocks:
             m.d.comb += self.busy.eq((rows != 0) | row_valid | self.write.valid)
-        element = self._narrow(m, selected, row_destination.narrow)
+        if plan.residual_memories:
+            self._read_added(m, rows != 0, destination)
+        element = self._narrow(m, selected, row_destination)
         if plan.table is None:
             self._write(m, row_valid, row_destination, element)
         else:
@@ -100,8 +110,61 @@ class Finish(wiring.Component):
             m.d.sync += number.eq(Mux(closes, 0, number + 1))
         return Cat(number, lane), (rows != 0) & (number == 0), closes, destination.step
 
-    def _narrow(self, m: Module, selected: Signal, step: Value) -> Signal:
-        """Add the bias and narrow the sum in every way; ``step`` is the index of the narrow step that counts."""
+    def _by_operation(self, values: Iterable[int], destination: data.View) -> Value:
+        """Constant of the operation whose rows are finished."""
+        constants = list(values)
+        bits = bits_for(max(constants))
+        return Array(Const(value, bits) for value in constants)[destination.operation]
+
+    def _adds(self, destination: data.View) -> Value:
+        """Whether an element is added to each sum."""
+        return self._by_operation((int(op.residual is not None) for op in self.plan.operations), destination)
+
+    def _added_step(self, destination: data.View) -> Value:
+        """From one added element to the next."""
+        residuals = ((planned.residual, planned.together) for planned in self.plan.operations)
+        steps = (
+            1 if residual is None else residual.frames if together else residual.location.copies
+            for residual, together in residuals
+        )
+        return self._by_operation(steps, destination)
+
+    def _read_added(self, m: Module, read: Value, destination: data.View) -> None:
+        """Read the element that is added to a row's sum."""
+        m.d.comb += [
+            self.added.read.eq(read & self._adds(destination)),
+            self.added.memory.eq(destination.added_memory),
+            self.added.address.eq(destination.added_address),
+        ]
+
+    def _added(self, m: Module, shift: Value, destination: data.View) -> Value:
+        """Element that is added to the sum, shifted to its scale; 0 where none is."""
+        plan = self.plan
+        element = Signal(signed(plan.activation_width), name="added_element")
+        with m.If(self._adds(destination)), m.Switch(destination.added_memory):
+            for index in plan.residual_memories:
+                with m.Case(index):
+                    m.d.comb += element.eq(self.added.r_data[plan.data_memories[index].name])
+        operations = [(op, op.residual) for op in plan.operations if op.residual is not None]
+        further = sorted({residual.shift for _, residual in operations})
+        aligned = []
+        for number, offset in enumerate(further):
+            shifts = self._shifts({op.narrow for op, residual in operations if residual.shift == offset})
+            lefts = {right: right + offset for right in sorted(shifts) if right + offset >= 0}
+            aligned.append(Signal(signed(len(element) + max(lefts.values())), name=f"aligned{number}"))
+            with m.Switch(shift):  # no row that adds an element has another shift
+                for right, left in lefts.items():
+                    with m.Case(right):
+                        m.d.comb += aligned[-1].eq(element << left)
+        of_operation = (0 if op.residual is None else further.index(op.residual.shift) for op in plan.operations)
+        return Array(aligned)[self._by_operation(of_operation, destination)]
+
+    def _shifts(self, steps: Collection[int]) -> set[int]:
+        """Right shifts of the sums that are narrowed in these steps."""
+        return {int(s) for op in self.plan.operations if op.narrow in steps for s in op.operation.shifts}
+
+    def _narrow(self, m: Module, selected: Signal, destination: data.View) -> Signal:
+        """Add the bias and the residual, and narrow the sum in every way; the destination says which one counts."""
         plan = self.plan
         bias = Signal(signed(plan.bias_width))
         shift = Signal(plan.shift_width)
@@ -110,18 +173,20 @@ class Finish(wiring.Component):
         m.d.comb += [
             bias.eq(self.parameters.r_data[: plan.bias_width]),
             shift.eq(self.parameters.r_data[plan.bias_width :]),
-            total.eq(selected + bias),
         ]
+        if plan.residual_memories:
+            m.d.comb += total.eq(selected + bias + self._added(m, shift, destination))
+        else:
+            m.d.comb += total.eq(selected + bias)
         results = []
         for index, narrow_step in enumerate(plan.narrow_steps):
-            shifts = {int(s) for op in operations if op.narrow == index for s in op.operation.shifts}
-            narrow = Narrow(len(total), shifts, narrow_step.quantizer, narrow_step.saturates)
+            narrow = Narrow(len(total), self._shifts([index]), narrow_step.quantizer, narrow_step.saturates)
             m.submodules[f"narrow{index}"] = narrow
             m.d.comb += [narrow.i.eq(total), narrow.shift.eq(shift)]
             results.append(_rectify(narrow_step, narrow.o))
         widths = [narrow_step.quantizer.format.signed_width for narrow_step in plan.narrow_steps]
         element = Signal(signed(max(widths)), name="element")
-        m.d.comb += element.eq(Array(results)[step])
+        m.d.comb += element.eq(Array(results)[destination.narrow])
         return element
 
     def _write(self, m: Module, valid: Value, destination: data.View, element: Value) -> None:

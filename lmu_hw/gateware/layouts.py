@@ -15,6 +15,7 @@ from lmu_hw.plan.placement import MemoryPlan
 from lmu_hw.plan.plan import Plan
 
 __all__ = [
+    "added_signature",
     "claim_signature",
     "decision_layout",
     "event_layout",
@@ -130,7 +131,10 @@ def group_layout(plan: Plan) -> data.StructLayout:
         With `frames_per_fetch` only: index of the last sum of a row.
     ``step``
         With `frames_per_fetch` only: from one written address to the next.
+    ``added_memory``, ``added_address``
+        Only where elements are added to finished sums: where the first one is.
     """
+    added = {"added_memory": unsigned(bits_for(len(plan.data_memories) - 1)), "added_address": _data_address(plan)}
     return data.StructLayout(
         {
             "rows": unsigned(bits_for(plan.lanes * plan.config.frames_per_fetch)),
@@ -141,6 +145,7 @@ def group_layout(plan: Plan) -> data.StructLayout:
             "output": unsigned(1),
             "operation": unsigned(bits_for(len(plan.operations) - 1)),
             **walk_of(plan).group_shapes(),
+            **(added if plan.residual_memories else {}),
         }
     )
 
@@ -252,6 +257,32 @@ def write_signature(plan: Plan) -> wiring.Signature:
             "data": Out(signed(max(step.output.signed_width for step in plan.narrow_steps))),
             "output": Out(1),
             "operation": Out(group["operation"].shape),
+        }
+    )
+
+
+def added_signature(plan: Plan) -> wiring.Signature:
+    """Read port of the data memories for the elements that are added to finished sums.
+
+    Members
+    -------
+    read : Out(1)
+        Read in this cycle.
+    memory : Out
+        Index of the data memory.
+    address : Out
+        Word in it.
+    r_data : In(words_layout of the memories in `Plan.residual_memories`)
+        The word read last from each memory, from the cycle after the read on.
+    """
+    group = group_layout(plan)
+    memories = [plan.data_memories[index] for index in plan.residual_memories]
+    return wiring.Signature(
+        {
+            "read": Out(1),
+            "memory": Out(group["added_memory"].shape),
+            "address": Out(group["added_address"].shape),
+            "r_data": In(words_layout(memories)),
         }
     )
 

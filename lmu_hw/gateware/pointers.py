@@ -32,6 +32,8 @@ class Pointers:
         self._parameter = self._register("parameter", group["parameter"].shape, opening.parameter_base)
         self._target = self._register("address", group["address"].shape, opening.target_start)
         self._offsets = [self._register(f"offset{term}", step["address"].shape, 0) for term in range(2)]
+        # First row of the group, where elements are added to finished sums.
+        self._row = self._register("row", range(max(planned.operation.rows for planned in plan.operations)), 0)
 
     def _register(self, name: str, shape: object, init: int) -> Signal:
         return Signal(shape, name=name, init=init, reset_less=self._free)
@@ -59,6 +61,8 @@ class Pointers:
             step.weight_address.eq(word),
         ]
         registers = [self._weight, self._parameter, self._target, *self._offsets]
+        if self._plan.residual_memories:
+            registers.append(self._row)
         if self._free:  # a frame ends at these values; after a reset they are unknown
             with m.If(now.start):
                 m.d.sync += [register.eq(register.init) for register in registers]
@@ -82,6 +86,9 @@ class Pointers:
             "operation": now.const.operation,
             **self._walk.group_fields(now.const),
         }
+        if self._plan.residual_memories:
+            fields["added_memory"] = now.selected.added
+            fields["added_address"] = self._walk.added_address(now.const, self._row, now.position)
         m.d.comb += groups.payload.eq(stages[-1])
         m.d.sync += [after.eq(before) for before, after in itertools.pairwise(valid)]
         with m.If(valid[0]):
@@ -114,6 +121,9 @@ class Pointers:
                 self._parameter.eq(self._parameter + self._plan.lanes),
                 target.eq(target + walk.words(const, now.rows)),
             ]
+        if self._plan.residual_memories:
+            with m.If(now.issue & ends.group):
+                m.d.sync += self._row.eq(Mux(ends.block, 0, self._row + self._plan.lanes))
         with m.If(now.issue & ends.block):
             m.d.sync += [
                 self._weight.eq(const.weight_base),

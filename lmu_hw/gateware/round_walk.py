@@ -8,7 +8,7 @@ from amaranth.lib import data
 from lmu_hw.gateware.walk import FrameWalk, select_copy
 from lmu_hw.plan.placement import Location
 from lmu_hw.plan.plan import Plan
-from lmu_hw.plan.schedule import PlannedOperation, PlannedTerm
+from lmu_hw.plan.schedule import PlannedOperation, PlannedResidual, PlannedTerm
 
 __all__ = ["RoundWalk", "walk_of"]
 
@@ -40,6 +40,16 @@ class RoundWalk(FrameWalk):
             "target_spread": _log(planned.target_copies),
             "target_base": planned.target_start,
             "step": 1 if planned.together else planned.target_copies,
+        }
+
+    def residual_constants(self, residual: PlannedResidual | None) -> dict[str, int]:
+        """Spread of the elements; frames of the vector for each of the operation's, and the last of these."""
+        if residual is None:
+            return {"added_spread": 0, "added_frames": 0, "added_slot": 0}
+        return {
+            "added_spread": _log(residual.location.copies),
+            "added_frames": _log(residual.frames),
+            "added_slot": residual.frames - 1,
         }
 
     def claiming_term(self, planned: PlannedOperation) -> int:
@@ -85,6 +95,10 @@ class RoundWalk(FrameWalk):
 
     def address(self, const: data.View, offset: Value, column: Value, selected: data.View) -> Value:
         return const.base + ((offset + column) << const.spread) + selected.slot
+
+    def added_address(self, const: data.View, row: Value, position: data.View) -> Value:
+        frame = Mux(const.together, 0, position.frame)
+        return const.added_base + (row << const.added_spread) + (frame << const.added_frames) + const.added_slot
 
     def source(
         self, planned: PlannedOperation, term: PlannedTerm, turn: Value, position: data.View

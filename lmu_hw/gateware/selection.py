@@ -5,7 +5,7 @@ from amaranth.hdl import Const, Module, Signal
 from lmu_hw.gateware.state import LayerState
 from lmu_hw.gateware.step_constants import PlanStep, plan_steps
 from lmu_hw.gateware.step_signals import StepSignals, selection_layout
-from lmu_hw.gateware.walk import FrameWalk
+from lmu_hw.gateware.walk import FrameWalk, select_copy
 from lmu_hw.plan.plan import Plan
 
 __all__ = ["Selection"]
@@ -48,6 +48,9 @@ class Selection:
             turn = self._state.turn(planned.operation.layer, planned.operation.target[-1])
             memory = self._walk.target(planned.target, turn, now.position)
             m.d.comb += fields["target"].eq(Const(1, len(fields["target"])) << memory)
+        if planned.residual is not None:
+            turn = self._state.turn(planned.residual.layer, planned.residual.kind)
+            m.d.comb += fields["added"].eq(select_copy(planned.residual.location, turn, old=False))
         if planned.output:
             m.d.comb += fields["stops"].eq(1)
         elif step.after.stride > 1:

@@ -89,15 +89,15 @@ class Sequencer(wiring.Component):
         now = StepSignals(plan, walk, self.steps.valid)
         state = LayerState(plan)
         add_block(m, "state", state, Cat(state.start, state.finish) if plan.config.gate_blocks else None)
-        StepConstants(plan, walk).look_up(m, now.position.step, now.const)
+        StepConstants(plan, walk).look_up(m, now.position, now.const)
         Selection(plan, walk, state).add(m, now)
         index = self.index if plan.index_bits else None
         Columns(plan).add(m, now, index, self.write if plan.skipping_memories else None)
         Position(plan, walk).add(m, now)
         Pointers(plan, walk).add(m, now, self.steps.payload, self.groups)
         running = Signal()
-        self._issue(m, now, running)
-        self._follow_frame(m, now, running, state)
+        busy = self._issue(m, now, running)
+        self._follow_frame(m, now, running, state, busy != 0)
         step = self.steps.payload
         m.d.comb += [
             step.memory.eq(now.selected.source),
@@ -109,8 +109,11 @@ class Sequencer(wiring.Component):
         ]
         return m
 
-    def _issue(self, m: Module, now: StepSignals, running: Signal) -> None:
-        """Issue the step, unless it must wait for elements, for the finish, or for the output."""
+    def _issue(self, m: Module, now: StepSignals, running: Signal) -> Signal:
+        """Issue the step, unless it must wait for elements, for the finish, or for the output.
+
+        Returns the cycles until all elements are written.
+        """
         walk, const, position, ends = self._walk, now.const, now.position, now.ends
         busy, unfinished = self._busy(m, now)
         fresh = Signal()
@@ -124,6 +127,7 @@ class Sequencer(wiring.Component):
             now.issue.eq(running & ~waits & ~(claims & ~self.claim.ready)),
             self.idle.eq(~running & (busy == 0)),
         ]
+        return busy
 
     def _busy(self, m: Module, now: StepSignals) -> tuple[Signal, Value]:
         """Cycles until the elements of all groups are written; whether the next group would come too early."""
@@ -137,14 +141,19 @@ class Sequencer(wiring.Component):
         # A group of one element is always finished before the next one.
         return busy, busy > plan.schedule.write_latency + 1 if most > 1 else Const(0, 1)
 
-    def _follow_frame(self, m: Module, now: StepSignals, running: Signal, state: LayerState) -> None:
-        """Start a frame, give its input free, and tell the layers' flags."""
+    def _follow_frame(self, m: Module, now: StepSignals, running: Signal, state: LayerState, writes: Value) -> None:
+        """Start a frame, release its input, and tell the layers' flags; ``writes`` until all elements are written."""
         holds_input = Signal()
         ends_frame = now.issue & now.ends.frame
-        releases = now.ends.frame | (now.ends.operation & now.const.releases)
+        releases = now.issue & holds_input & (now.ends.frame | (now.ends.operation & now.const.releases))
+        starts = ~running & self.frames.valid & ~self.hold
+        if any(planned.releases_late for planned in self.plan.operations):
+            late = Signal()
+            m.d.sync += late.eq((releases & now.const.releases_late) | (late & writes))
+            releases, starts = (releases & ~now.const.releases_late) | (late & ~writes), starts & ~late
         m.d.comb += [
-            now.start.eq(~running & self.frames.valid & ~self.hold),
-            self.frames.ready.eq(now.issue & holds_input & releases),
+            now.start.eq(starts),
+            self.frames.ready.eq(releases),
             state.start.eq(now.start),
             state.frame.eq(self.frames.payload),
             state.finish.eq(ends_frame),

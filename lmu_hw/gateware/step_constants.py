@@ -1,8 +1,9 @@
 """What the plan fixes about each step of the sequencer: one term of one operation."""
 
+import itertools
 from dataclasses import dataclass
 
-from amaranth.hdl import Module, Signal, unsigned
+from amaranth.hdl import Module, Value, unsigned
 from amaranth.lib import data
 from amaranth.utils import bits_for
 
@@ -49,7 +50,7 @@ def plan_steps(plan: Plan) -> tuple[PlanStep, ...]:
 
 
 class StepConstants:
-    """Table of the plan's constants, one row for each step.
+    """Table of the plan's constants, one row for each step; one for each row group where the columns depend on it.
 
     Parameters
     ----------
@@ -63,7 +64,7 @@ class StepConstants:
     layout : StructLayout
         A row. It has these fields:
 
-        - ``length_last``: last column of the term.
+        - ``length_last``: last column that is multiplied, counted from the first one.
         - ``first_term``, ``second_term``, ``last_term``: position in the operation.
         - ``first_step``: step of the operation's first term.
         - ``groups_last``, ``repeat_last``: last row group and last block.
@@ -71,7 +72,7 @@ class StepConstants:
         - ``wait``: elements that are not written yet may be in the way.
         - ``opens_output``: claims the output.
         - ``releases``: the input frame is not needed after the operation.
-        - ``base``: address of the first element in block 0.
+        - ``base``: address of the first element in block 0, at the first column that is multiplied.
         - ``block_step0``, ``block_step1``: elements from block to block in the first and the second term.
         - ``shift``: index of the product shift.
         - ``weight_memory``: index of the weight memory.
@@ -80,29 +81,45 @@ class StepConstants:
         - ``narrow``: index of the narrow step.
         - ``output``: the elements are logits.
         - ``operation``: index in the plan.
+        - ``added_base``, ``releases_late``: only if elements are added to finished sums: address of the first one, and
+          whether the input frame is needed until they are written.
         - ``skips``: only if zero elements are skipped.
         - ``indexed``: only if zero blocks are skipped.
     """
 
     def __init__(self, plan: Plan, walk: FrameWalk):
-        self._rows = [_row(plan, walk, step) for step in plan_steps(plan)]
+        self._rows = [
+            [_row(plan, walk, step, group) for group in range(step.planned.groups)] for step in plan_steps(plan)
+        ]
+        every = list(itertools.chain.from_iterable(self._rows))
         self.layout = data.StructLayout(
-            {name: unsigned(bits_for(max(row[name] for row in self._rows))) for name in self._rows[0]}
+            {name: unsigned(bits_for(max(row[name] for row in every))) for name in every[0]}
         )
 
-    def look_up(self, m: Module, step: Signal, const: data.View) -> None:
-        """Drive ``const`` with the row of a step."""
-        with m.Switch(step):
-            for index, row in enumerate(self._rows):
+    def look_up(self, m: Module, position: data.View, const: data.View) -> None:
+        """Drive ``const`` with the row of a step and its row group."""
+        with m.Switch(position.step):
+            for index, rows in enumerate(self._rows):
+                with m.Case(index):
+                    if all(row == rows[0] for row in rows):
+                        m.d.comb += const.eq(self.layout.const(rows[0]))
+                    else:
+                        self._choose(m, position.group, rows, const)
+
+    def _choose(self, m: Module, group: Value, rows: list[dict[str, int]], const: data.View) -> None:
+        """Drive ``const`` with the row of a row group."""
+        with m.Switch(group):
+            for index, row in enumerate(rows):
                 with m.Case(index):
                     m.d.comb += const.eq(self.layout.const(row))
 
 
-def _row(plan: Plan, walk: FrameWalk, step: PlanStep) -> dict[str, int]:
+def _row(plan: Plan, walk: FrameWalk, step: PlanStep, group: int) -> dict[str, int]:
     planned, term = step.planned, step.term
+    columns = range(term.length) if planned.index_bits else term.columns[group]
     block_steps = [other.step for other in planned.terms] if planned.operation.repeat > 1 else [0, 0]
     row = {
-        "length_last": term.length - 1,
+        "length_last": len(columns) - 1,
         "first_term": int(step.number == 0),
         "last_term": int(step.number == len(planned.terms) - 1),
         "second_term": int(step.number == 1),
@@ -113,7 +130,7 @@ def _row(plan: Plan, walk: FrameWalk, step: PlanStep) -> dict[str, int]:
         "wait": int(term.wait),
         "opens_output": int(planned.output and step.number == walk.claiming_term(planned)),
         "releases": int(planned.releases_input),
-        "base": term.location.base + term.offset * term.location.copies,
+        "base": term.location.base + (term.offset + columns[0]) * term.location.copies,
         "block_step0": block_steps[0],
         "block_step1": block_steps[1],
         "shift": plan.product_shifts.index(term.shift),
@@ -128,6 +145,10 @@ def _row(plan: Plan, walk: FrameWalk, step: PlanStep) -> dict[str, int]:
         "operation": plan.operations.index(planned),
     }
     row |= walk.constants(planned, step.number)
+    if plan.residual_memories:
+        row["added_base"] = 0 if planned.residual is None else planned.residual.location.base
+        row["releases_late"] = int(planned.releases_late)
+        row |= walk.residual_constants(planned.residual)
     if plan.skipping_memories:
         row["skips"] = int(term.skips)
     if plan.index_bits:

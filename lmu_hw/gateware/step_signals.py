@@ -47,9 +47,11 @@ def selection_layout(plan: Plan, walk: FrameWalk) -> data.StructLayout:
 
     ``source`` (index of the data memory that is read), ``cleared`` (its state counts as zero), ``target`` (one bit for
     each data memory to write), ``stops`` (the frame ends after this operation). With `frames_per_fetch` also ``slot``
-    (word of the frame among those of neighboring frames).
+    (word of the frame among those of neighboring frames). Where elements are added to finished sums also ``added``
+    (index of their data memory).
     """
     memories = len(plan.data_memories)
+    added = {"added": unsigned(bits_for(memories - 1))} if plan.residual_memories else {}
     return data.StructLayout(
         {
             "source": unsigned(bits_for(memories - 1)),
@@ -57,6 +59,7 @@ def selection_layout(plan: Plan, walk: FrameWalk) -> data.StructLayout:
             "target": unsigned(memories),
             "stops": 1,
             **walk.selection(),
+            **added,
         }
     )
 

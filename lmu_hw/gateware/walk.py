@@ -7,7 +7,7 @@ from amaranth.lib import data
 from amaranth.utils import bits_for
 
 from lmu_hw.plan.placement import Location
-from lmu_hw.plan.schedule import PlannedOperation, PlannedTerm
+from lmu_hw.plan.schedule import PlannedOperation, PlannedResidual, PlannedTerm
 
 __all__ = ["FrameWalk", "select_copy"]
 
@@ -22,6 +22,10 @@ class FrameWalk:
 
     def constants(self, planned: PlannedOperation, number: int) -> dict[str, int]:
         """Constants of term ``number`` of an operation, beside those of single frames."""
+        return {}
+
+    def residual_constants(self, residual: PlannedResidual | None) -> dict[str, int]:
+        """Constants of what an operation adds to its sums, beside those of single frames."""
         return {}
 
     def claiming_term(self, planned: PlannedOperation) -> int:
@@ -76,6 +80,10 @@ class FrameWalk:
     def address(self, const: data.View, offset: Value, column: Value, selected: data.View) -> Value:
         """Address of the element that is read."""
         return const.base + offset + column
+
+    def added_address(self, const: data.View, row: Value, position: data.View) -> Value:
+        """Address of the element that is added to a row."""
+        return const.added_base + row
 
     def source(
         self, planned: PlannedOperation, term: PlannedTerm, turn: Value, position: data.View

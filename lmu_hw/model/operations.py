@@ -101,6 +101,21 @@ class Term:
         rows, columns = self.weights.shape
         return columns * self.slice_rows // rows if self.slice_rows else columns
 
+    def slice_of(self, first_row: int, last_row: int) -> range:
+        """Columns that some rows read, from the first to the last one."""
+        if not self.slice_rows:
+            return range(self.weights.shape[1])
+        first, last = first_row // self.slice_rows, last_row // self.slice_rows
+        return range(first * self.slice_columns, (last + 1) * self.slice_columns)
+
+    @property
+    def trained(self) -> NDArray[np.bool_]:
+        """Which weights are the network's, shape (rows, columns): all, or those of the slice that the row reads."""
+        rows, columns = (np.arange(size) for size in self.weights.shape)
+        if not self.slice_rows:
+            return np.ones(self.weights.shape, dtype=bool)
+        return rows[:, None] // self.slice_rows == columns // self.slice_columns
+
 
 @dataclass(frozen=True, eq=False)
 class Residual:

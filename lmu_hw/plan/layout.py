@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from lmu_hw.model.operations import Operation, output_name
+from lmu_hw.model.operations import Operation, Term, output_name
 from lmu_hw.model.program import QuantizedModel
 from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.narrowing import Narrowing
 from lmu_hw.plan.placement import Location, MemoryPlan
 from lmu_hw.plan.rounds import round_strides, vector_frames
-from lmu_hw.plan.schedule import PlannedOperation, PlannedTerm
+from lmu_hw.plan.schedule import PlannedOperation, PlannedResidual, PlannedTerm
 from lmu_hw.plan.sparsity import Columns, MemoryColumns, all_columns, columns_of, stored_columns, weight_width
 
 __all__ = ["Layout"]
@@ -64,9 +64,7 @@ class Layout:
         self._skipped = _skipped(operations, locations) if config.skip_zero_elements else set()
         self._searched = _searched(operations, self._skipped)
         self._stored = stored_columns(operations, config.lanes, config.skip_zero_blocks, self._searched)
-        self._last_reader = max(
-            index for index, op in enumerate(operations) if any(term.source == "x" for term in op.terms)
-        )
+        self._last_reader = max(index for index, op in enumerate(operations) if "x" in _sources(op))
         self.operations = self._planned_operations(operations)
         self.weight_memories = tuple(
             self._weight_memory(index, width, columns) for index, (width, columns) in enumerate(self._stored.items())
@@ -107,16 +105,29 @@ class Layout:
             stride=self._strides[op.layer] if op.closes_stride else 1,
             frames=frames,
             together=frames > 1 and not op.updates_memory and op.target != self._logits,
+            residual=self._planned_residual(op),
+        )
+
+    def _planned_residual(self, op: Operation) -> PlannedResidual | None:
+        if op.residual is None:
+            return None
+        layer, kind = _owner(op.residual.source)
+        return PlannedResidual(
+            location=self._locations[op.residual.source],
+            layer=layer,
+            kind=kind,
+            shift=int(op.residual.shifts[0] - op.shifts[0]),
+            frames=self._frames[op.residual.source] // self._frames[op.target],
         )
 
     def _planned_term(
         self, op: Operation, number: int, wait: bool, columns: tuple[tuple[int, ...], ...], may_skip: bool
     ) -> PlannedTerm:
         term = op.terms[number]
-        owner, _, kind = term.source.rpartition(".")
+        layer, kind = _owner(term.source)
         return PlannedTerm(
             location=self._locations[term.source],
-            layer=int(owner.removeprefix("layer")) if owner else -1,
+            layer=layer,
             state=kind if term.previous else "",
             kind=kind,
             offset=term.offset,
@@ -125,7 +136,7 @@ class Layout:
             shift=term.shift,
             wait=wait,
             columns=columns,
-            skips=may_skip and term.source in self._skipped and not term.previous,
+            skips=may_skip and _searches(op, term, self._skipped),
         )
 
     def _weight_memory(self, index: int, width: int, columns: MemoryColumns) -> MemoryPlan:
@@ -134,9 +145,25 @@ class Layout:
         return MemoryPlan(f"weights{width}", depth, word, False, "weights", columns.index_bits)
 
 
+def _owner(name: str) -> tuple[int, str]:
+    """Layer and kind of a vector; layer -1 for the input frame."""
+    owner, _, kind = name.rpartition(".")
+    return int(owner.removeprefix("layer")) if owner else -1, kind
+
+
+def _sources(op: Operation) -> list[str]:
+    """Vectors that an operation reads."""
+    return [term.source for term in op.terms] + ([] if op.residual is None else [op.residual.source])
+
+
+def _searches(op: Operation, term: Term, skipped: set[str]) -> bool:
+    """Whether zeros of a term may be skipped: it reads a whole vector of those from this frame."""
+    return term.source in skipped and not term.previous and not op.updates_memory
+
+
 def _skipped(operations: tuple[Operation, ...], locations: dict[str, Location]) -> set[str]:
     """Vectors whose zeros may be skipped: outputs of a ReLU that start at address 0 of one memory."""
-    outputs = {op.target for op in operations if op.activation == "relu" and op.closes_stride}
+    outputs = {op.target for op in operations if op.activation == "relu" and op.strided}
     return {
         name
         for name in outputs
@@ -146,7 +173,7 @@ def _skipped(operations: tuple[Operation, ...], locations: dict[str, Location]) 
 
 def _searched(operations: tuple[Operation, ...], skipped: set[str]) -> set[str]:
     """Targets of the operations that read vectors whose zeros may be skipped."""
-    return {op.target for op in operations if any(term.source in skipped and not term.previous for term in op.terms)}
+    return {op.target for op in operations if any(_searches(op, term, skipped) for term in op.terms)}
 
 
 def _waits(
@@ -155,21 +182,23 @@ def _waits(
     """Whether the term of an operation, both by number, waits until all elements are written.
 
     It waits where an element that is not yet written when the operation starts may go to a memory that the term reads.
-    The element may be one of the term's source, or of another vector in that memory: its write would take the port.
+    The element may be one of the term's source, or of another vector in that memory: its write would take the port. So
+    would the read of an element that is added to one not yet written.
     """
 
-    def written(op: Operation) -> set[int]:
-        return set(locations[op.target].memories) if op.target in locations else set()
+    def used(op: Operation) -> set[int]:
+        written = set(locations[op.target].memories) if op.target in locations else set()
+        return written if op.residual is None else written | set(locations[op.residual.source].memories)
 
-    pending = written(operations[-1])
+    pending = used(operations[-1])
     for index, op in enumerate(operations):
         if op.closes_stride and strides[op.layer] > 1:
-            pending |= written(operations[index - 1])
+            pending |= used(operations[index - 1])
     waits = {}
     for index, op in enumerate(operations):
         for number, term in enumerate(op.terms):
             waits[index, number] = not pending.isdisjoint(locations[term.source].memories)
             if waits[index, number]:
                 pending = set()
-        pending = pending | written(op)
+        pending = pending | used(op)
     return waits

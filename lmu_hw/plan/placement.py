@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lmu_hw.model.operations import Vector
-from lmu_hw.model.program import QuantizedLMU, QuantizedModel
+from lmu_hw.model.program import QuantizedLMU, QuantizedModel, QuantizedSeparable
 
 __all__ = ["Location", "MemoryPlan", "place"]
 
@@ -79,7 +79,8 @@ def place(
     """Place every vector that is read, so that no memory is read and written in the same cycle.
 
     The memory states of all layers share two memories, old and new. Outputs of layers alternate between two memories. A
-    hidden state that its own layer reads while computing the next one has two memories of its own.
+    hidden state that its own layer reads while computing the next one has two memories of its own. The inputs of the
+    memories of all layers share one memory, and so do the outputs of the filters.
 
     Parameters
     ----------
@@ -114,9 +115,13 @@ def place(
     kept = []
     for index, layer in enumerate(model.layers):
         name = f"layer{index}.h"
-        if isinstance(layer, QuantizedLMU):
-            put(f"layer{index}.u", ("u",), exclusive=False)
+        if isinstance(layer, QuantizedLMU | QuantizedSeparable):
+            if layer.u is not None:
+                put(f"layer{index}.u", ("u",), exclusive=False)
             put(f"layer{index}.m", ("m0", "m1"), exclusive=True)
+        if isinstance(layer, QuantizedSeparable):
+            put(f"layer{index}.f", ("f",), exclusive=False)
+        if isinstance(layer, QuantizedLMU):
             if layer.w_h is not None:
                 put(name, (f"h{index}a", f"h{index}b"), exclusive=False)
                 continue

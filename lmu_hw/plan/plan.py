@@ -144,6 +144,12 @@ class Plan:
         terms = (term for planned in self.operations for term in planned.terms if term.skips)
         return tuple(sorted({term.location.memories[0] for term in terms}))
 
+    @property
+    def residual_memories(self) -> tuple[int, ...]:
+        """Data memories from which elements are added to finished sums."""
+        residuals = (planned.residual for planned in self.operations if planned.residual is not None)
+        return tuple(sorted({memory for residual in residuals for memory in residual.location.memories}))
+
     def register_bank(self, memory: MemoryPlan) -> int:
         """Words of the register banks that a memory is split into; 0 if it is whole."""
         return self.config.state_bank_words if memory.kind == "data" else 0

@@ -7,6 +7,7 @@ at least one. A layer whose stride is longer than a round runs only in some roun
 import itertools
 import math
 
+from lmu_hw.model.operations import vectors
 from lmu_hw.model.program import QuantizedLMU, QuantizedModel
 
 __all__ = ["check_rounds", "round_strides", "vector_frames"]
@@ -57,11 +58,13 @@ def vector_frames(model: QuantizedModel, frames: int) -> dict[str, int]:
         Frames of a round.
     """
     counts = [max(1, frames // rate) for rate in _rates(model)]
+    known = vectors(model)
     computed = {"x": frames}
-    for index, layer in enumerate(model.layers):
-        if isinstance(layer, QuantizedLMU):
-            computed |= {f"layer{index}.u": counts[index], f"layer{index}.m": counts[index]}
-        computed[f"layer{index}.h"] = counts[index + 1]
+    for index in range(len(model.layers)):
+        by_name = {"u": counts[index], "m": counts[index], "f": counts[index + 1], "h": counts[index + 1]}
+        computed |= {
+            f"layer{index}.{name}": count for name, count in by_name.items() if f"layer{index}.{name}" in known
+        }
     return computed
 
 

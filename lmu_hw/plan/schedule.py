@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from lmu_hw.model.operations import Operation
 from lmu_hw.plan.placement import Location
 
-__all__ = ["PlannedOperation", "PlannedTerm", "Schedule"]
+__all__ = ["PlannedOperation", "PlannedResidual", "PlannedTerm", "Schedule"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class PlannedTerm:
         Layer that owns the source, -1 for the input frame.
     state : {"", "m", "h"}
         Which state of that layer the source is, if the previous frame's value is read (zero after a clear).
-    kind : {"x", "u", "m", "h"}
+    kind : {"x", "u", "m", "f", "h"}
         Kind of vector.
     offset : int
         First element read by block 0.
@@ -34,7 +34,8 @@ class PlannedTerm:
     wait : bool
         Whether to wait until all elements are written, because one of them may go to a memory that is read.
     columns : tuple of tuple of int
-        For each row group, the elements that are multiplied, in order; at least one.
+        For each row group, the elements that are multiplied, in order; at least one. Where words have no index, they
+        are neighbors.
     skips : bool
         Whether zero elements are skipped at run time; their weights then have no index.
     """
@@ -50,6 +51,31 @@ class PlannedTerm:
     wait: bool
     columns: tuple[tuple[int, ...], ...]
     skips: bool
+
+
+@dataclass(frozen=True)
+class PlannedResidual:
+    """A vector that is added to the sums of an operation when they are finished, an element to each row.
+
+    Parameters
+    ----------
+    location : Location
+        Of the vector.
+    layer : int
+        Layer that owns it, -1 for the input frame.
+    kind : {"x", "h"}
+        Kind of vector.
+    shift : int
+        How much further left an element is shifted than its sum is shifted right afterwards; may be negative.
+    frames : int
+        Frames of the vector in a round for each frame of the operation.
+    """
+
+    location: Location
+    layer: int
+    kind: str
+    shift: int
+    frames: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +114,8 @@ class PlannedOperation:
     together : bool
         Whether each weight word is fetched once for all of these frames and used in consecutive cycles. Otherwise the
         operation runs once for each frame.
+    residual : PlannedResidual, optional
+        What is added to the sums.
     """
 
     operation: Operation
@@ -104,6 +132,12 @@ class PlannedOperation:
     stride: int
     frames: int
     together: bool
+    residual: PlannedResidual | None = None
+
+    @property
+    def releases_late(self) -> bool:
+        """Whether the input frame is needed until all elements are written, because they add elements of it."""
+        return self.releases_input and self.residual is not None and self.residual.kind == "x"
 
     @property
     def sums(self) -> int:

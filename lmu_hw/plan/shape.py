@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from lmu_hw.files import canonical_json
+from lmu_hw.model.operations import Term
 from lmu_hw.plan.plan import Plan
 from lmu_hw.plan.schedule import PlannedOperation
 
@@ -18,6 +19,10 @@ WEIGHTS, EARLIER_WEIGHTS = "sign and magnitude", "two's complement"
 
 CAPACITIES = ("accumulator_bits", "sum_bits", "bias_bits", "shift_bits")
 """Widths of which a network may need less than the accelerator has."""
+
+
+TERM_FIELDS = ("source", "previous", "columns", "shift", "offset", "step", "slice_rows")
+"""Fields of a term, in the order in which they are compared."""
 
 
 class ShapeError(ValueError):
@@ -78,6 +83,7 @@ def _operation(plan: Plan, planned: PlannedOperation) -> dict[str, Any]:
                 "shift": term.shift,
                 "offset": term.offset,
                 "step": term.step,
+                **_slices(term),
             }
             for term in op.terms
         ],
@@ -86,7 +92,19 @@ def _operation(plan: Plan, planned: PlannedOperation) -> dict[str, Any]:
         "saturates": step.saturates,
         "activation": step.activation,
         "output": step.output.to_dict(),
+        **_residual(planned),
     }
+
+
+def _slices(term: Term) -> dict[str, Any]:
+    """Rows that share a slice of the source; nothing where every row reads all columns."""
+    return {"slice_rows": term.slice_rows} if term.slice_rows else {}
+
+
+def _residual(planned: PlannedOperation) -> dict[str, Any]:
+    """Vector that is added to the sums, and its shift beside that of the sum; nothing without."""
+    residual, laid = planned.operation.residual, planned.residual
+    return {} if residual is None or laid is None else {"residual": {"source": residual.source, "shift": laid.shift}}
 
 
 def shape_digest(described: dict[str, Any]) -> str:
@@ -171,15 +189,16 @@ def _operation_difference(own: dict[str, Any], other: dict[str, Any]) -> str | N
         return f"index_bits {own.get('index_bits', 0)}, the accelerator has {other.get('index_bits', 0)}"
     if own.get("words", 0) > other.get("words", 0):
         return f"{own['words']} weight words are needed, the accelerator has {other['words']}"
-    for name in ("rows", "repeat", "stride", "weight_bits", "narrow", "activation", "output"):
-        if own[name] != other[name]:
-            return f"{name} {_shown(own[name])}, the accelerator has {_shown(other[name])}"
+    for name in ("rows", "repeat", "stride", "weight_bits", "narrow", "activation", "output", "residual"):
+        if own.get(name) != other.get(name):
+            return f"{name} {_shown(own.get(name))}, the accelerator has {_shown(other.get(name))}"
     if len(own["terms"]) != len(other["terms"]):
         return f"{len(own['terms'])} terms, the accelerator has {len(other['terms'])}"
     for ours, theirs in zip(own["terms"], other["terms"], strict=True):
-        for name, value in ours.items():
-            if value != theirs[name]:
-                return f"{name} {value} of the term of {ours['source']}, the accelerator has {theirs[name]}"
+        for name in TERM_FIELDS:
+            value, has = ours.get(name, 0), theirs.get(name, 0)
+            if value != has:
+                return f"{name} {value} of the term of {ours['source']}, the accelerator has {has}"
     missing = sorted(set(own["shifts"]) - set(other["shifts"]))
     if missing:
         return f"sums are shifted by {_shown(missing)}, the accelerator can shift by {_shown(other['shifts'])}"

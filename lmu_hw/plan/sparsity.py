@@ -11,6 +11,10 @@ To keep the sequencer simple, some blocks of zeros are stored:
 - The first group of an operation keeps column 0 of its first term, since no earlier word can point to it. If the term
   has more columns, it also keeps a second block.
 
+Where the rows of a group read slices of a vector (the filters of a separable layer), the blocks of other slices are no
+weights of the network. They are left out in every accelerator, and need no index as long as nothing else is: the
+columns of a group are then a run of neighbors, which follows from the group.
+
 When zero elements are skipped too, the word that was read must not decide which word comes next. This matters for
 operations that read outputs of a ReLU. If such an operation has to store more than half of its blocks, it stores all of
 them without an index, and skips zero elements. Otherwise it only skips blocks of zeros.
@@ -45,9 +49,11 @@ Columns = tuple[tuple[tuple[int, ...], ...], ...]
 
 
 def all_columns(op: Operation, lanes: int) -> Columns:
-    """Every column of every group."""
-    groups = -(-op.rows // lanes)
-    return tuple((tuple(range(term.weights.shape[1])),) * groups for term in op.terms)
+    """Every column of every group; where rows read slices, those of the rows' slices."""
+    firsts = range(0, op.rows, lanes)
+    return tuple(
+        tuple(tuple(term.slice_of(first, min(first + lanes, op.rows) - 1)) for first in firsts) for term in op.terms
+    )
 
 
 def kept_columns(op: Operation, lanes: int) -> Columns:
@@ -158,9 +164,10 @@ def columns_of(operations: Sequence[Operation], stored: Mapping[int, MemoryColum
 
 
 def weight_counts(op: Operation, columns: Columns, lanes: int) -> list[int]:
-    """Weights of each term in the stored blocks, without the rows that fill up a row group."""
+    """Weights of each term in the stored blocks, without what fills up a row group or belongs to no row's slice."""
     return [
-        sum(len(kept) * min(lanes, op.rows - group * lanes) for group, kept in enumerate(groups)) for groups in columns
+        sum(int(term.trained[group * lanes :][:lanes, list(kept)].sum()) for group, kept in enumerate(groups))
+        for term, groups in zip(op.terms, columns, strict=True)
     ]
 
 
@@ -171,7 +178,7 @@ class StoredBits:
     Parameters
     ----------
     weights : int
-        Bits of the weights in the stored blocks, without the rows that fill up a row group.
+        Bits of the weights in the stored blocks, without what fills up a row group or belongs to no row's slice.
     index : int
         Bits of the index.
     """

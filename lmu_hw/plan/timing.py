@@ -163,7 +163,7 @@ def _run_frame(schedule: Schedule, executed: tuple[PlannedOperation, ...], clock
         for number in range(planned.passes):
             _run_pass(schedule, planned, number, clock, nonzero)
         if planned.releases_input:
-            released = clock.now - 1
+            released = clock.settled if planned.releases_late else clock.now - 1
     clock.released = released if released >= 0 else clock.now - 1
 
 
@@ -234,7 +234,7 @@ def frame_timing(
         As in `FrameTiming`.
     """
     accesses = dict.fromkeys(schedule.weight_memories, 0)
-    issued = products = rows = written = 0
+    issued = products = rows = added = written = 0
     for planned in executed:
         op = planned.operation
         counts = [sum(_products(planned, group, nonzero)) for group in range(planned.groups)]
@@ -245,5 +245,6 @@ def frame_timing(
         products += planned.frames * op.repeat * needed
         rows += planned.passes * op.repeat * op.rows
         written += planned.frames * op.repeat * op.rows
-    accesses |= {"data": issued, "parameters": rows, "data writes": written}
+        added += planned.frames * op.rows if op.residual is not None else 0
+    accesses |= {"data": issued + added, "parameters": rows, "data writes": written}
     return FrameTiming(interval, latencies, issued, products, accesses)

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmu_hw.cells.memory_cost import MemoryUsage
-from lmu_hw.model.operations import Operation, vectors
+from lmu_hw.model.operations import Operation, lower, vectors
 from lmu_hw.model.program import QuantizedModel
 from lmu_hw.plan.config import STATE_BANK_WORDS
 from lmu_hw.plan.plan import Plan
@@ -139,6 +139,7 @@ def find_demand(plan: Plan, nonzero: Mapping[str, FloatArray] | None = None) -> 
     known = vectors(plan.model)
     parts = {name: np.ones(vector.size) for name, vector in known.items()} | dict(nonzero or {})
     read_again = {term.source for planned in plan.operations for term in planned.operation.terms}
+    read_again |= {op.residual.source for op in lower(plan.model) if op.residual is not None}
     fetched, stored, products = 0.0, 0, defaultdict[int, float](float)
     written = defaultdict[str, float](float, x=float(plan.model.inputs))
     for planned in plan.operations:
@@ -160,15 +161,15 @@ def find_demand(plan: Plan, nonzero: Mapping[str, FloatArray] | None = None) -> 
 
 def _rate(model: QuantizedModel, op: Operation) -> float:
     """How often an operation runs, per frame: layers above a stride see fewer frames."""
-    return 1 / math.prod(model.strides[: op.layer + op.closes_stride])
+    return 1 / math.prod(model.strides[: op.layer + op.strided])
 
 
 def _kept(planned: PlannedOperation, index: int, lanes: int) -> BoolArray:
-    """Which weights of a term are stored, shape (rows, columns)."""
+    """Which weights of a term are stored and are the network's, shape (rows, columns)."""
     kept = np.zeros(planned.operation.terms[index].weights.shape, dtype=bool)
     for group, columns in enumerate(planned.terms[index].columns):
         kept[group * lanes : (group + 1) * lanes, list(columns)] = True
-    return kept
+    return kept & planned.operation.terms[index].trained
 
 
 def _present(planned: PlannedOperation, index: int, part: FloatArray) -> FloatArray:

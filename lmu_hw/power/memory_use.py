@@ -73,6 +73,10 @@ def accesses(plan: Plan, nonzero: Nonzero = EVERY) -> dict[str, FrameAccesses]:
                 names = [plan.data_memories[index].name for index in term.location.memories]
                 for name in names:
                     reads[name] += planned.frames * op.repeat * count / len(names)
+            if planned.residual is not None:
+                names = [plan.data_memories[index].name for index in planned.residual.location.memories]
+                for name in names:
+                    reads[name] += rows / len(names)
             targets = [plan.data_memories[index].name for index in planned.target.memories] if planned.target else []
             for name in targets:
                 writes[name] += rows / len(targets)

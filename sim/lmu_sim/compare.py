@@ -190,7 +190,7 @@ class Comparison:
         groups: list[dict[int, list[Received]]] = []
         last = len(sizes)
         for cycle, operation, value in segment.elements:
-            if operation < last or (len(sizes) == 1 and len(groups[-1][operation]) >= sizes[0]):
+            if operation < last or (operation == 0 and len(groups[-1][operation]) >= sizes[0]):
                 groups.append({})
             last = operation
             groups[-1].setdefault(operation, []).append((cycle, signed(value, width)))
