@@ -134,7 +134,8 @@ def cells_cost(
     period = 1 / (frame_rate * cycles)
     conditions = conditions_of(netlist, CLOCK)
     activity = replay(netlist, trace, counted, conditions).activity(netlist, period)
-    power = find_power(netlist, activity, conditions, period=period, memories=mapped.memories).total()
+    queues = [memory.name for memory in mapped.memories]  # of requests; with two ports, they are flip-flops
+    power = find_power(netlist, activity, conditions, period=period, memories=mapped.memories, accepted=queues).total()
     tree = find_clock_tree(netlist, library, activity, CLOCK)
     return (
         Costs(power.dynamic * cycles, power.leakage / frame_rate, power.area),

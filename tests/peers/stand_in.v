@@ -1,4 +1,4 @@
-// A design with the ports, registers and kind of RAM that NNgen's have: it adds the four 16-bit elements of a frame.
+// A design with the ports, registers and kind of RAM and queue that NNgen's have: it adds the four 16-bit elements of a frame.
 module nngen
 (
   input CLK,
@@ -43,7 +43,10 @@ module nngen
 );
 
   reg [32-1:0] _saxi_register_5;
-  reg [32-1:0] out_address, frame_address, sum;
+  reg [32-1:0] frame_address, sum;
+  reg [32-1:0] queue [0:4-1];
+  reg [2-1:0] head;
+  wire [2-1:0] last = head - 1;
   reg [3-1:0] state;
   reg place, reading, seen;
   wire written;
@@ -98,6 +101,7 @@ module nngen
       state <= 0;
       _saxi_register_5 <= 0;
       irq <= 0;
+      head <= 0;
       place <= 0;
       reading <= 0;
       seen <= 0;
@@ -106,7 +110,10 @@ module nngen
       maxi_arvalid <= 0;
     end else case(state)
       0: if(written) case(saxi_awaddr)
-        136: out_address <= saxi_wdata;
+        136: begin
+          queue[head] <= saxi_wdata;
+          head <= head + 1;
+        end
         140: frame_address <= saxi_wdata;
         16: begin
           _saxi_register_5 <= 1;
@@ -135,7 +142,7 @@ module nngen
                             + {{16{ram_w32_l2_id0_0_rdata[31]}}, ram_w32_l2_id0_0_rdata[31:16]};
         if(seen && !reading) begin
           place <= 0;
-          maxi_awaddr <= out_address;
+          maxi_awaddr <= queue[last];
           maxi_awvalid <= 1;
           state <= 4;
         end
