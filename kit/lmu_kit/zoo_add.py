@@ -177,8 +177,13 @@ def _counted(run: Path) -> dict[str, Any]:
     """Give the result of a run of one of our networks, with what `PeerNetwork.size` counts of the others."""
     result = _result(run, ("quantized.safetensors",))
     model = program_file.load(run / "quantized.safetensors")
-    products, bits = cost(model, block_rows(model))
-    return result | {"weight_bits": model.weight_bits, "multiplications": products, "fetched_bits": bits}
+    taken = cost(model, block_rows(model))
+    return result | {
+        "weight_bits": model.weight_bits,
+        "multiplications": taken.products,
+        "equivalent_products": taken.equivalent_products,
+        "fetched_bits": taken.weight_bits,
+    }
 
 
 def _result(run: Path, needed: tuple[str, ...]) -> dict[str, Any]:

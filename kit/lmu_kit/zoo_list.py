@@ -8,7 +8,7 @@ from typing import Any
 from lmu_hw.model import program_file
 from lmu_hw.plan.sparsity import stored_bits
 from lmu_quantize import zoo
-from lmu_quantize.zoo.cost import block_rows, cost
+from lmu_quantize.zoo.cost import Products, block_rows, cost
 from lmu_quantize.zoo.seeds import load_seeds, spread_over_seeds
 
 __all__ = ["ZooEntry", "list_zoo", "zoo_entry"]
@@ -36,6 +36,10 @@ class ZooEntry:
         Test clips of the latter.
     multiplications, weight_bits : float
         Products, and bits of weights read, per 20 ms of audio.
+    equivalent_products : float
+        The products as so many of 4 x 7 bits, `lmu_quantize.zoo.cost.SpanCost.equivalent_products`.
+    by_width : tuple of Products
+        The products by width.
     seeds : dict or None
         ``count`` of them, and ``mean``, ``deviation``, ``low``, ``high`` of the integers' accuracy, in ``text`` too;
         None for a single seed.
@@ -52,6 +56,8 @@ class ZooEntry:
     clips: int | None
     multiplications: float
     weight_bits: float
+    equivalent_products: float
+    by_width: tuple[Products, ...]
     seeds: dict[str, Any] | None
 
 
@@ -71,7 +77,7 @@ def zoo_entry(name: str) -> ZooEntry:
         engine: tuple(score["interval"]) if "interval" in score else None for engine, score in scores.items()
     }
     rows = block_rows(model)
-    multiplications, weight_bits = cost(model, rows)
+    taken = cost(model, rows)
     stored = None if rows is None else stored_bits(model, rows)
     return ZooEntry(
         name=name,
@@ -83,8 +89,10 @@ def zoo_entry(name: str) -> ZooEntry:
         golden_accuracy=scores["golden"].get("accuracy"),
         golden_interval=intervals["golden"],
         clips=scores["golden"].get("clips"),
-        multiplications=multiplications,
-        weight_bits=weight_bits,
+        multiplications=taken.products,
+        weight_bits=taken.weight_bits,
+        equivalent_products=taken.equivalent_products,
+        by_width=taken.by_width,
         seeds=_seeds(zoo.path(name, "seeds.json")),
     )
 

@@ -132,6 +132,7 @@ def test_sizes_count_every_weight():
         "weight_bits": 4 * weights,
         "storage_bits": 4 * weights + 16 * (2 * 4 * 12 + 5),
         "multiplications": weights + 2 * 3 * 12,
+        "equivalent_products": (4 * (8 * 3 * 12 * 7 + 7 * (weights - 3 * 12 * 7)) + 49 * 2 * 3 * 12) / 28,
         "fetched_bits": 4 * weights,
     }
     cnn = network(PeerSpec("ds-cnn", 10, 3, 4)).size(4)

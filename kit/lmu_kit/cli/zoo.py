@@ -3,7 +3,8 @@
 Accuracies are those of `lmu-hw evaluate --data` on the official test clips, recorded when the network was added; --json
 gives all their 95 % Wilson intervals. Multiplications and weight bits are counted in the integers that the hardware
 runs. Every product of a frame counts, including those with the memory matrices, and every bit of a trained weight that
-is read. Layers at a fraction of the frame rate count in proportion.
+is read. Layers at a fraction of the frame rate count in proportion. The list counts a product of a 4-bit weight and a
+7-bit operand as 1, and any other as the product of both widths over 28; cards and --json give the products by width.
 
 --add puts a finished run of `lmu-hw train` into the zoo: it copies the run's files, measures the float parent and the
 integers on the official test clips, and writes the card. For a run of another kind of network (GRU, LSTM, DS-CNN), and
@@ -109,6 +110,7 @@ def _print(entries: "list[ZooEntry]", others: "list[Peer]") -> None:
         console.print("kbit of pruned networks: stored weights + their index")
     console.print("accuracies: official test clips; 95 %: Wilson interval of golden")
     console.print("products, bits of weights read: thousands per 20 ms of audio")
+    console.print("a product of 4 x 7 bits counts 1, others weight bits x operand bits / 28")
     for common, _ in Counter(len(entry.labels) for entry in entries).most_common(1):
         names = [f"{len(entry.labels)} of {entry.name}" for entry in entries if len(entry.labels) != common]
         console.print("; ".join([f"labels: {common}", *names]))
@@ -121,5 +123,5 @@ def _row(
     size: str, golden: float | None, interval: tuple[float, float] | None, network: "ZooEntry | Peer"
 ) -> list[str]:
     between = "-" if interval is None else f"{100 * interval[0]:.1f}-{100 * interval[1]:.1f}"
-    products, bits = f"{network.multiplications / 1000:.1f}", f"{network.weight_bits / 1000:.1f}"
-    return [network.name, size, percent(network.float_accuracy), percent(golden), between, products, bits]
+    thousands = [f"{count / 1000:.1f}" for count in (network.equivalent_products, network.weight_bits)]
+    return [network.name, size, percent(network.float_accuracy), percent(golden), between, *thousands]

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from lmu_hw.checks import require_choice, require_int
 from lmu_quantize.train.quantizers import ActivationQuantizer, QuantizationScheme, WeightQuantizer
+from lmu_quantize.zoo.cost import REFERENCE_BITS
 
 __all__ = ["KINDS", "CausalConvolution", "PeerNetwork", "PeerSpec", "RecurrentLayer"]
 
@@ -332,29 +333,34 @@ class PeerNetwork(nn.Module):
             layer.calibrate(value)  # type: ignore[operator]
             value = layer(value)
 
-    def size(self, weight_bits: int) -> dict[str, Any]:
+    def size(self, weight_bits: int, input_bits: int = 8, hidden_bits: int = 7) -> dict[str, Any]:
         """Count what the network keeps and what it does in a frame.
 
         Parameters
         ----------
-        weight_bits : int
-            Bits of a weight; biases have 16.
+        weight_bits, input_bits, hidden_bits : int
+            Bits of a weight, of an element of the input, and of a hidden element; biases have 16.
 
         Returns
         -------
         dict
             ``parameters``; ``weight_bits``, of all weights; ``storage_bits``, with biases; ``multiplications`` and
-            ``fetched_bits`` of weights per frame. Products inside the cells count: three for each unit.
+            ``fetched_bits`` of weights per frame; ``equivalent_products``, the multiplications as so many of 4 x 7
+            bits. Products inside the cells count: three for each unit, of two hidden elements.
         """
         layers: list[Any] = list(self.layers)
         weights = self.w.numel() + sum(weight.numel() for layer in layers for weight in layer.weights)
         biases = self.b.numel() + sum(layer.biases for layer in layers)
         cells = 3 * sum(layer.units for layer in layers if isinstance(layer, RecurrentLayer))
+        first: Tensor = layers[0].weights[0]
+        hidden = (weights - first.numel()) * hidden_bits
+        squared_bits = weight_bits * (first.numel() * input_bits + hidden) + cells * hidden_bits**2
         return {
             "parameters": weights + biases,
             "weight_bits": weight_bits * weights,
             "storage_bits": weight_bits * weights + BIAS_BITS * biases,
             "multiplications": weights + cells,
+            "equivalent_products": squared_bits / REFERENCE_BITS,
             "fetched_bits": weight_bits * weights,
         }
 

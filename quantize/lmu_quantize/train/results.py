@@ -93,7 +93,8 @@ def finish_run(
     out, history = Path(config.out), tuple(run.history)
     parent = networks["float"]
     if isinstance(parent, PeerNetwork):
-        _write_json(out / "result.json", parent.size(config.scheme.weight_bits) | notes | skipped)
+        bits = (config.scheme.weight_bits, config.scheme.input_bits, config.scheme.hidden_bits)
+        _write_json(out / "result.json", parent.size(*bits) | notes | skipped)
         return TrainResult(None, None, {}, history, scores)
     models = _float_models(config, networks, training, notes)
     model = models.get("quantized", models["float"])

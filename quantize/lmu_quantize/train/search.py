@@ -358,7 +358,7 @@ def _measure(training: TrainConfig, cache: Path, progress: Progress) -> dict[str
     out = Path(training.out)
     model = program_file.load(out / "quantized.safetensors")
     rows = None if training.pruning is None else training.pruning.rows
-    products, bits = cost(model, rows)
+    taken = cost(model, rows)
     score = result.scores["quantized.validation"]
     zeros = json.loads((out / "result.json").read_text())["zero_activations"]["quantized"]
     (out / "checkpoint.pt").unlink()
@@ -366,8 +366,8 @@ def _measure(training: TrainConfig, cache: Path, progress: Progress) -> dict[str
         "recall": score.mean_recall,
         "accuracy": score.accuracy,
         "kbits": (model.weight_bits if rows is None else stored_bits(model, rows).total) / 1000,
-        "multiplications": products,
-        "weight_bits": bits,
+        "multiplications": taken.products,
+        "weight_bits": taken.weight_bits,
         "zeros": float(np.mean(list(zeros.values()))),
         "seconds": sum(epoch.seconds for epoch in result.history),
     }

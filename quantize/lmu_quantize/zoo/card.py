@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from lmu_hw.model.program import QuantizedLMU, QuantizedModel
+from lmu_hw.model.memory_layer import QuantizedMemoryLayer
+from lmu_hw.model.program import QuantizedModel
 from lmu_hw.plan.sparsity import stored_bits
-from lmu_quantize.model import FloatModel, LMULayer
+from lmu_quantize.model import DenseLayer, FloatModel, Layer, LMULayer, MemoryLayer, SeparableLayer
 from lmu_quantize.score import Score
 from lmu_quantize.score_table import label_rows, to_markdown
-from lmu_quantize.zoo.cost import block_rows, cost
+from lmu_quantize.zoo.cost import SpanCost, block_rows, cost
 from lmu_quantize.zoo.seeds import SeedResult, spread_over_seeds
 
 __all__ = ["CardFacts", "card_text"]
@@ -68,7 +69,7 @@ def card_text(facts: CardFacts) -> str:
 
 def _head(facts: CardFacts) -> str:
     labels = facts.model.labels
-    layers = [layer for layer in facts.floats.layers if isinstance(layer, LMULayer)]
+    *layers, _ = facts.floats.layers
     rows = [("input", _input(facts.model))]
     rows += [(f"layer {index}", _layer(layer)) for index, layer in enumerate(layers)]
     rows += [("output", f"dense layer of {len(labels)}"), ("parameters", f"{facts.floats.parameters:,}")]
@@ -76,19 +77,31 @@ def _head(facts: CardFacts) -> str:
     pruned = block_rows(facts.model)
     if pruned is not None:
         rows.append(("pruned", _pruned(facts.model, pruned)))
-    products, bits = cost(facts.model, pruned)
+    taken = cost(facts.model, pruned)
     skipped = "" if pruned is None else ", blocks of zeros skipped"
-    rows.append(("per 20 ms of audio", f"{products:,.0f} products, {bits:,.0f} weight bits read{skipped}"))
+    rows.append(
+        ("per 20 ms of audio", f"{taken.products:,.0f} products, {taken.weight_bits:,.0f} weight bits read{skipped}")
+    )
+    rows += _products(taken)
     table = "\n".join(f"| {name} | {value} |" for name, value in rows)
-    count = "one LMU layer" if len(layers) == 1 else f"{len(layers)} LMU layers"
     return f"""# {facts.name}
 
-A keyword spotter of {count} for {len(labels)} labels: {", ".join(labels)}.
+A keyword spotter of {_count(layers)} for {len(labels)} labels: {", ".join(labels)}.
 
 | | |
 |---|---|
 {table}
 """
+
+
+def _count(layers: Sequence[Layer]) -> str:
+    """Number of the layers below the logits, by type."""
+    names = {SeparableLayer: "separable", LMULayer: "LMU", DenseLayer: "dense"}
+    counts = {name: sum(isinstance(layer, each) for layer in layers) for each, name in names.items()}
+    parts = [f"{count} {name}" for name, count in counts.items() if count]
+    if len(layers) == 1:
+        return f"one {parts[0].removeprefix('1 ')} layer"
+    return f"{parts[0]} layers" if len(parts) == 1 else f"{len(layers)} layers ({', '.join(parts)})"
 
 
 def _input(model: QuantizedModel) -> str:
@@ -99,7 +112,22 @@ def _input(model: QuantizedModel) -> str:
     return ", ".join([f"{end.get(key, model.inputs)} {noun}", *times]) + f"; {model.input.width}-bit integers"
 
 
-def _layer(layer: LMULayer) -> str:
+def _layer(layer: Layer) -> str:
+    if isinstance(layer, DenseLayer):
+        return f"dense; {layer.units} {layer.activation} units; `W`{', bias' if layer.b is not None else ''}"
+    stride = f", every {layer.stride} frames" if layer.stride > 1 else ""
+    units = f"{_memories(layer)}; {layer.units} {layer.activation} units{stride}"
+    if isinstance(layer, SeparableLayer):
+        filters = "one filter" if layer.filters == 1 else f"{layer.filters} filters"
+        encoder = "`e_x`, " if layer.e_x is not None else "a memory for each input, "
+        added = ", the input added" if layer.residual else ""
+        return f"separable; {units}; {encoder}{filters} a memory (`W_m`), `W_f`{added}, biases"
+    named = {"e_x": "`e_x`", "w_x": "`W_x`", "w_m": "`W_m`", "w_h": "`W_h`", "e_h": "`e_h`", "e_m": "`e_m`"}
+    weights = ", ".join(text for name, text in named.items() if name in layer.tensors)
+    return f"{units}; {weights}, bias"
+
+
+def _memories(layer: MemoryLayer) -> str:
     shapes = dict.fromkeys((memory.order, memory.theta, memory.discretizer) for memory in layer.memories)
     memories = []
     for shape in shapes:
@@ -107,17 +135,14 @@ def _layer(layer: LMULayer) -> str:
         count = sum((memory.order, memory.theta, memory.discretizer) == shape for memory in layer.memories)
         noun = "memory" if count == 1 else "memories"
         memories.append(f"{count} {noun} of order {order}, {discretizer.upper()}, θ = {theta:g} frames")
-    stride = f", every {layer.stride} frames" if layer.stride > 1 else ""
-    named = {"e_x": "`e_x`", "w_x": "`W_x`", "w_m": "`W_m`", "w_h": "`W_h`", "e_h": "`e_h`", "e_m": "`e_m`"}
-    weights = ", ".join(text for name, text in named.items() if name in layer.tensors)
-    return f"{'; '.join(memories)}; {layer.w_m.shape[0]} {layer.activation} units{stride}; {weights}, bias"
+    return "; ".join(memories)
 
 
 def _weights(facts: CardFacts) -> str:
     model = facts.model
     widths = _range(weights.width for layer in model.layers for weights in layer.weights.values())
     biases = sum(tensor.size for layer in facts.floats.layers for tensor in layer.tensors.values() if tensor.ndim == 1)
-    memories = [layer for layer in model.layers if isinstance(layer, QuantizedLMU)]
+    memories = [layer for layer in model.layers if isinstance(layer, QuantizedMemoryLayer)]
     matrices = sum(a.size + b.size for layer in memories for a, b in zip(layer.a, layer.b, strict=True))
     total = model.weight_bits + CONSTANT_BITS * (biases + matrices)
     values = [weights.values for layer in model.layers for weights in layer.weights.values()]
@@ -126,6 +151,12 @@ def _weights(facts: CardFacts) -> str:
         f"{model.weight_bits / 1000:.1f} kbit at {widths} bits, {100 * zeros:.0f} % of them zero; "
         f"{total / 1000:.1f} kbit with biases and the memory matrices at {CONSTANT_BITS} bits"
     )
+
+
+def _products(taken: SpanCost) -> list[tuple[str, str]]:
+    widths = [f"{each.count:,.0f} of {each.weight_bits} x {each.operand_bits}" for each in taken.by_width]
+    counted = f"{taken.equivalent_products:,.0f}, each product counted as weight bits x operand bits / 28"
+    return [("products by bits", ", ".join(widths)), ("as products of 4 x 7 bits", counted)]
 
 
 def _pruned(model: QuantizedModel, rows: int) -> str:
@@ -137,9 +168,13 @@ def _pruned(model: QuantizedModel, rows: int) -> str:
 
 
 def _formats(model: QuantizedModel) -> str:
-    memories = [layer for layer in model.layers if isinstance(layer, QuantizedLMU)]
-    named = (("u", "u"), ("hidden", "h"), ("memory state", "m"))
-    parts = [f"{text} {_range(getattr(each, name).format.width for each in memories)} bits" for text, name in named]
+    memories = [layer for layer in model.layers if isinstance(layer, QuantizedMemoryLayer)]
+    named = (("u", "u"), ("filters", "f"), ("hidden", "h"), ("memory state", "m"))
+    parts = []
+    for text, name in named:
+        quantizers = [getattr(layer, name, None) for layer in memories]
+        widths = [each.format.width for each in quantizers if each is not None]
+        parts += [f"{text} {_range(widths)} bits"] if widths else []
     matrices = _range(fmt.width for each in memories for fmt in (each.a_format, each.b_format))
     return ", ".join([*parts, f"Ā and B̄ {matrices} bits"])
 

@@ -32,6 +32,8 @@ class Peer:
         Test clips.
     multiplications, weight_bits : float
         Per frame of 20 ms.
+    equivalent_products : float
+        The products as so many of 4 x 7 bits: each counts bits of weight times bits of operand, over 28.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Peer:
     clips: int
     multiplications: float
     weight_bits: float
+    equivalent_products: float
 
 
 def read_peer(result: dict[str, Any]) -> Peer:
@@ -68,6 +71,7 @@ def read_peer(result: dict[str, Any]) -> Peer:
             clips=quantized["clips"],
             multiplications=result["multiplications"],
             weight_bits=result["fetched_bits"],
+            equivalent_products=result["equivalent_products"],
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"not the result of a network to compare with, with its test clips ({error})") from None

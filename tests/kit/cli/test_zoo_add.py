@@ -210,15 +210,15 @@ def test_a_pruned_network_with_strides_is_added(data: Path, cache: Path, into: P
     for engine, phase in (("float", "float"), ("golden", "quantized")):
         measured = json.loads((into / "tones-pruned" / f"{engine}.json").read_text())
         assert measured["confusion"] == trained[f"{phase}.test"]["confusion"]
-    stored, (products, bits) = stored_bits(model, 4), cost(model, 4)
+    stored, taken = stored_bits(model, 4), cost(model, 4)
     assert stored.weights < model.weight_bits
-    assert products < cost(model)[0]
+    assert taken.products < cost(model).products
     entry = listed()["networks"][0]
     assert (entry["kbits"], entry["index_kbits"]) == (stored.weights / 1000, stored.index / 1000)
-    assert (entry["multiplications"], entry["weight_bits"]) == (products, bits)
+    assert (entry["multiplications"], entry["weight_bits"]) == (taken.products, taken.weight_bits)
     card = " ".join((into / "tones-pruned" / "card.md").read_text().split())
     assert f"{stored.weights / 1000:.1f} kbit of weights are stored, {stored.total / 1000:.1f} kbit with their" in card
-    assert f"{products:,.0f} products, {bits:,.0f} weight bits read, blocks of zeros skipped |" in card
+    assert f"{taken.products:,.0f} products, {taken.weight_bits:,.0f} weight bits read, blocks of zeros skipped" in card
     assert "8 relu units, every 2 frames; " in card
     drop = 100 * (entry["float_accuracy"] - entry["golden_accuracy"])
     assert f"- The integers are {abs(drop):.2f} points {'below' if drop >= 0 else 'above'} their float parent." in card
@@ -239,6 +239,8 @@ def test_a_network_of_another_kind_is_kept_beside(
     entry = found["peers"][0]
     assert (entry["name"], entry["kind"], entry["kbits"]) == ("tones-gru", "gru", 4 * weights / 1000)
     assert (entry["multiplications"], entry["weight_bits"]) == (weights + 2 * 3 * 6, 4 * weights)
+    inputs, cells = 3 * 6 * 40, 2 * 3 * 6
+    assert entry["equivalent_products"] == (4 * (inputs * 8 + (weights - inputs) * 7) + cells * 49) / 28
     assert entry["quantized_accuracy"] == result["scores"]["quantized.test"]["accuracy"]
     assert "\ntones-gru " in capsys.readouterr().out
     assert refused("zoo", "--add", peer, "--into", into).endswith("replace it to put this run in its place")
@@ -262,7 +264,9 @@ def test_one_of_ours_is_compared_with_the_others(
     assert found["networks"] == []
     entry, model = found["peers"][0], program_file.load(runs[0] / "quantized.safetensors")
     assert (entry["name"], entry["kind"], entry["kbits"]) == ("tones", "lmu", model.weight_bits / 1000)
-    assert (entry["multiplications"], entry["weight_bits"]) == cost(model)
+    taken = cost(model)
+    assert (entry["multiplications"], entry["weight_bits"]) == (taken.products, taken.weight_bits)
+    assert entry["equivalent_products"] == taken.equivalent_products
     scores = json.loads((runs[0] / "result.json").read_text())["scores"]
     assert entry["quantized_accuracy"] == scores["quantized.test"]["accuracy"]
     assert "lacks result.json, quantized.safetensors" in refused("zoo", "--add", into, "--compare", "--into", into)
