@@ -39,7 +39,7 @@ def speech() -> tuple[QuantizationResult, np.ndarray]:
 def random_result(seed: int = 0, **config: object) -> tuple[QuantizationResult, np.ndarray]:
     torch.manual_seed(seed)
     network = LMUNetwork(7, SMALL, 5, batch_norm=False)
-    for block in network.lmu_blocks():
+    for block in network.hidden_blocks():
         torch.nn.init.normal_(block.b_h, std=0.3)
     frames = np.random.default_rng(seed).standard_normal((6, 31, 7))
     return quantize_model(network.to_float_model(tuple("abcde")), frames, QuantizationConfig(**config)), frames

@@ -30,7 +30,7 @@ def network(strides: tuple[int, ...] = (1, 1, 1), learn_theta: bool = False, **o
         for layer, stride in zip(LAYERS, strides, strict=True)
     )
     made = LMUNetwork(7, layers, 5, **options)
-    for block in made.lmu_blocks():
+    for block in made.hidden_blocks():
         torch.nn.init.normal_(block.b_h)
     return made.eval()
 
@@ -125,7 +125,7 @@ def test_windows_learn_and_are_exported() -> None:
     wanted = made.to_float_model()
     layer = dataclasses.replace(wanted.layers[0], memories=(LegendreMemory(4, 18.0),) * 2)
     target = torch.from_numpy(FloatModel((layer, wanted.layers[1])).run(x.numpy())["logits"]).float()
-    optimizer = torch.optim.Adam([made.lmu_blocks()[0].windows.growth], lr=0.05)
+    optimizer = torch.optim.Adam([made.hidden_blocks()[0].windows.growth], lr=0.05)
     for _ in range(60):
         optimizer.zero_grad()
         (made(x, 30) - target).square().mean().backward()
@@ -148,7 +148,7 @@ def test_learnt_windows_change_nothing_before_training() -> None:
     learnt.quantize(QuantizationScheme())
     learnt.calibrate(x)
     learnt(x, 4).square().mean().backward()
-    assert all(block.windows.growth.grad is None for block in learnt.lmu_blocks())
+    assert all(block.windows.growth.grad is None for block in learnt.hidden_blocks())
 
 
 @pytest.mark.parametrize(

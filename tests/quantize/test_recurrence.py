@@ -35,7 +35,7 @@ def network(
         dataclasses.replace(layer, stride=stride, **fed_back) for layer, stride in zip(LAYERS, strides, strict=True)
     )
     made = LMUNetwork(inputs, layers, 5)
-    for block in made.lmu_blocks():
+    for block in made.hidden_blocks():
         torch.nn.init.normal_(block.b_h, std=0.3)
         for weight in (block.e_h, block.e_m, block.w_h):
             if weight is not None:
@@ -91,11 +91,11 @@ def test_training_starts_with_the_feed_forward_network() -> None:
     plain = LMUNetwork(7, LAYERS, 5, batch_norm=False)
     torch.manual_seed(0)
     made = LMUNetwork(7, tuple(dataclasses.replace(layer, **FEEDBACK) for layer in LAYERS), 5)
-    assert all(block.norm is None for block in made.lmu_blocks())
+    assert all(block.norm is None for block in made.hidden_blocks())
     with torch.no_grad():
         np.testing.assert_allclose(made(x, 31).numpy(), plain(x, 31).numpy(), atol=1e-5, rtol=1e-5)
     made(x, 4).square().mean().backward()
-    for block in made.lmu_blocks():
+    for block in made.hidden_blocks():
         assert all(float(weight.grad.abs().max()) > 0 for weight in (block.e_h, block.e_m, block.w_h))
 
 

@@ -43,7 +43,7 @@ LAYERS = (
 def network(seed: int = 0, **options: object) -> LMUNetwork:
     torch.manual_seed(seed)
     made = LMUNetwork(7, LAYERS, 5, **options)
-    for block in made.lmu_blocks():
+    for block in made.hidden_blocks():
         if block.norm is not None:
             block.norm.running_mean.normal_()
             block.norm.running_var.uniform_(0.5, 2.0)
@@ -84,7 +84,7 @@ def test_folding_keeps_the_function() -> None:
         before = made(x, 31)
         made.fold()
         after = made(x, 31)
-    assert all(block.norm is None for block in made.lmu_blocks())
+    assert all(block.norm is None for block in made.hidden_blocks())
     np.testing.assert_allclose(before.numpy(), after.numpy(), atol=2e-5, rtol=2e-5)
 
 
@@ -235,7 +235,7 @@ def test_masks_are_no_wider_than_asked() -> None:
         ({"layers": [{"unit": 3}]}, r"^unknown key 'unit' in layers\[0\], expected units, "),
         ({"scheme": {"bits": 3}}, r"^unknown key 'bits' in scheme, expected weight_bits, "),
         ({"augment": {"gain": 3}}, r"^unknown key 'gain' in augment, expected shift_ms, "),
-        ({"layers": []}, r"^layers must be one or more LayerSpec, not \(\)$"),
+        ({"layers": []}, r"^layers must be one or more layer shapes, not \(\)$"),
         ({"layers": [{"units": 0}]}, "^layer units must be at least 1, not 0$"),
         ({"layers": [{"memories": 4, "thetas": [1, 2, 3]}]}, "^layer thetas must divide the 4 memories evenly, not "),
         ({"layers": [{"thetas": [-1]}]}, "^memory theta must be a positive number of time steps, not -1.0$"),
@@ -337,12 +337,14 @@ def test_frames_are_normalised_and_kept_for_the_next_run(tones: Path, tmp_path: 
         limit=10,
         silence_ratio=0.5,
         splice_ratio=0.3,
+        reversal_ratio=0.2,
+        held_out=(),
         seed=12,
     )
     made = prepare_training(source, tmp_path)
-    assert made.frames.shape == (2, 38, 49, 20)
-    assert made.words == ("yes", "no", "bird", "cat", "_spliced_", "_silence_")
-    assert np.bincount(made.word_of).tolist() == [10, 10, *np.bincount(made.word_of)[2:4], 3, 5]
+    assert made.frames.shape == (2, 40, 49, 20)
+    assert made.words == ("yes", "no", "bird", "cat", "_spliced_", "_reversed_", "_silence_")
+    assert np.bincount(made.word_of).tolist() == [10, 10, *np.bincount(made.word_of)[2:4], 3, 2, 5]
     assert made.label_of_word.tolist() == [0, 1, 2, 2, 2, 3]
     np.testing.assert_array_equal(made.label_of_word[made.word_of], made.labels)
     assert np.bincount(made.labels).tolist() == [10, 10, 13, 5]
@@ -435,7 +437,7 @@ def test_exact_training_resumes_and_exports_what_it_trained(
     assert all((name in model.layers[0].weights) == bool(feedback) for name in ("e_h", "e_m", "w_h"))
     assert all(weights.values.any() for weights in model.layers[0].weights.values())
     speech = SpeechCommands(tones, model.labels)
-    source = FrameSource(speech, FrontEnd("log-mel"), AugmentConfig(), 2, None, 1.0, 0.5, 0)
+    source = FrameSource(speech, FrontEnd("log-mel"), AugmentConfig(), 2, None, 1.0, 0.5, 0.0, (), 0)
     clips = prepare_evaluation(source, "validation", FrontEnd.from_dict(model.front_end))
     decisions = decide(Golden(model).run(model.input.quantize(clips.frames))["logits"][:, -1])[0]
     score = score_decisions(decisions, clips.labels, model.labels)

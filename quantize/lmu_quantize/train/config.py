@@ -16,10 +16,11 @@ from lmu_quantize.features import FrontEnd
 from lmu_quantize.train.augment import AugmentConfig
 from lmu_quantize.train.devices import DEVICES
 from lmu_quantize.train.frame_augment import FrameAugmentConfig
-from lmu_quantize.train.network import LayerSpec
+from lmu_quantize.train.network import LayerShape, LayerSpec
 from lmu_quantize.train.peers import PeerSpec
 from lmu_quantize.train.pruning import PruningConfig
 from lmu_quantize.train.quantizers import QuantizationScheme
+from lmu_quantize.train.separable import DenseSpec, SeparableSpec
 from lmu_quantize.train.shipped import read_given
 from lmu_quantize.train.teacher import TeacherConfig
 
@@ -27,6 +28,7 @@ __all__ = ["RECIPES", "TrainConfig"]
 
 RECIPES = Path(__file__).parent / "recipes"
 """Folder of the recipes that are shipped."""
+PRECISIONS = ("float32", "bfloat16")
 REGULARISATION = ("activity_density", "weight_density")
 
 
@@ -48,8 +50,9 @@ class TrainConfig:
         Labels in output order.
     front_end : dict
         Parameters of `FrontEnd`, without normalisation.
-    layers : tuple of LayerSpec
-        LMU layers; a dense layer of logits follows.
+    layers : tuple of LayerSpec, SeparableSpec or DenseSpec
+        Layers; a dense layer of logits follows. In JSON the key ``type`` says which: ``lmu`` (if there is none),
+        ``separable`` or ``dense``.
     network : PeerSpec, optional
         A network of another kind for comparison, in the place of `layers`; it is not exact and has no warm start.
     init : str
@@ -67,9 +70,12 @@ class TrainConfig:
         Augmented copies of each clip.
     limit : int or None
         Most clips of one label in each split; None takes all.
-    unknown_ratio, silence_ratio, splice_ratio : float
-        Clips of ``unknown`` (recorded), of silence and of spliced words in an epoch, as multiples of the mean number of
-        clips of a keyword.
+    unknown_ratio, silence_ratio, splice_ratio, reversal_ratio : float
+        Clips of ``unknown`` (recorded), of silence, of spliced and of reversed words in an epoch, as multiples of the
+        mean number of clips of a keyword.
+    held_out_words : tuple of str
+        Words of ``unknown`` of which no clip is in training, so that validation asks for words never heard; their
+        training clips are in validation too.
     loss_frames : int
         Last frames over which the loss is averaged; of a network with strides the outputs in them, at least one.
     lead_frames : int
@@ -100,10 +106,17 @@ class TrainConfig:
         Part of the steps of each over which the learning rate rises, 0 to below 1.
     weight_decay : float
         Of AdamW, on weight matrices only.
+    average : float
+        Decay of the mean of weights over steps that is validated and kept in the place of the last weights, 0 (no mean)
+        to below 1.
+    precision : {"float32", "bfloat16"}
+        Of the matrix products of float training. Weights, sums and all of fine-tuning are float32.
     scheme : QuantizationScheme
         Bits in fine-tuning.
     seed : int
         Seed of all choices.
+    frames_seed : int or None
+        Seed of the stored frames, where runs of several seeds share them; None takes `seed`.
     threads : int
         Threads of PyTorch.
     device : {"auto", "cpu", "cuda"}
@@ -116,7 +129,7 @@ class TrainConfig:
     name: str = "kws"
     labels: tuple[str, ...] = KEYWORD_LABELS
     front_end: dict[str, Any] = field(default_factory=lambda: {"kind": "log-mel", "n_mels": 40})
-    layers: tuple[LayerSpec, ...] = (LayerSpec(),)
+    layers: tuple[LayerShape, ...] = (LayerSpec(),)
     network: PeerSpec | None = None
     init: str = ""
     batch_norm: bool = True
@@ -128,6 +141,8 @@ class TrainConfig:
     unknown_ratio: float = 3.0
     silence_ratio: float = 1.0
     splice_ratio: float = 0.0
+    reversal_ratio: float = 0.0
+    held_out_words: tuple[str, ...] = ()
     loss_frames: int = 4
     lead_frames: int = 0
     label_smoothing: float = 0.05
@@ -144,29 +159,40 @@ class TrainConfig:
     quantized_learning_rate: float = 1e-3
     warmup: float = 0.1
     weight_decay: float = 0.01
+    average: float = 0.0
+    precision: str = "float32"
     scheme: QuantizationScheme = field(default_factory=QuantizationScheme)
     seed: int = 0
+    frames_seed: int | None = None
     threads: int = 2
     device: str = "auto"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", tuple(self.labels))
         object.__setattr__(self, "layers", tuple(self.layers))
-        if not self.layers or not all(isinstance(layer, LayerSpec) for layer in self.layers):
-            raise ValueError(f"layers must be one or more LayerSpec, not {self.layers!r}")
+        object.__setattr__(self, "held_out_words", tuple(self.held_out_words))
+        trained = [word for word in self.held_out_words if word in self.labels]
+        if trained:
+            raise ValueError(f"held_out_words must be no labels, found {', '.join(trained)}")
+        if not self.layers or not all(isinstance(layer, LayerShape) for layer in self.layers):
+            raise ValueError(f"layers must be one or more layer shapes, not {self.layers!r}")
         for name, low in (
             ("copies", 1), ("loss_frames", 1), ("batch", 2), ("epochs", 1), ("quantized_epochs", 0), ("seed", 0),
-            ("threads", 1), ("limit", 1), ("lead_frames", 0),
+            ("threads", 1), ("limit", 1), ("lead_frames", 0), ("frames_seed", 0),
         ):  # fmt: skip
-            if name != "limit" or self.limit is not None:
+            if name not in ("limit", "frames_seed") or getattr(self, name) is not None:
                 require_int(name, getattr(self, name), low)
-        for name in ("dropout", "label_smoothing", "warmup"):
+        for name in ("dropout", "label_smoothing", "warmup", "average"):
             require_number(name, getattr(self, name), 0, 1, below=True)
-        for name in ("unknown_ratio", "silence_ratio", "splice_ratio", "weight_decay", "word_weight", *REGULARISATION):
+        for name in (
+            "unknown_ratio", "silence_ratio", "splice_ratio", "reversal_ratio", "weight_decay", "word_weight",
+            *REGULARISATION,
+        ):  # fmt: skip
             require_number(name, getattr(self, name), 0)
         for name in ("learning_rate", "quantized_learning_rate"):
             require_number(name, getattr(self, name), 0, above=True)
         require_choice("device", self.device, DEVICES)
+        require_choice("precision", self.precision, PRECISIONS)
         require_type("balanced", self.balanced, bool)
         if self.pruning is not None and self.pruning.last_epoch >= self.epochs:
             raise ValueError(
@@ -256,7 +282,20 @@ _PARTS: dict[str, type[Any]] = {
 """Keys that hold a configuration of their own."""
 
 
-def _layer_specs(layers: Any) -> tuple[LayerSpec, ...]:
+_LAYERS: dict[str, type[Any]] = {"lmu": LayerSpec, "separable": SeparableSpec, "dense": DenseSpec}
+"""Shapes of layers by their type."""
+
+
+def _layer_specs(layers: Any) -> tuple[LayerShape, ...]:
     if not isinstance(layers, list | tuple):
         raise TypeError(f"layers must be a list of objects, not {layers!r}")
-    return tuple(from_json(LayerSpec, f"layers[{index}]", layer) for index, layer in enumerate(layers))
+    return tuple(_layer_spec(f"layers[{index}]", layer) for index, layer in enumerate(layers))
+
+
+def _layer_spec(name: str, layer: Any) -> LayerShape:
+    kind = layer.get("type", "lmu") if isinstance(layer, Mapping) else "lmu"
+    require_choice(f"{name} type", kind, tuple(_LAYERS))
+    if kind == "lmu" and isinstance(layer, Mapping):
+        layer = {key: value for key, value in layer.items() if key != "type"}
+    shape: LayerShape = from_json(_LAYERS[kind], name, layer)
+    return shape

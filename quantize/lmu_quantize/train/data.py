@@ -27,7 +27,7 @@ __all__ = ["EvaluationSet", "FrameSource", "TrainingSet", "prepare_evaluation", 
 
 SAMPLES = 16_000
 CHUNK = 256
-SPLICED, SILENCE = "_spliced_", "_silence_"
+SPLICED, REVERSED, SILENCE = "_spliced_", "_reversed_", "_silence_"
 MASKS = ("time_masks", "time_width", "mel_masks", "mel_width")
 """Parts of the augmentation that are drawn anew in every epoch, so the stored frames do not depend on them."""
 
@@ -50,9 +50,11 @@ class FrameSource:
         Most clips of one label and split, drawn at random; None takes all.
     silence_ratio : float
         Clips of silence, as a multiple of the mean number of clips of a keyword.
-    splice_ratio : float
-        Extra clips of ``unknown`` in the same measure, each the first half of one training word and the second half
-        of another; none of them is in validation.
+    splice_ratio, reversal_ratio : float
+        Extra clips of ``unknown`` in the same measure: the first half of one training word and the second half of
+        another, and training words backwards; none of them is in validation.
+    held_out : tuple of str
+        Words of ``unknown`` of which no clip is in training; their training clips are in validation.
     seed : int
         Seed of all choices.
     """
@@ -64,6 +66,8 @@ class FrameSource:
     limit: int | None
     silence_ratio: float
     splice_ratio: float
+    reversal_ratio: float
+    held_out: tuple[str, ...]
     seed: int
 
 
@@ -82,7 +86,7 @@ class TrainingSet:
         epoch has.
     words : tuple of str
         What the clips say, finer than the labels: every label that is a word, every other word in alphabetical order,
-        ``SPLICED`` and ``SILENCE``.
+        ``SPLICED``, ``REVERSED`` and ``SILENCE``.
     word_of : ndarray of int64, shape (N,)
         Positions in the words.
     label_of_word : ndarray of int64, shape (words,)
@@ -159,6 +163,7 @@ def prepare_training(source: FrameSource, folder: Path, progress: Progress = sil
         loaded.clips,
         words,
         splices=round(source.splice_ratio * per_keyword) if "unknown" in names else 0,
+        reversals=round(source.reversal_ratio * per_keyword) if "unknown" in names else 0,
         silences=round(source.silence_ratio * per_keyword) if "silence" in names else 0,
         bank=NoiseBank([noise_for_training(noise) for noise in source.speech.background_noise()], _rng(source.seed, 1)),
     )
@@ -168,7 +173,7 @@ def prepare_training(source: FrameSource, folder: Path, progress: Progress = sil
         _write_frames(clips, folder, key, progress)
     statistics = json.loads((folder / "frames.json").read_text())
     all_labels, weights = _labels_and_weights(clips, labels)
-    spoken = words + [SPLICED] * clips.splices + [SILENCE] * clips.silences
+    spoken = words + [SPLICED] * clips.splices + [REVERSED] * clips.reversals + [SILENCE] * clips.silences
     known = _known_words(spoken, names)
     positions = {word: position for position, word in enumerate(known)}
     word_of = np.array([positions[word] for word in spoken], dtype=np.int64)
@@ -189,7 +194,7 @@ def prepare_training(source: FrameSource, folder: Path, progress: Progress = sil
 
 @dataclass(frozen=True, eq=False)
 class _TrainingClips:
-    """Clips of one epoch: recorded ones first, then spliced words, then silence.
+    """Clips of one epoch: recorded ones first, then spliced words, then reversed ones, then silence.
 
     Parameters
     ----------
@@ -199,7 +204,7 @@ class _TrainingClips:
         Recorded clips.
     words : list of str
         Word of each recorded clip.
-    splices, silences : int
+    splices, reversals, silences : int
         Clips that are made.
     bank : NoiseBank
         Noise that is mixed in.
@@ -209,13 +214,14 @@ class _TrainingClips:
     clips: NDArray[np.int16]
     words: list[str]
     splices: int
+    reversals: int
     silences: int
     bank: NoiseBank
 
     @property
     def count(self) -> int:
         """Number of clips, recorded and made."""
-        return len(self.clips) + self.splices + self.silences
+        return len(self.clips) + self.splices + self.reversals + self.silences
 
     def frames(self, copy: int, start: int) -> NDArray[np.float64]:
         """Frames of one augmented copy of a chunk of clips, shape (up to CHUNK, T, size), not normalised."""
@@ -225,11 +231,13 @@ class _TrainingClips:
 
     def _augmented(self, index: int, rng: np.random.Generator) -> NDArray[np.int16]:
         config = self.source.augment
-        if index >= len(self.clips) + self.splices:
+        if index >= self.count - self.silences:
             return silence_clip(SAMPLES, self.bank, config.silence_rms, rng)
         if index < len(self.clips):
             return augment_clip(self.clips[index], self.bank, config, rng)
         first = int(rng.integers(len(self.clips)))
+        if index >= len(self.clips) + self.splices:
+            return augment_clip(self.clips[first][::-1], self.bank, config, rng)
         second = int(rng.integers(len(self.clips)))
         while self.words[second] == self.words[first]:
             second = int(rng.integers(len(self.clips)))
@@ -264,8 +272,9 @@ def _labels_and_weights(
     """Label and weight of every clip, as in `TrainingSet`; `labels` are those of the recorded ones."""
     names = clips.source.speech.labels
     unknown, silence = (names.index(name) if name in names else -1 for name in ("unknown", "silence"))
-    made = np.full(clips.splices, unknown), np.full(clips.silences, silence)
-    weights = _word_weights(clips.words, labels == unknown), np.zeros(clips.splices + clips.silences)
+    strangers = clips.splices + clips.reversals
+    made = np.full(strangers, unknown), np.full(clips.silences, silence)
+    weights = _word_weights(clips.words, labels == unknown), np.zeros(strangers + clips.silences)
     return np.concatenate([labels, *made]).astype(np.int64), np.concatenate(weights)
 
 
@@ -352,7 +361,7 @@ def _usable(source: FrameSource, split: str) -> tuple[LoadedClips, NDArray[np.in
 
 def _limited(source: FrameSource, split: str) -> tuple[list[Path], NDArray[np.int64]]:
     """Clips of a split, at most `limit` of each label."""
-    paths, labels = source.speech.clips(split)
+    paths, labels = _clips_of(source, split)
     if source.limit is None:
         return paths, labels
     rng = _rng(source.seed, 0)
@@ -363,11 +372,24 @@ def _limited(source: FrameSource, split: str) -> tuple[list[Path], NDArray[np.in
     return [paths[clip] for clip in chosen], labels[chosen]
 
 
+def _clips_of(source: FrameSource, split: str) -> tuple[list[Path], NDArray[np.int64]]:
+    """Clips of a split; training clips of words that are held out are in validation."""
+    paths, labels = source.speech.clips(split)
+    if not source.held_out or split == "test":
+        return paths, labels
+    trained, trained_labels = source.speech.clips("train")
+    moved = np.array([path.parent.name in source.held_out for path in trained])
+    if split == "train":
+        return [path for path, out in zip(trained, moved, strict=True) if not out], trained_labels[~moved]
+    paths = paths + [path for path, out in zip(trained, moved, strict=True) if out]
+    return paths, np.concatenate([labels, trained_labels[moved]])
+
+
 def _known_words(spoken: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
-    """Distinct words: labels first, then other words in alphabetical order, then `SPLICED` and `SILENCE`."""
+    """Distinct words: labels first, then other words in alphabetical order, then those that are made."""
     rest = set(spoken)
     first = [name for name in names if name in rest]
-    last = [name for name in (SPLICED, SILENCE) if name in rest]
+    last = [name for name in (SPLICED, REVERSED, SILENCE) if name in rest]
     return (*first, *sorted(rest - set(first) - set(last)), *last)
 
 
@@ -399,6 +421,7 @@ def _key(clips: _TrainingClips) -> str:
         "seed": source.seed,
         "silences": clips.silences,
         "splices": clips.splices,
+        "reversals": clips.reversals,
     }
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     digest.update(clips.clips.tobytes())

@@ -130,7 +130,9 @@ def _source(config: TrainConfig) -> FrameSource:
         config.limit,
         config.silence_ratio,
         config.splice_ratio,
-        config.seed,
+        config.reversal_ratio,
+        config.held_out_words,
+        config.seed if config.frames_seed is None else config.frames_seed,
     )
 
 
@@ -155,10 +157,13 @@ def _epoch(
         loss, logits = _step(config, run, objective, pruner, frames.to(run.device), clips)
         loss_sum += loss
         correct += _correct(logits, batches.training.labels[clips])
-    score = evaluate(run.network, validation, config.labels)
+    validated = run.average.network
+    if quantized and validated is not run.network:
+        validated.calibrate_weights()
+    score = evaluate(validated, validation, config.labels)
     if pruner.complete and score.mean_recall > run.best_score[phase]:
         run.best_score[phase] = score.mean_recall
-        run.best[phase] = {name: value.to(CPU, copy=True) for name, value in run.network.state_dict().items()}
+        run.best[phase] = {name: value.to(CPU, copy=True) for name, value in validated.state_dict().items()}
     return EpochResult(
         phase=phase,
         epoch=run.epoch,
@@ -176,7 +181,9 @@ def _step(
 ) -> tuple[float, Tensor]:
     """Take one step of the optimiser; the loss, and the logits before the step."""
     trace: dict[str, Tensor] | None = {} if objective.traced else None
-    hidden = run.network.hidden(frames, config.loss_outputs, trace)
+    low = config.precision == "bfloat16" and run.epoch < config.epochs
+    with torch.autocast(run.device.type, torch.bfloat16, enabled=low):
+        hidden = run.network.hidden(frames, config.loss_outputs, trace).float()
     logits = run.network.logits(hidden)
     loss = objective(logits, hidden, frames, clips, trace, run.network.parameters())
     run.optimizer.zero_grad(set_to_none=True)
@@ -185,6 +192,7 @@ def _step(
     torch.nn.utils.clip_grad_norm_(run.network.parameters(), GRADIENT_NORM)
     run.optimizer.step()
     pruner.hold()
+    run.average.update()
     return float(loss.detach()), logits
 
 

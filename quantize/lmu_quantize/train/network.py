@@ -1,4 +1,4 @@
-"""The LMU stack as a PyTorch module, trained in parallel over time where nothing is fed back.
+"""The network as a PyTorch module, trained in parallel over time where nothing is fed back.
 
 The cell is the feed-forward one of the keyword-spotting LMU: ``u_t = e_x x_t``, ``m_t = A m_{t-1} + B u_t`` for each
 memory, ``h_t = relu(w_x x_t + w_m m_t + b_h)``. As u does not depend on the memory, the memory of all frames is one
@@ -13,18 +13,27 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lmu_hw.checks import require_int, require_type
-from lmu_quantize.model import DenseLayer, FloatModel, LegendreMemory, LMULayer
+from lmu_quantize.model import DenseLayer, FloatModel, LegendreMemory, LMULayer, SeparableLayer
 from lmu_quantize.scales import WeightTerm, quantize_terms
+from lmu_quantize.train.elementwise import Dropout
 from lmu_quantize.train.quantizers import ActivationQuantizer, QuantizationScheme, WeightQuantizer
 from lmu_quantize.train.recurrence import recur
+from lmu_quantize.train.separable import (
+    DenseBlock,
+    DenseSpec,
+    SeparableBlock,
+    SeparableSpec,
+    dense_shape,
+    separable_shape,
+)
+from lmu_quantize.train.tensors import float64
 from lmu_quantize.train.windows import LearntWindows, read_frames, toeplitz
 
-__all__ = ["LMUBlock", "LMUNetwork", "LayerSpec", "storage_bits"]
+__all__ = ["Block", "LMUBlock", "LMUNetwork", "LayerShape", "LayerSpec", "make_block", "storage_bits"]
 
 
 @dataclass(frozen=True)
@@ -106,6 +115,8 @@ class LMUBlock(nn.Module):
         layer, where the statistics of all frames would be needed before the first.
     """
 
+    name = "lmu"
+
     def __init__(self, inputs: int, spec: LayerSpec, batch_norm: bool) -> None:
         super().__init__()
         self.spec, self.inputs = spec, inputs
@@ -129,6 +140,15 @@ class LMUBlock(nn.Module):
         optional = {"w_x": self.w_x, "e_h": self.e_h, "e_m": self.e_m, "w_h": self.w_h}
         present = {name: weight for name, weight in optional.items() if weight is not None}
         return {"e_x": self.e_x, "w_m": self.w_m} | present
+
+    def biases(self) -> dict[str, nn.Parameter]:
+        """Give the biases by the names that `LMULayer` gives them."""
+        return {"b_h": self.b_h}
+
+    def signal_quantizers(self) -> dict[str, ActivationQuantizer]:
+        """Give the quantizers of u and of the hidden state, where they are quantized."""
+        both = {"u": self.u_quantizer, "h": self.h_quantizer}
+        return {name: quantizer for name, quantizer in both.items() if quantizer is not None}
 
     def weight(self, name: str) -> Tensor:
         """Give a weight matrix as the forward pass uses it, on its grid where it is quantized."""
@@ -330,7 +350,7 @@ class LMUBlock(nn.Module):
                     quantizer.calibrate(weight)
                 continue
             terms = [
-                WeightTerm(_float64(weight), quantizer.bits, np.ones(weight.shape[1]), 0)
+                WeightTerm(float64(weight), quantizer.bits, np.ones(weight.shape[1]), 0)
                 for quantizer, weight in zip(quantizers, weights.values(), strict=True)
             ]
             for quantizer, chosen in zip(quantizers, quantize_terms(terms), strict=True):
@@ -346,10 +366,10 @@ class LMUBlock(nn.Module):
     def to_layer(self) -> LMULayer:
         """Give the layer in float64, weights as in the forward pass; batch normalisation must be folded."""
         memories = tuple(memory for memory, count in self.groups() for _ in range(count))
-        weights: dict[str, Any] = {name: _float64(self.weight(name)) for name in self.weights()}
+        weights: dict[str, Any] = {name: float64(self.weight(name)) for name in self.weights()}
         return LMULayer(
             memories,
-            b_h=_float64(self.b_h),
+            b_h=float64(self.b_h),
             activation="relu",
             stride=self.spec.stride,
             **weights,
@@ -374,32 +394,47 @@ class LMUBlock(nn.Module):
         return output
 
 
+Block = LMUBlock | SeparableBlock | DenseBlock
+"""A layer below the logits."""
+LayerShape = LayerSpec | SeparableSpec | DenseSpec
+"""The shape of one."""
+
+
+def make_block(inputs: int, spec: LayerShape, batch_norm: bool) -> Block:
+    """Make a layer with random weights."""
+    if isinstance(spec, SeparableSpec):
+        return SeparableBlock(inputs, spec, batch_norm)
+    if isinstance(spec, DenseSpec):
+        return DenseBlock(inputs, spec, batch_norm)
+    return LMUBlock(inputs, spec, batch_norm)
+
+
 class LMUNetwork(nn.Module):
-    """LMU layers and a dense layer of logits.
+    """LMU, separable and dense layers, and a dense layer of logits.
 
     Parameters
     ----------
     inputs : int
         Elements of an input frame.
-    layers : tuple of LayerSpec
-        LMU layers, one or more.
+    layers : tuple of LayerSpec, SeparableSpec or DenseSpec
+        Layers below the logits, one or more.
     outputs : int
         Number of logits.
     batch_norm : bool
-        Batch normalisation in every LMU layer until `fold`.
+        Batch normalisation in every layer below the logits until `fold`.
     dropout : float
         Fraction of hidden elements dropped in training, 0 to below 1.
     """
 
     def __init__(
-        self, inputs: int, layers: tuple[LayerSpec, ...], outputs: int, batch_norm: bool = True, dropout: float = 0.0
+        self, inputs: int, layers: tuple[LayerShape, ...], outputs: int, batch_norm: bool = True, dropout: float = 0.0
     ) -> None:
         super().__init__()
         sizes = (inputs, *(spec.units for spec in layers))
         self.blocks = nn.ModuleList(
-            LMUBlock(size, spec, batch_norm) for size, spec in zip(sizes, layers, strict=False)
+            make_block(size, spec, batch_norm) for size, spec in zip(sizes, layers, strict=False)
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.w = nn.Parameter(torch.randn(outputs, sizes[-1]) * sizes[-1] ** -0.5)
         self.b = nn.Parameter(torch.zeros(outputs))
         self.w_quantizer: WeightQuantizer | None = None
@@ -412,26 +447,26 @@ class LMUNetwork(nn.Module):
         Parameters
         ----------
         model : FloatModel
-            ReLU layers with a bias, of equally many memories for each window length, and a dense layer.
+            ReLU layers with biases, with equally many memories for each window length, and a dense layer of logits.
 
         Raises
         ------
         ValueError
             The model has other layers.
         """
-        layers = [layer for layer in model.layers if isinstance(layer, LMULayer)]
-        network = cls(model.inputs, tuple(_spec(layer) for layer in layers), len(model.labels), batch_norm=False)
+        shapes = tuple(layer_shape(layer) for layer in model.layers[:-1])
+        network = cls(model.inputs, shapes, model.outputs, batch_norm=False)
         network.start_from(model, torch.zeros(1, network.period, model.inputs))
         return network
 
-    def lmu_blocks(self) -> list[LMUBlock]:
-        """List the LMU layers, first to last."""
-        return [block for block in self.blocks if isinstance(block, LMUBlock)]
+    def hidden_blocks(self) -> list[Block]:
+        """List the layers below the logits, first to last."""
+        return [block for block in self.blocks if isinstance(block, Block)]
 
     @property
     def period(self) -> int:
         """Input frames for one output: the strides multiplied."""
-        return math.prod(block.spec.stride for block in self.lmu_blocks())
+        return math.prod(block.spec.stride for block in self.hidden_blocks())
 
     def forward(self, frames: Tensor, last: int = 1, trace: dict[str, Tensor] | None = None) -> Tensor:
         """Compute the last logits of each sequence.
@@ -457,7 +492,7 @@ class LMUNetwork(nn.Module):
         if trace is not None:
             trace["x"] = frames
         value = frames if self.x_quantizer is None else self.x_quantizer(frames)
-        blocks = self.lmu_blocks()
+        blocks = self.hidden_blocks()
         for index, block in enumerate(blocks):
             seen: dict[str, Tensor] | None = None if trace is None else {}
             wanted = last if index == len(blocks) - 1 else value.shape[1] // block.spec.stride
@@ -496,7 +531,7 @@ class LMUNetwork(nn.Module):
         ValueError
             A matrix is missing or has another shape.
         """
-        own = [(block.weights() | {"b_h": block.b_h}) for block in self.lmu_blocks()] + [{"w": self.w, "b": self.b}]
+        own = [block.weights() | block.biases() for block in self.hidden_blocks()] + [{"w": self.w, "b": self.b}]
         if [{name: tuple(p.shape) for name, p in named.items()} for named in own] != [
             {name: tensor.shape for name, tensor in layer.tensors.items()} for layer in model.layers
         ]:
@@ -504,30 +539,30 @@ class LMUNetwork(nn.Module):
         for named, layer in zip(own, model.layers, strict=True):
             for name, parameter in named.items():
                 parameter.copy_(torch.tensor(layer.tensors[name]))
-        for block, layer in zip(self.lmu_blocks(), model.layers, strict=False):
-            if block.windows is not None and isinstance(layer, LMULayer):
+        for block, layer in zip(self.hidden_blocks(), model.layers, strict=False):
+            if isinstance(block, LMUBlock) and block.windows is not None and isinstance(layer, LMULayer):
                 step = len(layer.memories) // len(block.spec.thetas)
                 block.windows.start_from(tuple(memory.theta for memory in layer.memories[::step]))
         value = frames
-        for block in self.lmu_blocks():
+        for block in self.hidden_blocks():
             value = block.start_norm(value)
 
     def fold(self) -> None:
         """Absorb every batch normalisation into the weights."""
-        for block in self.lmu_blocks():
+        for block in self.hidden_blocks():
             block.fold()
 
     def quantize(self, scheme: QuantizationScheme) -> None:
         """Fold, then switch fake quantization on; `calibrate` must follow."""
         self.fold()
-        for block in self.lmu_blocks():
+        for block in self.hidden_blocks():
             block.quantize(scheme)
         self.w_quantizer = WeightQuantizer(self.w.shape[0], scheme.weight_bits, scheme.weight_scale == "row")
         self.x_quantizer = ActivationQuantizer(scheme.input_bits, signed=True)
 
     def calibrate_weights(self) -> None:
         """Choose the scales of all weights for their present values."""
-        for block in self.lmu_blocks():
+        for block in self.hidden_blocks():
             block.calibrate_weights()
         if self.w_quantizer is not None:
             self.w_quantizer.calibrate(self.w)
@@ -546,7 +581,7 @@ class LMUNetwork(nn.Module):
         self.calibrate_weights()
         self.x_quantizer.calibrate(frames)
         value = self.x_quantizer(frames)
-        for block in self.lmu_blocks():
+        for block in self.hidden_blocks():
             value = block.calibrate(value)
 
     def formats(self) -> dict[str, Any]:
@@ -562,15 +597,12 @@ class LMUNetwork(nn.Module):
         if self.x_quantizer is None or self.w_quantizer is None:
             return {}
         layers: list[dict[str, Any]] = []
-        for block in self.lmu_blocks():
-            entry: dict[str, Any] = {"type": "lmu"}
-            for name, activation in (("u", block.u_quantizer), ("h", block.h_quantizer)):
-                if activation is not None:
-                    entry[name] = _format_dict(activation)
-            entry["weights"] = {name: _weight_dict(quantizer) for name, quantizer in block.quantizers.items()}
-            layers.append(entry)
-        layers.append({"type": "dense", "weights": {"w": _weight_dict(self.w_quantizer)}})
-        return {"input": _format_dict(self.x_quantizer), "layers": layers}
+        for block in self.hidden_blocks():
+            signals = {name: format_dict(each) for name, each in block.signal_quantizers().items()}
+            weights = {name: weight_dict(quantizer) for name, quantizer in block.quantizers.items()}
+            layers.append({"type": block.name} | signals | {"weights": weights})
+        layers.append({"type": "dense", "weights": {"w": weight_dict(self.w_quantizer)}})
+        return {"input": format_dict(self.x_quantizer), "layers": layers}
 
     @torch.no_grad()
     def to_float_model(
@@ -591,13 +623,17 @@ class LMUNetwork(nn.Module):
             As `FloatModel` takes them.
         """
         self.fold()
-        layers = [block.to_layer() for block in self.lmu_blocks()]
-        dense = DenseLayer(_float64(self._output_weight()), _float64(self.b))
+        layers = [block.to_layer() for block in self.hidden_blocks()]
+        dense = DenseLayer(float64(self._output_weight()), float64(self.b))
         return FloatModel((*layers, dense), labels, name, front_end, notes or {})
 
 
-def _spec(layer: LMULayer) -> LayerSpec:
-    """Shape of a layer."""
+def layer_shape(layer: LMULayer | SeparableLayer | DenseLayer) -> LayerShape:
+    """Shape of a layer below the logits."""
+    if isinstance(layer, DenseLayer):
+        return dense_shape(layer)
+    if isinstance(layer, SeparableLayer):
+        return separable_shape(layer)
     distinct = tuple(dict.fromkeys(layer.memories))
     spec = LayerSpec(
         units=layer.w_m.shape[0],
@@ -618,17 +654,12 @@ def _spec(layer: LMULayer) -> LayerSpec:
     return spec
 
 
-def _float64(values: Tensor) -> NDArray[np.float64]:
-    array: NDArray[np.float64] = values.detach().double().cpu().numpy()
-    return array
-
-
-def _format_dict(quantizer: ActivationQuantizer) -> dict[str, Any]:
+def format_dict(quantizer: ActivationQuantizer) -> dict[str, Any]:
     fmt = quantizer.format
     return {"width": fmt.width, "frac": fmt.frac, "signed": fmt.signed}
 
 
-def _weight_dict(quantizer: nn.Module) -> dict[str, Any]:
+def weight_dict(quantizer: nn.Module) -> dict[str, Any]:
     if not isinstance(quantizer, WeightQuantizer):
         raise TypeError(f"weights must have a WeightQuantizer, not {type(quantizer).__name__}")
     return {"bits": quantizer.bits, "frac": quantizer.frac.tolist()}
@@ -655,6 +686,6 @@ def storage_bits(model: FloatModel, weight_bits: int = 4, bias_bits: int = 16, m
     for layer in model.layers:
         for name, tensor in layer.tensors.items():
             total += tensor.size * (bias_bits if name.startswith("b") else weight_bits)
-        if isinstance(layer, LMULayer):
+        if not isinstance(layer, DenseLayer):
             total += sum(memory.order * (memory.order + 1) * matrix_bits for memory in set(layer.memories))
     return total

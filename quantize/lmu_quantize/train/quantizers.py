@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lmu_hw.checks import require_choice, require_int, require_type
 from lmu_hw.model.fixed import Format
+from lmu_quantize.train.elementwise import RoundToGrid
 
 __all__ = ["ActivationQuantizer", "QuantizationScheme", "WeightQuantizer", "best_frac", "fake_quantize"]
 
@@ -83,12 +84,9 @@ def fake_quantize(values: Tensor, frac: Tensor, low: int, high: int) -> Tensor:
     Tensor
         Shape and dtype of `values`; ties are rounded to even integers.
     """
-    scale = torch.exp2(-frac.to(values.dtype))
-    if frac.ndim == 0:
-        zero = torch.zeros((), dtype=torch.int32, device=values.device)
-        return torch.fake_quantize_per_tensor_affine(values, scale, zero, low, high)
-    zeros = torch.zeros_like(frac, dtype=torch.int32)
-    return torch.fake_quantize_per_channel_affine(values, scale, zeros, 0, low, high)
+    rows = frac if frac.ndim == 0 else frac[:, None]
+    rounded: Tensor = RoundToGrid.apply(values, rows, low, high)
+    return rounded
 
 
 def best_frac(values: Tensor, low: int, high: int) -> Tensor:

@@ -12,6 +12,7 @@ from lmu_quantize.calibrate import quantize_model
 from lmu_quantize.features import FrontEnd
 from lmu_quantize.float_file import load_float
 from lmu_quantize.quantization import QuantizationConfig
+from lmu_quantize.train.average import WeightAverage
 from lmu_quantize.train.config import TrainConfig
 from lmu_quantize.train.data import TrainingSet
 from lmu_quantize.train.devices import CPU
@@ -72,6 +73,8 @@ class Run:
         Outputs for words finer than the labels, used in training only.
     optimizer : AdamW
         Of the network and the head.
+    average : WeightAverage
+        Mean of the network over steps, which is validated.
     epoch : int
         Epochs done.
     history : list of EpochResult
@@ -86,6 +89,7 @@ class Run:
     network: Network
     head: nn.Linear | None
     optimizer: torch.optim.AdamW
+    average: WeightAverage[Network]
     epoch: int
     history: list[EpochResult]
     best: dict[str, dict[str, Tensor]]
@@ -100,6 +104,7 @@ class Run:
             "network": self.network.state_dict(),
             "head": None if self.head is None else self.head.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "average": self.average.state(),
             "best": self.best,
             "best_score": self.best_score,
             "rng": torch.get_rng_state(),
@@ -122,6 +127,7 @@ class Run:
         if self.epoch > config.epochs:
             begin_fine_tuning(config, self, training)
         self.network.load_state_dict(state["network"])
+        self.average.load(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["rng"])
 
@@ -143,12 +149,14 @@ def start_run(config: TrainConfig, training: TrainingSet, device: torch.device) 
         network.start_from(parent, _samples(config, training, CALIBRATION_CLIPS))
     head = nn.Linear(network.w.shape[1], len(training.words)).to(device) if config.word_weight else None
     optimizer = _optimizer(config, network.to(device), head)
-    return Run(device, network, head, optimizer, 0, [], {}, {"float": -1.0, "quantized": -1.0})
+    average: WeightAverage[Network] = WeightAverage(network, config.average)
+    return Run(device, network, head, optimizer, average, 0, [], {}, {"float": -1.0, "quantized": -1.0})
 
 
 def begin_fine_tuning(config: TrainConfig, run: Run, training: TrainingSet) -> None:
     """Continue from the best float network, folded and quantized."""
     run.network = quantized_network(config, run.best["float"], training).to(run.device)
+    run.average = WeightAverage(run.network, config.average)
     run.optimizer = _optimizer(config, run.network, run.head)
 
 
