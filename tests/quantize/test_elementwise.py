@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from lmu_quantize.train.elementwise import Dropout, RoundToGrid, normalised_relu
 from torch import nn
 from torch.nn import functional
+
+from lmu_quantize.train.elementwise import Dropout, RoundToGrid, normalised_relu
 
 
 @pytest.mark.parametrize("residual", [False, True])

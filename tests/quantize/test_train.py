@@ -235,6 +235,9 @@ def test_masks_are_no_wider_than_asked() -> None:
         ({"layers": [{"unit": 3}]}, r"^unknown key 'unit' in layers\[0\], expected units, "),
         ({"scheme": {"bits": 3}}, r"^unknown key 'bits' in scheme, expected weight_bits, "),
         ({"augment": {"gain": 3}}, r"^unknown key 'gain' in augment, expected shift_ms, "),
+        ({"layers": [{"type": "gru"}]}, r"^layers\[0\] type must be one of lmu, separable, dense, not 'gru'$"),
+        ({"held_out_words": ["cat", "yes"]}, r"^held_out_words must be no labels, found yes$"),
+        ({"precision": "float16"}, r"^precision must be one of float32, bfloat16, not 'float16'$"),
         ({"layers": []}, r"^layers must be one or more layer shapes, not \(\)$"),
         ({"layers": [{"units": 0}]}, "^layer units must be at least 1, not 0$"),
         ({"layers": [{"memories": 4, "thetas": [1, 2, 3]}]}, "^layer thetas must divide the 4 memories evenly, not "),
@@ -345,9 +348,9 @@ def test_frames_are_normalised_and_kept_for_the_next_run(tones: Path, tmp_path: 
     assert made.frames.shape == (2, 40, 49, 20)
     assert made.words == ("yes", "no", "bird", "cat", "_spliced_", "_reversed_", "_silence_")
     assert np.bincount(made.word_of).tolist() == [10, 10, *np.bincount(made.word_of)[2:4], 3, 2, 5]
-    assert made.label_of_word.tolist() == [0, 1, 2, 2, 2, 3]
+    assert made.label_of_word.tolist() == [0, 1, 2, 2, 2, 2, 3]
     np.testing.assert_array_equal(made.label_of_word[made.word_of], made.labels)
-    assert np.bincount(made.labels).tolist() == [10, 10, 13, 5]
+    assert np.bincount(made.labels).tolist() == [10, 10, 15, 5]
     assert np.flatnonzero(made.weights).tolist() == list(range(20, 30))
     first = made.frames[0].astype(np.float64)
     np.testing.assert_allclose(first.mean(axis=(0, 1)), 0, atol=0.01)
@@ -363,6 +366,20 @@ def test_frames_are_normalised_and_kept_for_the_next_run(tones: Path, tmp_path: 
     assert held_out.frames.shape == (28, 49, 20)
     prepare_training(dataclasses.replace(source, seed=13), tmp_path)
     assert (tmp_path / "frames.npy").stat().st_mtime_ns != stamp
+
+
+def test_words_held_out_of_training_are_all_in_validation(tones: Path, tmp_path: Path) -> None:
+    speech = SpeechCommands(tones, ("yes", "no", "unknown", "silence"))
+    source = FrameSource(speech, FrontEnd("log-mel", n_mels=20), AugmentConfig(), 1, None, 0.5, 0.0, 0.0, (), 12)
+    without = dataclasses.replace(source, held_out=("cat",))
+    made = [prepare_training(each, tmp_path / str(index)) for index, each in enumerate((source, without))]
+    assert "cat" in made[0].words
+    assert "cat" not in made[1].words
+    moved = len(made[0].labels) - len(made[1].labels)
+    assert moved == sum(path.parent.name == "cat" for path in speech.clips("train")[0]) > 0
+    before, after = (prepare_evaluation(each, "validation", made[0].front_end) for each in (source, without))
+    assert (after.words == "cat").sum() == (before.words == "cat").sum() + moved
+    assert (after.words != "cat").sum() == (before.words != "cat").sum()
 
 
 class Stop(Exception):
