@@ -1,9 +1,9 @@
-"""The separable layer and the dense layer below it, as PyTorch modules, parallel over time.
+"""The separable layer and the dense layer below it, as PyTorch modules, parallel over time::
 
-    u_t = e_x x_t, or x_t itself where each input channel has a memory
-    m_t = A m_{t-1} + B u_t for each memory
-    f_t = relu(w_m m_t + b_f), where each filter reads its own memory only
-    h_t = relu(w_f f_t + x_t + b_h), with x_t in a residual layer
+    u_t = e_x x_t                    or x_t itself, a memory on each input channel
+    m_t = A m_{t-1} + B u_t          for each memory
+    f_t = relu(w_m m_t + b_f)        each filter reads its own memory only
+    h_t = relu(w_f f_t + x_t + b_h)  x_t in a residual layer only
 
 A filter is a kernel over time: its weights times the impulse response of its memory. All frames of a memory's filters
 are one product of u with the Toeplitz matrix of their kernels, so the memory state itself is never computed. Between
