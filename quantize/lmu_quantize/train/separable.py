@@ -1,4 +1,6 @@
-"""The separable layer and the dense layer below it, as PyTorch modules, parallel over time::
+"""The separable layer and the dense layer below it, as PyTorch modules, parallel over time.
+
+The equations of the separable layer::
 
     u_t = e_x x_t                    or x_t itself, a memory on each input channel
     m_t = A m_{t-1} + B u_t          for each memory
