@@ -138,6 +138,14 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn() -> None:
     assert abs(float(late(network(frames, 2).detach(), torch.zeros(4, 2, 6), following, np.arange(4)))) < 1e-5
 
 
+def test_a_float_file_teaches_as_the_shipped_network_does() -> None:
+    file = zoo.path("kws361", "float-parent.safetensors")
+    own = FrontEnd.from_dict(load_float(file).front_end or {})
+    frames = torch.from_numpy(np.random.default_rng(3).standard_normal((2, 49, 40)).astype(np.float32))
+    by_name, by_file = (Teacher(TeacherConfig(model), KEYWORD_LABELS, own) for model in ("kws361", str(file)))
+    assert torch.equal(by_name(frames, 2), by_file(frames, 2))
+
+
 def test_teacher_gives_its_outputs_where_the_student_has_some() -> None:
     parent = load_float(zoo.path("kws361", "float-parent.safetensors"))
     own, frames = FrontEnd.from_dict(parent.front_end), torch.randn(2, 49, 40)

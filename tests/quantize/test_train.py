@@ -255,7 +255,7 @@ def test_masks_are_no_wider_than_asked() -> None:
         ({"scheme": {"exact": 1}}, "^exact must be true or false, not 1$"),
         ({"scheme": {"exact": True, "hidden_bits": 8}}, "^exact training has 7 hidden_bits and one weight_scale for "),
         ({"frame_augment": {"gain": 3}}, r"^unknown key 'gain' in frame_augment, expected "),
-        ({"teacher": {"model": ""}}, "^teacher model must be a shipped name, not ''$"),
+        ({"teacher": {"model": ""}}, "^teacher model must be a shipped name or a file, not ''$"),
         ({"teacher": {"model": "a", "weight": 2}}, "^teacher weight must be a finite number in 0 to 1, not 2$"),
         ({"teacher": {"model": "a", "temperature": 0}}, "^teacher temperature must be a finite number above 0, not 0$"),
         ({"balanced": 1}, "^balanced must be true or false, not 1$"),

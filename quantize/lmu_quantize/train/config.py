@@ -90,7 +90,7 @@ class TrainConfig:
     word_weight : float
         Weight of a second loss, of telling all words apart that the clips say; its output layer is dropped in the end.
     teacher : TeacherConfig, optional
-        A shipped network whose outputs are learnt too.
+        A trained network whose outputs are learnt too.
     activity_density, weight_density : float
         Weights of two losses, `lmu_quantize.train.regularisation.density` of the hidden states and of the weight
         matrices, each the mean over layers: what is zero costs no multiplication.
@@ -110,7 +110,7 @@ class TrainConfig:
         Decay of the mean of weights over steps that is validated and kept in the place of the last weights, 0 (no mean)
         to below 1.
     precision : {"float32", "bfloat16"}
-        Of the matrix products of float training. Weights, sums and all of fine-tuning are float32.
+        Of the matrix products of float training, and of a teacher. Weights, sums and all of fine-tuning are float32.
     scheme : QuantizationScheme
         Bits in fine-tuning.
     seed : int

@@ -107,7 +107,8 @@ class Objective:
         if self.teacher is not None and self.config.teacher is not None:
             part, heat = self.config.teacher.weight, self.config.teacher.temperature
             learnt = self.teacher.merged(logits / heat)
-            wanted = self.teacher(frames[:, self.config.lead_frames :], logits.shape[1])
+            with torch.autocast(frames.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+                wanted = self.teacher(frames[:, self.config.lead_frames :], logits.shape[1])
             loss = (1 - part) * loss + part * _divergence(learnt, wanted / heat, heat)
         if self.head is not None:
             words = torch.from_numpy(self.training.word_of[clips]).to(logits.device)

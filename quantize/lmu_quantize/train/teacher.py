@@ -1,6 +1,7 @@
-"""A shipped network as a teacher: a smaller one learns its outputs (Hinton et al. 2015, arXiv:1503.02531)."""
+"""A trained network as a teacher: another one learns its outputs (Hinton et al. 2015, arXiv:1503.02531)."""
 
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ class TeacherConfig:
     Parameters
     ----------
     model : str
-        Name of a shipped network; its float parent teaches.
+        Name of a shipped network, whose float parent teaches, or the file of a float model.
     weight : float
         Part of the loss that the teacher's outputs make, 0 to 1; the labels make the rest.
     temperature : float
@@ -36,7 +37,7 @@ class TeacherConfig:
 
     def __post_init__(self) -> None:
         if not isinstance(self.model, str) or not self.model:
-            raise ValueError(f"teacher model must be a shipped name, not {self.model!r}")
+            raise ValueError(f"teacher model must be a shipped name or a file, not {self.model!r}")
         require_number("teacher weight", self.weight, 0, 1)
         require_number("teacher temperature", self.temperature, 0, above=True)
 
@@ -75,7 +76,8 @@ class Teacher:
         period: int = 1,
         device: torch.device = CPU,
     ) -> None:
-        model = load_float(zoo.path(config.model, "float-parent.safetensors"))
+        file = Path(config.model)
+        model = load_float(file if file.is_file() else zoo.path(config.model, "float-parent.safetensors"))
         groups = _groups(labels, model.labels)
         self.groups = None if groups is None else groups.to(device)
         if self.groups is None and model.labels != labels:
@@ -98,8 +100,7 @@ class Teacher:
         frames = frames[:, : frames.shape[1] // self.period * self.period]
         ratio = self.period // self.network.period
         logits: Tensor = self.network(frames * self.scale + self.offset, (last - 1) * ratio + 1)
-        return logits[:, ::ratio]
-
+        return logits[:, ::ratio].float()
 
     def merged(self, logits: Tensor) -> Tensor:
         """Give logits of the teacher's labels, (..., labels of the student) to (..., labels of the teacher).
