@@ -12,6 +12,7 @@ import numpy as np
 from lmu_hw.cells.liberty import read_liberty
 from lmu_hw.cells.library import Library
 from lmu_hw.cells.pdk import find_pdk
+from lmu_hw.cells.sram import why_unusable
 from lmu_hw.cells.sram_model import add_sram_model, is_model
 from lmu_hw.model.golden import Golden
 from lmu_hw.plan.plan import Plan
@@ -268,7 +269,8 @@ def open_library(
     library : Library
         Cells, and SRAM macros.
     described : dict
-        Name, node, corner, voltage, temperature, file hashes.
+        Name, node, corner, voltage, temperature, file hashes; ``remarks`` has what the user must know, such as memory
+        macros that cannot be used, and why.
 
     Raises
     ------
@@ -294,6 +296,7 @@ def open_library(
     library = read_liberty(files)
     if macros == "model":
         library = add_sram_model(library)
+    unusable = (f"memory macro {cell} is not used: {reason}" for cell, reason in why_unusable(library).items())
     hashes = {path.name: f"sha256:{digest}" for path, digest in zip(library.files, library.hashes, strict=True)}
     described = {
         "name": name,
@@ -303,6 +306,7 @@ def open_library(
         "temperature_C": library.temperature,
         "files": hashes,
         "macros_are_a_model": any(is_model(name) for name in library.cells),
+        "remarks": [*library.remarks, *unusable],
     }
     return library, described
 

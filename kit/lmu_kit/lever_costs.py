@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from lmu_hw.cells.sram import has_macros
 from lmu_hw.export.emit import to_verilog
 from lmu_hw.model.program import QuantizedModel
 from lmu_hw.plan.config import FRUGAL, LEVERS, PLAIN, AcceleratorConfig, choose_levers
@@ -148,7 +149,7 @@ def measure_levers(
     costs = []
     for cells, described in libraries:
         reports: dict[str, Report] = {}  # a lever that changes nothing in this network gives the same Verilog
-        for name, config in _configs(lanes, weights, macros=cells.has_macros):
+        for name, config in _configs(lanes, weights, macros=has_macros(cells)):
 
             def tell(stage: str, done: int, total: int, title: str = f"{described['name']}, {name}") -> None:
                 progress(f"{title}: {stage}", done, total)

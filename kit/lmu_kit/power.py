@@ -13,6 +13,7 @@ from lmu_hw.cells.conditions import Conditions, NetWires
 from lmu_hw.cells.library import Library
 from lmu_hw.cells.netlist import Netlist, read_netlist
 from lmu_hw.cells.special import find_nand
+from lmu_hw.cells.sram import has_macros
 from lmu_hw.cells.sram_model import is_model
 from lmu_hw.cells.timing import find_timing
 from lmu_hw.cells.transitions import longest_edge
@@ -196,12 +197,12 @@ def _weigh(mapped: Mapped, run: FrameRun, kind: str, point: OperatingPoint) -> _
 def _may_be_registers(mapped: Mapped, name: str) -> bool:
     """Whether a memory is a bank of registers from `AcceleratorConfig.state_bank_words`, or no macro is to be had."""
     banks = tuple(f"memory_{memory.name}.banks.bank" for memory in mapped.plan.data_memories)
-    return name.startswith(banks) or not mapped.library.has_macros
+    return name.startswith(banks) or not has_macros(mapped.library)
 
 
 def _without_macros(mapped: Mapped) -> list[str]:
     """Describe the writable memories that are flip-flops because the library has no macros."""
-    if mapped.library.has_macros:
+    if has_macros(mapped.library):
         return []
     memories = (memory for memory in mapped.synthesis.memories if memory.writable)
     return [f"{memory.name} ({memory.depth} x {memory.width} bits)" for memory in memories]

@@ -18,6 +18,10 @@ Tree = tuple[Any, ...]
 TOKEN = re.compile(r"\s*([A-Za-z_][\w.]*(?:\[\d+\])?|[01]|[!'*&+|^()])")
 
 
+MOST_PINS = 16
+"""Pins of an expression. Its truth table doubles with each."""
+
+
 class _Parser:
     """Recursive descent: or, and (also by juxtaposition), xor, not, weakest first."""
 
@@ -91,6 +95,8 @@ def _parse(text: str) -> Tree:
     tree = parser.either()
     if parser.peek():
         raise ValueError(f"cannot read the Liberty expression {text!r}")
+    if len(_names(tree)) > MOST_PINS:
+        raise ValueError(f"a Liberty expression has {len(_names(tree))} pins; at most {MOST_PINS} are read")
     return tree
 
 

@@ -3,10 +3,13 @@
 The result is kept in the user's cache folder by the hash of the file, because text of 10 MB takes seconds to read.
 """
 
+import contextlib
 import hashlib
 import io
 import json
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,12 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmu_hw.cells.expression import Expression
-from lmu_hw.cells.liberty_text import LibertyReader, parse_groups
+from lmu_hw.cells.liberty_groups import parse_groups
+from lmu_hw.cells.liberty_text import LibertyReader
 from lmu_hw.cells.library import (
     Cell,
     InternalPower,
     Leakage,
     LibertyError,
+    LibertyFileError,
     Library,
     MacroMemory,
     Pin,
@@ -29,13 +34,14 @@ from lmu_hw.cells.library import (
     Table,
     TimingArc,
 )
-from lmu_hw.files import cache_folder, read_unzipped
+from lmu_hw.cells.sense import check_leakage, check_together, find_main
+from lmu_hw.files import MOST_TEXT, FileTooLarge, cache_folder, read_unzipped
 
 __all__ = ["read_liberty", "read_text"]
 
 FloatArray = NDArray[np.float64]
 
-SCHEMA = 6
+SCHEMA = 7
 """Version of the cache files. Raise it when what is read, or how it is stored, changes."""
 
 
@@ -49,9 +55,9 @@ def read_text(path: str | Path) -> str:
     """
     path = Path(path)
     try:
-        return read_unzipped(path).decode("utf-8", errors="replace")
-    except (OSError, EOFError) as error:
-        raise LibertyError(f"cannot read {path}: {error}") from None
+        return read_unzipped(path, MOST_TEXT).decode("utf-8", errors="replace")
+    except (OSError, EOFError, zlib.error, FileTooLarge) as error:
+        raise LibertyFileError(path, None, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _expression(text: str) -> Expression | None:
@@ -73,8 +79,6 @@ class _Builder:
             return None
         slews, loads, values = (self.slice(*span) for span in reference[:3])
         shape = max(slews.size, 1), max(loads.size, 1)
-        if values.size != shape[0] * shape[1]:
-            raise LibertyError(f"a table has {values.size} values for {shape[0]} transition times and {shape[1]} loads")
         return Table(slews, loads, values.reshape(shape[::-1]).T if reference[3] else values.reshape(shape))
 
     def pin(self, data: dict[str, Any]) -> Pin:
@@ -135,19 +139,24 @@ class _Builder:
         )
 
 
+def _digest(header: bytes, numbers: FloatArray) -> bytes:
+    return hashlib.sha256(header + numbers.tobytes()).digest()
+
+
 def _described(text: str, where: str, key: str) -> tuple[dict[str, Any], FloatArray]:
     """Description and numbers of a file, from the cache; read and cached if they are not there."""
     cached = cache_folder() / "liberty" / f"{key}-{SCHEMA}.npz"
-    try:
-        with np.load(cached, allow_pickle=False) as stored:
-            return json.loads(stored["header"].tobytes()), stored["numbers"]
-    except (OSError, ValueError, KeyError):
-        pass
-    reader = LibertyReader(parse_groups(text, where), where)
-    description = reader.read(text)
+    with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        with np.load(io.BytesIO(cached.read_bytes()), allow_pickle=False) as stored:
+            header, numbers = stored["header"].tobytes(), stored["numbers"]
+            if stored["sha256"].tobytes() == _digest(header, numbers):
+                return json.loads(header), numbers
+    reader = LibertyReader(parse_groups(text, where))
+    description = reader.read()
     numbers = reader.pool.array()
-    buffer = io.BytesIO()
-    np.savez(buffer, header=np.frombuffer(json.dumps(description).encode(), dtype=np.uint8), numbers=numbers)
+    header, buffer = json.dumps(description).encode(), io.BytesIO()
+    parts = [np.frombuffer(part, np.uint8) for part in (header, _digest(header, numbers))]
+    np.savez(buffer, numbers=numbers, header=parts[0], sha256=parts[1])
     try:
         cached.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=cached.parent, delete=False) as file:
@@ -169,32 +178,30 @@ def read_liberty(paths: str | Path | Iterable[str | Path]) -> Library:
     Returns
     -------
     Library
-        All cells. The first one counts if several files have a cell of the same name.
+        All cells. The first one counts if several files have a cell of the same name; `Library.remarks` says so. The
+        conditions are those of the first file that has cells other than memory macros.
 
     Raises
     ------
     LibertyError
-        If a file cannot be read, or the files are for different voltages.
+        If a file cannot be read or makes no sense, or the files are for different corners.
     """
     files = (Path(paths),) if isinstance(paths, str | Path) else tuple(Path(path) for path in paths)
     if not files:
         raise LibertyError("no Liberty file was given")
     cells: dict[str, Cell] = {}
-    hashes = []
-    first: dict[str, Any] = {}
+    descriptions, hashes = [], []
     for path in files:
         text = read_text(path)
-        key = hashlib.sha256(text.encode()).hexdigest()
-        description, numbers = _described(text, str(path), key)
-        first = first or description
-        if abs(description["voltage"] - first["voltage"]) > 1e-6:
-            raise LibertyError(
-                f"{path} is for {description['voltage']:g} V, {files[0]} for {first['voltage']:g} V: "
-                "give files of one corner"
-            )
+        hashes.append(hashlib.sha256(text.encode()).hexdigest())
+        description, numbers = _described(text, str(path), hashes[-1])
+        descriptions.append(description)
         builder = _Builder(numbers)
-        for data in description["cells"]:
-            cells.setdefault(data["name"], builder.cell(data))
-        hashes.append(key)
-    names = {name: first[name] for name in ("name", "voltage", "temperature", "process", "corner")}
-    return Library(cells=cells, files=files, hashes=tuple(hashes), **names)
+        own = {data["name"]: builder.cell(data) for data in description["cells"]}
+        check_leakage(path, own)
+        cells = own | cells
+    remarks = check_together(files, descriptions)
+    main = descriptions[find_main(descriptions)]
+    names = {name: main[name] for name in ("name", "voltage", "temperature", "process", "corner")}
+    unit = descriptions[0]["time_unit"]
+    return Library(cells=cells, files=files, hashes=tuple(hashes), time_unit=unit, remarks=remarks, **names)

@@ -13,6 +13,7 @@ __all__ = [
     "InternalPower",
     "Leakage",
     "LibertyError",
+    "LibertyFileError",
     "Library",
     "MacroMemory",
     "Pin",
@@ -27,6 +28,26 @@ FloatArray = NDArray[np.float64]
 
 class LibertyError(ValueError):
     """A file is not Liberty, or lacks something that is needed."""
+
+
+class LibertyFileError(LibertyError):
+    """A Liberty file was refused at a place.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    line : int or None
+        Line number from 1; None for the file as a whole.
+    problem : str
+        What is wrong there, and what was expected.
+    """
+
+    def __init__(self, path: str | Path, line: int | None, problem: str):
+        super().__init__(f"{path}: {problem}" if line is None else f"{path}:{line}: {problem}")
+        self.path = Path(path)
+        self.line = line
+        self.problem = problem
 
 
 @dataclass(frozen=True, eq=False)
@@ -339,6 +360,10 @@ class Library:
         Nominal process factor, as the library counts it.
     corner : str
         Name of the default operating conditions, nothing if the library names none.
+    time_unit : float
+        Time unit of the first file, in seconds.
+    remarks : tuple of str
+        What a user must know of the files: macros of another temperature, cells that are in two files.
     """
 
     name: str
@@ -349,8 +374,5 @@ class Library:
     hashes: tuple[str, ...] = field(default=())
     process: float = 1.0
     corner: str = ""
-
-    @property
-    def has_macros(self) -> bool:
-        """Whether it has memory macros, of the process or of a model."""
-        return any(cell.memory is not None for cell in self.cells.values())
+    time_unit: float = 1e-9
+    remarks: tuple[str, ...] = ()

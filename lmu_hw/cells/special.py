@@ -1,5 +1,6 @@
 """Find special cells of a library: clock gates, constants, and the smallest of a kind."""
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ __all__ = [
     "find_full_adder",
     "find_inverter",
     "find_nand",
+    "is_inverter",
     "mean_leakage",
 ]
 
@@ -247,9 +249,20 @@ def find_full_adder(library: Library) -> FullAdder | None:
     return min(adders, key=lambda entry: entry[:2])[2] if adders else None
 
 
+def is_inverter(cell: Cell) -> bool:
+    """Whether a cell is an inverter, also if the library asks synthesis to keep away from it."""
+    if len(cell.inputs) != 1 or len(cell.outputs) != 1 or cell.sequentials:
+        return False
+    function = cell.pins[cell.outputs[0]].function
+    return function is not None and function.pins == cell.inputs and function.truth == 0b01
+
+
 def mean_leakage(cell: Cell) -> float:
-    """Leakage of a cell in watt, whatever its state: the general figure, or the mean over the states."""
+    """Leakage of a cell in watt, whatever its state: the general figure, or the mean over the states of each supply."""
     if cell.leakage is not None:
         return cell.leakage
-    drawn = [state.power for state in cell.leakages if cell.supplies.get(state.supply, 1.0) > 0]
-    return sum(drawn) / len(drawn) if drawn else 0.0
+    by_supply: dict[str, list[float]] = {}
+    for state in cell.leakages:
+        if cell.supplies.get(state.supply, 1.0) > 0:
+            by_supply.setdefault(state.supply, []).append(state.power)
+    return math.fsum(sum(powers) / len(powers) for powers in by_supply.values())

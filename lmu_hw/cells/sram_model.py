@@ -23,8 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from lmu_hw.cells.liberty import read_liberty
-from lmu_hw.cells.library import Library
+from lmu_hw.cells.library import LibertyError, Library
 from lmu_hw.cells.special import find_flip_flop, find_inverter, find_nand, mean_leakage
+from lmu_hw.cells.sram import has_macros
 from lmu_hw.files import cache_folder
 
 __all__ = ["PREFIX", "Yardsticks", "add_sram_model", "features", "is_model", "model_liberty", "yardsticks"]
@@ -89,13 +90,15 @@ def yardsticks(library: Library) -> Yardsticks:
     Raises
     ------
     LibertyError
-        If it has no flip-flop, NAND gate or inverter.
+        If it has no flip-flop, NAND gate or inverter, or no delay of that.
     """
     nand, inverter = find_nand(library), find_inverter(library)
     first = nand.pins[nand.inputs[0]]
     pin = inverter.pins[inverter.inputs[0]]
     load = FANOUT * (pin.rise_capacitance + pin.fall_capacitance) / 2
-    arc = inverter.pins[inverter.outputs[0]].timing[0]
+    arc = next(iter(inverter.pins[inverter.outputs[0]].timing), None)
+    if arc is None or (arc.delay_rise or arc.delay_fall) is None or (arc.slew_rise or arc.slew_fall) is None:
+        raise LibertyError(f"the library {library.name} has no delay and transition time of inverter {inverter.name}")
     slew = delay = 0.0
     for _ in range(5):  # the edge at the input becomes that of a chain of equals
         delays = [float(table(slew, load)) for table in (arc.delay_rise, arc.delay_fall) if table is not None]
@@ -282,7 +285,7 @@ def add_sram_model(library: Library) -> Library:
     LibertyError
         If the library lacks the cells to scale by.
     """
-    if library.has_macros:
+    if has_macros(library):
         return library
     text = model_liberty(library)
     path = cache_folder() / "sram-model" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.lib"

@@ -1,11 +1,9 @@
 """ASIC flow: an accelerator mapped to the cells of a process, with the files that other tools need next."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lmu_hw.cells.liberty import read_text
 from lmu_hw.cells.library import Library
 from lmu_hw.cells.memory_cost import MemoryUsage
 from lmu_hw.cells.netlist import read_netlist
@@ -23,7 +21,7 @@ from lmu_hw.flows.synth import RELAXED, Synthesis, synthesize
 from lmu_hw.plan.plan import Plan
 from lmu_hw.progress import Progress, silent
 
-__all__ = ["AsicBuild", "AsicError", "build_asic", "map_accelerator", "time_unit", "yosys_script"]
+__all__ = ["AsicBuild", "AsicError", "build_asic", "map_accelerator", "yosys_script"]
 
 LOGIC_SHARE = 0.6
 """Part of a short period that is given to ABC as the delay of logic: modules are mapped apart, and paths cross them."""
@@ -100,14 +98,6 @@ class AsicBuild:
             "timing": TOOL,
             "tools": {"yosys": self.synthesis.tool},
         }
-
-
-def time_unit(library: Library) -> float:
-    """Time unit of a library's files in seconds, as constraints for it are written."""
-    match = re.search(r'time_unit\s*:\s*"?\s*(\d+)\s*(ns|ps)', read_text(library.files[0]))
-    if match is None:
-        return 1e-9
-    return int(match[1]) * {"ns": 1e-9, "ps": 1e-12}[match[2]]
 
 
 def yosys_script(top: str, library: Library, sources: Sequence[str], delay: float = RELAXED) -> str:
@@ -194,7 +184,7 @@ def _files(
     delay = _target_delay(clock_hz)
     tilings = memory_tilings(plan, library, usage)
     macros = macros_of(tilings)
-    unit = time_unit(library)
+    unit = library.time_unit
     files = {
         VERILOG: with_macros(with_clock_gates(to_verilog(plan), find_clock_gate(library)), tilings),
         SDC: sdc(1 / clock_hz / unit, f"{clock_hz / 1e6:g} MHz in {'ns' if unit == 1e-9 else 'ps'}"),

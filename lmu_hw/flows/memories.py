@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from lmu_hw.cells.library import Library
 from lmu_hw.cells.memory_cost import Cost, MemoryUsage
+from lmu_hw.cells.sram import has_macros
 from lmu_hw.flows.elaborate import DesignMemory, Module, Modules, elaborate, find_memories, ports_only
 from lmu_hw.flows.rows import LEAST_BITS, row_modules
 from lmu_hw.flows.tiling import Tiling, choose
@@ -70,7 +71,7 @@ def choose_memories(
     for memory in find_memories(modules):
         if not memory.writable:
             choice = Choice(memory, LOGIC, True, None, None)
-        elif not memory.single_port or not library.has_macros:
+        elif not memory.single_port or not has_macros(library):
             choice = Choice(memory, FLIP_FLOPS, False, None, None)
         else:
             tiling, cost = choose(library, memory.depth, memory.width, _usage(usage, memory.module))

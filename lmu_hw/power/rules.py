@@ -191,15 +191,19 @@ class StateRules:
         cell = group.cell
         size = group.instances.size
         supplied = [state for state in cell.leakages if not state.supply or cell.supplies.get(state.supply, 1.0)]
-        general = [state.power for state in supplied if state.when is None]
-        states = [state for state in supplied if state.when is not None]
-        rest = cell.leakage if cell.leakage is not None else sum(general)
         power, covered = np.zeros(size), np.zeros(size)
-        for state in states:
-            chance = self._probability(group, state.when)
-            power += chance * state.power
-            covered += chance
-        return power + np.clip(1 - covered, 0, 1) * rest
+        for supply in dict.fromkeys(state.supply for state in supplied):
+            own = [state for state in supplied if state.supply == supply]
+            known = np.zeros(size)
+            for state in own:
+                if state.when is not None:
+                    chance = self._probability(group, state.when)
+                    power += chance * state.power
+                    known += chance
+            if cell.leakage is None:
+                power += np.clip(1 - known, 0, 1) * sum(state.power for state in own if state.when is None)
+            covered = np.maximum(covered, known)
+        return power + np.clip(1 - covered, 0, 1) * (cell.leakage or 0.0)
 
     def inverted(self, pin: Pin, power: InternalPower) -> bool:
         arcs = [arc for arc in pin.timing if arc.related == power.related]

@@ -16,6 +16,8 @@ library(tiny) {
   voltage_unit : "1V";
   nom_voltage : 1.0;
   nom_temperature : 25;
+  leakage_power_unit : "1nW";
+  default_cell_leakage_power : 1;
   cell(INV) {
     area : 4;
     pin(A) { direction : input; capacitance : 2; }

@@ -16,7 +16,7 @@ from lmu_hw.cells.memory_cost import MemoryUsage
 from lmu_hw.cells.netlist import read_netlist
 from lmu_hw.export.emit import to_verilog
 from lmu_hw.export.names import TOP
-from lmu_hw.flows.asic import AsicError, _files, build_asic, time_unit, yosys_script
+from lmu_hw.flows.asic import AsicError, _files, build_asic, yosys_script
 from lmu_hw.flows.librelane import librelane_config
 from lmu_hw.flows.macro_rtl import macros_of
 from lmu_hw.flows.mapping import Recipe, mapping_files
@@ -46,7 +46,7 @@ def test_the_constraints_in_the_repository_are_those_of_the_code():
     ("name", "unit"), [("ihp-sg13g2", 1e-9), ("nangate45", 1e-9), ("asap7", 1e-12), ("osu018", 1e-9)]
 )
 def test_time_units_are_the_librarys(pdk, name: str, unit: float):
-    assert time_unit(read_liberty(pdk(name).cells)) == unit
+    assert read_liberty(pdk(name).cells).time_unit == unit
 
 
 def test_librelane_knows_every_variable(macros):

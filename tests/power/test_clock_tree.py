@@ -18,7 +18,7 @@ LIBRARY = """
 library (hand) {
   time_unit : "1ns"; voltage_unit : "1V"; leakage_power_unit : "1nW"; capacitive_load_unit (1, ff); nom_voltage : 1;
   lu_table_template (load) { variable_1 : total_output_net_capacitance; index_1 ("0, 100"); }
-  cell (INV) { area : 1; pin (A) { direction : input; capacitance : 2; }
+  cell (INV) { area : 1; cell_leakage_power : 1; pin (A) { direction : input; capacitance : 2; }
     pin (Y) { direction : output; function : "!A"; timing () { related_pin : A; timing_sense : negative_unate;
       rise_transition (load) { values ("0, 1"); } fall_transition (load) { values ("0, 1"); } } } }
   cell (BUF) { area : 7; cell_leakage_power : 5; pin (A) { direction : input; capacitance : 2; }

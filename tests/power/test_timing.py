@@ -16,6 +16,7 @@ TOLERANCE = 2e-3
 LIBRARY = """
 library (hand) {
   time_unit : "1ns"; voltage_unit : "1V"; leakage_power_unit : "1nW"; capacitive_load_unit (1, pf); nom_voltage : 1;
+  default_cell_leakage_power : 1;
   lu_table_template (load) { variable_1 : total_output_net_capacitance; index_1 ("0, 1"); }
   lu_table_template (check) { variable_1 : related_pin_transition; variable_2 : constrained_pin_transition;
     index_1 ("0, 1"); index_2 ("0, 1"); }

@@ -363,6 +363,7 @@ def test_runs_are_independent(sky130):
 PULSES = """
 library (pulses) {
   time_unit : "1ns"; voltage_unit : "1V"; leakage_power_unit : "1nW"; capacitive_load_unit (1, pf); nom_voltage : 1;
+  default_cell_leakage_power : 1;
   cell (INV) { area : 1;
     pin (A) { direction : input; capacitance : 0.1; }
     pin (Y) { direction : output; function : "!A";

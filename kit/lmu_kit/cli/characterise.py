@@ -47,6 +47,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     check_writable(args.out)
     library = lh.open_library(args.pdk, liberty=args.liberty, corner=args.corner, macros="model")
+    for remark in library[1]["remarks"]:
+        console.warning(remark)
     earlier = load_technology(args.out) if args.levers is not None and args.out.exists() else None
     levers = LEVER_SETS if args.levers is None else (args.levers,)
     with console.progress() as progress:

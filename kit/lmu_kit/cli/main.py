@@ -111,7 +111,7 @@ def parser(chosen: Sequence[str] | None = None) -> argparse.ArgumentParser:
 
 
 def _common(command: argparse.ArgumentParser, default: Any) -> None:
-    command.add_argument("--quiet", action="store_true", default=default, help="print errors only")
+    command.add_argument("--quiet", action="store_true", default=default, help="print errors and warnings only")
     command.add_argument(
         "--traceback", action="store_true", default=default, help="show where in the code an error arose"
     )

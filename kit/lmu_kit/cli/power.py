@@ -184,14 +184,19 @@ def _open_technology(args: argparse.Namespace) -> "CellLibrary | Technology":
     from lmu_hw.power.technology import load_technology
 
     if args.tier == "gates":
-        return lh.open_library(args.pdk, liberty=args.liberty, corner=args.corner, macros=args.macros or "kit")
+        library = lh.open_library(args.pdk, liberty=args.liberty, corner=args.corner, macros=args.macros or "kit")
+        for remark in library[1]["remarks"]:
+            console.warning(remark)
+        return library
     return load_technology(args.table or args.pdk or DEFAULT_TECHNOLOGY)
 
 
 def _has_macros(technology: "CellLibrary | Technology") -> bool:
     """Whether memories can be SRAM macros, of the kit or of a model that was asked for."""
+    from lmu_hw.cells.sram import has_macros
+
     if isinstance(technology, tuple):
-        return technology[0].has_macros
+        return has_macros(technology[0])
     return bool(technology.memories.macros) and not technology.memories.model
 
 

@@ -50,6 +50,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Plan, build, print."""
+    from lmu_hw.cells.sram import has_macros
+
     start = time.perf_counter()
     if args.target != ASIC:
         for name in ("pdk", "liberty", "corner", "macros", "clock"):
@@ -60,7 +62,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     model, library = lh.open_model(args.model), None
     if args.target == ASIC:
         library = lh.open_library(args.pdk, liberty=args.liberty, corner=args.corner, macros=args.macros or "kit")
-        config = options.accelerator_config(args, macros=library[0].has_macros)
+        for remark in library[1]["remarks"]:
+            console.warning(remark)
+        config = options.accelerator_config(args, macros=has_macros(library[0]))
     else:
         config = options.accelerator_config(args, "plain")
     plan = lh.accelerator(model, config)
