@@ -49,8 +49,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     model = lh.open_model(args.model)
     speech = lh.find_sounds(model, args.frames, clips=1)["speech"][:, : args.length]
     libraries = [lh.open_library(name, macros=args.macros or "kit") for name in args.pdk]
-    for library in libraries:
-        for remark in library[1]["remarks"]:
+    for _, described in libraries:
+        for remark in described["remarks"]:
             console.warning(remark)
     with console.progress() as progress:
         costs = measure_levers(
