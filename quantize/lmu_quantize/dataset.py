@@ -13,6 +13,7 @@ Commands: A Dataset for Limited-Vocabulary Speech Recognition", arXiv:1804.03209
 Both folders may have the version in their names, as the archives have: ``speech_commands_v0.02``.
 """
 
+import codecs
 import functools
 import hashlib
 import os
@@ -34,6 +35,7 @@ __all__ = [
     "KEYWORD_LABELS",
     "SPLITS",
     "DatasetError",
+    "HiddenFileWarning",
     "LoadedClips",
     "SpeakerWarning",
     "SpeechCommands",
@@ -61,6 +63,10 @@ _PUBLISHED = "_nohash_"
 
 class DatasetError(ValueError):
     """A dataset folder that lacks what was asked of it; the message names the folder."""
+
+
+class HiddenFileWarning(UserWarning):
+    """Files whose names start with a dot, as archivers of macOS leave them beside recordings."""
 
 
 class SpeakerWarning(UserWarning):
@@ -232,8 +238,9 @@ class SpeechCommands:
 
     A word clip is in validation if ``validation_list.txt`` names it and in test if
     ``testing_list.txt`` does. Where a list is missing, the `SplitRule` decides instead of
-    it; an existing list, even an empty one, always takes precedence. Names in a list that have no
-    file are ignored. Without the official test set, the split ``"test"`` holds these held-out word
+    it; an existing list, even an empty one, always takes precedence. A list is UTF-8 text with a
+    clip on each line, ``WORD/NAME.wav``; a line without a clip is refused. Hidden files are skipped,
+    with a `HiddenFileWarning`. Without the official test set, the split ``"test"`` holds these held-out word
     clips and, as in train, no files for ``silence`` (`lmu_quantize.noise.test_silence` makes some).
 
     Parameters
@@ -263,7 +270,7 @@ class SpeechCommands:
     Raises
     ------
     DatasetError
-        A folder is missing, or the labels are not usable.
+        A folder is missing, a list names a clip that is not there, or the labels are not usable.
     """
 
     def __init__(
@@ -280,6 +287,7 @@ class SpeechCommands:
         self.words_folder = self._find_words(Path(root))
         self.test_folder = self._find_test_set(None if test_root is None else Path(test_root))
         self._held_out = self._read_lists()
+        self._warn_of_hidden_files()
 
     def clips(self, split: str) -> tuple[list[Path], NDArray[np.int64]]:
         """List the clips of one split.
@@ -425,20 +433,39 @@ class SpeechCommands:
 
     def _read_lists(self) -> dict[str, frozenset[str] | None]:
         """Read the two lists of held-out clips; ``None`` stands for a list that is missing."""
-        lists: dict[str, frozenset[str] | None] = {}
-        for split, name in _LISTS.items():
-            file = self.words_folder / name
-            lists[split] = None
-            if file.is_file():
-                lines = file.read_text(encoding="utf-8").splitlines()
-                lists[split] = frozenset(_composed(line.strip()) for line in lines if line.strip())
-        both = (lists["validation"] or frozenset()) & (lists["test"] or frozenset())
+        files = {split: self.words_folder / name for split, name in _LISTS.items()}
+        lists = {split: _lines(file) for split, file in files.items() if file.is_file()}
+        both = set(lists.get("validation", ())) & set(lists.get("test", ()))
         if both:
             raise DatasetError(
                 f"{self.words_folder}: {len(both)} clip(s) in both validation_list.txt and "
                 f"testing_list.txt, such as {min(both)}"
             )
-        return lists
+        for split, lines in lists.items():
+            missing = [name for name in lines if name not in self._clip_names] if lines else []
+            if missing:
+                more = f", nor those of {len(missing) - 1} other lines" if len(missing) > 1 else ""
+                raise DatasetError(f"{files[split]}:{lines[missing[0]]}: there is no clip {missing[0]!r}{more}")
+        return {split: frozenset(lists[split]) if split in lists else None for split in files}
+
+    @functools.cached_property
+    def _clip_names(self) -> frozenset[str]:
+        """Names of all clips of words, as lists have them."""
+        clips = (clip for folder in self._word_folders() for clip in _wav_files(folder))
+        return frozenset(_composed(f"{clip.parent.name}/{clip.name}") for clip in clips)
+
+    def _warn_of_hidden_files(self) -> None:
+        folders = [*self._word_folders(), self.words_folder / _NOISE_FOLDER]
+        if self.test_folder is not None:
+            folders += [folder for folder in self.test_folder.iterdir() if folder.is_dir()]
+        hidden = [file for folder in folders if folder.is_dir() for file in sorted(folder.glob(".*.[wW][aA][vV]"))]
+        if hidden:
+            warnings.warn(
+                f"{self.words_folder}: {len(hidden)} hidden files are skipped, such as {hidden[0].parent.name}/"
+                f"{hidden[0].name}",
+                HiddenFileWarning,
+                stacklevel=3,
+            )
 
     def _find_words(self, root: Path) -> Path:
         """Give the folder that holds the words, and check that no label's folder is missing."""
@@ -499,6 +526,21 @@ def _check_folders(folder: Path, names: Iterable[str]) -> None:
         raise DatasetError(f"{folder}: no folder for {', '.join(missing)}")
 
 
+def _lines(file: Path) -> dict[str, int]:
+    """Give the names in a list with their line numbers; blank lines, and blanks around a name, are left out."""
+    names: dict[str, int] = {}
+    for number, line in enumerate(file.read_bytes().removeprefix(codecs.BOM_UTF8).splitlines(), 1):
+        try:
+            name = _composed(line.decode("utf-8").strip().replace("\\", "/").removeprefix("./"))
+        except UnicodeDecodeError as error:
+            raise DatasetError(
+                f"{file}:{number}: byte {line[error.start]:#04x} is not UTF-8; save the list as UTF-8"
+            ) from None
+        if name:
+            names.setdefault(name, number)
+    return names
+
+
 def _composed(name: str) -> str:
     """Write letters with marks as one character where there is one, as macOS does not."""
     return unicodedata.normalize("NFC", name)
@@ -514,7 +556,7 @@ def _folder(parent: Path, name: str) -> Path:
 
 
 def _wav_files(folder: Path) -> list[Path]:
-    """List the WAV files of a folder by name; a folder that is missing has none."""
+    """List the WAV files of a folder by name, without hidden ones; a folder that is missing has none."""
     if not folder.is_dir():
         return []
-    return sorted(file for file in folder.iterdir() if file.suffix.lower() == ".wav")
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() == ".wav" and file.name[0] != ".")

@@ -1,3 +1,6 @@
+import importlib.util
+import io
+import types
 import unicodedata
 import warnings
 import wave
@@ -10,6 +13,7 @@ from lmu_quantize.dataset import (
     KEYWORD_LABELS,
     SPLITS,
     DatasetError,
+    HiddenFileWarning,
     SpeakerWarning,
     SpeechCommands,
     SplitRule,
@@ -113,7 +117,7 @@ def test_lists_take_precedence_over_the_rule(tmp_path):
     words = tmp_path / "speech_commands"
     moved = f"{SPEAKERS['train'][0]}_nohash_0.wav"
     chosen = [f"{word}/{moved}" for word in (*KEYWORD_LABELS[:8], "bed")]
-    (words / "validation_list.txt").write_text("\n".join([*chosen, "no/absent.wav"]) + "\n")
+    (words / "validation_list.txt").write_text("\n".join(chosen) + "\n")
     dataset = SpeechCommands(tmp_path)
     assert count(dataset, "validation") == [1] * 9 + [0]
     assert count(dataset, "train") == [5] * 8 + [11, 0]
@@ -132,6 +136,95 @@ def test_testing_list_takes_clips_out(tmp_path):
     assert count(dataset, "test") == [1] * 8 + [2, 0]
     assert count(dataset, "validation") == [2] * 8 + [4, 0]
     assert count(dataset, "train") == [6] * 8 + [12, 0]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-8"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", " \n\n"])
+def test_a_list_is_read_by_lines(tmp_path, encoding, end):
+    for word in ("zoom in", "zoom out"):
+        for speaker in range(6):
+            write_wav(tmp_path / word / f"{speaker:08x}_nohash_0.wav", [1])
+    names = [f"zoom in/{0:08x}_nohash_0.wav", f"./zoom out/{1:08x}_nohash_0.wav", f"zoom out\\{2:08x}_nohash_0.wav"]
+    (tmp_path / "validation_list.txt").write_bytes(end.join(names).encode(encoding))
+    (tmp_path / "testing_list.txt").write_text("")
+    dataset = SpeechCommands(tmp_path, ["zoom in", "zoom out"])
+    assert count(dataset, "validation") == [1, 2]
+    assert count(dataset, "train") == [5, 4]
+
+
+def test_a_line_without_a_clip_is_refused(tmp_path):
+    words = make(tmp_path) / "speech_commands"
+    known = f"yes/{SPEAKERS['train'][0]}_nohash_0.wav"
+    (words / "testing_list.txt").write_text(f"{known}\n\nyes/none.wav\nno/none.wav\n")
+    message = r"testing_list\.txt:3: there is no clip 'yes/none\.wav', nor those of 1 other lines$"
+    with pytest.raises(DatasetError, match=message):
+        SpeechCommands(tmp_path)
+
+
+@pytest.mark.parametrize(("encoding", "line", "byte"), [("latin-1", 2, "0xe9"), ("utf-16", 1, "0xff")])
+def test_a_list_of_another_encoding_is_refused(tmp_path, encoding, line, byte):
+    words = make(tmp_path) / "speech_commands"
+    (words / "validation_list.txt").write_bytes("yes/a.wav\ncaf\u00e9/a.wav\n".encode(encoding))
+    with pytest.raises(DatasetError, match=rf"validation_list\.txt:{line}: byte {byte} is not UTF-8; save the list as"):
+        SpeechCommands(tmp_path)
+
+
+def test_hidden_files_are_skipped_and_counted(tmp_path):
+    plain = [count(SpeechCommands(make(tmp_path)), split) for split in SPLITS]
+    for path in [*tmp_path.rglob("*.wav")]:
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+    with pytest.warns(HiddenFileWarning, match=r"speech_commands: 116 hidden files are skipped, such as bed/\._"):
+        dataset = SpeechCommands(tmp_path)
+    assert [count(dataset, split) for split in SPLITS] == plain
+    assert len(dataset.background_noise()) == 2
+
+
+@pytest.fixture(scope="module")
+def handed_datasets(handed_cases, tmp_path_factory):
+    """Those that ``make.py`` writes; its archives, which take a minute, are left out."""
+    spec = importlib.util.spec_from_file_location("handed_make", handed_cases / "make.py")
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    made.zipfile = types.SimpleNamespace(ZipFile=NoArchive, ZIP_DEFLATED=8)
+    folder = tmp_path_factory.mktemp("handed")
+    made.main(folder)
+    return folder / "dataset"
+
+
+class NoArchive(io.BytesIO):
+    """Takes what is written to an archive and forgets it."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__()
+
+    def writestr(self, *args):
+        pass
+
+    def open(self, *args, **kwargs):
+        return NoArchive()
+
+    def write(self, data):
+        return len(data)
+
+
+@pytest.mark.parametrize(("name", "words"), [("bom", ["yes", "no"]), ("spaces", ["zoom in", "zoom out"])])
+def test_handed_lists_are_read(handed_datasets, name, words):
+    dataset = SpeechCommands(handed_datasets / name, [*words, "bird"])
+    assert count(dataset, "validation") == [9, 9, 9]
+    assert count(dataset, "train") == [18, 18, 18]
+
+
+def test_handed_faults_are_told(handed_datasets):
+    with pytest.raises(DatasetError, match=r"validation_list\.txt:10: byte 0xe9 is not UTF-8"):
+        SpeechCommands(handed_datasets / "latin1", ["oui", "bird"])
+    with pytest.warns(HiddenFileWarning, match="82 hidden files"):
+        dataset = SpeechCommands(handed_datasets / "macos", ["yes", "no", "bird"])
+    assert count(dataset, "validation") == [9, 9, 9]
+    with pytest.warns(SpeakerWarning, match="no speaker is known"):
+        SpeechCommands(handed_datasets / "speakers", ["yes", "no", "bird"]).clips("train")
+    dataset = SpeechCommands(handed_datasets / "speakers", ["yes", "no", "bird"], rule=SplitRule(r"^(\d+)_"))
+    speakers = {split: {path.name[:8] for path in dataset.clips(split)[0]} for split in SPLITS}
+    assert sum(map(len, speakers.values())) == len(set.union(*speakers.values())) == 9
 
 
 def test_an_empty_list_holds_nothing_out(tmp_path):
