@@ -9,7 +9,15 @@ from lmu_hw.plan.narrowing import Narrowing
 from lmu_hw.plan.placement import Location, MemoryPlan
 from lmu_hw.plan.rounds import round_strides, vector_frames
 from lmu_hw.plan.schedule import PlannedOperation, PlannedResidual, PlannedTerm
-from lmu_hw.plan.sparsity import Columns, MemoryColumns, all_columns, columns_of, stored_columns, weight_width
+from lmu_hw.plan.sparsity import (
+    Columns,
+    MemoryColumns,
+    all_columns,
+    columns_of,
+    own_weights,
+    stored_columns,
+    weight_width,
+)
 
 __all__ = ["Layout"]
 
@@ -137,6 +145,7 @@ class Layout:
             wait=wait,
             columns=columns,
             skips=may_skip and _searches(op, term, self._skipped),
+            own=tuple(own_weights(term, columns, self._lanes)) if term.slice_rows else (),
         )
 
     def _weight_memory(self, index: int, width: int, columns: MemoryColumns) -> MemoryPlan:

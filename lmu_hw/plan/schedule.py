@@ -38,6 +38,9 @@ class PlannedTerm:
         are neighbors.
     skips : bool
         Whether zero elements are skipped at run time; their weights then have no index.
+    own : tuple of int
+        For each row group, products with weights of the network, where the rows of a group read slices: the other
+        products of the group's columns are with 0. Empty if every row reads all columns.
     """
 
     location: Location
@@ -51,6 +54,11 @@ class PlannedTerm:
     wait: bool
     columns: tuple[tuple[int, ...], ...]
     skips: bool
+    own: tuple[int, ...] = ()
+
+    def row_products(self, group: int, rows: int, count: float) -> float:
+        """Products of all rows of a group, each of which is multiplied ``count`` times, with weights of the network."""
+        return self.own[group] if self.own else rows * count
 
 
 @dataclass(frozen=True)

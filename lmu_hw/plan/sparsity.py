@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lmu_hw.model.operations import Operation, lower
+from lmu_hw.model.operations import Operation, Term, lower
 from lmu_hw.model.program import QuantizedModel
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "index_bits",
     "kept_columns",
     "memory_columns",
+    "own_weights",
     "stored_bits",
     "stored_columns",
     "weight_counts",
@@ -163,12 +164,15 @@ def columns_of(operations: Sequence[Operation], stored: Mapping[int, MemoryColum
     return [next(left[weight_width(op)]) for op in operations]
 
 
+def own_weights(term: Term, columns: Sequence[Sequence[int]], lanes: int) -> list[int]:
+    """Weights of the network in the stored blocks of a term, by row group."""
+    trained = term.trained
+    return [int(trained[group * lanes : (group + 1) * lanes, list(kept)].sum()) for group, kept in enumerate(columns)]
+
+
 def weight_counts(op: Operation, columns: Columns, lanes: int) -> list[int]:
     """Weights of each term in the stored blocks, without what fills up a row group or belongs to no row's slice."""
-    return [
-        sum(int(term.trained[group * lanes :][:lanes, list(kept)].sum()) for group, kept in enumerate(groups))
-        for term, groups in zip(op.terms, columns, strict=True)
-    ]
+    return [sum(own_weights(term, groups, lanes)) for term, groups in zip(op.terms, columns, strict=True)]
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class FrameTiming:
     issued : int
         Cycles with a product.
     products : int
-        Needed products, without idle lanes and skipped blocks.
+        Needed products, without idle lanes, skipped blocks and slices of other rows.
     accesses : dict of str to int
         Reads of each weight memory, ``parameters`` and ``data``, and writes of ``data``.
     """
@@ -237,12 +237,16 @@ def frame_timing(
     issued = products = rows = added = written = 0
     for planned in executed:
         op = planned.operation
-        counts = [sum(_products(planned, group, nonzero)) for group in range(planned.groups)]
-        fetched = planned.passes * op.repeat * sum(counts)
+        counts = [_products(planned, group, nonzero) for group in range(planned.groups)]
+        fetched = planned.passes * op.repeat * sum(map(sum, counts))
         accesses[schedule.weight_memories[planned.weight_memory]] += fetched
         issued += planned.sums * fetched
-        needed = sum(planned.rows_in(group, schedule.lanes) * count for group, count in enumerate(counts))
-        products += planned.frames * op.repeat * needed
+        needed = sum(
+            term.row_products(group, planned.rows_in(group, schedule.lanes), count)
+            for group, by_term in enumerate(counts)
+            for term, count in zip(planned.terms, by_term, strict=True)
+        )
+        products += planned.frames * op.repeat * int(needed)
         rows += planned.passes * op.repeat * op.rows
         written += planned.frames * op.repeat * op.rows
         added += planned.frames * op.rows if op.residual is not None else 0

@@ -126,14 +126,15 @@ def issues(plan: Plan, nonzero: Nonzero = EVERY) -> float:
 
 
 def row_products(plan: Plan, nonzero: Nonzero = EVERY) -> float:
-    """Count the products of rows, per frame: those of `issues` times the lanes that have a row."""
+    """Count the products of rows, per frame: those of `issues` times the lanes that have a row and read the element."""
     executed = (planned for number in range(plan.rounds) for planned in plan.schedule.executed(number))
     return sum(
         planned.frames
         * planned.operation.repeat
         * sum(
-            planned.rows_in(group, plan.lanes) * sum(term_products(planned, group, nonzero))
+            term.row_products(group, planned.rows_in(group, plan.lanes), count)
             for group in range(planned.groups)
+            for term, count in zip(planned.terms, term_products(planned, group, nonzero), strict=True)
         )
         for planned in executed
     ) / (plan.rounds * plan.config.frames_per_fetch)
