@@ -212,6 +212,8 @@ def _shown_gate(described: dict[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
+    if value is None:
+        return "none"
     if isinstance(value, dict):
         return " ".join(f"{key}={_shown(entry)}" for key, entry in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -75,6 +75,28 @@ CASES = {
         | {"stop_clock": True, "gate_blocks": True, "control_reset": True},
     ),
     "pruned layer": (3, {"layers": ("dense",), "inputs": 5, "units": 8}, {"lanes": 4}),
+    "separable": (
+        40,
+        {"layers": ("dense", "separable", "separable", "dense"), "units": 7, "memories": 3, "stride": 1}
+        | {"encoder": True, "residual": True, "activation": "relu"},
+        {"lanes": 4, "state": "pulse", "state_bank_words": 4} | dict.fromkeys(LEVERS[1:], True),
+    ),
+    "memory per channel": (
+        41,
+        {"layers": ("separable", "lmu"), "inputs": 3, "units": 5, "encoder": False, "residual": True, "stride": 2},
+        {"lanes": 3, "weights": "ram", "state": "utterance"},
+    ),
+    "added input": (
+        46,
+        {"layers": ("separable",), "inputs": 5, "memories": 2, "encoder": True, "residual": True, "stride": 1},
+        {"lanes": 4, "weights": "ram"},
+    ),
+    "pruned separable": (
+        42,
+        {"layers": ("lmu", "separable", "dense"), **FULL, "units": 12, "inputs": 6, "memories": 3, "filters": 3}
+        | {"residual": True},
+        {"lanes": 4, "skip_zero_elements": True},
+    ),
     "any": (9, {"layers": ("dense", "lmu", "dense", "lmu")}, {"lanes": 4, "weights": "ram", "state": "pulse"}),
 }
 PRUNED = {
@@ -82,6 +104,7 @@ PRUNED = {
     "pruned layer": (0.6, None),
     "pruned levers": (0.8, None),
     "pruned ram": (0.91, None),
+    "pruned separable": (0.8, None),
     "pruned zeros": (0.8, ("w_x", "w_m")),
     "pruned zeros ram": (0.8, ("w_x", "w_m")),
 }
@@ -164,6 +187,22 @@ def test_an_accelerator_with_weights_in_ram_runs_networks_with_other_blocks(frac
     result = cosimulate_variant(laid_out, utterances, CosimOptions(stalls="random", seed=3), verilog=to_verilog(roomy))
     assert result.ok, result.report()
     assert (result.compared, result.differing) == (expected_count(plan, stimulus(plan, utterances, seed=3)), 0)
+
+
+@pytest.mark.parametrize("fault", ["filter", "residual"])
+def test_faults_of_a_separable_layer_are_noticed(fault):
+    plan, utterances = case("separable", utterances=1)
+    planned = next(planned for planned in plan.operations if planned.operation.target == "layer1.f")
+    verilog = to_verilog(plan)
+    if fault == "filter":
+        memory = plan.weight_memories[planned.weight_memory].name
+        bad = flip_bit(verilog, f"memory_{memory}", planned.weight_base, 1)
+    else:
+        bad = re.sub(r"added_element = \{.+\};", "added_element = 0;", verilog)
+    assert bad != verilog
+    result = cosimulate_variant(plan, utterances, verilog=bad)
+    assert not result.exact
+    assert str(result.mismatch).startswith(f"layer1.{'f' if fault == 'filter' else 'h'}[")
 
 
 def test_tensors_of_the_models_have_different_formats():

@@ -29,6 +29,12 @@ CASES = {
         {"layers": ("lmu", "lmu", "dense"), "stride": 2, "activation": "tanh", "units": 4},
         {"lanes": 4, "frames_per_fetch": 4, "weights": "ram", "state_bank_words": 4},
     ),
+    "separable": (
+        3,
+        {"layers": ("separable", "separable", "dense"), "stride": 2, "units": 5, "memories": 3, "encoder": True}
+        | {"residual": True},
+        {"lanes": 4, "frames_per_fetch": 4},
+    ),
 }
 
 
