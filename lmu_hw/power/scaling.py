@@ -37,7 +37,7 @@ VOLTAGES = {180: 1.8, 130: 1.2, 90: 1.2, 65: 1.1, 45: 1.0, 32: 0.9, 20: 0.8, 16:
 
 RULE_ERROR = 3.5
 """Smallest error of the rule that is assumed, as a factor up or down. Between the libraries that this project measured
-the same network on, the rule is off by 1.7 to 3.4 (docs/power.md)."""
+the same network on, the rule is off by 1.2 to 2.8 (docs/power.md); these are few, so the band is wider."""
 
 
 class ScalingError(ValueError):
