@@ -52,7 +52,7 @@ class FrameSource:
         Clips of silence, as a multiple of the mean number of clips of a keyword.
     splice_ratio, reversal_ratio : float
         Extra clips of ``unknown`` in the same measure: the first half of one training word and the second half of
-        another, and training words backwards; none of them is in validation.
+        another, and training words backwards; none of them is in validation. Each word is drawn equally often.
     held_out : tuple of str
         Words of ``unknown`` of which no clip is in training; their training clips are in validation.
     seed : int
@@ -235,13 +235,25 @@ class _TrainingClips:
             return silence_clip(SAMPLES, self.bank, config.silence_rms, rng)
         if index < len(self.clips):
             return augment_clip(self.clips[index], self.bank, config, rng)
-        first = int(rng.integers(len(self.clips)))
+        first = self._drawn(rng)
         if index >= len(self.clips) + self.splices:
             return augment_clip(self.clips[first][::-1], self.bank, config, rng)
-        second = int(rng.integers(len(self.clips)))
+        second = self._drawn(rng)
         while self.words[second] == self.words[first]:
-            second = int(rng.integers(len(self.clips)))
+            second = self._drawn(rng)
         return augment_clip(_splice(self.clips[first], self.clips[second]), self.bank, config, rng)
+
+
+    def _drawn(self, rng: np.random.Generator) -> int:
+        """Draw a recorded clip: a word, then a clip of it."""
+        clips = self._clips_of_word[int(rng.integers(len(self._clips_of_word)))]
+        return int(clips[rng.integers(len(clips))])
+
+    @functools.cached_property
+    def _clips_of_word(self) -> list[NDArray[np.int64]]:
+        """Positions of the clips of each word."""
+        words = np.array(self.words)
+        return [np.flatnonzero(words == word) for word in sorted(set(self.words))]
 
 
 def _write_frames(clips: _TrainingClips, folder: Path, key: str, progress: Progress) -> None:
