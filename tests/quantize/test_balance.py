@@ -9,27 +9,29 @@ from lmu_quantize.train.data import EvaluationSet
 LABELS = ("yes", "unknown")
 
 
-def clips() -> EvaluationSet:
-    """Four of yes, eight of a frequent unknown word, two of a rare one."""
-    words = np.array(["yes"] * 4 + ["cat"] * 8 + ["bird"] * 2)
-    return EvaluationSet(np.zeros((14, 1, 1), np.float32), np.array([0] * 4 + [1] * 10), words)
+def clips(frequent: int = 40, rare: int = 20) -> EvaluationSet:
+    """Four of yes, then so many of a frequent and of a rare unknown word."""
+    words = np.array(["yes"] * 4 + ["cat"] * frequent + ["bird"] * rare)
+    return EvaluationSet(np.zeros((len(words), 1, 1), np.float32), np.array([0] * 4 + [1] * (len(words) - 4)), words)
 
 
-def test_words_of_unknown_count_the_same() -> None:
-    decisions = np.array([0, 0, 0, 1, *[1] * 8, 0, 0])
-    assert word_mean_recall(decisions, clips(), LABELS) == pytest.approx((3 / 4 + (1 + 0) / 2) / 2)
+@pytest.mark.parametrize(("frequent", "rare", "part"), [(40, 20, 0.5), (80, 30, 0.5), (40, 5, 0.8), (8, 2, 0.8)])
+def test_words_of_unknown_with_enough_clips_count_the_same(frequent: int, rare: int, part: float) -> None:
+    decisions = np.array([0, 0, 0, 1, *[1] * frequent, *[0] * rare])
+    recall = word_mean_recall(decisions, clips(frequent, rare), LABELS)
+    assert recall == pytest.approx((3 / 4 + part) / 2)
 
 
 def test_offset_saves_the_rare_word() -> None:
-    logits = np.zeros((14, 2))
+    logits = np.zeros((64, 2))
     logits[:4, 0] = 3.0
-    logits[4:12, 1] = 2.0
-    logits[12:, 0] = 1.1
+    logits[4:44, 1] = 2.0
+    logits[44:, 0] = 1.1
     assert unknown_offset(logits, clips(), LABELS) == 1.25
     decisions = (logits + np.array([0, 1.25])).argmax(axis=1)
     assert word_mean_recall(decisions, clips(), LABELS) == 1
 
 
 def test_of_equal_offsets_the_nearest_to_nothing_is_taken() -> None:
-    logits = np.array([[9.0, 0.0]] * 4 + [[0.0, 9.0]] * 10)
+    logits = np.array([[9.0, 0.0]] * 4 + [[0.0, 9.0]] * 60)
     assert unknown_offset(logits, clips(), LABELS) == 0
