@@ -1,6 +1,7 @@
 """The separable layer in training, against the recurrence in float64 and the golden model."""
 
 import re
+import time
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from lmu_quantize.calibrate import quantize_model
 from lmu_quantize.train.average import WeightAverage
+from lmu_quantize.train.config import TrainConfig
 from lmu_quantize.train.exact import ExactNetwork
 from lmu_quantize.train.network import LayerShape, LayerSpec, LMUNetwork
 from lmu_quantize.train.quantizers import QuantizationScheme
@@ -149,3 +151,32 @@ def test_mean_of_weights_over_steps() -> None:
 def test_refused_shapes(build: object, message: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         build()  # type: ignore[operator]
+
+
+def milliseconds(made: LMUNetwork | ExactNetwork, x: torch.Tensor, low: bool = False) -> float:
+    """Processor time of a step forward and backward, the best of ten."""
+    times = []
+    for _ in range(10):
+        start = time.process_time()
+        made.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
+            hidden = made.hidden(x, 4).float()
+        made.logits(hidden).square().mean().backward()
+        times.append(1000 * (time.process_time() - start))
+    return min(times)
+
+
+@pytest.mark.slow
+def test_a_step_of_training_is_measured() -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    x = torch.randn(128, 49, 40)
+    for recipe in ("sep361", "sep105", "sep49"):
+        config = TrainConfig.from_recipe(recipe, "", "")
+        made = LMUNetwork(40, config.layers, len(config.labels), dropout=config.dropout)
+        floats, low = (milliseconds(made.train(), x, precision) for precision in (False, True))
+        exact = ExactNetwork(quantize_model(made.eval().to_float_model(config.labels), x[:16].numpy()), x.shape[1])
+        exact.calibrate_weights(x[:16])
+        print(f"{recipe}: float32 {floats:.0f} ms, bfloat16 {low:.0f} ms, exact {milliseconds(exact, x):.0f} ms")
+        assert low < floats
+    torch.set_num_threads(threads)
