@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from lmu_hw.explore.front import Limits
     from lmu_hw.explore.sweep import Sweep
     from lmu_hw.flows.placer import PlaceOptions
+    from lmu_hw.model.gate import Gate
     from lmu_hw.model.smoothing import Smoothing
     from lmu_hw.plan.config import AcceleratorConfig
     from lmu_hw.power.check_bundle import write_check
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     )
     from lmu_kit.evaluation import evaluate
     from lmu_kit.frames import RealFrames, open_frames, open_recordings, spread_evenly
+    from lmu_kit.gating import add_gate
     from lmu_kit.layout import ChipLayout, LaidOut, write_layout
     from lmu_kit.lever_costs import measure_levers
     from lmu_kit.listening import listen
@@ -59,6 +61,7 @@ __all__ = [
     "ChipLayout",
     "CosimOptions",
     "FrameSimulation",
+    "Gate",
     "GateOptions",
     "InputError",
     "LaidOut",
@@ -74,6 +77,7 @@ __all__ = [
     "StreamOptions",
     "Sweep",
     "accelerator",
+    "add_gate",
     "characterise",
     "check_weights",
     "compare_with_published",
@@ -123,6 +127,7 @@ _HOMES = {
     "lmu_hw.explore.front": ("Limits",),
     "lmu_hw.explore.sweep": ("Sweep",),
     "lmu_hw.flows.placer": ("PlaceOptions",),
+    "lmu_hw.model.gate": ("Gate",),
     "lmu_hw.model.smoothing": ("Smoothing",),
     "lmu_hw.plan.config": ("AcceleratorConfig",),
     "lmu_hw.power.check_bundle": ("write_check",),
@@ -147,6 +152,7 @@ _HOMES = {
     ),
     "lmu_kit.evaluation": ("evaluate",),
     "lmu_kit.frames": ("RealFrames", "open_frames", "open_recordings", "spread_evenly"),
+    "lmu_kit.gating": ("add_gate",),
     "lmu_kit.layout": ("ChipLayout", "LaidOut", "write_layout"),
     "lmu_kit.lever_costs": ("measure_levers",),
     "lmu_kit.listening": ("listen",),

@@ -23,6 +23,7 @@ from lmu_hw.power.report import OperatingPoint, Report, frame_rate
 from lmu_hw.power.technology import Technology, load_technology, shipped
 from lmu_hw.progress import Progress, silent
 from lmu_kit.errors import InputError
+from lmu_kit.gated_estimate import estimate_gated
 from lmu_kit.layout import ChipLayout, LaidOut, find_wires
 from lmu_kit.power import FrameSimulation, Mapped, map_plan, measure
 from lmu_kit.sounds import Sounds, find_sounds
@@ -157,9 +158,11 @@ def estimate_power(
             mapped = replace(mapped, laid_out=_laid_out(mapped, place, described["name"], progress))
         return measure(mapped, sounds, point, described, progress, hot, simulation)
     known = _technology(technology)
+    if tier == "table" and sounds is not None:
+        raise InputError("tier table knows no frames: sounds belong to the tiers rtl and gates")
+    if plan.model.gate is not None:
+        return estimate_gated(plan, known, point, tier, sounds)
     if tier == "table":
-        if sounds is not None:
-            raise InputError("tier table knows no frames: sounds belong to the tiers rtl and gates")
         rates = known.energies(plan.config).typical(plan)
     else:
         sounds = find_sounds(plan.model) if sounds is None else sounds
@@ -326,8 +329,11 @@ def find_floors(plan: Plan, report: Report, sounds: Mapping[str, Any] | None = N
     Returns
     -------
     dict of str to Floor
-        Empty for a process or corner that the floor was not measured for.
+        Empty for a process or corner that the floor was not measured for, and for a network with a level gate: a frame
+        that is asleep has no floor.
     """
+    if plan.model.gate is not None:
+        return {}
     technology = report.technology
     name = technology["name"]
     costs = load_floor_costs(name, technology["voltage_V"], technology["temperature_C"])

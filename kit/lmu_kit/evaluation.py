@@ -13,6 +13,7 @@ from lmu_hw.progress import Progress, silent
 from lmu_kit.accelerators import accelerator
 from lmu_kit.errors import InputError
 from lmu_kit.frames import RealFrames, check_length
+from lmu_kit.models import silence_label
 from lmu_quantize.frames_file import FrameSet
 from lmu_quantize.model import FloatModel
 from lmu_quantize.score import Score, score_decisions
@@ -149,6 +150,8 @@ def evaluate(
         raise InputError("truth is missing: give the index of the right label of every clip")
     if isinstance(model, FloatModel):
         return Evaluation(engine, score_decisions(decide_float(model, clips, progress), truth, model.labels))
+    if engine == "rtl" and model.gate is not None:
+        raise InputError("engine rtl takes a network without a gate: cosim compares one with a gate, frame by frame")
     if engine == "golden":
         decisions, saturated = decide_golden(model, clips, progress)
         return Evaluation(engine, score_decisions(decisions, truth, model.labels), saturated)
@@ -176,6 +179,8 @@ def decide_golden(
     saturated : dict of str to int
         Clipped or wrapped elements by vector.
     """
+    if model.gate is not None:
+        return _decide_gated(model, frames, progress)
     golden, parts = Golden(model), []
     counts: dict[str, int] = {}
     for start in range(0, len(frames), CHUNK):
@@ -185,6 +190,24 @@ def decide_golden(
         parts.append(decide(golden.run(chunk, state)["logits"][:, -1])[0])
         counts = {name: counts.get(name, 0) + count for name, count in state.saturated.items()}
     return np.concatenate(parts), counts
+
+
+def _decide_gated(
+    model: QuantizedModel, frames: IntArray, progress: Progress
+) -> tuple[IntArray, dict[str, int]]:
+    """Decisions that stand at the end of each clip; one clip at a time, since each sleeps when it likes."""
+    golden, silence = Golden(model), silence_label(model)
+    counts = dict.fromkeys(golden.initial_state().saturated, 0)
+    decisions = np.full(len(frames), silence, np.int64)
+    for number, clip in enumerate(frames):
+        if number % CHUNK == 0:
+            progress("golden model", number, len(frames))
+        state = golden.initial_state()
+        logits = golden.run(clip[np.newaxis], state)["logits"][0]
+        if len(logits):
+            decisions[number] = decide(logits[-1])[0]
+        counts = {name: count + state.saturated[name] for name, count in counts.items()}
+    return decisions, counts
 
 
 def decide_float(model: FloatModel, frames: NDArray[np.float64], progress: Progress = silent) -> IntArray:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from lmu_hw.model.golden import Golden, decide
 from lmu_hw.model.program import QuantizedModel
 from lmu_hw.model.smoothing import Smoothing, detect
+from lmu_hw.model.stream import stream_logits
 from lmu_kit.errors import InputError
 from lmu_kit.models import front_end_of
 from lmu_quantize.audio import read_wav
@@ -99,14 +100,13 @@ def listen(
     if len(samples) < least:
         raise InputError(f"the audio has {len(samples)} samples; the first logits need {least}")
     frames = quantize_frames(front_end.frames(samples), model.input)
-    golden = Golden(model)
-    logits = golden.run_long(frames[np.newaxis])[0]
-    ends = front_end.window + (np.arange(1, len(logits) + 1) * period - 1) * front_end.hop
-    times = ends / front_end.sample_rate
+    heard = stream_logits(model, frames)
+    logits = heard.logits
+    times = (front_end.window + heard.frames * front_end.hop) / front_end.sample_rate
     keywords: tuple[Keyword, ...] = ()
     if smoothing is not None:
-        smoothing.check(model.outputs, golden.operations[-1].output)
-        events = detect(logits, smoothing)
+        smoothing.check(model.outputs, Golden(model).operations[-1].output)
+        events = detect(logits, smoothing, heard.restarts)
         keywords = tuple(
             Keyword(float(times[frame]), model.labels[label], int(score))
             for frame, label, score in zip(*events, strict=True)

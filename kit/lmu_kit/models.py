@@ -15,7 +15,7 @@ from lmu_quantize.features import FEATURE_KINDS, FrontEnd
 from lmu_quantize.loaders import LayerOrderError, MissingHyperparameters, load_model
 from lmu_quantize.model import FloatModel
 
-__all__ = ["FrontEndSource", "describe", "front_end_of", "open_float", "open_model", "read_object"]
+__all__ = ["FrontEndSource", "describe", "front_end_of", "open_float", "open_model", "read_object", "silence_label"]
 
 FrontEndSource = FrontEnd | Mapping[str, Any] | str | os.PathLike[str]
 """A front end, its JSON form, ``"mfcc"`` or ``"log-mel"`` for a default one, or a JSON file."""
@@ -165,6 +165,22 @@ def front_end_of(model: FloatModel | QuantizedModel) -> FrontEnd:
             f"model {model.name!r} does not say which front end made its frames: give the front end, or frames"
         )
     return FrontEnd.from_dict(model.front_end)
+
+
+def silence_label(model: QuantizedModel) -> int:
+    """Label of a clip in which a network with a gate never woke: ``silence``, or else ``unknown``.
+
+    Raises
+    ------
+    InputError
+        If a network with a gate has neither.
+    """
+    for index, label in enumerate(model.labels):
+        if label == "silence" or (label == "unknown" and "silence" not in model.labels):
+            return index
+    if model.gate is not None:
+        raise InputError("a network with a gate needs a label silence or unknown, for clips in which it never wakes")
+    return 0
 
 
 def read_object(path: str | os.PathLike[str], content: str) -> dict[str, Any]:

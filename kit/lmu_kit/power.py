@@ -27,7 +27,7 @@ from lmu_hw.power.engine import find_power
 from lmu_hw.power.evidence import Evidence
 from lmu_hw.power.heat import find_heat
 from lmu_hw.power.memory_use import usages
-from lmu_hw.power.report import CLOCK_TREE, ESTIMATED, Area, OperatingPoint, Report, Row
+from lmu_hw.power.report import CLOCK_TREE, ESTIMATED, Area, OperatingPoint, Report, Row, Sleep, Sums
 from lmu_hw.power.result import Power
 from lmu_hw.power.rows import power_rows
 from lmu_hw.progress import Progress
@@ -120,14 +120,19 @@ def run_mapped(
     sounds: Mapping[str, IntArray],
     progress: Progress,
     simulation: FrameSimulation | None = None,
+    *,
+    held_open: bool = False,
 ) -> FrameRun:
     """Run frames of every kind of sound through the netlist, and compare every output with the golden model."""
     chosen = simulation or FrameSimulation()
     netlist, plan, conditions = mapped.netlist, mapped.plan, mapped.conditions
     if chosen.interval is None:
-        return run_frames(netlist, plan, sounds, delays=conditions if chosen.delays else None, progress=progress)
+        delays = conditions if chosen.delays else None
+        return run_frames(netlist, plan, sounds, delays=delays, held_open=held_open, progress=progress)
     sampling = Sampling(conditions, chosen.interval, chosen.seed)
-    return sample_frames(netlist, plan, sounds, sampling, delays=chosen.delays, progress=progress)
+    return sample_frames(
+        netlist, plan, sounds, sampling, delays=chosen.delays, held_open=held_open, progress=progress
+    )
 
 
 def rows_at(mapped: Mapped, run: FrameRun, kind: str, point: OperatingPoint) -> dict[str, Row]:
@@ -267,6 +272,32 @@ def _drawn(run: FrameRun, sounds: Mapping[str, IntArray], simulation: FrameSimul
     }
 
 
+def _find_sleep(
+    mapped: Mapped,
+    sounds: Mapping[str, IntArray],
+    point: OperatingPoint,
+    progress: Progress,
+    simulation: FrameSimulation,
+) -> Sleep | None:
+    """Frames asleep, and the same netlist with its gate held open; None for a network without a gate."""
+    gate = mapped.plan.model.gate
+    if gate is None:
+        return None
+    asleep = {kind: 1 - float(np.mean([gate.awake(clip) for clip in clips])) for kind, clips in sounds.items()}
+    run = run_mapped(mapped, sounds, progress, simulation, held_open=True)
+    energies = {}
+    for kind in sounds:
+        rows = _weigh(mapped, run, kind, point).rows.values()
+        glitches = [row.glitches for row in rows if row.glitches is not None]
+        energies[kind] = Sums(
+            sum(row.frame for row in rows),
+            sum(row.leakage for row in rows) / point.frame_rate,
+            point.frame_rate,
+            sum(glitches) if glitches else None,
+        )
+    return Sleep(asleep, energies)
+
+
 def measure(
     mapped: Mapped,
     sounds: Mapping[str, IntArray],
@@ -327,6 +358,7 @@ def measure(
         achievable_clock=find_timing(mapped.netlist, mapped.conditions).clock,
         missing=() if simulation.delays else ("glitches",),
         heat=find_heat(mapped.netlist, mapped.library, evidence.activities, evidence.trees, hot),
+        sleep=_find_sleep(mapped, sounds, point, progress, simulation),
         evidence=evidence,
         details={
             "wires": mapped.conditions.wires.describe(),

@@ -1,5 +1,6 @@
 """Hours of audio without a reset: events of the decision smoothing against keywords."""
 
+import functools
 import math
 import os
 from collections.abc import Sequence
@@ -13,16 +14,17 @@ from numpy.typing import NDArray
 from lmu_hw.model.golden import Golden, decide
 from lmu_hw.model.program import QuantizedModel
 from lmu_hw.model.smoothing import Smoothing, detect
+from lmu_hw.model.stream import StreamLogits, clip_logits, stream_logits
 from lmu_hw.progress import Progress, silent
 from lmu_kit.errors import InputError
-from lmu_kit.models import front_end_of
+from lmu_kit.models import front_end_of, silence_label
 from lmu_quantize.dataset import SpeechCommands, load_clips
 from lmu_quantize.features import quantize_frames
 from lmu_quantize.score import Score, score_decisions
-from lmu_quantize.stream import make_stream, noise_part
+from lmu_quantize.stream import Stream, make_stream, noise_part
 from lmu_quantize.stream_score import LogitClock, StreamScore, choose, score_events
 
-__all__ = ["BACKGROUND", "CurvePoint", "StreamEvaluation", "StreamOptions", "evaluate_stream"]
+__all__ = ["BACKGROUND", "CurvePoint", "StreamEvaluation", "StreamOptions", "evaluate_stream", "load_split"]
 
 IntArray = NDArray[np.int64]
 LabelledClips = tuple[NDArray[np.int16], IntArray]
@@ -103,12 +105,15 @@ class StreamEvaluation:
         The trade between false accepts and false rejects.
     clips : dict of str to Score
         Accuracy on the test clips ``with reset`` and ``without reset``.
+    asleep : dict of str to float
+        Part of the frames of each stream that were asleep, 0 to 1; 0 without a gate.
     """
 
     smoothing: Smoothing
     scores: dict[str, StreamScore]
     curve: tuple[CurvePoint, ...]
     clips: dict[str, Score]
+    asleep: dict[str, float]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
@@ -120,6 +125,7 @@ class StreamEvaluation:
                 for point in self.curve
             ],
             "clips": {name: score.to_dict() for name, score in self.clips.items()},
+            "asleep": self.asleep,
         }
 
 
@@ -165,7 +171,7 @@ def evaluate_stream(
     if dataset.test_folder is None:
         raise InputError(f"{data}: the official test clips (speech_commands_test_set) are missing")
     progress("read the clips", 0, 0)
-    clips = {split: _clips(dataset, split) for split in SPLITS}
+    clips = {split: load_split(dataset, split) for split in SPLITS}
     streams = _Streams(model, clips, dataset.background_noise(), options, progress)
     progress("choose the smoothing on validation", 0, 0)
     *points, chosen = streams.choose(background, (*RATES, options.false_accepts))
@@ -179,8 +185,8 @@ def evaluate_stream(
         for rate, point in zip(RATES, points, strict=True)
         if point is not None
     )
-    clip_scores = _clip_scores(Golden(model), *clips["test"], options.seed, progress)
-    return StreamEvaluation(smoothing, streams.score(smoothing), curve, clip_scores)
+    clip_scores = _clip_scores(model, *clips["test"], options.seed, progress)
+    return StreamEvaluation(smoothing, streams.score(smoothing), curve, clip_scores, streams.asleep)
 
 
 class _Streams:
@@ -194,34 +200,52 @@ class _Streams:
         options: StreamOptions,
         progress: Progress,
     ):
-        golden, front_end = Golden(model), front_end_of(model)
-        self.logit = golden.operations[-1].output
-        self.clock = LogitClock(front_end.window, front_end.hop, math.prod(model.strides))
+        front_end = front_end_of(model)
+        self.logit = Golden(model).operations[-1].output
         progress("make the streams", 0, 0)
-        self.streams = {}
+        self.streams: dict[str, Stream] = {}
+        self.heard: dict[str, StreamLogits] = {}
         for number, split in enumerate(SPLITS):
             held_out = [noise_part(recording, split) for recording in noise]
             seed = 2 * options.seed + number
-            self.streams[split] = make_stream(*clips[split], model.labels, held_out, options.hours, seed)
-        audio = (stream.samples for stream in self.streams.values())
-        frames = np.stack([quantize_frames(front_end.frames(samples), model.input) for samples in audio])
-        logits = golden.run_long(frames, progress=lambda done: progress("golden model", done, frames.shape[1]))
-        self.logits = dict(zip(SPLITS, logits, strict=True))
+            stream = make_stream(*clips[split], model.labels, held_out, options.hours, seed)
+            frames = quantize_frames(front_end.frames(stream.samples), model.input)
+            self.streams[split] = stream
+            done_of = functools.partial(_golden_progress, progress, len(frames))
+            self.heard[split] = stream_logits(model, frames, done_of)
+        self.clocks = {
+            split: LogitClock(front_end.window, front_end.hop, frames=heard.frames)
+            for split, heard in self.heard.items()
+        }
+
+    @property
+    def asleep(self) -> dict[str, float]:
+        """Part of the frames of each stream that were asleep."""
+        return {split: 1 - heard.awake for split, heard in self.heard.items()}
 
     def choose(self, background: tuple[int, ...], rates: Sequence[float]) -> list[Smoothing | None]:
         """Smoothing for each rate of false accepts, chosen on validation."""
         split = SPLITS[0]
-        return choose(self.logits[split], self.logit, background, rates, self.streams[split], self.clock)
+        heard = self.heard[split]
+        return choose(
+            heard.logits, self.logit, background, rates, self.streams[split], self.clocks[split], heard.restarts
+        )
 
     def score(self, smoothing: Smoothing) -> dict[str, StreamScore]:
         """Score the events on both streams."""
-        return {
-            split: score_events(detect(self.logits[split], smoothing), stream, self.clock)
-            for split, stream in self.streams.items()
-        }
+        scores = {}
+        for split, heard in self.heard.items():
+            events = detect(heard.logits, smoothing, heard.restarts)
+            scores[split] = score_events(events, self.streams[split], self.clocks[split])
+        return scores
 
 
-def _clips(dataset: SpeechCommands, split: str) -> LabelledClips:
+def _golden_progress(progress: Progress, frames: int, done: int) -> None:
+    progress("golden model", done, frames)
+
+
+def load_split(dataset: SpeechCommands, split: str) -> LabelledClips:
+    """Clips of a split and their labels; `InputError` if one cannot be used."""
     paths, labels = dataset.clips(split)
     loaded = load_clips(paths)
     for problem in loaded.problems:
@@ -234,39 +258,45 @@ def _to_dicts(scores: dict[str, StreamScore]) -> dict[str, Any]:
 
 
 def _clip_scores(
-    golden: Golden, clips: NDArray[np.int16], labels: IntArray, seed: int, progress: Progress
+    model: QuantizedModel, clips: NDArray[np.int16], labels: IntArray, seed: int, progress: Progress
 ) -> dict[str, Score]:
     """Decisions at the end of each clip, from the zero state and in rows of clips without a reset."""
-    model = golden.model
     front_end = front_end_of(model)
     parts = [front_end.frames_batch(clips[first : first + CHUNK]) for first in range(0, len(clips), CHUNK)]
     frames = quantize_frames(np.concatenate(parts), model.input)
+    silence = silence_label(model)
     decisions = {
-        "with reset": _decide_with_reset(golden, frames, progress),
-        "without reset": _decide_without_reset(golden, frames, seed, progress),
+        "with reset": _decide_with_reset(model, frames, silence, progress),
+        "without reset": _decide_without_reset(model, frames, silence, seed, progress),
     }
     return {name: score_decisions(decided, labels, model.labels) for name, decided in decisions.items()}
 
 
-def _decide_with_reset(golden: Golden, frames: IntArray, progress: Progress) -> IntArray:
+def _decide_with_reset(model: QuantizedModel, frames: IntArray, silence: int, progress: Progress) -> IntArray:
     parts = []
     for first in range(0, len(frames), CHUNK):
         progress("clips with reset", first, len(frames))
-        parts.append(decide(golden.run_long(frames[first : first + CHUNK])[:, -1])[0])
+        parts.append(decide(clip_logits(model, frames[first : first + CHUNK], silence))[0])
     return np.concatenate(parts)
 
 
-def _decide_without_reset(golden: Golden, frames: IntArray, seed: int, progress: Progress) -> IntArray:
+def _decide_without_reset(
+    model: QuantizedModel, frames: IntArray, silence: int, seed: int, progress: Progress
+) -> IntArray:
     """Decide clips that follow each other in rows, in a random order."""
-    model, count = golden.model, len(frames)
+    count = len(frames)
     rows = max(1, count // CHUNK)
     order = np.random.default_rng((seed, 7)).permutation(count)
     filled = np.resize(order, (rows, -(-count // rows)))
     following = frames[filled].reshape(rows, -1, model.inputs)
-    logits = golden.run_long(
-        following, progress=lambda done: progress("clips without reset", done, following.shape[1])
-    )
-    ends = np.arange(1, filled.shape[1] + 1) * frames.shape[1] // math.prod(model.strides) - 1
+    lasts = np.arange(1, filled.shape[1] + 1) * frames.shape[1] - 1
     decisions = np.empty(count, np.int64)
-    decisions[filled.ravel()[:count]] = decide(logits[:, ends])[0].ravel()[:count]
+    decided = []
+    for row, stream in enumerate(following):
+        progress("clips without reset", row, rows)
+        heard = stream_logits(model, stream)
+        standing = np.searchsorted(heard.frames, lasts, side="right") - 1
+        labels = decide(heard.logits)[0] if len(heard.logits) else np.zeros(1, np.int64)
+        decided.append(np.where(standing < 0, silence, labels[standing]))
+    decisions[filled.ravel()[:count]] = np.concatenate(decided)[:count]
     return decisions

@@ -207,6 +207,8 @@ class LinkLayout:
         """Layout for a plan, which must answer each frame before the next one."""
         if plan.config.frames_per_fetch > 1:
             raise ValueError(f"a board's link needs frames_per_fetch 1, not {plan.config.frames_per_fetch}")
+        if plan.model.gate is not None:
+            raise ValueError("a board's link needs a network without a gate: it waits for the logits of every frame")
         ram = plan.config.weights is WeightStore.RAM
         memories = (*plan.weight_memories, plan.parameters) if ram else ()
         return cls(

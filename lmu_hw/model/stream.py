@@ -1,7 +1,7 @@
 """Logits of one long stream and when they came, with or without a level gate."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from lmu_hw.model.golden import Golden
 from lmu_hw.model.program import QuantizedModel
 
-__all__ = ["StreamLogits", "stream_logits"]
+__all__ = ["StreamLogits", "clip_logits", "stream_logits"]
 
 IntArray = NDArray[np.int64]
 
@@ -70,37 +70,74 @@ def stream_logits(
     if model.gate is None:
         logits = Golden(model).run_long(array[np.newaxis], progress=progress)[0]
         return StreamLogits(logits, np.arange(period - 1, len(array), period), np.zeros(0, np.int64), 1.0)
-    model.input.check("frame values", array)
-    awake = model.gate.awake(array)
-    edges = np.diff(awake.astype(np.int8), prepend=0, append=0)
-    starts, ends = np.flatnonzero(edges > 0), np.flatnonzero(edges < 0)
-    logits = _stretches(replace(model, gate=None), array, starts, ends, progress)
-    outputs = [np.arange(start + period - 1, end, period) for start, end in zip(starts, ends, strict=True)]
-    counts = np.array([len(own) for own in outputs], np.int64)
-    restarts = (np.cumsum(counts) - counts)[counts > 0]
-    share = float(awake.mean()) if len(awake) else 0.0
-    return StreamLogits(logits, np.concatenate([starts[:0], *outputs]), restarts, share)
+    return _gated_logits(model, array[np.newaxis], progress)[0]
+
+
+def clip_logits(model: QuantizedModel, clips: ArrayLike, silence: int) -> IntArray:
+    """Logits that stand at the end of each clip, every clip from the zero state.
+
+    Parameters
+    ----------
+    model : QuantizedModel
+        The network.
+    clips : array_like of int, shape (clips, T, inputs)
+        Input frames, in the model's input format.
+    silence : int
+        Label of a clip that gave no logits, because the network never woke: its logits are 1 for this label and 0 for
+        the others.
+
+    Returns
+    -------
+    ndarray of int64, shape (clips, labels)
+    """
+    array = np.asarray(clips)
+    if model.gate is None:
+        return Golden(model).run_long(array)[:, -1]
+    nothing = np.eye(model.outputs, dtype=np.int64)[silence]
+    return np.stack([stream.logits[-1] if len(stream.logits) else nothing for stream in _gated_logits(model, array)])
+
+
+def _gated_logits(
+    model: QuantizedModel, streams: IntArray, progress: Callable[[int], None] | None = None
+) -> list[StreamLogits]:
+    """Logits of streams of shape (streams, T, inputs) through the gate."""
+    if model.gate is None:
+        raise ValueError("the network has no gate")
+    model.input.check("frame values", streams)
+    period, verdicts, stretches, outputs = math.prod(model.strides), [], [], []
+    for stream in streams:
+        awake = model.gate.awake(stream)
+        edges = np.diff(awake.astype(np.int8), prepend=0, append=0)
+        bounds = list(zip(np.flatnonzero(edges > 0).tolist(), np.flatnonzero(edges < 0).tolist(), strict=True))
+        verdicts.append(awake)
+        stretches += [stream[start:end] for start, end in bounds]
+        outputs.append([np.arange(start + period - 1, end, period) for start, end in bounds])
+    logits = iter(_stretches(replace(model, gate=None), stretches, progress))
+    results, nothing = [], np.zeros((0, model.outputs), np.int64)
+    for awake, frames in zip(verdicts, outputs, strict=True):
+        counts = np.array([len(own) for own in frames], np.int64)
+        restarts = (np.cumsum(counts) - counts)[counts > 0]
+        joined = np.concatenate([nothing, *(next(logits) for _ in frames)])
+        numbers = np.concatenate([np.zeros(0, np.int64), *frames])
+        results.append(StreamLogits(joined, numbers, restarts, float(awake.mean()) if len(awake) else 0.0))
+    return results
 
 
 def _stretches(
-    model: QuantizedModel,
-    frames: IntArray,
-    starts: IntArray,
-    ends: IntArray,
-    progress: Callable[[int], None] | None,
-) -> IntArray:
-    """Logits of stretches of a stream, each from the zero state, one after the other; those of like length at once."""
-    golden, lengths, period = Golden(model), (ends - starts).tolist(), math.prod(model.strides)
-    parts = [np.zeros((0, model.outputs), np.int64)] * (len(lengths) + 1)
+    model: QuantizedModel, stretches: Sequence[IntArray], progress: Callable[[int], None] | None
+) -> list[IntArray]:
+    """Logits of stretches of frames, each from the zero state; those of like length at once."""
+    golden, lengths, period = Golden(model), [len(stretch) for stretch in stretches], math.prod(model.strides)
+    logits = [np.zeros((0, model.outputs), np.int64)] * len(stretches)
     order, done = np.argsort(lengths, kind="stable").tolist(), 0
     for first in range(0, len(order), STRETCHES):
         chosen = order[first : first + STRETCHES]
         padded = np.zeros((len(chosen), lengths[chosen[-1]], model.inputs), np.int64)
-        for row, stretch in zip(padded, chosen, strict=True):
-            row[: lengths[stretch]] = frames[starts[stretch] : ends[stretch]]
-        for logits, stretch in zip(golden.run_long(padded), chosen, strict=True):
-            parts[stretch] = logits[: lengths[stretch] // period]
-        done += sum(lengths[stretch] for stretch in chosen)
+        for row, number in zip(padded, chosen, strict=True):
+            row[: lengths[number]] = stretches[number]
+        for computed, number in zip(golden.run_long(padded), chosen, strict=True):
+            logits[number] = computed[: lengths[number] // period]
+        done += sum(lengths[number] for number in chosen)
         if progress is not None:
             progress(done)
-    return np.concatenate(parts)
+    return logits

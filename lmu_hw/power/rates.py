@@ -237,7 +237,8 @@ def find_rates(plan: Plan, frames: IntArray) -> Rates:
     plan : Plan
         The accelerator.
     frames : ndarray of int64, shape (clips, T, inputs)
-        Frames in the model's input format. Every clip starts from the zero state.
+        Frames in the model's input format. Every clip starts from the zero state. Several clips need a network without
+        a level gate.
 
     Returns
     -------

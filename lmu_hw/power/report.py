@@ -10,7 +10,7 @@ from lmu_hw.power.heat import Heat, LeakageRefused
 
 __all__ = [
     "CLOCK_TREE", "ESTIMATED", "KINDS", "MEASURED", "MIX", "SRAM_MODEL", "TABLE", "Area", "OperatingPoint",
-    "Report", "Row", "Sums", "frame_rate", "left_out",
+    "Report", "Row", "Sleep", "Sums", "frame_rate", "left_out",
 ]
 
 KINDS = ("speech", "silence", "noise")
@@ -206,6 +206,29 @@ class Area:
 
 
 @dataclass(frozen=True)
+class Sleep:
+    """What a level gate does to a figure.
+
+    Parameters
+    ----------
+    asleep : mapping of str to float
+        Part of the frames that are asleep, 0 to 1, by kind of sound.
+    held_open : mapping of str to Sums
+        Energy of a frame if the gate is held open, by kind of sound.
+    """
+
+    asleep: Mapping[str, float]
+    held_open: Mapping[str, Sums]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return {
+            "asleep": dict(self.asleep),
+            "held_open": {kind: sums.to_dict() for kind, sums in self.held_open.items()},
+        }
+
+
+@dataclass(frozen=True)
 class Report:
     """A power estimate.
 
@@ -230,6 +253,8 @@ class Report:
         Contributions that are in no row.
     heat : Heat or None
         Leakage at several temperatures.
+    sleep : Sleep or None
+        Frames asleep, and the energy with the gate held open, for a network with a level gate.
     details : dict
         JSON-able: inputs, their hashes, tools.
     evidence : Evidence or None
@@ -245,6 +270,7 @@ class Report:
     band: float | None = None
     missing: tuple[str, ...] = ()
     heat: Heat | None = None
+    sleep: Sleep | None = None
     details: dict[str, Any] = field(default_factory=dict)
     evidence: Evidence | None = field(default=None, repr=False, compare=False)
 
@@ -256,7 +282,15 @@ class Report:
     @property
     def caveat(self) -> str:
         """What every headline and ratio of the report must say; empty if it rests on the foundry's cells alone."""
-        return SRAM_MODEL if self.area.macro_model else ""
+        return "; ".join(filter(None, (SRAM_MODEL if self.area.macro_model else "", self.asleep)))
+
+    @property
+    def asleep(self) -> str:
+        """Frames asleep by kind of sound, in words; empty for a network without a level gate."""
+        if self.sleep is None:
+            return ""
+        shares = ", ".join(f"{100 * share:.0f} % of {kind}" for kind, share in self.sleep.asleep.items())
+        return f"asleep: {shares}"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -338,6 +372,8 @@ class Report:
             "area": self.area.to_dict(),
             "achievable_clock_hz": self.achievable_clock,
         }
+        if self.sleep is not None:
+            form |= {"gate": self.sleep.to_dict()}
         return form | self.details
 
     def _kind(self, kind: str) -> dict[str, Any]:

@@ -42,6 +42,7 @@ BLOCKS = {
     "sequencer": "control",
     "fetch": "control",
     "input": "interface",
+    "level_gate": "interface",
     "output": "interface",
 }
 """Row by the start of a path in the core; the first that fits."""

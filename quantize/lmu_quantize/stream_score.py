@@ -35,7 +35,7 @@ POINTS = 160
 """Thresholds, at most."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LogitClock:
     """When logits come.
 
@@ -45,15 +45,19 @@ class LogitClock:
         Of the front end, in samples.
     period : int
         Frames from logits to logits.
+    frames : ndarray of int64, shape (T_out,), optional
+        Frames with logits, of a network that sleeps at times; every `period`-th if not given.
     """
 
     window: int
     hop: int
     period: int = 1
+    frames: IntArray | None = None
 
     def sample(self, index: IntArray) -> IntArray:
         """First sample after those that the ``index``-th logits depend on, both counted from 0."""
-        return ((index + 1) * self.period - 1) * self.hop + self.window
+        frames = (index + 1) * self.period - 1 if self.frames is None else self.frames[index]
+        return frames * self.hop + self.window
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +145,7 @@ def choose(
     rates: Sequence[float],
     stream: Stream,
     clock: LogitClock,
+    restarts: Sequence[int] | IntArray = (),
 ) -> list[Smoothing | None]:
     """Smoothing with the fewest false rejects at no more than a rate of false accepts, for each of several rates.
 
@@ -159,6 +164,8 @@ def choose(
         Most false accepts in an hour.
     stream, clock
         As in `score_events`.
+    restarts : sequence of int
+        As in `lmu_hw.model.smoothing.smooth`.
 
     Returns
     -------
@@ -169,7 +176,7 @@ def choose(
     best: list[tuple[float, Smoothing] | None] = [None] * len(rates)
     widths = sorted({min(max(1, logit.frac + above), logit.width) for above in WIDTHS})
     for score_bits, shift in itertools.product(widths, SHIFTS):
-        labels, lead = leads(smooth(scores(logits, score_bits), shift), background)
+        labels, lead = leads(smooth(scores(logits, score_bits), shift, restarts), background)
         thresholds = _thresholds(lead)
         for refractory in REFRACTORIES:
             score = functools.cache(functools.partial(_score, labels, lead, refractory, stream, clock))

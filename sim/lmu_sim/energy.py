@@ -8,6 +8,9 @@ the same value as in a run of the whole clip from reset, so the counts are equal
 Control that depends only on the number of frames (which copy of a state is the old one, the phase of the strides)
 comes from a short run after reset.
 
+A network with a level gate runs whole clips instead, from reset, unless its gate is held open: which frames are asleep
+depends on all that came before.
+
 With several frames for each fetch of a weight, clips are sequences of rounds of that many frames, and a window is that
 of a round.
 
@@ -133,6 +136,7 @@ def run_frames(
     *,
     delays: Conditions | None = None,
     jobs: int | None = None,
+    held_open: bool = False,
     progress: Progress = silent,
 ) -> FrameRun:
     """Run clips of several kinds through a netlist, every frame from rest to rest.
@@ -151,6 +155,8 @@ def run_frames(
         are not counted run without delays: nets settle at the same values.
     jobs : int, optional
         Simulators that run at a time; one for each processor if not given.
+    held_open : bool
+        Whether a level gate is held open, so that every frame is awake.
     progress : callable
         Called with ``set up the netlist`` or ``frames through the netlist``, frames done, and all frames.
 
@@ -173,7 +179,7 @@ def run_frames(
     if not clips:
         raise ValueError("there must be clips of one kind at least")
     jobs = os.cpu_count() or 1 if jobs is None else jobs
-    gates = FrameGates(netlist, plan, delays)
+    gates = FrameGates(netlist, plan, delays, held_open=held_open)
     arrays = {kind: check_clips(gates, kind, frames) for kind, frames in clips.items()}
     share = max(1, jobs // len(arrays))
     batches = [batch for kind, frames in arrays.items() for batch in _batches(gates, kind, frames, share)]
@@ -189,16 +195,18 @@ def sample_frames(
     *,
     delays: bool = True,
     jobs: int | None = None,
+    held_open: bool = False,
     progress: Progress = silent,
 ) -> FrameRun:
     """Run frames drawn at random through a netlist, until the mean energy of each kind is known well enough.
 
     Rounds are drawn without repetition, the same number from each phase of the stride period, since a frame's energy
-    depends on the phase most of all. They run in batches that fill a simulator, with a warm-up each.
+    depends on the phase most of all. They run in batches that fill a simulator, with a warm-up each. Every frame of a
+    network with a level gate runs, unless the gate is held open.
 
     Parameters
     ----------
-    netlist, plan, clips, jobs, progress
+    netlist, plan, clips, jobs, held_open, progress
         See `run_frames`.
     sampling : Sampling
         When to stop.
@@ -217,8 +225,11 @@ def sample_frames(
     """
     if not clips:
         raise ValueError("there must be clips of one kind at least")
+    conditions = sampling.conditions if delays else None
+    if plan.model.gate is not None and not held_open:
+        return run_frames(netlist, plan, clips, delays=conditions, jobs=jobs, progress=progress)
     jobs = os.cpu_count() or 1 if jobs is None else jobs
-    gates = FrameGates(netlist, plan, sampling.conditions if delays else None)
+    gates = FrameGates(netlist, plan, conditions, held_open=held_open)
     arrays = {kind: check_clips(gates, kind, frames) for kind, frames in clips.items()}
     weights = find_change_energies(netlist, sampling.conditions)
     left = {}
@@ -263,7 +274,8 @@ def _draws(gates: FrameGates, reference: Reference, seed: list[int]) -> list[lis
 def _batches(gates: FrameGates, kind: str, frames: IntArray, share: int) -> list[FrameBatch]:
     """Pieces of the clips of one kind, in `share` batches if they can be cut so small."""
     reference = Reference(gates, frames)
-    pieces = _pieces(len(frames), frames.shape[1] // gates.frames, gates.warm_up, share * MAX_RUNS)
+    most = len(frames) if gates.sleeps else share * MAX_RUNS
+    pieces = _pieces(len(frames), frames.shape[1] // gates.frames, gates.warm_up, most)
     fewest = -(-len(pieces) // MAX_RUNS)
     count = max(min(share, fewest), fewest)
     return [FrameBatch(gates, kind, reference, pieces[first::count]) for first in range(count)]

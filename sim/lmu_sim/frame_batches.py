@@ -1,12 +1,13 @@
 """Frames side by side in one simulator: each run starts from a golden state, and is counted from its own frame on."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lmu_hw.model.golden import Golden
+from lmu_hw.model.program import QuantizedModel
 from lmu_hw.power.change_energy import ChangeEnergies
 from lmu_hw.progress import Progress
 from lmu_sim.counts import NetCounts
@@ -116,18 +117,34 @@ class Reference:
     """The golden model on some clips: the logits of every round, and the states before it."""
 
     def __init__(self, gates: FrameGates, clips: IntArray):
-        golden = Golden(gates.plan.model)
-        state = golden.initial_state(len(clips))
         self.rounds = _rounds(clips, gates.frames)
         self.states: dict[tuple[int, str], list[IntArray]] = {key: [] for key in gates.states}
-        self.logits: list[IntArray] = []
-        labels = gates.plan.model.outputs
+        self.logits: list[IntArray | Sequence[IntArray]] = []
+        if gates.sleeps:
+            self._run_gated(gates.plan.model, clips)
+        else:
+            self._run(replace(gates.plan.model, gate=None), len(clips))
+
+    def _run(self, model: QuantizedModel, clips: int) -> None:
+        golden, labels = Golden(model), model.outputs
+        state = golden.initial_state(clips)
         for frames in self.rounds.transpose(1, 2, 0, 3):
             for (layer, kind), values in self.states.items():
                 values.append(state.values[f"layer{layer}.{kind}"])
             outputs = [golden.step(frame, state).get("logits") for frame in frames]
             due = [logits for logits in outputs if logits is not None]
-            self.logits.append(np.stack(due, axis=1) if due else np.zeros((len(clips), 0, labels), np.int64))
+            self.logits.append(np.stack(due, axis=1) if due else np.zeros((clips, 0, labels), np.int64))
+
+    def _run_gated(self, model: QuantizedModel, clips: IntArray) -> None:
+        """Run clip by clip, since each sleeps when it likes; states are known before the first frame only."""
+        golden, nothing = Golden(model), np.zeros((0, model.outputs), np.int64)
+        initial = golden.initial_state(len(clips)).values
+        self.states = {(layer, kind): [initial[f"layer{layer}.{kind}"]] for layer, kind in self.states}
+        outputs = []
+        for clip in clips:
+            state = golden.initial_state()
+            outputs.append([golden.step(frame[np.newaxis], state).get("logits", nothing) for frame in clip])
+        self.logits = list(zip(*outputs, strict=True))
 
 
 class FrameBatch:

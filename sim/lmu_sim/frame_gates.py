@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from lmu_hw.cells.conditions import Conditions
 from lmu_hw.cells.netlist import Netlist
+from lmu_hw.model.gate import MAX_HOLD
 from lmu_hw.model.golden import decide
 from lmu_hw.model.operations import output_name, vectors
 from lmu_hw.plan.config import Interface, WeightStore
@@ -30,6 +31,9 @@ class FrameGates:
     period, or two where the copies of a hidden state take turns from period to period. With `frames_per_fetch`, a
     frame here is a round of that many.
 
+    With a level gate, the control depends on the sounds. Clips then run whole, from reset, with no warm-up; or the gate
+    is held open, and the control is that of a network without one.
+
     Parameters
     ----------
     netlist : Netlist
@@ -38,6 +42,8 @@ class FrameGates:
         The accelerator.
     conditions : Conditions, optional
         Wires, transition times and clock that `delays` are found with; none if not given.
+    held_open : bool
+        Whether the level gate is held open: before each frame, its counter of frames that stay awake is set.
 
     Raises
     ------
@@ -45,7 +51,9 @@ class FrameGates:
         If the accelerator has another interface, the netlist lacks a memory, or the library a delay.
     """
 
-    def __init__(self, netlist: Netlist, plan: Plan, conditions: Conditions | None = None):
+    def __init__(
+        self, netlist: Netlist, plan: Plan, conditions: Conditions | None = None, *, held_open: bool = False
+    ):
         if plan.config.interface is not Interface.STREAM:
             raise GateError(f"only the core is simulated, not its {plan.config.interface.value} wrapper")
         self.netlist, self.plan = netlist, plan
@@ -60,7 +68,9 @@ class FrameGates:
             if term.state
         }
         twice = any(kind == "h" and len(location.memories) > 1 for (_, kind), location in self.states.items())
-        self.warm_up = plan.rounds * (2 if twice else 1)
+        self.sleeps = plan.model.gate is not None and not held_open
+        self.warm_up = 0 if self.sleeps else plan.rounds * (2 if twice else 1)
+        self._counter = _counter_of_gate(netlist) if plan.model.gate is not None and held_open else []
         used = {index for location in self.states.values() for index in location.memories}
         self._memories = {index: self._stored(plan.data_memories[index].name) for index in sorted(used)}
         self._simulator = GateSimulator(netlist)
@@ -82,12 +92,16 @@ class FrameGates:
                 self._stored(spec.name).poke_bits(self._simulator, 0, np.array(words)[:, :, None])
         self._simulator.run({"rst": np.ones(2, dtype=np.int64)}, 2)
         self._simulator.run({"rst": np.zeros(1, dtype=np.int64)}, 1)
+        self._saved[0] = self._simulator.save()
 
     def control_frames(self, frame: int) -> int:
         """Frames after reset that leave the control as it is before `frame` of a clip, with every state written.
 
-        Valid flags are set after one stride period. Which copy of a state is the old one repeats after two.
+        Valid flags are set after one stride period. Which copy of a state is the old one repeats after two. A clip
+        that sleeps starts after the reset itself.
         """
+        if self.sleeps:
+            return 0
         period = self.plan.rounds
         return period + (frame - period) % (2 * period)
 
@@ -158,6 +172,9 @@ class FrameGates:
             Beats of ``o_logits`` and ``o_decision``, by run.
         """
         width = self.plan.model.input.width
+        if self._counter and self.plan.model.gate is not None:
+            bits = self.plan.model.gate.hold >> np.arange(len(self._counter)) & 1
+            simulator.poke(self._counter, np.repeat(bits[:, None], simulator.runs, axis=1))
         beats = frames & ((1 << width) - 1)
         beats[:, :, -1] |= 1 << width
         expected = {"o_logits": self.frames * self.plan.model.outputs, "o_decision": self.frames}
@@ -192,3 +209,15 @@ class FrameGates:
             if beat.payload != label | (score & mask) << bits:
                 return f"the decision is {beat.payload:#x}, not label {label} with score {score}"
         return ""
+
+
+def _counter_of_gate(netlist: Netlist) -> list[int]:
+    """Nets of the level gate's counter of frames that stay awake, lowest bit first."""
+    nets = {name: net for net, name in netlist.names.items()}
+    path = "level_gate.left"
+    counter = [nets[f"{path}[{bit}]"] for bit in range(MAX_HOLD.bit_length()) if f"{path}[{bit}]" in nets]
+    if path in nets:
+        counter = [nets[path]]
+    if not counter:
+        raise GateError(f"the netlist {netlist.top} has no flip-flops of {path}")
+    return counter

@@ -47,7 +47,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     stream = command.add_argument_group("stream")
     stream.add_argument("--stream", action="store_true", help="measure events in hours of audio, with --data")
-    stream.add_argument("--hours", metavar="H", type=_hours, help="length of the audio (default 1)")
+    options.hours_argument(stream)
     stream.add_argument(
         "--false-accepts",
         metavar="N",
@@ -59,14 +59,6 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     options.description_arguments(command)
     group = options.accelerator_arguments(command, "accelerator, for --engine rtl only")
     options.jobs_argument(group, "simulators", 2)
-
-
-def _hours(text: str) -> float:
-    """Argument type: hours, from which a stream of some clips can be made."""
-    value = options.not_negative(text)
-    if not 0.01 <= value <= 100:
-        raise argparse.ArgumentTypeError(f"must be in 0.01 to 100, not {text!r}")
-    return value
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -149,5 +141,8 @@ def _print_stream(model: "QuantizedModel", result: "StreamEvaluation") -> None:
         rows.append([split, f"{score.hours:g}", str(score.keywords), *rates, *delays])
     columns = ["stream", "hours", "keywords", "accepts/h", "rejects %", "delay s", "95 %"]
     console.table(columns, rows, title="false accepts per hour, false rejects, delay (median and 95 %)")
+    if model.gate is not None:
+        shares = ", ".join(f"{percent(share, 1)} % of {split}" for split, share in result.asleep.items())
+        console.print(f"frames asleep: {shares}")
     for name, accuracy in result.clips.items():
         console.print(f"test clips {name}: {accuracy}")

@@ -23,6 +23,7 @@ __all__ = ["COMMANDS", "main", "parser"]
 COMMANDS = {
     "demo": "run the whole flow on a shipped network",
     "quantize": "turn a float model into integers",
+    "gate": "let a network sleep while nothing is said",
     "evaluate": "measure accuracy: float, golden or rtl",
     "verilog": "write the accelerator as Verilog",
     "weights": "write the weight image of another network of the same shape",

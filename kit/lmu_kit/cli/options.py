@@ -41,6 +41,7 @@ __all__ = [
     "clips_argument",
     "description_arguments",
     "frames_argument",
+    "hours_argument",
     "jobs_argument",
     "library_arguments",
     "macros_argument",
@@ -267,6 +268,19 @@ def macros_argument(group: argparse._ArgumentGroup) -> None:
         help="SRAM macros: only those of the kit, or a model, which no foundry confirms, for a kit without (default "
         "kit: without macros, memories become flip-flops)",
     )
+
+
+def hours_argument(group: argparse._ArgumentGroup) -> None:
+    """Add ``--hours``, the length of a stream."""
+    group.add_argument("--hours", metavar="H", type=_hours, help="length of the audio (default 1)")
+
+
+def _hours(text: str) -> float:
+    """Argument type: hours, from which a stream of some clips can be made."""
+    value = not_negative(text)
+    if not 0.01 <= value <= 100:
+        raise argparse.ArgumentTypeError(f"must be in 0.01 to 100, not {text!r}")
+    return value
 
 
 def smoothing_argument(command: argparse.ArgumentParser | argparse._ArgumentGroup, text: str) -> None:

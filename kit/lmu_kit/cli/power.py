@@ -310,6 +310,7 @@ def _print_totals(report: "Report", scaling: "Scaling | None") -> None:
     console.table(columns, rows)
     if report.caveat:
         console.print(report.caveat)
+    _print_sleep(report)
     if scaling is not None:
         scaled = [
             [sound, *(f"{energy.dynamic * energy.frame_rate * 1e6 * factor:.3g}" for factor in _factors(scaling))]
@@ -317,6 +318,20 @@ def _print_totals(report: "Report", scaling: "Scaling | None") -> None:
         ]
         console.print()
         console.table(["sound", f"dynamic µW at {scaling.target}", "least", "most"], scaled)
+
+
+def _print_sleep(report: "Report") -> None:
+    """Print the frames asleep, and the energy with the gate held open beside the figure."""
+    if report.sleep is None:
+        return
+    rows = []
+    for sound, opened in report.sleep.held_open.items():
+        energy = report.sums(sound)
+        values = energy.dynamic * 1e9, opened.dynamic * 1e9, energy.power * 1e6, opened.power * 1e6
+        rows.append([sound, f"{100 * report.sleep.asleep[sound]:.0f} %", *map(significant, values)])
+    columns = ["sound", "asleep", "dynamic nJ/frame", "held open", "average µW", "held open"]
+    console.print()
+    console.table(columns, rows, title="the level gate, and the same with the gate held open")
 
 
 def _factors(scaling: "Scaling") -> tuple[float, float, float]:
