@@ -6,6 +6,7 @@ import numpy as np
 
 from lmu_hw.gateware.layouts import decision_layout, load_layout, logit_layout, whole_bytes
 from lmu_hw.host.registers import constants, irq_bits, present
+from lmu_hw.model.gate import Gate
 from lmu_hw.model.golden import decide
 from lmu_hw.model.program import Weights
 from lmu_hw.plan.config import AcceleratorConfig
@@ -29,13 +30,21 @@ CASES = {
     "many labels": (15, {"layers": ("dense",), "units": 36, "inputs": 3, "bias": True}, {"lanes": 16}),
 }
 
+ASLEEP = 18, {"units": 4, "stride": 1}, {"lanes": 3, "state": "pulse"}
+"""A network with a level gate."""
+
 
 def plan_of(name, interface):
-    """Plan of a case, and frames for it."""
-    seed, options, config = CASES[name]
+    """Plan of a case, and frames for it; those of the case that sleeps are loud, then quiet."""
+    seed, options, config = ASLEEP if name == "asleep" else CASES[name]
     rng = np.random.default_rng(seed)
     model = random_model(rng, **options)
-    return make_plan(model, AcceleratorConfig(**config, interface=interface)), random_frames(rng, model, 2, 7)
+    frames = random_frames(rng, model, 2, 7)
+    if name == "asleep":
+        low, high = model.inputs * model.input.min, model.inputs * model.input.max
+        model = replace(model, gate=Gate((high - low) // 8, 1, 6, 2, low))
+        frames[:, 0], frames[:, 2:6] = model.input.max, model.input.min
+    return make_plan(model, AcceleratorConfig(**config, interface=interface)), frames
 
 
 def retrained(model, seed=2):
@@ -62,7 +71,8 @@ def described(name, interface, other=False):
     frames = stimulus(plan, utterances, marks, seed=1)
     logit, decision = logit_layout(plan), decision_layout(plan)
     results = []
-    for one in reference(loaded.model, frames).expected:
+    computed = reference(loaded.model, frames)
+    for one in computed.expected:
         if "logits" in one.values:
             values = [int(value) for value in one.values["logits"]]
             label, score = (int(value) for value in decide(one.values["logits"]))
@@ -74,7 +84,8 @@ def described(name, interface, other=False):
     widths |= {"LOAD_MEMORY": layout["memory"].width, "LOAD_ADDRESS": layout["address"].width}
     image = make_image(loaded, shape(plan))
     return plan, {
-        "seed": CASES[name][0],
+        "seed": (ASLEEP if name == "asleep" else CASES[name])[0],
+        "asleep": len(computed.asleep),
         "inputs": n,
         "input_width": plan.model.input.width,
         "labels": plan.model.outputs,

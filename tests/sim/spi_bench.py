@@ -90,6 +90,8 @@ async def play(host, pause=0.0, nap=0):
             assert await latest(host) == expected(number, due[place]), f"frame {place}"
         await Timer(host.rng.randint(1, 1 + nap * CYCLE), unit="ns")
     assert await get(host, "DECISIONS") == number == len(due)
+    if CASE["asleep"]:
+        assert await get(host, "FRAMES_ASLEEP") == CASE["asleep"]
     assert host.violations == []
 
 

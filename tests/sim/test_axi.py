@@ -45,6 +45,10 @@ def test_icarus(name, tmp_path, monkeypatch):
     simulate(Simulator.ICARUS, name, tmp_path, monkeypatch)
 
 
+def test_a_network_that_sleeps(tmp_path, monkeypatch):
+    simulate(Simulator.ICARUS, "asleep", tmp_path, monkeypatch)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(CASES) - set(DEFAULT)))
 def test_icarus_with_the_other_accelerators(name, tmp_path, monkeypatch):
