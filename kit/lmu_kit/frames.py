@@ -19,7 +19,7 @@ from lmu_quantize.audio import read_wav
 from lmu_quantize.dataset import SPLITS, SpeechCommands, SplitRule, load_clips
 from lmu_quantize.features import FrontEnd, quantize_frames
 from lmu_quantize.frames_file import FrameSet, load_frames
-from lmu_quantize.model import FloatModel, LMULayer
+from lmu_quantize.model import FloatModel
 from lmu_quantize.noise import test_silence
 
 __all__ = ["Clips", "RealFrames", "as_clips", "check_length", "open_frames", "open_recordings", "spread_evenly"]
@@ -230,10 +230,7 @@ def check_length(model: FloatModel | QuantizedModel, frames: int, name: str) -> 
     InputError
         If the clips are too short.
     """
-    if isinstance(model, QuantizedModel):
-        period = math.prod(model.strides)
-    else:
-        period = math.prod(layer.stride for layer in model.layers if isinstance(layer, LMULayer))
+    period = math.prod(model.strides)
     if frames < period:
         raise InputError(
             f"{name}: clips of {frames} frames are too short; {model.name} gives its first logits after {period}"

@@ -147,9 +147,8 @@ def _checked_frames(model: FloatModel, frames: ArrayLike) -> FloatArray:
         raise ValueError(f"calibration frames must have shape (N, T, {model.inputs}), not {samples.shape}")
     if not np.isfinite(samples).all():
         raise ValueError("calibration frames must be finite, found NaN or infinity")
-    strides = [layer.stride for layer in model.layers if isinstance(layer, MemoryLayer)]
-    check_strides(strides)
-    period = math.prod(strides)
+    check_strides(model.strides)
+    period = math.prod(model.strides)
     if samples.shape[0] < 1 or samples.shape[1] < period:
         raise ValueError(
             f"calibration needs at least 1 sequence of {period} frames, the strides multiplied, not {samples.shape[:2]}"

@@ -405,6 +405,11 @@ class FloatModel:
         return self.layers[-1].units
 
     @property
+    def strides(self) -> tuple[int, ...]:
+        """Stride of each layer; 1 for dense layers."""
+        return tuple(layer.stride if isinstance(layer, MemoryLayer) else 1 for layer in self.layers)
+
+    @property
     def parameters(self) -> int:
         """Number of trained parameters, biases included."""
         return sum(tensor.size for layer in self.layers for tensor in layer.tensors.values())

@@ -19,9 +19,9 @@ _BITS = {
     "signed_bits": (2, 16),
     "input_bits": (2, 16),
     "u_bits": (2, 16),
-    "state_bits": (8, 24),
-    "a_bits": (8, 16),
-    "b_bits": (8, 16),
+    "state_bits": (4, 24),
+    "a_bits": (4, 16),
+    "b_bits": (4, 16),
     "logits_bits": (8, 24),
     "table_bits": (4, 14),
 }
@@ -51,9 +51,9 @@ class QuantizationConfig:
     u_bits : int
         Bits of a memory input u, signed, 2 to 16.
     state_bits : int
-        Bits of an element of the memory state, signed, 8 to 24.
+        Bits of an element of the memory state, signed, 4 to 24.
     a_bits, b_bits : int
-        Bits of an element of the discrete memory matrices, signed, 8 to 16; nothing is clipped.
+        Bits of an element of the discrete memory matrices, signed, 4 to 16; nothing is clipped.
     logits_bits : int
         Bits of a logit, signed, 8 to 24; no logit saturates on the calibration frames.
     table_bits : int

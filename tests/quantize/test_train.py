@@ -252,6 +252,8 @@ def test_masks_are_no_wider_than_asked() -> None:
         ({"learning_rate": 0}, "^learning_rate must be a finite number above 0, not 0$"),
         ({"splice_ratio": -1}, "^splice_ratio must be a finite number at least 0, not -1$"),
         ({"scheme": {"weight_bits": 1}}, "^weight_bits must be in 2 to 16, not 1$"),
+        ({"scheme": {"state_bits": 3}}, "^state_bits must be in 4 to 24, not 3$"),
+        ({"scheme": {"matrix_bits": 17}}, "^matrix_bits must be in 4 to 16, not 17$"),
         ({"scheme": {"exact": 1}}, "^exact must be true or false, not 1$"),
         ({"scheme": {"exact": True, "hidden_bits": 8}}, "^exact training has 7 hidden_bits and one weight_scale for "),
         ({"frame_augment": {"gain": 3}}, r"^unknown key 'gain' in frame_augment, expected "),
@@ -417,7 +419,7 @@ def test_resumed_run_has_the_same_bits(
 
 
 EXACT = {
-    "scheme": {"exact": True},
+    "scheme": {"exact": True, "state_bits": 11, "matrix_bits": 9},
     "frame_augment": {},
     "balanced": True,
     "word_weight": 0.3,
@@ -451,6 +453,8 @@ def test_exact_training_resumes_and_exports_what_it_trained(
     for name in ("float.safetensors", "float-parent.safetensors", "formats.json", "quantized.safetensors"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
     model = program_file.load(tmp_path / "whole" / "quantized.safetensors")
+    first = model.layers[0]
+    assert (first.m.format.width, first.a_format.width, first.b_format.width) == (11, 9, 9)
     assert all((name in model.layers[0].weights) == bool(feedback) for name in ("e_h", "e_m", "w_h"))
     assert all(weights.values.any() for weights in model.layers[0].weights.values())
     speech = SpeechCommands(tones, model.labels)

@@ -28,8 +28,8 @@ EXAMPLE = (
 BITS = {
     "weight_bits": "bits of a weight, 2 to 16 (default 4)",
     "activation_bits": "bits of a ReLU output, 7 or 8 (default 7)",
-    "state_bits": "bits of the memory state, 8 to 24 (default 12)",
-    "matrix_bits": "bits of the memory matrices, 8 to 16 (default 10)",
+    "state_bits": "bits of the memory state, 4 to 24 (default 12)",
+    "matrix_bits": "bits of the memory matrices, 4 to 16 (default 10)",
 }
 
 

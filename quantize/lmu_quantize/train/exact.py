@@ -6,7 +6,8 @@ steps of its grid (float32). Sums of several matrices and biases are taken in fl
 memory matrices, activations and the state of every memory are on their grids, and rounding and saturation are those of
 `lmu_hw.model.golden`. Rounding the state makes the memory recurrent in the forward pass. Gradients go straight through
 every rounding: that of the memory is the transposed product with the impulse response, parallel over time; in a layer
-with feedback (``e_h``, ``e_m``, ``w_h``) they go back frame by frame.
+with feedback (``e_h``, ``e_m``, ``w_h``) they go back frame by frame. The residual of a separable layer is added at the
+scale of its sum, in float64.
 """
 
 import itertools

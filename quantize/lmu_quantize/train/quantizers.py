@@ -42,6 +42,10 @@ class QuantizationScheme:
         Bits of a signed memory input u, 2 to 16.
     hidden_bits : int
         Bits of an unsigned hidden element (7: 0 to 127), 1 to 16; 7 where `exact`.
+    state_bits : int
+        Bits of an element of the memory state, 4 to 24; where `exact`.
+    matrix_bits : int
+        Bits of an element of the discrete memory matrices, 4 to 16; where `exact`.
     exact : bool
         Whether the forward pass is that of the golden model bit for bit (`lmu_quantize.train.exact`), the memory state,
         the memory matrices and the biases quantized too. Else weights and activations only, the memory in parallel.
@@ -52,11 +56,15 @@ class QuantizationScheme:
     input_bits: int = 8
     u_bits: int = 8
     hidden_bits: int = 7
+    state_bits: int = 12
+    matrix_bits: int = 10
     exact: bool = False
 
     def __post_init__(self) -> None:
         for name, low in (("weight_bits", 2), ("input_bits", 2), ("u_bits", 2), ("hidden_bits", 1)):
             require_int(name, getattr(self, name), low, 16)
+        require_int("state_bits", self.state_bits, 4, 24)
+        require_int("matrix_bits", self.matrix_bits, 4, 16)
         require_type("exact", self.exact, bool)
         if self.exact and (self.hidden_bits != 7 or self.weight_scale != "row"):
             raise ValueError("exact training has 7 hidden_bits and one weight_scale for each row")

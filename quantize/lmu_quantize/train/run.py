@@ -171,7 +171,8 @@ def quantized_network(config: TrainConfig, weights: dict[str, Tensor], training:
         network.quantize(config.scheme)
         network.calibrate(frames)
         return network
-    bits = {name: getattr(config.scheme, name) for name in ("weight_bits", "input_bits", "u_bits")}
+    bits = {name: getattr(config.scheme, name) for name in ("weight_bits", "input_bits", "u_bits", "state_bits")}
+    bits |= dict.fromkeys(("a_bits", "b_bits"), config.scheme.matrix_bits)
     floats = network.to_float_model(config.labels, config.name, training.front_end.to_dict())
     start = quantize_model(floats, frames.numpy(), QuantizationConfig(**bits))
     exact = ExactNetwork(start, frames.shape[1] + config.lead_frames)

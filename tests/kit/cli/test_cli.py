@@ -8,10 +8,13 @@ import pytest
 import soundfile
 
 from lmu_hw.model import program_file
+from lmu_hw.model.fixed import Format
 from lmu_hw.plan.config import AcceleratorConfig
 from lmu_kit.cli.main import COMMANDS, main
 from lmu_quantize import zoo
-from lmu_quantize.frames_file import load_frames, save_frames
+from lmu_quantize.float_file import save_float
+from lmu_quantize.frames_file import FrameSet, load_frames, save_frames
+from lmu_quantize.model import DenseLayer, FloatModel, LegendreMemory, SeparableLayer
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -67,6 +70,27 @@ def test_quantize_gives_the_shipped_network(tmp_path: Path, capsys: pytest.Captu
     assert json.loads((tmp_path / "r.json").read_text())["memories_cannot_overflow"] is True
     assert json.loads((tmp_path / "c.json").read_text())
     assert "cannot overflow (proven)" in capsys.readouterr().out
+
+
+def test_a_separable_network_is_quantized_with_few_bits_and_emitted(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    rng = np.random.default_rng(0)
+    e_x, w_m, w_f, w = (rng.normal(size=shape) / 2 for shape in ((4, 6), (8, 3), (6, 8), (3, 6)))
+    memories = tuple(LegendreMemory(3, theta) for theta in (4.0, 4.0, 8.0, 8.0))
+    layers = SeparableLayer(memories, e_x, w_m, w_f, residual=True, stride=2), DenseLayer(w)
+    save_float(FloatModel(layers, ("a", "b", "c")), tmp_path / "float.safetensors")
+    frames = rng.integers(-100, 100, (4, 12, 6))
+    clips = FrameSet(frames, np.array([0, 1, 2, 0]), Format(8, 5), ("a", "b", "c"), {}, "random")
+    save_frames(clips, tmp_path / "frames.safetensors")
+    out = tmp_path / "q.safetensors"
+    command = ["quantize", tmp_path / "float.safetensors", "--frames", tmp_path / "frames.safetensors", "--out", out]
+    assert main([str(word) for word in [*command, "--state-bits", 9, "--matrix-bits", 7]]) == 0
+    shown = capsys.readouterr().out
+    assert [line.split()[0] for line in shown.splitlines() if line.startswith("layer0.") and ":" not in line] == [
+        f"layer0.{name}" for name in ("e_x", "w_m", "w_f", "a", "b", "u", "m", "f", "h")
+    ]
+    layer = program_file.load(out).layers[0]
+    assert (layer.m.format.width, layer.a_format.width, layer.b_format.width) == (9, 7, 7)
+    assert main(["verilog", str(out), "--out", str(tmp_path / "v"), "--lanes", "4"]) == 0
 
 
 def test_evaluate_golden_on_shipped_frames(tmp_path: Path):
