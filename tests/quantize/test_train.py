@@ -236,6 +236,11 @@ def test_masks_are_no_wider_than_asked() -> None:
         ({"scheme": {"bits": 3}}, r"^unknown key 'bits' in scheme, expected weight_bits, "),
         ({"augment": {"gain": 3}}, r"^unknown key 'gain' in augment, expected shift_ms, "),
         ({"layers": [{"type": "gru"}]}, r"^layers\[0\] type must be one of lmu, separable, dense, not 'gru'$"),
+        (
+            {"rounded_epochs": 2},
+            "^rounded_epochs need exact fine-tuning after them: an exact scheme and quantized_epochs$",
+        ),
+        ({"scheme": {"weight_overrides": {"layer0.w": 1}}}, "^weight_overrides layer0.w must be in 2 to 16, not 1$"),
         ({"held_out_words": ["cat", "yes"]}, r"^held_out_words must be no labels, found yes$"),
         ({"precision": "float16"}, r"^precision must be one of float32, bfloat16, not 'float16'$"),
         ({"layers": []}, r"^layers must be one or more layer shapes, not \(\)$"),
@@ -433,25 +438,51 @@ EXACT = {
 FEEDBACK = {"hidden_feedback": True, "memory_feedback": True, "hidden_weights": True}
 
 
+def trained_at_once_and_in_parts(
+    tones: Path, folder: Path, settings: dict[str, object], stops: tuple[int, ...]
+) -> TrainResult:
+    """Train twice, the second time stopped after some epochs; the files must be the same."""
+    whole = train(tone_config(tones, folder / "whole", **settings))
+
+    def stop(result: EpochResult) -> None:
+        if result.epoch in stops:
+            raise Stop
+
+    config = tone_config(tones, folder / "parts", **settings)
+    for _ in stops:
+        with pytest.raises(Stop):
+            train(config, cache=folder / "whole", on_epoch=stop)
+    train(config, cache=folder / "whole")
+    assert not (folder / "parts" / "frames").exists()
+    for name in ("float.safetensors", "float-parent.safetensors", "formats.json", "quantized.safetensors"):
+        assert (folder / "whole" / name).read_bytes() == (folder / "parts" / name).read_bytes()
+    return whole
+
+
+def test_separable_training_resumes_in_every_phase(tones: Path, tmp_path: Path) -> None:
+    layers = [
+        {"type": "dense", "units": 12},
+        {"type": "separable", "units": 12, "memories": 4, "thetas": [4, 8], "stride": 2},
+        {"type": "separable", "units": 12, "memories": 6, "order": 3, "thetas": [6]},
+    ]
+    settings = EXACT | {
+        "layers": layers, "rounded_epochs": 2, "average": 0.9, "precision": "bfloat16", "dropout": 0.1,
+        "frames_seed": 3, "lead_frames": 10,
+        "scheme": {"exact": True, "weight_overrides": {"layer1.w_m": 6, "layer3": 5}},
+    }  # fmt: skip
+    whole = trained_at_once_and_in_parts(tones, tmp_path, settings, (1, 3, 5))
+    assert [result.phase for result in whole.history] == ["float"] * 3 + ["rounded"] * 2 + ["quantized"] * 2
+    model = program_file.load(tmp_path / "whole" / "quantized.safetensors")
+    widths = [{name: weights.width for name, weights in layer.weights.items()} for layer in model.layers]
+    assert widths == [{"w": 4}, {"e_x": 4, "w_m": 6, "w_f": 4}, {"e_x": 4, "w_m": 4, "w_f": 4}, {"w": 5}]
+
+
 @pytest.mark.parametrize("feedback", [{}, FEEDBACK])
 def test_exact_training_resumes_and_exports_what_it_trained(
     tones: Path, tmp_path: Path, feedback: dict[str, bool]
 ) -> None:
     settings = EXACT | {"layers": [{"units": 16, "memories": 4, "order": 4, "thetas": [20]} | feedback]}
-    whole = train(tone_config(tones, tmp_path / "whole", **settings))
-
-    def stop(result: EpochResult) -> None:
-        if result.epoch in (1, 3):
-            raise Stop
-
-    config = tone_config(tones, tmp_path / "parts", **settings)
-    for _ in range(2):
-        with pytest.raises(Stop):
-            train(config, cache=tmp_path / "whole", on_epoch=stop)
-    train(config, cache=tmp_path / "whole")
-    assert not (tmp_path / "parts" / "frames").exists()
-    for name in ("float.safetensors", "float-parent.safetensors", "formats.json", "quantized.safetensors"):
-        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
+    whole = trained_at_once_and_in_parts(tones, tmp_path, settings, (1, 3))
     model = program_file.load(tmp_path / "whole" / "quantized.safetensors")
     first = model.layers[0]
     assert (first.m.format.width, first.a_format.width, first.b_format.width) == (11, 9, 9)

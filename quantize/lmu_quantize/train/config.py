@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lmu_hw.checks import from_json, require_choice, require_int, require_number, require_type
 from lmu_hw.model.memory_layer import check_strides
@@ -24,12 +24,31 @@ from lmu_quantize.train.separable import DenseSpec, SeparableSpec
 from lmu_quantize.train.shipped import read_given
 from lmu_quantize.train.teacher import TeacherConfig
 
-__all__ = ["RECIPES", "TrainConfig"]
+__all__ = ["RECIPES", "TrainConfig", "TrainingPhase"]
 
 RECIPES = Path(__file__).parent / "recipes"
 """Folder of the recipes that are shipped."""
 PRECISIONS = ("float32", "bfloat16")
 REGULARISATION = ("activity_density", "weight_density")
+
+
+class TrainingPhase(NamedTuple):
+    """One part of training.
+
+    Attributes
+    ----------
+    name : {"float", "rounded", "quantized"}
+        Floats, fake quantization, or fine-tuning.
+    first, epochs : int
+        Number of its first epoch, and how many it has.
+    rate : float
+        Peak of the learning rate.
+    """
+
+    name: str
+    first: int
+    epochs: int
+    rate: float
 
 
 @dataclass(frozen=True)
@@ -98,10 +117,10 @@ class TrainConfig:
         Blocks of weights that go to zero in float training and stay zero.
     batch : int
         Clips in a batch.
-    epochs, quantized_epochs : int
-        Epochs of float training and of fine-tuning.
-    learning_rate, quantized_learning_rate : float
-        Peaks of the two; each falls to 0 along a cosine.
+    epochs, rounded_epochs, quantized_epochs : int
+        Epochs of float training, of training with fake quantization before the exact one, and of fine-tuning.
+    learning_rate, rounded_learning_rate, quantized_learning_rate : float
+        Peaks of the three; each falls to 0 along a cosine.
     warmup : float
         Part of the steps of each over which the learning rate rises, 0 to below 1.
     weight_decay : float
@@ -110,7 +129,7 @@ class TrainConfig:
         Decay of the mean of weights over steps that is validated and kept in the place of the last weights, 0 (no mean)
         to below 1.
     precision : {"float32", "bfloat16"}
-        Of the matrix products of float training, and of a teacher. Weights, sums and all of fine-tuning are float32.
+        Of the matrix products before fine-tuning, and of a teacher. Weights, sums and all of fine-tuning are float32.
     scheme : QuantizationScheme
         Bits in fine-tuning.
     seed : int
@@ -154,8 +173,10 @@ class TrainConfig:
     pruning: PruningConfig | None = None
     batch: int = 128
     epochs: int = 60
+    rounded_epochs: int = 0
     quantized_epochs: int = 20
     learning_rate: float = 4e-3
+    rounded_learning_rate: float = 1e-3
     quantized_learning_rate: float = 1e-3
     warmup: float = 0.1
     weight_decay: float = 0.01
@@ -177,8 +198,8 @@ class TrainConfig:
         if not self.layers or not all(isinstance(layer, LayerShape) for layer in self.layers):
             raise ValueError(f"layers must be one or more layer shapes, not {self.layers!r}")
         for name, low in (
-            ("copies", 1), ("loss_frames", 1), ("batch", 2), ("epochs", 1), ("quantized_epochs", 0), ("seed", 0),
-            ("threads", 1), ("limit", 1), ("lead_frames", 0), ("frames_seed", 0),
+            ("copies", 1), ("loss_frames", 1), ("batch", 2), ("epochs", 1), ("rounded_epochs", 0),
+            ("quantized_epochs", 0), ("seed", 0), ("threads", 1), ("limit", 1), ("lead_frames", 0), ("frames_seed", 0),
         ):  # fmt: skip
             if name not in ("limit", "frames_seed") or getattr(self, name) is not None:
                 require_int(name, getattr(self, name), low)
@@ -189,7 +210,7 @@ class TrainConfig:
             *REGULARISATION,
         ):  # fmt: skip
             require_number(name, getattr(self, name), 0)
-        for name in ("learning_rate", "quantized_learning_rate"):
+        for name in ("learning_rate", "rounded_learning_rate", "quantized_learning_rate"):
             require_number(name, getattr(self, name), 0, above=True)
         require_choice("device", self.device, DEVICES)
         require_choice("precision", self.precision, PRECISIONS)
@@ -203,7 +224,23 @@ class TrainConfig:
             raise ValueError(f"lead_frames must be a multiple of {self.period}, not {self.lead_frames!r}")
         if self.network is not None and (self.scheme.exact or self.init or self.pruning or self.period > 1):
             raise ValueError(f"a {self.network.kind} network has no exact scheme, init, pruning or strides of layers")
+        if self.rounded_epochs and not (self.scheme.exact and self.quantized_epochs):
+            raise ValueError("rounded_epochs need exact fine-tuning after them: an exact scheme and quantized_epochs")
         FrontEnd.from_dict(self.front_end)
+
+    def phase(self, epoch: int) -> TrainingPhase:
+        """Part of training to which an epoch belongs."""
+        rounded = self.epochs + self.rounded_epochs
+        if epoch < self.epochs:
+            return TrainingPhase("float", 0, self.epochs, self.learning_rate)
+        if epoch < rounded:
+            return TrainingPhase("rounded", self.epochs, self.rounded_epochs, self.rounded_learning_rate)
+        return TrainingPhase("quantized", rounded, self.quantized_epochs, self.quantized_learning_rate)
+
+    @property
+    def all_epochs(self) -> int:
+        """Epochs of all phases."""
+        return self.epochs + self.rounded_epochs + self.quantized_epochs
 
     @property
     def period(self) -> int:

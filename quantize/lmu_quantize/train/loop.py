@@ -28,7 +28,7 @@ from lmu_quantize.train.objective import Objective
 from lmu_quantize.train.optimisation import set_rate
 from lmu_quantize.train.pruning import Pruner
 from lmu_quantize.train.results import TrainResult, finish_run
-from lmu_quantize.train.run import EpochResult, Run, begin_fine_tuning, start_run
+from lmu_quantize.train.run import EpochResult, Run, begin_phase, start_run
 from lmu_quantize.train.scoring import evaluate
 from lmu_quantize.train.teacher import Teacher
 
@@ -105,11 +105,12 @@ def train(
         run = start_run(config, training, device)
         run.resume(config, out / "checkpoint.pt", training)
         objective = Objective(config, batches, teacher, run.head, device)
-        total = config.epochs + config.quantized_epochs
+        total = config.all_epochs
         progress("training", run.epoch, total)
         while run.epoch < total:
-            if run.epoch == config.epochs:
-                begin_fine_tuning(config, run, training)
+            phase = config.phase(run.epoch)
+            if run.epoch == phase.first and phase.name != "float":
+                begin_phase(config, run, training, phase.name)
             result = _epoch(config, run, objective, batches, validation)
             run.epoch += 1
             run.history.append(result)
@@ -141,31 +142,31 @@ def _epoch(
 ) -> EpochResult:
     """Train one epoch, evaluate, and keep the weights if they are the best so far."""
     start = time.monotonic()
-    quantized = run.epoch >= config.epochs
-    phase = "quantized" if quantized else "float"
+    phase = config.phase(run.epoch)
     rng = np.random.default_rng((config.seed, 5, run.epoch))
     torch.manual_seed(int(rng.integers(2**62)))
-    first, rate = (config.epochs, config.quantized_learning_rate) if quantized else (0, config.learning_rate)
-    steps = batches.count * (config.quantized_epochs if quantized else config.epochs)
+    steps = batches.count * phase.epochs
     pruner = Pruner(config.pruning, run.network, run.epoch)
-    if quantized:
+    if phase.name != "float":
         run.network.calibrate_weights()
     run.network.train()
-    peak, loss_sum, correct = rate, 0.0, 0
+    rate, loss_sum, correct = 0.0, 0.0, 0
     for number, (frames, clips) in enumerate(batches.epoch(rng)):
-        rate = set_rate(run.optimizer, peak, ((run.epoch - first) * batches.count + number) / steps, config.warmup)
+        rate = set_rate(
+            run.optimizer, phase.rate, ((run.epoch - phase.first) * batches.count + number) / steps, config.warmup
+        )
         loss, logits = _step(config, run, objective, pruner, frames.to(run.device), clips)
         loss_sum += loss
         correct += _correct(logits, batches.training.labels[clips])
     validated = run.average.network
-    if quantized and validated is not run.network:
+    if phase.name != "float" and validated is not run.network:
         validated.calibrate_weights()
     score = evaluate(validated, validation, config.labels)
-    if pruner.complete and score.mean_recall > run.best_score[phase]:
-        run.best_score[phase] = score.mean_recall
-        run.best[phase] = {name: value.to(CPU, copy=True) for name, value in validated.state_dict().items()}
+    if pruner.complete and score.mean_recall > run.best_score[phase.name]:
+        run.best_score[phase.name] = score.mean_recall
+        run.best[phase.name] = {name: value.to(CPU, copy=True) for name, value in validated.state_dict().items()}
     return EpochResult(
-        phase=phase,
+        phase=phase.name,
         epoch=run.epoch,
         loss=loss_sum / batches.count,
         train_accuracy=correct / batches.clips,
@@ -181,7 +182,7 @@ def _step(
 ) -> tuple[float, Tensor]:
     """Take one step of the optimiser; the loss, and the logits before the step."""
     trace: dict[str, Tensor] | None = {} if objective.traced else None
-    low = config.precision == "bfloat16" and run.epoch < config.epochs
+    low = config.precision == "bfloat16" and config.phase(run.epoch).name != "quantized"
     with torch.autocast(run.device.type, torch.bfloat16, enabled=low):
         hidden = run.network.hidden(frames, config.loss_outputs, trace).float()
     logits = run.network.logits(hidden)

@@ -325,13 +325,12 @@ class LMUBlock(nn.Module):
                 weight.mul_(gain[:, None])
         self.norm = None
 
-    def quantize(self, scheme: QuantizationScheme) -> None:
+    def quantize(self, scheme: QuantizationScheme, layer: int) -> None:
         """Switch fake quantization on, with scales still to be calibrated; learnt windows stay as they are."""
         if self.windows is not None:
             self.windows.requires_grad_(False)
-        per_row = scheme.weight_scale == "row"
         for name, weight in self.weights().items():
-            self.quantizers[name] = WeightQuantizer(weight.shape[0], scheme.weight_bits, per_row)
+            self.quantizers[name] = scheme.weight_quantizer(layer, name, len(weight))
         self.u_quantizer = ActivationQuantizer(scheme.u_bits, signed=True)
         self.h_quantizer = ActivationQuantizer(scheme.hidden_bits, signed=False)
 
@@ -555,9 +554,10 @@ class LMUNetwork(nn.Module):
     def quantize(self, scheme: QuantizationScheme) -> None:
         """Fold, then switch fake quantization on; `calibrate` must follow."""
         self.fold()
-        for block in self.hidden_blocks():
-            block.quantize(scheme)
-        self.w_quantizer = WeightQuantizer(self.w.shape[0], scheme.weight_bits, scheme.weight_scale == "row")
+        blocks = self.hidden_blocks()
+        for layer, block in enumerate(blocks):
+            block.quantize(scheme, layer)
+        self.w_quantizer = scheme.weight_quantizer(len(blocks), "w", len(self.w))
         self.x_quantizer = ActivationQuantizer(scheme.input_bits, signed=True)
 
     def calibrate_weights(self) -> None:

@@ -5,7 +5,8 @@ clipping limits and 0 outside (the straight-through estimator). Scales are power
 squared error, so clipping and rounding are weighed against each other.
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -34,6 +35,9 @@ class QuantizationScheme:
     ----------
     weight_bits : int
         Bits of a signed weight, 2 to 16; the most negative integer is not used (4 bits: -7 to 7).
+    weight_overrides : dict of str to int
+        Bits of the weights of a layer, ``layer{i}``, or of one matrix, ``layer{i}.{name}``, in the place of
+        `weight_bits`.
     weight_scale : {"row", "tensor"}
         One power-of-two scale for each output row of a weight matrix, or one for the matrix.
     input_bits : int
@@ -52,6 +56,7 @@ class QuantizationScheme:
     """
 
     weight_bits: int = 4
+    weight_overrides: Mapping[str, int] = field(default_factory=dict)
     weight_scale: str = "row"
     input_bits: int = 8
     u_bits: int = 8
@@ -65,10 +70,18 @@ class QuantizationScheme:
             require_int(name, getattr(self, name), low, 16)
         require_int("state_bits", self.state_bits, 4, 24)
         require_int("matrix_bits", self.matrix_bits, 4, 16)
+        for name, bits in self.weight_overrides.items():
+            require_int(f"weight_overrides {name}", bits, 2, 16)
         require_type("exact", self.exact, bool)
         if self.exact and (self.hidden_bits != 7 or self.weight_scale != "row"):
             raise ValueError("exact training has 7 hidden_bits and one weight_scale for each row")
         require_choice("weight_scale", self.weight_scale, GRANULARITIES)
+
+    def weight_quantizer(self, layer: int, name: str, rows: int) -> "WeightQuantizer":
+        """Make the quantizer of a matrix, with scales still to be calibrated."""
+        whole = self.weight_overrides.get(f"layer{layer}", self.weight_bits)
+        bits = self.weight_overrides.get(f"layer{layer}.{name}", whole)
+        return WeightQuantizer(rows, bits, self.weight_scale == "row")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""

@@ -113,7 +113,7 @@ def _best_networks(config: TrainConfig, run: Run, training: TrainingSet) -> dict
     parent.eval()
     networks: dict[str, Network] = {"float": parent}
     if config.quantized_epochs:
-        networks["quantized"] = quantized_network(config, run.best["float"], training)
+        networks["quantized"] = quantized_network(config, run.best, training)
         networks["quantized"].load_state_dict(run.best["quantized"])
     return networks
 

@@ -1,5 +1,6 @@
 """The state of a training run between epochs: how it starts, how it is fine-tuned, and its checkpoint."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from lmu_quantize.train.optimisation import make_optimizer
 from lmu_quantize.train.peers import PeerNetwork
 from lmu_quantize.train.scoring import Network
 
-__all__ = ["EpochResult", "Run", "begin_fine_tuning", "make_network", "quantized_network", "start_run"]
+__all__ = ["EpochResult", "Run", "begin_phase", "make_network", "quantized_network", "start_run"]
 
 CALIBRATION_CLIPS = 1024
 EXACT_CALIBRATION_CLIPS = 256
@@ -35,8 +36,8 @@ class EpochResult:
 
     Attributes
     ----------
-    phase : {"float", "quantized"}
-        Float training, or fine-tuning with quantization.
+    phase : {"float", "rounded", "quantized"}
+        Float training, training with fake quantization before the exact one, or fine-tuning with quantization.
     epoch : int
         Number from 0, counted on in fine-tuning.
     loss : float
@@ -124,8 +125,9 @@ class Run:
         self.best, self.best_score = state["best"], state["best_score"]
         if self.head is not None:
             self.head.load_state_dict(state["head"])
-        if self.epoch > config.epochs:
-            begin_fine_tuning(config, self, training)
+        phase = config.phase(self.epoch - 1)
+        if phase.name != "float":
+            begin_phase(config, self, training, phase.name)
         self.network.load_state_dict(state["network"])
         self.average.load(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -150,28 +152,55 @@ def start_run(config: TrainConfig, training: TrainingSet, device: torch.device) 
     head = nn.Linear(network.w.shape[1], len(training.words)).to(device) if config.word_weight else None
     optimizer = _optimizer(config, network.to(device), head)
     average: WeightAverage[Network] = WeightAverage(network, config.average)
-    return Run(device, network, head, optimizer, average, 0, [], {}, {"float": -1.0, "quantized": -1.0})
+    scores = dict.fromkeys(("float", "rounded", "quantized"), -1.0)
+    return Run(device, network, head, optimizer, average, 0, [], {}, scores)
 
 
-def begin_fine_tuning(config: TrainConfig, run: Run, training: TrainingSet) -> None:
-    """Continue from the best float network, folded and quantized."""
-    run.network = quantized_network(config, run.best["float"], training).to(run.device)
+def begin_phase(config: TrainConfig, run: Run, training: TrainingSet, phase: str) -> None:
+    """Continue from the best network of the phase before, folded and quantized."""
+    run.network = quantized_network(config, run.best, training, phase).to(run.device)
     run.average = WeightAverage(run.network, config.average)
     run.optimizer = _optimizer(config, run.network, run.head)
 
 
-def quantized_network(config: TrainConfig, weights: dict[str, Tensor], training: TrainingSet) -> Network:
-    """Quantize a float network, with its formats chosen on training frames."""
+def quantized_network(
+    config: TrainConfig, best: Mapping[str, dict[str, Tensor]], training: TrainingSet, phase: str = "quantized"
+) -> Network:
+    """Quantize the best network of the phase before, with formats chosen on training frames.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        Bits.
+    best : mapping of str to dict
+        Weights of the best networks by phase.
+    training : TrainingSet
+        Where frames are drawn from.
+    phase : {"rounded", "quantized"}
+        What the network is for.
+    """
+    exact = config.scheme.exact and phase == "quantized"
+    frames = _samples(config, training, EXACT_CALIBRATION_CLIPS if exact else CALIBRATION_CLIPS)
     network = make_network(config)
-    network.load_state_dict(weights)
+    network.load_state_dict(best["float"])
     network.eval()
     network.dropout.p = 0.0
-    frames = _samples(config, training, EXACT_CALIBRATION_CLIPS if config.scheme.exact else CALIBRATION_CLIPS)
-    if isinstance(network, PeerNetwork) or not config.scheme.exact:
+    if isinstance(network, PeerNetwork) or not exact:
         network.quantize(config.scheme)
         network.calibrate(frames)
         return network
-    bits = {name: getattr(config.scheme, name) for name in ("weight_bits", "input_bits", "u_bits", "state_bits")}
+    if config.rounded_epochs:
+        network.fold()
+        latent = network.state_dict()
+        network.load_state_dict({name: best["rounded"][name] for name in latent})
+    return _exact_network(config, network, frames, training)
+
+
+def _exact_network(
+    config: TrainConfig, network: LMUNetwork, frames: Tensor, training: TrainingSet
+) -> ExactNetwork:
+    names = ("weight_bits", "weight_overrides", "input_bits", "u_bits", "state_bits")
+    bits = {name: getattr(config.scheme, name) for name in names}
     bits |= dict.fromkeys(("a_bits", "b_bits"), config.scheme.matrix_bits)
     floats = network.to_float_model(config.labels, config.name, training.front_end.to_dict())
     start = quantize_model(floats, frames.numpy(), QuantizationConfig(**bits))

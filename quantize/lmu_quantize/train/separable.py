@@ -169,10 +169,10 @@ class _Affine(nn.Module):
         """Bits and sign of every activation that is rounded, in the order in which they are computed."""
         raise NotImplementedError
 
-    def quantize(self, scheme: QuantizationScheme) -> None:
-        """Switch fake quantization on, with scales still to be calibrated."""
+    def quantize(self, scheme: QuantizationScheme, layer: int) -> None:
+        """Switch fake quantization on, with scales still to be calibrated; `layer` is the number of this one."""
         for name, weight in self.weights().items():
-            self.quantizers[name] = WeightQuantizer(len(weight), scheme.weight_bits, scheme.weight_scale == "row")
+            self.quantizers[name] = scheme.weight_quantizer(layer, name, len(weight))
         for name, (bits, signed) in self.activation_bits(scheme).items():
             self.activations[name] = ActivationQuantizer(bits, signed=signed)
 
