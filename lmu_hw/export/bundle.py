@@ -350,6 +350,8 @@ def bundle(plan: Plan, utterances: Sequence[ArrayLike] | NDArray[np.integer], na
         raise ValueError(f"the top module of a replay must not be named {name!r}, its test bench is")
     if plan.config.frames_per_fetch > 1:
         raise ValueError(f"a replay needs frames_per_fetch 1, not {plan.config.frames_per_fetch}")
+    if plan.parts > 1:
+        raise ValueError(f"a replay needs memories_at_once 1, not {plan.parts}")
     clips = _utterances(plan, utterances)
     golden = Golden(plan.model)
     frames = sum(len(clip) for clip in clips)

@@ -1,8 +1,9 @@
 """The accelerator: a stream of feature frames in, logits and decisions out."""
 
-from amaranth.hdl import Cat, ClockDomain, Module, Mux, Shape, Value, unsigned
+from amaranth.hdl import Cat, ClockDomain, Module, Mux, Shape, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from lmu_hw.gateware.clock_gate import FREE, ClockGate, add_block
 from lmu_hw.gateware.fetch import Fetch
@@ -13,6 +14,7 @@ from lmu_hw.gateware.gate import LevelGate
 from lmu_hw.gateware.lanes import Lanes
 from lmu_hw.gateware.layouts import decision_layout, event_layout, feature_layout, load_layout, logit_layout
 from lmu_hw.gateware.memory import BankedReadOnly, BankedSinglePort, ReadOnly, SinglePort
+from lmu_hw.gateware.memory_engine import MemoryEngine
 from lmu_hw.gateware.sequencer import Sequencer
 from lmu_hw.gateware.smoothing import Smoother
 from lmu_hw.plan.config import StatePolicy, WeightStore
@@ -91,6 +93,7 @@ class Accelerator(wiring.Component):
         self._sequencer = Sequencer(plan)
         self._fetch = Fetch(plan)
         self._lanes = Lanes(plan)
+        self._engine = MemoryEngine(plan) if plan.parts > 1 else None
         self._finish = Finish(plan)
         self._output = FrameOutput(plan)
         self._smoother = None if smoothing is None else Smoother(plan, smoothing)
@@ -123,6 +126,9 @@ class Accelerator(wiring.Component):
         m.submodules.sequencer = self._sequencer
         m.submodules.fetch = self._fetch
         m.submodules.lanes = self._lanes
+        if self._engine is not None:
+            engine = self._engine
+            add_block(m, "engine", engine, engine.updates.valid | engine.busy if gates else None)
         add_block(m, "finish", finish, finish.groups.valid | finish.busy if gates else None)
         add_block(m, "output", sink, sink.claim.valid | ~sink.claim.ready if gates else None)
         if self._smoother is not None:
@@ -136,6 +142,9 @@ class Accelerator(wiring.Component):
         wiring.connect(m, sequencer.steps, fetch.steps)
         wiring.connect(m, fetch.products, self._lanes.products)
         wiring.connect(m, sequencer.groups, self._finish.groups)
+        if self._engine is not None:
+            wiring.connect(m, fetch.updates, self._engine.updates)
+            m.d.comb += self._finish.state_sums.eq(self._engine.sums)
         if self.plan.skipping_memories:
             wiring.connect(m, self._finish.write, sequencer.write)
         if self.plan.index_bits:
@@ -197,6 +206,9 @@ class Accelerator(wiring.Component):
             add_block(m, f"memory_{memory.name}", cells, cells.read | cells.write if gates else None)
             is_input = memory.name == "x"
             write = self._input.write if is_input else self._finish.write
+            if memory.elements > 1:
+                self._add_words(m, index, memory, cells)
+                continue
             read, address = steps.valid & (steps.payload.memory == index), steps.payload.address
             if index in self.plan.residual_memories:
                 added = self._finish.added
@@ -210,6 +222,32 @@ class Accelerator(wiring.Component):
                 cells.w_data.eq(write.data),
                 self._fetch.elements[memory.name].eq(cells.r_data),
             ]
+
+    def _add_words(self, m: Module, index: int, memory: MemoryPlan, cells: SinglePort | BankedSinglePort) -> None:
+        """Drive a memory whose words have several elements: written whole, or with the last one of those in order."""
+        steps, write = self._sequencer.steps, self._finish.write
+        width, last, element = memory.element_width, memory.elements - 1, exact_log2(memory.elements)
+        written = write.valid & write.memory[index]
+        m.d.comb += [
+            cells.read.eq(steps.valid & (steps.payload.memory == index)),
+            cells.address.eq(steps.payload.address[element:]),
+            self._fetch.elements[memory.name].eq(cells.r_data),
+        ]
+        if memory.name != "u":
+            words = (write.states.word_select(part, self.plan.state_width)[:width] for part in range(last + 1))
+            m.d.comb += [cells.write.eq(written), cells.w_data.eq(Cat(words))]
+            with m.If(cells.write):
+                m.d.comb += cells.address.eq(write.address)
+            return
+        before = Signal(last * width, name=f"{memory.name}_before", reset_less=True)
+        m.d.comb += [
+            cells.write.eq(written & (write.address[:element] == last)),
+            cells.w_data.eq(Cat(before, write.data[:width])),
+        ]
+        with m.If(written):
+            m.d.sync += before.eq(Cat(before, write.data[:width])[width:])
+        with m.If(cells.write):
+            m.d.comb += cells.address.eq(write.address[element:])
 
     def _add_weight_memories(self, m: Module) -> None:
         """Add the memories of the weights, which steps read; in a round the first step of those with equal weights."""

@@ -7,8 +7,10 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
 
+from lmu_hw.gateware.clock_gate import add_block
 from lmu_hw.gateware.layouts import added_signature, group_layout, write_signature
 from lmu_hw.gateware.memory import ReadOnly, read_signature
+from lmu_hw.gateware.memory_finish import MemoryFinish
 from lmu_hw.gateware.narrow import Narrow
 from lmu_hw.plan.narrowing import NarrowStep
 from lmu_hw.plan.placement import MemoryPlan
@@ -37,6 +39,8 @@ class Finish(wiring.Component):
         Finished elements.
     added : Out(added_signature(plan))
         Only where elements are added to finished sums: read port of the data memories.
+    state_sums : In(parts * rows * signed(plan.state_sum_width))
+        Only with `memories_at_once`: from the memory engine, as ``sums`` from the lanes.
     busy : Out(1)
         With `gate_blocks` only: needs the clock even if `groups` is not valid.
 
@@ -49,6 +53,7 @@ class Finish(wiring.Component):
         self.plan = plan
         busy = {"busy": Out(1)} if plan.config.gate_blocks else {}
         added = {"added": Out(added_signature(plan))} if plan.residual_memories else {}
+        states = {"state_sums": In(plan.parts * plan.memory_rows * plan.state_sum_width)} if plan.parts > 1 else {}
         super().__init__(
             {
                 "sums": In(unsigned(plan.config.frames_per_fetch * plan.lanes * plan.accumulator_width)),
@@ -56,6 +61,7 @@ class Finish(wiring.Component):
                 "parameters": Out(read_signature(unsigned(plan.parameters.width), plan.parameters.depth)),
                 "write": Out(write_signature(plan)),
                 **added,
+                **states,
                 **busy,
             }
         )
@@ -68,6 +74,7 @@ class Finish(wiring.Component):
         lane = Signal(range(max(2, plan.lanes)), reset_less=free)
         destination = Signal(group_layout(plan), reset_less=free)
         selected = Signal(signed(width), reset_less=free)
+        row_destination = Signal(group_layout(plan), reset_less=free)
         number, read, closes, step = self._sum(m, lane, rows, destination)
         with m.If(self.groups.valid):
             m.d.sync += [rows.eq(group.rows), lane.eq(0), destination.eq(group)]
@@ -81,21 +88,25 @@ class Finish(wiring.Component):
             if plan.residual_memories:
                 m.d.sync += destination.added_address.eq(destination.added_address + self._added_step(destination))
         row_valid = Signal()
-        row_destination = Signal(group_layout(plan), reset_less=free)
+        states: Value = Const(0, 0)
+        if plan.parts > 1:  # sums of the lanes, and what comes after them, rest
+            number, read = Mux(destination.at_once, 0, number), read & ~destination.at_once
+            states = self._add_states(m, (rows != 0) & destination.at_once, lane, row_destination)
         m.d.comb += [self.parameters.read.eq(read), self.parameters.address.eq(destination.parameter)]
         m.d.sync += row_valid.eq(rows != 0)
         with m.If(rows != 0):
             sums = Array(self.sums.word_select(index, width) for index in range(len(self.sums) // width))
-            m.d.sync += [selected.eq(sums[number]), row_destination.eq(destination)]
+            following = sums[number] if plan.parts == 1 else Mux(destination.at_once, selected, sums[number])
+            m.d.sync += [selected.eq(following), row_destination.eq(destination)]
         if plan.config.gate_blocks:
             m.d.comb += self.busy.eq((rows != 0) | row_valid | self.write.valid)
         if plan.residual_memories:
             self._read_added(m, rows != 0, destination)
         element = self._narrow(m, selected, row_destination)
         if plan.table is None:
-            self._write(m, row_valid, row_destination, element)
+            self._write(m, row_valid, row_destination, element, states)
         else:
-            self._look_up(m, plan.table, row_valid, row_destination, element)
+            self._look_up(m, plan.table, row_valid, row_destination, element, states)
         return m
 
     def _sum(self, m: Module, lane: Signal, rows: Signal, destination: data.View) -> tuple[Value, Value, Value, Value]:
@@ -161,14 +172,27 @@ class Finish(wiring.Component):
 
     def _shifts(self, steps: Collection[int]) -> set[int]:
         """Right shifts of the sums that are narrowed in these steps."""
-        return {int(s) for op in self.plan.operations if op.narrow in steps for s in op.operation.shifts}
+        own = (op for op in self.plan.operations if op.narrow in steps and op.parts == 1)
+        return {int(s) for op in own for s in op.operation.shifts}
+
+    def _add_states(self, m: Module, valid: Value, row: Signal, destination: data.View) -> Value:
+        """Add the narrowing of rows of several memories, and give the states that come out of it."""
+        block = MemoryFinish(self.plan)
+        add_block(m, "states", block, valid if self.plan.config.gate_blocks else None)
+        m.d.comb += [
+            block.sums.eq(self.state_sums),
+            block.valid.eq(valid),
+            block.row.eq(row),
+            block.operation.eq(destination.operation),
+        ]
+        return block.states
 
     def _narrow(self, m: Module, selected: Signal, destination: data.View) -> Signal:
         """Add the bias and the residual, and narrow the sum in every way; the destination says which one counts."""
         plan = self.plan
         bias = Signal(signed(plan.bias_width))
         shift = Signal(plan.shift_width)
-        operations = plan.operations
+        operations = [planned for planned in plan.operations if planned.parts == 1]
         total = Signal(signed(max(plan.certificate.operations[op.operation.name].total_bits for op in operations)))
         m.d.comb += [
             bias.eq(self.parameters.r_data[: plan.bias_width]),
@@ -178,18 +202,22 @@ class Finish(wiring.Component):
             m.d.comb += total.eq(selected + bias + self._added(m, shift, destination))
         else:
             m.d.comb += total.eq(selected + bias)
-        results = []
+        results: list[Value] = []
         for index, narrow_step in enumerate(plan.narrow_steps):
-            narrow = Narrow(len(total), self._shifts([index]), narrow_step.quantizer, narrow_step.saturates)
+            shifts = self._shifts([index])
+            if not shifts:  # only memories are narrowed like this, elsewhere
+                results.append(Const(0, 1))
+                continue
+            narrow = Narrow(len(total), shifts, narrow_step.quantizer, narrow_step.saturates)
             m.submodules[f"narrow{index}"] = narrow
             m.d.comb += [narrow.i.eq(total), narrow.shift.eq(shift)]
             results.append(_rectify(narrow_step, narrow.o))
-        widths = [narrow_step.quantizer.format.signed_width for narrow_step in plan.narrow_steps]
+        widths = [plan.narrow_steps[op.narrow].quantizer.format.signed_width for op in operations]
         element = Signal(signed(max(widths)), name="element")
         m.d.comb += element.eq(Array(results)[destination.narrow])
         return element
 
-    def _write(self, m: Module, valid: Value, destination: data.View, element: Value) -> None:
+    def _write(self, m: Module, valid: Value, destination: data.View, element: Value, states: Value) -> None:
         write = self.write
         m.d.comb += [
             write.valid.eq(valid),
@@ -199,8 +227,12 @@ class Finish(wiring.Component):
             write.output.eq(destination.output),
             write.operation.eq(destination.operation),
         ]
+        if self.plan.parts > 1:
+            m.d.comb += [write.at_once.eq(destination.at_once), write.states.eq(states)]
 
-    def _look_up(self, m: Module, table: MemoryPlan, valid: Value, destination: data.View, element: Signal) -> None:
+    def _look_up(
+        self, m: Module, table: MemoryPlan, valid: Value, destination: data.View, element: Signal, states: Value
+    ) -> None:
         """Write one stage later: tanh by a table of magnitudes, with the sign put back; other elements pass."""
         m.submodules.table = rom = ReadOnly(unsigned(table.width), self.plan.images()["tanh"])
         tanh = Array(Const(step.activation == "tanh", 1) for step in self.plan.narrow_steps)[destination.narrow]
@@ -225,7 +257,11 @@ class Finish(wiring.Component):
                 late_element.eq(element),
             ]
         looked_up = Mux(late_negative, -rom.r_data, rom.r_data)
-        self._write(m, late_valid, late_destination, Mux(late_tanh, looked_up, late_element))
+        late_states = Signal(len(states), reset_less=True)
+        if self.plan.parts > 1:
+            with m.If(valid & destination.at_once):
+                m.d.sync += late_states.eq(states)
+        self._write(m, late_valid, late_destination, Mux(late_tanh, looked_up, late_element), late_states)
 
 
 def _rectify(step: NarrowStep, value: Value) -> Value:

@@ -30,6 +30,7 @@ __all__ = [
     "logit_layout",
     "product_signature",
     "step_layout",
+    "update_signature",
     "whole_bytes",
     "words_layout",
     "write_signature",
@@ -92,8 +93,9 @@ def step_layout(plan: Plan) -> data.StructLayout:
 
     ``memory`` (index of the data memory), ``address`` in it, ``cleared`` (the element counts as zero),
     ``weight_memory`` (index), ``weight_address`` in it, ``shift`` (index in `Plan.product_shifts`), ``first`` and
-    ``last`` of the sum. With `frames_per_fetch` also ``frame`` (index of the sum in each lane) and ``fetch`` (the
-    weights are not those of the step before).
+    ``last`` of the sum. With `memories_at_once` also ``at_once`` (each part of the memory engine has an element of the
+    word that is read); an address then counts elements, also where a word has several. With `frames_per_fetch` also
+    ``frame`` (index of the sum in each lane) and ``fetch`` (the weights are not those of the step before).
     """
     return data.StructLayout(
         {
@@ -105,6 +107,7 @@ def step_layout(plan: Plan) -> data.StructLayout:
             "shift": unsigned(bits_for(len(plan.product_shifts) - 1)),
             "first": unsigned(1),
             "last": unsigned(1),
+            **_at_once(plan),
             **walk_of(plan).step_shapes(),
         }
     )
@@ -118,7 +121,7 @@ def group_layout(plan: Plan) -> data.StructLayout:
     ``memory``
         One bit for each data memory to write.
     ``address``
-        Address of the first row.
+        Address of the first row: of its element, or with ``at_once`` of its word.
     ``parameter``
         Address of the first row's bias and shift.
     ``narrow``
@@ -127,6 +130,8 @@ def group_layout(plan: Plan) -> data.StructLayout:
         The rows are logits.
     ``operation``
         Index in the plan, for observers of the writes.
+    ``at_once``
+        With `memories_at_once` only: rows of several memories are finished at once.
     ``last_sum``
         With `frames_per_fetch` only: index of the last sum of a row.
     ``step``
@@ -144,6 +149,7 @@ def group_layout(plan: Plan) -> data.StructLayout:
             "narrow": unsigned(bits_for(len(plan.narrow_steps) - 1)),
             "output": unsigned(1),
             "operation": unsigned(bits_for(len(plan.operations) - 1)),
+            **_at_once(plan),
             **walk_of(plan).group_shapes(),
             **(added if plan.residual_memories else {}),
         }
@@ -187,6 +193,34 @@ def product_signature(plan: Plan) -> wiring.Signature:
             "weights": Out(plan.lanes * (plan.lane_plan.wide + 1)),
             "shift": Out(unsigned(bits_for(len(plan.product_shifts) - 1))),
             **_sum_members(plan),
+        }
+    )
+
+
+def update_signature(plan: Plan) -> wiring.Signature:
+    """Operands of one product in each row of several memories, with `memories_at_once`.
+
+    Members
+    -------
+    valid : Out(1)
+        Products in this cycle.
+    states : Out(parts * plan.state_width)
+        Signed operand of each part, part 0 in the low bits.
+    weights : Out(rows * (plan.memory_plan.narrow + 1)), row 0 in the low bits
+        Operand of each row of all parts: its magnitude, and above it the sign.
+    shift : Out
+        Index in `Plan.product_shifts`.
+    first, last : Out(1)
+        The products start or end sums.
+    """
+    return wiring.Signature(
+        {
+            "valid": Out(1),
+            "states": Out(plan.parts * plan.state_width),
+            "weights": Out(plan.memory_rows * (plan.memory_plan.narrow + 1)),
+            "shift": Out(unsigned(bits_for(len(plan.product_shifts) - 1))),
+            "first": Out(1),
+            "last": Out(1),
         }
     )
 
@@ -247,16 +281,22 @@ def write_signature(plan: Plan) -> wiring.Signature:
         It is a logit.
     operation : Out
         Index of the operation in the plan.
+    at_once : Out(1)
+        Only with `memories_at_once`: it is a row of several memories, in ``states`` instead of ``data``.
+    states : Out(parts * plan.state_width)
+        Only with `memories_at_once`: signed elements, that of part 0 in the low bits.
     """
     group = group_layout(plan)
+    states = {"at_once": Out(1), "states": Out(plan.parts * plan.state_width)} if plan.parts > 1 else {}
     return wiring.Signature(
         {
             "valid": Out(1),
             "memory": Out(group["memory"].shape),
             "address": Out(group["address"].shape),
-            "data": Out(signed(max(step.output.signed_width for step in plan.narrow_steps))),
+            "data": Out(signed(plan.written_width)),
             "output": Out(1),
             "operation": Out(group["operation"].shape),
+            **states,
         }
     )
 
@@ -318,8 +358,13 @@ def claim_signature() -> wiring.Signature:
     return wiring.Signature({"valid": Out(1), "ready": In(1)})
 
 
+def _at_once(plan: Plan) -> dict[str, Shape]:
+    """The field ``at_once`` with `memories_at_once`."""
+    return {"at_once": unsigned(1)} if plan.parts > 1 else {}
+
+
 def _data_address(plan: Plan) -> Shape:
-    return unsigned(bits_for(max(memory.depth for memory in plan.data_memories) - 1))
+    return unsigned(bits_for(max(memory.depth * memory.elements for memory in plan.data_memories) - 1))
 
 
 def whole_bytes(width: int) -> int:

@@ -4,6 +4,7 @@ import itertools
 
 from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data, stream
+from amaranth.utils import exact_log2
 
 from lmu_hw.gateware.layouts import group_layout, step_layout
 from lmu_hw.gateware.step_signals import StepSignals
@@ -55,8 +56,12 @@ class Pointers:
         const, walk = now.const, self._walk
         offset = Mux(const.first_term, self._offsets[0], Mux(const.second_term, self._offsets[1], 0))
         word, moves, distance = self._weight_word(now)
+        parts = self._plan.parts
+        column = now.column.number
+        if parts > 1:  # from word to word
+            column = Mux(const.at_once, column << exact_log2(parts), column)
         m.d.comb += [
-            step.address.eq(walk.address(const, offset, now.column.number, now.selected)),
+            step.address.eq(walk.address(const, offset, column, now.selected)),
             step.weight_memory.eq(const.weight_memory),
             step.weight_address.eq(word),
         ]
@@ -84,6 +89,7 @@ class Pointers:
             "narrow": now.const.narrow,
             "output": now.const.output,
             "operation": now.const.operation,
+            **({"at_once": now.const.at_once} if self._plan.parts > 1 else {}),
             **self._walk.group_fields(now.const),
         }
         if self._plan.residual_memories:

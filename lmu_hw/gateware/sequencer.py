@@ -105,6 +105,7 @@ class Sequencer(wiring.Component):
             step.shift.eq(now.const.shift),
             step.first.eq(now.column.first & now.const.first_term),
             step.last.eq(now.ends.sum),
+            *([step.at_once.eq(now.const.at_once)] if plan.parts > 1 else []),
             *(step[name].eq(value) for name, value in walk.step_fields(now.const, now.position).items()),
         ]
         return m

@@ -85,6 +85,7 @@ class StepConstants:
           whether the input frame is needed until they are written.
         - ``skips``: only if zero elements are skipped.
         - ``indexed``: only if zero blocks are skipped.
+        - ``at_once``: only with `memories_at_once`: the memory engine does it.
     """
 
     def __init__(self, plan: Plan, walk: FrameWalk):
@@ -117,7 +118,7 @@ class StepConstants:
 def _row(plan: Plan, walk: FrameWalk, step: PlanStep, group: int) -> dict[str, int]:
     planned, term = step.planned, step.term
     columns = range(term.length) if planned.index_bits else term.columns[group]
-    block_steps = [other.step for other in planned.terms] if planned.operation.repeat > 1 else [0, 0]
+    block_steps = [planned.parts * other.step for other in planned.terms] if planned.blocks > 1 else [0, 0]
     row = {
         "length_last": len(columns) - 1,
         "first_term": int(step.number == 0),
@@ -126,7 +127,7 @@ def _row(plan: Plan, walk: FrameWalk, step: PlanStep, group: int) -> dict[str, i
         "first_step": step.first,
         "groups_last": planned.groups - 1,
         "rows_last": planned.rows_in(planned.groups - 1, plan.lanes),
-        "repeat_last": planned.operation.repeat - 1,
+        "repeat_last": planned.blocks - 1,
         "wait": int(term.wait),
         "opens_output": int(planned.output and step.number == walk.claiming_term(planned)),
         "releases": int(planned.releases_input),
@@ -151,6 +152,8 @@ def _row(plan: Plan, walk: FrameWalk, step: PlanStep, group: int) -> dict[str, i
         row |= walk.residual_constants(planned.residual)
     if plan.skipping_memories:
         row["skips"] = int(term.skips)
+    if plan.parts > 1:
+        row["at_once"] = int(planned.parts > 1)
     if plan.index_bits:
         row["indexed"] = int(planned.index_bits > 0)
     return row

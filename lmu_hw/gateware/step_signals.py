@@ -18,7 +18,7 @@ def position_layout(plan: Plan, walk: FrameWalk) -> data.StructLayout:
         {
             "step": range(max(2, len(steps))),
             "group": range(max(2, *(step.planned.groups for step in steps))),
-            "block": range(max(2, *(step.planned.operation.repeat for step in steps))),
+            "block": range(max(2, *(step.planned.blocks for step in steps))),
             **walk.counters(),
         }
     )

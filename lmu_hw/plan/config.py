@@ -9,8 +9,8 @@ from lmu_hw.checks import from_json, require_choice, require_int, require_member
 from lmu_hw.model.smoothing import Smoothing
 
 __all__ = [
-    "FRUGAL", "LEVERS", "LEVER_SETS", "PLAIN", "ROUNDS", "STATE_BANK_WORDS", "AcceleratorConfig", "Interface",
-    "StatePolicy", "WeightStore", "choose_levers",
+    "FRUGAL", "LEVERS", "LEVER_SETS", "MEMORIES_AT_ONCE", "PLAIN", "ROUNDS", "STATE_BANK_WORDS", "AcceleratorConfig",
+    "Interface", "StatePolicy", "WeightStore", "choose_levers",
 ]  # fmt: skip
 
 MAX_LANES = 64
@@ -23,6 +23,9 @@ STATE_BANK_WORDS = (0, *(2**bits for bits in range(2, 9)))
 
 ROUNDS = (1, 2, 4, 8)
 """Allowed frames for each fetch of the weights."""
+
+MEMORIES_AT_ONCE = (1, 2, 4, 8, 16)
+"""Allowed memories that are updated at once."""
 
 LEVERS = (
     "skip_zero_blocks", "skip_zero_elements", "isolate_operands", "control_reset", "stop_clock", "gate_blocks"
@@ -151,6 +154,9 @@ class AcceleratorConfig:
         Frames that are buffered and computed together, so that each weight is fetched once for all of them
         (`lmu_hw.plan.rounds`): 1, 2, 4 or 8. More than 1 needs the state policy ``keep`` and the stream interface, and
         excludes the two skip options.
+    memories_at_once : int
+        Memories that are updated at once, in an engine of their own (`lmu_hw.plan.parts`): 1, 2, 4, 8 or 16. With 1,
+        the lanes update them, one after the other. More than 1 excludes `frames_per_fetch`.
     smoothing : Smoothing, optional
         Adds events to the outputs; needs the stream interface.
     """
@@ -168,6 +174,7 @@ class AcceleratorConfig:
     bank_words: int = 0
     state_bank_words: int = 0
     frames_per_fetch: int = 1
+    memories_at_once: int = 1
     smoothing: Smoothing | None = None
 
     def __post_init__(self) -> None:
@@ -179,6 +186,7 @@ class AcceleratorConfig:
             require_type(name, getattr(self, name), bool)
         self._check_banks()
         self._check_rounds()
+        self._check_parts()
         if self.gate_blocks and self.interface is Interface.SPI and not self.stop_clock:
             raise ValueError("gate_blocks with the interface spi needs stop_clock: its gates need a clock that runs")
         if self.smoothing is not None and not isinstance(self.smoothing, Smoothing):
@@ -206,6 +214,11 @@ class AcceleratorConfig:
         for name in ("skip_zero_blocks", "skip_zero_elements"):
             if getattr(self, name):
                 raise ValueError(f"frames_per_fetch of {frames} and {name} exclude each other, give one of them")
+
+    def _check_parts(self) -> None:
+        parts = require_choice("memories_at_once", self.memories_at_once, MEMORIES_AT_ONCE)
+        if parts > 1 and self.frames_per_fetch > 1:
+            raise ValueError(f"memories_at_once of {parts} and frames_per_fetch exclude each other, give one of them")
 
     @classmethod
     def frugal(cls, **options: Any) -> "AcceleratorConfig":
@@ -239,6 +252,8 @@ class AcceleratorConfig:
             values["state_bank_words"] = self.state_bank_words
         if self.frames_per_fetch > 1:
             values["frames_per_fetch"] = self.frames_per_fetch
+        if self.memories_at_once > 1:
+            values["memories_at_once"] = self.memories_at_once
         return values if self.smoothing is None else {**values, "smoothing": self.smoothing.to_dict()}
 
     @classmethod

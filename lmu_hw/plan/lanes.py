@@ -46,7 +46,7 @@ class LanePlan:
         Magnitude of the operand that all lanes share, after its shift.
     weights : tuple of int
         Magnitude of the weights of each weight memory: one bit less than a weight has, and as many where a weight may
-        be the most negative one.
+        be the most negative one. 0 for a memory that no operation of these lanes reads.
     is_wide : tuple of bool
         Whether the weights of each memory have more bits than those that are multiplied most often. False for all
         memories without `isolate_operands`.
@@ -90,7 +90,7 @@ def plan_lanes(
     config : AcceleratorConfig
         Lanes, kind of weight memories, and whether operands are isolated.
     operations : sequence of PlannedOperation
-        In order.
+        Those of the lanes, in order.
     data_memories : sequence of MemoryPlan
         By index.
     weight_widths : sequence of int
@@ -99,8 +99,9 @@ def plan_lanes(
         Ranges of the vectors, which weights in RAM do not keep.
     """
     fixed = config.weights is WeightStore.ROM
+    used = {planned.weight_memory for planned in operations}
     magnitudes = tuple(
-        width - 1 if fixed and not _reaches(operations, index, -(1 << width - 1)) else width
+        (width - 1 if fixed and not _reaches(operations, index, -(1 << width - 1)) else width) if index in used else 0
         for index, width in enumerate(weight_widths)
     )
     operand = max(
@@ -108,9 +109,9 @@ def plan_lanes(
         for planned in operations
         for term, laid in zip(planned.operation.terms, planned.terms, strict=True)
     )
-    widest = max(weight_widths)
+    widest = max(weight_widths[index] for index in used)
     frequent = _frequent(operations, weight_widths) if config.isolate_operands else widest
-    is_wide = tuple(width > frequent for width in weight_widths)
+    is_wide = tuple(index in used and width > frequent for index, width in enumerate(weight_widths))
     narrow = max(bits for bits, wide in zip(magnitudes, is_wide, strict=True) if not wide)
     rows = (planned.rows_in(0, config.lanes) for planned in operations if is_wide[planned.weight_memory])
     wide_lanes = max(rows, default=0)
@@ -143,6 +144,6 @@ def _reaches(operations: Iterable[PlannedOperation], memory: int, value: int) ->
 def _operand_bits(source: str, shift: int, memory: MemoryPlan, certificate: Certificate | None) -> int:
     """Bits of the magnitude of a vector's elements, shifted: as proven, or else all that its memory holds."""
     if certificate is None:
-        return memory.width + shift
+        return memory.element_width + shift
     bound = certificate.vectors[source]
     return max(1, max(abs(bound.low), abs(bound.high)).bit_length()) + shift

@@ -67,6 +67,7 @@ class Layout:
         self._narrowing = narrowing
         self._logits = output_name(model)
         self._frames = vector_frames(model, config.frames_per_fetch)
+        self._parts = config.memories_at_once
         self._strides = round_strides(model, config.frames_per_fetch)
         self._waits = _waits(self._strides, operations, locations)
         self._skipped = _skipped(operations, locations) if config.skip_zero_elements else set()
@@ -113,6 +114,7 @@ class Layout:
             stride=self._strides[op.layer] if op.closes_stride else 1,
             frames=frames,
             together=frames > 1 and not op.updates_memory and op.target != self._logits,
+            parts=self._parts if op.updates_memory else 1,
             residual=self._planned_residual(op),
         )
 

@@ -28,6 +28,8 @@ class MemoryPlan:
     index_bits : int
         Highest bits of a word, which say which weights the next word holds; 0 except in weight memories whose blocks
         are skipped.
+    elements : int
+        Elements of a word, element 0 in the low bits; above 1 only with `memories_at_once`.
     """
 
     name: str
@@ -36,6 +38,7 @@ class MemoryPlan:
     signed: bool
     kind: str
     index_bits: int = 0
+    elements: int = 1
 
     @property
     def bits(self) -> int:
@@ -44,8 +47,13 @@ class MemoryPlan:
 
     @property
     def signed_width(self) -> int:
-        """Bits of a signed number that holds every word."""
-        return self.width if self.signed else self.width + 1
+        """Bits of a signed number that holds every element."""
+        return self.element_width if self.signed else self.element_width + 1
+
+    @property
+    def element_width(self) -> int:
+        """Bits of an element."""
+        return self.width // self.elements
 
 
 @dataclass(frozen=True)
@@ -74,7 +82,7 @@ class Location:
 
 
 def place(
-    model: QuantizedModel, known: dict[str, Vector], frames: Mapping[str, int]
+    model: QuantizedModel, known: dict[str, Vector], frames: Mapping[str, int], parts: int = 1
 ) -> tuple[tuple[MemoryPlan, ...], dict[str, Location]]:
     """Place every vector that is read, so that no memory is read and written in the same cycle.
 
@@ -90,6 +98,8 @@ def place(
         Its vectors by name.
     frames : mapping of str to int
         Frames of each vector that are kept.
+    parts : int
+        Elements in a word of u and of the memory states.
 
     Returns
     -------
@@ -139,7 +149,9 @@ def place(
         signed = any(fmt.signed for fmt in formats)
         width = max(fmt.signed_width if signed else fmt.width for fmt in formats)
         order[memory] = len(memories)
-        memories.append(MemoryPlan(memory, sizes[memory], width, signed, "data"))
+        elements = parts if memory in ("u", "m0", "m1") else 1
+        words = sizes[memory] // elements
+        memories.append(MemoryPlan(memory, words, elements * width, signed, "data", elements=elements))
     locations = {
         name: Location(tuple(order[memory] for memory in into), bases[name], frames[name])
         for name, into in pairs.items()

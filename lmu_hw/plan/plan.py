@@ -9,7 +9,7 @@ cycle.
 import functools
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from lmu_hw.model.bounds import Certificate, certify
@@ -20,6 +20,7 @@ from lmu_hw.plan.images import parameter_words, table_words, weight_words
 from lmu_hw.plan.lanes import LanePlan, plan_lanes
 from lmu_hw.plan.layout import Layout
 from lmu_hw.plan.narrowing import Narrowing, NarrowStep
+from lmu_hw.plan.parts import check_parts, with_stored_order
 from lmu_hw.plan.placement import MemoryPlan, place
 from lmu_hw.plan.rounds import check_rounds, round_strides, vector_frames
 from lmu_hw.plan.schedule import PlannedOperation, Schedule
@@ -94,6 +95,21 @@ class Plan:
         return math.prod(self.model.strides)
 
     @property
+    def parts(self) -> int:
+        """Memories that are updated at once, each in a part of the memory engine (`lmu_hw.plan.parts`)."""
+        return self.config.memories_at_once
+
+    @property
+    def state_memories(self) -> tuple[int, ...]:
+        """Data memories with several elements in a word."""
+        return tuple(index for index, memory in enumerate(self.data_memories) if memory.elements > 1)
+
+    @property
+    def state_width(self) -> int:
+        """Bits of a signed number that holds every element of `state_memories`."""
+        return max(self.data_memories[index].signed_width for index in self.state_memories)
+
+    @property
     def sums(self) -> MemoryPlan | None:
         """Sums of decision smoothing; None without smoothing."""
         if self.config.smoothing is None:
@@ -136,7 +152,35 @@ class Plan:
     @functools.cached_property
     def lane_plan(self) -> LanePlan:
         """Bits of operand, weights and products in the lanes."""
-        return plan_lanes(self.config, self.operations, self.data_memories, self.weight_widths, self.certificate)
+        own = [planned for planned in self.operations if planned.parts == 1]
+        return plan_lanes(self.config, own, self.data_memories, self.weight_widths, self.certificate)
+
+    @functools.cached_property
+    def memory_plan(self) -> LanePlan:
+        """Bits of operand, weights and products in the rows of the memory engine."""
+        config = replace(self.config, isolate_operands=False)
+        return plan_lanes(config, self._updates, self.data_memories, self.weight_widths, self.certificate)
+
+    @property
+    def _updates(self) -> list[PlannedOperation]:
+        """Operations of the memory engine."""
+        return [planned for planned in self.operations if planned.parts > 1]
+
+    @property
+    def memory_rows(self) -> int:
+        """Rows of each part of the memory engine."""
+        return max(planned.operation.rows for planned in self._updates)
+
+    @property
+    def written_width(self) -> int:
+        """Bits of a signed number that holds every element that is finished row by row."""
+        used = {planned.narrow for planned in self.operations if planned.parts == 1}
+        return max(self.narrow_steps[index].output.signed_width for index in used)
+
+    @property
+    def state_sum_width(self) -> int:
+        """Bits of a sum in the memory engine."""
+        return max(self.certificate.operations[planned.operation.name].accumulator_bits for planned in self._updates)
 
     @property
     def skipping_memories(self) -> tuple[int, ...]:
@@ -274,16 +318,18 @@ def make_plan(model: QuantizedModel, config: AcceleratorConfig | None = None) ->
     Raises
     ------
     ValueError
-        If the network cannot be built like this: its sums are too wide, or `frames_per_fetch` or the smoothing does not
-        fit.
+        If the network cannot be built like this: its sums are too wide, or `frames_per_fetch`, `memories_at_once` or
+        the smoothing does not fit.
     """
     config = AcceleratorConfig() if config is None else config
     check_rounds(model, config.frames_per_fetch)
-    certificate, operations, known = _certified(model), lower(model), vectors(model)
+    certificate, known, parts = _certified(model), vectors(model), config.memories_at_once
+    check_parts(lower(model), config.lanes, parts)
+    operations = with_stored_order(lower(model), parts)
     logits = known[output_name(model)]
     if config.smoothing is not None:
         config.smoothing.check(model.outputs, logits.format)
-    data_memories, locations = place(model, known, vector_frames(model, config.frames_per_fetch))
+    data_memories, locations = place(model, known, vector_frames(model, config.frames_per_fetch), parts)
     narrowing = Narrowing(operations, certificate)
     layout = Layout(model, config, operations, locations, narrowing)
     schedule = Schedule(
@@ -310,7 +356,9 @@ def make_plan(model: QuantizedModel, config: AcceleratorConfig | None = None) ->
         table=narrowing.table,
         output=MemoryPlan("logits", logits.size, logits.format.width, logits.format.signed, "output"),
         narrow_steps=narrowing.steps,
-        accumulator_width=max(certificate.operations[op.name].accumulator_bits for op in operations),
+        accumulator_width=max(
+            certificate.operations[op.name].accumulator_bits for op in operations if parts == 1 or not op.updates_memory
+        ),
         bias_width=bias_width,
         shift_width=shift_width,
     )

@@ -124,6 +124,8 @@ class PlannedOperation:
         operation runs once for each frame.
     residual : PlannedResidual, optional
         What is added to the sums.
+    parts : int
+        Blocks that are computed at once, each in a part of the memory engine (`lmu_hw.plan.parts`); 1 in the lanes.
     """
 
     operation: Operation
@@ -141,11 +143,17 @@ class PlannedOperation:
     frames: int
     together: bool
     residual: PlannedResidual | None = None
+    parts: int = 1
 
     @property
     def releases_late(self) -> bool:
         """Whether the input frame is needed until all elements are written, because they add elements of it."""
         return self.releases_input and self.residual is not None and self.residual.kind == "x"
+
+    @property
+    def blocks(self) -> int:
+        """Blocks that are computed one after the other; with `parts`, so many at once count as one."""
+        return self.operation.repeat // self.parts
 
     @property
     def sums(self) -> int:
@@ -169,8 +177,9 @@ class PlannedOperation:
 
     @property
     def target_start(self) -> int:
-        """Address of the first element written."""
-        return self.operation.start * self.target_copies + (0 if self.target is None else self.target.base)
+        """Address of the first element written; with `parts`, of the first word."""
+        start = self.operation.start * self.target_copies + (0 if self.target is None else self.target.base)
+        return start // self.parts
 
     def rows_in(self, group: int, lanes: int) -> int:
         """Rows of a group."""

@@ -17,7 +17,7 @@ ID_DIGITS = 8
 WEIGHTS, EARLIER_WEIGHTS = "sign and magnitude", "two's complement"
 """Code of weights in an image, now and in accelerators whose shape does not name it."""
 
-CAPACITIES = ("accumulator_bits", "sum_bits", "bias_bits", "shift_bits")
+CAPACITIES = ("accumulator_bits", "state_accumulator_bits", "sum_bits", "bias_bits", "shift_bits")
 """Widths of which a network may need less than the accelerator has."""
 
 
@@ -52,6 +52,7 @@ def shape(plan: Plan) -> dict[str, Any]:
         "weights": WEIGHTS,
         "input": {"size": plan.model.inputs, "format": plan.model.input.to_dict()},
         "accumulator_bits": plan.accumulator_width,
+        **({"state_accumulator_bits": plan.state_sum_width} if plan.parts > 1 else {}),
         "sum_bits": max(certificate.operations[planned.operation.name].total_bits for planned in plan.operations),
         "bias_bits": plan.bias_width,
         "shift_bits": plan.shift_width,
@@ -69,10 +70,14 @@ def _weight_room(plan: Plan, planned: PlannedOperation) -> dict[str, Any]:
 def _operation(plan: Plan, planned: PlannedOperation) -> dict[str, Any]:
     op, step = planned.operation, plan.narrow_steps[planned.narrow]
     alike = [other.operation for other in plan.operations if other.narrow == planned.narrow]
+    if planned.parts > 1:  # its shifts are not loaded
+        alike = [op]
+    parts = {"at_once": planned.parts} if planned.parts > 1 else {}
     return {
         "name": op.name,
         "rows": op.rows,
         "repeat": op.repeat,
+        **parts,
         "stride": planned.stride,
         "weight_bits": plan.weight_widths[planned.weight_memory],
         "terms": [
@@ -179,7 +184,7 @@ def _difference(own: dict[str, Any], other: dict[str, Any]) -> str | None:
         if difference is not None:
             return f"{ours['name']}: {difference}"
     for name in CAPACITIES:
-        if own[name] > other[name]:
+        if own.get(name, 0) > other.get(name, 0):
             return f"{name} {own[name]} are needed, the accelerator has {other[name]}"
     return None
 
@@ -192,6 +197,8 @@ def _operation_difference(own: dict[str, Any], other: dict[str, Any]) -> str | N
     for name in ("rows", "repeat", "stride", "weight_bits", "narrow", "activation", "output", "residual"):
         if own.get(name) != other.get(name):
             return f"{name} {_shown(own.get(name))}, the accelerator has {_shown(other.get(name))}"
+    if own.get("at_once", 1) != other.get("at_once", 1):
+        return f"{own.get('at_once', 1)} memories at once, the accelerator has {other.get('at_once', 1)}"
     if len(own["terms"]) != len(other["terms"]):
         return f"{len(own['terms'])} terms, the accelerator has {len(other['terms'])}"
     for ours, theirs in zip(own["terms"], other["terms"], strict=True):

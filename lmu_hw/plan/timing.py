@@ -45,7 +45,8 @@ class FrameTiming:
     products : int
         Needed products, without idle lanes, skipped blocks and slices of other rows.
     accesses : dict of str to int
-        Reads of each weight memory, ``parameters`` and ``data``, and writes of ``data``.
+        Reads of each weight memory, ``parameters`` and ``data``, and writes of ``data``. With `memories_at_once`, a row
+        of several memories is one write and reads no parameters.
     """
 
     interval: int
@@ -145,7 +146,7 @@ def _run_pass(schedule: Schedule, planned: PlannedOperation, number: int, clock:
     if planned.output and not rounds:
         clock.now = max(clock.now, clock.output_free)
     waits = _waits(planned, number)
-    for _, group in itertools.product(range(planned.operation.repeat), range(planned.groups)):
+    for _, group in itertools.product(range(planned.blocks), range(planned.groups)):
         if planned.output and rounds and group == 0:  # only the last product waits
             clock.last_ok = max(clock.last_ok, clock.output_free)
         _run_group(schedule, planned, group, waits, clock, nonzero)
@@ -238,7 +239,7 @@ def frame_timing(
     for planned in executed:
         op = planned.operation
         counts = [_products(planned, group, nonzero) for group in range(planned.groups)]
-        fetched = planned.passes * op.repeat * sum(map(sum, counts))
+        fetched = planned.passes * planned.blocks * sum(map(sum, counts))
         accesses[schedule.weight_memories[planned.weight_memory]] += fetched
         issued += planned.sums * fetched
         needed = sum(
@@ -247,8 +248,8 @@ def frame_timing(
             for term, count in zip(planned.terms, by_term, strict=True)
         )
         products += planned.frames * op.repeat * int(needed)
-        rows += planned.passes * op.repeat * op.rows
-        written += planned.frames * op.repeat * op.rows
+        rows += planned.passes * op.repeat * op.rows if planned.parts == 1 else 0
+        written += planned.frames * planned.blocks * op.rows
         added += planned.frames * op.rows if op.residual is not None else 0
     accesses |= {"data": issued + added, "parameters": rows, "data writes": written}
     return FrameTiming(interval, latencies, issued, products, accesses)

@@ -64,22 +64,22 @@ def accesses(plan: Plan, nonzero: Nonzero = EVERY) -> dict[str, FrameAccesses]:
             op = planned.operation
             rows = planned.frames * op.repeat * op.rows
             products = np.sum([term_products(planned, group, nonzero) for group in range(planned.groups)], axis=0)
-            fetched = planned.passes * op.repeat * float(products.sum())
+            fetched = planned.passes * planned.blocks * float(products.sum())
             reads[plan.weight_memories[planned.weight_memory].name] += fetched
-            reads[plan.parameters.name] += rows / planned.sums
+            reads[plan.parameters.name] += rows / planned.sums if planned.parts == 1 else 0
             if plan.table is not None and op.activation == "tanh":
                 reads[plan.table.name] += rows
             for term, count in zip(planned.terms, products.tolist(), strict=True):
                 names = [plan.data_memories[index].name for index in term.location.memories]
                 for name in names:
-                    reads[name] += planned.frames * op.repeat * count / len(names)
+                    reads[name] += planned.frames * planned.blocks * count / len(names)
             if planned.residual is not None:
                 names = [plan.data_memories[index].name for index in planned.residual.location.memories]
                 for name in names:
                     reads[name] += rows / len(names)
             targets = [plan.data_memories[index].name for index in planned.target.memories] if planned.target else []
             for name in targets:
-                writes[name] += rows / len(targets)
+                writes[name] += rows / planned.parts / len(targets)
             if planned.output:
                 writes[plan.output.name] += rows
                 reads[plan.output.name] += rows

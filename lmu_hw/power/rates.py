@@ -119,7 +119,7 @@ def issues(plan: Plan, nonzero: Nonzero = EVERY) -> float:
     executed = (planned for number in range(plan.rounds) for planned in plan.schedule.executed(number))
     return sum(
         planned.frames
-        * planned.operation.repeat
+        * planned.blocks
         * sum(sum(term_products(planned, group, nonzero)) for group in range(planned.groups))
         for planned in executed
     ) / (plan.rounds * plan.config.frames_per_fetch)
@@ -271,7 +271,7 @@ def weight_toggles(plan: Plan) -> dict[str, float]:
         for planned in plan.schedule.executed(number):
             name = plan.weight_memories[planned.weight_memory].name
             words = images[name][planned.weight_base : planned.weight_base + planned.words]
-            reads[name].extend(words * planned.operation.repeat)
+            reads[name].extend(words * planned.blocks)
     return {
         name: sum((one ^ other).bit_count() for one, other in itertools.pairwise([*words, *words[:1]])) / plan.period
         for name, words in reads.items()

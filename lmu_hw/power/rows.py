@@ -38,6 +38,8 @@ BLOCKS = {
     "lanes.operands": "multipliers",
     "lanes.multiply": "multipliers",
     "lanes.accumulate": "accumulators",
+    "engine.accumulate": "accumulators",
+    "engine": "multipliers",
     "finish": "finish",
     "sequencer": "control",
     "fetch": "control",

@@ -50,6 +50,8 @@ def bench_header(plan: Plan) -> str:
         layout = load_layout(plan)
         macros |= {f"LOAD_{name.upper()}": field.width for name, field in layout}
         macros |= {"LOAD": 1, "LOAD_WIDTH": layout.size}
+    if plan.parts > 1:
+        macros["STATES"] = 1
     macros |= _memory_macros(plan)
     return "".join(f"`define LMU_{name} {value}\n" for name, value in macros.items())
 

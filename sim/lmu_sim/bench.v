@@ -304,6 +304,11 @@ module lmu_bench;
       if (frame_error) $fwrite(trace, "x %0d\n", cycle);
       if (asleep) $fwrite(trace, "q %0d\n", cycle);
       if (issue && started) $fwrite(trace, "p %0d\n", cycle);
+`ifdef LMU_STATES
+      if (dut.finish.write__valid && dut.finish.write__at_once)
+        $fwrite(trace, "e %0d %0d %h\n", cycle, dut.finish.write__operation, dut.finish.write__states);
+      else
+`endif
       if (dut.finish.write__valid) $fwrite(trace, "e %0d %0d %h\n", cycle, dut.finish.write__operation, dut.finish.write__data);
       if (logits_valid && logits_ready) $fwrite(trace, "l %0d %h\n", cycle, logits_payload);
       if (decision_valid && decision_ready)

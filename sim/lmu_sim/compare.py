@@ -10,6 +10,7 @@ from lmu_hw.model.golden import Golden, decide
 from lmu_hw.model.operations import output_name
 from lmu_hw.model.program import QuantizedModel
 from lmu_hw.model.smoothing import detect
+from lmu_hw.plan.parts import stored_order
 from lmu_hw.plan.plan import Plan
 from lmu_sim.result import ClipDecision, Mismatch
 from lmu_sim.stimulus import Expected, Frame, elements, gives_logits, in_rounds, logit_frames, reference
@@ -167,6 +168,9 @@ class Comparison:
                         operation, received.get(operation, []), seen.get(operation, 0), values.size
                     )
                     seen[operation] = seen.get(operation, 0) + 1
+                    planned = self.plan.operations[operation]
+                    if planned.parts > 1:
+                        values = values[stored_order(values.size, planned.operation.rows, planned.parts)]
                     self._compare(target, (frame.frame, operation), start, values, rows, partial)
             for operation, rows in received.items():
                 known = 0 <= operation < len(operations)
@@ -183,7 +187,7 @@ class Comparison:
 
     def _split(self, segment: Segment) -> list[dict[int, list[Received]]]:
         """Elements of each frame, or round, by operation: it ends where the operation's index falls, or all came."""
-        width = max(step.output.signed_width for step in self.plan.narrow_steps)
+        width = self.plan.written_width
         sizes = [
             planned.operation.repeat * planned.operation.rows * planned.frames for planned in self.plan.operations
         ]
@@ -193,7 +197,11 @@ class Comparison:
             if operation < last or (operation == 0 and len(groups[-1][operation]) >= sizes[0]):
                 groups.append({})
             last = operation
-            groups[-1].setdefault(operation, []).append((cycle, signed(value, width)))
+            received = groups[-1].setdefault(operation, [])
+            parts = self.plan.operations[operation].parts if 0 <= operation < len(sizes) else 1
+            for part in range(parts):
+                bits = self.plan.state_width if parts > 1 else width
+                received.append((cycle, signed(None if value is None else value >> part * bits, bits)))
         return groups
 
     def _compare_outputs(self, segment: Segment, frames: list[Expected], needed: int, cut: bool) -> None:

@@ -11,6 +11,7 @@ from lmu_hw.model.gate import MAX_HOLD
 from lmu_hw.model.golden import decide
 from lmu_hw.model.operations import output_name, vectors
 from lmu_hw.plan.config import Interface, WeightStore
+from lmu_hw.plan.parts import stored_order
 from lmu_hw.plan.placement import Location
 from lmu_hw.plan.plan import Plan
 from lmu_sim.gate_delays import find_gate_delays
@@ -147,7 +148,19 @@ class FrameGates:
         for index in sorted(set(old)):
             runs = [run for run, other in enumerate(old) if other == index]
             # Where the states of several frames are kept, the last one is read; the others are written first.
-            self._memories[index].poke(simulator, location.base, values.T.repeat(location.copies, axis=0), runs)
+            words = self._words(index, layer, kind, values).repeat(location.copies, axis=0)
+            base = location.base // self.plan.data_memories[index].elements
+            self._memories[index].poke_bits(simulator, base, words, runs)
+
+    def _words(self, memory: int, layer: int, kind: str, values: IntArray) -> IntArray:
+        """Bits of the words that hold a state of each run, shape (words, bits, runs)."""
+        spec, elements = self.plan.data_memories[memory], values.T
+        if spec.elements > 1:
+            updates = [entry.operation for entry in self.plan.operations if entry.operation.target == f"layer{layer}.m"]
+            orders = [op.start + stored_order(op.repeat * op.rows, op.rows, self.plan.parts) for op in updates]
+            elements = elements[np.concatenate(orders)]
+        bits = elements[:, None, :] >> np.arange(spec.element_width)[:, None] & 1
+        return bits.reshape(-1, spec.width, len(values))
 
     def _old(self, location: Location, layer: int, kind: str, frames: int) -> int:
         """Memory that holds the old copy of a state some frames after reset."""

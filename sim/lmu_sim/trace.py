@@ -25,7 +25,8 @@ class Segment:
     started : list of int
         Cycles in which the first product of a frame, or round, was issued.
     elements : list of (int, int, int or None)
-        Elements that left the finish block: cycle, index of the operation (-1 if unknown), raw value.
+        Elements that left the finish block: cycle, index of the operation (-1 if unknown), raw value. A row of several
+        memories that are updated at once is one value.
     logits : list of (int, int or None)
         Transfers on ``o_logits``: cycle, payload.
     decisions : list of (int, int, int or None)

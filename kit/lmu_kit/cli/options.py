@@ -86,7 +86,9 @@ LEVER_HELP = {
 }
 """What each of `lmu_hw.plan.config.LEVERS` does."""
 
-CHOICES = ("lanes", "weights", "state", "interface", "frames_per_fetch", "bank_words", "state_bank_words")
+CHOICES = (
+    "lanes", "weights", "state", "interface", "frames_per_fetch", "memories_at_once", "bank_words", "state_bank_words"
+)  # fmt: skip
 """Other fields of `AcceleratorConfig` that have an option of their name."""
 
 
@@ -319,6 +321,12 @@ def accelerator_arguments(command: argparse.ArgumentParser, title: str = "accele
         type=positive,
         help="fetch each weight once per batch of N frames (1, 2, 4 or 8); the whole batch is buffered first, so its "
         "first frame waits for its last",
+    )
+    group.add_argument(
+        "--memories-at-once",
+        metavar="N",
+        type=positive,
+        help="update N memories at once, in an engine of their own (1, 2, 4, 8 or 16; 1 for none, in the lanes)",
     )
     group.add_argument(
         "--bank-words",
