@@ -32,8 +32,8 @@ def check_parts(operations: Sequence[Operation], lanes: int, parts: int) -> None
     Raises
     ------
     ValueError
-        If there is no memory, a memory has more rows than a weight word, the memories with equal matrices are no
-        multiple of `parts`, or memories read the input of their layer without a u between.
+        If there is no memory, a memory has more rows than a weight word, or the memories with equal matrices are no
+        multiple of `parts`. Or if memories read the input of their layer, without a u between.
     """
     if parts == 1:
         return

@@ -253,8 +253,9 @@ class Plan:
 
     @property
     def utilisation(self) -> float:
-        """Needed products over ``lanes * cycles``, in a steady stream."""
-        return sum(f.products for f in self.frames) / (self.lanes * sum(f.interval for f in self.frames))
+        """Needed products over ``multipliers * cycles``, in a steady stream: those of the lanes and the memory engine."""
+        multipliers = self.lanes + (self.parts * self.memory_rows if self.parts > 1 else 0)
+        return sum(f.products for f in self.frames) / (multipliers * sum(f.interval for f in self.frames))
 
     def _mean(self, values: Iterable[int]) -> float:
         """Average a value that each entry of `frames` has over all input frames."""

@@ -40,6 +40,8 @@ CASES = {
         {"layers": ("lmu", "dense"), "stride": 2, "units": 4, "activation": "relu"}),
     "state banks": (9, {"lanes": 2, "stop_clock": True, "gate_blocks": True, "state_bank_words": 4},
         {"layers": ("lmu", "dense"), "stride": 2, "units": 6, "activation": "relu"}),
+    "memories at once": (10, {"lanes": 2, "memories_at_once": 2, "gate_blocks": True, "state_bank_words": 4},
+        {"layers": ("lmu", "dense"), "stride": 2, "units": 4, "memories": [(2, 6.0)] * 2, "activation": "relu"}),
     "banks": (5, {"lanes": 2, "bank_words": 8, "skip_zero_elements": True, "control_reset": True},
         {"layers": ("lmu", "dense"), "stride": 2, "units": 4, "activation": "relu"}),
 }  # fmt: skip

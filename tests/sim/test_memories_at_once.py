@@ -21,6 +21,12 @@ CASES = {
          "e_h": False, "w_h": False},
         AcceleratorConfig.frugal(lanes=7, memories_at_once=4, bank_words=16, state_bank_words=4),
     ),
+    "filters, residual": (
+        4,
+        {"layers": ("separable", "separable", "dense"), "stride": 2, "memories": FOUR, "filters": 2, "encoder": True,
+         "residual": True, "inputs": 5},
+        AcceleratorConfig.frugal(lanes=5, memories_at_once=2, state_bank_words=4),
+    ),
     "tanh, weights in RAM, clears": (
         3,
         {"layers": ("lmu", "dense"), "memories": FOUR, "activation": "tanh", "units": 7, "w_h": True, "e_h": True},
@@ -97,6 +103,7 @@ def test_an_image_fits_as_many_memories_at_once():
 @pytest.mark.parametrize(
     ("options", "config", "message"),
     [
+        ({"layers": ("separable",), "encoder": False, "inputs": 4}, {}, "needs layers with e_x, layer 0 has none"),
         ({"layers": ("dense",)}, {}, "memories_at_once of 2 needs a network with memories"),
         ({"memories": FOUR[:3]}, {}, "needs a multiple of 2 memories with equal matrices, layer 0 has 3"),
         ({"memories": FOUR}, {"lanes": 2}, "needs orders of at most 2, the number of lanes, layer 0 has 3"),
