@@ -253,7 +253,7 @@ class Plan:
 
     @property
     def utilisation(self) -> float:
-        """Needed products over ``multipliers * cycles``, in a steady stream: those of the lanes and the memory engine."""
+        """Needed products over ``multipliers * cycles``, in a steady stream; multipliers of lanes and memory engine."""
         multipliers = self.lanes + (self.parts * self.memory_rows if self.parts > 1 else 0)
         return sum(f.products for f in self.frames) / (multipliers * sum(f.interval for f in self.frames))
 
