@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 from lmu_hw.cells.sram import has_macros
 from lmu_hw.export.emit import to_verilog
+from lmu_hw.model.operations import lower
 from lmu_hw.model.program import QuantizedModel
 from lmu_hw.plan.config import FRUGAL, LEVERS, PLAIN, AcceleratorConfig, choose_levers
+from lmu_hw.plan.parts import PartsError, check_parts
 from lmu_hw.power.report import Report
 from lmu_hw.progress import Progress, silent
 from lmu_kit.accelerators import accelerator
@@ -21,6 +23,9 @@ SOUND = "speech"
 
 BANKS = {"bank_words": 64, "state_bank_words": 16}
 """Levers with a number, and the number that is measured alone."""
+
+MEMORIES_AT_ONCE = (4, 2)
+"""Memories that are updated at once; the first that the network allows is measured."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +78,28 @@ class LeverCost:
         )
 
 
-def _configs(lanes: int, weights: str, *, macros: bool) -> Iterator[tuple[str, AcceleratorConfig]]:
+def _memories_at_once(model: QuantizedModel, lanes: int) -> int:
+    """The most of `MEMORIES_AT_ONCE` that the network allows, 1 if none of them."""
+    operations = lower(model)
+    for parts in MEMORIES_AT_ONCE:
+        try:
+            check_parts(operations, lanes, parts)
+        except PartsError:
+            continue
+        return parts
+    return 1
+
+
+def _configs(
+    model: QuantizedModel, lanes: int, weights: str, *, macros: bool
+) -> Iterator[tuple[str, AcceleratorConfig]]:
     """Configurations that are compared, by name."""
     options = {"lanes": lanes, "weights": weights}
     frugal = choose_levers(FRUGAL, options, macros=macros)
     numbers = {name: words for name, words in BANKS.items() if name != "bank_words" or weights == "rom"}
+    several = _memories_at_once(model, lanes)
+    if several > 1:
+        numbers["memories_at_once"] = several
     alone = dict.fromkeys(LEVERS, True) | numbers
     yield PLAIN, AcceleratorConfig.from_dict(options)
     for name, value in alone.items():
@@ -149,7 +171,7 @@ def measure_levers(
     costs = []
     for cells, described in libraries:
         reports: dict[str, Report] = {}  # a lever that changes nothing in this network gives the same Verilog
-        for name, config in _configs(lanes, weights, macros=has_macros(cells)):
+        for name, config in _configs(model, lanes, weights, macros=has_macros(cells)):
 
             def tell(stage: str, done: int, total: int, title: str = f"{described['name']}, {name}") -> None:
                 progress(f"{title}: {stage}", done, total)

@@ -14,7 +14,11 @@ from numpy.typing import NDArray
 
 from lmu_hw.model.operations import Operation, Term
 
-__all__ = ["check_parts", "stored_order", "with_stored_order"]
+__all__ = ["PartsError", "check_parts", "stored_order", "with_stored_order"]
+
+
+class PartsError(ValueError):
+    """The memories of a network cannot be updated several at once; the message says why."""
 
 
 def check_parts(operations: Sequence[Operation], lanes: int, parts: int) -> None:
@@ -31,7 +35,7 @@ def check_parts(operations: Sequence[Operation], lanes: int, parts: int) -> None
 
     Raises
     ------
-    ValueError
+    PartsError
         If there is no memory, a memory has more rows than a weight word, or the memories with equal matrices are no
         multiple of `parts`. Or if memories read the input of their layer, without a u between.
     """
@@ -39,18 +43,18 @@ def check_parts(operations: Sequence[Operation], lanes: int, parts: int) -> None
         return
     updates = [op for op in operations if op.updates_memory]
     if not updates:
-        raise ValueError(f"memories_at_once of {parts} needs a network with memories")
+        raise PartsError(f"memories_at_once of {parts} needs a network with memories")
     for op in updates:
         if not op.terms[1].source.endswith(".u"):
-            raise ValueError(f"memories_at_once of {parts} needs layers with e_x, layer {op.layer} has none")
+            raise PartsError(f"memories_at_once of {parts} needs layers with e_x, layer {op.layer} has none")
     for op in updates:
         if op.rows > lanes:
-            raise ValueError(
+            raise PartsError(
                 f"memories_at_once of {parts} needs orders of at most {lanes}, the number of lanes, "
                 f"layer {op.layer} has {op.rows}"
             )
         if op.repeat % parts:
-            raise ValueError(
+            raise PartsError(
                 f"memories_at_once of {parts} needs a multiple of {parts} memories with equal matrices, "
                 f"layer {op.layer} has {op.repeat}"
             )

@@ -45,6 +45,7 @@ def test_the_table_has_every_lever_alone_and_frugal_without_it(pdk_in_environmen
     options = [f"--{name.replace('_', '-')}" for name in LEVERS]
     assert rows.keys() >= {"plain", "frugal", *options, *(f"frugal without {option}" for option in options)}
     assert rows.keys() >= {"--bank-words 64", "frugal without --bank-words", "frugal without --state-bank-words"}
+    assert rows.keys() >= {"--memories-at-once 4", "frugal and --memories-at-once 4"}
     assert rows["--stop-clock"] == "| --stop-clock | 7 | 9.00 | 0.50 | 1.00 | 10.00 | -9.1 % | 3.000 | 2 |"
     assert AcceleratorConfig.frugal(lanes=16, state_bank_words=16) in plans
     assert len(json.loads((tmp_path / "levers.json").read_text())["costs"]) == len(rows)
