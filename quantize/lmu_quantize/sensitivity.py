@@ -24,6 +24,8 @@ IntArray = NDArray[np.int64]
 LEAST_SQNR_DB = 3.0
 """A vector with a lower ratio carries next to nothing of the float model's."""
 MOST_CLIPPED = 0.05
+LEAST_AGREEMENT = 0.9
+"""The shipped networks decide as their float models do in more than 0.96 of the frames."""
 EXPLANATION = (
     "SQNR: power of the signal over that of the quantization error; clipped: share of the numbers beyond their format; "
     "format s4.3..4: signed (u: unsigned), 4 bits, 3 to 4 of them fraction bits, row by row"
@@ -109,14 +111,20 @@ class SensitivityReport:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What makes the model doubtful: one line for each vector or memory concerned.
+        """What makes the model doubtful: one line for each tensor, vector or memory concerned.
 
-        That is a vector below 3 dB, a vector with more than 5 % clipped on the calibration frames, or a memory that is
-        not proven to stay within its format. A tanh may saturate and is not counted.
+        That is a weight matrix or a vector below 3 dB or with more than 5 % clipped on the calibration frames, a memory
+        that is not proven to stay within its format, or another decision than the float model's in more than a tenth of
+        the frames. A tanh may saturate and is not counted.
         """
         lines = []
+        if self.agreement < LEAST_AGREEMENT:
+            lines.append(
+                f"same decision as the float model in {100 * self.agreement:.2f} % of the frames, below "
+                f"{100 * LEAST_AGREEMENT:g} %"
+            )
         for row in self.rows:
-            if row.kind != "vector":
+            if row.kind not in ("vector", "weight"):
                 continue
             if row.sqnr_db < LEAST_SQNR_DB:
                 ratio = f"{row.sqnr_db:.1f} dB" if math.isfinite(row.sqnr_db) else "without a signal"

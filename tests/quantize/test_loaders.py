@@ -8,18 +8,23 @@ import json
 import math
 import subprocess
 import sys
+import warnings
 import zipfile
 from itertools import product
 
 import h5py
+import hypothesis
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
+from hypothesis import strategies
 from safetensors.numpy import save_file
 from scipy.signal import cont2discrete
 
 from lmu_quantize.float_file import ModelFileError, save_float
 from lmu_quantize.loaders import LayerOrderError, MissingHyperparameters, load_model, sniff
+from lmu_quantize.loaders.keras import datasets
 from lmu_quantize.loaders.legendre import check_memory, infer_memory
 from lmu_quantize.model import DenseLayer, FloatModel, LegendreMemory, LMULayer
 
@@ -762,8 +767,109 @@ def test_torch_other_content(tmp_path):
 def test_safetensors_of_bfloat16(tmp_path):
     header = json.dumps({"cell.e_x": {"dtype": "BF16", "shape": [1, 1], "data_offsets": [0, 2]}}).encode()
     (tmp_path / "m").write_bytes(len(header).to_bytes(8, "little") + header + b"\0\0")
-    with pytest.raises(ModelFileError, match="m: damaged safetensors file or element type without NumPy equal: "):
+    with pytest.raises(ModelFileError, match=r"m: tensor cell\.e_h is missing"):
         load_model(tmp_path / "m")
+    header = json.dumps({"cell.e_x": {"dtype": "C64", "shape": [0], "data_offsets": [0, 0]}}).encode()
+    (tmp_path / "m").write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(ModelFileError, match=r"m: tensor cell\.e_x must have one of the types F64, .*, BF16, not C64"):
+        load_model(tmp_path / "m")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
+def test_half_precision_is_read(tmp_path, dtype, suffix):
+    halves = {name: tensor.to(dtype) for name, tensor in torch_lmu(order=6, theta=40, units=3)[0].items()}
+    path = tmp_path / f"m.{suffix}"
+    (torch.save if suffix == "pt" else safetensors.torch.save_file)(halves, path)
+    (layer,) = load_model(path).layers
+    assert layer.memories == (LegendreMemory(6, 40, "zoh"),)
+    np.testing.assert_array_equal(layer.w_x, halves["cell.W_x"].to(torch.float64).numpy())
+
+
+@pytest.mark.parametrize("order", [2, 4, 8])
+@pytest.mark.parametrize("theta", [3, 8, 50, 150])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_whole_windows_are_found_from_rounded_matrices(order, theta, dtype):
+    a, b = (torch.tensor(exact, dtype=torch.float32).to(dtype).double().numpy() for exact in legendre(order, theta))
+    assert infer_memory(a, b) == LegendreMemory(order, theta, "zoh")
+    memory = LegendreMemory(order, theta)
+    assert check_memory(memory, a, b) is memory
+    with pytest.raises(ValueError, match="are not those of order"):
+        check_memory(LegendreMemory(order, 2 * theta), a, b)
+
+
+def test_a_window_that_is_rounded_away_must_be_given(tmp_path):
+    halves = {name: tensor.bfloat16() for name, tensor in torch_lmu(order=2, theta=20_000)[0].items()}
+    torch.save(halves, tmp_path / "m.pt")
+    with pytest.raises(MissingHyperparameters) as caught:
+        load_model(tmp_path / "m.pt")
+    assert caught.value.names == ("theta",)
+    (layer,) = load_model(tmp_path / "m.pt", theta=20_000).layers
+    assert layer.memories[0].theta == 20_000
+
+
+def test_bfloat16_variables_of_keras_are_read(tmp_path):
+    values = np.array([[1.5, -2.0], [0.25, 3e-3]], dtype=np.float32)
+    bits = (values.view(np.uint32) >> 16).astype(np.uint16)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        stored = file.create_dataset("layers/dense/vars/0", data=bits.view("V2"))
+        stored.attrs["dtype"] = "bfloat16"
+        read = datasets(file, "layers")["dense/vars/0"]
+    np.testing.assert_array_equal(read, (bits.astype(np.uint32) << 16).view(np.float32))
+
+
+def test_files_that_expand_without_bound_are_refused_at_once(tmp_path, monkeypatch):
+    for name in ("config.json", "model.weights.h5"):
+        path = tmp_path / "m.keras"
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for member in ("config.json", "model.weights.h5"):
+                archive.writestr(member, bytes(1 << 25) if member == name else b"{}")
+        monkeypatch.setattr(zipfile.ZipFile, "read", lambda *_: pytest.fail("was unpacked"))
+        with pytest.raises(ModelFileError, match=rf"m\.keras: {name} has 33554432 bytes in \d+ packed ones; at most"):
+            load_model(path)
+        monkeypatch.undo()
+    with h5py.File(tmp_path / "m.weights.h5", "w") as file:
+        file.create_dataset("layers/dense/vars/0", (1 << 20, 1 << 20), "f4", chunks=(64, 64))
+    with pytest.raises(ModelFileError, match=r"m\.weights\.h5: variable layers/dense/vars/0 has shape \(1048576, 10"):
+        load_model(tmp_path / "m.weights.h5")
+    torch.save({"e_x": torch.zeros(1).expand(1 << 40)}, tmp_path / "m.pt")
+    with pytest.raises(ModelFileError, match=r"m\.pt: tensor e_x has shape \(1099511627776,\); at most 33554432"):
+        load_model(tmp_path / "m.pt")
+
+
+@hypothesis.settings(max_examples=40, deadline=None)
+@hypothesis.given(
+    strategies.sampled_from(["keras", "weights.h5", "pt", "safetensors"]),
+    strategies.lists(strategies.tuples(strategies.floats(0, 0.999), strategies.integers(0, 255)), max_size=4),
+    strategies.floats(0.5, 1),
+)
+def test_a_damaged_file_is_read_or_refused_with_its_name(whole_files, read_or_refuse, suffix, changes, kept):
+    content = bytearray(whole_files[suffix].read_bytes())
+    for position, value in changes:
+        content[int(position * len(content))] = value
+    path = whole_files[suffix].with_name(f"damaged.{suffix}")
+    path.write_bytes(content[: int(kept * len(content))] if kept < 0.6 else content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # zipfile tells of two members of one name
+        read_or_refuse(load_model, path, ModelFileError)
+
+
+@pytest.fixture(scope="module")
+def whole_files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    tensors = torch_lmu()[0]
+    torch.save(tensors, folder / "m.pt")
+    safetensors.torch.save_file(tensors, folder / "m.safetensors")
+    config = sequential(input_entry(3, 5), dense_entry("dense", 2))
+    variables = {"layers/dense/vars/0": np.ones((3, 2)), "layers/dense/vars/1": np.ones(2)}
+    write_keras(folder / "m.keras", config, variables)
+    write_h5(folder / "m.weights.h5", variables)
+    return {suffix: folder / f"m.{suffix}" for suffix in ("keras", "weights.h5", "pt", "safetensors")}
+
+
+def test_a_handed_checkpoint_is_read(handed_cases):
+    lmu, _ = load_model(handed_cases / "models" / "half.pt").layers
+    assert lmu.memories == (LegendreMemory(4, 8, "zoh"),)
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         f"memory state {'cannot overflow' if safe else 'may overflow (counted)'}"
     )
     console.written(*(path for path in (args.out, args.certificate) if path is not None))
+    if result.report.warnings:
+        console.warning(f"the quantized model is doubtful: {'; '.join(result.report.warnings)}")
     return {
         "model": str(args.out),
         "sha256": digest(result.model),

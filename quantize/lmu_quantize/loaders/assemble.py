@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import lzma
 import os
 import zipfile
 import zlib
@@ -11,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lmu_quantize.float_file import ModelFileError
 from lmu_quantize.loaders.errors import LayerOrderError, MissingHyperparameters
 from lmu_quantize.loaders.options import LoadOptions
 from lmu_quantize.model import DenseLayer, FloatModel, Layer, LMULayer
 
-__all__ = ["Chain", "bare_model", "drop_zero_terms", "in_order", "make_model", "naming"]
+__all__ = ["Chain", "bare_model", "drop_zero_terms", "from_bfloat16", "in_order", "make_model", "naming"]
 
 BEHIND_SOFTMAX = "the softmax of layer {!r} is not the last layer, which is not supported"
 
@@ -33,6 +35,14 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
         raise
     except (ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise ModelFileError(f"{os.fspath(path)}: {' '.join(str(error).split())}") from None
+    except (RuntimeError, OverflowError, LookupError, AttributeError, TypeError, lzma.LZMAError) as error:
+        problem = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ModelFileError(f"{os.fspath(path)}: damaged, or not as its tool writes it ({problem})") from None
+
+
+def from_bfloat16(bits: NDArray[np.uint16]) -> NDArray[np.float64]:
+    """Values of bfloat16 numbers, which are the upper halves of float32 numbers."""
+    return (bits.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
 
 
 def _orders(sequences: Sequence[Sequence[str]], layers: Mapping[str, Layer], size: int | None) -> Iterator[list[str]]:

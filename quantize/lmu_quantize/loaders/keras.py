@@ -25,7 +25,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_quantize.loaders.assemble import Chain, bare_model, make_model, naming
+from lmu_quantize.loaders.assemble import Chain, bare_model, from_bfloat16, make_model, naming
 from lmu_quantize.loaders.keras_config import (
     Dense,
     EarlyCell,
@@ -35,6 +35,7 @@ from lmu_quantize.loaders.keras_config import (
     build_layers,
     read_architecture,
 )
+from lmu_quantize.loaders.limits import check_archive, check_numbers
 from lmu_quantize.loaders.options import LoadOptions
 from lmu_quantize.model import DenseLayer, FloatModel, Layer
 
@@ -77,6 +78,10 @@ def datasets(file: Any, root: str) -> dict[str, FloatArray]:
 
     def visit(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset) and "seed_generator" not in name:
+            check_numbers(f"variable {root}/{name}", item.shape or ())
+            if item.dtype.itemsize == 2 and item.attrs.get("dtype") == "bfloat16":
+                arrays[name] = from_bfloat16(np.asarray(item[()]).view(np.uint16))
+                return
             if item.dtype.kind not in "fiu":
                 raise ValueError(f"variable {root}/{name} must hold numbers, not {item.dtype}")
             arrays[name] = np.asarray(item[()], dtype=np.float64)
@@ -144,6 +149,7 @@ def load_keras(path: Path) -> FloatModel:
             for member in ("config.json", "model.weights.h5"):
                 if member not in archive.namelist():
                     raise ValueError(f"not a .keras file: the zip has no {member}")
+            check_archive(archive, ("config.json", "model.weights.h5"))
             config = json.loads(archive.read("config.json"))
             weights = archive.read("model.weights.h5")
         architecture = read_architecture(config)

@@ -8,18 +8,69 @@ from scipy.linalg import expm
 
 from lmu_quantize.model import LegendreMemory
 
-__all__ = ["check_memory", "infer_memory", "stored_memory"]
+__all__ = ["AmbiguousWindow", "check_memory", "infer_memory", "stored_memory"]
 
 FloatArray = NDArray[np.float64]
 
 TOLERANCE = 1e-5
 """Largest difference, of an element of A and of an element of B relative to its largest: float32 with room."""
 
+COARSE = (8, 11)
+"""Bits of the significand of types that are coarser than float32: bfloat16, float16."""
+
+MOST_WINDOWS = 200
+"""Whole windows that are compared with coarse matrices."""
+
 ROUNDING = 1e-7
 """Two memories this near are the same in float32."""
 
 SHORTEST, OCTAVES, PER_OCTAVE = 2.0**-3, 24, 8
 NEWTON_STEPS = 30
+
+
+class AmbiguousWindow(ValueError):
+    """Matrices are rounded so coarsely that several windows fit them."""
+
+
+def _rounded(values: FloatArray, bits: int) -> FloatArray:
+    """Values with a significand of so many bits, as rounding of float32 numbers gives them."""
+    significand, exponent = np.frexp(values.astype(np.float32).astype(np.float64))
+    return np.ldexp(np.rint(np.ldexp(significand, bits)), exponent - bits)
+
+
+def _coarseness(a: FloatArray, b: FloatArray) -> int | None:
+    """Bits of the significands of A, or of A less the identity, and B, if these are coarser than float32."""
+    for bits in COARSE:
+        matrices = (a, a - np.eye(len(a)))
+        if np.array_equal(b, _rounded(b, bits)) and any(np.array_equal(m, _rounded(m, bits)) for m in matrices):
+            return bits
+    return None
+
+
+def _tolerance(a: FloatArray, b: FloatArray) -> float:
+    """Largest difference that the type of the elements allows, as `TOLERANCE`."""
+    bits = _coarseness(a, b)
+    return TOLERANCE if bits is None else 2.0 ** (1 - bits) * max(1.0, float(np.abs(a).max()))
+
+
+def _whole_window(memory: LegendreMemory, a: FloatArray, b: FloatArray, bits: int) -> LegendreMemory:
+    """The whole window whose rounded matrices are nearest to coarse ones, if it explains nearly all elements."""
+    width = memory.theta * 2.0 ** (2 - bits) + 1
+    if width > MOST_WINDOWS:
+        raise AmbiguousWindow(f"A and B fit windows of {memory.theta - width:.0f} to {memory.theta + width:.0f} steps")
+    best: list[LegendreMemory] = []
+    least = a.size // 8 + 1
+    for theta in range(max(1, round(memory.theta - width)), round(memory.theta + width) + 1):
+        whole = LegendreMemory(memory.order, theta, memory.discretizer)
+        exact_a, exact_b = (_rounded(matrix, bits) for matrix in whole.discretize())
+        wrong = int(np.count_nonzero(exact_a != a) + np.count_nonzero(exact_b.reshape(-1) != b))
+        if wrong < least:
+            least, best = wrong, []
+        if wrong == least:
+            best.append(whole)
+    if len(best) > 1:
+        raise AmbiguousWindow(f"A and B fit windows of {best[0].theta:g} to {best[-1].theta:g} steps")
+    return best[0] if best else memory
 
 
 def _error(memory: LegendreMemory, a: FloatArray, b: FloatArray) -> float:
@@ -88,9 +139,11 @@ def infer_memory(a: Any, b: Any) -> LegendreMemory:
 
     Raises
     ------
+    AmbiguousWindow
+        If the elements are float16 or bfloat16 numbers, and more than one whole window gives them.
     ValueError
-        If no window reproduces A within 1e-5 and B within 1e-5 of its largest element; windows from 1/8 to 2 million
-        steps are searched.
+        If no window reproduces A within 1e-5 and B within 1e-5 of its largest element (1e-3 and 8e-3 if all elements
+        are float16 and bfloat16 numbers); windows from 1/8 to 2 million steps are searched.
     """
     a, b = _matrices(a, b)
     order = a.shape[0]
@@ -102,11 +155,14 @@ def infer_memory(a: Any, b: Any) -> LegendreMemory:
         euler_error = _error(euler, a, b)
         if 2 * euler_error < error - ROUNDING:
             memory, error = euler, euler_error
-    if error > TOLERANCE:
+    tolerance, bits = _tolerance(a, b), _coarseness(a, b)
+    if error > tolerance:
         raise ValueError(
             f"A and B are not those of a Legendre memory of order {order}: "
-            f"the nearest differs by {error:.2g}, over {TOLERANCE:g}"
+            f"the nearest differs by {error:.2g}, over {tolerance:.2g}"
         )
+    if error > TOLERANCE and bits is not None:
+        return _whole_window(memory, a, b, bits)
     if round(memory.theta) >= 1:
         whole = LegendreMemory(order, round(memory.theta), memory.discretizer)
         if _error(whole, a, b) <= max(2 * error, 1e-12):
@@ -115,15 +171,15 @@ def infer_memory(a: Any, b: Any) -> LegendreMemory:
 
 
 def check_memory(memory: LegendreMemory, a: Any, b: Any) -> LegendreMemory:
-    """Return `memory` if its discrete matrices are `a` and `b` within 1e-5, or raise `ValueError`."""
+    """Return `memory` if its discrete matrices are `a` and `b` within the tolerance of their type, or raise."""
     a, b = _matrices(a, b)
     if a.shape[0] != memory.order:
         raise ValueError(f"A must have order {memory.order}, not {a.shape[0]}")
-    error = _error(memory, a, b)
-    if error > TOLERANCE:
+    error, tolerance = _error(memory, a, b), _tolerance(a, b)
+    if error > tolerance:
         raise ValueError(
             f"A and B are not those of order {memory.order}, theta {memory.theta:g}, {memory.discretizer}: "
-            f"they differ by {error:.2g}, over {TOLERANCE:g}"
+            f"they differ by {error:.2g}, over {tolerance:.2g}"
         )
     return memory
 

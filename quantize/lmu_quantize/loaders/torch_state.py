@@ -10,17 +10,20 @@ one, is a dense layer. PyTorch is imported only to read its own file format; a s
 """
 
 import pickle
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors import SafetensorError, deserialize
 
-from lmu_quantize.loaders.assemble import bare_model, drop_zero_terms, naming
-from lmu_quantize.loaders.legendre import stored_memory
+from lmu_hw.files import read_limited
+from lmu_quantize.loaders.assemble import bare_model, drop_zero_terms, from_bfloat16, naming
+from lmu_quantize.loaders.errors import MissingHyperparameters
+from lmu_quantize.loaders.legendre import AmbiguousWindow, stored_memory
+from lmu_quantize.loaders.limits import MOST_NUMBERS, check_archive, check_numbers
 from lmu_quantize.loaders.options import LoadOptions
 from lmu_quantize.model import DenseLayer, FloatModel, Layer, LegendreMemory, LMULayer
 
@@ -31,6 +34,12 @@ FloatArray = NDArray[np.float64]
 LMU_NAMES = ("e_x", "e_h", "e_m", "W_x", "W_h", "W_m")
 FFT_NAMES = ("W_u.weight", "W_u.bias", "W_h.weight", "W_h.bias")
 FFT_DERIVED = ("H", "fft_H")
+ELEMENT_TYPES = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U64": "<u8",
+    "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?",
+}  # fmt: skip
+"""NumPy types of the elements of a safetensors file."""
+
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 
 
@@ -50,6 +59,8 @@ def _memory(
         return LegendreMemory(order, theta, discretizer or "zoh"), []
     try:
         memory = stored_memory(a, b, order=order, theta=theta, discretizer=discretizer)
+    except AmbiguousWindow:
+        raise MissingHyperparameters(name, ["theta"]) from None
     except ValueError as error:
         raise ValueError(f"layer {name!r}: tensors {prefix}A and {prefix}B: {error}") from None
     if memory.order != order:
@@ -199,6 +210,9 @@ def _read_torch(path: Path) -> dict[str, FloatArray]:
         raise ValueError("a PyTorch file needs PyTorch, which is not installed: pip install torch") from None
     with path.open("rb"):
         pass
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            check_archive(archive, archive.namelist())
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
@@ -209,6 +223,7 @@ def _read_torch(path: Path) -> dict[str, FloatArray]:
     for name, tensor in _unwrap(content).items():
         if not isinstance(tensor, torch.Tensor):
             raise ValueError(f"entry {name} of the state dict must be a tensor, not {type(tensor).__name__}")
+        check_numbers(f"tensor {name}", tensor.shape)
         if not tensor.is_complex():
             tensors[str(name)] = tensor.detach().to(torch.float64).numpy()
         elif not str(name).endswith(FFT_DERIVED):
@@ -239,9 +254,24 @@ def load_torch_safetensors(path: Path, options: LoadOptions) -> FloatModel:
         If the file is damaged or is no LMU model.
     """
     with naming(path):
-        try:
-            arrays = load_file(path)
-        except (SafetensorError, KeyError, TypeError) as error:
-            raise ValueError(f"damaged safetensors file or element type without NumPy equal: {error}") from None
-        tensors = {name: np.asarray(array, dtype=np.float64) for name, array in arrays.items()}
-        return _model(path, "safetensors", tensors, False, options)
+        return _model(path, "safetensors", _read_safetensors(path), False, options)
+
+
+def _read_safetensors(path: Path) -> dict[str, FloatArray]:
+    """Read the tensors of a safetensors file as float64."""
+    try:
+        entries = deserialize(read_limited(path, 8 * MOST_NUMBERS))
+    except SafetensorError as error:
+        raise ValueError(f"damaged safetensors file: {error}") from None
+    tensors = {}
+    for name, entry in entries:
+        check_numbers(f"tensor {name}", entry["shape"])
+        if entry["dtype"] == "BF16":
+            flat = from_bfloat16(np.frombuffer(entry["data"], "<u2"))
+        elif entry["dtype"] in ELEMENT_TYPES:
+            flat = np.frombuffer(entry["data"], ELEMENT_TYPES[entry["dtype"]]).astype(np.float64)
+        else:
+            types = ", ".join([*ELEMENT_TYPES, "BF16"])
+            raise ValueError(f"tensor {name} must have one of the types {types}, not {entry['dtype']}")
+        tensors[name] = flat.reshape(entry["shape"])
+    return tensors
