@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -13,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
-    "FileTooLarge", "cache_folder", "canonical_json", "check_writable", "parse_json", "read_limited", "read_unzipped",
-    "write_rows", "write_whole",
+    "FileTooLarge", "cache_folder", "canonical_json", "check_writable", "is_sealed", "parse_json", "read_limited",
+    "read_unzipped", "sealed", "write_rows", "write_whole",
 ]  # fmt: skip
 
 MOST_TEXT = 1 << 28
@@ -39,6 +40,17 @@ def canonical_json(value: Any) -> str:
         return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"not JSON: {error}") from None
+
+
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON object with the SHA-256 of all its other keys under ``sha256``."""
+    rest = {key: value for key, value in content.items() if key != "sha256"}
+    return {**rest, "sha256": hashlib.sha256(canonical_json(rest).encode()).hexdigest()}
+
+
+def is_sealed(content: Mapping[str, Any]) -> bool:
+    """Whether the ``sha256`` of a JSON object is that of its other keys."""
+    return "sha256" in content and sealed(content)["sha256"] == content["sha256"]
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from lmu_hw.files import write_whole
+from lmu_hw.export.written import MANIFEST_SCHEMA
+from lmu_hw.files import is_sealed, write_whole
 from lmu_hw.model.program import QuantizedModel
 from lmu_hw.plan.config import AcceleratorConfig, WeightStore
 from lmu_hw.plan.plan import make_plan
@@ -14,9 +15,6 @@ from lmu_kit.errors import InputError
 from lmu_kit.models import read_object
 
 __all__ = ["check_weights", "write_weights"]
-
-MANIFEST = "lmu-hw/accelerator"
-"""Schema of the manifest that `write_verilog` writes."""
 
 
 def write_weights(
@@ -89,8 +87,10 @@ def check_weights(path: str | os.PathLike[str], manifest: str | os.PathLike[str]
 def _accelerator(path: Path) -> tuple[AcceleratorConfig, dict[str, Any]]:
     """Configuration and shape of an accelerator from its manifest."""
     content = read_object(path, "the manifest of an accelerator")
-    if content.get("schema") != MANIFEST:
+    if content.get("schema") != MANIFEST_SCHEMA:
         raise InputError(f"{path}: not the manifest of an accelerator")
+    if content.get("version") != 1 and not is_sealed(content):
+        raise InputError(f"{path}: its sha256 does not match, the manifest was altered; generate the accelerator again")
     try:
         config = AcceleratorConfig.from_dict(content.get("config"))
     except (TypeError, ValueError) as error:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lmu_hw.export.emit import manifest, to_verilog, wrapper_verilog
 from lmu_hw.export.names import TOP, check_module_name, wrapper_name
-from lmu_hw.files import write_whole
+from lmu_hw.export.written import write_files
 from lmu_hw.gateware.layouts import (
     decision_layout,
     feature_layout,
@@ -400,11 +400,6 @@ def write_bundle(
     Returns
     -------
     list of Path
-        The files written; each appears whole or not at all, the manifest last.
+        The files written; each appears whole or not at all, the manifest last. Those of an earlier replay are removed.
     """
-    directory = Path(directory)
-    texts = bundle(plan, utterances, name)
-    directory.mkdir(parents=True, exist_ok=True)
-    for file, text in texts.items():
-        write_whole(directory / file, text.encode())
-    return [directory / file for file in texts]
+    return write_files(Path(directory), bundle(plan, utterances, name))

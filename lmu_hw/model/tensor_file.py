@@ -5,8 +5,10 @@ with spaces to 8 bytes), the tensors. Here the widest tensors come first, then b
 keys are sorted. Reading accepts any order, but no gap, no overlap, and no byte too few or too many.
 """
 
+import hashlib
 import math
 import struct
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from lmu_hw.files import canonical_json, parse_json
 __all__ = [
     "AnyIntArray",
     "TensorFileError",
+    "content_digest",
     "dtype_name",
     "pack",
     "smallest",
@@ -54,6 +57,25 @@ def dtype_name(array: AnyIntArray) -> str:
 def stored_bytes(array: AnyIntArray) -> bytes:
     """Bytes of an array as the file has them."""
     return array.astype(DTYPES[dtype_name(array)]).tobytes()
+
+
+def content_digest(tensors: Mapping[str, AnyIntArray], metadata: Mapping[str, str]) -> str:
+    """SHA-256 over all that a file holds, as 64 hexadecimal digits.
+
+    Parameters
+    ----------
+    tensors : mapping of str to ndarray
+        Arrays of the file.
+    metadata : mapping of str to str
+        Texts of its header; ``sha256`` is left out.
+    """
+    texts = {name: text for name, text in metadata.items() if name != "sha256"}
+    digest = hashlib.sha256(canonical_json(texts).encode())
+    for name in sorted(tensors):
+        array = tensors[name]
+        digest.update(canonical_json([name, dtype_name(array), list(array.shape)]).encode())
+        digest.update(stored_bytes(array))
+    return digest.hexdigest()
 
 
 def pack(tensors: dict[str, AnyIntArray], metadata: dict[str, str]) -> bytes:
@@ -147,7 +169,7 @@ def _header(data: bytes) -> tuple[dict[str, Any], int]:
 
 
 def _naturals(value: Any) -> bool:
-    return isinstance(value, list) and all(type(number) is int and number >= 0 for number in value)
+    return isinstance(value, list) and all(type(number) is int and 0 <= number < 1 << 62 for number in value)
 
 
 def _check_entry(name: str, entry: Any) -> None:

@@ -2,11 +2,12 @@
 
 The first line is JSON with sorted keys and no spaces. Its keys are ``schema``, ``version``, ``model`` (``name`` and
 ``sha256``), ``shape`` (64 hexadecimal digits, see `lmu_hw.plan.shape`), ``beats`` (32-bit pieces of a word), ``words``
-(how many) and ``crc32``. Each further line is a word: memory, address and data in hexadecimal, by rising memory and
-address. The checksum is the CRC-32 of zlib over the values that `Image.writes` gives to LOAD_MEMORY, LOAD_ADDRESS and
-LOAD_DATA, each as four bytes, lowest first.
+(how many), ``crc32`` and ``sha256``. Each further line is a word: memory, address and data in hexadecimal, by rising
+memory and address. The checksum is the CRC-32 of zlib over the values that `Image.writes` gives to LOAD_MEMORY,
+LOAD_ADDRESS and LOAD_DATA, each as four bytes, lowest first. ``sha256`` is that of the whole text without this key.
 """
 
+import hashlib
 import re
 import zlib
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lmu_hw.files import canonical_json, parse_json
+from lmu_hw.files import FileTooLarge, canonical_json, parse_json, read_limited
 from lmu_hw.model.program_file import digest
 from lmu_hw.plan.load_port import load_beats, load_words
 from lmu_hw.plan.plan import Plan
@@ -23,7 +24,10 @@ from lmu_hw.plan.shape import ShapeError, identification, shape, shape_digest
 __all__ = ["SCHEMA", "VERSION", "Image", "WeightFileError", "make_image", "read_image"]
 
 SCHEMA = "lmu-hw/weight-image"
-VERSION = 1
+VERSION = 2
+"""Version 1, of lmu-hw 0.2 and earlier, has no ``sha256``; it is read too."""
+
+MOST_BYTES = 1 << 26
 
 KEYS = {"schema", "version", "model", "shape", "beats", "words", "crc32"}
 
@@ -75,11 +79,11 @@ class Image:
         values = (value for name, value in self.writes() if name != "LOAD_SHAPE")
         return zlib.crc32(b"".join(value.to_bytes(4, "little") for value in values))
 
-    def text(self) -> str:
-        """Text of the file."""
-        header = {
+    def text(self, version: int = VERSION) -> str:
+        """Text of the file, also as version 1 has it."""
+        header: dict[str, Any] = {
             "schema": SCHEMA,
-            "version": VERSION,
+            "version": version,
             "model": {"name": self.model, "sha256": self.model_sha256},
             "shape": self.shape,
             "beats": self.beats,
@@ -87,6 +91,9 @@ class Image:
             "crc32": f"{self.crc32:08x}",
         }
         lines = [f"{memory:x} {address:x} {data:x}" for memory, address, data in self.words]
+        if version > 1:
+            whole = "\n".join([canonical_json(header), *lines]) + "\n"
+            header["sha256"] = hashlib.sha256(whole.encode()).hexdigest()
         return "\n".join([canonical_json(header), *lines]) + "\n"
 
     def check(self, accelerator: dict[str, Any]) -> None:
@@ -141,10 +148,10 @@ def read_image(path: str | Path) -> Image:
         If it cannot be read.
     """
     try:
-        return _parse(Path(path).read_text(encoding="ascii"))
+        return _parse(read_limited(path, MOST_BYTES).decode("ascii"))
     except UnicodeDecodeError:
         raise WeightFileError(f"{path}: not a weight image") from None
-    except WeightFileError as error:
+    except (WeightFileError, FileTooLarge) as error:
         raise WeightFileError(f"{path}: {error}") from None
 
 
@@ -156,10 +163,12 @@ def _parse(text: str) -> Image:
         header = None
     if not isinstance(header, dict) or header.get("schema") != SCHEMA:
         raise WeightFileError("not a weight image")
-    if header.get("version") != VERSION:
-        raise WeightFileError(f"version must be {VERSION}, not {header.get('version')!r}")
-    if set(header) != KEYS:
-        raise WeightFileError(f"its header must have the keys {', '.join(sorted(KEYS))}")
+    version = header.get("version")
+    if type(version) is not int or version not in (1, VERSION):
+        raise WeightFileError(f"version must be {VERSION} (or 1), not {version!r}")
+    keys = KEYS | {"sha256"} if version == VERSION else KEYS
+    if set(header) != keys:
+        raise WeightFileError(f"its header must have the keys {', '.join(sorted(keys))}")
     lines = rest.splitlines()
     if header["words"] != len(lines):
         raise WeightFileError(f"it was cut short or altered: {header['words']} words expected, {len(lines)} found")
@@ -169,9 +178,9 @@ def _parse(text: str) -> Image:
     words = tuple((int(a, 16), int(b, 16), int(c, 16)) for a, b, c in (line.split() for line in lines))
     try:
         image = Image(header["model"]["name"], header["model"]["sha256"], header["shape"], header["beats"], words)
-        same = image.text() == text
+        same = image.text(version) == text
     except (TypeError, KeyError, ValueError, OverflowError):
         same = False
     if not same:
-        raise WeightFileError("it was altered: its checksum or its header does not match its words")
+        raise WeightFileError("it was altered: its checksums or its header do not match its words")
     return image

@@ -210,7 +210,7 @@ def load_float(path: str | os.PathLike[str]) -> FloatModel:
     if metadata.get("sha256") != _digest(text, tensors):
         raise ModelFileError(f"{path}: sha256 does not match, the file was altered after it was written")
     try:
-        return FloatModel(
+        model = FloatModel(
             layers=tuple(_build(f"layer{index}", layer, tensors) for index, layer in enumerate(layers)),
             labels=tuple(description["labels"]),
             name=description["name"],
@@ -219,3 +219,6 @@ def load_float(path: str | os.PathLike[str]) -> FloatModel:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"{path}: metadata 'model' is not a valid model: {error}") from None
+    if _encode(model) != path.read_bytes():
+        raise ModelFileError(f"{path}: the header is not in the form that this version writes, or was altered")
+    return model

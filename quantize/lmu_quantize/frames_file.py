@@ -7,14 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_hw.files import canonical_json, parse_json, write_whole
+from lmu_hw.files import FileTooLarge, canonical_json, parse_json, read_limited, write_whole
 from lmu_hw.model.fixed import Format
-from lmu_hw.model.tensor_file import TensorFileError, pack, smallest, unpack
+from lmu_hw.model.tensor_file import AnyIntArray, TensorFileError, content_digest, pack, smallest, unpack
 
 __all__ = ["FrameSet", "FramesFileError", "load_frames", "save_frames"]
 
 SCHEMA = "lmu-hw/frames"
-VERSION = "1"
+VERSION = "2"
+"""Version 1, of lmu-hw 0.2 and earlier, has no ``sha256``; it is read too."""
+
+MOST_BYTES = 1 << 30
 
 
 class FramesFileError(ValueError):
@@ -98,15 +101,22 @@ def save_frames(frames: FrameSet, path: str | Path) -> None:
     path : str or Path
         The file; it is written whole or not at all.
     """
+    write_whole(Path(path), _encode(frames, VERSION))
+
+
+def _encode(frames: FrameSet, version: str) -> bytes:
     metadata = {
         "schema": SCHEMA,
-        "version": VERSION,
+        "version": version,
         "format": canonical_json(frames.format.to_dict()),
         "labels": canonical_json(list(frames.labels)),
         "front_end": canonical_json(frames.front_end),
         "source": frames.source,
     }
-    write_whole(Path(path), pack({"frames": smallest(frames.frames), "truth": smallest(frames.truth)}, metadata))
+    tensors: dict[str, AnyIntArray] = {"frames": smallest(frames.frames), "truth": smallest(frames.truth)}
+    if version == VERSION:
+        metadata["sha256"] = content_digest(tensors, metadata)
+    return pack(tensors, metadata)
 
 
 def load_frames(path: str | Path) -> FrameSet:
@@ -125,13 +135,16 @@ def load_frames(path: str | Path) -> FrameSet:
     Raises
     ------
     FramesFileError
-        If the file is not one, is cut short, or holds values outside its own format; one line that names the file.
+        If the file is not one, is cut short or altered, or holds values outside its own format; one line that names the
+        file.
     """
     path = Path(path)
     try:
-        data = path.read_bytes()
+        data = read_limited(path, MOST_BYTES)
     except OSError as error:
         raise FramesFileError(f"{path}: cannot be read ({error.strerror})") from None
+    except FileTooLarge as error:
+        raise FramesFileError(f"{path}: {error}") from None
     try:
         return _decode(data)
     except (TensorFileError, ValueError, TypeError) as error:
@@ -140,11 +153,17 @@ def load_frames(path: str | Path) -> FrameSet:
 
 def _decode(data: bytes) -> FrameSet:
     tensors, metadata = unpack(data)
-    if metadata.get("schema") != SCHEMA or metadata.get("version") != VERSION:
-        raise ValueError(f"schema must be {SCHEMA} version {VERSION}, not {metadata.get('schema')!r}")
+    version = metadata.get("version", "")
+    if metadata.get("schema") != SCHEMA or version not in ("1", VERSION):
+        raise ValueError(
+            f"schema must be {SCHEMA} version {VERSION} (or 1), not {metadata.get('schema')!r} version {version!r}"
+        )
+    if version == VERSION and metadata.get("sha256") != content_digest(tensors, metadata):
+        raise ValueError("sha256 does not match the content, the file was altered after it was written")
+    texts = {name: text for name, text in metadata.items() if version == "1" or name != "sha256"}
     for name, names, expected in (
         ("tensors", set(tensors), {"frames", "truth"}),
-        ("metadata", set(metadata), {"schema", "version", "format", "labels", "front_end", "source"}),
+        ("metadata", set(texts), {"schema", "version", "format", "labels", "front_end", "source"}),
     ):
         if names != expected:
             raise ValueError(f"{name} must be {', '.join(sorted(expected))}, not {', '.join(sorted(names))}")
@@ -153,4 +172,7 @@ def _decode(data: bytes) -> FrameSet:
     labels, front_end = (parse_json(metadata[name]) for name in ("labels", "front_end"))
     if not isinstance(labels, list):
         raise ValueError(f"labels must be a list, not {labels!r}")
-    return FrameSet(frames, truth, fmt, tuple(labels), front_end, metadata["source"])
+    found = FrameSet(frames, truth, fmt, tuple(labels), front_end, metadata["source"])
+    if version == VERSION and _encode(found, version) != data:
+        raise ValueError("header: not in the form that this version writes, or altered after it was written")
+    return found

@@ -24,7 +24,8 @@ IntArray = NDArray[np.int64]
 LEAST_SQNR_DB = 3.0
 """A vector with a lower ratio carries next to nothing of the float model's."""
 MOST_CLIPPED = 0.05
-LEAST_AGREEMENT = 0.9
+MOST_CLIPPED_WEIGHTS = 0.2
+LEAST_AGREEMENT = 0.8
 """The shipped networks decide as their float models do in more than 0.96 of the frames."""
 EXPLANATION = (
     "SQNR: power of the signal over that of the quantization error; clipped: share of the numbers beyond their format; "
@@ -113,25 +114,27 @@ class SensitivityReport:
     def warnings(self) -> tuple[str, ...]:
         """What makes the model doubtful: one line for each tensor, vector or memory concerned.
 
-        That is a weight matrix or a vector below 3 dB or with more than 5 % clipped on the calibration frames, a memory
-        that is not proven to stay within its format, or another decision than the float model's in more than a tenth of
-        the frames. A tanh may saturate and is not counted.
+        That is a vector below 3 dB, a vector with more than 5 % clipped on the calibration frames, or a memory that is
+        not proven to stay within its format. A tanh may saturate and is not counted. It is also a weight matrix below
+        3 dB or with more than 20 % clipped, and another decision than the float model's in more than a fifth of the
+        frames.
         """
         lines = []
-        if self.agreement < LEAST_AGREEMENT:
-            lines.append(
-                f"same decision as the float model in {100 * self.agreement:.2f} % of the frames, below "
-                f"{100 * LEAST_AGREEMENT:g} %"
-            )
         for row in self.rows:
             if row.kind not in ("vector", "weight"):
                 continue
             if row.sqnr_db < LEAST_SQNR_DB:
                 ratio = f"{row.sqnr_db:.1f} dB" if math.isfinite(row.sqnr_db) else "without a signal"
                 lines.append(f"{row.name}: SQNR {ratio}, below {LEAST_SQNR_DB:g} dB")
-            if row.clipped > MOST_CLIPPED and row.name not in self.tanh_error:
-                lines.append(f"{row.name}: {100 * row.clipped:.1f} % clipped, above {100 * MOST_CLIPPED:g} %")
+            most = MOST_CLIPPED if row.kind == "vector" else MOST_CLIPPED_WEIGHTS
+            if row.clipped > most and row.name not in self.tanh_error:
+                lines.append(f"{row.name}: {100 * row.clipped:.1f} % clipped, above {100 * most:g} %")
         lines += [f"{name}: overflow is not excluded" for name, proven in self.memories.items() if not proven]
+        if self.agreement < LEAST_AGREEMENT:
+            lines.append(
+                f"same decision as the float model in {100 * self.agreement:.2f} % of the frames, below "
+                f"{100 * LEAST_AGREEMENT:g} %"
+            )
         return tuple(lines)
 
     def to_dict(self) -> dict[str, Any]:

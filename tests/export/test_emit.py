@@ -15,6 +15,7 @@ import pytest
 
 from lmu_hw.export import emit as emit_module
 from lmu_hw.export.emit import LINT_WAIVERS, emit, to_verilog, weight_image
+from lmu_hw.files import is_sealed
 from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import make_plan
 from lmu_hw.tools import find_verilator, find_yosys, run_tool
@@ -194,3 +195,36 @@ def test_no_name_depends_on_the_version_of_python():
                 made = ast.unparse(node.value)
                 unnamed = re.search(r"Signal\((?![^)]*name=)|_port\(", made)
                 assert unnamed is None, f"{path.name}:{node.lineno}: give each signal its own line, not {made}"
+
+
+def test_files_of_an_earlier_accelerator_are_removed(tmp_path):
+    wrapped = {"weights": "ram", "interface": "axi"}
+    names = {path.name for path in emit(plan_of(1, lanes=2, **wrapped), tmp_path, "kws")}
+    assert {path.name for path in tmp_path.iterdir()} == names == {
+        "kws.v", "kws_axi.v", "kws.weights", "kws.core", "kws.xml", "kws.json"
+    }  # fmt: skip
+    (tmp_path / "other_axi.v").write_text("// of another accelerator")
+    plain = emit(plan_of(2, lanes=2), tmp_path, "kws")
+    assert {path.name for path in tmp_path.iterdir()} == {"kws.v", "kws.core", "kws.xml", "kws.json", "other_axi.v"}
+    again = emit(plan_of(2, lanes=2), tmp_path / "new", "kws")
+    assert [path.read_bytes() for path in plain] == [path.read_bytes() for path in again]
+
+
+def test_a_generated_file_of_a_killed_run_is_removed_and_one_of_the_user_refused(tmp_path):
+    emit(plan_of(1, lanes=2, interface="spi"), tmp_path, "kws")
+    (tmp_path / "kws.json").unlink()
+    emit(plan_of(2, lanes=2), tmp_path, "kws")
+    assert not (tmp_path / "kws_spi.v").exists()
+    (tmp_path / "kws_spi.v").write_text("module mine; endmodule")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match=r"kws_spi\.v: is not of the accelerator .* nor the file that kws\.json lists"):
+        emit(plan_of(3, lanes=2), tmp_path, "kws")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_manifest_carries_a_hash_over_itself(tmp_path):
+    emit(plan_of(1, lanes=2, weights="ram"), tmp_path, "kws")
+    manifest = json.loads((tmp_path / "kws.json").read_text())
+    assert is_sealed(manifest)
+    for name in ("top", "config", "files", "shape", "tools"):
+        assert not is_sealed(manifest | {name: "x"})

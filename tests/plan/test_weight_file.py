@@ -156,7 +156,7 @@ def altered(text):
     yield "nothing", "", "not a weight image"
     yield "other text", "0 0 1\n", "not a weight image"
     yield "another schema", text.replace("weight-image", "accelerator"), "not a weight image"
-    yield "another version", text.replace('"version":1', '"version":2'), "version must be 1, not 2"
+    yield "another version", text.replace('"version":2', '"version":3'), r"version must be 2 \(or 1\), not 3"
     yield "a key less", json.dumps({**header, "beats": None, "crc": 0}) + "\n", "its header must have the keys beats, "
     yield "cut short", "\n".join(lines[:-1]) + "\n", r"cut short or altered: \d+ words expected, \d+ found"
     yield "no word", text.replace(lines[2], "what is this"), "line 3 must be memory, address and data in hexadecimal"
@@ -164,6 +164,9 @@ def altered(text):
     yield "another shape", text.replace(header["shape"], "x" * 64), "it was altered"
     yield "no beats", text.replace(f'"beats":{header["beats"]}', '"beats":"3"'), "it was altered"
     yield "no newline", text[:-1], "it was altered"
+    yield "another name", text.replace('"name":"random"', '"name":"randon"'), "it was altered"
+    yield "another network", text.replace(header["model"]["sha256"], "0" * 64), "it was altered"
+    yield "an older version", text.replace('"version":2', '"version":1'), "its header must have the keys beats, "
 
 
 def test_damaged_files_are_refused(plan, tmp_path):
@@ -176,6 +179,19 @@ def test_damaged_files_are_refused(plan, tmp_path):
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(WeightFileError, match="not a weight image"):
         read_image(path)
+
+
+def test_no_flipped_bit_of_an_image_is_taken(plan, tmp_path):
+    path = tmp_path / "a.weights"
+    content = make_image(plan).text().encode()
+    rng = np.random.default_rng(17)
+    head = content.index(b"\n")
+    for position in [*range(head), *rng.integers(head, len(content), 60).tolist()]:
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        with pytest.raises(WeightFileError, match=r"a\.weights: "):
+            read_image(path)
 
 
 def test_the_commands_write_and_check(model, plan, tmp_path, capsys):
@@ -210,6 +226,10 @@ def test_the_commands_write_and_check(model, plan, tmp_path, capsys):
         assert message in capsys.readouterr().err
     text = json.loads(manifest.read_text())
     text["shape"]["lanes"] = 4
+    manifest.write_text(json.dumps(text))
+    assert main(["weights", "--for", str(manifest), "--check", str(tmp_path / "kws.weights")]) == 1
+    assert "kws.json: its sha256 does not match, the manifest was altered" in capsys.readouterr().err
+    text["version"] = 1  # of versions that wrote no sha256
     manifest.write_text(json.dumps(text))
     assert main(["weights", "--for", str(manifest), "--check", str(tmp_path / "kws.weights")]) == 1
     assert "its shape is missing or was altered" in capsys.readouterr().err

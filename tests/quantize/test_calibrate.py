@@ -15,6 +15,7 @@ from lmu_hw.plan.plan import make_plan
 from lmu_quantize.calibrate import quantize_model, trained_formats
 from lmu_quantize.equalize import equalizing_shifts, scale_memories
 from lmu_quantize.features import FrontEnd
+from lmu_quantize.float_file import load_float
 from lmu_quantize.model import DenseLayer, FloatModel, LegendreMemory, LMULayer
 from lmu_quantize.quantization import QuantizationConfig
 from lmu_quantize.scales import WeightTerm, finest_format, format_by_error, format_by_percentile, quantize_terms
@@ -711,6 +712,25 @@ def test_frames_that_no_format_holds_are_warned_of(scale):
 def test_good_models_are_without_warnings(kind):
     model, frames = made(kind)
     assert quantize_model(model, frames, WIDE).report.warnings == ()
+
+
+def test_a_model_that_decides_otherwise_is_warned_of():
+    rng = np.random.default_rng(1)
+    weights = rng.normal(size=(2, 6))
+    weights[1] = weights[0] + 0.01 * rng.normal(size=6)  # logits that 4 bits do not tell apart
+    model = FloatModel((DenseLayer(w=rng.normal(size=(6, 4)), activation="relu"), DenseLayer(w=weights)))
+    report = quantize_model(model, rng.uniform(-1, 1, (20, 30, 4))).report
+    assert report.agreement == 0.635
+    assert report.warnings == ("same decision as the float model in 63.50 % of the frames, below 80 %",)
+
+
+def test_a_handed_model_that_decides_otherwise_is_warned_of(handed_cases):
+    model = load_float(handed_cases / "models" / "mixed_rows.safetensors")
+    frames = np.random.default_rng(0).uniform(-1, 1, (20, 30, 4))
+    assert quantize_model(model, frames).report.warnings == (
+        "layer1.w: 33.3 % clipped, above 20 %",
+        "same decision as the float model in 59.50 % of the frames, below 80 %",
+    )
 
 
 def test_a_memory_that_is_not_proven_is_warned_of():

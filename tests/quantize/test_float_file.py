@@ -163,6 +163,17 @@ def test_every_altered_byte_of_the_data_is_refused(saved):
             load_float(saved)
 
 
+def test_no_flipped_bit_is_taken(saved):
+    content = saved.read_bytes()
+    rng = np.random.default_rng(17)
+    for position in [*range(0, len(content), 11), *rng.integers(len(content), size=50).tolist()]:
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << int(rng.integers(8))
+        saved.write_bytes(damaged)
+        with pytest.raises(ModelFileError, match=r"example\.safetensors: "):
+            load_float(saved)
+
+
 @pytest.mark.parametrize("value", ["2", 2])
 def test_an_altered_description_is_refused(saved, value):
     header, data = parts(saved)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lmu_hw.model.fixed import Format
-from lmu_hw.model.tensor_file import pack, unpack
+from lmu_hw.model.tensor_file import content_digest, pack, unpack
 from lmu_quantize.frames_file import FrameSet, FramesFileError, load_frames, save_frames
 
 
@@ -42,6 +42,8 @@ def altered(frames: FrameSet, folder: Path, **changes: object) -> Path:
             target.pop(name)
         else:
             target[name] = value
+    if metadata.get("version") == "2":
+        metadata["sha256"] = content_digest(tensors, metadata)
     (folder / "bad").write_bytes(pack(tensors, metadata))
     return folder / "bad"
 
@@ -49,8 +51,9 @@ def altered(frames: FrameSet, folder: Path, **changes: object) -> Path:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema": "other"}, r"bad: schema must be lmu-hw/frames version 1, not 'other'"),
-        ({"version": "2"}, r"bad: schema must be lmu-hw/frames version 1"),
+        ({"schema": "other"}, r"bad: schema must be lmu-hw/frames version 2 \(or 1\), not 'other' version '2'$"),
+        ({"version": "3"}, r"bad: schema must be lmu-hw/frames version 2 .*, not 'lmu-hw/frames' version '3'$"),
+        ({"version": "1"}, r"bad: metadata must be format, front_end, labels, schema, source, version, not .*sha256"),
         ({"source": None}, r"bad: metadata must be format, front_end, .*, not "),
         ({"more": np.zeros(1, np.int8)}, r"bad: tensors must be frames, truth, not frames, more, truth"),
         ({"format": "{}"}, r"bad: the format lacks the key 'width'"),
@@ -63,6 +66,25 @@ def altered(frames: FrameSet, folder: Path, **changes: object) -> Path:
 def test_refusals(frames: FrameSet, changes: dict[str, object], message: str, tmp_path: Path):
     with pytest.raises(FramesFileError, match=message):
         load_frames(altered(frames, tmp_path, **changes))
+
+
+def test_no_flipped_bit_is_taken(frames: FrameSet, tmp_path: Path):
+    save_frames(frames, tmp_path / "good")
+    content = (tmp_path / "good").read_bytes()
+    for position in range(len(content)):
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << position % 8
+        (tmp_path / "bad").write_bytes(damaged)
+        with pytest.raises(FramesFileError, match="bad: "):
+            load_frames(tmp_path / "bad")
+
+
+def test_files_of_version_1_are_read(frames: FrameSet, tmp_path: Path):
+    save_frames(frames, tmp_path / "new")
+    tensors, metadata = unpack((tmp_path / "new").read_bytes())
+    del metadata["sha256"]
+    (tmp_path / "old").write_bytes(pack(tensors, metadata | {"version": "1"}))
+    np.testing.assert_array_equal(load_frames(tmp_path / "old").frames, frames.frames)
 
 
 def test_cut_and_missing_files_are_refused(frames: FrameSet, tmp_path: Path):
