@@ -32,6 +32,7 @@ CASES = {
     "tanh": (2, ("lmu", "lmu", "dense"), {"lanes": 3, "weights": "ram", "state": "pulse"}),
     "utterance": (4, ("dense", "lmu"), {"lanes": 8, "state": "utterance", "weights": "ram"}),
     "dense": (7, ("dense",), {"lanes": 1, "state": "pulse"}),
+    "separable": (3, ("separable", "dense"), {"lanes": 4, "state": "utterance"}),
     "axi": (2, ("lmu", "lmu", "dense"), {"lanes": 3, "weights": "ram", "state": "pulse", "interface": "axi"}),
     "axi utterance": (4, ("dense", "lmu"), {"lanes": 8, "state": "utterance", "interface": "axi"}),
     "spi": (2, ("lmu", "dense"), {"lanes": 3, "weights": "ram", "state": "pulse", "interface": "spi"}),

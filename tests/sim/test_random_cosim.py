@@ -31,6 +31,7 @@ def test_every_seed_draws_a_valid_plan_and_every_choice_is_drawn():
     assert len(drawn["weights"]) == 2
     assert len(drawn["state"]) == 3
     assert {plan.lane_plan.wide_lanes > 0 for plan in plans} == {False, True}
+    assert {bool(plan.residual_memories) for plan in plans} == {False, True}
 
 
 @pytest.mark.parametrize("seed", [7, 11])

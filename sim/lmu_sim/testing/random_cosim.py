@@ -37,7 +37,7 @@ def random_plan(rng: np.random.Generator) -> Plan:
     Plan
         One to three layers of at most 23 units on 1 to 16 lanes, with any levers that go together.
     """
-    layers = tuple(rng.choice(["lmu", "lmu", "dense"], int(rng.integers(1, 4))).tolist())
+    layers = tuple(rng.choice(["lmu", "separable", "dense"], int(rng.integers(1, 4))).tolist())
     shape: dict[str, Any] = {"layers": layers}
     if rng.random() < 0.5:
         shape["activation"] = "relu"
