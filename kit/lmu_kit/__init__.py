@@ -41,6 +41,11 @@ if TYPE_CHECKING:
     from lmu_kit.listening import listen
     from lmu_kit.models import describe, open_float, open_model
     from lmu_kit.power import FrameSimulation
+    from lmu_kit.project.project import Project, open_project
+    from lmu_kit.project.run import run_project
+    from lmu_kit.project.schema import ProjectError
+    from lmu_kit.project.steps import Listeners
+    from lmu_kit.project.text import start_project, write_resolved
     from lmu_kit.quantizing import quantize, save_model, training_formats
     from lmu_kit.reporting import report
     from lmu_kit.sounds import find_sounds
@@ -67,10 +72,13 @@ __all__ = [
     "LaidOut",
     "LeakageRefused",
     "Limits",
+    "Listeners",
     "MismatchError",
     "OperatingPoint",
     "PlaceOptions",
     "PowerRefused",
+    "Project",
+    "ProjectError",
     "QuantizationConfig",
     "RealFrames",
     "Smoothing",
@@ -97,11 +105,13 @@ __all__ = [
     "open_frames",
     "open_library",
     "open_model",
+    "open_project",
     "open_recordings",
     "operating_point",
     "quantize",
     "report",
     "run_board",
+    "run_project",
     "save_frames",
     "save_model",
     "save_technology",
@@ -110,6 +120,7 @@ __all__ = [
     "search",
     "simulate_board",
     "spread_evenly",
+    "start_project",
     "sweep",
     "synthesize",
     "synthesize_asic",
@@ -119,6 +130,7 @@ __all__ = [
     "write_check",
     "write_layout",
     "write_replay",
+    "write_resolved",
     "write_verilog",
     "write_weights",
 ]
@@ -158,6 +170,11 @@ _HOMES = {
     "lmu_kit.listening": ("listen",),
     "lmu_kit.models": ("describe", "open_float", "open_model"),
     "lmu_kit.power": ("FrameSimulation",),
+    "lmu_kit.project.project": ("Project", "open_project"),
+    "lmu_kit.project.run": ("run_project",),
+    "lmu_kit.project.schema": ("ProjectError",),
+    "lmu_kit.project.steps": ("Listeners",),
+    "lmu_kit.project.text": ("start_project", "write_resolved"),
     "lmu_kit.quantizing": ("quantize", "save_model", "training_formats"),
     "lmu_kit.reporting": ("report",),
     "lmu_kit.sounds": ("find_sounds",),

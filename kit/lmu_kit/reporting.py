@@ -15,10 +15,11 @@ from lmu_hw.power.report import SRAM_MODEL, Report, left_out
 from lmu_hw.version import VERSION
 from lmu_kit.errors import InputError
 from lmu_kit.evaluation import Evaluation
+from lmu_kit.models import read_object
 from lmu_quantize.calibrate import QuantizationResult
 from lmu_sim.result import CosimResult
 
-__all__ = ["RunReport", "report"]
+__all__ = ["RunReport", "accuracy_record", "quantization_record", "report", "report_of"]
 
 ENGINE_NAMES = {"float": "float", "golden": "integers", "rtl": "Verilog"}
 """What decides, in the words of a reader."""
@@ -58,6 +59,22 @@ class RunReport:
         write_whole(target / "report.json", (json.dumps(self.content, indent=2) + "\n").encode())
         write_whole(target / "report.md", self.markdown().encode())
         return [target / "report.json", target / "report.md"]
+
+    @classmethod
+    def read(cls, folder: str | os.PathLike[str]) -> "RunReport":
+        """Read what `write` wrote.
+
+        Parameters
+        ----------
+        folder : path-like
+            Holds ``report.json``.
+
+        Raises
+        ------
+        InputError
+            If there is no such file, or it holds something else.
+        """
+        return cls(read_object(Path(folder) / "report.json", "the record of a run"))
 
     def rows(self) -> dict[str, str]:
         """The main figures as text, by name; a step that was not run has no row."""
@@ -129,34 +146,75 @@ def report(
     InputError
         If the quantization is of another model, or an engine is there twice.
     """
-    sha256 = digest(plan.model)
-    if quantization is not None and digest(quantization.model) != sha256:
+    if quantization is not None and digest(quantization.model) != digest(plan.model):
         raise InputError("the quantization is of another model than the plan")
     engines = [evaluation.engine for evaluation in evaluations]
     if len(set(engines)) != len(engines):
         raise InputError(f"one evaluation for each engine is needed, not {', '.join(engines)}")
+    return report_of(
+        plan,
+        quantization=None if quantization is None else quantization_record(quantization),
+        accuracy={item.engine: accuracy_record(item) for item in evaluations},
+        cosimulation=None if cosimulation is None else cosimulation.report(),
+        energy=None if energy is None else energy.to_dict(),
+    )
+
+
+def report_of(
+    plan: Plan,
+    *,
+    quantization: dict[str, Any] | None = None,
+    accuracy: dict[str, dict[str, Any]] | None = None,
+    cosimulation: dict[str, Any] | None = None,
+    energy: dict[str, Any] | None = None,
+) -> RunReport:
+    """Collect the records of steps that ran before.
+
+    Parameters
+    ----------
+    plan : Plan
+        From `accelerator`.
+    quantization : dict, optional
+        From `quantization_record`.
+    accuracy : dict of str to dict, optional
+        From `accuracy_record`, by engine.
+    cosimulation : dict, optional
+        From `CosimResult.report`.
+    energy : dict, optional
+        From `Report.to_dict`.
+
+    Returns
+    -------
+    RunReport
+    """
     packages = {name: version for name in TOOLS if (version := _version(name)) is not None}
     return RunReport(
         {
             "schema": "lmu-hw/report",
             "model": {
                 "name": plan.model.name,
-                "sha256": sha256,
+                "sha256": digest(plan.model),
                 "labels": list(plan.model.labels),
                 "weight_kbit": plan.model.weight_bits / 1000,
             },
             "config": plan.config.to_dict(),
             "plan": plan.report(),
-            "quantization": None if quantization is None else _quantization(quantization),
-            "accuracy": {item.engine: item.to_dict() | {"text": str(item.score)} for item in evaluations},
-            "cosimulation": None if cosimulation is None else cosimulation.report(),
-            "energy": None if energy is None else energy.to_dict(),
+            "quantization": quantization,
+            "accuracy": accuracy or {},
+            "cosimulation": cosimulation,
+            "energy": energy,
             "tools": {"lmu-hw": VERSION, **packages},
         }
     )
 
 
-def _quantization(result: QuantizationResult) -> dict[str, Any]:
+def accuracy_record(evaluation: Evaluation) -> dict[str, Any]:
+    """JSON form of an evaluation, with its text."""
+    return evaluation.to_dict() | {"text": str(evaluation.score)}
+
+
+def quantization_record(result: QuantizationResult) -> dict[str, Any]:
+    """JSON form of what a report says of a quantization."""
     return {
         "memories_cannot_overflow": all(result.report.memories.values()),
         "logits_sqnr_db": result.report.logits.sqnr_db,

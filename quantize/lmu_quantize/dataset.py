@@ -40,6 +40,7 @@ __all__ = [
     "SpeakerWarning",
     "SpeechCommands",
     "SplitRule",
+    "check_labels",
     "load_clips",
     "published_split",
 ]
@@ -282,7 +283,7 @@ class SpeechCommands:
         rule: SplitRule | None = None,
     ) -> None:
         self.rule = SplitRule() if rule is None else rule
-        self.labels = _checked_labels(labels)
+        self.labels = check_labels(labels)
         self._keywords = [name for name in self.labels if name not in _TEST_FOLDER_OF_LABEL]
         self.words_folder = self._find_words(Path(root))
         self.test_folder = self._find_test_set(None if test_root is None else Path(test_root))
@@ -495,8 +496,24 @@ class SpeechCommands:
         return self.test_folder if split == "test" and self.test_folder else self.words_folder
 
 
-def _checked_labels(labels: Sequence[str]) -> tuple[str, ...]:
-    """Check that labels are distinct folder names."""
+def check_labels(labels: Sequence[str]) -> tuple[str, ...]:
+    """Check labels.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        Distinct names of folders in output order, in any script and with blanks.
+
+    Returns
+    -------
+    tuple of str
+        The labels.
+
+    Raises
+    ------
+    DatasetError
+        If they are something else.
+    """
     if isinstance(labels, str) or not labels:
         raise DatasetError(f"labels must be a sequence of at least one name, not {labels!r}")
     for label in labels:

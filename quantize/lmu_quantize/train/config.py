@@ -13,6 +13,7 @@ from lmu_hw.checks import from_json, require_choice, require_int, require_number
 from lmu_hw.model.memory_layer import check_strides
 from lmu_quantize.dataset import KEYWORD_LABELS, SplitRule
 from lmu_quantize.features import FrontEnd
+from lmu_quantize.shipped import RECIPES, read_given
 from lmu_quantize.train.augment import AugmentConfig
 from lmu_quantize.train.devices import DEVICES
 from lmu_quantize.train.frame_augment import FrameAugmentConfig
@@ -21,13 +22,10 @@ from lmu_quantize.train.peers import PeerSpec
 from lmu_quantize.train.pruning import PruningConfig
 from lmu_quantize.train.quantizers import QuantizationScheme
 from lmu_quantize.train.separable import DenseSpec, SeparableSpec
-from lmu_quantize.train.shipped import read_given
 from lmu_quantize.train.teacher import TeacherConfig
 
 __all__ = ["RECIPES", "TrainConfig", "TrainingPhase"]
 
-RECIPES = Path(__file__).parent / "recipes"
-"""Folder of the recipes that are shipped."""
 PRECISIONS = ("float32", "bfloat16")
 REGULARISATION = ("activity_density", "weight_density")
 

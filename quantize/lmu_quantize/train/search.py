@@ -25,11 +25,11 @@ from lmu_hw.model import program_file
 from lmu_hw.plan.sparsity import stored_bits
 from lmu_hw.progress import Progress, silent
 from lmu_quantize.features import FrontEnd
+from lmu_quantize.shipped import read_given
 from lmu_quantize.train.config import TrainConfig
 from lmu_quantize.train.devices import choose_device
 from lmu_quantize.train.loop import train
 from lmu_quantize.train.network import LMUNetwork
-from lmu_quantize.train.shipped import read_given
 from lmu_quantize.zoo.cost import cost
 
 __all__ = ["SEARCHES", "Rung", "SearchConfig", "Trial", "candidates", "fronts", "order", "search", "write_csv"]

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-__all__ = ["read_given"]
+__all__ = ["RECIPES", "read_given"]
+
+RECIPES = Path(__file__).parent / "train" / "recipes"
+"""Folder of the recipes that are shipped."""
 
 
 def read_given(given: str | Path, folder: Path, what: str) -> str:

@@ -1,0 +1,1 @@
+"""Projects: every setting from recordings to joules in one file, and the steps that follow it."""
