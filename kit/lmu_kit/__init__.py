@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from lmu_kit.project.project import Project, open_project
     from lmu_kit.project.run import run_project
     from lmu_kit.project.schema import ProjectError
-    from lmu_kit.project.steps import Listeners
+    from lmu_kit.project.steps import Listeners, quantize_project
     from lmu_kit.project.text import start_project, write_resolved
     from lmu_kit.quantizing import quantize, save_model, training_formats
     from lmu_kit.reporting import report
@@ -109,6 +109,7 @@ __all__ = [
     "open_recordings",
     "operating_point",
     "quantize",
+    "quantize_project",
     "report",
     "run_board",
     "run_project",
@@ -173,7 +174,7 @@ _HOMES = {
     "lmu_kit.project.project": ("Project", "open_project"),
     "lmu_kit.project.run": ("run_project",),
     "lmu_kit.project.schema": ("ProjectError",),
-    "lmu_kit.project.steps": ("Listeners",),
+    "lmu_kit.project.steps": ("Listeners", "quantize_project"),
     "lmu_kit.project.text": ("start_project", "write_resolved"),
     "lmu_kit.quantizing": ("quantize", "save_model", "training_formats"),
     "lmu_kit.reporting": ("report",),

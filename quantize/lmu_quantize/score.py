@@ -100,8 +100,8 @@ class Score:
     def __str__(self) -> str:
         low, high = self.interval
         return (
-            f"{100 * self.accuracy:.2f} % ({self.correct} of {self.clips} clips, "
-            f"95 % interval {100 * low:.2f} to {100 * high:.2f} %)"
+            f"accuracy {100 * self.accuracy:.2f} % ({self.correct} of {self.clips} clips, "
+            f"95 % interval {100 * low:.2f} to {100 * high:.2f} %), mean recall {100 * self.mean_recall:.2f} %"
         )
 
 

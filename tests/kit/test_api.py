@@ -206,7 +206,7 @@ def test_a_report_traces_every_figure(model, frames, tmp_path: Path):
     assert content["accuracy"]["golden"]["accuracy"] == golden.accuracy
     assert content["cosimulation"] is None
     page = (tmp_path / "run" / "report.md").read_text()
-    assert f"| accuracy, integers | {golden.score} |" in page
+    assert f"| integers | {golden.score} |" in page
     assert "nJ per frame (speech, tier table, sky130A); not included: detours of wires, front end, pads" in page
     assert "memories: an SRAM model that no" in page
     assert "cannot overflow (proven)" in page

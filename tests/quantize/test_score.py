@@ -17,7 +17,7 @@ def test_counts_and_recalls():
     assert score.recall == {"yes": 2 / 3, "no": 1 / 2}
     assert score.mean_recall == pytest.approx(7 / 12)
     assert score.to_dict()["interval"] == list(score.interval)
-    assert str(score).startswith("60.00 % (3 of 5 clips, 95 % interval ")
+    assert str(score).startswith("accuracy 60.00 % (3 of 5 clips, 95 % interval ")
 
 
 def test_no_clips():

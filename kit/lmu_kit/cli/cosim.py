@@ -14,10 +14,18 @@ from typing import TYPE_CHECKING, Any
 import lmu_hw as lh
 from lmu_kit.cli import options
 from lmu_kit.cli.console import console
+from lmu_kit.cli.project_options import QUANTIZED_MODEL
 
 if TYPE_CHECKING:
     from lmu_hw.model.program import QuantizedModel
     from lmu_sim.result import CosimResult
+
+PROJECT = {
+    "model": QUANTIZED_MODEL, "simulator": "flow.cosim.simulator", "stalls": "flow.cosim.stalls",
+    "seed": "flow.cosim.seed", "waves": "flow.cosim.waves", "timeout": "flow.cosim.timeout_s",
+    "clips": "flow.cosim.clips", "smoothing": "accelerator.smoothing",
+}  # fmt: skip
+"""Keys of a project that options override."""
 
 EXAMPLE = "lmu-hw cosim kws361 --lanes 16 --clips 2 --simulator verilator --stalls random"
 
@@ -63,7 +71,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Simulate, compare, print."""
     model = lh.open_model(args.model)
     plan = lh.accelerator(model, options.accelerator_config(args))
-    frames = _recordings(args, model) if args.wav else lh.open_frames(model, args.frames, clips=args.clips).frames
+    frames = _recordings(args, model) if args.wav else options.open_test_clips(args, model, args.clips).frames
     setup = lh.CosimOptions(
         simulator=args.simulator,
         stalls=args.stalls,

@@ -18,11 +18,18 @@ from typing import TYPE_CHECKING, Any
 import lmu_hw as lh
 from lmu_kit.cli import options
 from lmu_kit.cli.console import console, percent
+from lmu_kit.cli.project_options import MODEL
 
 if TYPE_CHECKING:
     from lmu_hw.model.program import QuantizedModel
     from lmu_kit.evaluation import Evaluation
     from lmu_kit.stream_evaluation import StreamEvaluation
+
+PROJECT = {
+    "model": MODEL, "data": "data.folder", "split": "flow.evaluate.split", "clips": "flow.evaluate.clips",
+    "jobs": "flow.evaluate.jobs",
+}  # fmt: skip
+"""Keys of a project that options override."""
 
 EXAMPLE = "lmu-hw evaluate kws361 --engine rtl --lanes 16 --clips 20"
 

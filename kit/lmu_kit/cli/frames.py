@@ -12,6 +12,10 @@ import lmu_hw as lh
 from lmu_hw.files import check_writable
 from lmu_kit.cli.console import console
 from lmu_kit.cli.options import SPLITS, clips_argument, model_argument, open_clips
+from lmu_kit.cli.project_options import QUANTIZED_MODEL
+
+PROJECT = {"model": QUANTIZED_MODEL, "data": "data.folder", "split": "flow.evaluate.split"}
+"""Keys of a project that options override."""
 
 EXAMPLE = "lmu-hw frames kws361 --data recordings --split validation --clips 500 --out calibration.safetensors"
 

@@ -16,6 +16,10 @@ from typing import Any
 import lmu_hw as lh
 from lmu_kit.cli import options
 from lmu_kit.cli.console import console
+from lmu_kit.cli.project_options import QUANTIZED_MODEL
+
+PROJECT = {"model": QUANTIZED_MODEL, "data": "data.folder"}
+"""Keys of a project that options override."""
 
 EXAMPLE = "lmu-hw hil kws361 --port /dev/ttyUSB1 --lanes 16 --weights ram --clips 10"
 

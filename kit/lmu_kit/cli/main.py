@@ -11,16 +11,20 @@ import os
 import sys
 import textwrap
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from lmu_hw.version import VERSION
 from lmu_kit.cli.console import console
+from lmu_kit.cli.project_options import add_project, fill_from_project, write_beside
 
 __all__ = ["COMMANDS", "main", "parser"]
 
 COMMANDS = {
+    "init": "write a project file for recordings of your own",
+    "run": "follow a project from recordings to Verilog and joules",
     "demo": "run the whole flow on a shipped network",
     "quantize": "turn a float model into integers",
     "gate": "let a network sleep while nothing is said",
@@ -49,6 +53,7 @@ COMMANDS = {
 EPILOG = """\
 A typical session:
   lmu-hw demo                         (the whole flow on a shipped network)
+  lmu-hw init words.toml --data recordings && lmu-hw run words.toml
   lmu-hw quantize net.keras --data DATA --out q.safetensors
   lmu-hw verilog q.safetensors --lanes 16 --out rtl
   lmu-hw cosim q.safetensors --lanes 16 --frames test.safetensors
@@ -74,13 +79,15 @@ class _Help(argparse.HelpFormatter):
         )
 
 
-def parser(chosen: Sequence[str] | None = None) -> argparse.ArgumentParser:
+def parser(chosen: Sequence[str] | None = None, *, with_project: bool = False) -> argparse.ArgumentParser:
     """Parser of the command line.
 
     Parameters
     ----------
     chosen : sequence of str, optional
         Commands whose arguments are wanted, all by default; the others are known by name only.
+    with_project : bool
+        Whether the command line has ``--project``, which supplies arguments that are needed otherwise.
     """
     top = argparse.ArgumentParser(
         prog="lmu-hw",
@@ -104,11 +111,30 @@ def parser(chosen: Sequence[str] | None = None) -> argparse.ArgumentParser:
             formatter_class=_Help,
         )
         module.add_arguments(command)
+        if hasattr(module, "PROJECT"):
+            add_project(command, module, with_project)
         command.add_argument("--json", metavar="FILE", type=Path, help="write the result as JSON (-: standard output)")
         # Without a default, so that the options before the command stand.
         _common(command, default=argparse.SUPPRESS)
-        command.set_defaults(run=module.run)
+        command.set_defaults(run=_with_project(module))
     return top
+
+
+def _with_project(module: ModuleType) -> Callable[[argparse.Namespace], dict[str, Any]]:
+    """Run a command's module, with the settings of a project if one is given."""
+
+    def run(args: argparse.Namespace) -> dict[str, Any]:
+        if getattr(args, "project", None) is None or not hasattr(module, "PROJECT"):
+            result: dict[str, Any] = module.run(args)
+            return result
+        fill_from_project(args, module)
+        result = module.run(args)
+        resolved = write_beside(args)
+        if resolved is not None:
+            console.written(resolved)
+        return result
+
+    return run
 
 
 def _common(command: argparse.ArgumentParser, default: Any) -> None:
@@ -182,15 +208,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 on success, 1 after an error (one line on the standard error), 130 after Ctrl-C; the parser exits with 2 if
-        the command line is wrong.
+        0 on success, 1 after an error (one line on the standard error; of a project one for each problem), 130 after
+        Ctrl-C; the parser exits with 2 if the command line is wrong.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     traceback = False
     try:
         if "_ARGCOMPLETE" in os.environ:
             _complete()
-        args = parser(_chosen(words)).parse_args(words, argparse.Namespace(words=words))
+        with_project = any(word == "--project" or word.startswith("--project=") for word in words)
+        args = parser(_chosen(words), with_project=with_project).parse_args(words, argparse.Namespace(words=words))
         console.quiet, console.to_stderr = args.quiet, str(args.json) == "-"
         traceback = args.traceback
         with warnings.catch_warnings():
@@ -206,7 +233,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if traceback:
             raise
-        console.error(_line(error))
+        for line in getattr(error, "lines", None) or [_line(error)]:
+            console.error(line)
         return 1
     finally:
         console.quiet = console.to_stderr = False

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lmu_hw.model.program import QuantizedModel
     from lmu_hw.model.smoothing import Smoothing
     from lmu_hw.plan.config import AcceleratorConfig
+    from lmu_quantize.frames_file import FrameSet
     from lmu_quantize.model import FloatModel
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "SPLITS",
     "STALLS",
     "STATE_POLICIES",
+    "STEPS",
     "TIERS",
     "WEIGHT_STORES",
     "accelerator_arguments",
@@ -51,6 +53,7 @@ __all__ = [
     "open_clips",
     "open_described",
     "open_float",
+    "open_test_clips",
     "parse_value",
     "positive",
     "read_smoothing",
@@ -69,6 +72,7 @@ MACROS = ("kit", "model")
 SIMULATORS = ("icarus", "verilator")
 STALLS = ("none", "alternate", "random")
 SPLITS = ("train", "validation", "test")
+STEPS = ("train", "quantize", "evaluate", "verilog", "cosim", "power", "report")
 STATE_POLICIES = ("keep", "pulse", "utterance")
 TIERS = ("table", "rtl", "gates")
 WEIGHT_STORES = ("rom", "ram")
@@ -218,7 +222,23 @@ def open_clips(args: argparse.Namespace, model: Any, split: str, progress: Progr
         raise lh.InputError(f"{args.data}: no such folder; --data takes a Speech Commands folder")
     if args.data is not None and model.front_end is None:
         raise lh.InputError(f"model {model.name!r} does not say which front end makes its frames: give --front-end")
-    return lh.open_frames(model, args.data or args.frames, split=split, clips=args.clips, progress=progress)
+    source, rule = args.data or args.frames, _rule(args)
+    return lh.open_frames(model, source, split=split, clips=args.clips, rule=rule, progress=progress)
+
+
+def open_test_clips(args: argparse.Namespace, model: "QuantizedModel", clips: int | None) -> "FrameSet":
+    """Clips of ``--frames``; of the project's recordings if it is not given, or else those shipped with the network."""
+    import lmu_hw as lh
+
+    if args.frames is None and getattr(args, "project", None) is not None:
+        split = args.project.flow.evaluate.split
+        return lh.open_frames(model, args.project.recordings, split=split, clips=clips, rule=_rule(args))
+    return lh.open_frames(model, args.frames, clips=clips)
+
+
+def _rule(args: argparse.Namespace) -> Any:
+    project = getattr(args, "project", None)
+    return None if project is None else project.data.rule
 
 
 def _names(text: str) -> list[str]:
@@ -348,7 +368,7 @@ def accelerator_arguments(command: argparse.ArgumentParser, title: str = "accele
 def accelerator_config(
     args: argparse.Namespace, levers: str = "frugal", *, macros: bool = True
 ) -> "AcceleratorConfig":
-    """Configuration from ``--config``, then the options of `accelerator_arguments` that are given.
+    """Configuration of the project, or from ``--config``, then the options of `accelerator_arguments` that are given.
 
     Parameters
     ----------
@@ -368,6 +388,9 @@ def accelerator_config(
     from lmu_hw.plan.config import choose_levers
     from lmu_kit.models import read_object
 
+    if getattr(args, "project", None) is not None:
+        config: lh.AcceleratorConfig = args.project.accelerator
+        return config
     path: Path | None = args.config
     data = {} if path is None else read_object(path, "the configuration of an accelerator")
     options = {name: value for name in (*CHOICES, *LEVER_HELP) if (value := getattr(args, name, None)) is not None}

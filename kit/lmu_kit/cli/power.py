@@ -21,6 +21,7 @@ import lmu_hw as lh
 from lmu_hw.files import check_writable, write_whole
 from lmu_kit.cli import options
 from lmu_kit.cli.console import console, significant
+from lmu_kit.cli.project_options import QUANTIZED_MODEL
 from lmu_kit.cli.quantity import FREQUENCY
 
 if TYPE_CHECKING:
@@ -31,6 +32,14 @@ if TYPE_CHECKING:
     from lmu_kit.comparison import PublishedComparison
     from lmu_kit.estimate import CellLibrary
     from lmu_kit.layout import ChipLayout, LaidOut
+
+PROJECT = {
+    "model": QUANTIZED_MODEL, "tier": "flow.power.tier", "pdk": "flow.power.technology",
+    "table": "flow.power.technology", "liberty": "flow.power.liberty", "corner": "flow.power.corner",
+    "macros": "flow.power.macros", "clips": "flow.power.clips", "interval": "flow.power.interval",
+    "settled": "flow.power.settled", "clock": "flow.power.clock", "frame_rate": "flow.power.frame_rate",
+}  # fmt: skip
+"""Keys of a project that options override."""
 
 EXAMPLE = "lmu-hw power kws361 --lanes 16 --clock 1MHz --scale-to 22nm --out build/power"
 
@@ -131,7 +140,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         from lmu_kit.estimate import HEADLINE_CLIPS
 
         clips = args.clips or (HEADLINE_CLIPS if args.tier == "gates" else 1)
-        sounds = lh.find_sounds(model, args.frames, recordings=args.wav or (), clips=clips)
+        frames = args.frames if args.project is None or args.wav else options.open_test_clips(args, model, None)
+        sounds = lh.find_sounds(model, frames, recordings=args.wav or (), clips=clips)
     with console.progress() as progress:
         layout = _layout(args)
         laid_out = None if layout is None else lh.lay_out(plan, technology, layout, point=point, progress=progress)

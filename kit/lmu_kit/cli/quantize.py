@@ -15,10 +15,18 @@ import lmu_hw as lh
 from lmu_hw.files import check_writable
 from lmu_kit.cli import options
 from lmu_kit.cli.console import console
+from lmu_kit.cli.project_options import FLOAT_MODEL
 
 if TYPE_CHECKING:
     from lmu_quantize.model import FloatModel
     from lmu_quantize.quantization import QuantizationConfig
+
+PROJECT = {
+    "model": FLOAT_MODEL, "data": "data.folder", "clips": "flow.quantize.clips",
+    "weight_bits": "quantization.weight_bits", "activation_bits": "quantization.activation_bits",
+    "state_bits": "quantization.state_bits", "matrix_bits": ("quantization.a_bits", "quantization.b_bits"),
+}  # fmt: skip
+"""Keys of a project that options override."""
 
 EXAMPLE = (
     "lmu-hw quantize net.weights.h5 --load order=6 --load theta=40 --load discretizer=zoh --load activation=relu "
@@ -68,11 +76,14 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         if path is not None:
             check_writable(path)
     model = options.open_float(args)
-    config = _config(args, model)
+    config = None if args.project is not None else _config(args, model)
     with console.progress() as progress:
         frames = options.open_clips(args, model, "validation", progress)
     with console.stage(f"quantize {model.name} on {frames.clips} clips"):
-        result = lh.quantize(model, frames, config)
+        if args.project is not None:
+            result = lh.quantize_project(args.project, model, frames)
+        else:
+            result = lh.quantize(model, frames, config)
     console.print(str(result.report))
     lh.save_model(result.model, args.out)
     if args.certificate is not None:

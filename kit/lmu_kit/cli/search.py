@@ -78,11 +78,11 @@ def _print_front(front: "list[Trial]") -> None:
         ]
         for trial in front
     ]
-    console.table(["no.", "recall %", "accuracy %", "kbit", "products", "bits read", "zeros %"], rows)
+    console.table(["no.", "mean recall %", "accuracy %", "kbit", "products", "bits read", "zeros %"], rows)
     for trial in front:
         console.print(f"no. {trial.candidate}: {_choices(trial.changes)}")
     console.print(
-        "recall and accuracy: of the integers on validation; products and bits of weights read: per 20 ms of audio"
+        "mean recall and accuracy: of the integers on validation; products and bits of weights read: per 20 ms of audio"
     )
 
 

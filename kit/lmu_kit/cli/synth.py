@@ -15,11 +15,15 @@ from typing import TYPE_CHECKING, Any
 import lmu_hw as lh
 from lmu_kit.cli import options
 from lmu_kit.cli.console import console
+from lmu_kit.cli.project_options import QUANTIZED_MODEL
 from lmu_kit.cli.quantity import FREQUENCY
 
 if TYPE_CHECKING:
     from lmu_hw.flows.asic import AsicBuild
     from lmu_hw.flows.fpga import FpgaBuild
+
+PROJECT = {"model": QUANTIZED_MODEL}
+"""Keys of a project that options override."""
 
 EXAMPLE = "lmu-hw synth kws361 --target ice40-up5k --lanes 8 --weights ram --out build/up5k"
 

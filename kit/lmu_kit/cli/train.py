@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 EXAMPLE = "lmu-hw train --data recordings --out build/training"
 
+PROJECT = {
+    "data": "data.folder", "recipe": "recipe.base", "seed": "recipe.seed", "threads": "recipe.threads",
+    "device": "recipe.device",
+}  # fmt: skip
+"""Keys of a project that options override."""
+
 SHOWN_CLIPS = 5
 """Clips that could not be used, printed for each split."""
 
@@ -47,15 +53,18 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Train and print the scores."""
     changes = {name: getattr(args, name) for name in ("seed", "threads", "device") if getattr(args, name) is not None}
+    recipe = args.recipe
+    if args.project is not None:
+        recipe, changes = args.project.recipe, {}
     with console.progress() as show:
-        bar = _TrainingBar(show)
+        bar = TrainingBar(show)
         result = lh.train(
             args.data,
             args.out,
-            args.recipe,
+            recipe,
             cache=args.cache,
             progress=bar.progress,
-            on_skipped=_print_skipped,
+            on_skipped=print_skipped,
             on_epoch=bar.epoch,
             **changes,
         )
@@ -65,21 +74,26 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     return {"scores": {name: score.to_dict() for name, score in result.scores.items()}, "out": str(args.out)}
 
 
-class _TrainingBar:
+class TrainingBar:
     """Shows the stage of a training, and the validation result of the last epoch."""
 
     def __init__(self, show: Progress) -> None:
         self._show, self._last = show, ""
 
     def progress(self, stage: str, done: int, total: int) -> None:
+        """Show a stage."""
         self._show(f"{stage}{self._last}", done, total)
 
     def epoch(self, result: "EpochResult") -> None:
-        recall = 100 * result.validation_mean_recall
-        self._last = f", {result.phase} epoch {result.epoch}: {recall:.2f} % recall on validation"
+        """Show the result of an epoch from now on."""
+        accuracy, recall = 100 * result.validation_accuracy, 100 * result.validation_mean_recall
+        self._last = (
+            f", {result.phase} epoch {result.epoch}: validation accuracy {accuracy:.2f} %, mean recall {recall:.2f} %"
+        )
 
 
-def _print_skipped(split: str, problems: tuple[str, ...]) -> None:
+def print_skipped(split: str, problems: tuple[str, ...]) -> None:
+    """Print the clips of a split that could not be used."""
     console.print(f"{len(problems)} clips of {split} skipped:")
     for problem in problems[:SHOWN_CLIPS]:
         console.print(f"  {problem}")

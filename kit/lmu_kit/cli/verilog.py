@@ -13,9 +13,13 @@ from typing import TYPE_CHECKING, Any
 import lmu_hw as lh
 from lmu_kit.cli import options
 from lmu_kit.cli.console import console
+from lmu_kit.cli.project_options import QUANTIZED_MODEL
 
 if TYPE_CHECKING:
     from lmu_hw.plan.plan import Plan
+
+PROJECT = {"model": QUANTIZED_MODEL, "name": "flow.verilog.name", "smoothing": "accelerator.smoothing"}
+"""Keys of a project that options override."""
 
 EXAMPLE = "lmu-hw verilog kws361 --lanes 16 --weights ram --name keywords --out rtl"
 

@@ -1,5 +1,6 @@
 """The report of a score: a table label by label, and the confusion matrix as a picture."""
 
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ from lmu_quantize.score_table import label_rows, to_csv, to_markdown
 __all__ = ["CONFUSION", "LABELS_CSV", "LABELS_MD", "draw_confusion", "write_score"]
 
 CONFUSION = "confusion.png"
+SMALLEST = 3.4
+"""Least height in inches: room for the title and the names of few labels."""
+LETTERS_PER_INCH = 16
 LABELS_CSV, LABELS_MD = "labels.csv", "labels.md"
 
 
@@ -28,7 +32,7 @@ def draw_confusion(score: Score, title: str, path: Path) -> None:
         SVG or PNG, by its suffix; the same score gives the same bytes with the same version of matplotlib.
     """
     shading = score.confusion / score.confusion.sum(axis=1, keepdims=True).clip(min=1)
-    size = 1.6 + 0.45 * len(score.labels)
+    size = max(SMALLEST, 1.6 + 0.45 * len(score.labels))
     shares = [[100 * share for share in (row.recall, *row.interval)] for row in label_rows(score)]
     recalls = ["{:.1f} ({:.1f} to {:.1f})".format(*row) for row in shares]
     with style(8):
@@ -47,7 +51,8 @@ def draw_confusion(score: Score, title: str, path: Path) -> None:
         beside.set_ylabel("recall, % (95 % interval)")
         axes.set_xlabel("decision")
         axes.set_ylabel("label")
-        axes.set_title(title, loc="left", fontsize=8)
+        lines = textwrap.fill(title, int(LETTERS_PER_INCH * size))
+        axes.set_title(lines, loc="left", x=-0.2, fontsize=8)
         save(figure, path, 100)
 
 

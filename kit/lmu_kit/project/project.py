@@ -193,12 +193,13 @@ class _Reader:
         recipe = self._recipe(base)
         quantization = self._quantization(recipe)
         accelerator = self._accelerator(flow)
+        if recipe is not None and labels:
+            self._check_trained(recipe, labels)
         if data is None or flow is None or front_end is None or quantization is None or accelerator is None:
             return None
         if not labels:
             return None
         if recipe is not None:
-            self._check_trained(recipe, labels, front_end)
             recipe = dataclasses.replace(
                 recipe, name=name, labels=labels, split=data.rule, front_end=front_end.to_dict()
             )
@@ -312,9 +313,9 @@ class _Reader:
 
         return build(make, values, "accelerator", self.problems)
 
-    def _check_trained(self, recipe: "TrainConfig", labels: tuple[str, ...], front_end: FrontEnd) -> None:
+    def _check_trained(self, recipe: "TrainConfig", labels: tuple[str, ...]) -> None:
         """Refuse a teacher or a warm start that is of other labels."""
-        names = {"recipe.init": recipe.init, "recipe.teacher": recipe.teacher.model if recipe.teacher else ""}
+        names = {"recipe.init": recipe.init, "recipe.teacher.model": recipe.teacher.model if recipe.teacher else ""}
         for key, name in names.items():
             if not name:
                 continue

@@ -235,7 +235,7 @@ def build(make: Callable[..., T], values: Mapping[str, Any], key: str, problems:
     object or None
         The result, without the keys that were refused; None if it is refused without any.
     """
-    search = _Search(make)
+    search = _Search(make, values)
     search.explore(dict(values))
     for involved, refusal in search.refused.items():
         paths = tuple((f"{key}.{name}" if key else name, values[name]) for name in involved)
@@ -246,8 +246,8 @@ def build(make: Callable[..., T], values: Mapping[str, Any], key: str, problems:
 class _Search:
     """Finds every refusal of a call: whenever one is found, each of its keys is left out in turn."""
 
-    def __init__(self, make: Callable[..., Any]) -> None:
-        self.make = make
+    def __init__(self, make: Callable[..., Any], values: Mapping[str, Any]) -> None:
+        self.make, self.values = make, values
         self.refused: dict[tuple[str, ...], str] = {}
         self.accepted: dict[str, Any] | None = None
         self._seen: set[frozenset[str]] = set()
@@ -263,11 +263,19 @@ class _Search:
                 self.accepted = values
             return
         involved = _involved(self.make, values, refusal)
-        # A part of keys that were refused together is refused only because the others are left out.
-        if not any(set(involved) < set(known) for known in self.refused):
+        if not self._follows(involved, values):
             self.refused.setdefault(tuple(involved), refusal)
         for left in involved:
             self.explore({name: value for name, value in values.items() if name != left})
+
+
+    def _follows(self, involved: list[str], values: Mapping[str, Any]) -> bool:
+        """Whether keys are refused only because others were left out, whose defaults do not go with them."""
+        if any(set(involved) < set(known) for known in self.refused):
+            return True
+        chosen = {name: self.values[name] for name in involved}
+        without = [name for name in self.values if name not in values]
+        return any(_refusal(self.make, chosen | {name: self.values[name]}) is None for name in without)
 
 
 def _refusal(make: Callable[..., Any], values: Mapping[str, Any]) -> str | None:
@@ -319,6 +327,8 @@ def _convert_union(parts: tuple[Any, ...], value: Any, key: str, problems: list[
     if type(None) in parts and value is False:
         return None
     kinds = [part for part in parts if part is not type(None)]
+    if len(kinds) > 1 and all(dataclasses.is_dataclass(part) for part in kinds):
+        return _convert_tagged({_tag(part): part for part in kinds}, value, key, problems)
     reasons = []
     for part in kinds:
         try:
@@ -330,9 +340,27 @@ def _convert_union(parts: tuple[Any, ...], value: Any, key: str, problems: list[
     raise _Refused(" or ".join([*dict.fromkeys(reasons), *(["false"] if type(None) in parts else [])]))
 
 
+TAG, NO_TAG = "type", "lmu"
+"""Key that tells tables of several kinds apart, and its value where a kind has no such field."""
+
+
+def _tag(kind: type) -> str:
+    tags = [str(field.default) for field in dataclasses.fields(kind) if field.name == TAG]
+    return tags[0] if tags else NO_TAG
+
+
+def _convert_tagged(kinds: Mapping[str, type], value: Any, key: str, problems: list[Problem]) -> Any:
+    """Value of a table of one of several kinds."""
+    tag = value.get(TAG, NO_TAG) if isinstance(value, Mapping) else NO_TAG
+    if tag not in kinds:
+        problems.append(Problem(((f"{key}.{TAG}", tag),), f"must be one of {', '.join(kinds)}"))
+        return None
+    return read_table(kinds[tag], value, key, problems, beside=(TAG,) if tag == NO_TAG else ())
+
+
 def _convert_list(parts: tuple[Any, ...], value: Any, key: str, problems: list[Problem]) -> Any:
     item_type, count = parts[0], None if parts[-1] is Ellipsis or len(parts) == 1 else len(parts)
-    many = "tables" if dataclasses.is_dataclass(item_type) else MANY[item_type]
+    many = MANY.get(item_type, "tables")
     if not isinstance(value, list) or (count is not None and len(value) != count):
         raise _Refused(f"a list of {many}" if count is None else f"a list of {count} {many}")
     try:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lmu_hw.files import write_whole
 from lmu_hw.model import program_file
 from lmu_hw.model.program import QuantizedModel
@@ -46,7 +48,7 @@ from lmu_sim.cosim import CosimOptions
 if TYPE_CHECKING:
     from lmu_quantize.train import EpochResult
 
-__all__ = ["STEPS", "Listeners", "StepContext"]
+__all__ = ["STEPS", "Listeners", "StepContext", "quantize_project"]
 
 TRAINED = ("config.json", "float-parent.safetensors", "float.safetensors", "formats.json", "quantized.safetensors",
            "result.json", "train.csv")  # fmt: skip
@@ -160,12 +162,7 @@ def _quantize_inputs(context: StepContext) -> dict[str, Any]:
 
 def _quantize(context: StepContext, folder: Path) -> list[Path]:
     frames = context.real_frames("validation", context.project.flow.quantize.clips)
-    trained = context.folder("train") / "quantized.safetensors"
-    if trained.is_file():
-        model = open_model(trained)
-        result = QuantizationResult(model, measure(context.floats, model, frames.frames), context.floats)
-    else:
-        result = quantize(context.floats, frames, _with_trained_formats(context))
+    result = quantize_project(context.project, context.floats, frames)
     save_model(result.model, folder / "quantized.safetensors")
     result.certificate.save(folder / "certificate.json")
     write_whole(folder / "quantization.txt", f"{result.report}\n".encode())
@@ -174,9 +171,43 @@ def _quantize(context: StepContext, folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
-def _with_trained_formats(context: StepContext) -> QuantizationConfig:
+def quantize_project(project: Project, model: FloatModel, frames: RealFrames) -> QuantizationResult:
+    """Quantize a float model by the settings of a project.
+
+    Parameters
+    ----------
+    project : Project
+        Its quantization; and its training, if that made the model.
+    model : FloatModel
+        What training made; or another model, to which the formats of training do not apply.
+    frames : RealFrames
+        Calibration frames.
+
+    Returns
+    -------
+    QuantizationResult
+        The integers of exact training, if it made the model.
+    """
+    folder = project.folder / "train"
+    if not (folder / "float.safetensors").is_file() or not _same(model, open_float(folder / "float.safetensors")):
+        return quantize(model, frames, project.quantization)
+    if (folder / "quantized.safetensors").is_file():
+        trained = open_model(folder / "quantized.safetensors")
+        return QuantizationResult(trained, measure(model, trained, frames.frames), model)
+    return quantize(model, frames, _with_trained_formats(project))
+
+
+def _same(model: FloatModel, other: FloatModel) -> bool:
+    return model.labels == other.labels and len(model.layers) == len(other.layers) and all(
+        name in theirs.tensors and np.array_equal(tensor, theirs.tensors[name])
+        for layer, theirs in zip(model.layers, other.layers, strict=True)
+        for name, tensor in layer.tensors.items()
+    )
+
+
+def _with_trained_formats(project: Project) -> QuantizationConfig:
     """Quantization with the formats of fine-tuning, where the project names no others."""
-    config, path = context.project.quantization, context.folder("train") / "formats.json"
+    config, path = project.quantization, project.folder / "train" / "formats.json"
     formats = read_formats(path) if path.is_file() else {}
     changed = config.to_dict() | {"formats": {}}
     known = {name: fmt.to_dict() for name, fmt in {**formats, **config.formats}.items()}

@@ -357,10 +357,17 @@ def _nested() -> dict[str, type]:
         for name, hint in field_types(kind).items():
             if name in EXCLUDED.get(section, ()) or _is_table_of_flow(kind, name):
                 continue
-            for part in (hint, *getattr(hint, "__args__", ())):
-                if isinstance(part, type) and dataclasses.is_dataclass(part):
-                    found[f"{section}.{name}"] = part
+            for part in _dataclasses_in(hint):
+                several = f", {part.__name__}" if f"{section}.{name}" in found else ""
+                found[f"{section}.{name}{several}"] = part
     return found
+
+
+def _dataclasses_in(hint: Any) -> Iterator[type]:
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        yield hint
+    for part in getattr(hint, "__args__", ()):
+        yield from _dataclasses_in(part)
 
 
 def _rows(fields: Mapping[str, tuple[str, str, str]]) -> list[str]:

@@ -192,9 +192,13 @@ def _accuracy(facts: CardFacts) -> str:
         ("integers, golden model", facts.golden, f"lmu-hw evaluate {facts.name} --data DATA"),
     ):
         low, high = score.interval
-        rows.append(f"| {title} | {_percent(score.accuracy)} | {100 * low:.2f} to {_percent(high)} | `{command}` |")
+        cells = title, _percent(score.accuracy), f"{100 * low:.2f} to {_percent(high)}", _percent(score.mean_recall)
+        rows.append(f"| {' | '.join(cells)} | `{command}` |")
     scores = facts.result["scores"]
-    validation = [_percent(scores[f"{phase}.validation"]["accuracy"]) for phase in ("float", "quantized")]
+    validation = {
+        name: [_percent(scores[f"{phase}.validation"][name]) for phase in ("float", "quantized")]
+        for name in ("accuracy", "mean_recall")
+    }
     trained = scores["quantized.test"]["correct"]
     method = _paragraph(
         f"On the official v0.02 test clips of these labels ({clips:,} clips), decision at the last frame of each clip.",
@@ -205,7 +209,8 @@ def _accuracy(facts: CardFacts) -> str:
         "`PARENT` is `float-parent.safetensors` beside this card. `float.json` and `golden.json` hold what these",
         "commands write with `--json`.",
         f"The training code counts {trained:,} right clips, the golden model {facts.golden.correct:,}.",
-        f"On validation the accuracy is {validation[0]} (floats) and {validation[1]} (integers).",
+        f"On validation the accuracy is {' (floats) and '.join(validation['accuracy'])} (integers), the mean recall",
+        f"{' and '.join(validation['mean_recall'])}.",
     )
     table = _paragraph(
         "The golden model label by label, also in `labels.csv`;",
@@ -216,8 +221,8 @@ def _accuracy(facts: CardFacts) -> str:
 
 {method}
 
-| network | accuracy | 95 % interval | command |
-|---|---|---|---|
+| network | accuracy | 95 % interval | mean recall | command |
+|---|---|---|---|---|
 {chr(10).join(rows)}
 
 {files}{_seeds(facts.seeds)}

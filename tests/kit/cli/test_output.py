@@ -20,6 +20,7 @@ from lmu_kit.cli.console import Console
 from lmu_kit.cli.main import COMMANDS, main, parser
 from lmu_kit.estimate import DEFAULT_TECHNOLOGY, MACROS, TIERS
 from lmu_kit.evaluation import ENGINES
+from lmu_kit.project.steps import STEPS
 from lmu_quantize.dataset import SPLITS
 from lmu_quantize.features import FEATURE_KINDS
 from lmu_quantize.frames_file import FrameSet, save_frames
@@ -39,6 +40,7 @@ def test_choices_that_are_written_down_are_those_of_the_library():
     assert options.SPLITS == SPLITS
     assert options.STALLS == STALLS
     assert list(options.STATE_POLICIES) == [policy.value for policy in StatePolicy]
+    assert options.STEPS == tuple(STEPS)
     assert options.TIERS == TIERS
     assert list(options.WEIGHT_STORES) == [store.value for store in WeightStore]
     assert set(options.LEVER_HELP) == set(LEVERS)

@@ -172,6 +172,7 @@ def test_the_card_says_what_was_measured(data: Path, runs: list[Path], into: Pat
     assert max(map(len, card.splitlines())) <= 130
     assert "\n\n\n" not in card
     assert f"| {100 * score.accuracy:.2f} % | {100 * score.interval[0]:.2f} to" in card
+    assert f" | {100 * score.mean_recall:.2f} % | `lmu-hw evaluate" in card
     assert f"| yes | 5 | {100 * score.recall['yes']:.1f} |" in card
     assert "| layer 0 | 2 memories of order 4, ZOH, θ = 20 frames; 8 relu units; `e_x`, `W_x`, `W_m`, bias |" in card
     bits = 4 * (2 * 40 + 8 * 40 + 8 * 8 + 4 * 8)

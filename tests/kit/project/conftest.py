@@ -1,35 +1,42 @@
 """Recordings of one's own as a person has them: Arabic words, a blank, other rates, two channels, no lists."""
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
-import lmu_hw as lh
-
-YES, PLEASE = "نعم", "من فضلك"
-PITCHES = {YES: 400, PLEASE: 1100}
+PITCHES = {"نعم": 400, "من فضلك": 1100}
 SPEAKERS = ("أمل", "badr", "clara", "dina", "emil", "farid")
 RATES = (16_000, 8_000, 44_100)
 
-RECIPE = """
+TINY = """
+labels = ["نعم", "من فضلك", "silence"]
+
+[data]
+folder = "{folder}"
+speaker = '^\\S+'
+
+[front_end]
+window = 1600
+hop = 1600
+n_fft = 2048
+n_mels = 12
+
 [recipe]
-layers = [{units = 8, memories = 4, order = 4, thetas = [16]}]
+layers = [{{units = 8, memories = 4, order = 3, thetas = [5]}}]
+augment = {{noise_probability = 0.1, mel_masks = 0, time_masks = 0}}
+dropout = 0.0
 copies = 1
-batch = 8
-epochs = 2
-quantized_epochs = 1
-warmup = 0.0
+batch = 4
+epochs = 12
+quantized_epochs = 2
 threads = 1
 device = "cpu"
-scheme = {exact = true}
+scheme = {{exact = true}}
 
 [accelerator]
 lanes = 8
-weights = "rom"
 
 [flow.cosim]
 clips = 1
@@ -56,18 +63,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture
-def own(tmp_path: Path, recordings: Path) -> Callable[..., Path]:
-    """Write a project of these recordings; its file."""
-
-    def write(name: str = "own.toml", text: str = RECIPE, labels: tuple[str, ...] = (YES, PLEASE, "silence")) -> Path:
-        path = tmp_path / name
-        head = f"labels = [{', '.join(map(repr, labels))}]\n[data]\nfolder = '{recordings}'\nspeaker = '^\\S+'\n"
-        path.write_text(head + text)
-        return path
-
-    return write
-
-
-def opened(path: Path, changes: Mapping[str, Any] | None = None) -> lh.Project:
-    return lh.open_project(path, changes)
+@pytest.fixture(scope="session")
+def tiny(recordings: Path) -> str:
+    """Text of a project of these recordings that is trained within a second."""
+    return TINY.format(folder=recordings)
