@@ -193,8 +193,8 @@ class _Reader:
         recipe = self._recipe(base)
         quantization = self._quantization(recipe)
         accelerator = self._accelerator(flow)
-        if recipe is not None and labels:
-            self._check_trained(recipe, labels)
+        if recipe is not None and front_end is not None and labels:
+            self._check_trained(recipe, labels, front_end)
         if data is None or flow is None or front_end is None or quantization is None or accelerator is None:
             return None
         if not labels:
@@ -278,9 +278,13 @@ class _Reader:
             self.problems.append(Problem((("recipe.base", table[BASE]),), str(error)))
             return None
         defaults = {name: getattr(start, name) for name in field_types(TrainConfig)}
-        return read_table(
+        recipe = read_table(
             TrainConfig, table, "recipe", self.problems, excluded=RECIPE_EXCLUDED, beside=(BASE,), defaults=defaults
         )
+        if recipe is None or recipe.teacher is None or not (self.root / recipe.teacher.model).is_file():
+            return recipe
+        teacher = dataclasses.replace(recipe.teacher, model=str(self.root / recipe.teacher.model))
+        return dataclasses.replace(recipe, teacher=teacher)
 
     def _quantization(self, recipe: "TrainConfig | None") -> QuantizationConfig | None:
         table = self._table("quantization")
@@ -313,20 +317,33 @@ class _Reader:
 
         return build(make, values, "accelerator", self.problems)
 
-    def _check_trained(self, recipe: "TrainConfig", labels: tuple[str, ...]) -> None:
-        """Refuse a teacher or a warm start that is of other labels."""
-        names = {"recipe.init": recipe.init, "recipe.teacher.model": recipe.teacher.model if recipe.teacher else ""}
-        for key, name in names.items():
-            if not name:
-                continue
+    def _check_trained(self, recipe: "TrainConfig", labels: tuple[str, ...], front_end: FrontEnd) -> None:
+        """Refuse a teacher or a warm start of other labels."""
+        if recipe.init:
+            self._check_network("recipe.init", recipe.init, labels)
+        if recipe.teacher is not None and self._check_network("recipe.teacher.model", recipe.teacher.model, labels):
+            from lmu_quantize.train.teacher import Teacher  # needs PyTorch
+
+            try:
+                Teacher(recipe.teacher, labels, front_end, recipe.period)
+            except ValueError as error:
+                self.problems.append(Problem((("recipe.teacher.model", recipe.teacher.model),), str(error)))
+
+    def _check_network(self, key: str, name: str, labels: tuple[str, ...]) -> bool:
+        """Whether there is a network of this name, or in this file, that knows no other labels."""
+        path = Path(name)
+        if not path.is_file():
             if name not in zoo.names():
-                text = f"is no shipped network; those are {', '.join(zoo.names())}"
+                text = f"is no file and no shipped network; those are {', '.join(zoo.names())}"
                 self.problems.append(Problem(((key, name),), text))
-                continue
-            known = load_float(zoo.path(name, "float-parent.safetensors")).labels
-            if not set(known) <= set(labels):
-                text = f"was trained for the labels {', '.join(known)}; yours are {', '.join(labels)}"
-                self.problems.append(Problem(((key, name),), text))
+                return False
+            path = Path(zoo.path(name, "float-parent.safetensors"))
+        known = load_float(path).labels
+        if set(known) <= set(labels):
+            return True
+        text = f"was trained for the labels {', '.join(known)}; yours are {', '.join(labels)}"
+        self.problems.append(Problem(((key, name),), text))
+        return False
 
 
 def _has_macros(flow: FlowSettings) -> bool:

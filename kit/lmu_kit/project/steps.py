@@ -135,8 +135,12 @@ class StepContext:
 
 
 def _train_inputs(context: StepContext) -> dict[str, Any]:
-    content = context.content
-    return {name: content[name] for name in ("name", "labels", "front_end", "recipe")} | {"data": context.recordings}
+    content, recipe = context.content, context.project.recipe
+    inputs = {name: content[name] for name in ("name", "labels", "front_end", "recipe")}
+    inputs["recipe"] = {name: value for name, value in inputs["recipe"].items() if name != "device"}
+    if recipe is not None and recipe.teacher is not None and Path(recipe.teacher.model).is_file():
+        inputs["teacher"] = hash_of(Path(recipe.teacher.model))
+    return inputs | {"data": context.recordings}
 
 
 def _train(context: StepContext, folder: Path) -> list[Path]:

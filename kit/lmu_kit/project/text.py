@@ -293,9 +293,14 @@ def _described(
             continue
         field = fields[name]
         default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-        known = NO_DEFAULT if default in (dataclasses.MISSING, None) else show(default)
+        known = NO_DEFAULT if default in (dataclasses.MISSING, None) or _holds_tables(default) else show(default)
         rows[name] = (*texts[name], known)
     return rows
+
+
+def _holds_tables(default: Any) -> bool:
+    items = default if isinstance(default, tuple) else (default,)
+    return any(dataclasses.is_dataclass(item) for item in items)
 
 
 def _is_table_of_flow(kind: type, name: str) -> bool:

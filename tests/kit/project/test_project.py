@@ -129,7 +129,7 @@ settled = true
          'recipe.base = "gru105": is a network of another kind, which cannot become hardware'),
         ("[recipe]\nbase = 3\n", "recipe.base = 3: "),
         ("[recipe]\nbase = 'none'\n", 'recipe.base = "none": none: no such file, and no shipped recipe of that name'),
-        ("[recipe]\ninit = 'none'\n", 'recipe.init = "none": is no shipped network; those are kws105, '),
+        ("[recipe]\ninit = 'none'\n", 'recipe.init = "none": is no file and no shipped network; those are kws105, '),
         ("[front_end]\nsample_rate = 8000\nf_max = 4000\n",
          "front_end.sample_rate = 8000: must be 16000: recordings are converted to it"),
         ("[front_end]\nwindow = 16001\nn_fft = 32768\n",
