@@ -18,6 +18,7 @@ from lmu_hw.model import program_file
 from lmu_hw.plan import weight_file
 from lmu_hw.power import technology
 from lmu_kit.cli.main import main
+from lmu_kit.project.text import markdown
 from lmu_quantize import float_file, frames_file
 
 ROOT = Path(__file__).parent.parent
@@ -121,6 +122,10 @@ def test_the_functions_of_the_architecture_exist():
 @pytest.mark.parametrize("module", [program_file, weight_file, technology, float_file, frames_file])
 def test_file_formats_have_the_versions_of_the_docs(module: ModuleType):
     assert f"| `{module.SCHEMA}` {module.VERSION} |" in TEXTS["docs/files.md"]
+
+
+def test_the_reference_of_the_project_file_is_that_of_the_code():
+    assert TEXTS["docs/project.md"] == markdown(), "write docs/project.md again as CONTRIBUTING.md says"
 
 
 def test_the_ranks_of_the_architecture_are_those_of_the_imports():

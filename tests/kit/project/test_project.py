@@ -14,7 +14,6 @@ from lmu_kit.project import text
 from lmu_kit.project.run import run_project
 from lmu_quantize.train import RECIPES, TrainConfig
 
-ROOT = Path(__file__).parents[3]
 YES, PLEASE = "نعم", "من فضلك"
 
 
@@ -253,10 +252,6 @@ def test_the_command_init(tmp_path: Path, recordings: Path, capsys: pytest.Captu
     assert main(words) == 0
     assert capsys.readouterr().out == f"labels: {YES}, {PLEASE}, unknown\nwritten: {path}\n"
     assert "# bank_words" in path.read_text()
-
-
-def test_the_reference_is_that_of_the_code():
-    assert (ROOT / "docs" / "project.md").read_text() == text.markdown()
 
 
 def test_every_key_of_a_project_is_described():
