@@ -21,6 +21,7 @@ from lmu_hw.cells.library import Library
 from lmu_hw.cells.special import find_clock_gate, find_constants, find_driver
 from lmu_hw.files import cache_folder
 from lmu_hw.flows.adders import adder_commands, adder_files
+from lmu_hw.flows.checksums import is_whole, seal
 from lmu_hw.flows.elaborate import Module, Modules, ports_only
 from lmu_hw.flows.yosys import run_yosys, scratch_folder
 from lmu_hw.progress import Progress
@@ -208,10 +209,9 @@ def _map_batch(batch: list[str], modules: Mapping[str, Module], recipe: Recipe) 
 
 def _stored(path: Path, module: Module, modules: Mapping[str, Module]) -> Module | None:
     """A mapped module from the cache, with the names that the modules it uses have now."""
-    try:
-        text = path.read_text()
-    except OSError:
+    if not is_whole(path):
         return None
+    text = path.read_text()
     used = sorted({cell["type"] for cell in module["cells"].values()} & modules.keys())
     mapped: Module = json.loads(text)
     for cell in mapped["cells"].values():
@@ -229,7 +229,9 @@ def _store(path: Path, mapped: Module, module: Module, modules: Mapping[str, Mod
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
         file.write(json.dumps({**mapped, "cells": cells}))
+    path.with_name(f"{path.name}.sha256").unlink(missing_ok=True)
     Path(file.name).replace(path)
+    seal(path)
 
 
 def map_modules(modules: Mapping[str, Module], recipe: Recipe, progress: Progress) -> Modules:

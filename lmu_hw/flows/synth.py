@@ -18,6 +18,7 @@ from lmu_hw.cells.memory_cost import Cost, MemoryUsage
 from lmu_hw.cells.special import find_clock_gate
 from lmu_hw.cells.sram_model import is_model
 from lmu_hw.files import cache_folder
+from lmu_hw.flows.checksums import is_whole, seal
 from lmu_hw.flows.clock_gates import with_clock_gates
 from lmu_hw.flows.elaborate import Modules, elaborate
 from lmu_hw.flows.mapping import Recipe, blackboxes, map_modules
@@ -33,6 +34,9 @@ VERSION = 3
 
 RELAXED = 20e-9
 """Target delay in seconds when speed does not matter."""
+
+RESULTS = ("netlist.v", "memories.json", "netlist.json")
+"""Files of a result in the cache."""
 
 ASSEMBLE = """
 read_json modules.json
@@ -185,7 +189,7 @@ def synthesize(
     -------
     Synthesis
         From the cache, if the same was done before with the same version of Yosys; else modules that have not changed
-        are.
+        are. An entry that was altered on disk is made anew.
 
     Raises
     ------
@@ -204,7 +208,8 @@ def synthesize(
         options = json.dumps([VERSION, recipe.text(), library.hashes, top, asked])
         key = hashlib.sha256((options + verilog).encode()).hexdigest()[:32]
         result = cache_folder() / "synth" / key
-        if not (result / "netlist.json").is_file():
+        if not all(is_whole(result / name) for name in RESULTS):
+            shutil.rmtree(result, ignore_errors=True)
             _run(verilog, top, recipe, used, progress, result)
     except LibertyError as error:
         raise SynthesisError(f"the library {library.name} cannot be used: {error}") from None
@@ -248,8 +253,9 @@ def _keep(folder: Path, result: Path) -> None:
     """Move a result into the cache as a whole."""
     result.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(dir=result.parent, prefix="part-"))
-    for file in ("netlist.v", "memories.json", "netlist.json"):
+    for file in RESULTS:
         shutil.copyfile(folder / file, part / file)
+        seal(part / file)
     try:
         part.rename(result)
     except OSError:

@@ -11,7 +11,7 @@ from typing import Any
 from lmu_hw.cells.library import Library
 from lmu_hw.cells.memory_cost import Cost, MemoryUsage, flip_flop_cost, multiplexer_cost
 from lmu_hw.cells.sram import Macro
-from lmu_hw.files import parse_json, write_whole
+from lmu_hw.files import is_sealed, parse_json, sealed, write_whole
 from lmu_hw.flows.tiling import macros_by_depth, tile_macros
 from lmu_hw.plan.config import LEVERS, AcceleratorConfig
 from lmu_hw.plan.plan import Plan
@@ -34,7 +34,9 @@ __all__ = [
 ]
 
 SCHEMA = "lmu-hw/technology"
-VERSION = 2
+VERSION = 3
+"""Version 2 has no ``sha256``; it is read too."""
+
 FOLDER = "technologies"
 
 PRICED = ("lanes", "weights", "state", "interface", "smoothing", "bank_words", "state_bank_words", *LEVERS)
@@ -335,7 +337,7 @@ class Technology:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form, the inverse of `from_dict`."""
-        return {"schema": SCHEMA, "version": VERSION} | asdict(self)
+        return sealed({"schema": SCHEMA, "version": VERSION} | asdict(self))
 
     @classmethod
     def from_dict(cls, data: Any) -> "Technology":
@@ -346,12 +348,12 @@ class Technology:
         ValueError
             If it is not one.
         """
-        if not isinstance(data, dict) or data.get("schema") != SCHEMA or data.get("version") != VERSION:
-            raise ValueError(f"expected the schema {SCHEMA} version {VERSION}")
+        if not isinstance(data, dict) or data.get("schema") != SCHEMA or data.get("version") not in (2, VERSION):
+            raise ValueError(f"expected the schema {SCHEMA} version {VERSION} (or 2)")
         names = [field.name for field in fields(cls)]
-        if set(data) != {"schema", "version", *names}:
-            wrong = ", ".join(sorted(set(data) ^ {"schema", "version", *names}))
-            raise ValueError(f"missing or unknown: {wrong}")
+        keys = {"schema", "version", *names, *(["sha256"] if data["version"] == VERSION else [])}
+        if set(data) != keys:
+            raise ValueError(f"missing or unknown: {', '.join(sorted(set(data) ^ keys))}")
         try:
             values = {name: data[name] for name in names} | {
                 "memories": MemoryCosts.from_dict(data["memories"]),
@@ -362,7 +364,10 @@ class Technology:
         levers = [energies.levers for energies in values["sets"]]
         if not levers or len(set(levers)) != len(levers):
             raise ValueError("sets must be one or more, no two with the same levers")
-        return cls(**values)
+        technology = cls(**values)
+        if data["version"] == VERSION and not is_sealed(data):
+            raise ValueError("its sha256 does not match, the table was altered after it was written")
+        return technology
 
 
 def save_technology(technology: Technology, path: Path) -> None:

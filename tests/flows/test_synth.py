@@ -8,6 +8,7 @@ from lmu_hw.cells.liberty import read_liberty
 from lmu_hw.cells.netlist import NetlistError, read_netlist
 from lmu_hw.cells.special import find_clock_gate, find_constants
 from lmu_hw.flows import elaborate, mapping, synth, yosys
+from lmu_hw.flows.checksums import is_whole
 from lmu_hw.flows.synth import SynthesisError, synthesize
 from lmu_hw.power.activity import clock_nets
 from lmu_hw.tools import ToolError
@@ -127,6 +128,25 @@ def test_results_come_from_the_cache(standard_cells, monkeypatch):
     monkeypatch.setattr(mapping, "find_yosys", lambda: tools.Tool([], {}, "Yosys 99"))
     with pytest.raises(pytest.fail.Exception, match="ran again"):
         synthesize(DESIGN, "outer", library)
+
+
+def test_an_altered_result_is_made_anew(standard_cells, tmp_path, monkeypatch):
+    # Not by XDG_CACHE_HOME: YoWASP would compile itself anew.
+    for module in (synth, mapping):
+        monkeypatch.setattr(module, "cache_folder", lambda: tmp_path)
+    design = "module tiny(input clk, input d, output reg q); always @(posedge clk) q <= !d; endmodule"
+    first = synthesize(design, "tiny", standard_cells)
+    (module,) = (tmp_path / "synth" / "modules").glob("*.json")
+    for path in (module, first.json):
+        good = path.read_bytes()
+        altered = good.replace(b'"input"', b'"inout"', 1)
+        assert altered != good
+        path.write_bytes(altered)
+        first.verilog.write_text("// altered too, so that the modules are put together again")
+        again = synthesize(design, "tiny", standard_cells)
+        assert again.cells == first.cells
+        assert path.read_bytes() != altered
+        assert all(map(is_whole, (path, again.json, again.verilog)))
 
 
 def test_a_cache_in_tmp_is_no_obstacle(standard_cells, tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ import pytest
 
 from lmu_hw.cells.liberty import read_liberty
 from lmu_hw.cells.memory_cost import MemoryUsage
+from lmu_hw.files import sealed
 from lmu_hw.flows.tiling import choose
 from lmu_hw.gateware import nonzero
 from lmu_hw.model import program_file
@@ -518,7 +519,7 @@ def test_a_table_says_whether_glitches_are_in_it(tmp_path):
     for glitches, missing in ((None, ("glitches",)), (True, ())):
         for energies in data["sets"]:
             energies.update({} if glitches is None else {"glitches": glitches})
-        (tmp_path / "table.json").write_text(json.dumps(data))
+        (tmp_path / "table.json").write_text(json.dumps(sealed(data)))
         technology = load_technology(tmp_path / "table.json")
         rates = technology.energies(plan.config).typical(plan)
         assert report(plan, technology, point, "table", rates).missing == missing
@@ -538,7 +539,7 @@ def test_tables_are_written_and_read_again(tmp_path):
     ("change", "message"),
     [
         (lambda data: data.pop("memories"), "missing or unknown: memories"),
-        (lambda data: data.update(schema="other"), "expected the schema lmu-hw/technology version 2"),
+        (lambda data: data.update(schema="other"), r"expected the schema lmu-hw/technology version 3 \(or 2\)"),
         (lambda data: data.update(sets=[]), "sets must be one or more, no two with the same levers"),
         (lambda data: data["sets"].append(data["sets"][0]), "sets must be one or more, no two with the same levers"),
         (lambda data: data["sets"][0]["leakage"].pop("clock"), "leakage must hold the rows weight memory"),
@@ -559,3 +560,14 @@ def test_a_missing_table_is_told_with_those_there_are():
     with pytest.raises(TechnologyError, match="nowhere: no such table; these ship with the product: asap7"):
         load_technology("nowhere")
     assert set(TECHNOLOGIES) <= set(shipped())
+
+
+def test_an_altered_table_is_refused(tmp_path):
+    data = json.loads(json.dumps(load_technology("ihp-sg13g2").to_dict()))
+    data["voltage"] = 1.1
+    path = tmp_path / "table.json"
+    path.write_text(json.dumps(data))
+    with pytest.raises(TechnologyError, match=r"table\.json: .*its sha256 does not match, the table was altered after"):
+        load_technology(path)
+    path.write_text(json.dumps({key: value for key, value in data.items() if key != "sha256"} | {"version": 2}))
+    assert load_technology(path).voltage == 1.1
