@@ -247,6 +247,8 @@ def _header(plan: Plan, golden: Golden, vectors: _Vectors, widths: _Widths, name
     }
     if plan.config.state is StatePolicy.PULSE:
         defines.append("`define TB_CLEAR")
+    if plan.model.gate is not None and not wrapped:
+        defines.append("`define TB_GATE")
     if plan.config.state is StatePolicy.UTTERANCE:
         defines.append("`define TB_END")
     if plan.config.weights is WeightStore.RAM:

@@ -60,6 +60,9 @@ module tb;
   `TB_DUT dut (
     .clk(clk),
     .rst(rst),
+`ifdef TB_GATE
+    .asleep(),
+`endif
 `ifdef TB_CLEAR
     .clear(i_valid && i_clear),
 `endif

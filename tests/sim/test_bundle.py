@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 
 from lmu_hw.export.bundle import bundle, write_bundle
 from lmu_hw.model import program_file
+from lmu_hw.model.gate import Gate
 from lmu_hw.model.golden import Golden
 from lmu_hw.model.operations import output_name
 from lmu_hw.plan.config import AcceleratorConfig
@@ -37,6 +39,7 @@ CASES = {
     "axi utterance": (4, ("dense", "lmu"), {"lanes": 8, "state": "utterance", "interface": "axi"}),
     "spi": (2, ("lmu", "dense"), {"lanes": 3, "weights": "ram", "state": "pulse", "interface": "spi"}),
     "spi utterance": (4, ("dense", "lmu"), {"lanes": 8, "state": "utterance", "interface": "spi"}),
+    "asleep": (5, ("lmu", "dense"), {"lanes": 4, "state": "pulse"}),
 }
 
 
@@ -45,7 +48,13 @@ def case(name):
     seed, layers, config = CASES[name]
     rng = np.random.default_rng(seed)
     model = random_model(rng, layers=layers)
-    return make_plan(model, AcceleratorConfig(**config)), random_frames(rng, model, 3, 7)
+    frames = random_frames(rng, model, 3, 7)
+    if name == "asleep":
+        low, high = model.inputs * model.input.min, model.inputs * model.input.max
+        model = replace(model, gate=Gate((high - low) // 8, 1, 6, 2, low))
+        frames[:, 0], frames[:, 2:5] = model.input.max, model.input.min
+        assert [int(model.gate.awake(clip).sum()) for clip in frames] != [7, 7, 7]
+    return make_plan(model, AcceleratorConfig(**config)), frames
 
 
 @pytest.fixture(scope="session")

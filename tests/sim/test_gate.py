@@ -5,10 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from lmu_hw.host.link import LinkLayout
 from lmu_hw.model.gate import Gate, levels
 from lmu_hw.model.smoothing import Smoothing
 from lmu_hw.plan.config import AcceleratorConfig
 from lmu_hw.plan.plan import make_plan
+from lmu_hw.plan.shape import ShapeError, fitted, shape
 from lmu_sim.cosim import CosimOptions, cosimulate, cosimulate_variant
 from lmu_sim.stimulus import Marks, reference, stimulus
 from lmu_sim.testing.random_models import random_frames, random_model
@@ -91,6 +93,25 @@ def test_smoothing_starts_anew_after_sleep():
     result = cosimulate(plan, frames, CosimOptions(stalls="random"))
     result.check()
     assert result.blocks["event.label"][0] > 3
+
+
+def test_what_knows_no_gate_refuses_it():
+    plan, _ = case("loaded")
+    model, config = plan.model, plan.config
+    message = "frames_per_fetch of 2 needs a network without a gate, which judges frame by frame"
+    with pytest.raises(ValueError, match=message):
+        make_plan(model, AcceleratorConfig(frames_per_fetch=2))
+    with pytest.raises(ValueError, match="a board's link needs a network without a gate"):
+        LinkLayout.of(plan)
+    plain = make_plan(replace(model, gate=None), config)
+    gate = r"a gate with margin=\d+ hold=3 rise=3 fall=2 floor=-?\d+"
+    with pytest.raises(ShapeError, match=f"{gate}, the accelerator has no gate"):
+        fitted(plan, shape(plain))
+    other = make_plan(replace(model, gate=replace(model.gate, hold=9)), config)
+    for own, theirs in ((plain, plan), (other, plan)):
+        with pytest.raises(ShapeError, match=f"(no gate|hold=9 .*), the accelerator has {gate}"):
+            fitted(own, shape(theirs))
+    assert fitted(plan, shape(plan)).images() == plan.images()
 
 
 def test_held_open_computes_every_frame():
