@@ -23,7 +23,10 @@ CASES = {
     "strided": ({"layers": ("lmu", "lmu"), "stride": 2, "inputs": 3}, {"lanes": 3, "state": "utterance"}),
     "levers": ({"layers": ("lmu", "dense"), "inputs": 5}, {"lanes": 4, "state": "pulse", **LEVERS}),
     "loaded": ({"layers": ("lmu", "dense"), "inputs": 1}, {"lanes": 2, "weights": "ram", "state": "pulse"}),
-    "engine": ({"layers": ("lmu", "dense"), **SPOTTER, "inputs": 4}, {"lanes": 4, "memories_at_once": 2}),
+    "engine": (
+        {"layers": ("lmu", "dense"), **SPOTTER, "inputs": 4, "memories": [(3, 6.0)] * 2},
+        {"lanes": 4, "memories_at_once": 2},
+    ),
     "zeros": (
         {"layers": ("lmu", "lmu", "dense"), **SPOTTER, "units": 9, "activation": "relu", "inputs": 4},
         {"lanes": 3, "state": "utterance", "skip_zero_elements": True, **LEVERS},
