@@ -360,6 +360,17 @@ class SpeechCommands:
             return True
         return all(self._word_clips(label, "test") for label in self.labels if label != "silence")
 
+    def count_speakers(self) -> dict[str, int]:
+        """Count the speakers in each split of the word clips; empty where no speaker is known."""
+        pattern = self.rule.speaker
+        splits: dict[str, set[str]] = {split: set() for split in SPLITS}
+        for clip in (clip for folder in self._word_folders() for clip in _wav_files(folder)):
+            if not pattern and _PUBLISHED not in clip.name:
+                return {}
+            speaker = _speaker(pattern, clip.name) if pattern else clip.name.split(_PUBLISHED, 1)[0]
+            splits[self._split_of(clip)].add(speaker or clip.name)
+        return {split: len(speakers) for split, speakers in splits.items()}
+
     def _word_clips(self, label: str, split: str) -> list[Path]:
         """List the clips of a word, or of all words that are no label, in one split."""
         folders = [_folder(self.words_folder, label)]
@@ -385,16 +396,13 @@ class SpeechCommands:
             return None
         if not self.rule.speaker:
             return self._splits_of_takes(clips)
-        found = {clip: re.search(self.rule.speaker, _composed(clip.name)) for clip in clips}
-        without = [clip for clip, match in found.items() if match is None]
+        speakers = {clip: _speaker(self.rule.speaker, clip.name) for clip in clips}
+        without = [clip for clip, speaker in speakers.items() if not speaker]
         if without:
             raise DatasetError(
                 f"{self.words_folder}: {len(without)} file name(s) without a speaker by the pattern "
                 f"{self.rule.speaker!r}, such as {without[0].parent.name}/{without[0].name}"
             )
-        speakers = {
-            clip: (match.group(1) if match.re.groups else "") or match.group() for clip, match in found.items() if match
-        }
         try:
             splits = self.rule.split(speakers.values())
         except ValueError as error:
@@ -556,6 +564,14 @@ def _lines(file: Path) -> dict[str, int]:
         if name:
             names.setdefault(name, number)
     return names
+
+
+def _speaker(pattern: str, name: str) -> str:
+    """Find the speaker in a file name; empty if the pattern does not match."""
+    match = re.search(pattern, _composed(name))
+    if match is None:
+        return ""
+    return (match.group(1) if match.re.groups else "") or match.group()
 
 
 def _composed(name: str) -> str:

@@ -69,6 +69,7 @@ def test_splits_of_a_small_set(tmp_path):
     assert count(dataset, "train") == [3] * 8 + [6, 0]
     assert count(dataset, "validation") == [3] * 8 + [6, 0]
     assert count(dataset, "test") == [2] * 10
+    assert dataset.count_speakers() == {"train": 3, "validation": 3, "test": 3}
     for split in ("train", "validation"):
         paths, labels = dataset.clips(split)
         assert labels.dtype == np.int64
@@ -365,6 +366,7 @@ def test_own_recordings_are_split_by_speaker(tmp_path):
     assert set.union(*splits) == {"amal", "badr", "c", "d", "e"}
     assert [count(dataset, split) for split in SPLITS] == [[6, 6, 6], [2, 2, 2], [2, 2, 2]]
     assert dataset.has_test
+    assert dataset.count_speakers() == {"train": 3, "validation": 1, "test": 1}
     again = SpeechCommands(own(tmp_path / "again"), (YES, NO), rule=SplitRule(PATTERN))
     assert [speakers_of(again, split) for split in SPLITS] == splits
 
@@ -390,6 +392,7 @@ def test_without_speakers_takes_are_split_with_a_warning(tmp_path):
         paths = {split: dataset.clips(split)[0] for split in SPLITS}
     assert [len(paths[split]) for split in SPLITS] == [24, 3, 3]
     assert {path.parent.name for path in paths["test"]} == {YES, NO, PLEASE}
+    assert dataset.count_speakers() == {}
 
 
 def test_too_few_speakers_and_takes(tmp_path):

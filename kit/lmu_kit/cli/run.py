@@ -41,6 +41,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Follow the project and print its report."""
     project = lh.open_project(args.project, dict(_change(text) for text in args.set))
+    if project.recordings.is_dir() and (speakers := project.count_speakers()):
+        console.print(f"speakers: {', '.join(f'{split} {count}' for split, count in speakers.items())}")
     with console.progress() as show:
         bar = TrainingBar(show)
         listeners = lh.Listeners(bar.progress, _print_step, print_skipped, bar.epoch)

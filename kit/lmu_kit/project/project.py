@@ -17,7 +17,7 @@ from lmu_kit.project.schema import Problem, ProjectError, build, field_types, re
 from lmu_kit.project.settings import DataSettings, FlowSettings
 from lmu_quantize import zoo
 from lmu_quantize.audio import SAMPLE_RATE
-from lmu_quantize.dataset import check_labels
+from lmu_quantize.dataset import SpeechCommands, check_labels
 from lmu_quantize.features import FrontEnd
 from lmu_quantize.float_file import load_float
 from lmu_quantize.quantization import QuantizationConfig
@@ -98,6 +98,16 @@ class Project:
     def recordings(self) -> Path:
         """Folder of the recordings."""
         return self.root / self.data.folder
+
+    def count_speakers(self) -> dict[str, int]:
+        """Count the speakers in each split of the recordings; empty where no speaker is known.
+
+        Raises
+        ------
+        DatasetError
+            If a folder of a label is missing, or a file name has no speaker.
+        """
+        return SpeechCommands(self.recordings, self.labels, rule=self.data.rule).count_speakers()
 
 
 def open_project(path: str | os.PathLike[str], changes: Mapping[str, Any] | None = None) -> Project:

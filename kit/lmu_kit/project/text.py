@@ -153,7 +153,20 @@ def to_toml(content: Mapping[str, Any], header: str = "") -> str:
 
 
 def write_resolved(project: Project, folder: Path) -> Path:
-    """Write the resolved project into a folder, as `RESOLVED`."""
+    """Write the resolved project into a folder.
+
+    Parameters
+    ----------
+    project : Project
+        From `open_project`.
+    folder : Path
+        Made if it does not exist.
+
+    Returns
+    -------
+    Path
+        ``project.toml`` in it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     text = f"# All settings of this output, resolved.\n\n{to_toml(project_content(project))}"
     write_whole(folder / RESOLVED, text.encode())

@@ -178,6 +178,7 @@ def test_the_command(copied: Path, capsys: pytest.CaptureFixture[str]):
     captured = capsys.readouterr()
     result = json.loads(captured.out)
     assert [step["step"] for step in result["steps"] if step["reason"]] == ["verilog"]
+    assert captured.err.startswith("speakers: train 4, validation 1, test 1\n")
     assert "train: up to date" in captured.err
     assert "verilog: flow.verilog" in captured.err
     assert (copied.parent / "build" / "verilog" / "words.v").is_file()
