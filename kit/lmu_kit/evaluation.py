@@ -77,6 +77,17 @@ class Evaluation:
         """Part of the clips that were decided right, 0 to 1."""
         return self.score.accuracy
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What makes the figure useless: every clip has the same decision, or chance would decide as well."""
+        truth, decided = (self.score.confusion.sum(axis=axis) for axis in (1, 0))
+        lines = []
+        if np.count_nonzero(truth) > 1 and np.count_nonzero(decided) == 1:
+            lines.append(f"every clip is decided as {self.score.labels[int(decided.argmax())]!r}")
+        if truth.sum() >= 10 * len(truth) and self.accuracy <= 1 / len(truth):
+            lines.append(f"accuracy {self.accuracy:.3f}; decisions by chance among {len(truth)} labels are as good")
+        return tuple(lines)
+
     def check(self) -> "Evaluation":
         """Return itself, or raise `MismatchInEvaluation` if the Verilog and the golden model differ."""
         if self.comparison is not None and not self.comparison.passed:

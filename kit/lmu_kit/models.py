@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lmu_hw.files import parse_json
+from lmu_hw.files import parse_json, read_limited
 from lmu_hw.model import program_file
 from lmu_hw.model.program import QuantizedModel
 from lmu_kit.errors import InputError
@@ -19,6 +19,9 @@ __all__ = ["FrontEndSource", "describe", "front_end_of", "open_float", "open_mod
 
 FrontEndSource = FrontEnd | Mapping[str, Any] | str | os.PathLike[str]
 """A front end, its JSON form, ``"mfcc"`` or ``"log-mel"`` for a default one, or a JSON file."""
+
+MOST_JSON = 1 << 26
+"""Most bytes of a JSON file that a user gives."""
 
 AnyModel = TypeVar("AnyModel", FloatModel, QuantizedModel)
 
@@ -200,7 +203,7 @@ def read_object(path: str | os.PathLike[str], content: str) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        value = parse_json(path.read_text(encoding="utf-8"))
+        value = parse_json(read_limited(path, MOST_JSON).decode("utf-8-sig"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); expected {content}") from None
     except ValueError as error:

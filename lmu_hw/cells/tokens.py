@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from lmu_hw.files import read_unzipped
+from lmu_hw.files import FileTooLarge, read_unzipped
 
 __all__ = ["FileFormatError", "Tokens", "read_plain_text"]
 
@@ -46,6 +46,8 @@ def read_plain_text(path: str | Path) -> str:
         return read_unzipped(path).decode()
     except OSError as error:
         raise FileFormatError(path, None, f"cannot be read: {error.strerror or error}") from None
+    except FileTooLarge as error:
+        raise FileFormatError(path, None, str(error)) from None
     except (UnicodeDecodeError, EOFError, zlib.error):
         raise FileFormatError(path, None, "is not a text file") from None
 

@@ -29,14 +29,13 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lmu_hw.checks import require_choice, require_list, require_object, require_schema, require_type
-from lmu_hw.files import canonical_json, parse_json, write_whole
+from lmu_hw.files import canonical_json, parse_json, read_limited, write_whole
 from lmu_hw.model.fixed import Format, Quantizer
 from lmu_hw.model.gate import Gate
 from lmu_hw.model.memory_layer import QuantizedMemoryLayer
@@ -57,6 +56,8 @@ __all__ = ["SCHEMA", "VERSION", "ProgramFileError", "digest", "load", "save"]
 
 SCHEMA = "lmu-hw/quantized-model"
 VERSION = "1"
+
+MOST_BYTES = 1 << 28
 
 MODEL_KEYS = ("name", "labels", "input", "front_end", "notes", "layers")
 COMMON_KEYS = ("kind", "weights", "biases", "h", "activation")
@@ -143,9 +144,8 @@ def load(path: str | os.PathLike[str]) -> QuantizedModel:
     OSError
         If the file cannot be read.
     """
-    data = Path(path).read_bytes()
     try:
-        return _decode(data)
+        return _decode(read_limited(path, MOST_BYTES))
     except (TypeError, ValueError) as error:
         raise ProgramFileError(f"{path}: {' '.join(str(error).split())}") from None
 

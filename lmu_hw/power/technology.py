@@ -11,7 +11,7 @@ from typing import Any
 from lmu_hw.cells.library import Library
 from lmu_hw.cells.memory_cost import Cost, MemoryUsage, flip_flop_cost, multiplexer_cost
 from lmu_hw.cells.sram import Macro
-from lmu_hw.files import is_sealed, parse_json, sealed, write_whole
+from lmu_hw.files import FileTooLarge, is_sealed, parse_json, read_limited, sealed, write_whole
 from lmu_hw.flows.tiling import macros_by_depth, tile_macros
 from lmu_hw.plan.config import LEVERS, AcceleratorConfig
 from lmu_hw.plan.plan import Plan
@@ -38,6 +38,8 @@ VERSION = 3
 """Version 2 has no ``sha256``; it is read too."""
 
 FOLDER = "technologies"
+
+MOST_BYTES = 1 << 26
 
 PRICED = ("lanes", "weights", "state", "interface", "smoothing", "bank_words", "state_bank_words", *LEVERS)
 """Options of a configuration that energies can be valid for."""
@@ -407,10 +409,12 @@ def load_technology(name: str | Path) -> Technology:
         text = (resources.files("lmu_hw.power") / FOLDER / f"{name}.json").read_text()
     else:
         try:
-            text = Path(name).read_text(encoding="utf-8")
+            text = read_limited(name, MOST_BYTES).decode("utf-8")
         except (OSError, UnicodeDecodeError):
             known = ", ".join(shipped()) or "none"
             raise TechnologyError(f"{name}: no such table; these ship with the product: {known}") from None
+        except FileTooLarge as error:
+            raise TechnologyError(f"{name}: {error}") from None
     try:
         return Technology.from_dict(parse_json(text))
     except ValueError as error:

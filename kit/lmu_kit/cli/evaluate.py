@@ -110,6 +110,8 @@ def _print_score(evaluation: "Evaluation", title: str) -> None:
     clips = dict(zip(score.labels, score.confusion.sum(axis=1).tolist(), strict=True))
     rows = [[label, percent(recall, 1), str(clips[label])] for label, recall in score.recall.items()]
     console.table(["label", "recall %", "clips"], rows)
+    for warning in evaluation.warnings:
+        console.warning(warning)
 
 
 def _stream(args: argparse.Namespace) -> dict[str, Any]:

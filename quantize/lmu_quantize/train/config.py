@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lmu_hw.checks import from_json, require_choice, require_int, require_number, require_type
+from lmu_hw.files import parse_json
 from lmu_hw.model.memory_layer import check_strides
 from lmu_quantize.dataset import KEYWORD_LABELS, SplitRule
 from lmu_quantize.features import FrontEnd
@@ -300,8 +301,13 @@ class TrainConfig:
         ------
         FileNotFoundError
             There is no such recipe.
+        ValueError
+            The file is no recipe; the message names it.
         """
-        read = cls.from_json(read_given(recipe, RECIPES, "recipe"))
+        try:
+            read = cls.from_dict(parse_json(read_given(recipe, RECIPES, "recipe").removeprefix("\ufeff")))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{recipe}: not a recipe: {error}") from None
         return dataclasses.replace(read, data=str(data), out=str(out))
 
 

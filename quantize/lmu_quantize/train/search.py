@@ -142,8 +142,13 @@ class SearchConfig:
         ------
         FileNotFoundError
             There is no such search.
+        ValueError
+            The file is no search; the message names it.
         """
-        return cls.from_json(read_given(path, SEARCHES, "search"))
+        try:
+            return cls.from_json(read_given(path, SEARCHES, "search").removeprefix("\ufeff"))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"{path}: not a search: {error}") from None
 
     def training(
         self, candidate: Mapping[str, Any], rung: Rung, data: Path, out: Path, threads: int, device: str = "auto"
