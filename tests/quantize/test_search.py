@@ -10,6 +10,7 @@ import pytest
 
 from lmu_quantize.train.network import LayerSpec
 from lmu_quantize.train.search import SEARCHES, Rung, SearchConfig, Trial, candidates, fronts, order, write_csv
+from lmu_quantize.train.separable import SeparableSpec
 
 SPACE = {
     "recipe": "kws49",
@@ -51,6 +52,32 @@ def test_candidates_are_in_the_space_and_within_the_limits() -> None:
             assert (training.pruning.fraction, training.pruning.first_epoch, training.pruning.last_epoch) == (0.8, 0, 3)
     assert {candidate["pruning"] is None for candidate in drawn} == {True, False}
     assert {candidate["layers"][0]["stride"] for candidate in drawn} == {1, 2}
+
+
+def test_separable_layers_share_what_they_name() -> None:
+    block = {"type": ["separable"], "units": "units", "memories": [4, 8], "order": "order", "thetas": [[4, 8]]}
+    space = config(
+        layers=[{"type": ["dense"], "units": "units"}, block, block | {"stride": [1, 2]}],
+        shared={"units": [16, 24, 32], "order": [3, 4]},
+        kbits=[0, 1000],
+        choices={},
+        changes=SPACE["changes"] | {"pruning": None},
+    )
+    drawn = [candidate["layers"] for candidate in candidates(space)]
+    for layers in drawn:
+        assert len({layer["units"] for layer in layers}) == 1
+        assert layers[1]["order"] == layers[2]["order"]
+    assert {layers[0]["units"] for layers in drawn} == {16, 24, 32}
+    assert {layers[1]["memories"] == layers[2]["memories"] for layers in drawn} == {True, False}
+    training = space.training({"layers": drawn[0]}, Rung(3, 5, 2), Path("data"), Path("out"), 2)
+    assert training.layers[1] == SeparableSpec(**drawn[0][1])
+
+
+def test_a_shared_choice_must_be_there() -> None:
+    with pytest.raises(ValueError, match=r"^layers\[0\].units must be one of order, not 'units'$"):
+        config(layers=[{"units": "units"}], shared={"order": [3]})
+    with pytest.raises(ValueError, match=r"^shared.units must be a list of choices, not 'units'$"):
+        config(shared={"units": "units"})
 
 
 def test_a_space_that_is_too_small_is_refused() -> None:
@@ -95,7 +122,7 @@ def test_table_has_a_row_for_each_trial(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"epochs": 3}, "^unknown key 'epochs' in the search, expected recipe, layers, kbits, changes, choices, "),
+        ({"epochs": 3}, "^unknown key 'epochs' in the search, expected recipe, layers, kbits, shared, "),
         ({"layers": []}, "^layers must be one or more objects of choices$"),
         ({"layers": [3]}, "^layers must be objects of choices, not 3$"),
         ({"layers": [{"units": 3}]}, r"^layers\[0\]\.units must be a list of choices, not 3$"),

@@ -10,8 +10,8 @@ is read. Layers at a fraction of the frame rate count in proportion. The list co
 integers on the official test clips, and writes the card. For a run of another kind of network (GRU, LSTM, DS-CNN), and
 for any run with --compare, only the result and the log are kept, for comparison.
 
---out draws accuracy against kbit, with the other kinds and the published LMUs, and against multiplications and weight
-bits in a second picture with -cost in its name.
+--out draws accuracy against kbit, with the other kinds and the published LMUs, and against products, counted as in the
+list, and weight bits in a second picture with -cost in its name.
 """
 
 import argparse

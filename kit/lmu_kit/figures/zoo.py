@@ -28,7 +28,7 @@ class Drawn(Protocol):
     kbits: float
     golden_accuracy: float | None
     golden_interval: tuple[float, float] | None
-    multiplications: float
+    equivalent_products: float
     weight_bits: float
 
 
@@ -63,9 +63,9 @@ def draw_zoo(entries: Sequence[Any], others: Sequence[Peer], path: Path) -> tupl
         _finish(figure, axes, "kbit of weights, biases not counted", path)
         figure = Figure(figsize=(10, 5), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
-        _points(left, drawn, others, lambda each: each.multiplications / 1000)
+        _points(left, drawn, others, lambda each: each.equivalent_products / 1000)
         _points(right, drawn, others, lambda each: each.weight_bits / 1000)
-        left.set_xlabel("thousands of multiplications per 20 ms of audio")
+        left.set_xlabel("thousands of products of 4 x 7 bits per 20 ms of audio")
         _finish(figure, right, "kbit of weights read per 20 ms of audio", second)
     return path, second
 

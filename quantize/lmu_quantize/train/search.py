@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmu_hw import pareto
-from lmu_hw.checks import from_json, require_int, require_list
+from lmu_hw.checks import from_json, require_choice, require_int, require_list
 from lmu_hw.files import write_rows, write_whole
 from lmu_hw.model import program_file
 from lmu_hw.plan.sparsity import stored_bits
@@ -74,9 +74,12 @@ class SearchConfig:
     recipe : str
         A recipe's file or shipped name; its fine-tuning must be exact.
     layers : tuple of dict
-        For each LMU layer a list of choices for each parameter of `LayerSpec` that is not its default.
+        For each layer a list of choices for each parameter of its shape that is not its default, or the name of one of
+        the `shared` lists. ``type`` says which shape, as in recipes.
     kbits : tuple of two floats
         Least and most thousands of bits of weights of a candidate, before pruning.
+    shared : dict of str to list
+        Choices that are drawn once for all layers that name them, such as the units of layers with a residual.
     changes : dict
         Keys of the recipe that are another in all trainings.
     choices : dict of str to list
@@ -88,8 +91,9 @@ class SearchConfig:
     """
 
     recipe: str
-    layers: tuple[dict[str, list[Any]], ...]
+    layers: tuple[dict[str, list[Any] | str], ...]
     kbits: tuple[float, float]
+    shared: dict[str, list[Any]] = field(default_factory=dict)
     changes: dict[str, Any] = field(default_factory=dict)
     choices: dict[str, list[Any]] = field(default_factory=dict)
     rungs: tuple[Rung, ...] = (Rung(16, 10, 2),)
@@ -98,9 +102,12 @@ class SearchConfig:
     def __post_init__(self) -> None:
         for name in ("layers", "rungs", "kbits"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        for where, choices in (("choices", self.choices), *((f"layers[{i}]", each) for i, each in self._numbered())):
+        named: list[tuple[str, Mapping[str, list[Any] | str]]] = [("choices", self.choices), ("shared", self.shared)]
+        for where, choices in (*named, *self._numbered()):
             for key, values in choices.items():
-                if not isinstance(values, list) or not values:
+                if where.startswith("layers") and isinstance(values, str):
+                    require_choice(f"{where}.{key}", values, tuple(self.shared))
+                elif not isinstance(values, list) or not values:
                     raise ValueError(f"{where}.{key} must be a list of choices, not {values!r}")
         if not self.layers:
             raise ValueError("layers must be one or more objects of choices")
@@ -113,11 +120,11 @@ class SearchConfig:
             raise ValueError(f"kbits must be two ascending numbers of 0 or more, not {list(self.kbits)}")
         require_int("seed", self.seed, 0)
 
-    def _numbered(self) -> list[tuple[int, dict[str, list[Any]]]]:
+    def _numbered(self) -> list[tuple[str, dict[str, list[Any] | str]]]:
         for layer in self.layers:
             if not isinstance(layer, dict):
                 raise ValueError(f"layers must be objects of choices, not {layer!r}")
-        return list(enumerate(self.layers))
+        return [(f"layers[{index}]", layer) for index, layer in enumerate(self.layers)]
 
     def to_json(self) -> str:
         """JSON text, the same for equal searches."""
@@ -249,8 +256,9 @@ def candidates(config: SearchConfig) -> list[dict[str, Any]]:
     seen: set[str] = set()
     refused = ""
     for _ in range(TRIES * count):
-        drawn: dict[str, Any] = {"layers": [_draw(layer, rng) for layer in config.layers]}
-        drawn |= _draw(config.choices, rng)
+        shared = _draw(config.shared, {}, rng)
+        drawn: dict[str, Any] = {"layers": [_draw(layer, shared, rng) for layer in config.layers]}
+        drawn |= _draw(config.choices, {}, rng)
         text = json.dumps(drawn)
         if text in seen:
             continue
@@ -268,8 +276,14 @@ def candidates(config: SearchConfig) -> list[dict[str, Any]]:
     raise ValueError(f"the search wants {count} networks of {low:g} to {high:g} kbit, found {len(chosen)}{refused}")
 
 
-def _draw(choices: Mapping[str, list[Any]], rng: np.random.Generator) -> dict[str, Any]:
-    return {key: values[rng.integers(len(values))] for key, values in choices.items()}
+def _draw(
+    choices: Mapping[str, list[Any] | str], shared: Mapping[str, Any], rng: np.random.Generator
+) -> dict[str, Any]:
+    """Draw one of each list; a name takes what was drawn for it in `shared`."""
+    return {
+        key: shared[values] if isinstance(values, str) else values[rng.integers(len(values))]
+        for key, values in choices.items()
+    }
 
 
 def _kbits(config: TrainConfig) -> float:
