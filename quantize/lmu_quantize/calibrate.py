@@ -247,7 +247,7 @@ def _memory_formats(model: FloatModel, config: QuantizationConfig) -> Formats:
 def _state_formats(
     model: FloatModel, traces: dict[str, FloatArray], formats: Formats, config: QuantizationConfig
 ) -> Formats:
-    """First formats of the memory states: as fine as a bound without rounding errors allows."""
+    """First formats of the memory states: chosen on frames, or as fine as a bound without rounding errors allows."""
     chosen: Formats = {}
     for index, layer in enumerate(model.layers):
         key, name = f"layer{index}.m", f"layer{index}"
@@ -255,6 +255,9 @@ def _state_formats(
             continue
         if key in config.formats:
             chosen[key] = config.formats[key]
+            continue
+        if config.state_range == "frames":
+            chosen[key] = _best_format(traces[key], config.state_bits, True, config)
             continue
         u = formats[drive(index, layer)]
         gains = []
@@ -359,8 +362,10 @@ def _coarser(fmt: Format) -> Format:
 def _fit_states(assembly: Assembly, formats: Formats) -> Formats:
     """Make free formats of memory states coarser until each is proven to hold its memories.
 
-    A memory whose response could not be summed has no bound; its format stays.
+    A memory whose response could not be summed has no bound; its format stays, as all do that were chosen on frames.
     """
+    if assembly.config.state_range == "frames":
+        return formats
     formats = dict(formats)
     while True:
         bounds = certify(assembly(formats)).memories

@@ -8,10 +8,11 @@ from typing import Any
 from lmu_hw.checks import from_json, require_choice, require_int, require_member, require_number, require_type
 from lmu_hw.model.fixed import Format, Overflow, Rounding
 
-__all__ = ["RANGE_RULES", "WEIGHT_RANGES", "QuantizationConfig"]
+__all__ = ["RANGE_RULES", "STATE_RANGES", "WEIGHT_RANGES", "QuantizationConfig"]
 
 WEIGHT_RANGES = ("symmetric", "full")
 RANGE_RULES = ("mse", "percentile")
+STATE_RANGES = ("proven", "frames")
 
 _BITS = {
     "weight_bits": (2, 16),
@@ -52,6 +53,9 @@ class QuantizationConfig:
         Bits of a memory input u, signed, 2 to 16.
     state_bits : int
         Bits of an element of the memory state, signed, 4 to 24.
+    state_range : {"proven", "frames"}
+        Formats of the memory states: one in which no memory can overflow, or one chosen by `range_rule` like the other
+        signals, in which states beyond it saturate.
     a_bits, b_bits : int
         Bits of an element of the discrete memory matrices, signed, 4 to 16; nothing is clipped.
     logits_bits : int
@@ -83,6 +87,7 @@ class QuantizationConfig:
     input_bits: int = 8
     u_bits: int = 8
     state_bits: int = 12
+    state_range: str = "proven"
     a_bits: int = 10
     b_bits: int = 10
     logits_bits: int = 16
@@ -98,6 +103,7 @@ class QuantizationConfig:
         for name, (low, high) in _BITS.items():
             object.__setattr__(self, name, require_int(name, getattr(self, name), low, high))
         require_choice("weight_range", self.weight_range, WEIGHT_RANGES)
+        require_choice("state_range", self.state_range, STATE_RANGES)
         require_choice("range_rule", self.range_rule, RANGE_RULES)
         require_number("percentile", self.percentile, 0, 100, above=True)
         require_type("equalize", self.equalize, bool)

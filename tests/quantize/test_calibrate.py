@@ -573,6 +573,7 @@ def test_silent_frames_and_zero_weights_still_make_a_model():
         ({"input_bits": 0}, ValueError, "input_bits must be in 2 to 16, not 0"),
         ({"u_bits": "8"}, TypeError, "u_bits must be an integer, not '8'"),
         ({"state_bits": 3}, ValueError, "state_bits must be in 4 to 24, not 3"),
+        ({"state_range": "wide"}, ValueError, "state_range must be one of proven, frames, not 'wide'"),
         ({"a_bits": 3}, ValueError, "a_bits must be in 4 to 16, not 3"),
         ({"b_bits": 17}, ValueError, "b_bits must be in 4 to 16, not 17"),
         ({"logits_bits": 25}, ValueError, "logits_bits must be in 8 to 24, not 25"),

@@ -136,9 +136,14 @@ def separable_result(seed: int = 0, **config: object) -> tuple[QuantizationResul
 
 
 @pytest.mark.parametrize(
-    "config", [{}, {"state_bits": 6, "a_bits": 6, "b_bits": 6}, {"state_bits": 16, "weight_bits": 6, "u_bits": 10}]
+    "config",
+    [
+        {},
+        {"state_bits": 6, "state_range": "frames", "a_bits": 6, "b_bits": 6},
+        {"state_bits": 16, "weight_bits": 6, "u_bits": 10},
+    ],
 )
-def test_separable_layers_are_those_of_the_golden_model(config: dict[str, int]) -> None:
+def test_separable_layers_are_those_of_the_golden_model(config: dict[str, object]) -> None:
     result, frames = separable_result(**config)
     network = ExactNetwork(result, frames.shape[1])
     x = torch.from_numpy(frames.astype(np.float32))

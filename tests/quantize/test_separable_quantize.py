@@ -15,7 +15,7 @@ from lmu_quantize.calibrate import quantize_model, trained_formats
 from lmu_quantize.equalize import scale_memories
 from lmu_quantize.model import DenseLayer, FloatModel, LegendreMemory, SeparableLayer
 from lmu_quantize.quantization import QuantizationConfig
-from lmu_quantize.scales import WeightTerm, quantize_terms
+from lmu_quantize.scales import WeightTerm, format_by_error, quantize_terms
 
 WIDE = QuantizationConfig(weight_bits=12, activation_bits=8, signed_bits=12, input_bits=12, u_bits=12, state_bits=20)
 MEMORIES = tuple(LegendreMemory(3, theta) for theta in (4.0, 4.0, 9.0, 9.0))
@@ -84,9 +84,9 @@ def test_wide_integers_follow_the_floats(kind):
     assert result.report.agreement > 0.95
 
 
-def test_default_bits_give_a_useful_network_whose_memories_cannot_overflow(kind):
+def test_six_bit_weights_give_a_useful_network_whose_memories_cannot_overflow(kind):
     model, frames = made(kind)
-    result = quantize_model(model, frames)
+    result = quantize_model(model, frames, QuantizationConfig(weight_bits=6))
     assert result.report.logits.sqnr_db > 8
     assert result.report.warnings == ()
     assert all(bound.fits for bound in certify(result.model).memories)
@@ -124,6 +124,26 @@ def test_more_memory_bits_mean_a_higher_ratio_of_the_state(setting):
     ]
     assert ratios == sorted(ratios)
     assert ratios[0] + 3 < ratios[-1]
+
+
+def test_states_may_take_their_range_from_the_frames():
+    model, frames = made("network")
+    config = QuantizationConfig(state_bits=9, equalize=False)
+    proven = quantize_model(model, frames, config)
+    result = quantize_model(model, frames, dataclasses.replace(config, state_range="frames"))
+    traces = model.run(frames)
+    for index in (1, 2, 3):
+        name = f"layer{index}.m"
+        fmt = result.model.layers[index].m.format
+        assert fmt == format_by_error(traces[name], 9)
+        assert fmt.frac > proven.model.layers[index].m.format.frac
+        assert result.report[name].sqnr_db > proven.report[name].sqnr_db
+    assert "layer1.m: overflow is not excluded" in result.report.warnings
+    loud = result.model.input.quantize(100 * frames)
+    golden = Golden(result.model)
+    state = golden.initial_state(len(loud))
+    golden.run(loud, state)
+    assert state.saturated["layer1.m"] > 0
 
 
 def test_given_formats_are_used_and_leave_their_layer_unscaled():

@@ -258,6 +258,7 @@ def test_masks_are_no_wider_than_asked() -> None:
         ({"splice_ratio": -1}, "^splice_ratio must be a finite number at least 0, not -1$"),
         ({"scheme": {"weight_bits": 1}}, "^weight_bits must be in 2 to 16, not 1$"),
         ({"scheme": {"state_bits": 3}}, "^state_bits must be in 4 to 24, not 3$"),
+        ({"scheme": {"state_range": "wide"}}, "^state_range must be one of proven, frames, not 'wide'$"),
         ({"scheme": {"matrix_bits": 17}}, "^matrix_bits must be in 4 to 16, not 17$"),
         ({"scheme": {"exact": 1}}, "^exact must be true or false, not 1$"),
         ({"scheme": {"exact": True, "hidden_bits": 8}}, "^exact training has 7 hidden_bits and one weight_scale for "),
@@ -424,7 +425,7 @@ def test_resumed_run_has_the_same_bits(
 
 
 EXACT = {
-    "scheme": {"exact": True, "state_bits": 11, "matrix_bits": 9},
+    "scheme": {"exact": True, "state_bits": 11, "state_range": "frames", "matrix_bits": 9},
     "frame_augment": {},
     "balanced": True,
     "word_weight": 0.3,

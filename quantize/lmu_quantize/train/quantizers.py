@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lmu_hw.checks import require_choice, require_int, require_type
 from lmu_hw.model.fixed import Format
+from lmu_quantize.quantization import STATE_RANGES
 from lmu_quantize.train.elementwise import RoundToGrid
 
 __all__ = ["ActivationQuantizer", "QuantizationScheme", "WeightQuantizer", "best_frac", "fake_quantize"]
@@ -48,6 +49,8 @@ class QuantizationScheme:
         Bits of an unsigned hidden element (7: 0 to 127), 1 to 16; 7 where `exact`.
     state_bits : int
         Bits of an element of the memory state, 4 to 24; where `exact`.
+    state_range : {"proven", "frames"}
+        How the format of the memory state is chosen, as in `QuantizationConfig`; where `exact`.
     matrix_bits : int
         Bits of an element of the discrete memory matrices, 4 to 16; where `exact`.
     exact : bool
@@ -62,6 +65,7 @@ class QuantizationScheme:
     u_bits: int = 8
     hidden_bits: int = 7
     state_bits: int = 12
+    state_range: str = "proven"
     matrix_bits: int = 10
     exact: bool = False
 
@@ -69,6 +73,7 @@ class QuantizationScheme:
         for name, low in (("weight_bits", 2), ("input_bits", 2), ("u_bits", 2), ("hidden_bits", 1)):
             require_int(name, getattr(self, name), low, 16)
         require_int("state_bits", self.state_bits, 4, 24)
+        require_choice("state_range", self.state_range, STATE_RANGES)
         require_int("matrix_bits", self.matrix_bits, 4, 16)
         for name, bits in self.weight_overrides.items():
             require_int(f"weight_overrides {name}", bits, 2, 16)

@@ -199,7 +199,7 @@ def quantized_network(
 def _exact_network(
     config: TrainConfig, network: LMUNetwork, frames: Tensor, training: TrainingSet
 ) -> ExactNetwork:
-    names = ("weight_bits", "weight_overrides", "input_bits", "u_bits", "state_bits")
+    names = ("weight_bits", "weight_overrides", "input_bits", "u_bits", "state_bits", "state_range")
     bits = {name: getattr(config.scheme, name) for name in names}
     bits |= dict.fromkeys(("a_bits", "b_bits"), config.scheme.matrix_bits)
     floats = network.to_float_model(config.labels, config.name, training.front_end.to_dict())
