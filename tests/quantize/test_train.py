@@ -170,15 +170,24 @@ def test_quantizer_formats() -> None:
 def test_storage_counts_equal_memories_once() -> None:
     layer = LMULayer((LegendreMemory(3, 10),) * 4, np.ones((4, 5)), np.ones((6, 12)))
     model = FloatModel((layer, DenseLayer(np.ones((2, 6)), np.ones(2))))
-    assert storage_bits(model, 4, 16, 10) == 4 * (20 + 72 + 12) + 16 * 2 + 10 * 12
+    weights = 4 * (20 + 72 + 12)
+    assert storage_bits(model, QuantizationScheme(), 16, 10) == (weights, weights + 16 * 2 + 10 * 12)
 
 
 @pytest.mark.parametrize("recipe", ["kws1683", "kws361", "kws361-tuned", "kws361-12", "kws105", "kws49", "kws49-theta"])
 def test_shipped_recipe_fits_its_name(recipe: str) -> None:
     config = TrainConfig.from_recipe(recipe, "data", "out")
     made = LMUNetwork(40, config.layers, len(config.labels))
-    assert storage_bits(made.to_float_model()) <= 1000 * int(recipe.removeprefix("kws").partition("-")[0])
+    everything = storage_bits(made.to_float_model(), config.scheme)[1]
+    assert everything <= 1000 * int(recipe.removeprefix("kws").partition("-")[0])
     assert all(layer.units % 8 == 0 for layer in config.layers)
+
+
+@pytest.mark.parametrize("recipe", ["sep361", "sep105", "sep49"])
+def test_weights_of_a_separable_recipe_fit_its_name(recipe: str) -> None:
+    config = TrainConfig.from_recipe(recipe, "data", "out")
+    made = LMUNetwork(40, config.layers, len(config.labels))
+    assert storage_bits(made.to_float_model(), config.scheme)[0] <= 1000 * int(recipe.removeprefix("sep"))
 
 
 def test_silence_has_the_levels_asked_for() -> None:

@@ -665,27 +665,34 @@ def weight_dict(quantizer: nn.Module) -> dict[str, Any]:
     return {"bits": quantizer.bits, "frac": quantizer.frac.tolist()}
 
 
-def storage_bits(model: FloatModel, weight_bits: int = 4, bias_bits: int = 16, matrix_bits: int = 16) -> int:
+def storage_bits(
+    model: FloatModel, scheme: QuantizationScheme, bias_bits: int = 16, matrix_bits: int = 16
+) -> tuple[int, int]:
     """Bits that a model's constants take.
 
     Parameters
     ----------
     model : FloatModel
         The network.
-    weight_bits, bias_bits : int
-        Bits of an element of a weight matrix and of a bias.
+    scheme : QuantizationScheme
+        Bits of an element of each weight matrix.
+    bias_bits : int
+        Bits of a bias.
     matrix_bits : int
         Bits of an element of the discrete memory matrices; memories of one layer that are equal share theirs.
 
     Returns
     -------
-    int
-        The sum over weights, biases and memory matrices.
+    weights, everything : int
+        Of weight matrices, and of these, biases and memory matrices.
     """
-    total = 0
-    for layer in model.layers:
+    weights = rest = 0
+    for index, layer in enumerate(model.layers):
         for name, tensor in layer.tensors.items():
-            total += tensor.size * (bias_bits if name.startswith("b") else weight_bits)
+            if name.startswith("b"):
+                rest += tensor.size * bias_bits
+            else:
+                weights += tensor.size * scheme.bits(index, name)
         if not isinstance(layer, DenseLayer):
-            total += sum(memory.order * (memory.order + 1) * matrix_bits for memory in set(layer.memories))
-    return total
+            rest += sum(memory.order * (memory.order + 1) * matrix_bits for memory in set(layer.memories))
+    return weights, weights + rest

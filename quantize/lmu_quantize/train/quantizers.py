@@ -82,11 +82,15 @@ class QuantizationScheme:
             raise ValueError("exact training has 7 hidden_bits and one weight_scale for each row")
         require_choice("weight_scale", self.weight_scale, GRANULARITIES)
 
+    def bits(self, layer: int, name: str) -> int:
+        """Give the bits of a weight of a matrix."""
+        return self.weight_overrides.get(
+            f"layer{layer}.{name}", self.weight_overrides.get(f"layer{layer}", self.weight_bits)
+        )
+
     def weight_quantizer(self, layer: int, name: str, rows: int) -> "WeightQuantizer":
         """Make the quantizer of a matrix, with scales still to be calibrated."""
-        whole = self.weight_overrides.get(f"layer{layer}", self.weight_bits)
-        bits = self.weight_overrides.get(f"layer{layer}.{name}", whole)
-        return WeightQuantizer(rows, bits, self.weight_scale == "row")
+        return WeightQuantizer(rows, self.bits(layer, name), self.weight_scale == "row")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""

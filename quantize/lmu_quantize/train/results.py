@@ -101,7 +101,8 @@ def finish_run(
     save_float(models["float"], out / "float-parent.safetensors")
     save_float(model, out / "float.safetensors")
     formats, stored = _write_quantized(config, networks.get("quantized"), notes, out)
-    size = {"parameters": model.parameters, "storage_bits": storage_bits(model, config.scheme.weight_bits)}
+    weight_bits, everything = storage_bits(model, config.scheme)
+    size = {"parameters": model.parameters, "weight_bits": weight_bits, "storage_bits": everything}
     _write_json(out / "result.json", size | notes | stored | skipped)
     return TrainResult(model, models["float"], formats, history, scores)
 
