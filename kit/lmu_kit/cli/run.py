@@ -47,7 +47,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         bar = TrainingBar(show)
         listeners = lh.Listeners(bar.progress, _print_step, print_skipped, bar.epoch)
         result = lh.run_project(project, first=args.first, last=args.last, listeners=listeners)
-    if result.report is not None:
+    if result.report is None:
+        for engine, score in result.scores.items():
+            console.print(f"{engine}: {score}")
+    else:
         console.print()
         for name, value in result.report.rows().items():
             console.print(f"  {name:<23} {value}")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lmu_hw.version import VERSION
 from lmu_kit.errors import InputError
+from lmu_kit.models import read_object
 from lmu_kit.project.manifest import Manifest, hash_of
 from lmu_kit.project.project import Project
 from lmu_kit.project.steps import STEPS, Listeners, StepContext
@@ -57,6 +58,14 @@ class ProjectRun:
     folder: Path
     steps: tuple[StepRecord, ...]
     report: RunReport | None
+
+    @property
+    def scores(self) -> dict[str, str]:
+        """Accuracy and mean recall as text, by engine; empty if ``evaluate`` was not among the steps."""
+        if all(step.name != "evaluate" for step in self.steps):
+            return {}
+        results = read_object(self.folder / "evaluate" / "evaluation.json", "the scores of a run")
+        return {engine: result["text"] for engine, result in results.items()}
 
 
 def run_project(

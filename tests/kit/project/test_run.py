@@ -181,9 +181,26 @@ def test_the_command(copied: Path, capsys: pytest.CaptureFixture[str]):
     assert captured.err.startswith("speakers: train 4, validation 1, test 1\n")
     assert "train: up to date" in captured.err
     assert "verilog: flow.verilog" in captured.err
+    assert "golden: accuracy " in captured.err
     assert (copied.parent / "build" / "verilog" / "words.v").is_file()
     assert main(["run", str(copied), "--set", "lanes"]) == 1
     assert "--set takes KEY=VALUE, not 'lanes'" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("default")
+def test_unknown_speakers_are_a_warning(
+    tmp_path: Path, tiny: str, recordings: Path, capsys: pytest.CaptureFixture[str]
+):
+    for number in range(2):
+        for word in (YES, PLEASE):
+            take = tmp_path / "few" / word / f"{number}.wav"
+            take.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(recordings / word / "badr 0.wav", take)
+    (tmp_path / "own.toml").write_text(tiny.replace('["نعم", "من فضلك", "silence"]', '["نعم", "من فضلك"]'))
+    assert main(["run", str(tmp_path / "own.toml"), "--set", "data.folder=few", "--set", "data.speaker=''"]) == 1
+    warning, error = capsys.readouterr().err.splitlines()
+    assert warning.startswith(f"lmu-hw: warning: {tmp_path / 'few'}: no speaker is known, so each take counts as its ")
+    assert error == f"lmu-hw: error: {tmp_path / 'few' / PLEASE}: 2 take(s); 3 are needed, for every split one"
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: object) -> str:
