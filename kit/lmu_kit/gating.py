@@ -24,7 +24,7 @@ from lmu_quantize.audio import SAMPLE_RATE
 from lmu_quantize.dataset import SpeechCommands
 from lmu_quantize.features import FrontEnd, quantize_frames
 from lmu_quantize.stream import Stream, make_stream, noise_part
-from lmu_quantize.stream_score import LogitClock, choose, score_events
+from lmu_quantize.stream_score import TOLERANCE_S, LogitClock, choose, score_events
 
 __all__ = ["TOLERANCE", "GateTrial", "GatedModel", "add_gate", "find_floor"]
 
@@ -35,8 +35,8 @@ TOLERANCE = 0.002
 
 MARGINS = (1 / 16, 1 / 12, 1 / 8, 1 / 6)
 """Margins that are tried, as parts of how far words rise above the background,"""
-HOLDS_S = (0.8, 1.0, 1.3)
-"""with these holds, in seconds."""
+HOLDS_S = (TOLERANCE_S, 1.3 * TOLERANCE_S)
+"""with these holds, in seconds: a network must not sleep while the event of a word may still come."""
 RISE_S, FALL_S = 0.64, 0.32
 """Times in which the floor follows a higher and a lower level."""
 
