@@ -23,6 +23,9 @@ __all__ = ["FEATURE_KINDS", "FrontEnd", "FrontEndStream", "quantize_frames"]
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
+MOST = {"sample_rate": 1 << 20, "window": 1 << 16, "hop": 1 << 16, "n_fft": 1 << 16, "n_mels": 1 << 10}
+"""Largest parameters of a front end, above any in use: a model's file can't ask for memory without bound."""
+
 FEATURE_KINDS = ("log-mel", "mfcc")
 
 _FRAMES_AT_ONCE = 512
@@ -84,7 +87,7 @@ class FrontEnd:
     Raises
     ------
     TypeError, ValueError
-        A parameter is of the wrong type or out of its range; the message names it.
+        A parameter is of the wrong type or out of its range, of which `MOST` has the upper ends; the message names it.
     """
 
     kind: str
@@ -105,6 +108,7 @@ class FrontEnd:
         require_choice("kind", self.kind, FEATURE_KINDS)
         for name in ("sample_rate", "window", "hop", "n_fft", "n_mels"):
             self._set(name, require_int(name, getattr(self, name), 1))
+            require_int(name, getattr(self, name), high=MOST[name])
         if self.hop > self.window:
             raise ValueError(f"hop must be at most window = {self.window}, not {self.hop}")
         if self.n_fft < self.window:

@@ -431,3 +431,12 @@ def test_quantize_frames_by_the_stated_rule(seed, fmt):
 def test_quantize_frames_refuses_what_is_not_finite(bad):
     with pytest.raises(ValueError, match="finite"):
         quantize_frames([0.0, bad], Format(8, 4, True))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "most"),
+    [("n_fft", 10**9, 65536), ("n_mels", 10**6, 1024), ("sample_rate", 2**40, 1048576), ("window", 10**9, 65536)],
+)
+def test_a_front_end_without_bound_is_refused(name, value, most):
+    with pytest.raises(ValueError, match=rf"{name} must be at most {most}, not {value}$"):
+        FrontEnd.from_dict({"kind": "mfcc", name: value})

@@ -154,3 +154,10 @@ def test_configuration_goes_through_json() -> None:
         SearchConfig.from_json("{}")
     with pytest.raises(FileNotFoundError, match=r"^huge: no such file, and no shipped search .* \(there are: joules\)"):
         SearchConfig.load("huge")
+
+
+@pytest.mark.parametrize("name", ["changes", "choices", "shared"])
+def test_changes_and_choices_are_objects(name):
+    text = json.dumps({"recipe": "tiny", "layers": [{"memories": [2]}], "kbits": [0, 9], name: 7})
+    with pytest.raises(TypeError, match=rf"{name} must be an object, not 7$"):
+        SearchConfig.from_json(text)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmu_hw import pareto
-from lmu_hw.checks import from_json, require_choice, require_int, require_list
+from lmu_hw.checks import from_json, require_choice, require_int, require_list, require_type
 from lmu_hw.files import write_rows, write_whole
 from lmu_hw.model import program_file
 from lmu_hw.plan.sparsity import stored_bits
@@ -102,6 +102,8 @@ class SearchConfig:
     def __post_init__(self) -> None:
         for name in ("layers", "rungs", "kbits"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name in ("changes", "choices", "shared"):
+            require_type(name, getattr(self, name), dict)
         named: list[tuple[str, Mapping[str, list[Any] | str]]] = [("choices", self.choices), ("shared", self.shared)]
         for where, choices in (*named, *self._numbered()):
             for key, values in choices.items():
