@@ -138,6 +138,9 @@ class QuantizationConfig:
     def to_dict(self) -> dict[str, Any]:
         """JSON form, the inverse of `from_dict`."""
         data = {each.name: getattr(self, each.name) for each in fields(self)}
+        # The notes of a model hold this form, and the hash of a model its notes: a proven range changes neither.
+        if self.state_range == "proven":
+            del data["state_range"]
         data["weight_overrides"] = dict(self.weight_overrides)
         data["formats"] = {name: fmt.to_dict() for name, fmt in self.formats.items()}
         return data | {"rounding": self.rounding.value, "overflow": self.overflow.value}
