@@ -56,6 +56,8 @@ def test_rows_of_blocks(library):
         "lanes.operands": "multipliers",
         "lanes.multiply": "multipliers",
         "lanes.accumulate": "accumulators",
+        "engine.multiply": "multipliers",
+        "engine.accumulate": "accumulators",
         "sequencer.state": "control",
         "fetch": "control",
         "": "control",
