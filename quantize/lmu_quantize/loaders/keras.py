@@ -146,10 +146,11 @@ def load_keras(path: Path) -> FloatModel:
     """
     with naming(path):
         with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            check_archive(archive, names)
             for member in ("config.json", "model.weights.h5"):
-                if member not in archive.namelist():
+                if member not in names:
                     raise ValueError(f"not a .keras file: the zip has no {member}")
-            check_archive(archive, ("config.json", "model.weights.h5"))
             config = json.loads(archive.read("config.json"))
             weights = archive.read("model.weights.h5")
         architecture = read_architecture(config)
