@@ -50,6 +50,21 @@ def test_epoch_has_all_clips_but_of_unknown_as_many_as_asked() -> None:
     assert len(set(clips.tolist())) == 85
 
 
+@pytest.mark.parametrize(("rarity", "repeats", "ratio"), [(1.0, 1, 1.0), (0.0, 3, 1.0), (0.5, 3, 1.8), (1.0, 3, 2.8)])
+def test_clips_of_rare_words_may_be_drawn_more_often(rarity: float, repeats: int, ratio: float) -> None:
+    training = training_set()
+    settings = {"unknown_ratio": 1.0, "unknown_rarity": rarity, "unknown_repeats": repeats, "batch": 100}
+    batches = Batches(config(**settings), training)
+    wanted = 30
+    counts = np.zeros(100)
+    for seed in range(300):
+        drawn = np.bincount(np.concatenate([clips for _, clips in batches.epoch(np.random.default_rng(seed))]))
+        assert drawn[60:90].max() <= repeats
+        assert drawn[60:90].sum() == wanted
+        counts[: len(drawn)] += drawn / 300
+    assert counts[84:90].mean() / counts[60:84].mean() == pytest.approx(ratio, rel=0.1)
+
+
 def test_frames_of_other_clips_come_first() -> None:
     training = training_set()
     places = {row.tobytes(): place for place, row in enumerate(training.frames.astype(np.float32).reshape(-1, 40))}

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lmu_quantize.train.augment import mask_frames
 from lmu_quantize.train.config import TrainConfig
-from lmu_quantize.train.data import SILENCE, TrainingSet
+from lmu_quantize.train.data import RARITY, SILENCE, TrainingSet
 from lmu_quantize.train.frame_augment import augment_frames
 
 __all__ = ["Batches"]
@@ -36,7 +36,8 @@ class Batches:
 
     def __init__(self, config: TrainConfig, training: TrainingSet) -> None:
         self.config, self.training = config, training
-        self._drawn = np.flatnonzero(training.weights)
+        self._weights = np.where(training.weights > 0, training.weights ** (config.unknown_rarity / RARITY), 0.0)
+        self._drawn = np.repeat(np.flatnonzero(training.weights), config.unknown_repeats)
         self._always = np.flatnonzero(training.weights == 0)
         keywords = [i for i, name in enumerate(config.labels) if name not in ("unknown", "silence")]
         per_keyword = float(np.mean([(training.labels == index).sum() for index in keywords]))
@@ -67,15 +68,15 @@ class Batches:
 
     def frequencies(self) -> NDArray[np.float64]:
         """Mean number of times that each clip is in an epoch, as if those drawn did not exclude each other."""
-        weights = self.training.weights
-        drawn = np.minimum(weights / max(weights.sum(), 1e-30) * self._wanted, 1.0)
+        weights = self._weights
+        drawn = np.minimum(weights / max(weights.sum(), 1e-30) * self._wanted, self.config.unknown_repeats)
         return np.where(weights > 0, drawn, 1.0)
 
     def _draw(self, rng: np.random.Generator) -> NDArray[np.int64]:
         """Draw the clips of one epoch in random order: all, but of recorded ``unknown`` so many as the ratio says."""
         chosen = self._always
         if self._wanted:
-            weights = self.training.weights[self._drawn]
+            weights = self._weights[self._drawn]
             drawn = rng.choice(self._drawn, self._wanted, replace=False, p=weights / weights.sum())
             chosen = np.concatenate([chosen, drawn])
         return rng.permutation(chosen)

@@ -91,6 +91,10 @@ class TrainConfig:
     unknown_ratio, silence_ratio, splice_ratio, reversal_ratio : float
         Clips of ``unknown`` (recorded), of silence, of spliced and of reversed words in an epoch, as multiples of the
         mean number of clips of a keyword.
+    unknown_rarity : float
+        How far an epoch prefers clips of ``unknown`` words that have few: 0 draws all clips equally, 1 all words.
+    unknown_repeats : int
+        Most times that an epoch draws a recorded clip of ``unknown``.
     held_out_words : tuple of str
         Words of ``unknown`` of which no clip is in training, so that validation asks for words never heard; their
         training clips are in validation too.
@@ -160,6 +164,8 @@ class TrainConfig:
     silence_ratio: float = 1.0
     splice_ratio: float = 0.0
     reversal_ratio: float = 0.0
+    unknown_rarity: float = 0.5
+    unknown_repeats: int = 1
     held_out_words: tuple[str, ...] = ()
     loss_frames: int = 4
     lead_frames: int = 0
@@ -197,8 +203,9 @@ class TrainConfig:
         if not self.layers or not all(isinstance(layer, LayerShape) for layer in self.layers):
             raise ValueError(f"layers must be one or more layer shapes, not {self.layers!r}")
         for name, low in (
-            ("copies", 1), ("loss_frames", 1), ("batch", 2), ("epochs", 1), ("rounded_epochs", 0),
-            ("quantized_epochs", 0), ("seed", 0), ("threads", 1), ("limit", 1), ("lead_frames", 0), ("frames_seed", 0),
+            ("copies", 1), ("unknown_repeats", 1), ("loss_frames", 1), ("batch", 2), ("epochs", 1),
+            ("rounded_epochs", 0), ("quantized_epochs", 0), ("seed", 0), ("threads", 1), ("limit", 1),
+            ("lead_frames", 0), ("frames_seed", 0),
         ):  # fmt: skip
             if name not in ("limit", "frames_seed") or getattr(self, name) is not None:
                 require_int(name, getattr(self, name), low)
@@ -209,6 +216,7 @@ class TrainConfig:
             *REGULARISATION,
         ):  # fmt: skip
             require_number(name, getattr(self, name), 0)
+        require_number("unknown_rarity", self.unknown_rarity, 0, 1)
         for name in ("learning_rate", "rounded_learning_rate", "quantized_learning_rate"):
             require_number(name, getattr(self, name), 0, above=True)
         require_choice("device", self.device, DEVICES)

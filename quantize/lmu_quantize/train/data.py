@@ -28,6 +28,8 @@ __all__ = ["EvaluationSet", "FrameSource", "TrainingSet", "prepare_evaluation", 
 SAMPLES = 16_000
 CHUNK = 256
 SPLICED, REVERSED, SILENCE = "_spliced_", "_reversed_", "_silence_"
+RARITY = 0.5
+"""Exponent of the weights: 0 would draw all clips of unknown words equally, 1 all words."""
 MASKS = ("time_masks", "time_width", "mel_masks", "mel_width")
 """Parts of the augmentation that are drawn anew in every epoch, so the stored frames do not depend on them."""
 
@@ -411,11 +413,11 @@ def _mean_keyword(labels: NDArray[np.int64], names: Sequence[str]) -> float:
 
 
 def _word_weights(words: Sequence[str], unknown: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Weights that make a word of ``unknown`` as frequent as the square root of its clips."""
+    """Weights that make a word of ``unknown`` as frequent as its number of clips to the power ``1 - RARITY``."""
     counts: dict[str, int] = {}
     for word in words:
         counts[word] = counts.get(word, 0) + 1
-    rarity = np.array([counts[word] ** -0.5 for word in words])
+    rarity = np.array([counts[word] ** -RARITY for word in words])
     return np.where(unknown, rarity, 0.0)
 
 
