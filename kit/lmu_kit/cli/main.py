@@ -5,6 +5,7 @@ shell completion take a fraction of the time that the library takes to load.
 """
 
 import argparse
+import functools
 import importlib
 import json
 import os
@@ -116,15 +117,16 @@ def parser(chosen: Sequence[str] | None = None, *, with_project: bool = False) -
         command.add_argument("--json", metavar="FILE", type=Path, help="write the result as JSON (-: standard output)")
         # Without a default, so that the options before the command stand.
         _common(command, default=argparse.SUPPRESS)
-        command.set_defaults(run=_with_project(module))
+        command.set_defaults(run=_with_project(module) if hasattr(module, "PROJECT") else module.run)
     return top
 
 
 def _with_project(module: ModuleType) -> Callable[[argparse.Namespace], dict[str, Any]]:
-    """Run a command's module, with the settings of a project if one is given."""
+    """Give the function of a command, with the settings of a project where one is given."""
 
+    @functools.wraps(module.run)
     def run(args: argparse.Namespace) -> dict[str, Any]:
-        if getattr(args, "project", None) is None or not hasattr(module, "PROJECT"):
+        if args.project is None:
             result: dict[str, Any] = module.run(args)
             return result
         fill_from_project(args, module)

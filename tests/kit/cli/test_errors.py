@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import importlib
+import inspect
 import json
 import re
 import shlex
@@ -235,7 +236,7 @@ def test_help_has_an_example_that_parses_and_no_doubled_names(name: str, capsys:
     words = shlex.split(module.EXAMPLE)
     assert words[:2] == ["lmu-hw", name]
     args = parser().parse_args(words[1:])
-    assert args.run is module.run
+    assert inspect.unwrap(args.run) is module.run
     with pytest.raises(SystemExit):
         main([name, "--help"])
     text = " ".join(capsys.readouterr().out.split())
