@@ -18,7 +18,7 @@ from lmu_kit.cli.console import console, percent
 if TYPE_CHECKING:
     from lmu_kit.gating import GatedModel
 
-EXAMPLE = "lmu-hw gate kws105 --data DATA --out gated.safetensors"
+EXAMPLE = "lmu-hw gate kws105 --data recordings --out gated.safetensors"
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
