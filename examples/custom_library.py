@@ -11,13 +11,14 @@ qflow-tech-osu018).
 import sys
 
 import lmu_hw as lh
+from lmu_hw.cells.sram import has_macros
 
 
 def main(network: str, frames: str, *liberty: str) -> None:
     """Map, simulate, weigh."""
     model = lh.open_model(network)
     library = lh.open_library(liberty=liberty) if liberty else lh.open_library()
-    banks = 0 if library[0].has_macros else 16  # without SRAM macros, states are registers
+    banks = 0 if has_macros(library[0]) else 16  # without SRAM macros, states are registers
     plan = lh.accelerator(model, lh.AcceleratorConfig.frugal(lanes=4, state_bank_words=banks))
     sounds = lh.find_sounds(model, None if frames == "shipped" else frames)
     report = lh.estimate_power(plan, library, tier="gates", sounds=sounds)

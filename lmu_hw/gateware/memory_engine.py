@@ -118,7 +118,8 @@ class MemorySums(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        width, sums, ends = self.plan.state_sum_width, [], Signal()
+        width, sums = self.plan.state_sum_width, []
+        ends = Signal()
         m.d.comb += self.busy.eq(ends)
         m.d.sync += ends.eq(self.valid & self.last)
         for number in range(self.plan.parts * self.plan.memory_rows):

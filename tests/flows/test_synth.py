@@ -166,7 +166,7 @@ def test_yosys_failures_are_shown(standard_cells):
 
 def test_libraries_that_cannot_be_used_are_refused(library, tmp_path):
     gone = replace(library, files=(tmp_path / "gone.lib",))
-    with pytest.raises(SynthesisError, match=r"the library sg13g2_\S+ cannot be used: cannot read .*gone\.lib"):
+    with pytest.raises(SynthesisError, match=r"the library sg13g2_\S+ cannot be used: \S*gone\.lib: cannot be read"):
         synthesize(DESIGN, "outer", gone)
     buffers = re.compile(r"sg13g2_(buf|inv|dly\w+)_")
     without = replace(library, cells={name: cell for name, cell in library.cells.items() if not buffers.match(name)})

@@ -113,7 +113,7 @@ def test_more_weight_words_than_the_accelerator_has_are_refused():
     model = random_model(rng, layers=("lmu", "dense"), units=12, inputs=9, stride=1)
     config = AcceleratorConfig(lanes=3, weights="ram", skip_zero_blocks=True)
     half, most = (make_plan(prune_blocks(rng, model, 3, fraction), config) for fraction in (0.5, 0.9))
-    room = {**shape(most), **{name: shape(half)[name] for name in CAPACITIES}}
+    room = {**shape(most), **{name: shape(half)[name] for name in CAPACITIES if name in shape(half)}}
     with pytest.raises(ShapeError, match=r"layer0\.u: \d+ weight words are needed, the accelerator has \d+$"):
         fitted(half, room)
     with pytest.raises(ShapeError, match=r"layer0\.u: index_bits 0, the accelerator has \d$"):

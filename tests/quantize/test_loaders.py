@@ -1182,7 +1182,8 @@ def test_other_models_are_refused(tmp_path):
     ):
         load_model(tmp_path / "m.keras")
     write_keras(tmp_path / "m.keras", sequential(input_entry(2)), {})
-    with pytest.raises(ModelFileError, match=r"m\.keras: layers must be one or more LMULayer or DenseLayer, not \(\)$"):
+    layers = r"m\.keras: layers must be one or more LMULayer, SeparableLayer or DenseLayer, not \(\)$"
+    with pytest.raises(ModelFileError, match=layers):
         load_model(tmp_path / "m.keras")
     write_keras(tmp_path / "m.keras", [1], {"x/vars/0": 1})
     with pytest.raises(ModelFileError, match=r"m\.keras: model: the configuration must be a JSON object, not \[1\]$"):
