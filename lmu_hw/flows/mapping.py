@@ -186,10 +186,10 @@ def _batches(names: Iterable[str], modules: Mapping[str, Module], count: int) ->
 def _map_batch(batch: list[str], modules: Mapping[str, Module], recipe: Recipe) -> Modules:
     """Map some modules in one run of Yosys."""
     library = recipe.library
-    used = {cell["type"] for name in batch for cell in modules[name]["cells"].values()} & modules.keys()
+    used = {cell["type"] for name in batch for cell in modules[name]["cells"].values()}
     design = {
         **blackboxes(library),
-        **{name: ports_only(modules[name]) for name in used},
+        **{name: ports_only(module) for name, module in modules.items() if name in used},
         **{name: modules[name] for name in batch},
     }
     with tempfile.TemporaryDirectory(dir=scratch_folder(), prefix="run-") as name:
@@ -273,4 +273,4 @@ def map_modules(modules: Mapping[str, Module], recipe: Recipe, progress: Progres
                 _store(places[name], mapped, modules[name], modules)
                 done[name] = mapped
             progress("mapping", len(done), len(modules))
-    return done
+    return {name: done[name] for name in modules}  # they end in any order

@@ -1,3 +1,4 @@
+import json
 import re
 from dataclasses import replace
 
@@ -48,6 +49,27 @@ def test_special_cells_are_found(pdk, name, gate, low):
     assert find_clock_gate(library).cell == gate
     assert find_constants(library)[0][0] == low
     assert set(find_constants(library)) == {0, 1}
+
+
+def test_yosys_reads_modules_in_the_order_of_the_design(library, monkeypatch, tmp_path):
+    """Sets have another order in every process, and another order gives another netlist."""
+    for module in (synth, mapping, elaborate):
+        monkeypatch.setattr(module, "cache_folder", lambda: tmp_path, raising=False)
+    orders = []
+
+    def run(script, folder, *arguments):
+        modules = json.loads((folder / "modules.json").read_text())["modules"] if "liberty" in script else {}
+        orders.append([name for name in modules if name.startswith("stage")])
+        return yosys.run_yosys(script, folder, *arguments)
+
+    monkeypatch.setattr(mapping, "run_yosys", run)
+    names = [f"stage{letter}" for letter in "azbycxdw"]
+    stages = "".join(f"module {name}(input a, output y); assign y = ~a; endmodule\n" for name in names)
+    used = "".join(f"{name} u_{name} (.a(x[{index}]), .y(y[{index}]));\n" for index, name in enumerate(names))
+    synthesize(f"{stages}module top(input [7:0] x, output [7:0] y); {used} endmodule", "top", library)
+    assert orders
+    assert all(modules == [name for name in sorted(names) if name in modules] for modules in orders)
+    assert {name for modules in orders for name in modules} == set(names)
 
 
 def test_blocks_memories_and_clock_gates_are_kept(library):
