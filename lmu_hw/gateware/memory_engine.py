@@ -168,7 +168,9 @@ class MemoryEngine(wiring.Component):
         m.submodules.multiply = self._products
         m.submodules.accumulate = accumulate = self._sums
         wiring.connect(m, wiring.flipped(self.updates), self._products.updates)
-        valid, first, last = Signal(), Signal(reset_less=True), Signal(reset_less=True)
+        valid = Signal()
+        first = Signal(reset_less=True)
+        last = Signal(reset_less=True)
         m.d.sync += valid.eq(self.updates.valid)
         with m.If(self.updates.valid):
             m.d.sync += [first.eq(self.updates.first), last.eq(self.updates.last)]
