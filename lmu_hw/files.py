@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
-    "FileTooLarge", "cache_folder", "canonical_json", "check_writable", "is_sealed", "parse_json", "read_limited",
-    "read_unzipped", "sealed", "write_rows", "write_whole",
+    "FileTooLarge", "cache_folder", "canonical_json", "check_writable", "file_sha256", "is_sealed", "parse_json",
+    "read_limited", "read_unzipped", "sealed", "write_rows", "write_whole",
 ]  # fmt: skip
 
 MOST_TEXT = 1 << 28
@@ -40,6 +40,12 @@ def canonical_json(value: Any) -> str:
         return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"not JSON: {error}") from None
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sealed(content: Mapping[str, Any]) -> dict[str, Any]:

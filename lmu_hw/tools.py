@@ -23,6 +23,7 @@ __all__ = [
     "find_icarus",
     "find_verilator",
     "find_yosys",
+    "package_version",
     "run_tool",
     "tools",
 ]
@@ -214,7 +215,7 @@ def _package_folder(name: str) -> Path | None:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-def _package_version(name: str) -> str:
+def package_version(name: str) -> str:
     """Version of an installed Python package; empty if it is not installed."""
     try:
         return importlib.metadata.version(name)
@@ -254,7 +255,7 @@ def _ask_version(requirement: Requirement, program: str, path: str) -> str:
 
 def _locate(requirement: Requirement, path: str, compiler: str) -> tuple[str, str]:
     """Program and version: those of the Python package if it is installed, else those of the system."""
-    if requirement.package and (version := _package_version(requirement.package)):
+    if requirement.package and (version := package_version(requirement.package)):
         program = _package_program(requirement, path)
         if program is not None:
             return program, version

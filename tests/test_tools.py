@@ -25,7 +25,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., P
     """Function that puts a program on a PATH where nothing else is; no Python package is installed."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
-    monkeypatch.setattr(tools, "_package_version", lambda name: "")
+    monkeypatch.setattr(tools, "package_version", lambda name: "")
 
     def install(name: str, prints: str = "", body: str = "") -> Path:
         path = tmp_path / name
@@ -70,7 +70,7 @@ def test_old_programs_are_refused_by_name(programs, find, program, banner, messa
 
 @pytest.mark.parametrize("package", sorted({need.package for need in REQUIREMENTS.values() if need.package}))
 def test_old_packages_are_refused_though_the_system_has_a_newer_program(package, monkeypatch):
-    monkeypatch.setattr(tools, "_package_version", lambda name: "0.7.1.post3" if name == package else "")
+    monkeypatch.setattr(tools, "package_version", lambda name: "0.7.1.post3" if name == package else "")
     tools._find.cache_clear()
     for status in tools.tools():
         if status.requirement.package == package:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lmu_hw.model.gate import Gate
+from lmu_hw.model.gate import Gate, stretches
 from lmu_hw.plan.plan import Plan, make_plan
 from lmu_hw.power import table
 from lmu_hw.power.rates import Rates, find_rates
@@ -69,9 +69,8 @@ def _awake_rates(opened: Plan, gate: Gate, clips: IntArray) -> Rates | None:
     """Changes per frame that is awake, over stretches that start from the zero state; None if all are asleep."""
     found: list[tuple[int, Rates]] = []
     for clip in clips:
-        edges = np.diff(gate.awake(clip).astype(np.int8), prepend=0, append=0)
-        for start, end in zip(np.flatnonzero(edges > 0), np.flatnonzero(edges < 0), strict=True):
-            found.append((int(end - start), find_rates(opened, clip[None, start:end])))
+        for start, end in stretches(gate.awake(clip)):
+            found.append((end - start, find_rates(opened, clip[None, start:end])))
     if not found:
         return None
     total = sum(length for length, _ in found)

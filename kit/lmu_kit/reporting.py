@@ -1,9 +1,8 @@
 """The record of a run: what was built of which weights, how accurate, how exact, and what it costs."""
 
-import importlib.metadata
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from lmu_hw.files import write_whole
 from lmu_hw.model.program_file import digest
 from lmu_hw.plan.plan import Plan
 from lmu_hw.power.report import SRAM_MODEL, Report, left_out
+from lmu_hw.tools import package_version
 from lmu_hw.version import VERSION
 from lmu_kit.errors import InputError
 from lmu_kit.evaluation import Evaluation
@@ -19,7 +19,7 @@ from lmu_kit.models import read_object
 from lmu_quantize.calibrate import QuantizationResult
 from lmu_sim.result import CosimResult
 
-__all__ = ["RunReport", "accuracy_record", "quantization_record", "report", "report_of"]
+__all__ = ["RunReport", "accuracy_record", "package_versions", "quantization_record", "report", "report_of"]
 
 ENGINE_NAMES = {"float": "float model", "golden": "integers", "rtl": "Verilog"}
 """What decides, in the words of a reader."""
@@ -187,7 +187,7 @@ def report_of(
     -------
     RunReport
     """
-    packages = {name: version for name in TOOLS if (version := _version(name)) is not None}
+    packages = package_versions(TOOLS)
     return RunReport(
         {
             "schema": "lmu-hw/report",
@@ -222,8 +222,6 @@ def quantization_record(result: QuantizationResult) -> dict[str, Any]:
     }
 
 
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+def package_versions(names: Iterable[str]) -> dict[str, str]:
+    """Give the versions of packages by name, those that are installed only."""
+    return {name: version for name in names if (version := package_version(name))}

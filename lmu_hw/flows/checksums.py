@@ -1,18 +1,22 @@
 """Checksums of cached results: an entry that was altered on disk is found, and made anew."""
 
-import hashlib
 from pathlib import Path
 
-from lmu_hw.files import write_whole
+from lmu_hw.files import file_sha256, write_whole
 
-__all__ = ["is_whole", "seal"]
+__all__ = ["is_whole", "seal", "unseal"]
 
 SUFFIX = ".sha256"
 
 
 def seal(path: Path) -> None:
     """Write the SHA-256 of a file beside it, as ``NAME.sha256``."""
-    write_whole(path.with_name(path.name + SUFFIX), f"{_digest(path)}\n".encode())
+    write_whole(_checksum(path), f"{file_sha256(path)}\n".encode())
+
+
+def unseal(path: Path) -> None:
+    """Drop the checksum of a file that is about to change."""
+    _checksum(path).unlink(missing_ok=True)
 
 
 def is_whole(path: Path) -> bool:
@@ -22,15 +26,14 @@ def is_whole(path: Path) -> bool:
     """
     if not path.is_file():
         return False
-    checksum = path.with_name(path.name + SUFFIX)
+    checksum = _checksum(path)
     try:
         if not checksum.is_file():
             seal(path)
-        return checksum.read_text(encoding="ascii", errors="replace").strip() == _digest(path)
+        return checksum.read_text(encoding="ascii", errors="replace").strip() == file_sha256(path)
     except OSError:
         return False  # a cache that cannot be read only costs time
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _checksum(path: Path) -> Path:
+    return path.with_name(path.name + SUFFIX)

@@ -21,7 +21,7 @@ from lmu_hw.cells.library import Library
 from lmu_hw.cells.special import find_clock_gate, find_constants, find_driver
 from lmu_hw.files import cache_folder
 from lmu_hw.flows.adders import adder_commands, adder_files
-from lmu_hw.flows.checksums import is_whole, seal
+from lmu_hw.flows.checksums import is_whole, seal, unseal
 from lmu_hw.flows.elaborate import Module, Modules, ports_only
 from lmu_hw.flows.yosys import run_yosys, scratch_folder
 from lmu_hw.progress import Progress
@@ -229,7 +229,7 @@ def _store(path: Path, mapped: Module, module: Module, modules: Mapping[str, Mod
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
         file.write(json.dumps({**mapped, "cells": cells}))
-    path.with_name(f"{path.name}.sha256").unlink(missing_ok=True)
+    unseal(path)
     Path(file.name).replace(path)
     seal(path)
 

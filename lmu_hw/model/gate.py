@@ -214,6 +214,22 @@ class Gate:
         return from_json(cls, "the gate", data)
 
 
+def stretches(awake: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """First frame of each stretch without a sleep, and the frame after its last.
+
+    Parameters
+    ----------
+    awake : ndarray of bool, shape (T,)
+        From `Gate.awake`.
+
+    Returns
+    -------
+    list of (int, int)
+    """
+    edges = np.diff(awake.astype(np.int8), prepend=0, append=0)
+    return list(zip(np.flatnonzero(edges > 0).tolist(), np.flatnonzero(edges < 0).tolist(), strict=True))
+
+
 def levels(frames: ArrayLike) -> IntArray:
     """Level of each frame: the sum of its elements.
 

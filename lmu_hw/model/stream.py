@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lmu_hw.model.gate import stretches
 from lmu_hw.model.golden import Golden
 from lmu_hw.model.program import QuantizedModel
 
@@ -104,15 +105,14 @@ def _gated_logits(
     if model.gate is None:
         raise ValueError("the network has no gate")
     model.input.check("frame values", streams)
-    period, verdicts, stretches, outputs = math.prod(model.strides), [], [], []
+    period, verdicts, parts, outputs = math.prod(model.strides), [], [], []
     for stream in streams:
         awake = model.gate.awake(stream)
-        edges = np.diff(awake.astype(np.int8), prepend=0, append=0)
-        bounds = list(zip(np.flatnonzero(edges > 0).tolist(), np.flatnonzero(edges < 0).tolist(), strict=True))
+        bounds = stretches(awake)
         verdicts.append(awake)
-        stretches += [stream[start:end] for start, end in bounds]
+        parts += [stream[start:end] for start, end in bounds]
         outputs.append([np.arange(start + period - 1, end, period) for start, end in bounds])
-    logits = iter(_stretches(replace(model, gate=None), stretches, progress))
+    logits = iter(_part_logits(replace(model, gate=None), parts, progress))
     results, nothing = [], np.zeros((0, model.outputs), np.int64)
     for awake, frames in zip(verdicts, outputs, strict=True):
         counts = np.array([len(own) for own in frames], np.int64)
@@ -123,18 +123,18 @@ def _gated_logits(
     return results
 
 
-def _stretches(
-    model: QuantizedModel, stretches: Sequence[IntArray], progress: Callable[[int], None] | None
+def _part_logits(
+    model: QuantizedModel, parts: Sequence[IntArray], progress: Callable[[int], None] | None
 ) -> list[IntArray]:
     """Logits of stretches of frames, each from the zero state; those of like length at once."""
-    golden, lengths, period = Golden(model), [len(stretch) for stretch in stretches], math.prod(model.strides)
-    logits = [np.zeros((0, model.outputs), np.int64)] * len(stretches)
+    golden, lengths, period = Golden(model), [len(part) for part in parts], math.prod(model.strides)
+    logits = [np.zeros((0, model.outputs), np.int64)] * len(parts)
     order, done = np.argsort(lengths, kind="stable").tolist(), 0
     for first in range(0, len(order), STRETCHES):
         chosen = order[first : first + STRETCHES]
         padded = np.zeros((len(chosen), lengths[chosen[-1]], model.inputs), np.int64)
         for row, number in zip(padded, chosen, strict=True):
-            row[: lengths[number]] = stretches[number]
+            row[: lengths[number]] = parts[number]
         for computed, number in zip(golden.run_long(padded), chosen, strict=True):
             logits[number] = computed[: lengths[number] // period]
         done += sum(lengths[number] for number in chosen)

@@ -109,6 +109,11 @@ class MemoryCosts:
         word = deep + single.scaled(-1) + bit.scaled(-1)
         return cls(macros, model, multiplexer_cost(library, 1), bit, column, word)
 
+    @property
+    def has_macros(self) -> bool:
+        """Whether the process has SRAM macros; those of a model do not count."""
+        return bool(self.macros) and not self.model
+
     def flip_flops(self, depth: int, width: int) -> Cost:
         """Cost of a memory of flip-flops."""
         return self.bit.scaled(depth * width) + self.column.scaled(width) + self.word.scaled(depth)

@@ -207,7 +207,7 @@ def _has_macros(technology: "CellLibrary | Technology") -> bool:
 
     if isinstance(technology, tuple):
         return has_macros(technology[0])
-    return bool(technology.memories.macros) and not technology.memories.model
+    return technology.memories.has_macros
 
 
 def _check(args: argparse.Namespace) -> None:

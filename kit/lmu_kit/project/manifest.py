@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lmu_hw.files import canonical_json, write_whole
+from lmu_hw.files import canonical_json, file_sha256, write_whole
 from lmu_kit.models import read_object
 
 __all__ = ["MANIFEST", "Manifest", "hash_of", "hash_recordings"]
@@ -19,8 +19,7 @@ CONTENT = "the manifest of a run"
 def hash_of(value: Any) -> str:
     """SHA-256 of a JSON value, or of a file given by its path."""
     if isinstance(value, Path):
-        with value.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(value)
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 

@@ -361,6 +361,5 @@ def _has_macros(flow: FlowSettings) -> bool:
     name = flow.power.technology
     if name not in shipped() or flow.power.liberty:
         return True
-    memories = load_technology(name).memories
-    return bool(memories.macros) and not memories.model
+    return load_technology(name).memories.has_macros
 

@@ -1,6 +1,5 @@
 """Follow a project, step by step: what is up to date is skipped, and what was interrupted goes on."""
 
-import importlib.metadata
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from lmu_kit.project.manifest import Manifest, hash_of
 from lmu_kit.project.project import Project
 from lmu_kit.project.steps import STEPS, Listeners, StepContext
 from lmu_kit.project.text import write_resolved
-from lmu_kit.reporting import TOOLS, RunReport
+from lmu_kit.reporting import TOOLS, RunReport, package_versions
 
 __all__ = ["ProjectRun", "StepRecord", "run_project"]
 
@@ -152,10 +151,4 @@ def _follow(context: StepContext, name: str, *, forced: bool) -> StepRecord:
 
 
 def _tools() -> dict[str, str]:
-    versions = {"lmu-hw": VERSION}
-    for package in PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
+    return {"lmu-hw": VERSION} | package_versions(PACKAGES)

@@ -1,7 +1,6 @@
 """Parts that all loaders share: naming the file in errors, and putting layers in order."""
 
 import contextlib
-import hashlib
 import lzma
 import os
 import zipfile
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lmu_hw.files import file_sha256
 from lmu_quantize.float_file import ModelFileError
 from lmu_quantize.loaders.errors import LayerOrderError, MissingHyperparameters
 from lmu_quantize.loaders.options import LoadOptions
@@ -194,7 +194,5 @@ class Chain:
 
 def make_model(path: Path, file_format: str, layers: Sequence[Layer], remarks: Sequence[str]) -> FloatModel:
     """Make the model; its notes hold the file's name, format and SHA-256, and what the loader left out or added."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    source = {"file": path.name, "format": file_format, "sha256": digest}
+    source = {"file": path.name, "format": file_format, "sha256": file_sha256(path)}
     return FloatModel(tuple(layers), name=path.name.split(".")[0], notes={"source": source, "remarks": list(remarks)})

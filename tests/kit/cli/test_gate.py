@@ -13,19 +13,7 @@ from lmu_hw.model import program_file
 from lmu_kit.cli.main import main
 from lmu_quantize import zoo
 
-CLIPS = 4
-
 Refused = Callable[..., str]
-
-
-@pytest.fixture(scope="module")
-def recordings(speech, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A few clips of every label, in the layout of Speech Commands."""
-    root = tmp_path_factory.mktemp("data")
-    splits = ("validation", "test")
-    clips = [clip for split in splits for label in speech.labels(split) for clip in speech.take(split, label, CLIPS)]
-    speech.write(root, clips, ("pink_noise", "exercise_bike"))
-    return root
 
 
 @pytest.fixture(scope="module")

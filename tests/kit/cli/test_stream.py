@@ -17,19 +17,7 @@ from lmu_quantize.features import FrontEnd, quantize_frames
 from lmu_quantize.stream import make_stream, noise_part
 from lmu_quantize.stream_score import LogitClock, score_events
 
-CLIPS = 4
-
 Refused = Callable[..., str]
-
-
-@pytest.fixture(scope="module")
-def recordings(speech, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A few clips of every label, in the layout of Speech Commands."""
-    root = tmp_path_factory.mktemp("data")
-    splits = ("validation", "test")
-    clips = [clip for split in splits for label in speech.labels(split) for clip in speech.take(split, label, CLIPS)]
-    speech.write(root, clips, ("pink_noise", "exercise_bike"))
-    return root
 
 
 @pytest.fixture(scope="module")
